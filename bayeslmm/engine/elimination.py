@@ -1,0 +1,327 @@
+"""The compiled loops of the kernel, over nodes of a `Layout`; called only by `pls`.
+
+Flat arrays: the panel of node v is P[panel_start[v]:] with rows of length tail + n_xy; its Cholesky factor is the
+q × q block at D[diagonal_start[v]:]. ``lam`` holds the K templates one after the other, ``lam_start`` where each begins.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+_jit = numba.njit(cache=True, nogil=True)
+
+
+@_jit
+def _scale_node(v, k, widths, lam, lam_start, blocks, S_diagonal, S_panel, starts, n_xy, D, P):
+    """D_v = ΛᵀSΛ + I and P_v = Λᵀ [S_tail Λ_tail, R], all before elimination (2.1)."""
+    block_start, block_factor = blocks
+    panel_start, diagonal_start = starts
+    q = widths[k]
+    own, d, p = lam_start[k], diagonal_start[v], panel_start[v]
+    row = (panel_start[v + 1] - p) // q
+    for a in range(q):
+        for b in range(a + 1):
+            total = 1.0 if a == b else 0.0
+            for r in range(q):
+                for s in range(q):
+                    total += lam[own + r * q + a] * S_diagonal[d + r * q + s] * lam[own + s * q + b]
+            D[d + a * q + b] = total
+        at = 0
+        for e in range(block_start[v], block_start[v + 1]):
+            f = block_factor[e]
+            w, other = widths[f], lam_start[f]
+            for b in range(w):
+                total = 0.0
+                for s in range(w):
+                    scale = lam[other + s * w + b]
+                    if scale != 0.0:
+                        for r in range(q):
+                            total += lam[own + r * q + a] * S_panel[p + r * row + at + s] * scale
+                P[p + a * row + at + b] = total
+            at += w
+        for b in range(at, at + n_xy):
+            total = 0.0
+            for r in range(q):
+                total += lam[own + r * q + a] * S_panel[p + r * row + b]
+            P[p + a * row + b] = total
+
+
+@_jit
+def _factor_node(D, d, P, p, q, row):
+    """Cholesky of D_v in place and P_v = L_v⁻¹ P_v in place; returns log|L_v|²."""
+    log_det = 0.0
+    for a in range(q):
+        for b in range(a + 1):
+            total = D[d + a * q + b]
+            for r in range(b):
+                total -= D[d + a * q + r] * D[d + b * q + r]
+            D[d + a * q + b] = np.sqrt(total) if a == b else total / D[d + b * q + b]
+        log_det += 2.0 * np.log(D[d + a * q + a])
+    for a in range(q):
+        for r in range(a):
+            below = D[d + a * q + r]
+            for b in range(row):
+                P[p + a * row + b] -= below * P[p + r * row + b]
+        for b in range(row):
+            P[p + a * row + b] /= D[d + a * q + a]
+    return log_det
+
+
+@_jit
+def _find_block(e, w, at_w, block_column, block_start, block_factor, widths):
+    """From block at_w of node w on, the block with the column of block e: its index and the columns passed."""
+    passed = 0
+    while at_w < block_start[w + 1] and block_column[at_w] != block_column[e]:
+        passed += widths[block_factor[at_w]]
+        at_w += 1
+    return at_w, passed
+
+
+@_jit
+def eliminate(
+    widths, lam, lam_start, node_start, block_start, block_column, block_factor, block_node, panel_start,
+    diagonal_start, S_diagonal, S_panel, m_chain, D, P, dense, dense_xy, xy,
+):  # fmt: skip
+    """Eliminate all nodes; fills D, P and subtracts from dense (lower), dense_xy, xy. Returns log|M_chain|."""
+    n_xy = xy.shape[0]
+    blocks, starts = (block_start, block_factor), (panel_start, diagonal_start)
+    for k in range(node_start.shape[0] - 1):
+        for v in range(node_start[k], node_start[k + 1]):
+            _scale_node(v, k, widths, lam, lam_start, blocks, S_diagonal, S_panel, starts, n_xy, D, P)
+    log_det = 0.0
+    for k in range(node_start.shape[0] - 1):
+        q = widths[k]
+        for v in range(node_start[k], node_start[k + 1]):
+            d, p = diagonal_start[v], panel_start[v]
+            row = (panel_start[v + 1] - p) // q
+            tail = row - n_xy
+            log_det += _factor_node(D, d, P, p, q, row)
+            at = 0
+            e = block_start[v]
+            while e < block_start[v + 1] and block_node[e] >= 0:  # ancestors
+                w, width = block_node[e], widths[block_factor[e]]
+                dw, pw = diagonal_start[w], panel_start[w]
+                row_w = (panel_start[w + 1] - pw) // width
+                for a in range(width):
+                    for b in range(a + 1):
+                        for r in range(q):
+                            D[dw + a * width + b] -= P[p + r * row + at + a] * P[p + r * row + at + b]
+                to, position, source = block_start[w], 0, at + width
+                for f in range(e + 1, block_start[v + 1]):
+                    to, passed = _find_block(f, w, to, block_column, block_start, block_factor, widths)
+                    position += passed
+                    for a in range(width):
+                        for b in range(widths[block_factor[f]]):
+                            for r in range(q):
+                                P[pw + a * row_w + position + b] -= (
+                                    P[p + r * row + at + a] * P[p + r * row + source + b]
+                                )
+                    source += widths[block_factor[f]]
+                for a in range(width):
+                    for b in range(n_xy):
+                        for r in range(q):
+                            P[pw + a * row_w + row_w - n_xy + b] -= (
+                                P[p + r * row + at + a] * P[p + r * row + tail + b]
+                            )
+                at += width
+                e += 1
+            if e < block_start[v + 1]:  # dense columns
+                columns = np.empty(tail - at, np.int64)
+                c = 0
+                for f in range(e, block_start[v + 1]):
+                    for b in range(widths[block_factor[f]]):
+                        columns[c] = block_column[f] - m_chain + b
+                        c += 1
+                for a in range(tail - at):
+                    for r in range(q):
+                        left = P[p + r * row + at + a]
+                        for b in range(a, tail - at):
+                            dense[columns[b], columns[a]] -= left * P[p + r * row + at + b]
+                        for b in range(n_xy):
+                            dense_xy[columns[a], b] -= left * P[p + r * row + tail + b]
+            for a in range(n_xy):
+                for b in range(n_xy):
+                    for r in range(q):
+                        xy[a, b] -= P[p + r * row + tail + a] * P[p + r * row + tail + b]
+    return log_det
+
+
+@_jit
+def back_substitute(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
+                    D, P, n_xy, U):  # fmt: skip
+    """Solve LᵀU = G in place for the chain's rows of U (m, columns); the dense rows hold the solution already."""
+    for k in range(node_start.shape[0] - 2, -1, -1):
+        q = widths[k]
+        for v in range(node_start[k + 1] - 1, node_start[k] - 1, -1):
+            d, p = diagonal_start[v], panel_start[v]
+            row = (panel_start[v + 1] - p) // q
+            own = node_start[k]
+            first = (v - own) * q
+            for i in range(k):
+                first += (node_start[i + 1] - node_start[i]) * widths[i]
+            at = 0
+            for e in range(block_start[v], block_start[v + 1]):
+                for b in range(widths[block_factor[e]]):
+                    for a in range(q):
+                        value = P[p + a * row + at]
+                        for c in range(U.shape[1]):
+                            U[first + a, c] -= value * U[block_column[e] + b, c]
+                    at += 1
+            for a in range(q - 1, -1, -1):
+                for c in range(U.shape[1]):
+                    for r in range(a + 1, q):
+                        U[first + a, c] -= D[d + r * q + a] * U[first + r, c]
+                    U[first + a, c] /= D[d + a * q + a]
+
+
+@_jit
+def chain_right_side(widths, node_start, panel_start, P, n_xy, B):
+    """Collect the [X y] columns of the chain's panels into B (m, n_xy)."""
+    first = 0
+    for k in range(node_start.shape[0] - 1):
+        q = widths[k]
+        for v in range(node_start[k], node_start[k + 1]):
+            p = panel_start[v]
+            row = (panel_start[v + 1] - p) // q
+            for a in range(q):
+                for b in range(n_xy):
+                    B[first + a, b] = P[p + a * row + row - n_xy + b]
+            first += q
+
+
+@_jit
+def subtract_products(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
+                      S_diagonal, S_panel, n_xy, LU, E):  # fmt: skip
+    """E −= S LU for the chain's part of the symmetric S = ZᵀWZ (the dense–dense part is the caller's)."""
+    first = 0
+    for k in range(node_start.shape[0] - 1):
+        q = widths[k]
+        for v in range(node_start[k], node_start[k + 1]):
+            d, p = diagonal_start[v], panel_start[v]
+            row = (panel_start[v + 1] - p) // q
+            for a in range(q):
+                for c in range(E.shape[1]):
+                    for r in range(q):
+                        E[first + a, c] -= S_diagonal[d + a * q + r] * LU[first + r, c]
+            at = 0
+            for e in range(block_start[v], block_start[v + 1]):
+                for b in range(widths[block_factor[e]]):
+                    other = block_column[e] + b
+                    for a in range(q):
+                        value = S_panel[p + a * row + at]
+                        for c in range(E.shape[1]):
+                            E[first + a, c] -= value * LU[other, c]
+                            E[other, c] -= value * LU[first + a, c]
+                    at += 1
+            first += q
+
+
+@_jit
+def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node, panel_start,
+                  diagonal_start, m_chain, V_diagonal, V_panel, V_dense, T):  # fmt: skip
+    """T = M⁻¹ on the tail columns of node v, read from its ancestors and the dense inverse."""
+    at = 0
+    for e in range(block_start[v], block_start[v + 1]):
+        width, w = widths[block_factor[e]], block_node[e]
+        source = at
+        if w >= 0:
+            pw, dw = panel_start[w], diagonal_start[w]
+            row_w = (panel_start[w + 1] - pw) // width
+            for a in range(width):
+                for b in range(width):
+                    T[at + a, at + b] = V_diagonal[dw + a * width + b]
+            to, position = block_start[w], 0
+            source += width
+            for f in range(e + 1, block_start[v + 1]):
+                to, passed = _find_block(f, w, to, block_column, block_start, block_factor, widths)
+                position += passed
+                for b in range(widths[block_factor[f]]):
+                    for a in range(width):
+                        T[at + a, source + b] = V_panel[pw + a * row_w + position + b]
+                        T[source + b, at + a] = T[at + a, source + b]
+                source += widths[block_factor[f]]
+        else:
+            for f in range(e, block_start[v + 1]):
+                for b in range(widths[block_factor[f]]):
+                    for a in range(width):
+                        value = V_dense[block_column[e] - m_chain + a, block_column[f] - m_chain + b]
+                        T[at + a, source + b] = value
+                        T[source + b, at + a] = value
+                source += widths[block_factor[f]]
+        at += width
+
+
+@_jit
+def selected_inverse(widths, lam, lam_start, node_start, block_start, block_column, block_factor, block_node,
+                     panel_start, diagonal_start, S_diagonal, S_panel, m_chain, n_xy, D, P, V_dense,
+                     V_diagonal, V_panel, G):  # fmt: skip
+    """M⁻¹ on the pattern of M (Takahashi), and G_k += Σ_j (SΛM⁻¹)_jj over blocks that touch a node.
+
+    ``G`` is flat like ``lam``; the part of G from dense–dense blocks is the caller's.
+    """
+    for k in range(node_start.shape[0] - 2, -1, -1):
+        q, own = widths[k], lam_start[k]
+        for v in range(node_start[k + 1] - 1, node_start[k] - 1, -1):
+            d, p = diagonal_start[v], panel_start[v]
+            row = (panel_start[v + 1] - p) // q
+            tail = row - n_xy
+            T = np.empty((tail, tail))
+            _tail_inverse(v, widths, block_start, block_column, block_factor, block_node, panel_start,
+                          diagonal_start, m_chain, V_diagonal, V_panel, V_dense, T)  # fmt: skip
+            inverse = np.zeros((q, q))  # L_v⁻¹
+            for b in range(q):
+                inverse[b, b] = 1.0 / D[d + b * q + b]
+                for a in range(b + 1, q):
+                    total = 0.0
+                    for r in range(b, a):
+                        total -= D[d + a * q + r] * inverse[r, b]
+                    inverse[a, b] = total / D[d + a * q + a]
+            for b in range(tail):  # V_v,tail = −L⁻ᵀ W T
+                for a in range(q):
+                    total = 0.0
+                    for s in range(tail):
+                        total += P[p + a * row + s] * T[s, b]
+                    V_panel[p + a * row + b] = total
+                for a in range(q):
+                    total = 0.0
+                    for r in range(a, q):
+                        total -= inverse[r, a] * V_panel[p + r * row + b]
+                    V_panel[p + a * row + b] = total
+            middle = inverse.copy()  # L⁻¹ − W V_v,tailᵀ
+            for a in range(q):
+                for b in range(q):
+                    for s in range(tail):
+                        middle[a, b] -= P[p + a * row + s] * V_panel[p + b * row + s]
+            for a in range(q):
+                for b in range(q):
+                    total = 0.0
+                    for r in range(a, q):
+                        total += inverse[r, a] * middle[r, b]
+                    V_diagonal[d + a * q + b] = total
+            for a in range(q):  # G_k += S_vv Λ_k V_vv
+                for b in range(q):
+                    for r in range(q):
+                        for s in range(q):
+                            G[own + a * q + b] += (
+                                S_diagonal[d + a * q + r] * lam[own + r * q + s] * V_diagonal[d + s * q + b]
+                            )
+            at = 0
+            for e in range(block_start[v], block_start[v + 1]):
+                w = widths[block_factor[e]]
+                other = lam_start[block_factor[e]]
+                for a in range(q):
+                    for r in range(w):
+                        value = S_panel[p + a * row + at + r]
+                        if value == 0.0:
+                            continue
+                        for s in range(w):  # G_k += S_vb Λ_b V_bv
+                            scaled = value * lam[other + r * w + s]
+                            for b in range(q):
+                                G[own + a * q + b] += scaled * V_panel[p + b * row + at + s]
+                        for s in range(q):  # G_b += S_bv Λ_k V_vb
+                            scaled = value * lam[own + a * q + s]
+                            for b in range(w):
+                                G[other + r * w + b] += scaled * V_panel[p + s * row + at + b]
+                at += w

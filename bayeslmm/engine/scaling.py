@@ -1,0 +1,104 @@
+"""Centre and scale inside, report outside: a predictor measured in other units reaches the same optimum.
+
+X = X̃ T_x⁻¹ and Z_k = Z̃_k T_k⁻¹ with X̃ centred (if there is an intercept) and scaled, Z̃_k scaled and, inside a block
+with an intercept column, centred.  Then β = T_x β̃ (plus ȳ on the intercept) and Cov(b) = T_k Cov(b̃) T_kᵀ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .crossproducts import CrossProducts, accumulate
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A Gaussian mixed model as arrays: n rows, p fixed effects, K grouping factors."""
+
+    y: Array  # (n,), offset already subtracted
+    X: Array  # (n, p), full column rank
+    codes: tuple[NDArray[np.int64], ...]  # K × (n,)
+    Z: tuple[Array, ...]  # K × (n, q_k)
+    levels: tuple[int, ...]
+    blocks: tuple[tuple[tuple[int, ...], ...], ...]
+    weights: Array | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled:
+    """Cross-products of the scaled problem and the way back."""
+
+    cross: CrossProducts
+    T_x: Array  # (p, p)
+    T_z: tuple[Array, ...]  # K × (q_k, q_k)
+    y_center: float
+    intercept: int | None  # column of X that is constant
+
+    def beta(self, scaled: Array) -> Array:
+        """β on the user's scale from β̃."""
+        beta = self.T_x @ scaled
+        if self.intercept is not None:
+            beta[self.intercept] += self.y_center / self._intercept_value
+        return beta
+
+    @property
+    def _intercept_value(self) -> float:
+        return 1.0 / float(self.T_x[self.intercept, self.intercept])
+
+
+def _constant_column(A: Array, columns: Sequence[int]) -> int | None:
+    for c in columns:
+        if A[0, c] != 0.0 and np.all(A[:, c] == A[0, c]):
+            return c
+    return None
+
+
+def _transform(A: Array, blocks: Sequence[Sequence[int]]) -> tuple[Array, Array]:
+    """(Ã, T) with Ã = A T: columns centred where their block has a constant column, then scaled to rms 1."""
+    n, q = A.shape
+    T = np.eye(q)
+    out = np.array(A, dtype=float)
+    for block in blocks:
+        constant = _constant_column(A, block)
+        for c in block:
+            if c == constant:
+                T[c, c] = 1.0 / A[0, c]
+                out[:, c] = 1.0
+                continue
+            shift = 0.0 if constant is None else float(out[:, c].mean())
+            out[:, c] -= shift
+            scale = float(np.sqrt(np.mean(out[:, c] ** 2))) or 1.0
+            out[:, c] /= scale
+            T[c, c] = 1.0 / scale
+            if constant is not None:
+                T[constant, c] = -shift / (scale * A[0, constant])
+    return np.ascontiguousarray(out), T
+
+
+def scale(problem: Problem) -> Scaled:
+    """Cross-products of the centred and scaled problem."""
+    p = problem.X.shape[1]
+    X, T_x = _transform(problem.X, [range(p)] if p else [])
+    intercept = _constant_column(problem.X, range(p))
+    center = float(problem.y.mean()) if intercept is not None else 0.0
+    transformed = [_transform(Z, blocks) for Z, blocks in zip(problem.Z, problem.blocks, strict=True)]
+    return Scaled(
+        cross=accumulate(
+            X,
+            problem.y - center,
+            problem.codes,
+            [Z for Z, _ in transformed],
+            levels=problem.levels,
+            weights=problem.weights,
+        ),
+        T_x=T_x,
+        T_z=tuple(T for _, T in transformed),
+        y_center=center,
+        intercept=intercept,
+    )

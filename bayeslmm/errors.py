@@ -1,0 +1,103 @@
+"""Every exception and warning the package raises on purpose.
+
+::
+
+    BayesLMMError
+    ├── InputError (also ValueError)         the user's input is at fault
+    │   ├── FormulaError                     the text of the formula; points at the token
+    │   ├── DataError                        the table: columns, types, values
+    │   │   ├── UnknownColumnError           a name that is neither a column nor a function in scope
+    │   │   ├── NonFiniteError               infinite values in a used column
+    │   │   └── UnseenLevelError             new data hold a level the fit has not seen
+    │   ├── UnidentifiedTermError            the data cannot tell this term from another
+    │   └── PriorError                       a prior that matches nothing or has wrong parameters
+    ├── DatasetUnavailableError (also OSError)   a data set that is neither here nor can be fetched
+    ├── NotAvailableError (also NotImplementedError)   a combination we do not offer, with the reason
+    └── FitError (also RuntimeError)         the numbers failed although the input was legal
+
+    BayesLMMWarning (UserWarning)
+    ├── DroppedRowsWarning                   rows with missing values were left out
+    ├── AliasedColumnsWarning                linearly dependent columns of X were dropped
+    ├── SingularFitWarning                   a variance of zero or a correlation of ±1
+    ├── ConvergenceWarning                   the optimiser did not reach a stationary point
+    ├── SamplingWarning                      divergences, R-hat, effective sample size
+    └── FewLevelsWarning                     a grouping factor with very few levels
+"""
+
+from __future__ import annotations
+
+
+class BayesLMMError(Exception):
+    """Base of every exception that bayeslmm raises on purpose."""
+
+
+class InputError(BayesLMMError, ValueError):
+    """The user's input is at fault; the message says what to change."""
+
+
+class FormulaError(InputError):
+    """The text of a formula cannot be read; the message points at the token."""
+
+
+class DataError(InputError):
+    """The table does not hold what the formula needs."""
+
+
+class UnknownColumnError(DataError):
+    """A name in the formula is neither a column nor a function in scope."""
+
+
+class NonFiniteError(DataError):
+    """A used column holds infinite values."""
+
+
+class UnseenLevelError(DataError):
+    """New data hold a level that the fit has not seen."""
+
+
+class UnidentifiedTermError(InputError):
+    """The data cannot tell this term from another or from the residual."""
+
+
+class PriorError(InputError):
+    """A prior that matches nothing in the model, or has impossible parameters."""
+
+
+class DatasetUnavailableError(BayesLMMError, OSError):
+    """A data set that is not bundled could not be found or fetched."""
+
+
+class NotAvailableError(BayesLMMError, NotImplementedError):
+    """A combination that the package does not offer; the message says who does."""
+
+
+class FitError(BayesLMMError, RuntimeError):
+    """The numbers failed although the input was legal."""
+
+
+class BayesLMMWarning(UserWarning):
+    """Base of every warning that bayeslmm gives."""
+
+
+class DroppedRowsWarning(BayesLMMWarning):
+    """Rows with missing values were left out."""
+
+
+class AliasedColumnsWarning(BayesLMMWarning):
+    """Linearly dependent columns of the fixed part were dropped."""
+
+
+class SingularFitWarning(BayesLMMWarning):
+    """The optimum lies on the boundary: a zero variance or a correlation of ±1."""
+
+
+class ConvergenceWarning(BayesLMMWarning):
+    """The optimiser stopped away from a stationary point."""
+
+
+class SamplingWarning(BayesLMMWarning):
+    """The sampler's own diagnostics raise doubt about the draws."""
+
+
+class FewLevelsWarning(BayesLMMWarning):
+    """A grouping factor has too few levels to estimate its variance well."""
