@@ -1,0 +1,48 @@
+"""Mixed-effects models in Python: lme4's numbers and the full posterior from one formula.
+
+Map of the package
+------------------
+Fit          `Model`, `lmer`
+Priors       `Prior`, `LKJ`, `flat`
+Relations    `compare_estimates`, `no_pooling`, `complete_pooling`
+Pictures     `plot_pooling`
+Data         `load_dataset`, `list_datasets`
+Errors       `errors`
+
+Importing the package is light: PyMC, ArviZ and matplotlib are imported when something needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Model": "model",
+    "lmer": "model",
+    "Prior": "spec.priors",
+    "LKJ": "spec.priors",
+    "flat": "spec.priors",
+    "compare_estimates": "compare.estimates",
+    "no_pooling": "compare.pooling",
+    "complete_pooling": "compare.pooling",
+    "plot_pooling": "show.plots",
+    "load_dataset": "datasets",
+    "list_datasets": "datasets",
+}
+
+__all__ = ["__version__", "errors", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module(".errors", __name__)
+    if name not in _HOME:
+        raise AttributeError(f"module 'bayeslmm' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

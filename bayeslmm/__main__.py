@@ -1,0 +1,81 @@
+"""Command line: ``python -m bayeslmm demo``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+
+DEMOS = (
+    ("hsb", "mathach ~ ses + (ses | school)"),
+    ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bayeslmm", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="fit two data sets both ways, print tables, save pictures")
+    demo.add_argument("--build", type=Path, default=Path("build"), help="folder for pictures (build)")
+    demo.add_argument("--seed", type=int, default=1, help="random seed (1)")
+    options = parser.parse_args(arguments)
+    return run_demo(options.build, options.seed)
+
+
+def run_demo(build: Path, seed: int) -> int:
+    """Fit High School & Beyond and sleepstudy by REML and by NUTS; print, and save a picture of each."""
+    import bayeslmm as blm
+
+    build.mkdir(parents=True, exist_ok=True)
+    saved = []
+    for name, formula in DEMOS:
+        _heading(f"{name}: {formula}")
+        model = blm.Model(formula, blm.load_dataset(name))
+        print(model)
+        with _timed("REML fit"):
+            reml = model.fit_reml()
+        print(f"\n{reml.summary()}\n")
+        with _timed("posterior (first time compiles the model)"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytensor|nutpie|arviz")
+            post = model.fit(random_seed=seed, progressbar=sys.stderr.isatty())
+        print(f"\n{post.summary()}")
+        _heading("random effects (posterior mean of the first five groups)", "-")
+        print(post.ranef(wide=True).head(5).round(3).to_string())
+        _heading("variance components", "-")
+        print(post.variance_components().round(3).to_string(index=False))
+        _heading("intraclass correlation", "-")
+        print(post.icc().round(3).to_string())
+        _heading("REML beside the posterior", "-")
+        print(blm.compare_estimates(reml, post).round(3).to_string(na_rep=""))
+        picture = build / f"{name}_pooling.png"
+        blm.plot_pooling(post).savefig(picture, dpi=130)
+        saved.append(picture)
+    _heading("pictures")
+    for picture in saved:
+        print(f"shrinkage: {picture.resolve()}")
+    return 0
+
+
+def _heading(text: str, line: str = "=") -> None:
+    print(f"\n{text}\n{line * len(text)}")
+
+
+class _timed:
+    """Say what starts, and how long it took."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        print(f"\n... {self.what}", flush=True)
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        print(f"    {self.what}: {time.perf_counter() - self.start:.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

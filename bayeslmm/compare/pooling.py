@@ -1,0 +1,57 @@
+"""No pooling and complete pooling, to set beside the partial pooling of a mixed model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..spec.design import Design, GroupTerm
+
+Array = NDArray[np.float64]
+
+
+def group_term(design: Design, group: str | None) -> GroupTerm:
+    """The grouping factor of that name; the only one, if none is named."""
+    if not design.groups:
+        raise InputError("the model has no grouping factor")
+    if group is None:
+        if len(design.groups) > 1:
+            names = ", ".join(g.name for g in design.groups)
+            raise InputError(f"the model has several grouping factors ({names}); say which: group=...")
+        return design.groups[0]
+    for term in design.groups:
+        if term.name == group:
+            return term
+    raise InputError(f"no grouping factor {group!r}; the model has {[g.name for g in design.groups]}")
+
+
+def complete_pooling(design: Design) -> pd.Series:
+    """Least squares of the response on the fixed part, groups ignored."""
+    w = np.ones(len(design.y)) if design.weights is None else np.sqrt(design.weights)
+    beta, *_ = np.linalg.lstsq(design.X * w[:, None], (design.y - design.offset) * w, rcond=None)
+    return pd.Series(beta, index=list(design.x_names), name="complete")
+
+
+def no_pooling(design: Design, group: str | None = None) -> pd.DataFrame:
+    """Least squares within each level on the columns of the bar, as ``lme4::lmList``.
+
+    Returns
+    -------
+    DataFrame
+        One row a level, one column a term; missing where a level has too few distinct rows for its own fit.
+    """
+    term = group_term(design, group)
+    order = np.argsort(term.codes, kind="stable")
+    ends = np.searchsorted(term.codes[order], np.arange(term.n_levels + 1))
+    w = np.ones(len(design.y)) if design.weights is None else np.sqrt(design.weights)
+    estimates = np.full((term.n_levels, term.q), np.nan)
+    for level in range(term.n_levels):
+        rows = order[ends[level] : ends[level + 1]]
+        beta, _, rank, _ = np.linalg.lstsq(
+            term.Z[rows] * w[rows, None], (design.y - design.offset)[rows] * w[rows], rcond=None
+        )
+        if rank == term.q:
+            estimates[level] = beta
+    return pd.DataFrame(estimates, index=pd.Index(list(term.levels), name=term.name), columns=list(term.columns))

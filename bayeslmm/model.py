@@ -1,0 +1,207 @@
+"""Model: the façade. It orchestrates and computes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from .engine import reml
+from .engine.scaling import Problem
+from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
+from .results.point import PointFit
+from .results.text import Text
+from .spec.design import Design, build_design
+from .spec.formula import parse_formula
+from .spec.priors import Priors, resolve_priors
+
+
+class Model:
+    """A Gaussian mixed-effects model: one formula, two fits.
+
+    Parameters
+    ----------
+    formula : str
+        lme4 formula, such as ``"mathach ~ ses + (ses | school)"``.
+    data : pandas.DataFrame
+        One row an observation. Rows with missing values in a used column are dropped and counted.
+    weights, offset : str or array-like of shape (rows,), optional
+        Prior weights and a known part of the mean: a column name, or one value a row.
+    priors : mapping, optional
+        Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
+        Keys are described in :func:`bayeslmm.spec.priors.resolve_priors`.
+    family : str
+        Only ``"gaussian"`` for now.
+
+    Raises
+    ------
+    FormulaError, DataError, UnidentifiedTermError, PriorError
+        The input is at fault; the message says what, where and what to do.
+
+    Examples
+    --------
+    >>> import bayeslmm as blm
+    >>> model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+    >>> round(model.fit_reml().sigma, 3)
+    25.592
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        data: pd.DataFrame,
+        *,
+        weights: Any = None,
+        offset: Any = None,
+        priors: Mapping[Any, Any] | None = None,
+        family: str = "gaussian",
+    ) -> None:
+        if family != "gaussian":
+            raise NotAvailableError(f"family={family!r}: only 'gaussian' is available so far")
+        caller = sys._getframe(1)
+        namespace = {**caller.f_globals, **caller.f_locals}
+        self.design: Design = build_design(
+            parse_formula(formula), data, weights=weights, offset=offset, namespace=namespace
+        )
+        self.priors: Priors = resolve_priors(self.design, priors)
+
+    def fit_reml(self) -> PointFit:
+        """Estimate by REML (what ``lme4::lmer`` does by default)."""
+        return self._point(reml=True)
+
+    def fit_ml(self) -> PointFit:
+        """Estimate by maximum likelihood (``lmer(REML = FALSE)``)."""
+        return self._point(reml=False)
+
+    def _point(self, *, reml: bool) -> PointFit:
+        fit = self._solve(reml=reml)
+        if fit.solution.status == "boundary":
+            names = [g.name for g, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
+            _warn(f"{fit.verdict} ({', '.join(names)})", SingularFitWarning)
+        elif fit.solution.status == "failed":
+            _warn(
+                f"{fit.verdict} (gradient {fit.solution.gradient_norm:.2g} after "
+                f"{fit.solution.evaluations} evaluations)",
+                ConvergenceWarning,
+            )
+        return fit
+
+    def _solve(self, *, reml: bool) -> PointFit:
+        d = self.design
+        if not d.groups:
+            raise NotAvailableError(
+                f"{d.formula.text!r} has no random effects: add a bar such as (1 | group), "
+                "or fit a linear model with statsmodels"
+            )
+        problem = Problem(
+            y=d.y - d.offset,
+            X=d.X,
+            codes=tuple(g.codes for g in d.groups),
+            Z=tuple(g.Z for g in d.groups),
+            levels=tuple(g.n_levels for g in d.groups),
+            blocks=tuple(g.blocks for g in d.groups),
+            weights=d.weights,
+        )
+        return PointFit(design=d, solution=_engine_fit(problem, reml))
+
+    @cached_property
+    def pymc(self) -> Any:
+        """The ``pymc.Model``, for anyone who wants to look at it or extend it."""
+        from .engine import pymc_model
+
+        return pymc_model.build_model(self.design, self.priors, self._geometry)
+
+    @cached_property
+    def _geometry(self) -> Any:
+        from .engine import pymc_model
+
+        solution = self._solve(reml=True).solution
+        return pymc_model.choose_geometry(self.design, solution.covariances, solution.sigma)
+
+    def fit(
+        self,
+        *,
+        draws: int = 1000,
+        tune: int = 1000,
+        chains: int = 4,
+        cores: int | None = None,
+        random_seed: int | None = None,
+        nuts_sampler: str = "nutpie",
+        progressbar: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Sample the posterior by NUTS on the PyMC model.
+
+        Parameters
+        ----------
+        draws, tune, chains : int
+            Draws kept and tuning steps a chain, number of chains.
+        cores : int, optional
+            Chains run at the same time; by default as many as the machine allows.
+        random_seed : int, optional
+            Same seed, same draws.
+        nuts_sampler : {"nutpie", "pymc"}
+            Who runs NUTS.
+        progressbar : bool
+            Whether to show progress.
+        **options
+            Passed on to ``pymc.sample``.
+
+        Returns
+        -------
+        PosteriorFit
+        """
+        from .engine import pymc_model
+        from .results.posterior import PosteriorFit
+
+        tree = pymc_model.sample_nuts(
+            self.pymc,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            cores=cores,
+            random_seed=random_seed,
+            nuts_sampler=nuts_sampler,
+            progressbar=progressbar,
+            **options,
+        )
+        diagnosis = pymc_model.diagnose_draws(tree)
+        return PosteriorFit(design=self.design, priors=self.priors, idata=tree, diagnosis=diagnosis)
+
+    def __repr__(self) -> str:
+        d = self.design
+        groups = ", ".join(f"{g.name} ({g.n_levels:,} levels: {', '.join(g.columns)})" for g in d.groups)
+        dropped = f", {d.n_dropped:,} dropped (missing values)" if d.n_dropped else ""
+        return "\n".join(
+            [
+                "Mixed-effects model, family gaussian (identity link)",
+                f"Formula: {d.formula.text}",
+                f"Rows: {len(d.y):,} used{dropped}",
+                f"Fixed: {', '.join(d.x_names) or 'none'}",
+                f"Groups: {groups or 'none'}",
+                "Priors:",
+                str(self.priors),
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        return Text(repr(self))._repr_html_()
+
+
+def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) -> PointFit:
+    """``Model(formula, data, **options).fit_reml()``, or ``fit_ml()`` with ``REML=False``, under lme4's name."""
+    model = Model(formula, data, **options)
+    return model.fit_reml() if REML else model.fit_ml()
+
+
+def _engine_fit(problem: Problem, reml_: bool) -> reml.PointSolution:
+    return reml.fit(problem, reml=reml_)
+
+
+def _warn(message: str, category: type[Warning]) -> None:
+    import warnings
+
+    warnings.warn(message, category, stacklevel=4)

@@ -1,0 +1,247 @@
+"""The posterior fit: the same verbs as the point fit, answered with distributions.
+
+Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, ``sigma``, ``sd_<group>[<group>_term]``,
+``cor_<group>[<group>_term, <group>_term_bis]``, ``b_<group>[<group>, <group>_term]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..engine.pymc_model import Diagnosis
+from ..errors import InputError
+from ..spec.covariance import covariance
+from ..spec.design import Design
+from ..spec.priors import Priors
+from . import text, variance
+from .point import _level_table, _stack, _wide, coefficient_terms
+
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PosteriorFit:
+    """Posterior of a Gaussian mixed model.
+
+    Attributes
+    ----------
+    design : Design
+        What was fitted.
+    priors : Priors
+        Every prior with its scale and reason.
+    idata : xarray.DataTree
+        Draws; any ArviZ function takes it.
+    diagnosis : Diagnosis
+        R-hat, effective sample sizes, divergences, E-BFMI and what follows from them.
+    ci_prob : float
+        Probability of the intervals in tables (0.95).
+    """
+
+    design: Design
+    priors: Priors
+    idata: Any
+    diagnosis: Diagnosis
+    ci_prob: float = 0.95
+
+    # -- draws as arrays -------------------------------------------------------------------------------------
+
+    def draws(self, name: str) -> Array:
+        """Draws of one variable as an array (chain, draw, ...)."""
+        return self.idata.posterior[name].to_numpy()
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return int(self.idata.posterior.sizes["chain"])
+
+    @property
+    def n_draws(self) -> int:
+        """Draws a chain."""
+        return int(self.idata.posterior.sizes["draw"])
+
+    @property
+    def nobs(self) -> int:
+        """Number of rows used."""
+        return len(self.design.y)
+
+    @property
+    def ngroups(self) -> dict[str, int]:
+        """Number of levels of each grouping factor."""
+        return {g.name: g.n_levels for g in self.design.groups}
+
+    @property
+    def verdict(self) -> str:
+        """What the diagnostics say, in words."""
+        return str(self.diagnosis)
+
+    def covariances(self) -> list[Array]:
+        """Covariance matrix of the random effects of each factor, per draw (chain, draw, q, q)."""
+        out = []
+        for g in self.design.groups:
+            sd = self.draws(f"sd_{g.name}")
+            name = f"cor_{g.name}"
+            cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(g.q)
+            out.append(covariance(sd, cor))
+        return out
+
+    # -- tables ----------------------------------------------------------------------------------------------
+
+    def fixef(self, *, ci_prob: float | None = None) -> pd.DataFrame:
+        """Fixed effects: mean, sd, median and equal-tailed interval, one row a coefficient."""
+        table = summarise(self.draws("beta"), ci_prob or self.ci_prob)
+        return table.set_index(pd.Index(self.design.x_names, name="term"))
+
+    def ranef(self, *, wide: bool = False, draws: bool = False, ci_prob: float | None = None) -> Any:
+        """Posterior of the random effects b.
+
+        Parameters
+        ----------
+        wide : bool
+            One row a level, one column a term (posterior means).
+        draws : bool
+            An ``xarray.Dataset`` of draws (chain, draw, level, term) instead of a table.
+        ci_prob : float, optional
+            Probability of the equal-tailed interval.
+        """
+        names = {g.name: f"b_{g.name}" for g in self.design.groups}
+        if draws:
+            return self.idata.posterior.to_dataset()[list(names.values())]
+        parts = [
+            self._levels(g.name, g.levels, g.columns, self.draws(names[g.name]), ci_prob)
+            for g in self.design.groups
+        ]
+        table = _stack(parts)
+        return _wide(table, "mean") if wide else table
+
+    def coef(self, *, wide: bool = False, ci_prob: float | None = None) -> pd.DataFrame:
+        """Posterior of β + b for every level of every grouping factor, over the union of fixed and random terms."""
+        parts = []
+        beta = self.draws("beta")
+        for g in self.design.groups:
+            names, fixed, where = coefficient_terms(self.design.x_names, g.columns)
+            values = np.zeros((*beta.shape[:2], g.n_levels, len(names)))
+            values[..., : len(fixed)] = beta[:, :, None, :]
+            values[..., where] += self.draws(f"b_{g.name}")
+            parts.append(self._levels(g.name, g.levels, names, values, ci_prob))
+        table = _stack(parts)
+        return _wide(table, "mean") if wide else table
+
+    def var_corr(self) -> dict[str, pd.DataFrame]:
+        """Posterior mean of the covariance matrix of the random effects of each grouping factor."""
+        return {
+            g.name: pd.DataFrame(cov.mean(axis=(0, 1)), index=list(g.columns), columns=list(g.columns))
+            for g, cov in zip(self.design.groups, self.covariances(), strict=True)
+        }
+
+    def variance_components(self, *, ci_prob: float | None = None) -> pd.DataFrame:
+        """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table."""
+        covariances, sigma = self.covariances(), self.draws("sigma")
+        labels, values = [], []
+        for c in variance.components(self.design, covariances, sigma):
+            for quantity in ("variance", "sd", "share"):
+                labels.append((c.group, c.term, quantity))
+                values.append(getattr(c, quantity))
+        for group, a, b, value in variance.correlations(self.design, covariances):
+            labels.append((group, f"{a}, {b}", "cor"))
+            values.append(value)
+        table = pd.DataFrame(labels, columns=["group", "term", "quantity"])
+        return table.join(summarise(np.stack(values, axis=-1), ci_prob or self.ci_prob))
+
+    def icc(
+        self,
+        *,
+        at: dict[str, list[float]] | None = None,
+        draws: bool = False,
+        ci_prob: float | None = None,
+    ) -> Any:
+        """Posterior of the intraclass correlations: adjusted, unadjusted, by grouping factor; or at given values.
+
+        ``draws=True`` gives an ``xarray.DataArray`` (chain, draw, icc). Definitions: :mod:`.variance`.
+        """
+        import xarray as xr
+
+        covariances, sigma = self.covariances(), self.draws("sigma")
+        if at is not None:
+            grid, values = variance.icc_at(self.design, covariances, sigma, at)
+            if draws:
+                return xr.DataArray(values, dims=("chain", "draw", "row"))
+            return grid.join(summarise(values, ci_prob or self.ci_prob))
+        fixed = variance.fixed_part_variance(self.design, self.draws("beta"))
+        parts = variance.icc(self.design, covariances, sigma, fixed)
+        values = np.stack(list(parts.values()), axis=-1)
+        if draws:
+            return xr.DataArray(values, dims=("chain", "draw", "icc"), coords={"icc": list(parts)})
+        return summarise(values, ci_prob or self.ci_prob).set_index(pd.Index(parts, name="icc"))
+
+    def parameters(self, part: str) -> pd.DataFrame:
+        """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor."""
+        names, values = [], []
+        if part == "fixed":
+            names, values = list(self.design.x_names), [self.draws("beta")]
+        elif part == "family":
+            names, values = ["sigma"], [self.draws("sigma")[..., None]]
+        else:
+            group = next(g for g in self.design.groups if g.name == part)
+            names = [f"sd({c})" for c in group.columns]
+            values = [self.draws(f"sd_{group.name}")]
+            for block in group.blocks:
+                for i, a in enumerate(block):
+                    for b in block[i + 1 :]:
+                        names.append(f"cor({group.columns[a]}, {group.columns[b]})")
+                        values.append(self.draws(f"cor_{group.name}")[..., a, b, None])
+        stacked = np.concatenate(values, axis=-1)
+        table = summarise(stacked, self.ci_prob).set_index(pd.Index(names, name="term"))
+        return table.assign(**_diagnostics(stacked))
+
+    def _levels(self, group, levels, terms, values: Array, ci_prob) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+        flat = summarise(values.reshape(*values.shape[:2], -1), ci_prob or self.ci_prob)
+        return _level_table(group, levels, terms, **{c: flat[c].to_numpy() for c in flat})
+
+    # -- print -----------------------------------------------------------------------------------------------
+
+    def summary(self) -> text.Text:
+        """brms-style tables: group-level, population-level and family parameters, and the verdict."""
+        return text.posterior_summary(self)
+
+    def __repr__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+
+def summarise(values: Array, ci_prob: float) -> pd.DataFrame:
+    """Mean, sd, median and equal-tailed interval of draws (chain, draw, k): k rows."""
+    if not 0.0 < ci_prob < 1.0:
+        raise InputError(f"ci_prob={ci_prob}: the probability of an interval lies between 0 and 1")
+    flat = values.reshape(-1, values.shape[-1])
+    tail = (1.0 - ci_prob) / 2.0
+    low, median, high = np.quantile(flat, [tail, 0.5, 1.0 - tail], axis=0)
+    return pd.DataFrame(
+        {
+            "mean": flat.mean(axis=0),
+            "sd": flat.std(axis=0, ddof=1),
+            "median": median,
+            "conf_low": low,
+            "conf_high": high,
+        }
+    )
+
+
+def _diagnostics(values: Array) -> dict[str, Array]:
+    """R-hat, bulk and tail ESS of draws (chain, draw, k), by ArviZ."""
+    import xarray as xr
+    from arviz import ess, rhat
+
+    array = xr.DataArray(values, dims=("chain", "draw", "k"))
+    return {
+        "rhat": rhat(array).to_numpy(),
+        "ess_bulk": ess(array, method="bulk").to_numpy(),
+        "ess_tail": ess(array, method="tail").to_numpy(),
+    }

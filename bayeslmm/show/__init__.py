@@ -1,0 +1,1 @@
+"""Everything printed or drawn; the sole door to matplotlib."""
