@@ -54,4 +54,6 @@ def no_pooling(design: Design, group: str | None = None) -> pd.DataFrame:
         )
         if rank == term.q:
             estimates[level] = beta
-    return pd.DataFrame(estimates, index=pd.Index(list(term.levels), name=term.name), columns=list(term.columns))
+    return pd.DataFrame(
+        estimates, index=pd.Index(list(term.levels), name=term.name), columns=list(term.columns)
+    )

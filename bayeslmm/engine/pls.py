@@ -205,7 +205,10 @@ def _add_dense_G(reduced: Reduced, V_dense: Array, G: Array) -> None:
         rows = layout.rows(position)
         q = int(layout.widths[position])
         here = slice(rows.start - layout.m_chain, rows.stop - layout.m_chain)
-        left, right = S_lam[here].reshape(-1, q, V_dense.shape[0]), V_dense[here].reshape(-1, q, V_dense.shape[0])
+        left, right = (
+            S_lam[here].reshape(-1, q, V_dense.shape[0]),
+            V_dense[here].reshape(-1, q, V_dense.shape[0]),
+        )
         G[reduced.lam_start[position] : reduced.lam_start[position + 1]] += np.einsum(
             "jac,jbc->ab", left, right
         ).reshape(-1)

@@ -67,8 +67,7 @@ class Criterion:
         solution = pls.solve(reduced)
         outer, G = pls.gamma_terms(reduced, solution, max(solution.r2, 1e-300) / self.df, with_X=self.reml)
         gradient = [
-            t.theta(2.0 * (g - o @ lam))
-            for t, g, o, lam in zip(self.templates, G, outer, lams, strict=True)
+            t.theta(2.0 * (g - o @ lam)) for t, g, o, lam in zip(self.templates, G, outer, lams, strict=True)
         ]
         return self.value(reduced, solution), np.concatenate(gradient)
 
@@ -177,7 +176,9 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     return np.concatenate(out) if moved else None
 
 
-def _report(problem: Problem, scaled: Scaled, criterion: Criterion, theta: Array, gradient: Array) -> PointSolution:
+def _report(
+    problem: Problem, scaled: Scaled, criterion: Criterion, theta: Array, gradient: Array
+) -> PointSolution:
     lams = criterion.lams(theta)
     reduced = pls.reduce(criterion.layout, lams)
     solution = pls.solve(reduced)

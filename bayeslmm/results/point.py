@@ -135,9 +135,7 @@ class PointFit:
             self.design.groups, self.solution.modes, self.solution.mode_covariances, strict=True
         ):
             sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
-            parts.append(
-                _level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd)
-            )
+            parts.append(_level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
         table = _with_interval(_stack(parts), ci_prob)
         return _wide(table) if wide else table
 
@@ -265,5 +263,3 @@ def _wide(table: pd.DataFrame, value: str = "estimate") -> pd.DataFrame:
     terms = list(dict.fromkeys(table["term"]))
     wide = table.pivot(index=["group", "level"], columns="term", values=value)
     return wide.reindex(index=rows, columns=terms).rename_axis(columns=None)
-
-

@@ -106,7 +106,9 @@ def _random_effects(fit: PointFit) -> list[str]:
                 rows.append([name, group.columns[k], number(cov[k, k]), number(sd[k]), *corr])
     rows.append(["Residual", "", number(fit.sigma**2), number(fit.sigma)])
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
-    headers = ["Groups", "Name", "Variance", "Std.Dev."] + (["Corr"] + [""] * (widest - 2) if widest > 1 else [])
+    headers = ["Groups", "Name", "Variance", "Std.Dev."] + (
+        ["Corr"] + [""] * (widest - 2) if widest > 1 else []
+    )
     return table(headers, full, left=2)
 
 

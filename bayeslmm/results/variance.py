@@ -96,9 +96,7 @@ def icc(
     """
     if not design.groups:
         raise NotAvailableError("an ICC compares groups; this model has no random effects")
-    parts = {
-        g.name: mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)
-    }
+    parts = {g.name: mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)}
     random = sum(parts.values(), np.zeros_like(np.asarray(sigma)))
     total = random + np.asarray(sigma) ** 2
     return {

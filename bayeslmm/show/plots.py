@@ -78,7 +78,14 @@ def _draw_plane(ax: Any, alone: pd.DataFrame, partial: pd.DataFrame, pooled: pd.
             "",
             xytext=(alone.at[level, x], alone.at[level, y]),
             xy=(partial.at[level, x], partial.at[level, y]),
-            arrowprops={"arrowstyle": "-", "color": NONE, "lw": 0.8, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": NONE,
+                "lw": 0.8,
+                "alpha": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
         )
     ax.scatter(alone[x], alone[y], s=size, facecolors="white", edgecolors=NONE, zorder=2)
     ax.scatter(partial[x], partial[y], s=size, color=PARTIAL, zorder=3)

@@ -1,0 +1,60 @@
+# make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
+# PYTHON=... names the interpreter to build .venv with.
+.DEFAULT_GOAL := help
+.PHONY: help venv install demo test lint format clean
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTHON ?=
+ARGS ?=
+
+# A name on PATH may be a pyenv shim that refuses to run here, so each candidate is run, not just looked up.
+CANDIDATES := python3.13 python3.12 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[2-4]*/bin/python3
+VERSION_FITS := import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(BIN)/python  ## create .venv with a Python of 3.12 to 3.14
+
+$(BIN)/python:
+	@bare=; \
+	for python in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \
+	  "$$python" -c '$(VERSION_FITS)' >/dev/null 2>&1 || continue; \
+	  if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then bare="$$python"; continue; fi; \
+	  echo "Creating .venv with $$("$$python" --version) ..."; \
+	  "$$python" -m venv --clear .venv && exit 0; \
+	  rm -rf .venv; exit 1; \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "$$bare cannot create virtual environments: install its venv module (on Debian or Ubuntu: apt install python3-venv) and run make again." >&2; \
+	else \
+	  echo "bayeslmm needs Python 3.12, 3.13 or 3.14, and none was found$(if $(PYTHON), at $(PYTHON)): install one, or name it with 'make PYTHON=/path/to/python3'." >&2; \
+	fi; \
+	exit 1
+
+install: $(STAMP)  ## install the package and its tools into .venv
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into .venv (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP)  ## fit two data sets both ways; pictures go to build/
+	@$(BIN)/python -m bayeslmm demo $(ARGS)
+
+test: $(STAMP)  ## run the tests
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(STAMP)  ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## put the code into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv and everything that was built
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find bayeslmm tests -name __pycache__ -type d -prune -exec rm -rf {} +

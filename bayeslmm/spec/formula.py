@@ -1,0 +1,387 @@
+"""Text → `Formula`: response, fixed terms, bars and offsets, expanded by R's algebra of terms.
+
+No data are touched. Every sum is written out as products of leaves, so nobody downstream needs to know what ``*``,
+``/``, ``^``, ``||`` or nesting mean:
+
+>>> f = parse_formula("log(y) ~ x * z + (x | school/class)")
+>>> f.response, f.fixed
+('log(y)', '1 + x + z + x:z')
+>>> [(bar.columns, bar.group) for bar in f.bars]
+[('1 + x', ('school',)), ('1 + x', ('school', 'class'))]
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement, product
+
+from bayeslmm.errors import FormulaError
+from bayeslmm.spec.grammar import COMPARISONS, Node, Parser, canonical_python, complain
+
+PLAIN_NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
+BARE_FACTOR = re.compile(r"C\((?:`([^`]+)`|([^\W\d][\w.]*))\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One leaf of a term: a column's name, or (``is_name=False``) an expression in Python."""
+
+    text: str
+    is_name: bool = True
+
+    @property
+    def label(self) -> str:
+        """The name that columns get: without backticks."""
+        return self.text if self.is_name else self.text.replace("`", "")
+
+    def __str__(self) -> str:
+        return f"`{self.text}`" if self.is_name and not PLAIN_NAME.fullmatch(self.text) else self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """A sum of products: with or without an intercept, products ordered by degree as R does."""
+
+    intercept: bool
+    products: tuple[tuple[Atom, ...], ...]
+
+    def __str__(self) -> str:
+        shown = [":".join(str(atom) for atom in factors) for factors in self.products]
+        return " + ".join(["1" if self.intercept else "0", *shown])
+
+    def __len__(self) -> int:
+        return self.intercept + len(self.products)
+
+    @property
+    def atoms(self) -> tuple[Atom, ...]:
+        """Every leaf once, in order of appearance."""
+        return tuple(dict.fromkeys(atom for factors in self.products for atom in factors))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """Correlated random effects: the columns ``terms`` vary by the combinations of the columns in ``group``."""
+
+    terms: Terms
+    group: tuple[str, ...]
+    text: str
+
+    @property
+    def columns(self) -> str:
+        """The left side in formula syntax, for example ``1 + x``."""
+        return str(self.terms)
+
+    @property
+    def group_name(self) -> str:
+        """The grouping factor's name, for example ``school:class``."""
+        return ":".join(self.group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formula:
+    """What a formula says, written out.
+
+    Attributes
+    ----------
+    text : str
+        The formula as the user wrote it.
+    response_atom : Atom
+        The left side; `response` is its text.
+    fixed_terms : Terms
+        The fixed part; `fixed` is its text, for example ``1 + x + a + a:x``.
+    bars : tuple of Bar
+        One per block of correlated effects, in order of appearance.
+    offsets : tuple of str
+        The Python expressions inside ``offset(...)`` terms.
+    """
+
+    text: str
+    response_atom: Atom
+    fixed_terms: Terms
+    bars: tuple[Bar, ...]
+    offsets: tuple[str, ...]
+
+    @property
+    def response(self) -> str:
+        """The response as a Python expression; an unusual column name stands in backticks."""
+        return str(self.response_atom)
+
+    @property
+    def fixed(self) -> str:
+        """The fixed part in formula syntax, every term written out."""
+        return str(self.fixed_terms)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(slots=True)
+class _Sum:
+    """A sum under construction; ``intercept`` is None where nothing was said about it."""
+
+    products: dict[frozenset[Atom], tuple[Atom, ...]] = field(default_factory=dict)
+    intercept: bool | None = None
+    bars: list[Bar] = field(default_factory=list)
+    offsets: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, factors: Iterable[tuple[Atom, ...]]) -> _Sum:
+        result = cls()
+        for group in factors:
+            distinct = tuple(dict.fromkeys(group))
+            result.products.setdefault(frozenset(distinct), distinct)
+        return result
+
+    def terms(self) -> Terms:
+        ordered = sorted(self.products.values(), key=len)
+        return Terms(intercept=self.intercept is not False, products=tuple(ordered))
+
+
+def parse_formula(text: str) -> Formula:
+    """Read a formula with lme4's meaning.
+
+    Parameters
+    ----------
+    text : str
+        For example ``"Reaction ~ Days + (Days | Subject)"``. Column names that are no plain words stand in
+        backticks; Python expressions are calls such as ``np.log(x)`` or stand in ``I(...)`` or ``{...}``.
+
+    Returns
+    -------
+    Formula
+
+    Raises
+    ------
+    FormulaError
+        When the text cannot be read; the message points at the token.
+
+    Examples
+    --------
+    >>> parse_formula("y ~ x + (x || g)").bars[1].columns
+    '0 + x'
+    """
+    if not isinstance(text, str):
+        raise FormulaError(
+            f"A formula is a text such as 'y ~ x + (x | g)', not a {type(text).__name__}: {text!r}."
+        )
+    tree = Parser(text).parse()
+    return _Reader(text).formula(tree)
+
+
+class _Reader:
+    """Walks the tree of one formula; holds the text for the messages."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def formula(self, tree: Node) -> Formula:
+        if tree.kind != "binary" or tree.text != "~":
+            message = "The formula has no '~'. Write the response on its left: y ~ x + (x | g)."
+            raise complain(self.text, message, tree.start, tree.stop)
+        left, right = tree.parts
+        if left.kind == "binary" and left.text == "~":
+            raise complain(self.text, "A formula has one '~'; this is the second.", tree.at)
+        total = self.sum(right)
+        return Formula(
+            text=self.text,
+            response_atom=self.response(left),
+            fixed_terms=total.terms(),
+            bars=tuple(total.bars),
+            offsets=tuple(total.offsets),
+        )
+
+    def response(self, node: Node) -> Atom:
+        while node.kind == "group":
+            node = node.parts[0]
+        if node.kind == "name":
+            return Atom(node.text)
+        if node.kind == "expression":
+            return Atom(node.text, is_name=False)
+        if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
+            raise self.error(
+                "The left side of '~' is the response: a column or an expression of columns.", node
+            )
+        return Atom(canonical_python(self.text[node.start : node.stop]), is_name=False)
+
+    def error(self, message: str, node: Node) -> FormulaError:
+        return complain(self.text, message, node.start, node.stop)
+
+    def written(self, node: Node) -> str:
+        return self.text[node.start : node.stop]
+
+    # -- sums ----------------------------------------------------------------------------------------------
+
+    def sum(self, node: Node) -> _Sum:
+        if node.kind == "name":
+            return _Sum.of([(Atom(node.text),)])
+        if node.kind == "expression":
+            return self.expression(node)
+        if node.kind == "number":
+            return self.number(node)
+        if node.kind == "sign":
+            operand = self.sum(node.parts[0])
+            return operand if node.text == "+" else self.minus(_Sum(), operand, node)
+        if node.kind == "group":
+            inside = node.parts[0]
+            if inside.kind == "binary" and inside.text in ("|", "||"):
+                return _Sum(bars=self.bar(inside, node))
+            return self.sum(inside)
+        return self.binary(node)
+
+    def expression(self, node: Node) -> _Sum:
+        if node.text.startswith("offset("):
+            call = ast.parse(node.text.replace("`", "_"), mode="eval").body
+            if not isinstance(call, ast.Call) or len(call.args) != 1 or call.keywords:
+                raise self.error("offset() takes one expression, as in offset(log(n)).", node)
+            return _Sum(offsets=[node.text[len("offset(") : -1]])
+        if re.fullmatch(r"[\w.]+\[.*\]|`[^`]+`\[.*\]", node.text):
+            raise self.error("name[level] is for a response only. Write I(name == 'level').", node)
+        return _Sum.of([(Atom(node.text, is_name=False),)])
+
+    def number(self, node: Node) -> _Sum:
+        if node.text in ("0", "1"):
+            return _Sum(intercept=node.text == "1")
+        raise self.error(
+            f"The number {node.text} is no term: only 1 (intercept) and 0 (none) are. "
+            f"Arithmetic on columns goes into I(...).",
+            node,
+        )
+
+    def binary(self, node: Node) -> _Sum:
+        operator = node.text
+        if operator in COMPARISONS:
+            raise self.error(f"A comparison is no term. Write I({self.written(node)}).", node)
+        if operator in ("|", "||"):
+            raise self.error(f"A bar stands in parentheses. Write ({self.written(node)}).", node)
+        if operator == "~":
+            raise complain(self.text, "A formula has one '~'; this is the second.", node.at)
+        if operator in ("&", "&&"):
+            raise self.error(f"{operator!r} is no operation on terms. Put conditions into I(...).", node)
+        if operator.startswith("%"):
+            left, right = (self.written(part) for part in node.parts)
+            remedy = (
+                f"Write {left}:{right} (what R means by it)."
+                if operator == "%in%"
+                else "Use a call or I(...)."
+            )
+            raise self.error(f"{operator} is not offered. {remedy}", node)
+        if operator == "^":
+            return self.power(node)
+        left_node, right_node = node.parts
+        left, right = self.sum(left_node), self.sum(right_node)
+        if operator == "+":
+            return self.plus(left, right)
+        if operator == "-":
+            return self.minus(left, right, right_node)
+        self.check_factors(left, left_node, operator)
+        self.check_factors(right, right_node, operator)
+        if operator == "*":
+            return _Sum.of([*left.products.values(), *right.products.values(), *_cross(left, right)])
+        if operator == "/":
+            whole = tuple(atom for factors in left.products.values() for atom in factors)
+            nested = [whole + factors for factors in right.products.values()]
+            return _Sum.of([*left.products.values(), *nested])
+        return _Sum.of(_cross(left, right))
+
+    def plus(self, left: _Sum, right: _Sum) -> _Sum:
+        return _Sum(
+            products={**left.products, **{k: v for k, v in right.products.items() if k not in left.products}},
+            intercept=left.intercept if right.intercept is None else right.intercept,
+            bars=left.bars + right.bars,
+            offsets=left.offsets + right.offsets,
+        )
+
+    def minus(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
+        if right.bars or right.offsets:
+            raise self.error("Bars and offsets cannot be taken away. Leave the term out.", node)
+        absent = [factors for key, factors in right.products.items() if key not in left.products]
+        if absent:
+            shown = ":".join(str(atom) for atom in absent[0])
+            raise self.error(f"There is no term {shown} on the left that could be taken away.", node)
+        return _Sum(
+            products={key: v for key, v in left.products.items() if key not in right.products},
+            intercept=left.intercept if right.intercept is None else not right.intercept,
+            bars=left.bars,
+            offsets=left.offsets,
+        )
+
+    def power(self, node: Node) -> _Sum:
+        base_node, exponent = node.parts
+        if exponent.kind != "number" or not exponent.text.isdigit() or int(exponent.text) < 1:
+            raise self.error("The exponent of a sum of terms is a whole number: (a + b)^2.", exponent)
+        base = self.sum(base_node)
+        if len(base.products) < 2:
+            source = f"{self.written(base_node)}**{exponent.text}"
+            raise self.error(
+                f"In a formula {self.written(node)} means the term itself. Write I({source}).", node
+            )
+        self.check_factors(base, base_node, "^")
+        factors = list(base.products.values())
+        if int(exponent.text) > len(factors):
+            exponent_value = len(factors)
+        else:
+            exponent_value = int(exponent.text)
+        chosen = combinations_with_replacement(factors, exponent_value)
+        ordered = sorted((tuple(dict.fromkeys(sum(c, ()))) for c in chosen), key=len)
+        return _Sum.of(ordered)
+
+    def check_factors(self, total: _Sum, node: Node, operator: str) -> None:
+        if total.bars:
+            raise self.error(f"A bar cannot be an operand of {operator!r}. Add it with '+'.", node)
+        if total.offsets:
+            raise self.error(f"An offset cannot be an operand of {operator!r}. Add it with '+'.", node)
+        if total.intercept is not None:
+            message = f"A number is no operand of {operator!r}: interactions are of columns. Use I(...) for arithmetic."
+            raise self.error(message, node)
+
+    # -- bars ----------------------------------------------------------------------------------------------
+
+    def bar(self, node: Node, whole: Node) -> list[Bar]:
+        left_node, group_node = node.parts
+        if left_node.kind == "binary" and left_node.text in ("|", "||"):
+            raise complain(self.text, "There are two bars in one pair of parentheses.", node.at)
+        left = self.sum(left_node)
+        if left.bars or left.offsets:
+            raise self.error("The left side of a bar holds columns: no bars, no offset.", left_node)
+        terms = left.terms()
+        if not len(terms):
+            raise self.error("There is no column left of this bar. Write 1 for an intercept.", left_node)
+        parts = _separate(terms) if node.text == "||" else [terms]
+        text = self.written(whole)
+        return [
+            Bar(terms=part, group=names, text=text) for names in self.grouping(group_node) for part in parts
+        ]
+
+    def grouping(self, node: Node) -> list[tuple[str, ...]]:
+        total = self.sum(node)
+        if total.bars or total.offsets or total.intercept is not None or not total.products:
+            raise self.error("The right side of a bar names grouping columns: g, a:b or a/b.", node)
+        return [
+            tuple(dict.fromkeys(self.group_column(atom, node) for atom in factors))
+            for factors in total.products.values()
+        ]
+
+    def group_column(self, atom: Atom, node: Node) -> str:
+        if atom.is_name:
+            return atom.text
+        bare = BARE_FACTOR.fullmatch(atom.text)
+        if bare is None:
+            raise self.error(
+                f"A grouping factor is a column, not an expression such as {atom.text}. "
+                "Make it a column of the data first.",
+                node,
+            )
+        return bare.group(1) or bare.group(2)
+
+
+def _cross(left: _Sum, right: _Sum) -> list[tuple[Atom, ...]]:
+    return [a + b for a, b in product(left.products.values(), right.products.values())]
+
+
+def _separate(terms: Terms) -> list[Terms]:
+    """One sum per term: what ``||`` means."""
+    first = [Terms(intercept=True, products=())] if terms.intercept else []
+    return first + [Terms(intercept=False, products=(factors,)) for factors in terms.products]

@@ -1,0 +1,207 @@
+"""Priors: what is assumed about every parameter, on which scale, and why.
+
+Defaults are weakly informative and scaled to the data; none depends on where a predictor is measured from:
+
+=====================  ============================================================================
+Intercept              Normal(mean y, 2.5 sd y), at centred predictors
+other fixed effects    Normal(0, 2.5 sd y / sd x)
+group sds              HalfStudentT(3, sd y / sd z), sd z = 1 for an intercept
+correlations           LKJ(2)
+sigma                  HalfStudentT(3, sd y)
+=====================  ============================================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import PriorError
+from .design import Design
+
+Key = str | tuple[str, ...]
+
+_ONLY_POSITIVE_SCALE = {"sigma", "nu"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """A univariate PyMC distribution by its PyMC name.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"Normal"``, ``"HalfStudentT"``, ``"Exponential"``.
+    **params : float
+        The distribution's parameters under PyMC's names.
+
+    Examples
+    --------
+    >>> Prior("Normal", mu=0, sigma=5)
+    Normal(mu=0, sigma=5)
+    """
+
+    name: str
+    params: tuple[tuple[str, float], ...]
+
+    def __init__(self, name: str, **params: float) -> None:
+        for key, value in params.items():
+            if not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+                raise PriorError(f"{name}({key}={value!r}): parameters of a prior are finite numbers")
+            if key in _ONLY_POSITIVE_SCALE and value <= 0:
+                raise PriorError(f"{name}({key}={value!r}): {key} must be positive")
+        object.__setattr__(self, "name", name)
+        # bare Python numbers cost 1e-8 of log density in PyMC, which casts them to float32 on the way
+        object.__setattr__(self, "params", tuple((k, np.float64(v)) for k, v in params.items()))
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v:.4g}' for k, v in self.params)})"
+
+
+@dataclass(frozen=True, slots=True)
+class LKJ:
+    """Lewandowski, Kurowicka & Joe's distribution of a correlation matrix, density ∝ |R|^(eta − 1)."""
+
+    eta: float
+
+    def __post_init__(self) -> None:
+        if not self.eta > 0:
+            raise PriorError(f"LKJ({self.eta!r}): eta must be positive")
+
+    def __repr__(self) -> str:
+        return f"LKJ({self.eta:g})"
+
+
+def flat() -> Prior:
+    """An improper uniform prior; half of the line for standard deviations."""
+    return Prior("Flat")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPrior:
+    """The prior of one parameter, with the reason for its scale."""
+
+    kind: str  # "Intercept", "fixed", "sd", "cor", "sigma"
+    group: str
+    term: str
+    prior: Prior | LKJ
+    reason: str
+
+    @property
+    def label(self) -> str:
+        """Name in print: ``ses``, ``sd(ses | school)``, ``cor(school)``."""
+        if self.kind == "sd":
+            return f"sd({self.term} | {self.group})"
+        if self.kind == "cor":
+            return f"cor({self.group})"
+        return self.term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priors:
+    """All priors of a model, in the order of its parameters."""
+
+    entries: tuple[ResolvedPrior, ...]
+
+    def get(self, kind: str, group: str = "", term: str = "") -> Prior | LKJ:
+        """The prior of one parameter."""
+        for e in self.entries:
+            if (e.kind, e.group) == (kind, group) and (not term or e.term == term):
+                return e.prior
+        raise KeyError((kind, group, term))
+
+    def table(self) -> pd.DataFrame:
+        """One row a parameter: parameter, prior, reason."""
+        return pd.DataFrame(
+            [(e.label, repr(e.prior), e.reason) for e in self.entries],
+            columns=["parameter", "prior", "reason"],
+        )
+
+    def __str__(self) -> str:
+        widths = [max(len(f(e)) for e in self.entries) for f in (lambda e: e.label, lambda e: repr(e.prior))]
+        return "\n".join(
+            f"  {e.label:<{widths[0]}}  {e.prior!r:<{widths[1]}}  {e.reason}" for e in self.entries
+        )
+
+    __repr__ = __str__
+
+
+def resolve_priors(design: Design, user: Mapping[Any, Any] | None = None) -> Priors:
+    """Every parameter's prior: the user's most specific one, else the default scaled to the data.
+
+    Parameters
+    ----------
+    design : Design
+    user : mapping, optional
+        Keys: ``"Intercept"``, the name of a coefficient, ``"fixed"`` (all but the intercept), ``"sd"`` (all group
+        sds), ``("sd", group)``, ``("sd", group, term)``, ``"cor"``, ``("cor", group)``, ``"sigma"``.
+        Values: `Prior`, and `LKJ` for correlations.
+
+    Raises
+    ------
+    PriorError
+        A key matches nothing, or a value is of the wrong kind.
+    """
+    user = dict(user or {})
+    used: set[Any] = set()
+
+    def choose(keys: list[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
+        chosen = None
+        for key in keys:  # most specific first; the less specific ones match as well
+            if key in user:
+                used.add(key)
+                chosen = chosen or user[key]
+        if chosen is None:
+            return default, reason
+        wanted = LKJ if isinstance(default, LKJ) else Prior
+        if not isinstance(chosen, wanted):
+            raise PriorError(f"prior for {keys[0]!r}: expected a {wanted.__name__}, got {chosen!r}")
+        return chosen, "set by you"
+
+    y = design.y - design.offset
+    sd_y = np.float64(y.std(ddof=1)) or np.float64(1.0)
+    entries = []
+    for j, name in enumerate(design.x_names):
+        if name == "Intercept":
+            default, keys = Prior("Normal", mu=y.mean(), sigma=2.5 * sd_y), ["Intercept"]
+            prior, reason = choose(keys, default, "mean y, 2.5 sd(y); at centred predictors")
+            entries.append(ResolvedPrior(kind="Intercept", group="", term=name, prior=prior, reason=reason))
+            continue
+        sd_x = np.float64(design.X[:, j].std(ddof=1)) or np.float64(1.0)
+        default = Prior("Normal", mu=0.0, sigma=2.5 * sd_y / sd_x)
+        prior, reason = choose([name, "fixed"], default, f"2.5 sd(y) / sd({name})")
+        entries.append(ResolvedPrior(kind="fixed", group="", term=name, prior=prior, reason=reason))
+    for g in design.groups:
+        for k, column in enumerate(g.columns):
+            spread = np.float64(g.Z[:, k].std(ddof=1))
+            constant = spread <= 1e-12 * np.abs(g.Z[:, k]).max()
+            sd_z = np.float64(1.0) if constant else spread
+            default = Prior("HalfStudentT", nu=3.0, sigma=sd_y / sd_z)
+            why = "sd(y)" if constant else f"sd(y) / sd({column})"
+            prior, reason = choose([("sd", g.name, column), ("sd", g.name), "sd"], default, why)
+            entries.append(ResolvedPrior(kind="sd", group=g.name, term=column, prior=prior, reason=reason))
+        if any(len(block) > 1 for block in g.blocks):
+            cor, reason = choose([("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1")
+            entries.append(ResolvedPrior(kind="cor", group=g.name, term="", prior=cor, reason=reason))
+    prior, reason = choose(["sigma"], Prior("HalfStudentT", nu=3.0, sigma=sd_y), "sd(y)")
+    entries.append(ResolvedPrior(kind="sigma", group="", term="sigma", prior=prior, reason=reason))
+    unused = [key for key in user if key not in used]
+    if unused:
+        raise PriorError(_no_match(unused[0], entries))
+    return Priors(entries=tuple(entries))
+
+
+def _no_match(key: Any, entries: list[ResolvedPrior]) -> str:
+    names: list[Key] = ["fixed", "sd", "cor"]
+    for e in entries:
+        names.append(
+            ("sd", e.group, e.term) if e.kind == "sd" else ("cor", e.group) if e.kind == "cor" else e.term
+        )
+    close = difflib.get_close_matches(str(key), [str(n) for n in names], n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"no parameter matches the prior key {key!r}.{hint} Keys here: {', '.join(map(repr, names))}"
