@@ -22,7 +22,9 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
         "fixef": list(full["fixef"].values()),
         "se": list(full["se"].values()),
         "sigma": full["sigma"],
-        "random": [{k: v[k] for k in ("group", "term_label", "names", "sd", "corr")} for v in full["VarCorr"]],
+        "random": [
+            {k: v[k] for k in ("group", "term_label", "names", "sd", "corr")} for v in full["VarCorr"]
+        ],
         "singular": full["isSingular"],
         "loglik": full["logLik"],
         "aic": full["AIC"],

@@ -63,7 +63,9 @@ def test_fixed_effects(case):
     table = fit.fixef()
     # 1e-5 of the standard error: the scale on which anybody reads an estimate
     np.testing.assert_allclose(
-        (table["estimate"] - reference["fixef"]) / reference["se"], 0.0, atol=1e-5 if fit.nobs < 9000 else 1e-4
+        (table["estimate"] - reference["fixef"]) / reference["se"],
+        0.0,
+        atol=1e-5 if fit.nobs < 9000 else 1e-4,
     )
     np.testing.assert_allclose(table["std_error"], reference["se"], rtol=1e-5)
 

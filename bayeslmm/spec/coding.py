@@ -1,0 +1,307 @@
+"""Terms + columns → model matrix, with what is needed to build the same columns for new data.
+
+The choice between full and reduced coding of a factor is patsy's and formulae's: the columns of each term span what no
+earlier term spans, so a matrix without intercept or main effects still has full rank.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayeslmm.errors import DataError, UnseenLevelError
+from bayeslmm.spec.expressions import Expression, Factor, as_numbers_or_factor, evaluate
+from bayeslmm.spec.formula import Atom, Terms
+
+ALIAS_TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coded:
+    """How one leaf of one term becomes columns: ``table`` has a row per level (None for numbers)."""
+
+    expression: Expression
+    labels: tuple[str, ...]
+    levels: tuple[Any, ...] = ()
+    table: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixRecipe:
+    """The columns of a model matrix, product by product; an empty product is the intercept."""
+
+    products: tuple[tuple[Coded, ...], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(
+            ":".join(labels) if labels else "Intercept"
+            for factors in self.products
+            for labels in product(*(coded.labels for coded in factors))
+        )
+
+
+Values = Mapping[Atom, "np.ndarray | Factor"]
+
+
+def design_columns(
+    terms: Terms, expressions: Mapping[Atom, Expression], frame: pd.DataFrame
+) -> tuple[MatrixRecipe, np.ndarray]:
+    """The recipe and the matrix (n × p, float64) of a sum of terms on these rows."""
+    values = {
+        atom: as_numbers_or_factor(evaluate(expressions[atom], frame), expressions[atom], frame.index)
+        for atom in terms.atoms
+    }
+    categories = {
+        atom: _categories(value, expressions[atom])
+        for atom, value in values.items()
+        if isinstance(value, Factor)
+    }
+    products = tuple(
+        tuple(
+            _code(atom, values[atom], expressions[atom], categories.get(atom), full.get(atom, False))
+            for atom in factors
+        )
+        for factors, full in _choose(terms, set(categories))
+    )
+    recipe = MatrixRecipe(products=products)
+    width = len(recipe.names)
+    if width >= max(len(frame), 2) and categories:
+        widest = max(categories, key=lambda atom: len(categories[atom]))
+        raise DataError(
+            f"The terms {terms} need {width} columns for {len(frame)} rows. {expressions[widest].label!r} alone has "
+            f"{len(categories[widest])} levels: if it holds numbers as text, convert it; if it names groups, "
+            "write (1 | group)."
+        )
+    return recipe, _fill(
+        recipe, {expressions[atom].label: value for atom, value in values.items()}, len(frame)
+    )
+
+
+def new_columns(recipe: MatrixRecipe, frame: pd.DataFrame) -> np.ndarray:
+    """The matrix of a recipe on new rows; UnseenLevelError for a level that the fit has not seen."""
+    expressions = {
+        coded.expression.label: coded.expression for factors in recipe.products for coded in factors
+    }
+    values = {
+        label: as_numbers_or_factor(evaluate(expression, frame), expression, frame.index)
+        for label, expression in expressions.items()
+    }
+    return _fill(recipe, values, len(frame))
+
+
+def _fill(recipe: MatrixRecipe, values: Mapping[str, np.ndarray | Factor], n: int) -> np.ndarray:
+    matrix = np.empty((n, len(recipe.names)))
+    start = 0
+    for factors in recipe.products:
+        block = np.ones((n, 1))
+        for position, coded in enumerate(factors):
+            columns = _columns(coded, values[coded.expression.label])
+            block = columns if not position else (block[:, :, None] * columns[:, None, :]).reshape(n, -1)
+        matrix[:, start : start + block.shape[1]] = block
+        start += block.shape[1]
+    return matrix
+
+
+def _columns(coded: Coded, value: np.ndarray | Factor) -> np.ndarray:
+    name = coded.expression.label
+    if coded.table is None:
+        if isinstance(value, Factor):
+            raise DataError(f"{name!r} was numeric in the fit and holds text or categories here.")
+        columns = value.reshape(len(value), -1)
+        if columns.shape[1] != len(coded.labels):
+            raise DataError(
+                f"{name!r} gives {columns.shape[1]} columns here; the fit has {len(coded.labels)}."
+            )
+        return columns
+    data = value.data if isinstance(value, Factor) else pd.Series(value)
+    codes = level_codes(data, coded.levels)
+    unseen = codes < 0
+    if unseen.any():
+        found = sorted(map(str, pd.unique(np.asarray(data)[unseen])))
+        known = ", ".join(map(str, coded.levels[:12])) + (", …" if len(coded.levels) > 12 else "")
+        raise UnseenLevelError(
+            f"{name!r} has the level{'s' * (len(found) > 1)} {', '.join(map(repr, found[:5]))} that the fit has not "
+            f"seen. Its levels are: {known}."
+        )
+    return coded.table[codes]
+
+
+def level_codes(data: pd.Series, levels: Sequence[Any]) -> np.ndarray:
+    """Positions of the values in ``levels``; −1 where absent. Numbers meet text by their spelling."""
+    if isinstance(data.dtype, pd.CategoricalDtype):
+        per_category = level_codes(pd.Series(data.cat.categories), levels)
+        codes = data.cat.codes.to_numpy()
+        return np.where(codes < 0, -1, np.append(per_category, -1)[codes]).astype(np.int64)
+    known = pd.Index(levels)
+    numeric = known.dtype.kind in "biuf"
+    if numeric != (data.dtype.kind in "biuf"):
+        known = pd.Index([str(level) for level in levels])
+        data = _whole(data).astype("str")
+    return known.get_indexer(pd.Index(data)).astype(np.int64)
+
+
+def _whole(data: pd.Series) -> pd.Series:
+    """Whole numbers held as floats become integers, so that 2.0 is spelt 2."""
+    if data.dtype.kind == "f":
+        values = data.to_numpy()
+        if (
+            len(values)
+            and np.isfinite(values).all()
+            and (values == np.floor(values)).all()
+            and abs(values).max() < 2**53
+        ):
+            return data.astype("int64")
+    return data
+
+
+def _categories(value: Factor, expression: Expression) -> tuple[Any, ...]:
+    """The levels of a factor: its own order if it has one, else sorted."""
+    if value.levels is not None:
+        levels: list[Any] = list(value.levels)
+        strange = sorted(set(map(str, _distinct(value.data))) - set(map(str, levels)))
+        if strange:
+            raise DataError(f"{expression.label}: levels= leaves out {', '.join(map(repr, strange[:5]))}.")
+    else:
+        levels = _distinct(value.data)
+    if len(levels) < 2:
+        only = repr(levels[0]) if levels else "none"
+        raise DataError(
+            f"The factor {expression.label!r} has one level ({only}) in the rows used, so it explains nothing. "
+            "Leave it out of the formula."
+        )
+    return tuple(levels)
+
+
+def _distinct(data: pd.Series) -> list[Any]:
+    if isinstance(data.dtype, pd.CategoricalDtype):
+        return list(data.cat.categories.tolist())
+    return list(np.sort(np.asarray(_whole(data).unique(), dtype=None)).tolist())
+
+
+def _code(
+    atom: Atom, value: np.ndarray | Factor, expression: Expression, levels: tuple[Any, ...] | None, full: bool
+) -> Coded:
+    label = expression.label
+    if levels is None:
+        assert isinstance(value, np.ndarray)
+        width = 1 if value.ndim == 1 else value.shape[1]
+        labels = (label,) if width == 1 else tuple(f"{label}[{k}]" for k in range(width))
+        return Coded(expression=expression, labels=labels)
+    assert isinstance(value, Factor)
+    table, names = _contrast(value.contrast, levels, full, label)
+    table.setflags(write=False)
+    return Coded(
+        expression=expression, labels=tuple(f"{label}[{name}]" for name in names), levels=levels, table=table
+    )
+
+
+def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) -> tuple[np.ndarray, list[str]]:
+    if contrast is None:
+        skip = 0 if full else 1
+        return np.eye(len(levels))[:, skip:].copy(), [str(level) for level in levels[skip:]]
+    try:
+        coder = contrast() if inspect.isclass(contrast) else contrast
+        coded = (coder.code_with_intercept if full else coder.code_without_intercept)(list(levels))
+    except Exception as problem:
+        shown = ", ".join(map(repr, levels[:8]))
+        raise DataError(f"{label} cannot be coded: {problem}. The levels are {shown}.") from problem
+    return np.array(coded.matrix, dtype=np.float64), [str(name) for name in coded.labels]
+
+
+# -- full or reduced coding ------------------------------------------------------------------------------------
+
+Choice = tuple[tuple[Atom, ...], dict[Atom, bool]]
+
+
+def _choose(terms: Terms, categorical: set[Atom]) -> list[Choice]:
+    """Every product with the coding of its factors (True: full); a product may split into several.
+
+    A product of factors a, b spans the subspaces {}, {a}, {b}, {a, b}, each coded reduced. Those that earlier terms
+    span are left out, and the remaining ones are joined: {a} and {a, b} together are a reduced and b full.
+    """
+    chosen: list[Choice] = [((), {})] if terms.intercept else []
+    spanned: dict[frozenset[Atom], set[frozenset[Atom]]] = {
+        frozenset(): {frozenset()} if terms.intercept else set()
+    }
+    for factors in terms.products:
+        groups = tuple(atom for atom in factors if atom in categorical)
+        numbers = frozenset(factors) - frozenset(groups)
+        known = spanned.setdefault(numbers, set())
+        subsets = [
+            frozenset(subset) for size in range(len(groups) + 1) for subset in combinations(groups, size)
+        ]
+        fresh = [subset for subset in subsets if subset not in known]
+        known.update(fresh)
+        parts = _absorb([dict.fromkeys(_in_order(subset, groups), False) for subset in fresh])
+        for part in parts:
+            kept = tuple(atom for atom in factors if atom in part or atom in numbers)
+            chosen.append((kept, part))
+    return chosen
+
+
+def _in_order(subset: frozenset[Atom], groups: tuple[Atom, ...]) -> list[Atom]:
+    return [atom for atom in groups if atom in subset]
+
+
+def _absorb(parts: list[dict[Atom, bool]]) -> list[dict[Atom, bool]]:
+    parts = list(parts)
+    while True:
+        for i, j in combinations(range(len(parts)), 2):
+            short, long = parts[i], parts[j]
+            if len(long) == len(short) + 1 and short.items() <= long.items():
+                (extra,) = set(long) - set(short)
+                if not long[extra]:
+                    parts[j] = {**long, extra: True}
+                    del parts[i]
+                    break
+        else:
+            return parts
+
+
+# -- rank ------------------------------------------------------------------------------------------------------
+
+
+def independent_columns(X: np.ndarray, *, has_intercept: bool) -> np.ndarray:
+    """Which columns of X (n × p) do not depend on earlier ones, as a boolean mask.
+
+    Columns are centred first when there is an intercept, so a predictor far from zero is judged by its variation.
+    """
+    n, p = X.shape
+    if p == 0:
+        return np.ones(0, dtype=bool)
+    sizes = np.sqrt(np.einsum("ij,ij->j", X, X))
+    A = X
+    if has_intercept:
+        A = X - X.mean(axis=0)
+        A -= A.mean(axis=0)
+    norms = np.sqrt(np.einsum("ij,ij->j", A, A))
+    alive = norms > 1e-13 * np.maximum(sizes, np.finfo(float).tiny)
+    if has_intercept:
+        alive[0] = False
+    R = (
+        np.linalg.qr(A / np.where(alive, norms, 1.0), mode="r")
+        if p > 1 + has_intercept
+        else np.diag(alive.astype(float))
+    )
+    kept = alive.copy()
+    basis = np.zeros((R.shape[0], 0))
+    for j in np.flatnonzero(alive):
+        rest = R[:, j].copy()
+        size = np.linalg.norm(rest)
+        for _ in range(2):
+            rest -= basis @ (basis.T @ rest)
+        left = np.linalg.norm(rest)
+        kept[j] = left > ALIAS_TOLERANCE * size
+        if kept[j]:
+            basis = np.column_stack([basis, rest / left])
+    if has_intercept:
+        kept[0] = True
+    return kept

@@ -1,0 +1,267 @@
+"""One leaf of a formula → values: names resolved once, transforms that remember what they learnt.
+
+A call such as ``scale(x)`` is ordinary Python, evaluated on the kept rows with the columns as Series. Stateful
+transforms of formulae (``scale``, ``poly``, ``bs``, …) are made once per place in the formula, so new data are
+transformed with the parameters of the fit. formulae is imported only when one of its names is used.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from bayeslmm.errors import DataError
+from bayeslmm.spec.formula import Atom
+from bayeslmm.spec.frame import check_finite, is_numeric, plain, unknown_column
+from bayeslmm.spec.grammar import tokenize
+
+FROM_FORMULAE = frozenset(
+    "bs cc cr tp poly center scale standardize binary B p prop proportion S T Treatment Sum".split()
+)
+FROM_NUMPY = frozenset("log log2 log10 log1p exp expm1 sqrt abs sin cos tan".split())
+BUILTINS = frozenset("abs bool float int len list max min pow range round str sum tuple".split())
+REMEDIES = {
+    "cbind": "For counts write p(successes, trials) on the left of '~'.",
+    "ns": "Natural splines are cr(x, df=...).",
+    "s": "Splines are bs(x, df=...) or cr(x, df=...).",
+    "ifelse": "Write np.where(condition, a, b) inside I(...).",
+    "Error": "Strata of aov() are random terms here: (1 | g).",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A categorical value: data, with an optional contrast and order of levels."""
+
+    data: Any
+    contrast: Any = None
+    levels: Any = None
+
+
+def as_factor(data: Any, contrast: Any = None, levels: Any = None) -> Factor:
+    """``C(x)``: treat x as categorical."""
+    if hasattr(data, "contrast"):
+        return Factor(data.data, contrast or data.contrast, levels or data.levels)
+    return Factor(data, contrast, levels)
+
+
+OWN = {"C": as_factor, "I": lambda x: x}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """A leaf with every name resolved.
+
+    ``code`` is Python over stand-in names; ``columns`` maps these to columns of the data and ``objects`` to functions
+    and transforms. A plain column has no code.
+    """
+
+    label: str
+    code: str
+    columns: Mapping[str, str]
+    objects: Mapping[str, Any]
+
+    @property
+    def is_column(self) -> bool:
+        """True for a leaf that is a column as it stands."""
+        return not self.code
+
+
+def bind(atom: Atom, columns: pd.Index, namespace: Mapping[str, Any], where: str) -> Expression:
+    """Resolve the names of a leaf; UnknownColumnError for the first that nothing answers to."""
+    if atom.is_name:
+        if atom.text not in columns:
+            raise unknown_column(atom.text, where, columns)
+        return Expression(label=atom.label, code="", columns={atom.text: atom.text}, objects={})
+    quoted: dict[str, str] = {}
+    pieces = []
+    for token in tokenize(atom.text)[:-1]:
+        if token.kind == "quoted":
+            stand_in = f"quoted_name_{len(quoted)}_"
+            quoted[stand_in] = token.text.strip("`")
+            pieces.append(stand_in)
+        else:
+            pieces.append(token.text)
+    tree = ast.parse(" ".join(pieces), mode="eval")
+    binder = _Binder(columns, namespace, where, quoted, tree)
+    tree = ast.fix_missing_locations(binder.visit(tree))
+    return Expression(label=atom.label, code=ast.unparse(tree), columns=binder.used, objects=binder.objects)
+
+
+class _Binder(ast.NodeTransformer):
+    """Replaces columns and functions by stand-ins and collects what they stand for."""
+
+    def __init__(
+        self,
+        columns: pd.Index,
+        namespace: Mapping[str, Any],
+        where: str,
+        quoted: Mapping[str, str],
+        tree: ast.AST,
+    ) -> None:
+        self.columns, self.namespace, self.where, self.quoted = columns, namespace, where, quoted
+        self.used: dict[str, str] = {}
+        self.objects: dict[str, Any] = {}
+        self.local = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+        self.local |= {
+            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        node.args = [self.visit(argument) for argument in node.args]
+        node.keywords = [self.visit(keyword) for keyword in node.keywords]
+        if isinstance(node.func, ast.Name) and node.func.id not in self.local:
+            function = self.function(node.func.id)
+            if inspect.isclass(function) and getattr(function, "__stateful_transform__", False):
+                function = function()
+                node.func = self.object(function, unique=True)
+            else:
+                node.func = self.object(function)
+        else:
+            node.func = self.visit(node.func)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        dotted = _dotted(node)
+        if dotted is not None and dotted in self.columns:
+            return self.column(dotted)
+        node.value = self.visit(node.value)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        name = node.id
+        if name in self.local:
+            return node
+        if name in self.quoted:
+            if self.quoted[name] not in self.columns:
+                raise unknown_column(self.quoted[name], self.where, self.columns)
+            return self.column(self.quoted[name])
+        if name in self.columns:
+            return self.column(name)
+        return self.object(self.function(name))
+
+    def column(self, name: str) -> ast.Name:
+        stand_in = f"column_{list(self.used.values()).index(name)}" if name in self.used.values() else ""
+        stand_in = stand_in or f"column_{len(self.used)}"
+        self.used[stand_in] = name
+        return ast.Name(id=stand_in, ctx=ast.Load())
+
+    def object(self, value: Any, *, unique: bool = False) -> ast.Name:
+        for stand_in, known in self.objects.items():
+            if known is value and not unique:
+                return ast.Name(id=stand_in, ctx=ast.Load())
+        stand_in = f"object_{len(self.objects)}"
+        self.objects[stand_in] = value
+        return ast.Name(id=stand_in, ctx=ast.Load())
+
+    def function(self, name: str) -> Any:
+        if name in OWN:
+            return OWN[name]
+        if name in FROM_FORMULAE:
+            return _from_formulae(name)
+        given = self.namespace.get(name)
+        if given is not None and not (
+            name in FROM_NUMPY and getattr(given, "__module__", "") in ("math", "builtins")
+        ):
+            return given
+        if name in FROM_NUMPY:
+            return getattr(np, name)
+        if name in ("np", "numpy"):
+            return np
+        if name in ("pd", "pandas"):
+            return pd
+        if name in BUILTINS:
+            return getattr(builtins, name)
+        error = unknown_column(name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY)
+        if name in REMEDIES:
+            raise type(error)(f"{name}() ({self.where}) is not a function in scope. {REMEDIES[name]}")
+        raise error
+
+
+def _dotted(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        head = _dotted(node.value)
+        return None if head is None else f"{head}.{node.attr}"
+    return None
+
+
+def _from_formulae(name: str) -> Any:
+    from formulae.categorical import ENCODINGS
+    from formulae.transforms import TRANSFORMS
+
+    return {**TRANSFORMS, **ENCODINGS}[name]
+
+
+def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
+    """The value of a leaf on these rows; any failure becomes a DataError that shows the expression."""
+    if expression.is_column:
+        return frame[expression.label]
+    scope = {stand_in: frame[column] for stand_in, column in expression.columns.items()}
+    scope.update(expression.objects)
+    try:
+        with np.errstate(all="ignore"):
+            return eval(expression.code, {"__builtins__": {}, **scope})
+    except Exception as problem:
+        text = [c for c in dict.fromkeys(expression.columns.values()) if not is_numeric(frame[c])]
+        hint = (
+            f" Note that {', '.join(map(repr, text))} holds text or categories, not numbers." if text else ""
+        )
+        raise DataError(
+            f"{expression.label} cannot be computed: {type(problem).__name__}: {_sentence(problem)}{hint}"
+        ) from problem
+
+
+def _sentence(problem: Exception) -> str:
+    lines = str(problem).splitlines() or [""]
+    return lines[0][:200].rstrip(".") + "."
+
+
+def as_numbers_or_factor(value: Any, expression: Expression, index: pd.Index) -> np.ndarray | Factor:
+    """A value as float64 of shape (n,) or (n, k), or as a Factor whose data are a plain Series."""
+    n = len(index)
+    if isinstance(value, Factor) or (hasattr(value, "contrast") and hasattr(value, "levels")):
+        data = _as_series(value.data, expression, index)
+        return Factor(data, value.contrast, value.levels)
+    if isinstance(value, pd.DataFrame):
+        value = value.to_numpy()
+    array = value if isinstance(value, (pd.Series, pd.Categorical)) else np.asarray(value)
+    if getattr(array, "ndim", 1) == 2 and array.shape[0] == n and array.dtype.kind in "biuf":
+        numbers = np.asarray(array, dtype=np.float64)
+    else:
+        series = _as_series(value, expression, index)
+        if not is_numeric(series):
+            return Factor(series)
+        numbers = series.to_numpy(dtype=np.float64)
+    check_finite(numbers, index, _described(expression))
+    return numbers
+
+
+def _described(expression: Expression) -> str:
+    return f"Column {expression.label!r}" if expression.is_column else expression.label
+
+
+def _as_series(value: Any, expression: Expression, index: pd.Index) -> pd.Series:
+    shape = np.shape(value)
+    if len(shape) != 1 or shape[0] != len(index):
+        got = f"an array of shape {shape}" if shape else f"a single {type(value).__name__}"
+        raise DataError(
+            f"{expression.label} gives {got}; one value for each of the {len(index)} rows is needed."
+        )
+    if isinstance(value, pd.Series) and expression.is_column:
+        return value
+    series = value if isinstance(value, pd.Series) else pd.Series(value, index=index)
+    if types.is_float_dtype(series.dtype):
+        return series.astype("float64")
+    if bool(series.isna().any()):
+        raise DataError(f"{expression.label} gives missing values in complete rows.")
+    return plain(series, expression.label)

@@ -1,0 +1,187 @@
+"""The user's table → the rows and columns a model uses, in plain dtypes.
+
+Complete rows are chosen here, once, over every used column. Text stays text; categories keep their own order and lose
+the levels that no kept row has; nullable and Arrow-backed columns become NumPy's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from bayeslmm.errors import DataError, NonFiniteError, UnknownColumnError
+
+SHOWN = 5
+NUMBER_LIKE = {"integer", "floating", "mixed-integer-float", "decimal"}
+
+
+def as_frame(data: Any) -> pd.DataFrame:
+    """Return the data as a DataFrame with rows, or say how to make one."""
+    if not isinstance(data, pd.DataFrame):
+        if not hasattr(data, "to_pandas"):
+            raise DataError(_not_a_frame(data))
+        data = data.to_pandas()
+        if not isinstance(data, pd.DataFrame):
+            raise DataError(_not_a_frame(data))
+    if len(data) == 0:
+        raise DataError("The data hold no rows. Check how the table was read or filtered.")
+    return data
+
+
+def _not_a_frame(data: Any) -> str:
+    what = type(data).__name__
+    remedy = "pandas.DataFrame(data, columns=[...])"
+    if isinstance(data, Mapping):
+        remedy = "pandas.DataFrame(data)"
+    elif isinstance(data, str):
+        remedy = "pandas.read_csv(path)"
+    elif isinstance(data, np.ndarray):
+        what = f"numpy array of shape {data.shape}"
+    elif isinstance(data, pd.Series):
+        remedy = "series.to_frame()"
+    return f"The data are a {what}; a pandas DataFrame with named columns is needed. Make one with {remedy}."
+
+
+def pick(data: pd.DataFrame, name: str) -> pd.Series:
+    """One column; a name that stands twice in the table is an error."""
+    column = data[name]
+    if isinstance(column, pd.DataFrame):
+        raise DataError(
+            f"The data have {column.shape[1]} columns called {name!r}. Rename them, so that one is meant."
+        )
+    return column
+
+
+def unknown_column(
+    name: str, where: str, columns: Collection[Any], others: Collection[str] = ()
+) -> UnknownColumnError:
+    """The error for a name that nothing answers to, with the nearest names."""
+    known = [str(column) for column in columns]
+    near = difflib.get_close_matches(name, [*known, *others], n=1, cutoff=0.6)
+    folded = [candidate for candidate in known if candidate.casefold() == name.casefold()]
+    guess = (folded or near)[:1]
+    hint = f" Did you mean {guess[0]!r}?" if guess else f" The columns are: {_listing(known)}."
+    return UnknownColumnError(
+        f"{name!r} ({where}) is neither a column of the data nor a name in scope.{hint}"
+    )
+
+
+def _listing(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def complete_rows(columns: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, int]]:
+    """Which rows are complete (None: all of them), and how many values each column lacks."""
+    keep: np.ndarray | None = None
+    counts: dict[str, int] = {}
+    for name, values in columns.items():
+        missing = np.asarray(pd.isna(values))
+        count = int(np.count_nonzero(missing))
+        if count:
+            counts[name] = count
+            keep = ~missing if keep is None else keep & ~missing
+    return keep, counts
+
+
+def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Series:
+    """A column without missing values in one of: bool, int64, float64, str, ordered category.
+
+    Columns used only as grouping factors may also hold dates; these become text.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype) and dtype in (np.dtype("float64"), np.dtype("int64"), np.dtype("bool")):
+        return series
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _plain_category(series)
+    if types.is_bool_dtype(dtype):
+        return series.astype(bool)
+    if types.is_integer_dtype(dtype):
+        wide = types.is_unsigned_integer_dtype(dtype) and series.max() > np.iinfo(np.int64).max
+        return series.astype("float64" if wide else "int64")
+    if types.is_float_dtype(dtype):
+        return series.astype("float64")
+    if types.is_complex_dtype(dtype):
+        raise DataError(f"Column {name!r} holds complex numbers. Use its .real, .imag or abs().")
+    if isinstance(dtype, pd.SparseDtype):
+        return plain(pd.Series(np.asarray(series), index=series.index), name, group_only=group_only)
+    if types.is_object_dtype(dtype):
+        return _plain_object(series, name, group_only)
+    if types.is_string_dtype(dtype):
+        return series.astype("str")
+    if group_only:
+        return series.astype("str")
+    if types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
+        raise DataError(_dates(name))
+    if types.is_timedelta64_dtype(dtype):
+        raise DataError(
+            f"Column {name!r} holds durations. Turn them into numbers, for example data[{name!r}].dt.total_seconds()."
+        )
+    return _plain_object(series.astype(object), name, group_only)
+
+
+def _dates(name: str) -> str:
+    return (
+        f"Column {name!r} holds dates or times. Turn them into numbers, for example days since the first: "
+        f"(data[{name!r}] - data[{name!r}].min()).dt.days."
+    )
+
+
+def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
+    found = types.infer_dtype(series, skipna=True)
+    if found == "string":
+        return series.astype("str")
+    if found == "boolean":
+        return series.astype(bool)
+    if found == "integer":
+        return series.astype("int64")
+    if found in NUMBER_LIKE:
+        return series.astype("float64")
+    if found in ("datetime", "datetime64", "date", "period", "time"):
+        if group_only:
+            return series.astype(str)
+        raise DataError(_dates(name))
+    kinds = sorted({type(value).__name__ for value in series.iloc[:10_000]})
+    raise DataError(
+        f"Column {name!r} mixes or holds types that no model can use ({', '.join(kinds)}). "
+        f"Make it one type, for example with pandas.to_numeric(data[{name!r}]) or .astype(str)."
+    )
+
+
+def _plain_category(series: pd.Series) -> pd.Series:
+    values = series.cat.remove_unused_categories()
+    categories = values.cat.categories
+    if not (types.is_string_dtype(categories.dtype) or types.is_numeric_dtype(categories.dtype)):
+        values = values.cat.rename_categories([str(category) for category in categories])
+    return values.cat.as_ordered()
+
+
+def check_finite(values: np.ndarray, index: pd.Index, what: str) -> None:
+    """Raise NonFiniteError that names the first rows, unless every number is finite."""
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    bad = ~np.isfinite(values)
+    if bad.ndim > 1:
+        bad = bad.any(axis=1)
+    count = int(bad.sum())
+    kind = "infinite" if np.isinf(values).any() and not np.isnan(values).any() else "non-finite"
+    raise NonFiniteError(
+        f"{what} holds {count} {kind} value{'s' * (count > 1)} ({row_names(index, bad)}). "
+        "Correct them, or set them to missing to leave these rows out."
+    )
+
+
+def row_names(index: pd.Index, chosen: np.ndarray) -> str:
+    """The labels of the first chosen rows, for a message."""
+    labels = index[np.flatnonzero(chosen)]
+    shown = ", ".join(repr(label) if isinstance(label, str) else str(label) for label in labels[:SHOWN])
+    return f"row{'s' * (len(labels) > 1)} {shown}" + (", …" if len(labels) > SHOWN else "")
+
+
+def is_numeric(series: pd.Series) -> bool:
+    """True for bool and numbers (after `plain`)."""
+    return isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf"

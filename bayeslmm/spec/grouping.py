@@ -1,0 +1,136 @@
+"""Grouping columns → integer codes and labels, never indicators; and what lme4 checks about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayeslmm.errors import UnidentifiedTermError
+from bayeslmm.spec.coding import _whole, level_codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """One grouping factor: the levels of each of its columns, and the combinations that occur.
+
+    ``keys`` holds, sorted, each observed combination as one number in the mixed base of the columns' level counts.
+    """
+
+    variables: tuple[str, ...]
+    tables: tuple[tuple[Any, ...], ...]
+    keys: np.ndarray
+    levels: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """The factor's name, for example ``school:class``."""
+        return ":".join(self.variables)
+
+
+def factorize(columns: Sequence[pd.Series]) -> tuple[Grouping, np.ndarray]:
+    """The grouping factor made of these columns, and each row's code (int64).
+
+    Numbers are ordered as numbers, text by code point, categories by their own order. Only combinations that occur
+    become levels.
+    """
+    coded = [_levels_and_codes(column) for column in columns]
+    tables = tuple(tuple(levels) for levels, _ in coded)
+    key = _mixed_base([codes for _, codes in coded], [len(table) for table in tables])
+    codes, keys = pd.factorize(key, sort=True) if len(columns) > 1 else (key, np.arange(len(tables[0])))
+    levels = tables[0] if len(columns) == 1 else tuple(_combined(keys, tables))
+    keys = np.ascontiguousarray(keys, dtype=np.int64)
+    keys.setflags(write=False)
+    names = tuple(str(column.name) for column in columns)
+    grouping = Grouping(variables=names, tables=tables, keys=keys, levels=levels)
+    return grouping, np.ascontiguousarray(codes, dtype=np.int64)
+
+
+def new_codes(grouping: Grouping, columns: Sequence[pd.Series]) -> tuple[np.ndarray, np.ndarray]:
+    """Codes for new rows (−1 for a combination not seen, or missing) and their labels (None where missing)."""
+    columns = [_whole_unless_missing(column) for column in columns]
+    missing = np.zeros(len(columns[0]), dtype=bool)
+    parts = []
+    for column, table in zip(columns, grouping.tables, strict=True):
+        absent = np.asarray(column.isna())
+        codes = np.full(len(column), -1, dtype=np.int64)
+        if not absent.all():
+            codes[~absent] = level_codes(column[~absent], table)
+        parts.append(codes)
+        missing |= absent
+    unseen = np.any([codes < 0 for codes in parts], axis=0)
+    sizes = [len(table) for table in grouping.tables]
+    key = _mixed_base([np.where(unseen, 0, codes) for codes in parts], sizes)
+    found = pd.Index(grouping.keys).get_indexer(pd.Index(key))
+    codes = np.where(unseen, -1, found).astype(np.int64)
+    return codes, _labels(columns, missing)
+
+
+def _labels(columns: Sequence[pd.Series], missing: np.ndarray) -> np.ndarray:
+    lists = [column.astype(object).tolist() for column in columns]
+    labels = np.empty(len(missing), dtype=object)
+    labels[:] = (
+        lists[0] if len(lists) == 1 else [":".join(map(str, values)) for values in zip(*lists, strict=True)]
+    )
+    labels[missing] = None
+    return labels
+
+
+def _whole_unless_missing(column: pd.Series) -> pd.Series:
+    present = column.dropna()
+    whole = _whole(present)
+    if whole.dtype == present.dtype:
+        return column
+    return whole.astype(object).reindex(column.index) if column.index.is_unique else column.astype("Int64")
+
+
+def _levels_and_codes(column: pd.Series) -> tuple[list[Any], np.ndarray]:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.categories.tolist(), column.cat.codes.to_numpy().astype(np.int64)
+    codes, levels = pd.factorize(_whole(column), sort=True)
+    return levels.tolist(), codes.astype(np.int64)
+
+
+def _mixed_base(parts: Sequence[np.ndarray], sizes: Sequence[int]) -> np.ndarray:
+    key = parts[0]
+    for codes, size in zip(parts[1:], sizes[1:], strict=True):
+        key = key * size + codes
+    return key
+
+
+def _combined(keys: np.ndarray, tables: Sequence[Sequence[Any]]) -> list[str]:
+    digits = []
+    rest = np.asarray(keys)
+    for table in reversed(tables[1:]):
+        rest, digit = np.divmod(rest, len(table))
+        digits.append(digit)
+    digits.append(rest)
+    columns = [[str(table[k]) for k in digit] for table, digit in zip(tables, reversed(digits), strict=True)]
+    return [":".join(values) for values in zip(*columns, strict=True)]
+
+
+def check_levels(grouping: Grouping, n: int) -> None:
+    """A factor with one level says nothing about the variance between levels."""
+    if len(grouping.levels) < 2:
+        raise UnidentifiedTermError(
+            f"The grouping factor {grouping.name!r} has one level ({grouping.levels[0]!r}) in the {n} rows used, so a "
+            "variance between levels cannot be estimated. Leave the term out or use data with more levels."
+        )
+
+
+def check_identified(text: str, grouping: Grouping, q: int, n: int) -> None:
+    """As lme4: fewer random effects than rows, or the term cannot be told from the residual."""
+    effects = len(grouping.levels) * q
+    if effects < n:
+        return
+    if len(grouping.levels) == n:
+        why = f"{n} levels for {n} rows, one row per level"
+    else:
+        why = f"{effects} random effects for {n} rows"
+    drop = "Drop a column or use" if q > 1 else "Use"
+    raise UnidentifiedTermError(
+        f"{text}: {why}, so they cannot be told from the residual. {drop} more rows per {grouping.name}."
+    )

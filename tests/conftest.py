@@ -1,0 +1,13 @@
+"""Settings shared by all tests."""
+
+import os
+import pathlib
+import sys
+
+TESTS = pathlib.Path(__file__).parent
+sys.path.insert(0, str(TESTS))  # plain.py, strategies.py
+
+# the one data set that is not bundled: tests that need it skip where this folder is absent
+SHARED_DATA = TESTS.parent.parent / "shared" / "data"
+if SHARED_DATA.is_dir():
+    os.environ.setdefault("BAYESLMM_DATA", str(SHARED_DATA))
