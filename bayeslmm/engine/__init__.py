@@ -1,0 +1,1 @@
+"""How it is fitted: arrays in, small frozen records out."""

@@ -1,7 +1,7 @@
 """The compiled loops of the kernel, over nodes of a `Layout`; called only by `pls`.
 
 Flat arrays: the panel of node v is P[panel_start[v]:] with rows of length tail + n_xy; its Cholesky factor is the
-q × q block at D[diagonal_start[v]:]. ``lam`` holds the K templates one after the other, ``lam_start`` where each begins.
+q × q block at D[diagonal_start[v]:]. ``lam`` holds the K templates one after the other, ``lam_start`` their starts.
 """
 # mypy: disable-error-code="no-untyped-def"
 

@@ -93,13 +93,19 @@ def fit(problem: Problem, *, reml: bool = True) -> PointSolution:
     layout = arrange(scaled.cross)
     templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
     criterion = Criterion(layout, templates, reml=reml)
-    theta, gradient = _search(criterion, criterion.diagonal.astype(float))
-    for _ in range(3):
+    theta, gradient = _optimum(criterion, criterion.diagonal.astype(float))
+    return _report(problem, scaled, criterion, theta, gradient)
+
+
+def _optimum(criterion: Criterion, start: Array) -> tuple[Array, Array]:
+    """Search, and search again from inside while a boundary turns out to be no optimum: (θ̃, gradient)."""
+    theta, gradient = _search(criterion, start)
+    for _ in range(5):
         escape = _escape(criterion, theta)
         if escape is None:
             break
         theta, gradient = _search(criterion, escape)
-    return _report(problem, scaled, criterion, theta, gradient)
+    return theta, gradient
 
 
 def _search(criterion: Criterion, start: Array) -> tuple[Array, Array]:
@@ -150,30 +156,41 @@ def _newton_step(criterion: Criterion, theta: Array, gradient: Array, free: NDAr
 
 
 def _escape(criterion: Criterion, theta: Array) -> Array | None:
-    """A start away from a boundary that is no optimum, or None if every boundary is one.
+    """A better start away from a boundary that is no optimum, or None if every boundary is one.
 
-    At the optimum Σ Γ_jj must be positive semidefinite on the null space of each singular covariance block.
+    At the optimum Σ Γ_jj must be positive semidefinite on the null space of each singular covariance block. Where it
+    is not, the criterion falls along its negative eigenvectors; the best of a few steps along them is lower than the
+    boundary, so a descending search from there cannot come back.
     """
     lams = criterion.lams(theta)
     if all(np.all(np.diag(lam) > 0) for lam in lams):
         return None
-    moved = False
-    out = []
-    for lam, template, gamma in zip(lams, criterion.templates, criterion.variance_slopes(theta), strict=True):
-        cov = lam @ lam.T
+    covariances = [lam @ lam.T for lam in lams]
+    directions = [np.zeros_like(cov) for cov in covariances]
+    slopes = criterion.variance_slopes(theta)
+    for cov, direction, gamma, template in zip(covariances, directions, slopes, criterion.templates, strict=True):
         for block in template.blocks:
             at = np.ix_(block, block)
             values, vectors = np.linalg.eigh(cov[at])
             null = vectors[:, values <= 1e-12 * max(values.max(), 1.0)]
-            if null.shape[1] == 0:
-                continue
-            slope, direction = np.linalg.eigh(null.T @ gamma[at] @ null)
-            if slope[0] < -1e-4:
-                step = null @ direction[:, :1]
-                cov[at] += 0.1 * step @ step.T
-                moved = True
-        out.append(template.theta(cholesky_psd(cov, template.blocks)))
-    return np.concatenate(out) if moved else None
+            if null.shape[1]:
+                slope, axes = np.linalg.eigh(null.T @ gamma[at] @ null)
+                falling = null @ axes[:, slope < -1e-4]
+                direction[at] += falling @ falling.T
+    if not any(direction.any() for direction in directions):
+        return None
+    best, lowest = None, criterion(theta)[0]
+    for step in np.geomspace(1.0, 1e-7, 8):
+        start = np.concatenate(
+            [
+                template.theta(cholesky_psd(cov + step * direction, template.blocks))
+                for cov, direction, template in zip(covariances, directions, criterion.templates, strict=True)
+            ]
+        )
+        value = criterion(start)[0]
+        if value < lowest:
+            best, lowest = start, value
+    return best
 
 
 def _report(

@@ -1,0 +1,1 @@
+"""What came out: names on numbers, the verbs users call."""

@@ -165,7 +165,7 @@ class PointFit:
         the average row: see :func:`bayeslmm.results.variance.components`.
         """
         rows = []
-        for c in variance.components(self.design, self.solution.covariances, np.float64(self.sigma)):
+        for c in variance.components(self.design, self.solution.covariances, self.sigma):
             for quantity in ("variance", "sd", "share"):
                 rows.append((c.group, c.term, quantity, float(getattr(c, quantity))))
         for group, a, b, value in variance.correlations(self.design, self.solution.covariances):
@@ -177,12 +177,11 @@ class PointFit:
 
         Definitions and sources: :mod:`bayeslmm.results.variance`.
         """
-        sigma = np.float64(self.sigma)
         if at is not None:
-            grid, values = variance.icc_at(self.design, self.solution.covariances, sigma, at)
+            grid, values = variance.icc_at(self.design, self.solution.covariances, self.sigma, at)
             return grid.assign(icc=values)
         fixed = variance.fixed_part_variance(self.design, self.solution.beta)
-        parts = variance.icc(self.design, self.solution.covariances, sigma, fixed)
+        parts = variance.icc(self.design, self.solution.covariances, self.sigma, fixed)
         return pd.DataFrame(
             {"estimate": [float(v) for v in parts.values()]}, index=pd.Index(parts, name="icc")
         )

@@ -21,7 +21,6 @@ from ..spec.priors import Priors
 from . import text, variance
 from .point import _level_table, _stack, _wide, coefficient_terms
 
-
 Array = NDArray[np.float64]
 
 

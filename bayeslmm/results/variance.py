@@ -42,7 +42,7 @@ def mean_group_variance(Z: Array, cov: Array) -> Array:
     return np.einsum("ab,...ab->...", second_moment, cov)
 
 
-def components(design: Design, covariances: Sequence[Array], sigma: Array) -> list[Component]:
+def components(design: Design, covariances: Sequence[Array], sigma: Array | float) -> list[Component]:
     """Variances and sds of every random-effect column and the residual.
 
     The share of a column is its variance at the average row, σ_k² mean(z_k²), out of the total, so that the shares
@@ -82,7 +82,7 @@ def correlations(design: Design, covariances: Sequence[Array]) -> list[tuple[str
 def icc(
     design: Design,
     covariances: Sequence[Array],
-    sigma: Array,
+    sigma: Array | float,
     fixed_variance: Array,
 ) -> dict[str, Array]:
     """Intraclass correlations: ``adjusted``, ``unadjusted`` and one per grouping factor.
@@ -115,7 +115,7 @@ def fixed_part_variance(design: Design, beta: Array) -> Array:
 
 
 def icc_at(
-    design: Design, covariances: Sequence[Array], sigma: Array, at: Mapping[str, Sequence[float]]
+    design: Design, covariances: Sequence[Array], sigma: Array | float, at: Mapping[str, Sequence[float]]
 ) -> tuple[pd.DataFrame, Array]:
     """ICC(x) = zᵀΣz / (zᵀΣz + σ²) at given covariate values, all factors together: (grid, (..., rows)).
 

@@ -28,13 +28,13 @@ class Template:
     @classmethod
     def from_blocks(cls, blocks: Sequence[Sequence[int]]) -> Template:
         """Template of a factor whose columns are correlated inside each block and nowhere else."""
-        blocks = tuple(tuple(sorted(block)) for block in blocks)
-        entries = sorted((c, r) for block in blocks for c in block for r in block if r >= c)
+        ordered = tuple(tuple(sorted(block)) for block in blocks)
+        entries = sorted((c, r) for block in ordered for c in block for r in block if r >= c)
         return cls(
-            q=sum(len(block) for block in blocks),
+            q=sum(len(block) for block in ordered),
             rows=tuple(r for _, r in entries),
             columns=tuple(c for c, _ in entries),
-            blocks=blocks,
+            blocks=ordered,
         )
 
     @property

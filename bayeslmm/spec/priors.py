@@ -14,7 +14,7 @@ sigma                  HalfStudentT(3, sd y)
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +150,7 @@ def resolve_priors(design: Design, user: Mapping[Any, Any] | None = None) -> Pri
     user = dict(user or {})
     used: set[Any] = set()
 
-    def choose(keys: list[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
+    def choose(keys: Sequence[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
         chosen = None
         for key in keys:  # most specific first; the less specific ones match as well
             if key in user:

@@ -62,7 +62,9 @@ def expected(design, priors, values, centred):
         elif e.kind == "sigma":
             total += np.log(2) + stats.t.logpdf(values["sigma"], p["nu"], 0, p["sigma"])
     for name, value in values.items():
-        if name.startswith("partial_"):  # two columns: LKJ(2) is Beta(2, 2) on (rho + 1) / 2
+        if name.startswith("partial_") and not name.endswith(
+            "__"
+        ):  # two columns: LKJ(2) is Beta(2, 2) on (rho + 1) / 2
             total += stats.beta.logpdf(value, 2, 2)
     for g in design.groups:
         cor = values.get(f"cor_{g.name}", np.eye(g.q))
@@ -150,7 +152,10 @@ def fake_tree(shift=0.0, diverging=0):
         {
             "posterior": xr.Dataset({"sigma": (("chain", "draw"), sigma)}),
             "sample_stats": xr.Dataset(
-                {"diverging": (("chain", "draw"), bad), "energy": (("chain", "draw"), rng.normal(size=(4, 500)))}
+                {
+                    "diverging": (("chain", "draw"), bad),
+                    "energy": (("chain", "draw"), rng.normal(size=(4, 500))),
+                }
             ),
         }
     )

@@ -1,0 +1,110 @@
+"""The search: optimum on random designs, boundaries, escapes, equivariance."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain
+import pytest
+from hypothesis import given, settings
+from scipy.optimize import minimize
+from strategies import problems
+
+import bayeslmm as blm
+from bayeslmm.engine import reml
+from bayeslmm.engine.layout import arrange
+from bayeslmm.engine.scaling import Problem, scale
+from bayeslmm.spec.covariance import Template, cholesky_psd
+from bayeslmm.spec.design import build_design
+
+
+def problem_of(name, formula):
+    d = build_design(formula, blm.load_dataset(name))
+    return Problem(
+        y=d.y,
+        X=d.X,
+        codes=tuple(g.codes for g in d.groups),
+        Z=tuple(g.Z for g in d.groups),
+        levels=tuple(g.n_levels for g in d.groups),
+        blocks=tuple(g.blocks for g in d.groups),
+        weights=None,
+    )
+
+
+def criterion_of(problem):
+    templates = [Template.from_blocks(b) for b in problem.blocks]
+    return reml.Criterion(arrange(scale(problem).cross), templates, reml=True)
+
+
+@given(problems(max_factors=2, max_columns=2))
+@settings(max_examples=25, deadline=None)
+def test_no_other_point_is_better(problem):
+    """A derivative-free search of the dense criterion, started at our optimum and elsewhere, finds nothing lower."""
+    fit = reml.fit(problem, reml=True)
+    templates = [Template.from_blocks(b) for b in problem.blocks]
+    ends = np.cumsum([t.n_theta for t in templates])[:-1]
+
+    def dense(theta):
+        lams = [t.factor(part) for t, part in zip(templates, np.split(theta, ends), strict=True)]
+        return plain.criterion(problem, lams, reml=True)
+
+    assert fit.criterion <= dense(fit.theta) + 1e-6
+    for start in (fit.theta, np.full_like(fit.theta, 0.5)):
+        found = minimize(dense, start, method="Nelder-Mead", options={"maxfev": 300})
+        # Nelder–Mead without bounds sees the same function: Λ and its sign flips give one ΛΛᵀ
+        assert fit.criterion <= found.fun + 1e-5
+
+
+def test_a_zero_variance_is_an_optimum_only_where_the_data_say_so():
+    crowded = criterion_of(problem_of("sleepstudy", "Reaction ~ Days + (Days | Subject)"))
+    assert reml._escape(crowded, np.zeros(3)) is not None
+    theta, _ = reml._optimum(crowded, np.zeros(3))
+    lam = crowded.lams(theta)[0]
+    assert np.all(np.diag(lam) > 0.1)
+    empty = criterion_of(problem_of("dyestuff2", "Yield ~ 1 + (1 | Batch)"))
+    assert reml._escape(empty, np.zeros(1)) is None
+
+
+def test_the_verdict_can_be_failed(monkeypatch):
+    monkeypatch.setattr(reml, "_optimum", lambda criterion, start: (start, criterion(start)[1]))
+    fit = reml.fit(problem_of("hsb", "mathach ~ ses + (ses | school)"))
+    assert fit.status == "failed"
+
+
+def test_perfect_correlation_is_a_boundary():
+    """Slopes that are exact multiples of intercepts: rank one."""
+    rng = np.random.default_rng(8)
+    g, x = np.repeat(np.arange(30), 8), np.tile(np.arange(8.0), 30)
+    b = rng.normal(size=30)
+    y = 1 + (2 * b + rng.normal(0, 0.1, 30) * 0)[g] + b[g] * x + rng.normal(0, 1, 240)
+    Z = np.column_stack([np.ones(240), x])
+    fit = reml.fit(
+        Problem(y=y, X=Z.copy(), codes=(g,), Z=(Z,), levels=(30,), blocks=(((0, 1),),), weights=None)
+    )
+    assert fit.status in ("boundary", "converged")
+    if fit.status == "boundary":
+        cov = fit.covariances[0]
+        assert abs(cov[0, 1]) == pytest.approx(np.sqrt(cov[0, 0] * cov[1, 1]), rel=1e-6)
+    assert np.isfinite(cholesky_psd(fit.covariances[0], [(0, 1)])).all()
+
+
+def test_large_and_group_constant_predictors_keep_their_intercept():
+    """Intercept 10, group-constant slope 3, no group variance: another package returned an intercept of zero."""
+    rng = np.random.default_rng(10239)
+    for _ in range(30):
+        g = np.repeat(np.arange(20), 10)
+        x = rng.normal(size=20)[g]
+        y = 10 + 3 * x + rng.normal(size=200)
+        fit = reml.fit(
+            Problem(
+                y=y,
+                X=np.column_stack([np.ones(200), x]),
+                codes=(g,),
+                Z=(np.ones((200, 1)),),
+                levels=(20,),
+                blocks=(((0,),),),
+                weights=None,
+            )
+        )
+        assert fit.status in ("boundary", "converged")
+        # six standard errors
+        np.testing.assert_allclose(fit.beta, [10, 3], atol=6 * np.sqrt(np.diag(fit.vcov)).max())

@@ -1,0 +1,50 @@
+"""θ, Λ, standard deviations and correlations are one map."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bayeslmm.spec.covariance import Template, cholesky_psd, covariance, sd_and_correlation
+
+entries = arrays(np.float64, (3, 3), elements=st.floats(-3, 3))
+
+
+@given(entries, st.sampled_from([((0, 1, 2),), ((0,), (1,), (2,)), ((0, 2), (1,))]))
+def test_theta_and_templates_round_trip(values, blocks):
+    template = Template.from_blocks(blocks)
+    theta = template.theta(values)
+    lam = template.factor(theta)
+    np.testing.assert_array_equal(template.theta(lam), theta)
+    assert np.all(np.triu(lam, 1) == 0)
+    inside = {(r, c) for b in blocks for r in b for c in b if r >= c}
+    assert {(r, c) for r, c in np.argwhere(lam != 0)} <= inside
+
+
+def test_theta_runs_down_the_columns_as_in_lme4():
+    template = Template.from_blocks([(0, 1, 2)])
+    assert list(zip(template.rows, template.columns, strict=True)) == [
+        (0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (2, 2)
+    ]  # fmt: skip
+    assert template.is_diagonal.tolist() == [True, False, False, True, False, True]
+
+
+@given(entries)
+def test_factor_of_a_covariance_matrix_also_when_singular(values):
+    for cov in (values @ values.T, values[:, :1] @ values[:, :1].T, np.zeros((3, 3))):
+        L = cholesky_psd(cov, [(0, 1, 2)])
+        scale = max(np.abs(cov).max(), 1.0)
+        assert np.all(np.diag(L) >= 0) and np.all(np.triu(L, 1) == 0)
+        # a pivot below 1e-14 of its variance is dropped; its column is at most the square root of that
+        np.testing.assert_allclose(L @ L.T, cov, atol=1e-6 * scale)
+
+
+@given(entries)
+def test_sds_and_correlations_round_trip_and_are_never_missing(values):
+    cov = values @ values.T
+    sd, cor = sd_and_correlation(cov)
+    assert np.isfinite(cor).all() and np.abs(cor).max() <= 1.0
+    np.testing.assert_allclose(covariance(sd, cor), cov, atol=1e-12 * max(1.0, cov.max()))
+    assert sd_and_correlation(np.zeros((2, 2)))[1].tolist() == [[1.0, 0.0], [0.0, 1.0]]

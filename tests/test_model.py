@@ -1,0 +1,167 @@
+"""The façade: what a user meets first, on good and on bad input."""
+
+from __future__ import annotations
+
+import doctest
+import pathlib
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayeslmm as blm
+from bayeslmm import errors
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return blm.load_dataset("sleepstudy")
+
+
+def test_every_public_name_resolves_and_is_documented():
+    for name in blm.__all__:
+        thing = getattr(blm, name)
+        assert name == "__version__" or thing.__doc__, name
+    assert set(blm.__all__) <= set(dir(blm))
+    with pytest.raises(AttributeError, match="no attribute 'lme'"):
+        blm.lme  # noqa: B018
+
+
+def test_examples_in_docstrings_run():
+    from bayeslmm import model
+    from bayeslmm.spec import formula, priors
+
+    for module in (model, priors, formula):
+        failed, tried = doctest.testmod(module)
+        assert tried > 0 and failed == 0, module.__name__
+
+
+def test_lmer_is_a_synonym(sleep):
+    formula = "Reaction ~ Days + (Days | Subject)"
+    model = blm.Model(formula, sleep)
+    assert blm.lmer(formula, sleep).criterion == model.fit_reml().criterion
+    assert blm.lmer(formula, sleep, REML=False).criterion == model.fit_ml().criterion
+
+
+def test_functions_of_the_caller_are_seen(sleep):
+    def half(x):
+        return x / 2
+
+    fit = blm.Model("Reaction ~ half(Days) + (1 | Subject)", sleep).fit_reml()
+    plain = blm.Model("Reaction ~ Days + (1 | Subject)", sleep).fit_reml()
+    assert fit.fixef()["estimate"].iloc[1] == pytest.approx(2 * plain.fixef()["estimate"].iloc[1])
+    assert half(2) == 1
+
+
+def test_shifted_and_scaled_predictors_reach_the_same_optimum(sleep):
+    plain = blm.Model("Reaction ~ Days + (Days | Subject)", sleep).fit_reml()
+    far = sleep.assign(Days=1e6 * (sleep["Days"] + 1e4))
+    fit = blm.Model("Reaction ~ Days + (Days | Subject)", far).fit_reml()
+    # |XᵀV⁻¹X| changes by the known factor 10⁶ squared; nothing else does
+    assert fit.criterion == pytest.approx(plain.criterion + 2 * np.log(1e6), abs=1e-5)
+    assert fit.sigma == pytest.approx(plain.sigma, rel=1e-7)
+    assert fit.fixef().loc["Days", "estimate"] == pytest.approx(
+        plain.fixef().loc["Days", "estimate"] / 1e6, rel=1e-6
+    )
+
+
+def test_a_singular_fit_warns_and_has_exact_zeros():
+    model = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff2"))
+    with pytest.warns(errors.SingularFitWarning, match="Batch"):
+        fit = model.fit_reml()
+    assert (fit.ranef()["estimate"] == 0.0).all()
+    assert fit.icc().loc["adjusted", "estimate"] == 0.0
+
+
+def test_weights_act_as_repeated_rows_on_the_fixed_part():
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"g": np.arange(40) % 8, "x": rng.normal(size=40), "w": rng.integers(1, 4, 40)})
+    data["y"] = rng.normal(size=8)[data["g"]] * 2 + data["x"] + rng.normal(size=40)
+    repeated = data.loc[data.index.repeat(data["w"])]
+    a = blm.Model("y ~ x + (1 | g)", data, weights="w").fit_ml().solution
+    b = blm.Model("y ~ x + (1 | g)", repeated).fit_ml().solution
+    # same V-weighted normal equations at the same θ: compare β̂ at each one's own optimum loosely
+    np.testing.assert_allclose(a.beta, b.beta, atol=0.05)
+
+
+def test_model_prints_rows_groups_and_priors(sleep):
+    text = repr(blm.Model("Reaction ~ Days + (Days | Subject)", sleep))
+    assert "180 used" in text and "Subject (18 levels: Intercept, Days)" in text and "LKJ(2)" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "<pre" in blm.Model("Reaction ~ Days + (1 | Subject)", sleep)._repr_html_()
+
+
+def test_reml_summary_is_what_readme_shows(sleep):
+    summary = str(blm.Model("Reaction ~ Days + (Days | Subject)", sleep).fit_reml().summary())
+    assert summary in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert max(map(len, summary.splitlines())) <= 80
+
+
+def test_readme_code_runs(tmp_path, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S).group(1)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert (tmp_path / "pooling.png").stat().st_size > 10_000
+    assert names["post"].diagnosis.converged
+    # both engines answer about the same model: the posterior mean is within an sd of the REML estimate
+    assert blm.compare_estimates(names["reml"], names["post"])["difference"].abs().max() < 1
+
+
+@pytest.mark.parametrize(
+    ("formula", "change", "error", "message"),
+    [
+        ("Reaction ~ Dayz + (1 | Subject)", {}, errors.UnknownColumnError, "Days"),
+        ("Reactoin ~ Days + (1 | Subject)", {}, errors.UnknownColumnError, "Reaction"),
+        ("Reaction ~ Days + (1 | Subjct)", {}, errors.UnknownColumnError, "Subject"),
+        ("Reaction ~ Days + (1 | )", {}, errors.FormulaError, "group"),
+        ("Reaction ~ Days + (1 | Subject", {}, errors.FormulaError, r"\^"),
+        ("Reaction ~ Days + (1 | Subject)", {"Subject": "a"}, errors.InputError, "level"),
+        ("Reaction ~ Days + (1 | Subject)", {"Subject": range(180)}, errors.UnidentifiedTermError, "180"),
+        ("Reaction ~ Days + (1 | Subject)", {"Reaction": np.inf}, errors.NonFiniteError, "Reaction"),
+        ("Reaction ~ Days + (1 | Subject)", {"Reaction": "slow"}, errors.DataError, "Reaction"),
+    ],
+)
+def test_bad_input(sleep, formula, change, error, message):
+    with pytest.raises(error, match=message):
+        blm.Model(
+            formula, sleep.assign(**{k: list(v) if isinstance(v, range) else v for k, v in change.items()})
+        )
+
+
+def test_bad_tables(sleep):
+    formula = "Reaction ~ Days + (1 | Subject)"
+    with pytest.raises(errors.DataError):
+        blm.Model(formula, sleep.iloc[:0])
+    for data in ([1, 2, 3], sleep[["Reaction", "Days"]].to_numpy()):
+        with pytest.raises(errors.DataError, match="DataFrame"):
+            blm.Model(formula, data)
+
+
+def test_what_is_not_offered_says_who_does(sleep):
+    with pytest.raises(errors.NotAvailableError, match="poisson"):
+        blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="poisson")
+    with pytest.raises(errors.NotAvailableError, match="random effects"):
+        blm.Model("Reaction ~ Days", sleep).fit_reml()
+
+
+def test_point_fit_refuses_what_it_does_not_know(sleep):
+    fit = blm.Model("Reaction ~ Days + (1 | Subject)", sleep).fit_reml()
+    with pytest.raises(errors.InputError, match="ci_prob"):
+        fit.fixef(ci_prob=95)
+    with pytest.raises(errors.InputError, match="deviance"):
+        fit.residuals("deviance")
+    with pytest.raises(errors.InputError, match="Hours"):
+        fit.icc(at={"Hours": [1]})
+
+
+def test_icc_as_a_curve(sleep):
+    fit = blm.Model("Reaction ~ Days + (Days | Subject)", sleep).fit_reml()
+    cov, s2 = fit.var_corr()["Subject"].to_numpy(), fit.sigma**2
+    table = fit.icc(at={"Days": [0, 5, 9]})
+    for days, value in table.to_numpy():
+        z = np.array([1.0, days])
+        assert value == pytest.approx(z @ cov @ z / (z @ cov @ z + s2), rel=1e-12)
