@@ -147,9 +147,9 @@ def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool]) -> A
 
     name = group.name
     sds = _standard_deviations(group, priors)
-    pm_cor: list[list[Any]] = [[np.float64(i == j) for j in range(group.q)] for i in range(group.q)]
+    correlation: list[list[Any]] = [[np.float64(i == j) for j in range(group.q)] for i in range(group.q)]
     effects: list[Any] = [None] * group.q
-    for block in group.blocks:
+    for block in (_intercept_last(group, columns) for columns in group.blocks):
         L = _correlation_factor(group, block, priors)
         z: list[Any] = []
         for i, k in enumerate(block):
@@ -159,16 +159,18 @@ def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool]) -> A
             own = sds[k] * L[i][i]
             suffix = f"{name}_{group.columns[k]}"
             if centred[k]:
-                effects[k] = pm.Normal(f"effect_{suffix}", leaning, own, dims=name)
+                shift = _shift_to_centre(group, k, block[:i], effects)
+                moved = pm.Normal(f"effect_{suffix}", leaning + shift, own, dims=name)
+                effects[k] = moved - shift
                 z.append((effects[k] - leaning) / own)
             else:
                 z.append(pm.Normal(f"z_{suffix}", dims=name))
                 effects[k] = leaning + own * z[i]
             for j in range(i):
                 value = sum(L[i][m] * L[j][m] for m in range(j + 1))
-                pm_cor[k][block[j]] = pm_cor[block[j]][k] = value
+                correlation[k][block[j]] = correlation[block[j]][k] = value
     if any(len(block) > 1 for block in group.blocks):
-        flat = pt.stack([v for row in pm_cor for v in row])
+        flat = pt.stack([v for row in correlation for v in row])
         pm.Deterministic(
             f"cor_{name}", flat.reshape((group.q, group.q)), dims=(f"{name}_term", f"{name}_term_bis")
         )
@@ -179,6 +181,24 @@ def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool]) -> A
         gathered = effect[group.codes]
         total = total + (gathered if np.all(column == 1.0) else gathered * column)
     return total
+
+
+def _intercept_last(group: GroupTerm, block: Sequence[int]) -> list[int]:
+    """The columns of a block with a constant one moved to the end; LKJ does not mind the order."""
+    return sorted(block, key=lambda k: bool(np.all(group.Z[:, k] == group.Z[0, k])))
+
+
+def _shift_to_centre(group: GroupTerm, k: int, earlier: Sequence[int], effects: list[Any]) -> Any:
+    """What takes a group's intercept to the middle of its predictors, so that it is sampled where the rows are.
+
+    At zero, far from the rows, intercept and slopes of a group are almost collinear given the data.
+    """
+    if not np.all(group.Z[:, k] == 1.0):
+        return 0.0
+    shift: Any = 0.0
+    for other in earlier:
+        shift = shift + effects[other] * np.float64(group.Z[:, other].mean())
+    return shift
 
 
 def _standard_deviations(group: GroupTerm, priors: Priors) -> list[Any]:

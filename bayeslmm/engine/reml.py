@@ -1,4 +1,8 @@
-"""REML and ML by a bounded quasi-Newton search with the analytic gradient (docs/theory.md, sections 3 and 5)."""
+"""REML and ML by a quasi-Newton search with the analytic gradient (docs/theory.md, sections 3 and 5).
+
+The search is free of bounds, since Λ and its columns with other signs give one ΛΛᵀ: a bound at zero would stop it at
+points where the best covariance lies just across. Signs are made canonical afterwards, and a zero is made exact.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ class PointSolution:
     mode_covariances: tuple[Array, ...]  # Cov(b_j | y, β̂, θ̂, σ̂) per factor (J_k, q_k, q_k)
     status: Status
     singular: tuple[bool, ...]  # per factor: its covariance matrix has not full rank
-    gradient_norm: float  # largest |∂ criterion/∂θ̃| over free θ̃ (scaled columns)
+    gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns)
     evaluations: int
 
 
@@ -112,47 +116,45 @@ def _search(criterion: Criterion, start: Array) -> tuple[Array, Array]:
     """L-BFGS-B, then Newton steps on the free entries until the gradient is rounding error."""
     from scipy.optimize import minimize
 
-    bounds = [(0.0, None) if diagonal else (None, None) for diagonal in criterion.diagonal]
     found = minimize(
-        criterion, start, jac=True, method="L-BFGS-B", bounds=bounds,
+        criterion, start, jac=True, method="L-BFGS-B",
         options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
     )  # fmt: skip
-    theta = np.where(criterion.diagonal & (found.x < 1e-6), 0.0, found.x)
+    theta = _canonical(criterion, found.x)
     value, gradient = criterion(theta)
-    if value > found.fun + 1e-9 * abs(found.fun):  # a small but positive sd was wanted after all
-        theta = found.x
-        value, gradient = criterion(theta)
     for _ in range(6):
-        free = ~(criterion.diagonal & (theta == 0.0))
-        if not free.any() or np.abs(gradient[free]).max() < 1e-8:
+        if np.abs(gradient).max() < 1e-8:
             break
-        step = _newton_step(criterion, theta, gradient, free)
-        proposal = theta + step
-        proposal[criterion.diagonal] = np.maximum(proposal[criterion.diagonal], 0.0)
+        proposal = _canonical(criterion, theta + _newton_step(criterion, theta, gradient))
         new_value, new_gradient = criterion(proposal)
         if new_value > value + 1e-10 * abs(value):
             break
         theta, value, gradient = proposal, new_value, new_gradient
+    snapped = np.where(criterion.diagonal & (theta < 1e-4), 0.0, theta)
+    if np.any(snapped != theta):
+        zero_value, zero_gradient = criterion(snapped)
+        if zero_value <= value + 1e-9 * abs(value):
+            return snapped, zero_gradient
     return theta, gradient
 
 
-def _newton_step(criterion: Criterion, theta: Array, gradient: Array, free: NDArray[np.bool_]) -> Array:
-    """−H⁻¹g on the free entries, H by central differences of the gradient; flat directions are left alone."""
-    index = np.flatnonzero(free)
-    H = np.empty((len(index), len(index)))
-    for column, i in enumerate(index):
-        h = 1e-4 * max(abs(theta[i]), 0.1)
-        up, down = theta.copy(), theta.copy()
-        up[i] += h
-        down[i] -= h
-        H[:, column] = (criterion(up)[1][index] - criterion(down)[1][index]) / (2.0 * h)
+def _canonical(criterion: Criterion, theta: Array) -> Array:
+    """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign."""
+    lams = criterion.lams(theta)
+    signed = [lam * np.where(np.diag(lam) < 0.0, -1.0, 1.0) for lam in lams]
+    return np.concatenate([t.theta(lam) for t, lam in zip(criterion.templates, signed, strict=True)])
+
+
+def _newton_step(criterion: Criterion, theta: Array, gradient: Array) -> Array:
+    """−H⁻¹g, H by central differences of the gradient; flat directions are left alone."""
+    H = np.empty((len(theta), len(theta)))
+    for i in range(len(theta)):
+        h = np.zeros_like(theta)
+        h[i] = 1e-4 * max(abs(theta[i]), 0.1)
+        H[:, i] = (criterion(theta + h)[1] - criterion(theta - h)[1]) / (2.0 * h[i])
     values, vectors = np.linalg.eigh((H + H.T) / 2.0)
     use = values > 1e-7 * max(values.max(), 1e-300)
-    step = np.zeros_like(theta)
-    if use.any():
-        projected = vectors[:, use].T @ gradient[index]
-        step[index] = -vectors[:, use] @ (projected / values[use])
-    return step
+    return -vectors[:, use] @ ((vectors[:, use].T @ gradient) / values[use])
 
 
 def _escape(criterion: Criterion, theta: Array) -> Array | None:
@@ -175,7 +177,7 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
             null = vectors[:, values <= 1e-12 * max(values.max(), 1.0)]
             if null.shape[1]:
                 slope, axes = np.linalg.eigh(null.T @ gamma[at] @ null)
-                falling = null @ axes[:, slope < -1e-4]
+                falling = null @ axes[:, slope < -1e-7]
                 direction[at] += falling @ falling.T
     if not any(direction.any() for direction in directions):
         return None
@@ -188,7 +190,7 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
             ]
         )
         value = criterion(start)[0]
-        if value < lowest:
+        if value < lowest - 1e-9 * abs(lowest):
             best, lowest = start, value
     return best
 
@@ -203,8 +205,7 @@ def _report(
     sigma2 = solution.r2 / df
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|
     shift = 2.0 * float(np.log(np.abs(np.diag(scaled.T_x))).sum()) if criterion.reml else 0.0
-    free = ~(criterion.diagonal & (theta == 0.0))
-    norm = float(np.abs(gradient[free]).max()) if free.any() else 0.0
+    norm = float(np.abs(gradient).max())
     covariances, relative, singular, modes, mode_cov = [], [], [], [], []
     u, V = pls.spherical_modes(reduced, solution.beta), pls.inverse(reduced)
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):

@@ -1,7 +1,7 @@
 """Terms + columns → model matrix, with what is needed to build the same columns for new data.
 
-The choice between full and reduced coding of a factor is patsy's and formulae's: the columns of each term span what no
-earlier term spans, so a matrix without intercept or main effects still has full rank.
+The choice between full and reduced coding of a factor is patsy's and formulae's: the columns of each term
+span what no earlier term spans, so a matrix without intercept or main effects still has full rank.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations, product
 from typing import Any
 
@@ -17,9 +18,10 @@ import pandas as pd
 
 from bayeslmm.errors import DataError, UnseenLevelError
 from bayeslmm.spec.expressions import Expression, Factor, as_numbers_or_factor, evaluate
-from bayeslmm.spec.formula import Atom, Terms
+from bayeslmm.spec.terms import Atom, Terms
 
 ALIAS_TOLERANCE = 1e-7
+ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +74,18 @@ def design_columns(
         for factors, full in _choose(terms, set(categories))
     )
     recipe = MatrixRecipe(products=products)
-    width = len(recipe.names)
+    names = recipe.names
+    width = len(names)
+    if len(set(names)) < width:
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"Two columns of the model matrix would be called {twice!r}. Rename the data's column."
+        )
     if width >= max(len(frame), 2) and categories:
         widest = max(categories, key=lambda atom: len(categories[atom]))
         raise DataError(
-            f"The terms {terms} need {width} columns for {len(frame)} rows. {expressions[widest].label!r} alone has "
+            f"The terms {terms} need {width} columns for {len(frame)} rows. {expressions[widest].label!r} "
+            "alone has "
             f"{len(categories[widest])} levels: if it holds numbers as text, convert it; if it names groups, "
             "write (1 | group)."
         )
@@ -101,10 +110,12 @@ def _fill(recipe: MatrixRecipe, values: Mapping[str, np.ndarray | Factor], n: in
     matrix = np.empty((n, len(recipe.names)))
     start = 0
     for factors in recipe.products:
-        block = np.ones((n, 1))
-        for position, coded in enumerate(factors):
-            columns = _columns(coded, values[coded.expression.label])
-            block = columns if not position else (block[:, :, None] * columns[:, None, :]).reshape(n, -1)
+        parts = [_columns(coded, values[coded.expression.label]) for coded in factors]
+        block = (
+            reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(n, -1), parts)
+            if parts
+            else np.ones((n, 1))
+        )
         matrix[:, start : start + block.shape[1]] = block
         start += block.shape[1]
     return matrix
@@ -128,7 +139,8 @@ def _columns(coded: Coded, value: np.ndarray | Factor) -> np.ndarray:
         found = sorted(map(str, pd.unique(np.asarray(data)[unseen])))
         known = ", ".join(map(str, coded.levels[:12])) + (", …" if len(coded.levels) > 12 else "")
         raise UnseenLevelError(
-            f"{name!r} has the level{'s' * (len(found) > 1)} {', '.join(map(repr, found[:5]))} that the fit has not "
+            f"{name!r} has the level{'s' * (len(found) > 1)} {', '.join(map(repr, found[:5]))} that the "
+            "fit has not "
             f"seen. Its levels are: {known}."
         )
     return coded.table[codes]
@@ -144,11 +156,11 @@ def level_codes(data: pd.Series, levels: Sequence[Any]) -> np.ndarray:
     numeric = known.dtype.kind in "biuf"
     if numeric != (data.dtype.kind in "biuf"):
         known = pd.Index([str(level) for level in levels])
-        data = _whole(data).astype("str")
+        data = whole_numbers(data).astype("str")
     return known.get_indexer(pd.Index(data)).astype(np.int64)
 
 
-def _whole(data: pd.Series) -> pd.Series:
+def whole_numbers(data: pd.Series) -> pd.Series:
     """Whole numbers held as floats become integers, so that 2.0 is spelt 2."""
     if data.dtype.kind == "f":
         values = data.to_numpy()
@@ -174,7 +186,8 @@ def _categories(value: Factor, expression: Expression) -> tuple[Any, ...]:
     if len(levels) < 2:
         only = repr(levels[0]) if levels else "none"
         raise DataError(
-            f"The factor {expression.label!r} has one level ({only}) in the rows used, so it explains nothing. "
+            f"The factor {expression.label!r} has one level ({only}) in the rows used, so it explains "
+            "nothing. "
             "Leave it out of the formula."
         )
     return tuple(levels)
@@ -183,7 +196,7 @@ def _categories(value: Factor, expression: Expression) -> tuple[Any, ...]:
 def _distinct(data: pd.Series) -> list[Any]:
     if isinstance(data.dtype, pd.CategoricalDtype):
         return list(data.cat.categories.tolist())
-    return list(np.sort(np.asarray(_whole(data).unique(), dtype=None)).tolist())
+    return list(np.sort(np.asarray(whole_numbers(data).unique(), dtype=None)).tolist())
 
 
 def _code(
@@ -208,7 +221,7 @@ def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) ->
         skip = 0 if full else 1
         return np.eye(len(levels))[:, skip:].copy(), [str(level) for level in levels[skip:]]
     try:
-        coder = contrast() if inspect.isclass(contrast) else contrast
+        coder: Any = contrast() if inspect.isclass(contrast) else contrast
         coded = (coder.code_with_intercept if full else coder.code_without_intercept)(list(levels))
     except Exception as problem:
         shown = ", ".join(map(repr, levels[:8]))
@@ -216,7 +229,7 @@ def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) ->
     return np.array(coded.matrix, dtype=np.float64), [str(name) for name in coded.labels]
 
 
-# -- full or reduced coding ------------------------------------------------------------------------------------
+# -- full or reduced coding
 
 Choice = tuple[tuple[Atom, ...], dict[Atom, bool]]
 
@@ -224,8 +237,9 @@ Choice = tuple[tuple[Atom, ...], dict[Atom, bool]]
 def _choose(terms: Terms, categorical: set[Atom]) -> list[Choice]:
     """Every product with the coding of its factors (True: full); a product may split into several.
 
-    A product of factors a, b spans the subspaces {}, {a}, {b}, {a, b}, each coded reduced. Those that earlier terms
-    span are left out, and the remaining ones are joined: {a} and {a, b} together are a reduced and b full.
+    A product of factors a, b spans the subspaces {}, {a}, {b}, {a, b}, each coded reduced. Those that earlier
+    terms span are left out, and the remaining ones are joined: {a} and {a, b} together are a reduced and b
+    full.
     """
     chosen: list[Choice] = [((), {})] if terms.intercept else []
     spanned: dict[frozenset[Atom], set[frozenset[Atom]]] = {
@@ -266,42 +280,47 @@ def _absorb(parts: list[dict[Atom, bool]]) -> list[dict[Atom, bool]]:
             return parts
 
 
-# -- rank ------------------------------------------------------------------------------------------------------
+# -- rank
 
 
 def independent_columns(X: np.ndarray, *, has_intercept: bool) -> np.ndarray:
     """Which columns of X (n × p) do not depend on earlier ones, as a boolean mask.
 
-    Columns are centred first when there is an intercept, so a predictor far from zero is judged by its variation.
+    A column depends on the ones before when they leave less than 1e-7 of its variation about its mean (R's
+    tolerance, but R compares with the size itself), so a predictor far from zero is not dropped for its
+    distance.
     """
-    n, p = X.shape
+    p = X.shape[1]
     if p == 0:
         return np.ones(0, dtype=bool)
     sizes = np.sqrt(np.einsum("ij,ij->j", X, X))
-    A = X
+    centred = X - X.mean(axis=0)
+    centred -= centred.mean(axis=0)
+    spread = np.sqrt(np.einsum("ij,ij->j", centred, centred))
+    spread[spread <= ROUNDING * sizes] = 0.0
     if has_intercept:
-        A = X - X.mean(axis=0)
-        A -= A.mean(axis=0)
-    norms = np.sqrt(np.einsum("ij,ij->j", A, A))
-    alive = norms > 1e-13 * np.maximum(sizes, np.finfo(float).tiny)
+        A, alive, least = centred, spread > 0, ALIAS_TOLERANCE * spread
+    else:
+        A, alive = X, sizes > 0
+        least = np.maximum(ALIAS_TOLERANCE * np.where(spread > 0, spread, sizes), 10 * ROUNDING * sizes)
+    scale = np.where(alive, np.sqrt(np.einsum("ij,ij->j", A, A)), 1.0)
+    kept = _gram_schmidt(np.where(alive, A / scale, 0.0), least / scale, alive)
     if has_intercept:
-        alive[0] = False
-    R = (
-        np.linalg.qr(A / np.where(alive, norms, 1.0), mode="r")
-        if p > 1 + has_intercept
-        else np.diag(alive.astype(float))
-    )
+        kept[0] = True
+    return kept
+
+
+def _gram_schmidt(A: np.ndarray, least: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    """Which living columns of A leave more than ``least`` beside the kept ones before."""
+    R = np.linalg.qr(A, mode="r")
     kept = alive.copy()
     basis = np.zeros((R.shape[0], 0))
     for j in np.flatnonzero(alive):
         rest = R[:, j].copy()
-        size = np.linalg.norm(rest)
         for _ in range(2):
             rest -= basis @ (basis.T @ rest)
         left = np.linalg.norm(rest)
-        kept[j] = left > ALIAS_TOLERANCE * size
+        kept[j] = left > least[j]
         if kept[j]:
             basis = np.column_stack([basis, rest / left])
-    if has_intercept:
-        kept[0] = True
     return kept

@@ -1,8 +1,9 @@
 """One leaf of a formula → values: names resolved once, transforms that remember what they learnt.
 
-A call such as ``scale(x)`` is ordinary Python, evaluated on the kept rows with the columns as Series. Stateful
-transforms of formulae (``scale``, ``poly``, ``bs``, …) are made once per place in the formula, so new data are
-transformed with the parameters of the fit. formulae is imported only when one of its names is used.
+A call such as ``scale(x)`` is ordinary Python, evaluated on the kept rows with the columns as Series.
+Stateful transforms of formulae (``scale``, ``poly``, ``bs``, …) are made once per place in the formula, so
+new data are transformed with the parameters of the fit. formulae is imported only when one of its names is
+used.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +21,9 @@ import pandas as pd
 from pandas.api import types
 
 from bayeslmm.errors import DataError
-from bayeslmm.spec.formula import Atom
 from bayeslmm.spec.frame import check_finite, is_numeric, plain, unknown_column
 from bayeslmm.spec.grammar import tokenize
+from bayeslmm.spec.terms import Atom
 
 FROM_FORMULAE = frozenset(
     "bs cc cr tp poly center scale standardize binary B p prop proportion S T Treatment Sum".split()
@@ -53,15 +55,27 @@ def as_factor(data: Any, contrast: Any = None, levels: Any = None) -> Factor:
     return Factor(data, contrast, levels)
 
 
-OWN = {"C": as_factor, "I": lambda x: x}
+def identity(x: Any) -> Any:
+    """``I(x)``: the value itself."""
+    return x
+
+
+def indicator(x: pd.Series, level: Any) -> pd.Series:
+    """1 where x is the level: what ``y['level'] ~ ...`` makes the response."""
+    if not (x == level).any():
+        raise ValueError(f"no row of {x.name!r} holds {level!r}")
+    return (x == level).astype("float64")
+
+
+OWN = {"C": as_factor, "I": identity, "indicator": indicator}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
     """A leaf with every name resolved.
 
-    ``code`` is Python over stand-in names; ``columns`` maps these to columns of the data and ``objects`` to functions
-    and transforms. A plain column has no code.
+    ``code`` is Python over stand-in names; ``columns`` maps these to columns of the data and ``objects`` to
+    functions and transforms. A plain column has no code.
     """
 
     label: str
@@ -93,7 +107,9 @@ def bind(atom: Atom, columns: pd.Index, namespace: Mapping[str, Any], where: str
     tree = ast.parse(" ".join(pieces), mode="eval")
     binder = _Binder(columns, namespace, where, quoted, tree)
     tree = ast.fix_missing_locations(binder.visit(tree))
-    return Expression(label=atom.label, code=ast.unparse(tree), columns=binder.used, objects=binder.objects)
+    code = ast.unparse(tree)
+    needed = {name: value for name, value in binder.objects.items() if re.search(rf"\b{name}\b", code)}
+    return Expression(label=atom.label, code=code, columns=binder.used, objects=needed)
 
 
 class _Binder(ast.NodeTransformer):
@@ -119,14 +135,12 @@ class _Binder(ast.NodeTransformer):
         node.args = [self.visit(argument) for argument in node.args]
         node.keywords = [self.visit(keyword) for keyword in node.keywords]
         if isinstance(node.func, ast.Name) and node.func.id not in self.local:
-            function = self.function(node.func.id)
-            if inspect.isclass(function) and getattr(function, "__stateful_transform__", False):
-                function = function()
-                node.func = self.object(function, unique=True)
-            else:
-                node.func = self.object(function)
+            node.func = self.object(self.function(node.func.id))
         else:
             node.func = self.visit(node.func)
+        function = self.objects.get(node.func.id) if isinstance(node.func, ast.Name) else None
+        if inspect.isclass(function) and getattr(function, "__stateful_transform__", False):
+            node.func = self.object(function())
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -134,7 +148,12 @@ class _Binder(ast.NodeTransformer):
         if dotted is not None and dotted in self.columns:
             return self.column(dotted)
         node.value = self.visit(node.value)
-        return node
+        owner = self.objects.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        if owner is None:
+            return node
+        if not hasattr(owner, node.attr):
+            raise unknown_column(str(dotted), self.where, self.columns, dir(owner))
+        return self.object(getattr(owner, node.attr))
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         name = node.id
@@ -154,9 +173,9 @@ class _Binder(ast.NodeTransformer):
         self.used[stand_in] = name
         return ast.Name(id=stand_in, ctx=ast.Load())
 
-    def object(self, value: Any, *, unique: bool = False) -> ast.Name:
+    def object(self, value: Any) -> ast.Name:
         for stand_in, known in self.objects.items():
-            if known is value and not unique:
+            if known is value:
                 return ast.Name(id=stand_in, ctx=ast.Load())
         stand_in = f"object_{len(self.objects)}"
         self.objects[stand_in] = value
@@ -265,3 +284,20 @@ def _as_series(value: Any, expression: Expression, index: pd.Index) -> pd.Series
     if bool(series.isna().any()):
         raise DataError(f"{expression.label} gives missing values in complete rows.")
     return plain(series, expression.label)
+
+
+def total_offset(
+    expressions: tuple[Expression, ...], frame: pd.DataFrame, given: np.ndarray | None
+) -> np.ndarray:
+    """The sum of the offsets on these rows, with what was given from outside."""
+    total = np.zeros(len(frame)) if given is None else given.copy()
+    for expression in expressions:
+        value = evaluate(expression, frame)
+        if np.ndim(value) == 0:
+            value = np.full(len(frame), value)
+        numbers = as_numbers_or_factor(value, expression, frame.index)
+        if not isinstance(numbers, np.ndarray) or numbers.ndim > 1:
+            raise DataError(f"The offset {expression.label!r} does not hold one number per row.")
+        total += numbers
+    check_finite(total, frame.index, "The offset")
+    return total

@@ -1,7 +1,7 @@
 """Text → `Formula`: response, fixed terms, bars and offsets, expanded by R's algebra of terms.
 
-No data are touched. Every sum is written out as products of leaves, so nobody downstream needs to know what ``*``,
-``/``, ``^``, ``||`` or nesting mean:
+No data are touched. Every sum is written out as products of leaves, so nobody downstream needs to know what
+``*``, ``/``, ``^``, ``||`` or nesting mean:
 
 >>> f = parse_formula("log(y) ~ x * z + (x | school/class)")
 >>> f.response, f.fixed
@@ -20,50 +20,15 @@ from itertools import combinations_with_replacement, product
 
 from bayeslmm.errors import FormulaError
 from bayeslmm.spec.grammar import COMPARISONS, Node, Parser, canonical_python, complain
+from bayeslmm.spec.terms import Atom, Terms
 
-PLAIN_NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
+SUBSCRIPT = re.compile(r"([\w.]+|`[^`]+`)\[(.+)\]")
 BARE_FACTOR = re.compile(r"C\((?:`([^`]+)`|([^\W\d][\w.]*))\)")
-
-
-@dataclass(frozen=True, slots=True)
-class Atom:
-    """One leaf of a term: a column's name, or (``is_name=False``) an expression in Python."""
-
-    text: str
-    is_name: bool = True
-
-    @property
-    def label(self) -> str:
-        """The name that columns get: without backticks."""
-        return self.text if self.is_name else self.text.replace("`", "")
-
-    def __str__(self) -> str:
-        return f"`{self.text}`" if self.is_name and not PLAIN_NAME.fullmatch(self.text) else self.text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """A sum of products: with or without an intercept, products ordered by degree as R does."""
-
-    intercept: bool
-    products: tuple[tuple[Atom, ...], ...]
-
-    def __str__(self) -> str:
-        shown = [":".join(str(atom) for atom in factors) for factors in self.products]
-        return " + ".join(["1" if self.intercept else "0", *shown])
-
-    def __len__(self) -> int:
-        return self.intercept + len(self.products)
-
-    @property
-    def atoms(self) -> tuple[Atom, ...]:
-        """Every leaf once, in order of appearance."""
-        return tuple(dict.fromkeys(atom for factors in self.products for atom in factors))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """Correlated random effects: the columns ``terms`` vary by the combinations of the columns in ``group``."""
+    """Correlated random effects: the columns ``terms`` vary by the combinations of ``group``'s columns."""
 
     terms: Terms
     group: tuple[str, ...]
@@ -199,7 +164,15 @@ class _Reader:
         if node.kind == "name":
             return Atom(node.text)
         if node.kind == "expression":
-            return Atom(node.text, is_name=False)
+            level = SUBSCRIPT.fullmatch(node.text)
+            if level is None:
+                return Atom(node.text, is_name=False)
+            value = (
+                level.group(2)
+                if level.group(2)[0] in "'\"" or level.group(2)[0].isdigit()
+                else repr(level.group(2))
+            )
+            return Atom(f"indicator({level.group(1)}, {value})", is_name=False)
         if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
             raise self.error(
                 "The left side of '~' is the response: a column or an expression of columns.", node
@@ -212,7 +185,7 @@ class _Reader:
     def written(self, node: Node) -> str:
         return self.text[node.start : node.stop]
 
-    # -- sums ----------------------------------------------------------------------------------------------
+    # -- sums
 
     def sum(self, node: Node) -> _Sum:
         if node.kind == "name":
@@ -233,11 +206,11 @@ class _Reader:
 
     def expression(self, node: Node) -> _Sum:
         if node.text.startswith("offset("):
-            call = ast.parse(node.text.replace("`", "_"), mode="eval").body
+            call = ast.parse(re.sub("`[^`]+`", "_", node.text), mode="eval").body
             if not isinstance(call, ast.Call) or len(call.args) != 1 or call.keywords:
                 raise self.error("offset() takes one expression, as in offset(log(n)).", node)
             return _Sum(offsets=[node.text[len("offset(") : -1]])
-        if re.fullmatch(r"[\w.]+\[.*\]|`[^`]+`\[.*\]", node.text):
+        if SUBSCRIPT.fullmatch(node.text):
             raise self.error("name[level] is for a response only. Write I(name == 'level').", node)
         return _Sum.of([(Atom(node.text, is_name=False),)])
 
@@ -270,12 +243,15 @@ class _Reader:
             raise self.error(f"{operator} is not offered. {remedy}", node)
         if operator == "^":
             return self.power(node)
-        left_node, right_node = node.parts
-        left, right = self.sum(left_node), self.sum(right_node)
+        a, b = self.sum(node.parts[0]), self.sum(node.parts[1])
         if operator == "+":
-            return self.plus(left, right)
+            return self.plus(a, b)
         if operator == "-":
-            return self.minus(left, right, right_node)
+            return self.minus(a, b, node.parts[1])
+        return self.interaction(a, b, node)
+
+    def interaction(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
+        operator, (left_node, right_node) = node.text, node.parts
         self.check_factors(left, left_node, operator)
         self.check_factors(right, right_node, operator)
         if operator == "*":
@@ -320,11 +296,7 @@ class _Reader:
             )
         self.check_factors(base, base_node, "^")
         factors = list(base.products.values())
-        if int(exponent.text) > len(factors):
-            exponent_value = len(factors)
-        else:
-            exponent_value = int(exponent.text)
-        chosen = combinations_with_replacement(factors, exponent_value)
+        chosen = combinations_with_replacement(factors, min(int(exponent.text), len(factors)))
         ordered = sorted((tuple(dict.fromkeys(sum(c, ()))) for c in chosen), key=len)
         return _Sum.of(ordered)
 
@@ -334,10 +306,10 @@ class _Reader:
         if total.offsets:
             raise self.error(f"An offset cannot be an operand of {operator!r}. Add it with '+'.", node)
         if total.intercept is not None:
-            message = f"A number is no operand of {operator!r}: interactions are of columns. Use I(...) for arithmetic."
-            raise self.error(message, node)
+            message = f"A number is no operand of {operator!r}: interactions are of columns."
+            raise self.error(f"{message} Use I(...) for arithmetic.", node)
 
-    # -- bars ----------------------------------------------------------------------------------------------
+    # -- bars
 
     def bar(self, node: Node, whole: Node) -> list[Bar]:
         left_node, group_node = node.parts

@@ -1,13 +1,15 @@
 """The user's table → the rows and columns a model uses, in plain dtypes.
 
-Complete rows are chosen here, once, over every used column. Text stays text; categories keep their own order and lose
-the levels that no kept row has; nullable and Arrow-backed columns become NumPy's.
+Complete rows are chosen here, once, over every used column. Text stays text; categories keep their own order
+and lose the levels that no kept row has; nullable and Arrow-backed columns become NumPy's.
 """
 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from pandas.api import types
 from bayeslmm.errors import DataError, NonFiniteError, UnknownColumnError
 
 SHOWN = 5
+PACKAGE = str(Path(__file__).parents[1])
 NUMBER_LIKE = {"integer", "floating", "mixed-integer-float", "decimal"}
 
 
@@ -119,7 +122,8 @@ def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Serie
         raise DataError(_dates(name))
     if types.is_timedelta64_dtype(dtype):
         raise DataError(
-            f"Column {name!r} holds durations. Turn them into numbers, for example data[{name!r}].dt.total_seconds()."
+            f"Column {name!r} holds durations. Turn them into numbers, for example "
+            f"data[{name!r}].dt.total_seconds()."
         )
     return _plain_object(series.astype(object), name, group_only)
 
@@ -132,6 +136,8 @@ def _dates(name: str) -> str:
 
 
 def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
+    if not len(series):
+        return series.astype("float64")
     found = types.infer_dtype(series, skipna=True)
     if found == "string":
         return series.astype("str")
@@ -185,3 +191,17 @@ def row_names(index: pd.Index, chosen: np.ndarray) -> str:
 def is_numeric(series: pd.Series) -> bool:
     """True for bool and numbers (after `plain`)."""
     return isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf"
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside this package that led here."""
+    warnings.warn(message, category, stacklevel=2, skip_file_prefixes=(PACKAGE,))
+
+
+def frozen(array: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
+    """A C-contiguous read-only array that is not a view of the user's data."""
+    result = np.ascontiguousarray(array, dtype=dtype)
+    if result.base is not None or not result.flags.owndata:
+        result = result.copy()
+    result.setflags(write=False)
+    return result

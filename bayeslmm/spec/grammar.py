@@ -1,8 +1,8 @@
 """Text of a formula → tree, with the place of every token kept for error messages.
 
-R's precedence, loosest first: ``~``, ``|`` and ``||``, comparison, ``+ -``, ``* /``, ``%op%``, ``:``, sign, ``^``.
-A call such as ``log(x)``, ``{x + 1}`` or ``y['yes']`` is one leaf: what it holds is an expression in Python, not a
-formula.
+R's precedence, loosest first: ``~``, ``|`` and ``||``, comparison, ``+ -``, ``* /``, ``%op%``, ``:``, sign,
+``^``. A call such as ``log(x)``, ``{x + 1}`` or ``y['yes']`` is one leaf: what it holds is an expression in
+Python, not a formula.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A tree: ``kind`` is ``name``, ``expression``, ``number``, ``group`` (parentheses), ``sign`` or ``binary``.
+    """A tree.
 
-    ``text`` is the name, the canonical Python text, the digits or the operator.
+    ``kind`` is ``name``, ``expression``, ``number``, ``group`` (parentheses), ``sign`` or
+    ``binary``; ``text`` is the name, the canonical Python text, the digits or the operator.
     """
 
     kind: str
@@ -273,7 +274,8 @@ def canonical_python(source: str) -> str:
 
     Column names in backticks survive as they are.
     """
-    pieces, quoted = [], {}
+    pieces: list[str] = []
+    quoted: dict[str, str] = {}
     for token in _python_tokens(source):
         text = token.text
         if token.kind == "quoted":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.errors import UnidentifiedTermError
-from bayeslmm.spec.coding import _whole, level_codes
+from bayeslmm.errors import DataError, UnidentifiedTermError
+from bayeslmm.spec.coding import level_codes, whole_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
     """One grouping factor: the levels of each of its columns, and the combinations that occur.
 
-    ``keys`` holds, sorted, each observed combination as one number in the mixed base of the columns' level counts.
+    ``keys`` holds, sorted, each observed combination as one number in the mixed base of the level counts.
     """
 
     variables: tuple[str, ...]
@@ -34,10 +35,13 @@ class Grouping:
 def factorize(columns: Sequence[pd.Series]) -> tuple[Grouping, np.ndarray]:
     """The grouping factor made of these columns, and each row's code (int64).
 
-    Numbers are ordered as numbers, text by code point, categories by their own order. Only combinations that occur
-    become levels.
+    Numbers are ordered as numbers, text by code point, categories by their own order. Only combinations that
+    occur become levels.
     """
     coded = [_levels_and_codes(column) for column in columns]
+    if math.prod(len(levels) for levels, _ in coded) >= 2**62:
+        name = ":".join(str(column.name) for column in columns)
+        raise DataError(f"{name} has too many combinations to number. Make one column of them first.")
     tables = tuple(tuple(levels) for levels, _ in coded)
     key = _mixed_base([codes for _, codes in coded], [len(table) for table in tables])
     codes, keys = pd.factorize(key, sort=True) if len(columns) > 1 else (key, np.arange(len(tables[0])))
@@ -50,7 +54,7 @@ def factorize(columns: Sequence[pd.Series]) -> tuple[Grouping, np.ndarray]:
 
 
 def new_codes(grouping: Grouping, columns: Sequence[pd.Series]) -> tuple[np.ndarray, np.ndarray]:
-    """Codes for new rows (−1 for a combination not seen, or missing) and their labels (None where missing)."""
+    """Codes for new rows (−1 for a combination not seen, or missing), and labels (None where missing)."""
     columns = [_whole_unless_missing(column) for column in columns]
     missing = np.zeros(len(columns[0]), dtype=bool)
     parts = []
@@ -81,7 +85,7 @@ def _labels(columns: Sequence[pd.Series], missing: np.ndarray) -> np.ndarray:
 
 def _whole_unless_missing(column: pd.Series) -> pd.Series:
     present = column.dropna()
-    whole = _whole(present)
+    whole = whole_numbers(present)
     if whole.dtype == present.dtype:
         return column
     return whole.astype(object).reindex(column.index) if column.index.is_unique else column.astype("Int64")
@@ -89,8 +93,8 @@ def _whole_unless_missing(column: pd.Series) -> pd.Series:
 
 def _levels_and_codes(column: pd.Series) -> tuple[list[Any], np.ndarray]:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.categories.tolist(), column.cat.codes.to_numpy().astype(np.int64)
-    codes, levels = pd.factorize(_whole(column), sort=True)
+        return column.cat.categories.tolist(), column.cat.codes.to_numpy(dtype=np.int64)
+    codes, levels = pd.factorize(whole_numbers(column), sort=True)
     return levels.tolist(), codes.astype(np.int64)
 
 
@@ -116,8 +120,10 @@ def check_levels(grouping: Grouping, n: int) -> None:
     """A factor with one level says nothing about the variance between levels."""
     if len(grouping.levels) < 2:
         raise UnidentifiedTermError(
-            f"The grouping factor {grouping.name!r} has one level ({grouping.levels[0]!r}) in the {n} rows used, so a "
-            "variance between levels cannot be estimated. Leave the term out or use data with more levels."
+            f"The grouping factor {grouping.name!r} has one level ({grouping.levels[0]!r}) in the {n} "
+            "rows used, "
+            "so a variance between levels cannot be estimated. Leave the term out or use data with more "
+            "levels."
         )
 
 

@@ -36,7 +36,7 @@ def criterion_of(problem):
 
 
 @given(problems(max_factors=2, max_columns=2))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_other_point_is_better(problem):
     """A derivative-free search of the dense criterion, started at our optimum and elsewhere, finds nothing lower."""
     fit = reml.fit(problem, reml=True)
