@@ -20,7 +20,8 @@ from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
 
 Array = NDArray[np.float64]
-CENTRED_ABOVE = 0.7  # mean reliability of a group's own estimate above which b itself is sampled
+CENTRED_ABOVE = 0.65  # mean reliability of a group's own estimate above which b itself is sampled
+FAR_FROM_ZERO = 3.0  # |mean| of a predictor in sds
 FEW_LEVELS = 10  # with fewer levels the sd is too uncertain for the centred form
 
 
@@ -30,6 +31,7 @@ class Geometry:
 
     centred: dict[str, tuple[bool, ...]]
     reliability: dict[str, tuple[float, ...]]
+    around_fixed: str = ""  # the factor whose centred columns are sampled as β + b, not as b around zero
 
 
 def choose_geometry(design: Design, covariances: Sequence[Array], sigma: float) -> Geometry:
@@ -38,14 +40,17 @@ def choose_geometry(design: Design, covariances: Sequence[Array], sigma: float) 
     The reliability of a column is the mean over levels of τ²/(τ² + σ²[(Z_jᵀZ_j)⁻¹]_kk), zero for a level that cannot
     estimate it; ``covariances`` and ``sigma`` are rough estimates, such as those of a REML fit.
     """
-    centred, reliability = {}, {}
+    centred, reliability, spread = {}, {}, {}
     for group, cov in zip(design.groups, covariances, strict=True):
         own = _own_variances(group)
         tau2 = np.diag(cov)
         share = np.where(np.isinf(own), 0.0, tau2 / (tau2 + sigma**2 * own + 1e-300)).mean(axis=0)
         reliability[group.name] = tuple(float(v) for v in share)
         centred[group.name] = tuple(bool(v > CENTRED_ABOVE and group.n_levels >= FEW_LEVELS) for v in share)
-    return Geometry(centred=centred, reliability=reliability)
+        spread[group.name] = float(tau2.max() / group.n_levels)
+    # β is known up to the mean of the effects, so it moves with those of the factor with the widest mean
+    around = max((name for name in spread if any(centred[name])), key=spread.__getitem__, default="")
+    return Geometry(centred=centred, reliability=reliability, around_fixed=around)
 
 
 def _own_variances(group: GroupTerm) -> Array:
@@ -83,9 +88,11 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
             f"{g.name}_term_bis": list(g.columns),
         }
     with pm.Model(coords=coords) as model:
-        mean = _fixed_part(design, priors) + design.offset
+        mean, fixed = _fixed_part(design, priors)
+        mean = mean + design.offset
         for g in design.groups:
-            mean = mean + _random_part(g, priors, geometry.centred[g.name])
+            around = fixed if g.name == geometry.around_fixed else {}
+            mean = mean + _random_part(g, priors, geometry.centred[g.name], around)
         sigma = _variable("sigma", priors.get("sigma"), positive=True)
         scale = sigma if design.weights is None else sigma / np.sqrt(design.weights)
         pm.Normal("y", mean, scale, observed=design.y, dims="obs")
@@ -113,35 +120,35 @@ def _variable(name: str, prior: Prior | LKJ, *, positive: bool = False, **option
     return variable
 
 
-def _fixed_part(design: Design, priors: Priors) -> Any:
-    """Xβ on centred predictors, and the deterministic ``beta`` on the user's."""
+def _fixed_part(design: Design, priors: Priors) -> tuple[Any, dict[str, Any]]:
+    """Xβ on centred predictors with its variables by name, and the deterministic ``beta`` on the user's scale."""
     import pymc as pm
     import pytensor.tensor as pt
 
     names = list(design.x_names)
     if not names:
-        return np.zeros(len(design.y))
+        return np.zeros(len(design.y)), {}
     intercept = "Intercept" in names
     centre = design.X.mean(axis=0) if intercept else np.zeros(len(names))
     mean: Any = 0.0
-    parts: dict[str, Any] = {}
+    fixed: dict[str, Any] = {}
     shift: Any = 0.0
     for j, name in enumerate(names):
         if name == "Intercept":
             continue
-        parts[name] = _variable(f"slope_{name}", priors.get("fixed", term=name))
-        mean = mean + parts[name] * (design.X[:, j] - centre[j])
-        shift = shift + parts[name] * centre[j]
+        fixed[name] = _variable(f"slope_{name}", priors.get("fixed", term=name))
+        mean = mean + fixed[name] * (design.X[:, j] - centre[j])
+        shift = shift + fixed[name] * centre[j]
     if intercept:
-        at_centre = _variable("intercept_centred", priors.get("Intercept"))
-        mean = mean + at_centre
-        parts["Intercept"] = at_centre - shift
-    pm.Deterministic("beta", pt.stack([parts[n] for n in names]), dims="coef")
-    return mean
+        fixed["Intercept"] = _variable("intercept_centred", priors.get("Intercept"))
+        mean = mean + fixed["Intercept"]
+    beta = fixed | ({"Intercept": fixed["Intercept"] - shift} if intercept else {})
+    pm.Deterministic("beta", pt.stack([beta[n] for n in names]), dims="coef")
+    return mean, fixed
 
 
-def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool]) -> Any:
-    """Zb of one grouping factor, and its deterministics."""
+def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool], around: dict[str, Any]) -> Any:
+    """Zb of one grouping factor, and its deterministics; centred columns are sampled ``around`` fixed effects."""
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -149,7 +156,7 @@ def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool]) -> A
     sds = _standard_deviations(group, priors)
     correlation: list[list[Any]] = [[np.float64(i == j) for j in range(group.q)] for i in range(group.q)]
     effects: list[Any] = [None] * group.q
-    for block in (_intercept_last(group, columns) for columns in group.blocks):
+    for block in (_order(group, columns, centred) for columns in group.blocks):
         L = _correlation_factor(group, block, priors)
         z: list[Any] = []
         for i, k in enumerate(block):
@@ -159,7 +166,7 @@ def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool]) -> A
             own = sds[k] * L[i][i]
             suffix = f"{name}_{group.columns[k]}"
             if centred[k]:
-                shift = _shift_to_centre(group, k, block[:i], effects)
+                shift = _shift_to_centre(group, k, block[:i], effects) + around.get(group.columns[k], 0.0)
                 moved = pm.Normal(f"effect_{suffix}", leaning + shift, own, dims=name)
                 effects[k] = moved - shift
                 z.append((effects[k] - leaning) / own)
@@ -183,16 +190,20 @@ def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool]) -> A
     return total
 
 
-def _intercept_last(group: GroupTerm, block: Sequence[int]) -> list[int]:
-    """The columns of a block with a constant one moved to the end; LKJ does not mind the order."""
+def _order(group: GroupTerm, block: Sequence[int], centred: Sequence[bool]) -> list[int]:
+    """The columns of a block in the order in which they are conditioned; LKJ does not mind it.
+
+    Where all are centred and a predictor lies far from zero, the intercept goes last, to be sampled at the middle of
+    the predictors: at zero it is almost collinear with the slopes given the rows of a group.
+    """
+    far = any(abs(z.mean()) > FAR_FROM_ZERO * z.std() > 0.0 for z in group.Z[:, list(block)].T)
+    if not far or not all(centred[k] for k in block):
+        return list(block)
     return sorted(block, key=lambda k: bool(np.all(group.Z[:, k] == group.Z[0, k])))
 
 
 def _shift_to_centre(group: GroupTerm, k: int, earlier: Sequence[int], effects: list[Any]) -> Any:
-    """What takes a group's intercept to the middle of its predictors, so that it is sampled where the rows are.
-
-    At zero, far from the rows, intercept and slopes of a group are almost collinear given the data.
-    """
+    """What takes a group's intercept to the middle of the predictors conditioned on before it."""
     if not np.all(group.Z[:, k] == 1.0):
         return 0.0
     shift: Any = 0.0

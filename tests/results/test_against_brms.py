@@ -37,7 +37,7 @@ def case(request):
         "cor": blm.LKJ(1),
     }
     model = blm.Model(reference["formula"], data, priors=priors)
-    return reference, model.fit(random_seed=11, progressbar=False)
+    return reference, model.fit(random_seed=11, target_accept=0.95, progressbar=False)
 
 
 def ours(post, name):
