@@ -20,7 +20,7 @@ from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
 
 Array = NDArray[np.float64]
-CENTRED_ABOVE = 0.65  # mean reliability of a group's own estimate above which b itself is sampled
+CENTRED_ABOVE = 0.7  # mean reliability of a group's own estimate above which b itself is sampled
 FAR_FROM_ZERO = 3.0  # |mean| of a predictor in sds
 FEW_LEVELS = 10  # with fewer levels the sd is too uncertain for the centred form
 
@@ -193,13 +193,14 @@ def _random_part(group: GroupTerm, priors: Priors, centred: Sequence[bool], arou
 def _order(group: GroupTerm, block: Sequence[int], centred: Sequence[bool]) -> list[int]:
     """The columns of a block in the order in which they are conditioned; LKJ does not mind it.
 
-    Where all are centred and a predictor lies far from zero, the intercept goes last, to be sampled at the middle of
-    the predictors: at zero it is almost collinear with the slopes given the rows of a group.
+    Where a predictor lies far from zero, a centred intercept goes last, to be sampled at the middle of the predictors:
+    at zero it is almost collinear with the slopes given the rows of a group.
     """
+    constant = [k for k in block if np.all(group.Z[:, k] == group.Z[0, k])]
     far = any(abs(z.mean()) > FAR_FROM_ZERO * z.std() > 0.0 for z in group.Z[:, list(block)].T)
-    if not far or not all(centred[k] for k in block):
+    if not far or not any(centred[k] for k in constant):
         return list(block)
-    return sorted(block, key=lambda k: bool(np.all(group.Z[:, k] == group.Z[0, k])))
+    return [k for k in block if k not in constant] + constant
 
 
 def _shift_to_centre(group: GroupTerm, k: int, earlier: Sequence[int], effects: list[Any]) -> Any:

@@ -91,13 +91,17 @@ def fit(problem: Problem, *, reml: bool = True) -> PointSolution:
 
     The search runs on scaled columns from Λ̃ = I.  At a boundary the sign of the derivative with respect to the
     *variance* decides (that with respect to θ is always zero there); where it says the variance should grow, the
-    search starts again from inside.
+    search starts again from inside. A singular optimum is challenged from two more starts: small crowded designs have
+    several optima, and the boundary is where the search ends in a lesser one.
     """
     scaled = scale(problem)
     layout = arrange(scaled.cross)
     templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
     criterion = Criterion(layout, templates, reml=reml)
     theta, gradient = _optimum(criterion, criterion.diagonal.astype(float))
+    if any(_is_singular(lam) for lam in criterion.lams(theta)):
+        others = [_optimum(criterion, scale * criterion.diagonal) for scale in (0.2, 3.0)]
+        theta, gradient = min([(theta, gradient), *others], key=lambda found: criterion(found[0])[0])
     return _report(problem, scaled, criterion, theta, gradient)
 
 
@@ -170,7 +174,9 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     covariances = [lam @ lam.T for lam in lams]
     directions = [np.zeros_like(cov) for cov in covariances]
     slopes = criterion.variance_slopes(theta)
-    for cov, direction, gamma, template in zip(covariances, directions, slopes, criterion.templates, strict=True):
+    for cov, direction, gamma, template in zip(
+        covariances, directions, slopes, criterion.templates, strict=True
+    ):
         for block in template.blocks:
             at = np.ix_(block, block)
             values, vectors = np.linalg.eigh(cov[at])

@@ -159,18 +159,16 @@ class PointFit:
         }
 
     def variance_components(self) -> pd.DataFrame:
-        """Variance, sd and share of the total of every term and the residual, and the correlations.
+        """Variances, sds and correlations of every term, the residual, and each factor's share of the total.
 
-        Columns: group, term, quantity (``variance``, ``sd``, ``share``, ``cor``), estimate. The share is taken at
+        Columns: group, term, quantity (``variance``, ``sd``, ``cor``, ``share``), estimate. The share is taken at
         the average row: see :func:`bayeslmm.results.variance.components`.
         """
-        rows = []
-        for c in variance.components(self.design, self.solution.covariances, self.sigma):
-            for quantity in ("variance", "sd", "share"):
-                rows.append((c.group, c.term, quantity, float(getattr(c, quantity))))
-        for group, a, b, value in variance.correlations(self.design, self.solution.covariances):
-            rows.append((group, f"{a}, {b}", "cor", float(value)))
-        return pd.DataFrame(rows, columns=["group", "term", "quantity", "estimate"])
+        rows = variance.components(self.design, self.solution.covariances, self.sigma)
+        return pd.DataFrame(
+            [(*labels, float(value)) for *labels, value in rows],
+            columns=["group", "term", "quantity", "estimate"],
+        )
 
     def icc(self, *, at: dict[str, list[float]] | None = None) -> pd.DataFrame:
         """Intraclass correlation: adjusted, unadjusted and by grouping factor; or ICC(x) at given values.

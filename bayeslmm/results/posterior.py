@@ -140,17 +140,10 @@ class PosteriorFit:
 
     def variance_components(self, *, ci_prob: float | None = None) -> pd.DataFrame:
         """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table."""
-        covariances, sigma = self.covariances(), self.draws("sigma")
-        labels, values = [], []
-        for c in variance.components(self.design, covariances, sigma):
-            for quantity in ("variance", "sd", "share"):
-                labels.append((c.group, c.term, quantity))
-                values.append(getattr(c, quantity))
-        for group, a, b, value in variance.correlations(self.design, covariances):
-            labels.append((group, f"{a}, {b}", "cor"))
-            values.append(value)
-        table = pd.DataFrame(labels, columns=["group", "term", "quantity"])
-        return table.join(summarise(np.stack(values, axis=-1), ci_prob or self.ci_prob))
+        rows = variance.components(self.design, self.covariances(), self.draws("sigma"))
+        table = pd.DataFrame([labels for *labels, _ in rows], columns=["group", "term", "quantity"])
+        values = np.stack([value for *_, value in rows], axis=-1)
+        return table.join(summarise(values, ci_prob or self.ci_prob))
 
     def icc(
         self,

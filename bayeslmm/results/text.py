@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,6 +63,10 @@ def number(value: float, uncertainty: float | None = None, *, digits: int = 4) -
     return f"{value:.{decimals(abs(value), significant=digits)}f}"
 
 
+def _verdict(words: str) -> list[str]:
+    return textwrap.wrap(f"Verdict: {words}", width=78, subsequent_indent="  ")
+
+
 def _header(design, title: str) -> list[str]:  # type: ignore[no-untyped-def]
     lines = [title, f"Formula: {design.formula.text}"]
     groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups)
@@ -90,7 +95,7 @@ def point_summary(fit: PointFit) -> Text:
     lines += ["", "Random effects:", *_random_effects(fit)]
     lines += ["", "Fixed effects:", *_fixed_effects(fit)]
     lines += _fixed_correlations(fit)
-    lines += ["", f"Verdict: {fit.verdict}"]
+    lines += ["", *_verdict(fit.verdict)]
     return Text("\n".join(lines))
 
 
@@ -146,7 +151,7 @@ def posterior_summary(fit: PosteriorFit) -> Text:
         lines += _draws_table(fit.parameters(g.name), fit.ci_prob)
     lines += ["", "Population-level effects:", *_draws_table(fit.parameters("fixed"), fit.ci_prob)]
     lines += ["", "Family parameters:", *_draws_table(fit.parameters("family"), fit.ci_prob)]
-    lines += ["", f"Verdict: {fit.verdict}", "Priors: fit.priors   Random effects: fit.ranef()"]
+    lines += ["", *_verdict(fit.verdict), "Priors: .priors   Random effects: .ranef()"]
     return Text("\n".join(lines))
 
 

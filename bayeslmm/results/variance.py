@@ -6,7 +6,6 @@ Every function broadcasts over leading axes: a REML fit passes arrays without th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,20 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, NotAvailableError
 from ..spec.covariance import sd_and_correlation
-from ..spec.design import Design
+from ..spec.design import Design, GroupTerm
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
-    """One row of the variance-component table; ``variance`` and ``sd`` (...,) broadcast over draws."""
-
-    group: str
-    term: str
-    variance: Array
-    sd: Array
-    share: Array
 
 
 def mean_group_variance(Z: Array, cov: Array) -> Array:
@@ -42,41 +30,39 @@ def mean_group_variance(Z: Array, cov: Array) -> Array:
     return np.einsum("ab,...ab->...", second_moment, cov)
 
 
-def components(design: Design, covariances: Sequence[Array], sigma: Array | float) -> list[Component]:
-    """Variances and sds of every random-effect column and the residual.
+def components(
+    design: Design, covariances: Sequence[Array], sigma: Array | float
+) -> list[tuple[str, str, str, Array]]:
+    """(group, term, quantity, value (...,)) for every variance, sd, share and correlation, residual last.
 
-    The share of a column is its variance at the average row, σ_k² mean(z_k²), out of the total, so that the shares
-    of uncorrelated columns and of the residual add to one; covariances between columns belong to no single one.
+    The ``share`` is of a whole grouping factor, v_k over Σ v + σ² at the average row, so that shares lie between 0 and
+    1 and add to one; correlated columns of a factor have no shares of their own.
     """
-    total = np.asarray(sigma) ** 2 + sum(
-        mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)
-    )
-    rows = []
-    for group, cov in zip(design.groups, covariances, strict=True):
-        mean_square = (group.Z**2).mean(axis=0)
-        for k, term in enumerate(group.columns):
-            variance = cov[..., k, k]
-            share = variance * mean_square[k] / total
-            rows.append(
-                Component(group=group.name, term=term, variance=variance, sd=np.sqrt(variance), share=share)
-            )
+    parts = [mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)]
     residual = np.asarray(sigma) ** 2
-    rows.append(
-        Component(group="Residual", term="", variance=residual, sd=np.sqrt(residual), share=residual / total)
-    )
+    total = residual + sum(parts)
+    rows: list[tuple[str, str, str, Array]] = []
+    for group, cov, part in zip(design.groups, covariances, parts, strict=True):
+        for k, term in enumerate(group.columns):
+            rows.append((group.name, term, "variance", cov[..., k, k]))
+            rows.append((group.name, term, "sd", np.sqrt(cov[..., k, k])))
+        rows += correlations(group, cov)
+        rows.append((group.name, "", "share", part / total))
+    rows.append(("Residual", "", "variance", residual))
+    rows.append(("Residual", "", "sd", np.sqrt(residual)))
+    rows.append(("Residual", "", "share", residual / total))
     return rows
 
 
-def correlations(design: Design, covariances: Sequence[Array]) -> list[tuple[str, str, str, Array]]:
-    """(group, first column, second column, correlation (...,)) for every pair inside a block."""
-    rows = []
-    for group, cov in zip(design.groups, covariances, strict=True):
-        _, cor = sd_and_correlation(cov)
-        for block in group.blocks:
-            for i, a in enumerate(block):
-                for b in block[i + 1 :]:
-                    rows.append((group.name, group.columns[a], group.columns[b], cor[..., a, b]))
-    return rows
+def correlations(group: GroupTerm, cov: Array) -> list[tuple[str, str, str, Array]]:
+    """A row as in `components` for every pair of columns inside a block."""
+    _, cor = sd_and_correlation(cov)
+    return [
+        (group.name, f"{group.columns[a]}, {group.columns[b]}", "cor", cor[..., a, b])
+        for block in group.blocks
+        for i, a in enumerate(block)
+        for b in block[i + 1 :]
+    ]
 
 
 def icc(

