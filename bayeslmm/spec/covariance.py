@@ -61,18 +61,17 @@ class Template:
 def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
     """Lower-triangular L ≥ 0 on the diagonal with L Lᵀ = cov, block by block; cov may be singular.
 
-    A pivot below rounding error of its variance counts as zero and its column below it is left at zero.
+    By the eigenvectors of the correlation matrix and a QR factorisation of the square root they give, which is stable
+    where the pivots of Cholesky's algorithm are rounding error.
     """
     lam = np.zeros_like(cov)
     for block in blocks:
-        for position, c in enumerate(block):
-            earlier = list(block[:position])
-            pivot = cov[c, c] - lam[c, earlier] @ lam[c, earlier]
-            if pivot <= 1e-14 * cov[c, c]:
-                continue
-            lam[c, c] = np.sqrt(pivot)
-            for r in block[position + 1 :]:
-                lam[r, c] = (cov[r, c] - lam[r, earlier] @ lam[c, earlier]) / lam[c, c]
+        at = np.ix_(block, block)
+        sd, cor = sd_and_correlation(cov[at])
+        values, vectors = np.linalg.eigh(cor)
+        root = sd[:, None] * vectors * np.sqrt(np.where(values > 1e-14 * len(sd), values, 0.0))
+        triangle = np.linalg.qr(root.T, mode="r").T
+        lam[at] = triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
     return lam
 
 
