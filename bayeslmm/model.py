@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .engine import reml
+from .engine.reml import fit as estimate
 from .engine.scaling import Problem
 from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
 from .results.point import PointFit
@@ -105,7 +105,7 @@ class Model:
             blocks=tuple(g.blocks for g in d.groups),
             weights=d.weights,
         )
-        return PointFit(design=d, solution=_engine_fit(problem, reml))
+        return PointFit(design=d, solution=estimate(problem, reml=reml))
 
     @cached_property
     def pymc(self) -> Any:
@@ -195,10 +195,6 @@ def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) ->
     """``Model(formula, data, **options).fit_reml()``, or ``fit_ml()`` with ``REML=False``, under lme4's name."""
     model = Model(formula, data, **options)
     return model.fit_reml() if REML else model.fit_ml()
-
-
-def _engine_fit(problem: Problem, reml_: bool) -> reml.PointSolution:
-    return reml.fit(problem, reml=reml_)
 
 
 def _warn(message: str, category: type[Warning]) -> None:
