@@ -76,15 +76,19 @@ def test_a_singular_fit_warns_and_has_exact_zeros():
     assert fit.icc().loc["adjusted", "estimate"] == 0.0
 
 
-def test_weights_act_as_repeated_rows_on_the_fixed_part():
+def test_weights_are_relative_precisions():
+    """Weights times c: σ² times c, everything else as it was."""
     rng = np.random.default_rng(4)
-    data = pd.DataFrame({"g": np.arange(40) % 8, "x": rng.normal(size=40), "w": rng.integers(1, 4, 40)})
+    data = pd.DataFrame({"g": np.arange(40) % 8, "x": rng.normal(size=40), "w": rng.uniform(1, 4, 40)})
     data["y"] = rng.normal(size=8)[data["g"]] * 2 + data["x"] + rng.normal(size=40)
-    repeated = data.loc[data.index.repeat(data["w"])]
-    a = blm.Model("y ~ x + (1 | g)", data, weights="w").fit_ml().solution
-    b = blm.Model("y ~ x + (1 | g)", repeated).fit_ml().solution
-    # same V-weighted normal equations at the same θ: compare β̂ at each one's own optimum loosely
-    np.testing.assert_allclose(a.beta, b.beta, atol=0.05)
+    a = blm.Model("y ~ x + (1 | g)", data, weights="w").fit_reml().solution
+    b = blm.Model("y ~ x + (1 | g)", data.assign(w=3 * data["w"]), weights="w").fit_reml().solution
+    unweighted = blm.Model("y ~ x + (1 | g)", data).fit_reml().solution
+    np.testing.assert_allclose(a.beta, b.beta, rtol=1e-6)
+    np.testing.assert_allclose(a.covariances[0], b.covariances[0], rtol=1e-6)
+    assert b.sigma == pytest.approx(a.sigma * np.sqrt(3), rel=1e-6)
+    assert b.criterion == pytest.approx(a.criterion, abs=1e-6)
+    assert np.abs(a.beta - unweighted.beta).max() > 1e-3
 
 
 def test_model_prints_rows_groups_and_priors(sleep):
