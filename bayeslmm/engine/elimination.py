@@ -84,7 +84,7 @@ def eliminate(
     widths, lam, lam_start, node_start, block_start, block_column, block_factor, block_node, panel_start,
     diagonal_start, S_diagonal, S_panel, m_chain, D, P, dense, dense_xy, xy,
 ):  # fmt: skip
-    """Eliminate all nodes; fills D, P and subtracts from dense (lower), dense_xy, xy. Returns log|M_chain|."""
+    """Eliminate all nodes; fills D, P and subtracts from dense (upper), dense_xy, xy. Returns log|M_chain|."""
     n_xy = xy.shape[0]
     blocks, starts = (block_start, block_factor), (panel_start, diagonal_start)
     for k in range(node_start.shape[0] - 1):
@@ -138,7 +138,7 @@ def eliminate(
                     for r in range(q):
                         left = P[p + r * row + at + a]
                         for b in range(a, tail - at):
-                            dense[columns[b], columns[a]] -= left * P[p + r * row + at + b]
+                            dense[columns[a], columns[b]] -= left * P[p + r * row + at + b]
                         for b in range(n_xy):
                             dense_xy[columns[a], b] -= left * P[p + r * row + tail + b]
             for a in range(n_xy):
@@ -149,8 +149,34 @@ def eliminate(
 
 
 @_jit
+def forward_substitute(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
+                       D, P, U):  # fmt: skip
+    """Solve LU = G in place for the chain's rows of U (m, columns), and reduce the dense rows by them."""
+    first = 0
+    for k in range(node_start.shape[0] - 1):
+        q = widths[k]
+        for v in range(node_start[k], node_start[k + 1]):
+            d, p = diagonal_start[v], panel_start[v]
+            row = (panel_start[v + 1] - p) // q
+            for a in range(q):
+                for c in range(U.shape[1]):
+                    for r in range(a):
+                        U[first + a, c] -= D[d + a * q + r] * U[first + r, c]
+                    U[first + a, c] /= D[d + a * q + a]
+            at = 0
+            for e in range(block_start[v], block_start[v + 1]):
+                for b in range(widths[block_factor[e]]):
+                    for a in range(q):
+                        value = P[p + a * row + at]
+                        for c in range(U.shape[1]):
+                            U[block_column[e] + b, c] -= value * U[first + a, c]
+                    at += 1
+            first += q
+
+
+@_jit
 def back_substitute(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
-                    D, P, n_xy, U):  # fmt: skip
+                    D, P, U):  # fmt: skip
     """Solve LᵀU = G in place for the chain's rows of U (m, columns); the dense rows hold the solution already."""
     for k in range(node_start.shape[0] - 2, -1, -1):
         q = widths[k]
@@ -192,9 +218,9 @@ def chain_right_side(widths, node_start, panel_start, P, n_xy, B):
 
 
 @_jit
-def subtract_products(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
-                      S_diagonal, S_panel, n_xy, LU, E):  # fmt: skip
-    """E −= S LU for the chain's part of the symmetric S = ZᵀWZ (the dense–dense part is the caller's)."""
+def add_products(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
+                 S_diagonal, S_panel, A, E):  # fmt: skip
+    """E += S A for the chain's part of the symmetric S = ZᵀWZ (the dense–dense part is the caller's)."""
     first = 0
     for k in range(node_start.shape[0] - 1):
         q = widths[k]
@@ -204,7 +230,7 @@ def subtract_products(widths, node_start, block_start, block_column, block_facto
             for a in range(q):
                 for c in range(E.shape[1]):
                     for r in range(q):
-                        E[first + a, c] -= S_diagonal[d + a * q + r] * LU[first + r, c]
+                        E[first + a, c] += S_diagonal[d + a * q + r] * A[first + r, c]
             at = 0
             for e in range(block_start[v], block_start[v + 1]):
                 for b in range(widths[block_factor[e]]):
@@ -212,15 +238,15 @@ def subtract_products(widths, node_start, block_start, block_column, block_facto
                     for a in range(q):
                         value = S_panel[p + a * row + at]
                         for c in range(E.shape[1]):
-                            E[first + a, c] -= value * LU[other, c]
-                            E[other, c] -= value * LU[first + a, c]
+                            E[first + a, c] += value * A[other, c]
+                            E[other, c] += value * A[first + a, c]
                     at += 1
             first += q
 
 
 @_jit
 def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node, panel_start,
-                  diagonal_start, m_chain, V_diagonal, V_panel, V_dense, T):  # fmt: skip
+                  diagonal_start, m_chain, V_diagonal, V_panel, V_upper, T):  # fmt: skip
     """T = M⁻¹ on the tail columns of node v, read from its ancestors and the dense inverse."""
     at = 0
     for e in range(block_start[v], block_start[v + 1]):
@@ -245,8 +271,8 @@ def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node
         else:
             for f in range(e, block_start[v + 1]):
                 for b in range(widths[block_factor[f]]):
-                    for a in range(width):
-                        value = V_dense[block_column[e] - m_chain + a, block_column[f] - m_chain + b]
+                    for a in range(width if f > e else b + 1):
+                        value = V_upper[block_column[e] - m_chain + a, block_column[f] - m_chain + b]
                         T[at + a, source + b] = value
                         T[source + b, at + a] = value
                 source += widths[block_factor[f]]
@@ -255,7 +281,7 @@ def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node
 
 @_jit
 def selected_inverse(widths, lam, lam_start, node_start, block_start, block_column, block_factor, block_node,
-                     panel_start, diagonal_start, S_diagonal, S_panel, m_chain, n_xy, D, P, V_dense,
+                     panel_start, diagonal_start, S_diagonal, S_panel, m_chain, n_xy, D, P, V_upper,
                      V_diagonal, V_panel, G):  # fmt: skip
     """M⁻¹ on the pattern of M (Takahashi), and G_k += Σ_j (SΛM⁻¹)_jj over blocks that touch a node.
 
@@ -269,7 +295,7 @@ def selected_inverse(widths, lam, lam_start, node_start, block_start, block_colu
             tail = row - n_xy
             T = np.empty((tail, tail))
             _tail_inverse(v, widths, block_start, block_column, block_factor, block_node, panel_start,
-                          diagonal_start, m_chain, V_diagonal, V_panel, V_dense, T)  # fmt: skip
+                          diagonal_start, m_chain, V_diagonal, V_panel, V_upper, T)  # fmt: skip
             inverse = np.zeros((q, q))  # L_v⁻¹
             for b in range(q):
                 inverse[b, b] = 1.0 / D[d + b * q + b]

@@ -12,11 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from .crossproducts import CrossProducts
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseBlocks:
+    """Blocks of ZᵀWZ between two dense factors, or of one with itself; rows never stand above columns."""
+
+    row_position: int  # places in the order of elimination
+    column_position: int
+    rows: Codes  # (pairs,) first row of each block in the dense part
+    columns: Codes  # (pairs,)
+    values: Array  # (pairs, q_row, q_column)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +48,8 @@ class Layout:
     diagonal_start: Codes  # (nodes + 1,) first entry of each node's q × q block
     S_diagonal: Array
     S_panel: Array
-    S_dense: Array  # (m_dense, m_dense)
+    dense_blocks: tuple[DenseBlocks, ...]  # the lower triangle of the dense part of ZᵀWZ
+    S_dense: sparse.csr_array  # (m_dense, m_dense), the same, symmetric
     R_dense: Array  # (m_dense, p + 1)
 
     @property
@@ -57,6 +70,11 @@ class Layout:
     def rows(self, position: int) -> slice:
         """Where the factor at this place of the order stands among the m random effects."""
         return slice(int(self.column_start[position]), int(self.column_start[position + 1]))
+
+    def dense_rows(self, position: int) -> slice:
+        """Where it stands among the dense ones."""
+        rows = self.rows(position)
+        return slice(rows.start - self.m_chain, rows.stop - self.m_chain)
 
 
 def _pair(cross: CrossProducts, first: int, second: int) -> tuple[Codes, Codes, Array]:
@@ -129,17 +147,8 @@ def arrange(cross: CrossProducts) -> Layout:
         S_panel[rows[:, :, None] + np.arange(n_xy)] = cross.ZtXy[order[a]]
 
     m_dense = int(column_start[-1]) - m_chain
-    S_dense, R_dense = np.zeros((m_dense, m_dense)), np.zeros((m_dense, n_xy))
-    for a in range(n_chain, len(order)):
-        base = column_start[a] - m_chain + np.arange(levels[a]) * widths[a]
-        _place(S_dense, base, base, cross.ZtZ[order[a]])
-        R_dense[base[0] : base[0] + levels[a] * widths[a]] = cross.ZtXy[order[a]].reshape(-1, n_xy)
-        for b in range(a + 1, len(order)):
-            first, second, values = _pair(cross, order[a], order[b])
-            left = column_start[a] - m_chain + first * widths[a]
-            right = column_start[b] - m_chain + second * widths[b]
-            _place(S_dense, left, right, values)
-            _place(S_dense, right, left, values.transpose(0, 2, 1))
+    R_dense = [cross.ZtXy[k].reshape(-1, n_xy) for k in order[n_chain:]]
+    dense_blocks = _dense_blocks(cross, order, n_chain, column_start - m_chain)
     return Layout(
         cross=cross,
         order=order,
@@ -152,15 +161,51 @@ def arrange(cross: CrossProducts) -> Layout:
         block_node=block_node[by_node],
         panel_start=panel_start,
         diagonal_start=np.concatenate([[0], np.cumsum(width_of_node**2)]).astype(np.int64),
-        S_diagonal=np.concatenate([cross.ZtZ[k].reshape(-1) for k in order[:n_chain]]),
+        S_diagonal=np.concatenate([np.zeros(0), *(cross.ZtZ[k].reshape(-1) for k in order[:n_chain])]),
         S_panel=S_panel,
-        S_dense=S_dense,
-        R_dense=R_dense,
+        dense_blocks=dense_blocks,
+        S_dense=_symmetric(dense_blocks, m_dense),
+        R_dense=np.concatenate([np.zeros((0, n_xy)), *R_dense]),
     )
 
 
-def _place(matrix: Array, rows: Codes, columns: Codes, blocks: Array) -> None:
-    """matrix[rows[i] + a, columns[i] + b] = blocks[i, a, b]."""
-    for a in range(blocks.shape[1]):
-        for b in range(blocks.shape[2]):
-            matrix[rows + a, columns + b] = blocks[:, a, b]
+def _dense_blocks(
+    cross: CrossProducts, order: tuple[int, ...], n_chain: int, start: Codes
+) -> tuple[DenseBlocks, ...]:
+    blocks = []
+    for a in range(n_chain, len(order)):
+        own = start[a] + np.arange(cross.levels[order[a]]) * cross.widths[order[a]]
+        blocks.append(
+            DenseBlocks(row_position=a, column_position=a, rows=own, columns=own, values=cross.ZtZ[order[a]])
+        )
+        for b in range(a + 1, len(order)):
+            above, below, values = _pair(cross, order[a], order[b])
+            blocks.append(
+                DenseBlocks(
+                    row_position=b,
+                    column_position=a,
+                    rows=start[b] + below * cross.widths[order[b]],
+                    columns=start[a] + above * cross.widths[order[a]],
+                    values=values.transpose(0, 2, 1),
+                )
+            )
+    return tuple(blocks)
+
+
+def entries(block: DenseBlocks) -> tuple[Codes, Codes]:
+    """Row and column of every entry of the blocks, each (pairs, q_row, q_column)."""
+    _, q_row, q_column = block.values.shape
+    rows = block.rows[:, None, None] + np.arange(q_row)[:, None]
+    columns = block.columns[:, None, None] + np.arange(q_column)
+    return np.broadcast_arrays(rows, columns)  # type: ignore[return-value]
+
+
+def _symmetric(blocks: tuple[DenseBlocks, ...], m: int) -> sparse.csr_array:
+    total = sparse.csr_array((m, m))
+    for block in blocks:
+        rows, columns = (index.reshape(-1) for index in entries(block))
+        part = sparse.csr_array((block.values.reshape(-1), (rows, columns)), shape=(m, m))
+        total = total + part
+        if block.row_position != block.column_position:
+            total = total + part.T
+    return sparse.csr_array(total)

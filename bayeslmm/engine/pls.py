@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from . import elimination
-from .layout import Layout
+from .layout import Layout, entries
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ class Reduced:
     lam_start: NDArray[np.int64]
     D: Array  # Cholesky factors of the nodes, flat
     P: Array  # panels of L and B, flat
-    L_dense: Array  # (m_dense, m_dense) lower
+    L_dense: Array  # (m_dense, m_dense) lower; above the diagonal anything
     B_dense: Array  # (m_dense, p + 1)
     XyVXy: Array  # (p + 1, p + 1): [X y]ᵀV⁻¹[X y]
     log_det_M: float
@@ -46,7 +46,7 @@ class Solution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inverse:
-    """M⁻¹ on the pattern of M, and G_k = Σ_levels (ZᵀWZΛM⁻¹)_jj for every factor."""
+    """M⁻¹ on the pattern of M, and G_k = Σ_levels (ZᵀWZΛM⁻¹)_jj = Σ_levels (ZᵀV⁻¹Z)_jjΛ_k for every factor."""
 
     diagonal: tuple[Array, ...]  # per factor (J_k, q_k, q_k): blocks of M⁻¹
     G: tuple[Array, ...]  # per factor (q_k, q_k)
@@ -58,38 +58,50 @@ def _flat(layout: Layout, lams: Sequence[Array]) -> tuple[Array, NDArray[np.int6
     return (np.concatenate(parts) if parts else np.zeros(0)), start
 
 
-def _dense_lambda(layout: Layout, lams: Sequence[Array], right: Array) -> Array:
-    """ΛᵀA for the dense rows of A (m_dense, columns)."""
+def _lambda(layout: Layout, lams: Sequence[Array], right: Array, *, transpose: bool = False) -> Array:
+    """ΛA, or ΛᵀA, for A (m, columns) in elimination order."""
     out = np.empty_like(right)
-    for position in range(layout.n_chain, len(layout.order)):
+    for position, k in enumerate(layout.order):
         rows = layout.rows(position)
-        here = slice(rows.start - layout.m_chain, rows.stop - layout.m_chain)
-        q = int(layout.widths[position])
-        lam = lams[layout.order[position]]
-        block = right[here].reshape(-1, q, right.shape[1])
-        out[here] = np.einsum("rs,jrc->jsc", lam, block).reshape(-1, right.shape[1])
+        block = right[rows].reshape(-1, int(layout.widths[position]), right.shape[1])
+        lam = lams[k].T if transpose else lams[k]
+        out[rows] = np.matmul(lam, block).reshape(-1, right.shape[1])
     return out
+
+
+def _dense_part(layout: Layout, lams: Sequence[Array]) -> tuple[Array, Array]:
+    """The upper triangle of M and ΛᵀZᵀW[X y] for the dense factors, before anything is eliminated (2.1)."""
+    m = layout.R_dense.shape[0]
+    upper = np.zeros((m, m))
+    for block in layout.dense_blocks:
+        rows, columns = entries(block)
+        left, right = lams[layout.order[block.row_position]], lams[layout.order[block.column_position]]
+        upper[columns, rows] = left.T @ block.values @ right
+    upper[np.diag_indices(m)] += 1.0
+    xy = np.empty_like(layout.R_dense)
+    for position in range(layout.n_chain, len(layout.order)):
+        rows = layout.dense_rows(position)
+        scaled = lams[layout.order[position]].T @ layout.R_dense[rows].reshape(
+            -1, int(layout.widths[position]), xy.shape[1]
+        )
+        xy[rows] = scaled.reshape(-1, xy.shape[1])
+    return upper, xy
 
 
 def reduce(layout: Layout, lams: Sequence[Array]) -> Reduced:
     """Factorise M = ΛᵀZᵀWZΛ + I at the given templates (one q_k × q_k matrix a factor, in the caller's order)."""
     lam, lam_start = _flat(layout, lams)
     D, P = np.empty_like(layout.S_diagonal), np.empty_like(layout.S_panel)
-    m_dense = layout.S_dense.shape[0]
-    dense = np.zeros((0, 0), order="F")
-    dense_xy = np.zeros((0, layout.cross.XytXy.shape[0]))
-    if m_dense:
-        dense = np.asfortranarray(_dense_lambda(layout, lams, _dense_lambda(layout, lams, layout.S_dense).T))
-        dense[np.diag_indices(m_dense)] += 1.0  # (2.1)
-        dense_xy = _dense_lambda(layout, lams, layout.R_dense)
+    upper, dense_xy = _dense_part(layout, lams)
     xy = layout.cross.XytXy.copy()
     log_det = elimination.eliminate(
         layout.widths, lam, lam_start, layout.node_start, layout.block_start, layout.block_column,
         layout.block_factor, layout.block_node, layout.panel_start, layout.diagonal_start, layout.S_diagonal,
-        layout.S_panel, layout.m_chain, D, P, dense, dense_xy, xy,
+        layout.S_panel, layout.m_chain, D, P, upper, dense_xy, xy,
     )  # fmt: skip
-    if m_dense:
-        dense, info = lapack.dpotrf(dense, lower=1, clean=1, overwrite_a=1)
+    dense = upper.T
+    if len(dense):
+        dense, info = lapack.dpotrf(dense, lower=1, clean=0, overwrite_a=1)
         if info:
             raise FloatingPointError(f"M is not positive definite at column {info} of its dense part")
         dense_xy, _ = lapack.dtrtrs(dense, dense_xy, lower=1)  # (2.2)
@@ -125,9 +137,32 @@ def _back_substitute(reduced: Reduced, G: Array) -> Array:
         G[layout.m_chain :] = lapack.dtrtrs(reduced.L_dense, G[layout.m_chain :], lower=1, trans=1)[0]
     elimination.back_substitute(
         layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
-        layout.panel_start, layout.diagonal_start, reduced.D, reduced.P, reduced.XyVXy.shape[0], G,
+        layout.panel_start, layout.diagonal_start, reduced.D, reduced.P, G,
     )  # fmt: skip
     return G
+
+
+def _forward_substitute(reduced: Reduced, G: Array) -> Array:
+    """U with LU = G, G (m, columns) in elimination order; G is overwritten."""
+    layout = reduced.layout
+    elimination.forward_substitute(
+        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
+        layout.panel_start, layout.diagonal_start, reduced.D, reduced.P, G,
+    )  # fmt: skip
+    if layout.m > layout.m_chain:
+        G[layout.m_chain :] = lapack.dtrtrs(reduced.L_dense, G[layout.m_chain :], lower=1)[0]
+    return G
+
+
+def _times_ZtWZ(layout: Layout, A: Array) -> Array:
+    """ZᵀWZA for A (m, columns) in elimination order."""
+    E = np.zeros_like(A)
+    E[layout.m_chain :] = layout.S_dense @ A[layout.m_chain :]
+    elimination.add_products(
+        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
+        layout.panel_start, layout.diagonal_start, layout.S_diagonal, layout.S_panel, A, E,
+    )  # fmt: skip
+    return E
 
 
 def _right_side(reduced: Reduced) -> Array:
@@ -160,16 +195,15 @@ def inverse(reduced: Reduced) -> Inverse:
     """M⁻¹ on the pattern of M by Takahashi's recursion, and the sums G the gradient needs (section 5)."""
     layout = reduced.layout
     G = np.zeros_like(reduced.lam)
-    V_dense = np.zeros((0, 0))
+    V_upper = np.zeros((0, 0))
     if layout.m > layout.m_chain:
-        lower, _ = lapack.dpotri(reduced.L_dense, lower=1)
-        V_dense = np.tril(lower) + np.tril(lower, -1).T
-        _add_dense_G(reduced, V_dense, G)
+        V_upper = lapack.dpotri(reduced.L_dense, lower=1)[0].T
+        _add_dense_G(reduced, V_upper, G)
     V_diagonal, V_panel = np.zeros_like(reduced.D), np.zeros_like(reduced.P)
     elimination.selected_inverse(
         layout.widths, reduced.lam, reduced.lam_start, layout.node_start, layout.block_start,
         layout.block_column, layout.block_factor, layout.block_node, layout.panel_start, layout.diagonal_start,
-        layout.S_diagonal, layout.S_panel, layout.m_chain, reduced.XyVXy.shape[0], reduced.D, reduced.P, V_dense,
+        layout.S_diagonal, layout.S_panel, layout.m_chain, reduced.XyVXy.shape[0], reduced.D, reduced.P, V_upper,
         V_diagonal, V_panel, G,
     )  # fmt: skip
     diagonal: list[Array] = [np.zeros(0)] * len(layout.order)
@@ -181,10 +215,8 @@ def inverse(reduced: Reduced) -> Inverse:
             first, last = layout.diagonal_start[layout.node_start[position : position + 2]]
             diagonal[k] = V_diagonal[first:last].reshape(-1, q, q)
         else:
-            rows = layout.rows(position)
-            base = np.arange(rows.start, rows.stop, q) - layout.m_chain
-            at = base[:, None] + np.arange(q)
-            diagonal[k] = V_dense[at[:, :, None], at[:, None, :]]
+            at = np.arange(layout.dense_rows(position).start, layout.dense_rows(position).stop).reshape(-1, q)
+            diagonal[k] = _symmetrized(V_upper[at[:, :, None], at[:, None, :]])
     return Inverse(diagonal=tuple(diagonal), G=tuple(sums))
 
 
@@ -197,57 +229,81 @@ def _lams(reduced: Reduced) -> list[Array]:
     return lams
 
 
-def _add_dense_G(reduced: Reduced, V_dense: Array, G: Array) -> None:
+def _symmetrized(blocks: Array) -> Array:
+    """Blocks (..., q, q) of which only the upper triangles are given."""
+    upper = np.triu(blocks)
+    return upper + np.triu(blocks, 1).swapaxes(-1, -2)
+
+
+def _add_dense_G(reduced: Reduced, V_upper: Array, G: Array) -> None:
     """G_k += Σ_j (S_dd Λ M⁻¹_dd)_jj for the dense factors."""
-    layout = reduced.layout
-    S_lam = _dense_lambda(layout, _lams(reduced), layout.S_dense).T  # S Λ, since S is symmetric
-    for position in range(layout.n_chain, len(layout.order)):
-        rows = layout.rows(position)
-        q = int(layout.widths[position])
-        here = slice(rows.start - layout.m_chain, rows.stop - layout.m_chain)
-        left, right = (
-            S_lam[here].reshape(-1, q, V_dense.shape[0]),
-            V_dense[here].reshape(-1, q, V_dense.shape[0]),
-        )
-        G[reduced.lam_start[position] : reduced.lam_start[position + 1]] += np.einsum(
-            "jac,jbc->ab", left, right
-        ).reshape(-1)
+    layout, lams = reduced.layout, _lams(reduced)
+    for block in layout.dense_blocks:
+        rows, columns = entries(block)
+        r, c = block.row_position, block.column_position  # below: V (pairs, q_row, q_column)
+        V = _symmetrized(V_upper[rows, columns]) if r == c else V_upper[columns, rows]
+        own = slice(reduced.lam_start[r], reduced.lam_start[r + 1])
+        S_lam = block.values @ lams[layout.order[c]]
+        G[own] += np.einsum("iac,ibc->ab", S_lam, V).reshape(-1)
+        if r != c:
+            other = slice(reduced.lam_start[c], reduced.lam_start[c + 1])
+            St_lam = block.values.swapaxes(1, 2) @ lams[layout.order[r]]
+            G[other] += np.einsum("iac,icb->ab", St_lam, V).reshape(-1)
 
 
 def projected(reduced: Reduced) -> tuple[Array, ...]:
     """ZᵀV⁻¹[X y] per factor (J_k, q_k, p + 1), by R − SΛU: finite where Λ is singular (section 5)."""
-    layout, lams = reduced.layout, _lams(reduced)
+    layout = reduced.layout
     U = _back_substitute(reduced, _right_side(reduced))
-    LU = np.empty_like(U)
-    E = np.empty_like(U)
+    E = -_times_ZtWZ(layout, _lambda(layout, _lams(reduced), U))
     for position, k in enumerate(layout.order):
-        rows, q = layout.rows(position), int(layout.widths[position])
-        block = U[rows].reshape(-1, q, U.shape[1])
-        LU[rows] = np.einsum("rs,jsc->jrc", lams[k], block).reshape(-1, U.shape[1])
-        E[rows] = layout.cross.ZtXy[k].reshape(-1, U.shape[1])
-    elimination.subtract_products(
-        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
-        layout.panel_start, layout.diagonal_start, layout.S_diagonal, layout.S_panel, reduced.XyVXy.shape[0], LU, E,
-    )  # fmt: skip
-    if layout.m > layout.m_chain:
-        E[layout.m_chain :] -= layout.S_dense @ LU[layout.m_chain :]
+        E[layout.rows(position)] += layout.cross.ZtXy[k].reshape(-1, U.shape[1])
     return _by_factor(layout, E)
 
 
-def gamma_terms(
-    reduced: Reduced, solution: Solution, sigma2: float, *, with_X: bool
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Per factor: Σ_j (Q_jA⁻¹Q_jᵀ + e_je_jᵀ/σ²) (q_k, q_k) and G_k, so that ∂(−2ℓ)/∂Λ_k = 2 (G_k − [·] Λ_k).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slopes:
+    """What the derivatives of the criterion are made of (5.1), per factor; Q is empty for ML."""
 
-    ``with_X=False`` leaves out the Q term (ML).
-    """
-    outer = []
+    Q: tuple[Array, ...]  # (J_k, q_k, p): ZᵀV⁻¹X
+    e: tuple[Array, ...]  # (J_k, q_k): ZᵀV⁻¹(y − Xβ̂)
+    K_lam: tuple[Array, ...]  # (q_k, q_k): Σ_levels K_jj Λ_k
+    outer: tuple[Array, ...]  # (q_k, q_k): Σ_levels (QA⁻¹Qᵀ + eeᵀ/σ²)_jj
+
+    def gradients(self, lams: Sequence[Array]) -> list[Array]:
+        """∂(−2ℓ)/∂Λ_k = 2 Σ_levels Γ_jj Λ_k, (q_k, q_k) per factor."""
+        return [2.0 * (K - o @ lam) for K, o, lam in zip(self.K_lam, self.outer, lams, strict=True)]
+
+
+def slopes(reduced: Reduced, solution: Solution, sigma2: float, *, with_X: bool) -> Slopes:
+    """Derivative terms at a `Reduced`; ``with_X=False`` leaves out the Q terms (ML)."""
+    Q, e, outer = [], [], []
     for E in projected(reduced):
-        Q, e = E[:, :, :-1], E[:, :, -1] - E[:, :, :-1] @ solution.beta
-        total = np.einsum("ja,jb->ab", e, e) / sigma2
-        if with_X and Q.shape[2]:
-            flat = Q.reshape(-1, Q.shape[2])
-            half = lapack.dtrtrs(solution.R_x, flat.T, lower=0, trans=1)[0].T.reshape(Q.shape)
-            total = total + np.einsum("jac,jbc->ab", half, half)
+        Qk, ek = E[:, :, :-1], E[:, :, -1] - E[:, :, :-1] @ solution.beta
+        total = ek.T @ ek / sigma2
+        if with_X and Qk.shape[2]:
+            half = _whiten(solution, Qk.reshape(-1, Qk.shape[2]).T).reshape(-1, *Qk.shape[:2])
+            total = total + np.einsum("cja,cjb->ab", half, half)
+        Q.append(Qk if with_X else Qk[:, :, :0])
+        e.append(ek)
         outer.append(total)
-    return tuple(outer), inverse(reduced).G
+    return Slopes(Q=tuple(Q), e=tuple(e), K_lam=inverse(reduced).G, outer=tuple(outer))
+
+
+def _whiten(solution: Solution, right: Array) -> Array:
+    """R_x⁻ᵀA for A (p, columns)."""
+    return lapack.dtrtrs(solution.R_x, right, lower=0, trans=1)[0]
+
+
+def projected_products(reduced: Reduced, solution: Solution, terms: Slopes, A: Sequence[Array]) -> Array:
+    """AᵀZᵀPZA (N, N) for A_k (J_k, q_k, N), with P = V⁻¹ − V⁻¹XA_x⁻¹XᵀV⁻¹ (for ML P = V⁻¹)."""
+    layout, N = reduced.layout, A[0].shape[2]
+    stacked = np.concatenate([A[k].reshape(-1, N) for k in layout.order])
+    SA = _times_ZtWZ(layout, stacked)
+    half = _forward_substitute(reduced, _lambda(layout, _lams(reduced), SA, transpose=True))
+    products = stacked.T @ SA - half.T @ half
+    QtA = sum(np.tensordot(Q, a, axes=((0, 1), (0, 1))) for Q, a in zip(terms.Q, A, strict=True))
+    if QtA.shape[0]:
+        along = _whiten(solution, QtA)
+        products -= along.T @ along
+    return products

@@ -1,4 +1,4 @@
-"""REML and ML by a quasi-Newton search with the analytic gradient (docs/theory.md, sections 3 and 5).
+"""REML and ML by a Newton search with analytic gradient and average information (docs/theory.md, sections 3, 5).
 
 The search is free of bounds, since Λ and its columns with other signs give one ΛΛᵀ: a bound at zero would stop it at
 points where the best covariance lies just across. Signs are made canonical afterwards, and a zero is made exact.
@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FitError
 from ..spec.covariance import Template, cholesky_psd
 from . import pls
 from .layout import Layout, arrange
@@ -41,21 +42,48 @@ class PointSolution:
     evaluations: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The criterion at a point of θ̃, with its first derivatives and an approximation to the second."""
+
+    theta: Array  # (n_theta,)
+    value: float
+    gradient: Array  # (n_theta,)
+    hessian: Array  # (n_theta, n_theta): average information (5.2)
+
+    @property
+    def newton_step(self) -> Array:
+        """−H⁻¹g along the directions in which the criterion curves upwards; flat directions are left alone."""
+        values, vectors = np.linalg.eigh(self.hessian)
+        use = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
+        return -vectors[:, use] @ ((vectors[:, use].T @ self.gradient) / values[use])
+
+    @property
+    def decrement(self) -> float:
+        """gᵀH⁻¹g: twice the decrease a Newton step promises, and the squared distance in standard errors × ½."""
+        return float(-self.gradient @ self.newton_step)
+
+
 class Criterion:
-    """−2 log-likelihood, profiled over β and σ, and its gradient, as functions of θ̃ (3.1, 5.1)."""
+    """−2 log-likelihood, profiled over β and σ, and its derivatives, as functions of θ̃ (3.1, 5.1, 5.2)."""
 
     def __init__(self, layout: Layout, templates: Sequence[Template], *, reml: bool) -> None:
         self.layout, self.templates, self.reml = layout, tuple(templates), reml
         self.p = layout.cross.XytXy.shape[0] - 1
         self.df = layout.cross.n - (self.p if reml else 0)
         self.evaluations = 0
-        self.diagonal = np.concatenate([t.is_diagonal for t in self.templates] or [np.zeros(0, bool)])
+        self.diagonal = np.concatenate([np.zeros(0, bool), *(t.is_diagonal for t in self.templates)])
         self._ends = np.cumsum([t.n_theta for t in self.templates])
 
     def lams(self, theta: Array) -> list[Array]:
         """Λ̃_k from θ̃."""
         parts = np.split(theta, self._ends[:-1])
-        return [t.factor(part) for t, part in zip(self.templates, parts, strict=True)]
+        return [t.factor(part) for t, part in zip(self.templates, parts, strict=False)]
+
+    def theta(self, lams: Sequence[Array]) -> Array:
+        """θ̃ from Λ̃_k; also the gradient in θ̃ from those in Λ̃_k."""
+        parts = [t.theta(lam) for t, lam in zip(self.templates, lams, strict=True)]
+        return np.concatenate([np.zeros(0), *parts])
 
     def value(self, reduced: pls.Reduced, solution: pls.Solution) -> float:
         """Equation (3.1), up to nothing: constants included."""
@@ -63,27 +91,75 @@ class Criterion:
         profiled = self.df * (1.0 + np.log(2.0 * np.pi * max(solution.r2, 1e-300) / self.df))
         return float(log_det + profiled - self.layout.cross.sum_log_weights)
 
+    def _derivatives(self, theta: Array) -> tuple[pls.Reduced, pls.Solution, float, pls.Slopes]:
+        self.evaluations += 1
+        reduced = pls.reduce(self.layout, self.lams(theta))
+        solution = pls.solve(reduced)
+        sigma2 = max(solution.r2, 1e-300) / self.df
+        return reduced, solution, sigma2, pls.slopes(reduced, solution, sigma2, with_X=self.reml)
+
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """Criterion and gradient (n_theta,)."""
-        self.evaluations += 1
+        reduced, solution, _, terms = self._derivatives(theta)
+        return self.value(reduced, solution), self.theta(terms.gradients(self.lams(theta)))
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """Criterion, gradient and average information."""
+        reduced, solution, sigma2, terms = self._derivatives(theta)
         lams = self.lams(theta)
-        reduced = pls.reduce(self.layout, lams)
-        solution = pls.solve(reduced)
-        outer, G = pls.gamma_terms(reduced, solution, max(solution.r2, 1e-300) / self.df, with_X=self.reml)
-        gradient = [
-            t.theta(2.0 * (g - o @ lam)) for t, g, o, lam in zip(self.templates, G, outer, lams, strict=True)
-        ]
-        return self.value(reduced, solution), np.concatenate(gradient)
+        products, forces = self._working_products(reduced, solution, terms, lams)
+        information = products / sigma2 - np.outer(forces, forces) / (self.df * sigma2**2)
+        return Evaluation(
+            theta=theta,
+            value=self.value(reduced, solution),
+            gradient=self.theta(terms.gradients(lams)),
+            hessian=information + self._second_derivative_of_V(terms, lams),
+        )
+
+    def _working_products(
+        self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, lams: Sequence[Array]
+    ) -> tuple[Array, Array]:
+        """yᵀPV̇_iPV̇_jPy (n_theta, n_theta) and yᵀPV̇_iPy (n_theta,), where V̇_iPy = Z_k(Λ̇_iΛᵀ + ΛΛ̇_iᵀ)e_k."""
+        n_theta, at = len(self.diagonal), 0
+        directions, forces = [], np.empty(n_theta)
+        for template, lam, e in zip(self.templates, lams, terms.e, strict=True):
+            a = np.zeros((*e.shape, n_theta))
+            spherical = e @ lam
+            for r, c in zip(template.rows, template.columns, strict=True):
+                a[:, :, at] = np.outer(e[:, r], lam[:, c])
+                a[:, r, at] += spherical[:, c]
+                forces[at] = 2.0 * (e[:, r] @ spherical[:, c])
+                at += 1
+            directions.append(a)
+        return pls.projected_products(reduced, solution, terms, directions), forces
+
+    def _second_derivative_of_V(self, terms: pls.Slopes, lams: Sequence[Array]) -> Array:
+        """⟨Γ, V̈_ij⟩: 2 (Σ_levels Γ)_rr' for two entries of the same column c of Λ_k, else zero."""
+        H = np.zeros((len(self.diagonal), len(self.diagonal)))
+        at = 0
+        for template, gamma in zip(self.templates, self._gammas(terms, lams), strict=True):
+            rows, columns = np.array(template.rows), np.array(template.columns)
+            here = slice(at, at + template.n_theta)
+            H[here, here] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
+            at += template.n_theta
+        return H
+
+    def _gammas(self, terms: pls.Slopes, lams: Sequence[Array]) -> list[Array]:
+        """Σ_levels Γ_jj per factor, from (KΛ)Λ⁻¹; a zero on the diagonal of Λ counts as 1e-8."""
+        gammas = []
+        for K_lam, outer, lam in zip(terms.K_lam, terms.outer, lams, strict=True):
+            pivots = lam.diagonal()
+            invertible = lam + np.diag(np.where(np.abs(pivots) < 1e-8, 1e-8, pivots) - pivots)
+            gamma = K_lam @ np.linalg.inv(invertible) - outer
+            gammas.append((gamma + gamma.T) / 2.0)
+        return gammas
 
     def variance_slopes(self, theta: Array) -> list[Array]:
-        """Σ_levels Γ_jj per factor: ∂ criterion/∂(ΛΛᵀ), from (KΛ)Λ⁻¹ at a Λ moved 1e-3 off the boundary."""
+        """Σ_levels Γ_jj per factor: ∂ criterion/∂(ΛΛᵀ), with Λ moved 1e-3 off the boundary."""
         lams = [lam.copy() for lam in self.lams(theta)]
         for lam in lams:
             np.fill_diagonal(lam, np.maximum(lam.diagonal(), 1e-3))
-        reduced = pls.reduce(self.layout, lams)
-        solution = pls.solve(reduced)
-        outer, G = pls.gamma_terms(reduced, solution, solution.r2 / self.df, with_X=self.reml)
-        return [g @ np.linalg.inv(lam) - o for g, o, lam in zip(G, outer, lams, strict=True)]
+        return self._gammas(self._derivatives(self.theta(lams))[3], lams)
 
 
 def fit(problem: Problem, *, reml: bool = True) -> PointSolution:
@@ -95,70 +171,121 @@ def fit(problem: Problem, *, reml: bool = True) -> PointSolution:
     several optima, and the boundary is where the search ends in a lesser one.
     """
     scaled = scale(problem)
-    layout = arrange(scaled.cross)
     templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
-    criterion = Criterion(layout, templates, reml=reml)
-    theta, gradient = _optimum(criterion, criterion.diagonal.astype(float))
-    if any(_is_singular(lam) for lam in criterion.lams(theta)):
-        others = [_optimum(criterion, scale * criterion.diagonal) for scale in (0.2, 3.0)]
-        theta, gradient = min([(theta, gradient), *others], key=lambda found: criterion(found[0])[0])
-    return _report(problem, scaled, criterion, theta, gradient)
+    criterion = Criterion(arrange(scaled.cross), templates, reml=reml)
+    return _report(problem, scaled, criterion, optimum(criterion))
 
 
-def _optimum(criterion: Criterion, start: Array) -> tuple[Array, Array]:
-    """Search, and search again from inside while a boundary turns out to be no optimum: (θ̃, gradient)."""
-    theta, gradient = _search(criterion, start)
-    for _ in range(5):
-        escape = _escape(criterion, theta)
-        if escape is None:
-            break
-        theta, gradient = _search(criterion, escape)
-    return theta, gradient
+def optimum(criterion: Criterion) -> Evaluation:
+    """The best point found from Λ̃ = I, and from two more starts if it is singular or the search broke down.
+
+    Raises
+    ------
+    FitError
+        The factorisation broke down from every start.
+    """
+    best = _climb(criterion, criterion.diagonal.astype(float))
+    if best is None or any(_is_singular(lam) for lam in criterion.lams(best.theta)):
+        others = [_climb(criterion, scale * criterion.diagonal) for scale in (0.2, 3.0)]
+        best = min((found for found in [best, *others] if found), key=lambda found: found.value, default=None)
+    if best is None:
+        raise FitError(
+            f"the search broke down: with {criterion.p} fixed and {criterion.layout.m} random effects for "
+            f"{criterion.layout.cross.n} rows the residual variance goes to zero. Drop columns from the bars."
+        )
+    return best
 
 
-def _search(criterion: Criterion, start: Array) -> tuple[Array, Array]:
-    """L-BFGS-B, then Newton steps on the free entries until the gradient is rounding error."""
-    from scipy.optimize import minimize
+def _climb(criterion: Criterion, start: Array) -> Evaluation | None:
+    """Search, and search again from inside while a boundary turns out to be no optimum.
 
-    found = minimize(
-        criterion, start, jac=True, method="L-BFGS-B",
-        options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
-    )  # fmt: skip
-    theta = _canonical(criterion, found.x)
-    value, gradient = criterion(theta)
-    for _ in range(6):
-        if np.abs(gradient).max() < 1e-8:
-            break
-        proposal = _canonical(criterion, theta + _newton_step(criterion, theta, gradient))
-        new_value, new_gradient = criterion(proposal)
-        if new_value > value + 1e-10 * abs(value):
-            break
-        theta, value, gradient = proposal, new_value, new_gradient
+    None if the numbers break down, as they do where a saturated model drives the residual variance to zero.
+    """
+    try:
+        found = _search(criterion, start)
+        for _ in range(5):
+            escape = _escape(criterion, found.theta)
+            if escape is None:
+                break
+            found = _search(criterion, escape)
+    except (FloatingPointError, ZeroDivisionError, np.linalg.LinAlgError):
+        return None
+    return found
+
+
+def _search(criterion: Criterion, start: Array) -> Evaluation:
+    """A trust-region Newton search with the average information, then Newton steps while the gradient falls."""
+    found = criterion.evaluate(start)
+    if len(start):
+        found = _newton_steps(criterion, _trust_region(criterion, found))
+    theta = found.theta
     snapped = np.where(criterion.diagonal & (theta < 1e-4), 0.0, theta)
     if np.any(snapped != theta):
-        zero_value, zero_gradient = criterion(snapped)
-        if zero_value <= value + 1e-9 * abs(value):
-            return snapped, zero_gradient
-    return theta, gradient
+        at_zero = criterion.evaluate(snapped)
+        if at_zero.value <= found.value + 1e-9 * abs(found.value):
+            return at_zero
+    return found
 
 
-def _canonical(criterion: Criterion, theta: Array) -> Array:
-    """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign."""
-    lams = criterion.lams(theta)
-    signed = [lam * np.where(np.diag(lam) < 0.0, -1.0, 1.0) for lam in lams]
-    return np.concatenate([t.theta(lam) for t, lam in zip(criterion.templates, signed, strict=True)])
+def _trust_region(criterion: Criterion, start: Evaluation) -> Evaluation:
+    """Down to where the next step would gain no more than the rounding error of the criterion.
+
+    The average information leads there in some ten evaluations, unless the data say next to nothing about some
+    direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
+    """
+    from scipy.optimize import minimize
+
+    seen = {start.theta.tobytes(): start}
+
+    def at(theta: Array) -> Evaluation:
+        key = theta.tobytes()
+        if key not in seen:
+            seen[key] = criterion.evaluate(theta.copy())
+        return seen[key]
+
+    def halt(theta: Array) -> None:
+        if _at_rest(at(theta)):
+            raise StopIteration
+
+    found = minimize(
+        lambda theta: at(theta).value, start.theta, jac=lambda theta: at(theta).gradient,
+        hess=lambda theta: at(theta).hessian, method="trust-exact", callback=halt,
+        options={"gtol": 1e-9, "maxiter": 30},
+    )  # fmt: skip
+    if not _at_rest(at(found.x)):
+        found = minimize(
+            criterion, found.x, jac=True, method="L-BFGS-B",
+            options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
+        )  # fmt: skip
+    return _canonical(criterion, at(found.x))
 
 
-def _newton_step(criterion: Criterion, theta: Array, gradient: Array) -> Array:
-    """−H⁻¹g, H by central differences of the gradient; flat directions are left alone."""
-    H = np.empty((len(theta), len(theta)))
-    for i in range(len(theta)):
-        h = np.zeros_like(theta)
-        h[i] = 1e-4 * max(abs(theta[i]), 0.1)
-        H[:, i] = (criterion(theta + h)[1] - criterion(theta - h)[1]) / (2.0 * h[i])
-    values, vectors = np.linalg.eigh((H + H.T) / 2.0)
-    use = values > 1e-7 * max(values.max(), 1e-300)
-    return -vectors[:, use] @ ((vectors[:, use].T @ gradient) / values[use])
+def _at_rest(here: Evaluation) -> bool:
+    return here.decrement < 1e-13 * abs(here.value) and float(np.linalg.eigvalsh(here.hessian)[0]) > -1e-6
+
+
+def _newton_steps(criterion: Criterion, found: Evaluation) -> Evaluation:
+    """Until the optimum is known to 1e-7 of a standard error, or the gradient stops falling."""
+    for _ in range(20):
+        if found.decrement < 1e-14:
+            break
+        proposal = _canonical(criterion, criterion.evaluate(found.theta + found.newton_step))
+        if np.abs(proposal.gradient).max() > 0.5 * np.abs(found.gradient).max():
+            break
+        found = proposal
+    return found
+
+
+def _canonical(criterion: Criterion, found: Evaluation) -> Evaluation:
+    """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign, and so do derivatives with respect to them."""
+    lams = criterion.lams(found.theta)
+    signs = criterion.theta([np.broadcast_to(np.where(np.diag(lam) < 0.0, -1.0, 1.0), lam.shape) for lam in lams])
+    return Evaluation(
+        theta=signs * found.theta,
+        value=found.value,
+        gradient=signs * found.gradient,
+        hessian=np.outer(signs, signs) * found.hessian,
+    )
 
 
 def _escape(criterion: Criterion, theta: Array) -> Array | None:
@@ -189,9 +316,9 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
         return None
     best, lowest = None, criterion(theta)[0]
     for step in np.geomspace(1.0, 1e-7, 8):
-        start = np.concatenate(
+        start = criterion.theta(
             [
-                template.theta(cholesky_psd(cov + step * direction, template.blocks))
+                cholesky_psd(cov + step * direction, template.blocks)
                 for cov, direction, template in zip(covariances, directions, criterion.templates, strict=True)
             ]
         )
@@ -201,17 +328,15 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     return best
 
 
-def _report(
-    problem: Problem, scaled: Scaled, criterion: Criterion, theta: Array, gradient: Array
-) -> PointSolution:
-    lams = criterion.lams(theta)
+def _report(problem: Problem, scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSolution:
+    lams = criterion.lams(found.theta)
     reduced = pls.reduce(criterion.layout, lams)
     solution = pls.solve(reduced)
     p, df = criterion.p, criterion.df
     sigma2 = solution.r2 / df
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|
     shift = 2.0 * float(np.log(np.abs(np.diag(scaled.T_x))).sum()) if criterion.reml else 0.0
-    norm = float(np.abs(gradient).max())
+    norm = float(np.abs(found.gradient).max(initial=0.0))
     covariances, relative, singular, modes, mode_cov = [], [], [], [], []
     u, V = pls.spherical_modes(reduced, solution.beta), pls.inverse(reduced)
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):
