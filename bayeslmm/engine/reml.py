@@ -7,7 +7,7 @@ points where the best covariance lies just across. Signs are made canonical afte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -104,7 +104,12 @@ class Criterion:
         return self.value(reduced, solution), self.theta(terms.gradients(self.lams(theta)))
 
     def evaluate(self, theta: Array) -> Evaluation:
-        """Criterion, gradient and average information."""
+        """Criterion, gradient and average information; a zero on the diagonal of Λ is moved to 1e-7.
+
+        From zero the curvature is invisible, since ∂/∂Λ vanishes there; the move changes the criterion by 1e-14.
+        """
+        near_zero = self.diagonal & (np.abs(theta) < 1e-7)
+        theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
         reduced, solution, sigma2, terms = self._derivatives(theta)
         lams = self.lams(theta)
         products, forces = self._working_products(reduced, solution, terms, lams)
@@ -145,14 +150,12 @@ class Criterion:
         return H
 
     def _gammas(self, terms: pls.Slopes, lams: Sequence[Array]) -> list[Array]:
-        """Σ_levels Γ_jj per factor, from (KΛ)Λ⁻¹; a zero on the diagonal of Λ counts as 1e-8."""
-        gammas = []
-        for K_lam, outer, lam in zip(terms.K_lam, terms.outer, lams, strict=True):
-            pivots = lam.diagonal()
-            invertible = lam + np.diag(np.where(np.abs(pivots) < 1e-8, 1e-8, pivots) - pivots)
-            gamma = K_lam @ np.linalg.inv(invertible) - outer
-            gammas.append((gamma + gamma.T) / 2.0)
-        return gammas
+        """Σ_levels Γ_jj per factor, from (KΛ)Λ⁻¹."""
+        gammas = [
+            K_lam @ np.linalg.inv(lam) - outer
+            for K_lam, outer, lam in zip(terms.K_lam, terms.outer, lams, strict=True)
+        ]
+        return [(gamma + gamma.T) / 2.0 for gamma in gammas]
 
     def variance_slopes(self, theta: Array) -> list[Array]:
         """Σ_levels Γ_jj per factor: ∂ criterion/∂(ΛΛᵀ), with Λ moved 1e-3 off the boundary."""
@@ -186,8 +189,9 @@ def optimum(criterion: Criterion) -> Evaluation:
     """
     best = _climb(criterion, criterion.diagonal.astype(float))
     if best is None or any(_is_singular(lam) for lam in criterion.lams(best.theta)):
-        others = [_climb(criterion, scale * criterion.diagonal) for scale in (0.2, 3.0)]
-        best = min((found for found in [best, *others] if found), key=lambda found: found.value, default=None)
+        for scale in (0.2, 3.0):
+            other = _climb(criterion, scale * criterion.diagonal, rival=best)
+            best = other or best
     if best is None:
         raise FitError(
             f"the search broke down: with {criterion.p} fixed and {criterion.layout.m} random effects for "
@@ -196,46 +200,38 @@ def optimum(criterion: Criterion) -> Evaluation:
     return best
 
 
-def _climb(criterion: Criterion, start: Array) -> Evaluation | None:
+def _climb(criterion: Criterion, start: Array, *, rival: Evaluation | None = None) -> Evaluation | None:
     """Search, and search again from inside while a boundary turns out to be no optimum.
 
-    None if the numbers break down, as they do where a saturated model drives the residual variance to zero.
+    None if it does not get below a rival, or if the numbers break down, as they do where a saturated model drives the
+    residual variance to zero.
     """
     try:
-        found = _search(criterion, start)
+        found = _trust_region(criterion, start)
+        if rival is not None and found.value > rival.value - 1e-9 * abs(rival.value):
+            return None
+        found = _finish(criterion, found)
         for _ in range(5):
             escape = _escape(criterion, found.theta)
             if escape is None:
                 break
-            found = _search(criterion, escape)
+            found = _finish(criterion, _trust_region(criterion, escape))
     except (FloatingPointError, ZeroDivisionError, np.linalg.LinAlgError):
         return None
     return found
 
 
-def _search(criterion: Criterion, start: Array) -> Evaluation:
-    """A trust-region Newton search with the average information, then Newton steps while the gradient falls."""
-    found = criterion.evaluate(start)
-    if len(start):
-        found = _newton_steps(criterion, _trust_region(criterion, found))
-    theta = found.theta
-    snapped = np.where(criterion.diagonal & (theta < 1e-4), 0.0, theta)
-    if np.any(snapped != theta):
-        at_zero = criterion.evaluate(snapped)
-        if at_zero.value <= found.value + 1e-9 * abs(found.value):
-            return at_zero
-    return found
-
-
-def _trust_region(criterion: Criterion, start: Evaluation) -> Evaluation:
-    """Down to where the next step would gain no more than the rounding error of the criterion.
+def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
+    """Newton steps in a trust region, down to where the next step would gain no more than the rounding error of the criterion.
 
     The average information leads there in some ten evaluations, unless the data say next to nothing about some
     direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
     """
     from scipy.optimize import minimize
 
-    seen = {start.theta.tobytes(): start}
+    if not len(start):
+        return criterion.evaluate(start)
+    seen: dict[bytes, Evaluation] = {}
 
     def at(theta: Array) -> Evaluation:
         key = theta.tobytes()
@@ -248,7 +244,7 @@ def _trust_region(criterion: Criterion, start: Evaluation) -> Evaluation:
             raise StopIteration
 
     found = minimize(
-        lambda theta: at(theta).value, start.theta, jac=lambda theta: at(theta).gradient,
+        lambda theta: at(theta).value, start, jac=lambda theta: at(theta).gradient,
         hess=lambda theta: at(theta).hessian, method="trust-exact", callback=halt,
         options={"gtol": 1e-9, "maxiter": 30},
     )  # fmt: skip
@@ -264,8 +260,8 @@ def _at_rest(here: Evaluation) -> bool:
     return here.decrement < 1e-13 * abs(here.value) and float(np.linalg.eigvalsh(here.hessian)[0]) > -1e-6
 
 
-def _newton_steps(criterion: Criterion, found: Evaluation) -> Evaluation:
-    """Until the optimum is known to 1e-7 of a standard error, or the gradient stops falling."""
+def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
+    """Newton steps until the optimum is known to 1e-7 of a standard error; then small variances become exact zeros."""
     for _ in range(20):
         if found.decrement < 1e-14:
             break
@@ -273,6 +269,11 @@ def _newton_steps(criterion: Criterion, found: Evaluation) -> Evaluation:
         if np.abs(proposal.gradient).max() > 0.5 * np.abs(found.gradient).max():
             break
         found = proposal
+    snapped = np.where(criterion.diagonal & (found.theta < 1e-4), 0.0, found.theta)
+    if np.any(snapped != found.theta):
+        value, gradient = criterion(snapped)
+        if value <= found.value + 1e-9 * abs(found.value):
+            return replace(found, theta=snapped, value=value, gradient=gradient)
     return found
 
 
