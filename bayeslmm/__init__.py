@@ -5,6 +5,7 @@ Map of the package
 Fit          `Model`, `lmer`
 Priors       `Prior`, `LKJ`, `flat`
 Relations    `compare_estimates`, `no_pooling`, `complete_pooling`
+Tests        `anova`, `ranova`, `drop1`
 Pictures     `plot_pooling`
 Data         `load_dataset`, `list_datasets`
 Errors       `errors`
@@ -28,6 +29,9 @@ _HOME = {
     "compare_estimates": "compare.estimates",
     "no_pooling": "compare.pooling",
     "complete_pooling": "compare.pooling",
+    "anova": "compare.anova",
+    "ranova": "compare.anova",
+    "drop1": "compare.anova",
     "plot_pooling": "show.plots",
     "load_dataset": "datasets",
     "list_datasets": "datasets",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,7 @@ import pandas as pd
 from .engine.reml import fit as estimate
 from .engine.scaling import Problem
 from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
-from .results.point import PointFit
-from .results.text import Text
+from .results.point import Origin, PointFit
 from .spec.design import Design, build_design
 from .spec.formula import parse_formula
 from .spec.priors import Priors, resolve_priors
@@ -67,6 +67,7 @@ class Model:
             parse_formula(formula), data, weights=weights, offset=offset, namespace=namespace
         )
         self.priors: Priors = resolve_priors(self.design, priors)
+        self._origin = Origin(data=data, weights=weights, offset=offset)
 
     def fit_reml(self) -> PointFit:
         """Estimate by REML (what ``lme4::lmer`` does by default)."""
@@ -90,22 +91,8 @@ class Model:
         return fit
 
     def _solve(self, *, reml: bool) -> PointFit:
-        d = self.design
-        if not d.groups:
-            raise NotAvailableError(
-                f"{d.formula.text!r} has no random effects: add a bar such as (1 | group), "
-                "or fit a linear model with statsmodels"
-            )
-        problem = Problem(
-            y=d.y - d.offset,
-            X=d.X,
-            codes=tuple(g.codes for g in d.groups),
-            Z=tuple(g.Z for g in d.groups),
-            levels=tuple(g.n_levels for g in d.groups),
-            blocks=tuple(g.blocks for g in d.groups),
-            weights=d.weights,
-        )
-        return PointFit(design=d, solution=estimate(problem, reml=reml))
+        solution = estimate(Problem.of(self.design), reml=reml)
+        return PointFit(design=self.design, solution=solution, origin=self._origin)
 
     @cached_property
     def pymc(self) -> Any:
@@ -188,7 +175,7 @@ class Model:
         )
 
     def _repr_html_(self) -> str:
-        return Text(repr(self))._repr_html_()
+        return f"<pre style='line-height:1.3'>{escape(repr(self))}</pre>"
 
 
 def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) -> PointFit:

@@ -148,8 +148,19 @@ def test_bad_tables(sleep):
 def test_what_is_not_offered_says_who_does(sleep):
     with pytest.raises(errors.NotAvailableError, match="poisson"):
         blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="poisson")
-    with pytest.raises(errors.NotAvailableError, match="random effects"):
-        blm.Model("Reaction ~ Days", sleep).fit_reml()
+
+
+def test_without_a_bar_it_is_least_squares(sleep):
+    fit = blm.Model("Reaction ~ Days", sleep).fit_reml()
+    X = np.column_stack([np.ones(180), sleep["Days"]])
+    y = sleep["Reaction"].to_numpy()
+    beta, rss, *_ = np.linalg.lstsq(X, y, rcond=None)
+    np.testing.assert_allclose(fit.fixef()["estimate"], beta, rtol=1e-10)
+    assert fit.sigma**2 == pytest.approx(rss[0] / 178, rel=1e-10)
+    assert (fit.fixef(ddf="satterthwaite")["df"] == 178).all()
+    assert "no random effects" in str(fit.summary())
+    with pytest.raises(errors.NotAvailableError, match="no random effects"):
+        fit.icc()
 
 
 def test_point_fit_refuses_what_it_does_not_know(sleep):

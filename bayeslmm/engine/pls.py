@@ -80,11 +80,9 @@ def _dense_part(layout: Layout, lams: Sequence[Array]) -> tuple[Array, Array]:
     upper[np.diag_indices(m)] += 1.0
     xy = np.empty_like(layout.R_dense)
     for position in range(layout.n_chain, len(layout.order)):
-        rows = layout.dense_rows(position)
-        scaled = lams[layout.order[position]].T @ layout.R_dense[rows].reshape(
-            -1, int(layout.widths[position]), xy.shape[1]
-        )
-        xy[rows] = scaled.reshape(-1, xy.shape[1])
+        here, q = layout.dense_rows(position), int(layout.widths[position])
+        scaled = lams[layout.order[position]].T @ layout.R_dense[here].reshape(-1, q, xy.shape[1])
+        xy[here] = scaled.reshape(-1, xy.shape[1])
     return upper, xy
 
 
@@ -261,6 +259,21 @@ def projected(reduced: Reduced) -> tuple[Array, ...]:
     return _by_factor(layout, E)
 
 
+def whole_Q(reduced: Reduced) -> Array:
+    """ZᵀV⁻¹X, (m, p) in elimination order."""
+    parts = projected(reduced)
+    p = reduced.XyVXy.shape[0] - 1
+    return np.concatenate([parts[k][:, :, :-1].reshape(-1, p) for k in reduced.layout.order])
+
+
+def whole_K(reduced: Reduced) -> Array:
+    """ZᵀV⁻¹Z = S − SΛM⁻¹ΛᵀS, dense (m, m) in elimination order."""
+    layout = reduced.layout
+    S = _times_ZtWZ(layout, np.eye(layout.m))
+    half = _forward_substitute(reduced, _lambda(layout, _lams(reduced), S, transpose=True))
+    return S - half.T @ half
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slopes:
     """What the derivatives of the criterion are made of (5.1), per factor; Q is empty for ML."""
@@ -302,8 +315,10 @@ def projected_products(reduced: Reduced, solution: Solution, terms: Slopes, A: S
     SA = _times_ZtWZ(layout, stacked)
     half = _forward_substitute(reduced, _lambda(layout, _lams(reduced), SA, transpose=True))
     products = stacked.T @ SA - half.T @ half
-    QtA = sum(np.tensordot(Q, a, axes=((0, 1), (0, 1))) for Q, a in zip(terms.Q, A, strict=True))
-    if QtA.shape[0]:
+    QtA = np.zeros((terms.Q[0].shape[2], N))
+    for Q, a in zip(terms.Q, A, strict=True):
+        QtA += np.tensordot(Q, a, axes=((0, 1), (0, 1)))
+    if len(QtA):
         along = _whiten(solution, QtA)
         products -= along.T @ along
     return products

@@ -34,6 +34,7 @@ class PointSolution:
     sigma: float
     covariances: tuple[Array, ...]  # Cov(b_j) per factor (q_k, q_k)
     theta: Array  # relative Cholesky entries, factor after factor
+    scaled_theta: Array  # the same for scaled columns: where the search ended
     modes: tuple[Array, ...]  # conditional modes of b per factor (J_k, q_k)
     mode_covariances: tuple[Array, ...]  # Cov(b_j | y, β̂, θ̂, σ̂) per factor (J_k, q_k, q_k)
     status: Status
@@ -91,7 +92,8 @@ class Criterion:
         profiled = self.df * (1.0 + np.log(2.0 * np.pi * max(solution.r2, 1e-300) / self.df))
         return float(log_det + profiled - self.layout.cross.sum_log_weights)
 
-    def _derivatives(self, theta: Array) -> tuple[pls.Reduced, pls.Solution, float, pls.Slopes]:
+    def derivatives(self, theta: Array) -> tuple[pls.Reduced, pls.Solution, float, pls.Slopes]:
+        """Factors, β̂, σ̂² and the terms of the derivatives."""
         self.evaluations += 1
         reduced = pls.reduce(self.layout, self.lams(theta))
         solution = pls.solve(reduced)
@@ -100,7 +102,7 @@ class Criterion:
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """Criterion and gradient (n_theta,)."""
-        reduced, solution, _, terms = self._derivatives(theta)
+        reduced, solution, _, terms = self.derivatives(theta)
         return self.value(reduced, solution), self.theta(terms.gradients(self.lams(theta)))
 
     def evaluate(self, theta: Array) -> Evaluation:
@@ -108,9 +110,12 @@ class Criterion:
 
         From zero the curvature is invisible, since ∂/∂Λ vanishes there; the move changes the criterion by 1e-14.
         """
+        if not len(theta):
+            value, gradient = self(theta)
+            return Evaluation(theta=theta, value=value, gradient=gradient, hessian=np.zeros((0, 0)))
         near_zero = self.diagonal & (np.abs(theta) < 1e-7)
         theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
-        reduced, solution, sigma2, terms = self._derivatives(theta)
+        reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
         products, forces = self._working_products(reduced, solution, terms, lams)
         information = products / sigma2 - np.outer(forces, forces) / (self.df * sigma2**2)
@@ -162,32 +167,42 @@ class Criterion:
         lams = [lam.copy() for lam in self.lams(theta)]
         for lam in lams:
             np.fill_diagonal(lam, np.maximum(lam.diagonal(), 1e-3))
-        return self._gammas(self._derivatives(self.theta(lams))[3], lams)
+        return self._gammas(self.derivatives(self.theta(lams))[3], lams)
 
 
-def fit(problem: Problem, *, reml: bool = True) -> PointSolution:
+def fit(problem: Problem, *, reml: bool = True, start: Array | None = None) -> PointSolution:
     """Estimate by REML or ML.
 
-    The search runs on scaled columns from Λ̃ = I.  At a boundary the sign of the derivative with respect to the
-    *variance* decides (that with respect to θ is always zero there); where it says the variance should grow, the
-    search starts again from inside. A singular optimum is challenged from two more starts: small crowded designs have
-    several optima, and the boundary is where the search ends in a lesser one.
+    The search runs on scaled columns from Λ̃ = I, or from another θ̃ if one is given. At a boundary the sign of the
+    derivative with respect to the *variance* decides (that with respect to θ is always zero there); where it says the
+    variance should grow, the search starts again from inside. A singular optimum is challenged from two more starts:
+    small crowded designs have several optima, and the boundary is where the search ends in a lesser one.
     """
+    scaled, criterion = prepare(problem, reml=reml)
+    return _report(scaled, criterion, optimum(criterion, start))
+
+
+def prepare(problem: Problem, *, reml: bool) -> tuple[Scaled, Criterion]:
+    """The scaled problem and its criterion."""
     scaled = scale(problem)
     templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
-    criterion = Criterion(arrange(scaled.cross), templates, reml=reml)
-    return _report(problem, scaled, criterion, optimum(criterion))
+    return scaled, Criterion(arrange(scaled.cross), templates, reml=reml)
 
 
-def optimum(criterion: Criterion) -> Evaluation:
-    """The best point found from Λ̃ = I, and from two more starts if it is singular or the search broke down.
+def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
+    """The best point found from the start (Λ̃ = I), and from two more starts if it is singular or the search broke down.
 
     Raises
     ------
     FitError
         The factorisation broke down from every start.
     """
-    best = _climb(criterion, criterion.diagonal.astype(float))
+    first = (
+        criterion.diagonal * 1.0
+        if start is None
+        else np.where(criterion.diagonal, np.maximum(start, 0.1), start)
+    )
+    best = _climb(criterion, first)
     if best is None or any(_is_singular(lam) for lam in criterion.lams(best.theta)):
         for scale in (0.2, 3.0):
             other = _climb(criterion, scale * criterion.diagonal, rival=best)
@@ -222,7 +237,7 @@ def _climb(criterion: Criterion, start: Array, *, rival: Evaluation | None = Non
 
 
 def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
-    """Newton steps in a trust region, down to where the next step would gain no more than the rounding error of the criterion.
+    """Newton steps in a trust region, until the next would gain no more than the rounding error of the criterion.
 
     The average information leads there in some ten evaluations, unless the data say next to nothing about some
     direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
@@ -280,7 +295,9 @@ def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
 def _canonical(criterion: Criterion, found: Evaluation) -> Evaluation:
     """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign, and so do derivatives with respect to them."""
     lams = criterion.lams(found.theta)
-    signs = criterion.theta([np.broadcast_to(np.where(np.diag(lam) < 0.0, -1.0, 1.0), lam.shape) for lam in lams])
+    signs = criterion.theta(
+        [np.broadcast_to(np.where(np.diag(lam) < 0.0, -1.0, 1.0), lam.shape) for lam in lams]
+    )
     return Evaluation(
         theta=signs * found.theta,
         value=found.value,
@@ -329,7 +346,7 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     return best
 
 
-def _report(problem: Problem, scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSolution:
+def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSolution:
     lams = criterion.lams(found.theta)
     reduced = pls.reduce(criterion.layout, lams)
     solution = pls.solve(reduced)
@@ -360,7 +377,8 @@ def _report(problem: Problem, scaled: Scaled, criterion: Criterion, found: Evalu
         vcov=sigma2 * half @ half.T,
         sigma=float(np.sqrt(sigma2)),
         covariances=tuple(covariances),
-        theta=np.concatenate(relative) if relative else np.zeros(0),
+        theta=np.concatenate([np.zeros(0), *relative]),
+        scaled_theta=found.theta,
         modes=tuple(modes),
         mode_covariances=tuple(mode_cov),
         status=status,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spec.design import Design
 from .crossproducts import CrossProducts, accumulate
 
 Array = NDArray[np.float64]
@@ -28,6 +29,19 @@ class Problem:
     levels: tuple[int, ...]
     blocks: tuple[tuple[tuple[int, ...], ...], ...]
     weights: Array | None
+
+    @classmethod
+    def of(cls, design: Design) -> Problem:
+        """The arrays of a design."""
+        return cls(
+            y=design.y - design.offset,
+            X=design.X,
+            codes=tuple(g.codes for g in design.groups),
+            Z=tuple(g.Z for g in design.groups),
+            levels=tuple(g.n_levels for g in design.groups),
+            blocks=tuple(g.blocks for g in design.groups),
+            weights=design.weights,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
+from ..engine import inference, reml
 from ..engine.reml import PointSolution
-from ..errors import InputError
-from ..spec.design import Design
-from . import text, variance
+from ..engine.scaling import Problem
+from ..errors import DataError, InputError, NonFiniteError
+from ..spec.design import Design, build_design
+from ..spec.formula import update_formula
+from . import intervals, predict, text, variance
 
 Array = NDArray[np.float64]
 
@@ -24,8 +29,17 @@ VERDICTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a design was built from, so that a fit can be updated."""
+
+    data: pd.DataFrame
+    weights: Any = None
+    offset: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PointFit:
-    """A REML or ML fit of a Gaussian mixed model.
+    """A REML or ML fit of a Gaussian mixed model, or of a linear model where there is no bar.
 
     Attributes
     ----------
@@ -33,10 +47,13 @@ class PointFit:
         What was fitted.
     solution : PointSolution
         The estimates as arrays.
+    origin : Origin
+        The user's table, weights and offset as they were given.
     """
 
     design: Design
     solution: PointSolution
+    origin: Origin = field(repr=False)
 
     # -- numbers ---------------------------------------------------------------------------------------------
 
@@ -102,18 +119,114 @@ class PointFit:
 
     # -- tables ----------------------------------------------------------------------------------------------
 
-    def fixef(self, *, ci_prob: float = 0.95) -> pd.DataFrame:
-        """Fixed effects: estimate, std_error, statistic (t) and Wald interval, one row a coefficient."""
-        se = np.sqrt(np.diag(self.solution.vcov))
+    def fixef(self, *, ddf: str | None = None, ci_prob: float = 0.95) -> pd.DataFrame:
+        """Fixed effects: estimate, std_error, statistic and interval, one row a coefficient.
+
+        Parameters
+        ----------
+        ddf : {None, "satterthwaite", "kenward-roger"}
+            None: no p-values, and Wald intervals, as lme4. Otherwise columns ``df`` and ``p_value`` of t tests are
+            added and the interval is that of the t distribution, as lmerTest; Kenward–Roger (REML fits only) also
+            adjusts the standard errors. A linear model has exact tests by either name.
+        ci_prob : float
+            Probability of the interval.
+
+        Raises
+        ------
+        InputError
+            Unknown ``ddf``, or Kenward–Roger for an ML fit.
+        NotAvailableError
+            Kenward–Roger with more than 6,000 random effects.
+        """
+        names = pd.Index(self.design.x_names, name="term")
+        beta = self.solution.beta
+        if ddf is None:
+            se = np.sqrt(np.diag(self.solution.vcov))
+            table = pd.DataFrame({"estimate": beta, "std_error": se, "statistic": beta / se}, index=names)
+            return _with_interval(table, intervals.quantile(ci_prob))
+        from scipy.special import stdtr, stdtrit
+
+        tests = self._t_tests(ddf)
+        statistic = beta / tests.std_error
         table = pd.DataFrame(
             {
-                "estimate": self.solution.beta,
-                "std_error": se,
-                "statistic": self.solution.beta / se,
+                "estimate": beta, "std_error": tests.std_error, "df": tests.df, "statistic": statistic,
+                "p_value": 2.0 * stdtr(tests.df, -np.abs(statistic)),
             },
-            index=pd.Index(self.design.x_names, name="term"),
+            index=names,
+        )  # fmt: skip
+        intervals.quantile(ci_prob)
+        return _with_interval(table, stdtrit(tests.df, 0.5 + ci_prob / 2.0))
+
+    def _t_tests(self, ddf: str) -> inference.TTests:
+        methods = {"satterthwaite": inference.satterthwaite, "kenward-roger": inference.kenward_roger}
+        if ddf not in methods:
+            raise InputError(f"ddf={ddf!r}: degrees of freedom are 'satterthwaite', 'kenward-roger' or None")
+        method = methods[ddf] if self.design.groups else inference.residual_df
+        return method(Problem.of(self.design), self.solution, np.eye(len(self.solution.beta)))
+
+    def confint(
+        self,
+        method: str = "wald",
+        *,
+        ci_prob: float = 0.95,
+        draws: int = 1000,
+        random_seed: int | None = None,
+        cores: int | None = None,
+        progressbar: bool = True,
+    ) -> pd.DataFrame:
+        """Confidence intervals.
+
+        Parameters
+        ----------
+        method : {"wald", "profile", "boot"}
+            ``wald``: fixed effects ± z se, at once. ``profile``: by the profile likelihood of every parameter
+            (deviance of ML, as lme4). ``boot``: percentiles of a parametric bootstrap.
+        ci_prob : float
+            Probability of the intervals.
+        draws, random_seed, cores : int, optional
+            For ``boot``: simulated data sets, seed (same seed, same intervals, whatever the cores) and processes
+            (all cores).
+        progressbar : bool
+            Whether to show progress of ``profile`` and ``boot``.
+
+        Returns
+        -------
+        DataFrame
+            Columns effect (``ran_pars`` or ``fixed``), group, term (``sd__Days``, ``cor__Intercept.Days``,
+            ``sd__Observation`` for sigma), estimate, conf_low, conf_high. ``wald`` has the fixed effects only.
+        """
+        return intervals.confint(
+            self, method=method, ci_prob=ci_prob, draws=draws, random_seed=random_seed, cores=cores,
+            progressbar=progressbar,
+        )  # fmt: skip
+
+    def profile(self, *, ci_prob: float = 0.99, progressbar: bool = True) -> pd.DataFrame:
+        """Profile curves for plotting: effect, group, term, value and ζ = sign·√(deviance − minimum).
+
+        A straight line means that Wald intervals are right. Bates et al. (2015), section 5.1.
+        """
+        return intervals.profile(self, ci_prob=ci_prob, progressbar=progressbar)
+
+    def bootstrap(
+        self,
+        draws: int = 1000,
+        *,
+        random_seed: int | None = None,
+        cores: int | None = None,
+        progressbar: bool = True,
+    ) -> pd.DataFrame:
+        """Estimates from data sets simulated from this fit (lme4's ``bootMer``, all effects drawn anew).
+
+        Returns
+        -------
+        DataFrame
+            One row a data set, one column a parameter (group, term). ``attrs`` has the share of ``singular`` refits
+            and the number that ``failed``, whose rows are missing.
+        """
+        return intervals.bootstrap(
+            self, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar
         )
-        return _with_interval(table, ci_prob)
 
     def vcov(self) -> pd.DataFrame:
         """Covariance matrix of the fixed effects, σ̂² A_x⁻¹."""
@@ -136,7 +249,7 @@ class PointFit:
         ):
             sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
             parts.append(_level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
-        table = _with_interval(_stack(parts), ci_prob)
+        table = _with_interval(_stack(parts), intervals.quantile(ci_prob))
         return _wide(table) if wide else table
 
     def coef(self, *, wide: bool = False) -> pd.DataFrame:
@@ -204,17 +317,151 @@ class PointFit:
             residuals = residuals * np.sqrt(self.design.weights)
         return residuals if kind == "pearson" else residuals / self.sigma
 
+    def predict(
+        self,
+        newdata: pd.DataFrame | None = None,
+        *,
+        groups: str | Mapping[str, str] = "observed",
+        kind: str = "mean",
+        draws: int | None = None,
+        random_seed: int | None = None,
+        offset: Any = None,
+    ) -> Any:
+        """Predictions for new rows, or for the rows of the fit.
+
+        Parameters
+        ----------
+        newdata : DataFrame, optional
+            Needs the predictors, and the columns of the grouping factors that are ``observed`` (or ``new`` with draws).
+        groups : {"observed", "new", "average", "population"} or dict by grouping factor
+            ``observed``: groups of the fit, at their conditional modes. ``average``: the group with b = 0.
+            ``new``: groups not seen before. ``population``: averaged over groups. The last three have the same
+            expected value here; with ``draws`` every new label gets its own effect.
+        kind : {"mean", "response"}
+            With ``draws``: of the expected value, or of an observation, which adds residual noise.
+        draws, random_seed : int, optional
+            Parametric draws, which take the estimates as known.
+        offset : str or array-like, optional
+            Replaces an offset that was given to the model as an array.
+
+        Returns
+        -------
+        Series, or DataArray (draw, obs) with ``draws``
+            Missing where a predictor is missing.
+
+        Raises
+        ------
+        UnseenLevelError
+            A group that the fit has not seen, with ``observed``; an unseen level of a fixed factor, always.
+        """
+        if kind not in ("mean", "response"):
+            raise InputError(f"predict(kind={kind!r}): kind is 'mean' or 'response'")
+        if draws is None:
+            return predict.predict(self, newdata, groups, offset=offset)
+        return predict.predict_draws(
+            self, newdata, groups, kind=kind, draws=draws, random_seed=random_seed, offset=offset
+        )
+
+    def simulate(
+        self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"
+    ) -> pd.DataFrame:
+        """New responses for the rows of the fit, (nobs, n): columns ``sim_1``, ``sim_2``, ...
+
+        Group effects are drawn anew, as lme4's ``simulate``, or kept with ``groups="observed"``.
+        """
+        return predict.simulate(self, n, random_seed, groups)
+
+    # -- other fits ------------------------------------------------------------------------------------------
+
+    def refit(self, y: Any) -> PointFit:
+        """The same model fitted to another response, such as a column of :meth:`simulate`.
+
+        Parameters
+        ----------
+        y : array-like (nobs,), or Series with the index labels of the rows used
+            Response on the scale of the formula's left side.
+        """
+        if isinstance(y, pd.Series) and len(y) != self.nobs and self.design.index.isin(y.index).all():
+            y = y.loc[self.design.index]
+        values = np.array(y, dtype=np.float64)
+        if values.shape != (self.nobs,):
+            raise DataError(f"refit: the response has shape {values.shape}; the fit uses {self.nobs:,} rows")
+        if not np.isfinite(values).all():
+            raise NonFiniteError(f"refit: {int((~np.isfinite(values)).sum())} values are missing or infinite")
+        values.setflags(write=False)
+        design = replace(self.design, y=values)
+        solution = reml.fit(Problem.of(design), reml=self.solution.reml)
+        return replace(self, design=design, solution=solution)
+
+    def update(self, formula: str, *, data: pd.DataFrame | None = None) -> PointFit:
+        """A fit by the same criterion of a changed formula, in which ``.`` stands for what it was.
+
+        Parameters
+        ----------
+        formula : str
+            As R's ``update``: ``". ~ . + x"``, ``". ~ . - x"``, ``"log(y) ~ ."``, or a whole formula.
+        data : DataFrame, optional
+            Another table; by default the one the fit was made from.
+        """
+        caller = sys._getframe(1)
+        origin = self.origin if data is None else replace(self.origin, data=data)
+        design = build_design(
+            update_formula(self.design.formula, formula), origin.data, weights=origin.weights,
+            offset=origin.offset, namespace={**caller.f_globals, **caller.f_locals},
+        )  # fmt: skip
+        solution = reml.fit(Problem.of(design), reml=self.solution.reml)
+        return replace(self, design=design, solution=solution, origin=origin)
+
+    def pseudo_r2(self, baseline: PointFit) -> pd.DataFrame:
+        """Proportional reduction of each variance against a baseline model: (base − this) / base.
+
+        The residual variance is level 1, the intercept variance of each grouping factor stands beside it
+        (Raudenbush & Bryk 2002, eq. 4.20). It can be negative. For linear models fitted by ML it is R², by REML the
+        adjusted R².
+
+        Returns
+        -------
+        DataFrame
+            Columns baseline, model, pseudo_r2; one row ``Residual`` and one for each intercept both models have.
+        """
+        before, after = _variances(baseline), _variances(self)
+        rows = {
+            name: (
+                before[name],
+                after[name],
+                (before[name] - after[name]) / before[name] if before[name] else np.nan,
+            )
+            for name in after
+            if name in before
+        }
+        return pd.DataFrame(rows, index=["baseline", "model", "pseudo_r2"]).T.rename_axis("variance")
+
     # -- print -----------------------------------------------------------------------------------------------
 
-    def summary(self) -> text.Text:
-        """What lme4 prints: criterion, scaled residuals, random effects, fixed effects, verdict."""
-        return text.point_summary(self)
+    def summary(self, *, ddf: str | None = "satterthwaite") -> text.Text:
+        """What lme4 and lmerTest print: criterion, scaled residuals, random effects, fixed effects, verdict.
+
+        Parameters
+        ----------
+        ddf : {"satterthwaite", "kenward-roger", None}
+            Degrees of freedom of the t tests; None leaves them out.
+        """
+        return text.point_summary(self, ddf)
 
     def __repr__(self) -> str:
         return str(self.summary())
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+
+def _variances(fit: PointFit) -> dict[str, float]:
+    found = {"Residual": fit.sigma**2}
+    for group, cov in zip(fit.design.groups, fit.solution.covariances, strict=True):
+        if "Intercept" in group.columns:
+            k = group.columns.index("Intercept")
+            found[group.name] = float(cov[k, k])
+    return found
 
 
 def coefficient_terms(
@@ -225,13 +472,10 @@ def coefficient_terms(
     return names, x_names, [names.index(c) for c in columns]
 
 
-def _with_interval(table: pd.DataFrame, ci_prob: float) -> pd.DataFrame:
-    if not 0.0 < ci_prob < 1.0:
-        raise InputError(f"ci_prob={ci_prob}: the probability of an interval lies between 0 and 1")
-    z = float(ndtri(0.5 + ci_prob / 2.0))
+def _with_interval(table: pd.DataFrame, width: float | Array) -> pd.DataFrame:
     return table.assign(
-        conf_low=table["estimate"] - z * table["std_error"],
-        conf_high=table["estimate"] + z * table["std_error"],
+        conf_low=table["estimate"] - width * table["std_error"],
+        conf_high=table["estimate"] + width * table["std_error"],
     )
 
 

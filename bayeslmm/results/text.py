@@ -1,4 +1,4 @@
-"""Every printed table of a fit. Plain text of at most 100 columns, and the same in HTML."""
+"""Every printed table of a fit: plain text of at most 80 columns where names allow it, and the same as HTML."""
 
 from __future__ import annotations
 
@@ -14,37 +14,90 @@ import pandas as pd
 from ..spec.covariance import sd_and_correlation
 
 if TYPE_CHECKING:
+    from ..spec.design import Design
     from .point import PointFit
     from .posterior import PosteriorFit
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A block of text that prints as itself, and as preformatted text in a notebook."""
+class Table:
+    """Aligned cells: the first ``left`` columns flush left, the others flush right."""
 
-    text: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    title: str = ""
 
     def __str__(self) -> str:
-        return self.text
+        cells = [self.headers, *self.rows]
+        widths = [max(len(row[c]) for row in cells) for c in range(len(self.headers))]
+        lines = [
+            "  ".join(
+                cell.ljust(w) if c < self.left else cell.rjust(w)
+                for c, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in cells
+        ]
+        return "\n".join([self.title, *lines] if self.title else lines)
+
+    def html(self) -> str:
+        """The same as an HTML table."""
+
+        def row(cells: Sequence[str], tag: str) -> str:
+            aligned = (
+                f"<{tag} style='text-align:{'left' if c < self.left else 'right'};padding:1px 10px'>"
+                f"{html.escape(cell)}</{tag}>"
+                for c, cell in enumerate(cells)
+            )
+            return f"<tr>{''.join(aligned)}</tr>"
+
+        caption = (
+            f"<div style='margin-top:0.8em'><b>{html.escape(self.title)}</b></div>" if self.title else ""
+        )
+        body = "".join(row(cells, "td") for cells in self.rows)
+        return (
+            f"{caption}<table style='border-collapse:collapse;font-variant-numeric:tabular-nums'>"
+            f"<thead style='border-bottom:1px solid'>{row(self.headers, 'th')}</thead><tbody>{body}</tbody></table>"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Paragraphs and tables that print as aligned text, and as HTML in a notebook."""
+
+    blocks: tuple[str | Table, ...]
+
+    @classmethod
+    def of(cls, *blocks: str | Table | None) -> Text:
+        """The given blocks; None stands for one that does not apply."""
+        return cls(tuple(block for block in blocks if block))
+
+    def __str__(self) -> str:
+        return "\n\n".join(_wrapped(block) if isinstance(block, str) else str(block) for block in self.blocks)
 
     def __repr__(self) -> str:
-        return self.text
+        return str(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre style='line-height:1.3'>{html.escape(self.text)}</pre>"
+        parts = (
+            f"<p>{html.escape(block).replace(chr(10), '<br>')}</p>"
+            if isinstance(block, str)
+            else block.html()
+            for block in self.blocks
+        )
+        return f"<div style='line-height:1.35'>{''.join(parts)}</div>"
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
-    """Lines of an aligned table; the first ``left`` columns are flush left, the others flush right."""
-    cells = [list(headers), *map(list, rows)]
-    widths = [max(len(row[c]) for row in cells) for c in range(len(headers))]
-    return [
-        "  ".join(
-            cell.ljust(w) if c < left else cell.rjust(w)
-            for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
+def _wrapped(paragraph: str) -> str:
+    return "\n".join(
+        textwrap.fill(line, width=80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in paragraph.split("\n")
+    )
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, title: str = "") -> Table:
+    """A `Table` of any sequences."""
+    return Table(tuple(headers), tuple(map(tuple, rows)), left, title)
 
 
 def decimals(uncertainty: float, *, significant: int = 3, most: int = 6) -> int:
@@ -63,43 +116,56 @@ def number(value: float, uncertainty: float | None = None, *, digits: int = 4) -
     return f"{value:.{decimals(abs(value), significant=digits)}f}"
 
 
-def _verdict(words: str) -> list[str]:
-    return textwrap.wrap(f"Verdict: {words}", width=78, subsequent_indent="  ")
+def probability(p: float) -> str:
+    """A p-value: four decimals, or two digits where that would be too few."""
+    if not np.isfinite(p):
+        return ""
+    if p < 2.2e-16:
+        return "<2e-16"
+    return f"{p:.4f}" if p >= 0.001 else f"{p:.2g}"
 
 
-def _header(design, title: str) -> list[str]:  # type: ignore[no-untyped-def]
+def _header(design: Design, title: str, *more: str) -> str:
     lines = [title, f"Formula: {design.formula.text}"]
     groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
     lines.append(f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}")
     if design.aliased:
         lines.append(f"Dropped (linearly dependent): {', '.join(design.aliased)}")
-    return lines
+    return "\n".join([*lines, *more])
 
 
-def point_summary(fit: PointFit) -> Text:
-    """lme4's summary of a REML or ML fit."""
+def point_summary(fit: PointFit, ddf: str | None) -> Text:
+    """What lme4 and lmerTest print of a REML or ML fit."""
     solution, design = fit.solution, fit.design
-    lines = _header(design, f"Linear mixed model fit by {'REML' if solution.reml else 'maximum likelihood'}")
-    if solution.reml:
-        lines += ["", f"REML criterion: {fit.criterion:.4f}"]
+    how = "REML" if solution.reml else "maximum likelihood"
+    if not design.groups:
+        title = f"Linear model (no random effects) fit by {how}"
     else:
-        lines += [""] + table(
-            ["AIC", "BIC", "logLik", "-2*logLik", "df.resid"],
-            [[*(f"{v:.2f}" for v in (fit.aic, fit.bic, fit.loglik, fit.deviance)), str(fit.df_resid)]],
-            left=0,
-        )
+        title = f"Linear mixed model fit by {how}"
+    return Text.of(
+        _header(design, title),
+        f"REML criterion: {fit.criterion:.4f}" if solution.reml else _information(fit),
+        _scaled_residuals(fit),
+        _random_effects(fit),
+        _fixed_effects(fit, ddf),
+        _fixed_correlations(fit),
+        f"Verdict: {fit.verdict}",
+    )
+
+
+def _information(fit: PointFit) -> Table:
+    values = [f"{v:.2f}" for v in (fit.aic, fit.bic, fit.loglik, fit.deviance)]
+    return table(["AIC", "BIC", "logLik", "-2*logLik", "df.resid"], [[*values, str(fit.df_resid)]], left=0)
+
+
+def _scaled_residuals(fit: PointFit) -> Table:
     quantiles = np.quantile(fit.residuals("scaled"), [0, 0.25, 0.5, 0.75, 1])
-    lines += ["", "Scaled residuals:"]
-    lines += table(["Min", "1Q", "Median", "3Q", "Max"], [[f"{v:.4f}" for v in quantiles]], left=0)
-    lines += ["", "Random effects:", *_random_effects(fit)]
-    lines += ["", "Fixed effects:", *_fixed_effects(fit)]
-    lines += _fixed_correlations(fit)
-    lines += ["", *_verdict(fit.verdict)]
-    return Text("\n".join(lines))
+    cells = [f"{v:.4f}" for v in quantiles]
+    return table(["Min", "1Q", "Median", "3Q", "Max"], [cells], left=0, title="Scaled residuals:")
 
 
-def _random_effects(fit: PointFit) -> list[str]:
+def _random_effects(fit: PointFit) -> Table:
     rows: list[list[str]] = []
     widest = max((len(block) for g in fit.design.groups for block in g.blocks), default=1)
     for group, cov in zip(fit.design.groups, fit.solution.covariances, strict=True):
@@ -111,51 +177,70 @@ def _random_effects(fit: PointFit) -> list[str]:
                 rows.append([name, group.columns[k], number(cov[k, k]), number(sd[k]), *corr])
     rows.append(["Residual", "", number(fit.sigma**2), number(fit.sigma)])
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
-    headers = ["Groups", "Name", "Variance", "Std.Dev."] + (
-        ["Corr"] + [""] * (widest - 2) if widest > 1 else []
-    )
-    return table(headers, full, left=2)
+    headers = ["Groups", "Name", "Variance", "Std.Dev."]
+    headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
+    return table(headers, full, left=2, title="Random effects:")
 
 
-def _fixed_effects(fit: PointFit) -> list[str]:
-    rows = [
-        [str(term), number(r.estimate, r.std_error), number(r.std_error, r.std_error), f"{r.statistic:.2f}"]
-        for term, r in fit.fixef().iterrows()
-    ]
-    return table(["", "Estimate", "Std. Error", "t value"], rows)
+METHODS = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger"}
 
 
-def _fixed_correlations(fit: PointFit) -> list[str]:
+def _fixed_effects(fit: PointFit, ddf: str | None) -> Table:
+    with_p = ddf is not None
+    rows = []
+    for term, r in fit.fixef(ddf=ddf).iterrows():
+        cells = [str(term), number(r.estimate, r.std_error), number(r.std_error, r.std_error)]
+        if with_p:
+            cells.append(number(r.df))
+        cells.append(f"{r.statistic:.2f}")
+        rows.append([*cells, probability(r.p_value)] if with_p else cells)
+    headers = ["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]
+    if not with_p:
+        headers = ["", "Estimate", "Std. Error", "t value"]
+    exact = not fit.design.groups
+    by = "" if not with_p else f" (t tests, {'exact' if exact else METHODS[str(ddf)]} df)"
+    return table(headers, rows, title=f"Fixed effects{by}:")
+
+
+def _fixed_correlations(fit: PointFit) -> Table | None:
     names = list(fit.design.x_names)
     if not 2 <= len(names) <= 10:
-        return []
+        return None
     se = np.sqrt(np.diag(fit.solution.vcov))
     cor = fit.solution.vcov / np.outer(se, se)
     short = [n if len(n) <= 12 else n[:11] + "…" for n in names]
-    rows = [[names[i], *(f"{cor[i, j]:.3f}" if j < i else "" for j in range(len(names) - 1))]
-            for i in range(1, len(names))]  # fmt: skip
-    return ["", "Correlation of fixed effects:", *table(["", *short[:-1]], rows)]
+    rows = [
+        [names[i], *(f"{cor[i, j]:.3f}" if j < i else "" for j in range(len(names) - 1))]
+        for i in range(1, len(names))
+    ]
+    return table(["", *short[:-1]], rows, title="Correlation of fixed effects:")
 
 
 def posterior_summary(fit: PosteriorFit) -> Text:
     """brms's layout: group-level, population-level and family parameters, then the verdict."""
     design = fit.design
-    lines = _header(design, "Bayesian linear mixed model, family gaussian (identity link)")
     attrs = fit.idata.posterior.attrs
-    lines.append(
+    draws = (
         f"Draws: {fit.n_chains} chains x {fit.n_draws:,} after {attrs.get('tuning_steps', '?')} tuning steps, "
         f"by {attrs.get('sampler', 'NUTS')}; intervals are {fit.ci_prob:.0%} equal-tailed"
     )
-    for g in design.groups:
-        lines += ["", f"Group-level effects of {g.name} ({g.n_levels:,} levels):"]
-        lines += _draws_table(fit.parameters(g.name), fit.ci_prob)
-    lines += ["", "Population-level effects:", *_draws_table(fit.parameters("fixed"), fit.ci_prob)]
-    lines += ["", "Family parameters:", *_draws_table(fit.parameters("family"), fit.ci_prob)]
-    lines += ["", *_verdict(fit.verdict), "Priors: .priors   Random effects: .ranef()"]
-    return Text("\n".join(lines))
+    return Text.of(
+        _header(design, "Bayesian linear mixed model, family gaussian (identity link)", draws),
+        *(
+            _draws_table(
+                fit.parameters(g.name),
+                fit.ci_prob,
+                f"Group-level effects of {g.name} ({g.n_levels:,} levels):",
+            )
+            for g in design.groups
+        ),
+        _draws_table(fit.parameters("fixed"), fit.ci_prob, "Population-level effects:"),
+        _draws_table(fit.parameters("family"), fit.ci_prob, "Family parameters:"),
+        f"Verdict: {fit.verdict}\nPriors: .priors   Random effects: .ranef()",
+    )
 
 
-def _draws_table(frame: pd.DataFrame, ci_prob: float) -> list[str]:
+def _draws_table(frame: pd.DataFrame, ci_prob: float, title: str) -> Table:
     rows = [
         [
             str(term),
@@ -167,4 +252,4 @@ def _draws_table(frame: pd.DataFrame, ci_prob: float) -> list[str]:
         for term, r in frame.iterrows()
     ]
     lower, upper = f"l-{ci_prob:.0%} CI", f"u-{ci_prob:.0%} CI"
-    return table(["", "Mean", "SD", lower, upper, "R-hat", "Bulk ESS", "Tail ESS"], rows)
+    return table(["", "Mean", "SD", lower, upper, "R-hat", "Bulk ESS", "Tail ESS"], rows, title=title)

@@ -23,6 +23,7 @@ from bayeslmm.spec.grammar import COMPARISONS, Node, Parser, canonical_python, c
 from bayeslmm.spec.terms import Atom, Terms
 
 SUBSCRIPT = re.compile(r"([\w.]+|`[^`]+`)\[(.+)\]")
+LONE_DOT = re.compile(r"(?<![\w.)\]`])\.(?![\w.])")
 BARE_FACTOR = re.compile(r"C\((?:`([^`]+)`|([^\W\d][\w.]*))\)")
 
 
@@ -134,6 +135,51 @@ def parse_formula(text: str) -> Formula:
         )
     tree = Parser(text).parse()
     return _Reader(text).formula(tree)
+
+
+def update_formula(old: Formula, change: str) -> Formula:
+    """The formula that R's ``update(old, change)`` gives: a lone ``.`` stands for the old side.
+
+    Examples
+    --------
+    >>> old = parse_formula("y ~ x + (x | g)")
+    >>> update_formula(old, ". ~ . - (x | g) + (1 | g)").text
+    'y ~ x + (1 | g)'
+    >>> update_formula(old, "log(y) ~ . + z").text
+    'log(y) ~ x + z + (x | g)'
+
+    Raises
+    ------
+    FormulaError
+        The change has no ``~``, takes away a term that is not there, or cannot be read.
+    """
+    if not isinstance(change, str) or change.count("~") != 1:
+        raise FormulaError(f"A change of a formula is a text such as '. ~ . + x', not {change!r}.")
+    sides = [side.strip() for side in old.text.split("~", 1)]
+    left, right = change.split("~")
+    left = sides[0].join(LONE_DOT.split(left))
+    right = f"({sides[1]})".join(LONE_DOT.split(right))
+    changed = parse_formula(f"{left.strip()} ~ {right.strip()}")
+    return parse_formula(f"{left.strip()} ~ {_tidy_right(changed)}")
+
+
+def _tidy_right(formula: Formula) -> str:
+    """The right side with every term once: fixed part, bars, offsets."""
+    fixed = formula.fixed.removeprefix("1 + ")
+    written: dict[str, list[Bar]] = {}
+    for bar in formula.bars:
+        written.setdefault(bar.text, []).append(bar)
+    texts = []
+    for text, bars in written.items():
+        whole = parse_formula(f"y ~ {text}").bars
+        texts += (
+            [text] if len(whole) == len(bars) else [f"({bar.columns} | {bar.group_name})" for bar in bars]
+        )
+    return " + ".join([fixed, *texts, *(f"offset({offset})" for offset in formula.offsets)])
+
+
+def _same_bar(a: Bar, b: Bar) -> bool:
+    return str(a.terms) == str(b.terms) and set(a.group) == set(b.group)
 
 
 class _Reader:
@@ -271,8 +317,11 @@ class _Reader:
         )
 
     def minus(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
-        if right.bars or right.offsets:
-            raise self.error("Bars and offsets cannot be taken away. Leave the term out.", node)
+        if right.offsets:
+            raise self.error("An offset cannot be taken away. Leave the term out.", node)
+        for bar in right.bars:
+            if not any(_same_bar(bar, other) for other in left.bars):
+                raise self.error(f"There is no bar {bar.text} on the left that could be taken away.", node)
         absent = [factors for key, factors in right.products.items() if key not in left.products]
         if absent:
             shown = ":".join(str(atom) for atom in absent[0])
@@ -280,7 +329,7 @@ class _Reader:
         return _Sum(
             products={key: v for key, v in left.products.items() if key not in right.products},
             intercept=left.intercept if right.intercept is None else not right.intercept,
-            bars=left.bars,
+            bars=[bar for bar in left.bars if not any(_same_bar(bar, other) for other in right.bars)],
             offsets=left.offsets,
         )
 

@@ -66,7 +66,9 @@ def test_a_zero_variance_is_an_optimum_only_where_the_data_say_so():
 
 
 def test_the_verdict_can_be_failed(monkeypatch):
-    monkeypatch.setattr(reml, "optimum", lambda criterion: criterion.evaluate(criterion.diagonal * 1.0))
+    monkeypatch.setattr(
+        reml, "optimum", lambda criterion, start: criterion.evaluate(criterion.diagonal * 1.0)
+    )
     fit = reml.fit(problem_of("hsb", "mathach ~ ses + (ses | school)"))
     assert fit.status == "failed"
 

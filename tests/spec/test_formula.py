@@ -168,7 +168,7 @@ def test_written_form_is_kept():
         ("y ~ I(x +)", "cannot be read as a Python expression", "I(x +)"),
         ("y ~ x - z", "no term z", "z"),
         ("y ~ (1 | g) * x", "bar cannot be an operand", "(1 | g)"),
-        ("y ~ x - (1 | g)", "cannot be taken away", "(1 | g)"),
+        ("y ~ x - (1 | g)", "no bar (1 | g) on the left", "(1 | g)"),
         ("y ~ offset(z) * x", "offset cannot be an operand", "offset(z)"),
         ("y ~ offset(a, b)", "takes one expression", "offset(a, b)"),
         ("y ~ (1 | log(g))", "A grouping factor is a column", "log(g)"),

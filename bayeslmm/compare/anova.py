@@ -1,0 +1,343 @@
+"""Tests between nested models, and of single terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from ..engine import reml
+from ..engine.scaling import Problem
+from ..errors import InputError
+from ..results.point import PointFit
+from ..results.text import Text, probability, table
+from ..spec.design import Design, GroupTerm
+
+BOUNDARY = (
+    "A variance of zero lies on the boundary of its range, so the p-value of a test that drops a variance is too "
+    "large: about twice the right one where a single variance is dropped (Self & Liang 1987)."
+)
+REFITTED = "Fixed parts differ, so models fitted by REML were refitted by ML."
+SAME_FIXED = "All models have the same fixed part and were fitted by REML: REML criteria are compared."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTests:
+    """A table of tests with the remarks that belong to it.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+    notes : tuple of str
+    """
+
+    table: pd.DataFrame
+    title: str
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return str(self._text())
+
+    def _repr_html_(self) -> str:
+        return self._text()._repr_html_()
+
+    def _text(self) -> Text:
+        rows = [
+            [str(label), *(_cell(column, value) for column, value in row.items())]
+            for label, row in self.table.iterrows()
+        ]
+        return Text.of(self.title, table(["", *map(str, self.table.columns)], rows), *self.notes)
+
+
+def _cell(column: object, value: float) -> str:
+    if not np.isfinite(value):
+        return ""
+    if column == "p_value":
+        return probability(value)
+    return f"{value:.0f}" if column in ("npar", "df", "df_resid") else f"{value:,.2f}"
+
+
+def anova(*fits: PointFit, names: list[str] | None = None) -> ModelTests:
+    """Likelihood-ratio tests between nested mixed models, or F tests between linear models.
+
+    Models are sorted by number of parameters, each tested against the one before. As in lme4, models fitted by REML
+    are refitted by ML if their fixed parts differ; if they are the same the REML criteria are compared.
+
+    Parameters
+    ----------
+    *fits : PointFit
+        Two or more fits of the same response on the same rows.
+    names : list of str, optional
+        Names of the rows; by default m0, m1, ... in the order given.
+
+    Returns
+    -------
+    ModelTests
+        ``.table`` has columns npar, aic, bic, loglik, deviance, chisq, df, p_value (linear models: df_resid, rss, df,
+        sum_sq, mean_sq, f, p_value).
+
+    Raises
+    ------
+    InputError
+        Fewer than two fits, different rows or responses, or weights that differ.
+
+    Examples
+    --------
+    >>> import bayeslmm as blm
+    >>> sleep = blm.load_dataset("sleepstudy")
+    >>> m0, m1 = (blm.lmer(f"Reaction ~ Days + {bar}", sleep) for bar in ("(1 | Subject)", "(Days | Subject)"))
+    >>> round(blm.anova(m0, m1).table["chisq"].iloc[1], 2)
+    42.84
+    """
+    _check_comparable(fits)
+    labels = names or [f"m{i}" for i in range(len(fits))]
+    if len(labels) != len(fits):
+        raise InputError(f"anova(names=...): {len(labels)} names for {len(fits)} fits")
+    models = [f"{label}: {fit.design.formula.text}" for label, fit in zip(labels, fits, strict=True)]
+    order = sorted(range(len(fits)), key=lambda i: fits[i].n_parameters)
+    fits, labels = tuple(fits[i] for i in order), [labels[i] for i in order]
+    if not any(fit.design.groups for fit in fits):
+        return ModelTests(title=_title("F tests between linear models", models), table=_f_tests(fits, labels))
+    same_fixed = all(_same_mean(fit.design, fits[0].design) for fit in fits[1:])
+    notes = []
+    if not same_fixed and any(fit.solution.reml for fit in fits):
+        notes.append(REFITTED)
+    if same_fixed and all(fit.solution.reml for fit in fits):
+        notes.append(SAME_FIXED)
+    else:
+        fits = tuple(by_ml(fit) for fit in fits)
+    if same_fixed:
+        notes.append(BOUNDARY)
+    return ModelTests(
+        title=_title("Likelihood-ratio tests", models),
+        table=_likelihood_ratios(fits, labels),
+        notes=tuple(notes),
+    )
+
+
+def _title(what: str, models: list[str]) -> str:
+    return "\n".join([what, *models])
+
+
+def _check_comparable(fits: tuple[PointFit, ...]) -> None:
+    if len(fits) < 2:
+        raise InputError(
+            "anova compares two or more fits; for the terms of one fit use ranova(fit) or drop1(fit)"
+        )
+    for fit in fits:
+        if not isinstance(fit, PointFit):
+            raise InputError(
+                f"anova compares REML or ML fits, not {type(fit).__name__}: call fit_reml() or fit_ml() of a model"
+            )
+    first = fits[0].design
+    for design in (fit.design for fit in fits[1:]):
+        if design.n != first.n:
+            raise InputError(
+                f"the fits use different rows: {first.n:,} for {first.formula.text!r} and {design.n:,} for "
+                f"{design.formula.text!r}. Fit both to the rows that are complete for both (dropna on all columns)."
+            )
+        if design.response != first.response or not np.array_equal(design.y, first.y):
+            raise InputError(
+                f"the fits have different responses, {first.response!r} and {design.response!r}: "
+                "likelihoods of different data cannot be compared"
+            )
+        if not _same_weights(design, first):
+            raise InputError(
+                "the fits have different weights: likelihoods of different data cannot be compared"
+            )
+
+
+def _same_weights(a: Design, b: Design) -> bool:
+    if a.weights is None or b.weights is None:
+        return a.weights is b.weights
+    return np.array_equal(a.weights, b.weights)
+
+
+def _same_mean(a: Design, b: Design) -> bool:
+    return a.x_names == b.x_names and np.array_equal(a.X, b.X) and np.array_equal(a.offset, b.offset)
+
+
+def by_ml(fit: PointFit) -> PointFit:
+    """The same model fitted by maximum likelihood."""
+    if not fit.solution.reml:
+        return fit
+    return replace(fit, solution=reml.fit(Problem.of(fit.design), reml=False))
+
+
+def _likelihood_ratios(fits: tuple[PointFit, ...], labels: list[str]) -> pd.DataFrame:
+    from scipy.stats import chi2
+
+    table = pd.DataFrame(
+        {
+            "npar": [fit.n_parameters for fit in fits],
+            "aic": [fit.aic for fit in fits],
+            "bic": [fit.bic for fit in fits],
+            "loglik": [fit.loglik for fit in fits],
+            "deviance": [fit.deviance for fit in fits],
+        },
+        index=pd.Index(labels, name="model"),
+    )
+    table["chisq"] = np.maximum(-table["deviance"].diff(), 0.0)
+    table["df"] = table["npar"].diff()
+    table["p_value"] = np.where(table["df"] > 0, chi2.sf(table["chisq"], table["df"]), np.nan)
+    return table
+
+
+def _f_tests(fits: tuple[PointFit, ...], labels: list[str]) -> pd.DataFrame:
+    """Each linear model against the one before; the largest one's residual mean square is the yardstick."""
+    from scipy.stats import f
+
+    rss = np.array([np.sum(fit.residuals("pearson") ** 2) for fit in fits])
+    df_resid = np.array([fit.nobs - len(fit.solution.beta) for fit in fits], dtype=float)
+    sum_sq, df = np.append(np.nan, -np.diff(rss)), np.append(np.nan, -np.diff(df_resid))
+    mean_sq = np.divide(sum_sq, df, out=np.full(len(fits), np.nan), where=df > 0)
+    ratio = mean_sq / (rss[-1] / df_resid[-1])
+    return pd.DataFrame(
+        {
+            "df_resid": df_resid, "rss": rss, "df": df, "sum_sq": sum_sq, "mean_sq": mean_sq, "f": ratio,
+            "p_value": f.sf(ratio, df, df_resid[-1]),
+        },
+        index=pd.Index(labels, name="model"),
+    )  # fmt: skip
+
+
+def ranova(fit: PointFit) -> ModelTests:
+    """Drop each random term in turn and compare by the likelihood ratio, as lmerTest's ``ranova``.
+
+    From a bar with an intercept the other terms are dropped one by one (``(x | g)`` becomes ``(1 | g)``); a bar with
+    a single term is dropped whole. A REML fit is compared by its REML criterion.
+
+    Returns
+    -------
+    ModelTests
+        ``.table`` has columns npar, loglik, aic, chisq, df, p_value, first the full model.
+    """
+    from scipy.stats import chi2
+
+    if not fit.design.groups:
+        raise InputError(f"{fit.design.formula.text!r} has no random effects to drop")
+    rows = {"(none dropped)": (fit.n_parameters, fit.loglik)}
+    for label, groups in _without_each_random_term(fit.design):
+        design = replace(fit.design, groups=groups)
+        smaller = replace(fit, design=design, solution=reml.fit(Problem.of(design), reml=fit.solution.reml))
+        rows[label] = (smaller.n_parameters, smaller.loglik)
+    table = pd.DataFrame(rows, index=["npar", "loglik"]).T.rename_axis("dropped")
+    table["aic"] = 2.0 * table["npar"] - 2.0 * table["loglik"]
+    table["chisq"] = np.maximum(2.0 * (fit.loglik - table["loglik"]), 0.0)
+    table["df"] = fit.n_parameters - table["npar"]
+    table["p_value"] = chi2.sf(table["chisq"], table["df"])
+    table.iloc[0, [3, 4, 5]] = np.nan
+    return ModelTests(
+        title=f"Random terms dropped one at a time ({'REML' if fit.solution.reml else 'ML'})",
+        table=table,
+        notes=(BOUNDARY,),
+    )
+
+
+def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm, ...]]]:
+    """(what is dropped, the grouping factors that are left) for every term that may go."""
+    cases = []
+    for k, (group, bars) in enumerate(zip(design.groups, design.recipe.bars, strict=True)):
+        for b, bar in enumerate(bars):
+            terms = _columns_of_terms(bar, group.blocks[b])
+            droppable = {name: columns for name, columns in terms.items() if name != "Intercept"}
+            if "Intercept" not in terms or not droppable:
+                droppable = {"": group.blocks[b]}
+            for name, columns in droppable.items():
+                label = (
+                    f"{name} in ({group.texts[b].strip('()')})" if name else f"({group.texts[b].strip('()')})"
+                )
+                left = _without_columns(group, columns)
+                cases.append(
+                    (
+                        label,
+                        tuple(
+                            g for g in (*design.groups[:k], left, *design.groups[k + 1 :]) if g is not None
+                        ),
+                    )
+                )
+    return cases
+
+
+def _columns_of_terms(bar, block: tuple[int, ...]) -> dict[str, tuple[int, ...]]:  # type: ignore[no-untyped-def]
+    """Columns of Z by term of the bar's left side."""
+    columns, at = {}, 0
+    for factors in bar.products:
+        width = int(np.prod([len(coded.labels) for coded in factors], dtype=int))
+        name = ":".join(coded.expression.label for coded in factors) or "Intercept"
+        columns[name] = block[at : at + width]
+        at += width
+    return columns
+
+
+def _without_columns(group: GroupTerm, dropped: tuple[int, ...]) -> GroupTerm | None:
+    kept = [c for c in range(group.q) if c not in dropped]
+    if not kept:
+        return None
+    place = {c: i for i, c in enumerate(kept)}
+    blocks = (tuple(place[c] for c in block if c in place) for block in group.blocks)
+    return replace(
+        group,
+        columns=tuple(group.columns[c] for c in kept),
+        Z=np.ascontiguousarray(group.Z[:, kept]),
+        blocks=tuple(block for block in blocks if block),
+    )
+
+
+def drop1(fit: PointFit) -> ModelTests:
+    """Drop each fixed term in turn and compare by the likelihood ratio (ML), as R's ``drop1(test = "Chisq")``.
+
+    Terms that are part of a higher interaction stay, since without them the interaction would mean something else.
+
+    Returns
+    -------
+    ModelTests
+        ``.table`` has columns npar, aic, chisq, df, p_value, first the full model.
+    """
+    from scipy.stats import chi2
+
+    if not fit.design.has_intercept and any(
+        c.table is not None for t in fit.design.recipe.fixed.products for c in t
+    ):
+        raise InputError(
+            "drop1: without an intercept the coding of a factor depends on the other terms. Keep the intercept, or "
+            "compare the fits you mean with anova(m0, m1)."
+        )
+    full = by_ml(fit)
+    rows = {"(none dropped)": (full.n_parameters, full.deviance)}
+    for label, keep in _without_each_fixed_term(fit.design):
+        names = tuple(n for n, use in zip(fit.design.x_names, keep, strict=True) if use)
+        design = replace(fit.design, X=np.ascontiguousarray(fit.design.X[:, keep]), x_names=names)
+        smaller = replace(full, design=design, solution=reml.fit(Problem.of(design), reml=False))
+        rows[label] = (smaller.n_parameters, smaller.deviance)
+    table = pd.DataFrame(rows, index=["npar", "deviance"]).T.rename_axis("dropped")
+    table["aic"] = table.pop("deviance") + 2.0 * table["npar"]
+    table["df"] = full.n_parameters - table["npar"]
+    table["chisq"] = np.maximum(table["aic"] - full.aic + 2.0 * table["df"], 0.0)
+    table["p_value"] = chi2.sf(table["chisq"], table["df"])
+    table.iloc[0, [2, 3, 4]] = np.nan
+    notes = ("Models fitted by REML were refitted by ML.",) if fit.solution.reml else ()
+    return ModelTests(
+        title="Fixed terms dropped one at a time (ML)",
+        table=table[["npar", "aic", "chisq", "df", "p_value"]],
+        notes=notes,
+    )
+
+
+def _without_each_fixed_term(design: Design) -> list[tuple[str, np.ndarray]]:
+    columns, at = {}, 0
+    for factors in design.recipe.fixed.products:
+        width = int(np.prod([len(coded.labels) for coded in factors], dtype=int))
+        columns[tuple(coded.expression.label for coded in factors)] = np.arange(at, at + width)
+        at += width
+    cases = []
+    for term, where in columns.items():
+        if not term or any(set(term) < set(other) for other in columns):
+            continue
+        keep = np.ones(at, dtype=bool)
+        keep[where] = False
+        kept = keep[np.flatnonzero(design.recipe.kept)]
+        if not kept.all():
+            cases.append((":".join(term), kept))
+    return cases

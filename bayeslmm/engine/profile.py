@@ -1,0 +1,317 @@
+"""Profile likelihood: the deviance minimised over everything but one parameter (docs/theory.md, section 10).
+
+Parameters are those people read: standard deviations and correlations of the random effects in the user's units,
+sigma, and the fixed effects. The deviance is that of maximum likelihood, also after a REML fit, as in lme4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spec.covariance import cholesky_psd, sd_and_correlation
+from . import pls
+from .crossproducts import CrossProducts
+from .layout import Layout, arrange
+from .reml import Criterion, PointSolution, fit, prepare
+from .scaling import Problem, Scaled
+
+Array = NDArray[np.float64]
+
+STEP = 0.5  # in ζ
+BEYOND = 0.3  # how far past the wanted ζ the curve is followed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """What is profiled: columns a (and b) of a grouping factor, sigma, or column a of X."""
+
+    kind: Literal["sd", "cor", "sigma", "beta"]
+    factor: int = -1
+    a: int = -1
+    b: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A profile: ζ = sign(value − estimate) √(deviance − minimum) at increasing values."""
+
+    parameter: Parameter
+    estimate: float
+    value: Array
+    zeta: Array
+    low: float  # where ζ reaches −cutoff, or the end of the parameter's range
+    high: float
+
+
+def parameters(problem: Problem) -> list[Parameter]:
+    """Every parameter of a model, in the order of lme4's ``profile``: sds and correlations, sigma, fixed effects."""
+    found = []
+    for k, blocks in enumerate(problem.blocks):
+        for block in blocks:
+            found += [Parameter(kind="sd", factor=k, a=a) for a in block]
+            found += [
+                Parameter(kind="cor", factor=k, a=a, b=b) for i, b in enumerate(block) for a in block[:i]
+            ]
+    found.append(Parameter(kind="sigma"))
+    return found + [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
+
+
+def profile(problem: Problem, solution: PointSolution, cutoff: float) -> Iterator[Curve]:
+    """The curve of every parameter, followed until |ζ| passes ``cutoff``.
+
+    Parameters
+    ----------
+    problem : Problem
+    solution : PointSolution
+        Its fit by ML or REML.
+    cutoff : float
+        The |ζ| at which the interval ends: 1.96 for 95 %.
+
+    Yields
+    ------
+    Curve
+        In the order of :func:`parameters`.
+    """
+    best = solution if not solution.reml else fit(problem, reml=False)
+    scaled, criterion = prepare(problem, reml=False)
+    for parameter in parameters(problem):
+        yield _curve(_Slice(scaled, criterion, best, parameter), cutoff)
+
+
+class _Slice:
+    """The ML deviance with one parameter held, as a function of the others.
+
+    The others are the entries of the absolute Cholesky factors C_k = σΛ_k on the user's columns, over the sd of their
+    row, and log σ. Inside its block the held column is put first, so that holding its sd holds one entry of C_k.
+    """
+
+    def __init__(
+        self, scaled: Scaled, criterion: Criterion, best: PointSolution, parameter: Parameter
+    ) -> None:
+        self.scaled, self.parameter = scaled, parameter
+        self.layout, self.templates = criterion.layout, criterion.templates
+        self.n = criterion.layout.cross.n
+        self.minimum = best.criterion
+        self.orders = [_order(t.q, t.blocks, parameter, k) for k, t in enumerate(self.templates)]
+        self.back = [np.linalg.inv(T)[:, order] for T, order in zip(scaled.T_z, self.orders, strict=True)]
+        covariances = [cov[np.ix_(o, o)] for cov, o in zip(best.covariances, self.orders, strict=True)]
+        factors = [cholesky_psd(cov, t.blocks) for cov, t in zip(covariances, self.templates, strict=True)]
+        self.units = [
+            np.where(np.diag(cov) > 0.0, np.sqrt(np.diag(cov)), best.sigma * np.abs(np.diag(T)[order]))
+            for cov, T, order in zip(covariances, scaled.T_z, self.orders, strict=True)
+        ]
+        self.free = [
+            np.array([self._is_free(k, r, c) for r, c in zip(t.rows, t.columns, strict=True)], dtype=bool)
+            for k, t in enumerate(self.templates)
+        ]
+        self.start = self._pack(factors, best.sigma)
+        self.estimate = self._value(best, covariances)
+        self.scale = self._first_step(best)
+
+    def _is_free(self, k: int, row: int, column: int) -> bool:
+        """Whether an entry of C_k is searched; a held correlation turns row b into one number, its sd."""
+        if k != self.parameter.factor:
+            return True
+        a, b = (self.orders[k].index(c) if c >= 0 else -1 for c in (self.parameter.a, self.parameter.b))
+        if self.parameter.kind == "sd":
+            return not row == column == a
+        return not (row == b and column == a)
+
+    def _value(self, best: PointSolution, covariances: list[Array]) -> float:
+        p = self.parameter
+        if p.kind == "sigma":
+            return best.sigma
+        if p.kind == "beta":
+            return float(best.beta[p.a])
+        sd, cor = sd_and_correlation(best.covariances[p.factor])
+        return float(sd[p.a] if p.kind == "sd" else cor[p.a, p.b])
+
+    def _first_step(self, best: PointSolution) -> float:
+        """A guess at a standard error; the walk corrects it."""
+        p = self.parameter
+        if p.kind == "beta":
+            return float(np.sqrt(best.vcov[p.a, p.a]))
+        if p.kind == "cor":
+            return 0.2
+        if p.kind == "sigma":
+            return best.sigma / np.sqrt(2.0 * self.n)
+        levels = self.layout.cross.levels[p.factor]
+        return float(self.units[p.factor][self.orders[p.factor].index(p.a)]) / np.sqrt(2.0 * levels)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of the parameter."""
+        return {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0), "beta": (-np.inf, np.inf)}[
+            self.parameter.kind
+        ]
+
+    def _pack(self, factors: list[Array], sigma: float) -> Array:
+        parts = [
+            (C / u[:, None])[list(t.rows), list(t.columns)][free]
+            for C, u, t, free in zip(factors, self.units, self.templates, self.free, strict=True)
+        ]
+        end = [] if self.parameter.kind == "sigma" else [np.array([np.log(sigma)])]
+        return np.concatenate([np.zeros(0), *parts, *end])
+
+    def _unpack(self, x: Array, held: float) -> tuple[list[Array], float]:
+        factors, at = [], 0
+        for k, (t, free) in enumerate(zip(self.templates, self.free, strict=True)):
+            entries = np.zeros(t.n_theta)
+            entries[free] = x[at : at + free.sum()]
+            at += int(free.sum())
+            C = t.factor(entries)
+            if k == self.parameter.factor:
+                a, b = self._held(k)
+                if self.parameter.kind == "sd":
+                    C[a, a] = held / self.units[k][a]
+                else:  # the entry [b, b] is searched as the sd of row b
+                    C[b, a], C[b, b] = held * C[b, b], np.sqrt(1.0 - held**2) * C[b, b]
+            factors.append(C * self.units[k][:, None])
+        return factors, held if self.parameter.kind == "sigma" else float(np.exp(x[-1]))
+
+    def _held(self, k: int) -> tuple[int, int]:
+        order = self.orders[k]
+        return order.index(self.parameter.a), order.index(self.parameter.b) if self.parameter.b >= 0 else -1
+
+    def deviance(self, held: float, start: Array) -> tuple[float, Array]:
+        """Smallest deviance with the parameter held, and where it is."""
+        from scipy.optimize import minimize
+
+        layout = self.layout if self.parameter.kind != "beta" else self._without_column(held)
+        if not len(start):
+            return self._objective(start, held, layout)[0], start
+        found = minimize(
+            self._objective, self._off_zero(start), args=(held, layout), jac=True, method="L-BFGS-B",
+            options={"ftol": 1e-14, "gtol": 1e-6, "maxiter": 200},
+        )  # fmt: skip
+        return float(found.fun), found.x
+
+    def _off_zero(self, x: Array) -> Array:
+        """Zeros on the diagonals moved to 0.1: at zero the derivative says nothing."""
+        parts = (t.is_diagonal[free] for t, free in zip(self.templates, self.free, strict=True))
+        pivots = np.concatenate([np.zeros(0), *parts])
+        at_zero = np.zeros(len(x), dtype=bool)
+        at_zero[: len(pivots)] = (pivots > 0) & (np.abs(x[: len(pivots)]) < 0.1)
+        return np.where(at_zero, 0.1, x)
+
+    def _objective(self, x: Array, held: float, layout: Layout) -> tuple[float, Array]:
+        factors, sigma = self._unpack(x, held)
+        lams = [back @ C / sigma for back, C in zip(self.back, factors, strict=True)]
+        reduced = pls.reduce(layout, lams)
+        solution = pls.solve(reduced)
+        terms = pls.slopes(reduced, solution, sigma**2, with_X=False)
+        value = (
+            reduced.log_det_M
+            + self.n * np.log(2.0 * np.pi * sigma**2)
+            + solution.r2 / sigma**2
+            - layout.cross.sum_log_weights
+        )
+        by_lam = terms.gradients(lams)
+        gradient = [self._gradient(k, back.T @ D / sigma, held)
+                    for k, (back, D) in enumerate(zip(self.back, by_lam, strict=True))]  # fmt: skip
+        if self.parameter.kind != "sigma":
+            along_sigma = 2.0 * self.n - 2.0 * solution.r2 / sigma**2
+            along_sigma -= sum(float(np.sum(D * lam)) for D, lam in zip(by_lam, lams, strict=True))
+            gradient.append(np.array([along_sigma]))
+        return float(value), np.concatenate([np.zeros(0), *gradient])
+
+    def _gradient(self, k: int, by_C: Array, held: float) -> Array:
+        """Derivatives with respect to the searched entries of factor k."""
+        t, by_entry = self.templates[k], by_C * self.units[k][:, None]
+        if k == self.parameter.factor and self.parameter.kind == "cor":
+            a, b = self._held(k)
+            by_entry[b, b] = held * by_entry[b, a] + np.sqrt(1.0 - held**2) * by_entry[b, b]
+        return by_entry[list(t.rows), list(t.columns)][self.free[k]]
+
+    def _without_column(self, held: float) -> Layout:
+        """The cross-products of [X y] with β_a held: y − tx and X without the direction of β_a."""
+        row = self.scaled.T_x[self.parameter.a]
+        center = self.scaled.y_center if self.parameter.a == self.scaled.intercept else 0.0
+        t = (held - self.scaled.beta(np.zeros_like(row))[self.parameter.a]) if center else held
+        p = len(row)
+        along = row / (row @ row)
+        rest = np.linalg.svd(row[None, :])[2][1:].T  # (p, p − 1): β̃ with rowᵀβ̃ = 0
+        change = np.zeros((p + 1, p))
+        change[:p, : p - 1] = rest
+        change[:p, p - 1] = -t * along
+        change[p, p - 1] = 1.0
+        cross: CrossProducts = self.layout.cross
+        return arrange(
+            replace(cross, ZtXy=tuple(z @ change for z in cross.ZtXy), XytXy=change.T @ cross.XytXy @ change)
+        )
+
+
+def _order(q: int, blocks: tuple[tuple[int, ...], ...], parameter: Parameter, k: int) -> list[int]:
+    """Columns of factor k with the held ones first in their block."""
+    order = list(range(q))
+    if k != parameter.factor:
+        return order
+    for block in blocks:
+        if parameter.a in block:
+            first = [c for c in (parameter.a, parameter.b) if c >= 0]
+            for place, column in zip(block, first + [c for c in block if c not in first], strict=True):
+                order[place] = column
+    return order
+
+
+def _curve(piece: _Slice, cutoff: float) -> Curve:
+    low_end, high_end = piece.bounds
+    down = _walk(piece, cutoff, -1.0, low_end)
+    up = _walk(piece, cutoff, 1.0, high_end)
+    values = np.array([v for v, _ in reversed(down)] + [piece.estimate] + [v for v, _ in up])
+    zetas = np.array([z for _, z in reversed(down)] + [0.0] + [z for _, z in up])
+    return Curve(
+        parameter=piece.parameter, estimate=piece.estimate, value=values, zeta=zetas,
+        low=_end(down, cutoff, low_end), high=_end(up, cutoff, high_end),
+    )  # fmt: skip
+
+
+def _walk(piece: _Slice, cutoff: float, sign: float, end: float) -> list[tuple[float, float]]:
+    """(value, ζ) from the estimate outwards, at most 40 points and the one where ζ has the cutoff's value.
+
+    The curve has kinks where another variance leaves zero, so the crossing is bracketed, not interpolated.
+    """
+    from scipy.optimize import brentq
+
+    points: list[tuple[float, float]] = []
+    value, zeta, x, step = piece.estimate, 0.0, piece.start, piece.scale * STEP
+
+    def at(value: float) -> float:
+        nonlocal x
+        deviance, x = piece.deviance(value, x)
+        return sign * np.sqrt(max(deviance - piece.minimum, 0.0))
+
+    while (
+        abs(zeta) < cutoff + BEYOND
+        and len(points) < 40
+        and sign * (end - value) > 1e-9 * max(abs(value), 1e-300)
+    ):
+        proposal = value + sign * step
+        if (
+            sign * (proposal - end) >= 0.0
+        ):  # towards a finite end: zero itself, but never a correlation of one
+            proposal = end if end == 0.0 and piece.parameter.kind == "sd" else value + 0.7 * (end - value)
+        if piece.parameter.kind == "cor" and abs(proposal) > 0.9999:
+            break
+        before, value, zeta = zeta, proposal, at(proposal)
+        points.append((value, zeta))
+        step *= float(np.clip(STEP / max(abs(zeta - before), 1e-3), 0.25, 4.0))
+    reached = [(piece.estimate, 0.0), *points]
+    for inner, outer in zip(reached, points, strict=False):
+        if abs(inner[1]) < cutoff <= abs(outer[1]):
+            crossing = brentq(
+                lambda value: abs(at(value)) - cutoff, inner[0], outer[0], xtol=1e-6 * piece.scale
+            )
+            points.append((crossing, sign * cutoff))
+            break
+    return sorted(points, key=lambda point: sign * point[0])
+
+
+def _end(points: list[tuple[float, float]], cutoff: float, end: float) -> float:
+    """Where ζ has the cutoff's value; the range's end if it never has."""
+    return next((value for value, zeta in points if abs(zeta) == cutoff), end)

@@ -1,0 +1,148 @@
+"""Intervals of a point fit: Wald, profile likelihood, parametric bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from ..engine import bootstrap as engine
+from ..engine import profile as profiles
+from ..engine.scaling import Problem
+from ..errors import FitError, InputError
+from ..spec.design import Design
+
+if TYPE_CHECKING:
+    from .point import PointFit
+
+Array = NDArray[np.float64]
+
+
+def quantile(ci_prob: float) -> float:
+    """The z with P(|Z| < z) = ci_prob."""
+    if not 0.0 < ci_prob < 1.0:
+        raise InputError(f"ci_prob={ci_prob}: the probability of an interval lies between 0 and 1")
+    return float(ndtri(0.5 + ci_prob / 2.0))
+
+
+def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
+    """(effect, group, term) of every parameter, in broom.mixed's words and the order of the profile."""
+    labels = []
+    for parameter in profiles.parameters(Problem.of(design)):
+        if parameter.kind == "sigma":
+            labels.append(("ran_pars", "Residual", "sd__Observation"))
+        elif parameter.kind == "beta":
+            labels.append(("fixed", "", design.x_names[parameter.a]))
+        else:
+            group = design.groups[parameter.factor]
+            columns = [group.columns[c] for c in (parameter.a, parameter.b) if c >= 0]
+            labels.append(("ran_pars", group.name, f"{parameter.kind}__{'.'.join(columns)}"))
+    return labels
+
+
+def confint(
+    fit: PointFit,
+    *,
+    method: str,
+    ci_prob: float,
+    draws: int,
+    random_seed: int | None,
+    cores: int | None,
+    progressbar: bool,
+) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.confint`."""
+    z = quantile(ci_prob)
+    labels = pd.DataFrame(parameter_labels(fit.design), columns=["effect", "group", "term"])
+    if method == "wald":
+        table = labels[labels["effect"] == "fixed"].reset_index(drop=True)
+        se = np.sqrt(np.diag(fit.solution.vcov))
+        beta = fit.solution.beta
+        return table.assign(estimate=beta, conf_low=beta - z * se, conf_high=beta + z * se)
+    values = engine.estimates(Problem.of(fit.design), fit.solution)
+    if method == "profile":
+        curves = list(_curves(fit, z, progressbar))
+        return labels.assign(
+            estimate=values, conf_low=[c.low for c in curves], conf_high=[c.high for c in curves]
+        )
+    if method == "boot":
+        replicates = bootstrap(
+            fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar
+        )
+        low, high = np.nanquantile(replicates.to_numpy(), [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=0)
+        return labels.assign(estimate=values, conf_low=low, conf_high=high)
+    raise InputError(f"confint(method={method!r}): method is 'wald', 'profile' or 'boot'")
+
+
+def profile(fit: PointFit, *, ci_prob: float, progressbar: bool) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.profile`."""
+    labels = parameter_labels(fit.design)
+    parts = [
+        pd.DataFrame(
+            {"effect": effect, "group": group, "term": term, "value": curve.value, "zeta": curve.zeta}
+        )
+        for (effect, group, term), curve in zip(
+            labels, _curves(fit, quantile(ci_prob), progressbar), strict=True
+        )
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _curves(fit: PointFit, cutoff: float, progressbar: bool) -> Iterator[profiles.Curve]:
+    problem = Problem.of(fit.design)
+    total = len(profiles.parameters(problem))
+    for _, curve in _progress(
+        ((1, c) for c in profiles.profile(problem, fit.solution, cutoff)), total, "Profiling", progressbar
+    ):
+        yield curve
+
+
+def bootstrap(
+    fit: PointFit, *, draws: int, random_seed: int | None, cores: int | None, progressbar: bool
+) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.bootstrap`."""
+    if draws < 1:
+        raise InputError(f"draws={draws}: the bootstrap needs at least one data set, better 1,000")
+    batches = engine.bootstrap(
+        Problem.of(fit.design), fit.solution, draws=draws, random_seed=random_seed, cores=_cores(cores)
+    )
+    counted = _progress(((len(rows), rows) for rows in batches), draws, "Refitting", progressbar)
+    rows = np.concatenate([rows for _, rows in counted])
+    failed = int(np.isnan(rows[:, -1]).sum())
+    if failed == draws:
+        raise FitError(f"none of {draws} simulated data sets could be fitted")
+    columns = pd.MultiIndex.from_tuples(
+        [label[1:] for label in parameter_labels(fit.design)], names=["group", "term"]
+    )
+    table = pd.DataFrame(rows[:, :-1], columns=columns, index=pd.RangeIndex(draws, name="draw"))
+    table.attrs = {"singular": float(np.nanmean(rows[:, -1])), "failed": failed}
+    return table
+
+
+def _cores(cores: int | None) -> int:
+    if cores is None:
+        import os
+
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores < 1:
+        raise InputError(f"cores={cores}: at least one core is needed")
+    return cores
+
+
+def _progress(
+    steps: Iterable[tuple[int, Any]], total: int, what: str, show: bool
+) -> Iterator[tuple[int, Any]]:
+    """Pass (weight, item) on, drawing a bar that fills by the weights."""
+    if not show:
+        yield from steps
+        return
+    from rich.progress import Progress
+
+    with Progress() as bar:
+        task = bar.add_task(what, total=total)
+        for weight, item in steps:
+            yield weight, item
+            bar.advance(task, weight)

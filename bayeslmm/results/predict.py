@@ -1,0 +1,138 @@
+"""Predictions of a point fit: which groups they are for is always said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+
+from ..engine import bootstrap
+from ..engine.scaling import Problem
+from ..errors import InputError, UnseenLevelError
+from ..spec.covariance import cholesky_psd
+from ..spec.design import Design, NewDesign
+from ..spec.newdata import NewGroup
+
+if TYPE_CHECKING:
+    from .point import PointFit
+
+Array = NDArray[np.float64]
+
+TARGETS = ("observed", "new", "average", "population")
+
+
+def targets(design: Design, groups: str | Mapping[str, str]) -> dict[str, str]:
+    """What is asked of each grouping factor: ``observed``, ``new``, ``average`` or ``population``."""
+    names = [g.name for g in design.groups]
+    asked = (
+        dict.fromkeys(names, groups)
+        if isinstance(groups, str)
+        else {n: groups.get(n, "observed") for n in names}
+    )
+    if not isinstance(groups, str):
+        for name in groups:
+            if name not in names:
+                raise InputError(
+                    f"predict(groups=...): {name!r} is no grouping factor; the model has {names}"
+                )
+    for target in asked.values():
+        if target not in TARGETS:
+            raise InputError(f"predict(groups={target!r}): groups is one of {', '.join(map(repr, TARGETS))}")
+    return asked
+
+
+def predict(fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, offset: Any = None) -> pd.Series:
+    """The table behind :meth:`PointFit.predict`."""
+    asked = targets(fit.design, groups)
+    new = _rows(fit, newdata, [n for n, target in asked.items() if target == "observed"], offset)
+    values = new.X @ fit.solution.beta + new.offset
+    for group in new.groups:
+        values = values + _observed(fit, group)
+    return pd.Series(values, index=new.index, name=fit.design.response)
+
+
+def predict_draws(
+    fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, kind: str, draws: int,
+    random_seed: int | None, offset: Any = None,
+) -> Any:  # fmt: skip
+    """Parametric draws (draw, obs): new groups are drawn, one draw for every label; ``response`` adds noise."""
+    import xarray as xr
+
+    asked = targets(fit.design, groups)
+    wanted = [n for n, target in asked.items() if target in ("observed", "new")]
+    new = _rows(fit, newdata, wanted, offset)
+    rng = default_rng(random_seed)
+    values = np.tile(new.X @ fit.solution.beta + new.offset, (draws, 1))
+    for group in new.groups:
+        if asked[group.name] == "observed":
+            values += _observed(fit, group)
+        else:
+            values += _new(fit, group, draws, rng)
+    if kind == "response":
+        values += fit.sigma * rng.normal(size=values.shape)
+    return xr.DataArray(
+        values, dims=("draw", "obs"), coords={"draw": np.arange(draws), "obs": np.arange(values.shape[1])},
+        name=fit.design.response,
+    )  # fmt: skip
+
+
+def _rows(fit: PointFit, newdata: Any, groups: list[str], offset: Any) -> NewDesign:
+    if newdata is not None:
+        return fit.design.at(newdata, groups=groups, offset=offset)
+    d = fit.design
+    known = tuple(
+        NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
+        for g in d.groups
+        if g.name in groups
+    )
+    return NewDesign(X=d.X, groups=known, offset=d.offset, index=d.index)
+
+
+def _position(fit: PointFit, name: str) -> int:
+    return next(k for k, g in enumerate(fit.design.groups) if g.name == name)
+
+
+def _observed(fit: PointFit, group: NewGroup) -> Array:
+    unseen = group.codes < 0
+    if unseen.any():
+        labels = [label for label in dict.fromkeys(group.labels[unseen]) if label is not None]
+        shown = ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "") or "missing values"
+        raise UnseenLevelError(
+            f"{int(unseen.sum())} row{'s' * (int(unseen.sum()) > 1)} of newdata belong to no {group.name} of the fit "
+            f"({shown}). Say what to predict for: predict(newdata, groups={{{group.name!r}: 'new'}}) for a new "
+            f"{group.name}, or 'average' for the average one."
+        )
+    modes = fit.solution.modes[_position(fit, group.name)]
+    return np.einsum("nq,nq->n", group.Z, modes[group.codes])
+
+
+def _new(fit: PointFit, group: NewGroup, draws: int, rng: Generator) -> Array:
+    """Effects (draws, n) of groups not seen before: rows with the same label share a draw, unlabelled rows do not."""
+    k = _position(fit, group.name)
+    places: dict[Any, int] = {}
+    keys = [("row", i) if label is None else label for i, label in enumerate(group.labels)]
+    where = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
+    root = cholesky_psd(fit.solution.covariances[k], fit.design.groups[k].blocks)
+    b = rng.normal(size=(draws, len(places), group.Z.shape[1])) @ root.T
+    return np.einsum("nq,dnq->dn", group.Z, b[:, where])
+
+
+def simulate(fit: PointFit, n: int, random_seed: int | None, groups: str | Mapping[str, str]) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.simulate`."""
+    asked = targets(fit.design, groups)
+    strange = {target for target in asked.values()} - {"new", "observed"}
+    if strange:
+        raise InputError(
+            f"simulate(groups={strange.pop()!r}): groups are drawn anew ('new') or kept ('observed')"
+        )
+    problem, rng = Problem.of(fit.design), default_rng(random_seed)
+    kept = [target == "observed" for target in asked.values()]
+    columns = [
+        bootstrap.simulate(problem, fit.solution, rng, kept=kept) + fit.design.offset for _ in range(n)
+    ]
+    names = [f"sim_{i + 1}" for i in range(n)]
+    return pd.DataFrame(np.column_stack(columns), index=fit.design.index, columns=names)
