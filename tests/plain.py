@@ -55,3 +55,61 @@ def estimates(problem, lams, *, reml):
     modes = L @ L.T @ Z.T @ Vi @ r
     conditional = sigma2 * (L @ L.T - L @ L.T @ Z.T @ Vi @ Z @ L @ L.T)
     return beta, np.sqrt(sigma2), sigma2 * cov_beta, modes, conditional
+
+
+def deviance(problem, lams, sigma, *, reml):
+    """−2 log (restricted) likelihood, profiled over β only."""
+    V = sigma**2 * relative_V(problem, lams)
+    Vi = np.linalg.inv(V)
+    A = problem.X.T @ Vi @ problem.X
+    r = problem.y - problem.X @ np.linalg.solve(A, problem.X.T @ Vi @ problem.y)
+    value = np.linalg.slogdet(2 * np.pi * V)[1] + r @ Vi @ r
+    return value + (np.linalg.slogdet(A)[1] if reml else 0.0)
+
+
+def kenward_roger(problem, covariances, sigma, contrast):
+    """Kenward & Roger (1997) for one contrast, with every n × n matrix written out: (standard error, df)."""
+    Z, n = dense_Z(problem), len(problem.y)
+    w = np.ones(n) if problem.weights is None else problem.weights
+    G, gamma, start = [np.diag(1.0 / w)], [sigma**2], 0
+    for cov, J, blocks in zip(covariances, problem.levels, problem.blocks, strict=True):
+        Zk = Z[:, start : start + J * len(cov)]
+        start += J * len(cov)
+        for block in blocks:
+            for i, a in enumerate(block):
+                for b in block[i:]:
+                    E = np.zeros_like(cov)
+                    E[a, b] = E[b, a] = 1.0
+                    G.append(Zk @ np.kron(np.eye(J), E) @ Zk.T)
+                    gamma.append(cov[a, b])
+    V = sum(g * each for g, each in zip(gamma, G, strict=True))
+    Vi, X = np.linalg.inv(V), problem.X
+    Phi = np.linalg.inv(X.T @ Vi @ X)
+    P = [-X.T @ Vi @ g @ Vi @ X for g in G]
+    Q = [[X.T @ Vi @ g @ Vi @ h @ Vi @ X for h in G] for g in G]
+    r = range(len(G))
+    info = np.array(
+        [
+            [
+                np.trace(Vi @ G[i] @ Vi @ G[j])
+                - 2 * np.trace(Phi @ Q[i][j])
+                + np.trace(Phi @ P[i] @ Phi @ P[j])
+                for j in r
+            ]
+            for i in r
+        ]
+    )
+    W = 2 * np.linalg.inv(info)
+    U = sum(W[i, j] * (Q[i][j] - P[i] @ Phi @ P[j]) for i in r for j in r)
+    adjusted = Phi + 2 * Phi @ U @ Phi
+    theta = np.outer(contrast, contrast) / (contrast @ Phi @ contrast)
+    A1 = sum(
+        W[i, j] * np.trace(theta @ Phi @ P[i] @ Phi) * np.trace(theta @ Phi @ P[j] @ Phi)
+        for i in r
+        for j in r
+    )
+    A2 = sum(W[i, j] * np.trace(theta @ Phi @ P[i] @ Phi @ theta @ Phi @ P[j] @ Phi) for i in r for j in r)
+    B, g = (A1 + 6 * A2) / 2, (2 * A1 - 5 * A2) / (3 * A2)
+    c = np.array([g, 1 - g, 3 - g]) / (3 + 2 * (1 - g))
+    rho = ((1 - A2) / (1 - c[1] * B)) ** 2 * (1 + c[0] * B) / (1 - c[2] * B)
+    return np.sqrt(contrast @ adjusted @ contrast), 4 + 3 / (rho - 1)

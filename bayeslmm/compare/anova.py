@@ -243,11 +243,11 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
             terms = _columns_of_terms(bar, group.blocks[b])
             droppable = {name: columns for name, columns in terms.items() if name != "Intercept"}
             if "Intercept" not in terms or not droppable:
-                droppable = {"": group.blocks[b]}
+                only = "" if group.texts.count(group.texts[b]) == 1 else next(iter(terms))
+                droppable = {only: group.blocks[b]}
             for name, columns in droppable.items():
-                label = (
-                    f"{name} in ({group.texts[b].strip('()')})" if name else f"({group.texts[b].strip('()')})"
-                )
+                bar_text = f"({group.texts[b].strip('()')})"
+                label = f"{name} in {bar_text}" if name else bar_text
                 left = _without_columns(group, columns)
                 cases.append(
                     (

@@ -112,6 +112,7 @@ class _Slice:
         self.start = self._pack(factors, best.sigma)
         self.estimate = self._value(best, covariances)
         self.scale = self._first_step(best)
+        self.plateau = self._find_plateau()
 
     def _is_free(self, k: int, row: int, column: int) -> bool:
         """Whether an entry of C_k is searched; a held correlation turns row b into one number, its sd."""
@@ -179,17 +180,50 @@ class _Slice:
         return order.index(self.parameter.a), order.index(self.parameter.b) if self.parameter.b >= 0 else -1
 
     def deviance(self, held: float, start: Array) -> tuple[float, Array]:
-        """Smallest deviance with the parameter held, and where it is."""
-        from scipy.optimize import minimize
-
+        """Smallest deviance with the parameter held, and where the search ended."""
         layout = self.layout if self.parameter.kind != "beta" else self._without_column(held)
         if not len(start):
             return self._objective(start, held, layout)[0], start
+        value, x = self._search(held, self._off_zero(start), layout, self._bounds())
+        return min(value, self.plateau), x
+
+    def _search(
+        self,
+        held: float,
+        start: Array,
+        layout: Layout,
+        bounds: list[tuple[float | None, float | None]] | None,
+    ) -> tuple[float, Array]:
+        from scipy.optimize import minimize
+
         found = minimize(
-            self._objective, self._off_zero(start), args=(held, layout), jac=True, method="L-BFGS-B",
+            self._objective, start, args=(held, layout), jac=True, method="L-BFGS-B", bounds=bounds,
             options={"ftol": 1e-14, "gtol": 1e-6, "maxiter": 200},
         )  # fmt: skip
         return float(found.fun), found.x
+
+    def _find_plateau(self) -> float:
+        """Smallest deviance where one of a held correlation's sds is zero, and the correlation says nothing."""
+        if self.parameter.kind != "cor":
+            return np.inf
+        values = []
+        for i, bound in enumerate(self._bounds() or []):
+            if bound[0] == 0.0:
+                bounds = self._bounds() or []
+                bounds[i] = (0.0, 0.0)
+                values.append(self._search(0.0, self._off_zero(self.start), self.layout, bounds)[0])
+        return min(values)
+
+    def _bounds(self) -> list[tuple[float | None, float | None]] | None:
+        """Sds that belong to a held correlation stay positive: a change of sign would be one of the correlation."""
+        if self.parameter.kind != "cor":
+            return None
+        bounds: list[tuple[float | None, float | None]] = []
+        for k, (t, free) in enumerate(zip(self.templates, self.free, strict=True)):
+            held = self._held(k) if k == self.parameter.factor else ()
+            entries = zip(t.rows, t.columns, free, strict=True)
+            bounds += [(0.0 if r == c and r in held else None, None) for r, c, use in entries if use]
+        return [*bounds, (None, None)]
 
     def _off_zero(self, x: Array) -> Array:
         """Zeros on the diagonals moved to 0.1: at zero the derivative says nothing."""
@@ -274,23 +308,19 @@ def _curve(piece: _Slice, cutoff: float) -> Curve:
 def _walk(piece: _Slice, cutoff: float, sign: float, end: float) -> list[tuple[float, float]]:
     """(value, ζ) from the estimate outwards, at most 40 points and the one where ζ has the cutoff's value.
 
-    The curve has kinks where another variance leaves zero, so the crossing is bracketed, not interpolated.
+    The curve has kinks where another variance leaves zero, so the crossing is bracketed, not interpolated; searches
+    start from the point further in, since from further out they may end on another branch.
     """
     from scipy.optimize import brentq
 
-    points: list[tuple[float, float]] = []
+    def zeta_from(value: float, start: Array) -> tuple[float, Array]:
+        deviance, x = piece.deviance(value, start)
+        return float(sign * np.sqrt(max(deviance - piece.minimum, 0.0))), x
+
     value, zeta, x, step = piece.estimate, 0.0, piece.start, piece.scale * STEP
-
-    def at(value: float) -> float:
-        nonlocal x
-        deviance, x = piece.deviance(value, x)
-        return sign * np.sqrt(max(deviance - piece.minimum, 0.0))
-
-    while (
-        abs(zeta) < cutoff + BEYOND
-        and len(points) < 40
-        and sign * (end - value) > 1e-9 * max(abs(value), 1e-300)
-    ):
+    points: list[tuple[float, float]] = []
+    crossing: list[tuple[float, float]] = []
+    while abs(zeta) < cutoff + BEYOND and len(points) < 40 and sign * (end - value) > 1e-9 * abs(value):
         proposal = value + sign * step
         if (
             sign * (proposal - end) >= 0.0
@@ -298,18 +328,17 @@ def _walk(piece: _Slice, cutoff: float, sign: float, end: float) -> list[tuple[f
             proposal = end if end == 0.0 and piece.parameter.kind == "sd" else value + 0.7 * (end - value)
         if piece.parameter.kind == "cor" and abs(proposal) > 0.9999:
             break
-        before, value, zeta = zeta, proposal, at(proposal)
+        inner, (proposed, found) = (value, zeta, x), zeta_from(proposal, x)
+        if abs(zeta) < cutoff < abs(proposed):
+            at = brentq(
+                lambda v, start=inner[2]: abs(zeta_from(v, start)[0]) - cutoff, inner[0], proposal,
+                xtol=1e-6 * piece.scale,
+            )  # fmt: skip
+            crossing = [(float(at), sign * cutoff)]
+        value, zeta, x = proposal, proposed, found
         points.append((value, zeta))
-        step *= float(np.clip(STEP / max(abs(zeta - before), 1e-3), 0.25, 4.0))
-    reached = [(piece.estimate, 0.0), *points]
-    for inner, outer in zip(reached, points, strict=False):
-        if abs(inner[1]) < cutoff <= abs(outer[1]):
-            crossing = brentq(
-                lambda value: abs(at(value)) - cutoff, inner[0], outer[0], xtol=1e-6 * piece.scale
-            )
-            points.append((crossing, sign * cutoff))
-            break
-    return sorted(points, key=lambda point: sign * point[0])
+        step *= float(np.clip(STEP / max(abs(zeta - inner[1]), 1e-3), 0.25, 4.0))
+    return sorted([*points, *crossing], key=lambda point: sign * point[0])
 
 
 def _end(points: list[tuple[float, float]], cutoff: float, end: float) -> float:

@@ -21,6 +21,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
         "criterion": full["criterion"]["value"],
         "fixef": list(full["fixef"].values()),
         "se": list(full["se"].values()),
+        "vcov": full["vcov"]["matrix"],
         "sigma": full["sigma"],
         "random": [
             {k: v[k] for k in ("group", "term_label", "names", "sd", "corr")} for v in full["VarCorr"]
@@ -32,16 +33,13 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
         "df_resid": full["df_resid"],
         "quantiles": list(full["resid_scaled_quantiles"].values()),
         "fitted": full["fitted_first20"],
-        "ranef": {
-            group: {
-                "levels": v["levels"][:5],
-                "names": v["names"],
-                "values": v["values"][:5],
-                "cond_sd": v["cond_sd"][:5],
-            }
-            for group, v in full["ranef"].items()
-        },
+        "fitted_sumsq": full["fitted_sumsq"],
+        "ranef": full["ranef"],
+        "satterthwaite": full.get("satterthwaite"),
+        "kenward_roger": full.get("kenward_roger"),
+        "confint_wald": full["confint_wald"],
+        "confint_profile": full.get("confint_profile"),
         "icc_adjusted": full["variances_by_definition"]["icc_adjusted"],
         "icc_unadjusted": full["variances_by_definition"]["icc_unadjusted"],
     }
-json.dump(fits, sys.stdout, indent=1)
+sys.stdout.write(json.dumps(fits, indent=None, separators=(",", ":")).replace("},", "},\n"))

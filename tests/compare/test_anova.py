@@ -1,0 +1,95 @@
+"""Tests between models: against R's figures and against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+import bayeslmm as blm
+from bayeslmm import errors
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return blm.load_dataset("sleepstudy")
+
+
+def test_nested_random_parts_are_compared_by_reml(sleep):
+    """lmerTest's ranova prints LRT 42.837 on 2 df, p 4.99e-10, for this pair."""
+    m0 = blm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    m1 = blm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
+    result = blm.anova(m1, m0)
+    row = result.table.loc["m0"]
+    assert row["chisq"] == pytest.approx(42.837, abs=5e-4) and row["df"] == 2
+    assert row["p_value"] == pytest.approx(4.99e-10, rel=1e-3)
+    assert list(result.table.index) == ["m1", "m0"]  # sorted by size; names are by the order given
+    assert "boundary" in repr(result) and "REML criteria" in repr(result)
+    dropped = blm.ranova(m1).table
+    assert dropped.loc["Days in (Days | Subject)", "chisq"] == pytest.approx(row["chisq"], abs=1e-6)
+
+
+def test_different_fixed_parts_are_refitted_by_ml(sleep):
+    m0 = blm.lmer("Reaction ~ 1 + (Days | Subject)", sleep)
+    m1 = blm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
+    result = blm.anova(m0, m1, names=["without", "with"])
+    deviances = [
+        blm.lmer(f"Reaction ~ {x} + (Days | Subject)", sleep, REML=False).deviance for x in ("1", "Days")
+    ]
+    np.testing.assert_allclose(result.table["deviance"], deviances)
+    assert result.table.loc["with", "p_value"] == pytest.approx(chi2.sf(deviances[0] - deviances[1], 1))
+    assert "refitted by ML" in repr(result) and "boundary" not in repr(result)
+    single = blm.drop1(m1).table.loc["Days"]
+    assert single["chisq"] == pytest.approx(deviances[0] - deviances[1], abs=1e-6)
+
+
+def test_linear_models_are_compared_by_f(sleep):
+    table = blm.anova(
+        blm.Model("Reaction ~ 1", sleep).fit_ml(), blm.Model("Reaction ~ Days", sleep).fit_reml()
+    ).table
+    r2 = np.corrcoef(sleep["Days"], sleep["Reaction"])[0, 1] ** 2
+    assert table["f"].iloc[1] == pytest.approx(r2 / (1 - r2) * 178)
+    assert table["sum_sq"].iloc[1] == pytest.approx(
+        r2 * ((sleep["Reaction"] - sleep["Reaction"].mean()) ** 2).sum()
+    )
+
+
+def test_ranova_drops_every_term_once():
+    d = blm.load_dataset("penicillin")
+    table = blm.ranova(blm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", d)).table
+    assert list(table.index) == ["(none dropped)", "(1 | plate)", "(1 | sample)"]
+    only_plate = blm.lmer("diameter ~ 1 + (1 | plate)", d)
+    assert table.loc["(1 | sample)", "loglik"] == pytest.approx(only_plate.loglik, abs=1e-7)
+    assert (table["df"].iloc[1:] == 1).all() and table["p_value"].iloc[1:].max() < 1e-10
+
+
+def test_ranova_of_factors_and_double_bars(sleep):
+    data = sleep.assign(late=np.where(sleep["Days"] > 4, "late", "early"))
+    table = blm.ranova(blm.lmer("Reaction ~ Days + (late + Days || Subject)", data)).table
+    assert len(table) == 4
+    table = blm.ranova(blm.lmer("Reaction ~ Days + (late | Subject)", data)).table
+    assert list(table.index) == ["(none dropped)", "late in (late | Subject)"] and table["df"].iloc[1] == 2
+
+
+def test_drop1_respects_marginality():
+    d = blm.load_dataset("hsb")
+    table = blm.drop1(blm.lmer("mathach ~ sector * ses + minority + (1 | school)", d)).table
+    assert list(table.index) == ["(none dropped)", "minority", "sector:ses"]
+
+
+def test_what_cannot_be_compared(sleep):
+    m = blm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
+    with pytest.raises(errors.InputError, match="ranova"):
+        blm.anova(m)
+    with pytest.raises(errors.InputError, match="170"):
+        blm.anova(m, blm.lmer("Reaction ~ Days + (1 | Subject)", sleep.iloc[10:]))
+    with pytest.raises(errors.InputError, match="responses"):
+        blm.anova(m, blm.lmer("np.log(Reaction) ~ Days + (1 | Subject)", sleep))
+    with pytest.raises(errors.InputError, match="weights"):
+        blm.anova(m, blm.Model("Reaction ~ 1 + (1 | Subject)", sleep.assign(w=2.0), weights="w").fit_reml())
+    with pytest.raises(errors.InputError, match="Model"):
+        blm.anova(m, blm.Model("Reaction ~ Days + (1 | Subject)", sleep))
+    with pytest.raises(errors.InputError, match="no random effects"):
+        blm.ranova(blm.Model("Reaction ~ Days", sleep).fit_reml())
+    with pytest.raises(errors.InputError, match="intercept"):
+        blm.drop1(blm.lmer("Reaction ~ 0 + C(Days) + (1 | Subject)", sleep))
