@@ -1,7 +1,7 @@
 """The compiled loops of the kernel, over nodes of a `Layout`; called only by `pls`.
 
 Flat arrays: the panel of node v is P[panel_start[v]:] with rows of length tail + n_xy; its Cholesky factor is the
-q × q block at D[diagonal_start[v]:]. ``lam`` holds the K templates one after the other, ``lam_start`` their starts.
+q × q block at D[diagonal_start[v]:].
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -11,41 +11,6 @@ import numba
 import numpy as np
 
 _jit = numba.njit(cache=True, nogil=True)
-
-
-@_jit
-def _scale_node(v, k, widths, lam, lam_start, blocks, S_diagonal, S_panel, starts, n_xy, D, P):
-    """D_v = ΛᵀSΛ + I and P_v = Λᵀ [S_tail Λ_tail, R], all before elimination (2.1)."""
-    block_start, block_factor = blocks
-    panel_start, diagonal_start = starts
-    q = widths[k]
-    own, d, p = lam_start[k], diagonal_start[v], panel_start[v]
-    row = (panel_start[v + 1] - p) // q
-    for a in range(q):
-        for b in range(a + 1):
-            total = 1.0 if a == b else 0.0
-            for r in range(q):
-                for s in range(q):
-                    total += lam[own + r * q + a] * S_diagonal[d + r * q + s] * lam[own + s * q + b]
-            D[d + a * q + b] = total
-        at = 0
-        for e in range(block_start[v], block_start[v + 1]):
-            f = block_factor[e]
-            w, other = widths[f], lam_start[f]
-            for b in range(w):
-                total = 0.0
-                for s in range(w):
-                    scale = lam[other + s * w + b]
-                    if scale != 0.0:
-                        for r in range(q):
-                            total += lam[own + r * q + a] * S_panel[p + r * row + at + s] * scale
-                P[p + a * row + at + b] = total
-            at += w
-        for b in range(at, at + n_xy):
-            total = 0.0
-            for r in range(q):
-                total += lam[own + r * q + a] * S_panel[p + r * row + b]
-            P[p + a * row + b] = total
 
 
 @_jit
@@ -81,15 +46,11 @@ def _find_block(e, w, at_w, block_column, block_start, block_factor, widths):
 
 @_jit
 def eliminate(
-    widths, lam, lam_start, node_start, block_start, block_column, block_factor, block_node, panel_start,
-    diagonal_start, S_diagonal, S_panel, m_chain, D, P, dense, dense_xy, xy,
+    widths, node_start, block_start, block_column, block_factor, block_node, panel_start, diagonal_start,
+    m_chain, D, P, dense, dense_xy, xy,
 ):  # fmt: skip
-    """Eliminate all nodes; fills D, P and subtracts from dense (upper), dense_xy, xy. Returns log|M_chain|."""
+    """Eliminate all nodes: D, P become factors, dense (upper), dense_xy, xy are reduced in place; log|M_chain|."""
     n_xy = xy.shape[0]
-    blocks, starts = (block_start, block_factor), (panel_start, diagonal_start)
-    for k in range(node_start.shape[0] - 1):
-        for v in range(node_start[k], node_start[k + 1]):
-            _scale_node(v, k, widths, lam, lam_start, blocks, S_diagonal, S_panel, starts, n_xy, D, P)
     log_det = 0.0
     for k in range(node_start.shape[0] - 1):
         q = widths[k]
@@ -203,48 +164,6 @@ def back_substitute(widths, node_start, block_start, block_column, block_factor,
 
 
 @_jit
-def chain_right_side(widths, node_start, panel_start, P, n_xy, B):
-    """Collect the [X y] columns of the chain's panels into B (m, n_xy)."""
-    first = 0
-    for k in range(node_start.shape[0] - 1):
-        q = widths[k]
-        for v in range(node_start[k], node_start[k + 1]):
-            p = panel_start[v]
-            row = (panel_start[v + 1] - p) // q
-            for a in range(q):
-                for b in range(n_xy):
-                    B[first + a, b] = P[p + a * row + row - n_xy + b]
-            first += q
-
-
-@_jit
-def add_products(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
-                 S_diagonal, S_panel, A, E):  # fmt: skip
-    """E += S A for the chain's part of the symmetric S = ZᵀWZ (the dense–dense part is the caller's)."""
-    first = 0
-    for k in range(node_start.shape[0] - 1):
-        q = widths[k]
-        for v in range(node_start[k], node_start[k + 1]):
-            d, p = diagonal_start[v], panel_start[v]
-            row = (panel_start[v + 1] - p) // q
-            for a in range(q):
-                for c in range(E.shape[1]):
-                    for r in range(q):
-                        E[first + a, c] += S_diagonal[d + a * q + r] * A[first + r, c]
-            at = 0
-            for e in range(block_start[v], block_start[v + 1]):
-                for b in range(widths[block_factor[e]]):
-                    other = block_column[e] + b
-                    for a in range(q):
-                        value = S_panel[p + a * row + at]
-                        for c in range(E.shape[1]):
-                            E[first + a, c] += value * A[other, c]
-                            E[other, c] += value * A[first + a, c]
-                    at += 1
-            first += q
-
-
-@_jit
 def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node, panel_start,
                   diagonal_start, m_chain, V_diagonal, V_panel, V_upper, T):  # fmt: skip
     """T = M⁻¹ on the tail columns of node v, read from its ancestors and the dense inverse."""
@@ -280,15 +199,11 @@ def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node
 
 
 @_jit
-def selected_inverse(widths, lam, lam_start, node_start, block_start, block_column, block_factor, block_node,
-                     panel_start, diagonal_start, S_diagonal, S_panel, m_chain, n_xy, D, P, V_upper,
-                     V_diagonal, V_panel, G):  # fmt: skip
-    """M⁻¹ on the pattern of M (Takahashi), and G_k += Σ_j (SΛM⁻¹)_jj over blocks that touch a node.
-
-    ``G`` is flat like ``lam``; the part of G from dense–dense blocks is the caller's.
-    """
+def selected_inverse(widths, node_start, block_start, block_column, block_factor, block_node, panel_start,
+                     diagonal_start, m_chain, n_xy, D, P, V_upper, V_diagonal, V_panel):  # fmt: skip
+    """M⁻¹ on the pattern of M (Takahashi): blocks of the chain and between it and what follows."""
     for k in range(node_start.shape[0] - 2, -1, -1):
-        q, own = widths[k], lam_start[k]
+        q = widths[k]
         for v in range(node_start[k + 1] - 1, node_start[k] - 1, -1):
             d, p = diagonal_start[v], panel_start[v]
             row = (panel_start[v + 1] - p) // q
@@ -326,28 +241,3 @@ def selected_inverse(widths, lam, lam_start, node_start, block_start, block_colu
                     for r in range(a, q):
                         total += inverse[r, a] * middle[r, b]
                     V_diagonal[d + a * q + b] = total
-            for a in range(q):  # G_k += S_vv Λ_k V_vv
-                for b in range(q):
-                    for r in range(q):
-                        for s in range(q):
-                            G[own + a * q + b] += (
-                                S_diagonal[d + a * q + r] * lam[own + r * q + s] * V_diagonal[d + s * q + b]
-                            )
-            at = 0
-            for e in range(block_start[v], block_start[v + 1]):
-                w = widths[block_factor[e]]
-                other = lam_start[block_factor[e]]
-                for a in range(q):
-                    for r in range(w):
-                        value = S_panel[p + a * row + at + r]
-                        if value == 0.0:
-                            continue
-                        for s in range(w):  # G_k += S_vb Λ_b V_bv
-                            scaled = value * lam[other + r * w + s]
-                            for b in range(q):
-                                G[own + a * q + b] += scaled * V_panel[p + b * row + at + s]
-                        for s in range(q):  # G_b += S_bv Λ_k V_vb
-                            scaled = value * lam[own + a * q + s]
-                            for b in range(w):
-                                G[other + r * w + b] += scaled * V_panel[p + s * row + at + b]
-                at += w

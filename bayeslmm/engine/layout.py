@@ -21,14 +21,13 @@ Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DenseBlocks:
-    """Blocks of ZᵀWZ between two dense factors, or of one with itself; rows never stand above columns."""
+class Blocks:
+    """Z_aᵀWZ_b of two factors, a before b in the order of elimination, and where ΛᵀZᵀWZΛ keeps such blocks."""
 
-    row_position: int  # places in the order of elimination
-    column_position: int
-    rows: Codes  # (pairs,) first row of each block in the dense part
-    columns: Codes  # (pairs,)
-    values: Array  # (pairs, q_row, q_column)
+    a: int
+    b: int
+    values: Array  # (pairs, q_a, q_b)
+    at: Codes  # (pairs, q_a, q_b): entries of the flat panels if a is in the chain, else of the flat dense part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +45,11 @@ class Layout:
     block_node: Codes  # (blocks,) its node, or -1 for a dense block
     panel_start: Codes  # (nodes + 1,) first entry of each panel, stored by rows
     diagonal_start: Codes  # (nodes + 1,) first entry of each node's q × q block
-    S_diagonal: Array
-    S_panel: Array
-    dense_blocks: tuple[DenseBlocks, ...]  # the lower triangle of the dense part of ZᵀWZ
-    S_dense: sparse.csr_array  # (m_dense, m_dense), the same, symmetric
-    R_dense: Array  # (m_dense, p + 1)
+    pairs: tuple[Blocks, ...]
+    xy_at: tuple[
+        Codes, ...
+    ]  # per chain factor (J, q, p + 1): where its [X y] columns stand in the flat panels
+    S: sparse.csr_array  # (m, m): ZᵀWZ in elimination order
 
     @property
     def n_chain(self) -> int:
@@ -75,6 +74,18 @@ class Layout:
         """Where it stands among the dense ones."""
         rows = self.rows(position)
         return slice(rows.start - self.m_chain, rows.stop - self.m_chain)
+
+    def dense_diagonal(self, position: int) -> Codes:
+        """Entries (J, q, q) of a dense factor's diagonal blocks in the flat dense part."""
+        rows = self.dense_rows(position)
+        first = np.arange(rows.start, rows.stop, self.widths[position])
+        return _entries(first, first, self.widths[position], self.widths[position], self.m - self.m_chain)
+
+
+def _entries(rows: Codes, columns: Codes, q_rows: int, q_columns: int, row_length: int) -> Codes:
+    """Flat indices (blocks, q_rows, q_columns) of blocks that start at these rows and columns of a square array."""
+    start = rows * row_length + columns
+    return start[:, None, None] + np.arange(q_rows)[:, None] * row_length + np.arange(q_columns)
 
 
 def _pair(cross: CrossProducts, first: int, second: int) -> tuple[Codes, Codes, Array]:
@@ -107,7 +118,7 @@ def arrange(cross: CrossProducts) -> Layout:
     node_start = np.concatenate([[0], np.cumsum(levels[:n_chain])]).astype(np.int64)
     m_chain, n_xy = int(column_start[n_chain]), cross.XytXy.shape[0]
 
-    node, column, factor, target, source = [], [], [], [], []
+    node, column, factor, target, places, chain_values = [], [], [], [], [], []
     for a in range(n_chain):
         for b in range(a + 1, len(order)):
             first, second, values = _pair(cross, order[a], order[b])
@@ -115,40 +126,36 @@ def arrange(cross: CrossProducts) -> Layout:
             column.append(column_start[b] + second * widths[b])
             factor.append(np.full(len(first), b))
             target.append(node_start[b] + second if b < n_chain else np.full(len(first), -1))
-            source.append(values)
+            places.append((a, b))
+            chain_values.append(values)
     n_nodes = int(node_start[-1])
     width_of_node = np.repeat(widths[:n_chain], levels[:n_chain])
     node_of, block_column, block_factor, block_node = (
-        np.concatenate(part).astype(np.int64) if part else np.zeros(0, np.int64)
-        for part in (node, column, factor, target)
+        np.concatenate([np.zeros(0), *part]).astype(np.int64) for part in (node, column, factor, target)
     )
     by_node = np.lexsort((block_column, node_of))
     block_start = np.searchsorted(node_of[by_node], np.arange(n_nodes + 1)).astype(np.int64)
-    block_width = widths[block_factor]
-    before = np.concatenate([[0], np.cumsum(block_width[by_node])])
+    before = np.concatenate([[0], np.cumsum(widths[block_factor][by_node])])
     tail = np.diff(before[block_start])
-    panel_start = np.concatenate([[0], np.cumsum(width_of_node * (tail + n_xy))]).astype(np.int64)
+    row_length = tail + n_xy
+    panel_start = np.concatenate([[0], np.cumsum(width_of_node * row_length)]).astype(np.int64)
 
     offset = np.empty(len(by_node), dtype=np.int64)  # of a block inside its node's panel
     offset[by_node] = before[:-1] - before[block_start[node_of[by_node]]]
-    S_panel = np.zeros(panel_start[-1])
-    done = 0
-    for values in source:
-        here = slice(done, done + len(values))
-        rows = panel_start[node_of[here]][:, None] + np.arange(values.shape[1]) * (
-            tail[node_of[here]][:, None] + n_xy
-        )
-        S_panel[(rows + offset[here][:, None])[:, :, None] + np.arange(values.shape[2])] = values
-        done += len(values)
+    ends = np.cumsum([len(values) for values in chain_values])
+    pairs = []
+    for (a, b), values, nodes, shift in zip(
+        places, chain_values, node, np.split(offset, ends[:-1]) if len(ends) else [], strict=True
+    ):
+        rows = (panel_start[nodes] + shift)[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
+        pairs.append(Blocks(a=a, b=b, values=values, at=rows[:, :, None] + np.arange(widths[b])))
+    xy_at = []
     for a in range(n_chain):
         nodes = np.arange(node_start[a], node_start[a + 1])
-        row_length = (tail[nodes] + n_xy)[:, None]
-        rows = panel_start[nodes][:, None] + np.arange(widths[a]) * row_length + tail[nodes][:, None]
-        S_panel[rows[:, :, None] + np.arange(n_xy)] = cross.ZtXy[order[a]]
-
-    m_dense = int(column_start[-1]) - m_chain
-    R_dense = [cross.ZtXy[k].reshape(-1, n_xy) for k in order[n_chain:]]
-    dense_blocks = _dense_blocks(cross, order, n_chain, column_start - m_chain)
+        rows = (panel_start[nodes] + tail[nodes])[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
+        xy_at.append(rows[:, :, None] + np.arange(n_xy))
+    m = int(column_start[-1])
+    pairs += _dense_pairs(cross, order, n_chain, column_start - m_chain)
     return Layout(
         cross=cross,
         order=order,
@@ -161,51 +168,38 @@ def arrange(cross: CrossProducts) -> Layout:
         block_node=block_node[by_node],
         panel_start=panel_start,
         diagonal_start=np.concatenate([[0], np.cumsum(width_of_node**2)]).astype(np.int64),
-        S_diagonal=np.concatenate([np.zeros(0), *(cross.ZtZ[k].reshape(-1) for k in order[:n_chain])]),
-        S_panel=S_panel,
-        dense_blocks=dense_blocks,
-        S_dense=_symmetric(dense_blocks, m_dense),
-        R_dense=np.concatenate([np.zeros((0, n_xy)), *R_dense]),
+        pairs=tuple(pairs),
+        xy_at=tuple(xy_at),
+        S=_cross_product_matrix(cross, order, column_start, m),
     )
 
 
-def _dense_blocks(
-    cross: CrossProducts, order: tuple[int, ...], n_chain: int, start: Codes
-) -> tuple[DenseBlocks, ...]:
-    blocks = []
+def _dense_pairs(cross: CrossProducts, order: tuple[int, ...], n_chain: int, start: Codes) -> list[Blocks]:
+    pairs, m_dense = [], int(start[-1])
     for a in range(n_chain, len(order)):
-        own = start[a] + np.arange(cross.levels[order[a]]) * cross.widths[order[a]]
-        blocks.append(
-            DenseBlocks(row_position=a, column_position=a, rows=own, columns=own, values=cross.ZtZ[order[a]])
-        )
         for b in range(a + 1, len(order)):
-            above, below, values = _pair(cross, order[a], order[b])
-            blocks.append(
-                DenseBlocks(
-                    row_position=b,
-                    column_position=a,
-                    rows=start[b] + below * cross.widths[order[b]],
-                    columns=start[a] + above * cross.widths[order[a]],
-                    values=values.transpose(0, 2, 1),
-                )
-            )
-    return tuple(blocks)
+            first, second, values = _pair(cross, order[a], order[b])
+            q_a, q_b = values.shape[1:]
+            at = _entries(start[a] + first * q_a, start[b] + second * q_b, q_a, q_b, m_dense)
+            pairs.append(Blocks(a=a, b=b, values=values, at=at))
+    return pairs
 
 
-def entries(block: DenseBlocks) -> tuple[Codes, Codes]:
-    """Row and column of every entry of the blocks, each (pairs, q_row, q_column)."""
-    _, q_row, q_column = block.values.shape
-    rows = block.rows[:, None, None] + np.arange(q_row)[:, None]
-    columns = block.columns[:, None, None] + np.arange(q_column)
-    return np.broadcast_arrays(rows, columns)  # type: ignore[return-value]
-
-
-def _symmetric(blocks: tuple[DenseBlocks, ...], m: int) -> sparse.csr_array:
-    total = sparse.csr_array((m, m))
-    for block in blocks:
-        rows, columns = (index.reshape(-1) for index in entries(block))
-        part = sparse.csr_array((block.values.reshape(-1), (rows, columns)), shape=(m, m))
-        total = total + part
-        if block.row_position != block.column_position:
-            total = total + part.T
-    return sparse.csr_array(total)
+def _cross_product_matrix(
+    cross: CrossProducts, order: tuple[int, ...], start: Codes, m: int
+) -> sparse.csr_array:
+    """ZᵀWZ, (m, m) in elimination order."""
+    entries, values = [], []
+    for a, k in enumerate(order):
+        q = cross.widths[k]
+        own = start[a] + np.arange(cross.levels[k]) * q
+        entries.append(_entries(own, own, q, q, m))
+        values.append(cross.ZtZ[k])
+        for b in range(a + 1, len(order)):
+            first, second, block = _pair(cross, k, order[b])
+            rows, columns, q_b = start[a] + first * q, start[b] + second * block.shape[2], block.shape[2]
+            entries += [_entries(rows, columns, q, q_b, m), _entries(columns, rows, q_b, q, m)]
+            values += [block, block.transpose(0, 2, 1)]
+    flat = np.concatenate([np.zeros(0, np.int64), *(each.reshape(-1) for each in entries)])
+    data = np.concatenate([np.zeros(0), *(each.reshape(-1) for each in values)])
+    return sparse.csr_array((data, np.divmod(flat, max(m, 1))), shape=(m, m))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from . import elimination
-from .layout import Layout, entries
+from .layout import Layout
 
 Array = NDArray[np.float64]
 
@@ -24,8 +24,7 @@ class Reduced:
     """[Z X y] reduced at Λ: the factors of M and what is left of [X y] (2.1–2.3)."""
 
     layout: Layout
-    lam: Array  # the templates, flat, in elimination order
-    lam_start: NDArray[np.int64]
+    lams: tuple[Array, ...]  # the templates (q_k, q_k), in elimination order
     D: Array  # Cholesky factors of the nodes, flat
     P: Array  # panels of L and B, flat
     L_dense: Array  # (m_dense, m_dense) lower; above the diagonal anything
@@ -52,50 +51,44 @@ class Inverse:
     G: tuple[Array, ...]  # per factor (q_k, q_k)
 
 
-def _flat(layout: Layout, lams: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
-    start = np.concatenate([[0], np.cumsum(layout.widths**2)]).astype(np.int64)
-    parts = [np.asarray(lams[k], dtype=float).reshape(-1) for k in layout.order]
-    return (np.concatenate(parts) if parts else np.zeros(0)), start
-
-
-def _lambda(layout: Layout, lams: Sequence[Array], right: Array, *, transpose: bool = False) -> Array:
-    """ΛA, or ΛᵀA, for A (m, columns) in elimination order."""
+def _lambda(lams: Sequence[Array], layout: Layout, right: Array) -> Array:
+    """ΛA for A (m, columns), both in elimination order."""
     out = np.empty_like(right)
-    for position, k in enumerate(layout.order):
+    for position, lam in enumerate(lams):
         rows = layout.rows(position)
-        block = right[rows].reshape(-1, int(layout.widths[position]), right.shape[1])
-        lam = lams[k].T if transpose else lams[k]
+        block = right[rows].reshape(-1, len(lam), right.shape[1])
         out[rows] = np.matmul(lam, block).reshape(-1, right.shape[1])
     return out
 
 
-def _dense_part(layout: Layout, lams: Sequence[Array]) -> tuple[Array, Array]:
-    """The upper triangle of M and ΛᵀZᵀW[X y] for the dense factors, before anything is eliminated (2.1)."""
-    m = layout.R_dense.shape[0]
-    upper = np.zeros((m, m))
-    for block in layout.dense_blocks:
-        rows, columns = entries(block)
-        left, right = lams[layout.order[block.row_position]], lams[layout.order[block.column_position]]
-        upper[columns, rows] = left.T @ block.values @ right
-    upper[np.diag_indices(m)] += 1.0
-    xy = np.empty_like(layout.R_dense)
-    for position in range(layout.n_chain, len(layout.order)):
-        here, q = layout.dense_rows(position), int(layout.widths[position])
-        scaled = lams[layout.order[position]].T @ layout.R_dense[here].reshape(-1, q, xy.shape[1])
-        xy[here] = scaled.reshape(-1, xy.shape[1])
-    return upper, xy
+def _scaled(layout: Layout, lams: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
+    """ΛᵀZᵀWZΛ + I and ΛᵀZᵀW[X y] before elimination (2.1): blocks, panels, dense upper triangle, its [X y]."""
+    cross, n_chain, m_dense = layout.cross, layout.n_chain, layout.m - layout.m_chain
+    P, upper = np.empty(layout.panel_start[-1]), np.zeros((m_dense, m_dense))
+    diagonals, xy = [np.zeros(0)], [np.zeros((0, cross.XytXy.shape[0]))]
+    for position, (k, lam) in enumerate(zip(layout.order, lams, strict=True)):
+        own = lam.T @ cross.ZtZ[k] @ lam + np.eye(len(lam))
+        right = lam.T @ cross.ZtXy[k]
+        if position < n_chain:
+            diagonals.append(own.reshape(-1))
+            P[layout.xy_at[position]] = right
+        else:
+            upper.reshape(-1)[layout.dense_diagonal(position)] = own
+            xy.append(right.reshape(-1, right.shape[2]))
+    for pair in layout.pairs:
+        panels = P if pair.a < n_chain else upper.reshape(-1)
+        panels[pair.at] = lams[pair.a].T @ pair.values @ lams[pair.b]
+    return np.concatenate(diagonals), P, upper, np.concatenate(xy)
 
 
 def reduce(layout: Layout, lams: Sequence[Array]) -> Reduced:
     """Factorise M = ΛᵀZᵀWZΛ + I at the given templates (one q_k × q_k matrix a factor, in the caller's order)."""
-    lam, lam_start = _flat(layout, lams)
-    D, P = np.empty_like(layout.S_diagonal), np.empty_like(layout.S_panel)
-    upper, dense_xy = _dense_part(layout, lams)
+    ordered = tuple(np.asarray(lams[k], dtype=float) for k in layout.order)
+    D, P, upper, dense_xy = _scaled(layout, ordered)
     xy = layout.cross.XytXy.copy()
     log_det = elimination.eliminate(
-        layout.widths, lam, lam_start, layout.node_start, layout.block_start, layout.block_column,
-        layout.block_factor, layout.block_node, layout.panel_start, layout.diagonal_start, layout.S_diagonal,
-        layout.S_panel, layout.m_chain, D, P, upper, dense_xy, xy,
+        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
+        layout.block_node, layout.panel_start, layout.diagonal_start, layout.m_chain, D, P, upper, dense_xy, xy,
     )  # fmt: skip
     dense = upper.T
     if len(dense):
@@ -106,9 +99,15 @@ def reduce(layout: Layout, lams: Sequence[Array]) -> Reduced:
         xy -= dense_xy.T @ dense_xy  # (2.3)
         log_det += 2.0 * float(np.log(dense.diagonal()).sum())
     return Reduced(
-        layout=layout, lam=lam, lam_start=lam_start, D=D, P=P, L_dense=dense, B_dense=dense_xy, XyVXy=xy,
+        layout=layout,
+        lams=ordered,
+        D=D,
+        P=P,
+        L_dense=dense,
+        B_dense=dense_xy,
+        XyVXy=xy,
         log_det_M=float(log_det),
-    )  # fmt: skip
+    )
 
 
 def solve(reduced: Reduced, *, prior_precision: Array | None = None) -> Solution:
@@ -152,24 +151,11 @@ def _forward_substitute(reduced: Reduced, G: Array) -> Array:
     return G
 
 
-def _times_ZtWZ(layout: Layout, A: Array) -> Array:
-    """ZᵀWZA for A (m, columns) in elimination order."""
-    E = np.zeros_like(A)
-    E[layout.m_chain :] = layout.S_dense @ A[layout.m_chain :]
-    elimination.add_products(
-        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
-        layout.panel_start, layout.diagonal_start, layout.S_diagonal, layout.S_panel, A, E,
-    )  # fmt: skip
-    return E
-
-
 def _right_side(reduced: Reduced) -> Array:
     """B = L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
     layout, n_xy = reduced.layout, reduced.XyVXy.shape[0]
-    B = np.empty((layout.m, n_xy))
-    elimination.chain_right_side(layout.widths, layout.node_start, layout.panel_start, reduced.P, n_xy, B)
-    B[layout.m_chain :] = reduced.B_dense
-    return B
+    parts = [reduced.P[at].reshape(-1, n_xy) for at in layout.xy_at]
+    return np.concatenate([*parts, reduced.B_dense])
 
 
 def _by_factor(layout: Layout, stacked: Array) -> tuple[Array, ...]:
@@ -191,69 +177,49 @@ def spherical_modes(reduced: Reduced, beta: Array, noise: Array | None = None) -
 
 def inverse(reduced: Reduced) -> Inverse:
     """M⁻¹ on the pattern of M by Takahashi's recursion, and the sums G the gradient needs (section 5)."""
-    layout = reduced.layout
-    G = np.zeros_like(reduced.lam)
+    layout, lams = reduced.layout, reduced.lams
     V_upper = np.zeros((0, 0))
     if layout.m > layout.m_chain:
         V_upper = lapack.dpotri(reduced.L_dense, lower=1)[0].T
-        _add_dense_G(reduced, V_upper, G)
-    V_diagonal, V_panel = np.zeros_like(reduced.D), np.zeros_like(reduced.P)
+    V_diagonal, V_panel = np.empty_like(reduced.D), np.empty_like(reduced.P)
     elimination.selected_inverse(
-        layout.widths, reduced.lam, reduced.lam_start, layout.node_start, layout.block_start,
-        layout.block_column, layout.block_factor, layout.block_node, layout.panel_start, layout.diagonal_start,
-        layout.S_diagonal, layout.S_panel, layout.m_chain, reduced.XyVXy.shape[0], reduced.D, reduced.P, V_upper,
-        V_diagonal, V_panel, G,
+        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
+        layout.block_node, layout.panel_start, layout.diagonal_start, layout.m_chain, reduced.XyVXy.shape[0],
+        reduced.D, reduced.P, V_upper, V_diagonal, V_panel,
     )  # fmt: skip
-    diagonal: list[Array] = [np.zeros(0)] * len(layout.order)
-    sums: list[Array] = [np.zeros(0)] * len(layout.order)
-    for position, k in enumerate(layout.order):
-        q = int(layout.widths[position])
-        sums[k] = G[reduced.lam_start[position] : reduced.lam_start[position + 1]].reshape(q, q)
+    flat_upper = V_upper.reshape(-1)
+    diagonal, G = [], []
+    for position, (k, lam) in enumerate(zip(layout.order, lams, strict=True)):
         if position < layout.n_chain:
             first, last = layout.diagonal_start[layout.node_start[position : position + 2]]
-            diagonal[k] = V_diagonal[first:last].reshape(-1, q, q)
+            V = V_diagonal[first:last].reshape(-1, *lam.shape)
         else:
-            at = np.arange(layout.dense_rows(position).start, layout.dense_rows(position).stop).reshape(-1, q)
-            diagonal[k] = _symmetrized(V_upper[at[:, :, None], at[:, None, :]])
-    return Inverse(diagonal=tuple(diagonal), G=tuple(sums))
-
-
-def _lams(reduced: Reduced) -> list[Array]:
-    layout = reduced.layout
-    lams: list[Array] = [np.zeros(0)] * len(layout.order)
-    for position, k in enumerate(layout.order):
-        q = int(layout.widths[position])
-        lams[k] = reduced.lam[reduced.lam_start[position] : reduced.lam_start[position + 1]].reshape(q, q)
-    return lams
+            V = _symmetrized(flat_upper[layout.dense_diagonal(position)])
+        diagonal.append(V)
+        G.append(_sum_of_products(layout.cross.ZtZ[k] @ lam, V))
+    for pair in layout.pairs:
+        V = (V_panel if pair.a < layout.n_chain else flat_upper)[pair.at]
+        G[pair.a] += _sum_of_products(pair.values @ lams[pair.b], V.swapaxes(1, 2))
+        G[pair.b] += _sum_of_products(pair.values.swapaxes(1, 2) @ lams[pair.a], V)
+    place = np.argsort(layout.order)
+    return Inverse(diagonal=tuple(diagonal[i] for i in place), G=tuple(G[i] for i in place))
 
 
 def _symmetrized(blocks: Array) -> Array:
     """Blocks (..., q, q) of which only the upper triangles are given."""
-    upper = np.triu(blocks)
-    return upper + np.triu(blocks, 1).swapaxes(-1, -2)
+    return np.triu(blocks) + np.triu(blocks, 1).swapaxes(-1, -2)
 
 
-def _add_dense_G(reduced: Reduced, V_upper: Array, G: Array) -> None:
-    """G_k += Σ_j (S_dd Λ M⁻¹_dd)_jj for the dense factors."""
-    layout, lams = reduced.layout, _lams(reduced)
-    for block in layout.dense_blocks:
-        rows, columns = entries(block)
-        r, c = block.row_position, block.column_position  # below: V (pairs, q_row, q_column)
-        V = _symmetrized(V_upper[rows, columns]) if r == c else V_upper[columns, rows]
-        own = slice(reduced.lam_start[r], reduced.lam_start[r + 1])
-        S_lam = block.values @ lams[layout.order[c]]
-        G[own] += np.einsum("iac,ibc->ab", S_lam, V).reshape(-1)
-        if r != c:
-            other = slice(reduced.lam_start[c], reduced.lam_start[c + 1])
-            St_lam = block.values.swapaxes(1, 2) @ lams[layout.order[r]]
-            G[other] += np.einsum("iac,icb->ab", St_lam, V).reshape(-1)
+def _sum_of_products(left: Array, right: Array) -> Array:
+    """Σ_i left_i right_i for (i, a, c) and (i, c, b)."""
+    return np.tensordot(left, right, axes=((0, 2), (0, 1)))
 
 
 def projected(reduced: Reduced) -> tuple[Array, ...]:
     """ZᵀV⁻¹[X y] per factor (J_k, q_k, p + 1), by R − SΛU: finite where Λ is singular (section 5)."""
     layout = reduced.layout
     U = _back_substitute(reduced, _right_side(reduced))
-    E = -_times_ZtWZ(layout, _lambda(layout, _lams(reduced), U))
+    E = -(layout.S @ _lambda(reduced.lams, layout, U))
     for position, k in enumerate(layout.order):
         E[layout.rows(position)] += layout.cross.ZtXy[k].reshape(-1, U.shape[1])
     return _by_factor(layout, E)
@@ -269,8 +235,8 @@ def whole_Q(reduced: Reduced) -> Array:
 def whole_K(reduced: Reduced) -> Array:
     """ZᵀV⁻¹Z = S − SΛM⁻¹ΛᵀS, dense (m, m) in elimination order."""
     layout = reduced.layout
-    S = _times_ZtWZ(layout, np.eye(layout.m))
-    half = _forward_substitute(reduced, _lambda(layout, _lams(reduced), S, transpose=True))
+    S = layout.S.toarray()
+    half = _forward_substitute(reduced, _lambda([lam.T for lam in reduced.lams], layout, S))
     return S - half.T @ half
 
 
@@ -312,8 +278,8 @@ def projected_products(reduced: Reduced, solution: Solution, terms: Slopes, A: S
     """AᵀZᵀPZA (N, N) for A_k (J_k, q_k, N), with P = V⁻¹ − V⁻¹XA_x⁻¹XᵀV⁻¹ (for ML P = V⁻¹)."""
     layout, N = reduced.layout, A[0].shape[2]
     stacked = np.concatenate([A[k].reshape(-1, N) for k in layout.order])
-    SA = _times_ZtWZ(layout, stacked)
-    half = _forward_substitute(reduced, _lambda(layout, _lams(reduced), SA, transpose=True))
+    SA = layout.S @ stacked
+    half = _forward_substitute(reduced, _lambda([lam.T for lam in reduced.lams], layout, SA))
     products = stacked.T @ SA - half.T @ half
     QtA = np.zeros((terms.Q[0].shape[2], N))
     for Q, a in zip(terms.Q, A, strict=True):
