@@ -32,9 +32,10 @@ def test_every_public_name_resolves_and_is_documented():
 
 def test_examples_in_docstrings_run():
     from bayeslmm import model
+    from bayeslmm.compare import anova
     from bayeslmm.spec import formula, priors
 
-    for module in (model, priors, formula):
+    for module in (model, anova, priors, formula):
         failed, tried = doctest.testmod(module)
         assert tried > 0 and failed == 0, module.__name__
 
@@ -105,7 +106,7 @@ def test_reml_summary_is_what_readme_shows(sleep):
 
 
 def test_readme_code_runs(tmp_path, monkeypatch):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S).group(1)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S))
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(code, "README.md", "exec"), names)

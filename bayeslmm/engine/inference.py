@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..errors import InputError, NotAvailableError
 from ..spec.covariance import Template
 from . import pls
-from .reml import Criterion, PointSolution, prepare
+from .criterion import Criterion, prepare
+from .reml import PointSolution
 from .scaling import Problem
 
 Array = NDArray[np.float64]

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ..spec.covariance import cholesky_psd, sd_and_correlation
 from . import pls
+from .criterion import Criterion, prepare
 from .crossproducts import CrossProducts
 from .layout import Layout, arrange
-from .reml import Criterion, PointSolution, fit, prepare
+from .reml import PointSolution, fit
 from .scaling import Problem, Scaled
 
 Array = NDArray[np.float64]

@@ -6,7 +6,6 @@ points where the best covariance lies just across. Signs are made canonical afte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FitError
-from ..spec.covariance import Template, cholesky_psd
+from ..spec.covariance import cholesky_psd
 from . import pls
-from .layout import Layout, arrange
-from .scaling import Problem, Scaled, scale
+from .criterion import Criterion, Evaluation, prepare
+from .scaling import Problem, Scaled
 
 Array = NDArray[np.float64]
 Status = Literal["converged", "boundary", "failed"]
@@ -43,133 +42,6 @@ class PointSolution:
     evaluations: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """The criterion at a point of θ̃, with its first derivatives and an approximation to the second."""
-
-    theta: Array  # (n_theta,)
-    value: float
-    gradient: Array  # (n_theta,)
-    hessian: Array  # (n_theta, n_theta): average information (5.2)
-
-    @property
-    def newton_step(self) -> Array:
-        """−H⁻¹g along the directions in which the criterion curves upwards; flat directions are left alone."""
-        values, vectors = np.linalg.eigh(self.hessian)
-        use = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
-        return -vectors[:, use] @ ((vectors[:, use].T @ self.gradient) / values[use])
-
-    @property
-    def decrement(self) -> float:
-        """gᵀH⁻¹g: twice the decrease a Newton step promises, and the squared distance in standard errors × ½."""
-        return float(-self.gradient @ self.newton_step)
-
-
-class Criterion:
-    """−2 log-likelihood, profiled over β and σ, and its derivatives, as functions of θ̃ (3.1, 5.1, 5.2)."""
-
-    def __init__(self, layout: Layout, templates: Sequence[Template], *, reml: bool) -> None:
-        self.layout, self.templates, self.reml = layout, tuple(templates), reml
-        self.p = layout.cross.XytXy.shape[0] - 1
-        self.df = layout.cross.n - (self.p if reml else 0)
-        self.evaluations = 0
-        self.diagonal = np.concatenate([np.zeros(0, bool), *(t.is_diagonal for t in self.templates)])
-        self._ends = np.cumsum([t.n_theta for t in self.templates])
-
-    def lams(self, theta: Array) -> list[Array]:
-        """Λ̃_k from θ̃."""
-        parts = np.split(theta, self._ends[:-1])
-        return [t.factor(part) for t, part in zip(self.templates, parts, strict=False)]
-
-    def theta(self, lams: Sequence[Array]) -> Array:
-        """θ̃ from Λ̃_k; also the gradient in θ̃ from those in Λ̃_k."""
-        parts = [t.theta(lam) for t, lam in zip(self.templates, lams, strict=True)]
-        return np.concatenate([np.zeros(0), *parts])
-
-    def value(self, reduced: pls.Reduced, solution: pls.Solution) -> float:
-        """Equation (3.1), up to nothing: constants included."""
-        log_det = reduced.log_det_M + (solution.log_det_A if self.reml else 0.0)
-        profiled = self.df * (1.0 + np.log(2.0 * np.pi * max(solution.r2, 1e-300) / self.df))
-        return float(log_det + profiled - self.layout.cross.sum_log_weights)
-
-    def derivatives(self, theta: Array) -> tuple[pls.Reduced, pls.Solution, float, pls.Slopes]:
-        """Factors, β̂, σ̂² and the terms of the derivatives."""
-        self.evaluations += 1
-        reduced = pls.reduce(self.layout, self.lams(theta))
-        solution = pls.solve(reduced)
-        sigma2 = max(solution.r2, 1e-300) / self.df
-        return reduced, solution, sigma2, pls.slopes(reduced, solution, sigma2, with_X=self.reml)
-
-    def __call__(self, theta: Array) -> tuple[float, Array]:
-        """Criterion and gradient (n_theta,)."""
-        reduced, solution, _, terms = self.derivatives(theta)
-        return self.value(reduced, solution), self.theta(terms.gradients(self.lams(theta)))
-
-    def evaluate(self, theta: Array) -> Evaluation:
-        """Criterion, gradient and average information; a zero on the diagonal of Λ is moved to 1e-7.
-
-        From zero the curvature is invisible, since ∂/∂Λ vanishes there; the move changes the criterion by 1e-14.
-        """
-        if not len(theta):
-            value, gradient = self(theta)
-            return Evaluation(theta=theta, value=value, gradient=gradient, hessian=np.zeros((0, 0)))
-        near_zero = self.diagonal & (np.abs(theta) < 1e-7)
-        theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
-        reduced, solution, sigma2, terms = self.derivatives(theta)
-        lams = self.lams(theta)
-        products, forces = self._working_products(reduced, solution, terms, lams)
-        information = products / sigma2 - np.outer(forces, forces) / (self.df * sigma2**2)
-        return Evaluation(
-            theta=theta,
-            value=self.value(reduced, solution),
-            gradient=self.theta(terms.gradients(lams)),
-            hessian=information + self._second_derivative_of_V(terms, lams),
-        )
-
-    def _working_products(
-        self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, lams: Sequence[Array]
-    ) -> tuple[Array, Array]:
-        """yᵀPV̇_iPV̇_jPy (n_theta, n_theta) and yᵀPV̇_iPy (n_theta,), where V̇_iPy = Z_k(Λ̇_iΛᵀ + ΛΛ̇_iᵀ)e_k."""
-        n_theta, at = len(self.diagonal), 0
-        directions, forces = [], np.empty(n_theta)
-        for template, lam, e in zip(self.templates, lams, terms.e, strict=True):
-            a = np.zeros((*e.shape, n_theta))
-            spherical = e @ lam
-            for r, c in zip(template.rows, template.columns, strict=True):
-                a[:, :, at] = np.outer(e[:, r], lam[:, c])
-                a[:, r, at] += spherical[:, c]
-                forces[at] = 2.0 * (e[:, r] @ spherical[:, c])
-                at += 1
-            directions.append(a)
-        return pls.projected_products(reduced, solution, terms, directions), forces
-
-    def _second_derivative_of_V(self, terms: pls.Slopes, lams: Sequence[Array]) -> Array:
-        """⟨Γ, V̈_ij⟩: 2 (Σ_levels Γ)_rr' for two entries of the same column c of Λ_k, else zero."""
-        H = np.zeros((len(self.diagonal), len(self.diagonal)))
-        at = 0
-        for template, gamma in zip(self.templates, self._gammas(terms, lams), strict=True):
-            rows, columns = np.array(template.rows), np.array(template.columns)
-            here = slice(at, at + template.n_theta)
-            H[here, here] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
-            at += template.n_theta
-        return H
-
-    def _gammas(self, terms: pls.Slopes, lams: Sequence[Array]) -> list[Array]:
-        """Σ_levels Γ_jj per factor, from (KΛ)Λ⁻¹."""
-        gammas = [
-            K_lam @ np.linalg.inv(lam) - outer
-            for K_lam, outer, lam in zip(terms.K_lam, terms.outer, lams, strict=True)
-        ]
-        return [(gamma + gamma.T) / 2.0 for gamma in gammas]
-
-    def variance_slopes(self, theta: Array) -> list[Array]:
-        """Σ_levels Γ_jj per factor: ∂ criterion/∂(ΛΛᵀ), with Λ moved 1e-3 off the boundary."""
-        lams = [lam.copy() for lam in self.lams(theta)]
-        for lam in lams:
-            np.fill_diagonal(lam, np.maximum(lam.diagonal(), 1e-3))
-        return self._gammas(self.derivatives(self.theta(lams))[3], lams)
-
-
 def fit(problem: Problem, *, reml: bool = True, start: Array | None = None) -> PointSolution:
     """Estimate by REML or ML.
 
@@ -180,13 +52,6 @@ def fit(problem: Problem, *, reml: bool = True, start: Array | None = None) -> P
     """
     scaled, criterion = prepare(problem, reml=reml)
     return _report(scaled, criterion, optimum(criterion, start))
-
-
-def prepare(problem: Problem, *, reml: bool) -> tuple[Scaled, Criterion]:
-    """The scaled problem and its criterion."""
-    scaled = scale(problem)
-    templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
-    return scaled, Criterion(arrange(scaled.cross), templates, reml=reml)
 
 
 def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:

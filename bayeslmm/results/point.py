@@ -18,6 +18,7 @@ from ..errors import DataError, InputError, NonFiniteError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
 from . import intervals, predict, text, variance
+from .tables import coefficient_terms, level_table, stack, wide_table, with_interval
 
 Array = NDArray[np.float64]
 
@@ -143,7 +144,7 @@ class PointFit:
         if ddf is None:
             se = np.sqrt(np.diag(self.solution.vcov))
             table = pd.DataFrame({"estimate": beta, "std_error": se, "statistic": beta / se}, index=names)
-            return _with_interval(table, intervals.quantile(ci_prob))
+            return with_interval(table, intervals.quantile(ci_prob))
         from scipy.special import stdtr, stdtrit
 
         tests = self._t_tests(ddf)
@@ -156,7 +157,7 @@ class PointFit:
             index=names,
         )  # fmt: skip
         intervals.quantile(ci_prob)
-        return _with_interval(table, stdtrit(tests.df, 0.5 + ci_prob / 2.0))
+        return with_interval(table, stdtrit(tests.df, 0.5 + ci_prob / 2.0))
 
     def _t_tests(self, ddf: str) -> inference.TTests:
         methods = {"satterthwaite": inference.satterthwaite, "kenward-roger": inference.kenward_roger}
@@ -248,9 +249,9 @@ class PointFit:
             self.design.groups, self.solution.modes, self.solution.mode_covariances, strict=True
         ):
             sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
-            parts.append(_level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
-        table = _with_interval(_stack(parts), intervals.quantile(ci_prob))
-        return _wide(table) if wide else table
+            parts.append(level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
+        table = with_interval(stack(parts), intervals.quantile(ci_prob))
+        return wide_table(table) if wide else table
 
     def coef(self, *, wide: bool = False) -> pd.DataFrame:
         """β + b for every level of every grouping factor, over the union of fixed and random terms."""
@@ -260,9 +261,9 @@ class PointFit:
             values = np.zeros((group.n_levels, len(names)))
             values[:, : len(fixed)] = self.solution.beta
             values[:, where] += modes
-            parts.append(_level_table(group.name, group.levels, names, estimate=values))
-        table = _stack(parts)
-        return _wide(table) if wide else table
+            parts.append(level_table(group.name, group.levels, names, estimate=values))
+        table = stack(parts)
+        return wide_table(table) if wide else table
 
     def var_corr(self) -> dict[str, pd.DataFrame]:
         """Covariance matrix of the random effects of each grouping factor."""
@@ -462,45 +463,3 @@ def _variances(fit: PointFit) -> dict[str, float]:
             k = group.columns.index("Intercept")
             found[group.name] = float(cov[k, k])
     return found
-
-
-def coefficient_terms(
-    x_names: tuple[str, ...], columns: tuple[str, ...]
-) -> tuple[list[str], tuple[str, ...], list[int]]:
-    """Names of a group's coefficients (fixed first, then random-only), and where its random columns go."""
-    names = list(x_names) + [c for c in columns if c not in x_names]
-    return names, x_names, [names.index(c) for c in columns]
-
-
-def _with_interval(table: pd.DataFrame, width: float | Array) -> pd.DataFrame:
-    return table.assign(
-        conf_low=table["estimate"] - width * table["std_error"],
-        conf_high=table["estimate"] + width * table["std_error"],
-    )
-
-
-def _level_table(group: str, levels, terms, **values: Array) -> pd.DataFrame:  # type: ignore[no-untyped-def]
-    """Long table of (levels, terms) arrays."""
-    J, q = len(levels), len(terms)
-    return pd.DataFrame(
-        {
-            "group": group,
-            "level": pd.Series(list(levels), dtype=object).repeat(q).to_numpy(),
-            "term": list(terms) * J,
-            **{name: array.reshape(-1) for name, array in values.items()},
-        }
-    )
-
-
-def _stack(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    if not parts:
-        return pd.DataFrame(columns=["group", "level", "term", "estimate", "std_error"])
-    return pd.concat(parts, ignore_index=True)
-
-
-def _wide(table: pd.DataFrame, value: str = "estimate") -> pd.DataFrame:
-    """One row a level, one column a term, in the order of the long table."""
-    rows = pd.MultiIndex.from_frame(table[["group", "level"]].drop_duplicates())
-    terms = list(dict.fromkeys(table["term"]))
-    wide = table.pivot(index=["group", "level"], columns="term", values=value)
-    return wide.reindex(index=rows, columns=terms).rename_axis(columns=None)

@@ -19,7 +19,7 @@ from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors
 from . import text, variance
-from .point import _level_table, _stack, _wide, coefficient_terms
+from .tables import coefficient_terms, level_table, stack, wide_table
 
 Array = NDArray[np.float64]
 
@@ -115,8 +115,8 @@ class PosteriorFit:
             self._levels(g.name, g.levels, g.columns, self.draws(names[g.name]), ci_prob)
             for g in self.design.groups
         ]
-        table = _stack(parts)
-        return _wide(table, "mean") if wide else table
+        table = stack(parts)
+        return wide_table(table, "mean") if wide else table
 
     def coef(self, *, wide: bool = False, ci_prob: float | None = None) -> pd.DataFrame:
         """Posterior of β + b for every level of every grouping factor, over the union of fixed and random terms."""
@@ -128,8 +128,8 @@ class PosteriorFit:
             values[..., : len(fixed)] = beta[:, :, None, :]
             values[..., where] += self.draws(f"b_{g.name}")
             parts.append(self._levels(g.name, g.levels, names, values, ci_prob))
-        table = _stack(parts)
-        return _wide(table, "mean") if wide else table
+        table = stack(parts)
+        return wide_table(table, "mean") if wide else table
 
     def var_corr(self) -> dict[str, pd.DataFrame]:
         """Posterior mean of the covariance matrix of the random effects of each grouping factor."""
@@ -193,7 +193,7 @@ class PosteriorFit:
 
     def _levels(self, group, levels, terms, values: Array, ci_prob) -> pd.DataFrame:  # type: ignore[no-untyped-def]
         flat = summarise(values.reshape(*values.shape[:2], -1), ci_prob or self.ci_prob)
-        return _level_table(group, levels, terms, **{c: flat[c].to_numpy() for c in flat})
+        return level_table(group, levels, terms, **{c: flat[c].to_numpy() for c in flat})
 
     # -- print -----------------------------------------------------------------------------------------------
 

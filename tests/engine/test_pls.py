@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from strategies import problems, problems_with_theta
 
 from bayeslmm.engine import pls
+from bayeslmm.engine.criterion import Criterion
 from bayeslmm.engine.crossproducts import accumulate
 from bayeslmm.engine.layout import arrange
-from bayeslmm.engine.reml import Criterion
 
 
 def _criterion(problem, templates, *, reml):

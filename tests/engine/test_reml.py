@@ -11,6 +11,7 @@ from strategies import problems
 
 import bayeslmm as blm
 from bayeslmm.engine import reml
+from bayeslmm.engine.criterion import Criterion
 from bayeslmm.engine.layout import arrange
 from bayeslmm.engine.scaling import Problem, scale
 from bayeslmm.spec.covariance import Template
@@ -32,7 +33,7 @@ def problem_of(name, formula):
 
 def criterion_of(problem):
     templates = [Template.from_blocks(b) for b in problem.blocks]
-    return reml.Criterion(arrange(scale(problem).cross), templates, reml=True)
+    return Criterion(arrange(scale(problem).cross), templates, reml=True)
 
 
 @given(problems(max_factors=2, max_columns=2))

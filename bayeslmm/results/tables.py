@@ -1,0 +1,53 @@
+"""Shapes of tables that both kinds of fit share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def coefficient_terms(
+    x_names: tuple[str, ...], columns: tuple[str, ...]
+) -> tuple[list[str], tuple[str, ...], list[int]]:
+    """Names of a group's coefficients (fixed first, then random-only), and where its random columns go."""
+    names = list(x_names) + [c for c in columns if c not in x_names]
+    return names, x_names, [names.index(c) for c in columns]
+
+
+def with_interval(table: pd.DataFrame, width: float | Array) -> pd.DataFrame:
+    """Add conf_low and conf_high: estimate ± width × std_error."""
+    return table.assign(
+        conf_low=table["estimate"] - width * table["std_error"],
+        conf_high=table["estimate"] + width * table["std_error"],
+    )
+
+
+def level_table(group: str, levels, terms, **values: Array) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    """Long table of (levels, terms) arrays."""
+    J, q = len(levels), len(terms)
+    return pd.DataFrame(
+        {
+            "group": group,
+            "level": pd.Series(list(levels), dtype=object).repeat(q).to_numpy(),
+            "term": list(terms) * J,
+            **{name: array.reshape(-1) for name, array in values.items()},
+        }
+    )
+
+
+def stack(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Level tables one below the other; an empty table where there are none."""
+    if not parts:
+        return pd.DataFrame(columns=["group", "level", "term", "estimate", "std_error"])
+    return pd.concat(parts, ignore_index=True)
+
+
+def wide_table(table: pd.DataFrame, value: str = "estimate") -> pd.DataFrame:
+    """One row a level, one column a term, in the order of the long table."""
+    rows = pd.MultiIndex.from_frame(table[["group", "level"]].drop_duplicates())
+    terms = list(dict.fromkeys(table["term"]))
+    wide = table.pivot(index=["group", "level"], columns="term", values=value)
+    return wide.reindex(index=rows, columns=terms).rename_axis(columns=None)
