@@ -106,7 +106,9 @@ def test_reml_summary_is_what_readme_shows(sleep):
 
 
 def test_readme_code_runs(tmp_path, monkeypatch):
-    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S))
+    code = "\n".join(
+        re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    )
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(code, "README.md", "exec"), names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..engine.scaling import Problem
 from ..errors import DataError, InputError, NonFiniteError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
-from . import intervals, predict, text, variance
+from . import intervals, predict, text, tidy, variance
 from .tables import coefficient_terms, level_table, stack, wide_table, with_interval
 
 Array = NDArray[np.float64]
@@ -412,6 +412,49 @@ class PointFit:
         )  # fmt: skip
         solution = reml.fit(Problem.of(design), reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)
+
+    def r2(self) -> pd.DataFrame:
+        """R² marginal (fixed part) and conditional (fixed part and random effects); Nakagawa et al. (2017)."""
+        fixed = variance.fixed_part_variance(self.design, self.solution.beta)
+        parts = variance.r2(self.design, self.solution.covariances, self.sigma, fixed)
+        return pd.DataFrame(
+            {"estimate": [float(v) for v in parts.values()]}, index=pd.Index(parts, name="r2")
+        )
+
+    def tidy(
+        self,
+        effects: str | Sequence[str] = ("fixed", "ran_pars"),
+        *,
+        ddf: str | None = "satterthwaite",
+        ci_prob: float = 0.95,
+    ) -> pd.DataFrame:
+        """One row a parameter, with broom.mixed's columns.
+
+        Parameters
+        ----------
+        effects : str or sequence of {"fixed", "ran_pars", "ran_vals", "ran_coefs"}
+            Fixed effects; sds (``sd__Days``), correlations (``cor__Intercept.Days``) and sigma (``sd__Observation``);
+            conditional modes; coefficients of every level.
+        ddf : {"satterthwaite", "kenward-roger", None}
+            Degrees of freedom of the fixed effects, as in :meth:`fixef`.
+        ci_prob : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            Columns effect, group, level, term, estimate, std_error, df, statistic, p_value, conf_low, conf_high, those
+            that apply.
+        """
+        return tidy.tidy(self, effects, ddf=ddf, ci_prob=ci_prob)
+
+    def glance(self) -> pd.DataFrame:
+        """One row: nobs, sigma, loglik, deviance, aic, bic, df_resid, reml_criterion, icc and R² (both kinds)."""
+        return tidy.glance(self)
+
+    def augment(self) -> pd.DataFrame:
+        """The used rows with ``_fitted``, ``_fixed`` (without groups), ``_resid`` and ``_scaled_resid``."""
+        return tidy.augment(self)
 
     def pseudo_r2(self, baseline: PointFit) -> pd.DataFrame:
         """Proportional reduction of each variance against a baseline model: (base − this) / base.

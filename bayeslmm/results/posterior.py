@@ -171,6 +171,17 @@ class PosteriorFit:
             return xr.DataArray(values, dims=("chain", "draw", "icc"), coords={"icc": list(parts)})
         return summarise(values, ci_prob or self.ci_prob).set_index(pd.Index(parts, name="icc"))
 
+    def r2(self, *, draws: bool = False, ci_prob: float | None = None) -> Any:
+        """R² marginal and conditional of every draw (Nakagawa et al. 2017), summarised or as a DataArray."""
+        import xarray as xr
+
+        fixed = variance.fixed_part_variance(self.design, self.draws("beta"))
+        parts = variance.r2(self.design, self.covariances(), self.draws("sigma"), fixed)
+        values = np.stack(list(parts.values()), axis=-1)
+        if draws:
+            return xr.DataArray(values, dims=("chain", "draw", "r2"), coords={"r2": list(parts)})
+        return summarise(values, ci_prob or self.ci_prob).set_index(pd.Index(parts, name="r2"))
+
     def parameters(self, part: str) -> pd.DataFrame:
         """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor."""
         names, values = [], []

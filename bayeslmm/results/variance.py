@@ -92,6 +92,16 @@ def icc(
     }
 
 
+def r2(
+    design: Design, covariances: Sequence[Array], sigma: Array | float, fixed_variance: Array
+) -> dict[str, Array]:
+    """Nakagawa, Johnson & Schielzeth's (2017) R²: share of Var(Xβ), and of it and the random effects, in the total."""
+    parts = [mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)]
+    explained = fixed_variance + sum(parts, np.zeros_like(np.asarray(sigma)))
+    total = explained + np.asarray(sigma) ** 2
+    return {"marginal": fixed_variance / total, "conditional": explained / total}
+
+
 def fixed_part_variance(design: Design, beta: Array) -> Array:
     """Var(Xβ) over the rows, with divisor n − 1, for β (..., p); through Cov(X), not through (..., n) fits."""
     if design.X.shape[1] == 0:

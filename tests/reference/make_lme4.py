@@ -39,6 +39,8 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
         "kenward_roger": full.get("kenward_roger"),
         "confint_wald": full["confint_wald"],
         "confint_profile": full.get("confint_profile"),
+        "r2_marginal": full["variances_by_definition"]["r2_marginal"],
+        "r2_conditional": full["variances_by_definition"]["r2_conditional"],
         "icc_adjusted": full["variances_by_definition"]["icc_adjusted"],
         "icc_unadjusted": full["variances_by_definition"]["icc_unadjusted"],
     }

@@ -194,6 +194,9 @@ def test_icc_by_definition(case):
     icc = fit.icc()["estimate"]
     assert icc["adjusted"] == pytest.approx(reference["icc_adjusted"], abs=1e-6)
     assert icc["unadjusted"] == pytest.approx(reference["icc_unadjusted"], abs=1e-6)
+    r2 = fit.r2()["estimate"]
+    assert r2["marginal"] == pytest.approx(reference["r2_marginal"], abs=1e-6)
+    assert r2["conditional"] == pytest.approx(reference["r2_conditional"], abs=1e-6)
 
 
 def test_nothing_downstream_of_a_singular_fit_is_missing():

@@ -193,3 +193,39 @@ def test_pseudo_r2_of_linear_models_is_r2(sleep):
 def test_notebook_tables_are_html(fit):
     html = fit._repr_html_()
     assert html.count("<table") == 4 and "Pr(&gt;|t|)" in html and "<pre" not in html
+
+
+# -- tidy tables
+
+
+def test_tidy_has_brooms_columns(fit):
+    table = fit.tidy()
+    assert list(table) == [
+        "effect", "group", "term", "estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high",
+    ]  # fmt: skip
+    assert list(table["term"]) == [
+        "Intercept", "Days", "sd__Intercept", "sd__Days", "cor__Intercept.Days", "sd__Observation",
+    ]  # fmt: skip
+    assert "df" not in fit.tidy("fixed", ddf=None)
+    values = fit.tidy("ran_vals")
+    assert len(values) == 36 and {"level", "std_error", "conf_low"} <= set(values)
+    assert "std_error" not in fit.tidy(["ran_coefs"])
+    with pytest.raises(errors.InputError, match="'random'"):
+        fit.tidy("random")
+
+
+def test_glance_is_one_row(sleep, fit):
+    row = fit.glance()
+    assert len(row) == 1 and row.loc[0, "reml_criterion"] == fit.criterion
+    assert row.loc[0, "icc"] == pytest.approx(0.721658, abs=1e-6)  # performance::icc
+    assert row.loc[0, "r2_conditional"] == pytest.approx(0.799219, abs=1e-6)
+    linear = blm.Model("Reaction ~ Days", sleep).fit_ml().glance()
+    assert np.isnan(linear.loc[0, "icc"]) and np.isnan(linear.loc[0, "reml_criterion"])
+    assert linear.loc[0, "r2_marginal"] == linear.loc[0, "r2_conditional"]
+
+
+def test_augment_adds_to_the_used_rows(sleep, fit):
+    table = fit.augment()
+    np.testing.assert_allclose(table["_fitted"] + table["_resid"], sleep["Reaction"])
+    np.testing.assert_allclose(table["_fixed"], fit.predict(sleep, groups="average"))
+    np.testing.assert_allclose(table["_scaled_resid"] * fit.sigma, table["_resid"])
