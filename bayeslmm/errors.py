@@ -21,6 +21,7 @@
     ├── SingularFitWarning                   a variance of zero or a correlation of ±1
     ├── ConvergenceWarning                   the optimiser did not reach a stationary point
     ├── SamplingWarning                      divergences, R-hat, effective sample size
+    ├── WeaklyIdentifiedWarning              a slope that varies within no level of its grouping factor
     └── FewLevelsWarning                     a grouping factor with very few levels
 """
 
@@ -97,6 +98,10 @@ class ConvergenceWarning(BayesLMMWarning):
 
 class SamplingWarning(BayesLMMWarning):
     """The sampler's own diagnostics raise doubt about the draws."""
+
+
+class WeaklyIdentifiedWarning(BayesLMMWarning):
+    """The data hardly tell this random effect from another one of the same bar."""
 
 
 class FewLevelsWarning(BayesLMMWarning):

@@ -190,7 +190,32 @@ def _categories(value: Factor, expression: Expression) -> tuple[Any, ...]:
             "nothing. "
             "Leave it out of the formula."
         )
+    if expression.is_column:
+        _refuse_numbers_as_text(levels, expression.label, len(value.data))
     return tuple(levels)
+
+
+def _refuse_numbers_as_text(levels: Sequence[Any], label: str, n: int) -> None:
+    """A factor with a level for every tenth row or more, nearly all of them numbers, is a column read wrongly."""
+    if len(levels) <= max(10, n / 10) or not all(isinstance(level, str) for level in levels):
+        return
+    other = [level for level in levels if not _is_number(level)]
+    if len(other) > 0.1 * len(levels):
+        return
+    but = f" but {', '.join(map(repr, other[:3]))}" if other else ""
+    raise DataError(
+        f"Column {label!r} holds numbers as text: {len(levels)} different values in {n} rows, such as {levels[0]!r}, "
+        f"all of them numbers{but}. Convert it: data[{label!r}] = pandas.to_numeric(data[{label!r}], errors='coerce'). If "
+        f"they are codes of categories, write C({label})."
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _distinct(data: pd.Series) -> list[Any]:

@@ -18,7 +18,13 @@ from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_colum
 from bayeslmm.spec.expressions import Expression, as_numbers_or_factor, evaluate, total_offset
 from bayeslmm.spec.formula import Bar, Formula, parse_formula
 from bayeslmm.spec.frame import as_frame, frozen, warn
-from bayeslmm.spec.grouping import Grouping, check_identified, check_levels, factorize
+from bayeslmm.spec.grouping import (
+    Grouping,
+    check_identified,
+    check_levels,
+    factorize,
+    warn_if_constant_within_levels,
+)
 from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
 from bayeslmm.spec.terms import Atom
@@ -202,7 +208,7 @@ def build_design(
     weights = check_weights(weights, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
 
-    y, trials = _response(plan.response, frame)
+    y, trials = _response(plan.response, frame, residual)
     fixed, X = design_columns(formula.fixed_terms, plan.expressions, frame)
     X, kept, aliased = _without_aliases(X, fixed, formula)
     _check_rows(len(y), X.shape[1])
@@ -233,7 +239,9 @@ def build_design(
     )
 
 
-def _response(expression: Expression, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None]:
+def _response(
+    expression: Expression, frame: pd.DataFrame, residual: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     value = evaluate(expression, frame)
     if hasattr(value, "successes") and hasattr(value, "trials"):
         return np.asarray(value.successes, dtype=np.float64), np.asarray(value.trials, dtype=np.float64)
@@ -246,6 +254,11 @@ def _response(expression: Expression, frame: pd.DataFrame) -> tuple[np.ndarray, 
         )
     if numbers.ndim > 1:
         raise DataError(f"The response {expression.label!r} has {numbers.shape[1]} columns; one is needed.")
+    if residual and len(numbers) > 1 and np.all(numbers == numbers[0]):
+        raise DataError(
+            f"The response {expression.label!r} is {numbers[0]:g} in all {len(numbers):,} rows, so there is nothing to "
+            "explain."
+        )
     return numbers, None
 
 
@@ -289,6 +302,8 @@ def _groups(
         if residual:
             for bar, (_, Z) in zip(same, built, strict=True):
                 check_identified(bar.text, grouping, Z.shape[1], len(frame))
+        for bar, (bar_recipe, Z) in zip(same, built, strict=True):
+            warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
         terms.append(_merged(same, grouping, codes, built))
         recipes.append(tuple(recipe for recipe, _ in built))
         groupings.append(grouping)

@@ -272,7 +272,13 @@ class _Reader:
     def binary(self, node: Node) -> _Sum:
         operator = node.text
         if operator in COMPARISONS:
-            raise self.error(f"A comparison is no term. Write I({self.written(node)}).", node)
+            first, last = node.parts  # a sum binds tighter than a comparison, but no one means it here
+            while first.kind == "binary" and first.text in ("+", "-"):
+                first = first.parts[1]
+            while last.kind == "binary" and last.text in ("+", "-"):
+                last = last.parts[0]
+            meant = self.text[first.start : last.stop]
+            raise complain(self.text, f"A comparison is no term. Write I({meant}).", first.start, last.stop)
         if operator in ("|", "||"):
             raise self.error(f"A bar stands in parentheses. Write ({self.written(node)}).", node)
         if operator == "~":

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.errors import DataError, UnidentifiedTermError
+from bayeslmm.errors import DataError, UnidentifiedTermError, WeaklyIdentifiedWarning
 from bayeslmm.spec.coding import level_codes, whole_numbers
+from bayeslmm.spec.frame import warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +141,27 @@ def check_identified(text: str, grouping: Grouping, q: int, n: int) -> None:
     raise UnidentifiedTermError(
         f"{text}: {why}, so they cannot be told from the residual. {drop} more rows per {grouping.name}."
     )
+
+
+def warn_if_constant_within_levels(
+    text: str, grouping: Grouping, codes: np.ndarray, names: Sequence[str], Z: np.ndarray
+) -> None:
+    """A slope beside an intercept needs a column that varies within some level; lme4 is silent about it.
+
+    Without one, intercept and slope of a level are only seen as their sum, and the variances are told apart by how the
+    spread of these sums changes with the column.
+    """
+    if "Intercept" not in names:
+        return
+    first = np.empty(len(grouping.levels), dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    at_first = first[codes]
+    flat = [n for c, n in enumerate(names) if n != "Intercept" and np.array_equal(Z[:, c], Z[at_first, c])]
+    if flat:
+        one = len(flat) == 1
+        warn(
+            f"{text}: {', '.join(flat)} {'varies' if one else 'vary'} within none of the {len(grouping.levels):,} "
+            f"levels of {grouping.name}, so {'its' if one else 'their'} random slope can hardly be told from the intercept. "
+            f"Keep {'it' if one else 'them'} in the fixed part and write (1 | {grouping.name}).",
+            WeaklyIdentifiedWarning,
+        )

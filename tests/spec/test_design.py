@@ -68,6 +68,7 @@ def test_intercept_and_slope(d):
     assert design.weights is None and not design.offset.any() and design.n_dropped == 0
 
 
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.WeaklyIdentifiedWarning")  # b is constant within g
 @pytest.mark.parametrize(
     ("bar", "columns", "blocks"),
     [
