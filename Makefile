@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format clean
+.PHONY: help venv install demo test lint format bench-reml bench-growth clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -13,7 +13,7 @@ CANDIDATES := python3.13 python3.12 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versio
 VERSION_FITS := import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(BIN)/python  ## create .venv with a Python of 3.12 to 3.14
 
@@ -54,6 +54,13 @@ lint: $(STAMP)  ## check style, format and types
 format: $(STAMP)  ## put the code into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-reml: $(STAMP)  ## time the point fits beside lme4 and statsmodels, into benchmarks/README.md
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
+	@$(BIN)/python benchmarks/reml.py $(ARGS)
+
+bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into benchmarks/README.md
+	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
 clean:  ## remove .venv and everything that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

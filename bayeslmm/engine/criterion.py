@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from ..spec.covariance import Template
 from . import pls
@@ -18,24 +19,54 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The criterion at a point of θ̃, with its first derivatives and an approximation to the second."""
+    """The criterion at a point of θ̃, with its first derivatives and an approximation H to the second (5.2)."""
 
     theta: Array  # (n_theta,)
     value: float
     gradient: Array  # (n_theta,)
-    hessian: Array  # (n_theta, n_theta): average information (5.2)
+    curvatures: Array  # (n_theta,) eigenvalues of H, rising
+    axes: Array  # (n_theta, n_theta) its eigenvectors, in columns
 
     @property
     def newton_step(self) -> Array:
         """−H⁻¹g along the directions in which the criterion curves upwards; flat directions are left alone."""
-        values, vectors = np.linalg.eigh(self.hessian)
-        use = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
-        return -vectors[:, use] @ ((vectors[:, use].T @ self.gradient) / values[use])
+        use = self.curvatures > 1e-10 * max(float(self.curvatures.max(initial=0.0)), 1e-300)
+        axes = self.axes[:, use]
+        return -axes @ ((self.gradient @ axes) / self.curvatures[use])
 
     @property
     def decrement(self) -> float:
-        """gᵀH⁻¹g: twice the decrease a Newton step promises, and the squared distance in standard errors × ½."""
+        """gᵀH⁻¹g: twice the decrease a Newton step promises, and twice the squared distance in standard errors."""
         return float(-self.gradient @ self.newton_step)
+
+    def step_within(self, radius: float) -> Array:
+        """The step of at most this length that lowers the quadratic model most (Moré & Sorensen 1983)."""
+        slope, lowest = self.gradient @ self.axes, float(self.curvatures[0])
+        if lowest > 0.0:
+            step = -slope / self.curvatures
+            if np.linalg.norm(step) <= radius:
+                return self.axes @ step
+
+        def excess(shift: float) -> float:
+            return radius - float(np.linalg.norm(slope / (self.curvatures + shift)))
+
+        least = max(0.0, -lowest)
+        low = least + 1e-12 * (1.0 + least + float(self.curvatures[-1]))
+        high = least + float(np.linalg.norm(slope)) / radius
+        if high > low and excess(low) < 0.0:
+            step = -slope / (self.curvatures + brentq(excess, low, high, rtol=1e-6))
+            return self.axes @ step
+        step = -slope / (
+            self.curvatures + low
+        )  # the gradient has no part along the most negative curvature: go there
+        step[0] = 0.0
+        step[0] = np.sqrt(max(radius**2 - float(step @ step), 0.0))
+        return self.axes @ step
+
+    def promise(self, step: Array) -> float:
+        """Decrease of the quadratic model along a step."""
+        along = step @ self.axes
+        return float(-self.gradient @ step - 0.5 * np.sum(self.curvatures * along**2))
 
 
 class Criterion:
@@ -85,18 +116,22 @@ class Criterion:
         """
         if not len(theta):
             value, gradient = self(theta)
-            return Evaluation(theta=theta, value=value, gradient=gradient, hessian=np.zeros((0, 0)))
+            return Evaluation(
+                theta=theta, value=value, gradient=gradient, curvatures=np.zeros(0), axes=np.zeros((0, 0))
+            )
         near_zero = self.diagonal & (np.abs(theta) < 1e-7)
         theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
         reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
         products, forces = self._working_products(reduced, solution, terms, lams)
         information = products / sigma2 - np.outer(forces, forces) / (self.df * sigma2**2)
+        curvatures, axes = np.linalg.eigh(information + self._second_derivative_of_V(terms, lams))
         return Evaluation(
             theta=theta,
             value=self.value(reduced, solution),
             gradient=self.theta(terms.gradients(lams)),
-            hessian=information + self._second_derivative_of_V(terms, lams),
+            curvatures=curvatures,
+            axes=axes,
         )
 
     def _working_products(

@@ -107,37 +107,32 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
     The average information leads there in some ten evaluations, unless the data say next to nothing about some
     direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
     """
-    from scipy.optimize import minimize
+    here, radius = criterion.evaluate(start), 1.0
+    for _ in range(30):
+        if _at_rest(here) or radius < 1e-9:
+            break
+        step = here.step_within(radius)
+        there = criterion.evaluate(here.theta + step)
+        kept = (here.value - there.value) / max(here.promise(step), 1e-300)
+        if kept < 0.25:
+            radius = 0.25 * float(np.linalg.norm(step))
+        elif kept > 0.75 and np.linalg.norm(step) > 0.99 * radius:
+            radius = 2.0 * radius
+        if kept > 1e-3:
+            here = there
+    if len(start) and not _at_rest(here):
+        from scipy.optimize import minimize
 
-    if not len(start):
-        return criterion.evaluate(start)
-    seen: dict[bytes, Evaluation] = {}
-
-    def at(theta: Array) -> Evaluation:
-        key = theta.tobytes()
-        if key not in seen:
-            seen[key] = criterion.evaluate(theta.copy())
-        return seen[key]
-
-    def halt(theta: Array) -> None:
-        if _at_rest(at(theta)):
-            raise StopIteration
-
-    found = minimize(
-        lambda theta: at(theta).value, start, jac=lambda theta: at(theta).gradient,
-        hess=lambda theta: at(theta).hessian, method="trust-exact", callback=halt,
-        options={"gtol": 1e-9, "maxiter": 30},
-    )  # fmt: skip
-    if not _at_rest(at(found.x)):
         found = minimize(
-            criterion, found.x, jac=True, method="L-BFGS-B",
+            criterion, here.theta, jac=True, method="L-BFGS-B",
             options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
         )  # fmt: skip
-    return _canonical(criterion, at(found.x))
+        here = criterion.evaluate(found.x)
+    return _canonical(criterion, here)
 
 
 def _at_rest(here: Evaluation) -> bool:
-    return here.decrement < 1e-13 * abs(here.value) and float(np.linalg.eigvalsh(here.hessian)[0]) > -1e-6
+    return here.decrement < 1e-13 * abs(here.value) and float(here.curvatures.min(initial=0.0)) > -1e-6
 
 
 def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
@@ -163,11 +158,8 @@ def _canonical(criterion: Criterion, found: Evaluation) -> Evaluation:
     signs = criterion.theta(
         [np.broadcast_to(np.where(np.diag(lam) < 0.0, -1.0, 1.0), lam.shape) for lam in lams]
     )
-    return Evaluation(
-        theta=signs * found.theta,
-        value=found.value,
-        gradient=signs * found.gradient,
-        hessian=np.outer(signs, signs) * found.hessian,
+    return replace(
+        found, theta=signs * found.theta, gradient=signs * found.gradient, axes=signs[:, None] * found.axes
     )
 
 

@@ -161,7 +161,7 @@ def warn_if_constant_within_levels(
         one = len(flat) == 1
         warn(
             f"{text}: {', '.join(flat)} {'varies' if one else 'vary'} within none of the {len(grouping.levels):,} "
-            f"levels of {grouping.name}, so {'its' if one else 'their'} random slope can hardly be told from the intercept. "
-            f"Keep {'it' if one else 'them'} in the fixed part and write (1 | {grouping.name}).",
+            f"levels of {grouping.name}, so {'its' if one else 'their'} random slope can hardly be told from the "
+            f"intercept. Keep {'it' if one else 'them'} in the fixed part and write (1 | {grouping.name}).",
             WeaklyIdentifiedWarning,
         )

@@ -11,7 +11,7 @@ from strategies import problems
 
 import bayeslmm as blm
 from bayeslmm.engine import reml
-from bayeslmm.engine.criterion import Criterion
+from bayeslmm.engine.criterion import Criterion, Evaluation
 from bayeslmm.engine.layout import arrange
 from bayeslmm.engine.scaling import Problem, scale
 from bayeslmm.spec.covariance import Template
@@ -111,3 +111,28 @@ def test_large_and_group_constant_predictors_keep_their_intercept():
         assert fit.status in ("boundary", "converged")
         # six standard errors
         np.testing.assert_allclose(fit.beta, [10, 3], atol=6 * np.sqrt(np.diag(fit.vcov)).max())
+
+
+@pytest.mark.parametrize(
+    ("curvatures", "gradient"),
+    [
+        ([1.0, 4.0], [0.1, 0.2]),  # the minimum is inside
+        ([1.0, 4.0], [5.0, -3.0]),  # and outside
+        ([-2.0, 4.0], [1.0, 1.0]),  # a saddle
+        ([-2.0, 4.0], [0.0, 1.0]),  # a saddle seen from its ridge
+        ([0.0, 4.0], [0.5, 0.1]),
+    ],
+)
+def test_steps_within_a_radius_are_the_best_ones(curvatures, gradient):
+    angle = 0.7
+    axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    here = Evaluation(
+        theta=np.zeros(2), value=0.0, gradient=axes @ gradient, curvatures=np.array(curvatures), axes=axes
+    )
+    step = here.step_within(1.0)
+    assert np.linalg.norm(step) <= 1.0 + 1e-6
+    turns = np.linspace(0, 2 * np.pi, 2000)
+    circle = np.column_stack([np.cos(turns), np.sin(turns)])
+    rivals = np.concatenate([r * circle for r in (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)])
+    # a grid of directions 0.003 apart and a root found to 1e-6
+    assert here.promise(step) >= max(here.promise(rival) for rival in rivals) - 1e-4
