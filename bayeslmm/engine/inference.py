@@ -133,7 +133,8 @@ def _kenward_roger_df(contrast: Array, Phi: Array, PhiP: Sequence[Array], W: Arr
     B = 3.5 * A
     # g = ((q + 1)A₁ − (q + 4)A₂) / ((q + 2)A₂) = −1 with q = 1; c₁, c₂, c₃ = (g, q − g, q + 2 − g) / (3q + 2(1 − g))
     rho = ((1.0 - A) / (1.0 - B * 2.0 / 7.0)) ** 2 * (1.0 - B / 7.0) / (1.0 - B * 4.0 / 7.0)
-    return float(4.0 + 3.0 / (rho - 1.0))
+    # 1 where the variance of the contrast is σ̂² times a number known without error
+    return float(4.0 + 3.0 / (rho - 1.0)) if abs(rho - 1.0) > 1e-12 else np.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
