@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_demo(build: Path, seed: int) -> int:
-    """Fit High School & Beyond and sleepstudy by REML and by NUTS; print, and save a picture of each."""
+    """Fit High School & Beyond and sleepstudy by REML and with a full posterior; print, and save a picture of each."""
     import bayeslmm as blm
 
     build.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def run_demo(build: Path, seed: int) -> int:
         with _timed("REML fit"):
             reml = model.fit_reml()
         print(f"\n{reml.summary()}\n")
-        with _timed("posterior (first time compiles the model)"), warnings.catch_warnings():
+        with _timed("posterior"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytensor|nutpie|arviz")
             post = model.fit(random_seed=seed, progressbar=sys.stderr.isatty())
         print(f"\n{post.summary()}")

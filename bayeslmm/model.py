@@ -6,17 +6,22 @@ import sys
 from collections.abc import Mapping
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .engine.reml import fit as estimate
 from .engine.scaling import Problem
-from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
+from .errors import ConvergenceWarning, InputError, NotAvailableError, SingularFitWarning
+from .results.diagnosis import K_HAT_LIMIT, diagnose_draws
+from .results.exact import sample_exact
 from .results.point import Origin, PointFit
 from .spec.design import Design, build_design
 from .spec.formula import parse_formula
 from .spec.priors import Priors, resolve_priors
+
+if TYPE_CHECKING:
+    from .results.posterior import PosteriorFit
 
 
 class Model:
@@ -111,52 +116,89 @@ class Model:
     def fit(
         self,
         *,
+        method: str = "auto",
         draws: int = 1000,
         tune: int = 1000,
         chains: int = 4,
         cores: int | None = None,
         random_seed: int | None = None,
-        nuts_sampler: str = "nutpie",
+        nuts_sampler: str | None = None,
         progressbar: bool = True,
         **options: Any,
-    ) -> Any:
-        """Sample the posterior by NUTS on the PyMC model.
+    ) -> PosteriorFit:
+        """The posterior: exact where the model allows it, else by NUTS.
+
+        The exact sampler integrates the fixed and random effects out, draws the few hyperparameters, and draws the
+        effects given them. It needs normal or flat priors on the fixed effects and written-out priors on the sds.
 
         Parameters
         ----------
-        draws, tune, chains : int
-            Draws kept and tuning steps a chain, number of chains.
-        cores : int, optional
-            Chains run at the same time; by default as many as the machine allows.
+        method : {"auto", "exact", "nuts"}
+            ``auto`` takes the exact sampler unless a prior, the number of hyperparameters or its own diagnostics
+            (k-hat) speak against it, or options of NUTS are given; ``summary()`` says which was used and why.
+        draws, chains : int
+            Draws kept a chain, number of chains.
+        tune, cores, nuts_sampler, **options
+            For NUTS only: tuning steps a chain, chains run at the same time, ``"nutpie"`` (default) or ``"pymc"``, and
+            whatever else ``pymc.sample`` takes.
         random_seed : int, optional
             Same seed, same draws.
-        nuts_sampler : {"nutpie", "pymc"}
-            Who runs NUTS.
         progressbar : bool
             Whether to show progress.
-        **options
-            Passed on to ``pymc.sample``.
 
         Returns
         -------
         PosteriorFit
+
+        Raises
+        ------
+        NotAvailableError
+            ``method="exact"`` for a model that it is not made for.
         """
-        from .engine import pymc_model
         from .results.posterior import PosteriorFit
 
-        tree = pymc_model.sample_nuts(
-            self.pymc,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            cores=cores,
-            random_seed=random_seed,
-            nuts_sampler=nuts_sampler,
-            progressbar=progressbar,
-            **options,
+        if method not in ("auto", "exact", "nuts"):
+            raise InputError(f"fit(method={method!r}): method is 'auto', 'exact' or 'nuts'")
+        wants_nuts = method == "nuts" or (method == "auto" and bool(options or nuts_sampler))
+        if method == "exact" and (options or nuts_sampler):
+            raise InputError(
+                f"options of NUTS do not apply to method='exact': {nuts_sampler or sorted(options)}"
+            )
+        tree, reason = None, ""
+        if not wants_nuts:
+            tree, reason = self._exact(method, draws, chains, random_seed, progressbar)
+        if tree is None:
+            tree = self._nuts(
+                draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
+                nuts_sampler=nuts_sampler or "nutpie", progressbar=progressbar, **options,
+            )  # fmt: skip
+            tree.posterior.attrs["reason"] = reason
+        return PosteriorFit(
+            design=self.design, priors=self.priors, idata=tree, diagnosis=diagnose_draws(tree)
         )
-        diagnosis = pymc_model.diagnose_draws(tree)
-        return PosteriorFit(design=self.design, priors=self.priors, idata=tree, diagnosis=diagnosis)
+
+    def _exact(
+        self, method: str, draws: int, chains: int, random_seed: int | None, progressbar: bool
+    ) -> tuple[Any, str]:
+        """(draws, "") or, with ``auto``, (None, why not)."""
+        try:
+            tree = sample_exact(
+                self.design, self.priors, draws=draws, chains=chains, random_seed=random_seed,
+                progressbar=progressbar,
+            )  # fmt: skip
+        except NotAvailableError as error:
+            if method == "exact":
+                raise
+            return None, str(error)
+        k_hat = tree.sample_stats.attrs["k_hat"]
+        if method == "auto" and k_hat > K_HAT_LIMIT:
+            return None, f"the exact sampler's proposal fits badly (k-hat {k_hat:.2f})"
+        return tree, ""
+
+    def _nuts(self, **options: Any) -> Any:
+        from .engine import pymc_model
+
+        return pymc_model.sample_nuts(self.pymc, **options)
 
     def __repr__(self) -> str:
         d = self.design

@@ -20,6 +20,7 @@ DOORS = {  # heavy library -> where it may be imported, inside functions
     "matplotlib": ("show/",),
     "arviz_plots": ("show/",),
     "arviz": ("engine/pymc_model.py", "results/", "show/"),
+    "joblib": ("engine/bootstrap.py",),
     "arviz_base": ("engine/pymc_model.py", "results/", "show/"),
     "arviz_stats": ("engine/pymc_model.py", "results/", "show/"),
 }

@@ -183,3 +183,68 @@ def test_icc_as_a_curve(sleep):
     for days, value in table.to_numpy():
         z = np.array([1.0, days])
         assert value == pytest.approx(z @ cov @ z / (z @ cov @ z + s2), rel=1e-12)
+
+
+def test_the_posterior_is_exact_where_the_model_allows_it(sleep):
+    model = blm.Model("Reaction ~ Days + (Days | Subject)", sleep)
+    post = model.fit(random_seed=1, progressbar=False)
+    assert "exact marginal sampler" in str(post.summary()) and "k-hat" in post.verdict
+    again = model.fit(method="exact", random_seed=1, progressbar=False)
+    np.testing.assert_array_equal(post.draws("b_Subject"), again.draws("b_Subject"))
+    assert set(post.idata.children) == {"posterior", "sample_stats", "observed_data", "constant_data"}
+    assert {
+        v: post.idata.posterior[v].dims[2:]
+        for v in ("sd_Subject", "cor_Subject", "b_Subject", "beta", "sigma")
+    } == {
+        "sd_Subject": ("Subject_term",),
+        "cor_Subject": ("Subject_term", "Subject_term_bis"),
+        "b_Subject": ("Subject", "Subject_term"),
+        "beta": ("coef",),
+        "sigma": (),
+    }
+
+
+def test_what_the_exact_sampler_cannot_do_is_said(sleep):
+    student = {"Intercept": blm.Prior("StudentT", nu=3.0, mu=300.0, sigma=50.0)}
+    model = blm.Model("Reaction ~ Days + (1 | Subject)", sleep, priors=student)
+    with pytest.raises(errors.NotAvailableError, match="Intercept"):
+        model.fit(method="exact")
+    post = model.fit(random_seed=1, draws=500, tune=500, progressbar=False)
+    words = " ".join(str(post.summary()).split())
+    assert "by NUTS (nutpie), since Intercept has the prior StudentT" in words
+    with pytest.raises(errors.InputError, match="'fast'"):
+        model.fit(method="fast")
+    with pytest.raises(errors.InputError, match="target_accept"):
+        model.fit(method="exact", target_accept=0.9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("data", "formula"),
+    [
+        ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
+        ("sleepstudy", "Reaction ~ Days + (Days || Subject)"),
+        ("chickweight", "sqrt(weight) ~ Time + (1 | Chick)"),
+    ],
+)
+def test_exact_draws_agree_with_nuts(data, formula):
+    """Means, sds and 5/95 % points of every parameter and effect, within five Monte Carlo errors of each other."""
+    from arviz import ess
+
+    model = blm.Model(formula, blm.load_dataset(data))
+    exact = model.fit(method="exact", random_seed=1, draws=2000, progressbar=False)
+    nuts = model.fit(method="nuts", random_seed=2, draws=2000, progressbar=False)
+    for name in exact.idata.posterior.data_vars:
+        a, b = exact.draws(name), nuts.draws(name)
+        a, b = (v.reshape(*v.shape[:2], -1) for v in (a, b))
+        moving = a.std(axis=(0, 1)) > 0
+        a, b = a[..., moving], b[..., moving]
+        sd = b.std(axis=(0, 1))
+        size = np.array([min(float(ess(a[..., k])), float(ess(b[..., k]))) for k in range(a.shape[-1])])
+        error = sd * np.sqrt(2 / size)
+        assert np.all(np.abs(a.mean(axis=(0, 1)) - b.mean(axis=(0, 1))) < 5 * error), name
+        # the sd of a normal sample has relative error √(1/2n), that of its 5 % point is 2.1 times the mean's
+        assert np.all(np.abs(a.std(axis=(0, 1)) / sd - 1) < 5 * np.sqrt(2 / size)), name
+        for q in (0.05, 0.95):
+            difference = np.quantile(a, q, axis=(0, 1)) - np.quantile(b, q, axis=(0, 1))
+            assert np.all(np.abs(difference) < 5 * 2.5 * error), (name, q)

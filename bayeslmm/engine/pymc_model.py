@@ -1,4 +1,4 @@
-"""The sole door to PyMC: Design × Priors → ``pm.Model``, NUTS, and our own verdict on the draws.
+"""The sole door to PyMC: Design × Priors → ``pm.Model``, and NUTS.
 
 The graph avoids matrix products, Cholesky factors and ``LKJCholeskyCov``, whose first compilation takes a minute:
 everything is elementwise arithmetic and gathers by group code.  Correlations come from canonical partial
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, PriorError, SamplingWarning
+from ..errors import InputError, PriorError
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
 
@@ -302,74 +302,3 @@ def sample_nuts(
 
 def _is_contract(name: str) -> bool:
     return name in ("beta", "sigma") or name.startswith(("sd_", "cor_", "b_"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """What the draws say about themselves; ``reasons`` is empty when nothing raises doubt."""
-
-    max_rhat: float
-    min_ess_bulk: float
-    min_ess_tail: float
-    divergences: int
-    min_ebfmi: float
-    reasons: tuple[str, ...]
-
-    @property
-    def converged(self) -> bool:
-        """Whether nothing raises doubt."""
-        return not self.reasons
-
-    def __str__(self) -> str:
-        facts = (
-            f"R-hat ≤ {self.max_rhat:.3f}, ESS ≥ {min(self.min_ess_bulk, self.min_ess_tail):,.0f}, "
-            f"{self.divergences} divergences"
-        )
-        return f"converged ({facts})" if self.converged else f"doubtful: {'; '.join(self.reasons)} ({facts})"
-
-
-def diagnose_draws(tree: Any) -> Diagnosis:
-    """R-hat, ESS, divergences and E-BFMI over all parameters (Vehtari et al. 2021), and what follows from them.
-
-    Doubt is raised by R-hat above 1.01, an effective sample size under 100 a chain, any divergence, or an E-BFMI under
-    0.3. The default sampler prints nothing of the kind.
-    """
-    import warnings
-
-    import arviz as az
-
-    posterior = tree.posterior.to_dataset()
-    # unit entries of a correlation matrix do not vary and have no R-hat
-    varying = {name: v for name, v in posterior.data_vars.items() if not name.startswith("cor_")}
-    for name, v in posterior.data_vars.items():
-        if name.startswith("cor_"):
-            flat = v.stack(pair=v.dims[2:]).to_numpy()
-            moving = flat[..., flat.std(axis=(0, 1)) > 0]
-            varying[name] = (("chain", "draw", f"{name}_pair"), moving)
-    data = type(posterior)(varying).drop_vars(
-        [c for c in posterior.coords if c not in ("chain", "draw")], errors="ignore"
-    )
-    rhat = max(float(v.max()) for v in az.rhat(data).data_vars.values())
-    bulk = min(float(v.min()) for v in az.ess(data, method="bulk").data_vars.values())
-    tail = min(float(v.min()) for v in az.ess(data, method="tail").data_vars.values())
-    chains = posterior.sizes["chain"]
-    stats = tree.sample_stats
-    divergences = int(stats["diverging"].sum())
-    energy = stats["energy"].to_numpy()
-    ebfmi = float((np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)).min())
-    reasons = []
-    if rhat > 1.01:
-        reasons.append(f"R-hat up to {rhat:.3f}: chains disagree, draw more")
-    if min(bulk, tail) < 100 * chains:
-        reasons.append(f"effective sample size down to {min(bulk, tail):.0f}: draw more")
-    if divergences:
-        reasons.append(f"{divergences} divergences: part of the posterior may be missed, raise target_accept")
-    if ebfmi < 0.3:
-        reasons.append(f"E-BFMI {ebfmi:.2f}: the energy moves slowly, reparameterise or draw more")
-    found = Diagnosis(
-        max_rhat=rhat, min_ess_bulk=bulk, min_ess_tail=tail, divergences=divergences, min_ebfmi=ebfmi,
-        reasons=tuple(reasons),
-    )  # fmt: skip
-    if reasons:
-        warnings.warn(f"sampling: {found}", SamplingWarning, stacklevel=3)
-    return found

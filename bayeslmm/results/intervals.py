@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from ..engine import profile as profiles
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError
 from ..spec.design import Design
+from .progress import track
 
 if TYPE_CHECKING:
     from .point import PointFit
@@ -94,7 +95,7 @@ def profile(fit: PointFit, *, ci_prob: float, progressbar: bool) -> pd.DataFrame
 def _curves(fit: PointFit, cutoff: float, progressbar: bool) -> Iterator[profiles.Curve]:
     problem = Problem.of(fit.design)
     total = len(profiles.parameters(problem))
-    for _, curve in _progress(
+    for _, curve in track(
         ((1, c) for c in profiles.profile(problem, fit.solution, cutoff)), total, "Profiling", progressbar
     ):
         yield curve
@@ -109,7 +110,7 @@ def bootstrap(
     batches = engine.bootstrap(
         Problem.of(fit.design), fit.solution, draws=draws, random_seed=random_seed, cores=_cores(cores)
     )
-    counted = _progress(((len(rows), rows) for rows in batches), draws, "Refitting", progressbar)
+    counted = track(((len(rows), rows) for rows in batches), draws, "Refitting", progressbar)
     rows = np.concatenate([rows for _, rows in counted])
     failed = int(np.isnan(rows[:, -1]).sum())
     if failed == draws:
@@ -130,19 +131,3 @@ def _cores(cores: int | None) -> int:
     if cores < 1:
         raise InputError(f"cores={cores}: at least one core is needed")
     return cores
-
-
-def _progress(
-    steps: Iterable[tuple[int, Any]], total: int, what: str, show: bool
-) -> Iterator[tuple[int, Any]]:
-    """Pass (weight, item) on, drawing a bar that fills by the weights."""
-    if not show:
-        yield from steps
-        return
-    from rich.progress import Progress
-
-    with Progress() as bar:
-        task = bar.add_task(what, total=total)
-        for weight, item in steps:
-            yield weight, item
-            bar.advance(task, weight)

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..engine.pymc_model import Diagnosis
 from ..errors import InputError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors
 from . import text, variance
+from .diagnosis import Diagnosis
 from .tables import coefficient_terms, level_table, stack, wide_table
 
 Array = NDArray[np.float64]

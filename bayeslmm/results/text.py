@@ -210,7 +210,10 @@ def _fixed_correlations(fit: PointFit) -> Table | None:
     cor = fit.solution.vcov / np.outer(se, se)
     short = [n if len(n) <= 12 else n[:11] + "…" for n in names]
     rows = [
-        [names[i], *(f"{cor[i, j]:.3f}" if j < i else "" for j in range(len(names) - 1))]
+        [
+            names[i],
+            *(f"{cor[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1)),
+        ]
         for i in range(1, len(names))
     ]
     return table(["", *short[:-1]], rows, title="Correlation of fixed effects:")
@@ -220,9 +223,11 @@ def posterior_summary(fit: PosteriorFit) -> Text:
     """brms's layout: group-level, population-level and family parameters, then the verdict."""
     design = fit.design
     attrs = fit.idata.posterior.attrs
+    tuning = f" after {attrs['tuning_steps']:,} tuning steps" if attrs.get("tuning_steps") else ""
+    because = f", since {attrs['reason']}" if attrs.get("reason") else ""
     draws = (
-        f"Draws: {fit.n_chains} chains x {fit.n_draws:,} after {attrs.get('tuning_steps', '?')} tuning steps, "
-        f"by {attrs.get('sampler', 'NUTS')}; intervals are {fit.ci_prob:.0%} equal-tailed"
+        f"Draws: {fit.n_chains} chains x {fit.n_draws:,}{tuning}, by {attrs.get('sampler', 'NUTS')}{because}; "
+        f"intervals are {fit.ci_prob:.0%} equal-tailed"
     )
     return Text.of(
         _header(design, "Bayesian linear mixed model, family gaussian (identity link)", draws),

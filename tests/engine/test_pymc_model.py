@@ -9,8 +9,9 @@ from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm.engine import pymc_model
-from bayeslmm.engine.pymc_model import Geometry, build_model, choose_geometry, diagnose_draws
+from bayeslmm.engine.pymc_model import Geometry, build_model, choose_geometry
 from bayeslmm.errors import PriorError, SamplingWarning
+from bayeslmm.results.diagnosis import diagnose_draws
 from bayeslmm.spec.covariance import covariance
 from bayeslmm.spec.design import build_design
 from bayeslmm.spec.priors import resolve_priors
