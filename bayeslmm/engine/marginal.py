@@ -1,87 +1,34 @@
 """The exact posterior of a Gaussian model with normal or flat priors on β (docs/theory.md, sections 4, 6, 7).
 
-β and b are integrated out, which leaves a density of the few hyperparameters: σ, the sds and the correlations. They are
-drawn by independence Metropolis–Hastings from a multivariate t fitted to that density, on log σ, the sds themselves
-(truncated at zero) and atanh of the canonical partial correlations; β and b are then drawn exactly, given them.
+β and b are integrated out, which leaves a density of the few hyperparameters: σ, the sds and the correlations. They
+are drawn by independence Metropolis–Hastings from a multivariate t fitted to that density, on log σ, log(1 + sd/c) (the
+sd itself near zero, where it is truncated, and its log far away) and atanh of the canonical partial correlations; β and
+b are then drawn exactly, given them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 from scipy.special import betaln, gammaln
 
-from ..errors import NotAvailableError
-from ..spec.design import Design, GroupTerm
-from ..spec.priors import LKJ, Prior, Priors
 from . import pls
+from .hyperpriors import HyperPriors, log_prior
 from .layout import arrange
 from .scaling import Problem, Scaled, scale
 
 Array = NDArray[np.float64]
-LogDensity = Callable[[float], float]
 
 COMPONENTS = ((0.85, 6.0, 1.0), (0.15, 2.0, 2.0))  # of the proposal: share, degrees of freedom, width
 FIRST_INFLATION = 1.3  # of the covariance that the curvature at the mode gives, and
 NEXT_INFLATION = 1.1  # of the one that weighted draws give
 ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HyperPriors:
-    """Priors as the sampler needs them; K grouping factors with q_k columns, p fixed effects."""
-
-    beta_mean: Array  # (p,) of the intercept at centred predictors and of the slopes
-    beta_sd: Array  # (p,) infinite for a flat prior
-    sds: tuple[tuple[Prior, ...], ...]  # K × q_k
-    lkj: tuple[LKJ | None, ...]  # K
-    sigma: Prior
-
-    @classmethod
-    def of(cls, design: Design, priors: Priors) -> HyperPriors:
-        """The priors of a model.
-
-        Raises
-        ------
-        NotAvailableError
-            A fixed effect has a prior that is neither normal nor flat, so it cannot be integrated out.
-        """
-        mean, sd = np.zeros(design.p), np.full(design.p, np.inf)
-        for j, name in enumerate(design.x_names):
-            prior = priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name)
-            if isinstance(prior, Prior) and prior.name == "Normal":
-                given = dict(prior.params)
-                mean[j], sd[j] = given.get("mu", 0.0), given.get("sigma", 1.0)
-            elif not (isinstance(prior, Prior) and prior.name == "Flat"):
-                raise NotAvailableError(
-                    f"{name} has the prior {prior!r}, and only normal and flat ones integrate out"
-                )
-        return cls(
-            beta_mean=mean,
-            beta_sd=sd,
-            sds=tuple(
-                tuple(_positive(priors.get("sd", g.name, c)) for c in g.columns) for g in design.groups
-            ),
-            lkj=tuple(_correlations(priors, g) for g in design.groups),
-            sigma=_positive(priors.get("sigma")),
-        )
-
-
-def _positive(prior: Prior | LKJ) -> Prior:
-    assert isinstance(prior, Prior)
-    return prior
-
-
-def _correlations(priors: Priors, group: GroupTerm) -> LKJ | None:
-    if all(len(block) == 1 for block in group.blocks):
-        return None
-    prior = priors.get("cor", group.name)
-    assert isinstance(prior, LKJ)
-    return prior
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +57,8 @@ class ExactDraws:
 class Marginal:
     """log p(σ, sds, correlations | y) + log p(y) with β and b integrated out, as a function of coordinates x (4.1).
 
-    x holds for each factor its sds and the atanh of its partial correlations, block after block, and log σ at the end.
+    x holds for each factor log(1 + sd/c) of its columns and the atanh of its partial correlations, block after block,
+    and log σ at the end. c is the standard error of one level's own estimate, as if all variance were residual.
     """
 
     def __init__(self, problem: Problem, priors: HyperPriors) -> None:
@@ -130,6 +78,11 @@ class Marginal:
         )
         self.n, self.p = cross.n, len(units)
         self.to_scaled = [np.linalg.inv(T) for T in self.scaled.T_z]
+        spread = float(np.std(problem.y)) or 1.0
+        self.softness = [
+            spread / np.sqrt(np.maximum(np.sum(Z**2, axis=0) / levels, 1e-300))
+            for Z, levels in zip(problem.Z, problem.levels, strict=True)
+        ]
         self.sd_priors = [[log_prior(prior) for prior in of_factor] for of_factor in priors.sds]
         self.sigma_prior = log_prior(priors.sigma)
         self.pairs = [
@@ -156,7 +109,8 @@ class Marginal:
         sds, factors = [], []
         for k, (pairs, priors) in enumerate(zip(self.pairs, self.sd_priors, strict=True)):
             q = len(priors)
-            sd = x[at : at + q]
+            sd = self.softness[k] * np.expm1(x[at : at + q])
+            total += float(np.sum(np.log(self.softness[k]) + x[at : at + q]))
             total += sum(prior(float(value)) for prior, value in zip(priors, sd, strict=True))
             factor = np.eye(q)
             lkj = self.priors.lkj[k]
@@ -210,7 +164,7 @@ class Marginal:
         self, at: HyperPoint, reduced: pls.Reduced, solution: pls.Solution, rng: Generator
     ) -> tuple[Array, list[Array]]:
         """One exact draw of β (p,) and b (J_k, q_k) given the hyperparameters, on the user's scale (section 6)."""
-        noise = np.linalg.solve(solution.R_x, rng.normal(size=self.p)) if self.p else np.zeros(0)
+        noise = lapack.dtrtrs(solution.R_x, rng.normal(size=self.p))[0] if self.p else np.zeros(0)
         beta = solution.beta + at.sigma * noise
         u = pls.spherical_modes(reduced, beta, at.sigma * rng.normal(size=self.layout.m))
         effects = [
@@ -218,47 +172,6 @@ class Marginal:
             for part, sd, factor in zip(u, at.sds, at.factors, strict=True)
         ]
         return self.scaled.beta(beta + self.mean), effects
-
-
-def log_prior(prior: Prior) -> LogDensity:
-    """The log density of a prior on a positive number.
-
-    Raises
-    ------
-    NotAvailableError
-        A distribution that is not written out here; NUTS takes any.
-    """
-    given = {name: float(value) for name, value in prior.params}
-    names = frozenset(given)
-    if prior.name in ("Flat", "HalfFlat"):
-        return lambda value: 0.0
-    if prior.name == "HalfNormal" and names == {"sigma"}:
-        s = given["sigma"]
-        return lambda value: 0.5 * np.log(2.0 / np.pi) - np.log(s) - 0.5 * (value / s) ** 2
-    if prior.name == "HalfStudentT" and names == {"nu", "sigma"}:
-        nu, s = given["nu"], given["sigma"]
-        constant = (
-            np.log(2.0) + gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi) - np.log(s)
-        )
-        return lambda value: constant - (nu + 1) / 2 * np.log1p((value / s) ** 2 / nu)
-    if prior.name == "HalfCauchy" and names == {"beta"}:
-        b = given["beta"]
-        return lambda value: np.log(2.0 / np.pi) - np.log(b) - np.log1p((value / b) ** 2)
-    if prior.name == "Exponential" and len(names) == 1 and names <= {"lam", "scale"}:
-        rate = given["lam"] if "lam" in given else 1.0 / given["scale"]
-        return lambda value: np.log(rate) - rate * value
-    if prior.name == "Gamma" and names == {"alpha", "beta"}:
-        a, b = given["alpha"], given["beta"]
-        constant = a * np.log(b) - gammaln(a)
-        return lambda value: constant + (a - 1) * np.log(value) - b * value if value > 0 else -np.inf
-    if prior.name == "LogNormal" and names == {"mu", "sigma"}:
-        mu, s = given["mu"], given["sigma"]
-        constant = -0.5 * np.log(2 * np.pi) - np.log(s)
-        return lambda v: constant - np.log(v) - 0.5 * ((np.log(v) - mu) / s) ** 2 if v > 0 else -np.inf
-    if prior.name == "Uniform" and names == {"lower", "upper"} and given["lower"] >= 0:
-        lower, upper = given["lower"], given["upper"]
-        return lambda value: -np.log(upper - lower) if lower <= value <= upper else -np.inf
-    raise NotAvailableError(f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,24 +185,26 @@ class Proposal:
     root: Array  # (d, d) Cholesky factor of its scale matrix
     bounded: NDArray[np.bool_]
 
-    def draw(self, rng: Generator) -> Array:
-        """One draw; those with a negative sd are drawn again, from either part."""
-        while True:
-            _, nu, width = COMPONENTS[int(rng.uniform() > COMPONENTS[0][0])]
+    def draw(self, rng: Generator, n: int) -> Array:
+        """Draws (n, d); those with a negative sd are drawn again, from either part."""
+        kept = np.empty((0, len(self.mean)))
+        while len(kept) < n:
+            _, nu, width = np.array(COMPONENTS)[(rng.uniform(size=n) > COMPONENTS[0][0]).astype(int)].T
             stretch = width * np.sqrt(nu / rng.chisquare(nu))
-            x = self.mean + stretch * (self.root @ rng.normal(size=len(self.mean)))
-            if not np.any(x[self.bounded] < 0.0):
-                return x
+            x = self.mean + stretch[:, None] * (rng.normal(size=(n, len(self.mean))) @ self.root.T)
+            kept = np.concatenate([kept, x[np.all(x[:, self.bounded] >= 0.0, axis=1)]])
+        return kept[:n]
 
-    def log_density(self, x: Array) -> float:
-        """Up to a constant that is the same for every x."""
-        z, d = np.linalg.solve(self.root, x - self.mean), len(x)
+    def log_density(self, x: Array) -> Array:
+        """At each row of x (n, d), up to a constant that is the same for every row."""
+        d = x.shape[1]
+        squared = np.sum(lapack.dtrtrs(self.root, (x - self.mean).T, lower=1)[0] ** 2, axis=0)
         parts = [
             np.log(share) + gammaln((nu + d) / 2) - gammaln(nu / 2) - d * np.log(width * np.sqrt(nu))
-            - 0.5 * (nu + d) * np.log1p(z @ z / (nu * width**2))
+            - 0.5 * (nu + d) * np.log1p(squared / (nu * width**2))
             for share, nu, width in COMPONENTS
         ]  # fmt: skip
-        return float(np.logaddexp(*parts))
+        return np.logaddexp(*parts)
 
 
 def fit_proposal(marginal: Marginal, rng: Generator) -> tuple[Proposal, float]:
@@ -304,8 +219,8 @@ def fit_proposal(marginal: Marginal, rng: Generator) -> tuple[Proposal, float]:
     best, best_share = Proposal(mean=mode, root=np.linalg.cholesky(cov), bounded=marginal.bounded), 0.0
     proposal, draws = best, 150 + 50 * len(mode)
     for _ in range(ROUNDS):
-        x = np.array([proposal.draw(rng) for _ in range(draws)])
-        log_weights = np.array([marginal(row) - proposal.log_density(row) for row in x])
+        x = proposal.draw(rng, draws)
+        log_weights = np.array([marginal(row) for row in x]) - proposal.log_density(x)
         weights = np.exp(log_weights - log_weights.max())
         weights /= weights.sum()
         share = float(1.0 / np.sum(weights**2) / draws)
@@ -326,11 +241,12 @@ def _rough_location(marginal: Marginal) -> tuple[Array, Array]:
 
     found = fit(marginal.problem)
     x, width = [], []
-    for cov, pairs, levels in zip(found.covariances, marginal.pairs, marginal.problem.levels, strict=True):
-        sd = np.sqrt(np.diag(cov))
-        floor = 0.1 * found.sigma / np.sqrt(marginal.n / levels)
-        x += [*np.maximum(sd, floor), *np.zeros(len(pairs))]
-        width += [*(np.maximum(sd, 3.0 * floor) / np.sqrt(2.0 * levels)), *np.full(len(pairs), levels**-0.5)]
+    for k, cov in enumerate(found.covariances):
+        sd, soft = np.sqrt(np.diag(cov)), marginal.softness[k]
+        levels, pairs = marginal.problem.levels[k], len(marginal.pairs[k])
+        x += [*np.log1p(np.maximum(sd, 0.1 * soft) / soft), *np.zeros(pairs)]
+        error = np.maximum(sd, 0.5 * soft) / np.sqrt(2.0 * levels)
+        width += [*(error / (sd + soft)), *np.full(pairs, levels**-0.5)]
     return np.array([*x, np.log(found.sigma)]), np.array([*width, (2.0 * marginal.n) ** -0.5])
 
 
@@ -385,23 +301,24 @@ class _State:
     log_weight: float
 
 
-def _propose(marginal: Marginal, proposal: Proposal, rng: Generator) -> _State:
-    while True:
-        x = proposal.draw(rng)
+def _states(marginal: Marginal, proposal: Proposal, rng: Generator, n: int) -> Iterator[_State]:
+    """n proposals with their weights; the rare one at which the numbers break down is left out."""
+    rows = proposal.draw(rng, n)
+    for x, log_proposal in zip(rows, proposal.log_density(rows), strict=True):
         at, log_prior_and_jacobian = marginal.point(x)
         try:
             reduced, solution = marginal.reduce(at)
         except (FloatingPointError, ZeroDivisionError):
             continue
         density = marginal.log_likelihood(at, reduced, solution) + log_prior_and_jacobian
-        return _State(
+        yield _State(
             at=at, reduced=reduced, solution=solution, log_density=density,
-            log_weight=density - proposal.log_density(x),
+            log_weight=density - float(log_proposal),
         )  # fmt: skip
 
 
 def _chain(marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -> ExactDraws:
-    first = [_propose(marginal, proposal, rng) for _ in range(100)]
+    first = list(_states(marginal, proposal, rng, 100))
     weights = np.exp(
         np.array([state.log_weight for state in first]) - max(state.log_weight for state in first)
     )
@@ -414,8 +331,8 @@ def _chain(marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -
         np.empty((draws, levels, Z.shape[1]))
         for levels, Z in zip(marginal.problem.levels, marginal.problem.Z, strict=True)
     ]
-    for i in range(draws):
-        there = _propose(marginal, proposal, rng)
+    proposals = chain.from_iterable(_states(marginal, proposal, rng, draws) for _ in count())
+    for i, there in zip(range(draws), proposals, strict=False):
         log_weights[i] = there.log_weight
         if np.log(rng.uniform()) < there.log_weight - state.log_weight:
             state, accepted[i] = there, True

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import marginal as engine
+from ..engine.hyperpriors import HyperPriors
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
@@ -32,7 +33,7 @@ def sample_exact(
         raise InputError(f"draws={draws}, chains={chains}: each must be at least 1")
     if not design.groups:
         raise NotAvailableError("a model without random effects has no group sds to sample")
-    marginal = engine.Marginal(Problem.of(design), engine.HyperPriors.of(design, priors))
+    marginal = engine.Marginal(Problem.of(design), HyperPriors.of(design, priors))
     if len(marginal.bounded) > MOST_HYPERPARAMETERS:
         raise NotAvailableError(
             f"{len(marginal.bounded)} hyperparameters are too many for one proposal (limit {MOST_HYPERPARAMETERS})"

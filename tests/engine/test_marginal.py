@@ -15,6 +15,7 @@ from strategies import problems
 
 import bayeslmm as blm
 from bayeslmm.engine import marginal as exact
+from bayeslmm.engine.hyperpriors import HyperPriors, log_prior
 from bayeslmm.engine.pymc_model import Geometry, build_model
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import NotAvailableError
@@ -29,7 +30,7 @@ HALF_T = Prior("HalfStudentT", nu=3.0, sigma=1.5)
 
 def hyper_priors(problem, *, flat=False):
     p = problem.X.shape[1]
-    return exact.HyperPriors(
+    return HyperPriors(
         beta_mean=np.linspace(0.5, 1.5, p),
         beta_sd=np.full(p, np.inf if flat else 2.0),
         sds=tuple((HALF_T,) * Z.shape[1] for Z in problem.Z),
@@ -57,8 +58,8 @@ def dense_log_density(marginal, x):
         value = stats.multivariate_normal(X @ priors.beta_mean, V).logpdf(problem.y)
     value += np.log(2) + stats.t.logpdf(at.sigma, 3, scale=1.5) + np.log(at.sigma)
     position = 0
-    for sd, pairs in zip(at.sds, marginal.pairs, strict=True):
-        value += np.sum(np.log(2) + stats.t.logpdf(sd, 3, scale=1.5))
+    for sd, soft, pairs in zip(at.sds, marginal.softness, marginal.pairs, strict=True):
+        value += np.sum(np.log(2) + stats.t.logpdf(sd, 3, scale=1.5) + np.log(sd + soft))
         position += len(sd)
         for (_, _, d, place), y in zip(pairs, x[position : position + len(pairs)], strict=True):
             shape, partial = 1.5 + (d - 2 - place) / 2, np.tanh(y)
@@ -154,7 +155,7 @@ def test_joint_of_pymc_is_marginal_times_conditional(formula, options):
         reliability={g.name: (1.0,) * g.q for g in design.groups},
     )
     joint, values = evaluate(build_model(design, priors, centred))
-    marginal = exact.Marginal(Problem.of(design), exact.HyperPriors.of(design, priors))
+    marginal = exact.Marginal(Problem.of(design), HyperPriors.of(design, priors))
     x, jacobian = coordinates(marginal, design, values)
     at, _ = marginal.point(x)
     mean, cov = conditional(marginal, at)
@@ -172,8 +173,10 @@ def blm_frame(data):
 def coordinates(marginal, design, values):
     """x at PyMC's values, and the log Jacobian from its free variables (sds, sigma, Beta variables) to x."""
     x, jacobian = [], 0.0
-    for g, pairs in zip(design.groups, marginal.pairs, strict=True):
-        x += list(values[f"sd_{g.name}"])
+    for g, soft, pairs in zip(design.groups, marginal.softness, marginal.pairs, strict=True):
+        sd = values[f"sd_{g.name}"]
+        x += list(np.log1p(sd / soft))
+        jacobian += np.sum(np.log(sd + soft))
         for i, j, _, _ in pairs:
             names = (f"partial_{g.name}_{g.columns[a]}_{g.columns[b]}" for a, b in ((i, j), (j, i)))
             u = next(values[name] for name in names if name in values)  # of two columns it is the correlation
@@ -187,12 +190,18 @@ def coordinates(marginal, design, values):
 def test_draws_agree_with_quadrature_also_near_zero(name):
     """Two hyperparameters: their posterior on a grid, dense formula; dyestuff2 has most of its mass near zero."""
     model = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset(name))
-    marginal = exact.Marginal(Problem.of(model.design), exact.HyperPriors.of(model.design, model.priors))
+    marginal = exact.Marginal(Problem.of(model.design), HyperPriors.of(model.design, model.priors))
     post = model.fit(method="exact", draws=2500, random_seed=3, progressbar=False)
     sd, sigma = (post.draws(v).reshape(-1) for v in ("sd_Batch", "sigma"))
     grid_sd = np.linspace(0, 6 * sd.mean(), 150)
     grid_log_sigma = np.linspace(np.log(sigma).min() - 0.3, np.log(sigma).max() + 0.3, 70)
-    log_density = np.array([[marginal(np.array([a, b])) for b in grid_log_sigma] for a in grid_sd])
+    soft = marginal.softness[0][0]
+    log_density = np.array(
+        [
+            [marginal(np.array([np.log1p(a / soft), b])) - np.log(a + soft) for b in grid_log_sigma]
+            for a in grid_sd
+        ]
+    )
     weight = np.exp(log_density - log_density.max())
     weight[0] *= 0.5
     by_sd = weight.sum(axis=1) / weight.sum()
@@ -273,13 +282,13 @@ def calibration_ranks(n_data, seed):
 )
 def test_priors_are_scipys(prior, twin):
     for value in (0.1, 1.0, 3.3):
-        assert exact.log_prior(prior)(value) == pytest.approx(twin(value), rel=1e-12, abs=1e-12)
+        assert log_prior(prior)(value) == pytest.approx(twin(value), rel=1e-12, abs=1e-12)
 
 
 def test_a_prior_that_is_not_written_out_is_refused():
     with pytest.raises(NotAvailableError, match="InverseGamma"):
-        exact.log_prior(Prior("InverseGamma", alpha=1.0, beta=1.0))
+        log_prior(Prior("InverseGamma", alpha=1.0, beta=1.0))
     design = build_design("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
     priors = resolve_priors(design, {"Intercept": Prior("StudentT", nu=3.0, mu=0.0, sigma=1.0)})
     with pytest.raises(NotAvailableError, match="Intercept"):
-        exact.HyperPriors.of(design, priors)
+        HyperPriors.of(design, priors)
