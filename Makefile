@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format bench-reml bench-growth clean
+.PHONY: help venv install demo test lint format bench-reml bench-growth calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -61,6 +61,9 @@ bench-reml: $(STAMP)  ## time the point fits beside lme4 and statsmodels, into b
 
 bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into benchmarks/README.md
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
+
+calibrate: $(STAMP)  ## check the exact sampler on 6,000 simulated data sets; picture to docs/
+	@$(BIN)/python tests/calibration.py --plot docs/calibration.png $(ARGS)
 
 clean:  ## remove .venv and everything that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -47,20 +47,22 @@ class Evaluation:
             if np.linalg.norm(step) <= radius:
                 return self.axes @ step
 
-        def excess(shift: float) -> float:
-            return radius - float(np.linalg.norm(slope / (self.curvatures + shift)))
+        base = self.curvatures - min(lowest, 0.0)
 
-        least = max(0.0, -lowest)
-        low = least + 1e-12 * (1.0 + least + float(self.curvatures[-1]))
-        high = least + float(np.linalg.norm(slope)) / radius
-        if high > low and excess(low) < 0.0:
-            step = -slope / (self.curvatures + brentq(excess, low, high, rtol=1e-6))
-            return self.axes @ step
+        def excess(shift: float) -> float:
+            return radius - float(np.linalg.norm(slope / (base + shift)))
+
+        high = (1.0 + 1e-6) * float(
+            np.linalg.norm(slope)
+        ) / radius + 1e-100  # short enough, rounding included
+        low = 1e-9 * high
+        if excess(low) < 0.0:
+            return self.axes @ (-slope / (base + brentq(excess, low, high, rtol=1e-6)))
         step = -slope / (
-            self.curvatures + low
-        )  # the gradient has no part along the most negative curvature: go there
+            base + low
+        )  # the gradient has next to no part along the most negative curvature: go there
         step[0] = 0.0
-        step[0] = np.sqrt(max(radius**2 - float(step @ step), 0.0))
+        step[0] = np.copysign(np.sqrt(max(radius**2 - float(step @ step), 0.0)), -slope[0])
         return self.axes @ step
 
     def promise(self, step: Array) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import calibration
 import numpy as np
 import plain
 import pytest
@@ -213,57 +214,25 @@ def test_draws_agree_with_quadrature_also_near_zero(name):
     assert post.diagnosis.min_ess_bulk > ess
 
 
-def test_ranks_are_uniform_over_simulated_data():
-    """Simulation-based calibration (Talts et al. 2018), thinned: 120 data sets, correlated slopes, a known prior."""
-    ranks = calibration_ranks(120, seed=4)
-    for name, values in ranks.items():
-        counts = np.bincount(np.minimum(values * 6 // 100, 5), minlength=6)
-        assert stats.chisquare(counts).pvalue > 1e-3, (name, counts)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(calibration.structures()))
+def test_ranks_are_uniform_over_simulated_data(name):
+    """A thin run of ``make calibrate``: 100 data sets a structure."""
+    found = calibration.calibrate(calibration.structures()[name], refits=100, seed=4)
+    for parameter, ranks in found.items():
+        # some 50 tests over all structures: one in a thousand runs would fail by chance
+        assert calibration.uniformity(ranks, bins=5) > 2e-5, (parameter, np.bincount(ranks // 20))
 
 
 def test_calibration_notices_a_wrong_density(monkeypatch):
-    """Broken on purpose: a residual variance that counts twice."""
+    """Broken on purpose: a residual variance that counts too often."""
     right = exact.Marginal.log_likelihood
     monkeypatch.setattr(
         exact.Marginal, "log_likelihood",
         lambda self, at, reduced, solution: right(self, at, reduced, solution) - 6 * np.log(at.sigma),
     )  # fmt: skip
-    ranks = calibration_ranks(120, seed=4)
-    counts = np.bincount(np.minimum(ranks["sigma"] * 6 // 100, 5), minlength=6)
-    assert stats.chisquare(counts).pvalue < 1e-3
-
-
-def calibration_ranks(n_data, seed):
-    """Rank of the true value among 99 nearly independent draws, for every hyperparameter, a β and a b."""
-    rng = np.random.default_rng(seed)
-    J, per = 8, 6
-    codes = np.repeat(np.arange(J), per)
-    x = np.tile(np.linspace(-1, 1, per), J)
-    Z = np.column_stack([np.ones(J * per), x])
-    ranks = {name: [] for name in ("sd_0", "sd_1", "cor", "sigma", "beta", "b")}
-    for _ in range(n_data):
-        sd = np.abs(rng.standard_t(3, 2)) * 1.5
-        sigma = float(np.abs(rng.standard_t(3)) * 1.5)
-        cor = 2 * rng.beta(1.5, 1.5) - 1
-        beta = rng.normal([0.5, 1.5], 2.0)
-        b = rng.multivariate_normal(np.zeros(2), covariance(sd, np.array([[1, cor], [cor, 1]])), J)
-        y = Z @ beta + np.sum(Z * b[codes], axis=1) + rng.normal(0, sigma, J * per)
-        problem = Problem(
-            y=y, X=Z.copy(), codes=(codes,), Z=(Z,), levels=(J,), blocks=(((0, 1),),), weights=None
-        )
-        marginal = exact.Marginal(problem, hyper_priors(problem))
-        proposal, _ = exact.fit_proposal(marginal, rng)
-        (chain,) = exact.sample(marginal, proposal, draws=99 * 4, rngs=[rng])
-        keep = slice(None, None, 4)
-        drawn = {
-            "sd_0": chain.sds[0][0, keep, 0], "sd_1": chain.sds[0][0, keep, 1], "sigma": chain.sigma[0, keep],
-            "cor": chain.correlations[0][0, keep, 0, 1], "beta": chain.beta[0, keep, 1],
-            "b": chain.effects[0][0, keep, 0, 0],
-        }  # fmt: skip
-        truth = {"sd_0": sd[0], "sd_1": sd[1], "sigma": sigma, "cor": cor, "beta": beta[1], "b": b[0, 0]}
-        for name, draws in drawn.items():
-            ranks[name].append(int(np.sum(draws < truth[name])))
-    return {name: np.array(values) for name, values in ranks.items()}
+    found = calibration.calibrate(calibration.structures()["(x | g)"], refits=100, seed=4)
+    assert calibration.uniformity(found["sigma"], bins=5) < 2e-5
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,20 @@ def test_large_and_group_constant_predictors_keep_their_intercept():
         np.testing.assert_allclose(fit.beta, [10, 3], atol=6 * np.sqrt(np.diag(fit.vcov)).max())
 
 
+def test_a_step_down_from_a_ridge_of_one_parameter():
+    """There the root that is searched lies at the very end of its bracket."""
+    rng = np.random.default_rng(6)
+    for _ in range(2000):
+        here = Evaluation(
+            theta=np.zeros(1), value=0.0, gradient=rng.normal(size=1) * 10.0 ** rng.integers(-6, 6),
+            curvatures=-(10.0 ** rng.uniform(-6, 6, 1)), axes=np.eye(1),
+        )  # fmt: skip
+        radius = 10.0 ** rng.uniform(-3, 3)
+        step = here.step_within(radius)
+        assert abs(step[0]) == pytest.approx(radius, rel=1e-4)
+        assert step[0] * here.gradient[0] < 0.0
+
+
 @pytest.mark.parametrize(
     ("curvatures", "gradient"),
     [

@@ -1,0 +1,198 @@
+"""Simulation-based calibration of the exact sampler (Talts et al. 2018): ``python tests/calibration.py --help``.
+
+Hyperparameters and effects are drawn from the prior, data from the model, and the posterior is sampled; over many data
+sets the rank of each true value among its posterior draws must be uniform.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+import time
+
+import numpy as np
+from numpy.random import SeedSequence, default_rng
+from scipy import stats
+
+from bayeslmm.engine import marginal as exact
+from bayeslmm.engine.hyperpriors import HyperPriors
+from bayeslmm.engine.scaling import Problem
+from bayeslmm.spec.covariance import covariance
+from bayeslmm.spec.priors import LKJ, Prior
+
+KEPT, THINNED = 99, 4  # ranks 0 to 99 among nearly independent draws
+SD, ETA, BETA_SD = 1.5, 1.5, 2.0
+
+
+def structures():
+    """Problems without a response: intercepts, slopes with and without correlation, nested, crossed, three columns."""
+    eight, ten = np.repeat(np.arange(8), 6), np.repeat(np.arange(10), 8)
+    t6, t8 = np.tile(np.linspace(-1, 1, 6), 8), np.tile(np.linspace(-1, 1, 8), 10)
+    slope, three = np.column_stack([np.ones(48), t6]), np.column_stack([np.ones(80), t8, t8**2 - 0.4])
+    classes = np.repeat(np.arange(16), 3)
+    row, one = np.arange(60), np.ones
+    both = [row % 10, row // 10]
+    return {
+        "(1 | g)": problem(slope, [eight], [one((48, 1))], [((0,),)]),
+        "(x | g)": problem(slope, [eight], [slope], [((0, 1),)]),
+        "(x || g)": problem(slope, [eight], [slope], [((0,), (1,))]),
+        "(1 | g / h)": problem(slope, [eight, classes], [one((48, 1))] * 2, [((0,),)] * 2),
+        "(1 | g) + (1 | h)": problem(
+            np.column_stack([one(60), np.cos(row)]), both, [one((60, 1))] * 2, [((0,),)] * 2
+        ),
+        "(x + z | g)": problem(three, [ten], [three], [((0, 1, 2),)]),
+    }
+
+
+def problem(X, codes, Z, blocks):
+    return Problem(
+        y=np.zeros(len(X)), X=np.ascontiguousarray(X), codes=tuple(c.astype(np.int64) for c in codes),
+        Z=tuple(np.ascontiguousarray(z) for z in Z), levels=tuple(int(c.max()) + 1 for c in codes),
+        blocks=tuple(blocks), weights=None,
+    )  # fmt: skip
+
+
+def priors_for(empty):
+    half_t = Prior("HalfStudentT", nu=3.0, sigma=SD)
+    return HyperPriors(
+        beta_mean=np.full(empty.X.shape[1], 0.5),
+        beta_sd=np.full(empty.X.shape[1], BETA_SD),
+        sds=tuple((half_t,) * Z.shape[1] for Z in empty.Z),
+        lkj=tuple(LKJ(ETA) if any(len(b) > 1 for b in blocks) else None for blocks in empty.blocks),
+        sigma=half_t,
+    )
+
+
+def lkj_correlation(d, rng):
+    """A correlation matrix from LKJ(ETA), by canonical partial correlations."""
+    L = np.eye(d)
+    for i in range(d):
+        for j in range(i):
+            shape = ETA + (d - 2 - j) / 2
+            L[i, j] = (2 * rng.beta(shape, shape) - 1) * L[i, i]
+            L[i, i] = np.sqrt(max(L[i, i] ** 2 - L[i, j] ** 2, 0.0))
+    return L @ L.T
+
+
+def simulate(empty, rng):
+    """(problem with a response, true values by name). The intercept's prior is that at centred predictors."""
+    center = empty.X.mean(axis=0)
+    slopes = rng.normal(0.5, BETA_SD, empty.X.shape[1])
+    beta = slopes.copy()
+    beta[0] -= slopes[1:] @ center[1:]
+    sigma = float(np.abs(rng.standard_t(3)) * SD)
+    truth = {"sigma": sigma, **{f"beta_{j}": value for j, value in enumerate(beta)}}
+    y = empty.X @ beta + rng.normal(0, sigma, len(empty.X))
+    for k, (codes, Z, blocks) in enumerate(zip(empty.codes, empty.Z, empty.blocks, strict=True)):
+        q = Z.shape[1]
+        sd, cor = np.abs(rng.standard_t(3, q)) * SD, np.eye(q)
+        for block in blocks:
+            cor[np.ix_(block, block)] = lkj_correlation(len(block), rng)
+        b = rng.multivariate_normal(np.zeros(q), covariance(sd, cor), empty.levels[k], method="eigh")
+        y += np.sum(Z * b[codes], axis=1)
+        truth |= {f"sd_{k}{a}": sd[a] for a in range(q)} | {f"b_{k}{a}": b[0, a] for a in range(q)}
+        truth |= {f"cor_{k}{i}{j}": cor[i, j] for block in blocks for i in block for j in block if j < i}
+    return Problem(**{**{f: getattr(empty, f) for f in empty.__slots__}, "y": y}), truth
+
+
+def ranks_of_one(empty, seed):
+    """The rank of every true value among KEPT draws of one simulated data set."""
+    rng = default_rng(seed)
+    data, truth = simulate(empty, rng)
+    marginal = exact.Marginal(data, priors_for(empty))
+    proposal, _ = exact.fit_proposal(marginal, rng)
+    (draws,) = exact.sample(marginal, proposal, draws=KEPT * THINNED, rngs=[rng])
+    found = {}
+    for name, value in truth.items():
+        kind, _, at = name.partition("_")
+        if kind == "sigma":
+            values = draws.sigma[0]
+        elif kind == "beta":
+            values = draws.beta[0, :, int(at)]
+        elif kind == "sd":
+            values = draws.sds[int(at[0])][0, :, int(at[1])]
+        elif kind == "b":
+            values = draws.effects[int(at[0])][0, :, 0, int(at[1])]
+        else:
+            values = draws.correlations[int(at[0])][0, :, int(at[1]), int(at[2])]
+        found[name] = int(np.sum(values[::THINNED] < value))
+    return found
+
+
+def calibrate(empty, refits, seed, cores=1):
+    """Ranks (refits,) by name."""
+    from joblib import Parallel, delayed
+
+    seeds = SeedSequence(seed).spawn(refits)
+    found = Parallel(n_jobs=cores)(delayed(ranks_of_one)(empty, each) for each in seeds)
+    return {name: np.array([ranks[name] for ranks in found]) for name in found[0]}
+
+
+def uniformity(ranks, bins=10):
+    """p-value of the χ² test that the ranks are uniform."""
+    counts = np.bincount(ranks * bins // (KEPT + 1), minlength=bins)
+    return float(stats.chisquare(counts).pvalue)
+
+
+def plot(found, path):
+    """ECDF of the ranks minus that of uniform ranks, with a band that holds 95 % of uniform curves as a whole."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    grid = np.arange(KEPT + 1)
+    expected = (grid + 1) / (KEPT + 1)
+    refits = len(next(iter(next(iter(found.values())).values())))
+    uniform = default_rng(0).integers(0, KEPT + 1, (2000, refits))
+    width = np.sqrt(expected * (1 - expected) / refits) + 1e-12
+    curves = np.array(
+        [np.cumsum(np.bincount(row, minlength=KEPT + 1)) / refits - expected for row in uniform]
+    )
+    limit = np.quantile(np.abs(curves / width)[:, :-1].max(axis=1), 0.95)
+    figure, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True, sharey=True, layout="constrained")
+    for ax, (name, ranks) in zip(axes.flat, found.items(), strict=True):
+        ax.fill_between(grid, -limit * width, limit * width, color="0.88", lw=0)
+        for parameter, values in ranks.items():
+            curve = np.cumsum(np.bincount(values, minlength=KEPT + 1)) / refits - expected
+            colour = {"s": "C1", "c": "C2", "b": "C0"}[parameter[0]]
+            ax.plot(grid, curve, color=colour, lw=0.9, alpha=0.8)
+        ax.set_title(name, fontsize=10, family="monospace")
+    for colour, label in (
+        ("C1", "sds and sigma"),
+        ("C2", "correlations"),
+        ("C0", "fixed and random effects"),
+    ):
+        axes[0, 0].plot([], [], color=colour, label=label)
+    axes[0, 0].legend(fontsize=8, frameon=False, loc="upper left")
+    figure.supxlabel(f"rank of the true value among {KEPT} draws, {refits:,} data sets", fontsize=10)
+    figure.supylabel("ECDF minus uniform", fontsize=10)
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--refits", type=int, default=1000, help="data sets a structure (1000)")
+    parser.add_argument("--cores", type=int, default=2, help="processes (2)")
+    parser.add_argument("--plot", type=pathlib.Path, help="where to save the picture")
+    options = parser.parse_args()
+    found, doubtful = {}, []
+    for k, (name, empty) in enumerate(structures().items()):
+        start = time.perf_counter()
+        found[name] = calibrate(empty, options.refits, seed=100 + k, cores=options.cores)
+        p = {parameter: uniformity(ranks) for parameter, ranks in found[name].items()}
+        print(
+            f"{name:18s} {time.perf_counter() - start:5.0f} s  smallest p of {len(p)}: {min(p.values()):.4f}",
+            flush=True,
+        )
+        doubtful += [f"{name} {parameter}: p = {value:.2g}" for parameter, value in p.items()
+                     if value < 0.01 / sum(map(len, found.values()))]  # fmt: skip
+    if options.plot:
+        plot(found, options.plot)
+    print("\n".join(doubtful) or "Every rank distribution is uniform (chi-squared, 1 % over all of them).")
+    return 1 if doubtful else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
