@@ -26,6 +26,8 @@ from .scaling import Problem, Scaled, scale
 Array = NDArray[np.float64]
 
 COMPONENTS = ((0.85, 6.0, 1.0), (0.15, 2.0, 2.0))  # of the proposal: share, degrees of freedom, width
+FARTHEST = 100.0  # e¹⁰⁰ times the unit of an sd: beyond, numbers overflow and no posterior reaches
+LARGEST_RATIO = 1e6  # of an sd to σ, in scaled columns: its square times rounding error is 1e-4
 FIRST_INFLATION = 1.3  # of the covariance that the curvature at the mode gives, and
 NEXT_INFLATION = 1.1  # of the one that weighted draws give
 ROUNDS = 3
@@ -52,6 +54,16 @@ class ExactDraws:
     log_density: Array  # (chain, draw) of the hyperparameters, normalised but for p(y)
     accepted: Array  # (chain, draw) whether the proposal was taken
     log_weights: Array  # (chain · draw,) of the proposals: their spread is what k̂ measures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A point with the factorisation there and its log density."""
+
+    at: HyperPoint
+    reduced: pls.Reduced
+    solution: pls.Solution
+    log_density: float
 
 
 class Marginal:
@@ -128,11 +140,19 @@ class Marginal:
         return HyperPoint(sds=tuple(sds), factors=tuple(factors), sigma=sigma), float(total)
 
     def reduce(self, at: HyperPoint) -> tuple[pls.Reduced, pls.Solution]:
-        """The factorisation and β̂ at a point."""
+        """The factorisation and β̂ at a point.
+
+        Raises
+        ------
+        FloatingPointError
+            Sds so much above σ that rounding would decide about the density.
+        """
         lams = [
             to_scaled @ (sd[:, None] * factor) / at.sigma
             for to_scaled, sd, factor in zip(self.to_scaled, at.sds, at.factors, strict=True)
         ]
+        if not all(np.abs(lam).max() < LARGEST_RATIO for lam in lams):
+            raise FloatingPointError(f"an sd is over {LARGEST_RATIO:g} times σ")
         reduced = pls.reduce(self.layout, lams)
         return reduced, pls.solve(reduced, prior_precision=at.sigma**2 * self.precision)
 
@@ -150,20 +170,28 @@ class Marginal:
         return float(-0.5 * value + 0.5 * self.improper * np.log(2.0 * np.pi) + self.log_units)
 
     def __call__(self, x: Array) -> float:
-        """Log density at x; −∞ outside the range of the sds."""
-        if np.any(x[self.bounded] < 0.0):
+        """Log density at x; −∞ outside the range of the sds, and where they or σ are beyond all measure."""
+        if np.any(x[self.bounded] < 0.0) or np.any(np.abs(x) >= FARTHEST):
             return -np.inf
-        at, log_prior_and_jacobian = self.point(x)
-        try:
-            reduced, solution = self.reduce(at)
-        except (FloatingPointError, ZeroDivisionError):
-            return -np.inf
-        return self.log_likelihood(at, reduced, solution) + log_prior_and_jacobian
+        state = self.state(x)
+        return -np.inf if state is None else state.log_density
 
-    def conditional_draw(
-        self, at: HyperPoint, reduced: pls.Reduced, solution: pls.Solution, rng: Generator
-    ) -> tuple[Array, list[Array]]:
+    def state(self, x: Array) -> State | None:
+        """All that is known at x, or None where the numbers break down, far out in the tails."""
+        with np.errstate(all="ignore"):
+            at, log_prior_and_jacobian = self.point(x)
+            try:
+                reduced, solution = self.reduce(at)
+            except (FloatingPointError, ZeroDivisionError):
+                return None
+            density = self.log_likelihood(at, reduced, solution) + log_prior_and_jacobian
+        if not np.isfinite(density):
+            return None
+        return State(at=at, reduced=reduced, solution=solution, log_density=density)
+
+    def conditional_draw(self, state: State, rng: Generator) -> tuple[Array, list[Array]]:
         """One exact draw of β (p,) and b (J_k, q_k) given the hyperparameters, on the user's scale (section 6)."""
+        at, reduced, solution = state.at, state.reduced, state.solution
         noise = lapack.dtrtrs(solution.R_x, rng.normal(size=self.p))[0] if self.p else np.zeros(0)
         beta = solution.beta + at.sigma * noise
         u = pls.spherical_modes(reduced, beta, at.sigma * rng.normal(size=self.layout.m))
@@ -186,13 +214,14 @@ class Proposal:
     bounded: NDArray[np.bool_]
 
     def draw(self, rng: Generator, n: int) -> Array:
-        """Draws (n, d); those with a negative sd are drawn again, from either part."""
+        """Draws (n, d); those with a negative sd, or one beyond all measure, are drawn again, from either part."""
         kept = np.empty((0, len(self.mean)))
         while len(kept) < n:
             _, nu, width = np.array(COMPONENTS)[(rng.uniform(size=n) > COMPONENTS[0][0]).astype(int)].T
             stretch = width * np.sqrt(nu / rng.chisquare(nu))
             x = self.mean + stretch[:, None] * (rng.normal(size=(n, len(self.mean))) @ self.root.T)
-            kept = np.concatenate([kept, x[np.all(x[:, self.bounded] >= 0.0, axis=1)]])
+            inside = np.all(x[:, self.bounded] >= 0.0, axis=1) & np.all(np.abs(x) < FARTHEST, axis=1)
+            kept = np.concatenate([kept, x[inside]])
         return kept[:n]
 
     def log_density(self, x: Array) -> Array:
@@ -292,37 +321,19 @@ def sample(
         yield _chain(marginal, proposal, draws, rng)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    at: HyperPoint
-    reduced: pls.Reduced
-    solution: pls.Solution
-    log_density: float
-    log_weight: float
-
-
-def _states(marginal: Marginal, proposal: Proposal, rng: Generator, n: int) -> Iterator[_State]:
-    """n proposals with their weights; the rare one at which the numbers break down is left out."""
+def _states(marginal: Marginal, proposal: Proposal, rng: Generator, n: int) -> Iterator[tuple[State, float]]:
+    """n proposals with their log weights; the rare one at which the numbers break down is left out."""
     rows = proposal.draw(rng, n)
     for x, log_proposal in zip(rows, proposal.log_density(rows), strict=True):
-        at, log_prior_and_jacobian = marginal.point(x)
-        try:
-            reduced, solution = marginal.reduce(at)
-        except (FloatingPointError, ZeroDivisionError):
-            continue
-        density = marginal.log_likelihood(at, reduced, solution) + log_prior_and_jacobian
-        yield _State(
-            at=at, reduced=reduced, solution=solution, log_density=density,
-            log_weight=density - float(log_proposal),
-        )  # fmt: skip
+        state = marginal.state(x)
+        if state is not None:
+            yield state, state.log_density - float(log_proposal)
 
 
 def _chain(marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -> ExactDraws:
     first = list(_states(marginal, proposal, rng, 100))
-    weights = np.exp(
-        np.array([state.log_weight for state in first]) - max(state.log_weight for state in first)
-    )
-    state = first[rng.choice(len(first), p=weights / weights.sum())]
+    weights = np.exp(np.array([w for _, w in first]) - max(w for _, w in first))
+    state, log_weight = first[rng.choice(len(first), p=weights / weights.sum())]
     beta, sigma, log_density = np.empty((draws, marginal.p)), np.empty(draws), np.empty(draws)
     accepted, log_weights = np.zeros(draws, dtype=bool), np.empty(draws)
     sds = [np.empty((draws, Z.shape[1])) for Z in marginal.problem.Z]
@@ -332,11 +343,10 @@ def _chain(marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -
         for levels, Z in zip(marginal.problem.levels, marginal.problem.Z, strict=True)
     ]
     proposals = chain.from_iterable(_states(marginal, proposal, rng, draws) for _ in count())
-    for i, there in zip(range(draws), proposals, strict=False):
-        log_weights[i] = there.log_weight
-        if np.log(rng.uniform()) < there.log_weight - state.log_weight:
-            state, accepted[i] = there, True
-        beta[i], b = marginal.conditional_draw(state.at, state.reduced, state.solution, rng)
+    for i, (there, log_weights[i]) in zip(range(draws), proposals, strict=False):
+        if np.log(rng.uniform()) < log_weights[i] - log_weight:
+            state, log_weight, accepted[i] = there, log_weights[i], True
+        beta[i], b = marginal.conditional_draw(state, rng)
         sigma[i], log_density[i] = state.at.sigma, state.log_density
         for k, effect in enumerate(b):
             sds[k][i], effects[k][i] = state.at.sds[k], effect

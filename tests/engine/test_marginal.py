@@ -92,12 +92,13 @@ def test_density_equals_the_dense_formula(problem, seed, flat):
 @settings(max_examples=10, deadline=None)
 def test_conditional_draws_have_the_conditional_moments(problem, seed):
     marginal = exact.Marginal(problem, hyper_priors(problem))
-    at, _ = marginal.point(random_point(marginal, seed) + 0.2 * marginal.bounded)
-    reduced, solution = marginal.reduce(at)
+    x = random_point(marginal, seed) + 0.2 * marginal.bounded
+    at, _ = marginal.point(x)
+    state = marginal.state(x)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(3000):
-        beta, effects = marginal.conditional_draw(at, reduced, solution, rng)
+        beta, effects = marginal.conditional_draw(state, rng)
         draws.append(np.concatenate([beta, *(b.reshape(-1) for b in effects)]))
     mean, cov = conditional(marginal, at)
     error = np.sqrt(np.diag(cov) / 3000)
@@ -212,6 +213,19 @@ def test_draws_agree_with_quadrature_also_near_zero(name):
         share = np.mean(sd < at)
         assert abs(share - probability) < 4 * np.sqrt(probability * (1 - probability) / ess) + 0.01
     assert post.diagnosis.min_ess_bulk > ess
+
+
+def test_far_draws_of_the_proposal_do_no_harm():
+    """Heavy tails reach sds that overflow; calibration once met one and never ended."""
+    wide = exact.Proposal(mean=np.zeros(3), root=np.eye(3) * 60.0, bounded=np.array([True, True, False]))
+    x = wide.draw(np.random.default_rng(1), 500)
+    assert x.shape == (500, 3) and np.abs(x).max() < 100 and x[:, :2].min() >= 0
+    marginal = exact.Marginal(
+        problem := calibration.structures()["(x || g)"], calibration.priors_for(problem)
+    )
+    at_mode = marginal(np.array([0.1, 0.1, -1.0]))
+    assert max(marginal(row) for row in x) < at_mode
+    assert marginal(np.array([800.0, 0.1, 0.0])) == -np.inf
 
 
 @pytest.mark.slow
