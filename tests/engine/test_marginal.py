@@ -220,9 +220,8 @@ def test_far_draws_of_the_proposal_do_no_harm():
     wide = exact.Proposal(mean=np.zeros(3), root=np.eye(3) * 60.0, bounded=np.array([True, True, False]))
     x = wide.draw(np.random.default_rng(1), 500)
     assert x.shape == (500, 3) and np.abs(x).max() < 100 and x[:, :2].min() >= 0
-    marginal = exact.Marginal(
-        problem := calibration.structures()["(x || g)"], calibration.priors_for(problem)
-    )
+    problem, _ = calibration.simulate(calibration.structures()["(x || g)"], np.random.default_rng(2))
+    marginal = exact.Marginal(problem, calibration.priors_for(problem))
     at_mode = marginal(np.array([0.1, 0.1, -1.0]))
     assert max(marginal(row) for row in x) < at_mode
     assert marginal(np.array([800.0, 0.1, 0.0])) == -np.inf
