@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,11 @@ import pandas as pd
 
 from .engine.reml import fit as estimate
 from .engine.scaling import Problem
-from .errors import ConvergenceWarning, InputError, NotAvailableError, SingularFitWarning
-from .results.diagnosis import K_HAT_LIMIT, diagnose_draws
-from .results.exact import sample_exact
+from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
 from .results.point import Origin, PointFit
+from .results.settings import Settings
 from .spec.design import Design, build_design
-from .spec.formula import parse_formula
+from .spec.formula import parse_formula, update_formula
 from .spec.priors import Priors, resolve_priors
 
 if TYPE_CHECKING:
@@ -102,16 +103,9 @@ class Model:
     @cached_property
     def pymc(self) -> Any:
         """The ``pymc.Model``, for anyone who wants to look at it or extend it."""
-        from .engine import pymc_model
+        from .results.sampling import pymc_of
 
-        return pymc_model.build_model(self.design, self.priors, self._geometry)
-
-    @cached_property
-    def _geometry(self) -> Any:
-        from .engine import pymc_model
-
-        solution = self._solve(reml=True).solution
-        return pymc_model.choose_geometry(self.design, solution.covariances, solution.sigma)
+        return pymc_of(self.design, self.priors)
 
     def fit(
         self,
@@ -129,22 +123,26 @@ class Model:
         """The posterior: exact where the model allows it, else by NUTS.
 
         The exact sampler integrates the fixed and random effects out, draws the few hyperparameters, and draws the
-        effects given them. It needs normal or flat priors on the fixed effects and written-out priors on the sds.
+        effects given them. It needs normal, Student t, Cauchy or flat priors on the fixed effects and written-out
+        priors on the sds (`bayeslmm.engine.hyperpriors.Positive`). Where its proposal fits badly (many correlated
+        columns, k-hat above 0.7) NUTS draws the hyperparameters from the same density.
 
         Parameters
         ----------
         method : {"auto", "exact", "nuts"}
-            ``auto`` takes the exact sampler unless a prior, the number of hyperparameters or its own diagnostics
-            (k-hat) speak against it, or options of NUTS are given; ``summary()`` says which was used and why.
+            ``auto`` takes the exact sampler unless a prior speaks against it or options of NUTS are given; ``nuts``
+            samples the whole PyMC model. ``summary()`` says which was used and why.
         draws, chains : int
             Draws kept a chain, number of chains.
-        tune, cores, nuts_sampler, **options
-            For NUTS only: tuning steps a chain, chains run at the same time, ``"nutpie"`` (default) or ``"pymc"``, and
-            whatever else ``pymc.sample`` takes.
+        cores : int, optional
+            Chains that run at the same time; by default as many as there are processors.
+        tune, nuts_sampler, **options
+            For NUTS only: tuning steps a chain, ``"nutpie"`` (default) or ``"pymc"``, and whatever else
+            ``pymc.sample`` takes.
         random_seed : int, optional
             Same seed, same draws.
         progressbar : bool
-            Whether to show progress.
+            Whether to show progress; the exact sampler does when it takes more than a second.
 
         Returns
         -------
@@ -155,50 +153,44 @@ class Model:
         NotAvailableError
             ``method="exact"`` for a model that it is not made for.
         """
-        from .results.posterior import PosteriorFit
+        from .results.sampling import sample_posterior
 
-        if method not in ("auto", "exact", "nuts"):
-            raise InputError(f"fit(method={method!r}): method is 'auto', 'exact' or 'nuts'")
-        wants_nuts = method == "nuts" or (method == "auto" and bool(options or nuts_sampler))
-        if method == "exact" and (options or nuts_sampler):
-            raise InputError(
-                f"options of NUTS do not apply to method='exact': {nuts_sampler or sorted(options)}"
-            )
-        tree, reason = None, ""
-        if not wants_nuts:
-            tree, reason = self._exact(method, draws, chains, random_seed, progressbar)
-        if tree is None:
-            tree = self._nuts(
-                draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
-                nuts_sampler=nuts_sampler or "nutpie", progressbar=progressbar, **options,
+        settings = Settings(
+            method=method, draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
+            nuts_sampler=nuts_sampler, progressbar=progressbar, options=options,
+        )  # fmt: skip
+        return sample_posterior(self.design, self.priors, settings)
+
+    def update(
+        self,
+        formula: str | None = None,
+        *,
+        data: pd.DataFrame | None = None,
+        priors: Mapping[Any, Any] | None = None,
+    ) -> Model:
+        """A changed model; what is not given stays as it is.
+
+        Parameters
+        ----------
+        formula : str, optional
+            As R's ``update``, where ``.`` stands for what it was: ``". ~ . + x"``, or a whole formula.
+        data : DataFrame, optional
+            Another table.
+        priors : mapping, optional
+            Priors that replace or join those given before; see `Model`.
+        """
+        caller = sys._getframe(1)
+        origin = self._origin if data is None else replace(self._origin, data=data)
+        changed = copy(self)
+        if formula is not None or data is not None:
+            changed.design = build_design(
+                update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
+                offset=origin.offset, namespace={**caller.f_globals, **caller.f_locals},
             )  # fmt: skip
-            tree.posterior.attrs["reason"] = reason
-        return PosteriorFit(
-            design=self.design, priors=self.priors, idata=tree, diagnosis=diagnose_draws(tree)
-        )
-
-    def _exact(
-        self, method: str, draws: int, chains: int, random_seed: int | None, progressbar: bool
-    ) -> tuple[Any, str]:
-        """(draws, "") or, with ``auto``, (None, why not)."""
-        try:
-            tree = sample_exact(
-                self.design, self.priors, draws=draws, chains=chains, random_seed=random_seed,
-                progressbar=progressbar,
-            )  # fmt: skip
-        except NotAvailableError as error:
-            if method == "exact":
-                raise
-            return None, str(error)
-        k_hat = tree.sample_stats.attrs["k_hat"]
-        if method == "auto" and k_hat > K_HAT_LIMIT:
-            return None, f"the exact sampler's proposal fits badly (k-hat {k_hat:.2f})"
-        return tree, ""
-
-    def _nuts(self, **options: Any) -> Any:
-        from .engine import pymc_model
-
-        return pymc_model.sample_nuts(self.pymc, **options)
+        changed.priors = resolve_priors(changed.design, {**self.priors.given, **(priors or {})})
+        changed._origin = origin
+        changed.__dict__.pop("pymc", None)
+        return changed
 
     def __repr__(self) -> str:
         d = self.design

@@ -15,51 +15,56 @@ import numpy as np
 from numpy.random import SeedSequence, default_rng
 from scipy import stats
 
-from bayeslmm.engine import marginal as exact
-from bayeslmm.engine.hyperpriors import HyperPriors
+from bayeslmm.engine import sampler
+from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive
+from bayeslmm.engine.marginal import Marginal
+from bayeslmm.engine.proposal import fit_proposal
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.spec.covariance import covariance
-from bayeslmm.spec.priors import LKJ, Prior
 
 KEPT, THINNED = 99, 4  # ranks 0 to 99 among nearly independent draws
 SD, ETA, BETA_SD = 1.5, 1.5, 2.0
 
 
 def structures():
-    """Problems without a response: intercepts, slopes with and without correlation, nested, crossed, three columns."""
+    """Problems without a response and their priors: every covariance structure, weights, t priors of β."""
     eight, ten = np.repeat(np.arange(8), 6), np.repeat(np.arange(10), 8)
     t6, t8 = np.tile(np.linspace(-1, 1, 6), 8), np.tile(np.linspace(-1, 1, 8), 10)
     slope, three = np.column_stack([np.ones(48), t6]), np.column_stack([np.ones(80), t8, t8**2 - 0.4])
     classes = np.repeat(np.arange(16), 3)
     row, one = np.arange(60), np.ones
-    both = [row % 10, row // 10]
-    return {
+    both, crossed = [row % 10, row // 10], np.column_stack([one(60), np.cos(row)])
+    empty = {
         "(1 | g)": problem(slope, [eight], [one((48, 1))], [((0,),)]),
         "(x | g)": problem(slope, [eight], [slope], [((0, 1),)]),
         "(x || g)": problem(slope, [eight], [slope], [((0,), (1,))]),
         "(1 | g / h)": problem(slope, [eight, classes], [one((48, 1))] * 2, [((0,),)] * 2),
-        "(1 | g) + (1 | h)": problem(
-            np.column_stack([one(60), np.cos(row)]), both, [one((60, 1))] * 2, [((0,),)] * 2
-        ),
+        "(1 | g) + (1 | h)": problem(crossed, both, [one((60, 1))] * 2, [((0,),)] * 2),
         "(x + z | g)": problem(three, [ten], [three], [((0, 1, 2),)]),
+        "(x | g) + (1 | h), weights": problem(
+            crossed, both, [crossed, one((60, 1))], [((0, 1),), ((0,),)], weights=np.exp(np.sin(row))
+        ),
+        "(1 | g), t priors": problem(slope, [eight], [one((48, 1))], [((0,),)]),
     }
+    return {name: (each, priors_for(each, t="t priors" in name)) for name, each in empty.items()}
 
 
-def problem(X, codes, Z, blocks):
+def problem(X, codes, Z, blocks, weights=None):
     return Problem(
         y=np.zeros(len(X)), X=np.ascontiguousarray(X), codes=tuple(c.astype(np.int64) for c in codes),
         Z=tuple(np.ascontiguousarray(z) for z in Z), levels=tuple(int(c.max()) + 1 for c in codes),
-        blocks=tuple(blocks), weights=None,
+        blocks=tuple(blocks), weights=weights,
     )  # fmt: skip
 
 
-def priors_for(empty):
-    half_t = Prior("HalfStudentT", nu=3.0, sigma=SD)
+def priors_for(empty, *, t=False):
+    half_t = Positive(kind=Kind.HALF_T, a=3.0, b=SD)
     return HyperPriors(
         beta_mean=np.full(empty.X.shape[1], 0.5),
         beta_sd=np.full(empty.X.shape[1], BETA_SD),
+        beta_nu=np.full(empty.X.shape[1], 3.0 if t else np.inf),
         sds=tuple((half_t,) * Z.shape[1] for Z in empty.Z),
-        lkj=tuple(LKJ(ETA) if any(len(b) > 1 for b in blocks) else None for blocks in empty.blocks),
+        lkj=(ETA,) * len(empty.Z),
         sigma=half_t,
     )
 
@@ -75,15 +80,18 @@ def lkj_correlation(d, rng):
     return L @ L.T
 
 
-def simulate(empty, rng):
+def simulate(empty, priors, rng):
     """(problem with a response, true values by name). The intercept's prior is that at centred predictors."""
     center = empty.X.mean(axis=0)
-    slopes = rng.normal(0.5, BETA_SD, empty.X.shape[1])
+    omega = np.array([1.0 if np.isinf(nu) else rng.gamma(nu / 2, 2 / nu) for nu in priors.beta_nu])
+    slopes = rng.normal(priors.beta_mean, priors.beta_sd / np.sqrt(omega))
     beta = slopes.copy()
     beta[0] -= slopes[1:] @ center[1:]
     sigma = float(np.abs(rng.standard_t(3)) * SD)
     truth = {"sigma": sigma, **{f"beta_{j}": value for j, value in enumerate(beta)}}
-    y = empty.X @ beta + rng.normal(0, sigma, len(empty.X))
+    y = empty.X @ beta + rng.normal(
+        0, sigma / np.sqrt(1.0 if empty.weights is None else empty.weights), len(empty.X)
+    )
     for k, (codes, Z, blocks) in enumerate(zip(empty.codes, empty.Z, empty.blocks, strict=True)):
         q = Z.shape[1]
         sd, cor = np.abs(rng.standard_t(3, q)) * SD, np.eye(q)
@@ -96,13 +104,13 @@ def simulate(empty, rng):
     return Problem(**{**{f: getattr(empty, f) for f in empty.__slots__}, "y": y}), truth
 
 
-def ranks_of_one(empty, seed):
+def ranks_of_one(empty, priors, seed):
     """The rank of every true value among KEPT draws of one simulated data set."""
     rng = default_rng(seed)
-    data, truth = simulate(empty, rng)
-    marginal = exact.Marginal(data, priors_for(empty))
-    proposal, _ = exact.fit_proposal(marginal, rng)
-    (draws,) = exact.sample(marginal, proposal, draws=KEPT * THINNED, rngs=[rng])
+    data, truth = simulate(empty, priors, rng)
+    marginal = Marginal(data, priors)
+    proposal, _ = fit_proposal(marginal, rng)
+    draws = sampler.Team(1, advance=lambda steps: None).chains(marginal, proposal, KEPT * THINNED, [rng])
     found = {}
     for name, value in truth.items():
         kind, _, at = name.partition("_")
@@ -120,12 +128,12 @@ def ranks_of_one(empty, seed):
     return found
 
 
-def calibrate(empty, refits, seed, cores=1):
+def calibrate(empty, priors, refits, seed, cores=1):
     """Ranks (refits,) by name."""
     from joblib import Parallel, delayed
 
     seeds = SeedSequence(seed).spawn(refits)
-    found = Parallel(n_jobs=cores)(delayed(ranks_of_one)(empty, each) for each in seeds)
+    found = Parallel(n_jobs=cores)(delayed(ranks_of_one)(empty, priors, each) for each in seeds)
     return {name: np.array([ranks[name] for ranks in found]) for name in found[0]}
 
 
@@ -151,7 +159,7 @@ def plot(found, path):
         [np.cumsum(np.bincount(row, minlength=KEPT + 1)) / refits - expected for row in uniform]
     )
     limit = np.quantile(np.abs(curves / width)[:, :-1].max(axis=1), 0.95)
-    figure, axes = plt.subplots(2, 3, figsize=(11, 5.6), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(2, 4, figsize=(13, 5.6), sharex=True, sharey=True, layout="constrained")
     for ax, (name, ranks) in zip(axes.flat, found.items(), strict=True):
         ax.fill_between(grid, -limit * width, limit * width, color="0.88", lw=0)
         for parameter, values in ranks.items():
@@ -178,12 +186,12 @@ def main():
     parser.add_argument("--plot", type=pathlib.Path, help="where to save the picture")
     options = parser.parse_args()
     found, doubtful = {}, []
-    for k, (name, empty) in enumerate(structures().items()):
+    for k, (name, (empty, priors)) in enumerate(structures().items()):
         start = time.perf_counter()
-        found[name] = calibrate(empty, options.refits, seed=100 + k, cores=options.cores)
+        found[name] = calibrate(empty, priors, options.refits, seed=100 + k, cores=options.cores)
         p = {parameter: uniformity(ranks) for parameter, ranks in found[name].items()}
         print(
-            f"{name:18s} {time.perf_counter() - start:5.0f} s  smallest p of {len(p)}: {min(p.values()):.4f}",
+            f"{name:28s} {time.perf_counter() - start:5.0f} s  smallest p of {len(p)}: {min(p.values()):.4f}",
             flush=True,
         )
         doubtful += [f"{name} {parameter}: p = {value:.2g}" for parameter, value in p.items()

@@ -16,7 +16,7 @@ DOORS = {  # heavy library -> where it may be imported, inside functions
     "formulae": ("spec/expressions.py",),
     "pymc": ("engine/pymc_model.py",),
     "pytensor": ("engine/pymc_model.py",),
-    "nutpie": ("engine/pymc_model.py",),
+    "nutpie": ("engine/pymc_model.py", "engine/marginal_nuts.py"),
     "matplotlib": ("show/",),
     "arviz_plots": ("show/",),
     "arviz": ("engine/pymc_model.py", "results/", "show/"),

@@ -1,4 +1,4 @@
-"""The compiled loops of the kernel, over nodes of a `Layout`; called only by `pls`.
+"""The compiled loops of the kernel, over nodes of a `Layout`; called by `pls` and `chains` only.
 
 Flat arrays: the panel of node v is P[panel_start[v]:] with rows of length tail + n_xy; its Cholesky factor is the
 q × q block at D[diagonal_start[v]:].
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True)
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_jit
@@ -35,8 +35,10 @@ def _factor_node(D, d, P, p, q, row):
 
 
 @_jit
-def _find_block(e, w, at_w, block_column, block_start, block_factor, widths):
+def _find_block(pattern, e, w, at_w):
     """From block at_w of node w on, the block with the column of block e: its index and the columns passed."""
+    widths, block_start, block_column = pattern.widths, pattern.block_start, pattern.block_column
+    block_factor = pattern.block_factor
     passed = 0
     while at_w < block_start[w + 1] and block_column[at_w] != block_column[e]:
         passed += widths[block_factor[at_w]]
@@ -45,11 +47,13 @@ def _find_block(e, w, at_w, block_column, block_start, block_factor, widths):
 
 
 @_jit
-def eliminate(
-    widths, node_start, block_start, block_column, block_factor, block_node, panel_start, diagonal_start,
-    m_chain, D, P, dense, dense_xy, xy,
-):  # fmt: skip
+def eliminate(pattern, D, P, dense, dense_xy, xy):
     """Eliminate all nodes: D, P become factors, dense (upper), dense_xy, xy are reduced in place; log|M_chain|."""
+    widths, column_start, node_start = pattern.widths, pattern.column_start, pattern.node_start
+    block_start, block_column = pattern.block_start, pattern.block_column
+    block_factor, block_node, panel_start = pattern.block_factor, pattern.block_node, pattern.panel_start
+    diagonal_start = pattern.diagonal_start
+    m_chain = column_start[node_start.shape[0] - 1]
     n_xy = xy.shape[0]
     log_det = 0.0
     for k in range(node_start.shape[0] - 1):
@@ -71,7 +75,7 @@ def eliminate(
                             D[dw + a * width + b] -= P[p + r * row + at + a] * P[p + r * row + at + b]
                 to, position, source = block_start[w], 0, at + width
                 for f in range(e + 1, block_start[v + 1]):
-                    to, passed = _find_block(f, w, to, block_column, block_start, block_factor, widths)
+                    to, passed = _find_block(pattern, f, w, to)
                     position += passed
                     for a in range(width):
                         for b in range(widths[block_factor[f]]):
@@ -110,9 +114,11 @@ def eliminate(
 
 
 @_jit
-def forward_substitute(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
-                       D, P, U):  # fmt: skip
+def forward_substitute(pattern, D, P, U):
     """Solve LU = G in place for the chain's rows of U (m, columns), and reduce the dense rows by them."""
+    widths, node_start, block_start = pattern.widths, pattern.node_start, pattern.block_start
+    block_column, block_factor = pattern.block_column, pattern.block_factor
+    panel_start, diagonal_start = pattern.panel_start, pattern.diagonal_start
     first = 0
     for k in range(node_start.shape[0] - 1):
         q = widths[k]
@@ -136,9 +142,11 @@ def forward_substitute(widths, node_start, block_start, block_column, block_fact
 
 
 @_jit
-def back_substitute(widths, node_start, block_start, block_column, block_factor, panel_start, diagonal_start,
-                    D, P, U):  # fmt: skip
+def back_substitute(pattern, D, P, U):
     """Solve LᵀU = G in place for the chain's rows of U (m, columns); the dense rows hold the solution already."""
+    widths, node_start, block_start = pattern.widths, pattern.node_start, pattern.block_start
+    block_column, block_factor = pattern.block_column, pattern.block_factor
+    panel_start, diagonal_start = pattern.panel_start, pattern.diagonal_start
     for k in range(node_start.shape[0] - 2, -1, -1):
         q = widths[k]
         for v in range(node_start[k + 1] - 1, node_start[k] - 1, -1):
@@ -164,9 +172,12 @@ def back_substitute(widths, node_start, block_start, block_column, block_factor,
 
 
 @_jit
-def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node, panel_start,
-                  diagonal_start, m_chain, V_diagonal, V_panel, V_upper, T):  # fmt: skip
+def _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T):
     """T = M⁻¹ on the tail columns of node v, read from its ancestors and the dense inverse."""
+    widths, column_start, block_start = pattern.widths, pattern.column_start, pattern.block_start
+    block_column, block_factor, block_node = pattern.block_column, pattern.block_factor, pattern.block_node
+    panel_start, diagonal_start = pattern.panel_start, pattern.diagonal_start
+    m_chain = column_start[pattern.node_start.shape[0] - 1]
     at = 0
     for e in range(block_start[v], block_start[v + 1]):
         width, w = widths[block_factor[e]], block_node[e]
@@ -180,7 +191,7 @@ def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node
             to, position = block_start[w], 0
             source += width
             for f in range(e + 1, block_start[v + 1]):
-                to, passed = _find_block(f, w, to, block_column, block_start, block_factor, widths)
+                to, passed = _find_block(pattern, f, w, to)
                 position += passed
                 for b in range(widths[block_factor[f]]):
                     for a in range(width):
@@ -199,9 +210,10 @@ def _tail_inverse(v, widths, block_start, block_column, block_factor, block_node
 
 
 @_jit
-def selected_inverse(widths, node_start, block_start, block_column, block_factor, block_node, panel_start,
-                     diagonal_start, m_chain, n_xy, D, P, V_upper, V_diagonal, V_panel):  # fmt: skip
+def selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel):
     """M⁻¹ on the pattern of M (Takahashi): blocks of the chain and between it and what follows."""
+    widths, node_start, panel_start = pattern.widths, pattern.node_start, pattern.panel_start
+    diagonal_start = pattern.diagonal_start
     for k in range(node_start.shape[0] - 2, -1, -1):
         q = widths[k]
         for v in range(node_start[k + 1] - 1, node_start[k] - 1, -1):
@@ -209,8 +221,7 @@ def selected_inverse(widths, node_start, block_start, block_column, block_factor
             row = (panel_start[v + 1] - p) // q
             tail = row - n_xy
             T = np.empty((tail, tail))
-            _tail_inverse(v, widths, block_start, block_column, block_factor, block_node, panel_start,
-                          diagonal_start, m_chain, V_diagonal, V_panel, V_upper, T)  # fmt: skip
+            _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T)
             inverse = np.zeros((q, q))  # L_v⁻¹
             for b in range(q):
                 inverse[b, b] = 1.0 / D[d + b * q + b]

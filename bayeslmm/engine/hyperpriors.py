@@ -1,31 +1,93 @@
-"""Priors of the hyperparameters as the exact sampler needs them: numbers and log densities."""
+"""Priors as the exact sampler needs them: numbers, and compiled log densities with their slopes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
+from math import lgamma
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ..errors import NotAvailableError
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
 
 Array = NDArray[np.float64]
-LogDensity = Callable[[float], float]
+
+
+class Kind(IntEnum):
+    """Distributions on positive numbers; each has up to two parameters a, b."""
+
+    FLAT = 0
+    HALF_NORMAL = 1  # scale
+    HALF_T = 2  # degrees of freedom, scale
+    EXPONENTIAL = 3  # rate
+    GAMMA = 4  # shape, rate
+    INVERSE_GAMMA = 5  # shape, scale
+    LOG_NORMAL = 6  # mean and sd of the log
+    UNIFORM = 7  # lower, upper
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positive:
+    """A prior of a positive number."""
+
+    kind: Kind
+    a: float = 0.0
+    b: float = 0.0
+
+    @classmethod
+    def of(cls, prior: Prior | LKJ) -> Positive:
+        """A `Prior` in numbers.
+
+        Raises
+        ------
+        NotAvailableError
+            A distribution, or a parametrisation, that is not written out here; NUTS takes any.
+        """
+        assert isinstance(prior, Prior)
+        match prior.name, {name: float(value) for name, value in prior.params}:
+            case "Flat" | "HalfFlat", {}:
+                return cls(kind=Kind.FLAT)
+            case "HalfNormal", {"sigma": scale, **rest} if not rest:
+                return cls(kind=Kind.HALF_NORMAL, a=scale)
+            case "HalfStudentT", {"nu": nu, "sigma": scale, **rest} if not rest:
+                return cls(kind=Kind.HALF_T, a=nu, b=scale)
+            case "HalfCauchy", {"beta": scale, **rest} if not rest:
+                return cls(kind=Kind.HALF_T, a=1.0, b=scale)
+            case "Exponential", {"lam": rate, **rest} if not rest:
+                return cls(kind=Kind.EXPONENTIAL, a=rate)
+            case "Exponential", {"scale": scale, **rest} if not rest:
+                return cls(kind=Kind.EXPONENTIAL, a=1.0 / scale)
+            case "Gamma", {"alpha": shape, "beta": rate, **rest} if not rest:
+                return cls(kind=Kind.GAMMA, a=shape, b=rate)
+            case "InverseGamma", {"alpha": shape, "beta": scale, **rest} if not rest:
+                return cls(kind=Kind.INVERSE_GAMMA, a=shape, b=scale)
+            case "LogNormal", {"mu": mu, "sigma": sigma, **rest} if not rest:
+                return cls(kind=Kind.LOG_NORMAL, a=mu, b=sigma)
+            case "Uniform", {"lower": lower, "upper": upper, **rest} if not rest and lower >= 0:
+                return cls(kind=Kind.UNIFORM, a=lower, b=upper)
+        raise NotAvailableError(
+            f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HyperPriors:
-    """Priors as the sampler needs them; K grouping factors with q_k columns, p fixed effects."""
+    """Priors of a model in numbers; K grouping factors with q_k columns, p fixed effects.
+
+    A Student t prior of a fixed effect is a normal one whose precision is multiplied by ω ~ Gamma(ν/2, ν/2); ω is one
+    more hyperparameter.
+    """
 
     beta_mean: Array  # (p,) of the intercept at centred predictors and of the slopes
     beta_sd: Array  # (p,) infinite for a flat prior
-    sds: tuple[tuple[Prior, ...], ...]  # K × q_k
-    lkj: tuple[LKJ | None, ...]  # K
-    sigma: Prior
+    beta_nu: Array  # (p,) degrees of freedom, infinite for a normal or flat prior
+    sds: tuple[tuple[Positive, ...], ...]  # K × q_k
+    lkj: tuple[float, ...]  # K: eta
+    sigma: Positive
 
     @classmethod
     def of(cls, design: Design, priors: Priors) -> HyperPriors:
@@ -34,78 +96,73 @@ class HyperPriors:
         Raises
         ------
         NotAvailableError
-            A fixed effect has a prior that is neither normal nor flat, so it cannot be integrated out.
+            A fixed effect has a prior that is neither normal, Student t, Cauchy nor flat, so it cannot be integrated
+            out; or see `Positive.of`.
         """
-        mean, sd = np.zeros(design.p), np.full(design.p, np.inf)
-        for j, name in enumerate(design.x_names):
-            prior = priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name)
-            if isinstance(prior, Prior) and prior.name == "Normal":
-                given = dict(prior.params)
-                mean[j], sd[j] = given.get("mu", 0.0), given.get("sigma", 1.0)
-            elif not (isinstance(prior, Prior) and prior.name == "Flat"):
-                raise NotAvailableError(
-                    f"{name} has the prior {prior!r}, and only normal and flat ones integrate out"
-                )
+        of_beta = [
+            location_scale(
+                name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name)
+            )
+            for name in design.x_names
+        ]
+        mean, sd, nu = np.array(of_beta).reshape(-1, 3).T
         return cls(
             beta_mean=mean,
             beta_sd=sd,
+            beta_nu=nu,
             sds=tuple(
-                tuple(_positive(priors.get("sd", g.name, c)) for c in g.columns) for g in design.groups
+                tuple(Positive.of(priors.get("sd", g.name, c)) for c in g.columns) for g in design.groups
             ),
-            lkj=tuple(_correlations(priors, g) for g in design.groups),
-            sigma=_positive(priors.get("sigma")),
+            lkj=tuple(_eta(priors, g) for g in design.groups),
+            sigma=Positive.of(priors.get("sigma")),
         )
 
 
-def _positive(prior: Prior | LKJ) -> Prior:
-    assert isinstance(prior, Prior)
-    return prior
+def location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float]:
+    """(location, scale, degrees of freedom) of a fixed effect's prior."""
+    if isinstance(prior, Prior):
+        given = {key: float(value) for key, value in prior.params}
+        names = frozenset(given)
+        if prior.name == "Flat":
+            return 0.0, np.inf, np.inf
+        if prior.name == "Normal" and names <= {"mu", "sigma"}:
+            return given.get("mu", 0.0), given.get("sigma", 1.0), np.inf
+        if prior.name == "StudentT" and "nu" in names <= {"nu", "mu", "sigma"}:
+            return given.get("mu", 0.0), given.get("sigma", 1.0), given["nu"]
+        if prior.name == "Cauchy" and names == {"alpha", "beta"}:
+            return given["alpha"], given["beta"], 1.0
+    raise NotAvailableError(
+        f"{name} has the prior {prior!r}, and only normal, Student t, Cauchy and flat ones integrate out"
+    )
 
 
-def _correlations(priors: Priors, group: GroupTerm) -> LKJ | None:
+def _eta(priors: Priors, group: GroupTerm) -> float:
     if all(len(block) == 1 for block in group.blocks):
-        return None
+        return 1.0
     prior = priors.get("cor", group.name)
     assert isinstance(prior, LKJ)
-    return prior
+    return prior.eta
 
 
-def log_prior(prior: Prior) -> LogDensity:
-    """The log density of a prior on a positive number.
-
-    Raises
-    ------
-    NotAvailableError
-        A distribution that is not written out here; NUTS takes any.
-    """
-    given = {name: float(value) for name, value in prior.params}
-    names = frozenset(given)
-    if prior.name in ("Flat", "HalfFlat"):
-        return lambda value: 0.0
-    if prior.name == "HalfNormal" and names == {"sigma"}:
-        s = given["sigma"]
-        return lambda value: 0.5 * np.log(2.0 / np.pi) - np.log(s) - 0.5 * (value / s) ** 2
-    if prior.name == "HalfStudentT" and names == {"nu", "sigma"}:
-        nu, s = given["nu"], given["sigma"]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def log_prior(kind: int, a: float, b: float, v: float) -> tuple[float, float]:
+    """Log density of a `Positive` at v > 0, and its derivative."""
+    if kind == Kind.HALF_NORMAL:
+        return 0.5 * np.log(2.0 / np.pi) - np.log(a) - 0.5 * (v / a) ** 2, -v / a**2
+    if kind == Kind.HALF_T:
         constant = (
-            np.log(2.0) + gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi) - np.log(s)
+            np.log(2.0) + lgamma((a + 1.0) / 2.0) - lgamma(a / 2.0) - 0.5 * np.log(a * np.pi) - np.log(b)
         )
-        return lambda value: constant - (nu + 1) / 2 * np.log1p((value / s) ** 2 / nu)
-    if prior.name == "HalfCauchy" and names == {"beta"}:
-        b = given["beta"]
-        return lambda value: np.log(2.0 / np.pi) - np.log(b) - np.log1p((value / b) ** 2)
-    if prior.name == "Exponential" and len(names) == 1 and names <= {"lam", "scale"}:
-        rate = given["lam"] if "lam" in given else 1.0 / given["scale"]
-        return lambda value: np.log(rate) - rate * value
-    if prior.name == "Gamma" and names == {"alpha", "beta"}:
-        a, b = given["alpha"], given["beta"]
-        constant = a * np.log(b) - gammaln(a)
-        return lambda value: constant + (a - 1) * np.log(value) - b * value if value > 0 else -np.inf
-    if prior.name == "LogNormal" and names == {"mu", "sigma"}:
-        mu, s = given["mu"], given["sigma"]
-        constant = -0.5 * np.log(2 * np.pi) - np.log(s)
-        return lambda v: constant - np.log(v) - 0.5 * ((np.log(v) - mu) / s) ** 2 if v > 0 else -np.inf
-    if prior.name == "Uniform" and names == {"lower", "upper"} and given["lower"] >= 0:
-        lower, upper = given["lower"], given["upper"]
-        return lambda value: -np.log(upper - lower) if lower <= value <= upper else -np.inf
-    raise NotAvailableError(f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any")
+        return constant - (a + 1.0) / 2.0 * np.log1p((v / b) ** 2 / a), -(a + 1.0) * v / (a * b**2 + v**2)
+    if kind == Kind.EXPONENTIAL:
+        return np.log(a) - a * v, -a
+    if kind == Kind.GAMMA:
+        return a * np.log(b) - lgamma(a) + (a - 1.0) * np.log(v) - b * v, (a - 1.0) / v - b
+    if kind == Kind.INVERSE_GAMMA:
+        return a * np.log(b) - lgamma(a) - (a + 1.0) * np.log(v) - b / v, b / v**2 - (a + 1.0) / v
+    if kind == Kind.LOG_NORMAL:
+        z = (np.log(v) - a) / b
+        return -0.5 * np.log(2.0 * np.pi) - np.log(b) - np.log(v) - 0.5 * z**2, -(1.0 + z / b) / v
+    if kind == Kind.UNIFORM:
+        return (-np.log(b - a) if a <= v <= b else -np.inf), 0.0
+    return 0.0, 0.0

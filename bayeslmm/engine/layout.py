@@ -8,7 +8,9 @@ meets a node also meets its ancestors, so elimination creates no block that is n
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,36 @@ class Blocks:
     a: int
     b: int
     values: Array  # (pairs, q_a, q_b)
+    rows: Codes  # (pairs, 2): first row and column of the block among the m
     at: Codes  # (pairs, q_a, q_b): entries of the flat panels if a is in the chain, else of the flat dense part
+
+
+class Pattern(NamedTuple):
+    """Where everything stands, for the compiled loops; K factors in elimination order, m random effects."""
+
+    widths: Codes  # (K,) q
+    column_start: Codes  # (K + 1,) first column of each factor among the m
+    node_start: Codes  # (chain + 1,) first node of each chain factor
+    block_start: Codes  # (nodes + 1,) first tail block of each node
+    block_column: Codes  # (blocks,) first column of the block among the m
+    block_factor: Codes  # (blocks,) position of its factor in the order
+    block_node: Codes  # (blocks,) its node, or -1 for a dense block
+    panel_start: Codes  # (nodes + 1,) first entry of each panel, stored by rows
+    diagonal_start: Codes  # (nodes + 1,) first entry of each node's q × q block
+
+
+class Values(NamedTuple):
+    """The cross-products in one flat array a kind, in elimination order, for the compiled loops."""
+
+    ZtZ: Array  # q × q blocks, level after level, factor after factor
+    ZtXy: Array  # q × (p + 1) blocks likewise
+    XytXy: Array  # (p + 1, p + 1)
+    lam_start: Codes  # (K,) where the template of each factor stands among all, q × q each
+    pair_factors: Codes  # (P, 2) the two positions of each `Blocks`
+    pair_counts: Codes  # (P,) how many pairs of levels it holds
+    pair_values: Array  # q_a × q_b blocks
+    pair_rows: Codes  # (pairs, 2) their first row and column among the m
+    pair_at: Codes  # where their entries go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +67,8 @@ class Layout:
 
     cross: CrossProducts
     order: tuple[int, ...]  # elimination order: position -> factor
-    widths: Codes  # (K,) q in elimination order
-    column_start: Codes  # (K + 1,) first column of each factor among the m
-    node_start: Codes  # (chain + 1,) first node of each chain factor
-    block_start: Codes  # (nodes + 1,) first tail block of each node
-    block_column: Codes  # (blocks,) first column of the block among the m
-    block_factor: Codes  # (blocks,) position of its factor in `order`
-    block_node: Codes  # (blocks,) its node, or -1 for a dense block
-    panel_start: Codes  # (nodes + 1,) first entry of each panel, stored by rows
-    diagonal_start: Codes  # (nodes + 1,) first entry of each node's q × q block
+    pattern: Pattern
+    values: Values
     pairs: tuple[Blocks, ...]
     xy_at: tuple[
         Codes, ...
@@ -54,21 +78,21 @@ class Layout:
     @property
     def n_chain(self) -> int:
         """Number of factors in the chain."""
-        return len(self.node_start) - 1
+        return len(self.pattern.node_start) - 1
 
     @property
     def m(self) -> int:
         """Number of random effects."""
-        return int(self.column_start[-1])
+        return int(self.pattern.column_start[-1])
 
     @property
     def m_chain(self) -> int:
         """Number of random effects eliminated node by node."""
-        return int(self.column_start[self.n_chain])
+        return int(self.pattern.column_start[self.n_chain])
 
     def rows(self, position: int) -> slice:
         """Where the factor at this place of the order stands among the m random effects."""
-        return slice(int(self.column_start[position]), int(self.column_start[position + 1]))
+        return slice(int(self.pattern.column_start[position]), int(self.pattern.column_start[position + 1]))
 
     def dense_rows(self, position: int) -> slice:
         """Where it stands among the dense ones."""
@@ -78,8 +102,10 @@ class Layout:
     def dense_diagonal(self, position: int) -> Codes:
         """Entries (J, q, q) of a dense factor's diagonal blocks in the flat dense part."""
         rows = self.dense_rows(position)
-        first = np.arange(rows.start, rows.stop, self.widths[position])
-        return _entries(first, first, self.widths[position], self.widths[position], self.m - self.m_chain)
+        first = np.arange(rows.start, rows.stop, self.pattern.widths[position])
+        return _entries(
+            first, first, self.pattern.widths[position], self.pattern.widths[position], self.m - self.m_chain
+        )
 
 
 def _entries(rows: Codes, columns: Codes, q_rows: int, q_columns: int, row_length: int) -> Codes:
@@ -116,7 +142,7 @@ def arrange(cross: CrossProducts) -> Layout:
     column_start = np.concatenate([[0], np.cumsum(widths * levels)]).astype(np.int64)
     n_chain = _chain_length(cross, order)
     node_start = np.concatenate([[0], np.cumsum(levels[:n_chain])]).astype(np.int64)
-    m_chain, n_xy = int(column_start[n_chain]), cross.XytXy.shape[0]
+    n_xy = cross.XytXy.shape[0]
 
     node, column, factor, target, places, chain_values = [], [], [], [], [], []
     for a in range(n_chain):
@@ -126,7 +152,7 @@ def arrange(cross: CrossProducts) -> Layout:
             column.append(column_start[b] + second * widths[b])
             factor.append(np.full(len(first), b))
             target.append(node_start[b] + second if b < n_chain else np.full(len(first), -1))
-            places.append((a, b))
+            places.append((a, b, column_start[a] + first * widths[a]))
             chain_values.append(values)
     n_nodes = int(node_start[-1])
     width_of_node = np.repeat(widths[:n_chain], levels[:n_chain])
@@ -144,44 +170,68 @@ def arrange(cross: CrossProducts) -> Layout:
     offset[by_node] = before[:-1] - before[block_start[node_of[by_node]]]
     ends = np.cumsum([len(values) for values in chain_values])
     pairs = []
-    for (a, b), values, nodes, shift in zip(
-        places, chain_values, node, np.split(offset, ends[:-1]) if len(ends) else [], strict=True
+    offsets = np.split(offset, ends[:-1]) if len(ends) else []
+    for (a, b, first), second, values, nodes, shift in zip(
+        places, column, chain_values, node, offsets, strict=True
     ):
         rows = (panel_start[nodes] + shift)[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
-        pairs.append(Blocks(a=a, b=b, values=values, at=rows[:, :, None] + np.arange(widths[b])))
+        at = rows[:, :, None] + np.arange(widths[b])
+        pairs.append(Blocks(a=a, b=b, values=values, rows=np.column_stack([first, second]), at=at))
     xy_at = []
     for a in range(n_chain):
         nodes = np.arange(node_start[a], node_start[a + 1])
         rows = (panel_start[nodes] + tail[nodes])[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
         xy_at.append(rows[:, :, None] + np.arange(n_xy))
     m = int(column_start[-1])
-    pairs += _dense_pairs(cross, order, n_chain, column_start - m_chain)
+    pairs += _dense_pairs(cross, order, n_chain, column_start)
     return Layout(
         cross=cross,
         order=order,
-        widths=widths,
-        column_start=column_start,
-        node_start=node_start,
-        block_start=block_start,
-        block_column=block_column[by_node],
-        block_factor=block_factor[by_node],
-        block_node=block_node[by_node],
-        panel_start=panel_start,
-        diagonal_start=np.concatenate([[0], np.cumsum(width_of_node**2)]).astype(np.int64),
+        pattern=Pattern(
+            widths=widths,
+            column_start=column_start,
+            node_start=node_start,
+            block_start=block_start,
+            block_column=block_column[by_node],
+            block_factor=block_factor[by_node],
+            block_node=block_node[by_node],
+            panel_start=panel_start,
+            diagonal_start=np.concatenate([[0], np.cumsum(width_of_node**2)]).astype(np.int64),
+        ),
+        values=_flat(cross, order, pairs),
         pairs=tuple(pairs),
         xy_at=tuple(xy_at),
         S=_cross_product_matrix(cross, order, column_start, m),
     )
 
 
+def _flat(cross: CrossProducts, order: tuple[int, ...], pairs: Sequence[Blocks]) -> Values:
+    def joined(parts: Iterable[NDArray[Any]], kind: type) -> NDArray[Any]:
+        return np.concatenate([np.zeros(0, kind), *(part.reshape(-1) for part in parts)])
+
+    return Values(
+        ZtZ=joined((cross.ZtZ[k] for k in order), float),
+        ZtXy=joined((cross.ZtXy[k] for k in order), float),
+        XytXy=np.ascontiguousarray(cross.XytXy),
+        lam_start=np.cumsum([0, *(cross.widths[k] ** 2 for k in order)])[:-1],
+        pair_factors=np.array([(pair.a, pair.b) for pair in pairs], np.int64).reshape(-1, 2),
+        pair_counts=np.array([len(pair.values) for pair in pairs], np.int64),
+        pair_values=joined((pair.values for pair in pairs), float),
+        pair_rows=joined((pair.rows for pair in pairs), np.int64).reshape(-1, 2),
+        pair_at=joined((pair.at for pair in pairs), np.int64),
+    )
+
+
 def _dense_pairs(cross: CrossProducts, order: tuple[int, ...], n_chain: int, start: Codes) -> list[Blocks]:
-    pairs, m_dense = [], int(start[-1])
+    pairs, m_chain = [], start[n_chain]
     for a in range(n_chain, len(order)):
         for b in range(a + 1, len(order)):
             first, second, values = _pair(cross, order[a], order[b])
             q_a, q_b = values.shape[1:]
-            at = _entries(start[a] + first * q_a, start[b] + second * q_b, q_a, q_b, m_dense)
-            pairs.append(Blocks(a=a, b=b, values=values, at=at))
+            rows = np.column_stack([start[a] + first * q_a, start[b] + second * q_b])
+            first_row, first_column = (rows - m_chain).T
+            at = _entries(first_row, first_column, q_a, q_b, int(start[-1] - m_chain))
+            pairs.append(Blocks(a=a, b=b, values=values, rows=rows, at=at))
     return pairs
 
 

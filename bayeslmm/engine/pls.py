@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from . import elimination
+from . import assembly, elimination
 from .layout import Layout
 
 Array = NDArray[np.float64]
@@ -61,37 +61,19 @@ def _lambda(lams: Sequence[Array], layout: Layout, right: Array) -> Array:
     return out
 
 
-def _scaled(layout: Layout, lams: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
-    """ΛᵀZᵀWZΛ + I and ΛᵀZᵀW[X y] before elimination (2.1): blocks, panels, dense upper triangle, its [X y]."""
-    cross, n_chain, m_dense = layout.cross, layout.n_chain, layout.m - layout.m_chain
-    P, upper = np.empty(layout.panel_start[-1]), np.zeros((m_dense, m_dense))
-    diagonals, xy = [np.zeros(0)], [np.zeros((0, cross.XytXy.shape[0]))]
-    for position, (k, lam) in enumerate(zip(layout.order, lams, strict=True)):
-        own = lam.T @ cross.ZtZ[k] @ lam + np.eye(len(lam))
-        right = lam.T @ cross.ZtXy[k]
-        if position < n_chain:
-            diagonals.append(own.reshape(-1))
-            P[layout.xy_at[position]] = right
-        else:
-            upper.reshape(-1)[layout.dense_diagonal(position)] = own
-            xy.append(right.reshape(-1, right.shape[2]))
-    for pair in layout.pairs:
-        panels = P if pair.a < n_chain else upper.reshape(-1)
-        panels[pair.at] = lams[pair.a].T @ pair.values @ lams[pair.b]
-    return np.concatenate(diagonals), P, upper, np.concatenate(xy)
+def _flat(lams: Sequence[Array]) -> Array:
+    return np.concatenate([np.zeros(0), *(lam.reshape(-1) for lam in lams)])
 
 
 def reduce(layout: Layout, lams: Sequence[Array]) -> Reduced:
     """Factorise M = ΛᵀZᵀWZΛ + I at the given templates (one q_k × q_k matrix a factor, in the caller's order)."""
     ordered = tuple(np.asarray(lams[k], dtype=float) for k in layout.order)
-    D, P, upper, dense_xy = _scaled(layout, ordered)
-    xy = layout.cross.XytXy.copy()
-    log_det = elimination.eliminate(
-        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
-        layout.block_node, layout.panel_start, layout.diagonal_start, layout.m_chain, D, P, upper, dense_xy, xy,
-    )  # fmt: skip
+    pattern, m_dense = layout.pattern, layout.m - layout.m_chain
+    D, P, upper, dense_xy, xy = assembly.workspace(pattern, layout.values.XytXy.shape[0])
+    assembly.scale(pattern, layout.values, _flat(ordered), D, P, upper, dense_xy, xy)  # (2.1)
+    log_det = elimination.eliminate(pattern, D, P, upper, dense_xy, xy)
     dense = upper.T
-    if len(dense):
+    if m_dense:
         dense, info = lapack.dpotrf(dense, lower=1, clean=0, overwrite_a=1)
         if info:
             raise FloatingPointError(f"M is not positive definite at column {info} of its dense part")
@@ -132,20 +114,14 @@ def _back_substitute(reduced: Reduced, G: Array) -> Array:
     layout = reduced.layout
     if layout.m > layout.m_chain:
         G[layout.m_chain :] = lapack.dtrtrs(reduced.L_dense, G[layout.m_chain :], lower=1, trans=1)[0]
-    elimination.back_substitute(
-        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
-        layout.panel_start, layout.diagonal_start, reduced.D, reduced.P, G,
-    )  # fmt: skip
+    elimination.back_substitute(layout.pattern, reduced.D, reduced.P, G)
     return G
 
 
 def _forward_substitute(reduced: Reduced, G: Array) -> Array:
     """U with LU = G, G (m, columns) in elimination order; G is overwritten."""
     layout = reduced.layout
-    elimination.forward_substitute(
-        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
-        layout.panel_start, layout.diagonal_start, reduced.D, reduced.P, G,
-    )  # fmt: skip
+    elimination.forward_substitute(layout.pattern, reduced.D, reduced.P, G)
     if layout.m > layout.m_chain:
         G[layout.m_chain :] = lapack.dtrtrs(reduced.L_dense, G[layout.m_chain :], lower=1)[0]
     return G
@@ -162,7 +138,8 @@ def _by_factor(layout: Layout, stacked: Array) -> tuple[Array, ...]:
     """Split (m, columns) in elimination order into (J_k, q_k, columns) per factor, in the caller's order."""
     parts: list[Array] = [np.zeros(0)] * len(layout.order)
     for position, k in enumerate(layout.order):
-        parts[k] = stacked[layout.rows(position)].reshape(-1, int(layout.widths[position]), stacked.shape[1])
+        q = int(layout.pattern.widths[position])
+        parts[k] = stacked[layout.rows(position)].reshape(-1, q, stacked.shape[1])
     return tuple(parts)
 
 
@@ -183,24 +160,21 @@ def inverse(reduced: Reduced) -> Inverse:
         V_upper = lapack.dpotri(reduced.L_dense, lower=1)[0].T
     V_diagonal, V_panel = np.empty_like(reduced.D), np.empty_like(reduced.P)
     elimination.selected_inverse(
-        layout.widths, layout.node_start, layout.block_start, layout.block_column, layout.block_factor,
-        layout.block_node, layout.panel_start, layout.diagonal_start, layout.m_chain, reduced.XyVXy.shape[0],
-        reduced.D, reduced.P, V_upper, V_diagonal, V_panel,
-    )  # fmt: skip
-    flat_upper = V_upper.reshape(-1)
-    diagonal, G = [], []
-    for position, (k, lam) in enumerate(zip(layout.order, lams, strict=True)):
+        layout.pattern, reduced.XyVXy.shape[0], reduced.D, reduced.P, V_upper, V_diagonal, V_panel
+    )
+    sums = assembly.trace_sums(
+        layout.pattern, layout.values, _flat(lams), V_diagonal, V_panel, np.ascontiguousarray(V_upper)
+    )
+    diagonal, G, at = [], [], 0
+    for position, lam in enumerate(lams):
         if position < layout.n_chain:
-            first, last = layout.diagonal_start[layout.node_start[position : position + 2]]
+            first, last = layout.pattern.diagonal_start[layout.pattern.node_start[position : position + 2]]
             V = V_diagonal[first:last].reshape(-1, *lam.shape)
         else:
-            V = _symmetrized(flat_upper[layout.dense_diagonal(position)])
+            V = _symmetrized(V_upper.reshape(-1)[layout.dense_diagonal(position)])
         diagonal.append(V)
-        G.append(_sum_of_products(layout.cross.ZtZ[k] @ lam, V))
-    for pair in layout.pairs:
-        V = (V_panel if pair.a < layout.n_chain else flat_upper)[pair.at]
-        G[pair.a] += _sum_of_products(pair.values @ lams[pair.b], V.swapaxes(1, 2))
-        G[pair.b] += _sum_of_products(pair.values.swapaxes(1, 2) @ lams[pair.a], V)
+        G.append(sums[at : at + lam.size].reshape(lam.shape))
+        at += lam.size
     place = np.argsort(layout.order)
     return Inverse(diagonal=tuple(diagonal[i] for i in place), G=tuple(G[i] for i in place))
 
@@ -210,19 +184,11 @@ def _symmetrized(blocks: Array) -> Array:
     return np.triu(blocks) + np.triu(blocks, 1).swapaxes(-1, -2)
 
 
-def _sum_of_products(left: Array, right: Array) -> Array:
-    """Σ_i left_i right_i for (i, a, c) and (i, c, b)."""
-    return np.tensordot(left, right, axes=((0, 2), (0, 1)))
-
-
 def projected(reduced: Reduced) -> tuple[Array, ...]:
     """ZᵀV⁻¹[X y] per factor (J_k, q_k, p + 1), by R − SΛU: finite where Λ is singular (section 5)."""
     layout = reduced.layout
     U = _back_substitute(reduced, _right_side(reduced))
-    E = -(layout.S @ _lambda(reduced.lams, layout, U))
-    for position, k in enumerate(layout.order):
-        E[layout.rows(position)] += layout.cross.ZtXy[k].reshape(-1, U.shape[1])
-    return _by_factor(layout, E)
+    return _by_factor(layout, assembly.project(layout.pattern, layout.values, _flat(reduced.lams), U))
 
 
 def whole_Q(reduced: Reduced) -> Array:
@@ -272,6 +238,11 @@ def slopes(reduced: Reduced, solution: Solution, sigma2: float, *, with_X: bool)
 def _whiten(solution: Solution, right: Array) -> Array:
     """R_x⁻ᵀA for A (p, columns)."""
     return lapack.dtrtrs(solution.R_x, right, lower=0, trans=1)[0]
+
+
+def inverse_diagonal(solution: Solution) -> Array:
+    """The diagonal of A_x⁻¹ (p,)."""
+    return np.sum(_whiten(solution, np.eye(len(solution.beta))) ** 2, axis=0)
 
 
 def projected_products(reduced: Reduced, solution: Solution, terms: Slopes, A: Sequence[Array]) -> Array:

@@ -120,6 +120,14 @@ def _variable(name: str, prior: Prior | LKJ, *, positive: bool = False, **option
     return variable
 
 
+def log_density(prior: Prior, values: Array) -> Array:
+    """Log density of any univariate PyMC distribution at values."""
+    import pymc as pm
+
+    distribution = getattr(pm, prior.name).dist(**dict(prior.params))
+    return np.asarray(pm.logp(distribution, values).eval())
+
+
 def _fixed_part(design: Design, priors: Priors) -> tuple[Any, dict[str, Any]]:
     """Xβ on centred predictors with its variables by name, and the deterministic ``beta`` on the user's scale."""
     import pymc as pm

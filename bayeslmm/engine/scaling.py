@@ -55,10 +55,10 @@ class Scaled:
     intercept: int | None  # column of X that is constant
 
     def beta(self, scaled: Array) -> Array:
-        """β on the user's scale from β̃."""
-        beta = self.T_x @ scaled
+        """β (..., p) on the user's scale from β̃."""
+        beta = scaled @ self.T_x.T
         if self.intercept is not None:
-            beta[self.intercept] += self.y_center / self._intercept_value
+            beta[..., self.intercept] += self.y_center / self._intercept_value
         return beta
 
     @property

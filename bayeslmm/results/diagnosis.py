@@ -23,6 +23,7 @@ class Diagnosis:
     divergences: int | None = None  # of NUTS
     min_ebfmi: float | None = None
     k_hat: float | None = None  # of the exact sampler's proposal
+    sampler: str = ""  # which was used, and why if it was not the first choice
     reasons: tuple[str, ...] = ()
 
     @property
@@ -36,30 +37,32 @@ class Diagnosis:
             facts.append(f"{self.divergences} divergences")
         if self.k_hat is not None:
             facts.append(f"k-hat {self.k_hat:.2f}")
-        told = f"({', '.join(facts)})"
+        told = f"({', '.join(facts)}{'; by ' if self.sampler else ''}{self.sampler})"
         return f"converged {told}" if self.converged else f"doubtful: {'; '.join(self.reasons)} {told}"
 
 
 def diagnose_draws(tree: Any) -> Diagnosis:
     """R-hat and ESS over all parameters (Vehtari et al. 2021), what the sampler reports, and what follows from them.
 
+    The exact sampler draws random effects independently given the other parameters, so these decide.
+
     Doubt is raised by R-hat above 1.01, an effective sample size under 100 a chain, any divergence, an E-BFMI under
     0.3, and a k-hat over 0.7.
     """
-    import arviz as az
-
-    data = _varying(tree.posterior.to_dataset())
-    rhat = max(float(v.max()) for v in az.rhat(data).data_vars.values())
-    bulk = min(float(v.min()) for v in az.ess(data, method="bulk").data_vars.values())
-    tail = min(float(v.min()) for v in az.ess(data, method="tail").data_vars.values())
+    exact = tree.posterior.attrs.get("method") == "exact"
+    draws = _varying(tree.posterior.to_dataset(), without="b_" if exact else None)
+    of_each = convergence(draws)
+    rhat, bulk, tail = float(of_each[0].max()), float(of_each[1].min()), float(of_each[2].min())
     stats = tree.sample_stats.to_dataset()
     divergences = int(stats["diverging"].sum()) if "diverging" in stats else None
     ebfmi = _ebfmi(stats["energy"].to_numpy()) if "energy" in stats else None
     k_hat = tree.sample_stats.attrs.get("k_hat")
+    attrs = tree.posterior.attrs
+    because = f", since {attrs['reason']}" if attrs.get("reason") else ""
     reasons = []
     if rhat > 1.01:
         reasons.append(f"R-hat up to {rhat:.3f}: chains disagree, draw more")
-    if min(bulk, tail) < 100 * data.sizes["chain"]:
+    if min(bulk, tail) < 100 * draws.shape[0]:
         reasons.append(f"effective sample size down to {min(bulk, tail):.0f}: draw more")
     if divergences:
         reasons.append(f"{divergences} divergences: part of the posterior may be missed, raise target_accept")
@@ -69,23 +72,34 @@ def diagnose_draws(tree: Any) -> Diagnosis:
         reasons.append(f"k-hat {k_hat:.2f}: the proposal misses part of the posterior, use method='nuts'")
     found = Diagnosis(
         max_rhat=rhat, min_ess_bulk=bulk, min_ess_tail=tail, divergences=divergences, min_ebfmi=ebfmi, k_hat=k_hat,
-        reasons=tuple(reasons),
+        sampler=f"{attrs.get('sampler', 'NUTS')}{because}", reasons=tuple(reasons),
     )  # fmt: skip
     if reasons:
         warnings.warn(f"sampling: {found}", SamplingWarning, stacklevel=3)
     return found
 
 
-def _varying(posterior: Any) -> Any:
-    """Without the unit entries of correlation matrices, which do not vary and have no R-hat."""
-    varying = {name: v for name, v in posterior.data_vars.items() if not name.startswith("cor_")}
-    for name, v in posterior.data_vars.items():
-        if name.startswith("cor_"):
-            flat = v.stack(pair=v.dims[2:]).to_numpy()
-            moving = flat[..., flat.std(axis=(0, 1)) > 0]
-            varying[name] = (("chain", "draw", f"{name}_pair"), moving)
-    others = [c for c in posterior.coords if c not in ("chain", "draw")]
-    return type(posterior)(varying).drop_vars(others, errors="ignore")
+def convergence(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """R-hat, bulk and tail ESS (k,) of draws (chain, draw, k), by ArviZ."""
+    from arviz_stats.base import array_stats
+
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    return (
+        array_stats.rhat(draws, **axes),
+        array_stats.ess(draws, method="bulk", **axes),
+        array_stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes),
+    )
+
+
+def _varying(posterior: Any, *, without: str | None) -> np.ndarray:
+    """All draws (chain, draw, k) but the unit entries of correlation matrices, which do not vary, and one kind."""
+    parts = []
+    for name, variable in posterior.data_vars.items():
+        if without and name.startswith(without):
+            continue
+        flat = variable.to_numpy().reshape(*variable.shape[:2], -1)
+        parts.append(flat[..., flat.std(axis=(0, 1)) > 0] if name.startswith("cor_") else flat)
+    return np.concatenate(parts, axis=-1)
 
 
 def _ebfmi(energy: np.ndarray) -> float:

@@ -2,102 +2,136 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..engine import marginal as engine
 from ..engine.hyperpriors import HyperPriors
+from ..engine.marginal import Marginal
+from ..engine.marginal_nuts import sample_marginal
+from ..engine.proposal import PILOT, Proposal, fit_proposal
+from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
-from ..errors import InputError, NotAvailableError
+from ..errors import NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import Priors
-from .progress import track
+from .diagnosis import K_HAT_LIMIT
+from .progress import Bar
+from .settings import Settings
 
-MOST_HYPERPARAMETERS = 12  # beyond, a t distribution fits the posterior badly
+Array = NDArray[Any]
+
+SHARE_LIMIT = 0.1  # of the proposal's draws that count: below, NUTS does better
+
+NUTS_STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
 
 
-def sample_exact(
-    design: Design, priors: Priors, *, draws: int, chains: int, random_seed: int | None, progressbar: bool
-) -> Any:
+def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     """An ``xarray.DataTree`` as NUTS gives; k-hat and the acceptance rate are attributes of ``sample_stats``.
+
+    Where the proposal covers the posterior badly, by its own pilot draws or by a k-hat over 0.7 twice, the second time
+    with a proposal made with more care, NUTS draws the hyperparameters from the same density instead, and
+    ``posterior.attrs["reason"]`` says why.
 
     Raises
     ------
     NotAvailableError
-        A prior does not allow it, or there are too many hyperparameters.
+        A prior does not allow it, or there are no random effects.
     """
-    if min(draws, chains) < 1:
-        raise InputError(f"draws={draws}, chains={chains}: each must be at least 1")
+    draws, chains = settings.draws, settings.chains
     if not design.groups:
         raise NotAvailableError("a model without random effects has no group sds to sample")
-    marginal = engine.Marginal(Problem.of(design), HyperPriors.of(design, priors))
-    if len(marginal.bounded) > MOST_HYPERPARAMETERS:
-        raise NotAvailableError(
-            f"{len(marginal.bounded)} hyperparameters are too many for one proposal (limit {MOST_HYPERPARAMETERS})"
-        )
     started = time.perf_counter()
-    own, *streams = (np.random.default_rng(s) for s in np.random.SeedSequence(random_seed).spawn(chains + 1))
-    proposal, _ = engine.fit_proposal(marginal, own)
-    finished = engine.sample(marginal, proposal, draws=draws, rngs=streams)
-    per_chain = [
-        chain for _, chain in track(((1, c) for c in finished), chains, "Sampling chains", progressbar)
-    ]
-    return _tree(design, per_chain, seconds=time.perf_counter() - started)
+    marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
+    cores = min(settings.cores or os.cpu_count() or 1, chains)
+    seeds = np.random.SeedSequence(settings.random_seed).spawn(chains + 1)
+    own, *streams = map(np.random.default_rng, seeds)
+    reason = ""
+    with Bar("Sampling", chains * draws, show=settings.progressbar) as bar:
+        team = Team(cores, advance=bar.advance)
+        for pilot in (PILOT, 4 * PILOT):
+            proposal, share = fit_proposal(marginal, own, density=team.densities(marginal), pilot=pilot)
+            if share < SHARE_LIMIT:
+                reason = f"only {share:.1%} of the draws of the best proposal count"
+                break
+            drawn = team.chains(marginal, proposal, draws, streams)
+            k_hat = _k_hat(drawn.log_weights)
+            if not k_hat > K_HAT_LIMIT:
+                reason = ""
+                break
+            reason = f"the best proposal fits badly (k-hat {k_hat:.2f})"
+    if reason:
+        return _by_nuts(design, marginal, proposal, settings, cores, own, started, reason)
+    accepted = float(drawn.accepted.mean())
+    return _tree(
+        design, drawn,
+        {"lp": drawn.log_density, "accepted": drawn.accepted},
+        {"k_hat": k_hat, "acceptance_rate": accepted},
+        {"sampler": f"the exact sampler ({accepted:.0%} of proposals accepted)", "method": "exact", "tuning_steps": 0},
+        started,
+    )  # fmt: skip
 
 
-def _tree(design: Design, chains: Sequence[engine.ExactDraws], *, seconds: float) -> Any:
-    import xarray as xr
+def _k_hat(log_weights: Array) -> float:
     from arviz_stats.base import array_stats
 
-    def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
-        return np.concatenate(list(parts))
+    return float(array_stats.psislw(-log_weights.reshape(-1))[1])
 
-    n_chains, n_draws = len(chains), chains[0].sigma.shape[1]
+
+def _by_nuts(
+    design: Design, marginal: Marginal, proposal: Proposal, settings: Settings, cores: int, rng: np.random.Generator,
+    started: float, reason: str,
+) -> Any:  # fmt: skip
+    x, found = sample_marginal(
+        marginal, proposal, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=cores,
+        random_seed=int(rng.integers(2**31)), progressbar=settings.progressbar,
+    )  # fmt: skip
+    drawn = complete(marginal, x, rng)
+    kept = {name: found[name].to_numpy() for name in NUTS_STATS}
+    return _tree(
+        design, drawn, {"lp": drawn.log_density, **kept}, {},
+        {"sampler": "NUTS on the exact marginal", "method": "exact", "tuning_steps": settings.tune, "reason": reason},
+        started,
+    )  # fmt: skip
+
+
+def _tree(
+    design: Design, drawn: ExactDraws, stats: dict[str, Array], of_stats: dict[str, float],
+    of_posterior: dict[str, Any], started: float,
+) -> Any:  # fmt: skip
+    import xarray as xr
+
+    each = ("chain", "draw")
+    n_chains, n_draws = drawn.sigma.shape
     steps = {"chain": np.arange(n_chains), "draw": np.arange(n_draws)}
     coords: dict[str, Any] = {**steps, "coef": np.array(design.x_names, dtype=object)}
-    variables: dict[str, Any] = {"sigma": (("chain", "draw"), joined([c.sigma for c in chains]))}
+    variables: dict[str, Any] = {"sigma": (each, drawn.sigma)}
     if design.x_names:
-        variables["beta"] = (("chain", "draw", "coef"), joined([c.beta for c in chains]))
+        variables["beta"] = ((*each, "coef"), drawn.beta)
     for k, g in enumerate(design.groups):
         term, other = f"{g.name}_term", f"{g.name}_term_bis"
         columns = np.array(g.columns, dtype=object)
         coords |= {g.name: np.array(g.levels, dtype=object), term: columns, other: columns}
-        variables[f"sd_{g.name}"] = (("chain", "draw", term), joined([c.sds[k] for c in chains]))
+        variables[f"sd_{g.name}"] = ((*each, term), drawn.sds[k])
         if any(len(block) > 1 for block in g.blocks):
-            cor = joined([c.correlations[k] for c in chains])
-            variables[f"cor_{g.name}"] = (("chain", "draw", term, other), cor)
-        variables[f"b_{g.name}"] = (("chain", "draw", g.name, term), joined([c.effects[k] for c in chains]))
-    log_weights = joined([c.log_weights for c in chains])
-    accepted = joined([c.accepted for c in chains])
+            variables[f"cor_{g.name}"] = ((*each, term, other), drawn.correlations[k])
+        variables[f"b_{g.name}"] = ((*each, g.name, term), drawn.effects[k])
     posterior = xr.Dataset(variables, coords=coords)
     posterior.attrs = {
-        "sample_dims": ["chain", "draw"],
-        "sampler": f"the exact marginal sampler ({accepted.mean():.0%} of proposals accepted)",
-        "seconds": round(seconds, 3),
-        "tuning_steps": 0,
+        "sample_dims": list(each),
+        **of_posterior,
+        "seconds": round(time.perf_counter() - started, 3),
     }
-    stats = xr.Dataset(
-        {
-            "lp": (("chain", "draw"), joined([c.log_density for c in chains])),
-            "accepted": (("chain", "draw"), accepted),
-        },
-        coords=steps,
-    )
-    k_hat = float(array_stats.psislw(log_weights.max() - log_weights)[1])
-    stats.attrs = {
-        "sample_dims": ["chain", "draw"],
-        "k_hat": k_hat,
-        "acceptance_rate": float(accepted.mean()),
-    }
-    observed = xr.Dataset({"y": ("obs", design.y)}, coords={"obs": design.index.to_numpy()})
+    statistics = xr.Dataset({name: (each, values) for name, values in stats.items()}, coords=steps)
+    statistics.attrs = {"sample_dims": list(each), **of_stats}
     return xr.DataTree.from_dict(
         {
             "posterior": posterior,
-            "sample_stats": stats,
-            "observed_data": observed,
+            "sample_stats": statistics,
+            "observed_data": xr.Dataset({"y": ("obs", design.y)}, coords={"obs": design.index.to_numpy()}),
             "constant_data": xr.Dataset(),
         }
     )

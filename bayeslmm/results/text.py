@@ -224,9 +224,8 @@ def posterior_summary(fit: PosteriorFit) -> Text:
     design = fit.design
     attrs = fit.idata.posterior.attrs
     tuning = f" after {attrs['tuning_steps']:,} tuning steps" if attrs.get("tuning_steps") else ""
-    because = f", since {attrs['reason']}" if attrs.get("reason") else ""
     draws = (
-        f"Draws: {fit.n_chains} chains x {fit.n_draws:,}{tuning}, by {attrs.get('sampler', 'NUTS')}{because}; "
+        f"Draws: {fit.n_chains} chains x {fit.n_draws:,}{tuning}; "
         f"intervals are {fit.ci_prob:.0%} equal-tailed"
     )
     return Text.of(

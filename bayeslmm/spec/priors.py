@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -104,9 +104,10 @@ class ResolvedPrior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priors:
-    """All priors of a model, in the order of its parameters."""
+    """All priors of a model, in the order of its parameters; and what the user gave."""
 
     entries: tuple[ResolvedPrior, ...]
+    given: Mapping[Any, Prior | LKJ] = field(default_factory=dict)
 
     def get(self, kind: str, group: str = "", term: str = "") -> Prior | LKJ:
         """The prior of one parameter."""
@@ -193,7 +194,7 @@ def resolve_priors(design: Design, user: Mapping[Any, Any] | None = None) -> Pri
     unused = [key for key in user if key not in used]
     if unused:
         raise PriorError(_no_match(unused[0], entries))
-    return Priors(entries=tuple(entries))
+    return Priors(entries=tuple(entries), given=user)
 
 
 def _no_match(key: Any, entries: list[ResolvedPrior]) -> str:

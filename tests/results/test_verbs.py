@@ -57,7 +57,10 @@ def test_intervals_refuse_nonsense(fit):
         fit.summary(ddf="sattertwaite")
 
 
-def test_progress_is_shown_unless_refused(fit, capsys):
+def test_progress_is_shown_unless_refused(fit, capsys, monkeypatch):
+    fit.bootstrap(3, random_seed=1, cores=1)
+    assert capsys.readouterr().out == ""  # over before anyone could read it
+    monkeypatch.setattr(progress, "SECONDS_UNSEEN", 0.0)
     fit.bootstrap(3, random_seed=1, cores=1)
     assert "Refitting" in capsys.readouterr().out
     fit.bootstrap(3, random_seed=1, cores=1, progressbar=False)

@@ -1,0 +1,73 @@
+"""NUTS on the exact marginal: draws hyperparameters where a proposal fits badly (docs/theory.md, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .marginal import Marginal
+from .proposal import Proposal
+
+Array = NDArray[np.float64]
+
+
+def unbounded(marginal: Marginal, x: Array) -> Array:
+    """z (..., d): log(sd/c) in place of log(1 + sd/c)."""
+    z = np.array(x)
+    own = np.maximum(x[..., marginal.space.sd_at], 1e-6)
+    z[..., marginal.space.sd_at] = own + np.log(-np.expm1(-own))
+    return z
+
+
+def bounded(marginal: Marginal, z: Array) -> Array:
+    """The coordinates x (..., d) of the marginal from z."""
+    x = np.array(z)
+    x[..., marginal.space.sd_at] = np.logaddexp(0.0, z[..., marginal.space.sd_at])
+    return x
+
+
+def log_density(marginal: Marginal, z: Array) -> tuple[float, Array]:
+    """Log density of z and its gradient (d,)."""
+    sds = marginal.space.sd_at
+    value, gradient = marginal.with_gradient(bounded(marginal, z))
+    log_slope = -np.logaddexp(0.0, -z[sds])  # log dx/dz
+    gradient[sds] = gradient[sds] * np.exp(log_slope) + 1.0 - np.exp(log_slope)
+    return value + float(np.sum(log_slope)), gradient
+
+
+def sample_marginal(
+    marginal: Marginal,
+    proposal: Proposal,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    cores: int,
+    random_seed: int | None,
+    progressbar: bool,
+) -> tuple[Array, Any]:
+    """x (chain, draw, d) by NUTS, started from draws of a proposal, and the sampler's statistics (a Dataset)."""
+    import nutpie
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    def make_log_density() -> Callable[[Array], tuple[float, Array]]:
+        return lambda z: log_density(marginal, z)
+
+    def make_expand(*_: Any) -> Callable[[Array], dict[str, Array]]:
+        return lambda z: {"z": np.array(z)}
+
+    def start(seed: int) -> Array:
+        return unbounded(marginal, proposal.near.draw(np.random.default_rng(seed), 1)[0])
+
+    compiled = from_pyfunc(
+        marginal.d, make_log_density, make_expand, [np.dtype("f8")], [(marginal.d,)], ["z"],
+        make_initial_point_fn=start,
+    )  # fmt: skip
+    tree = nutpie.sample(
+        compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed,
+        progress_bar=progressbar, save_warmup=False,
+    )  # fmt: skip
+    return bounded(marginal, tree.posterior["z"].to_numpy()), tree.sample_stats.to_dataset()

@@ -1,0 +1,262 @@
+"""A mixture of t distributions fitted to the posterior of the hyperparameters (docs/theory.md, section 7).
+
+From the mode and the curvature there, rounds of weighted draws move the mixture to the posterior by expectation
+maximisation (Cappé, Douc, Guillin, Marin & Robert 2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.special import betaln, gammaln
+
+from .hyperspace import FARTHEST
+from .marginal import Marginal
+
+Array = NDArray[np.float64]
+Density = Callable[[Array], Array]  # log density at each row of x (N, d)
+
+COMPONENTS = 3
+DOF = 10.0  # degrees of freedom of each
+SHARES = np.array([0.84, 0.06, 0.1])  # of the near, the wide and the corner part
+WIDTH, WIDE_DOF = 1.75, 3.0  # of the wide part
+WIDTH_OF_CORNER, CORNER_DOF = 1.2, 5.0  # of the corner part, whose sds near zero are centred there
+LOWEST = -1e12  # stands for −∞ in the search for the mode
+ROUNDS, PILOT = 5, 200
+ENOUGH = 0.85  # share of draws that count, at which the fit ends,
+FAIR, TOO_LITTLE = 0.7, 0.03  # or at this one if a round gains little
+EM_STEPS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """K multivariate t distributions of d coordinates."""
+
+    shares: Array  # (K,)
+    means: Array  # (K, d)
+    roots: Array  # (K, d, d) Cholesky factors of the scale matrices
+    dof: float
+
+    def draw(self, rng: Generator, n: int) -> Array:
+        """Draws (n, d)."""
+        k = rng.choice(len(self.shares), size=n, p=self.shares)
+        normal = rng.normal(size=(n, self.means.shape[1])) * np.sqrt(
+            self.dof / rng.chisquare(self.dof, (n, 1))
+        )
+        return self.means[k] + np.einsum("nij,nj->ni", self.roots[k], normal)
+
+    def distances(self, x: Array) -> Array:
+        """Squared Mahalanobis distances (K, n)."""
+        parts = [
+            lapack.dtrtrs(root, (x - mean).T, lower=1)[0]
+            for mean, root in zip(self.means, self.roots, strict=True)
+        ]
+        return np.sum(np.square(parts), axis=1)
+
+    def parts(self, x: Array) -> Array:
+        """Log of share times density of each component (K, n)."""
+        d, nu = x.shape[1], self.dof
+        scale = np.sum(np.log(np.diagonal(self.roots, axis1=1, axis2=2)), axis=1)
+        constant = gammaln((nu + d) / 2) - gammaln(nu / 2) - 0.5 * d * np.log(np.pi * nu)
+        kernel = -0.5 * (nu + d) * np.log1p(self.distances(x) / nu)
+        return (np.log(self.shares) - scale + constant)[:, None] + kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A mixture of a near, a wide and a corner part, truncated where sds would be negative.
+
+    The wide part bounds the weights in the tails. So does the corner part where sds are near zero: there correlations
+    follow their prior in the posterior, and in this part.
+    """
+
+    near: Mixture
+    wide: Mixture
+    corner: Mixture  # of the coordinates that are no correlations
+    bounded: NDArray[np.bool_]  # (d,) coordinates that are not negative
+    correlations: NDArray[np.bool_]  # (d,) those of partial correlations
+    shapes: Array  # of the Beta priors of these
+
+    @classmethod
+    def around(cls, near: Mixture, marginal: Marginal) -> Proposal:
+        """The near part with the other two."""
+        space = marginal.space
+        mean = near.shares @ near.means
+        off = near.means - mean
+        spread = np.einsum("k,kij,klj->il", near.shares, near.roots, near.roots) + (near.shares * off.T) @ off
+        near_zero = space.sd_at & (mean < 4.0 * np.sqrt(np.diag(spread)))
+        others = np.flatnonzero(~space.correlation_at)
+        to_zero = np.where(near_zero, mean, 0.0)[others]
+        corner = WIDTH_OF_CORNER**2 * spread[np.ix_(others, others)] + np.outer(to_zero, to_zero)
+        return cls(
+            near=near,
+            wide=Mixture(
+                shares=np.ones(1), means=mean[None], roots=WIDTH * _cholesky(spread)[None], dof=WIDE_DOF
+            ),
+            corner=Mixture(
+                shares=np.ones(1),
+                means=mean[None, others] - to_zero,
+                roots=_cholesky(corner)[None],
+                dof=CORNER_DOF,
+            ),
+            bounded=space.sd_at,
+            correlations=space.correlation_at,
+            shapes=space.partial_shape,
+        )
+
+    def draw(self, rng: Generator, n: int) -> Array:
+        """Draws (n, d); one with a negative sd, or beyond all measure, is drawn again."""
+        kept = np.empty((0, len(self.bounded)))
+        while len(kept) < n:
+            x = self.near.draw(rng, n)
+            part = rng.choice(3, size=n, p=SHARES)
+            wide, corner = np.flatnonzero(part == 1), np.flatnonzero(part == 2)
+            x[wide] = self.wide.draw(rng, len(wide))
+            x[np.ix_(corner, ~self.correlations)] = self.corner.draw(rng, len(corner))
+            beta = rng.beta(self.shapes, self.shapes, (len(corner), len(self.shapes)))
+            x[np.ix_(corner, self.correlations)] = np.arctanh(
+                np.clip(2.0 * beta - 1.0, -1 + 1e-15, 1 - 1e-15)
+            )
+            inside = np.all(x[:, self.bounded] >= 0.0, axis=1) & np.all(np.abs(x) < FARTHEST, axis=1)
+            kept = np.concatenate([kept, x[inside]])
+        return kept[:n]
+
+    def log_density(self, x: Array) -> Array:
+        """At each row of x (n, d), up to a constant, which truncation makes."""
+        y, s = x[:, self.correlations], self.shapes
+        log_left = -2.0 * (np.logaddexp(y, -y) - np.log(2.0))  # log(1 − tanh² y)
+        of_correlations = np.sum(s * log_left - (2.0 * s - 1.0) * np.log(2.0) - betaln(s, s), axis=1)
+        parts = [
+            np.logaddexp.reduce(self.near.parts(x), axis=0),
+            self.wide.parts(x)[0],
+            self.corner.parts(x[:, ~self.correlations])[0] + of_correlations,
+        ]
+        return np.logaddexp.reduce(np.log(SHARES)[:, None] + parts, axis=0)
+
+
+def fit_proposal(
+    marginal: Marginal, rng: Generator, *, density: Density | None = None, pilot: int = PILOT
+) -> tuple[Proposal, float]:
+    """The proposal, and the share of its draws that count (relative effective sample size of their weights).
+
+    ``density`` replaces ``marginal.log_densities``, to spread the work; ``pilot`` is the number of draws a coordinate
+    in every round.
+    """
+    density = density or marginal.log_densities
+    mode = _mode(density, marginal)
+    root = _cholesky(1.3 * _inverse_curvature(density, mode, marginal))
+    mixture = Mixture(shares=np.ones(1), means=mode[None], roots=root[None], dof=5.0)
+    proposal = Proposal.around(mixture, marginal)
+    n = pilot * len(mode)
+    best, best_share = proposal, 0.0
+    rows, weights = (
+        np.empty((0, len(mode))),
+        np.empty(0),
+    )  # of all rounds, each counting as much as its draws do
+    for _ in range(ROUNDS):
+        x = proposal.draw(rng, n)
+        own, share = _weights(density(x) - proposal.log_density(x))
+        rows, weights = np.concatenate([rows, x]), np.concatenate([weights, share * own])
+        gain = share - best_share
+        if gain > 0.0:
+            best, best_share = proposal, share
+        if share > ENOUGH or (gain < TOO_LITTLE and best_share > FAIR):
+            break
+        if len(mixture.shares) == 1:
+            mixture = _seeds(rows, weights / weights.sum(), rng)
+        mixture = _maximise(mixture, rows, weights / weights.sum())
+        proposal = Proposal.around(mixture, marginal)
+    return best, best_share
+
+
+def _mode(density: Density, marginal: Marginal) -> Array:
+    """The mode, by L-BFGS-B in units of the rough sds; each gradient is a batch of central differences."""
+    from scipy.optimize import minimize
+
+    starts = marginal.starts()
+    start = starts[np.argmax(density(starts))]
+    units, bounded = marginal.rough_sds(start), marginal.space.sd_at
+    h = 1e-3 * np.diag(units)
+
+    def slope(z: Array) -> tuple[float, Array]:
+        x = z * units
+        low = np.where(bounded & (x < np.diag(h)), 0.0, 1.0)  # forward differences next to zero
+        values = np.maximum(density(np.concatenate([x[None], x + h, x - low[:, None] * h])), LOWEST)
+        ahead, behind = values[1 : 1 + len(x)], values[1 + len(x) :]
+        return -float(values[0]), -(ahead - behind) / (1e-3 * (1.0 + low))
+
+    bounds = [(0.0, None) if b else (None, None) for b in bounded]
+    found = minimize(
+        slope,
+        start / units,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-9, "maxiter": 60},
+    )
+    return found.x * units
+
+
+def _inverse_curvature(density: Density, mode: Array, marginal: Marginal) -> Array:
+    """Inverse of minus the second differences of the log density over ± a rough sd, made positive definite."""
+    d, steps = len(mode), marginal.rough_sds(mode)
+    center = np.where(marginal.space.sd_at, np.maximum(mode, steps), mode)
+    h = np.diag(steps)
+    pairs = [(i, j) for i in range(d) for j in range(i)]
+    corners = [center + a * h[i] + b * h[j] for i, j in pairs for a in (1, -1) for b in (1, -1)]
+    values = density(np.array([center, *(center + h), *(center - h), *corners]))
+    H = np.diag(2.0 * values[0] - values[1 : 1 + d] - values[1 + d : 1 + 2 * d])
+    for (i, j), (pp, pm, mp, mm) in zip(pairs, values[1 + 2 * d :].reshape(-1, 4), strict=True):
+        H[i, j] = H[j, i] = -0.25 * (pp - pm - mp + mm)
+    curvatures, axes = np.linalg.eigh(np.where(np.isfinite(H), H, np.eye(d)))
+    return (steps[:, None] * axes / np.maximum(curvatures, 0.05)) @ axes.T * steps
+
+
+def _cholesky(covariance: Array) -> Array:
+    return np.linalg.cholesky(covariance + 1e-12 * np.diag(np.diag(covariance)))
+
+
+def _weights(log_weights: Array) -> tuple[Array, float]:
+    """Normalised weights and their relative effective sample size."""
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    return weights, float(1.0 / np.sum(weights**2) / len(weights))
+
+
+def _seeds(x: Array, weights: Array, rng: Generator) -> Mixture:
+    """A mixture around draws chosen by weight, from which to maximise."""
+    mean = weights @ x
+    spread = (x - mean).T @ ((x - mean) * weights[:, None])
+    return Mixture(
+        shares=np.full(COMPONENTS, 1.0 / COMPONENTS),
+        means=x[rng.choice(len(x), size=COMPONENTS, p=weights)],
+        roots=np.repeat(_cholesky(0.6 * spread)[None], COMPONENTS, axis=0),
+        dof=DOF,
+    )
+
+
+def _maximise(mixture: Mixture, x: Array, weights: Array) -> Mixture:
+    """Steps of expectation maximisation for weighted draws; each scale matrix leans a little towards their mean."""
+    d = x.shape[1]
+    for _ in range(EM_STEPS):
+        parts = mixture.parts(x)
+        duty = weights * np.exp(parts - np.logaddexp.reduce(parts, axis=0))  # (K, n)
+        pull = duty * (mixture.dof + d) / (mixture.dof + mixture.distances(x))
+        total, pulled = duty.sum(axis=1), pull.sum(axis=1)
+        means = (pull @ x) / pulled[:, None]
+        off = x - means[:, None]
+        scales = np.einsum("kn,kni,knj->kij", pull, off, off) / total[:, None, None]
+        common = np.einsum("k,kij->ij", total, scales)
+        shares = np.maximum(total, 0.02)
+        mixture = Mixture(
+            shares=shares / shares.sum(),
+            means=means,
+            roots=np.array([_cholesky(1.05 * (scale + 0.02 * common)) for scale in scales]),
+            dof=mixture.dof,
+        )
+    return mixture

@@ -1,0 +1,154 @@
+"""Draws from the exact posterior by independence Metropolis–Hastings, chains at once (docs/theory.md, section 7)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from .marginal import Marginal, Walk
+from .proposal import Proposal
+
+Array = NDArray[np.float64]
+
+FIRST = 100  # proposals from which the first state of a chain is drawn by weight: there is nothing to warm up
+SEGMENT_SECONDS = 0.2  # between two looks at the progress bar and at an interrupt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactDraws:
+    """Draws from the posterior and how they were made."""
+
+    beta: Array  # (chain, draw, p) on the user's scale
+    sigma: Array  # (chain, draw)
+    sds: tuple[Array, ...]  # per factor (chain, draw, q_k)
+    correlations: tuple[Array, ...]  # per factor (chain, draw, q_k, q_k)
+    effects: tuple[Array, ...]  # per factor (chain, draw, J_k, q_k)
+    log_density: Array  # (chain, draw) of the hyperparameters, normalised but for p(y)
+    accepted: NDArray[np.bool_]  # (chain, draw) whether the proposal was taken
+    log_weights: (
+        Array  # (chain, draw) of the proposals: their spread is what k̂ measures; zeros without a proposal
+    )
+
+
+class Team:
+    """Threads that share the work; the compiled loops let them run at the same time."""
+
+    def __init__(self, cores: int, *, advance: Callable[[int], object]) -> None:
+        self.cores, self.advance = max(cores, 1), advance
+        self.interrupted = threading.Event()
+
+    def densities(self, marginal: Marginal) -> Callable[[Array], Array]:
+        """``marginal.log_densities``, its rows spread over the threads."""
+
+        def density(x: Array) -> Array:
+            if len(x) < 16 * self.cores:
+                return marginal.log_densities(x)
+            with self._pool(marginal) as pool:
+                return np.concatenate(list(pool.map(marginal.log_densities, np.array_split(x, self.cores))))
+
+        return density
+
+    def chains(
+        self, marginal: Marginal, proposal: Proposal, draws: int, rngs: Sequence[Generator]
+    ) -> ExactDraws:
+        """One chain for each generator."""
+        with self._pool(marginal) as pool:
+            jobs = [pool.submit(self._chain, marginal, proposal, draws, rng) for rng in rngs]
+            try:
+                return _gather([job.result() for job in jobs])
+            except BaseException:
+                self.interrupted.set()
+                raise
+
+    @contextmanager
+    def _pool(self, marginal: Marginal) -> Iterator[ThreadPoolExecutor]:
+        from threadpoolctl import threadpool_limits
+
+        shared = (
+            self.cores > 1 and marginal.layout.m > marginal.layout.m_chain
+        )  # LAPACK would take every core again
+        with threadpool_limits(1 if shared else None, "blas"), ThreadPoolExecutor(self.cores) as pool:
+            yield pool
+
+    def _chain(self, marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -> list[Walk]:
+        moves, noise = rng.spawn(2)  # so that the length of a segment changes no draw
+        x = proposal.draw(moves, FIRST)
+        started = time.perf_counter()
+        log_weights = marginal.log_densities(x) - proposal.log_density(x)
+        seconds = (time.perf_counter() - started) / FIRST
+        weights = np.exp(log_weights - log_weights.max())
+        here = x[moves.choice(FIRST, p=weights / weights.sum())]
+        x = np.concatenate([here[None], proposal.draw(moves, draws)])
+        log_proposal = proposal.log_density(x)
+        log_uniform = np.log(moves.uniform(size=draws))
+        length = int(np.clip(SEGMENT_SECONDS / seconds, 1, draws))
+        walks: list[Walk] = []
+        for first in range(0, draws, length):
+            if self.interrupted.is_set():
+                break
+            end = min(first + length, draws)
+            normal = noise.standard_normal((end - first, marginal.p + marginal.layout.m))
+            rows = slice(first, end + 1)
+            walks.append(marginal.walk(x[rows], log_proposal[rows], log_uniform[first:end], normal))
+            x[end], log_proposal[end] = (
+                walks[-1].x[-1],
+                walks[-1].log_proposal[-1],
+            )  # where the next one begins
+            self.advance(end - first)
+        return walks
+
+
+def complete(marginal: Marginal, x: Array, rng: Generator) -> ExactDraws:
+    """Draws of β and b for hyperparameters x (chain, draw, d) that another sampler has drawn."""
+    take_all = np.full(x.shape[1], -np.inf)
+    zeros = np.zeros(x.shape[1] + 1)
+    return _gather(
+        [
+            [marginal.walk(
+                np.concatenate([chain[:1], chain]), zeros, take_all,
+                rng.standard_normal((len(chain), marginal.p + marginal.layout.m)),
+            )]
+            for chain in x
+        ]
+    )  # fmt: skip
+
+
+def _gather(chains: Sequence[Sequence[Walk]]) -> ExactDraws:
+    """Segments one after another, chains side by side."""
+
+    def joined(part: Callable[[Walk], NDArray[Any]]) -> NDArray[Any]:
+        return np.stack([np.concatenate([part(walk) for walk in walks]) for walks in chains])
+
+    def by_factor(part: Callable[[Walk], Sequence[Array]]) -> tuple[Array, ...]:
+        def of(k: int) -> Array:
+            return joined(lambda walk: part(walk)[k])
+
+        return tuple(of(k) for k in range(len(chains[0][0].effects)))
+
+    return ExactDraws(
+        beta=joined(lambda w: w.beta),
+        sigma=joined(lambda w: w.points.sigma),
+        sds=by_factor(lambda w: w.points.sds),
+        correlations=tuple(map(_correlations, by_factor(lambda w: w.points.factors))),
+        effects=by_factor(lambda w: w.effects),
+        log_density=joined(lambda w: w.log_density),
+        accepted=joined(lambda w: w.accepted),
+        log_weights=joined(lambda w: w.log_weights),
+    )
+
+
+def _correlations(factors: Array) -> Array:
+    """CCᵀ with ones on the diagonal."""
+    out = factors @ factors.swapaxes(-1, -2)
+    diagonal = range(out.shape[-1])
+    out[..., diagonal, diagonal] = 1.0
+    return out

@@ -1,0 +1,110 @@
+"""Log prior and log likelihood of posterior draws, as ArviZ's groups of these names hold them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.special import betaln
+
+from ..engine import hyperpriors, pymc_model
+from ..errors import NotAvailableError
+from ..spec.design import Design
+from ..spec.priors import LKJ, Prior, Priors
+
+Array = NDArray[np.float64]
+
+
+def log_likelihood(design: Design, posterior: Any) -> Any:
+    """log p(y_i | β, b, σ) as a Dataset: y (chain, draw, obs), in the response's own units."""
+    import xarray as xr
+
+    sigma = posterior["sigma"].to_numpy()
+    mean = np.broadcast_to(design.offset, (*sigma.shape, len(design.y))).copy()
+    if design.x_names:
+        mean += posterior["beta"].to_numpy() @ design.X.T
+    for g in design.groups:
+        effects = posterior[f"b_{g.name}"].to_numpy()
+        for column in range(g.q):
+            mean += effects[..., column][..., g.codes] * g.Z[:, column]
+    scale = sigma[..., None] / np.sqrt(1.0 if design.weights is None else design.weights)
+    mean -= design.y
+    mean /= scale
+    np.square(mean, out=mean)
+    mean += 2.0 * np.log(scale) + np.log(2.0 * np.pi)
+    mean *= -0.5
+    return xr.Dataset(
+        {"y": (("chain", "draw", "obs"), mean)},
+        coords={"chain": posterior["chain"], "draw": posterior["draw"], "obs": design.index.to_numpy()},
+    )
+
+
+def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
+    """Log prior density of every parameter as a Dataset under the posterior's names, without the random effects'.
+
+    The intercept's is that at centred predictors; improper priors count as zero.
+    """
+    import xarray as xr
+
+    found: dict[str, Any] = {}
+    if design.x_names:
+        beta = posterior["beta"].to_numpy().copy()
+        names = list(design.x_names)
+        if "Intercept" in names:
+            beta[..., names.index("Intercept")] = beta @ design.X.mean(axis=0)
+        entries = [
+            priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in names
+        ]
+        densities = [_real(prior, beta[..., j]) for j, prior in enumerate(entries)]
+        found["beta"] = (("chain", "draw", "coef"), np.stack(densities, axis=-1))
+    for g in design.groups:
+        sds = posterior[f"sd_{g.name}"].to_numpy()
+        densities = [_positive(priors.get("sd", g.name, c), sds[..., k]) for k, c in enumerate(g.columns)]
+        found[f"sd_{g.name}"] = (("chain", "draw", f"{g.name}_term"), np.stack(densities, axis=-1))
+        if any(len(block) > 1 for block in g.blocks):
+            lkj, cor = priors.get("cor", g.name), posterior[f"cor_{g.name}"].to_numpy()
+            assert isinstance(lkj, LKJ)
+            blocks = [_lkj(lkj.eta, cor[..., block, :][..., block]) for block in map(list, g.blocks)]
+            found[f"cor_{g.name}"] = (("chain", "draw"), np.sum(blocks, axis=0))
+    found["sigma"] = (("chain", "draw"), _positive(priors.get("sigma"), posterior["sigma"].to_numpy()))
+    used = {d for dims, _ in found.values() for d in dims}
+    return xr.Dataset(found, coords={d: posterior[d] for d in used})
+
+
+def _positive(prior: Prior | LKJ, values: Array) -> Array:
+    """Log density of a prior on positive numbers."""
+    assert isinstance(prior, Prior)
+    try:
+        known = hyperpriors.Positive.of(prior)
+    except NotAvailableError:
+        return pymc_model.log_density(prior, values)
+    flat = [hyperpriors.log_prior(known.kind, known.a, known.b, value)[0] for value in values.reshape(-1)]
+    return np.array(flat).reshape(values.shape)
+
+
+def _real(prior: Prior | LKJ, values: Array) -> Array:
+    """Log density of a prior on real numbers."""
+    assert isinstance(prior, Prior)
+    try:
+        location, scale, dof = hyperpriors.location_scale("", prior)
+    except NotAvailableError:
+        return pymc_model.log_density(prior, values)
+    if np.isinf(scale):
+        return np.zeros_like(values)
+    return (
+        stats.t.logpdf(values, dof, location, scale)
+        if np.isfinite(dof)
+        else stats.norm.logpdf(values, location, scale)
+    )
+
+
+def _lkj(eta: float, correlation: Array) -> Array:
+    """LKJ(eta) density of correlation matrices (..., d, d); Lewandowski, Kurowicka & Joe 2009, equation 16."""
+    d = correlation.shape[-1]
+    steps = np.arange(1, d)
+    shape = eta + (d - steps - 1) / 2.0
+    constant = np.sum((2.0 * eta - 2.0 + d - steps) * (d - steps)) * np.log(2.0)
+    constant += np.sum((d - steps) * betaln(shape, shape))
+    return (eta - 1.0) * np.linalg.slogdet(correlation)[1] - constant
