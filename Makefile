@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format bench-reml bench-growth calibrate clean
+.PHONY: help venv install demo test lint format bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -62,7 +62,19 @@ bench-reml: $(STAMP)  ## time the point fits beside lme4 and statsmodels, into b
 bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into benchmarks/README.md
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
-calibrate: $(STAMP)  ## check the exact sampler on 6,000 simulated data sets; picture to docs/
+bench-posterior: $(STAMP) .venv/bambi/.installed  ## time the posterior beside Bambi and rstanarm, into benchmarks/README.md
+	@$(BIN)/python benchmarks/posterior.py --bambi .venv/bambi/bin/python $(ARGS)
+
+.venv/bambi/.installed: benchmarks/bambi.txt | $(STAMP)
+	@echo "Installing Bambi beside .venv, since it needs an older formulae ..."
+	@$(BIN)/python -m venv --clear .venv/bambi
+	@.venv/bambi/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/bambi.txt
+	@touch $@
+
+agree: $(STAMP)  ## the exact sampler against NUTS on twelve structures, some minutes
+	@$(BIN)/python tests/agreement.py $(ARGS)
+
+calibrate: $(STAMP)  ## check the exact sampler on 8,000 simulated data sets; picture to docs/
 	@$(BIN)/python tests/calibration.py --plot docs/calibration.png $(ARGS)
 
 clean:  ## remove .venv and everything that was built

@@ -110,7 +110,8 @@ def ranks_of_one(empty, priors, seed):
     data, truth = simulate(empty, priors, rng)
     marginal = Marginal(data, priors)
     proposal, _ = fit_proposal(marginal, rng)
-    draws = sampler.Team(1, advance=lambda steps: None).chains(marginal, proposal, KEPT * THINNED, [rng])
+    with sampler.Team(1) as team:
+        draws = team.chains(marginal, proposal, KEPT * THINNED, [rng])
     found = {}
     for name, value in truth.items():
         kind, _, at = name.partition("_")
@@ -173,7 +174,7 @@ def plot(found, path):
         ("C0", "fixed and random effects"),
     ):
         axes[0, 0].plot([], [], color=colour, label=label)
-    axes[0, 0].legend(fontsize=8, frameon=False, loc="upper left")
+    figure.legend(fontsize=9, frameon=False, loc="outer upper center", ncols=3)
     figure.supxlabel(f"rank of the true value among {KEPT} draws, {refits:,} data sets", fontsize=10)
     figure.supylabel("ECDF minus uniform", fontsize=10)
     figure.savefig(path, dpi=120)

@@ -212,39 +212,3 @@ def test_what_the_exact_sampler_cannot_do_is_said(sleep):
     post = model.fit(random_seed=1, draws=500, tune=500, progressbar=False)
     words = " ".join(str(post.summary()).split())
     assert "by NUTS (nutpie), since Intercept has the prior Laplace" in words
-    with pytest.raises(errors.InputError, match="'fast'"):
-        model.fit(method="fast")
-    with pytest.raises(errors.InputError, match="target_accept"):
-        model.fit(method="exact", target_accept=0.9)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("data", "formula"),
-    [
-        ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
-        ("sleepstudy", "Reaction ~ Days + (Days || Subject)"),
-        ("chickweight", "sqrt(weight) ~ Time + (1 | Chick)"),
-    ],
-)
-def test_exact_draws_agree_with_nuts(data, formula):
-    """Means, sds and 5/95 % points of every parameter and effect, within five Monte Carlo errors of each other."""
-    from arviz import ess
-
-    model = blm.Model(formula, blm.load_dataset(data))
-    exact = model.fit(method="exact", random_seed=1, draws=2000, progressbar=False)
-    nuts = model.fit(method="nuts", random_seed=2, draws=2000, progressbar=False)
-    for name in exact.idata.posterior.data_vars:
-        a, b = exact.draws(name), nuts.draws(name)
-        a, b = (v.reshape(*v.shape[:2], -1) for v in (a, b))
-        moving = a.std(axis=(0, 1)) > 0
-        a, b = a[..., moving], b[..., moving]
-        sd = b.std(axis=(0, 1))
-        size = np.array([min(float(ess(a[..., k])), float(ess(b[..., k]))) for k in range(a.shape[-1])])
-        error = sd * np.sqrt(2 / size)
-        assert np.all(np.abs(a.mean(axis=(0, 1)) - b.mean(axis=(0, 1))) < 5 * error), name
-        # the sd of a normal sample has relative error √(1/2n), that of its 5 % point is 2.1 times the mean's
-        assert np.all(np.abs(a.std(axis=(0, 1)) / sd - 1) < 5 * np.sqrt(2 / size)), name
-        for q in (0.05, 0.95):
-            difference = np.quantile(a, q, axis=(0, 1)) - np.quantile(b, q, axis=(0, 1))
-            assert np.all(np.abs(difference) < 5 * 2.5 * error), (name, q)

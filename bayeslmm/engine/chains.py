@@ -7,8 +7,11 @@ points are visited without a return to Python.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from .assembly import project, scale, trace_sums, workspace
 from .elimination import back_substitute, eliminate, selected_inverse
@@ -18,29 +21,54 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 # what is called once only: compiled with its caller, which saves seconds the first time
 _inline = numba.njit(inline="always", error_model="numpy")
 
+Array = NDArray[np.float64]
+
+SMALL = 16  # up to this size a matrix is factorised by loops, beyond by LAPACK
+
+
+class _Work(NamedTuple):
+    """Arrays of one factorisation, used again and again."""
+
+    D: Array
+    P: Array
+    dense: Array
+    dense_xy: Array
+    xy: Array
+    R: Array  # (p, p) R_x; its lower triangle is of no use
+    beta: Array  # (p,) β̂
+
+
+@_inline
+def _work(pattern, n_xy):
+    D, P, dense, dense_xy, xy = workspace(pattern, n_xy)
+    return _Work(D, P, dense, dense_xy, xy, np.empty((n_xy - 1, n_xy - 1)), np.empty(n_xy - 1))
+
 
 @_jit
 def _cholesky(A):
-    """(R upper with RᵀR = A, of which the upper triangle is read; whether A is positive definite)."""
-    n = A.shape[0]
-    if n > 16:  # LAPACK
-        try:
-            return np.linalg.cholesky(A.T).T, True
-        except Exception:
-            return np.zeros((n, n)), False
-    R = np.zeros((n, n))
-    for i in range(n):
-        for j in range(i, n):
-            total = A[i, j]
+    """In place of A, of which the upper triangle is read, the upper R with RᵀR = A; whether A is positive definite."""
+    for i in range(A.shape[0]):
+        for j in range(i, A.shape[0]):
             for r in range(i):
-                total -= R[r, i] * R[r, j]
+                A[i, j] -= A[r, i] * A[r, j]
             if i == j:
-                if not total > 0.0:
-                    return R, False
-                R[i, i] = np.sqrt(total)
+                if not A[i, i] > 0.0:
+                    return False
+                A[i, i] = np.sqrt(A[i, i])
             else:
-                R[i, j] = total / R[i, i]
-    return R, True
+                A[i, j] /= A[i, i]
+    return True
+
+
+@_jit
+def _dense_cholesky(A):
+    """The same for a matrix that may be large, by LAPACK then; its lower triangle is of no use."""
+    if A.shape[0] <= SMALL:
+        return A, _cholesky(A)
+    try:
+        return np.linalg.cholesky(A.T).T, True
+    except Exception:
+        return A, False
 
 
 @_jit
@@ -63,35 +91,36 @@ def _backward(R, x):
 
 
 @_inline
-def _factorise(pattern, values, lams, prior_precision, D, P, dense, dense_xy, xy):
-    """Reduce at Λ, solve for β: log|M| + log|A_x|, r², Lᵀ of the dense part, R_x, β̂, and whether the numbers held."""
-    n_xy = xy.shape[0]
+def _factorise(pattern, values, lams, prior_precision, work):
+    """Reduce at Λ, solve for β: log|M| + log|A_x|, r², Lᵀ of the dense part, and whether the numbers held."""
+    n_xy = work.xy.shape[0]
     p = n_xy - 1
-    scale(pattern, values, lams, D, P, dense, dense_xy, xy)
-    log_det = eliminate(pattern, D, P, dense, dense_xy, xy)
-    Lt, sound = _cholesky(dense)
-    if dense.shape[0] and sound:
-        _forward(Lt, dense_xy)
-        for i in range(dense.shape[0]):
+    scale(pattern, values, lams, work.D, work.P, work.dense, work.dense_xy, work.xy)
+    log_det = eliminate(pattern, work.D, work.P, work.dense, work.dense_xy, work.xy)
+    Lt, sound = _dense_cholesky(work.dense)
+    if sound:
+        _forward(Lt, work.dense_xy)
+        for i in range(work.dense.shape[0]):
             log_det += 2.0 * np.log(Lt[i, i])
             for a in range(n_xy):
                 for b in range(n_xy):
-                    xy[a, b] -= dense_xy[i, a] * dense_xy[i, b]
-    A, beta = np.empty((p, p)), np.empty(p)
+                    work.xy[a, b] -= work.dense_xy[i, a] * work.dense_xy[i, b]
     for a in range(p):
-        for b in range(p):
-            A[a, b] = xy[a, b]
-        A[a, a] += prior_precision[a]
-        beta[a] = xy[a, p]
-    R, definite = _cholesky(A)
-    r2 = xy[p, p]
+        for b in range(a, p):
+            work.R[a, b] = work.xy[a, b]
+        work.R[a, a] += prior_precision[a]
+        work.beta[a] = work.xy[a, p]
+    definite = _cholesky(work.R)
+    r2 = work.xy[p, p]
     if definite:
-        _forward(R, beta.reshape(p, 1))
-        for a in range(p):
-            r2 -= beta[a] ** 2
-            log_det += 2.0 * np.log(R[a, a])
-        _backward(R, beta)
-    return log_det, max(r2, 0.0), Lt, R, beta, sound and definite
+        for r in range(p):
+            work.beta[r] /= work.R[r, r]
+            r2 -= work.beta[r] ** 2
+            log_det += 2.0 * np.log(work.R[r, r])
+            for i in range(r + 1, p):
+                work.beta[i] -= work.R[r, i] * work.beta[r]
+        _backward(work.R, work.beta)
+    return log_det, max(r2, 0.0), Lt, sound and definite
 
 
 @_inline
@@ -116,7 +145,7 @@ def _rooms(space):
 @_jit
 def _inverse_of_dense(Rt):
     """(RᵀR)⁻¹ of the dense part, both triangles."""
-    if Rt.shape[0] > 16:
+    if Rt.shape[0] > SMALL:
         half = np.ascontiguousarray(np.linalg.inv(Rt))
     else:
         half = np.eye(Rt.shape[0])
@@ -130,13 +159,14 @@ def with_gradient(pattern, values, space, n, x, gradient):
     """The log density at x and, into ``gradient`` (d,), its derivatives (5.1); −∞ and zeros as in `log_densities`."""
     n_xy = values.XytXy.shape[0]
     p = n_xy - 1
-    D, P, dense, dense_xy, xy = workspace(pattern, n_xy)
+    work = _work(pattern, n_xy)
+    D, P, dense_xy, beta = work.D, work.P, work.dense_xy, work.beta
     sds, factors, lams, precision = _rooms(space)
     gradient[:] = 0.0
     sigma, log_prior = locate(space, x, sds, factors, lams, precision)
     if log_prior == -np.inf:
         return -np.inf
-    log_det, r2, Lt, R, beta, sound = _factorise(pattern, values, lams, precision, D, P, dense, dense_xy, xy)
+    log_det, r2, Lt, sound = _factorise(pattern, values, lams, precision, work)
     value = _log_likelihood(n, p, log_det, r2, sigma) + log_prior
     if not (sound and np.isfinite(value)):
         return -np.inf
@@ -153,7 +183,7 @@ def with_gradient(pattern, values, space, n, x, gradient):
     V_upper = _inverse_of_dense(Lt)
     selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel)
     by_lam = trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper)  # KΛ
-    A_inverse = _inverse_of_dense(R)
+    A_inverse = _inverse_of_dense(work.R)
     square = 0
     for k in range(pattern.widths.shape[0]):
         q = pattern.widths[k]
@@ -202,26 +232,54 @@ def _right_side(pattern, P, dense_xy):
 
 
 @_inline
-def _draw(pattern, D, P, dense_xy, Lt, R, beta_hat, sigma, noise, beta, u):
+def _draw(pattern, work, Lt, sigma, noise, beta, u):
     """β = β̂ + σR_x⁻¹z₁ and u = L⁻ᵀ(B_y − B_xβ + σz₂) (section 6), u in elimination order."""
-    p = beta_hat.shape[0]
+    p, m = beta.shape[0], u.shape[0]
     for a in range(p):
         beta[a] = sigma * noise[a]
-    _backward(R, beta)
+    _backward(work.R, beta)
     for a in range(p):
-        beta[a] += beta_hat[a]
-    B = _right_side(pattern, P, dense_xy)
-    for i in range(u.shape[0]):
-        u[i] = B[i, p] + sigma * noise[p + i]
+        beta[a] += work.beta[a]
+    at = 0
+    for k in range(pattern.node_start.shape[0] - 1):
+        q = pattern.widths[k]
+        for v in range(pattern.node_start[k], pattern.node_start[k + 1]):
+            row = (pattern.panel_start[v + 1] - pattern.panel_start[v]) // q
+            for a in range(q):
+                first = pattern.panel_start[v] + a * row + row - p - 1
+                u[at] = work.P[first + p] + sigma * noise[p + at]
+                for c in range(p):
+                    u[at] -= work.P[first + c] * beta[c]
+                at += 1
+    dense = u[at:]
+    for i in range(m - at):
+        dense[i] = work.dense_xy[i, p] + sigma * noise[p + at + i]
         for c in range(p):
-            u[i] -= B[i, c] * beta[c]
-    _backward(Lt, u[u.shape[0] - dense_xy.shape[0] :])
-    back_substitute(pattern, D, P, u.reshape(-1, 1))
+            dense[i] -= work.dense_xy[i, c] * beta[c]
+    _backward(Lt, dense)
+    back_substitute(pattern, work.D, work.P, u.reshape(-1, 1))
+
+
+@_inline
+def _to_effects(space, sds, factors, sigma, u):
+    """b = diag(sd) C u/σ of every level, in place; u in elimination order."""
+    at, held = 0, np.empty(space.widths.max() if space.widths.shape[0] else 0)
+    for k in space.order:
+        q = space.widths[k]
+        sd, C = space.sd_start[k], space.square_start[k]
+        for _ in range(space.levels[k]):
+            for a in range(q):
+                held[a] = 0.0
+                for r in range(a + 1):
+                    held[a] += factors[C + a * q + r] * u[at + r]
+            for a in range(q):
+                u[at + a] = held[a] * sds[sd + a] / sigma
+            at += q
 
 
 @_jit
 def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
-    """Independence Metropolis–Hastings from x[0] over the proposals x[1:], with a draw of β and u each.
+    """Independence Metropolis–Hastings from x[0] over the proposals x[1:], with a draw of β and b each.
 
     Parameters
     ----------
@@ -230,24 +288,20 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
 
     Returns
     -------
-    log_density (N,), state (N,) row of x each draw stands on, beta (N, p), u (N, m)
+    log_density (N,), state (N,) row of x each draw stands on, beta (N, p), b (N, m) in elimination order
         The density is −∞ out of bounds and where numbers break down. Without a chain only the density is of use.
     """
     N, p, m = x.shape[0], values.XytXy.shape[0] - 1, pattern.column_start[-1]
-    D, P, dense, dense_xy, xy = workspace(pattern, p + 1)
-    D_here, P_here, _, dense_xy_here, _ = workspace(pattern, p + 1)
+    work, work_here = _work(pattern, p + 1), _work(pattern, p + 1)
     sds, factors, lams, precision = _rooms(space)
+    sds_here, factors_here, _, _ = _rooms(space)
     log_density, state = np.full(N, -np.inf), np.zeros(noise.shape[0], np.int64)
-    betas, us = np.empty((noise.shape[0], p)), np.empty((noise.shape[0], m))
-    here, sigma_here = -1, 0.0
-    Lt_here = R_here = dense
-    beta_here = np.empty(p)
+    betas, bs = np.empty((noise.shape[0], p)), np.empty((noise.shape[0], m))
+    here, sigma_here, Lt_here = -1, 0.0, work.dense
     for i in range(N):
         sigma, log_prior = locate(space, x[i], sds, factors, lams, precision)
         if log_prior > -np.inf:
-            log_det, r2, Lt, R, beta, sound = _factorise(
-                pattern, values, lams, precision, D, P, dense, dense_xy, xy
-            )
+            log_det, r2, Lt, sound = _factorise(pattern, values, lams, precision, work)
             value = _log_likelihood(n, p, log_det, r2, sigma) + log_prior
             if sound and np.isfinite(value):
                 log_density[i] = value
@@ -255,13 +309,11 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
                     here < 0
                     or log_uniform[i] < value - log_proposal[i] - log_density[here] + log_proposal[here]
                 ):
-                    here, sigma_here, Lt_here, R_here, beta_here = i, sigma, Lt, R, beta
-                    D, D_here, P, P_here = D_here, D, P_here, P
-                    dense_xy, dense_xy_here = dense_xy_here, dense_xy
+                    here, sigma_here, Lt_here = i, sigma, Lt
+                    work, work_here = work_here, work
+                    sds, sds_here, factors, factors_here = sds_here, sds, factors_here, factors
         if here >= 0:
             state[i] = here
-            _draw(
-                pattern, D_here, P_here, dense_xy_here, Lt_here, R_here, beta_here, sigma_here,
-                noise[i], betas[i], us[i],
-            )  # fmt: skip
-    return log_density, state, betas, us
+            _draw(pattern, work_here, Lt_here, sigma_here, noise[i], betas[i], bs[i])
+            _to_effects(space, sds_here, factors_here, sigma_here, bs[i])
+    return log_density, state, betas, bs

@@ -36,6 +36,10 @@ class Space(NamedTuple):
     """Coordinates, priors and scaling, for the compiled loops. Factors in the caller's order."""
 
     widths: Codes  # (K,) q
+    levels: Codes  # (K,)
+    order: Codes  # (K,) the factors in elimination order
+    sd_start: Codes  # (K,) where its columns stand among all
+    square_start: Codes  # (K,) where its q × q matrices do
     lam_at: Codes  # (K,) where each template stands among those in elimination order
     to_scaled: Array  # (Σ q²,) T⁻¹ of each factor
     softness: Array  # (Σ q,) c
@@ -79,6 +83,10 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
     sd_at = np.concatenate([*is_sd, np.zeros(1 + len(with_t), bool)])
     return Space(
         widths=widths,
+        levels=np.array(problem.levels, np.int64),
+        order=np.array(layout.order, np.int64),
+        sd_start=np.cumsum([0, *widths])[:-1],
+        square_start=np.cumsum([0, *widths**2])[:-1],
         lam_at=lam_at,
         to_scaled=np.concatenate([np.zeros(0), *(T.reshape(-1) for T in to_scaled)]),
         softness=np.concatenate([np.zeros(0), *softness]),

@@ -150,21 +150,19 @@ class Marginal:
         log_uniform : (N,), −∞ to take every proposal
         noise : (N, p + m), standard normal
         """
-        log_density, state, beta, u = self._walk(
+        log_density, state, beta, b = self._walk(
             x,
             log_proposal,
             np.concatenate([[0.0], log_uniform]),
             np.concatenate([np.zeros((1, noise.shape[1])), noise]),
         )
         state = state[1:]
-        points = self.points(x[state])
         effects: list[Array] = [np.zeros(0)] * len(self.layout.order)
         for position, k in enumerate(self.layout.order):
-            template = points.sds[k][:, :, None] * points.factors[k] / points.sigma[:, None, None]
-            own = u[1:, self.layout.rows(position)].reshape(len(noise), -1, template.shape[1])
-            effects[k] = own @ template.swapaxes(1, 2)
+            own = b[1:, self.layout.rows(position)]
+            effects[k] = own.reshape(len(noise), -1, int(self.space.widths[k]))
         return Walk(
-            x=x[state], points=points, log_density=log_density[state], log_proposal=log_proposal[state],
+            x=x[state], points=self.points(x[state]), log_density=log_density[state], log_proposal=log_proposal[state],
             beta=self.scaled.beta(beta[1:] + self.mean), effects=tuple(effects),
             accepted=state == np.arange(1, len(x)), log_weights=(log_density - log_proposal)[1:],
         )  # fmt: skip

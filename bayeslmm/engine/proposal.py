@@ -25,7 +25,8 @@ COMPONENTS = 3
 DOF = 10.0  # degrees of freedom of each
 SHARES = np.array([0.84, 0.06, 0.1])  # of the near, the wide and the corner part
 WIDTH, WIDE_DOF = 1.75, 3.0  # of the wide part
-WIDTH_OF_CORNER, CORNER_DOF = 1.2, 5.0  # of the corner part, whose sds near zero are centred there
+WIDTH_OF_CORNER, CORNER_DOF = 1.2, 5.0  # of the corner part, which is centred where sds near zero are zero
+NEAR_ZERO = 6.0  # sds from zero: what is nearer gets a corner
 LOWEST = -1e12  # stands for −∞ in the search for the mode
 ROUNDS, PILOT = 5, 200
 ENOUGH = 0.85  # share of draws that count, at which the fit ends,
@@ -48,7 +49,7 @@ class Mixture:
         normal = rng.normal(size=(n, self.means.shape[1])) * np.sqrt(
             self.dof / rng.chisquare(self.dof, (n, 1))
         )
-        return self.means[k] + np.einsum("nij,nj->ni", self.roots[k], normal)
+        return self.means[k] + (self.roots[k] @ normal[:, :, None])[:, :, 0]
 
     def distances(self, x: Array) -> Array:
         """Squared Mahalanobis distances (K, n)."""
@@ -89,10 +90,10 @@ class Proposal:
         mean = near.shares @ near.means
         off = near.means - mean
         spread = np.einsum("k,kij,klj->il", near.shares, near.roots, near.roots) + (near.shares * off.T) @ off
-        near_zero = space.sd_at & (mean < 4.0 * np.sqrt(np.diag(spread)))
+        zero = np.flatnonzero(space.sd_at & (mean < NEAR_ZERO * np.sqrt(np.diag(spread))))
+        to_corner = -spread[:, zero] @ np.linalg.solve(spread[np.ix_(zero, zero)], mean[zero])
         others = np.flatnonzero(~space.correlation_at)
-        to_zero = np.where(near_zero, mean, 0.0)[others]
-        corner = WIDTH_OF_CORNER**2 * spread[np.ix_(others, others)] + np.outer(to_zero, to_zero)
+        corner = (WIDTH_OF_CORNER**2 * spread + np.outer(to_corner, to_corner))[np.ix_(others, others)]
         return cls(
             near=near,
             wide=Mixture(
@@ -100,7 +101,7 @@ class Proposal:
             ),
             corner=Mixture(
                 shares=np.ones(1),
-                means=mean[None, others] - to_zero,
+                means=(mean + to_corner)[None, others],
                 roots=_cholesky(corner)[None],
                 dof=CORNER_DOF,
             ),
@@ -250,7 +251,7 @@ def _maximise(mixture: Mixture, x: Array, weights: Array) -> Mixture:
         total, pulled = duty.sum(axis=1), pull.sum(axis=1)
         means = (pull @ x) / pulled[:, None]
         off = x - means[:, None]
-        scales = np.einsum("kn,kni,knj->kij", pull, off, off) / total[:, None, None]
+        scales = (pull[:, :, None] * off).swapaxes(1, 2) @ off / total[:, None, None]
         common = np.einsum("k,kij->ij", total, scales)
         shares = np.maximum(total, 0.02)
         mixture = Mixture(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,33 @@ class ExactDraws:
     )
 
 
-class Team:
-    """Threads that share the work; the compiled loops let them run at the same time."""
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
 
-    def __init__(self, cores: int, *, advance: Callable[[int], object]) -> None:
+    return ThreadpoolController()
+
+
+class Team:
+    """Threads that share the work; the compiled loops let them run at the same time. Use it in a ``with`` statement.
+
+    Where there are several, BLAS is held to one thread meanwhile: its own would share the cores out once more, and
+    keep them busy waiting for work.
+    """
+
+    def __init__(self, cores: int, *, advance: Callable[[int], object] = lambda steps: None) -> None:
         self.cores, self.advance = max(cores, 1), advance
         self.interrupted = threading.Event()
+        self._open = ExitStack()
+
+    def __enter__(self) -> Team:
+        self._open.enter_context(_blas().limit(limits=1 if self.cores > 1 else None, user_api="blas"))
+        self._pool = self._open.enter_context(ThreadPoolExecutor(self.cores))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.interrupted.set()
+        self._open.close()
 
     def densities(self, marginal: Marginal) -> Callable[[Array], Array]:
         """``marginal.log_densities``, its rows spread over the threads."""
@@ -52,8 +74,8 @@ class Team:
         def density(x: Array) -> Array:
             if len(x) < 16 * self.cores:
                 return marginal.log_densities(x)
-            with self._pool(marginal) as pool:
-                return np.concatenate(list(pool.map(marginal.log_densities, np.array_split(x, self.cores))))
+            parts = self._pool.map(marginal.log_densities, np.array_split(x, self.cores))
+            return np.concatenate(list(parts))
 
         return density
 
@@ -61,23 +83,8 @@ class Team:
         self, marginal: Marginal, proposal: Proposal, draws: int, rngs: Sequence[Generator]
     ) -> ExactDraws:
         """One chain for each generator."""
-        with self._pool(marginal) as pool:
-            jobs = [pool.submit(self._chain, marginal, proposal, draws, rng) for rng in rngs]
-            try:
-                return _gather([job.result() for job in jobs])
-            except BaseException:
-                self.interrupted.set()
-                raise
-
-    @contextmanager
-    def _pool(self, marginal: Marginal) -> Iterator[ThreadPoolExecutor]:
-        from threadpoolctl import threadpool_limits
-
-        shared = (
-            self.cores > 1 and marginal.layout.m > marginal.layout.m_chain
-        )  # LAPACK would take every core again
-        with threadpool_limits(1 if shared else None, "blas"), ThreadPoolExecutor(self.cores) as pool:
-            yield pool
+        jobs = [self._pool.submit(self._chain, marginal, proposal, draws, rng) for rng in rngs]
+        return _gather([job.result() for job in jobs])
 
     def _chain(self, marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -> list[Walk]:
         moves, noise = rng.spawn(2)  # so that the length of a segment changes no draw

@@ -35,7 +35,7 @@ class Diagnosis:
         facts = [f"R-hat ≤ {self.max_rhat:.3f}", f"ESS ≥ {min(self.min_ess_bulk, self.min_ess_tail):,.0f}"]
         if self.divergences is not None:
             facts.append(f"{self.divergences} divergences")
-        if self.k_hat is not None:
+        if self.k_hat is not None and np.isfinite(self.k_hat):
             facts.append(f"k-hat {self.k_hat:.2f}")
         told = f"({', '.join(facts)}{'; by ' if self.sampler else ''}{self.sampler})"
         return f"converged {told}" if self.converged else f"doubtful: {'; '.join(self.reasons)} {told}"

@@ -24,7 +24,8 @@ from .settings import Settings
 
 Array = NDArray[Any]
 
-SHARE_LIMIT = 0.1  # of the proposal's draws that count: below, NUTS does better
+FEWEST_WEIGHTS = 100  # for a k-hat
+SHARE_LIMIT = 0.3  # of the proposal's draws that count: below, NUTS does better
 
 NUTS_STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
 
@@ -50,8 +51,10 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     seeds = np.random.SeedSequence(settings.random_seed).spawn(chains + 1)
     own, *streams = map(np.random.default_rng, seeds)
     reason = ""
-    with Bar("Sampling", chains * draws, show=settings.progressbar) as bar:
-        team = Team(cores, advance=bar.advance)
+    with (
+        Bar("Sampling", chains * draws, show=settings.progressbar) as bar,
+        Team(cores, advance=bar.advance) as team,
+    ):
         for pilot in (PILOT, 4 * PILOT):
             proposal, share = fit_proposal(marginal, own, density=team.densities(marginal), pilot=pilot)
             if share < SHARE_LIMIT:
@@ -76,8 +79,11 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
 
 
 def _k_hat(log_weights: Array) -> float:
+    """The shape of the weights' tail (Vehtari et al. 2024); too few draws have none."""
     from arviz_stats.base import array_stats
 
+    if log_weights.size < FEWEST_WEIGHTS:
+        return float("nan")
     return float(array_stats.psislw(-log_weights.reshape(-1))[1])
 
 

@@ -372,7 +372,8 @@ def test_the_share_of_the_work_among_threads_changes_no_draw():
     for cores, seconds in ((1, 10.0), (2, 0.0005)):  # one segment, and many
         calibration.sampler.SEGMENT_SECONDS = seconds
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(3).spawn(3)]
-        found.append(Team(cores, advance=lambda steps: None).chains(marginal, proposal, 400, streams))
+        with Team(cores) as team:
+            found.append(team.chains(marginal, proposal, 400, streams))
     calibration.sampler.SEGMENT_SECONDS = 0.2
     for field in ("beta", "sigma", "log_density", "accepted", "log_weights"):
         np.testing.assert_array_equal(getattr(found[0], field), getattr(found[1], field))

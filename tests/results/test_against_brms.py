@@ -62,7 +62,8 @@ def test_posterior_means(case):
         # 4 Monte Carlo standard errors of the difference of two independent estimates
         tolerance = 4.0 * np.hypot(figures["mcse_mean"], float(mcse(draws)))
         assert draws.mean() == pytest.approx(figures["mean"], abs=tolerance), name
-        assert draws.std() == pytest.approx(figures["sd"], rel=0.15), name
+        # 20,000 and 16,000 draws, of which at least one in five is worth an independent one: sds to √(1/2/3200) = 1.3 %
+        assert draws.std() == pytest.approx(figures["sd"], rel=4 * np.hypot(0.013, 0.013)), name
 
 
 def test_the_verbs_answer_with_distributions(case):

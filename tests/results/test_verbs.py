@@ -8,6 +8,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.results import progress
 
 
 @pytest.fixture(scope="module")
