@@ -38,6 +38,7 @@ install: $(STAMP)  ## install the package and its tools into .venv
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (a few minutes the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(BIN)/python -m bayeslmm compile
 	@touch $@
 
 demo: $(STAMP)  ## fit two data sets both ways; pictures go to build/

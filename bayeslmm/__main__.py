@@ -1,4 +1,4 @@
-"""Command line: ``python -m bayeslmm demo``."""
+"""Command line: ``python -m bayeslmm demo`` and ``python -m bayeslmm compile``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="fit two data sets both ways, print tables, save pictures")
     demo.add_argument("--build", type=Path, default=Path("build"), help="folder for pictures (build)")
     demo.add_argument("--seed", type=int, default=1, help="random seed (1)")
+    commands.add_parser("compile", help="compile the loops now, so that the first fit does not have to")
     options = parser.parse_args(arguments)
-    return run_demo(options.build, options.seed)
+    return run_demo(options.build, options.seed) if options.command == "demo" else compile_loops()
 
 
 def run_demo(build: Path, seed: int) -> int:
@@ -56,6 +57,17 @@ def run_demo(build: Path, seed: int) -> int:
     _heading("pictures")
     for picture in saved:
         print(f"shrinkage: {picture.resolve()}")
+    return 0
+
+
+def compile_loops() -> int:
+    """Fit a small model both ways; what gets compiled is kept beside the modules, or in NUMBA_CACHE_DIR."""
+    import bayeslmm as blm
+
+    with _timed("compiling"):
+        model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+        model.fit_reml().summary()
+        model.fit(random_seed=1, progressbar=False)
     return 0
 
 

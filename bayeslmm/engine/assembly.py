@@ -3,23 +3,52 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
+from numpy.typing import NDArray
+
+from .elimination import lean
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
+class Room(NamedTuple):
+    """Arrays for one factorisation."""
+
+    D: Array
+    P: Array
+    dense: Array  # its upper triangle
+    dense_xy: Array
+    xy: Array  # [X y]ᵀV⁻¹[X y]
+    half: Array
+    columns: Codes
+
+
 @_jit
-def workspace(pattern, n_xy):
-    """Arrays for one factorisation: D, P, the dense upper triangle, its [X y], and [X y]ᵀV⁻¹[X y]."""
+def room(pattern, n_xy):
+    """Room for one factorisation of M with n_xy = p + 1 columns beside it."""
     m_dense = pattern.column_start[-1] - pattern.column_start[pattern.node_start.shape[0] - 1]
-    D, P = np.empty(pattern.diagonal_start[-1]), np.empty(pattern.panel_start[-1])
-    return D, P, np.empty((m_dense, m_dense)), np.empty((m_dense, n_xy)), np.empty((n_xy, n_xy))
+    widest = 0
+    for k in range(pattern.widths.shape[0]):
+        widest = max(widest, pattern.widths[k])
+    return Room(
+        np.empty(pattern.diagonal_start[-1]), np.empty(pattern.panel_start[-1]), np.empty((m_dense, m_dense)),
+        np.empty((m_dense, n_xy)), np.empty((n_xy, n_xy)), np.empty((widest, widest)), np.empty(m_dense, np.int64),
+    )  # fmt: skip
 
 
-@_jit
-def scale(pattern, values, lams, D, P, dense, dense_xy, xy):
-    """ΛᵀZᵀWZΛ + I and ΛᵀZᵀW[X y] (2.1) into the workspace; ``lams`` holds the q × q templates one after another."""
+@lean
+def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
+    """ΛᵀZᵀWZΛ + I and ΛᵀZᵀW[X y] (2.1) into a `Room`; ``lams`` holds the q × q templates one after another."""
+    ZtZ, ZtXy, XytXy, lam_start = values.ZtZ, values.ZtXy, values.XytXy, values.lam_start
+    pair_factors, pair_counts, pair_values = values.pair_factors, values.pair_counts, values.pair_values
+    pair_at = values.pair_at
+    panel_start, diagonal_start = pattern.panel_start, pattern.diagonal_start
     widths, column_start, node_start = pattern.widths, pattern.column_start, pattern.node_start
     n_chain, n_xy = node_start.shape[0] - 1, xy.shape[0]
     m_chain = column_start[n_chain]
@@ -28,12 +57,8 @@ def scale(pattern, values, lams, D, P, dense, dense_xy, xy):
             dense[i, j] = 0.0
     for i in range(n_xy):
         for j in range(n_xy):
-            xy[i, j] = values.XytXy[i, j]
+            xy[i, j] = XytXy[i, j]
     own = right = lam = 0
-    widest = 0
-    for k in range(widths.shape[0]):
-        widest = max(widest, widths[k])
-    half = np.empty((widest, widest))
     for k in range(widths.shape[0]):
         q = widths[k]
         for level in range((column_start[k + 1] - column_start[k]) // q):
@@ -41,13 +66,13 @@ def scale(pattern, values, lams, D, P, dense, dense_xy, xy):
                 for b in range(q):
                     half[a, b] = 0.0
                     for r in range(q):
-                        half[a, b] += values.ZtZ[own + a * q + r] * lams[lam + r * q + b]
+                        half[a, b] += ZtZ[own + a * q + r] * lams[lam + r * q + b]
             row = column_start[k] + level * q - m_chain
             p = width = d = 0
             if k < n_chain:
                 v = node_start[k] + level
-                width = (pattern.panel_start[v + 1] - pattern.panel_start[v]) // q
-                p, d = pattern.panel_start[v] + width - n_xy, pattern.diagonal_start[v]
+                width = (panel_start[v + 1] - panel_start[v]) // q
+                p, d = panel_start[v] + width - n_xy, diagonal_start[v]
             for a in range(q):
                 for b in range(q):
                     total = 1.0 if a == b else 0.0
@@ -60,7 +85,7 @@ def scale(pattern, values, lams, D, P, dense, dense_xy, xy):
                 for c in range(n_xy):
                     total = 0.0
                     for r in range(q):
-                        total += lams[lam + r * q + a] * values.ZtXy[right + r * n_xy + c]
+                        total += lams[lam + r * q + a] * ZtXy[right + r * n_xy + c]
                     if k < n_chain:
                         P[p + a * width + c] = total
                     else:
@@ -69,26 +94,26 @@ def scale(pattern, values, lams, D, P, dense, dense_xy, xy):
             right += q * n_xy
         lam += q * q
     at = 0
-    for i in range(values.pair_counts.shape[0]):
-        first, second = values.pair_factors[i, 0], values.pair_factors[i, 1]
+    for i in range(pair_counts.shape[0]):
+        first, second = pair_factors[i, 0], pair_factors[i, 1]
         q_a, q_b, lam_a, lam_b = (
             widths[first],
             widths[second],
-            values.lam_start[first],
-            values.lam_start[second],
+            lam_start[first],
+            lam_start[second],
         )
-        for _ in range(values.pair_counts[i]):
+        for _ in range(pair_counts[i]):
             for a in range(q_a):
                 for b in range(q_b):
                     half[a, b] = 0.0
                     for r in range(q_b):
-                        half[a, b] += values.pair_values[at + a * q_b + r] * lams[lam_b + r * q_b + b]
+                        half[a, b] += pair_values[at + a * q_b + r] * lams[lam_b + r * q_b + b]
             for a in range(q_a):
                 for b in range(q_b):
                     total = 0.0
                     for r in range(q_a):
                         total += lams[lam_a + r * q_a + a] * half[r, b]
-                    to = values.pair_at[at + a * q_b + b]
+                    to = pair_at[at + a * q_b + b]
                     if first < n_chain:
                         P[to] = total
                     else:
@@ -99,11 +124,13 @@ def scale(pattern, values, lams, D, P, dense, dense_xy, xy):
 @_jit
 def project(pattern, values, lams, U):
     """ZᵀV⁻¹[X y] = ZᵀW[X y] − ZᵀWZ ΛU, (m, p + 1) in elimination order, from U = M⁻¹ΛᵀZᵀW[X y]."""
+    ZtZ, ZtXy, lam_start, pair_factors = values.ZtZ, values.ZtXy, values.lam_start, values.pair_factors
+    pair_counts, pair_values, pair_rows = values.pair_counts, values.pair_values, values.pair_rows
     widths, column_start = pattern.widths, pattern.column_start
     n_xy = U.shape[1]
     scaled = np.zeros(U.shape)  # ΛU
     for k in range(widths.shape[0]):
-        q, lam = widths[k], values.lam_start[k]
+        q, lam = widths[k], lam_start[k]
         for row in range(column_start[k], column_start[k + 1], q):
             for a in range(q):
                 for r in range(q):
@@ -112,7 +139,7 @@ def project(pattern, values, lams, U):
     E = np.empty(U.shape)
     for row in range(U.shape[0]):
         for c in range(n_xy):
-            E[row, c] = values.ZtXy[row * n_xy + c]
+            E[row, c] = ZtXy[row * n_xy + c]
     own = 0
     for k in range(widths.shape[0]):
         q = widths[k]
@@ -120,16 +147,16 @@ def project(pattern, values, lams, U):
             for a in range(q):
                 for r in range(q):
                     for c in range(n_xy):
-                        E[row + a, c] -= values.ZtZ[own + a * q + r] * scaled[row + r, c]
+                        E[row + a, c] -= ZtZ[own + a * q + r] * scaled[row + r, c]
             own += q * q
     i = at = 0
-    for pair in range(values.pair_counts.shape[0]):
-        q_a, q_b = widths[values.pair_factors[pair, 0]], widths[values.pair_factors[pair, 1]]
-        for _ in range(values.pair_counts[pair]):
-            row, column = values.pair_rows[i, 0], values.pair_rows[i, 1]
+    for pair in range(pair_counts.shape[0]):
+        q_a, q_b = widths[pair_factors[pair, 0]], widths[pair_factors[pair, 1]]
+        for _ in range(pair_counts[pair]):
+            row, column = pair_rows[i, 0], pair_rows[i, 1]
             for a in range(q_a):
                 for b in range(q_b):
-                    value = values.pair_values[at + a * q_b + b]
+                    value = pair_values[at + a * q_b + b]
                     for c in range(n_xy):
                         E[row + a, c] -= value * scaled[column + b, c]
                         E[column + b, c] -= value * scaled[row + a, c]
@@ -141,24 +168,27 @@ def project(pattern, values, lams, U):
 @_jit
 def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper):
     """Σ_levels (ZᵀWZΛM⁻¹)_jj of each factor, (Σ q²,) in elimination order, from M⁻¹ on the pattern of M."""
+    ZtZ, lam_start, pair_factors = values.ZtZ, values.lam_start, values.pair_factors
+    pair_counts, pair_values, pair_at = values.pair_counts, values.pair_values, values.pair_at
+    diagonal_start = pattern.diagonal_start
     widths, column_start, node_start = pattern.widths, pattern.column_start, pattern.node_start
     n_chain = node_start.shape[0] - 1
     m_chain = column_start[n_chain]
     sums = np.zeros(lams.shape[0])
     own = 0
     for k in range(widths.shape[0]):
-        q, lam = widths[k], values.lam_start[k]
+        q, lam = widths[k], lam_start[k]
         for level in range((column_start[k + 1] - column_start[k]) // q):
             d = row = 0
             if k < n_chain:
-                d = pattern.diagonal_start[node_start[k] + level]
+                d = diagonal_start[node_start[k] + level]
             else:
                 row = column_start[k] + level * q - m_chain
             for b in range(q):
                 for a in range(q):
                     half = 0.0
                     for r in range(q):
-                        half += values.ZtZ[own + a * q + r] * lams[lam + r * q + b]
+                        half += ZtZ[own + a * q + r] * lams[lam + r * q + b]
                     for c in range(q):
                         if k < n_chain:
                             sums[lam + a * q + c] += half * V_diagonal[d + b * q + c]
@@ -166,29 +196,29 @@ def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper):
                             sums[lam + a * q + c] += half * V_upper[row + min(b, c), row + max(b, c)]
             own += q * q
     at = 0
-    for pair in range(values.pair_counts.shape[0]):
-        first, second = values.pair_factors[pair, 0], values.pair_factors[pair, 1]
+    for pair in range(pair_counts.shape[0]):
+        first, second = pair_factors[pair, 0], pair_factors[pair, 1]
         q_a, q_b, lam_a, lam_b = (
             widths[first],
             widths[second],
-            values.lam_start[first],
-            values.lam_start[second],
+            lam_start[first],
+            lam_start[second],
         )
-        for _ in range(values.pair_counts[pair]):
+        for _ in range(pair_counts[pair]):
             for i in range(q_a):
                 for j in range(q_b):
-                    to = values.pair_at[at + i * q_b + j]
+                    to = pair_at[at + i * q_b + j]
                     if first < n_chain:
                         V = V_panel[to]
                     else:
                         V = V_upper[to // V_upper.shape[0], to % V_upper.shape[0]]
                     for a in range(q_a):  # G_a += S_ab Λ_b V_abᵀ
                         for r in range(q_b):
-                            half = values.pair_values[at + a * q_b + r] * lams[lam_b + r * q_b + j]
+                            half = pair_values[at + a * q_b + r] * lams[lam_b + r * q_b + j]
                             sums[lam_a + a * q_a + i] += half * V
                     for b in range(q_b):  # G_b += S_abᵀ Λ_a V_ab
                         for r in range(q_a):
-                            half = values.pair_values[at + r * q_b + b] * lams[lam_a + r * q_a + i]
+                            half = pair_values[at + r * q_b + b] * lams[lam_a + r * q_a + i]
                             sums[lam_b + b * q_b + j] += half * V
             at += q_a * q_b
     return sums

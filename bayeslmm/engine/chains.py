@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .assembly import project, scale, trace_sums, workspace
-from .elimination import back_substitute, eliminate, selected_inverse
+from .assembly import Room, project, room, scale, trace_sums
+from .elimination import back_substitute, eliminate, lean, selected_inverse
 from .hyperspace import locate, pull_back
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -27,24 +27,19 @@ SMALL = 16  # up to this size a matrix is factorised by loops, beyond by LAPACK
 
 
 class _Work(NamedTuple):
-    """Arrays of one factorisation, used again and again."""
+    """What one factorisation leaves, used again and again."""
 
-    D: Array
-    P: Array
-    dense: Array
-    dense_xy: Array
-    xy: Array
+    room: Room
     R: Array  # (p, p) R_x; its lower triangle is of no use
     beta: Array  # (p,) β̂
 
 
 @_inline
 def _work(pattern, n_xy):
-    D, P, dense, dense_xy, xy = workspace(pattern, n_xy)
-    return _Work(D, P, dense, dense_xy, xy, np.empty((n_xy - 1, n_xy - 1)), np.empty(n_xy - 1))
+    return _Work(room(pattern, n_xy), np.empty((n_xy - 1, n_xy - 1)), np.empty(n_xy - 1))
 
 
-@_jit
+@lean
 def _cholesky(A):
     """In place of A, of which the upper triangle is read, the upper R with RᵀR = A; whether A is positive definite."""
     for i in range(A.shape[0]):
@@ -71,7 +66,7 @@ def _dense_cholesky(A):
         return A, False
 
 
-@_jit
+@lean
 def _forward(R, rows):
     """Solve RᵀX = rows in place."""
     for r in range(R.shape[0]):
@@ -81,7 +76,7 @@ def _forward(R, rows):
                 rows[i, c] -= R[r, i] * rows[r, c]
 
 
-@_jit
+@lean
 def _backward(R, x):
     """Solve Rx = x in place."""
     for i in range(R.shape[0] - 1, -1, -1):
@@ -93,33 +88,35 @@ def _backward(R, x):
 @_inline
 def _factorise(pattern, values, lams, prior_precision, work):
     """Reduce at Λ, solve for β: log|M| + log|A_x|, r², Lᵀ of the dense part, and whether the numbers held."""
-    n_xy = work.xy.shape[0]
+    D, P, dense, dense_xy, xy, half, columns = work.room
+    R, beta = work.R, work.beta
+    n_xy = xy.shape[0]
     p = n_xy - 1
-    scale(pattern, values, lams, work.D, work.P, work.dense, work.dense_xy, work.xy)
-    log_det = eliminate(pattern, work.D, work.P, work.dense, work.dense_xy, work.xy)
-    Lt, sound = _dense_cholesky(work.dense)
+    scale(pattern, values, lams, half, D, P, dense, dense_xy, xy)
+    log_det = eliminate(pattern, columns, D, P, dense, dense_xy, xy)
+    Lt, sound = _dense_cholesky(dense)
     if sound:
-        _forward(Lt, work.dense_xy)
-        for i in range(work.dense.shape[0]):
+        _forward(Lt, dense_xy)
+        for i in range(dense.shape[0]):
             log_det += 2.0 * np.log(Lt[i, i])
             for a in range(n_xy):
                 for b in range(n_xy):
-                    work.xy[a, b] -= work.dense_xy[i, a] * work.dense_xy[i, b]
+                    xy[a, b] -= dense_xy[i, a] * dense_xy[i, b]
     for a in range(p):
         for b in range(a, p):
-            work.R[a, b] = work.xy[a, b]
-        work.R[a, a] += prior_precision[a]
-        work.beta[a] = work.xy[a, p]
-    definite = _cholesky(work.R)
-    r2 = work.xy[p, p]
+            R[a, b] = xy[a, b]
+        R[a, a] += prior_precision[a]
+        beta[a] = xy[a, p]
+    definite = _cholesky(R)
+    r2 = xy[p, p]
     if definite:
         for r in range(p):
-            work.beta[r] /= work.R[r, r]
-            r2 -= work.beta[r] ** 2
-            log_det += 2.0 * np.log(work.R[r, r])
+            beta[r] /= R[r, r]
+            r2 -= beta[r] ** 2
+            log_det += 2.0 * np.log(R[r, r])
             for i in range(r + 1, p):
-                work.beta[i] -= work.R[r, i] * work.beta[r]
-        _backward(work.R, work.beta)
+                beta[i] -= R[r, i] * beta[r]
+        _backward(R, beta)
     return log_det, max(r2, 0.0), Lt, sound and definite
 
 
@@ -160,7 +157,8 @@ def with_gradient(pattern, values, space, n, x, gradient):
     n_xy = values.XytXy.shape[0]
     p = n_xy - 1
     work = _work(pattern, n_xy)
-    D, P, dense_xy, beta = work.D, work.P, work.dense_xy, work.beta
+    D, P, _, dense_xy, _, _, _ = work.room
+    beta = work.beta
     sds, factors, lams, precision = _rooms(space)
     gradient[:] = 0.0
     sigma, log_prior = locate(space, x, sds, factors, lams, precision)
@@ -232,48 +230,52 @@ def _right_side(pattern, P, dense_xy):
 
 
 @_inline
-def _draw(pattern, work, Lt, sigma, noise, beta, u):
-    """β = β̂ + σR_x⁻¹z₁ and u = L⁻ᵀ(B_y − B_xβ + σz₂) (section 6), u in elimination order."""
-    p, m = beta.shape[0], u.shape[0]
-    for a in range(p):
-        beta[a] = sigma * noise[a]
-    _backward(work.R, beta)
-    for a in range(p):
-        beta[a] += work.beta[a]
+def _draw(pattern, D, P, dense_xy, Lt, R, beta_hat, sigma, i, noise, beta, U):
+    """β = β̂ + σR_x⁻¹z₁ into beta[i], u = L⁻ᵀ(B_y − B_xβ + σz₂) into U (m, 1), in elimination order (section 6)."""
+    widths, node_start, panel_start = pattern.widths, pattern.node_start, pattern.panel_start
+    p, n_dense = beta_hat.shape[0], Lt.shape[0]
+    for a in range(p - 1, -1, -1):
+        total = sigma * noise[i, a]
+        for c in range(a + 1, p):
+            total -= R[a, c] * (beta[i, c] - beta_hat[c])
+        beta[i, a] = beta_hat[a] + total / R[a, a]
     at = 0
-    for k in range(pattern.node_start.shape[0] - 1):
-        q = pattern.widths[k]
-        for v in range(pattern.node_start[k], pattern.node_start[k + 1]):
-            row = (pattern.panel_start[v + 1] - pattern.panel_start[v]) // q
+    for k in range(node_start.shape[0] - 1):
+        q = widths[k]
+        for v in range(node_start[k], node_start[k + 1]):
+            row = (panel_start[v + 1] - panel_start[v]) // q
             for a in range(q):
-                first = pattern.panel_start[v] + a * row + row - p - 1
-                u[at] = work.P[first + p] + sigma * noise[p + at]
+                first = panel_start[v] + a * row + row - p - 1
+                total = P[first + p] + sigma * noise[i, p + at]
                 for c in range(p):
-                    u[at] -= work.P[first + c] * beta[c]
+                    total -= P[first + c] * beta[i, c]
+                U[at, 0] = total
                 at += 1
-    dense = u[at:]
-    for i in range(m - at):
-        dense[i] = work.dense_xy[i, p] + sigma * noise[p + at + i]
+    for a in range(n_dense - 1, -1, -1):
+        total = dense_xy[a, p] + sigma * noise[i, p + at + a]
         for c in range(p):
-            dense[i] -= work.dense_xy[i, c] * beta[c]
-    _backward(Lt, dense)
-    back_substitute(pattern, work.D, work.P, u.reshape(-1, 1))
+            total -= dense_xy[a, c] * beta[i, c]
+        for c in range(a + 1, n_dense):
+            total -= Lt[a, c] * U[at + c, 0]
+        U[at + a, 0] = total / Lt[a, a]
+    back_substitute(pattern, D, P, U)
 
 
 @_inline
-def _to_effects(space, sds, factors, sigma, u):
-    """b = diag(sd) C u/σ of every level, in place; u in elimination order."""
-    at, held = 0, np.empty(space.widths.max() if space.widths.shape[0] else 0)
-    for k in space.order:
-        q = space.widths[k]
-        sd, C = space.sd_start[k], space.square_start[k]
-        for _ in range(space.levels[k]):
+def _to_effects(space, sds, factors, sigma, U, i, b):
+    """b = diag(sd) C u/σ of every level into b[i]."""
+    widths, levels, order = space.widths, space.levels, space.order
+    sd_start, square_start = space.sd_start, space.square_start
+    at = 0
+    for position in range(order.shape[0]):
+        k = order[position]
+        q, sd, C = widths[k], sd_start[k], square_start[k]
+        for _ in range(levels[k]):
             for a in range(q):
-                held[a] = 0.0
+                total = 0.0
                 for r in range(a + 1):
-                    held[a] += factors[C + a * q + r] * u[at + r]
-            for a in range(q):
-                u[at + a] = held[a] * sds[sd + a] / sigma
+                    total += factors[C + a * q + r] * U[at + r, 0]
+                b[i, at + a] = total * sds[sd + a] / sigma
             at += q
 
 
@@ -288,8 +290,9 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
 
     Returns
     -------
-    log_density (N,), state (N,) row of x each draw stands on, beta (N, p), b (N, m) in elimination order
-        The density is −∞ out of bounds and where numbers break down. Without a chain only the density is of use.
+    log_density (N,), state (N,) row of x each draw stands on, sds (N, Σq), factors of the correlations (N, Σq²),
+    sigma (N,), beta (N, p), b (N, m) in elimination order
+        The density is −∞ out of bounds and where numbers break down. Without a chain the rest is empty.
     """
     N, p, m = x.shape[0], values.XytXy.shape[0] - 1, pattern.column_start[-1]
     work, work_here = _work(pattern, p + 1), _work(pattern, p + 1)
@@ -297,7 +300,12 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
     sds_here, factors_here, _, _ = _rooms(space)
     log_density, state = np.full(N, -np.inf), np.zeros(noise.shape[0], np.int64)
     betas, bs = np.empty((noise.shape[0], p)), np.empty((noise.shape[0], m))
-    here, sigma_here, Lt_here = -1, 0.0, work.dense
+    all_sds, all_factors = (
+        np.empty((noise.shape[0], sds.shape[0])),
+        np.empty((noise.shape[0], factors.shape[0])),
+    )
+    sigmas, U = np.empty(noise.shape[0]), np.empty((m, 1))
+    here, sigma_here, Lt_here = -1, 0.0, work.room.dense
     for i in range(N):
         sigma, log_prior = locate(space, x[i], sds, factors, lams, precision)
         if log_prior > -np.inf:
@@ -314,6 +322,14 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
                     sds, sds_here, factors, factors_here = sds_here, sds, factors_here, factors
         if here >= 0:
             state[i] = here
-            _draw(pattern, work_here, Lt_here, sigma_here, noise[i], betas[i], bs[i])
-            _to_effects(space, sds_here, factors_here, sigma_here, bs[i])
-    return log_density, state, betas, bs
+            D, P, _, dense_xy, _, _, _ = work_here.room
+            _draw(
+                pattern, D, P, dense_xy, Lt_here, work_here.R, work_here.beta, sigma_here, i, noise, betas, U
+            )
+            _to_effects(space, sds_here, factors_here, sigma_here, U, i, bs)
+            sigmas[i] = sigma_here
+            for k in range(sds.shape[0]):
+                all_sds[i, k] = sds_here[k]
+            for k in range(factors.shape[0]):
+                all_factors[i, k] = factors_here[k]
+    return log_density, state, all_sds, all_factors, sigmas, betas, bs

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import lgamma
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NotAvailableError
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
+from .elimination import lean
 
 Array = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ def _eta(priors: Priors, group: GroupTerm) -> float:
     return prior.eta
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@lean
 def log_prior(kind: int, a: float, b: float, v: float) -> tuple[float, float]:
     """Log density of a `Positive` at v > 0, and its derivative."""
     if kind == Kind.HALF_NORMAL:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import polygamma
 
+from .elimination import lean
 from .hyperpriors import HyperPriors, log_prior
 from .layout import Layout
 from .scaling import Problem
@@ -28,8 +29,6 @@ Codes = NDArray[np.int64]
 
 FARTHEST = 100.0  # e¹⁰⁰ times the unit of an sd: beyond, numbers overflow and no posterior reaches
 LARGEST_RATIO = 1e6  # of an sd to σ, in scaled columns: its square times rounding error is 1e-4
-
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 class Space(NamedTuple):
@@ -106,52 +105,57 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
     )
 
 
-@_jit
+@lean
 def _reliability(x):
     """sd²/(sd² + c²) from x = log(1 + sd/c)."""
     ratio = np.expm1(x)
     return ratio**2 / (1.0 + ratio**2)
 
 
-@_jit
+@lean
 def _slope_of_reliability(x):
     ratio = np.expm1(x)
     return 2.0 * ratio * (1.0 + ratio) / (1.0 + ratio**2) ** 2
 
 
-@_jit
+@lean
 def locate(space, x, sds, factors, lams, precision):
     """The hyperparameters at x: σ, and all of the log density that does not depend on y.
 
     Fills ``sds`` (Σq,), ``factors`` (Σq²,) of the correlations, ``lams`` (Σq²,) = T⁻¹ diag(sd) C/σ in elimination order
     and ``precision`` (p,) = σ²P₀. Out of bounds the second value is −∞ and they are left half-filled.
     """
+    widths, lam_at, to_scaled, softness = space.widths, space.lam_at, space.to_scaled, space.softness
+    kinds, parameters, partial_start = space.kinds, space.parameters, space.partial_start
+    partial_row, partial_column = space.partial_row, space.partial_column
+    partial_shape, partial_gain, prior_precision = space.partial_shape, space.partial_gain, space.precision
+    with_t, nu, constant, sd_at = space.with_t, space.nu, space.constant, space.sd_at
     for i in range(x.shape[0]):
-        if not abs(x[i]) < FARTHEST or (space.sd_at[i] and x[i] < 0.0):
+        if not abs(x[i]) < FARTHEST or (sd_at[i] and x[i] < 0.0):
             return 1.0, -np.inf
-    t = space.nu.shape[0]
-    last = space.softness.shape[0]
+    t = nu.shape[0]
+    last = softness.shape[0]
     log_sigma = x[x.shape[0] - 1 - t]
     sigma = np.exp(log_sigma)
-    total = space.constant + log_sigma
-    total += log_prior(space.kinds[last], space.parameters[last, 0], space.parameters[last, 1], sigma)[0]
+    total = constant + log_sigma
+    total += log_prior(kinds[last], parameters[last, 0], parameters[last, 1], sigma)[0]
     at = own = square = 0
-    for k in range(space.widths.shape[0]):
-        q = space.widths[k]
+    for k in range(widths.shape[0]):
+        q = widths[k]
         for i in range(q * q):
             factors[square + i] = 0.0
         for c in range(q):
             factors[square + c * q + c] = 1.0
-            sds[own + c] = space.softness[own + c] * np.expm1(x[at + c])
-            total += np.log(space.softness[own + c]) + x[at + c]
-            a, b = space.parameters[own + c, 0], space.parameters[own + c, 1]
-            total += log_prior(space.kinds[own + c], a, b, sds[own + c])[0]
+            sds[own + c] = softness[own + c] * np.expm1(x[at + c])
+            total += np.log(softness[own + c]) + x[at + c]
+            a, b = parameters[own + c, 0], parameters[own + c, 1]
+            total += log_prior(kinds[own + c], a, b, sds[own + c])[0]
         start = at
         at += q
-        for e in range(space.partial_start[k], space.partial_start[k + 1]):
-            i, j, s = space.partial_row[e], space.partial_column[e], space.partial_shape[e]
+        for e in range(partial_start[k], partial_start[k + 1]):
+            i, j, s = partial_row[e], partial_column[e], partial_shape[e]
             first, second = _reliability(x[start + i]), _reliability(x[start + j])
-            h = np.sqrt(1.0 + space.partial_gain[e] * first * second)
+            h = np.sqrt(1.0 + partial_gain[e] * first * second)
             y = x[at] / h
             total -= np.log(h)
             size = abs(y)
@@ -161,39 +165,44 @@ def locate(space, x, sds, factors, lams, precision):
             factors[square + i * q + j] = np.tanh(y) * factors[ii]
             factors[ii] *= np.exp(0.5 * log_left)
             at += 1
-        lam = space.lam_at[k]
+        lam = lam_at[k]
         for a in range(q):
             for b in range(q):
                 entry = 0.0
                 for r in range(q):
-                    entry += space.to_scaled[square + a * q + r] * sds[own + r] * factors[square + r * q + b]
+                    entry += to_scaled[square + a * q + r] * sds[own + r] * factors[square + r * q + b]
                 lams[lam + a * q + b] = entry / sigma
                 if not abs(lams[lam + a * q + b]) < LARGEST_RATIO:
                     return 1.0, -np.inf
         own += q
         square += q * q
     for j in range(precision.shape[0]):
-        precision[j] = sigma**2 * space.precision[j]
+        precision[j] = sigma**2 * prior_precision[j]
     for j in range(t):
-        half, log_omega = space.nu[j] / 2.0, x[at + 1 + j]
-        precision[space.with_t[j]] *= np.exp(log_omega)
+        half, log_omega = nu[j] / 2.0, x[at + 1 + j]
+        precision[with_t[j]] *= np.exp(log_omega)
         total += half * (np.log(half) + log_omega - np.exp(log_omega)) - lgamma(half) + 0.5 * log_omega
     if np.isnan(total):
         total = -np.inf
     return sigma, total
 
 
-@_jit
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gradient):
     """Gradient in x of the log density, from the derivatives of the log likelihood.
 
     ``by_lam`` (Σq²,) in elimination order, ``held`` that by log σ with Λ held, ``along_prior`` (p,) minus twice that by
     log P₀ of each fixed effect, ½ log|P₀| left out.
     """
+    widths, lam_at, to_scaled, softness = space.widths, space.lam_at, space.to_scaled, space.softness
+    kinds, parameters, partial_start = space.kinds, space.parameters, space.partial_start
+    partial_row, partial_column = space.partial_row, space.partial_column
+    partial_shape, partial_gain, with_t = space.partial_shape, space.partial_gain, space.with_t
+    nu = space.nu
     at = own = square = 0
-    for k in range(space.widths.shape[0]):
-        q = space.widths[k]
-        lam = space.lam_at[k]
+    for k in range(widths.shape[0]):
+        q = widths[k]
+        lam = lam_at[k]
         later = np.zeros(q)  # Σ ∂ℓ/∂C_im C_im over the entries of row i from the one at hand on
         by_C = np.zeros((q, q))
         for r in range(q):
@@ -201,31 +210,31 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
             for b in range(r + 1):
                 total = 0.0
                 for a in range(q):
-                    total += space.to_scaled[square + a * q + r] * by_lam[lam + a * q + b]
+                    total += to_scaled[square + a * q + r] * by_lam[lam + a * q + b]
                 by_sd += total * factors[square + r * q + b] / sigma
                 by_C[r, b] = total * sds[own + r] / sigma
-            first, second = space.parameters[own + r, 0], space.parameters[own + r, 1]
-            prior = log_prior(space.kinds[own + r], first, second, sds[own + r])[1]
-            gradient[at + r] = 1.0 + (by_sd + prior) * (sds[own + r] + space.softness[own + r])
+            first, second = parameters[own + r, 0], parameters[own + r, 1]
+            prior = log_prior(kinds[own + r], first, second, sds[own + r])[1]
+            gradient[at + r] = 1.0 + (by_sd + prior) * (sds[own + r] + softness[own + r])
             later[r] = by_C[r, r] * factors[square + r * q + r]
-        first, end = space.partial_start[k], space.partial_start[k + 1]
+        first, end = partial_start[k], partial_start[k + 1]
         at += q
         left, remaining = np.empty(end - first), np.ones(q)
         h, y = np.empty(end - first), np.empty(end - first)
         for e in range(first, end):
-            i, j, place = space.partial_row[e], space.partial_column[e], e - first
-            gain = space.partial_gain[e] * _reliability(x[at - q + i]) * _reliability(x[at - q + j])
+            i, j, place = partial_row[e], partial_column[e], e - first
+            gain = partial_gain[e] * _reliability(x[at - q + i]) * _reliability(x[at - q + j])
             h[place] = np.sqrt(1.0 + gain)
             y[place] = x[at + place] / h[place]
             left[place] = remaining[i]
             remaining[i] /= np.cosh(y[place])
         for e in range(end - 1, first - 1, -1):
-            i, j, place = space.partial_row[e], space.partial_column[e], e - first
+            i, j, place = partial_row[e], partial_column[e], e - first
             r = np.tanh(y[place])
             direct = left[place] * by_C[i, j] / np.cosh(y[place]) ** 2
-            by_y = direct - r * (later[i] + 2.0 * space.partial_shape[e])
+            by_y = direct - r * (later[i] + 2.0 * partial_shape[e])
             gradient[at + place] = by_y / h[place]
-            by_log_h = 0.5 * space.partial_gain[e] / h[place] ** 2 * (-1.0 - by_y * y[place])
+            by_log_h = 0.5 * partial_gain[e] / h[place] ** 2 * (-1.0 - by_y * y[place])
             x_i, x_j = x[at - q + i], x[at - q + j]
             gradient[at - q + i] += by_log_h * _slope_of_reliability(x_i) * _reliability(x_j)
             gradient[at - q + j] += by_log_h * _slope_of_reliability(x_j) * _reliability(x_i)
@@ -235,20 +244,8 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
             held -= by_lam[lam + i] * lams[lam + i]
         own += q
         square += q * q
-    first, second = space.parameters[own, 0], space.parameters[own, 1]
-    gradient[at] = held + log_prior(space.kinds[own], first, second, sigma)[1] * sigma + 1.0
-    for j in range(space.nu.shape[0]):
+    first, second = parameters[own, 0], parameters[own, 1]
+    gradient[at] = held + log_prior(kinds[own], first, second, sigma)[1] * sigma + 1.0
+    for j in range(nu.shape[0]):
         omega = np.exp(x[at + 1 + j])
-        gradient[at + 1 + j] = space.nu[j] / 2.0 * (1.0 - omega) + 0.5 * (1.0 - along_prior[space.with_t[j]])
-
-
-@_jit
-def locate_all(space, x):
-    """sds (N, Σq), factors of the correlations (N, Σq²) and σ (N,) at each row of x (N, d)."""
-    N = x.shape[0]
-    sds, sigma = np.empty((N, space.softness.shape[0])), np.empty(N)
-    factors = np.empty((N, space.to_scaled.shape[0]))
-    lams, precision = np.empty(space.to_scaled.shape[0]), np.empty(space.precision.shape[0])
-    for i in range(N):
-        sigma[i], _ = locate(space, x[i], sds[i], factors[i], lams, precision)
-    return sds, factors, sigma
+        gradient[at + 1 + j] = nu[j] / 2.0 * (1.0 - omega) + 0.5 * (1.0 - along_prior[with_t[j]])

@@ -22,20 +22,13 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HyperPoints:
-    """N values of the hyperparameters."""
-
-    sds: tuple[Array, ...]  # per factor (N, q_k)
-    factors: tuple[Array, ...]  # per factor (N, q_k, q_k): Cholesky factors of the correlation matrices
-    sigma: Array  # (N,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
     """A stretch of a Markov chain: N draws."""
 
     x: Array  # (N, d)
-    points: HyperPoints  # N
+    sds: tuple[Array, ...]  # per factor (N, q_k)
+    factors: tuple[Array, ...]  # per factor (N, q_k, q_k): Cholesky factors of the correlation matrices
+    sigma: Array  # (N,)
     log_density: Array  # (N,)
     log_proposal: Array  # (N,)
     beta: Array  # (N, p) on the user's scale
@@ -128,19 +121,6 @@ class Marginal:
         """c of each factor (q_k,)."""
         return np.split(self.space.softness, np.cumsum(self.space.widths)[:-1])
 
-    def points(self, x: Array) -> HyperPoints:
-        """The hyperparameters at each row of x (N, d)."""
-        sds, factors, sigma = hyperspace.locate_all(self.space, x)
-        widths = self.space.widths
-        return HyperPoints(
-            sds=tuple(np.split(sds, np.cumsum(widths)[:-1], axis=1)),
-            factors=tuple(
-                flat.reshape(-1, q, q)
-                for flat, q in zip(np.split(factors, np.cumsum(widths**2)[:-1], axis=1), widths, strict=True)
-            ),
-            sigma=sigma,
-        )
-
     def walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Array) -> Walk:
         """Independence Metropolis–Hastings from x[0] over N proposals, with a draw of β and b each (section 6).
 
@@ -150,19 +130,31 @@ class Marginal:
         log_uniform : (N,), −∞ to take every proposal
         noise : (N, p + m), standard normal
         """
-        log_density, state, beta, b = self._walk(
+        log_density, state, sds, factors, sigma, beta, b = self._walk(
             x,
             log_proposal,
             np.concatenate([[0.0], log_uniform]),
             np.concatenate([np.zeros((1, noise.shape[1])), noise]),
         )
-        state = state[1:]
+        state, widths = state[1:], self.space.widths
         effects: list[Array] = [np.zeros(0)] * len(self.layout.order)
         for position, k in enumerate(self.layout.order):
             own = b[1:, self.layout.rows(position)]
-            effects[k] = own.reshape(len(noise), -1, int(self.space.widths[k]))
+            effects[k] = own.reshape(len(noise), -1, int(widths[k]))
         return Walk(
-            x=x[state], points=self.points(x[state]), log_density=log_density[state], log_proposal=log_proposal[state],
-            beta=self.scaled.beta(beta[1:] + self.mean), effects=tuple(effects),
-            accepted=state == np.arange(1, len(x)), log_weights=(log_density - log_proposal)[1:],
-        )  # fmt: skip
+            x=x[state],
+            sds=tuple(np.split(sds[1:], np.cumsum(widths)[:-1], axis=1)),
+            factors=tuple(
+                flat.reshape(-1, q, q)
+                for flat, q in zip(
+                    np.split(factors[1:], np.cumsum(widths**2)[:-1], axis=1), widths, strict=True
+                )
+            ),
+            sigma=sigma[1:],
+            log_density=log_density[state],
+            log_proposal=log_proposal[state],
+            beta=self.scaled.beta(beta[1:] + self.mean),
+            effects=tuple(effects),
+            accepted=state == np.arange(1, len(x)),
+            log_weights=(log_density - log_proposal)[1:],
+        )

@@ -69,9 +69,9 @@ def reduce(layout: Layout, lams: Sequence[Array]) -> Reduced:
     """Factorise M = ΛᵀZᵀWZΛ + I at the given templates (one q_k × q_k matrix a factor, in the caller's order)."""
     ordered = tuple(np.asarray(lams[k], dtype=float) for k in layout.order)
     pattern, m_dense = layout.pattern, layout.m - layout.m_chain
-    D, P, upper, dense_xy, xy = assembly.workspace(pattern, layout.values.XytXy.shape[0])
-    assembly.scale(pattern, layout.values, _flat(ordered), D, P, upper, dense_xy, xy)  # (2.1)
-    log_det = elimination.eliminate(pattern, D, P, upper, dense_xy, xy)
+    D, P, upper, dense_xy, xy, half, columns = assembly.room(pattern, layout.values.XytXy.shape[0])
+    assembly.scale(pattern, layout.values, _flat(ordered), half, D, P, upper, dense_xy, xy)  # (2.1)
+    log_det = elimination.eliminate(pattern, columns, D, P, upper, dense_xy, xy)
     dense = upper.T
     if m_dense:
         dense, info = lapack.dpotrf(dense, lower=1, clean=0, overwrite_a=1)

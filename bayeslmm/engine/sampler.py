@@ -143,9 +143,9 @@ def _gather(chains: Sequence[Sequence[Walk]]) -> ExactDraws:
 
     return ExactDraws(
         beta=joined(lambda w: w.beta),
-        sigma=joined(lambda w: w.points.sigma),
-        sds=by_factor(lambda w: w.points.sds),
-        correlations=tuple(map(_correlations, by_factor(lambda w: w.points.factors))),
+        sigma=joined(lambda w: w.sigma),
+        sds=by_factor(lambda w: w.sds),
+        correlations=tuple(map(_correlations, by_factor(lambda w: w.factors))),
         effects=by_factor(lambda w: w.effects),
         log_density=joined(lambda w: w.log_density),
         accepted=joined(lambda w: w.accepted),

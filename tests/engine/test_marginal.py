@@ -48,7 +48,8 @@ def hyper_priors(problem, *, beta="normal"):
 
 def single(marginal, x):
     """The hyperparameters at one x: per factor sds and Cholesky factors of correlations, σ, ω of every fixed effect."""
-    points = marginal.points(x[None])
+    noise = np.zeros((1, marginal.p + marginal.layout.m))
+    points = marginal.walk(np.array([x, x]), np.zeros(2), np.array([-np.inf]), noise)
     omega = np.ones(marginal.p)
     omega[marginal.space.with_t] = np.exp(x[len(x) - len(marginal.space.nu) :])
     return [sd[0] for sd in points.sds], [C[0] for C in points.factors], float(points.sigma[0]), omega

@@ -1,4 +1,4 @@
-"""Posterior means against brms under brms's priors (tests/reference/brms.json: 4 x 5,000 draws, adapt_delta 0.95)."""
+"""Posteriors against brms under brms's priors (tests/reference/brms.json: 4 x 5,000 draws, adapt_delta 0.95)."""
 
 from __future__ import annotations
 
@@ -52,18 +52,31 @@ def ours(post, name):
     return post.draws(f"{kind}_{group.name}")[(..., *terms)]
 
 
-def test_posterior_means(case):
-    from arviz import mcse
+STATISTICS = {
+    "mean": (np.mean, {"method": "mean"}),
+    "sd": (np.std, {"method": "sd"}),
+    "q2.5": (lambda v: np.quantile(v, 0.025), {"method": "quantile", "prob": 0.025}),
+    "q97.5": (lambda v: np.quantile(v, 0.975), {"method": "quantile", "prob": 0.975}),
+}
+# brms's chains hardly enter the corner where sd(grade) is near zero and the correlation free. Three runs of 240,000
+# draws, one of them by NUTS on the marginal, agree on an sd of 0.208 to 0.210 and a 97.5 % point of -0.117 to -0.105.
+CORNER = {"cor_student_id__Intercept__grade": {"sd": (0.2085, 0.002), "q97.5": (-0.112, 0.005)}}
+
+
+def test_moments_and_quantiles(case):
+    from arviz_stats.base import array_stats
 
     reference, post = case
     assert post.diagnosis.converged and "exact sampler" in post.verdict
     for name, figures in reference["parameters"].items():
         draws = ours(post, name)
-        # 4 Monte Carlo standard errors of the difference of two independent estimates
-        tolerance = 4.0 * np.hypot(figures["mcse_mean"], float(mcse(draws)))
-        assert draws.mean() == pytest.approx(figures["mean"], abs=tolerance), name
-        # 20,000 and 16,000 draws, of which at least one in five is worth an independent one: sds to √(1/2/3200) = 1.3 %
-        assert draws.std() == pytest.approx(figures["sd"], rel=4 * np.hypot(0.013, 0.013)), name
+        for statistic, (of, how) in STATISTICS.items():
+            expected, error = CORNER.get(name, {}).get(
+                statistic, (figures[statistic], figures[f"mcse_{statistic}"])
+            )
+            own = array_stats.mcse(draws, chain_axis=0, draw_axis=1, **how)
+            # standard errors of the difference of two independent estimates; 48 comparisons at fixed seeds
+            assert of(draws) == pytest.approx(expected, abs=4.5 * np.hypot(error, own)), (name, statistic)
 
 
 def test_the_verbs_answer_with_distributions(case):
