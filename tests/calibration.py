@@ -174,7 +174,7 @@ def plot(found, path):
         ("C0", "fixed and random effects"),
     ):
         axes[0, 0].plot([], [], color=colour, label=label)
-    figure.legend(fontsize=9, frameon=False, loc="outer upper center", ncols=3)
+    figure.legend(fontsize=9, frameon=False, loc="outside upper center", ncols=3)
     figure.supxlabel(f"rank of the true value among {KEPT} draws, {refits:,} data sets", fontsize=10)
     figure.supylabel("ECDF minus uniform", fontsize=10)
     figure.savefig(path, dpi=120)
