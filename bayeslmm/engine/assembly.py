@@ -5,16 +5,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .elimination import lean
+from .elimination import compiled
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 class Room(NamedTuple):
@@ -29,7 +26,7 @@ class Room(NamedTuple):
     columns: Codes
 
 
-@_jit
+@compiled
 def room(pattern, n_xy):
     """Room for one factorisation of M with n_xy = p + 1 columns beside it."""
     m_dense = pattern.column_start[-1] - pattern.column_start[pattern.node_start.shape[0] - 1]
@@ -42,7 +39,7 @@ def room(pattern, n_xy):
     )  # fmt: skip
 
 
-@lean
+@compiled
 def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
     """ΛᵀZᵀWZΛ + I and ΛᵀZᵀW[X y] (2.1) into a `Room`; ``lams`` holds the q × q templates one after another."""
     ZtZ, ZtXy, XytXy, lam_start = values.ZtZ, values.ZtXy, values.XytXy, values.lam_start
@@ -121,7 +118,7 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
             at += q_a * q_b
 
 
-@_jit
+@compiled
 def project(pattern, values, lams, U):
     """ZᵀV⁻¹[X y] = ZᵀW[X y] − ZᵀWZ ΛU, (m, p + 1) in elimination order, from U = M⁻¹ΛᵀZᵀW[X y]."""
     ZtZ, ZtXy, lam_start, pair_factors = values.ZtZ, values.ZtXy, values.lam_start, values.pair_factors
@@ -165,7 +162,7 @@ def project(pattern, values, lams, U):
     return E
 
 
-@_jit
+@compiled
 def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper):
     """Σ_levels (ZᵀWZΛM⁻¹)_jj of each factor, (Σ q²,) in elimination order, from M⁻¹ on the pattern of M."""
     ZtZ, lam_start, pair_factors = values.ZtZ, values.lam_start, values.pair_factors

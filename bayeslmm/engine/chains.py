@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .assembly import Room, project, room, scale, trace_sums
-from .elimination import back_substitute, eliminate, lean, selected_inverse
+from .elimination import back_substitute, compiled, eliminate, selected_inverse
 from .hyperspace import locate, pull_back
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 # what is called once only: compiled with its caller, which saves seconds the first time
 _inline = numba.njit(inline="always", error_model="numpy")
 
@@ -39,7 +38,7 @@ def _work(pattern, n_xy):
     return _Work(room(pattern, n_xy), np.empty((n_xy - 1, n_xy - 1)), np.empty(n_xy - 1))
 
 
-@lean
+@compiled
 def _cholesky(A):
     """In place of A, of which the upper triangle is read, the upper R with RᵀR = A; whether A is positive definite."""
     for i in range(A.shape[0]):
@@ -55,7 +54,7 @@ def _cholesky(A):
     return True
 
 
-@_jit
+@compiled
 def _dense_cholesky(A):
     """The same for a matrix that may be large, by LAPACK then; its lower triangle is of no use."""
     if A.shape[0] <= SMALL:
@@ -66,7 +65,7 @@ def _dense_cholesky(A):
         return A, False
 
 
-@lean
+@compiled
 def _forward(R, rows):
     """Solve RᵀX = rows in place."""
     for r in range(R.shape[0]):
@@ -76,7 +75,7 @@ def _forward(R, rows):
                 rows[i, c] -= R[r, i] * rows[r, c]
 
 
-@lean
+@compiled
 def _backward(R, x):
     """Solve Rx = x in place."""
     for i in range(R.shape[0] - 1, -1, -1):
@@ -139,7 +138,7 @@ def _rooms(space):
     )
 
 
-@_jit
+@compiled
 def _inverse_of_dense(Rt):
     """(RᵀR)⁻¹ of the dense part, both triangles."""
     if Rt.shape[0] > SMALL:
@@ -151,7 +150,7 @@ def _inverse_of_dense(Rt):
     return half @ half.T
 
 
-@_jit
+@compiled
 def with_gradient(pattern, values, space, n, x, gradient):
     """The log density at x and, into ``gradient`` (d,), its derivatives (5.1); −∞ and zeros as in `log_densities`."""
     n_xy = values.XytXy.shape[0]
@@ -279,7 +278,7 @@ def _to_effects(space, sds, factors, sigma, U, i, b):
             at += q
 
 
-@_jit
+@compiled
 def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
     """Independence Metropolis–Hastings from x[0] over the proposals x[1:], with a draw of β and b each.
 

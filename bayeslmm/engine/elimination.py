@@ -10,12 +10,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-# Loops that allocate nothing: without reference counting the first compilation takes seconds less.
-lean = numba.njit(cache=True, nogil=True, error_model="numpy")
+# Floating-point errors give inf and nan, which callers look for.
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-@lean
+@compiled
 def _factor_node(D, d, P, p, q, row):
     """Cholesky of D_v in place and P_v = L_v⁻¹ P_v in place; returns log|L_v|²."""
     log_det = 0.0
@@ -36,7 +35,7 @@ def _factor_node(D, d, P, p, q, row):
     return log_det
 
 
-@lean
+@compiled
 def _find_block(pattern, e, w, at_w):
     """From block at_w of node w on, the block with the column of block e: its index and the columns passed."""
     widths, block_start, block_column = pattern.widths, pattern.block_start, pattern.block_column
@@ -48,7 +47,7 @@ def _find_block(pattern, e, w, at_w):
     return at_w, passed
 
 
-@lean
+@compiled
 def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
     """Eliminate all nodes: D, P become factors, dense (upper), dense_xy, xy are reduced in place; log|M_chain|.
 
@@ -117,7 +116,7 @@ def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
     return log_det
 
 
-@lean
+@compiled
 def forward_substitute(pattern, D, P, U):
     """Solve LU = G in place for the chain's rows of U (m, columns), and reduce the dense rows by them."""
     widths, node_start, block_start = pattern.widths, pattern.node_start, pattern.block_start
@@ -145,7 +144,7 @@ def forward_substitute(pattern, D, P, U):
             first += q
 
 
-@lean
+@compiled
 def back_substitute(pattern, D, P, U):
     """Solve LᵀU = G in place for the chain's rows of U (m, columns); the dense rows hold the solution already."""
     widths, node_start, block_start = pattern.widths, pattern.node_start, pattern.block_start
@@ -175,7 +174,7 @@ def back_substitute(pattern, D, P, U):
                     U[first + a, c] /= D[d + a * q + a]
 
 
-@lean
+@compiled
 def _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T):
     """T = M⁻¹ on the tail columns of node v, read from its ancestors and the dense inverse."""
     widths, column_start, block_start = pattern.widths, pattern.column_start, pattern.block_start
@@ -213,7 +212,7 @@ def _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T):
         at += width
 
 
-@_jit
+@compiled
 def selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel):
     """M⁻¹ on the pattern of M (Takahashi): blocks of the chain and between it and what follows."""
     widths, node_start, panel_start = pattern.widths, pattern.node_start, pattern.panel_start

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import NotAvailableError
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
-from .elimination import lean
+from .elimination import compiled
 
 Array = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ def _eta(priors: Priors, group: GroupTerm) -> float:
     return prior.eta
 
 
-@lean
+@compiled
 def log_prior(kind: int, a: float, b: float, v: float) -> tuple[float, float]:
     """Log density of a `Positive` at v > 0, and its derivative."""
     if kind == Kind.HALF_NORMAL:

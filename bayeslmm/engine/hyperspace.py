@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from math import lgamma
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import polygamma
 
-from .elimination import lean
+from .elimination import compiled
 from .hyperpriors import HyperPriors, log_prior
 from .layout import Layout
 from .scaling import Problem
@@ -105,20 +104,20 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
     )
 
 
-@lean
+@compiled
 def _reliability(x):
     """sd²/(sd² + c²) from x = log(1 + sd/c)."""
     ratio = np.expm1(x)
     return ratio**2 / (1.0 + ratio**2)
 
 
-@lean
+@compiled
 def _slope_of_reliability(x):
     ratio = np.expm1(x)
     return 2.0 * ratio * (1.0 + ratio) / (1.0 + ratio**2) ** 2
 
 
-@lean
+@compiled
 def locate(space, x, sds, factors, lams, precision):
     """The hyperparameters at x: σ, and all of the log density that does not depend on y.
 
@@ -187,7 +186,7 @@ def locate(space, x, sds, factors, lams, precision):
     return sigma, total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gradient):
     """Gradient in x of the log density, from the derivatives of the log likelihood.
 

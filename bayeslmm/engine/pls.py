@@ -72,6 +72,8 @@ def reduce(layout: Layout, lams: Sequence[Array]) -> Reduced:
     D, P, upper, dense_xy, xy, half, columns = assembly.room(pattern, layout.values.XytXy.shape[0])
     assembly.scale(pattern, layout.values, _flat(ordered), half, D, P, upper, dense_xy, xy)  # (2.1)
     log_det = elimination.eliminate(pattern, columns, D, P, upper, dense_xy, xy)
+    if not np.isfinite(log_det):
+        raise FloatingPointError("M is not positive definite")
     dense = upper.T
     if m_dense:
         dense, info = lapack.dpotrf(dense, lower=1, clean=0, overwrite_a=1)

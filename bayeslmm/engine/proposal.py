@@ -155,10 +155,7 @@ def fit_proposal(
     proposal = Proposal.around(mixture, marginal)
     n = pilot * len(mode)
     best, best_share = proposal, 0.0
-    rows, weights = (
-        np.empty((0, len(mode))),
-        np.empty(0),
-    )  # of all rounds, each counting as much as its draws do
+    rows, weights = np.empty((0, len(mode))), np.empty(0)  # of all rounds, each as heavy as its draws count
     for _ in range(ROUNDS):
         x = proposal.draw(rng, n)
         own, share = _weights(density(x) - proposal.log_density(x))

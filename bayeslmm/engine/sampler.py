@@ -35,9 +35,7 @@ class ExactDraws:
     effects: tuple[Array, ...]  # per factor (chain, draw, J_k, q_k)
     log_density: Array  # (chain, draw) of the hyperparameters, normalised but for p(y)
     accepted: NDArray[np.bool_]  # (chain, draw) whether the proposal was taken
-    log_weights: (
-        Array  # (chain, draw) of the proposals: their spread is what k̂ measures; zeros without a proposal
-    )
+    log_weights: Array  # (chain, draw) of the proposals: their spread is what k̂ measures
 
 
 @cache
@@ -50,8 +48,8 @@ def _blas() -> Any:
 class Team:
     """Threads that share the work; the compiled loops let them run at the same time. Use it in a ``with`` statement.
 
-    Where there are several, BLAS is held to one thread meanwhile: its own would share the cores out once more, and
-    keep them busy waiting for work.
+    BLAS is held to one thread meanwhile: its own would share the cores out once more, keep them busy waiting for work,
+    and round differently on another number of cores.
     """
 
     def __init__(self, cores: int, *, advance: Callable[[int], object] = lambda steps: None) -> None:
@@ -60,7 +58,7 @@ class Team:
         self._open = ExitStack()
 
     def __enter__(self) -> Team:
-        self._open.enter_context(_blas().limit(limits=1 if self.cores > 1 else None, user_api="blas"))
+        self._open.enter_context(_blas().limit(limits=1, user_api="blas"))
         self._pool = self._open.enter_context(ThreadPoolExecutor(self.cores))
         return self
 

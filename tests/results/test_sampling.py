@@ -199,6 +199,11 @@ def test_progress_shows_when_it_takes_long(model, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_the_number_of_cores_changes_no_draw(model, post):
+    alone = model.fit(random_seed=1, cores=1, progressbar=False)
+    np.testing.assert_array_equal(alone.draws("b_Subject"), post.draws("b_Subject"))
+
+
 def test_settings_are_checked(model):
     with pytest.raises(errors.InputError, match="'fast'"):
         model.fit(method="fast")
