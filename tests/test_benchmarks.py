@@ -20,6 +20,11 @@ ROOT = pathlib.Path(__file__).parents[1]
             "--models sleepstudy_corr --repeats 2 --no-r --no-statsmodels --no-write",
             ["sleepstudy_corr_ml", "sleepstudy_corr_reml", "bootstrap refits", "nothing compiled yet"],
         ),
+        (
+            "posterior.py",
+            "--models sleepstudy --repeats 1 --most 1e4 --no-r --no-write",
+            ["bayeslmm: again", "First posterior in a new process", "with gradient"],
+        ),
         ("growth.py", "--most 1e4 --repeats 1 --no-write", ["10,000", "within 4 standard errors"]),
     ],
 )

@@ -71,6 +71,11 @@ class Marginal:
         """Number of coordinates."""
         return len(self.space.sd_at)
 
+    @property
+    def sigma_at(self) -> int:
+        """The coordinate that holds log σ."""
+        return self.d - 1 - len(self.space.nu)
+
     def log_densities(self, x: Array) -> Array:
         """Log density at each row of x (N, d); −∞ for negative sds and where numbers break down, far out."""
         nothing = np.empty(0)
@@ -89,8 +94,9 @@ class Marginal:
 
     def starts(self) -> Array:
         """Points (N, d) to start the search for the mode: what least squares leaves, split in many ratios."""
-        total = np.linalg.cholesky(self.layout.cross.XytXy + 1e-300 * np.eye(self.p + 1))[-1, -1]
-        total /= np.sqrt(self.n)
+        products = self.layout.cross.XytXy
+        explained = products[-1, :-1] @ np.linalg.lstsq(products[:-1, :-1], products[:-1, -1])[0]
+        total = np.sqrt(max(products[-1, -1] - explained, 1e-12 * products[-1, -1], 1e-300) / self.n)
         scales = [
             np.sqrt(np.mean(Z**2, axis=0)) * c for Z, c in zip(self.problem.Z, self.softness, strict=True)
         ]
@@ -99,7 +105,7 @@ class Marginal:
             out, product((0.03, 0.1, 0.3, 1.0), (1.0, 0.5, 0.2, 0.05, 0.01)), strict=True
         ):
             row[self.space.sd_at] = np.log1p(between * total / np.concatenate(scales))
-            row[self.d - 1 - len(self.space.nu)] = np.log(within * total)
+            row[self.sigma_at] = np.log(within * total)
         return out
 
     def rough_sds(self, x: Array) -> Array:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.special import betaln, gammaln
 
+from ..errors import FitError
 from .hyperspace import FARTHEST
 from .marginal import Marginal
 
@@ -27,6 +28,7 @@ SHARES = np.array([0.84, 0.06, 0.1])  # of the near, the wide and the corner par
 WIDTH, WIDE_DOF = 1.75, 3.0  # of the wide part
 WIDTH_OF_CORNER, CORNER_DOF = 1.2, 5.0  # of the corner part, which is centred where sds near zero are zero
 NEAR_ZERO = 6.0  # sds from zero: what is nearer gets a corner
+PERFECT = 1e-5  # of the response's sd: a residual sd below is rounding
 LOWEST = -1e12  # stands for −∞ in the search for the mode
 ROUNDS, PILOT = 5, 200
 ENOUGH = 0.85  # share of draws that count, at which the fit ends,
@@ -147,6 +149,11 @@ def fit_proposal(
 
     ``density`` replaces ``marginal.log_densities``, to spread the work; ``pilot`` is the number of draws a coordinate
     in every round.
+
+    Raises
+    ------
+    FitError
+        Nothing is left for σ, so there is no posterior.
     """
     density = density or marginal.log_densities
     mode = _mode(density, marginal)
@@ -197,7 +204,14 @@ def _mode(density: Density, marginal: Marginal) -> Array:
         bounds=bounds,
         options={"ftol": 1e-9, "maxiter": 60},
     )
-    return found.x * units
+    mode = found.x * units
+    sigma, spread = np.exp(mode[marginal.sigma_at]), np.std(marginal.problem.y)
+    if sigma < PERFECT * spread:
+        raise FitError(
+            f"the model fits the data perfectly: sigma goes to zero (below {sigma:.2g}, the response has an sd of "
+            f"{spread:.2g}), and its posterior has no bound there. Leave out what determines the response."
+        )
+    return mode
 
 
 def _inverse_curvature(density: Density, mode: Array, marginal: Marginal) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -82,6 +82,8 @@ class Team:
     ) -> ExactDraws:
         """One chain for each generator."""
         jobs = [self._pool.submit(self._chain, marginal, proposal, draws, rng) for rng in rngs]
+        for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
+            job.result()  # raises what stopped a chain, and leaving the team stops the others
         return _gather([job.result() for job in jobs])
 
     def _chain(self, marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -> list[Walk]:

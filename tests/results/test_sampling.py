@@ -204,6 +204,15 @@ def test_the_number_of_cores_changes_no_draw(model, post):
     np.testing.assert_array_equal(alone.draws("b_Subject"), post.draws("b_Subject"))
 
 
+def test_a_perfect_fit_has_no_posterior():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "g": np.arange(60) % 6})
+    frame = frame.assign(by_x=2 + 3 * frame["x"], by_group=2 + 3 * frame["x"] + 1.5 * frame["g"])
+    for response in ("by_x", "by_group"):
+        with pytest.raises(errors.FitError, match="fits the data perfectly"):
+            blm.Model(f"{response} ~ x + (1 | g)", frame).fit(random_seed=1, progressbar=False)
+
+
 def test_settings_are_checked(model):
     with pytest.raises(errors.InputError, match="'fast'"):
         model.fit(method="fast")
