@@ -18,15 +18,18 @@ from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
 from .results.point import Origin, PointFit
 from .results.settings import Settings
 from .spec.design import Design, build_design
+from .spec.family import Family
 from .spec.formula import parse_formula, update_formula
 from .spec.priors import Priors, resolve_priors
 
 if TYPE_CHECKING:
+    from .results.audit import Audit
+    from .results.equations import Equations
     from .results.posterior import PosteriorFit
 
 
 class Model:
-    """A Gaussian mixed-effects model: one formula, two fits.
+    """A mixed-effects model: one formula, two fits.
 
     Parameters
     ----------
@@ -40,7 +43,11 @@ class Model:
         Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
         Keys are described in :func:`bayeslmm.spec.priors.resolve_priors`.
     family : str
-        Only ``"gaussian"`` for now.
+        ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` (``p(successes, trials)`` on
+        the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"beta"`` or ``"ordinal"`` (cumulative); see
+        :mod:`bayeslmm.spec.family`.
+    link : str, optional
+        By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
 
     Raises
     ------
@@ -64,14 +71,14 @@ class Model:
         offset: Any = None,
         priors: Mapping[Any, Any] | None = None,
         family: str = "gaussian",
+        link: str | None = None,
     ) -> None:
-        if family != "gaussian":
-            raise NotAvailableError(f"family={family!r}: only 'gaussian' is available so far")
         caller = sys._getframe(1)
         namespace = {**caller.f_globals, **caller.f_locals}
         self.design: Design = build_design(
-            parse_formula(formula), data, weights=weights, offset=offset, namespace=namespace
-        )
+            parse_formula(formula), data, weights=weights, offset=offset, namespace=namespace,
+            family=Family.of(family, link),
+        )  # fmt: skip
         self.priors: Priors = resolve_priors(self.design, priors)
         self._origin = Origin(data=data, weights=weights, offset=offset)
 
@@ -97,15 +104,95 @@ class Model:
         return fit
 
     def _solve(self, *, reml: bool) -> PointFit:
+        family = self.design.family
+        if family.name != "gaussian" or family.link != "identity":
+            remedy = " Write log(y) ~ ... with family='gaussian' for REML." if family.is_normal else ""
+            raise NotAvailableError(
+                f"family={family}: REML and ML are for normal responses; fit() gives the posterior.{remedy}"
+            )
         solution = estimate(Problem.of(self.design), reml=reml)
         return PointFit(design=self.design, solution=solution, origin=self._origin)
 
     @cached_property
     def pymc(self) -> Any:
-        """The ``pymc.Model``, for anyone who wants to look at it or extend it."""
-        from .results.sampling import pymc_of
+        """The ``pymc.Model``, for anyone who wants to look at it or extend it.
 
-        return pymc_of(self.design, self.priors)
+        ``bayeslmm.engine.pymc_model.build_model`` lists its variables; docs/extending.md adds a term by hand.
+        """
+        from .results.nuts import pymc_of
+
+        return pymc_of(self.design, self.priors, Settings())
+
+    def graph(self) -> Any:
+        """The PyMC model as a picture: a ``graphviz.Digraph``, which a notebook shows.
+
+        Raises
+        ------
+        NotAvailableError
+            The package graphviz is not installed.
+        """
+        from .engine.pymc_model import graph
+
+        return graph(self.pymc)
+
+    def equations(self) -> Equations:
+        """The model and its priors in mathematics: prints as text, renders as LaTeX in a notebook.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> print(blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).equations())  # doctest: +ELLIPSIS
+        Yield_i ~ Normal(μ_i, σ)   (i = 1, …, 30)
+        ...
+        """
+        from .results.equations import equations
+
+        return equations(self.design, self.priors)
+
+    def prior_audit(self, *, draws: int = 4000, random_seed: int | None = 1, ci_prob: float = 0.9) -> Audit:
+        """What the priors imply before any data are seen: sds, ICC, shrinkage, the range of responses.
+
+        Parameters
+        ----------
+        draws : int
+            Draws of the priors; by forward simulation, so this takes a second at most.
+        random_seed : int, optional
+            Same seed, same numbers.
+        ci_prob : float
+            Probability between the columns ``low`` and ``high``.
+
+        Raises
+        ------
+        PriorError
+            A prior is improper (flat), so it implies nothing.
+        """
+        from .results.audit import prior_audit
+
+        return prior_audit(self.design, self.priors, draws=draws, random_seed=random_seed, ci_prob=ci_prob)
+
+    def prior_predictive(self, draws: int = 500, *, random_seed: int | None = None) -> Any:
+        """Draws of the priors and responses simulated from them, as ArviZ takes them.
+
+        Returns
+        -------
+        xarray.DataTree
+            Groups ``prior`` (named as a posterior is), ``prior_predictive`` (``y``) and ``observed_data``.
+        """
+        from .results.prior_draws import prior_predictive
+
+        return prior_predictive(self.design, self.priors, draws=draws, random_seed=random_seed)
+
+    @cached_property
+    def geometry(self) -> pd.DataFrame:
+        """In which coordinates NUTS moves, and why: one row a column of a grouping factor.
+
+        Columns ``reliability`` (how well the rows of a level tell its effect), ``centring`` (mean weight: 1 where the
+        effect itself is sampled, 0 where it is in units of its sd) and ``around`` (what a centred effect is sampled
+        around). Override it by ``fit(centring={"school": 0})``.
+        """
+        from .results.nuts import geometry_of, geometry_table
+
+        return geometry_table(self.design, geometry_of(self.design, Settings())[0])
 
     def fit(
         self,
@@ -118,6 +205,7 @@ class Model:
         random_seed: int | None = None,
         nuts_sampler: str | None = None,
         progressbar: bool = True,
+        centring: Mapping[Any, float] | None = None,
         **options: Any,
     ) -> PosteriorFit:
         """The posterior: exact where the model allows it, else by NUTS.
@@ -130,15 +218,23 @@ class Model:
         Parameters
         ----------
         method : {"auto", "exact", "nuts"}
-            ``auto`` takes the exact sampler unless a prior speaks against it or options of NUTS are given; ``nuts``
-            samples the whole PyMC model. ``summary()`` says which was used and why.
+            ``auto`` takes the exact sampler unless family or priors speak against it or options of NUTS are given;
+            ``nuts`` samples all unknowns. ``summary()`` says which was used and why.
         draws, chains : int
             Draws kept a chain, number of chains.
         cores : int, optional
             Chains that run at the same time; by default as many as there are processors.
-        tune, nuts_sampler, **options
-            For NUTS only: tuning steps a chain, ``"nutpie"`` (default) or ``"pymc"``, and whatever else
-            ``pymc.sample`` takes.
+        tune : int
+            Tuning steps a chain, for NUTS only.
+        nuts_sampler : {"nutpie", "pymc", "numpyro"}, optional
+            Samples the PyMC model (`pymc`) by this sampler. By default nutpie draws from the same density in loops that
+            are compiled already, so that no model is compiled; the PyMC model is for priors not written out there.
+        centring : mapping, optional
+            Overrides the coordinates of NUTS (`geometry`): weights between 0 (not centred) and 1 (centred) by
+            grouping factor or (factor, column), such as ``{"school": 0, ("school", "ses"): 1}``.
+        **options
+            ``target_accept`` and ``max_treedepth``, or whatever else ``pymc.sample`` takes, which then samples the PyMC
+            model. Without ``target_accept`` divergences are answered by sampling again with smaller steps.
         random_seed : int, optional
             Same seed, same draws.
         progressbar : bool
@@ -157,7 +253,7 @@ class Model:
 
         settings = Settings(
             method=method, draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
-            nuts_sampler=nuts_sampler, progressbar=progressbar, options=options,
+            nuts_sampler=nuts_sampler, progressbar=progressbar, centring=centring or {}, options=options,
         )  # fmt: skip
         return sample_posterior(self.design, self.priors, settings)
 
@@ -185,11 +281,12 @@ class Model:
         if formula is not None or data is not None:
             changed.design = build_design(
                 update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
-                offset=origin.offset, namespace={**caller.f_globals, **caller.f_locals},
+                offset=origin.offset, namespace={**caller.f_globals, **caller.f_locals}, family=self.design.family,
             )  # fmt: skip
-        changed.priors = resolve_priors(changed.design, {**self.priors.given, **(priors or {})})
+        changed.priors = resolve_priors(changed.design, priors, given=self.priors.given)
         changed._origin = origin
-        changed.__dict__.pop("pymc", None)
+        for cached in ("pymc", "geometry"):
+            changed.__dict__.pop(cached, None)
         return changed
 
     def __repr__(self) -> str:
@@ -198,7 +295,7 @@ class Model:
         dropped = f", {d.n_dropped:,} dropped (missing values)" if d.n_dropped else ""
         return "\n".join(
             [
-                "Mixed-effects model, family gaussian (identity link)",
+                f"Mixed-effects model, family {d.family}",
                 f"Formula: {d.formula.text}",
                 f"Rows: {len(d.y):,} used{dropped}",
                 f"Fixed: {', '.join(d.x_names) or 'none'}",

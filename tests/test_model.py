@@ -149,8 +149,15 @@ def test_bad_tables(sleep):
 
 
 def test_what_is_not_offered_says_who_does(sleep):
-    with pytest.raises(errors.NotAvailableError, match="poisson"):
-        blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="poisson")
+    model = blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="gamma")
+    with pytest.raises(errors.NotAvailableError, match="gamma.*REML and ML are for normal responses"):
+        model.fit_reml()
+    with pytest.raises(errors.NotAvailableError, match="log.y. ~"):
+        blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="lognormal").fit_ml()
+    with pytest.raises(errors.InputError, match="families are gaussian, student_t"):
+        blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="tweedie")
+    with pytest.raises(errors.InputError, match="links of poisson are log, sqrt, identity"):
+        blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="poisson", link="logit")
 
 
 def test_without_a_bar_it_is_least_squares(sleep):

@@ -119,6 +119,26 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
 
 
 @compiled
+def right_side(pattern, P, dense_xy):
+    """B = L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
+    m, n_xy = pattern.column_start[-1], dense_xy.shape[1]
+    B, at = np.empty((m, n_xy)), 0
+    for k in range(pattern.node_start.shape[0] - 1):
+        q = pattern.widths[k]
+        for v in range(pattern.node_start[k], pattern.node_start[k + 1]):
+            row = (pattern.panel_start[v + 1] - pattern.panel_start[v]) // q
+            for a in range(q):
+                first = pattern.panel_start[v] + a * row + row - n_xy
+                for c in range(n_xy):
+                    B[at, c] = P[first + c]
+                at += 1
+    for i in range(dense_xy.shape[0]):
+        for c in range(n_xy):
+            B[at + i, c] = dense_xy[i, c]
+    return B
+
+
+@compiled
 def project(pattern, values, lams, U):
     """ZᵀV⁻¹[X y] = ZᵀW[X y] − ZᵀWZ ΛU, (m, p + 1) in elimination order, from U = M⁻¹ΛᵀZᵀW[X y]."""
     ZtZ, ZtXy, lam_start, pair_factors = values.ZtZ, values.ZtXy, values.lam_start, values.pair_factors

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .assembly import Room, project, room, scale, trace_sums
+from .assembly import Room, project, right_side, room, scale, trace_sums
 from .elimination import back_substitute, compiled, eliminate, selected_inverse
 from .hyperspace import locate, pull_back
 
@@ -167,7 +167,7 @@ def with_gradient(pattern, values, space, n, x, gradient):
     value = _log_likelihood(n, p, log_det, r2, sigma) + log_prior
     if not (sound and np.isfinite(value)):
         return -np.inf
-    U = _right_side(pattern, P, dense_xy)
+    U = right_side(pattern, P, dense_xy)
     m_chain = U.shape[0] - dense_xy.shape[0]
     for c in range(n_xy):
         _backward(Lt, U[m_chain:, c])
@@ -206,26 +206,6 @@ def with_gradient(pattern, values, space, n, x, gradient):
         held -= along_prior[c]
     pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gradient)
     return value
-
-
-@_inline
-def _right_side(pattern, P, dense_xy):
-    """B = L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
-    m, n_xy = pattern.column_start[-1], dense_xy.shape[1]
-    B, at = np.empty((m, n_xy)), 0
-    for k in range(pattern.node_start.shape[0] - 1):
-        q = pattern.widths[k]
-        for v in range(pattern.node_start[k], pattern.node_start[k + 1]):
-            row = (pattern.panel_start[v + 1] - pattern.panel_start[v]) // q
-            for a in range(q):
-                first = pattern.panel_start[v] + a * row + row - n_xy
-                for c in range(n_xy):
-                    B[at, c] = P[first + c]
-                at += 1
-    for i in range(dense_xy.shape[0]):
-        for c in range(n_xy):
-            B[at + i, c] = dense_xy[i, c]
-    return B
 
 
 @_inline

@@ -9,7 +9,7 @@ from math import lgamma
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NotAvailableError
+from ..errors import NotAvailableError, PriorError
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
 from .elimination import compiled
@@ -35,8 +35,8 @@ class Positive:
     """A prior of a positive number."""
 
     kind: Kind
-    a: float = 0.0
-    b: float = 0.0
+    a: float = 1.0
+    b: float = 1.0
 
     @classmethod
     def of(cls, prior: Prior | LKJ) -> Positive:
@@ -46,7 +46,20 @@ class Positive:
         ------
         NotAvailableError
             A distribution, or a parametrisation, that is not written out here; NUTS takes any.
+        PriorError
+            A scale, rate or shape that is not positive, or an empty interval.
         """
+        found = cls._of(prior)
+        sound = {Kind.LOG_NORMAL: found.b > 0.0, Kind.UNIFORM: 0.0 <= found.a < found.b}
+        if not sound.get(found.kind, min(found.a, found.b) > 0.0):
+            wanted = (
+                "0 <= lower < upper" if found.kind == Kind.UNIFORM else "positive scales, rates and shapes"
+            )
+            raise PriorError(f"{prior!r} is no distribution of a positive number: it needs {wanted}")
+        return found
+
+    @classmethod
+    def _of(cls, prior: Prior | LKJ) -> Positive:
         assert isinstance(prior, Prior)
         match prior.name, {name: float(value) for name, value in prior.params}:
             case "Flat" | "HalfFlat", {}:
@@ -67,7 +80,7 @@ class Positive:
                 return cls(kind=Kind.INVERSE_GAMMA, a=shape, b=scale)
             case "LogNormal", {"mu": mu, "sigma": sigma, **rest} if not rest:
                 return cls(kind=Kind.LOG_NORMAL, a=mu, b=sigma)
-            case "Uniform", {"lower": lower, "upper": upper, **rest} if not rest and lower >= 0:
+            case "Uniform", {"lower": lower, "upper": upper, **rest} if not rest:
                 return cls(kind=Kind.UNIFORM, a=lower, b=upper)
         raise NotAvailableError(
             f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any"
@@ -130,6 +143,8 @@ def location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float]:
         if prior.name == "StudentT" and "nu" in names <= {"nu", "mu", "sigma"}:
             return given.get("mu", 0.0), given.get("sigma", 1.0), given["nu"]
         if prior.name == "Cauchy" and names == {"alpha", "beta"}:
+            if given["beta"] <= 0.0:
+                raise PriorError(f"{name} has the prior {prior!r}: beta, its scale, must be positive")
             return given["alpha"], given["beta"], 1.0
     raise NotAvailableError(
         f"{name} has the prior {prior!r}, and only normal, Student t, Cauchy and flat ones integrate out"

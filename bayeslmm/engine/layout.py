@@ -70,9 +70,6 @@ class Layout:
     pattern: Pattern
     values: Values
     pairs: tuple[Blocks, ...]
-    xy_at: tuple[
-        Codes, ...
-    ]  # per chain factor (J, q, p + 1): where its [X y] columns stand in the flat panels
     S: sparse.csr_array  # (m, m): ZᵀWZ in elimination order
 
     @property
@@ -177,11 +174,6 @@ def arrange(cross: CrossProducts) -> Layout:
         rows = (panel_start[nodes] + shift)[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
         at = rows[:, :, None] + np.arange(widths[b])
         pairs.append(Blocks(a=a, b=b, values=values, rows=np.column_stack([first, second]), at=at))
-    xy_at = []
-    for a in range(n_chain):
-        nodes = np.arange(node_start[a], node_start[a + 1])
-        rows = (panel_start[nodes] + tail[nodes])[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
-        xy_at.append(rows[:, :, None] + np.arange(n_xy))
     m = int(column_start[-1])
     pairs += _dense_pairs(cross, order, n_chain, column_start)
     return Layout(
@@ -200,7 +192,6 @@ def arrange(cross: CrossProducts) -> Layout:
         ),
         values=_flat(cross, order, pairs),
         pairs=tuple(pairs),
-        xy_at=tuple(xy_at),
         S=_cross_product_matrix(cross, order, column_start, m),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import chains, hyperspace
-from .hyperpriors import HyperPriors
+from .hyperpriors import HyperPriors, Kind
 from .layout import arrange
 from .scaling import Problem, Scaled, scale
 
@@ -104,9 +104,17 @@ class Marginal:
         for row, (between, within) in zip(
             out, product((0.03, 0.1, 0.3, 1.0), (1.0, 0.5, 0.2, 0.05, 0.01)), strict=True
         ):
-            row[self.space.sd_at] = np.log1p(between * total / np.concatenate(scales))
-            row[self.sigma_at] = np.log(within * total)
+            c = self.space.softness
+            row[self.space.sd_at] = np.log1p(self._inside(between * total * c / np.concatenate(scales)) / c)
+            row[self.sigma_at] = np.log(self._inside(np.append(c, within * total))[-1])
         return out
+
+    def _inside(self, values: Array) -> Array:
+        """Sds, with or without σ behind them, moved into the middle of uniform priors that exclude them."""
+        low, high = self.space.parameters[: len(values)].T
+        uniform = self.space.kinds[: len(values)] == Kind.UNIFORM
+        margin = 0.1 * (high - low)
+        return np.where(uniform, np.clip(values, low + margin, np.maximum(high, low) - margin), values)
 
     def rough_sds(self, x: Array) -> Array:
         """About how far the posterior reaches around x (d,): an sd is known to 1/√(2 levels) of itself, and so on."""

@@ -131,9 +131,7 @@ def _forward_substitute(reduced: Reduced, G: Array) -> Array:
 
 def _right_side(reduced: Reduced) -> Array:
     """B = L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
-    layout, n_xy = reduced.layout, reduced.XyVXy.shape[0]
-    parts = [reduced.P[at].reshape(-1, n_xy) for at in layout.xy_at]
-    return np.concatenate([*parts, reduced.B_dense])
+    return assembly.right_side(reduced.layout.pattern, reduced.P, reduced.B_dense)
 
 
 def _by_factor(layout: Layout, stacked: Array) -> tuple[Array, ...]:
@@ -240,11 +238,6 @@ def slopes(reduced: Reduced, solution: Solution, sigma2: float, *, with_X: bool)
 def _whiten(solution: Solution, right: Array) -> Array:
     """R_x⁻ᵀA for A (p, columns)."""
     return lapack.dtrtrs(solution.R_x, right, lower=0, trans=1)[0]
-
-
-def inverse_diagonal(solution: Solution) -> Array:
-    """The diagonal of A_x⁻¹ (p,)."""
-    return np.sum(_whiten(solution, np.eye(len(solution.beta))) ** 2, axis=0)
 
 
 def projected_products(reduced: Reduced, solution: Solution, terms: Slopes, A: Sequence[Array]) -> Array:

@@ -153,7 +153,7 @@ def fit_proposal(
     Raises
     ------
     FitError
-        Nothing is left for σ, so there is no posterior.
+        Nothing is left for σ, so there is no posterior; or the priors leave no room.
     """
     density = density or marginal.log_densities
     mode = _mode(density, marginal)
@@ -170,6 +170,8 @@ def fit_proposal(
         gain = share - best_share
         if gain > 0.0:
             best, best_share = proposal, share
+        if share == 0.0:
+            break
         if share > ENOUGH or (gain < TOO_LITTLE and best_share > FAIR):
             break
         if len(mixture.shares) == 1:
@@ -184,7 +186,12 @@ def _mode(density: Density, marginal: Marginal) -> Array:
     from scipy.optimize import minimize
 
     starts = marginal.starts()
-    start = starts[np.argmax(density(starts))]
+    values = density(starts)
+    if not np.isfinite(values.max()):
+        raise FitError(
+            "no start of the search has a positive density: the priors exclude what the data ask for"
+        )
+    start = starts[np.argmax(values)]
     units, bounded = marginal.rough_sds(start), marginal.space.sd_at
     h = 1e-3 * np.diag(units)
 
@@ -223,8 +230,9 @@ def _inverse_curvature(density: Density, mode: Array, marginal: Marginal) -> Arr
     corners = [center + a * h[i] + b * h[j] for i, j in pairs for a in (1, -1) for b in (1, -1)]
     values = density(np.array([center, *(center + h), *(center - h), *corners]))
     H = np.diag(2.0 * values[0] - values[1 : 1 + d] - values[1 + d : 1 + 2 * d])
-    for (i, j), (pp, pm, mp, mm) in zip(pairs, values[1 + 2 * d :].reshape(-1, 4), strict=True):
-        H[i, j] = H[j, i] = -0.25 * (pp - pm - mp + mm)
+    with np.errstate(invalid="ignore"):  # outside the support of a prior the density is zero
+        for (i, j), (pp, pm, mp, mm) in zip(pairs, values[1 + 2 * d :].reshape(-1, 4), strict=True):
+            H[i, j] = H[j, i] = -0.25 * (pp - pm - mp + mm)
     curvatures, axes = np.linalg.eigh(np.where(np.isfinite(H), H, np.eye(d)))
     return (steps[:, None] * axes / np.maximum(curvatures, 0.05)) @ axes.T * steps
 
@@ -235,6 +243,8 @@ def _cholesky(covariance: Array) -> Array:
 
 def _weights(log_weights: Array) -> tuple[Array, float]:
     """Normalised weights and their relative effective sample size."""
+    if not np.isfinite(log_weights.max()):  # not one draw counts
+        return np.full(len(log_weights), 1.0 / len(log_weights)), 0.0
     weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
     return weights, float(1.0 / np.sum(weights**2) / len(weights))

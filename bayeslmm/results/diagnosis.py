@@ -32,7 +32,9 @@ class Diagnosis:
         return not self.reasons
 
     def __str__(self) -> str:
-        facts = [f"R-hat ≤ {self.max_rhat:.3f}", f"ESS ≥ {min(self.min_ess_bulk, self.min_ess_tail):,.0f}"]
+        ess = min(self.min_ess_bulk, self.min_ess_tail)
+        facts = [f"R-hat ≤ {self.max_rhat:.3f}"] if np.isfinite(self.max_rhat) else ["R-hat unknown"]
+        facts.append(f"ESS ≥ {ess:,.0f}" if np.isfinite(ess) else "ESS unknown")
         if self.divergences is not None:
             facts.append(f"{self.divergences} divergences")
         if self.k_hat is not None and np.isfinite(self.k_hat):
@@ -46,8 +48,8 @@ def diagnose_draws(tree: Any) -> Diagnosis:
 
     The exact sampler draws random effects independently given the other parameters, so these decide.
 
-    Doubt is raised by R-hat above 1.01, an effective sample size under 100 a chain, any divergence, an E-BFMI under
-    0.3, and a k-hat over 0.7.
+    Doubt is raised by R-hat above 1.01, an effective sample size under 100 a chain, draws too few for either, any
+    divergence, an E-BFMI under 0.3, and a k-hat over 0.7.
     """
     exact = tree.posterior.attrs.get("method") == "exact"
     draws = _varying(tree.posterior.to_dataset(), without="b_" if exact else None)
@@ -60,12 +62,16 @@ def diagnose_draws(tree: Any) -> Diagnosis:
     attrs = tree.posterior.attrs
     because = f", since {attrs['reason']}" if attrs.get("reason") else ""
     reasons = []
+    if not np.isfinite([rhat, bulk, tail]).all():
+        size = f"{draws.shape[0]} x {draws.shape[1]} draws"
+        reasons.append(f"{size} do not tell whether chains agree: take two chains or more and draw more")
     if rhat > 1.01:
         reasons.append(f"R-hat up to {rhat:.3f}: chains disagree, draw more")
     if min(bulk, tail) < 100 * draws.shape[0]:
         reasons.append(f"effective sample size down to {min(bulk, tail):.0f}: draw more")
     if divergences:
-        reasons.append(f"{divergences} divergences: part of the posterior may be missed, raise target_accept")
+        remedy = "draw with a longer tune" if exact else "raise target_accept"
+        reasons.append(f"{divergences} divergences: part of the posterior may be missed, {remedy}")
     if ebfmi is not None and ebfmi < 0.3:
         reasons.append(f"E-BFMI {ebfmi:.2f}: the energy moves slowly, reparameterise or draw more")
     if k_hat is not None and k_hat > K_HAT_LIMIT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,10 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
         A prior does not allow it, or there are no random effects.
     """
     draws, chains = settings.draws, settings.chains
+    if not design.family.is_normal:
+        raise NotAvailableError(
+            f"family={design.family}: the exact sampler integrates effects out of normal responses only"
+        )
     if not design.groups:
         raise NotAvailableError("a model without random effects has no group sds to sample")
     started = time.perf_counter()
@@ -110,22 +115,15 @@ def _tree(
 ) -> Any:  # fmt: skip
     import xarray as xr
 
-    each = ("chain", "draw")
-    n_chains, n_draws = drawn.sigma.shape
-    steps = {"chain": np.arange(n_chains), "draw": np.arange(n_draws)}
-    coords: dict[str, Any] = {**steps, "coef": np.array(design.x_names, dtype=object)}
-    variables: dict[str, Any] = {"sigma": (each, drawn.sigma)}
-    if design.x_names:
-        variables["beta"] = ((*each, "coef"), drawn.beta)
+    variables: dict[str, Array] = {"sigma": drawn.sigma, "beta": drawn.beta}
     for k, g in enumerate(design.groups):
-        term, other = f"{g.name}_term", f"{g.name}_term_bis"
-        columns = np.array(g.columns, dtype=object)
-        coords |= {g.name: np.array(g.levels, dtype=object), term: columns, other: columns}
-        variables[f"sd_{g.name}"] = ((*each, term), drawn.sds[k])
+        variables[f"sd_{g.name}"] = drawn.sds[k]
         if any(len(block) > 1 for block in g.blocks):
-            variables[f"cor_{g.name}"] = ((*each, term, other), drawn.correlations[k])
-        variables[f"b_{g.name}"] = ((*each, g.name, term), drawn.effects[k])
-    posterior = xr.Dataset(variables, coords=coords)
+            variables[f"cor_{g.name}"] = drawn.correlations[k]
+        variables[f"b_{g.name}"] = drawn.effects[k]
+    posterior = as_dataset(design, variables)
+    each = ("chain", "draw")
+    steps = {name: posterior[name].to_numpy() for name in each}
     posterior.attrs = {
         "sample_dims": list(each),
         **of_posterior,
@@ -141,3 +139,29 @@ def _tree(
             "constant_data": xr.Dataset(),
         }
     )
+
+
+def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:
+    """Arrays (chain, draw, ...) as a Dataset whose dimensions and coordinates are those of the naming contract."""
+    import xarray as xr
+
+    n_chains, n_draws = next(v for v in variables.values() if v.size).shape[:2]
+    coords: dict[str, Any] = {"chain": np.arange(n_chains), "draw": np.arange(n_draws)}
+    dims: dict[str, tuple[str, ...]] = {name: ("chain", "draw") for name in variables}
+    if design.x_names:
+        coords["coef"] = np.array(design.x_names, dtype=object)
+        dims["beta"] = ("chain", "draw", "coef")
+    if "cutpoint" in variables:
+        coords["threshold"] = np.array(design.levels[:-1], dtype=object)
+        dims["cutpoint"] = ("chain", "draw", "threshold")
+    for g in design.groups:
+        term, other = f"{g.name}_term", f"{g.name}_term_bis"
+        columns = np.array(g.columns, dtype=object)
+        coords |= {g.name: np.array(g.levels, dtype=object), term: columns, other: columns}
+        dims[f"sd_{g.name}"] = ("chain", "draw", term)
+        dims[f"cor_{g.name}"] = ("chain", "draw", term, other)
+        dims[f"b_{g.name}"] = ("chain", "draw", g.name, term)
+    kept = {
+        name: (dims[name], values) for name, values in variables.items() if name != "beta" or design.x_names
+    }
+    return xr.Dataset(kept, coords=coords)

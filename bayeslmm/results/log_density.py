@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import betaln
 
-from ..engine import hyperpriors, pymc_model
+from ..engine import hyperpriors, likelihoods, pymc_model
 from ..errors import NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import LKJ, Prior, Priors
@@ -17,26 +17,37 @@ from ..spec.priors import LKJ, Prior, Priors
 Array = NDArray[np.float64]
 
 
-def log_likelihood(design: Design, posterior: Any) -> Any:
-    """log p(y_i | β, b, σ) as a Dataset: y (chain, draw, obs), in the response's own units."""
-    import xarray as xr
-
-    sigma = posterior["sigma"].to_numpy()
-    mean = np.broadcast_to(design.offset, (*sigma.shape, len(design.y))).copy()
+def linear_predictor(design: Design, posterior: Any) -> Array:
+    """η (chain, draw, obs) of the rows of the fit."""
+    some = posterior[f"sd_{design.groups[0].name}"] if design.groups else posterior["beta"]
+    eta = np.broadcast_to(design.offset, (*some.shape[:2], design.n)).copy()
     if design.x_names:
-        mean += posterior["beta"].to_numpy() @ design.X.T
+        eta += posterior["beta"].to_numpy() @ design.X.T
     for g in design.groups:
         effects = posterior[f"b_{g.name}"].to_numpy()
         for column in range(g.q):
-            mean += effects[..., column][..., g.codes] * g.Z[:, column]
-    scale = sigma[..., None] / np.sqrt(1.0 if design.weights is None else design.weights)
-    mean -= design.y
-    mean /= scale
-    np.square(mean, out=mean)
-    mean += 2.0 * np.log(scale) + np.log(2.0 * np.pi)
-    mean *= -0.5
+            eta += effects[..., column][..., g.codes] * g.Z[:, column]
+    return eta
+
+
+def log_likelihood(design: Design, posterior: Any) -> Any:
+    """log p(y_i | β, b, parameters of the family) as a Dataset: y (chain, draw, obs), in the response's own units."""
+    import xarray as xr
+
+    eta = linear_predictor(design, posterior)
+    each = [posterior[name].to_numpy() for name in design.family.parameters]
+    parameters = np.concatenate(
+        [np.zeros((*eta.shape[:2], 0)), *(v if v.ndim == 3 else v[..., None] for v in each)], axis=-1
+    )
+    kind, link = likelihoods.numbers(design)
+    y, ones = likelihoods.working_response(design), np.ones(design.n)
+    trials = ones if design.trials is None else design.trials
+    weights = ones if design.weights is None else design.weights
+    found, constants = np.empty_like(eta), likelihoods.constants(design)
+    for at in np.ndindex(eta.shape[:2]):
+        likelihoods.each_row(kind, link, y, trials, weights, eta[at], parameters[at], found[at])
     return xr.Dataset(
-        {"y": (("chain", "draw", "obs"), mean)},
+        {"y": (("chain", "draw", "obs"), found + constants)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"], "obs": design.index.to_numpy()},
     )
 
@@ -49,9 +60,11 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
     import xarray as xr
 
     found: dict[str, Any] = {}
+    shift = np.zeros((posterior.sizes["chain"], posterior.sizes["draw"]))
     if design.x_names:
         beta = posterior["beta"].to_numpy().copy()
         names = list(design.x_names)
+        shift = beta @ design.X.mean(axis=0)
         if "Intercept" in names:
             beta[..., names.index("Intercept")] = beta @ design.X.mean(axis=0)
         entries = [
@@ -68,7 +81,13 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
             assert isinstance(lkj, LKJ)
             blocks = [_lkj(lkj.eta, cor[..., block, :][..., block]) for block in map(list, g.blocks)]
             found[f"cor_{g.name}"] = (("chain", "draw"), np.sum(blocks, axis=0))
-    found["sigma"] = (("chain", "draw"), _positive(priors.get("sigma"), posterior["sigma"].to_numpy()))
+    for name in design.family.parameters:
+        values = posterior[name].to_numpy()
+        if name == "cutpoint":
+            centred = values - shift[..., None]
+            found[name] = (("chain", "draw", "threshold"), _real(priors.get(name), centred))
+        else:
+            found[name] = (("chain", "draw"), _positive(priors.get(name), values))
     used = {d for dims, _ in found.values() for d in dims}
     return xr.Dataset(found, coords={d: posterior[d] for d in used})
 

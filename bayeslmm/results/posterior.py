@@ -1,20 +1,21 @@
 """The posterior fit: the same verbs as the point fit, answered with distributions.
 
-Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, ``sigma``, ``sd_<group>[<group>_term]``,
+Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the parameters of the family (``sigma``,
+``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``), ``sd_<group>[<group>_term]``,
 ``cor_<group>[<group>_term, <group>_term_bis]``, ``b_<group>[<group>, <group>_term]``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors, resolve_priors
@@ -28,7 +29,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PosteriorFit:
-    """Posterior of a Gaussian mixed model.
+    """Posterior of a mixed model.
 
     Attributes
     ----------
@@ -94,6 +95,24 @@ class PosteriorFit:
             out.append(covariance(sd, cor))
         return out
 
+    def _residual_sd(self) -> tuple[Array | None, str]:
+        """The residual sd on the scale of the linear predictor (chain, draw), or None and why there is none."""
+        parts = [
+            variance.mean_group_variance(g.Z, cov)
+            for g, cov in zip(self.design.groups, self.covariances(), strict=True)
+        ]
+        posterior = self.idata.posterior
+        random = sum(parts, np.zeros((self.n_chains, self.n_draws)))
+        drawn = {name: posterior[name].to_numpy() for name in posterior.data_vars}
+        found, why = variance.residual_variance(self.design, drawn, random)
+        return (None if found is None else np.sqrt(found)), why
+
+    def _compared_sd(self) -> Array:
+        found, why = self._residual_sd()
+        if found is None:
+            raise NotAvailableError(why)
+        return found
+
     def with_priors(self, priors: Mapping[Any, Any], **settings: Any) -> PosteriorFit:
         """The posterior under other priors, sampled in the same way.
 
@@ -115,8 +134,8 @@ class PosteriorFit:
         """
         from .sampling import sample_posterior
 
-        resolved = resolve_priors(self.design, {**self.priors.given, **priors})
-        return sample_posterior(self.design, resolved, replace(self.settings, **settings))
+        resolved = resolve_priors(self.design, priors, given=self.priors.given)
+        return sample_posterior(self.design, resolved, self.settings.changed(settings))
 
     def compute_log_likelihood(self) -> None:
         """Add the group ``log_likelihood`` to ``idata``: log p(y_i | β, b, σ), (chain, draw, obs)."""
@@ -226,7 +245,7 @@ class PosteriorFit:
 
     def variance_components(self, *, ci_prob: float | None = None) -> pd.DataFrame:
         """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table."""
-        rows = variance.components(self.design, self.covariances(), self.draws("sigma"))
+        rows = variance.components(self.design, self.covariances(), self._residual_sd()[0])
         table = pd.DataFrame([labels for *labels, _ in rows], columns=["group", "term", "quantity"])
         values = np.stack([value for *_, value in rows], axis=-1)
         return table.join(summarise(values, ci_prob or self.ci_prob))
@@ -244,7 +263,7 @@ class PosteriorFit:
         """
         import xarray as xr
 
-        covariances, sigma = self.covariances(), self.draws("sigma")
+        covariances, sigma = self.covariances(), self._compared_sd()
         if at is not None:
             grid, values = variance.icc_at(self.design, covariances, sigma, at)
             if draws:
@@ -262,7 +281,7 @@ class PosteriorFit:
         import xarray as xr
 
         fixed = variance.fixed_part_variance(self.design, self.draws("beta"))
-        parts = variance.r2(self.design, self.covariances(), self.draws("sigma"), fixed)
+        parts = variance.r2(self.design, self.covariances(), self._compared_sd(), fixed)
         values = np.stack(list(parts.values()), axis=-1)
         if draws:
             return xr.DataArray(values, dims=("chain", "draw", "r2"), coords={"r2": list(parts)})
@@ -274,7 +293,11 @@ class PosteriorFit:
         if part == "fixed":
             names, values = list(self.design.x_names), [self.draws("beta")]
         elif part == "family":
-            names, values = ["sigma"], [self.draws("sigma")[..., None]]
+            for name in self.design.family.parameters:
+                drawn = self.draws(name)
+                many = drawn.ndim == 3
+                names += [f"{name}[{level}]" for level in self.design.levels[:-1]] if many else [name]
+                values.append(drawn if many else drawn[..., None])
         else:
             group = next(g for g in self.design.groups if g.name == part)
             names = [f"sd({c})" for c in group.columns]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import numpy as np
 
 from ..errors import InputError
 
@@ -23,19 +25,30 @@ class Settings:
     random_seed: int | None = None
     nuts_sampler: str | None = None
     progressbar: bool = True
+    centring: Mapping[Any, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)  # of pymc.sample
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError(f"fit(method={self.method!r}): method is 'auto', 'exact' or 'nuts'")
-        if min(self.draws, self.tune, self.chains) < 1:
-            raise InputError(
-                f"draws={self.draws}, tune={self.tune}, chains={self.chains}: each must be at least 1"
-            )
+        for name, least in (("draws", 1), ("tune", 1), ("chains", 1), ("cores", 1), ("random_seed", 0)):
+            value = getattr(self, name)
+            optional = name in ("cores", "random_seed") and value is None
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not optional and not (whole and value >= least):
+                raise InputError(f"fit({name}={value!r}): {name} is a whole number, at least {least}")
         if self.method == "exact" and (self.options or self.nuts_sampler):
             raise InputError(
                 f"options of NUTS do not apply to method='exact': {self.nuts_sampler or sorted(self.options)}"
             )
+
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """These with changes."""
+        known = [entry.name for entry in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise InputError(f"{name}={changes[name]!r}: no such setting; there are {', '.join(known)}")
+        return replace(self, **changes)
 
     @property
     def wants_nuts(self) -> bool:

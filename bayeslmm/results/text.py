@@ -228,8 +228,19 @@ def posterior_summary(fit: PosteriorFit) -> Text:
         f"Draws: {fit.n_chains} chains x {fit.n_draws:,}{tuning}; "
         f"intervals are {fit.ci_prob:.0%} equal-tailed"
     )
+    linear = "linear" if design.family.is_normal else "generalised linear"
+    kind = f"{linear} mixed" if design.groups else linear
+    levels = []
+    if design.levels:
+        joint = " < ".join(map(str, design.levels))
+        levels = [f"Response: {joint}" if design.family.name == "ordinal" else f"Success: {design.levels[1]}"]
+    family = (
+        _draws_table(fit.parameters("family"), fit.ci_prob, "Family parameters:")
+        if design.family.parameters
+        else None
+    )
     return Text.of(
-        _header(design, "Bayesian linear mixed model, family gaussian (identity link)", draws),
+        _header(design, f"Bayesian {kind} model, family {design.family}", *levels, draws),
         *(
             _draws_table(
                 fit.parameters(g.name),
@@ -238,8 +249,10 @@ def posterior_summary(fit: PosteriorFit) -> Text:
             )
             for g in design.groups
         ),
-        _draws_table(fit.parameters("fixed"), fit.ci_prob, "Population-level effects:"),
-        _draws_table(fit.parameters("family"), fit.ci_prob, "Family parameters:"),
+        _draws_table(fit.parameters("fixed"), fit.ci_prob, "Population-level effects:")
+        if design.x_names
+        else None,
+        family,
         f"Verdict: {fit.verdict}\nPriors: .priors   Random effects: .ranef()",
     )
 

@@ -30,16 +30,59 @@ def mean_group_variance(Z: Array, cov: Array) -> Array:
     return np.einsum("ab,...ab->...", second_moment, cov)
 
 
+_LATENT = {"logit": (np.pi**2 / 3.0, "pi^2/3"), "probit": (1.0, "1"), "cloglog": (np.pi**2 / 6.0, "pi^2/6")}
+
+
+def residual_variance(design: Design, drawn: Mapping[str, Array], random: Array) -> tuple[Array | None, str]:
+    """The variance that groups' is compared with, on the scale of the linear predictor (...,), and its name.
+
+    ``drawn`` has draws of ``beta`` (..., p) and of the family's parameters (...,).
+
+    σ² of normal residuals; that of the variable behind a threshold for logit, probit and cloglog; the observation-level
+    variance of Nakagawa, Johnson & Schielzeth (2017, lognormal approximation) for log links of poisson, negbinomial and
+    gamma, at the mean exp(mean(Xβ) + mean(offset) + v/2), where ``random`` is v, the variance of the random effects.
+
+    Returns
+    -------
+    None, and the reason, where there is no such variance.
+    """
+    family = design.family
+    if family.is_normal:
+        return drawn["sigma"] ** 2, "residual: sigma^2"
+    if family.name == "student_t" and family.link == "identity":
+        nu = drawn["nu"]
+        finite = np.divide(nu, nu - 2.0, out=np.full_like(nu, np.inf), where=nu > 2.0)
+        return drawn["sigma"] ** 2 * finite, "residual: sigma^2 nu/(nu - 2)"
+    if family.name in ("bernoulli", "binomial", "ordinal") and family.link in _LATENT:
+        value, name = _LATENT[family.link]
+        return np.full(np.shape(random), value), f"latent residual: {name}"
+    if family.link == "log" and family.name in ("poisson", "negbinomial"):
+        with np.errstate(all="ignore"):
+            log_mean = drawn["beta"] @ design.X.mean(axis=0) + design.offset.mean() + random / 2.0
+            extra = 1.0 / drawn["shape"] if family.name == "negbinomial" else 0.0
+            added = "1/mean + 1/shape" if family.name == "negbinomial" else "1/mean"
+            return np.log1p(np.exp(-log_mean) + extra), f"residual: log(1 + {added})"
+    if family.link == "log" and family.name == "gamma":
+        return np.log1p(1.0 / drawn["shape"]), "residual: log(1 + 1/shape)"
+    reason = (
+        "a Cauchy variable has no variance"
+        if family.link == "cauchit"
+        else "the residual variance on the scale of the linear predictor has no simple form"
+    )
+    return None, f"No ICC, no R² and no shrinkage for {family}: {reason}."
+
+
 def components(
-    design: Design, covariances: Sequence[Array], sigma: Array | float
+    design: Design, covariances: Sequence[Array], sigma: Array | float | None
 ) -> list[tuple[str, str, str, Array]]:
     """(group, term, quantity, value (...,)) for every variance, sd, share and correlation, residual last.
 
     The ``share`` is of a whole grouping factor, v_k over Σ v + σ² at the average row, so that shares lie between 0 and
-    1 and add to one; correlated columns of a factor have no shares of their own.
+    1 and add to one; correlated columns of a factor have no shares of their own. Without a ``sigma`` there are no
+    shares and no residual rows.
     """
     parts = [mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)]
-    residual = np.asarray(sigma) ** 2
+    residual = np.asarray(0.0 if sigma is None else sigma) ** 2
     total = residual + sum(parts)
     rows: list[tuple[str, str, str, Array]] = []
     for group, cov, part in zip(design.groups, covariances, parts, strict=True):
@@ -47,7 +90,10 @@ def components(
             rows.append((group.name, term, "variance", cov[..., k, k]))
             rows.append((group.name, term, "sd", np.sqrt(cov[..., k, k])))
         rows += correlations(group, cov)
-        rows.append((group.name, "", "share", part / total))
+        if sigma is not None:
+            rows.append((group.name, "", "share", part / total))
+    if sigma is None:
+        return rows
     rows.append(("Residual", "", "variance", residual))
     rows.append(("Residual", "", "sd", np.sqrt(residual)))
     rows.append(("Residual", "", "share", residual / total))

@@ -15,7 +15,8 @@ import pandas as pd
 
 from bayeslmm.errors import AliasedColumnsWarning, DataError, UnidentifiedTermError
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
-from bayeslmm.spec.expressions import Expression, as_numbers_or_factor, evaluate, total_offset
+from bayeslmm.spec.expressions import Expression, total_offset
+from bayeslmm.spec.family import GAUSSIAN, Family
 from bayeslmm.spec.formula import Bar, Formula, parse_formula
 from bayeslmm.spec.frame import as_frame, frozen, warn
 from bayeslmm.spec.grouping import (
@@ -27,6 +28,7 @@ from bayeslmm.spec.grouping import (
 )
 from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
+from bayeslmm.spec.response import read_response
 from bayeslmm.spec.terms import Atom
 
 
@@ -81,10 +83,13 @@ class Design:
     formula : Formula
     response : str
         Name of the response, for example ``sqrt(weight)``.
+    family : Family
     y : float64 array (n,)
-        The response; successes for ``p(successes, trials)``.
+        The response; successes for ``p(successes, trials)``; 0, 1, ... for categories.
     trials : float64 array (n,) or None
-        The trials of a ``p(successes, trials)`` response.
+        The trials of a binomial response.
+    levels : tuple
+        Categories of an ordinal response in order; (failure, success) of a bernoulli one given by name.
     X : float64 array (n, p)
         The fixed part, without aliased columns; ``x_names`` names its columns.
     aliased : tuple of str
@@ -100,9 +105,11 @@ class Design:
     """
 
     formula: Formula
+    family: Family
     response: str
     y: np.ndarray
     trials: np.ndarray | None
+    levels: tuple[Any, ...]
     X: np.ndarray
     x_names: tuple[str, ...]
     aliased: tuple[str, ...]
@@ -163,7 +170,7 @@ def build_design(
     weights: Any = None,
     offset: Any = None,
     namespace: Mapping[str, Any] | None = None,
-    residual: bool = True,
+    family: Family = GAUSSIAN,
 ) -> Design:
     """Build the arrays of a mixed model.
 
@@ -177,8 +184,8 @@ def build_design(
         ``offset()`` terms.
     namespace : mapping, optional
         Where functions in the formula are looked up.
-    residual : bool
-        False for families without a residual variance, which may have one row per level.
+    family : Family
+        What the response is checked against. Families without a residual sd may have one row per level.
 
     Returns
     -------
@@ -208,11 +215,14 @@ def build_design(
     weights = check_weights(weights, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
 
-    y, trials = _response(plan.response, frame, residual)
+    response = read_response(plan.response, frame, family, weights)
+    weights = weights if family.has_residual else None  # those of a binomial response are its trials
     fixed, X = design_columns(formula.fixed_terms, plan.expressions, frame)
     X, kept, aliased = _without_aliases(X, fixed, formula)
-    _check_rows(len(y), X.shape[1])
-    groups, bars, groupings = _groups(formula.bars, plan.expressions, frame, residual)
+    if family.name == "ordinal" and formula.fixed_terms.intercept:  # the cutpoints stand in its place
+        X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
+    _check_rows(len(frame), X.shape[1])
+    groups, bars, groupings = _groups(formula.bars, plan.expressions, frame, family.has_residual)
     recipe = Recipe(
         fixed=fixed,
         kept=kept,
@@ -224,8 +234,10 @@ def build_design(
     return Design(
         formula=formula,
         response=plan.response.label,
-        y=frozen(y),
-        trials=None if trials is None else frozen(trials),
+        family=family,
+        y=response.y,
+        trials=response.trials,
+        levels=response.levels,
         X=frozen(X),
         x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),
         aliased=aliased,
@@ -237,29 +249,6 @@ def build_design(
         frame=frame,
         recipe=recipe,
     )
-
-
-def _response(
-    expression: Expression, frame: pd.DataFrame, residual: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    value = evaluate(expression, frame)
-    if hasattr(value, "successes") and hasattr(value, "trials"):
-        return np.asarray(value.successes, dtype=np.float64), np.asarray(value.trials, dtype=np.float64)
-    numbers = as_numbers_or_factor(value, expression, frame.index)
-    if not isinstance(numbers, np.ndarray):
-        raise DataError(
-            f"The response {expression.label!r} holds text or categories; numbers are needed. Convert it "
-            "with "
-            f"pandas.to_numeric, or write I({expression.label} == 'level') for a yes/no response."
-        )
-    if numbers.ndim > 1:
-        raise DataError(f"The response {expression.label!r} has {numbers.shape[1]} columns; one is needed.")
-    if residual and len(numbers) > 1 and np.all(numbers == numbers[0]):
-        raise DataError(
-            f"The response {expression.label!r} is {numbers[0]:g} in all {len(numbers):,} rows, so there is nothing to "
-            "explain."
-        )
-    return numbers, None
 
 
 def _without_aliases(

@@ -25,9 +25,7 @@ from bayeslmm.spec.frame import check_finite, is_numeric, plain, unknown_column
 from bayeslmm.spec.grammar import tokenize
 from bayeslmm.spec.terms import Atom
 
-FROM_FORMULAE = frozenset(
-    "bs cc cr tp poly center scale standardize binary B p prop proportion S T Treatment Sum".split()
-)
+FROM_FORMULAE = frozenset("bs cc cr tp poly center scale standardize binary B S T Treatment Sum".split())
 FROM_NUMPY = frozenset("log log2 log10 log1p exp expm1 sqrt abs sin cos tan".split())
 BUILTINS = frozenset("abs bool float int len list max min pow range round str sum tuple".split())
 REMEDIES = {
@@ -67,7 +65,17 @@ def indicator(x: pd.Series, level: Any) -> pd.Series:
     return (x == level).astype("float64")
 
 
-OWN = {"C": as_factor, "I": identity, "indicator": indicator}
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """``p(successes, trials)``: the response of a binomial model."""
+
+    successes: Any
+    trials: Any
+
+
+OWN = {
+    "C": as_factor, "I": identity, "indicator": indicator, "p": Counts, "prop": Counts, "proportion": Counts
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +207,7 @@ class _Binder(ast.NodeTransformer):
             return pd
         if name in BUILTINS:
             return getattr(builtins, name)
-        error = unknown_column(name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY)
+        error = unknown_column(name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY | set(OWN))
         if name in REMEDIES:
             raise type(error)(f"{name}() ({self.where}) is not a function in scope. {REMEDIES[name]}")
         raise error

@@ -9,6 +9,8 @@ group sds              HalfStudentT(3, sd y / sd z), sd z = 1 for an intercept
 correlations           LKJ(2)
 sigma                  HalfStudentT(3, sd y)
 =====================  ============================================================================
+
+For other families than gaussian the natural scale of the link stands for sd y (`bayeslmm.spec.family.Family.scale`).
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ def flat() -> Prior:
 class ResolvedPrior:
     """The prior of one parameter, with the reason for its scale."""
 
-    kind: str  # "Intercept", "fixed", "sd", "cor", "sigma"
+    kind: str  # "Intercept", "fixed", "sd", "cor", or a parameter of the family such as "sigma"
     group: str
     term: str
     prior: Prior | LKJ
@@ -132,7 +134,9 @@ class Priors:
     __repr__ = __str__
 
 
-def resolve_priors(design: Design, user: Mapping[Any, Any] | None = None) -> Priors:
+def resolve_priors(
+    design: Design, user: Mapping[Any, Any] | None = None, *, given: Mapping[Any, Any] | None = None
+) -> Priors:
     """Every parameter's prior: the user's most specific one, else the default scaled to the data.
 
     Parameters
@@ -140,15 +144,22 @@ def resolve_priors(design: Design, user: Mapping[Any, Any] | None = None) -> Pri
     design : Design
     user : mapping, optional
         Keys: ``"Intercept"``, the name of a coefficient, ``"fixed"`` (all but the intercept), ``"sd"`` (all group
-        sds), ``("sd", group)``, ``("sd", group, term)``, ``"cor"``, ``("cor", group)``, ``"sigma"``.
+        sds), ``("sd", group)``, ``("sd", group, term)``, ``"cor"``, ``("cor", group)``, and the parameters of the
+        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"cutpoint"``.
         Values: `Prior`, and `LKJ` for correlations.
+    given : mapping, optional
+        What the user gave before: ``user`` replaces or joins it.
 
     Raises
     ------
     PriorError
         A key matches nothing, or a value is of the wrong kind.
     """
-    user = dict(user or {})
+    if not isinstance(user, Mapping | None):
+        raise PriorError(
+            f"priors={user!r}: priors are a dict such as {{'sigma': Prior('HalfNormal', sigma=5)}}"
+        )
+    user = {**(given or {}), **(user or {})}
     used: set[Any] = set()
 
     def choose(keys: Sequence[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
@@ -164,37 +175,77 @@ def resolve_priors(design: Design, user: Mapping[Any, Any] | None = None) -> Pri
             raise PriorError(f"prior for {keys[0]!r}: expected a {wanted.__name__}, got {chosen!r}")
         return chosen, "set by you"
 
-    y = design.y - design.offset
-    sd_y = np.float64(y.std(ddof=1)) or np.float64(1.0)
+    family = design.family
+    y = design.y - design.offset if family.link == "identity" and not family.name == "lognormal" else design.y
+    scale, unit = family.scale(y)
+    scale = np.float64(scale) or np.float64(1.0)
     entries = []
+
+    def add(
+        kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = ""
+    ) -> None:
+        prior, why = choose(keys, default, reason)
+        entries.append(ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why))
+
     for j, name in enumerate(design.x_names):
         if name == "Intercept":
-            default, keys = Prior("Normal", mu=y.mean(), sigma=2.5 * sd_y), ["Intercept"]
-            prior, reason = choose(keys, default, "mean y, 2.5 sd(y); at centred predictors")
-            entries.append(ResolvedPrior(kind="Intercept", group="", term=name, prior=prior, reason=reason))
+            centre = np.float64(family.centre(y, design.trials))
+            if family.link != "identity" or family.name == "lognormal":
+                centre -= design.offset.mean()
+            default = Prior("Normal", mu=centre, sigma=2.5 * scale)
+            where = "mean(y)" if family.link == "identity" else f"{family.link}(mean y)"
+            where = "mean(log y)" if family.name == "lognormal" else where
+            plural = "s" if unit.endswith("unit") else ""
+            reason = f"{where}, 2.5 {unit}{plural}; centred predictors"
+            add("Intercept", name, [name], default, reason)
             continue
         sd_x = np.float64(design.X[:, j].std(ddof=1)) or np.float64(1.0)
-        default = Prior("Normal", mu=0.0, sigma=2.5 * sd_y / sd_x)
-        prior, reason = choose([name, "fixed"], default, f"2.5 sd(y) / sd({name})")
-        entries.append(ResolvedPrior(kind="fixed", group="", term=name, prior=prior, reason=reason))
+        default = Prior("Normal", mu=0.0, sigma=2.5 * scale / sd_x)
+        add("fixed", name, [name, "fixed"], default, _reason(2.5, scale, unit, sd_x, name))
     for g in design.groups:
         for k, column in enumerate(g.columns):
             spread = np.float64(g.Z[:, k].std(ddof=1))
             constant = spread <= 1e-12 * np.abs(g.Z[:, k]).max()
             sd_z = np.float64(1.0) if constant else spread
-            default = Prior("HalfStudentT", nu=3.0, sigma=sd_y / sd_z)
-            why = "sd(y)" if constant else f"sd(y) / sd({column})"
-            prior, reason = choose([("sd", g.name, column), ("sd", g.name), "sd"], default, why)
-            entries.append(ResolvedPrior(kind="sd", group=g.name, term=column, prior=prior, reason=reason))
+            default = Prior("HalfStudentT", nu=3.0, sigma=scale / sd_z)
+            why = _reason(1.0, scale, unit, sd_z, "" if constant else column)
+            add("sd", column, [("sd", g.name, column), ("sd", g.name), "sd"], default, why, g.name)
         if any(len(block) > 1 for block in g.blocks):
-            cor, reason = choose([("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1")
-            entries.append(ResolvedPrior(kind="cor", group=g.name, term="", prior=cor, reason=reason))
-    prior, reason = choose(["sigma"], Prior("HalfStudentT", nu=3.0, sigma=sd_y), "sd(y)")
-    entries.append(ResolvedPrior(kind="sigma", group="", term="sigma", prior=prior, reason=reason))
+            add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1", g.name)
+    for name in family.parameters:
+        default, why = _of_parameter(name, family.name, scale, unit)
+        add(name, name, [name], default, why)
     unused = [key for key in user if key not in used]
     if unused:
         raise PriorError(_no_match(unused[0], entries))
     return Priors(entries=tuple(entries), given=user)
+
+
+def _reason(times: float, scale: float, unit: str, divisor: float = 1.0, name: str = "") -> str:
+    """A scale in words and in numbers: ``2.5 sd(y) / sd(ses) = 2.5 × 6.88 / 0.779``."""
+    plural = "s" if unit.endswith("unit") and times != 1.0 else ""
+    words = f"{times:g} {unit}{plural}" if times != 1.0 or scale == 1.0 else unit
+    factors = [f"{v:.3g}" for v in (times, scale) if v != 1.0] or ["1"]
+    numbers = " × ".join(factors)
+    if name:
+        return f"{words} / sd({name}) = {numbers} / {divisor:.3g}"
+    return f"{words} = {numbers}" if scale != 1.0 else words
+
+
+def _of_parameter(name: str, family: str, scale: np.float64, unit: str) -> tuple[Prior, str]:
+    """Default prior of a parameter of the family besides the mean, and why."""
+    if name == "sigma":
+        return Prior("HalfStudentT", nu=3.0, sigma=scale), _reason(1.0, scale, unit)
+    if name == "nu":  # Juárez & Steel (2010)
+        return Prior("Gamma", alpha=2.0, beta=0.1), "from heavy tails to nearly normal: mostly 2 to 50"
+    if name == "phi":
+        return Prior("LogNormal", mu=3.0, sigma=1.5), "a precision as of 1 to 400 trials"
+    if name == "cutpoint":
+        reason = f"{_reason(2.5, scale, unit)}; in order; centred predictors"
+        return Prior("Normal", mu=0.0, sigma=2.5 * scale), reason
+    if family == "gamma":
+        return Prior("LogNormal", mu=1.5, sigma=2.0), "coefficients of variation from 0.07 to 3"
+    return Prior("LogNormal", mu=2.0, sigma=1.5), "from strong overdispersion to nearly Poisson"
 
 
 def _no_match(key: Any, entries: list[ResolvedPrior]) -> str:

@@ -366,16 +366,15 @@ def test_the_proposal_is_a_density_and_draws_from_itself():
         assert below == pytest.approx(0.5, abs=0.02)  # 4 standard errors of 400,000 weighted draws
 
 
-def test_the_share_of_the_work_among_threads_changes_no_draw():
+def test_the_share_of_the_work_among_threads_changes_no_draw(monkeypatch):
     marginal = simulated()
     proposal, _ = fit_proposal(marginal, np.random.default_rng(1))
     found = []
     for cores, seconds in ((1, 10.0), (2, 0.0005)):  # one segment, and many
-        calibration.sampler.SEGMENT_SECONDS = seconds
+        monkeypatch.setattr(calibration.sampler, "SEGMENT_SECONDS", seconds)
         streams = [np.random.default_rng(s) for s in np.random.SeedSequence(3).spawn(3)]
         with Team(cores) as team:
             found.append(team.chains(marginal, proposal, 400, streams))
-    calibration.sampler.SEGMENT_SECONDS = 0.2
     for field in ("beta", "sigma", "log_density", "accepted", "log_weights"):
         np.testing.assert_array_equal(getattr(found[0], field), getattr(found[1], field))
     np.testing.assert_array_equal(found[0].effects[0], found[1].effects[0])

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import bayeslmm as blm
-from bayeslmm.engine import pymc_model
-from bayeslmm.engine.pymc_model import Geometry, build_model, choose_geometry
+from bayeslmm.engine.geometry import choose_geometry
+from bayeslmm.engine.pymc_model import build_model
 from bayeslmm.errors import PriorError, SamplingWarning
 from bayeslmm.results.diagnosis import diagnose_draws
 from bayeslmm.spec.covariance import covariance
@@ -95,10 +95,7 @@ def expected(design, priors, values, centred):
 def test_log_density_equals_scipy(data, formula, options, centred):
     design = build_design(formula, data, **options)
     priors = resolve_priors(design)
-    geometry = Geometry(
-        centred={g.name: (centred,) * g.q for g in design.groups},
-        reliability={g.name: (0.5,) * g.q for g in design.groups},
-    )
+    geometry = choose_geometry(design, None, {g.name: float(centred) for g in design.groups})
     log_density, values = evaluate(build_model(design, priors, geometry))
     # a few hundred terms added in doubles
     assert log_density == pytest.approx(expected(design, priors, values, centred), rel=1e-10)
@@ -108,8 +105,7 @@ def test_three_columns_have_the_lkj_marginals(data):
     pymc = pytest.importorskip("pymc")
     design = build_design("y ~ x + (x + z | g)", data)
     priors = resolve_priors(design, {"cor": blm.LKJ(1.5)})
-    geometry = Geometry(centred={"g": (False,) * 3}, reliability={"g": (0.0,) * 3})
-    model = build_model(design, priors, geometry)
+    model = build_model(design, priors, choose_geometry(design, None))
     cor = pymc.draw(model["cor_g"], draws=2000, random_seed=5)
     np.testing.assert_allclose(np.diagonal(cor, axis1=1, axis2=2), 1.0, atol=1e-12)
     # every correlation of LKJ(eta) in d dimensions is Beta(a, a) on (-1, 1), a = eta + d/2 - 1
@@ -119,27 +115,14 @@ def test_three_columns_have_the_lkj_marginals(data):
     assert stats.kstest((cor[:, 2, 1] + 1) / 2, stats.beta(1.0, 1.0).cdf).pvalue < 1e-6  # the check can fail
 
 
-def test_geometry_follows_the_information_in_a_group():
-    data = blm.load_dataset("hsb")
-    design = build_design("mathach ~ ses + (ses | school)", data)
-    geometry = choose_geometry(design, [np.diag([2.2, 0.64]) ** 2], 6.06)
-    assert geometry.centred["school"] == (True, False)  # 45 pupils tell a mean well, a slope badly
-    assert 0 < geometry.reliability["school"][1] < geometry.reliability["school"][0] < 1
-
-
 def test_a_prior_pymc_lacks_or_that_is_not_positive(data):
     design = build_design("y ~ x + (1 | g)", data)
-    geometry = Geometry(centred={"g": (False,)}, reliability={"g": (0.0,)})
-    for prior, message in [(blm.Prior("Nrmal", mu=0, sigma=1), "no distribution 'Nrmal'"),
+    geometry = choose_geometry(design, None)
+    for prior, message in [(blm.Prior("Nrmal", mu=0, sigma=1), "no continuous distribution 'Nrmal'"),
                            (blm.Prior("Normal", mu=0, sigma=1), "not confined to positive values"),
-                           (blm.Prior("HalfNormal", scale=1), "PyMC refuses")]:  # fmt: skip
+                           (blm.Prior("HalfNormal", scale=1), "has no scale; it has sigma, tau")]:  # fmt: skip
         with pytest.raises(PriorError, match=message):
             build_model(design, resolve_priors(design, {"sigma": prior}), geometry)
-
-
-def test_refuses_no_draws(data):
-    with pytest.raises(blm.errors.InputError, match="draws=0"):
-        pymc_model.sample_nuts(None, draws=0)
 
 
 def fake_tree(shift=0.0, diverging=0):

@@ -213,11 +213,46 @@ def test_a_perfect_fit_has_no_posterior():
             blm.Model(f"{response} ~ x + (1 | g)", frame).fit(random_seed=1, progressbar=False)
 
 
+@pytest.mark.parametrize(("draws", "chains"), [(3, 4), (500, 1)])
+def test_draws_too_few_to_tell_are_no_success(model, draws, chains):
+    with pytest.warns(errors.SamplingWarning, match="do not tell whether chains agree"):
+        post = model.fit(random_seed=1, draws=draws, chains=chains, progressbar=False)
+    assert not post.diagnosis.converged and "nan" not in post.verdict
+
+
+@pytest.mark.parametrize(
+    ("priors", "error", "message"),
+    [
+        ({"sd": blm.Prior("Gamma", alpha=-1.0, beta=1.0)}, errors.PriorError, "positive scales"),
+        ({"sd": blm.Prior("Uniform", lower=5.0, upper=1.0)}, errors.PriorError, "lower < upper"),
+        ({"Intercept": blm.Prior("Cauchy", alpha=0.0, beta=-1.0)}, errors.PriorError, "Intercept.*scale"),
+        ("sd", errors.PriorError, "dict"),
+    ],
+)
+def test_priors_that_cannot_be(model, post, priors, error, message):
+    for call in (post.with_priors, lambda given: model.update(priors=given).fit(progressbar=False)):
+        with pytest.raises(error, match=message):
+            call(priors)
+
+
+def test_a_uniform_prior_may_exclude_what_the_data_suggest(post):
+    moved = post.with_priors({"sigma": blm.Prior("Uniform", lower=100.0, upper=200.0)})
+    assert 100 <= moved.draws("sigma").min() < 103  # REML says 25.6, so all of it leans on the lower end
+
+
 def test_settings_are_checked(model):
     with pytest.raises(errors.InputError, match="'fast'"):
         model.fit(method="fast")
     with pytest.raises(errors.InputError, match="target_accept"):
         model.fit(method="exact", target_accept=0.9)
-    for wrong in ({"draws": 0}, {"chains": 0}, {"tune": 0}):
-        with pytest.raises(errors.InputError, match="at least 1"):
-            model.fit(**wrong)
+    for name in ("draws", "chains", "tune", "cores"):
+        for wrong in (0, 1.5, "2", True):
+            with pytest.raises(errors.InputError, match=rf"{name}={wrong!r}.*at least 1"):
+                model.fit(**{name: wrong})
+    with pytest.raises(errors.InputError, match="random_seed=-1.*at least 0"):
+        model.fit(random_seed=-1)
+
+
+def test_settings_of_a_refit_are_checked(post):
+    with pytest.raises(errors.InputError, match="drawz=3.*draws, tune"):
+        post.with_priors({}, drawz=3)

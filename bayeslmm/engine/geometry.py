@@ -1,0 +1,214 @@
+"""In which coordinates NUTS moves: centred, not centred, or between, for every column of every grouping factor.
+
+A random effect b ~ N(m, s²) can be sampled itself (centred) or as z = (b − m)/s (not centred).  The first is nearly
+orthogonal to s where the rows of a level tell b well, the second where they say little; in between a weight w serves,
+v ~ N(w m, s^w) with b = m + s^(1−w) (v − w m) (Papaspiliopoulos, Roberts & Sköld 2007; Gorinova, Moore & Hoffman 2020).
+
+What the rows tell is the reliability 1 − Var(b | y)/τ² at rough estimates.  Centred effects are sampled around what
+else the mean of their level holds: the effects of the factor that they are nested in, and for one factor the fixed
+effects (Gelfand, Sahu & Carlin 1995).  Effects are not made to sum to zero: they are draws from a population, and β is
+its mean, not that of the levels at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..spec.design import Design, GroupTerm
+from .pql import Rough
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+CENTRED_ABOVE = 0.7  # mean reliability above which b itself is sampled
+NOT_BELOW = 0.5  # mean reliability below which z is
+FEW_LEVELS = 10  # with fewer levels τ is so uncertain that the estimated reliability is, too
+SURE = 0.95  # reliability above which few levels do not matter
+FAR_FROM_ZERO = 3.0  # |mean| of a predictor in sds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The coordinates of one grouping factor.
+
+    Attributes
+    ----------
+    weights : float64 array (J, q)
+        w: 1 where b is sampled itself, 0 where z is.
+    reliability : tuple of float
+        Mean over levels, of each column; NaN where there was no rough fit.
+    blocks : tuple of tuple of int
+        Columns in the order in which they are conditioned on each other.
+    parent : str
+        The factor that this one is nested in, if any; ``above`` (J,) are its levels.
+    """
+
+    weights: Array
+    reliability: tuple[float, ...]
+    blocks: tuple[tuple[int, ...], ...]
+    parent: str = ""
+    above: Codes
+
+    def is_centred(self, column: int) -> bool:
+        """Whether b of this column is sampled itself in all levels."""
+        return bool(np.all(self.weights[:, column] == 1.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """The coordinates of a model; ``around_fixed`` is the factor sampled around the fixed effects.
+
+    ``order`` are the factors, outer before inner ones.
+    """
+
+    placements: Mapping[str, Placement]
+    columns: Mapping[str, tuple[str, ...]]
+    order: tuple[str, ...]
+    around_fixed: str = ""
+
+    def surrounds(self, group: GroupTerm, column: int, fixed: Collection[str]) -> bool:
+        """Whether a column is sampled around its fixed effect."""
+        centred = self.placements[group.name].is_centred(column)
+        return centred and group.name == self.around_fixed and group.columns[column] in fixed
+
+    def above_column(self, group: GroupTerm, column: int) -> int | None:
+        """The column of the factor above around whose effects a column is sampled, if any."""
+        placement = self.placements[group.name]
+        if not placement.parent or not placement.weights[:, column].any():
+            return None
+        names = self.columns[placement.parent]
+        return names.index(group.columns[column]) if group.columns[column] in names else None
+
+    @property
+    def few_levels(self) -> bool:
+        """Whether some factor has so few levels that its sd is hardly known."""
+        return any(len(p.weights) < FEW_LEVELS for p in self.placements.values())
+
+
+def choose_geometry(
+    design: Design, rough: Rough | None, centring: Mapping[Any, Any] | None = None
+) -> Geometry:
+    """The geometry that rough estimates suggest; ``centring`` overrides it.
+
+    Parameters
+    ----------
+    design : Design
+    rough : Rough or None
+        Without rough estimates nothing is centred.
+    centring : mapping, optional
+        Weights between 0 (not centred) and 1 (centred) by grouping factor or by (factor, column).
+
+    Raises
+    ------
+    InputError
+        ``centring`` names no factor or column, or holds no weight.
+    """
+    given = _given(design, centring or {})
+    placements, spread = {}, {}
+    for k, group in enumerate(design.groups):
+        weights, reliability = _suggested(group, rough, k)
+        for (name, column), weight in given.items():
+            if name == group.name:
+                weights[:, column] = weight
+        parent, above = _parent(design, group)
+        placements[group.name] = Placement(
+            weights=weights,
+            reliability=reliability,
+            blocks=tuple(_conditioning(group, block, weights) for block in group.blocks),
+            parent=parent,
+            above=above,
+        )
+        tau2 = 0.0 if rough is None else float(np.diag(rough.solution.covariances[k]).max())
+        spread[group.name] = (_depth(placements, group.name), tau2 / group.n_levels)
+    # β is known up to the mean of the effects, so it moves with those of the factor with the widest mean
+    candidates = [g.name for g in design.groups if any(placements[g.name].is_centred(c) for c in range(g.q))]
+    return Geometry(
+        placements=placements,
+        columns={g.name: g.columns for g in design.groups},
+        order=tuple(g.name for g in sorted(design.groups, key=lambda g: g.n_levels)),
+        around_fixed=max(candidates, key=spread.__getitem__, default=""),
+    )
+
+
+def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tuple[float, ...]]:
+    """Weights (J, q) and mean reliability of each column."""
+    weights = np.zeros((group.n_levels, group.q))
+    if rough is None:
+        return weights, (float("nan"),) * group.q
+    tau2 = np.diag(rough.solution.covariances[k])
+    left = np.einsum("jkk->jk", rough.solution.mode_covariances[k])
+    each = np.clip(np.where(tau2 > 0.0, 1.0 - left / np.maximum(tau2, 1e-300), 0.0), 0.0, 1.0)
+    alone = [any(block == (column,) for block in group.blocks) for column in range(group.q)]
+    for column, mean in enumerate(each.mean(axis=0)):
+        few = group.n_levels < FEW_LEVELS
+        if mean >= (SURE if few else CENTRED_ABOVE):
+            weights[:, column] = 1.0
+        elif alone[column] and (few or mean >= NOT_BELOW):
+            weights[:, column] = each[:, column]
+    return weights, tuple(float(v) for v in each.mean(axis=0))
+
+
+def _given(design: Design, centring: Mapping[Any, Any]) -> dict[tuple[str, int], float]:
+    """The user's weights by factor and number of the column, those of single columns last."""
+    found: dict[tuple[str, int], float] = {}
+    known = {g.name: g.columns for g in design.groups}
+    for key, weight in sorted(centring.items(), key=lambda item: isinstance(item[0], tuple)):
+        group, *terms = key if isinstance(key, tuple) else (key,)
+        if group not in known or len(terms) > 1 or (terms and terms[0] not in known[group]):
+            names = [repr(g) for g in known] + [repr((g, c)) for g, columns in known.items() for c in columns]
+            raise InputError(
+                f"centring: {key!r} is no grouping factor or column; there are {', '.join(names)}"
+            )
+        if isinstance(weight, str) or not 0.0 <= float(weight) <= 1.0:
+            raise InputError(
+                f"centring={{{key!r}: {weight!r}}}: a weight lies between 0 (not centred) and 1 (centred)"
+            )
+        for column, name in enumerate(known[group]):
+            if not terms or name == terms[0]:
+                found[group, column] = float(weight)
+    return found
+
+
+def _parent(design: Design, group: GroupTerm) -> tuple[str, Codes]:
+    """The finest factor that this one is nested in, and the level of it that each level belongs to."""
+    best: tuple[str, Codes, int] = ("", np.zeros(group.n_levels, np.int64), 0)
+    for other in design.groups:
+        if other is group or not best[2] < other.n_levels < group.n_levels:
+            continue
+        pairs = group.codes * other.n_levels + other.codes
+        if len(np.unique(pairs)) == group.n_levels:
+            above = np.zeros(group.n_levels, np.int64)
+            above[group.codes] = other.codes
+            best = (other.name, above, other.n_levels)
+    return best[0], best[1]
+
+
+def _depth(placements: Mapping[str, Placement], name: str) -> int:
+    parent = placements[name].parent
+    return 0 if not parent else 1 + (_depth(placements, parent) if parent in placements else 0)
+
+
+def _conditioning(group: GroupTerm, block: Sequence[int], weights: Array) -> tuple[int, ...]:
+    """The columns of a block in the order in which they are conditioned; LKJ does not mind it.
+
+    Where a predictor lies far from zero, a centred intercept goes last, to be sampled at the middle of the predictors:
+    at zero it is almost collinear with the slopes given the rows of a group.
+    """
+    constant = [k for k in block if np.all(group.Z[:, k] == group.Z[0, k])]
+    far = any(abs(z.mean()) > FAR_FROM_ZERO * z.std() > 0.0 for z in group.Z[:, list(block)].T)
+    if not far or not any(np.all(weights[:, k] == 1.0) for k in constant):
+        return tuple(block)
+    return (*(k for k in block if k not in constant), *constant)
+
+
+def middle_shifts(group: GroupTerm, block: Sequence[int], place: int) -> list[tuple[int, float]]:
+    """(column, mean of its predictor) of what takes a level's intercept to the middle of the predictors before it."""
+    if not np.all(group.Z[:, block[place]] == 1.0):
+        return []
+    return [(other, float(group.Z[:, other].mean())) for other in block[:place]]

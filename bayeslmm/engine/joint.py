@@ -1,0 +1,818 @@
+"""The joint density of all unknowns and its gradient in compiled loops, for NUTS without compiling a graph.
+
+The twin of the PyMC model: the same coordinates in another order, the same density (tests compare the two).  x holds
+the fixed effects at centred predictors, then for each factor, outer before inner, log sds, the log odds of its partial
+correlations and its effects column by column, then the parameters of the family: logs, or ordered cutpoints.
+Derivatives are written out by hand, from the rows of the data back to x (docs/theory.md, section 10).
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from math import lgamma
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import betaln
+
+from ..errors import NotAvailableError
+from ..spec.design import Design
+from ..spec.priors import LKJ, Priors
+from . import likelihoods
+from .elimination import compiled
+from .geometry import Geometry, middle_shifts
+from .hyperpriors import Kind, Positive, location_scale, log_prior
+from .pql import Rough
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+NONE = -1
+Z_ITSELF, CENTRED, BETWEEN = 0, 1, 2  # what is sampled of a column
+
+
+class Joint(NamedTuple):
+    """A model as flat arrays; K factors in the order of the geometry, q columns each, Q = Σ q."""
+
+    sizes: Codes  # kind, link, p, number of parameters of the family, largest q
+    y: Array  # (n,)
+    trials: Array  # (n,)
+    weights: Array  # (n,)
+    offset: Array  # (n,)
+    X: Array  # (n, p) centred
+    beta_prior: Array  # (p, 3) location, scale, degrees of freedom
+    codes: Codes  # (K, n)
+    Z: Array  # (n Q,) factor after factor
+    levels: Codes  # (K,)
+    column_start: Codes  # (K + 1,) where its columns stand among all
+    x_start: Codes  # (K,) where its coordinates begin
+    effect_start: Codes  # (K + 1,) where its effects (J, q) begin
+    place: Codes  # (Q,) its columns in the order of conditioning
+    block_start: Codes  # (Q,) of each place: that where its block begins
+    partial_start: Codes  # (Q,) of each place: where its partial correlations stand among the factor's
+    partials: Codes  # (K,) how many there are
+    partial_shape: Array  # shapes of their Beta priors, factor after factor
+    shape_start: Codes  # (K,)
+    sampled: Codes  # (Q,) by column: Z_ITSELF, CENTRED or BETWEEN
+    centring: Array  # by effect
+    around: Codes  # (Q,) by column: the fixed effect it is sampled around, or NONE
+    outer: Codes  # (K,) the factor above, or NONE
+    above: Codes  # (Σ J,) the level of it
+    above_start: Codes  # (K,)
+    above_column: Codes  # (Q,) by column: that of the factor above, or NONE
+    middle: Array  # (Q, widest q) by column: means of the predictors that take an intercept to their middle
+    sd_kind: Codes  # (Q,)
+    sd_prior: Array  # (Q, 2)
+    parameter_kind: Codes  # (r,)
+    parameter_prior: (
+        Array  # (r, 3): of a positive parameter two numbers, of the cutpoints location, scale, dof
+    )
+    values: Array  # distinct responses of a negative binomial model
+    counts: Array
+    gram: Array  # (J r²,) of a normal model with one factor: [Z X y]ᵀW[Z X y] of each level, r = q + p + 1; else empty
+    gram_shift: Array  # (p,) what the coefficients of X are taken less, since y is taken less its mean
+    constant: Array  # (1,) what hangs on nothing unknown
+
+
+(
+    SIZES,
+    Y,
+    TRIALS,
+    WEIGHTS,
+    OFFSET,
+    X_,
+    BETA_PRIOR,
+    CODES,
+    Z_,
+    LEVELS,
+    COLUMN_START,
+    X_START,
+    EFFECT_START,
+    PLACE,
+    BLOCK_START,
+    PARTIAL_START,
+    PARTIALS,
+    PARTIAL_SHAPE,
+    SHAPE_START,
+    SAMPLED,
+    CENTRING,
+    AROUND,
+    OUTER,
+    ABOVE,
+    ABOVE_START,
+    ABOVE_COLUMN,
+    MIDDLE,
+    SD_KIND,
+    SD_PRIOR,
+    PARAMETER_KIND,
+    PARAMETER_PRIOR,
+    VALUES,
+    COUNTS,
+    GRAM,
+    GRAM_SHIFT,
+    CONSTANT,
+) = range(len(Joint._fields))  # where `_reals` and `_codes` find each field
+
+
+class Coordinates(NamedTuple):
+    """Names of the values of the PyMC model, in the order of x, and the number of each."""
+
+    names: list[str]
+    sizes: list[int]
+
+
+def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Coordinates]:
+    """The loops' arrays for a model.
+
+    Raises
+    ------
+    NotAvailableError
+        A prior is not written out in `hyperpriors`; the PyMC model takes any.
+    """
+    family, names = design.family, list(design.x_names)
+    of_beta = [
+        location_scale(n, priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n))
+        for n in names
+    ]
+    centred = design.has_intercept or family.name == "ordinal"
+    X = np.array(design.X, order="C")
+    if centred:
+        shift = X.mean(axis=0)
+        shift[[j for j, n in enumerate(names) if n == "Intercept"]] = 0.0
+        X -= shift
+    labels = [f"slope_{n}" if n != "Intercept" else "intercept_centred" for n in names]
+    counts = [1] * len(names)
+    groups = [next(g for g in design.groups if g.name == name) for name in geometry.order]
+    widest = max((g.q for g in groups), default=0)
+    K, at = len(groups), len(names)
+    parts: dict[str, list] = {
+        key: []
+        for key in (
+            "place", "first", "partial_start", "shapes", "sampled", "w", "around", "above", "above_column", "middle",
+            "sds", "x_start", "partials", "parent", "Z",
+        )
+    }  # fmt: skip
+    for group in groups:
+        placement = geometry.placements[group.name]
+        parts["x_start"].append(at)
+        parts["Z"].append(np.array(group.Z, order="C").reshape(-1))
+        parts["parent"].append(geometry.order.index(placement.parent) if placement.parent else NONE)
+        parts["above"].append(placement.above)
+        parts["w"].append(placement.weights.reshape(-1))
+        labels += [f"sd_{group.name}_{c}_log__" for c in group.columns]
+        partials = 0
+        middle = np.zeros((group.q, widest))
+        eta = _eta(priors, group.name) if any(len(block) > 1 for block in group.blocks) else 1.0
+        start = 0
+        for block in placement.blocks:
+            d = len(block)
+            for i, k in enumerate(block):
+                parts["place"].append(k)
+                parts["first"].append(start)
+                parts["partial_start"].append(partials)
+                for j in range(i):
+                    parts["shapes"].append(eta + (d - 2 - j) / 2.0)
+                    labels.append(
+                        f"partial_{group.name}_{group.columns[k]}_{group.columns[block[j]]}_logodds__"
+                    )
+                    partials += 1
+                if placement.is_centred(k):
+                    for other, mean in middle_shifts(group, block, i):
+                        middle[k, other] = mean
+            start += d
+        parts["partials"].append(partials)
+        parts["middle"].append(middle)
+        for k, column in enumerate(group.columns):
+            w = placement.weights[:, k]
+            how = Z_ITSELF if not w.any() else CENTRED if placement.is_centred(k) else BETWEEN
+            parts["sampled"].append(how)
+            parts["around"].append(names.index(column) if geometry.surrounds(group, k, names) else NONE)
+            above = geometry.above_column(group, k)
+            parts["above_column"].append(NONE if above is None else above)
+            parts["sds"].append(Positive.of(priors.get("sd", group.name, column)))
+            labels.append(f"{'z' if how == Z_ITSELF else 'effect'}_{group.name}_{column}")
+        counts += [1] * (group.q + partials) + [group.n_levels] * group.q
+        at += group.q + partials + group.q * group.n_levels
+    kinds, of_parameters = [], []
+    for name in family.parameters:
+        if name == "cutpoint":
+            kinds.append(int(Kind.FLAT))
+            of_parameters.append(location_scale(name, priors.get(name)))
+            labels.append("cutpoint_centred_ordered__")
+            counts.append(len(design.levels) - 1)
+        else:
+            prior = Positive.of(priors.get(name))
+            kinds.append(int(prior.kind))
+            of_parameters.append((prior.a, prior.b, np.inf))
+            labels.append(f"{name}_log__")
+            counts.append(1)
+    if any(Positive.of(p.prior).kind == Kind.UNIFORM for p in priors.entries if _is_positive(p.kind)):
+        raise NotAvailableError("a uniform prior of a positive parameter has other coordinates in PyMC")
+    kind, link = likelihoods.numbers(design)
+    y = likelihoods.working_response(design)
+    ones = np.ones(design.n)
+    values, of_values = (
+        np.unique(y, return_counts=True) if family.name == "negbinomial" else (np.zeros(0),) * 2
+    )
+    Q = sum(g.q for g in groups)
+    shapes = np.array(parts["shapes"], float)
+    effects = [g.q * g.n_levels for g in groups]
+    constant = likelihoods.constants(design).sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
+    constant -= betaln(shapes, shapes).sum()
+    gram, gram_shift = (
+        _gram(design, X, y) if K == 1 and family.is_normal else (np.zeros(0), np.zeros(len(names)))
+    )
+    joint = Joint(
+        sizes=_whole([kind, link, len(names), sum(counts) - at, widest]),
+        y=_real(y),
+        trials=_real(ones if design.trials is None else design.trials),
+        weights=_real(ones if design.weights is None else design.weights),
+        offset=_real(design.offset),
+        X=X,
+        beta_prior=_real(of_beta).reshape(-1, 3),
+        codes=_whole([g.codes for g in groups]).reshape(K, design.n),
+        Z=_joined(parts["Z"]),
+        levels=_whole([g.n_levels for g in groups]),
+        column_start=_starts([g.q for g in groups]),
+        x_start=_whole(parts["x_start"]),
+        effect_start=_starts(effects),
+        place=_whole(parts["place"]),
+        block_start=_whole(parts["first"]),
+        partial_start=_whole(parts["partial_start"]),
+        partials=_whole(parts["partials"]),
+        partial_shape=shapes,
+        shape_start=_starts(parts["partials"])[:-1],
+        sampled=_whole(parts["sampled"]),
+        centring=_joined(parts["w"]),
+        around=_whole(parts["around"]),
+        outer=_whole(parts["parent"]),
+        above=_whole(_joined(parts["above"])),
+        above_start=_starts([g.n_levels for g in groups])[:-1],
+        above_column=_whole(parts["above_column"]),
+        middle=_real(np.concatenate([np.zeros((0, widest)), *parts["middle"]])),
+        sd_kind=_whole([prior.kind for prior in parts["sds"]]),
+        sd_prior=_real([(prior.a, prior.b) for prior in parts["sds"]]).reshape(Q, 2),
+        parameter_kind=_whole(kinds),
+        parameter_prior=_real(of_parameters).reshape(-1, 3),
+        values=_real(values),
+        counts=_real(of_values),
+        gram=gram,
+        gram_shift=gram_shift,
+        constant=_real([constant]),
+    )
+    return joint, Coordinates(labels, counts)
+
+
+def _gram(design: Design, X: Array, y: Array) -> tuple[Array, Array]:
+    """Cross-products of each level of the one factor, flat, and the shift of β that the centring of y asks for."""
+    (group,) = design.groups
+    shift = np.zeros(X.shape[1])
+    response = y - design.offset
+    if design.has_intercept:
+        shift[design.x_names.index("Intercept")] = response.mean()
+        response = response - response.mean()
+    A = np.column_stack([group.Z, X, response])
+    weighted = A if design.weights is None else A * design.weights[:, None]
+    r = A.shape[1]
+    gram = np.empty((group.n_levels, r, r))
+    for i in range(r):
+        for j in range(r):
+            gram[:, i, j] = np.bincount(
+                group.codes, weights=weighted[:, i] * A[:, j], minlength=group.n_levels
+            )
+    return gram.reshape(-1), shift
+
+
+def _is_positive(kind: str) -> bool:
+    return kind not in ("Intercept", "fixed", "cor", "cutpoint")
+
+
+def _eta(priors: Priors, group: str) -> float:
+    lkj = priors.get("cor", group)
+    assert isinstance(lkj, LKJ)
+    return lkj.eta
+
+
+def _whole(values) -> Codes:
+    return np.ascontiguousarray(values, dtype=np.int64)
+
+
+def _real(values) -> Array:
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _joined(parts) -> Array:
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _starts(sizes) -> Codes:
+    return np.cumsum([0, *sizes]).astype(np.int64)
+
+
+def starting_point(
+    design: Design, geometry: Geometry, rough: Rough | None, joint: Joint, rng: Generator
+) -> Array:
+    """A start (d,) near rough estimates, spread about as widely as the posterior might be."""
+    family = design.family
+    parts, scale = [], family.scale(design.y)[0] or 1.0
+    if rough is not None and len(design.x_names) and not family.name == "ordinal":
+        beta, se = rough.solution.beta.copy(), np.sqrt(np.diag(rough.solution.vcov))
+        if design.has_intercept:
+            k = design.x_names.index("Intercept")
+            beta[k] = beta @ design.X.mean(axis=0)
+            se[k] = rough.solution.sigma / np.sqrt(design.n)
+        parts.append(beta + se * rng.uniform(-1.0, 1.0, len(beta)))
+    else:
+        at = [family.centre(design.y, design.trials) if n == "Intercept" else 0.0 for n in design.x_names]
+        spread = np.where(design.X.std(axis=0) > 0.0, design.X.std(axis=0), 1.0)
+        parts.append(np.array(at) + 0.1 * scale / spread * rng.uniform(-1.0, 1.0, len(at)))
+    for k, name in enumerate(geometry.order):
+        place = next(i for i, g in enumerate(design.groups) if g.name == name)
+        group = design.groups[place]
+        rms = np.sqrt(np.mean(group.Z**2, axis=0)) + 1e-300
+        least = 0.05 * scale / rms
+        tau = 0.3 * scale / rms if rough is None else np.sqrt(np.diag(rough.solution.covariances[place]))
+        sds = np.maximum(tau, least)
+        modes = np.zeros((group.n_levels, group.q)) if rough is None else rough.solution.modes[place]
+        parts += [np.log(sds) + rng.uniform(-0.3, 0.3, group.q), rng.uniform(-0.3, 0.3, joint.partials[k])]
+        for c in range(group.q):
+            g = joint.column_start[k] + c
+            noise = rng.uniform(-0.5, 0.5, group.n_levels)
+            if joint.sampled[g] == Z_ITSELF:
+                parts.append(noise)
+                continue
+            w = joint.centring[joint.effect_start[k] + c : joint.effect_start[k + 1] : group.q]
+            around = parts[0][joint.around[g]] if joint.around[g] >= 0 else 0.0
+            parts.append(w * around + modes[:, c] + noise * sds[c] ** w * 0.3)
+    sigma = scale if rough is None else rough.solution.sigma
+    for name in family.parameters:
+        if name == "cutpoint":
+            share = np.cumsum(np.bincount(design.y.astype(int)))[:-1] / design.n
+            cuts = family.eta(np.clip(share, 0.01, 0.99))
+            steps = np.log(np.maximum(np.diff(cuts), 0.05))
+            parts.append(np.concatenate([cuts[:1], steps]) + rng.uniform(-0.1, 0.1, len(cuts)))
+            continue
+        guess = {
+            "sigma": sigma, "nu": 10.0, "phi": max(1.0 / sigma**2 - 1.0, 1.0),
+            "shape": 1.0 if family.name == "negbinomial" else 1.0 / sigma**2,
+        }[name]  # fmt: skip
+        parts.append(np.log([guess]) + rng.uniform(-0.2, 0.2, 1))
+    return np.concatenate(parts)
+
+
+def pack(joint: Joint) -> Array:
+    """One buffer for the compiled loops.
+
+    It holds its length and where the whole numbers start; all real fields; then, by their bits, whole numbers: where
+    each field starts and ends among those of its kind, and the fields.
+    """
+    whole = [array.dtype == np.int64 for array in joint]
+    head, ends = [], {True: 2 * len(joint), False: 2}
+    for array, is_whole in zip(joint, whole, strict=True):
+        start = ends[is_whole]
+        ends[is_whole] = start + array.size
+        head += [start, ends[is_whole]]
+    reals = [a.reshape(-1) for a, is_whole in zip(joint, whole, strict=True) if not is_whole]
+    numbers = [np.array(head), *(a.reshape(-1) for a, is_whole in zip(joint, whole, strict=True) if is_whole)]
+    lengths = np.array([ends[False] + ends[True], ends[False]], np.float64)
+    return np.concatenate([lengths, *reals, np.concatenate(numbers).astype(np.int64).view(np.float64)])
+
+
+# -- compiled
+
+
+@compiled
+def _reals(buffer, whole, field):
+    return buffer[whole[2 * field] : whole[2 * field + 1]]
+
+
+@compiled
+def _codes(whole, field):
+    return whole[whole[2 * field] : whole[2 * field + 1]]
+
+
+@compiled
+def _of_location_scale(location, scale, nu, value):
+    """Log density and slope of a normal, Student t or flat prior (location, scale, degrees of freedom)."""
+    if np.isinf(scale):
+        return 0.0, 0.0
+    z = (value - location) / scale
+    if np.isinf(nu):
+        return -0.5 * z * z - np.log(scale) - 0.5 * np.log(2.0 * np.pi), -z / scale
+    from_t = -0.5 * (nu + 1.0) * np.log1p(z * z / nu)
+    slope = -(nu + 1.0) * z / (nu + z * z) / scale
+    return from_t - np.log(scale) + _log_t_constant(nu), slope
+
+
+@compiled
+def _log_t_constant(nu):
+    from_half = lgamma(0.5 * (nu + 1.0)) - lgamma(0.5 * nu)
+    return from_half - 0.5 * np.log(nu * np.pi)
+
+
+@compiled
+def _factors(buffer, whole, k, x, sd, L, gradient):
+    """Sds and rows of the correlation factor of factor k, in the order of places; their log prior."""
+    column_start = _codes(whole, COLUMN_START)
+    x_start = _codes(whole, X_START)
+    block_start = _codes(whole, BLOCK_START)
+    partial_start = _codes(whole, PARTIAL_START)
+    partial_shape = _reals(buffer, whole, PARTIAL_SHAPE)
+    shape_start = _codes(whole, SHAPE_START)
+    sd_kind = _codes(whole, SD_KIND)
+    sd_prior = _reals(buffer, whole, SD_PRIOR)
+    c0, q, at = column_start[k], column_start[k + 1] - column_start[k], x_start[k]
+    total = 0.0
+    for c in range(q):
+        sd[c] = np.exp(x[at + c])
+        a, b = sd_prior[2 * (c0 + c)], sd_prior[2 * (c0 + c) + 1]
+        value, slope = log_prior(sd_kind[c0 + c], a, b, sd[c])
+        total += value + x[at + c]
+        gradient[at + c] += slope * sd[c] + 1.0
+    at += q
+    for i in range(q):
+        first, p = block_start[c0 + i], partial_start[c0 + i]
+        left = 1.0
+        for j in range(i - first):
+            t, s = x[at + p + j], partial_shape[shape_start[k] + p + j]
+            r = np.tanh(0.5 * t)
+            size = abs(t)
+            total += s * (-size - 2.0 * np.log1p(np.exp(-size)))  # s log u(1 − u), t the log odds of u
+            gradient[at + p + j] -= s * r
+            L[i, first + j] = r * left
+            left /= np.cosh(0.5 * t)
+        L[i, i] = left
+    return total
+
+
+@compiled
+def _shifts(buffer, whole, k, c, x, b):
+    """What the effects of column c are sampled around (J,), besides their conditional mean."""
+    sizes = _codes(whole, SIZES)
+    levels = _codes(whole, LEVELS)
+    column_start = _codes(whole, COLUMN_START)
+    effect_start = _codes(whole, EFFECT_START)
+    around = _codes(whole, AROUND)
+    outer = _codes(whole, OUTER)
+    above = _codes(whole, ABOVE)
+    above_start = _codes(whole, ABOVE_START)
+    above_column = _codes(whole, ABOVE_COLUMN)
+    middle = _reals(buffer, whole, MIDDLE)
+    g, J, e0 = column_start[k] + c, levels[k], effect_start[k]
+    q, widest = column_start[k + 1] - column_start[k], sizes[4]
+    out = np.zeros(J)
+    if around[g] >= 0:
+        out += x[around[g]]
+    if above_column[g] >= 0:
+        parent, start = outer[k], above_start[k]
+        width = column_start[parent + 1] - column_start[parent]
+        at = effect_start[parent] + above_column[g]
+        for level in range(J):
+            out[level] += b[at + above[start + level] * width]
+    for other in range(q):
+        mean = middle[g * widest + other]
+        if mean != 0.0:
+            for level in range(J):
+                out[level] += mean * b[e0 + level * q + other]
+    return out
+
+
+@compiled
+def _effects(buffer, whole, k, x, sd, L, z, b):
+    """Effects of factor k from its coordinates; fills z and b, returns their log density."""
+    levels = _codes(whole, LEVELS)
+    column_start = _codes(whole, COLUMN_START)
+    x_start = _codes(whole, X_START)
+    effect_start = _codes(whole, EFFECT_START)
+    place = _codes(whole, PLACE)
+    block_start = _codes(whole, BLOCK_START)
+    partials = _codes(whole, PARTIALS)
+    sampled = _codes(whole, SAMPLED)
+    centring = _reals(buffer, whole, CENTRING)
+    c0, q, J = column_start[k], column_start[k + 1] - column_start[k], levels[k]
+    at = x_start[k] + q + partials[k]
+    e0, total = effect_start[k], 0.0
+    for i in range(q):
+        c, first = place[c0 + i], block_start[c0 + i]
+        own, how = sd[c] * L[i, i], sampled[c0 + c]
+        log_own = np.log(own)
+        shifts = _shifts(buffer, whole, k, c, x, b)
+        if how == CENTRED:
+            total -= J * log_own
+        for level in range(J):
+            e = e0 + level * q
+            mean = 0.0
+            for j in range(first, i):
+                mean += L[i, j] * z[e + j]
+            mean *= sd[c]
+            v = x[at + c * J + level]
+            if how == Z_ITSELF:
+                zi = v
+            elif how == CENTRED:
+                zi = (v - mean - shifts[level]) / own
+            else:
+                w = centring[e + c]
+                zi = (v - w * (mean + shifts[level])) * np.exp(-w * log_own)
+                total -= w * log_own
+            z[e + i] = zi
+            b[e + c] = mean + own * zi
+            total -= 0.5 * zi * zi
+    return total
+
+
+@compiled
+def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
+    """From the derivatives by the effects of factor k to those by x, by outer effects and by fixed effects."""
+    sizes = _codes(whole, SIZES)
+    levels = _codes(whole, LEVELS)
+    column_start = _codes(whole, COLUMN_START)
+    x_start = _codes(whole, X_START)
+    effect_start = _codes(whole, EFFECT_START)
+    place = _codes(whole, PLACE)
+    block_start = _codes(whole, BLOCK_START)
+    partial_start = _codes(whole, PARTIAL_START)
+    partials = _codes(whole, PARTIALS)
+    sampled = _codes(whole, SAMPLED)
+    centring = _reals(buffer, whole, CENTRING)
+    around = _codes(whole, AROUND)
+    outer = _codes(whole, OUTER)
+    above = _codes(whole, ABOVE)
+    above_start = _codes(whole, ABOVE_START)
+    above_column = _codes(whole, ABOVE_COLUMN)
+    middle = _reals(buffer, whole, MIDDLE)
+    c0, q, J = column_start[k], column_start[k + 1] - column_start[k], levels[k]
+    start = x_start[k]
+    at = start + q + partials[k]
+    e0 = effect_start[k]
+    by_sd, by_L, by_z = np.zeros(q), np.zeros((q, q)), np.zeros(q)
+    for level in range(J):
+        e = e0 + level * q
+        for i in range(q):
+            by_z[i] = 0.0
+        for i in range(q - 1, -1, -1):
+            c, first = place[c0 + i], block_start[c0 + i]
+            how, own, zi = sampled[c0 + c], sd[c] * L[i, i], z[e + i]
+            by_mean = by_b[e + c]
+            by_own = by_b[e + c] * zi
+            of_z = by_z[i] + by_b[e + c] * own - zi
+            if how == Z_ITSELF:
+                gradient[at + c * J + level] += of_z
+            else:
+                w = 1.0 if how == CENTRED else centring[e + c]
+                per = 1.0 / own if how == CENTRED else np.exp(-w * np.log(own))
+                gradient[at + c * J + level] += of_z * per
+                by_own -= w * (of_z * zi + 1.0) / own
+                by_centre = -w * of_z * per
+                by_mean += by_centre
+                g = c0 + c
+                if around[g] >= 0:
+                    gradient[around[g]] += by_centre
+                if above_column[g] >= 0:
+                    parent = outer[k]
+                    width = column_start[parent + 1] - column_start[parent]
+                    up = above[above_start[k] + level]
+                    by_b[effect_start[parent] + up * width + above_column[g]] += by_centre
+                for other in range(q):
+                    by_b[e + other] += middle[g * sizes[4] + other] * by_centre
+            for j in range(first, i):
+                by_z[j] += by_mean * sd[c] * L[i, j]
+                by_L[i, j] += by_mean * sd[c] * z[e + j]
+                by_sd[c] += by_mean * L[i, j] * z[e + j]
+            by_sd[c] += by_own * L[i, i]
+            by_L[i, i] += by_own * sd[c]
+    for c in range(q):
+        gradient[start + c] += by_sd[c] * sd[c]
+    for i in range(q):
+        first, p = block_start[c0 + i], start + q + partial_start[c0 + i]
+        left = L[i, i]
+        by_left = by_L[i, i]
+        for j in range(i - first - 1, -1, -1):
+            t = x[p + j]
+            r, shrink = np.tanh(0.5 * t), 1.0 / np.cosh(0.5 * t)
+            left /= shrink
+            by_r = by_L[i, first + j] * left - by_left * left * r / shrink
+            gradient[p + j] += by_r * 0.5 * shrink * shrink
+            by_left = by_L[i, first + j] * r + by_left * shrink
+
+
+@compiled
+def _parameters(buffer, whole, x, parameters, gradient):
+    """The family's parameters from the last coordinates; their log prior."""
+    sizes = _codes(whole, SIZES)
+    parameter_kind = _codes(whole, PARAMETER_KIND)
+    parameter_prior = _reals(buffer, whole, PARAMETER_PRIOR)
+    r = sizes[3]
+    at, total, prior = x.shape[0] - r, 0.0, parameter_prior
+    if sizes[0] == 9:
+        for k in range(r):
+            parameters[k] = x[at] if k == 0 else parameters[k - 1] + np.exp(x[at + k])
+            total += _of_location_scale(prior[0], prior[1], prior[2], parameters[k])[0]
+            if k > 0:
+                total += x[at + k]
+        return total
+    for k in range(r):
+        parameters[k] = np.exp(x[at + k])
+        value, slope = log_prior(parameter_kind[k], prior[3 * k], prior[3 * k + 1], parameters[k])
+        total += value + x[at + k]
+        gradient[at + k] += slope * parameters[k] + 1.0
+    return total
+
+
+@compiled
+def _pull_back_parameters(buffer, whole, x, parameters, by_parameters, gradient):
+    sizes = _codes(whole, SIZES)
+    parameter_prior = _reals(buffer, whole, PARAMETER_PRIOR)
+    r = sizes[3]
+    at = x.shape[0] - r
+    if sizes[0] != 9:
+        for k in range(r):
+            gradient[at + k] += by_parameters[k] * parameters[k]
+        return
+    from_above, prior = 0.0, parameter_prior
+    for k in range(r - 1, -1, -1):
+        from_above += by_parameters[k] + _of_location_scale(prior[0], prior[1], prior[2], parameters[k])[1]
+        gradient[at + k] += from_above if k == 0 else from_above * np.exp(x[at + k]) + 1.0
+
+
+@compiled
+def _add_fixed(X, beta, eta):
+    p = beta.shape[0]
+    for i in range(eta.shape[0]):
+        total = 0.0
+        for j in range(p):
+            total += X[i * p + j] * beta[j]
+        eta[i] += total
+
+
+@compiled
+def _add_effects(codes, Z, b, eta):
+    """``b`` (J q,) and ``Z`` (n q,) of one factor, flat."""
+    n = eta.shape[0]
+    q = Z.shape[0] // n
+    if q == 1:
+        for i in range(n):
+            eta[i] += Z[i] * b[codes[i]]
+    else:
+        for i in range(n):
+            total, at = 0.0, codes[i] * q
+            for c in range(q):
+                total += Z[i * q + c] * b[at + c]
+            eta[i] += total
+
+
+@compiled
+def _sum_over_rows(X, by_eta, gradient, p):
+    total = np.zeros(p)
+    for i in range(by_eta.shape[0]):
+        for j in range(p):
+            total[j] += X[i * p + j] * by_eta[i]
+    for j in range(p):
+        gradient[j] += total[j]
+
+
+@compiled
+def _sum_by_level(codes, Z, by_eta, by_b):
+    n = by_eta.shape[0]
+    q = Z.shape[0] // n
+    if q == 1:
+        for i in range(n):
+            by_b[codes[i]] += Z[i] * by_eta[i]
+    else:
+        for i in range(n):
+            at = codes[i] * q
+            for c in range(q):
+                by_b[at + c] += Z[i * q + c] * by_eta[i]
+
+
+@compiled
+def _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters):
+    """Log likelihood, row by row; its derivatives join ``gradient`` (of β), ``by_b`` and ``by_parameters``."""
+    sizes = _codes(whole, SIZES)
+    y = _reals(buffer, whole, Y)
+    trials = _reals(buffer, whole, TRIALS)
+    weights = _reals(buffer, whole, WEIGHTS)
+    offset = _reals(buffer, whole, OFFSET)
+    X = _reals(buffer, whole, X_)
+    codes = _codes(whole, CODES)
+    Z = _reals(buffer, whole, Z_)
+    levels = _codes(whole, LEVELS)
+    column_start = _codes(whole, COLUMN_START)
+    effect_start = _codes(whole, EFFECT_START)
+    values = _reals(buffer, whole, VALUES)
+    counts = _reals(buffer, whole, COUNTS)
+    n, p, K, kind, link = (
+        y.shape[0],
+        sizes[2],
+        levels.shape[0],
+        sizes[0],
+        sizes[1],
+    )
+    eta, by_eta = offset.copy(), np.empty(n)
+    _add_fixed(X, x[:p], eta)
+    for k in range(K):
+        first, after = column_start[k] * n, column_start[k + 1] * n
+        _add_effects(
+            codes[k * n : k * n + n], Z[first:after],
+            b[effect_start[k] : effect_start[k + 1]], eta,
+        )  # fmt: skip
+    total = likelihoods.add_rows(kind, link, y, trials, weights, eta, parameters, by_eta, by_parameters)
+    total += likelihoods.of_parameters(kind, n, parameters, values, counts, by_parameters)
+    _sum_over_rows(X, by_eta, gradient, p)
+    for k in range(K):
+        first, after = column_start[k] * n, column_start[k + 1] * n
+        _sum_by_level(
+            codes[k * n : k * n + n], Z[first:after], by_eta,
+            by_b[effect_start[k] : effect_start[k + 1]],
+        )  # fmt: skip
+    return total
+
+
+@compiled
+def _by_products(buffer, whole, beta, b, sigma, gradient, by_b, by_parameters):
+    """The same for a normal model with one factor, from the cross-products (J r²,) of its levels."""
+    y = _reals(buffer, whole, Y)
+    levels = _codes(whole, LEVELS)
+    column_start = _codes(whole, COLUMN_START)
+    gram = _reals(buffer, whole, GRAM)
+    n, J, p = y.shape[0], levels[0], beta.shape[0]
+    q = column_start[1]
+    r = q + p + 1
+    t, precision, squares = np.empty(r), 1.0 / (sigma * sigma), 0.0
+    for j in range(p):
+        t[q + j] = beta[j]
+    t[q + p] = -1.0
+    by_beta = np.zeros(p)
+    for level in range(J):
+        for c in range(q):
+            t[c] = b[level * q + c]
+        for i in range(r):
+            product, at = 0.0, (level * r + i) * r
+            for j in range(r):
+                product += gram[at + j] * t[j]
+            squares += t[i] * product
+            if i < q:
+                by_b[level * q + i] -= product * precision
+            elif i < q + p:
+                by_beta[i - q] -= product * precision
+    for j in range(p):
+        gradient[j] += by_beta[j]
+    by_parameters[0] += (squares * precision - n) / sigma
+    return -n * np.log(sigma) - 0.5 * squares * precision
+
+
+@compiled
+def log_density(buffer, x, gradient):
+    """Log density of x in a packed model, and its gradient into ``gradient`` (d,)."""
+    whole = buffer[int(buffer[1]) :].view(np.int64)
+    sizes = _codes(whole, SIZES)
+    beta_prior = _reals(buffer, whole, BETA_PRIOR)
+    levels = _codes(whole, LEVELS)
+    effect_start = _codes(whole, EFFECT_START)
+    gram = _reals(buffer, whole, GRAM)
+    gram_shift = _reals(buffer, whole, GRAM_SHIFT)
+    constant = _reals(buffer, whole, CONSTANT)
+    p, K, widest, prior = sizes[2], levels.shape[0], sizes[4], beta_prior
+    gradient[:] = 0.0
+    total = constant[0]
+    for j in range(p):
+        value, slope = _of_location_scale(prior[3 * j], prior[3 * j + 1], prior[3 * j + 2], x[j])
+        total += value
+        gradient[j] += slope
+    sds, Ls = np.zeros((K, widest)), np.zeros((K, widest, widest))
+    z, b = np.empty(effect_start[K]), np.empty(effect_start[K])
+    by_b = np.zeros(effect_start[K])
+    for k in range(K):
+        total += _factors(buffer, whole, k, x, sds[k], Ls[k], gradient)
+        total += _effects(buffer, whole, k, x, sds[k], Ls[k], z, b)
+    parameters, by_parameters = np.empty(sizes[3]), np.zeros(max(sizes[3], 2))
+    total += _parameters(buffer, whole, x, parameters, gradient)
+    if gram.shape[0] > 0:
+        total += _by_products(
+            buffer, whole, x[:p] - gram_shift, b, parameters[0], gradient, by_b, by_parameters
+        )
+    else:
+        total += _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters)
+    for k in range(K - 1, -1, -1):
+        _pull_back(buffer, whole, k, x, sds[k], Ls[k], z, by_b, gradient)
+    _pull_back_parameters(buffer, whole, x, parameters, by_parameters, gradient)
+    return total
+
+
+@compiled
+def unfold(buffer, x, sds, factors, b, parameters):
+    """Sds (S, Q), correlation factors (S, Q, widest), effects (S, Σ J q) and parameters (S, r) of draws x (S, d).
+
+    Rows of a correlation factor stand in the order of places.
+    """
+    whole = buffer[int(buffer[1]) :].view(np.int64)
+    levels = _codes(whole, LEVELS)
+    column_start = _codes(whole, COLUMN_START)
+    unused, z = np.zeros(x.shape[1]), np.empty(b.shape[1])
+    for s in range(x.shape[0]):
+        for k in range(levels.shape[0]):
+            first, after = column_start[k], column_start[k + 1]
+            _factors(buffer, whole, k, x[s], sds[s, first:after], factors[s, first:after], unused)
+            _effects(buffer, whole, k, x[s], sds[s, first:after], factors[s, first:after], z, b[s])
+        _parameters(buffer, whole, x[s], parameters[s], unused)

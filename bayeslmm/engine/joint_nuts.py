@@ -1,0 +1,148 @@
+"""NUTS by nutpie on the joint density in compiled loops; a door to nutpie.
+
+nutpie takes C functions of an unconstrained vector, whose data come through one pointer: the buffer of a `Joint`.
+"""
+# mypy: disable-error-code="no-untyped-def, call-overload"
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from ..errors import FitError
+from .joint import log_density
+
+Array = NDArray[np.float64]
+
+NOT_FINITE = 3  # a recoverable error to nutpie: the trajectory diverges
+START_TRIES = 100
+REAL, POINTER = types.double, types.CPointer(types.double)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointDraws:
+    """Draws of NUTS and how they came about.
+
+    Attributes
+    ----------
+    x : float64 array (chain, draw, d)
+    stats : xarray.Dataset
+        What the sampler reports of every draw.
+    tune_seconds, draw_seconds : float
+        Time of all chains together, shared out by evaluations of the gradient.
+    """
+
+    x: Array
+    stats: Any
+    tune_seconds: float
+    draw_seconds: float
+
+
+@numba.cfunc(types.int64(types.uint64, POINTER, POINTER, POINTER, types.voidptr), cache=True)
+def _density(dim, x_, gradient_, value_, data):  # pragma: no cover - called from compiled code
+    size = int(numba.carray(data, 1, types.double)[0])
+    buffer = numba.carray(data, size, types.double)
+    gradient, value = numba.carray(gradient_, (dim,)), numba.carray(value_, (1,))
+    value[0] = log_density(buffer, numba.carray(x_, (dim,)), gradient)
+    return 0 if np.isfinite(value[0]) and np.all(np.isfinite(gradient)) else NOT_FINITE
+
+
+@numba.cfunc(types.int64(types.uint64, types.uint64, POINTER, POINTER, types.voidptr), cache=True)
+def _store(dim, stored, x_, out_, data):  # pragma: no cover - called from compiled code
+    x, out = numba.carray(x_, (dim,)), numba.carray(out_, (stored,))
+    out[:] = x
+    return 0
+
+
+def sample_joint(
+    buffer: Array,
+    start: Callable[[int], Array],
+    d: int,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    cores: int,
+    random_seed: int | None,
+    progressbar: bool,
+    options: Mapping[str, Any],
+) -> JointDraws:
+    """Draw x from its joint density.
+
+    Parameters
+    ----------
+    buffer : float64 array
+        A packed `Joint`.
+    start : callable
+        A start (d,) for a seed; others are tried where the density is zero.
+    d : int
+        Number of coordinates.
+    options : mapping
+        Further settings of ``nutpie.sample``, such as ``target_accept``.
+
+    Raises
+    ------
+    FitError
+        No start has a positive density.
+    """
+    import nutpie
+    from nutpie.compile_pymc import CompiledPyMCModel
+
+    _check_start(buffer, start, d)
+    model = CompiledPyMCModel(
+        dims={},
+        _coords={},
+        _shapes={"x": (d,)},
+        compiled_logp_func=_density,
+        compiled_expand_func=_store,
+        initial_point_func=lambda seed: _first_start(buffer, start, d, seed),
+        shared_data={},
+        shared_var_keys={},
+        user_data=buffer,
+        n_expanded=d,
+        shape_info=(["x"], [slice(0, d)], [(d,)]),
+        logp_func=None,
+        expand_func=None,
+        _n_dim=d,
+    )
+    begin = time.perf_counter()
+    tree = nutpie.sample(
+        model, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed, progress_bar=progressbar,
+        save_warmup=True, **options,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begin
+    stats = tree.sample_stats.to_dataset()
+    tuning = float(tree.warmup_sample_stats["n_steps"].sum())
+    share = tuning / (tuning + float(stats["n_steps"].sum()))
+    return JointDraws(
+        x=tree.posterior["x"].to_numpy(),
+        stats=stats,
+        tune_seconds=share * seconds,
+        draw_seconds=(1 - share) * seconds,
+    )
+
+
+def _first_start(buffer: Array, start: Callable[[int], Array], d: int, seed: Any) -> Array:
+    """The first of many starts with a finite density and gradient."""
+    own = int(np.asarray(seed).reshape(-1)[0]) if seed is not None else 0
+    for attempt in range(START_TRIES):
+        x, gradient = start(own + attempt), np.zeros(d)
+        if np.isfinite(log_density(buffer, x, gradient)) and np.isfinite(gradient).all():
+            return x
+    return x
+
+
+def _check_start(buffer: Array, start: Callable[[int], Array], d: int) -> None:
+    x, gradient = _first_start(buffer, start, d, 0), np.zeros(d)
+    if not np.isfinite(log_density(buffer, x, gradient)):
+        raise FitError(
+            f"none of {START_TRIES} starts has a positive density: the priors and the link allow no linear predictor "
+            "near the data. Look at model.prior_audit(), or take the family's first link."
+        )

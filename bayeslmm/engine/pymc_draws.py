@@ -1,0 +1,62 @@
+"""Draws of one PyMC distribution, for priors whose distribution numpy and scipy do not have."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PriorError
+from ..spec.priors import Prior
+
+Array = NDArray[np.float64]
+
+PLAIN = "FAST_COMPILE"  # one call of numpy or scipy needs no compilation
+
+
+def distribution(prior: Prior, label: str = "") -> Any:
+    """The PyMC class of a prior.
+
+    Raises
+    ------
+    PriorError
+        PyMC has no such distribution of a number, or it has no such parameter: PyMC passes over these in silence.
+    """
+    import pymc as pm
+
+    name = f"{label}: " if label else ""
+    found: Any = getattr(pm, prior.name, None)
+    if not (isinstance(found, type) and issubclass(found, pm.distributions.Continuous)):
+        raise PriorError(f"{name}PyMC has no continuous distribution {prior.name!r}")
+    made: Any = found
+    known = inspect.signature(made.dist).parameters
+    strange = [parameter for parameter, _ in prior.params if parameter not in known]
+    if strange:
+        named = [n for n, p in known.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        raise PriorError(
+            f"{name}{prior!r}: {prior.name} has no {', '.join(strange)}; it has {', '.join(named)}"
+        )
+    return made
+
+
+def draw_prior(prior: Prior, draws: int, rng: np.random.Generator) -> Array:
+    """Independent draws (draws,) of any univariate continuous PyMC distribution.
+
+    Raises
+    ------
+    PriorError
+        PyMC has no such distribution, or refuses its parameters.
+    """
+    import pymc as pm
+
+    found = distribution(prior)
+    try:
+        variable = found.dist(**dict(prior.params), shape=draws)
+        drawn = pm.draw(variable, random_seed=int(rng.integers(2**31)), mode=PLAIN)
+        # drawing does not look at the parameters, the density does
+        pm.logp(found.dist(**dict(prior.params)), drawn[0]).eval(mode=PLAIN)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise PriorError(f"PyMC refuses to draw from {prior!r}: {error}") from error
+    return np.asarray(drawn, dtype=np.float64)

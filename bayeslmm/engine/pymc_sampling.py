@@ -1,0 +1,113 @@
+"""NUTS on a PyMC model; a door to PyMC."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import FitError, InputError, NotAvailableError
+
+SAMPLERS = ("nutpie", "pymc", "numpyro")
+
+
+def check_sampler(name: str) -> None:
+    """Refuse a sampler that is not offered, or not installed."""
+    if name == "blackjax":
+        raise NotAvailableError(
+            "nuts_sampler='blackjax': blackjax 1.7 fails with PyMC 6.4, which passes it an argument that it does not "
+            "know; use 'nutpie', 'pymc' or 'numpyro'"
+        )
+    if name not in SAMPLERS:
+        raise InputError(f"nuts_sampler={name!r}: samplers are {', '.join(map(repr, SAMPLERS))}")
+    if importlib.util.find_spec(name) is None:
+        raise NotAvailableError(f"nuts_sampler={name!r}: {name} is not installed; pip install {name}")
+
+
+def sample_nuts(
+    model: Any,
+    *,
+    draws: int,
+    tune: int,
+    chains: int,
+    cores: int,
+    random_seed: int | None,
+    nuts_sampler: str,
+    progressbar: bool,
+    options: Mapping[str, Any],
+) -> Any:
+    """Sample a model by ``pymc.sample``, which takes the ``options``.
+
+    Floating-point reassociation is switched off while compiling: with it the same seed gives other draws when the
+    compiled code comes from the cache.
+
+    Returns
+    -------
+    xarray.DataTree
+        With ``compile_seconds``, ``tune_seconds`` and ``draw_seconds`` in ``posterior.attrs``; sampling is shared out
+        between the last two by evaluations of the gradient.
+
+    Raises
+    ------
+    InputError
+        An option that ``pymc.sample`` does not take.
+    FitError
+        The sampler gave up; the message has its reason.
+    """
+    import pymc as pm
+    import pytensor
+
+    check_sampler(nuts_sampler)
+    begin = time.perf_counter()
+    with model, pytensor.config.change_flags(numba__fastmath=False):
+        try:
+            tree = pm.sample(
+                draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed, nuts_sampler=nuts_sampler,
+                progressbar=progressbar, quiet=not progressbar, compute_convergence_checks=False,
+                **{"discard_tuned_samples": False, **options},
+            )  # fmt: skip
+        except TypeError as error:
+            raise InputError(f"pymc.sample refuses the options {sorted(options)}: {error}") from error
+        except (pm.exceptions.SamplingError, RuntimeError) as error:
+            raise FitError(
+                f"sampling failed: {_first_line(error)}. The model is in .pymc: .debug() looks at it."
+            ) from error
+    seconds = time.perf_counter() - begin
+    sampling = float(tree.posterior.attrs.get("sampling_time", seconds))
+    share = _share_of_tuning(tree)
+    for group in [g for g in tree.children if g.startswith("warmup_")]:
+        if not options.get("discard_tuned_samples", True):
+            break
+        del tree[group]
+    tree.posterior.attrs |= {
+        "sampler": f"NUTS ({nuts_sampler})",
+        "tuning_steps": tune,
+        "seconds": round(seconds, 3),
+        "compile_seconds": round(max(seconds - sampling, 0.0), 3),
+        "tune_seconds": round(share * sampling, 3),
+        "draw_seconds": round((1.0 - share) * sampling, 3),
+    }
+    return tree
+
+
+def keep_contract(tree: Any, model: Any) -> None:
+    """Leave only the variables of the naming contract in the posterior: no coordinates of the sampler."""
+    kept = ("beta", "sigma", "nu", "shape", "phi", "cutpoint")
+    wanted = [
+        name
+        for name in tree.posterior.data_vars
+        if name in kept or (name.startswith(("sd_", "cor_", "b_")) and name in model.named_vars_to_dims)
+    ]
+    tree["posterior"] = tree.posterior.to_dataset()[wanted]
+
+
+def _share_of_tuning(tree: Any) -> float:
+    if "warmup_sample_stats" not in tree.children or "n_steps" not in tree.sample_stats.data_vars:
+        return 0.5
+    tuning = float(tree.warmup_sample_stats["n_steps"].sum())
+    return tuning / max(tuning + float(tree.sample_stats["n_steps"].sum()), 1.0)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

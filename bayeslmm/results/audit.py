@@ -1,0 +1,470 @@
+"""What the priors imply before any data are seen: sds, ICC, shrinkage, and the range of responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..spec.covariance import covariance
+from ..spec.design import Design, GroupTerm
+from ..spec.priors import Priors
+from . import variance
+from .prior_draws import prior_draws, response_stream
+from .simulation import linear_predictor, simulate_response
+from .text import Table, Text, number, table
+
+Array = NDArray[np.float64]
+
+VALUES = 10_000_000  # simulated responses in all: a second or two
+FEWEST_SETS = 200  # simulated data sets, however many rows
+ROWS_KEPT = 500  # of each data set, for the quantiles of single responses
+CHUNK = 2_000_000  # responses in memory at a time
+
+FAR_FROM_ZERO = 3.0  # |mean| of a predictor in sds, as for NUTS
+TOO_MANY = 0.1  # share of impossible or far responses that is worth a word
+TIMES_RANGE = 10.0  # an interval so many times as wide as the observed range
+TIMES_SCALE = 10.0  # a group sd so many times the response's
+ICC_LIMITS = (0.05, 0.95)
+CERTAIN = 0.01  # probabilities under it or over 1 − it are near-certain
+
+_PROBABILITIES = ("bernoulli", "binomial", "beta")
+_COLUMNS = ["quantity", "group", "term", "low", "median", "high", "remark"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What the priors imply; prints in a terminal and in a notebook.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a quantity: quantity, group, term, low, median, high, remark. Quantities are ``sd``, the family's
+        parameters, ``icc``, ``shrinkage``, and ``response``, ``response_mean``, ``response_sd`` with the terms
+        ``simulated`` and ``observed``.
+    remarks : tuple of str
+        What is off; empty where nothing is.
+    notes : tuple of str
+        How to read the numbers, and what is left out.
+    heading : str
+    ci_prob : float
+        Probability between ``low`` and ``high``.
+    """
+
+    table: pd.DataFrame
+    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
+    heading: str
+    ci_prob: float
+
+    @property
+    def text(self) -> Text:
+        """Paragraphs and tables of the print."""
+        remarks = "\n".join(["Worth a look:", *(f"- {remark}" for remark in self.remarks)])
+        return Text.of(
+            f"What the priors imply before any data are seen\n{self.heading}",
+            self._parameters(),
+            self._responses(),
+            remarks if self.remarks else "Nothing looks off.",
+            "\n".join(self.notes),
+        )
+
+    def _headers(self) -> tuple[str, str, str]:
+        low, high = (50.0 * (1.0 + sign * self.ci_prob) for sign in (-1, 1))
+        return f"{low:g} %", "median", f"{high:g} %"
+
+    def _parameters(self) -> Table | None:
+        rows = self.table[~self.table["quantity"].isin(list(_RESPONSES))]
+        cells = []
+        for _, r in rows.iterrows():
+            values = _numbers(r, share=r["quantity"] in ("icc", "shrinkage"))
+            cells.append([_label(r["quantity"], r["group"], r["term"]), *values, r["remark"]])
+        return _flush_left(["", *self._headers(), ""], cells, "Parameters:") if cells else None
+
+    def _responses(self) -> Table:
+        rows = self.table.set_index(["quantity", "term"])
+        cells = []
+        for quantity, label in _RESPONSES.items():
+            simulated, observed = rows.loc[(quantity, "simulated")], rows.loc[(quantity, "observed")]
+            own = " / ".join(text for text in _numbers(observed) if text != "-")
+            cells.append([label, *_numbers(simulated), own])
+        unit = rows.loc[("response", "simulated"), "remark"]
+        return _flush_left(["", *self._headers(), "observed"], cells, f"Simulated responses ({unit}):")
+
+    def __str__(self) -> str:
+        return str(self.text)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.text._repr_html_()
+
+
+_RESPONSES = {
+    "response": "one response",
+    "response_mean": "mean of a data set",
+    "response_sd": "sd of a data set",
+}
+
+
+def _flush_left(headers: list[str], rows: list[list[str]], title: str) -> Table:
+    """A table whose last column is flush left too: padded to one width."""
+    widest = max(len(row[-1]) for row in [headers, *rows])
+    headers, *rows = [[*row[:-1], row[-1].ljust(widest)] for row in [headers, *rows]]
+    return table(headers, rows, title=title)
+
+
+def _label(quantity: str, group: str, term: str) -> str:
+    """A quantity in print."""
+    if quantity == "sd":
+        return f"sd({term} | {group})"
+    if quantity == "icc":
+        return f"ICC of {group}" if group else "ICC"
+    if quantity == "shrinkage":
+        return f"shrinkage of a typical {group}"
+    return f"{quantity} {term}".rstrip()
+
+
+def _numbers(row: Any, *, share: bool = False) -> list[str]:
+    """Quantiles in print: shares with three decimals, others with three significant digits."""
+    values = [float(row[name]) for name in ("low", "median", "high")]
+    return [f"{v:.3f}" if share else _shown(v) for v in values]
+
+
+def _shown(value: float) -> str:
+    """Three significant digits; infinity by name, which prior simulations may reach."""
+    if np.isnan(value):
+        return "-"
+    if np.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if abs(value) >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:.0f}" if value == round(value) else number(value, digits=3)
+
+
+def prior_audit(
+    design: Design, priors: Priors, *, draws: int = 4000, random_seed: int | None = 1, ci_prob: float = 0.9
+) -> Audit:
+    """What the priors imply before any data are seen.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+        All of them proper.
+    draws : int
+        Draws of the parameters; responses are simulated for as many of them as make ten million.
+    random_seed : int, optional
+    ci_prob : float
+        Probability between the outer columns.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    PriorError
+        A prior is improper: nothing can be drawn from it.
+
+    Examples
+    --------
+    >>> import bayeslmm
+    >>> from bayeslmm.spec.design import build_design
+    >>> from bayeslmm.spec.priors import resolve_priors
+    >>> design = build_design("mathach ~ ses + (1 | school)", bayeslmm.load_dataset("hsb"))
+    >>> audit = prior_audit(design, resolve_priors(design), draws=200)
+    >>> list(audit.table["quantity"][:4])
+    ['sd', 'sigma', 'icc', 'shrinkage']
+    """
+    if not 0.0 < ci_prob < 1.0:
+        raise InputError(f"ci_prob={ci_prob!r}: a probability between 0 and 1")
+    drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
+    probs = ((1.0 - ci_prob) / 2.0, 0.5, (1.0 + ci_prob) / 2.0)
+    found = _Findings(probs)
+    _remark_on_far_predictors(found, design, drawn)
+    _parameters(found, design, drawn)
+    _between_groups(found, design, drawn)
+    sets = _responses(found, design, drawn, random_seed)
+    found.notes.append(_about_centring(design))
+    heading = (
+        f"Formula: {design.formula.text}\nFamily: {design.family}\n{draws:,} draws of the priors, "
+        f"{sets:,} simulated data sets of {design.n:,} rows"
+    )
+    return Audit(
+        table=pd.DataFrame(found.rows, columns=_COLUMNS),
+        remarks=tuple(found.remarks),
+        notes=tuple(found.notes),
+        heading=heading,
+        ci_prob=ci_prob,
+    )
+
+
+class _Findings:
+    """Rows, remarks and notes while they are gathered."""
+
+    def __init__(self, probs: tuple[float, float, float]) -> None:
+        self.probs = probs
+        self.rows: list[tuple[str, str, str, float, float, float, str]] = []
+        self.remarks: list[str] = []
+        self.notes: list[str] = []
+
+    def add(self, quantity: str, group: str, term: str, values: Array, remark: str) -> None:
+        """A row of quantiles."""
+        low, median, high = quantiles(values, self.probs)
+        self.rows.append((quantity, group, term, low, median, high, remark))
+
+
+def quantiles(values: Array, probs: Sequence[float]) -> tuple[float, ...]:
+    """Sample quantiles that are values themselves, so that infinite ones may be among them; NaN are left out."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return (np.nan,) * len(probs)
+    return tuple(float(v) for v in np.quantile(known, probs, method="inverted_cdf"))
+
+
+# -- parameters
+
+
+def _scale_name(design: Design) -> str:
+    family = design.family
+    if family.name == "lognormal":
+        return f"log {design.response}"
+    return design.response if family.link == "identity" else f"{family.link} scale"
+
+
+def _parameters(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
+    """Rows of group sds and of the family's parameters; a remark on sds far over the response's."""
+    scale, unit = _natural_scale(design)
+    on = _scale_name(design)
+    for g in design.groups:
+        for k, term in enumerate(g.columns):
+            sd = drawn[f"sd_{g.name}"][:, k]
+            slope = not _is_constant(g.Z[:, k])
+            found.add("sd", g.name, term, sd, f"{on} per {term}" if slope else on)
+            spread = float(g.Z[:, k].std(ddof=1)) if slope else float(abs(g.Z[0, k]))
+            (most,) = quantiles(sd, (0.95,))
+            if most * spread > TIMES_SCALE * scale:
+                times = f"{most * spread / scale:,.0f} times the {unit} ({scale:.3g})"
+                per = f", for one sd of {term}," if slope else ""
+                found.remarks.append(
+                    f"The prior of sd({term} | {g.name}) reaches{per} {times} at its 95 % point: groups may differ "
+                    "more than any data could show. A narrower one, such as HalfNormal with the sd of the response as "
+                    "sigma, keeps what is possible."
+                )
+    for name in design.family.parameters:
+        if name != "cutpoint":
+            found.add(name, "", "", drawn[name], on if name == "sigma" else "")
+            continue
+        middle = drawn["beta"] @ design.X.mean(axis=0)
+        for k, level in enumerate(design.levels[:-1]):
+            found.add(name, "", f"over {level}", drawn[name][:, k] - middle, f"{on}, at average predictors")
+
+
+def _natural_scale(design: Design) -> tuple[float, str]:
+    """The scale of the linear predictor that default priors use, and its name."""
+    of_y = design.family.link == "identity" and design.family.name != "lognormal"
+    scale, unit = design.family.scale(design.y - design.offset if of_y else design.y)
+    name = f"observed {unit}" if unit.startswith("sd(") else unit.split(":")[0]
+    return scale or 1.0, name
+
+
+def _is_constant(column: Array) -> bool:
+    return bool(np.all(column == column[0]))
+
+
+# -- between groups
+
+
+def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
+    """Rows of the ICC and of the shrinkage of random intercepts."""
+    if not design.groups:
+        found.notes.append("No random effects, so there is no ICC and no shrinkage.")
+        return
+    covs = [_covariances(g, drawn) for g in design.groups]
+    parts = [variance.mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covs, strict=True)]
+    random = np.sum(parts, axis=0)
+    residual, name = variance.residual_variance(design, drawn, random)
+    if residual is None:
+        found.notes.append(name)
+        return
+    shares = variance.icc(design, covs, np.sqrt(residual), np.zeros(len(residual)))
+    found.add("icc", "", "", shares["adjusted"], name)
+    (middle,) = quantiles(shares["adjusted"], (0.5,))
+    if not ICC_LIMITS[0] <= middle <= ICC_LIMITS[1]:
+        says = "nearly all" if middle > 0.5 else "hardly any"
+        found.remarks.append(
+            f"The prior median of the ICC is {middle:.3f}: the priors say that {says} of the variance lies between "
+            "groups. Check the scales of the priors of group sds against that of the residual."
+        )
+    if len(design.groups) > 1:
+        for g in design.groups:
+            found.add("icc", g.name, "", shares[g.name], "share of the same total")
+    for g, cov in zip(design.groups, covs, strict=True):
+        for k in range(g.q):
+            if np.all(g.Z[:, k] == 1.0):
+                size, unit = _typical_size(design, g)
+                own = residual / size
+                with np.errstate(all="ignore"):
+                    kept = np.where(np.isinf(own), 0.0, cov[:, k, k] / (cov[:, k, k] + own))
+                found.add("shrinkage", g.name, g.columns[k], 1.0 - kept, f"{size:g} {unit}")
+    found.notes.append(
+        "ICC: share of the variance that lies between groups. Shrinkage of the effect of a group of median size: "
+        "0 no pooling, 1 complete pooling."
+    )
+
+
+def _covariances(group: GroupTerm, drawn: dict[str, np.ndarray]) -> Array:
+    sd = drawn[f"sd_{group.name}"]
+    return covariance(sd, drawn.get(f"cor_{group.name}", np.eye(group.q)))
+
+
+def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
+    """The median number of rows of a level; of trials for a binomial response, of weights where there are any."""
+    counts, unit = np.ones(design.n), "rows"
+    if design.weights is not None:
+        counts, unit = design.weights, "rows by weight"
+    if design.family.name == "binomial" and design.trials is not None:
+        counts, unit = design.trials, "trials"
+    sizes = np.bincount(group.codes, weights=counts, minlength=group.n_levels)
+    size = float(np.median(sizes))
+    return size, unit.replace("rows", "row") if size == 1.0 else unit
+
+
+# -- responses
+
+
+def _responses(
+    found: _Findings, design: Design, drawn: dict[str, np.ndarray], random_seed: int | None
+) -> int:
+    """Rows of simulated and observed responses, and remarks on the former; how many data sets were simulated."""
+    rng = response_stream(random_seed)
+    kept = np.sort(rng.choice(design.n, min(design.n, ROWS_KEPT), replace=False))
+    sets = min(len(drawn["beta"]), max(FEWEST_SETS, VALUES // design.n))
+    step = max(1, CHUNK // design.n)
+    parts, means, sds, certain = [], [], [], []
+    share_of = _per_trial(design)
+    for start in range(0, sets, step):
+        now = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
+        eta = linear_predictor(design, now["beta"], [now[f"b_{g.name}"] for g in design.groups])
+        y = share_of * simulate_response(
+            design.family, eta, parameters=now, trials=design.trials, weights=design.weights, rng=rng
+        )
+        mean, sd = _mean_and_sd(y)
+        means.append(mean)
+        sds.append(sd)
+        parts.append(y[:, kept])
+        if design.family.name in _PROBABILITIES:
+            with np.errstate(all="ignore"):
+                certain.append(np.abs(design.family.mean(eta[:, kept]) - 0.5) > 0.5 - CERTAIN)
+    simulated, observed = np.concatenate(parts), share_of * design.y
+    unit = _response_unit(design)
+    for quantity, values, own in (
+        ("response", simulated, observed),
+        ("response_mean", np.concatenate(means), np.array([np.nanmean(observed)])),
+        ("response_sd", np.concatenate(sds), np.array([np.nanstd(observed, ddof=1)])),
+    ):
+        found.add(quantity, "", "simulated", values, unit)
+        found.add(quantity, "", "observed", own, unit)
+        if len(own) == 1:  # one number has no interval
+            found.rows[-1] = (quantity, "", "observed", np.nan, float(own[0]), np.nan, unit)
+    _remark_on_responses(found, design, simulated[:, ~np.isnan(share_of[kept])], observed)
+    if certain:
+        _remark_on_certainty(found, design, float(np.concatenate(certain).mean()))
+    return sets
+
+
+def _per_trial(design: Design) -> Array:
+    """What turns successes into shares (n,): one over the trials, NaN where there are none; one for other families."""
+    if design.family.name != "binomial" or design.trials is None:
+        return np.ones(design.n)
+    return np.divide(1.0, design.trials, out=np.full(design.n, np.nan), where=design.trials > 0)
+
+
+def _response_unit(design: Design) -> str:
+    if design.family.name == "binomial":
+        return "share of successes"
+    if design.family.name == "ordinal":
+        return f"category: 0 = {design.levels[0]} ... {len(design.levels) - 1} = {design.levels[-1]}"
+    if design.family.name == "bernoulli" and design.levels:
+        return f"1 = {design.levels[1]}"
+    return design.response
+
+
+def _mean_and_sd(y: Array) -> tuple[Array, Array]:
+    """Mean and sd (draw,) of each row without its NaN; an infinite response makes them infinite."""
+    known = ~np.isnan(y)
+    count = known.sum(axis=1)
+    with np.errstate(all="ignore"):
+        mean = np.where(known, y, 0.0).sum(axis=1) / count
+        squares = np.where(known, np.square(y - mean[:, None]), 0.0).sum(axis=1)
+        sd = np.sqrt(squares / (count - 1))
+    sd[count < 2] = np.nan
+    sd[np.isinf(y).any(axis=1)] = np.inf
+    return mean, sd
+
+
+def _remark_on_responses(found: _Findings, design: Design, simulated: Array, observed: Array) -> None:
+    """Where many simulated responses are impossible or far from the observed ones."""
+    impossible = float(np.isnan(simulated).mean())
+    if impossible > TOO_MANY:
+        found.remarks.append(
+            f"{impossible:.0%} of the simulated responses are impossible: their linear predictor gives a mean that no "
+            f"{design.family.name} response can have under the {design.family.link} link. Narrow the priors, or take a "
+            "log link."
+        )
+    lowest, highest = np.nanmin(observed), np.nanmax(observed)
+    middle, reach = (lowest + highest) / 2.0, TIMES_RANGE * (highest - lowest) / 2.0
+    far = float((np.abs(simulated - middle) > reach).mean()) if reach > 0.0 else 0.0
+    if far > TOO_MANY and design.family.name not in (*_PROBABILITIES, "ordinal"):
+        found.remarks.append(
+            f"{far:.0%} of the simulated responses lie outside an interval {TIMES_RANGE:.0f} times as wide as the "
+            f"observed range ({_shown(lowest)} to {_shown(highest)}): the priors allow far more than the data show. "
+            "Narrower priors of fixed effects and group sds lose nothing."
+        )
+
+
+def _remark_on_certainty(found: _Findings, design: Design, share: float) -> None:
+    if share > 0.5:
+        what = "means" if design.family.name == "beta" else "probabilities"
+        found.remarks.append(
+            f"{share:.0%} of the simulated {what} are under {CERTAIN:.0%} or over {1 - CERTAIN:.0%}: together the "
+            f"priors lean towards near-certain outcomes. Narrower ones on the {design.family.link} scale, such as "
+            "{'fixed': Prior('Normal', mu=0, sigma=1)}, are more even on the scale of the response."
+        )
+
+
+# -- where predictors are measured from
+
+
+def _about_centring(design: Design) -> str:
+    line = "Default priors do not depend on where predictors are measured from"
+    if any(not _is_constant(column) for g in design.groups for column in g.Z.T):
+        return (
+            f"{line}. With random slopes the spread of groups does: an sd of Intercept is that of groups where the "
+            "predictors are zero."
+        )
+    if not (design.has_intercept or design.family.name == "ordinal"):
+        return f"{line}, but a model without an intercept does."
+    return f"{line}: a constant added to a column of the fixed part changes no number here."
+
+
+def _remark_on_far_predictors(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
+    """A random slope on a predictor far from zero spreads groups at the observed rows."""
+    for g in design.groups:
+        for k, term in enumerate(g.columns):
+            z = g.Z[:, k]
+            if _is_constant(z) or not abs(z.mean()) > FAR_FROM_ZERO * z.std():
+                continue
+            spread = np.sqrt(variance.mean_group_variance(g.Z, _covariances(g, drawn)))
+            (middle,) = quantiles(spread, (0.5,))
+            found.remarks.append(
+                f"{term} lies {abs(z.mean()) / z.std():,.0f} sds from zero, so its random slope spreads the groups of "
+                f"{g.name} at the observed rows: an sd of {_shown(middle)} (prior median) on the scale of the linear "
+                f"predictor. Write center({term}) or subtract a typical value."
+            )

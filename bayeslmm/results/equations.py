@@ -1,0 +1,369 @@
+r"""A model and its priors as equations, in plain text and in LaTeX.
+
+A column has one number throughout: in ``y ~ a + x + (x | g)`` the effect b₂ of a group is what it adds to β₂.
+Normal(m, s) and its relatives take a mean and an *sd*; Normal(0, Σ) takes a covariance matrix.  The LaTeX keeps to
+what MathJax, KaTeX and amsmath have in common: names stand in ``\text{}``, where MathJax knows no commands, so
+characters that TeX would read as its own stand between two of these.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..spec.design import Design, GroupTerm
+from ..spec.priors import LKJ, Priors, ResolvedPrior
+
+WIDTH = 100  # columns of a printed line
+LATEX_WIDTH = 80  # characters that a reader sees in a typeset line
+WIDEST_LEFT = 40  # of a left side that other lines are aligned with
+MOST_LISTED = 6  # effects of a block, levels of a response, before dots
+_GREEK = {"beta": "β", "eta": "η", "mu": "μ", "nu": "ν", "phi": "φ", "sigma": "σ", "Sigma": "Σ", "tau": "τ"}
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_TEX = {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"} | {c: "\\" + c for c in "_%&#{}$"}
+_TO_LATEX = (  # of the templates below; spaces between factors first, while operators are no letters
+    (r"(?<=[\w)]) (?=[\w(%])", r"\\, "), (r"√(%s|\w+)", r"\\sqrt{\1}"), (r"mean\(%s\)", r"\\overline{%s}"),
+    ("⁻¹", "^{-1}"), ("²", "^2"), ("≤", r"\\le"), ("…", r"\\dots"), (r"(?<!\\)\b[A-Za-z][a-zA-Z-]+", r"\\text{\g<0>}"),
+    *((letter, rf"\\{name}") for name, letter in _GREEK.items()),
+)  # fmt: skip
+_RESPONSES = {  # %s: sigma with its weights, or the trials
+    "gaussian": ("Normal(μ_i, %s)", ""),
+    "student_t": ("Student-t(ν, μ_i, %s)", ""),
+    "lognormal": ("Log-Normal(μ_i, %s)", ""),
+    "bernoulli": ("Bernoulli(p_i)", ""),
+    "binomial": ("Binomial(%s, p_i)", ""),
+    "poisson": ("Poisson(μ_i)", ""),
+    "negbinomial": ("Negative-Binomial(μ_i, shape)", "μ_i + μ_i²/shape"),
+    "gamma": ("Gamma(shape, shape/μ_i)", "μ_i²/shape"),
+    "beta": ("Beta(μ_i φ, (1 - μ_i) φ)", "μ_i (1 - μ_i)/(1 + φ)"),
+}
+_SIGNATURES = {  # parameters that may go without their names, as everyone writes them in this order
+    "Normal": "mu sigma", "LogNormal": "mu sigma", "StudentT": "nu mu sigma", "Cauchy": "alpha beta", "Laplace": "mu b",
+    "HalfNormal": "sigma", "HalfStudentT": "nu sigma", "HalfCauchy": "beta", "Exponential": "lam",
+    "Gamma": "alpha beta", "InverseGamma": "alpha beta", "Beta": "alpha beta", "Uniform": "lower upper",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Equations:
+    """A model and its priors, written out; a notebook shows them typeset.
+
+    Attributes
+    ----------
+    latex : str
+        An ``aligned`` environment, to stand inside display mathematics.
+    plain : str
+        The same for a terminal, at most 100 columns wide where names allow it.
+    """
+
+    latex: str
+    plain: str
+
+    def __str__(self) -> str:
+        return self.plain
+
+    __repr__ = __str__
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self.latex}\n$$"
+
+
+@dataclass(frozen=True, slots=True)
+class _Math:
+    """A piece of mathematics in both notations."""
+
+    plain: str
+    latex: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """``left ~ term + term``, or with ``=``, and what is to be said beside it."""
+
+    left: _Math
+    relation: str
+    terms: Sequence[_Math]
+    notes: Sequence[_Math] = ()
+
+
+# -- words of the two notations
+
+
+def _write(template: str, *parts: _Math) -> _Math:
+    """Plain text with a ``%s`` for every part, and its LaTeX."""
+    latex = template
+    for pattern, replacement in _TO_LATEX:
+        latex = re.sub(pattern, replacement, latex)
+    return _Math(template % tuple(p.plain for p in parts), latex % tuple(p.latex for p in parts))
+
+
+def _join(separator: str, parts: Iterable[_Math]) -> _Math:
+    parts = list(parts)
+    return _Math(separator.join(p.plain for p in parts), separator.join(p.latex for p in parts))
+
+
+def _listed(parts: Sequence[_Math]) -> _Math:
+    """``a, b, c``, with dots where there are many."""
+    return _join(", ", parts if len(parts) <= MOST_LISTED else [*parts[:2], _write("…"), parts[-1]])
+
+
+def _words(text: str) -> _Math:
+    return _Math(text, rf"\text{{{text}}}")
+
+
+def _name(text: object) -> _Math:
+    """A name from the data."""
+    plain = re.sub(r"\s+", " ", str(text))
+    pieces = [piece for piece in re.split(r"([\\^~_%&#{}$])", plain) if piece]
+    latex = "".join(_TEX.get(piece, rf"\text{{{piece}}}") for piece in pieces)
+    return _Math(plain, latex if len(pieces) == 1 else f"{{{latex}}}")
+
+
+def _at_row(text: str) -> _Math:
+    """A variable in row i; in parentheses where its name has a space outside of brackets."""
+    outside, changed = text, 1
+    while changed:
+        outside, changed = re.subn(r"\([^()]*\)|\[[^\[\]]*\]", "", outside)
+    return _write("(%s)_i" if " " in outside else "%s_i", _name(text))
+
+
+def _symbol(letter: str, number: int | None = None, group: str = "", *, row: bool = False) -> _Math:
+    """β₁, b₁[school], b₁[school_i], Σ[school]; a longer name that is no Greek letter stands as it is."""
+    plain = _GREEK.get(letter, letter)
+    latex = rf"\{letter}" if letter in _GREEK else letter if len(letter) == 1 else _name(letter).latex
+    latex = rf"\boldsymbol{{{latex}}}" if letter in ("D", "R", "Sigma") else latex
+    below = []
+    if number is not None:
+        plain, below = plain + str(number).translate(_SUBSCRIPTS), [str(number)]
+    if group:
+        plain += f"[{(_at_row(group) if row else _name(group)).plain}]"
+        below.append(_name(group).latex + "[i]" * row)
+    return _Math(plain, f"{latex}_{{{','.join(below)}}}" if below else latex)
+
+
+def _number(value: float) -> _Math:
+    """Three significant digits, or all before the point."""
+    text = f"{value:.0f}" if 999.5 <= abs(value) < 1e6 else f"{value:.3g}"
+    mantissa, e, exponent = text.partition("e")
+    power = int(exponent) if e else 0
+    return _Math(f"{mantissa}e{power}", rf"{mantissa} \times 10^{{{power}}}") if e else _Math(text, text)
+
+
+# -- the model
+
+
+def equations(design: Design, priors: Priors) -> Equations:
+    """Write a model and its priors as equations.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+        Those of this design.
+
+    Returns
+    -------
+    Equations
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from bayeslmm.spec.design import build_design
+    >>> from bayeslmm.spec.priors import resolve_priors
+    >>> data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]})
+    >>> design = build_design("y ~ (1 | g)", data)
+    >>> equations(design, resolve_priors(design))
+    y_i ~ Normal(μ_i, σ)   (i = 1, …, 4)
+    μ_i = β₀ + b₀[g_i]
+    <BLANKLINE>
+    b₀[g] ~ Normal(0, τ₀[g])   (for each of the 2 levels of g)
+    <BLANKLINE>
+       β₀ ~ Normal(2.5, 3.23)
+    τ₀[g] ~ Half-Student-t(3, 1.29)
+        σ ~ Half-Student-t(3, 1.29)
+    """
+    columns = [*design.x_names, *(name for group in design.groups for name in group.columns)]
+    number = {name: k for k, name in enumerate(dict.fromkeys(["Intercept", *columns]))}
+    random = [line for group in design.groups for line in _effects(group, number)]
+    prior = [line for entry in priors.entries for line in _prior_lines(design, number, entry)]
+    sections = [s for s in ([_response(design), _predictor(design, number)], random, prior) if s]
+    return Equations(latex=_typeset(sections), plain=_printed(sections))
+
+
+def _response(design: Design) -> _Line:
+    """The distribution of the response."""
+    family, y, variable = design.family, _at_row(design.response), _symbol("sigma")
+    notes = [_write(f"i = 1, …, {design.n}")]
+    if family.name == "ordinal":
+        levels = _listed([_name(level) for level in design.levels[:-1]])
+        cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")
+        return _Line(_write("P(%s ≤ k)", y), "=", [cumulative], [*notes, _write("k = %s", levels)])
+    if design.weights is not None:
+        variable = _write("%s/√w_i", variable)
+        notes.append(_join("", [_write("w_i"), _words(": weights")]))
+    if family.name == "bernoulli" and design.levels:
+        notes += [_join("", [_words(f"{k}: "), _name(design.levels[k])]) for k in (1, 0)]
+    if family.name == "binomial":
+        y, variable = _counts(design)
+    template, variance = _RESPONSES[family.name]
+    if variance:
+        notes.append(_join("", [_words("variance "), _write(variance)]))
+    return _Line(y, "~", [_write(template, *[variable] * template.count("%s"))], notes)
+
+
+def _counts(design: Design) -> tuple[_Math, _Math]:
+    """Successes and trials in row i, of ``p(successes, trials)`` or of proportions with trials as weights."""
+    atom, trials = design.formula.response_atom, _at_row("trials")
+    quoted = re.findall("`([^`]+)`", atom.text)
+    code = re.sub("`[^`]+`", "quoted_name_", atom.text)
+    tree = None if atom.is_name else ast.parse(code, mode="eval").body
+    if not (isinstance(tree, ast.Call) and ast.unparse(tree.func) in ("p", "prop", "proportion")):
+        return _write("%s %s", trials, _at_row(design.response)), trials
+    names = iter(quoted)
+    given = [*tree.args, *(keyword.value for keyword in tree.keywords)]
+    texts = [re.sub("quoted_name_", lambda _: next(names), ast.unparse(value)) for value in given]
+    written = [
+        _name(text) if isinstance(value, ast.Constant) else _at_row(text)
+        for value, text in zip(given, texts, strict=True)
+    ]
+    by_name = [keyword.arg for keyword in tree.keywords] == ["trials", "successes"]
+    return (written[1], written[0]) if by_name else (written[0], written[1])
+
+
+def _predictor(design: Design, number: dict[str, int]) -> _Line:
+    """The link of the mean to fixed part, offset and random effects."""
+
+    def times(coefficient: _Math, column: str) -> _Math:
+        return coefficient if column == "Intercept" else _write("%s %s", coefficient, _at_row(column))
+
+    terms = [times(_symbol("beta", number[c]), c) for c in design.x_names]
+    if np.any(design.offset):
+        terms += [_at_row(offset.label) for offset in design.recipe.offsets]
+        terms += [_at_row("offset")] * design.recipe.offset_given_as_array
+    terms += [times(_symbol("b", number[c], g.name, row=True), c) for g in design.groups for c in g.columns]
+    link = design.family.link
+    left = {"identity": "%s", "inverse": "1/%s", "sqrt": "√%s"}.get(link, f"{link}(%s)")
+    mean = _write("p_i" if design.family.name in ("bernoulli", "binomial") else "μ_i")
+    left_side = _write("η_i") if design.family.name == "ordinal" else _write(left, mean)
+    return _Line(left_side, "=", terms or [_write("0")])
+
+
+def _blocks(group: GroupTerm) -> list[tuple[list[str], int | None]]:
+    """The columns of every block, and its number where several blocks have correlations."""
+    wide = [block for block in group.blocks if len(block) > 1]
+    several = wide if len(wide) > 1 else []
+    return [
+        ([group.columns[k] for k in block], several.index(block) + 1 if block in several else None)
+        for block in group.blocks
+    ]
+
+
+def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
+    """The distribution of the random effects of one grouping factor."""
+    each = [_join("", [_words(f"for each of the {group.n_levels} levels of "), _name(group.name)])]
+    lines = []
+    for columns, which in _blocks(group):
+        b, tau = ([_symbol(letter, number[c], group.name) for c in columns] for letter in ("b", "tau"))
+        if len(columns) == 1:
+            lines.append(_Line(b[0], "~", [_write("Normal(0, %s)", tau[0])], each))
+            continue
+        Sigma, R, D = (_symbol(letter, which, group.name) for letter in ("Sigma", "R", "D"))
+        short = _listed([_symbol("b", number[c]) for c in columns]).plain
+        vector = _Math(f"({short})[{_name(group.name).plain}]", rf"({_listed(b).latex})^{{\top}}")
+        scales = _write("%s = diag(%s)", D, _listed(tau))
+        lines.append(_Line(vector, "~", [_write("Normal(%s, %s)", _Math("0", r"\mathbf{0}"), Sigma)], each))
+        lines.append(_Line(Sigma, "=", [_write("%s %s %s", D, R, D)], [scales]))
+    return lines
+
+
+# -- its priors
+
+
+def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -> list[_Line]:
+    """One line; for correlations one for every block that has them."""
+    right, kind = [_distribution(entry)], entry.kind
+    if kind == "cor":
+        blocks = next(_blocks(group) for group in design.groups if group.name == entry.group)
+        symbols = [_symbol("R", which, entry.group) for columns, which in blocks if len(columns) > 1]
+        return [_Line(R, "~", right, [_words("correlation matrix")]) for R in symbols]
+    if kind not in ("Intercept", "cutpoint"):
+        letter = {"fixed": "beta", "sd": "tau"}.get(kind, kind)
+        return [_Line(_symbol(letter, number.get(entry.term), entry.group), "~", right)]
+    # what an intercept, or cutpoints, are where the predictors have their means
+    slopes = [name for name in design.x_names if name != "Intercept"]
+    first, plus = (_symbol("beta", 0), " + ") if kind == "Intercept" else (_write("cutpoint_k"), " - ")
+    left = _join(
+        plus, [first, *(_write("%s mean(%s)", _symbol("beta", number[c]), _name(c)) for c in slopes)]
+    )
+    if len(left.plain) > WIDEST_LEFT:
+        total = _Math("Σⱼ βⱼ mean(xⱼ)", r"\textstyle\sum_j \beta_j\, \overline{x}_j")
+        left = _join(plus, [first, total])
+    notes = [_words("increasing with k")] * (kind == "cutpoint")
+    return [_Line(left, "~", right, notes + [_words("at the means of the predictors")] * bool(slopes))]
+
+
+def _distribution(entry: ResolvedPrior) -> _Math:
+    prior = entry.prior
+    if isinstance(prior, LKJ):
+        return _write("LKJ(%s)", _number(prior.eta))
+    half = prior.name == "Flat" and entry.kind not in ("Intercept", "fixed", "cutpoint")
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", "Half" * half + prior.name).replace("Student-T", "Student-t")
+    if prior.name.endswith("Flat"):
+        return _words(f"{name} (improper)")
+    values = {key: _number(value) for key, value in prior.params}
+    order = _SIGNATURES.get(prior.name, "").split()
+    named = [_write("%s=%s", _name(key), value) for key, value in values.items()]
+    inside = [values[key] for key in order] if set(order) == set(values) else named
+    return _write("%s(%s)", _words(name), _join(", ", inside))
+
+
+# -- on the page
+
+
+def _broken(line: _Line, width: int) -> list[_Math]:
+    """The sum on the right in lines of this many characters to read."""
+    lines = [line.terms[0]]
+    for term in line.terms[1:]:
+        if len(lines[-1].plain) + 3 + len(term.plain) <= width:
+            lines[-1] = _write("%s + %s", lines[-1], term)
+        else:
+            lines.append(_write("+ %s", term))
+    return lines
+
+
+def _printed(sections: Sequence[Sequence[_Line]]) -> str:
+    """Relations one below the other in every paragraph."""
+    paragraphs = []
+    for section in sections:
+        at = max((len(s.left.plain) for s in section if len(s.left.plain) <= WIDEST_LEFT), default=0)
+        rows = []
+        for s in section:
+            start = f"{s.left.plain:>{at}} {s.relation} "
+            right = [piece.plain for piece in _broken(s, WIDTH - len(start))]
+            rows += [start + right[0], *(" " * (at + 3) + more for more in right[1:])]
+            note = f"   ({_join('; ', s.notes).plain})" if s.notes else ""
+            if len(rows[-1]) + len(note) <= WIDTH:
+                rows[-1] += note
+            else:
+                rows.append(" " * at + note)
+        paragraphs.append("\n".join(rows))
+    return "\n\n".join(paragraphs)
+
+
+def _typeset(sections: Sequence[Sequence[_Line]]) -> str:
+    """An aligned environment; broken sums go on with an indent."""
+    paragraphs = []
+    for section in sections:
+        rows = []
+        for s in section:
+            pieces = [piece.latex for piece in _broken(s, LATEX_WIDTH - len(s.left.plain))]
+            note = rf" \qquad ({_join('; ', s.notes).latex})" if s.notes else ""
+            relation = "=" if s.relation == "=" else r"\sim"
+            right = " \\\\\n&\\quad {} ".join(pieces)
+            rows.append(f"{s.left.latex} &{relation} {right}{note}")
+        paragraphs.append(" \\\\\n".join(rows))
+    return f"\\begin{{aligned}}\n{' \\\\[8pt]\n'.join(paragraphs)}\n\\end{{aligned}}"

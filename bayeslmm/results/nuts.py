@@ -1,0 +1,177 @@
+"""Draws of NUTS under the naming contract: on the joint density in compiled loops, or on the PyMC model."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..engine import joint as loops
+from ..engine import pymc_model, pymc_sampling
+from ..engine.geometry import Geometry, choose_geometry
+from ..engine.joint_nuts import sample_joint
+from ..engine.pql import Rough, rough_fit
+from ..errors import NotAvailableError
+from ..spec.design import Design
+from ..spec.priors import Priors
+from .settings import Settings
+
+Array = NDArray[np.float64]
+
+LOOP_OPTIONS = {"target_accept", "max_treedepth", "maxdepth"}
+TARGET_ACCEPT = 0.8
+WITH_FEW_LEVELS = 0.95  # an sd known from few levels has a long tail, whose neck asks for small steps
+AFTER_DIVERGENCES = (0.95, 0.99)
+STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
+
+
+def geometry_of(design: Design, settings: Settings) -> tuple[Geometry, Rough | None]:
+    """The coordinates of NUTS, and the rough fit that suggested them."""
+    rough = rough_fit(design) if design.groups else None
+    return choose_geometry(design, rough, settings.centring), rough
+
+
+def geometry_table(design: Design, geometry: Geometry) -> pd.DataFrame:
+    """The table behind `bayeslmm.Model.geometry`."""
+    rows = []
+    for group in design.groups:
+        placement = geometry.placements[group.name]
+        for k, column in enumerate(group.columns):
+            around = ["its fixed effect"] if geometry.surrounds(group, k, design.x_names) else []
+            around += [placement.parent] if geometry.above_column(group, k) is not None else []
+            weight = float(placement.weights[:, k].mean())
+            rows.append((group.name, column, placement.reliability[k], weight, " + ".join(around) or "zero"))
+    return pd.DataFrame(rows, columns=["group", "term", "reliability", "centring", "around"])
+
+
+def pymc_of(design: Design, priors: Priors, settings: Settings) -> Any:
+    """The PyMC model of a design."""
+    return pymc_model.build_model(design, priors, geometry_of(design, settings)[0])
+
+
+def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
+    """An ``xarray.DataTree`` by NUTS on the joint density of all unknowns.
+
+    In compiled loops, unless a prior is not written out there or a sampler or other options of ``pymc.sample`` are
+    asked for: then on the PyMC model.  Divergences are answered by sampling again with smaller steps (a
+    ``target_accept`` of 0.95, then 0.99), if none was given; ``posterior.attrs["target_accept"]`` says which it was.
+    """
+    geometry, rough = geometry_of(design, settings)
+    reason = ""
+    if not settings.nuts_sampler and set(settings.options) <= LOOP_OPTIONS:
+        try:
+            return _in_loops(design, priors, geometry, rough, settings)
+        except NotAvailableError as error:
+            reason = str(error)
+    first = WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT
+    options = dict(settings.options)
+    if not _has_target(options):
+        options["target_accept"] = first
+    model = pymc_model.build_model(design, priors, geometry)
+    tree = pymc_sampling.sample_nuts(
+        model, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=_cores(settings),
+        random_seed=settings.random_seed, nuts_sampler=settings.nuts_sampler or "nutpie",
+        progressbar=settings.progressbar, options=options,
+    )  # fmt: skip
+    pymc_sampling.keep_contract(tree, model)
+    if reason:
+        tree.posterior.attrs["reason"] = reason
+    return tree
+
+
+def _has_target(options: dict[str, Any]) -> bool:
+    return "target_accept" in options or "target_accept" in options.get("nuts", {})
+
+
+def _cores(settings: Settings) -> int:
+    return min(settings.cores or os.cpu_count() or 1, settings.chains)
+
+
+def _in_loops(
+    design: Design, priors: Priors, geometry: Geometry, rough: Rough | None, settings: Settings
+) -> Any:
+    begin = time.perf_counter()
+    joint, coordinates = loops.build(design, priors, geometry)
+    options = {"maxdepth" if key == "max_treedepth" else key: v for key, v in settings.options.items()}
+    given = options.pop("target_accept", None)
+    first = given or (WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT)
+    targets = [first, *(t for t in AFTER_DIVERGENCES if given is None and t > first)]
+    seed = settings.random_seed
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
+
+    def start(own: int) -> Array:
+        return loops.starting_point(design, geometry, rough, joint, np.random.default_rng(own))
+
+    buffer = loops.pack(joint)
+    for target in targets:
+        drawn = sample_joint(
+            buffer, start, sum(coordinates.sizes), draws=settings.draws, tune=settings.tune, chains=settings.chains,
+            cores=_cores(settings), random_seed=seed, progressbar=settings.progressbar,
+            options={**options, "target_accept": target},
+        )  # fmt: skip
+        if not drawn.stats["diverging"].any():
+            break
+    tree = _tree(design, geometry, joint, drawn.x, drawn.stats)
+    tree.posterior.attrs |= {
+        "sampler": "NUTS",
+        "method": "nuts",
+        "tuning_steps": settings.tune,
+        "target_accept": target,
+        "seconds": round(time.perf_counter() - begin, 3),
+        "compile_seconds": 0.0,
+        "tune_seconds": round(drawn.tune_seconds, 3),
+        "draw_seconds": round(drawn.draw_seconds, 3),
+    }
+    return tree
+
+
+def _tree(design: Design, geometry: Geometry, joint: loops.Joint, x: Array, stats: Any) -> Any:
+    """Draws x (chain, draw, d) under the naming contract."""
+    import xarray as xr
+
+    from .exact import as_dataset
+
+    flat = x.reshape(-1, x.shape[-1])
+    S, p, Q, r = len(flat), len(design.x_names), len(joint.sd_kind), int(joint.sizes[3])
+    sds, factors = np.zeros((S, Q)), np.zeros((S, Q, joint.middle.shape[1]))
+    b, parameters = np.empty((S, int(joint.effect_start[-1]))), np.empty((S, r))
+    loops.unfold(loops.pack(joint), flat, sds, factors, b, parameters)
+    beta = flat[:, :p].copy()
+    moved = np.zeros(S)
+    if design.has_intercept or design.family.name == "ordinal":
+        slopes = [j for j, n in enumerate(design.x_names) if n != "Intercept"]
+        moved = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
+    if design.has_intercept:
+        beta[:, design.x_names.index("Intercept")] -= moved
+    variables: dict[str, Array] = {"beta": beta}
+    for k, name in enumerate(design.family.parameters):
+        variables[name] = parameters + moved[:, None] if name == "cutpoint" else parameters[:, k]
+    for k, name in enumerate(geometry.order):
+        group = next(g for g in design.groups if g.name == name)
+        first, after = int(joint.column_start[k]), int(joint.column_start[k + 1])
+        variables[f"sd_{name}"] = sds[:, first:after]
+        L = factors[:, first:after, : group.q]
+        order = np.argsort(joint.place[first:after])
+        cor = (L @ L.swapaxes(1, 2))[:, order][:, :, order]
+        if any(len(block) > 1 for block in group.blocks):
+            variables[f"cor_{name}"] = cor
+        effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]]
+        variables[f"b_{name}"] = effects.reshape(S, group.n_levels, group.q)
+    shaped = {name: values.reshape(*x.shape[:2], *values.shape[1:]) for name, values in variables.items()}
+    posterior = as_dataset(design, shaped)
+    steps = {"chain": posterior["chain"].to_numpy(), "draw": posterior["draw"].to_numpy()}
+    kept = {name: (("chain", "draw"), stats[name].to_numpy()) for name in STATS if name in stats}
+    statistics = xr.Dataset(kept, coords=steps, attrs={"sample_dims": ["chain", "draw"]})
+    return xr.DataTree.from_dict(
+        {
+            "posterior": posterior,
+            "sample_stats": statistics,
+            "observed_data": xr.Dataset({"y": ("obs", design.y)}, coords={"obs": design.index.to_numpy()}),
+            "constant_data": xr.Dataset(),
+        }
+    )

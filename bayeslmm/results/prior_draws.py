@@ -1,0 +1,347 @@
+"""Draws of the priors and of the responses they imply: forward simulation, without a sampler.
+
+Every parameter has a random stream of its own: another prior for one leaves the draws of the others as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import stats
+
+from ..engine.pymc_draws import draw_prior
+from ..errors import InputError, PriorError
+from ..spec.design import Design, GroupTerm
+from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
+from .simulation import linear_predictor, simulate_response
+
+Array = NDArray[np.float64]
+
+IMPROPER = ("Flat", "HalfFlat")
+_WHOLE_LINE = ("Normal", "StudentT", "Cauchy", "Laplace")
+
+
+def prior_draws(
+    design: Design, priors: Priors, *, draws: int, random_seed: int | None
+) -> dict[str, np.ndarray]:
+    """Independent draws of every parameter from its prior.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+        All of them proper.
+    draws : int
+    random_seed : int or None
+
+    Returns
+    -------
+    dict of float64 arrays
+        ``beta`` (draw, p), intercept at predictors of zero as the model reports it, although its prior is that at
+        average predictors; the family's parameters (draw,), ``cutpoint`` (draw, K − 1) increasing and at predictors of
+        zero; for every grouping factor g ``sd_g`` (draw, q), ``cor_g`` (draw, q, q) where columns are correlated, and
+        ``b_g`` (draw, J, q).
+
+    Raises
+    ------
+    PriorError
+        A prior is improper, or allows negative values for a positive parameter.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from bayeslmm.spec.design import build_design
+    >>> from bayeslmm.spec.priors import resolve_priors
+    >>> d = build_design("y ~ (1 | g)", pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]}))
+    >>> {name: a.shape for name, a in prior_draws(d, resolve_priors(d), draws=5, random_seed=1).items()}
+    {'beta': (5, 1), 'sd_g': (5, 1), 'b_g': (5, 2, 1), 'sigma': (5,)}
+    """
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
+        raise InputError(f"draws={draws!r}: draws is a whole number, at least 1")
+    _check_proper(priors)
+    root = np.random.default_rng(random_seed)
+    beta, middle = _fixed_effects(design, priors, int(draws), root)
+    drawn: dict[str, np.ndarray] = {"beta": beta}
+    for group in design.groups:
+        drawn |= _group(group, priors, int(draws), root)
+    for name in design.family.parameters:
+        prior, (rng,) = priors.get(name), root.spawn(1)
+        assert isinstance(prior, Prior)
+        if name == "cutpoint":
+            cuts = len(design.levels) - 1
+            at_middle = np.sort(_draw(name, prior, (int(draws), cuts), rng), axis=1)
+            drawn[name] = at_middle + middle[:, None]
+        else:
+            drawn[name] = _draw(name, prior, (int(draws),), rng, positive=True)
+    return drawn
+
+
+def _check_proper(priors: Priors) -> None:
+    improper = [e for e in priors.entries if isinstance(e.prior, Prior) and e.prior.name in IMPROPER]
+    if improper:
+        names = ", ".join(e.label for e in improper)
+        example = {
+            "sd": "Prior('HalfNormal', sigma=1)",
+            "Intercept": "Prior('Normal', mu=0, sigma=1)",
+            "fixed": "Prior('Normal', mu=0, sigma=1)",
+            "cutpoint": "Prior('Normal', mu=0, sigma=1)",
+        }.get(improper[0].kind, "Prior('HalfNormal', sigma=1)")
+        raise PriorError(
+            f"{names}: a flat prior is improper, so nothing can be drawn from it. Give a proper one, such as "
+            f"priors={{{_key(improper[0])!r}: {example}}} on a scale that suits your data, or leave it out for the "
+            "default."
+        )
+
+
+def _key(entry: ResolvedPrior) -> str | tuple[str, ...]:
+    return ("sd", entry.group, entry.term) if entry.kind == "sd" else entry.term
+
+
+def _fixed_effects(design: Design, priors: Priors, draws: int, root: Generator) -> tuple[Array, Array]:
+    """β (draw, p) on the user's scale, and mean(X)·slopes (draw,), by which an intercept or a cutpoint moves."""
+    names = design.x_names
+    beta = np.empty((draws, len(names)))
+    for j, name in enumerate(names):
+        prior = priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name)
+        assert isinstance(prior, Prior)
+        beta[:, j] = _draw(name, prior, (draws,), root.spawn(1)[0])
+    slopes = [j for j, name in enumerate(names) if name != "Intercept"]
+    middle = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
+    if design.has_intercept:
+        beta[:, names.index("Intercept")] -= middle
+    return beta, middle
+
+
+def _group(group: GroupTerm, priors: Priors, draws: int, root: Generator) -> dict[str, Array]:
+    """sds, correlations and effects of one grouping factor."""
+    sds = np.empty((draws, group.q))
+    for k, column in enumerate(group.columns):
+        prior = priors.get("sd", group.name, column)
+        assert isinstance(prior, Prior)
+        name = f"sd({column} | {group.name})"
+        sds[:, k] = _draw(name, prior, (draws,), root.spawn(1)[0], positive=True)
+    of_cor, of_b = root.spawn(2)
+    factor = np.broadcast_to(np.eye(group.q), (draws, group.q, group.q)).copy()
+    for block in map(list, group.blocks):
+        if len(block) > 1:
+            lkj = priors.get("cor", group.name)
+            assert isinstance(lkj, LKJ)
+            factor[:, np.array(block)[:, None], block] = lkj_factor(lkj.eta, len(block), draws, of_cor)
+    z = of_b.standard_normal((draws, group.n_levels, group.q))
+    drawn = {f"sd_{group.name}": sds}
+    if any(len(block) > 1 for block in group.blocks):
+        cor = factor @ factor.transpose(0, 2, 1)
+        cor[:, range(group.q), range(group.q)] = 1.0
+        drawn[f"cor_{group.name}"] = cor
+    drawn[f"b_{group.name}"] = z @ factor.transpose(0, 2, 1) * sds[:, None, :]
+    return drawn
+
+
+def lkj_factor(eta: float, d: int, draws: int, rng: Generator) -> Array:
+    """Lower-triangular factors (draw, d, d) of correlation matrices with density ∝ det(R)^(eta − 1).
+
+    Row by row from canonical partial correlations, independent 2 Beta(a, a) − 1 with a = eta + (d − 2 − j)/2 in column
+    j = 0, 1, ... (Lewandowski, Kurowicka & Joe 2009, section 2.4).
+    """
+    L = np.zeros((draws, d, d))
+    L[:, 0, 0] = 1.0
+    for i in range(1, d):
+        left = np.ones(draws)  # what is left of a unit row
+        for j in range(i):
+            shape = eta + (d - 2 - j) / 2.0
+            partial = 2.0 * rng.beta(shape, shape, size=draws) - 1.0
+            L[:, i, j] = partial * left
+            left *= np.sqrt(1.0 - partial**2)
+        L[:, i, i] = left
+    return L
+
+
+def _draw(name: str, prior: Prior, size: tuple[int, ...], rng: Generator, *, positive: bool = False) -> Array:
+    """Draws of one prior, checked to be of a positive number where they should."""
+    if positive and prior.name in _WHOLE_LINE:
+        raise PriorError(
+            f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ..."
+        )
+    try:
+        values = univariate(prior, size, rng)
+    except PriorError as error:
+        raise PriorError(f"{name}: {error}") from error
+    if positive and np.any(values < 0.0):
+        share = np.mean(values < 0.0)
+        raise PriorError(
+            f"{name}: {share:.0%} of {prior!r} is negative; use HalfNormal, HalfStudentT, ... or a lower bound of 0"
+        )
+    return values
+
+
+def univariate(prior: Prior, size: tuple[int, ...], rng: Generator) -> Array:
+    """Independent draws of a prior; through PyMC where the distribution is not written out here.
+
+    Raises
+    ------
+    PriorError
+        There is no such distribution, or its parameters are impossible.
+    """
+    if prior.name in ("HalfStudentT", "HalfCauchy"):  # which scipy has not, or not with this name
+        whole = Prior(prior.name.removeprefix("Half"), **_of_whole(prior))
+        return np.abs(univariate(whole, size, rng)) if _known(whole) else _by_pymc(prior, size, rng)
+    known = _known(prior)
+    if known is None:
+        return _by_pymc(prior, size, rng)
+    distribution, shapes, location, scale = known
+    if not scale > 0.0:
+        raise PriorError(f"{prior!r} is no distribution: it needs a positive scale, rate or width")
+    try:
+        return np.asarray(distribution.rvs(*shapes, loc=location, scale=scale, size=size, random_state=rng))
+    except ValueError as error:
+        raise PriorError(f"{prior!r} is no distribution: {error}") from error
+
+
+def _of_whole(prior: Prior) -> dict[str, float]:
+    """Parameters of the symmetric distribution around zero that a half distribution is half of."""
+    given = {name: float(value) for name, value in prior.params}
+    return {"alpha": 0.0, **given} if prior.name == "HalfCauchy" else given
+
+
+def _by_pymc(prior: Prior, size: tuple[int, ...], rng: Generator) -> Array:
+    return draw_prior(prior, int(np.prod(size)), rng).reshape(size)
+
+
+def _known(prior: Prior) -> tuple[Any, Sequence[float], float, float] | None:
+    """(scipy distribution, shapes, location, scale) of a prior under PyMC's names; None for any other."""
+    given = {name: float(value) for name, value in prior.params}
+    match prior.name, given, frozenset(given):
+        case "Normal", _, names if names <= {"mu", "sigma"}:
+            return stats.norm, (), given.get("mu", 0.0), given.get("sigma", 1.0)
+        case "StudentT", {"nu": nu}, names if names <= {"nu", "mu", "sigma"}:
+            return stats.t, (nu,), given.get("mu", 0.0), given.get("sigma", 1.0)
+        case "HalfNormal", _, names if names <= {"sigma"}:
+            return stats.halfnorm, (), 0.0, given.get("sigma", 1.0)
+        case "Cauchy", {"alpha": location, "beta": scale}, names if len(names) == 2:
+            return stats.cauchy, (), location, scale
+        case "Laplace", {"mu": location, "b": scale}, names if len(names) == 2:
+            return stats.laplace, (), location, scale
+        case "Exponential", {"lam": rate}, names if len(names) == 1:
+            return stats.expon, (), 0.0, _inverse(rate)
+        case "Exponential", {"scale": scale}, names if len(names) == 1:
+            return stats.expon, (), 0.0, scale
+        case "Gamma", {"alpha": shape, "beta": rate}, names if len(names) == 2:
+            return stats.gamma, (shape,), 0.0, _inverse(rate)
+        case "InverseGamma", {"alpha": shape, "beta": scale}, names if len(names) == 2:
+            return stats.invgamma, (shape,), 0.0, scale
+        case "LogNormal", _, names if names <= {"mu", "sigma"}:
+            return stats.lognorm, (given.get("sigma", 1.0),), 0.0, float(np.exp(given.get("mu", 0.0)))
+        case "Uniform", _, names if names <= {"lower", "upper"}:
+            lower = given.get("lower", 0.0)
+            return stats.uniform, (), lower, given.get("upper", 1.0) - lower
+        case "Beta", {"alpha": a, "beta": b}, names if len(names) == 2:
+            return stats.beta, (a, b), 0.0, 1.0
+        case "TruncatedNormal", {"mu": mu, "sigma": sigma}, names if names <= {
+            "mu",
+            "sigma",
+            "lower",
+            "upper",
+        }:
+            ends = given.get("lower", -np.inf), given.get("upper", np.inf)
+            return stats.truncnorm, tuple((end - mu) / sigma for end in ends), mu, sigma
+    return None
+
+
+def _inverse(rate: float) -> float:
+    return 1.0 / rate if rate > 0.0 else -1.0  # a negative scale is refused where it is used
+
+
+# -- as a tree
+
+
+def prior_predictive(
+    design: Design, priors: Priors, *, draws: int = 500, random_seed: int | None = None
+) -> Any:
+    """Parameters and responses drawn from the priors, without a look at the observed response.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+    draws : int
+        Data sets to simulate.
+    random_seed : int, optional
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``prior`` (names and dims as in a posterior, with one chain), ``prior_predictive`` (``y``: chain, draw,
+        obs; see `bayeslmm.results.simulation.simulate_response` for impossible and very large ones) and
+        ``observed_data``.
+
+    Raises
+    ------
+    PriorError
+        A prior is improper, or allows negative values for a positive parameter.
+    """
+    import xarray as xr
+
+    drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
+    y = responses(design, drawn, response_stream(random_seed))
+    each = ("chain", "draw")
+    steps = {"chain": np.arange(1), "draw": np.arange(draws)}
+    variables, coords = _labelled(design, drawn)
+    prior = xr.Dataset(
+        {name: ((*each, *dims), values[None]) for name, (dims, values) in variables.items()},
+        coords=steps | coords,
+    )
+    obs = {"obs": design.index.to_numpy()}
+    predictive = xr.Dataset({"y": ((*each, "obs"), y[None])}, coords=steps | obs)
+    for dataset in (prior, predictive):
+        dataset.attrs["sample_dims"] = list(each)
+    return xr.DataTree.from_dict(
+        {
+            "prior": prior,
+            "prior_predictive": predictive,
+            "observed_data": xr.Dataset({"y": ("obs", design.y)}, coords=obs),
+        }
+    )
+
+
+def response_stream(random_seed: int | None) -> Generator:
+    """The random stream of responses, apart from that of the parameters with the same seed."""
+    return np.random.default_rng(
+        None if random_seed is None else np.random.SeedSequence(random_seed, spawn_key=(2**32 - 1,))
+    )
+
+
+def responses(design: Design, drawn: dict[str, np.ndarray], rng: Generator) -> Array:
+    """One simulated response (draw, n) for every draw of the parameters and every row."""
+    eta = linear_predictor(design, drawn["beta"], [drawn[f"b_{g.name}"] for g in design.groups])
+    return simulate_response(
+        design.family, eta, parameters=drawn, trials=design.trials, weights=design.weights, rng=rng
+    )
+
+
+def _labelled(
+    design: Design, drawn: dict[str, np.ndarray]
+) -> tuple[dict[str, tuple[tuple[str, ...], np.ndarray]], dict[str, np.ndarray]]:
+    """Each variable with its dims, and the coordinates of these: the names of every posterior."""
+    dims: dict[str, tuple[str, ...]] = {name: () for name in design.family.parameters}
+    coords = {}
+    if design.x_names:
+        dims["beta"] = ("coef",)
+        coords["coef"] = _objects(design.x_names)
+    if "cutpoint" in dims:
+        dims["cutpoint"] = ("threshold",)
+        coords["threshold"] = _objects(design.levels[:-1])
+    for g in design.groups:
+        term, other = f"{g.name}_term", f"{g.name}_term_bis"
+        dims |= {f"sd_{g.name}": (term,), f"cor_{g.name}": (term, other), f"b_{g.name}": (g.name, term)}
+        coords |= {g.name: _objects(g.levels), term: _objects(g.columns), other: _objects(g.columns)}
+    return {name: (dims[name], values) for name, values in drawn.items() if name in dims}, coords
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    found = np.empty(len(values), dtype=object)
+    found[:] = list(values)
+    return found
