@@ -21,7 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="fit two data sets both ways, print tables, save pictures")
     demo.add_argument("--build", type=Path, default=Path("build"), help="folder for pictures (build)")
     demo.add_argument("--seed", type=int, default=1, help="random seed (1)")
-    commands.add_parser("compile", help="compile the loops now, so that the first fit does not have to")
+    for name in ("compile", "warmup"):
+        commands.add_parser(name, help="compile the loops now, so that the first fit does not have to")
     options = parser.parse_args(arguments)
     return run_demo(options.build, options.seed) if options.command == "demo" else compile_loops()
 
@@ -68,6 +69,7 @@ def compile_loops() -> int:
         model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
         model.fit_reml().summary()
         model.fit(random_seed=1, progressbar=False)
+        model.fit(method="nuts", draws=10, tune=10, chains=1, random_seed=1, progressbar=False)
     return 0
 
 

@@ -23,6 +23,7 @@ from .spec.formula import parse_formula, update_formula
 from .spec.priors import Priors, resolve_priors
 
 if TYPE_CHECKING:
+    from .engine.pymc_model import PyMCParts
     from .results.audit import Audit
     from .results.equations import Equations
     from .results.posterior import PosteriorFit
@@ -122,6 +123,16 @@ class Model:
         from .results.nuts import pymc_of
 
         return pymc_of(self.design, self.priors, Settings())
+
+    def pymc_parts(self) -> PyMCParts:
+        """The PyMC model without its response: ``model``, ``eta`` and ``parameters``, to write another response on.
+
+        See docs/extending.md; :meth:`read_draws` takes the draws back.
+        """
+        from .engine.pymc_model import build_parts
+        from .results.nuts import geometry_of
+
+        return build_parts(self.design, self.priors, geometry_of(self.design, Settings())[0])
 
     def graph(self) -> Any:
         """The PyMC model as a picture: a ``graphviz.Digraph``, which a notebook shows.
@@ -256,6 +267,24 @@ class Model:
             nuts_sampler=nuts_sampler, progressbar=progressbar, centring=centring or {}, options=options,
         )  # fmt: skip
         return sample_posterior(self.design, self.priors, settings)
+
+    def read_draws(self, idata: Any) -> PosteriorFit:
+        """The verbs of a posterior for draws made elsewhere, such as those of an extended `pymc` model.
+
+        Parameters
+        ----------
+        idata : xarray.DataTree
+            With a group ``posterior`` that holds variables of this model by their names (see `pymc`). Others may be
+            there as well and stay where they are; verbs that need one that is not there say so.
+
+        Raises
+        ------
+        InputError
+            There is no such group, none of the model's variables, or one with another shape.
+        """
+        from .results.nuts import read_draws
+
+        return read_draws(self.design, self.priors, idata)
 
     def update(
         self,

@@ -70,7 +70,12 @@ def both(formula, table, options, *, draws=2000):
         model = blm.Model(formula, table, **options)
         exact = model.fit(method="exact", random_seed=1, draws=draws, progressbar=False)
         return exact, model.fit(
-            method="nuts", random_seed=2, draws=draws, progressbar=False, target_accept=0.95
+            method="nuts",
+            nuts_sampler="nutpie",
+            random_seed=2,
+            draws=draws,
+            progressbar=False,
+            target_accept=0.95,
         )
 
 

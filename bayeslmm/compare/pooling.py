@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, NotAvailableError
 from ..spec.design import Design, GroupTerm
 
 Array = NDArray[np.float64]
@@ -27,10 +27,22 @@ def group_term(design: Design, group: str | None) -> GroupTerm:
     raise InputError(f"no grouping factor {group!r}; the model has {[g.name for g in design.groups]}")
 
 
+def _normal_response(design: Design) -> Array:
+    """What least squares is for: the response, its log in a lognormal model, less the offset."""
+    if not design.family.is_normal:
+        raise NotAvailableError(
+            f"family={design.family}: fits without and with complete pooling are by least squares, which is for normal "
+            "responses"
+        )
+    y = np.log(design.y) if design.family.name == "lognormal" else design.y
+    return y - design.offset
+
+
 def complete_pooling(design: Design) -> pd.Series:
     """Least squares of the response on the fixed part, groups ignored."""
-    w = np.ones(len(design.y)) if design.weights is None else np.sqrt(design.weights)
-    beta, *_ = np.linalg.lstsq(design.X * w[:, None], (design.y - design.offset) * w, rcond=None)
+    y = _normal_response(design)
+    w = np.ones(len(y)) if design.weights is None else np.sqrt(design.weights)
+    beta, *_ = np.linalg.lstsq(design.X * w[:, None], y * w, rcond=None)
     return pd.Series(beta, index=list(design.x_names), name="complete")
 
 
@@ -45,13 +57,12 @@ def no_pooling(design: Design, group: str | None = None) -> pd.DataFrame:
     term = group_term(design, group)
     order = np.argsort(term.codes, kind="stable")
     ends = np.searchsorted(term.codes[order], np.arange(term.n_levels + 1))
-    w = np.ones(len(design.y)) if design.weights is None else np.sqrt(design.weights)
+    y = _normal_response(design)
+    w = np.ones(len(y)) if design.weights is None else np.sqrt(design.weights)
     estimates = np.full((term.n_levels, term.q), np.nan)
     for level in range(term.n_levels):
         rows = order[ends[level] : ends[level + 1]]
-        beta, _, rank, _ = np.linalg.lstsq(
-            term.Z[rows] * w[rows, None], (design.y - design.offset)[rows] * w[rows], rcond=None
-        )
+        beta, _, rank, _ = np.linalg.lstsq(term.Z[rows] * w[rows, None], y[rows] * w[rows], rcond=None)
         if rank == term.q:
             estimates[level] = beta
     return pd.DataFrame(

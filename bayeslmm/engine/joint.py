@@ -3,7 +3,7 @@
 The twin of the PyMC model: the same coordinates in another order, the same density (tests compare the two).  x holds
 the fixed effects at centred predictors, then for each factor, outer before inner, log sds, the log odds of its partial
 correlations and its effects column by column, then the parameters of the family: logs, or ordered cutpoints.
-Derivatives are written out by hand, from the rows of the data back to x (docs/theory.md, section 10).
+Derivatives are written out by hand, from the rows of the data back to x (docs/theory.md, section 11).
 """
 # mypy: disable-error-code="no-untyped-def"
 

@@ -1,7 +1,7 @@
-"""Compiled log densities of a response given its linear predictor, for every family and link (docs/theory.md, 10).
+"""Compiled log densities of a response given its linear predictor (docs/theory.md, section 11).
 
 `add_rows` sums them over rows, with the derivatives by the linear predictor and by the parameters of the family; `row`
-is one of them, as leave-one-out and tests need it.  What hangs on the data only is left to `constants`.
+is one of them, for every family and link.  What hangs on the data only is left to `constants`.
 """
 # mypy: disable-error-code="no-untyped-def"
 

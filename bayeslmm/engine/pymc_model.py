@@ -8,6 +8,7 @@ correlations, independent Beta variables whose joint density is exactly LKJ(eta)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,19 +24,26 @@ from .pymc_likelihood import add_response
 Array = NDArray[np.float64]
 
 
-def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
-    """The PyMC model of a mixed model.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PyMCParts:
+    """A PyMC model without its response, for those who write that themselves.
 
-    Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``),
-    and for each grouping factor g ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated,
-    ``b_g[g, g_term]``; ``eta[obs]`` is the linear predictor and ``y[obs]`` the response. The rest
-    (``intercept_centred``, ``slope_*``, ``z_*``, ``effect_*``, ``partial_*``) are the coordinates in which NUTS moves.
-    The response is data (``pm.Data``), so that other values can be set without a new model.
-
-    Returns
-    -------
-    pymc.Model
+    Attributes
+    ----------
+    model : pymc.Model
+    eta : TensorVariable (obs,)
+        The linear predictor.
+    parameters : dict
+        The family's parameters, such as ``sigma``, as variables; cutpoints are those of centred predictors.
     """
+
+    model: Any
+    eta: Any
+    parameters: dict[str, Any]
+
+
+def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts:
+    """Everything of the model but the response."""
     import pymc as pm
 
     coords: dict[str, Any] = {"coef": list(design.x_names), "obs": design.index.to_numpy()}
@@ -57,8 +65,29 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
         for group in design.groups:
             eta = eta + _random_part(group, effects[group.name])
         parameters = {name: _parameter(name, priors, shift, design) for name in design.family.parameters}
-        add_response(design, eta, parameters, design.y, design.weights)
-    return model
+    return PyMCParts(model=model, eta=eta, parameters=parameters)
+
+
+def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
+    """The PyMC model of a mixed model.
+
+    Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``),
+    and for each grouping factor g ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated,
+    ``b_g[g, g_term]``; ``y[obs]`` is the response. The rest (``intercept_centred``, ``slope_*``, ``z_*``, ``effect_*``,
+    ``partial_*``, ``cutpoint_centred``) are the coordinates in which NUTS moves. The values of the response are data
+    (``pymc.set_data({"response": ...})``), so that others can be set without a new model.
+
+    Returns
+    -------
+    pymc.Model
+    """
+    import pymc as pm
+
+    parts = build_parts(design, priors, geometry)
+    with parts.model:
+        response = pm.Data("response", design.y, dims="obs")
+        add_response(design, parts.eta, parts.parameters, response, design.weights)
+    return parts.model
 
 
 def variable(name: str, prior: Prior | LKJ, *, positive: bool = False, **options: Any) -> Any:

@@ -10,6 +10,9 @@ import numpy as np
 
 from ..errors import SamplingWarning
 
+MOST_LEVELS = (
+    100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
+)
 K_HAT_LIMIT = 0.7  # above, importance weights have no usable variance (Vehtari et al. 2024)
 
 
@@ -46,7 +49,8 @@ class Diagnosis:
 def diagnose_draws(tree: Any) -> Diagnosis:
     """R-hat and ESS over all parameters (Vehtari et al. 2021), what the sampler reports, and what follows from them.
 
-    The exact sampler draws random effects independently given the other parameters, so these decide.
+    The exact sampler draws random effects independently given the other parameters, so these decide. Of NUTS the
+    effects of at most 100 levels a factor are looked at, evenly chosen.
 
     Doubt is raised by R-hat above 1.01, an effective sample size under 100 a chain, draws too few for either, any
     divergence, an E-BFMI under 0.3, and a k-hat over 0.7.
@@ -55,10 +59,10 @@ def diagnose_draws(tree: Any) -> Diagnosis:
     draws = _varying(tree.posterior.to_dataset(), without="b_" if exact else None)
     of_each = convergence(draws)
     rhat, bulk, tail = float(of_each[0].max()), float(of_each[1].min()), float(of_each[2].min())
-    stats = tree.sample_stats.to_dataset()
+    stats = tree.sample_stats.to_dataset() if "sample_stats" in tree.children else {}
     divergences = int(stats["diverging"].sum()) if "diverging" in stats else None
     ebfmi = _ebfmi(stats["energy"].to_numpy()) if "energy" in stats else None
-    k_hat = tree.sample_stats.attrs.get("k_hat")
+    k_hat = tree.sample_stats.attrs.get("k_hat") if "sample_stats" in tree.children else None
     attrs = tree.posterior.attrs
     because = f", since {attrs['reason']}" if attrs.get("reason") else ""
     reasons = []
@@ -101,9 +105,12 @@ def _varying(posterior: Any, *, without: str | None) -> np.ndarray:
     """All draws (chain, draw, k) but the unit entries of correlation matrices, which do not vary, and one kind."""
     parts = []
     for name, variable in posterior.data_vars.items():
-        if without and name.startswith(without):
+        if (without and name.startswith(without)) or "obs" in variable.dims:
             continue
-        flat = variable.to_numpy().reshape(*variable.shape[:2], -1)
+        values = variable.to_numpy()
+        if name.startswith("b_") and values.shape[2] > MOST_LEVELS:
+            values = values[:, :, np.linspace(0, values.shape[2] - 1, MOST_LEVELS).astype(int)]
+        flat = values.reshape(*values.shape[:2], -1)
         parts.append(flat[..., flat.std(axis=(0, 1)) > 0] if name.startswith("cor_") else flat)
     return np.concatenate(parts, axis=-1)
 

@@ -15,9 +15,11 @@ from ..engine import pymc_model, pymc_sampling
 from ..engine.geometry import Geometry, choose_geometry
 from ..engine.joint_nuts import sample_joint
 from ..engine.pql import Rough, rough_fit
-from ..errors import NotAvailableError
+from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import Priors
+from .diagnosis import diagnose_draws
+from .posterior import PosteriorFit
 from .settings import Settings
 
 Array = NDArray[np.float64]
@@ -51,6 +53,33 @@ def geometry_table(design: Design, geometry: Geometry) -> pd.DataFrame:
 def pymc_of(design: Design, priors: Priors, settings: Settings) -> Any:
     """The PyMC model of a design."""
     return pymc_model.build_model(design, priors, geometry_of(design, settings)[0])
+
+
+def read_draws(design: Design, priors: Priors, idata: Any) -> PosteriorFit:
+    """Behind `bayeslmm.Model.read_draws`."""
+    if "posterior" not in getattr(idata, "children", {}):
+        raise InputError(
+            "read_draws: an xarray.DataTree with a group 'posterior' is needed, as pymc.sample gives"
+        )
+    found = {str(name): tuple(v.shape[2:]) for name, v in idata.posterior.data_vars.items()}
+    wanted: dict[str, tuple[int, ...]] = {"beta": (len(design.x_names),)} if design.x_names else {}
+    for name in design.family.parameters:
+        wanted[name] = (len(design.levels) - 1,) if name == "cutpoint" else ()
+    for g in design.groups:
+        wanted |= {f"sd_{g.name}": (g.q,), f"b_{g.name}": (g.n_levels, g.q)}
+        if any(len(block) > 1 for block in g.blocks):
+            wanted[f"cor_{g.name}"] = (g.q, g.q)
+    wrong = [name for name, shape in wanted.items() if found.get(name, shape) != shape]
+    if wrong or not found.keys() & wanted.keys():
+        told = "; ".join(f"{name}: {wanted[name]} wanted, {found[name]} found" for name in wrong)
+        raise InputError(
+            f"read_draws: these are not draws of this model ({told or 'none of its variables is there'}); beyond chain "
+            f"and draw it has {wanted}"
+        )
+    idata.posterior.attrs.setdefault("sampler", "draws made elsewhere")
+    return PosteriorFit(
+        design=design, priors=priors, idata=idata, settings=Settings(), diagnosis=diagnose_draws(idata)
+    )
 
 
 def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..engine import inference, reml
 from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
-from ..errors import DataError, InputError, NonFiniteError
+from ..errors import InputError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
 from . import intervals, predict, text, tidy, variance
@@ -382,15 +382,7 @@ class PointFit:
         y : array-like (nobs,), or Series with the index labels of the rows used
             Response on the scale of the formula's left side.
         """
-        if isinstance(y, pd.Series) and len(y) != self.nobs and self.design.index.isin(y.index).all():
-            y = y.loc[self.design.index]
-        values = np.array(y, dtype=np.float64)
-        if values.shape != (self.nobs,):
-            raise DataError(f"refit: the response has shape {values.shape}; the fit uses {self.nobs:,} rows")
-        if not np.isfinite(values).all():
-            raise NonFiniteError(f"refit: {int((~np.isfinite(values)).sum())} values are missing or infinite")
-        values.setflags(write=False)
-        design = replace(self.design, y=values)
+        design = self.design.with_response(y)
         solution = reml.fit(Problem.of(design), reml=self.solution.reml)
         return replace(self, design=design, solution=solution)
 

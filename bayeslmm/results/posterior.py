@@ -58,6 +58,8 @@ class PosteriorFit:
 
     def draws(self, name: str) -> Array:
         """Draws of one variable as an array (chain, draw, ...)."""
+        if name not in self.idata.posterior.data_vars:
+            raise NotAvailableError(f"these draws hold no {name!r}, so what needs it cannot be told")
         return self.idata.posterior[name].to_numpy()
 
     @property
@@ -136,6 +138,26 @@ class PosteriorFit:
 
         resolved = resolve_priors(self.design, priors, given=self.priors.given)
         return sample_posterior(self.design, resolved, self.settings.changed(settings))
+
+    def refit(self, y: Any, **settings: Any) -> PosteriorFit:
+        """The same model and priors with another response, such as a simulated one; nothing is compiled anew.
+
+        Parameters
+        ----------
+        y : array-like (nobs,), or Series with the index labels of the rows used
+            Response as the design holds it: successes for binomial, 0 and 1 for bernoulli, 0, 1, ... for categories.
+        **settings
+            What to change in the sampling: ``random_seed``, ``draws``, ...
+
+        Raises
+        ------
+        DataError
+            Another number of values, or values that the family cannot have.
+        """
+        from .sampling import sample_posterior
+
+        design = self.design.with_response(y)
+        return sample_posterior(design, self.priors, self.settings.changed(settings))
 
     def compute_log_likelihood(self) -> None:
         """Add the group ``log_likelihood`` to ``idata``: log p(y_i | β, b, σ), (chain, draw, obs)."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..errors import NotAvailableError
 from ..spec.covariance import sd_and_correlation
 
 if TYPE_CHECKING:
@@ -234,27 +235,24 @@ def posterior_summary(fit: PosteriorFit) -> Text:
     if design.levels:
         joint = " < ".join(map(str, design.levels))
         levels = [f"Response: {joint}" if design.family.name == "ordinal" else f"Success: {design.levels[1]}"]
-    family = (
-        _draws_table(fit.parameters("family"), fit.ci_prob, "Family parameters:")
-        if design.family.parameters
-        else None
-    )
+    parts = [
+        *((g.name, f"Group-level effects of {g.name} ({g.n_levels:,} levels):") for g in design.groups),
+        *([("fixed", "Population-level effects:")] if design.x_names else []),
+        *([("family", "Family parameters:")] if design.family.parameters else []),
+    ]
     return Text.of(
         _header(design, f"Bayesian {kind} model, family {design.family}", *levels, draws),
-        *(
-            _draws_table(
-                fit.parameters(g.name),
-                fit.ci_prob,
-                f"Group-level effects of {g.name} ({g.n_levels:,} levels):",
-            )
-            for g in design.groups
-        ),
-        _draws_table(fit.parameters("fixed"), fit.ci_prob, "Population-level effects:")
-        if design.x_names
-        else None,
-        family,
+        *(_part_table(fit, part, title) for part, title in parts),
         f"Verdict: {fit.verdict}\nPriors: .priors   Random effects: .ranef()",
     )
+
+
+def _part_table(fit: PosteriorFit, part: str, title: str) -> Table | str:
+    """One table of a summary; draws made elsewhere may hold only some of the model's variables."""
+    try:
+        return _draws_table(fit.parameters(part), fit.ci_prob, title)
+    except NotAvailableError as error:
+        return f"{title} {error}"
 
 
 def _draws_table(frame: pd.DataFrame, ci_prob: float, title: str) -> Table:

@@ -7,13 +7,13 @@ terms stay group codes beside a narrow matrix: indicators are never built.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayeslmm.errors import AliasedColumnsWarning, DataError, UnidentifiedTermError
+from bayeslmm.errors import AliasedColumnsWarning, DataError, NonFiniteError, UnidentifiedTermError
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
 from bayeslmm.spec.expressions import Expression, total_offset
 from bayeslmm.spec.family import GAUSSIAN, Family
@@ -28,7 +28,7 @@ from bayeslmm.spec.grouping import (
 )
 from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
-from bayeslmm.spec.response import read_response
+from bayeslmm.spec.response import check_values, read_response
 from bayeslmm.spec.terms import Atom
 
 
@@ -158,6 +158,24 @@ class Design:
             A fixed factor has a level that the fit has not seen. (An unseen group gets code −1 instead.)
         """
         return rebuild(self.recipe, self.frame, newdata, groups, offset)
+
+    def with_response(self, y: Any) -> Design:
+        """This design with another response (n,), coded as `y` is.
+
+        Raises
+        ------
+        DataError
+            Another number of values, or values that the family cannot have.
+        """
+        if isinstance(y, pd.Series) and len(y) != self.n and self.index.isin(y.index).all():
+            y = y.loc[self.index]
+        values = np.array(y, dtype=np.float64)
+        if values.shape != (self.n,):
+            raise DataError(f"refit: the response has shape {values.shape}; the fit uses {self.n:,} rows")
+        if not np.isfinite(values).all():
+            raise NonFiniteError(f"refit: {int((~np.isfinite(values)).sum())} values are missing or infinite")
+        check_values(self, values)
+        return replace(self, y=frozen(values))
 
 
 # -- building

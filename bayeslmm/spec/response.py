@@ -73,7 +73,7 @@ def read_response(
             f"The response {expression.label!r} is {numbers[0]:g} in all {len(numbers):,} rows, so there is nothing to "
             "explain."
         )
-    _check_support(expression, frame.index, family, numbers)
+    check_support(expression.label, frame.index, family, numbers)
     if family.name == "binomial":
         trials = np.ones(len(numbers)) if weights is None else weights
         return _proportions(expression, frame.index, numbers, trials)
@@ -85,7 +85,7 @@ def _proportions(expression: Expression, index: pd.Index, share: np.ndarray, tri
     counts = share * trials
     off = (np.abs(counts - np.round(counts)) > 1e-6 * np.maximum(trials, 1.0)) | (trials != np.round(trials))
     _refuse(
-        expression, index, off, share,
+        expression.label, index, off, share,
         "a proportion times its trials (the weights; 1 without them) must be a whole number", TRIALS_REMEDY,
     )  # fmt: skip
     return Response(y=frozen(np.round(counts)), trials=frozen(trials))
@@ -101,10 +101,10 @@ def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: 
     trials = np.broadcast_to(np.asarray(value.trials, dtype=np.float64), y.shape)
     for what, numbers in (("successes", y), ("trials", trials)):
         _refuse(
-            expression, frame.index, (numbers < 0) | (numbers != np.round(numbers)), numbers,
+            expression.label, frame.index, (numbers < 0) | (numbers != np.round(numbers)), numbers,
             f"the {what} must be whole numbers, zero or more",
         )  # fmt: skip
-    _refuse(expression, frame.index, y > trials, y, "there cannot be more successes than trials")
+    _refuse(expression.label, frame.index, y > trials, y, "there cannot be more successes than trials")
     return Response(y=frozen(y), trials=frozen(trials))
 
 
@@ -154,7 +154,8 @@ def _levels(factor: Factor) -> list[Any]:
     return sorted(data.unique())
 
 
-def _check_support(expression: Expression, index: pd.Index, family: Family, y: np.ndarray) -> None:
+def check_support(label: str, index: pd.Index, family: Family, y: np.ndarray) -> None:
+    """Refuse, by row, numbers that a family cannot have."""
     whole = y == np.round(y)
     checks = {
         "bernoulli": ((y != 0) & (y != 1), "0 or 1 (or True and False, or two categories)"),
@@ -168,14 +169,28 @@ def _check_support(expression: Expression, index: pd.Index, family: Family, y: n
     if family.name in checks:
         bad, needed = checks[family.name]
         remedy = TRIALS_REMEDY if family.name == "binomial" else ""
-        _refuse(expression, index, bad, y, f"family={family.name!r} needs {needed}", remedy)
+        _refuse(label, index, bad, y, f"family={family.name!r} needs {needed}", remedy)
+
+
+def check_values(design: Any, y: np.ndarray) -> None:
+    """Refuse a response (n,) that does not fit a design: coded as the design's is."""
+    label, index, family = design.response, design.index, design.family
+    if family.name == "binomial":
+        bad = (y < 0) | (y > design.trials) | (y != np.round(y))
+        _refuse(label, index, bad, y, "successes are whole numbers from zero to the trials")
+    elif family.name == "ordinal":
+        last = len(design.levels) - 1
+        bad = (y < 0) | (y > last) | (y != np.round(y))
+        _refuse(label, index, bad, y, f"categories are coded 0 to {last}")
+    else:
+        check_support(label, index, family, y)
 
 
 def _refuse(
-    expression: Expression, index: pd.Index, bad: np.ndarray, y: np.ndarray, needed: str, remedy: str = ""
+    label: str, index: pd.Index, bad: np.ndarray, y: np.ndarray, needed: str, remedy: str = ""
 ) -> None:
     if bad.any():
         first = y[np.flatnonzero(bad)[0]]
         raise DataError(
-            f"The response {expression.label!r}: {needed}; {row_names(index, bad)} (first: {first:g}).{remedy}"
+            f"The response {label!r}: {needed}; {row_names(index, bad)} (first: {first:g}).{remedy}"
         )
