@@ -65,6 +65,7 @@ bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into b
 
 bench-posterior: $(STAMP) .venv/bambi/.installed  ## time the posterior beside Bambi and rstanarm, into benchmarks/README.md
 	@$(BIN)/python benchmarks/posterior.py --bambi .venv/bambi/bin/python $(ARGS)
+	@$(BIN)/python benchmarks/nuts.py --bambi .venv/bambi/bin/python $(ARGS)
 
 .venv/bambi/.installed: benchmarks/bambi.txt | $(STAMP)
 	@echo "Installing Bambi beside .venv, since it needs an older formulae ..."

@@ -16,7 +16,6 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from ..errors import FitError
 from .joint import log_density
 
 Array = NDArray[np.float64]
@@ -87,22 +86,17 @@ def sample_joint(
     options : mapping
         Further settings of ``nutpie.sample``, such as ``target_accept``.
 
-    Raises
-    ------
-    FitError
-        No start has a positive density.
     """
     import nutpie
     from nutpie.compile_pymc import CompiledPyMCModel
 
-    _check_start(buffer, start, d)
     model = CompiledPyMCModel(
         dims={},
         _coords={},
         _shapes={"x": (d,)},
         compiled_logp_func=_density,
         compiled_expand_func=_store,
-        initial_point_func=lambda seed: _first_start(buffer, start, d, seed),
+        initial_point_func=lambda seed: first_start(buffer, start, d, seed)[0],
         shared_data={},
         shared_var_keys={},
         user_data=buffer,
@@ -129,20 +123,11 @@ def sample_joint(
     )
 
 
-def _first_start(buffer: Array, start: Callable[[int], Array], d: int, seed: Any) -> Array:
-    """The first of many starts with a finite density and gradient."""
+def first_start(buffer: Array, start: Callable[[int], Array], d: int, seed: Any) -> tuple[Array, bool]:
+    """The first of many starts with a finite density and gradient, and whether there is one."""
     own = int(np.asarray(seed).reshape(-1)[0]) if seed is not None else 0
     for attempt in range(START_TRIES):
         x, gradient = start(own + attempt), np.zeros(d)
         if np.isfinite(log_density(buffer, x, gradient)) and np.isfinite(gradient).all():
-            return x
-    return x
-
-
-def _check_start(buffer: Array, start: Callable[[int], Array], d: int) -> None:
-    x, gradient = _first_start(buffer, start, d, 0), np.zeros(d)
-    if not np.isfinite(log_density(buffer, x, gradient)):
-        raise FitError(
-            f"none of {START_TRIES} starts has a positive density: the priors and the link allow no linear predictor "
-            "near the data. Look at model.prior_audit(), or take the family's first link."
-        )
+            return x, True
+    return x, False

@@ -126,6 +126,11 @@ def category(link, k, last, eta, cutpoints):
         value, slope = log_survival(link, cutpoints[last - 1] - eta)
         return value, 0.0, slope
     upper, lower = cutpoints[k] - eta, cutpoints[k - 1] - eta
+    if link == 4:  # F(u) − F(l) = F(u) (1 − F(l)) (1 − e^(l − u))
+        log_u, by_u = log_cdf(link, upper)
+        log_l, by_l = log_survival(link, lower)
+        apart = np.expm1(upper - lower)
+        return log_u + log_l - np.log1p(1.0 / apart), by_u + 1.0 / apart, by_l - 1.0 / apart
     if upper + lower < 0.0:
         log_u, by_u = log_cdf(link, upper)
         log_l, by_l = log_cdf(link, lower)

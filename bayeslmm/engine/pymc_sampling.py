@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import FitError, InputError, NotAvailableError
 
 SAMPLERS = ("nutpie", "pymc", "numpyro")
@@ -71,7 +73,7 @@ def sample_nuts(
             raise InputError(f"pymc.sample refuses the options {sorted(options)}: {error}") from error
         except (pm.exceptions.SamplingError, RuntimeError) as error:
             raise FitError(
-                f"sampling failed: {_first_line(error)}. The model is in .pymc: .debug() looks at it."
+                f"sampling failed: {_first_line(error)}.{_impossible(model)} model.pymc.debug() looks closer."
             ) from error
     seconds = time.perf_counter() - begin
     sampling = float(tree.posterior.attrs.get("sampling_time", seconds))
@@ -107,6 +109,12 @@ def _share_of_tuning(tree: Any) -> float:
         return 0.5
     tuning = float(tree.warmup_sample_stats["n_steps"].sum())
     return tuning / max(tuning + float(tree.sample_stats["n_steps"].sum()), 1.0)
+
+
+def _impossible(model: Any) -> str:
+    """Which variables have no density at the model's start."""
+    strange = [name for name, value in model.point_logps().items() if not np.isfinite(value)]
+    return f" At the start the log density of {', '.join(strange)} is not finite." if strange else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from ..engine import joint as loops
 from ..engine import pymc_model, pymc_sampling
 from ..engine.geometry import Geometry, choose_geometry
-from ..engine.joint_nuts import sample_joint
+from ..engine.joint_nuts import START_TRIES, first_start, sample_joint
 from ..engine.pql import Rough, rough_fit
-from ..errors import InputError, NotAvailableError
+from ..errors import FitError, InputError, NotAvailableError
 from ..spec.design import Design
+from ..spec.frame import row_names
 from ..spec.priors import Priors
 from .diagnosis import diagnose_draws
+from .log_density import linear_predictor, log_likelihood
 from .posterior import PosteriorFit
 from .settings import Settings
 
@@ -28,6 +30,7 @@ LOOP_OPTIONS = {"target_accept", "max_treedepth", "maxdepth"}
 TARGET_ACCEPT = 0.8
 WITH_FEW_LEVELS = 0.95  # an sd known from few levels has a long tail, whose neck asks for small steps
 AFTER_DIVERGENCES = (0.95, 0.99)
+HOPELESS = 0.1  # share of divergences that smaller steps will not mend
 STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
 
 
@@ -136,14 +139,19 @@ def _in_loops(
     def start(own: int) -> Array:
         return loops.starting_point(design, geometry, rough, joint, np.random.default_rng(own))
 
-    buffer = loops.pack(joint)
+    buffer, d = loops.pack(joint), sum(coordinates.sizes)
+    x, possible = first_start(buffer, start, d, seed)
+    if not possible:
+        raise FitError(_why_impossible(design, geometry, joint, x))
+    tuning = drawing = 0.0
     for target in targets:
         drawn = sample_joint(
-            buffer, start, sum(coordinates.sizes), draws=settings.draws, tune=settings.tune, chains=settings.chains,
+            buffer, start, d, draws=settings.draws, tune=settings.tune, chains=settings.chains,
             cores=_cores(settings), random_seed=seed, progressbar=settings.progressbar,
             options={**options, "target_accept": target},
         )  # fmt: skip
-        if not drawn.stats["diverging"].any():
+        tuning, drawing = tuning + drawn.tune_seconds, drawing + drawn.draw_seconds
+        if not 0.0 < float(drawn.stats["diverging"].mean()) < HOPELESS:
             break
     tree = _tree(design, geometry, joint, drawn.x, drawn.stats)
     tree.posterior.attrs |= {
@@ -153,10 +161,28 @@ def _in_loops(
         "target_accept": target,
         "seconds": round(time.perf_counter() - begin, 3),
         "compile_seconds": 0.0,
-        "tune_seconds": round(drawn.tune_seconds, 3),
-        "draw_seconds": round(drawn.draw_seconds, 3),
+        "tune_seconds": round(tuning, 3),
+        "draw_seconds": round(drawing, 3),
     }
     return tree
+
+
+def _why_impossible(design: Design, geometry: Geometry, joint: loops.Joint, x: Array) -> str:
+    """Which rows have no density at a start, and what their linear predictors are."""
+    tree = _tree(design, geometry, joint, x[None, None], {})
+    eta = linear_predictor(design, tree.posterior)[0, 0]
+    bad = ~np.isfinite(log_likelihood(design, tree.posterior)["y"].to_numpy()[0, 0])
+    if not bad.any():
+        return (
+            f"none of {START_TRIES} starts has a positive density, although the response has one in every row: the "
+            "priors exclude what the data ask for"
+        )
+    shown = ", ".join(f"{v:.3g}" for v in eta[bad][:5])
+    return (
+        f"none of {START_TRIES} starts has a positive density. At the last {bad.sum():,} of {design.n:,} responses are "
+        f"impossible ({row_names(design.index, bad)}): link={design.family.link!r} turns linear predictors of {shown} "
+        f"into means that family={design.family.name!r} cannot have. Take its first link, or priors nearer to the data."
+    )
 
 
 def _tree(design: Design, geometry: Geometry, joint: loops.Joint, x: Array, stats: Any) -> Any:

@@ -229,6 +229,10 @@ def posterior_summary(fit: PosteriorFit) -> Text:
         f"Draws: {fit.n_chains} chains x {fit.n_draws:,}{tuning}; "
         f"intervals are {fit.ci_prob:.0%} equal-tailed"
     )
+    steps = [(what, attrs.get(f"{what}_seconds")) for what in ("compile", "tune", "draw")]
+    split = ", ".join(f"{what} {seconds:.1f}" for what, seconds in steps if seconds)
+    if attrs.get("seconds"):
+        draws += f"\nSeconds: {attrs['seconds']:.1f}" + (f" ({split})" if split else "")
     linear = "linear" if design.family.is_normal else "generalised linear"
     kind = f"{linear} mixed" if design.groups else linear
     levels = []
