@@ -7,6 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PYTHON ?=
 ARGS ?=
+NUTS_ARGS ?=
 
 # A name on PATH may be a pyenv shim that refuses to run here, so each candidate is run, not just looked up.
 CANDIDATES := python3.13 python3.12 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[2-4]*/bin/python3
@@ -65,7 +66,7 @@ bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into b
 
 bench-posterior: $(STAMP) .venv/bambi/.installed  ## time the posterior beside Bambi and rstanarm, into benchmarks/README.md
 	@$(BIN)/python benchmarks/posterior.py --bambi .venv/bambi/bin/python $(ARGS)
-	@$(BIN)/python benchmarks/nuts.py --bambi .venv/bambi/bin/python $(ARGS)
+	@$(BIN)/python benchmarks/nuts.py --bambi .venv/bambi/bin/python $(filter --no-write,$(ARGS)) $(NUTS_ARGS)
 
 .venv/bambi/.installed: benchmarks/bambi.txt | $(STAMP)
 	@echo "Installing Bambi beside .venv, since it needs an older formulae ..."

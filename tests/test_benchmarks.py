@@ -25,6 +25,11 @@ ROOT = pathlib.Path(__file__).parents[1]
             "--models sleepstudy --repeats 1 --most 1e4 --no-r --no-write",
             ["bayeslmm: again", "First posterior in a new process", "with gradient"],
         ),
+        (
+            "nuts.py",
+            "--models cbpp --repeats 1 --no-compile --no-write",
+            ["bayeslmm: first of a process", "bayeslmm: again", "Bambi was left out"],
+        ),
         ("growth.py", "--most 1e4 --repeats 1 --no-write", ["10,000", "within 4 standard errors"]),
     ],
 )

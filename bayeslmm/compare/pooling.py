@@ -34,8 +34,7 @@ def _normal_response(design: Design) -> Array:
             f"family={design.family}: fits without and with complete pooling are by least squares, which is for normal "
             "responses"
         )
-    y = np.log(design.y) if design.family.name == "lognormal" else design.y
-    return y - design.offset
+    return design.normal_response
 
 
 def complete_pooling(design: Design) -> pd.Series:

@@ -12,7 +12,7 @@ its mean, not that of the levels at hand.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ CENTRED_ABOVE = 0.7  # mean reliability above which b itself is sampled
 NOT_BELOW = 0.5  # mean reliability below which z is
 FEW_LEVELS = 10  # with fewer levels τ is so uncertain that the estimated reliability is, too
 SURE = 0.95  # reliability above which few levels do not matter
-FAR_FROM_ZERO = 3.0  # |mean| of a predictor in sds
+FAR_FROM_ZERO = 0.5  # |mean| of a predictor in sds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +61,22 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Geometry:
-    """The coordinates of a model; ``around_fixed`` is the factor sampled around the fixed effects.
+class Attached:
+    """A fixed effect around which a centred column is sampled: times ``weights`` (J,)."""
 
-    ``order`` are the factors, outer before inner ones.
-    """
+    column: int
+    coefficient: int
+    weights: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """The coordinates of a model; ``order`` are the factors, outer before inner ones."""
 
     placements: Mapping[str, Placement]
     columns: Mapping[str, tuple[str, ...]]
     order: tuple[str, ...]
-    around_fixed: str = ""
-
-    def surrounds(self, group: GroupTerm, column: int, fixed: Collection[str]) -> bool:
-        """Whether a column is sampled around its fixed effect."""
-        centred = self.placements[group.name].is_centred(column)
-        return centred and group.name == self.around_fixed and group.columns[column] in fixed
+    attached: Mapping[str, tuple[Attached, ...]]
 
     def above_column(self, group: GroupTerm, column: int) -> int | None:
         """The column of the factor above around whose effects a column is sampled, if any."""
@@ -132,7 +133,7 @@ def choose_geometry(
         placements=placements,
         columns={g.name: g.columns for g in design.groups},
         order=tuple(g.name for g in sorted(design.groups, key=lambda g: g.n_levels)),
-        around_fixed=max(candidates, key=spread.__getitem__, default=""),
+        attached=_attach(design, placements, max(candidates, key=spread.__getitem__, default="")),
     )
 
 
@@ -144,6 +145,8 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     tau2 = np.diag(rough.solution.covariances[k])
     left = np.einsum("jkk->jk", rough.solution.mode_covariances[k])
     each = np.clip(np.where(tau2 > 0.0, 1.0 - left / np.maximum(tau2, 1e-300), 0.0), 0.0, 1.0)
+    # at a correlation of ±1 one column seems to tell the other: each has to be told by its own rows as well
+    each = np.minimum(each, tau2 / (tau2 + _own_variances(group, rough.information) + 1e-300))
     alone = [any(block == (column,) for block in group.blocks) for column in range(group.q)]
     for column, mean in enumerate(each.mean(axis=0)):
         few = group.n_levels < FEW_LEVELS
@@ -154,8 +157,23 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     return weights, tuple(float(v) for v in each.mean(axis=0))
 
 
+def _own_variances(group: GroupTerm, information: Array) -> Array:
+    """[(Z_jᵀWZ_j)⁻¹]_kk per level and column (J, q); infinite where the rows of the level cannot tell its columns."""
+    products = np.zeros((group.n_levels, group.q, group.q))
+    for a in range(group.q):
+        for b in range(group.q):
+            values = information * group.Z[:, a] * group.Z[:, b]
+            products[:, a, b] = np.bincount(group.codes, weights=values, minlength=group.n_levels)
+    own = np.full((group.n_levels, group.q), np.inf)
+    well = np.linalg.cond(products) < 1e10
+    own[well] = np.diagonal(np.linalg.inv(products[well]), axis1=1, axis2=2)
+    return own
+
+
 def _given(design: Design, centring: Mapping[Any, Any]) -> dict[tuple[str, int], float]:
     """The user's weights by factor and number of the column, those of single columns last."""
+    if not isinstance(centring, Mapping):
+        raise InputError(f"centring={centring!r}: it is a dict of weights such as {{'school': 0}}")
     found: dict[tuple[str, int], float] = {}
     known = {g.name: g.columns for g in design.groups}
     for key, weight in sorted(centring.items(), key=lambda item: isinstance(item[0], tuple)):
@@ -165,7 +183,7 @@ def _given(design: Design, centring: Mapping[Any, Any]) -> dict[tuple[str, int],
             raise InputError(
                 f"centring: {key!r} is no grouping factor or column; there are {', '.join(names)}"
             )
-        if isinstance(weight, str) or not 0.0 <= float(weight) <= 1.0:
+        if not isinstance(weight, int | float | np.number) or not 0.0 <= weight <= 1.0:
             raise InputError(
                 f"centring={{{key!r}: {weight!r}}}: a weight lies between 0 (not centred) and 1 (centred)"
             )
@@ -205,6 +223,67 @@ def _conditioning(group: GroupTerm, block: Sequence[int], weights: Array) -> tup
     if not far or not any(np.all(weights[:, k] == 1.0) for k in constant):
         return tuple(block)
     return (*(k for k in block if k not in constant), *constant)
+
+
+def _attach(
+    design: Design, placements: Mapping[str, Placement], widest: str
+) -> dict[str, tuple[Attached, ...]]:
+    """Of every fixed effect the centred column that is sampled around it, if there is one.
+
+    The intercept goes to one factor, the ``widest``; another column goes there as well if it can, else to the factor
+    with most levels of those that it does not vary within.
+    """
+    found: dict[str, list[Attached]] = {g.name: [] for g in design.groups}
+    centred = design.has_intercept or design.family.name == "ordinal"
+    means = design.X.mean(axis=0) if centred else np.zeros(len(design.x_names))
+    factors = sorted(design.groups, key=lambda g: (g.name != widest, -g.n_levels))
+    for c, name in enumerate(design.x_names):
+        for group in factors if name != "Intercept" else [g for g in factors if g.name == widest]:
+            placement = placements[group.name]
+            own = [k for k in range(group.q) if placement.is_centred(k)]
+            ratios = [(k, _ratio(group, k, design.X[:, c])) for k in own]
+            constant = [i for i in own if np.all(group.Z[:, i] == 1.0)]
+            # without an intercept to take up the rest, a slope goes with its own fixed effect only
+            fitting = [
+                (k, ratio)
+                for k, ratio in ratios
+                if ratio is not None and (constant or np.abs(ratio - 1.0).max() < 1e-9)
+            ]
+            if not fitting:
+                continue
+            k, ratio = fitting[0]
+            if k in constant:
+                weights = ratio - (means[c] if name != "Intercept" else 0.0)
+                found[group.name].append(Attached(column=k, coefficient=c, weights=weights))
+            else:
+                found[group.name].append(Attached(column=k, coefficient=c, weights=ratio))
+                found[group.name] += [
+                    Attached(
+                        column=i, coefficient=c, weights=_at_middle(group, placement, i, k) * ratio - means[c]
+                    )
+                    for i in constant
+                ]
+            break
+    kept = {name: [a for a in every if np.any(np.abs(a.weights) > 1e-12)] for name, every in found.items()}
+    return {name: tuple(every) for name, every in kept.items()}
+
+
+def _ratio(group: GroupTerm, k: int, column: Array) -> Array | None:
+    """w (J,) with column = Z_k · w_level in every row, or None."""
+    z = group.Z[:, k]
+    squares = np.bincount(group.codes, weights=z * z, minlength=group.n_levels)
+    products = np.bincount(group.codes, weights=z * column, minlength=group.n_levels)
+    w = products / np.where(squares > 0.0, squares, 1.0)
+    off = np.abs(column - z * w[group.codes]).max()
+    return w if off <= 1e-9 * max(float(np.abs(column).max()), 1e-300) else None
+
+
+def _at_middle(group: GroupTerm, placement: Placement, intercept: int, other: int) -> float:
+    """Mean of a predictor if the intercept is sampled at its middle, else 0."""
+    for block in placement.blocks:
+        if intercept in block:
+            return dict(middle_shifts(group, block, block.index(intercept))).get(other, 0.0)
+    return 0.0
 
 
 def middle_shifts(group: GroupTerm, block: Sequence[int], place: int) -> list[tuple[int, float]]:

@@ -147,7 +147,7 @@ def location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float]:
                 raise PriorError(f"{name} has the prior {prior!r}: beta, its scale, must be positive")
             return given["alpha"], given["beta"], 1.0
     raise NotAvailableError(
-        f"{name} has the prior {prior!r}, and only normal, Student t, Cauchy and flat ones integrate out"
+        f"{name} has the prior {prior!r}; only normal, Student t, Cauchy and flat ones are written out here"
     )
 
 

@@ -5,14 +5,16 @@ the fixed effects at centred predictors, then for each factor, outer before inne
 correlations and its effects column by column, then the parameters of the family: logs, or ordered cutpoints.
 Derivatives are written out by hand, from the rows of the data back to x (docs/theory.md, section 11).
 """
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, call-overload"
 
 from __future__ import annotations
 
 from math import lgamma
 from typing import NamedTuple
 
+import numba
 import numpy as np
+from numba import types
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import betaln
@@ -30,6 +32,8 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 NONE = -1
+NOT_FINITE = 3  # a recoverable error to nutpie: the trajectory diverges
+POINTER = types.CPointer(types.double)
 Z_ITSELF, CENTRED, BETWEEN = 0, 1, 2  # what is sampled of a column
 
 
@@ -57,7 +61,9 @@ class Joint(NamedTuple):
     shape_start: Codes  # (K,)
     sampled: Codes  # (Q,) by column: Z_ITSELF, CENTRED or BETWEEN
     centring: Array  # by effect
-    around: Codes  # (Q,) by column: the fixed effect it is sampled around, or NONE
+    attached: Codes  # (A, 2) columns among all and the fixed effects that they are sampled around
+    attached_start: Codes  # (A,) where the weights of each begin
+    attached_weight: Array  # weights by level, one after the other
     outer: Codes  # (K,) the factor above, or NONE
     above: Codes  # (Σ J,) the level of it
     above_start: Codes  # (K,)
@@ -98,7 +104,9 @@ class Joint(NamedTuple):
     SHAPE_START,
     SAMPLED,
     CENTRING,
-    AROUND,
+    ATTACHED,
+    ATTACHED_START,
+    ATTACHED_WEIGHT,
     OUTER,
     ABOVE,
     ABOVE_START,
@@ -150,8 +158,8 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     parts: dict[str, list] = {
         key: []
         for key in (
-            "place", "first", "partial_start", "shapes", "sampled", "w", "around", "above", "above_column", "middle",
-            "sds", "x_start", "partials", "parent", "Z",
+            "place", "first", "partial_start", "shapes", "sampled", "w", "attached", "weights", "above", "above_column",
+            "middle", "sds", "x_start", "partials", "parent", "Z",
         )
     }  # fmt: skip
     for group in groups:
@@ -182,13 +190,15 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
                     for other, mean in middle_shifts(group, block, i):
                         middle[k, other] = mean
             start += d
+        for part in geometry.attached[group.name]:
+            parts["attached"].append((len(parts["sds"]) + part.column, part.coefficient))
+            parts["weights"].append(part.weights)
         parts["partials"].append(partials)
         parts["middle"].append(middle)
         for k, column in enumerate(group.columns):
             w = placement.weights[:, k]
             how = Z_ITSELF if not w.any() else CENTRED if placement.is_centred(k) else BETWEEN
             parts["sampled"].append(how)
-            parts["around"].append(names.index(column) if geometry.surrounds(group, k, names) else NONE)
             above = geometry.above_column(group, k)
             parts["above_column"].append(NONE if above is None else above)
             parts["sds"].append(Positive.of(priors.get("sd", group.name, column)))
@@ -246,7 +256,9 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         shape_start=_starts(parts["partials"])[:-1],
         sampled=_whole(parts["sampled"]),
         centring=_joined(parts["w"]),
-        around=_whole(parts["around"]),
+        attached=_whole(parts["attached"]).reshape(-1, 2),
+        attached_start=_starts([len(w) for w in parts["weights"]])[:-1],
+        attached_weight=_joined(parts["weights"]),
         outer=_whole(parts["parent"]),
         above=_whole(_joined(parts["above"])),
         above_start=_starts([g.n_levels for g in groups])[:-1],
@@ -317,7 +329,7 @@ def starting_point(
     """A start (d,) near rough estimates, spread about as widely as the posterior might be."""
     family = design.family
     parts, scale = [], family.scale(design.y)[0] or 1.0
-    if rough is not None and len(design.x_names) and not family.name == "ordinal":
+    if rough is not None and design.x_names:
         beta, se = rough.solution.beta.copy(), np.sqrt(np.diag(rough.solution.vcov))
         if design.has_intercept:
             k = design.x_names.index("Intercept")
@@ -344,7 +356,10 @@ def starting_point(
                 parts.append(noise)
                 continue
             w = joint.centring[joint.effect_start[k] + c : joint.effect_start[k + 1] : group.q]
-            around = parts[0][joint.around[g]] if joint.around[g] >= 0 else 0.0
+            around = sum(
+                (parts[0][a.coefficient] * a.weights for a in geometry.attached[name] if a.column == c),
+                np.zeros(group.n_levels),
+            )
             parts.append(w * around + modes[:, c] + noise * sds[c] ** w * 0.3)
     sigma = scale if rough is None else rough.solution.sigma
     for name in family.parameters:
@@ -454,7 +469,9 @@ def _shifts(buffer, whole, k, c, x, b):
     levels = _codes(whole, LEVELS)
     column_start = _codes(whole, COLUMN_START)
     effect_start = _codes(whole, EFFECT_START)
-    around = _codes(whole, AROUND)
+    attached = _codes(whole, ATTACHED)
+    attached_start = _codes(whole, ATTACHED_START)
+    attached_weight = _reals(buffer, whole, ATTACHED_WEIGHT)
     outer = _codes(whole, OUTER)
     above = _codes(whole, ABOVE)
     above_start = _codes(whole, ABOVE_START)
@@ -463,8 +480,10 @@ def _shifts(buffer, whole, k, c, x, b):
     g, J, e0 = column_start[k] + c, levels[k], effect_start[k]
     q, widest = column_start[k + 1] - column_start[k], sizes[4]
     out = np.zeros(J)
-    if around[g] >= 0:
-        out += x[around[g]]
+    for a in range(attached_start.shape[0]):
+        if attached[2 * a] == g:
+            for level in range(J):
+                out[level] += attached_weight[attached_start[a] + level] * x[attached[2 * a + 1]]
     if above_column[g] >= 0:
         parent, start = outer[k], above_start[k]
         width = column_start[parent + 1] - column_start[parent]
@@ -536,7 +555,9 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
     partials = _codes(whole, PARTIALS)
     sampled = _codes(whole, SAMPLED)
     centring = _reals(buffer, whole, CENTRING)
-    around = _codes(whole, AROUND)
+    attached = _codes(whole, ATTACHED)
+    attached_start = _codes(whole, ATTACHED_START)
+    attached_weight = _reals(buffer, whole, ATTACHED_WEIGHT)
     outer = _codes(whole, OUTER)
     above = _codes(whole, ABOVE)
     above_start = _codes(whole, ABOVE_START)
@@ -567,8 +588,11 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
                 by_centre = -w * of_z * per
                 by_mean += by_centre
                 g = c0 + c
-                if around[g] >= 0:
-                    gradient[around[g]] += by_centre
+                for a in range(attached_start.shape[0]):
+                    if attached[2 * a] == g:
+                        gradient[attached[2 * a + 1]] += (
+                            attached_weight[attached_start[a] + level] * by_centre
+                        )
                 if above_column[g] >= 0:
                     parent = outer[k]
                     width = column_start[parent + 1] - column_start[parent]
@@ -816,3 +840,24 @@ def unfold(buffer, x, sds, factors, b, parameters):
             _factors(buffer, whole, k, x[s], sds[s, first:after], factors[s, first:after], unused)
             _effects(buffer, whole, k, x[s], sds[s, first:after], factors[s, first:after], z, b[s])
         _parameters(buffer, whole, x[s], parameters[s], unused)
+
+
+# -- the same as C functions, as nutpie calls them; in this file, since numba's cache looks at the file alone
+
+
+@numba.cfunc(types.int64(types.uint64, POINTER, POINTER, POINTER, types.voidptr), cache=True)
+def density_for_c(dim, x_, gradient_, value_, data):  # pragma: no cover - called from compiled code
+    """`log_density` for nutpie."""
+    size = int(numba.carray(data, 1, types.double)[0])
+    buffer = numba.carray(data, size, types.double)
+    gradient, value = numba.carray(gradient_, (dim,)), numba.carray(value_, (1,))
+    value[0] = log_density(buffer, numba.carray(x_, (dim,)), gradient)
+    return 0 if np.isfinite(value[0]) and np.all(np.isfinite(gradient)) else NOT_FINITE
+
+
+@numba.cfunc(types.int64(types.uint64, types.uint64, POINTER, POINTER, types.voidptr), cache=True)
+def coordinates_for_c(dim, stored, x_, out_, data):  # pragma: no cover - called from compiled code
+    """What nutpie stores of a draw: the coordinates as they are."""
+    x, out = numba.carray(x_, (dim,)), numba.carray(out_, (stored,))
+    out[:] = x
+    return 0

@@ -2,7 +2,6 @@
 
 nutpie takes C functions of an unconstrained vector, whose data come through one pointer: the buffer of a `Joint`.
 """
-# mypy: disable-error-code="no-untyped-def, call-overload"
 
 from __future__ import annotations
 
@@ -11,18 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from .joint import log_density
+from .joint import coordinates_for_c, density_for_c, log_density
 
 Array = NDArray[np.float64]
 
-NOT_FINITE = 3  # a recoverable error to nutpie: the trajectory diverges
 START_TRIES = 100
-REAL, POINTER = types.double, types.CPointer(types.double)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,22 +37,6 @@ class JointDraws:
     stats: Any
     tune_seconds: float
     draw_seconds: float
-
-
-@numba.cfunc(types.int64(types.uint64, POINTER, POINTER, POINTER, types.voidptr), cache=True)
-def _density(dim, x_, gradient_, value_, data):  # pragma: no cover - called from compiled code
-    size = int(numba.carray(data, 1, types.double)[0])
-    buffer = numba.carray(data, size, types.double)
-    gradient, value = numba.carray(gradient_, (dim,)), numba.carray(value_, (1,))
-    value[0] = log_density(buffer, numba.carray(x_, (dim,)), gradient)
-    return 0 if np.isfinite(value[0]) and np.all(np.isfinite(gradient)) else NOT_FINITE
-
-
-@numba.cfunc(types.int64(types.uint64, types.uint64, POINTER, POINTER, types.voidptr), cache=True)
-def _store(dim, stored, x_, out_, data):  # pragma: no cover - called from compiled code
-    x, out = numba.carray(x_, (dim,)), numba.carray(out_, (stored,))
-    out[:] = x
-    return 0
 
 
 def sample_joint(
@@ -94,8 +73,8 @@ def sample_joint(
         dims={},
         _coords={},
         _shapes={"x": (d,)},
-        compiled_logp_func=_density,
-        compiled_expand_func=_store,
+        compiled_logp_func=density_for_c,
+        compiled_expand_func=coordinates_for_c,
         initial_point_func=lambda seed: first_start(buffer, start, d, seed)[0],
         shared_data={},
         shared_var_keys={},

@@ -21,6 +21,7 @@ from .scaling import Problem
 Array = NDArray[np.float64]
 
 STEPS = 15
+PERFECT = 1e-3  # sigma in sds of the response below which a fit says nothing about reliability
 MOST_ETA = 15.0  # of a threshold model: beyond, the working weights vanish
 
 
@@ -37,22 +38,27 @@ def rough_fit(design: Design) -> Rough | None:
     family = design.family
     if family.is_normal or (family.has_residual and family.link == "identity"):
         solution = reml.fit(Problem.of(design))
+        if solution.sigma < PERFECT * np.std(design.normal_response):
+            return None
         weights = np.ones(design.n) if design.weights is None else design.weights
         return Rough(solution=solution, information=weights / solution.sigma**2)
     y, trials, family = _as_mean(design)
     mean = _start(y, trials, family)
     problem, found = Problem.of(design), None
+    if design.family.name == "ordinal":  # P(y ≤ k) = F(cutpoint − η), and the cutpoint is an intercept
+        problem = replace(problem, X=np.column_stack([np.ones(design.n), -design.X]))
+    offset = -design.offset if design.family.name == "ordinal" else design.offset
     eta = family.eta(mean)
     for _ in range(STEPS):
         slope = family.slope(eta)
         weights = np.maximum(trials * slope**2 / _variance(family, mean), 1e-8)
-        working = eta - design.offset + (y - mean) / slope
+        working = eta - offset + (y - mean) / slope
         try:
             found = reml.fit(replace(problem, y=working, weights=weights))
         except FitError:
             return None
         before = eta
-        eta = _linear_predictor(design, found)
+        eta = _linear_predictor(problem, found) + offset
         if family.link not in ("identity", "inverse", "log", "sqrt"):
             eta = np.clip(eta, -MOST_ETA, MOST_ETA)
         mean = family.mean(eta)
@@ -61,11 +67,15 @@ def rough_fit(design: Design) -> Rough | None:
         if np.abs(eta - before).max() < 1e-4 * (1.0 + np.abs(eta).max()):
             break
     assert found is not None
+    if design.family.name == "ordinal":
+        found = replace(
+            found, beta=found.beta[1:], vcov=found.vcov[1:, 1:], modes=tuple(-m for m in found.modes)
+        )
     return Rough(solution=found, information=weights / found.sigma**2)
 
 
 def _as_mean(design: Design) -> tuple[Array, Array, Family]:
-    """The response as a mean of ``trials``; an ordinal one as whether it lies in the upper half."""
+    """The response as a mean of ``trials``; an ordinal one as whether it lies in the lower half."""
     ones = np.ones(design.n)
     family, y = design.family, design.y
     if design.trials is not None:
@@ -74,7 +84,7 @@ def _as_mean(design: Design) -> tuple[Array, Array, Family]:
         counts = np.bincount(y.astype(int))
         below = np.cumsum(counts)[:-1]
         cut = int(np.argmin(np.abs(below - len(y) / 2.0)))
-        return (y > cut).astype(float), ones, Family(name="bernoulli", link=family.link)
+        return (y <= cut).astype(float), ones, Family(name="bernoulli", link=family.link)
     return y, ones, family
 
 
@@ -103,8 +113,9 @@ def _inside(family: Family, mean: Array) -> bool:
     return bool(np.isfinite(mean).all() and (not positive or mean.min() > 0.0))
 
 
-def _linear_predictor(design: Design, found: PointSolution) -> Array:
-    eta = design.X @ found.beta + design.offset
-    for group, modes in zip(design.groups, found.modes, strict=True):
-        eta = eta + np.einsum("nq,nq->n", group.Z, modes[group.codes])
+def _linear_predictor(problem: Problem, found: PointSolution) -> Array:
+    """Xβ + Zb (n,)."""
+    eta = problem.X @ found.beta
+    for Z, codes, modes in zip(problem.Z, problem.codes, found.modes, strict=True):
+        eta = eta + np.einsum("nq,nq->n", Z, modes[codes])
     return eta

@@ -131,8 +131,8 @@ def log_density(prior: Prior, values: Array) -> Array:
     return np.asarray(pm.logp(distribution, values).eval())
 
 
-def _fixed_part(design: Design, priors: Priors) -> tuple[Any, dict[str, Any], Any]:
-    """Xβ on centred predictors, its variables by name, and what centring moves into the intercept or the cutpoints.
+def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
+    """Xβ on centred predictors, its variables in order, and what centring moves into the intercept or the cutpoints.
 
     Adds the deterministic ``beta`` on the user's scale.
     """
@@ -141,7 +141,7 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, dict[str, Any], An
 
     names = list(design.x_names)
     if not names:
-        return np.zeros(design.n), {}, 0.0
+        return np.zeros(design.n), [], 0.0
     centred = design.has_intercept or design.family.name == "ordinal"
     centre = design.X.mean(axis=0) if centred else np.zeros(len(names))
     mean: Any = 0.0
@@ -158,7 +158,7 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, dict[str, Any], An
         mean = mean + fixed["Intercept"]
     beta = fixed | ({"Intercept": fixed["Intercept"] - shift} if design.has_intercept else {})
     pm.Deterministic("beta", pt.stack([beta[n] for n in names]), dims="coef")
-    return mean, fixed, shift
+    return mean, [fixed[n] for n in names], shift
 
 
 def _parameter(name: str, priors: Priors, shift: Any, design: Design) -> Any:
@@ -178,7 +178,7 @@ def _parameter(name: str, priors: Priors, shift: Any, design: Design) -> Any:
 
 
 def _effects(
-    group: GroupTerm, priors: Priors, geometry: Geometry, fixed: dict[str, Any], outer: dict[str, list[Any]]
+    group: GroupTerm, priors: Priors, geometry: Geometry, fixed: list[Any], outer: dict[str, list[Any]]
 ) -> list[Any]:
     """The random effects b of a factor, (J,) a column, and its deterministics."""
     import pymc as pm
@@ -221,7 +221,7 @@ def _effects(
 
 def _around(
     group: GroupTerm, k: int, block: Sequence[int], place: int, geometry: Geometry,
-    fixed: dict[str, Any], outer: dict[str, list[Any]], effects: list[Any],
+    fixed: list[Any], outer: dict[str, list[Any]], effects: list[Any],
 ) -> Any:  # fmt: skip
     """What a column that is not sampled as z is sampled around, besides its conditional mean."""
     placement = geometry.placements[group.name]
@@ -229,8 +229,11 @@ def _around(
     if placement.is_centred(k):
         for other, middle in middle_shifts(group, block, place):
             total = total + effects[other] * np.float64(middle)
-    if geometry.surrounds(group, k, fixed):
-        total = total + fixed[group.columns[k]]
+    for part in geometry.attached[group.name]:
+        if part.column == k:
+            weights = part.weights
+            effect = fixed[part.coefficient]
+            total = total + (effect if np.all(weights == 1.0) else effect * weights)
     column = geometry.above_column(group, k)
     return total if column is None else total + outer[placement.parent][column][placement.above]
 

@@ -34,7 +34,7 @@ class Problem:
     def of(cls, design: Design) -> Problem:
         """The arrays of a design."""
         return cls(
-            y=design.y - design.offset,
+            y=design.normal_response,
             X=design.X,
             codes=tuple(g.codes for g in design.groups),
             Z=tuple(g.Z for g in design.groups),

@@ -46,7 +46,8 @@ def geometry_table(design: Design, geometry: Geometry) -> pd.DataFrame:
     for group in design.groups:
         placement = geometry.placements[group.name]
         for k, column in enumerate(group.columns):
-            around = ["its fixed effect"] if geometry.surrounds(group, k, design.x_names) else []
+            attached = [a.coefficient for a in geometry.attached[group.name] if a.column == k]
+            around = [design.x_names[c] for c in sorted(attached)]
             around += [placement.parent] if geometry.above_column(group, k) is not None else []
             weight = float(placement.weights[:, k].mean())
             rows.append((group.name, column, placement.reliability[k], weight, " + ".join(around) or "zero"))

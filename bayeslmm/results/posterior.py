@@ -321,7 +321,12 @@ class PosteriorFit:
                 names += [f"{name}[{level}]" for level in self.design.levels[:-1]] if many else [name]
                 values.append(drawn if many else drawn[..., None])
         else:
-            group = next(g for g in self.design.groups if g.name == part)
+            known = {g.name: g for g in self.design.groups}
+            if part not in known:
+                raise InputError(
+                    f"parameters({part!r}): parts are 'fixed', 'family', {', '.join(map(repr, known))}"
+                )
+            group = known[part]
             names = [f"sd({c})" for c in group.columns]
             values = [self.draws(f"sd_{group.name}")]
             for block in group.blocks:
@@ -329,6 +334,8 @@ class PosteriorFit:
                     for b in block[i + 1 :]:
                         names.append(f"cor({group.columns[a]}, {group.columns[b]})")
                         values.append(self.draws(f"cor_{group.name}")[..., a, b, None])
+        if not names:  # a family without parameters besides its mean
+            return pd.DataFrame(columns=[*SUMMARY, "rhat", "ess_bulk", "ess_tail"])
         stacked = np.concatenate(values, axis=-1)
         table = summarise(stacked, self.ci_prob).set_index(pd.Index(names, name="term"))
         rhat, bulk, tail = convergence(stacked)
@@ -349,6 +356,9 @@ class PosteriorFit:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+
+SUMMARY = ("mean", "sd", "median", "conf_low", "conf_high")
 
 
 def summarise(values: Array, ci_prob: float) -> pd.DataFrame:

@@ -37,10 +37,20 @@ class Settings:
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
             if not optional and not (whole and value >= least):
                 raise InputError(f"fit({name}={value!r}): {name} is a whole number, at least {least}")
-        if self.method == "exact" and (self.options or self.nuts_sampler):
-            raise InputError(
-                f"options of NUTS do not apply to method='exact': {self.nuts_sampler or sorted(self.options)}"
-            )
+        if self.method == "exact" and self.wants_nuts:
+            given = self.nuts_sampler or sorted(self.options) or "centring"
+            raise InputError(f"options of NUTS do not apply to method='exact': {given}")
+        target = self.options.get("target_accept", 0.8)
+        if (
+            isinstance(target, bool)
+            or not isinstance(target, int | float | np.number)
+            or not 0.0 < target < 1.0
+        ):
+            raise InputError(f"fit(target_accept={target!r}): target_accept lies between 0 and 1")
+        for name in ("max_treedepth", "maxdepth"):
+            depth = self.options.get(name, 10)
+            if not isinstance(depth, int | np.integer) or isinstance(depth, bool) or depth < 1:
+                raise InputError(f"fit({name}={depth!r}): {name} is a whole number, at least 1")
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
         """These with changes."""
@@ -52,5 +62,5 @@ class Settings:
 
     @property
     def wants_nuts(self) -> bool:
-        """Whether it has to be NUTS on the PyMC model."""
-        return self.method == "nuts" or bool(self.options or self.nuts_sampler)
+        """Whether it has to be NUTS on all unknowns."""
+        return self.method == "nuts" or bool(self.options or self.nuts_sampler or self.centring)

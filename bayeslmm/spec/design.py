@@ -28,8 +28,8 @@ from bayeslmm.spec.grouping import (
 )
 from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
-from bayeslmm.spec.response import check_values, read_response
-from bayeslmm.spec.terms import Atom
+from bayeslmm.spec.response import check_order, check_values, read_response
+from bayeslmm.spec.terms import Atom, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +130,11 @@ class Design:
     def p(self) -> int:
         """Number of columns of X."""
         return len(self.x_names)
+
+    @property
+    def normal_response(self) -> np.ndarray:
+        """What is normal around Xβ + Zb (n,): the response, or the log of a lognormal one, less the offset."""
+        return (np.log(self.y) if self.family.name == "lognormal" else self.y) - self.offset
 
     @property
     def has_intercept(self) -> bool:
@@ -233,11 +238,18 @@ def build_design(
     weights = check_weights(weights, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
 
+    if family.name == "ordinal" and plan.response.is_column:
+        check_order(plan.response.label, data[plan.response.label])
     response = read_response(plan.response, frame, family, weights)
     weights = weights if family.has_residual else None  # those of a binomial response are its trials
-    fixed, X = design_columns(formula.fixed_terms, plan.expressions, frame)
-    X, kept, aliased = _without_aliases(X, fixed, formula)
-    if family.name == "ordinal" and formula.fixed_terms.intercept:  # the cutpoints stand in its place
+    terms = formula.fixed_terms
+    if (
+        family.name == "ordinal"
+    ):  # the cutpoints stand in place of an intercept, so factors are coded beside one
+        terms = replace(terms, intercept=True)
+    fixed, X = design_columns(terms, plan.expressions, frame)
+    X, kept, aliased = _without_aliases(X, fixed, terms)
+    if family.name == "ordinal":
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
     _check_rows(len(frame), X.shape[1])
     groups, bars, groupings = _groups(formula.bars, plan.expressions, frame, family.has_residual)
@@ -270,9 +282,9 @@ def build_design(
 
 
 def _without_aliases(
-    X: np.ndarray, fixed: MatrixRecipe, formula: Formula
+    X: np.ndarray, fixed: MatrixRecipe, terms: Terms
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    kept = independent_columns(X, has_intercept=formula.fixed_terms.intercept)
+    kept = independent_columns(X, has_intercept=terms.intercept)
     aliased = tuple(name for name, use in zip(fixed.names, kept, strict=True) if not use)
     if aliased:
         warn(

@@ -173,8 +173,11 @@ class Family:
         if self.name in ("poisson", "negbinomial"):
             return float(self.eta((y.sum() + 0.5) / len(y)))
         mean = y.mean()
-        if self.link == "log" and mean <= 0.0:
-            raise InputError(f"link='log': the mean of the response is {mean:.4g}, so it has no logarithm")
+        if (self.link == "log" and mean <= 0.0) or (self.link == "inverse" and mean == 0.0):
+            what = "logarithm" if self.link == "log" else "inverse"
+            raise InputError(
+                f"link={self.link!r}: the mean of the response is {mean:.4g}, which has no {what}"
+            )
         return float(self.eta(mean))
 
     def scale(self, y: Array) -> tuple[float, str]:

@@ -213,7 +213,10 @@ def resolve_priors(
         if any(len(block) > 1 for block in g.blocks):
             add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1", g.name)
     for name in family.parameters:
-        default, why = _of_parameter(name, family.name, scale, unit)
+        own, of = (
+            (scale, unit) if family.link == "identity" or name != "sigma" else (np.std(y, ddof=1), "sd(y)")
+        )
+        default, why = _of_parameter(name, family.name, np.float64(own), of)
         add(name, name, [name], default, why)
     unused = [key for key in user if key not in used]
     if unused:

@@ -13,6 +13,10 @@ from .expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from .family import Family
 from .frame import frozen, row_names
 
+_NO_ORDER = (
+    "The response {label!r} holds categories without an order. Say it: data[{label!r}] = "
+    "pandas.Categorical(data[{label!r}], categories=[lowest, ..., highest], ordered=True)."
+)
 TRIALS_REMEDY = " Write p(successes, trials) on the left of '~', or give proportions with weights=trials."
 
 
@@ -133,10 +137,7 @@ def _ordered(expression: Expression, frame: pd.DataFrame, value: Any) -> Respons
     else:
         data = value.data
         if not (isinstance(data.dtype, pd.CategoricalDtype) and data.dtype.ordered) and not value.levels:
-            raise DataError(
-                f"The response {label!r} holds categories without an order. Say it: data[{label!r}] = "
-                f"pandas.Categorical(data[{label!r}], categories=[lowest, ..., highest], ordered=True)."
-            )
+            raise DataError(_NO_ORDER.format(label=label))
         levels = _levels(value)
         codes = pd.Categorical(data, categories=levels).codes
     if len(levels) < 2:
@@ -170,6 +171,12 @@ def check_support(label: str, index: pd.Index, family: Family, y: np.ndarray) ->
         bad, needed = checks[family.name]
         remedy = TRIALS_REMEDY if family.name == "binomial" else ""
         _refuse(label, index, bad, y, f"family={family.name!r} needs {needed}", remedy)
+
+
+def check_order(label: str, column: pd.Series) -> None:
+    """Refuse categories without an order as an ordinal response."""
+    if isinstance(column.dtype, pd.CategoricalDtype) and not column.dtype.ordered:
+        raise DataError(_NO_ORDER.format(label=label))
 
 
 def check_values(design: Any, y: np.ndarray) -> None:
