@@ -65,6 +65,7 @@ def bambi(name: str, repeats: int, data: str, sampler: str) -> list[Answer]:
         begin = time.perf_counter()
         tree = bambi.Model(MODELS[name], frame).fit(
             draws=DRAWS, tune=TUNE, chains=CHAINS, random_seed=seed, progressbar=False,
+            cores=min(os.cpu_count() or 1, CHAINS),  # PyMC takes half of the processors by itself
             **({} if sampler == "default" else {"inference_method": sampler}),
         )  # fmt: skip
         seconds = time.perf_counter() - begin

@@ -78,6 +78,7 @@ class Joint(NamedTuple):
     values: Array  # distinct responses of a negative binomial model
     counts: Array
     gram: Array  # (J r²,) of a normal model with one factor: [Z X y]ᵀW[Z X y] of each level, r = q + p + 1; else empty
+    gram_total: Array  # ((p + 1)²,) of [X y], all levels together
     gram_shift: Array  # (p,) what the coefficients of X are taken less, since y is taken less its mean
     constant: Array  # (1,) what hangs on nothing unknown
 
@@ -119,6 +120,7 @@ class Joint(NamedTuple):
     VALUES,
     COUNTS,
     GRAM,
+    GRAM_TOTAL,
     GRAM_SHIFT,
     CONSTANT,
 ) = range(len(Joint._fields))  # where `_reals` and `_codes` find each field
@@ -271,6 +273,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         values=_real(values),
         counts=_real(of_values),
         gram=gram,
+        gram_total=_gram_total(gram, len(groups) and groups[0].q, len(names)),
         gram_shift=gram_shift,
         constant=_real([constant]),
     )
@@ -295,6 +298,12 @@ def _gram(design: Design, X: Array, y: Array) -> tuple[Array, Array]:
                 group.codes, weights=weighted[:, i] * A[:, j], minlength=group.n_levels
             )
     return gram.reshape(-1), shift
+
+
+def _gram_total(gram: Array, q: int, p: int) -> Array:
+    """The part of [X y] of the cross-products of all levels together, flat."""
+    blocks = gram.reshape(-1, q + p + 1, q + p + 1)
+    return _real(blocks.sum(axis=0)[q:, q:]).reshape(-1)
 
 
 def _is_positive(kind: str) -> bool:
@@ -544,74 +553,45 @@ def _effects(buffer, whole, k, x, sd, L, z, b):
 @compiled
 def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
     """From the derivatives by the effects of factor k to those by x, by outer effects and by fixed effects."""
-    sizes = _codes(whole, SIZES)
-    levels = _codes(whole, LEVELS)
-    column_start = _codes(whole, COLUMN_START)
-    x_start = _codes(whole, X_START)
-    effect_start = _codes(whole, EFFECT_START)
-    place = _codes(whole, PLACE)
-    block_start = _codes(whole, BLOCK_START)
-    partial_start = _codes(whole, PARTIAL_START)
-    partials = _codes(whole, PARTIALS)
+    levels, column_start = _codes(whole, LEVELS), _codes(whole, COLUMN_START)
+    place, block_start = _codes(whole, PLACE), _codes(whole, BLOCK_START)
     sampled = _codes(whole, SAMPLED)
     centring = _reals(buffer, whole, CENTRING)
-    attached = _codes(whole, ATTACHED)
-    attached_start = _codes(whole, ATTACHED_START)
-    attached_weight = _reals(buffer, whole, ATTACHED_WEIGHT)
-    outer = _codes(whole, OUTER)
-    above = _codes(whole, ABOVE)
-    above_start = _codes(whole, ABOVE_START)
-    above_column = _codes(whole, ABOVE_COLUMN)
-    middle = _reals(buffer, whole, MIDDLE)
     c0, q, J = column_start[k], column_start[k + 1] - column_start[k], levels[k]
-    start = x_start[k]
-    at = start + q + partials[k]
-    e0 = effect_start[k]
-    by_sd, by_L, by_z = np.zeros(q), np.zeros((q, q)), np.zeros(q)
-    for level in range(J):
-        e = e0 + level * q
-        for i in range(q):
-            by_z[i] = 0.0
-        for i in range(q - 1, -1, -1):
-            c, first = place[c0 + i], block_start[c0 + i]
-            how, own, zi = sampled[c0 + c], sd[c] * L[i, i], z[e + i]
-            by_mean = by_b[e + c]
-            by_own = by_b[e + c] * zi
-            of_z = by_z[i] + by_b[e + c] * own - zi
+    start, e0 = _codes(whole, X_START)[k], _codes(whole, EFFECT_START)[k]
+    at = start + q + _codes(whole, PARTIALS)[k]
+    by_sd, by_L, by_z, by_centre = np.zeros(q), np.zeros((q, q)), np.zeros(J * q), np.zeros(J)
+    for i in range(q - 1, -1, -1):
+        c, first = place[c0 + i], block_start[c0 + i]
+        how, own, by_own = sampled[c0 + c], sd[c] * L[i, i], 0.0
+        log_own = np.log(own)
+        for level in range(J):
+            e = e0 + level * q
+            zi, by_effect = z[e + i], by_b[e + c]
+            of_z, by_mean = by_z[level * q + i] + by_effect * own - zi, by_effect
+            by_own += by_effect * zi
             if how == Z_ITSELF:
                 gradient[at + c * J + level] += of_z
             else:
                 w = 1.0 if how == CENTRED else centring[e + c]
-                per = 1.0 / own if how == CENTRED else np.exp(-w * np.log(own))
+                per = 1.0 / own if how == CENTRED else np.exp(-w * log_own)
                 gradient[at + c * J + level] += of_z * per
                 by_own -= w * (of_z * zi + 1.0) / own
-                by_centre = -w * of_z * per
-                by_mean += by_centre
-                g = c0 + c
-                for a in range(attached_start.shape[0]):
-                    if attached[2 * a] == g:
-                        gradient[attached[2 * a + 1]] += (
-                            attached_weight[attached_start[a] + level] * by_centre
-                        )
-                if above_column[g] >= 0:
-                    parent = outer[k]
-                    width = column_start[parent + 1] - column_start[parent]
-                    up = above[above_start[k] + level]
-                    by_b[effect_start[parent] + up * width + above_column[g]] += by_centre
-                for other in range(q):
-                    by_b[e + other] += middle[g * sizes[4] + other] * by_centre
+                by_centre[level] = -w * of_z * per
+                by_mean += by_centre[level]
             for j in range(first, i):
-                by_z[j] += by_mean * sd[c] * L[i, j]
+                by_z[level * q + j] += by_mean * sd[c] * L[i, j]
                 by_L[i, j] += by_mean * sd[c] * z[e + j]
                 by_sd[c] += by_mean * L[i, j] * z[e + j]
-            by_sd[c] += by_own * L[i, i]
-            by_L[i, i] += by_own * sd[c]
+        by_sd[c] += by_own * L[i, i]
+        by_L[i, i] += by_own * sd[c]
+        if how != Z_ITSELF:
+            _pull_back_shifts(buffer, whole, k, c, by_centre, by_b, gradient)
     for c in range(q):
         gradient[start + c] += by_sd[c] * sd[c]
     for i in range(q):
-        first, p = block_start[c0 + i], start + q + partial_start[c0 + i]
-        left = L[i, i]
-        by_left = by_L[i, i]
+        first, p = block_start[c0 + i], start + q + _codes(whole, PARTIAL_START)[c0 + i]
+        left, by_left = L[i, i], by_L[i, i]
         for j in range(i - first - 1, -1, -1):
             t = x[p + j]
             r, shrink = np.tanh(0.5 * t), 1.0 / np.cosh(0.5 * t)
@@ -619,6 +599,35 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
             by_r = by_L[i, first + j] * left - by_left * left * r / shrink
             gradient[p + j] += by_r * 0.5 * shrink * shrink
             by_left = by_L[i, first + j] * r + by_left * shrink
+
+
+@compiled
+def _pull_back_shifts(buffer, whole, k, c, by_centre, by_b, gradient):
+    """From the derivatives by what column c is sampled around, level by level: the way back of `_shifts`."""
+    column_start, effect_start = _codes(whole, COLUMN_START), _codes(whole, EFFECT_START)
+    attached, attached_start = _codes(whole, ATTACHED), _codes(whole, ATTACHED_START)
+    attached_weight = _reals(buffer, whole, ATTACHED_WEIGHT)
+    above, above_column = _codes(whole, ABOVE), _codes(whole, ABOVE_COLUMN)
+    middle, widest = _reals(buffer, whole, MIDDLE), _codes(whole, SIZES)[4]
+    g, J, e0 = column_start[k] + c, by_centre.shape[0], effect_start[k]
+    q = column_start[k + 1] - column_start[k]
+    for a in range(attached_start.shape[0]):
+        if attached[2 * a] == g:
+            total = 0.0
+            for level in range(J):
+                total += attached_weight[attached_start[a] + level] * by_centre[level]
+            gradient[attached[2 * a + 1]] += total
+    if above_column[g] >= 0:
+        parent, start = _codes(whole, OUTER)[k], _codes(whole, ABOVE_START)[k]
+        width = column_start[parent + 1] - column_start[parent]
+        at = effect_start[parent] + above_column[g]
+        for level in range(J):
+            by_b[at + above[start + level] * width] += by_centre[level]
+    for other in range(q):
+        mean = middle[g * widest + other]
+        if mean != 0.0:
+            for level in range(J):
+                by_b[e0 + level * q + other] += mean * by_centre[level]
 
 
 @compiled
@@ -755,33 +764,33 @@ def _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters):
 
 @compiled
 def _by_products(buffer, whole, beta, b, sigma, gradient, by_b, by_parameters):
-    """The same for a normal model with one factor, from the cross-products (J r²,) of its levels."""
-    y = _reals(buffer, whole, Y)
-    levels = _codes(whole, LEVELS)
-    column_start = _codes(whole, COLUMN_START)
-    gram = _reals(buffer, whole, GRAM)
-    n, J, p = y.shape[0], levels[0], beta.shape[0]
-    q = column_start[1]
-    r = q + p + 1
-    t, precision, squares = np.empty(r), 1.0 / (sigma * sigma), 0.0
-    for j in range(p):
-        t[q + j] = beta[j]
-    t[q + p] = -1.0
-    by_beta = np.zeros(p)
+    """The same for a normal model with one factor, from the cross-products (J r²,) of its levels.
+
+    The residual sum of squares is Σ_j b_jᵀZZ b_j + 2 b_jᵀ(ZX β − Zy) + (β, −1)ᵀ T (β, −1), T the total of the rest.
+    """
+    y, J = _reals(buffer, whole, Y), _codes(whole, LEVELS)[0]
+    gram, rest = _reals(buffer, whole, GRAM), _reals(buffer, whole, GRAM_TOTAL)
+    n, p, q = y.shape[0], beta.shape[0], _codes(whole, COLUMN_START)[1]
+    r, precision, squares = q + p + 1, 1.0 / (sigma * sigma), 0.0
+    c, by_beta = np.empty(p + 1), np.zeros(p + 1)
+    c[:p], c[p] = beta, -1.0
+    for i in range(p + 1):
+        for j in range(p + 1):
+            by_beta[i] += rest[i * (p + 1) + j] * c[j]
+        squares += c[i] * by_beta[i]
     for level in range(J):
-        for c in range(q):
-            t[c] = b[level * q + c]
-        for i in range(r):
-            product, at = 0.0, (level * r + i) * r
-            for j in range(r):
-                product += gram[at + j] * t[j]
-            squares += t[i] * product
-            if i < q:
-                by_b[level * q + i] -= product * precision
-            elif i < q + p:
-                by_beta[i - q] -= product * precision
+        for i in range(q):
+            bi, at = b[level * q + i], (level * r + i) * r
+            own, others = 0.0, 0.0
+            for j in range(q):
+                own += gram[at + j] * b[level * q + j]
+            for j in range(p + 1):
+                others += gram[at + q + j] * c[j]
+                by_beta[j] += gram[at + q + j] * bi
+            squares += bi * (own + 2.0 * others)
+            by_b[level * q + i] -= (own + others) * precision
     for j in range(p):
-        gradient[j] += by_beta[j]
+        gradient[j] -= by_beta[j] * precision
     by_parameters[0] += (squares * precision - n) / sigma
     return -n * np.log(sigma) - 0.5 * squares * precision
 

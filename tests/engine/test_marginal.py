@@ -17,10 +17,11 @@ from strategies import problems
 
 import bayeslmm as blm
 from bayeslmm.engine import marginal_nuts
+from bayeslmm.engine.geometry import choose_geometry
 from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive, log_prior
 from bayeslmm.engine.marginal import Marginal
 from bayeslmm.engine.proposal import Mixture, Proposal, fit_proposal
-from bayeslmm.engine.pymc_model import Geometry, build_model
+from bayeslmm.engine.pymc_model import build_model
 from bayeslmm.engine.sampler import Team
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import NotAvailableError
@@ -264,10 +265,9 @@ def random_design(formula, seed, options):
 
 def centred(design):
     """The geometry in which b itself is a free variable, so that no Jacobian comes in."""
-    return Geometry(
-        centred={g.name: (True,) * g.q for g in design.groups},
-        reliability={g.name: (1.0,) * g.q for g in design.groups},
-    )
+    centred = choose_geometry(design, None, {g.name: 1.0 for g in design.groups})
+    alone = {name: replace(placement, parent="") for name, placement in centred.placements.items()}
+    return replace(centred, placements=alone, attached={g.name: () for g in design.groups})
 
 
 def coordinates(marginal, design, values):
