@@ -266,7 +266,7 @@ def random_design(formula, seed, options):
 def centred(design):
     """The geometry in which b itself is a free variable, so that no Jacobian comes in."""
     centred = choose_geometry(design, None, {g.name: 1.0 for g in design.groups})
-    alone = {name: replace(placement, parent="") for name, placement in centred.placements.items()}
+    alone = {g.name: replace(centred.placements[g.name], parent="", blocks=g.blocks) for g in design.groups}
     return replace(centred, placements=alone, attached={g.name: () for g in design.groups})
 
 
