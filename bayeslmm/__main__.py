@@ -65,7 +65,8 @@ def compile_loops() -> int:
     """Fit a small model both ways; what gets compiled is kept beside the modules, or in NUMBA_CACHE_DIR."""
     import bayeslmm as blm
 
-    with _timed("compiling"):
+    with _timed("compiling"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", blm.errors.SamplingWarning)  # ten draws are in doubt
         model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
         model.fit_reml().summary()
         model.fit(random_seed=1, progressbar=False)
