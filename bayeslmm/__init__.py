@@ -4,10 +4,11 @@ Map of the package
 ------------------
 Fit          `Model`, `lmer`
 Priors       `Prior`, `LKJ`, `flat`
-Relations    `compare_estimates`, `no_pooling`, `complete_pooling`
+Relations    `compare_estimates`, `model_table`, `no_pooling`, `complete_pooling`
 Tests        `anova`, `ranova`, `drop1`
 Pictures     `plot_pooling`
-Data         `load_dataset`, `list_datasets`
+Data         `load_dataset`, `list_datasets`, `center_within`
+Files        `save`, `load`
 Errors       `errors`
 
 Importing the package is light: PyMC, ArviZ and matplotlib are imported when something needs them.
@@ -27,12 +28,16 @@ _HOME = {
     "LKJ": "spec.priors",
     "flat": "spec.priors",
     "compare_estimates": "compare.estimates",
+    "model_table": "compare.model_table",
     "no_pooling": "compare.pooling",
     "complete_pooling": "compare.pooling",
     "anova": "compare.anova",
     "ranova": "compare.anova",
     "drop1": "compare.anova",
     "plot_pooling": "show.plots",
+    "save": "results.storage",
+    "load": "results.storage",
+    "center_within": "spec.centring",
     "load_dataset": "datasets",
     "list_datasets": "datasets",
 }

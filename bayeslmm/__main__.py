@@ -51,7 +51,7 @@ def run_demo(build: Path, seed: int) -> int:
         _heading("intraclass correlation", "-")
         print(post.icc().round(3).to_string())
         _heading("REML beside the posterior", "-")
-        print(blm.compare_estimates(reml, post).round(3).to_string(na_rep=""))
+        print(blm.compare_estimates(reml, post))
         picture = build / f"{name}_pooling.png"
         blm.plot_pooling(post).savefig(picture, dpi=130)
         saved.append(picture)

@@ -10,9 +10,11 @@
     │   │   ├── NonFiniteError               infinite values in a used column
     │   │   └── UnseenLevelError             new data hold a level the fit has not seen
     │   ├── UnidentifiedTermError            the data cannot tell this term from another
-    │   └── PriorError                       a prior that matches nothing or has wrong parameters
+    │   ├── PriorError                       a prior that matches nothing or has wrong parameters
+    │   └── StorageError (also OSError)      a file that cannot be written, or is not a fit we saved
     ├── DatasetUnavailableError (also OSError)   a data set that is neither here nor can be fetched
     ├── NotAvailableError (also NotImplementedError)   a combination we do not offer, with the reason
+    │   └── RefusedVerbError (also AttributeError)   a verb that this kind of fit cannot answer
     └── FitError (also RuntimeError)         the numbers failed although the input was legal
 
     BayesLMMWarning (UserWarning)
@@ -64,12 +66,20 @@ class PriorError(InputError):
     """A prior that matches nothing in the model, or has impossible parameters."""
 
 
+class StorageError(InputError, OSError):
+    """A file that cannot be written or read, or that holds no fit that this version can load."""
+
+
 class DatasetUnavailableError(BayesLMMError, OSError):
     """A data set that is not bundled could not be found or fetched."""
 
 
 class NotAvailableError(BayesLMMError, NotImplementedError):
     """A combination that the package does not offer; the message says who does."""
+
+
+class RefusedVerbError(NotAvailableError, AttributeError):
+    """A verb that this kind of fit cannot answer; the message says why, and which does."""
 
 
 class FitError(BayesLMMError, RuntimeError):

@@ -115,7 +115,7 @@ def test_readme_code_runs(tmp_path, monkeypatch):
     assert (tmp_path / "pooling.png").stat().st_size > 10_000
     assert names["post"].diagnosis.converged
     # both engines answer about the same model: the posterior mean is within an sd of the REML estimate
-    assert blm.compare_estimates(names["reml"], names["post"])["difference"].abs().max() < 1
+    assert blm.compare_estimates(names["reml"], names["post"]).table["difference"].abs().max() < 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from ..engine import reml
 from ..engine.scaling import Problem
 from ..errors import InputError
 from ..results.point import PointFit
-from ..results.text import Text, probability, table
+from ..results.quantities import check_same_data
+from ..results.text import Shown, Text, probability, table
 from ..spec.design import Design, GroupTerm
 
 BOUNDARY = (
@@ -22,8 +23,8 @@ REFITTED = "Fixed parts differ, so models fitted by REML were refitted by ML."
 SAME_FIXED = "All models have the same fixed part and were fitted by REML: REML criteria are compared."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelTests:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ModelTests(Shown):
     """A table of tests with the remarks that belong to it.
 
     Attributes
@@ -36,13 +37,8 @@ class ModelTests:
     title: str
     notes: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        return str(self._text())
-
-    def _repr_html_(self) -> str:
-        return self._text()._repr_html_()
-
-    def _text(self) -> Text:
+    def text(self) -> Text:
+        """Title, table and remarks."""
         rows = [
             [str(label), *(_cell(column, value) for column, value in row.items())]
             for label, row in self.table.iterrows()
@@ -130,28 +126,8 @@ def _check_comparable(fits: tuple[PointFit, ...]) -> None:
             raise InputError(
                 f"anova compares REML or ML fits, not {type(fit).__name__}: call fit_reml() or fit_ml() of a model"
             )
-    first = fits[0].design
-    for design in (fit.design for fit in fits[1:]):
-        if design.n != first.n:
-            raise InputError(
-                f"the fits use different rows: {first.n:,} for {first.formula.text!r} and {design.n:,} for "
-                f"{design.formula.text!r}. Fit both to the rows that are complete for both (dropna on all columns)."
-            )
-        if design.response != first.response or not np.array_equal(design.y, first.y):
-            raise InputError(
-                f"the fits have different responses, {first.response!r} and {design.response!r}: "
-                "likelihoods of different data cannot be compared"
-            )
-        if not _same_weights(design, first):
-            raise InputError(
-                "the fits have different weights: likelihoods of different data cannot be compared"
-            )
-
-
-def _same_weights(a: Design, b: Design) -> bool:
-    if a.weights is None or b.weights is None:
-        return a.weights is b.weights
-    return np.array_equal(a.weights, b.weights)
+    for fit in fits[1:]:
+        check_same_data(fits[0].design, fit.design, "likelihoods of different data cannot be compared")
 
 
 def _same_mean(a: Design, b: Design) -> bool:

@@ -6,25 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import InputError, NotAvailableError
-from ..spec.design import Design, GroupTerm
+from ..errors import NotAvailableError
+from ..spec.design import Design
 
 Array = NDArray[np.float64]
-
-
-def group_term(design: Design, group: str | None) -> GroupTerm:
-    """The grouping factor of that name; the only one, if none is named."""
-    if not design.groups:
-        raise InputError("the model has no grouping factor")
-    if group is None:
-        if len(design.groups) > 1:
-            names = ", ".join(g.name for g in design.groups)
-            raise InputError(f"the model has several grouping factors ({names}); say which: group=...")
-        return design.groups[0]
-    for term in design.groups:
-        if term.name == group:
-            return term
-    raise InputError(f"no grouping factor {group!r}; the model has {[g.name for g in design.groups]}")
 
 
 def _normal_response(design: Design) -> Array:
@@ -53,7 +38,7 @@ def no_pooling(design: Design, group: str | None = None) -> pd.DataFrame:
     DataFrame
         One row a level, one column a term; missing where a level has too few distinct rows for its own fit.
     """
-    term = group_term(design, group)
+    term = design.group(group)
     order = np.argsort(term.codes, kind="stable")
     ends = np.searchsorted(term.codes[order], np.arange(term.n_levels + 1))
     y = _normal_response(design)

@@ -152,6 +152,12 @@ def spherical_modes(reduced: Reduced, beta: Array, noise: Array | None = None) -
     return tuple(part[:, :, 0] for part in _by_factor(reduced.layout, _back_substitute(reduced, right)))
 
 
+def mode_slopes(reduced: Reduced) -> tuple[Array, ...]:
+    """∂û/∂β = −L⁻ᵀB_x per factor (J_k, q_k, p): how the conditional modes move with the fixed effects."""
+    slopes = _back_substitute(reduced, -_right_side(reduced)[:, :-1])
+    return _by_factor(reduced.layout, slopes)
+
+
 def inverse(reduced: Reduced) -> Inverse:
     """M⁻¹ on the pattern of M by Takahashi's recursion, and the sums G the gradient needs (section 5)."""
     layout, lams = reduced.layout, reduced.lams

@@ -245,6 +245,15 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
     )
 
 
+def mode_slopes(problem: Problem, solution: PointSolution) -> tuple[Array, ...]:
+    """∂b̂/∂β per factor (J_k, q_k, p) on the user's scale: Cov(b̂_j − b_j, β̂) is this times Cov(β̂) (section 6)."""
+    scaled, criterion = prepare(problem, reml=solution.reml)
+    lams = criterion.lams(solution.scaled_theta)
+    slopes = pls.mode_slopes(pls.reduce(criterion.layout, lams))
+    to_scaled = np.linalg.inv(scaled.T_x)
+    return tuple(T @ lam @ S @ to_scaled for T, lam, S in zip(scaled.T_z, lams, slopes, strict=True))
+
+
 def _is_singular(lam: Array) -> bool:
     """Whether Λ̃Λ̃ᵀ has an eigenvalue below (1e-4)², lme4's tolerance, in units of scaled columns."""
     return bool(np.linalg.svd(lam, compute_uv=False)[-1] < 1e-4)

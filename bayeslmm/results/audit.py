@@ -286,15 +286,15 @@ def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarra
     if not design.groups:
         found.notes.append("No random effects, so there is no ICC and no shrinkage.")
         return
-    covs = [_covariances(g, drawn) for g in design.groups]
-    parts = [variance.mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covs, strict=True)]
-    random = np.sum(parts, axis=0)
-    residual, name = variance.residual_variance(design, drawn, random)
-    if residual is None:
-        found.notes.append(name)
+    covs = tuple(_covariances(g, drawn) for g in design.groups)
+    family = {name: drawn[name] for name in design.family.parameters}
+    beta = drawn["beta"] if design.x_names else np.zeros((len(covs[0]), 0))
+    parts = variance.Parts.of(design, variance.Values(beta=beta, covariances=covs, family=family))
+    if parts.residual is None:
+        found.notes.append(parts.told)
         return
-    shares = variance.icc(design, covs, np.sqrt(residual), np.zeros(len(residual)))
-    found.add("icc", "", "", shares["adjusted"], name)
+    residual, shares = parts.residual, variance.icc(design, parts)
+    found.add("icc", "", "", shares["adjusted"], parts.told)
     (middle,) = quantiles(shares["adjusted"], (0.5,))
     if not ICC_LIMITS[0] <= middle <= ICC_LIMITS[1]:
         says = "nearly all" if middle > 0.5 else "hardly any"

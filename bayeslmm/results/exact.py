@@ -157,7 +157,8 @@ def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:
     for g in design.groups:
         term, other = f"{g.name}_term", f"{g.name}_term_bis"
         columns = np.array(g.columns, dtype=object)
-        coords |= {g.name: np.array(g.levels, dtype=object), term: columns, other: columns}
+        coords |= {g.name: np.array(g.levels, dtype=object), term: columns}
+        coords |= {other: columns} if f"cor_{g.name}" in variables else {}
         dims[f"sd_{g.name}"] = ("chain", "draw", term)
         dims[f"cor_{g.name}"] = ("chain", "draw", term, other)
         dims[f"b_{g.name}"] = ("chain", "draw", g.name, term)

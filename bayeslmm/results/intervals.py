@@ -14,8 +14,11 @@ from ..engine import bootstrap as engine
 from ..engine import profile as profiles
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError
+from ..spec.covariance import covariance
 from ..spec.design import Design
 from .progress import track
+from .summaries import check_interval
+from .variance import Values
 
 if TYPE_CHECKING:
     from .point import PointFit
@@ -25,8 +28,7 @@ Array = NDArray[np.float64]
 
 def quantile(ci_prob: float) -> float:
     """The z with P(|Z| < z) = ci_prob."""
-    if not 0.0 < ci_prob < 1.0:
-        raise InputError(f"ci_prob={ci_prob}: the probability of an interval lies between 0 and 1")
+    check_interval(ci_prob)
     return float(ndtri(0.5 + ci_prob / 2.0))
 
 
@@ -43,6 +45,30 @@ def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
             columns = [group.columns[c] for c in (parameter.a, parameter.b) if c >= 0]
             labels.append(("ran_pars", group.name, f"{parameter.kind}__{'.'.join(columns)}"))
     return labels
+
+
+def values_of(design: Design, estimates: Array) -> Values:
+    """The parameters of a model from estimates (..., parameters) in the order of the profile.
+
+    Correlations of ±1 and beyond by rounding are kept: they are what the search found.
+    """
+    groups, where = design.groups, profiles.parameters(Problem.of(design))
+    lead = estimates.shape[:-1]
+    sds = [np.zeros((*lead, g.q)) for g in groups]
+    cors = [np.broadcast_to(np.eye(g.q), (*lead, g.q, g.q)).copy() for g in groups]
+    beta, sigma = np.zeros((*lead, len(design.x_names))), np.zeros(lead)
+    for j, parameter in enumerate(where):
+        value, a, b = estimates[..., j], parameter.a, parameter.b
+        if parameter.kind == "sigma":
+            sigma = value
+        elif parameter.kind == "beta":
+            beta[..., a] = value
+        elif parameter.kind == "sd":
+            sds[parameter.factor][..., a] = value
+        else:
+            cors[parameter.factor][..., a, b] = cors[parameter.factor][..., b, a] = value
+    matrices = tuple(covariance(sd, cor) for sd, cor in zip(sds, cors, strict=True))
+    return Values(beta=beta, covariances=matrices, family={"sigma": sigma})
 
 
 def confint(

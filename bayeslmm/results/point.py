@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,10 @@ from ..engine.scaling import Problem
 from ..errors import InputError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
-from . import intervals, predict, text, tidy, variance
-from .tables import coefficient_terms, level_table, stack, wide_table, with_interval
+from . import intervals, predict, quantities, text, tidy, variance
+from .fit import Fit
+from .summaries import check_interval, interval
+from .tables import coefficient_terms, level_table, square, stack, wide_table, with_interval
 
 Array = NDArray[np.float64]
 
@@ -38,8 +40,8 @@ class Origin:
     offset: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PointFit:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PointFit(Fit):
     """A REML or ML fit of a Gaussian mixed model, or of a linear model where there is no bar.
 
     Attributes
@@ -56,17 +58,18 @@ class PointFit:
     solution: PointSolution
     origin: Origin = field(repr=False)
 
+    _refused: ClassVar[Mapping[str, str]] = {
+        "rank_groups": "a point fit knows no probability of a rank; model.fit().rank_groups() does",
+        "bayes_r2": "the Bayesian R² is defined by draws of a posterior; r2() is the one for both",
+        "with_priors": "a point fit has no priors; model.fit() has",
+        "priors": "a point fit has no priors; model.fit() has",
+        "prior_sensitivity": "a point fit has no priors; model.fit() has",
+        "draws": "a point fit has no draws; bootstrap() gives replicates, model.fit() a posterior",
+        "idata": "a point fit has no draws; model.fit() gives a posterior",
+        "loo": "leave-one-out prediction is averaged over a posterior: model.fit().loo(). A point fit has aic and bic",
+    }
+
     # -- numbers ---------------------------------------------------------------------------------------------
-
-    @property
-    def nobs(self) -> int:
-        """Number of rows used."""
-        return len(self.design.y)
-
-    @property
-    def ngroups(self) -> dict[str, int]:
-        """Number of levels of each grouping factor."""
-        return {g.name: g.n_levels for g in self.design.groups}
 
     @property
     def sigma(self) -> float:
@@ -156,7 +159,7 @@ class PointFit:
             },
             index=names,
         )  # fmt: skip
-        intervals.quantile(ci_prob)
+        check_interval(ci_prob)
         return with_interval(table, stdtrit(tests.df, 0.5 + ci_prob / 2.0))
 
     def _t_tests(self, ddf: str) -> inference.TTests:
@@ -253,17 +256,50 @@ class PointFit:
         table = with_interval(stack(parts), intervals.quantile(ci_prob))
         return wide_table(table) if wide else table
 
-    def coef(self, *, wide: bool = False) -> pd.DataFrame:
-        """β + b for every level of every grouping factor, over the union of fixed and random terms."""
+    def coef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
+        """β + b for every level of every grouping factor, over the union of fixed and random terms.
+
+        Parameters
+        ----------
+        wide : bool
+            One row a level, one column a term (estimates only) instead of one row a number.
+        ci_prob : float
+            Probability of the interval estimate ± z std_error. The standard error is that of β̂ + b̂ as a predictor of
+            β + b, variances taken as known: the uncertainty of both and how they hang together (docs/theory.md, 6.2).
+        """
         parts = []
-        for group, modes in zip(self.design.groups, self.solution.modes, strict=True):
+        z = intervals.quantile(ci_prob)
+        solution = self.solution
+        slopes = () if wide else reml.mode_slopes(Problem.of(self.design), solution)
+        for k, (group, modes) in enumerate(zip(self.design.groups, solution.modes, strict=True)):
             names, fixed, where = coefficient_terms(self.design.x_names, group.columns)
             values = np.zeros((group.n_levels, len(names)))
-            values[:, : len(fixed)] = self.solution.beta
+            values[:, : len(fixed)] = solution.beta
             values[:, where] += modes
-            parts.append(level_table(group.name, group.levels, names, estimate=values))
+            if wide:
+                parts.append(level_table(group.name, group.levels, names, estimate=values))
+                continue
+            reach = np.zeros((group.n_levels, len(names), len(fixed)))  # how β + b moves with β
+            reach[:, : len(fixed)] = np.eye(len(fixed))
+            reach[:, where] += slopes[k]
+            variances = np.einsum("jac,cd,jad->ja", reach, solution.vcov, reach)
+            variances[:, where] += np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
+            se = np.sqrt(np.maximum(variances, 0.0))
+            parts.append(level_table(group.name, group.levels, names, estimate=values, std_error=se))
         table = stack(parts)
-        return wide_table(table) if wide else table
+        return wide_table(table) if wide else with_interval(table, z)
+
+    # -- variances -------------------------------------------------------------------------------------------
+
+    @property
+    def values(self) -> variance.Values:
+        """β̂, the covariance matrices and σ̂ as arrays."""
+        solution = self.solution
+        return variance.Values(
+            beta=solution.beta,
+            covariances=solution.covariances,
+            family={"sigma": np.asarray(solution.sigma)},
+        )
 
     def var_corr(self) -> dict[str, pd.DataFrame]:
         """Covariance matrix of the random effects of each grouping factor."""
@@ -272,31 +308,152 @@ class PointFit:
             for g, cov in zip(self.design.groups, self.solution.covariances, strict=True)
         }
 
-    def variance_components(self) -> pd.DataFrame:
+    def variance_components(self, **boot: Any) -> pd.DataFrame:
         """Variances, sds and correlations of every term, the residual, and each factor's share of the total.
 
-        Columns: group, term, quantity (``variance``, ``sd``, ``cor``, ``share``), estimate. The share is taken at
-        the average row: see :func:`bayeslmm.results.variance.components`.
+        Columns: group, term, quantity (``variance``, ``sd``, ``cor``, ``share``), estimate; conf_low and conf_high with
+        ``bootstrap``, as in :meth:`icc`. The share is taken at the average row: see
+        :func:`bayeslmm.results.variance.components`.
         """
-        rows = variance.components(self.design, self.solution.covariances, self.sigma)
-        return pd.DataFrame(
-            [(*labels, float(value)) for *labels, value in rows],
-            columns=["group", "term", "quantity", "estimate"],
-        )
+        return self._tell(quantities.components(self.design, self.values), **boot)
 
-    def icc(self, *, at: dict[str, list[float]] | None = None) -> pd.DataFrame:
+    def icc(
+        self,
+        *,
+        at: Mapping[str, Sequence[Any]] | str | None = None,
+        by_group: bool = True,
+        bootstrap: int = 0,
+        ci_prob: float = 0.95,
+        random_seed: int | None = None,
+        cores: int | None = None,
+        progressbar: bool = True,
+    ) -> pd.DataFrame:
         """Intraclass correlation: adjusted, unadjusted and by grouping factor; or ICC(x) at given values.
 
-        Definitions and sources: :mod:`bayeslmm.results.variance`.
+        Parameters
+        ----------
+        at : mapping or str, optional
+            Values by variable, ``{"Days": [0, 5, 9]}``, or the name of one for a curve over its range. The other
+            variables are held at the observed value nearest to their mean.
+        by_group : bool
+            Whether to add a row for each grouping factor, and for a factor nested in others the cumulative one.
+        bootstrap : int
+            Simulated data sets for a percentile interval; 0 for none.
+        ci_prob, random_seed, cores, progressbar
+            Of the bootstrap, as in :meth:`confint`.
+
+        Returns
+        -------
+        DataFrame
+            ``estimate``, with ``conf_low`` and ``conf_high`` if asked for. Definitions and sources:
+            :func:`bayeslmm.results.variance.icc`.
+
+        Raises
+        ------
+        NotAvailableError
+            The model has no random effects.
+        InputError
+            ``at`` names no variable of the model.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.lmer("like ~ sex + PrivPub + (1 | school/class)", blm.load_dataset("science"))
+        >>> round(fit.icc(by_group=True).loc["school:class in school", "estimate"], 3)
+        0.095
         """
-        if at is not None:
-            grid, values = variance.icc_at(self.design, self.solution.covariances, self.sigma, at)
-            return grid.assign(icc=values)
-        fixed = variance.fixed_part_variance(self.design, self.solution.beta)
-        parts = variance.icc(self.design, self.solution.covariances, self.sigma, fixed)
-        return pd.DataFrame(
-            {"estimate": [float(v) for v in parts.values()]}, index=pd.Index(parts, name="icc")
+        return self._tell(
+            quantities.icc(self.design, at, by_group), bootstrap=bootstrap, ci_prob=ci_prob,
+            random_seed=random_seed, cores=cores, progressbar=progressbar,
+        )  # fmt: skip
+
+    def within_correlation(
+        self,
+        at: Mapping[str, Sequence[Any]] | str,
+        *,
+        group: str | None = None,
+        wide: bool = False,
+        **boot: Any,
+    ) -> pd.DataFrame:
+        """Correlation of two observations of one level of a grouping factor, at two values of the predictors.
+
+        Parameters
+        ----------
+        at : mapping or str
+            As in :meth:`icc`; every pair of its rows is compared. A row with itself: two observations at equal values.
+        group : str, optional
+            The factor whose level they share (and so those that it is nested in); needed where there are several.
+        wide : bool
+            A symmetric matrix of estimates instead of one row a pair.
+        **boot
+            ``bootstrap``, ``ci_prob``, ... as in :meth:`icc`.
+
+        Returns
+        -------
+        DataFrame
+            The variables, the same with ``_other``, ``estimate``.
+        """
+        quantity, grid = quantities.within_correlation(self.design, at, group)
+        table = self._tell(quantity, **boot)
+        return square(table["estimate"], grid) if wide else table
+
+    def r2(self, **boot: Any) -> pd.DataFrame:
+        """R² marginal (fixed part) and conditional (fixed part and random effects); Nakagawa et al. (2017).
+
+        ``bootstrap`` and what belongs to it as in :meth:`icc`.
+        """
+        return self._tell(quantities.r2(self.design), **boot)
+
+    def pseudo_r2(self, baseline: PointFit) -> pd.DataFrame:
+        """Proportional reduction of each variance against a baseline model: (base − this) / base.
+
+        The residual variance is level 1, the variances of each grouping factor stand beside it (Raudenbush & Bryk 2002,
+        eq. 4.20). It can be negative, which the column ``note`` says. For linear models fitted by ML it is R², by REML
+        the adjusted R².
+
+        Parameters
+        ----------
+        baseline : PointFit
+            Of the same rows and response, such as the model without predictors.
+
+        Returns
+        -------
+        DataFrame
+            Columns baseline, model, pseudo_r2, note; rows ``Residual``, the intercept of each grouping factor under the
+            factor's name, and slopes (``ses | school``) that both models have.
+
+        Raises
+        ------
+        InputError
+            The baseline is no point fit, or of other data.
+        """
+        if not isinstance(baseline, PointFit):
+            raise InputError(
+                "pseudo_r2(baseline): a REML or ML fit is compared with another one, not with a posterior"
+            )
+        return quantities.pseudo_r2(
+            self.design, self.values, baseline.design, baseline.values, lambda draws: draws
         )
+
+    def _tell(
+        self,
+        quantity: quantities.Quantity,
+        *,
+        bootstrap: int = 0,
+        ci_prob: float = 0.95,
+        random_seed: int | None = None,
+        cores: int | None = None,
+        progressbar: bool = True,
+    ) -> pd.DataFrame:
+        """A quantity at the estimates, with the percentiles of a bootstrap if asked for."""
+        check_interval(ci_prob)
+        numbers = pd.DataFrame({"estimate": quantity.of(self.values)})
+        if bootstrap:
+            rows = self.bootstrap(bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar)
+            fitted = rows.dropna().to_numpy()
+            low, high = interval(quantity.of(intervals.values_of(self.design, fitted)), ci_prob)
+            numbers = numbers.assign(conf_low=low, conf_high=high)
+        return quantity.table(numbers)
 
     # -- rows ------------------------------------------------------------------------------------------------
 
@@ -355,8 +512,8 @@ class PointFit:
         UnseenLevelError
             A group that the fit has not seen, with ``observed``; an unseen level of a fixed factor, always.
         """
-        if kind not in ("mean", "response"):
-            raise InputError(f"predict(kind={kind!r}): kind is 'mean' or 'response'")
+        if kind not in predict.KINDS:
+            raise InputError(f"predict(kind={kind!r}): kind is {' or '.join(map(repr, predict.KINDS))}")
         if draws is None:
             return predict.predict(self, newdata, groups, offset=offset)
         return predict.predict_draws(
@@ -405,14 +562,6 @@ class PointFit:
         solution = reml.fit(Problem.of(design), reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)
 
-    def r2(self) -> pd.DataFrame:
-        """R² marginal (fixed part) and conditional (fixed part and random effects); Nakagawa et al. (2017)."""
-        fixed = variance.fixed_part_variance(self.design, self.solution.beta)
-        parts = variance.r2(self.design, self.solution.covariances, self.sigma, fixed)
-        return pd.DataFrame(
-            {"estimate": [float(v) for v in parts.values()]}, index=pd.Index(parts, name="r2")
-        )
-
     def tidy(
         self,
         effects: str | Sequence[str] = ("fixed", "ran_pars"),
@@ -448,30 +597,6 @@ class PointFit:
         """The used rows with ``_fitted``, ``_fixed`` (without groups), ``_resid`` and ``_scaled_resid``."""
         return tidy.augment(self)
 
-    def pseudo_r2(self, baseline: PointFit) -> pd.DataFrame:
-        """Proportional reduction of each variance against a baseline model: (base − this) / base.
-
-        The residual variance is level 1, the intercept variance of each grouping factor stands beside it
-        (Raudenbush & Bryk 2002, eq. 4.20). It can be negative. For linear models fitted by ML it is R², by REML the
-        adjusted R².
-
-        Returns
-        -------
-        DataFrame
-            Columns baseline, model, pseudo_r2; one row ``Residual`` and one for each intercept both models have.
-        """
-        before, after = _variances(baseline), _variances(self)
-        rows = {
-            name: (
-                before[name],
-                after[name],
-                (before[name] - after[name]) / before[name] if before[name] else np.nan,
-            )
-            for name in after
-            if name in before
-        }
-        return pd.DataFrame(rows, index=["baseline", "model", "pseudo_r2"]).T.rename_axis("variance")
-
     # -- print -----------------------------------------------------------------------------------------------
 
     def summary(self, *, ddf: str | None = "satterthwaite") -> text.Text:
@@ -483,18 +608,3 @@ class PointFit:
             Degrees of freedom of the t tests; None leaves them out.
         """
         return text.point_summary(self, ddf)
-
-    def __repr__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
-
-
-def _variances(fit: PointFit) -> dict[str, float]:
-    found = {"Residual": fit.sigma**2}
-    for group, cov in zip(fit.design.groups, fit.solution.covariances, strict=True):
-        if "Intercept" in group.columns:
-            k = group.columns.index("Intercept")
-            found[group.name] = float(cov[k, k])
-    return found

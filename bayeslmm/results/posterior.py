@@ -7,9 +7,9 @@ Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,16 +19,18 @@ from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors, resolve_priors
-from . import log_density, text, variance
+from . import expected, log_density, quantities, text, tidy, variance
 from .diagnosis import Diagnosis, convergence
+from .fit import Fit
 from .settings import Settings
-from .tables import coefficient_terms, level_table, stack, wide_table
+from .summaries import SUMMARY, flat, interval, summarise
+from .tables import coefficient_terms, level_table, square, stack, wide_table
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PosteriorFit:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PosteriorFit(Fit):
     """Posterior of a mixed model.
 
     Attributes
@@ -43,9 +45,19 @@ class PosteriorFit:
         R-hat, effective sample sizes, divergences, E-BFMI and what follows from them.
     settings : Settings
         How it was sampled.
-    ci_prob : float
-        Probability of the intervals in tables (0.95).
+    ci_prob, ci_kind : float, {"eti", "hdi"}
+        Probability and kind of the intervals in tables (0.95, equal-tailed); verbs take others.
     """
+
+    _refused: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("loglik", "deviance", "aic", "bic", "df_resid", "criterion", "is_singular"),
+            "a posterior has no maximum to report; model.fit_reml() or fit_ml() has",
+        ),
+        "sigma": "a posterior has draws of it: post.draws('sigma'), post.parameters('family')",
+        "profile": "profiles are of a likelihood, model.fit_ml().profile(); a posterior has its draws",
+        "bootstrap": "a posterior has its draws instead of replicates",
+    }
 
     design: Design
     priors: Priors
@@ -53,6 +65,7 @@ class PosteriorFit:
     diagnosis: Diagnosis
     settings: Settings
     ci_prob: float = 0.95
+    ci_kind: str = "eti"
 
     # -- draws as arrays -------------------------------------------------------------------------------------
 
@@ -73,16 +86,6 @@ class PosteriorFit:
         return int(self.idata.posterior.sizes["draw"])
 
     @property
-    def nobs(self) -> int:
-        """Number of rows used."""
-        return len(self.design.y)
-
-    @property
-    def ngroups(self) -> dict[str, int]:
-        """Number of levels of each grouping factor."""
-        return {g.name: g.n_levels for g in self.design.groups}
-
-    @property
     def verdict(self) -> str:
         """What the diagnostics say, in words."""
         return str(self.diagnosis)
@@ -97,23 +100,16 @@ class PosteriorFit:
             out.append(covariance(sd, cor))
         return out
 
-    def _residual_sd(self) -> tuple[Array | None, str]:
-        """The residual sd on the scale of the linear predictor (chain, draw), or None and why there is none."""
-        parts = [
-            variance.mean_group_variance(g.Z, cov)
-            for g, cov in zip(self.design.groups, self.covariances(), strict=True)
-        ]
-        posterior = self.idata.posterior
-        random = sum(parts, np.zeros((self.n_chains, self.n_draws)))
-        drawn = {name: posterior[name].to_numpy() for name in posterior.data_vars}
-        found, why = variance.residual_variance(self.design, drawn, random)
-        return (None if found is None else np.sqrt(found)), why
-
-    def _compared_sd(self) -> Array:
-        found, why = self._residual_sd()
-        if found is None:
-            raise NotAvailableError(why)
-        return found
+    @property
+    def values(self) -> variance.Values:
+        """β, covariance matrices and the family's parameters as arrays (chain, draw, ...)."""
+        known = self.idata.posterior.data_vars
+        empty = np.zeros((self.n_chains, self.n_draws, 0))
+        return variance.Values(
+            beta=self.draws("beta") if self.design.x_names else empty,
+            covariances=tuple(self.covariances()),
+            family={name: self.draws(name) for name in self.design.family.parameters if name in known},
+        )
 
     def with_priors(self, priors: Mapping[Any, Any], **settings: Any) -> PosteriorFit:
         """The posterior under other priors, sampled in the same way.
@@ -197,6 +193,34 @@ class PosteriorFit:
         tree = xr.DataTree.from_dict({"posterior": self._without_effects(), **groups})
         return psense_summary(tree, round_to=3).rename_axis("parameter")
 
+    def prior_influence(self) -> pd.DataFrame:
+        """Sensitivity of every parameter to power scaling of all priors together, by ArviZ.
+
+        As the column ``prior`` of :meth:`prior_sensitivity`, without looking at the rows.
+
+        Returns
+        -------
+        DataFrame
+            effect, group, term as in :meth:`tidy`; prior_sensitivity, above 0.05 where the posterior moves noticeably.
+        """
+        import xarray as xr
+        from arviz_stats import psense
+
+        labels, draws = tidy.parameter_draws(self)
+        labels = labels[["effect", "group", "term"]]
+        densities = log_density.log_prior(self.design, self.priors, self.idata.posterior)
+        total = sum(v.to_numpy().reshape(*draws.shape[:2], -1).sum(axis=-1) for v in densities.values())
+        if np.ptp(total) == 0.0:  # flat priors everywhere
+            return labels.assign(prior_sensitivity=0.0)
+        dims = ("chain", "draw")
+        tree = xr.DataTree.from_dict(
+            {
+                "posterior": xr.Dataset({"x": ((*dims, "parameter"), draws)}),
+                "log_prior": xr.Dataset({"total": (dims, total)}),
+            }
+        )
+        return labels.assign(prior_sensitivity=psense(tree, group="prior")["x"].to_numpy())
+
     def _without_effects(self) -> Any:
         """The posterior without random effects; of each correlation matrix only what varies, (chain, draw, pair)."""
         import xarray as xr
@@ -218,12 +242,45 @@ class PosteriorFit:
 
     # -- tables ----------------------------------------------------------------------------------------------
 
-    def fixef(self, *, ci_prob: float | None = None) -> pd.DataFrame:
-        """Fixed effects: mean, sd, median and equal-tailed interval, one row a coefficient."""
-        table = summarise(self.draws("beta"), ci_prob or self.ci_prob)
+    def fixef(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """Fixed effects: mean, sd, median and interval, one row a coefficient.
+
+        Parameters
+        ----------
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability of the interval, and whether it is equal-tailed or of highest density.
+        """
+        table = self.summarise(self.values.beta, ci_prob, ci_kind)
         return table.set_index(pd.Index(self.design.x_names, name="term"))
 
-    def ranef(self, *, wide: bool = False, draws: bool = False, ci_prob: float | None = None) -> Any:
+    def vcov(self) -> pd.DataFrame:
+        """Posterior covariance matrix of the fixed effects."""
+        names = list(self.design.x_names)
+        draws = flat(self.values.beta)
+        return pd.DataFrame(
+            np.cov(draws, rowvar=False).reshape(len(names), len(names)), index=names, columns=names
+        )
+
+    def confint(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """Intervals of the fixed effects, sds, correlations and parameters of the family.
+
+        Returns
+        -------
+        DataFrame
+            Columns effect, group, term, estimate (mean), conf_low, conf_high, as of the point fit.
+        """
+        return tidy.parameters(self, ("fixed", "ran_pars", "family"), ci_prob, ci_kind)[
+            ["effect", "group", "term", "estimate", "conf_low", "conf_high"]
+        ]
+
+    def ranef(
+        self,
+        *,
+        wide: bool = False,
+        draws: bool = False,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Any:
         """Posterior of the random effects b.
 
         Parameters
@@ -231,149 +288,451 @@ class PosteriorFit:
         wide : bool
             One row a level, one column a term (posterior means).
         draws : bool
-            An ``xarray.Dataset`` of draws (chain, draw, level, term) instead of a table.
-        ci_prob : float, optional
-            Probability of the equal-tailed interval.
+            An ``xarray.Dataset`` of draws ``b_<group>`` (chain, draw, level, term) instead of a table.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval.
         """
         names = {g.name: f"b_{g.name}" for g in self.design.groups}
         if draws:
             return self.idata.posterior.to_dataset()[list(names.values())]
         parts = [
-            self._levels(g.name, g.levels, g.columns, self.draws(names[g.name]), ci_prob)
+            self._levels(g.name, g.levels, g.columns, self.draws(names[g.name]), ci_prob, ci_kind)
             for g in self.design.groups
         ]
-        table = stack(parts)
+        table = stack(parts, SUMMARY)
         return wide_table(table, "mean") if wide else table
 
-    def coef(self, *, wide: bool = False, ci_prob: float | None = None) -> pd.DataFrame:
-        """Posterior of β + b for every level of every grouping factor, over the union of fixed and random terms."""
-        parts = []
-        beta = self.draws("beta")
+    def coef(
+        self,
+        *,
+        wide: bool = False,
+        draws: bool = False,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Any:
+        """Posterior of β + b for every level of every grouping factor, over the union of fixed and random terms.
+
+        Parameters
+        ----------
+        wide, ci_prob, ci_kind
+            As in :meth:`ranef`.
+        draws : bool
+            An ``xarray.Dataset`` of draws ``coef_<group>`` (chain, draw, level, ``<group>_coef``).
+        """
+        import xarray as xr
+
+        parts, kept = [], {}
+        beta = self.values.beta
         for g in self.design.groups:
             names, fixed, where = coefficient_terms(self.design.x_names, g.columns)
             values = np.zeros((*beta.shape[:2], g.n_levels, len(names)))
             values[..., : len(fixed)] = beta[:, :, None, :]
             values[..., where] += self.draws(f"b_{g.name}")
-            parts.append(self._levels(g.name, g.levels, names, values, ci_prob))
-        table = stack(parts)
+            if draws:
+                dims = ("chain", "draw", g.name, f"{g.name}_coef")
+                coords = {g.name: np.array(g.levels, dtype=object), dims[-1]: np.array(names, dtype=object)}
+                kept[f"coef_{g.name}"] = xr.DataArray(values, dims=dims, coords=coords)
+            else:
+                parts.append(self._levels(g.name, g.levels, names, values, ci_prob, ci_kind))
+        if draws:
+            return xr.Dataset(kept)
+        table = stack(parts, SUMMARY)
         return wide_table(table, "mean") if wide else table
 
-    def var_corr(self) -> dict[str, pd.DataFrame]:
-        """Posterior mean of the covariance matrix of the random effects of each grouping factor."""
-        return {
-            g.name: pd.DataFrame(cov.mean(axis=(0, 1)), index=list(g.columns), columns=list(g.columns))
-            for g, cov in zip(self.design.groups, self.covariances(), strict=True)
-        }
+    def rank_groups(
+        self,
+        group: str | None = None,
+        *,
+        term: str = "Intercept",
+        top: int = 10,
+        highest: bool = True,
+        ci_prob: float | None = None,
+    ) -> pd.DataFrame:
+        """How sure the order of the levels of a grouping factor is.
 
-    def variance_components(self, *, ci_prob: float | None = None) -> pd.DataFrame:
-        """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table."""
-        rows = variance.components(self.design, self.covariances(), self._residual_sd()[0])
-        table = pd.DataFrame([labels for *labels, _ in rows], columns=["group", "term", "quantity"])
-        values = np.stack([value for *_, value in rows], axis=-1)
-        return table.join(summarise(values, ci_prob or self.ci_prob))
+        Parameters
+        ----------
+        group : str, optional
+            The factor; needed where there are several.
+        term : str
+            The random effect that ranks the levels.
+        top : int
+            How many places count as the top; with fewer levels, all but one.
+        highest : bool
+            Whether rank 1 is the highest effect, or the lowest.
+        ci_prob : float, optional
+            Probability of the interval of the rank.
+
+        Returns
+        -------
+        DataFrame
+            Index level; columns mean (of the effect), p_top (probability of a rank of ``top`` or better),
+            expected_rank, rank_low, rank_high; best expected rank first.
+
+        Raises
+        ------
+        InputError
+            No such factor or term, or ``top`` is not between 1 and the number of levels.
+
+        References
+        ----------
+        Laird & Louis (1989), Empirical Bayes ranking methods, J. Educ. Stat. 14.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> post = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).fit(random_seed=1)
+        >>> ranks = post.rank_groups(top=1)
+        >>> ranks.index[0], bool(ranks["p_top"].iloc[0] > 0.5)
+        ('E', True)
+        """
+        g = self.design.group(group)
+        if term not in g.columns:
+            raise InputError(
+                f"rank_groups(term={term!r}): the random effects of {g.name} are {', '.join(g.columns)}"
+            )
+        whole = isinstance(top, int | np.integer) and not isinstance(top, bool)
+        if not whole or not 1 <= top:
+            raise InputError(f"rank_groups(top={top!r}): a number of places, from 1 to {g.n_levels}")
+        top = min(int(top), max(g.n_levels - 1, 1))
+        effects = flat(self.draws(f"b_{g.name}"))[..., g.columns.index(term)]
+        order = np.argsort(-effects if highest else effects, axis=1)
+        ranks = np.empty_like(order)
+        np.put_along_axis(ranks, order, np.arange(1, g.n_levels + 1)[None, :], axis=1)
+        low, high = interval(ranks.astype(np.float64), self.ci_prob if ci_prob is None else ci_prob)
+        table = pd.DataFrame(
+            {
+                "mean": effects.mean(axis=0),
+                "p_top": (ranks <= top).mean(axis=0),
+                "expected_rank": ranks.mean(axis=0),
+                "rank_low": low,
+                "rank_high": high,
+            },
+            index=pd.Index(list(g.levels), name=g.name),
+        )
+        return table.sort_values("expected_rank", kind="stable")
+
+    # -- variances -------------------------------------------------------------------------------------------
+
+    def var_corr(self, *, draws: bool = False) -> dict[str, Any]:
+        """Covariance matrix of the random effects of each grouping factor.
+
+        Parameters
+        ----------
+        draws : bool
+            ``xarray.DataArray`` s (chain, draw, term, term) instead of the posterior means as DataFrames.
+        """
+        import xarray as xr
+
+        found: dict[str, Any] = {}
+        for g, cov in zip(self.design.groups, self.covariances(), strict=True):
+            names = list(g.columns)
+            if draws:
+                terms = (f"{g.name}_term", f"{g.name}_term_bis")
+                found[g.name] = xr.DataArray(
+                    cov, dims=("chain", "draw", *terms), coords=dict.fromkeys(terms, names)
+                )
+            else:
+                found[g.name] = pd.DataFrame(cov.mean(axis=(0, 1)), index=names, columns=names)
+        return found
+
+    def variance_components(
+        self, *, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None
+    ) -> Any:
+        """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table.
+
+        The residual is that of the scale of the linear predictor, where the family has one
+        (:func:`bayeslmm.results.variance.residual_variance`).
+        """
+        return self._tell(quantities.components(self.design, self.values), draws, ci_prob, ci_kind)
 
     def icc(
         self,
         *,
-        at: dict[str, list[float]] | None = None,
+        at: Mapping[str, Sequence[Any]] | str | None = None,
+        by_group: bool = True,
         draws: bool = False,
         ci_prob: float | None = None,
+        ci_kind: str | None = None,
     ) -> Any:
         """Posterior of the intraclass correlations: adjusted, unadjusted, by grouping factor; or at given values.
 
-        ``draws=True`` gives an ``xarray.DataArray`` (chain, draw, icc). Definitions: :mod:`.variance`.
+        Parameters
+        ----------
+        at : mapping or str, optional
+            Values by variable, ``{"Days": [0, 5, 9]}``, or the name of one for a curve over its range. The other
+            variables are held at the observed value nearest to their mean.
+        by_group : bool
+            Whether to add a row for each grouping factor, and for a factor nested in others the cumulative one.
+        draws : bool
+            An ``xarray.DataArray`` (chain, draw, icc) instead of a table.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval.
+
+        Raises
+        ------
+        NotAvailableError
+            The model has no random effects, or its family no residual variance.
+        InputError
+            ``at`` names no variable of the model.
+
+        Notes
+        -----
+        The definitions of the point fit (:func:`bayeslmm.results.variance.icc`), put to every draw. Other families are
+        compared on the scale of the linear predictor (Nakagawa, Johnson & Schielzeth 2017).
         """
-        import xarray as xr
+        return self._tell(quantities.icc(self.design, at, by_group), draws, ci_prob, ci_kind)
 
-        covariances, sigma = self.covariances(), self._compared_sd()
-        if at is not None:
-            grid, values = variance.icc_at(self.design, covariances, sigma, at)
-            if draws:
-                return xr.DataArray(values, dims=("chain", "draw", "row"))
-            return grid.join(summarise(values, ci_prob or self.ci_prob))
-        fixed = variance.fixed_part_variance(self.design, self.draws("beta"))
-        parts = variance.icc(self.design, covariances, sigma, fixed)
-        values = np.stack(list(parts.values()), axis=-1)
-        if draws:
-            return xr.DataArray(values, dims=("chain", "draw", "icc"), coords={"icc": list(parts)})
-        return summarise(values, ci_prob or self.ci_prob).set_index(pd.Index(parts, name="icc"))
+    def within_correlation(
+        self,
+        at: Mapping[str, Sequence[Any]] | str,
+        *,
+        group: str | None = None,
+        wide: bool = False,
+        draws: bool = False,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Any:
+        """Correlation of two observations of one level of a grouping factor, at two values of the predictors.
 
-    def r2(self, *, draws: bool = False, ci_prob: float | None = None) -> Any:
+        Parameters
+        ----------
+        at, draws, ci_prob, ci_kind
+            As in :meth:`icc`; every pair of the rows of ``at`` is compared.
+        group : str, optional
+            The factor whose level they share (and so those that it is nested in); needed where there are several.
+        wide : bool
+            A symmetric matrix of posterior means instead of one row a pair.
+        """
+        quantity, grid = quantities.within_correlation(self.design, at, group)
+        table = self._tell(quantity, draws, ci_prob, ci_kind)
+        return square(table["mean"], grid) if wide and not draws else table
+
+    def r2(self, *, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None) -> Any:
         """R² marginal and conditional of every draw (Nakagawa et al. 2017), summarised or as a DataArray."""
-        import xarray as xr
+        return self._tell(quantities.r2(self.design), draws, ci_prob, ci_kind)
 
-        fixed = variance.fixed_part_variance(self.design, self.draws("beta"))
-        parts = variance.r2(self.design, self.covariances(), self._compared_sd(), fixed)
-        values = np.stack(list(parts.values()), axis=-1)
-        if draws:
-            return xr.DataArray(values, dims=("chain", "draw", "r2"), coords={"r2": list(parts)})
-        return summarise(values, ci_prob or self.ci_prob).set_index(pd.Index(parts, name="r2"))
+    def bayes_r2(
+        self, *, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None
+    ) -> Any:
+        """Bayesian R² of Gelman, Goodrich, Gabry & Vehtari (2019): Var(fitted) / (Var(fitted) + residual variance).
+
+        Of the observed groups and on the scale of the response; :meth:`r2` is of any group, on that of the linear
+        predictor. The residual variance is that of the model, averaged over the rows.
+
+        Raises
+        ------
+        NotAvailableError
+            For ordinal responses, which have no variance.
+        """
+        quantity = quantities.Quantity(
+            name="r2", labels=pd.DataFrame({"r2": ["bayes"]}), of=lambda _: expected.bayes_r2(self)[..., None]
+        )
+        return self._tell(quantity, draws, ci_prob, ci_kind)
+
+    def pseudo_r2(
+        self, baseline: PosteriorFit, *, ci_prob: float | None = None, ci_kind: str | None = None
+    ) -> pd.DataFrame:
+        """Proportional reduction of each variance against a baseline model, (base − this) / base, with its interval.
+
+        The draws of the two posteriors are paired as they come: two fits know nothing of each other, so the interval is
+        that of independent variances.
+
+        Parameters
+        ----------
+        baseline : PosteriorFit
+            Of the same rows and response, such as the model without predictors.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval.
+
+        Returns
+        -------
+        DataFrame
+            Rows as of the point fit. Columns baseline, model, pseudo_r2 (medians), sd, conf_low, conf_high, note.
+
+        Raises
+        ------
+        InputError
+            The baseline is no posterior, or of other data.
+        """
+        if not isinstance(baseline, PosteriorFit):
+            raise InputError(
+                "pseudo_r2(baseline): a posterior is compared with another posterior, from model.fit()"
+            )
+        return quantities.pseudo_r2(
+            self.design, self.values, baseline.design, baseline.values,
+            lambda draws: self.summarise(draws, ci_prob, ci_kind),
+        )  # fmt: skip
+
+    def summarise(
+        self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None
+    ) -> pd.DataFrame:
+        """Mean, sd, median and interval of draws (chain, draw, k): k rows; interval as the fit's unless given."""
+        return summarise(
+            values, self.ci_prob if ci_prob is None else ci_prob, self.ci_kind if ci_kind is None else ci_kind
+        )
+
+    def _tell(
+        self, quantity: quantities.Quantity, draws: bool, ci_prob: float | None, ci_kind: str | None
+    ) -> Any:
+        """A quantity of every draw, summarised or as it is."""
+        values = quantity.of(self.values)
+        return quantity.draws(values) if draws else quantity.table(self.summarise(values, ci_prob, ci_kind))
+
+    # -- rows ------------------------------------------------------------------------------------------------
+
+    def fitted(self, *, draws: bool = False) -> Any:
+        """Expected responses of the rows of the fit, in their groups: posterior means (nobs,).
+
+        Probabilities for bernoulli and binomial responses, (nobs, categories) for ordinal ones, E(y) of a lognormal
+        response. ``draws=True`` gives a DataArray (chain, draw, obs).
+        """
+        return expected.fitted_draws(self) if draws else expected.fitted(self)
+
+    def residuals(self, kind: str = "raw", *, draws: bool = False) -> Any:
+        """Residuals (nobs,), averaged over the draws; ``draws=True`` gives a DataArray (chain, draw, obs).
+
+        Parameters
+        ----------
+        kind : {"raw", "pearson", "scaled"}
+            ``raw``: y − E(y), of successes over trials for binomial. ``pearson``: over the square root of the variance
+            function (of one unit of sigma²: for normal responses √weight times raw). ``scaled``: over the sd of y.
+        draws : bool
+            Whether to give the residuals of every draw.
+
+        Raises
+        ------
+        NotAvailableError
+            For ordinal responses.
+        """
+        return expected.residuals(self, kind, draws=draws)
+
+    def predict(
+        self,
+        newdata: pd.DataFrame | None = None,
+        *,
+        groups: str | Mapping[str, str] = "observed",
+        kind: str = "mean",
+        draws: bool = False,
+        random_seed: int | None = None,
+        offset: Any = None,
+        trials: Any = None,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Any:
+        """Predictions for new rows, or for the rows of the fit, with all uncertainty of the posterior.
+
+        Parameters
+        ----------
+        newdata : DataFrame, optional
+            Needs the predictors, and the columns of the grouping factors that are ``observed`` or ``new``.
+        groups : {"observed", "new", "average", "population"} or dict by grouping factor
+            ``observed``: groups of the fit. ``new``: groups not seen before; every label gets its own draw of the
+            effects. ``average``: the group with b = 0. ``population``: the expected response averaged over groups,
+            which for links other than the identity is not that of the average group.
+        kind : {"mean", "response"}
+            The expected response, or an observation, which adds the family's noise.
+        draws : bool
+            A DataArray (chain, draw, obs) instead of a table.
+        random_seed : int, optional
+            For new groups and observations.
+        offset : str or array-like, optional
+            Replaces an offset that was given to the model as an array.
+        trials : str or array-like, optional
+            Of binomial observations in ``newdata``; by default the column of the model, if it is there, or one each.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval.
+
+        Returns
+        -------
+        DataFrame or DataArray
+            mean, sd, median, conf_low, conf_high with the index of ``newdata``, missing where a predictor is missing.
+            Of ordinal means one row an observation and ``category``.
+
+        Raises
+        ------
+        UnseenLevelError
+            A group that the fit has not seen, with ``observed``; an unseen level of a fixed factor, always.
+        """
+        return expected.predict(
+            self, newdata, groups, kind=kind, draws=draws, random_seed=random_seed, offset=offset, trials=trials,
+            summarise=lambda values: self.summarise(values, ci_prob, ci_kind),
+        )  # fmt: skip
+
+    def simulate(
+        self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"
+    ) -> pd.DataFrame:
+        """New responses for the rows of the fit from ``n`` draws of the posterior, (nobs, n): ``sim_1``, ``sim_2``, ...
+
+        Group effects are drawn anew, or kept with ``groups="observed"``.
+        """
+        return expected.simulate(self, n, random_seed, groups)
+
+    # -- tables ----------------------------------------------------------------------------------------------
+
+    def tidy(
+        self,
+        effects: str | Sequence[str] = ("fixed", "ran_pars", "family"),
+        *,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> pd.DataFrame:
+        """One row a parameter, with broom.mixed's columns and the diagnostics of the draws.
+
+        Parameters
+        ----------
+        effects : str or sequence of {"fixed", "ran_pars", "ran_vals", "ran_coefs", "family"}
+            As of the point fit; ``family`` are parameters such as ``nu`` and ``cutpoint``.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval.
+
+        Returns
+        -------
+        DataFrame
+            Columns effect, group, level, term, estimate (mean), std_error (sd), conf_low, conf_high, rhat, ess_bulk,
+            ess_tail, those that apply.
+        """
+        return tidy.tidy_posterior(self, effects, ci_prob, ci_kind)
+
+    def glance(self) -> pd.DataFrame:
+        """One row of posterior means: nobs, sigma, icc and R² (both kinds), and what the draws say about themselves."""
+        return tidy.glance_posterior(self)
+
+    def augment(self) -> pd.DataFrame:
+        """The used rows with ``_fitted``, ``_fixed`` (b = 0), ``_fitted_sd``, ``_resid`` and ``_scaled_resid``.
+
+        Means over the draws; of an ordinal response the probabilities ``_p[...]`` of its categories instead.
+        """
+        return tidy.augment_posterior(self)
 
     def parameters(self, part: str) -> pd.DataFrame:
         """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor."""
-        names, values = [], []
-        if part == "fixed":
-            names, values = list(self.design.x_names), [self.draws("beta")]
-        elif part == "family":
-            for name in self.design.family.parameters:
-                drawn = self.draws(name)
-                many = drawn.ndim == 3
-                names += [f"{name}[{level}]" for level in self.design.levels[:-1]] if many else [name]
-                values.append(drawn if many else drawn[..., None])
-        else:
-            known = {g.name: g for g in self.design.groups}
-            if part not in known:
-                raise InputError(
-                    f"parameters({part!r}): parts are 'fixed', 'family', {', '.join(map(repr, known))}"
-                )
-            group = known[part]
-            names = [f"sd({c})" for c in group.columns]
-            values = [self.draws(f"sd_{group.name}")]
-            for block in group.blocks:
-                for i, a in enumerate(block):
-                    for b in block[i + 1 :]:
-                        names.append(f"cor({group.columns[a]}, {group.columns[b]})")
-                        values.append(self.draws(f"cor_{group.name}")[..., a, b, None])
-        if not names:  # a family without parameters besides its mean
+        labels, draws = tidy.parameter_draws(self)
+        known = ("fixed", "family", *self.ngroups)
+        if part not in known:
+            raise InputError(f"parameters({part!r}): parts are {', '.join(map(repr, known))}")
+        own = labels["part"] == part
+        if not own.any():  # a family without parameters besides its mean
             return pd.DataFrame(columns=[*SUMMARY, "rhat", "ess_bulk", "ess_tail"])
-        stacked = np.concatenate(values, axis=-1)
-        table = summarise(stacked, self.ci_prob).set_index(pd.Index(names, name="term"))
-        rhat, bulk, tail = convergence(stacked)
+        chosen = draws[..., own.to_numpy()]
+        rhat, bulk, tail = convergence(chosen)
+        table = self.summarise(chosen).set_index(pd.Index(labels.loc[own, "name"], name="term"))
         return table.assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)
 
-    def _levels(self, group, levels, terms, values: Array, ci_prob) -> pd.DataFrame:  # type: ignore[no-untyped-def]
-        flat = summarise(values.reshape(*values.shape[:2], -1), ci_prob or self.ci_prob)
-        return level_table(group, levels, terms, **{c: flat[c].to_numpy() for c in flat})
+    def _levels(
+        self,
+        group: str,
+        levels: Sequence[Any],
+        terms: Sequence[str],
+        values: Array,
+        ci_prob: Any,
+        ci_kind: Any,
+    ) -> pd.DataFrame:
+        numbers = self.summarise(values.reshape(*values.shape[:2], -1), ci_prob, ci_kind)
+        return level_table(group, levels, terms, **{c: numbers[c].to_numpy() for c in numbers})
 
     # -- print -----------------------------------------------------------------------------------------------
 
     def summary(self) -> text.Text:
         """brms-style tables: group-level, population-level and family parameters, and the verdict."""
         return text.posterior_summary(self)
-
-    def __repr__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
-
-
-SUMMARY = ("mean", "sd", "median", "conf_low", "conf_high")
-
-
-def summarise(values: Array, ci_prob: float) -> pd.DataFrame:
-    """Mean, sd, median and equal-tailed interval of draws (chain, draw, k): k rows."""
-    if not 0.0 < ci_prob < 1.0:
-        raise InputError(f"ci_prob={ci_prob}: the probability of an interval lies between 0 and 1")
-    flat = values.reshape(-1, values.shape[-1])
-    tail = (1.0 - ci_prob) / 2.0
-    low, median, high = np.quantile(flat, [tail, 0.5, 1.0 - tail], axis=0)
-    return pd.DataFrame(
-        {
-            "mean": flat.mean(axis=0),
-            "sd": flat.std(axis=0, ddof=1),
-            "median": median,
-            "conf_low": low,
-            "conf_high": high,
-        }
-    )

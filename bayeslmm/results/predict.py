@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+KINDS = ("mean", "response")
 TARGETS = ("observed", "new", "average", "population")
 
 
@@ -48,7 +49,7 @@ def targets(design: Design, groups: str | Mapping[str, str]) -> dict[str, str]:
 def predict(fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, offset: Any = None) -> pd.Series:
     """The table behind :meth:`PointFit.predict`."""
     asked = targets(fit.design, groups)
-    new = _rows(fit, newdata, [n for n, target in asked.items() if target == "observed"], offset)
+    new = new_rows(fit.design, newdata, [n for n, target in asked.items() if target == "observed"], offset)
     values = new.X @ fit.solution.beta + new.offset
     for group in new.groups:
         values = values + _observed(fit, group)
@@ -64,7 +65,7 @@ def predict_draws(
 
     asked = targets(fit.design, groups)
     wanted = [n for n, target in asked.items() if target in ("observed", "new")]
-    new = _rows(fit, newdata, wanted, offset)
+    new = new_rows(fit.design, newdata, wanted, offset)
     rng = default_rng(random_seed)
     values = np.tile(new.X @ fit.solution.beta + new.offset, (draws, 1))
     for group in new.groups:
@@ -73,30 +74,43 @@ def predict_draws(
         else:
             values += _new(fit, group, draws, rng)
     if kind == "response":
-        values += fit.sigma * rng.normal(size=values.shape)
+        weights = fit.design.weights if newdata is None else None
+        values += fit.sigma * rng.normal(size=values.shape) / (1.0 if weights is None else np.sqrt(weights))
     return xr.DataArray(
         values, dims=("draw", "obs"), coords={"draw": np.arange(draws), "obs": np.arange(values.shape[1])},
         name=fit.design.response,
     )  # fmt: skip
 
 
-def _rows(fit: PointFit, newdata: Any, groups: list[str], offset: Any) -> NewDesign:
+def new_rows(
+    design: Design, newdata: Any, groups: Sequence[str], offset: Any, *, averaged: Sequence[str] = ()
+) -> NewDesign:
+    """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
     if newdata is not None:
-        return fit.design.at(newdata, groups=groups, offset=offset)
-    d = fit.design
+        missing = [g for g in design.groups if g.name in averaged]
+        absent = {v for g in missing for v in g.variables if v not in newdata.columns}
+        filled = newdata.assign(**dict.fromkeys(absent)) if absent else newdata
+        return design.at(filled, groups=[*groups, *averaged], offset=offset)
     known = tuple(
         NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
-        for g in d.groups
-        if g.name in groups
+        for g in design.groups
+        if g.name in (*groups, *averaged)
     )
-    return NewDesign(X=d.X, groups=known, offset=d.offset, index=d.index)
+    return NewDesign(X=design.X, groups=known, offset=design.offset, index=design.index)
 
 
 def _position(fit: PointFit, name: str) -> int:
     return next(k for k, g in enumerate(fit.design.groups) if g.name == name)
 
 
-def _observed(fit: PointFit, group: NewGroup) -> Array:
+def seen_codes(group: NewGroup) -> NDArray[np.int64]:
+    """The codes of rows whose groups the fit has seen.
+
+    Raises
+    ------
+    UnseenLevelError
+        It has not seen some, with their labels and what to do.
+    """
     unseen = group.codes < 0
     if unseen.any():
         labels = [label for label in dict.fromkeys(group.labels[unseen]) if label is not None]
@@ -106,29 +120,47 @@ def _observed(fit: PointFit, group: NewGroup) -> Array:
             f"({shown}). Say what to predict for: predict(newdata, groups={{{group.name!r}: 'new'}}) for a new "
             f"{group.name}, or 'average' for the average one."
         )
+    return group.codes
+
+
+def label_places(group: NewGroup) -> tuple[NDArray[np.int64], int]:
+    """Which new group each row belongs to, and how many there are: equal labels are one, unlabelled rows one each."""
+    places: dict[Any, int] = {}
+    keys = [("row", i) if label is None else label for i, label in enumerate(group.labels)]
+    where = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
+    return where, len(places)
+
+
+def _observed(fit: PointFit, group: NewGroup) -> Array:
     modes = fit.solution.modes[_position(fit, group.name)]
-    return np.einsum("nq,nq->n", group.Z, modes[group.codes])
+    return np.einsum("nq,nq->n", group.Z, modes[seen_codes(group)])
 
 
 def _new(fit: PointFit, group: NewGroup, draws: int, rng: Generator) -> Array:
     """Effects (draws, n) of groups not seen before: rows with the same label share a draw, unlabelled rows do not."""
     k = _position(fit, group.name)
-    places: dict[Any, int] = {}
-    keys = [("row", i) if label is None else label for i, label in enumerate(group.labels)]
-    where = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
+    where, count = label_places(group)
     root = cholesky_psd(fit.solution.covariances[k], fit.design.groups[k].blocks)
-    b = rng.normal(size=(draws, len(places), group.Z.shape[1])) @ root.T
+    b = rng.normal(size=(draws, count, group.Z.shape[1])) @ root.T
     return np.einsum("nq,dnq->dn", group.Z, b[:, where])
+
+
+def check_simulated(asked: Mapping[str, str], n: int) -> None:
+    """Whether n responses can be simulated for these targets."""
+    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
+    if not whole or n < 1:
+        raise InputError(f"simulate(n={n!r}): n is a number of responses, at least 1")
+    strange = set(asked.values()) - {"new", "observed"}
+    if strange:
+        raise InputError(
+            f"simulate(groups={strange.pop()!r}): groups are drawn anew ('new') or kept ('observed')"
+        )
 
 
 def simulate(fit: PointFit, n: int, random_seed: int | None, groups: str | Mapping[str, str]) -> pd.DataFrame:
     """The table behind :meth:`PointFit.simulate`."""
     asked = targets(fit.design, groups)
-    strange = {target for target in asked.values()} - {"new", "observed"}
-    if strange:
-        raise InputError(
-            f"simulate(groups={strange.pop()!r}): groups are drawn anew ('new') or kept ('observed')"
-        )
+    check_simulated(asked, n)
     problem, rng = Problem.of(fit.design), default_rng(random_seed)
     kept = [target == "observed" for target in asked.values()]
     columns = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -38,10 +40,10 @@ def level_table(group: str, levels, terms, **values: Array) -> pd.DataFrame:  # 
     )
 
 
-def stack(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Level tables one below the other; an empty table where there are none."""
+def stack(parts: list[pd.DataFrame], numbers: Sequence[str] = ("estimate", "std_error")) -> pd.DataFrame:
+    """Level tables one below the other; an empty table with these numbers where there are none."""
     if not parts:
-        return pd.DataFrame(columns=["group", "level", "term", "estimate", "std_error"])
+        return pd.DataFrame(columns=["group", "level", "term", *numbers])
     return pd.concat(parts, ignore_index=True)
 
 
@@ -51,3 +53,9 @@ def wide_table(table: pd.DataFrame, value: str = "estimate") -> pd.DataFrame:
     terms = list(dict.fromkeys(table["term"]))
     wide = table.pivot(index=["group", "level"], columns="term", values=value)
     return wide.reindex(index=rows, columns=terms).rename_axis(columns=None)
+
+
+def square(values: pd.Series, grid: pd.DataFrame) -> pd.DataFrame:
+    """One number a pair of the grid's rows as a matrix, labelled by the grid's values."""
+    index = pd.MultiIndex.from_frame(grid) if grid.shape[1] > 1 else pd.Index(grid.iloc[:, 0])
+    return pd.DataFrame(values.to_numpy().reshape(len(grid), len(grid)), index=index, columns=index)

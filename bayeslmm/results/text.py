@@ -41,6 +41,13 @@ class Table:
         ]
         return "\n".join([self.title, *lines] if self.title else lines)
 
+    def tabulated(self, style: str) -> str:
+        """The same by the library tabulate, in one of its styles."""
+        from tabulate import tabulate
+
+        sides = ["left" if c < self.left else "right" for c in range(len(self.headers))]
+        return tabulate(self.rows, self.headers, tablefmt=style, colalign=sides, disable_numparse=True)
+
     def html(self) -> str:
         """The same as an HTML table."""
 
@@ -79,6 +86,28 @@ class Text:
     def __repr__(self) -> str:
         return str(self)
 
+    def to_markdown(self) -> str:
+        """The same as Markdown with pipe tables."""
+        parts = []
+        for block in self.blocks:
+            if isinstance(block, str):
+                parts.append(block.replace("\n", "  \n"))
+                continue
+            parts += [f"**{block.title}**"] if block.title else []
+            parts.append(block.tabulated("pipe"))
+        return "\n\n".join(parts)
+
+    def to_latex(self) -> str:
+        """The same as LaTeX, for the package booktabs."""
+        parts = []
+        for block in self.blocks:
+            if isinstance(block, str):
+                parts.append(" \\\\\n".join(_latex(line) for line in block.split("\n")))
+                continue
+            parts += [_latex(block.title)] if block.title else []
+            parts.append(block.tabulated("latex_booktabs").translate(_LATEX_LETTERS))
+        return "\n\n".join(parts)
+
     def _repr_html_(self) -> str:
         parts = (
             f"<p>{html.escape(block).replace(chr(10), '<br>')}</p>"
@@ -87,6 +116,52 @@ class Text:
             for block in self.blocks
         )
         return f"<div style='line-height:1.35'>{''.join(parts)}</div>"
+
+
+class Shown:
+    """Prints as the `Text` that it makes of itself, in a terminal, a notebook, Markdown and LaTeX."""
+
+    __slots__ = ()
+
+    def text(self) -> Text:
+        """Paragraphs and tables."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return str(self.text())
+
+    def _repr_html_(self) -> str:
+        return self.text()._repr_html_()
+
+    def to_markdown(self) -> str:
+        """The printed tables and remarks as Markdown."""
+        return self.text().to_markdown()
+
+    def to_latex(self) -> str:
+        """The printed tables and remarks as LaTeX, for the package booktabs."""
+        return self.text().to_latex()
+
+
+_LATEX_LETTERS = str.maketrans(
+    {
+        "σ": r"$\sigma$",
+        "τ": r"$\tau$",
+        "ρ": r"$\rho$",
+        "±": r"$\pm$",
+        "≤": r"$\le$",
+        "≥": r"$\ge$",
+        "²": r"$^2$",
+    }
+    | {digit: f"$_{n}$" for n, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")}
+)
+
+
+def _latex(line: str) -> str:
+    """A line of a remark or a title; tabulate does the same for the cells of a table."""
+    from tabulate import LATEX_ESCAPE_RULES
+
+    rules = str.maketrans({**LATEX_ESCAPE_RULES, "|": r"\textbar{}", "\\": r"\textbackslash{}"})
+    return line.translate(rules).translate(_LATEX_LETTERS)
 
 
 def _wrapped(paragraph: str) -> str:

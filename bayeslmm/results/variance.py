@@ -1,21 +1,103 @@
-"""Variance components and ICC: one array formula for a point estimate and for draws (docs/theory.md, section 9).
+"""Variance components, ICC and R²: one array formula for a point estimate and for draws (docs/theory.md, section 9).
 
-Every function broadcasts over leading axes: a REML fit passes arrays without them, a posterior (chain, draw, ...).
+Every function broadcasts over leading axes: a REML fit passes arrays without them, a bootstrap (draw,), a posterior
+(chain, draw).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import InputError, NotAvailableError
+from ..errors import NotAvailableError
 from ..spec.covariance import sd_and_correlation
 from ..spec.design import Design, GroupTerm
+from ..spec.newdata import NewDesign
+from .reference import reference_grid
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """The parameters of a model: a value each, or draws along leading axes.
+
+    Attributes
+    ----------
+    beta : (..., p)
+    covariances : per grouping factor (..., q, q)
+        Of its random effects.
+    family : mapping
+        The family's parameters under their names: ``sigma`` (...,), ``cutpoint`` (..., K − 1), ...
+    """
+
+    beta: Array
+    covariances: tuple[Array, ...]
+    family: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the variance of the linear predictor and its residual is made of, at the average row.
+
+    Attributes
+    ----------
+    fixed : (...,)
+        Var(Xβ) over the rows.
+    groups : mapping
+        v_k (...,) of every grouping factor, by name.
+    residual : (...,) or None
+        None where the family has no such variance; ``told`` says why, or else what it is.
+    """
+
+    fixed: Array
+    groups: Mapping[str, Array]
+    residual: Array | None
+    told: str
+
+    @classmethod
+    def of(cls, design: Design, values: Values) -> Parts:
+        """The parts of a model with these parameters."""
+        groups = {
+            g.name: mean_group_variance(g.Z, cov)
+            for g, cov in zip(design.groups, values.covariances, strict=True)
+        }
+        fixed = fixed_part_variance(design, values.beta)
+        mean = values.beta @ design.X.mean(axis=0) + design.offset.mean()
+        residual, told = residual_variance(design, values.family, mean, _sum(groups.values(), fixed))
+        return cls(fixed=fixed, groups=groups, residual=residual, told=told)
+
+    @property
+    def random(self) -> Array:
+        """Σ v_k (...,)."""
+        return _sum(self.groups.values(), self.fixed)
+
+    def compared(self) -> Array:
+        """The residual variance.
+
+        Raises
+        ------
+        NotAvailableError
+            There is none for this family.
+        """
+        if self.residual is None:
+            raise NotAvailableError(self.told)
+        return self.residual
+
+
+def _sum(parts: Any, like: Array) -> Array:
+    return sum(parts, np.zeros_like(like))
+
+
+def share(part: Array, total: Array) -> Array:
+    """part / total, and zero of nothing."""
+    part, total = np.broadcast_arrays(part, total)
+    return np.divide(part, total, out=np.zeros(part.shape), where=total > 0.0)
 
 
 def mean_group_variance(Z: Array, cov: Array) -> Array:
@@ -27,43 +109,63 @@ def mean_group_variance(Z: Array, cov: Array) -> Array:
     cov : (..., q, q)
     """
     second_moment = Z.T @ Z / Z.shape[0]
-    return np.einsum("ab,...ab->...", second_moment, cov)
+    return np.maximum(np.einsum("ab,...ab->...", second_moment, cov), 0.0)
+
+
+def fixed_part_variance(design: Design, beta: Array) -> Array:
+    """Var(Xβ) over the rows, with divisor n − 1, for β (..., p); through Cov(X), not through (..., n) fits."""
+    if design.X.shape[1] == 0:
+        return np.zeros(np.asarray(beta).shape[:-1])
+    cov_x = np.atleast_2d(np.cov(design.X, rowvar=False))
+    return np.maximum(np.einsum("...a,ab,...b->...", beta, cov_x, beta), 0.0)
 
 
 _LATENT = {"logit": (np.pi**2 / 3.0, "pi^2/3"), "probit": (1.0, "1"), "cloglog": (np.pi**2 / 6.0, "pi^2/6")}
 
 
-def residual_variance(design: Design, drawn: Mapping[str, Array], random: Array) -> tuple[Array | None, str]:
+def residual_variance(
+    design: Design, drawn: Mapping[str, Array], fixed: Array, random: Array
+) -> tuple[Array | None, str]:
     """The variance that groups' is compared with, on the scale of the linear predictor (...,), and its name.
-
-    ``drawn`` has draws of ``beta`` (..., p) and of the family's parameters (...,).
 
     σ² of normal residuals; that of the variable behind a threshold for logit, probit and cloglog; the observation-level
     variance of Nakagawa, Johnson & Schielzeth (2017, lognormal approximation) for log links of poisson, negbinomial and
-    gamma, at the mean exp(mean(Xβ) + mean(offset) + v/2), where ``random`` is v, the variance of the random effects.
+    gamma, at the mean exp(Xβ + offset + v/2).
+
+    Parameters
+    ----------
+    design : Design
+    drawn : mapping
+        The family's parameters, which broadcast against ``fixed``.
+    fixed : (...,)
+        Xβ + offset where the residual is wanted.
+    random : (...,)
+        v, the variance of the random effects there.
 
     Returns
     -------
     None, and the reason, where there is no such variance.
     """
     family = design.family
+    for name in family.parameters:
+        if name not in drawn:
+            return None, f"these draws hold no {name!r}, so what needs it cannot be told"
     if family.is_normal:
-        return drawn["sigma"] ** 2, "residual: sigma^2"
+        return drawn["sigma"] ** 2 + np.zeros_like(fixed), "residual: sigma^2"
     if family.name == "student_t" and family.link == "identity":
         nu = drawn["nu"]
         finite = np.divide(nu, nu - 2.0, out=np.full_like(nu, np.inf), where=nu > 2.0)
-        return drawn["sigma"] ** 2 * finite, "residual: sigma^2 nu/(nu - 2)"
+        return drawn["sigma"] ** 2 * finite + np.zeros_like(fixed), "residual: sigma^2 nu/(nu - 2)"
     if family.name in ("bernoulli", "binomial", "ordinal") and family.link in _LATENT:
         value, name = _LATENT[family.link]
-        return np.full(np.shape(random), value), f"latent residual: {name}"
+        return np.full(np.shape(fixed), value), f"latent residual: {name}"
     if family.link == "log" and family.name in ("poisson", "negbinomial"):
         with np.errstate(all="ignore"):
-            log_mean = drawn["beta"] @ design.X.mean(axis=0) + design.offset.mean() + random / 2.0
             extra = 1.0 / drawn["shape"] if family.name == "negbinomial" else 0.0
             added = "1/mean + 1/shape" if family.name == "negbinomial" else "1/mean"
-            return np.log1p(np.exp(-log_mean) + extra), f"residual: log(1 + {added})"
+            return np.log1p(np.exp(-(fixed + random / 2.0)) + extra), f"residual: log(1 + {added})"
     if family.link == "log" and family.name == "gamma":
-        return np.log1p(1.0 / drawn["shape"]), "residual: log(1 + 1/shape)"
+        return np.log1p(1.0 / drawn["shape"]) + np.zeros_like(fixed), "residual: log(1 + 1/shape)"
     reason = (
         "a Cauchy variable has no variance"
         if family.link == "cauchit"
@@ -72,31 +174,42 @@ def residual_variance(design: Design, drawn: Mapping[str, Array], random: Array)
     return None, f"No ICC, no R² and no shrinkage for {family}: {reason}."
 
 
-def components(
-    design: Design, covariances: Sequence[Array], sigma: Array | float | None
-) -> list[tuple[str, str, str, Array]]:
+def nesting(design: Design) -> dict[str, tuple[str, ...]]:
+    """The coarser grouping factors that each factor is nested in: every level of it lies in one level of theirs."""
+    found: dict[str, tuple[str, ...]] = {}
+    for fine in design.groups:
+        inside = []
+        for coarse in design.groups:
+            if coarse.n_levels >= fine.n_levels:
+                continue
+            pairs = np.unique(fine.codes * coarse.n_levels + coarse.codes)
+            if len(pairs) == fine.n_levels:
+                inside.append(coarse.name)
+        found[fine.name] = tuple(inside)
+    return found
+
+
+def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, str, str, Array]]:
     """(group, term, quantity, value (...,)) for every variance, sd, share and correlation, residual last.
 
     The ``share`` is of a whole grouping factor, v_k over Σ v + σ² at the average row, so that shares lie between 0 and
-    1 and add to one; correlated columns of a factor have no shares of their own. Without a ``sigma`` there are no
-    shares and no residual rows.
+    1 and add to one; correlated columns of a factor have no shares of their own. Without a residual variance there are
+    no shares and no residual rows.
     """
-    parts = [mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)]
-    residual = np.asarray(0.0 if sigma is None else sigma) ** 2
-    total = residual + sum(parts)
+    total = None if parts.residual is None else parts.random + parts.residual
     rows: list[tuple[str, str, str, Array]] = []
-    for group, cov, part in zip(design.groups, covariances, parts, strict=True):
+    for group, cov in zip(design.groups, values.covariances, strict=True):
         for k, term in enumerate(group.columns):
             rows.append((group.name, term, "variance", cov[..., k, k]))
             rows.append((group.name, term, "sd", np.sqrt(cov[..., k, k])))
         rows += correlations(group, cov)
-        if sigma is not None:
-            rows.append((group.name, "", "share", part / total))
-    if sigma is None:
+        if total is not None:
+            rows.append((group.name, "", "share", share(parts.groups[group.name], total)))
+    if parts.residual is None or total is None:
         return rows
-    rows.append(("Residual", "", "variance", residual))
-    rows.append(("Residual", "", "sd", np.sqrt(residual)))
-    rows.append(("Residual", "", "share", residual / total))
+    rows.append(("Residual", "", "variance", parts.residual))
+    rows.append(("Residual", "", "sd", np.sqrt(parts.residual)))
+    rows.append(("Residual", "", "share", share(parts.residual, total)))
     return rows
 
 
@@ -105,78 +218,135 @@ def correlations(group: GroupTerm, cov: Array) -> list[tuple[str, str, str, Arra
     _, cor = sd_and_correlation(cov)
     return [
         (group.name, f"{group.columns[a]}, {group.columns[b]}", "cor", cor[..., a, b])
-        for block in group.blocks
-        for i, a in enumerate(block)
-        for b in block[i + 1 :]
+        for a, b in group.correlated
     ]
 
 
-def icc(
-    design: Design,
-    covariances: Sequence[Array],
-    sigma: Array | float,
-    fixed_variance: Array,
-) -> dict[str, Array]:
-    """Intraclass correlations: ``adjusted``, ``unadjusted`` and one per grouping factor.
+def icc(design: Design, parts: Parts, *, by_group: bool = True) -> dict[str, Array]:
+    """Intraclass correlations (...,): ``adjusted``, ``unadjusted``, one a grouping factor, cumulative ones if nested.
 
-    ICC = Σ_k v_k / (Σ_k v_k + σ²); unadjusted: Var(Xβ) joins the denominator (Nakagawa, Johnson & Schielzeth 2017).
+    ICC = Σ_k v_k / (Σ_k v_k + σ²); unadjusted: Var(Xβ) joins the denominator (Nakagawa, Johnson & Schielzeth 2017). Of
+    a factor nested in others the cumulative one, ``class in school``, adds theirs to its own variance: it is the
+    correlation of two rows of one class, who share the school as well.
 
     Raises
     ------
     NotAvailableError
-        The model has no random effects.
+        The model has no random effects, or its family no residual variance.
     """
     if not design.groups:
         raise NotAvailableError("an ICC compares groups; this model has no random effects")
-    parts = {g.name: mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)}
-    random = sum(parts.values(), np.zeros_like(np.asarray(sigma)))
-    total = random + np.asarray(sigma) ** 2
-    return {
-        "adjusted": random / total,
-        "unadjusted": random / (total + fixed_variance),
-        **{name: part / total for name, part in parts.items()},
-    }
+    random = parts.random
+    total = random + parts.compared()
+    found = {"adjusted": share(random, total), "unadjusted": share(random, total + parts.fixed)}
+    if not by_group:
+        return found
+    found |= {name: share(part, total) for name, part in parts.groups.items()}
+    for name, above in nesting(design).items():
+        if above:
+            together = parts.groups[name] + _sum((parts.groups[a] for a in above), total)
+            found[cumulative(name, above)] = share(together, total)
+    return found
 
 
-def r2(
-    design: Design, covariances: Sequence[Array], sigma: Array | float, fixed_variance: Array
-) -> dict[str, Array]:
+def cumulative(name: str, above: Sequence[str]) -> str:
+    """The name of the ICC of rows that share a level of a factor, and so of those above."""
+    return f"{name} in {', '.join(above)}"
+
+
+def r2(parts: Parts) -> dict[str, Array]:
     """Nakagawa, Johnson & Schielzeth's (2017) R²: share of Var(Xβ), and of it and the random effects, in the total."""
-    parts = [mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, covariances, strict=True)]
-    explained = fixed_variance + sum(parts, np.zeros_like(np.asarray(sigma)))
-    total = explained + np.asarray(sigma) ** 2
-    return {"marginal": fixed_variance / total, "conditional": explained / total}
+    explained = parts.fixed + parts.random
+    total = explained + parts.compared()
+    return {"marginal": share(parts.fixed, total), "conditional": share(explained, total)}
 
 
-def fixed_part_variance(design: Design, beta: Array) -> Array:
-    """Var(Xβ) over the rows, with divisor n − 1, for β (..., p); through Cov(X), not through (..., n) fits."""
-    if design.X.shape[1] == 0:
-        return np.zeros(np.asarray(beta).shape[:-1])
-    cov_x = np.atleast_2d(np.cov(design.X, rowvar=False))
-    return np.einsum("...a,ab,...b->...", beta, cov_x, beta)
+def bayes_r2(fitted_variance: Array, residual_variance: Array) -> Array:
+    """Var(fitted) / (Var(fitted) + residual variance) of every draw (Gelman, Goodrich, Gabry & Vehtari 2019, eq. 3)."""
+    return share(fitted_variance, fitted_variance + residual_variance)
 
 
-def icc_at(
-    design: Design, covariances: Sequence[Array], sigma: Array | float, at: Mapping[str, Sequence[float]]
-) -> tuple[pd.DataFrame, Array]:
-    """ICC(x) = zᵀΣz / (zᵀΣz + σ²) at given covariate values, all factors together: (grid, (..., rows)).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtRows:
+    """A model at the rows of a grid: their values, and the variances there."""
 
-    Raises
-    ------
-    InputError
-        A name in ``at`` is not a variable of the model.
-    """
-    known = set(design.frame.columns)
-    for name in at:
-        if name not in known:
-            raise InputError(f"icc(at=...): {name!r} is not a variable of the model; it has {sorted(known)}")
-    index = pd.MultiIndex.from_product(list(at.values()), names=list(at))
-    grid = index.to_frame(index=False)
-    rows = pd.DataFrame({c: [design.frame[c].iloc[0]] * len(grid) for c in design.frame.columns})
-    for name in at:
-        rows[name] = grid[name].to_numpy()
-    new = design.at(rows)
-    random = sum(
-        np.einsum("na,...ab,nb->...n", g.Z, cov, g.Z) for g, cov in zip(new.groups, covariances, strict=True)
-    )
-    return grid, random / (random + (np.asarray(sigma) ** 2)[..., None])
+    grid: pd.DataFrame  # (rows, variables)
+    new: NewDesign
+    parts: tuple[Array, ...]  # per factor (..., rows): zᵀΣz
+    residual: Array  # (..., rows)
+
+    @classmethod
+    def of(cls, design: Design, values: Values, at: Mapping[str, Sequence[Any]] | str) -> AtRows:
+        """The variances at given covariate values.
+
+        Raises
+        ------
+        InputError
+            A name in ``at`` is not a variable of the model.
+        NotAvailableError
+            The model has no random effects, or its family no residual variance.
+        """
+        if not design.groups:
+            raise NotAvailableError("an ICC compares groups; this model has no random effects")
+        grid, rows = reference_grid(design, at)
+        offset = float(design.offset.mean()) if design.recipe.offset_given_as_array else None
+        new = design.at(rows, offset=offset)
+        parts = tuple(
+            np.maximum(np.einsum("na,...ab,nb->...n", g.Z, cov, g.Z), 0.0)
+            for g, cov in zip(new.groups, values.covariances, strict=True)
+        )
+        each = {name: value[..., None] for name, value in values.family.items()}
+        fixed = values.beta @ new.X.T + new.offset
+        residual, told = residual_variance(design, each, fixed, _sum(parts, fixed))
+        if residual is None:
+            raise NotAvailableError(told)
+        return cls(grid=grid, new=new, parts=parts, residual=residual)
+
+    def icc(self, design: Design, *, by_group: bool) -> list[tuple[str, Array]]:
+        """ICC(x) = zᵀΣz / (zᵀΣz + σ²), (..., rows): all factors together, and each where there are several."""
+        random = _sum(self.parts, self.residual)
+        found = [("adjusted", share(random, random + self.residual))]
+        if by_group and len(self.parts) > 1:
+            for group, part in zip(design.groups, self.parts, strict=True):
+                found.append((group.name, share(part, random + self.residual)))
+        return found
+
+    def correlation(self, design: Design, values: Values, group: GroupTerm) -> Array:
+        """Correlation (..., rows, rows) of two observations of one level of a factor, at two rows of the grid.
+
+            ρ(x, x') = Σ_k z_k(x)ᵀΣ_k z_k(x') / √[(Σ_all zᵀΣz + σ²)(x) · (Σ_all zᵀΣz + σ²)(x')]
+
+        where k runs over the factor and those that it is nested in, whose level the two share as well.
+        """
+        shared = {group.name, *nesting(design)[group.name]}
+        common = sum(
+            np.einsum("na,...ab,mb->...nm", g.Z, cov, g.Z)
+            for g, cov in zip(self.new.groups, values.covariances, strict=True)
+            if g.name in shared
+        )
+        sd = np.sqrt(_sum(self.parts, self.residual) + self.residual)
+        together = sd[..., :, None] * sd[..., None, :]
+        return np.divide(common, together, out=np.zeros(together.shape), where=together > 0.0)
+
+
+def reductions(
+    design: Design, values: Values, parts: Parts, before: tuple[Design, Values, Parts]
+) -> dict[str, tuple[Array, Array]]:
+    """(variance of the baseline, variance of the model) of the residual and of every random effect that both have."""
+    found: dict[str, tuple[Array, Array]] = {}
+    old, new = _variances(*before), _variances(design, values, parts)
+    for name in new:
+        if name in old:
+            found[name] = (old[name], new[name])
+    return found
+
+
+def _variances(design: Design, values: Values, parts: Parts) -> dict[str, Array]:
+    found = {}
+    if parts.residual is not None and design.family.has_residual:
+        found["Residual"] = parts.residual
+    for group, cov in zip(design.groups, values.covariances, strict=True):
+        for k, column in enumerate(group.columns):
+            name = group.name if column == "Intercept" else f"{column} | {group.name}"
+            found[name] = cov[..., k, k]
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..compare.pooling import complete_pooling, group_term, no_pooling
+from ..compare.pooling import complete_pooling, no_pooling
 
 # Okabe & Ito's palette: told apart by colour-blind readers
 NONE, PARTIAL, COMPLETE = "#999999", "#0072B2", "#D55E00"
@@ -34,7 +34,7 @@ def plot_pooling(fit: Any, *, group: str | None = None, figsize: tuple[float, fl
     """
     from matplotlib.figure import Figure
 
-    term = group_term(fit.design, group)
+    term = fit.design.group(group)
     alone = no_pooling(fit.design, term.name)
     partial = fit.coef(wide=True).loc[term.name].reindex(columns=list(term.columns))
     pooled = complete_pooling(fit.design).reindex(list(term.columns), fill_value=0.0)

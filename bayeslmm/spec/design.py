@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.errors import AliasedColumnsWarning, DataError, NonFiniteError, UnidentifiedTermError
+from bayeslmm.errors import (
+    AliasedColumnsWarning,
+    DataError,
+    InputError,
+    NonFiniteError,
+    UnidentifiedTermError,
+)
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
 from bayeslmm.spec.expressions import Expression, total_offset
 from bayeslmm.spec.family import GAUSSIAN, Family
@@ -72,6 +78,11 @@ class GroupTerm:
     def q(self) -> int:
         """Number of effects per level."""
         return len(self.columns)
+
+    @property
+    def correlated(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of columns (a, b), a before b in a block, that have a correlation."""
+        return tuple((a, b) for block in self.blocks for i, a in enumerate(block) for b in block[i + 1 :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +151,24 @@ class Design:
     def has_intercept(self) -> bool:
         """True when the fixed part has an intercept."""
         return "Intercept" in self.x_names
+
+    def group(self, name: str | None = None) -> GroupTerm:
+        """The grouping factor of that name; the only one, if none is named.
+
+        Raises
+        ------
+        InputError
+            No such factor, or several and none is named.
+        """
+        names = ", ".join(repr(g.name) for g in self.groups)
+        if not self.groups:
+            raise InputError("the model has no grouping factor")
+        if name is None and len(self.groups) > 1:
+            raise InputError(f"the model has several grouping factors ({names}); say which: group=...")
+        for term in self.groups:
+            if name in (None, term.name):
+                return term
+        raise InputError(f"no grouping factor {name!r}; the model has {names}")
 
     def at(
         self, newdata: pd.DataFrame, *, groups: Collection[str] | None = None, offset: Any = None

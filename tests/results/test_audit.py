@@ -230,10 +230,9 @@ def test_binomial_groups_count_trials():
 def test_the_residual_variance_of_each_family(family, link, response, expected):
     design = build_design(f"{response} ~ 1 + (1 | g)", frame(), family=Family.of(family, link))
     drawn = {
-        "beta": np.full((3, design.p), 0.5), "sigma": np.full(3, 3.0), "nu": np.full(3, 6.0),
-        "shape": np.full(3, 4.0),
+        "sigma": np.full(3, 3.0), "nu": np.full(3, 6.0), "shape": np.full(3, 4.0), "cutpoint": np.zeros((3, 2))
     }  # fmt: skip
-    value, name = residual_variance(design, drawn, np.full(3, 0.3))
+    value, name = residual_variance(design, drawn, np.full(3, 0.5), np.full(3, 0.3))
     np.testing.assert_allclose(value, np.full(3, expected))
     assert name
 

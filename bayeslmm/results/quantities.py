@@ -1,0 +1,206 @@
+"""What both kinds of fit report, each as labels and one function of the parameters (docs/theory.md, section 9).
+
+A point fit puts its estimates into the function, its bootstrap and a posterior their draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError, NotAvailableError
+from ..spec.design import Design
+from . import variance
+from .summaries import flat
+from .variance import AtRows, Parts, Values
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """k numbers that follow from the parameters of a model.
+
+    Attributes
+    ----------
+    name : str
+        Of the dimension of the k numbers, and of the index if ``labels`` has no other column.
+    labels : DataFrame
+        k rows that say what each number is.
+    of : callable
+        Values (...) to numbers (..., k).
+    """
+
+    name: str
+    labels: pd.DataFrame
+    of: Callable[[Values], Array]
+
+    def table(self, numbers: pd.DataFrame) -> pd.DataFrame:
+        """The labels beside k rows of numbers."""
+        joined = self.labels.join(numbers)
+        return joined.set_index(self.name) if list(self.labels) == [self.name] else joined
+
+    def draws(self, values: Array) -> Any:
+        """Draws (chain, draw, k) as a DataArray; a single label column becomes the coordinate."""
+        import xarray as xr
+
+        columns = {str(c): self.labels[c].to_numpy() for c in self.labels}
+        coords = {name if name == self.name else f"{name}_": (self.name, v) for name, v in columns.items()}
+        return xr.DataArray(values, dims=("chain", "draw", self.name), coords=coords, name=self.name)
+
+
+def _of_names(name: str, names: Sequence[str], of: Callable[[Values], Mapping[str, Array]]) -> Quantity:
+    return Quantity(
+        name=name,
+        labels=pd.DataFrame({name: list(names)}),
+        of=lambda values: np.stack([np.asarray(v) for v in of(values).values()], axis=-1),
+    )
+
+
+def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: bool) -> Quantity:
+    """`variance.icc`, or ICC(x) at given covariate values."""
+
+    def of(values: Values) -> dict[str, Array]:
+        return variance.icc(design, Parts.of(design, values), by_group=by_group)
+
+    if at is None:
+        return _of_names("icc", _names_of_icc(design, by_group), of)
+
+    def of_rows(values: Values) -> Array:
+        found = AtRows.of(design, values, at).icc(design, by_group=by_group)
+        return np.concatenate([value for _, value in found], axis=-1)
+
+    grid, _ = variance.reference_grid(design, at)
+    kinds = ["adjusted"]
+    if by_group and len(design.groups) > 1:
+        kinds += [g.name for g in design.groups]
+    labels = pd.concat([grid] * len(kinds), ignore_index=True)
+    if len(kinds) > 1:
+        labels.insert(0, "icc", np.repeat(kinds, len(grid)))
+    return Quantity(name="row", labels=labels, of=of_rows)
+
+
+def _names_of_icc(design: Design, by_group: bool) -> list[str]:
+    names = ["adjusted", "unadjusted"]
+    if by_group:
+        names += [g.name for g in design.groups]
+        names += [variance.cumulative(n, above) for n, above in variance.nesting(design).items() if above]
+    return names
+
+
+def r2(design: Design) -> Quantity:
+    """`variance.r2`."""
+    return _of_names("r2", ("marginal", "conditional"), lambda values: variance.r2(Parts.of(design, values)))
+
+
+def within_correlation(
+    design: Design, at: Mapping[str, Sequence[Any]] | str, group: str | None
+) -> tuple[Quantity, pd.DataFrame]:
+    """Correlations of two observations of one level of a factor at every pair of rows of a grid; and the grid."""
+    if not design.groups:
+        raise NotAvailableError("observations of one group are compared; this model has no random effects")
+    term = design.group(group)
+    grid, _ = variance.reference_grid(design, at)
+    n = len(grid)
+    labels = pd.concat(
+        [
+            grid.loc[np.repeat(np.arange(n), n)].reset_index(drop=True),
+            grid.loc[np.tile(np.arange(n), n)].reset_index(drop=True).add_suffix("_other"),
+        ],
+        axis=1,
+    )
+
+    def of(values: Values) -> Array:
+        found = AtRows.of(design, values, at).correlation(design, values, term)
+        return found.reshape(*found.shape[:-2], n * n)
+
+    return Quantity(name="pair", labels=labels, of=of), grid
+
+
+def components(design: Design, like: Values) -> Quantity:
+    """`variance.components`; ``like`` tells which rows there are."""
+
+    def rows(values: Values) -> list[tuple[str, str, str, Array]]:
+        return variance.components(design, values, Parts.of(design, values))
+
+    labels = pd.DataFrame([labels for *labels, _ in rows(like)], columns=["group", "term", "quantity"])
+    return Quantity(
+        name="component", labels=labels, of=lambda values: np.stack([v for *_, v in rows(values)], axis=-1)
+    )
+
+
+NEGATIVE = (
+    "negative: the variance is larger than the baseline's, as when predictors uncover differences of groups"
+)
+RESCALED = (
+    "latent scale: its unit changes with every predictor, so variances of two models are not comparable"
+)
+NOTHING = "undefined: the baseline's variance is zero"
+
+
+def pseudo_r2(
+    design: Design, values: Values, baseline: Design, before: Values, summarise: Callable[[Array], Any]
+) -> pd.DataFrame:
+    """(baseline − model) / baseline of every variance that both models have, one row each, with remarks.
+
+    ``summarise`` turns draws (draw, k) into a table of k rows; where there is one value each it is not called.
+    """
+    check_same_data(design, baseline, "pseudo_r2 compares models of the same data")
+    pairs = variance.reductions(
+        design, values, Parts.of(design, values), (baseline, before, Parts.of(baseline, before))
+    )
+    if not pairs:
+        raise NotAvailableError(
+            f"{design.formula.text!r} and {baseline.formula.text!r} have no variance in common to compare"
+        )
+    old, new = (np.stack([np.asarray(flat(pair[i])) for pair in pairs.values()], axis=-1) for i in (0, 1))
+    draws = min(len(old), len(new)) if old.ndim > 1 else 0
+    if draws:
+        old, new = old[:draws], new[:draws]
+    # a variance of 1e-12 of the total is an exact zero that draws or rounding have missed
+    proper = old > 1e-12 * np.max(old)
+    reduction = np.divide(old - new, old, out=np.full(old.shape, np.nan), where=proper)
+    if draws:
+        found = pd.DataFrame({"baseline": np.median(old, axis=0), "model": np.median(new, axis=0)})
+        told = summarise(reduction)
+        found = found.assign(pseudo_r2=told["median"], sd=told["sd"], conf_low=told["conf_low"])
+        found["conf_high"] = told["conf_high"]
+    else:
+        found = pd.DataFrame({"baseline": old, "model": new, "pseudo_r2": reduction})
+    found["note"] = [
+        NOTHING if np.isnan(value) else NEGATIVE if value < 0.0 else "" for value in found["pseudo_r2"]
+    ]
+    if not design.family.has_residual:
+        found["note"] = [RESCALED + (f"; {note}" if note else "") for note in found["note"]]
+    return found.set_index(pd.Index(pairs, name="variance"))
+
+
+def check_same_data(a: Design, b: Design, what: str) -> None:
+    """Whether two designs are of the same response on the same rows with the same weights.
+
+    Raises
+    ------
+    InputError
+        They are not; the message says in what they differ.
+    """
+    if a.n != b.n:
+        raise InputError(
+            f"{what}: the fits use different rows, {a.n:,} for {a.formula.text!r} and {b.n:,} for "
+            f"{b.formula.text!r}. Fit both to the rows that are complete for both (dropna on all columns)."
+        )
+    if a.response != b.response or a.family.name != b.family.name or not np.array_equal(a.y, b.y):
+        raise InputError(
+            f"{what}: the fits have different responses, {a.response!r} ({a.family.name}) and {b.response!r} "
+            f"({b.family.name})" + (", or the same in other rows" if a.response == b.response else "")
+        )
+    if (a.weights is None) != (b.weights is None) or not _equal(a.weights, b.weights):
+        raise InputError(f"{what}: the fits have different weights")
+
+
+def _equal(a: Array | None, b: Array | None) -> bool:
+    return a is None or b is None or np.array_equal(a, b)

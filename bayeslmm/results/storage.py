@@ -1,0 +1,450 @@
+"""Saving and loading fits: one netCDF file with the draws, the data and everything a fit needs to be itself.
+
+Nothing in it is pickled. Numbers and text are variables, the rest is JSON; the design is built anew from the formula
+and the stored rows, so that it is the code of this version, not of the file, that runs.
+
+Layout: the attribute ``bayeslmm`` of the root holds the description (JSON), group ``data`` the rows, group ``solution``
+the arrays of a point fit; a posterior has ArviZ's groups under their own names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..engine.reml import PointSolution
+from ..errors import BayesLMMError, BayesLMMWarning, DataError, StorageError
+from ..spec.design import Design, build_design
+from ..spec.expressions import total_offset
+from ..spec.family import Family
+from ..spec.frame import frozen
+from ..spec.priors import LKJ, Prior, resolve_priors
+from .diagnosis import Diagnosis
+from .point import Origin, PointFit
+from .posterior import PosteriorFit
+from .settings import Settings
+
+FORMAT = 1
+OWN_GROUPS = ("data", "solution")
+Arrays = dict[str, np.ndarray]
+
+
+def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
+    """Save a fit to a netCDF file; `load` gives it back.
+
+    The draws of a posterior are ArviZ's groups, which any netCDF reader opens. An existing file is replaced only once
+    the new one is complete.
+
+    Parameters
+    ----------
+    fit : PointFit or PosteriorFit
+    path : str or path
+        Such as ``"fit.nc"``.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written, or the data hold labels that no file can.
+
+    Examples
+    --------
+    >>> import bayeslmm as blm, tempfile, pathlib
+    >>> fit = blm.lmer("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     blm.save(fit, pathlib.Path(folder, "fit.nc"))
+    ...     again = blm.load(pathlib.Path(folder, "fit.nc"))
+    >>> bool((again.predict() == fit.predict()).all())
+    True
+    """
+    import xarray as xr
+
+    if not isinstance(fit, PointFit | PosteriorFit):
+        raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
+    target = Path(path)
+    about, data = _describe_design(fit.design)
+    about = {"format": FORMAT, "version": _version(), **about}
+    groups: dict[str, Any] = {"data": _dataset(data)}
+    if isinstance(fit, PointFit):
+        about |= {"kind": "point", "reml": fit.solution.reml}
+        described, arrays = _describe_solution(fit.solution)
+        about["solution"], groups["solution"] = described, _dataset(arrays)
+    else:
+        about |= {"kind": "posterior", **_describe_posterior(fit)}
+        known, about["groups"] = set(_coordinates(fit.design)), {}
+        for name, node in fit.idata.children.items():
+            dataset = node.to_dataset()
+            about["groups"][name] = _plain(dict(dataset.attrs))
+            dataset.attrs = {}
+            groups[name] = dataset.drop_vars([str(c) for c in dataset.coords if str(c) in known])
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs["bayeslmm"] = json.dumps(about)
+    _write(lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"), target)
+
+
+def _write(write: Callable[[Path], Any], target: Path) -> None:
+    """Write beside the target, then move into its place."""
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        os.replace(temporary, target)
+    except (OSError, ValueError, TypeError) as problem:
+        raise StorageError(f"save: {target} cannot be written: {problem}") from problem
+    finally:
+        if temporary is not None and temporary.exists():
+            temporary.unlink()
+
+
+def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None) -> Any:
+    """Load a fit that `save` wrote.
+
+    Nothing is unpickled, but the formula is evaluated as that of a new model is, so load files of people you trust.
+
+    Parameters
+    ----------
+    path : str or path
+    namespace : mapping, optional
+        Where functions of your own in the formula are looked up; by default where ``load`` is called.
+
+    Returns
+    -------
+    PointFit or PosteriorFit
+
+    Raises
+    ------
+    StorageError
+        There is no such file, it is damaged, no fit, or of a newer format.
+    """
+    source = Path(path)
+    caller = sys._getframe(1)
+    scope = namespace if namespace is not None else {**caller.f_globals, **caller.f_locals}
+    about = _about(source)
+    if about["format"] > FORMAT:
+        raise StorageError(
+            f"load: {source} is of format {about['format']}, written by bayeslmm {about['version']}; this version "
+            f"({_version()}) reads up to format {FORMAT}. Upgrade bayeslmm to load it."
+        )
+    tree = _tree(source)
+    try:
+        design, origin = _build_design(about, _arrays(tree["data"].to_dataset()), scope)
+        if about["kind"] == "point":
+            solution = _build_solution(about["solution"], _arrays(tree["solution"].to_dataset()))
+            return PointFit(design=design, solution=solution, origin=origin)
+        return _build_posterior(about, tree, design)
+    except BayesLMMError as problem:
+        raise StorageError(f"load: {source}: {problem}") from problem
+    except (KeyError, IndexError, TypeError, ValueError) as problem:
+        raise StorageError(f"load: {source} is damaged: {type(problem).__name__}: {problem}") from problem
+
+
+def _about(source: Path) -> dict[str, Any]:
+    """The description in the file's root."""
+    import h5py
+
+    if not source.is_file():
+        raise StorageError(f"load: there is no file {source}")
+    try:
+        with h5py.File(source, "r") as file:
+            text = file.attrs.get("bayeslmm")
+    except OSError as problem:
+        raise StorageError(f"load: {source} is damaged or no netCDF file: {problem}") from problem
+    if text is None:
+        raise StorageError(f"load: {source} holds no fit: it was not written by bayeslmm.save")
+    try:
+        about = json.loads(text)
+        int(about["format"]), about["kind"], about["version"]
+    except (ValueError, KeyError, TypeError) as problem:
+        raise StorageError(f"load: {source} is damaged: its description cannot be read") from problem
+    return dict(about)
+
+
+def _tree(source: Path) -> Any:
+    import xarray as xr
+
+    try:
+        with xr.open_datatree(source, engine="h5netcdf") as opened:
+            return opened.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as problem:
+        raise StorageError(f"load: {source} is damaged: {problem}") from problem
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("bayeslmm")
+
+
+def _dataset(arrays: Mapping[str, np.ndarray]) -> Any:
+    """Arrays as a Dataset, each with dimensions of its own lengths."""
+    import xarray as xr
+
+    variables = {name: ([f"n{size}" for size in _distinct(a.shape)], a) for name, a in arrays.items()}
+    return xr.Dataset(variables)
+
+
+def _distinct(shape: tuple[int, ...]) -> list[str]:
+    """A name for every axis; netCDF wants axes of one array to differ."""
+    return [f"{size}" + "_" * shape[:i].count(size) for i, size in enumerate(shape)]
+
+
+def _arrays(dataset: Any) -> Arrays:
+    return {str(name): variable.to_numpy() for name, variable in dataset.data_vars.items()}
+
+
+# -- design
+
+
+def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
+    arrays: Arrays = {"y": design.y, "offset": design.offset}
+    if design.weights is not None:
+        arrays["weights"] = design.weights
+    columns = [
+        {"name": name, **_store(f"column_{k}", design.frame[name].array, arrays, f"column {name!r}")}
+        for k, name in enumerate(design.frame)
+    ]
+    about = {
+        "formula": design.formula.text,
+        "family": design.family.name,
+        "link": design.family.link,
+        "n_dropped": design.n_dropped,
+        "columns": columns,
+        "index": _store_index(design.index, arrays),
+        "offset_column": _offset_column(design),
+        "offset_is_array": design.recipe.offset_given_as_array,
+    }
+    return about, arrays
+
+
+def _offset_column(design: Design) -> str | None:
+    """The column given as ``offset=``, which stands after the offsets of the formula."""
+    given = design.recipe.offsets[len(design.formula.offsets) :]
+    return given[0].label if given else None
+
+
+def _build_design(
+    about: Mapping[str, Any], arrays: Arrays, namespace: Mapping[str, Any]
+) -> tuple[Design, Origin]:
+    index = _read_index(about["index"], arrays, len(arrays["y"]))
+    frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
+    frame.index = index
+    weights = arrays.get("weights")
+    offset: Any = about["offset_column"]
+    if about["offset_is_array"]:
+        offset = np.zeros(len(frame))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BayesLMMWarning)  # they were given when the model was made
+        design = build_design(
+            about["formula"], frame, weights=weights, offset=offset, namespace=namespace,
+            family=Family.of(about["family"], about["link"]),
+        )  # fmt: skip
+    if design.n != len(arrays["y"]):
+        raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")
+    if about["offset_is_array"]:
+        offset = arrays["offset"] - total_offset(design.recipe.offsets, design.frame, None)
+    design = replace(
+        design, y=frozen(arrays["y"]), offset=frozen(arrays["offset"]), n_dropped=about["n_dropped"]
+    )
+    return design, Origin(data=frame, weights=weights, offset=offset)
+
+
+def _store(name: str, values: Any, arrays: Arrays, what: str) -> dict[str, Any]:
+    """Put labels or numbers into the arrays; what is needed to read them back."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        arrays[name] = np.asarray(values.codes)
+        categories = _store(f"{name}_categories", values.categories.array, arrays, what)
+        return {"array": name, "categories": categories, "ordered": bool(values.ordered)}
+    array = np.asarray(values)
+    if array.dtype.kind in "biuf":
+        arrays[name] = array
+        return {"array": name}
+    if array.dtype.kind == "M":
+        arrays[name] = array.astype("datetime64[ns]").view(np.int64)
+        return {"array": name, "as": str(values.dtype)}
+    if not all(isinstance(value, str) for value in array):
+        kinds = sorted({type(value).__name__ for value in array})
+        raise StorageError(
+            f"save: {what} holds {', '.join(kinds)}, which the file cannot. Make it one type of label."
+        )
+    arrays[name] = array.astype(object)
+    return {"array": name, "as": "str"}
+
+
+def _read(about: Mapping[str, Any], arrays: Arrays) -> Any:
+    values: Any = arrays[about["array"]]
+    if "categories" in about:
+        categories = _read(about["categories"], arrays)
+        return pd.Categorical.from_codes(values, categories=pd.Index(categories), ordered=about["ordered"])
+    if about.get("as") == "str":
+        return pd.array(values.astype(object), dtype="str")
+    if "as" in about:
+        moments = pd.DatetimeIndex(values.view("datetime64[ns]"))
+        wanted = pd.api.types.pandas_dtype(about["as"])
+        zone = getattr(wanted, "tz", None)
+        return (
+            moments.tz_localize("UTC").tz_convert(zone).array
+            if zone is not None
+            else moments.astype(wanted).array
+        )
+    return values
+
+
+def _store_index(index: pd.Index, arrays: Arrays) -> list[dict[str, Any]]:
+    """Each level of the index; the first is a range if it is one."""
+    if isinstance(index, pd.RangeIndex):
+        return [{"name": index.name, "range": [index.start, index.stop, index.step]}]
+    levels = [index.get_level_values(k) for k in range(index.nlevels)]
+    return [
+        {"name": level.name, **_store(f"index_{k}", level.array, arrays, "the index of the data")}
+        for k, level in enumerate(levels)
+    ]
+
+
+def _read_index(about: list[dict[str, Any]], arrays: Arrays, n: int) -> pd.Index:
+    if "range" in about[0]:
+        return pd.RangeIndex(*about[0]["range"], name=about[0]["name"])
+    levels = [_read(level, arrays) for level in about]
+    names = [level["name"] for level in about]
+    if len(levels) == 1:
+        return pd.Index(levels[0], name=names[0])
+    return pd.MultiIndex.from_arrays(levels, names=names)
+
+
+# -- point fit
+
+
+def _describe_solution(solution: PointSolution) -> tuple[dict[str, Any], Arrays]:
+    """Scalars by name; arrays, and tuples of arrays numbered."""
+    scalars: dict[str, Any] = {}
+    arrays: Arrays = {}
+    for field in fields(solution):
+        value = getattr(solution, field.name)
+        if isinstance(value, np.ndarray):
+            arrays[field.name] = value
+        elif isinstance(value, tuple) and field.name != "singular":
+            scalars[field.name] = len(value)
+            arrays |= {f"{field.name}_{k}": part for k, part in enumerate(value)}
+        else:
+            scalars[field.name] = list(map(bool, value)) if field.name == "singular" else _plain(value)
+    return scalars, arrays
+
+
+def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution:
+    found: dict[str, Any] = {}
+    for field in fields(PointSolution):
+        name = field.name
+        if name in arrays:
+            found[name] = arrays[name]
+        elif name == "singular":
+            found[name] = tuple(scalars[name])
+        elif field.type == "tuple[Array, ...]":
+            found[name] = tuple(arrays[f"{name}_{k}"] for k in range(scalars[name]))
+        else:
+            found[name] = scalars[name]
+    return PointSolution(**found)
+
+
+# -- posterior
+
+
+def _describe_posterior(fit: PosteriorFit) -> dict[str, Any]:
+    settings = asdict(fit.settings)
+    settings["centring"] = [[_plain(key), _plain(value)] for key, value in fit.settings.centring.items()]
+    options = {name: value for name, value in fit.settings.options.items() if _is_json(value)}
+    lost = sorted(set(fit.settings.options) - set(options))
+    if lost:
+        warnings.warn(
+            f"save: options of the sampler that JSON cannot hold are left out ({', '.join(lost)}); with_priors and "
+            "refit of the loaded fit will do without them",
+            BayesLMMWarning,
+            stacklevel=3,
+        )
+    settings["options"] = options
+    return {
+        "priors": [[_plain(key), _prior(value)] for key, value in fit.priors.given.items()],
+        "settings": _plain(settings),
+        "diagnosis": _plain(asdict(fit.diagnosis)),
+        "ci_prob": fit.ci_prob,
+        "ci_kind": fit.ci_kind,
+    }
+
+
+def _prior(prior: Prior | LKJ) -> dict[str, Any]:
+    if isinstance(prior, LKJ):
+        return {"LKJ": float(prior.eta)}
+    return {"name": prior.name, "params": {name: float(value) for name, value in prior.params}}
+
+
+def _build_prior(about: Mapping[str, Any]) -> Prior | LKJ:
+    return LKJ(about["LKJ"]) if "LKJ" in about else Prior(about["name"], **about["params"])
+
+
+def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> PosteriorFit:
+    import xarray as xr
+
+    given = {_key(key): _build_prior(value) for key, value in about["priors"]}
+    settings = dict(about["settings"])
+    settings["centring"] = {_key(key): value for key, value in settings["centring"]}
+    labels, groups = _coordinates(design), {}
+    for name, attrs in about["groups"].items():
+        dataset = tree[name].to_dataset()
+        coords = {d: labels[str(d)] for d in dataset.dims if str(d) in labels}
+        groups[name] = dataset.assign_coords(coords).assign_attrs(attrs)
+    diagnosis = {**about["diagnosis"], "reasons": tuple(about["diagnosis"]["reasons"])}
+    return PosteriorFit(
+        design=design, priors=resolve_priors(design, given), idata=xr.DataTree.from_dict(groups),
+        diagnosis=Diagnosis(**diagnosis), settings=Settings(**settings), ci_prob=about["ci_prob"],
+        ci_kind=about["ci_kind"],
+    )  # fmt: skip
+
+
+def _coordinates(design: Design) -> dict[str, np.ndarray]:
+    """Labels by dimension that the design knows: they come from there when a fit is loaded."""
+    found = {
+        "coef": np.array(design.x_names, dtype=object),
+        "threshold": np.array(design.levels[:-1], dtype=object),
+        "obs": design.index.to_numpy(),
+    }
+    for g in design.groups:
+        columns = np.array(g.columns, dtype=object)
+        found |= {
+            g.name: np.array(g.levels, dtype=object),
+            f"{g.name}_term": columns,
+            f"{g.name}_term_bis": columns,
+        }
+    return found
+
+
+# -- JSON
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars, tuples and mappings as JSON has them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _key(key: Any) -> Any:
+    return tuple(key) if isinstance(key, list) else key
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(_plain(value))
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""Draws → tables: mean, sd, median and interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+Array = NDArray[np.float64]
+
+SUMMARY = ("mean", "sd", "median", "conf_low", "conf_high")
+CI_KINDS = {"eti": "equal-tailed", "hdi": "highest-density"}
+
+
+def check_interval(ci_prob: float, ci_kind: str = "eti") -> None:
+    """Raise InputError unless these are a probability and a kind of interval."""
+    number = isinstance(ci_prob, int | float | np.number) and not isinstance(ci_prob, bool)
+    if not number or not 0.0 < ci_prob < 1.0:
+        raise InputError(f"ci_prob={ci_prob!r}: the probability of an interval lies between 0 and 1")
+    if ci_kind not in CI_KINDS:
+        raise InputError(
+            f"ci_kind={ci_kind!r}: intervals are 'eti' (equal-tailed) or 'hdi' (highest density)"
+        )
+
+
+def flat(values: Array) -> Array:
+    """Draws (chain, draw, ...) as (chain × draw, ...); values without these axes as they are."""
+    values = np.asarray(values)
+    return values.reshape(-1, *values.shape[2:]) if values.ndim >= 2 else values
+
+
+def interval(draws: Array, ci_prob: float, ci_kind: str = "eti") -> tuple[Array, Array]:
+    """Ends (k,) of the interval of draws (S, k); NaN where a draw is."""
+    check_interval(ci_prob, ci_kind)
+    if ci_kind == "eti":
+        tail = (1.0 - ci_prob) / 2.0
+        low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
+        return low, high
+    from arviz_stats.base import array_stats
+
+    ends = array_stats.hdi(draws.T, prob=ci_prob, axis=-1)
+    return ends[..., 0], ends[..., 1]
+
+
+def summarise(values: Array, ci_prob: float, ci_kind: str = "eti") -> pd.DataFrame:
+    """Mean, sd, median and interval of draws (chain, draw, k): k rows."""
+    check_interval(ci_prob, ci_kind)
+    draws = np.asarray(values).reshape(-1, values.shape[-1])
+    tail = (1.0 - ci_prob) / 2.0
+    low, middle, high = np.quantile(draws, [tail, 0.5, 1.0 - tail], axis=0)
+    if ci_kind != "eti":
+        low, high = interval(draws, ci_prob, ci_kind)
+    sd = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(draws.shape[1], np.nan)
+    return pd.DataFrame(
+        {
+            "mean": draws.mean(axis=0),
+            "sd": sd,
+            "median": middle,
+            "conf_low": low,
+            "conf_high": high,
+        }
+    )
