@@ -4,7 +4,7 @@ Map of the package
 ------------------
 Fit          `Model`, `lmer`
 Priors       `Prior`, `LKJ`, `flat`
-Relations    `compare_estimates`, `model_table`, `no_pooling`, `complete_pooling`
+Relations    `compare_estimates`, `compare`, `model_table`, `no_pooling`, `complete_pooling`
 Tests        `anova`, `ranova`, `drop1`
 Pictures     `plot_pooling`
 Data         `load_dataset`, `list_datasets`, `center_within`
@@ -27,13 +27,14 @@ _HOME = {
     "Prior": "spec.priors",
     "LKJ": "spec.priors",
     "flat": "spec.priors",
-    "compare_estimates": "compare.estimates",
-    "model_table": "compare.model_table",
-    "no_pooling": "compare.pooling",
-    "complete_pooling": "compare.pooling",
-    "anova": "compare.anova",
-    "ranova": "compare.anova",
-    "drop1": "compare.anova",
+    "compare_estimates": "comparisons.estimates",
+    "compare": "comparisons.predictive",
+    "model_table": "comparisons.model_table",
+    "no_pooling": "comparisons.pooling",
+    "complete_pooling": "comparisons.pooling",
+    "anova": "comparisons.anova",
+    "ranova": "comparisons.anova",
+    "drop1": "comparisons.anova",
     "plot_pooling": "show.plots",
     "save": "results.storage",
     "load": "results.storage",

@@ -69,7 +69,7 @@ def compile_loops() -> int:
         warnings.simplefilter("ignore", blm.errors.SamplingWarning)  # ten draws are in doubt
         model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
         model.fit_reml().summary()
-        model.fit(random_seed=1, progressbar=False)
+        model.fit(random_seed=1, progressbar=False).loo()
         model.fit(method="nuts", draws=10, tune=10, chains=1, random_seed=1, progressbar=False)
     return 0
 

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayeslmm"
 # A room imports from its own floor and from those to the left.
-FLOORS = ["spec", "engine", "results", "compare", "show", "model"]
+FLOORS = ["spec", "engine", "results", "comparisons", "show", "model"]
 LEAVES = {"errors": set(), "datasets": {"errors"}}  # leaf -> what it may import; every room may import a leaf
 TOP = {"__init__", "__main__"}  # may import everything
 DOORS = {  # heavy library -> where it may be imported, inside functions
@@ -131,7 +131,7 @@ def test_the_modules_are_found():
         ("engine/reml.py", "def f():\n    from ..results.point import PointFit"),
         ("engine/reml.py", "if TYPE_CHECKING:\n    from ..results.point import PointFit"),
         ("engine/reml.py", "def f():\n    import_module('bayeslmm.results.point')"),
-        ("results/tidy.py", "from ..compare import anova"),
+        ("results/tidy.py", "from ..comparisons import anova"),
         ("show/plots/ranef.py", "from ...model import Model"),
         ("show/plots/ranef.py", "from ... import __main__"),
         ("datasets/__init__.py", "from ..spec import formula"),
@@ -173,7 +173,7 @@ def test_an_import_that_goes_down_is_allowed(path, source):
         ("spec/design.py", "from formulae.terms import Model"),
         ("results/posterior.py", "def f():\n    import matplotlib.pyplot as plt"),
         ("results/posterior.py", "from arviz_stats import summary"),
-        ("compare/pooling.py", "def f():\n    import arviz as az"),
+        ("comparisons/pooling.py", "def f():\n    import arviz as az"),
         ("show/text.py", "import matplotlib"),
         ("__init__.py", "def f():\n    import arviz"),
     ],

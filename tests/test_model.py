@@ -32,7 +32,7 @@ def test_every_public_name_resolves_and_is_documented():
 
 def test_examples_in_docstrings_run():
     from bayeslmm import model
-    from bayeslmm.compare import anova
+    from bayeslmm.comparisons import anova
     from bayeslmm.spec import formula, priors
 
     for module in (model, anova, priors, formula):

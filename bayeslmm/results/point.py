@@ -64,6 +64,7 @@ class PointFit(Fit):
         "with_priors": "a point fit has no priors; model.fit() has",
         "priors": "a point fit has no priors; model.fit() has",
         "prior_sensitivity": "a point fit has no priors; model.fit() has",
+        "prior_influence": "a point fit has no priors; model.fit() has",
         "draws": "a point fit has no draws; bootstrap() gives replicates, model.fit() a posterior",
         "idata": "a point fit has no draws; model.fit() gives a posterior",
         "loo": "leave-one-out prediction is averaged over a posterior: model.fit().loo(). A point fit has aic and bic",
@@ -166,7 +167,7 @@ class PointFit(Fit):
         methods = {"satterthwaite": inference.satterthwaite, "kenward-roger": inference.kenward_roger}
         if ddf not in methods:
             raise InputError(f"ddf={ddf!r}: degrees of freedom are 'satterthwaite', 'kenward-roger' or None")
-        method = methods[ddf] if self.design.groups else inference.residual_df
+        method = methods[ddf] if self.design.groups and self.design.x_names else inference.residual_df
         return method(Problem.of(self.design), self.solution, np.eye(len(self.solution.beta)))
 
     def confint(
@@ -270,7 +271,8 @@ class PointFit(Fit):
         parts = []
         z = intervals.quantile(ci_prob)
         solution = self.solution
-        slopes = () if wide else reml.mode_slopes(Problem.of(self.design), solution)
+        with_beta = self.design.x_names and not wide
+        slopes = reml.mode_slopes(Problem.of(self.design), solution) if with_beta else ()
         for k, (group, modes) in enumerate(zip(self.design.groups, solution.modes, strict=True)):
             names, fixed, where = coefficient_terms(self.design.x_names, group.columns)
             values = np.zeros((group.n_levels, len(names)))
@@ -281,7 +283,7 @@ class PointFit(Fit):
                 continue
             reach = np.zeros((group.n_levels, len(names), len(fixed)))  # how β + b moves with β
             reach[:, : len(fixed)] = np.eye(len(fixed))
-            reach[:, where] += slopes[k]
+            reach[:, where] += slopes[k] if slopes else 0.0
             variances = np.einsum("jac,cd,jad->ja", reach, solution.vcov, reach)
             variances[:, where] += np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
             se = np.sqrt(np.maximum(variances, 0.0))

@@ -29,6 +29,10 @@ TARGETS = ("observed", "new", "average", "population")
 def targets(design: Design, groups: str | Mapping[str, str]) -> dict[str, str]:
     """What is asked of each grouping factor: ``observed``, ``new``, ``average`` or ``population``."""
     names = [g.name for g in design.groups]
+    if not isinstance(groups, str | Mapping):
+        raise InputError(
+            f"predict(groups={groups!r}): groups is one of {', '.join(map(repr, TARGETS))}, or a dict of them"
+        )
     asked = (
         dict.fromkeys(names, groups)
         if isinstance(groups, str)
@@ -77,7 +81,7 @@ def predict_draws(
         weights = fit.design.weights if newdata is None else None
         values += fit.sigma * rng.normal(size=values.shape) / (1.0 if weights is None else np.sqrt(weights))
     return xr.DataArray(
-        values, dims=("draw", "obs"), coords={"draw": np.arange(draws), "obs": np.arange(values.shape[1])},
+        values, dims=("draw", "obs"), coords={"draw": np.arange(draws), "obs": new.index.to_numpy()},
         name=fit.design.response,
     )  # fmt: skip
 

@@ -44,10 +44,12 @@ def reference_grid(
         raise InputError(
             f"at={at!r}: values by variable, such as at={{'x': [0, 1, 2]}}, or a variable's name"
         )
+    predictors = [name for name in frame.columns if name != design.response]
     for name in at:
-        if name not in frame.columns:
+        if name not in predictors:
             raise InputError(
-                f"at={{{name!r}: ...}}: {name!r} is not a variable of the model; it has {list(frame.columns)}"
+                f"at={{{name!r}: ...}}: {name!r} is no predictor of the model; "
+                f"it has {', '.join(map(repr, predictors))}"
             )
     values = {name: _values(name, given) for name, given in at.items()}
     grid = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
@@ -58,9 +60,7 @@ def reference_grid(
 
 
 def _values(name: str, given: Any) -> list[Any]:
-    if isinstance(given, str) or np.ndim(given) == 0:
-        return [given]
-    values = list(given)
+    values = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)
     if not values:
         raise InputError(f"at={{{name!r}: []}}: no values given")
     if pd.isna(np.asarray(values, dtype=object)).any():

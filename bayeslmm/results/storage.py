@@ -28,7 +28,7 @@ from ..spec.design import Design, build_design
 from ..spec.expressions import total_offset
 from ..spec.family import Family
 from ..spec.frame import frozen
-from ..spec.priors import LKJ, Prior, resolve_priors
+from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
 from .diagnosis import Diagnosis
 from .point import Origin, PointFit
 from .posterior import PosteriorFit
@@ -158,7 +158,7 @@ def _about(source: Path) -> dict[str, Any]:
     try:
         with h5py.File(source, "r") as file:
             text = file.attrs.get("bayeslmm")
-    except OSError as problem:
+    except (OSError, KeyError, ValueError, RuntimeError) as problem:  # h5py has no one error for damage
         raise StorageError(f"load: {source} is damaged or no netCDF file: {problem}") from problem
     if text is None:
         raise StorageError(f"load: {source} holds no fit: it was not written by bayeslmm.save")
@@ -265,7 +265,8 @@ def _store(name: str, values: Any, arrays: Arrays, what: str) -> dict[str, Any]:
         arrays[name] = np.asarray(values.codes)
         categories = _store(f"{name}_categories", values.categories.array, arrays, what)
         return {"array": name, "categories": categories, "ordered": bool(values.ordered)}
-    array = np.asarray(values)
+    zoned = isinstance(values.dtype, pd.DatetimeTZDtype)
+    array = np.asarray(values, dtype="datetime64[ns]" if zoned else None)  # in UTC
     if array.dtype.kind in "biuf":
         arrays[name] = array
         return {"array": name}
@@ -292,11 +293,9 @@ def _read(about: Mapping[str, Any], arrays: Arrays) -> Any:
         moments = pd.DatetimeIndex(values.view("datetime64[ns]"))
         wanted = pd.api.types.pandas_dtype(about["as"])
         zone = getattr(wanted, "tz", None)
-        return (
-            moments.tz_localize("UTC").tz_convert(zone).array
-            if zone is not None
-            else moments.astype(wanted).array
-        )
+        if zone is not None:
+            moments = moments.tz_localize("UTC").tz_convert(zone)
+        return moments.astype(wanted).array
     return values
 
 
@@ -373,6 +372,10 @@ def _describe_posterior(fit: PosteriorFit) -> dict[str, Any]:
     settings["options"] = options
     return {
         "priors": [[_plain(key), _prior(value)] for key, value in fit.priors.given.items()],
+        "resolved": [  # a refit keeps the scales of the first response, so they do not follow from the data
+            {"kind": e.kind, "group": e.group, "term": e.term, "prior": _prior(e.prior), "reason": e.reason}
+            for e in fit.priors.entries
+        ],
         "settings": _plain(settings),
         "diagnosis": _plain(asdict(fit.diagnosis)),
         "ci_prob": fit.ci_prob,
@@ -394,6 +397,7 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
     import xarray as xr
 
     given = {_key(key): _build_prior(value) for key, value in about["priors"]}
+    entries = (ResolvedPrior(**{**e, "prior": _build_prior(e["prior"])}) for e in about["resolved"])
     settings = dict(about["settings"])
     settings["centring"] = {_key(key): value for key, value in settings["centring"]}
     labels, groups = _coordinates(design), {}
@@ -403,7 +407,7 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
         groups[name] = dataset.assign_coords(coords).assign_attrs(attrs)
     diagnosis = {**about["diagnosis"], "reasons": tuple(about["diagnosis"]["reasons"])}
     return PosteriorFit(
-        design=design, priors=resolve_priors(design, given), idata=xr.DataTree.from_dict(groups),
+        design=design, priors=Priors(entries=tuple(entries), given=given), idata=xr.DataTree.from_dict(groups),
         diagnosis=Diagnosis(**diagnosis), settings=Settings(**settings), ci_prob=about["ci_prob"],
         ci_kind=about["ci_kind"],
     )  # fmt: skip

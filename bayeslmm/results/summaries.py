@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -28,7 +30,11 @@ def check_interval(ci_prob: float, ci_kind: str = "eti") -> None:
 def flat(values: Array) -> Array:
     """Draws (chain, draw, ...) as (chain × draw, ...); values without these axes as they are."""
     values = np.asarray(values)
-    return values.reshape(-1, *values.shape[2:]) if values.ndim >= 2 else values
+    if values.ndim < 2:
+        return values
+    return values.reshape(
+        values.shape[0] * values.shape[1], *values.shape[2:]
+    )  # not -1: there may be no numbers
 
 
 def interval(draws: Array, ci_prob: float, ci_kind: str = "eti") -> tuple[Array, Array]:
@@ -47,12 +53,16 @@ def interval(draws: Array, ci_prob: float, ci_kind: str = "eti") -> tuple[Array,
 def summarise(values: Array, ci_prob: float, ci_kind: str = "eti") -> pd.DataFrame:
     """Mean, sd, median and interval of draws (chain, draw, k): k rows."""
     check_interval(ci_prob, ci_kind)
-    draws = np.asarray(values).reshape(-1, values.shape[-1])
+    draws = np.asarray(values)
+    draws = draws.reshape(int(np.prod(draws.shape[:-1])), draws.shape[-1])
     tail = (1.0 - ci_prob) / 2.0
-    low, middle, high = np.quantile(draws, [tail, 0.5, 1.0 - tail], axis=0)
+    # an infinite variance, of Student t with nu <= 2, has no sd, and nothing lies between two of them
+    method: Any = "nearest" if np.isinf(draws).any() else "linear"
+    with np.errstate(invalid="ignore"):
+        low, middle, high = np.quantile(draws, [tail, 0.5, 1.0 - tail], axis=0, method=method)
+        sd = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(draws.shape[1], np.nan)
     if ci_kind != "eti":
         low, high = interval(draws, ci_prob, ci_kind)
-    sd = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(draws.shape[1], np.nan)
     return pd.DataFrame(
         {
             "mean": draws.mean(axis=0),

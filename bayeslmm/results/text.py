@@ -46,15 +46,19 @@ class Table:
         from tabulate import tabulate
 
         sides = ["left" if c < self.left else "right" for c in range(len(self.headers))]
-        return tabulate(self.rows, self.headers, tablefmt=style, colalign=sides, disable_numparse=True)
+        bar = r"\|" if style == "pipe" else "|"  # a bar in a cell would end it
+        headers, *rows = (
+            [cell.lstrip(" ").replace("|", bar) for cell in row] for row in (self.headers, *self.rows)
+        )
+        return tabulate(rows, headers, tablefmt=style, colalign=sides, disable_numparse=True)
 
     def html(self) -> str:
         """The same as an HTML table."""
 
         def row(cells: Sequence[str], tag: str) -> str:
             aligned = (
-                f"<{tag} style='text-align:{'left' if c < self.left else 'right'};padding:1px 10px'>"
-                f"{html.escape(cell)}</{tag}>"
+                f"<{tag} style='text-align:{'left' if c < self.left else 'right'};padding:1px 10px;"
+                f"white-space:nowrap'>{_html(cell)}</{tag}>"
                 for c, cell in enumerate(cells)
             )
             return f"<tr>{''.join(aligned)}</tr>"
@@ -118,6 +122,12 @@ class Text:
         return f"<div style='line-height:1.35'>{''.join(parts)}</div>"
 
 
+def _html(cell: str) -> str:
+    """A cell with its indent."""
+    inner = cell.lstrip(" ")
+    return "&nbsp;" * (len(cell) - len(inner)) + html.escape(inner)
+
+
 class Shown:
     """Prints as the `Text` that it makes of itself, in a terminal, a notebook, Markdown and LaTeX."""
 
@@ -151,6 +161,7 @@ _LATEX_LETTERS = str.maketrans(
         "≤": r"$\le$",
         "≥": r"$\ge$",
         "²": r"$^2$",
+        "|": r"\textbar{}",
     }
     | {digit: f"$_{n}$" for n, digit in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 )
@@ -160,7 +171,7 @@ def _latex(line: str) -> str:
     """A line of a remark or a title; tabulate does the same for the cells of a table."""
     from tabulate import LATEX_ESCAPE_RULES
 
-    rules = str.maketrans({**LATEX_ESCAPE_RULES, "|": r"\textbar{}", "\\": r"\textbackslash{}"})
+    rules = str.maketrans({**LATEX_ESCAPE_RULES, "\\": r"\textbackslash{}"})
     return line.translate(rules).translate(_LATEX_LETTERS)
 
 

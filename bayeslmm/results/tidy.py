@@ -177,6 +177,16 @@ def glance_posterior(fit: PosteriorFit) -> pd.DataFrame:
             told["icc"] = fit.icc(by_group=False).loc["adjusted", "mean"]
     except NotAvailableError:  # the family has no residual variance to compare with
         pass
+    try:
+        elpd = fit.loo()
+        told |= {
+            "elpd_loo": elpd.elpd,
+            "se_elpd_loo": elpd.se,
+            "p_loo": elpd.p,
+            "k_max": float(elpd.pareto_k.max()),
+        }
+    except NotAvailableError:  # draws made elsewhere that lack a variable
+        told |= dict.fromkeys(("elpd_loo", "se_elpd_loo", "p_loo", "k_max"), np.nan)
     found = fit.diagnosis
     row |= told | {
         "max_rhat": found.max_rhat,

@@ -95,9 +95,10 @@ def _sum(parts: Any, like: Array) -> Array:
 
 
 def share(part: Array, total: Array) -> Array:
-    """part / total, and zero of nothing."""
+    """part / total: zero of nothing, and of an infinite total all for the part that is infinite."""
     part, total = np.broadcast_arrays(part, total)
-    return np.divide(part, total, out=np.zeros(part.shape), where=total > 0.0)
+    whole = np.where(np.isinf(part), 1.0, 0.0)
+    return np.divide(part, total, out=whole, where=(total > 0.0) & np.isfinite(total))
 
 
 def mean_group_variance(Z: Array, cov: Array) -> Array:
@@ -176,17 +177,19 @@ def residual_variance(
 
 def nesting(design: Design) -> dict[str, tuple[str, ...]]:
     """The coarser grouping factors that each factor is nested in: every level of it lies in one level of theirs."""
-    found: dict[str, tuple[str, ...]] = {}
-    for fine in design.groups:
-        inside = []
-        for coarse in design.groups:
-            if coarse.n_levels >= fine.n_levels:
-                continue
-            pairs = np.unique(fine.codes * coarse.n_levels + coarse.codes)
-            if len(pairs) == fine.n_levels:
-                inside.append(coarse.name)
-        found[fine.name] = tuple(inside)
-    return found
+    return {
+        fine.name: tuple(
+            coarse.name
+            for coarse in design.groups
+            if coarse.n_levels < fine.n_levels and _determines(fine, coarse)
+        )
+        for fine in design.groups
+    }
+
+
+def _determines(fine: GroupTerm, coarse: GroupTerm) -> bool:
+    """Whether rows of one level of a factor share a level of the other as well."""
+    return len(np.unique(fine.codes * coarse.n_levels + coarse.codes)) == fine.n_levels
 
 
 def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, str, str, Array]]:
@@ -316,9 +319,10 @@ class AtRows:
 
             ρ(x, x') = Σ_k z_k(x)ᵀΣ_k z_k(x') / √[(Σ_all zᵀΣz + σ²)(x) · (Σ_all zᵀΣz + σ²)(x')]
 
-        where k runs over the factor and those that it is nested in, whose level the two share as well.
+        where k runs over the factor and those that it is nested in, whose level the two share as well, be they the same
+        groups by another name.
         """
-        shared = {group.name, *nesting(design)[group.name]}
+        shared = {g.name for g in design.groups if _determines(group, g)}
         common = sum(
             np.einsum("na,...ab,mb->...nm", g.Z, cov, g.Z)
             for g, cov in zip(self.new.groups, values.covariances, strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..compare.pooling import complete_pooling, no_pooling
+from ..comparisons.pooling import complete_pooling, no_pooling
 
 # Okabe & Ito's palette: told apart by colour-blind readers
 NONE, PARTIAL, COMPLETE = "#999999", "#0072B2", "#D55E00"

@@ -47,7 +47,7 @@ def center_within(
     DataError
         A column is not there or not numeric.
     InputError
-        A new name is taken already.
+        A new name is taken already, or a pattern has braces other than ``{}``.
 
     Examples
     --------
@@ -66,6 +66,9 @@ def center_within(
         raise InputError(
             "center_within(data, columns, by=...): a column to centre and one to group by are needed"
         )
+    for pattern in (mean, within):
+        if not isinstance(pattern, str) or set(pattern.replace("{}", "")) & set("{}"):
+            raise InputError(f"center_within: {pattern!r} is no pattern for names, such as '{{}}_mean'")
     for name in [*wanted, *groups]:
         if name not in data.columns:
             raise unknown_column(name, "center_within", data.columns)
@@ -78,7 +81,7 @@ def center_within(
         values = values.astype("float64")
         means = values.groupby([data[g] for g in groups], observed=True, sort=False).transform("mean")
         for pattern, new in ((mean, means), (within, values - means)):
-            label = pattern.format(name)
+            label = pattern.replace("{}", name)
             if label in data.columns or label in added:
                 raise InputError(
                     f"center_within: there is a column {label!r} already; give another name with mean= or within="

@@ -193,6 +193,23 @@ class Design:
         """
         return rebuild(self.recipe, self.frame, newdata, groups, offset)
 
+    def rows(self, chosen: Any) -> Design:
+        """This design on some of its rows, with the same columns, levels and transforms.
+
+        Parameters
+        ----------
+        chosen : array of bool (n,) or of int
+            Which rows. A level may be left without any.
+        """
+
+        def cut(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else frozen(values[chosen], values.dtype)
+
+        groups = tuple(replace(g, codes=cut(g.codes), Z=cut(g.Z)) for g in self.groups)  # type: ignore[arg-type]
+        arrays = {name: cut(getattr(self, name)) for name in ("y", "trials", "X", "weights", "offset")}
+        frame = self.frame.iloc[np.arange(self.n)[chosen]]
+        return replace(self, groups=groups, index=frame.index, frame=frame, **arrays)  # type: ignore[arg-type]
+
     def with_response(self, y: Any) -> Design:
         """This design with another response (n,), coded as `y` is.
 

@@ -14,7 +14,7 @@ from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, number, table
 from ..results.tidy import parameter_draws
 from ..spec.covariance import sd_and_correlation
-from ..spec.design import GroupTerm
+from ..spec.design import Design, GroupTerm
 
 PRIOR_MATTERS = 0.05  # sensitivity from which a posterior moves noticeably (Kallioinen et al. 2024)
 REMARKS = (
@@ -51,7 +51,7 @@ class EstimateComparison(Shown):
         rows = []
         for _, r in self.table.iterrows():
             ends = [r["estimate_low"], r["estimate_high"]]
-            cells = [str(r["parameter"]), number(r["estimate"], r["sd"]), number(r["std_error"], r["sd"])]
+            cells = [str(r["parameter"]), number(r["estimate"], r["sd"]), _known(r["std_error"], r["sd"])]
             cells.append(_range(ends, r["sd"]))
             cells += [number(r["mean"], r["sd"]), number(r["sd"], r["sd"])]
             cells += [_range([r["conf_low"], r["conf_high"]], r["sd"]), f"{r['difference']:+.2f}"]
@@ -59,6 +59,10 @@ class EstimateComparison(Shown):
         interval = f"{100.0 * self.ci_prob:.4g}% interval"
         headers = ["", "Estimate", "SE", interval, "Mean", "SD", interval, "Difference", "Prior"]
         return Text.of(self.title, table(headers, rows), REMARKS, *self.boundary)
+
+
+def _known(value: float, sd: float) -> str:
+    return number(value, sd) if np.isfinite(value) else ""
 
 
 def _range(ends: list[float], sd: float) -> str:
@@ -100,11 +104,10 @@ def compare_estimates(
         )
     if method not in ("wald", "profile"):
         raise InputError(f"compare_estimates(method={method!r}): method is 'wald' or 'profile'")
-    same = point.design.formula.text == posterior.design.formula.text
-    if not same or point.nobs != posterior.nobs or not np.array_equal(point.design.y, posterior.design.y):
+    if not _same(point.design, posterior.design):
         raise InputError(
-            f"these are fits of different models: {point.design.formula.text!r} on {point.nobs} rows and "
-            f"{posterior.design.formula.text!r} on {posterior.nobs} rows, or of other responses"
+            f"these are fits of different models: {_named_model(point.design)} and "
+            f"{_named_model(posterior.design)}, or of other data"
         )
     left = point.tidy(ddf=None).reindex(columns=[*KEYS, "estimate", "std_error"]).fillna({"group": ""})
     ends = point.confint(method, ci_prob=ci_prob, progressbar=False).fillna({"group": ""})
@@ -126,6 +129,23 @@ def compare_estimates(
         title=f"{how} beside the posterior\nFormula: {point.design.formula.text}",
         boundary=tuple(_boundary(point, posterior, how, ci_prob)),
     )
+
+
+def _same(a: Design, b: Design) -> bool:
+    """Whether two designs are of one formula and family, and of the same arrays."""
+    if (a.formula.text, a.family, a.n) != (b.formula.text, b.family, b.n):
+        return False
+    return all(np.array_equal(one, other) for one, other in zip(_arrays(a), _arrays(b), strict=True))
+
+
+def _arrays(design: Design) -> list[np.ndarray]:
+    weights = np.ones(design.n) if design.weights is None else design.weights
+    of_groups = [array for g in design.groups for array in (g.codes, g.Z)]
+    return [design.y, design.X, design.offset, weights, *of_groups]
+
+
+def _named_model(design: Design) -> str:
+    return f"{design.formula.text!r}, family {design.family.name}, on {design.n:,} rows"
 
 
 def _named(posterior: PosteriorFit) -> pd.DataFrame:

@@ -11,13 +11,15 @@ import pandas as pd
 from ..errors import InputError, NotAvailableError
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.text import Shown, Table, Text, number, table
+from ..results.text import Shown, Text, number, table
+from .names import names_of
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 Key = tuple[str, str]  # part, row
 Cell = tuple[float, float]  # value, and its standard error or NaN
 PARTS = ("Fixed effects", "Random part", "Family", "Fit")
-COUNTS = ("Observations", "Levels of ")
+ELPD = "elpd (LOO)"
+COUNTS, SHARES = ("Observations", "Levels of "), ("ICC", "R²")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -38,29 +40,31 @@ class ModelTable(Shown):
     notes: tuple[str, ...] = ()
 
     def text(self) -> Text:
-        """The models, one table a part, and what the numbers are."""
-        blocks: list[str | Table] = [self.title]
+        """The models, one column each, and what the numbers are."""
+        rows = []
         for part in PARTS:
             if part in self.table.index.get_level_values(0):
-                rows = [
-                    [str(name), *(self._cell(part, str(name), model) for model in self.table)]
+                rows.append([part, *("" for _ in self.table)])
+                rows += [
+                    [f"  {name}", *(self._cell(part, str(name), model) for model in self.table)]
                     for name in self.table.loc[part].index
                 ]
-                blocks.append(table(["", *map(str, self.table)], rows, title=part))
-        return Text.of(*blocks, *self.notes)
+        return Text.of(self.title, table(["", *map(str, self.table)], rows), *self.notes)
 
     def _cell(self, part: str, name: str, model: object) -> str:
         value, error = self.table.at[(part, name), model], self.std_error.at[(part, name), model]
+        error = error if error > 1e-9 * abs(value) else np.nan  # that of a constant is rounding
         if not np.isfinite(value):
             return ""
-        if name.startswith(COUNTS):
+        if part == "Fit" and name.startswith(COUNTS):
             return f"{value:,.0f}"
-        if part == "Fit" and not name.startswith(("ICC", "R²")):
+        if part == "Fit" and name.startswith(SHARES):
+            return f"{value:.3f}" + (f" ({error:.3f})" if np.isfinite(error) else "")
+        if part == "Fit" and not np.isfinite(error):
             return f"{value:,.1f}"
         if name.startswith(("σ²", "τ")) and not np.isfinite(error):
             return f"{number(value)} = {number(np.sqrt(value), digits=3)}²"
-        shown = number(value, error) if np.isfinite(error) and error > 0.0 else number(value)
-        return f"{shown} ({number(error, error)})" if np.isfinite(error) and error > 0.0 else shown
+        return f"{number(value, error)} ({number(error, error)})" if np.isfinite(error) else number(value)
 
 
 def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = None) -> ModelTable:
@@ -100,11 +104,7 @@ def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = No
             raise InputError(
                 f"model_table: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some"
             )
-    heads = list(names) if names is not None else [f"Model {_letter(i)}" for i in range(len(fits))]
-    if len(heads) != len(fits) or len(set(heads)) != len(heads):
-        raise InputError(
-            f"model_table(names={heads!r}): one name of its own for each of {len(fits)} fits is needed"
-        )
+    heads = names_of(names, [f"Model {_letter(i)}" for i in range(len(fits))], "model_table")
     columns = {head: dict(_entries(fit)) for head, fit in zip(heads, fits, strict=True)}
     keys = _in_order(columns.values())
     index = pd.MultiIndex.from_tuples(keys, names=["part", "parameter"])
@@ -126,7 +126,7 @@ def _letter(i: int) -> str:
 
 def _kind(fit: PointFit | PosteriorFit) -> str:
     if isinstance(fit, PosteriorFit):
-        return f"posterior, {fit.design.family}"
+        return f"posterior, {fit.design.family.name}"
     return "REML" if fit.solution.reml else "ML"
 
 
@@ -141,7 +141,7 @@ def _in_order(columns: Iterable[dict[Key, Cell]]) -> list[Key]:
             else:
                 ordered.insert(at, key)
                 at += 1
-    return sorted(ordered, key=lambda key: PARTS.index(key[0]))
+    return sorted(ordered, key=lambda key: (PARTS.index(key[0]), key[1] == ELPD))
 
 
 def _entries(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
@@ -200,6 +200,12 @@ def _fit_part(fit: PointFit | PosteriorFit, estimate: str) -> Iterator[tuple[Key
         yield ("Fit", "Deviance"), (fit.deviance, np.nan)
         yield ("Fit", "AIC"), (fit.aic, np.nan)
         yield ("Fit", "BIC"), (fit.bic, np.nan)
+    else:
+        try:
+            elpd = fit.loo()
+            yield ("Fit", ELPD), (elpd.elpd, elpd.se)
+        except NotAvailableError:  # draws made elsewhere that lack a variable: no row
+            pass
 
 
 def _notes(fits: Sequence[PointFit | PosteriorFit]) -> Iterator[str]:

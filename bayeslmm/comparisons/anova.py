@@ -14,6 +14,7 @@ from ..results.point import PointFit
 from ..results.quantities import check_same_data
 from ..results.text import Shown, Text, probability, table
 from ..spec.design import Design, GroupTerm
+from .names import names_of
 
 BOUNDARY = (
     "A variance of zero lies on the boundary of its range, so the p-value of a test that drops a variance is too "
@@ -87,9 +88,7 @@ def anova(*fits: PointFit, names: list[str] | None = None) -> ModelTests:
     42.84
     """
     _check_comparable(fits)
-    labels = names or [f"m{i}" for i in range(len(fits))]
-    if len(labels) != len(fits):
-        raise InputError(f"anova(names=...): {len(labels)} names for {len(fits)} fits")
+    labels = names_of(names, [f"m{i}" for i in range(len(fits))], "anova")
     models = [f"{label}: {fit.design.formula.text}" for label, fit in zip(labels, fits, strict=True)]
     order = sorted(range(len(fits)), key=lambda i: fits[i].n_parameters)
     fits, labels = tuple(fits[i] for i in order), [labels[i] for i in order]

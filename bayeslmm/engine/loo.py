@@ -1,0 +1,323 @@
+"""Leave one row or one group out, exactly given the hyperparameters, for normal models (docs/theory.md, section 12).
+
+With β and b integrated out, all that a row says about itself is its leverage h_i, and the density of y_i given the
+other rows is in closed form: no draw of β or b is reweighted. The same goes for a group, whose products are subtracted.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spec.covariance import cholesky_psd
+from .assembly import right_side
+from .chains import _backward, _factorise, _inverse_of_dense, _work
+from .elimination import back_substitute, compiled, selected_inverse
+from .layout import Layout, arrange
+from .scaling import Problem, Scaled, scale
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+
+class Rows(NamedTuple):
+    """The rows in the coordinates of the kernel; K factors in elimination order."""
+
+    X: Array  # (n, p)
+    y: Array  # (n,)
+    weights: Array  # (n,)
+    Z: Array  # (n, Σq)
+    first: Codes  # (n, K) first of the row's level among the m
+    pair_at: (
+        Codes  # (n, pairs) where the entries of M⁻¹ between two of its levels are told in ``values.pair_at``
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Log densities of every row or group (S, units), in units of the response."""
+
+    without: Array  # log p(y_i | the others, hyperparameters)
+    within: Array  # of a new response in its place, whose p_loo is to say how many parameters the rows have fitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hyperdraws:
+    """S draws of the hyperparameters, and what is known of β."""
+
+    sigma: Array  # (S,)
+    covariances: tuple[Array, ...]  # K × (S, q_k, q_k)
+    beta: Array  # (S, p)
+    prior: (
+        tuple[Array, Array] | None
+    )  # mean and sd (p,) of normal priors, sd infinite if flat; None: condition on β
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Coordinates:
+    """Problem and draws on centred and scaled columns, where the prior of β̃ has mean zero."""
+
+    scaled: Scaled
+    X: Array  # (n, p)
+    y: Array  # (n,)
+    weights: Array  # (n,)
+    Z: tuple[Array, ...]  # K × (n, q_k)
+    lams: tuple[Array, ...]  # K × (S, q_k, q_k) templates
+    beta: Array  # (S, p)
+    mean: Array  # (p,) that was taken out of β̃
+    precision: Array  # (p,) of the prior; zero where β is given or its prior flat
+
+    @classmethod
+    def of(cls, problem: Problem, draws: Hyperdraws) -> _Coordinates:
+        scaled = scale(problem)
+        units, center = np.diag(scaled.T_x), np.zeros(problem.X.shape[1])
+        if scaled.intercept is not None:
+            center[scaled.intercept] = scaled.y_center
+        mean, precision = np.zeros(len(units)), np.zeros(len(units))
+        if draws.prior is not None:
+            proper = np.isfinite(draws.prior[1])
+            mean = np.where(proper, (draws.prior[0] - center) / units, 0.0)
+            precision = (units / draws.prior[1]) ** 2
+        X = np.ascontiguousarray(problem.X @ scaled.T_x)
+        of_center = scaled.beta(np.zeros(len(units)))
+        beta = np.linalg.solve(scaled.T_x, (draws.beta - of_center).T).T - mean
+        lams = [
+            _templates(cov, T, blocks, draws.sigma)
+            for cov, T, blocks in zip(draws.covariances, scaled.T_z, problem.blocks, strict=True)
+        ]
+        return cls(
+            scaled=scaled, X=X, y=problem.y - scaled.y_center - X @ mean,
+            weights=np.ones(len(X)) if problem.weights is None else problem.weights,
+            Z=tuple(Z @ T for Z, T in zip(problem.Z, scaled.T_z, strict=True)), lams=tuple(lams),
+            beta=np.ascontiguousarray(beta), mean=mean, precision=precision,
+        )  # fmt: skip
+
+    def layout(self) -> Layout:
+        """The cross-products arranged for the kernel."""
+        shift = np.eye(len(self.mean) + 1)
+        shift[:-1, -1] = -self.mean
+        cross = self.scaled.cross
+        return arrange(
+            replace(cross, ZtXy=tuple(z @ shift for z in cross.ZtXy), XytXy=shift.T @ cross.XytXy @ shift)
+        )
+
+
+def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> LeftOut:
+    """log p(y_i | y₋ᵢ, σ, Σ) of every row (12.1), and log p(y_i | y, σ, Σ) of a new response in its place."""
+    at = _Coordinates.of(problem, draws)
+    layout = at.layout()
+    rows, S = _rows(problem, layout, at), len(draws.sigma)
+    lams = np.concatenate([at.lams[k].reshape(S, -1) for k in layout.order], axis=1)
+    without, within = np.empty((2, S, len(problem.y)))
+
+    def work(part: slice) -> None:
+        _densities(
+            layout.pattern, layout.values, rows, lams[part], np.ascontiguousarray(draws.sigma[part]), at.precision,
+            at.beta[part], draws.prior is None, without[part], within[part],
+        )  # fmt: skip
+
+    edges = np.linspace(0, S, max(1, min(cores, S)) + 1).astype(int)
+    with ThreadPoolExecutor(max(cores, 1)) as pool:
+        list(pool.map(work, map(slice, edges[:-1], edges[1:])))
+    return LeftOut(without=without, within=within)
+
+
+SINGULAR = 1e11  # times that |A_x| falls without a group: rounding is all that is left of it
+NUMBERS = 4_000_000  # held at a time by the products of groups
+
+
+def leave_one_group_out(problem: Problem, draws: Hyperdraws, factor: int) -> LeftOut:
+    """log p(y_j | the other groups, σ, Σ) of every level of a factor, and log p(y_j | β, σ, Σ) (12.2).
+
+    All other factors are nested in this one, so that its levels are independent given β, σ and Σ.
+    """
+    at = _Coordinates.of(problem, draws)
+    S, p, J = len(draws.sigma), at.X.shape[1], problem.levels[factor]
+    T, log_det = np.empty((S, J, p + 1, p + 1)), np.empty((S, J))
+    sizes, log_weights = np.zeros(J), np.zeros(J)
+    codes = problem.codes[factor]
+    order = np.argsort(codes, kind="stable")
+    for j, rows in enumerate(np.split(order, np.searchsorted(codes[order], np.arange(1, J)))):
+        sizes[j], log_weights[j] = len(rows), np.log(at.weights[rows]).sum()
+        T[:, j], log_det[:, j] = _group_products(problem, at, rows)
+    s2 = draws.sigma[:, None] ** 2
+    own = sizes * np.log(2.0 * np.pi * s2) - log_weights + log_det  # (S, J) all but the quadratic form
+    around = np.concatenate([-at.beta, np.ones((S, 1))], axis=1)
+    given = -0.5 * (own + np.einsum("sa,sjab,sb->sj", around, T, around) / s2)
+    if draws.prior is None:
+        return LeftOut(without=given, within=given)
+    held = s2[..., None] * at.precision
+    whole = T.sum(axis=1, keepdims=True)
+    everything, others = _log_det_and_rest(whole, held), _log_det_and_rest(whole - T, held)
+    lost = everything[0] - others[0]
+    lost = np.where(lost < np.log(SINGULAR), lost, np.nan)  # a coefficient that this group alone tells
+    return LeftOut(without=-0.5 * (own + lost + (everything[1] - others[1]) / s2), within=given)
+
+
+def _group_products(problem: Problem, at: _Coordinates, rows: Codes) -> tuple[Array, Array]:
+    """[X y]ᵀV⁻¹[X y]/σ² of some rows (S, p + 1, p + 1), and log|M| (S,)."""
+    S, columns, templates = len(at.beta), [], []
+    for codes, Z, lam in zip(problem.codes, at.Z, at.lams, strict=True):
+        levels, place = np.unique(codes[rows], return_inverse=True)
+        q = Z.shape[1]
+        wide = np.zeros((len(rows), len(levels), q))
+        wide[np.arange(len(rows)), place] = Z[rows]
+        columns.append(wide.reshape(len(rows), -1))
+        templates += [lam] * len(levels)
+    Z_all = np.concatenate([np.zeros((len(rows), 0)), *columns], axis=1)
+    both = np.concatenate([Z_all, at.X[rows], at.y[rows, None]], axis=1)
+    cross = both.T @ (at.weights[rows, None] * both)
+    m = Z_all.shape[1]
+    xy = cross[m:, m:]
+    if m == 0:
+        return np.broadcast_to(xy, (S, *xy.shape)), np.zeros(S)
+    T, log_det = np.empty((S, *xy.shape)), np.empty(S)
+    step = max(1, NUMBERS // (m * (m + len(xy))))
+    for first in range(0, S, step):
+        part = slice(first, first + step)
+        lam, start = np.zeros((len(at.beta[part]), m, m)), 0
+        for template in templates:
+            q = template.shape[-1]
+            lam[:, start : start + q, start : start + q] = template[part]
+            start += q
+        turned = lam.swapaxes(-1, -2)
+        L = np.linalg.cholesky(turned @ cross[:m, :m] @ lam + np.eye(m))
+        B = np.linalg.solve(L, turned @ cross[:m, m:])
+        T[part] = xy - B.swapaxes(-1, -2) @ B
+        log_det[part] = 2.0 * np.log(np.diagonal(L, axis1=-2, axis2=-1)).sum(axis=-1)
+    return T, log_det
+
+
+def _log_det_and_rest(T: Array, held: Array) -> tuple[Array, Array]:
+    """log|A_x| and r² of reduced products (S, J, p + 1, p + 1); NaN where A_x is singular."""
+    p = T.shape[-1] - 1
+    if p == 0:
+        return np.zeros(T.shape[:2]), T[..., 0, 0]
+    A = T[..., :p, :p] + np.eye(p) * held[..., None, :]
+    sign, log_det = np.linalg.slogdet(A)
+    sound = sign > 0.0
+    A = np.where(sound[..., None, None], A, np.eye(p))
+    d = T[..., :p, p]
+    rest = T[..., p, p] - np.einsum("...a,...a->...", d, np.linalg.solve(A, d[..., None])[..., 0])
+    return np.where(sound, log_det, np.nan), rest
+
+
+def _templates(cov: Array, T: Array, blocks: Sequence[Sequence[int]], sigma: Array) -> Array:
+    """Λ̃ of every draw (S, q, q)."""
+    to_scaled = np.linalg.inv(T)
+    relative = cov / sigma[:, None, None] ** 2
+    return np.stack([to_scaled @ cholesky_psd(each, blocks) for each in relative])
+
+
+def _rows(problem: Problem, layout: Layout, at: _Coordinates) -> Rows:
+    pattern, n = layout.pattern, len(at.y)
+    first = np.empty((n, len(layout.order)), np.int64)
+    for a, k in enumerate(layout.order):
+        first[:, a] = pattern.column_start[a] + problem.codes[k] * pattern.widths[a]
+    places, before = np.zeros((n, len(layout.pairs)), np.int64), 0
+    for pair, block in enumerate(layout.pairs):
+        keys, wanted = (
+            r[:, 0] * (layout.m + 1) + r[:, 1] for r in (block.rows, first[:, [block.a, block.b]])
+        )
+        order = np.argsort(keys)
+        found = order[np.searchsorted(keys, wanted, sorter=order)]
+        size = int(pattern.widths[block.a] * pattern.widths[block.b])
+        places[:, pair] = before + found * size
+        before += len(keys) * size
+    Z = [at.Z[k] for k in layout.order]
+    return Rows(
+        X=at.X, y=np.ascontiguousarray(at.y), weights=np.ascontiguousarray(at.weights),
+        Z=np.ascontiguousarray(np.concatenate([np.empty((n, 0)), *Z], axis=1)),
+        first=np.ascontiguousarray(first), pair_at=places,
+    )  # fmt: skip
+
+
+@compiled
+def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, without, within):
+    """Fill both arrays (S, n); NaN where the numbers break down."""
+    widths, lam_start, pair_factors = pattern.widths, values.lam_start, values.pair_factors
+    n_chain, K = pattern.node_start.shape[0] - 1, pattern.widths.shape[0]
+    n, n_xy = rows.y.shape[0], values.XytXy.shape[0]
+    p, total_q = n_xy - 1, rows.Z.shape[1]
+    z_start = np.zeros(K + 1, np.int64)
+    for k in range(K):
+        z_start[k + 1] = z_start[k] + widths[k]
+    work = _work(pattern, n_xy)
+    D, P, _, dense_xy, _, _, _ = work.room
+    m_chain = pattern.column_start[n_chain]
+    a, x = np.empty(total_q), np.empty(p)
+    held = np.zeros(p)
+    for s in range(sigmas.shape[0]):
+        s2 = sigmas[s] ** 2
+        for c in range(p):
+            held[c] = precision[c] * s2
+        _, _, Lt, sound = _factorise(pattern, values, lams[s], held, work)
+        if not sound:
+            without[s, :], within[s, :] = np.nan, np.nan
+            continue
+        beta, R = work.beta, work.R
+        if given:
+            beta = betas[s]
+        U = right_side(pattern, P, dense_xy)
+        for c in range(n_xy):
+            _backward(Lt, U[m_chain:, c])
+        back_substitute(pattern, D, P, U)
+        V_diagonal, V_panel = np.empty_like(D), np.empty_like(P)
+        V_upper = _inverse_of_dense(Lt)
+        selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel)
+        for i in range(n):
+            for c in range(p):
+                x[c] = rows.X[i, c]
+            fit, quad = 0.0, 0.0
+            for k in range(K):
+                q, lam, z, row = widths[k], lam_start[k], z_start[k], rows.first[i, k]
+                for b in range(q):  # a = Λᵀz
+                    total = 0.0
+                    for r in range(q):
+                        total += lams[s, lam + r * q + b] * rows.Z[i, z + r]
+                    a[z + b] = total
+                    fit += total * U[row + b, p]
+                    for c in range(p):
+                        x[c] -= total * U[row + b, c]
+                if k < n_chain:
+                    level = (row - pattern.column_start[k]) // q
+                    d = pattern.diagonal_start[pattern.node_start[k] + level]
+                    for b in range(q):
+                        for r in range(q):
+                            quad += a[z + b] * V_diagonal[d + b * q + r] * a[z + r]
+                else:
+                    for b in range(q):
+                        for r in range(q):
+                            quad += a[z + b] * V_upper[row - m_chain + b, row - m_chain + r] * a[z + r]
+            for pair in range(pair_factors.shape[0]):
+                k, other = pair_factors[pair, 0], pair_factors[pair, 1]
+                at = rows.pair_at[i, pair]
+                for b in range(widths[k]):
+                    for r in range(widths[other]):
+                        to = values.pair_at[at + b * widths[other] + r]
+                        if k < n_chain:
+                            V = V_panel[to]
+                        else:
+                            V = V_upper[to // V_upper.shape[0], to % V_upper.shape[0]]
+                        quad += 2.0 * a[z_start[k] + b] * V * a[z_start[other] + r]
+            for c in range(p):
+                fit += x[c] * beta[c]
+            if not given:  # R_xᵀt = x
+                for c in range(p):
+                    x[c] /= R[c, c]
+                    quad += x[c] ** 2
+                    for r in range(c + 1, p):
+                        x[r] -= R[c, r] * x[c]
+            w = rows.weights[i]
+            h = min(w * quad, 1.0 - 1e-12)
+            e = rows.y[i] - fit
+            variance = s2 / (w * (1.0 - h))  # (12.1)
+            without[s, i] = -0.5 * (np.log(2.0 * np.pi * variance) + (e / (1.0 - h)) ** 2 / variance)
+            variance = s2 * (1.0 + h) / w
+            within[s, i] = -0.5 * (np.log(2.0 * np.pi * variance) + e**2 / variance)

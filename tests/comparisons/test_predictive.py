@@ -1,0 +1,51 @@
+"""Posteriors ranked by what they predict."""
+
+from __future__ import annotations
+
+import pytest
+
+import bayeslmm as blm
+from bayeslmm import errors
+
+
+@pytest.fixture(scope="module")
+def fits():
+    sleep = blm.load_dataset("sleepstudy")
+    formulas = (
+        "Reaction ~ 1 + (1 | Subject)",
+        "Reaction ~ Days + (1 | Subject)",
+        "Reaction ~ Days + (Days | Subject)",
+    )
+    return [blm.Model(formula, sleep).fit(random_seed=1) for formula in formulas]
+
+
+@pytest.mark.parametrize("unit", ["observation", "Subject"])
+def test_the_order_is_that_of_loo(fits, unit):
+    found = blm.compare(*fits, unit=unit, names=["mean", "line", "lines"])
+    assert list(found.table.index) == ["lines", "line", "mean"] and list(found.table["rank"]) == [0, 1, 2]
+    elpd = [fit.loo(unit).elpd for fit in reversed(fits)]
+    assert list(found.table["elpd"]) == pytest.approx(elpd)
+    assert list(found.table["elpd_diff"]) == pytest.approx([e - elpd[0] for e in elpd])
+    assert found.table["weight"].sum() == pytest.approx(1.0) and found.unit == unit
+    text = str(found)
+    assert ("one observation of a known group" if unit == "observation" else "one Subject") in text
+    assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
+    assert "<table" in found._repr_html_() and "elpd" in found.to_latex() and "|" in found.to_markdown()
+
+
+def test_bad_input(fits):
+    sleep = blm.load_dataset("sleepstudy")
+    with pytest.raises(errors.InputError, match="two posteriors"):
+        blm.compare(fits[0])
+    with pytest.raises(errors.InputError, match=r"blm\.anova"):
+        blm.compare(fits[0], blm.lmer("Reaction ~ Days + (1 | Subject)", sleep))
+    with pytest.raises(errors.InputError, match="2 fits"):
+        blm.compare(*fits[:2], names="AB")
+    with pytest.raises(errors.InputError, match="'school'"):
+        blm.compare(*fits, unit="school")
+    fewer = blm.Model("Reaction ~ 1 + (1 | Subject)", sleep.iloc[1:]).fit(random_seed=1)
+    with pytest.raises(errors.InputError, match="180 .* 179"):
+        blm.compare(fits[0], fewer)
+    log = blm.Model("np.log(Reaction) ~ 1 + (1 | Subject)", sleep).fit(random_seed=1)
+    with pytest.raises(errors.InputError, match="different responses"):
+        blm.compare(fits[0], log)
