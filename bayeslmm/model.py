@@ -74,14 +74,20 @@ class Model:
         family: str = "gaussian",
         link: str | None = None,
     ) -> None:
-        caller = sys._getframe(1)
-        namespace = {**caller.f_globals, **caller.f_locals}
         self.design: Design = build_design(
-            parse_formula(formula), data, weights=weights, offset=offset, namespace=namespace,
+            parse_formula(formula), data, weights=weights, offset=offset, namespace=self._caller(),
             family=Family.of(family, link),
         )  # fmt: skip
         self.priors: Priors = resolve_priors(self.design, priors)
         self._origin = Origin(data=data, weights=weights, offset=offset)
+
+    @staticmethod
+    def _caller() -> dict[str, Any]:
+        """The names in scope where a model is made: of the first frame that is not of this file."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename == __file__:
+            frame = frame.f_back
+        return {**frame.f_globals, **frame.f_locals}
 
     def fit_reml(self) -> PointFit:
         """Estimate by REML (what ``lme4::lmer`` does by default)."""
@@ -304,13 +310,12 @@ class Model:
         priors : mapping, optional
             Priors that replace or join those given before; see `Model`.
         """
-        caller = sys._getframe(1)
         origin = self._origin if data is None else replace(self._origin, data=data)
         changed = copy(self)
         if formula is not None or data is not None:
             changed.design = build_design(
                 update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
-                offset=origin.offset, namespace={**caller.f_globals, **caller.f_locals}, family=self.design.family,
+                offset=origin.offset, namespace=self._caller(), family=self.design.family,
             )  # fmt: skip
         changed.priors = resolve_priors(changed.design, priors, given=self.priors.given)
         changed._origin = origin

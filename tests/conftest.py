@@ -4,6 +4,9 @@ import os
 import pathlib
 import sys
 
+# one thread a worker of pytest-xdist: small problems, and more threads than cores only wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 TESTS = pathlib.Path(__file__).parent
 sys.path.insert(0, str(TESTS))  # plain.py, strategies.py
 

@@ -113,7 +113,7 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
     at = _Coordinates.of(problem, draws)
     layout = at.layout()
     rows, S = _rows(problem, layout, at), len(draws.sigma)
-    lams = np.concatenate([at.lams[k].reshape(S, -1) for k in layout.order], axis=1)
+    lams = np.concatenate([np.empty((S, 0)), *(at.lams[k].reshape(S, -1) for k in layout.order)], axis=1)
     without, within = np.empty((2, S, len(problem.y)))
 
     def work(part: slice) -> None:

@@ -217,7 +217,14 @@ def _as_elpd(kept: Any) -> Any:
     good, values = float(found.attrs["good_k"]), elpd_i.to_numpy()
     return ELPDDataLOO(
         elpd=float(values.sum()),
-        se=float(np.sqrt(values.size * values.var())) if np.isfinite(values).all() else np.nan, p=float(found["p_i"].sum()),
-        n_samples=int(found.attrs["draws"]), n_data_points=int(elpd_i.size), scale="log",
-        warning=bool((k > good).any()), good_k=good, elpd_i=elpd_i, pareto_k=k, p_loo_i=found["p_i"],
-    )  # fmt: skip
+        se=float(np.sqrt(values.size * values.var())) if np.isfinite(values).all() else np.nan,
+        p=float(found["p_i"].sum()),
+        n_samples=int(found.attrs["draws"]),
+        n_data_points=values.size,
+        scale="log",
+        warning=bool((k > good).any()),
+        good_k=good,
+        elpd_i=elpd_i,
+        pareto_k=k,
+        p_loo_i=found["p_i"],
+    )

@@ -32,9 +32,8 @@ def flat(values: Array) -> Array:
     values = np.asarray(values)
     if values.ndim < 2:
         return values
-    return values.reshape(
-        values.shape[0] * values.shape[1], *values.shape[2:]
-    )  # not -1: there may be no numbers
+    # not -1: with no fixed effects there are no numbers to tell it from
+    return values.reshape(values.shape[0] * values.shape[1], *values.shape[2:])
 
 
 def interval(draws: Array, ci_prob: float, ci_kind: str = "eti") -> tuple[Array, Array]:

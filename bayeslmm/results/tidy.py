@@ -43,6 +43,8 @@ def _joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     if not full:
         return pd.DataFrame(columns=COLUMNS[:5])
     table = pd.concat(full, ignore_index=True)
+    if "group" in table and table["group"].isna().all():
+        table = table.drop(columns="group")
     return table[[column for column in COLUMNS if column in table]]
 
 
@@ -156,7 +158,8 @@ def tidy_posterior(
     tables = []
     for effect in _wanted(effects):
         if effect in ("fixed", "ran_pars", "family"):
-            tables.append(parameters(fit, [effect], ci_prob, ci_kind))
+            table = parameters(fit, [effect], ci_prob, ci_kind)
+            tables.append(table.assign(group=table["group"].where(table["group"] != "")))
             continue
         verb = fit.ranef if effect == "ran_vals" else fit.coef
         names = {"mean": "estimate", "sd": "std_error"}

@@ -141,7 +141,9 @@ def test_a_coefficient_that_one_group_alone_tells_has_no_prediction_under_a_flat
         {"g": np.repeat(list("abcdef"), 4), "x": 0.0, "y": np.random.default_rng(1).normal(size=24)}
     )
     data.loc[data["g"] == "c", "x"] = 1.0
-    post = blm.Model("y ~ x + (1 | g)", data, priors={"fixed": blm.flat(), "Intercept": blm.flat()}).fit(random_seed=1)
+    post = blm.Model("y ~ x + (1 | g)", data, priors={"fixed": blm.flat(), "Intercept": blm.flat()}).fit(
+        random_seed=1
+    )
     with pytest.warns(errors.SamplingWarning, match="groups of g"):
         found = post.loo("g", refit=False)
     assert float(found.elpd_i[2]) == -np.inf and np.isfinite(np.delete(found.elpd_i.to_numpy(), 2)).all()
