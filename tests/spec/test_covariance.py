@@ -9,7 +9,9 @@ from hypothesis.extra.numpy import arrays
 
 from bayeslmm.spec.covariance import Template, cholesky_psd, covariance, sd_and_correlation
 
-entries = arrays(np.float64, (3, 3), elements=st.floats(-3, 3))
+# squares of what is smaller than 1e-150 have lost their digits before any code sees them
+some = st.floats(-3, 3).map(lambda x: x if abs(x) > 1e-150 else 0.0)
+entries = arrays(np.float64, (3, 3), elements=some)
 
 
 @given(entries, st.sampled_from([((0, 1, 2),), ((0,), (1,), (2,)), ((0, 2), (1,))]))
