@@ -407,6 +407,10 @@ def pack(joint: Joint) -> Array:
 # -- compiled
 
 
+# what is called once only: compiled with its caller, which saves seconds the first time
+_inline = numba.njit(inline="always", error_model="numpy")
+
+
 @compiled
 def _reals(buffer, whole, field):
     return buffer[whole[2 * field] : whole[2 * field + 1]]
@@ -550,7 +554,7 @@ def _effects(buffer, whole, k, x, sd, L, z, b):
     return total
 
 
-@compiled
+@_inline
 def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
     """From the derivatives by the effects of factor k to those by x, by outer effects and by fixed effects."""
     levels, column_start = _codes(whole, LEVELS), _codes(whole, COLUMN_START)
@@ -601,7 +605,7 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
             by_left = by_L[i, first + j] * r + by_left * shrink
 
 
-@compiled
+@_inline
 def _pull_back_shifts(buffer, whole, k, c, by_centre, by_b, gradient):
     """From the derivatives by what column c is sampled around, level by level: the way back of `_shifts`."""
     column_start, effect_start = _codes(whole, COLUMN_START), _codes(whole, EFFECT_START)
@@ -653,7 +657,7 @@ def _parameters(buffer, whole, x, parameters, gradient):
     return total
 
 
-@compiled
+@_inline
 def _pull_back_parameters(buffer, whole, x, parameters, by_parameters, gradient):
     sizes = _codes(whole, SIZES)
     parameter_prior = _reals(buffer, whole, PARAMETER_PRIOR)
@@ -669,7 +673,7 @@ def _pull_back_parameters(buffer, whole, x, parameters, by_parameters, gradient)
         gradient[at + k] += from_above if k == 0 else from_above * np.exp(x[at + k]) + 1.0
 
 
-@compiled
+@_inline
 def _add_fixed(X, beta, eta):
     p = beta.shape[0]
     for i in range(eta.shape[0]):
@@ -679,7 +683,7 @@ def _add_fixed(X, beta, eta):
         eta[i] += total
 
 
-@compiled
+@_inline
 def _add_effects(codes, Z, b, eta):
     """``b`` (J q,) and ``Z`` (n q,) of one factor, flat."""
     n = eta.shape[0]
@@ -695,7 +699,7 @@ def _add_effects(codes, Z, b, eta):
             eta[i] += total
 
 
-@compiled
+@_inline
 def _sum_over_rows(X, by_eta, gradient, p):
     total = np.zeros(p)
     for i in range(by_eta.shape[0]):
@@ -705,7 +709,7 @@ def _sum_over_rows(X, by_eta, gradient, p):
         gradient[j] += total[j]
 
 
-@compiled
+@_inline
 def _sum_by_level(codes, Z, by_eta, by_b):
     n = by_eta.shape[0]
     q = Z.shape[0] // n
@@ -719,7 +723,7 @@ def _sum_by_level(codes, Z, by_eta, by_b):
                 by_b[at + c] += Z[i * q + c] * by_eta[i]
 
 
-@compiled
+@_inline
 def _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters):
     """Log likelihood, row by row; its derivatives join ``gradient`` (of β), ``by_b`` and ``by_parameters``."""
     sizes = _codes(whole, SIZES)
@@ -762,7 +766,7 @@ def _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters):
     return total
 
 
-@compiled
+@_inline
 def _by_products(buffer, whole, beta, b, sigma, gradient, by_b, by_parameters):
     """The same for a normal model with one factor, from the cross-products (J r²,) of its levels.
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..engine import joint as loops
 from ..engine import pymc_model, pymc_sampling
+from ..engine.first_time import joint_compiled_beside
 from ..engine.geometry import Geometry, choose_geometry
-from ..engine.joint_nuts import START_TRIES, first_start, sample_joint
 from ..engine.pql import Rough, rough_fit
 from ..errors import FitError, InputError, NotAvailableError
 from ..spec.design import Design
@@ -23,6 +22,9 @@ from .diagnosis import diagnose_draws
 from .log_density import linear_predictor, log_likelihood
 from .posterior import PosteriorFit
 from .settings import Settings
+
+if TYPE_CHECKING:  # importing it compiles it, the first time
+    from ..engine.joint import Joint
 
 Array = NDArray[np.float64]
 
@@ -93,7 +95,8 @@ def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
     asked for: then on the PyMC model.  Divergences are answered by sampling again with smaller steps (a
     ``target_accept`` of 0.95, then 0.99), if none was given; ``posterior.attrs["target_accept"]`` says which it was.
     """
-    geometry, rough = geometry_of(design, settings)
+    with joint_compiled_beside():
+        geometry, rough = geometry_of(design, settings)
     reason = ""
     if not settings.nuts_sampler and set(settings.options) <= LOOP_OPTIONS:
         try:
@@ -127,6 +130,9 @@ def _cores(settings: Settings) -> int:
 def _in_loops(
     design: Design, priors: Priors, geometry: Geometry, rough: Rough | None, settings: Settings
 ) -> Any:
+    from ..engine import joint as loops
+    from ..engine.joint_nuts import first_start, sample_joint
+
     begin = time.perf_counter()
     joint, coordinates = loops.build(design, priors, geometry)
     options = {"maxdepth" if key == "max_treedepth" else key: v for key, v in settings.options.items()}
@@ -168,8 +174,10 @@ def _in_loops(
     return tree
 
 
-def _why_impossible(design: Design, geometry: Geometry, joint: loops.Joint, x: Array) -> str:
+def _why_impossible(design: Design, geometry: Geometry, joint: Joint, x: Array) -> str:
     """Which rows have no density at a start, and what their linear predictors are."""
+    from ..engine.joint_nuts import START_TRIES
+
     tree = _tree(design, geometry, joint, x[None, None], {})
     eta = linear_predictor(design, tree.posterior)[0, 0]
     bad = ~np.isfinite(log_likelihood(design, tree.posterior)["y"].to_numpy()[0, 0])
@@ -186,10 +194,11 @@ def _why_impossible(design: Design, geometry: Geometry, joint: loops.Joint, x: A
     )
 
 
-def _tree(design: Design, geometry: Geometry, joint: loops.Joint, x: Array, stats: Any) -> Any:
+def _tree(design: Design, geometry: Geometry, joint: Joint, x: Array, stats: Any) -> Any:
     """Draws x (chain, draw, d) under the naming contract."""
     import xarray as xr
 
+    from ..engine import joint as loops
     from .exact import as_dataset
 
     flat = x.reshape(-1, x.shape[-1])

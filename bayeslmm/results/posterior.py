@@ -19,11 +19,12 @@ from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors, resolve_priors
-from . import expected, log_density, loo, quantities, text, tidy, variance
+from . import expected, log_density, loo, quantities, sensitivity, text, tidy, variance
 from .diagnosis import Diagnosis, convergence
 from .fit import Fit
+from .ranks import rank_groups
 from .settings import Settings
-from .summaries import SUMMARY, flat, interval, summarise
+from .summaries import SUMMARY, flat, summarise
 from .tables import coefficient_terms, level_table, square, stack, wide_table
 
 Array = NDArray[np.float64]
@@ -181,18 +182,13 @@ class PosteriorFit(Fit):
         DataFrame
             ``prior``, ``likelihood`` and ``diagnosis`` by parameter.
         """
-        import xarray as xr
-        from arviz_stats import psense_summary
-
         for group, compute in (
             ("log_prior", self.compute_log_prior),
             ("log_likelihood", self.compute_log_likelihood),
         ):
             if group not in self.idata.children:
                 compute()
-        groups = {group: self.idata[group].to_dataset() for group in ("log_prior", "log_likelihood")}
-        tree = xr.DataTree.from_dict({"posterior": self._without_effects(), **groups})
-        return psense_summary(tree, round_to=3).rename_axis("parameter")
+        return sensitivity.summary(self)
 
     def prior_influence(self) -> pd.DataFrame:
         """Sensitivity of every parameter to power scaling of all priors together, by ArviZ.
@@ -204,42 +200,7 @@ class PosteriorFit(Fit):
         DataFrame
             effect, group, term as in :meth:`tidy`; prior_sensitivity, above 0.05 where the posterior moves noticeably.
         """
-        import xarray as xr
-        from arviz_stats import psense
-
-        labels, draws = tidy.parameter_draws(self)
-        labels = labels[["effect", "group", "term"]]
-        densities = log_density.log_prior(self.design, self.priors, self.idata.posterior)
-        total = sum(v.to_numpy().reshape(*draws.shape[:2], -1).sum(axis=-1) for v in densities.values())
-        if np.ptp(total) == 0.0:  # flat priors everywhere
-            return labels.assign(prior_sensitivity=0.0)
-        dims = ("chain", "draw")
-        tree = xr.DataTree.from_dict(
-            {
-                "posterior": xr.Dataset({"x": ((*dims, "parameter"), draws)}),
-                "log_prior": xr.Dataset({"total": (dims, total)}),
-            }
-        )
-        return labels.assign(prior_sensitivity=psense(tree, group="prior")["x"].to_numpy())
-
-    def _without_effects(self) -> Any:
-        """The posterior without random effects; of each correlation matrix only what varies, (chain, draw, pair)."""
-        import xarray as xr
-
-        posterior = self.idata.posterior.to_dataset()
-        kept = posterior.drop_vars(
-            [name for name in posterior.data_vars if str(name).startswith(("b_", "cor_"))]
-        )
-        for g in self.design.groups:
-            pairs = [(a, b) for block in g.blocks for i, a in enumerate(block) for b in block[i + 1 :]]
-            if pairs:
-                labels = [f"{g.columns[a]}, {g.columns[b]}" for a, b in pairs]
-                draws = np.stack([self.draws(f"cor_{g.name}")[..., a, b] for a, b in pairs], axis=-1)
-                pair = f"{g.name}_pair"
-                kept[f"cor_{g.name}"] = xr.DataArray(
-                    draws, dims=("chain", "draw", pair), coords={pair: np.array(labels, dtype=object)}
-                )
-        return kept
+        return sensitivity.of_priors(self)
 
     # -- tables ----------------------------------------------------------------------------------------------
 
@@ -387,31 +348,8 @@ class PosteriorFit(Fit):
         >>> ranks.index[0], bool(ranks["p_top"].iloc[0] > 0.5)
         ('E', True)
         """
-        g = self.design.group(group)
-        if term not in g.columns:
-            raise InputError(
-                f"rank_groups(term={term!r}): the random effects of {g.name} are {', '.join(g.columns)}"
-            )
-        whole = isinstance(top, int | np.integer) and not isinstance(top, bool)
-        if not whole or not 1 <= top:
-            raise InputError(f"rank_groups(top={top!r}): a number of places, from 1 to {g.n_levels}")
-        top = min(int(top), max(g.n_levels - 1, 1))
-        effects = flat(self.draws(f"b_{g.name}"))[..., g.columns.index(term)]
-        order = np.argsort(-effects if highest else effects, axis=1)
-        ranks = np.empty_like(order)
-        np.put_along_axis(ranks, order, np.arange(1, g.n_levels + 1)[None, :], axis=1)
-        low, high = interval(ranks.astype(np.float64), self.ci_prob if ci_prob is None else ci_prob)
-        table = pd.DataFrame(
-            {
-                "mean": effects.mean(axis=0),
-                "p_top": (ranks <= top).mean(axis=0),
-                "expected_rank": ranks.mean(axis=0),
-                "rank_low": low,
-                "rank_high": high,
-            },
-            index=pd.Index(list(g.levels), name=g.name),
-        )
-        return table.sort_values("expected_rank", kind="stable")
+        prob = self.ci_prob if ci_prob is None else ci_prob
+        return rank_groups(self, group, term=term, top=top, highest=highest, ci_prob=prob)
 
     # -- variances -------------------------------------------------------------------------------------------
 

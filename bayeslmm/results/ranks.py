@@ -1,0 +1,45 @@
+"""The order of groups, and how sure it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ..errors import InputError
+from .summaries import flat, interval
+
+if TYPE_CHECKING:
+    from .posterior import PosteriorFit
+
+
+def rank_groups(
+    fit: PosteriorFit, group: str | None, *, term: str, top: int, highest: bool, ci_prob: float
+) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.rank_groups`."""
+    g = fit.design.group(group)
+    if term not in g.columns:
+        raise InputError(
+            f"rank_groups(term={term!r}): the random effects of {g.name} are {', '.join(g.columns)}"
+        )
+    whole = isinstance(top, int | np.integer) and not isinstance(top, bool)
+    if not whole or top < 1:
+        raise InputError(f"rank_groups(top={top!r}): a number of places, from 1 to {g.n_levels}")
+    places = min(int(top), max(g.n_levels - 1, 1))
+    effects = flat(fit.draws(f"b_{g.name}"))[..., g.columns.index(term)]
+    order = np.argsort(-effects if highest else effects, axis=1)
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(1, g.n_levels + 1)[None, :], axis=1)
+    low, high = interval(ranks.astype(np.float64), ci_prob)
+    table = pd.DataFrame(
+        {
+            "mean": effects.mean(axis=0),
+            "p_top": (ranks <= places).mean(axis=0),
+            "expected_rank": ranks.mean(axis=0),
+            "rank_low": low,
+            "rank_high": high,
+        },
+        index=pd.Index(list(g.levels), name=g.name),
+    )
+    return table.sort_values("expected_rank", kind="stable")

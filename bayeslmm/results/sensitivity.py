@@ -1,0 +1,63 @@
+"""How far a posterior leans on its priors: power scaling, by ArviZ (Kallioinen, Paananen, Bürkner & Vehtari 2024)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .log_density import log_prior
+from .tidy import parameter_draws
+
+if TYPE_CHECKING:
+    from .posterior import PosteriorFit
+
+
+def summary(fit: PosteriorFit) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.prior_sensitivity`."""
+    import xarray as xr
+    from arviz_stats import psense_summary
+
+    groups = {group: fit.idata[group].to_dataset() for group in ("log_prior", "log_likelihood")}
+    tree = xr.DataTree.from_dict({"posterior": _without_effects(fit), **groups})
+    return psense_summary(tree, round_to=3).rename_axis("parameter")
+
+
+def of_priors(fit: PosteriorFit) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.prior_influence`."""
+    import xarray as xr
+    from arviz_stats import psense
+
+    labels, draws = parameter_draws(fit)
+    labels = labels[["effect", "group", "term"]]
+    densities = log_prior(fit.design, fit.priors, fit.idata.posterior)
+    total = sum(v.to_numpy().reshape(*draws.shape[:2], -1).sum(axis=-1) for v in densities.values())
+    if np.ptp(total) == 0.0:  # flat priors everywhere
+        return labels.assign(prior_sensitivity=0.0)
+    dims = ("chain", "draw")
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset({"x": ((*dims, "parameter"), draws)}),
+            "log_prior": xr.Dataset({"total": (dims, total)}),
+        }
+    )
+    return labels.assign(prior_sensitivity=psense(tree, group="prior")["x"].to_numpy())
+
+
+def _without_effects(fit: PosteriorFit) -> Any:
+    """The posterior without random effects; of each correlation matrix only what varies, (chain, draw, pair)."""
+    import xarray as xr
+
+    posterior = fit.idata.posterior.to_dataset()
+    dropped = [f"{kind}_{g.name}" for g in fit.design.groups for kind in ("b", "cor")]
+    kept = posterior.drop_vars(dropped, errors="ignore")
+    for g in fit.design.groups:
+        if g.correlated:
+            labels = [f"{g.columns[a]}, {g.columns[b]}" for a, b in g.correlated]
+            draws = np.stack([fit.draws(f"cor_{g.name}")[..., a, b] for a, b in g.correlated], axis=-1)
+            pair = f"{g.name}_pair"
+            kept[f"cor_{g.name}"] = xr.DataArray(
+                draws, dims=("chain", "draw", pair), coords={pair: np.array(labels, dtype=object)}
+            )
+    return kept
