@@ -799,7 +799,8 @@ def _by_products(buffer, whole, beta, b, sigma, gradient, by_b, by_parameters):
     return -n * np.log(sigma) - 0.5 * squares * precision
 
 
-@compiled
+# NUTS calls `density_for_c` only, so it is compiled with that one; from Python, as the tests do, by itself
+@numba.njit(inline="always", cache=True, error_model="numpy")
 def log_density(buffer, x, gradient):
     """Log density of x in a packed model, and its gradient into ``gradient`` (d,)."""
     whole = buffer[int(buffer[1]) :].view(np.int64)

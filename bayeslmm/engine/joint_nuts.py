@@ -5,6 +5,7 @@ nutpie takes C functions of an unconstrained vector, whose data come through one
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .joint import coordinates_for_c, density_for_c, log_density
+from .joint import coordinates_for_c, density_for_c
 
 Array = NDArray[np.float64]
 
@@ -106,7 +107,14 @@ def first_start(buffer: Array, start: Callable[[int], Array], d: int, seed: Any)
     """The first of many starts with a finite density and gradient, and whether there is one."""
     own = int(np.asarray(seed).reshape(-1)[0]) if seed is not None else 0
     for attempt in range(START_TRIES):
-        x, gradient = start(own + attempt), np.zeros(d)
-        if np.isfinite(log_density(buffer, x, gradient)) and np.isfinite(gradient).all():
+        x = np.ascontiguousarray(start(own + attempt))
+        if _is_finite(buffer, x):
             return x, True
     return x, False
+
+
+def _is_finite(buffer: Array, x: Array) -> bool:
+    """Whether the density and its gradient at x are, by the function that NUTS calls."""
+    gradient, value = np.zeros_like(x), np.zeros(1)
+    pointers = [a.ctypes.data_as(ctypes.POINTER(ctypes.c_double)) for a in (x, gradient, value)]
+    return bool(density_for_c.ctypes(len(x), *pointers, buffer.ctypes.data) == 0)
