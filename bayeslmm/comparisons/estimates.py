@@ -11,14 +11,14 @@ import pandas as pd
 from ..errors import InputError
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.text import Shown, Text, number, table
+from ..results.text import Shown, Text, number, percent, table
 from ..results.tidy import parameter_draws
 from ..spec.covariance import sd_and_correlation
 from ..spec.design import Design, GroupTerm
 
 PRIOR_MATTERS = 0.05  # sensitivity from which a posterior moves noticeably (Kallioinen et al. 2024)
 REMARKS = (
-    "Difference: (mean - estimate) in posterior sds. Prior: yes where stronger or weaker priors move the posterior "
+    "Diff.: (mean - estimate) in posterior sds. Prior: yes where stronger or weaker priors move the posterior "
     f"noticeably (power-scaling sensitivity above {PRIOR_MATTERS})."
 )
 AT_ONE = 1.0 - 1e-6  # a correlation of ±1, to the precision of the search
@@ -56,8 +56,8 @@ class EstimateComparison(Shown):
             cells += [number(r["mean"], r["sd"]), number(r["sd"], r["sd"])]
             cells += [_range([r["conf_low"], r["conf_high"]], r["sd"]), f"{r['difference']:+.2f}"]
             rows.append([*cells, "yes" if r["prior_matters"] else ""])
-        interval = f"{100.0 * self.ci_prob:.4g}% interval"
-        headers = ["", "Estimate", "SE", interval, "Mean", "SD", interval, "Difference", "Prior"]
+        interval = f"{percent(self.ci_prob)} CI"
+        headers = ["", "Estimate", "SE", interval, "Mean", "SD", interval, "Diff.", "Prior"]
         return Text.of(self.title, table(headers, rows), REMARKS, *self.boundary)
 
 
@@ -66,7 +66,7 @@ def _known(value: float, sd: float) -> str:
 
 
 def _range(ends: list[float], sd: float) -> str:
-    return f"{number(ends[0], sd)} to {number(ends[1], sd)}" if np.isfinite(ends).all() else ""
+    return f"{number(ends[0], sd)}, {number(ends[1], sd)}" if np.isfinite(ends).all() else ""
 
 
 def compare_estimates(
@@ -194,8 +194,8 @@ def _zero_sd(group: GroupTerm, column: str, drawn: np.ndarray, how: str, ci_prob
     name = f"sd({column} | {group.name})"
     return (
         f"{name} is zero by {how}. That is the most plausible single value, not what is known: the posterior has a "
-        f"median of {number(middle)} and is below {number(upper)} with probability {_percent(ci_prob)}. If differences "
-        f"of that size would not matter, the term can go; if they would, the data do not exclude them."
+        f"median of {number(middle)} and is below {number(upper)} with probability {percent(ci_prob)} (one-sided). "
+        "If differences of that size would not matter, the term can go; if they would, the data do not exclude them."
     )
 
 
@@ -212,9 +212,5 @@ def _extreme_correlation(
     ).format(" + ".join(c for c in group.columns if c != "Intercept") or other, group.name)
     return (
         f"cor({one}, {other} | {group.name}) is {estimate:+.0f} by {how}. The posterior has a median of {middle:.2f} "
-        f"and lies between {low:.2f} and {high:.2f} with probability {_percent(ci_prob)}: {verdict}."
+        f"and lies between {low:.2f} and {high:.2f} with probability {percent(ci_prob)}: {verdict}."
     )
-
-
-def _percent(probability: float) -> str:
-    return f"{100.0 * probability:.4g} %"

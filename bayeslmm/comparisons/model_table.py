@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,30 @@ from .names import names_of
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 Key = tuple[str, str]  # part, row
-Cell = tuple[float, float]  # value, and its standard error or NaN
+Kind = Literal["estimate", "variance", "share", "count", "criterion"]
 PARTS = ("Fixed effects", "Random part", "Family", "Fit")
 ELPD = "elpd (LOO)"
-COUNTS, SHARES = ("Observations", "Levels of "), ("ICC", "R²")
+
+
+class Cell(NamedTuple):
+    """A number in the table: its standard error, if it has one, and what kind it is, by which it prints."""
+
+    value: float
+    error: float
+    kind: Kind
+
+    def __str__(self) -> str:
+        known = self.error > 1e-9 * abs(self.value)  # that of a constant is rounding
+        if self.kind == "count":
+            return f"{self.value:,.0f}"
+        if self.kind == "criterion":
+            return f"{self.value:,.1f}" + (f" ({self.error:,.1f})" if known else "")
+        if self.kind == "share":
+            return f"{self.value:.3f}" + (f" ({self.error:.3f})" if known else "")
+        if known:
+            return f"{number(self.value, self.error)} ({number(self.error, self.error)})"
+        sd = f" [{number(np.sqrt(self.value), digits=3)}]" if self.kind == "variance" else ""
+        return f"{number(self.value)}{sd}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -32,42 +53,31 @@ class ModelTable(Shown):
         Estimates (posterior means), one column a model; index part and parameter. Missing where a model has none.
     std_error : pandas.DataFrame
         Standard errors (posterior sds) in the same shape.
+    cells : mapping
+        The same by model and row, with the kind of number each is.
     """
 
     table: pd.DataFrame
     std_error: pd.DataFrame
+    cells: Mapping[str, Mapping[Key, Cell]]
     title: str
     notes: tuple[str, ...] = ()
 
     def text(self) -> Text:
         """The models, one column each, and what the numbers are."""
-        rows = []
+        rows, heads = [], list(self.cells)
         for part in PARTS:
-            if part in self.table.index.get_level_values(0):
-                rows.append([part, *("" for _ in self.table)])
-                rows += [
-                    [f"  {name}", *(self._cell(part, str(name), model) for model in self.table)]
-                    for name in self.table.loc[part].index
-                ]
-        return Text.of(self.title, table(["", *map(str, self.table)], rows), *self.notes)
-
-    def _cell(self, part: str, name: str, model: object) -> str:
-        value, error = self.table.at[(part, name), model], self.std_error.at[(part, name), model]
-        error = error if error > 1e-9 * abs(value) else np.nan  # that of a constant is rounding
-        if not np.isfinite(value):
-            return ""
-        if part == "Fit" and name.startswith(COUNTS):
-            return f"{value:,.0f}"
-        if part == "Fit" and name.startswith(SHARES):
-            return f"{value:.3f}" + (f" ({error:.3f})" if np.isfinite(error) else "")
-        if part == "Fit" and not np.isfinite(error):
-            return f"{value:,.1f}"
-        if name.startswith(("σ²", "τ")) and not np.isfinite(error):
-            return f"{number(value)} = {number(np.sqrt(value), digits=3)}²"
-        return f"{number(value, error)} ({number(error, error)})" if np.isfinite(error) else number(value)
+            names = [name for own, name in self.table.index if own == part]
+            rows += [[part, *("" for _ in heads)]] if names else []
+            for name in names:
+                cells = (self.cells[head].get((part, name), "") for head in heads)
+                rows.append([f"  {name}", *map(str, cells)])
+        return Text.of(self.title, table(["", *heads], rows), *self.notes)
 
 
-def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = None) -> ModelTable:
+def model_table(
+    *fits: PointFit | PosteriorFit, names: Sequence[str] | None = None, loo: bool = True
+) -> ModelTable:
     """Fixed effects, variances, ICC, R² and measures of fit of several models, one column each.
 
     Parameters
@@ -76,6 +86,9 @@ def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = No
         One or more; both kinds may stand side by side.
     names : sequence of str, optional
         Heads of the columns; by default Model A, Model B, ...
+    loo : bool
+        Whether posteriors have a row for leave-one-out prediction: of many thousand rows it takes seconds, the first
+        time.
 
     Returns
     -------
@@ -102,22 +115,23 @@ def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = No
     for fit in fits:
         if not isinstance(fit, PointFit | PosteriorFit):
             raise InputError(
-                f"model_table: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some"
+                f"model_table: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some (a list: *fits)"
             )
     heads = names_of(names, [f"Model {_letter(i)}" for i in range(len(fits))], "model_table")
-    columns = {head: dict(_entries(fit)) for head, fit in zip(heads, fits, strict=True)}
-    keys = _in_order(columns.values())
+    cells = {head: dict(_entries(fit, loo)) for head, fit in zip(heads, fits, strict=True)}
+    keys = _in_order(cells.values())
     index = pd.MultiIndex.from_tuples(keys, names=["part", "parameter"])
+    nothing = Cell(np.nan, np.nan, "estimate")
     values, errors = (
-        pd.DataFrame(
-            {h: [c.get(k, (np.nan, np.nan))[i] for k in keys] for h, c in columns.items()}, index=index
-        )
+        pd.DataFrame({h: [c.get(k, nothing)[i] for k in keys] for h, c in cells.items()}, index=index)
         for i in (0, 1)
     )
     lines = [
         f"{head}: {fit.design.formula.text} ({_kind(fit)})" for head, fit in zip(heads, fits, strict=True)
     ]
-    return ModelTable(table=values, std_error=errors, title="\n".join(lines), notes=tuple(_notes(fits)))
+    return ModelTable(
+        table=values, std_error=errors, cells=cells, title="\n".join(lines), notes=tuple(_notes(fits))
+    )
 
 
 def _letter(i: int) -> str:
@@ -130,7 +144,7 @@ def _kind(fit: PointFit | PosteriorFit) -> str:
     return "REML" if fit.solution.reml else "ML"
 
 
-def _in_order(columns: Iterable[dict[Key, Cell]]) -> list[Key]:
+def _in_order(columns: Iterable[Mapping[Key, Cell]]) -> list[Key]:
     """Rows of all models, part by part, each new one after the row it follows in its own model."""
     ordered: list[Key] = []
     for column in columns:
@@ -144,37 +158,37 @@ def _in_order(columns: Iterable[dict[Key, Cell]]) -> list[Key]:
     return sorted(ordered, key=lambda key: (PARTS.index(key[0]), key[1] == ELPD))
 
 
-def _entries(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
+def _entries(fit: PointFit | PosteriorFit, loo: bool) -> Iterator[tuple[Key, Cell]]:
     estimate, error = ("mean", "sd") if isinstance(fit, PosteriorFit) else ("estimate", "std_error")
     for term, row in fit.fixef().iterrows():
-        yield ("Fixed effects", str(term)), (row[estimate], row[error])
+        yield ("Fixed effects", str(term)), Cell(row[estimate], row[error], "estimate")
     yield from _random_part(fit)
-    if isinstance(fit, PosteriorFit):
-        for _, row in fit.tidy("family").iterrows():
-            yield ("Family", row["term"]), (row["estimate"], row["std_error"])
-    yield from _fit_part(fit, estimate)
+    if isinstance(fit, PosteriorFit) and not fit.design.family.is_normal:
+        for name, row in fit.parameters("family").iterrows():
+            yield ("Family", str(name)), Cell(row["mean"], row["sd"], "estimate")
+    yield from _fit_part(fit, estimate, loo)
 
 
 def _random_part(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
-    """σ², τ², ρ and the sds that belong to them."""
+    """σ² of normal responses, τ of every random effect, ρ."""
     posterior = isinstance(fit, PosteriorFit)
     estimate = "mean" if posterior else "estimate"
     found = fit.variance_components().set_index(["group", "term", "quantity"])
 
-    def cell(group: str, term: str, quantity: str) -> Cell:
+    def cell(group: str, term: str, quantity: str, kind: Kind) -> Cell:
         row = found.loc[(group, term, quantity)]
-        return row[estimate], row["sd"] if posterior else np.nan
+        return Cell(row[estimate], row["sd"] if posterior else np.nan, kind)
 
-    if ("Residual", "", "variance") in found.index:
-        yield ("Random part", "σ²"), cell("Residual", "", "variance")
+    if fit.design.family.is_normal and ("Residual", "", "variance") in found.index:
+        yield ("Random part", "σ²"), cell("Residual", "", "variance", "variance")
     for g in fit.design.groups:
         for k, column in enumerate(g.columns):
-            place = _place(g.columns, k)
-            yield ("Random part", f"τ{place}{place} {g.name}: {column}"), cell(g.name, column, "variance")
+            name = f"τ{_place(g.columns, k)}{_place(g.columns, k)} {g.name}: {column}"
+            yield ("Random part", name), cell(g.name, column, "variance", "variance")
         for a, b in g.correlated:
             pair = f"{g.columns[a]}, {g.columns[b]}"
             name = f"ρ{_place(g.columns, a)}{_place(g.columns, b)} {g.name}: {pair}"
-            yield ("Random part", name), cell(g.name, pair, "cor")
+            yield ("Random part", name), cell(g.name, pair, "cor", "share")
 
 
 def _place(columns: Sequence[str], k: int) -> str:
@@ -183,35 +197,35 @@ def _place(columns: Sequence[str], k: int) -> str:
     return str(k + first).translate(SUBSCRIPTS)
 
 
-def _fit_part(fit: PointFit | PosteriorFit, estimate: str) -> Iterator[tuple[Key, Cell]]:
+def _fit_part(fit: PointFit | PosteriorFit, estimate: str, loo: bool) -> Iterator[tuple[Key, Cell]]:
     posterior = isinstance(fit, PosteriorFit)
     try:
         if fit.design.groups:
             row = fit.icc(by_group=False).loc["adjusted"]
-            yield ("Fit", "ICC"), (row[estimate], row["sd"] if posterior else np.nan)
+            yield ("Fit", "ICC"), Cell(row[estimate], row["sd"] if posterior else np.nan, "share")
         for kind, row in fit.r2().iterrows():
-            yield ("Fit", f"R² {kind}"), (row[estimate], row["sd"] if posterior else np.nan)
+            yield ("Fit", f"R² {kind}"), Cell(row[estimate], row["sd"] if posterior else np.nan, "share")
     except NotAvailableError:  # the family has no residual variance to compare with: no rows
         pass
-    yield ("Fit", "Observations"), (fit.nobs, np.nan)
+    yield ("Fit", "Observations"), Cell(fit.nobs, np.nan, "count")
     for name, levels in fit.ngroups.items():
-        yield ("Fit", f"Levels of {name}"), (levels, np.nan)
+        yield ("Fit", f"Levels of {name}"), Cell(levels, np.nan, "count")
     if isinstance(fit, PointFit):
-        yield ("Fit", "Deviance"), (fit.deviance, np.nan)
-        yield ("Fit", "AIC"), (fit.aic, np.nan)
-        yield ("Fit", "BIC"), (fit.bic, np.nan)
-    else:
+        for name, value in (("Deviance", fit.deviance), ("AIC", fit.aic), ("BIC", fit.bic)):
+            yield ("Fit", name), Cell(value, np.nan, "criterion")
+    elif loo:
         try:
             elpd = fit.loo()
-            yield ("Fit", ELPD), (elpd.elpd, elpd.se)
+            yield ("Fit", ELPD), Cell(elpd.elpd, elpd.se, "criterion")
         except NotAvailableError:  # draws made elsewhere that lack a variable: no row
             pass
 
 
 def _notes(fits: Sequence[PointFit | PosteriorFit]) -> Iterator[str]:
     yield (
-        "In brackets: standard errors, or posterior sds. σ² and τ are variances, for point fits with the sds whose "
-        "squares they are; ρ are correlations. ICC and R² after Nakagawa, Johnson & Schielzeth (2017)."
+        "In round brackets: standard errors, or posterior sds (of elpd its standard error). σ² and τ are variances, "
+        "for point fits with their square roots, the sds, in square brackets; ρ are correlations. ICC and R² after "
+        "Nakagawa, Johnson & Schielzeth (2017)."
     )
     if any(isinstance(fit, PointFit) and fit.solution.reml for fit in fits):
         yield "The deviance of a REML fit is its REML criterion: compare it where the fixed effects are the same only."

@@ -67,7 +67,8 @@ def compare(
     *posteriors : PosteriorFit
         Two or more fits of the same response on the same rows.
     unit : str
-        ``"observation"``: a new row of a known group. A grouping factor: a whole new group. The order may differ.
+        ``"observation"``: a new row of a known group. A grouping factor: a whole new group, for which
+        another model may be the best.
     names : sequence of str, optional
         Names of the models; by default m0, m1, ...
     refit : bool, optional
@@ -94,7 +95,9 @@ def compare(
                 f"compare ranks posteriors from model.fit(), not {type(fit).__name__}; blm.anova compares REML and ML "
                 "fits"
             )
-        check_same_data(posteriors[0].design, fit.design, "compare: predictions of different data")
+        check_same_data(
+            posteriors[0].design, fit.design, "compare: predictions of different data", any_family=True
+        )
     heads = names_of(names, [f"m{i}" for i in range(len(posteriors))], "compare")
     found = {name: fit.loo(unit, refit=refit) for name, fit in zip(heads, posteriors, strict=True)}
     lines = [f"{name}: {fit.design.formula.text}" for name, fit in zip(heads, posteriors, strict=True)]

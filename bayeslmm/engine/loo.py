@@ -128,84 +128,120 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
     return LeftOut(without=without, within=within)
 
 
-SINGULAR = 1e11  # times that |A_x| falls without a group: rounding is all that is left of it
+LOST = 1e-10  # of what tells a coefficient, or 1 − h: rounding is all that is left
 NUMBERS = 4_000_000  # held at a time by the products of groups
+
+
+class _Group(NamedTuple):
+    """The rows of one level of a factor, with all random columns that they meet."""
+
+    cross: Array  # [Z X y]ᵀW[Z X y]
+    m: int  # columns of Z
+    templates: tuple[int, ...]  # the factor of each of its levels
+    size: int
+    log_weights: float
 
 
 def leave_one_group_out(problem: Problem, draws: Hyperdraws, factor: int) -> LeftOut:
     """log p(y_j | the other groups, σ, Σ) of every level of a factor, and log p(y_j | β, σ, Σ) (12.2).
 
-    All other factors are nested in this one, so that its levels are independent given β, σ and Σ.
+    All other factors are nested in this one, so that its levels are independent given β, σ and Σ. NaN where the others
+    do not tell a coefficient that the group tells.
     """
     at = _Coordinates.of(problem, draws)
-    S, p, J = len(draws.sigma), at.X.shape[1], problem.levels[factor]
-    T, log_det = np.empty((S, J, p + 1, p + 1)), np.empty((S, J))
-    sizes, log_weights = np.zeros(J), np.zeros(J)
-    codes = problem.codes[factor]
+    codes, J = problem.codes[factor], problem.levels[factor]
     order = np.argsort(codes, kind="stable")
-    for j, rows in enumerate(np.split(order, np.searchsorted(codes[order], np.arange(1, J)))):
-        sizes[j], log_weights[j] = len(rows), np.log(at.weights[rows]).sum()
-        T[:, j], log_det[:, j] = _group_products(problem, at, rows)
-    s2 = draws.sigma[:, None] ** 2
-    own = sizes * np.log(2.0 * np.pi * s2) - log_weights + log_det  # (S, J) all but the quadratic form
-    around = np.concatenate([-at.beta, np.ones((S, 1))], axis=1)
+    own_rows = np.split(order, np.searchsorted(codes[order], np.arange(1, J)))
+    groups = [_group(problem, at, rows) for rows in own_rows]
+    S, width = len(draws.sigma), at.X.shape[1] + 1
+    step = max(1, NUMBERS // (J * width * width))
+    parts = [
+        _groups_left_out(groups, draws, at, slice(first, min(first + step, S))) for first in range(0, S, step)
+    ]
+    return LeftOut(
+        without=np.concatenate([part.without for part in parts]),
+        within=np.concatenate([part.within for part in parts]),
+    )
+
+
+def _groups_left_out(groups: Sequence[_Group], draws: Hyperdraws, at: _Coordinates, part: slice) -> LeftOut:
+    """The same for some of the draws."""
+    lams = [lam[part] for lam in at.lams]
+    reduced = [_reduce_group(group, lams, part.stop - part.start) for group in groups]
+    T = np.stack([products for products, _ in reduced], axis=1)  # (S, J, p + 1, p + 1)
+    log_det = np.stack([det for _, det in reduced], axis=1)
+    sizes, log_weights = (np.array([getattr(g, name) for g in groups]) for name in ("size", "log_weights"))
+    s2, beta = draws.sigma[part, None] ** 2, at.beta[part]
+    own = sizes * np.log(2.0 * np.pi * s2) - log_weights + log_det  # all but the quadratic form
+    around = np.concatenate([-beta, np.ones((len(beta), 1))], axis=1)
     given = -0.5 * (own + np.einsum("sa,sjab,sb->sj", around, T, around) / s2)
     if draws.prior is None:
         return LeftOut(without=given, within=given)
-    held = s2[..., None] * at.precision
-    whole = T.sum(axis=1, keepdims=True)
-    everything, others = _log_det_and_rest(whole, held), _log_det_and_rest(whole - T, held)
-    lost = everything[0] - others[0]
-    lost = np.where(lost < np.log(SINGULAR), lost, np.nan)  # a coefficient that this group alone tells
-    return LeftOut(without=-0.5 * (own + lost + (everything[1] - others[1]) / s2), within=given)
+    lost, difference = _without_each(T, s2[..., None] * at.precision)
+    return LeftOut(without=-0.5 * (own + lost + difference / s2), within=given)
 
 
-def _group_products(problem: Problem, at: _Coordinates, rows: Codes) -> tuple[Array, Array]:
-    """[X y]ᵀV⁻¹[X y]/σ² of some rows (S, p + 1, p + 1), and log|M| (S,)."""
-    S, columns, templates = len(at.beta), [], []
-    for codes, Z, lam in zip(problem.codes, at.Z, at.lams, strict=True):
+def _group(problem: Problem, at: _Coordinates, rows: Codes) -> _Group:
+    columns, templates = [np.zeros((len(rows), 0))], []
+    for k, (codes, Z) in enumerate(zip(problem.codes, at.Z, strict=True)):
         levels, place = np.unique(codes[rows], return_inverse=True)
-        q = Z.shape[1]
-        wide = np.zeros((len(rows), len(levels), q))
+        wide = np.zeros((len(rows), len(levels), Z.shape[1]))
         wide[np.arange(len(rows)), place] = Z[rows]
         columns.append(wide.reshape(len(rows), -1))
-        templates += [lam] * len(levels)
-    Z_all = np.concatenate([np.zeros((len(rows), 0)), *columns], axis=1)
+        templates += [k] * len(levels)
+    Z_all = np.concatenate(columns, axis=1)
     both = np.concatenate([Z_all, at.X[rows], at.y[rows, None]], axis=1)
-    cross = both.T @ (at.weights[rows, None] * both)
-    m = Z_all.shape[1]
+    return _Group(
+        cross=both.T @ (at.weights[rows, None] * both), m=Z_all.shape[1], templates=tuple(templates),
+        size=len(rows), log_weights=float(np.log(at.weights[rows]).sum()),
+    )  # fmt: skip
+
+
+def _reduce_group(group: _Group, lams: Sequence[Array], S: int) -> tuple[Array, Array]:
+    """[X y]ᵀV⁻¹[X y]/σ² of its rows (S, p + 1, p + 1), and log|M| (S,)."""
+    cross, m = group.cross, group.m
     xy = cross[m:, m:]
+    T, log_det = np.empty((S, *xy.shape)), np.zeros(S)
+    T[:] = xy
     if m == 0:
-        return np.broadcast_to(xy, (S, *xy.shape)), np.zeros(S)
-    T, log_det = np.empty((S, *xy.shape)), np.empty(S)
+        return T, log_det
     step = max(1, NUMBERS // (m * (m + len(xy))))
     for first in range(0, S, step):
-        part = slice(first, first + step)
-        lam, start = np.zeros((len(at.beta[part]), m, m)), 0
-        for template in templates:
-            q = template.shape[-1]
-            lam[:, start : start + q, start : start + q] = template[part]
+        part = slice(first, min(first + step, S))
+        lam, start = np.zeros((part.stop - first, m, m)), 0
+        for k in group.templates:
+            q = lams[k].shape[-1]
+            lam[:, start : start + q, start : start + q] = lams[k][part]
             start += q
         turned = lam.swapaxes(-1, -2)
         L = np.linalg.cholesky(turned @ cross[:m, :m] @ lam + np.eye(m))
         B = np.linalg.solve(L, turned @ cross[:m, m:])
-        T[part] = xy - B.swapaxes(-1, -2) @ B
+        T[part] -= B.swapaxes(-1, -2) @ B
         log_det[part] = 2.0 * np.log(np.diagonal(L, axis1=-2, axis2=-1)).sum(axis=-1)
     return T, log_det
 
 
-def _log_det_and_rest(T: Array, held: Array) -> tuple[Array, Array]:
-    """log|A_x| and r² of reduced products (S, J, p + 1, p + 1); NaN where A_x is singular."""
+def _without_each(T: Array, held: Array) -> tuple[Array, Array]:
+    """log|A| − log|A₋ⱼ| and r² − r²₋ⱼ of products (S, J, p + 1, p + 1), each left out; NaN where A₋ⱼ is singular."""
     p = T.shape[-1] - 1
+    whole = T.sum(axis=1, keepdims=True)
+    rest = whole - T
     if p == 0:
         return np.zeros(T.shape[:2]), T[..., 0, 0]
-    A = T[..., :p, :p] + np.eye(p) * held[..., None, :]
-    sign, log_det = np.linalg.slogdet(A)
-    sound = sign > 0.0
-    A = np.where(sound[..., None, None], A, np.eye(p))
-    d = T[..., :p, p]
-    rest = T[..., p, p] - np.einsum("...a,...a->...", d, np.linalg.solve(A, d[..., None])[..., 0])
-    return np.where(sound, log_det, np.nan), rest
+    prior = np.eye(p) * held[..., None, :]
+    half = np.linalg.inv(np.linalg.cholesky(whole[..., :p, :p] + prior))
+    # A₋ⱼ in units of A: an eigenvalue is the share of a direction that the others tell
+    kept = np.linalg.eigvalsh(half @ (rest[..., :p, :p] + prior) @ half.swapaxes(-1, -2))
+    told = kept[..., 0] > LOST
+    A = np.where(told[..., None, None], rest[..., :p, :p] + prior, np.eye(p))
+
+    def r2(products: Array, solved: Array) -> Array:
+        return products[..., p, p] - np.einsum("...a,...a->...", products[..., :p, p], solved)
+
+    with_all = np.linalg.solve(whole[..., :p, :p] + prior, whole[..., :p, p, None])[..., 0]
+    without = np.linalg.solve(A, rest[..., :p, p, None])[..., 0]
+    lost = -np.log(np.where(told[..., None], kept, 1.0)).sum(axis=-1)
+    return np.where(told, lost, np.nan), r2(whole, with_all) - r2(rest, without)
 
 
 def _templates(cov: Array, T: Array, blocks: Sequence[Sequence[int]], sigma: Array) -> Array:
@@ -240,7 +276,7 @@ def _rows(problem: Problem, layout: Layout, at: _Coordinates) -> Rows:
 
 @compiled
 def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, without, within):
-    """Fill both arrays (S, n); NaN where the numbers break down."""
+    """Fill both arrays (S, n); NaN where a row alone tells a coefficient, and where the numbers break down."""
     widths, lam_start, pair_factors = pattern.widths, values.lam_start, values.pair_factors
     n_chain, K = pattern.node_start.shape[0] - 1, pattern.widths.shape[0]
     n, n_xy = rows.y.shape[0], values.XytXy.shape[0]
@@ -315,7 +351,10 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, wit
                     for r in range(c + 1, p):
                         x[r] -= R[c, r] * x[c]
             w = rows.weights[i]
-            h = min(w * quad, 1.0 - 1e-12)
+            h = w * quad
+            if 1.0 - h < LOST:  # it alone tells a coefficient
+                without[s, i], within[s, i] = np.nan, np.nan
+                continue
             e = rows.y[i] - fit
             variance = s2 / (w * (1.0 - h))  # (12.1)
             without[s, i] = -0.5 * (np.log(2.0 * np.pi * variance) + (e / (1.0 - h)) ** 2 / variance)

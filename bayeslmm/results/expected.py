@@ -269,13 +269,11 @@ def predict(
         design, newdata, needed, offset, averaged=[n for n, t in asked.items() if t == "population"]
     )
     rows = _rows_of(
-        fit, new, asked, rng, trials=_trials(design, newdata, trials),
+        fit, new, asked, rng, trials=_trials(design, newdata, kind, trials),
         weights=design.weights if newdata is None else None,
     )  # fmt: skip
-    parts = (
-        [rows.mean(b) if kind == "mean" else rows.response(b, rng) for b in rows.blocks()] if draws else []
-    )
     if draws:
+        parts = [rows.mean(b) if kind == "mean" else rows.response(b, rng) for b in rows.blocks()]
         return _as_draws(fit, np.concatenate(parts, axis=1), new.index)
     tables = []
     for block in rows.blocks():
@@ -289,11 +287,18 @@ def predict(
     return pd.concat(tables)
 
 
-def _trials(design: Design, newdata: Any, trials: Any) -> Array | None:
+def _trials(design: Design, newdata: Any, kind: str, trials: Any) -> Array | None:
     if design.trials is None:
         return None
+    if trials is None and newdata is None:
+        return design.trials
     if trials is None:
-        return design.trials if newdata is None else None
+        if kind == "mean":
+            return None
+        raise InputError(
+            "predict(kind='response'): new binomial observations need their trials: trials='column of newdata', or a "
+            "number"
+        )
     if newdata is None:
         raise InputError("predict(trials=...): the rows of the fit have their own; trials= is for newdata")
     if isinstance(trials, str) and trials not in newdata:

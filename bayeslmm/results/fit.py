@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from .text import Text
 
 
+RENAMED = {  # what R's and other packages call it
+    "VarCorr": "var_corr()",
+    "logLik": "loglik",
+    "AIC": "aic",
+    "BIC": "bic",
+    "isSingular": "is_singular",
+    "ngrps": "ngroups",
+    "formula": "design.formula.text",
+    "prior_summary": "priors",
+    "posterior_predict": "predict(kind='response', draws=True)",
+    "posterior_epred": "predict(draws=True)",
+    "posterior_linpred": "predict(draws=True), of which the link function is the linear predictor",
+    "pp_check": "simulate(), to be compared with the response",
+    "waic": "loo(), which says when it is not reliable",
+    "getME": "design and solution, or draws()",
+}
+
+
 class Fit:
     """A fitted model. Verbs of the other kind of fit are refused with the reason."""
 
@@ -37,6 +55,8 @@ class Fit:
         raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
+        if name in RENAMED:
+            raise RefusedVerbError(f"{name}: here it is {RENAMED[name]}")
         refused = type(self)._refused
         if name in refused:
             raise RefusedVerbError(f"{name}: {refused[name]}")

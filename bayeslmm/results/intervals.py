@@ -131,8 +131,8 @@ def bootstrap(
     fit: PointFit, *, draws: int, random_seed: int | None, cores: int | None, progressbar: bool
 ) -> pd.DataFrame:
     """The table behind :meth:`PointFit.bootstrap`."""
-    if draws < 1:
-        raise InputError(f"draws={draws}: the bootstrap needs at least one data set, better 1,000")
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
+        raise InputError(f"draws={draws!r}: the bootstrap needs a whole number of data sets, better 1,000")
     batches = engine.bootstrap(
         Problem.of(fit.design), fit.solution, draws=draws, random_seed=random_seed, cores=_cores(cores)
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 ROW = "observation"
-ENOUGH = 1000  # draws, where there are many rows
+FEWEST = 200  # draws, where there are many rows
 WORK = 10_000_000  # rows times draws that are used where there are more draws
 
 
@@ -37,15 +37,17 @@ def loo(fit: PosteriorFit, unit: str, draws: int | None, refit: bool | None) -> 
     if draws is not None and not (whole and draws >= 100):
         raise InputError(f"loo(draws={draws!r}): a number of draws to use, at least 100")
     _check_unit(fit, unit)
-    used = min(fit.n_chains * fit.n_draws, draws or max(ENOUGH, WORK // fit.nobs))
+    used = min(fit.n_chains * fit.n_draws, draws or max(FEWEST, WORK // fit.nobs))
     name = "loo" if unit == ROW else f"loo_{unit}"
     kept = fit.idata.children.get(name)
     if kept is None or int(kept.attrs["draws"]) != used:
         fit.idata[name] = kept = _leave_one_out(fit, unit, used)
-    if refit or (refit is None and fit.design.family.is_normal):
+    mend = refit or (refit is None and fit.design.family.is_normal)
+    if mend:
         _refit(fit, unit, kept)
-    _warn_of_bad(unit, kept)
-    return _as_elpd(kept)
+    found = _as_elpd(kept, mend=mend)
+    _warn_of_bad(unit, found)
+    return found
 
 
 def ranked(found: Mapping[str, Any]) -> pd.DataFrame:
@@ -82,7 +84,7 @@ def _check_unit(fit: PosteriorFit, unit: str) -> None:
 
 
 def _leave_one_out(fit: PosteriorFit, unit: str, draws: int) -> Any:
-    """Results by unit as a group of ``idata``: elpd_i, p_i, pareto_k and whether it was refitted."""
+    """Results by unit as a group of ``idata``: elpd_i, pareto_k, lppd_i, and room for the elpd of refits."""
     import xarray as xr
     from arviz_stats import loo as arviz_loo
 
@@ -107,12 +109,13 @@ def _leave_one_out(fit: PosteriorFit, unit: str, draws: int) -> Any:
     labels = fit.design.index.to_numpy()
     if unit != ROW:
         labels = np.array(fit.design.group(unit).levels, dtype=object)
+    lppd = logsumexp(np.where(told, within, 0.0), axis=0) - np.log(len(chosen))
     dataset = xr.Dataset(
         {
             "elpd_i": (dim, elpd),
-            "p_i": (dim, logsumexp(within, axis=0) - np.log(len(chosen)) - elpd),
             "pareto_k": (dim, k),
-            "refitted": (dim, np.zeros(len(k), dtype=bool)),
+            "lppd_i": (dim, lppd),
+            "refitted_elpd_i": (dim, np.full(len(k), np.nan)),
         },
         coords={dim: labels},
     )
@@ -125,7 +128,8 @@ def _refit(fit: PosteriorFit, unit: str, kept: Any) -> None:
     from .sampling import sample_posterior
 
     design, seed = fit.design, fit.settings.random_seed
-    for i in np.flatnonzero(kept["pareto_k"].to_numpy() > kept.attrs["good_k"]):
+    doubtful = (kept["pareto_k"] > kept.attrs["good_k"]) & np.isfinite(kept["elpd_i"])
+    for i in np.flatnonzero(doubtful & np.isnan(kept["refitted_elpd_i"])):
         out = np.arange(design.n) == i if unit == ROW else design.group(unit).codes == i
         settings = fit.settings.changed(
             {"random_seed": None if seed is None else seed + 1 + int(i), "progressbar": False}
@@ -134,24 +138,30 @@ def _refit(fit: PosteriorFit, unit: str, kept: Any) -> None:
             warnings.simplefilter("ignore", SamplingWarning)
             others = sample_posterior(design.rows(~out), fit.priors, settings)
         if design.family.is_normal:
-            density = _exact_densities(fit, unit, others.values, slice(None))[0][:, i]
+            chosen = np.linspace(0, others.n_chains * others.n_draws - 1, kept.attrs["draws"]).astype(
+                np.int64
+            )
+            density = _exact_densities(fit, unit, others.values, chosen)[0][:, i]
         else:
             density = log_likelihood(design.rows(out), others.idata.posterior)["y"].to_numpy()
-        elpd = logsumexp(density) - np.log(density.size)
-        kept["p_i"][i] += kept["elpd_i"][i] - elpd
-        kept["elpd_i"][i], kept["pareto_k"][i] = elpd, 0.0
-        kept["refitted"][i] = True
+        kept["refitted_elpd_i"][i] = logsumexp(density) - np.log(density.size)
 
 
-def _warn_of_bad(unit: str, kept: Any) -> None:
-    k = kept["pareto_k"].to_numpy()
-    bad = int((k > kept.attrs["good_k"]).sum())
-    if bad:
-        what = "rows" if unit == ROW else f"groups of {unit}"
+def _warn_of_bad(unit: str, found: Any) -> None:
+    what = "rows" if unit == ROW else f"groups of {unit}"
+    k, untold = found.pareto_k.to_numpy(), np.isneginf(found.elpd_i.to_numpy())
+    if untold.any():
         warn(
-            f"loo: {bad} of {len(k):,} {what} have a Pareto k above {kept.attrs['good_k']:.2f} (largest {k.max():.2f})"
-            ": the posterior without them is not near enough to this one, and their elpd is not reliable. "
-            "loo(refit=True) samples it.",
+            f"loo: {untold.sum()} of {len(k):,} {what} alone tell a coefficient with a flat prior, so that the "
+            "others predict nothing for them: their elpd is -inf. Give the coefficient a prior.",
+            SamplingWarning,
+        )
+    bad = int(((k > found.good_k) & ~untold).sum())
+    if bad:
+        warn(
+            f"loo: {bad} of {len(k):,} {what} have a Pareto k above {found.good_k:.2f} (largest "
+            f"{k[~untold].max():.2f}): the posterior without them is not near enough to this one, and their elpd is "
+            "not reliable. loo(refit=True) samples it.",
             SamplingWarning,
         )
 
@@ -209,16 +219,20 @@ def _normal_priors(fit: PosteriorFit) -> tuple[Array, Array] | None:
     return means, sds
 
 
-def _as_elpd(kept: Any) -> Any:
+def _as_elpd(kept: Any, *, mend: bool) -> Any:
+    """Results by unit as ArviZ's record, with those of the refits, whose k is zero, if wanted."""
     from arviz_stats import ELPDDataLOO
 
     found = kept.to_dataset()
-    elpd_i, k = found["elpd_i"], found["pareto_k"]
-    good, values = float(found.attrs["good_k"]), elpd_i.to_numpy()
+    elpd_i, k, good = found["elpd_i"], found["pareto_k"], float(found.attrs["good_k"])
+    if mend:
+        known = np.isfinite(found["refitted_elpd_i"])
+        elpd_i, k = found["refitted_elpd_i"].where(known, elpd_i), k.where(~known, 0.0)
+    values, p_i = elpd_i.to_numpy(), found["lppd_i"] - elpd_i
     return ELPDDataLOO(
         elpd=float(values.sum()),
         se=float(np.sqrt(values.size * values.var())) if np.isfinite(values).all() else np.nan,
-        p=float(found["p_i"].sum()),
+        p=float(p_i.sum()),
         n_samples=int(found.attrs["draws"]),
         n_data_points=values.size,
         scale="log",
@@ -226,5 +240,5 @@ def _as_elpd(kept: Any) -> Any:
         good_k=good,
         elpd_i=elpd_i,
         pareto_k=k,
-        p_loo_i=found["p_i"],
+        p_loo_i=p_i,
     )

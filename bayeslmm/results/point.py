@@ -266,7 +266,7 @@ class PointFit(Fit):
             One row a level, one column a term (estimates only) instead of one row a number.
         ci_prob : float
             Probability of the interval estimate ± z std_error. The standard error is that of β̂ + b̂ as a predictor of
-            β + b, variances taken as known: the uncertainty of both and how they hang together (docs/theory.md, 6.2).
+            β + b, variances taken as known: the uncertainty of both and how they hang together (docs/theory.md, 9.8).
         """
         parts = []
         z = intervals.quantile(ci_prob)
@@ -338,7 +338,8 @@ class PointFit(Fit):
             Values by variable, ``{"Days": [0, 5, 9]}``, or the name of one for a curve over its range. The other
             variables are held at the observed value nearest to their mean.
         by_group : bool
-            Whether to add a row for each grouping factor, and for a factor nested in others the cumulative one.
+            Whether to add a row for each grouping factor, and for a factor nested in others the cumulative one. With
+            ``at`` there are ``adjusted`` and, of several factors, each one's.
         bootstrap : int
             Simulated data sets for a percentile interval; 0 for none.
         ci_prob, random_seed, cores, progressbar
@@ -451,6 +452,7 @@ class PointFit(Fit):
         check_interval(ci_prob)
         numbers = pd.DataFrame({"estimate": quantity.of(self.values)})
         if bootstrap:
+            predict.check_count("bootstrap", bootstrap)
             rows = self.bootstrap(bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar)
             fitted = rows.dropna().to_numpy()
             low, high = interval(quantity.of(intervals.values_of(self.design, fitted)), ci_prob)
@@ -516,6 +518,8 @@ class PointFit(Fit):
         """
         if kind not in predict.KINDS:
             raise InputError(f"predict(kind={kind!r}): kind is {' or '.join(map(repr, predict.KINDS))}")
+        if draws is None and kind == "response":
+            raise InputError("predict(kind='response'): observations are simulated; say how many: draws=1000")
         if draws is None:
             return predict.predict(self, newdata, groups, offset=offset)
         return predict.predict_draws(

@@ -8,7 +8,7 @@ Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from .diagnosis import Diagnosis, convergence
 from .fit import Fit
 from .ranks import rank_groups
 from .settings import Settings
-from .summaries import SUMMARY, flat, summarise
+from .summaries import SUMMARY, check_interval, flat, summarise
 from .tables import coefficient_terms, level_table, square, stack, wide_table
 
 Array = NDArray[np.float64]
@@ -309,6 +309,7 @@ class PosteriorFit(Fit):
         top: int = 10,
         highest: bool = True,
         ci_prob: float | None = None,
+        ci_kind: str | None = None,
     ) -> pd.DataFrame:
         """How sure the order of the levels of a grouping factor is.
 
@@ -322,8 +323,8 @@ class PosteriorFit(Fit):
             How many places count as the top; with fewer levels, all but one.
         highest : bool
             Whether rank 1 is the highest effect, or the lowest.
-        ci_prob : float, optional
-            Probability of the interval of the rank.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval of the rank.
 
         Returns
         -------
@@ -348,8 +349,8 @@ class PosteriorFit(Fit):
         >>> ranks.index[0], bool(ranks["p_top"].iloc[0] > 0.5)
         ('E', True)
         """
-        prob = self.ci_prob if ci_prob is None else ci_prob
-        return rank_groups(self, group, term=term, top=top, highest=highest, ci_prob=prob)
+        prob, kind = self.ci_prob if ci_prob is None else ci_prob, ci_kind or self.ci_kind
+        return rank_groups(self, group, term=term, top=top, highest=highest, ci_prob=prob, ci_kind=kind)
 
     # -- variances -------------------------------------------------------------------------------------------
 
@@ -402,9 +403,10 @@ class PosteriorFit(Fit):
             Values by variable, ``{"Days": [0, 5, 9]}``, or the name of one for a curve over its range. The other
             variables are held at the observed value nearest to their mean.
         by_group : bool
-            Whether to add a row for each grouping factor, and for a factor nested in others the cumulative one.
+            Whether to add a row for each grouping factor, and for a factor nested in others the cumulative one. With
+            ``at`` there are ``adjusted`` and, of several factors, each one's.
         draws : bool
-            An ``xarray.DataArray`` (chain, draw, icc) instead of a table.
+            An ``xarray.DataArray`` (chain, draw, icc), with ``at`` (chain, draw, row), instead of a table.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
 
@@ -465,7 +467,10 @@ class PosteriorFit(Fit):
             For ordinal responses, which have no variance.
         """
         quantity = quantities.Quantity(
-            name="r2", labels=pd.DataFrame({"r2": ["bayes"]}), of=lambda _: expected.bayes_r2(self)[..., None]
+            verb="bayes_r2",
+            name="r2",
+            labels=pd.DataFrame({"r2": ["bayes"]}),
+            of=lambda _: expected.bayes_r2(self)[..., None],
         )
         return self._tell(quantity, draws, ci_prob, ci_kind)
 
@@ -523,7 +528,8 @@ class PosteriorFit(Fit):
     def loo(self, unit: str = "observation", *, draws: int | None = None, refit: bool | None = None) -> Any:
         """Expected log predictive density of a row, or of a whole group, that was left out.
 
-        The two answer different questions: a new pupil of a known school, or a new school. For normal models
+        The two answer different questions: a new pupil of a known school, or a new school. The results are kept in
+        ``idata`` (``loo``, ``loo_<factor>``) for the next call. For normal models
         p(y_i | the others, hyperparameters) is exact: β and b are integrated out again without the row or group, and
         only the few hyperparameters are reweighted, by Pareto-smoothed importance sampling (Vehtari et al. 2024). That
         is reliable where the usual, conditional LOO of a multilevel model fails, for rows of small groups. For other
@@ -534,10 +540,11 @@ class PosteriorFit(Fit):
         unit : str
             ``"observation"``, or a grouping factor in which all others are nested.
         draws : int, optional
-            How many draws of the posterior are used, evenly chosen; by default all, of many rows 1,000 or more.
+            How many draws of the posterior are used, evenly chosen; by default all, of many rows fewer.
         refit : bool, optional
-            Whether units with a Pareto k above 0.7 are left out in earnest, and the posterior of the others sampled
-            (their k is 0 then). By default for normal models, where that takes a fraction of a second a unit.
+            Whether units with a Pareto k above min(0.7, 1 − 1/log10 draws) are left out in earnest, and the posterior
+            of the others sampled (their k is 0 then). By default for normal models, where that takes a fraction of a
+            second a unit.
 
         Returns
         -------
@@ -617,7 +624,7 @@ class PosteriorFit(Fit):
             effects. ``average``: the group with b = 0. ``population``: the expected response averaged over groups,
             which for links other than the identity is not that of the average group.
         kind : {"mean", "response"}
-            The expected response, or an observation, which adds the family's noise.
+            The expected response, or an observation, which adds the family's noise (of new rows that of weight one).
         draws : bool
             A DataArray (chain, draw, obs) instead of a table.
         random_seed : int, optional
@@ -625,7 +632,8 @@ class PosteriorFit(Fit):
         offset : str or array-like, optional
             Replaces an offset that was given to the model as an array.
         trials : str or array-like, optional
-            Of binomial observations in ``newdata``; by default the column of the model, if it is there, or one each.
+            Of binomial observations in ``newdata``: a column of it, values, or a number. ``kind="response"`` needs
+            them.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
 
@@ -680,9 +688,15 @@ class PosteriorFit(Fit):
         """
         return tidy.tidy_posterior(self, effects, ci_prob, ci_kind)
 
-    def glance(self) -> pd.DataFrame:
-        """One row: nobs, posterior means of sigma, icc and R² (both kinds), :meth:`loo`, diagnostics of the draws."""
-        return tidy.glance_posterior(self)
+    def glance(self, *, loo: bool = True) -> pd.DataFrame:
+        """One row: nobs, posterior means of sigma, icc and R² (both kinds), :meth:`loo`, diagnostics of the draws.
+
+        Parameters
+        ----------
+        loo : bool
+            Whether to leave rows out: that of many thousand rows takes seconds, the first time.
+        """
+        return tidy.glance_posterior(self, loo=loo)
 
     def augment(self) -> pd.DataFrame:
         """The used rows with ``_fitted``, ``_fixed`` (b = 0), ``_fitted_sd``, ``_resid`` and ``_scaled_resid``.
@@ -719,6 +733,14 @@ class PosteriorFit(Fit):
 
     # -- print -----------------------------------------------------------------------------------------------
 
-    def summary(self) -> text.Text:
-        """brms-style tables: group-level, population-level and family parameters, and the verdict."""
-        return text.posterior_summary(self)
+    def summary(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> text.Text:
+        """brms-style tables: group-level, population-level and family parameters, and the verdict.
+
+        Parameters
+        ----------
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the intervals.
+        """
+        shown = replace(self, ci_prob=ci_prob or self.ci_prob, ci_kind=ci_kind or self.ci_kind)
+        check_interval(shown.ci_prob, shown.ci_kind)
+        return text.posterior_summary(shown)

@@ -15,6 +15,7 @@ from ..engine.scaling import Problem
 from ..errors import InputError, UnseenLevelError
 from ..spec.covariance import cholesky_psd
 from ..spec.design import Design, NewDesign
+from ..spec.frame import as_frame
 from ..spec.newdata import NewGroup
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ def targets(design: Design, groups: str | Mapping[str, str]) -> dict[str, str]:
                 raise InputError(
                     f"predict(groups=...): {name!r} is no grouping factor; the model has {names}"
                 )
-    for target in asked.values():
+    for name, target in asked.items():
         if target not in TARGETS:
-            raise InputError(f"predict(groups={target!r}): groups is one of {', '.join(map(repr, TARGETS))}")
+            given = (
+                f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
+            )
+            raise InputError(f"predict({given}): groups are {', '.join(map(repr, TARGETS))}")
     return asked
 
 
@@ -67,6 +71,7 @@ def predict_draws(
     """Parametric draws (draw, obs): new groups are drawn, one draw for every label; ``response`` adds noise."""
     import xarray as xr
 
+    check_count("draws", draws)
     asked = targets(fit.design, groups)
     wanted = [n for n, target in asked.items() if target in ("observed", "new")]
     new = new_rows(fit.design, newdata, wanted, offset)
@@ -91,6 +96,7 @@ def new_rows(
 ) -> NewDesign:
     """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
     if newdata is not None:
+        newdata = as_frame(newdata)
         missing = [g for g in design.groups if g.name in averaged]
         absent = {v for g in missing for v in g.variables if v not in newdata.columns}
         filled = newdata.assign(**dict.fromkeys(absent)) if absent else newdata
@@ -149,11 +155,15 @@ def _new(fit: PointFit, group: NewGroup, draws: int, rng: Generator) -> Array:
     return np.einsum("nq,dnq->dn", group.Z, b[:, where])
 
 
+def check_count(name: str, count: Any) -> None:
+    """Raise InputError unless this is a whole number, one at least."""
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+        raise InputError(f"{name}={count!r}: a whole number, at least 1, is needed")
+
+
 def check_simulated(asked: Mapping[str, str], n: int) -> None:
     """Whether n responses can be simulated for these targets."""
-    whole = isinstance(n, int | np.integer) and not isinstance(n, bool)
-    if not whole or n < 1:
-        raise InputError(f"simulate(n={n!r}): n is a number of responses, at least 1")
+    check_count("n", n)
     strange = set(asked.values()) - {"new", "observed"}
     if strange:
         raise InputError(

@@ -28,6 +28,8 @@ class Quantity:
 
     Attributes
     ----------
+    verb : str
+        That tells them.
     name : str
         Of the dimension of the k numbers, and of the index if ``labels`` has no other column.
     labels : DataFrame
@@ -36,6 +38,7 @@ class Quantity:
         Values (...) to numbers (..., k).
     """
 
+    verb: str
     name: str
     labels: pd.DataFrame
     of: Callable[[Values], Array]
@@ -46,20 +49,24 @@ class Quantity:
         return joined.set_index(self.name) if list(self.labels) == [self.name] else joined
 
     def draws(self, values: Array) -> Any:
-        """Draws (chain, draw, k) as a DataArray; a single label column becomes the coordinate."""
+        """Draws (chain, draw, k) as a DataArray with the labels as coordinates."""
         import xarray as xr
 
-        columns = {str(c): self.labels[c].to_numpy() for c in self.labels}
-        coords = {name if name == self.name else f"{name}_": (self.name, v) for name, v in columns.items()}
-        return xr.DataArray(values, dims=("chain", "draw", self.name), coords=coords, name=self.name)
+        coords = {str(c): (self.name, self.labels[c].to_numpy()) for c in self.labels}
+        return xr.DataArray(values, dims=("chain", "draw", self.name), coords=coords, name=self.verb)
 
 
 def _of_names(name: str, names: Sequence[str], of: Callable[[Values], Mapping[str, Array]]) -> Quantity:
     return Quantity(
+        verb=name,
         name=name,
         labels=pd.DataFrame({name: list(names)}),
-        of=lambda values: np.stack([np.asarray(v) for v in of(values).values()], axis=-1),
+        of=lambda values: _stacked(of(values), names),
     )
+
+
+def _stacked(found: Mapping[str, Array], names: Sequence[str]) -> Array:
+    return np.stack([np.asarray(found[name]) for name in names], axis=-1)
 
 
 def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: bool) -> Quantity:
@@ -82,7 +89,7 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
     labels = pd.concat([grid] * len(kinds), ignore_index=True)
     if len(kinds) > 1:
         labels.insert(0, "icc", np.repeat(kinds, len(grid)))
-    return Quantity(name="row", labels=labels, of=of_rows)
+    return Quantity(verb="icc", name="row", labels=labels, of=of_rows)
 
 
 def _names_of_icc(design: Design, by_group: bool) -> list[str]:
@@ -119,7 +126,7 @@ def within_correlation(
         found = AtRows.of(design, values, at).correlation(design, values, term)
         return found.reshape(*found.shape[:-2], n * n)
 
-    return Quantity(name="pair", labels=labels, of=of), grid
+    return Quantity(verb="within_correlation", name="pair", labels=labels, of=of), grid
 
 
 def components(design: Design, like: Values) -> Quantity:
@@ -130,7 +137,10 @@ def components(design: Design, like: Values) -> Quantity:
 
     labels = pd.DataFrame([labels for *labels, _ in rows(like)], columns=["group", "term", "quantity"])
     return Quantity(
-        name="component", labels=labels, of=lambda values: np.stack([v for *_, v in rows(values)], axis=-1)
+        verb="variance_components",
+        name="component",
+        labels=labels,
+        of=lambda values: np.stack([v for *_, v in rows(values)], axis=-1),
     )
 
 
@@ -162,9 +172,7 @@ def pseudo_r2(
     draws = min(len(old), len(new)) if old.ndim > 1 else 0
     if draws:
         old, new = old[:draws], new[:draws]
-    # a variance of 1e-12 of the total is an exact zero that draws or rounding have missed
-    proper = old > 1e-12 * np.max(old)
-    reduction = np.divide(old - new, old, out=np.full(old.shape, np.nan), where=proper)
+    reduction = np.divide(old - new, old, out=np.full(old.shape, np.nan), where=old > 0.0)
     if draws:
         found = pd.DataFrame({"baseline": np.median(old, axis=0), "model": np.median(new, axis=0)})
         told = summarise(reduction)
@@ -180,8 +188,16 @@ def pseudo_r2(
     return found.set_index(pd.Index(pairs, name="variance"))
 
 
-def check_same_data(a: Design, b: Design, what: str) -> None:
+def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False) -> None:
     """Whether two designs are of the same response on the same rows with the same weights.
+
+    Parameters
+    ----------
+    a, b : Design
+    what : str
+        What asks for it: the beginning of the message.
+    any_family : bool
+        Whether the families may differ.
 
     Raises
     ------
@@ -193,14 +209,17 @@ def check_same_data(a: Design, b: Design, what: str) -> None:
             f"{what}: the fits use different rows, {a.n:,} for {a.formula.text!r} and {b.n:,} for "
             f"{b.formula.text!r}. Fit both to the rows that are complete for both (dropna on all columns)."
         )
-    if a.response != b.response or a.family.name != b.family.name or not np.array_equal(a.y, b.y):
+    if a.response != b.response:
+        raise InputError(f"{what}: the fits have different responses, {a.response!r} and {b.response!r}")
+    if not any_family and a.family != b.family:
+        raise InputError(f"{what}: the fits have different families, {a.family} and {b.family}")
+    if not (_equal(a.y, b.y) and _equal(a.trials, b.trials)):
         raise InputError(
-            f"{what}: the fits have different responses, {a.response!r} ({a.family.name}) and {b.response!r} "
-            f"({b.family.name})" + (", or the same in other rows" if a.response == b.response else "")
+            f"{what}: the fits have different responses: {a.response!r} holds other values, or in other rows"
         )
-    if (a.weights is None) != (b.weights is None) or not _equal(a.weights, b.weights):
+    if not _equal(a.weights, b.weights):
         raise InputError(f"{what}: the fits have different weights")
 
 
 def _equal(a: Array | None, b: Array | None) -> bool:
-    return a is None or b is None or np.array_equal(a, b)
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def rank_groups(
-    fit: PosteriorFit, group: str | None, *, term: str, top: int, highest: bool, ci_prob: float
+    fit: PosteriorFit, group: str | None, *, term: str, top: int, highest: bool, ci_prob: float, ci_kind: str
 ) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.rank_groups`."""
     g = fit.design.group(group)
@@ -31,7 +31,7 @@ def rank_groups(
     order = np.argsort(-effects if highest else effects, axis=1)
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(1, g.n_levels + 1)[None, :], axis=1)
-    low, high = interval(ranks.astype(np.float64), ci_prob)
+    low, high = interval(ranks.astype(np.float64), ci_prob, ci_kind)
     table = pd.DataFrame(
         {
             "mean": effects.mean(axis=0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import NotAvailableError
+from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import Priors
 from .diagnosis import diagnose_draws
@@ -11,9 +11,23 @@ from .nuts import sample_by_nuts
 from .posterior import PosteriorFit
 from .settings import Settings
 
+RESERVED = ("chain", "draw", "coef", "threshold", "observation")
+
 
 def sample_posterior(design: Design, priors: Priors, settings: Settings) -> PosteriorFit:
-    """The posterior: by the exact sampler where the model allows it, else by NUTS."""
+    """The posterior: by the exact sampler where the model allows it, else by NUTS.
+
+    Raises
+    ------
+    InputError
+        A grouping factor has the name of a dimension of the draws.
+    """
+    taken = [g.name for g in design.groups if g.name in RESERVED]
+    if taken:
+        raise InputError(
+            f"a grouping factor is called {taken[0]!r}, as a dimension of the draws is ({', '.join(RESERVED)}): rename "
+            "the column"
+        )
     tree, reason = None, ""
     if not settings.wants_nuts:
         try:

@@ -3,8 +3,8 @@
 Nothing in it is pickled. Numbers and text are variables, the rest is JSON; the design is built anew from the formula
 and the stored rows, so that it is the code of this version, not of the file, that runs.
 
-Layout: the attribute ``bayeslmm`` of the root holds the description (JSON), group ``data`` the rows, group ``solution``
-the arrays of a point fit; a posterior has ArviZ's groups under their own names.
+Layout: the attribute ``bayeslmm`` of the root holds the description (JSON), group ``bayeslmm_data`` the rows, group
+``bayeslmm_solution`` the arrays of a point fit; a posterior has ArviZ's groups under their own names.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .posterior import PosteriorFit
 from .settings import Settings
 
 FORMAT = 1
-OWN_GROUPS = ("data", "solution")
+DATA, SOLUTION = "bayeslmm_data", "bayeslmm_solution"  # groups beside those of ArviZ
 Arrays = dict[str, np.ndarray]
 
 
@@ -71,13 +71,15 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
     if not isinstance(fit, PointFit | PosteriorFit):
         raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
     target = Path(path)
+    if not target.parent.is_dir():
+        raise StorageError(f"save: there is no folder {target.parent}")
     about, data = _describe_design(fit.design)
     about = {"format": FORMAT, "version": _version(), **about}
-    groups: dict[str, Any] = {"data": _dataset(data)}
+    groups: dict[str, Any] = {DATA: _dataset(data)}
     if isinstance(fit, PointFit):
         about |= {"kind": "point", "reml": fit.solution.reml}
         described, arrays = _describe_solution(fit.solution)
-        about["solution"], groups["solution"] = described, _dataset(arrays)
+        about["solution"], groups[SOLUTION] = described, _dataset(arrays)
     else:
         about |= {"kind": "posterior", **_describe_posterior(fit)}
         known, about["groups"] = set(_coordinates(fit.design)), {}
@@ -87,7 +89,10 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
             dataset.attrs = {}
             groups[name] = dataset.drop_vars([str(c) for c in dataset.coords if str(c) in known])
     tree = xr.DataTree.from_dict(groups)
-    tree.attrs["bayeslmm"] = json.dumps(about)
+    try:
+        tree.attrs["bayeslmm"] = json.dumps(about)
+    except (TypeError, ValueError) as problem:
+        raise StorageError(f"save: an attribute of idata cannot be written: {problem}") from problem
     _write(lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"), target)
 
 
@@ -99,12 +104,20 @@ def _write(write: Callable[[Path], Any], target: Path) -> None:
         os.close(handle)
         temporary = Path(name)
         write(temporary)
+        temporary.chmod(0o666 & ~_umask())  # as any new file has it; a temporary one is for its owner only
         os.replace(temporary, target)
     except (OSError, ValueError, TypeError) as problem:
         raise StorageError(f"save: {target} cannot be written: {problem}") from problem
     finally:
         if temporary is not None and temporary.exists():
             temporary.unlink()
+
+
+def _umask() -> int:
+    """What the process takes away from the mode of new files; to be read it has to be set."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None) -> Any:
@@ -138,9 +151,9 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
         )
     tree = _tree(source)
     try:
-        design, origin = _build_design(about, _arrays(tree["data"].to_dataset()), scope)
+        design, origin = _build_design(about, _arrays(tree[DATA].to_dataset()), scope)
         if about["kind"] == "point":
-            solution = _build_solution(about["solution"], _arrays(tree["solution"].to_dataset()))
+            solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(about, tree, design)
     except BayesLMMError as problem:
@@ -325,14 +338,14 @@ def _read_index(about: list[dict[str, Any]], arrays: Arrays, n: int) -> pd.Index
 
 def _describe_solution(solution: PointSolution) -> tuple[dict[str, Any], Arrays]:
     """Scalars by name; arrays, and tuples of arrays numbered."""
-    scalars: dict[str, Any] = {}
+    scalars: dict[str, Any] = {"tuples": {}}
     arrays: Arrays = {}
     for field in fields(solution):
         value = getattr(solution, field.name)
         if isinstance(value, np.ndarray):
             arrays[field.name] = value
         elif isinstance(value, tuple) and field.name != "singular":
-            scalars[field.name] = len(value)
+            scalars["tuples"][field.name] = len(value)
             arrays |= {f"{field.name}_{k}": part for k, part in enumerate(value)}
         else:
             scalars[field.name] = list(map(bool, value)) if field.name == "singular" else _plain(value)
@@ -347,8 +360,8 @@ def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution
             found[name] = arrays[name]
         elif name == "singular":
             found[name] = tuple(scalars[name])
-        elif field.type == "tuple[Array, ...]":
-            found[name] = tuple(arrays[f"{name}_{k}"] for k in range(scalars[name]))
+        elif name in scalars["tuples"]:
+            found[name] = tuple(arrays[f"{name}_{k}"] for k in range(scalars["tuples"][name]))
         else:
             found[name] = scalars[name]
     return PointSolution(**found)

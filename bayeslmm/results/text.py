@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pandas as pd
 
 from ..errors import NotAvailableError
 from ..spec.covariance import sd_and_correlation
+from .summaries import CI_KINDS
 
 if TYPE_CHECKING:
     from ..spec.design import Design
@@ -110,7 +112,9 @@ class Text:
                 continue
             parts += [_latex(block.title)] if block.title else []
             parts.append(block.tabulated("latex_booktabs").translate(_LATEX_LETTERS))
-        return "\n\n".join(parts)
+        # two letters or digits in a row are one formula: $\\tau$$_0$$_0$ is $\\tau_{00}$
+        text = re.sub(r"\$_(\d)\$\$_(\d)\$", r"$_{\1\2}$", "\n\n".join(parts))
+        return text.replace("$$", "")
 
     def _repr_html_(self) -> str:
         parts = (
@@ -198,9 +202,17 @@ def number(value: float, uncertainty: float | None = None, *, digits: int = 4) -
     """A number with digits that its uncertainty justifies, or with so many significant digits."""
     if not np.isfinite(value):
         return "-"
+    small = abs(value) if uncertainty is None else uncertainty
+    if 0.0 < small < 1e-4:  # more decimals than anyone reads
+        return f"{value:.2e}"
     if uncertainty is not None:
         return f"{value:.{decimals(uncertainty)}f}"
     return f"{value:.{decimals(abs(value), significant=digits)}f}"
+
+
+def percent(p: float) -> str:
+    """A probability as a percentage."""
+    return f"{100.0 * p:.4g}%"
 
 
 def probability(p: float) -> str:
@@ -313,7 +325,7 @@ def posterior_summary(fit: PosteriorFit) -> Text:
     tuning = f" after {attrs['tuning_steps']:,} tuning steps" if attrs.get("tuning_steps") else ""
     draws = (
         f"Draws: {fit.n_chains} chains x {fit.n_draws:,}{tuning}; "
-        f"intervals are {fit.ci_prob:.0%} equal-tailed"
+        f"intervals are {percent(fit.ci_prob)} {CI_KINDS[fit.ci_kind]}"
     )
     steps = [(what, attrs.get(f"{what}_seconds")) for what in ("compile", "tune", "draw")]
     split = ", ".join(f"{what} {seconds:.1f}" for what, seconds in steps if seconds)
@@ -356,5 +368,5 @@ def _draws_table(frame: pd.DataFrame, ci_prob: float, title: str) -> Table:
         ]
         for term, r in frame.iterrows()
     ]
-    lower, upper = f"l-{ci_prob:.0%} CI", f"u-{ci_prob:.0%} CI"
+    lower, upper = f"l-{percent(ci_prob)} CI", f"u-{percent(ci_prob)} CI"
     return table(["", "Mean", "SD", lower, upper, "R-hat", "Bulk ESS", "Tail ESS"], rows, title=title)

@@ -168,7 +168,7 @@ def tidy_posterior(
     return _joined(tables)
 
 
-def glance_posterior(fit: PosteriorFit) -> pd.DataFrame:
+def glance_posterior(fit: PosteriorFit, *, loo: bool) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.glance`."""
     sigma = fit.values.family.get("sigma")
     row = {"nobs": fit.nobs, "sigma": np.nan if sigma is None else float(sigma.mean())}
@@ -180,16 +180,7 @@ def glance_posterior(fit: PosteriorFit) -> pd.DataFrame:
             told["icc"] = fit.icc(by_group=False).loc["adjusted", "mean"]
     except NotAvailableError:  # the family has no residual variance to compare with
         pass
-    try:
-        elpd = fit.loo()
-        told |= {
-            "elpd_loo": elpd.elpd,
-            "se_elpd_loo": elpd.se,
-            "p_loo": elpd.p,
-            "k_max": float(elpd.pareto_k.max()),
-        }
-    except NotAvailableError:  # draws made elsewhere that lack a variable
-        told |= dict.fromkeys(("elpd_loo", "se_elpd_loo", "p_loo", "k_max"), np.nan)
+    told |= _left_out(fit) if loo else {}
     found = fit.diagnosis
     row |= told | {
         "max_rhat": found.max_rhat,
@@ -199,6 +190,15 @@ def glance_posterior(fit: PosteriorFit) -> pd.DataFrame:
         "k_hat": np.nan if found.k_hat is None else found.k_hat,
     }
     return pd.DataFrame([row])
+
+
+def _left_out(fit: PosteriorFit) -> dict[str, float]:
+    try:
+        elpd = fit.loo()
+    except NotAvailableError:  # draws made elsewhere that lack a variable
+        return dict.fromkeys(("elpd_loo", "se_elpd_loo", "p_loo", "k_max"), np.nan)
+    k_max = float(elpd.pareto_k.max())
+    return {"elpd_loo": elpd.elpd, "se_elpd_loo": elpd.se, "p_loo": elpd.p, "k_max": k_max}
 
 
 def augment_posterior(fit: PosteriorFit) -> pd.DataFrame:

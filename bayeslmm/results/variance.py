@@ -69,7 +69,8 @@ class Parts:
         }
         fixed = fixed_part_variance(design, values.beta)
         mean = values.beta @ design.X.mean(axis=0) + design.offset.mean()
-        residual, told = residual_variance(design, values.family, mean, _sum(groups.values(), fixed))
+        spread = fixed + _sum(groups.values(), fixed)  # E(y) of a log link is over rows and groups
+        residual, told = residual_variance(design, values.family, mean, spread)
         return cls(fixed=fixed, groups=groups, residual=residual, told=told)
 
     @property
@@ -141,7 +142,7 @@ def residual_variance(
     fixed : (...,)
         Xβ + offset where the residual is wanted.
     random : (...,)
-        v, the variance of the random effects there.
+        Variance of the linear predictor around that: v, over all rows that of Xβ as well.
 
     Returns
     -------

@@ -89,10 +89,10 @@ def test_the_print(compared):
     text = str(compared)
     assert text.startswith("REML beside the posterior\nFormula: Reaction ~ Days + (Days | Subject)")
     line = next(line for line in text.splitlines() if line.startswith("Days"))
-    assert "10.47" in line and "yes" not in line and " to " in line
+    assert "10.47" in line and "yes" not in line and ", " in line
     difference = compared.table.loc[("fixed", "", "Days"), "difference"]
     assert f"{difference:+.2f}" in line
-    assert "95% interval" in text and "nan" not in text.lower()
+    assert "95% CI" in text and "nan" not in text.lower()
     latex = compared.to_latex()
     assert latex.isascii() and "|" not in latex
     assert not re.search(r"(?<!\\)[_%#~^]", re.sub(r"\$[^$]*\$", "", latex))
@@ -106,7 +106,7 @@ def test_profile_intervals_are_of_all_parameters():
     model = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
     point, post = model.fit_reml(), model.fit(**SHORT)
     found = blm.compare_estimates(point, post, method="profile", ci_prob=0.8)
-    assert found.ci_prob == 0.8 and "80% interval" in str(found)
+    assert found.ci_prob == 0.8 and "80% CI" in str(found)
     keys = ["effect", "group", "term"]
     ends = point.confint("profile", ci_prob=0.8, progressbar=False).set_index(keys).loc[found.table.index]
     np.testing.assert_allclose(found.table["estimate_low"], ends["conf_low"])
@@ -150,7 +150,7 @@ def test_an_sd_of_zero():
     assert median == pytest.approx(np.median(sd), rel=1e-3) and upper == pytest.approx(
         np.quantile(sd, 0.9), rel=1e-3
     )
-    assert "with probability 90 %" in said
+    assert "with probability 90%" in said
     assert said in str(blm.compare_estimates(point, post, ci_prob=0.9)).replace("\n  ", " ")
 
 

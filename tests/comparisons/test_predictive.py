@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 import bayeslmm as blm
@@ -49,3 +51,17 @@ def test_bad_input(fits):
     log = blm.Model("np.log(Reaction) ~ 1 + (1 | Subject)", sleep).fit(random_seed=1)
     with pytest.raises(errors.InputError, match="different responses"):
         blm.compare(fits[0], log)
+
+
+def test_families_may_differ_as_long_as_the_response_is_the_same():
+    sleep = blm.load_dataset("sleepstudy")
+    formula = "Reaction ~ Days + (1 | Subject)"
+    options = {"draws": 300, "tune": 300, "chains": 2, "random_seed": 1, "progressbar": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", errors.SamplingWarning)  # short chains
+        found = blm.compare(
+            blm.Model(formula, sleep).fit(random_seed=1),
+            blm.Model(formula, sleep, family="student_t").fit(**options),
+            names=["normal", "t"],
+        )
+    assert found.table.index[0] == "t"  # two subjects have outliers

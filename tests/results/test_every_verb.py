@@ -201,6 +201,8 @@ def rows_of(case: Case, *, strange: bool = False) -> pd.DataFrame:
 def new(case: Case, fit: Any, *, strange: bool = False, **asked: Any) -> Any:
     if case.structure == "offset as array":
         asked["offset"] = 0.1
+    if fit.design.trials is not None and asked.get("kind") == "response":
+        asked["trials"] = 5
     return fit.predict(rows_of(case, strange=strange), **asked)
 
 

@@ -75,10 +75,12 @@ def test_bad_weights_are_mended_by_refits(sleep):
         raw = post.loo(refit=False)
     assert raw.warning and float(raw.pareto_k[57]) > 0.7
     mended = post.loo()
-    refitted = post.idata["loo"]["refitted"].to_numpy()
+    refitted = np.isfinite(post.idata["loo"]["refitted_elpd_i"].to_numpy())
     assert refitted[57] and not mended.warning and (mended.pareto_k <= mended.good_k).all()
     same = ~refitted
     np.testing.assert_array_equal(mended.elpd_i.to_numpy()[same], raw.elpd_i.to_numpy()[same])
+    with pytest.warns(errors.SamplingWarning, match="Pareto"):
+        assert post.loo(refit=False).elpd == raw.elpd  # both are kept
     out = np.arange(180) == 57
     expected, error = mean_of_densities(
         _exact_densities(post, "observation", without(post, out).values, slice(None))[0][:, 57]
@@ -136,17 +138,30 @@ def test_a_level_without_rows_left_is_no_trouble():
     assert np.isfinite(post.loo(refit=True).elpd) and np.isfinite(post.loo("g").elpd)
 
 
-def test_a_coefficient_that_one_group_alone_tells_has_no_prediction_under_a_flat_prior():
+@pytest.mark.parametrize(("unit", "rows"), [("g", 4), ("observation", 1)])
+def test_a_coefficient_that_one_unit_alone_tells_has_no_prediction_under_a_flat_prior(unit, rows):
     data = pd.DataFrame(
         {"g": np.repeat(list("abcdef"), 4), "x": 0.0, "y": np.random.default_rng(1).normal(size=24)}
     )
-    data.loc[data["g"] == "c", "x"] = 1.0
-    post = blm.Model("y ~ x + (1 | g)", data, priors={"fixed": blm.flat(), "Intercept": blm.flat()}).fit(
-        random_seed=1
-    )
-    with pytest.warns(errors.SamplingWarning, match="groups of g"):
-        found = post.loo("g", refit=False)
-    assert float(found.elpd_i[2]) == -np.inf and np.isfinite(np.delete(found.elpd_i.to_numpy(), 2)).all()
+    data.loc[8 : 7 + rows, "x"] = 1.0
+    flat = {"fixed": blm.flat(), "Intercept": blm.flat()}
+    post = blm.Model("y ~ x + (1 | g)", data, priors=flat).fit(random_seed=1)
+    with pytest.warns(errors.SamplingWarning, match="1 of .* alone tell a coefficient"):
+        found = post.loo(unit)
+    values = found.elpd_i.to_numpy()
+    out = 2 if unit == "g" else 8
+    assert values[out] == -np.inf and np.isfinite(np.delete(values, out)).all()
+    proper = post.with_priors({"fixed": blm.Prior("Normal", mu=0, sigma=3)})
+    assert np.isfinite(proper.loo(unit).elpd)
+
+
+def test_one_very_large_group_is_predicted_like_any_other():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(rng.normal(size=(4032, 5)), columns=list("abcde"))
+    data["g"] = np.repeat(np.arange(9), [4000, *[4] * 8])
+    data["y"] = data["a"] + rng.normal(size=9)[data["g"]] + rng.normal(size=len(data))
+    found = blm.Model("y ~ a + b + c + d + e + (1 | g)", data).fit(random_seed=1).loo("g")
+    assert np.isfinite(found.elpd_i).all() and np.isfinite(found.se)
 
 
 def test_it_is_kept_for_the_next_call_and_saved(post, tmp_path):

@@ -495,7 +495,9 @@ def test_trials_of_new_rows():
         assert (y.max(axis=0) <= [3, 10, 0, 7]).all() and (y == np.rint(y)).all()
         # five standard errors: successes of 2,000 draws have an sd of at most 1.6 + 10 times that of p
         np.testing.assert_allclose(y.mean(axis=0), [3, 10, 0, 7] * p.mean(axis=0), atol=0.35)
-    single = post.predict(rows, kind="response", draws=True, random_seed=1)
+    with pytest.raises(InputError, match="need their trials"):
+        post.predict(rows, kind="response")
+    single = post.predict(rows, kind="response", trials=1, draws=True, random_seed=1)
     assert set(np.unique(single)) <= {0.0, 1.0}
     assert post.predict(rows, kind="response", trials=100, draws=True, random_seed=1).max() > 20
     own = post.predict(kind="response", draws=True, random_seed=1)

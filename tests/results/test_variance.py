@@ -638,7 +638,8 @@ def test_icc_of_counts_at_values_has_the_residual_there():
         np.testing.assert_allclose(draws.isel(row=k), v / (v + residual), **EXACT)
     mean = np.einsum("na,cda->cdn", model.design.X, post.draws("beta")).mean(axis=-1) + z.mean()
     v = np.einsum("na,cdab,nb->cdn", model.design.groups[0].Z, cov, model.design.groups[0].Z).mean(axis=-1)
-    expected = v / (v + np.log1p(np.exp(-mean - v / 2)))
+    fixed = np.einsum("na,cda->cdn", model.design.X, post.draws("beta")).var(axis=-1, ddof=1)
+    expected = v / (v + np.log1p(np.exp(-mean - (fixed + v) / 2)))  # at E(y) over rows and groups
     np.testing.assert_allclose(post.icc(draws=True).sel(icc="adjusted"), expected, **EXACT)
 
 
@@ -652,7 +653,7 @@ def test_icc_of_counts_at_values_has_the_residual_there():
 def test_latent_residuals_are_constant(family, link, residual):
     post = posterior_of(model_of(family, "x + (x | g)", np.random.default_rng(1), link))
     table = post.variance_components(draws=True)
-    chosen = (table["group_"] == "Residual") & (table["quantity_"] == "variance")
+    chosen = (table["group"] == "Residual") & (table["quantity"] == "variance")
     np.testing.assert_allclose(table[..., chosen.to_numpy()], residual, rtol=1e-14)
     v = post.draws("sd_g")[..., 0] ** 2
     np.testing.assert_allclose(post.icc(at={"x": 0}, draws=True)[..., 0], v / (v + residual), **EXACT)
@@ -669,7 +670,8 @@ def test_residuals_with_a_parameter():
     np.testing.assert_allclose(post.icc(draws=True).sel(icc="adjusted"), expected, **EXACT)
     post = posterior_of(model_of("negbinomial", "x + (1 | g)", np.random.default_rng(1)))
     v, shape = post.draws("sd_g")[..., 0] ** 2, post.draws("shape")
-    mean = np.exp(post.draws("beta") @ post.design.X.mean(axis=0) + v / 2)
+    beta, X = post.draws("beta"), post.design.X
+    mean = np.exp(beta @ X.mean(axis=0) + (v + (beta @ X.T).var(axis=-1, ddof=1)) / 2)
     expected = v / (v + np.log1p(1 / mean + 1 / shape))
     np.testing.assert_allclose(post.icc(draws=True).sel(icc="adjusted"), expected, **EXACT)
 
@@ -680,7 +682,7 @@ def test_tails_without_a_variance_leave_nothing_to_the_groups():
     post = posterior_of(model, nu=np.full((2, 30), 1.5))
     assert (post.icc(draws=True) == 0).all() and (post.r2(draws=True) == 0).all()
     draws = post.variance_components(draws=True)
-    share = draws[..., (draws["quantity_"] == "share").to_numpy()]
+    share = draws[..., (draws["quantity"] == "share").to_numpy()]
     np.testing.assert_array_equal(share, np.broadcast_to([0.0, 1.0], (2, 30, 2)))
     some = posterior_of(model, nu=np.linspace(1.5, 6.0, 60).reshape(2, 30)).variance_components()
     share = some[some["quantity"] == "share"].set_index("group")["mean"]

@@ -233,3 +233,53 @@ def test_augment_adds_to_the_used_rows(sleep, fit):
     np.testing.assert_allclose(table["_fitted"] + table["_resid"], sleep["Reaction"])
     np.testing.assert_allclose(table["_fixed"], fit.predict(sleep, groups="average"))
     np.testing.assert_allclose(table["_scaled_resid"] * fit.sigma, table["_resid"])
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: f.predict(draws=True), "draws=True"),
+        (lambda f: f.predict(draws=0), "draws=0"),
+        (lambda f: f.predict(kind="response"), "draws=1000"),
+        (lambda f: f.icc(bootstrap=True), "bootstrap=True"),
+        (lambda f: f.icc(bootstrap=2.5), "bootstrap=2.5"),
+        (lambda f: f.bootstrap(2.5), "draws=2.5"),
+        (lambda f: f.icc(at="Reaction"), "no predictor"),
+        (lambda f: f.predict(groups={"Subject": "old"}), "'Subject': 'old'"),
+    ],
+)
+def test_numbers_and_targets_that_make_no_sense(fit, call, message):
+    with pytest.raises(errors.InputError, match=message):
+        call(fit)
+
+
+def test_a_dictionary_is_no_table(fit):
+    with pytest.raises(errors.DataError, match="DataFrame"):
+        fit.predict({"Days": [1.0]}, groups="average")
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("VarCorr", "var_corr"), ("logLik", "loglik"), ("waic", "loo")])
+def test_names_of_other_packages_are_answered_with_ours(fit, theirs, ours):
+    assert not hasattr(fit, theirs)
+    with pytest.raises(errors.RefusedVerbError, match=ours):
+        getattr(fit, theirs)
+
+
+@pytest.mark.parametrize("name", ["chain", "draw", "coef", "threshold", "observation"])
+def test_a_factor_cannot_have_the_name_of_a_dimension_of_the_draws(sleep, name):
+    model = blm.Model(f"Reaction ~ Days + (1 | {name})", sleep.rename(columns={"Subject": name}))
+    assert model.fit_reml().ngroups == {name: 18}
+    with pytest.raises(errors.InputError, match="rename"):
+        model.fit()
+
+
+def test_intervals_of_a_summary(sleep):
+    post = blm.Model("Reaction ~ Days + (1 | Subject)", sleep).fit(random_seed=1)
+    assert "95% equal-tailed" in str(post.summary())
+    other = str(post.summary(ci_prob=0.995, ci_kind="hdi"))
+    assert "99.5% highest-density" in other and "l-99.5% CI" in other
+    with pytest.raises(errors.InputError, match="ci_kind"):
+        post.summary(ci_kind="wald")
