@@ -11,14 +11,14 @@ import pandas as pd
 from ..errors import InputError
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.text import Shown, Text, number, percent, table
+from ..results.text import Shown, Text, decimals, number, percent, table
 from ..results.tidy import parameter_draws
 from ..spec.covariance import sd_and_correlation
 from ..spec.design import Design, GroupTerm
 
 PRIOR_MATTERS = 0.05  # sensitivity from which a posterior moves noticeably (Kallioinen et al. 2024)
 REMARKS = (
-    "Diff.: (mean - estimate) in posterior sds. Prior: yes where stronger or weaker priors move the posterior "
+    "Diff.: (mean - estimate) in posterior sds; a star where stronger or weaker priors move the posterior "
     f"noticeably (power-scaling sensitivity above {PRIOR_MATTERS})."
 )
 AT_ONE = 1.0 - 1e-6  # a correlation of ±1, to the precision of the search
@@ -54,10 +54,11 @@ class EstimateComparison(Shown):
             cells = [str(r["parameter"]), number(r["estimate"], r["sd"]), _known(r["std_error"], r["sd"])]
             cells.append(_range(ends, r["sd"]))
             cells += [number(r["mean"], r["sd"]), number(r["sd"], r["sd"])]
-            cells += [_range([r["conf_low"], r["conf_high"]], r["sd"]), f"{r['difference']:+.2f}"]
-            rows.append([*cells, "yes" if r["prior_matters"] else ""])
+            mark = "*" if r["prior_matters"] else " "
+            cells += [_range([r["conf_low"], r["conf_high"]], r["sd"]), f"{r['difference']:+.2f}{mark}"]
+            rows.append(cells)
         interval = f"{percent(self.ci_prob)} CI"
-        headers = ["", "Estimate", "SE", interval, "Mean", "SD", interval, "Diff.", "Prior"]
+        headers = ["", "Estimate", "SE", interval, "Mean", "SD", interval, "Diff. "]
         return Text.of(self.title, table(headers, rows), REMARKS, *self.boundary)
 
 
@@ -66,7 +67,9 @@ def _known(value: float, sd: float) -> str:
 
 
 def _range(ends: list[float], sd: float) -> str:
-    return f"{number(ends[0], sd)}, {number(ends[1], sd)}" if np.isfinite(ends).all() else ""
+    """Both ends with two digits of the sd: the table is wide."""
+    places = decimals(sd, significant=2)
+    return f"{ends[0]:.{places}f}, {ends[1]:.{places}f}" if np.isfinite(ends).all() else ""
 
 
 def compare_estimates(
