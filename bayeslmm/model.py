@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .engine.pymc_model import PyMCParts
     from .results.audit import Audit
     from .results.equations import Equations
+    from .results.explain import Explanation
     from .results.posterior import PosteriorFit
 
 
@@ -151,6 +152,23 @@ class Model:
         from .engine.pymc_model import graph
 
         return graph(self.pymc)
+
+    def explain(self) -> Explanation:
+        """The model in plain words: what varies by what, how many numbers that is, and traps it may fall into.
+
+        Traps are slopes that vary within no level, effects of groups without a fixed counterpart, ids used again in
+        every level of another factor, factors left of ``||``, factors with very few levels.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> told = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).explain()
+        >>> print(told.parts[-1].strip())
+        Each level of Batch has its own intercept, drawn from one normal distribution.
+        """
+        from .results.explain import explain
+
+        return explain(self.design)
 
     def equations(self) -> Equations:
         """The model and its priors in mathematics: prints as text, renders as LaTeX in a notebook.

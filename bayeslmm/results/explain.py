@@ -1,0 +1,159 @@
+"""A model in plain words: what varies by what, how many numbers that is, and what is easily meant otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..spec.design import Design, GroupTerm
+from .text import Shown, Text
+from .variance import nesting
+
+FEW_LEVELS = 5  # from so many on an sd is learnt from the data rather than from its prior
+IN_SPAN = 1e-8  # of a column's length that the fixed part may leave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Explanation(Shown):
+    """A model in words; prints in a terminal and in a notebook.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        What each part of the formula means.
+    counts : str
+        The numbers to be estimated.
+    traps : tuple of str
+        What is perhaps not meant; empty where nothing is.
+    """
+
+    heading: str
+    parts: tuple[str, ...]
+    counts: str
+    traps: tuple[str, ...]
+
+    def text(self) -> Text:
+        """Heading, parts, counts and traps."""
+        return Text.of(
+            self.heading, "\n".join(self.parts), self.counts, *(f"Note: {trap}" for trap in self.traps)
+        )
+
+
+def explain(design: Design) -> Explanation:
+    """The explanation behind :meth:`bayeslmm.Model.explain`."""
+    return Explanation(
+        heading=f"{design.formula.text}, family {design.family}",
+        parts=tuple(_parts(design)),
+        counts=_counts(design),
+        traps=tuple(_traps(design)),
+    )
+
+
+def _parts(design: Design) -> Iterator[str]:
+    if design.x_names:
+        yield f"The same for all rows: {', '.join(design.x_names)}."
+    above = nesting(design)
+    for g in design.groups:
+        where = f" Each lies in one level of {' and one of '.join(above[g.name])}." if above[g.name] else ""
+        yield f"{g.name} has {g.n_levels:,} levels.{where}"
+        for block in g.blocks:
+            names = [g.columns[c] for c in block]
+            slopes = [name for name in names if name != "Intercept"]
+            own = ["its own intercept"] if "Intercept" in names else []
+            own += [f"its own effect of {name}" for name in slopes]
+            how = " and correlated with each other" if len(block) > 1 else ""
+            yield f"  Each level of {g.name} has {' and '.join(own)}, drawn from one normal distribution{how}."
+        if len(g.blocks) > 1:
+            yield f"  Effects of {g.name} from different bars are independent of each other."
+
+
+def _counts(design: Design) -> str:
+    sds = sum(g.q for g in design.groups)
+    correlations = sum(len(g.correlated) for g in design.groups)
+    family = [
+        f"{len(design.levels) - 1} cutpoints" if name == "cutpoint" else name
+        for name in design.family.parameters
+    ]
+    told = [
+        _number(design.p, "fixed effect"), _number(sds, "sd") + " of groups" * bool(sds),
+        _number(correlations, "correlation"), *family,
+    ]  # fmt: skip
+    effects = sum(g.q * g.n_levels for g in design.groups)
+    return (
+        f"Estimated from {design.n:,} rows: {', '.join(part for part in told if part)}; "
+        f"{effects:,} random effects follow from these."
+    )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}" if count else ""
+
+
+def _traps(design: Design) -> Iterator[str]:
+    for g in design.groups:
+        yield from _slopes(design, g)
+        if g.n_levels < FEW_LEVELS:
+            yield (
+                f"{g.name} has {g.n_levels} levels only: its sds come from the prior more than from the data, and REML "
+                f"may put them at zero. {g.name} as a fixed effect is the other choice."
+            )
+    yield from _reused_ids(design)
+
+
+def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
+    """Slopes that cannot vary within a level, slopes without a fixed one, factors whose levels stay correlated."""
+    first = np.full(g.n_levels, -1)
+    first[g.codes[::-1]] = np.arange(design.n)[::-1]
+    for block, text in zip(g.blocks, g.texts, strict=True):
+        names = [g.columns[c] for c in block]
+        for c in block:
+            name, column = g.columns[c], g.Z[:, c]
+            if (
+                name != "Intercept"
+                and "Intercept" in g.columns
+                and np.array_equal(column, column[first[g.codes]])
+            ):
+                yield (
+                    f"{name} varies within no level of {g.name}, so its effect there cannot be told from the level's "
+                    f"own: keep {name} in the fixed part and leave it out of {text}."
+                )
+            elif not _in_fixed_part(design, column):
+                what = "its mean over the levels" if name == "Intercept" else f"the mean effect of {name}"
+                yield f"{name} varies by {g.name} without a fixed counterpart, so {what} is held at zero. Is it meant?"
+        of_factor = len(block) > 1 and "Intercept" not in names and len(g.blocks) > 1
+        if of_factor and text == g.texts[g.blocks.index(block) - 1]:
+            yield (
+                f"{text}: the bars || separate terms, not the columns of one term, so {', '.join(names)} are "
+                "correlated (as in lme4). Make columns of 0 and 1 of the factor to have them independent."
+            )
+
+
+def _in_fixed_part(design: Design, column: np.ndarray) -> bool:
+    X = design.X
+    if design.family.name == "ordinal":  # the cutpoints stand in place of an intercept
+        X = np.column_stack([np.ones(design.n), X])
+    if not X.shape[1]:
+        return False
+    left = column - X @ np.linalg.lstsq(X, column, rcond=None)[0]
+    return bool(np.linalg.norm(left) <= IN_SPAN * np.linalg.norm(column))
+
+
+def _reused_ids(design: Design) -> Iterator[str]:
+    """Factors whose levels are numbered from the start again within each level of another one."""
+    single = [g for g in design.groups if len(g.variables) == 1]
+    for inner in single:
+        for outer in single:
+            if inner is outer or outer.n_levels < 2:
+                continue
+            inside = pd.Series(inner.codes).groupby(outer.codes)
+            distinct, highest = inside.nunique(), inside.max() + 1
+            # 1, 2, 3 in one level, 1, 2 in the next: in a crossed design all levels would be met, or any of them
+            if (distinct == highest).all() and distinct.nunique() > 1 and inner.n_levels < len(inner.codes):
+                yield (
+                    f"{inner.name} is numbered from the start again in every level of {outer.name}. If {inner.name} "
+                    f"{inner.levels[0]!r} of one {outer.name} is not that of another, write "
+                    f"(1 | {outer.name}/{inner.name}), which tells them apart."
+                )
