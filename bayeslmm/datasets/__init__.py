@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -122,7 +123,7 @@ def _catalogue() -> Mapping[str, _Entry]:
     return {name: _entry(name, table) for name, table in tables.items()}
 
 
-def _entry(name: str, table: Mapping) -> _Entry:
+def _entry(name: str, table: Mapping[str, Any]) -> _Entry:
     defaults = {"file": f"{name}.csv", "url": None, "sha256": None}
     return _Entry(name=name, **{**defaults, **table, "factors": tuple(table["factors"])})
 

@@ -34,7 +34,7 @@ def joint_compiled_beside() -> Iterator[None]:
 
 
 def _is_cached() -> bool:
-    folder = Path(eliminate._cache.cache_path)  # type: ignore[attr-defined]  # beside the modules, or as numba is told
+    folder = Path(eliminate._cache.cache_path)  # beside the modules, or as numba is told
     return any(folder.glob(JOINT))
 
 

@@ -10,7 +10,7 @@ Derivatives are written out by hand, from the rows of the data back to x (docs/t
 from __future__ import annotations
 
 from math import lgamma
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -157,7 +157,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     groups = [next(g for g in design.groups if g.name == name) for name in geometry.order]
     widest = max((g.q for g in groups), default=0)
     K, at = len(groups), len(names)
-    parts: dict[str, list] = {
+    parts: dict[str, list[Any]] = {
         key: []
         for key in (
             "place", "first", "partial_start", "shapes", "sampled", "w", "attached", "weights", "above", "above_column",

@@ -16,8 +16,9 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from ..errors import DataError, InputError, NotAvailableError
-from ..spec.design import Design, NewDesign
+from ..spec.design import Design
 from ..spec.family import Family
+from ..spec.newdata import NewDesign
 from ..spec.plan import from_outside
 from . import variance
 from .moments import expected_over, expected_response, response_variance

@@ -14,9 +14,9 @@ from ..engine import bootstrap
 from ..engine.scaling import Problem
 from ..errors import InputError, UnseenLevelError
 from ..spec.covariance import cholesky_psd
-from ..spec.design import Design, NewDesign
+from ..spec.design import Design
 from ..spec.frame import as_frame
-from ..spec.newdata import NewGroup
+from ..spec.newdata import NewDesign, NewGroup
 
 if TYPE_CHECKING:
     from .point import PointFit

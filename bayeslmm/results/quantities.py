@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
 from . import variance
+from .reference import reference_grid
 from .summaries import flat
 from .variance import AtRows, Parts, Values
 
@@ -82,7 +83,7 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
         found = AtRows.of(design, values, at).icc(design, by_group=by_group)
         return np.concatenate([value for _, value in found], axis=-1)
 
-    grid, _ = variance.reference_grid(design, at)
+    grid, _ = reference_grid(design, at)
     kinds = ["adjusted"]
     if by_group and len(design.groups) > 1:
         kinds += [g.name for g in design.groups]
@@ -112,7 +113,7 @@ def within_correlation(
     if not design.groups:
         raise NotAvailableError("observations of one group are compared; this model has no random effects")
     term = design.group(group)
-    grid, _ = variance.reference_grid(design, at)
+    grid, _ = reference_grid(design, at)
     n = len(grid)
     labels = pd.concat(
         [
