@@ -1,0 +1,252 @@
+"""What all pictures share: colours that mean one thing each, figures, axes, labels.
+
+Matplotlib is imported inside functions, and only its `Figure`: no pyplot state, no rcParams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..results.fit import Fit
+from ..results.point import PointFit
+
+Array = NDArray[np.float64]
+
+# Okabe & Ito's palette: told apart by colour-blind readers
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
+
+NONE, PARTIAL, COMPLETE = GREY, BLUE, VERMILION  # pooling
+POSTERIOR, POINT, PRIOR = BLUE, BLACK, PURPLE  # a posterior, the mark of a REML or ML fit, a prior
+DATA, AVERAGE, NEW_GROUP = "#4D4D4D", BLACK, GREEN  # observations; the group with b = 0; a group not seen before
+CURVE = VERMILION  # a smoother through points
+ENVELOPE, LINE, NOTE = "#DDDDDD", "#BBBBBB", "#555555"  # what chance does; reference lines; small print
+CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)  # things without a role of their own
+
+INNER, OUTER = 0.5, 0.95  # probabilities of the thick and the thin interval
+MOST_LABELS = 40  # ticks of one axis that can be read
+MOST_FACETS = 24  # small panels of one figure that can be read
+TITLE, LABEL, TICK = 11, 10, 9  # points
+
+
+@cache
+def _picture() -> type:
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        """A figure that shows itself in a notebook although pyplot was never imported."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    Picture.__module__, Picture.__qualname__ = __name__, "Picture"  # where pickle finds it: below
+    return Picture
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Picture":
+        return _picture()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# -- figures and axes
+
+
+def new_figure(
+    panels: int = 1,
+    *,
+    figsize: tuple[float, float] | None = None,
+    ax: Any = None,
+    columns: int | None = None,
+    size: tuple[float, float] = (4.6, 3.8),
+    sharex: bool | str = False,
+    sharey: bool | str = False,
+) -> tuple[Any, list[Any]]:
+    """A figure with so many panels, or the Axes that the user brought.
+
+    Parameters
+    ----------
+    panels : int
+    figsize : (float, float), optional
+        Inches of the whole figure; ``size`` times the panels unless given.
+    ax : matplotlib.axes.Axes or sequence of Axes, optional
+        Where to draw instead, one for each panel.
+    columns : int, optional
+        Panels side by side; up to three, or near a square of more.
+    size : (float, float)
+        Inches of a panel.
+    sharex, sharey : bool or {"all", "row", "col"}
+        Which axes have one range.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    axes : list of matplotlib.axes.Axes
+        As many as panels.
+
+    Raises
+    ------
+    InputError
+        Not as many Axes as panels, or something else than Axes.
+    """
+    if ax is not None:
+        return _given(panels, ax)
+    across = columns or (panels if panels <= 3 else int(np.ceil(np.sqrt(panels))))
+    across = min(across, panels)
+    down = -(-panels // across)
+    figure = _picture()(figsize=figsize or (size[0] * across, size[1] * down), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False, sharex=sharex, sharey=sharey).ravel()
+    for unused in grid[panels:]:
+        unused.remove()
+    for above in grid[max(panels - across, 0) : panels]:  # the last of its column
+        above.xaxis.set_tick_params(labelbottom=True)
+    return figure, list(grid[:panels])
+
+
+def _given(panels: int, ax: Any) -> tuple[Any, list[Any]]:
+    from matplotlib.axes import Axes
+
+    axes = list(np.ravel(np.asarray(ax, dtype=object)))
+    if not all(isinstance(one, Axes) for one in axes):
+        raise InputError(f"ax={ax!r}: draw on a matplotlib Axes, or on a sequence of them")
+    if len(axes) != panels:
+        needs = "one Axes" if panels == 1 else f"{panels} Axes, one for each panel"
+        raise InputError(f"ax=...: this picture needs {needs}; {len(axes)} given")
+    return axes[0].get_figure(root=True), axes
+
+
+def as_picture(figure: Any) -> Any:
+    """A figure made by pyplot, such as ArviZ's, taken from pyplot so that a notebook shows it once."""
+    from matplotlib import pyplot
+
+    pyplot.close(figure)
+    figure.__class__ = _picture()
+    return figure
+
+
+def clean(ax: Any, *, title: str | None = None, xlabel: str | None = None, ylabel: str | None = None) -> None:
+    """Two spines, short ticks, small type; title and labels where given."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(length=3, labelsize=TICK)
+    if title is not None:
+        ax.set_title(title, fontsize=TITLE, loc="left")
+    if xlabel is not None:
+        ax.set_xlabel(xlabel, fontsize=LABEL)
+    if ylabel is not None:
+        ax.set_ylabel(ylabel, fontsize=LABEL)
+
+
+def legend(axes: Sequence[Any], *, ax: Any = None, columns: int = 4) -> None:
+    """One entry a label over all panels: above the figure, or inside the first Axes where the user brought them."""
+    found = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if not found:
+        return
+    entries: dict[str, Any] = {"handles": list(found.values()), "labels": list(found), "frameon": False}
+    if ax is not None:
+        axes[0].legend(fontsize=TICK, **entries)
+    else:
+        figure = axes[0].get_figure(root=True)
+        columns = min(columns, len(found))
+        figure.legend(loc="outside upper center", ncols=columns, fontsize=TICK, **entries)
+
+
+def note(figure: Any, text: str, *, ax: Any = None) -> None:
+    """A line of small print below a figure that is ours."""
+    if ax is None and text:
+        figure.supxlabel(text, fontsize=TICK, color=NOTE, x=0.01, ha="left")
+
+
+# -- labels
+
+
+def short(label: Any, most: int = 22) -> str:
+    """A level or term as text, the middle of long ones left out."""
+    text = str(label)
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
+def label_levels(ax: Any, levels: Sequence[Any], *, axis: str = "y", most: int = MOST_LABELS) -> bool:
+    """Ticks at 0, 1, ... with the names of levels; of many every k-th. Whether some were left out."""
+    step = -(-len(levels) // most)
+    at = np.arange(0, len(levels), step)
+    texts = [short(levels[i]) for i in at]
+    size = TICK if len(at) <= 25 else TICK - 1
+    if axis == "y":
+        ax.set_yticks(at, texts, fontsize=size)
+    else:
+        upright = len(at) > 8 or max(map(len, texts), default=0) > 6
+        ax.set_xticks(at, texts, fontsize=size, rotation=90 if upright else 0)
+    return step > 1
+
+
+def spread_out(keys: Iterable[float], most: int = MOST_FACETS) -> NDArray[np.int64]:
+    """Positions of at most so many values, in their order; of more, evenly spaced from lowest to highest."""
+    order = np.argsort(np.asarray(list(keys), dtype=float), kind="stable")
+    if len(order) <= most:
+        return order
+    return order[np.unique(np.linspace(0, len(order) - 1, most).round().astype(int))]
+
+
+def of_many(shown: int, total: int, what: str) -> str:
+    """What to say where not everything is shown."""
+    return "" if shown == total else f"{shown} of {total:,} {what} shown"
+
+
+# -- fits
+
+
+def check_fit(fit: Any, verb: str) -> None:
+    """Raise InputError unless this is a fit."""
+    if not isinstance(fit, Fit):
+        raise InputError(f"{verb}: a fit is drawn, from fit_reml(), fit_ml() or fit(); not {type(fit).__name__}")
+
+
+def name_of(fit: Fit) -> str:
+    """``REML``, ``ML`` or ``posterior``."""
+    if isinstance(fit, PointFit):
+        return "REML" if fit.solution.reml else "ML"
+    return "posterior"
+
+
+def chosen(what: str, wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """The names wanted, or all known ones.
+
+    Raises
+    ------
+    InputError
+        One is not known, or there are none.
+    """
+    names = list(known) if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        if name not in known:
+            has = f"there are {', '.join(map(repr, known))}" if known else "the model has none"
+            raise InputError(f"no {what} {name!r}; {has}")
+    if not names:
+        raise InputError(f"no {what} to draw: {what}s were asked for as {wanted!r}, the model has {list(known)}")
+    return names
+
+
+# -- curves
+
+
+def density(draws: Any) -> tuple[Array, Array]:
+    """Grid and density of draws by ArviZ's kernel estimate, which keeps to the ends of what was drawn."""
+    from arviz_stats.base import array_stats
+
+    grid, height, _ = array_stats.kde(np.ravel(draws))
+    return grid, height
