@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test lint format docs examples bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -56,6 +56,18 @@ lint: $(STAMP)  ## check style, format and types
 format: $(STAMP)  ## put the code into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.venv/.docs: pyproject.toml constraints.txt | $(STAMP)
+	@echo "Installing what builds pages and runs notebooks ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+docs: .venv/.docs  ## build the documentation site into build/docs; warnings are errors
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html"
+
+examples: .venv/.docs  ## run the notebooks of examples/ and write their output into them
+	@$(BIN)/python examples/run.py $(ARGS)
 
 bench-reml: $(STAMP)  ## time the point fits beside lme4 and statsmodels, into benchmarks/README.md
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt

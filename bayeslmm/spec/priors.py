@@ -67,7 +67,7 @@ class Prior:
 
 @dataclass(frozen=True, slots=True)
 class LKJ:
-    """Lewandowski, Kurowicka & Joe's distribution of a correlation matrix, density ∝ |R|^(eta − 1)."""
+    """Lewandowski, Kurowicka & Joe's distribution of a correlation matrix, density ∝ det(R)^(eta − 1)."""
 
     eta: float
 
