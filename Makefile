@@ -89,8 +89,8 @@ bench-posterior: $(STAMP) .venv/bambi/.installed  ## time the posterior beside B
 agree: $(STAMP)  ## the exact sampler against NUTS on twelve structures, some minutes
 	@$(BIN)/python tests/agreement.py $(ARGS)
 
-calibrate: $(STAMP)  ## check the exact sampler on 8,000 simulated data sets; picture to docs/
-	@$(BIN)/python tests/calibration.py --plot docs/calibration.png $(ARGS)
+calibrate: $(STAMP)  ## check samplers and intervals on 12,000 simulated data sets, into docs/calibration.md
+	@$(BIN)/python tests/calibration.py --write $(ARGS)
 
 clean:  ## remove .venv and everything that was built
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the exact sampler (Talts et al. 2018): ``python tests/calibration.py --help``.
+"""Simulation-based calibration (Talts et al. 2018): ``python tests/calibration.py --help``.
 
 Hyperparameters and effects are drawn from the prior, data from the model, and the posterior is sampled; over many data
 sets the rank of each true value among its posterior draws must be uniform.
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import platform
 import sys
 import time
+from datetime import date
 
+import calibration_models
 import numpy as np
+import pandas as pd
 from numpy.random import SeedSequence, default_rng
 from scipy import stats
 
+import bayeslmm
 from bayeslmm.engine import sampler
 from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive
 from bayeslmm.engine.marginal import Marginal
@@ -22,8 +27,9 @@ from bayeslmm.engine.proposal import fit_proposal
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.spec.covariance import covariance
 
-KEPT, THINNED = 99, 4  # ranks 0 to 99 among nearly independent draws
+KEPT, THINNED = 199, 4  # ranks 0 to 199 among nearly independent draws
 SD, ETA, BETA_SD = 1.5, 1.5, 2.0
+DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 
 
 def structures():
@@ -32,6 +38,9 @@ def structures():
     t6, t8 = np.tile(np.linspace(-1, 1, 6), 8), np.tile(np.linspace(-1, 1, 8), 10)
     slope, three = np.column_stack([np.ones(48), t6]), np.column_stack([np.ones(80), t8, t8**2 - 0.4])
     classes = np.repeat(np.arange(16), 3)
+    pupils = [
+        np.repeat(np.arange(levels), 60 // levels) for levels in (5, 15, 30)
+    ]  # schools, classes, groups
     row, one = np.arange(60), np.ones
     both, crossed = [row % 10, row // 10], np.column_stack([one(60), np.cos(row)])
     empty = {
@@ -39,6 +48,8 @@ def structures():
         "(x | g)": problem(slope, [eight], [slope], [((0, 1),)]),
         "(x || g)": problem(slope, [eight], [slope], [((0,), (1,))]),
         "(1 | g / h)": problem(slope, [eight, classes], [one((48, 1))] * 2, [((0,),)] * 2),
+        "(1 | g / h / k)": problem(crossed, pupils, [one((60, 1))] * 3, [((0,),)] * 3),
+        "(1 | g / h) + (1 | i)": problem(crossed, [*pupils[:2], row % 6], [one((60, 1))] * 3, [((0,),)] * 3),
         "(1 | g) + (1 | h)": problem(crossed, both, [one((60, 1))] * 2, [((0,),)] * 2),
         "(x + z | g)": problem(three, [ten], [three], [((0, 1, 2),)]),
         "(x | g) + (1 | h), weights": problem(
@@ -144,6 +155,13 @@ def uniformity(ranks, bins=10):
     return float(stats.chisquare(counts).pvalue)
 
 
+def coverage(found, probability):
+    """Share of true values of all parameters inside the central interval of this probability."""
+    outside = round((1 - probability) / 2 * (KEPT + 1))
+    ranks = np.concatenate(list(found.values()))
+    return float(np.mean((ranks >= outside) & (ranks <= KEPT - outside)))
+
+
 def plot(found, path):
     """ECDF of the ranks minus that of uniform ranks, with a band that holds 95 % of uniform curves as a whole."""
     import matplotlib
@@ -160,7 +178,7 @@ def plot(found, path):
         [np.cumsum(np.bincount(row, minlength=KEPT + 1)) / refits - expected for row in uniform]
     )
     limit = np.quantile(np.abs(curves / width)[:, :-1].max(axis=1), 0.95)
-    figure, axes = plt.subplots(2, 4, figsize=(13, 5.6), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(2, 5, figsize=(15, 5.6), sharex=True, sharey=True, layout="constrained")
     for ax, (name, ranks) in zip(axes.flat, found.items(), strict=True):
         ax.fill_between(grid, -limit * width, limit * width, color="0.88", lw=0)
         for parameter, values in ranks.items():
@@ -180,27 +198,119 @@ def plot(found, path):
     figure.savefig(path, dpi=120)
 
 
+PAGE = """# Calibration
+
+A sampler is right if, over data simulated from the model, the truth ranks uniformly among its draws (Talts et al.
+2018); then intervals hold the truth as often as they say. `make calibrate` checks that and writes this page.
+
+- {date}, bayeslmm {version}, NumPy {numpy}, {machine}; {minutes:.0f} minutes
+- {refits:,} data sets a structure for the exact sampler, {families:,} for NUTS, {intervals:,} for intervals
+- seed {seed}
+
+## Posterior: ranks and coverage
+
+Parameters are drawn from the prior, data from the model. *p* is the smallest of χ² tests that the ranks of one
+parameter are uniform, to be compared with 0.01 / number of tests; the other columns say how many of the central 50, 90
+and 95 % intervals of all parameters hold the truth.
+
+{posterior}
+
+Smallest acceptable p: {bound:.1g}. {verdict}
+
+![rank curves of the structures inside their bands](calibration.png)
+
+## Intervals at one truth
+
+y = {slope} x + {between} z + b + ε with sd(b) = {sd} and sd(ε) = {sigma}, 6 rows a group, x within and z between
+groups: how often the 50, 90 and 95 % intervals hold the truth. The posterior has its default priors, which know nothing
+of that truth. The Monte Carlo error of a share of 95 % is {error:.1f} points.
+
+{table}
+
+Fixed effects between groups are where few groups tell: Wald and profile intervals, which take the variances as
+known or work with ML, are too short, Kenward–Roger's and the posterior's are not.
+"""
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--refits", type=int, default=1000, help="data sets a structure (1000)")
+    parser.add_argument("--families", type=int, default=300, help="data sets a family by NUTS (300)")
+    parser.add_argument("--intervals", type=int, default=400, help="data sets for intervals (400)")
+    parser.add_argument("--seed", type=int, default=100, help="seed of the first structure (100)")
     parser.add_argument("--cores", type=int, default=2, help="processes (2)")
-    parser.add_argument("--plot", type=pathlib.Path, help="where to save the picture")
+    parser.add_argument("--write", action="store_true", help="write docs/calibration.md and its picture")
     options = parser.parse_args()
-    found, doubtful = {}, []
+    begin, found = time.perf_counter(), {}
     for k, (name, (empty, priors)) in enumerate(structures().items()):
-        start = time.perf_counter()
-        found[name] = calibrate(empty, priors, options.refits, seed=100 + k, cores=options.cores)
-        p = {parameter: uniformity(ranks) for parameter, ranks in found[name].items()}
-        print(
-            f"{name:28s} {time.perf_counter() - start:5.0f} s  smallest p of {len(p)}: {min(p.values()):.4f}",
-            flush=True,
+        found[name] = calibrate(empty, priors, options.refits, seed=options.seed + k, cores=options.cores)
+        report(name, found[name])
+    exact = dict(found)
+    for k, name in enumerate(calibration_models.FAMILIES):
+        seed = options.seed + 1000 * (k + 1)
+        found[f"{name}, NUTS"] = calibration_models.ranks_of_family(
+            name, options.families, seed, cores=options.cores
         )
-        doubtful += [f"{name} {parameter}: p = {value:.2g}" for parameter, value in p.items()
-                     if value < 0.01 / sum(map(len, found.values()))]  # fmt: skip
-    if options.plot:
-        plot(found, options.plot)
-    print("\n".join(doubtful) or "Every rank distribution is uniform (chi-squared, 1 % over all of them).")
+        report(name, found[f"{name}, NUTS"])
+    bound = 0.01 / sum(map(len, found.values()))
+    doubtful = [
+        f"{name} {parameter}: p = {uniformity(values):.2g}"
+        for name, ranks in found.items()
+        for parameter, values in ranks.items()
+        if uniformity(values) < bound
+    ]
+    verdict = "; ".join(doubtful) or "Every rank distribution is uniform (chi-squared, 1 % over all of them)."
+    print(verdict)
+    tables = {
+        groups: calibration_models.intervals(
+            groups, options.intervals, options.seed, 500, cores=options.cores
+        )
+        for groups in (6, 30)
+    }
+    for groups, table in tables.items():
+        print(f"\n{groups} groups\n{table.round(3)}", flush=True)
+    if options.write:
+        plot(exact, DOCS / "calibration.png")
+        minutes = (time.perf_counter() - begin) / 60
+        (DOCS / "calibration.md").write_text(
+            page(found, tables, options, bound, verdict, minutes), encoding="utf-8"
+        )
     return 1 if doubtful else 0
+
+
+def report(name, ranks):
+    p = min(uniformity(values) for values in ranks.values())
+    held = ", ".join(f"{100 * coverage(ranks, each):.1f}" for each in calibration_models.PROBABILITIES)
+    print(f"{name:28s} smallest p of {len(ranks):2d}: {p:.4f}; 50, 90, 95 % hold {held} %", flush=True)
+
+
+def page(found, tables, options, bound, verdict, minutes):
+    """The text of docs/calibration.md."""
+    posterior = pd.DataFrame(
+        {
+            "model": [f"`{name}`" for name in found],
+            "parameters": [len(ranks) for ranks in found.values()],
+            "p": [f"{min(map(uniformity, ranks.values())):.3f}" for ranks in found.values()],
+            **{
+                f"{100 * each:g} %": [f"{100 * coverage(ranks, each):.1f}" for ranks in found.values()]
+                for each in calibration_models.PROBABILITIES
+            },
+        }
+    )
+    shares = [
+        (100 * table).round(1).set_axis([f"{groups} groups: {100 * each:g} %" for each in table], axis=1)
+        for groups, table in tables.items()
+    ]
+    side_by_side = pd.concat(shares, axis=1)
+    return PAGE.format(
+        date=date.today().isoformat(), version=bayeslmm.__version__, numpy=np.__version__,
+        machine=f"{platform.machine()}, {options.cores} processes", minutes=minutes, refits=options.refits,
+        families=options.families, intervals=options.intervals, seed=options.seed,
+        posterior=posterior.to_markdown(index=False, disable_numparse=True), bound=bound, verdict=verdict,
+        slope=calibration_models.SLOPE, between=calibration_models.BETWEEN, sd=calibration_models.SD,
+        sigma=calibration_models.SIGMA, error=100 * np.sqrt(0.95 * 0.05 / options.intervals),
+        table=side_by_side.reset_index().to_markdown(index=False),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

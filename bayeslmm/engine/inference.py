@@ -126,15 +126,15 @@ def kenward_roger(problem: Problem, solution: PointSolution, contrasts: Array) -
 
 
 def _kenward_roger_df(contrast: Array, Phi: Array, PhiP: Sequence[Array], W: Array) -> float:
-    """Kenward & Roger (1997), section 3, for one contrast: there A₁ = A₂."""
+    """Kenward & Roger (1997), section 3, for one contrast.
+
+    There A₁ = A₂ = A, so that ρ = (1 − A/2)/(1 − 2A) and the df 4 + 3/(ρ − 1) are 2/A; A is zero where the variance of
+    the contrast is σ̂² times a number known without error.
+    """
     v = contrast @ Phi @ contrast
     moments = np.array([contrast @ each @ Phi @ contrast for each in PhiP]) / v
     A = moments @ W @ moments
-    B = 3.5 * A
-    # g = ((q + 1)A₁ − (q + 4)A₂) / ((q + 2)A₂) = −1 with q = 1; c₁, c₂, c₃ = (g, q − g, q + 2 − g) / (3q + 2(1 − g))
-    rho = ((1.0 - A) / (1.0 - B * 2.0 / 7.0)) ** 2 * (1.0 - B / 7.0) / (1.0 - B * 4.0 / 7.0)
-    # 1 where the variance of the contrast is σ̂² times a number known without error
-    return float(4.0 + 3.0 / (rho - 1.0)) if abs(rho - 1.0) > 1e-12 else np.inf
+    return float(2.0 / A) if A > 1e-12 else np.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

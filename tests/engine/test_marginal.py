@@ -387,7 +387,7 @@ def test_ranks_are_uniform_over_simulated_data(name):
     found = calibration.calibrate(*calibration.structures()[name], refits=100, seed=4)
     for parameter, ranks in found.items():
         # some 60 tests over all structures: one in a thousand runs would fail by chance
-        assert calibration.uniformity(ranks, bins=5) > 1.6e-5, (parameter, np.bincount(ranks // 20))
+        assert calibration.uniformity(ranks, bins=5) > 1.6e-5, (parameter, np.bincount(ranks // 40))
 
 
 def test_calibration_notices_a_wrong_density(monkeypatch):
