@@ -11,11 +11,13 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
+from ..spec.design import Design
 
 Array = NDArray[np.float64]
 
@@ -25,7 +27,8 @@ BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
 
 NONE, PARTIAL, COMPLETE = GREY, BLUE, VERMILION  # pooling
 POSTERIOR, POINT, PRIOR = BLUE, BLACK, PURPLE  # a posterior, the mark of a REML or ML fit, a prior
-DATA, AVERAGE, NEW_GROUP = "#4D4D4D", BLACK, GREEN  # observations; the group with b = 0; a group not seen before
+DATA = "#4D4D4D"  # observations
+AVERAGE, NEW_GROUP = BLACK, GREEN  # the group with b = 0; a group not seen before
 CURVE = VERMILION  # a smoother through points
 ENVELOPE, LINE, NOTE = "#DDDDDD", "#BBBBBB", "#555555"  # what chance does; reference lines; small print
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY)  # things without a role of their own
@@ -104,6 +107,7 @@ def new_figure(
     across = min(across, panels)
     down = -(-panels // across)
     figure = _picture()(figsize=figsize or (size[0] * across, size[1] * down), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.02, hspace=0.02)
     grid = figure.subplots(down, across, squeeze=False, sharex=sharex, sharey=sharey).ravel()
     for unused in grid[panels:]:
         unused.remove()
@@ -147,7 +151,7 @@ def clean(ax: Any, *, title: str | None = None, xlabel: str | None = None, ylabe
 
 def legend(axes: Sequence[Any], *, ax: Any = None, columns: int = 4) -> None:
     """One entry a label over all panels: above the figure, or inside the first Axes where the user brought them."""
-    found = {}
+    found: dict[str, Any] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
@@ -180,18 +184,18 @@ def short(label: Any, most: int = 22) -> str:
     return f"{text[: most - 1 - tail]}…{text[-tail:]}"
 
 
-def label_levels(ax: Any, levels: Sequence[Any], *, axis: str = "y", most: int = MOST_LABELS) -> bool:
-    """Ticks at 0, 1, ... with the names of levels; of many every k-th. Whether some were left out."""
+def label_levels(ax: Any, levels: Sequence[Any], *, axis: str = "y", most: int = MOST_LABELS) -> int:
+    """Ticks at 0, 1, ... with the names of levels; of many every k-th. The k."""
     step = -(-len(levels) // most)
-    at = np.arange(0, len(levels), step)
+    at = range(0, len(levels), step)
     texts = [short(levels[i]) for i in at]
     size = TICK if len(at) <= 25 else TICK - 1
     if axis == "y":
         ax.set_yticks(at, texts, fontsize=size)
     else:
-        upright = len(at) > 8 or max(map(len, texts), default=0) > 6
+        upright = sum(map(len, texts)) + 2 * len(texts) > 50  # letters that a panel holds side by side
         ax.set_xticks(at, texts, fontsize=size, rotation=90 if upright else 0)
-    return step > 1
+    return step
 
 
 def spread_out(keys: Iterable[float], most: int = MOST_FACETS) -> NDArray[np.int64]:
@@ -213,7 +217,9 @@ def of_many(shown: int, total: int, what: str) -> str:
 def check_fit(fit: Any, verb: str) -> None:
     """Raise InputError unless this is a fit."""
     if not isinstance(fit, Fit):
-        raise InputError(f"{verb}: a fit is drawn, from fit_reml(), fit_ml() or fit(); not {type(fit).__name__}")
+        raise InputError(
+            f"{verb}: a fit is drawn, from fit_reml(), fit_ml() or fit(); not {type(fit).__name__}"
+        )
 
 
 def name_of(fit: Fit) -> str:
@@ -237,8 +243,22 @@ def chosen(what: str, wanted: str | Sequence[str] | None, known: Sequence[str]) 
             has = f"there are {', '.join(map(repr, known))}" if known else "the model has none"
             raise InputError(f"no {what} {name!r}; {has}")
     if not names:
-        raise InputError(f"no {what} to draw: {what}s were asked for as {wanted!r}, the model has {list(known)}")
+        raise InputError(
+            f"no {what} to draw: {what}s were asked for as {wanted!r}, the model has {list(known)}"
+        )
     return names
+
+
+def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
+    """What pictures call the parameters of tables with columns effect, group and term: ``sd(Days | Subject)``."""
+    named = {("ran_pars", "Residual", "sd__Observation"): "sigma"}
+    for g in design.groups:
+        named |= {("ran_pars", g.name, f"sd__{c}"): f"sd({c} | {g.name})" for c in g.columns}
+        for a, b in g.correlated:
+            one, other = g.columns[a], g.columns[b]
+            named["ran_pars", g.name, f"cor__{one}.{other}"] = f"cor({one}, {other} | {g.name})"
+    keys = labels[["effect", "group", "term"]].itertuples(index=False, name=None)
+    return [named.get(key, key[2]) for key in keys]
 
 
 # -- curves
@@ -248,5 +268,5 @@ def density(draws: Any) -> tuple[Array, Array]:
     """Grid and density of draws by ArviZ's kernel estimate, which keeps to the ends of what was drawn."""
     from arviz_stats.base import array_stats
 
-    grid, height, _ = array_stats.kde(np.ravel(draws))
+    grid, height, _ = array_stats.kde(np.ravel(draws), bw_fct=1.25)
     return grid, height
