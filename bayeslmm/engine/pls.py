@@ -152,6 +152,11 @@ def spherical_modes(reduced: Reduced, beta: Array, noise: Array | None = None) -
     return tuple(part[:, :, 0] for part in _by_factor(reduced.layout, _back_substitute(reduced, right)))
 
 
+def spherical_noise(reduced: Reduced, noise: Array) -> tuple[Array, ...]:
+    """L⁻ᵀnoise per factor (J_k, q_k, S) for standard normal noise (S, m): u − û in units of σ (section 6)."""
+    return _by_factor(reduced.layout, _back_substitute(reduced, np.array(noise.T, order="C")))
+
+
 def mode_slopes(reduced: Reduced) -> tuple[Array, ...]:
     """∂û/∂β = −L⁻ᵀB_x per factor (J_k, q_k, p): how the conditional modes move with the fixed effects."""
     slopes = _back_substitute(reduced, -_right_side(reduced)[:, :-1])

@@ -254,6 +254,17 @@ def mode_slopes(problem: Problem, solution: PointSolution) -> tuple[Array, ...]:
     return tuple(T @ lam @ S @ to_scaled for T, lam, S in zip(scaled.T_z, lams, slopes, strict=True))
 
 
+def conditional_draws(problem: Problem, solution: PointSolution, noise: Array) -> tuple[Array, ...]:
+    """Draws of b given y and the estimates, per factor (S, J_k, q_k); ``noise`` (S, m) is standard normal (section 6)."""
+    scaled, criterion = prepare(problem, reml=solution.reml)
+    lams = criterion.lams(solution.scaled_theta)
+    away = pls.spherical_noise(pls.reduce(criterion.layout, lams), noise)
+    return tuple(
+        mode + solution.sigma * np.einsum("ab,jbs->sja", T @ lam, u)
+        for mode, T, lam, u in zip(solution.modes, scaled.T_z, lams, away, strict=True)
+    )
+
+
 def _is_singular(lam: Array) -> bool:
     """Whether Λ̃Λ̃ᵀ has an eigenvalue below (1e-4)², lme4's tolerance, in units of scaled columns."""
     return bool(np.linalg.svd(lam, compute_uv=False)[-1] < 1e-4)

@@ -24,7 +24,7 @@ RENAMED = {  # what R's and other packages call it
     "posterior_predict": "predict(kind='response', draws=True)",
     "posterior_epred": "predict(draws=True)",
     "posterior_linpred": "predict(draws=True), of which the link function is the linear predictor",
-    "pp_check": "simulate(), to be compared with the response",
+    "pp_check": "bayeslmm.ppc(fit)",
     "waic": "loo(), which says when it is not reliable",
     "getME": "design and solution, or draws()",
 }

@@ -1,0 +1,148 @@
+"""Data sets simulated at the rows of a model: from a posterior, from point estimates, from priors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+
+from ..engine.reml import conditional_draws
+from ..engine.scaling import Problem
+from ..errors import InputError
+from ..spec.covariance import covariance
+from ..spec.design import Design
+from ..spec.priors import Priors
+from .point import PointFit
+from .posterior import PosteriorFit
+from .prior_draws import prior_draws, response_stream
+from .rows import Rows, own_rows, rows_under
+from .targets import asked_rows, check_count, targets
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicates:
+    """Simulated responses beside their design.
+
+    Attributes
+    ----------
+    source : {"posterior", "estimates", "prior"}
+    groups : dict
+        What was asked of each grouping factor, as in predictions.
+    y : float64 array (S, n)
+        Coded as ``design.y``; not finite where a number is impossible or too large.
+    """
+
+    design: Design
+    source: str
+    groups: Mapping[str, str]
+    y: Array
+
+
+def replicate(
+    source: Any, *, draws: int, groups: str | Mapping[str, str] = "observed", random_seed: int | None = None
+) -> Replicates:
+    """Simulate responses for the rows of a fit or a model.
+
+    Parameters
+    ----------
+    source : PosteriorFit, PointFit or Model
+        A posterior: one of its draws for every data set. A point fit: its estimates, taken as known. A model: its
+        priors.
+    draws : int
+        Data sets.
+    groups : {"observed", "new", "average", "population"} or dict by grouping factor
+        ``observed``: the same groups; their effects are drawn given the data, for a point fit given the estimates as
+        well. ``new``: as many groups not seen before. ``average``: groups with b = 0. ``population``: a new group for
+        every row. No group has been observed before the data, so under priors ``observed`` is ``new``.
+    random_seed : int, optional
+
+    Raises
+    ------
+    InputError
+        Not a fit or model, an unknown target, or draws that are no number.
+
+    Examples
+    --------
+    >>> import bayeslmm as blm
+    >>> fit = blm.lmer("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
+    >>> replicate(fit, draws=5, groups="new", random_seed=1).y.shape
+    (5, 30)
+    """
+    check_count("draws", draws)
+    design = getattr(source, "design", None)
+    if not isinstance(design, Design):
+        raise InputError(
+            f"data sets are simulated from a posterior, a point fit or a Model, not {type(source).__name__}"
+        )
+    asked = targets(design, groups, "ppc")
+    if isinstance(source, PosteriorFit):
+        kind, (rows, rng) = "posterior", _of_posterior(source, asked, draws, random_seed)
+    elif isinstance(source, PointFit):
+        kind, (rows, rng) = "estimates", _of_estimates(source, asked, draws, random_seed)
+    else:
+        kind, (rows, rng) = "prior", _of_priors(design, source.priors, asked, draws, random_seed)
+    return Replicates(design=design, source=kind, groups=asked, y=_responses(rows, rng))
+
+
+def _responses(rows: Rows, rng: Generator) -> Array:
+    """A response (S, n) for every draw."""
+    rows, order = rows.by_new_group()
+    y = np.concatenate(rows.over_blocks(rows.response, rng), axis=1)
+    return y if order is None else y[:, np.argsort(order)]
+
+
+def _of_posterior(
+    fit: PosteriorFit, asked: Mapping[str, str], draws: int, random_seed: int | None
+) -> tuple[Rows, Generator]:
+    rng, available = default_rng(random_seed), fit.n_chains * fit.n_draws
+    chosen = rng.choice(available, size=draws, replace=draws > available)
+    return own_rows(fit, asked, rng=rng, chosen=chosen), rng
+
+
+def _of_estimates(
+    fit: PointFit, asked: Mapping[str, str], draws: int, random_seed: int | None
+) -> tuple[Rows, Generator]:
+    rng, solution = default_rng(random_seed), fit.solution
+    effects: dict[str, Array] = {}
+    if "observed" in asked.values():
+        count = sum(g.n_levels * g.q for g in fit.design.groups)
+        drawn = conditional_draws(Problem.of(fit.design), solution, rng.standard_normal((draws, count)))
+        effects = dict(zip(fit.ngroups, drawn, strict=True))
+    rows = _rows_of_design(
+        fit.design, asked, rng,
+        beta=np.tile(solution.beta, (draws, 1)),
+        covariances=[np.tile(cov, (draws, 1, 1)) for cov in solution.covariances],
+        effects=effects.__getitem__,
+        parameters={"sigma": np.full(draws, solution.sigma)},
+    )  # fmt: skip
+    return rows, rng
+
+
+def _of_priors(
+    design: Design, priors: Priors, asked: Mapping[str, str], draws: int, random_seed: int | None
+) -> tuple[Rows, Generator]:
+    drawn, rng = (
+        prior_draws(design, priors, draws=draws, random_seed=random_seed),
+        response_stream(random_seed),
+    )
+    rows = _rows_of_design(
+        design, {name: "observed" if target == "new" else target for name, target in asked.items()}, rng,
+        beta=drawn["beta"],
+        covariances=[
+            covariance(drawn[f"sd_{g.name}"], drawn.get(f"cor_{g.name}", np.eye(g.q))) for g in design.groups
+        ],
+        effects=lambda name: drawn[f"b_{name}"],
+        parameters={name: drawn[name] for name in design.family.parameters},
+    )  # fmt: skip
+    return rows, rng
+
+
+def _rows_of_design(design: Design, asked: Mapping[str, str], rng: Generator, **drawn: Any) -> Rows:
+    new = asked_rows(design, None, asked, None)
+    return rows_under(design, new, asked, rng, trials=design.trials, weights=design.weights, **drawn)
