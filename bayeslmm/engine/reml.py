@@ -255,7 +255,7 @@ def mode_slopes(problem: Problem, solution: PointSolution) -> tuple[Array, ...]:
 
 
 def conditional_draws(problem: Problem, solution: PointSolution, noise: Array) -> tuple[Array, ...]:
-    """Draws of b given y and the estimates, per factor (S, J_k, q_k); ``noise`` (S, m) is standard normal (section 6)."""
+    """Draws of b given y and the estimates per factor (S, J_k, q_k), from standard normal noise (S, m) (section 6)."""
     scaled, criterion = prepare(problem, reml=solution.reml)
     lams = criterion.lams(solution.scaled_theta)
     away = pls.spherical_noise(pls.reduce(criterion.layout, lams), noise)
