@@ -133,5 +133,7 @@ def _looked_at(fit: PosteriorFit) -> Any:
 
 def _figure(collection: Any) -> Any:
     figure = style.as_picture(collection.viz["figure"].item())
+    for unused in [ax for ax in figure.axes if not ax.has_data()]:
+        unused.remove()
     figure.set_layout_engine("constrained")
     return figure
