@@ -50,6 +50,11 @@ class Model:
         :mod:`bayeslmm.spec.family`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
+    namespace : mapping, optional
+        Functions and values of your own in the formula, by name. By default the names in scope where the model is made.
+    trust : bool
+        False for a formula that came from elsewhere. It is then checked before anything is evaluated and may hold
+        columns, arithmetic, known transforms and what is in ``namespace``; docs/security.md has the list.
 
     Raises
     ------
@@ -74,9 +79,12 @@ class Model:
         priors: Mapping[Any, Any] | None = None,
         family: str = "gaussian",
         link: str | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        trust: bool = True,
     ) -> None:
+        names = self._caller() if namespace is None and trust else namespace
         self.design: Design = build_design(
-            parse_formula(formula), data, weights=weights, offset=offset, namespace=self._caller(),
+            parse_formula(formula), data, weights=weights, offset=offset, namespace=names, trust=trust,
             family=Family.of(family, link),
         )  # fmt: skip
         self.priors: Priors = resolve_priors(self.design, priors)
@@ -331,9 +339,10 @@ class Model:
         origin = self._origin if data is None else replace(self._origin, data=data)
         changed = copy(self)
         if formula is not None or data is not None:
+            scope = self.design.scope.at(self._caller())
             changed.design = build_design(
                 update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
-                offset=origin.offset, namespace=self._caller(), family=self.design.family,
+                offset=origin.offset, namespace=scope.names, trust=scope.trusted, family=self.design.family,
             )  # fmt: skip
         changed.priors = resolve_priors(changed.design, priors, given=self.priors.given)
         changed._origin = origin

@@ -1,7 +1,9 @@
 """Saving and loading fits: one netCDF file with the draws, the data and everything a fit needs to be itself.
 
 Nothing in it is pickled. Numbers and text are variables, the rest is JSON; the design is built anew from the formula
-and the stored rows, so that it is the code of this version, not of the file, that runs.
+and the stored rows, so that it is the code of this version, not of the file, that runs. The formula is the one thing
+that is evaluated: as untrusted text, unless the caller vouches for it. Nothing else in a file names code, except that
+priors name continuous distributions of PyMC.
 
 Layout: the attribute ``bayeslmm`` of the root holds the description (JSON), group ``bayeslmm_data`` the rows, group
 ``bayeslmm_solution`` the arrays of a point fit; a posterior has ArviZ's groups under their own names.
@@ -23,13 +25,14 @@ import numpy as np
 import pandas as pd
 
 from ..engine.reml import PointSolution
-from ..errors import BayesLMMError, BayesLMMWarning, DataError, StorageError
+from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..spec.design import Design, build_design
-from ..spec.expressions import total_offset
+from ..spec.expressions import Scope, total_offset
 from ..spec.family import Family
 from ..spec.frame import frozen
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
 from .diagnosis import Diagnosis
+from .file_contents import check_contents
 from .point import Origin, PointFit
 from .posterior import PosteriorFit
 from .settings import Settings
@@ -120,16 +123,22 @@ def _umask() -> int:
     return mask
 
 
-def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None) -> Any:
+def load(
+    path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None, trust: bool = False
+) -> Any:
     """Load a fit that `save` wrote.
 
-    Nothing is unpickled, but the formula is evaluated as that of a new model is, so load files of people you trust.
+    A file from a stranger cannot run code: nothing is unpickled, and the formula is checked before it is evaluated (see
+    docs/security.md). Only a formula with functions of its author's own needs more.
 
     Parameters
     ----------
     path : str or path
     namespace : mapping, optional
-        Where functions of your own in the formula are looked up; by default where ``load`` is called.
+        Functions and values of your own that the formula may use besides the known ones, by name.
+    trust : bool
+        True to evaluate the formula of the file whatever it holds, as that of a new model, with the names of
+        ``namespace`` or else those in scope where ``load`` is called. For files that you or people you trust have made.
 
     Returns
     -------
@@ -138,11 +147,11 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
     Raises
     ------
     StorageError
-        There is no such file, it is damaged, no fit, or of a newer format.
+        There is no such file, it is damaged, no fit, or of a newer format; or its formula may not be evaluated.
     """
     source = Path(path)
     caller = sys._getframe(1)
-    scope = namespace if namespace is not None else {**caller.f_globals, **caller.f_locals}
+    names = {**caller.f_globals, **caller.f_locals} if trust and namespace is None else namespace or {}
     about = _about(source)
     if about["format"] > FORMAT:
         raise StorageError(
@@ -151,7 +160,11 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
         )
     tree = _tree(source)
     try:
-        design, origin = _build_design(about, _arrays(tree[DATA].to_dataset()), scope)
+        if not trust:
+            _check_own(about.get("own", []), names)
+        design, origin = _build_design(
+            about, _arrays(tree[DATA].to_dataset()), Scope(names=names, trusted=trust)
+        )
         if about["kind"] == "point":
             solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
             return PointFit(design=design, solution=solution, origin=origin)
@@ -162,6 +175,17 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
         raise StorageError(f"load: {source} is damaged: {type(problem).__name__}: {problem}") from problem
 
 
+def _check_own(own: list[str], names: Mapping[str, Any]) -> None:
+    """Refuse a formula whose author's own functions are not given, also where one of numpy has the same name."""
+    absent = [name for name in own if name not in names]
+    if absent:
+        given = ", ".join(f"{name!r}: {name}" for name in absent)
+        raise FormulaError(
+            f"the formula uses names of its author's own ({', '.join(absent)}): load with namespace={{{given}}}, or, "
+            "if you trust the file, with trust=True"
+        )
+
+
 def _about(source: Path) -> dict[str, Any]:
     """The description in the file's root."""
     import h5py
@@ -170,6 +194,7 @@ def _about(source: Path) -> dict[str, Any]:
         raise StorageError(f"load: there is no file {source}")
     try:
         with h5py.File(source, "r") as file:
+            check_contents(file)
             text = file.attrs.get("bayeslmm")
     except (OSError, KeyError, ValueError, RuntimeError) as problem:  # h5py has no one error for damage
         raise StorageError(f"load: {source} is damaged or no netCDF file: {problem}") from problem
@@ -178,7 +203,7 @@ def _about(source: Path) -> dict[str, Any]:
     try:
         about = json.loads(text)
         int(about["format"]), about["kind"], about["version"]
-    except (ValueError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise StorageError(f"load: {source} is damaged: its description cannot be read") from problem
     return dict(about)
 
@@ -231,6 +256,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "formula": design.formula.text,
         "family": design.family.name,
         "link": design.family.link,
+        "own": sorted(design.scope.names),
         "n_dropped": design.n_dropped,
         "columns": columns,
         "index": _store_index(design.index, arrays),
@@ -246,9 +272,7 @@ def _offset_column(design: Design) -> str | None:
     return given[0].label if given else None
 
 
-def _build_design(
-    about: Mapping[str, Any], arrays: Arrays, namespace: Mapping[str, Any]
-) -> tuple[Design, Origin]:
+def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tuple[Design, Origin]:
     index = _read_index(about["index"], arrays, len(arrays["y"]))
     frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
     frame.index = index
@@ -259,7 +283,7 @@ def _build_design(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesLMMWarning)  # they were given when the model was made
         design = build_design(
-            about["formula"], frame, weights=weights, offset=offset, namespace=namespace,
+            about["formula"], frame, weights=weights, offset=offset, namespace=scope.names, trust=scope.trusted,
             family=Family.of(about["family"], about["link"]),
         )  # fmt: skip
     if design.n != len(arrays["y"]):

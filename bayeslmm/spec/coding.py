@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations, product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from bayeslmm.spec.terms import Atom, Terms
 
 ALIAS_TOLERANCE = 1e-7
 ROUNDING = 1e-13
+MOST_COLUMNS = 5_000  # of one matrix, which is dense; a factor with more levels is a grouping factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,11 @@ class MatrixRecipe:
             for labels in product(*(coded.labels for coded in factors))
         )
 
+    @property
+    def width(self) -> int:
+        """The number of columns, without writing their names out."""
+        return sum(prod(len(coded.labels) for coded in factors) for factors in self.products)
+
 
 Values = Mapping[Atom, "np.ndarray | Factor"]
 
@@ -74,13 +81,7 @@ def design_columns(
         for factors, full in _choose(terms, set(categories))
     )
     recipe = MatrixRecipe(products=products)
-    names = recipe.names
-    width = len(names)
-    if len(set(names)) < width:
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(
-            f"Two columns of the model matrix would be called {twice!r}. Rename the data's column."
-        )
+    width = recipe.width
     if width >= max(len(frame), 2) and categories:
         widest = max(categories, key=lambda atom: len(categories[atom]))
         raise DataError(
@@ -88,6 +89,14 @@ def design_columns(
             "alone has "
             f"{len(categories[widest])} levels: if it holds numbers as text, convert it; if it names groups, "
             "write (1 | group)."
+        )
+    if width > MOST_COLUMNS:
+        raise DataError(f"The terms {terms} need {width:,} columns; a matrix has at most {MOST_COLUMNS:,}.")
+    names = recipe.names
+    if len(set(names)) < width:
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"Two columns of the model matrix would be called {twice!r}. Rename the data's column."
         )
     return recipe, _fill(
         recipe, {expressions[atom].label: value for atom, value in values.items()}, len(frame)
@@ -192,6 +201,11 @@ def _categories(value: Factor, expression: Expression) -> tuple[Any, ...]:
         )
     if expression.is_column:
         _refuse_numbers_as_text(levels, expression.label, len(value.data))
+    if len(levels) > MOST_COLUMNS:
+        raise DataError(
+            f"The factor {expression.label!r} has {len(levels):,} levels, and a column for each is too many (at most "
+            f"{MOST_COLUMNS:,}). If it names groups, write (1 | {expression.label})."
+        )
     return tuple(levels)
 
 
@@ -250,7 +264,7 @@ def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) ->
         coded = (coder.code_with_intercept if full else coder.code_without_intercept)(list(levels))
     except Exception as problem:
         shown = ", ".join(map(repr, levels[:8]))
-        raise DataError(f"{label} cannot be coded: {problem}. The levels are {shown}.") from problem
+        raise DataError(f"{label} cannot be coded: {problem}. The levels are {shown}.") from None
     return np.array(coded.matrix, dtype=np.float64), [str(name) for name in coded.labels]
 
 

@@ -21,7 +21,7 @@ from bayeslmm.errors import (
     UnidentifiedTermError,
 )
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
-from bayeslmm.spec.expressions import Expression, total_offset
+from bayeslmm.spec.expressions import Expression, Scope, total_offset
 from bayeslmm.spec.family import GAUSSIAN, Family
 from bayeslmm.spec.formula import Bar, Formula, parse_formula
 from bayeslmm.spec.frame import as_frame, frozen, warn
@@ -113,6 +113,8 @@ class Design:
         Labels of the kept rows; ``n_dropped`` rows had missing values.
     frame : pandas.DataFrame
         The used columns on the kept rows, in plain dtypes.
+    scope : Scope
+        Functions and values of its author that the formula uses, and whether its text was trusted.
     """
 
     formula: Formula
@@ -131,6 +133,7 @@ class Design:
     n_dropped: int
     frame: pd.DataFrame
     recipe: Recipe
+    scope: Scope
 
     @property
     def n(self) -> int:
@@ -239,6 +242,7 @@ def build_design(
     weights: Any = None,
     offset: Any = None,
     namespace: Mapping[str, Any] | None = None,
+    trust: bool = True,
     family: Family = GAUSSIAN,
 ) -> Design:
     """Build the arrays of a mixed model.
@@ -253,6 +257,8 @@ def build_design(
         ``offset()`` terms.
     namespace : mapping, optional
         Where functions in the formula are looked up.
+    trust : bool
+        False for a formula of unknown origin: `bayeslmm.spec.whitelist` says what it may hold besides ``namespace``.
     family : Family
         What the response is checked against. Families without a residual sd may have one row per level.
 
@@ -277,7 +283,7 @@ def build_design(
     """
     formula = parse_formula(formula) if isinstance(formula, str) else formula
     data = as_frame(data)
-    plan = make_plan(formula, data, namespace or {}, weights, offset)
+    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset)
     weights = from_outside(weights, data, "weights")
     offset = from_outside(offset, data, "offset")
     frame, keep = kept_frame(plan, data, offset)
@@ -324,6 +330,7 @@ def build_design(
         n_dropped=len(data) - len(frame),
         frame=frame,
         recipe=recipe,
+        scope=plan.scope,
     )
 
 

@@ -4,6 +4,9 @@ A call such as ``scale(x)`` is ordinary Python, evaluated on the kept rows with 
 Stateful transforms of formulae (``scale``, ``poly``, ``bs``, …) are made once per place in the formula, so
 new data are transformed with the parameters of the fit. formulae is imported only when one of its names is
 used.
+
+Whose functions a formula may call is its `Scope`: those of its author, or those of `whitelist` for text that nobody
+vouches for. What is evaluated sees the columns, functions and values it names and nothing else, no builtins either.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import builtins
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,12 +25,14 @@ from pandas.api import types
 
 from bayeslmm.errors import DataError
 from bayeslmm.spec.frame import check_finite, is_numeric, plain, unknown_column
-from bayeslmm.spec.grammar import tokenize
+from bayeslmm.spec.grammar import stand_in_for, stands_in, tokenize
 from bayeslmm.spec.terms import Atom
+from bayeslmm.spec.whitelist import Check
 
 FROM_FORMULAE = frozenset("bs cc cr tp poly center scale standardize binary B S T Treatment Sum".split())
 FROM_NUMPY = frozenset("log log2 log10 log1p exp expm1 sqrt abs sin cos tan".split())
 BUILTINS = frozenset("abs bool float int len list max min pow range round str sum tuple".split())
+LIBRARIES = frozenset({"bayeslmm", "formulae", "numpy", "pandas"})
 REMEDIES = {
     "cbind": "For counts write p(successes, trials) on the left of '~'.",
     "ns": "Natural splines are cr(x, df=...).",
@@ -79,17 +84,40 @@ OWN = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where the names in a formula come from, beside the columns.
+
+    Attributes
+    ----------
+    names : mapping
+        Functions and values of the formula's author.
+    trusted : bool
+        Whether the text may hold any Python expression. If not, `whitelist` decides, and ``names`` join its list.
+    """
+
+    names: Mapping[str, Any] = field(default_factory=dict)
+    trusted: bool = True
+
+    def at(self, caller: Mapping[str, Any]) -> Scope:
+        """This scope for a further formula, written where the names are those of ``caller``."""
+        return Scope(names={**self.names, **caller}) if self.trusted else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
     """A leaf with every name resolved.
 
     ``code`` is Python over stand-in names; ``columns`` maps these to columns of the data and ``objects`` to
-    functions and transforms. A plain column has no code.
+    functions and transforms. A plain column has no code. ``own`` holds what came from the names of the scope, and
+    ``numeric`` the columns that may not hold text, as an untrusted formula reckons with them.
     """
 
     label: str
     code: str
     columns: Mapping[str, str]
     objects: Mapping[str, Any]
+    own: Mapping[str, Any] = field(default_factory=dict)
+    numeric: frozenset[str] = frozenset()
 
     @property
     def is_column(self) -> bool:
@@ -97,8 +125,11 @@ class Expression:
         return not self.code
 
 
-def bind(atom: Atom, columns: pd.Index, namespace: Mapping[str, Any], where: str) -> Expression:
-    """Resolve the names of a leaf; UnknownColumnError for the first that nothing answers to."""
+def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str) -> Expression:
+    """Resolve the names of a leaf; UnknownColumnError for the first that nothing answers to.
+
+    FormulaError where the scope is not trusted and the leaf holds what is not on the list. Nothing is evaluated.
+    """
     if atom.is_name:
         if atom.text not in columns:
             raise unknown_column(atom.text, where, columns)
@@ -106,18 +137,26 @@ def bind(atom: Atom, columns: pd.Index, namespace: Mapping[str, Any], where: str
     quoted: dict[str, str] = {}
     pieces = []
     for token in tokenize(atom.text)[:-1]:
-        if token.kind == "quoted":
-            stand_in = f"quoted_name_{len(quoted)}_"
+        if stands_in(token):
+            stand_in = stand_in_for(quoted, atom.text)
             quoted[stand_in] = token.text.strip("`")
             pieces.append(stand_in)
         else:
             pieces.append(token.text)
     tree = ast.parse(" ".join(pieces), mode="eval")
-    binder = _Binder(columns, namespace, where, quoted, tree)
+    numeric: frozenset[str] = frozenset()
+    if not scope.trusted:
+        check = Check(
+            columns=columns, quoted=quoted, given=scope.names, remedies=REMEDIES, where=where, text=atom.text
+        )
+        numeric = check.leaf(tree)
+    binder = _Binder(columns, scope, where, quoted, tree)
     tree = ast.fix_missing_locations(binder.visit(tree))
     code = ast.unparse(tree)
     needed = {name: value for name, value in binder.objects.items() if re.search(rf"\b{name}\b", code)}
-    return Expression(label=atom.label, code=code, columns=binder.used, objects=needed)
+    return Expression(
+        label=atom.label, code=code, columns=binder.used, objects=needed, own=binder.own, numeric=numeric
+    )
 
 
 class _Binder(ast.NodeTransformer):
@@ -126,14 +165,15 @@ class _Binder(ast.NodeTransformer):
     def __init__(
         self,
         columns: pd.Index,
-        namespace: Mapping[str, Any],
+        scope: Scope,
         where: str,
         quoted: Mapping[str, str],
         tree: ast.AST,
     ) -> None:
-        self.columns, self.namespace, self.where, self.quoted = columns, namespace, where, quoted
+        self.columns, self.scope, self.where, self.quoted = columns, scope, where, quoted
         self.used: dict[str, str] = {}
         self.objects: dict[str, Any] = {}
+        self.own: dict[str, Any] = {}
         self.local = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
         self.local |= {
             n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
@@ -190,27 +230,35 @@ class _Binder(ast.NodeTransformer):
         return ast.Name(id=stand_in, ctx=ast.Load())
 
     def function(self, name: str) -> Any:
+        name = self.quoted.get(name, name)
         if name in OWN:
             return OWN[name]
         if name in FROM_FORMULAE:
             return _from_formulae(name)
-        given = self.namespace.get(name)
-        if given is not None and not (
-            name in FROM_NUMPY and getattr(given, "__module__", "") in ("math", "builtins")
-        ):
+        default = _default(name)
+        # a module's own dunders are no names of its author: __builtins__ leads to open and __import__
+        given = None if name.startswith("__") else self.scope.names.get(name)
+        scalar = name in FROM_NUMPY and getattr(given, "__module__", "") in ("math", "builtins")
+        if given is not None and given is not default and not scalar:
+            self.own[name] = given
             return given
-        if name in FROM_NUMPY:
-            return getattr(np, name)
-        if name in ("np", "numpy"):
-            return np
-        if name in ("pd", "pandas"):
-            return pd
-        if name in BUILTINS:
-            return getattr(builtins, name)
+        if default is not None:
+            return default
         error = unknown_column(name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY | set(OWN))
         if name in REMEDIES:
             raise type(error)(f"{name}() ({self.where}) is not a function in scope. {REMEDIES[name]}")
         raise error
+
+
+def _default(name: str) -> Any:
+    """What a name means where its author says nothing; None for nothing."""
+    if name in FROM_NUMPY:
+        return getattr(np, name)
+    if name in ("np", "numpy"):
+        return np
+    if name in ("pd", "pandas"):
+        return pd
+    return getattr(builtins, name) if name in BUILTINS else None
 
 
 def _dotted(node: ast.AST) -> str | None:
@@ -233,6 +281,11 @@ def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
     """The value of a leaf on these rows; any failure becomes a DataError that shows the expression."""
     if expression.is_column:
         return frame[expression.label]
+    for column in expression.numeric:
+        if not is_numeric(frame[column]):
+            raise DataError(
+                f"{expression.label} cannot be computed: column {column!r} holds text or categories, not numbers."
+            )
     scope = {stand_in: frame[column] for stand_in, column in expression.columns.items()}
     scope.update(expression.objects)
     try:
@@ -245,7 +298,13 @@ def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
         )
         raise DataError(
             f"{expression.label} cannot be computed: {type(problem).__name__}: {_sentence(problem)}{hint}"
-        ) from problem
+        ) from (problem if _calls_users_code(expression) else None)
+
+
+def _calls_users_code(expression: Expression) -> bool:
+    """Whether the traceback of a failure leads into a function that the user can mend."""
+    functions = [value for value in expression.objects.values() if inspect.isfunction(value)]
+    return any(function.__module__.partition(".")[0] not in LIBRARIES for function in functions)
 
 
 def _sentence(problem: Exception) -> str:

@@ -17,13 +17,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
+from math import comb
 
 from bayeslmm.errors import FormulaError
 from bayeslmm.spec.grammar import COMPARISONS, Node, Parser, canonical_python, complain
 from bayeslmm.spec.terms import Atom, Terms
 
+QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
+NO_RESPONSE = "The left side of '~' is the response: a column or an expression of columns."
 SUBSCRIPT = re.compile(r"([\w.]+|`[^`]+`)\[(.+)\]")
 LONE_DOT = re.compile(r"(?<![\w.)\]`])\.(?![\w.])")
+MOST_TERMS = 5_000
+MOST_FACTORS = 10  # of one interaction: k factors span 2**k subspaces
 BARE_FACTOR = re.compile(r"C\((?:`([^`]+)`|([^\W\d][\w.]*))\)")
 
 
@@ -133,8 +138,19 @@ def parse_formula(text: str) -> Formula:
         raise FormulaError(
             f"A formula is a text such as 'y ~ x + (x | g)', not a {type(text).__name__}: {text!r}."
         )
-    tree = Parser(text).parse()
-    return _Reader(text).formula(tree)
+    text = QUOTED_OR_SPACE.sub(_on_one_line, text).strip()
+    try:
+        return _Reader(text).formula(Parser(text).parse())
+    except RecursionError:
+        raise FormulaError(
+            "The formula is nested too deeply to be read. Write it with fewer signs and powers."
+        ) from None
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    """A space for a line break with its indentation; what is quoted and other spaces stay."""
+    piece = found.group()
+    return " " if piece.isspace() and not set(piece).isdisjoint("\n\r\t") else piece
 
 
 def update_formula(old: Formula, change: str) -> Formula:
@@ -220,10 +236,11 @@ class _Reader:
             )
             return Atom(f"indicator({level.group(1)}, {value})", is_name=False)
         if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
-            raise self.error(
-                "The left side of '~' is the response: a column or an expression of columns.", node
-            )
-        return Atom(canonical_python(self.text[node.start : node.stop]), is_name=False)
+            raise self.error(NO_RESPONSE, node)
+        try:
+            return Atom(canonical_python(self.written(node)), is_name=False)
+        except SyntaxError:
+            raise self.error(NO_RESPONSE, node) from None
 
     def error(self, message: str, node: Node) -> FormulaError:
         return complain(self.text, message, node.start, node.stop)
@@ -295,17 +312,30 @@ class _Reader:
             raise self.error(f"{operator} is not offered. {remedy}", node)
         if operator == "^":
             return self.power(node)
-        a, b = self.sum(node.parts[0]), self.sum(node.parts[1])
-        if operator == "+":
-            return self.plus(a, b)
-        if operator == "-":
-            return self.minus(a, b, node.parts[1])
-        return self.interaction(a, b, node)
+        if operator in ("+", "-"):
+            return self.chain(node)
+        return self.interaction(self.sum(node.parts[0]), self.sum(node.parts[1]), node)
+
+    def chain(self, node: Node) -> _Sum:
+        """A sum from left to right, however long: without a call inside a call for every term."""
+        steps = []
+        while node.kind == "binary" and node.text in ("+", "-"):
+            node, right = node.parts[0], node
+            steps.append((right.text, right.parts[1]))
+        total = self.sum(node)
+        for operator, term in reversed(steps):
+            change = self.sum(term)
+            total = self.plus(total, change) if operator == "+" else self.minus(total, change, term)
+            self.check_size(len(total.products), 0, frozenset(), term)
+        return total
 
     def interaction(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
         operator, (left_node, right_node) = node.text, node.parts
         self.check_factors(left, left_node, operator)
         self.check_factors(right, right_node, operator)
+        a, b = len(left.products), len(right.products)
+        longest = sum(map(len, left.products)) if operator == "/" else _longest(left)
+        self.check_size(a + b + a * b, longest + _longest(right), _columns(left) | _columns(right), node)
         if operator == "*":
             return _Sum.of([*left.products.values(), *right.products.values(), *_cross(left, right)])
         if operator == "/":
@@ -341,7 +371,8 @@ class _Reader:
 
     def power(self, node: Node) -> _Sum:
         base_node, exponent = node.parts
-        if exponent.kind != "number" or not exponent.text.isdigit() or int(exponent.text) < 1:
+        digits = exponent.text if exponent.kind == "number" else ""
+        if not (digits.isdigit() and len(digits) < 10 and int(digits) > 0):
             raise self.error("The exponent of a sum of terms is a whole number: (a + b)^2.", exponent)
         base = self.sum(base_node)
         if len(base.products) < 2:
@@ -351,9 +382,22 @@ class _Reader:
             )
         self.check_factors(base, base_node, "^")
         factors = list(base.products.values())
-        chosen = combinations_with_replacement(factors, min(int(exponent.text), len(factors)))
+        order = min(int(exponent.text), len(factors))
+        self.check_size(comb(len(factors) + order - 1, order), order * _longest(base), _columns(base), node)
+        chosen = combinations_with_replacement(factors, order)
         ordered = sorted((tuple(dict.fromkeys(sum(c, ()))) for c in chosen), key=len)
         return _Sum.of(ordered)
+
+    def check_size(self, terms: int, factors: int, columns: frozenset[Atom], node: Node) -> None:
+        """Refuse to write out more terms, or interactions of more columns, than anyone has data for."""
+        if terms > MOST_TERMS:
+            raise self.error(f"This is {terms:,} terms written out; at most {MOST_TERMS:,} are read.", node)
+        crossed = min(factors, len(columns))  # a product that holds a column twice holds it once
+        if crossed > MOST_FACTORS:
+            raise self.error(
+                f"This crosses {crossed} columns; interactions of at most {MOST_FACTORS} columns are read.",
+                node,
+            )
 
     def check_factors(self, total: _Sum, node: Node, operator: str) -> None:
         if total.bars:
@@ -402,6 +446,14 @@ class _Reader:
                 node,
             )
         return bare.group(1) or bare.group(2)
+
+
+def _longest(total: _Sum) -> int:
+    return max(map(len, total.products), default=0)
+
+
+def _columns(total: _Sum) -> frozenset[Atom]:
+    return frozenset().union(*total.products)
 
 
 def _cross(left: _Sum, right: _Sum) -> list[tuple[Atom, ...]]:

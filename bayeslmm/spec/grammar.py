@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from bayeslmm.errors import FormulaError
@@ -30,6 +32,11 @@ CLOSING = {"(": ")", "[": "]", "{": "}"}
 RENAMED = {"factor": "C", "as.factor": "C", "relevel": "T"}
 OPERATORS = {"^": "**", "%%": "%", "%/%": "//"}
 LITERALS = {"TRUE": "True", "FALSE": "False", "NULL": "None"}
+
+MOST_LETTERS = 100_000
+LONGEST_LINE = 120  # of a formula that an error shows
+DEEPEST = 50  # brackets in brackets
+LONGEST_LEAF = 2_000  # tokens of one Python expression
 
 TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -70,9 +77,14 @@ class Node:
 
 
 def complain(text: str, message: str, start: int, stop: int | None = None) -> FormulaError:
-    """A FormulaError whose last two lines show the formula and point at the token."""
+    """A FormulaError whose last two lines show the formula, or the part around the token, and point at the token."""
     line = text.replace("\n", " ").replace("\t", " ")
     width = max(1, (stop or start + 1) - start)
+    if len(line) > LONGEST_LINE:
+        first = max(0, min(start - LONGEST_LINE // 3, len(line) - LONGEST_LINE))
+        last = first + LONGEST_LINE
+        line = f"{'… ' * (first > 0)}{line[first:last]}{' …' * (last < len(line))}"
+        start, width = start - first + 2 * (first > 0), min(width, last - start)
     return FormulaError(f"{message}\n    {line}\n    {' ' * start}{'^' * width}")
 
 
@@ -104,6 +116,8 @@ class Parser:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        if len(text) > MOST_LETTERS:
+            raise FormulaError(f"The formula has {len(text):,} letters; at most {MOST_LETTERS:,} are read.")
         self.tokens = tokenize(text)
         self.position = 0
         self._check_brackets()
@@ -133,6 +147,8 @@ class Parser:
                 continue
             if token.text in CLOSING:
                 opened.append(token)
+                if len(opened) > DEEPEST:
+                    raise self._error(f"Brackets are nested more than {DEEPEST} deep.", token)
             elif token.text in CLOSING.values():
                 if not opened or CLOSING[opened[-1].text] != token.text:
                     raise self._error(f"Unbalanced: this {token.text!r} closes nothing.", token)
@@ -278,8 +294,8 @@ def canonical_python(source: str) -> str:
     quoted: dict[str, str] = {}
     for token in _python_tokens(source):
         text = token.text
-        if token.kind == "quoted":
-            stand_in = f"quoted_name_{len(quoted)}_"
+        if stands_in(token):
+            stand_in = stand_in_for(quoted, source)
             quoted[stand_in], text = text, stand_in
         elif token.kind == "name":
             text = LITERALS.get(text, text)
@@ -289,10 +305,29 @@ def canonical_python(source: str) -> str:
     code = " ".join(pieces)
     for r_name, name in RENAMED.items():
         code = re.sub(rf"(?<![\w.]){re.escape(r_name)} \(", f"{name} (", code)
-    canonical = ast.unparse(ast.parse(code, mode="eval"))
+    if len(pieces) > LONGEST_LEAF:
+        raise SyntaxError(f"{len(pieces):,} words and signs, at most {LONGEST_LEAF:,} are read")
+    try:
+        canonical = ast.unparse(ast.parse(code, mode="eval"))
+    except (MemoryError, RecursionError, ValueError):  # ValueError: a number of thousands of digits
+        raise SyntaxError("too long or too deeply nested") from None
     for stand_in, text in quoted.items():
         canonical = canonical.replace(stand_in, text)
     return canonical
+
+
+def stands_in(token: Token) -> bool:
+    """Whether Python would not read this name as it stands: one in backticks, or letters that it takes for others."""
+    strange = token.kind == "name" and unicodedata.normalize("NFKC", token.text) != token.text
+    return token.kind == "quoted" or strange
+
+
+def stand_in_for(taken: Collection[str], source: str) -> str:
+    """A name for the next column that Python cannot read, which does not occur in the source."""
+    mark = "_"
+    while f"quoted_name_{len(taken)}{mark}" in source:
+        mark += "_"
+    return f"quoted_name_{len(taken)}{mark}"
 
 
 def _python_tokens(source: str) -> list[Token]:

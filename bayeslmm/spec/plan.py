@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayeslmm.errors import DataError, DroppedRowsWarning
-from bayeslmm.spec.expressions import Expression, bind
+from bayeslmm.spec.expressions import Expression, Scope, bind
 from bayeslmm.spec.formula import Formula
 from bayeslmm.spec.frame import (
     check_finite,
@@ -27,7 +27,7 @@ from bayeslmm.spec.terms import Atom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The leaves of a formula with their names resolved, and the columns they use."""
+    """The leaves of a formula with their names resolved, the columns they use, and the scope as far as they used it."""
 
     response: Expression
     expressions: Mapping[Atom, Expression]
@@ -35,29 +35,29 @@ class Plan:
     columns: tuple[str, ...]
     group_only: frozenset[str]
     offset_column: bool
+    scope: Scope
 
 
-def make_plan(
-    formula: Formula, data: pd.DataFrame, namespace: Mapping[str, Any], weights: Any, offset: Any
-) -> Plan:
+def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any) -> Plan:
     """Resolve every name of the formula; UnknownColumnError for the first that nothing answers to."""
     columns = data.columns
-    response = bind(formula.response_atom, columns, namespace, "response")
-    expressions = {atom: bind(atom, columns, namespace, "fixed part") for atom in formula.fixed_terms.atoms}
+    response = bind(formula.response_atom, columns, scope, "response")
+    expressions = {atom: bind(atom, columns, scope, "fixed part") for atom in formula.fixed_terms.atoms}
     for bar in formula.bars:
         for atom in bar.terms.atoms:
-            expressions.setdefault(atom, bind(atom, columns, namespace, f"left side of {bar.text}"))
+            expressions.setdefault(atom, bind(atom, columns, scope, f"left side of {bar.text}"))
         for name in bar.group:
             if name not in columns:
                 raise unknown_column(name, f"grouping factor of {bar.text}", columns)
-    offsets = [bind(Atom(text, is_name=False), columns, namespace, "offset") for text in formula.offsets]
+    offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
-        offsets.append(bind(Atom(offset), columns, namespace, "offset="))
+        offsets.append(bind(Atom(offset), columns, scope, "offset="))
     if isinstance(weights, str) and weights not in columns:
         raise unknown_column(weights, "weights=", columns)
     every = [response, *expressions.values(), *offsets]
     valued = dict.fromkeys(name for expression in every for name in expression.columns.values())
     grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)
+    own = {name: value for expression in every for name, value in expression.own.items()}
     return Plan(
         response=response,
         expressions=expressions,
@@ -65,6 +65,7 @@ def make_plan(
         columns=tuple({**valued, **grouping}),
         group_only=frozenset(grouping) - frozenset(valued),
         offset_column=isinstance(offset, str),
+        scope=Scope(names=own, trusted=scope.trusted),
     )
 
 
@@ -113,7 +114,7 @@ def from_outside(values: Any, data: pd.DataFrame, what: str) -> np.ndarray | Non
     try:
         array = pd.to_numeric(pd.Series(values)).to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as problem:
-        raise DataError(f"{what}= does not hold numbers: {problem}.") from problem
+        raise DataError(f"{what}= does not hold numbers: {problem}.") from None
     if array.shape != (len(data),):
         raise DataError(
             f"{what}= has {array.size} values for {len(data)} rows of data. Give one for each row."

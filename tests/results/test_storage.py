@@ -152,7 +152,7 @@ def again(tmp_path):
 
     def through_a_file(fit: Any, **options: Any) -> Any:
         blm.save(fit, tmp_path / "fit.nc")
-        return blm.load(tmp_path / "fit.nc", **options)
+        return blm.load(tmp_path / "fit.nc", **{"namespace": {"half": half}, **options})
 
     return through_a_file
 
@@ -326,7 +326,7 @@ def test_an_offset_given_as_array_stays_one(again):
 
 
 def test_functions_of_the_user(tmp_path):
-    """Found where load is called, or in the namespace that is given."""
+    """Found in the namespace that is given, or, in a trusted file, where load is called."""
     path = tmp_path / "fit.nc"
 
     def doubled(values):
@@ -334,16 +334,30 @@ def test_functions_of_the_user(tmp_path):
 
     fit = blm.Model("y ~ doubled(x) + (1 | g)", table()).fit_reml()
     blm.save(fit, path)
-    same_points(fit, blm.load(path))
+    same_points(fit, blm.load(path, trust=True))
     same_points(fit, blm.load(path, namespace={"doubled": doubled}))
+    same_points(fit, blm.load(path, namespace={"doubled": doubled}, trust=True))
+    with pytest.raises(errors.StorageError, match=r"fit.nc.*names of its author's own \(doubled\).*trust=True"):
+        blm.load(path)
     with pytest.raises(errors.StorageError, match=r"fit.nc.*doubled"):
         elsewhere(path)
     with pytest.raises(errors.StorageError, match=r"fit.nc.*doubled"):
-        blm.load(path, namespace={})
+        blm.load(path, namespace={}, trust=True)
+
+
+def test_a_function_that_replaced_one_of_numpy_is_not_replaced_back(tmp_path):
+    def log(values):
+        return np.log(values) / 7.0
+
+    fit = blm.Model("y ~ log(x) + (1 | g)", table()).fit_reml()
+    blm.save(fit, tmp_path / "fit.nc")
+    with pytest.raises(errors.StorageError, match=r"own \(log\)"):
+        blm.load(tmp_path / "fit.nc")
+    same_points(fit, blm.load(tmp_path / "fit.nc", namespace={"log": log}))
 
 
 def elsewhere(path):
-    return blm.load(path)
+    return blm.load(path, trust=True)
 
 
 def test_intervals_of_a_fit_come_back(again):
