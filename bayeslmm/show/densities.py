@@ -46,7 +46,10 @@ def limits_of(
     if mark is not None:
         low, high = min(low, mark), max(high, mark)
     width = high - low
-    low = lower if lower is not None and low - lower < 0.3 * width else low - 0.04 * width
+    at_end = lower is not None and low - lower < 0.3 * width
+    low = (
+        low - 0.04 * width if not at_end else lower - 0.02 * width * (mark == lower)
+    )  # a mark at the end is seen
     high = upper if upper is not None and upper - high < 0.04 * width else high + 0.04 * width
     return float(low), float(high)
 

@@ -82,7 +82,7 @@ def plot_estimates(
     panels = _panels(tables, terms, intercept, random)
     tallest = max(len(own) for _, own in panels)
     figure, axes = style.new_figure(
-        len(panels), figsize=figsize, ax=ax, size=(4.0, 1.3 + (0.22 + 0.13 * len(fits)) * tallest)
+        len(panels), figsize=figsize, ax=ax, size=(3.6, 1.3 + (0.22 + 0.13 * len(fits)) * tallest)
     )
     for (title, own), one in zip(panels, axes, strict=True):
         _draw(one, own, tables, titles, fits)

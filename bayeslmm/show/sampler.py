@@ -11,6 +11,8 @@ from ..results.posterior import PosteriorFit
 from ..results.tidy import parameter_draws
 from . import style
 
+WIDEST = 10.5  # inches, for text of a size that can be read
+
 
 def plot_trace(fit: Fit, *, var_names: str | Sequence[str] | None = None, **options: Any) -> Any:
     """Draws of every chain in the order they were drawn, by ``arviz_plots.plot_trace``.
@@ -111,6 +113,7 @@ def _by_arviz(verb: str, fit: Fit, var_names: str | Sequence[str] | None, option
     import arviz_plots
 
     draw = getattr(arviz_plots, verb)
+    options = {"color": list(style.CYCLE), **options}  # of the chains
     if var_names is None:
         return _figure(draw(_looked_at(fit), backend="matplotlib", **options))
     wanted = style.chosen("variable", var_names, list(fit.idata.posterior.data_vars))
@@ -133,6 +136,7 @@ def _looked_at(fit: PosteriorFit) -> Any:
 
 def _figure(collection: Any) -> Any:
     figure = style.as_picture(collection.viz["figure"].item())
+    figure.set_figwidth(min(figure.get_figwidth(), WIDEST))
     for unused in [ax for ax in figure.axes if not ax.has_data()]:
         unused.remove()
     figure.set_layout_engine("constrained")
