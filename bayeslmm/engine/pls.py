@@ -139,7 +139,8 @@ def _by_factor(layout: Layout, stacked: Array) -> tuple[Array, ...]:
     parts: list[Array] = [np.zeros(0)] * len(layout.order)
     for position, k in enumerate(layout.order):
         q = int(layout.pattern.widths[position])
-        parts[k] = stacked[layout.rows(position)].reshape(-1, q, stacked.shape[1])
+        own = stacked[layout.rows(position)]
+        parts[k] = own.reshape(len(own) // q, q, own.shape[1])  # which may have no columns
     return tuple(parts)
 
 
@@ -150,6 +151,13 @@ def spherical_modes(reduced: Reduced, beta: Array, noise: Array | None = None) -
     if noise is not None:
         right += noise[:, None]
     return tuple(part[:, :, 0] for part in _by_factor(reduced.layout, _back_substitute(reduced, right)))
+
+
+def whitened(reduced: Reduced, parts: Sequence[Array]) -> Array:
+    """L⁻¹ΛᵀA (m, c) for A_k (J_k, q_k, c) per factor: its columns' products are Cov(Aᵀb | y, β) in units of σ² (6)."""
+    layout = reduced.layout
+    stacked = np.concatenate([parts[k].reshape(-1, parts[k].shape[2]) for k in layout.order])
+    return _forward_substitute(reduced, _lambda([lam.T for lam in reduced.lams], layout, stacked))
 
 
 def spherical_noise(reduced: Reduced, noise: Array) -> tuple[Array, ...]:

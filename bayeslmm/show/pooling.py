@@ -1,101 +1,246 @@
-"""Pictures. The sole door to matplotlib, which is imported when a picture is drawn."""
+"""How far every level moves from its own fit towards the common one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ..comparisons.pooling import complete_pooling, no_pooling
+from ..comparisons.pooling import Pooling, pool_fit
+from ..errors import InputError
+from ..results.fit import Fit
+from . import style
+from .pooling_lines import draw_lines
 
-# Okabe & Ito's palette: told apart by colour-blind readers
-NONE, PARTIAL, COMPLETE = "#999999", "#0072B2", "#D55E00"
+Array = NDArray[np.float64]
+
+KINDS = ("arrows", "plane", "lines", "size")
+INNER, OUTER = 0.5, 0.95  # of the distribution of levels that the ellipses hold
+MOST_CENTERS = 3  # fixed parts that each get their ellipses
 
 
-def plot_pooling(fit: Any, *, group: str | None = None, figsize: tuple[float, float] | None = None) -> Any:
-    """How far partial pooling moves every group: from its own least-squares fit towards the common one.
+def plot_pooling(
+    pool: Pooling | Fit,
+    *,
+    kind: str | None = None,
+    group: str | None = None,
+    terms: str | Sequence[str] | None = None,
+    x: str | None = None,
+    levels: Sequence[Any] | None = None,
+    figsize: tuple[float, float] | None = None,
+    ax: Any = None,
+) -> Any:
+    """How far partial pooling moves every level: from its own fit (none) towards the common one (complete).
 
-    One panel a term with the groups in the order of their own estimates, and, for two terms, a panel with one axis a
-    term. Grey: the group alone (no pooling); blue: the mixed model; orange: all rows together (complete pooling).
+    Grey is no pooling, blue the mixed model, vermilion complete pooling: see :func:`bayeslmm.compare_pooling`.
 
     Parameters
     ----------
-    fit : PointFit or PosteriorFit
-        Conditional modes or posterior means are drawn.
+    pool : Pooling, PointFit or PosteriorFit
+        A fit is put beside the others first. Of a `Pooling` with both the posterior is drawn.
+    kind : {"arrows", "plane", "lines", "size"}, optional
+        ``arrows``: one panel a term, the levels in the order of their own fits. ``plane``: two terms against each
+        other, with the ellipses that hold 50 and 95 % of the levels by the model. ``lines``: the data and three lines,
+        one small panel a level; of more than 36 levels 24 that are evenly spaced from the least to the most pooled.
+        ``size``: shrinkage against rows of the level, with the interval of a posterior. By default ``arrows``, and
+        ``plane`` beside them where there are two terms.
     group : str, optional
-        The grouping factor, where the model has several.
+        The grouping factor of a fit that has several.
+    terms : str or sequence of str, optional
+        Which columns of the bars; all, or for ``plane`` the first two.
+    x : str, optional
+        For ``lines``: the predictor along the x-axis; by default the first number with random slopes, or the first.
+    levels : sequence, optional
+        For ``lines``: which levels, in this order.
     figsize : (float, float), optional
         Inches.
+    ax : Axes or sequence of Axes, optional
+        Where to draw instead, one for each panel; not for ``lines``.
 
     Returns
     -------
     matplotlib.figure.Figure
-    """
-    from matplotlib.figure import Figure
 
-    term = fit.design.group(group)
-    alone = no_pooling(fit.design, term.name)
-    partial = fit.coef(wide=True).loc[term.name].reindex(columns=list(term.columns))
-    pooled = complete_pooling(fit.design).reindex(list(term.columns), fill_value=0.0)
-    panels = term.q + (term.q == 2)
-    figure = Figure(figsize=figsize or (4.6 * panels, 4.4), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    for ax, name in zip(axes, term.columns, strict=False):
-        _draw_sorted(ax, alone[name], partial[name], float(pooled[name]), term.name)
-    if term.q == 2:
-        _draw_plane(axes[-1], alone, partial, pooled)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    Raises
+    ------
+    InputError
+        Something else than a fit; no such kind, factor, term, predictor or level.
+    NotAvailableError
+        The response is not normal.
+
+    Examples
+    --------
+    >>> import bayeslmm as blm
+    >>> fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+    >>> len(blm.plot_pooling(fit).axes)
+    3
+    """
+    pool = _pooling(pool, group)
+    names = list(pool.footing.term.columns)
+    if kind not in (None, *KINDS):
+        raise InputError(f"plot_pooling(kind={kind!r}): kinds are {', '.join(map(repr, KINDS))}")
+    if kind == "lines":
+        if ax is not None:
+            raise InputError(
+                "plot_pooling(kind='lines') has a panel for every level: one figure of its own, no ax="
+            )
+        return draw_lines(pool, partial_of(pool), x=x, levels=levels, figsize=figsize)
+    wanted = style.chosen("term", terms, names)
+    if kind == "plane":
+        if len(wanted) < 2:
+            raise InputError(
+                f"plot_pooling(kind='plane'): two terms are drawn against each other, not {wanted}"
+            )
+        panels: list[Callable[[Any], None]] = [lambda a: _draw_plane(a, pool, wanted[0], wanted[1])]
+    elif kind == "size":
+        panels = [lambda a, name=name: _draw_size(a, pool, name) for name in wanted]  # type: ignore[misc]
+    else:
+        panels = [lambda a, name=name: _draw_sorted(a, pool, name) for name in wanted]  # type: ignore[misc]
+        if kind is None and len(wanted) == 2:
+            panels.append(lambda a: _draw_plane(a, pool, wanted[0], wanted[1]))
+    figure, axes = style.new_figure(len(panels), figsize=figsize, ax=ax, size=(4.6, 4.4))
+    for one, draw in zip(axes, panels, strict=True):
+        draw(one)
+    style.legend(axes, ax=ax, columns=5 if len(axes) > 1 else 2)
     return figure
 
 
-def _draw_sorted(ax: Any, alone: pd.Series, partial: pd.Series, pooled: float, group: str) -> None:
-    key = alone.to_numpy(float)
-    order = np.argsort(np.where(np.isnan(key), partial.to_numpy(float), key), kind="stable")
-    before, after = key[order], partial.to_numpy(float)[order]
-    at = np.arange(len(order))
-    size = 22 if len(order) <= 40 else 9
-    ax.vlines(at, before, after, color=NONE, lw=0.8, alpha=0.6, zorder=1)
-    ax.scatter(at, before, s=size, facecolors="white", edgecolors=NONE, label="no pooling", zorder=2)
-    ax.scatter(at, after, s=size, color=PARTIAL, label="partial pooling", zorder=3)
-    ax.axhline(pooled, color=COMPLETE, lw=1.4, label="complete pooling", zorder=0)
-    if len(order) <= 40:
-        ax.set_xticks(at, [str(alone.index[i]) for i in order], rotation=90, fontsize=8)
-        ax.set_xlabel(group)
+def partial_of(pool: Pooling) -> str:
+    """The column of the fit that is drawn: the posterior if there is one."""
+    if pool.post is None and pool.reml is None:
+        raise InputError(
+            "plot_pooling: compare_pooling was told reml=False and post=False, nothing is pooled"
+        )
+    return "posterior" if pool.post is not None else "reml"
+
+
+def partial_label(pool: Pooling) -> str:
+    """What it is called."""
+    return f"partial ({style.name_of(pool.post or pool.reml)})"  # type: ignore[arg-type]
+
+
+def _pooling(pool: Any, group: str | None) -> Pooling:
+    if isinstance(pool, Pooling):
+        if group not in (None, pool.group):
+            raise InputError(
+                f"plot_pooling(group={group!r}): this Pooling is of {pool.group!r}; compare_pooling(model, {group!r}) "
+                "is of the other"
+            )
+        return pool
+    style.check_fit(pool, "plot_pooling")
+    return pool_fit(pool, group)
+
+
+def _of_term(pool: Pooling, name: str) -> pd.DataFrame:
+    return pool.levels[pool.levels["term"] == name].set_index("level")
+
+
+def _dot(n_levels: int) -> float:
+    return 22.0 if n_levels <= style.MOST_LABELS else 9.0
+
+
+def _draw_sorted(ax: Any, pool: Pooling, name: str) -> None:
+    table, partial = _of_term(pool, name), partial_of(pool)
+    table = table.loc[table["none"].fillna(table[partial]).sort_values(kind="stable").index]
+    own, after, common = (table[c].to_numpy(float) for c in ("none", partial, "complete"))
+    at, size = np.arange(len(table)), _dot(len(table))
+    ax.vlines(at, own, after, color=style.NONE, lw=0.8, alpha=0.7, zorder=1)
+    ax.scatter(at, own, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
+    ax.scatter(at, after, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
+    if np.ptp(common[np.isfinite(common)]) <= 1e-9 * np.abs(np.nan_to_num(common)).max():
+        ax.axhline(
+            common[np.isfinite(common)][0], color=style.COMPLETE, lw=1.4, label="complete pooling", zorder=0
+        )
+    else:  # predictors of the groups
+        ax.scatter(
+            at, common, s=1.6 * size, marker="_", color=style.COMPLETE, label="complete pooling", zorder=0
+        )
+    if len(table) <= style.MOST_LABELS:
+        style.label_levels(ax, list(table.index), axis="x")
+        style.clean(ax, title=name, xlabel=pool.group)
     else:
         ax.set_xticks([])
-        ax.set_xlabel(f"{len(order)} levels of {group}, in the order of their own fits")
-    ax.set_title(str(alone.name), fontsize=11)
-    _clean(ax)
-
-
-def _draw_plane(ax: Any, alone: pd.DataFrame, partial: pd.DataFrame, pooled: pd.Series) -> None:
-    x, y = alone.columns
-    size = 22 if len(alone) <= 40 else 9
-    for level in alone.index[alone.notna().all(axis=1)]:
-        ax.annotate(
-            "",
-            xytext=(alone.at[level, x], alone.at[level, y]),
-            xy=(partial.at[level, x], partial.at[level, y]),
-            arrowprops={
-                "arrowstyle": "-",
-                "color": NONE,
-                "lw": 0.8,
-                "alpha": 0.6,
-                "shrinkA": 0,
-                "shrinkB": 0,
-            },
+        style.clean(
+            ax, title=name, xlabel=f"{len(table):,} levels of {pool.group}, in the order of their own fits"
         )
-    ax.scatter(alone[x], alone[y], s=size, facecolors="white", edgecolors=NONE, zorder=2)
-    ax.scatter(partial[x], partial[y], s=size, color=PARTIAL, zorder=3)
-    ax.scatter([pooled[x]], [pooled[y]], s=110, marker="X", color=COMPLETE, edgecolors="white", zorder=4)
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
-    ax.set_title(f"{x} and {y} together", fontsize=11)
-    _clean(ax)
 
 
-def _clean(ax: Any) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(length=3)
+def _draw_plane(ax: Any, pool: Pooling, x: str, y: str) -> None:
+    from matplotlib.collections import LineCollection
+
+    partial, across, along = partial_of(pool), _of_term(pool, x), _of_term(pool, y)
+    own, after, common = (
+        np.column_stack([across[c].to_numpy(float), along[c].to_numpy(float)])
+        for c in ("none", partial, "complete")
+    )
+    _draw_ellipses(ax, pool, x, y)
+    told = np.isfinite(own).all(axis=1)
+    size = _dot(len(own))
+    ax.add_collection(
+        LineCollection(
+            list(np.stack([own[told], after[told]], axis=1)), colors=style.NONE, lw=0.8, alpha=0.7, zorder=1
+        )
+    )
+    ax.scatter(*own.T, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
+    ax.scatter(*after.T, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
+    few = len(_distinct(common)) <= MOST_CENTERS
+    ax.scatter(
+        *common.T, s=110 if few else size, marker="X", color=style.COMPLETE, edgecolors="white",
+        lw=0.8 if few else 0.3, label="complete pooling", zorder=4,
+    )  # fmt: skip
+    style.clean(ax, title=f"{x} and {y}", xlabel=x, ylabel=y)
+
+
+def _distinct(points: Array) -> Array:
+    """Points (J, 2) without missing ones, each once but for rounding."""
+    told = points[np.isfinite(points).all(axis=1)]
+    unit = np.abs(told).max(axis=0, initial=1e-300)
+    return np.unique((told / unit).round(9), axis=0) * unit
+
+
+def _draw_ellipses(ax: Any, pool: Pooling, x: str, y: str) -> None:
+    """Where the model puts half and 95 % of the levels with one fixed part; none where there are many fixed parts."""
+    fit = pool.post if pool.post is not None else pool.reml
+    assert fit is not None
+    footing = pool.footing
+    beta = fit.fixef()["mean" if pool.post is not None else "estimate"].to_numpy()
+    names = list(footing.term.columns)
+    pair = [names.index(x), names.index(y)]
+    centers = _distinct(footing.fixed(beta)[:, pair])
+    if len(centers) > MOST_CENTERS:
+        return
+    values, axes = np.linalg.eigh(fit.var_corr()[footing.term.name].to_numpy()[np.ix_(pair, pair)])
+    half = axes * np.sqrt(np.maximum(values, 0.0))
+    turn = np.linspace(0.0, 2.0 * np.pi, 200)
+    circle = np.stack([np.cos(turn), np.sin(turn)])
+    for probability, dashes in ((INNER, "-"), (OUTER, "--")):
+        radius = np.sqrt(-2.0 * np.log(1.0 - probability))  # of two normal variables
+        for center in centers:
+            ring = center[:, None] + radius * half @ circle
+            ax.plot(
+                *ring, color=style.PARTIAL, lw=0.9, ls=dashes, alpha=0.6, zorder=0,
+                label=f"{probability:.0%} of levels, by the model",
+            )  # fmt: skip
+
+
+def _draw_size(ax: Any, pool: Pooling, name: str) -> None:
+    table, partial = _of_term(pool, name), partial_of(pool)
+    n = table["n"].to_numpy(float)
+    value = table["shrinkage" if partial == "posterior" else "shrinkage_reml"].to_numpy(float)
+    if partial == "posterior":
+        low, high = table["shrinkage_low"], table["shrinkage_high"]
+        ax.vlines(n, low, high, color=style.PARTIAL, lw=0.7, alpha=0.35, label=f"{pool.ci_prob:.0%} interval")
+    ax.scatter(n, value, s=_dot(len(n)), color=style.PARTIAL, label=partial_label(pool), zorder=3)
+    told = table["none"].notna().to_numpy()
+    if not told.all():
+        ax.scatter(
+            n[~told], value[~told], s=3.0 * _dot(len(n)), facecolors="none", edgecolors=style.COMPLETE,
+            label="no fit of its own", zorder=4,
+        )  # fmt: skip
+    if n.max() > 20.0 * max(n.min(), 1.0):
+        ax.set_xscale("log")
+    ax.set_ylim(-0.02, 1.02)
+    style.clean(ax, title=name, xlabel=f"rows of a level of {pool.group}", ylabel="shrinkage")

@@ -1,0 +1,205 @@
+"""The printed comparison of pooling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ..results.text import Table, Text, decimals, number, percent, table
+
+if TYPE_CHECKING:
+    from .pooling import Pooling
+
+MOST_LEVELS, SHOWN = 24, 12  # up to so many levels all are printed, else so many
+LONGEST = 14  # letters of a level's label
+
+
+def pooling_text(pool: Pooling) -> Text:
+    """Tables by term, the coefficients in common, how far the levels are pooled, and what was left out."""
+    term, design = pool.footing.term, pool.footing.design
+    points = _names(pool)
+    head = [f"Pooling of {term.name} ({term.n_levels:,} levels)", f"Formula: {design.formula.text}"]
+    how = {
+        "complete": "complete: one regression for all rows",
+        "none": "none: own coefficients for every level",
+        "reml": f"{points.get('reml')}: the model's conditional modes",
+        "posterior": "posterior: means",
+    }
+    head.append("; ".join(how[name] for name in points))
+    head.append(f"Intervals are {percent(pool.ci_prob)}")
+    shown = _selection(pool)
+    return Text.of(
+        "\n".join(head),
+        *(_levels_table(pool, name, shown) for name in term.columns),
+        _common_table(pool),
+        _terms_table(pool),
+        _fits_table(pool),
+        *_notes(pool, len(shown)),
+    )
+
+
+def _names(pool: Pooling) -> dict[str, str]:
+    """Columns of the table and what they are called in print."""
+    names = {"complete": "Complete", "none": "None"}
+    if pool.reml is not None:
+        names["reml"] = "REML" if pool.reml.solution.reml else "ML"
+    if pool.post is not None:
+        names["posterior"] = "Posterior"
+    return names
+
+
+def _selection(pool: Pooling) -> list[object]:
+    """The levels printed: all, or some spread evenly from least to most pooled."""
+    levels = list(pool.footing.term.levels)
+    if len(levels) <= MOST_LEVELS:
+        return levels
+    table = pool.levels
+    key = next((c for c in ("shrinkage", "shrinkage_reml") if c in table), "n")
+    order = table.groupby("level", sort=False)[key].mean().to_numpy().argsort(kind="stable")
+    return [levels[i] for i in order[np.linspace(0, len(levels) - 1, SHOWN).round().astype(int)]]
+
+
+def _levels_table(pool: Pooling, name: str, shown: list[object]) -> Table:
+    rows = pool.levels[pool.levels["term"] == name]
+    names = _names(pool)
+    places = _places(rows, list(names)[-1])
+    first = rows.iloc[0]
+    title = name
+    varies = not np.allclose(rows["complete"], first["complete"], rtol=1e-9, equal_nan=True)
+    if not varies:  # one number for all levels needs no column
+        del names["complete"]
+        ends = _ends(first["complete_low"], first["complete_high"], places)
+        title += f": complete pooling {_fixed(first['complete'], places)} ({ends})"
+    headers, columns = _headers(names)
+    body = []
+    for _, r in rows.set_index("level", drop=False).loc[shown].iterrows():
+        cells = [_short(r["level"]), f"{r['n']:,}", *_cells(r, columns, places)]
+        if "moved" in r:
+            cells.append(_fixed(r.get("shrinkage", r.get("shrinkage_reml")), 2))
+        body.append(cells)
+    headers = [pool.group, "n", *headers, *(["Shrinkage"] if "moved" in rows else [])]
+    return table(headers, body, title=title)
+
+
+def _common_table(pool: Pooling) -> Table | None:
+    if pool.common.empty:
+        return None
+    headers, columns = _headers(_names(pool))
+    body = []
+    for term, r in pool.common.iterrows():
+        body.append([str(term), *_cells(r, columns, _places(r.to_frame().T, list(columns)[-1]))])
+    return table(["", *headers], body, title="The same for all levels:")
+
+
+def _headers(names: dict[str, str]) -> tuple[list[str], dict[str, bool]]:
+    """Headers, and which columns have their interval beside them: no pooling and the last."""
+    columns = {c: c == "none" or c == list(names)[-1] for c in names}
+    headers = []
+    for c, with_ends in columns.items():
+        headers += [names[c], "interval"] if with_ends else [names[c]]
+    return headers, columns
+
+
+def _cells(r: pd.Series, columns: dict[str, bool], places: int) -> list[str]:
+    cells = []
+    for c, with_ends in columns.items():
+        cells.append(_fixed(r[c], places))
+        if with_ends:
+            cells.append(_ends(r[f"{c}_low"], r[f"{c}_high"], places - 1))
+    return cells
+
+
+def _places(rows: pd.DataFrame, column: str) -> int:
+    """Decimals for the typical uncertainty of a column."""
+    width = (rows[f"{column}_high"] - rows[f"{column}_low"]).astype(float)
+    return decimals(float(width.median()) / 4.0)
+
+
+def _terms_table(pool: Pooling) -> Table | None:
+    terms, names = pool.terms, _names(pool)
+    if terms.shape[1] == 0:
+        return None
+    headers = [""]
+    headers += [f"{names['reml']}: sd", "Shrinkage"] if "reml" in names else []
+    headers += [f"{names['posterior']}: sd", "Shrinkage", "Pooling factor"] if "posterior" in names else []
+    body = []
+    for term, r in terms.iterrows():
+        cells = [str(term)]
+        if "sd_reml" in r:
+            cells += [number(r["sd_reml"]), f"{r['shrinkage_reml']:.2f}"]
+        if "sd_posterior" in r:
+            ends = _ends(r["shrinkage_low"], r["shrinkage_high"], 2)
+            cells += [
+                number(r["sd_posterior"]),
+                f"{r['shrinkage']:.2f} ({ends})",
+                f"{r['pooling_factor']:.2f}",
+            ]
+        body.append(cells)
+    return table(headers, body, title="Differences between levels, and their shrinkage on average:")
+
+
+def _fits_table(pool: Pooling) -> Table:
+    names = _names(pool)
+    body = []
+    for kind, r in pool.fits.iterrows():
+        count = f"{r['parameters']:,.0f}" if kind in ("complete", "none") else f"{r['parameters']:,.1f}"
+        if kind == "posterior":
+            count += f" ({r['parameters_low']:,.1f}, {r['parameters_high']:,.1f})"
+        body.append([names[str(kind)], count, number(r["sigma"])])
+    return table(["", "Parameters", "Residual sd"], body, title="Effective number of parameters:")
+
+
+def _notes(pool: Pooling, shown: int) -> list[str]:
+    footing = pool.footing
+    term, design = footing.term, footing.design
+    notes = []
+    if shown < term.n_levels:
+        notes.append(
+            f"{shown} of {term.n_levels:,} levels are printed, from least to most pooled; .table() has all."
+        )
+    missing = int(np.isnan(footing.own.coefficients).any(axis=1).sum())
+    if missing:
+        notes.append(
+            f"{missing} of {term.n_levels:,} levels {'has' if missing == 1 else 'have'} too few distinct rows for "
+            "coefficients of their own (-)."
+        )
+    outer = [design.groups[k].name for k, _, _ in footing.outer]
+    if outer:
+        notes.append(
+            f"{term.name} is nested in {', '.join(outer)}: partial pooling is towards the "
+            f"{' and '.join(outer)} of a level, whose effect is part of its coefficients."
+        )
+    others = [g.name for g in design.groups if g.name not in (term.name, *outer)]
+    if others:
+        notes.append(f"Without and with complete pooling the effects of {', '.join(others)} are left out.")
+    if "moved" in pool.levels:
+        notes.append(
+            "Shrinkage: the share of the variance between levels that a level's rows leave open, 0 without and 1 with "
+            "complete pooling."
+        )
+    if pool.reml is not None and pool.reml.solution.singular[footing.factor]:
+        notes.append(
+            f"{_names(pool)['reml']} is at a boundary, a variance of zero or a correlation of ±1, where one term is "
+            "known from the others and shrinks as little as they do; the posterior averages over what else is possible."
+        )
+    if pool.post is not None:
+        notes.append("Pooling factor: 1 - Var(E b) / E Var(b) over the levels (Gelman & Pardoe 2006).")
+    if pool.reml is None and design.family.name == "lognormal":
+        notes.append("Coefficients are of the logarithm; lognormal models have no REML fit.")
+    return notes
+
+
+def _short(label: object) -> str:
+    text = str(label)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _fixed(value: object, places: int) -> str:
+    number = float(value)  # type: ignore[arg-type]
+    return f"{number:.{max(places, 0)}f}" if np.isfinite(number) else "-"
+
+
+def _ends(low: float, high: float, places: int) -> str:
+    return f"{_fixed(low, places)}, {_fixed(high, places)}" if np.isfinite([low, high]).all() else "-"

@@ -1,0 +1,339 @@
+"""A grouping factor without a penalty, and how far a penalty pools its levels (docs/pooling.md).
+
+Arrays in, small records out: n rows, p columns of X, J levels of q columns. Least squares within levels goes by
+orthonormal columns, level by level but in whole arrays, since cross-products would square the condition number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from ..spec.coding import independent_columns
+from . import pls
+from .criterion import prepare
+from .loo import LOST, Hyperdraws, LeftOut, _Coordinates
+from .reml import PointSolution
+from .scaling import Problem
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+DEPENDENT = 1e-10  # of a column's length within its level: what is left is rounding
+INSIDE = 1e-9  # of a column's length, outside the columns that it depends on
+NUMBERS = 4_000_000  # held at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """What leaving rows out of a least-squares fit needs."""
+
+    residuals: Array  # (n,)
+    leverage: Array  # (n,)
+    weights: Array  # (n,)
+    rank: int
+
+    @property
+    def rss(self) -> float:
+        """Weighted sum of squared residuals."""
+        return float(self.weights @ self.residuals**2)
+
+    @property
+    def df(self) -> int:
+        """Rows less coefficients."""
+        return len(self.residuals) - self.rank
+
+    @property
+    def sigma(self) -> float:
+        """Residual sd; NaN without degrees of freedom."""
+        return float(np.sqrt(self.rss / self.df)) if self.df else float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeastSquares:
+    """One regression for all rows."""
+
+    beta: Array  # (p,)
+    vcov: Array  # (p, p), of errors with variance one
+    line: Linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpooled:
+    """Own coefficients for every level, beside columns of X that keep one coefficient.
+
+    X = Z A_level + X_common M: what X says about the coefficients of a level, and about those that all levels share.
+    """
+
+    coefficients: Array  # (J, q); NaN where the rows of a level do not tell them
+    vcov: Array  # (J, q, q), of errors with variance one
+    common: NDArray[np.bool_]  # (p,)
+    shared: Array  # (c,) their coefficients
+    shared_vcov: Array  # (c, c)
+    A: Array  # (J, q, p)
+    M: Array  # (c, p)
+    line: Linear
+
+
+def least_squares(problem: Problem) -> LeastSquares:
+    """y on X, groups ignored."""
+    root, y, X = _whitened(problem)
+    Q, R = np.linalg.qr(X)
+    beta = np.linalg.solve(R, Q.T @ y)
+    half = np.linalg.inv(R)
+    line = _linear(problem, root, y - Q @ (Q.T @ y), (Q**2).sum(axis=1), X.shape[1])
+    return LeastSquares(beta=beta, vcov=half @ half.T, line=line)
+
+
+def unpooled(problem: Problem, factor: int) -> Unpooled:
+    """The limit of a model without other factors as the variances of this one grow: y on Z level by level and on X.
+
+    Columns of X that Z holds within every level drop out; the others keep one coefficient.
+    """
+    root, y, X = _whitened(problem)
+    Z, J = problem.Z[factor], problem.levels[factor]
+    own = _Within.of(Z * root[:, None], problem.codes[factor], J)
+    outside = np.where(own.holds(X), 0.0, own.residuals(X))
+    common = independent_columns(outside, has_intercept=False)
+    Q, R = np.linalg.qr(outside[:, common])
+    half = np.linalg.inv(R)
+    M = half @ (Q.T @ outside)
+    M[:, common] = np.eye(M.shape[0])
+    left = own.residuals(y[:, None])[:, 0]
+    shared = half @ (Q.T @ left)
+    per_level = own.coefficients(np.column_stack([y, X[:, common]]))  # (J, q, 1 + c)
+    by_shared = per_level[:, :, 1:] @ half
+    return Unpooled(
+        coefficients=per_level[:, :, 0] - per_level[:, :, 1:] @ shared,
+        vcov=own.vcov() + by_shared @ by_shared.swapaxes(1, 2),
+        common=common, shared=shared, shared_vcov=half @ half.T,
+        A=attributed(problem, factor, problem.X - problem.X[:, common] @ M), M=M,
+        line=_linear(
+            problem, root, left - Q @ (Q.T @ left), (own.Q**2).sum(axis=1) + (Q**2).sum(axis=1),
+            own.rank + int(common.sum()),
+        ),
+    )  # fmt: skip
+
+
+def absorbed(problem: Problem, factor: int, columns: Array) -> Array:
+    """As `attributed`, and zero for columns (n, c) that Z does not hold within every level."""
+    within = _Within.of(problem.Z[factor], problem.codes[factor], problem.levels[factor])
+    return attributed(problem, factor, np.where(within.holds(columns), columns, 0.0))
+
+
+def attributed(problem: Problem, factor: int, columns: Array) -> Array:
+    """a (J, q, c) with column_c = Z a_jc in the rows of every level j.
+
+    Where the rows of a level do not tell a, it is what holds in all levels: one combination of the columns of Z, or one
+    column of Z times a number of the level. NaN where there is no such rule.
+    """
+    codes, Z, J = problem.codes[factor], problem.Z[factor], problem.levels[factor]
+    found = _Within.of(Z, codes, J).coefficients(columns)
+    untold = np.isnan(found).any(axis=(1, 2))
+    everywhere = np.linalg.lstsq(Z, columns, rcond=None)[0]
+    size = np.maximum(np.abs(columns).max(axis=0, initial=0.0), 1e-300)
+    same = np.abs(columns - Z @ everywhere).max(axis=0, initial=0.0) <= INSIDE * size
+    found[:, :, same] = everywhere[:, same]
+    for c in np.flatnonzero(~same) if untold.any() else ():
+        for k in range(Z.shape[1]):
+            squares = _summed(Z[:, k] ** 2, codes, J)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratio = _summed(Z[:, k] * columns[:, c], codes, J) / squares
+            off = columns[:, c] - Z[:, k] * np.nan_to_num(ratio)[codes]
+            if np.abs(off).max() <= INSIDE * size[c]:
+                found[untold, :, c] = 0.0
+                found[untold, k, c] = ratio[untold]
+                break
+    return found
+
+
+def combined_variances(
+    problem: Problem, solution: PointSolution, parts: Sequence[tuple[int, Codes, Array]]
+) -> Array:
+    """Var(Σ_k B_jk b_k,level(j) | y, β) of combinations of effects (J, q), at a point solution.
+
+    Parameters
+    ----------
+    parts : sequence of (factor, levels (J,), B (J, q, q_k))
+        Which effects of which level of which factor are added.
+    """
+    scaled, criterion = prepare(problem, reml=solution.reml)
+    reduced = pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta))
+    J, q = parts[0][2].shape[:2]
+    found, step = np.empty((J, q)), max(1, NUMBERS // (q * criterion.layout.m))
+    for first in range(0, J, step):
+        chosen = np.arange(first, min(first + step, J))
+        combined = [
+            np.zeros((n, Z.shape[1], len(chosen), q)) for n, Z in zip(problem.levels, problem.Z, strict=True)
+        ]
+        for k, levels, B in parts:
+            on_scaled = (B[chosen] @ scaled.T_z[k]).swapaxes(1, 2)  # (chosen, q_k, q)
+            combined[k][levels[chosen], :, np.arange(len(chosen))] += on_scaled
+        half = pls.whitened(reduced, [part.reshape(*part.shape[:2], len(chosen) * q) for part in combined])
+        found[chosen] = solution.sigma**2 * (half**2).sum(axis=0).reshape(len(chosen), q)
+    return found
+
+
+def open_shares(problem: Problem, draws: Hyperdraws, factor: int) -> tuple[Array, Array]:
+    """Var(b_jk | y, β, Σ, σ) / Σ_kk of every draw (S, J, q), and the trace of the hat matrix (S,)."""
+    at = _Coordinates.of(problem, draws)
+    layout, S = at.layout(), len(draws.sigma)
+    T, J = at.scaled.T_z[factor], problem.levels[factor]
+    shares, traces = np.empty((S, J, len(T))), np.empty(S)
+    for s in range(S):
+        reduced = pls.reduce(layout, [lam[s] for lam in at.lams])
+        V = pls.inverse(reduced).diagonal
+        half = T @ at.lams[factor][s]
+        left = np.einsum("ka,jab,kb->jk", half, V[factor], half)
+        prior = (half**2).sum(axis=1)
+        shares[s] = np.where(prior > 0.0, left / np.where(prior > 0.0, prior, 1.0), 1.0)
+        traces[s] = _trace(reduced, V, at.precision * draws.sigma[s] ** 2)
+    return shares, traces
+
+
+def hat_trace(problem: Problem, solution: PointSolution) -> float:
+    """Trace of the matrix that takes y to its fitted values: the effective number of parameters of a point fit."""
+    _, criterion = prepare(problem, reml=solution.reml)
+    reduced = pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta))
+    return _trace(reduced, pls.inverse(reduced).diagonal, np.zeros(criterion.p))
+
+
+def _trace(reduced: pls.Reduced, V: Sequence[Array], held: Array) -> float:
+    """tr(FᵀWF(FᵀWF + D)⁻¹) = m + p − tr(M⁻¹) − tr(A_x⁻¹(UᵀU + σ²P₀)) with D = blockdiag(I, σ²P₀)."""
+    p = len(held)
+    UtU = np.diag(held)
+    for U in pls.mode_slopes(reduced):
+        UtU = UtU + np.tensordot(U, U, axes=((0, 1), (0, 1)))
+    A = reduced.XyVXy[:p, :p] + np.diag(held)
+    ridge = float(np.trace(np.linalg.solve(A, UtU))) if p else 0.0
+    return reduced.layout.m + p - sum(float(np.trace(v, axis1=1, axis2=2).sum()) for v in V) - ridge
+
+
+# -- left-out rows and groups of a regression with p(β, σ) ∝ 1/σ
+
+
+def rows_left_out(line: Linear) -> LeftOut:
+    """log p(y_i | the others) (n,), a t density; NaN where a row alone tells a coefficient."""
+    df, e, h, w = line.df, line.residuals, line.leverage, line.weights
+    told = (1.0 - h > LOST) & (df > 1)
+    rest = np.where(told, 1.0 - h, 1.0)
+    s2 = np.maximum(line.rss - w * e**2 / rest, 1e-300) / max(df - 1, 1)
+    without = _log_t(e / rest, s2 / (w * rest), df - 1)
+    within = _log_t(e, line.rss / max(df, 1) * (1.0 + h) / w, df)
+    return LeftOut(without=np.where(told, without, np.nan), within=np.where(told, within, np.nan))
+
+
+def groups_left_out(problem: Problem, codes: Codes, J: int) -> LeftOut:
+    """log p(y_j | the other groups) (J,) of a regression on X; NaN where they do not tell a coefficient."""
+    root, y, X = _whitened(problem)
+    Q, _ = np.linalg.qr(X)
+    e, p, n = y - Q @ (Q.T @ y), X.shape[1], len(y)
+    both = np.column_stack([Q, e])
+    T = np.empty((J, p + 1, p + 1))
+    for a in range(p + 1):
+        for b in range(a + 1):
+            T[:, a, b] = T[:, b, a] = _summed(both[:, a] * both[:, b], codes, J)
+    rows, rss = np.bincount(codes, minlength=J), float(e @ e)
+
+    def evidence(sign: float) -> Array:
+        """log p(y with a group added or taken away), up to a constant."""
+        A = np.eye(p) + sign * T[:, :p, :p]
+        df = n + sign * rows - p
+        kept = np.linalg.eigvalsh(A).min(axis=1, initial=np.inf) > LOST
+        A = np.where(kept[:, None, None], A, np.eye(p))
+        v = T[:, :p, p]
+        S = rss + sign * T[:, p, p] - np.einsum("ja,ja->j", v, np.linalg.solve(A, v[..., None])[..., 0])
+        df = np.where(kept & (df > 0), df, np.nan)
+        log_det = np.linalg.slogdet(A)[1]
+        return gammaln(df / 2.0) - df / 2.0 * np.log(np.pi * np.maximum(S, 1e-300)) - 0.5 * log_det
+
+    whole = gammaln((n - p) / 2.0) - (n - p) / 2.0 * np.log(np.pi * rss)
+    jacobian = _summed(np.log(root), codes, J)
+    return LeftOut(without=whole - evidence(-1.0) + jacobian, within=evidence(1.0) - whole + jacobian)
+
+
+def _log_t(x: Array, variance: Array, df: int) -> Array:
+    constant = gammaln((df + 1) / 2.0) - gammaln(df / 2.0) if df > 0 else np.nan
+    df = max(df, 1)
+    return constant - 0.5 * np.log(df * np.pi * variance) - (df + 1) / 2.0 * np.log1p(x**2 / (df * variance))
+
+
+# -- within levels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Within:
+    """Z = QR level by level; a column of Q is zero where it depends on those before within the level."""
+
+    codes: Codes
+    Q: Array  # (n, q)
+    R: Array  # (J, q, q) upper; ones on the diagonal where the column of Q is zero
+    full: NDArray[np.bool_]  # (J,)
+    rank: int
+
+    @classmethod
+    def of(cls, Z: Array, codes: Codes, J: int) -> _Within:
+        q = Z.shape[1]
+        Q, R, alive = np.zeros_like(Z), np.zeros((J, q, q)), np.ones((J, q), bool)
+        for k in range(q):
+            rest = Z[:, k].copy()
+            size = np.sqrt(_summed(rest**2, codes, J))
+            for _ in range(2):
+                for m in range(k):
+                    along = _summed(Q[:, m] * rest, codes, J)
+                    R[:, m, k] += along
+                    rest -= Q[:, m] * along[codes]
+            left = np.sqrt(_summed(rest**2, codes, J))
+            alive[:, k] = left > DEPENDENT * size
+            R[:, k, k] = np.where(alive[:, k], left, 1.0)
+            Q[:, k] = np.where(alive[codes, k], rest / R[codes, k, k], 0.0)
+        return cls(codes=codes, Q=Q, R=R, full=alive.all(axis=1), rank=int(alive.sum()))
+
+    def _along(self, columns: Array) -> Array:
+        """QᵀA per level (J, q, c)."""
+        J, q = self.R.shape[:2]
+        found = np.empty((J, q, columns.shape[1]))
+        for k in range(q):
+            for c in range(columns.shape[1]):
+                found[:, k, c] = _summed(self.Q[:, k] * columns[:, c], self.codes, J)
+        return found
+
+    def residuals(self, columns: Array) -> Array:
+        """What Z leaves of columns (n, c) within levels."""
+        return columns - np.einsum("nk,nkc->nc", self.Q, self._along(columns)[self.codes])
+
+    def holds(self, columns: Array) -> NDArray[np.bool_]:
+        """Which of the columns (n, c) are combinations of those of Z within every level."""
+        lengths = np.sqrt((columns**2).sum(axis=0))
+        left = np.sqrt((self.residuals(columns) ** 2).sum(axis=0))
+        return np.asarray(left <= INSIDE * lengths)
+
+    def coefficients(self, columns: Array) -> Array:
+        """Least squares of columns (n, c) on Z within levels, (J, q, c); NaN where the rows do not tell them."""
+        found = np.linalg.solve(self.R, self._along(columns))
+        found[~self.full] = np.nan
+        return found
+
+    def vcov(self) -> Array:
+        """(ZᵀZ)⁻¹ per level (J, q, q); NaN where it is singular."""
+        half = np.linalg.inv(self.R)
+        half[~self.full] = np.nan
+        return half @ half.swapaxes(1, 2)
+
+
+def _whitened(problem: Problem) -> tuple[Array, Array, Array]:
+    """√w, √w y and √w X."""
+    root = np.ones(len(problem.y)) if problem.weights is None else np.sqrt(problem.weights)
+    return root, problem.y * root, problem.X * root[:, None]
+
+
+def _linear(problem: Problem, root: Array, white: Array, leverage: Array, rank: int) -> Linear:
+    return Linear(residuals=white / root, leverage=leverage, weights=root**2, rank=rank)
+
+
+def _summed(values: Array, codes: Codes, J: int) -> Array:
+    return np.bincount(codes, weights=values, minlength=J)

@@ -1,0 +1,115 @@
+"""The data of every level with three lines: its own, that of the mixed model, and the common one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..comparisons.pooling import Pooling
+from ..results.reference import predictors
+from . import style
+from .rows import chosen_x, is_continuous, levels_of, rows_by_level
+
+Array = NDArray[np.float64]
+
+ALL = 36  # levels that are all drawn
+LINES = {"none": (style.NONE, "-"), "complete": (style.COMPLETE, "--"), "partial": (style.PARTIAL, "-")}
+
+
+def draw_lines(
+    pool: Pooling, partial: str, *, x: str | None, levels: Sequence[Any] | None,
+    figsize: tuple[float, float] | None,
+) -> Any:  # fmt: skip
+    """One small panel a level; see :func:`bayeslmm.plot_pooling`."""
+    design, term = pool.footing.design, pool.footing.term
+    codes = _chosen(pool, levels)
+    x = chosen_x(design, x, term.name) if x is not None or predictors(design, groups=False) else None
+    figure, axes = style.new_figure(
+        len(codes), figsize=figsize, columns=min(6, len(codes)), size=(1.8, 1.75), sharex=True, sharey=True
+    )
+    y = pool.footing.problem.y
+    for code, ax in zip(codes, axes, strict=True):
+        own = term.codes == code
+        at, curves, continuous = _curves(pool, partial, code, x)
+        ax.scatter(_places(pool, x, own), y[own], s=9, color=style.DATA, alpha=0.6, lw=0, zorder=1)
+        for name, (color, dashes) in LINES.items():
+            ax.plot(
+                at, curves[name], color=color, lw=1.7 if name == "partial" else 1.2, zorder=3,
+                ls=dashes if continuous else "", marker="" if continuous else "_", ms=9, mew=1.6,
+                label={"none": "no pooling", "complete": "complete pooling"}.get(name, f"partial ({_kind(pool)})"),
+            )  # fmt: skip
+        if x is None:
+            ax.set_xticks([])
+        elif not continuous:
+            style.label_levels(ax, levels_of(design.frame[x]), axis="x")
+        style.clean(ax)
+        ax.set_title(style.short(term.levels[code], 18), fontsize=style.TICK, loc="left", pad=3)
+    style.legend(axes)
+    response = f"log({design.response})" if design.family.name == "lognormal" else design.response
+    figure.supylabel(response, fontsize=style.LABEL)
+    missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
+    how = f"{missing}, from least to most pooled" if missing and levels is None else missing
+    figure.supxlabel("\n".join(filter(None, [x or "row", how])), fontsize=style.LABEL)
+    return figure
+
+
+def _kind(pool: Pooling) -> str:
+    fit = pool.post if pool.post is not None else pool.reml
+    assert fit is not None
+    return style.name_of(fit)
+
+
+def _chosen(pool: Pooling, levels: Sequence[Any] | None) -> list[int]:
+    term = pool.footing.term
+    names = list(term.levels)
+    if levels is not None:
+        return [names.index(name) for name in style.chosen("level", levels, names)]
+    if len(names) <= ALL:
+        return list(range(len(names)))
+    key = "shrinkage" if pool.post is not None else "shrinkage_reml"
+    return list(style.spread_out(pool.levels[key].to_numpy().reshape(len(names), -1).mean(axis=1)))
+
+
+def _curves(pool: Pooling, partial: str, code: int, x: str | None) -> tuple[Array, dict[str, Array], bool]:
+    """Places along x, and what the three say there: Z times a level's coefficients and X times those in common."""
+    footing = pool.footing
+    design, term = footing.design, footing.term
+    own = term.codes == code
+    if x is None:  # the bars hold no predictor either
+        Z, common = term.Z[own][:1].repeat(2, axis=0), design.X[own][:1, footing.own.common].repeat(2, axis=0)
+        at, continuous = np.array([-0.5, own.sum() - 0.5]), True
+    else:
+        rows, _ = rows_by_level(design, term, [code], x)
+        built = design.at(rows, groups=[term.name], offset=_no_offset(pool, len(rows)))
+        Z, common = built.groups[0].Z, built.X[:, footing.own.common]
+        continuous = is_continuous(design, x)
+        at = rows[x].to_numpy(float) if continuous else _positions(levels_of(design.frame[x]), rows[x])
+    names = {"none": "none", "complete": "complete", "partial": partial}
+    q = term.q
+    table = pool.levels.iloc[code * q : (code + 1) * q]
+    curves = {
+        name: Z @ table[column].to_numpy(float) + common @ pool.common[column].to_numpy(float)
+        for name, column in names.items()
+    }
+    return at, curves, continuous
+
+
+def _no_offset(pool: Pooling, n: int) -> Array | None:
+    """Zeros where the model wants an offset from outside: lines are of the response less the offset."""
+    return np.zeros(n) if pool.footing.design.recipe.offset_given_as_array else None
+
+
+def _places(pool: Pooling, x: str | None, own: NDArray[np.bool_]) -> Array:
+    design = pool.footing.design
+    if x is None:
+        return np.arange(own.sum(), dtype=float)
+    if is_continuous(design, x):
+        return design.frame[x].to_numpy(float)[own]
+    return _positions(levels_of(design.frame[x]), design.frame[x][own])
+
+
+def _positions(levels: list[Any], values: Any) -> Array:
+    return np.array([levels.index(value) for value in values], dtype=float)
