@@ -378,7 +378,7 @@ def _draw_coloured(
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else style.short(value)
+    return f"{value:.3g}" if isinstance(value, float) else style.short(value)
 
 
 def _held(design: Design, rows: pd.DataFrame, values: Mapping[str, Any]) -> str:
