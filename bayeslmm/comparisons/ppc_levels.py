@@ -51,7 +51,7 @@ def _column(fit: Any, name: str) -> pd.Series:
         return _aligned(pick(origin.data, name), design)
     known = dict.fromkeys(map(repr, [*(g.name for g in design.groups), *map(str, design.frame.columns)]))
     raise DataError(
-        f"ppc(by={name!r}): {'the data have' if origin is not None else 'a posterior keeps'} no such column; there are "
+        f"by={name!r}: {'the data have' if origin is not None else 'a posterior keeps'} no such column; there are "
         f"{', '.join(known)}. Another column can be given as such: by=data[{name!r}]."
     )
 
@@ -62,7 +62,7 @@ def _aligned(values: Any, design: Design) -> pd.Series:
         return values.loc[design.index]
     if np.shape(values) != (design.n,):
         raise DataError(
-            f"ppc(by=...): values of shape {np.shape(values)} for the {design.n:,} rows used. Give one for each, or a "
+            f"by=...: values of shape {np.shape(values)} for the {design.n:,} rows used. Give one for each, or a "
             "Series with the index of the data."
         )
     return values if isinstance(values, pd.Series) else pd.Series(values)
@@ -72,7 +72,7 @@ def _coded(name: str, column: pd.Series) -> Levels:
     """Levels of a column; numbers that are not whole are cut into bins of equal size."""
     known = column.dropna()
     if not len(known):
-        raise DataError(f"ppc(by=...): {name!r} is missing in all rows used")
+        raise DataError(f"by=...: {name!r} is missing in all rows used")
     if isinstance(column.dtype, pd.CategoricalDtype):
         labels = column.cat.categories.tolist()
         return Levels(name=name, codes=column.cat.codes.to_numpy(np.int64), labels=labels)
