@@ -125,7 +125,8 @@ def _looked_at(fit: PosteriorFit) -> Any:
     import xarray as xr
 
     labels, draws = parameter_draws(fit)
-    names = style.parameter_names(fit.design, labels)
+    # xarray reads a slash as a path, and I(x / 2) is a name like others
+    names = [name.replace("/", "∕") for name in style.parameter_names(fit.design, labels)]
     parameters = {name: (("chain", "draw"), draws[..., k]) for k, name in enumerate(names)}
     steps = {dim: fit.idata.posterior[dim].to_numpy() for dim in ("chain", "draw")}
     kept = {"posterior": xr.Dataset(parameters, coords=steps)}
