@@ -46,6 +46,9 @@ def run(path: Path, *, write: bool) -> bool:
     print(f"{path.stem}: {seconds:.0f} s", flush=True)
     if write:
         notebook.metadata.pop("widgets", None)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [o for o in cell.outputs if any(o.get("data", {"text": True}).values())]
         nbformat.write(notebook, path)
     if seconds > LONGEST:
         print(f"{path.stem}: more than {LONGEST:.0f} s", file=sys.stderr)

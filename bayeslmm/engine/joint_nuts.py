@@ -50,7 +50,7 @@ def sample_joint(
     chains: int,
     cores: int,
     random_seed: int | None,
-    progressbar: bool,
+    report: Callable[[Any], None],
     options: Mapping[str, Any],
 ) -> JointDraws:
     """Draw x from its joint density.
@@ -63,9 +63,10 @@ def sample_joint(
         A start (d,) for a seed; others are tried where the density is zero.
     d : int
         Number of coordinates.
+    report : callable
+        Told now and then, by another thread, how far the chains are: a list of ``nutpie.ChainProgress``.
     options : mapping
         Further settings of ``nutpie.sample``, such as ``target_accept``.
-
     """
     import nutpie
     from nutpie.compile_pymc import CompiledPyMCModel
@@ -88,8 +89,8 @@ def sample_joint(
     )
     begin = time.perf_counter()
     tree = nutpie.sample(
-        model, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed, progress_bar=progressbar,
-        save_warmup=True, **options,
+        model, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed, progress_bar=False,
+        progress_callback=report, save_warmup=True, **options,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
     stats = tree.sample_stats.to_dataset()

@@ -47,9 +47,12 @@ def sample_marginal(
     chains: int,
     cores: int,
     random_seed: int | None,
-    progressbar: bool,
+    report: Callable[[Any], None],
 ) -> tuple[Array, Any]:
-    """x (chain, draw, d) by NUTS, started from draws of a proposal, and the sampler's statistics (a Dataset)."""
+    """x (chain, draw, d) by NUTS, started from draws of a proposal, and the sampler's statistics (a Dataset).
+
+    ``report`` is told now and then, by another thread, how far the chains are: a list of ``nutpie.ChainProgress``.
+    """
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
@@ -68,6 +71,6 @@ def sample_marginal(
     )  # fmt: skip
     tree = nutpie.sample(
         compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed,
-        progress_bar=progressbar, save_warmup=False,
+        progress_bar=False, progress_callback=report, save_warmup=False,
     )  # fmt: skip
     return bounded(marginal, tree.posterior["z"].to_numpy()), tree.sample_stats.to_dataset()

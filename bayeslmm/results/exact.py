@@ -96,10 +96,12 @@ def _by_nuts(
     design: Design, marginal: Marginal, proposal: Proposal, settings: Settings, cores: int, rng: np.random.Generator,
     started: float, reason: str,
 ) -> Any:  # fmt: skip
-    x, found = sample_marginal(
-        marginal, proposal, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=cores,
-        random_seed=int(rng.integers(2**31)), progressbar=settings.progressbar,
-    )  # fmt: skip
+    steps = settings.chains * (settings.tune + settings.draws)
+    with Bar("Sampling", steps, show=settings.progressbar) as bar:
+        x, found = sample_marginal(
+            marginal, proposal, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=cores,
+            random_seed=int(rng.integers(2**31)), report=bar.reached,
+        )  # fmt: skip
     drawn = complete(marginal, x, rng)
     kept = {name: found[name].to_numpy() for name in NUTS_STATS}
     return _tree(

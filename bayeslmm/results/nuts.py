@@ -21,6 +21,7 @@ from ..spec.priors import Priors
 from .diagnosis import diagnose_draws
 from .log_density import linear_predictor, log_likelihood
 from .posterior import PosteriorFit
+from .progress import Bar
 from .settings import Settings
 
 if TYPE_CHECKING:  # importing it compiles it, the first time
@@ -150,13 +151,15 @@ def _in_loops(
     x, possible = first_start(buffer, start, d, seed)
     if not possible:
         raise FitError(_why_impossible(design, geometry, joint, x))
+    steps = settings.chains * (settings.tune + settings.draws)
     tuning = drawing = 0.0
     for target in targets:
-        drawn = sample_joint(
-            buffer, start, d, draws=settings.draws, tune=settings.tune, chains=settings.chains,
-            cores=_cores(settings), random_seed=seed, progressbar=settings.progressbar,
-            options={**options, "target_accept": target},
-        )  # fmt: skip
+        with Bar("Sampling", steps, show=settings.progressbar) as bar:
+            drawn = sample_joint(
+                buffer, start, d, draws=settings.draws, tune=settings.tune, chains=settings.chains,
+                cores=_cores(settings), random_seed=seed, report=bar.reached,
+                options={**options, "target_accept": target},
+            )  # fmt: skip
         tuning, drawing = tuning + drawn.tune_seconds, drawing + drawn.draw_seconds
         if not 0.0 < float(drawn.stats["diverging"].mean()) < HOPELESS:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from types import TracebackType
 from typing import Any
 
@@ -17,8 +18,7 @@ class Bar:
     def __init__(self, what: str, total: int, *, show: bool) -> None:
         self._what, self._total, self._show = what, total, show
         self._done, self._started, self._lock = 0, time.perf_counter(), threading.Lock()
-        self._progress: Any = None
-        self._task: Any = None
+        self._drawn: _InTerminal | _InNotebook | None = None
 
     def __enter__(self) -> Bar:
         return self
@@ -26,24 +26,69 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._progress is not None:
-            if kind is None:
-                self._progress.update(self._task, completed=self._total)
-            self._progress.stop()
+        with self._lock:
+            self._show = False  # another thread may still report
+            if self._drawn is not None:
+                self._drawn.stop(complete=kind is None)
 
     def advance(self, steps: int) -> None:
         """Count steps as done."""
         with self._lock:
-            self._done += steps
-            if not self._show or time.perf_counter() - self._started < SECONDS_UNSEEN:
-                return
-            if self._progress is None:
-                from rich.progress import Progress
+            self._draw(self._done + steps)
 
-                self._progress = Progress()
-                self._task = self._progress.add_task(self._what, total=self._total)
-                self._progress.start()
-            self._progress.update(self._task, completed=self._done)
+    def reached(self, chains: Any) -> None:
+        """Take over how far chains of NUTS are, a list of ``nutpie.ChainProgress``."""
+        with self._lock:
+            self._draw(sum(chain.finished_draws for chain in chains))
+
+    def _draw(self, done: int) -> None:
+        self._done = done
+        if not self._show or time.perf_counter() - self._started < SECONDS_UNSEEN:
+            return
+        if self._drawn is None:
+            from rich.console import Console
+
+            self._drawn = (_InNotebook if Console().is_jupyter else _InTerminal)(self._what, self._total)
+        self._drawn.update(done)
+
+
+class _InTerminal:
+    """A bar of the library rich, which stays when it is full."""
+
+    def __init__(self, what: str, total: int) -> None:
+        from rich.progress import Progress
+
+        self._total, self._progress = total, Progress()
+        self._task = self._progress.add_task(what, total=total)
+        self._progress.start()
+
+    def update(self, done: int) -> None:
+        self._progress.update(self._task, completed=done)
+
+    def stop(self, *, complete: bool) -> None:
+        if complete:
+            self.update(self._total)
+        self._progress.stop()
+
+
+class _InNotebook:
+    """A bar of HTML, which goes when it is done: notebooks are kept. Rich would want ipywidgets, and warn."""
+
+    def __init__(self, what: str, total: int) -> None:
+        display = import_module("IPython.display").display
+        self._what, self._total = what, total
+        self._place = display(self._bar(0), raw=True, display_id=True)
+
+    def _bar(self, done: int) -> dict[str, str]:
+        percent = f"{100 * done // max(self._total, 1)} %"
+        bar = f"<progress value='{done}' max='{self._total}'></progress>"
+        return {"text/html": f"{self._what} {bar} {percent}", "text/plain": f"{self._what}: {percent}"}
+
+    def update(self, done: int) -> None:
+        self._place.update(self._bar(done), raw=True)
+
+    def stop(self, *, complete: bool) -> None:
+        self._place.update({"text/html": "", "text/plain": ""}, raw=True)
 
 
 def track(steps: Iterable[tuple[int, Any]], total: int, what: str, show: bool) -> Iterator[tuple[int, Any]]:
