@@ -119,8 +119,11 @@ LIMITS: Mapping[str, Limit] = {
         no=1.0,
         source="Bollen & Jackman (1990): 1",
     ),
-    "pareto k": Limit(
-        what="Pareto k of leaving one level out", look=0.7, no=np.inf, source="Vehtari et al. (2024)"
+    "pareto k": Limit(  # 0.7 to 0.9 are common with some twenty levels of a model that is right
+        what="Pareto k of leaving one level out",
+        look=1.0,
+        no=np.inf,
+        source="Vehtari et al. (2024): above 1 the weights have no mean",
     ),
     "few levels": Limit(
         what="1 / levels of a factor",

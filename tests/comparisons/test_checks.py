@@ -428,6 +428,15 @@ def test_a_level_that_alone_tells_a_coefficient_is_named():
     assert "do not tell all coefficients" in found.words
 
 
+def test_a_posterior_that_hangs_on_one_level_is_told():
+    """Subject 332 has a reaction time that is out by five residual sds: without it sigma is another one."""
+    sleep = blm.load_dataset("sleepstudy")
+    post = blm.Model("Reaction ~ Days + (Days | Subject)", sleep).fit(random_seed=1, progressbar=False)
+    found = check(post)["influence"]
+    assert found.level == "look" and "(Subject 332)" in found.words
+    assert "Subject 332" in found.remedy
+
+
 def test_chance_is_judged_for_all_statistics_together():
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(20, 400))
