@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,11 +14,13 @@ import pandas as pd
 from .engine.reml import fit as estimate
 from .engine.scaling import Problem
 from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
+from .results.described import model_text
 from .results.point import Origin, PointFit
 from .results.settings import Settings
 from .spec.design import Design, build_design
 from .spec.family import Family
 from .spec.formula import parse_formula, update_formula
+from .spec.frame import warn
 from .spec.priors import Priors, resolve_priors
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ class Model:
         fit = self._solve(reml=reml)
         if fit.solution.status == "boundary":
             names = [g.name for g, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
-            _warn(f"{fit.verdict} ({', '.join(names)})", SingularFitWarning)
+            warn(f"{fit.verdict} ({', '.join(names)})", SingularFitWarning)
         elif fit.solution.status == "failed":
-            _warn(
+            warn(
                 f"{fit.verdict} (gradient {fit.solution.gradient_norm:.2g} after "
                 f"{fit.solution.evaluations} evaluations)",
                 ConvergenceWarning,
@@ -367,16 +368,10 @@ class Model:
         )
 
     def _repr_html_(self) -> str:
-        return f"<pre style='line-height:1.3'>{escape(repr(self))}</pre>"
+        return model_text(self.design, self.priors)._repr_html_()
 
 
 def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) -> PointFit:
     """``Model(formula, data, **options).fit_reml()``, or ``fit_ml()`` with ``REML=False``, under lme4's name."""
     model = Model(formula, data, **options)
     return model.fit_reml() if REML else model.fit_ml()
-
-
-def _warn(message: str, category: type[Warning]) -> None:
-    import warnings
-
-    warnings.warn(message, category, stacklevel=4)

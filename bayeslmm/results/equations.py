@@ -54,14 +54,20 @@ class Equations:
 
     Attributes
     ----------
-    latex : str
-        An ``aligned`` environment, to stand inside display mathematics.
+    paragraphs : tuple of tuples of (str, str)
+        Lines of LaTeX, left and right of where they are aligned.
     plain : str
         The same for a terminal, at most 100 columns wide where names allow it.
     """
 
-    latex: str
+    paragraphs: tuple[tuple[tuple[str, str], ...], ...]
     plain: str
+
+    @property
+    def latex(self) -> str:
+        """An ``aligned`` environment, to stand inside display mathematics."""
+        paragraphs = (" \\\\\n".join(f"{a} &{b}" for a, b in lines) for lines in self.paragraphs)
+        return f"\\begin{{aligned}}\n{' \\\\[8pt]\n'.join(paragraphs)}\n\\end{{aligned}}"
 
     def __str__(self) -> str:
         return self.plain
@@ -191,7 +197,7 @@ def equations(design: Design, priors: Priors) -> Equations:
     random = [line for group in design.groups for line in _effects(group, number)]
     prior = [line for entry in priors.entries for line in _prior_lines(design, number, entry)]
     sections = [s for s in ([_response(design), _predictor(design, number)], random, prior) if s]
-    return Equations(latex=_typeset(sections), plain=_printed(sections))
+    return Equations(paragraphs=_typeset(sections), plain=_printed(sections))
 
 
 def _response(design: Design) -> _Line:
@@ -354,16 +360,17 @@ def _printed(sections: Sequence[Sequence[_Line]]) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _typeset(sections: Sequence[Sequence[_Line]]) -> str:
-    """An aligned environment; broken sums go on with an indent."""
+def _typeset(sections: Sequence[Sequence[_Line]]) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Lines in two parts; broken sums go on with an indent."""
     paragraphs = []
     for section in sections:
-        rows = []
+        rows: list[tuple[str, str]] = []
         for s in section:
-            pieces = [piece.latex for piece in _broken(s, LATEX_WIDTH - len(s.left.plain))]
-            note = rf" \qquad ({_join('; ', s.notes).latex})" if s.notes else ""
+            first, *more = [piece.latex for piece in _broken(s, LATEX_WIDTH - len(s.left.plain))]
             relation = "=" if s.relation == "=" else r"\sim"
-            right = " \\\\\n&\\quad {} ".join(pieces)
-            rows.append(f"{s.left.latex} &{relation} {right}{note}")
-        paragraphs.append(" \\\\\n".join(rows))
-    return f"\\begin{{aligned}}\n{' \\\\[8pt]\n'.join(paragraphs)}\n\\end{{aligned}}"
+            rows += [(s.left.latex, f"{relation} {first}"), *(("", rf"\quad {{}} {each}") for each in more)]
+            if s.notes:
+                left, right = rows[-1]
+                rows[-1] = (left, rf"{right} \qquad ({_join('; ', s.notes).latex})")
+        paragraphs.append(tuple(rows))
+    return tuple(paragraphs)

@@ -70,7 +70,7 @@ class Table:
         )
         body = "".join(row(cells, "td") for cells in self.rows)
         return (
-            f"{caption}<table style='border-collapse:collapse;font-variant-numeric:tabular-nums'>"
+            f"{caption}<table style='border-collapse:collapse;font-variant-numeric:tabular-nums;margin-bottom:0.8em'>"
             f"<thead style='border-bottom:1px solid'>{row(self.headers, 'th')}</thead><tbody>{body}</tbody></table>"
         )
 

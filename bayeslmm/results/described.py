@@ -1,0 +1,82 @@
+"""A model before it is fitted, and its data, as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ..spec.design import Design
+from ..spec.frame import is_numeric
+from ..spec.priors import Priors
+from .text import Table, Text, number, table
+
+MOST_LEVELS = 6  # named in a line
+
+
+def model_text(design: Design, priors: Priors) -> Text:
+    """Formula, family, rows, groups and priors."""
+    dropped = f", {design.n_dropped:,} dropped (missing values)" if design.n_dropped else ""
+    head = [
+        f"Mixed-effects model, family {design.family}",
+        f"Formula: {design.formula.text}",
+        f"Rows: {design.n:,} used{dropped}",
+        f"Fixed: {', '.join(design.x_names) or 'none'}",
+    ]
+    return Text.of("\n".join(head), groups_table(design), priors_table(priors))
+
+
+def groups_table(design: Design) -> Table | None:
+    """Grouping factors with their random effects and sizes, if there are any."""
+    rows = []
+    for g in design.groups:
+        sizes = pd.Series(g.codes).value_counts()
+        spread = [f"{sizes.min():,}", f"{sizes.median():,.0f}", f"{sizes.max():,}"]
+        rows.append([g.name, ", ".join(g.columns), f"{g.n_levels:,}", *spread])
+    headers = ["Grouping factor", "Effects", "Levels", "Fewest rows", "Median", "Most"]
+    return table(headers, rows, left=2) if rows else None
+
+
+def priors_table(priors: Priors) -> Table:
+    """Every prior with the reason for its scale."""
+    rows = [[e.label, repr(e.prior), e.reason] for e in priors.entries]
+    return table(["Parameter", "Prior", "Because"], rows, left=3)
+
+
+def variables_table(design: Design) -> Table:
+    """The used columns: range, mean and sd of numbers, the most frequent levels of factors."""
+    rows = [[name, *_described(design.frame[name])] for name in design.frame.columns]
+    return table(["Variable", "Kind", "Values"], rows, left=3)
+
+
+def _described(column: pd.Series) -> list[str]:
+    if is_numeric(column) and column.dtype != bool:
+        low, mean, high = (number(float(v)) for v in (column.min(), column.mean(), column.max()))
+        return ["number", f"{low} to {high}, mean {mean}, sd {number(float(column.std()))}"]
+    counts = column.value_counts()
+    shown = ", ".join(f"{level}: {count:,}" for level, count in counts.head(MOST_LEVELS).items())
+    return [
+        "factor",
+        f"{shown}, … ({len(counts):,} levels)" if len(counts) > MOST_LEVELS else shown,
+    ]
+
+
+def numbers_table(frame: pd.DataFrame) -> Table:
+    """A table of results for reading: digits as their sd or standard error justifies, else four."""
+    spread = next((c for c in ("sd", "std_error") if c in frame), None)
+    rows = []
+    for _, row in frame.iterrows():
+        uncertainty = row[spread] if spread else None
+        rows.append([_cell(row[c], uncertainty) for c in frame])
+    numeric = [is_numeric(frame[c]) for c in frame]
+    left = numeric.index(True) if True in numeric else len(numeric)
+    return table([HEADERS.get(str(c), str(c).capitalize()) for c in frame], rows, left=left)
+
+
+HEADERS = {"conf_low": "Low", "conf_high": "High", "sd": "SD", "icc": "", "r2": "", "std_error": "Std.Error"}
+
+
+def _cell(value: Any, uncertainty: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return number(value, uncertainty if uncertainty else None)

@@ -1,0 +1,341 @@
+"""A fit on one page that needs nothing else: ``report``."""
+
+from __future__ import annotations
+
+import base64
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import partial
+from html import escape
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..comparisons.checks import HEADINGS, Check, check
+from ..comparisons.pooling import pool_fit
+from ..comparisons.predictive_checks import ppc
+from ..errors import NotAvailableError, StorageError
+from ..results.audit import prior_audit
+from ..results.described import groups_table, numbers_table, priors_table, variables_table
+from ..results.equations import Equations, equations
+from ..results.explain import explain
+from ..results.point import PointFit
+from ..results.posterior import PosteriorFit
+from ..results.settings import Settings
+from ..results.text import Text, table
+from ..spec.design import Design
+from ..spec.family import Family
+from ..spec.priors import resolve_priors
+from .levels import plot_ranef
+from .lines import plot_lines, plot_predictions
+from .pooling import plot_pooling
+from .predictive import plot_ppc
+from .residuals import plot_ranef_normality, plot_residuals
+from .rows import predictors
+from .sampler import plot_rank
+from .style import check_fit, name_of
+from .variances import plot_icc, plot_variance
+
+AnyFit = PointFit | PosteriorFit
+Makers = Iterator[tuple[str, Callable[[], Any]]]  # captions, and what makes the table or picture
+
+DPI = 100
+LIBRARIES = ("bayeslmm", "numpy", "pandas", "scipy", "numba", "formulae", "pymc", "nutpie", "arviz")
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading and pieces of HTML below it."""
+
+    title: str
+    pieces: tuple[str, ...]
+
+    @property
+    def anchor(self) -> str:
+        """What a link within the page points at."""
+        return self.title.lower().replace(" ", "-")
+
+
+def report(
+    fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None, random_seed: int = 1
+) -> Path:
+    """Write everything there is to say about a fit on one HTML page, which opens without a network.
+
+    The model in words and in mathematics, data and dropped rows, priors and what they imply, tables, pictures, checks
+    with their verdicts, pooling, and what it takes to do it again.
+
+    Parameters
+    ----------
+    fit : PointFit or PosteriorFit
+    path : str or path-like
+        Of the file, such as ``"report.html"``; a file that is there is replaced.
+    title : str, optional
+        By default the formula.
+    random_seed : int
+        Of what is simulated for checks and pictures.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    InputError
+        This is no fit.
+    StorageError
+        The file cannot be written; one that was there stays as it was.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import bayeslmm as blm
+    >>> fit = blm.lmer("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = blm.report(fit, pathlib.Path(folder, "dyestuff.html")).read_text(encoding="utf-8")
+    >>> "<h2" in page
+    True
+    """
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    check_fit(fit, "report")
+    target = Path(path)
+    _check_place(target)
+    sections = list(_sections(fit, random_seed))
+    template = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template(TEMPLATE.name)
+    page = template.render(
+        title=title or fit.design.formula.text,
+        formula=fit.design.formula.text,
+        kind=f"{name_of(fit)} fit" if isinstance(fit, PointFit) else "Posterior",
+        today=date.today().isoformat(),
+        verdict=str(fit.verdict),
+        sections=[(s.anchor, s.title, [Markup(piece) for piece in s.pieces]) for s in sections],
+    )
+    _write(target, page)
+    return target
+
+
+def _check_place(path: Path) -> None:
+    """Before anything is computed."""
+    if path.is_dir():
+        raise StorageError(
+            f"report(path={str(path)!r}): that is a folder; name a file in it, such as report.html"
+        )
+    if not path.absolute().parent.is_dir():
+        raise StorageError(f"report(path={str(path)!r}): there is no folder {str(path.absolute().parent)!r}")
+
+
+def _write(path: Path, page: str) -> None:
+    """A whole page or, on failure, what was there before."""
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.absolute().parent, suffix=".part", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(page)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"report(path={str(path)!r}) cannot be written: {error.strerror or error}"
+        ) from None
+
+
+# -- sections
+
+
+def _sections(fit: AnyFit, seed: int) -> Iterator[Section]:
+    design = fit.design
+    priors = fit.priors if isinstance(fit, PosteriorFit) else resolve_priors(design)
+    yield Section(title="Model", pieces=(_html(explain(design)), _mathematics(equations(design, priors))))
+    yield Section(
+        title="Data", pieces=(_html(Text.of(_rows(design), variables_table(design), groups_table(design))),)
+    )
+    if isinstance(fit, PosteriorFit):
+        yield Section(title="Priors", pieces=tuple(_pieces(_priors(fit, seed))))
+    yield Section(title="Results", pieces=tuple(_pieces(_results(fit))))
+    yield Section(title="Pictures", pieces=tuple(_pieces(_pictures(fit, seed))))
+    yield Section(title="Checks", pieces=tuple(_pieces(_checks(fit, seed))))
+    if design.groups:
+        yield Section(title="Pooling", pieces=tuple(_pieces(_pooling(fit))))
+    yield Section(title="Reproduce", pieces=(_html(_reproduce(fit)),))
+
+
+def _pieces(makers: Makers) -> Iterator[str]:
+    """Tables and pictures with their captions; of what a model does not have, the reason."""
+    for caption, make in makers:
+        try:
+            made = make()
+        except NotAvailableError as reason:
+            yield _paragraph(f"{caption}: not available. {reason}", "missing")
+            continue
+        if hasattr(made, "savefig"):
+            yield _picture(made, caption)
+        else:
+            yield f"{_heading(caption)}{_html(made)}"
+
+
+def _results(fit: AnyFit) -> Makers:
+    yield "", fit.summary
+    if fit.design.groups:
+        yield "Variance components", lambda: Text.of(numbers_table(fit.variance_components()))
+        yield "Intraclass correlation", lambda: Text.of(numbers_table(fit.icc().reset_index()))
+    yield "R²", lambda: Text.of(numbers_table(fit.r2().reset_index()))
+
+
+def _priors(fit: PosteriorFit, seed: int) -> Makers:
+    yield "", lambda: Text.of(priors_table(fit.priors))
+    yield "", lambda: prior_audit(fit.design, fit.priors, random_seed=seed)
+
+
+def _pictures(fit: AnyFit, seed: int) -> Makers:
+    design = fit.design
+    if design.groups:
+        yield "Variances: posterior, prior and intervals", lambda: plot_variance(fit)
+        yield "Intraclass correlation", lambda: plot_icc(fit)
+        yield "Random effects with 50 and 95 % intervals", lambda: plot_ranef(fit)
+    if predictors(design) and design.family.name != "ordinal":
+        yield (
+            "Expected response: average, groups, a new group",
+            lambda: plot_predictions(fit, random_seed=seed),
+        )
+        if design.groups:
+            finest = design.groups[-1].name
+            yield f"Levels of {finest}: lines over their rows", lambda: plot_lines(fit, group=finest)
+    if isinstance(fit, PosteriorFit):
+        yield "Ranks of the chains", lambda: plot_rank(fit)
+
+
+def _checks(fit: AnyFit, seed: int) -> Makers:
+    yield "", lambda: _Verdicts(check(fit, random_seed=seed))
+    yield "Residuals", lambda: plot_residuals(fit, random_seed=seed)
+    if fit.design.groups:
+        yield "Random effects beside normal samples", lambda: plot_ranef_normality(fit, random_seed=seed)
+    predictive = ppc(fit, random_seed=seed)
+    yield "Data sets from the model beside the data", lambda: plot_ppc(predictive)
+    yield "Predictive checks", lambda: predictive
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdicts:
+    """The verdicts of a check as a table whose colours say how bad it is."""
+
+    found: Check
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for level in HEADINGS:
+            for v in self.found:
+                if v.level == level:
+                    todo = f"<br><span class='quiet'>{escape(v.remedy)}</span>" if v.remedy else ""
+                    cells = (level, escape(v.name), escape(v.words) + todo)
+                    rows.append(f"<tr class='{level}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        silent = [v.name for v in self.found if v.level not in HEADINGS]
+        rest = f"<p class='quiet'>Does not apply here: {escape(', '.join(silent))}.</p>" if silent else ""
+        return f"<table class='verdicts'>{''.join(rows)}</table>{rest}"
+
+
+def _pooling(fit: AnyFit) -> Makers:
+    for group in fit.design.groups:
+        yield f"By {group.name}", partial(pool_fit, fit, group.name)
+        if fit.design.family.is_normal:
+            yield f"Partial pooling of {group.name}", partial(plot_pooling, fit, group=group.name)
+
+
+def _rows(design: Design) -> str:
+    left_out = (
+        f" {design.n_dropped:,} more have missing values and were left out." if design.n_dropped else ""
+    )
+    return f"{design.n:,} rows used.{left_out}"
+
+
+def _reproduce(fit: AnyFit) -> Text:
+    design = fit.design
+    fingerprint = int(pd.util.hash_pandas_object(design.frame, index=False).sum())
+    rows = [[name, version(name)] for name in LIBRARIES]
+    return Text.of(
+        f"Call: {_call(fit)}",
+        f"Data: {design.n:,} rows of {', '.join(design.frame.columns)}; fingerprint of these {fingerprint:016x}",
+        table(["Software", "Version"], [["Python", platform.python_version()], *rows], left=2),
+    )
+
+
+def _call(fit: AnyFit) -> str:
+    """The Python that made the fit."""
+    design = fit.design
+    made = [repr(design.formula.text), "data"]
+    if design.family != Family():
+        made += [f"family={design.family.name!r}", f"link={design.family.link!r}"]
+    if isinstance(fit, PointFit):
+        return f"bayeslmm.Model({', '.join(made)}).fit_{'reml' if fit.solution.reml else 'ml'}()"
+    assert isinstance(fit, PosteriorFit)
+    if fit.priors.given:
+        made.append(f"priors={dict(fit.priors.given)!r}")
+    usual = Settings()
+    given = {f.name: getattr(fit.settings, f.name) for f in fields(usual) if f.name != "progressbar"}
+    asked = [f"{name}={value!r}" for name, value in given.items() if value != getattr(usual, name)]
+    return f"bayeslmm.Model({', '.join(made)}).fit({', '.join(asked)})"
+
+
+# -- HTML
+
+
+def _html(shown: Any) -> str:
+    """What a notebook would show; text, names and labels in it are escaped by those who made it."""
+    return str(shown._repr_html_())
+
+
+def _heading(text: str) -> str:
+    return f"<h3>{escape(text)}</h3>" if text else ""
+
+
+def _paragraph(text: str, kind: str) -> str:
+    return f"<p class='{kind}'>{escape(text)}</p>"
+
+
+def _picture(figure: Any, caption: str) -> str:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    width = round(96 * figure.get_size_inches()[0])
+    return (
+        f"<figure><img alt='{escape(caption)}' width='{width}' src='data:image/png;base64,{data}'>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _mathml(latex: str) -> str:
+    from latex2mathml.converter import convert
+
+    # empty before a relation, and space after ~: at the start of a cell it would stand close to what follows
+    return str(convert(rf"{{}} {latex}".replace(r"\sim ", r"\sim \; ", 1))) if latex else ""
+
+
+def _mathematics(written: Equations) -> str:
+    """Equations as MathML, which browsers show by themselves, and as LaTeX to copy."""
+    lines = []
+    for paragraph in written.paragraphs:
+        for k, (left, right) in enumerate(paragraph):
+            start = " class='first'" if k == 0 else ""
+            # the converter copies \text{} as it is, and a column may be called <script>
+            sides = (side.replace("<", "&lt;").replace(">", "&gt;") for side in (left, right))
+            cells = "".join(f"<td>{_mathml(side)}</td>" for side in sides)
+            lines.append(f"<tr{start}>{cells}</tr>")
+    return (
+        f"<table class='mathematics'>{''.join(lines)}</table>"
+        f"<details><summary>LaTeX</summary><pre>{escape(written.latex)}</pre></details>"
+    )
