@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import RefusedVerbError
+from . import effects
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..spec.design import Design
     from .text import Text
 
@@ -52,6 +55,138 @@ class Fit:
 
     def summary(self) -> Text:
         """The fit in print."""
+        raise NotImplementedError
+
+    def comparisons(
+        self,
+        variable: str,
+        *,
+        contrast: Any = None,
+        kind: str = "difference",
+        newdata: pd.DataFrame | None = None,
+        at: Mapping[str, Sequence[Any]] | str | None = None,
+        by: str | Sequence[str] | None = None,
+        average: bool = True,
+        groups: str | Mapping[str, str] = "average",
+        draws: bool = False,
+        random_seed: int | None = None,
+        offset: Any = None,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Any:
+        """How much the expected response changes with a variable, all else as it is: averaged, or at points.
+
+        Parameters
+        ----------
+        variable : str
+            A predictor.
+        contrast : optional
+            Of levels: ``"reference"`` (each against the first), ``"pairwise"``. Of a number: how much it grows from
+            the value that a row has (1), or ``"sd"``. Of both: two values, (low, high).
+        kind : {"difference", "ratio"}
+            Averages are formed first, then their ratio.
+        newdata : DataFrame, optional
+            Rows instead of those of the fit.
+        at : mapping or str, optional
+            Points as in :meth:`icc`, the other variables typical: one row each, no average.
+        by : str or sequence of str, optional
+            Columns within whose values is averaged.
+        average : bool
+            False: a row for every row, named by the column ``row``.
+        groups : str or dict by grouping factor
+            Whose response, as in :meth:`predict`. New groups are the same ones on both sides.
+        draws : bool
+            Of a posterior: a DataArray (chain, draw, comparison) instead of a table.
+        random_seed : int, optional
+            For new groups.
+        offset : str or array-like, optional
+            Replaces an offset that was given to the model as an array.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval; a point fit has one kind.
+
+        Returns
+        -------
+        DataFrame
+            term, contrast, the columns of ``by`` or ``at``, estimate, std_error, conf_low, conf_high. Of a posterior
+            the mean and sd of the draws. Of a point fit standard errors by the joint covariance of β̂ and b̂, variances
+            taken as known; ratios by the delta method.
+
+        Raises
+        ------
+        InputError
+            No such predictor, contrast, target or column.
+
+        Notes
+        -----
+        As ``avg_comparisons`` and ``comparisons`` of marginaleffects (Arel-Bundock, Greifer & Heiss 2024).
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.lmer("like ~ sex + PrivPub + (1 | school/class)", blm.load_dataset("science"))
+        >>> fit.comparisons("sex")[["term", "contrast", "estimate"]].round(3).to_numpy().tolist()
+        [['sex', 'm - f', 0.183]]
+        """
+        plan = effects.comparison_plan(self.design, variable, contrast, kind, newdata, at, by, average)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind)
+
+    def slopes(
+        self,
+        variable: str,
+        *,
+        newdata: pd.DataFrame | None = None,
+        at: Mapping[str, Sequence[Any]] | str | None = None,
+        by: str | Sequence[str] | None = None,
+        average: bool = True,
+        groups: str | Mapping[str, str] = "average",
+        draws: bool = False,
+        random_seed: int | None = None,
+        offset: Any = None,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Any:
+        """How steeply the expected response rises with a number: its derivative, averaged, or at points.
+
+        By differences over a hundred-thousandth of the variable's range to both sides, and so through the transforms
+        and splines of the formula.
+
+        Parameters
+        ----------
+        variable : str
+            A numeric predictor.
+        newdata, at, by, average, groups, draws, random_seed, offset, ci_prob, ci_kind
+            As in :meth:`comparisons`.
+
+        Returns
+        -------
+        DataFrame
+            As of :meth:`comparisons`.
+
+        Raises
+        ------
+        InputError
+            The variable is no predictor, or no number.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+        >>> fit.slopes("Days").round(2).iloc[0].tolist()
+        ['Days', 'd/dDays', 10.47, 1.55, 7.44, 13.5]
+        """
+        plan = effects.slope_plan(self.design, variable, newdata, at, by, average)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind)
+
+    def _effects(
+        self,
+        plan: effects.Plan,
+        groups: str | Mapping[str, str],
+        draws: bool,
+        random_seed: int | None,
+        offset: Any,
+        ci_prob: float | None,
+        ci_kind: str | None,
+    ) -> Any:
         raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NotAvailableError
+from ..errors import InputError, NotAvailableError
 from ..spec.family import Family
 
 Array = NDArray[np.float64]
@@ -50,13 +50,38 @@ def expected_over(
 
     In closed form for identity and log links, by Gauss–Hermite quadrature with 31 nodes for the others.
     """
-    if family.link == "identity" and family.name not in ("lognormal", "ordinal"):
+    if keeps_mean(family):
         return expected_response(family, eta, parameters, weights=weights)
     if family.link == "log" or family.name == "lognormal":
         return expected_response(family, eta + 0.5 * sd**2, parameters, weights=weights)
     total = np.zeros(())
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
         total = total + weight * expected_response(family, eta + sd * node, parameters, weights=weights)
+    return total
+
+
+def keeps_mean(family: Family) -> bool:
+    """Whether E(y) is the linear predictor, so that what scatters around it with mean zero leaves E(y) as it is."""
+    return family.link == "identity" and family.name not in ("lognormal", "ordinal")
+
+
+def expected_of(transform: Callable[[Array], Array], mean: Array, sd: Array) -> Array:
+    """E f(y) of a normal response (..., n), by Gauss–Hermite quadrature with 31 nodes: exact for polynomials.
+
+    Raises
+    ------
+    InputError
+        f does not give one number for each.
+    """
+    total = np.zeros(())
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        value = np.asarray(transform(mean + sd * node))
+        if value.shape != mean.shape:
+            raise InputError(
+                f"transform: a function of an array with one number for each, such as np.square; {mean.shape} became "
+                f"{value.shape}"
+            )
+        total = total + weight * value
     return total
 
 

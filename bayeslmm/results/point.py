@@ -17,10 +17,11 @@ from ..engine.scaling import Problem
 from ..errors import InputError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
-from . import intervals, predict, quantities, text, tidy, variance
+from . import effect_estimates, effects, intervals, predict, quantities, text, tidy, variance
 from .fit import Fit
 from .summaries import check_interval, interval
 from .tables import coefficient_terms, level_table, square, stack, wide_table, with_interval
+from .targets import Transform, check_count
 
 Array = NDArray[np.float64]
 
@@ -452,7 +453,7 @@ class PointFit(Fit):
         check_interval(ci_prob)
         numbers = pd.DataFrame({"estimate": quantity.of(self.values)})
         if bootstrap:
-            predict.check_count("bootstrap", bootstrap)
+            check_count("bootstrap", bootstrap)
             rows = self.bootstrap(bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar)
             fitted = rows.dropna().to_numpy()
             low, high = interval(quantity.of(intervals.values_of(self.design, fitted)), ci_prob)
@@ -485,46 +486,77 @@ class PointFit(Fit):
         *,
         groups: str | Mapping[str, str] = "observed",
         kind: str = "mean",
+        interval: str | None = None,
+        ci_prob: float = 0.95,
         draws: int | None = None,
+        shares: bool = False,
         random_seed: int | None = None,
         offset: Any = None,
+        transform: Transform | None = None,
+        cores: int | None = None,
+        progressbar: bool = True,
     ) -> Any:
         """Predictions for new rows, or for the rows of the fit.
 
         Parameters
         ----------
         newdata : DataFrame, optional
-            Needs the predictors, and the columns of the grouping factors that are ``observed`` (or ``new`` with draws).
+            Needs the predictors, and the columns of the grouping factors that are ``observed`` or, where they differ
+            from the estimate of the mean, ``new``.
         groups : {"observed", "new", "average", "population"} or dict by grouping factor
             ``observed``: groups of the fit, at their conditional modes. ``average``: the group with b = 0.
-            ``new``: groups not seen before. ``population``: averaged over groups. The last three have the same
-            expected value here; with ``draws`` every new label gets its own effect.
+            ``new``: groups not seen before; every label is one. ``population``: averaged over groups. The last three
+            have the same mean here, unless ``transform`` bends it; their intervals and draws differ.
         kind : {"mean", "response"}
-            With ``draws``: of the expected value, or of an observation, which adds residual noise.
-        draws, random_seed : int, optional
-            Parametric draws, which take the estimates as known.
+            The expected response, or an observation, which adds residual noise (of new rows that of weight one).
+        interval : {None, "plug-in", "simulated"}
+            ``plug-in``: normal, by the joint covariance of β̂ and b̂, variances taken as known. ``simulated``: quantiles
+            of draws that carry the uncertainty of the variances as well, by a parametric bootstrap.
+        ci_prob : float
+            Probability of the interval.
+        draws : int, optional
+            Without ``interval``: parametric draws instead of estimates, which take the estimates as known. Data sets
+            behind a simulated interval (1,000).
+        shares : bool
+            Whether to add what part of the variance behind the interval is due to fixed effects, each grouping factor
+            and the residual: columns ``share_fixed``, ``share_<factor>``, ``share_residual``.
+        random_seed : int, optional
+            Of draws and of a simulated interval.
         offset : str or array-like, optional
             Replaces an offset that was given to the model as an array.
+        transform : callable, optional
+            Predicts this function of the response: ``np.square`` for ``sqrt(weight)``. The mean is E f(y), over
+            residual noise and, for ``population``, over groups; not f of the mean.
+        cores, progressbar : int, bool, optional
+            Of the refits behind a simulated interval.
 
         Returns
         -------
-        Series, or DataArray (draw, obs) with ``draws``
-            Missing where a predictor is missing.
+        Series, DataFrame or DataArray
+            Estimates with the index of ``newdata``; with ``interval`` the columns estimate, std_error, conf_low,
+            conf_high and interval, which says its kind; with ``draws`` alone (draw, obs). Missing where a predictor is.
 
         Raises
         ------
         UnseenLevelError
             A group that the fit has not seen, with ``observed``; an unseen level of a fixed factor, always.
+
+        Notes
+        -----
+        Plug-in variances: docs/theory.md, eq. 9.8. Simulated intervals: Laird & Louis (1987), type III.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+        >>> tomorrow = blm.grid(fit, Days=10, by={"Subject": ["308"]})
+        >>> fit.predict(tomorrow, kind="response", interval="plug-in").round(0).iloc[0, :4].tolist()
+        [450.0, 31.0, 389.0, 511.0]
         """
-        if kind not in predict.KINDS:
-            raise InputError(f"predict(kind={kind!r}): kind is {' or '.join(map(repr, predict.KINDS))}")
-        if draws is None and kind == "response":
-            raise InputError("predict(kind='response'): observations are simulated; say how many: draws=1000")
-        if draws is None:
-            return predict.predict(self, newdata, groups, offset=offset)
-        return predict.predict_draws(
-            self, newdata, groups, kind=kind, draws=draws, random_seed=random_seed, offset=offset
-        )
+        return predict.predict(
+            self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, draws=draws, shares=shares,
+            random_seed=random_seed, offset=offset, transform=transform, cores=cores, progressbar=progressbar,
+        )  # fmt: skip
 
     def simulate(
         self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"
@@ -534,6 +566,24 @@ class PointFit(Fit):
         Group effects are drawn anew, as lme4's ``simulate``, or kept with ``groups="observed"``.
         """
         return predict.simulate(self, n, random_seed, groups)
+
+    def _effects(
+        self,
+        plan: effects.Plan,
+        groups: str | Mapping[str, str],
+        draws: bool,
+        random_seed: int | None,
+        offset: Any,
+        ci_prob: float | None,
+        ci_kind: str | None,
+    ) -> pd.DataFrame:
+        if draws or ci_kind is not None:
+            raise InputError(
+                f"{plan.verb}(draws=, ci_kind=): a point fit has no draws, and one kind of interval; a posterior has"
+            )
+        return effect_estimates.by_delta(
+            self, plan, groups, offset=offset, ci_prob=0.95 if ci_prob is None else ci_prob
+        )
 
     # -- other fits ------------------------------------------------------------------------------------------
 
@@ -561,9 +611,10 @@ class PointFit(Fit):
         """
         caller = sys._getframe(1)
         origin = self.origin if data is None else replace(self.origin, data=data)
+        scope = self.design.scope.at({**caller.f_globals, **caller.f_locals})
         design = build_design(
             update_formula(self.design.formula, formula), origin.data, weights=origin.weights,
-            offset=origin.offset, namespace={**caller.f_globals, **caller.f_locals},
+            offset=origin.offset, namespace=scope.names, trust=scope.trusted,
         )  # fmt: skip
         solution = reml.fit(Problem.of(design), reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)

@@ -19,13 +19,25 @@ from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors, resolve_priors
-from . import expected, log_density, loo, quantities, sensitivity, text, tidy, variance
+from . import (
+    effect_estimates,
+    effects,
+    expected,
+    log_density,
+    loo,
+    quantities,
+    sensitivity,
+    text,
+    tidy,
+    variance,
+)
 from .diagnosis import Diagnosis, convergence
 from .fit import Fit
 from .ranks import rank_groups
 from .settings import Settings
 from .summaries import SUMMARY, check_interval, flat, summarise
 from .tables import coefficient_terms, level_table, square, stack, wide_table
+from .targets import Transform
 
 Array = NDArray[np.float64]
 
@@ -525,38 +537,50 @@ class PosteriorFit(Fit):
 
     # -- prediction of left-out rows -------------------------------------------------------------------------
 
-    def loo(self, unit: str = "observation", *, draws: int | None = None, refit: bool | None = None) -> Any:
+    def loo(
+        self,
+        unit: str = "observation",
+        *,
+        conditional: bool = False,
+        draws: int | None = None,
+        refit: bool | None = None,
+    ) -> Any:
         """Expected log predictive density of a row, or of a whole group, that was left out.
 
-        The two answer different questions: a new pupil of a known school, or a new school. The results are kept in
-        ``idata`` (``loo``, ``loo_<factor>``) for the next call. For normal models
-        p(y_i | the others, hyperparameters) is exact: β and b are integrated out again without the row or group, and
-        only the few hyperparameters are reweighted, by Pareto-smoothed importance sampling (Vehtari et al. 2024). That
-        is reliable where the usual, conditional LOO of a multilevel model fails, for rows of small groups. For other
-        families it is the conditional LOO of rows, by ArviZ.
+        The two answer different questions: a new pupil of a known school, or a new school. Random effects are
+        integrated out again without the row or group, so that only few parameters are reweighted, by Pareto-smoothed
+        importance sampling (Vehtari et al. 2024). That is reliable where the usual, conditional LOO of a multilevel
+        model fails, for rows of small groups. For normal models p(y_i | the others, hyperparameters) is exact and the
+        fixed effects are integrated out as well; for other families the effects of one factor (of rows that with the
+        most levels) are, by adaptive quadrature. The results are kept in ``idata`` (``loo``, ``loo_<factor>``,
+        ``conditional_loo``) for the next call.
 
         Parameters
         ----------
         unit : str
             ``"observation"``, or a grouping factor in which all others are nested.
+        conditional : bool
+            The usual LOO of rows by ArviZ, which reweights draws of the random effects themselves. It estimates the
+            same quantity as ``unit="observation"``, with larger Pareto k.
         draws : int, optional
             How many draws of the posterior are used, evenly chosen; by default all, of many rows fewer.
         refit : bool, optional
             Whether units with a Pareto k above min(0.7, 1 − 1/log10 draws) are left out in earnest, and the posterior
-            of the others sampled (their k is 0 then). By default for normal models, where that takes a fraction of a
-            second a unit.
+            of the others sampled (their k is 0 then). By default they are, but for the conditional LOO.
 
         Returns
         -------
         arviz_stats.ELPDDataLOO
-            ``elpd``, ``se``, ``p`` (effective number of parameters), ``elpd_i`` and ``pareto_k`` by unit.
+            ``elpd``, ``se``, ``p`` (effective number of parameters), ``elpd_i`` and ``pareto_k`` by unit; ``unit`` and
+            ``conditional`` say what it is.
 
         Raises
         ------
         InputError
-            No such unit.
+            No such unit; groups with ``conditional``.
         NotAvailableError
-            Groups that are not independent of each other (crossed factors), or of another family.
+            Groups that are not independent of each other (crossed factors), or with more effects than quadrature can
+            integrate out; `bayeslmm.kfold` refits without them.
 
         Warns
         -----
@@ -570,7 +594,7 @@ class PosteriorFit(Fit):
         >>> bool(post.loo().elpd > post.loo("Subject").elpd)
         True
         """
-        return loo.loo(self, unit, draws, refit)
+        return loo.loo(self, unit, conditional=conditional, draws=draws, refit=refit)
 
     # -- rows ------------------------------------------------------------------------------------------------
 
@@ -606,10 +630,12 @@ class PosteriorFit(Fit):
         *,
         groups: str | Mapping[str, str] = "observed",
         kind: str = "mean",
-        draws: bool = False,
+        draws: bool | int = False,
+        shares: bool = False,
         random_seed: int | None = None,
         offset: Any = None,
         trials: Any = None,
+        transform: Transform | None = None,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
     ) -> Any:
@@ -625,8 +651,11 @@ class PosteriorFit(Fit):
             which for links other than the identity is not that of the average group.
         kind : {"mean", "response"}
             The expected response, or an observation, which adds the family's noise (of new rows that of weight one).
-        draws : bool
-            A DataArray (chain, draw, obs) instead of a table.
+        draws : bool or int
+            A DataArray (chain, draw, obs) instead of a table; a number: about that many draws, evenly spaced.
+        shares : bool
+            Whether to add what part of the variance is due to fixed effects, each grouping factor and the residual:
+            columns ``share_fixed``, ``share_<factor>``, ``share_residual``.
         random_seed : int, optional
             For new groups and observations.
         offset : str or array-like, optional
@@ -634,6 +663,9 @@ class PosteriorFit(Fit):
         trials : str or array-like, optional
             Of binomial observations in ``newdata``: a column of it, values, or a number. ``kind="response"`` needs
             them.
+        transform : callable, optional
+            Predicts this function of a normal response: ``np.square`` for ``sqrt(weight)``. The mean is E f(y), over
+            residual noise and, for ``population``, over groups; not f of the mean.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
 
@@ -647,9 +679,20 @@ class PosteriorFit(Fit):
         ------
         UnseenLevelError
             A group that the fit has not seen, with ``observed``; an unseen level of a fixed factor, always.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+        >>> post = model.fit(random_seed=1)
+        >>> tomorrow = blm.grid(post, Days=10, by={"Subject": ["308"]})
+        >>> known = post.predict(tomorrow, random_seed=1)
+        >>> bool((known["sd"] < post.predict(tomorrow, groups="new", random_seed=1)["sd"]).all())
+        True
         """
         return expected.predict(
-            self, newdata, groups, kind=kind, draws=draws, random_seed=random_seed, offset=offset, trials=trials,
+            self, newdata, groups, kind=kind, draws=draws, shares=shares, random_seed=random_seed, offset=offset,
+            trials=trials, transform=transform,
             summarise=lambda values: self.summarise(values, ci_prob, ci_kind),
         )  # fmt: skip
 
@@ -661,6 +704,27 @@ class PosteriorFit(Fit):
         Group effects are drawn anew, or kept with ``groups="observed"``.
         """
         return expected.simulate(self, n, random_seed, groups)
+
+    def _effects(
+        self,
+        plan: effects.Plan,
+        groups: str | Mapping[str, str],
+        draws: bool,
+        random_seed: int | None,
+        offset: Any,
+        ci_prob: float | None,
+        ci_kind: str | None,
+    ) -> Any:
+        return effect_estimates.by_draws(
+            self,
+            plan,
+            groups,
+            draws=draws,
+            random_seed=random_seed,
+            offset=offset,
+            ci_prob=ci_prob,
+            ci_kind=ci_kind,
+        )
 
     # -- tables ----------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
-"""Predictions of a point fit: which groups they are for is always said."""
+"""Predictions of a point fit: plain, with plug-in or simulated intervals, as draws; and simulated responses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,171 +12,245 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from ..engine import bootstrap
+from ..engine.prediction import Errors, draws_given
+from ..engine.randomness import generator
 from ..engine.scaling import Problem
-from ..errors import InputError, UnseenLevelError
-from ..spec.covariance import cholesky_psd
+from ..errors import InputError
 from ..spec.design import Design
-from ..spec.frame import as_frame
-from ..spec.newdata import NewDesign, NewGroup
+from ..spec.newdata import NewDesign
+from .expected import prediction_table
+from .intervals import bootstrap as refits
+from .intervals import quantile, values_of
+from .rows import Rows, rows_under
+from .shares import check_shares, share_table
+from .summaries import check_interval, summarise
+from .targets import (
+    Transform,
+    asked_rows,
+    check_count,
+    check_kind,
+    check_seen,
+    check_simulated,
+    check_transform,
+    new_rows,
+    targets,
+)
 
 if TYPE_CHECKING:
     from .point import PointFit
 
 Array = NDArray[np.float64]
 
-KINDS = ("mean", "response")
-TARGETS = ("observed", "new", "average", "population")
+INTERVALS = ("plug-in", "simulated")
+REFITS = 1000  # of a simulated interval
 
 
-def targets(design: Design, groups: str | Mapping[str, str]) -> dict[str, str]:
-    """What is asked of each grouping factor: ``observed``, ``new``, ``average`` or ``population``."""
-    names = [g.name for g in design.groups]
-    if not isinstance(groups, str | Mapping):
-        raise InputError(
-            f"predict(groups={groups!r}): groups is one of {', '.join(map(repr, TARGETS))}, or a dict of them"
-        )
-    asked = (
-        dict.fromkeys(names, groups)
-        if isinstance(groups, str)
-        else {n: groups.get(n, "observed") for n in names}
-    )
-    if not isinstance(groups, str):
-        for name in groups:
-            if name not in names:
-                raise InputError(
-                    f"predict(groups=...): {name!r} is no grouping factor; the model has {names}"
-                )
-    for name, target in asked.items():
-        if target not in TARGETS:
-            given = (
-                f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
-            )
-            raise InputError(f"predict({given}): groups are {', '.join(map(repr, TARGETS))}")
-    return asked
-
-
-def predict(fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, offset: Any = None) -> pd.Series:
-    """The table behind :meth:`PointFit.predict`."""
-    asked = targets(fit.design, groups)
-    new = new_rows(fit.design, newdata, [n for n, target in asked.items() if target == "observed"], offset)
-    values = new.X @ fit.solution.beta + new.offset
-    for group in new.groups:
-        values = values + _observed(fit, group)
-    return pd.Series(values, index=new.index, name=fit.design.response)
-
-
-def predict_draws(
-    fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, kind: str, draws: int,
-    random_seed: int | None, offset: Any = None,
+def predict(
+    fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, kind: str, interval: str | None,
+    ci_prob: float, draws: int | None, shares: bool, random_seed: int | None, offset: Any,
+    transform: Transform | None, cores: int | None, progressbar: bool,
 ) -> Any:  # fmt: skip
-    """Parametric draws (draw, obs): new groups are drawn, one draw for every label; ``response`` adds noise."""
-    import xarray as xr
-
-    check_count("draws", draws)
+    """The series, table or draws behind :meth:`PointFit.predict`."""
+    check_kind(kind)
+    check_interval(ci_prob)
+    check_transform(fit.design, transform)
+    check_shares(fit.design, shares, transform)
+    _check_asked(kind, interval, draws, shares, transform)
     asked = targets(fit.design, groups)
-    wanted = [n for n, target in asked.items() if target in ("observed", "new")]
-    new = new_rows(fit.design, newdata, wanted, offset)
-    rng = default_rng(random_seed)
-    values = np.tile(new.X @ fit.solution.beta + new.offset, (draws, 1))
-    for group in new.groups:
-        if asked[group.name] == "observed":
-            values += _observed(fit, group)
-        else:
-            values += _new(fit, group, draws, rng)
-    if kind == "response":
-        weights = fit.design.weights if newdata is None else None
-        values += fit.sigma * rng.normal(size=values.shape) / (1.0 if weights is None else np.sqrt(weights))
-    return xr.DataArray(
-        values, dims=("draw", "obs"), coords={"draw": np.arange(draws), "obs": new.index.to_numpy()},
-        name=fit.design.response,
+    if interval == "plug-in":
+        return _plug_in(fit, newdata, asked, kind, ci_prob, shares, offset)
+    if interval == "simulated":
+        rng, count = generator(random_seed), REFITS if draws is None else draws
+        asked_rows(fit.design, newdata, asked, offset)  # what is wrong with them is said before the refits
+        drawn = _parameter_draws(fit, count, rng, cores, progressbar)
+        return _simulated(fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform)
+    if draws is None:
+        return _estimates(fit, newdata, asked, offset, transform)
+    return _draws(fit, newdata, asked, kind, draws, generator(random_seed), offset, transform)
+
+
+def _check_asked(kind: str, interval: str | None, draws: Any, shares: bool, transform: Any) -> None:
+    if interval not in (None, *INTERVALS):
+        raise InputError(f"predict(interval={interval!r}): intervals are 'plug-in' or 'simulated'")
+    if draws is not None:
+        check_count("draws", draws)
+    if interval is None and draws is None and kind == "response":
+        raise InputError(
+            "predict(kind='response'): the estimate is that of the mean; observations have an interval, "
+            "interval='plug-in' or 'simulated', or are simulated, draws=1000"
+        )
+    if interval is None and shares:
+        raise InputError(
+            "predict(shares=True): shares are of the variance behind an interval: interval='plug-in'"
+        )
+    if interval == "plug-in" and draws is not None:
+        raise InputError(
+            "predict(interval='plug-in', draws=...): a plug-in interval is computed without draws"
+        )
+    if interval == "plug-in" and transform is not None:
+        raise InputError(
+            "predict(interval='plug-in', transform=...): what a function makes of a normal prediction is simulated: "
+            "interval='simulated'"
+        )
+
+
+def _estimates(
+    fit: PointFit, newdata: Any, asked: Mapping[str, str], offset: Any, transform: Transform | None
+) -> pd.Series:
+    """Predictions at the estimates; new groups count as the mean over groups."""
+    design = fit.design
+    if transform is None:
+        new = new_rows(design, newdata, [n for n, t in asked.items() if t == "observed"], offset)
+        check_seen(new, asked)
+        asked = dict.fromkeys(asked, "average") | {g.name: "observed" for g in new.groups}
+    else:
+        asked = {n: "population" if target == "new" else target for n, target in asked.items()}
+        new = asked_rows(design, newdata, asked, offset)
+    weights = design.weights if newdata is None else None
+    rows = replace(_rows_at_estimates(fit, new, asked, 1, default_rng(0), weights), transform=transform)
+    values = np.concatenate([rows.mean(block)[0] for block in rows.blocks()])
+    return pd.Series(values, index=new.index, name=_name(design, transform))
+
+
+def _name(design: Design, transform: Transform | None) -> str:
+    if transform is None:
+        return design.response
+    return f"{getattr(transform, '__name__', 'transform')}({design.response})"
+
+
+def _rows_at_estimates(
+    fit: PointFit, new: NewDesign, asked: Mapping[str, str], draws: int, rng: Generator, weights: Array | None
+) -> Rows:
+    solution = fit.solution
+    modes = dict(zip(fit.ngroups, solution.modes, strict=True))
+    return rows_under(
+        fit.design, new, asked, rng,
+        beta=np.broadcast_to(solution.beta, (draws, len(solution.beta))),
+        covariances=[np.broadcast_to(cov, (draws, *cov.shape)) for cov in solution.covariances],
+        effects=lambda name: np.broadcast_to(modes[name], (draws, *modes[name].shape)),
+        parameters={"sigma": np.full(draws, fit.sigma)}, trials=None, weights=weights,
     )  # fmt: skip
 
 
-def new_rows(
-    design: Design, newdata: Any, groups: Sequence[str], offset: Any, *, averaged: Sequence[str] = ()
-) -> NewDesign:
-    """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
-    if newdata is not None:
-        newdata = as_frame(newdata)
-        missing = [g for g in design.groups if g.name in averaged]
-        absent = {v for g in missing for v in g.variables if v not in newdata.columns}
-        filled = newdata.assign(**dict.fromkeys(absent)) if absent else newdata
-        return design.at(filled, groups=[*groups, *averaged], offset=offset)
-    known = tuple(
-        NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
-        for g in design.groups
-        if g.name in (*groups, *averaged)
+def _draws(
+    fit: PointFit, newdata: Any, asked: Mapping[str, str], kind: str, draws: int, rng: Generator,
+    offset: Any, transform: Transform | None,
+) -> Any:  # fmt: skip
+    """Draws (draw, obs) that take the estimates as known."""
+    import xarray as xr
+
+    new = asked_rows(fit.design, newdata, asked, offset)
+    weights = fit.design.weights if newdata is None else None
+    rows = replace(_rows_at_estimates(fit, new, asked, draws, rng, weights), transform=transform)
+    values = np.concatenate(
+        rows.over_blocks(lambda b, rng: rows.mean(b) if kind == "mean" else rows.response(b, rng), rng),
+        axis=1,
     )
-    return NewDesign(X=design.X, groups=known, offset=design.offset, index=design.index)
+    coords = {"draw": np.arange(draws), "obs": new.index.to_numpy()}
+    return xr.DataArray(values, dims=("draw", "obs"), coords=coords, name=_name(fit.design, transform))
 
 
-def _position(fit: PointFit, name: str) -> int:
-    return next(k for k, g in enumerate(fit.design.groups) if g.name == name)
+def _plug_in(
+    fit: PointFit,
+    newdata: Any,
+    asked: Mapping[str, str],
+    kind: str,
+    ci_prob: float,
+    shares: bool,
+    offset: Any,
+) -> pd.DataFrame:
+    """Estimates ± z sd, with variances taken as known (docs/theory.md, eq. 9.8)."""
+    design, solution = fit.design, fit.solution
+    new = asked_rows(design, newdata, asked, offset)
+    effects = {
+        g.name: (_factor(design, g.name), g.codes, g.Z) for g in new.groups if asked[g.name] == "observed"
+    }
+    errors = Errors.of(Problem.of(design), solution)
+    found = errors.of_rows(new.X, list(effects.values()))
+    parts = dict(zip(("", *effects), found.T, strict=True))
+    estimate = new.X @ solution.beta + new.offset
+    for k, codes, Z in effects.values():
+        estimate += np.einsum("nq,nq->n", Z, solution.modes[k][codes])
+    for g in new.groups:
+        if asked[g.name] == "new" or (asked[g.name] == "population" and kind == "response"):
+            parts[g.name] = np.einsum("na,ab,nb->n", g.Z, solution.covariances[_factor(design, g.name)], g.Z)
+    weights = design.weights if newdata is None else None
+    residual = np.zeros(len(estimate))
+    if kind == "response":
+        residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
+    nothing = np.zeros(len(estimate))
+    variances = np.column_stack([parts.get(name, nothing) for name in ("", *fit.ngroups)])
+    se = np.sqrt(np.maximum(variances.sum(axis=1) + residual, 0.0))
+    width = quantile(ci_prob) * se
+    table = _table(estimate, se, estimate - width, estimate + width, "plug-in")
+    if shares:
+        table = table.join(share_table(design, variances, residual))
+    return table.set_axis(new.index)
 
 
-def seen_codes(group: NewGroup) -> NDArray[np.int64]:
-    """The codes of rows whose groups the fit has seen.
+def _factor(design: Design, name: str) -> int:
+    """Place of a grouping factor among those of the fit."""
+    return [g.name for g in design.groups].index(name)
 
-    Raises
-    ------
-    UnseenLevelError
-        It has not seen some, with their labels and what to do.
+
+def _table(estimate: Array, se: Array, low: Array, high: Array, interval: str) -> pd.DataFrame:
+    columns = {
+        "estimate": estimate,
+        "std_error": se,
+        "conf_low": low,
+        "conf_high": high,
+        "interval": interval,
+    }
+    return pd.DataFrame(columns)
+
+
+def _simulated(
+    fit: PointFit, newdata: Any, asked: Mapping[str, str], kind: str, ci_prob: float, shares: bool,
+    drawn: dict[str, Any], rng: Generator, offset: Any, transform: Transform | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Quantiles of draws that carry the uncertainty of all estimates (docs/predictions.md)."""
+    design = fit.design
+    new = asked_rows(design, newdata, asked, offset)
+    weights = design.weights if newdata is None else None
+    rows = rows_under(design, new, asked, rng, trials=None, weights=weights, **drawn)
+    rows, order = replace(rows, transform=transform).by_new_group()
+    table = prediction_table(
+        rows, order, new.index, design, kind, rng, shares, lambda values: summarise(values, ci_prob)
+    )
+    estimate = _estimates(fit, newdata, asked, offset, transform).to_numpy()
+    sd, low, high = (table[c].to_numpy() for c in ("sd", "conf_low", "conf_high"))
+    own = _table(estimate, sd, low, high, "simulated")
+    return own.set_axis(new.index).join(table.filter(like="share_"))
+
+
+def _parameter_draws(
+    fit: PointFit, draws: int, rng: Generator, cores: int | None, progressbar: bool
+) -> dict[str, Any]:
+    """Draws of the variances by a parametric bootstrap, and of β and b given the data and each of them.
+
+    Laird & Louis (1987), type III: the conditional distribution that a plug-in prediction takes at the estimated
+    variances is averaged over the sampling distribution of these.
     """
-    unseen = group.codes < 0
-    if unseen.any():
-        labels = [label for label in dict.fromkeys(group.labels[unseen]) if label is not None]
-        shown = ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "") or "missing values"
-        raise UnseenLevelError(
-            f"{int(unseen.sum())} row{'s' * (int(unseen.sum()) > 1)} of newdata belong to no {group.name} of the fit "
-            f"({shown}). Say what to predict for: predict(newdata, groups={{{group.name!r}: 'new'}}) for a new "
-            f"{group.name}, or 'average' for the average one."
-        )
-    return group.codes
-
-
-def label_places(group: NewGroup) -> tuple[NDArray[np.int64], int]:
-    """Which new group each row belongs to, and how many there are: equal labels are one, unlabelled rows one each."""
-    places: dict[Any, int] = {}
-    keys = [("row", i) if label is None else label for i, label in enumerate(group.labels)]
-    where = np.array([places.setdefault(key, len(places)) for key in keys], dtype=np.int64)
-    return where, len(places)
-
-
-def _observed(fit: PointFit, group: NewGroup) -> Array:
-    modes = fit.solution.modes[_position(fit, group.name)]
-    return np.einsum("nq,nq->n", group.Z, modes[seen_codes(group)])
-
-
-def _new(fit: PointFit, group: NewGroup, draws: int, rng: Generator) -> Array:
-    """Effects (draws, n) of groups not seen before: rows with the same label share a draw, unlabelled rows do not."""
-    k = _position(fit, group.name)
-    where, count = label_places(group)
-    root = cholesky_psd(fit.solution.covariances[k], fit.design.groups[k].blocks)
-    b = rng.normal(size=(draws, count, group.Z.shape[1])) @ root.T
-    return np.einsum("nq,dnq->dn", group.Z, b[:, where])
-
-
-def check_count(name: str, count: Any) -> None:
-    """Raise InputError unless this is a whole number, one at least."""
-    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
-        raise InputError(f"{name}={count!r}: a whole number, at least 1, is needed")
-
-
-def check_simulated(asked: Mapping[str, str], n: int) -> None:
-    """Whether n responses can be simulated for these targets."""
-    check_count("n", n)
-    strange = set(asked.values()) - {"new", "observed"}
-    if strange:
-        raise InputError(
-            f"simulate(groups={strange.pop()!r}): groups are drawn anew ('new') or kept ('observed')"
-        )
+    replicates = refits(
+        fit, draws=draws, random_seed=int(rng.integers(2**62)), cores=cores, progressbar=progressbar
+    )
+    values = values_of(fit.design, replicates.dropna().to_numpy())
+    sigma = np.asarray(values.family["sigma"])
+    beta, effects = draws_given(Problem.of(fit.design), fit.solution, values.covariances, sigma, rng)
+    by_name = dict(zip(fit.ngroups, effects, strict=True))
+    return {
+        "beta": beta,
+        "covariances": values.covariances,
+        "effects": by_name.__getitem__,
+        "parameters": {"sigma": sigma},
+    }
 
 
 def simulate(fit: PointFit, n: int, random_seed: int | None, groups: str | Mapping[str, str]) -> pd.DataFrame:
     """The table behind :meth:`PointFit.simulate`."""
     asked = targets(fit.design, groups)
     check_simulated(asked, n)
-    problem, rng = Problem.of(fit.design), default_rng(random_seed)
+    problem, rng = Problem.of(fit.design), generator(random_seed)
     kept = [target == "observed" for target in asked.values()]
     columns = [
         bootstrap.simulate(problem, fit.solution, rng, kept=kept) + fit.design.offset for _ in range(n)

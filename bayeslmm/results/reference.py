@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,122 @@ from ..spec.design import Design
 from ..spec.frame import is_numeric
 
 POINTS = 41  # of a curve
+
+
+def predictors(design: Design, *, groups: bool = True) -> list[str]:
+    """Names of the columns that new rows need: of predictors, offsets and, unless left out, of grouping factors."""
+    recipe = design.recipe
+    matrices = [recipe.fixed, *(bar for bars in recipe.bars for bar in bars)]
+    leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
+    used = {name for leaf in (*leaves, *recipe.offsets) for name in leaf.columns.values()}
+    if groups:
+        used |= {v for g in design.groups for v in g.variables}
+    return [name for name in design.frame if name in used]
+
+
+def grid(
+    fit: Any,
+    *variables: str,
+    at: Mapping[str, Sequence[Any]] | None = None,
+    by: str | Mapping[str, Sequence[Any]] | None = None,
+    points: int = POINTS,
+    **values: Any,
+) -> pd.DataFrame:
+    """Rows for predictions: all combinations of chosen values, the other predictors held where they are typical.
+
+    Parameters
+    ----------
+    fit : PointFit, PosteriorFit or Model
+    *variables : str
+        Predictors that run over their range in ``points`` steps, or over their levels.
+    at : mapping, optional
+        Values by predictor, for names that are no Python keywords.
+    by : str or mapping, optional
+        A grouping factor such as ``"school"`` or ``"school:class"``: a copy of the rows for each of its levels, with
+        the columns that name it. A mapping gives some of its levels: ``{"school": [3, 7]}``.
+    points : int
+        Values of a numeric variable that is only named.
+    **values
+        Values by predictor: ``Days=[0, 5]``, ``sex="f"``.
+
+    Returns
+    -------
+    DataFrame
+        Every predictor has a column. The others are held at the observed value nearest to their mean, or at their most
+        frequent level. Grouping factors have columns only with ``by``.
+
+    Raises
+    ------
+    InputError
+        A name that is no predictor, no grouping factor, or given twice; no values; a level that is not there.
+
+    Examples
+    --------
+    >>> import bayeslmm as blm
+    >>> fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+    >>> rows = blm.grid(fit, Days=[0, 5, 9], by={"Subject": ["308", "309"]})
+    >>> fit.predict(rows).round(1).tolist()
+    [253.7, 352.0, 430.7, 211.0, 220.2, 227.6]
+    """
+    design = getattr(fit, "design", None)
+    if not isinstance(design, Design):
+        raise InputError(f"grid({type(fit).__name__}): a grid is of a model or a fit")
+    known = predictors(design, groups=False)
+    chosen: dict[str, Any] = {}
+    for name, given in [*((v, None) for v in variables), *(at or {}).items(), *values.items()]:
+        if name not in known:
+            raise InputError(
+                f"grid: {name!r} is no predictor; the model has {_listed(known)}{_by_hint(design, name)}"
+            )
+        if name in chosen:
+            raise InputError(f"grid: {name!r} is given twice")
+        chosen[name] = _range(design.frame[name], points) if given is None else _values(name, given)
+    rows = _crossed(chosen)
+    labels = _labels(design, by)
+    rest = {n: typical(design.frame[n]) for n in known if n not in chosen and n not in labels}
+    return _ordered(labels.merge(rows.assign(**rest), how="cross"), known)
+
+
+def _by_hint(design: Design, name: str) -> str:
+    of_groups = {g.name for g in design.groups} | {v for g in design.groups for v in g.variables}
+    return f". Levels of a grouping factor: by={name!r}" if name in of_groups else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def _crossed(values: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """All combinations, the last variable running fastest; one empty row of no variables."""
+    if not values:
+        return pd.DataFrame(index=[0])
+    return pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
+
+
+def _ordered(rows: pd.DataFrame, first: Sequence[str]) -> pd.DataFrame:
+    return rows[[*first, *(c for c in rows if c not in first)]]
+
+
+def _labels(design: Design, by: str | Mapping[str, Sequence[Any]] | None) -> pd.DataFrame:
+    """The columns that name the levels of a grouping factor, one row a level; one empty row for no factor."""
+    if by is None:
+        return pd.DataFrame(index=[0])
+    if isinstance(by, Mapping) and len(by) != 1:
+        raise InputError(f"grid(by={by!r}): one grouping factor, such as by={{'school': [3, 7]}}")
+    name = by if isinstance(by, str) else next(iter(by))
+    group = design.group(name)
+    codes, first = np.unique(group.codes, return_index=True)
+    rows = design.frame[list(group.variables)].iloc[first].reset_index(drop=True)
+    if isinstance(by, str):
+        return rows
+    wanted = _values(name, by[name])
+    known = {str(group.levels[code]): k for k, code in enumerate(codes)}
+    strange = [level for level in wanted if str(level) not in known]
+    if strange:
+        raise InputError(
+            f"grid(by=...): {name} has no level {strange[0]!r}; it has {_listed(group.levels[:5])}, …"
+        )
+    return rows.iloc[[known[str(level)] for level in wanted]].reset_index(drop=True)
 
 
 def reference_grid(
@@ -39,24 +155,20 @@ def reference_grid(
     """
     frame = design.frame
     if isinstance(at, str):
-        at = {at: []} if at not in frame else {at: _range(frame[at])}
+        at = {at: []} if at not in frame else {at: _range(frame[at], POINTS)}
     if not isinstance(at, Mapping) or not at:
         raise InputError(
             f"at={at!r}: values by variable, such as at={{'x': [0, 1, 2]}}, or a variable's name"
         )
-    predictors = [name for name in frame.columns if name != design.response]
+    known = predictors(design)
     for name in at:
-        if name not in predictors:
+        if name not in known:
             raise InputError(
-                f"at={{{name!r}: ...}}: {name!r} is no predictor of the model; "
-                f"it has {', '.join(map(repr, predictors))}"
+                f"at={{{name!r}: ...}}: {name!r} is no predictor of the model; it has {_listed(known)}"
             )
-    values = {name: _values(name, given) for name, given in at.items()}
-    grid = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
-    rows = pd.DataFrame(
-        {name: grid[name] if name in values else [_typical(frame[name])] * len(grid) for name in frame}
-    )
-    return grid, rows
+    grid = _crossed({name: _values(name, given) for name, given in at.items()})
+    held = {name: typical(frame[name]) for name in frame if name not in grid}
+    return grid, _ordered(grid.assign(**held), list(frame))
 
 
 def _values(name: str, given: Any) -> list[Any]:
@@ -68,14 +180,24 @@ def _values(name: str, given: Any) -> list[Any]:
     return values
 
 
-def _range(column: pd.Series) -> list[Any]:
-    if is_numeric(column) and column.dtype != bool:
-        return list(np.linspace(column.min(), column.max(), POINTS))
+def _range(column: pd.Series, points: int) -> list[Any]:
+    if is_number(column):
+        return list(np.linspace(column.min(), column.max(), points))
+    return levels(column)
+
+
+def is_number(column: pd.Series) -> bool:
+    """Whether a variable is a quantity; True and False are levels."""
+    return is_numeric(column) and column.dtype != bool
+
+
+def levels(column: pd.Series) -> list[Any]:
+    """The values of a factor in its own order, or sorted."""
     return list(column.cat.categories) if hasattr(column, "cat") else sorted(column.unique())
 
 
-def _typical(column: pd.Series) -> Any:
+def typical(column: pd.Series) -> Any:
     """An observed value, so that every transform of the formula has an answer for it."""
-    if is_numeric(column) and column.dtype != bool:
+    if is_number(column):
         return column.iloc[int(np.argmin(np.abs(column.to_numpy() - column.mean())))]
     return column.mode().iloc[0]

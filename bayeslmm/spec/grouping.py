@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayeslmm.errors import DataError, UnidentifiedTermError, WeaklyIdentifiedWarning
 from bayeslmm.spec.coding import level_codes, whole_numbers
-from bayeslmm.spec.frame import warn
+from bayeslmm.spec.frame import brief, warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def new_codes(grouping: Grouping, columns: Sequence[pd.Series]) -> tuple[np.ndar
         absent = np.asarray(column.isna())
         codes = np.full(len(column), -1, dtype=np.int64)
         if not absent.all():
-            codes[~absent] = level_codes(column[~absent], table)
+            codes[~absent] = level_codes(column[~absent].infer_objects(), table)
         parts.append(codes)
         missing |= absent
     unseen = np.any([codes < 0 for codes in parts], axis=0)
@@ -121,10 +121,8 @@ def check_levels(grouping: Grouping, n: int) -> None:
     """A factor with one level says nothing about the variance between levels."""
     if len(grouping.levels) < 2:
         raise UnidentifiedTermError(
-            f"The grouping factor {grouping.name!r} has one level ({grouping.levels[0]!r}) in the {n} "
-            "rows used, "
-            "so a variance between levels cannot be estimated. Leave the term out or use data with more "
-            "levels."
+            f"The grouping factor {grouping.name!r} has one level ({brief(grouping.levels)}) in the {n} rows used, "
+            "so a variance between levels cannot be estimated. Leave the term out or use data with more levels."
         )
 
 

@@ -279,6 +279,11 @@ EITHER: dict[str, Verb] = {
     "predict, rows, average": lambda f, c: new(c, f, strange=True, groups="average"),
     "predict, rows, new": lambda f, c: new(c, f, strange=True, groups="new"),
     "predict, rows, population": lambda f, c: new(c, f, strange=True, groups="population"),
+    "comparisons": lambda f, c: f.comparisons(next(iter(at_of(c)))),
+    "comparisons, rows": lambda f, c: f.comparisons(
+        next(iter(at_of(c))), groups="new", average=False, random_seed=1
+    ),
+    "slopes": lambda f, c: f.slopes(next(iter(at_of(c))), groups="observed"),
     "simulate": lambda f, c: f.simulate(3, random_seed=1),
     "simulate, observed": lambda f, c: f.simulate(3, random_seed=1, groups="observed"),
     "model_table": lambda f, c: str(blm.model_table(f, baseline_of(c), names=["A", "B"])),
@@ -304,6 +309,8 @@ OF_POINTS: dict[str, Verb] = {
     "variance_components, bootstrap": lambda f, c: f.variance_components(bootstrap=3, **BOOT),
     "within_correlation, bootstrap": lambda f, c: f.within_correlation(at_of(c), bootstrap=3, **group_of(f), **BOOT),
     "predict, draws": lambda f, c: f.predict(draws=3, kind="response", random_seed=1),
+    "predict, plug-in": lambda f, c: f.predict(interval="plug-in", kind="response", shares=True),
+    "predict, simulated": lambda f, c: f.predict(interval="simulated", draws=5, groups="new", **BOOT),
     "predict, rows, draws": lambda f, c: new(c, f, strange=True, groups="new", draws=3, random_seed=1),
     "refit": lambda f, c: f.refit(f.simulate(1, random_seed=2)["sim_1"]),
     "update": lambda f, c: f.update(". ~ . + z"),
@@ -332,6 +339,7 @@ OF_POSTERIORS: dict[str, Verb] = {
     "residuals, draws": lambda f, c: f.residuals(draws=True),
     "residuals, pearson, draws": lambda f, c: f.residuals("pearson", draws=True),
     "predict, response": lambda f, c: f.predict(kind="response", random_seed=1),
+    "predict, shares, response": lambda f, c: f.predict(kind="response", shares=True, random_seed=1),
     "predict, draws": lambda f, c: f.predict(kind="response", draws=True, random_seed=1, groups="new"),
     "predict, rows, draws": lambda f, c: new(c, f, strange=True, groups="new", draws=True, random_seed=1),
     "predict, rows, response": lambda f, c: new(c, f, groups="population", kind="response", random_seed=1),
@@ -405,6 +413,11 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
     if word in ("icc", "within_correlation", "rank_groups") and not case.has_groups:
         return errors.InputError if word == "rank_groups" else errors.NotAvailableError
     if word in ("icc", "within_correlation", "r2") and (case.family, case.link) in WITHOUT_RESIDUAL:
+        return errors.NotAvailableError
+    of_effects = word in ("comparisons", "slopes")
+    if of_effects and (case.structure == "no fixed effects" or name == "slopes" and "f" in at_of(case)):
+        return errors.InputError
+    if name == "predict, shares, response" and case.family == "ordinal":
         return errors.NotAvailableError
     if word in ("residuals", "bayes_r2") and case.family == "ordinal":
         return errors.NotAvailableError

@@ -13,7 +13,7 @@ from scipy import integrate, special, stats
 import bayeslmm as blm
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, RefusedVerbError, UnseenLevelError
-from bayeslmm.results import expected, variance
+from bayeslmm.results import variance
 from bayeslmm.results.exact import as_dataset
 from bayeslmm.results.moments import expected_over, expected_response, response_variance
 from bayeslmm.results.simulation import simulate_response
@@ -356,7 +356,9 @@ def test_blocks_of_rows_make_one_table(monkeypatch, family, groups):
     rest = [post.fitted(), post.fitted(draws=True)]
     if family != "ordinal":
         rest += [post.bayes_r2(draws=True), post.residuals("scaled"), post.augment().filter(like="_")]
-    monkeypatch.setattr(expected, "NUMBERS", 7 * post.n_chains * post.n_draws)  # 60 rows, 7 at a time
+    monkeypatch.setattr(
+        "bayeslmm.results.rows.NUMBERS", 7 * post.n_chains * post.n_draws
+    )  # 60 rows, 7 at a time
     pd.testing.assert_frame_equal(post.predict(groups=groups), whole[0], rtol=1e-12)
     xr.testing.assert_allclose(post.predict(groups=groups, draws=True), whole[1], rtol=1e-12)
     again = [post.fitted(), post.fitted(draws=True)]

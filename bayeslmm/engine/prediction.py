@@ -1,0 +1,183 @@
+"""How far β̂ and b̂ are from β and b: variances of combinations, and draws that carry the variances' own uncertainty.
+
+With variances taken as known, β̂ − β ~ N(0, Cov(β̂)) and b̂ − b = (∂b̂/∂β)(β̂ − β) − u, u ~ N(0, Cov(b | y, β)), which is
+independent of β̂ (docs/theory.md, section 6 and eq. 9.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ..spec.covariance import cholesky_psd
+from . import pls
+from .criterion import prepare
+from .reml import PointSolution, mode_slopes
+from .scaling import Problem
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+NUMBERS = 20_000_000  # of L⁻¹ held at a time: 160 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """The joint covariance of β̂ − β and b̂ − b, variances taken as known."""
+
+    reduced: pls.Reduced
+    T_z: tuple[Array, ...]  # per factor (q_k, q_k): b = T_z b̃
+    vcov: Array  # (p, p)
+    slopes: tuple[Array, ...]  # per factor (J_k, q_k, p): ∂b̂/∂β
+    own: tuple[Array, ...]  # per factor (J_k, q_k, q_k): Cov(b_j | y, β)
+    sigma: float
+
+    @classmethod
+    def of(cls, problem: Problem, solution: PointSolution) -> Errors:
+        """Those of a solution."""
+        scaled, criterion = prepare(problem, reml=solution.reml)
+        return cls(
+            reduced=pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta)),
+            T_z=scaled.T_z,
+            vcov=solution.vcov,
+            slopes=mode_slopes(problem, solution),
+            own=solution.mode_covariances,
+            sigma=solution.sigma,
+        )
+
+    def of_rows(self, X: Array, effects: Sequence[tuple[int, Codes, Array]]) -> Array:
+        """Variance of x'(β̂ − β) + Σ z_k'(b̂_k − b_k) of every row, as the covariance of each part with the whole.
+
+        Parameters
+        ----------
+        X : (n, p)
+        effects : sequence of (factor, codes (n,), Z (n, q_k))
+            The effects that a row has; each factor once.
+
+        Returns
+        -------
+        (n, 1 + len(effects))
+            The variance is their sum.
+        """
+        parts = np.zeros((len(X), 1 + len(effects)))
+        width = X.shape[1] * (1 + sum(Z.shape[1] for _, _, Z in effects))
+        joint, which = self._joint(effects)
+        ends = np.cumsum([Z.shape[1] for _, _, Z in effects])[:-1]
+        step = max(1, NUMBERS // 8 // max(width, 1))
+        for first in range(0, len(X), step):
+            rows = slice(first, first + step)
+            reach = [X[rows]]
+            for k, codes, Z in effects:
+                reach.append(np.einsum("nq,nqp->np", Z[rows], self.slopes[k][codes[rows]]))
+            moved = sum(reach) @ self.vcov
+            for i, part in enumerate(reach):
+                parts[rows, i] = np.einsum("np,np->n", part, moved)
+            if effects:
+                Z = np.hstack([Z[rows] for _, _, Z in effects])
+                products = Z * np.einsum("nab,nb->na", joint[which[rows]], Z)
+                for i, part in enumerate(np.split(products, ends, axis=1), start=1):
+                    parts[rows, i] += part.sum(axis=1)
+        return parts
+
+    def of_combinations(self, X: Array, effects: Sequence[tuple[int, Any]]) -> Array:
+        """Variance (k,) of Xβ̂ + Σ A_k b̂_k less the same of β and b, for sparse A_k (k, J_k q_k)."""
+        reach = X
+        for factor, A in effects:
+            reach = reach + A @ self.slopes[factor].reshape(-1, X.shape[1])
+        found = np.einsum("kp,pr,kr->k", reach, self.vcov, reach)
+        step = max(1, NUMBERS // max(self.reduced.layout.m, 1))
+        for first in range(0, len(X) if effects else 0, step):
+            rows = slice(first, first + step)
+            parts = [np.zeros((*slopes.shape[:2], min(step, len(X) - first))) for slopes in self.slopes]
+            for factor, A in effects:
+                parts[factor] = A[rows].toarray().T.reshape(parts[factor].shape)
+            half = self._half(parts)
+            found[rows] += np.einsum("mk,mk->k", half, half)
+        return found
+
+    def _half(self, parts: Sequence[Array]) -> Array:
+        """A square root (m, c) of Cov(Aᵀb | y, β) for A_k (J_k, q_k, c)."""
+        moved = [np.einsum("ab,jac->jbc", T, part) for T, part in zip(self.T_z, parts, strict=True)]
+        return self.sigma * pls.whitened(self.reduced, moved)
+
+    def _joint(self, effects: Sequence[tuple[int, Codes, Array]]) -> tuple[Array, NDArray[np.intp]]:
+        """Cov(b | y, β) of the levels that meet in a row (combinations, Σq, Σq), and each row's combination (n,)."""
+        if not effects:
+            return np.zeros((0, 0, 0)), np.zeros(0, dtype=np.intp)
+        if len(effects) == 1:
+            factor, codes, _ = effects[0]
+            return self.own[factor], codes
+        met, which = np.unique(
+            np.column_stack([codes for _, codes, _ in effects]), axis=0, return_inverse=True
+        )
+        factors = [factor for factor, _, _ in effects]
+        sizes = [self.own[factor].shape[1] for factor in factors]
+        m = max(self.reduced.layout.m, 1)
+        whole = sum(len(np.unique(met[:, i])) * q for i, q in enumerate(sizes)) * m <= NUMBERS
+        step = len(met) if whole else max(1, NUMBERS // (m * sum(sizes)))
+        blocks = [
+            self._joint_of(factors, sizes, met[first : first + step]) for first in range(0, len(met), step)
+        ]
+        return np.concatenate(blocks), which.reshape(-1)
+
+    def _joint_of(self, factors: Sequence[int], sizes: Sequence[int], met: Codes) -> Array:
+        levels, places = zip(*(np.unique(codes, return_inverse=True) for codes in met.T), strict=True)
+        counts = [len(level) * q for level, q in zip(levels, sizes, strict=True)]
+        parts = [np.zeros((*slopes.shape[:2], sum(counts))) for slopes in self.slopes]
+        start = 0
+        for factor, level, q, count in zip(factors, levels, sizes, counts, strict=True):
+            columns = start + np.arange(count).reshape(len(level), q)
+            parts[factor][level[:, None], np.arange(q), columns] = 1.0
+            start += count
+        half = np.ascontiguousarray(self._half(parts).T)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        wanted = np.hstack(
+            [
+                s + place[:, None] * q + np.arange(q)
+                for s, place, q in zip(starts, places, sizes, strict=False)
+            ]
+        )
+        found = np.empty((len(met), sum(sizes), sum(sizes)))
+        step = max(1, NUMBERS // 8 // (half.shape[1] * sum(sizes)))
+        for first, last in pairwise([*range(0, len(met), step), len(met)]):
+            chosen = half[wanted[first:last]]
+            found[first:last] = chosen @ chosen.swapaxes(1, 2)
+        return found
+
+
+def draws_given(
+    problem: Problem, solution: PointSolution, covariances: Sequence[Array], sigma: Array, rng: Generator
+) -> tuple[Array, tuple[Array, ...]]:
+    """One draw of β (S, p) and of every factor's effects (S, J_k, q_k), given y and each of S sets of variances.
+
+    Parameters
+    ----------
+    covariances : per factor (S, q_k, q_k)
+    sigma : (S,)
+    """
+    scaled, criterion = prepare(problem, reml=solution.reml)
+    layout = criterion.layout
+    back = [np.linalg.inv(T) for T in scaled.T_z]
+    beta = np.empty((len(sigma), criterion.p))
+    effects = tuple(
+        np.empty((len(sigma), J, len(T))) for J, T in zip(problem.levels, scaled.T_z, strict=True)
+    )
+    for s, noise in enumerate(sigma):
+        lams = [
+            cholesky_psd(inverse @ cov[s] @ inverse.T, blocks) / noise
+            for inverse, cov, blocks in zip(back, covariances, problem.blocks, strict=True)
+        ]
+        reduced = pls.reduce(layout, lams)
+        found = pls.solve(reduced)
+        own = found.beta + noise * np.linalg.solve(found.R_x, rng.standard_normal(criterion.p))
+        spherical = pls.spherical_modes(reduced, own, noise * rng.standard_normal(layout.m))
+        beta[s] = scaled.beta(own)
+        for out, T, lam, u in zip(effects, scaled.T_z, lams, spherical, strict=True):
+            out[s] = u @ (T @ lam).T
+    return beta, effects

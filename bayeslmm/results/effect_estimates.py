@@ -1,0 +1,187 @@
+"""Numbers of comparisons and slopes: of a posterior by its draws, of a point fit by the errors of β̂ and b̂.
+
+A posterior predicts every state of a plan with the same draws, those of new groups included; a point fit has exact
+linear combinations of β̂ and b̂.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..engine.prediction import Errors
+from ..engine.randomness import generator
+from ..engine.scaling import Problem
+from ..spec.design import Design
+from .effects import Plan
+from .intervals import quantile
+from .quantities import Quantity
+from .rows import rows_of
+from .tables import with_interval
+from .targets import asked_rows, label_places, targets
+
+if TYPE_CHECKING:
+    from .point import PointFit
+    from .posterior import PosteriorFit
+
+Array = NDArray[np.float64]
+
+
+# -- a posterior
+
+
+def by_draws(
+    fit: PosteriorFit, plan: Plan, groups: str | Mapping[str, str], *, draws: bool, random_seed: int | None,
+    offset: Any, ci_prob: float | None, ci_kind: str | None,
+) -> Any:  # fmt: skip
+    """Draws of a plan's numbers, summarised."""
+    design, asked, n = fit.design, targets(fit.design, groups, plan.verb), plan.n
+    new = asked_rows(design, pd.concat(plan.states), asked, _repeated(design, plan, offset))
+    rng = generator(random_seed)
+    rows = rows_of(fit, new, asked, rng, trials=None, weights=None, repeated=n)
+    values = _averages(rows, plan)
+    ordinal = design.family.name == "ordinal"
+    numbers = values.reshape(fit.n_chains, fit.n_draws, -1)
+    table = plan.table(design.levels if ordinal else ())
+    quantity = Quantity(verb=plan.verb, name="comparison", labels=table, of=lambda _: numbers)
+    if draws:
+        return quantity.draws(numbers)
+    found = fit.summarise(numbers, ci_prob, ci_kind).rename(columns={"mean": "estimate", "sd": "std_error"})
+    return table.join(found[["estimate", "std_error", "conf_low", "conf_high"]])
+
+
+def _repeated(design: Design, plan: Plan, offset: Any) -> Any:
+    """An offset given as an array, for all states; that of the fit for its own rows."""
+    if offset is None and plan.own_rows and design.recipe.offset_given_as_array:
+        offset = design.offset - design.at(design.frame, groups=[], offset=0.0).offset
+    single = offset is None or isinstance(offset, str) or np.ndim(offset) == 0
+    return offset if single else np.tile(np.asarray(offset, dtype=float), len(plan.states))
+
+
+def _averages(rows: Any, plan: Plan) -> Array:
+    """Draws (S, pairs × averages × categories), block by block of rows."""
+    n, S = plan.n, len(rows.beta)
+    step = max(1, -(-next(rows.blocks()).stop // len(plan.states)))
+    top: dict[int, Any] = dict.fromkeys(range(len(plan.pairs)), 0.0)
+    bottom = dict(top)
+    for first in range(0, n, step):
+        block = np.arange(first, min(first + step, n))
+        means, width = plan.means[block].T, plan.width[block]
+        states = [rows.mean(block + k * n) for k in range(len(plan.states))]
+        for i, (_, high, low) in enumerate(plan.pairs):
+            if plan.kind == "ratio":
+                top[i] = top[i] + _weighted(means, states[high])
+                bottom[i] = bottom[i] + _weighted(means, states[low])
+            else:
+                shape = (-1, *(1,) * (states[0].ndim - 2))
+                top[i] = top[i] + _weighted(means, (states[high] - states[low]) / width.reshape(shape))
+    parts = [top[i] / bottom[i] if plan.kind == "ratio" else top[i] for i in top]
+    return np.stack(parts, axis=1).reshape(S, -1)
+
+
+def _weighted(means: Any, values: Array) -> Array:
+    """Averages (S, G, ...) of values (S, rows, ...) by sparse weights (G, rows)."""
+    S, rows, *rest = values.shape
+    moved = np.moveaxis(values, 1, 0).reshape(rows, -1)
+    return np.moveaxis((means @ moved).reshape(means.shape[0], S, *rest), 0, 1)
+
+
+# -- a point fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Linear:
+    """G numbers offset + Xβ + Σ A_k b_k; new groups apart, whose b is on average zero."""
+
+    offset: Array  # (G,)
+    X: Array  # (G, p)
+    observed: dict[int, Any]  # factor -> sparse (G, J q)
+    new: dict[int, Any]
+
+    def combined(self, a: Array, other: _Linear, b: Array) -> _Linear:
+        """Number by number a·self + b·other."""
+        A, B = sparse.diags_array(a), sparse.diags_array(b)
+        return _Linear(
+            offset=a * self.offset + b * other.offset,
+            X=a[:, None] * self.X + b[:, None] * other.X,
+            observed={k: (A @ self.observed[k] + B @ other.observed[k]).tocsr() for k in self.observed},
+            new={k: (A @ self.new[k] + B @ other.new[k]).tocsr() for k in self.new},
+        )
+
+
+def by_delta(
+    fit: PointFit, plan: Plan, groups: str | Mapping[str, str], *, offset: Any, ci_prob: float
+) -> pd.DataFrame:
+    """Estimates of a plan's numbers with standard errors, variances taken as known; ratios by the delta method."""
+    width = quantile(ci_prob)
+    design, solution = fit.design, fit.solution
+    states = _linear_states(design, plan, targets(design, groups, plan.verb), _repeated(design, plan, offset))
+    errors = Errors.of(Problem.of(design), solution)
+
+    def value(of: _Linear) -> Array:
+        found = of.offset + of.X @ solution.beta
+        for k, A in of.observed.items():
+            found = found + A @ solution.modes[k].reshape(-1)
+        return np.asarray(found)
+
+    estimates, deviations = [], []
+    for _, high, low in plan.pairs:
+        top, bottom = states[high], states[low]
+        one = np.ones(len(top.X))
+        if plan.kind == "ratio":
+            divisor = value(bottom)
+            estimate = value(top) / divisor
+            change = top.combined(one / divisor, bottom, -estimate / divisor)
+        else:
+            change = top.combined(one, bottom, -one)
+            estimate = value(change)
+        variances = errors.of_combinations(change.X, list(change.observed.items()))
+        for k, A in change.new.items():
+            root = _root(solution.covariances[k])
+            spread = A @ sparse.kron(sparse.identity(A.shape[1] // len(root)), root)
+            variances = variances + np.asarray(spread.multiply(spread).sum(axis=1)).reshape(-1)
+        estimates.append(estimate)
+        deviations.append(np.sqrt(np.maximum(variances, 0.0)))
+    numbers = pd.DataFrame({"estimate": np.concatenate(estimates), "std_error": np.concatenate(deviations)})
+    return plan.table().join(with_interval(numbers, width))
+
+
+def _root(cov: Array) -> Array:
+    values, vectors = np.linalg.eigh(cov)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], offset: Any) -> list[_Linear]:
+    """Averages of the rows of every state."""
+    new = asked_rows(design, pd.concat(plan.states), asked, offset)
+    places = {g.name: k for k, g in enumerate(design.groups)}
+    n, states = plan.n, []
+    weights = plan.means if plan.kind == "ratio" else sparse.diags_array(1.0 / plan.width) @ plan.means
+    means = weights.T.tocsr()
+    for state in range(len(plan.states)):
+        rows = slice(state * n, (state + 1) * n)
+        found: dict[str, dict[int, Any]] = {"observed": {}, "new": {}}
+        for g in new.groups:
+            target = asked[g.name]
+            if target not in found:
+                continue
+            known = design.groups[places[g.name]].n_levels
+            codes, count = (g.codes, known) if target == "observed" else label_places(g, n)
+            found[target][places[g.name]] = means @ _spread_out(codes[rows], g.Z[rows], count)
+        states.append(_Linear(offset=means @ new.offset[rows], X=means @ new.X[rows], **found))
+    return states
+
+
+def _spread_out(codes: NDArray[np.int64], Z: Array, count: int) -> Any:
+    """Z by level as a sparse matrix (n, J q)."""
+    n, q = Z.shape
+    columns = codes[:, None] * q + np.arange(q)
+    return sparse.csr_matrix(
+        (Z.reshape(-1), columns.reshape(-1), np.arange(0, n * q + 1, q)), shape=(n, count * q)
+    )

@@ -1,0 +1,288 @@
+"""Rows under draws of a model's parameters: linear predictors, expected responses, responses, block by block.
+
+`Rows` holds the draws of every effect that the rows need, those of many new groups as a recipe, and never more than a
+few million numbers of the linear predictor at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+
+from ..spec.design import Design
+from ..spec.family import Family
+from ..spec.newdata import NewDesign
+from .moments import expected_of, expected_over, expected_response, keeps_mean
+from .simulation import simulate_response
+from .summaries import flat
+from .targets import asked_rows, check_seen, label_places, targets
+
+if TYPE_CHECKING:
+    from .posterior import PosteriorFit
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+T = TypeVar("T")
+
+NUMBERS = 1_000_000  # of a linear predictor held at a time: 8 MB, which stay close to the processor
+CHUNK = 1_000_000  # of the effects of new groups drawn at a time
+HELD = 16_000_000  # of the effects of new groups that are kept: 128 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGroups:
+    """Draws of the effects of groups not seen before, made when they are needed: the same ones every time."""
+
+    roots: Array  # (q, q, S) of the covariance matrices
+    count: int
+    seed: int
+
+    @property
+    def _size(self) -> int:
+        """Groups that are drawn together."""
+        return max(1, min(self.count, CHUNK // (self.roots.shape[1] * self.roots.shape[2])))
+
+    def _chunk(self, number: int) -> Array:
+        size, (q, _, S) = self._size, self.roots.shape
+        groups = min(size, self.count - number * size)
+        noise = default_rng([self.seed, number]).standard_normal((q, groups, S))
+        return np.stack([sum(self.roots[a, c] * noise[c] for c in range(q)) for a in range(q)])
+
+    def all(self) -> Array:
+        """Effects (q, count, S)."""
+        chunks = range(-(-self.count // self._size))
+        return np.concatenate([self._chunk(number) for number in chunks], axis=1)
+
+    def some(self, codes: Codes) -> tuple[Array, Codes]:
+        """Effects (q, groups, S) of the groups with these codes, and the places (n,) of the codes among them."""
+        chunks, where = np.unique(codes // self._size, return_inverse=True)
+        drawn = np.concatenate([self._chunk(int(number)) for number in chunks], axis=1)
+        return drawn, where * self._size + codes % self._size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """Effects of the levels of a factor at n rows; of new groups with the covariance matrices they are drawn from."""
+
+    name: str
+    b: Array | NewGroups  # (q, J, S)
+    codes: Codes  # (n,)
+    Z: Array  # (n, q)
+    covariance: Array | None = None  # (S, q, q)
+
+    def add(self, eta: Array, rows: Any) -> None:
+        """Add Zb to η (rows, S)."""
+        b, codes = self.b, self.codes[rows]
+        if isinstance(b, NewGroups):
+            b, codes = b.some(codes)
+        for k in range(self.Z.shape[1]):
+            column = self.Z[rows, k, None]
+            eta += b[k, codes] if np.all(column == 1.0) else b[k, codes] * column
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Averaged:
+    """A factor that n rows are averaged over."""
+
+    name: str
+    covariance: Array  # (S, q, q)
+    Z: Array  # (n, q)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """n rows under S draws.
+
+    Attributes
+    ----------
+    beta : (S, p)
+    X, offset : (n, p), (n,)
+    effects : tuple of Effects
+        Of the factors whose levels have effects here.
+    averaged : tuple of Averaged
+        The factors that are averaged over.
+    parameters : mapping
+        Of the family, (S, ...).
+    trials, weights : (n,) or None
+    transform : callable or None
+        What is asked for is this function of a normal response.
+    """
+
+    family: Family
+    beta: Array
+    X: Array
+    offset: Array
+    effects: tuple[Effects, ...]
+    averaged: tuple[Averaged, ...]
+    parameters: Mapping[str, Array]
+    trials: Array | None
+    weights: Array | None
+    transform: Callable[[Array], Array] | None = None
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices of rows that are small enough to hold."""
+        step = max(1, NUMBERS // len(self.beta))
+        for first in range(0, len(self.X), step):
+            yield slice(first, min(first + step, len(self.X)))
+
+    def over_blocks(self, of: Callable[[slice, Generator], T], rng: Generator) -> list[T]:
+        """A function of every block, on several threads; the generator of a block does not depend on their number."""
+        blocks = list(self.blocks())
+        seeded = rng.spawn(len(blocks))
+        if len(blocks) == 1:
+            return [of(blocks[0], seeded[0])]
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            return list(pool.map(of, blocks, seeded))
+
+    def eta(self, rows: Any) -> Array:
+        """Linear predictor (S, rows) with the effects of the groups that have any; the draws of a row lie together."""
+        eta = self.X[rows] @ self.beta.T
+        eta += self.offset[rows, None]
+        for effects in self.effects:
+            effects.add(eta, rows)
+        return eta.T
+
+    def spread(self, rows: Any) -> Array | None:
+        """Sd (S, rows) that the factors averaged over add to the linear predictor."""
+        if not self.averaged:
+            return None
+        total = sum(np.einsum("na,sab,nb->sn", a.Z[rows], a.covariance, a.Z[rows]) for a in self.averaged)
+        return np.sqrt(np.maximum(total, 0.0))
+
+    def mean(self, rows: Any) -> Array:
+        """Expected responses, or of their transform, (S, rows), or (S, rows, K)."""
+        weights = None if self.weights is None else self.weights[rows]
+        if self.transform is not None:
+            noise = self.parameters["sigma"][:, None] / (1.0 if weights is None else np.sqrt(weights))
+            spread = self.spread(rows)
+            return expected_of(
+                self.transform, self.eta(rows), noise if spread is None else np.hypot(spread, noise)
+            )
+        spread = None if keeps_mean(self.family) else self.spread(rows)
+        if spread is None:
+            return expected_response(self.family, self.eta(rows), self.parameters, weights=weights)
+        return expected_over(self.family, self.eta(rows), spread, self.parameters, weights=weights)
+
+    def response(self, rows: Any, rng: Generator) -> Array:
+        """A response, or its transform, (S, rows) for every draw."""
+        eta, spread = self.eta(rows), self.spread(rows)
+        if spread is not None:
+            eta += spread * rng.standard_normal(eta.shape)
+        cut = {
+            name: None if v is None else v[rows]
+            for name, v in (("trials", self.trials), ("weights", self.weights))
+        }
+        y = simulate_response(self.family, eta, parameters=self.parameters, rng=rng, **cut)
+        return y if self.transform is None else self.transform(y)
+
+    def by_new_group(self) -> tuple[Rows, NDArray[np.intp] | None]:
+        """The rows in an order in which every block needs few of the new groups, and that order, if it is another."""
+        lazy = sorted(
+            (e for e in self.effects if isinstance(e.b, NewGroups)),
+            key=lambda e: -e.b.count,  # type: ignore[union-attr]
+        )
+        if not lazy:
+            return self, None
+        order = np.lexsort([e.codes for e in lazy])  # the last key, that of the fewest groups, comes first
+        taken = self._taken(order)
+        numbered = (
+            replace(e, codes=pd.factorize(e.codes)[0]) if isinstance(e.b, NewGroups) else e
+            for e in taken.effects
+        )
+        return replace(taken, effects=tuple(numbered)), order
+
+    def _taken(self, order: NDArray[np.intp]) -> Rows:
+        return replace(
+            self,
+            X=self.X[order],
+            offset=self.offset[order],
+            effects=tuple(replace(e, codes=e.codes[order], Z=e.Z[order]) for e in self.effects),
+            averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
+            trials=None if self.trials is None else self.trials[order],
+            weights=None if self.weights is None else self.weights[order],
+        )
+
+
+def rows_of(
+    fit: PosteriorFit, new: NewDesign, asked: Mapping[str, str], rng: Generator, *,
+    trials: Array | None, weights: Array | None, chosen: Any = slice(None), repeated: int | None = None,
+) -> Rows:  # fmt: skip
+    """Rows under the draws of a posterior; ``chosen`` takes some of them."""
+    values = fit.values
+    return rows_under(
+        fit.design, new, asked, rng,
+        beta=flat(values.beta)[chosen],
+        covariances=[flat(cov)[chosen] for cov in values.covariances],
+        effects=lambda name: flat(fit.draws(f"b_{name}"))[chosen],
+        parameters={name: flat(fit.draws(name))[chosen] for name in fit.design.family.parameters},
+        trials=trials, weights=weights, repeated=repeated,
+    )  # fmt: skip
+
+
+def rows_under(
+    design: Design, new: NewDesign, asked: Mapping[str, str], rng: Generator, *, beta: Array,
+    covariances: Sequence[Array], effects: Callable[[str], Array], parameters: Mapping[str, Array],
+    trials: Array | None, weights: Array | None, repeated: int | None = None,
+) -> Rows:  # fmt: skip
+    """Rows under S draws of β (S, p), covariance matrices (S, q, q), parameters, and effects (S, J, q) where asked.
+
+    ``repeated`` is the number of rows, if the same ones are there several times with other predictors.
+    """
+    check_seen(new, asked)
+    having, averaged = [], []
+    places = {g.name: g for g in new.groups}
+    for group, cov in zip(design.groups, covariances, strict=True):
+        name, target = group.name, asked[group.name]
+        if target == "average":
+            continue
+        here = places[name]
+        if target == "observed":
+            b = np.ascontiguousarray(effects(name).transpose(2, 1, 0))
+            having.append(Effects(name=name, b=b, codes=here.codes, Z=here.Z))
+        elif target == "new":
+            codes, count = label_places(here, repeated)
+            drawn = _new_groups(cov, count, rng)
+            having.append(Effects(name=name, b=drawn, codes=codes, Z=here.Z, covariance=cov))
+        else:
+            averaged.append(Averaged(name=name, covariance=cov, Z=here.Z))
+    return Rows(
+        family=design.family,
+        beta=beta,
+        X=new.X,
+        offset=new.offset,
+        effects=tuple(having),
+        averaged=tuple(averaged),
+        parameters=parameters,
+        trials=trials,
+        weights=weights,
+    )
+
+
+def _new_groups(cov: Array, count: int, rng: Generator) -> Array | NewGroups:
+    """Effects (q, count, S) of groups not seen before, from each draw's covariance matrix (S, q, q), maybe singular."""
+    values, vectors = np.linalg.eigh(cov)
+    roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    groups = NewGroups(
+        roots=np.ascontiguousarray(roots.transpose(1, 2, 0)), count=count, seed=int(rng.integers(2**62))
+    )
+    return groups.all() if count * roots[..., 0].size <= HELD else groups
+
+
+def own_rows(
+    fit: PosteriorFit, groups: str | Mapping[str, str] = "observed", *, rng: Generator | None = None,
+    chosen: Any = slice(None),
+) -> Rows:  # fmt: skip
+    """The rows of the fit."""
+    design, asked = fit.design, targets(fit.design, groups)
+    return rows_of(
+        fit, asked_rows(design, None, asked, None), asked, rng or default_rng(),
+        trials=design.trials, weights=design.weights, chosen=chosen,
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""What the variance of a prediction is made of: fixed effects, every grouping factor, residual (docs/predictions.md).
+
+A part's share is its covariance with the linear predictor over the variance of the prediction. So shares add up to one
+and what two parts have in common, such as the intercept and the effect of an observed group, which the data tell better
+in sum than apart, is split evenly between them. A share can be negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ..errors import InputError, NotAvailableError
+from ..spec.design import Design
+from .moments import expected_response, keeps_mean, response_variance
+from .rows import Effects, Rows
+
+Array = NDArray[np.float64]
+
+
+def check_shares(design: Design, shares: bool, transform: Any) -> None:
+    """Raise unless a prediction of this model has shares of variance."""
+    if shares and design.family.name == "ordinal":
+        raise NotAvailableError("predict(shares=True): categories have no variance that could be shared out")
+    if shares and transform is not None:
+        raise InputError(
+            "predict(shares=True, transform=...): shares are told of the response as the model has it"
+        )
+
+
+def share_table(design: Design, parts: Array, residual: Array) -> pd.DataFrame:
+    """Columns share_fixed, share_<factor>, share_residual from parts of the variance (rows, 1 + factors) and (rows,).
+
+    An infinite residual variance, of Student t with nu <= 2, is all there is.
+    """
+    variances = np.column_stack([parts, residual])
+    endless = np.isinf(residual)
+    variances[endless] = 0.0
+    variances[endless, -1] = 1.0
+    with np.errstate(invalid="ignore"):  # nothing varies: 0/0
+        shares = variances / variances.sum(axis=1, keepdims=True)
+    names = ["fixed", *(g.name for g in design.groups), "residual"]
+    return pd.DataFrame(shares, columns=[f"share_{name}" for name in names])
+
+
+def shares_of(rows: Rows, block: slice, design: Design, kind: str, rng: Generator) -> pd.DataFrame:
+    """Shares of the rows of a block under draws.
+
+    Notes
+    -----
+    On the scale of the response, var(y) = var(E(y | η)) + mean(var(y | η)) over the draws. The first is split by the
+    linear predictor's parts where the link is not the identity: the split is exact for a straight link.
+    """
+    parts = _parts(rows, block, design, kind)
+    if kind == "mean":
+        return share_table(design, parts, np.zeros(len(parts)))
+    if keeps_mean(rows.family):
+        mean, between = rows.mean(block), parts.sum(axis=1)
+    else:
+        mean = _mean_of_any_group(rows, block, rng)
+        between = mean.var(axis=0, ddof=1)
+        with np.errstate(invalid="ignore"):
+            parts = parts * (between / parts.sum(axis=1))[:, None]
+    within = response_variance(
+        rows.family, mean, rows.parameters,
+        trials=None if rows.trials is None else rows.trials[block],
+        weights=None if rows.weights is None else rows.weights[block],
+    )  # fmt: skip
+    return share_table(design, parts, within.mean(axis=0))
+
+
+def _parts(rows: Rows, block: slice, design: Design, kind: str) -> Array:
+    """Variance (rows, 1 + factors) of the linear predictor by fixed effects and grouping factors."""
+    fixed = rows.X[block] @ rows.beta.T
+    observed = {e.name: _effect(e, block, fixed.shape) for e in rows.effects if e.covariance is None}
+    total = sum(observed.values(), fixed)
+    total = total - total.mean(axis=1, keepdims=True)
+    found = {name: _covariances(part, total) for name, part in {"": fixed, **observed}.items()}
+    fresh: Sequence[Any] = [e for e in rows.effects if e.covariance is not None]
+    if kind == "response":
+        fresh = [*fresh, *rows.averaged]
+    for part in fresh:  # independent of all else, given the draws: no need to look at them
+        Z = part.Z[block]
+        found[part.name] = np.einsum("na,ab,nb->n", Z, part.covariance.mean(axis=0), Z)
+    nothing = np.zeros(len(fixed))
+    return np.column_stack([found[""], *(found.get(g.name, nothing) for g in design.groups)])
+
+
+def _effect(effects: Effects, block: slice, shape: tuple[int, ...]) -> Array:
+    eta = np.zeros(shape)
+    effects.add(eta, block)
+    return eta
+
+
+def _covariances(part: Array, centred: Array) -> Array:
+    """Covariance (rows,) of draws (rows, S) with centred ones."""
+    return np.einsum("ns,ns->n", part, centred) / max(part.shape[1] - 1, 1)
+
+
+def _mean_of_any_group(rows: Rows, block: slice, rng: Generator) -> Array:
+    """Expected responses (S, rows), those of factors averaged over at a group drawn for every row."""
+    spread = rows.spread(block)
+    if spread is None:
+        return rows.mean(block)
+    eta = rows.eta(block) + spread * rng.standard_normal(spread.shape)
+    weights = None if rows.weights is None else rows.weights[block]
+    return expected_response(rows.family, eta, rows.parameters, weights=weights)

@@ -1,0 +1,165 @@
+"""Whom a prediction is for: the groups of the fit, new ones, the average one, the population; and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError, NotAvailableError, UnknownColumnError, UnseenLevelError
+from ..spec.design import Design
+from ..spec.frame import as_frame
+from ..spec.newdata import NewDesign, NewGroup
+from .reference import predictors
+
+KINDS = ("mean", "response")
+TARGETS = ("observed", "new", "average", "population")
+Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predict") -> dict[str, str]:
+    """What is asked of each grouping factor: ``observed``, ``new``, ``average`` or ``population``."""
+    names = [g.name for g in design.groups]
+    if not isinstance(groups, str | Mapping):
+        raise InputError(
+            f"{verb}(groups={groups!r}): groups is one of {', '.join(map(repr, TARGETS))}, or a dict of them"
+        )
+    asked = (
+        dict.fromkeys(names, groups)
+        if isinstance(groups, str)
+        else {n: groups.get(n, "observed") for n in names}
+    )
+    if not isinstance(groups, str):
+        for name in groups:
+            if name not in names:
+                raise InputError(f"{verb}(groups=...): {name!r} is no grouping factor; the model has {names}")
+    for name, target in asked.items():
+        if target not in TARGETS:
+            given = (
+                f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
+            )
+            raise InputError(f"{verb}({given}): groups are {', '.join(map(repr, TARGETS))}")
+    return asked
+
+
+def check_kind(kind: str) -> None:
+    """Raise InputError unless predictions are of this kind."""
+    if kind not in KINDS:
+        raise InputError(f"predict(kind={kind!r}): kind is {' or '.join(map(repr, KINDS))}")
+
+
+def check_transform(design: Design, transform: Transform | None) -> None:
+    """Raise unless a function of the response can be predicted."""
+    if transform is None:
+        return
+    if not callable(transform):
+        raise InputError(f"predict(transform={transform!r}): a function of arrays, such as np.square")
+    if design.family.name != "gaussian":
+        raise NotAvailableError(
+            f"predict(transform=...) is for normal responses, such as sqrt(y); this one is {design.family}. Take the "
+            "function of predict(kind='response', draws=True)."
+        )
+
+
+def check_count(name: str, count: Any) -> None:
+    """Raise InputError unless this is a whole number, one at least."""
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+        raise InputError(f"{name}={count!r}: a whole number, at least 1, is needed")
+
+
+def check_simulated(asked: Mapping[str, str], n: int) -> None:
+    """Whether n responses can be simulated for these targets."""
+    check_count("n", n)
+    strange = set(asked.values()) - {"new", "observed"}
+    if strange:
+        raise InputError(
+            f"simulate(groups={strange.pop()!r}): groups are drawn anew ('new') or kept ('observed')"
+        )
+
+
+def asked_rows(
+    design: Design,
+    newdata: Any,
+    asked: Mapping[str, str],
+    offset: Any,
+    *,
+    unlabelled: Sequence[str] = ("population",),
+) -> NewDesign:
+    """The rows of the fit, or new ones, as the targets need them; ``unlabelled`` targets need no column of labels.
+
+    Raises
+    ------
+    UnseenLevelError
+        ``observed`` groups that the fit has not seen.
+    """
+    averaged = [n for n, target in asked.items() if target in unlabelled]
+    labelled = [n for n, target in asked.items() if target != "average" and target not in unlabelled]
+    new = new_rows(design, newdata, labelled, offset, averaged=averaged)
+    check_seen(new, asked)
+    return new
+
+
+def new_rows(
+    design: Design, newdata: Any, groups: Sequence[str], offset: Any, *, averaged: Sequence[str] = ()
+) -> NewDesign:
+    """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
+    if newdata is not None:
+        newdata = as_frame(newdata)
+        for g in design.groups:
+            absent = [v for v in g.variables if v not in newdata.columns]
+            if g.name in groups and absent:
+                raise UnknownColumnError(
+                    f"newdata has no column {absent[0]!r}, which says to which {g.name} a row belongs. Add it, or say "
+                    f"groups={{{g.name!r}: 'average'}} for the {g.name} with b = 0, or 'population' for all of them."
+                )
+            if g.name in averaged:
+                filled = [v for v in absent if v not in predictors(design, groups=False)]
+                newdata = newdata.assign(**dict.fromkeys(filled))
+        return design.at(newdata, groups=[*groups, *averaged], offset=offset)
+    known = tuple(
+        NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
+        for g in design.groups
+        if g.name in (*groups, *averaged)
+    )
+    return NewDesign(X=design.X, groups=known, offset=design.offset, index=design.index)
+
+
+def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
+    """Raise UnseenLevelError if the fit has not seen some of the groups asked for as observed, with all of them."""
+    strange = [g for g in new.groups if asked[g.name] == "observed" and (g.codes < 0).any()]
+    if not strange:
+        return
+    counts = [
+        f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in strange
+    ]
+    remedy = {n: t for n, t in asked.items() if t != "observed"} | dict.fromkeys(
+        (g.name for g in strange), "new"
+    )
+    raise UnseenLevelError(
+        f"newdata has {', and '.join(counts)}. Say what to predict for: predict(newdata, groups={remedy}), with 'new' "
+        "for groups not seen before, 'average' for the one with b = 0, or 'population' for the mean over groups."
+    )
+
+
+def _rows(count: int) -> str:
+    return "1 row that belongs" if count == 1 else f"{count:,} rows that belong"
+
+
+def _unseen_labels(group: NewGroup) -> str:
+    labels = [label for label in dict.fromkeys(group.labels[group.codes < 0]) if label is not None]
+    return ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "") or "missing values"
+
+
+def label_places(group: NewGroup, rows: int | None = None) -> tuple[NDArray[np.int64], int]:
+    """Which new group each row belongs to, and how many there are: equal labels are one, unlabelled rows one each.
+
+    Where the same ``rows`` are repeated, an unlabelled one keeps its group.
+    """
+    labels, n = group.labels, rows or max(len(group.labels), 1)
+    places, found = pd.factorize(labels)  # −1 where there is no label
+    alone, own = np.unique(np.flatnonzero(places < 0) % n, return_inverse=True)
+    places[places < 0] = len(found) + own
+    return places.astype(np.int64), len(found) + len(alone)
