@@ -21,7 +21,7 @@ def test_a_panel_for_each_parameter_and_none_for_constants(draw, post):
 
 def test_a_name_may_hold_a_slash():
     halves = blm.Model("Reaction ~ I(Days / 2) + (1 | Subject)", blm.load_dataset("sleepstudy"))
-    figure = blm.plot_rank(halves.fit(draws=200, chains=2, random_seed=1, progressbar=False))
+    figure = blm.plot_trace(halves.fit(random_seed=1, progressbar=False))
     assert "I(Days ∕ 2)" in titles(figure)
 
 

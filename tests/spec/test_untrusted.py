@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.spec import expressions, whitelist
+from bayeslmm.spec import coding, expressions, formula, grammar, whitelist
 from bayeslmm.spec.design import build_design
 from bayeslmm.spec.formula import parse_formula
 from bayeslmm.spec.terms import Atom
@@ -321,6 +322,27 @@ def test_the_listed_functions_have_the_listed_parameters():
             known = list(inspect.signature(function).parameters)
             places = [parameter.rstrip("#[]@") for parameter in listed.split() if not parameter.endswith("=")]
             assert known[: len(places)] == places and set(parameters) <= set(known), name
+
+
+def test_the_page_lists_what_is_listed():
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    bare, numpy = re.search(r"the functions `([^`]+)`.*?before it: `([^`]+)`", page, re.S).groups()
+    assert sorted(bare.split()) == sorted(whitelist.BARE) and sorted(numpy.split()) == sorted(whitelist.NUMPY)
+    limits = (
+        formula.MOST_TERMS,
+        formula.MOST_FACTORS,
+        grammar.MOST_LETTERS,
+        grammar.DEEPEST,
+        coding.MOST_COLUMNS,
+    )
+    told = (
+        whitelist.SIZES["df"],
+        whitelist.SIZES["degree"],
+        whitelist.DEEPEST,
+        whitelist.LONGEST_TEXT,
+        *limits,
+    )
+    assert all(f"{number:,}" in page for number in told)
 
 
 # -- the caller's own names

@@ -1,0 +1,1 @@
+"""The command line: ``python -m bayeslmm``, or ``bayeslmm`` where the package is installed."""

@@ -1,0 +1,74 @@
+"""``bayeslmm demo`` and ``bayeslmm compile``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+from .console import heading, shows_progress
+
+DEMOS = (
+    ("hsb", "mathach ~ ses + (ses | school)"),
+    ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
+)
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Fit High School & Beyond and sleepstudy by REML and with a full posterior; print, and save a picture of each."""
+    import bayeslmm as blm
+
+    options.build.mkdir(parents=True, exist_ok=True)
+    saved = []
+    for name, formula in DEMOS:
+        heading(f"{name}: {formula}")
+        model = blm.Model(formula, blm.load_dataset(name))
+        print(model)
+        with _timed("REML fit"):
+            reml = model.fit_reml()
+        print(f"\n{reml.summary()}\n")
+        with _timed("posterior"):
+            post = model.fit(random_seed=options.seed, progressbar=shows_progress())
+        print(f"\n{post.summary()}")
+        heading("random effects (posterior mean of the first five groups)", "-")
+        print(post.ranef(wide=True).head(5).round(3).to_string())
+        heading("variance components", "-")
+        print(post.variance_components().round(3).to_string(index=False))
+        heading("intraclass correlation", "-")
+        print(post.icc().round(3).to_string())
+        heading("REML beside the posterior", "-")
+        print(blm.compare_estimates(reml, post))
+        picture = options.build / f"{name}_pooling.png"
+        blm.plot_pooling(post).savefig(picture, dpi=130)
+        saved.append(picture)
+    heading("pictures")
+    for picture in saved:
+        print(f"shrinkage: {picture.resolve()}")
+    return 0
+
+
+def run_compile(options: argparse.Namespace) -> int:
+    """Fit a small model both ways; what gets compiled is kept beside the modules, or in NUMBA_CACHE_DIR."""
+    import bayeslmm as blm
+
+    with _timed("compiling"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", blm.errors.SamplingWarning)  # ten draws are in doubt
+        model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+        model.fit_reml().summary()
+        model.fit(random_seed=1, progressbar=False).loo()
+        model.fit(method="nuts", draws=10, tune=10, chains=1, random_seed=1, progressbar=False)
+    return 0
+
+
+class _timed:
+    """Say what starts, and how long it took."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        print(f"\n... {self.what}", flush=True)
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        print(f"    {self.what}: {time.perf_counter() - self.start:.2f} s", flush=True)

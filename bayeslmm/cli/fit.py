@@ -1,0 +1,144 @@
+"""``bayeslmm fit``: a table and a formula → printed tables and files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, StorageError
+from .console import DOUBTFUL, OK, heading, note, shows_progress
+from .table import Table, read_table
+
+OUTPUTS = {"tidy": "--tidy", "save": "--save", "report": "--report"}
+
+
+def run_fit(options: argparse.Namespace) -> int:
+    """Fit and print; the exit code says whether the numbers can be trusted."""
+    import bayeslmm as blm
+
+    check_words(options.data, options.formula, options.rest)
+    check_outputs(options)
+    table = read_table(options.data)
+    check_not_overwritten(table, options)
+    print(table.told)
+    model = blm.Model(
+        options.formula, table.frame, family=options.family, link=options.link, weights=options.weights,
+        offset=options.offset, trust=False,
+    )  # fmt: skip
+    if not model.design.groups:
+        note(
+            "note: the formula has no random part (... | group), so this is a model without groups. "
+            "If you wrote one, the shell took it: put the formula in quotes."
+        )
+    fits = _fits(model, options)
+    good = all(_is_good(fit) for fit in fits)
+    fit = fits[-1]
+    if len(fits) > 1:
+        heading("Side by side")
+        both = len(fits) == 2 and hasattr(fit, "idata")
+        print(blm.compare_estimates(*fits) if both else blm.model_table(*fits, loo=False))
+    if options.check:
+        heading("Check")
+        check = blm.check(fit)
+        print(check)
+        good = good and check.passed
+    _write(fit, options)
+    return OK if good else DOUBTFUL
+
+
+def _fits(model: Any, options: argparse.Namespace) -> list[Any]:
+    """What was asked for, printed one after the other: the posterior if nothing was said, and last."""
+    posterior = options.posterior or not (options.reml or options.ml)
+    if posterior:
+        heading("Model")
+        print(model)
+    fits = []
+    for wanted, title, fit in (
+        (options.reml, "REML", model.fit_reml),
+        (options.ml, "Maximum likelihood", model.fit_ml),
+        (posterior, "Posterior", lambda: _sample(model, options)),
+    ):
+        if wanted:
+            fits.append(fit())
+            heading(title)
+            print(fits[-1].summary())
+    return fits
+
+
+def _sample(model: Any, options: argparse.Namespace) -> Any:
+    return model.fit(
+        method=options.method, draws=options.draws, tune=options.tune, chains=options.chains, cores=options.cores,
+        random_seed=options.seed, progressbar=shows_progress(),
+    )  # fmt: skip
+
+
+def _is_good(fit: Any) -> bool:
+    """A boundary is an estimate like others; a search that failed and doubtful draws are not."""
+    diagnosis = getattr(fit, "diagnosis", None)
+    return bool(diagnosis.converged if diagnosis is not None else fit.solution.status != "failed")
+
+
+def _write(fit: Any, options: argparse.Namespace) -> None:
+    import bayeslmm as blm
+
+    writers: dict[str, Callable[[Path], Any]] = {
+        "tidy": lambda path: fit.tidy().to_csv(path, index=False),
+        "save": lambda path: blm.save(fit, path),
+        "report": lambda path: blm.report(fit, path),
+    }
+    for name, flag in OUTPUTS.items():
+        path = getattr(options, name)
+        if path is None:
+            continue
+        try:
+            writers[name](path)
+        except OSError as problem:
+            raise StorageError(f"{flag}: {path} cannot be written: {problem.strerror or problem}") from None
+        note(f"written: {path}")
+
+
+# -- what is wrong is said before anything is fitted
+
+
+def check_words(data: str, formula: str, rest: list[str]) -> None:
+    """Recognise a formula that the shell has cut into words, and arguments in the other order."""
+    advice = 'Put the formula in quotes: "y ~ x + (1 | g)".'
+    if rest:
+        words = " ".join(repr(word) for word in [formula, *rest][:8])
+        home = os.path.expanduser("~")
+        tilde = " The shell put your home folder in the place of '~'." if home in [formula, *rest] else ""
+        single = " In this shell quotes are double ones." if formula.startswith("'") else ""
+        raise InputError(f"the formula arrived in {len(rest) + 1} words ({words}).{tilde}{single} {advice}")
+    if "~" in data and "~" not in formula:
+        raise InputError(f'the table comes first, then the formula: fit {formula} "{data}"')
+    if "~" not in formula:
+        raise InputError(f"{formula!r} is no formula: it has no '~'. {advice}")
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Refuse paths that cannot be written, before the fit is waited for."""
+    seen: dict[Path, str] = {}
+    for name, flag in OUTPUTS.items():
+        path = getattr(options, name)
+        if path is None:
+            continue
+        if path.is_dir():
+            raise InputError(f"{flag}: {path} is a folder. Name a file in it.")
+        if not path.parent.is_dir():
+            raise InputError(f"{flag}: there is no folder {path.parent} to write {path.name} into.")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise InputError(f"{flag}: {path} may not be written.")
+        if path.resolve() in seen:
+            raise InputError(f"{flag} and {seen[path.resolve()]} name the same file, {path}.")
+        seen[path.resolve()] = flag
+
+
+def check_not_overwritten(table: Table, options: argparse.Namespace) -> None:
+    """Refuse to write a result over the data."""
+    for name, flag in OUTPUTS.items():
+        path = getattr(options, name)
+        if table.path is not None and path is not None and path.exists() and path.samefile(table.path):
+            raise InputError(f"{flag}: {path} is the table itself, which would be lost.")
