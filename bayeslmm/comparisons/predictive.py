@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..results.loo import ranked
+from ..results.elpd import ROW, LeftOut, ranked
 from ..results.posterior import PosteriorFit
 from ..results.quantities import check_same_data
 from ..results.text import Shown, Text, number, table
@@ -25,6 +27,8 @@ class PredictiveComparison(Shown):
         As ``arviz_stats.compare`` gives it: rank, elpd, p, elpd_diff and its standard error, weight, ...
     unit : str
         What was left out: ``"observation"`` or a grouping factor.
+    title : str
+        The first lines of the print, which say what was left out and how.
     """
 
     table: pd.DataFrame
@@ -55,29 +59,30 @@ class PredictiveComparison(Shown):
 
 
 def compare(
-    *posteriors: PosteriorFit,
-    unit: str = "observation",
+    *models: Any,
+    unit: str | None = None,
     names: Sequence[str] | None = None,
+    conditional: bool = False,
     refit: bool | None = None,
 ) -> PredictiveComparison:
-    """Rank posteriors of the same data by how well they predict a unit that was left out, by ArviZ.
+    """Rank models of the same data by how well they predict a unit that was left out, by ArviZ.
 
     Parameters
     ----------
-    *posteriors : PosteriorFit
-        Two or more fits of the same response on the same rows.
-    unit : str
-        ``"observation"``: a new row of a known group. A grouping factor: a whole new group, for which
-        another model may be the best.
+    *models : PosteriorFit, or what their ``loo`` or `bayeslmm.kfold` gave
+        Two or more, of the same response on the same rows; results of `kfold` with the same folds.
+    unit : str, optional
+        ``"observation"``: a new row of a known group, which posteriors are compared by unless said. A grouping factor:
+        a whole new group, for which another model may be the best. Results of ``loo`` and ``kfold`` have their own.
     names : sequence of str, optional
         Names of the models; by default m0, m1, ...
-    refit : bool, optional
+    conditional, refit : bool, optional
         As in :meth:`PosteriorFit.loo`.
 
     Raises
     ------
     InputError
-        Fewer than two fits, something else than a posterior, other rows or responses, a unit that they do not share.
+        Fewer than two models, something else than these, other rows or responses, other units or folds.
 
     Examples
     --------
@@ -87,23 +92,47 @@ def compare(
     >>> blm.compare(*fits, names=["intercepts", "slopes"]).table.index[0]
     'slopes'
     """
-    if len(posteriors) < 2:
+    if len(models) < 2:
         raise InputError("compare(post_a, post_b, ...): two posteriors or more are needed")
-    for fit in posteriors:
-        if not isinstance(fit, PosteriorFit):
+    for model in models:
+        if not isinstance(model, PosteriorFit | LeftOut):
             raise InputError(
-                f"compare ranks posteriors from model.fit(), not {type(fit).__name__}; blm.anova compares REML and ML "
-                "fits"
+                f"compare ranks posteriors from model.fit(), or their loo() or kfold results, not "
+                f"{type(model).__name__}; blm.anova compares REML and ML fits"
             )
         check_same_data(
-            posteriors[0].design, fit.design, "compare: predictions of different data", any_family=True
+            models[0].design, model.design, "compare: predictions of different data", any_family=True
         )
-    heads = names_of(names, [f"m{i}" for i in range(len(posteriors))], "compare")
-    found = {name: fit.loo(unit, refit=refit) for name, fit in zip(heads, posteriors, strict=True)}
-    lines = [f"{name}: {fit.design.formula.text}" for name, fit in zip(heads, posteriors, strict=True)]
-    what = "one observation of a known group" if unit == "observation" else f"one {unit} with all its rows"
+    heads = names_of(names, [f"m{i}" for i in range(len(models))], "compare")
+    told = [model.unit for model in models if isinstance(model, LeftOut)]
+    asked = unit or (told[0] if told else ROW)
+    found = {
+        name: model if isinstance(model, LeftOut) else model.loo(asked, conditional=conditional, refit=refit)
+        for name, model in zip(heads, models, strict=True)
+    }
+    _check_alike(found, unit)
+    first = found[heads[0]]
+    lines = [f"{name}: {model.design.formula.text}" for name, model in found.items()]
     return PredictiveComparison(
         table=ranked(found),
-        unit=unit,
-        title="\n".join([f"Models by how well they predict {what}, left out", *lines]),
+        unit=asked,
+        title="\n".join(["Models by how well they predict", f"{first.how}: {first.what}", *lines]),
     )
+
+
+def _check_alike(found: Mapping[str, LeftOut], unit: str | None) -> None:
+    """Whether all leave out the same, in the same way."""
+    (first, one), *others = found.items()
+    if unit is not None and one.unit != unit:
+        raise InputError(f"compare(unit={unit!r}): {first} is of another unit, {one.unit!r}")
+    for name, other in others:
+        if (other.unit, other.how) != (one.unit, one.how):
+            raise InputError(
+                f"compare: predictions of different units, or made in different ways. {first} by {one.how} of one "
+                f"{one.unit}, {name} by {other.how} of one {other.unit}"
+            )
+        if one.folds is not None and not np.array_equal(one.folds, other.folds):
+            raise InputError(
+                f"compare: {first} and {name} have different folds, so that they have seen different rows. Take those "
+                "of one for the other: kfold(post, folds=other.folds)"
+            )

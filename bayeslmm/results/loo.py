@@ -4,61 +4,55 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ..engine.hyperpriors import location_scale
 from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
+from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError, SamplingWarning
 from ..spec.frame import warn
+from . import integrated
+from .elpd import ROW, record
 from .log_density import log_likelihood
+from .progress import Bar
 from .summaries import flat
-from .variance import Values, nesting
+from .variance import nesting
 
 if TYPE_CHECKING:
     from .posterior import PosteriorFit
 
 Array = NDArray[np.float64]
 
-ROW = "observation"
-FEWEST = 200  # draws, where there are many rows
-WORK = 10_000_000  # rows times draws that are used where there are more draws
+KFOLD = "blm.kfold(post, unit={unit!r}) refits without whole groups instead"
 
 
-def loo(fit: PosteriorFit, unit: str, draws: int | None, refit: bool | None) -> Any:
-    """The ``ELPDDataLOO`` behind :meth:`PosteriorFit.loo`; kept as a group of ``idata`` for the next call."""
+def loo(fit: PosteriorFit, unit: str, *, conditional: bool, draws: int | None, refit: bool | None) -> Any:
+    """The record behind :meth:`PosteriorFit.loo`; what it is made of is a group of ``idata`` for the next call."""
     whole = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
     if draws is not None and not (whole and draws >= 100):
         raise InputError(f"loo(draws={draws!r}): a number of draws to use, at least 100")
-    _check_unit(fit, unit)
-    used = min(fit.n_chains * fit.n_draws, draws or max(FEWEST, WORK // fit.nobs))
-    name = "loo" if unit == ROW else f"loo_{unit}"
+    _check_unit(fit, unit, conditional)
+    available = fit.n_chains * fit.n_draws
+    used = min(available, draws or integrated.draws_used(fit.design, unit, available))
+    name = "conditional_loo" if conditional else "loo" if unit == ROW else f"loo_{unit}"
     kept = fit.idata.children.get(name)
     if kept is None or int(kept.attrs["draws"]) != used:
-        fit.idata[name] = kept = _leave_one_out(fit, unit, used)
-    mend = refit or (refit is None and fit.design.family.is_normal)
+        fit.idata[name] = kept = _leave_one_out(fit, unit, conditional, used)
+    mend = not conditional if refit is None else refit
     if mend:
         _refit(fit, unit, kept)
-    found = _as_elpd(kept, mend=mend)
+    found = _as_elpd(fit, unit, conditional, kept, mend=mend)
     _warn_of_bad(unit, found)
     return found
 
 
-def ranked(found: Mapping[str, Any]) -> pd.DataFrame:
-    """Models by their elpd, with differences and stacking weights, by ArviZ."""
-    from arviz_stats import compare
-
-    return compare(dict(found), round_to="none")
-
-
-def _check_unit(fit: PosteriorFit, unit: str) -> None:
-    """Whether the units are independent given the parameters that are left."""
+def _check_unit(fit: PosteriorFit, unit: str, conditional: bool) -> None:
+    """Whether the units are independent given the parameters that are left, and what is left out can be integrated."""
     known = (ROW, *fit.ngroups)
     if unit not in known:
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, known))}")
@@ -67,38 +61,48 @@ def _check_unit(fit: PosteriorFit, unit: str) -> None:
     for name in (*needed, *(f"b_{g.name}" for g in design.groups)):
         fit.draws(name)  # draws made elsewhere may lack some, and say so
     if unit == ROW:
+        if design.groups and not (
+            conditional or design.family.is_normal or integrated.factor_of_rows(design)
+        ):
+            raise NotAvailableError(
+                f"loo(): every factor has more than {MOST_EFFECTS} effects a level, which quadrature cannot integrate "
+                f"out of {design.family}; loo(conditional=True) reweights draws of them"
+            )
         return
-    if not design.family.is_normal:
-        raise NotAvailableError(
-            f"loo(unit={unit!r}) integrates the effects of a group out, which has a closed form for normal responses "
-            f"only, not for {design.family}"
+    if conditional:
+        raise InputError(
+            f"loo(unit={unit!r}, conditional=True): of a group that is left out there are no draws of effects to "
+            "condition on; they are always integrated out"
         )
     above = nesting(design)
     for g in design.groups:
         if g.name != unit and unit not in above[g.name]:
-            coarser = f"; leave out one {g.name}" if g.name in above[unit] else ""
+            coarser = f", or leave out one {g.name}" if g.name in above[unit] else ""
             raise NotAvailableError(
-                f"loo(unit={unit!r}): {g.name} is not nested in {unit}, so that groups of {unit} hang together"
-                f"{coarser}"
+                f"loo(unit={unit!r}): {g.name} is not nested in {unit}, so that groups of {unit} hang together; "
+                f"{KFOLD.format(unit=unit)}{coarser}"
             )
+    effects = sum(g.q for g in design.groups)
+    if not design.family.is_normal and (len(design.groups) > 2 or effects > MOST_EFFECTS):
+        raise NotAvailableError(
+            f"loo(unit={unit!r}) of {design.family} integrates random effects out by quadrature, of one factor and at "
+            f"most one nested in it, with {MOST_EFFECTS} effects a level together; here are {len(design.groups)} "
+            f"factors with {effects}. {KFOLD.format(unit=unit)}"
+        )
 
 
-def _leave_one_out(fit: PosteriorFit, unit: str, draws: int) -> Any:
+def _leave_one_out(fit: PosteriorFit, unit: str, conditional: bool, draws: int) -> Any:
     """Results by unit as a group of ``idata``: elpd_i, pareto_k, lppd_i, and room for the elpd of refits."""
     import xarray as xr
     from arviz_stats import loo as arviz_loo
 
-    chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, draws).astype(np.int64)
-    if fit.design.family.is_normal:
-        without, within = _exact_densities(fit, unit, fit.values, chosen)
-    else:
-        without = within = flat(log_likelihood(fit.design, _thinned(fit, chosen))["y"].to_numpy())
+    without, within = _densities(fit, unit, conditional, fit, evenly(fit, draws))
     dim = "obs" if unit == ROW else unit
     elpd, k = np.full(without.shape[1], -np.inf), np.full(without.shape[1], np.inf)
     told = np.isfinite(without).all(axis=0)  # the others have no coefficient left to tell the rest by
     tree = xr.DataTree.from_dict(
         {
-            "posterior": xr.Dataset({"draws": (("chain", "draw"), np.zeros((1, len(chosen))))}),
+            "posterior": xr.Dataset({"draws": (("chain", "draw"), np.zeros((1, draws)))}),
             "log_likelihood": xr.Dataset({"y": (("chain", "draw", dim), without[None][..., told])}),
         }
     )
@@ -109,12 +113,11 @@ def _leave_one_out(fit: PosteriorFit, unit: str, draws: int) -> Any:
     labels = fit.design.index.to_numpy()
     if unit != ROW:
         labels = np.array(fit.design.group(unit).levels, dtype=object)
-    lppd = logsumexp(np.where(told, within, 0.0), axis=0) - np.log(len(chosen))
     dataset = xr.Dataset(
         {
             "elpd_i": (dim, elpd),
             "pareto_k": (dim, k),
-            "lppd_i": (dim, lppd),
+            "lppd_i": (dim, log_mean(np.where(told, within, 0.0))),
             "refitted_elpd_i": (dim, np.full(len(k), np.nan)),
         },
         coords={dim: labels},
@@ -123,28 +126,48 @@ def _leave_one_out(fit: PosteriorFit, unit: str, draws: int) -> Any:
     return xr.DataTree(dataset)
 
 
+def log_mean(log_density: Array) -> Array:
+    """log of the mean density over draws (S, units)."""
+    return logsumexp(log_density, axis=0) - np.log(len(log_density))
+
+
+def evenly(fit: PosteriorFit, draws: int) -> NDArray[np.int64]:
+    """So many of the draws of all chains, or all where there are fewer."""
+    available = fit.n_chains * fit.n_draws
+    return np.linspace(0, available - 1, min(draws, available)).astype(np.int64)
+
+
 def _refit(fit: PosteriorFit, unit: str, kept: Any) -> None:
     """Where weights cannot tell what the others say, sample their posterior; its draws need no weights."""
+    doubtful = (kept["pareto_k"] > kept.attrs["good_k"]) & np.isfinite(kept["elpd_i"])
+    todo = np.flatnonzero(doubtful & np.isnan(kept["refitted_elpd_i"]))
+    with Bar("Leaving out in earnest", len(todo), show=fit.settings.progressbar) as bar:
+        for i in todo:
+            kept["refitted_elpd_i"][i] = _left_out_in_earnest(fit, unit, int(i), kept.attrs["draws"])
+            bar.advance(1)
+
+
+def _left_out_in_earnest(fit: PosteriorFit, unit: str, i: int, draws: int) -> float:
+    """log p(y_i | the others) by the posterior of the others."""
     from .sampling import sample_posterior
 
     design, seed = fit.design, fit.settings.random_seed
-    doubtful = (kept["pareto_k"] > kept.attrs["good_k"]) & np.isfinite(kept["elpd_i"])
-    for i in np.flatnonzero(doubtful & np.isnan(kept["refitted_elpd_i"])):
-        out = np.arange(design.n) == i if unit == ROW else design.group(unit).codes == i
-        settings = fit.settings.changed(
-            {"random_seed": None if seed is None else seed + 1 + int(i), "progressbar": False}
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SamplingWarning)
-            others = sample_posterior(design.rows(~out), fit.priors, settings)
-        if design.family.is_normal:
-            chosen = np.linspace(0, others.n_chains * others.n_draws - 1, kept.attrs["draws"]).astype(
-                np.int64
-            )
-            density = _exact_densities(fit, unit, others.values, chosen)[0][:, i]
-        else:
-            density = log_likelihood(design.rows(out), others.idata.posterior)["y"].to_numpy()
-        kept["refitted_elpd_i"][i] = logsumexp(density) - np.log(density.size)
+    out = np.arange(design.n) == i if unit == ROW else design.group(unit).codes == i
+    settings = fit.settings.changed(
+        {"random_seed": None if seed is None else seed + 1 + i, "progressbar": False}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SamplingWarning)
+        others = sample_posterior(design.rows(~out), fit.priors, settings)
+    chosen = evenly(others, draws)
+    if design.family.is_normal:
+        density = _exact_densities(fit, unit, others, chosen)[0][:, i]
+    elif unit == ROW:
+        density = flat(log_likelihood(design.rows(out), others.idata.posterior)["y"].to_numpy())[:, 0]
+    else:
+        nested = integrated.nested_in(design, unit)
+        density = integrated.of_groups(design.rows(out), others, unit, nested, chosen)[0][:, i]
+    return float(log_mean(density[:, None])[0])
 
 
 def _warn_of_bad(unit: str, found: Any) -> None:
@@ -166,12 +189,30 @@ def _warn_of_bad(unit: str, found: Any) -> None:
         )
 
 
-def _exact_densities(fit: PosteriorFit, unit: str, values: Values, chosen: Any) -> tuple[Array, Array]:
-    """log p(y_i | the others, draw) and of a new response in its place (S, units), for a normal model.
-
-    The values may be those of another posterior of the same model.
-    """
+def _densities(
+    fit: PosteriorFit, unit: str, conditional: bool, source: PosteriorFit, chosen: Any
+) -> tuple[Array, Array]:
+    """log p(y_i | the others, draw) and of a new response in its place (S, units), under draws of a posterior."""
     design = fit.design
+    if design.family.is_normal and not conditional:
+        return _exact_densities(fit, unit, source, chosen)
+    if unit != ROW:
+        nested = integrated.nested_in(design, unit)
+        density, error = integrated.of_groups(design, source, unit, nested, chosen)
+        integrated.warn_of_error(f"loo(unit={unit!r})", error)
+        return density, density
+    factor = integrated.factor_of_rows(design)
+    if conditional or factor is None:
+        density = flat(log_likelihood(design, thinned(source, chosen))["y"].to_numpy())
+        return density, density
+    found, error = integrated.of_rows(design, source, factor.name, chosen)
+    integrated.warn_of_error("loo()", error)
+    return found.without, found.within
+
+
+def _exact_densities(fit: PosteriorFit, unit: str, source: PosteriorFit, chosen: Any) -> tuple[Array, Array]:
+    """The same for a normal model; the draws may be those of another posterior of the same model."""
+    design, values = fit.design, source.values
     draws = Hyperdraws(
         sigma=np.ascontiguousarray(flat(values.family["sigma"])[chosen]),
         covariances=tuple(flat(cov)[chosen] for cov in values.covariances),
@@ -190,7 +231,7 @@ def _exact_densities(fit: PosteriorFit, unit: str, values: Values, chosen: Any) 
     return found.without - summed, found.within - summed
 
 
-def _thinned(fit: PosteriorFit, chosen: NDArray[np.int64]) -> Any:
+def thinned(fit: PosteriorFit, chosen: NDArray[np.int64]) -> Any:
     """The posterior with these draws, as one chain."""
     import xarray as xr
 
@@ -219,26 +260,16 @@ def _normal_priors(fit: PosteriorFit) -> tuple[Array, Array] | None:
     return means, sds
 
 
-def _as_elpd(kept: Any, *, mend: bool) -> Any:
+def _as_elpd(fit: PosteriorFit, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:
     """Results by unit as ArviZ's record, with those of the refits, whose k is zero, if wanted."""
-    from arviz_stats import ELPDDataLOO
-
     found = kept.to_dataset()
     elpd_i, k, good = found["elpd_i"], found["pareto_k"], float(found.attrs["good_k"])
     if mend:
         known = np.isfinite(found["refitted_elpd_i"])
         elpd_i, k = found["refitted_elpd_i"].where(known, elpd_i), k.where(~known, 0.0)
-    values, p_i = elpd_i.to_numpy(), found["lppd_i"] - elpd_i
-    return ELPDDataLOO(
-        elpd=float(values.sum()),
-        se=float(np.sqrt(values.size * values.var())) if np.isfinite(values).all() else np.nan,
-        p=float(p_i.sum()),
-        n_samples=int(found.attrs["draws"]),
-        n_data_points=values.size,
-        scale="log",
+    p_i = found["lppd_i"] - elpd_i
+    return record(
+        "ELPDDataLOO", unit=unit, design=fit.design, conditional=conditional, elpd_i=elpd_i, pareto_k=k,
+        p_loo_i=p_i, p=float(p_i.sum()), n_samples=int(found.attrs["draws"]), good_k=good,
         warning=bool((k > good).any()),
-        good_k=good,
-        elpd_i=elpd_i,
-        pareto_k=k,
-        p_loo_i=p_i,
-    )
+    )  # fmt: skip

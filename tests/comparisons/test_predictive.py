@@ -30,7 +30,12 @@ def test_the_order_is_that_of_loo(fits, unit):
     assert list(found.table["elpd_diff"]) == pytest.approx([e - elpd[0] for e in elpd])
     assert found.table["weight"].sum() == pytest.approx(1.0) and found.unit == unit
     text = str(found)
-    assert ("one observation of a known group" if unit == "observation" else "one Subject") in text
+    said = (
+        "one observation (a new row of a known group)"
+        if unit == "observation"
+        else "one Subject with all its rows"
+    )
+    assert f"Leave-one-out: {said}" in text
     assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
     assert "<table" in found._repr_html_() and "elpd" in found.to_latex() and "|" in found.to_markdown()
 
@@ -65,3 +70,27 @@ def test_families_may_differ_as_long_as_the_response_is_the_same():
             names=["normal", "t"],
         )
     assert found.table.index[0] == "t"  # two subjects have outliers
+
+
+def test_results_that_are_there_already_are_compared(fits):
+    found = blm.compare(*(fit.loo("Subject") for fit in fits[1:]))
+    assert found.unit == "Subject"
+    expected = blm.compare(*fits[1:], unit="Subject")
+    assert list(found.table["elpd"]) == list(expected.table["elpd"]) and str(found) == str(expected)
+    mixed = blm.compare(fits[1].loo("Subject"), fits[2])  # the unit is that of the result
+    assert list(mixed.table["elpd"]) == list(expected.table["elpd"])
+
+
+def test_the_conditional_loo_is_said(fits):
+    with pytest.warns(errors.SamplingWarning, match="rows have a Pareto k"):
+        found = blm.compare(*fits[1:], conditional=True)
+    assert "Leave-one-out, conditional on draws of the random effects: one observation" in str(found)
+    with pytest.raises(errors.InputError, match="different ways"), pytest.warns(errors.SamplingWarning):
+        blm.compare(fits[1].loo(), fits[2].loo(conditional=True))
+
+
+def test_results_of_other_rows_are_refused(fits):
+    sleep = blm.load_dataset("sleepstudy")
+    fewer = blm.Model("Reaction ~ 1 + (1 | Subject)", sleep.iloc[1:]).fit(random_seed=1)
+    with pytest.raises(errors.InputError, match="180 .* 179"):
+        blm.compare(fits[0].loo(), fewer.loo())

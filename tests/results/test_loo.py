@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.special import logsumexp
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.results import integrated
 from bayeslmm.results.log_density import log_likelihood
-from bayeslmm.results.loo import _exact_densities
+from bayeslmm.results.loo import _exact_densities, evenly
 from bayeslmm.results.sampling import sample_posterior
 
 
@@ -35,28 +39,79 @@ def mean_of_densities(log_density):
     return total, np.exp(log_density - total).std() / np.sqrt(log_density.size)
 
 
-def test_rows_against_refits(post):
-    found = post.loo()
+def error_of_weights(post, unit):
+    """Monte Carlo errors of elpd_i that is averaged with weights 1/p(y_i | the others), without their smoothing."""
+    log_density = _exact_densities(post, unit, post, evenly(post, 10**6))[0]
+    weights = np.exp(log_density.min(axis=0) - log_density)
+    return weights.std(axis=0) / weights.mean(axis=0) / np.sqrt(len(weights))
+
+
+def check_rows(post, chosen):
+    found, of_weights = post.loo(), error_of_weights(post, "observation")
     assert (found.pareto_k < 0.7).all()
-    for i in np.random.default_rng(1).choice(post.nobs, 8, replace=False):
+    for i in chosen:
         out = np.arange(post.nobs) == i
-        others = without(post, out)
         # densities given draws of β and b: nothing is shared with the formula that is tested
-        drawn = log_likelihood(post.design.rows(out), others.idata.posterior)["y"].to_numpy()
+        drawn = log_likelihood(post.design.rows(out), without(post, out).idata.posterior)["y"].to_numpy()
         expected, error = mean_of_densities(drawn)
-        # five Monte Carlo errors of the refit; that of loo is smaller, but for rows far out
-        assert float(found.elpd_i[i]) == pytest.approx(expected, abs=5 * error + 0.02)
+        assert float(found.elpd_i[i]) == pytest.approx(
+            expected, abs=4 * np.hypot(error, of_weights[i]) + 1e-3
+        )
+
+
+def check_groups(post, chosen):
+    found, of_weights = post.loo("Subject"), error_of_weights(post, "Subject")
+    assert list(found.elpd_i["Subject"].to_numpy()) == list(post.design.groups[0].levels)
+    assert (found.pareto_k < 0.7).all()
+    for j in chosen:
+        out = post.design.groups[0].codes == j
+        others = without(post, out)
+        # p(y_j | β, σ, Σ) by quadrature: nothing is shared with the formula that is tested
+        drawn, _ = integrated.of_groups(post.design.rows(out), others, "Subject", None, evenly(others, 4000))
+        expected, error = mean_of_densities(drawn[:, j])
+        assert float(found.elpd_i[j]) == pytest.approx(
+            expected, abs=4 * np.hypot(error, of_weights[j]) + 1e-3
+        )
+
+
+def test_rows_against_refits(post):
+    check_rows(post, np.random.default_rng(1).choice(post.nobs, 5, replace=False))
 
 
 def test_groups_against_refits(post):
+    check_groups(post, (0, 5, 11))  # 5 is 332, whose k is above 0.7
+
+
+@pytest.mark.slow
+def test_twenty_rows_and_all_groups_against_refits(post):
+    check_rows(post, np.random.default_rng(2).choice(post.nobs, 20, replace=False))
+    check_groups(post, range(18))
+
+
+def test_the_conditional_loo_has_its_own_name(post):
+    with pytest.warns(errors.SamplingWarning, match="of 180 rows have a Pareto k"):
+        found = post.loo(conditional=True)
+    from arviz_stats import loo
+
+    post.compute_log_likelihood()
+    with pytest.warns(UserWarning, match="Pareto"):
+        expected = loo(post.idata, pointwise=True, reff=1.0)
+    np.testing.assert_allclose(found.elpd_i, expected.elpd_i, atol=1e-9)
+    exact = post.loo()
+    assert found.conditional and not exact.conditional
+    assert "conditional" in str(found) and "conditional" not in str(exact)
+    assert (found.pareto_k > 0.7).sum() >= 3 and exact.elpd != found.elpd
+    with pytest.raises(errors.InputError, match="no draws of effects to condition on"):
+        post.loo("Subject", conditional=True)
+
+
+def test_the_record_says_what_was_left_out(post):
     found = post.loo("Subject")
-    assert list(found.elpd_i["Subject"].to_numpy()) == list(post.design.groups[0].levels)
-    for j in (0, 5, 11):
-        out = post.design.groups[0].codes == j
-        others = without(post, out)
-        drawn = _exact_densities(post, "Subject", others.values, slice(None))[1][:, j]  # p(y_j | β, σ, Σ)
-        expected, error = mean_of_densities(drawn)
-        assert float(found.elpd_i[j]) == pytest.approx(expected, abs=5 * error + 0.1)
+    assert found.unit == "Subject" and found.kind == "loo" and found.folds is None
+    assert str(found).startswith("Leave-one-out: one Subject with all its rows (a new Subject)")
+    assert "Pareto k" in repr(found)
+    again = pickle.loads(pickle.dumps(found))
+    assert str(again) == str(found) and again.elpd == found.elpd
 
 
 def test_rows_of_known_groups_are_predicted_better_than_new_groups(post):
@@ -83,7 +138,7 @@ def test_bad_weights_are_mended_by_refits(sleep):
         assert post.loo(refit=False).elpd == raw.elpd  # both are kept
     out = np.arange(180) == 57
     expected, error = mean_of_densities(
-        _exact_densities(post, "observation", without(post, out).values, slice(None))[0][:, 57]
+        _exact_densities(post, "observation", without(post, out), slice(None))[0][:, 57]
     )
     assert float(mended.elpd_i[57]) == pytest.approx(expected, abs=0.5 + 5 * error)  # far out, both uncertain
 
@@ -105,31 +160,126 @@ def test_lognormal_is_in_the_units_of_the_response(sleep):
     assert lognormal.loo("Subject").elpd == pytest.approx(log.loo("Subject").elpd - shift, abs=0.5)
 
 
-def test_other_families_have_the_conditional_loo():
+@pytest.fixture(scope="module")
+def herds():
     cbpp = blm.load_dataset("cbpp")
-    post = blm.Model("p(incidence, size) ~ period + (1 | herd)", cbpp, family="binomial").fit(random_seed=1)
-    with pytest.warns(errors.SamplingWarning, match="rows have a Pareto k"):
-        found = post.loo()
-    from arviz_stats import loo
+    model = blm.Model("p(incidence, size) ~ period + (1 | herd)", cbpp, family="binomial")
+    return model.fit(random_seed=1, progressbar=False)
 
-    post.compute_log_likelihood()
-    with pytest.warns(UserWarning, match="Pareto"):
-        conditional = loo(post.idata)
-    assert found.elpd == pytest.approx(conditional.elpd, abs=0.2)
-    mended = post.loo(refit=True)
-    assert not mended.warning and mended.elpd < found.elpd + 0.5
-    with pytest.raises(errors.NotAvailableError, match="normal responses"):
-        post.loo("herd")
+
+def test_rows_of_other_families_against_refits(herds):
+    with pytest.warns(errors.SamplingWarning, match="rows have a Pareto k"):
+        conditional = herds.loo(conditional=True)
+    found = herds.loo(refit=False)
+    # integrating the effects out makes refits superfluous
+    assert found.pareto_k.max() < 0.7 < conditional.pareto_k.max()
+    worst = np.argsort(conditional.pareto_k.to_numpy())[-3:]
+    for i in worst:
+        out = np.arange(56) == i
+        drawn = log_likelihood(herds.design.rows(out), without(herds, out).idata.posterior)["y"].to_numpy()
+        expected, error = mean_of_densities(drawn)
+        # 4000 draws by NUTS count for half as many; as many again for the weights
+        assert float(found.elpd_i[i]) == pytest.approx(expected, abs=8 * error + 0.02)
+    mended = herds.loo(conditional=True, refit=True)
+    assert not mended.warning
+    np.testing.assert_allclose(mended.elpd_i[worst], found.elpd_i[worst], atol=0.2)
+
+
+def test_groups_of_other_families_against_refits(herds):
+    found = herds.loo("herd")
+    assert found.n_data_points == 15 and found.pareto_k.max() < 0.7
+    # a new herd is harder to predict than a new row; its rows are one prediction
+    assert found.p < herds.loo().p
+    codes = herds.design.groups[0].codes
+    rng = np.random.default_rng(1)
+    for j in (0, 7):
+        out = codes == j
+        others = without(herds, out)
+        # new effects by sampling: nothing is shared with the quadrature
+        rows, values = herds.design.rows(out), others.values
+        sd = others.draws("sd_herd")[..., 0]
+        eta = (values.beta @ rows.X.T)[..., None, :] + (sd[..., None] * rng.normal(size=(*sd.shape, 50)))[
+            ..., None
+        ]
+        p = 1.0 / (1.0 + np.exp(-eta))
+        log_density = stats.binom.logpmf(rows.y, rows.trials, p).sum(axis=-1)
+        expected, error = mean_of_densities(logsumexp(log_density, axis=-1).reshape(-1) - np.log(50))
+        assert float(found.elpd_i[j]) == pytest.approx(expected, abs=8 * error + 0.02)
+
+
+def test_bad_groups_of_other_families_are_mended():
+    rng = np.random.default_rng(4)
+    g = np.repeat(np.arange(12), 6)
+    data = pd.DataFrame({"g": g, "y": rng.poisson(np.exp(0.5 + 0.3 * rng.normal(size=12))[g])})
+    data.loc[g == 3, "y"] += 60
+    short = {"draws": 500, "chains": 2, "random_seed": 1, "progressbar": False}
+    post = blm.Model("y ~ 1 + (1 | g)", data, family="poisson").fit(**short)
+    with pytest.warns(errors.SamplingWarning, match=r"1 of 12 groups of g have a Pareto k"):
+        raw = post.loo("g", refit=False)
+    mended = post.loo("g")
+    assert raw.pareto_k[3] > raw.good_k and mended.pareto_k[3] == 0.0 and not mended.warning
+    assert float(mended.elpd_i[3]) == pytest.approx(float(raw.elpd_i[3]), abs=4.0) and mended.elpd < raw.elpd
+
+
+def test_without_random_effects_there_is_nothing_to_integrate():
+    cbpp = blm.load_dataset("cbpp")
+    short = {"draws": 500, "chains": 2, "random_seed": 1, "progressbar": False}
+    post = blm.Model("p(incidence, size) ~ period", cbpp, family="binomial").fit(**short)
+    found, conditional = post.loo(refit=False), post.loo(conditional=True)
+    assert found.elpd == conditional.elpd
+
+
+def test_quadrature_that_is_not_exact_is_told(herds, monkeypatch):
+    monkeypatch.setattr(integrated, "INACCURATE", 1e-6)  # it is refined to 2e-3
+    with pytest.warns(errors.SamplingWarning, match="quadrature over random effects is not exact"):
+        herds.loo("herd", draws=200)
 
 
 def test_nested_and_crossed_units():
     pastes = blm.Model("strength ~ 1 + (1 | batch/cask)", blm.load_dataset("pastes")).fit(random_seed=1)
     assert pastes.loo("batch").n_data_points == 10
-    with pytest.raises(errors.NotAvailableError, match="leave out one batch"):
+    with pytest.raises(errors.NotAvailableError, match=r"blm\.kfold.*leave out one batch"):
         pastes.loo("batch:cask")
     crossed = blm.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", blm.load_dataset("penicillin"))
-    with pytest.raises(errors.NotAvailableError, match="sample is not nested in plate"):
+    with pytest.raises(errors.NotAvailableError, match="sample is not nested in plate.*kfold"):
         crossed.fit(random_seed=1).loo("plate")
+
+
+SHORT = {"draws": 250, "tune": 300, "chains": 2, "random_seed": 1, "progressbar": False}
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")  # short chains
+def test_nested_and_crossed_units_of_other_families():
+    pastes = blm.load_dataset("pastes")
+    pastes = pastes.assign(many=(pastes["strength"] > 60).astype(int), third=np.arange(60) // 2)
+    nested = blm.Model("many ~ 1 + (1 | batch/cask)", pastes, family="bernoulli").fit(**SHORT)
+    groups, rows = nested.loo("batch", draws=100, refit=False), nested.loo(draws=100, refit=False)
+    assert groups.n_data_points == 10 and rows.n_data_points == 60 and groups.elpd < rows.elpd
+    with pytest.raises(errors.NotAvailableError, match="leave out one batch"):
+        nested.loo("batch:cask")
+    deep = blm.Model("many ~ 1 + (1 | batch/cask) + (1 | batch:cask:third)", pastes, family="bernoulli")
+    with pytest.raises(errors.NotAvailableError, match="by quadrature.*kfold"):
+        deep.fit(**SHORT).loo("batch")
+    penicillin = blm.load_dataset("penicillin")
+    penicillin["wide"] = (penicillin["diameter"] > 23).astype(int)
+    crossed = blm.Model("wide ~ 1 + (1 | plate) + (1 | sample)", penicillin, family="bernoulli").fit(**SHORT)
+    # of rows the effects of the plates are integrated out, given draws of those of the samples
+    assert crossed.loo(refit=False).elpd == pytest.approx(crossed.loo(conditional=True).elpd, abs=3.0)
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")
+def test_more_effects_than_quadrature_takes():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(rng.normal(size=(120, 3)), columns=list("abc")).assign(g=np.arange(120) % 6)
+    data["y"] = rng.poisson(2.0, 120)
+    post = blm.Model("y ~ 1 + (a + b + c || g)", data, family="poisson").fit(**SHORT)
+    with pytest.raises(errors.NotAvailableError, match="conditional=True"):
+        post.loo()
+    with pytest.raises(errors.NotAvailableError, match="kfold"):
+        post.loo("g")
+    with pytest.raises(errors.NotAvailableError, match="4 effects a level"):
+        blm.kfold(post, unit="g")
+    assert np.isfinite(post.loo(conditional=True).elpd)
 
 
 def test_a_level_without_rows_left_is_no_trouble():
@@ -180,6 +330,7 @@ def test_it_is_kept_for_the_next_call_and_saved(post, tmp_path):
         ("subject", None, "'Subject'"),
         ("observation", 5, "at least 100"),
         ("observation", 1.5, "at least 100"),
+        ("observation", True, "at least 100"),
     ],
 )
 def test_bad_input(post, unit, draws, match):

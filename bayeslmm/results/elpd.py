@@ -1,0 +1,118 @@
+"""ArviZ's records of expected log predictive densities, which say what was left out as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..spec.design import Design
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROW = "observation"
+
+
+class LeftOut:
+    """What was left out, beside the numbers of an ``arviz_stats`` record.
+
+    Attributes
+    ----------
+    unit : str
+        ``"observation"`` or a grouping factor.
+    conditional : bool
+        Whether draws of the random effects themselves were reweighted.
+    design : Design
+        The data.
+    folds : int64 array (nobs,) or None
+        The fold of every row, of a K-fold cross-validation.
+    mcse : float or None
+        Monte Carlo error of ``elpd``, of a K-fold cross-validation.
+    """
+
+    unit: str
+    conditional: bool
+    design: Design
+    folds: Any = None
+    mcse: float | None = None
+
+    @property
+    def how(self) -> str:
+        """How it was left out, in words."""
+        n_folds = getattr(self, "n_folds", None)
+        if n_folds is not None:
+            return f"{n_folds}-fold cross-validation"
+        return "Leave-one-out" + (", conditional on draws of the random effects" if self.conditional else "")
+
+    @property
+    def what(self) -> str:
+        """What was left out, in words."""
+        return unit_in_words(self.unit)
+
+    def __str__(self) -> str:
+        error = "" if self.mcse is None else f"\nMonte Carlo error of elpd: {self.mcse:.2f}"
+        return f"{self.how}: {self.what}\n{super().__str__()}{error}"
+
+    __repr__ = __str__
+
+
+def unit_in_words(unit: str) -> str:
+    """What is predicted when a unit is left out."""
+    return (
+        "one observation (a new row of a known group)"
+        if unit == ROW
+        else f"one {unit} with all its rows (a new {unit})"
+    )
+
+
+def record(
+    kind: str, *, unit: str, design: Design, conditional: bool = False, folds: Any = None, mcse: float | None = None,
+    **numbers: Any,
+) -> Any:  # fmt: skip
+    """A record of ArviZ's class ``kind`` that says what was left out; elpd and its error follow from ``elpd_i``."""
+    values = numbers["elpd_i"].to_numpy()
+    found = _record_class(kind)(
+        elpd=float(values.sum()),
+        se=float(np.sqrt(values.size * values.var())) if np.isfinite(values).all() else np.nan,
+        n_data_points=values.size,
+        scale="log",
+        **numbers,
+    )
+    found.unit, found.design, found.conditional, found.folds, found.mcse = (
+        unit,
+        design,
+        conditional,
+        folds,
+        mcse,
+    )
+    return found
+
+
+def ranked(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Models by their elpd, with differences and stacking weights, by ArviZ."""
+    import arviz_stats
+
+    plain = {}
+    for name, each in found.items():  # ArviZ copies what it is given, down to the data
+        base = type(each).__bases__[1]
+        plain[name] = base(**{entry.name: getattr(each, entry.name) for entry in fields(base)})
+    return arviz_stats.compare(plain, round_to="none")
+
+
+@cache
+def _record_class(kind: str) -> Any:
+    """ArviZ's class with `LeftOut`; made when asked for, since ArviZ takes seconds to import."""
+    from arviz_stats import utils
+
+    base = getattr(utils, kind)
+    return type(kind, (LeftOut, base), {"__module__": __name__, "__doc__": LeftOut.__doc__})
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("ELPDData"):  # where pickle looks for the class of a record
+        return _record_class(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

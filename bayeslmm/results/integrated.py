@@ -1,0 +1,110 @@
+"""Densities of rows and groups with random effects integrated out, under the draws of a posterior, for any family."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.loo import LeftOut
+from ..engine.quadrature import MOST_EFFECTS, Effects, Integrand, Integrated, integrate, leave_rows_out, root
+from ..errors import SamplingWarning
+from ..spec.design import Design, GroupTerm
+from ..spec.frame import warn
+from .elpd import ROW
+from .summaries import flat
+from .variance import nesting
+
+if TYPE_CHECKING:
+    from .posterior import PosteriorFit
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+FEWEST = 200  # draws, where there are many rows
+WORK = 10_000_000  # rows times draws that are used where there are more draws
+COST = {1: 1, 2: 3, 3: 10}  # of an integral over so many effects
+COST_NESTED = 10  # of one in which others are nested
+INACCURATE = 0.05  # change of a log density with the finest rule, from which it is said
+
+
+def draws_used(design: Design, unit: str, available: int) -> int:
+    """How many draws are worth their time."""
+    cost = 1
+    if not design.family.is_normal and design.groups:
+        factor = factor_of_rows(design) if unit == ROW else design.group(unit)
+        cost = 1 if factor is None else COST[factor.q]
+        cost *= COST_NESTED if unit != ROW and nested_in(design, unit) else 1
+    return min(available, max(FEWEST, WORK // (design.n * cost)))
+
+
+def factor_of_rows(design: Design) -> GroupTerm | None:
+    """The factor whose effects are integrated out where a row is left out: that with the most levels.
+
+    Its levels have the fewest rows, so one row matters most there. None if no factor has few enough effects a level.
+    """
+    possible = [g for g in design.groups if g.q <= MOST_EFFECTS]
+    return max(possible, key=lambda g: g.n_levels, default=None)
+
+
+def nested_in(design: Design, unit: str) -> str | None:
+    """The factor nested in a unit whose effects are integrated out beside its own: that with the fewest levels."""
+    above = nesting(design)
+    inside = [g for g in design.groups if unit in above[g.name]]
+    own = design.group(unit).q
+    possible = [g for g in inside if design.family.is_normal or own + g.q <= MOST_EFFECTS]
+    return min(possible, key=lambda g: g.n_levels).name if possible else None
+
+
+def of_groups(
+    design: Design, fit: PosteriorFit, unit: str, nested: str | None, chosen: Codes
+) -> tuple[Array, float]:
+    """log p(y_j | draw) (S, levels) of the rows of every level of a factor, and the error of the quadrature.
+
+    Draws of the fit's other effects are taken as they are; the design may hold other rows than those of the fit.
+    """
+    found: Integrated = integrate(_integrand(design, fit, chosen, unit, nested), cores=_cores(fit))
+    return found.log_density, found.error
+
+
+def of_rows(design: Design, fit: PosteriorFit, factor: str, chosen: Codes) -> tuple[LeftOut, float]:
+    """log p(y_i | the others of its level, draw) of every row, and the error of the quadrature."""
+    return leave_rows_out(_integrand(design, fit, chosen, factor, None), cores=_cores(fit))
+
+
+def warn_of_error(what: str, error: float) -> None:
+    """Say so where the finest rule is not fine enough."""
+    if error > INACCURATE:
+        warn(
+            f"{what}: the quadrature over random effects is not exact; with fewer nodes a log density changes by "
+            f"{error:.2f}. blm.kfold with rows left out, or loo(conditional=True), needs none.",
+            SamplingWarning,
+        )
+
+
+def _cores(fit: PosteriorFit) -> int:
+    return fit.settings.cores or os.cpu_count() or 1
+
+
+def _integrand(
+    design: Design, fit: PosteriorFit, chosen: Codes, factor: str, nested: str | None
+) -> Integrand:
+    values = fit.values
+    eta = flat(values.beta)[chosen] @ design.X.T + design.offset
+    inside: dict[str, Effects] = {}
+    for group, covariances in zip(design.groups, values.covariances, strict=True):
+        if group.name in (factor, nested):
+            roots = root(flat(covariances)[chosen])
+            inside[group.name] = Effects(codes=group.codes, Z=group.Z, roots=roots)
+            continue
+        b = flat(fit.draws(f"b_{group.name}"))[chosen]
+        for k in range(group.q):
+            eta += b[:, group.codes, k] * group.Z[:, k]
+    each = [flat(values.family[name])[chosen] for name in design.family.parameters]
+    parameters = [np.zeros((len(eta), 0)), *(v if v.ndim == 2 else v[:, None] for v in each)]
+    return Integrand(
+        design=design, eta=eta, parameters=np.concatenate(parameters, axis=1), effects=inside[factor],
+        nested=None if nested is None else inside[nested],
+    )  # fmt: skip
