@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..engine.randomness import generator
 from ..errors import InputError, NotAvailableError
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
@@ -126,7 +127,7 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
     if not isinstance(fit, PointFit | PosteriorFit):
         raise InputError(f"check(fit): a REML or ML fit or a posterior, not {type(fit).__name__}")
     design = fit.design
-    drawn = _drawn(fit, _splits(fit, by), np.random.default_rng(random_seed))
+    drawn = _drawn(fit, _splits(fit, by), generator(random_seed))
     questions: dict[str, Callable[[], Verdict]] = {
         "optimiser": lambda: checks_fit.optimiser(fit),
         "sampler": lambda: checks_fit.sampler(fit),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..engine import pooling as engine
 from ..engine import reml as point
 from ..engine.loo import LeftOut
+from ..engine.randomness import generator
 from ..engine.scaling import Problem
 from ..errors import InputError
 from ..results.elpd import ROW, ranked, record
@@ -184,7 +185,7 @@ def held_out(
     if not whole or not 2 <= folds <= n:
         raise InputError(f"held_out(folds={folds!r}): a number of parts from 2 to the {n:,} rows")
     by, partial = _partial(reml, post, by)
-    part = _dealt(codes, folds, np.random.default_rng(random_seed))
+    part = _dealt(codes, folds, generator(random_seed))
     predicted = {kind: np.empty(n) for kind in KINDS}
     for fold in range(folds):
         out = part == fold

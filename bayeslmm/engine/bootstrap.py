@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import FitError
 from ..spec.covariance import cholesky_psd, sd_and_correlation
 from .profile import parameters
+from .randomness import seed_sequence
 from .reml import PointSolution, fit
 from .scaling import Problem
 
@@ -71,7 +72,7 @@ def bootstrap(
     problem: Problem, solution: PointSolution, *, draws: int, random_seed: int | None, cores: int
 ) -> Iterator[Array]:
     """Rows as in :func:`refits`, in batches, in the order of the draws whatever the number of processes."""
-    seeds = SeedSequence(random_seed).spawn(draws)
+    seeds = seed_sequence(random_seed).spawn(draws)
     size = max(1, min(25, draws // (4 * cores)))
     batches = [seeds[i : i + size] for i in range(0, draws, size)]
     if cores == 1:

@@ -20,6 +20,7 @@ from .scaling import Problem, Scaled
 
 Array = NDArray[np.float64]
 Status = Literal["converged", "boundary", "failed"]
+PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class PointSolution:
     mode_covariances: tuple[Array, ...]  # Cov(b_j | y, β̂, θ̂, σ̂) per factor (J_k, q_k, q_k)
     status: Status
     singular: tuple[bool, ...]  # per factor: its covariance matrix has not full rank
-    gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns)
+    gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns), or |∂/∂ log θ̃| where θ̃ is above 1
     evaluations: int
 
 
@@ -51,7 +52,11 @@ def fit(problem: Problem, *, reml: bool = True, start: Array | None = None) -> P
     small crowded designs have several optima, and the boundary is where the search ends in a lesser one.
     """
     scaled, criterion = prepare(problem, reml=reml)
-    return _report(scaled, criterion, optimum(criterion, start))
+    with np.errstate(
+        divide="ignore", invalid="ignore", over="ignore"
+    ):  # where the residual variance goes to zero
+        found = optimum(criterion, start)
+    return _report(scaled, criterion, found)
 
 
 def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
@@ -73,11 +78,30 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
             other = _climb(criterion, scale * criterion.diagonal, rival=best)
             best = other or best
     if best is None:
+        _refuse_perfect_fit(criterion, 0.0 * criterion.diagonal)
         raise FitError(
             f"the search broke down: with {criterion.p} fixed and {criterion.layout.m} random effects for "
-            f"{criterion.layout.cross.n} rows the residual variance goes to zero. Drop columns from the bars."
+            f"{criterion.layout.cross.n} rows the residual variance goes to zero. Drop columns from the bars, or "
+            "leave out what determines the response."
         )
     return best
+
+
+def refuse_perfect_fixed_part(problem: Problem) -> None:
+    """Raise FitError where the fixed effects alone fit the response perfectly."""
+    criterion = prepare(problem, reml=True)[1]
+    _refuse_perfect_fit(criterion, 0.0 * criterion.diagonal)
+
+
+def _refuse_perfect_fit(criterion: Criterion, theta: Array) -> pls.Solution:
+    """The solution at θ̃; FitError if it leaves no residual that rounding does not drown."""
+    cross, solution = criterion.layout.cross, pls.solve(pls.reduce(criterion.layout, criterion.lams(theta)))
+    if solution.r2 / criterion.df <= PERFECT**2 * cross.XytXy[-1, -1] / cross.n:
+        raise FitError(
+            f"the model fits the data perfectly: the residual sd is below {PERFECT:g} of the response's, too little to "
+            "estimate it or a standard error. Leave out what determines the response."
+        )
+    return solution
 
 
 def _climb(criterion: Criterion, start: Array, *, rival: Evaluation | None = None) -> Evaluation | None:
@@ -108,7 +132,7 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
     direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
     """
     here, radius = criterion.evaluate(start), 1.0
-    for _ in range(30):
+    for _ in range(60):
         if _at_rest(here) or radius < 1e-9:
             break
         step = here.step_within(radius)
@@ -132,7 +156,10 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
 
 
 def _at_rest(here: Evaluation) -> bool:
-    return here.decrement < 1e-13 * abs(here.value) and float(here.curvatures.min(initial=0.0)) > -1e-6
+    """No step would gain anything, and none leads downhill; far out by the curvature in log θ̃, which vanishes in θ̃."""
+    farthest = max(float(np.abs(here.theta).max(initial=0.0)), 100.0)
+    lowest = float(here.curvatures.min(initial=0.0)) * (farthest / 100.0) ** 2
+    return here.decrement < 1e-13 * abs(here.value) and lowest > -1e-6
 
 
 def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
@@ -206,12 +233,12 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
 def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSolution:
     lams = criterion.lams(found.theta)
     reduced = pls.reduce(criterion.layout, lams)
-    solution = pls.solve(reduced)
+    solution = _refuse_perfect_fit(criterion, found.theta)
     p, df = criterion.p, criterion.df
     sigma2 = solution.r2 / df
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|
     shift = 2.0 * float(np.log(np.abs(np.diag(scaled.T_x))).sum()) if criterion.reml else 0.0
-    norm = float(np.abs(found.gradient).max(initial=0.0))
+    norm = float(np.abs(found.gradient * np.maximum(np.abs(found.theta), 1.0)).max(initial=0.0))
     covariances, relative, singular, modes, mode_cov = [], [], [], [], []
     u, V = pls.spherical_modes(reduced, solution.beta), pls.inverse(reduced)
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):

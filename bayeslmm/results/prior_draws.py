@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..engine.pymc_draws import draw_prior
+from ..engine.randomness import generator
 from ..errors import InputError, PriorError
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
@@ -63,7 +64,7 @@ def prior_draws(
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise InputError(f"draws={draws!r}: draws is a whole number, at least 1")
     _check_proper(priors)
-    root = np.random.default_rng(random_seed)
+    root = generator(random_seed)
     beta, middle = _fixed_effects(design, priors, int(draws), root)
     drawn: dict[str, np.ndarray] = {"beta": beta}
     for group in design.groups:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator, default_rng
+from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..engine.randomness import generator
 from ..engine.reml import conditional_draws
 from ..engine.scaling import Problem
 from ..errors import InputError
@@ -100,7 +101,7 @@ def _responses(rows: Rows, rng: Generator) -> Array:
 def _of_posterior(
     fit: PosteriorFit, asked: Mapping[str, str], draws: int, random_seed: int | None
 ) -> tuple[Rows, Generator]:
-    rng, available = default_rng(random_seed), fit.n_chains * fit.n_draws
+    rng, available = generator(random_seed), fit.n_chains * fit.n_draws
     chosen = rng.choice(available, size=draws, replace=draws > available)
     return own_rows(fit, asked, rng=rng, chosen=chosen), rng
 
@@ -108,7 +109,7 @@ def _of_posterior(
 def _of_estimates(
     fit: PointFit, asked: Mapping[str, str], draws: int, random_seed: int | None
 ) -> tuple[Rows, Generator]:
-    rng, solution = default_rng(random_seed), fit.solution
+    rng, solution = generator(random_seed), fit.solution
     effects: dict[str, Array] = {}
     if "observed" in asked.values():
         count = sum(g.n_levels * g.q for g in fit.design.groups)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..engine.reml import refuse_perfect_fixed_part
+from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import Priors
@@ -28,6 +30,9 @@ def sample_posterior(design: Design, priors: Priors, settings: Settings) -> Post
             f"a grouping factor is called {taken[0]!r}, as a dimension of the draws is ({', '.join(RESERVED)}): rename "
             "the column"
         )
+    family = design.family
+    if not design.groups and (family.is_normal or (family.has_residual and family.link == "identity")):
+        refuse_perfect_fixed_part(Problem.of(design))
     tree, reason = None, ""
     if not settings.wants_nuts:
         try:

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from ..engine.reml import PointSolution
-from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
+from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, InputError, StorageError
 from ..spec.design import Design, build_design
 from ..spec.expressions import Scope, total_offset
 from ..spec.family import Family
@@ -73,7 +73,7 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
 
     if not isinstance(fit, PointFit | PosteriorFit):
         raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
-    target = Path(path)
+    target = _path(path, "save")
     if not target.parent.is_dir():
         raise StorageError(f"save: there is no folder {target.parent}")
     about, data = _describe_design(fit.design)
@@ -123,6 +123,12 @@ def _umask() -> int:
     return mask
 
 
+def _path(path: Any, verb: str) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"{verb}: a path is a text or a pathlib.Path, not {path!r}")
+    return Path(path)
+
+
 def load(
     path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None, trust: bool = False
 ) -> Any:
@@ -149,7 +155,7 @@ def load(
     StorageError
         There is no such file, it is damaged, no fit, or of a newer format; or its formula may not be evaluated.
     """
-    source = Path(path)
+    source = _path(path, "load")
     caller = sys._getframe(1)
     names = {**caller.f_globals, **caller.f_locals} if trust and namespace is None else namespace or {}
     about = _about(source)

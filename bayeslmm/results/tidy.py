@@ -30,7 +30,7 @@ COLUMNS = [
 
 
 def _wanted(effects: str | Sequence[str]) -> list[str]:
-    wanted = [effects] if isinstance(effects, str) else list(effects)
+    wanted = list(effects) if isinstance(effects, Sequence) and not isinstance(effects, str) else [effects]
     for effect in wanted:
         if effect not in EFFECTS:
             raise InputError(f"tidy(effects={effect!r}): effects are {', '.join(map(repr, EFFECTS))}")

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ..engine.randomness import generator
 from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
@@ -87,7 +88,7 @@ def plot_residuals(
     figure, axes = style.new_figure(
         len(kinds), figsize=figsize, ax=ax, columns=2 if len(kinds) == 4 else None, size=(4.4, 3.4)
     )
-    rng = np.random.default_rng(random_seed)
+    rng = generator(random_seed)
     for one_kind, one in zip(kinds, axes, strict=True):
         if one_kind == "density":
             _draw_density(one, residuals, rng, name)
@@ -145,7 +146,7 @@ def plot_ranef_normality(
     effects = fit.ranef(wide=True)
     terms = [(f, c) for f in factors for c in fit.design.group(f).columns]
     figure, axes = style.new_figure(2 * len(terms), figsize=figsize, ax=ax, columns=2, size=(4.4, 2.9))
-    rng = np.random.default_rng(random_seed)
+    rng = generator(random_seed)
     for k, (factor, term) in enumerate(terms):
         own = effects.loc[factor, term]
         label = f"{term} | {factor}"
@@ -182,7 +183,7 @@ def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
     simulated = fit.simulate(SIMULATED, random_seed=random_seed, groups="observed").to_numpy()
     y = fit.design.y[:, None]
     below, equal = (simulated < y).sum(axis=1), (simulated == y).sum(axis=1)
-    inside = np.random.default_rng(random_seed).random(len(y))
+    inside = generator(random_seed).random(len(y))
     return ndtri((below + inside * (equal + 1.0)) / (SIMULATED + 1.0)), "quantile residual"
 
 

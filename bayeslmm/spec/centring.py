@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 from pandas.api import types
@@ -60,8 +61,7 @@ def center_within(
     True
     """
     data = as_frame(data)
-    wanted = [columns] if isinstance(columns, str) else list(columns)
-    groups = [by] if isinstance(by, str) else list(by)
+    wanted, groups = _names(columns), _names(by)
     if not wanted or not groups:
         raise InputError(
             "center_within(data, columns, by=...): a column to centre and one to group by are needed"
@@ -88,3 +88,11 @@ def center_within(
                 )
             added[label] = new
     return data.assign(**added)
+
+
+def _names(given: Any) -> list[str]:
+    names = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    strange = [name for name in names if not isinstance(name, str)]
+    if strange:
+        raise InputError(f"center_within: columns are named by texts, not by {strange[0]!r}")
+    return names

@@ -19,6 +19,7 @@ import pandas as pd
 
 from bayeslmm.errors import DataError, UnseenLevelError
 from bayeslmm.spec.expressions import Expression, Factor, as_numbers_or_factor, evaluate
+from bayeslmm.spec.frame import brief, check_size, short
 from bayeslmm.spec.terms import Atom, Terms
 
 ALIAS_TOLERANCE = 1e-7
@@ -98,9 +99,9 @@ def design_columns(
         raise DataError(
             f"Two columns of the model matrix would be called {twice!r}. Rename the data's column."
         )
-    return recipe, _fill(
-        recipe, {expressions[atom].label: value for atom, value in values.items()}, len(frame)
-    )
+    matrix = _fill(recipe, {expressions[atom].label: value for atom, value in values.items()}, len(frame))
+    check_size(matrix, names)
+    return recipe, matrix
 
 
 def new_columns(recipe: MatrixRecipe, frame: pd.DataFrame) -> np.ndarray:
@@ -112,7 +113,9 @@ def new_columns(recipe: MatrixRecipe, frame: pd.DataFrame) -> np.ndarray:
         label: as_numbers_or_factor(evaluate(expression, frame), expression, frame.index)
         for label, expression in expressions.items()
     }
-    return _fill(recipe, values, len(frame))
+    matrix = _fill(recipe, values, len(frame))
+    check_size(matrix, recipe.names, smallest=0.0)
+    return matrix
 
 
 def _fill(recipe: MatrixRecipe, values: Mapping[str, np.ndarray | Factor], n: int) -> np.ndarray:
@@ -120,11 +123,12 @@ def _fill(recipe: MatrixRecipe, values: Mapping[str, np.ndarray | Factor], n: in
     start = 0
     for factors in recipe.products:
         parts = [_columns(coded, values[coded.expression.label]) for coded in factors]
-        block = (
-            reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(n, -1), parts)
-            if parts
-            else np.ones((n, 1))
-        )
+        with np.errstate(over="ignore"):  # `check_size` says it better
+            block = (
+                reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(n, -1), parts)
+                if parts
+                else np.ones((n, 1))
+            )
         matrix[:, start : start + block.shape[1]] = block
         start += block.shape[1]
     return matrix
@@ -146,11 +150,10 @@ def _columns(coded: Coded, value: np.ndarray | Factor) -> np.ndarray:
     unseen = codes < 0
     if unseen.any():
         found = sorted(map(str, pd.unique(np.asarray(data)[unseen])))
-        known = ", ".join(map(str, coded.levels[:12])) + (", …" if len(coded.levels) > 12 else "")
+        known = ", ".join(map(short, coded.levels[:12])) + (", …" if len(coded.levels) > 12 else "")
         raise UnseenLevelError(
-            f"{name!r} has the level{'s' * (len(found) > 1)} {', '.join(map(repr, found[:5]))} that the "
-            "fit has not "
-            f"seen. Its levels are: {known}."
+            f"{name!r} has the level{'s' * (len(found) > 1)} {brief(found)} that the fit has not seen. "
+            f"Its levels are: {known}."
         )
     return coded.table[codes]
 
@@ -193,11 +196,9 @@ def _categories(value: Factor, expression: Expression) -> tuple[Any, ...]:
     else:
         levels = _distinct(value.data)
     if len(levels) < 2:
-        only = repr(levels[0]) if levels else "none"
         raise DataError(
-            f"The factor {expression.label!r} has one level ({only}) in the rows used, so it explains "
-            "nothing. "
-            "Leave it out of the formula."
+            f"The factor {expression.label!r} has one level ({brief(levels) or 'none'}) in the rows used, so it "
+            "explains nothing. Leave it out of the formula."
         )
     if expression.is_column:
         _refuse_numbers_as_text(levels, expression.label, len(value.data))

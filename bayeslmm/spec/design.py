@@ -223,7 +223,12 @@ class Design:
         """
         if isinstance(y, pd.Series) and len(y) != self.n and self.index.isin(y.index).all():
             y = y.loc[self.index]
-        values = np.array(y, dtype=np.float64)
+        try:
+            values = np.array(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"refit: the response ({type(y).__name__}) holds other things than numbers"
+            ) from None
         if values.shape != (self.n,):
             raise DataError(f"refit: the response has shape {values.shape}; the fit uses {self.n:,} rows")
         if not np.isfinite(values).all():
@@ -353,9 +358,8 @@ def _without_aliases(
 def _check_rows(n: int, p: int) -> None:
     if n <= p:
         raise DataError(
-            f"{n} complete row{'s' * (n > 1)} for {p} coefficients of the fixed part: more rows than "
-            "coefficients are "
-            "needed. Use more data or fewer terms."
+            f"{n} complete row{'s' * (n > 1)} for {p} coefficient{'s' * (p > 1)} of the fixed part: more rows than "
+            "coefficients are needed. Use more data or fewer terms."
         )
 
 

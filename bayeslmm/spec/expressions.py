@@ -24,7 +24,7 @@ import pandas as pd
 from pandas.api import types
 
 from bayeslmm.errors import DataError
-from bayeslmm.spec.frame import check_finite, is_numeric, plain, unknown_column
+from bayeslmm.spec.frame import check_finite, check_size, is_numeric, plain, unknown_column
 from bayeslmm.spec.grammar import stand_in_for, stands_in, tokenize
 from bayeslmm.spec.terms import Atom
 from bayeslmm.spec.whitelist import Check
@@ -367,4 +367,5 @@ def total_offset(
             raise DataError(f"The offset {expression.label!r} does not hold one number per row.")
         total += numbers
     check_finite(total, frame.index, "The offset")
+    check_size(total[:, None], ["offset"])
     return total

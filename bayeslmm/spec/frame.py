@@ -19,21 +19,45 @@ from pandas.api import types
 from bayeslmm.errors import DataError, NonFiniteError, UnknownColumnError
 
 SHOWN = 5
+LARGEST, SMALLEST = 1e50, 1e-50  # the variance of a variance takes fourth powers, which doubles still hold
 PACKAGE = str(Path(__file__).parents[1])
 NUMBER_LIKE = {"integer", "floating", "mixed-integer-float", "decimal"}
 
 
 def as_frame(data: Any) -> pd.DataFrame:
-    """Return the data as a DataFrame with rows, or say how to make one."""
+    """Return the data as a DataFrame with rows, or say how to make one.
+
+    The one door for tables: of pandas, or of any library that offers ``to_pandas`` or Arrow's C stream (Polars,
+    PyArrow, DuckDB, ...).
+    """
     if not isinstance(data, pd.DataFrame):
-        if not hasattr(data, "to_pandas"):
-            raise DataError(_not_a_frame(data))
-        data = data.to_pandas()
-        if not isinstance(data, pd.DataFrame):
-            raise DataError(_not_a_frame(data))
+        data = _from_elsewhere(data)
+    if data.columns.nlevels > 1:
+        raise DataError(
+            f"The columns of the data are named on {data.columns.nlevels} levels (a MultiIndex); a formula needs plain "
+            "names. Join them: data.columns = ['_'.join(map(str, name)) for name in data.columns]."
+        )
     if len(data) == 0:
         raise DataError("The data hold no rows. Check how the table was read or filtered.")
     return data
+
+
+def _from_elsewhere(data: Any) -> pd.DataFrame:
+    try:
+        if hasattr(data, "to_pandas"):
+            frame = data.to_pandas()
+        elif hasattr(data, "__arrow_c_stream__") and not isinstance(data, pd.Series):
+            frame = pd.DataFrame.from_arrow(data)
+        else:
+            frame = None
+    except Exception as problem:
+        what = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
+        raise DataError(
+            f"The data are a {what}, which does not turn into a pandas DataFrame: {type(problem).__name__}: {problem}"
+        ) from None
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(_not_a_frame(data))
+    return frame
 
 
 def _not_a_frame(data: Any) -> str:
@@ -47,6 +71,8 @@ def _not_a_frame(data: Any) -> str:
         what = f"numpy array of shape {data.shape}"
     elif isinstance(data, pd.Series):
         remedy = "series.to_frame()"
+    elif hasattr(data, "collect"):
+        remedy = "data.collect(), which runs the query"
     return f"The data are a {what}; a pandas DataFrame with named columns is needed. Make one with {remedy}."
 
 
@@ -65,12 +91,18 @@ def unknown_column(
 ) -> UnknownColumnError:
     """The error for a name that nothing answers to, with the nearest names."""
     known = [str(column) for column in columns]
+    if name in known:
+        kind = type(list(columns)[known.index(name)]).__name__
+        return UnknownColumnError(
+            f"The column {name} ({where}) is named by a value of type {kind}, while a formula names columns by text. "
+            "Rename it: data.columns = data.columns.astype(str)."
+        )
     near = difflib.get_close_matches(name, [*known, *others], n=1, cutoff=0.6)
     folded = [candidate for candidate in known if candidate.casefold() == name.casefold()]
     guess = (folded or near)[:1]
     hint = f" Did you mean {guess[0]!r}?" if guess else f" The columns are: {_listing(known)}."
     return UnknownColumnError(
-        f"{name!r} ({where}) is neither a column of the data nor a name in scope.{hint}"
+        f"{short(name)!r} ({where}) is neither a column of the data nor a name in scope.{hint}"
     )
 
 
@@ -105,7 +137,7 @@ def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Serie
         return series.astype(bool)
     if types.is_integer_dtype(dtype):
         wide = types.is_unsigned_integer_dtype(dtype) and series.max() > np.iinfo(np.int64).max
-        return series.astype("float64" if wide else "int64")
+        return series.astype(_of_wide_integers(group_only) if wide else "int64")
     if types.is_float_dtype(dtype):
         return series.astype("float64")
     if types.is_complex_dtype(dtype):
@@ -121,11 +153,13 @@ def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Serie
     if types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
         raise DataError(_dates(name))
     if types.is_timedelta64_dtype(dtype):
-        raise DataError(
-            f"Column {name!r} holds durations. Turn them into numbers, for example "
-            f"data[{name!r}].dt.total_seconds()."
-        )
+        raise DataError(_durations(name))
     return _plain_object(series.astype(object), name, group_only)
+
+
+def _of_wide_integers(group_only: bool) -> str:
+    """The dtype for whole numbers beyond int64: as numbers they are rounded, as labels they must not be."""
+    return "str" if group_only else "float64"
 
 
 def _dates(name: str) -> str:
@@ -133,6 +167,10 @@ def _dates(name: str) -> str:
         f"Column {name!r} holds dates or times. Turn them into numbers, for example days since the first: "
         f"(data[{name!r}] - data[{name!r}].min()).dt.days."
     )
+
+
+def _durations(name: str) -> str:
+    return f"Column {name!r} holds durations. Turn them into numbers, for example data[{name!r}].dt.total_seconds()."
 
 
 def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
@@ -144,13 +182,20 @@ def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
     if found == "boolean":
         return series.astype(bool)
     if found == "integer":
-        return series.astype("int64")
+        try:
+            return series.astype("int64")
+        except OverflowError:
+            return series.astype(_of_wide_integers(group_only))
     if found in NUMBER_LIKE:
         return series.astype("float64")
     if found in ("datetime", "datetime64", "date", "period", "time"):
         if group_only:
             return series.astype(str)
         raise DataError(_dates(name))
+    if found in ("timedelta", "timedelta64"):
+        if group_only:
+            return series.astype(str)
+        raise DataError(_durations(name))
     kinds = sorted({type(value).__name__ for value in series.iloc[:10_000]})
     raise DataError(
         f"Column {name!r} mixes or holds types that no model can use ({', '.join(kinds)}). "
@@ -179,6 +224,31 @@ def check_finite(values: np.ndarray, index: pd.Index, what: str) -> None:
         f"{what} holds {count} {kind} value{'s' * (count > 1)} ({row_names(index, bad)}). "
         "Correct them, or set them to missing to leave these rows out."
     )
+
+
+def check_size(values: np.ndarray, names: Sequence[str], *, smallest: float = SMALLEST) -> None:
+    """Raise DataError for the first column of values (n, k) whose powers would overflow, or vanish."""
+    sizes = np.maximum(values.max(axis=0, initial=0.0), -values.min(axis=0, initial=0.0))
+    bad = np.flatnonzero(~(sizes <= LARGEST) | ((sizes > 0.0) & (sizes < smallest)))
+    if len(bad):
+        name, size = names[bad[0]], sizes[bad[0]]
+        limit = f"above {LARGEST:g}" if size > LARGEST else f"below {smallest:g}"
+        raise DataError(
+            f"{name!r} holds numbers up to {size:.3g}, {limit}: computing with them leaves the range of floating-point "
+            "numbers. Rescale it: put it in other units, or correct single values that are wrong."
+        )
+
+
+def brief(values: Sequence[Any], most: int = SHOWN) -> str:
+    """The first values for a message, texts in quotes."""
+    shown = [repr(short(value)) if isinstance(value, str) else short(value) for value in values[:most]]
+    return ", ".join(shown) + (", …" if len(values) > most else "")
+
+
+def short(value: Any, most: int = 60) -> str:
+    """A value as a text that does not fill a message."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def row_names(index: pd.Index, chosen: np.ndarray) -> str:

@@ -130,6 +130,11 @@ def _new_frame(
             raise DataError(
                 f"Column {name!r} was numeric in the fit and holds text or categories in the new data."
             )
+        if known[name].dtype == bool and is_numeric(values) and not values.isin((0, 1)).all():
+            other = values[~values.isin((0, 1))].iloc[0]
+            raise DataError(
+                f"Column {name!r} was True or False in the fit and holds {other} in the new data."
+            )
         if is_numeric(values):
             check_finite(values.to_numpy(), values.index, f"Column {name!r}")
         columns[name] = values
@@ -145,12 +150,15 @@ def _new_offset(recipe: Recipe, newdata: pd.DataFrame, offset: Any) -> np.ndarra
                 "Pass offset= with one value per row (or 0)."
             )
         return 0.0
-    if np.ndim(offset) == 0 and not isinstance(offset, str):
-        return float(offset)
+    if isinstance(offset, int | float | np.number):
+        offset = np.full(len(newdata), float(offset))
     values = from_outside(
         _present(newdata, offset, "offset=") if isinstance(offset, str) else offset, newdata, "offset"
     )
-    return 0.0 if values is None else values
+    if values is None:
+        return 0.0
+    check_finite(values[~np.isnan(values)], newdata.index[~np.isnan(values)], "offset=")
+    return values
 
 
 def _group_column(column: pd.Series) -> pd.Series:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from bayeslmm.errors import DataError, DroppedRowsWarning
 from bayeslmm.spec.expressions import Expression, Scope, bind
 from bayeslmm.spec.formula import Formula
 from bayeslmm.spec.frame import (
     check_finite,
+    check_size,
     complete_rows,
     is_numeric,
     pick,
@@ -112,13 +114,20 @@ def from_outside(values: Any, data: pd.DataFrame, what: str) -> np.ndarray | Non
             "to go by order."
         )
     try:
-        array = pd.to_numeric(pd.Series(values)).to_numpy(dtype=np.float64, na_value=np.nan)
+        column = pd.Series(values)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{what}= is no column of numbers: {problem}") from None
+    many = types.is_list_like(values) and not isinstance(values, Mapping)
+    if not many or len(column) != len(data):
+        got = f"has {len(column)} values" if many else f"is one {type(values).__name__}"
+        raise DataError(f"{what}= {got} for {len(data)} rows of data. Give one value for each row.")
+    known = column.notna().to_numpy(dtype=bool)
+    given = plain(column[known], what)
+    array = np.full(len(data), np.nan)
+    try:
+        array[known] = pd.to_numeric(given)
     except (TypeError, ValueError) as problem:
         raise DataError(f"{what}= does not hold numbers: {problem}.") from None
-    if array.shape != (len(data),):
-        raise DataError(
-            f"{what}= has {array.size} values for {len(data)} rows of data. Give one for each row."
-        )
     return array
 
 
@@ -133,4 +142,5 @@ def check_weights(values: np.ndarray | None, keep: np.ndarray | None, index: pd.
             f"Weights are positive and finite; {int(bad.sum())} are not ({row_names(index, bad)}). "
             "Leave these rows out of the data."
         )
+    check_size(values[:, None], ["weights"])
     return values

@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import DataError, NotAvailableError
 from .expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from .family import Family
-from .frame import frozen, row_names
+from .frame import check_size, frozen, row_names
 
 _NO_ORDER = (
     "The response {label!r} holds categories without an order. Say it: data[{label!r}] = "
@@ -77,6 +77,7 @@ def read_response(
             f"The response {expression.label!r} is {numbers[0]:g} in all {len(numbers):,} rows, so there is nothing to "
             "explain."
         )
+    check_size(numbers[:, None], [expression.label])
     check_support(expression.label, frame.index, family, numbers)
     if family.name == "binomial":
         trials = np.ones(len(numbers)) if weights is None else weights
