@@ -62,16 +62,13 @@ NUMPY = {
 CALLS = {**BARE, **{f"np.{name}": parameters for name, parameters in NUMPY.items()}}
 CONSTANTS = {"pi": 3.15, "e": 2.72}  # no smaller than they are
 MODULES = ("np", "numpy")
-OF_ANYTHING = {
-    "B",
-    "binary",
-    "indicator",
-    "np.isin",
-}  # their values are numbers whatever they are asked about
-OF_NUMBERS = {"center", "scale", "standardize", "round", *ONE, *(f"np.{name}" for name in NUMPY)} - {
+# What arguments may be, wherever the call stands: text too, since the value is 0 or 1; numbers only.
+OF_ANYTHING = {"B", "binary", "indicator", "np.isin"}
+OF_NUMBERS = {"center", "scale", "standardize", *ONE, *(f"np.{name}" for name in NUMPY)} - {
     "np.isin",
     "np.where",
 }
+AS_THEY_ARE = {"I", "round"}  # they would hand a whole number of Python on, which has no bound
 
 SIZES = {"df": 100, "degree": 100, "max_knots": 2000}
 LONGEST_TEXT = 200
@@ -225,9 +222,7 @@ class Check:
                 self._list(argument, depth + 1, inside)
             else:
                 self._value(argument, depth + 1, inside)
-        if name in ("I", "round") and not self._holds_column(
-            node
-        ):  # they would hand a whole number of Python on
+        if name in AS_THEY_ARE and not self._holds_column(node):
             self._refuse(node, "holds no column, which is not allowed")
 
     def _call_of_given(self, node: ast.Call, depth: int, arithmetic: bool) -> None:
