@@ -19,20 +19,12 @@ from .scaling import Problem
 Array = NDArray[np.float64]
 
 
-def simulate(
-    problem: Problem, solution: PointSolution, rng: Generator, *, kept: Sequence[bool] | None = None
-) -> Array:
-    """One response (n,) of the fitted model, without the offset.
-
-    ``kept`` says for each grouping factor whether its estimated effects are kept; by default all are drawn anew.
-    """
+def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array:
+    """One response (n,) of the fitted model with new effects of all groups, without the offset."""
     y = problem.X @ solution.beta
     for k, (codes, Z) in enumerate(zip(problem.codes, problem.Z, strict=True)):
-        if kept is not None and kept[k]:
-            b = solution.modes[k]
-        else:
-            root = cholesky_psd(solution.covariances[k], problem.blocks[k])
-            b = rng.normal(size=(problem.levels[k], Z.shape[1])) @ root.T
+        root = cholesky_psd(solution.covariances[k], problem.blocks[k])
+        b = rng.normal(size=(problem.levels[k], Z.shape[1])) @ root.T
         y += np.einsum("nq,nq->n", Z, b[codes])
     noise = solution.sigma * rng.normal(size=len(y))
     return y + (noise if problem.weights is None else noise / np.sqrt(problem.weights))

@@ -20,7 +20,7 @@ from .moments import keeps_mean, response_variance
 from .rows import Rows, own_rows, rows_of
 from .shares import check_shares, shares_of
 from .summaries import flat
-from .targets import Transform, asked_rows, check_count, check_kind, check_simulated, check_transform, targets
+from .targets import Transform, asked_rows, check_count, check_kind, check_transform, targets
 
 if TYPE_CHECKING:
     from .posterior import PosteriorFit
@@ -113,12 +113,11 @@ def simulate(
     fit: PosteriorFit, n: int, random_seed: int | None, groups: str | Mapping[str, str]
 ) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.simulate`."""
-    asked = targets(fit.design, groups)
-    check_simulated(asked, n)
+    check_count("n", n)
     rng = generator(random_seed)
     available = fit.n_chains * fit.n_draws
     chosen = rng.choice(available, size=n, replace=n > available)
-    rows = own_rows(fit, groups, rng=rng, chosen=chosen)
+    rows = own_rows(fit, targets(fit.design, groups, "simulate"), rng=rng, chosen=chosen)
     values = np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
     return pd.DataFrame(values.T, index=fit.design.index, columns=[f"sim_{i + 1}" for i in range(n)])
 

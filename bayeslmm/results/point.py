@@ -551,7 +551,7 @@ class PointFit(Fit):
         >>> fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
         >>> tomorrow = blm.grid(fit, Days=10, by={"Subject": ["308"]})
         >>> fit.predict(tomorrow, kind="response", interval="plug-in").round(0).iloc[0, :4].tolist()
-        [450.0, 31.0, 389.0, 511.0]
+        [450.0, 30.0, 391.0, 509.0]
         """
         return predict.predict(
             self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, draws=draws, shares=shares,
@@ -563,7 +563,8 @@ class PointFit(Fit):
     ) -> pd.DataFrame:
         """New responses for the rows of the fit, (nobs, n): columns ``sim_1``, ``sim_2``, ...
 
-        Group effects are drawn anew, as lme4's ``simulate``, or kept with ``groups="observed"``.
+        Groups as in :meth:`predict`: drawn anew, as lme4's ``simulate``; kept at their conditional modes with
+        ``"observed"``; without effects with ``"average"``; one drawn for every row with ``"population"``.
         """
         return predict.simulate(self, n, random_seed, groups)
 

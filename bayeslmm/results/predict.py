@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from ..engine import bootstrap
 from ..engine.prediction import Errors, draws_given
 from ..engine.randomness import generator
 from ..engine.scaling import Problem
@@ -30,7 +29,6 @@ from .targets import (
     check_count,
     check_kind,
     check_seen,
-    check_simulated,
     check_transform,
     new_rows,
     targets,
@@ -248,12 +246,9 @@ def _parameter_draws(
 
 def simulate(fit: PointFit, n: int, random_seed: int | None, groups: str | Mapping[str, str]) -> pd.DataFrame:
     """The table behind :meth:`PointFit.simulate`."""
-    asked = targets(fit.design, groups)
-    check_simulated(asked, n)
-    problem, rng = Problem.of(fit.design), generator(random_seed)
-    kept = [target == "observed" for target in asked.values()]
-    columns = [
-        bootstrap.simulate(problem, fit.solution, rng, kept=kept) + fit.design.offset for _ in range(n)
-    ]
-    names = [f"sim_{i + 1}" for i in range(n)]
-    return pd.DataFrame(np.column_stack(columns), index=fit.design.index, columns=names)
+    check_count("n", n)
+    design, rng = fit.design, generator(random_seed)
+    asked = targets(design, groups, "simulate")
+    rows = _rows_at_estimates(fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights)
+    values = np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
+    return pd.DataFrame(values.T, index=design.index, columns=[f"sim_{i + 1}" for i in range(n)])

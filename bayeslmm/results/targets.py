@@ -70,16 +70,6 @@ def check_count(name: str, count: Any) -> None:
         raise InputError(f"{name}={count!r}: a whole number, at least 1, is needed")
 
 
-def check_simulated(asked: Mapping[str, str], n: int) -> None:
-    """Whether n responses can be simulated for these targets."""
-    check_count("n", n)
-    strange = set(asked.values()) - {"new", "observed"}
-    if strange:
-        raise InputError(
-            f"simulate(groups={strange.pop()!r}): groups are drawn anew ('new') or kept ('observed')"
-        )
-
-
 def asked_rows(
     design: Design,
     newdata: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import warnings
 
 import numpy as np
@@ -15,6 +16,9 @@ from bayeslmm import errors
 from bayeslmm.engine import prediction
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.results import rows as rows_module
+from bayeslmm.results.fit import Fit
+from bayeslmm.results.point import PointFit
+from bayeslmm.results.posterior import PosteriorFit
 
 from .test_rows import model_of, posterior_of, table_of
 
@@ -458,6 +462,41 @@ def test_a_number_of_draws():
             post.predict(draws=bad)
 
 
+# -- simulated responses by target
+
+
+@pytest.mark.parametrize("kind", ["point", "posterior"])
+def test_simulated_responses_by_target(kind):
+    """The mean and covariance of two rows of one group: what is drawn anew is shared by them, or not."""
+    if kind == "point":
+        data = table_of(80, seed=8)
+        fit = blm.lmer("y ~ 1 + (1 | s)", data.assign(y=data["y"] + 2.0 * pd.factorize(data["s"])[0]))
+        beta, between, sigma = fit.solution.beta[0], fit.solution.covariances[0][0, 0], fit.sigma
+        effect = fit.solution.modes[0][0, 0]
+    else:
+        beta, between, sigma, effect = 3.0, 4.0, 1.0, 0.7
+        fit = posterior_of(
+            model_of(right="1 + (1 | s)"),
+            (4, 1000),
+            sd_s=2.0,
+            beta=np.array([3.0]),
+            sigma=1.0,
+            b_s=np.full((4, 1), 0.7),
+        )
+    one, other = np.flatnonzero(fit.design.groups[0].codes == 0)[:2]
+    known = {
+        "observed": (beta + effect, sigma**2, 0.0), "average": (beta, sigma**2, 0.0),
+        "new": (beta, between + sigma**2, between), "population": (beta, between + sigma**2, 0.0),
+    }  # fmt: skip
+    for groups, (mean, variance, covariance) in known.items():
+        table = fit.simulate(4000, random_seed=1, groups=groups).to_numpy()[[one, other]]
+        # five standard errors of 4,000 draws
+        np.testing.assert_allclose(table.mean(axis=1), mean, atol=5 * np.sqrt(variance / 4000))
+        found = np.cov(table)
+        np.testing.assert_allclose(np.diag(found), variance, rtol=5 * np.sqrt(2 / 4000))
+        assert abs(found[0, 1] - covariance) < 5 * variance * np.sqrt(2 / 4000)
+
+
 # -- what is refused
 
 
@@ -476,6 +515,19 @@ def test_a_number_of_draws():
 def test_questions_without_an_answer(fit, asked, message):
     with pytest.raises(errors.InputError, match=message):
         fit.predict(**asked)
+
+
+# -- examples
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [blm.grid, PointFit.predict, PosteriorFit.predict, Fit.comparisons, Fit.slopes],
+    ids=lambda v: v.__qualname__,
+)
+def test_examples_in_docstrings_run(verb):
+    runner, found = doctest.DocTestRunner(), doctest.DocTestFinder(recurse=False).find(verb, globs={})
+    assert sum(runner.run(each).attempted for each in found) > 0 and runner.failures == 0
 
 
 # -- reference grids

@@ -578,8 +578,8 @@ def test_simulated_responses():
     for bad in (0, 2.5, True):
         with pytest.raises(InputError, match="n="):
             post.simulate(bad)
-    with pytest.raises(InputError, match="'average'"):
-        post.simulate(groups="average")
+    with pytest.raises(InputError, match=r"simulate\(groups='typical'\)"):
+        post.simulate(groups="typical")
 
 
 def test_simulated_groups_are_drawn_anew():

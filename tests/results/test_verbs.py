@@ -130,8 +130,8 @@ def test_simulate(fit):
     kept = fit.simulate(400, random_seed=1, groups="observed")
     # the mean of 400 draws around the fitted value: σ/20, five of them
     assert np.abs(kept.mean(axis=1) - fit.fitted()).max() < 5 * fit.sigma / 20
-    with pytest.raises(errors.InputError, match="average"):
-        fit.simulate(groups="average")
+    with pytest.raises(errors.InputError, match=r"simulate\(groups='typical'\)"):
+        fit.simulate(groups="typical")
 
 
 # -- other fits
