@@ -4,10 +4,14 @@ Map of the package
 ------------------
 Fit          `Model`, `lmer`
 Priors       `Prior`, `LKJ`, `flat`
-Relations    `compare_estimates`, `compare`, `model_table`, `no_pooling`, `complete_pooling`
+Relations    `compare_estimates`, `compare_pooling`, `compare`, `kfold`, `model_table`, `no_pooling`, `complete_pooling`
 Tests        `anova`, `ranova`, `drop1`
-Pictures     `plot_pooling`
-Data         `load_dataset`, `list_datasets`, `center_within`
+Checks       `check`, `ppc`
+Pictures     `plot_ranef`, `plot_coef`, `plot_pooling`, `plot_lines`, `plot_predictions`, `plot_variance`, `plot_icc`,
+             `plot_prior_posterior`, `plot_profile`, `plot_estimates`, `plot_residuals`, `plot_ranef_normality`,
+             `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`
+Report       `report`
+Data         `load_dataset`, `list_datasets`, `center_within`, `grid`
 Files        `save`, `load`
 Errors       `errors`
 
