@@ -72,7 +72,7 @@ class Check(Shown):
         """The verdicts, worst first, with what to do."""
         blocks = []
         for level, heading in HEADINGS.items():
-            told = [str(v) for v in self.verdicts if v.level == level]
+            told = [v.told for v in self.verdicts if v.level == level]
             if told:
                 blocks.append("\n".join([heading, *told]))
         reasons: dict[str, list[str]] = {}

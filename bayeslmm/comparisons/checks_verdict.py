@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..results.text import Shown, Text
+
 Array = NDArray[np.float64]
 
 LEVELS = ("no", "look", "ok", "none")  # worst first; "none" does not apply
@@ -159,8 +161,8 @@ LIMITS: Mapping[str, Limit] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Verdict(Shown):
     """What one check says.
 
     Attributes
@@ -183,9 +185,15 @@ class Verdict:
     remedy: str = ""
     numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """Name, words and remedy in a paragraph."""
         remedy = f"\n  What to do: {self.remedy}" if self.remedy else ""
         return f"{self.name}: {self.words}{remedy}"
+
+    def text(self) -> Text:
+        """The paragraph, in lines that fit a screen."""
+        return Text.of(self.told)
 
 
 def worst(levels: Sequence[str]) -> str:

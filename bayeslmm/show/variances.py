@@ -148,10 +148,13 @@ def plot_icc(
         return _curves(fit, at, point, boot, figsize, ax)
     found = quantities.icc(fit.design, None, True)
     names = found.labels["icc"].tolist()
-    several = len(fit.design.groups) > 1
-    wanted = np.array(
-        [several or name in ("adjusted", "unadjusted") for name in names]
-    )  # one factor: it is adjusted
+    design = fit.design
+    several = len(design.groups) > 1
+    same = set(design.x_names) <= {"Intercept"} and not np.any(design.offset)  # the mean does not vary
+    left_out = {"unadjusted"} if same else set()
+    if not several:
+        left_out |= set(names) - {"adjusted", "unadjusted"}  # one factor: it is adjusted
+    wanted = np.array([name not in left_out for name in names])
     shown = [f"ICC, {name}" for name, use in zip(names, wanted, strict=True) if use]
     if isinstance(fit, PointFit):
         table = fit.icc(**boot)[wanted]

@@ -480,6 +480,8 @@ def test_it_prints_the_worst_first_and_what_does_not_apply(reml):
     )
     assert max(map(len, told.splitlines())) <= 80
     assert "What to do: Add (1 | g)" in told
+    alone = str(bad["independence"]).splitlines()
+    assert max(map(len, alone)) <= 80 and any(line.startswith("  What to do: Add") for line in alone)
     assert "<p>" in bad._repr_html_() and "NO" in bad.to_markdown() and "NO" in bad.to_latex()
     assert bad.table.loc["independence", "level"] == "no"
     assert set(check(reml).limits.columns) == {"quantity", "look", "no", "source"}

@@ -91,6 +91,8 @@ def test_icc_of_every_factor(point, post):
     for ax, value in zip(figure.axes, point("science").icc()["estimate"], strict=True):
         assert line(ax, "REML").get_xdata()[0] == pytest.approx(value)
     assert titles(blm.plot_icc(post("sleepstudy"))) == ["ICC, adjusted", "ICC, unadjusted"]
+    # without predictors the two are one
+    assert titles(blm.plot_icc(post("penicillin"))) == ["ICC, adjusted", "ICC, plate", "ICC, sample"]
 
 
 def test_icc_along_a_predictor(point, post):
