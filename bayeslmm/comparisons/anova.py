@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -190,6 +191,7 @@ def ranova(fit: PointFit) -> ModelTests:
     """
     from scipy.stats import chi2
 
+    _check_point_fit("ranova", fit)
     if not fit.design.groups:
         raise InputError(f"{fit.design.formula.text!r} has no random effects to drop")
     rows = {"(none dropped)": (fit.n_parameters, fit.loglik)}
@@ -272,6 +274,7 @@ def drop1(fit: PointFit) -> ModelTests:
     """
     from scipy.stats import chi2
 
+    _check_point_fit("drop1", fit)
     if not fit.design.has_intercept and any(
         c.table is not None for t in fit.design.recipe.fixed.products for c in t
     ):
@@ -298,6 +301,11 @@ def drop1(fit: PointFit) -> ModelTests:
         table=table[["npar", "aic", "chisq", "df", "p_value"]],
         notes=notes,
     )
+
+
+def _check_point_fit(verb: str, fit: Any) -> None:
+    if not isinstance(fit, PointFit):
+        raise InputError(f"{verb}({type(fit).__name__}): a REML or ML fit is needed, as fit_reml() gives")
 
 
 def _without_each_fixed_term(design: Design) -> list[tuple[str, np.ndarray]]:

@@ -196,7 +196,7 @@ def _download(entry: _Entry, url: str) -> bytes:
         raise DatasetUnavailableError(
             f"Data set {entry.name!r} is not bundled and could not be downloaded ({error}): save {url} as "
             f"{entry.file} in a folder and set the environment variable BAYESLMM_DATA to that folder."
-        ) from error
+        ) from None
 
 
 def _cache_folder() -> Path:

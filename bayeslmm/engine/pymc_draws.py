@@ -58,5 +58,5 @@ def draw_prior(prior: Prior, draws: int, rng: np.random.Generator) -> Array:
         # drawing does not look at the parameters, the density does
         pm.logp(found.dist(**dict(prior.params)), drawn[0]).eval(mode=PLAIN)
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise PriorError(f"PyMC refuses to draw from {prior!r}: {error}") from error
+        raise PriorError(f"PyMC refuses to draw from {prior!r}: {error}") from None
     return np.asarray(drawn, dtype=np.float64)

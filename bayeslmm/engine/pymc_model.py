@@ -101,7 +101,7 @@ def variable(name: str, prior: Prior | LKJ, *, positive: bool = False, **options
     try:
         found = made(name, **dict(prior.params), **options)
     except (TypeError, ValueError) as error:
-        raise PriorError(f"{name}: PyMC refuses {prior!r}: {error}") from error
+        raise PriorError(f"{name}: PyMC refuses {prior!r}: {error}") from None
     if positive and pm.modelcontext(None).rvs_to_transforms[found] is None:
         raise PriorError(
             f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ..."

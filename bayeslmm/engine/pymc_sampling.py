@@ -70,7 +70,7 @@ def sample_nuts(
                 **{"discard_tuned_samples": False, **options},
             )  # fmt: skip
         except TypeError as error:
-            raise InputError(f"pymc.sample refuses the options {sorted(options)}: {error}") from error
+            raise InputError(f"pymc.sample refuses the options {sorted(options)}: {error}") from None
         except (pm.exceptions.SamplingError, RuntimeError) as error:
             raise FitError(
                 f"sampling failed: {_first_line(error)}.{_impossible(model)} model.pymc.debug() looks closer."

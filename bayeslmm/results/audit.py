@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..spec.covariance import covariance
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import Priors
 from . import variance
 from .prior_draws import prior_draws, response_stream
 from .simulation import linear_predictor, simulate_response
+from .summaries import check_interval
 from .text import Table, Text, number, table
 
 Array = NDArray[np.float64]
@@ -182,8 +182,7 @@ def prior_audit(
     >>> list(audit.table["quantity"][:4])
     ['sd', 'sigma', 'icc', 'shrinkage']
     """
-    if not 0.0 < ci_prob < 1.0:
-        raise InputError(f"ci_prob={ci_prob!r}: a probability between 0 and 1")
+    check_interval(ci_prob)
     drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
     probs = ((1.0 - ci_prob) / 2.0, 0.5, (1.0 + ci_prob) / 2.0)
     found = _Findings(probs)

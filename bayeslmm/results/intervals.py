@@ -154,6 +154,6 @@ def _cores(cores: int | None) -> int:
         import os
 
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores < 1:
-        raise InputError(f"cores={cores}: at least one core is needed")
-    return cores
+    if isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1:
+        raise InputError(f"cores={cores!r}: a whole number, at least one core, is needed")
+    return int(cores)

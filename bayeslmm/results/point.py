@@ -166,7 +166,7 @@ class PointFit(Fit):
 
     def _t_tests(self, ddf: str) -> inference.TTests:
         methods = {"satterthwaite": inference.satterthwaite, "kenward-roger": inference.kenward_roger}
-        if ddf not in methods:
+        if not isinstance(ddf, str) or ddf not in methods:
             raise InputError(f"ddf={ddf!r}: degrees of freedom are 'satterthwaite', 'kenward-roger' or None")
         method = methods[ddf] if self.design.groups and self.design.x_names else inference.residual_df
         return method(Problem.of(self.design), self.solution, np.eye(len(self.solution.beta)))

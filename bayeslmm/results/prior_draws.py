@@ -170,7 +170,7 @@ def _draw(name: str, prior: Prior, size: tuple[int, ...], rng: Generator, *, pos
     try:
         values = univariate(prior, size, rng)
     except PriorError as error:
-        raise PriorError(f"{name}: {error}") from error
+        raise PriorError(f"{name}: {error}") from None
     if positive and np.any(values < 0.0):
         share = np.mean(values < 0.0)
         raise PriorError(
@@ -199,7 +199,7 @@ def univariate(prior: Prior, size: tuple[int, ...], rng: Generator) -> Array:
     try:
         return np.asarray(distribution.rvs(*shapes, loc=location, scale=scale, size=size, random_state=rng))
     except ValueError as error:
-        raise PriorError(f"{prior!r} is no distribution: {error}") from error
+        raise PriorError(f"{prior!r} is no distribution: {error}") from None
 
 
 def _of_whole(prior: Prior) -> dict[str, float]:

@@ -95,7 +95,7 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
     try:
         tree.attrs["bayeslmm"] = json.dumps(about)
     except (TypeError, ValueError) as problem:
-        raise StorageError(f"save: an attribute of idata cannot be written: {problem}") from problem
+        raise StorageError(f"save: an attribute of idata cannot be written: {problem}") from None
     _write(lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"), target)
 
 
@@ -110,7 +110,7 @@ def _write(write: Callable[[Path], Any], target: Path) -> None:
         temporary.chmod(0o666 & ~_umask())  # as any new file has it; a temporary one is for its owner only
         os.replace(temporary, target)
     except (OSError, ValueError, TypeError) as problem:
-        raise StorageError(f"save: {target} cannot be written: {problem}") from problem
+        raise StorageError(f"save: {target} cannot be written: {problem}") from None
     finally:
         if temporary is not None and temporary.exists():
             temporary.unlink()
@@ -176,9 +176,9 @@ def load(
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(about, tree, design)
     except BayesLMMError as problem:
-        raise StorageError(f"load: {source}: {problem}") from problem
+        raise StorageError(f"load: {source}: {problem}") from None
     except (KeyError, IndexError, TypeError, ValueError) as problem:
-        raise StorageError(f"load: {source} is damaged: {type(problem).__name__}: {problem}") from problem
+        raise StorageError(f"load: {source} is damaged: {type(problem).__name__}: {problem}") from None
 
 
 def _check_own(own: list[str], names: Mapping[str, Any]) -> None:
@@ -203,14 +203,14 @@ def _about(source: Path) -> dict[str, Any]:
             check_contents(file)
             text = file.attrs.get("bayeslmm")
     except (OSError, KeyError, ValueError, RuntimeError) as problem:  # h5py has no one error for damage
-        raise StorageError(f"load: {source} is damaged or no netCDF file: {problem}") from problem
+        raise StorageError(f"load: {source} is damaged or no netCDF file: {problem}") from None
     if text is None:
         raise StorageError(f"load: {source} holds no fit: it was not written by bayeslmm.save")
     try:
         about = json.loads(text)
         int(about["format"]), about["kind"], about["version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise StorageError(f"load: {source} is damaged: its description cannot be read") from problem
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise StorageError(f"load: {source} is damaged: its description cannot be read") from None
     return dict(about)
 
 
@@ -221,7 +221,7 @@ def _tree(source: Path) -> Any:
         with xr.open_datatree(source, engine="h5netcdf") as opened:
             return opened.load()
     except (OSError, ValueError, KeyError, RuntimeError) as problem:
-        raise StorageError(f"load: {source} is damaged: {problem}") from problem
+        raise StorageError(f"load: {source} is damaged: {problem}") from None
 
 
 def _version() -> str:

@@ -14,12 +14,15 @@ import pandas as pd
 
 from ..errors import NotAvailableError
 from ..spec.covariance import sd_and_correlation
+from ..spec.frame import short
 from .summaries import CI_KINDS
 
 if TYPE_CHECKING:
     from ..spec.design import Design
     from .point import PointFit
     from .posterior import PosteriorFit
+
+LONGEST_CELL = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +190,9 @@ def _wrapped(paragraph: str) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, title: str = "") -> Table:
-    """A `Table` of any sequences."""
-    return Table(tuple(headers), tuple(map(tuple, rows)), left, title)
+    """A `Table` of any sequences; line breaks and endless names of levels would tear it."""
+    cells = [tuple(short(cell, LONGEST_CELL) for cell in row) for row in (headers, *rows)]
+    return Table(cells[0], tuple(cells[1:]), left, title)
 
 
 def decimals(uncertainty: float, *, significant: int = 3, most: int = 6) -> int:

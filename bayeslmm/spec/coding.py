@@ -19,7 +19,7 @@ import pandas as pd
 
 from bayeslmm.errors import DataError, UnseenLevelError
 from bayeslmm.spec.expressions import Expression, Factor, as_numbers_or_factor, evaluate
-from bayeslmm.spec.frame import brief, check_size, short
+from bayeslmm.spec.frame import brief, check_size, one_line, short
 from bayeslmm.spec.terms import Atom, Terms
 
 ALIAS_TOLERANCE = 1e-7
@@ -259,14 +259,14 @@ def _code(
 def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) -> tuple[np.ndarray, list[str]]:
     if contrast is None:
         skip = 0 if full else 1
-        return np.eye(len(levels))[:, skip:].copy(), [str(level) for level in levels[skip:]]
+        return np.eye(len(levels))[:, skip:].copy(), [one_line(level) for level in levels[skip:]]
     try:
         coder: Any = contrast() if inspect.isclass(contrast) else contrast
         coded = (coder.code_with_intercept if full else coder.code_without_intercept)(list(levels))
     except Exception as problem:
         shown = ", ".join(map(repr, levels[:8]))
         raise DataError(f"{label} cannot be coded: {problem}. The levels are {shown}.") from None
-    return np.array(coded.matrix, dtype=np.float64), [str(name) for name in coded.labels]
+    return np.array(coded.matrix, dtype=np.float64), [one_line(name) for name in coded.labels]
 
 
 # -- full or reduced coding

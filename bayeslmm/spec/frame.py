@@ -7,6 +7,7 @@ and lose the levels that no kept row has; nullable and Arrow-backed columns beco
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from bayeslmm.errors import DataError, NonFiniteError, UnknownColumnError
 
 SHOWN = 5
 LARGEST, SMALLEST = 1e50, 1e-50  # the variance of a variance takes fourth powers, which doubles still hold
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 PACKAGE = str(Path(__file__).parents[1])
 NUMBER_LIKE = {"integer", "floating", "mixed-integer-float", "decimal"}
 
@@ -245,9 +247,14 @@ def brief(values: Sequence[Any], most: int = SHOWN) -> str:
     return ", ".join(shown) + (", …" if len(values) > most else "")
 
 
+def one_line(value: Any) -> str:
+    """A value as a text without line breaks and other control characters."""
+    return CONTROL.sub(" ", str(value))
+
+
 def short(value: Any, most: int = 60) -> str:
-    """A value as a text that does not fill a message."""
-    text = str(value)
+    """A value as a text that does not fill a message or a table."""
+    text = one_line(value)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

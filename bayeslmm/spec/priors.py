@@ -72,7 +72,11 @@ class LKJ:
     eta: float
 
     def __post_init__(self) -> None:
-        if not self.eta > 0:
+        if (
+            isinstance(self.eta, bool)
+            or not isinstance(self.eta, int | float | np.number)
+            or not self.eta > 0
+        ):
             raise PriorError(f"LKJ({self.eta!r}): eta must be positive")
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import bayeslmm as blm
 from bayeslmm import errors
 
 from .harness import ROWS, Case, check, clean, fitted, refused, table
@@ -234,3 +235,34 @@ def test_names_of_cases_are_unique():
     names = [case.name for case in CASES]
     assert len(names) == len(set(names))
     assert table()().equals(clean())
+
+
+def test_levels_neither_tear_nor_fill_what_is_printed():
+    data = clean().assign(f=F.map({"u": "a", "v": "b\r\n\tc", "w": "<script>" + "w" * 10_000}))
+    model = blm.Model("y ~ f + (1 | g)", data)
+    fit = model.fit_reml()
+    assert list(fit.fixef().index)[1:] == ["f[a]", "f[b c]"]  # in the order of the code points, '<' first
+    summary = fit.summary()
+    for shown in (str(summary), summary.to_markdown(), summary.to_latex(), repr(model)):
+        assert all(len(line) < 300 for line in shown.splitlines())
+        assert not any(line.lstrip(" |").startswith("c]") for line in shown.splitlines()) and "[b c]" in shown
+    swapped = blm.lmer("y ~ x + (1 | f)", data)
+    for html in (
+        swapped._repr_html_(),
+        swapped.summary()._repr_html_(),
+        model._repr_html_(),
+        fit._repr_html_(),
+    ):
+        assert "<script>" not in html
+
+
+def test_a_warning_points_at_the_line_of_the_user():
+    gaps = clean().assign(x=X.where(~GAPS), k=1.0)
+    for ask in (
+        lambda: blm.Model("y ~ x + k", gaps),
+        lambda: blm.lmer("y ~ x + k + (1 | g)", gaps),
+        lambda: blm.Model("z ~ 1 + (1 | h)", clean()).fit_reml(),
+    ):
+        with pytest.warns(errors.BayesLMMWarning) as given:
+            ask()
+        assert {w.filename for w in given} == {__file__}

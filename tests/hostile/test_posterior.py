@@ -88,6 +88,14 @@ def test_levels_are_escaped_in_html(post):
     assert "<b>a</b>" in post.ranef()["level"].tolist()
 
 
+def point():
+    return blm.lmer("y ~ x + (1 | g)", clean())
+
+
+def given(name: str, **parameters: object) -> object:
+    return blm.Model("y ~ x + (1 | g)", clean(), priors={"x": blm.Prior(name, **parameters)}).fit(**SHORT)
+
+
 ASKED = {
     "an unseen group": (lambda p: p.predict(rows(**{"a group": "zz"})), UNSEEN, "'zz'", "'new'"),
     "an unseen level": (lambda p: p.predict(rows(f="zz")), UNSEEN, "'zz'", "u, v, w"),
@@ -157,6 +165,21 @@ ASKED = {
     "centring a column that is no text": (lambda p: blm.center_within(clean(), 3, by="g"), INPUT, "3"),
     "centring by a list of lists": (lambda p: blm.center_within(clean(), "x", by=[["g"]]), INPUT, "g"),
     "comparing with a table": (lambda p: blm.compare_estimates(p, clean()), INPUT, "DataFrame"),
+    "dropping terms of a table": (lambda p: blm.drop1(clean()), INPUT, "DataFrame", "fit_reml()"),
+    "dropping random terms of a posterior": (lambda p: blm.ranova(p), INPUT, "PosteriorFit"),
+    "eta of a text": (lambda p: blm.LKJ("1"), errors.PriorError, "LKJ('1')"),
+    "an audit's ci_prob": (lambda p: blm.Model("y ~ x", clean()).prior_audit(ci_prob="all"), INPUT, "ci_prob='all'"),
+    "cores of text": (lambda p: point().bootstrap(2, cores="two"), INPUT, "cores='two'"),
+    "half a bootstrap": (lambda p: point().bootstrap(0.5), INPUT, "0.5"),
+    "degrees of freedom": (lambda p: point().fixef(ddf=["satterthwaite"]), INPUT, "ddf"),
+    "method of an interval": (lambda p: point().confint("bayes"), INPUT, "'bayes'"),
+    "kinds of interval": (lambda p: p.fixef(ci_kind=["eti"]), INPUT, "ci_kind=['eti']"),
+    "a prior with words": (lambda p: given("Normal", mu="a", sigma=1), errors.PriorError, "mu='a'"),
+    "a prior with an unknown parameter": (lambda p: given("Normal", mean=0, sigma=1), errors.PriorError, "mean"),
+    "a prior with a negative scale": (lambda p: given("Normal", mu=0, sigma=-1), errors.PriorError, "sigma"),
+    "a prior with infinity": (lambda p: given("Normal", mu=np.inf, sigma=1), errors.PriorError, "finite"),
+    "a prior that is none": (lambda p: given("Norml", mu=0, sigma=1), errors.PriorError, "Norml"),
+    "a prior of several numbers": (lambda p: given("Normal", mu=[0, 1], sigma=1), errors.PriorError, "mu"),
     "saving nowhere": (lambda p: blm.save(p, "/nowhere/at/all/fit.nc"), errors.StorageError, "/nowhere"),
     "saving a table": (lambda p: blm.save(clean(), "/tmp/x.nc"), INPUT, "DataFrame"),
     "loading nothing": (lambda p: blm.load("/nowhere.nc"), errors.StorageError, "/nowhere.nc"),
