@@ -78,7 +78,7 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
             other = _climb(criterion, scale * criterion.diagonal, rival=best)
             best = other or best
     if best is None:
-        _refuse_perfect_fit(criterion, 0.0 * criterion.diagonal)
+        _refuse_perfect_at_zero(criterion)
         raise FitError(
             f"the search broke down: with {criterion.p} fixed and {criterion.layout.m} random effects for "
             f"{criterion.layout.cross.n} rows the residual variance goes to zero. Drop columns from the bars, or "
@@ -89,19 +89,22 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
 
 def refuse_perfect_fixed_part(problem: Problem) -> None:
     """Raise FitError where the fixed effects alone fit the response perfectly."""
-    criterion = prepare(problem, reml=True)[1]
-    _refuse_perfect_fit(criterion, 0.0 * criterion.diagonal)
+    _refuse_perfect_at_zero(prepare(problem, reml=True)[1])
 
 
-def _refuse_perfect_fit(criterion: Criterion, theta: Array) -> pls.Solution:
-    """The solution at θ̃; FitError if it leaves no residual that rounding does not drown."""
-    cross, solution = criterion.layout.cross, pls.solve(pls.reduce(criterion.layout, criterion.lams(theta)))
+def _refuse_perfect_at_zero(criterion: Criterion) -> None:
+    lams = criterion.lams(0.0 * criterion.diagonal)
+    _refuse_perfect(criterion, pls.solve(pls.reduce(criterion.layout, lams)))
+
+
+def _refuse_perfect(criterion: Criterion, solution: pls.Solution) -> None:
+    """Raise FitError for a solution that leaves no residual but rounding."""
+    cross = criterion.layout.cross
     if solution.r2 / criterion.df <= PERFECT**2 * cross.XytXy[-1, -1] / cross.n:
         raise FitError(
             f"the model fits the data perfectly: the residual sd is below {PERFECT:g} of the response's, too little to "
             "estimate it or a standard error. Leave out what determines the response."
         )
-    return solution
 
 
 def _climb(criterion: Criterion, start: Array, *, rival: Evaluation | None = None) -> Evaluation | None:
@@ -233,7 +236,8 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
 def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSolution:
     lams = criterion.lams(found.theta)
     reduced = pls.reduce(criterion.layout, lams)
-    solution = _refuse_perfect_fit(criterion, found.theta)
+    solution = pls.solve(reduced)
+    _refuse_perfect(criterion, solution)
     p, df = criterion.p, criterion.df
     sigma2 = solution.r2 / df
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|

@@ -152,3 +152,36 @@ def test_text_of_a_response_is_named_once():
     for family in ("gaussian", "student_t", "lognormal", "poisson", "negbinomial", "gamma", "beta"):
         with pytest.raises(DATA, match="'f' holds text or categories; numbers are needed"):
             blm.Model("f ~ x + (1 | g)", clean(), family=family)
+
+
+# -- responses of other families, in every dtype
+
+COUNTS = clean()["i"] + 2
+YES = clean()["b"]
+RESPONSES = {
+    "poisson": [COUNTS.astype(t) for t in ("int8", "uint64", "Int64", "float32", "int64[pyarrow]", "object")],
+    "bernoulli": [YES.astype(t) for t in ("boolean", "bool[pyarrow]", "object", "int8", "Int64", "float64")]
+    + [YES.map({True: "yes", False: "no"}), pd.Categorical(YES.map({True: "a", False: "b"}), ["b", "a"])],
+    "ordinal": [COUNTS.astype(t) for t in ("int8", "Int64", "float64", "int64[pyarrow]", "object")]
+    + [pd.Categorical(COUNTS, range(7), ordered=True)]
+    + [pd.Categorical(COUNTS.astype(str), [*"0123456789"], ordered=True)],
+    "gamma": [(COUNTS + 0.5).astype(t) for t in ("float32", "Float64", "float64[pyarrow]", "object")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", RESPONSES)
+def test_responses_of_every_dtype(family):
+    first, *others = [
+        blm.Model("r ~ x + (1 | g)", clean().assign(r=r), family=family).design for r in RESPONSES[family]
+    ]
+    for design in others:
+        np.testing.assert_array_equal(design.y, first.y)
+    assert first.n == ROWS and len(np.unique(first.y)) == (2 if family == "bernoulli" else 7)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson", "bernoulli", "ordinal", "gamma"])
+def test_gaps_in_responses_of_every_family(family):
+    counts = (COUNTS if family != "bernoulli" else YES.astype(int)).astype("Int64").where(COUNTS.index > 4)
+    counts = counts + 1 if family == "gamma" else counts
+    with pytest.warns(errors.DroppedRowsWarning, match="5 of 60 rows left out"):
+        assert blm.Model("r ~ x + (1 | g)", clean().assign(r=counts), family=family).design.n == ROWS - 5
