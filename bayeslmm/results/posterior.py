@@ -491,8 +491,8 @@ class PosteriorFit(Fit):
     ) -> pd.DataFrame:
         """Proportional reduction of each variance against a baseline model, (base − this) / base, with its interval.
 
-        The draws of the two posteriors are paired as they come: two fits know nothing of each other, so the interval is
-        that of independent variances.
+        The draws of the two posteriors are paired at random: two fits know nothing of each other, so the interval is
+        that of independent variances, whatever their seeds.
 
         Parameters
         ----------

@@ -171,8 +171,8 @@ def pseudo_r2(
         )
     old, new = (np.stack([np.asarray(flat(pair[i])) for pair in pairs.values()], axis=-1) for i in (0, 1))
     draws = min(len(old), len(new)) if old.ndim > 1 else 0
-    if draws:
-        old, new = old[:draws], new[:draws]
+    if draws:  # fits of one seed have draws made of the same random numbers; shuffled, they are independent
+        old, new = np.random.default_rng(0).permutation(old)[:draws], new[:draws]
     reduction = np.divide(old - new, old, out=np.full(old.shape, np.nan), where=old > 0.0)
     if draws:
         found = pd.DataFrame({"baseline": np.median(old, axis=0), "model": np.median(new, axis=0)})

@@ -364,7 +364,10 @@ def test_posterior_pseudo_r2_is_near_that_of_reml(schools, posteriors):
     assert off.abs().max() < 0.5
     assert (table["conf_low"] < point["pseudo_r2"]).all() and (point["pseudo_r2"] < table["conf_high"]).all()
     old, new = (p.draws("sigma").reshape(-1) ** 2 for p in posteriors)
-    assert table.loc["Residual", "pseudo_r2"] == pytest.approx(np.median((old - new) / old))
+    # that of independent draws, although both fits have one seed: by the delta method, which the draws' own error of
+    # 1 % and a correlation by chance of 0.03 blur
+    apart = np.hypot(old.std() / old.mean(), new.std() / new.mean()) * new.mean() / old.mean()
+    assert table.loc["Residual", "sd"] == pytest.approx(apart, rel=0.08)
     assert table.loc["Residual", "baseline"] == pytest.approx(np.median(old))
     narrow = posteriors[1].pseudo_r2(posteriors[0], ci_prob=0.5)
     assert (narrow["conf_high"] - narrow["conf_low"] < table["conf_high"] - table["conf_low"]).all()
