@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format docs examples bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test lint format docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -85,6 +85,25 @@ bench-posterior: $(STAMP) .venv/bambi/.installed  ## time the posterior beside B
 	@$(BIN)/python -m venv --clear .venv/bambi
 	@.venv/bambi/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/bambi.txt
 	@touch $@
+
+oldest: .venv/oldest/.installed  ## run the tests with the oldest versions that pyproject.toml allows
+	@.venv/oldest/bin/python -m pytest -n 2 -p no:cacheprovider -W ignore::DeprecationWarning $(ARGS)
+
+.venv/oldest/.installed: pyproject.toml constraints-oldest.txt | $(STAMP)
+	@echo "Installing the oldest versions beside .venv ..."
+	@$(BIN)/python -m venv --clear .venv/oldest
+	@.venv/oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e . \
+	  pytest hypothesis pytest-xdist
+	@touch $@
+
+wheel: $(STAMP)  ## build the wheel, install it into an empty environment, fit a model there
+	@rm -rf dist build/lib .venv/wheel
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@$(BIN)/python -m venv --clear .venv/wheel
+	@.venv/wheel/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	@.venv/wheel/bin/python -m pip check
+	@cd /tmp && "$(CURDIR)/.venv/wheel/bin/bayeslmm" fit sleepstudy "Reaction ~ Days + (Days | Subject)" --reml \
+	  --posterior --seed 1 --report "$(CURDIR)/build/wheel.html" > /dev/null && echo "The wheel works."
 
 agree: $(STAMP)  ## the exact sampler against NUTS on twelve structures, some minutes
 	@$(BIN)/python tests/agreement.py $(ARGS)
