@@ -126,9 +126,8 @@ def slope_plan(design: Design, variable: str, newdata: Any, at: Any, by: Any, av
 def _check_variable(design: Design, variable: Any, verb: str) -> None:
     known = predictors(design, groups=False)
     if variable not in known:
-        raise InputError(
-            f"{verb}({variable!r}): {variable!r} is no predictor of the model; it has {', '.join(map(repr, known))}"
-        )
+        there = ", ".join(map(repr, known)) or "none"
+        raise InputError(f"{verb}({variable!r}): {variable!r} is no predictor of the model; it has {there}")
 
 
 def _rows(
