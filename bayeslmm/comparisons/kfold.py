@@ -90,7 +90,7 @@ def kfold(
     --------
     >>> import bayeslmm as blm
     >>> model = blm.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", blm.load_dataset("penicillin"))
-    >>> found = blm.kfold(model.fit(random_seed=1), k=6, unit="sample")
+    >>> found = blm.kfold(model.fit(random_seed=1), k=6, unit="sample", progressbar=False)
     >>> found.n_folds, len(found.elpd_i)
     (6, 6)
     """

@@ -88,7 +88,8 @@ def compare(
     --------
     >>> import bayeslmm as blm
     >>> sleep = blm.load_dataset("sleepstudy")
-    >>> fits = [blm.Model(f"Reaction ~ Days + ({b} | Subject)", sleep).fit(random_seed=1) for b in ("1", "Days")]
+    >>> models = [blm.Model(f"Reaction ~ Days + ({effects} | Subject)", sleep) for effects in ("1", "Days")]
+    >>> fits = [model.fit(random_seed=1, progressbar=False) for model in models]
     >>> blm.compare(*fits, names=["intercepts", "slopes"]).table.index[0]
     'slopes'
     """

@@ -3,22 +3,20 @@
 The nodes of a group lie around the mode of its effects, spread by the curvature there, for every draw of what the
 integral hangs on. A second factor that is nested in the first is integrated out inside, level by level.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
 from ..spec.design import Design
-from .elimination import compiled
-from .likelihoods import constants, numbers, of_parameters, row, working_response
+from .integrals import Rows, Rule, integrals, rows_left_out
+from .likelihoods import constants, numbers, working_response
 from .loo import LeftOut
 
 Array = NDArray[np.float64]
@@ -26,52 +24,9 @@ Codes = NDArray[np.int64]
 
 MOST_EFFECTS = 3  # of a level and one nested in it, that a product rule can integrate out
 RULES = (5, 9, 15, 25, 45)  # nodes along each effect, tried in this order
-MOST_NODES = 3000
+MOST_NODES = 1000
 TOLERANCE = 2e-3  # of a log density, between one rule and the next
 TRIED = 16  # draws that choose the rule
-
-STEP = 1e-4  # of differences, in prior sds of an effect
-CLOSE = 1e-9  # gain that Newton's next step promises, where it stops
-FLAT = 1e-3  # curvature that is no guide to a step
-SHORTEST = 1e-3  # part of a step: where none gains, as with few nodes inside, the place is good enough
-MOST_STEPS = 30
-SHARE, SHIFT = (
-    0.15,
-    0.5,
-)  # of a row in what tells its group's effects, up to which their nodes do without it as well
-
-
-class Rows(NamedTuple):
-    """Responses sorted by unit, and by nested level inside."""
-
-    kind: int
-    link: int
-    y: Array  # (n,)
-    trials: Array
-    weights: Array
-    constants: Array
-    Z: Array  # (n, q)
-    Z_nested: Array  # (n, q'), without columns if nothing is nested
-    pieces: Codes  # (P + 1,) first row of every nested level, of every unit where nothing is nested
-    units: Codes  # (J + 1,) first piece of every unit
-
-
-class Rule(NamedTuple):
-    """Nodes of a product rule for the standard normal distribution."""
-
-    x: Array  # (K, q)
-    log_weight: Array  # (K,) with |x|²/2 added
-
-
-class Room(NamedTuple):
-    """Work space of one level of integration."""
-
-    at: Array  # (q,)
-    trial: Array
-    gradient: Array
-    other: Array
-    step: Array
-    L: Array  # (q, q)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +81,7 @@ def integrate(integrand: Integrand, *, cores: int = 1) -> Integrated:
 
     def of(part: Integrand, nodes: int) -> Array:
         log_density = np.empty((len(part.eta), len(rows.units) - 1))
-        _each_draw(_integrals, rows, order, part, nodes, cores, (log_density,))
+        _each_draw(integrals, rows, order, part, nodes, cores, (log_density,))
         return log_density
 
     nodes, error = 1, 0.0  # that is exact where the integrand is normal
@@ -145,7 +100,7 @@ def leave_rows_out(integrand: Integrand, *, cores: int = 1) -> tuple[LeftOut, fl
 
     def of(part: Integrand, nodes: int) -> tuple[Array, Array]:
         without, within = np.empty((2, *part.eta.shape))
-        _each_draw(_rows_left_out, rows, order, part, nodes, cores, (without, within))
+        _each_draw(rows_left_out, rows, order, part, nodes, cores, (without, within))
         back = np.argsort(order)
         return without[:, back], within[:, back]
 
@@ -224,372 +179,3 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
         units=np.searchsorted(outside[starts], np.arange(J + 1)).astype(np.int64),
     )  # fmt: skip
     return rows, order
-
-
-# -- compiled
-
-
-@compiled
-def _room(q):
-    return Room(np.zeros(q), np.zeros(q), np.zeros(q), np.zeros(q), np.zeros(q), np.zeros((q, q)))
-
-
-@compiled
-def _normalisers(rows, parameters, out):
-    """What the log density of every row holds besides `row`, into ``out`` (n,)."""
-    none, one, unused = np.zeros(0), np.ones(1), np.zeros(max(2, parameters.shape[0]))
-    shared = 0.0 if rows.kind == 6 else of_parameters(rows.kind, 1, parameters, none, one, unused)
-    for i in range(out.shape[0]):
-        out[i] = rows.constants[i] + shared
-        if rows.kind == 6:
-            out[i] += of_parameters(rows.kind, 1, parameters, rows.y[i : i + 1], one, unused)
-
-
-@compiled
-def _loadings(Z, root, out):
-    """a_i = Λᵀz_i of every row."""
-    for i in range(Z.shape[0]):
-        for b in range(root.shape[1]):
-            total = 0.0
-            for a in range(root.shape[0]):
-                total += Z[i, a] * root[a, b]
-            out[i, b] = total
-
-
-@compiled
-def _of_rows(rows, first, last, skip, eta, parameters, a, u, gradient):
-    """Log density of rows at u without their normalisers; fills its gradient."""
-    total = 0.0
-    gradient[:] = 0.0
-    for i in range(first, last):
-        if i == skip:
-            continue
-        at = eta[i]
-        for c in range(u.shape[0]):
-            at += a[i, c] * u[c]
-        value, slope, _, _ = row(
-            rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters
-        )
-        total += value
-        for c in range(u.shape[0]):
-            gradient[c] += slope * a[i, c]
-    return total
-
-
-@compiled
-def _factor(curvature):
-    """Cholesky factor of a symmetric matrix in place, with as much added to its diagonal as that takes.
-
-    A log density that is concave has no pivot below one, which the effects' own distribution brings.
-    """
-    q = curvature.shape[0]
-    kept, added = curvature.copy(), 0.0
-    while True:
-        sound = True
-        for a in range(q):
-            for b in range(a + 1):
-                total = kept[a, b] + (added if a == b else 0.0)
-                for r in range(b):
-                    total -= curvature[a, r] * curvature[b, r]
-                if a > b:
-                    curvature[a, b] = total / curvature[b, b]
-                elif total > (FLAT if added == 0.0 else 1.0):
-                    curvature[a, a] = np.sqrt(total)
-                else:
-                    sound = False
-                    curvature[a, a] = 1.0
-        if sound or not added < 1e300:
-            return
-        added = 2.0 * added + 1.0
-
-
-@compiled
-def _newton_step(L, at, gradient, step):
-    """M⁻¹(gradient − u) for M = LLᵀ; returns the gain that it promises."""
-    q = at.shape[0]
-    for a in range(q):
-        total = gradient[a] - at[a]
-        for b in range(a):
-            total -= L[a, b] * step[b]
-        step[a] = total / L[a, a]
-    promised = 0.0
-    for a in range(q):
-        promised += step[a] ** 2
-    _solve_upper(L, step)
-    return 0.5 * promised
-
-
-@compiled
-def _solve_upper(L, x):
-    """L⁻ᵀx in place."""
-    for a in range(x.shape[0] - 1, -1, -1):
-        for b in range(a + 1, x.shape[0]):
-            x[a] -= L[b, a] * x[b]
-        x[a] /= L[a, a]
-
-
-@compiled
-def _square(u):
-    total = 0.0
-    for c in range(u.shape[0]):
-        total += u[c] * u[c]
-    return total
-
-
-@compiled
-def _log_det(L):
-    total = 0.0
-    for c in range(L.shape[0]):
-        total += np.log(L[c, c])
-    return total
-
-
-@compiled
-def _differences(L, q):
-    """Symmetric I − differences of gradients, in place."""
-    for a in range(q):
-        for b in range(a):
-            L[a, b] = L[b, a] = -0.5 * (L[a, b] + L[b, a])
-        L[a, a] = 1.0 - L[a, a]
-
-
-@compiled
-def _inner_mode(rows, first, last, skip, eta, parameters, a, room):
-    """Mode of log p(rows | u) + log φ(u), from ``room.at`` on, and the factor of the curvature there."""
-    at, q = room.at, room.at.shape[0]
-    value = _of_rows(rows, first, last, skip, eta, parameters, a, at, room.gradient)
-    for _ in range(MOST_STEPS):
-        for c in range(q):
-            room.trial[:] = at
-            room.trial[c] += STEP
-            _of_rows(rows, first, last, skip, eta, parameters, a, room.trial, room.other)
-            room.L[:, c] = (room.other - room.gradient) / STEP
-        _differences(room.L, q)
-        _factor(room.L)
-        promised = _newton_step(room.L, at, room.gradient, room.step)
-        if not promised > CLOSE:
-            return
-        here, size = value - 0.5 * _square(at), 1.0
-        while size > SHORTEST:
-            room.trial[:] = at + size * room.step
-            value = _of_rows(rows, first, last, skip, eta, parameters, a, room.trial, room.gradient)
-            if value - 0.5 * _square(room.trial) >= here:
-                break
-            size *= 0.5
-        if not size > SHORTEST:
-            return
-        at[:] = room.trial
-
-
-@compiled
-def _inner(rows, first, last, eta, parameters, a, rule, room, by, gradient):
-    """log ∫ p(rows | v) φ(v) dv, without normalisers, and its gradient by what acts through ``by`` (n, q)."""
-    _inner_mode(rows, first, last, -1, eta, parameters, a, room)
-    K, scale = rule.x.shape[0], _log_det(room.L)
-    total, largest, slopes = 0.0, -np.inf, np.empty(gradient.shape[0])
-    gradient[:] = 0.0
-    for k in range(K):
-        room.step[:] = rule.x[k]
-        _solve_upper(room.L, room.step)
-        room.trial[:] = room.at + room.step
-        value = rule.log_weight[k] - 0.5 * _square(room.trial)
-        slopes[:] = 0.0
-        for i in range(first, last):
-            at = eta[i]
-            for c in range(room.trial.shape[0]):
-                at += a[i, c] * room.trial[c]
-            own, slope, _, _ = row(
-                rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters
-            )
-            value += own
-            for c in range(by.shape[1]):
-                slopes[c] += slope * by[i, c]
-        if value > largest:
-            shrink = np.exp(largest - value)
-            total *= shrink
-            gradient *= shrink
-            largest = value
-        if value > -np.inf:
-            weight = np.exp(value - largest)
-            total += weight
-            gradient += weight * slopes
-    gradient /= total
-    return largest + np.log(total) - scale
-
-
-@compiled
-def _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, u, shifted, gradient):
-    """Log density of the rows of a unit at u, what is nested in it integrated out; fills its gradient."""
-    first, last = rows.units[j], rows.units[j + 1]
-    if a_nested.shape[1] == 0:
-        return _of_rows(rows, rows.pieces[first], rows.pieces[last], -1, eta, parameters, a, u, gradient)
-    for i in range(rows.pieces[first], rows.pieces[last]):
-        shifted[i] = eta[i]
-        for c in range(u.shape[0]):
-            shifted[i] += a[i, c] * u[c]
-    total, own = 0.0, np.zeros(u.shape[0])
-    gradient[:] = 0.0
-    for piece in range(first, last):
-        inner.at[:] = modes[piece]
-        total += _inner(
-            rows,
-            rows.pieces[piece],
-            rows.pieces[piece + 1],
-            shifted,
-            parameters,
-            a_nested,
-            rule,
-            inner,
-            a,
-            own,
-        )
-        modes[piece] = inner.at
-        gradient += own
-    return total
-
-
-@compiled
-def _unit_mode(rows, j, eta, parameters, a, a_nested, rule, modes, inner, shifted, room):
-    """As `_inner_mode`, of a unit in which something is nested."""
-    at, q = room.at, room.at.shape[0]
-    value = _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, at, shifted, room.gradient)
-    for _ in range(MOST_STEPS):
-        for c in range(q):
-            room.trial[:] = at
-            room.trial[c] += STEP
-            _of_unit(
-                rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.other
-            )
-            room.L[:, c] = (room.other - room.gradient) / STEP
-        _differences(room.L, q)
-        _factor(room.L)
-        promised = _newton_step(room.L, at, room.gradient, room.step)
-        if not promised > CLOSE:
-            return
-        here, size = value - 0.5 * _square(at), 1.0
-        while size > SHORTEST:
-            room.trial[:] = at + size * room.step
-            value = _of_unit(
-                rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.gradient
-            )
-            if value - 0.5 * _square(room.trial) >= here:
-                break
-            size *= 0.5
-        if not size > SHORTEST:
-            return
-        at[:] = room.trial
-
-
-@compiled
-def _integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out):
-    """log p(y_j | draw) of every unit into ``out`` (S, J)."""
-    n, q, q_nested = rows.y.shape[0], rows.Z.shape[1], rows.Z_nested.shape[1]
-    a, a_nested = np.empty((n, q)), np.empty((n, q_nested))
-    room, inner, shifted = _room(q), _room(q_nested), np.empty(n)
-    modes = np.zeros((rows.pieces.shape[0] - 1, q_nested))
-    J, K = rows.units.shape[0] - 1, rule.x.shape[0]
-    starts, values, normalisers = np.zeros((J, q)), np.empty(K), np.empty(n)
-    for s in range(eta.shape[0]):
-        _normalisers(rows, parameters[s], normalisers)
-        _loadings(rows.Z, roots[s], a)
-        _loadings(rows.Z_nested, roots_nested[s], a_nested)
-        for j in range(J):
-            first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
-            room.at[:] = starts[j]  # the mode of the draw before is near
-            if q_nested == 0:
-                _inner_mode(rows, first, last, -1, eta[s], parameters[s], a, room)
-            else:
-                _unit_mode(
-                    rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted, room
-                )
-            starts[j] = room.at
-            for k in range(K):
-                room.step[:] = rule.x[k]
-                _solve_upper(room.L, room.step)
-                room.trial[:] = room.at + room.step
-                values[k] = rule.log_weight[k] - 0.5 * _square(room.trial)
-                values[k] += _of_unit(
-                    rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, room.trial, shifted,
-                    room.other,
-                )  # fmt: skip
-            out[s, j] = _log_sum(values) - _log_det(room.L) + normalisers[first:last].sum()
-
-
-@compiled
-def _log_sum(values):
-    largest = values.max()
-    if not largest > -np.inf:
-        return largest
-    return largest + np.log(np.exp(values - largest).sum())
-
-
-@compiled
-def _row_value(rows, i, eta, parameters, a, u):
-    """`row` at u and its slope by η."""
-    at = eta[i]
-    for c in range(u.shape[0]):
-        at += a[i, c] * u[c]
-    value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters)
-    return value, slope
-
-
-@compiled
-def _at_nodes(rows, first, last, skip, eta, parameters, a, rule, room, each):
-    """Log integrand at every node around the mode (K,), and the rows' own parts of it in ``each`` (n, K)."""
-    K = rule.x.shape[0]
-    values = np.empty(K)
-    for k in range(K):
-        room.step[:] = rule.x[k]
-        _solve_upper(room.L, room.step)
-        room.trial[:] = room.at + room.step
-        values[k] = rule.log_weight[k] - 0.5 * _square(room.trial) - _log_det(room.L)
-        for i in range(first, last):
-            if i != skip:
-                each[i, k] = _row_value(rows, i, eta, parameters, a, room.trial)[0]
-                values[k] += each[i, k]
-    return values
-
-
-@compiled
-def _counts(rows, i, eta, parameters, a, room):
-    """Whether leaving a row out moves or widens what is known of its unit's effects; ``room`` is at their mode."""
-    for c in range(room.at.shape[0]):  # L⁻¹a
-        total = a[i, c]
-        for b in range(c):
-            total -= room.L[c, b] * room.other[b]
-        room.other[c] = total / room.L[c, c]
-    size, reach = np.sqrt(_square(room.other)), np.sqrt(_square(a[i]))
-    if reach == 0.0:
-        return False
-    slope = _row_value(rows, i, eta, parameters, a, room.at)[1]
-    room.trial[:] = room.at + STEP / reach * a[i]
-    bend = (slope - _row_value(rows, i, eta, parameters, a, room.trial)[1]) / (STEP * reach)
-    return not (abs(bend) * size**2 <= SHARE and abs(slope) * size <= SHIFT)
-
-
-@compiled
-def _rows_left_out(rows, rule, nested_rule, eta, parameters, roots, roots_nested, without, within):
-    """log p(y_i | the others of its unit, draw) and of a new response in its place, into arrays (S, n)."""
-    n, q, J = rows.y.shape[0], rows.Z.shape[1], rows.units.shape[0] - 1
-    a, normalisers = np.empty((n, q)), np.empty(n)
-    each, unused = np.empty((n, rule.x.shape[0])), np.empty((n, rule.x.shape[0]))
-    room, other, starts = _room(q), _room(q), np.zeros((J, q))
-    for s in range(eta.shape[0]):
-        _normalisers(rows, parameters[s], normalisers)
-        _loadings(rows.Z, roots[s], a)
-        for j in range(J):
-            first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
-            room.at[:] = starts[j]
-            _inner_mode(rows, first, last, -1, eta[s], parameters[s], a, room)
-            starts[j] = room.at
-            values = _at_nodes(rows, first, last, -1, eta[s], parameters[s], a, rule, room, each)
-            total = _log_sum(values)
-            for i in range(first, last):
-                within[s, i] = _log_sum(values + each[i]) - total + normalisers[i]
-                if _counts(rows, i, eta[s], parameters[s], a, room) or not np.isfinite(each[i]).all():
-                    other.at[:] = room.at
-                    _inner_mode(rows, first, last, i, eta[s], parameters[s], a, other)
-                    rest = _at_nodes(rows, first, last, i, eta[s], parameters[s], a, rule, other, unused)
-                else:
-                    rest = values - each[i]
-                without[s, i] = total - _log_sum(rest) + normalisers[i]
