@@ -24,7 +24,8 @@
     ├── ConvergenceWarning                   the optimiser did not reach a stationary point
     ├── SamplingWarning                      divergences, R-hat, effective sample size
     ├── WeaklyIdentifiedWarning              a slope that varies within no level of its grouping factor
-    └── FewLevelsWarning                     a grouping factor with very few levels
+    ├── FewLevelsWarning                     a grouping factor with very few levels
+    └── CompilationWarning                   compiled code cannot be kept for the next session
 """
 
 from __future__ import annotations
@@ -116,3 +117,7 @@ class WeaklyIdentifiedWarning(BayesLMMWarning):
 
 class FewLevelsWarning(BayesLMMWarning):
     """A grouping factor has too few levels to estimate its variance well."""
+
+
+class CompilationWarning(BayesLMMWarning):
+    """Compiled code cannot be kept on disk: every session compiles it anew."""

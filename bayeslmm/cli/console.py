@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, TextIO
 
 from ..errors import BayesLMMWarning
@@ -72,25 +70,3 @@ def told_warnings() -> Iterator[None]:
         warnings.simplefilter("always", BayesLMMWarning)
         warnings.showwarning = tell
         yield
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C ends the command also where a sampler answers it with the draws it has."""
-    pressed = False
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        raise KeyboardInterrupt
-
-    before: Any = signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    except Exception:
-        if not pressed:
-            raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from ..engine.interrupts import interruptible
 from ..errors import BayesLMMError, FitError
 from ..spec.family import KINDS
 from .console import (
@@ -19,7 +20,6 @@ from .console import (
     INTERRUPTED,
     PIPE_CLOSED,
     REFUSED,
-    interruptible,
     note,
     silence_standard_output,
     told_warnings,

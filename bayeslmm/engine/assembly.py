@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .elimination import compiled
+from .compiling import compiled
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -26,7 +26,6 @@ class Room(NamedTuple):
     columns: Codes
 
 
-@compiled
 def room(pattern, n_xy):
     """Room for one factorisation of M with n_xy = p + 1 columns beside it."""
     m_dense = pattern.column_start[-1] - pattern.column_start[pattern.node_start.shape[0] - 1]
@@ -37,6 +36,9 @@ def room(pattern, n_xy):
         np.empty(pattern.diagonal_start[-1]), np.empty(pattern.panel_start[-1]), np.empty((m_dense, m_dense)),
         np.empty((m_dense, n_xy)), np.empty((n_xy, n_xy)), np.empty((widest, widest)), np.empty(m_dense, np.int64),
     )  # fmt: skip
+
+
+compiled_room = compiled(room)
 
 
 @compiled
@@ -119,10 +121,9 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
 
 
 @compiled
-def right_side(pattern, P, dense_xy):
-    """B = L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
-    m, n_xy = pattern.column_start[-1], dense_xy.shape[1]
-    B, at = np.empty((m, n_xy)), 0
+def right_side(pattern, P, dense_xy, B):
+    """Into B: L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
+    n_xy, at = dense_xy.shape[1], 0
     for k in range(pattern.node_start.shape[0] - 1):
         q = pattern.widths[k]
         for v in range(pattern.node_start[k], pattern.node_start[k + 1]):
@@ -135,12 +136,11 @@ def right_side(pattern, P, dense_xy):
     for i in range(dense_xy.shape[0]):
         for c in range(n_xy):
             B[at + i, c] = dense_xy[i, c]
-    return B
 
 
 @compiled
-def project(pattern, values, lams, U):
-    """ZᵀV⁻¹[X y] = ZᵀW[X y] − ZᵀWZ ΛU, (m, p + 1) in elimination order, from U = M⁻¹ΛᵀZᵀW[X y]."""
+def project(pattern, values, lams, U, E):
+    """Into E: ZᵀV⁻¹[X y] = ZᵀW[X y] − ZᵀWZ ΛU, (m, p + 1) in elimination order, from U = M⁻¹ΛᵀZᵀW[X y]."""
     ZtZ, ZtXy, lam_start, pair_factors = values.ZtZ, values.ZtXy, values.lam_start, values.pair_factors
     pair_counts, pair_values, pair_rows = values.pair_counts, values.pair_values, values.pair_rows
     widths, column_start = pattern.widths, pattern.column_start
@@ -153,7 +153,6 @@ def project(pattern, values, lams, U):
                 for r in range(q):
                     for c in range(n_xy):
                         scaled[row + a, c] += lams[lam + a * q + r] * U[row + r, c]
-    E = np.empty(U.shape)
     for row in range(U.shape[0]):
         for c in range(n_xy):
             E[row, c] = ZtXy[row * n_xy + c]
@@ -179,19 +178,17 @@ def project(pattern, values, lams, U):
                         E[column + b, c] -= value * scaled[row + a, c]
             i += 1
             at += q_a * q_b
-    return E
 
 
 @compiled
-def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper):
-    """Σ_levels (ZᵀWZΛM⁻¹)_jj of each factor, (Σ q²,) in elimination order, from M⁻¹ on the pattern of M."""
+def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper, sums):
+    """Add to ``sums`` Σ_levels (ZᵀWZΛM⁻¹)_jj of each factor, (Σ q²,) in elimination order, from M⁻¹."""
     ZtZ, lam_start, pair_factors = values.ZtZ, values.lam_start, values.pair_factors
     pair_counts, pair_values, pair_at = values.pair_counts, values.pair_values, values.pair_at
     diagonal_start = pattern.diagonal_start
     widths, column_start, node_start = pattern.widths, pattern.column_start, pattern.node_start
     n_chain = node_start.shape[0] - 1
     m_chain = column_start[n_chain]
-    sums = np.zeros(lams.shape[0])
     own = 0
     for k in range(widths.shape[0]):
         q, lam = widths[k], lam_start[k]
@@ -238,4 +235,3 @@ def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper):
                             half = pair_values[at + r * q_b + b] * lams[lam_a + r * q_a + i]
                             sums[lam_b + b * q_b + j] += half * V
             at += q_a * q_b
-    return sums

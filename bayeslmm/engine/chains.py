@@ -13,8 +13,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .assembly import Room, project, right_side, room, scale, trace_sums
-from .elimination import back_substitute, compiled, eliminate, selected_inverse
+from .assembly import Room, compiled_room, project, right_side, scale, trace_sums
+from .compiling import compiled
+from .elimination import back_substitute, eliminate, selected_inverse
 from .hyperspace import locate, pull_back
 
 # what is called once only: compiled with its caller, which saves seconds the first time
@@ -23,6 +24,18 @@ _inline = numba.njit(inline="always", error_model="numpy")
 Array = NDArray[np.float64]
 
 SMALL = 16  # up to this size a matrix is factorised by loops, beyond by LAPACK
+
+
+class Steps(NamedTuple):
+    """What `walk` fills, a row for each step; `b` is in elimination order."""
+
+    log_density: Array  # (N,) −∞ out of bounds and where numbers break down
+    state: NDArray[np.int64]  # (N,) row of x each draw stands on; the rest is empty without a chain
+    sds: Array  # (N, Σq)
+    factors: Array  # (N, Σq²) of the correlations
+    sigma: Array  # (N,)
+    beta: Array  # (N, p)
+    b: Array  # (N, m)
 
 
 class _Work(NamedTuple):
@@ -35,7 +48,7 @@ class _Work(NamedTuple):
 
 @_inline
 def _work(pattern, n_xy):
-    return _Work(room(pattern, n_xy), np.empty((n_xy - 1, n_xy - 1)), np.empty(n_xy - 1))
+    return _Work(compiled_room(pattern, n_xy), np.empty((n_xy - 1, n_xy - 1)), np.empty(n_xy - 1))
 
 
 @compiled
@@ -167,19 +180,22 @@ def with_gradient(pattern, values, space, n, x, gradient):
     value = _log_likelihood(n, p, log_det, r2, sigma) + log_prior
     if not (sound and np.isfinite(value)):
         return -np.inf
-    U = right_side(pattern, P, dense_xy)
+    U = np.empty((pattern.column_start[-1], n_xy))
+    right_side(pattern, P, dense_xy, U)
     m_chain = U.shape[0] - dense_xy.shape[0]
     for c in range(n_xy):
         _backward(Lt, U[m_chain:, c])
     back_substitute(pattern, D, P, U)
-    E = project(pattern, values, lams, U)  # [Q | ZᵀV⁻¹y]
+    E = np.empty(U.shape)
+    project(pattern, values, lams, U, E)  # [Q | ZᵀV⁻¹y]
     for row in range(E.shape[0]):
         for c in range(p):
             E[row, p] -= E[row, c] * beta[c]  # e
     V_diagonal, V_panel = np.empty_like(D), np.empty_like(P)
     V_upper = _inverse_of_dense(Lt)
     selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel)
-    by_lam = trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper)  # KΛ
+    by_lam = np.zeros(lams.shape[0])
+    trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper, by_lam)  # KΛ
     A_inverse = _inverse_of_dense(work.R)
     square = 0
     for k in range(pattern.widths.shape[0]):
@@ -259,31 +275,22 @@ def _to_effects(space, sds, factors, sigma, U, i, b):
 
 
 @compiled
-def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
+def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
     """Independence Metropolis–Hastings from x[0] over the proposals x[1:], with a draw of β and b each.
 
     Parameters
     ----------
     x, log_proposal : (N, d) and (N,)
     log_uniform, noise : (N,), of which the first is of no use, and (N, p + m). Without rows there is no chain.
-
-    Returns
-    -------
-    log_density (N,), state (N,) row of x each draw stands on, sds (N, Σq), factors of the correlations (N, Σq²),
-    sigma (N,), beta (N, p), b (N, m) in elimination order
-        The density is −∞ out of bounds and where numbers break down. Without a chain the rest is empty.
+    steps : Steps
+        With the densities at −∞ and the states at 0.
     """
     N, p, m = x.shape[0], values.XytXy.shape[0] - 1, pattern.column_start[-1]
+    log_density, state, all_sds, all_factors, sigmas, betas, bs = steps
     work, work_here = _work(pattern, p + 1), _work(pattern, p + 1)
     sds, factors, lams, precision = _rooms(space)
     sds_here, factors_here, _, _ = _rooms(space)
-    log_density, state = np.full(N, -np.inf), np.zeros(noise.shape[0], np.int64)
-    betas, bs = np.empty((noise.shape[0], p)), np.empty((noise.shape[0], m))
-    all_sds, all_factors = (
-        np.empty((noise.shape[0], sds.shape[0])),
-        np.empty((noise.shape[0], factors.shape[0])),
-    )
-    sigmas, U = np.empty(noise.shape[0]), np.empty((m, 1))
+    U = np.empty((m, 1))
     here, sigma_here, Lt_here = -1, 0.0, work.room.dense
     for i in range(N):
         sigma, log_prior = locate(space, x[i], sds, factors, lams, precision)
@@ -311,4 +318,3 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise):
                 all_sds[i, k] = sds_here[k]
             for k in range(factors.shape[0]):
                 all_factors[i, k] = factors_here[k]
-    return log_density, state, all_sds, all_factors, sigmas, betas, bs

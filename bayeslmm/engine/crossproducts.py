@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from .compiling import compiled
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -110,7 +111,7 @@ def accumulate(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _add_products(where, left, right, w, out):  # type: ignore[no-untyped-def]
     """out[where[i]] += w[i] left[i] right[i]ᵀ for every row i."""
     for i in range(where.shape[0]):

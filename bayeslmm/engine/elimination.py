@@ -7,11 +7,9 @@ q × q block at D[diagonal_start[v]:].
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-# Floating-point errors give inf and nan, which callers look for.
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+from .compiling import compiled
 
 
 @compiled

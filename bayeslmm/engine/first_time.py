@@ -34,8 +34,8 @@ def joint_compiled_beside() -> Iterator[None]:
 
 
 def _is_cached() -> bool:
-    folder = Path(eliminate._cache.cache_path)  # beside the modules, or as numba is told
-    return any(folder.glob(JOINT))
+    folder = eliminate._cache.cache_path  # beside the modules, or as numba is told
+    return folder is None or any(Path(folder).glob(JOINT))  # kept nowhere, it would not be found
 
 
 def _compile_joint() -> subprocess.Popen[bytes] | None:

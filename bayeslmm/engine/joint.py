@@ -23,7 +23,7 @@ from ..errors import NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import LKJ, Priors
 from . import likelihoods
-from .elimination import compiled
+from .compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
 from .hyperpriors import Kind, Positive, location_scale, log_prior
 from .pql import Rough
@@ -800,7 +800,8 @@ def _by_products(buffer, whole, beta, b, sigma, gradient, by_b, by_parameters):
 
 
 # NUTS calls `density_for_c` only, so it is compiled with that one; from Python, as the tests do, by itself
-@numba.njit(inline="always", cache=True, error_model="numpy")
+@kept
+@numba.njit(inline="always", error_model="numpy")
 def log_density(buffer, x, gradient):
     """Log density of x in a packed model, and its gradient into ``gradient`` (d,)."""
     whole = buffer[int(buffer[1]) :].view(np.int64)
@@ -859,7 +860,7 @@ def unfold(buffer, x, sds, factors, b, parameters):
 # -- the same as C functions, as nutpie calls them; in this file, since numba's cache looks at the file alone
 
 
-@numba.cfunc(types.int64(types.uint64, POINTER, POINTER, POINTER, types.voidptr), cache=True)
+@compiled_for_c(types.int64(types.uint64, POINTER, POINTER, POINTER, types.voidptr))
 def density_for_c(dim, x_, gradient_, value_, data):  # pragma: no cover - called from compiled code
     """`log_density` for nutpie."""
     size = int(numba.carray(data, 1, types.double)[0])
@@ -869,7 +870,7 @@ def density_for_c(dim, x_, gradient_, value_, data):  # pragma: no cover - calle
     return 0 if np.isfinite(value[0]) and np.all(np.isfinite(gradient)) else NOT_FINITE
 
 
-@numba.cfunc(types.int64(types.uint64, types.uint64, POINTER, POINTER, types.voidptr), cache=True)
+@compiled_for_c(types.int64(types.uint64, types.uint64, POINTER, POINTER, types.voidptr))
 def coordinates_for_c(dim, stored, x_, out_, data):  # pragma: no cover - called from compiled code
     """What nutpie stores of a draw: the coordinates as they are."""
     x, out = numba.carray(x_, (dim,)), numba.carray(out_, (stored,))

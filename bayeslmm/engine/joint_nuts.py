@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .interrupts import interruptible
 from .joint import coordinates_for_c, density_for_c
 
 Array = NDArray[np.float64]
@@ -88,10 +89,11 @@ def sample_joint(
         _n_dim=d,
     )
     begin = time.perf_counter()
-    tree = nutpie.sample(
-        model, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed, progress_bar=False,
-        progress_callback=report, save_warmup=True, **options,
-    )  # fmt: skip
+    with interruptible():  # nutpie answers Ctrl-C with the draws it has, of some chains none
+        tree = nutpie.sample(
+            model, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed, progress_bar=False,
+            progress_callback=report, save_warmup=True, **options,
+        )  # fmt: skip
     seconds = time.perf_counter() - begin
     stats = tree.sample_stats.to_dataset()
     tuning = float(tree.warmup_sample_stats["n_steps"].sum())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from ..spec.design import Design
-from .elimination import compiled
+from .compiling import compiled
 
 Array = NDArray[np.float64]
 

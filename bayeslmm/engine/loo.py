@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..spec.covariance import cholesky_psd
 from .assembly import right_side
 from .chains import _backward, _factorise, _inverse_of_dense, _work
-from .elimination import back_substitute, compiled, selected_inverse
+from .compiling import compiled
+from .elimination import back_substitute, selected_inverse
 from .layout import Layout, arrange
 from .scaling import Problem, Scaled, scale
 
@@ -287,7 +288,7 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, wit
     work = _work(pattern, n_xy)
     D, P, _, dense_xy, _, _, _ = work.room
     m_chain = pattern.column_start[n_chain]
-    a, x = np.empty(total_q), np.empty(p)
+    a, x, U = np.empty(total_q), np.empty(p), np.empty((pattern.column_start[-1], n_xy))
     held = np.zeros(p)
     for s in range(sigmas.shape[0]):
         s2 = sigmas[s] ** 2
@@ -300,7 +301,7 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, wit
         beta, R = work.beta, work.R
         if given:
             beta = betas[s]
-        U = right_side(pattern, P, dense_xy)
+        right_side(pattern, P, dense_xy, U)
         for c in range(n_xy):
             _backward(Lt, U[m_chain:, c])
         back_substitute(pattern, D, P, U)

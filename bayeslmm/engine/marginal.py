@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +78,22 @@ class Marginal:
     def log_densities(self, x: Array) -> Array:
         """Log density at each row of x (N, d); −∞ for negative sds and where numbers break down, far out."""
         nothing = np.empty(0)
-        return self._walk(x, nothing, nothing, np.empty((0, 0)))[0]
+        return self._walk(x, nothing, nothing, np.empty((0, 0))).log_density
 
-    def _walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Array) -> tuple[Any, ...]:
-        return chains.walk(
-            self.layout.pattern, self.layout.values, self.space, self.n, x, log_proposal, log_uniform, noise
-        )  # fmt: skip
+    def _walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Array) -> chains.Steps:
+        N, space = len(noise), self.space
+        steps = chains.Steps(
+            log_density=np.full(len(x), -np.inf),
+            state=np.zeros(N, dtype=np.int64),
+            sds=np.empty((N, len(space.softness))),
+            factors=np.empty((N, len(space.to_scaled))),
+            sigma=np.empty(N),
+            beta=np.empty((N, self.p)),
+            b=np.empty((N, self.layout.m)),
+        )
+        layout = self.layout
+        chains.walk(layout.pattern, layout.values, space, self.n, x, log_proposal, log_uniform, noise, steps)
+        return steps
 
     def with_gradient(self, x: Array) -> tuple[float, Array]:
         """Log density at x and its gradient (d,); −∞ and zeros where `log_densities` gives −∞ (section 5)."""

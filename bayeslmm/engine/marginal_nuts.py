@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .interrupts import interruptible
 from .marginal import Marginal
 from .proposal import Proposal
 
@@ -69,8 +70,9 @@ def sample_marginal(
         marginal.d, make_log_density, make_expand, [np.dtype("f8")], [(marginal.d,)], ["z"],
         make_initial_point_fn=start,
     )  # fmt: skip
-    tree = nutpie.sample(
-        compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed,
-        progress_bar=False, progress_callback=report, save_warmup=False,
-    )  # fmt: skip
+    with interruptible():  # as in `joint_nuts`
+        tree = nutpie.sample(
+            compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed,
+            progress_bar=False, progress_callback=report, save_warmup=False,
+        )  # fmt: skip
     return bounded(marginal, tree.posterior["z"].to_numpy()), tree.sample_stats.to_dataset()

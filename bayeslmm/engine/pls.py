@@ -131,7 +131,9 @@ def _forward_substitute(reduced: Reduced, G: Array) -> Array:
 
 def _right_side(reduced: Reduced) -> Array:
     """B = L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
-    return assembly.right_side(reduced.layout.pattern, reduced.P, reduced.B_dense)
+    B = np.empty((reduced.layout.m, reduced.XyVXy.shape[0]))
+    assembly.right_side(reduced.layout.pattern, reduced.P, reduced.B_dense, B)
+    return B
 
 
 def _by_factor(layout: Layout, stacked: Array) -> tuple[Array, ...]:
@@ -181,9 +183,9 @@ def inverse(reduced: Reduced) -> Inverse:
     elimination.selected_inverse(
         layout.pattern, reduced.XyVXy.shape[0], reduced.D, reduced.P, V_upper, V_diagonal, V_panel
     )
-    sums = assembly.trace_sums(
-        layout.pattern, layout.values, _flat(lams), V_diagonal, V_panel, np.ascontiguousarray(V_upper)
-    )
+    flat, V_upper = _flat(lams), np.ascontiguousarray(V_upper)
+    sums = np.zeros_like(flat)
+    assembly.trace_sums(layout.pattern, layout.values, flat, V_diagonal, V_panel, V_upper, sums)
     diagonal, G, at = [], [], 0
     for position, lam in enumerate(lams):
         if position < layout.n_chain:
@@ -207,7 +209,9 @@ def projected(reduced: Reduced) -> tuple[Array, ...]:
     """ZᵀV⁻¹[X y] per factor (J_k, q_k, p + 1), by R − SΛU: finite where Λ is singular (section 5)."""
     layout = reduced.layout
     U = _back_substitute(reduced, _right_side(reduced))
-    return _by_factor(layout, assembly.project(layout.pattern, layout.values, _flat(reduced.lams), U))
+    E = np.empty_like(U)
+    assembly.project(layout.pattern, layout.values, _flat(reduced.lams), U, E)
+    return _by_factor(layout, E)
 
 
 def whole_Q(reduced: Reduced) -> Array:

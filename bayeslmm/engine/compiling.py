@@ -1,0 +1,84 @@
+"""Numba with a cache on disk that may be damaged, full, or nowhere to be kept: then the loops are compiled anew."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.ccallback import CFunc
+
+from ..errors import CompilationWarning
+from ..spec.frame import warn
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """A function compiled when it is first called, for every kind of its arguments, and kept on disk.
+
+    Floating-point errors give inf and nan, which callers look for. What Python calls fills arrays and returns none: to
+    wrap one, numba runs Python, where a Ctrl-C pressed meanwhile becomes a SystemError.
+    """
+    return kept(numba.njit(nogil=True, error_model="numpy")(function))
+
+
+def kept(dispatcher: Any) -> Any:
+    """A compiled function, kept on disk."""
+    dispatcher._cache = _cache_of(dispatcher.py_func)
+    return dispatcher
+
+
+def compiled_for_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A C function with this signature, compiled at once and kept on disk."""
+
+    def compile_now(function):
+        made = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+        made._cache = _cache_of(function)
+        made.compile()
+        return made
+
+    return compile_now
+
+
+class _Cache(FunctionCache):
+    """What cannot be read is compiled and written anew; what cannot be written is done without."""
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling what a full disk or a lost power supply has left may raise anything
+            self._write(self.flush)
+            return None
+
+    def save_overload(self, sig, data):
+        self._write(lambda: super(_Cache, self).save_overload(sig, data))
+
+    def _write(self, write):
+        try:
+            write()
+        except OSError as problem:
+            _say_not_kept(f"{self.cache_path}: {problem.strerror or problem}")
+
+
+class _Nowhere(NullCache):
+    def save_overload(self, sig, cres):
+        _say_not_kept("neither the package's folder nor that of the user's caches can be written")
+
+
+def _cache_of(function):
+    try:
+        return _Cache(function)
+    except RuntimeError:  # numba has found no folder
+        return _Nowhere()
+
+
+@cache
+def _say_not_kept(why: str) -> None:
+    """Once a session for every reason."""
+    warn(
+        f"compiled code cannot be kept ({why}), so that every session compiles it anew, which takes some 20 seconds. "
+        "Set the environment variable NUMBA_CACHE_DIR to a folder that can be written.",
+        CompilationWarning,
+    )
