@@ -56,7 +56,14 @@ def run_compile(options: argparse.Namespace) -> int:
         model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
         model.fit_reml().summary()
         model.fit(random_seed=1, progressbar=False).loo()
-        model.fit(method="nuts", draws=10, tune=10, chains=1, random_seed=1, progressbar=False)
+        few = {"draws": 25, "tune": 25, "random_seed": 1, "progressbar": False}
+        model.fit(method="nuts", **few)
+        herds = blm.Model(
+            "p(incidence, size) ~ period + (1 | herd)", blm.load_dataset("cbpp"), family="binomial"
+        )
+        draws = herds.fit(**few)
+        for unit in ("observation", "herd"):
+            draws.loo(unit, refit=False)
     return 0
 
 
