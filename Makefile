@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test lint format fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -61,6 +61,9 @@ format: $(STAMP)  ## put the code into the one format
 	@echo "Installing what builds pages and runs notebooks ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	@touch $@
+
+fuzz: $(STAMP)  ## fit 20,000 strange formulas, some minutes
+	@$(BIN)/python tests/fuzz_formulas.py $(ARGS)
 
 docs: .venv/.docs  ## build the documentation site into build/docs; warnings are errors
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
