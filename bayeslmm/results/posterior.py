@@ -701,8 +701,8 @@ class PosteriorFit(Fit):
     ) -> pd.DataFrame:
         """New responses for the rows of the fit from ``n`` draws of the posterior, (nobs, n): ``sim_1``, ``sim_2``, ...
 
-        Groups as in :meth:`predict`: drawn anew; kept with ``"observed"``; without effects with ``"average"``; one drawn
-        for every row with ``"population"``.
+        Groups as in :meth:`predict`: drawn anew; kept with ``"observed"``; without effects with ``"average"``; one for
+        every row with ``"population"``.
         """
         return expected.simulate(self, n, random_seed, groups)
 
