@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 import bayeslmm
 
 HERE = Path(__file__).parent
@@ -24,7 +27,7 @@ extensions = [
 exclude_patterns = ["tutorials/README.md"]
 default_role = "code"
 
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # notebooks are committed as they ran, and make examples runs them
 copybutton_exclude = ".linenos, .gp, .go"
@@ -42,6 +45,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "bayeslmm"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_math_renderer = "mathml"  # browsers show it by themselves, where MathJax would be fetched
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -70,6 +74,16 @@ def _copy(source, target):
         shutil.copyfile(source, target)
 
 
+def _mathematics(display):
+    def visit(self, node):
+        latex = node.astext().replace("{aligned}", "{align*}").replace(r"\\[8pt]", r"\\")
+        self.body.append(convert(latex, display=display))
+        raise nodes.SkipNode
+
+    return visit, None
+
+
 def setup(app):
     """Hook of Sphinx."""
     app.connect("builder-inited", _bring_in)
+    app.add_html_math_renderer("mathml", _mathematics("inline"), _mathematics("block"))

@@ -53,7 +53,7 @@ def kfold(
         Number of folds; of groups at most as many as there are.
     unit : str
         ``"observation"``, or any grouping factor.
-    folds : array-like (nobs,), optional
+    folds : array-like of shape (rows,), optional
         The fold of every row of the fit, instead of random ones; ``other.folds`` for the same folds as another result,
         without which models cannot be compared.
     random_seed : int, optional
