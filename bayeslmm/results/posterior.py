@@ -342,7 +342,7 @@ class PosteriorFit(Fit):
         -------
         DataFrame
             Index level; columns mean (of the effect), p_top (probability of a rank of ``top`` or better),
-            expected_rank, rank_low, rank_high; best expected rank first.
+            expected_rank, rank_low, rank_high (whole places); best expected rank first.
 
         Raises
         ------

@@ -37,8 +37,8 @@ def rank_groups(
             "mean": effects.mean(axis=0),
             "p_top": (ranks <= places).mean(axis=0),
             "expected_rank": ranks.mean(axis=0),
-            "rank_low": low,
-            "rank_high": high,
+            "rank_low": np.floor(low).astype(int),  # places are whole: the interval that holds the quantiles
+            "rank_high": np.ceil(high).astype(int),
         },
         index=pd.Index(list(g.levels), name=g.name),
     )
