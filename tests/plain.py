@@ -11,15 +11,14 @@ def dense_Z(problem):
     parts = []
     for codes, Z, J in zip(problem.codes, problem.Z, problem.levels, strict=True):
         n, q = Z.shape
-        out = np.zeros((n, J * q))
-        for i in range(n):
-            out[i, codes[i] * q : (codes[i] + 1) * q] = Z[i]
-        parts.append(out)
+        out = np.zeros((n, J, q))
+        out[np.arange(n), codes] = Z
+        parts.append(out.reshape(n, J * q))
     return np.hstack(parts)
 
 
 def dense_lambda(problem, lams):
-    return block_diag(*[lam for lam, J in zip(lams, problem.levels, strict=True) for _ in range(J)])
+    return block_diag(*[np.kron(np.eye(J), lam) for lam, J in zip(lams, problem.levels, strict=True)])
 
 
 def relative_V(problem, lams):

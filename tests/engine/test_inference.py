@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import plain
 import pytest
-from hypothesis import assume, given, settings
-from strategies import problems
+from hypothesis import assume, given
+from strategies import examples, problems
 
 from bayeslmm.engine import inference, reml
 from bayeslmm.errors import InputError, NotAvailableError
@@ -30,7 +30,7 @@ def with_fixed_part(problem):
 
 
 @given(problems(max_factors=2, max_columns=2))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_satterthwaite_equals_its_definition(problem):
     problem = with_fixed_part(problem)
     for by_reml in (True, False):
@@ -69,7 +69,7 @@ def test_satterthwaite_equals_its_definition(problem):
 
 
 @given(problems(max_factors=3, max_columns=2))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_kenward_roger_equals_its_definition(problem):
     problem = with_fixed_part(problem)
     fit = interior(problem, by_reml=True)
@@ -81,7 +81,7 @@ def test_kenward_roger_equals_its_definition(problem):
 
 
 @given(problems(max_factors=2, max_columns=2))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_degrees_of_freedom_do_not_depend_on_units(problem):
     problem = with_fixed_part(problem)
     fit = interior(problem, by_reml=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from strategies import problems
+from strategies import examples, problems
 
 from bayeslmm.engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from bayeslmm.spec.covariance import covariance
 
-EXAMPLES = settings(max_examples=60, deadline=None)
+EXAMPLES = examples(60)
 
 
 def some_draws(problem, rng, *, kind, S=3):

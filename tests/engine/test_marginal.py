@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.linalg import block_diag
-from strategies import problems
+from strategies import examples, problems
 
 import bayeslmm as blm
 from bayeslmm.engine import marginal_nuts
@@ -113,7 +113,7 @@ def random_point(marginal, seed):
 
 
 @given(problems(), st.integers(0, 2**32 - 1), BETA)
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_density_equals_the_dense_formula(problem, seed, beta):
     marginal = Marginal(problem, hyper_priors(problem, beta=beta))
     x = random_point(marginal, seed) + 1e-3 * marginal.space.sd_at
@@ -125,7 +125,7 @@ def test_density_equals_the_dense_formula(problem, seed, beta):
 
 
 @given(problems(), st.integers(0, 2**32 - 1), BETA)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_gradient_equals_finite_differences(problem, seed, beta):
     marginal = Marginal(problem, hyper_priors(problem, beta=beta))
     x = random_point(marginal, seed) + 1e-3 * marginal.space.sd_at
@@ -176,7 +176,7 @@ def test_under_flat_priors_the_density_of_sigma_and_sds_has_its_mode_at_reml(dat
 
 
 @given(problems(max_columns=2), st.integers(0, 2**32 - 1), BETA)
-@settings(max_examples=12, deadline=None)
+@examples(12)
 def test_conditional_draws_have_the_conditional_moments(problem, seed, beta):
     marginal = Marginal(problem, hyper_priors(problem, beta=beta))
     x = random_point(marginal, seed) + 0.2 * marginal.space.sd_at
@@ -233,7 +233,7 @@ FORMULAS = [
     st.sampled_from(FORMULAS), st.integers(0, 2**32 - 1), st.sampled_from([{}, {"weights": "w"}, {"offset": "o"}]),
     st.booleans(),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_joint_of_pymc_is_marginal_times_conditional(formula, seed, options, flat):
     """The law that ties both samplers: no sampling, only densities at one point of a random design."""
     design = random_design(formula, seed, options)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import plain
 import pytest
-from hypothesis import given, settings
-from strategies import problems, problems_with_theta
+from hypothesis import given
+from strategies import examples, problems, problems_with_theta
 
 from bayeslmm.engine import pls
 from bayeslmm.engine.criterion import Criterion
@@ -22,7 +22,7 @@ def _criterion(problem, templates, *, reml):
 
 
 @given(problems_with_theta())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_criterion_equals_the_dense_formula(case):
     problem, templates, theta = case
     for reml in (True, False):
@@ -33,7 +33,7 @@ def test_criterion_equals_the_dense_formula(case):
 
 
 @given(problems_with_theta())
-@settings(max_examples=80, deadline=None)
+@examples(80)
 def test_gradient_equals_finite_differences(case):
     problem, templates, theta = case
     for reml in (True, False):
@@ -48,7 +48,7 @@ def test_gradient_equals_finite_differences(case):
 
 
 @given(problems_with_theta())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_modes_and_their_covariances_equal_the_dense_formulas(case):
     problem, templates, theta = case
     criterion = _criterion(problem, templates, reml=True)
@@ -70,7 +70,7 @@ def test_modes_and_their_covariances_equal_the_dense_formulas(case):
 
 
 @given(problems())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_cross_products_of_chunks_add_up(problem):
     def part(rows):
         return accumulate(

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import plain
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from strategies import problems
+from strategies import examples, problems
 
 from bayeslmm.engine import pls, pooling
 from bayeslmm.engine.criterion import prepare
@@ -19,7 +19,7 @@ from bayeslmm.engine.layout import arrange
 from bayeslmm.engine.loo import Hyperdraws
 from bayeslmm.engine.scaling import Problem, scale
 
-QUICK = settings(max_examples=25, deadline=None)
+QUICK = examples(25)
 
 
 @st.composite

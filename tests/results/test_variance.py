@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 
 import bayeslmm as blm
 from bayeslmm.engine.bootstrap import estimates
@@ -124,7 +125,7 @@ def cases(draw, kinds=tuple(RIGHT)):
 # -- against the dense covariance matrix
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(cases())
 def test_icc_r2_and_shares_are_read_off_the_diagonal_of_V(case):
     design, values = case
@@ -159,7 +160,7 @@ def test_icc_r2_and_shares_are_read_off_the_diagonal_of_V(case):
             )
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(cases(kinds=("nested",)))
 def test_cumulative_icc_is_the_correlation_of_two_rows_of_one_class(case):
     design, values = case
@@ -181,7 +182,7 @@ def pairs(design, group):
                 yield i, j
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(cases())
 def test_within_correlation_is_read_off_V(case):
     design, values = case
@@ -200,7 +201,7 @@ def test_within_correlation_is_read_off_V(case):
             np.testing.assert_allclose(matrix, matrix.T, **EXACT)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(cases(kinds=("intercepts", "slopes", "uncorrelated slopes", "slopes only")))
 def test_icc_at_values_is_the_correlation_of_a_row_with_itself(case):
     design, values = case

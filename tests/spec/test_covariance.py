@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from strategies import examples
 
 from bayeslmm.spec.covariance import Template, cholesky_psd, covariance, sd_and_correlation
 
@@ -34,7 +35,7 @@ def test_theta_runs_down_the_columns_as_in_lme4():
 
 
 @given(entries)
-@settings(max_examples=500)
+@examples(500)
 def test_factor_of_a_covariance_matrix_also_when_singular(values):
     for cov in (values @ values.T, values[:, :1] @ values[:, :1].T, np.zeros((3, 3))):
         L = cholesky_psd(cov, [(0, 1, 2)])

@@ -9,8 +9,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 
 from bayeslmm.errors import (
     AliasedColumnsWarning,
@@ -133,7 +134,7 @@ def test_columns_and_names_are_those_of_formulae(d, text):
     np.testing.assert_allclose(again.X, design.X[:7], rtol=1e-12, atol=1e-14)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.sets(st.sampled_from("abxz"), min_size=1, max_size=3), min_size=1, max_size=4), st.booleans()
 )

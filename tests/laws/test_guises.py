@@ -1,0 +1,164 @@
+"""One model in two guises: other rows, labels, columns, units or words, and the same fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SCALES, Table, examples, tables
+
+from bayeslmm import errors
+
+from .same import check_same, fit, quietly
+
+SEEDS = st.integers(0, 2**32 - 1)
+BY_REML = st.booleans()
+# slopes beside a correlated intercept and the fixed intercept: no zero of x is special
+FREE_OF_ZERO = {
+    1: ("(1 | {})",), 2: ("(x | {})", "(f | {})"), 3: ("(x + z | {})",), 4: ("(x * z | {})", "(x + z + t | {})")
+}  # fmt: skip
+WITH_INTERCEPT = ("x", "x + z", "x * z", "x * f", "x + t * z")
+
+
+@examples(10)
+@given(tables(), SEEDS, BY_REML)
+def test_rows_in_another_order(table, seed, reml):
+    order = np.random.default_rng(seed).permutation(len(table.data))
+    one, other = fit(table, reml=reml), fit(table.changed(lambda d: d.iloc[order]), reml=reml)
+    check_same(one, other, rows=order)
+
+
+@examples(10)
+@given(tables(), SEEDS, st.sampled_from(["texts", "integers", "categories", "fractions"]))
+def test_levels_by_other_names(table, seed, kind):
+    """Names decide the order of levels, and with it the order of elimination."""
+    rng = np.random.default_rng(seed)
+
+    def rename(data):
+        for name in [column for column in ("g", "h", "k") if column in data]:
+            old = data[name].unique()
+            new = rng.permutation(len(old))
+            labels = {
+                "texts": [f"level {i}" for i in new],
+                "integers": list(new - 2),
+                "fractions": list(new / 4),
+            }
+            column = data[name].map(dict(zip(old, labels.get(kind, [f"{i}" for i in new]), strict=True)))
+            data[name] = column.astype("category") if kind == "categories" else column
+        return data
+
+    one, other = fit(table), fit(table.changed(rename))
+    check_same(one, other)
+    for a, b in zip(one.design.groups, other.design.groups, strict=True):
+        assert len(a.levels) == len(b.levels)
+
+
+@examples(10)
+@given(tables(fixed=("x", "x + z", "x * f", "0 + x", "0 + f + x")), st.sampled_from(["twice", "far", "sum"]))
+def test_a_column_that_says_nothing_new(table, kind):
+    """It is named, left out, and nothing changes; in the last place of the formula it is the one that goes."""
+    has_intercept = "0 +" not in table.formula
+
+    def add(data):
+        changes = {
+            "twice": data["x"],
+            "far": -3.0 * data["x"] + (7.0 * data["x"].std() if has_intercept else 0.0),
+        }
+        changes["sum"] = data["x"] + (data["z"] if "z" in table.formula.split(" + ")[1:2] else 0.0)
+        return data.assign(copy=changes[kind])
+
+    wider = table.changed(add)
+    first, bars = wider.formula.split(" + (", 1)
+    wider = Table(formula=f"{first} + copy + ({bars}", data=wider.data, options=wider.options)
+    with pytest.warns(errors.AliasedColumnsWarning, match="copy"):
+        other = wider.model()
+    assert other.design.aliased == ("copy",)
+    one = fit(table)
+    again = quietly(other.fit_reml)
+    np.testing.assert_array_equal(again.design.X, one.design.X)
+    check_same(one, again)
+
+
+@examples(10)
+@given(tables(fixed=WITH_INTERCEPT), st.sampled_from(SCALES), st.sampled_from([0.0, -40.0, 3e4]), BY_REML)
+def test_response_in_other_units_and_from_another_zero(table, scale, shift, reml):
+    spread = table.data["y"].std()
+
+    def move(data):
+        return data.assign(y=(data["y"] - shift * spread) / scale, o=data["o"] / scale)
+
+    check_same(fit(table, reml=reml), fit(table.changed(move), reml=reml), scale=scale, shift=shift * spread)
+
+
+@examples(10)
+@given(tables(), st.lists(st.sampled_from(SCALES), min_size=3, max_size=3), BY_REML)
+def test_predictors_in_other_units(table, scales, reml):
+    factors = dict(zip(("x", "z", "t"), scales, strict=True))
+    other = table.changed(lambda d: d.assign(**{name: d[name] * c for name, c in factors.items()}))
+    check_same(fit(table, reml=reml), fit(other, reml=reml))
+
+
+@examples(10)
+@given(
+    tables(fixed=WITH_INTERCEPT, bars=FREE_OF_ZERO, locations=(0.0,)),
+    st.sampled_from([-3.0, 50.0, 2e3]),
+    BY_REML,
+)
+def test_predictors_from_another_zero(table, location, reml):
+    """Such as years of the calendar instead of years since the first."""
+
+    def move(data):
+        return data.assign(**{name: data[name] + location * data[name].std() for name in ("x", "z", "t")})
+
+    check_same(fit(table, reml=reml), fit(table.changed(move), reml=reml))
+
+
+WORDS = {
+    "(x || {0})": "(1 | {0}) + (0 + x | {0})",
+    "(x + z || {0})": "(1 | {0}) + (0 + x | {0}) + (0 + z | {0})",
+    "(0 + x || {0})": "(0 + x | {0})",
+    "(x | {0})": "(1 + x | {0})",
+    "(x - 1 | {0})": "(0 + x | {0})",
+    "(x * z | {0})": "(1 + x + z + x:z | {0})",
+    "(1 | {0} / h)": "(1 | {0}) + (1 | {0}:h)",
+    "(x | {0} / h)": "(x | {0}) + (x | {0}:h)",
+    "(1 | {0} / h / k)": "(1 | {0}) + (1 | {0}:h) + (1 | {0}:h:k)",
+}
+
+
+@examples(20)
+@given(tables(bars={1: ("(1 | {})",)}, max_factors=3), st.sampled_from(list(WORDS)))
+def test_sugar_and_what_it_stands_for(table, short):
+    """The arrays are the same to the last bit, so every fit is."""
+    if any(name in short and name not in table.data for name in ("h", "k")):
+        short = "(x || {0})"
+    designs = []
+    for bar in (short, WORDS[short]):
+        words = Table(formula=f"y ~ x + {bar.format('g')}", data=table.data, options=table.options)
+        try:
+            designs.append(quietly(words.model).design)
+        except errors.UnidentifiedTermError:  # as many cells of g:h as rows
+            designs.append(None)
+    if None in designs:
+        assert designs == [None, None]
+        return
+    for a, b in zip(designs[0].groups, designs[1].groups, strict=True):
+        assert (a.name, a.levels, a.columns, a.blocks) == (b.name, b.levels, b.columns, b.blocks)
+        np.testing.assert_array_equal(a.codes, b.codes)
+        np.testing.assert_array_equal(a.Z, b.Z)
+
+
+@examples(10)
+@given(tables(), SEEDS)
+def test_predictions_for_the_rows_of_the_fit_are_its_fitted_values(table, seed):
+    """As a new table, in another order, with columns and rows that the fit never saw around them."""
+    found = fit(table)
+    order = np.random.default_rng(seed).permutation(len(table.data))
+    rows = table.data.iloc[order].assign(another=1.0).drop(columns="y")
+    predicted = quietly(lambda: found.predict(rows, groups="observed"))
+    size = np.abs(found.design.X @ found.solution.beta).max(initial=0.0) + np.abs(found.design.y).max()
+    # products of X and β̂ cancel where predictors are far from zero
+    rounding = 1e-13 * size + 1e-14 * np.abs(found.design.X * found.solution.beta).max(initial=0.0)
+    np.testing.assert_allclose(predicted, found.fitted()[order], rtol=0, atol=rounding)
+    np.testing.assert_allclose(found.fitted() + found.residuals(), found.design.y, rtol=0, atol=rounding)
