@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
+from ..errors import StorageError
 from .console import heading, shows_progress
 
 DEMOS = (
@@ -18,7 +22,10 @@ def run_demo(options: argparse.Namespace) -> int:
     """Fit High School & Beyond and sleepstudy by REML and with a full posterior; print, and save a picture of each."""
     import bayeslmm as blm
 
-    options.build.mkdir(parents=True, exist_ok=True)
+    try:
+        options.build.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise StorageError(f"--build: {options.build} cannot be made: {problem.strerror}") from None
     saved = []
     for name, formula in DEMOS:
         heading(f"{name}: {formula}")
@@ -39,12 +46,23 @@ def run_demo(options: argparse.Namespace) -> int:
         heading("REML beside the posterior", "-")
         print(blm.compare_estimates(reml, post))
         picture = options.build / f"{name}_pooling.png"
-        blm.plot_pooling(post).savefig(picture, dpi=130)
+        _save(blm.plot_pooling(post), picture)
         saved.append(picture)
     heading("pictures")
     for picture in saved:
         print(f"shrinkage: {picture.resolve()}")
     return 0
+
+
+def _save(figure: Any, path: Path) -> None:
+    from ..results.files import write_whole
+
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    try:
+        write_whole(path, buffer.getbuffer())
+    except OSError as problem:
+        raise StorageError(f"--build: {path} cannot be written: {problem.strerror}") from None
 
 
 def run_compile(options: argparse.Namespace) -> int:

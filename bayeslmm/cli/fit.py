@@ -84,8 +84,10 @@ def _is_good(fit: Any) -> bool:
 def _write(fit: Any, options: argparse.Namespace) -> None:
     import bayeslmm as blm
 
+    from ..results.files import write_whole
+
     writers: dict[str, Callable[[Path], Any]] = {
-        "tidy": lambda path: fit.tidy().to_csv(path, index=False),
+        "tidy": lambda path: write_whole(path, fit.tidy().to_csv(index=False).encode()),
         "save": lambda path: blm.save(fit, path),
         "report": lambda path: blm.report(fit, path),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -29,6 +30,7 @@ from .datasets import run_datasets
 from .demo import run_compile, run_demo
 from .fit import run_fit
 
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ABOUT = "Mixed-effects models: lme4's numbers and the full posterior from one formula."
 EXIT_CODES = """\
 exit codes:
@@ -97,6 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BayesLMMError as problem:
         return _failed(parser, str(problem), DOUBTFUL if isinstance(problem, FitError) else REFUSED)
     except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno in DISK_FULL:
+            silence_standard_output()  # nothing is to be written at exit either
+            return _failed(
+                parser, f"{problem.strerror}, where standard output or temporary files go", REFUSED
+            )
         told = f"{type(problem).__name__}: {problem}"
         advice = "This is an error of the program; with BAYESLMM_TRACEBACK=1 it shows where."
         return _failed(parser, f"{told}\n{advice}", BROKEN)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Room(NamedTuple):
     columns: Codes
 
 
-def room(pattern, n_xy):
+def room(pattern: Any, n_xy: int) -> Room:
     """Room for one factorisation of M with n_xy = p + 1 columns beside it."""
     m_dense = pattern.column_start[-1] - pattern.column_start[pattern.node_start.shape[0] - 1]
     widest = 0

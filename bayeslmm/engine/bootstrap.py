@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator as Batches
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -62,7 +63,7 @@ def refits(problem: Problem, solution: PointSolution, seeds: Sequence[SeedSequen
 
 def bootstrap(
     problem: Problem, solution: PointSolution, *, draws: int, random_seed: int | None, cores: int
-) -> Iterator[Array]:
+) -> Batches[Array]:
     """Rows as in :func:`refits`, in batches, in the order of the draws whatever the number of processes."""
     seeds = seed_sequence(random_seed).spawn(draws)
     size = max(1, min(25, draws // (4 * cores)))
@@ -71,6 +72,13 @@ def bootstrap(
         yield from (refits(problem, solution, batch) for batch in batches)
         return
     from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     tasks = (delayed(refits)(problem, solution, batch) for batch in batches)
-    yield from Parallel(n_jobs=cores, return_as="generator")(tasks)
+    try:
+        yield from Parallel(n_jobs=cores, return_as="generator")(tasks)
+    except TerminatedWorkerError as error:
+        raise FitError(
+            f"bootstrap: one of {cores} worker processes was killed, as the system does when memory runs out. With "
+            "cores=1 this process does the work alone."
+        ) from error

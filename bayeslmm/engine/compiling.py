@@ -1,5 +1,5 @@
 """Numba with a cache on disk that may be damaged, full, or nowhere to be kept: then the loops are compiled anew."""
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compiled_for_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """A C function with this signature, compiled at once and kept on disk."""
 
     def compile_now(function):
-        made = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+        made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
         made._cache = _cache_of(function)
         made.compile()
         return made

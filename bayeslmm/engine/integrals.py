@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .elimination import compiled
+from .compiling import compiled
 from .likelihoods import of_parameters, row
 
 Array = NDArray[np.float64]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FitError, InputError, NotAvailableError
+from .interrupts import interruptible
 
 SAMPLERS = ("nutpie", "pymc", "numpyro")
 
@@ -64,13 +65,19 @@ def sample_nuts(
     begin = time.perf_counter()
     with model, pytensor.config.change_flags(numba__fastmath=False):
         try:
-            tree = pm.sample(
-                draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed, nuts_sampler=nuts_sampler,
-                progressbar=progressbar, quiet=not progressbar, compute_convergence_checks=False,
-                **{"discard_tuned_samples": False, **options},
-            )  # fmt: skip
+            with interruptible():  # they answer Ctrl-C with the draws they have, of which there may be none
+                tree = pm.sample(
+                    draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
+                    nuts_sampler=nuts_sampler, progressbar=progressbar, quiet=not progressbar,
+                    compute_convergence_checks=False, **{"discard_tuned_samples": False, **options},
+                )  # fmt: skip
         except TypeError as error:
             raise InputError(f"pymc.sample refuses the options {sorted(options)}: {error}") from None
+        except (EOFError, ConnectionError) as error:
+            raise FitError(
+                f"sampling: one of {cores} worker processes was killed, as the system does when memory runs out. With "
+                "cores=1 this process does the work alone."
+            ) from error
         except (pm.exceptions.SamplingError, RuntimeError) as error:
             raise FitError(
                 f"sampling failed: {_first_line(error)}.{_impossible(model)} model.pymc.debug() looks closer."

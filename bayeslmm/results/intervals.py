@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,8 +137,9 @@ def bootstrap(
     batches = engine.bootstrap(
         Problem.of(fit.design), fit.solution, draws=draws, random_seed=random_seed, cores=_cores(cores)
     )
-    counted = track(((len(rows), rows) for rows in batches), draws, "Refitting", progressbar)
-    rows = np.concatenate([rows for _, rows in counted])
+    with closing(batches):  # also where an interrupt comes between two of them: no process works on unseen
+        counted = track(((len(rows), rows) for rows in batches), draws, "Refitting", progressbar)
+        rows = np.concatenate([rows for _, rows in counted])
     failed = int(np.isnan(rows[:, -1]).sum())
     if failed == draws:
         raise FitError(f"none of {draws} simulated data sets could be fitted")

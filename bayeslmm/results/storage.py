@@ -14,9 +14,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from ..spec.frame import frozen
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
 from .diagnosis import Diagnosis
 from .file_contents import check_contents
+from .files import write_whole
 from .point import Origin, PointFit
 from .posterior import PosteriorFit
 from .settings import Settings
@@ -96,31 +96,11 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
         tree.attrs["bayeslmm"] = json.dumps(about)
     except (TypeError, ValueError) as problem:
         raise StorageError(f"save: an attribute of idata cannot be written: {problem}") from None
-    _write(lambda temporary: tree.to_netcdf(temporary, engine="h5netcdf"), target)
-
-
-def _write(write: Callable[[Path], Any], target: Path) -> None:
-    """Write beside the target, then move into its place."""
-    temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())  # as any new file has it; a temporary one is for its owner only
-        os.replace(temporary, target)
+        # in memory first: HDF5 on a full disk ends in a segmentation fault (github.com/h5py/h5py/issues/914)
+        write_whole(target, tree.to_netcdf(engine="h5netcdf"))
     except (OSError, ValueError, TypeError) as problem:
-        raise StorageError(f"save: {target} cannot be written: {problem}") from None
-    finally:
-        if temporary is not None and temporary.exists():
-            temporary.unlink()
-
-
-def _umask() -> int:
-    """What the process takes away from the mode of new files; to be read it has to be set."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise StorageError(f"save: {target} cannot be written: {problem}") from problem
 
 
 def _path(path: Any, verb: str) -> Path:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import platform
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import partial
@@ -26,6 +24,7 @@ from ..results.audit import prior_audit
 from ..results.described import groups_table, numbers_table, priors_table, variables_table
 from ..results.equations import Equations, equations
 from ..results.explain import explain
+from ..results.files import write_whole
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.settings import Settings
@@ -136,20 +135,9 @@ def _check_place(path: Path) -> None:
 
 
 def _write(path: Path, page: str) -> None:
-    """A whole page or, on failure, what was there before."""
-    temporary: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.absolute().parent, suffix=".part", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(page)
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        write_whole(path, page.encode("utf-8"))
     except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
         raise StorageError(
             f"report(path={str(path)!r}) cannot be written: {error.strerror or error}"
         ) from None

@@ -514,7 +514,7 @@ def test_directories_without_permission(tmp_path, monkeypatch):
     def forbidden(*args, **kwargs):
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr(storage.tempfile, "mkstemp", forbidden)
+    monkeypatch.setattr(storage, "write_whole", forbidden)
     with pytest.raises(errors.StorageError, match=r"fit\.nc cannot be written: .*Permission denied"):
         blm.save(point_of("integers"), tmp_path / "fit.nc")
 
@@ -523,11 +523,10 @@ def test_directories_without_permission(tmp_path, monkeypatch):
 def test_a_file_is_untouched_when_writing_fails(saved, monkeypatch, trouble):
     before = saved.read_bytes()
 
-    def full(tree, path, **options):
-        pathlib.Path(path).write_bytes(b"half of it")
+    def full(descriptor):
         raise trouble
 
-    monkeypatch.setattr(xr.DataTree, "to_netcdf", full)
+    monkeypatch.setattr("os.fsync", full)
     if isinstance(trouble, OSError):
         with pytest.raises(
             errors.StorageError, match=r"fit\.nc cannot be written: .*No space left on device"
