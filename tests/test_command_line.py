@@ -269,7 +269,8 @@ def test_parquet_without_pyarrow_says_what_to_install(run, monkeypatch):
         (b"<!doctype html>\n<p>a,b", "web page or JSON"), (b'{"a": [1, 2]}', "web page or JSON"),
         (b"\x1f\x8b\x08\x00" + bytes(20), "damaged compressed file"), (b"PAR1" + bytes(60), "damaged Parquet"),
         (b"a,b\n\x81\x8d,2\n", "no text that can be read"), (b'a,b\n"1,2\n3,4\n', "no regular table"),
-        (gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:40], "damaged compressed file"), (b"Lorem ipsum\ndolor\n", "'Reaction'"),
+        (gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:40], "damaged compressed file"),
+        (b"Lorem ipsum\ndolor\n", "'Reaction'"),
     ],
 )  # fmt: skip
 def test_what_is_no_table_is_refused_in_words(run, content, message):
