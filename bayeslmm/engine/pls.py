@@ -216,9 +216,8 @@ def projected(reduced: Reduced) -> tuple[Array, ...]:
 
 def whole_Q(reduced: Reduced) -> Array:
     """ZᵀV⁻¹X, (m, p) in elimination order."""
-    parts = projected(reduced)
-    p = reduced.XyVXy.shape[0] - 1
-    return np.concatenate([parts[k][:, :, :-1].reshape(-1, p) for k in reduced.layout.order])
+    parts, columns = projected(reduced), reduced.XyVXy.shape[0]
+    return np.concatenate([parts[k].reshape(-1, columns) for k in reduced.layout.order])[:, :-1]
 
 
 def whole_K(reduced: Reduced) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import plain
 import pytest
@@ -69,6 +71,63 @@ def test_modes_and_their_covariances_equal_the_dense_formulas(case):
         start += J * q
 
 
+def _by_factor(problem, templates, stacked):
+    """Split (m, columns) into (J_k, q_k, columns) per factor."""
+    ends = np.cumsum([J * t.q for J, t in zip(problem.levels, templates, strict=True)])
+    parts = np.split(stacked, ends[:-1])
+    return [a.reshape(J, t.q, -1) for a, J, t in zip(parts, problem.levels, templates, strict=True)]
+
+
+def _stacked(parts):
+    return np.concatenate([np.vstack(a) for a in parts])
+
+
+@given(problems_with_theta())
+@examples(40)
+def test_what_else_is_read_off_the_factors_equals_the_dense_formulas(case):
+    problem, templates, theta = case
+    criterion = _criterion(problem, templates, reml=True)
+    lams = criterion.lams(theta)
+    reduced = pls.reduce(criterion.layout, lams)
+    solution = pls.solve(reduced)
+    X, y, Z, L = problem.X, problem.y, plain.dense_Z(problem), plain.dense_lambda(problem, lams)
+    Vi = np.linalg.inv(plain.relative_V(problem, lams))
+    W = np.diag(np.ones(len(y)) if problem.weights is None else problem.weights)
+    m, p = Z.shape[1], X.shape[1]
+    M_inverse = np.linalg.inv(L.T @ Z.T @ W @ Z @ L + np.eye(m))
+    close = {"rtol": 1e-7, "atol": 1e-7}  # V and M are inverted explicitly, as above
+
+    noise = _stacked(pls.spherical_noise(reduced, np.eye(m)))
+    np.testing.assert_allclose(noise @ noise.T, M_inverse, **close)
+    one = [u[:, :, None] for u in pls.spherical_modes(reduced, solution.beta, np.eye(m)[0])]
+    none = [u[:, :, None] for u in pls.spherical_modes(reduced, solution.beta)]
+    np.testing.assert_allclose(_stacked(one) - _stacked(none), noise[:, :1], **close)
+    slopes = _stacked(pls.mode_slopes(reduced))
+    np.testing.assert_allclose(slopes, -M_inverse @ L.T @ Z.T @ W @ X, **close)
+
+    A = np.random.default_rng(m).normal(size=(m, 3))
+    parts = _by_factor(problem, templates, A)
+    half = pls.whitened(reduced, parts)
+    np.testing.assert_allclose(half.T @ half, A.T @ L @ M_inverse @ L.T @ A, **close)
+
+    places = _by_factor(problem, templates, np.arange(m)[:, None])
+    order = _stacked([places[k] for k in criterion.layout.order])[:, 0]
+    np.testing.assert_allclose(pls.whole_Q(reduced), (Z.T @ Vi @ X)[order], **close)
+    np.testing.assert_allclose(pls.whole_K(reduced), (Z.T @ Vi @ Z)[np.ix_(order, order)], **close)
+    P = Vi - Vi @ X @ np.linalg.solve(X.T @ Vi @ X, X.T @ Vi)
+    for with_X, middle in ((True, P), (False, Vi)):
+        terms = pls.slopes(reduced, solution, 1.0, with_X=with_X)
+        products = pls.projected_products(reduced, solution, terms, parts)
+        np.testing.assert_allclose(products, A.T @ Z.T @ middle @ Z @ A, **close)
+
+    precision = np.diag(np.arange(1.0, p + 1))
+    shrunk = pls.solve(reduced, prior_precision=precision)
+    A_x, d_xy = X.T @ Vi @ X + precision, X.T @ Vi @ y
+    np.testing.assert_allclose(shrunk.beta, np.linalg.solve(A_x, d_xy), **close)
+    np.testing.assert_allclose(shrunk.r2, y @ Vi @ y - d_xy @ np.linalg.solve(A_x, d_xy), **close)
+    np.testing.assert_allclose(shrunk.log_det_A, np.linalg.slogdet(A_x)[1], **close)
+
+
 @given(problems())
 @examples(40)
 def test_cross_products_of_chunks_add_up(problem):
@@ -90,6 +149,13 @@ def test_cross_products_of_chunks_add_up(problem):
     for a, b in zip(added.ZtZ + added.ZtXy, whole.ZtZ + whole.ZtXy, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
     assert (added.n, added.sum_log_weights) == (whole.n, pytest.approx(whole.sum_log_weights))
+
+
+def test_no_sum_of_squares_is_negative_by_rounding():
+    cross = accumulate(np.ones((4, 1)), np.ones(4), [np.array([0, 0, 1, 1])], [np.ones((4, 1))], levels=(2,))
+    reduced = pls.reduce(arrange(cross), [np.eye(1)])
+    rounded = replace(reduced, XyVXy=np.array([[1.0, 1.0], [1.0, 1.0 - 1e-15]]))
+    assert pls.solve(rounded).r2 == 0.0
 
 
 def test_cross_products_of_different_designs_do_not_add():

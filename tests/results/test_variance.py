@@ -268,6 +268,15 @@ def test_stacked_draws_give_what_a_loop_over_draws_gives(family, kind):
             np.testing.assert_allclose(together[c, d], quantity.of(one), **EXACT)
 
 
+@pytest.mark.parametrize(
+    ("link", "expected"), [("logit", np.pi**2 / 3), ("probit", 1.0), ("cloglog", np.pi**2 / 6)]
+)
+def test_latent_residuals_have_the_variance_of_the_links_distribution(link, expected):
+    design = model_of("bernoulli", "x + (1 | g)", np.random.default_rng(3), link).design
+    found, _ = variance.residual_variance(design, {}, np.zeros((2, 3)), np.ones((2, 3)))
+    np.testing.assert_allclose(found, np.full((2, 3), expected), rtol=1e-15)
+
+
 # -- numbers known from elsewhere
 
 

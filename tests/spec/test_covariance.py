@@ -52,3 +52,15 @@ def test_sds_and_correlations_round_trip_and_are_never_missing(values):
     assert np.isfinite(cor).all() and np.abs(cor).max() <= 1.0
     np.testing.assert_allclose(covariance(sd, cor), cov, atol=1e-12 * max(1.0, cov.max()))
     assert sd_and_correlation(np.zeros((2, 2)))[1].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@given(arrays(np.float64, (2, 4, 3, 3), elements=some))
+def test_a_stack_of_matrices_is_taken_one_by_one(values):
+    cov = values @ values.swapaxes(-1, -2)
+    sd, cor = sd_and_correlation(cov)
+    whole = covariance(sd, cor)
+    for at in np.ndindex(2, 4):
+        one_sd, one_cor = sd_and_correlation(cov[at])
+        np.testing.assert_array_equal(sd[at], one_sd)
+        np.testing.assert_array_equal(cor[at], one_cor)
+        np.testing.assert_array_equal(whole[at], covariance(one_sd, one_cor))

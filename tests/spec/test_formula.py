@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bayeslmm.errors import FormulaError
-from bayeslmm.spec.formula import parse_formula
+from bayeslmm.spec.formula import parse_formula, update_formula
 
 
 def bars(text):
@@ -109,6 +109,7 @@ def test_fixed_part_is_written_out(text, expected):
         ("(y) ~ x", "y"),
         ("y['yes'] ~ x", "indicator(y, 'yes')"),
         ("y[yes] ~ x", "indicator(y, 'yes')"),
+        ("y[1] ~ x", "indicator(y, 1)"),
     ],
 )
 def test_response(text, expected):
@@ -136,6 +137,7 @@ def test_written_form_is_kept():
         ("y ~", "right side of '~' is empty", "~"),
         ("y ~ x ~ z", "one '~'", "~"),
         ("", "formula is empty", None),
+        ("* x", "expected here, not '*'", "*"),
         ("y = x", "'=' has no meaning", "="),
         ("y ~ .", "'.' (all other columns) is not offered", "."),
         ("y ~ . - x", "'.' (all other columns) is not offered", "."),
@@ -163,6 +165,9 @@ def test_written_form_is_kept():
         ("y ~ x$z", "'$' has no meaning", "$"),
         ("y ~ x +", "missing after '+'", "+"),
         ("y ~ x z", "missing before 'z'", "z"),
+        ("y ~ x Z", "missing before 'Z'", "Z"),
+        ("y ~ x 2", "missing before '2'", "2"),
+        ("y ~ log(x)['a']", "Square brackets go after", "["),
         ("y ~ `x", "never closed", "`"),
         ("y ~ I('a)", "never closed", "'"),
         ("y ~ I(x +)", "cannot be read as a Python expression", "I(x +)"),
@@ -188,6 +193,48 @@ def test_errors_point_at_the_token(text, message, token):
     if token is not None:
         start = caret.index("^")
         assert formula[start : start + caret.count("^")] == token
+
+
+@pytest.mark.parametrize("before", [0, 20, 30, 60])
+def test_a_long_formula_is_shown_around_the_token(before):
+    columns = [f"x{i:02}" for i in range(60)]
+    columns.insert(before, "here here")
+    with pytest.raises(FormulaError) as caught:
+        parse_formula(f"y ~ {' + '.join(columns)}")
+    _, shown, caret = str(caught.value).split("\n")
+    start = caret.index("^")
+    assert shown[start - 5 : start + caret.count("^")] == "here here"
+    assert shown.startswith("    … ") == (before > 0) and shown.endswith(" …") == (before < 60)
+    assert len(shown.strip(" …")) <= 120
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # 10 columns and 10 of which they share 9
+        (f"{':'.join('abcdefghij')}:({':'.join('abcdefghik')})", "crosses 11 columns"),
+        # 7 of 16, with repetition: C(22, 7)
+        (f"({' + '.join('abcdefghijklmnop')})^7", "170,544 terms"),
+    ],
+)
+def test_what_nobody_has_data_for_is_not_written_out(text, message):
+    with pytest.raises(FormulaError, match=message):
+        parse_formula(f"y ~ {text}")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (". ~ .", "log(y) ~ x + (x || g) + offset(n)"),
+        (". ~ . - x", "log(y) ~ 1 + (x || g) + offset(n)"),
+        (". ~ . - (1 | g)", "log(y) ~ x + (0 + x | g) + offset(n)"),
+        ("z ~ . - 1", "z ~ 0 + x + (x || g) + offset(n)"),
+        (". ~ z", "log(y) ~ z"),
+    ],
+)
+def test_a_change_keeps_what_the_dots_stand_for(change, expected):
+    old = parse_formula("log(y) ~ x + (x || g) + offset(n)")
+    assert update_formula(old, change).text == expected
 
 
 def test_a_formula_is_text():
