@@ -1,5 +1,7 @@
 """What a formula says, and how it complains."""
 
+from dataclasses import FrozenInstanceError
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -235,6 +237,14 @@ def test_what_nobody_has_data_for_is_not_written_out(text, message):
 def test_a_change_keeps_what_the_dots_stand_for(change, expected):
     old = parse_formula("log(y) ~ x + (x || g) + offset(n)")
     assert update_formula(old, change).text == expected
+
+
+def test_a_formula_cannot_be_changed():
+    formula = parse_formula("y ~ x + (x | g)")
+    with pytest.raises(FrozenInstanceError):
+        formula.offsets = ("n",)
+    with pytest.raises(FrozenInstanceError):
+        formula.bars[0].group = ("h",)
 
 
 def test_a_formula_is_text():
