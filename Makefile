@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test lint format laws fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -14,7 +14,7 @@ CANDIDATES := python3.13 python3.12 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versio
 VERSION_FITS := import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(BIN)/python  ## create .venv with a Python of 3.12 to 3.14
 
@@ -61,6 +61,9 @@ format: $(STAMP)  ## put the code into the one format
 	@echo "Installing what builds pages and runs notebooks ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	@touch $@
+
+laws: $(STAMP)  ## try the laws of mixed models on thousands of random designs, some minutes
+	@LAWS=$(or $(TIMES),20) $(BIN)/python -m pytest -n 2 -q tests/laws --hypothesis-seed=$(or $(SEED),1) $(ARGS)
 
 fuzz: $(STAMP)  ## fit 20,000 strange formulas, some minutes
 	@$(BIN)/python tests/fuzz_formulas.py $(ARGS)
