@@ -26,6 +26,7 @@ Codes = NDArray[np.int64]
 FEWEST = 200  # draws, where there are many rows
 WORK = 10_000_000  # rows times draws that are used where there are more draws
 COST = {1: 1, 2: 3, 3: 10}  # of an integral over so many effects
+COST_OF_TAILS = {1: 1, 2: 200, 3: 200}  # with Student t noise, which takes the finest rule
 COST_NESTED = 10  # of one in which others are nested
 INACCURATE = 0.05  # change of a log density with the finest rule, from which it is said
 
@@ -35,7 +36,8 @@ def draws_used(design: Design, unit: str, available: int) -> int:
     cost = 1
     if not design.family.is_normal and design.groups:
         factor = factor_of_rows(design) if unit == ROW else design.group(unit)
-        cost = 1 if factor is None else COST[factor.q]
+        costs = COST_OF_TAILS if design.family.name == "student_t" else COST
+        cost = 1 if factor is None else costs[factor.q]
         cost *= COST_NESTED if unit != ROW and nested_in(design, unit) else 1
     return min(available, max(FEWEST, WORK // (design.n * cost)))
 
