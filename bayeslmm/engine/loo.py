@@ -8,7 +8,6 @@ other rows is in closed form: no draw of β or b is reweighted. The same goes fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from .chains import _backward, _factorise, _inverse_of_dense, _work
 from .compiling import compiled
 from .elimination import back_substitute, selected_inverse
 from .layout import Layout, arrange
+from .pieces import in_pieces
 from .scaling import Problem, Scaled, scale
 
 Array = NDArray[np.float64]
@@ -123,9 +123,7 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
             at.beta[part], draws.prior is None, without[part], within[part],
         )  # fmt: skip
 
-    edges = np.linspace(0, S, max(1, min(cores, S)) + 1).astype(int)
-    with ThreadPoolExecutor(max(cores, 1)) as pool:
-        list(pool.map(work, map(slice, edges[:-1], edges[1:])))
+    in_pieces(work, S, cores)
     return LeftOut(without=without, within=within)
 
 

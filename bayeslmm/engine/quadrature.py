@@ -7,7 +7,6 @@ integral hangs on. A second factor that is nested in the first is integrated out
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..spec.design import Design
 from .integrals import Rows, Rule, integrals, rows_left_out
 from .likelihoods import constants, numbers, working_response
 from .loo import LeftOut
+from .pieces import in_pieces
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -25,6 +25,7 @@ Codes = NDArray[np.int64]
 MOST_EFFECTS = 3  # of a level and one nested in it, that a product rule can integrate out
 RULES = (5, 9, 15, 25, 45)  # nodes along each effect, tried in this order
 MOST_NODES = 1000
+PIECE = 4_000_000  # evaluations of a row at a node between two looks at an interrupt: some tenths of a second
 TOLERANCE = 2e-3  # of a log density, between one rule and the next
 TRIED = 16  # draws that choose the rule
 
@@ -135,18 +136,16 @@ def _each_draw(
     roots = np.ascontiguousarray(part.effects.roots)
     inner = np.zeros((S, 0, 0)) if nested is None else np.ascontiguousarray(nested.roots)
     outer_rule, inner_rule = _rule(nodes, roots.shape[-1]), _rule(nodes, inner.shape[-1])
-    edges = np.linspace(0, S, min(cores, S) + 1).astype(int)
 
-    def work(first: int, last: int) -> None:
-        at = slice(first, last)
+    def work(at: slice) -> None:
         eta = np.ascontiguousarray(part.eta[at][:, order])
         parameters = np.ascontiguousarray(part.parameters[at])
         kernel(
             rows, outer_rule, inner_rule, eta, parameters, roots[at], inner[at], *(array[at] for array in out)
         )
 
-    with ThreadPoolExecutor(len(edges) - 1) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
+    evaluations = len(order) * len(outer_rule.x) * len(inner_rule.x)
+    in_pieces(work, S, cores, length=max(1, PIECE // evaluations))
 
 
 def _rule(nodes: int, q: int) -> Rule:

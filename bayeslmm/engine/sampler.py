@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +39,29 @@ class ExactDraws:
     log_weights: Array  # (chain, draw) of the proposals: their spread is what k̂ measures
 
 
+class _Pace:
+    """How many rows or draws take about as long as a segment: found by trying, from one on."""
+
+    def __init__(self) -> None:
+        self.rows = 1
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Learn from what has been done."""
+        if seconds > SEGMENT_SECONDS:
+            self.rows = max(1, rows // 2)
+        elif seconds < SEGMENT_SECONDS / 2:
+            self.rows = max(self.rows, 2 * rows)
+
+    def segments(self, end: int) -> Iterator[slice]:
+        """Slices from 0 to ``end``; the time until the next is asked for is that of the last."""
+        first = 0
+        while first < end:
+            last, started = min(first + self.rows, end), time.perf_counter()
+            yield slice(first, last)
+            self.took(last - first, time.perf_counter() - started)
+            first = last
+
+
 @cache
 def _blas() -> Any:
     from threadpoolctl import ThreadpoolController
@@ -67,13 +91,20 @@ class Team:
         self._open.close()
 
     def densities(self, marginal: Marginal) -> Callable[[Array], Array]:
-        """``marginal.log_densities``, its rows spread over the threads."""
+        """``marginal.log_densities``, its rows spread over the threads, in pieces that an interrupt can wait for."""
+        pace = _Pace()
 
         def density(x: Array) -> Array:
-            if len(x) < 16 * self.cores:
-                return marginal.log_densities(x)
-            parts = self._pool.map(marginal.log_densities, np.array_split(x, self.cores))
-            return np.concatenate(list(parts))
+            started = time.perf_counter()
+            if len(x) <= min(pace.rows, 16 * self.cores):
+                pieces, rounds = [x], 1
+                found = [marginal.log_densities(x)]
+            else:
+                rounds = math.ceil(len(x) / (pace.rows * self.cores))
+                pieces = np.array_split(x, rounds * self.cores)
+                found = list(self._pool.map(marginal.log_densities, pieces))
+            pace.took(len(pieces[0]), (time.perf_counter() - started) / rounds)
+            return np.concatenate(found)
 
         return density
 
@@ -89,44 +120,43 @@ class Team:
     def _chain(self, marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -> list[Walk]:
         moves, noise = rng.spawn(2)  # so that the length of a segment changes no draw
         x = proposal.draw(moves, FIRST)
-        started = time.perf_counter()
-        log_weights = marginal.log_densities(x) - proposal.log_density(x)
-        seconds = (time.perf_counter() - started) / FIRST
+        pace, log_weights = _Pace(), -proposal.log_density(x)
+        for part in pace.segments(FIRST):
+            if self.interrupted.is_set():
+                return []
+            log_weights[part] += marginal.log_densities(x[part])
         weights = np.exp(log_weights - log_weights.max())
         here = x[moves.choice(FIRST, p=weights / weights.sum())]
         x = np.concatenate([here[None], proposal.draw(moves, draws)])
         log_proposal = proposal.log_density(x)
         log_uniform = np.log(moves.uniform(size=draws))
-        length = int(np.clip(SEGMENT_SECONDS / seconds, 1, draws))
         walks: list[Walk] = []
-        for first in range(0, draws, length):
+        for part in pace.segments(draws):
             if self.interrupted.is_set():
                 break
-            end = min(first + length, draws)
-            normal = noise.standard_normal((end - first, marginal.p + marginal.layout.m))
-            rows = slice(first, end + 1)
-            walks.append(marginal.walk(x[rows], log_proposal[rows], log_uniform[first:end], normal))
+            end = part.stop
+            normal = noise.standard_normal((end - part.start, marginal.p + marginal.layout.m))
+            rows = slice(part.start, end + 1)
+            walks.append(marginal.walk(x[rows], log_proposal[rows], log_uniform[part], normal))
             x[end], log_proposal[end] = (
                 walks[-1].x[-1],
                 walks[-1].log_proposal[-1],
             )  # where the next one begins
-            self.advance(end - first)
+            self.advance(end - part.start)
         return walks
 
 
 def complete(marginal: Marginal, x: Array, rng: Generator) -> ExactDraws:
     """Draws of β and b for hyperparameters x (chain, draw, d) that another sampler has drawn."""
-    take_all = np.full(x.shape[1], -np.inf)
-    zeros = np.zeros(x.shape[1] + 1)
-    return _gather(
-        [
-            [marginal.walk(
-                np.concatenate([chain[:1], chain]), zeros, take_all,
-                rng.standard_normal((len(chain), marginal.p + marginal.layout.m)),
-            )]
-            for chain in x
-        ]
-    )  # fmt: skip
+
+    def walk(points: Array) -> Walk:
+        return marginal.walk(
+            np.concatenate([points[:1], points]), np.zeros(len(points) + 1), np.full(len(points), -np.inf),
+            rng.standard_normal((len(points), marginal.p + marginal.layout.m)),
+        )  # fmt: skip
+
+    pace = _Pace()
+    return _gather([[walk(chain[part]) for part in pace.segments(len(chain))] for chain in x])
 
 
 def _gather(chains: Sequence[Sequence[Walk]]) -> ExactDraws:
