@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def run(path: Path, *, write: bool) -> bool:
-    """Whether the notebook ran without an error; its outputs are written into it if it took no longer than it should."""
+    """Whether the notebook ran without an error; its outputs are written into it if it was as quick as it should be."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False)
     begin = time.perf_counter()
