@@ -337,7 +337,9 @@ def test_functions_of_the_user(tmp_path):
     same_points(fit, blm.load(path, trust=True))
     same_points(fit, blm.load(path, namespace={"doubled": doubled}))
     same_points(fit, blm.load(path, namespace={"doubled": doubled}, trust=True))
-    with pytest.raises(errors.StorageError, match=r"fit.nc.*names of its author's own \(doubled\).*trust=True"):
+    with pytest.raises(
+        errors.StorageError, match=r"fit.nc.*names of its author's own \(doubled\).*trust=True"
+    ):
         blm.load(path)
     with pytest.raises(errors.StorageError, match=r"fit.nc.*doubled"):
         elsewhere(path)
