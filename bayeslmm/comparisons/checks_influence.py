@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +22,7 @@ from ..results.text import number
 from ..results.variance import nesting
 from ..spec.covariance import cholesky_psd
 from ..spec.design import Design, GroupTerm
+from ..spec.frame import muted
 from .checks_groups import NO_GROUPS
 from .checks_verdict import CHANCE, FEWEST_DRAWS, LIMITS, Verdict, no_answer, worst
 
@@ -290,8 +290,7 @@ def _pareto(fit: PosteriorFit) -> tuple[str, str, str]:
     if not fit.design.family.is_normal or fit.n_chains * fit.n_draws < FEWEST_DRAWS:  # others take their time
         return "ok", "", ""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SamplingWarning)
+        with muted(SamplingWarning):
             k = fit.loo(outer.name, refit=False).pareto_k.to_numpy()
     except NotAvailableError as error:
         return "ok", f"Pareto k: {error}.", ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from ..results.sampling import sample_posterior
 from ..results.summaries import flat
 from ..results.variance import nesting
 from ..spec.design import Design
-from ..spec.frame import warn
+from ..spec.frame import muted, warn
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -215,8 +214,7 @@ def _is_flat(prior: Any) -> bool:
 
 def _without(post: PosteriorFit, out: NDArray[np.bool_], seed: int | None) -> PosteriorFit:
     settings = post.settings.changed({"random_seed": seed, "progressbar": False})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SamplingWarning)
+    with muted(SamplingWarning):
         return sample_posterior(post.design.rows(~out), post.priors, settings)
 
 

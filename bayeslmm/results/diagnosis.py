@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import SamplingWarning
+from ..spec.frame import warn
 
 MOST_LEVELS = (
     100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
@@ -85,7 +85,7 @@ def diagnose_draws(tree: Any) -> Diagnosis:
         sampler=f"{attrs.get('sampler', 'NUTS')}{because}", reasons=tuple(reasons),
     )  # fmt: skip
     if reasons:
-        warnings.warn(f"sampling: {found}", SamplingWarning, stacklevel=3)
+        warn(f"sampling: {found}", SamplingWarning)
     return found
 
 

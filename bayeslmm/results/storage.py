@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, In
 from ..spec.design import Design, build_design
 from ..spec.expressions import Scope, total_offset
 from ..spec.family import Family
-from ..spec.frame import frozen
+from ..spec.frame import frozen, muted, warn
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
 from .diagnosis import Diagnosis
 from .file_contents import check_contents
@@ -266,8 +265,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     offset: Any = about["offset_column"]
     if about["offset_is_array"]:
         offset = np.zeros(len(frame))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BayesLMMWarning)  # they were given when the model was made
+    with muted(BayesLMMWarning):  # they were given when the model was made
         design = build_design(
             about["formula"], frame, weights=weights, offset=offset, namespace=scope.names, trust=scope.trusted,
             family=Family.of(about["family"], about["link"]),
@@ -386,11 +384,10 @@ def _describe_posterior(fit: PosteriorFit) -> dict[str, Any]:
     options = {name: value for name, value in fit.settings.options.items() if _is_json(value)}
     lost = sorted(set(fit.settings.options) - set(options))
     if lost:
-        warnings.warn(
+        warn(
             f"save: options of the sampler that JSON cannot hold are left out ({', '.join(lost)}); with_priors and "
             "refit of the loaded fit will do without them",
             BayesLMMWarning,
-            stacklevel=3,
         )
     settings["options"] = options
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -288,9 +287,8 @@ def _pit(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
     tree = check.to_datatree()
     group = next(name for name in tree.children if name != "observed_data")
     size = {"figsize": figsize or (6.0, 4.0), "layout": "constrained"}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*This plot always uses")  # of priors; it is meant
-        collection = plot_ppc_pit(tree, group=group, backend="matplotlib", figure_kwargs=size)
+    tree["posterior_predictive"] = tree[group]  # of priors ArviZ warns; it is meant
+    collection = plot_ppc_pit(tree, group="posterior_predictive", backend="matplotlib", figure_kwargs=size)
     figure = style.as_picture(collection.viz["figure"].item())
     for one in figure.axes:
         one.set_title("")  # ArviZ's, in the middle

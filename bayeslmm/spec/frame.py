@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -270,8 +272,23 @@ def is_numeric(series: pd.Series) -> bool:
     return isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf"
 
 
+_muted: ContextVar[tuple[type[Warning], ...]] = ContextVar("muted", default=())
+
+
+@contextmanager
+def muted(*categories: type[Warning]) -> Iterator[None]:
+    """Keep `warn` from saying what the caller knows: in this thread only, as ``warnings.catch_warnings`` does not."""
+    before = _muted.set((*_muted.get(), *categories))
+    try:
+        yield
+    finally:
+        _muted.reset(before)
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn at the line outside this package that led here."""
+    if issubclass(category, _muted.get()):
+        return
     warnings.warn(message, category, stacklevel=2, skip_file_prefixes=(PACKAGE,))
 
 
