@@ -288,7 +288,7 @@ def page(found, tables, options, bound, verdict, minutes):
     """The text of docs/calibration.md."""
     posterior = pd.DataFrame(
         {
-            "model": [f"`{name}`" for name in found],
+            "model": ["`" + name.replace("|", r"\|") + "`" for name in found],
             "parameters": [len(ranks) for ranks in found.values()],
             "p": [f"{min(map(uniformity, ranks.values())):.3f}" for ranks in found.values()],
             **{
