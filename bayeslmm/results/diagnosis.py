@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,14 +92,30 @@ def diagnose_draws(tree: Any) -> Diagnosis:
 
 def convergence(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """R-hat, bulk and tail ESS (k,) of draws (chain, draw, k), by ArviZ."""
-    from arviz_stats.base import array_stats
-
-    axes = {"chain_axis": 0, "draw_axis": 1}
+    axes, stats = {"chain_axis": 0, "draw_axis": 1}, _array_stats()
     return (
-        array_stats.rhat(draws, **axes),
-        array_stats.ess(draws, method="bulk", **axes),
-        array_stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes),
+        stats.rhat(draws, **axes),
+        stats.ess(draws, method="bulk", **axes),
+        stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes),
     )
+
+
+@cache
+def _array_stats() -> Any:
+    from arviz_stats.base import array_stats
+    from scipy.fft import next_fast_len
+
+    class Quiet(type(array_stats)):  # type: ignore[misc]
+        """ArviZ's functions without its ``warnings.catch_warnings``: of two threads, one may leave all ignored."""
+
+        def autocov(self, ary: np.ndarray, axis: int = -1) -> np.ndarray:
+            n = ary.shape[axis]
+            centred = np.moveaxis(ary - ary.mean(axis, keepdims=True), axis, -1)
+            spectrum = np.fft.rfft(centred, n=next_fast_len(2 * n))
+            covariances = np.fft.irfft(spectrum * np.conjugate(spectrum), n=next_fast_len(2 * n))[..., :n]
+            return np.moveaxis(covariances / n, -1, axis)
+
+    return Quiet()
 
 
 def _varying(posterior: Any, *, without: str | None) -> np.ndarray:
