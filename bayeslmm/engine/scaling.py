@@ -1,7 +1,8 @@
 """Centre and scale inside, report outside: a predictor measured in other units reaches the same optimum.
 
-X = X̃ T_x⁻¹ and Z_k = Z̃_k T_k⁻¹ with X̃ centred (if there is an intercept) and scaled, Z̃_k scaled and, inside a block
-with an intercept column, centred.  Then β = T_x β̃ (plus ȳ on the intercept) and Cov(b) = T_k Cov(b̃) T_kᵀ.
+X = X̃ T_x⁻¹ and Z_k = Z̃_k T_k⁻¹ with X̃ centred (if there is an intercept) and scaled, and the columns of Z̃_k inside
+a block orthogonal and scaled: the covariance matrix of a block is free, so the choice of its columns changes nothing
+about the model, nor then about the search.  Then β = T_x β̃ (plus ȳ on the intercept) and Cov(b) = T_k Cov(b̃) T_kᵀ.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from ..spec.design import Design
 from .crossproducts import CrossProducts, accumulate
 
 Array = NDArray[np.float64]
+DEPENDENT = (
+    1e-7  # rms of what is left of a column of rms 1 beside those before: below, rounding is 1e-9 of it
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +77,18 @@ def _constant_column(A: Array, columns: Sequence[int]) -> int | None:
     return None
 
 
-def _transform(A: Array, blocks: Sequence[Sequence[int]]) -> tuple[Array, Array]:
-    """(Ã, T) with Ã = A T: columns centred where their block has a constant column, then scaled to rms 1."""
+def _transform(A: Array, blocks: Sequence[Sequence[int]], *, orthogonal: bool = False) -> tuple[Array, Array]:
+    """(Ã, T) with Ã = A T: columns centred where their block has a constant column, then scaled to rms 1.
+
+    ``orthogonal``: the columns of a block, the constant one first, by Gram and Schmidt; what depends on those before is
+    centred and scaled only.
+    """
     n, q = A.shape
     T = np.eye(q)
     out = np.array(A, dtype=float)
     for block in blocks:
         constant = _constant_column(A, block)
+        before: list[int] = []
         for c in block:
             if c == constant:
                 T[c, c] = 1.0 / A[0, c]
@@ -92,7 +101,26 @@ def _transform(A: Array, blocks: Sequence[Sequence[int]]) -> tuple[Array, Array]
             T[c, c] = 1.0 / scale
             if constant is not None:
                 T[constant, c] = -shift / (scale * A[0, constant])
+            if orthogonal and _make_orthogonal(out, T, c, before):
+                before.append(c)
     return np.ascontiguousarray(out), T
+
+
+def _make_orthogonal(out: Array, T: Array, c: int, before: Sequence[int]) -> bool:
+    """Make column c of Ã and T orthogonal to those before, with rms 1; False, and nothing done, if it depends on them.
+
+    Twice, since the first time leaves rounding of what was taken away.
+    """
+    column, back = out[:, c].copy(), T[:, c].copy()
+    for k in [*before, *before]:
+        share = float(np.mean(column * out[:, k]))
+        column -= share * out[:, k]
+        back -= share * T[:, k]
+    size = float(np.sqrt(np.mean(column**2)))
+    if size < DEPENDENT:
+        return False
+    out[:, c], T[:, c] = column / size, back / size
+    return True
 
 
 def scale(problem: Problem) -> Scaled:
@@ -101,7 +129,9 @@ def scale(problem: Problem) -> Scaled:
     X, T_x = _transform(problem.X, [range(p)] if p else [])
     intercept = _constant_column(problem.X, range(p))
     center = float(problem.y.mean()) if intercept is not None else 0.0
-    transformed = [_transform(Z, blocks) for Z, blocks in zip(problem.Z, problem.blocks, strict=True)]
+    transformed = [
+        _transform(Z, blocks, orthogonal=True) for Z, blocks in zip(problem.Z, problem.blocks, strict=True)
+    ]
     return Scaled(
         cross=accumulate(
             X,
