@@ -63,7 +63,7 @@ LONG = [
     fitted("2000 times one term", f"y ~ {WIDE} + (1 | g)", like=PLAIN),
     fitted("spaces by the thousand", f"y ~ x{' ' * 50_000}+ (1 | g)", like=PLAIN),
     no("1000 parentheses", f"y ~ {DEEP} + (1 | g)", FORMULA, "Brackets are nested more than 50 deep"),
-    no("1000 signs", f"y ~ {'-' * 1000}x", FORMULA, "too deep"),
+    no("20,000 signs", f"y ~ {'-' * 20_000}x", FORMULA, "too deep"),  # PyMC sets Python's limit to 10,000
     no("1000 calls", f"y ~ {'I(' * 1000}x{')' * 1000}", FORMULA, "Brackets are nested more than 50 deep"),
     no("more than 100000 letters", f"y ~ {'x + ' * 40_000}x", FORMULA, "160,005 letters"),
     no("1000 powers", f"y ~ (x + z){'^2' * 1000}", FORMULA),
