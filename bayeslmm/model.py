@@ -148,7 +148,7 @@ class Model:
         from .engine.pymc_model import build_parts
         from .results.nuts import geometry_of
 
-        return build_parts(self.design, self.priors, geometry_of(self.design, Settings())[0])
+        return build_parts(self.design, self.priors, geometry_of(self.design, self.priors, Settings())[0])
 
     def graph(self) -> Any:
         """The PyMC model as a picture: a ``graphviz.Digraph``, which a notebook shows.
@@ -236,7 +236,7 @@ class Model:
         """
         from .results.nuts import geometry_of, geometry_table
 
-        return geometry_table(self.design, geometry_of(self.design, Settings())[0])
+        return geometry_table(self.design, geometry_of(self.design, self.priors, Settings())[0])
 
     def fit(
         self,

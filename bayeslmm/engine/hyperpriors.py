@@ -16,6 +16,8 @@ from .compiling import compiled
 
 Array = NDArray[np.float64]
 
+PERFECT = 1e-5  # of the response's sd: a residual sd below is rounding
+
 
 class Kind(IntEnum):
     """Distributions on positive numbers; each has up to two parameters a, b."""
@@ -129,6 +131,20 @@ class HyperPriors:
             lkj=tuple(_eta(priors, g) for g in design.groups),
             sigma=Positive.of(priors.get("sigma")),
         )
+
+
+def keeps_from_zero(prior: Prior | LKJ, *, rows: int, spread: float) -> bool:
+    """Whether a prior of sigma outweighs σ⁻ⁿ, the likelihood of n rows without residuals, next to zero.
+
+    Next to zero is below `PERFECT` times the response's sd, here ``spread``.
+    """
+    try:
+        found = Positive.of(prior)
+    except NotAvailableError:
+        return False
+    sigma = spread * np.geomspace(1e-3 * PERFECT, 1e3, 500)
+    density = [log_prior(int(found.kind), found.a, found.b, s)[0] - rows * np.log(s) for s in sigma]
+    return bool(sigma[np.argmax(density)] > PERFECT * spread)
 
 
 def location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float]:

@@ -37,10 +37,7 @@ def rough_fit(design: Design) -> Rough | None:
     """Estimates by penalised quasi-likelihood; None where the search breaks down."""
     family = design.family
     if family.is_normal or (family.has_residual and family.link == "identity"):
-        try:
-            solution = reml.fit(Problem.of(design))
-        except FitError:
-            return None
+        solution = reml.fit(Problem.of(design))
         if solution.sigma < PERFECT * np.std(design.normal_response):
             return None
         weights = np.ones(design.n) if design.weights is None else design.weights

@@ -16,6 +16,7 @@ from scipy.linalg import lapack
 from scipy.special import betaln, gammaln
 
 from ..errors import FitError
+from .hyperpriors import PERFECT
 from .hyperspace import FARTHEST
 from .marginal import Marginal
 
@@ -28,7 +29,6 @@ SHARES = np.array([0.84, 0.06, 0.1])  # of the near, the wide and the corner par
 WIDTH, WIDE_DOF = 1.75, 3.0  # of the wide part
 WIDTH_OF_CORNER, CORNER_DOF = 1.2, 5.0  # of the corner part, which is centred where sds near zero are zero
 NEAR_ZERO = 6.0  # sds from zero: what is nearer gets a corner
-PERFECT = 1e-5  # of the response's sd: a residual sd below is rounding
 LOWEST = -1e12  # stands for −∞ in the search for the mode
 ROUNDS, PILOT = 5, 200
 ENOUGH = 0.85  # share of draws that count, at which the fit ends,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..engine import pymc_model, pymc_sampling
 from ..engine.first_time import joint_compiled_beside
 from ..engine.geometry import Geometry, choose_geometry
+from ..engine.hyperpriors import keeps_from_zero
 from ..engine.pql import Rough, rough_fit
 from ..errors import FitError, InputError, NotAvailableError
 from ..spec.design import Design
@@ -37,9 +38,21 @@ HOPELESS = 0.1  # share of divergences that smaller steps will not mend
 STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
 
 
-def geometry_of(design: Design, settings: Settings) -> tuple[Geometry, Rough | None]:
-    """The coordinates of NUTS, and the rough fit that suggested them."""
-    rough = rough_fit(design) if design.groups else None
+def geometry_of(design: Design, priors: Priors, settings: Settings) -> tuple[Geometry, Rough | None]:
+    """The coordinates of NUTS, and the rough fit that suggested them.
+
+    Raises
+    ------
+    FitError
+        Rows that are fitted perfectly, while the prior of sigma lets it go to zero: the density has no bound there.
+    """
+    try:
+        rough = rough_fit(design) if design.groups else None
+    except FitError:
+        spread = float(np.std(design.normal_response))
+        if not keeps_from_zero(priors.get("sigma"), rows=design.n, spread=spread):
+            raise
+        rough = None
     return choose_geometry(design, rough, settings.centring), rough
 
 
@@ -59,7 +72,7 @@ def geometry_table(design: Design, geometry: Geometry) -> pd.DataFrame:
 
 def pymc_of(design: Design, priors: Priors, settings: Settings) -> Any:
     """The PyMC model of a design."""
-    return pymc_model.build_model(design, priors, geometry_of(design, settings)[0])
+    return pymc_model.build_model(design, priors, geometry_of(design, priors, settings)[0])
 
 
 def read_draws(design: Design, priors: Priors, idata: Any) -> PosteriorFit:
@@ -97,7 +110,7 @@ def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
     ``target_accept`` of 0.95, then 0.99), if none was given; ``posterior.attrs["target_accept"]`` says which it was.
     """
     with joint_compiled_beside():
-        geometry, rough = geometry_of(design, settings)
+        geometry, rough = geometry_of(design, priors, settings)
     reason = ""
     if not settings.nuts_sampler and set(settings.options) <= LOOP_OPTIONS:
         try:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import bayeslmm as blm
-from bayeslmm.errors import InputError, NotAvailableError, UnidentifiedTermError
+from bayeslmm.errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
 from bayeslmm.results.nuts import geometry_of, geometry_table
 from bayeslmm.spec.family import KINDS, Family
 
@@ -165,7 +165,7 @@ def test_centring_changes_the_coordinates_and_not_the_posterior(herds):
     runs = []
     for weight in (0.0, 1.0):
         post = model.fit(random_seed=3, progressbar=False, centring={"herd": weight})
-        table = geometry_table(model.design, geometry_of(model.design, post.settings)[0])
+        table = geometry_table(model.design, geometry_of(model.design, model.priors, post.settings)[0])
         assert list(table["centring"]) == [weight]
         assert (table["around"][0] == "zero") == (weight == 0.0)
         assert not np.array_equal(post.draws("beta"), herds.draws("beta"))
@@ -278,6 +278,23 @@ def test_eight_schools_in_two_equal_rows_each():
     """A residual sd that the prior knows; rows say nothing of it."""
     post = schools((0, 0)).fit(method="nuts", random_seed=1, progressbar=False)
     assert post.diagnosis.divergences == 0
+
+
+def test_rows_without_residuals_need_a_prior_that_keeps_sigma_from_zero():
+    rows = pd.DataFrame({"y": [3.0, 1.0, 7.0, 4.0] * 6, "g": list("abcd") * 6})
+    for prior in (
+        {},
+        {"sigma": blm.Prior("Exponential", lam=1)},
+        {"sigma": blm.Prior("LogNormal", mu=0, sigma=3)},
+    ):
+        with pytest.raises(FitError, match="perfectly"):
+            blm.Model("y ~ 1 + (1 | g)", rows, priors=prior).fit(method="nuts", progressbar=False)
+    known = {"sigma": blm.Prior("InverseGamma", alpha=50, beta=50)}
+    post = blm.Model("y ~ 1 + (1 | g)", rows, priors=known).fit(
+        method="nuts", random_seed=1, progressbar=False
+    )
+    # 24 rows of 4 levels, all of whose means are free: σ^−20 exp(0) beside the prior, to the shrinkage of the means
+    assert post.draws("sigma").mean() == pytest.approx(50 / (50 + 20 - 1), abs=0.02)
 
 
 # -- log likelihood
