@@ -11,6 +11,7 @@ NUTS_ARGS ?=
 
 # A name on PATH may be a pyenv shim that refuses to run here, so each candidate is run, not just looked up.
 CANDIDATES := python3.13 python3.12 python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.1[2-4]*/bin/python3
+OLDEST_CANDIDATES := python3.12 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.12*/bin/python3 $(BIN)/python
 VERSION_FITS := import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))
 
 help:  ## show this list
@@ -96,8 +97,10 @@ oldest: .venv/oldest/.installed  ## run the tests with the oldest versions that 
 	@.venv/oldest/bin/python -m pytest -n 2 -p no:cacheprovider -W ignore::DeprecationWarning $(ARGS)
 
 .venv/oldest/.installed: pyproject.toml constraints-oldest.txt | $(STAMP)
-	@echo "Installing the oldest versions beside .venv ..."
-	@$(BIN)/python -m venv --clear .venv/oldest
+	@echo "Installing the oldest versions beside .venv, with Python 3.12 if there is one ..."
+	@for python in $(OLDEST_CANDIDATES); do \
+	  "$$python" -c '$(VERSION_FITS)' >/dev/null 2>&1 && "$$python" -m venv --clear .venv/oldest && break; \
+	done
 	@.venv/oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e . \
 	  pytest hypothesis pytest-xdist
 	@touch $@

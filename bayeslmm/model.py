@@ -297,7 +297,8 @@ class Model:
 
         settings = Settings(
             method=method, draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
-            nuts_sampler=nuts_sampler, progressbar=progressbar, centring=centring or {}, options=options,
+            nuts_sampler=nuts_sampler, progressbar=progressbar, options=options,
+            centring={} if centring is None else centring,
         )  # fmt: skip
         return sample_posterior(self.design, self.priors, settings)
 

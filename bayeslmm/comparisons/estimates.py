@@ -15,6 +15,7 @@ from ..results.text import Shown, Text, decimals, number, percent, table
 from ..results.tidy import parameter_draws
 from ..spec.covariance import sd_and_correlation
 from ..spec.design import Design, GroupTerm
+from ..spec.words import is_one_of
 
 PRIOR_MATTERS = 0.05  # sensitivity from which a posterior moves noticeably (Kallioinen et al. 2024)
 REMARKS = (
@@ -105,7 +106,7 @@ def compare_estimates(
             f"compare_estimates(point, posterior): a REML or ML fit and then a posterior, not "
             f"{type(point).__name__} and {type(posterior).__name__}"
         )
-    if method not in ("wald", "profile"):
+    if not is_one_of(method, ("wald", "profile")):
         raise InputError(f"compare_estimates(method={method!r}): method is 'wald' or 'profile'")
     if not _same(point.design, posterior.design):
         raise InputError(

@@ -22,6 +22,7 @@ from ..results.summaries import flat
 from ..results.variance import nesting
 from ..spec.design import Design
 from ..spec.frame import muted, warn
+from ..spec.words import is_one_of
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -129,7 +130,7 @@ def kfold(
 def _check(post: PosteriorFit, k: int, unit: str) -> None:
     design = post.design
     known = (ROW, *post.ngroups)
-    if unit not in known:
+    if not is_one_of(unit, known):
         raise InputError(f"kfold(unit={unit!r}): units are {', '.join(map(repr, known))}")
     units = design.n if unit == ROW else post.ngroups[unit]
     whole = isinstance(k, int | np.integer) and not isinstance(k, bool)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FitError, InputError, NotAvailableError
+from ..spec.words import is_one_of
 from .interrupts import interruptible
 
 SAMPLERS = ("nutpie", "pymc", "numpyro")
@@ -17,12 +18,12 @@ SAMPLERS = ("nutpie", "pymc", "numpyro")
 
 def check_sampler(name: str) -> None:
     """Refuse a sampler that is not offered, or not installed."""
-    if name == "blackjax":
+    if is_one_of(name, ("blackjax",)):
         raise NotAvailableError(
             "nuts_sampler='blackjax': blackjax 1.7 fails with PyMC 6.4, which passes it an argument that it does not "
             "know; use 'nutpie', 'pymc' or 'numpyro'"
         )
-    if name not in SAMPLERS:
+    if not is_one_of(name, SAMPLERS):
         raise InputError(f"nuts_sampler={name!r}: samplers are {', '.join(map(repr, SAMPLERS))}")
     if importlib.util.find_spec(name) is None:
         raise NotAvailableError(f"nuts_sampler={name!r}: {name} is not installed; pip install {name}")

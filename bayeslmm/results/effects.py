@@ -18,6 +18,7 @@ from scipy import sparse
 from ..errors import InputError, UnknownColumnError
 from ..spec.design import Design
 from ..spec.frame import as_frame
+from ..spec.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
 
 Array = NDArray[np.float64]
@@ -84,7 +85,7 @@ def comparison_plan(
     design: Design, variable: str, contrast: Any, kind: str, newdata: Any, at: Any, by: Any, average: bool
 ) -> Plan:
     """States for the contrasts of a variable."""
-    if kind not in KINDS:
+    if not is_one_of(kind, KINDS):
         raise InputError(f"comparisons(kind={kind!r}): kind is 'difference' or 'ratio'")
     _check_variable(design, variable, "comparisons")
     if isinstance(at, Mapping) and variable in at and not _is_step(design, variable, contrast):

@@ -20,7 +20,7 @@ from .moments import keeps_mean, response_variance
 from .rows import Rows, own_rows, rows_of
 from .shares import check_shares, shares_of
 from .summaries import flat
-from .targets import Transform, asked_rows, check_count, check_kind, check_transform, targets
+from .targets import Transform, asked_rows, check_count, check_kind, check_residuals, check_transform, targets
 
 if TYPE_CHECKING:
     from .posterior import PosteriorFit
@@ -60,8 +60,7 @@ def fitted_draws(fit: PosteriorFit) -> Any:
 
 def residuals(fit: PosteriorFit, kind: str, *, draws: bool) -> Any:
     """Residuals of every draw or their mean (n,)."""
-    if kind not in ("raw", "pearson", "scaled"):
-        raise InputError(f"residuals(kind={kind!r}): kind is 'raw', 'pearson' or 'scaled'")
+    check_residuals(kind)
     design, rows = fit.design, own_rows(fit)
     observed = design.y if design.trials is None else design.y / design.trials
     if kind == "raw" and not draws and design.family.name != "ordinal":

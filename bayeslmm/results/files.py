@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+from ..errors import InputError
+
+
+def checked_path(path: Any, verb: str) -> Path:
+    """A path, or InputError for what is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"{verb}: a path is a text or a pathlib.Path, not {path!r}")
+    return Path(path)
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

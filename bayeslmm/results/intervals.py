@@ -17,6 +17,7 @@ from ..engine.scaling import Problem
 from ..errors import FitError, InputError
 from ..spec.covariance import covariance
 from ..spec.design import Design
+from ..spec.words import is_one_of
 from .progress import track
 from .summaries import check_interval
 from .variance import Values
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .point import PointFit
 
 Array = NDArray[np.float64]
+
+METHODS = ("wald", "profile", "boot")
 
 
 def quantile(ci_prob: float) -> float:
@@ -83,6 +86,8 @@ def confint(
     progressbar: bool,
 ) -> pd.DataFrame:
     """The table behind :meth:`PointFit.confint`."""
+    if not is_one_of(method, METHODS):
+        raise InputError(f"confint(method={method!r}): method is 'wald', 'profile' or 'boot'")
     z = quantile(ci_prob)
     labels = pd.DataFrame(parameter_labels(fit.design), columns=["effect", "group", "term"])
     if method == "wald":
@@ -96,13 +101,9 @@ def confint(
         return labels.assign(
             estimate=values, conf_low=[c.low for c in curves], conf_high=[c.high for c in curves]
         )
-    if method == "boot":
-        replicates = bootstrap(
-            fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar
-        )
-        low, high = np.nanquantile(replicates.to_numpy(), [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=0)
-        return labels.assign(estimate=values, conf_low=low, conf_high=high)
-    raise InputError(f"confint(method={method!r}): method is 'wald', 'profile' or 'boot'")
+    replicates = bootstrap(fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar)
+    low, high = np.nanquantile(replicates.to_numpy(), [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=0)
+    return labels.assign(estimate=values, conf_low=low, conf_high=high)
 
 
 def profile(fit: PointFit, *, ci_prob: float, progressbar: bool) -> pd.DataFrame:

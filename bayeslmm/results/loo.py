@@ -16,6 +16,7 @@ from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError, SamplingWarning
 from ..spec.frame import muted, warn
+from ..spec.words import is_one_of
 from . import integrated
 from .elpd import ROW, record
 from .log_density import log_likelihood
@@ -54,7 +55,7 @@ def loo(fit: PosteriorFit, unit: str, *, conditional: bool, draws: int | None, r
 def _check_unit(fit: PosteriorFit, unit: str, conditional: bool) -> None:
     """Whether the units are independent given the parameters that are left, and what is left out can be integrated."""
     known = (ROW, *fit.ngroups)
-    if unit not in known:
+    if not is_one_of(unit, known):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, known))}")
     design = fit.design
     needed = [*(["beta"] if design.x_names else []), *design.family.parameters]

@@ -21,7 +21,7 @@ from . import effect_estimates, effects, intervals, predict, quantities, text, t
 from .fit import Fit
 from .summaries import check_interval, interval
 from .tables import coefficient_terms, level_table, square, stack, wide_table, with_interval
-from .targets import Transform, check_count
+from .targets import Transform, check_count, check_residuals
 
 Array = NDArray[np.float64]
 
@@ -471,11 +471,10 @@ class PointFit(Fit):
 
     def residuals(self, kind: str = "raw") -> Array:
         """Residuals (nobs,): ``raw`` y − fitted, ``pearson`` times √weight, ``scaled`` over sigma as well."""
+        check_residuals(kind)
         residuals = self.design.y - self.fitted()
         if kind == "raw":
             return residuals
-        if kind not in ("pearson", "scaled"):
-            raise InputError(f"residuals(kind={kind!r}): kind is 'raw', 'pearson' or 'scaled'")
         if self.design.weights is not None:
             residuals = residuals * np.sqrt(self.design.weights)
         return residuals if kind == "pearson" else residuals / self.sigma

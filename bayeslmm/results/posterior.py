@@ -19,6 +19,7 @@ from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors, resolve_priors
+from ..spec.words import is_one_of
 from . import (
     effect_estimates,
     effects,
@@ -85,7 +86,7 @@ class PosteriorFit(Fit):
 
     def draws(self, name: str) -> Array:
         """Draws of one variable as an array (chain, draw, ...)."""
-        if name not in self.idata.posterior.data_vars:
+        if not is_one_of(name, self.idata.posterior.data_vars):
             raise NotAvailableError(f"these draws hold no {name!r}, so what needs it cannot be told")
         return self.idata.posterior[name].to_numpy()
 
@@ -361,7 +362,10 @@ class PosteriorFit(Fit):
         >>> ranks.index[0], bool(ranks["p_top"].iloc[0] > 0.5)
         ('E', True)
         """
-        prob, kind = self.ci_prob if ci_prob is None else ci_prob, ci_kind or self.ci_kind
+        prob, kind = (
+            self.ci_prob if ci_prob is None else ci_prob,
+            self.ci_kind if ci_kind is None else ci_kind,
+        )
         return rank_groups(self, group, term=term, top=top, highest=highest, ci_prob=prob, ci_kind=kind)
 
     # -- variances -------------------------------------------------------------------------------------------
@@ -806,6 +810,10 @@ class PosteriorFit(Fit):
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the intervals.
         """
-        shown = replace(self, ci_prob=ci_prob or self.ci_prob, ci_kind=ci_kind or self.ci_kind)
+        shown = replace(
+            self,
+            ci_prob=self.ci_prob if ci_prob is None else ci_prob,
+            ci_kind=self.ci_kind if ci_kind is None else ci_kind,
+        )
         check_interval(shown.ci_prob, shown.ci_kind)
         return text.posterior_summary(shown)

@@ -11,6 +11,7 @@ import pandas as pd
 from ..errors import InputError
 from ..spec.design import Design
 from ..spec.frame import is_numeric
+from ..spec.words import is_one_of
 
 POINTS = 41  # of a curve
 
@@ -76,13 +77,14 @@ def grid(
     known = predictors(design, groups=False)
     chosen: dict[str, Any] = {}
     for name, given in [*((v, None) for v in variables), *(at or {}).items(), *values.items()]:
-        if name not in known:
+        if not is_one_of(name, known):
             raise InputError(
                 f"grid: {name!r} is no predictor; the model has {_listed(known)}{_by_hint(design, name)}"
             )
         if name in chosen:
             raise InputError(f"grid: {name!r} is given twice")
-        chosen[name] = _range(design.frame[name], points) if given is None else _values(name, given)
+        column = design.frame[name]
+        chosen[name] = _range(column, points) if given is None else _known(column, _values(name, given))
     rows = _crossed(chosen)
     labels = _labels(design, by)
     rest = {n: typical(design.frame[n]) for n in known if n not in chosen and n not in labels}
@@ -91,7 +93,7 @@ def grid(
 
 def _by_hint(design: Design, name: str) -> str:
     of_groups = {g.name for g in design.groups} | {v for g in design.groups for v in g.variables}
-    return f". Levels of a grouping factor: by={name!r}" if name in of_groups else ""
+    return f". Levels of a grouping factor: by={name!r}" if is_one_of(name, of_groups) else ""
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -177,6 +179,16 @@ def _values(name: str, given: Any) -> list[Any]:
         raise InputError(f"at={{{name!r}: []}}: no values given")
     if pd.isna(np.asarray(values, dtype=object)).any():
         raise InputError(f"at={{{name!r}: ...}}: a value is missing")
+    return values
+
+
+def _known(column: pd.Series, values: list[Any]) -> list[Any]:
+    """Values that a variable may have; of one that is no quantity, its levels."""
+    strange = [] if is_number(column) else [v for v in values if v not in levels(column)]
+    if strange:
+        raise InputError(
+            f"grid: {column.name} has no level {strange[0]!r}; it has {_listed(levels(column)[:5])}"
+        )
     return values
 
 

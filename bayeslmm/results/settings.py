@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..spec.words import is_one_of
 
 METHODS = ("auto", "exact", "nuts")
 
@@ -29,8 +30,14 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)  # of pymc.sample
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
+        if not is_one_of(self.method, METHODS):
             raise InputError(f"fit(method={self.method!r}): method is 'auto', 'exact' or 'nuts'")
+        if not isinstance(self.nuts_sampler, str | None):
+            raise InputError(f"fit(nuts_sampler={self.nuts_sampler!r}): it is the name of a sampler")
+        if not isinstance(self.centring, Mapping):
+            raise InputError(
+                f"fit(centring={self.centring!r}): it is a dict of weights such as {{'school': 0}}"
+            )
         for name, least in (("draws", 1), ("tune", 1), ("chains", 1), ("cores", 1), ("random_seed", 0)):
             value = getattr(self, name)
             optional = name in ("cores", "random_seed") and value is None

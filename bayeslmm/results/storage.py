@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from ..engine.reml import PointSolution
-from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, InputError, StorageError
+from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..spec.design import Design, build_design
 from ..spec.expressions import Scope, total_offset
 from ..spec.family import Family
@@ -31,7 +31,7 @@ from ..spec.frame import frozen, muted, warn
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
 from .diagnosis import Diagnosis
 from .file_contents import check_contents
-from .files import write_whole
+from .files import checked_path, write_whole
 from .point import Origin, PointFit
 from .posterior import PosteriorFit
 from .settings import Settings
@@ -72,7 +72,7 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
 
     if not isinstance(fit, PointFit | PosteriorFit):
         raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
-    target = _path(path, "save")
+    target = checked_path(path, "save")
     if not target.parent.is_dir():
         raise StorageError(f"save: there is no folder {target.parent}")
     about, data = _describe_design(fit.design)
@@ -102,12 +102,6 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
         raise StorageError(f"save: {target} cannot be written: {problem}") from problem
 
 
-def _path(path: Any, verb: str) -> Path:
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"{verb}: a path is a text or a pathlib.Path, not {path!r}")
-    return Path(path)
-
-
 def load(
     path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None, trust: bool = False
 ) -> Any:
@@ -134,7 +128,7 @@ def load(
     StorageError
         There is no such file, it is damaged, no fit, or of a newer format; or its formula may not be evaluated.
     """
-    source = _path(path, "load")
+    source = checked_path(path, "load")
     caller = sys._getframe(1)
     names = {**caller.f_globals, **caller.f_locals} if trust and namespace is None else namespace or {}
     about = _about(source)

@@ -13,9 +13,11 @@ from ..errors import InputError, NotAvailableError, UnknownColumnError, UnseenLe
 from ..spec.design import Design
 from ..spec.frame import as_frame
 from ..spec.newdata import NewDesign, NewGroup
+from ..spec.words import is_one_of
 from .reference import predictors
 
 KINDS = ("mean", "response")
+RESIDUALS = ("raw", "pearson", "scaled")
 TARGETS = ("observed", "new", "average", "population")
 Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -37,7 +39,7 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
             if name not in names:
                 raise InputError(f"{verb}(groups=...): {name!r} is no grouping factor; the model has {names}")
     for name, target in asked.items():
-        if target not in TARGETS:
+        if not is_one_of(target, TARGETS):
             given = (
                 f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
             )
@@ -47,8 +49,14 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
 
 def check_kind(kind: str) -> None:
     """Raise InputError unless predictions are of this kind."""
-    if kind not in KINDS:
+    if not is_one_of(kind, KINDS):
         raise InputError(f"predict(kind={kind!r}): kind is {' or '.join(map(repr, KINDS))}")
+
+
+def check_residuals(kind: str) -> None:
+    """Raise InputError unless residuals are of this kind."""
+    if not is_one_of(kind, RESIDUALS):
+        raise InputError(f"residuals(kind={kind!r}): kind is 'raw', 'pearson' or 'scaled'")
 
 
 def check_transform(design: Design, transform: Transform | None) -> None:

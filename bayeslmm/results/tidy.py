@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..engine.bootstrap import estimates
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
+from ..spec.words import is_one_of
 from . import expected
 from .diagnosis import convergence
 from .intervals import parameter_labels
@@ -32,7 +33,7 @@ COLUMNS = [
 def _wanted(effects: str | Sequence[str]) -> list[str]:
     wanted = list(effects) if isinstance(effects, Sequence) and not isinstance(effects, str) else [effects]
     for effect in wanted:
-        if effect not in EFFECTS:
+        if not is_one_of(effect, EFFECTS):
             raise InputError(f"tidy(effects={effect!r}): effects are {', '.join(map(repr, EFFECTS))}")
     return wanted
 

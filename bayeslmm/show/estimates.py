@@ -12,6 +12,7 @@ from ..comparisons.names import names_of
 from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
+from ..spec.words import is_one_of
 from . import style
 
 METHODS = ("profile", "wald")
@@ -70,7 +71,7 @@ def plot_estimates(
         raise InputError("plot_estimates(): one or more fits are needed, such as plot_estimates(reml, post)")
     for fit in fits:
         style.check_fit(fit, "plot_estimates")
-    if method not in METHODS:
+    if not is_one_of(method, METHODS):
         raise InputError(f"plot_estimates(method={method!r}): method is 'profile' or 'wald'")
     responses = {fit.design.response for fit in fits}
     if len(responses) > 1:

@@ -14,6 +14,7 @@ from ..comparisons.ppc_text import label_of, share
 from ..comparisons.predictive_checks import PredictiveCheck, ppc
 from ..errors import InputError, NotAvailableError
 from ..results.text import percent
+from ..spec.words import is_one_of
 from . import style
 
 Array = NDArray[np.float64]
@@ -78,7 +79,7 @@ def plot_ppc(
     >>> blm.plot_ppc(fit, "by", by="Days", stat="sd", random_seed=1).axes[0].get_ylabel()
     'Days'
     """
-    if kind not in KINDS:
+    if not is_one_of(kind, KINDS):
         raise InputError(f"plot_ppc(kind={kind!r}): kinds are {', '.join(map(repr, KINDS))}")
     if not isinstance(check, PredictiveCheck):
         grouping = getattr(getattr(check, "design", None), "groups", ())

@@ -24,7 +24,7 @@ from ..results.audit import prior_audit
 from ..results.described import groups_table, numbers_table, priors_table, variables_table
 from ..results.equations import Equations, equations
 from ..results.explain import explain
-from ..results.files import write_whole
+from ..results.files import checked_path, write_whole
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.settings import Settings
@@ -106,7 +106,7 @@ def report(
     from markupsafe import Markup
 
     check_fit(fit, "report")
-    target = Path(path)
+    target = checked_path(path, "report")
     _check_place(target)
     sections = list(_sections(fit, random_seed))
     template = Environment(

@@ -15,6 +15,7 @@ from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..spec.design import Design
+from ..spec.words import is_one_of
 from . import style
 from .along import MANY_POINTS
 
@@ -169,7 +170,7 @@ def plot_ranef_normality(
 def _kinds(kind: str | Sequence[str]) -> list[str]:
     kinds = [kind] if isinstance(kind, str) else list(kind)
     for one in kinds:
-        if one not in KINDS:
+        if not is_one_of(one, KINDS):
             raise InputError(f"plot_residuals(kind={one!r}): kinds are {', '.join(map(repr, KINDS))}")
     if not kinds:
         raise InputError("plot_residuals(kind=[]): nothing to draw")

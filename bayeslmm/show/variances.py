@@ -15,6 +15,7 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.tidy import parameter_draws
 from ..spec.design import Design
+from ..spec.words import is_one_of
 from . import style
 from .densities import draw_density, from_priors, limits_of, limits_of_both
 
@@ -69,7 +70,7 @@ def plot_variance(
     ['sd(Intercept | Batch)', 'sd(Residual)']
     """
     style.check_fit(fit, "plot_variance")
-    if quantity not in QUANTITIES:
+    if not is_one_of(quantity, QUANTITIES):
         raise InputError(f"plot_variance(quantity={quantity!r}): it is {', '.join(map(repr, QUANTITIES))}")
     found = quantities.components(fit.design, fit.values)
     wanted = (found.labels["quantity"] == quantity).to_numpy()

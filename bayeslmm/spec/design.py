@@ -36,6 +36,7 @@ from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
 from bayeslmm.spec.response import check_order, check_values, read_response
 from bayeslmm.spec.terms import Atom, Terms
+from bayeslmm.spec.words import is_one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ class Design:
         if name is None and len(self.groups) > 1:
             raise InputError(f"the model has several grouping factors ({names}); say which: group=...")
         for term in self.groups:
-            if name in (None, term.name):
+            if name is None or is_one_of(name, (term.name,)):
                 return term
         raise InputError(f"no grouping factor {name!r}; the model has {names}")
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from ..errors import InputError
+from .words import is_one_of
 
 Array = NDArray[np.float64]
 
@@ -125,7 +126,7 @@ class Family:
         kind = KINDS.get(name) if isinstance(name, str) else None
         if kind is None:
             raise InputError(f"family={name!r}: families are {', '.join(KINDS)}")
-        if link is not None and link not in kind.links:
+        if link is not None and not is_one_of(link, kind.links):
             raise InputError(f"link={link!r}: links of {name} are {', '.join(kind.links)}")
         return cls(name=name, link=link or kind.links[0])
 

@@ -66,7 +66,7 @@ def test_a_fit_is_shared_by_threads():
     """What a fit computes once and keeps, such as its own draws of effects, is asked for by all at the same time."""
     post, reml = sleep().fit(**few(random_seed=1)), sleep().fit_reml()
     other, point = sleep().fit(**few(random_seed=1)), sleep().fit_reml()
-    asked = [post.ranef, reml.ranef, post.icc, reml.fixef, post.loo, reml.summary, post.summary, reml.r2] * 3
+    asked = [post.ranef, reml.ranef, post.icc, reml.fixef, post.loo, reml.summary, post.tidy, reml.r2] * 3
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda ask: str(ask()), asked))
     by_one = [

@@ -54,6 +54,15 @@ def test_sds_and_correlations_round_trip_and_are_never_missing(values):
     assert sd_and_correlation(np.zeros((2, 2)))[1].tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
+def test_no_correlation_is_beyond_one_by_rounding():
+    pairs = np.random.default_rng(1).normal(size=(200, 2))
+    cov = pairs[:, :, None] * pairs[:, None, :]  # of variables that are proportional
+    sd, cor = sd_and_correlation(cov)
+    rounded = cov[:, 0, 1] / (sd[:, 0] * sd[:, 1])
+    assert rounded.min() < -1.0 and rounded.max() > 1.0
+    assert (cor.min(), cor.max()) == (-1.0, 1.0)
+
+
 @given(arrays(np.float64, (2, 4, 3, 3), elements=some))
 def test_a_stack_of_matrices_is_taken_one_by_one(values):
     cov = values @ values.swapaxes(-1, -2)
