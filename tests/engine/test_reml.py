@@ -115,6 +115,24 @@ def test_scaled_columns_of_a_block_are_orthogonal():
     np.testing.assert_allclose(alone.T_z[0], np.diag(np.diag(alone.T_z[0])))  # blocks are not mixed
 
 
+def test_a_constant_column_of_any_value_is_the_intercept():
+    problem = problem_of("hsb", "mathach ~ ses + (ses | school)")
+    one, x = problem.X.T
+    expected = reml.fit(problem)
+    fit = reml.fit(replace(problem, X=np.column_stack([x, -4.0 * one])))
+    # scaled, the problems are one but for the order of columns; the determinant of X is 4 times as large
+    np.testing.assert_allclose(fit.beta * [1.0, -4.0], expected.beta[::-1], rtol=1e-6)
+    assert fit.criterion == pytest.approx(expected.criterion + 2.0 * np.log(4.0), abs=1e-6)
+
+
+def test_a_column_of_zeros_is_scaled_as_it_is():
+    problem = far_slopes(1)
+    x = problem.Z[0][:, 1]
+    Z = np.column_stack([0.0 * x, x])
+    T = scale(replace(problem, Z=(Z, problem.Z[1]), blocks=(((0, 1),), ((0,),)))).T_z[0]
+    np.testing.assert_allclose(T, np.diag([1.0, 1.0 / np.sqrt(np.mean(x**2))]), rtol=1e-12)
+
+
 def test_perfect_correlation_is_a_boundary():
     """Slopes that are exact multiples of intercepts; about half of such data sets, this seed's too, are singular."""
     rng = np.random.default_rng(1)
