@@ -72,6 +72,10 @@ def test_bars_have_lme4s_meaning(text, expected):
         ("a / x", "1 + a + a:x"),
         ("a / (x + z)", "1 + a + a:x + a:z"),
         ("(a + b) / x", "1 + a + b + a:b:x"),
+        (
+            "(a + b + c + d + e + f + g + h + i + j):k - 1",
+            "0 + " + " + ".join(f"{c}:k" for c in "abcdefghij"),
+        ),
         ("(a + b + c)^2", "1 + a + b + c + a:b + a:c + b:c"),
         ("(a + b)**2", "1 + a + b + a:b"),
         ("a * b * c - a:b:c", "1 + a + b + c + a:b + a:c + b:c"),
@@ -159,6 +163,7 @@ def test_written_form_is_kept():
         ("y ~ (a + b)^x", "whole number", "x"),
         ("y ~ x < 0", "I(x < 0)", "x < 0"),
         ("y ~ x + (z == 1)", "I(z == 1)", "z == 1"),
+        ("y ~ a + b - x == z + c - d", "I(x == z)", "x == z"),
         ("y ~ a %in% b", "Write a:b", "a %in% b"),
         ("y ~ x + 2", "The number 2 is no term", "2"),
         ("y ~ x * 2", "The number 2 is no term", "2"),
@@ -210,6 +215,9 @@ def test_a_long_formula_is_shown_around_the_token(before):
     assert len(shown.strip(" …")) <= 120
 
 
+COLUMNS_A, COLUMNS_B = (" + ".join(f"{letter}{i}" for i in range(n)) for letter, n in (("a", 80), ("b", 70)))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -217,6 +225,12 @@ def test_a_long_formula_is_shown_around_the_token(before):
         (f"{':'.join('abcdefghij')}:({':'.join('abcdefghik')})", "crosses 11 columns"),
         # 7 of 16, with repetition: C(22, 7)
         (f"({' + '.join('abcdefghijklmnop')})^7", "170,544 terms"),
+        # 80 and 70, and a product for each pair
+        (f"({COLUMNS_A}) * ({COLUMNS_B})", "5,750 terms"),
+        # all that is left of a slash at once
+        ("(a + b + c + d + e + f + g + h + i + j) / k", "crosses 11 columns"),
+        # four terms of 3 columns each, of which up to 4 are crossed
+        ("(a:b:c + d:e:f + g:h:i + j:k:l)^4", "crosses 12 columns"),
     ],
 )
 def test_what_nobody_has_data_for_is_not_written_out(text, message):
