@@ -26,6 +26,7 @@ from bayeslmm.spec.terms import Atom, Terms
 QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
 NO_RESPONSE = "The left side of '~' is the response: a column or an expression of columns."
 SUBSCRIPT = re.compile(r"([\w.]+|`[^`]+`)\[(.+)\]")
+WORD = re.compile(r"[^\W\d][\w.]*|`[^`]+`")
 LONE_DOT = re.compile(r"(?<![\w.)\]`])\.(?![\w.])")
 MOST_TERMS = 5_000
 MOST_FACTORS = 10  # of one interaction: k factors span 2**k subspaces
@@ -226,21 +227,28 @@ class _Reader:
         if node.kind == "name":
             return Atom(node.text)
         if node.kind == "expression":
-            level = SUBSCRIPT.fullmatch(node.text)
-            if level is None:
+            found = SUBSCRIPT.fullmatch(node.text)
+            if found is None:
                 return Atom(node.text, is_name=False)
-            value = (
-                level.group(2)
-                if level.group(2)[0] in "'\"" or level.group(2)[0].isdigit()
-                else repr(level.group(2))
-            )
-            return Atom(f"indicator({level.group(1)}, {value})", is_name=False)
+            return Atom(f"indicator({found[1]}, {self.level(found[2], node)})", is_name=False)
         if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
             raise self.error(NO_RESPONSE, node)
         try:
             return Atom(canonical_python(self.written(node)), is_name=False)
         except SyntaxError:
             raise self.error(NO_RESPONSE, node) from None
+
+    def level(self, text: str, node: Node) -> str:
+        """What stands in ``name[level]``, in Python: a number and a quoted text as they are, a word as a text."""
+        if WORD.fullmatch(text):
+            return repr(text.strip("`"))
+        try:
+            value = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            value = None
+        if not isinstance(value, str | int | float):
+            raise self.error("In the brackets stands one level, as in y['yes'], y[yes] or y[1].", node)
+        return text
 
     def error(self, message: str, node: Node) -> FormulaError:
         return complain(self.text, message, node.start, node.stop)

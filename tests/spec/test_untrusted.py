@@ -278,11 +278,13 @@ def test_ordinary_formulas_mean_the_same_either_way(data, formula):
             np.testing.assert_array_equal(one.Z, other.Z)
 
 
-def test_the_level_of_a_response_is_text(data, canary):
-    """``y['level']`` without quotes is text as well, and never code."""
-    atom = parse_formula(f"s[open('{canary}', 'w')] ~ x").response_atom
+def test_the_level_of_a_response_is_no_code(data, canary):
+    """``y[level]`` without quotes is text, and a call there is refused, trusted or not."""
+    with pytest.raises(errors.FormulaError, match="one level"):
+        parse_formula(f"s[open('{canary}', 'w')] ~ x")
+    atom = parse_formula("s[exit] ~ x").response_atom
     expression = expressions.bind(atom, data.columns, expressions.Scope(trusted=False), "response")
-    assert expression.code == f"object_0(column_0, \"open('{canary}', 'w')\")"
+    assert expression.code == "object_0(column_0, 'exit')"
 
 
 @pytest.mark.parametrize(
