@@ -143,8 +143,6 @@ class Parser:
     def _check_brackets(self) -> None:
         opened: list[Token] = []
         for token in self.tokens:
-            if token.kind != "operator":
-                continue
             if token.text in CLOSING:
                 opened.append(token)
                 if len(opened) > DEEPEST:
@@ -164,7 +162,7 @@ class Parser:
         while True:
             token = self._peek()
             power = BINDING.get("%" if token.kind == "percent" else token.text, 0)
-            if token.kind not in ("operator", "percent") or power <= floor:
+            if power <= floor:
                 return left
             if token.text == "%":
                 raise self._error("The character '%' has no meaning in a formula.", token)
@@ -181,7 +179,7 @@ class Parser:
 
     def _prefix(self) -> Node:
         token = self._next()
-        if token.kind == "operator" and token.text in "+-":
+        if token.text in ("+", "-"):
             operand = self._expression(SIGN - 1)
             return Node(
                 kind="sign",
@@ -191,9 +189,9 @@ class Parser:
                 parts=(operand,),
                 at=token.start,
             )
-        if token.kind == "operator" and token.text == "(":
+        if token.text == "(":
             return self._group(token)
-        if token.kind == "operator" and token.text == "{":
+        if token.text == "{":
             self._skip_to_close("{")
             inside = self.text[token.stop : self._last().start]
             return self._leaf(token, f"I({inside})")
@@ -214,7 +212,7 @@ class Parser:
 
     def _named(self, token: Token) -> Node:
         bracket = self._peek()
-        if bracket.kind != "operator" or bracket.text not in "([" or bracket.text == "":
+        if bracket.text not in ("(", "["):
             name = token.text.strip("`")
             return Node(kind="name", text=name, start=token.start, stop=token.stop)
         self._next()
@@ -228,9 +226,8 @@ class Parser:
     def _skip_to_close(self, opening: str) -> None:
         depth = 1
         while depth:
-            token = self._next()
-            if token.kind == "operator":
-                depth += (token.text == opening) - (token.text == CLOSING[opening])
+            text = self._next().text
+            depth += (text == opening) - (text == CLOSING[opening])
 
     def _leaf(self, token: Token, source: str) -> Node:
         stop = self._last().stop

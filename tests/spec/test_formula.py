@@ -69,6 +69,7 @@ def test_bars_have_lme4s_meaning(text, expected):
         ("(1 | g) + x", "1 + x"),
         ("x * z", "1 + x + z + x:z"),
         ("x:z + x", "1 + x + x:z"),
+        ("x + a * b - a:b", "1 + x + a + b"),
         ("a / x", "1 + a + a:x"),
         ("a / (x + z)", "1 + a + a:x + a:z"),
         ("(a + b) / x", "1 + a + b + a:b:x"),
@@ -172,6 +173,7 @@ def test_written_form_is_kept():
         ("y ~ x + (z == 1)", "I(z == 1)", "z == 1"),
         ("y ~ a + b - x == z + c - d", "I(x == z)", "x == z"),
         ("y ~ a %in% b", "Write a:b", "a %in% b"),
+        ("y ~ a * b %in% c:d", "Write b:c:d", "b %in% c:d"),
         ("y ~ a %% b", "Use a call or I(...)", "a %% b"),
         ("y ~ x + 2", "The number 2 is no term", "2"),
         ("y ~ x * 2", "The number 2 is no term", "2"),
@@ -187,6 +189,7 @@ def test_written_form_is_kept():
         ("y ~ I('a)", "never closed", "'"),
         ("y ~ I(x +)", "cannot be read as a Python expression", "I(x +)"),
         ("y ~ x - z", "no term z", "z"),
+        ("y ~ -a:b", "no term a on the left", "-a"),
         ("y ~ (1 | g) * x", "bar cannot be an operand", "(1 | g)"),
         ("y ~ x - (1 | g)", "no bar (1 | g) on the left", "(1 | g)"),
         ("y ~ offset(z) * x", "offset cannot be an operand", "offset(z)"),
@@ -253,6 +256,12 @@ COLUMNS_A, COLUMNS_B = (" + ".join(f"{letter}{i}" for i in range(n)) for letter,
 def test_what_nobody_has_data_for_is_not_written_out(text, message):
     with pytest.raises(FormulaError, match=message):
         parse_formula(f"y ~ {text}")
+
+
+def test_brackets_are_read_fifty_deep():
+    assert fixed(f"{50 * '('}x{50 * ')'}") == "1 + x"
+    with pytest.raises(FormulaError, match="more than 50 deep"):
+        fixed(f"{51 * '('}x{51 * ')'}")
 
 
 @pytest.mark.parametrize(
