@@ -158,6 +158,23 @@ def test_no_sum_of_squares_is_negative_by_rounding():
     assert pls.solve(rounded).r2 == 0.0
 
 
+def test_lapack_is_not_asked_about_empty_systems(capfd):
+    """It would write to the console that they are illegal: no fixed effects, and no columns but those of the chain."""
+    codes, ones = [np.array([0, 0, 1, 1])], [np.ones((4, 1))]
+    layout = arrange(accumulate(np.ones((4, 0)), np.arange(4.0), codes, ones, levels=(2,)))
+    assert layout.m == layout.m_chain
+    reduced = pls.reduce(layout, [np.ones((1, 1))])
+    solution = pls.solve(reduced)
+    assert (solution.beta.shape, solution.R_x.shape, solution.log_det_A) == ((0,), (0, 0), 0.0)
+    # M = ZᵀZ + 1 = 3: the sums 1 and 5 shrink to thirds, the squares lose (1 + 25) / 3
+    assert solution.r2 == pytest.approx(14.0 - 26.0 / 3.0, rel=1e-14)
+    np.testing.assert_allclose(pls.spherical_modes(reduced, solution.beta)[0][:, 0], [1 / 3, 5 / 3])
+    np.testing.assert_allclose(pls.whitened(reduced, [np.ones((2, 1, 1))])[:, 0], 3**-0.5)
+    np.testing.assert_allclose(pls.inverse(reduced).diagonal[0][:, 0, 0], 1 / 3)
+    pls.slopes(reduced, solution, 1.0, with_X=True)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_cross_products_of_different_designs_do_not_add():
     y, codes, Z = np.arange(4.0), [np.array([0, 0, 1, 1])], [np.ones((4, 1))]
     one = accumulate(np.ones((4, 1)), y, codes, Z, levels=(2,))
