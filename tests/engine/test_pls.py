@@ -14,6 +14,8 @@ from bayeslmm.engine import pls
 from bayeslmm.engine.criterion import Criterion
 from bayeslmm.engine.crossproducts import accumulate
 from bayeslmm.engine.layout import arrange
+from bayeslmm.engine.scaling import Problem
+from bayeslmm.spec.covariance import Template
 
 
 def _criterion(problem, templates, *, reml):
@@ -149,6 +151,52 @@ def test_cross_products_of_chunks_add_up(problem):
     for a, b in zip(added.ZtZ + added.ZtXy, whole.ZtZ + whole.ZtXy, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
     assert (added.n, added.sum_log_weights) == (whole.n, pytest.approx(whole.sum_log_weights))
+
+
+def four_factors(rng, widths, across):
+    """Four factors inside each other, or three and one across them, in a shuffled order."""
+    n = 90
+    pupil = rng.integers(0, 16, n)
+    codes = [pupil // 8, pupil // 4, pupil // 2, rng.integers(0, 3, n) if across else pupil]
+    order = rng.permutation(4)
+    columns = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    return Problem(
+        y=rng.normal(size=n), X=columns[:, :2].copy(), codes=tuple(codes[k] for k in order),
+        Z=tuple(columns[:, : widths[k]].copy() for k in order), levels=tuple(codes[k].max() + 1 for k in order),
+        blocks=tuple((tuple(range(widths[k])),) for k in order), weights=rng.uniform(0.5, 2.0, n),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("across", [False, True], ids=["all nested", "one across"])
+@pytest.mark.parametrize("widths", [(1, 1, 1, 1), (2, 3, 1, 2), (3, 2, 1, 1), (1, 2, 3, 2), (2, 2, 2, 2)])
+def test_four_factors_equal_the_dense_formulas(widths, across):
+    """A node of the chain has as many as three ancestors, at odd and even columns."""
+    rng = np.random.default_rng(sum(widths))
+    problem = four_factors(rng, widths, across)
+    templates = [Template.from_blocks(b) for b in problem.blocks]
+    criterion = _criterion(problem, templates, reml=True)
+    theta = rng.normal(0.5, 0.5, len(criterion.diagonal))
+    lams = criterion.lams(theta)
+    reduced = pls.reduce(criterion.layout, lams)
+    solution = pls.solve(reduced)
+    assert criterion(theta)[0] == pytest.approx(plain.criterion(problem, lams, reml=True), rel=1e-10)
+    Z, L, W = plain.dense_Z(problem), plain.dense_lambda(problem, lams), np.diag(problem.weights)
+    M_inverse = np.linalg.inv(L.T @ Z.T @ W @ Z @ L + np.eye(len(L)))
+    SLM = Z.T @ W @ Z @ L @ M_inverse
+    modes = M_inverse @ L.T @ Z.T @ W @ (problem.y - problem.X @ solution.beta)
+    found, u, start = pls.inverse(reduced), pls.spherical_modes(reduced, solution.beta), 0
+    for k, (template, J) in enumerate(zip(templates, problem.levels, strict=True)):
+        q, here = template.q, slice(start, start + J * template.q)
+        np.testing.assert_allclose(u[k].reshape(-1), modes[here], atol=1e-10)
+        blocks = [M_inverse[here, here].reshape(J, q, J, q)[j, :, j] for j in range(J)]
+        np.testing.assert_allclose(found.diagonal[k], blocks, atol=1e-10)
+        G = np.einsum("jajb->ab", SLM[here, here].reshape(J, q, J, q))
+        np.testing.assert_allclose(found.G[k], G, rtol=1e-9, atol=1e-9)
+        start += J * q
+    noise = _stacked(pls.spherical_noise(reduced, np.eye(len(L))))
+    np.testing.assert_allclose(noise @ noise.T, M_inverse, atol=1e-10)
+    half = pls.whitened(reduced, _by_factor(problem, templates, np.eye(len(L))))
+    np.testing.assert_allclose(half.T @ half, L @ M_inverse @ L.T, atol=1e-10)
 
 
 def test_no_sum_of_squares_is_negative_by_rounding():
