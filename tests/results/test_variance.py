@@ -229,6 +229,26 @@ def test_icc_at_values_of_several_factors(kind):
     assert list(quantities.icc(design, {"x": [0.0, 2.0]}, False).labels) == ["x"]
 
 
+def test_no_variance_is_negative_by_rounding():
+    """Slopes that cancel in every row: their variances are differences of equal numbers."""
+    rng = np.random.default_rng(1)
+    data = table_of(rng).assign(x=0.1)
+    design = blm.Model("y ~ 0 + I(x + z) + I(x - z) + (0 + x + I(3 * x) | g)", data).design
+    Z, X = design.groups[0].Z, design.X
+    slopes = rng.normal(size=(200, 1)) * [3.0, -1.0]
+    cov = slopes[:, :, None] * slopes[:, None, :]
+    assert np.einsum("ab,dab->d", Z.T @ Z / len(Z), cov).min() < 0.0
+    assert variance.mean_group_variance(Z, cov).min() == 0.0
+    beta = rng.normal(size=(200, 1)) * [1.0, 1.0]
+    assert np.einsum("da,ab,db->d", beta, np.cov(X, rowvar=False), beta).min() < 0.0
+    assert variance.fixed_part_variance(design, beta).min() == 0.0
+
+
+def test_the_fixed_part_of_no_columns_is_zero_for_every_draw():
+    design = blm.Model("y ~ 0 + (x | g)", table_of(np.random.default_rng(1))).design
+    assert variance.fixed_part_variance(design, np.zeros((2, 3, 0))).tolist() == [[0.0] * 3] * 2
+
+
 FAMILIES = {
     "gaussian": {}, "student_t": {}, "poisson": {}, "negbinomial": {}, "gamma": {}, "bernoulli": {}, "ordinal": {},
 }  # fmt: skip
@@ -495,6 +515,8 @@ def test_nesting_is_seen_in_the_codes():
     # classes with ids of their own need no interaction
     assert nesting("y ~ 1 + (1 | s) + (1 | k)", s=s, k=3 * s + c) == {"s": (), "k": ("s",)}
     assert nesting("y ~ 1 + (1 | s) + (1 | c)", s=s, c=c) == {"s": (), "c": ()}
+    k = np.repeat(np.arange(6), 8)
+    assert nesting("y ~ 1 + (1 | s) + (1 | k)", s=k % 3, k=k) == {"s": (), "k": ("s",)}
     moved = 3 * s + c
     moved[0] = 5  # one pupil in a class of another school
     assert nesting("y ~ 1 + (1 | s) + (1 | k)", s=s, k=moved) == {"s": (), "k": ()}
@@ -698,6 +720,9 @@ def test_tails_without_a_variance_leave_nothing_to_the_groups():
     draws = post.variance_components(draws=True)
     share = draws[..., (draws["quantity"] == "share").to_numpy()]
     np.testing.assert_array_equal(share, np.broadcast_to([0.0, 1.0], (2, 30, 2)))
+    values = {"sigma": np.array([1.0, 2.0, 2.0]), "nu": np.array([1.5, 2.0, 4.0])}
+    found, _ = variance.residual_variance(model.design, values, np.zeros(3), np.zeros(3))
+    np.testing.assert_allclose(found, [np.inf, np.inf, 8.0], rtol=1e-15)
     some = posterior_of(model, nu=np.linspace(1.5, 6.0, 60).reshape(2, 30)).variance_components()
     share = some[some["quantity"] == "share"].set_index("group")["mean"]
     assert share.sum() == pytest.approx(1.0) and share["g"] > 0
