@@ -649,6 +649,11 @@ def test_an_icc_needs_groups(sleep):
         ("beta", None, "no simple form"),
         ("bernoulli", "cauchit", "Cauchy"),
         ("poisson", "sqrt", "no simple form"),
+        ("poisson", "identity", "no simple form"),
+        ("gamma", "inverse", "no simple form"),
+        ("gamma", "identity", "no simple form"),
+        ("student_t", "inverse", "no simple form"),
+        ("gaussian", "inverse", "no simple form"),
     ],
 )
 def test_families_without_a_residual_variance_say_why(family, link, reason):
@@ -658,6 +663,30 @@ def test_families_without_a_residual_variance_say_why(family, link, reason):
             ask()
     table = post.variance_components()
     assert set(table["quantity"]) == {"variance", "sd"} and set(table["group"]) == {"g"}
+
+
+@pytest.mark.parametrize(
+    ("family", "link", "told"),
+    [
+        ("gaussian", None, "residual: sigma^2"),
+        ("student_t", None, "residual: sigma^2 nu/(nu - 2)"),
+        ("poisson", None, "residual: log(1 + 1/mean)"),
+        ("negbinomial", None, "residual: log(1 + 1/mean + 1/shape)"),
+        ("gamma", None, "residual: log(1 + 1/shape)"),
+        ("bernoulli", "logit", "latent residual: pi^2/3"),
+        ("bernoulli", "probit", "latent residual: 1"),
+        ("ordinal", "cloglog", "latent residual: pi^2/6"),
+    ],
+)
+def test_a_residual_variance_says_what_it_is(family, link, told):
+    rng = np.random.default_rng(1)
+    design = model_of(family, "x + (1 | g)", rng, link).design
+    values = values_from(design, drawn(design, rng))
+    assert variance.Parts.of(design, values).told == told
+    for name in design.family.parameters:
+        rest = {other: value for other, value in values.family.items() if other != name}
+        found, why = variance.residual_variance(design, rest, np.zeros(1), np.zeros(1))
+        assert found is None and why.startswith(f"these draws hold no '{name}'")
 
 
 def test_icc_of_counts_at_values_has_the_residual_there():
