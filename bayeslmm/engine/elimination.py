@@ -94,19 +94,18 @@ def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
                             )
                 at += width
                 e += 1
-            if e < block_start[v + 1]:  # dense columns
-                c = 0
-                for f in range(e, block_start[v + 1]):
-                    for b in range(widths[block_factor[f]]):
-                        columns[c] = block_column[f] - m_chain + b
-                        c += 1
-                for a in range(tail - at):
-                    for r in range(q):
-                        left = P[p + r * row + at + a]
-                        for b in range(a, tail - at):
-                            dense[columns[a], columns[b]] -= left * P[p + r * row + at + b]
-                        for b in range(n_xy):
-                            dense_xy[columns[a], b] -= left * P[p + r * row + tail + b]
+            c = 0  # dense columns
+            for f in range(e, block_start[v + 1]):
+                for b in range(widths[block_factor[f]]):
+                    columns[c] = block_column[f] - m_chain + b
+                    c += 1
+            for a in range(tail - at):
+                for r in range(q):
+                    left = P[p + r * row + at + a]
+                    for b in range(a, tail - at):
+                        dense[columns[a], columns[b]] -= left * P[p + r * row + at + b]
+                    for b in range(n_xy):
+                        dense_xy[columns[a], b] -= left * P[p + r * row + tail + b]
             for a in range(n_xy):
                 for b in range(n_xy):
                     for r in range(q):
