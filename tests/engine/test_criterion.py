@@ -132,3 +132,13 @@ def test_the_promise_of_a_step_is_the_fall_of_the_quadratic():
     H = here.axes @ np.diag(here.curvatures) @ here.axes.T
     step = np.array([0.3, -1.1])
     assert here.promise(step) == pytest.approx(-here.gradient @ step - 0.5 * step @ H @ step, rel=1e-12)
+
+
+def test_a_model_without_random_effects_has_nothing_to_search():
+    y, X = np.array([1.0, 2.0, 4.0, 9.0]), np.column_stack([np.ones(4), np.arange(4.0)])
+    criterion = Criterion(arrange(accumulate(X, y, [], [], levels=())), [], reml=False)
+    here = criterion.evaluate(np.zeros(0))
+    squares = np.linalg.lstsq(X, y)[1][0]
+    assert here.value == pytest.approx(4.0 * (1.0 + np.log(2.0 * np.pi * squares / 4.0)), rel=1e-12)
+    assert (here.gradient.shape, here.curvatures.shape, here.axes.shape) == ((0,), (0,), (0, 0))
+    assert here.newton_step.shape == (0,) and here.decrement == 0.0
