@@ -25,8 +25,9 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def kept(dispatcher: Any) -> Any:
-    """A compiled function, kept on disk."""
-    dispatcher._cache = _cache_of(dispatcher.py_func)
+    """A compiled function, kept on disk; with NUMBA_DISABLE_JIT numba gives the function itself."""
+    if not numba.config.DISABLE_JIT:
+        dispatcher._cache = _cache_of(dispatcher.py_func)
     return dispatcher
 
 
