@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test lint format laws fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test coverage lint format laws boundary fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -49,6 +49,12 @@ demo: $(STAMP)  ## fit two data sets both ways; pictures go to build/
 test: $(STAMP)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
+coverage: $(STAMP)  ## run the tests and show which lines and branches they reach
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest -n 2 -q $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report --skip-covered --sort=miss
+
 lint: $(STAMP)  ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,7 +70,10 @@ format: $(STAMP)  ## put the code into the one format
 	@touch $@
 
 laws: $(STAMP)  ## try the laws of mixed models on thousands of random designs, some minutes
-	@LAWS=$(or $(TIMES),20) $(BIN)/python -m pytest -n 2 -q tests/laws --hypothesis-seed=$(or $(SEED),1) $(ARGS)
+	@LAWS=$(or $(TIMES),20) $(BIN)/python -m pytest -n 2 -q -m hypothesis --hypothesis-seed=$(or $(SEED),1) $(ARGS)
+
+boundary: $(STAMP)  ## judge fits of 1,000 data sets at zero variances and correlations of 1, some minutes
+	@$(BIN)/python tests/boundary.py $(ARGS)
 
 fuzz: $(STAMP)  ## fit 20,000 strange formulas, some minutes
 	@$(BIN)/python tests/fuzz_formulas.py $(ARGS)
@@ -121,5 +130,5 @@ calibrate: $(STAMP)  ## check samplers and intervals on 12,000 simulated data se
 	@$(BIN)/python tests/calibration.py --write $(ARGS)
 
 clean:  ## remove .venv and everything that was built
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find bayeslmm tests -name __pycache__ -type d -prune -exec rm -rf {} +
