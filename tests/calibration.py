@@ -217,7 +217,9 @@ and 95 % intervals of all parameters hold the truth.
 
 Smallest acceptable p: {bound:.1g}. {verdict}
 
-![rank curves of the structures inside their bands](calibration.png)
+![rank curves of the structures and their bands](calibration.png)
+
+The grey area holds 95 % of curves as a whole, so that of {curves} one in twenty may leave it.
 
 ## Intervals at one truth
 
@@ -227,8 +229,8 @@ of that truth. The Monte Carlo error of a share of 95 % is {error:.1f} points.
 
 {table}
 
-Fixed effects between groups are where few groups tell: Wald and profile intervals, which take the variances as
-known or work with ML, are too short, Kenward–Roger's and the posterior's are not.
+What z does between groups and the sd of the groups are known from few groups only. There Wald, profile and bootstrap
+intervals, which take the variances as known or work by ML, are too short; Kenward–Roger's and the posterior's are not.
 """
 
 
@@ -307,9 +309,10 @@ def page(found, tables, options, bound, verdict, minutes):
         machine=f"{platform.machine()}, {options.cores} processes", minutes=minutes, refits=options.refits,
         families=options.families, intervals=options.intervals, seed=options.seed,
         posterior=posterior.to_markdown(index=False, disable_numparse=True), bound=bound, verdict=verdict,
+        curves=sum(len(ranks) for name, ranks in found.items() if not name.endswith("NUTS")),
         slope=calibration_models.SLOPE, between=calibration_models.BETWEEN, sd=calibration_models.SD,
         sigma=calibration_models.SIGMA, error=100 * np.sqrt(0.95 * 0.05 / options.intervals),
-        table=side_by_side.reset_index().to_markdown(index=False),
+        table=side_by_side.reset_index().to_markdown(index=False, floatfmt=".1f"),
     )  # fmt: skip
 
 
