@@ -30,7 +30,7 @@ class Problem:
     X: Array  # (n, p), full column rank
     codes: tuple[NDArray[np.int64], ...]  # K × (n,)
     Z: tuple[Array, ...]  # K × (n, q_k)
-    levels: tuple[int, ...]
+    levels: tuple[int, ...]  # of each factor; every level has rows, which the order of elimination rests on
     blocks: tuple[tuple[tuple[int, ...], ...], ...]
     weights: Array | None
 

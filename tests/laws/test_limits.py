@@ -122,8 +122,10 @@ def test_weights_are_rows_times_their_roots(case):
 
 
 def taken(problem, rows):
-    """The problem of these rows."""
+    """The problem of these rows, and of the levels that they have."""
+    codes = [np.unique(c[rows], return_inverse=True)[1] for c in problem.codes]
     return replace(
-        problem, y=problem.y[rows], X=problem.X[rows], codes=tuple(c[rows] for c in problem.codes),
-        Z=tuple(Z[rows] for Z in problem.Z), weights=None if problem.weights is None else problem.weights[rows],
+        problem, y=problem.y[rows], X=problem.X[rows], codes=tuple(codes), Z=tuple(Z[rows] for Z in problem.Z),
+        levels=tuple(int(c.max()) + 1 for c in codes),
+        weights=None if problem.weights is None else problem.weights[rows],
     )  # fmt: skip

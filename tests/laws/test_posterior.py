@@ -39,7 +39,10 @@ def marginal_of(table):
 
 
 def points(marginal, seed, count=3):
-    return np.array([random_point(marginal, seed + i) for i in range(count)])
+    """Random points where sigma is about as large as the response: far below, a log density has no digits left."""
+    x = np.array([random_point(marginal, seed + i) for i in range(count)])
+    x[:, marginal.sigma_at] += np.log(np.std(marginal.problem.y))
+    return x
 
 
 def check_densities(one, other, seed, *, scale=1.0):
