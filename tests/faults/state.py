@@ -21,13 +21,16 @@ import threadpoolctl
 
 def snapshot() -> dict[str, Any]:
     """The state of this process by name, in values that can be compared."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of pandas' options are deprecated
+        pandas = _options(pd.options)
     state = {
         "numpy's generator": repr(np.random.get_state()),
         "random": repr(random.getstate()),
         "numpy's errors": repr((np.geterr(), np.geterrcall())),
         "numpy's printing": repr(np.get_printoptions()),
         "decimal": repr(decimal.getcontext()),
-        "pandas": _options(pd.options),
+        "pandas": pandas,
         "warnings": [repr(each) for each in warnings.filters],
         "how warnings are shown": (warnings.showwarning, warnings.formatwarning),
         "logging": (

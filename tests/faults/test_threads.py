@@ -76,7 +76,7 @@ def test_a_fit_is_shared_by_threads():
         point.fixef,
         other.loo,
         point.summary,
-        other.summary,
+        other.tidy,
         point.r2,
     ]
     assert found == [str(ask()) for ask in by_one] * 3
