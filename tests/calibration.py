@@ -227,7 +227,9 @@ y = {slope} x + {between} z + b + ε with sd(b) = {sd} and sd(ε) = {sigma}, 6 r
 groups: how often the 50, 90 and 95 % intervals hold the truth. The posterior has its default priors, which know nothing
 of that truth. The Monte Carlo error of a share of 95 % is {error:.1f} points.
 
-{table}
+{shares}
+
+### What follows
 
 What z does between groups and the sd of the groups are known from few groups only. There Wald, profile and bootstrap
 intervals, which take the variances as known or work by ML, are too short; Kenward–Roger's and the posterior's are not.
@@ -299,11 +301,14 @@ def page(found, tables, options, bound, verdict, minutes):
             },
         }
     )
-    shares = [
-        (100 * table).round(1).set_axis([f"{groups} groups: {100 * each:g} %" for each in table], axis=1)
-        for groups, table in tables.items()
-    ]
-    side_by_side = pd.concat(shares, axis=1)
+    shares = "\n\n".join(
+        f"### {groups} groups\n\n"
+        + (100 * held)
+        .set_axis([f"{100 * each:g} %" for each in held], axis=1)
+        .reset_index()
+        .to_markdown(index=False, floatfmt=".1f")
+        for groups, held in tables.items()
+    )
     return PAGE.format(
         date=date.today().isoformat(), version=bayeslmm.__version__, numpy=np.__version__,
         machine=f"{platform.machine()}, {options.cores} processes", minutes=minutes, refits=options.refits,
@@ -312,7 +317,7 @@ def page(found, tables, options, bound, verdict, minutes):
         curves=sum(len(ranks) for name, ranks in found.items() if not name.endswith("NUTS")),
         slope=calibration_models.SLOPE, between=calibration_models.BETWEEN, sd=calibration_models.SD,
         sigma=calibration_models.SIGMA, error=100 * np.sqrt(0.95 * 0.05 / options.intervals),
-        table=side_by_side.reset_index().to_markdown(index=False, floatfmt=".1f"),
+        shares=shares,
     )  # fmt: skip
 
 
