@@ -6,6 +6,11 @@ import numpy as np
 from scipy.linalg import block_diag
 
 
+def rank(A, tol=None):
+    """numpy.linalg.matrix_rank, which fails on a matrix without columns in NumPy 2.2."""
+    return int(np.linalg.matrix_rank(A, tol=tol)) if A.size else 0
+
+
 def dense_Z(problem):
     """Z (n, m), factor after factor, level after level."""
     parts = []

@@ -273,7 +273,7 @@ def _fitted_without(fit: PointFit, shifts: Shifts) -> str:
     """What the sds become when the most influential level is left out and the model fitted again."""
     g, j = shifts.group, int(np.argmax(np.abs(shifts.shift).max(axis=1)))
     design = fit.design.rows(g.codes != j)
-    if np.linalg.matrix_rank(design.X) < design.p:
+    if design.p and np.linalg.matrix_rank(design.X) < design.p:
         return "Without it the others do not tell all coefficients."
     again = reml.fit(Problem.of(design), reml=fit.solution.reml)
     told = [

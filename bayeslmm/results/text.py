@@ -55,7 +55,8 @@ class Table:
         headers, *rows = (
             [cell.lstrip(" ").replace("|", bar) for cell in row] for row in (self.headers, *self.rows)
         )
-        return tabulate(rows, headers, tablefmt=style, colalign=sides, disable_numparse=True)
+        aligned = {"colalign": sides} if rows else {}  # tabulate 0.9 has no columns without rows
+        return tabulate(rows, headers, tablefmt=style, disable_numparse=True, **aligned)
 
     def html(self) -> str:
         """The same as an HTML table."""

@@ -321,7 +321,11 @@ def test_the_listed_functions_have_the_listed_parameters():
         if isinstance(function, np.ufunc):
             assert len(parameters) == function.nin, name
         elif len(parameters) > 1:
-            known = list(inspect.signature(function).parameters)
+            try:
+                known = list(inspect.signature(function).parameters)
+            except ValueError:  # np.where of NumPy 2.2 tells none
+                assert name == "np.where"
+                continue
             places = [parameter.rstrip("#[]@") for parameter in listed.split() if not parameter.endswith("=")]
             assert known[: len(places)] == places and set(parameters) <= set(known), name
 
