@@ -18,13 +18,13 @@ SAMPLERS = ("nutpie", "pymc", "numpyro")
 
 def check_sampler(name: str) -> None:
     """Refuse a sampler that is not offered, or not installed."""
-    if is_one_of(name, ("blackjax",)):
+    if not is_one_of(name, (*SAMPLERS, "blackjax")):
+        raise InputError(f"nuts_sampler={name!r}: samplers are {', '.join(map(repr, SAMPLERS))}")
+    if name == "blackjax":
         raise NotAvailableError(
             "nuts_sampler='blackjax': blackjax 1.7 fails with PyMC 6.4, which passes it an argument that it does not "
             "know; use 'nutpie', 'pymc' or 'numpyro'"
         )
-    if not is_one_of(name, SAMPLERS):
-        raise InputError(f"nuts_sampler={name!r}: samplers are {', '.join(map(repr, SAMPLERS))}")
     if importlib.util.find_spec(name) is None:
         raise NotAvailableError(f"nuts_sampler={name!r}: {name} is not installed; pip install {name}")
 

@@ -17,9 +17,7 @@ from ..spec.design import Design
 from .crossproducts import CrossProducts, accumulate
 
 Array = NDArray[np.float64]
-DEPENDENT = (
-    1e-7  # rms of what is left of a column of rms 1 beside those before: below, rounding is 1e-9 of it
-)
+DEPENDENT = 1e-7  # rms of what is left of a column of rms 1: below, rounding is 1e-9 of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
