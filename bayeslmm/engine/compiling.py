@@ -1,16 +1,24 @@
-"""Numba with a cache on disk that may be damaged, full, or nowhere to be kept: then the loops are compiled anew."""
+"""Numba with a cache on disk that may be stale, damaged, full, or nowhere to be kept: then the loops are compiled anew.
+
+Numba stamps what it keeps of a function with the one file in which the function stands. But the compiled code contains
+whatever the function calls, from any file, so it would survive a change there. The stamp here is of all files that hold
+compiled code, and of the package's version; numba adds its own.
+"""
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache, NullCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.ccallback import CFunc
 
+from .. import __version__
 from ..errors import CompilationWarning
 from ..spec.frame import warn
 
@@ -22,6 +30,17 @@ def compiled(function: Callable[..., Any]) -> Any:
     wrap one, numba runs Python, where a Ctrl-C pressed meanwhile becomes a SystemError.
     """
     return kept(numba.njit(nogil=True, error_model="numpy")(function))
+
+
+def is_kept(folder: str, function: str) -> bool:
+    """Whether the function of this name (`module.function`) was compiled from the sources as they are."""
+    for index in Path(folder).glob(f"{function}-*.nbi"):
+        try:
+            if IndexDataCacheFile(folder, index.stem, source_stamp())._load_index():
+                return True
+        except Exception:  # a damaged index, see _Cache.load_overload
+            continue
+    return False
 
 
 def kept(dispatcher: Any) -> Any:
@@ -43,8 +62,32 @@ def compiled_for_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     return compile_now
 
 
+PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def sources() -> tuple[Path, ...]:
+    """The files of the package that hold compiled code: those that import this one."""
+    return tuple(path for path in sorted(PACKAGE.rglob("*.py")) if b"compiling import" in path.read_bytes())
+
+
+@cache
+def source_stamp() -> str:
+    """One number for everything that compiled code was made of: sources, names of their files, version."""
+    digest = hashlib.sha256(__version__.encode())
+    for path in sources():
+        content = path.read_bytes()
+        digest.update(f"\0{path.relative_to(PACKAGE).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
 class _Cache(FunctionCache):
     """What cannot be read is compiled and written anew; what cannot be written is done without."""
+
+    def __init__(self, function):
+        super().__init__(function)
+        self._cache_file._source_stamp = source_stamp()
 
     def load_overload(self, sig, target_context):
         try:

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .compiling import is_kept
 from .elimination import eliminate
 
-JOINT = "joint.density_for_c-*.nbi"  # what numba's cache holds once the joint density is compiled
+JOINT = "joint.density_for_c"  # what numba's cache holds once the joint density is compiled
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def joint_compiled_beside() -> Iterator[None]:
 
 def _is_cached() -> bool:
     folder = eliminate._cache.cache_path  # beside the modules, or as numba is told
-    return folder is None or any(Path(folder).glob(JOINT))  # kept nowhere, it would not be found
+    return folder is None or is_kept(folder, JOINT)  # kept nowhere, it would not be found
 
 
 def _compile_joint() -> subprocess.Popen[bytes] | None:

@@ -857,7 +857,7 @@ def unfold(buffer, x, sds, factors, b, parameters):
         _parameters(buffer, whole, x[s], parameters[s], unused)
 
 
-# -- the same as C functions, as nutpie calls them; in this file, since numba's cache looks at the file alone
+# -- the same as C functions, as nutpie calls them
 
 
 @compiled_for_c(types.int64(types.uint64, POINTER, POINTER, POINTER, types.voidptr))

@@ -1,0 +1,103 @@
+"""Compiled code is made of the sources as they are: what was kept of others is compiled anew."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bayeslmm
+from bayeslmm.engine import compiling
+
+PACKAGE = Path(bayeslmm.__file__).parent
+CALLER = "bayeslmm.engine.caller"
+VALUE = f"from {CALLER} import value; import numpy as np; x = np.zeros(1); value(x); print(x[0])"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package with a compiled function that calls one of another file, and nothing compiled."""
+    shutil.copytree(PACKAGE, tmp_path / "bayeslmm", ignore=shutil.ignore_patterns("*.nb?", "__pycache__"))
+    engine = tmp_path / "bayeslmm/engine"
+    head = "from .compiling import compiled\n\n\n"
+    (engine / "callee.py").write_text(head + "@compiled\ndef term():\n    return 1.0\n")
+    (engine / "caller.py").write_text(
+        "from .callee import term\n" + head + "@compiled\ndef value(x):\n    x[0] = term()\n"
+    )
+    return tmp_path
+
+
+def value(package):
+    environment = {**os.environ, "PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(package / "cache")}
+    command = [sys.executable, "-c", VALUE]
+    process = subprocess.run(command, env=environment, cwd=package, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return float(process.stdout)
+
+
+def kept(package):
+    return {file: file.stat().st_mtime_ns for file in (package / "cache").rglob("caller.value*.nb?")}
+
+
+def test_an_edit_of_what_is_called_reaches_the_caller(package):
+    assert value(package) == 1.0
+    files = kept(package)
+    assert files and value(package) == 1.0 and kept(package) == files  # found, not compiled again
+    callee = package / "bayeslmm/engine/callee.py"
+    callee.write_text(callee.read_text().replace("1.0", "2.0"))
+    assert value(package) == 2.0
+    assert kept(package) != files
+
+
+def test_another_version_of_the_package_compiles_anew(package):
+    value(package)
+    files = kept(package)
+    init = package / "bayeslmm/__init__.py"
+    init.write_text(init.read_text().replace(f'"{bayeslmm.__version__}"', '"99.0"'))
+    assert value(package) == 1.0
+    assert kept(package) != files
+
+
+def test_what_was_compiled_from_other_sources_is_not_kept(package):
+    value(package)
+    [index] = (package / "cache").rglob("caller.value-*.nbi")
+    folder = str(index.parent)
+    assert not compiling.is_kept(
+        folder, "caller.value"
+    )  # by this copy of the package, which has no caller.py
+    index.write_bytes(b"nonsense")
+    assert not compiling.is_kept(folder, "caller.value")
+
+
+def imported_names(tree):
+    """What a file imports from the package itself: name -> file of the package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from ((alias.asname or alias.name, node) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", compiling.sources(), ids=lambda path: path.stem)
+def test_what_compiled_code_holds_stands_in_files_that_are_stamped(path):
+    """A constant or function of a file outside the stamp would stay as it was when that file changes."""
+    if path == PACKAGE / "engine/compiling.py":
+        return
+    tree = ast.parse(path.read_text())
+    stamped = {file.stem for file in compiling.sources()}
+    outside = {
+        name
+        for name, node in imported_names(tree)
+        if (node.module or name).split(".")[-1] not in stamped | {"compiling"}
+    }
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and any(
+            "compiled" in ast.unparse(d) for d in function.decorator_list
+        ):
+            used = {
+                node.id for body in function.body for node in ast.walk(body) if isinstance(node, ast.Name)
+            }
+            assert not used & outside, f"{path.stem}.{function.name} holds {used & outside}"
