@@ -18,9 +18,10 @@ from ..errors import InputError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
 from . import effect_estimates, effects, intervals, predict, quantities, text, tidy, variance
+from .coefficients import coding_of
 from .fit import Fit
 from .summaries import check_interval, interval
-from .tables import coefficient_terms, level_table, square, stack, wide_table, with_interval
+from .tables import level_table, square, stack, wide_table, with_interval
 from .targets import Transform, check_count, check_residuals
 
 Array = NDArray[np.float64]
@@ -261,6 +262,9 @@ class PointFit(Fit):
     def coef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
         """β + b for every level of every grouping factor, over the union of fixed and random terms.
 
+        A fixed term that a bar codes differently (``scale(x)`` beside ``(x | g)``, contrasts beside ``(0 + f | g)``) is
+        told in the bar's columns, so that the coefficients of a level times its columns are its fitted values.
+
         Parameters
         ----------
         wide : bool
@@ -275,15 +279,14 @@ class PointFit(Fit):
         with_beta = self.design.x_names and not wide
         slopes = reml.mode_slopes(Problem.of(self.design), solution) if with_beta else ()
         for k, (group, modes) in enumerate(zip(self.design.groups, solution.modes, strict=True)):
-            names, fixed, where = coefficient_terms(self.design.x_names, group.columns)
-            values = np.zeros((group.n_levels, len(names)))
-            values[:, : len(fixed)] = solution.beta
+            coding = coding_of(self.design, group)
+            names, where = coding.names, coding.places
+            values = np.tile(coding.B @ solution.beta, (group.n_levels, 1))
             values[:, where] += modes
             if wide:
                 parts.append(level_table(group.name, group.levels, names, estimate=values))
                 continue
-            reach = np.zeros((group.n_levels, len(names), len(fixed)))  # how β + b moves with β
-            reach[:, : len(fixed)] = np.eye(len(fixed))
+            reach = np.tile(coding.B, (group.n_levels, 1, 1))  # how β + b moves with β
             reach[:, where] += slopes[k] if slopes else 0.0
             variances = np.einsum("jac,cd,jad->ja", reach, solution.vcov, reach)
             variances[:, where] += np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)

@@ -32,12 +32,13 @@ from . import (
     tidy,
     variance,
 )
+from .coefficients import coding_of
 from .diagnosis import Diagnosis, convergence
 from .fit import Fit
 from .ranks import rank_groups
 from .settings import Settings
 from .summaries import SUMMARY, check_interval, flat, summarise
-from .tables import coefficient_terms, level_table, square, stack, wide_table
+from .tables import level_table, square, stack, wide_table
 from .targets import Transform
 
 Array = NDArray[np.float64]
@@ -287,6 +288,8 @@ class PosteriorFit(Fit):
     ) -> Any:
         """Posterior of β + b for every level of every grouping factor, over the union of fixed and random terms.
 
+        A fixed term that a bar codes differently is told in the bar's columns, as by the point fit.
+
         Parameters
         ----------
         wide, ci_prob, ci_kind
@@ -299,10 +302,10 @@ class PosteriorFit(Fit):
         parts, kept = [], {}
         beta = self.values.beta
         for g in self.design.groups:
-            names, fixed, where = coefficient_terms(self.design.x_names, g.columns)
-            values = np.zeros((*beta.shape[:2], g.n_levels, len(names)))
-            values[..., : len(fixed)] = beta[:, :, None, :]
-            values[..., where] += self.draws(f"b_{g.name}")
+            coding = coding_of(self.design, g)
+            names = coding.names
+            values = np.repeat((beta @ coding.B.T)[:, :, None, :], g.n_levels, axis=2)
+            values[..., coding.places] += self.draws(f"b_{g.name}")
             if draws:
                 dims = ("chain", "draw", g.name, f"{g.name}_coef")
                 coords = {g.name: np.array(g.levels, dtype=object), dims[-1]: np.array(names, dtype=object)}

@@ -11,14 +11,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def coefficient_terms(
-    x_names: tuple[str, ...], columns: tuple[str, ...]
-) -> tuple[list[str], tuple[str, ...], list[int]]:
-    """Names of a group's coefficients (fixed first, then random-only), and where its random columns go."""
-    names = list(x_names) + [c for c in columns if c not in x_names]
-    return names, x_names, [names.index(c) for c in columns]
-
-
 def with_interval(table: pd.DataFrame, width: float | Array) -> pd.DataFrame:
     """Add conf_low and conf_high: estimate ± width × std_error."""
     return table.assign(

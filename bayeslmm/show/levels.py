@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..results.coefficients import coding_of
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..spec.design import GroupTerm
@@ -133,32 +134,37 @@ def plot_coef(
     'coefficient'
     """
     style.check_fit(fit, "plot_coef")
-    fixed = fit.fixef().iloc[:, 0].to_dict()
+    beta = fit.fixef().iloc[:, 0].to_numpy()
+    codings = {g.name: coding_of(fit.design, g) for g in fit.design.groups}
+    fixed = {name: dict(zip(c.names, c.B @ beta, strict=True)) for name, c in codings.items()}
     return _draw(fit, _panels(fit, fit.coef, fixed, group, terms, order), "coefficient", figsize, ax)
 
 
 def _panels(
     fit: Fit,
     verb: Callable[..., pd.DataFrame],
-    fixed: Mapping[str, float],
+    fixed: Mapping[str, Mapping[str, float]],
     group: str | Sequence[str] | None,
     terms: str | Sequence[str] | None,
     order: str | None,
 ) -> list[Panel]:
-    """Panels of each factor in turn; ``fixed`` holds the fixed effects that the verb adds to the random ones."""
+    """Panels of each factor in turn; ``fixed`` holds, by factor, what the verb adds to the random effects."""
     factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups])
     inner, outer = verb(ci_prob=style.INNER), verb(ci_prob=style.OUTER)
     if terms is not None:
         random = [c for f in factors for c in fit.design.group(f).columns]
-        terms = style.chosen("term", terms, list(dict.fromkeys([*random, *fixed])))
+        terms = style.chosen(
+            "term", terms, list(dict.fromkeys([*random, *(n for f in factors for n in fixed.get(f, {}))]))
+        )
     panels = []
     for factor in factors:
         term = fit.design.group(factor)
-        names = [n for n in terms or term.columns if n in term.columns or n in fixed]
+        common = fixed.get(factor, {})
+        names = [n for n in terms or term.columns if n in term.columns or n in common]
         narrow, wide = (t[t["group"] == factor].set_index("term") for t in (inner, outer))
         upwards = _upwards(wide, term, (order or names[0]) if names else "data")
         panels += [
-            _panel(term, name, upwards, narrow.loc[name], wide.loc[name], fixed.get(name, 0.0))
+            _panel(term, name, upwards, narrow.loc[name], wide.loc[name], common.get(name, 0.0))
             for name in names
         ]
     return panels
