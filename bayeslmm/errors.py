@@ -24,6 +24,7 @@
     ├── ConvergenceWarning                   the optimiser did not reach a stationary point
     ├── SamplingWarning                      divergences, R-hat, effective sample size
     ├── WeaklyIdentifiedWarning              a slope that varies within no level of its grouping factor
+    ├── NotEstimableWarning                  numbers that the data do not tell are missing from a result
     ├── FewLevelsWarning                     a grouping factor with very few levels
     └── CompilationWarning                   compiled code cannot be kept for the next session
 """
@@ -113,6 +114,10 @@ class SamplingWarning(BayesLMMWarning):
 
 class WeaklyIdentifiedWarning(BayesLMMWarning):
     """The data hardly tell this random effect from another one of the same bar."""
+
+
+class NotEstimableWarning(BayesLMMWarning):
+    """Numbers that the data do not tell are missing from a result."""
 
 
 class FewLevelsWarning(BayesLMMWarning):

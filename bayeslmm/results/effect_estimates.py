@@ -18,9 +18,13 @@ from scipy import sparse
 from ..engine.prediction import Errors
 from ..engine.randomness import generator
 from ..engine.scaling import Problem
+from ..errors import NotEstimableWarning
 from ..spec.design import Design
+from ..spec.frame import warn
+from ..spec.newdata import NewDesign
 from .effects import Plan
 from .intervals import quantile
+from .moments import keeps_mean
 from .quantities import Quantity
 from .rows import rows_of
 from .tables import with_interval
@@ -42,18 +46,52 @@ def by_draws(
 ) -> Any:  # fmt: skip
     """Draws of a plan's numbers, summarised."""
     design, asked, n = fit.design, targets(fit.design, groups, plan.verb), plan.n
-    new = asked_rows(design, pd.concat(plan.states), asked, _repeated(design, plan, offset))
+    new = asked_rows(
+        design, pd.concat(plan.states), asked, _repeated(design, plan, offset), estimable_only=False
+    )
     rng = generator(random_seed)
     rows = rows_of(fit, new, asked, rng, trials=None, weights=None, repeated=n)
     values = _averages(rows, plan)
     ordinal = design.family.name == "ordinal"
     numbers = values.reshape(fit.n_chains, fit.n_draws, -1)
     table = plan.table(design.levels if ordinal else ())
+    missing = np.repeat(~_estimable(design, plan, new), len(design.levels) if ordinal else 1)
     quantity = Quantity(verb=plan.verb, name="comparison", labels=table, of=lambda _: numbers)
     if draws:
-        return quantity.draws(numbers)
+        return quantity.draws(np.where(missing, np.nan, numbers))
     found = fit.summarise(numbers, ci_prob, ci_kind).rename(columns={"mean": "estimate", "sd": "std_error"})
+    found.loc[missing] = np.nan
     return table.join(found[["estimate", "std_error", "conf_low", "conf_high"]])
+
+
+def _estimable(design: Design, plan: Plan, new: NewDesign) -> NDArray[np.bool_]:
+    """Which numbers of a plan (pairs × averages,) follow from the fit; says so of those that do not.
+
+    Where responses are linear in the coefficients, a difference may be estimable although its two sides are not.
+    """
+    aliases, n, G = design.recipe.aliases, plan.n, plan.means.shape[1]
+    if not aliases.names:
+        return np.ones(len(plan.pairs) * G, dtype=bool)
+    linear = keeps_mean(design.family)
+    weights = plan.means if plan.kind != "slope" else sparse.diags_array(1.0 / plan.width) @ plan.means
+    means = weights.T.tocsr()
+    rows = [slice(k * n, (k + 1) * n) for k in range(len(plan.states))]
+    parts = []
+    for _, high, low in plan.pairs:
+        sides = [(new.X[rows[k]], new.aliased[rows[k]]) for k in (high, low)]
+        if linear and plan.kind != "ratio":
+            (X, aliased), (X_low, aliased_low) = ((means @ X, means @ a) for X, a in sides)
+            size = aliases.sizes(X, aliased) + aliases.sizes(X_low, aliased_low)
+            parts.append(aliases.estimable(X - X_low, aliased - aliased_low, weight=0.0, size=size))
+        elif linear:
+            parts.append(np.all([aliases.estimable(means @ X, means @ a) for X, a in sides], axis=0))
+        else:
+            of_rows = np.all([aliases.estimable(X, a) for X, a in sides], axis=0)
+            parts.append(abs(means) @ (~of_rows).astype(float) == 0.0)
+    told = np.concatenate(parts)
+    if not told.all():
+        warn(aliases.words(int((~told).sum()), len(told), "number"), NotEstimableWarning)
+    return np.asarray(told)
 
 
 def _repeated(design: Design, plan: Plan, offset: Any) -> Any:
@@ -121,7 +159,9 @@ def by_delta(
     """Estimates of a plan's numbers with standard errors, variances taken as known; ratios by the delta method."""
     width = quantile(ci_prob)
     design, solution = fit.design, fit.solution
-    states = _linear_states(design, plan, targets(design, groups, plan.verb), _repeated(design, plan, offset))
+    asked, offsets = targets(design, groups, plan.verb), _repeated(design, plan, offset)
+    new = asked_rows(design, pd.concat(plan.states), asked, offsets, estimable_only=False)
+    states = _linear_states(design, plan, asked, new)
     errors = Errors.of(Problem.of(design), solution)
 
     def value(of: _Linear) -> Array:
@@ -149,6 +189,7 @@ def by_delta(
         estimates.append(estimate)
         deviations.append(np.sqrt(np.maximum(variances, 0.0)))
     numbers = pd.DataFrame({"estimate": np.concatenate(estimates), "std_error": np.concatenate(deviations)})
+    numbers.loc[~_estimable(design, plan, new)] = np.nan
     return plan.table().join(with_interval(numbers, width))
 
 
@@ -157,9 +198,8 @@ def _root(cov: Array) -> Array:
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], offset: Any) -> list[_Linear]:
+def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], new: NewDesign) -> list[_Linear]:
     """Averages of the rows of every state."""
-    new = asked_rows(design, pd.concat(plan.states), asked, offset)
     places = {g.name: k for k, g in enumerate(design.groups)}
     n, states = plan.n, []
     weights = plan.means if plan.kind == "ratio" else sparse.diags_array(1.0 / plan.width) @ plan.means

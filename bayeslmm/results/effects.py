@@ -113,8 +113,8 @@ def slope_plan(design: Design, variable: str, newdata: Any, at: Any, by: Any, av
     rows, means, labels = _rows(design, newdata, at, by, average, "slopes")
     x = _column(rows, variable, "slopes").to_numpy(dtype=float)
     lowest, highest = float(known.min()), float(known.max())
-    step = STEP * (highest - lowest)
-    inside = (x >= lowest) & (x <= highest)
+    step = STEP * (highest - lowest or abs(highest) or 1.0)  # a column may be constant
+    inside = (x >= lowest) & (x <= highest) & (lowest < highest)
     high = np.where(inside, np.minimum(x + step, highest), x + step)
     low = np.where(inside, np.maximum(x - step, lowest), x - step)
     return Plan(

@@ -85,6 +85,7 @@ def asked_rows(
     offset: Any,
     *,
     unlabelled: Sequence[str] = ("population",),
+    estimable_only: bool = True,
 ) -> NewDesign:
     """The rows of the fit, or new ones, as the targets need them; ``unlabelled`` targets need no column of labels.
 
@@ -95,14 +96,15 @@ def asked_rows(
     """
     averaged = [n for n, target in asked.items() if target in unlabelled]
     labelled = [n for n, target in asked.items() if target != "average" and target not in unlabelled]
-    new = new_rows(design, newdata, labelled, offset, averaged=averaged)
+    new = new_rows(design, newdata, labelled, offset, averaged=averaged, estimable_only=estimable_only)
     check_seen(new, asked)
     return new
 
 
 def new_rows(
-    design: Design, newdata: Any, groups: Sequence[str], offset: Any, *, averaged: Sequence[str] = ()
-) -> NewDesign:
+    design: Design, newdata: Any, groups: Sequence[str], offset: Any, *, averaged: Sequence[str] = (),
+    estimable_only: bool = True,
+) -> NewDesign:  # fmt: skip
     """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
     if newdata is not None:
         newdata = as_frame(newdata)
@@ -116,13 +118,16 @@ def new_rows(
             if g.name in averaged:
                 filled = [v for v in absent if v not in predictors(design, groups=False)]
                 newdata = newdata.assign(**dict.fromkeys(filled))
-        return design.at(newdata, groups=[*groups, *averaged], offset=offset)
+        named = [*groups, *averaged]
+        return design.at(newdata, groups=named, offset=offset, estimable_only=estimable_only)
     known = tuple(
         NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
         for g in design.groups
         if g.name in (*groups, *averaged)
     )
-    return NewDesign(X=design.X, groups=known, offset=design.offset, index=design.index)
+    return NewDesign(
+        X=design.X, groups=known, offset=design.offset, index=design.index, aliased=np.empty((design.n, 0))
+    )
 
 
 def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:

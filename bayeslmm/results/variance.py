@@ -294,7 +294,7 @@ class AtRows:
             raise NotAvailableError("an ICC compares groups; this model has no random effects")
         grid, rows = reference_grid(design, at)
         offset = float(design.offset.mean()) if design.recipe.offset_given_as_array else None
-        new = design.at(rows, offset=offset)
+        new = design.at(rows, offset=offset, estimable_only=not design.family.has_residual)
         parts = tuple(
             np.maximum(np.einsum("na,...ab,nb->...n", g.Z, cov, g.Z), 0.0)
             for g, cov in zip(new.groups, values.covariances, strict=True)

@@ -20,6 +20,7 @@ from bayeslmm.errors import (
     NonFiniteError,
     UnidentifiedTermError,
 )
+from bayeslmm.spec.aliases import Aliases
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
 from bayeslmm.spec.expressions import Expression, Scope, total_offset
 from bayeslmm.spec.family import GAUSSIAN, Family
@@ -175,8 +176,9 @@ class Design:
         raise InputError(f"no grouping factor {name!r}; the model has {names}")
 
     def at(
-        self, newdata: pd.DataFrame, *, groups: Collection[str] | None = None, offset: Any = None
-    ) -> NewDesign:
+        self, newdata: pd.DataFrame, *, groups: Collection[str] | None = None, offset: Any = None,
+        estimable_only: bool = True,
+    ) -> NewDesign:  # fmt: skip
         """Build X, Z, codes and offset for new rows, with the transforms and codings of this design.
 
         Parameters
@@ -187,6 +189,8 @@ class Design:
             Names of the grouping factors to build; all by default. The others' columns need not be there.
         offset : array or str, optional
             Replaces an offset that was given to the model as an array.
+        estimable_only : bool
+            Whether the X of a row that the data say nothing about is NaN (`bayeslmm.spec.aliases`).
 
         Raises
         ------
@@ -194,8 +198,12 @@ class Design:
             A needed column is not there.
         UnseenLevelError
             A fixed factor has a level that the fit has not seen. (An unseen group gets code −1 instead.)
+
+        Warns
+        -----
+        NotEstimableWarning
         """
-        return rebuild(self.recipe, self.frame, newdata, groups, offset)
+        return rebuild(self.recipe, self.frame, newdata, groups, offset, estimable_only)
 
     def rows(self, chosen: Any) -> Design:
         """This design on some of its rows, with the same columns, levels and transforms.
@@ -306,7 +314,8 @@ def build_design(
     ):  # the cutpoints stand in place of an intercept, so factors are coded beside one
         terms = replace(terms, intercept=True)
     fixed, X = design_columns(terms, plan.expressions, frame)
-    X, kept, aliased = _without_aliases(X, fixed, terms)
+    whole, (X, independent, aliased) = X, _without_aliases(X, fixed, terms)
+    kept = independent
     if family.name == "ordinal":
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
     _check_rows(len(frame), X.shape[1])
@@ -314,6 +323,7 @@ def build_design(
     recipe = Recipe(
         fixed=fixed,
         kept=kept,
+        aliases=Aliases.of(whole, kept, independent, fixed.names, intercept=terms.intercept),
         bars=bars,
         groupings=groupings,
         offsets=plan.offsets,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.errors import DataError
+from bayeslmm.errors import DataError, NotEstimableWarning
+from bayeslmm.spec.aliases import Aliases
 from bayeslmm.spec.coding import MatrixRecipe, new_columns
 from bayeslmm.spec.expressions import Expression, total_offset
 from bayeslmm.spec.frame import (
@@ -21,6 +22,7 @@ from bayeslmm.spec.frame import (
     pick,
     plain,
     unknown_column,
+    warn,
 )
 from bayeslmm.spec.grouping import Grouping, new_codes
 from bayeslmm.spec.plan import from_outside
@@ -41,12 +43,17 @@ class NewGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDesign:
-    """The arrays of a design on new rows; rows with missing predictors hold NaN."""
+    """The arrays of a design on new rows; rows with missing predictors hold NaN.
+
+    ``aliased`` (n, a) are the columns that X lacks since they depended on others in the rows of the fit; where they do
+    not here, the fit says nothing about a row, and unless asked otherwise its X is NaN.
+    """
 
     X: np.ndarray
     groups: tuple[NewGroup, ...]
     offset: np.ndarray
     index: pd.Index
+    aliased: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,7 @@ class Recipe:
 
     fixed: MatrixRecipe
     kept: np.ndarray
+    aliases: Aliases
     bars: tuple[tuple[MatrixRecipe, ...], ...]
     groupings: tuple[Grouping, ...]
     offsets: tuple[Expression, ...]
@@ -62,8 +70,9 @@ class Recipe:
 
 
 def rebuild(
-    recipe: Recipe, known: pd.DataFrame, newdata: Any, groups: Collection[str] | None, offset: Any
-) -> NewDesign:
+    recipe: Recipe, known: pd.DataFrame, newdata: Any, groups: Collection[str] | None, offset: Any,
+    estimable_only: bool = True,
+) -> NewDesign:  # fmt: skip
     """The arrays of a recipe on new rows; ``known`` is the frame of the fit."""
     newdata = as_frame(newdata)
     strange = sorted(set(groups or ()) - {grouping.name for grouping in recipe.groupings})
@@ -91,7 +100,11 @@ def rebuild(
     frame = _new_frame(used, complete, newdata.index, known)
     outside = _new_offset(recipe, newdata, offset)
 
-    X = _scatter(_columns((recipe.fixed,), frame)[:, recipe.kept], complete)
+    full = _columns((recipe.fixed,), frame)
+    X, aliased = full[:, recipe.kept], full[:, recipe.aliases.columns]
+    if estimable_only:
+        X = _without_inestimable(X, aliased, recipe.aliases)
+    X, aliased = _scatter(X, complete), _scatter(aliased, complete)
     shift = np.full(len(newdata), np.nan)
     if len(frame):
         shift[complete] = total_offset(recipe.offsets, frame, None)
@@ -105,7 +118,19 @@ def rebuild(
         Z = _scatter(_columns(bars, frame), complete)
         labels.setflags(write=False)
         built.append(NewGroup(name=grouping.name, codes=frozen(codes, np.int64), labels=labels, Z=frozen(Z)))
-    return NewDesign(X=frozen(X), groups=tuple(built), offset=frozen(shift + outside), index=newdata.index)
+    return NewDesign(
+        X=frozen(X), groups=tuple(built), offset=frozen(shift + outside), index=newdata.index,
+        aliased=frozen(aliased),
+    )  # fmt: skip
+
+
+def _without_inestimable(X: np.ndarray, aliased: np.ndarray, aliases: Aliases) -> np.ndarray:
+    """NaN where the fixed part of a row does not follow from the fit's."""
+    estimable = aliases.estimable(X, aliased)
+    if estimable.all():
+        return X
+    warn(aliases.words(int((~estimable).sum()), len(X)), NotEstimableWarning)
+    return np.where(estimable[:, None], X, np.nan)
 
 
 def _columns(recipes: tuple[MatrixRecipe, ...], frame: pd.DataFrame) -> np.ndarray:
