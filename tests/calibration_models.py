@@ -125,7 +125,7 @@ def _intervals(data, bootstrap, seed):
         replicates = reml.bootstrap(bootstrap, random_seed=seed, cores=1, progressbar=False).dropna()
     for p in PROBABILITIES:
         tables = {
-            "Wald": reml.confint("wald", ci_prob=p),
+            "Wald": reml.confint("wald", ci_prob=p, ddf=None),
             "profile": reml.confint("profile", ci_prob=p, progressbar=False),
             "posterior": post.confint(ci_prob=p),
         }

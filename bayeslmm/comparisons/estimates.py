@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..results import wald
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, decimals, number, percent, table
@@ -33,7 +34,7 @@ class EstimateComparison(Shown):
     Attributes
     ----------
     table : pandas.DataFrame
-        Index effect, group, term, as `tidy` names them. Columns parameter (as in a summary); estimate, std_error,
+        Index effect, group, term, as `tidy` names them. Columns parameter (as in a summary); estimate, std_error, df,
         estimate_low, estimate_high of the point fit, missing where it has none; mean, sd, conf_low, conf_high of the
         posterior; difference: (mean − estimate) in posterior sds; prior_sensitivity and whether it is above 0.05.
     ci_prob : float
@@ -74,7 +75,12 @@ def _range(ends: list[float], sd: float) -> str:
 
 
 def compare_estimates(
-    point: PointFit, posterior: PosteriorFit, *, method: str = "wald", ci_prob: float = 0.95
+    point: PointFit,
+    posterior: PosteriorFit,
+    *,
+    method: str = "wald",
+    ci_prob: float = 0.95,
+    ddf: str | None = wald.DDF,
 ) -> EstimateComparison:
     """Point estimates beside the posterior, one row a parameter, and what the posterior says of a boundary.
 
@@ -87,6 +93,8 @@ def compare_estimates(
         Intervals of the point fit: ``wald`` for the fixed effects only, ``profile`` for all parameters.
     ci_prob : float
         Probability of all intervals.
+    ddf : {"satterthwaite", "kenward-roger", None}
+        Degrees of freedom of ``wald`` intervals; None for z.
 
     Raises
     ------
@@ -113,8 +121,8 @@ def compare_estimates(
             f"these are fits of different models: {_named_model(point.design)} and "
             f"{_named_model(posterior.design)}, or of other data"
         )
-    left = point.tidy(ddf=None).reindex(columns=[*KEYS, "estimate", "std_error"]).fillna({"group": ""})
-    ends = point.confint(method, ci_prob=ci_prob, progressbar=False).fillna({"group": ""})
+    left = point.tidy(ddf=ddf).reindex(columns=[*KEYS, "estimate", "std_error", "df"]).fillna({"group": ""})
+    ends = point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False).fillna({"group": ""})
     ends = ends[[*KEYS, "conf_low", "conf_high"]]
     ends.columns = pd.Index([*KEYS, "estimate_low", "estimate_high"])
     right = posterior.tidy(ci_prob=ci_prob).fillna({"group": ""})[
@@ -127,10 +135,13 @@ def compare_estimates(
     joined = joined.merge(moved, on=KEYS, how="left").set_index(KEYS)
     joined["prior_matters"] = joined["prior_sensitivity"] > PRIOR_MATTERS
     how = "REML" if point.solution.reml else "ML"
+    kind = "profile likelihood"
+    if method == "wald":
+        kind = f"Wald, {wald.caption(point.design, point.solution, ddf)}"
     return EstimateComparison(
         table=joined,
         ci_prob=ci_prob,
-        title=f"{how} beside the posterior\nFormula: {point.design.formula.text}",
+        title=f"{how} beside the posterior\nFormula: {point.design.formula.text}\nIntervals of {how}: {kind}",
         boundary=tuple(_boundary(point, posterior, how, ci_prob)),
     )
 

@@ -18,7 +18,7 @@ from ..engine import reml
 from ..engine.loo import Hyperdraws
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
-from ..results import intervals
+from ..results import wald
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.summaries import flat, interval
@@ -108,9 +108,13 @@ def normal_problem(design: Design) -> Problem:
 
 
 def _around(
-    value: Array, variance: Array, common: Array, common_variance: Array, width: float, toward: Array
-) -> Estimates:
-    half, common_half = (width * np.sqrt(np.maximum(v, 0.0)) for v in (variance, common_variance))
+    value: Array, variance: Array, common: Array, common_variance: Array, width: Array | float, toward: Array,
+    common_width: Array | float | None = None,
+) -> Estimates:  # fmt: skip
+    half = width * np.sqrt(np.maximum(variance, 0.0))
+    common_half = (width if common_width is None else common_width) * np.sqrt(
+        np.maximum(common_variance, 0.0)
+    )
     return Estimates(
         value=value, low=value - half, high=value + half, toward=toward,
         common=common, common_low=common - common_half, common_high=common + common_half,
@@ -118,9 +122,7 @@ def _around(
 
 
 def _t_width(df: int, ci_prob: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, 0.5 + ci_prob / 2.0)) if df else float("nan")
+    return float(wald.quantile(df, ci_prob)) if df else float("nan")
 
 
 def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Estimates:
@@ -145,7 +147,7 @@ def none(footing: Footing, ci_prob: float) -> Estimates:
 
 
 def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
-    """REML or ML: fixed part and conditional modes, intervals by the prediction error (docs/theory.md, 9.8)."""
+    """REML or ML: fixed part and conditional modes, t intervals by the prediction error (docs/theory.md, 9.8)."""
     solution, k, problem = fit.solution, footing.factor, footing.problem
     modes, vcov = solution.modes, solution.vcov
     toward = footing.fixed(solution.beta) + footing.from_outer(lambda other: modes[other])
@@ -157,11 +159,12 @@ def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
         given_beta = engine.combined_variances(problem, solution, [itself, *footing.outer])
     else:
         given_beta = np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
-    M = footing.own.M
-    return _around(
-        toward + modes[k], given_beta + np.einsum("jqa,ab,jqb->jq", reach, vcov, reach),
-        M @ solution.beta, np.einsum("ca,ab,cb->c", M, vcov, M), float(intervals.quantile(ci_prob)), toward,
-    )  # fmt: skip
+    M, about = footing.own.M, wald.approximation(fit.design, solution, wald.DDF)
+    variances = given_beta + np.einsum("jqa,ab,jqb->jq", reach, vcov, reach)
+    common, shared = M @ solution.beta, about.variances(M)
+    width = wald.quantile(wald.df_of_sums(about, reach, variances), ci_prob)
+    shared_width = wald.quantile(about.df(M), ci_prob)
+    return _around(toward + modes[k], variances, common, shared, width, toward, shared_width)
 
 
 def by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> Estimates:

@@ -1,4 +1,4 @@
-"""Degrees of freedom for t tests of fixed effects (docs/theory.md, section 10).
+"""Degrees of freedom for t tests and intervals of fixed effects and predictions (docs/theory.md, section 10).
 
 Satterthwaite as lmerTest (Kuznetsova, Brockhoff & Christensen 2017), Kenward–Roger (1997) as pbkrtest (Halekoh &
 Højsgaard 2014), both on the cross-products alone: no n × n matrix appears.
@@ -6,7 +6,6 @@ Højsgaard 2014), both on the cross-products alone: no n × n matrix appears.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,31 +23,126 @@ Array = NDArray[np.float64]
 MOST_EFFECTS = 6000  # random effects for which Kenward–Roger builds ZᵀV⁻¹Z: 290 MB
 
 
+BLOCK = 100_000  # contrasts looked at together
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TTests:
-    """Standard errors and degrees of freedom of some contrasts of β."""
+class Approximation:
+    """The distribution of combinations c'β̂: their variances, and the degrees of freedom of a t that stands for it.
 
-    std_error: Array  # (k,)
-    df: Array  # (k,)
-
-
-def residual_df(problem: Problem, solution: PointSolution, contrasts: Array) -> TTests:
-    """The exact t distribution of a model without random effects: n − p degrees of freedom."""
-    n, p = problem.X.shape
-    se = np.sqrt(np.einsum("ka,ab,kb->k", contrasts, solution.vcov, contrasts))
-    return TTests(std_error=se, df=np.full(len(contrasts), float(n - p)))
-
-
-def satterthwaite(problem: Problem, solution: PointSolution, contrasts: Array) -> TTests:
-    """Degrees of freedom 2v²/(gᵀAg) of contrasts (k, p) with variance v (10.1).
-
-    g is the gradient of v in (θ, σ), A twice the inverse Hessian of the deviance that is not profiled over σ.
+    Attributes
+    ----------
+    vcov : float64 array (p, p)
+        Of β̂; Kenward–Roger's is adjusted.
     """
-    scaled, criterion = prepare(problem, reml=solution.reml)
-    theta, sigma = solution.scaled_theta, solution.sigma
-    reduced, at_optimum, _, terms = criterion.derivatives(theta)
-    n_theta, lams = len(theta), criterion.lams(theta)
 
+    vcov: Array
+
+    def variances(self, contrasts: Array) -> Array:
+        """c'Cov(β̂)c (k,) of contrasts (k, p)."""
+        return np.maximum(np.einsum("ka,ab,kb->k", contrasts, self.vcov, contrasts, optimize=True), 0.0)
+
+    def df(
+        self, contrasts: Array, *, residual: Array | float = 0.0, taken_as_known: Array | float = 0.0
+    ) -> Array:
+        """Degrees of freedom (k,) of contrasts (k, p); infinite where nothing that is estimated varies.
+
+        Parameters
+        ----------
+        contrasts : (k, p)
+        residual : (k,)
+            Residual variance on top, of a new observation. It is estimated.
+        taken_as_known : (k,)
+            Variance on top that counts as known, of random effects given the data.
+        """
+        k = len(contrasts)
+        residual, given = (np.broadcast_to(np.asarray(v, float), (k,)) for v in (residual, taken_as_known))
+        df = np.empty(k)
+        for first in range(0, k, BLOCK):
+            rows = slice(first, first + BLOCK)
+            df[rows] = self._df(contrasts[rows], residual[rows], given[rows])
+        return df
+
+    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+        raise NotImplementedError
+
+
+def _ratio(top: Array, bottom: Array) -> Array:
+    """top / bottom, infinite over zero."""
+    return np.divide(top, bottom, out=np.full(len(top), np.inf), where=bottom != 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normal(Approximation):
+    """Variances taken as known: z."""
+
+    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+        return np.full(len(contrasts), np.inf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact(Approximation):
+    """The t distribution of a model without random effects, all of whose variances are σ̂² times a number."""
+
+    residual_df: float
+
+    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+        estimated = self.variances(contrasts) + residual
+        return self.residual_df * _ratio(estimated + given, estimated) ** 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Satterthwaite(Approximation):
+    """Degrees of freedom 2v²/(gᵀAg) of a variance v (10.1).
+
+    g is the gradient of v in (θ, σ), A twice the inverse Hessian of the deviance that is not profiled over σ. The
+    gradient of |c'H|², a quadratic form, is one as well: what all contrasts need is found once.
+    """
+
+    half: Array  # (p, p): vcov = σ² half halfᵀ
+    forms: Array  # (n_theta, p, p): ∂v/∂θ_t = c'half forms_t halfᵀc
+    root: Array  # (n_theta + 1, ...): A = root rootᵀ
+    sigma: float
+
+    @classmethod
+    def of(cls, problem: Problem, solution: PointSolution) -> Satterthwaite:
+        """That of a solution."""
+        scaled, criterion = prepare(problem, reml=solution.reml)
+        theta, sigma = solution.scaled_theta, solution.sigma
+        reduced, at_optimum, _, terms = criterion.derivatives(theta)
+        H = _hessian(criterion, theta, sigma, terms)
+        values, vectors = np.linalg.eigh(H)
+        use = values > 1e-8 * values.max()  # flat directions carry no information: lmerTest leaves them out
+        inverse_R = np.linalg.inv(at_optimum.R_x)
+        forms = []
+        projected = pls.projected(reduced)
+        for template, lam, E in zip(criterion.templates, criterion.lams(theta), projected, strict=True):
+            Q = E[:, :, :-1] @ inverse_R  # (J, q, p)
+            spherical = np.einsum("ab,jap->jbp", lam, Q)
+            for a, b in zip(template.rows, template.columns, strict=True):
+                forms.append(2.0 * sigma**2 * Q[:, a].T @ spherical[:, b])
+        p = len(solution.beta)
+        return cls(
+            vcov=solution.vcov,
+            half=scaled.T_x @ inverse_R,
+            forms=np.array(forms).reshape(len(theta), p, p),
+            root=np.sqrt(2.0) * vectors[:, use] / np.sqrt(values[use]),
+            sigma=sigma,
+        )
+
+    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+        along = contrasts @ self.half
+        estimated = self.sigma**2 * np.einsum("kp,kp->k", along, along) + residual
+        g = np.empty((len(along), len(self.forms) + 1))
+        for t, form in enumerate(self.forms):
+            g[:, t] = np.einsum("kp,kp->k", along @ form, along)
+        g[:, -1] = 2.0 * estimated / self.sigma
+        return _ratio(2.0 * (estimated + given) ** 2, np.sum((g @ self.root) ** 2, axis=1))
+
+
+def _hessian(criterion: Criterion, theta: Array, sigma: float, terms: pls.Slopes) -> Array:
+    """Second derivatives of the deviance in (θ, σ)."""
+    n_theta, lams = len(theta), criterion.lams(theta)
     H = np.empty((n_theta + 1, n_theta + 1))
     for i in range(n_theta):
         h = np.zeros(n_theta)
@@ -59,22 +153,7 @@ def satterthwaite(problem: Problem, solution: PointSolution, contrasts: Array) -
     forces = criterion.theta([2.0 * e.T @ e @ lam for e, lam in zip(terms.e, lams, strict=True)])
     H[n_theta, :n_theta] = H[:n_theta, n_theta] = 2.0 * forces / sigma**3
     H[n_theta, n_theta] = 4.0 * criterion.df / sigma**2
-
-    Q = [E[:, :, :-1] for E in pls.projected(reduced)]
-    x = np.linalg.solve(at_optimum.R_x, np.linalg.solve(at_optimum.R_x.T, scaled.T_x.T @ contrasts.T))
-    v = sigma**2 * np.einsum("ka,ak->k", contrasts @ scaled.T_x, x)
-    g = np.empty((len(contrasts), n_theta + 1))
-    for row, along in enumerate(x.T):
-        Qx = [q @ along for q in Q]
-        g[row, :n_theta] = sigma**2 * criterion.theta(
-            [2.0 * each.T @ each @ lam for each, lam in zip(Qx, lams, strict=True)]
-        )
-    g[:, n_theta] = 2.0 * v / sigma
-    values, vectors = np.linalg.eigh(H)
-    use = values > 1e-8 * values.max()  # flat directions carry no information: lmerTest leaves them out too
-    along_axes = g @ vectors[:, use]
-    variance_of_v = 2.0 * np.sum(along_axes**2 / values[use], axis=1)
-    return TTests(std_error=np.sqrt(v), df=2.0 * v**2 / variance_of_v)
+    return H
 
 
 def _gradient_given_sigma(criterion: Criterion, theta: Array, sigma: float) -> Array:
@@ -84,57 +163,73 @@ def _gradient_given_sigma(criterion: Criterion, theta: Array, sigma: float) -> A
     return criterion.theta(terms.gradients(lams))
 
 
-def kenward_roger(problem: Problem, solution: PointSolution, contrasts: Array) -> TTests:
-    """Kenward–Roger adjusted standard errors and degrees of freedom of contrasts (k, p) of a REML fit.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KenwardRoger(Approximation):
+    """Kenward–Roger's adjusted covariance and degrees of freedom of a REML fit.
 
     Written for V = Σ_r γ_r G_r relative to σ². What G_res = W⁻¹ contributes follows from Σ_r γ_r G_r = V.
-
-    Raises
-    ------
-    InputError
-        The fit is by ML.
-    NotAvailableError
-        More than 6,000 random effects.
     """
-    if not solution.reml:
-        raise InputError("Kenward–Roger is defined for REML fits: use fit_reml(), or ddf='satterthwaite'")
-    scaled, criterion = prepare(problem, reml=True)
-    m = criterion.layout.m
-    if m > MOST_EFFECTS:
-        raise NotAvailableError(
-            f"Kenward–Roger needs a {m:,} × {m:,} matrix here (limit {MOST_EFFECTS:,}); with so many random effects "
-            "ddf='satterthwaite' gives practically the same"
+
+    T_x: Array  # (p, p)
+    Phi: Array  # (p, p)
+    moments: Array  # (R, p, p): Φ P_r Φ
+    W: Array  # (R, R)
+
+    @classmethod
+    def of(cls, problem: Problem, solution: PointSolution) -> KenwardRoger:
+        """That of a solution.
+
+        Raises
+        ------
+        InputError
+            The fit is by ML.
+        NotAvailableError
+            More than 6,000 random effects.
+        """
+        if not solution.reml:
+            raise InputError("Kenward–Roger is defined for REML fits: use fit_reml(), or ddf='satterthwaite'")
+        scaled, criterion = prepare(problem, reml=True)
+        m = criterion.layout.m
+        if m > MOST_EFFECTS:
+            raise NotAvailableError(
+                f"Kenward–Roger needs a {m:,} × {m:,} matrix here (limit {MOST_EFFECTS:,}); with so many random "
+                "effects ddf='satterthwaite' gives practically the same"
+            )
+        reduced, at_optimum, _, _ = criterion.derivatives(solution.scaled_theta)
+        pieces = _Pieces.of(criterion, reduced, solution)
+        inverse_R = np.linalg.inv(at_optimum.R_x)
+        Phi = inverse_R @ inverse_R.T
+        P, Q, T = pieces.P, pieces.Q, pieces.T
+        PhiP = [Phi @ each for each in P]
+        r = range(len(P))
+        information = np.array(
+            [[T[i, j] - 2.0 * np.sum(Phi * Q[i][j]) + np.sum(PhiP[i] * PhiP[j].T) for j in r] for i in r]
         )
-    reduced, at_optimum, _, _ = criterion.derivatives(solution.scaled_theta)
-    pieces = _Pieces.of(criterion, reduced, solution)
-    inverse_R = np.linalg.inv(at_optimum.R_x)
-    Phi = inverse_R @ inverse_R.T
-    P, Q, T = pieces.P, pieces.Q, pieces.T
-    PhiP = [Phi @ each for each in P]
-    r = range(len(P))
-    information = np.array(
-        [[T[i, j] - 2.0 * np.sum(Phi * Q[i][j]) + np.sum(PhiP[i] * PhiP[j].T) for j in r] for i in r]
-    )
-    W = 2.0 * np.linalg.pinv((information + information.T) / 2.0, rcond=1e-12, hermitian=True)
-    U = sum(W[i, j] * (Q[i][j] - P[i] @ PhiP[j]) for i in r for j in r)
-    U = (U + U.T) / 2.0
-    adjusted = solution.sigma**2 * scaled.T_x @ (Phi + 2.0 * Phi @ U @ Phi) @ scaled.T_x.T
-    df = [_kenward_roger_df(contrast, Phi, PhiP, W) for contrast in contrasts @ scaled.T_x]
-    return TTests(
-        std_error=np.sqrt(np.einsum("ka,ab,kb->k", contrasts, adjusted, contrasts)), df=np.array(df)
-    )
+        W = 2.0 * np.linalg.pinv((information + information.T) / 2.0, rcond=1e-12, hermitian=True)
+        U = sum(W[i, j] * (Q[i][j] - P[i] @ PhiP[j]) for i in r for j in r)
+        U = (U + U.T) / 2.0
+        return cls(
+            vcov=solution.sigma**2 * scaled.T_x @ (Phi + 2.0 * Phi @ U @ Phi) @ scaled.T_x.T,
+            T_x=scaled.T_x, Phi=Phi, moments=np.array([each @ Phi for each in PhiP]), W=W,
+        )  # fmt: skip
 
+    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+        """Kenward & Roger (1997), section 3, for single contrasts.
 
-def _kenward_roger_df(contrast: Array, Phi: Array, PhiP: Sequence[Array], W: Array) -> float:
-    """Kenward & Roger (1997), section 3, for one contrast.
-
-    There A₁ = A₂ = A, so that ρ = (1 − A/2)/(1 − 2A) and the df 4 + 3/(ρ − 1) are 2/A; A is zero where the variance of
-    the contrast is σ̂² times a number known without error.
-    """
-    v = contrast @ Phi @ contrast
-    moments = np.array([contrast @ each @ Phi @ contrast for each in PhiP]) / v
-    A = moments @ W @ moments
-    return float(2.0 / A) if A > 1e-12 else np.inf
+        There A₁ = A₂ = A, so that ρ = (1 − A/2)/(1 − 2A) and the df 4 + 3/(ρ − 1) are 2/A; A is zero where the variance
+        of the contrast is σ̂² times a number known without error.
+        """
+        if np.any(residual > 0.0) or np.any(given > 0.0):
+            raise InputError(
+                "Kenward–Roger is defined for combinations of fixed effects, not for predictions with random effects "
+                "or residuals: use ddf='satterthwaite', or groups='average'"
+            )
+        c = contrasts @ self.T_x
+        v = np.einsum("ka,ab,kb->k", c, self.Phi, c, optimize=True)
+        found = np.array([np.einsum("kp,kp->k", c @ each, c) for each in self.moments]).T
+        moments = np.divide(found, v[:, None], out=np.zeros_like(found), where=v[:, None] > 0.0)
+        A = np.einsum("kr,rs,ks->k", moments, self.W, moments)
+        return _ratio(np.full(len(c), 2.0), np.where(A > 1e-12, A, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

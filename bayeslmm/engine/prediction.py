@@ -39,13 +39,13 @@ class Errors:
     sigma: float
 
     @classmethod
-    def of(cls, problem: Problem, solution: PointSolution) -> Errors:
-        """Those of a solution."""
+    def of(cls, problem: Problem, solution: PointSolution, vcov: Array | None = None) -> Errors:
+        """Those of a solution; with another ``vcov`` (p, p) of β̂, such as one that is adjusted."""
         scaled, criterion = prepare(problem, reml=solution.reml)
         return cls(
             reduced=pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta)),
             T_z=scaled.T_z,
-            vcov=solution.vcov,
+            vcov=solution.vcov if vcov is None else vcov,
             slopes=mode_slopes(problem, solution),
             own=solution.mode_covariances,
             sigma=solution.sigma,
@@ -85,11 +85,23 @@ class Errors:
                     parts[rows, i] += part.sum(axis=1)
         return parts
 
-    def of_combinations(self, X: Array, effects: Sequence[tuple[int, Any]]) -> Array:
-        """Variance (k,) of Xβ̂ + Σ A_k b̂_k less the same of β and b, for sparse A_k (k, J_k q_k)."""
+    def reach_of_rows(self, X: Array, effects: Sequence[tuple[int, Codes, Array]]) -> Array:
+        """How x'β̂ + Σ z_k'b̂_k of every row moves with β̂ (n, p)."""
+        reach = X
+        for k, codes, Z in effects:
+            reach = reach + np.einsum("nq,nqp->np", Z, self.slopes[k][codes])
+        return reach
+
+    def reach_of_combinations(self, X: Array, effects: Sequence[tuple[int, Any]]) -> Array:
+        """How Xβ̂ + Σ A_k b̂_k moves with β̂ (k, p), for sparse A_k (k, J_k q_k)."""
         reach = X
         for factor, A in effects:
             reach = reach + A @ self.slopes[factor].reshape(-1, X.shape[1])
+        return reach
+
+    def of_combinations(self, X: Array, effects: Sequence[tuple[int, Any]]) -> Array:
+        """Variance (k,) of Xβ̂ + Σ A_k b̂_k less the same of β and b, for sparse A_k (k, J_k q_k)."""
+        reach = self.reach_of_combinations(X, effects)
         found = np.einsum("kp,pr,kr->k", reach, self.vcov, reach)
         step = max(1, NUMBERS // max(self.reduced.layout.m, 1))
         for first in range(0, len(X) if effects else 0, step):

@@ -22,12 +22,12 @@ from ..errors import NotEstimableWarning
 from ..spec.design import Design
 from ..spec.frame import warn
 from ..spec.newdata import NewDesign
+from . import wald
 from .effects import Plan
-from .intervals import quantile
 from .moments import keeps_mean
 from .quantities import Quantity
 from .rows import rows_of
-from .tables import with_interval
+from .summaries import check_interval
 from .targets import asked_rows, label_places, targets
 
 if TYPE_CHECKING:
@@ -154,15 +154,22 @@ class _Linear:
 
 
 def by_delta(
-    fit: PointFit, plan: Plan, groups: str | Mapping[str, str], *, offset: Any, ci_prob: float
+    fit: PointFit,
+    plan: Plan,
+    groups: str | Mapping[str, str],
+    *,
+    offset: Any,
+    ci_prob: float,
+    ddf: str | None,
 ) -> pd.DataFrame:
     """Estimates of a plan's numbers with standard errors, variances taken as known; ratios by the delta method."""
-    width = quantile(ci_prob)
+    check_interval(ci_prob)
     design, solution = fit.design, fit.solution
     asked, offsets = targets(design, groups, plan.verb), _repeated(design, plan, offset)
     new = asked_rows(design, pd.concat(plan.states), asked, offsets, estimable_only=False)
     states = _linear_states(design, plan, asked, new)
-    errors = Errors.of(Problem.of(design), solution)
+    about = wald.approximation(design, solution, ddf)
+    errors = Errors.of(Problem.of(design), solution, about.vcov)
 
     def value(of: _Linear) -> Array:
         found = of.offset + of.X @ solution.beta
@@ -170,7 +177,7 @@ def by_delta(
             found = found + A @ solution.modes[k].reshape(-1)
         return np.asarray(found)
 
-    estimates, deviations = [], []
+    estimates, deviations, dfs = [], [], []
     for _, high, low in plan.pairs:
         top, bottom = states[high], states[low]
         one = np.ones(len(top.X))
@@ -186,11 +193,19 @@ def by_delta(
             root = _root(solution.covariances[k])
             spread = A @ sparse.kron(sparse.identity(A.shape[1] // len(root)), root)
             variances = variances + np.asarray(spread.multiply(spread).sum(axis=1)).reshape(-1)
+        reach = errors.reach_of_combinations(change.X, list(change.observed.items()))
         estimates.append(estimate)
+        dfs.append(wald.df_of_sums(about, reach, variances))
         deviations.append(np.sqrt(np.maximum(variances, 0.0)))
-    numbers = pd.DataFrame({"estimate": np.concatenate(estimates), "std_error": np.concatenate(deviations)})
+    numbers = pd.DataFrame(
+        {
+            "estimate": np.concatenate(estimates),
+            "std_error": np.concatenate(deviations),
+            "df": np.concatenate(dfs),
+        }
+    )
     numbers.loc[~_estimable(design, plan, new)] = np.nan
-    return plan.table().join(with_interval(numbers, width))
+    return plan.table().join(wald.with_interval(numbers, ci_prob))
 
 
 def _root(cov: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import RefusedVerbError
-from . import effects
+from . import effects, wald
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,7 @@ class Fit:
         offset: Any = None,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
+        ddf: str | None = wald.DDF,
     ) -> Any:
         """How much the expected response changes with a variable, all else as it is: averaged, or at points.
 
@@ -103,13 +104,15 @@ class Fit:
             Replaces an offset that was given to the model as an array.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval; a point fit has one kind.
+        ddf : {"satterthwaite", "kenward-roger", None}
+            Of a point fit: degrees of freedom of its t intervals, as in :meth:`predict`; None for z.
 
         Returns
         -------
         DataFrame
-            term, contrast, the columns of ``by`` or ``at``, estimate, std_error, conf_low, conf_high. Of a posterior
-            the mean and sd of the draws. Of a point fit standard errors by the joint covariance of β̂ and b̂, variances
-            taken as known; ratios by the delta method.
+            term, contrast, the columns of ``by`` or ``at``, estimate, std_error, df, conf_low, conf_high. Of a
+            posterior the mean and sd of the draws, and no df. Of a point fit standard errors by the joint covariance of
+            β̂ and b̂, variances taken as known; ratios by the delta method.
 
         Raises
         ------
@@ -128,7 +131,7 @@ class Fit:
         [['Male - Female', -1, 1.49], ['Male - Female', 1, 0.88]]
         """
         plan = effects.comparison_plan(self.design, variable, contrast, kind, newdata, at, by, average)
-        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf)
 
     def slopes(
         self,
@@ -144,6 +147,7 @@ class Fit:
         offset: Any = None,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
+        ddf: str | None = wald.DDF,
     ) -> Any:
         """How steeply the expected response rises with a number: its derivative, averaged, or at points.
 
@@ -154,7 +158,7 @@ class Fit:
         ----------
         variable : str
             A numeric predictor.
-        newdata, at, by, average, groups, draws, random_seed, offset, ci_prob, ci_kind
+        newdata, at, by, average, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf
             As in :meth:`comparisons`.
 
         Returns
@@ -175,7 +179,7 @@ class Fit:
         [[10.47, 1.55]]
         """
         plan = effects.slope_plan(self.design, variable, newdata, at, by, average)
-        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf)
 
     def _effects(
         self,
@@ -186,6 +190,7 @@ class Fit:
         offset: Any,
         ci_prob: float | None,
         ci_kind: str | None,
+        ddf: str | None,
     ) -> Any:
         raise NotImplementedError
 

@@ -18,6 +18,7 @@ from ..errors import FitError, InputError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.words import is_one_of
+from . import wald
 from .progress import track
 from .summaries import check_interval
 from .variance import Values
@@ -80,6 +81,7 @@ def confint(
     *,
     method: str,
     ci_prob: float,
+    ddf: str | None,
     draws: int,
     random_seed: int | None,
     cores: int | None,
@@ -88,13 +90,12 @@ def confint(
     """The table behind :meth:`PointFit.confint`."""
     if not is_one_of(method, METHODS):
         raise InputError(f"confint(method={method!r}): method is 'wald', 'profile' or 'boot'")
-    z = quantile(ci_prob)
+    z, _ = quantile(ci_prob), wald.method_of(ddf)
     labels = pd.DataFrame(parameter_labels(fit.design), columns=["effect", "group", "term"])
     if method == "wald":
         table = labels[labels["effect"] == "fixed"].reset_index(drop=True)
-        se = np.sqrt(np.diag(fit.solution.vcov))
-        beta = fit.solution.beta
-        return table.assign(estimate=beta, conf_low=beta - z * se, conf_high=beta + z * se)
+        fixed = wald.coefficients(fit.design, fit.solution, ddf, ci_prob).reset_index(drop=True)
+        return table.join(fixed[["estimate", "df", "conf_low", "conf_high"]])
     values = engine.estimates(Problem.of(fit.design), fit.solution)
     if method == "profile":
         curves = list(_curves(fit, z, progressbar))

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..engine import inference, reml
+from ..engine import reml
 from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import InputError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
-from . import effect_estimates, effects, intervals, predict, quantities, text, tidy, variance
+from . import effect_estimates, effects, intervals, predict, quantities, text, tidy, variance, wald
 from .coefficients import coding_of
 from .fit import Fit
 from .summaries import check_interval, interval
-from .tables import level_table, square, stack, wide_table, with_interval
+from .tables import level_table, square, stack, wide_table
 from .targets import Transform, check_count, check_residuals
 
 Array = NDArray[np.float64]
@@ -126,15 +126,15 @@ class PointFit(Fit):
 
     # -- tables ----------------------------------------------------------------------------------------------
 
-    def fixef(self, *, ddf: str | None = None, ci_prob: float = 0.95) -> pd.DataFrame:
-        """Fixed effects: estimate, std_error, statistic and interval, one row a coefficient.
+    def fixef(self, *, ddf: str | None = wald.DDF, ci_prob: float = 0.95) -> pd.DataFrame:
+        """Fixed effects: estimate, std_error, df, statistic, p_value and interval, one row a coefficient.
 
         Parameters
         ----------
-        ddf : {None, "satterthwaite", "kenward-roger"}
-            None: no p-values, and Wald intervals, as lme4. Otherwise columns ``df`` and ``p_value`` of t tests are
-            added and the interval is that of the t distribution, as lmerTest; Kenward–Roger (REML fits only) also
-            adjusts the standard errors. A linear model has exact tests by either name.
+        ddf : {"satterthwaite", "kenward-roger", None}
+            Degrees of freedom of t tests and t intervals, as lmerTest. Kenward–Roger (``"kr"``; REML fits only) also
+            adjusts the standard errors. None (``"z"``): no p-values, and intervals of the normal distribution (``df``
+            infinite), as lme4. A linear model has exact tests by either name.
         ci_prob : float
             Probability of the interval.
 
@@ -145,38 +145,14 @@ class PointFit(Fit):
         NotAvailableError
             Kenward–Roger with more than 6,000 random effects.
         """
-        names = pd.Index(self.design.x_names, name="term")
-        beta = self.solution.beta
-        if ddf is None:
-            se = np.sqrt(np.diag(self.solution.vcov))
-            table = pd.DataFrame({"estimate": beta, "std_error": se, "statistic": beta / se}, index=names)
-            return with_interval(table, intervals.quantile(ci_prob))
-        from scipy.special import stdtr, stdtrit
-
-        tests = self._t_tests(ddf)
-        statistic = beta / tests.std_error
-        table = pd.DataFrame(
-            {
-                "estimate": beta, "std_error": tests.std_error, "df": tests.df, "statistic": statistic,
-                "p_value": 2.0 * stdtr(tests.df, -np.abs(statistic)),
-            },
-            index=names,
-        )  # fmt: skip
-        check_interval(ci_prob)
-        return with_interval(table, stdtrit(tests.df, 0.5 + ci_prob / 2.0))
-
-    def _t_tests(self, ddf: str) -> inference.TTests:
-        methods = {"satterthwaite": inference.satterthwaite, "kenward-roger": inference.kenward_roger}
-        if not isinstance(ddf, str) or ddf not in methods:
-            raise InputError(f"ddf={ddf!r}: degrees of freedom are 'satterthwaite', 'kenward-roger' or None")
-        method = methods[ddf] if self.design.groups and self.design.x_names else inference.residual_df
-        return method(Problem.of(self.design), self.solution, np.eye(len(self.solution.beta)))
+        return wald.coefficients(self.design, self.solution, ddf, ci_prob)
 
     def confint(
         self,
         method: str = "wald",
         *,
         ci_prob: float = 0.95,
+        ddf: str | None = wald.DDF,
         draws: int = 1000,
         random_seed: int | None = None,
         cores: int | None = None,
@@ -187,10 +163,12 @@ class PointFit(Fit):
         Parameters
         ----------
         method : {"wald", "profile", "boot"}
-            ``wald``: fixed effects ± z se, at once. ``profile``: by the profile likelihood of every parameter
-            (deviance of ML, as lme4). ``boot``: percentiles of a parametric bootstrap.
+            ``wald``: fixed effects ± t se, at once, those of :meth:`fixef`. ``profile``: by the profile likelihood of
+            every parameter (deviance of ML, as lme4). ``boot``: percentiles of a parametric bootstrap.
         ci_prob : float
             Probability of the intervals.
+        ddf : {"satterthwaite", "kenward-roger", None}
+            For ``wald``: degrees of freedom as in :meth:`fixef`; None for z.
         draws, random_seed, cores : int, optional
             For ``boot``: simulated data sets, seed (same seed, same intervals, whatever the cores) and processes
             (all cores).
@@ -201,10 +179,11 @@ class PointFit(Fit):
         -------
         DataFrame
             Columns effect (``ran_pars`` or ``fixed``), group, term (``sd__Days``, ``cor__Intercept.Days``,
-            ``sd__Observation`` for sigma), estimate, conf_low, conf_high. ``wald`` has the fixed effects only.
+            ``sd__Observation`` for sigma), estimate, conf_low, conf_high. ``wald`` has the fixed effects only, and
+            their ``df`` (infinite for z).
         """
         return intervals.confint(
-            self, method=method, ci_prob=ci_prob, draws=draws, random_seed=random_seed, cores=cores,
+            self, method=method, ci_prob=ci_prob, ddf=ddf, draws=draws, random_seed=random_seed, cores=cores,
             progressbar=progressbar,
         )  # fmt: skip
 
@@ -248,7 +227,7 @@ class PointFit(Fit):
         wide : bool
             One row a level, one column a term (modes only) instead of one row a number.
         ci_prob : float
-            Probability of the interval mode ± z condSD.
+            Probability of the interval mode ± z condSD, variances taken as known (``df`` infinite).
         """
         parts = []
         for group, modes, cov in zip(
@@ -256,10 +235,10 @@ class PointFit(Fit):
         ):
             sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
             parts.append(level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
-        table = with_interval(stack(parts), intervals.quantile(ci_prob))
+        table = wald.with_interval(stack(parts).assign(df=np.inf), ci_prob)
         return wide_table(table) if wide else table
 
-    def coef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
+    def coef(self, *, wide: bool = False, ci_prob: float = 0.95, ddf: str | None = wald.DDF) -> pd.DataFrame:
         """β + b for every level of every grouping factor, over the union of fixed and random terms.
 
         A fixed term that a bar codes differently (``scale(x)`` beside ``(x | g)``, contrasts beside ``(0 + f | g)``) is
@@ -270,12 +249,13 @@ class PointFit(Fit):
         wide : bool
             One row a level, one column a term (estimates only) instead of one row a number.
         ci_prob : float
-            Probability of the interval estimate ± z std_error. The standard error is that of β̂ + b̂ as a predictor of
+            Probability of the interval estimate ± t std_error. The standard error is that of β̂ + b̂ as a predictor of
             β + b, variances taken as known: the uncertainty of both and how they hang together (docs/theory.md, 9.8).
+        ddf : {"satterthwaite", None}
+            Degrees of freedom, as of a plug-in interval of :meth:`predict`; None for z.
         """
         parts = []
-        z = intervals.quantile(ci_prob)
-        solution = self.solution
+        solution, about = self.solution, wald.approximation(self.design, self.solution, None if wide else ddf)
         with_beta = self.design.x_names and not wide
         slopes = reml.mode_slopes(Problem.of(self.design), solution) if with_beta else ()
         for k, (group, modes) in enumerate(zip(self.design.groups, solution.modes, strict=True)):
@@ -291,9 +271,10 @@ class PointFit(Fit):
             variances = np.einsum("jac,cd,jad->ja", reach, solution.vcov, reach)
             variances[:, where] += np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
             se = np.sqrt(np.maximum(variances, 0.0))
-            parts.append(level_table(group.name, group.levels, names, estimate=values, std_error=se))
-        table = stack(parts)
-        return wide_table(table) if wide else with_interval(table, z)
+            df = wald.df_of_sums(about, reach, variances)
+            parts.append(level_table(group.name, group.levels, names, estimate=values, std_error=se, df=df))
+        table = stack(parts, ("estimate",) if wide else ("estimate", "std_error", "df"))
+        return wide_table(table) if wide else wald.with_interval(table, ci_prob)
 
     # -- variances -------------------------------------------------------------------------------------------
 
@@ -490,6 +471,7 @@ class PointFit(Fit):
         kind: str = "mean",
         interval: str | None = None,
         ci_prob: float = 0.95,
+        ddf: str | None = wald.DDF,
         draws: int | None = None,
         shares: bool = False,
         random_seed: int | None = None,
@@ -512,10 +494,15 @@ class PointFit(Fit):
         kind : {"mean", "response"}
             The expected response, or an observation, which adds residual noise (of new rows that of weight one).
         interval : {None, "plug-in", "simulated"}
-            ``plug-in``: normal, by the joint covariance of β̂ and b̂, variances taken as known. ``simulated``: quantiles
-            of draws that carry the uncertainty of the variances as well, by a parametric bootstrap.
+            ``plug-in``: estimate ± t std_error, by the joint covariance of β̂ and b̂, variances taken as known.
+            ``simulated``: quantiles of draws that carry the uncertainty of the variances as well, by a parametric
+            bootstrap.
         ci_prob : float
             Probability of the interval.
+        ddf : {"satterthwaite", "kenward-roger", None}
+            Degrees of freedom of a plug-in interval, as in :meth:`fixef`: for what the estimation of β and the residual
+            add to the variance; the variance of random effects counts as known, so that a row with much of it comes
+            near z. Kenward–Roger is for rows without random effects. None for z.
         draws : int, optional
             Without ``interval``: parametric draws instead of estimates, which take the estimates as known. Data sets
             behind a simulated interval (1,000).
@@ -535,8 +522,9 @@ class PointFit(Fit):
         Returns
         -------
         Series, DataFrame or DataArray
-            Estimates with the index of ``newdata``; with ``interval`` the columns estimate, std_error, conf_low,
-            conf_high and interval, which says its kind; with ``draws`` alone (draw, obs). Missing where a predictor is.
+            Estimates with the index of ``newdata``; with ``interval`` the columns estimate, std_error, df (plug-in),
+            conf_low, conf_high and interval, which says its kind; with ``draws`` alone (draw, obs). Missing where a
+            predictor is.
 
         Raises
         ------
@@ -552,11 +540,11 @@ class PointFit(Fit):
         >>> import bayeslmm as blm
         >>> fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
         >>> tomorrow = blm.grid(fit, Days=10, by={"Subject": ["308"]})
-        >>> fit.predict(tomorrow, kind="response", interval="plug-in").round(0).iloc[0, :4].tolist()
-        [450.0, 30.0, 391.0, 509.0]
+        >>> fit.predict(tomorrow, kind="response", interval="plug-in").round(0).iloc[0, :5].tolist()
+        [450.0, 30.0, 276.0, 391.0, 510.0]
         """
         return predict.predict(
-            self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, draws=draws, shares=shares,
+            self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, ddf=ddf, draws=draws, shares=shares,
             random_seed=random_seed, offset=offset, transform=transform, cores=cores, progressbar=progressbar,
         )  # fmt: skip
 
@@ -579,13 +567,14 @@ class PointFit(Fit):
         offset: Any,
         ci_prob: float | None,
         ci_kind: str | None,
+        ddf: str | None,
     ) -> pd.DataFrame:
         if draws or ci_kind is not None:
             raise InputError(
                 f"{plan.verb}(draws=, ci_kind=): a point fit has no draws, and one kind of interval; a posterior has"
             )
         return effect_estimates.by_delta(
-            self, plan, groups, offset=offset, ci_prob=0.95 if ci_prob is None else ci_prob
+            self, plan, groups, offset=offset, ci_prob=0.95 if ci_prob is None else ci_prob, ddf=ddf
         )
 
     # -- other fits ------------------------------------------------------------------------------------------
@@ -626,7 +615,7 @@ class PointFit(Fit):
         self,
         effects: str | Sequence[str] = ("fixed", "ran_pars"),
         *,
-        ddf: str | None = "satterthwaite",
+        ddf: str | None = wald.DDF,
         ci_prob: float = 0.95,
     ) -> pd.DataFrame:
         """One row a parameter, with broom.mixed's columns.
@@ -659,12 +648,12 @@ class PointFit(Fit):
 
     # -- print -----------------------------------------------------------------------------------------------
 
-    def summary(self, *, ddf: str | None = "satterthwaite") -> text.Text:
+    def summary(self, *, ddf: str | None = wald.DDF) -> text.Text:
         """What lme4 and lmerTest print: criterion, scaled residuals, random effects, fixed effects, verdict.
 
         Parameters
         ----------
         ddf : {"satterthwaite", "kenward-roger", None}
-            Degrees of freedom of the t tests; None leaves them out.
+            Degrees of freedom of the t tests (``"kr"`` for short); None or ``"z"`` leaves them out.
         """
         return text.point_summary(self, ddf)

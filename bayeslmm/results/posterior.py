@@ -31,6 +31,7 @@ from . import (
     text,
     tidy,
     variance,
+    wald,
 )
 from .coefficients import coding_of
 from .diagnosis import Diagnosis, convergence
@@ -722,7 +723,9 @@ class PosteriorFit(Fit):
         offset: Any,
         ci_prob: float | None,
         ci_kind: str | None,
+        ddf: str | None,
     ) -> Any:
+        wald.refuse_ddf(plan.verb, ddf)
         return effect_estimates.by_draws(
             self,
             plan,

@@ -17,9 +17,10 @@ from ..engine.scaling import Problem
 from ..errors import InputError
 from ..spec.design import Design
 from ..spec.newdata import NewDesign
+from . import wald
 from .expected import prediction_table
 from .intervals import bootstrap as refits
-from .intervals import quantile, values_of
+from .intervals import values_of
 from .rows import Rows, rows_under
 from .shares import check_shares, share_table
 from .summaries import check_interval, summarise
@@ -45,18 +46,19 @@ REFITS = 1000  # of a simulated interval
 
 def predict(
     fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, kind: str, interval: str | None,
-    ci_prob: float, draws: int | None, shares: bool, random_seed: int | None, offset: Any,
+    ci_prob: float, ddf: str | None, draws: int | None, shares: bool, random_seed: int | None, offset: Any,
     transform: Transform | None, cores: int | None, progressbar: bool,
 ) -> Any:  # fmt: skip
     """The series, table or draws behind :meth:`PointFit.predict`."""
     check_kind(kind)
     check_interval(ci_prob)
+    wald.method_of(ddf)
     check_transform(fit.design, transform)
     check_shares(fit.design, shares, transform)
     _check_asked(kind, interval, draws, shares, transform)
     asked = targets(fit.design, groups)
     if interval == "plug-in":
-        return _plug_in(fit, newdata, asked, kind, ci_prob, shares, offset)
+        return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset)
     if interval == "simulated":
         rng, count = generator(random_seed), REFITS if draws is None else draws
         asked_rows(fit.design, newdata, asked, offset)  # what is wrong with them is said before the refits
@@ -154,16 +156,18 @@ def _plug_in(
     asked: Mapping[str, str],
     kind: str,
     ci_prob: float,
+    ddf: str | None,
     shares: bool,
     offset: Any,
 ) -> pd.DataFrame:
-    """Estimates ± z sd, with variances taken as known (docs/theory.md, eq. 9.8)."""
+    """Estimates ± t sd, with variances of random effects taken as known (docs/theory.md, eq. 9.8)."""
     design, solution = fit.design, fit.solution
     new = asked_rows(design, newdata, asked, offset)
     effects = {
         g.name: (_factor(design, g.name), g.codes, g.Z) for g in new.groups if asked[g.name] == "observed"
     }
-    errors = Errors.of(Problem.of(design), solution)
+    about = wald.approximation(design, solution, ddf)
+    errors = Errors.of(Problem.of(design), solution, about.vcov)
     found = errors.of_rows(new.X, list(effects.values()))
     parts = dict(zip(("", *effects), found.T, strict=True))
     estimate = new.X @ solution.beta + new.offset
@@ -178,9 +182,10 @@ def _plug_in(
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
     nothing = np.zeros(len(estimate))
     variances = np.column_stack([parts.get(name, nothing) for name in ("", *fit.ngroups)])
-    se = np.sqrt(np.maximum(variances.sum(axis=1) + residual, 0.0))
-    width = quantile(ci_prob) * se
-    table = _table(estimate, se, estimate - width, estimate + width, "plug-in")
+    total = np.maximum(variances.sum(axis=1) + residual, 0.0)
+    df = wald.df_of_sums(about, errors.reach_of_rows(new.X, list(effects.values())), total, residual)
+    table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
+    table = wald.with_interval(table, ci_prob).assign(interval="plug-in")
     if shares:
         table = table.join(share_table(design, variances, residual))
     return table.set_axis(new.index)
@@ -189,17 +194,6 @@ def _plug_in(
 def _factor(design: Design, name: str) -> int:
     """Place of a grouping factor among those of the fit."""
     return [g.name for g in design.groups].index(name)
-
-
-def _table(estimate: Array, se: Array, low: Array, high: Array, interval: str) -> pd.DataFrame:
-    columns = {
-        "estimate": estimate,
-        "std_error": se,
-        "conf_low": low,
-        "conf_high": high,
-        "interval": interval,
-    }
-    return pd.DataFrame(columns)
 
 
 def _simulated(
@@ -217,7 +211,9 @@ def _simulated(
     )
     estimate = _estimates(fit, newdata, asked, offset, transform).to_numpy()
     sd, low, high = (table[c].to_numpy() for c in ("sd", "conf_low", "conf_high"))
-    own = _table(estimate, sd, low, high, "simulated")
+    own = pd.DataFrame(
+        {"estimate": estimate, "std_error": sd, "conf_low": low, "conf_high": high, "interval": "simulated"}
+    )
     return own.set_axis(new.index).join(table.filter(like="share_"))
 
 

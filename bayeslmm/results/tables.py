@@ -11,14 +11,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def with_interval(table: pd.DataFrame, width: float | Array) -> pd.DataFrame:
-    """Add conf_low and conf_high: estimate ± width × std_error."""
-    return table.assign(
-        conf_low=table["estimate"] - width * table["std_error"],
-        conf_high=table["estimate"] + width * table["std_error"],
-    )
-
-
 def level_table(group: str, levels, terms, **values: Array) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     """Long table of (levels, terms) arrays."""
     J, q = len(levels), len(terms)

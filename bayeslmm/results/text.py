@@ -15,6 +15,7 @@ import pandas as pd
 from ..errors import NotAvailableError
 from ..spec.covariance import sd_and_correlation
 from ..spec.frame import short
+from . import wald
 from .summaries import CI_KINDS
 
 if TYPE_CHECKING:
@@ -286,11 +287,8 @@ def _random_effects(fit: PointFit) -> Table:
     return table(headers, full, left=2, title="Random effects:")
 
 
-METHODS = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger"}
-
-
 def _fixed_effects(fit: PointFit, ddf: str | None) -> Table:
-    with_p = ddf is not None
+    with_p = wald.method_of(ddf) is not None
     rows = []
     for term, r in fit.fixef(ddf=ddf).iterrows():
         cells = [str(term), number(r.estimate, r.std_error), number(r.std_error, r.std_error)]
@@ -301,8 +299,7 @@ def _fixed_effects(fit: PointFit, ddf: str | None) -> Table:
     headers = ["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]
     if not with_p:
         headers = ["", "Estimate", "Std. Error", "t value"]
-    exact = not fit.design.groups
-    by = "" if not with_p else f" (t tests, {'exact' if exact else METHODS[str(ddf)]} df)"
+    by = f" (t tests, {wald.caption(fit.design, fit.solution, ddf)})" if with_p else ""
     return table(headers, rows, title=f"Fixed effects{by}:")
 
 

@@ -58,7 +58,7 @@ def tidy(fit: PointFit, effects: str | Sequence[str], *, ddf: str | None, ci_pro
         "fixed": lambda: fit.fixef(ddf=ddf, ci_prob=ci_prob).reset_index().assign(effect="fixed"),
         "ran_pars": lambda: _ran_pars(fit),
         "ran_vals": lambda: fit.ranef(ci_prob=ci_prob).assign(effect="ran_vals"),
-        "ran_coefs": lambda: fit.coef(ci_prob=ci_prob).assign(effect="ran_coefs"),
+        "ran_coefs": lambda: fit.coef(ci_prob=ci_prob, ddf=ddf).assign(effect="ran_coefs"),
         "family": pd.DataFrame,  # sigma is the only parameter there is, and one of the ran_pars
     }
     return _joined([parts[effect]() for effect in _wanted(effects)])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..comparisons.names import names_of
 from ..errors import InputError
+from ..results import wald
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..spec.words import is_one_of
@@ -26,6 +27,7 @@ def plot_estimates(
     intercept: bool = False,
     random: bool = True,
     method: str = "profile",
+    ddf: str | None = wald.DDF,
     figsize: tuple[float, float] | None = None,
     ax: Any = None,
 ) -> Any:
@@ -44,7 +46,9 @@ def plot_estimates(
     random : bool
         Whether to draw a panel of sds and one of correlations beside the fixed effects.
     method : {"profile", "wald"}
-        Intervals of point fits: by the profile likelihood, or ± z standard errors of fixed effects, and none of others.
+        Intervals of point fits: by the profile likelihood, or ± t standard errors of fixed effects, and none of others.
+    ddf : {"satterthwaite", "kenward-roger", None}
+        Degrees of freedom of Wald intervals; None for z.
     figsize : (float, float), optional
         Inches.
     ax : Axes or sequence of Axes, optional
@@ -79,7 +83,7 @@ def plot_estimates(
             f"plot_estimates: these fits are of different responses: {', '.join(sorted(responses))}"
         )
     titles = names_of(names, _defaults(fits), "plot_estimates")
-    tables = [_table(fit, method) for fit in fits]
+    tables = [_table(fit, method, ddf) for fit in fits]
     panels = _panels(tables, terms, intercept, random)
     tallest = max(len(own) for _, own in panels)
     figure, axes = style.new_figure(
@@ -89,7 +93,13 @@ def plot_estimates(
         _draw(one, own, tables, titles, fits)
         style.clean(one, title=title)
     style.legend(axes, ax=ax)
-    style.note(figure, "50 and 95 % intervals", ax=ax)
+    points = [fit for fit in fits if isinstance(fit, PointFit)]
+    of_points = dict.fromkeys(
+        "profile likelihood" if method == "profile" else f"Wald, {wald.caption(f.design, f.solution, ddf)}"
+        for f in points
+    )
+    told = f"; of point fits {', '.join(of_points)}" if points else ""
+    style.note(figure, f"50 and 95 % intervals{told}", ax=ax)
     return figure
 
 
@@ -104,10 +114,10 @@ def _defaults(fits: Sequence[Fit]) -> list[str]:
     return both if len(set(both)) == len(both) else [f"{k + 1}: {text}" for k, text in enumerate(both)]
 
 
-def _table(fit: Fit, method: str) -> pd.DataFrame:
+def _table(fit: Fit, method: str, ddf: str | None) -> pd.DataFrame:
     """Index name; columns kind (of the panel), estimate and the ends of both intervals."""
     if isinstance(fit, PointFit):
-        inner, outer = _point(fit, method, style.INNER), _point(fit, method, style.OUTER)
+        inner, outer = (_point(fit, method, ddf, prob) for prob in (style.INNER, style.OUTER))
     else:
         inner, outer = (fit.confint(ci_prob=prob) for prob in (style.INNER, style.OUTER))
     keys = list(outer[["effect", "term"]].itertuples(index=False, name=None))
@@ -128,11 +138,11 @@ def _kind(effect: str, term: str) -> str:
     return "Standard deviations" if term.startswith("sd__") else "Correlations"
 
 
-def _point(fit: PointFit, method: str, prob: float) -> pd.DataFrame:
+def _point(fit: PointFit, method: str, ddf: str | None, prob: float) -> pd.DataFrame:
     """All parameters with the intervals that there are."""
     keys = ["effect", "group", "term"]
-    every = fit.tidy(ddf=None).reindex(columns=[*keys, "estimate"]).fillna({"group": ""})
-    found = fit.confint(method, ci_prob=prob, progressbar=False).fillna({"group": ""})
+    every = fit.tidy(ddf=ddf).reindex(columns=[*keys, "estimate"]).fillna({"group": ""})
+    found = fit.confint(method, ci_prob=prob, ddf=ddf, progressbar=False).fillna({"group": ""})
     return every.merge(found[[*keys, "conf_low", "conf_high"]], on=keys, how="left")
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from ..results import wald
 from ..results.fit import Fit
+from ..results.point import PointFit
 from ..results.reference import reference_grid
 from ..spec.design import Design, GroupTerm
 from . import style
@@ -186,6 +188,7 @@ def plot_predictions(
     lines: bool = True,
     new_group: bool = True,
     data: bool = True,
+    ddf: str | None = wald.DDF,
     random_seed: int | None = 0,
     figsize: tuple[float, float] | None = None,
     ax: Any = None,
@@ -199,7 +202,7 @@ def plot_predictions(
     Parameters
     ----------
     fit : PointFit or PosteriorFit
-        Bands of a point fit are ± 1.96 standard errors, variances taken as known.
+        Bands of a point fit are plug-in intervals of ``predict``.
     x : str, optional
         The predictor; by default the first number with random slopes, or the first number, or the first factor.
     by : str, optional
@@ -211,6 +214,8 @@ def plot_predictions(
         The grouping factor whose levels get thin lines; of several factors the one with most levels.
     lines, new_group, data : bool
         Whether to draw lines of single levels, the band of a new group, and the observations.
+    ddf : {"satterthwaite", None}
+        Degrees of freedom of the bands of a point fit; None for z.
     random_seed : int, optional
         For the new group of a posterior.
     figsize : (float, float), optional
@@ -248,20 +253,21 @@ def plot_predictions(
         draw_data(canvas, design, x, np.ones(design.n, dtype=bool), by, values.get(by) if by else None)
     places = places_of(design, x, grid[x])
     if ordinal or by is not None:
-        _draw_coloured(canvas, design, x, places, predicted(fit, rows, "average"), grid, by)
+        _draw_coloured(canvas, design, x, places, predicted(fit, rows, "average", ddf=ddf), grid, by)
     else:
         term = _finest(design, group)
         if term is not None and lines:
             missing = _draw_groups(canvas, fit, term, x, places, rows)
         if term is not None and new_group:
-            band = predicted(fit, rows, "new", random_seed=random_seed)
+            band = predicted(fit, rows, "new", random_seed=random_seed, ddf=ddf)
             _draw_band(canvas, design, x, places, band, style.NEW_GROUP, _new_name(design), wide=True)
-        band = predicted(fit, rows, "average")
+        band = predicted(fit, rows, "average", ddf=ddf)
         _draw_band(canvas, design, x, places, band, style.AVERAGE, _average_name(design))
     label_x(canvas, design, x)
     style.clean(canvas, xlabel=x, ylabel="probability" if ordinal else response_label(design))
     style.legend(axes, ax=ax)
-    style.note(figure, "; ".join(filter(None, [_held(design, rows, values), missing])), ax=ax)
+    bands = f"95 % bands: {wald.caption(design, fit.solution, ddf)}" if isinstance(fit, PointFit) else ""
+    style.note(figure, "; ".join(filter(None, [_held(design, rows, values), missing, bands])), ax=ax)
     return figure
 
 

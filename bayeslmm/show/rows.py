@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import InputError, NotAvailableError
-from ..results import reference
+from ..results import reference, wald
 from ..results.fit import Fit
-from ..results.intervals import quantile
 from ..results.point import PointFit
 from ..results.variance import nesting
 from ..spec.coding import MatrixRecipe
@@ -123,29 +122,22 @@ def observed_groups(design: Design, name: str) -> dict[str, str]:
 
 
 def predicted(
-    fit: Fit, rows: pd.DataFrame, groups: str | dict[str, str], *, random_seed: int | None = None
-) -> pd.DataFrame:
+    fit: Fit, rows: pd.DataFrame, groups: str | dict[str, str], *, random_seed: int | None = None,
+    ddf: str | None = wald.DDF,
+) -> pd.DataFrame:  # fmt: skip
     """Expected responses of rows with the 95 % interval: mean, conf_low, conf_high; of an ordinal one by category.
 
-    Levels of a point fit have no interval here.
+    Levels of a point fit have no interval here; its other intervals are those of ``predict``, with these ``ddf``.
     """
     design = fit.design
     offset = float(design.offset.mean()) if design.recipe.offset_given_as_array else None
     if not isinstance(fit, PointFit):
         table = fit.predict(rows, groups=groups, offset=offset, ci_prob=style.OUTER, random_seed=random_seed)
         return table.drop(columns=["sd", "median"])
-    mean = fit.predict(rows, groups="average" if groups == "new" else groups, offset=offset).to_numpy()
-    half = np.full(len(rows), np.nan)
     if groups in ("average", "new"):
-        half = quantile(style.OUTER) * _point_sd(fit, rows, new=groups == "new", offset=offset)
-    return pd.DataFrame({"mean": mean, "conf_low": mean - half, "conf_high": mean + half}, index=rows.index)
-
-
-def _point_sd(fit: PointFit, rows: pd.DataFrame, *, new: bool, offset: float | None) -> Array:
-    """Sd of Xβ̂, and with ``new`` of X β̂ + Z b for a group not seen before, variances taken as known."""
-    built = fit.design.at(rows, groups=None if new else [], offset=offset)
-    total = np.einsum("na,ab,nb->n", built.X, fit.solution.vcov, built.X)
-    if new:
-        for own, cov in zip(built.groups, fit.solution.covariances, strict=True):
-            total += np.einsum("na,ab,nb->n", own.Z, cov, own.Z)
-    return np.sqrt(np.maximum(total, 0.0))
+        table = fit.predict(
+            rows, groups=groups, offset=offset, interval="plug-in", ci_prob=style.OUTER, ddf=ddf
+        )
+        return table.rename(columns={"estimate": "mean"})[["mean", "conf_low", "conf_high"]]
+    mean = fit.predict(rows, groups=groups, offset=offset).to_numpy()
+    return pd.DataFrame({"mean": mean, "conf_low": np.nan, "conf_high": np.nan}, index=rows.index)

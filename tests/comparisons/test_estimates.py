@@ -21,7 +21,7 @@ pytestmark = [
 
 SHORT = {"draws": 500, "chains": 2, "random_seed": 1, "progressbar": False}
 COLUMNS = [
-    "parameter", "estimate", "std_error", "estimate_low", "estimate_high", "mean", "sd", "conf_low", "conf_high",
+    "parameter", "estimate", "std_error", "df", "estimate_low", "estimate_high", "mean", "sd", "conf_low", "conf_high",
     "difference", "prior_sensitivity", "prior_matters",
 ]  # fmt: skip
 

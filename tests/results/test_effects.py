@@ -12,6 +12,7 @@ from scipy import special
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.results import rows as rows_module
+from bayeslmm.results.point import PointFit
 
 from .test_predict import joint_errors
 from .test_rows import model_of, posterior_of, table_of
@@ -116,7 +117,8 @@ def test_steps_of_a_number(either):
 
 def test_points_and_rows(either):
     points = either.comparisons("f", at={"x": [-1.0, 0.5]})
-    assert list(points) == ["term", "contrast", "x", *NUMBERS] and len(points) == 4
+    df = ["df"] if isinstance(either, PointFit) else []
+    assert list(points) == ["term", "contrast", "x", *NUMBERS[:2], *df, *NUMBERS[2:]] and len(points) == 4
     rows = either.design.frame.assign(x=0.5)
     np.testing.assert_allclose(
         points.query("x == 0.5")[NUMBERS], either.comparisons("f", newdata=rows)[NUMBERS], rtol=1e-9

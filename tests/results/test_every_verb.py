@@ -453,7 +453,7 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif name == "ranef, wide" and len({g.columns for g in fit.design.groups}) > 1:
         found = {"x"}  # a factor without a slope
     elif name == "compare_estimates":
-        found = {"std_error", "estimate_low", "estimate_high"}  # Wald: of the fixed effects only
+        found = {"std_error", "df", "estimate_low", "estimate_high"}  # Wald: of the fixed effects only
     elif case.link == "inverse" and (word == "simulate" or "response" in name or "draws" in name):
         # 1/η < 0 is no mean of a gamma response: `simulate_response`
         found = {"numbers", "sim_1", "sim_2", "sim_3", "mean", "sd", "median", "conf_low", "conf_high"}

@@ -148,9 +148,11 @@ def test_plug_in_by_target(fit):
     for (groups, kind), known in variance.items():
         found = fit.predict(rows, groups=groups, kind=kind, interval="plug-in", ci_prob=0.8, shares=True)
         np.testing.assert_allclose(found["std_error"], np.sqrt(known), rtol=1e-9)
-        np.testing.assert_allclose(
-            found["conf_high"] - found["estimate"], stats.norm.ppf(0.9) * np.sqrt(known), rtol=1e-9
-        )
+        t = stats.t.ppf(0.9, found["df"])
+        np.testing.assert_allclose(found["conf_high"] - found["estimate"], t * np.sqrt(known), rtol=1e-9)
+        z = fit.predict(rows, groups=groups, kind=kind, interval="plug-in", ci_prob=0.8, ddf=None)
+        half = stats.norm.ppf(0.9) * np.sqrt(known)
+        np.testing.assert_allclose(z["conf_high"] - z["estimate"], half, rtol=1e-9)
         np.testing.assert_allclose(found["share_fixed"], fixed / known, rtol=1e-9)
         noise = fit.sigma**2 if kind == "response" else 0.0
         np.testing.assert_allclose(found["share_residual"], noise / known, rtol=1e-9)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
+from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm.errors import InputError, NotAvailableError
@@ -94,7 +95,15 @@ def test_bands_of_a_point_fit(point):
     middle = fit.fixef().loc["Intercept", "estimate"]
     for label, sd in ((None, se), ("a new Subject", np.hypot(se, tau))):  # at Days = 0
         low, high = band(ax, label)
-        np.testing.assert_allclose([low[0], high[0]], middle + np.array([-1, 1]) * 1.959964 * sd, rtol=1e-6)
+        at_zero = pd.DataFrame({"Days": [0.0], "Subject": "another"})
+        said = fit.predict(at_zero, groups="new" if label else "average", interval="plug-in")
+        assert said["std_error"].iloc[0] == pytest.approx(sd)
+        half = stats.t.ppf(0.975, said["df"].iloc[0]) * sd
+        np.testing.assert_allclose([low[0], high[0]], middle + np.array([-1, 1]) * half, rtol=1e-6)
+    z = blm.plot_predictions(fit, "Days", ddf=None).axes[0]
+    np.testing.assert_allclose(band(z)[1][0], middle + 1.959964 * se, rtol=1e-6)
+    texts = [t.get_text() for f in (ax.figure, z.figure) for t in f.texts]
+    assert any("Satterthwaite df" in t for t in texts) and any("95 % bands: z" in t for t in texts)
 
 
 def test_bands_of_a_posterior(post):

@@ -1,0 +1,127 @@
+"""Intervals and tests of a point fit from standard errors: the one place where they are made.
+
+Whatever says of a coefficient, a prediction or a comparison how sure it is takes the standard error and the degrees of
+freedom from the same `Approximation` and the width from `with_interval`, so that no two verbs can differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from ..engine import inference
+from ..engine.reml import PointSolution
+from ..engine.scaling import Problem
+from ..errors import InputError
+from ..spec.design import Design
+from .summaries import check_interval
+
+Array = NDArray[np.float64]
+
+DDF = "satterthwaite"  # what summary, intervals, tests, tables and pictures take unless asked otherwise
+METHODS = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger"}
+WORDS = {"satterthwaite": "satterthwaite", "kenward-roger": "kenward-roger", "kr": "kenward-roger", "z": None}
+
+
+def method_of(ddf: str | None) -> str | None:
+    """``satterthwaite``, ``kenward-roger``, or None for z.
+
+    Raises
+    ------
+    InputError
+        Another word.
+    """
+    if ddf is None:
+        return None
+    if not isinstance(ddf, str) or ddf.lower() not in WORDS:
+        raise InputError(
+            f"ddf={ddf!r}: degrees of freedom are 'satterthwaite', 'kenward-roger' ('kr'), or None ('z') for the "
+            "normal distribution, as lme4"
+        )
+    return WORDS[ddf.lower()]
+
+
+def refuse_ddf(verb: str, ddf: str | None) -> None:
+    """Raise InputError if a posterior is asked for degrees of freedom."""
+    if method_of(ddf) != DDF:
+        raise InputError(
+            f"{verb}(ddf={ddf!r}): degrees of freedom are those of a point fit; a posterior has draws"
+        )
+
+
+def approximation(design: Design, solution: PointSolution, ddf: str | None) -> inference.Approximation:
+    """The distribution of combinations of β̂ by a method; a linear model has an exact one by either name."""
+    method, problem = method_of(ddf), Problem.of(design)
+    if method is None:
+        return inference.Normal(vcov=solution.vcov)
+    if not design.groups:
+        n, p = design.X.shape
+        return inference.Exact(vcov=solution.vcov, residual_df=float(n - p))
+    if method == "satterthwaite":
+        return inference.Satterthwaite.of(problem, solution)
+    return inference.KenwardRoger.of(problem, solution)
+
+
+def df_of_sums(
+    about: inference.Approximation, reach: Array, variances: Array, residual: Array | float = 0.0
+) -> Array:
+    """Degrees of freedom (...) of numbers that move with β̂ by ``reach`` (..., p) and have these variances in all.
+
+    What is left of a variance after that of reach'β̂ and the residual is that of random effects, which counts as known.
+    """
+    contrasts = reach.reshape(int(np.prod(reach.shape[:-1])), reach.shape[-1])
+    rest = variances.reshape(-1) - about.variances(contrasts) - residual
+    given = np.where(
+        rest > 1e-10 * variances.reshape(-1), rest, 0.0
+    )  # a difference that is only rounding is none
+    given = np.where(np.isnan(rest), np.nan, given)
+    return about.df(contrasts, residual=residual, taken_as_known=given).reshape(variances.shape)
+
+
+def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:
+    """The method in words: ``Satterthwaite df``."""
+    method = method_of(ddf)
+    if method is None:
+        return "z"
+    if not design.groups:  # of ML the residual variance is RSS/n, and t not exact
+        return "exact df" if solution.reml else "residual df"
+    return f"{METHODS[method]} df"
+
+
+def quantile(df: Any, ci_prob: float) -> Any:
+    """The t with P(|T| < t) = ci_prob, of infinite degrees of freedom that of the normal distribution."""
+    check_interval(ci_prob)
+    df, p = np.asarray(df, dtype=float), 0.5 + ci_prob / 2.0
+    endless = np.isinf(df)
+    return np.where(endless, ndtri(p), stdtrit(np.where(endless, 1.0, df), p))
+
+
+def _p_value(statistic: Array, df: Array) -> Array:
+    endless, beyond = np.isinf(df), -np.abs(statistic)
+    return 2.0 * np.where(endless, ndtr(beyond), stdtr(np.where(endless, 1.0, df), beyond))
+
+
+def with_interval(table: pd.DataFrame, ci_prob: float) -> pd.DataFrame:
+    """Add conf_low and conf_high to a table with estimate, std_error and df."""
+    half = quantile(table["df"].to_numpy(dtype=float), ci_prob) * table["std_error"]
+    return table.assign(conf_low=table["estimate"] - half, conf_high=table["estimate"] + half)
+
+
+def coefficients(design: Design, solution: PointSolution, ddf: str | None, ci_prob: float) -> pd.DataFrame:
+    """The fixed effects: estimate, std_error, df, statistic, p_value (not of z) and interval."""
+    check_interval(ci_prob)
+    about, each = approximation(design, solution, ddf), np.eye(len(solution.beta))
+    se = np.sqrt(about.variances(each))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a perfect fit has no errors
+        statistic = solution.beta / se
+    table = pd.DataFrame(
+        {"estimate": solution.beta, "std_error": se, "df": about.df(each), "statistic": statistic},
+        index=pd.Index(design.x_names, name="term"),
+    )
+    if method_of(ddf) is not None:
+        table["p_value"] = _p_value(statistic, table["df"].to_numpy())
+    return with_interval(table, ci_prob)
