@@ -14,14 +14,14 @@ import pandas as pd
 from .engine.reml import fit as estimate
 from .engine.scaling import Problem
 from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
+from .families import family_of
 from .results.described import model_text
 from .results.point import Origin, PointFit
 from .results.settings import Settings
 from .spec.design import Design, build_design
-from .spec.family import Family
 from .spec.formula import parse_formula, update_formula
-from .spec.frame import warn
 from .spec.priors import Priors, resolve_priors
+from .tools.warned import warn
 
 if TYPE_CHECKING:
     from .engine.pymc_model import PyMCParts
@@ -48,7 +48,7 @@ class Model:
     family : str
         ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` (``p(successes, trials)`` on
         the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"beta"`` or ``"ordinal"`` (cumulative); see
-        :mod:`bayeslmm.spec.family`.
+        :mod:`bayeslmm.families`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
     namespace : mapping, optional
@@ -86,7 +86,7 @@ class Model:
         names = self._caller() if namespace is None and trust else namespace
         self.design: Design = build_design(
             parse_formula(formula), data, weights=weights, offset=offset, namespace=names, trust=trust,
-            family=Family.of(family, link),
+            family=family_of(family, link),
         )  # fmt: skip
         self.priors: Priors = resolve_priors(self.design, priors)
         self._origin = Origin(data=data, weights=weights, offset=offset)
@@ -122,7 +122,7 @@ class Model:
 
     def _solve(self, *, reml: bool) -> PointFit:
         family = self.design.family
-        if family.name != "gaussian" or family.link != "identity":
+        if not family.has_reml:
             remedy = " Write log(y) ~ ... with family='gaussian' for REML." if family.is_normal else ""
             raise NotAvailableError(
                 f"family={family}: REML and ML are for normal responses; fit() gives the posterior.{remedy}"

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ..engine.interrupts import interruptible
 from ..errors import BayesLMMError, FitError
-from ..spec.family import KINDS
+from ..families import FAMILIES
 from .console import (
     BROKEN,
     DOUBTFUL,
@@ -168,7 +168,7 @@ def _add_fit(parser: Parser) -> None:
     what.add_argument("--posterior", action="store_true", help="draws of the posterior")
     model = parser.add_argument_group("the model")
     model.add_argument(
-        "--family", choices=tuple(KINDS), default="gaussian", metavar="NAME", help=", ".join(KINDS)
+        "--family", choices=tuple(FAMILIES), default="gaussian", metavar="NAME", help=", ".join(FAMILIES)
     )
     model.add_argument(
         "--link", metavar="NAME", help="by R's name: logit, probit, log, ... (the family's first)"

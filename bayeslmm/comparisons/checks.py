@@ -146,7 +146,7 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
     }
     verdicts = [_answer(name, question) for name, question in questions.items()]
     how = "posterior" if isinstance(fit, PosteriorFit) else "REML fit" if fit.solution.reml else "ML fit"
-    family = "" if design.family.name == "gaussian" else f", family {design.family}"
+    family = "" if design.family.has_reml else f", family {design.family}"
     return Check(title=f"Check of the {how} of {design.formula.text}{family}", verdicts=tuple(verdicts))
 
 

@@ -14,7 +14,6 @@ from ..engine import pls, reml
 from ..engine.criterion import prepare
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError, SamplingWarning
-from ..results.moments import response_variance
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.summaries import flat
@@ -22,7 +21,7 @@ from ..results.text import number
 from ..results.variance import nesting
 from ..spec.covariance import cholesky_psd
 from ..spec.design import Design, GroupTerm
-from ..spec.frame import muted
+from ..tools.warned import muted
 from .checks_groups import NO_GROUPS
 from .checks_verdict import CHANCE, FEWEST_DRAWS, LIMITS, Verdict, no_answer, worst
 
@@ -163,7 +162,7 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
 def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
     """Working response, offset included, and its inverse variance (n,)."""
     design, family = fit.design, fit.design.family
-    if family.name == "ordinal":
+    if not family.has_mean:
         raise NotAvailableError("an ordinal response has no mean to be linear around")
     eta = design.offset + design.X @ flat(fit.values.beta).mean(axis=0)
     for g in design.groups:
@@ -171,14 +170,9 @@ def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
     mean, slope = family.mean(eta), family.slope(eta)
     y = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     parameters = {name: np.asarray(fit.draws(name).mean()) for name in family.parameters}
-    if family.name == "student_t":  # a normal response whose weight falls with its distance
-        nu, scale = (
-            parameters["nu"],
-            parameters["sigma"] ** 2 / (1.0 if design.weights is None else design.weights),
-        )
-        variance = scale * (nu + (y - mean) ** 2 / scale) / (nu + 1.0)
-    else:
-        variance = response_variance(family, mean, parameters, trials=design.trials, weights=design.weights)
+    variance = family.working_residual_variance(
+        y, mean, parameters, trials=design.trials, weights=design.weights
+    )
     return eta + (y - mean) / slope, slope**2 / np.maximum(variance, 1e-300)
 
 

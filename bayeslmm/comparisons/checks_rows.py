@@ -27,8 +27,8 @@ ENOUGH_NEIGHBOURS = 10
 
 def distribution(rows: Draws) -> Verdict:
     """Skewness, tails and largest of the residuals; for families without a free variance their sd as well."""
-    family = rows.design.family.name
-    normal = family in ("gaussian", "lognormal")
+    family = rows.design.family
+    normal = family.has_normal_scores
     measures = [
         rows.measure(
             "skewness", skewness, size=lambda x, _: abs(x),
@@ -52,7 +52,7 @@ def distribution(rows: Draws) -> Verdict:
             )
         )  # fmt: skip
     beyond = 100.0 * np.mean(np.abs(rows.residuals) > 3.0)
-    what = "close to normal" if normal else f"as those of {family} responses"
+    what = "close to normal" if normal else f"as those of {family.name} responses"
     return verdict(
         "residual distribution", measures,
         fine=f"{what}: skewness {measures[0].observed:.2f}, excess kurtosis {measures[1].observed:.2f}, "

@@ -16,7 +16,7 @@ from ..results.text import Shown, Text, decimals, number, percent, table
 from ..results.tidy import parameter_draws
 from ..spec.covariance import sd_and_correlation
 from ..spec.design import Design, GroupTerm
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 
 PRIOR_MATTERS = 0.05  # sensitivity from which a posterior moves noticeably (Kallioinen et al. 2024)
 REMARKS = (

@@ -21,8 +21,8 @@ from ..results.sampling import sample_posterior
 from ..results.summaries import flat
 from ..results.variance import nesting
 from ..spec.design import Design
-from ..spec.frame import muted, warn
-from ..spec.words import is_one_of
+from ..tools.warned import muted, warn
+from ..tools.words import is_one_of
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]

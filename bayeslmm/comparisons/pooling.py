@@ -264,7 +264,7 @@ def compare_pooling(
         raise InputError(f"compare_pooling(model): a blm.Model, not {type(model).__name__}")
     check_interval(ci_prob)
     footing = Footing.of(design, group)
-    has_reml = design.family.name == "gaussian"
+    has_reml = design.family.has_reml
     point = _given(design, "reml", reml, PointFit, lambda: model.fit_reml() if has_reml or reml else None)
     draws = _given(design, "post", post, PosteriorFit, lambda: model.fit(random_seed=random_seed, **settings))
     return pool(footing, point, draws, ci_prob)

@@ -91,7 +91,7 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
     partial = post.loo(unit)
     design, problem = footing.design, footing.problem
     if unit == ROW:
-        jacobian = np.log(design.y) if design.family.name == "lognormal" else np.zeros(design.n)
+        jacobian = design.family.log_jacobian(design.y)
         densities = {
             "complete": engine.rows_left_out(engine.least_squares(problem).line),
             "none": engine.rows_left_out(footing.own.line),
@@ -100,7 +100,7 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
         left = design.group(unit)
         densities = {"complete": engine.groups_left_out(problem, left.codes, left.n_levels)}
         jacobian = np.zeros(left.n_levels)
-        if design.family.name == "lognormal":
+        if design.family.models_log:
             jacobian = np.bincount(left.codes, weights=np.log(design.y), minlength=left.n_levels)
     elpd = {name: _as_elpd(partial, found, jacobian) for name, found in densities.items()}
     elpd["partial"] = partial
@@ -206,7 +206,7 @@ def held_out(
         for name, which in (("own fit", own), ("no own fit", ~own))
         if which.any()
     }
-    scale = f"log({design.response})" if design.family.name == "lognormal" else design.response
+    scale = design.family.label(design.response)
     return HeldOut(
         table=pd.DataFrame.from_dict(found, orient="index"), rows=frame,
         title=f"Mean squared error of {scale} in held-out rows of known levels of {footing.term.name}\n"

@@ -186,7 +186,7 @@ def _notes(pool: Pooling, shown: int) -> list[str]:
         )
     if pool.post is not None:
         notes.append("Pooling factor: 1 - Var(E b) / E Var(b) over the levels (Gelman & Pardoe 2006).")
-    if pool.reml is None and design.family.name == "lognormal":
+    if pool.reml is None and design.family.models_log:
         notes.append("Coefficients are of the logarithm; lognormal models have no REML fit.")
     return notes
 

@@ -24,8 +24,6 @@ Array = NDArray[np.float64]
 
 ENOUGH_ROWS = 5  # of a level whose sd is compared with that of others
 NUMBERS = 4_000_000  # of data sets split at a time: 32 MB
-COUNTS = ("poisson", "negbinomial")
-CATEGORIES = ("bernoulli", "ordinal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +203,12 @@ def undefined(name: str, split: Split) -> str | None:
 
 def battery(design: Design) -> list[str]:
     """Names of the statistics of all rows and between levels that suit a family."""
-    family = design.family.name
-    if family == "ordinal":
+    family = design.family
+    if family.has_categories:
         return [*_shares(design), *_of_levels(scale=False)]
-    if family == "bernoulli":
+    if family.is_binary:
         return ["mean", *_of_levels(scale=False)]
-    if family == "binomial" or family in COUNTS:
+    if family.is_discrete:
         return ["mean", "sd", "share_of_zeros", "max", *_of_levels(scale=False)]
     return ["mean", "sd", "skewness", "min", "max", *_of_levels(scale=True)]
 
@@ -221,12 +219,12 @@ def _of_levels(*, scale: bool) -> list[str]:
 
 def within_battery(design: Design) -> list[str]:
     """Names of the statistics that are looked at within every level."""
-    return ["mean"] if design.family.name in (*CATEGORIES, "binomial") else ["mean", "sd"]
+    return ["mean"] if design.family.is_categorical or design.family.has_trials else ["mean", "sd"]
 
 
 def _shares(design: Design) -> dict[str, float]:
     """The value of each category on the scale of the check, by the name of its share."""
-    first = 1.0 if design.family.name == "ordinal" else 0.0
+    first = 1.0 if design.family.has_categories else 0.0
     return {f"share[{level}]": first + code for code, level in enumerate(design.levels)}
 
 

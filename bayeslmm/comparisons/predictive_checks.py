@@ -104,7 +104,7 @@ class PredictiveCheck(Shown):
 
         obs = {"obs": self.index.to_numpy()}
         steps = {"chain": np.arange(1), "draw": np.arange(len(self.y_rep))}
-        whole = self.design.family.name in (*statistics.COUNTS, *statistics.CATEGORIES)
+        whole = self.design.family.is_count or self.design.family.is_categorical
         kind = np.int64 if whole else np.float64  # ArviZ goes by the type
         y, y_rep = self.y.astype(kind), self.y_rep.astype(kind)
         drawn = xr.Dataset({"y": (("chain", "draw", "obs"), y_rep[None])}, coords=steps | obs)
@@ -281,7 +281,7 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
     if design.trials is not None:
         y, y_rep = y / design.trials[used], y_rep / design.trials[used]
         remarks.append("Responses are looked at as proportions, successes over trials.")
-    elif design.family.name == "ordinal":
+    elif design.family.has_categories:
         y, y_rep = y + 1.0, y_rep + 1.0
         first, last = design.levels[0], design.levels[-1]
         remarks.append(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiling import compiled
+from ..tools.compiling import compiled
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]

@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.compiling import compiled
 from .assembly import Room, compiled_room, project, right_side, scale, trace_sums
-from .compiling import compiled
 from .elimination import back_substitute, eliminate, selected_inverse
 from .hyperspace import locate, pull_back
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiling import compiled
+from ..tools.compiling import compiled
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .compiling import is_kept
+from ..tools.compiling import is_kept
 from .elimination import eliminate
 
 JOINT = "joint.density_for_c"  # what numba's cache holds once the joint density is compiled

@@ -234,7 +234,7 @@ def _attach(
     with most levels of those that it does not vary within.
     """
     found: dict[str, list[Attached]] = {g.name: [] for g in design.groups}
-    centred = design.has_intercept or design.family.name == "ordinal"
+    centred = design.has_intercept or design.family.has_categories
     means = design.X.mean(axis=0) if centred else np.zeros(len(design.x_names))
     factors = sorted(design.groups, key=lambda g: (g.name != widest, -g.n_levels))
     for c, name in enumerate(design.x_names):

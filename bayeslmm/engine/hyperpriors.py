@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import NotAvailableError, PriorError
 from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
-from .compiling import compiled
+from ..tools.compiling import compiled
 
 Array = NDArray[np.float64]
 

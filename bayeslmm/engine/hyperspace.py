@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import polygamma
 
-from .compiling import compiled
+from ..tools.compiling import compiled
 from .hyperpriors import HyperPriors, log_prior
 from .layout import Layout
 from .scaling import Problem

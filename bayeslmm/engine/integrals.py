@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiling import compiled
-from .likelihoods import of_parameters, row
+from ..families.densities import normaliser, row
+from ..tools.compiling import compiled
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -31,6 +31,7 @@ class Rows(NamedTuple):
 
     kind: int
     link: int
+    by_value: bool  # whether the normaliser hangs on the response
     y: Array  # (n,)
     trials: Array
     weights: Array
@@ -68,11 +69,11 @@ def _room(q):
 def _normalisers(rows, parameters, out):
     """What the log density of every row holds besides `row`, into ``out`` (n,)."""
     none, one, unused = np.zeros(0), np.ones(1), np.zeros(max(2, parameters.shape[0]))
-    shared = 0.0 if rows.kind == 6 else of_parameters(rows.kind, 1, parameters, none, one, unused)
+    shared = 0.0 if rows.by_value else normaliser(rows.kind, 1, parameters, none, one, unused)
     for i in range(out.shape[0]):
         out[i] = rows.constants[i] + shared
-        if rows.kind == 6:
-            out[i] += of_parameters(rows.kind, 1, parameters, rows.y[i : i + 1], one, unused)
+        if rows.by_value:
+            out[i] += normaliser(rows.kind, 1, parameters, rows.y[i : i + 1], one, unused)
 
 
 @compiled

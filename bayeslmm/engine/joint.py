@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 from ..errors import NotAvailableError
+from ..families import densities
 from ..spec.design import Design
 from ..spec.priors import LKJ, Priors
-from . import likelihoods
-from .compiling import compiled, compiled_for_c, kept
+from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
 from .hyperpriors import Kind, Positive, location_scale, log_prior
 from .pql import Rough
@@ -40,7 +40,7 @@ Z_ITSELF, CENTRED, BETWEEN = 0, 1, 2  # what is sampled of a column
 class Joint(NamedTuple):
     """A model as flat arrays; K factors in the order of the geometry, q columns each, Q = Σ q."""
 
-    sizes: Codes  # kind, link, p, number of parameters of the family, largest q
+    sizes: Codes  # family, link, p, number of parameters of the family, largest q, whether these are positive
     y: Array  # (n,)
     trials: Array  # (n,)
     weights: Array  # (n,)
@@ -146,7 +146,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         location_scale(n, priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n))
         for n in names
     ]
-    centred = design.has_intercept or family.name == "ordinal"
+    centred = design.has_intercept or family.has_categories
     X = np.array(design.X, order="C")
     if centred:
         shift = X.mean(axis=0)
@@ -209,7 +209,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         at += group.q + partials + group.q * group.n_levels
     kinds, of_parameters = [], []
     for name in family.parameters:
-        if name == "cutpoint":
+        if not family.positive_parameters:
             kinds.append(int(Kind.FLAT))
             of_parameters.append(location_scale(name, priors.get(name)))
             labels.append("cutpoint_centred_ordered__")
@@ -222,22 +222,20 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
             counts.append(1)
     if any(Positive.of(p.prior).kind == Kind.UNIFORM for p in priors.entries if _is_positive(p.kind)):
         raise NotAvailableError("a uniform prior of a positive parameter has other coordinates in PyMC")
-    kind, link = likelihoods.numbers(design)
-    y = likelihoods.working_response(design)
+    kind, link = densities.numbers(family)
+    y = design.working_response
     ones = np.ones(design.n)
-    values, of_values = (
-        np.unique(y, return_counts=True) if family.name == "negbinomial" else (np.zeros(0),) * 2
-    )
+    values, of_values = np.unique(y, return_counts=True) if family.normaliser_takes_y else (np.zeros(0),) * 2
     Q = sum(g.q for g in groups)
     shapes = np.array(parts["shapes"], float)
     effects = [g.q * g.n_levels for g in groups]
-    constant = likelihoods.constants(design).sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
+    constant = design.density_constants.sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
     constant -= betaln(shapes, shapes).sum()
     gram, gram_shift = (
         _gram(design, X, y) if K == 1 and family.is_normal else (np.zeros(0), np.zeros(len(names)))
     )
     joint = Joint(
-        sizes=_whole([kind, link, len(names), sum(counts) - at, widest]),
+        sizes=_whole([kind, link, len(names), sum(counts) - at, widest, family.positive_parameters]),
         y=_real(y),
         trials=_real(ones if design.trials is None else design.trials),
         weights=_real(ones if design.weights is None else design.weights),
@@ -337,7 +335,7 @@ def starting_point(
 ) -> Array:
     """A start (d,) near rough estimates, spread about as widely as the posterior might be."""
     family = design.family
-    parts, scale = [], family.scale(design.y)[0] or 1.0
+    parts, scale = [], family.scale(design.y).value or 1.0
     if rough is not None and design.x_names:
         beta, se = rough.solution.beta.copy(), np.sqrt(np.diag(rough.solution.vcov))
         if design.has_intercept:
@@ -372,17 +370,13 @@ def starting_point(
             parts.append(w * around + modes[:, c] + noise * sds[c] ** w * 0.3)
     sigma = scale if rough is None else rough.solution.sigma
     for name in family.parameters:
-        if name == "cutpoint":
+        if not family.positive_parameters:
             share = np.cumsum(np.bincount(design.y.astype(int)))[:-1] / design.n
             cuts = family.eta(np.clip(share, 0.01, 0.99))
             steps = np.log(np.maximum(np.diff(cuts), 0.05))
             parts.append(np.concatenate([cuts[:1], steps]) + rng.uniform(-0.1, 0.1, len(cuts)))
             continue
-        guess = {
-            "sigma": sigma, "nu": 10.0, "phi": max(1.0 / sigma**2 - 1.0, 1.0),
-            "shape": 1.0 if family.name == "negbinomial" else 1.0 / sigma**2,
-        }[name]  # fmt: skip
-        parts.append(np.log([guess]) + rng.uniform(-0.2, 0.2, 1))
+        parts.append(np.log([family.guess(name, sigma)]) + rng.uniform(-0.2, 0.2, 1))
     return np.concatenate(parts)
 
 
@@ -642,7 +636,7 @@ def _parameters(buffer, whole, x, parameters, gradient):
     parameter_prior = _reals(buffer, whole, PARAMETER_PRIOR)
     r = sizes[3]
     at, total, prior = x.shape[0] - r, 0.0, parameter_prior
-    if sizes[0] == 9:
+    if sizes[5] == 0:
         for k in range(r):
             parameters[k] = x[at] if k == 0 else parameters[k - 1] + np.exp(x[at + k])
             total += _of_location_scale(prior[0], prior[1], prior[2], parameters[k])[0]
@@ -663,7 +657,7 @@ def _pull_back_parameters(buffer, whole, x, parameters, by_parameters, gradient)
     parameter_prior = _reals(buffer, whole, PARAMETER_PRIOR)
     r = sizes[3]
     at = x.shape[0] - r
-    if sizes[0] != 9:
+    if sizes[5] != 0:
         for k in range(r):
             gradient[at + k] += by_parameters[k] * parameters[k]
         return
@@ -754,8 +748,8 @@ def _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters):
             codes[k * n : k * n + n], Z[first:after],
             b[effect_start[k] : effect_start[k + 1]], eta,
         )  # fmt: skip
-    total = likelihoods.add_rows(kind, link, y, trials, weights, eta, parameters, by_eta, by_parameters)
-    total += likelihoods.of_parameters(kind, n, parameters, values, counts, by_parameters)
+    total = densities.add_rows(kind, link, y, trials, weights, eta, parameters, by_eta, by_parameters)
+    total += densities.normaliser(kind, n, parameters, values, counts, by_parameters)
     _sum_over_rows(X, by_eta, gradient, p)
     for k in range(K):
         first, after = column_start[k] * n, column_start[k + 1] * n

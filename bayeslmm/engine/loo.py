@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spec.covariance import cholesky_psd
+from ..tools.compiling import compiled
 from .assembly import right_side
 from .chains import _backward, _factorise, _inverse_of_dense, _work
-from .compiling import compiled
 from .elimination import back_substitute, selected_inverse
 from .layout import Layout, arrange
 from .pieces import in_pieces

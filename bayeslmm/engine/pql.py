@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FitError
+from ..families import Family, family_of
 from ..spec.design import Design
-from ..spec.family import Family
 from . import reml
 from .reml import PointSolution
 from .scaling import Problem
@@ -43,15 +43,15 @@ def rough_fit(design: Design) -> Rough | None:
         weights = np.ones(design.n) if design.weights is None else design.weights
         return Rough(solution=solution, information=weights / solution.sigma**2)
     y, trials, family = _as_mean(design)
-    mean = _start(y, trials, family)
+    mean = family.start(y, trials)
     problem, found = Problem.of(design), None
-    if design.family.name == "ordinal":  # P(y ≤ k) = F(cutpoint − η), and the cutpoint is an intercept
+    if design.family.has_categories:  # P(y ≤ k) = F(cutpoint − η), and the cutpoint is an intercept
         problem = replace(problem, X=np.column_stack([np.ones(design.n), -design.X]))
-    offset = -design.offset if design.family.name == "ordinal" else design.offset
+    offset = -design.offset if design.family.has_categories else design.offset
     eta = family.eta(mean)
     for _ in range(STEPS):
         slope = family.slope(eta)
-        weights = np.maximum(trials * slope**2 / _variance(family, mean), 1e-8)
+        weights = np.maximum(trials * slope**2 / family.working_variance(mean), 1e-8)
         working = eta - offset + (y - mean) / slope
         try:
             found = reml.fit(replace(problem, y=working, weights=weights))
@@ -59,7 +59,7 @@ def rough_fit(design: Design) -> Rough | None:
             return None
         before = eta
         eta = _linear_predictor(problem, found) + offset
-        if family.link not in ("identity", "inverse", "log", "sqrt"):
+        if family.mean_is_probability:
             eta = np.clip(eta, -MOST_ETA, MOST_ETA)
         mean = family.mean(eta)
         if not _inside(family, mean):
@@ -67,7 +67,7 @@ def rough_fit(design: Design) -> Rough | None:
         if np.abs(eta - before).max() < 1e-4 * (1.0 + np.abs(eta).max()):
             break
     assert found is not None
-    if design.family.name == "ordinal":
+    if design.family.has_categories:
         found = replace(
             found, beta=found.beta[1:], vcov=found.vcov[1:, 1:], modes=tuple(-m for m in found.modes)
         )
@@ -80,37 +80,16 @@ def _as_mean(design: Design) -> tuple[Array, Array, Family]:
     family, y = design.family, design.y
     if design.trials is not None:
         return y / np.maximum(design.trials, 1.0), design.trials, family
-    if family.name == "ordinal":
+    if family.has_categories:
         counts = np.bincount(y.astype(int))
         below = np.cumsum(counts)[:-1]
         cut = int(np.argmin(np.abs(below - len(y) / 2.0)))
-        return (y <= cut).astype(float), ones, Family(name="bernoulli", link=family.link)
+        return (y <= cut).astype(float), ones, family_of("bernoulli", family.link)
     return y, ones, family
 
 
-def _start(y: Array, trials: Array, family: Family) -> Array:
-    """Means to begin with: the data, drawn towards their average so that the link is finite."""
-    if family.name in ("bernoulli", "binomial"):
-        return (trials * y + 0.5) / (trials + 1.0)
-    if family.name in ("poisson", "negbinomial"):
-        return y + 0.1 * (y == 0.0) + 0.1 * (y.mean() == 0.0)
-    if family.link in ("log", "inverse") and y.min() <= 0.0:
-        return np.full(len(y), max(abs(float(y.mean())), 1e-3))
-    return y
-
-
-def _variance(family: Family, mean: Array) -> Array:
-    """Variance of the response up to a factor, as a function of its mean."""
-    if family.name in ("bernoulli", "binomial", "beta"):
-        return np.maximum(mean * (1.0 - mean), 1e-10)
-    if family.name in ("poisson", "negbinomial"):
-        return np.maximum(mean, 1e-10)
-    return np.maximum(mean**2, 1e-300) if family.name == "gamma" else np.ones_like(mean)
-
-
 def _inside(family: Family, mean: Array) -> bool:
-    positive = family.name in ("poisson", "negbinomial", "gamma")
-    return bool(np.isfinite(mean).all() and (not positive or mean.min() > 0.0))
+    return bool(np.isfinite(mean).all() and (not family.has_positive_mean or mean.min() > 0.0))
 
 
 def _linear_predictor(problem: Problem, found: PointSolution) -> Array:

@@ -19,7 +19,6 @@ from ..spec.design import Design, GroupTerm
 from ..spec.priors import LKJ, Prior, Priors
 from .geometry import Geometry, middle_shifts
 from .pymc_draws import distribution
-from .pymc_likelihood import add_response
 
 Array = NDArray[np.float64]
 
@@ -47,7 +46,7 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
     import pymc as pm
 
     coords: dict[str, Any] = {"coef": list(design.x_names), "obs": design.index.to_numpy()}
-    if design.family.name == "ordinal":
+    if design.family.has_categories:
         coords["threshold"] = list(design.levels[:-1])
     for g in design.groups:
         coords |= {
@@ -86,7 +85,10 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     parts = build_parts(design, priors, geometry)
     with parts.model:
         response = pm.Data("response", design.y, dims="obs")
-        add_response(design, parts.eta, parts.parameters, response, design.weights)
+        design.family.graph(
+            parts.eta, parts.parameters, trials=design.trials, weights=design.weights,
+            categories=len(design.levels), options={"observed": response, "dims": "obs"},
+        )  # fmt: skip
     return parts.model
 
 
@@ -142,7 +144,7 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
     names = list(design.x_names)
     if not names:
         return np.zeros(design.n), [], 0.0
-    centred = design.has_intercept or design.family.name == "ordinal"
+    centred = design.has_intercept or design.family.has_categories
     centre = design.X.mean(axis=0) if centred else np.zeros(len(names))
     mean: Any = 0.0
     fixed: dict[str, Any] = {}

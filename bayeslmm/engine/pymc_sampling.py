@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FitError, InputError, NotAvailableError
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from .interrupts import interruptible
 
 SAMPLERS = ("nutpie", "pymc", "numpyro")

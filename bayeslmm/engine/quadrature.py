@@ -13,9 +13,9 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
+from ..families.densities import numbers
 from ..spec.design import Design
 from .integrals import Rows, Rule, integrals, rows_left_out
-from .likelihoods import constants, numbers, working_response
 from .loo import LeftOut
 from .pieces import in_pieces
 
@@ -161,7 +161,7 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
     design, effects, nested = integrand.design, integrand.effects, integrand.nested
     inner = effects.codes if nested is None else nested.codes
     order = np.lexsort((inner, effects.codes))
-    kind, link = numbers(design)
+    kind, link = numbers(design.family)
     ones = np.ones(design.n)
 
     def cut(values: Array | None) -> Array:
@@ -171,8 +171,9 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
     starts = np.flatnonzero(np.diff(inner[order], prepend=-1) | np.diff(outside, prepend=-1))
     J = int(effects.codes.max()) + 1
     rows = Rows(
-        kind=kind, link=link, y=cut(working_response(design)), trials=cut(design.trials),
-        weights=cut(design.weights), constants=cut(constants(design)), Z=cut(effects.Z),
+        kind=kind, link=link, by_value=design.family.normaliser_takes_y,
+        y=cut(design.working_response), trials=cut(design.trials),
+        weights=cut(design.weights), constants=cut(design.density_constants), Z=cut(effects.Z),
         Z_nested=np.zeros((design.n, 0)) if nested is None else cut(nested.Z),
         pieces=np.append(starts, design.n).astype(np.int64),
         units=np.searchsorted(outside[starts], np.arange(J + 1)).astype(np.int64),

@@ -33,7 +33,6 @@ TIMES_SCALE = 10.0  # a group sd so many times the response's
 ICC_LIMITS = (0.05, 0.95)
 CERTAIN = 0.01  # probabilities under it or over 1 − it are near-certain
 
-_PROBABILITIES = ("bernoulli", "binomial", "beta")
 _COLUMNS = ["quantity", "group", "term", "low", "median", "high", "remark"]
 
 
@@ -232,7 +231,7 @@ def quantiles(values: Array, probs: Sequence[float]) -> tuple[float, ...]:
 
 def _scale_name(design: Design) -> str:
     family = design.family
-    if family.name == "lognormal":
+    if family.models_log:
         return f"log {design.response}"
     return design.response if family.link == "identity" else f"{family.link} scale"
 
@@ -267,8 +266,9 @@ def _parameters(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) 
 
 def _natural_scale(design: Design) -> tuple[float, str]:
     """The scale of the linear predictor that default priors use, and its name."""
-    of_y = design.family.link == "identity" and design.family.name != "lognormal"
-    scale, unit = design.family.scale(design.y - design.offset if of_y else design.y)
+    of_y = design.family.is_on_response_scale
+    natural = design.family.scale(design.y - design.offset if of_y else design.y)
+    scale, unit = natural.value, natural.words
     name = f"observed {unit}" if unit.startswith("sd(") else unit.split(":")[0]
     return scale or 1.0, name
 
@@ -328,7 +328,7 @@ def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
     counts, unit = np.ones(design.n), "rows"
     if design.weights is not None:
         counts, unit = design.weights, "rows by weight"
-    if design.family.name == "binomial" and design.trials is not None:
+    if design.trials is not None:
         counts, unit = design.trials, "trials"
     sizes = np.bincount(group.codes, weights=counts, minlength=group.n_levels)
     size = float(np.median(sizes))
@@ -358,7 +358,7 @@ def _responses(
         means.append(mean)
         sds.append(sd)
         parts.append(y[:, kept])
-        if design.family.name in _PROBABILITIES:
+        if design.family.mean_is_probability:
             with np.errstate(all="ignore"):
                 certain.append(np.abs(design.family.mean(eta[:, kept]) - 0.5) > 0.5 - CERTAIN)
     simulated, observed = np.concatenate(parts), share_of * design.y
@@ -380,17 +380,17 @@ def _responses(
 
 def _per_trial(design: Design) -> Array:
     """What turns successes into shares (n,): one over the trials, NaN where there are none; one for other families."""
-    if design.family.name != "binomial" or design.trials is None:
+    if design.trials is None:
         return np.ones(design.n)
     return np.divide(1.0, design.trials, out=np.full(design.n, np.nan), where=design.trials > 0)
 
 
 def _response_unit(design: Design) -> str:
-    if design.family.name == "binomial":
+    if design.family.has_trials:
         return "share of successes"
-    if design.family.name == "ordinal":
+    if design.family.has_categories:
         return f"category: 0 = {design.levels[0]} ... {len(design.levels) - 1} = {design.levels[-1]}"
-    if design.family.name == "bernoulli" and design.levels:
+    if design.family.is_binary and design.levels:
         return f"1 = {design.levels[1]}"
     return design.response
 
@@ -420,7 +420,7 @@ def _remark_on_responses(found: _Findings, design: Design, simulated: Array, obs
     lowest, highest = np.nanmin(observed), np.nanmax(observed)
     middle, reach = (lowest + highest) / 2.0, TIMES_RANGE * (highest - lowest) / 2.0
     far = float((np.abs(simulated - middle) > reach).mean()) if reach > 0.0 else 0.0
-    if far > TOO_MANY and design.family.name not in (*_PROBABILITIES, "ordinal"):
+    if far > TOO_MANY and design.family.has_mean and not design.family.mean_is_probability:
         found.remarks.append(
             f"{far:.0%} of the simulated responses lie outside an interval {TIMES_RANGE:.0f} times as wide as the "
             f"observed range ({_shown(lowest)} to {_shown(highest)}): the priors allow far more than the data show. "
@@ -430,7 +430,7 @@ def _remark_on_responses(found: _Findings, design: Design, simulated: Array, obs
 
 def _remark_on_certainty(found: _Findings, design: Design, share: float) -> None:
     if share > 0.5:
-        what = "means" if design.family.name == "beta" else "probabilities"
+        what = "probabilities" if design.family.is_discrete else "means"
         found.remarks.append(
             f"{share:.0%} of the simulated {what} are under {CERTAIN:.0%} or over {1 - CERTAIN:.0%}: together the "
             f"priors lean towards near-certain outcomes. Narrower ones on the {design.family.link} scale, such as "
@@ -448,7 +448,7 @@ def _about_centring(design: Design) -> str:
             f"{line}. With random slopes the spread of groups does: an sd of Intercept is that of groups where the "
             "predictors are zero."
         )
-    if not (design.has_intercept or design.family.name == "ordinal"):
+    if not (design.has_intercept or design.family.has_categories):
         return f"{line}, but a model without an intercept does."
     return f"{line}: a constant added to a column of the fixed part changes no number here."
 

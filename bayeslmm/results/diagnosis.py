@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SamplingWarning
-from ..spec.frame import warn
+from ..tools.warned import warn
 
 MOST_LEVELS = (
     100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds

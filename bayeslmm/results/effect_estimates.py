@@ -20,8 +20,8 @@ from ..engine.randomness import generator
 from ..engine.scaling import Problem
 from ..errors import NotEstimableWarning
 from ..spec.design import Design
-from ..spec.frame import warn
 from ..spec.newdata import NewDesign
+from ..tools.warned import warn
 from . import wald
 from .effects import Plan
 from .moments import keeps_mean
@@ -52,7 +52,7 @@ def by_draws(
     rng = generator(random_seed)
     rows = rows_of(fit, new, asked, rng, trials=None, weights=None, repeated=n)
     values = _averages(rows, plan)
-    ordinal = design.family.name == "ordinal"
+    ordinal = design.family.has_categories
     numbers = values.reshape(fit.n_chains, fit.n_draws, -1)
     table = plan.table(design.levels if ordinal else ())
     missing = np.repeat(~_estimable(design, plan, new), len(design.levels) if ordinal else 1)

@@ -18,7 +18,7 @@ from scipy import sparse
 from ..errors import InputError, UnknownColumnError
 from ..spec.design import Design
 from ..spec.frame import as_frame
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
 
 Array = NDArray[np.float64]

@@ -30,17 +30,6 @@ _TO_LATEX = (  # of the templates below; spaces between factors first, while ope
     ("⁻¹", "^{-1}"), ("²", "^2"), ("≤", r"\\le"), ("…", r"\\dots"), (r"(?<!\\)\b[A-Za-z][a-zA-Z-]+", r"\\text{\g<0>}"),
     *((letter, rf"\\{name}") for name, letter in _GREEK.items()),
 )  # fmt: skip
-_RESPONSES = {  # %s: sigma with its weights, or the trials
-    "gaussian": ("Normal(μ_i, %s)", ""),
-    "student_t": ("Student-t(ν, μ_i, %s)", ""),
-    "lognormal": ("Log-Normal(μ_i, %s)", ""),
-    "bernoulli": ("Bernoulli(p_i)", ""),
-    "binomial": ("Binomial(%s, p_i)", ""),
-    "poisson": ("Poisson(μ_i)", ""),
-    "negbinomial": ("Negative-Binomial(μ_i, shape)", "μ_i + μ_i²/shape"),
-    "gamma": ("Gamma(shape, shape/μ_i)", "μ_i²/shape"),
-    "beta": ("Beta(μ_i φ, (1 - μ_i) φ)", "μ_i (1 - μ_i)/(1 + φ)"),
-}
 _SIGNATURES = {  # parameters that may go without their names, as everyone writes them in this order
     "Normal": "mu sigma", "LogNormal": "mu sigma", "StudentT": "nu mu sigma", "Cauchy": "alpha beta", "Laplace": "mu b",
     "HalfNormal": "sigma", "HalfStudentT": "nu sigma", "HalfCauchy": "beta", "Exponential": "lam",
@@ -204,20 +193,20 @@ def _response(design: Design) -> _Line:
     """The distribution of the response."""
     family, y, variable = design.family, _at_row(design.response), _symbol("sigma")
     notes = [_write(f"i = 1, …, {design.n}")]
-    if family.name == "ordinal":
+    if family.has_categories:
         levels = _listed([_name(level) for level in design.levels[:-1]])
         cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")
         return _Line(_write("P(%s ≤ k)", y), "=", [cumulative], [*notes, _write("k = %s", levels)])
     if design.weights is not None:
         variable = _write("%s/√w_i", variable)
         notes.append(_join("", [_write("w_i"), _words(": weights")]))
-    if family.name == "bernoulli" and design.levels:
+    if family.is_binary and design.levels:
         notes += [_join("", [_words(f"{k}: "), _name(design.levels[k])]) for k in (1, 0)]
-    if family.name == "binomial":
+    if family.has_trials:
         y, variable = _counts(design)
-    template, variance = _RESPONSES[family.name]
-    if variance:
-        notes.append(_join("", [_words("variance "), _write(variance)]))
+    if family.variance_in_words:
+        notes.append(_join("", [_words("variance "), _write(family.variance_in_words)]))
+    template = family.distribution
     return _Line(y, "~", [_write(template, *[variable] * template.count("%s"))], notes)
 
 
@@ -253,8 +242,8 @@ def _predictor(design: Design, number: dict[str, int]) -> _Line:
     terms += [times(_symbol("b", number[c], g.name, row=True), c) for g in design.groups for c in g.columns]
     link = design.family.link
     left = {"identity": "%s", "inverse": "1/%s", "sqrt": "√%s"}.get(link, f"{link}(%s)")
-    mean = _write("p_i" if design.family.name in ("bernoulli", "binomial") else "μ_i")
-    left_side = _write("η_i") if design.family.name == "ordinal" else _write(left, mean)
+    mean = _write(design.family.mean_symbol)
+    left_side = _write(left, mean) if design.family.has_mean else _write("η_i")
     return _Line(left_side, "=", terms or [_write("0")])
 
 

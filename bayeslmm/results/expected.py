@@ -16,7 +16,7 @@ from ..errors import DataError, InputError, NotAvailableError
 from ..spec.design import Design
 from ..spec.plan import from_outside
 from . import variance
-from .moments import keeps_mean, response_variance
+from .moments import keeps_mean
 from .rows import Rows, own_rows, rows_of
 from .shares import check_shares, shares_of
 from .summaries import flat
@@ -63,13 +63,13 @@ def residuals(fit: PosteriorFit, kind: str, *, draws: bool) -> Any:
     check_residuals(kind)
     design, rows = fit.design, own_rows(fit)
     observed = design.y if design.trials is None else design.y / design.trials
-    if kind == "raw" and not draws and design.family.name != "ordinal":
+    if kind == "raw" and not draws and design.family.has_mean:
         return observed - fitted(fit)
     parts = []
     for block in rows.blocks():
         mean = rows.mean(block)
-        spread = response_variance(
-            design.family, mean, rows.parameters, unit=kind == "pearson",
+        spread = design.family.variance(
+            mean, rows.parameters, unit=kind == "pearson",
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
         )  # fmt: skip
@@ -86,7 +86,7 @@ def residuals(fit: PosteriorFit, kind: str, *, draws: bool) -> Any:
 def bayes_r2(fit: PosteriorFit) -> Array:
     """`variance.bayes_r2` (chain, draw)."""
     design, rows = fit.design, own_rows(fit)
-    if design.family.name == "ordinal":
+    if design.family.has_categories:
         raise NotAvailableError(
             "categories have no variance: an ordinal response has no Bayesian R²; see r2()"
         )
@@ -94,8 +94,8 @@ def bayes_r2(fit: PosteriorFit) -> Array:
     centre, total, square, residual = np.zeros((4, len(rows.beta)))
     for block in rows.blocks():
         mean = rows.mean(block)
-        spread = response_variance(
-            design.family, mean, rows.parameters,
+        spread = design.family.variance(
+            mean, rows.parameters,
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
         )  # fmt: skip
@@ -161,7 +161,7 @@ def prediction_table(
         return table.join(shares_of(rows, block, design, kind, rng)) if shares else table
 
     table = pd.concat(rows.over_blocks(of, rng), ignore_index=True)
-    categories = len(design.levels) if design.family.name == "ordinal" and kind == "mean" else 1
+    categories = len(design.levels) if design.family.has_categories and kind == "mean" else 1
     if order is not None:
         places = np.argsort(order)[:, None] * categories + np.arange(categories)
         table = table.take(places.reshape(-1))

@@ -133,7 +133,7 @@ def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
 
 def _in_fixed_part(design: Design, column: np.ndarray) -> bool:
     X = design.X
-    if design.family.name == "ordinal":  # the cutpoints stand in place of an intercept
+    if design.family.has_categories:  # the cutpoints stand in place of an intercept
         X = np.column_stack([np.ones(design.n), X])
     if not X.shape[1]:
         return False

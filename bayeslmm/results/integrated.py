@@ -12,7 +12,7 @@ from ..engine.loo import LeftOut
 from ..engine.quadrature import MOST_EFFECTS, Effects, Integrand, Integrated, integrate, leave_rows_out, root
 from ..errors import SamplingWarning
 from ..spec.design import Design, GroupTerm
-from ..spec.frame import warn
+from ..tools.warned import warn
 from .elpd import ROW
 from .summaries import flat
 from .variance import nesting
@@ -36,7 +36,7 @@ def draws_used(design: Design, unit: str, available: int) -> int:
     cost = 1
     if not design.family.is_normal and design.groups:
         factor = factor_of_rows(design) if unit == ROW else design.group(unit)
-        costs = COST_OF_TAILS if design.family.name == "student_t" else COST
+        costs = COST_OF_TAILS if design.family.has_long_tails else COST
         cost = 1 if factor is None else costs[factor.q]
         cost *= COST_NESTED if unit != ROW and nested_in(design, unit) else 1
     return min(available, max(FEWEST, WORK // (design.n * cost)))

@@ -17,7 +17,7 @@ from ..engine.scaling import Problem
 from ..errors import FitError, InputError
 from ..spec.covariance import covariance
 from ..spec.design import Design
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from . import wald
 from .progress import track
 from .summaries import check_interval

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import betaln
 
-from ..engine import hyperpriors, likelihoods, pymc_model
+from ..engine import hyperpriors, pymc_model
 from ..errors import NotAvailableError
+from ..families import densities
 from ..spec.design import Design
 from ..spec.priors import LKJ, Prior, Priors
 
@@ -39,13 +40,16 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     parameters = np.concatenate(
         [np.zeros((*eta.shape[:2], 0)), *(v if v.ndim == 3 else v[..., None] for v in each)], axis=-1
     )
-    kind, link = likelihoods.numbers(design)
-    y, ones = likelihoods.working_response(design), np.ones(design.n)
+    family = design.family
+    kind, link = densities.numbers(family)
+    y, ones = design.working_response, np.ones(design.n)
     trials = ones if design.trials is None else design.trials
     weights = ones if design.weights is None else design.weights
-    found, constants = np.empty_like(eta), likelihoods.constants(design)
+    found, constants = np.empty_like(eta), design.density_constants
     for at in np.ndindex(eta.shape[:2]):
-        likelihoods.each_row(kind, link, y, trials, weights, eta[at], parameters[at], found[at])
+        densities.each_row(
+            kind, link, family.normaliser_takes_y, y, trials, weights, eta[at], parameters[at], found[at]
+        )
     return xr.Dataset(
         {"y": (("chain", "draw", "obs"), found + constants)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"], "obs": design.index.to_numpy()},

@@ -15,8 +15,8 @@ from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError, SamplingWarning
-from ..spec.frame import muted, warn
-from ..spec.words import is_one_of
+from ..tools.warned import muted, warn
+from ..tools.words import is_one_of
 from . import integrated
 from .elpd import ROW, record
 from .log_density import log_likelihood
@@ -212,7 +212,7 @@ def _exact_densities(fit: PosteriorFit, unit: str, source: PosteriorFit, chosen:
         prior=_normal_priors(fit),
     )
     problem = Problem.of(design)
-    jacobian = np.log(design.y) if design.family.name == "lognormal" else np.zeros(design.n)
+    jacobian = design.family.log_jacobian(design.y)
     if unit == ROW:
         found = leave_one_out(problem, draws, cores=fit.settings.cores or os.cpu_count() or 1)
         return found.without - jacobian, found.within - jacobian

@@ -224,7 +224,7 @@ def _tree(design: Design, geometry: Geometry, joint: Joint, x: Array, stats: Any
     loops.unfold(loops.pack(joint), flat, sds, factors, b, parameters)
     beta = flat[:, :p].copy()
     moved = np.zeros(S)
-    if design.has_intercept or design.family.name == "ordinal":
+    if design.has_intercept or design.family.has_categories:
         slopes = [j for j, n in enumerate(design.x_names) if n != "Intercept"]
         moved = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
     if design.has_intercept:

@@ -19,7 +19,7 @@ from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.priors import Priors, resolve_priors
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from . import (
     effect_estimates,
     effects,

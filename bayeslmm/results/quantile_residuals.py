@@ -12,14 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from ..spec.design import Design
-from ..spec.family import Family
 
 Array = NDArray[np.float64]
-
-FARTHEST = 8.0  # of a residual: doubles know no probability nearer to one
 
 
 def quantile_residuals(
@@ -52,45 +48,11 @@ def quantile_residuals(
     >>> quantile_residuals(design, np.array([[1.0, 1.0]]), {"sigma": np.array([2.0])}, rng=rng)
     array([[0., 1.]])
     """
-    own = {name: np.asarray(value)[..., None] for name, value in parameters.items()}
     y, family = design.y, design.family
-    if "sigma" in own and design.weights is not None:
-        own["sigma"] = own["sigma"] / np.sqrt(design.weights)
-    if family.name in ("gaussian", "lognormal"):
-        away = np.log(y) - eta if family.name == "lognormal" else y - family.mean(eta)
-        return away / own["sigma"]
+    given = {name: np.asarray(value) for name, value in parameters.items()}
+    if family.has_mean:
+        given = {name: value[..., None] for name, value in given.items()}
+    if "sigma" in given and design.weights is not None:
+        given["sigma"] = given["sigma"] / np.sqrt(design.weights)
     with np.errstate(all="ignore"):
-        if family.name == "ordinal":
-            below, upto = _categories(family, y, eta, parameters["cutpoint"])
-        else:
-            below, upto = _distribution(design, family.mean(eta), own)
-    u = below + rng.random(eta.shape) * (upto - below)
-    return np.clip(special.ndtri(u), -FARTHEST, FARTHEST)
-
-
-def _distribution(design: Design, mean: Array, own: Mapping[str, Array]) -> tuple[Array, Array]:
-    """P(Y < y) and P(Y ≤ y), which are one for continuous responses."""
-    y = design.y
-    match design.family.name:
-        case "student_t":
-            upto = stats.t.cdf((y - mean) / own["sigma"], own["nu"])
-        case "gamma":
-            upto = stats.gamma.cdf(y, own["shape"], scale=mean / own["shape"])
-        case "beta":
-            upto = stats.beta.cdf(y, mean * own["phi"], (1.0 - mean) * own["phi"])
-        case "poisson":
-            return stats.poisson.cdf(y - 1.0, mean), stats.poisson.cdf(y, mean)
-        case "negbinomial":
-            shape = own["shape"]
-            p = shape / (shape + mean)
-            return stats.nbinom.cdf(y - 1.0, shape, p), stats.nbinom.cdf(y, shape, p)
-        case _:  # bernoulli, binomial
-            trials = np.ones(design.n) if design.trials is None else design.trials
-            return stats.binom.cdf(y - 1.0, trials, mean), stats.binom.cdf(y, trials, mean)
-    return upto, upto
-
-
-def _categories(family: Family, y: Array, eta: Array, cutpoints: Array) -> tuple[Array, Array]:
-    edges = np.pad(cutpoints, ((0, 0), (1, 1)), constant_values=((0, 0), (-np.inf, np.inf)))
-    k = y.astype(np.int64)
-    return family.mean(edges[:, k] - eta), family.mean(edges[:, k + 1] - eta)
+        return family.normal_scores(y, eta, given, design.trials, rng)

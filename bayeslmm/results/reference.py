@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import InputError
 from ..spec.design import Design
 from ..spec.frame import is_numeric
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 
 POINTS = 41  # of a curve
 

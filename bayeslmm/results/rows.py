@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from ..families import Family
 from ..spec.design import Design
-from ..spec.family import Family
 from ..spec.newdata import NewDesign
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import simulate_response

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 
 METHODS = ("auto", "exact", "nuts")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
-from .moments import expected_response, keeps_mean, response_variance
+from .moments import expected_response, keeps_mean
 from .rows import Effects, Rows
 
 Array = NDArray[np.float64]
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 def check_shares(design: Design, shares: bool, transform: Any) -> None:
     """Raise unless a prediction of this model has shares of variance."""
-    if shares and design.family.name == "ordinal":
+    if shares and not design.family.has_mean:
         raise NotAvailableError("predict(shares=True): categories have no variance that could be shared out")
     if shares and transform is not None:
         raise InputError(
@@ -66,8 +66,8 @@ def shares_of(rows: Rows, block: slice, design: Design, kind: str, rng: Generato
         between = mean.var(axis=0, ddof=1)
         with np.errstate(invalid="ignore"):
             parts = parts * (between / parts.sum(axis=1))[:, None]
-    within = response_variance(
-        rows.family, mean, rows.parameters,
+    within = rows.family.variance(
+        mean, rows.parameters,
         trials=None if rows.trials is None else rows.trials[block],
         weights=None if rows.weights is None else rows.weights[block],
     )  # fmt: skip

@@ -24,11 +24,12 @@ import pandas as pd
 
 from ..engine.reml import PointSolution
 from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
+from ..families import family_of
 from ..spec.design import Design, build_design
 from ..spec.expressions import Scope, total_offset
-from ..spec.family import Family
-from ..spec.frame import frozen, muted, warn
+from ..spec.frame import frozen
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
+from ..tools.warned import muted, warn
 from .diagnosis import Diagnosis
 from .file_contents import check_contents
 from .files import checked_path, write_whole
@@ -262,7 +263,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     with muted(BayesLMMWarning):  # they were given when the model was made
         design = build_design(
             about["formula"], frame, weights=weights, offset=offset, namespace=scope.names, trust=scope.trusted,
-            family=Family.of(about["family"], about["link"]),
+            family=family_of(about["family"], about["link"]),
         )  # fmt: skip
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")

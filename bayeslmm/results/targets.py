@@ -13,7 +13,7 @@ from ..errors import InputError, NotAvailableError, UnknownColumnError, UnseenLe
 from ..spec.design import Design
 from ..spec.frame import as_frame
 from ..spec.newdata import NewDesign, NewGroup
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from .reference import predictors
 
 KINDS = ("mean", "response")
@@ -65,7 +65,7 @@ def check_transform(design: Design, transform: Transform | None) -> None:
         return
     if not callable(transform):
         raise InputError(f"predict(transform={transform!r}): a function of arrays, such as np.square")
-    if design.family.name != "gaussian":
+    if not design.family.has_normal_scores or design.family.models_log:
         raise NotAvailableError(
             f"predict(transform=...) is for normal responses, such as sqrt(y); this one is {design.family}. Take the "
             "function of predict(kind='response', draws=True)."

@@ -338,7 +338,7 @@ def posterior_summary(fit: PosteriorFit) -> Text:
     levels = []
     if design.levels:
         joint = " < ".join(map(str, design.levels))
-        levels = [f"Response: {joint}" if design.family.name == "ordinal" else f"Success: {design.levels[1]}"]
+        levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {design.levels[1]}"]
     parts = [
         *((g.name, f"Group-level effects of {g.name} ({g.n_levels:,} levels):") for g in design.groups),
         *([("fixed", "Population-level effects:")] if design.x_names else []),

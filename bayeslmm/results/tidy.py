@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..engine.bootstrap import estimates
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from . import expected
 from .diagnosis import convergence
 from .intervals import parameter_labels
@@ -206,7 +206,7 @@ def augment_posterior(fit: PosteriorFit) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.augment`."""
     design = fit.design
     fitted, sd = expected.fitted_and_sd(fit)
-    if design.family.name == "ordinal":
+    if design.family.has_categories:
         return design.frame.assign(**{f"_p[{level}]": fitted[:, k] for k, level in enumerate(design.levels)})
     observed = design.y if design.trials is None else design.y / design.trials
     return design.frame.assign(

@@ -122,9 +122,6 @@ def fixed_part_variance(design: Design, beta: Array) -> Array:
     return np.maximum(np.einsum("...a,ab,...b->...", beta, cov_x, beta), 0.0)
 
 
-_LATENT = {"logit": (np.pi**2 / 3.0, "pi^2/3"), "probit": (1.0, "1"), "cloglog": (np.pi**2 / 6.0, "pi^2/6")}
-
-
 def residual_variance(
     design: Design, drawn: Mapping[str, Array], fixed: Array, random: Array
 ) -> tuple[Array | None, str]:
@@ -152,28 +149,10 @@ def residual_variance(
     for name in family.parameters:
         if name not in drawn:
             return None, f"these draws hold no {name!r}, so what needs it cannot be told"
-    if family.is_normal:
-        return drawn["sigma"] ** 2 + np.zeros_like(fixed), "residual: sigma^2"
-    if family.name == "student_t" and family.link == "identity":
-        nu = drawn["nu"]
-        finite = np.divide(nu, nu - 2.0, out=np.full_like(nu, np.inf), where=nu > 2.0)
-        return drawn["sigma"] ** 2 * finite + np.zeros_like(fixed), "residual: sigma^2 nu/(nu - 2)"
-    if family.name in ("bernoulli", "binomial", "ordinal") and family.link in _LATENT:
-        value, name = _LATENT[family.link]
-        return np.full(np.shape(fixed), value), f"latent residual: {name}"
-    if family.link == "log" and family.name in ("poisson", "negbinomial"):
-        with np.errstate(all="ignore"):
-            extra = 1.0 / drawn["shape"] if family.name == "negbinomial" else 0.0
-            added = "1/mean + 1/shape" if family.name == "negbinomial" else "1/mean"
-            return np.log1p(np.exp(-(fixed + random / 2.0)) + extra), f"residual: log(1 + {added})"
-    if family.link == "log" and family.name == "gamma":
-        return np.log1p(1.0 / drawn["shape"]) + np.zeros_like(fixed), "residual: log(1 + 1/shape)"
-    reason = (
-        "a Cauchy variable has no variance"
-        if family.link == "cauchit"
-        else "the residual variance on the scale of the linear predictor has no simple form"
-    )
-    return None, f"No ICC, no R² and no shrinkage for {family}: {reason}."
+    value, words = family.residual_variance(drawn, fixed, random)
+    if value is None:
+        return None, f"No ICC, no R² and no shrinkage for {family}: {words}."
+    return value, words
 
 
 def nesting(design: Design) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..results import wald
 from ..results.fit import Fit
 from ..results.point import PointFit
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from . import style
 
 METHODS = ("profile", "wald")

@@ -242,7 +242,7 @@ def plot_predictions(
     style.check_fit(fit, "plot_predictions")
     design = fit.design
     x = chosen_x(design, x)
-    ordinal = design.family.name == "ordinal"
+    ordinal = design.family.has_categories
     values = _values(design, x, by, at)
     if ordinal and by is not None:
         raise InputError("plot_predictions(by=...): the colours of an ordinal response are its categories")

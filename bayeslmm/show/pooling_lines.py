@@ -48,7 +48,7 @@ def draw_lines(
         style.clean(ax)
         ax.set_title(style.short(term.levels[code], 18), fontsize=style.TICK, loc="left", pad=3)
     style.legend(axes)
-    response = f"log({design.response})" if design.family.name == "lognormal" else design.response
+    response = design.family.label(design.response)
     figure.supylabel(response, fontsize=style.LABEL)
     missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
     how = f"{missing}, from least to most pooled" if missing and levels is None else missing

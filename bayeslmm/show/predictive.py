@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..comparisons.ppc_statistics import CATEGORIES, COUNTS
 from ..comparisons.ppc_text import label_of, share
 from ..comparisons.predictive_checks import PredictiveCheck, ppc
 from ..errors import InputError, NotAvailableError
 from ..results.text import percent
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from . import style
 
 Array = NDArray[np.float64]
@@ -105,10 +104,10 @@ def _replicates(check: PredictiveCheck) -> str:
 
 def _densities(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
     figure, axes = style.new_figure(figsize=figsize, ax=ax, size=(6.0, 4.0))
-    family = check.design.family.name
-    if family in CATEGORIES:
+    family = check.design.family
+    if family.is_categorical:
         _draw_categories(axes[0], check)
-    elif family in COUNTS:
+    elif family.is_count:
         _draw_counts(axes[0], check)
     else:
         _draw_curves(axes[0], check)
@@ -133,7 +132,7 @@ def _some(y_rep: Array) -> Array:
 
 def _draw_categories(ax: Any, check: PredictiveCheck) -> None:
     levels = check.design.levels or (0, 1)
-    first = 1 if check.design.family.name == "ordinal" else 0
+    first = 1 if check.design.family.has_categories else 0
     values = np.arange(first, first + len(levels), dtype=float)
     _draw_frequencies(ax, check, values, lambda rows: rows / len(check.y))
     ax.set_xticks(values, [style.short(level) for level in levels])
@@ -281,7 +280,7 @@ def _pit(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
         raise InputError(
             "plot_ppc(kind='pit', ax=...): ArviZ draws this one on a figure of its own; leave ax out"
         )
-    if check.design.family.name in CATEGORIES:
+    if check.design.family.is_categorical:
         raise NotAvailableError(
             "plot_ppc(kind='pit'): where a category lies among categories says little; see kind='density'"
         )

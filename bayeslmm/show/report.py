@@ -20,6 +20,7 @@ from ..comparisons.checks import HEADINGS, Check, check
 from ..comparisons.pooling import pool_fit
 from ..comparisons.predictive_checks import ppc
 from ..errors import NotAvailableError, StorageError
+from ..families import GAUSSIAN
 from ..results.audit import prior_audit
 from ..results.described import groups_table, numbers_table, priors_table, variables_table
 from ..results.equations import Equations, equations
@@ -30,7 +31,6 @@ from ..results.posterior import PosteriorFit
 from ..results.settings import Settings
 from ..results.text import Text, table
 from ..spec.design import Design
-from ..spec.family import Family
 from ..spec.priors import resolve_priors
 from .levels import plot_ranef
 from .lines import plot_lines, plot_predictions
@@ -196,7 +196,7 @@ def _pictures(fit: AnyFit, seed: int) -> Makers:
         yield "Variances: posterior, prior and intervals", lambda: plot_variance(fit)
         yield "Intraclass correlation", lambda: plot_icc(fit)
         yield "Random effects with 50 and 95 % intervals", lambda: plot_ranef(fit)
-    if predictors(design) and design.family.name != "ordinal":
+    if predictors(design) and design.family.has_mean:
         yield (
             "Expected response: average, groups, a new group",
             lambda: plot_predictions(fit, random_seed=seed),
@@ -266,7 +266,7 @@ def _call(fit: AnyFit) -> str:
     """The Python that made the fit."""
     design = fit.design
     made = [repr(design.formula.text), "data"]
-    if design.family != Family():
+    if design.family != GAUSSIAN:
         made += [f"family={design.family.name!r}", f"link={design.family.link!r}"]
     if isinstance(fit, PointFit):
         return f"bayeslmm.Model({', '.join(made)}).fit_{'reml' if fit.solution.reml else 'ml'}()"

@@ -15,7 +15,7 @@ from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..spec.design import Design
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from . import style
 from .along import MANY_POINTS
 
@@ -179,7 +179,7 @@ def _kinds(kind: str | Sequence[str]) -> list[str]:
 
 def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
     """Residuals (n,) that are standard normal where the model is right, and what they are called."""
-    if fit.design.family.name == "gaussian":
+    if fit.design.family.has_normal_scores and not fit.design.family.models_log:
         return fit.residuals("scaled"), "scaled residual"
     simulated = fit.simulate(SIMULATED, random_seed=random_seed, groups="observed").to_numpy()
     y = fit.design.y[:, None]

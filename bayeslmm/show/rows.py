@@ -73,14 +73,14 @@ def observed(design: Design) -> Array:
 
 def response_label(design: Design) -> str:
     """What stands along the axis of the response."""
-    if design.family.name == "bernoulli":
+    if design.family.is_binary:
         return f"probability of {design.levels[1]}" if design.levels else f"probability of {design.response}"
     return design.response if design.trials is None else f"proportion, {design.response}"
 
 
 def no_categories(design: Design, verb: str) -> None:
     """Refuse an ordinal response."""
-    if design.family.name == "ordinal":
+    if not design.family.has_mean:
         raise NotAvailableError(
             f"{verb}: an ordinal response has a probability for each category; plot_predictions draws them"
         )

@@ -15,7 +15,7 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.tidy import parameter_draws
 from ..spec.design import Design
-from ..spec.words import is_one_of
+from ..tools.words import is_one_of
 from . import style
 from .densities import draw_density, from_priors, limits_of, limits_of_both
 

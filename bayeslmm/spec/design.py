@@ -20,12 +20,12 @@ from bayeslmm.errors import (
     NonFiniteError,
     UnidentifiedTermError,
 )
+from bayeslmm.families import GAUSSIAN, Family
 from bayeslmm.spec.aliases import Aliases
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
 from bayeslmm.spec.expressions import Expression, Scope, total_offset
-from bayeslmm.spec.family import GAUSSIAN, Family
 from bayeslmm.spec.formula import Bar, Formula, parse_formula
-from bayeslmm.spec.frame import as_frame, frozen, warn
+from bayeslmm.spec.frame import as_frame, frozen
 from bayeslmm.spec.grouping import (
     Grouping,
     check_identified,
@@ -37,7 +37,8 @@ from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
 from bayeslmm.spec.response import check_order, check_values, read_response
 from bayeslmm.spec.terms import Atom, Terms
-from bayeslmm.spec.words import is_one_of
+from bayeslmm.tools.warned import warn
+from bayeslmm.tools.words import is_one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,17 @@ class Design:
     @property
     def normal_response(self) -> np.ndarray:
         """What is normal around Xβ + Zb (n,): the response, or the log of a lognormal one, less the offset."""
-        return (np.log(self.y) if self.family.name == "lognormal" else self.y) - self.offset
+        return self.working_response - self.offset
+
+    @property
+    def working_response(self) -> np.ndarray:
+        """The response (n,) as the compiled loops take it: logged for a lognormal model."""
+        return self.family.working_response(self.y)
+
+    @property
+    def density_constants(self) -> np.ndarray:
+        """What the log density of each row (n,) holds besides what hangs on the unknowns."""
+        return self.family.constants(self.y, self.trials, self.weights)
 
     @property
     def has_intercept(self) -> bool:
@@ -304,19 +315,17 @@ def build_design(
     weights = check_weights(weights, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
 
-    if family.name == "ordinal" and plan.response.is_column:
+    if family.has_categories and plan.response.is_column:
         check_order(plan.response.label, data[plan.response.label])
     response = read_response(plan.response, frame, family, weights)
     weights = weights if family.has_residual else None  # those of a binomial response are its trials
     terms = formula.fixed_terms
-    if (
-        family.name == "ordinal"
-    ):  # the cutpoints stand in place of an intercept, so factors are coded beside one
+    if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one
         terms = replace(terms, intercept=True)
     fixed, X = design_columns(terms, plan.expressions, frame)
     whole, (X, independent, aliased) = X, _without_aliases(X, fixed, terms)
     kept = independent
-    if family.name == "ordinal":
+    if family.has_categories:
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
     _check_rows(len(frame), X.shape[1])
     groups, bars, groupings = _groups(formula.bars, plan.expressions, frame, family.has_residual)

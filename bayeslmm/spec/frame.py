@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +20,6 @@ from bayeslmm.errors import DataError, NonFiniteError, UnknownColumnError
 SHOWN = 5
 LARGEST, SMALLEST = 1e50, 1e-50  # the variance of a variance takes fourth powers, which doubles still hold
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-PACKAGE = str(Path(__file__).parents[1])
 NUMBER_LIKE = {"integer", "floating", "mixed-integer-float", "decimal"}
 
 
@@ -270,26 +265,6 @@ def row_names(index: pd.Index, chosen: np.ndarray) -> str:
 def is_numeric(series: pd.Series) -> bool:
     """True for bool and numbers (after `plain`)."""
     return isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf"
-
-
-_muted: ContextVar[tuple[type[Warning], ...]] = ContextVar("muted", default=())
-
-
-@contextmanager
-def muted(*categories: type[Warning]) -> Iterator[None]:
-    """Keep `warn` from saying what the caller knows: in this thread only, as ``warnings.catch_warnings`` does not."""
-    before = _muted.set((*_muted.get(), *categories))
-    try:
-        yield
-    finally:
-        _muted.reset(before)
-
-
-def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the line outside this package that led here."""
-    if issubclass(category, _muted.get()):
-        return
-    warnings.warn(message, category, stacklevel=2, skip_file_prefixes=(PACKAGE,))
 
 
 def frozen(array: np.ndarray, dtype: Any = np.float64) -> np.ndarray:

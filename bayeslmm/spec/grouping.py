@@ -12,7 +12,8 @@ import pandas as pd
 
 from bayeslmm.errors import DataError, UnidentifiedTermError, WeaklyIdentifiedWarning
 from bayeslmm.spec.coding import level_codes, whole_numbers
-from bayeslmm.spec.frame import brief, warn
+from bayeslmm.spec.frame import brief
+from bayeslmm.tools.warned import warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,9 @@ from bayeslmm.spec.frame import (
     plain,
     row_names,
     unknown_column,
-    warn,
 )
 from bayeslmm.spec.terms import Atom
+from bayeslmm.tools.warned import warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ correlations           LKJ(2)
 sigma                  HalfStudentT(3, sd y)
 =====================  ============================================================================
 
-For other families than gaussian the natural scale of the link stands for sd y (`bayeslmm.spec.family.Family.scale`).
+For other families than gaussian the natural scale of the link stands for sd y (`Family.scale`).
 """
 
 from __future__ import annotations
@@ -180,8 +180,9 @@ def resolve_priors(
         return chosen, "set by you"
 
     family = design.family
-    y = design.y - design.offset if family.link == "identity" and not family.name == "lognormal" else design.y
-    scale, unit = family.scale(y)
+    y = design.y - design.offset if family.is_on_response_scale else design.y
+    natural = family.scale(y)
+    scale = natural.value
     scale = np.float64(scale) or np.float64(1.0)
     entries = []
 
@@ -194,65 +195,34 @@ def resolve_priors(
     for j, name in enumerate(design.x_names):
         if name == "Intercept":
             centre = np.float64(family.centre(y, design.trials))
-            if family.link != "identity" or family.name == "lognormal":
+            if not family.is_on_response_scale:
                 centre -= design.offset.mean()
             default = Prior("Normal", mu=centre, sigma=2.5 * scale)
-            where = "mean(y)" if family.link == "identity" else f"{family.link}(mean y)"
-            where = "mean(log y)" if family.name == "lognormal" else where
-            plural = "s" if unit.endswith("unit") else ""
-            reason = f"{where}, 2.5 {unit}{plural}; centred predictors"
+            unit = natural.words + "s" * natural.is_unit
+            reason = f"{family.centre_in_words}, 2.5 {unit}; centred predictors"
             add("Intercept", name, [name], default, reason)
             continue
         sd_x = np.float64(design.X[:, j].std(ddof=1)) or np.float64(1.0)
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / sd_x)
-        add("fixed", name, [name, "fixed"], default, _reason(2.5, scale, unit, sd_x, name))
+        add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=sd_x, divisor_name=name))
     for g in design.groups:
         for k, column in enumerate(g.columns):
             spread = np.float64(g.Z[:, k].std(ddof=1))
             constant = spread <= 1e-12 * np.abs(g.Z[:, k]).max()
             sd_z = np.float64(1.0) if constant else spread
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / sd_z)
-            why = _reason(1.0, scale, unit, sd_z, "" if constant else column)
+            why = natural.times(1.0, divisor=sd_z, divisor_name="" if constant else column)
             add("sd", column, [("sd", g.name, column), ("sd", g.name), "sd"], default, why, g.name)
         if any(len(block) > 1 for block in g.blocks):
             add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1", g.name)
     for name in family.parameters:
-        own, of = (
-            (scale, unit) if family.link == "identity" or name != "sigma" else (np.std(y, ddof=1), "sd(y)")
-        )
-        default, why = _of_parameter(name, family.name, np.float64(own), of)
-        add(name, name, [name], default, why)
+        scaled = family.default_prior(name, y)
+        arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
+        add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
     unused = [key for key in user if key not in used]
     if unused:
         raise PriorError(_no_match(unused[0], entries))
     return Priors(entries=tuple(entries), given=user)
-
-
-def _reason(times: float, scale: float, unit: str, divisor: float = 1.0, name: str = "") -> str:
-    """A scale in words and in numbers: ``2.5 sd(y) / sd(ses) = 2.5 × 6.88 / 0.779``."""
-    plural = "s" if unit.endswith("unit") and times != 1.0 else ""
-    words = f"{times:g} {unit}{plural}" if times != 1.0 or scale == 1.0 else unit
-    factors = [f"{v:.3g}" for v in (times, scale) if v != 1.0] or ["1"]
-    numbers = " × ".join(factors)
-    if name:
-        return f"{words} / sd({name}) = {numbers} / {divisor:.3g}"
-    return f"{words} = {numbers}" if scale != 1.0 else words
-
-
-def _of_parameter(name: str, family: str, scale: np.float64, unit: str) -> tuple[Prior, str]:
-    """Default prior of a parameter of the family besides the mean, and why."""
-    if name == "sigma":
-        return Prior("HalfStudentT", nu=3.0, sigma=scale), _reason(1.0, scale, unit)
-    if name == "nu":  # Juárez & Steel (2010)
-        return Prior("Gamma", alpha=2.0, beta=0.1), "from heavy tails to nearly normal: mostly 2 to 50"
-    if name == "phi":
-        return Prior("LogNormal", mu=3.0, sigma=1.5), "a precision as of 1 to 400 trials"
-    if name == "cutpoint":
-        reason = f"{_reason(2.5, scale, unit)}; in order; centred predictors"
-        return Prior("Normal", mu=0.0, sigma=2.5 * scale), reason
-    if family == "gamma":
-        return Prior("LogNormal", mu=1.5, sigma=2.0), "coefficients of variation from 0.07 to 3"
-    return Prior("LogNormal", mu=2.0, sigma=1.5), "from strong overdispersion to nearly Poisson"
 
 
 def _no_match(key: Any, entries: list[ResolvedPrior]) -> str:

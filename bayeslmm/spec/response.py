@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, NotAvailableError
+from ..families import Family
 from .expressions import Expression, Factor, as_numbers_or_factor, evaluate
-from .family import Family
 from .frame import check_size, frozen, row_names
 
 _NO_ORDER = (
@@ -52,7 +52,7 @@ def read_response(
     """
     value = evaluate(expression, frame)
     counted = hasattr(value, "successes") and hasattr(value, "trials")
-    if weights is not None and not family.has_residual and (counted or family.name != "binomial"):
+    if weights is not None and not family.has_residual and (counted or not family.has_trials):
         raise NotAvailableError(
             f"weights with family={family.name!r}: prior weights divide the variance of gaussian, student_t and "
             "lognormal responses, and are the trials of a binomial one given as proportions. Repeat rows that count "
@@ -61,10 +61,10 @@ def read_response(
     if counted:
         return _counts(expression, frame, family, value)
     numbers = as_numbers_or_factor(value, expression, frame.index)
-    if family.name == "ordinal":
+    if family.has_categories:
         return _ordered(expression, frame, numbers)
     if not isinstance(numbers, np.ndarray):
-        if family.name == "bernoulli":
+        if family.is_binary:
             return _yes_or_no(expression, numbers)
         raise DataError(
             f"The response {expression.label!r} holds text or categories; numbers are needed. Convert it "
@@ -79,7 +79,7 @@ def read_response(
         )
     check_size(numbers[:, None], [expression.label])
     check_support(expression.label, frame.index, family, numbers)
-    if family.name == "binomial":
+    if family.has_trials:
         trials = np.ones(len(numbers)) if weights is None else weights
         return _proportions(expression, frame.index, numbers, trials)
     return Response(y=frozen(numbers))
@@ -97,7 +97,7 @@ def _proportions(expression: Expression, index: pd.Index, share: np.ndarray, tri
 
 
 def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: Any) -> Response:
-    if family.name != "binomial":
+    if not family.has_trials:
         raise DataError(
             f"{expression.label} gives successes and trials, which only family='binomial' takes; this model's is "
             f"{family.name!r}."
@@ -158,20 +158,8 @@ def _levels(factor: Factor) -> list[Any]:
 
 def check_support(label: str, index: pd.Index, family: Family, y: np.ndarray) -> None:
     """Refuse, by row, numbers that a family cannot have."""
-    whole = y == np.round(y)
-    checks = {
-        "bernoulli": ((y != 0) & (y != 1), "0 or 1 (or True and False, or two categories)"),
-        "binomial": ((y < 0) | (y > 1), "proportions between 0 and 1"),
-        "poisson": ((y < 0) | ~whole, "whole numbers, zero or more"),
-        "negbinomial": ((y < 0) | ~whole, "whole numbers, zero or more"),
-        "gamma": (y <= 0, "numbers above zero"),
-        "lognormal": (y <= 0, "numbers above zero"),
-        "beta": ((y <= 0) | (y >= 1), "numbers strictly between 0 and 1"),
-    }
-    if family.name in checks:
-        bad, needed = checks[family.name]
-        remedy = TRIALS_REMEDY if family.name == "binomial" else ""
-        _refuse(label, index, bad, y, f"family={family.name!r} needs {needed}", remedy)
+    remedy = TRIALS_REMEDY if family.has_trials else ""
+    _refuse(label, index, family.impossible(y), y, f"family={family.name!r} needs {family.needs}", remedy)
 
 
 def check_order(label: str, column: pd.Series) -> None:
@@ -183,10 +171,10 @@ def check_order(label: str, column: pd.Series) -> None:
 def check_values(design: Any, y: np.ndarray) -> None:
     """Refuse a response (n,) that does not fit a design: coded as the design's is."""
     label, index, family = design.response, design.index, design.family
-    if family.name == "binomial":
+    if family.has_trials:
         bad = (y < 0) | (y > design.trials) | (y != np.round(y))
         _refuse(label, index, bad, y, "successes are whole numbers from zero to the trials")
-    elif family.name == "ordinal":
+    elif family.has_categories:
         last = len(design.levels) - 1
         bad = (y < 0) | (y > last) | (y != np.round(y))
         _refuse(label, index, bad, y, f"categories are coded 0 to {last}")

@@ -17,15 +17,15 @@ from bayeslmm.engine.geometry import (
 )
 from bayeslmm.engine.pql import rough_fit
 from bayeslmm.errors import InputError
+from bayeslmm.families import FAMILIES, family_of
 from bayeslmm.results.nuts import geometry_table
 from bayeslmm.spec.design import build_design
-from bayeslmm.spec.family import KINDS, Family
 
 NESTED = "strength ~ 1 + (1 | batch/cask)"
 
 
 def design_of(formula, name, family="gaussian"):
-    return build_design(formula, blm.load_dataset(name), family=Family.of(family), namespace={"np": np})
+    return build_design(formula, blm.load_dataset(name), family=family_of(family), namespace={"np": np})
 
 
 def suggested(formula, name, family="gaussian"):
@@ -256,7 +256,7 @@ def test_rough_estimates_are_close_to_glmers():
     sd = float(np.sqrt(rough.solution.covariances[0][0, 0]))
     assert 0.8 * 0.6423 < sd < 0.6423
     # a row of m trials tells m p (1 − p), less by the overdispersion that quasi-likelihood finds
-    p = Family.of("binomial").mean(np.array([glmer[0]]))
+    p = family_of("binomial").mean(np.array([glmer[0]]))
     first = design.X[:, 1:].sum(axis=1) == 0
     expected = design.trials[first] * p * (1 - p) / rough.solution.sigma**2
     np.testing.assert_allclose(rough.information[first].sum(), expected.sum(), rtol=0.2)
@@ -275,7 +275,7 @@ MIDDLE = {"inverse": 3.0, "sqrt": 3.0, "identity": 8.0}  # linear predictors who
 
 def simulated(family, link, seed=4):
     rng = np.random.default_rng(seed)
-    of = Family.of(family, link)
+    of = family_of(family, link)
     n, g = 1000, np.arange(1000) % 40
     x = rng.normal(size=n)
     effects = rng.normal(0, TRUE["sd"], 40)
@@ -302,10 +302,10 @@ def simulated(family, link, seed=4):
     return build_design(f"{left} ~ x + (1 | g)", data, family=of)
 
 
-FAMILIES = [(f, link) for f, kind in KINDS.items() for link in kind.links]
+PAIRS = [(f, link) for f, kind in FAMILIES.items() for link in kind.links]
 
 
-@pytest.mark.parametrize(("family", "link"), FAMILIES)
+@pytest.mark.parametrize(("family", "link"), PAIRS)
 def test_rough_estimates_of_every_family(family, link):
     rough = rough_fit(simulated(family, link))
     assert rough is not None
@@ -333,6 +333,6 @@ def test_rough_estimates_give_up_rather_than_leave_the_support():
     """A linear predictor that fits by a negative mean: there are no working weights."""
     x = np.linspace(0, 1, 60)
     d = pd.DataFrame({"x": x, "g": np.arange(60) % 6, "y": np.round(40 * (x > 0.5) * x**3)})
-    design = build_design("y ~ x + (1 | g)", d, family=Family.of("poisson", "identity"))
+    design = build_design("y ~ x + (1 | g)", d, family=family_of("poisson", "identity"))
     assert rough_fit(design) is None
     assert not choose_geometry(design, rough_fit(design)).placements["g"].weights.any()

@@ -14,16 +14,17 @@ from scipy.special import logsumexp
 from strategies import problems
 
 from bayeslmm.datasets import load_dataset
-from bayeslmm.engine import likelihoods, quadrature
+from bayeslmm.engine import quadrature
 from bayeslmm.engine.loo import Hyperdraws, leave_one_group_out
 from bayeslmm.engine.quadrature import Effects, Integrand, integrate, leave_rows_out, root
+from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families.densities import each_row, numbers
 from bayeslmm.spec.design import build_design
-from bayeslmm.spec.family import KINDS, Family
 
 GRID = np.linspace(
     -9.0, 9.0, 1201
 )  # in prior sds; the trapezoidal rule is exact to rounding for smooth densities
-LINKS = [(name, link) for name, kind in KINDS.items() for link in kind.links]
+LINKS = [(name, link) for name, kind in FAMILIES.items() for link in kind.links]
 PARAMETERS = {
     "gaussian": [0.7], "student_t": [0.7, 4.0], "lognormal": [0.7], "bernoulli": [], "binomial": [], "poisson": [],
     "negbinomial": [3.0], "gamma": [3.0], "beta": [12.0], "ordinal": [-1.0, 0.2, 1.5],
@@ -35,7 +36,7 @@ CENTRE = {"inverse": 2.0, "sqrt": 2.0, "identity": 3.0, "log": 0.4}
 def design_of(family, link=None, *, right="1 + (1 | g)", sizes=(1, 2, 3, 5, 9, 20), seed=1, spread=0.5):
     """Responses of unequal groups whose intercepts differ by ``spread``."""
     rng = np.random.default_rng(seed)
-    family = Family.of(family, link)
+    family = family_of(family, link)
     g = np.repeat(np.arange(len(sizes)), sizes)
     data = pd.DataFrame(
         {"g": g, "c": np.arange(len(g)) // 2, "x": rng.normal(size=len(g)), "m": rng.integers(1, 9, len(g))}
@@ -82,17 +83,18 @@ def integrand_of(design, covariances, *, nested=None, S=3, seed=2):
 def densities(integrand, s, shift):
     """Log densities of all rows (..., n) with the linear predictor shifted by (..., n)."""
     design = integrand.design
-    kind, link = likelihoods.numbers(design)
+    kind, link = numbers(design.family)
     ones = np.ones(design.n)
     trials = ones if design.trials is None else design.trials
     weights = ones if design.weights is None else design.weights
     out = np.empty(shift.shape)
     for at in np.ndindex(shift.shape[:-1]):
-        likelihoods.each_row(
-            kind, link, likelihoods.working_response(design), trials, weights, integrand.eta[s] + shift[at],
+        each_row(
+            kind, link, design.family.normaliser_takes_y, design.working_response, trials,
+            weights, integrand.eta[s] + shift[at],
             integrand.parameters[s], out[at],
         )  # fmt: skip
-    return out + likelihoods.constants(design)
+    return out + design.density_constants
 
 
 def on_grid(integrand, s):
@@ -233,7 +235,7 @@ def test_a_row_that_is_all_there_is_of_its_group_is_predicted_by_the_population(
 def test_lme4s_adaptive_quadrature(monkeypatch):
     """lme4 1.1-31, glmer(..., nAGQ = 25) of cbpp, whose log likelihood is relative to that of the saturated model."""
     design = build_design(
-        "p(incidence, size) ~ period + (1 | herd)", load_dataset("cbpp"), family=Family.of("binomial")
+        "p(incidence, size) ~ period + (1 | herd)", load_dataset("cbpp"), family=family_of("binomial")
     )
     beta = np.array([-1.39923042954689, -0.991403669582319, -1.12781945055975, -1.57947069438882])
     sd, loglik = 0.64751847862358, -50.005015268375

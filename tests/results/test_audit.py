@@ -8,11 +8,11 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm.errors import InputError, PriorError
+from bayeslmm.families import family_of
 from bayeslmm.results.audit import _mean_and_sd, prior_audit, quantiles
 from bayeslmm.results.prior_draws import prior_draws
 from bayeslmm.results.variance import residual_variance
 from bayeslmm.spec.design import build_design
-from bayeslmm.spec.family import Family
 from bayeslmm.spec.priors import Prior, resolve_priors
 
 
@@ -37,7 +37,7 @@ def frame(n=150, seed=0):
 def audit(
     formula="y ~ x + (1 | g)", priors=None, *, data=None, family="gaussian", link=None, draws=1000, **options
 ):
-    design = build_design(formula, frame() if data is None else data, family=Family.of(family, link))
+    design = build_design(formula, frame() if data is None else data, family=family_of(family, link))
     return prior_audit(design, resolve_priors(design, priors), draws=draws, **options)
 
 
@@ -228,7 +228,7 @@ def test_binomial_groups_count_trials():
     ],
 )
 def test_the_residual_variance_of_each_family(family, link, response, expected):
-    design = build_design(f"{response} ~ 1 + (1 | g)", frame(), family=Family.of(family, link))
+    design = build_design(f"{response} ~ 1 + (1 | g)", frame(), family=family_of(family, link))
     drawn = {
         "sigma": np.full(3, 3.0), "nu": np.full(3, 6.0), "shape": np.full(3, 4.0), "cutpoint": np.zeros((3, 2))
     }  # fmt: skip

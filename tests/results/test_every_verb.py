@@ -18,11 +18,11 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.families import FAMILIES, family_of
 from bayeslmm.results import quantities
 from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit
 from bayeslmm.results.posterior import PosteriorFit
-from bayeslmm.spec.family import KINDS, Family
 
 # boundaries, doubts about 60 draws, few levels: what is asked here is whether the verbs answer all the same
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
@@ -119,7 +119,7 @@ def response(family: str, mean: np.ndarray, m: np.ndarray, rng: np.random.Genera
     """Responses of a family with these means on the scale of its own default link."""
     if family == "ordinal":
         return (mean[:, None] + rng.logistic(size=(ROWS, 1)) > [-0.5, 0.7, 1.8]).sum(axis=1)
-    mu = Family.of(family).mean(mean)
+    mu = family_of(family).mean(mean)
     return {
         "gaussian": lambda: rng.normal(mu, 0.5),
         "student_t": lambda: mu + 0.5 * rng.standard_t(5, ROWS),
@@ -421,7 +421,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.NotAvailableError
     if word in ("residuals", "bayes_r2") and case.family == "ordinal":
         return errors.NotAvailableError
-    if word == "pseudo_r2" and case.structure in WITHOUT_G and not Family.of(case.family).has_residual:
+    if word == "pseudo_r2" and case.structure in WITHOUT_G and not family_of(case.family).has_residual:
         return errors.NotAvailableError
     if word == "compare_estimates" and not normal:
         return errors.NotAvailableError
@@ -527,7 +527,7 @@ def test_the_cases_cover_structures_families_and_engines():
         cases = [c for c in POSTERIORS if c.structure == structure]
         assert any(c.family == "gaussian" and c.link is None for c in cases), structure
         assert len(cases) > 1, structure
-    for family in KINDS:
+    for family in FAMILIES:
         assert len({c.structure for c in POSTERIORS if c.family == family}) > 1, family
     for structure in ("no variance", "perfect correlation"):
         assert fit_of(Case(structure, "reml")).is_singular

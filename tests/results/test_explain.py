@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
+from bayeslmm.families import family_of
 from bayeslmm.results.explain import explain
 from bayeslmm.spec.design import build_design
-from bayeslmm.spec.family import Family
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
 
@@ -35,7 +35,7 @@ def frame():
 
 
 def told(formula, family="gaussian"):
-    return explain(build_design(formula, frame(), family=Family.of(family)))
+    return explain(build_design(formula, frame(), family=family_of(family)))
 
 
 @pytest.mark.parametrize(

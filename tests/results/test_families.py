@@ -10,8 +10,8 @@ from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm.errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
+from bayeslmm.families import FAMILIES, family_of
 from bayeslmm.results.nuts import geometry_of, geometry_table
-from bayeslmm.spec.family import KINDS, Family
 
 # short runs on purpose: R-hat of 2 x 500 draws is above 1.01 now and then
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")
@@ -47,7 +47,7 @@ def simulated(family, *, rows=1000, seed=11, slopes=False):
         y = (rng.logistic(size=rows) + eta)[:, None] > TRUE[family]["cutpoint"] + 0.3
         y = y.sum(axis=1)
     else:
-        y = DRAW[family](rng, Family.of(family).mean(eta), m, TRUE[family])
+        y = DRAW[family](rng, family_of(family).mean(eta), m, TRUE[family])
     return pd.DataFrame({"y": y, "x": x, "g": g, "m": m})
 
 
@@ -91,7 +91,7 @@ def herds():
 # -- truth
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_parameters_are_recovered(fits, family):
     post = fits(family)
     assert post.diagnosis.divergences in (0, None)
@@ -302,7 +302,7 @@ def test_rows_without_residuals_need_a_prior_that_keeps_sigma_from_zero():
 
 def row_densities(family, post, eta, at):
     y, p = post.design.y, {name: post.draws(name)[at] for name in post.design.family.parameters}
-    mu = Family.of(family).mean(eta)
+    mu = family_of(family).mean(eta)
 
     def ordinal(cutpoints):
         below = stats.logistic.cdf(np.concatenate([[-np.inf], cutpoints, [np.inf]]) - eta[:, None])
@@ -331,7 +331,7 @@ def test_log_likelihood_is_scipys(fits, family):
 WITHOUT_SHARES = {"beta"}  # no residual variance on the scale of the linear predictor
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_verb_answers_or_says_why_not(fits, family):
     post = fits(family)
     for verb in ("fixef", "ranef", "coef", "variance_components"):
@@ -368,7 +368,7 @@ def test_parts_that_there_are_not(fits, part, family):
         assert part in str(error)
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_priors_of_every_family(fits, family):
     """The log prior has a value for every parameter, sensitivity and other priors are there."""
     post = fits(family)

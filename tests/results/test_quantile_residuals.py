@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bayeslmm.results.quantile_residuals import FARTHEST, quantile_residuals
+from bayeslmm.families import family_of
+from bayeslmm.families.family import FARTHEST
+from bayeslmm.results.quantile_residuals import quantile_residuals
 from bayeslmm.results.simulation import simulate_response
 from bayeslmm.spec.design import build_design
-from bayeslmm.spec.family import Family
 
 N = 4000
 PARAMETERS = {
@@ -34,12 +35,12 @@ def simulated(name, *, weights=None):
     trials = rng.integers(1, 12, N).astype(float) if name == "binomial" else None
     parameters = {key: np.array(value)[None] for key, value in PARAMETERS[name].items()}
     y = simulate_response(
-        Family.of(name), eta[None], parameters=parameters, trials=trials, weights=weights, rng=rng
+        family_of(name), eta[None], parameters=parameters, trials=trials, weights=weights, rng=rng
     )[0]
     frame = pd.DataFrame({"y": y, "n": 1.0 if trials is None else trials})
     frame["y"] = pd.Categorical(y, ordered=True) if name == "ordinal" else y
     left = "p(y, n)" if name == "binomial" else "y"
-    design = build_design(f"{left} ~ 1", frame, family=Family.of(name), weights=weights)
+    design = build_design(f"{left} ~ 1", frame, family=family_of(name), weights=weights)
     return design, eta, parameters
 
 

@@ -13,11 +13,11 @@ from scipy import integrate, special, stats
 import bayeslmm as blm
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, RefusedVerbError, UnseenLevelError
+from bayeslmm.families import FAMILIES, family_of
 from bayeslmm.results import variance
 from bayeslmm.results.exact import as_dataset
-from bayeslmm.results.moments import expected_over, expected_response, response_variance
+from bayeslmm.results.moments import expected_over, expected_response
 from bayeslmm.results.simulation import simulate_response
-from bayeslmm.spec.family import KINDS, Family
 
 # few draws on purpose: what is tested is what is made of them
 pytestmark = [
@@ -31,7 +31,7 @@ PARAMETERS = {
     "sigma": np.array([0.7, 1.3]), "nu": np.array([5.0, 9.0]), "shape": np.array([2.0, 4.5]),
     "phi": np.array([3.0, 12.0]), "cutpoint": np.array([[-1.0, 0.2, 1.1], [-0.4, 0.0, 2.0]]),
 }  # fmt: skip
-LINKED = [(name, link) for name, kind in KINDS.items() for link in kind.links]
+LINKED = [(name, link) for name, kind in FAMILIES.items() for link in kind.links]
 WEIGHTED = ("gaussian", "student_t", "lognormal")
 EXACT = {"rtol": 1e-12, "atol": 1e-13}
 
@@ -74,10 +74,10 @@ def frozen(family, mean, draw, trials):
 
 @pytest.mark.parametrize(("name", "link"), [pair for pair in LINKED if pair[0] != "ordinal"])
 def test_means_and_variances_as_scipy_has_them(name, link):
-    family, eta = Family.of(name, link), predictors(link)
+    family, eta = family_of(name, link), predictors(link)
     trials = np.array([1.0, 5.0, 12.0]) if name == "binomial" else None
     mean = expected_response(family, eta, parameters_of(family))
-    spread = response_variance(family, mean, parameters_of(family), trials=trials)
+    spread = family.variance(mean, parameters_of(family), trials=trials)
     assert mean.shape == spread.shape == (2, 3)
     for draw in (0, 1):
         known = frozen(family, family.mean(eta[draw]), draw, trials)
@@ -86,9 +86,9 @@ def test_means_and_variances_as_scipy_has_them(name, link):
         np.testing.assert_allclose(spread[draw], known.var() / of_share**2, rtol=1e-10)
 
 
-@pytest.mark.parametrize("link", KINDS["ordinal"].links)
+@pytest.mark.parametrize("link", FAMILIES["ordinal"].links)
 def test_probabilities_of_categories(link):
-    family, eta = Family.of("ordinal", link), predictors(link)
+    family, eta = family_of("ordinal", link), predictors(link)
     found = expected_response(family, eta, parameters_of(family))
     assert found.shape == (2, 3, 4)
     below = {"logit": stats.logistic.cdf, "probit": stats.norm.cdf, "cauchit": stats.cauchy.cdf}.get(
@@ -99,13 +99,13 @@ def test_probabilities_of_categories(link):
             edges = below(PARAMETERS["cutpoint"][draw] - eta[draw, row])
             np.testing.assert_allclose(found[draw, row], np.diff([0.0, *edges, 1.0]), rtol=1e-10)
     with pytest.raises(NotAvailableError, match="ordinal"):
-        response_variance(family, found, parameters_of(family))
+        family.variance(found, parameters_of(family))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_moments_are_those_of_what_is_simulated(name):
     """The same conventions on both sides: trials, weights, categories."""
-    family, rng, S = Family.of(name), np.random.default_rng(5), 40_000
+    family, rng, S = family_of(name), np.random.default_rng(5), 40_000
     eta = predictors(family.link)[1]
     one = {key: value[1] for key, value in parameters_of(family).items()}
     each = {key: np.broadcast_to(value, (S, *np.shape(value))) for key, value in one.items()}
@@ -120,7 +120,7 @@ def test_moments_are_those_of_what_is_simulated(name):
         assert np.abs(shares - mean).max() < 5 * 0.5 / np.sqrt(S)
         return
     y = y if trials is None else y / trials
-    spread = response_variance(family, mean, one, trials=trials, weights=weights)
+    spread = family.variance(mean, one, trials=trials, weights=weights)
     # five standard errors of a mean, and of a variance by the fourth moments of the sample
     assert (np.abs(y.mean(axis=0) - mean) < 5 * np.sqrt(spread / S)).all()
     error = np.sqrt(np.var((y - mean) ** 2, axis=0) / S)
@@ -131,26 +131,24 @@ def test_unit_variances_leave_out_the_scale():
     one, w = {name: v[1] for name, v in PARAMETERS.items()}, np.array([0.5, 1.0, 4.0])
     mean = np.array([0.2, 0.5, 0.7])
     for name in ("gaussian", "student_t"):
-        np.testing.assert_allclose(
-            response_variance(Family.of(name), mean, one, weights=w, unit=True), 1 / w, **EXACT
-        )
-    np.testing.assert_allclose(response_variance(Family.of("gamma"), mean, one, unit=True), mean**2, **EXACT)
+        np.testing.assert_allclose(family_of(name).variance(mean, one, weights=w, unit=True), 1 / w, **EXACT)
+    np.testing.assert_allclose(family_of("gamma").variance(mean, one, unit=True), mean**2, **EXACT)
     for name in ("bernoulli", "poisson", "beta", "negbinomial"):
         np.testing.assert_array_equal(
-            response_variance(Family.of(name), mean, one, unit=True),
-            response_variance(Family.of(name), mean, one),
+            family_of(name).variance(mean, one, unit=True),
+            family_of(name).variance(mean, one),
         )
 
 
 def test_a_heavy_tail_has_an_infinite_variance():
     given = {"sigma": np.array([1.0, 1.0]), "nu": np.array([2.0, 3.0])}
-    found = response_variance(Family.of("student_t"), np.zeros((2, 1)), given)
+    found = family_of("student_t").variance(np.zeros((2, 1)), given)
     assert np.isinf(found[0, 0]) and found[1, 0] == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(("name", "link"), LINKED)
 def test_means_over_groups_by_numerical_integration(name, link):
-    family, eta = Family.of(name, link), predictors(link)
+    family, eta = family_of(name, link), predictors(link)
     # an inverse link has a mean over groups only where none comes near the pole
     sd = np.array([[0.0, 0.5, 1.2], [0.3, 0.8, 0.1]]) * (0.1 if link == "inverse" else 1.0)
     found = expected_over(family, eta, sd, parameters_of(family))
@@ -170,7 +168,7 @@ def test_means_over_groups_by_numerical_integration(name, link):
 
 @pytest.mark.parametrize("name", ["bernoulli", "poisson", "lognormal", "ordinal"])
 def test_means_over_groups_by_brute_force(name):
-    family, rng, S = Family.of(name), np.random.default_rng(2), 200_000
+    family, rng, S = family_of(name), np.random.default_rng(2), 200_000
     one = {key: value[1] for key, value in parameters_of(family).items()}
     eta = np.array([-0.5, 1.0])
     drawn = eta[0] + 0.8 * rng.standard_normal(S), eta[1] + 0.3 * rng.standard_normal(S)
@@ -190,14 +188,14 @@ def test_closed_forms_over_groups():
     )
     for name in ("poisson", "negbinomial", "gamma"):
         np.testing.assert_allclose(
-            expected_over(Family.of(name, "log"), eta, sd, one), np.exp(eta + sd**2 / 2), **EXACT
+            expected_over(family_of(name, "log"), eta, sd, one), np.exp(eta + sd**2 / 2), **EXACT
         )
     w = np.array([1.0, 4.0])
-    found = expected_over(Family.of("lognormal"), eta, sd, one, weights=w)
+    found = expected_over(family_of("lognormal"), eta, sd, one, weights=w)
     np.testing.assert_allclose(found, np.exp(eta + sd**2 / 2 + 0.7**2 / w / 2), **EXACT)
-    probit = expected_over(Family.of("bernoulli", "probit"), eta, sd, {})
+    probit = expected_over(family_of("bernoulli", "probit"), eta, sd, {})
     np.testing.assert_allclose(probit, stats.norm.cdf(eta / np.sqrt(1 + sd**2)), rtol=1e-6)
-    np.testing.assert_array_equal(expected_over(Family.of("gaussian"), eta, sd, one), eta)
+    np.testing.assert_array_equal(expected_over(family_of("gaussian"), eta, sd, one), eta)
 
 
 # -- posteriors made up
@@ -273,7 +271,7 @@ def flat(post, name):
 # -- fitted values, residuals, bayes_r2
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_fitted_values_are_means_of_expected_responses(family):
     post = posterior_of(model_of(family, "x + offset(0.1 * w) + (x | s) + (1 | c)"))
     parameters = {name: flat(post, name) for name in post.design.family.parameters}
@@ -289,7 +287,10 @@ def test_fitted_values_are_means_of_expected_responses(family):
 
 @pytest.mark.parametrize(
     ("family", "weighted"),
-    [*((family, False) for family in KINDS if family != "ordinal"), *((family, True) for family in WEIGHTED)],
+    [
+        *((family, False) for family in FAMILIES if family != "ordinal"),
+        *((family, True) for family in WEIGHTED),
+    ],
 )
 def test_residuals_by_their_formulas(family, weighted):
     post = posterior_of(model_of(family, weights="w" if weighted else None))

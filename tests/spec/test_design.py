@@ -22,8 +22,8 @@ from bayeslmm.errors import (
     UnknownColumnError,
     UnseenLevelError,
 )
+from bayeslmm.families import family_of
 from bayeslmm.spec.design import build_design
-from bayeslmm.spec.family import Family
 from bayeslmm.spec.formula import parse_formula
 
 
@@ -236,7 +236,7 @@ def test_response_transforms(d):
     assert design.response == "np.log(w)"
     np.testing.assert_array_equal(build_design("b['q'] ~ x", d).y, (d.b == "q").astype(float))
     d["k"], d["n"] = 3, 7
-    binomial = build_design("p(k, n) ~ x", d, family=Family.of("binomial"))
+    binomial = build_design("p(k, n) ~ x", d, family=family_of("binomial"))
     assert (binomial.y == 3).all() and (binomial.trials == 7).all()
 
 
@@ -467,7 +467,7 @@ def test_sentence_of_the_identification_error():
         "(days | subject): 36 random effects for 36 rows, so they cannot be told from the residual. "
         "Drop a column or use more rows per subject."
     )
-    assert build_design("y ~ days + (days | subject)", data, family=Family.of("poisson")).groups[0].q == 2
+    assert build_design("y ~ days + (days | subject)", data, family=family_of("poisson")).groups[0].q == 2
     assert build_design("y ~ days + (days || subject)", data).groups[0].q == 2
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from bayeslmm.errors import DataError, DroppedRowsWarning, NotAvailableError
+from bayeslmm.families import FAMILIES, family_of
 from bayeslmm.spec.design import build_design
-from bayeslmm.spec.family import KINDS, Family
 
 ROWS = [f"r{k}" for k in range(8)]
 YES_NO = ["no", "yes"] * 4
@@ -17,7 +17,7 @@ YES_NO = ["no", "yes"] * 4
 def design(left, family, *, right="1 + (1 | g)", weights=None, **columns):
     data = pd.DataFrame({"g": list("aabbccdd"), "x": [1.0, 3, 2, 5, 4, 7, 6, 8]}, index=ROWS)
     return build_design(
-        f"{left} ~ {right}", data.assign(**columns), family=Family.of(family), weights=weights
+        f"{left} ~ {right}", data.assign(**columns), family=family_of(family), weights=weights
     )
 
 
@@ -60,9 +60,9 @@ BAD = [
     *[(f, "y", {"y": 2.0}, r"is 2 in all 8 rows") for f in ("gaussian", "student_t", "lognormal")],
     *[(f, "p(s, m)", {"s": [0, 1, 2, 3, 4, 5, 0, 1], "m": 5},
        rf"successes and trials, which only family='binomial' takes; this model's is '{f}'")
-      for f in KINDS if f != "binomial"],
+      for f in FAMILIES if f != "binomial"],
     *[(f, "y", {"y": YES_NO}, r"holds text or categories; numbers are needed.*pandas\.to_numeric.*I\(y == 'level'\)")
-      for f in KINDS if f not in ("bernoulli", "ordinal")],
+      for f in FAMILIES if f not in ("bernoulli", "ordinal")],
 ]  # fmt: skip
 
 
@@ -188,7 +188,7 @@ def test_text_with_its_order_in_the_formula():
     assert found.levels == ("lo", "mid", "hi")
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_responses_are_read_only(family):
     values = {"beta": [0.25, 0.75], "bernoulli": [0, 1], "binomial": [0, 1]}
     found = design("y", family, y=values.get(family, [1, 2]) * 4)

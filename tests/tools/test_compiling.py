@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import bayeslmm
-from bayeslmm.engine import compiling
+from bayeslmm.tools import compiling
 
 PACKAGE = Path(bayeslmm.__file__).parent
 CALLER = "bayeslmm.engine.caller"
@@ -24,7 +24,7 @@ def package(tmp_path):
     """A copy of the package with a compiled function that calls one of another file, and nothing compiled."""
     shutil.copytree(PACKAGE, tmp_path / "bayeslmm", ignore=shutil.ignore_patterns("*.nb?", "__pycache__"))
     engine = tmp_path / "bayeslmm/engine"
-    head = "from .compiling import compiled\n\n\n"
+    head = "from ..tools.compiling import compiled\n\n\n"
     (engine / "callee.py").write_text(head + "@compiled\ndef term():\n    return 1.0\n")
     (engine / "caller.py").write_text(
         "from .callee import term\n" + head + "@compiled\ndef value(x):\n    x[0] = term()\n"
@@ -84,7 +84,7 @@ def imported_names(tree):
 @pytest.mark.parametrize("path", compiling.sources(), ids=lambda path: path.stem)
 def test_what_compiled_code_holds_stands_in_files_that_are_stamped(path):
     """A constant or function of a file outside the stamp would stay as it was when that file changes."""
-    if path == PACKAGE / "engine/compiling.py":
+    if path == PACKAGE / "tools/compiling.py":
         return
     tree = ast.parse(path.read_text())
     stamped = {file.stem for file in compiling.sources()}

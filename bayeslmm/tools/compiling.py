@@ -20,7 +20,7 @@ from numba.core.ccallback import CFunc
 
 from .. import __version__
 from ..errors import CompilationWarning
-from ..spec.frame import warn
+from .warned import warn
 
 
 def compiled(function: Callable[..., Any]) -> Any:

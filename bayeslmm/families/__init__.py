@@ -1,0 +1,74 @@
+"""Families: which distribution a response has, and how its mean hangs on the linear predictor.
+
+A family is one file of this room and one line of the table `FAMILIES`.
+
+=============  ==========================================  ==============  =============================
+family         links, default first                        parameters      mean μ = g⁻¹(η)
+=============  ==========================================  ==============  =============================
+gaussian       identity, log, inverse                      sigma           of y; sd sigma
+student_t      identity, log, inverse                      sigma, nu       location of y
+lognormal      identity                                    sigma           of log y; sd sigma
+bernoulli      logit, probit, cloglog, cauchit             –               probability of 1
+binomial       logit, probit, cloglog, cauchit             –               probability of a success
+poisson        log, sqrt, identity                         –               of y
+negbinomial    log, sqrt, identity                         shape           of y; variance μ + μ²/shape
+gamma          log, inverse, identity                      shape           of y; variance μ²/shape
+beta           logit, probit, cloglog, cauchit             phi             of y; variance μ(1 − μ)/(1 + phi)
+ordinal        logit, probit, cloglog, cauchit             cutpoint        P(y ≤ k) = g⁻¹(cutpoint_k − η)
+=============  ==========================================  ==============  =============================
+
+Names are R's (``family()``, brms).  The default is R's canonical link, except for gamma: 1/η is negative for half of
+the normal random effects, so ``log`` comes first there, as in brms.
+"""
+
+from __future__ import annotations
+
+from ..errors import InputError
+from ..tools.words import is_one_of
+from .bernoulli import Bernoulli
+from .beta import Beta
+from .binomial import Binomial
+from .family import Default, Family, Scale
+from .gamma import Gamma
+from .gaussian import Gaussian
+from .links import LINKS, Link
+from .lognormal import LogNormal
+from .negbinomial import NegativeBinomial
+from .ordinal import Ordinal
+from .poisson import Poisson
+from .student_t import StudentT
+
+__all__ = ["FAMILIES", "GAUSSIAN", "LINKS", "Default", "Family", "Link", "Scale", "family_of"]
+
+FAMILIES: dict[str, type[Family]] = {
+    kind.name: kind
+    for kind in (
+        Gaussian,
+        StudentT,
+        LogNormal,
+        Bernoulli,
+        Binomial,
+        Poisson,
+        NegativeBinomial,
+        Gamma,
+        Beta,
+        Ordinal,
+    )
+}
+GAUSSIAN = Gaussian("identity")
+
+
+def family_of(name: str, link: str | None = None) -> Family:
+    """Look a family up by name; without a link, its first.
+
+    Raises
+    ------
+    InputError
+        No such family, or it has no such link.
+    """
+    kind = FAMILIES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise InputError(f"family={name!r}: families are {', '.join(FAMILIES)}")
+    if link is not None and not is_one_of(link, kind.links):
+        raise InputError(f"link={link!r}: links of {name} are {', '.join(kind.links)}")
+    return kind(link or kind.links[0])

@@ -1,0 +1,127 @@
+"""Binary and binomial responses: y of m trials succeed, each with probability μ."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from ..tools.compiling import compiled
+from .family import Array, Family
+from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_survival
+
+LARGEST_PRODUCT = 1e250  # of factors 1 + exp(−|η|), before its log is taken
+
+
+@compiled
+def row(link, y, trials, weight, eta, parameters):
+    """Log density without the binomial coefficient, and its derivative by η."""
+    log_p, up = log_cdf(link, eta)
+    log_q, down = log_survival(link, eta)
+    failures = trials - y
+    value = (y * log_p if y > 0.0 else 0.0) + (failures * log_q if failures > 0.0 else 0.0)
+    return value, (y * up if y > 0.0 else 0.0) + (failures * down if failures > 0.0 else 0.0), 0.0, 0.0
+
+
+@compiled
+def rows(link, y, trials, weights, eta, parameters, by_eta, gradient):
+    """With the logit link, the log of a product of many factors costs one logarithm."""
+    n, total = y.shape[0], 0.0
+    if link == LOGIT:
+        product = 1.0
+        for i in range(n):
+            e = np.exp(-abs(eta[i]))
+            p = 1.0 / (1.0 + e) if eta[i] >= 0.0 else e / (1.0 + e)
+            total += y[i] * eta[i] - trials[i] * max(eta[i], 0.0)
+            by_eta[i] = y[i] - trials[i] * p
+            if trials[i] == 1.0:
+                product *= 1.0 + e
+                if product > LARGEST_PRODUCT:
+                    total -= np.log(product)
+                    product = 1.0
+            else:
+                total -= trials[i] * np.log1p(e)
+        return total - np.log(product)
+    for i in range(n):
+        value, by_eta[i], _, _ = row(link, y[i], trials[i], weights[i], eta[i], parameters)
+        total += value
+    return total
+
+
+class Binomial(Family):
+    """y successes of m trials."""
+
+    name = "binomial"
+    links = PROBABILITY_LINKS
+    has_trials = True
+    is_discrete = True
+    row, rows = row, rows
+    distribution = "Binomial(%s, p_i)"
+    mean_symbol = "p_i"
+    needs = "proportions between 0 and 1"
+
+    def impossible(self, y: Array) -> NDArray[np.bool_]:
+        return (y < 0.0) | (y > 1.0)
+
+    def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
+        m = np.asarray(trials)
+        return special.gammaln(m + 1.0) - special.gammaln(y + 1.0) - special.gammaln(m - y + 1.0)
+
+    def variance(
+        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None, unit: bool = False,
+    ) -> Array:  # fmt: skip
+        return mean * (1.0 - mean) / (1.0 if trials is None else trials)
+
+    def cdf(
+        self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None
+    ) -> tuple[Array, Array]:
+        m, mean = np.ones(np.shape(y)) if trials is None else trials, self.mean(eta)
+        return stats.binom.cdf(y - 1.0, m, mean), stats.binom.cdf(y, m, mean)
+
+    def draw(
+        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
+    ) -> Array:
+        mean = self.mean(eta)
+        possible = ~np.isnan(mean)
+        number = np.broadcast_to(np.ones(1) if trials is None else trials, mean.shape).astype(np.int64)
+        drawn = rng.binomial(number, np.where(possible, mean, 0.5))
+        return np.where(possible, drawn, np.nan)
+
+    def residual_variance(
+        self, parameters: Mapping[str, Array], fixed: Array, random: Array
+    ) -> tuple[Array | None, str]:
+        return latent_variance(self.link, fixed)
+
+    def graph(
+        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
+        categories: int, options: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        import pymc as pm
+
+        if self.link == "logit":
+            return pm.Binomial("y", n=trials, logit_p=eta, **options)
+        return pm.Binomial("y", n=trials, p=self.graph_mean(eta), **options)
+
+    def start(self, y: Array, trials: Array) -> Array:
+        return (trials * y + 0.5) / (trials + 1.0)
+
+    def working_variance(self, mean: Array) -> Array:
+        return np.maximum(mean * (1.0 - mean), 1e-10)
+
+    def centre(self, y: Array, trials: Array | None) -> float:
+        total = len(y) if trials is None else trials.sum()
+        return float(self.eta((y.sum() + 0.5) / (total + 1.0)))
+
+
+def latent_variance(link: str, fixed: Array) -> tuple[Array | None, str]:
+    """That of the variable behind the threshold: π²/3 for logit, 1 for probit, π²/6 for cloglog."""
+    words = LINKS[link].latent_variance
+    if not words:
+        return None, "a Cauchy variable has no variance"
+    return np.full(np.shape(fixed), LINKS[link].latent_sd ** 2), f"latent residual: {words}"

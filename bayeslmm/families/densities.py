@@ -1,0 +1,88 @@
+"""Compiled log densities of any family: one switch, written from the table of families (docs/theory.md, section 11).
+
+Of each family `row` gives the log density of one response without what hangs on the data only (`Family.constants`) or
+on the parameters only (`normaliser`), with its derivatives by η and by up to two parameters; `add_rows` sums it over
+rows and `each_row` fills an array.  A family is asked for by its number in the table, once for all rows.
+"""
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from ..tools.compiling import compiled
+from . import FAMILIES
+from .family import Family
+from .links import LINKS
+
+_KINDS = tuple(FAMILIES.values())
+_FAMILY_NUMBER = {kind: number for number, kind in enumerate(_KINDS)}
+_LINK_NUMBER = {name: number for number, name in enumerate(LINKS)}
+_ROWS = "link, y, trials, weights, eta, parameters, by_eta, gradient"
+
+
+def numbers(family: Family) -> tuple[int, int]:
+    """Family and link by number, for the loops."""
+    return _FAMILY_NUMBER[type(family)], _LINK_NUMBER[family.link]
+
+
+def _switch(arguments: str, of_family: Callable[[type[Family]], str], otherwise: str) -> Any:
+    """A function of ``kind`` and other arguments with one branch a family, compiled into what calls it."""
+    lines, functions = [f"def switch(kind, {arguments}):"], {"nan": np.nan}
+    for number, kind in enumerate(_KINDS):
+        lines += [f"    if kind == {number}:", *(f"        {line}" for line in of_family(kind).splitlines())]
+        parts = {"row": kind.row, "rows": kind.rows, "normaliser": kind.normaliser}
+        functions |= {f"{kind.name}_{name}": part for name, part in parts.items()}
+    exec(
+        "\n".join([*lines, f"    return {otherwise}"]), functions
+    )  # names of the table, nothing from outside
+    return numba.njit(nogil=True, error_model="numpy")(functions["switch"])
+
+
+def _sum_of_rows(kind: type[Family]) -> str:
+    """The family's own loop, or one over its rows."""
+    if kind.rows is not None:
+        return f"return {kind.name}_rows({_ROWS})"
+    sums = "".join(f"    gradient[{k}] += by_{k}\n" for k in range(len(kind.parameters)))
+    return (
+        "total = 0.0\n"
+        "for i in range(y.shape[0]):\n"
+        f"    value, by_eta[i], by_0, by_1 = {kind.name}_row(link, y[i], trials[i], weights[i], eta[i], parameters)\n"
+        f"    total += value\n{sums}"
+        "return total"
+    )
+
+
+def _normaliser_of(kind: type[Family]) -> str:
+    if kind.normaliser is None:
+        return "return 0.0"
+    return f"return {kind.name}_normaliser(n, parameters, values, counts, gradient)"
+
+
+# Log density of one response; its derivatives by η and by the first two parameters, or the two cutpoints around it.
+row = _switch(
+    "link, y, trials, weight, eta, parameters",
+    lambda kind: f"return {kind.name}_row(link, y, trials, weight, eta, parameters)",
+    "nan, nan, nan, nan",
+)
+
+# Sum of `row` over all rows; fills ``by_eta`` (n,) and adds to ``gradient`` of the parameters.
+add_rows = _switch(_ROWS, _sum_of_rows, "nan")
+
+# What the parameters add to the log density of n rows whatever the linear predictor; adds to ``gradient``. ``values``
+# and their ``counts`` are the distinct responses, where `Family.normaliser_takes_y`.
+normaliser = _switch("n, parameters, values, counts, gradient", _normaliser_of, "nan")
+
+
+@compiled
+def each_row(kind, link, by_value, y, trials, weights, eta, parameters, out):
+    """Log density of every row, without its constant, into ``out`` (n,); ``by_value``: `Family.normaliser_takes_y`."""
+    none, one, unused = np.zeros(0), np.ones(1), np.zeros(max(2, parameters.shape[0]))
+    for i in range(y.shape[0]):
+        value = row(kind, link, y[i], trials[i], weights[i], eta[i], parameters)[0]
+        alone = y[i : i + 1] if by_value else none
+        out[i] = value + normaliser(kind, 1, parameters, alone, one, unused)

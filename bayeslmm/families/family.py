@@ -1,0 +1,301 @@
+"""What a family is: the contract that every file of this room fulfils (docs/architecture.md, where new code goes)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import special
+
+from ..errors import InputError, NotAvailableError
+from .links import LINKS, PROBABILITY_LINKS
+
+Array = NDArray[np.float64]
+
+FARTHEST = 8.0  # of a normal score: doubles know no probability nearer to one
+
+
+class Default(NamedTuple):
+    """A default prior before it is made: PyMC's name of the distribution, its arguments, why."""
+
+    name: str
+    arguments: dict[str, float]
+    reason: str
+
+
+class Scale(NamedTuple):
+    """The natural scale of a linear predictor: a value and what it is."""
+
+    value: float
+    words: str
+    is_unit: bool = False  # counts units ("2.5 log units") rather than naming a statistic ("2.5 sd(y)")
+
+    def times(self, factor: float, *, divisor: float = 1.0, divisor_name: str = "") -> str:
+        """A multiple in words and in numbers: ``2.5 sd(y) / sd(ses) = 2.5 × 6.88 / 0.779``."""
+        plural = "s" if self.is_unit and factor != 1.0 else ""
+        words = f"{factor:g} {self.words}{plural}" if factor != 1.0 or self.value == 1.0 else self.words
+        numbers = " × ".join([f"{v:.3g}" for v in (factor, self.value) if v != 1.0] or ["1"])
+        if divisor_name:
+            return f"{words} / sd({divisor_name}) = {numbers} / {divisor:.3g}"
+        return f"{words} = {numbers}" if self.value != 1.0 else words
+
+
+@dataclass(frozen=True)
+class Family(ABC):
+    """A response distribution with its link η = g(μ).
+
+    One subclass a family, one instance a link.  What a family cannot do is said by the capabilities below; nobody asks
+    for its name.  Arrays of parameters have the leading axes of the draws, (...,), and cutpoints one more; ``eta`` and
+    ``mean`` are (..., n).
+
+    Attributes
+    ----------
+    link : str
+        By R's name.
+    """
+
+    link: str
+
+    # -- what it is called and takes
+    name: ClassVar[str]
+    links: ClassVar[tuple[str, ...]]  # default first
+    parameters: ClassVar[tuple[str, ...]] = ()  # besides the mean
+    positive_parameters: ClassVar[bool] = True  # sampled by their logs; the others are ordered
+    # -- capabilities
+    has_mean: ClassVar[bool] = True  # E(y | η) is one number
+    has_categories: ClassVar[bool] = False  # ordered; cutpoints stand in place of an intercept
+    has_residual: ClassVar[bool] = False  # sigma is the sd of an error, which weights divide
+    has_trials: ClassVar[bool] = False
+    is_binary: ClassVar[bool] = False  # 0 or 1, or two categories by name
+    is_count: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False
+    models_log: ClassVar[bool] = False  # the linear predictor is that of log y
+    has_normal_scores: ClassVar[bool] = False  # of y or log y, in units of sigma: their spread is fitted
+    has_long_tails: ClassVar[bool] = False
+    has_positive_mean: ClassVar[bool] = False
+    normaliser_takes_y: ClassVar[bool] = False  # `normaliser` hangs on the distinct responses
+    # -- compiled: see `bayeslmm.families.densities`
+    row: ClassVar[Any]
+    rows: ClassVar[Any] = None  # over all rows, where that is faster than `row` by `row`
+    normaliser: ClassVar[Any] = None
+    # -- words
+    distribution: ClassVar[str] = ""  # in equations, %s: sigma with its weights, or the trials
+    variance_in_words: ClassVar[str] = ""
+    mean_symbol: ClassVar[str] = "μ_i"
+    needs: ClassVar[str] = ""  # what responses must be
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.link} link)"
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether response, or its logarithm, is normal around the linear predictor: the exact sampler's case."""
+        return False
+
+    @property
+    def mean_is_probability(self) -> bool:
+        """Whether E(y | η) lies between 0 and 1."""
+        return self.has_mean and self.link in PROBABILITY_LINKS
+
+    @property
+    def has_reml(self) -> bool:
+        """Whether REML and ML are for this response as it is."""
+        return self.is_normal and not self.models_log
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether responses are categories, two or more."""
+        return self.is_binary or self.has_categories
+
+    def label(self, response: str) -> str:
+        """What the linear predictor of an identity link is called: the response, or its logarithm."""
+        return f"log({response})" if self.models_log else response
+
+    def log_jacobian(self, y: Array) -> Array:
+        """log |dy/dz| (n,) of the working response z: densities of y are those of z less this."""
+        return np.log(y) if self.models_log else np.zeros(len(y))
+
+    @property
+    def is_on_response_scale(self) -> bool:
+        """Whether the linear predictor is E(y | η), so that offsets are in units of y."""
+        return self.link == "identity" and not self.models_log and self.has_mean
+
+    # -- links
+
+    def eta(self, mean: Array | float) -> Array:
+        """The linear predictor of a mean."""
+        return LINKS[self.link].to_eta(np.asarray(mean, dtype=np.float64))
+
+    def mean(self, eta: Array) -> Array:
+        """μ = g⁻¹(η)."""
+        return LINKS[self.link].to_mean(np.asarray(eta, dtype=np.float64))
+
+    def slope(self, eta: Array) -> Array:
+        """dμ/dη."""
+        return LINKS[self.link].slope(np.asarray(eta, dtype=np.float64))
+
+    # -- responses
+
+    def impossible(self, y: Array) -> NDArray[np.bool_]:
+        """Where a response (n,) lies outside the support."""
+        return np.zeros(y.shape, dtype=bool)
+
+    def working_response(self, y: Array) -> Array:
+        """The response as the compiled loops take it."""
+        return np.asarray(y)
+
+    def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
+        """What the log density of each row holds besides `row` and `normaliser` (n,): it hangs on the data only."""
+        return np.zeros(len(y))
+
+    # -- moments, distribution, draws
+
+    def expected(self, eta: Array, parameters: Mapping[str, Array], weights: Array | None = None) -> Array:
+        """E(y | η) (..., n)."""
+        return self.mean(eta)
+
+    @abstractmethod
+    def variance(
+        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None, unit: bool = False,
+    ) -> Array:  # fmt: skip
+        """Var(y | η) (..., n), of successes over trials for binomial; with ``unit`` the variance function alone.
+
+        Raises
+        ------
+        NotAvailableError
+            There is none.
+        """
+
+    def working_residual_variance(
+        self,
+        y: Array,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+    ) -> Array:
+        """Inverse weight of each row (n,) in a normal model that stands for this one around ``mean``."""
+        return self.variance(mean, parameters, trials=trials, weights=weights)
+
+    @abstractmethod
+    def cdf(
+        self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None
+    ) -> tuple[Array, Array]:
+        """P(Y < y) and P(Y ≤ y) (..., n), one array twice for continuous responses.
+
+        Parameters of this method and of `draw` broadcast against ``eta`` (sigma with its weights); cutpoints do not.
+        """
+
+    def normal_scores(
+        self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
+    ) -> Array:
+        """Φ⁻¹(F(y)) (..., n), drawn uniformly from the jump of F where y is discrete (Dunn & Smyth 1996)."""
+        below, up_to = self.cdf(y, eta, parameters, trials)
+        u = below + rng.random(eta.shape) * (up_to - below)
+        return np.clip(special.ndtri(u), -FARTHEST, FARTHEST)
+
+    @abstractmethod
+    def draw(
+        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
+    ) -> Array:
+        """One response for every linear predictor (..., n); NaN where the mean is impossible."""
+
+    def residual_variance(
+        self, parameters: Mapping[str, Array], fixed: Array, random: Array
+    ) -> tuple[Array | None, str]:
+        """The variance on the scale of the linear predictor that groups' is compared with, and its name.
+
+        Parameters
+        ----------
+        parameters : mapping
+            They broadcast against ``fixed``.
+        fixed : (...,)
+            Xβ + offset where the residual is wanted.
+        random : (...,)
+            Variance of the linear predictor around that.
+
+        Returns
+        -------
+        None, and the reason, where there is no such variance.
+        """
+        return None, "the residual variance on the scale of the linear predictor has no simple form"
+
+    # -- PyMC
+
+    @abstractmethod
+    def graph(
+        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
+        categories: int, options: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        """The observed variable ``y`` of a PyMC model around the linear predictor.
+
+        ``categories`` is the number of those of an ordered response.
+        """
+
+    def graph_mean(self, eta: Any) -> Any:
+        """g⁻¹(η) in PyTensor."""
+        return LINKS[self.link].graph(eta)
+
+    # -- starts
+
+    def start(self, y: Array, trials: Array) -> Array:
+        """Means to begin a search with: the data, drawn towards their average so that the link is finite."""
+        if self.link in ("log", "inverse") and y.min() <= 0.0:
+            return np.full(len(y), max(abs(float(y.mean())), 1e-3))
+        return y
+
+    def working_variance(self, mean: Array) -> Array:
+        """Variance of the response up to a factor, as a function of its mean."""
+        return np.ones_like(mean)
+
+    def guess(self, parameter: str, sigma: float) -> float:
+        """Where a search for a parameter begins, ``sigma`` being the sd of the working response."""
+        raise AssertionError(f"{self.name} has no parameter {parameter}")
+
+    # -- default priors
+
+    def centre(self, y: Array, trials: Array | None) -> float:
+        """The linear predictor of the average response: where the prior of the intercept sits."""
+        mean = y.mean()
+        if (self.link == "log" and mean <= 0.0) or (self.link == "inverse" and mean == 0.0):
+            what = "logarithm" if self.link == "log" else "inverse"
+            raise InputError(
+                f"link={self.link!r}: the mean of the response is {mean:.4g}, which has no {what}"
+            )
+        return float(self.eta(mean))
+
+    @property
+    def centre_in_words(self) -> str:
+        """What `centre` is."""
+        return "mean(y)" if self.link == "identity" else f"{self.link}(mean y)"
+
+    def scale(self, y: Array) -> Scale:
+        """The natural scale of the linear predictor.
+
+        The response's sd carried through the link (|g'(ȳ)| sd y), one for a log link, whose unit is a factor of e, and
+        for links of probabilities one unit of log odds, or as large a part of the sd behind the threshold: 1 for logit,
+        √3/π for probit.
+        """
+        if self.link in PROBABILITY_LINKS:
+            return Scale(float(LINKS[self.link].latent_sd / LINKS["logit"].latent_sd), "log odds")
+        if self.link == "log":
+            return Scale(1.0, "log unit", is_unit=True)
+        spread = float(np.std(y, ddof=1)) or max(float(y.mean()), 1.0) ** 0.5
+        average = self.eta(max(float(y.mean()), 0.5 / len(y)))
+        return Scale(float(spread / abs(self.slope(average))), f"sd(y) on the {self.link} scale")
+
+    def default_prior(self, parameter: str, y: Array) -> Default:
+        """The prior of a parameter besides the mean, before its class is known."""
+        raise AssertionError(f"{self.name} has no parameter {parameter}")
+
+
+def no_moments(what: str) -> NotAvailableError:
+    """The refusal of families without a mean."""
+    return NotAvailableError(f"categories have no mean and no variance: an ordinal response has no {what}")

@@ -1,0 +1,97 @@
+"""Counts with variance μ + μ²/shape."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import lgamma
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from scipy import stats
+
+from ..tools.compiling import compiled
+from .family import Array, Default
+from .gamma import draw_gamma
+from .links import mean_and_slope
+from .poisson import Poisson, draw_counts, lognormal_variance
+from .special import digamma
+
+
+@compiled
+def row(link, y, trials, weight, eta, parameters):
+    """Log density without its gamma functions; its derivatives by η and by shape."""
+    mean, slope = mean_and_slope(link, eta)
+    if not mean > 0.0:
+        return -np.inf, 0.0, 0.0, 0.0
+    shape = parameters[0]
+    whole = shape + mean
+    value = shape * np.log(shape / whole) + (y * np.log(mean / whole) if y > 0.0 else 0.0)
+    by_shape = np.log(shape / whole) + 1.0 - (shape + y) / whole
+    return value, (y / mean - (y + shape) / whole) * slope, by_shape, 0.0
+
+
+@compiled
+def normaliser(n, parameters, values, counts, gradient):
+    """Σ log Γ(y + shape) − n log Γ(shape) over the distinct responses and their counts."""
+    shape = parameters[0]
+    total, slope = -n * lgamma(shape), -n * digamma(shape)
+    for i in range(values.shape[0]):
+        total += counts[i] * lgamma(values[i] + shape)
+        slope += counts[i] * digamma(values[i] + shape)
+    gradient[0] += slope
+    return total
+
+
+class NegativeBinomial(Poisson):
+    """y ~ Negative-Binomial(μ, shape), R's second kind."""
+
+    name = "negbinomial"
+    parameters = ("shape",)
+    normaliser_takes_y = True
+    row, rows, normaliser = row, None, normaliser
+    distribution = "Negative-Binomial(μ_i, shape)"
+    variance_in_words = "μ_i + μ_i²/shape"
+
+    def variance(
+        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None, unit: bool = False,
+    ) -> Array:  # fmt: skip
+        return mean + mean**2 / parameters["shape"][..., None]
+
+    def cdf(
+        self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None
+    ) -> tuple[Array, Array]:
+        shape = parameters["shape"]
+        p = shape / (shape + self.mean(eta))
+        return stats.nbinom.cdf(y - 1.0, shape, p), stats.nbinom.cdf(y, shape, p)
+
+    def draw(
+        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
+    ) -> Array:
+        return draw_counts(draw_gamma(self.mean(eta), parameters["shape"], rng, zero=True), rng)
+
+    def residual_variance(
+        self, parameters: Mapping[str, Array], fixed: Array, random: Array
+    ) -> tuple[Array | None, str]:
+        if self.link != "log":
+            return super().residual_variance(parameters, fixed, random)
+        with np.errstate(all="ignore"):
+            extra = 1.0 / parameters["shape"]
+        return lognormal_variance(fixed, random, extra), "residual: log(1 + 1/mean + 1/shape)"
+
+    def graph(
+        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
+        categories: int, options: Mapping[str, Any],
+    ) -> Any:  # fmt: skip
+        import pymc as pm
+
+        return pm.NegativeBinomial("y", mu=self.graph_mean(eta), alpha=parameters["shape"], **options)
+
+    def guess(self, parameter: str, sigma: float) -> float:
+        return 1.0
+
+    def default_prior(self, parameter: str, y: Array) -> Default:
+        reason = "from strong overdispersion to nearly Poisson"
+        return Default("LogNormal", {"mu": 2.0, "sigma": 1.5}, reason)

@@ -1,0 +1,20 @@
+"""Special functions for compiled loops, which SciPy's cannot be called from."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..tools.compiling import compiled
+
+
+@compiled
+def digamma(x):
+    """ψ(x), x > 0: recurrence to x ≥ 10, then the asymptotic series (Abramowitz & Stegun 6.3.18)."""
+    total = 0.0
+    while x < 10.0:
+        total -= 1.0 / x
+        x += 1.0
+    f = 1.0 / (x * x)
+    series = f * (1.0 / 12 - f * (1.0 / 120 - f * (1.0 / 252 - f * (1.0 / 240 - f * (1.0 / 132)))))
+    return total + np.log(x) - 0.5 / x - series
