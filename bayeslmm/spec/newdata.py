@@ -22,10 +22,10 @@ from bayeslmm.spec.frame import (
     pick,
     plain,
     unknown_column,
-    warn,
 )
 from bayeslmm.spec.grouping import Grouping, new_codes
 from bayeslmm.spec.plan import from_outside
+from bayeslmm.tools.warned import warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
