@@ -28,7 +28,7 @@ from .moments import keeps_mean
 from .quantities import Quantity
 from .rows import rows_of
 from .summaries import check_interval
-from .targets import asked_rows, label_places, targets
+from .targets import asked_rows, label_places, parts, target_columns, targets
 
 if TYPE_CHECKING:
     from .point import PointFit
@@ -54,7 +54,8 @@ def by_draws(
     values = _averages(rows, plan)
     ordinal = design.family.has_categories
     numbers = values.reshape(fit.n_chains, fit.n_draws, -1)
-    table = plan.table(design.levels if ordinal else ())
+    told = _whose(plan, new, asked, len(design.levels) if ordinal else 1)
+    table = plan.table(design.levels if ordinal else ()).assign(**told)
     missing = np.repeat(~_estimable(design, plan, new), len(design.levels) if ordinal else 1)
     quantity = Quantity(verb=plan.verb, name="comparison", labels=table, of=lambda _: numbers)
     if draws:
@@ -92,6 +93,15 @@ def _estimable(design: Design, plan: Plan, new: NewDesign) -> NDArray[np.bool_]:
     if not told.all():
         warn(aliases.words(int((~told).sum()), len(told), "number"), NotEstimableWarning)
     return np.asarray(told)
+
+
+def _whose(plan: Plan, new: NewDesign, asked: Mapping[str, str], each: int = 1) -> dict[str, Any]:
+    """Columns that say what a mixed target came to, of rows and points that are told one by one."""
+    n = plan.n
+    if plan.means.shape[1] != n or abs(plan.means - sparse.identity(n)).sum() > 0.0:
+        return {}
+    columns = target_columns(new, asked).items()
+    return {name: np.repeat(np.tile(column[:n], len(plan.pairs)), each) for name, column in columns}
 
 
 def _repeated(design: Design, plan: Plan, offset: Any) -> Any:
@@ -205,7 +215,8 @@ def by_delta(
         }
     )
     numbers.loc[~_estimable(design, plan, new)] = np.nan
-    return plan.table().join(wald.with_interval(numbers, ci_prob))
+    table = plan.table().assign(**_whose(plan, new, asked))
+    return table.join(wald.with_interval(numbers, ci_prob))
 
 
 def _root(cov: Array) -> Array:
@@ -222,8 +233,7 @@ def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], new: Ne
     for state in range(len(plan.states)):
         rows = slice(state * n, (state + 1) * n)
         found: dict[str, dict[int, Any]] = {"observed": {}, "new": {}}
-        for g in new.groups:
-            target = asked[g.name]
+        for g, target in parts(new, asked):
             if target not in found:
                 continue
             known = design.groups[places[g.name]].n_levels

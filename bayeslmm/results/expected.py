@@ -20,7 +20,17 @@ from .moments import keeps_mean
 from .rows import Rows, own_rows, rows_of
 from .shares import check_shares, shares_of
 from .summaries import flat
-from .targets import Transform, asked_rows, check_count, check_kind, check_residuals, check_transform, targets
+from .targets import (
+    Transform,
+    asked_rows,
+    check_count,
+    check_kind,
+    check_residuals,
+    check_transform,
+    of_seen,
+    target_columns,
+    targets,
+)
 
 if TYPE_CHECKING:
     from .posterior import PosteriorFit
@@ -116,7 +126,8 @@ def simulate(
     rng = generator(random_seed)
     available = fit.n_chains * fit.n_draws
     chosen = rng.choice(available, size=n, replace=n > available)
-    rows = own_rows(fit, targets(fit.design, groups, "simulate"), rng=rng, chosen=chosen)
+    asked = of_seen(targets(fit.design, groups, "simulate"))
+    rows = own_rows(fit, asked, rng=rng, chosen=chosen)
     values = np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
     return pd.DataFrame(values.T, index=fit.design.index, columns=[f"sim_{i + 1}" for i in range(n)])
 
@@ -145,8 +156,12 @@ def predict(
     if draws is not False:
         parts = rows.over_blocks(lambda block, rng: _values(rows, kind, block, rng), rng)
         values = np.concatenate(parts, axis=1)
-        return as_draws(fit, values if order is None else values[:, np.argsort(order)], new.index)
-    return prediction_table(rows, order, new.index, design, kind, rng, shares, summarise)
+        values = values if order is None else values[:, np.argsort(order)]
+        coords = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
+        return as_draws(fit, values, new.index).assign_coords(coords)
+    table = prediction_table(rows, order, new.index, design, kind, rng, shares, summarise)
+    repeated = len(table) // max(len(new.index), 1)
+    return table.assign(**{name: np.repeat(c, repeated) for name, c in target_columns(new, asked).items()})
 
 
 def prediction_table(

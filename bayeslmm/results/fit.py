@@ -95,7 +95,8 @@ class Fit:
         average : bool
             False: a row for every row, named by the column ``row``.
         groups : str or dict by grouping factor
-            Whose response, as in :meth:`predict`. New groups are the same ones on both sides.
+            Whose response, as in :meth:`predict`; single rows and points say in ``target_<factor>`` what a mixed target
+            came to. New groups are the same ones on both sides.
         draws : bool
             Of a posterior: a DataArray (chain, draw, comparison) instead of a table.
         random_seed : int, optional

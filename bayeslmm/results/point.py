@@ -487,10 +487,13 @@ class PointFit(Fit):
         newdata : DataFrame, optional
             Needs the predictors, and the columns of the grouping factors that are ``observed`` or, where they differ
             from the estimate of the mean, ``new``.
-        groups : {"observed", "new", "average", "population"} or dict by grouping factor
+        groups : {"observed", "new", "average", "population", "observed_or_..."} or dict by grouping factor
             ``observed``: groups of the fit, at their conditional modes. ``average``: the group with b = 0.
             ``new``: groups not seen before; every label is one. ``population``: averaged over groups. The last three
             have the same mean here, unless ``transform`` bends it; their intervals and draws differ.
+            ``observed_or_new``, ``observed_or_average``, ``observed_or_population``: groups of the fit where a row has
+            one, and otherwise as the second word says (lme4's ``allow.new.levels``); a column ``target_<factor>`` says
+            which it was, row by row.
         kind : {"mean", "response"}
             The expected response, or an observation, which adds residual noise (of new rows that of weight one).
         interval : {None, "plug-in", "simulated"}
@@ -522,9 +525,9 @@ class PointFit(Fit):
         Returns
         -------
         Series, DataFrame or DataArray
-            Estimates with the index of ``newdata``; with ``interval`` the columns estimate, std_error, df (plug-in),
-            conf_low, conf_high and interval, which says its kind; with ``draws`` alone (draw, obs). Missing where a
-            predictor is.
+            Estimates with the index of ``newdata`` (``attrs`` holds ``target_<factor>`` of a mixed target); with
+            ``interval`` the columns estimate, std_error, df (plug-in), conf_low, conf_high and interval, which says its
+            kind; with ``draws`` alone (draw, obs). Missing where a predictor is.
 
         Raises
         ------

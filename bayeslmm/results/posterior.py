@@ -653,10 +653,13 @@ class PosteriorFit(Fit):
         ----------
         newdata : DataFrame, optional
             Needs the predictors, and the columns of the grouping factors that are ``observed`` or ``new``.
-        groups : {"observed", "new", "average", "population"} or dict by grouping factor
+        groups : {"observed", "new", "average", "population", "observed_or_..."} or dict by grouping factor
             ``observed``: groups of the fit. ``new``: groups not seen before; every label gets its own draw of the
             effects. ``average``: the group with b = 0. ``population``: the expected response averaged over groups,
             which for links other than the identity is not that of the average group.
+            ``observed_or_new``, ``observed_or_average``, ``observed_or_population``: groups of the fit where a row has
+            one, and otherwise as the second word says (lme4's ``allow.new.levels``); a column ``target_<factor>`` says
+            which it was, row by row.
         kind : {"mean", "response"}
             The expected response, or an observation, which adds the family's noise (of new rows that of weight one).
         draws : bool or int

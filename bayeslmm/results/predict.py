@@ -25,6 +25,7 @@ from .rows import Rows, rows_under
 from .shares import check_shares, share_table
 from .summaries import check_interval, summarise
 from .targets import (
+    MIXED,
     Transform,
     asked_rows,
     check_count,
@@ -32,6 +33,9 @@ from .targets import (
     check_seen,
     check_transform,
     new_rows,
+    of_seen,
+    parts,
+    target_columns,
     targets,
 )
 
@@ -97,19 +101,24 @@ def _check_asked(kind: str, interval: str | None, draws: Any, shares: bool, tran
 def _estimates(
     fit: PointFit, newdata: Any, asked: Mapping[str, str], offset: Any, transform: Transform | None
 ) -> pd.Series:
-    """Predictions at the estimates; new groups count as the mean over groups."""
+    """Predictions at the estimates; new groups count as the mean over groups, which is b = 0."""
     design = fit.design
     if transform is None:
-        new = new_rows(design, newdata, [n for n, t in asked.items() if t == "observed"], offset)
+        kept = [n for n, target in asked.items() if target == "observed" or target in MIXED]
+        new = new_rows(design, newdata, kept, offset)
         check_seen(new, asked)
-        asked = dict.fromkeys(asked, "average") | {g.name: "observed" for g in new.groups}
+        same_mean = dict.fromkeys(asked, "average") | {
+            g.name: "observed_or_average" if asked[g.name] in MIXED else "observed" for g in new.groups
+        }
     else:
-        asked = {n: "population" if target == "new" else target for n, target in asked.items()}
-        new = asked_rows(design, newdata, asked, offset)
+        same_mean = {n: target.replace("new", "population") for n, target in asked.items()}
+        new = asked_rows(design, newdata, same_mean, offset)
     weights = design.weights if newdata is None else None
-    rows = replace(_rows_at_estimates(fit, new, asked, 1, default_rng(0), weights), transform=transform)
+    rows = replace(_rows_at_estimates(fit, new, same_mean, 1, default_rng(0), weights), transform=transform)
     values = np.concatenate([rows.mean(block)[0] for block in rows.blocks()])
-    return pd.Series(values, index=new.index, name=_name(design, transform))
+    series = pd.Series(values, index=new.index, name=_name(design, transform))
+    series.attrs = {name: column.tolist() for name, column in target_columns(new, asked).items()}
+    return series
 
 
 def _name(design: Design, transform: Transform | None) -> str:
@@ -146,7 +155,8 @@ def _draws(
         rows.over_blocks(lambda b, rng: rows.mean(b) if kind == "mean" else rows.response(b, rng), rng),
         axis=1,
     )
-    coords = {"draw": np.arange(draws), "obs": new.index.to_numpy()}
+    told = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
+    coords = {"draw": np.arange(draws), "obs": new.index.to_numpy(), **told}
     return xr.DataArray(values, dims=("draw", "obs"), coords=coords, name=_name(fit.design, transform))
 
 
@@ -163,29 +173,31 @@ def _plug_in(
     """Estimates ± t sd, with variances of random effects taken as known (docs/theory.md, eq. 9.8)."""
     design, solution = fit.design, fit.solution
     new = asked_rows(design, newdata, asked, offset)
+    having = parts(new, asked)
     effects = {
-        g.name: (_factor(design, g.name), g.codes, g.Z) for g in new.groups if asked[g.name] == "observed"
+        g.name: (_factor(design, g.name), g.codes, g.Z) for g, target in having if target == "observed"
     }
     about = wald.approximation(design, solution, ddf)
     errors = Errors.of(Problem.of(design), solution, about.vcov)
     found = errors.of_rows(new.X, list(effects.values()))
-    parts = dict(zip(("", *effects), found.T, strict=True))
+    nothing = np.zeros(len(new.X))
+    due = dict.fromkeys(fit.ngroups, nothing) | dict(zip(("", *effects), found.T, strict=True))
     estimate = new.X @ solution.beta + new.offset
     for k, codes, Z in effects.values():
         estimate += np.einsum("nq,nq->n", Z, solution.modes[k][codes])
-    for g in new.groups:
-        if asked[g.name] == "new" or (asked[g.name] == "population" and kind == "response"):
-            parts[g.name] = np.einsum("na,ab,nb->n", g.Z, solution.covariances[_factor(design, g.name)], g.Z)
+    for g, target in having:
+        if target == "new" or (target == "population" and kind == "response"):
+            cov = solution.covariances[_factor(design, g.name)]
+            due[g.name] = due[g.name] + np.einsum("na,ab,nb->n", g.Z, cov, g.Z)
     weights = design.weights if newdata is None else None
     residual = np.zeros(len(estimate))
     if kind == "response":
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
-    nothing = np.zeros(len(estimate))
-    variances = np.column_stack([parts.get(name, nothing) for name in ("", *fit.ngroups)])
+    variances = np.column_stack([due[name] for name in ("", *fit.ngroups)])
     total = np.maximum(variances.sum(axis=1) + residual, 0.0)
     df = wald.df_of_sums(about, errors.reach_of_rows(new.X, list(effects.values())), total, residual)
     table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
-    table = wald.with_interval(table, ci_prob).assign(interval="plug-in")
+    table = wald.with_interval(table, ci_prob).assign(interval="plug-in", **target_columns(new, asked))
     if shares:
         table = table.join(share_table(design, variances, residual))
     return table.set_axis(new.index)
@@ -214,7 +226,9 @@ def _simulated(
     own = pd.DataFrame(
         {"estimate": estimate, "std_error": sd, "conf_low": low, "conf_high": high, "interval": "simulated"}
     )
-    return own.set_axis(new.index).join(table.filter(like="share_"))
+    own = own.assign(**target_columns(new, asked)).set_axis(new.index)
+    shown = table[[c for c in table if str(c).startswith("share_")]]
+    return pd.concat([own, shown], axis=1) if shares else own
 
 
 def _parameter_draws(
@@ -245,6 +259,7 @@ def simulate(fit: PointFit, n: int, random_seed: int | None, groups: str | Mappi
     check_count("n", n)
     design, rng = fit.design, generator(random_seed)
     asked = targets(design, groups, "simulate")
+    asked = of_seen(asked)
     rows = _rows_at_estimates(fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights)
     values = np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
     return pd.DataFrame(values.T, index=design.index, columns=[f"sim_{i + 1}" for i in range(n)])

@@ -21,7 +21,7 @@ from .point import PointFit
 from .posterior import PosteriorFit
 from .prior_draws import prior_draws, response_stream
 from .rows import Rows, own_rows, rows_under
-from .targets import asked_rows, check_count, targets
+from .targets import asked_rows, check_count, of_seen, targets
 
 Array = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def replicate(
         raise InputError(
             f"data sets are simulated from a posterior, a point fit or a Model, not {type(source).__name__}"
         )
-    asked = targets(design, groups, "ppc")
+    asked = of_seen(targets(design, groups, "ppc"))
     if isinstance(source, PosteriorFit):
         kind, (rows, rng) = "posterior", _of_posterior(source, asked, draws, random_seed)
     elif isinstance(source, PointFit):

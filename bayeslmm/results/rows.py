@@ -23,7 +23,7 @@ from ..spec.newdata import NewDesign
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import simulate_response
 from .summaries import flat
-from .targets import asked_rows, check_seen, label_places, targets
+from .targets import asked_rows, check_seen, label_places, parts, targets
 
 if TYPE_CHECKING:
     from .posterior import PosteriorFit
@@ -238,12 +238,9 @@ def rows_under(
     """
     check_seen(new, asked)
     having, averaged = [], []
-    places = {g.name: g for g in new.groups}
-    for group, cov in zip(design.groups, covariances, strict=True):
-        name, target = group.name, asked[group.name]
-        if target == "average":
-            continue
-        here = places[name]
+    of_factor = {group.name: cov for group, cov in zip(design.groups, covariances, strict=True)}
+    for here, target in parts(new, asked):
+        name, cov = here.name, of_factor[here.name]
         if target == "observed":
             b = np.ascontiguousarray(effects(name).transpose(2, 1, 0))
             having.append(Effects(name=name, b=b, codes=here.codes, Z=here.Z))

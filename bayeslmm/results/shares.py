@@ -86,7 +86,8 @@ def _parts(rows: Rows, block: slice, design: Design, kind: str) -> Array:
         fresh = [*fresh, *rows.averaged]
     for part in fresh:  # independent of all else, given the draws: no need to look at them
         Z = part.Z[block]
-        found[part.name] = np.einsum("na,ab,nb->n", Z, part.covariance.mean(axis=0), Z)
+        own = np.einsum("na,ab,nb->n", Z, part.covariance.mean(axis=0), Z)
+        found[part.name] = found.get(part.name, 0.0) + own  # of rows with known levels and of the others
     nothing = np.zeros(len(fixed))
     return np.column_stack([found[""], *(found.get(g.name, nothing) for g in design.groups)])
 

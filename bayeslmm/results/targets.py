@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from .reference import predictors
 
 KINDS = ("mean", "response")
 RESIDUALS = ("raw", "pearson", "scaled")
-TARGETS = ("observed", "new", "average", "population")
+PURE = ("observed", "new", "average", "population")
+MIXED = {f"observed_or_{other}": other for other in PURE[1:]}  # known levels as they are, others otherwise
+TARGETS = (*PURE, *MIXED)
 Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predict") -> dict[str, str]:
-    """What is asked of each grouping factor: ``observed``, ``new``, ``average`` or ``population``."""
+    """What is asked of each grouping factor, one of `TARGETS`."""
     names = [g.name for g in design.groups]
     if not isinstance(groups, str | Mapping):
         raise InputError(
@@ -45,6 +48,52 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
             )
             raise InputError(f"{verb}({given}): groups are {', '.join(map(repr, TARGETS))}")
     return asked
+
+
+def of_seen(asked: Mapping[str, str]) -> dict[str, str]:
+    """The same of rows that the fit has seen, whose levels are all known."""
+    return {name: "observed" if target in MIXED else target for name, target in asked.items()}
+
+
+def parts(new: NewDesign, asked: Mapping[str, str]) -> list[tuple[NewGroup, str]]:
+    """The grouping factors of some rows with a pure target each.
+
+    A mixed one is there twice where it has to be: with Z zero at the rows that the fit has not seen, and with Z zero at
+    those it has.
+    """
+    pure = []
+    for group in new.groups:
+        target = asked[group.name]
+        if target not in MIXED:
+            pure.append((group, target))
+            continue
+        seen = group.codes >= 0
+        if seen.all():
+            pure.append((group, "observed"))
+            continue
+        if seen.any():
+            Z = np.where(seen[:, None], group.Z, 0.0)
+            pure.append((replace(group, codes=np.where(seen, group.codes, 0), Z=Z), "observed"))
+        if MIXED[target] != "average":
+            others = group.labels.copy()
+            others[seen] = next(
+                (label for label in others[~seen] if label is not None), ""
+            )  # a group they lack
+            pure.append(
+                (replace(group, labels=others, Z=np.where(seen[:, None], 0.0, group.Z)), MIXED[target])
+            )
+    return pure
+
+
+def target_columns(new: NewDesign, asked: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Columns ``target_<factor>`` that say row by row what a mixed target came to."""
+    return {
+        f"target_{group.name}": np.where(group.codes >= 0, "observed", MIXED[asked[group.name]]).astype(
+            object
+        )
+        for group in new.groups
+        if asked[group.name] in MIXED
+    }
 
 
 def check_kind(kind: str) -> None:
@@ -139,11 +188,12 @@ def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
         f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in strange
     ]
     remedy = {n: t for n, t in asked.items() if t != "observed"} | dict.fromkeys(
-        (g.name for g in strange), "new"
+        (g.name for g in strange), "observed_or_new"
     )
     raise UnseenLevelError(
-        f"newdata has {', and '.join(counts)}. Say what to predict for: predict(newdata, groups={remedy}), with 'new' "
-        "for groups not seen before, 'average' for the one with b = 0, or 'population' for the mean over groups."
+        f"newdata has {', and '.join(counts)}. Say what to predict for: predict(newdata, groups={remedy}) keeps the "
+        "groups that are known and takes the others as new ones, 'observed_or_average' takes these as the one with b = "
+        "0, 'observed_or_population' as the mean over groups; 'new', 'average' and 'population' take all rows so."
     )
 
 

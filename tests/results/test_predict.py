@@ -195,12 +195,12 @@ def test_groups_that_cannot_be_told_are_named_with_the_remedy(science):
     rows = pd.DataFrame({"sex": "f", "PrivPub": "public", "school": [1, 999], "class": [1, 1]})
     with pytest.raises(errors.UnseenLevelError) as caught:
         fit.predict(rows)
-    remedy = "groups={'school': 'new', 'school:class': 'new'}"
+    remedy = "groups={'school': 'observed_or_new', 'school:class': 'observed_or_new'}"
     for words in ("1 row that belongs to no school of the fit (999)", "'999:1'", remedy):
         assert words in str(caught.value)
     assert fit.predict(rows, groups={"school": "new", "school:class": "new"}).notna().all()
     with pytest.raises(
-        errors.UnseenLevelError, match=r"groups=\{'school': 'average', 'school:class': 'new'\}"
+        errors.UnseenLevelError, match=r"groups=\{'school': 'average', 'school:class': 'observed_or_new'\}"
     ):
         fit.predict(rows, groups={"school": "average"})
     for interval in (None, "plug-in", "simulated"):

@@ -701,9 +701,8 @@ def test_standard_errors_of_coefficients_by_hendersons_equations(right, weights,
                 row = table.loc[(group.name, level, term)]
                 assert row["estimate"] == pytest.approx(value, rel=1e-10, abs=1e-12)
                 assert row["std_error"] == pytest.approx(np.sqrt(pick @ C @ pick), rel=1e-6), (level, term)
-                assert row["conf_high"] - row["estimate"] == pytest.approx(
-                    1.959964 * row["std_error"], rel=1e-6
-                )
+                half = special.stdtrit(row["df"], 0.975) * row["std_error"]
+                assert row["conf_high"] - row["estimate"] == pytest.approx(half, rel=1e-6)
                 checked += 1
         start += group.n_levels * group.q
     assert checked == len(table)
