@@ -15,6 +15,7 @@ from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, RefusedVerbError, UnseenLevelError
 from bayeslmm.families import FAMILIES, family_of
 from bayeslmm.results import variance
+from bayeslmm.results.coefficients import coding_of
 from bayeslmm.results.exact import as_dataset
 from bayeslmm.results.moments import expected_over, expected_response
 from bayeslmm.results.simulation import simulate_response
@@ -688,15 +689,13 @@ def test_standard_errors_of_coefficients_by_hendersons_equations(right, weights,
     table = fit.coef().set_index(["group", "level", "term"])
     checked = 0
     for group, modes in zip(fit.design.groups, fit.solution.modes, strict=True):
+        coding = coding_of(fit.design, group)
         for j, level in enumerate(group.levels):
-            terms = dict.fromkeys([*fit.design.x_names, *group.columns])
-            for term in terms:
-                pick, value = np.zeros(len(C)), 0.0
-                if term in fit.design.x_names:
-                    k = fit.design.x_names.index(term)
-                    pick[k], value = 1.0, value + fit.solution.beta[k]
-                if term in group.columns:
-                    k = group.columns.index(term)
+            for t, term in enumerate(coding.names):
+                pick, value = np.zeros(len(C)), coding.B[t] @ fit.solution.beta
+                pick[: fit.design.p] = coding.B[t]
+                if t in coding.places:
+                    k = coding.places.index(t)
                     pick[start + j * group.q + k], value = 1.0, value + modes[j, k]
                 row = table.loc[(group.name, level, term)]
                 assert row["estimate"] == pytest.approx(value, rel=1e-10, abs=1e-12)
