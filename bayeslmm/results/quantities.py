@@ -86,7 +86,7 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
     grid, _ = reference_grid(design, at)
     kinds = ["adjusted"]
     if by_group and len(design.groups) > 1:
-        kinds += [g.name for g in design.groups]
+        kinds += [variance.told_as(g.name, variance.ICC) for g in design.groups]
     labels = pd.concat([grid] * len(kinds), ignore_index=True)
     if len(kinds) > 1:
         labels.insert(0, "icc", np.repeat(kinds, len(grid)))
@@ -94,9 +94,9 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
 
 
 def _names_of_icc(design: Design, by_group: bool) -> list[str]:
-    names = ["adjusted", "unadjusted"]
+    names = list(variance.ICC)
     if by_group:
-        names += [g.name for g in design.groups]
+        names += [variance.told_as(g.name, variance.ICC) for g in design.groups]
         names += [variance.cumulative(n, above) for n, above in variance.nesting(design).items() if above]
     return names
 

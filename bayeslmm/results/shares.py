@@ -19,6 +19,7 @@ from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
 from .moments import expected_response, keeps_mean
 from .rows import Effects, Rows
+from .variance import told_as
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,8 @@ def share_table(design: Design, parts: Array, residual: Array) -> pd.DataFrame:
     variances[endless, -1] = 1.0
     with np.errstate(invalid="ignore"):  # nothing varies: 0/0
         shares = variances / variances.sum(axis=1, keepdims=True)
-    names = ["fixed", *(g.name for g in design.groups), "residual"]
+    factors = (told_as(g.name, ("fixed", "residual")) for g in design.groups)
+    names = ["fixed", *factors, "residual"]
     return pd.DataFrame(shares, columns=[f"share_{name}" for name in names])
 
 

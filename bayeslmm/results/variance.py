@@ -22,6 +22,8 @@ from .reference import reference_grid
 
 Array = NDArray[np.float64]
 
+ICC = ("adjusted", "unadjusted")  # rows of all factors together
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
@@ -224,12 +226,17 @@ def icc(design: Design, parts: Parts, *, by_group: bool = True) -> dict[str, Arr
     found = {"adjusted": share(random, total), "unadjusted": share(random, total + parts.fixed)}
     if not by_group:
         return found
-    found |= {name: share(part, total) for name, part in parts.groups.items()}
+    found |= {told_as(name, ICC): share(part, total) for name, part in parts.groups.items()}
     for name, above in nesting(design).items():
         if above:
             together = parts.groups[name] + _sum((parts.groups[a] for a in above), total)
             found[cumulative(name, above)] = share(together, total)
     return found
+
+
+def told_as(name: str, reserved: Sequence[str]) -> str:
+    """What a grouping factor is called in a table that has rows or columns of its own by these names."""
+    return f"{name} (factor)" if name in reserved else name
 
 
 def cumulative(name: str, above: Sequence[str]) -> str:
@@ -291,7 +298,7 @@ class AtRows:
         found = [("adjusted", share(random, random + self.residual))]
         if by_group and len(self.parts) > 1:
             for group, part in zip(design.groups, self.parts, strict=True):
-                found.append((group.name, share(part, random + self.residual)))
+                found.append((told_as(group.name, ICC), share(part, random + self.residual)))
         return found
 
     def correlation(self, design: Design, values: Values, group: GroupTerm) -> Array:
@@ -331,6 +338,7 @@ def _variances(design: Design, values: Values, parts: Parts) -> dict[str, Array]
         found["Residual"] = parts.residual
     for group, cov in zip(design.groups, values.covariances, strict=True):
         for k, column in enumerate(group.columns):
-            name = group.name if column == "Intercept" else f"{column} | {group.name}"
+            of_intercept = told_as(group.name, ("Residual",))
+            name = of_intercept if column == "Intercept" else f"{column} | {group.name}"
             found[name] = cov[..., k, k]
     return found

@@ -457,6 +457,8 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif case.link == "inverse" and (word == "simulate" or "response" in name or "draws" in name):
         # 1/η < 0 is no mean of a gamma response: `simulate_response`
         found = {"numbers", "sim_1", "sim_2", "sim_3", "mean", "sd", "median", "conf_low", "conf_high"}
+    if case.engine != "posterior":
+        found |= {"df"}  # infinite where variances count as known, as of conditional modes
     lists = {"parameters", "refit", "with_priors", "update"}
     if not fit.design.x_names and (
         name in ("tidy, fixed", "confint", "confint, ci_prob") or word in {"fixef", "vcov"}
