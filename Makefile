@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test coverage lint format laws boundary fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -74,6 +74,9 @@ laws: $(STAMP)  ## try the laws of mixed models on thousands of random designs, 
 
 boundary: $(STAMP)  ## judge fits of 1,000 data sets at zero variances and correlations of 1, some minutes
 	@$(BIN)/python tests/boundary.py $(ARGS)
+
+modes: $(STAMP)  ## judge 200 posteriors under priors that the data contradict, some minutes
+	@$(BIN)/python tests/modes.py $(ARGS)
 
 fuzz: $(STAMP)  ## fit 20,000 strange formulas, some minutes
 	@$(BIN)/python tests/fuzz_formulas.py $(ARGS)

@@ -120,7 +120,7 @@ def ranks_of_one(empty, priors, seed):
     rng = default_rng(seed)
     data, truth = simulate(empty, priors, rng)
     marginal = Marginal(data, priors)
-    proposal, _ = fit_proposal(marginal, rng)
+    proposal = fit_proposal(marginal, rng).proposal
     with sampler.Team(1) as team:
         draws = team.chains(marginal, proposal, KEPT * THINNED, [rng])
     found = {}

@@ -99,12 +99,12 @@ class Proposal:
         return cls(
             near=near,
             wide=Mixture(
-                shares=np.ones(1), means=mean[None], roots=WIDTH * _cholesky(spread)[None], dof=WIDE_DOF
+                shares=np.ones(1), means=mean[None], roots=WIDTH * cholesky(spread)[None], dof=WIDE_DOF
             ),
             corner=Mixture(
                 shares=np.ones(1),
                 means=(mean + to_corner)[None, others],
-                roots=_cholesky(corner)[None],
+                roots=cholesky(corner)[None],
                 dof=CORNER_DOF,
             ),
             bounded=space.sd_at,
@@ -142,13 +142,32 @@ class Proposal:
         return np.logaddexp.reduce(np.log(SHARES)[:, None] + parts, axis=0)
 
 
-def fit_proposal(
-    marginal: Marginal, rng: Generator, *, density: Density | None = None, pilot: int = PILOT
-) -> tuple[Proposal, float]:
-    """The proposal, and the share of its draws that count (relative effective sample size of their weights).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A proposal, and what weighted draws of it say."""
 
-    ``density`` replaces ``marginal.log_densities``, to spread the work; ``pilot`` is the number of draws a coordinate
-    in every round.
+    proposal: Proposal
+    share: float  # of its draws that count: relative effective sample size of their weights
+    log_mean_weight: float  # log p(y) by its draws, up to the constant of `Proposal.log_density`
+    of_mode: NDArray[np.int64]  # (K,) the mode each component of the near part belongs to
+    masses: Array  # of each mode, by the weights
+    errors: Array  # their standard errors
+
+
+def fit_proposal(
+    marginal: Marginal, rng: Generator, *, density: Density | None = None, pilot: int = PILOT,
+    start: tuple[Mixture, NDArray[np.int64]] | None = None,
+) -> Fitted:  # fmt: skip
+    """A proposal for the hyperparameters.
+
+    Parameters
+    ----------
+    density
+        Replaces ``marginal.log_densities``, to spread the work.
+    pilot
+        Number of draws a coordinate in every round.
+    start
+        A mixture to begin with and the mode each component belongs to; without it, one mode is searched for.
 
     Raises
     ------
@@ -156,42 +175,85 @@ def fit_proposal(
         Nothing is left for σ, so there is no posterior; or the priors leave no room.
     """
     density = density or marginal.log_densities
-    mode = _mode(density, marginal)
-    root = _cholesky(1.3 * _inverse_curvature(density, mode, marginal))
-    mixture = Mixture(shares=np.ones(1), means=mode[None], roots=root[None], dof=5.0)
+    if start is None:
+        mode = _mode(density, marginal)
+        root = cholesky(1.3 * inverse_curvature(density, mode, marginal))
+        start = Mixture(shares=np.ones(1), means=mode[None], roots=root[None], dof=5.0), np.zeros(1, np.int64)
+    mixture, of_mode = start
+    seeded = len(mixture.shares) > 1
     proposal = Proposal.around(mixture, marginal)
-    n = pilot * len(mode)
-    best, best_share = proposal, 0.0
-    rows, weights = np.empty((0, len(mode))), np.empty(0)  # of all rounds, each as heavy as its draws count
+    n = pilot * marginal.d
+    best = None
+    rows, weights = np.empty((0, marginal.d)), np.empty(0)  # of all rounds, each as heavy as its draws count
     for _ in range(ROUNDS):
         x = proposal.draw(rng, n)
-        own, share = _weights(density(x) - proposal.log_density(x))
+        log_weights = density(x) - proposal.log_density(x)
+        own, share = _weights(log_weights)
         rows, weights = np.concatenate([rows, x]), np.concatenate([weights, share * own])
-        gain = share - best_share
-        if gain > 0.0:
-            best, best_share = proposal, share
+        gain = share - (best.share if best else 0.0)
+        if best is None or gain > 0.0:
+            best = _judged(proposal, of_mode, x, log_weights)
         if share == 0.0:
             break
-        if share > ENOUGH or (gain < TOO_LITTLE and best_share > FAIR):
+        if share > ENOUGH or (gain < TOO_LITTLE and best.share > FAIR):
             break
-        if len(mixture.shares) == 1:
-            mixture = _seeds(rows, weights / weights.sum(), rng)
+        if not seeded:
+            mixture, of_mode, seeded = (
+                _seeds(rows, weights / weights.sum(), rng), np.zeros(COMPONENTS, np.int64), True,
+            )  # fmt: skip
         mixture = _maximise(mixture, rows, weights / weights.sum())
         proposal = Proposal.around(mixture, marginal)
-    return best, best_share
+    assert best is not None
+    return best
+
+
+def _judged(proposal: Proposal, of_mode: NDArray[np.int64], x: Array, log_weights: Array) -> Fitted:
+    weights, share = _weights(log_weights)
+    with np.errstate(divide="ignore"):
+        log_mean = float(np.logaddexp.reduce(log_weights) - np.log(len(x)))
+    inside = nearest_modes(proposal.near, of_mode, x)[:, None] == np.arange(of_mode.max() + 1)
+    masses = weights @ inside
+    return Fitted(
+        proposal=proposal,
+        share=share,
+        log_mean_weight=log_mean,
+        of_mode=of_mode,
+        masses=masses,
+        errors=np.sqrt(np.square(weights) @ np.square(inside - masses)),
+    )
+
+
+def nearest_modes(mixture: Mixture, of_mode: NDArray[np.int64], x: Array) -> NDArray[np.int64]:
+    """The mode whose components are densest at each row of x (n, d)."""
+    K = int(of_mode.max()) + 1
+    if K == 1:
+        return np.zeros(len(x), np.int64)
+    parts = mixture.parts(x)
+    return np.argmax([np.logaddexp.reduce(parts[of_mode == k], axis=0) for k in range(K)], axis=0)
 
 
 def _mode(density: Density, marginal: Marginal) -> Array:
-    """The mode, by L-BFGS-B in units of the rough sds; each gradient is a batch of central differences."""
-    from scipy.optimize import minimize
-
+    """The mode that the best start leads to."""
     starts = marginal.starts()
     values = density(starts)
     if not np.isfinite(values.max()):
         raise FitError(
             "no start of the search has a positive density: the priors exclude what the data ask for"
         )
-    start = starts[np.argmax(values)]
+    mode = climb(density, marginal, starts[np.argmax(values)])
+    sigma, spread = np.exp(mode[marginal.sigma_at]), np.std(marginal.problem.y)
+    if sigma < PERFECT * spread:
+        raise FitError(
+            f"the model fits the data perfectly: sigma goes to zero (below {sigma:.2g}, the response has an sd of "
+            f"{spread:.2g}), and its posterior has no bound there. Leave out what determines the response."
+        )
+    return mode
+
+
+def climb(density: Density, marginal: Marginal, start: Array) -> Array:
+    """A mode, by L-BFGS-B in units of the rough sds; each gradient is a batch of central differences."""
+    from scipy.optimize import minimize
+
     units, bounded = marginal.rough_sds(start), marginal.space.sd_at
     h = 1e-3 * np.diag(units)
 
@@ -211,17 +273,10 @@ def _mode(density: Density, marginal: Marginal) -> Array:
         bounds=bounds,
         options={"ftol": 1e-9, "maxiter": 60},
     )
-    mode = found.x * units
-    sigma, spread = np.exp(mode[marginal.sigma_at]), np.std(marginal.problem.y)
-    if sigma < PERFECT * spread:
-        raise FitError(
-            f"the model fits the data perfectly: sigma goes to zero (below {sigma:.2g}, the response has an sd of "
-            f"{spread:.2g}), and its posterior has no bound there. Leave out what determines the response."
-        )
-    return mode
+    return np.asarray(found.x * units)
 
 
-def _inverse_curvature(density: Density, mode: Array, marginal: Marginal) -> Array:
+def inverse_curvature(density: Density, mode: Array, marginal: Marginal) -> Array:
     """Inverse of minus the second differences of the log density over ± a rough sd, made positive definite."""
     d, steps = len(mode), marginal.rough_sds(mode)
     center = np.where(marginal.space.sd_at, np.maximum(mode, steps), mode)
@@ -237,7 +292,8 @@ def _inverse_curvature(density: Density, mode: Array, marginal: Marginal) -> Arr
     return (steps[:, None] * axes / np.maximum(curvatures, 0.05)) @ axes.T * steps
 
 
-def _cholesky(covariance: Array) -> Array:
+def cholesky(covariance: Array) -> Array:
+    """The lower factor of a covariance matrix that rounding may have made singular."""
     return np.linalg.cholesky(covariance + 1e-12 * np.diag(np.diag(covariance)))
 
 
@@ -257,7 +313,7 @@ def _seeds(x: Array, weights: Array, rng: Generator) -> Mixture:
     return Mixture(
         shares=np.full(COMPONENTS, 1.0 / COMPONENTS),
         means=x[rng.choice(len(x), size=COMPONENTS, p=weights)],
-        roots=np.repeat(_cholesky(0.6 * spread)[None], COMPONENTS, axis=0),
+        roots=np.repeat(cholesky(0.6 * spread)[None], COMPONENTS, axis=0),
         dof=DOF,
     )
 
@@ -278,7 +334,7 @@ def _maximise(mixture: Mixture, x: Array, weights: Array) -> Mixture:
         mixture = Mixture(
             shares=shares / shares.sum(),
             means=means,
-            roots=np.array([_cholesky(1.05 * (scale + 0.02 * common)) for scale in scales]),
+            roots=np.array([cholesky(1.05 * (scale + 0.02 * common)) for scale in scales]),
             dof=mixture.dof,
         )
     return mixture

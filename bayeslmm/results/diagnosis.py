@@ -81,6 +81,8 @@ def diagnose_draws(tree: Any) -> Diagnosis:
         reasons.append(f"E-BFMI {ebfmi:.2f}: the energy moves slowly, reparameterise or draw more")
     if k_hat is not None and k_hat > K_HAT_LIMIT:
         reasons.append(f"k-hat {k_hat:.2f}: the proposal misses part of the posterior, use method='nuts'")
+    if attrs.get("doubt"):
+        reasons.append(attrs["doubt"])
     found = Diagnosis(
         max_rhat=rhat, min_ess_bulk=bulk, min_ess_tail=tail, divergences=divergences, min_ebfmi=ebfmi, k_hat=k_hat,
         sampler=f"{attrs.get('sampler', 'NUTS')}{because}", reasons=tuple(reasons),

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from ..engine.hyperpriors import HyperPriors
 from ..engine.marginal import Marginal
 from ..engine.marginal_nuts import sample_marginal
-from ..engine.proposal import PILOT, Proposal, fit_proposal
+from ..engine.modes import Cover, cover, disagreement, modes_of_draws
+from ..engine.opinions import is_opinionated
+from ..engine.proposal import PILOT, nearest_modes
 from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
@@ -53,34 +55,45 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     started = time.perf_counter()
     marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
     cores = min(settings.cores or os.cpu_count() or 1, chains)
-    seeds = np.random.SeedSequence(settings.random_seed).spawn(chains + 1)
-    own, *streams = map(np.random.default_rng, seeds)
-    reason = ""
+    seeds = np.random.SeedSequence(settings.random_seed).spawn(chains + 2)
+    own, *streams, elsewhere = map(np.random.default_rng, seeds)
+    reason, seen = "", None
     with (
         Bar("Sampling", chains * draws, show=settings.progressbar) as bar,
         Team(cores, advance=bar.advance) as team,
     ):
+        density = team.densities(marginal)
         for pilot in (PILOT, 4 * PILOT):
-            proposal, share = fit_proposal(marginal, own, density=team.densities(marginal), pilot=pilot)
-            if share < SHARE_LIMIT:
-                reason = f"only {share:.1%} of the draws of the best proposal count"
+            covered = cover(marginal, density, own, elsewhere, pilot=pilot, seen=seen)
+            seen, fitted = covered.seen, covered.fitted
+            if fitted.share < SHARE_LIMIT:
+                reason = f"only {fitted.share:.1%} of the draws of the best proposal count"
                 break
-            drawn = team.chains(marginal, proposal, draws, streams)
+            if covered.missed and pilot == PILOT:
+                continue
+            drawn = team.chains(marginal, fitted.proposal, draws, streams)
             k_hat = _k_hat(drawn.log_weights)
             if not k_hat > K_HAT_LIMIT:
                 reason = ""
                 break
             reason = f"the best proposal fits badly (k-hat {k_hat:.2f})"
     if reason:
-        return _by_nuts(design, marginal, proposal, settings, cores, own, started, reason)
+        return _by_nuts(design, marginal, covered, settings, cores, own, started, reason)
     accepted = float(drawn.accepted.mean())
     return _tree(
         design, drawn,
         {"lp": drawn.log_density, "accepted": drawn.accepted},
         {"k_hat": k_hat, "acceptance_rate": accepted},
-        {"sampler": f"the exact sampler ({accepted:.0%} of proposals accepted)", "method": "exact", "tuning_steps": 0},
+        {
+            "sampler": f"the exact sampler ({accepted:.0%} of proposals accepted{_modes(covered)})", "method": "exact",
+            "tuning_steps": 0, **({"doubt": covered.doubt()} if covered.doubt() else {}),
+        },
         started,
     )  # fmt: skip
+
+
+def _modes(covered: Cover) -> str:
+    return f"; modes with {covered.words} of the mass" if covered.words else ""
 
 
 def _k_hat(log_weights: Array) -> float:
@@ -93,22 +106,53 @@ def _k_hat(log_weights: Array) -> float:
 
 
 def _by_nuts(
-    design: Design, marginal: Marginal, proposal: Proposal, settings: Settings, cores: int, rng: np.random.Generator,
+    design: Design, marginal: Marginal, covered: Cover, settings: Settings, cores: int, rng: np.random.Generator,
     started: float, reason: str,
 ) -> Any:  # fmt: skip
+    fitted = covered.fitted
     steps = settings.chains * (settings.tune + settings.draws)
     with Bar("Sampling", steps, show=settings.progressbar) as bar:
         x, found = sample_marginal(
-            marginal, proposal, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=cores,
+            marginal, fitted.proposal, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=cores,
             random_seed=int(rng.integers(2**31)), report=bar.reached,
         )  # fmt: skip
     drawn = complete(marginal, x, rng)
     kept = {name: found[name].to_numpy() for name in NUTS_STATS}
+    labels = nearest_modes(fitted.proposal.near, fitted.of_mode, x.reshape(-1, x.shape[-1]))
+    doubt = disagreement(fitted, labels.reshape(x.shape[:2]))
     return _tree(
         design, drawn, {"lp": drawn.log_density, **kept}, {},
-        {"sampler": "NUTS on the exact marginal", "method": "exact", "tuning_steps": settings.tune, "reason": reason},
+        {"sampler": "NUTS on the exact marginal", "method": "exact", "tuning_steps": settings.tune, "reason": reason}
+        | ({"doubt": doubt} if doubt else {}),
         started,
     )  # fmt: skip
+
+
+def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: Any) -> str:
+    """Where draws of NUTS on all unknowns give a mode another mass than the exact density does, in words.
+
+    Nothing is compared, and the answer is empty, where no prior has an opinion, or the density is not written out.
+    """
+    if not (design.family.is_normal and design.groups):
+        return ""
+    try:
+        marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
+    except NotAvailableError:
+        return ""
+    if not is_opinionated(marginal):
+        return ""
+    first, second = map(np.random.default_rng, np.random.SeedSequence(settings.random_seed).spawn(2))
+    covered = cover(marginal, marginal.log_densities, first, second)
+    if covered.missed or len(covered.fitted.masses) == 1:
+        return covered.doubt()
+    drawn = tree.posterior
+    sds = np.concatenate([drawn[f"sd_{g.name}"].to_numpy() for g in design.groups], axis=-1)
+    sigma = drawn["sigma"].to_numpy()
+    beta = drawn["beta"].to_numpy() if design.x_names else np.empty((*sigma.shape, 0))
+    flat = [values.reshape(sigma.size, -1) for values in (sds, sigma, beta)]
+    labels = modes_of_draws(marginal, covered.fitted, flat[0], flat[1][:, 0], flat[2])
+    doubt = disagreement(covered.fitted, labels.reshape(sigma.shape))
+    return f"{doubt}. method='exact' draws from all of them" if doubt else ""
 
 
 def _tree(

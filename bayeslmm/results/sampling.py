@@ -8,7 +8,7 @@ from ..errors import InputError, NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import Priors
 from .diagnosis import diagnose_draws
-from .exact import sample_exact
+from .exact import doubt_about_modes, sample_exact
 from .nuts import sample_by_nuts
 from .posterior import PosteriorFit
 from .settings import Settings
@@ -45,6 +45,9 @@ def sample_posterior(design: Design, priors: Priors, settings: Settings) -> Post
         tree = sample_by_nuts(design, priors, settings)
         if reason and design.family.is_normal:
             tree.posterior.attrs["reason"] = reason
+        doubt = doubt_about_modes(design, priors, settings, tree)
+        if doubt:
+            tree.posterior.attrs["doubt"] = doubt
     return PosteriorFit(
         design=design, priors=priors, idata=tree, settings=settings, diagnosis=diagnose_draws(tree)
     )

@@ -345,7 +345,7 @@ def test_far_draws_of_the_proposal_do_no_harm():
     wide = Mixture(shares=np.ones(1), means=np.zeros((1, 3)), roots=60.0 * np.eye(3)[None], dof=3.0)
     x = Proposal.around(wide, marginal).draw(np.random.default_rng(1), 500)
     assert x.shape == (500, 3) and np.abs(x).max() < 100 and x[:, :2].min() >= 0
-    near, _ = fit_proposal(marginal, np.random.default_rng(1))
+    near = fit_proposal(marginal, np.random.default_rng(1)).proposal
     assert marginal.log_densities(x).max() <= marginal.log_densities(near.near.means).max() + 1.0
     assert marginal.log_densities(np.array([[800.0, 0.1, 0.0]]))[0] == -np.inf
 
@@ -353,7 +353,8 @@ def test_far_draws_of_the_proposal_do_no_harm():
 def test_the_proposal_is_a_density_and_draws_from_itself():
     """By importance sampling from a wide normal, half of its mass lies below the median of its draws."""
     marginal = simulated()
-    proposal, share = fit_proposal(marginal, np.random.default_rng(1))
+    fitted = fit_proposal(marginal, np.random.default_rng(1))
+    proposal, share = fitted.proposal, fitted.share
     assert share > 0.5
     x = proposal.draw(np.random.default_rng(2), 40_000)
     spread = stats.multivariate_normal(x.mean(axis=0), 4 * np.cov(x.T))
@@ -368,7 +369,7 @@ def test_the_proposal_is_a_density_and_draws_from_itself():
 
 def test_the_share_of_the_work_among_threads_changes_no_draw(monkeypatch):
     marginal = simulated()
-    proposal, _ = fit_proposal(marginal, np.random.default_rng(1))
+    proposal = fit_proposal(marginal, np.random.default_rng(1)).proposal
     found = []
     for cores, seconds in ((1, 10.0), (2, 0.0005)):  # one segment, and many
         monkeypatch.setattr(calibration.sampler, "SEGMENT_SECONDS", seconds)
