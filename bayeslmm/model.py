@@ -47,8 +47,8 @@ class Model:
         Keys are described in :func:`bayeslmm.spec.priors.resolve_priors`.
     family : str
         ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` (``p(successes, trials)`` on
-        the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"beta"`` or ``"ordinal"`` (cumulative); see
-        :mod:`bayeslmm.families`.
+        the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"`` or ``"ordinal"``
+        (cumulative); see :mod:`bayeslmm.families`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
     namespace : mapping, optional

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import block_diag
 
+from bayeslmm import families
+
 
 def rank(A, tol=None):
     """numpy.linalg.matrix_rank, which fails on a matrix without columns in NumPy 2.2."""
@@ -117,3 +119,13 @@ def kenward_roger(problem, covariances, sigma, contrast):
     c = np.array([g, 1 - g, 3 - g]) / (3 + 2 * (1 - g))
     rho = ((1 - A2) / (1 - c[1] * B)) ** 2 * (1 + c[0] * B) / (1 - c[2] * B)
     return np.sqrt(contrast @ adjusted @ contrast), 4 + 3 / (rho - 1)
+
+
+# Families whose formulas the tests write out once more, besides the laws that run over all of them by themselves.
+FAMILIES = {
+    name: families.FAMILIES[name]
+    for name in (
+        "gaussian", "student_t", "lognormal", "bernoulli", "binomial", "poisson", "negbinomial", "gamma",
+        "beta", "ordinal",
+    )
+}  # fmt: skip

@@ -2,20 +2,21 @@
 
 A family is one file of this room and one line of the table `FAMILIES`.
 
-=============  ==========================================  ==============  =============================
-family         links, default first                        parameters      mean μ = g⁻¹(η)
-=============  ==========================================  ==============  =============================
-gaussian       identity, log, inverse                      sigma           of y; sd sigma
-student_t      identity, log, inverse                      sigma, nu       location of y
-lognormal      identity                                    sigma           of log y; sd sigma
-bernoulli      logit, probit, cloglog, cauchit             –               probability of 1
-binomial       logit, probit, cloglog, cauchit             –               probability of a success
-poisson        log, sqrt, identity                         –               of y
-negbinomial    log, sqrt, identity                         shape           of y; variance μ + μ²/shape
-gamma          log, inverse, identity                      shape           of y; variance μ²/shape
-beta           logit, probit, cloglog, cauchit             phi             of y; variance μ(1 − μ)/(1 + phi)
-ordinal        logit, probit, cloglog, cauchit             cutpoint        P(y ≤ k) = g⁻¹(cutpoint_k − η)
-=============  ==========================================  ==============  =============================
+================  ==========================================  ==============  =============================
+family            links, default first                        parameters      mean μ = g⁻¹(η)
+================  ==========================================  ==============  =============================
+gaussian          identity, log, inverse                      sigma           of y; sd sigma
+student_t         identity, log, inverse                      sigma, nu       location of y
+lognormal         identity                                    sigma           of log y; sd sigma
+bernoulli         logit, probit, cloglog, cauchit             –               probability of 1
+binomial          logit, probit, cloglog, cauchit             –               probability of a success
+poisson           log, sqrt, identity                         –               of y
+negbinomial       log, sqrt, identity                         shape           of y; variance μ + μ²/shape
+gamma             log, inverse, identity                      shape           of y; variance μ²/shape
+inverse_gaussian  log, inverse, identity                      shape           of y; variance μ³/shape
+beta              logit, probit, cloglog, cauchit             phi             of y; variance μ(1 − μ)/(1 + phi)
+ordinal           logit, probit, cloglog, cauchit             cutpoint        P(y ≤ k) = g⁻¹(cutpoint_k − η)
+================  ==========================================  ==============  =============================
 
 Names are R's (``family()``, brms).  The default is R's canonical link, except for gamma: 1/η is negative for half of
 the normal random effects, so ``log`` comes first there, as in brms.
@@ -31,6 +32,7 @@ from .binomial import Binomial
 from .family import Default, Family, Scale
 from .gamma import Gamma
 from .gaussian import Gaussian
+from .inverse_gaussian import InverseGaussian
 from .links import LINKS, Link
 from .lognormal import LogNormal
 from .negbinomial import NegativeBinomial
@@ -51,6 +53,7 @@ FAMILIES: dict[str, type[Family]] = {
         Poisson,
         NegativeBinomial,
         Gamma,
+        InverseGaussian,
         Beta,
         Ordinal,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAMILIES
 
 import bayeslmm as blm
 from bayeslmm.engine.geometry import (
@@ -17,7 +18,7 @@ from bayeslmm.engine.geometry import (
 )
 from bayeslmm.engine.pql import rough_fit
 from bayeslmm.errors import InputError
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.results.nuts import geometry_table
 from bayeslmm.spec.design import build_design
 

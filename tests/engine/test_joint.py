@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAMILIES
 from scipy import special, stats
 
 import bayeslmm as blm
 from bayeslmm.engine import joint, pymc_model
 from bayeslmm.engine.geometry import choose_geometry
 from bayeslmm.errors import NotAvailableError
-from bayeslmm.families import FAMILIES, densities, family_of, links, ordinal
+from bayeslmm.families import densities, family_of, links, ordinal
 from bayeslmm.families import special as compiled_special
 from bayeslmm.spec.design import build_design
 from bayeslmm.spec.priors import resolve_priors

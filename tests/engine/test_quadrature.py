@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import FAMILIES
 from scipy import stats
 from scipy.special import logsumexp
 from strategies import problems
@@ -17,7 +18,7 @@ from bayeslmm.datasets import load_dataset
 from bayeslmm.engine import quadrature
 from bayeslmm.engine.loo import Hyperdraws, leave_one_group_out
 from bayeslmm.engine.quadrature import Effects, Integrand, integrate, leave_rows_out, root
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.families.densities import each_row, numbers
 from bayeslmm.spec.design import build_design
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAMILIES
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.results import quantities
 from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit

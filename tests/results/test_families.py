@@ -6,11 +6,12 @@ import agreement
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAMILIES
 from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm.errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.results.nuts import geometry_of, geometry_table
 
 # short runs on purpose: R-hat of 2 x 500 draws is above 1.01 now and then

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAMILIES
 from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm.errors import InputError, PriorError
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.families.poisson import LARGEST as LARGEST_POISSON
 from bayeslmm.results.prior_draws import lkj_factor, prior_draws, prior_predictive, univariate
 from bayeslmm.results.simulation import linear_predictor, simulate_response

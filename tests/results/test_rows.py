@@ -8,12 +8,13 @@ import pandas as pd
 import plain
 import pytest
 import xarray as xr
+from plain import FAMILIES
 from scipy import integrate, special, stats
 
 import bayeslmm as blm
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, RefusedVerbError, UnseenLevelError
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.results import variance
 from bayeslmm.results.coefficients import coding_of
 from bayeslmm.results.exact import as_dataset

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAMILIES
 
 from bayeslmm.errors import DataError, DroppedRowsWarning, NotAvailableError
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.spec.design import build_design
 
 ROWS = [f"r{k}" for k in range(8)]
