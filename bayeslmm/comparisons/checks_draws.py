@@ -116,8 +116,9 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
         chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, K).astype(np.int64)
         rows = own_rows(fit, chosen=chosen)
         eta, parameters = rows.eta(slice(None)), dict(rows.parameters)
-        b = [flat(fit.draws(f"b_{g.name}"))[chosen] for g in fit.design.groups]
-        sds = [flat(fit.draws(f"sd_{g.name}"))[chosen] for g in fit.design.groups]
+        names = fit.design.names
+        b = [flat(fit.draws(names.b[g.name]))[chosen] for g in fit.design.groups]
+        sds = [flat(fit.draws(names.sd[g.name]))[chosen] for g in fit.design.groups]
     return Draws(
         design=fit.design,
         residuals=quantile_residuals(fit.design, eta, parameters, rng=rng),

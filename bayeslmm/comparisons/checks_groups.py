@@ -114,7 +114,7 @@ def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, 
     limit, g = LIMITS["near zero"], fit.design.groups[k]
     residual = Parts.of(fit.design, fit.values).residual
     for c, column in enumerate(g.columns):
-        sd = fit.draws(f"sd_{g.name}")[..., c]
+        sd = fit.draws(fit.design.names.sd[g.name])[..., c]
         piled = float(np.mean(sd < 0.1 * np.quantile(sd, 0.95)))
         small = np.nan
         if residual is not None:
@@ -133,7 +133,7 @@ def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, 
 def _correlations(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, str, str]]:
     g = fit.design.groups[k]
     for a, b in g.correlated:
-        cor = fit.draws(f"cor_{g.name}")[..., a, b]
+        cor = fit.draws(fit.design.names.cor[g.name])[..., a, b]
         p, name = float(np.mean(np.abs(cor) > 0.95)), _pair(g, a, b)
         words = f"{name} is beyond ±0.95 with probability {percent(round(p, 2))}"
         yield name, float(np.median(cor)), p, np.nan, LIMITS["near one"].level(p), words

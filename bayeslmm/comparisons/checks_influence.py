@@ -166,7 +166,7 @@ def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
         raise NotAvailableError("an ordinal response has no mean to be linear around")
     eta = design.offset + design.X @ flat(fit.values.beta).mean(axis=0)
     for g in design.groups:
-        eta += np.einsum("nq,nq->n", g.Z, flat(fit.draws(f"b_{g.name}")).mean(axis=0)[g.codes])
+        eta += np.einsum("nq,nq->n", g.Z, flat(fit.draws(fit.design.names.b[g.name])).mean(axis=0)[g.codes])
     mean, slope = family.mean(eta), family.slope(eta)
     y = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     parameters = {name: np.asarray(fit.draws(name).mean()) for name in family.parameters}

@@ -179,7 +179,7 @@ def _boundary(point: PointFit, posterior: PosteriorFit, how: str, ci_prob: float
         if not point.solution.singular[k]:
             continue
         sd, cor = sd_and_correlation(point.solution.covariances[k])
-        drawn, told = posterior.draws(f"sd_{group.name}"), False
+        drawn, told = posterior.draws(posterior.design.names.sd[group.name]), False
         for c, column in enumerate(group.columns):
             if sd[c] == 0.0:
                 told = True
@@ -192,7 +192,7 @@ def _boundary(point: PointFit, posterior: PosteriorFit, how: str, ci_prob: float
                     a,
                     b,
                     float(cor[a, b]),
-                    posterior.draws(f"cor_{group.name}")[..., a, b],
+                    posterior.draws(posterior.design.names.cor[group.name])[..., a, b],
                     how,
                     ci_prob,
                 )

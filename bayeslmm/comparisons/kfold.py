@@ -20,6 +20,7 @@ from ..results.progress import Bar
 from ..results.sampling import sample_posterior
 from ..results.summaries import flat
 from ..results.variance import nesting
+from ..spec import names
 from ..spec.design import Design
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
@@ -245,9 +246,9 @@ def _as_elpd(
 ) -> Any:
     import xarray as xr
 
-    dim, labels = "obs", post.design.index.to_numpy()
+    dim, labels = names.ROW, post.design.index.to_numpy()
     if unit != ROW:
-        dim, labels = unit, np.array(post.design.group(unit).levels, dtype=object)
+        dim, labels = post.design.names.level[unit], names.as_labels(post.design.group(unit).levels)
     elpd_i = xr.DataArray(elpd, dims=dim, coords={dim: labels}, name="elpd_i")
     p_i = xr.DataArray(lppd - elpd, dims=dim, coords={dim: labels}, name="p_kfold_i")
     folds = folds.copy()

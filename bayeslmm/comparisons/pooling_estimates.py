@@ -169,10 +169,10 @@ def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
 
 def by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> Estimates:
     """Posterior means and equal-tailed intervals of the same numbers."""
-    names = [g.name for g in footing.design.groups]
+    groups, names = footing.design.groups, fit.design.names
     beta = fit.values.beta
-    toward = footing.fixed(beta) + footing.from_outer(lambda other: fit.draws(f"b_{names[other]}"))
-    drawn = toward + fit.draws(f"b_{footing.term.name}")
+    toward = footing.fixed(beta) + footing.from_outer(lambda other: fit.draws(names.b[groups[other].name]))
+    drawn = toward + fit.draws(names.b[footing.term.name])
     J, q = drawn.shape[-2:]
     levels = fit.summarise(drawn.reshape(*drawn.shape[:2], J * q), ci_prob, "eti")
     common = fit.summarise(np.einsum("cp,...p->...c", footing.own.M, beta), ci_prob, "eti")
@@ -213,7 +213,7 @@ def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
 
 def pooling_factors(footing: Footing, fit: PosteriorFit) -> Array:
     """1 − Var_j(E b_j) / E Var_j(b_j) per term (q,) (Gelman & Pardoe 2006)."""
-    b = flat(fit.draws(f"b_{footing.term.name}"))
+    b = flat(fit.draws(fit.design.names.b[footing.term.name]))
     return 1.0 - b.mean(axis=0).var(axis=0, ddof=1) / b.var(axis=1, ddof=1).mean(axis=0)
 
 
@@ -299,7 +299,7 @@ def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Told:
         },
         shrinkage={"shrinkage": shares.mean(axis=0), "shrinkage_low": low, "shrinkage_high": high},
         terms={
-            "sd_posterior": fit.draws(f"sd_{footing.term.name}").mean(axis=(0, 1)),
+            "sd_posterior": fit.draws(fit.design.names.sd[footing.term.name]).mean(axis=(0, 1)),
             "shrinkage": on_average.mean(axis=0), "shrinkage_low": mean_low, "shrinkage_high": mean_high,
             "pooling_factor": pooling_factors(footing, fit),
         },

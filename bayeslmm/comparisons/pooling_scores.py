@@ -270,7 +270,7 @@ def _by_point(training: Design, with_reml: bool) -> Predict:
 
 def _by_posterior(training: Design, post: PosteriorFit) -> Predict:
     found = sample_posterior(training, post.priors, post.settings.changed({"progressbar": False}))
-    effects = tuple(found.draws(f"b_{g.name}").mean(axis=(0, 1)) for g in training.groups)
+    effects = tuple(found.draws(found.design.names.b[g.name]).mean(axis=(0, 1)) for g in training.groups)
     beta = found.values.beta.mean(axis=(0, 1))
     return lambda rows: _expected(rows, beta, effects)
 

@@ -152,7 +152,8 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         shift = X.mean(axis=0)
         shift[[j for j, n in enumerate(names) if n == "Intercept"]] = 0.0
         X -= shift
-    labels = [f"slope_{n}" if n != "Intercept" else "intercept_centred" for n in names]
+    called = design.names
+    labels = [called.slope[n] if n != "Intercept" else called.intercept for n in names]
     counts = [1] * len(names)
     groups = [next(g for g in design.groups if g.name == name) for name in geometry.order]
     widest = max((g.q for g in groups), default=0)
@@ -171,7 +172,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         parts["parent"].append(geometry.order.index(placement.parent) if placement.parent else NONE)
         parts["above"].append(placement.above)
         parts["w"].append(placement.weights.reshape(-1))
-        labels += [f"sd_{group.name}_{c}_log__" for c in group.columns]
+        labels += [f"{called.sd_of[group.name, c]}_log__" for c in group.columns]
         partials = 0
         middle = np.zeros((group.q, widest))
         eta = _eta(priors, group.name) if any(len(block) > 1 for block in group.blocks) else 1.0
@@ -184,9 +185,8 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
                 parts["partial_start"].append(partials)
                 for j in range(i):
                     parts["shapes"].append(eta + (d - 2 - j) / 2.0)
-                    labels.append(
-                        f"partial_{group.name}_{group.columns[k]}_{group.columns[block[j]]}_logodds__"
-                    )
+                    pair = group.name, group.columns[k], group.columns[block[j]]
+                    labels.append(f"{called.partial[pair]}_logodds__")
                     partials += 1
                 if placement.is_centred(k):
                     for other, mean in middle_shifts(group, block, i):
@@ -204,7 +204,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
             above = geometry.above_column(group, k)
             parts["above_column"].append(NONE if above is None else above)
             parts["sds"].append(Positive.of(priors.get("sd", group.name, column)))
-            labels.append(f"{'z' if how == Z_ITSELF else 'effect'}_{group.name}_{column}")
+            labels.append((called.z if how == Z_ITSELF else called.effect)[group.name, column])
         counts += [1] * (group.q + partials) + [group.n_levels] * group.q
         at += group.q + partials + group.q * group.n_levels
     kinds, of_parameters = [], []
@@ -212,7 +212,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         if not family.positive_parameters:
             kinds.append(int(Kind.FLAT))
             of_parameters.append(location_scale(name, priors.get(name)))
-            labels.append("cutpoint_centred_ordered__")
+            labels.append(f"{called.cutpoint}_ordered__")
             counts.append(len(design.levels) - 1)
         else:
             prior = Positive.of(priors.get(name))

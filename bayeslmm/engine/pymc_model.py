@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import NotAvailableError, PriorError
 from ..spec.design import Design, GroupTerm
+from ..spec.names import BETA, CUTPOINT, OBSERVED, ROW, THRESHOLD, Names, labels
 from ..spec.priors import LKJ, Prior, Priors
 from .geometry import Geometry, middle_shifts
 from .pymc_draws import distribution
@@ -45,22 +46,13 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
     """Everything of the model but the response."""
     import pymc as pm
 
-    coords: dict[str, Any] = {"coef": list(design.x_names), "obs": design.index.to_numpy()}
-    if design.family.has_categories:
-        coords["threshold"] = list(design.levels[:-1])
-    for g in design.groups:
-        coords |= {
-            g.name: list(g.levels),
-            f"{g.name}_term": list(g.columns),
-            f"{g.name}_term_bis": list(g.columns),
-        }
-    with pm.Model(coords=coords) as model:
+    with pm.Model(coords=labels(design)) as model:
         eta, fixed, shift = _fixed_part(design, priors)
         eta = eta + design.offset
         effects: dict[str, list[Any]] = {}
         for name in geometry.order:
             group = next(g for g in design.groups if g.name == name)
-            effects[name] = _effects(group, priors, geometry, fixed, effects)
+            effects[name] = _effects(group, design.names, priors, geometry, fixed, effects)
         for group in design.groups:
             eta = eta + _random_part(group, effects[group.name])
         parameters = {name: _parameter(name, priors, shift, design) for name in design.family.parameters}
@@ -84,10 +76,10 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
 
     parts = build_parts(design, priors, geometry)
     with parts.model:
-        response = pm.Data("response", design.y, dims="obs")
+        response = pm.Data(OBSERVED, design.y, dims=ROW)
         design.family.graph(
             parts.eta, parts.parameters, trials=design.trials, weights=design.weights,
-            categories=len(design.levels), options={"observed": response, "dims": "obs"},
+            categories=len(design.levels), options={"observed": response, "dims": ROW},
         )  # fmt: skip
     return parts.model
 
@@ -152,14 +144,14 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
     for j, name in enumerate(names):
         if name == "Intercept":
             continue
-        fixed[name] = variable(f"slope_{name}", priors.get("fixed", term=name))
+        fixed[name] = variable(design.names.slope[name], priors.get("fixed", term=name))
         mean = mean + fixed[name] * (design.X[:, j] - centre[j])
         shift = shift + fixed[name] * centre[j]
     if design.has_intercept:
-        fixed["Intercept"] = variable("intercept_centred", priors.get("Intercept"))
+        fixed["Intercept"] = variable(design.names.intercept, priors.get("Intercept"))
         mean = mean + fixed["Intercept"]
     beta = fixed | ({"Intercept": fixed["Intercept"] - shift} if design.has_intercept else {})
-    pm.Deterministic("beta", pt.stack([beta[n] for n in names]), dims="coef")
+    pm.Deterministic(BETA, pt.stack([beta[n] for n in names]), dims=design.names.dims[BETA])
     return mean, [fixed[n] for n in names], shift
 
 
@@ -167,31 +159,32 @@ def _parameter(name: str, priors: Priors, shift: Any, design: Design) -> Any:
     """A parameter of the family besides the mean; cutpoints are those of centred predictors."""
     import pymc as pm
 
-    if name != "cutpoint":
+    if name != CUTPOINT:
         return variable(name, priors.get(name), positive=True)
     ordered = pm.distributions.transforms.ordered
     thresholds = len(design.levels) - 1
     start = np.linspace(-1.0, 1.0, thresholds) if thresholds > 1 else np.zeros(1)
     centred = variable(
-        "cutpoint_centred", priors.get(name), transform=ordered, dims="threshold", initval=start
+        design.names.cutpoint, priors.get(name), transform=ordered, dims=THRESHOLD, initval=start
     )
-    pm.Deterministic("cutpoint", centred + shift, dims="threshold")
+    pm.Deterministic(CUTPOINT, centred + shift, dims=THRESHOLD)
     return centred
 
 
 def _effects(
-    group: GroupTerm, priors: Priors, geometry: Geometry, fixed: list[Any], outer: dict[str, list[Any]]
-) -> list[Any]:
+    group: GroupTerm, names: Names, priors: Priors, geometry: Geometry,
+    fixed: list[Any], outer: dict[str, list[Any]],
+) -> list[Any]:  # fmt: skip
     """The random effects b of a factor, (J,) a column, and its deterministics."""
     import pymc as pm
     import pytensor.tensor as pt
 
     name, placement = group.name, geometry.placements[group.name]
-    sds = _standard_deviations(group, priors)
+    sds = _standard_deviations(group, names, priors)
     correlation: list[list[Any]] = [[np.float64(i == j) for j in range(group.q)] for i in range(group.q)]
     effects: list[Any] = [None] * group.q
     for block in placement.blocks:
-        L = _correlation_factor(group, block, priors)
+        L = _correlation_factor(group, names, block, priors)
         z: list[Any] = []
         for i, k in enumerate(block):
             mean: Any = 0.0
@@ -199,25 +192,24 @@ def _effects(
                 mean = mean + sds[k] * L[i][j] * z[j]
             own = sds[k] * L[i][i]
             weights = placement.weights[:, k]
-            suffix = f"{name}_{group.columns[k]}"
+            column, level = group.columns[k], names.level[name]
             if not weights.any():
-                z.append(pm.Normal(f"z_{suffix}", dims=name))
+                z.append(pm.Normal(names.z[name, column], dims=level))
                 effects[k] = mean + own * z[i]
             else:
                 around = mean + _around(group, k, block, i, geometry, fixed, outer, effects)
                 w, spread = (1.0, own) if placement.is_centred(k) else (weights, own**weights)
-                moved = pm.Normal(f"effect_{suffix}", w * around, spread, dims=name)
+                moved = pm.Normal(names.effect[name, column], w * around, spread, dims=level)
                 z.append((moved - w * around) / spread)
                 effects[k] = moved - around + mean if placement.is_centred(k) else mean + own * z[i]
             for j in range(i):
                 value = sum(L[i][m] * L[j][m] for m in range(j + 1))
                 correlation[k][block[j]] = correlation[block[j]][k] = value
-    if any(len(block) > 1 for block in group.blocks):
+    cor, b = names.cor[name], names.b[name]
+    if group.correlated:
         flat = pt.stack([v for row in correlation for v in row])
-        pm.Deterministic(
-            f"cor_{name}", flat.reshape((group.q, group.q)), dims=(f"{name}_term", f"{name}_term_bis")
-        )
-    pm.Deterministic(f"b_{name}", pt.stack(effects, axis=1), dims=(name, f"{name}_term"))
+        pm.Deterministic(cor, flat.reshape((group.q, group.q)), dims=names.dims[cor])
+    pm.Deterministic(b, pt.stack(effects, axis=1), dims=names.dims[b])
     return effects
 
 
@@ -250,20 +242,23 @@ def _random_part(group: GroupTerm, effects: list[Any]) -> Any:
     return total
 
 
-def _standard_deviations(group: GroupTerm, priors: Priors) -> list[Any]:
+def _standard_deviations(group: GroupTerm, names: Names, priors: Priors) -> list[Any]:
     """The sds of a factor's columns, and the contract's ``sd_<group>``."""
     import pymc as pm
     import pytensor.tensor as pt
 
+    sd = names.sd[group.name]
     sds = [
-        variable(f"sd_{group.name}_{c}", priors.get("sd", group.name, c), positive=True)
+        variable(names.sd_of[group.name, c], priors.get("sd", group.name, c), positive=True)
         for c in group.columns
     ]
-    pm.Deterministic(f"sd_{group.name}", pt.stack(sds), dims=f"{group.name}_term")
+    pm.Deterministic(sd, pt.stack(sds), dims=names.dims[sd])
     return sds
 
 
-def _correlation_factor(group: GroupTerm, block: Sequence[int], priors: Priors) -> list[list[Any]]:
+def _correlation_factor(
+    group: GroupTerm, names: Names, block: Sequence[int], priors: Priors
+) -> list[list[Any]]:
     """Lower-triangular factor of a block's correlation matrix, by canonical partial correlations."""
     import pymc as pm
 
@@ -278,7 +273,7 @@ def _correlation_factor(group: GroupTerm, block: Sequence[int], priors: Priors) 
         left: Any = np.float64(1.0)  # what is left of a unit row
         for j in range(i):
             shape = np.float64(lkj.eta + (d - 2 - j) / 2.0)
-            label = f"partial_{group.name}_{group.columns[block[i]]}_{group.columns[block[j]]}"
+            label = names.partial[group.name, group.columns[block[i]], group.columns[block[j]]]
             partial = 2.0 * pm.Beta(label, shape, shape) - 1.0
             row.append(partial * left)
             left = (

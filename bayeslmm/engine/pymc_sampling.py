@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FitError, InputError, NotAvailableError
+from ..spec.names import Names
 from ..tools.words import is_one_of
 from .interrupts import interruptible
 
@@ -101,14 +102,9 @@ def sample_nuts(
     return tree
 
 
-def keep_contract(tree: Any, model: Any) -> None:
+def keep_contract(tree: Any, names: Names) -> None:
     """Leave only the variables of the naming contract in the posterior: no coordinates of the sampler."""
-    kept = ("beta", "sigma", "nu", "shape", "phi", "cutpoint")
-    wanted = [
-        name
-        for name in tree.posterior.data_vars
-        if name in kept or (name.startswith(("sd_", "cor_", "b_")) and name in model.named_vars_to_dims)
-    ]
+    wanted = [name for name in tree.posterior.data_vars if name in names.dims]
     tree["posterior"] = tree.posterior.to_dataset()[wanted]
 
 

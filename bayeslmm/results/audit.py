@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..spec.covariance import covariance
 from ..spec.design import Design, GroupTerm
+from ..spec.names import Names
 from ..spec.priors import Priors
 from . import variance
 from .prior_draws import prior_draws, response_stream
@@ -242,7 +243,7 @@ def _parameters(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) 
     on = _scale_name(design)
     for g in design.groups:
         for k, term in enumerate(g.columns):
-            sd = drawn[f"sd_{g.name}"][:, k]
+            sd = drawn[design.names.sd[g.name]][:, k]
             slope = not _is_constant(g.Z[:, k])
             found.add("sd", g.name, term, sd, f"{on} per {term}" if slope else on)
             spread = float(g.Z[:, k].std(ddof=1)) if slope else float(abs(g.Z[0, k]))
@@ -285,7 +286,7 @@ def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarra
     if not design.groups:
         found.notes.append("No random effects, so there is no ICC and no shrinkage.")
         return
-    covs = tuple(_covariances(g, drawn) for g in design.groups)
+    covs = tuple(_covariances(g, design.names, drawn) for g in design.groups)
     family = {name: drawn[name] for name in design.family.parameters}
     beta = drawn["beta"] if design.x_names else np.zeros((len(covs[0]), 0))
     parts = variance.Parts.of(design, variance.Values(beta=beta, covariances=covs, family=family))
@@ -318,9 +319,9 @@ def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarra
     )
 
 
-def _covariances(group: GroupTerm, drawn: dict[str, np.ndarray]) -> Array:
-    sd = drawn[f"sd_{group.name}"]
-    return covariance(sd, drawn.get(f"cor_{group.name}", np.eye(group.q)))
+def _covariances(group: GroupTerm, names: Names, drawn: dict[str, np.ndarray]) -> Array:
+    sd = drawn[names.sd[group.name]]
+    return covariance(sd, drawn.get(names.cor[group.name], np.eye(group.q)))
 
 
 def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
@@ -350,7 +351,7 @@ def _responses(
     share_of = _per_trial(design)
     for start in range(0, sets, step):
         now = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
-        eta = linear_predictor(design, now["beta"], [now[f"b_{g.name}"] for g in design.groups])
+        eta = linear_predictor(design, now["beta"], [now[design.names.b[g.name]] for g in design.groups])
         y = share_of * simulate_response(
             design.family, eta, parameters=now, trials=design.trials, weights=design.weights, rng=rng
         )
@@ -460,7 +461,7 @@ def _remark_on_far_predictors(found: _Findings, design: Design, drawn: dict[str,
             z = g.Z[:, k]
             if _is_constant(z) or not abs(z.mean()) > FAR_FROM_ZERO * z.std():
                 continue
-            spread = np.sqrt(variance.mean_group_variance(g.Z, _covariances(g, drawn)))
+            spread = np.sqrt(variance.mean_group_variance(g.Z, _covariances(g, design.names, drawn)))
             (middle,) = quantiles(spread, (0.5,))
             found.remarks.append(
                 f"{term} lies {abs(z.mean()) / z.std():,.0f} sds from zero, so its random slope spreads the groups of "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SamplingWarning
+from ..spec.names import ROW, Names
 from ..tools.warned import warn
 
 MOST_LEVELS = (
@@ -47,7 +48,7 @@ class Diagnosis:
         return f"converged {told}" if self.converged else f"doubtful: {'; '.join(self.reasons)} {told}"
 
 
-def diagnose_draws(tree: Any) -> Diagnosis:
+def diagnose_draws(tree: Any, names: Names) -> Diagnosis:
     """R-hat and ESS over all parameters (Vehtari et al. 2021), what the sampler reports, and what follows from them.
 
     The exact sampler draws random effects independently given the other parameters, so these decide. Of NUTS the
@@ -57,7 +58,7 @@ def diagnose_draws(tree: Any) -> Diagnosis:
     divergence, an E-BFMI under 0.3, and a k-hat over 0.7.
     """
     exact = tree.posterior.attrs.get("method") == "exact"
-    draws = _varying(tree.posterior.to_dataset(), without="b_" if exact else None)
+    draws = _varying(tree.posterior.to_dataset(), names, without=names.effects if exact else frozenset())
     of_each = convergence(draws)
     rhat, bulk, tail = float(of_each[0].max()), float(of_each[1].min()), float(of_each[2].min())
     stats = tree.sample_stats.to_dataset() if "sample_stats" in tree.children else {}
@@ -120,17 +121,17 @@ def _array_stats() -> Any:
     return Quiet()
 
 
-def _varying(posterior: Any, *, without: str | None) -> np.ndarray:
-    """All draws (chain, draw, k) but the unit entries of correlation matrices, which do not vary, and one kind."""
+def _varying(posterior: Any, names: Names, *, without: frozenset[str]) -> np.ndarray:
+    """Draws (chain, draw, k) of all variables but some, without what does not vary: unit entries of correlations."""
     parts = []
     for name, variable in posterior.data_vars.items():
-        if (without and name.startswith(without)) or "obs" in variable.dims:
+        if name in without or ROW in variable.dims:
             continue
         values = variable.to_numpy()
-        if name.startswith("b_") and values.shape[2] > MOST_LEVELS:
+        if name in names.effects and values.shape[2] > MOST_LEVELS:
             values = values[:, :, np.linspace(0, values.shape[2] - 1, MOST_LEVELS).astype(int)]
         flat = values.reshape(*values.shape[:2], -1)
-        parts.append(flat[..., flat.std(axis=(0, 1)) > 0] if name.startswith("cor_") else flat)
+        parts.append(flat[..., flat.std(axis=(0, 1)) > 0] if name in names.correlations else flat)
     return np.concatenate(parts, axis=-1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,9 @@ from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
 from ..spec.design import Design
+from ..spec.names import BETA
 from ..spec.priors import Priors
+from .contract import as_tree
 from .diagnosis import K_HAT_LIMIT
 from .progress import Bar
 from .settings import Settings
@@ -146,7 +147,7 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
     if covered.missed or len(covered.fitted.masses) == 1:
         return covered.doubt()
     drawn = tree.posterior
-    sds = np.concatenate([drawn[f"sd_{g.name}"].to_numpy() for g in design.groups], axis=-1)
+    sds = np.concatenate([drawn[design.names.sd[g.name]].to_numpy() for g in design.groups], axis=-1)
     sigma = drawn["sigma"].to_numpy()
     beta = drawn["beta"].to_numpy() if design.x_names else np.empty((*sigma.shape, 0))
     flat = [values.reshape(sigma.size, -1) for values in (sds, sigma, beta)]
@@ -159,56 +160,14 @@ def _tree(
     design: Design, drawn: ExactDraws, stats: dict[str, Array], of_stats: dict[str, float],
     of_posterior: dict[str, Any], started: float,
 ) -> Any:  # fmt: skip
-    import xarray as xr
-
-    variables: dict[str, Array] = {"sigma": drawn.sigma, "beta": drawn.beta}
+    variables: dict[str, Array] = {"sigma": drawn.sigma, BETA: drawn.beta}
+    names = design.names
     for k, g in enumerate(design.groups):
-        variables[f"sd_{g.name}"] = drawn.sds[k]
-        if any(len(block) > 1 for block in g.blocks):
-            variables[f"cor_{g.name}"] = drawn.correlations[k]
-        variables[f"b_{g.name}"] = drawn.effects[k]
-    posterior = as_dataset(design, variables)
-    each = ("chain", "draw")
-    steps = {name: posterior[name].to_numpy() for name in each}
-    posterior.attrs = {
-        "sample_dims": list(each),
-        **of_posterior,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    statistics = xr.Dataset({name: (each, values) for name, values in stats.items()}, coords=steps)
-    statistics.attrs = {"sample_dims": list(each), **of_stats}
-    return xr.DataTree.from_dict(
-        {
-            "posterior": posterior,
-            "sample_stats": statistics,
-            "observed_data": xr.Dataset({"y": ("obs", design.y)}, coords={"obs": design.index.to_numpy()}),
-            "constant_data": xr.Dataset(),
-        }
+        variables[names.sd[g.name]] = drawn.sds[k]
+        if g.correlated:
+            variables[names.cor[g.name]] = drawn.correlations[k]
+        variables[names.b[g.name]] = drawn.effects[k]
+    seconds = round(time.perf_counter() - started, 3)
+    return as_tree(
+        design, variables, stats, of_posterior={**of_posterior, "seconds": seconds}, of_statistics=of_stats
     )
-
-
-def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:
-    """Arrays (chain, draw, ...) as a Dataset whose dimensions and coordinates are those of the naming contract."""
-    import xarray as xr
-
-    n_chains, n_draws = next(v for v in variables.values() if v.size).shape[:2]
-    coords: dict[str, Any] = {"chain": np.arange(n_chains), "draw": np.arange(n_draws)}
-    dims: dict[str, tuple[str, ...]] = {name: ("chain", "draw") for name in variables}
-    if design.x_names:
-        coords["coef"] = np.array(design.x_names, dtype=object)
-        dims["beta"] = ("chain", "draw", "coef")
-    if "cutpoint" in variables:
-        coords["threshold"] = np.array(design.levels[:-1], dtype=object)
-        dims["cutpoint"] = ("chain", "draw", "threshold")
-    for g in design.groups:
-        term, other = f"{g.name}_term", f"{g.name}_term_bis"
-        columns = np.array(g.columns, dtype=object)
-        coords |= {g.name: np.array(g.levels, dtype=object), term: columns}
-        coords |= {other: columns} if f"cor_{g.name}" in variables else {}
-        dims[f"sd_{g.name}"] = ("chain", "draw", term)
-        dims[f"cor_{g.name}"] = ("chain", "draw", term, other)
-        dims[f"b_{g.name}"] = ("chain", "draw", g.name, term)
-    kept = {
-        name: (dims[name], values) for name, values in variables.items() if name != "beta" or design.x_names
-    }
-    return xr.Dataset(kept, coords=coords)

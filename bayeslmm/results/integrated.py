@@ -101,7 +101,7 @@ def _integrand(
             roots = root(flat(covariances)[chosen])
             inside[group.name] = Effects(codes=group.codes, Z=group.Z, roots=roots)
             continue
-        b = flat(fit.draws(f"b_{group.name}"))[chosen]
+        b = flat(fit.draws(fit.design.names.b[group.name]))[chosen]
         for k in range(group.q):
             eta += b[:, group.codes, k] * group.Z[:, k]
     each = [flat(values.family[name])[chosen] for name in design.family.parameters]

@@ -13,6 +13,7 @@ from ..engine import hyperpriors, pymc_model
 from ..errors import NotAvailableError
 from ..families import densities
 from ..spec.design import Design
+from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
 from ..spec.priors import LKJ, Prior, Priors
 
 Array = NDArray[np.float64]
@@ -20,12 +21,13 @@ Array = NDArray[np.float64]
 
 def linear_predictor(design: Design, posterior: Any) -> Array:
     """η (chain, draw, obs) of the rows of the fit."""
-    some = posterior[f"sd_{design.groups[0].name}"] if design.groups else posterior["beta"]
+    names = design.names
+    some = posterior[names.sd[design.groups[0].name]] if design.groups else posterior[BETA]
     eta = np.broadcast_to(design.offset, (*some.shape[:2], design.n)).copy()
     if design.x_names:
-        eta += posterior["beta"].to_numpy() @ design.X.T
+        eta += posterior[BETA].to_numpy() @ design.X.T
     for g in design.groups:
-        effects = posterior[f"b_{g.name}"].to_numpy()
+        effects = posterior[names.b[g.name]].to_numpy()
         for column in range(g.q):
             eta += effects[..., column][..., g.codes] * g.Z[:, column]
     return eta
@@ -51,8 +53,8 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
             kind, link, family.normaliser_takes_y, y, trials, weights, eta[at], parameters[at], found[at]
         )
     return xr.Dataset(
-        {"y": (("chain", "draw", "obs"), found + constants)},
-        coords={"chain": posterior["chain"], "draw": posterior["draw"], "obs": design.index.to_numpy()},
+        {RESPONSE: ((*EACH, ROW), found + constants)},
+        coords={"chain": posterior["chain"], "draw": posterior["draw"], ROW: design.index.to_numpy()},
     )
 
 
@@ -64,34 +66,36 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
     import xarray as xr
 
     found: dict[str, Any] = {}
+    names = design.names
     shift = np.zeros((posterior.sizes["chain"], posterior.sizes["draw"]))
     if design.x_names:
-        beta = posterior["beta"].to_numpy().copy()
-        names = list(design.x_names)
+        beta = posterior[BETA].to_numpy().copy()
+        columns = list(design.x_names)
         shift = beta @ design.X.mean(axis=0)
-        if "Intercept" in names:
-            beta[..., names.index("Intercept")] = beta @ design.X.mean(axis=0)
+        if "Intercept" in columns:
+            beta[..., columns.index("Intercept")] = beta @ design.X.mean(axis=0)
         entries = [
-            priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in names
+            priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns
         ]
         densities = [_real(prior, beta[..., j]) for j, prior in enumerate(entries)]
-        found["beta"] = (("chain", "draw", "coef"), np.stack(densities, axis=-1))
+        found[BETA] = ((*EACH, *names.dims[BETA]), np.stack(densities, axis=-1))
     for g in design.groups:
-        sds = posterior[f"sd_{g.name}"].to_numpy()
+        sd, cor = names.sd[g.name], names.cor[g.name]
+        sds = posterior[sd].to_numpy()
         densities = [_positive(priors.get("sd", g.name, c), sds[..., k]) for k, c in enumerate(g.columns)]
-        found[f"sd_{g.name}"] = (("chain", "draw", f"{g.name}_term"), np.stack(densities, axis=-1))
+        found[sd] = ((*EACH, *names.dims[sd]), np.stack(densities, axis=-1))
         if any(len(block) > 1 for block in g.blocks):
-            lkj, cor = priors.get("cor", g.name), posterior[f"cor_{g.name}"].to_numpy()
+            lkj, matrices = priors.get("cor", g.name), posterior[cor].to_numpy()
             assert isinstance(lkj, LKJ)
-            blocks = [_lkj(lkj.eta, cor[..., block, :][..., block]) for block in map(list, g.blocks)]
-            found[f"cor_{g.name}"] = (("chain", "draw"), np.sum(blocks, axis=0))
+            blocks = [_lkj(lkj.eta, matrices[..., block, :][..., block]) for block in map(list, g.blocks)]
+            found[cor] = (EACH, np.sum(blocks, axis=0))
     for name in design.family.parameters:
         values = posterior[name].to_numpy()
-        if name == "cutpoint":
+        if name == CUTPOINT:
             centred = values - shift[..., None]
-            found[name] = (("chain", "draw", "threshold"), _real(priors.get(name), centred))
+            found[name] = ((*EACH, *names.dims[name]), _real(priors.get(name), centred))
         else:
-            found[name] = (("chain", "draw"), _positive(priors.get(name), values))
+            found[name] = (EACH, _positive(priors.get(name), values))
     used = {d for dims, _ in found.values() for d in dims}
     return xr.Dataset(found, coords={d: posterior[d] for d in used})
 

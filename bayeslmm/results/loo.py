@@ -15,6 +15,7 @@ from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError, SamplingWarning
+from ..spec import names
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated
@@ -40,7 +41,7 @@ def loo(fit: PosteriorFit, unit: str, *, conditional: bool, draws: int | None, r
     _check_unit(fit, unit, conditional)
     available = fit.n_chains * fit.n_draws
     used = min(available, draws or integrated.draws_used(fit.design, unit, available))
-    name = "conditional_loo" if conditional else "loo" if unit == ROW else f"loo_{unit}"
+    name = "conditional_loo" if conditional else "loo" if unit == ROW else fit.design.names.loo[unit]
     kept = fit.idata.children.get(name)
     if kept is None or int(kept.attrs["draws"]) != used:
         fit.idata[name] = kept = _leave_one_out(fit, unit, conditional, used)
@@ -58,8 +59,8 @@ def _check_unit(fit: PosteriorFit, unit: str, conditional: bool) -> None:
     if not is_one_of(unit, known):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, known))}")
     design = fit.design
-    needed = [*(["beta"] if design.x_names else []), *design.family.parameters]
-    for name in (*needed, *(f"b_{g.name}" for g in design.groups)):
+    needed = [*([names.BETA] if design.x_names else []), *design.family.parameters]
+    for name in (*needed, *design.names.b.values()):
         fit.draws(name)  # draws made elsewhere may lack some, and say so
     if unit == ROW:
         if design.groups and not (
@@ -98,13 +99,13 @@ def _leave_one_out(fit: PosteriorFit, unit: str, conditional: bool, draws: int) 
     from arviz_stats.base import array_stats
 
     without, within = _densities(fit, unit, conditional, fit, evenly(fit, draws))
-    dim = "obs" if unit == ROW else unit
+    dim = names.ROW if unit == ROW else fit.design.names.level[unit]
     elpd, k = np.full(without.shape[1], -np.inf), np.full(without.shape[1], np.inf)
     told = np.isfinite(without).all(axis=0)  # the others have no coefficient left to tell the rest by
     elpd[told], k[told], _ = array_stats.loo(without[None][..., told], chain_axis=0, draw_axis=1)
     labels = fit.design.index.to_numpy()
     if unit != ROW:
-        labels = np.array(fit.design.group(unit).levels, dtype=object)
+        labels = names.as_labels(fit.design.group(unit).levels)
     dataset = xr.Dataset(
         {
             "elpd_i": (dim, elpd),

@@ -18,7 +18,9 @@ from ..engine.pql import Rough, rough_fit
 from ..errors import FitError, InputError, NotAvailableError
 from ..spec.design import Design
 from ..spec.frame import row_names
+from ..spec.names import BETA, CUTPOINT, RESPONSE
 from ..spec.priors import Priors
+from .contract import as_tree
 from .diagnosis import diagnose_draws
 from .log_density import linear_predictor, log_likelihood
 from .posterior import PosteriorFit
@@ -82,13 +84,14 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> PosteriorFit:
             "read_draws: an xarray.DataTree with a group 'posterior' is needed, as pymc.sample gives"
         )
     found = {str(name): tuple(v.shape[2:]) for name, v in idata.posterior.data_vars.items()}
-    wanted: dict[str, tuple[int, ...]] = {"beta": (len(design.x_names),)} if design.x_names else {}
+    wanted: dict[str, tuple[int, ...]] = {BETA: (len(design.x_names),)} if design.x_names else {}
+    names = design.names
     for name in design.family.parameters:
-        wanted[name] = (len(design.levels) - 1,) if name == "cutpoint" else ()
+        wanted[name] = (len(design.levels) - 1,) if name == CUTPOINT else ()
     for g in design.groups:
-        wanted |= {f"sd_{g.name}": (g.q,), f"b_{g.name}": (g.n_levels, g.q)}
-        if any(len(block) > 1 for block in g.blocks):
-            wanted[f"cor_{g.name}"] = (g.q, g.q)
+        wanted |= {names.sd[g.name]: (g.q,), names.b[g.name]: (g.n_levels, g.q)}
+        if g.correlated:
+            wanted[names.cor[g.name]] = (g.q, g.q)
     wrong = [name for name, shape in wanted.items() if found.get(name, shape) != shape]
     if wrong or not found.keys() & wanted.keys():
         told = "; ".join(f"{name}: {wanted[name]} wanted, {found[name]} found" for name in wrong)
@@ -98,7 +101,11 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> PosteriorFit:
         )
     idata.posterior.attrs.setdefault("sampler", "draws made elsewhere")
     return PosteriorFit(
-        design=design, priors=priors, idata=idata, settings=Settings(), diagnosis=diagnose_draws(idata)
+        design=design,
+        priors=priors,
+        idata=idata,
+        settings=Settings(),
+        diagnosis=diagnose_draws(idata, design.names),
     )
 
 
@@ -127,7 +134,7 @@ def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
         random_seed=settings.random_seed, nuts_sampler=settings.nuts_sampler or "nutpie",
         progressbar=settings.progressbar, options=options,
     )  # fmt: skip
-    pymc_sampling.keep_contract(tree, model)
+    pymc_sampling.keep_contract(tree, design.names)
     if reason:
         tree.posterior.attrs["reason"] = reason
     return tree
@@ -196,7 +203,7 @@ def _why_impossible(design: Design, geometry: Geometry, joint: Joint, x: Array) 
 
     tree = _tree(design, geometry, joint, x[None, None], {})
     eta = linear_predictor(design, tree.posterior)[0, 0]
-    bad = ~np.isfinite(log_likelihood(design, tree.posterior)["y"].to_numpy()[0, 0])
+    bad = ~np.isfinite(log_likelihood(design, tree.posterior)[RESPONSE].to_numpy()[0, 0])
     if not bad.any():
         return (
             f"none of {START_TRIES} starts has a positive density, although the response has one in every row: the "
@@ -212,10 +219,7 @@ def _why_impossible(design: Design, geometry: Geometry, joint: Joint, x: Array) 
 
 def _tree(design: Design, geometry: Geometry, joint: Joint, x: Array, stats: Any) -> Any:
     """Draws x (chain, draw, d) under the naming contract."""
-    import xarray as xr
-
     from ..engine import joint as loops
-    from .exact import as_dataset
 
     flat = x.reshape(-1, x.shape[-1])
     S, p, Q, r = len(flat), len(design.x_names), len(joint.sd_kind), int(joint.sizes[3])
@@ -229,30 +233,21 @@ def _tree(design: Design, geometry: Geometry, joint: Joint, x: Array, stats: Any
         moved = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
     if design.has_intercept:
         beta[:, design.x_names.index("Intercept")] -= moved
-    variables: dict[str, Array] = {"beta": beta}
+    variables: dict[str, Array] = {BETA: beta}
+    names = design.names
     for k, name in enumerate(design.family.parameters):
-        variables[name] = parameters + moved[:, None] if name == "cutpoint" else parameters[:, k]
+        variables[name] = parameters + moved[:, None] if name == CUTPOINT else parameters[:, k]
     for k, name in enumerate(geometry.order):
         group = next(g for g in design.groups if g.name == name)
         first, after = int(joint.column_start[k]), int(joint.column_start[k + 1])
-        variables[f"sd_{name}"] = sds[:, first:after]
+        variables[names.sd[name]] = sds[:, first:after]
         L = factors[:, first:after, : group.q]
         order = np.argsort(joint.place[first:after])
         cor = (L @ L.swapaxes(1, 2))[:, order][:, :, order]
-        if any(len(block) > 1 for block in group.blocks):
-            variables[f"cor_{name}"] = cor
+        if group.correlated:
+            variables[names.cor[name]] = cor
         effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]]
-        variables[f"b_{name}"] = effects.reshape(S, group.n_levels, group.q)
+        variables[names.b[name]] = effects.reshape(S, group.n_levels, group.q)
     shaped = {name: values.reshape(*x.shape[:2], *values.shape[1:]) for name, values in variables.items()}
-    posterior = as_dataset(design, shaped)
-    steps = {"chain": posterior["chain"].to_numpy(), "draw": posterior["draw"].to_numpy()}
-    kept = {name: (("chain", "draw"), stats[name].to_numpy()) for name in STATS if name in stats}
-    statistics = xr.Dataset(kept, coords=steps, attrs={"sample_dims": ["chain", "draw"]})
-    return xr.DataTree.from_dict(
-        {
-            "posterior": posterior,
-            "sample_stats": statistics,
-            "observed_data": xr.Dataset({"y": ("obs", design.y)}, coords={"obs": design.index.to_numpy()}),
-            "constant_data": xr.Dataset(),
-        }
-    )
+    kept = {name: stats[name].to_numpy() for name in STATS if name in stats}
+    return as_tree(design, shaped, kept, of_posterior={}, of_statistics={})

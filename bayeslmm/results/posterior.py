@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
+from ..spec.names import EACH, as_labels
 from ..spec.priors import Priors, resolve_priors
 from ..tools.words import is_one_of
 from . import (
@@ -111,8 +112,8 @@ class PosteriorFit(Fit):
         """Covariance matrix of the random effects of each factor, per draw (chain, draw, q, q)."""
         out = []
         for g in self.design.groups:
-            sd = self.draws(f"sd_{g.name}")
-            name = f"cor_{g.name}"
+            sd = self.draws(self.design.names.sd[g.name])
+            name = self.design.names.cor[g.name]
             cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(g.q)
             out.append(covariance(sd, cor))
         return out
@@ -269,7 +270,7 @@ class PosteriorFit(Fit):
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
         """
-        names = {g.name: f"b_{g.name}" for g in self.design.groups}
+        names = self.design.names.b
         if draws:
             return self.idata.posterior.to_dataset()[list(names.values())]
         parts = [
@@ -301,16 +302,16 @@ class PosteriorFit(Fit):
         import xarray as xr
 
         parts, kept = [], {}
-        beta = self.values.beta
+        beta, called = self.values.beta, self.design.names
         for g in self.design.groups:
             coding = coding_of(self.design, g)
             names = coding.names
             values = np.repeat((beta @ coding.B.T)[:, :, None, :], g.n_levels, axis=2)
-            values[..., coding.places] += self.draws(f"b_{g.name}")
+            values[..., coding.places] += self.draws(called.b[g.name])
             if draws:
-                dims = ("chain", "draw", g.name, f"{g.name}_coef")
-                coords = {g.name: np.array(g.levels, dtype=object), dims[-1]: np.array(names, dtype=object)}
-                kept[f"coef_{g.name}"] = xr.DataArray(values, dims=dims, coords=coords)
+                dims = (*EACH, called.level[g.name], called.coef_term[g.name])
+                coords = dict(zip(dims[2:], (as_labels(g.levels), as_labels(names)), strict=True))
+                kept[called.coef[g.name]] = xr.DataArray(values, dims=dims, coords=coords)
             else:
                 parts.append(self._levels(g.name, g.levels, names, values, ci_prob, ci_kind))
         if draws:
@@ -385,13 +386,12 @@ class PosteriorFit(Fit):
         import xarray as xr
 
         found: dict[str, Any] = {}
+        called = self.design.names
         for g, cov in zip(self.design.groups, self.covariances(), strict=True):
             names = list(g.columns)
             if draws:
-                terms = (f"{g.name}_term", f"{g.name}_term_bis")
-                found[g.name] = xr.DataArray(
-                    cov, dims=("chain", "draw", *terms), coords=dict.fromkeys(terms, names)
-                )
+                terms = (called.term[g.name], called.other[g.name])
+                found[g.name] = xr.DataArray(cov, dims=(*EACH, *terms), coords=dict.fromkeys(terms, names))
             else:
                 found[g.name] = pd.DataFrame(cov.mean(axis=(0, 1)), index=names, columns=names)
         return found

@@ -17,7 +17,9 @@ from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator
 from ..errors import InputError, PriorError
 from ..spec.design import Design, GroupTerm
+from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, Names
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
+from .contract import as_dataset, observed_data
 from .simulation import linear_predictor, simulate_response
 
 Array = NDArray[np.float64]
@@ -66,13 +68,13 @@ def prior_draws(
     _check_proper(priors)
     root = generator(random_seed)
     beta, middle = _fixed_effects(design, priors, int(draws), root)
-    drawn: dict[str, np.ndarray] = {"beta": beta}
+    drawn: dict[str, np.ndarray] = {BETA: beta}
     for group in design.groups:
-        drawn |= _group(group, priors, int(draws), root)
+        drawn |= _group(group, design.names, priors, int(draws), root)
     for name in design.family.parameters:
         prior, (rng,) = priors.get(name), root.spawn(1)
         assert isinstance(prior, Prior)
-        if name == "cutpoint":
+        if name == CUTPOINT:
             cuts = len(design.levels) - 1
             at_middle = np.sort(_draw(name, prior, (int(draws), cuts), rng), axis=1)
             drawn[name] = at_middle + middle[:, None]
@@ -117,7 +119,7 @@ def _fixed_effects(design: Design, priors: Priors, draws: int, root: Generator) 
     return beta, middle
 
 
-def _group(group: GroupTerm, priors: Priors, draws: int, root: Generator) -> dict[str, Array]:
+def _group(group: GroupTerm, names: Names, priors: Priors, draws: int, root: Generator) -> dict[str, Array]:
     """sds, correlations and effects of one grouping factor."""
     sds = np.empty((draws, group.q))
     for k, column in enumerate(group.columns):
@@ -133,12 +135,12 @@ def _group(group: GroupTerm, priors: Priors, draws: int, root: Generator) -> dic
             assert isinstance(lkj, LKJ)
             factor[:, np.array(block)[:, None], block] = lkj_factor(lkj.eta, len(block), draws, of_cor)
     z = of_b.standard_normal((draws, group.n_levels, group.q))
-    drawn = {f"sd_{group.name}": sds}
-    if any(len(block) > 1 for block in group.blocks):
+    drawn = {names.sd[group.name]: sds}
+    if group.correlated:
         cor = factor @ factor.transpose(0, 2, 1)
         cor[:, range(group.q), range(group.q)] = 1.0
-        drawn[f"cor_{group.name}"] = cor
-    drawn[f"b_{group.name}"] = z @ factor.transpose(0, 2, 1) * sds[:, None, :]
+        drawn[names.cor[group.name]] = cor
+    drawn[names.b[group.name]] = z @ factor.transpose(0, 2, 1) * sds[:, None, :]
     return drawn
 
 
@@ -288,22 +290,16 @@ def prior_predictive(
 
     drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
     y = responses(design, drawn, response_stream(random_seed))
-    each = ("chain", "draw")
-    steps = {"chain": np.arange(1), "draw": np.arange(draws)}
-    variables, coords = _labelled(design, drawn)
-    prior = xr.Dataset(
-        {name: ((*each, *dims), values[None]) for name, (dims, values) in variables.items()},
-        coords=steps | coords,
-    )
-    obs = {"obs": design.index.to_numpy()}
-    predictive = xr.Dataset({"y": ((*each, "obs"), y[None])}, coords=steps | obs)
+    prior = as_dataset(design, {name: values[None] for name, values in drawn.items()})
+    steps, rows = {dim: prior[dim].to_numpy() for dim in EACH}, {ROW: design.index.to_numpy()}
+    predictive = xr.Dataset({RESPONSE: ((*EACH, ROW), y[None])}, coords=steps | rows)
     for dataset in (prior, predictive):
-        dataset.attrs["sample_dims"] = list(each)
+        dataset.attrs["sample_dims"] = list(EACH)
     return xr.DataTree.from_dict(
         {
             "prior": prior,
             "prior_predictive": predictive,
-            "observed_data": xr.Dataset({"y": ("obs", design.y)}, coords=obs),
+            "observed_data": observed_data(design),
         }
     )
 
@@ -317,32 +313,7 @@ def response_stream(random_seed: int | None) -> Generator:
 
 def responses(design: Design, drawn: dict[str, np.ndarray], rng: Generator) -> Array:
     """One simulated response (draw, n) for every draw of the parameters and every row."""
-    eta = linear_predictor(design, drawn["beta"], [drawn[f"b_{g.name}"] for g in design.groups])
+    eta = linear_predictor(design, drawn[BETA], [drawn[design.names.b[g.name]] for g in design.groups])
     return simulate_response(
         design.family, eta, parameters=drawn, trials=design.trials, weights=design.weights, rng=rng
     )
-
-
-def _labelled(
-    design: Design, drawn: dict[str, np.ndarray]
-) -> tuple[dict[str, tuple[tuple[str, ...], np.ndarray]], dict[str, np.ndarray]]:
-    """Each variable with its dims, and the coordinates of these: the names of every posterior."""
-    dims: dict[str, tuple[str, ...]] = {name: () for name in design.family.parameters}
-    coords = {}
-    if design.x_names:
-        dims["beta"] = ("coef",)
-        coords["coef"] = _objects(design.x_names)
-    if "cutpoint" in dims:
-        dims["cutpoint"] = ("threshold",)
-        coords["threshold"] = _objects(design.levels[:-1])
-    for g in design.groups:
-        term, other = f"{g.name}_term", f"{g.name}_term_bis"
-        dims |= {f"sd_{g.name}": (term,), f"cor_{g.name}": (term, other), f"b_{g.name}": (g.name, term)}
-        coords |= {g.name: _objects(g.levels), term: _objects(g.columns), other: _objects(g.columns)}
-    return {name: (dims[name], values) for name, values in drawn.items() if name in dims}, coords
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray:
-    found = np.empty(len(values), dtype=object)
-    found[:] = list(values)
-    return found

@@ -27,7 +27,7 @@ def rank_groups(
     if not whole or top < 1:
         raise InputError(f"rank_groups(top={top!r}): a number of places, from 1 to {g.n_levels}")
     places = min(int(top), max(g.n_levels - 1, 1))
-    effects = flat(fit.draws(f"b_{g.name}"))[..., g.columns.index(term)]
+    effects = flat(fit.draws(fit.design.names.b[g.name]))[..., g.columns.index(term)]
     order = np.argsort(-effects if highest else effects, axis=1)
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(1, g.n_levels + 1)[None, :], axis=1)

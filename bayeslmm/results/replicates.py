@@ -132,13 +132,15 @@ def _of_priors(
         prior_draws(design, priors, draws=draws, random_seed=random_seed),
         response_stream(random_seed),
     )
+    names = design.names
     rows = _rows_of_design(
         design, {name: "observed" if target == "new" else target for name, target in asked.items()}, rng,
         beta=drawn["beta"],
         covariances=[
-            covariance(drawn[f"sd_{g.name}"], drawn.get(f"cor_{g.name}", np.eye(g.q))) for g in design.groups
+            covariance(drawn[names.sd[g.name]], drawn.get(names.cor[g.name], np.eye(g.q)))
+            for g in design.groups
         ],
-        effects=lambda name: drawn[f"b_{name}"],
+        effects=lambda name: drawn[names.b[name]],
         parameters={name: drawn[name] for name in design.family.parameters},
     )  # fmt: skip
     return rows, rng

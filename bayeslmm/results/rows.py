@@ -221,7 +221,7 @@ def rows_of(
         fit.design, new, asked, rng,
         beta=flat(values.beta)[chosen],
         covariances=[flat(cov)[chosen] for cov in values.covariances],
-        effects=lambda name: flat(fit.draws(f"b_{name}"))[chosen],
+        effects=lambda name: flat(fit.draws(fit.design.names.b[name]))[chosen],
         parameters={name: flat(fit.draws(name))[chosen] for name in fit.design.family.parameters},
         trials=trials, weights=weights, repeated=repeated,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..engine.reml import refuse_perfect_fixed_part
 from ..engine.scaling import Problem
-from ..errors import InputError, NotAvailableError
+from ..errors import NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import Priors
 from .diagnosis import diagnose_draws
@@ -13,23 +13,9 @@ from .nuts import sample_by_nuts
 from .posterior import PosteriorFit
 from .settings import Settings
 
-RESERVED = ("chain", "draw", "coef", "threshold", "observation")
-
 
 def sample_posterior(design: Design, priors: Priors, settings: Settings) -> PosteriorFit:
-    """The posterior: by the exact sampler where the model allows it, else by NUTS.
-
-    Raises
-    ------
-    InputError
-        A grouping factor has the name of a dimension of the draws.
-    """
-    taken = [g.name for g in design.groups if g.name in RESERVED]
-    if taken:
-        raise InputError(
-            f"a grouping factor is called {taken[0]!r}, as a dimension of the draws is ({', '.join(RESERVED)}): rename "
-            "the column"
-        )
+    """The posterior: by the exact sampler where the model allows it, else by NUTS."""
     family = design.family
     if not design.groups and (family.is_normal or (family.has_residual and family.link == "identity")):
         refuse_perfect_fixed_part(Problem.of(design))
@@ -49,5 +35,9 @@ def sample_posterior(design: Design, priors: Priors, settings: Settings) -> Post
         if doubt:
             tree.posterior.attrs["doubt"] = doubt
     return PosteriorFit(
-        design=design, priors=priors, idata=tree, settings=settings, diagnosis=diagnose_draws(tree)
+        design=design,
+        priors=priors,
+        idata=tree,
+        settings=settings,
+        diagnosis=diagnose_draws(tree, design.names),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..spec.names import EACH, as_labels
 from .log_density import log_prior
 from .tidy import parameter_draws
 
@@ -49,15 +50,14 @@ def _without_effects(fit: PosteriorFit) -> Any:
     """The posterior without random effects; of each correlation matrix only what varies, (chain, draw, pair)."""
     import xarray as xr
 
-    posterior = fit.idata.posterior.to_dataset()
-    dropped = [f"{kind}_{g.name}" for g in fit.design.groups for kind in ("b", "cor")]
-    kept = posterior.drop_vars(dropped, errors="ignore")
+    posterior, names = fit.idata.posterior.to_dataset(), fit.design.names
+    kept = posterior.drop_vars(names.effects | names.correlations, errors="ignore")
     for g in fit.design.groups:
         if g.correlated:
             labels = [f"{g.columns[a]}, {g.columns[b]}" for a, b in g.correlated]
-            draws = np.stack([fit.draws(f"cor_{g.name}")[..., a, b] for a, b in g.correlated], axis=-1)
-            pair = f"{g.name}_pair"
-            kept[f"cor_{g.name}"] = xr.DataArray(
-                draws, dims=("chain", "draw", pair), coords={pair: np.array(labels, dtype=object)}
+            draws = np.stack([fit.draws(names.cor[g.name])[..., a, b] for a, b in g.correlated], axis=-1)
+            pair = names.pair[g.name]
+            kept[names.cor[g.name]] = xr.DataArray(
+                draws, dims=(*EACH, pair), coords={pair: as_labels(labels)}
             )
     return kept

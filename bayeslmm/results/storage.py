@@ -28,6 +28,7 @@ from ..families import family_of
 from ..spec.design import Design, build_design
 from ..spec.expressions import Scope, total_offset
 from ..spec.frame import frozen
+from ..spec.names import EACH, labels
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..tools.warned import muted, warn
 from .diagnosis import Diagnosis
@@ -85,7 +86,7 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
         about["solution"], groups[SOLUTION] = described, _dataset(arrays)
     else:
         about |= {"kind": "posterior", **_describe_posterior(fit)}
-        known, about["groups"] = set(_coordinates(fit.design)), {}
+        known, about["groups"] = set(labels(fit.design)), {}
         for name, node in fit.idata.children.items():
             dataset = node.to_dataset()
             about["groups"][name] = _plain(dict(dataset.attrs))
@@ -415,10 +416,10 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
     entries = (ResolvedPrior(**{**e, "prior": _build_prior(e["prior"])}) for e in about["resolved"])
     settings = dict(about["settings"])
     settings["centring"] = {_key(key): value for key, value in settings["centring"]}
-    labels, groups = _coordinates(design), {}
+    coordinates, groups = labels(design), {}
     for name, attrs in about["groups"].items():
-        dataset = tree[name].to_dataset()
-        coords = {d: labels[str(d)] for d in dataset.dims if str(d) in labels}
+        dataset = _under_contract(tree[name].to_dataset(), design)
+        coords = {d: coordinates[str(d)] for d in dataset.dims if str(d) in coordinates}
         groups[name] = dataset.assign_coords(coords).assign_attrs(attrs)
     diagnosis = {**about["diagnosis"], "reasons": tuple(about["diagnosis"]["reasons"])}
     return PosteriorFit(
@@ -428,21 +429,15 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
     )  # fmt: skip
 
 
-def _coordinates(design: Design) -> dict[str, np.ndarray]:
-    """Labels by dimension that the design knows: they come from there when a fit is loaded."""
-    found = {
-        "coef": np.array(design.x_names, dtype=object),
-        "threshold": np.array(design.levels[:-1], dtype=object),
-        "obs": design.index.to_numpy(),
+def _under_contract(dataset: Any, design: Design) -> Any:
+    """The dataset with the dimensions of the naming contract: versions before it called some of them otherwise."""
+    dims = design.names.dims
+    renamed = {
+        name: ((*EACH, *dims[name]), variable.to_numpy(), variable.attrs)
+        for name, variable in dataset.data_vars.items()
+        if name in dims and variable.ndim == 2 + len(dims[name]) and variable.dims != (*EACH, *dims[name])
     }
-    for g in design.groups:
-        columns = np.array(g.columns, dtype=object)
-        found |= {
-            g.name: np.array(g.levels, dtype=object),
-            f"{g.name}_term": columns,
-            f"{g.name}_term_bis": columns,
-        }
-    return found
+    return dataset.drop_vars(list(renamed)).assign(renamed)
 
 
 # -- JSON

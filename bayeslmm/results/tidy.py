@@ -118,11 +118,11 @@ def parameter_draws(fit: PosteriorFit) -> tuple[pd.DataFrame, Array]:
     parts = [values.beta]
     for g in design.groups:
         rows += [(g.name, f"sd({c})", "ran_pars", g.name, f"sd__{c}") for c in g.columns]
-        parts.append(fit.draws(f"sd_{g.name}"))
+        parts.append(fit.draws(design.names.sd[g.name]))
         for a, b in g.correlated:
             one, other = g.columns[a], g.columns[b]
             rows.append((g.name, f"cor({one}, {other})", "ran_pars", g.name, f"cor__{one}.{other}"))
-            parts.append(fit.draws(f"cor_{g.name}")[..., a, b, None])
+            parts.append(fit.draws(design.names.cor[g.name])[..., a, b, None])
     for name, drawn in values.family.items():
         many = [f"{name}[{level}]" for level in design.levels[:-1]] if name == "cutpoint" else [name]
         if name == "sigma":

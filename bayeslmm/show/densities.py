@@ -30,7 +30,7 @@ def from_priors(fit: PosteriorFit) -> PosteriorFit | None:
         replace(g, levels=g.levels[:1]) for g in fit.design.groups
     )  # effects are drawn, but not used
     drawn = prior_draws(replace(fit.design, groups=groups), fit.priors, draws=PRIOR_DRAWS, random_seed=0)
-    used = {name: v for name, v in drawn.items() if not name.startswith("b_")}
+    used = {name: v for name, v in drawn.items() if name not in fit.design.names.effects}
     variables = {
         name: (("chain", "draw", *(f"{name}_{k}" for k in range(v.ndim - 1))), v[None])
         for name, v in used.items()

@@ -33,6 +33,7 @@ from bayeslmm.spec.grouping import (
     factorize,
     warn_if_constant_within_levels,
 )
+from bayeslmm.spec.names import Names, contract
 from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
 from bayeslmm.spec.response import check_order, check_values, read_response
@@ -137,6 +138,11 @@ class Design:
     frame: pd.DataFrame
     recipe: Recipe
     scope: Scope
+
+    @property
+    def names(self) -> Names:
+        """What variables and dimensions of draws are called."""
+        return contract(self.family.parameters, self.x_names, tuple((g.name, g.columns) for g in self.groups))
 
     @property
     def n(self) -> int:

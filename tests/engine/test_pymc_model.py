@@ -14,6 +14,7 @@ from bayeslmm.errors import PriorError, SamplingWarning
 from bayeslmm.results.diagnosis import diagnose_draws
 from bayeslmm.spec.covariance import covariance
 from bayeslmm.spec.design import build_design
+from bayeslmm.spec.names import contract
 from bayeslmm.spec.priors import resolve_priors
 
 
@@ -145,9 +146,12 @@ def fake_tree(shift=0.0, diverging=0):
     )
 
 
+NAMES = contract(("sigma",), (), ())
+
+
 def test_diagnosis_says_yes_and_no():
-    assert diagnose_draws(fake_tree()).converged
+    assert diagnose_draws(fake_tree(), NAMES).converged
     with pytest.warns(SamplingWarning, match="chains disagree"):
-        assert not diagnose_draws(fake_tree(shift=0.5)).converged
+        assert not diagnose_draws(fake_tree(shift=0.5), NAMES).converged
     with pytest.warns(SamplingWarning, match="3 divergences"):
-        assert diagnose_draws(fake_tree(diverging=3)).divergences == 3
+        assert diagnose_draws(fake_tree(diverging=3), NAMES).divergences == 3

@@ -17,7 +17,7 @@ from bayeslmm.errors import InputError, NotAvailableError, RefusedVerbError, Uns
 from bayeslmm.families import family_of
 from bayeslmm.results import variance
 from bayeslmm.results.coefficients import coding_of
-from bayeslmm.results.exact import as_dataset
+from bayeslmm.results.contract import as_dataset
 from bayeslmm.results.moments import expected_over, expected_response
 from bayeslmm.results.simulation import simulate_response
 

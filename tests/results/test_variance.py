@@ -19,7 +19,7 @@ from bayeslmm.engine.bootstrap import estimates
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, SingularFitWarning
 from bayeslmm.results import intervals, quantities, variance
-from bayeslmm.results.exact import as_dataset
+from bayeslmm.results.contract import as_dataset
 from bayeslmm.results.intervals import values_of
 from bayeslmm.results.reference import POINTS, reference_grid
 from bayeslmm.spec.covariance import covariance

@@ -270,14 +270,6 @@ def test_names_of_other_packages_are_answered_with_ours(fit, theirs, ours):
         getattr(fit, theirs)
 
 
-@pytest.mark.parametrize("name", ["chain", "draw", "coef", "threshold", "observation"])
-def test_a_factor_cannot_have_the_name_of_a_dimension_of_the_draws(sleep, name):
-    model = blm.Model(f"Reaction ~ Days + (1 | {name})", sleep.rename(columns={"Subject": name}))
-    assert model.fit_reml().ngroups == {name: 18}
-    with pytest.raises(errors.InputError, match="rename"):
-        model.fit()
-
-
 def test_intervals_of_a_summary(sleep):
     post = blm.Model("Reaction ~ Days + (1 | Subject)", sleep).fit(random_seed=1)
     assert "95% equal-tailed" in str(post.summary())

@@ -1,0 +1,55 @@
+"""Arrays of draws as the datasets and the tree of every posterior, under the names of `bayeslmm.spec.names`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spec.design import Design
+from ..spec.names import EACH, RESPONSE, ROW, labels
+
+Array = NDArray[Any]
+
+
+def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:
+    """Arrays (chain, draw, ...) as a Dataset with the dimensions and coordinates of the model; others are left out."""
+    import xarray as xr
+
+    n_chains, n_draws = next(v for v in variables.values() if v.size).shape[:2]
+    dims = design.names.dims
+    kept = {name: ((*EACH, *dims[name]), values) for name, values in variables.items() if name in dims}
+    used = {dim for of_variable, _ in kept.values() for dim in of_variable}
+    coords = {dim: values for dim, values in labels(design).items() if dim in used}
+    return xr.Dataset(kept, coords={"chain": np.arange(n_chains), "draw": np.arange(n_draws), **coords})
+
+
+def as_tree(
+    design: Design, variables: Mapping[str, Array], statistics: Mapping[str, Array], *,
+    of_posterior: Mapping[str, Any], of_statistics: Mapping[str, Any],
+) -> Any:  # fmt: skip
+    """Draws and what the sampler says of them (chain, draw) as a DataTree, each with attributes."""
+    import xarray as xr
+
+    posterior = as_dataset(design, variables)
+    steps = {dim: posterior[dim].to_numpy() for dim in EACH}
+    posterior.attrs = {"sample_dims": list(EACH), **of_posterior}
+    of_sampler = xr.Dataset({name: (EACH, values) for name, values in statistics.items()}, coords=steps)
+    of_sampler.attrs = {"sample_dims": list(EACH), **of_statistics}
+    return xr.DataTree.from_dict(
+        {
+            "posterior": posterior,
+            "sample_stats": of_sampler,
+            "observed_data": observed_data(design),
+            "constant_data": xr.Dataset(),
+        }
+    )
+
+
+def observed_data(design: Design) -> Any:
+    """The response as a Dataset, y (obs)."""
+    import xarray as xr
+
+    return xr.Dataset({RESPONSE: (ROW, design.y)}, coords={ROW: design.index.to_numpy()})

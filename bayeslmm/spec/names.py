@@ -1,0 +1,174 @@
+"""The naming contract: what the variables and dimensions of draws are called, for every sampler.
+
+Variables ``beta[coef]``, the parameters of the family, and for a grouping factor g ``sd_g[g_term]``,
+``cor_g[g_term, g_term_bis]`` and ``b_g[g, g_term]``. Where a name is taken already, by something that stands earlier in
+`Names`, or cannot stand in a file, the later one is changed: a factor ``obs`` has the dimension ``obs_level``. So every
+name is looked up here, and none is made or taken apart elsewhere; tables keep the user's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .design import Design
+
+EACH = ("chain", "draw")  # dimensions of every draw
+ARVIZ = (  # dimensions that ArviZ makes, and coordinates of its figures: its functions fail where draws have them
+    "sample", "variable", "column", "model", "plot", "summary", "ci_bound", "plot_axis", "kde_dim", "qd_dim",
+    "var_name", "__variable__",
+)  # fmt: skip
+ROW, COEF, THRESHOLD = "obs", "coef", "threshold"
+BETA, CUTPOINT, RESPONSE, OBSERVED = "beta", "cutpoint", "y", "response"
+
+ByGroup = Mapping[str, str]
+ByColumn = Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names of one model; mappings are keyed by the grouping factor, the second kind by (factor, column).
+
+    Attributes
+    ----------
+    sd, cor, b, coef : mapping
+        Variables: sds, correlations, effects, and the sums of fixed and random effects.
+    level, term, other, coef_term, pair : mapping
+        Dimensions: levels, columns, columns once more (of a correlation matrix), columns of ``coef``, correlated pairs.
+    loo : mapping
+        Groups of the tree: what leave-one-out found by level of a factor.
+    intercept, cutpoint : str
+        Coordinates of NUTS: the intercept and the cutpoints at centred predictors.
+    slope : mapping
+        Coordinates of NUTS: a fixed effect by the name of its column.
+    sd_of, z, effect : mapping
+        Coordinates of NUTS: the sd of one column; its effects in units of it, or as themselves.
+    partial : mapping
+        Coordinates of NUTS: the partial correlation of two columns, by (factor, one, other).
+    dims : mapping
+        The dimensions of every variable of a posterior, beyond chain and draw.
+    """
+
+    sd: ByGroup
+    cor: ByGroup
+    b: ByGroup
+    coef: ByGroup
+    level: ByGroup
+    term: ByGroup
+    other: ByGroup
+    coef_term: ByGroup
+    pair: ByGroup
+    loo: ByGroup
+    intercept: str
+    cutpoint: str
+    slope: ByGroup
+    sd_of: ByColumn
+    z: ByColumn
+    effect: ByColumn
+    partial: Mapping[tuple[str, str, str], str]
+    dims: Mapping[str, tuple[str, ...]]
+
+    @property
+    def effects(self) -> frozenset[str]:
+        """The variables that hold random effects."""
+        return frozenset(self.b.values())
+
+    @property
+    def correlations(self) -> frozenset[str]:
+        """The variables that hold correlation matrices."""
+        return frozenset(self.cor.values())
+
+
+@lru_cache(maxsize=64)
+def contract(
+    parameters: tuple[str, ...], x_names: tuple[str, ...], groups: tuple[tuple[str, tuple[str, ...]], ...]
+) -> Names:
+    """The names of a model.
+
+    Parameters
+    ----------
+    parameters : tuple of str
+        The family's.
+    x_names : tuple of str
+        Columns of the fixed part.
+    groups : tuple of (str, tuple of str)
+        Each grouping factor with its columns.
+
+    Examples
+    --------
+    >>> names = contract(("sigma",), ("Intercept",), (("g", ("Intercept",)), ("obs", ("Intercept",))))
+    >>> dict(names.level), names.dims["b_obs"]
+    ({'g': 'g', 'obs': 'obs_level'}, ('obs_level', 'obs_term'))
+    """
+    taken = _Taken((*EACH, *ARVIZ, ROW, COEF, THRESHOLD, BETA, *parameters))
+    factors = [name for name, _ in groups]
+    columns = [(name, column) for name, of_group in groups for column in of_group]
+
+    def each(template: str) -> ByGroup:
+        return MappingProxyType({name: taken.new(template.format(name)) for name in factors})
+
+    def of_columns(template: str) -> ByColumn:
+        return MappingProxyType({key: taken.new(template.format(*key)) for key in columns})
+
+    sd, cor, b, coef = each("sd_{}"), each("cor_{}"), each("b_{}"), each("coef_{}")
+    level = MappingProxyType({name: taken.new(name, "_level") for name in factors})
+    term, other = each("{}_term"), each("{}_term_bis")
+    dims: dict[str, tuple[str, ...]] = {name: () for name in parameters}
+    if CUTPOINT in dims:
+        dims[CUTPOINT] = (THRESHOLD,)
+    if x_names:
+        dims[BETA] = (COEF,)
+    for g in factors:
+        dims |= {sd[g]: (term[g],), cor[g]: (term[g], other[g]), b[g]: (level[g], term[g])}
+    coef_term, pair, loo = each("{}_coef"), each("{}_pair"), each("loo_{}")
+    taken.update((RESPONSE, OBSERVED))
+    return Names(
+        sd=sd, cor=cor, b=b, coef=coef, level=level, term=term, other=other, coef_term=coef_term, pair=pair, loo=loo,
+        intercept=taken.new("intercept_centred"), cutpoint=taken.new("cutpoint_centred"),
+        slope=MappingProxyType({name: taken.new(f"slope_{name}") for name in x_names}),
+        sd_of=of_columns("sd_{}_{}"), z=of_columns("z_{}_{}"), effect=of_columns("effect_{}_{}"),
+        partial=MappingProxyType({
+            (name, one, two): taken.new(f"partial_{name}_{one}_{two}")
+            for name, of_group in groups for one in of_group for two in of_group if one != two
+        }),
+        dims=MappingProxyType(dims),
+    )  # fmt: skip
+
+
+class _Taken(set[str]):
+    """Names that are taken."""
+
+    def new(self, wanted: str, ending: str = "_") -> str:
+        """The name wanted, if a file can hold it and it is free; else one like it."""
+        name = wanted.encode("utf-8", "replace").decode().replace("/", "_").replace("\0", "_")
+        if not name.replace(".", "").strip():
+            name += ending
+        while name in self:
+            name, ending = name + ending, "_"
+        self.add(name)
+        return name
+
+
+def labels(design: Design) -> dict[str, np.ndarray]:
+    """The coordinates of a model's draws, by dimension: its coefficients, rows, levels, ... as object arrays."""
+    names = design.names
+    coords = {COEF: as_labels(design.x_names), ROW: design.index.to_numpy()}
+    if CUTPOINT in design.family.parameters:
+        coords[THRESHOLD] = as_labels(design.levels[:-1])
+    for g in design.groups:
+        coords[names.level[g.name]] = as_labels(g.levels)
+        coords[names.term[g.name]] = coords[names.other[g.name]] = as_labels(g.columns)
+    return coords
+
+
+def as_labels(values: Sequence[Any]) -> np.ndarray:
+    """Labels of any kind as an object array (k,)."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = list(values)
+    return array
