@@ -23,7 +23,7 @@
     ├── SingularFitWarning                   a variance of zero or a correlation of ±1
     ├── ConvergenceWarning                   the optimiser did not reach a stationary point
     ├── SamplingWarning                      divergences, R-hat, effective sample size
-    ├── WeaklyIdentifiedWarning              a slope that varies within no level of its grouping factor
+    ├── WeaklyIdentifiedWarning              variances that the data hardly tell apart, or not at all
     ├── NotEstimableWarning                  numbers that the data do not tell are missing from a result
     ├── FewLevelsWarning                     a grouping factor with very few levels
     └── CompilationWarning                   compiled code cannot be kept for the next session
@@ -113,7 +113,7 @@ class SamplingWarning(BayesLMMWarning):
 
 
 class WeaklyIdentifiedWarning(BayesLMMWarning):
-    """The data hardly tell this random effect from another one of the same bar."""
+    """The data hardly tell a random effect from another one, or not at all."""
 
 
 class NotEstimableWarning(BayesLMMWarning):

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .engine.reml import fit as estimate
-from .engine.scaling import Problem
-from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning
+from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning, WeaklyIdentifiedWarning
 from .families import family_of
+from .results.alike import estimated
 from .results.described import model_text
 from .results.point import Origin, PointFit
 from .results.settings import Settings
@@ -112,6 +111,11 @@ class Model:
         if fit.solution.status == "boundary":
             names = [g.name for g, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
             warn(f"{fit.verdict} ({', '.join(names)})", SingularFitWarning)
+        elif fit.solution.status == "unidentified":
+            warn(
+                f"{fit.verdict}. What hangs on the rest is missing from the tables; leave out a term to have it.",
+                WeaklyIdentifiedWarning,
+            )
         elif fit.solution.status == "failed":
             warn(
                 f"{fit.verdict} (gradient {fit.solution.gradient_norm:.2g} after "
@@ -127,7 +131,7 @@ class Model:
             raise NotAvailableError(
                 f"family={family}: REML and ML are for normal responses; fit() gives the posterior.{remedy}"
             )
-        solution = estimate(Problem.of(self.design), reml=reml)
+        solution = estimated(self.design, reml=reml)
         return PointFit(design=self.design, solution=solution, origin=self._origin)
 
     @cached_property
@@ -165,8 +169,9 @@ class Model:
     def explain(self) -> Explanation:
         """The model in plain words: what varies by what, how many numbers that is, and traps it may fall into.
 
-        Traps are slopes that vary within no level, effects of groups without a fixed counterpart, ids used again in
-        every level of another factor, factors left of ``||``, factors with very few levels.
+        Traps are variances that the data do not tell, slopes that vary within no level, effects of groups without a
+        fixed counterpart, ids used again in every level of another factor, factors left of ``||``, factors with very
+        few levels.
 
         Examples
         --------

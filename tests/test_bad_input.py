@@ -48,7 +48,12 @@ def mostly_numbers():
             errors.UnidentifiedTermError,
             ["60 levels for 60 rows", "residual"],
         ),
-        ({}, "y ~ x + (f * x | g)", errors.UnidentifiedTermError, ["60 random effects for 60 rows"]),
+        (
+            {"g": np.arange(N) // 2},
+            "y ~ x + (f | g)",
+            errors.UnidentifiedTermError,
+            ["random effects for 60 rows"],
+        ),
         # response
         ({"y": 2.0}, "y ~ x + (1 | g)", errors.DataError, ["'y'", "2 in all 60 rows"]),
         (

@@ -76,9 +76,11 @@ def _sample(model: Any, options: argparse.Namespace) -> Any:
 
 
 def _is_good(fit: Any) -> bool:
-    """A boundary is an estimate like others; a search that failed and doubtful draws are not."""
+    """A boundary is an estimate like others; one of many, of a search that failed and of doubtful draws are not."""
     diagnosis = getattr(fit, "diagnosis", None)
-    return bool(diagnosis.converged if diagnosis is not None else fit.solution.status != "failed")
+    return bool(
+        diagnosis.converged if diagnosis is not None else fit.solution.status in ("converged", "boundary")
+    )
 
 
 def _write(fit: Any, options: argparse.Namespace) -> None:

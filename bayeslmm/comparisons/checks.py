@@ -132,6 +132,7 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
         "optimiser": lambda: checks_fit.optimiser(fit),
         "sampler": lambda: checks_fit.sampler(fit),
         "prior sensitivity": lambda: checks_fit.priors(fit),
+        "identification": lambda: checks_groups.identified(fit),
         "boundary": lambda: checks_groups.boundary(fit),
         "levels": lambda: checks_groups.levels(design),
         "collinearity": lambda: checks_fit.collinearity(fit),

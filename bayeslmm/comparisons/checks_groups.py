@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..results.alike import told_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import percent
@@ -56,6 +57,30 @@ def levels(design: Design) -> Verdict:
     )  # fmt: skip
 
 
+# -- identification
+
+
+def identified(fit: PointFit | PosteriorFit) -> Verdict:
+    """Whether the data tell every variance, or only combinations of them."""
+    if not fit.design.groups:
+        return no_answer("identification", NO_GROUPS)
+    if isinstance(fit, PointFit):
+        told = told_of(fit) if fit.solution.rivals else ""
+        rest = "estimates that are as good differ in the rest, which is missing in the tables."
+    else:
+        told, rest = fit.untold, "the rest is the priors'."
+    if not told:
+        return Verdict(
+            name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame()
+        )
+    return Verdict(
+        name="identification", level="no" if isinstance(fit, PointFit) else "look", numbers=pd.DataFrame(),
+        words=f"{told}: {rest}",
+        remedy="Leave out a term that the data do not tell from another"
+        + ("." if isinstance(fit, PointFit) else ", or defend the priors of these sds."),
+    )  # fmt: skip
+
+
 # -- boundary
 
 
@@ -68,7 +93,8 @@ def boundary(fit: PointFit | PosteriorFit) -> Verdict:
 
 def _singular(fit: PointFit) -> Verdict:
     rows, told = [], []
-    factors = zip(fit.design.groups, fit.solution.covariances, fit.solution.singular, strict=True)
+    told_covariances = [cov.to_numpy() for cov in fit.var_corr().values()]
+    factors = zip(fit.design.groups, told_covariances, fit.solution.singular, strict=True)
     for g, cov, singular in factors:
         sd, cor = sd_and_correlation(cov)
         found = [f"sd({c} | {g.name}) is zero" for c, s in zip(g.columns, sd, strict=True) if s == 0.0]

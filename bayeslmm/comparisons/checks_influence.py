@@ -265,6 +265,8 @@ def _by_level(rows: Array, g: GroupTerm) -> Array:
 
 def _fitted_without(fit: PointFit, shifts: Shifts) -> str:
     """What the sds become when the most influential level is left out and the model fitted again."""
+    if fit.solution.rivals:
+        return "Not fitted without it: the data do not tell all sds."
     g, j = shifts.group, int(np.argmax(np.abs(shifts.shift).max(axis=1)))
     design = fit.design.rows(g.codes != j)
     if design.p and np.linalg.matrix_rank(design.X) < design.p:

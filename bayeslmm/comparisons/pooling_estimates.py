@@ -7,7 +7,7 @@ to a level's coefficients and Mβ what is left for all levels together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from ..engine.loo import Hyperdraws
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
 from ..results import wald
+from ..results.alike import agreed, rivals_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.summaries import flat, interval
@@ -273,6 +274,21 @@ def _counted(line: engine.Linear) -> dict[str, float]:
 
 
 def _by_point(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
+    told = _at_estimates(footing, fit, ci_prob)
+    for rival in rivals_of(fit):
+        other = _at_estimates(footing, rival, ci_prob)
+        told = _Told(
+            estimates=Estimates(**agreed(_arrays(told.estimates), _arrays(other.estimates))), fit=told.fit,
+            shrinkage=agreed(told.shrinkage, other.shrinkage), terms=agreed(told.terms, other.terms),
+        )  # fmt: skip
+    return told
+
+
+def _arrays(estimates: Estimates) -> dict[str, Array]:
+    return {field.name: getattr(estimates, field.name) for field in fields(estimates)}
+
+
+def _at_estimates(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
     shares = open_shares_at(footing, fit)
     sds = np.sqrt(np.diag(fit.solution.covariances[footing.factor]))
     return _Told(

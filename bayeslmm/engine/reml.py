@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..errors import FitError
 from ..spec.covariance import cholesky_psd
-from . import pls
+from ..spec.identification import Identification
+from . import pls, ridge
 from .criterion import Criterion, Evaluation, prepare
 from .scaling import Problem, Scaled
 
 Array = NDArray[np.float64]
-Status = Literal["converged", "boundary", "failed"]
+Status = Literal["converged", "boundary", "unidentified", "failed"]
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
 
@@ -41,10 +42,14 @@ class PointSolution:
     singular: tuple[bool, ...]  # per factor: its covariance matrix has not full rank
     gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns), or |∂/∂ log θ̃| where θ̃ is above 1
     evaluations: int
+    untold: Identification | None = None  # what of the variances the data do not tell
+    rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them
 
 
-def fit(problem: Problem, *, reml: bool = True, start: Array | None = None) -> PointSolution:
-    """Estimate by REML or ML.
+def fit(
+    problem: Problem, *, reml: bool = True, start: Array | None = None, judged: bool = False
+) -> PointSolution:
+    """Estimate by REML or ML; ``judged``: and say whether the data tell all variances (`with_rivals`).
 
     The search runs on scaled columns from Λ̃ = I, or from another θ̃ if one is given. At a boundary the sign of the
     derivative with respect to the *variance* decides (that with respect to θ is always zero there); where it says the
@@ -52,11 +57,37 @@ def fit(problem: Problem, *, reml: bool = True, start: Array | None = None) -> P
     small crowded designs have several optima, and the boundary is where the search ends in a lesser one.
     """
     scaled, criterion = prepare(problem, reml=reml)
+    untold = ridge.identification(problem, scaled, reml=reml) if judged and problem.codes else None
+    if untold and untold.involves_residual:
+        raise ridge.UntoldResidualError(untold)
     with np.errstate(
         divide="ignore", invalid="ignore", over="ignore"
     ):  # where the residual variance goes to zero
         found = optimum(criterion, start)
-    return _report(scaled, criterion, found)
+    solution = _report(scaled, criterion, found)
+    return solution if untold is None or untold.is_full else _beside(scaled, criterion, solution, untold)
+
+
+def with_rivals(problem: Problem, solution: PointSolution) -> PointSolution:
+    """The solution with other estimates that are as good beside it, where the data do not tell all variances."""
+    if not problem.codes:
+        return solution
+    scaled, criterion = prepare(problem, reml=solution.reml)
+    untold = ridge.identification(problem, scaled, reml=solution.reml)
+    return solution if untold.is_full else _beside(scaled, criterion, solution, untold)
+
+
+def _beside(
+    scaled: Scaled, criterion: Criterion, solution: PointSolution, untold: Identification
+) -> PointSolution:
+    rivals = []
+    for theta in ridge.elsewhere(scaled, criterion, solution.scaled_theta, untold):
+        rivals.append(_report(scaled, criterion, criterion.evaluate(theta)))
+    if not rivals:
+        return solution
+    singular = tuple(all(s) for s in zip(solution.singular, *(r.singular for r in rivals), strict=True))
+    status: Status = "failed" if solution.status == "failed" else "unidentified"
+    return replace(solution, untold=untold, rivals=tuple(rivals), singular=singular, status=status)
 
 
 def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:

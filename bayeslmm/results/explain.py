@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..spec.design import Design, GroupTerm
+from ..spec.identification import identification, words_of
 from .text import Shown, Text
 from .variance import nesting
 
@@ -92,7 +93,22 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}" if count else ""
 
 
+def _untold(design: Design) -> Iterator[str]:
+    """What the data cannot tell of the variances."""
+    if not design.groups:
+        return
+    found, whole = identification(design), identification(design, beside_fixed=False)
+    if found.is_full:
+        return
+    for_ml = "" if not whole.is_full else " (beside the fixed part, which takes up what would tell)"
+    yield (
+        f"the data do not tell all variances{for_ml}: {words_of(found, design)}. REML has many estimates that are as "
+        "good, and a posterior takes the rest from its priors. Leave out a term."
+    )
+
+
 def _traps(design: Design) -> Iterator[str]:
+    yield from _untold(design)
     for g in design.groups:
         yield from _slopes(design, g)
         if g.n_levels < FEW_LEVELS:

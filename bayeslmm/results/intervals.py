@@ -14,11 +14,12 @@ from scipy.special import ndtri
 from ..engine import bootstrap as engine
 from ..engine import profile as profiles
 from ..engine.scaling import Problem
-from ..errors import FitError, InputError
+from ..errors import FitError, InputError, UnidentifiedTermError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..tools.words import is_one_of
 from . import wald
+from .alike import agreed_numbers, estimated, told_of
 from .progress import track
 from .summaries import check_interval
 from .variance import Values
@@ -94,9 +95,9 @@ def confint(
     labels = pd.DataFrame(parameter_labels(fit.design), columns=["effect", "group", "term"])
     if method == "wald":
         table = labels[labels["effect"] == "fixed"].reset_index(drop=True)
-        fixed = wald.coefficients(fit.design, fit.solution, ddf, ci_prob).reset_index(drop=True)
+        fixed = fit.fixef(ddf=ddf, ci_prob=ci_prob).reset_index(drop=True)
         return table.join(fixed[["estimate", "df", "conf_low", "conf_high"]])
-    values = engine.estimates(Problem.of(fit.design), fit.solution)
+    values = estimates_of(fit)
     if method == "profile":
         curves = list(_curves(fit, z, progressbar))
         return labels.assign(
@@ -104,7 +105,17 @@ def confint(
         )
     replicates = bootstrap(fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar)
     low, high = np.nanquantile(replicates.to_numpy(), [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=0)
+    low, high = (np.where(np.isnan(values), np.nan, ends) for ends in (low, high))
     return labels.assign(estimate=values, conf_low=low, conf_high=high)
+
+
+def estimates_of(fit: PointFit) -> Array:
+    """Estimates (parameters,) in the order of the profile, missing where others are as good."""
+    problem = Problem.of(fit.design)
+    values = engine.estimates(problem, fit.solution)
+    for rival in fit.solution.rivals:
+        values = agreed_numbers(values, engine.estimates(problem, rival))
+    return values
 
 
 def profile(fit: PointFit, *, ci_prob: float, progressbar: bool) -> pd.DataFrame:
@@ -123,6 +134,11 @@ def profile(fit: PointFit, *, ci_prob: float, progressbar: bool) -> pd.DataFrame
 
 def _curves(fit: PointFit, cutoff: float, progressbar: bool) -> Iterator[profiles.Curve]:
     problem = Problem.of(fit.design)
+    if fit.solution.rivals and estimated(fit.design, reml=False).rivals:
+        raise UnidentifiedTermError(
+            f"profile: the data do not tell all variances: {told_of(fit)}. Leave out terms, or take confint('wald') of "
+            "the fixed effects."
+        )
     total = len(profiles.parameters(problem))
     for _, curve in track(
         ((1, c) for c in profiles.profile(problem, fit.solution, cutoff)), total, "Profiling", progressbar

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..errors import InputError
 from ..spec.design import Design, build_design
 from ..spec.formula import update_formula
 from . import effect_estimates, effects, intervals, predict, quantities, text, tidy, variance, wald
+from .alike import agreed, agreed_numbers, combinations_of, estimated, rivals_of, told_alike, told_of, without
 from .coefficients import coding_of
 from .fit import Fit
 from .summaries import check_interval, interval
@@ -29,6 +31,7 @@ Array = NDArray[np.float64]
 VERDICTS = {
     "converged": "converged",
     "boundary": "boundary (singular) fit: a variance is zero or a correlation is ±1",
+    "unidentified": "not identified: the data do not tell all variances",
     "failed": "failed: the optimiser stopped away from a stationary point; do not use these numbers",
 }
 
@@ -116,8 +119,13 @@ class PointFit(Fit):
 
     @property
     def verdict(self) -> str:
-        """``converged``, ``boundary`` (singular) or ``failed``, in words."""
-        return VERDICTS[self.solution.status]
+        """``converged``, ``boundary`` (singular), ``not identified`` or ``failed``, in words.
+
+        Not identified: estimates that are as good have other variances. What they say alike is given, the rest is
+        missing in every table.
+        """
+        told = told_of(self)
+        return VERDICTS[self.solution.status] + (f": {told}" if told else "")
 
     @property
     def is_singular(self) -> bool:
@@ -126,6 +134,7 @@ class PointFit(Fit):
 
     # -- tables ----------------------------------------------------------------------------------------------
 
+    @told_alike
     def fixef(self, *, ddf: str | None = wald.DDF, ci_prob: float = 0.95) -> pd.DataFrame:
         """Fixed effects: estimate, std_error, df, statistic, p_value and interval, one row a coefficient.
 
@@ -210,15 +219,19 @@ class PointFit(Fit):
             One row a data set, one column a parameter (group, term). ``attrs`` has the share of ``singular`` refits
             and the number that ``failed``, whose rows are missing.
         """
-        return intervals.bootstrap(
+        rows = intervals.bootstrap(
             self, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar
         )
+        rows.loc[:, np.isnan(intervals.estimates_of(self))] = np.nan
+        return rows
 
+    @told_alike
     def vcov(self) -> pd.DataFrame:
         """Covariance matrix of the fixed effects, σ̂² A_x⁻¹."""
         names = list(self.design.x_names)
         return pd.DataFrame(self.solution.vcov, index=names, columns=names)
 
+    @told_alike
     def ranef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
         """Conditional modes of the random effects with their conditional sds (lme4's condSD).
 
@@ -238,6 +251,7 @@ class PointFit(Fit):
         table = wald.with_interval(stack(parts).assign(df=np.inf), ci_prob)
         return wide_table(table) if wide else table
 
+    @told_alike
     def coef(self, *, wide: bool = False, ci_prob: float = 0.95, ddf: str | None = wald.DDF) -> pd.DataFrame:
         """β + b for every level of every grouping factor, over the union of fixed and random terms.
 
@@ -288,6 +302,7 @@ class PointFit(Fit):
             family={"sigma": np.asarray(solution.sigma)},
         )
 
+    @told_alike
     def var_corr(self) -> dict[str, pd.DataFrame]:
         """Covariance matrix of the random effects of each grouping factor."""
         return {
@@ -300,9 +315,15 @@ class PointFit(Fit):
 
         Columns: group, term, quantity (``variance``, ``sd``, ``cor``, ``share``), estimate; conf_low and conf_high with
         ``bootstrap``, as in :meth:`icc`. The share is taken at the average row: see
-        :func:`bayeslmm.results.variance.components`.
+        :func:`bayeslmm.results.variance.components`. Where the data tell only a combination of variances, they are
+        missing, and it is a row of its own: group ``sd(a)² + sd(b)²``, quantity ``combination``.
         """
-        return self._tell(quantities.components(self.design, self.values), **boot)
+        table = self._tell(quantities.components(self.design, self.values), **boot)
+        known = combinations_of(self)
+        rows = [
+            {"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in known.items()
+        ]
+        return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table
 
     def icc(
         self,
@@ -392,6 +413,7 @@ class PointFit(Fit):
         """
         return self._tell(quantities.r2(self.design), **boot)
 
+    @told_alike
     def pseudo_r2(self, baseline: PointFit) -> pd.DataFrame:
         """Proportional reduction of each variance against a baseline model: (base − this) / base.
 
@@ -419,9 +441,11 @@ class PointFit(Fit):
             raise InputError(
                 "pseudo_r2(baseline): a REML or ML fit is compared with another one, not with a posterior"
             )
-        return quantities.pseudo_r2(
-            self.design, self.values, baseline.design, baseline.values, lambda draws: draws
-        )
+        tables = [
+            quantities.pseudo_r2(self.design, self.values, each.design, each.values, lambda draws: draws)
+            for each in (baseline, *rivals_of(baseline))
+        ]
+        return reduce(agreed, tables)
 
     def _tell(
         self,
@@ -435,17 +459,26 @@ class PointFit(Fit):
     ) -> pd.DataFrame:
         """A quantity at the estimates, with the percentiles of a bootstrap if asked for."""
         check_interval(ci_prob)
-        numbers = pd.DataFrame({"estimate": quantity.of(self.values)})
+        estimate = quantity.of(self.values)
+        for rival in rivals_of(self):
+            estimate = agreed_numbers(estimate, quantity.of(rival.values))
+        numbers = pd.DataFrame({"estimate": estimate})
         if bootstrap:
             check_count("bootstrap", bootstrap)
-            rows = self.bootstrap(bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar)
+            rows = intervals.bootstrap(
+                self, draws=bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar
+            )
             fitted = rows.dropna().to_numpy()
             low, high = interval(quantity.of(intervals.values_of(self.design, fitted)), ci_prob)
-            numbers = numbers.assign(conf_low=low, conf_high=high)
+            missing = np.isnan(estimate)
+            numbers = numbers.assign(
+                conf_low=np.where(missing, np.nan, low), conf_high=np.where(missing, np.nan, high)
+            )
         return quantity.table(numbers)
 
     # -- rows ------------------------------------------------------------------------------------------------
 
+    @told_alike
     def fitted(self) -> Array:
         """Fitted values Xβ̂ + Zb̂ + offset (nobs,), groups at their conditional modes."""
         values = self.design.X @ self.solution.beta + self.design.offset
@@ -546,10 +579,19 @@ class PointFit(Fit):
         >>> fit.predict(tomorrow, kind="response", interval="plug-in").round(0).iloc[0, :5].tolist()
         [450.0, 30.0, 276.0, 391.0, 510.0]
         """
-        return predict.predict(
-            self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, ddf=ddf, draws=draws, shares=shares,
+        return self._predicted(
+            newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, ddf=ddf, draws=draws, shares=shares,
             random_seed=random_seed, offset=offset, transform=transform, cores=cores, progressbar=progressbar,
         )  # fmt: skip
+
+    def _predicted(self, newdata: Any, groups: Any, **options: Any) -> Any:
+        """Predictions without what estimates that are as good say differently; draws are those of one of them."""
+        if self.solution.rivals and (options["draws"] is not None or options["interval"] == "simulated"):
+            plain = {name: options[name] for name in ("kind", "offset")}
+            plug_in = self.predict(newdata, groups=groups, interval="plug-in", **plain)
+            missing = plug_in[["estimate", "std_error"]].isna().any(axis=1).to_numpy()
+            return without(predict.predict(self, newdata, groups, **options), missing)
+        return told_alike(lambda fit: predict.predict(fit, newdata, groups, **options))(self)
 
     def simulate(
         self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"
@@ -561,6 +603,7 @@ class PointFit(Fit):
         """
         return predict.simulate(self, n, random_seed, groups)
 
+    @told_alike
     def _effects(
         self,
         plan: effects.Plan,
@@ -591,7 +634,7 @@ class PointFit(Fit):
             Response on the scale of the formula's left side.
         """
         design = self.design.with_response(y)
-        solution = reml.fit(Problem.of(design), reml=self.solution.reml)
+        solution = estimated(design, reml=self.solution.reml)
         return replace(self, design=design, solution=solution)
 
     def update(self, formula: str, *, data: pd.DataFrame | None = None) -> PointFit:
@@ -611,9 +654,10 @@ class PointFit(Fit):
             update_formula(self.design.formula, formula), origin.data, weights=origin.weights,
             offset=origin.offset, namespace=scope.names, trust=scope.trusted,
         )  # fmt: skip
-        solution = reml.fit(Problem.of(design), reml=self.solution.reml)
+        solution = estimated(design, reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)
 
+    @told_alike
     def tidy(
         self,
         effects: str | Sequence[str] = ("fixed", "ran_pars"),

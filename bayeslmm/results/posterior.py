@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
+from ..spec.identification import identification, words_of
 from ..spec.names import EACH, as_labels
 from ..spec.priors import Priors, resolve_priors
 from ..tools.words import is_one_of
@@ -105,8 +106,17 @@ class PosteriorFit(Fit):
 
     @property
     def verdict(self) -> str:
-        """What the diagnostics say, in words."""
-        return str(self.diagnosis)
+        """What the diagnostics say, in words, and where the priors decide what the data do not tell."""
+        told = self.untold
+        return str(self.diagnosis) + (f"; of the sds {told}, the rest is the priors'" if told else "")
+
+    @property
+    def untold(self) -> str:
+        """What the data know of the variances that they do not tell; empty where they tell all."""
+        if not self.design.groups:
+            return ""
+        found = identification(self.design)
+        return "" if found.is_full else words_of(found, self.design)
 
     def covariances(self) -> list[Array]:
         """Covariance matrix of the random effects of each factor, per draw (chain, draw, q, q)."""

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..engine.reml import PointSolution
+from ..engine.reml import PointSolution, with_rivals
+from ..engine.scaling import Problem
 from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..families import family_of
 from ..spec.design import Design, build_design
@@ -148,6 +149,7 @@ def load(
         )
         if about["kind"] == "point":
             solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
+            solution = with_rivals(Problem.of(design), solution)
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(about, tree, design)
     except BayesLMMError as problem:
@@ -344,7 +346,7 @@ def _describe_solution(solution: PointSolution) -> tuple[dict[str, Any], Arrays]
     """Scalars by name; arrays, and tuples of arrays numbered."""
     scalars: dict[str, Any] = {"tuples": {}}
     arrays: Arrays = {}
-    for field in fields(solution):
+    for field in _stored(solution):
         value = getattr(solution, field.name)
         if isinstance(value, np.ndarray):
             arrays[field.name] = value
@@ -356,9 +358,14 @@ def _describe_solution(solution: PointSolution) -> tuple[dict[str, Any], Arrays]
     return scalars, arrays
 
 
+def _stored(solution: Any) -> list[Any]:
+    """The fields that are stored; estimates that are as good are found again."""
+    return [field for field in fields(solution) if field.name not in ("untold", "rivals")]
+
+
 def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution:
     found: dict[str, Any] = {}
-    for field in fields(PointSolution):
+    for field in _stored(PointSolution):
         name = field.name
         if name in arrays:
             found[name] = arrays[name]

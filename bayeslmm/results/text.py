@@ -273,18 +273,23 @@ def _scaled_residuals(fit: PointFit) -> Table:
 def _random_effects(fit: PointFit) -> Table:
     rows: list[list[str]] = []
     widest = max((len(block) for g in fit.design.groups for block in g.blocks), default=1)
-    for group, cov in zip(fit.design.groups, fit.solution.covariances, strict=True):
+    for group in fit.design.groups:
+        cov = fit.var_corr()[group.name].to_numpy()
         sd, cor = sd_and_correlation(cov)
         for block in group.blocks:
             for place, k in enumerate(block):
                 name = group.name if place == 0 else ""
-                corr = [f"{cor[k, other]:.2f}" for other in block[:place]]
+                corr = [_two_decimals(cor[k, other]) for other in block[:place]]
                 rows.append([name, group.columns[k], number(cov[k, k]), number(sd[k]), *corr])
     rows.append(["Residual", "", number(fit.sigma**2), number(fit.sigma)])
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
     return table(headers, full, left=2, title="Random effects:")
+
+
+def _two_decimals(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
 def _fixed_effects(fit: PointFit, ddf: str | None) -> Table:
@@ -294,7 +299,7 @@ def _fixed_effects(fit: PointFit, ddf: str | None) -> Table:
         cells = [str(term), number(r.estimate, r.std_error), number(r.std_error, r.std_error)]
         if with_p:
             cells.append(number(r.df))
-        cells.append(f"{r.statistic:.2f}")
+        cells.append(_two_decimals(r.statistic))
         rows.append([*cells, probability(r.p_value)] if with_p else cells)
     headers = ["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]
     if not with_p:
@@ -307,8 +312,11 @@ def _fixed_correlations(fit: PointFit) -> Table | None:
     names = list(fit.design.x_names)
     if not 2 <= len(names) <= 10:
         return None
-    se = np.sqrt(np.diag(fit.solution.vcov))
-    cor = fit.solution.vcov / np.outer(se, se)
+    vcov = fit.vcov().to_numpy()
+    if np.isnan(vcov).any():
+        return None
+    se = np.sqrt(np.diag(vcov))
+    cor = vcov / np.outer(se, se)
     short = [n if len(n) <= 12 else n[:11] + "…" for n in names]
     rows = [
         [

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..engine.bootstrap import estimates
-from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..tools.words import is_one_of
 from . import expected
 from .diagnosis import convergence
-from .intervals import parameter_labels
+from .intervals import estimates_of, parameter_labels
 
 if TYPE_CHECKING:
     from .point import PointFit
@@ -65,7 +63,7 @@ def tidy(fit: PointFit, effects: str | Sequence[str], *, ddf: str | None, ci_pro
 
 
 def _ran_pars(fit: PointFit) -> pd.DataFrame:
-    values = estimates(Problem.of(fit.design), fit.solution)
+    values = estimates_of(fit)
     labels = pd.DataFrame(parameter_labels(fit.design), columns=["effect", "group", "term"])
     table = labels.assign(estimate=values)
     return table[table["effect"] == "ran_pars"]

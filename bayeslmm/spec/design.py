@@ -28,11 +28,11 @@ from bayeslmm.spec.formula import Bar, Formula, parse_formula
 from bayeslmm.spec.frame import as_frame, frozen
 from bayeslmm.spec.grouping import (
     Grouping,
-    check_identified,
     check_levels,
     factorize,
     warn_if_constant_within_levels,
 )
+from bayeslmm.spec.identification import refuse_untold_residual
 from bayeslmm.spec.names import Names, contract
 from bayeslmm.spec.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.spec.plan import check_weights, from_outside, kept_frame, make_plan
@@ -334,7 +334,7 @@ def build_design(
     if family.has_categories:
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
     _check_rows(len(frame), X.shape[1])
-    groups, bars, groupings = _groups(formula.bars, plan.expressions, frame, family.has_residual)
+    groups, bars, groupings = _groups(formula.bars, plan.expressions, frame)
     recipe = Recipe(
         fixed=fixed,
         kept=kept,
@@ -344,7 +344,7 @@ def build_design(
         offsets=plan.offsets,
         offset_given_as_array=offset is not None and not plan.offset_column,
     )
-    return Design(
+    design = Design(
         formula=formula,
         response=plan.response.label,
         family=family,
@@ -363,6 +363,8 @@ def build_design(
         recipe=recipe,
         scope=plan.scope,
     )
+    refuse_untold_residual(design)
+    return design
 
 
 def _without_aliases(
@@ -390,7 +392,7 @@ def _check_rows(n: int, p: int) -> None:
 
 
 def _groups(
-    bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: pd.DataFrame, residual: bool
+    bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: pd.DataFrame
 ) -> tuple[tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...]]:
     """The bars of each grouping factor merged into one term, in order of first appearance."""
     together: dict[frozenset[str], list[Bar]] = {}
@@ -401,9 +403,6 @@ def _groups(
         grouping, codes = factorize([frame[name] for name in same[0].group])
         check_levels(grouping, len(frame))
         built = [design_columns(bar.terms, expressions, frame) for bar in same]
-        if residual:
-            for bar, (_, Z) in zip(same, built, strict=True):
-                check_identified(bar.text, grouping, Z.shape[1], len(frame))
         for bar, (bar_recipe, Z) in zip(same, built, strict=True):
             warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
         terms.append(_merged(same, grouping, codes, built))

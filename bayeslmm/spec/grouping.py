@@ -127,21 +127,6 @@ def check_levels(grouping: Grouping, n: int) -> None:
         )
 
 
-def check_identified(text: str, grouping: Grouping, q: int, n: int) -> None:
-    """As lme4: fewer random effects than rows, or the term cannot be told from the residual."""
-    effects = len(grouping.levels) * q
-    if effects < n:
-        return
-    if len(grouping.levels) == n:
-        why = f"{n} levels for {n} rows, one row per level"
-    else:
-        why = f"{effects} random effects for {n} rows"
-    drop = "Drop a column or use" if q > 1 else "Use"
-    raise UnidentifiedTermError(
-        f"{text}: {why}, so they cannot be told from the residual. {drop} more rows per {grouping.name}."
-    )
-
-
 def warn_if_constant_within_levels(
     text: str, grouping: Grouping, codes: np.ndarray, names: Sequence[str], Z: np.ndarray
 ) -> None:

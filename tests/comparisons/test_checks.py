@@ -23,8 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning
 
 FORMULA = "y ~ x + w + (x | g)"
 NAMES = {
-    "optimiser", "sampler", "prior sensitivity", "boundary", "levels", "collinearity", "residual distribution",
-    "residual variance", "independence", "linearity", "random effects", "level means", "influence", "prediction",
+    "optimiser", "sampler", "prior sensitivity", "identification", "boundary", "levels", "collinearity",
+    "residual distribution", "residual variance",
+    "independence", "linearity", "random effects", "level means", "influence", "prediction",
 }  # fmt: skip
 
 
@@ -475,7 +476,7 @@ def test_it_prints_the_worst_first_and_what_does_not_apply(reml):
     told = str(bad)
     assert told.index("NO\n") < told.index("FINE\n") < told.index("DOES NOT APPLY\n")
     assert (
-        "boundary, levels, random effects, level means, influence: the model has no\n  random effects."
+        "identification, boundary, levels, random effects, level means, influence: the\n  model has no random effects."
         in told
     )
     assert max(map(len, told.splitlines())) <= 80

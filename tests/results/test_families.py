@@ -268,11 +268,14 @@ def test_divergences_would_be_seen():
     assert post.diagnosis.divergences > 0 and "divergences" in post.verdict
 
 
-def test_eight_schools_of_one_row_each_are_refused():
+def test_eight_schools_of_one_row_each_need_weights():
+    """Only unequal weights tell the variance of the schools from that of the rows."""
     with pytest.raises(
         UnidentifiedTermError, match="8 levels for 8 rows, one row per level.*from the residual"
     ):
-        blm.Model("y ~ 1 + (1 | school)", SCHOOLS, weights=1 / SCHOOLS["se"] ** 2, priors=KNOWN)
+        blm.Model("y ~ 1 + (1 | school)", SCHOOLS, priors=KNOWN)
+    weighted = blm.Model("y ~ 1 + (1 | school)", SCHOOLS, weights=1 / SCHOOLS["se"] ** 2, priors=KNOWN)
+    assert not any("not tell" in trap for trap in weighted.explain().traps)
 
 
 def test_eight_schools_in_two_equal_rows_each():

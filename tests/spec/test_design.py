@@ -442,7 +442,7 @@ def test_rows_with_nothing_complete(d):
         ("inf ~ x", NonFiniteError, "'inf'"),
         ("y ~ (1 | const)", UnidentifiedTermError, "'const' has one level"),
         ("y ~ (1 | ids)", UnidentifiedTermError, "60 levels for 60 rows, one row per level"),
-        ("y ~ (x | pairs)", UnidentifiedTermError, "60 random effects for 60 rows, so they cannot be told"),
+        ("y ~ (two | pairs)", UnidentifiedTermError, "60 random effects for 60 rows, so they cannot be told"),
         ("y ~ (1 | g) + (x | g)", UnidentifiedTermError, "Intercept varies by g twice"),
         ("y ~ (1 | g:h) + (1 | h:g)", UnidentifiedTermError, "twice"),
         ("y ~ (1 | g) + (1 | g)", UnidentifiedTermError, "twice"),
@@ -450,6 +450,7 @@ def test_rows_with_nothing_complete(d):
 )
 def test_bad_formulas_and_columns(d, formula, error, message):
     d["const"], d["ids"], d["pairs"] = "one", [f"i{k}" for k in range(60)], np.repeat(np.arange(30), 2)
+    d["two"] = [0, 1] * 30
     d["when"], d["mixed"], d["empty"] = pd.Timestamp("2020-01-01"), [1, "a"] * 30, np.nan
     d["inf"] = d.x
     d.loc[[3, 7], "inf"] = np.inf, -np.inf
@@ -464,8 +465,9 @@ def test_sentence_of_the_identification_error():
     with pytest.raises(UnidentifiedTermError) as caught:
         build_design("y ~ days + (days | subject)", data)
     assert str(caught.value) == (
-        "(days | subject): 36 random effects for 36 rows, so they cannot be told from the residual. "
-        "Drop a column or use more rows per subject."
+        "(days | subject): 36 random effects for 36 rows, so they cannot be told from the residual: only "
+        "sd(subject)² + sigma² and cov(Intercept, days | subject) − sigma² and sd(days | subject)² + 2·sigma² are "
+        "known. Drop a column or use more rows per subject, or weights that say how exact each row is."
     )
     assert build_design("y ~ days + (days | subject)", data, family=family_of("poisson")).groups[0].q == 2
     assert build_design("y ~ days + (days || subject)", data).groups[0].q == 2

@@ -1,0 +1,93 @@
+"""Other estimates that are as good: where the data do not tell all variances, the criterion has a ridge.
+
+What all points of the ridge say alike (fitted values, sums of variances) the data tell; what they say differently (how
+a sum is split) they do not. Where the ridge meets the boundary in one point, as for a sum of zero, all is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spec.covariance import cholesky_psd
+from ..spec.identification import Identification, judge
+from .criterion import Criterion
+from .scaling import Problem, Scaled
+
+Array = NDArray[np.float64]
+
+MOST = 4  # points looked at beside the first
+SHORTEST = 1e-3  # step, in units of the largest variance, that counts as another point
+COMBINED = 8  # random combinations of directions that are tried where there are several
+
+
+def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
+    """What variances a normal response tells, from its cross-products."""
+    cross = scaled.cross
+    XtX = cross.XytXy[:-1, :-1]
+    size = np.sqrt(np.maximum(np.diag(XtX), 1e-300))
+    values, vectors = np.linalg.eigh(XtX / np.outer(size, size))
+    use = values > 1e-13 * values.max(initial=0.0)
+    whitening = (vectors / size[:, None])[:, use] / np.sqrt(values[use])
+    return judge(
+        ZtZ=cross.ZtZ,
+        pairs={
+            (k, m): (*np.divmod(block.keys, cross.levels[m]), block.values)
+            for (k, m), block in cross.pairs.items()
+        },
+        ZtQ=[products[:, :, :-1] @ whitening for products in cross.ZtXy] if reml else None,
+        n=cross.n, p=int(use.sum()), blocks=problem.blocks, T=scaled.T_z, residual=True,
+    )  # fmt: skip
+
+
+def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, found: Identification) -> list[Array]:
+    """Other θ̃ (n_theta,) with the same criterion, if there are any: a few that differ in all that is not told."""
+    covariances = [lam @ lam.T for lam in criterion.lams(theta)]
+    unit = max(1.0, *(float(np.diag(cov).max(initial=0.0)) for cov in covariances))
+    points = []
+    for direction in _directions(found, scaled):
+        for step in unit * np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003, SHORTEST]):
+            moved = [cov + step * change for cov, change in zip(covariances, direction, strict=True)]
+            if all(
+                _is_covariance(cov, t.blocks, unit) for cov, t in zip(moved, criterion.templates, strict=True)
+            ):
+                lams = [
+                    cholesky_psd(cov, t.blocks) for cov, t in zip(moved, criterion.templates, strict=True)
+                ]
+                points.append(criterion.theta(lams))
+                break
+        if len(points) == MOST:
+            break
+    return points
+
+
+def _directions(found: Identification, scaled: Scaled) -> Iterator[list[Array]]:
+    """Changes of the scaled covariance matrices along which the criterion is flat, of largest entry one."""
+    back = [np.linalg.inv(T) for T in scaled.T_z]
+    basis = [[b @ c @ b.T for b, c in zip(back, each.covariances, strict=True)] for each in found.directions]
+    weights = np.eye(len(basis))
+    rng = np.random.default_rng(0)
+    if len(basis) > 1:
+        weights = np.vstack([rng.normal(size=(COMBINED, len(basis))), weights])
+    for row in weights:
+        direction = [
+            sum((w * each[k] for w, each in zip(row, basis, strict=True)), np.zeros_like(back[k]))
+            for k in range(len(back))
+        ]
+        size = max(float(np.abs(change).max(initial=0.0)) for change in direction)
+        for sign in (1.0, -1.0):
+            yield [sign * change / size for change in direction]
+
+
+def _is_covariance(cov: Array, blocks: Sequence[Sequence[int]], unit: float) -> bool:
+    return all(np.linalg.eigvalsh(cov[np.ix_(b, b)]).min() >= -1e-12 * unit for b in blocks)
+
+
+class UntoldResidualError(Exception):
+    """A variance cannot be told from that of the residual; whoever knows names says which."""
+
+    def __init__(self, found: Identification) -> None:
+        super().__init__("a variance cannot be told from that of the residual")
+        self.found = found

@@ -1,0 +1,122 @@
+"""What all estimates that are as good say alike; the rest is missing (docs/theory.md, section 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..engine import reml as engine
+from ..engine.reml import PointSolution
+from ..engine.ridge import UntoldResidualError
+from ..engine.scaling import Problem
+from ..errors import UnidentifiedTermError
+from ..spec.design import Design
+from ..spec.identification import combination_names, untold_residual, words_of
+from .text import number
+
+if TYPE_CHECKING:
+    from .point import PointFit
+
+Array = NDArray[np.float64]
+
+# rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
+RELATIVE, OF_DF = 1e-4, 0.02
+FROM_DF = ("df", "p_value", "conf_low", "conf_high")
+
+
+def estimated(design: Design, *, reml: bool) -> PointSolution:
+    """Estimates, with others beside them that are as good.
+
+    Raises
+    ------
+    UnidentifiedTermError
+        A variance cannot be told from that of the residual.
+    """
+    try:
+        return engine.fit(Problem.of(design), reml=reml, judged=True)
+    except UntoldResidualError as problem:
+        raise UnidentifiedTermError(untold_residual(problem.found, design)) from None
+
+
+def told_alike[**P, R](
+    verb: Callable[Concatenate[PointFit, P], R],
+) -> Callable[Concatenate[PointFit, P], R]:
+    """A verb whose numbers are missing where estimates that are as good give others."""
+
+    @wraps(verb)
+    def alone(fit: PointFit, *args: P.args, **options: P.kwargs) -> R:
+        value = verb(fit, *args, **options)
+        for rival in rivals_of(fit):
+            value = cast(R, agreed(value, verb(rival, *args, **options)))
+        return value
+
+    return cast(Callable[Concatenate["PointFit", P], R], alone)
+
+
+def rivals_of(fit: PointFit) -> list[PointFit]:
+    """The fit at the other estimates."""
+    return [replace(fit, solution=rival) for rival in fit.solution.rivals]
+
+
+def agreed(one: Any, other: Any) -> Any:
+    """A table, series, array or mapping of them without what another one of its kind says differently."""
+    if isinstance(one, pd.DataFrame):
+        columns = {
+            c: agreed_numbers(one[c].to_numpy(), other[c].to_numpy(), OF_DF if c in FROM_DF else RELATIVE)
+            for c in one.columns
+            if one[c].dtype.kind == "f"
+        }
+        return one.assign(**columns)
+    if isinstance(one, pd.Series):
+        numbers = agreed_numbers(one.to_numpy(), other.to_numpy())
+        return pd.Series(numbers, index=one.index, name=one.name)
+    if isinstance(one, Mapping):
+        return {name: agreed(value, other[name]) for name, value in one.items()}
+    if isinstance(one, np.ndarray):
+        return agreed_numbers(one, other)
+    return one
+
+
+def agreed_numbers(one: Array, other: Array, tolerance: float = RELATIVE) -> Array:
+    """Numbers where the others are the same, else NaN; next to zero in units of the largest."""
+    size = np.abs(np.concatenate([one.reshape(-1), other.reshape(-1)]))
+    largest = float(np.max(size, where=np.isfinite(size), initial=0.0))
+    scale = np.maximum(np.maximum(np.abs(one), np.abs(other)), 1e-3 * largest)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(one - other) <= tolerance * scale, one, np.nan)
+
+
+def without(value: Any, missing: NDArray[np.bool_]) -> Any:
+    """A table (rows, ...) or draws (draw, rows) with NaN for some of the rows."""
+    if isinstance(value, pd.DataFrame):
+        numbers = value.select_dtypes("float").columns
+        return value.assign(**{c: np.where(missing, np.nan, value[c].to_numpy()) for c in numbers})
+    return value.copy(data=np.where(missing, np.nan, value.to_numpy()))
+
+
+def told_of(fit: PointFit) -> str:
+    """What is known of the variances that the data do not tell, in words; empty where they tell all."""
+    found = fit.solution.untold
+    if found is None:
+        return ""
+    values = [f" = {number(value)}" for value in combinations_of(fit).values()]
+    return words_of(found, fit.design, values)
+
+
+def combinations_of(fit: PointFit) -> dict[str, float]:
+    """The combinations of variances that the data tell of those that they do not, by their names."""
+    found, covariances = fit.solution.untold, fit.solution.covariances
+    if found is None:
+        return {}
+    each = found.combinations()
+    names = combination_names(each, fit.design)
+    return {
+        name: float(sum(w * covariances[k][a, b] for (k, a, b), w in combination.items()))
+        for name, combination in zip(names, each, strict=True)
+    }

@@ -1,0 +1,377 @@
+"""Which variances the data tell: the rank of the derivatives of V (docs/theory.md, section 13).
+
+V = Σ_k Z_k (I ⊗ G_k) Z_kᵀ + σ² W⁻¹ is linear in the entries of G_k and in σ², so that data tell the variances if and
+only if its derivatives are linearly independent; of what REML sees, if they are between the columns that span what X
+leaves. The rank is that of their inner products tr(P V̇_i P V̇_j), at any V the same (Rothenberg 1971; Rao & Kleffe
+1988, section 5.1), and with V = I these are sums over cross-products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayeslmm.errors import UnidentifiedTermError
+
+if TYPE_CHECKING:
+    from .design import Design
+
+Array = NDArray[np.float64]
+Pairs = Mapping[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64], Array]]
+
+# Squared sines of the angle between a derivative and the others. Doubles leave some 1e-14 of a sum of squares; a design
+# of a million levels in which one only tells two variances apart has 1e-6.
+FLAT = 1e-12  # of a squared length, that is left beside X
+DEPENDENT = 1e-10
+ROUNDING = 1e-14
+PAIRS = 100_000  # of levels looked at together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direction:
+    """Changes of the covariance matrices (q_k, q_k) and of σ² that leave V, or what REML sees of it, as it is."""
+
+    covariances: tuple[Array, ...]
+    residual: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identification:
+    """What the data do not tell of the variances; ``directions`` is empty where they tell all.
+
+    Attributes
+    ----------
+    directions : tuple of Direction
+        Independent ones that together span what is not told.
+    sizes : tuple of float64 array (q_k,)
+        Root mean squares of the columns of Z, by which entries of different units are compared.
+    """
+
+    directions: tuple[Direction, ...]
+    sizes: tuple[Array, ...]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the data tell every variance."""
+        return not self.directions
+
+    @property
+    def involves_residual(self) -> bool:
+        """Whether a variance cannot be told from that of the residual."""
+        return any(each.residual != 0.0 for each in self.directions)
+
+    @cached_property
+    def untold(self) -> tuple[tuple[int, int, int], ...]:
+        """Entries (factor, row, column) of covariance matrices that are not told; factor −1 is the residual."""
+        return tuple(self._entries[i] for i in np.flatnonzero(self._moves))
+
+    @cached_property
+    def _entries(self) -> list[tuple[int, int, int]]:
+        entries = [(k, b, a) for k, s in enumerate(self.sizes) for b in range(len(s)) for a in range(b + 1)]
+        return [*entries, (-1, 0, 0)]
+
+    @cached_property
+    def _null(self) -> Array:
+        """(entries, directions), in units of what an entry does to V."""
+        return np.array(
+            [
+                [
+                    d.residual if k < 0 else d.covariances[k][a, b] * self.sizes[k][a] * self.sizes[k][b]
+                    for d in self.directions
+                ]
+                for k, a, b in self._entries
+            ]
+        ).reshape(len(self._entries), len(self.directions))
+
+    @cached_property
+    def _moves(self) -> NDArray[np.bool_]:
+        size = np.abs(self._null).max(axis=0, initial=0.0)
+        return np.any(np.abs(self._null) > 1e-6 * size, axis=1)
+
+    def combinations(self) -> list[dict[tuple[int, int, int], float]]:
+        """What is told of the entries that are not: combinations of them, in row echelon form."""
+        moving = np.flatnonzero(self._moves)
+        null = self._null[moving]
+        basis, values, _ = np.linalg.svd(null)
+        rank = int((values > 1e-8 * values.max(initial=0.0)).sum())
+        units = np.array(
+            [1.0 if e[0] < 0 else self.sizes[e[0]][e[1]] * self.sizes[e[0]][e[2]] for e in self.untold]
+        )
+        rows = _echelon(basis[:, rank:].T) * units
+        rows /= rows[np.arange(len(rows)), [int(np.flatnonzero(row)[0]) for row in rows]][:, None]
+        return [{e: float(v) for e, v in zip(self.untold, row, strict=True) if v} for row in rows]
+
+
+def _echelon(rows: Array) -> Array:
+    """Reduced row echelon form of rows of full rank."""
+    rows, done = rows.copy(), 0
+    for c in range(rows.shape[1]):
+        if done == len(rows):
+            break
+        pivot = done + int(np.argmax(np.abs(rows[done:, c])))
+        if abs(rows[pivot, c]) < 1e-7:
+            continue
+        rows[[done, pivot]] = rows[[pivot, done]]
+        rows[done] /= rows[done, c]
+        for other in range(len(rows)):
+            if other != done:
+                rows[other] -= rows[other, c] * rows[done]
+        done += 1
+    rows[np.abs(rows) < 1e-7] = 0.0
+    return rows
+
+
+# -- from cross-products
+
+
+def judge(
+    *, ZtZ: Sequence[Array], pairs: Pairs, ZtQ: Sequence[Array] | None, n: int, p: int,
+    blocks: Sequence[Sequence[Sequence[int]]], T: Sequence[Array], residual: bool,
+) -> Identification:  # fmt: skip
+    """What variances the rows tell.
+
+    Parameters
+    ----------
+    ZtZ : K × (J, q, q)
+        Z̃_kᵀWZ̃_k by level, for columns Z̃_k = Z_k T_k of like size.
+    pairs : {(k, l): (levels of k, levels of l, (pairs, q_k, q_l))} for k < l
+        Z̃_kᵀWZ̃_l where two levels meet.
+    ZtQ : K × (J, q, p) or None
+        Z̃_kᵀW^½Q with an orthonormal basis Q of W^½X, for REML; None judges V itself.
+    blocks : K × blocks of columns whose effects are correlated
+    residual : bool
+        Whether there is a residual variance.
+    """
+    entries = [
+        (k, b, a)
+        for k, each in enumerate(blocks)
+        for block in each
+        for i, b in enumerate(block)
+        for a in block[: i + 1]
+    ]
+    whole = _products(ZtZ, pairs, None, entries, n, 0, residual)
+    gram = whole if ZtQ is None else _products(ZtZ, pairs, ZtQ, entries, n, p, residual)
+    null = _null_space(gram, np.diag(whole).copy())
+    directions = []
+    for v in null.T:
+        matrices = [np.zeros_like(t) for t in T]
+        for (k, a, b), value in zip(entries, v, strict=False):
+            matrices[k][a, b] = matrices[k][b, a] = value
+        told = float(v[-1]) if residual else 0.0
+        told = told if abs(told) > 1e-6 * np.abs(v * np.sqrt(np.diag(whole) / n)).max() else 0.0
+        directions.append(
+            Direction(covariances=tuple(t @ m @ t.T for t, m in zip(T, matrices, strict=True)), residual=told)
+        )
+    sizes = []
+    for S, t in zip(ZtZ, T, strict=True):
+        back = np.linalg.inv(t)
+        sizes.append(np.sqrt(np.maximum(np.diag(back.T @ S.sum(axis=0) @ back) / n, 1e-300)))
+    return Identification(directions=tuple(directions), sizes=tuple(sizes))
+
+
+def _null_space(gram: Array, unprojected: Array) -> Array:
+    """Directions (entries, d) along which Σ v_i V̇_i vanishes."""
+    left = np.diag(gram)
+    flat = left <= FLAT * unprojected
+    size = np.sqrt(np.where(flat, 1.0, left))
+    correlation = np.where(flat[:, None] | flat, 0.0, gram / np.outer(size, size))
+    noise = ROUNDING * len(gram) * float((unprojected / np.where(flat, unprojected, left)).max(initial=1.0))
+    seen = np.flatnonzero(~flat)
+    values, vectors = np.linalg.eigh(correlation[np.ix_(seen, seen)])
+    dependent = values <= max(DEPENDENT, noise)
+    null = np.zeros((len(gram), int(flat.sum() + dependent.sum())))
+    null[np.flatnonzero(flat), np.arange(flat.sum())] = 1.0
+    null[np.ix_(seen, np.arange(flat.sum(), null.shape[1]))] = vectors[:, dependent] / size[seen, None]
+    return null
+
+
+def _products(
+    ZtZ: Sequence[Array], pairs: Pairs, ZtQ: Sequence[Array] | None, entries: Sequence[tuple[int, int, int]],
+    n: int, p: int, residual: bool,
+) -> Array:  # fmt: skip
+    """tr(P V̇_i P V̇_j) of all entries, the residual last."""
+    K = len(ZtZ)
+    A = [np.zeros(0)] * K if ZtQ is None else [_outer(R) for R in ZtQ]
+    tensors = {}
+    for k in range(K):
+        for m in range(k, K):
+            if k == m:
+                at = np.arange(len(ZtZ[k]))
+                first, second, values = at, at, ZtZ[k]
+            else:
+                first, second, values = pairs[k, m]
+            total = np.einsum("pab,pcd->acbd", values, values, optimize=True)
+            if ZtQ is not None:
+                cross = sum(
+                    np.einsum(
+                        "pab,pcd->acbd", values[s], _met(ZtQ[k][first[s]], ZtQ[m][second[s]]), optimize=True
+                    )
+                    for s in (slice(i, i + PAIRS) for i in range(0, len(values), PAIRS))
+                )
+                total = total - cross - np.transpose(cross, (1, 0, 3, 2))
+                total = total + np.einsum("acxy,bdxy->acbd", A[k], A[m], optimize=True)
+            tensors[k, m] = total
+    size = len(entries) + residual
+    gram = np.zeros((size, size))
+    for i, (k, a, c) in enumerate(entries):
+        for j, (m, b, d) in enumerate(entries[: i + 1]):
+            t = tensors[k, m] if k <= m else np.transpose(tensors[m, k], (2, 3, 0, 1))
+            ways = {(a, c), (c, a)}
+            gram[i, j] = gram[j, i] = sum(t[x, y, z, w] for x, y in ways for z, w in {(b, d), (d, b)})
+        if residual:
+            trace = ZtZ[k].sum(axis=0)
+            if ZtQ is not None:
+                trace = trace - np.einsum("acxx->ac", A[k])
+            gram[i, -1] = gram[-1, i] = trace[a, c] * (1.0 if a == c else 2.0)
+    if residual:
+        gram[-1, -1] = n - p
+    return gram
+
+
+def _outer(R: Array) -> Array:
+    """Σ_j R_jax R_jcy (q, q, p, p)."""
+    J, q, p = R.shape
+    flat = R.reshape(J, q * p)
+    return (flat.T @ flat).reshape(q, p, q, p).transpose(0, 2, 1, 3)
+
+
+def _met(left: Array, right: Array) -> Array:
+    return np.matmul(left, right.transpose(0, 2, 1))
+
+
+# -- from a design
+
+
+def identification(design: Design, *, beside_fixed: bool = True) -> Identification:
+    """What variances of a model its data tell; for any family.
+
+    Parameters
+    ----------
+    beside_fixed : bool
+        Whether the fixed part takes what its columns can explain, as for REML and nearly so for a posterior.
+    """
+    root = np.ones(design.n) if design.weights is None else np.sqrt(design.weights)
+    Q = np.linalg.qr(design.X * root[:, None])[0] if beside_fixed else np.zeros((design.n, 0))
+    columns, T = zip(*(_like_sized(g.Z, g.blocks, root) for g in design.groups), strict=True)
+    counts = [g.n_levels for g in design.groups]
+    codes = [g.codes for g in design.groups]
+    pairs = {}
+    for k in range(len(codes)):
+        for m in range(k + 1, len(codes)):
+            keys, where = np.unique(codes[k] * counts[m] + codes[m], return_inverse=True)
+            values = _summed(where.reshape(-1), columns[k], columns[m], len(keys))
+            pairs[k, m] = (keys // counts[m], keys % counts[m], values)
+    return judge(
+        ZtZ=[_summed(c, Z, Z, J) for c, Z, J in zip(codes, columns, counts, strict=True)],
+        pairs=pairs,
+        ZtQ=[_summed(c, Z, Q, J) for c, Z, J in zip(codes, columns, counts, strict=True)] if beside_fixed else None,
+        n=design.n, p=Q.shape[1], blocks=[g.blocks for g in design.groups], T=T,
+        residual=design.family.has_residual,
+    )  # fmt: skip
+
+
+def _like_sized(Z: Array, blocks: Sequence[Sequence[int]], root: Array) -> tuple[Array, Array]:
+    """(W^½Z T, T) with orthogonal columns in a block, where they are independent, and of mean square one."""
+    n, T = len(Z), np.zeros((Z.shape[1], Z.shape[1]))
+    weighted = Z * root[:, None]
+    for block in blocks:
+        here = np.ix_(block, block)
+        size = np.sqrt(np.mean(weighted[:, block] ** 2, axis=0))
+        scaled = np.diag(1.0 / np.where(size > 0.0, size, 1.0))
+        R = np.linalg.qr(weighted[:, block] @ scaled / np.sqrt(n), mode="r")
+        independent = R.shape[0] == R.shape[1] and np.abs(np.diag(R)).min() > 1e-7
+        T[here] = scaled @ np.linalg.inv(R) if independent else scaled
+    return weighted @ T, T
+
+
+def _summed(where: NDArray[np.int64], left: Array, right: Array, count: int) -> Array:
+    """Σ left_i right_iᵀ by place (count, a, b)."""
+    out = np.empty((count, left.shape[1], right.shape[1]))
+    for a in range(left.shape[1]):
+        for b in range(right.shape[1]):
+            out[:, a, b] = np.bincount(where, left[:, a] * right[:, b], minlength=count)
+    return out
+
+
+def refuse_untold_residual(design: Design) -> None:
+    """Raise UnidentifiedTermError where a variance cannot be told from that of the residual, whatever the method.
+
+    That takes as many random effects as rows, so that nothing is computed for most models.
+    """
+    effects = sum(g.n_levels * g.q for g in design.groups)
+    if not design.family.has_residual or effects < design.n - design.p or not design.groups:
+        return
+    found = identification(design, beside_fixed=False)
+    if found.involves_residual:
+        raise UnidentifiedTermError(untold_residual(found, design))
+
+
+# -- words
+
+
+def untold_residual(found: Identification, design: Design) -> str:
+    """Which terms cannot be told from the residual."""
+    guilty = [g for k, g in enumerate(design.groups) if any(e[0] == k for e in found.untold)]
+    texts = " + ".join(dict.fromkeys(text for g in guilty for text in g.texts))
+    effects = sum(g.n_levels * g.q for g in guilty)
+    one = [g for g in guilty if g.n_levels == design.n]
+    why = (
+        f"{design.n} levels for {design.n} rows, one row per level"
+        if one
+        else f"{effects} random effects for {design.n} rows"
+    )
+    drop = "Use" if all(g.q == 1 for g in guilty) else "Drop a column or use"
+    return (
+        f"{texts}: {why}, so they cannot be told from the residual: {words_of(found, design)}. {drop} more rows per "
+        f"{' or '.join(g.name for g in guilty)}, or weights that say how exact each row is."
+    )
+
+
+def words_of(found: Identification, design: Design, values: Sequence[str] = ()) -> str:
+    """What the data know of the variances that they do not tell, by the names of factors and columns.
+
+    ``values`` are written behind the combinations that are known.
+    """
+    told = found.combinations()
+    names = combination_names(told, design)
+    parts = []
+    if told:
+        shown = " and ".join(
+            name + value for name, value in zip(names, values or [""] * len(names), strict=True)
+        )
+        parts.append(f"only {shown} {'is' if len(told) == 1 else 'are'} known")
+    inside = {e for each in told for e in each}
+    nothing = [_entry(e, design) for e in found.untold if e not in inside]
+    if nothing:
+        parts.append(f"the data say nothing about {', '.join(nothing)}")
+    return "; ".join(parts)
+
+
+def combination_names(told: Sequence[Mapping[tuple[int, int, int], float]], design: Design) -> list[str]:
+    """Sums such as ``sd(s)² + 0.5·sd(x | s)²``."""
+    return [_sum(each, design) for each in told]
+
+
+def _sum(each: Mapping[tuple[int, int, int], float], design: Design) -> str:
+    text = ""
+    for e, value in each.items():
+        size = f"{abs(value):.3g}"
+        sign = ("−" if value < 0 else "") if not text else (" − " if value < 0 else " + ")
+        text += sign + ("" if size == "1" else f"{size}·") + _entry(e, design)
+    return text
+
+
+def _entry(e: tuple[int, int, int], design: Design) -> str:
+    k, a, b = e
+    if k < 0:
+        return "sigma²"
+    group = design.groups[k]
+    row, column = group.columns[a], group.columns[b]
+    if a != b:
+        return f"cov({column}, {row} | {group.name})"
+    return f"sd({group.name})²" if row == "Intercept" else f"sd({row} | {group.name})²"
