@@ -14,6 +14,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 TESTS = pathlib.Path(__file__).parent
 sys.path.insert(0, str(TESTS))  # plain.py, strategies.py
 
+import shifted  # noqa: E402
+
+if shifted.SHIFT:  # before anything takes a seed
+    shifted.install()
+
 # the one data set that is not bundled: tests that need it skip where this folder is absent
 SHARED_DATA = TESTS.parent.parent / "shared" / "data"
 if SHARED_DATA.is_dir():

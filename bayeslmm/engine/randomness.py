@@ -22,11 +22,16 @@ def generator(random_seed: Any = None) -> np.random.Generator:
     return np.random.default_rng(seed_sequence(random_seed))
 
 
-def seed_sequence(random_seed: Any = None) -> np.random.SeedSequence:
-    """The same as seeds that can be spawned."""
+def seed_sequence(random_seed: Any = None, spawn_key: tuple[int, ...] = ()) -> np.random.SeedSequence:
+    """The same as seeds that can be spawned; those of another ``spawn_key`` are independent."""
     try:
-        return np.random.SeedSequence(random_seed)
+        return np.random.SeedSequence(random_seed, spawn_key=spawn_key)
     except (TypeError, ValueError):
         raise InputError(
             f"random_seed={random_seed!r}: a seed is a whole number from zero up, or None for any"
         ) from None
+
+
+def sampler_seed(random_seed: int | None = None) -> int:
+    """The same as the one number that NUTS takes; for None any."""
+    return int(np.random.SeedSequence().generate_state(1)[0]) if random_seed is None else random_seed

@@ -16,6 +16,8 @@ MOST_LEVELS = (
     100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
 )
 K_HAT_LIMIT = 0.7  # above, importance weights have no usable variance (Vehtari et al. 2024)
+RHAT_LIMIT, ESS_LIMIT, EBFMI_LIMIT = 1.01, 100, 0.3  # ESS a chain
+STANDARD_ERRORS, BY_CHANCE = 3.0, 1e-3  # of ESS, and of R-hat: a limit missed by less is missed by chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,19 @@ class Diagnosis:
 
 
 def diagnose_draws(tree: Any, names: Names) -> Diagnosis:
+    """The verdict on draws, with a warning where it is doubtful."""
+    found = judge(tree, names)
+    tell(found)
+    return found
+
+
+def tell(found: Diagnosis) -> None:
+    """Warn of a doubtful verdict."""
+    if found.reasons:
+        warn(f"sampling: {found}", SamplingWarning)
+
+
+def judge(tree: Any, names: Names) -> Diagnosis:
     """R-hat and ESS over all parameters (Vehtari et al. 2021), what the sampler reports, and what follows from them.
 
     The exact sampler draws random effects independently given the other parameters, so these decide. Of NUTS the
@@ -57,40 +72,91 @@ def diagnose_draws(tree: Any, names: Names) -> Diagnosis:
     Doubt is raised by R-hat above 1.01, an effective sample size under 100 a chain, draws too few for either, any
     divergence, an E-BFMI under 0.3, and a k-hat over 0.7.
     """
-    exact = tree.posterior.attrs.get("method") == "exact"
-    draws = _varying(tree.posterior.to_dataset(), names, without=names.effects if exact else frozenset())
+    exact, draws = _is_exact(tree), _judged(tree, names)
     of_each = convergence(draws)
     rhat, bulk, tail = float(of_each[0].max()), float(of_each[1].min()), float(of_each[2].min())
-    stats = tree.sample_stats.to_dataset() if "sample_stats" in tree.children else {}
+    rhat = float(tree.posterior.attrs.get("rhat", rhat))  # of the draws before they were thinned
+    stats: Any = tree.sample_stats.to_dataset() if "sample_stats" in tree.children else {}
     divergences = int(stats["diverging"].sum()) if "diverging" in stats else None
     ebfmi = _ebfmi(stats["energy"].to_numpy()) if "energy" in stats else None
+    if ebfmi is not None and "ebfmi" in stats.attrs:  # of the draws before they were thinned
+        ebfmi = float(stats.attrs["ebfmi"])
     k_hat = tree.sample_stats.attrs.get("k_hat") if "sample_stats" in tree.children else None
     attrs = tree.posterior.attrs
     because = f", since {attrs['reason']}" if attrs.get("reason") else ""
+    longer = f"; {attrs['extended']}" if attrs.get("extended") else ""
     reasons = []
     if not np.isfinite([rhat, bulk, tail]).all():
         size = f"{draws.shape[0]} x {draws.shape[1]} draws"
         reasons.append(f"{size} do not tell whether chains agree: take two chains or more and draw more")
-    if rhat > 1.01:
+    if rhat > RHAT_LIMIT:
         reasons.append(f"R-hat up to {rhat:.3f}: chains disagree, draw more")
-    if min(bulk, tail) < 100 * draws.shape[0]:
+    enough = _with_error(min(bulk, tail)) if longer else min(bulk, tail)
+    if enough < ESS_LIMIT * draws.shape[0]:
         reasons.append(f"effective sample size down to {min(bulk, tail):.0f}: draw more")
     if divergences:
         remedy = "draw with a longer tune" if exact else "raise target_accept"
         reasons.append(f"{divergences} divergences: part of the posterior may be missed, {remedy}")
-    if ebfmi is not None and ebfmi < 0.3:
+    if ebfmi is not None and ebfmi < EBFMI_LIMIT:
         reasons.append(f"E-BFMI {ebfmi:.2f}: the energy moves slowly, reparameterise or draw more")
     if k_hat is not None and k_hat > K_HAT_LIMIT:
         reasons.append(f"k-hat {k_hat:.2f}: the proposal misses part of the posterior, use method='nuts'")
     if attrs.get("doubt"):
         reasons.append(attrs["doubt"])
-    found = Diagnosis(
+    return Diagnosis(
         max_rhat=rhat, min_ess_bulk=bulk, min_ess_tail=tail, divergences=divergences, min_ebfmi=ebfmi, k_hat=k_hat,
-        sampler=f"{attrs.get('sampler', 'NUTS')}{because}", reasons=tuple(reasons),
+        sampler=f"{attrs.get('sampler', 'NUTS')}{because}{longer}", reasons=tuple(reasons),
     )  # fmt: skip
-    if reasons:
-        warn(f"sampling: {found}", SamplingWarning)
-    return found
+
+
+def narrowly_missed(tree: Any, found: Diagnosis, names: Names) -> str:
+    """What raises doubt by less than its own Monte Carlo error, in words; empty where nothing does, or more as well.
+
+    Of an effective sample size S the standard error is about S·√(8/S). R-hat of m chains that agree is about
+    1 + c / (2s(2m − 1)), where c is chi-squared with 2m − 1 degrees of freedom and s the effective size of half a
+    chain, by every chain alone: what chains disagree about does not make it smaller.
+    """
+    from scipy.stats import chi2
+
+    of_sampler = (
+        found.divergences
+        or tree.posterior.attrs.get("doubt")
+        or (found.min_ebfmi is not None and found.min_ebfmi < EBFMI_LIMIT)
+        or (found.k_hat is not None and found.k_hat > K_HAT_LIMIT)
+    )
+    numbers = [found.max_rhat, found.min_ess_bulk, found.min_ess_tail]
+    if found.converged or of_sampler or not np.isfinite(numbers).all():
+        return ""
+    draws = _judged(tree, names)
+    chains, ess = draws.shape[0], min(found.min_ess_bulk, found.min_ess_tail)
+    if _with_error(ess) < ESS_LIMIT * chains:
+        return ""
+    high = draws[..., convergence(draws)[0] > RHAT_LIMIT]
+    alone = [np.minimum(*convergence(high[[c]])[1:]) for c in range(chains)] if high.size else []
+    if alone:
+        df = 2 * chains - 1
+        half_chain = np.sum(alone, axis=0) / (2 * chains)
+        by_chance = 1.0 + chi2.isf(BY_CHANCE, df) / (2.0 * df * half_chain)
+        if (convergence(high)[0] > by_chance).any():
+            return ""
+        return f"R-hat was up to {found.max_rhat:.3f}"
+    return f"the effective sample size was down to {ess:.0f}"
+
+
+def _with_error(ess: float) -> float:
+    """An effective sample size and three of its standard errors."""
+    return float(ess + STANDARD_ERRORS * np.sqrt(8.0 * ess))
+
+
+def _is_exact(tree: Any) -> bool:
+    return bool(tree.posterior.attrs.get("method") == "exact")
+
+
+def _judged(tree: Any, names: Names) -> np.ndarray:
+    """The draws (chain, draw, k) that decide."""
+    return _varying(
+        tree.posterior.to_dataset(), names, without=names.effects if _is_exact(tree) else frozenset()
+    )
 
 
 def convergence(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from ..engine.marginal_nuts import sample_marginal
 from ..engine.modes import Cover, cover, disagreement, modes_of_draws
 from ..engine.opinions import is_opinionated
 from ..engine.proposal import PILOT, nearest_modes
+from ..engine.randomness import seed_sequence
 from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
@@ -56,7 +57,7 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     started = time.perf_counter()
     marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
     cores = min(settings.cores or os.cpu_count() or 1, chains)
-    seeds = np.random.SeedSequence(settings.random_seed).spawn(chains + 2)
+    seeds = seed_sequence(settings.random_seed).spawn(chains + 2)
     own, *streams, elsewhere = map(np.random.default_rng, seeds)
     reason, seen = "", None
     with (

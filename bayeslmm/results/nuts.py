@@ -15,6 +15,7 @@ from ..engine.first_time import joint_compiled_beside
 from ..engine.geometry import Geometry, choose_geometry
 from ..engine.hyperpriors import keeps_from_zero
 from ..engine.pql import Rough, rough_fit
+from ..engine.randomness import sampler_seed
 from ..errors import FitError, InputError, NotAvailableError
 from ..spec.design import Design
 from ..spec.frame import row_names
@@ -131,7 +132,7 @@ def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
     model = pymc_model.build_model(design, priors, geometry)
     tree = pymc_sampling.sample_nuts(
         model, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=_cores(settings),
-        random_seed=settings.random_seed, nuts_sampler=settings.nuts_sampler or "nutpie",
+        random_seed=sampler_seed(settings.random_seed), nuts_sampler=settings.nuts_sampler or "nutpie",
         progressbar=settings.progressbar, options=options,
     )  # fmt: skip
     pymc_sampling.keep_contract(tree, design.names)
@@ -160,9 +161,7 @@ def _in_loops(
     given = options.pop("target_accept", None)
     first = given or (WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT)
     targets = [first, *(t for t in AFTER_DIVERGENCES if given is None and t > first)]
-    seed = settings.random_seed
-    if seed is None:
-        seed = int(np.random.SeedSequence().generate_state(1)[0])
+    seed = sampler_seed(settings.random_seed)
 
     def start(own: int) -> Array:
         return loops.starting_point(design, geometry, rough, joint, np.random.default_rng(own))

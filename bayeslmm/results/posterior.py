@@ -583,8 +583,9 @@ class PosteriorFit(Fit):
         draws : int, optional
             How many draws of the posterior are used, evenly chosen; by default all, of many rows fewer.
         refit : bool, optional
-            Whether units with a Pareto k above min(0.7, 1 − 1/log10 draws) are left out in earnest, and the posterior
-            of the others sampled (their k is 0 then). By default they are, but for the conditional LOO.
+            Whether units with a Pareto k above ``good_k`` are left out in earnest, and the posterior of the others
+            sampled (their k is 0 then). It is min(0.7, 1 − 1/log10 draws) for rows, and 0.5 at most for groups. By
+            default they are, but for the conditional LOO.
 
         Returns
         -------
@@ -603,7 +604,7 @@ class PosteriorFit(Fit):
         Warns
         -----
         SamplingWarning
-            A Pareto k above 0.7 that was not refitted.
+            A Pareto k above ``good_k`` that was not refitted.
 
         Examples
         --------

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..engine.pymc_draws import draw_prior
-from ..engine.randomness import generator
+from ..engine.randomness import generator, seed_sequence
 from ..errors import InputError, PriorError
 from ..spec.design import Design, GroupTerm
 from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, Names
@@ -306,9 +306,7 @@ def prior_predictive(
 
 def response_stream(random_seed: int | None) -> Generator:
     """The random stream of responses, apart from that of the parameters with the same seed."""
-    return np.random.default_rng(
-        None if random_seed is None else np.random.SeedSequence(random_seed, spawn_key=(2**32 - 1,))
-    )
+    return np.random.default_rng(seed_sequence(random_seed, spawn_key=(2**32 - 1,)))
 
 
 def responses(design: Design, drawn: dict[str, np.ndarray], rng: Generator) -> Array:

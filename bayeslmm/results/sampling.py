@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from ..engine.reml import refuse_perfect_fixed_part
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
 from ..spec.design import Design
 from ..spec.priors import Priors
-from .diagnosis import diagnose_draws
+from .diagnosis import tell
 from .exact import doubt_about_modes, sample_exact
+from .extension import settled
 from .nuts import sample_by_nuts
 from .posterior import PosteriorFit
 from .settings import Settings
@@ -19,25 +23,24 @@ def sample_posterior(design: Design, priors: Priors, settings: Settings) -> Post
     family = design.family
     if not design.groups and (family.is_normal or (family.has_residual and family.link == "identity")):
         refuse_perfect_fixed_part(Problem.of(design))
-    tree, reason = None, ""
+    tree, found = settled(partial(_sample, design, priors), design, settings)
+    tell(found)
+    return PosteriorFit(design=design, priors=priors, idata=tree, settings=settings, diagnosis=found)
+
+
+def _sample(design: Design, priors: Priors, settings: Settings) -> Any:
+    reason = ""
     if not settings.wants_nuts:
         try:
-            tree = sample_exact(design, priors, settings)
+            return sample_exact(design, priors, settings)
         except NotAvailableError as error:
             if settings.method == "exact":
                 raise
             reason = str(error)
-    if tree is None:
-        tree = sample_by_nuts(design, priors, settings)
-        if reason and design.family.is_normal:
-            tree.posterior.attrs["reason"] = reason
-        doubt = doubt_about_modes(design, priors, settings, tree)
-        if doubt:
-            tree.posterior.attrs["doubt"] = doubt
-    return PosteriorFit(
-        design=design,
-        priors=priors,
-        idata=tree,
-        settings=settings,
-        diagnosis=diagnose_draws(tree, design.names),
-    )
+    tree = sample_by_nuts(design, priors, settings)
+    if reason and design.family.is_normal:
+        tree.posterior.attrs["reason"] = reason
+    doubt = doubt_about_modes(design, priors, settings, tree)
+    if doubt:
+        tree.posterior.attrs["doubt"] = doubt
+    return tree

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from plain import FAMILIES
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.engine.geometry import (
@@ -275,7 +276,7 @@ MIDDLE = {"inverse": 3.0, "sqrt": 3.0, "identity": 8.0}  # linear predictors who
 
 
 def simulated(family, link, seed=4):
-    rng = np.random.default_rng(seed)
+    rng = fixed_rng(seed)  # how near rough estimates come to the truth depends on the data
     of = family_of(family, link)
     n, g = 1000, np.arange(1000) % 40
     x = rng.normal(size=n)

@@ -168,7 +168,7 @@ def test_absurd_priors_get_a_remark(priors, family, response, says):
     mild = {
         "Intercept": Prior("Normal", mu=1 if family == "poisson" else 0, sigma=0.5),
         "x": Prior("Normal", mu=0, sigma=0.3),
-        "sd": Prior("HalfNormal", sigma=0.6),
+        "sd": Prior("HalfNormal", sigma=1.0),
     }
     assert audit(f"{response} ~ x + (1 | g)", mild, family=family).remarks == ()
 

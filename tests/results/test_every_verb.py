@@ -446,9 +446,9 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif name == "pseudo_r2" and case.structure == "no variance":
         found = {"pseudo_r2"}  # nothing to reduce: the note says so
     elif case.structure == "hardly a residual" and case.family == "student_t":
-        # without noise nu wanders to 2 and below in some draws, where a t distribution has an infinite variance
+        # without noise nu wanders to 2 and below in some draws or most, where a t distribution has an infinite variance
         if word == "variance_components":
-            found = {"mean", "sd", "conf_high", "numbers"}
+            found = {"mean", "sd", "median", "conf_low", "conf_high", "numbers"}
         elif word == "pseudo_r2":
             found = {"sd", "conf_low"}
     elif name == "ranef, wide" and len({g.columns for g in fit.design.groups}) > 1:

@@ -275,3 +275,25 @@ def test_convergence_is_that_of_arviz():
     )  # sums of two orders
     expected = array_stats.ess(steps, method="tail", prob=(0.05, 0.95), **axes)
     np.testing.assert_allclose(tail, expected, rtol=1e-10)
+
+
+EASY = {
+    "exact": ("Reaction ~ Days + (Days | Subject)", "sleepstudy", {}),
+    "nested": ("strength ~ 1 + (1 | batch/cask)", "pastes", {}),
+    "crossed": ("diameter ~ 1 + (1 | plate) + (1 | sample)", "penicillin", {}),
+    "nuts": ("Reaction ~ Days + (1 | Subject)", "sleepstudy", {"method": "nuts"}),
+    "binomial": ("p(incidence, size) ~ period + (1 | herd)", "cbpp", {"family": "binomial"}),
+}
+
+
+def test_what_is_easy_converges():
+    """Elsewhere the verdict is not asked for: here, of ten fits of textbook data one at most may be in doubt."""
+    doubtful = []
+    for name, (formula, data, how) in EASY.items():
+        model = blm.Model(formula, blm.load_dataset(data), family=how.get("family", "gaussian"))
+        for seed in np.random.default_rng(1).integers(2**31, size=2):
+            post = model.fit(
+                method=how.get("method", "auto"), random_seed=int(seed), draws=500, progressbar=False
+            )
+            doubtful += [] if post.diagnosis.converged else [f"{name}: {post.verdict}"]
+    assert len(doubtful) <= 1, doubtful
