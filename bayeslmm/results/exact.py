@@ -143,7 +143,7 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
         return ""
     if not is_opinionated(marginal):
         return ""
-    first, second = map(np.random.default_rng, np.random.SeedSequence(settings.random_seed).spawn(2))
+    first, second = map(np.random.default_rng, seed_sequence(settings.random_seed).spawn(2))
     covered = cover(marginal, marginal.log_densities, first, second)
     if covered.missed or len(covered.fitted.masses) == 1:
         return covered.doubt()

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from plain import FAMILIES
 from scipy import integrate, special, stats
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.engine.scaling import Problem
@@ -204,7 +205,7 @@ def test_closed_forms_over_groups():
 
 
 def table_of(n=60, seed=4):
-    rng = np.random.default_rng(seed)
+    rng = fixed_rng(seed)
     return pd.DataFrame(
         {
             "y": rng.normal(size=n), "x": rng.normal(size=n), "s": [f"s{i}" for i in np.arange(n) % 4],
