@@ -15,6 +15,7 @@ from bayeslmm.results.extension import LONGER, settled, thinned
 from bayeslmm.results.settings import Settings
 
 DESIGN = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).design
+NAMES = DESIGN.names
 
 
 def chains(rng, rho, *, m=4, n=1000, k=1, apart=0.0, **stats):
@@ -74,10 +75,10 @@ def test_divergences_are_no_matter_of_chance(monkeypatch):
     rng = np.random.default_rng(1)
     diverging = np.zeros((4, 1000), dtype=bool)
     tree = chains(rng, 0.845, diverging=diverging)
-    assert narrowly_missed(tree, judge(tree))
+    assert narrowly_missed(tree, judge(tree, NAMES), NAMES)
     diverging[1, 7] = True
     tree = chains(rng, 0.845, diverging=diverging)
-    assert not narrowly_missed(tree, judge(tree))
+    assert not narrowly_missed(tree, judge(tree, NAMES), NAMES)
 
 
 def test_nothing_that_happened_between_two_draws_that_are_kept_is_lost():
@@ -102,10 +103,10 @@ def test_chains_that_agree_are_never_told_that_they_disagree(m):
     rng, missed, narrow = np.random.default_rng(1), 0, 0
     for _ in range(200):
         tree = chains(rng, 0.8, m=m)
-        found = judge(tree)
+        found = judge(tree, NAMES)
         if found.max_rhat > 1.01 and min(found.min_ess_bulk, found.min_ess_tail) > 80 * m:
             missed += 1
-            narrow += bool(narrowly_missed(tree, found))
+            narrow += bool(narrowly_missed(tree, found, NAMES))
     assert missed > 10 and missed - narrow <= 3
 
 
@@ -149,4 +150,4 @@ def test_every_sampler_can_go_on(kind, monkeypatch, tmp_path):
 def test_what_is_still_in_doubt_is_told():
     tree = chains(np.random.default_rng(1), 0.99)
     with pytest.warns(errors.SamplingWarning, match="doubtful"):
-        diagnose_draws(tree)
+        diagnose_draws(tree, NAMES)
