@@ -64,7 +64,7 @@ def problem(X, codes, Z, blocks, weights=None):
     return Problem(
         y=np.zeros(len(X)), X=np.ascontiguousarray(X), codes=tuple(c.astype(np.int64) for c in codes),
         Z=tuple(np.ascontiguousarray(z) for z in Z), levels=tuple(int(c.max()) + 1 for c in codes),
-        blocks=tuple(blocks), weights=weights,
+        blocks=tuple(blocks), weights=weights, intercept=0,
     )  # fmt: skip
 
 

@@ -46,6 +46,9 @@ def problems(draw, *, max_factors=3, max_columns=3):
     p = draw(st.integers(0, 3))
     X = np.column_stack([np.ones(n), rng.normal(size=(n, 3))])[:, :p]
     Z = [np.column_stack([np.ones(n), rng.normal(size=(n, 3))])[:, :q] for q in widths]
+    intercept = 0 if p and draw(st.booleans()) else None
+    if p and intercept is None:  # a constant column that is no intercept
+        X[:, 0] = draw(st.sampled_from([1.0, 0.5, -3.0]))
     if draw(st.booleans()) and widths[0] > 1:
         Z[0] = Z[0][:, ::-1]
     y = rng.normal(size=n) + sum(rng.normal(size=c.max() + 1)[c] for c in codes)
@@ -58,6 +61,7 @@ def problems(draw, *, max_factors=3, max_columns=3):
         levels=tuple(int(c.max()) + 1 for c in codes),
         blocks=blocks,
         weights=weights,
+        intercept=intercept,
     )
 
 

@@ -76,7 +76,7 @@ class _Coordinates:
 
     @classmethod
     def of(cls, problem: Problem, draws: Hyperdraws) -> _Coordinates:
-        scaled = scale(problem)
+        scaled = scale(problem, for_priors=True)
         units, center = np.diag(scaled.T_x), np.zeros(problem.X.shape[1])
         if scaled.intercept is not None:
             center[scaled.intercept] = scaled.y_center

@@ -44,7 +44,7 @@ class Marginal:
 
     def __init__(self, problem: Problem, priors: HyperPriors) -> None:
         self.problem, self.priors = problem, priors
-        self.scaled: Scaled = scale(problem)
+        self.scaled: Scaled = scale(problem, for_priors=True)
         units = np.diag(self.scaled.T_x)
         center = np.zeros(len(units))
         if self.scaled.intercept is not None:

@@ -1,8 +1,11 @@
 """Centre and scale inside, report outside: a predictor measured in other units reaches the same optimum.
 
-X = X̃ T_x⁻¹ and Z_k = Z̃_k T_k⁻¹ with X̃ centred (if there is an intercept) and scaled, and the columns of Z̃_k inside
+X = X̃ T_x⁻¹ and Z_k = Z̃_k T_k⁻¹ with X̃ centred (about a constant column) and scaled, and the columns of Z̃_k inside
 a block orthogonal and scaled: the covariance matrix of a block is free, so the choice of its columns changes nothing
 about the model, nor then about the search.  Then β = T_x β̃ (plus ȳ on the intercept) and Cov(b) = T_k Cov(b̃) T_kᵀ.
+
+Without priors on β any constant column may serve to centre the others.  Priors know one intercept, the formula's:
+its prior is that at centred predictors; any other constant column is a predictor like others.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class Problem:
     levels: tuple[int, ...]  # of each factor; every level has rows, which the order of elimination rests on
     blocks: tuple[tuple[tuple[int, ...], ...], ...]
     weights: Array | None
+    intercept: int | None = None  # column of X that is the formula's intercept
 
     @classmethod
     def of(cls, design: Design) -> Problem:
@@ -43,6 +47,7 @@ class Problem:
             levels=tuple(g.n_levels for g in design.groups),
             blocks=tuple(g.blocks for g in design.groups),
             weights=design.weights,
+            intercept=design.x_names.index("Intercept") if design.has_intercept else None,
         )
 
 
@@ -54,7 +59,7 @@ class Scaled:
     T_x: Array  # (p, p)
     T_z: tuple[Array, ...]  # K × (q_k, q_k)
     y_center: float
-    intercept: int | None  # column of X that is constant
+    intercept: int | None  # column of X about which the others are centred
 
     def beta(self, scaled: Array) -> Array:
         """β (..., p) on the user's scale from β̃."""
@@ -75,8 +80,10 @@ def _constant_column(A: Array, columns: Sequence[int]) -> int | None:
     return None
 
 
-def _transform(A: Array, blocks: Sequence[Sequence[int]], *, orthogonal: bool = False) -> tuple[Array, Array]:
-    """(Ã, T) with Ã = A T: columns centred where their block has a constant column, then scaled to rms 1.
+def _transform(
+    A: Array, blocks: Sequence[Sequence[int]], constants: Sequence[int | None], *, orthogonal: bool = False
+) -> tuple[Array, Array]:
+    """(Ã, T) with Ã = A T: columns centred about the constant column of their block, if any, then scaled to rms 1.
 
     ``orthogonal``: the columns of a block, the constant one first, by Gram and Schmidt; what depends on those before is
     centred and scaled only.
@@ -84,8 +91,7 @@ def _transform(A: Array, blocks: Sequence[Sequence[int]], *, orthogonal: bool = 
     n, q = A.shape
     T = np.eye(q)
     out = np.array(A, dtype=float)
-    for block in blocks:
-        constant = _constant_column(A, block)
+    for block, constant in zip(blocks, constants, strict=True):
         before: list[int] = []
         for c in block:
             if c == constant:
@@ -121,14 +127,15 @@ def _make_orthogonal(out: Array, T: Array, c: int, before: Sequence[int]) -> boo
     return True
 
 
-def scale(problem: Problem) -> Scaled:
-    """Cross-products of the centred and scaled problem."""
-    p = problem.X.shape[1]
-    X, T_x = _transform(problem.X, [range(p)] if p else [])
-    intercept = _constant_column(problem.X, range(p))
+def scale(problem: Problem, *, for_priors: bool = False) -> Scaled:
+    """Cross-products of the centred and scaled problem; ``for_priors``: centred as the priors on β are."""
+    columns = range(problem.X.shape[1])
+    intercept = problem.intercept if for_priors else _constant_column(problem.X, columns)
+    X, T_x = _transform(problem.X, [columns], [intercept])
     center = float(problem.y.mean()) if intercept is not None else 0.0
     transformed = [
-        _transform(Z, blocks, orthogonal=True) for Z, blocks in zip(problem.Z, problem.blocks, strict=True)
+        _transform(Z, blocks, [_constant_column(Z, block) for block in blocks], orthogonal=True)
+        for Z, blocks in zip(problem.Z, problem.blocks, strict=True)
     ]
     return Scaled(
         cross=accumulate(

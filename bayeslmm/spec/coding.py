@@ -99,6 +99,11 @@ def design_columns(
         raise DataError(
             f"Two columns of the model matrix would be called {twice!r}. Rename the data's column."
         )
+    if "Intercept" in names and not terms.intercept:
+        raise DataError(
+            "A column of the data is called 'Intercept', as the model's own is, which has priors and words of its own. "
+            "Rename the data's column; if it holds ones, write 1 in the formula."
+        )
     matrix = _fill(recipe, {expressions[atom].label: value for atom, value in values.items()}, len(frame))
     check_size(matrix, names)
     return recipe, matrix

@@ -202,16 +202,14 @@ def resolve_priors(
             reason = f"{family.centre_in_words}, 2.5 {unit}; centred predictors"
             add("Intercept", name, [name], default, reason)
             continue
-        sd_x = np.float64(design.X[:, j].std(ddof=1)) or np.float64(1.0)
-        default = Prior("Normal", mu=0.0, sigma=2.5 * scale / sd_x)
-        add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=sd_x, divisor_name=name))
+        size, of = _size(design.X[:, j], name)
+        default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
+        add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
     for g in design.groups:
         for k, column in enumerate(g.columns):
-            spread = np.float64(g.Z[:, k].std(ddof=1))
-            constant = spread <= 1e-12 * np.abs(g.Z[:, k]).max()
-            sd_z = np.float64(1.0) if constant else spread
-            default = Prior("HalfStudentT", nu=3.0, sigma=scale / sd_z)
-            why = natural.times(1.0, divisor=sd_z, divisor_name="" if constant else column)
+            size, of = _size(g.Z[:, k], column)
+            default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
+            why = natural.times(1.0, divisor=size, divisor_name=of)
             add("sd", column, [("sd", g.name, column), ("sd", g.name), "sd"], default, why, g.name)
         if any(len(block) > 1 for block in g.blocks):
             add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1", g.name)
@@ -223,6 +221,13 @@ def resolve_priors(
     if unused:
         raise PriorError(_no_match(unused[0], entries))
     return Priors(entries=tuple(entries), given=user)
+
+
+def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:
+    """The sd of a predictor and its name; one, and none, for a constant, whose sd is zero or rounding."""
+    spread = np.float64(column.std(ddof=1))
+    constant = spread <= 1e-12 * np.abs(column).max()
+    return (np.float64(1.0), "") if constant else (spread, name)
 
 
 def _no_match(key: Any, entries: list[ResolvedPrior]) -> str:

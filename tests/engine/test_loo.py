@@ -52,7 +52,7 @@ def marginal(problem, draws, s):
         return problem.X @ draws.beta[s], V, np.zeros((n, 0))
     mean, sd = draws.prior
     X = problem.X.copy()
-    if X.shape[1] and np.all(X[:, 0] == X[0, 0]):  # the intercept's prior is of centred predictors
+    if problem.intercept is not None:  # column 0; its prior is of centred predictors
         X[:, 1:] -= X[:, 1:].mean(axis=0)
     proper = np.isfinite(sd)
     return X[:, proper] @ mean[proper], V + (X[:, proper] * sd[proper] ** 2) @ X[:, proper].T, X[:, ~proper]
@@ -157,5 +157,5 @@ def _nested(rng):
     X = np.column_stack([np.ones(n), rng.normal(size=n)])
     return Problem(
         y=rng.normal(size=n), X=X, codes=(fine, fine // 2), Z=(np.ones((n, 1)), X.copy()), levels=(8, 4),
-        blocks=(((0,),), ((0, 1),)), weights=rng.uniform(0.5, 2.0, n),
+        blocks=(((0,),), ((0, 1),)), weights=rng.uniform(0.5, 2.0, n), intercept=0,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import calibration
@@ -24,7 +25,7 @@ from bayeslmm.engine.proposal import Mixture, Proposal, fit_proposal
 from bayeslmm.engine.pymc_model import build_model
 from bayeslmm.engine.sampler import Team
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.errors import NotAvailableError
+from bayeslmm.errors import AliasedColumnsWarning, NotAvailableError
 from bayeslmm.spec.covariance import covariance
 from bayeslmm.spec.design import build_design
 from bayeslmm.spec.priors import Prior, resolve_priors
@@ -62,9 +63,8 @@ def dense_log_density(marginal, x):
     sds, factors, sigma, omega = single(marginal, x)
     lams = [sd[:, None] * factor / sigma for sd, factor in zip(sds, factors, strict=True)]
     X = problem.X.copy()
-    constant = [j for j in range(X.shape[1]) if np.ptp(X[:, j]) == 0]
-    if constant:  # the intercept's prior is that at centred predictors
-        others = [j for j in range(X.shape[1]) if j not in constant]
+    if problem.intercept is not None:  # its prior is that at centred predictors
+        others = np.arange(X.shape[1]) != problem.intercept
         X[:, others] -= X[:, others].mean(axis=0)
     if np.isinf(priors.beta_sd).any():
         value = -0.5 * plain.deviance(replace(problem, X=X), lams, sigma, reml=True)
@@ -198,8 +198,8 @@ def conditional(marginal, x):
     sds, factors, sigma, omega = single(marginal, x)
     p = problem.X.shape[1]
     center = np.eye(p)  # from β to (intercept at centred predictors, slopes)
-    for j in [j for j in range(p) if np.ptp(problem.X[:, j]) == 0]:
-        center[j] = problem.X.mean(axis=0) / problem.X[0, j]
+    if problem.intercept is not None:
+        center[problem.intercept] = problem.X.mean(axis=0)
     covariances = [covariance(sd, factor @ factor.T) for sd, factor in zip(sds, factors, strict=True)]
     of_beta = omega * priors.beta_sd**-2.0
     prior_precision = block_diag(
@@ -225,22 +225,36 @@ FORMULAS = [
     "y ~ x + (1 | g) + (0 + x + z | g)",
     "y ~ z + (x + z | g)",
     "y ~ 1 + (1 | g:h) + (x | h)",
+    "y ~ 0 + one + x + (1 | g)",
+    "y ~ 0 + half + x + (x | g)",
+    "y ~ 0 + x + minus + z + (1 | g) + (1 | h)",
+    "y ~ x + half + (1 | g)",
+    "y ~ 0 + f + x + (1 | g)",
+    "y ~ 0 + f:x + (x | g)",
+    "y ~ 0 + one + (0 + half | g)",
 ]
+INFORMATIVE = {"fixed": Prior("Normal", mu=0.7, sigma=0.01), "sd": Prior("HalfNormal", sigma=0.5)}
 
 
 @pytest.mark.filterwarnings("ignore:The recursion limit")  # PyTensor raises it
 @given(
     st.sampled_from(FORMULAS), st.integers(0, 2**32 - 1), st.sampled_from([{}, {"weights": "w"}, {"offset": "o"}]),
-    st.booleans(),
+    st.sampled_from(["default", "flat", "informative"]),
 )  # fmt: skip
-@examples(25)
-def test_joint_of_pymc_is_marginal_times_conditional(formula, seed, options, flat):
+@examples(40)
+def test_joint_of_pymc_is_marginal_times_conditional(formula, seed, options, kind):
     """The law that ties both samplers: no sampling, only densities at one point of a random design."""
     design = random_design(formula, seed, options)
     user = {"sd": Prior("HalfNormal", sigma=2.0), "sigma": Prior("HalfCauchy", beta=1.0)}
     if "x" in design.x_names:
         user["x"] = blm.flat()
-    priors = resolve_priors(design, user if flat else None)
+    if kind == "informative":
+        user = {
+            key: prior
+            for key, prior in INFORMATIVE.items()
+            if key != "fixed" or set(design.x_names) - {"Intercept"}
+        }
+    priors = resolve_priors(design, None if kind == "default" else user)
     joint, values = evaluate(build_model(design, priors, centred(design)), seed % 1000)
     marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
     x, jacobian = coordinates(marginal, design, values)
@@ -256,11 +270,17 @@ def random_design(formula, seed, options):
     data = {
         "g": np.arange(n) % J,
         "h": rng.integers(0, 3, n),
+        "f": np.array(["a", "b", "c"])[np.arange(n) % 3],
+        "one": 1.0,
+        "half": 0.5,
+        "minus": -3.0,
         "x": rng.normal(1, 1, n),
         "z": rng.normal(size=n),
     }
     data |= {"w": rng.uniform(0.5, 2, n), "o": rng.normal(size=n), "y": rng.normal(3, 1, n)}
-    return build_design(formula, pd.DataFrame(data), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AliasedColumnsWarning)  # a constant beside the intercept
+        return build_design(formula, pd.DataFrame(data), **options)
 
 
 def centred(design):

@@ -544,3 +544,13 @@ def test_no_warning_without_reason(d):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build_design("y ~ log(w) * a + (x | g)", d)
+
+
+@pytest.mark.parametrize(
+    "formula", ["y ~ 0 + Intercept + x", "y ~ x + (0 + Intercept | g)", "y ~ Intercept + (1 | g)"]
+)
+def test_a_column_of_the_data_is_not_the_intercept(formula):
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(rng.normal(size=(12, 3)), columns=["y", "x", "Intercept"]).assign(g=list("abc") * 4)
+    with pytest.raises(DataError, match=r"called 'Intercept'.*Rename the data's column"):
+        build_design(formula, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayeslmm as blm
@@ -78,3 +79,13 @@ def test_impossible_parameters():
 
 def test_printed_in_at_most_100_columns(sleep):
     assert max(map(len, str(priors(sleep)).splitlines())) <= 100
+
+
+def test_a_constant_predictor_has_the_scale_of_the_response_also_where_its_sd_is_rounding():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=30), "tenth": 0.1, "g": list("abcde") * 6})
+    assert 0.0 < data["tenth"].std() < 1e-15
+    priors = resolve_priors(build_design("y ~ 0 + tenth + (0 + tenth | g)", data))
+    sd = data["y"].std()
+    assert dict(priors.get("fixed", term="tenth").params)["sigma"] == pytest.approx(2.5 * sd)
+    assert dict(priors.get("sd", "g", "tenth").params)["sigma"] == pytest.approx(sd)
