@@ -48,6 +48,6 @@ def test_the_truth_is_recovered_and_the_verbs_answer(tmp_path):
     assert (predicted[["conf_low", "conf_high"]] > 0.0).all(axis=None)
     replicated = blm.ppc(post, random_seed=1)
     assert (replicated.y_rep > 0.0).all()
-    post.save(tmp_path / "fit.nc")
+    blm.save(post, tmp_path / "fit.nc")
     back = blm.load(tmp_path / "fit.nc")
     np.testing.assert_array_equal(back.draws("shape"), post.draws("shape"))

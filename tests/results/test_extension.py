@@ -128,7 +128,7 @@ def test_every_sampler_can_go_on(kind, monkeypatch, tmp_path):
     model = blm.Model(FORMULA, blm.load_dataset("sleepstudy"))
     how = {"draws": 60, "tune": 200, "chains": 2, "random_seed": 3, "progressbar": False, **HOW[kind]}
     doubts = iter(["", "", "R-hat was up to 1.011"])  # of as many draws as asked for
-    monkeypatch.setattr(extension, "narrowly_missed", lambda tree, found: next(doubts))
+    monkeypatch.setattr(extension, "narrowly_missed", lambda tree, found, names: next(doubts))
     plain = model.fit(**how)
     assert "times as many" not in plain.verdict
     longer = model.fit(**{**how, "draws": 240})
