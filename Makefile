@@ -1,7 +1,7 @@
-# make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml -x".
+# make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -46,8 +46,15 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 demo: $(STAMP)  ## fit two data sets both ways; pictures go to build/
 	@$(BIN)/python -m bayeslmm demo $(ARGS)
 
-test: $(STAMP)  ## run the tests
+test: $(STAMP)  ## run the tests, some minutes; what is slower is left to test-all
+	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+slow-tests: $(STAMP)  ## run all tests and write those that take long into tests/slow.txt
+	@$(BIN)/python -m pytest -n 2 -q --junitxml=build/durations.xml $(ARGS) || true
+	@$(BIN)/python tests/slow.py build/durations.xml
 
 coverage: $(STAMP)  ## run the tests and show which lines and branches they reach
 	@$(BIN)/python -m coverage erase

@@ -34,6 +34,15 @@ settings.register_profile(
 settings.load_profile("bayeslmm")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Mark what slow.txt lists, which `make slow-tests` writes."""
+    names = set((TESTS / "slow.txt").read_text(encoding="utf-8").splitlines())
+    for item in items:
+        if item.nodeid in names:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Count the examples of a law."""
