@@ -30,6 +30,7 @@ from bayeslmm.spec.grouping import (
     Grouping,
     check_levels,
     factorize,
+    joined,
     warn_if_constant_within_levels,
 )
 from bayeslmm.spec.identification import refuse_untold_residual
@@ -49,11 +50,13 @@ class GroupTerm:
     Attributes
     ----------
     name, variables : str, tuple of str
-        ``"school:class"`` and the columns it combines.
+        ``"school:class"`` and the columns it combines. Beside a column called ``f:g``, a factor itself, the name of
+        ``(1 | f:g)`` stays and that of the column is told in backticks.
     codes : int64 array (n,)
         The level of each row.
     levels : tuple
-        Labels in the order of the codes: values of the column, or ``"a:b"`` texts for combinations.
+        Labels in the order of the codes: values of the column, or ``"a:b"`` texts for combinations, in
+        which a value that holds a colon stands in backticks where two would be the same.
     columns : tuple of str
         Names of the q columns of Z.
     Z : float64 array (n, q)
@@ -399,8 +402,9 @@ def _groups(
     for bar in bars:
         together.setdefault(frozenset(bar.group), []).append(bar)
     terms, recipes, groupings = [], [], []
-    for same in together.values():
-        grouping, codes = factorize([frame[name] for name in same[0].group])
+    names = joined([same[0].group for same in together.values()])
+    for same, name in zip(together.values(), names, strict=True):
+        grouping, codes = factorize([frame[column] for column in same[0].group], name)
         check_levels(grouping, len(frame))
         built = [design_columns(bar.terms, expressions, frame) for bar in same]
         for bar, (bar_recipe, Z) in zip(same, built, strict=True):

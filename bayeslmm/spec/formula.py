@@ -189,10 +189,12 @@ def _tidy_right(formula: Formula) -> str:
     texts = []
     for text, bars in written.items():
         whole = parse_formula(f"y ~ {text}").bars
-        texts += (
-            [text] if len(whole) == len(bars) else [f"({bar.columns} | {bar.group_name})" for bar in bars]
-        )
+        texts += [text] if len(whole) == len(bars) else [_written(bar) for bar in bars]
     return " + ".join([fixed, *texts, *(f"offset({offset})" for offset in formula.offsets)])
+
+
+def _written(bar: Bar) -> str:
+    return f"({bar.columns} | {':'.join(str(Atom(name)) for name in bar.group)})"
 
 
 def _same_bar(a: Bar, b: Bar) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from bayeslmm.errors import DataError, UnidentifiedTermError, WeaklyIdentifiedWarning
 from bayeslmm.spec.coding import level_codes, whole_numbers
 from bayeslmm.spec.frame import brief
+from bayeslmm.spec.names import as_labels
 from bayeslmm.tools.warned import warn
 
 
@@ -20,29 +22,56 @@ from bayeslmm.tools.warned import warn
 class Grouping:
     """One grouping factor: the levels of each of its columns, and the combinations that occur.
 
-    ``keys`` holds, sorted, each observed combination as one number in the mixed base of the level counts.
+    ``keys`` holds, sorted, each observed combination as one number in the mixed base of the level counts; ``name`` is
+    the factor's, for example ``school:class``, unlike that of any other factor of the model.
     """
 
+    name: str
     variables: tuple[str, ...]
     tables: tuple[tuple[Any, ...], ...]
     keys: np.ndarray
     levels: tuple[Any, ...]
 
-    @property
-    def name(self) -> str:
-        """The factor's name, for example ``school:class``."""
-        return ":".join(self.variables)
+
+def joined(parts: Sequence[tuple[str, ...]], taken: Collection[str] = ()) -> list[str]:
+    """Texts such as ``school:class``, one for each of these distinct tuples, all different and unlike those taken.
+
+    Where two would coincide, as ``("x", "y:z")`` and ``("x:y", "z")``, their parts that hold a colon stand in
+    backticks; what coincides even then is numbered. All others are the parts with colons between.
+
+    Examples
+    --------
+    >>> joined([("x", "y:z"), ("x:y", "z"), ("a", "b")])
+    ['x:`y:z`', '`x:y`:z', 'a:b']
+    """
+    texts = [":".join(part) for part in parts]
+    used = set(taken)
+    if not taken and len(set(texts)) == len(texts):
+        return texts
+    counts = Counter(texts)
+    alone = [counts[text] == 1 and text not in used for text in texts]
+    used.update(text for text, only in zip(texts, alone, strict=True) if only)
+    for k, part in enumerate(parts):
+        if alone[k]:
+            continue
+        quoted = text = ":".join(f"`{value}`" if ":" in value else value for value in part)
+        number = 1
+        while text in used:
+            number += 1
+            text = f"{quoted} ({number})"
+        used.add(text)
+        texts[k] = text
+    return texts
 
 
-def factorize(columns: Sequence[pd.Series]) -> tuple[Grouping, np.ndarray]:
-    """The grouping factor made of these columns, and each row's code (int64).
+def factorize(columns: Sequence[pd.Series], name: str) -> tuple[Grouping, np.ndarray]:
+    """The grouping factor of this name made of these columns, and each row's code (int64).
 
     Numbers are ordered as numbers, text by code point, categories by their own order. Only combinations that
     occur become levels.
     """
     coded = [_levels_and_codes(column) for column in columns]
     if math.prod(len(levels) for levels, _ in coded) >= 2**62:
-        name = ":".join(str(column.name) for column in columns)
         raise DataError(f"{name} has too many combinations to number. Make one column of them first.")
     tables = tuple(tuple(levels) for levels, _ in coded)
     key = _mixed_base([codes for _, codes in coded], [len(table) for table in tables])
@@ -51,7 +80,7 @@ def factorize(columns: Sequence[pd.Series]) -> tuple[Grouping, np.ndarray]:
     keys = np.ascontiguousarray(keys, dtype=np.int64)
     keys.setflags(write=False)
     names = tuple(str(column.name) for column in columns)
-    grouping = Grouping(variables=names, tables=tables, keys=keys, levels=levels)
+    grouping = Grouping(name=name, variables=names, tables=tables, keys=keys, levels=levels)
     return grouping, np.ascontiguousarray(codes, dtype=np.int64)
 
 
@@ -72,16 +101,25 @@ def new_codes(grouping: Grouping, columns: Sequence[pd.Series]) -> tuple[np.ndar
     key = _mixed_base([np.where(unseen, 0, codes) for codes in parts], sizes)
     found = pd.Index(grouping.keys).get_indexer(pd.Index(key))
     codes = np.where(unseen, -1, found).astype(np.int64)
-    return codes, _labels(columns, missing)
+    return codes, _labels(columns, missing, codes, grouping.levels)
 
 
-def _labels(columns: Sequence[pd.Series], missing: np.ndarray) -> np.ndarray:
+def _labels(
+    columns: Sequence[pd.Series], missing: np.ndarray, codes: np.ndarray, levels: Sequence[Any]
+) -> np.ndarray:
+    """What each row's level is called: a combination that the fit has not seen unlike those it has."""
     lists = [column.astype(object).tolist() for column in columns]
     labels = np.empty(len(missing), dtype=object)
-    labels[:] = (
-        lists[0] if len(lists) == 1 else [":".join(map(str, values)) for values in zip(*lists, strict=True)]
-    )
-    labels[missing] = None
+    if len(lists) == 1:
+        labels[:] = lists[0]
+        labels[missing] = None
+        return labels
+    labels[codes >= 0] = as_labels(levels)[codes[codes >= 0]]
+    strange = np.flatnonzero((codes < 0) & ~missing)
+    parts = [tuple(str(values[row]) for values in lists) for row in strange]
+    distinct = list(dict.fromkeys(parts))
+    called = dict(zip(distinct, joined(distinct, levels), strict=True)) if distinct else {}
+    labels[strange] = as_labels([called[part] for part in parts])
     return labels
 
 
@@ -115,7 +153,7 @@ def _combined(keys: np.ndarray, tables: Sequence[Sequence[Any]]) -> list[str]:
         digits.append(digit)
     digits.append(rest)
     columns = [[str(table[k]) for k in digit] for table, digit in zip(tables, reversed(digits), strict=True)]
-    return [":".join(values) for values in zip(*columns, strict=True)]
+    return joined(list(zip(*columns, strict=True)))
 
 
 def check_levels(grouping: Grouping, n: int) -> None:
