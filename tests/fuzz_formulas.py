@@ -58,6 +58,8 @@ CALLS = (
     "np.where({} > 0, 1, 0)", "pd.cut({}, 2)", "{}.abs()", "{}[0]", "(lambda v: v)({})", "I({} if {} else 1)",
     "I('a')", "I(None)", "len({})", "sum({})", "np.{}", "relevel({}, ref='u')", "T({}, ref='p')", "offset({})",
     "I([v for v in {}])", "I({}, {})", "log()", "C()", "p({}, {})", "np.random", "str({})", "scale({}, {})",
+    "ave({}, {})", "pmax({}, {})", "I({} - mean({}))", "I({} - {}.mean())", "{}.rank()", "np.cumsum({})", "abs(class)",
+    "C({}, contr.poly)", "I(!{})", "np.isin({}, c('u', 'p'))", "I({} %in% {})", "mo({})", "I({} / sd({}))",
 )  # fmt: skip
 BARS = ("|", "||", " | ", " || ")
 IDIOMS = (

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -26,8 +27,9 @@ from ..engine.reml import PointSolution, with_rivals
 from ..engine.scaling import Problem
 from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..families import family_of
+from ..spec.binding import Scope
 from ..spec.design import Design, build_design
-from ..spec.expressions import Scope, total_offset
+from ..spec.expressions import total_offset
 from ..spec.frame import frozen
 from ..spec.names import EACH, labels
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
@@ -40,6 +42,7 @@ from .posterior import PosteriorFit
 from .settings import Settings
 
 FORMAT = 1
+SCALE = "n - 1"  # what scale() divides by; files without a word about it are of a version that divided by n
 DATA, SOLUTION = "bayeslmm_data", "bayeslmm_solution"  # groups beside those of ArviZ
 Arrays = dict[str, np.ndarray]
 
@@ -239,6 +242,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "formula": design.formula.text,
         "family": design.family.name,
         "link": design.family.link,
+        "scale": SCALE,
         "own": sorted(design.scope.names),
         "n_dropped": design.n_dropped,
         "columns": columns,
@@ -264,6 +268,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     if about["offset_is_array"]:
         offset = np.zeros(len(frame))
     with muted(BayesLMMWarning):  # they were given when the model was made
+        _check_scale(about)
         design = build_design(
             about["formula"], frame, weights=weights, offset=offset, namespace=scope.names, trust=scope.trusted,
             family=family_of(about["family"], about["link"]),
@@ -276,6 +281,15 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
         design, y=frozen(arrays["y"]), offset=frozen(arrays["offset"]), n_dropped=about["n_dropped"]
     )
     return design, Origin(data=frame, weights=weights, offset=offset)
+
+
+def _check_scale(about: Mapping[str, Any]) -> None:
+    """Refuse estimates for columns that this version scales otherwise."""
+    if about.get("scale") != SCALE and re.search(r"\b(scale|standardize)\(", str(about["formula"])):
+        raise DataError(
+            f"it was written by bayeslmm {about['version']}, whose scale() divided by n and not, as R's and this "
+            "one's, by n - 1, so its estimates are for other columns: fit the model again"
+        )
 
 
 def _store(name: str, values: Any, arrays: Arrays, what: str) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from bayeslmm.errors import (
 )
 from bayeslmm.families import GAUSSIAN, Family
 from bayeslmm.spec.aliases import Aliases
+from bayeslmm.spec.binding import Scope
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
-from bayeslmm.spec.expressions import Expression, Scope, total_offset
+from bayeslmm.spec.expressions import Expression, total_offset
 from bayeslmm.spec.formula import Bar, Formula, parse_formula
 from bayeslmm.spec.frame import as_frame, frozen
 from bayeslmm.spec.grouping import (

@@ -21,6 +21,7 @@ from math import comb
 
 from bayeslmm.errors import FormulaError
 from bayeslmm.spec.grammar import COMPARISONS, Node, Parser, canonical_python, complain
+from bayeslmm.spec.remedies import BESIDE_RESPONSE
 from bayeslmm.spec.terms import Atom, Terms
 
 QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
@@ -197,6 +198,19 @@ def _written(bar: Bar) -> str:
     return f"({bar.columns} | {':'.join(str(Atom(name)) for name in bar.group)})"
 
 
+def _of_counts(tree: ast.Expression) -> ast.Expression:
+    """R's ``cbind(successes, failures)`` as ``p(successes, trials)``; any other tree as it is."""
+    match tree.body:
+        case ast.Call(func=ast.Name(id="cbind"), args=[successes, failures], keywords=[]):
+            same = isinstance(failures, ast.BinOp) and isinstance(failures.op, ast.Sub)
+            if same and ast.dump(failures.right) == ast.dump(successes):  # type: ignore[attr-defined]
+                trials = failures.left  # type: ignore[attr-defined]
+            else:
+                trials = ast.BinOp(left=successes, op=ast.Add(), right=failures)
+            tree.body = ast.Call(func=ast.Name(id="p", ctx=ast.Load()), args=[successes, trials], keywords=[])
+    return tree
+
+
 def _same_bar(a: Bar, b: Bar) -> bool:
     return str(a.terms) == str(b.terms) and set(a.group) == set(b.group)
 
@@ -231,14 +245,27 @@ class _Reader:
         if node.kind == "expression":
             found = SUBSCRIPT.fullmatch(node.text)
             if found is None:
-                return Atom(node.text, is_name=False)
+                return Atom(canonical_python(node.text, _of_counts), is_name=False)
             return Atom(f"indicator({found[1]}, {self.level(found[2], node)})", is_name=False)
+        if node.kind == "binary" and node.text == "|":
+            return self.beside(node)
         if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
             raise self.error(NO_RESPONSE, node)
         try:
             return Atom(canonical_python(self.written(node)), is_name=False)
         except SyntaxError:
             raise self.error(NO_RESPONSE, node) from None
+
+    def beside(self, node: Node) -> Atom:
+        """What brms writes beside a response: ``y | trials(n)``, and sentences for the others."""
+        left, right = node.parts
+        word = re.match(r"(\w+)\((.+)\)", right.text, re.DOTALL) if right.kind == "expression" else None
+        if word is not None and word[1] == "trials" and left.kind in ("name", "expression"):
+            return Atom(canonical_python(f"p({self.written(left)}, {word[2]})"), is_name=False)
+        for name, remedy in BESIDE_RESPONSE.items():
+            if re.search(rf"\b{name}\(", self.written(right)):
+                raise self.error(f"{name}() has no place beside the response. {remedy}", right)
+        raise self.error(NO_RESPONSE, node)
 
     def level(self, text: str, node: Node) -> str:
         """What stands in ``name[level]``, in Python: a number and a quoted text as they are, a word as a text."""

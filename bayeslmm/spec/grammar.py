@@ -8,12 +8,14 @@ Python, not a formula.
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from bayeslmm.errors import FormulaError
+from bayeslmm.spec.remedies import DOTTED
 
 BINDING = {
     "~": 1,
@@ -27,11 +29,17 @@ BINDING = {
     **dict.fromkeys(("^", "**"), 11),
 }
 SIGN = 10
+BINARY = frozenset("+ - * / // ** ^ % %% %/% & | < > <= >= == !=".split())
 COMPARISONS = frozenset({"<", ">", "<=", ">=", "==", "!="})
 CLOSING = {"(": ")", "[": "]", "{": "}"}
-RENAMED = {"factor": "C", "as.factor": "C", "relevel": "T"}
-OPERATORS = {"^": "**", "%%": "%", "%/%": "//"}
-LITERALS = {"TRUE": "True", "FALSE": "False", "NULL": "None"}
+CONTRASTS = {
+    "contr.helmert": "Helmert", "contr.poly": "Poly", "contr.sum": "Sum", "contr.treatment": "Treatment"
+}  # fmt: skip
+RENAMED = {"factor": "C", "as.factor": "C", "relevel": "T", **CONTRASTS}  # where they are called
+OPERATORS = {"^": "**", "%%": "%", "%/%": "//", "!": " not "}
+LITERALS = {"TRUE": "True", "FALSE": "False", "NULL": "None", **CONTRASTS}
+VALUES = frozenset({"None", "True", "False"})
+SPOKEN = frozenset("and else for if in is lambda not or".split())  # in expressions of Python
 
 MOST_LETTERS = 100_000
 LONGEST_LINE = 120  # of a formula that an error shows
@@ -217,8 +225,7 @@ class Parser:
             return Node(kind="name", text=name, start=token.start, stop=token.stop)
         self._next()
         self._skip_to_close(bracket.text)
-        name = RENAMED.get(token.text, token.text) if bracket.text == "(" else token.text
-        return self._leaf(token, name + self.text[bracket.start : self._last().stop])
+        return self._leaf(token, self.text[token.start : self._last().stop])
 
     def _last(self) -> Token:
         return self.tokens[self.position - 1]
@@ -282,35 +289,76 @@ def _between(token: Token) -> tuple[str, Token]:
     return f"An operator such as '+' is missing before {token.text!r}.", token
 
 
-def canonical_python(source: str) -> str:
+Change = Callable[[ast.Expression], ast.Expression]
+
+
+def canonical_python(source: str, change: Change | None = None) -> str:
     """One spelling for one expression: R's words in Python's, spaces as `ast.unparse` sets them.
 
-    Column names in backticks survive as they are.
+    Column names in backticks survive as they are; names that are words of Python get them. ``change`` may rewrite the
+    tree.
     """
     pieces: list[str] = []
     quoted: dict[str, str] = {}
-    for token in _python_tokens(source):
+    tokens = _python_tokens(source)
+    for k, token in enumerate(tokens):
         text = token.text
-        if stands_in(token):
+        called = k + 1 < len(tokens) and tokens[k + 1].text == "("
+        if token.kind == "name" and called and text in DOTTED:
+            raise SyntaxError(f"{text}() is R's. {DOTTED[text]}".rstrip("."))
+        if stands_in(token) or (token.kind == "name" and not called and _is_word_of_python(tokens, k)):
             stand_in = stand_in_for(quoted, source)
-            quoted[stand_in], text = text, stand_in
+            strange = token.kind == "name" and stands_in(token)  # its letters tell it from Python's
+            quoted[stand_in], text = text if strange else f"`{text.strip('`')}`", stand_in
         elif token.kind == "name":
-            text = LITERALS.get(text, text)
+            text = RENAMED.get(text, text) if called else LITERALS.get(text, text)
         elif token.text in OPERATORS:
             text = OPERATORS[token.text]
+        elif token.kind == "percent":
+            raise SyntaxError(_of_percent(text))
         pieces.append(text)
-    code = " ".join(pieces)
-    for r_name, name in RENAMED.items():
-        code = re.sub(rf"(?<![\w.]){re.escape(r_name)} \(", f"{name} (", code)
     if len(pieces) > LONGEST_LEAF:
         raise SyntaxError(f"{len(pieces):,} words and signs, at most {LONGEST_LEAF:,} are read")
     try:
-        canonical = ast.unparse(ast.parse(code, mode="eval"))
+        tree = _Vectors().visit(ast.parse(" ".join(pieces).strip(), mode="eval"))
+        canonical = ast.unparse(tree if change is None else change(tree))
     except (MemoryError, RecursionError, ValueError):  # ValueError: a number of thousands of digits
         raise SyntaxError("too long or too deeply nested") from None
     for stand_in, text in quoted.items():
         canonical = canonical.replace(stand_in, text)
     return canonical
+
+
+class _Vectors(ast.NodeTransformer):
+    """R's ``c(1, 2)`` as a list."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "c" and node.args and not node.keywords:
+            return ast.List(elts=node.args, ctx=ast.Load())
+        return node
+
+
+def _of_percent(operator: str) -> str:
+    if operator == "%in%":
+        return "%in% is R's. Write np.isin(x, ['a', 'b'])"
+    return f"{operator} is no operator of Python"
+
+
+def _is_word_of_python(tokens: Sequence[Token], k: int) -> bool:
+    """Whether a name has to be a column's although Python reads a word of its own, or no name, in its place."""
+    text = tokens[k].text
+    if "." in text:
+        return any(keyword.iskeyword(part) or not part.isidentifier() for part in text.split("."))
+    if not keyword.iskeyword(text) or text in VALUES:
+        return False
+    if text not in SPOKEN:
+        return True
+    before = tokens[k - 1].text if k else "("
+    after = tokens[k + 1].text if k + 1 < len(tokens) else ")"
+    operand = before in CLOSING or before in BINARY or before in (",", "=", "!")
+    unsigned = BINARY - {"+", "-"} if text == "not" else BINARY
+    return operand and (after in CLOSING.values() or after in unsigned or after == ",")
 
 
 def stands_in(token: Token) -> bool:

@@ -11,7 +11,8 @@ import pandas as pd
 from pandas.api import types
 
 from bayeslmm.errors import DataError, DroppedRowsWarning
-from bayeslmm.spec.expressions import Expression, Scope, bind
+from bayeslmm.spec.binding import Scope, bind
+from bayeslmm.spec.expressions import Expression
 from bayeslmm.spec.formula import Formula
 from bayeslmm.spec.frame import (
     check_finite,
@@ -43,7 +44,7 @@ class Plan:
 def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any) -> Plan:
     """Resolve every name of the formula; UnknownColumnError for the first that nothing answers to."""
     columns = data.columns
-    response = bind(formula.response_atom, columns, scope, "response")
+    response = bind(formula.response_atom, columns, scope, "response", once=True)
     expressions = {atom: bind(atom, columns, scope, "fixed part") for atom in formula.fixed_terms.atoms}
     for bar in formula.bars:
         for atom in bar.terms.atoms:

@@ -29,12 +29,21 @@ BASES = {
     "poly": "x degree# raw",
     "tp": "x df# center max_knots# seed",
 }
-CONTRASTS = {"Sum": "omit", "Treatment": "reference"}
+CONTRASTS = {"Helmert": "", "Poly": "", "Sum": "omit", "Treatment": "reference"}
 ONE = "log log2 log10 log1p exp expm1 sqrt abs sin cos tan".split()
+R_WORDS = {
+    **dict.fromkeys("ceiling floor mean median sd var".split(), "x"),
+    **dict.fromkeys(["pmax", "pmin"], "x1 x2 x3 x4"),
+    "ave": "x g g2 g3",
+    "ifelse": "test yes no",
+    "quantile": "a q",
+}
 BARE = {
     **BASES,
     **CONTRASTS,
-    **dict.fromkeys(["I", "center", "scale", "standardize", *ONE], "x"),
+    **dict.fromkeys(["I", "center", *ONE], "x"),
+    **dict.fromkeys(["scale", "standardize"], "x center scale"),
+    **R_WORDS,
     **dict.fromkeys(["B", "binary"], "x success"),
     **dict.fromkeys(["p", "prop", "proportion"], "successes trials"),
     "C": "data contrast@ levels[]",
@@ -61,10 +70,13 @@ NUMPY = {
 }
 CALLS = {**BARE, **{f"np.{name}": parameters for name, parameters in NUMPY.items()}}
 CONSTANTS = {"pi": 3.15, "e": 2.72}  # no smaller than they are
+CONSTANTS_OF_R = ("pi",)
 MODULES = ("np", "numpy")
 # What arguments may be, wherever the call stands: text too, since the value is 0 or 1; numbers only.
-OF_ANYTHING = {"B", "binary", "indicator", "np.isin"}
-OF_NUMBERS = {"center", "scale", "standardize", *ONE, *(f"np.{name}" for name in NUMPY)} - {
+OF_ANYTHING = {"B", "binary", "indicator", "np.isin", "ave"}
+OF_NUMBERS = {"center", "scale", "standardize", *ONE, *R_WORDS, *(f"np.{name}" for name in NUMPY)} - {
+    "ave",
+    "ifelse",
     "np.isin",
     "np.where",
 }
@@ -93,8 +105,8 @@ def allowed() -> str:
     """The list that a refusal ends with."""
     bare, numpy = (" ".join(sorted(names, key=str.casefold)) for names in (BARE, NUMPY))
     text = (
-        f"Allowed are columns, numbers, text in quotes, + - * / // % ** & | ~, comparisons, np.pi, np.e, the functions "
-        f"{bare}, and those of numpy (np.log): {numpy}."
+        f"Allowed are columns, numbers, text in quotes, + - * / // % ** & | ~, comparisons, pi, np.pi, np.e, the "
+        f"functions {bare}, and those of numpy (np.log): {numpy}."
     )
     return textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ")
 
@@ -187,8 +199,10 @@ class Check:
         if column in self.columns:
             if arithmetic:
                 self.numeric.add(column)
-        elif name not in self.given and (
-            name in BARE or name in MODULES or hasattr(builtins, name) or name.startswith("_")
+        elif (
+            name not in self.given
+            and name not in CONSTANTS_OF_R
+            and (name in BARE or name in MODULES or hasattr(builtins, name) or name.startswith("_"))
         ):
             self._refuse(name, "is no column, and not allowed as a value")
         # a name that nothing answers to is told when names are resolved, with the column that was meant
@@ -207,7 +221,7 @@ class Check:
 
     def _call(self, node: ast.Call, depth: int, arithmetic: bool) -> None:
         name = _called(node)
-        if name in self.given and name not in BARE:
+        if name in self.given and (name not in BARE or name in R_WORDS):
             self._call_of_given(node, depth, arithmetic)
             return
         if name not in CALLS or (isinstance(node.func, ast.Attribute) and not self._is_of_numpy(node.func)):
@@ -309,6 +323,8 @@ def _size(node: ast.AST) -> float | None:
             return 1.0
         case ast.Attribute(value=ast.Name(id=owner)) if owner in MODULES:
             return CONSTANTS.get(node.attr)
+        case ast.Name(id=name) if name in CONSTANTS_OF_R:  # a column of that name holds doubles
+            return CONSTANTS[name]
         case ast.UnaryOp():
             size = _size(node.operand)
             return -size if size is not None and isinstance(node.op, ast.USub) else size

@@ -116,7 +116,7 @@ def test_levels_are_ordered_and_native(d):
 
 FORMULAS = """x | x*z | 0 + x | x - 1 | x:z | a*x | (x+z+b)**2 | 0+a | 0+a+b | a:b | a*b | a + a:b | 0+a*b | 0+a:b
 a:x | x + a:x | 0+a:x | a:x:z | a:b:x | x + a:b:x | I(x**2) | {x**2} | poly(x,2) | poly(x,2,raw=True) | bs(x,df=4)
-cr(x,df=4) | tp(x,df=4) | center(x) | scale(x) | standardize(x) | C(h) | C(a,Sum) | C(a,Treatment('B'))
+cr(x,df=4) | tp(x,df=4) | center(x) | C(h) | C(a,Sum) | C(a,Treatment('B'))
 T(a,ref='B') | S(a) | binary(b) | `odd name` | np.log(w) | poly(x,2):a | a*poly(x,2) | (a+b)*x | C(a,Sum)*x
 0+C(a,Sum) | b:x + a | I(x > 0) | a/x | a/b | x:a + a:b"""
 
@@ -422,7 +422,8 @@ def test_rows_with_nothing_complete(d):
         ("y ~ np.lag(x)", UnknownColumnError, "np.lag"),
         ("y ~ offset(v)", UnknownColumnError, "offset"),
         ("y ~ ns(x, 3)", UnknownColumnError, r"cr\(x"),
-        ("cbind(x, y) ~ z", UnknownColumnError, r"p\(successes, trials\)"),
+        ("y ~ cbind(x, y)", UnknownColumnError, r"p\(successes, trials\)"),
+        ("cbind(x, y) ~ z", DataError, "successes and trials, which only family='binomial' takes"),
         ("a ~ x", DataError, "'a' holds text"),
         ("a['Z'] ~ x", DataError, "no row of 'a' holds 'Z'"),
         ("poly(x, 2) ~ z", DataError, "2 columns; one is needed"),

@@ -12,7 +12,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.spec import coding, expressions, formula, grammar, whitelist
+from bayeslmm.spec import binding, coding, expressions, formula, grammar, whitelist
 from bayeslmm.spec.design import build_design
 from bayeslmm.spec.formula import parse_formula
 from bayeslmm.spec.terms import Atom
@@ -248,7 +248,12 @@ C(k) ; C(s, Sum) ; C(s, Treatment('b')) ; C(s, Treatment(reference="c")) ; C(s, 
 T(s, 'b') ; S(s) ; factor(k) ; relevel(s, ref='b') ; C(k, Treatment(3)) ; C(k > 2) ; I(binary(s, 'a') * x)
 np.where(x > 1, 1, 0) ; np.where(s == 'a', x, 0) ; C(np.where(x > 1, 'high', 'low'))
 np.clip(x, 1, 1.5) ; np.maximum(x, 1) ; round(x, 1) ; np.round(x, 1) ; np.power(x, 3) ; np.isin(s, ['a', 'b'])
-np.floor(x * 4) ; I(x - np.mean(x))
+np.floor(x * 4) ; I(x - np.mean(x)) ; I((x - mean(x)) / sd(x)) ; ave(x, s) ; I(x - ave(x, s, k)) ; pmax(x, 1, z)
+pmin(x, z) ; ifelse(s == 'a', x, 0) ; I(sin(2 * pi * x)) ; C(s, contr.sum) ; C(s, contr.helmert) ; C(k, contr.poly)
+factor(s, levels=c('c', 'b', 'a')) ; np.isin(s, c('a', 'b')) ; I(!(x > 1)) ; I(x / quantile(x, 0.9))
+I(x - median(x))
+floor(x * 4) ; ceiling(x * 4) ; I(x / var(x)) ; scale(x, scale=FALSE) ; I((x > 1) + (z > 0))
+C(k, Sum()) ; C(s, Poly())
 I(x / np.std(x, ddof=1)) ; I(x - np.quantile(x, 0.25)) ; np.hypot(x, z) ; I(x * 2 ** 3 - 1e3) ; I(x ** -1) ; I(2 ** x)
 """
 
@@ -283,7 +288,7 @@ def test_the_level_of_a_response_is_no_code(data, canary):
     with pytest.raises(errors.FormulaError, match="one level"):
         parse_formula(f"s[open('{canary}', 'w')] ~ x")
     atom = parse_formula("s[exit] ~ x").response_atom
-    expression = expressions.bind(atom, data.columns, expressions.Scope(trusted=False), "response")
+    expression = binding.bind(atom, data.columns, binding.Scope(trusted=False), "response")
     assert expression.code == "object_0(column_0, 'exit')"
 
 
@@ -316,7 +321,7 @@ def test_the_listed_functions_have_the_listed_parameters():
     """NumPy and formulae may rename them, and a second one of a ufunc would be a place to write to."""
     for name, listed in whitelist.CALLS.items():
         leaf = Atom(f"{name}(x)", is_name=False)
-        (function,) = expressions.bind(leaf, pd.Index(["x"]), expressions.Scope(), "").objects.values()
+        (function,) = binding.bind(leaf, pd.Index(["x"]), binding.Scope(), "").objects.values()
         parameters = [parameter.rstrip("#[]@=") for parameter in listed.split()]
         if isinstance(function, np.ufunc):
             assert len(parameters) == function.nin, name
@@ -327,6 +332,10 @@ def test_the_listed_functions_have_the_listed_parameters():
                 assert name == "np.where"
                 continue
             places = [parameter.rstrip("#[]@") for parameter in listed.split() if not parameter.endswith("=")]
+            if known[-1] == "more":  # any number of them, and the list has the first few
+                known[-1:] = places[len(known) - 1 :]
+            if known[-1] == "groups":
+                known[-1:] = places[1:]
             assert known[: len(places)] == places and set(parameters) <= set(known), name
 
 
@@ -390,7 +399,7 @@ def test_a_changed_formula_is_trusted_as_the_first_was(data):
         with pytest.raises(errors.FormulaError, match="^np.cumsum is not allowed"):
             change(". ~ . + np.cumsum(z)")
     trusted = blm.Model("y ~ half(x) + (1 | g)", data)
-    assert trusted.update(". ~ . + np.cumsum(z)").design.p == 3
+    assert trusted.update(". ~ . + np.nan_to_num(z)").design.p == 3
 
 
 def test_a_trusted_formula_sees_no_builtins_but_the_scope_of_its_author(data):

@@ -1,0 +1,82 @@
+"""Words of other programs that a formula does not have: the sentence that leads to what does the job."""
+
+from __future__ import annotations
+
+SMOOTH = (
+    "Splines of a fixed number of columns are bs(x, df=5) or cr(x, df=5); penalised smooths are not offered."
+)
+COVARIANCE = (
+    "Residuals that are correlated within a group are not offered; a random slope of time, (t | g), is near."
+)
+SPATIAL = "Gaussian processes are not offered; bs(x, df=5) or cr(x, df=5) bend a line."
+NO_ERRORS = (
+    "Predictors with errors are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md)."
+)
+CODES = "Numbers need nothing around them; convert text in the data: pandas.to_numeric(data[...])."
+
+REMEDIES = {
+    "cbind": "For counts write p(successes, trials) on the left of '~', or there cbind(successes, failures).",
+    "ns": "Natural splines are cr(x, df=...).",
+    **dict.fromkeys(("s", "te", "ti", "t2", "lo", "pspline"), SMOOTH),
+    **dict.fromkeys(
+        ("ar", "ar1", "arma", "ma", "car", "car1", "cosy", "cs", "ou", "unstr", "sar"), COVARIANCE
+    ),
+    **dict.fromkeys(("gp", "mat", "exp_cov", "gau"), SPATIAL),
+    **dict.fromkeys(("me", "mi"), NO_ERRORS),
+    "mo": "Monotonic effects are not offered: C(x) gives a coefficient for each level, C(x, Poly) a trend.",
+    "mm": "Groups of several memberships are not offered.",
+    "mmc": "Groups of several memberships are not offered.",
+    "us": "Correlated random effects are (x | g).",
+    "diag": "Uncorrelated random effects are (x || g).",
+    "rr": "Random effects of reduced rank are not offered; (x || g) leaves their correlations out.",
+    "re": "A random intercept is (1 | g).",
+    "random": "A random intercept is (1 | g).",
+    "cut": "Make the column first, with edges that new data share: data['bin'] = pandas.cut(data['x'], [0, 10, 20]).",
+    "Error": "Strata of aov() are random terms here: (1 | g).",
+    "strata": "A stratum is a factor, C(g), or a random intercept, (1 | g).",
+    "interaction": "The interaction of factors is a:b, as a grouping factor too: (1 | a:b).",
+    "ordered": "The order is the data's: pandas.Categorical(data['x'], categories=[...], ordered=True).",
+    "lag": "Rows do not know of other rows: make the column first, with data.groupby('g')['x'].shift().",
+    "rank": "Rows do not know of other rows: make the column first, with data['x'].rank().",
+    "rev": "Rows do not know of other rows: make the column first.",
+    "diff": "Rows do not know of other rows: make the column first, with data.groupby('g')['x'].diff().",
+    "cumsum": "Rows do not know of other rows: make the column first, with data.groupby('g')['x'].cumsum().",
+    "sapply": "Make the column first, with data['x'].map(function).",
+    "paste": "The combinations of two columns are a:b; other labels are made in the data.",
+    "paste0": "The combinations of two columns are a:b; other labels are made in the data.",
+    "nchar": "Make the column first: data['x'].str.len().",
+    "logit": "Write log(x / (1 - x)).",
+    "plogis": "Write 1 / (1 + exp(-x)).",
+    "inv_logit": "Write 1 / (1 + exp(-x)).",
+}
+"""What to write for a function of R or of a package of R, by its name."""
+
+DOTTED = {
+    "as.character": "C(x) makes a factor of a column.",
+    "as.integer": CODES,
+    "as.logical": "Write a condition: x == 'yes'.",
+    "as.numeric": CODES,
+    "as.ordered": REMEDIES["ordered"],
+    "is.na": "Rows with missing values are left out; make a column first: data['x'].isna().",
+}
+"""The same for functions with dots in their names, which are none of Python."""
+
+BESIDE_RESPONSE = {
+    "cens": "Censored responses are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md).",
+    "dec": "Decisions of diffusion models are not offered.",
+    "mi": NO_ERRORS,
+    "rate": "Write offset(log(...)) on the right.",
+    "se": (
+        "Known standard errors are not offered as such: weights= of 1 / s**2 give rows their relative precision, with "
+        "sigma estimated."
+    ),
+    "subset": "Leave the rows out of the data: data[condition].",
+    "trunc": "Truncated responses are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md).",
+    "vint": "Families of one's own are not offered.",
+    "vreal": "Families of one's own are not offered.",
+    "weights": (
+        "Weights stand beside the formula: weights='w'. They divide the variance of a row as in lme4; brms counts a "
+        "row w times, for which rows are repeated in the data."
+    ),
+}
+"""What to write for what brms puts after a bar on the left of '~'."""
