@@ -77,6 +77,14 @@ def with_rivals(problem: Problem, solution: PointSolution) -> PointSolution:
     return solution if untold.is_full else _beside(scaled, criterion, solution, untold)
 
 
+def reported_at(problem: Problem, solution: PointSolution) -> PointSolution:
+    """The estimates that the θ̃ of a solution gives for a problem: its own, if it is a solution of that."""
+    scaled, criterion = prepare(problem, reml=solution.reml)
+    # the derivatives are taken a little off a boundary, the estimates on it
+    there = replace(criterion.evaluate(solution.scaled_theta), theta=solution.scaled_theta)
+    return _report(scaled, criterion, there)
+
+
 def _beside(
     scaled: Scaled, criterion: Criterion, solution: PointSolution, untold: Identification
 ) -> PointSolution:

@@ -9,9 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spec.design import Design
-from ..spec.names import EACH, RESPONSE, ROW, labels
+from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, labels
 
 Array = NDArray[Any]
+
+
+def shapes(design: Design) -> dict[str, tuple[int, ...]]:
+    """The variables that draws of the model have, each with its shape beyond chain and draw."""
+    names = design.names
+    wanted: dict[str, tuple[int, ...]] = {BETA: (len(design.x_names),)} if design.x_names else {}
+    for name in design.family.parameters:
+        wanted[name] = (len(design.levels) - 1,) if name == CUTPOINT else ()
+    for g in design.groups:
+        wanted |= {names.sd[g.name]: (g.q,), names.b[g.name]: (g.n_levels, g.q)}
+        if g.correlated:
+            wanted[names.cor[g.name]] = (g.q, g.q)
+    return wanted
 
 
 def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:

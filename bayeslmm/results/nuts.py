@@ -21,7 +21,7 @@ from ..spec.design import Design
 from ..spec.frame import row_names
 from ..spec.names import BETA, CUTPOINT, RESPONSE
 from ..spec.priors import Priors
-from .contract import as_tree
+from .contract import as_tree, shapes
 from .diagnosis import diagnose_draws
 from .log_density import linear_predictor, log_likelihood
 from .posterior import PosteriorFit
@@ -85,14 +85,7 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> PosteriorFit:
             "read_draws: an xarray.DataTree with a group 'posterior' is needed, as pymc.sample gives"
         )
     found = {str(name): tuple(v.shape[2:]) for name, v in idata.posterior.data_vars.items()}
-    wanted: dict[str, tuple[int, ...]] = {BETA: (len(design.x_names),)} if design.x_names else {}
-    names = design.names
-    for name in design.family.parameters:
-        wanted[name] = (len(design.levels) - 1,) if name == CUTPOINT else ()
-    for g in design.groups:
-        wanted |= {names.sd[g.name]: (g.q,), names.b[g.name]: (g.n_levels, g.q)}
-        if g.correlated:
-            wanted[names.cor[g.name]] = (g.q, g.q)
+    wanted = shapes(design)
     wrong = [name for name, shape in wanted.items() if found.get(name, shape) != shape]
     if wrong or not found.keys() & wanted.keys():
         told = "; ".join(f"{name}: {wanted[name]} wanted, {found[name]} found" for name in wrong)

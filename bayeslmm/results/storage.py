@@ -15,7 +15,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,22 @@ from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..tools.warned import muted, warn
 from .diagnosis import Diagnosis
 from .file_contents import check_contents
+from .file_fields import (
+    HEADER,
+    check_description,
+    check_draws,
+    check_fields,
+    check_names,
+    check_priors,
+    check_rows,
+    check_solution,
+    names_of,
+)
 from .files import checked_path, write_whole
 from .point import Origin, PointFit
 from .posterior import PosteriorFit
 from .settings import Settings
+from .summaries import check_interval
 
 FORMAT = 1
 SCALE = "n - 1"  # what scale() divides by; files without a word about it are of a version that divided by n
@@ -143,6 +155,10 @@ def load(
             f"load: {source} is of format {about['format']}, written by bayeslmm {about['version']}; this version "
             f"({_version()}) reads up to format {FORMAT}. Upgrade bayeslmm to load it."
         )
+    try:
+        check_description(about)
+    except DataError as problem:
+        raise StorageError(f"load: {source}: {problem}") from None
     tree = _tree(source)
     try:
         if not trust:
@@ -152,12 +168,13 @@ def load(
         )
         if about["kind"] == "point":
             solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
+            check_solution(solution, design)
             solution = with_rivals(Problem.of(design), solution)
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(about, tree, design)
     except BayesLMMError as problem:
         raise StorageError(f"load: {source}: {problem}") from None
-    except (KeyError, IndexError, TypeError, ValueError) as problem:
+    except Exception as problem:  # the libraries below meet what no `save` has written in ways of their own
         raise StorageError(f"load: {source} is damaged: {type(problem).__name__}: {problem}") from None
 
 
@@ -182,16 +199,21 @@ def _about(source: Path) -> dict[str, Any]:
         with h5py.File(source, "r") as file:
             check_contents(file)
             text = file.attrs.get("bayeslmm")
-    except (OSError, KeyError, ValueError, RuntimeError) as problem:  # h5py has no one error for damage
+    except Exception as problem:  # h5py has no one error for damage
         raise StorageError(f"load: {source} is damaged or no netCDF file: {problem}") from None
     if text is None:
         raise StorageError(f"load: {source} holds no fit: it was not written by bayeslmm.save")
     try:
         about = json.loads(text)
-        int(about["format"]), about["kind"], about["version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise StorageError(f"load: {source} is damaged: its description cannot be read") from None
-    return dict(about)
+    except (ValueError, TypeError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
+        raise StorageError(f"load: {source} is damaged: its description cannot be read")
+    try:
+        check_fields(about, HEADER)
+    except DataError as problem:
+        raise StorageError(f"load: {source}: {problem}") from None
+    return about
 
 
 def _tree(source: Path) -> Any:
@@ -200,7 +222,7 @@ def _tree(source: Path) -> Any:
     try:
         with xr.open_datatree(source, engine="h5netcdf") as opened:
             return opened.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as problem:
+    except Exception as problem:  # xarray and h5netcdf have no one error for damage either
         raise StorageError(f"load: {source} is damaged: {problem}") from None
 
 
@@ -249,6 +271,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "index": _store_index(design.index, arrays),
         "offset_column": _offset_column(design),
         "offset_is_array": design.recipe.offset_given_as_array,
+        "names": names_of(design),
     }
     return about, arrays
 
@@ -260,6 +283,7 @@ def _offset_column(design: Design) -> str | None:
 
 
 def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tuple[Design, Origin]:
+    check_rows(arrays, list(_arrays_of([*about["columns"], *about["index"]])))
     index = _read_index(about["index"], arrays, len(arrays["y"]))
     frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
     frame.index = index
@@ -275,10 +299,11 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
         )  # fmt: skip
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")
+    check_names(about.get("names", names_of(design)), design)
     if about["offset_is_array"]:
         offset = arrays["offset"] - total_offset(design.recipe.offsets, design.frame, None)
     design = replace(
-        design, y=frozen(arrays["y"]), offset=frozen(arrays["offset"]), n_dropped=about["n_dropped"]
+        design.with_response(arrays["y"]), offset=frozen(arrays["offset"]), n_dropped=about["n_dropped"]
     )
     return design, Origin(data=frame, weights=weights, offset=offset)
 
@@ -330,6 +355,15 @@ def _read(about: Mapping[str, Any], arrays: Arrays) -> Any:
             moments = moments.tz_localize("UTC").tz_convert(zone)
         return moments.astype(wanted).array
     return values
+
+
+def _arrays_of(stored: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The arrays that columns or levels of an index are read from."""
+    for about in stored:
+        if "array" in about:
+            yield about["array"]
+        if "categories" in about:
+            yield from _arrays_of([about["categories"]])
 
 
 def _store_index(index: pd.Index, arrays: Arrays) -> list[dict[str, Any]]:
@@ -433,8 +467,13 @@ def _build_prior(about: Mapping[str, Any]) -> Prior | LKJ:
 def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> PosteriorFit:
     import xarray as xr
 
+    check_interval(about["ci_prob"], about["ci_kind"])
     given = {_key(key): _build_prior(value) for key, value in about["priors"]}
     entries = (ResolvedPrior(**{**e, "prior": _build_prior(e["prior"])}) for e in about["resolved"])
+    priors = Priors(entries=tuple(entries), given=given)
+    check_priors(priors, design)
+    if "posterior" not in about["groups"]:
+        raise DataError("the file is damaged: its description has no group posterior, which holds the draws")
     settings = dict(about["settings"])
     settings["centring"] = {_key(key): value for key, value in settings["centring"]}
     coordinates, groups = labels(design), {}
@@ -442,9 +481,10 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
         dataset = _under_contract(tree[name].to_dataset(), design)
         coords = {d: coordinates[str(d)] for d in dataset.dims if str(d) in coordinates}
         groups[name] = dataset.assign_coords(coords).assign_attrs(attrs)
+    check_draws(groups["posterior"], design)
     diagnosis = {**about["diagnosis"], "reasons": tuple(about["diagnosis"]["reasons"])}
     return PosteriorFit(
-        design=design, priors=Priors(entries=tuple(entries), given=given), idata=xr.DataTree.from_dict(groups),
+        design=design, priors=priors, idata=xr.DataTree.from_dict(groups),
         diagnosis=Diagnosis(**diagnosis), settings=Settings(**settings), ci_prob=about["ci_prob"],
         ci_kind=about["ci_kind"],
     )  # fmt: skip

@@ -1,0 +1,325 @@
+"""What the description and the arrays of a saved fit have to be, each said by name where it is something else.
+
+A file can be edited, or made by somebody else: nothing in it is taken to be what `save` writes. Kinds come first; what
+follows from the formula, such as the number of coefficients, is then held against the design that is built from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+import numpy as np
+
+from ..engine.reml import PointSolution, Status, reported_at
+from ..engine.scaling import Problem
+from ..errors import DataError
+from ..spec.design import Design
+from ..spec.names import EACH
+from ..spec.priors import LKJ, Priors, resolve_priors
+from .contract import shapes
+
+Kind = tuple[str, Callable[[Any], bool]]  # in words, and as a test
+MOST_DRAWS = 10**9  # of one number, in all chains: eight gigabytes
+CLOSE = 1e-4  # of numbers made of the same cross-products on two machines
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a float, or a whole number that fits into 64 bits."""
+    return isinstance(value, float) or (_is_whole(value) and abs(value) < 2**63)
+
+
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and bool(value >= 0.0)
+
+
+TEXT: Kind = ("text", lambda v: isinstance(v, str))
+LABEL: Kind = ("text, a number or nothing", lambda v: v is None or isinstance(v, str) or _is_number(v))
+FLAG: Kind = ("true or false", lambda v: isinstance(v, bool))
+COUNT: Kind = ("a whole number, at least 0", lambda v: _is_whole(v) and 0 <= v < 2**63)
+POSITIVE: Kind = ("a whole number, at least 1", lambda v: _is_whole(v) and 1 <= v < 2**63)
+NUMBER: Kind = ("a number", _is_number)
+FINITE: Kind = ("a finite number", lambda v: _is_number(v) and bool(np.isfinite(float(v))))
+SIZE: Kind = ("a number, at least 0", _is_size)
+TEXTS: Kind = ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(each, str) for each in v))
+FLAGS: Kind = (
+    "a list of true and false",
+    lambda v: isinstance(v, list) and all(isinstance(e, bool) for e in v),
+)
+RECORD: Kind = ("an object", lambda v: isinstance(v, dict))
+LIST: Kind = ("a list", lambda v: isinstance(v, list))
+KEY: Kind = ("text or a list of texts", lambda v: TEXT[1](v) or TEXTS[1](v))
+RANGE: Kind = (
+    "three whole numbers", lambda v: isinstance(v, list) and len(v) == 3 and all(_is_whole(e) for e in v)
+)  # fmt: skip
+
+
+def _or_nothing(kind: Kind) -> Kind:
+    return f"{kind[0]} or nothing", lambda v: v is None or kind[1](v)
+
+
+def _one_of(*words: str) -> Kind:
+    return f"one of {', '.join(words)}", lambda v: isinstance(v, str) and v in words
+
+
+Fields = Mapping[str, Kind]
+HEADER: Fields = {"format": POSITIVE, "version": TEXT, "kind": _one_of("point", "posterior")}
+ROWS: Fields = {
+    "formula": TEXT, "family": TEXT, "link": TEXT, "own": TEXTS, "n_dropped": COUNT, "columns": LIST, "index": LIST,
+    "offset_column": _or_nothing(TEXT), "offset_is_array": FLAG,
+}  # fmt: skip
+STORED: Fields = {"array": TEXT}
+CATEGORIES: Fields = {**STORED, "categories": RECORD, "ordered": FLAG}
+POINT: Fields = {"reml": FLAG, "solution": RECORD}
+ESTIMATES: Fields = {
+    "tuples": RECORD, "reml": FLAG, "criterion": FINITE, "sigma": SIZE, "gradient_norm": NUMBER, "evaluations": COUNT,
+    "status": _one_of(*get_args(Status)), "singular": FLAGS,
+}  # fmt: skip
+POSTERIOR: Fields = {
+    "priors": LIST, "resolved": LIST, "settings": RECORD, "diagnosis": RECORD, "ci_prob": NUMBER, "ci_kind": TEXT,
+    "groups": RECORD,
+}  # fmt: skip
+RESOLVED: Fields = {"kind": TEXT, "group": TEXT, "term": TEXT, "prior": RECORD, "reason": TEXT}
+SETTINGS: Fields = {
+    "draws": POSITIVE, "tune": POSITIVE, "chains": POSITIVE, "progressbar": FLAG, "centring": LIST, "options": RECORD,
+}  # fmt: skip
+DIAGNOSIS: Fields = {
+    "max_rhat": NUMBER, "min_ess_bulk": NUMBER, "min_ess_tail": NUMBER, "divergences": _or_nothing(COUNT),
+    "min_ebfmi": _or_nothing(NUMBER), "k_hat": _or_nothing(NUMBER), "sampler": TEXT, "reasons": TEXTS,
+}  # fmt: skip
+ATTRIBUTES: Fields = {  # those that are read here; ArviZ and users have others
+    "tuning_steps": COUNT, "seconds": SIZE, "compile_seconds": SIZE, "tune_seconds": SIZE, "draw_seconds": SIZE,
+    "sampling_time": SIZE, "rhat": NUMBER, "ebfmi": NUMBER, "k_hat": NUMBER, "reason": TEXT, "doubt": TEXT,
+    "extended": TEXT, "sampler": TEXT, "method": TEXT, "sample_dims": TEXTS, "good_k": NUMBER, "draws": COUNT,
+}  # fmt: skip
+
+
+def check_fields(about: Any, wanted: Fields, where: str = "", *, optional: bool = False) -> None:
+    """Raise DataError unless an object of the description has these fields, each of its kind."""
+    if not isinstance(about, dict):
+        raise DataError(f"{where or 'the description'} is {_shown(about)}, not an object")
+    for name, (words, test) in wanted.items():
+        place = f"{where}.{name}" if where else name
+        if name not in about:
+            if optional:
+                continue
+            raise DataError(f"the file is damaged: its description lacks {place}")
+        if not test(about[name]):
+            raise DataError(
+                f"the file is damaged: its description has {place} = {_shown(about[name])}, and it is {words}"
+            )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_description(about: Any) -> None:
+    """Raise DataError unless the description has the kinds of values that `save` writes."""
+    check_fields(about, ROWS)
+    for k, column in enumerate(about["columns"]):
+        check_fields(column, {"name": TEXT}, f"columns[{k}]")
+        _check_stored(column, f"columns[{k}]")
+    if not about["index"]:
+        raise DataError("the file is damaged: its description has no index")
+    for k, level in enumerate(about["index"]):
+        check_fields(level, {"name": LABEL}, f"index[{k}]")
+        if "range" in level:
+            check_fields(level, {"range": RANGE}, f"index[{k}]")
+        else:
+            _check_stored(level, f"index[{k}]")
+    if "names" in about:  # versions before did not write it
+        check_fields(about, {"names": RECORD})
+    if about["kind"] == "point":
+        check_fields(about, POINT)
+        check_fields(about["solution"], ESTIMATES, "solution")
+        check_fields(about["solution"]["tuples"], dict.fromkeys(TUPLES, COUNT), "solution.tuples")
+    else:
+        check_fields(about, POSTERIOR)
+        _check_posterior(about)
+
+
+TUPLES = ("covariances", "modes", "mode_covariances")
+
+
+def _check_stored(about: Any, where: str) -> None:
+    while "categories" in about:
+        check_fields(about, CATEGORIES, where)
+        about, where = about["categories"], f"{where}.categories"
+    check_fields(about, STORED, where)
+    check_fields(about, {"as": TEXT}, where, optional=True)
+
+
+def _check_posterior(about: Mapping[str, Any]) -> None:
+    for name in ("priors", "settings.centring"):
+        pairs = about["settings"].get("centring") if name == "settings.centring" else about[name]
+        for k, pair in enumerate(pairs if isinstance(pairs, list) else ()):
+            if not (isinstance(pair, list) and len(pair) == 2 and KEY[1](pair[0])):
+                raise DataError(
+                    f"the file is damaged: its description has {name}[{k}] = {_shown(pair)}, and it is a list of a "
+                    "key and a value"
+                )
+    for k, (_, prior) in enumerate(about["priors"]):
+        _check_prior(prior, f"priors[{k}]")
+    for k, entry in enumerate(about["resolved"]):
+        check_fields(entry, RESOLVED, f"resolved[{k}]")
+        _check_prior(entry["prior"], f"resolved[{k}].prior")
+    settings = about["settings"]
+    check_fields(settings, SETTINGS, "settings")
+    for k, (_, weight) in enumerate(settings["centring"]):
+        check_fields({"weight": weight}, {"weight": FINITE}, f"settings.centring[{k}]")
+    if settings["draws"] * settings["chains"] > MOST_DRAWS or settings["tune"] > MOST_DRAWS:
+        raise DataError(
+            f"the file is damaged: its description has settings of {settings['chains']:,} chains of "
+            f"{settings['draws']:,} draws after {settings['tune']:,}, more than any memory holds"
+        )
+    check_fields(about["diagnosis"], DIAGNOSIS, "diagnosis")
+    for name, attributes in about["groups"].items():
+        check_fields(attributes, ATTRIBUTES, f"groups.{name}", optional=True)
+
+
+def _check_prior(about: Any, where: str) -> None:
+    check_fields(about, {}, where)
+    if "LKJ" in about:
+        check_fields(about, {"LKJ": FINITE}, where)
+        return
+    check_fields(about, {"name": TEXT, "params": RECORD}, where)
+    check_fields(about["params"], dict.fromkeys(about["params"], FINITE), f"{where}.params")
+
+
+# -- against the design
+
+
+def check_rows(arrays: Mapping[str, np.ndarray], names: list[str]) -> None:
+    """Raise DataError unless the arrays of the rows are there, as long as the response, and their numbers finite."""
+    lacking = [name for name in ("y", "offset", *names) if name not in arrays]
+    if lacking:
+        raise DataError(f"the file is damaged: it has no array {', '.join(lacking)}")
+    strange = sorted(set(arrays) - {"y", "offset", "weights", *names})
+    if strange:
+        raise DataError(f"the file is damaged: nothing in its description says what {', '.join(strange)} is")
+    n = arrays["y"].shape[:1]
+    for name in ("y", "offset", "weights"):
+        if name in arrays:
+            check_array(name, arrays[name], n)
+    for name in names:
+        if arrays[name].ndim != 1 or (not name.endswith("categories") and arrays[name].shape != n):
+            raise DataError(
+                f"the file is damaged: {name} has shape {arrays[name].shape}, and y {arrays['y'].shape}"
+            )
+
+
+def check_array(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise DataError unless an array holds finite doubles of this shape."""
+    if array.dtype != np.float64:
+        raise DataError(f"the file is damaged: {name} is of type {array.dtype}, and it is float64")
+    if array.shape != shape:
+        raise DataError(f"the file is damaged: {name} has shape {array.shape}, and by its formula {shape}")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise DataError(f"the file is damaged: {name} holds {bad} values that are missing or infinite")
+
+
+def names_of(design: Design) -> dict[str, Any]:
+    """What the formula makes of the rows, to tell that a file's formula is still the one that was fitted."""
+    return {
+        "response": design.response,
+        "coefficients": list(design.x_names),
+        "groups": [[g.name, list(g.columns), [list(b) for b in g.blocks], g.n_levels] for g in design.groups],
+    }
+
+
+def check_names(kept: Mapping[str, Any], design: Design) -> None:
+    """Raise DataError if the design has other names than that of the fit."""
+    for name, values in names_of(design).items():
+        if kept.get(name) != values:
+            raise DataError(
+                f"the file is damaged: its formula {design.formula.text!r} has {name} {_shown(values)}, and what was "
+                f"fitted has {_shown(kept.get(name))}"
+            )
+
+
+def check_solution(solution: PointSolution, design: Design) -> None:
+    """Raise DataError unless the estimates are those that their θ gives on the rows of the file."""
+    p, groups = len(design.x_names), design.groups
+    if not design.family.is_normal:
+        raise DataError(f"the file is damaged: it holds a point fit, and its family is {design.family}")
+    count = sum(len(block) * (len(block) + 1) // 2 for g in groups for block in g.blocks)
+    for name in ("theta", "scaled_theta"):
+        check_array(name, getattr(solution, name), (count,))
+    check_array("beta", solution.beta, (p,))
+    check_array("vcov", solution.vcov, (p, p))
+    wanted = {
+        "covariances": [(g.q, g.q) for g in groups],
+        "modes": [(g.n_levels, g.q) for g in groups],
+        "mode_covariances": [(g.n_levels, g.q, g.q) for g in groups],
+    }
+    for name, all_of in wanted.items():
+        parts = getattr(solution, name)
+        if len(parts) != len(groups):
+            raise DataError(
+                f"the file is damaged: {name} are of {len(parts)} factors, and there are {len(groups)}"
+            )
+        for k, (part, shape) in enumerate(zip(parts, all_of, strict=True)):
+            check_array(f"{name}_{k}", part, shape)
+    if len(solution.singular) != len(groups):
+        raise DataError(
+            f"the file is damaged: singular has {len(solution.singular)} entries for {len(groups)} factors"
+        )
+    again = reported_at(Problem.of(design), solution)
+    for name in ("criterion", "sigma", "theta", "beta", "vcov", *wanted):
+        one, other = getattr(solution, name), getattr(again, name)
+        pairs = list(zip(one, other, strict=True)) if name in wanted else [(one, other)]
+        for kept, anew in pairs:
+            largest = float(np.abs(anew).max(initial=0.0))
+            if not np.allclose(kept, anew, rtol=CLOSE, atol=CLOSE * largest):
+                raise DataError(
+                    f"the file is damaged: its {name} is not what its theta gives on its rows; either was changed"
+                )
+
+
+def check_draws(posterior: Any, design: Design) -> None:
+    """Raise DataError unless the draws have the shapes of the design, are numbers, and sds are not negative."""
+    sizes = tuple(posterior.sizes.get(name, 0) for name in EACH)
+    wanted, names = shapes(design), design.names
+    if not wanted.keys() & set(map(str, posterior.data_vars)):
+        raise DataError(f"the file is damaged: its draws hold none of {', '.join(wanted)}")
+    positive = {*names.sd.values(), *design.family.parameters} - {"cutpoint"}
+    for name, shape in wanted.items():
+        if name not in posterior.data_vars:
+            continue  # draws made elsewhere may lack some
+        values = posterior[name].to_numpy()
+        check_array(name, values, sizes + shape)
+        if name in positive and (values < 0.0).any():
+            raise DataError(f"the file is damaged: {name} holds negative values")
+        if name in names.correlations and (np.abs(values) > 1.0 + 1e-9).any():
+            raise DataError(f"the file is damaged: {name} holds correlations beyond ±1")
+
+
+def check_priors(priors: Priors, design: Design) -> None:
+    """Raise DataError or PriorError unless there is one prior for each parameter of the design, of its kind."""
+    wanted = resolve_priors(design, priors.given).entries
+    kept = priors.entries
+    if [(e.kind, e.group, e.term) for e in kept] != [(e.kind, e.group, e.term) for e in wanted]:
+        raise DataError(
+            f"the file is damaged: it has priors of {_shown([e.label for e in kept])}, and by its formula the "
+            f"parameters are {_shown([e.label for e in wanted])}"
+        )
+    for e in kept:
+        if isinstance(e.prior, LKJ) != (e.kind == "cor"):
+            raise DataError(f"the file is damaged: {e.label} has the prior {e.prior!r}")
+        if not isinstance(e.prior, LKJ) and e.prior.name not in WRITTEN_OUT:
+            from ..engine.pymc_draws import distribution
+
+            distribution(e.prior, e.label)
+
+
+WRITTEN_OUT = frozenset({  # asking PyMC takes seconds
+    "Flat", "HalfFlat", "Normal", "StudentT", "Cauchy", "HalfNormal", "HalfStudentT", "HalfCauchy", "Exponential",
+    "Gamma", "InverseGamma", "LogNormal", "Uniform",
+})  # fmt: skip
