@@ -40,7 +40,8 @@ class Model:
     data : pandas.DataFrame
         One row an observation. Rows with missing values in a used column are dropped and counted.
     weights, offset : str or array-like of shape (rows,), optional
-        Prior weights and a known part of the mean: a column name, or one value a row.
+        Prior weights and a known part of the mean: a column name, or one value a row. New rows of any verb have the
+        weight 1: their residual sd is sigma.
     priors : mapping, optional
         Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
         Keys are described in :func:`bayeslmm.spec.priors.resolve_priors`.

@@ -48,6 +48,7 @@ class Beta(Family):
     name = "beta"
     links = PROBABILITY_LINKS
     parameters = ("phi",)
+    has_free_dispersion = True
     row, normaliser = row, normaliser
     distribution = "Beta(μ_i φ, (1 - μ_i) φ)"
     variance_in_words = "μ_i (1 - μ_i)/(1 + φ)"

@@ -70,6 +70,7 @@ class Family(ABC):
     has_mean: ClassVar[bool] = True  # E(y | η) is one number
     has_categories: ClassVar[bool] = False  # ordered; cutpoints stand in place of an intercept
     has_residual: ClassVar[bool] = False  # sigma is the sd of an error, which weights divide
+    has_free_dispersion: ClassVar[bool] = False  # the likelihood has no bound where every row is at its mean
     has_trials: ClassVar[bool] = False
     is_binary: ClassVar[bool] = False  # 0 or 1, or two categories by name
     is_count: ClassVar[bool] = False
@@ -111,6 +112,14 @@ class Family(ABC):
     def is_categorical(self) -> bool:
         """Whether responses are categories, two or more."""
         return self.is_binary or self.has_categories
+
+    def hides_row_effects(self, trials: Array | None) -> bool:
+        """Whether an effect of every row is lost in what stands between the linear predictor and the response.
+
+        So it is where a row says on which side of a threshold a latent variable lies, whose sd is a matter of
+        convention: one trial, or one of several ordered categories.
+        """
+        return self.is_categorical or (self.has_trials and (trials is None or bool(np.max(trials) <= 1.0)))
 
     def label(self, response: str) -> str:
         """What the linear predictor of an identity link is called: the response, or its logarithm."""

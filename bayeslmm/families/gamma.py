@@ -46,6 +46,7 @@ class Gamma(Family):
     name = "gamma"
     links = ("log", "inverse", "identity")
     parameters = ("shape",)
+    has_free_dispersion = True
     has_positive_mean = True
     row, normaliser = row, normaliser
     distribution = "Gamma(shape, shape/μ_i)"

@@ -51,6 +51,7 @@ class Gaussian(Family):
     links: ClassVar[tuple[str, ...]] = ("identity", "log", "inverse")
     parameters = ("sigma",)
     has_residual = True
+    has_free_dispersion = True
     has_normal_scores = True
     row, rows = row, rows
     distribution = "Normal(μ_i, %s)"

@@ -39,6 +39,7 @@ class InverseGaussian(Family):
     name = "inverse_gaussian"
     links = ("log", "inverse", "identity")
     parameters = ("shape",)
+    has_free_dispersion = True
     has_positive_mean = True
     row = row
     distribution = "Inverse-Gaussian(μ_i, shape)"

@@ -46,6 +46,7 @@ class StudentT(Family):
     links = ("identity", "log", "inverse")
     parameters = ("sigma", "nu")
     has_residual = True
+    has_free_dispersion = True
     has_long_tails = True
     row, normaliser = row, normaliser
     distribution = "Student-t(ν, μ_i, %s)"

@@ -43,6 +43,8 @@ from bayeslmm.spec.terms import Atom, Terms
 from bayeslmm.tools.warned import warn
 from bayeslmm.tools.words import is_one_of
 
+LARGEST_LOG = 700.0  # exp of it is within doubles
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupTerm:
@@ -367,8 +369,19 @@ def build_design(
         recipe=recipe,
         scope=plan.scope,
     )
+    _refuse_huge_offset(design)
     refuse_untold_residual(design)
     return design
+
+
+def _refuse_huge_offset(design: Design) -> None:
+    """Offsets of a log link beyond what a double can be a factor of: mostly counts whose log was meant."""
+    largest = float(np.abs(design.offset).max(initial=0.0))
+    if design.family.link == "log" and largest > LARGEST_LOG:
+        raise DataError(
+            f"The offset goes up to {largest:.4g} in size, and with a log link it is the logarithm of a factor: "
+            f"exp({LARGEST_LOG:g}) is about the largest number there is. Give log(exposure), not exposure."
+        )
 
 
 def _without_aliases(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bayeslmm.errors import UnidentifiedTermError
 
 if TYPE_CHECKING:
-    from .design import Design
+    from .design import Design, GroupTerm
 
 Array = NDArray[np.float64]
 Pairs = Mapping[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64], Array]]
@@ -180,7 +180,7 @@ def _null_space(gram: Array, unprojected: Array) -> Array:
     flat = left <= FLAT * unprojected
     size = np.sqrt(np.where(flat, 1.0, left))
     correlation = np.where(flat[:, None] | flat, 0.0, gram / np.outer(size, size))
-    noise = ROUNDING * len(gram) * float((unprojected / np.where(flat, unprojected, left)).max(initial=1.0))
+    noise = ROUNDING * len(gram) * float((unprojected[~flat] / left[~flat]).max(initial=1.0))
     seen = np.flatnonzero(~flat)
     values, vectors = np.linalg.eigh(correlation[np.ix_(seen, seen)])
     dependent = values <= max(DEPENDENT, noise)
@@ -247,13 +247,17 @@ def _met(left: Array, right: Array) -> Array:
 # -- from a design
 
 
-def identification(design: Design, *, beside_fixed: bool = True) -> Identification:
+def identification(
+    design: Design, *, beside_fixed: bool = True, residual: bool | None = None
+) -> Identification:
     """What variances of a model its data tell; for any family.
 
     Parameters
     ----------
     beside_fixed : bool
         Whether the fixed part takes what its columns can explain, as for REML and nearly so for a posterior.
+    residual : bool, optional
+        Whether there is an error of every row; by default if the family has one.
     """
     root = np.ones(design.n) if design.weights is None else np.sqrt(design.weights)
     Q = np.linalg.qr(design.X * root[:, None])[0] if beside_fixed else np.zeros((design.n, 0))
@@ -271,7 +275,7 @@ def identification(design: Design, *, beside_fixed: bool = True) -> Identificati
         pairs=pairs,
         ZtQ=[_summed(c, Z, Q, J) for c, Z, J in zip(codes, columns, counts, strict=True)] if beside_fixed else None,
         n=design.n, p=Q.shape[1], blocks=[g.blocks for g in design.groups], T=T,
-        residual=design.family.has_residual,
+        residual=design.family.has_residual if residual is None else residual,
     )  # fmt: skip
 
 
@@ -301,14 +305,17 @@ def _summed(where: NDArray[np.int64], left: Array, right: Array, count: int) -> 
 def refuse_untold_residual(design: Design) -> None:
     """Raise UnidentifiedTermError where a variance cannot be told from that of the residual, whatever the method.
 
-    That takes as many random effects as rows, so that nothing is computed for most models.
+    That takes as many random effects as rows, so that nothing is computed for most models. The latent variable behind
+    one trial or one ordered category has a residual as well, whose variance the link sets: a variance that cannot be
+    told from it only changes the unit of all the others.
     """
     effects = sum(g.n_levels * g.q for g in design.groups)
-    if not design.family.has_residual or effects < design.n - design.p or not design.groups:
+    latent = design.family.hides_row_effects(design.trials)
+    if not (design.family.has_residual or latent) or effects < design.n - design.p or not design.groups:
         return
-    found = identification(design, beside_fixed=False)
+    found = identification(design, beside_fixed=False, residual=True)
     if found.involves_residual:
-        raise UnidentifiedTermError(untold_residual(found, design))
+        raise UnidentifiedTermError((_latent_words if latent else untold_residual)(found, design))
 
 
 # -- words
@@ -316,20 +323,31 @@ def refuse_untold_residual(design: Design) -> None:
 
 def untold_residual(found: Identification, design: Design) -> str:
     """Which terms cannot be told from the residual."""
-    guilty = [g for k, g in enumerate(design.groups) if any(e[0] == k for e in found.untold)]
-    texts = " + ".join(dict.fromkeys(text for g in guilty for text in g.texts))
-    effects = sum(g.n_levels * g.q for g in guilty)
-    one = [g for g in guilty if g.n_levels == design.n]
-    why = (
-        f"{design.n} levels for {design.n} rows, one row per level"
-        if one
-        else f"{effects} random effects for {design.n} rows"
-    )
+    guilty, texts, why = _guilty(found, design)
     drop = "Use" if all(g.q == 1 for g in guilty) else "Drop a column or use"
     return (
         f"{texts}: {why}, so they cannot be told from the residual: {words_of(found, design)}. {drop} more rows per "
         f"{' or '.join(g.name for g in guilty)}, or weights that say how exact each row is."
     )
+
+
+def _latent_words(found: Identification, design: Design) -> str:
+    guilty, texts, why = _guilty(found, design)
+    return (
+        f"{texts}: {why}. With family={design.family.name!r} a row without others of its level does not tell their "
+        f"variance: a larger one with larger coefficients gives the same probabilities. Use more rows per "
+        f"{' or '.join(g.name for g in guilty)}, or leave the term out."
+    )
+
+
+def _guilty(found: Identification, design: Design) -> tuple[list[GroupTerm], str, str]:
+    """The terms at fault, their texts, and how many effects they have for how many rows."""
+    guilty = [g for k, g in enumerate(design.groups) if any(e[0] == k for e in found.untold)]
+    texts = " + ".join(dict.fromkeys(text for g in guilty for text in g.texts))
+    effects = sum(g.n_levels * g.q for g in guilty)
+    if any(g.n_levels == design.n for g in guilty):
+        return guilty, texts, f"{design.n} levels for {design.n} rows, one row per level"
+    return guilty, texts, f"{effects} random effects for {design.n} rows"
 
 
 def words_of(found: Identification, design: Design, values: Sequence[str] = ()) -> str:

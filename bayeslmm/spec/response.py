@@ -72,13 +72,13 @@ def read_response(
         )
     if numbers.ndim > 1:
         raise DataError(f"The response {expression.label!r} has {numbers.shape[1]} columns; one is needed.")
-    if family.has_residual and len(numbers) > 1 and np.all(numbers == numbers[0]):
+    check_size(numbers[:, None], [expression.label])
+    check_support(expression.label, frame.index, family, numbers)
+    if family.has_free_dispersion and len(numbers) > 1 and np.all(numbers == numbers[0]):
         raise DataError(
             f"The response {expression.label!r} is {numbers[0]:g} in all {len(numbers):,} rows, so there is nothing to "
             "explain."
         )
-    check_size(numbers[:, None], [expression.label])
-    check_support(expression.label, frame.index, family, numbers)
     if family.has_trials:
         trials = np.ones(len(numbers)) if weights is None else weights
         return _proportions(expression, frame.index, numbers, trials)
