@@ -254,7 +254,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
         check_array(name, getattr(solution, name), (count,))
     check_array("beta", solution.beta, (p,))
     check_array("vcov", solution.vcov, (p, p))
-    wanted = {
+    wanted: dict[str, list[tuple[int, ...]]] = {
         "covariances": [(g.q, g.q) for g in groups],
         "modes": [(g.n_levels, g.q) for g in groups],
         "mode_covariances": [(g.n_levels, g.q, g.q) for g in groups],
@@ -274,7 +274,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     again = reported_at(Problem.of(design), solution)
     for name in ("criterion", "sigma", "theta", "beta", "vcov", *wanted):
         one, other = getattr(solution, name), getattr(again, name)
-        pairs = list(zip(one, other, strict=True)) if name in wanted else [(one, other)]
+        pairs: list[Any] = list(zip(one, other, strict=True)) if name in wanted else [(one, other)]
         for kept, anew in pairs:
             largest = float(np.abs(anew).max(initial=0.0))
             if not np.allclose(kept, anew, rtol=CLOSE, atol=CLOSE * largest):

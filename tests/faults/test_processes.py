@@ -91,6 +91,16 @@ for write in (blm.save, blm.report):
 assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
 """
 
+KILLED_WHILE_SAVING = """
+write_on = os.fsync
+def fsync(descriptor):
+    write_on(descriptor)
+    print("written", flush=True)
+    time.sleep(float(sys.argv[2]))
+os.fsync = fsync
+blm.save(post, sys.argv[1])
+"""
+
 COMPILE = """
 import bayeslmm as blm
 print(repr(blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy")).loglik))
@@ -127,6 +137,30 @@ def test_what_does_not_fit_on_the_disk_leaves_the_old_file(tmp_path):
     path.write_text("the old one")
     told = said(run(BEGIN + FULL, str(path))).splitlines()
     assert len(told) == 2 and all("fit.nc" in line and "File too large" in line for line in told), told
+
+
+def test_a_killed_save_leaves_nothing_behind_once_the_file_is_saved_again(tmp_path):
+    """What another process is writing at that moment, or what other files are called, stays."""
+    path = tmp_path / "fit.nc"
+    others = [
+        tmp_path / name for name in (".fit.nc.12345678.part.txt", ".fit_nc.12345678.part", ".fit.nc.part")
+    ]
+    for other in others:
+        other.write_text("of somebody else")
+    killed, busy = (run(BEGIN + KILLED_WHILE_SAVING, str(path), seconds) for seconds in ("600", "20"))
+    try:
+        assert killed.stdout.readline() == busy.stdout.readline() == "written\n"
+        killed.kill()
+        killed.communicate()
+        assert len(list(tmp_path.glob(".fit.nc.*.part"))) == 2
+        blm.save(blm.lmer("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")), path)
+        assert len(list(tmp_path.glob(".fit.nc.*.part"))) == 1
+        said(busy)
+    finally:
+        killed.kill()
+        busy.kill()
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+    assert "Days" in str(blm.load(path).summary())
 
 
 @pytest.fixture
