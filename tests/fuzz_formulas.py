@@ -233,8 +233,14 @@ def outcome(text: str, data: pd.DataFrame, *, fitted: bool, seconds: float = SEC
     trouble = [
         f"{w.category.__name__}: {w.message}" for w in given if not issubclass(w.category, BayesLMMWarning)
     ]
-    if stage == "fitted" and not all(
-        np.isfinite(table.select_dtypes("float")).all(axis=None) for table in tables
+    if (
+        stage == "fitted"
+        and fit.solution.status != "unidentified"
+        and not all(
+            # degrees of freedom are infinite where variances count as known
+            np.isfinite(table.select_dtypes("float").drop(columns="df", errors="ignore")).all(axis=None)
+            for table in tables
+        )
     ):
         trouble.append("a number is missing in a table")
     return Outcome(text=text, kind=stage, trouble="; ".join(trouble))

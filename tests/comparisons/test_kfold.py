@@ -71,7 +71,7 @@ def test_rows_see_nine_tenths_of_their_group(post, rows):
 def test_groups_of_crossed_factors(crossed):
     """A sample left out with all its rows, against y_j given draws of the other factor's effects, densely."""
     found = blm.kfold(crossed, unit="sample", progressbar=False)
-    assert found.n_folds == 6 and list(found.elpd_i["sample"].to_numpy()) == list("ABCDEF")
+    assert found.n_folds == 6 and list(found.elpd_i["sample_level"].to_numpy()) == list("ABCDEF")
     design = crossed.design
     codes = design.group("sample").codes
     fold = int(found.folds[codes == 0][0])
