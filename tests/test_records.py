@@ -1,6 +1,7 @@
 """Records cannot be changed, hold nothing but their fields, and are made by keyword."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,22 @@ def test_a_record_that_is_not_is_found():
         "@dataclass(frozen=True, slots=True, kw_only=True)\nclass C: ..."
     )
     assert dict(lacking(source)) == {"A": ALL, "B": {"frozen", "kw_only"}, "C": set()}
+
+
+def test_records_that_hold_arrays_or_tables_are_equal_to_themselves_only():
+    """What == of dataclasses does with arrays is an error of NumPy's; loops compare none."""
+    hold = re.compile(r"\b(Array|ndarray|NDArray|DataFrame|Series|Index|Design|PointSolution)\b")
+    lacking_it = [
+        f"{path.name}: {node.name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if "engine" not in path.parts or path.name == "reml.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for decorator in map(ast.unparse, node.decorator_list)
+        if decorator.startswith("dataclass") and "eq=False" not in decorator
+        for field in node.body
+        if isinstance(field, ast.AnnAssign)
+        and hold.search(ast.unparse(field.annotation))
+        and not re.search("ClassVar|Callable", ast.unparse(field.annotation))
+    ]
+    assert not lacking_it

@@ -51,7 +51,7 @@ ADVICE = "Save the table as CSV or Parquet."
 BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
     """A table with what was read, and the file it came from (None for a data set or standard input)."""
 

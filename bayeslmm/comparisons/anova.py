@@ -31,7 +31,7 @@ ROUNDING = 1e-5  # of a deviance, beside 1e-9 of its size: where searches end
 SAME_FIXED = "All models have the same fixed part and were fitted by REML: REML criteria are compared."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ModelTests(Shown):
     """A table of tests with the remarks that belong to it.
 

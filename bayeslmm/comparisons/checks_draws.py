@@ -43,7 +43,7 @@ def _measure(
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Effects:
     """Draws of one column of random effects.
 
@@ -75,7 +75,7 @@ class Effects:
         return _measure(limit, statistic, self.drawn, self.noise, **{"of": self.term, **told})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draws:
     """Draws of the residuals and random effects of a fit, beside random numbers.
 

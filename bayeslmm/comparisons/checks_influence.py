@@ -32,7 +32,7 @@ FAR_OUT = 2.0  # standard errors of a shift that deserves a look although the le
 ALONE = 1e-6  # share of what is told of a coefficient by the other levels, under which a level tells it alone
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Working:
     """A linear mixed model with known variances: the fit itself, or what stands for it near its fitted values.
 
@@ -57,7 +57,7 @@ class Working:
         return replace(self, problem=cut)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solved:
     """β̂ (p,), A⁻¹ = (XᵀV⁻¹X)⁻¹, V⁻¹X (n, p) and V⁻¹(y − Xβ̂) (n,), V in units of σ²."""
 
@@ -67,7 +67,7 @@ class Solved:
     Vr: Array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shifts:
     """How the fixed effects move when one level is left out: β̂ − β̂₍ⱼ₎.
 

@@ -161,7 +161,7 @@ LIMITS: Mapping[str, Limit] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Verdict(Shown):
     """What one check says.
 
@@ -201,7 +201,7 @@ def worst(levels: Sequence[str]) -> str:
     return min(levels, key=LEVELS.index, default="ok")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measure:
     """A statistic of a fit, and what it would be if the model were true.
 

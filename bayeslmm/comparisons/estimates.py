@@ -27,7 +27,7 @@ AT_ONE = 1.0 - 1e-6  # a correlation of ±1, to the precision of the search
 KEYS = ["effect", "group", "term"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class EstimateComparison(Shown):
     """Point estimates beside posterior summaries.
 

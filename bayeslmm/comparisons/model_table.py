@@ -43,7 +43,7 @@ class Cell(NamedTuple):
         return f"{number(self.value)}{sd}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ModelTable(Shown):
     """Models side by side.
 

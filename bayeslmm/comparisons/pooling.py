@@ -85,7 +85,7 @@ def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(footing.own.coefficients, index=index, columns=list(term.columns))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Pooling(Shown):
     """Complete, no and partial pooling of the levels of one grouping factor.
 

@@ -33,7 +33,7 @@ MOST_DRAWS, FEWEST_DRAWS = 1000, 50  # whose shrinkage is computed
 WORK = 50e9  # multiplications that the dense part of all of them may take
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Footing:
     """One grouping factor of a model, and what the fits are compared on."""
 
@@ -85,7 +85,7 @@ class Footing:
         return sum(parts, 0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Estimates:
     """Coefficients of every level (J, q), those that all share (c,), and the ends of their intervals."""
 
@@ -259,7 +259,7 @@ def together(
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Told:
     """What one kind of pooling says."""
 

@@ -30,7 +30,7 @@ KINDS = ("complete", "none", "partial")
 Predict = Callable[[Problem], Array]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PoolingScores(Shown):
     """Expected log predictive density with complete, no and partial pooling.
 
@@ -140,7 +140,7 @@ def _record(like: Any, elpd_i: Any, p_i: Any, k: Any) -> Any:
 # -- held-out rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class HeldOut(Shown):
     """Squared errors on rows that were held out.
 

@@ -18,7 +18,7 @@ from .ppc_statistics import Split
 BINS = 10  # of a column of numbers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Levels:
     """The level of every row: codes (n,), −1 without one."""
 

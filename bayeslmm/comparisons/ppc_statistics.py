@@ -26,7 +26,7 @@ ENOUGH_ROWS = 5  # of a level whose sd is compared with that of others
 NUMBERS = 4_000_000  # of data sets split at a time: 32 MB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
     """Rows by level.
 

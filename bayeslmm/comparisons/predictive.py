@@ -17,7 +17,7 @@ from ..results.text import Shown, Text, number, table
 from .names import names_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PredictiveComparison(Shown):
     """Models ranked by expected log predictive density.
 

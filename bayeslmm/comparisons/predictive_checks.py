@@ -37,7 +37,7 @@ TARGETS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PredictiveCheck(Shown):
     """Statistics of the data beside the same statistics of data sets from a model.
 

@@ -24,7 +24,7 @@ Status = Literal["converged", "boundary", "unidentified", "failed"]
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PointSolution:
     """REML or ML estimates on the user's scale."""
 

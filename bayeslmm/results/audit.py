@@ -37,7 +37,7 @@ CERTAIN = 0.01  # probabilities under it or over 1 − it are near-certain
 _COLUMNS = ["quantity", "group", "term", "low", "median", "high", "remark"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Audit:
     """What the priors imply; prints in a terminal and in a notebook.
 

@@ -20,7 +20,7 @@ DEPENDENT = 1e-8  # of a column's spread that others leave of it, where it depen
 MOST_ROWS = 100_000  # evenly chosen, on which is looked whether columns depend on each other
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Coding:
     """The coefficients γ of a level of a grouping factor: γ = B β, plus b at some places.
 

@@ -143,7 +143,7 @@ def _weighted(means: Any, values: Array) -> Array:
 # -- a point fit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Linear:
     """G numbers offset + Xβ + Σ A_k b_k; new groups apart, whose b is on average zero."""
 

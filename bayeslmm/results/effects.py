@@ -27,7 +27,7 @@ KINDS = ("difference", "ratio")
 STEP = 1e-5  # of a variable's range, for slopes: far from rounding, and a curve is straight over it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """n rows in K states, and what is compared.
 

@@ -36,7 +36,7 @@ VERDICTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Origin:
     """What a design was built from, so that a fit can be updated."""
 
@@ -45,7 +45,7 @@ class Origin:
     offset: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PointFit(Fit):
     """A REML or ML fit of a Gaussian mixed model, or of a linear model where there is no bar.
 

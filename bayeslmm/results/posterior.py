@@ -47,7 +47,7 @@ from .targets import Transform
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PosteriorFit(Fit):
     """Posterior of a mixed model.
 

@@ -23,7 +23,7 @@ from .variance import AtRows, Parts, Values
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantity:
     """k numbers that follow from the parameters of a model.
 

@@ -26,7 +26,7 @@ from .targets import asked_rows, check_count, of_seen, targets
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Replicates:
     """Simulated responses beside their design.
 

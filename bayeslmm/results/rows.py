@@ -37,7 +37,7 @@ CHUNK = 1_000_000  # of the effects of new groups drawn at a time
 HELD = 16_000_000  # of the effects of new groups that are kept: 128 MB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewGroups:
     """Draws of the effects of groups not seen before, made when they are needed: the same ones every time."""
 
@@ -68,7 +68,7 @@ class NewGroups:
         return drawn, where * self._size + codes % self._size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Effects:
     """Effects of the levels of a factor at n rows; of new groups with the covariance matrices they are drawn from."""
 
@@ -88,7 +88,7 @@ class Effects:
             eta += b[k, codes] if np.all(column == 1.0) else b[k, codes] * column
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Averaged:
     """A factor that n rows are averaged over."""
 
@@ -97,7 +97,7 @@ class Averaged:
     Z: Array  # (n, q)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """n rows under S draws.
 

@@ -26,8 +26,8 @@ class Settings:
     random_seed: int | None = None
     nuts_sampler: str | None = None
     progressbar: bool = True
-    centring: Mapping[Any, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)  # of pymc.sample
+    centring: Mapping[Any, Any] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # of pymc.sample
 
     def __post_init__(self) -> None:
         if not is_one_of(self.method, METHODS):

@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 ICC = ("adjusted", "unadjusted")  # rows of all factors together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Values:
     """The parameters of a model: a value each, or draws along leading axes.
 
@@ -43,7 +43,7 @@ class Values:
     family: Mapping[str, Array]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Parts:
     """What the variance of the linear predictor and its residual is made of, at the average row.
 
@@ -256,7 +256,7 @@ def bayes_r2(fitted_variance: Array, residual_variance: Array) -> Array:
     return share(fitted_variance, fitted_variance + residual_variance)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AtRows:
     """A model at the rows of a grid: their values, and the variances there."""
 

@@ -26,7 +26,7 @@ _WIDTHS = (
 )  # of lines and dots, by the room for a level
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Panel:
     """One term of one grouping factor: its levels from bottom to top.
 

@@ -20,7 +20,7 @@ NEGLIGIBLE = 1e-9  # of the spread of an aliased column: a kept one brings nothi
 ROUNDING = 1e-13
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Aliases:
     """The aliased columns of a fixed part as combinations of the p kept ones, about their means.
 

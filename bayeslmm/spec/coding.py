@@ -27,7 +27,7 @@ ROUNDING = 1e-13
 MOST_COLUMNS = 5_000  # of one matrix, which is dense; a factor with more levels is a grouping factor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Coded:
     """How one leaf of one term becomes columns: ``table`` has a row per level (None for numbers)."""
 

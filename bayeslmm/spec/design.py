@@ -46,7 +46,7 @@ from bayeslmm.tools.words import is_one_of
 LARGEST_LOG = 700.0  # exp of it is within doubles
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupTerm:
     """One grouping factor with all its bars.
 
@@ -95,7 +95,7 @@ class GroupTerm:
         return tuple((a, b) for block in self.blocks for i, a in enumerate(block) for b in block[i + 1 :])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Design:
     """The data of a mixed model, complete and read-only.
 

@@ -18,7 +18,7 @@ from bayeslmm.spec.names import as_labels
 from bayeslmm.tools.warned import warn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grouping:
     """One grouping factor: the levels of each of its columns, and the combinations that occur.
 

@@ -32,7 +32,7 @@ ROUNDING = 1e-14
 PAIRS = 100_000  # of levels looked at together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Direction:
     """Changes of the covariance matrices (q_k, q_k) and of σ² that leave V, or what REML sees of it, as it is."""
 
@@ -40,7 +40,7 @@ class Direction:
     residual: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Identification:
     """What the data do not tell of the variances; ``directions`` is empty where they tell all.
 

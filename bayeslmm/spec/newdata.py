@@ -28,7 +28,7 @@ from bayeslmm.spec.plan import from_outside
 from bayeslmm.tools.warned import warn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewGroup:
     """A grouping factor on new rows.
 
@@ -41,7 +41,7 @@ class NewGroup:
     Z: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewDesign:
     """The arrays of a design on new rows; rows with missing predictors hold NaN.
 
@@ -56,7 +56,7 @@ class NewDesign:
     aliased: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recipe:
     """What a design remembers to build itself for new data."""
 

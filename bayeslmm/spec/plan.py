@@ -28,7 +28,7 @@ from bayeslmm.spec.terms import Atom
 from bayeslmm.tools.warned import warn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """The leaves of a formula with their names resolved, the columns they use, and the scope as far as they used it."""
 

@@ -113,7 +113,7 @@ class Priors:
     """All priors of a model, in the order of its parameters; and what the user gave."""
 
     entries: tuple[ResolvedPrior, ...]
-    given: Mapping[Any, Prior | LKJ] = field(default_factory=dict)
+    given: Mapping[Any, Prior | LKJ] = field(default_factory=dict, hash=False)
 
     def get(self, kind: str, group: str = "", term: str = "") -> Prior | LKJ:
         """The prior of one parameter."""

@@ -20,7 +20,7 @@ _NO_ORDER = (
 TRIALS_REMEDY = " Write p(successes, trials) on the left of '~', or give proportions with weights=trials."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Response:
     """The response in numbers.
 
