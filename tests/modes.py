@@ -213,12 +213,13 @@ def quadrature(case, name, *, coarse):
         (np.log(0.02 * spread), np.log(3.0 * spread)),
         *[(np.log(1e-5 * spread), np.log(30.0 * spread))] * q,
     ]
+    values = spaced(case, name, 200 if coarse else 400)
     for trial in range(3):  # twice to see where the mass is
         axes = [np.linspace(*end, size) for end, size in zip(ends, sizes, strict=True)]
         last = trial == 2
-        fine = last and not coarse
-        slopes, mixing = (900 if len(case.slopes) == 1 or q > 1 else 500, 30) if fine else (200, 16)
-        parts = integrate(case, name, axes, slopes=slopes, mixing=mixing)
+        parts = integrate(case, name, axes, values, mixing=30 if last and not coarse else 16)
+        if not coarse:  # as many points again where the mass is
+            values = np.union1d(spaced(case, name, 400), crowded(*parts[:2], 150 if len(sizes) == 2 else 300))
         if last:
             break
         log_mass = parts[2]
@@ -239,7 +240,22 @@ def quadrature(case, name, *, coarse):
     return grids
 
 
-def integrate(case, name, axes, *, slopes, mixing):
+def spaced(case, name, count):
+    """Values of a slope: as near to each other as they are to the prior's center, from far below its scale on."""
+    _, center, scale = case.slopes[name]
+    reach = 10.0 * np.std(case.data["y"]) / np.std(case.data[name])
+    least = 0.3 * min(scale, 0.1 * reach)
+    return center + least * np.sinh(np.linspace(-1.0, 1.0, count) * np.arcsinh(reach / least))
+
+
+def crowded(values, mass, count):
+    """Values of a slope that crowd where a first grid has found mass."""
+    near = np.maximum(mass, np.maximum(np.append(mass[1:], 0.0), np.append(0.0, mass[:-1])))
+    rate = np.cumsum((near / near.max()) ** 0.2)
+    return np.interp(np.linspace(rate[0], rate[-1], count), rate, values)
+
+
+def integrate(case, name, axes, s, *, mixing):
     """Values of the slope, mass at each, and the log mass at each point of the grid of log σ and log sds."""
     mesh = np.meshgrid(*axes, indexing="ij")
     shape = mesh[0].shape
@@ -263,10 +279,6 @@ def integrate(case, name, axes, *, slopes, mixing):
         quadratic, base = out(wide, base[:, None] + prior, 1, omega * scale**-2)
     # what is left: a, b, c of exp(−½(a s² − 2 b s + c))
     a, b, c = quadratic[..., 0, 0], quadratic[..., 0, 1], quadratic[..., 1, 1]
-    nu, center, scale = case.slopes[name]
-    reach = 10.0 * np.std(case.data["y"]) / np.std(case.data[name])
-    least = min(scale, 0.1 * reach)
-    s = center + 0.3 * least * np.sinh(np.linspace(-1.0, 1.0, slopes) * np.arcsinh(reach / (0.3 * least)))
     log_width = np.log(np.gradient(s)) + case.log_prior(name, s)
     flat = [v.reshape(-1) for v in (a, b, c + -2.0 * base)]
     top = np.max(-0.5 * (flat[2] - flat[1] ** 2 / flat[0]))
@@ -385,7 +397,10 @@ def main():
     parser.add_argument("--count", type=int, default=200, help="priors and data sets (200)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--nuts", type=int, default=10, help="one in so many by method='nuts' as well (10); 0: none"
+        "--exact", type=int, default=1, help="one in so many by the exact sampler (1); 0: none"
+    )
+    parser.add_argument(
+        "--nuts", type=int, default=7, help="one in so many by method='nuts' as well (7); 0: none"
     )
     parser.add_argument("--verbose", action="store_true", help="a line for each")
     options = parser.parse_args()

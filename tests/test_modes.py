@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import modes
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -57,6 +58,20 @@ def test_the_judge_refuses_a_sampler_that_does_not_look(case, monkeypatch):
     )
     assert post.diagnosis.converged
     assert modes.judge(case, post, modes.truth(case))["missed"]
+
+
+def test_the_command_says_what_was_missed(monkeypatch, capsys, case):
+    def one(count, seed, *, method, every, report):
+        row = {"shape": "one slope", "bimodal": True, "converged": True, "off": 0.5, "seconds": 1.0}
+        return pd.DataFrame([{**row, "missed": method == "nuts"}]), ["by nuts"] * (method == "nuts")
+
+    monkeypatch.setattr(modes, "study", one)
+    monkeypatch.setattr("sys.argv", ["modes.py", "--count", "1"])
+    assert modes.main() == 1
+    told = capsys.readouterr().out
+    assert "method='exact'" in told and told.rstrip().endswith("by nuts")
+    monkeypatch.setattr("sys.argv", ["modes.py", "--nuts", "0"])
+    assert modes.main() == 0
 
 
 def test_the_formulas_of_the_judge():

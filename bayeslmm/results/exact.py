@@ -99,12 +99,21 @@ def _modes(covered: Cover) -> str:
 
 
 def _k_hat(log_weights: Array) -> float:
-    """The shape of the weights' tail (Vehtari et al. 2024); too few draws have none."""
+    """The shape of the weights' tail (Vehtari et al. 2024); too few draws have none.
+
+    Infinite where the tail has no shape: next to no draw counts, or its weights are all alike.
+    """
     from arviz_stats.base import array_stats
 
     if log_weights.size < FEWEST_WEIGHTS:
         return float("nan")
-    return float(array_stats.psislw(-log_weights.reshape(-1))[1])
+    if np.isfinite(log_weights).sum() < FEWEST_WEIGHTS:
+        return float("inf")
+    try:
+        k = float(array_stats.psislw(-log_weights.reshape(-1))[1])
+    except ValueError:  # "all tail values are the same"
+        return float("inf")
+    return k if np.isfinite(k) else float("inf")
 
 
 def _by_nuts(

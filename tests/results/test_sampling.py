@@ -297,3 +297,12 @@ def test_what_is_easy_converges():
             )
             doubtful += [] if post.diagnosis.converged else [f"{name}: {post.verdict}"]
     assert len(doubtful) <= 1, doubtful
+
+
+@pytest.mark.parametrize("counting", [0, 10, 4000])
+def test_weights_without_a_tail_are_no_good_sign(counting):
+    log_weights = np.full((4, 1000), -np.inf)
+    log_weights.flat[:counting] = 0.0
+    assert exact._k_hat(log_weights) == np.inf
+    assert np.isnan(exact._k_hat(log_weights[:, :10]))
+    assert exact._k_hat(np.random.default_rng(1).normal(size=(4, 1000))) < 0.7
