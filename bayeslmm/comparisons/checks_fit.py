@@ -10,6 +10,7 @@ from ..results.diagnosis import K_HAT_LIMIT, Diagnosis
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import number
+from ..results.variance import RESIDUAL
 from .checks_verdict import FEWEST_DRAWS, LEVELS, LIMITS, Verdict, no_answer, worst
 from .ppc_text import label_of
 from .predictive_checks import ppc
@@ -80,7 +81,7 @@ def priors(fit: PointFit | PosteriorFit) -> Verdict:
     table["level"] = [limit.level(s) for s in size]
     level = worst(table["level"].tolist())
     named = table["term"] + np.where(
-        table["group"].isin(["", "Residual"]) | table["group"].isna(), "", " | " + table["group"].fillna("")
+        table["group"].isin(["", RESIDUAL]) | table["group"].isna(), "", " | " + table["group"].fillna("")
     )
     if level == "ok":
         top = int(np.argmax(size))

@@ -14,6 +14,7 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, decimals, number, percent, table
 from ..results.tidy import parameter_draws
+from ..results.variance import RESIDUAL
 from ..spec.covariance import sd_and_correlation
 from ..spec.design import Design, GroupTerm
 from ..tools.words import is_one_of
@@ -167,7 +168,7 @@ def _named(posterior: PosteriorFit) -> pd.DataFrame:
     """The parameters as a summary calls them, the factor's name with those of random effects."""
     labels, _ = parameter_draws(posterior)
     names = [
-        f"{name} | {group}" if group not in ("", "Residual") else name
+        f"{name} | {group}" if group not in ("", RESIDUAL) else name
         for name, group in zip(labels["name"], labels["group"], strict=True)
     ]
     return labels[KEYS].assign(parameter=names)

@@ -13,6 +13,7 @@ from ..errors import InputError, NotAvailableError
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, number, table
+from ..results.variance import RESIDUAL, row_of
 from .names import names_of
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -179,16 +180,16 @@ def _random_part(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
         row = found.loc[(group, term, quantity)]
         return Cell(row[estimate], row["sd"] if posterior else np.nan, kind)
 
-    if fit.design.family.is_normal and ("Residual", "", "variance") in found.index:
-        yield ("Random part", "σ²"), cell("Residual", "", "variance", "variance")
+    if fit.design.family.is_normal and (RESIDUAL, "", "variance") in found.index:
+        yield ("Random part", "σ²"), cell(RESIDUAL, "", "variance", "variance")
     for g in fit.design.groups:
         for k, column in enumerate(g.columns):
             name = f"τ{_place(g.columns, k)}{_place(g.columns, k)} {g.name}: {column}"
-            yield ("Random part", name), cell(g.name, column, "variance", "variance")
+            yield ("Random part", name), cell(row_of(g.name), column, "variance", "variance")
         for a, b in g.correlated:
             pair = f"{g.columns[a]}, {g.columns[b]}"
             name = f"ρ{_place(g.columns, a)}{_place(g.columns, b)} {g.name}: {pair}"
-            yield ("Random part", name), cell(g.name, pair, "cor", "share")
+            yield ("Random part", name), cell(row_of(g.name), pair, "cor", "share")
 
 
 def _place(columns: Sequence[str], k: int) -> str:

@@ -22,7 +22,7 @@ from . import wald
 from .alike import agreed_numbers, estimated, told_of
 from .progress import track
 from .summaries import check_interval
-from .variance import Values
+from .variance import RESIDUAL, Values, row_of
 
 if TYPE_CHECKING:
     from .point import PointFit
@@ -43,13 +43,13 @@ def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
     labels = []
     for parameter in profiles.parameters(Problem.of(design)):
         if parameter.kind == "sigma":
-            labels.append(("ran_pars", "Residual", "sd__Observation"))
+            labels.append(("ran_pars", RESIDUAL, "sd__Observation"))
         elif parameter.kind == "beta":
             labels.append(("fixed", "", design.x_names[parameter.a]))
         else:
             group = design.groups[parameter.factor]
             columns = [group.columns[c] for c in (parameter.a, parameter.b) if c >= 0]
-            labels.append(("ran_pars", group.name, f"{parameter.kind}__{'.'.join(columns)}"))
+            labels.append(("ran_pars", row_of(group.name), f"{parameter.kind}__{'.'.join(columns)}"))
     return labels
 
 

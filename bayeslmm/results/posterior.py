@@ -795,9 +795,12 @@ class PosteriorFit(Fit):
         return tidy.augment_posterior(self)
 
     def parameters(self, part: str) -> pd.DataFrame:
-        """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor."""
+        """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor.
+
+        A factor that is itself called so is ``"fixed (factor)"`` here.
+        """
         labels, draws = tidy.parameter_draws(self)
-        known = ("fixed", "family", *self.ngroups)
+        known = (*variance.PARTS, *(variance.part_of(name) for name in self.ngroups))
         if part not in known:
             raise InputError(f"parameters({part!r}): parts are {', '.join(map(repr, known))}")
         own = labels["part"] == part

@@ -17,6 +17,7 @@ from ..spec.covariance import sd_and_correlation
 from ..spec.frame import short
 from . import wald
 from .summaries import CI_KINDS
+from .variance import RESIDUAL, part_of, row_of
 
 if TYPE_CHECKING:
     from ..spec.design import Design
@@ -278,10 +279,10 @@ def _random_effects(fit: PointFit) -> Table:
         sd, cor = sd_and_correlation(cov)
         for block in group.blocks:
             for place, k in enumerate(block):
-                name = group.name if place == 0 else ""
+                name = row_of(group.name) if place == 0 else ""
                 corr = [_two_decimals(cor[k, other]) for other in block[:place]]
                 rows.append([name, group.columns[k], number(cov[k, k]), number(sd[k]), *corr])
-    rows.append(["Residual", "", number(fit.sigma**2), number(fit.sigma)])
+    rows.append([RESIDUAL, "", number(fit.sigma**2), number(fit.sigma)])
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
@@ -348,7 +349,13 @@ def posterior_summary(fit: PosteriorFit) -> Text:
         joint = " < ".join(map(str, design.levels))
         levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {design.levels[1]}"]
     parts = [
-        *((g.name, f"Group-level effects of {g.name} ({g.n_levels:,} levels):") for g in design.groups),
+        *(
+            (
+                part_of(g.name),
+                f"Group-level effects of {g.name} ({g.n_levels:,} levels):",
+            )
+            for g in design.groups
+        ),
         *([("fixed", "Population-level effects:")] if design.x_names else []),
         *([("family", "Family parameters:")] if design.family.parameters else []),
     ]

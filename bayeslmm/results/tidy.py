@@ -14,6 +14,7 @@ from ..tools.words import is_one_of
 from . import expected
 from .diagnosis import convergence
 from .intervals import estimates_of, parameter_labels
+from .variance import RESIDUAL, part_of, row_of
 
 if TYPE_CHECKING:
     from .point import PointFit
@@ -115,16 +116,17 @@ def parameter_draws(fit: PosteriorFit) -> tuple[pd.DataFrame, Array]:
     rows = [("fixed", name, "fixed", "", name) for name in design.x_names]
     parts = [values.beta]
     for g in design.groups:
-        rows += [(g.name, f"sd({c})", "ran_pars", g.name, f"sd__{c}") for c in g.columns]
+        part, group = part_of(g.name), row_of(g.name)
+        rows += [(part, f"sd({c})", "ran_pars", group, f"sd__{c}") for c in g.columns]
         parts.append(fit.draws(design.names.sd[g.name]))
         for a, b in g.correlated:
             one, other = g.columns[a], g.columns[b]
-            rows.append((g.name, f"cor({one}, {other})", "ran_pars", g.name, f"cor__{one}.{other}"))
+            rows.append((part, f"cor({one}, {other})", "ran_pars", group, f"cor__{one}.{other}"))
             parts.append(fit.draws(design.names.cor[g.name])[..., a, b, None])
     for name, drawn in values.family.items():
         many = [f"{name}[{level}]" for level in design.levels[:-1]] if name == "cutpoint" else [name]
         if name == "sigma":
-            rows.append(("family", name, "ran_pars", "Residual", "sd__Observation"))
+            rows.append(("family", name, "ran_pars", RESIDUAL, "sd__Observation"))
         else:
             rows += [("family", each, "family", "", each) for each in many]
         parts.append(drawn if drawn.ndim == 3 else drawn[..., None])

@@ -22,6 +22,8 @@ from .reference import reference_grid
 
 Array = NDArray[np.float64]
 
+RESIDUAL = "Residual"
+PARTS = ("fixed", "family")  # of a posterior's parameters, beside those of each grouping factor
 ICC = ("adjusted", "unadjusted")  # rows of all factors together
 
 
@@ -184,17 +186,18 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
     total = None if parts.residual is None else parts.random + parts.residual
     rows: list[tuple[str, str, str, Array]] = []
     for group, cov in zip(design.groups, values.covariances, strict=True):
+        name = row_of(group.name)
         for k, term in enumerate(group.columns):
-            rows.append((group.name, term, "variance", cov[..., k, k]))
-            rows.append((group.name, term, "sd", np.sqrt(cov[..., k, k])))
+            rows.append((name, term, "variance", cov[..., k, k]))
+            rows.append((name, term, "sd", np.sqrt(cov[..., k, k])))
         rows += correlations(group, cov)
         if total is not None:
-            rows.append((group.name, "", "share", share(parts.groups[group.name], total)))
+            rows.append((name, "", "share", share(parts.groups[group.name], total)))
     if parts.residual is None or total is None:
         return rows
-    rows.append(("Residual", "", "variance", parts.residual))
-    rows.append(("Residual", "", "sd", np.sqrt(parts.residual)))
-    rows.append(("Residual", "", "share", share(parts.residual, total)))
+    rows.append((RESIDUAL, "", "variance", parts.residual))
+    rows.append((RESIDUAL, "", "sd", np.sqrt(parts.residual)))
+    rows.append((RESIDUAL, "", "share", share(parts.residual, total)))
     return rows
 
 
@@ -202,7 +205,7 @@ def correlations(group: GroupTerm, cov: Array) -> list[tuple[str, str, str, Arra
     """A row as in `components` for every pair of columns inside a block."""
     _, cor = sd_and_correlation(cov)
     return [
-        (group.name, f"{group.columns[a]}, {group.columns[b]}", "cor", cor[..., a, b])
+        (row_of(group.name), f"{group.columns[a]}, {group.columns[b]}", "cor", cor[..., a, b])
         for a, b in group.correlated
     ]
 
@@ -232,6 +235,16 @@ def icc(design: Design, parts: Parts, *, by_group: bool = True) -> dict[str, Arr
             together = parts.groups[name] + _sum((parts.groups[a] for a in above), total)
             found[cumulative(name, above)] = share(together, total)
     return found
+
+
+def row_of(name: str) -> str:
+    """What a grouping factor is called in tables of parameters that have a row for the residual."""
+    return told_as(name, (RESIDUAL,))
+
+
+def part_of(name: str) -> str:
+    """What a grouping factor is called among the parts of a posterior's parameters."""
+    return told_as(name, PARTS)
 
 
 def told_as(name: str, reserved: Sequence[str]) -> str:
@@ -335,10 +348,10 @@ def reductions(
 def _variances(design: Design, values: Values, parts: Parts) -> dict[str, Array]:
     found = {}
     if parts.residual is not None and design.family.has_residual:
-        found["Residual"] = parts.residual
+        found[RESIDUAL] = parts.residual
     for group, cov in zip(design.groups, values.covariances, strict=True):
         for k, column in enumerate(group.columns):
-            of_intercept = told_as(group.name, ("Residual",))
+            of_intercept = row_of(group.name)
             name = of_intercept if column == "Intercept" else f"{column} | {group.name}"
             found[name] = cov[..., k, k]
     return found

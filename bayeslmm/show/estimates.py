@@ -188,7 +188,7 @@ def _draw(
             label=title,
         )
     ax.axvline(0.0, color=style.GREY, lw=0.8, zorder=0)
-    ax.set_yticks(rows, [style.short(name, 34) for name in own])
+    ax.set_yticks(rows, [style.as_is(style.short(name, 34)) for name in own])
     ax.set_ylim(-0.6, len(own) - 0.4)
     ax.tick_params(axis="y", length=0)
 

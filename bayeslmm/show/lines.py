@@ -137,11 +137,11 @@ def _small_panels(
         _draw_average(one, at[mine], average[mine], term.name, lines=lines)
         label_x(one, design, x, ticks=4)
         style.clean(one)
-        one.set_title(style.short(term.levels[code], 18), fontsize=style.TICK, loc="left", pad=3)
+        style.facet_title(one, term.levels[code])
     style.legend(axes)
     missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
-    figure.supylabel(response_label(design), fontsize=style.LABEL)
-    figure.supxlabel(x + (f"\n{missing}" if missing else ""), fontsize=style.LABEL)
+    figure.supylabel(style.as_is(response_label(design)), fontsize=style.LABEL)
+    figure.supxlabel(style.as_is(x + (f"\n{missing}" if missing else "")), fontsize=style.LABEL)
     return figure
 
 
@@ -380,7 +380,16 @@ def _draw_coloured(
     for k, (level, colour) in enumerate(zip(levels, style.CYCLE * (1 + len(levels) // 8), strict=False)):
         mine, shift = key == level, min(0.14, 0.5 / len(levels)) * k - 0.08
         name = design.response if by is None else by
-        _draw_band(ax, design, x, places[mine], table[mine], colour, f"{name} = {_text(level)}", shift=shift)
+        _draw_band(
+            ax,
+            design,
+            x,
+            places[mine],
+            table[mine],
+            colour,
+            style.entry(f"{name} = {_text(level)}"),
+            shift=shift,
+        )
 
 
 def _text(value: Any) -> str:

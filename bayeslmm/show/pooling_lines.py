@@ -46,13 +46,13 @@ def draw_lines(
         elif not continuous:
             style.label_levels(ax, levels_of(design.frame[x]), axis="x")
         style.clean(ax)
-        ax.set_title(style.short(term.levels[code], 18), fontsize=style.TICK, loc="left", pad=3)
+        style.facet_title(ax, term.levels[code])
     style.legend(axes)
     response = design.family.label(design.response)
-    figure.supylabel(response, fontsize=style.LABEL)
+    figure.supylabel(style.as_is(response), fontsize=style.LABEL)
     missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
     how = f"{missing}, from least to most pooled" if missing and levels is None else missing
-    figure.supxlabel("\n".join(filter(None, [x or "row", how])), fontsize=style.LABEL)
+    figure.supxlabel(style.as_is("\n".join(filter(None, [x or "row", how]))), fontsize=style.LABEL)
     return figure
 
 

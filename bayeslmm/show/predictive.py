@@ -135,7 +135,7 @@ def _draw_categories(ax: Any, check: PredictiveCheck) -> None:
     first = 1 if check.design.family.has_categories else 0
     values = np.arange(first, first + len(levels), dtype=float)
     _draw_frequencies(ax, check, values, lambda rows: rows / len(check.y))
-    ax.set_xticks(values, [style.short(level) for level in levels])
+    ax.set_xticks(values, [style.as_is(style.short(level)) for level in levels])
     style.clean(ax, xlabel=_response(check), ylabel="share of rows")
 
 
@@ -267,7 +267,7 @@ def _draw_levels(ax: Any, check: PredictiveCheck, rows: pd.DataFrame) -> None:
         style.label_levels(ax, rows["level"].tolist())
         style.clean(ax, title=title, ylabel=group)
     ax.set_ylim(-1.0, len(rows))
-    ax.set_xlabel(f"{rows['stat'].iloc[0]} of {_response(check)}", fontsize=style.LABEL)
+    ax.set_xlabel(style.as_is(f"{rows['stat'].iloc[0]} of {_response(check)}"), fontsize=style.LABEL)
 
 
 # -- probability integral transform

@@ -296,13 +296,15 @@ def _facets(
         one.axhline(means[code], color=style.CURVE, lw=1.4, label="mean of the level")
         one.scatter(fitted[mine], residuals[mine], s=11, color=style.DATA, alpha=0.7, lw=0)
         style.clean(one)
-        one.set_title(style.short(levels[code], 18), fontsize=style.TICK, loc="left", pad=3)
+        style.facet_title(one, levels[code])
         one.locator_params(axis="x", nbins=4)
     style.legend(axes, ax=ax)
     if ax is None:
         missing = style.of_many(len(drawn), len(levels), f"levels of {labels.name}")
-        figure.supylabel(name, fontsize=style.LABEL)
-        figure.supxlabel("fitted value" + (f"\n{missing}" if missing else ""), fontsize=style.LABEL)
+        figure.supylabel(style.as_is(name), fontsize=style.LABEL)
+        figure.supxlabel(
+            style.as_is("fitted value" + (f"\n{missing}" if missing else "")), fontsize=style.LABEL
+        )
     return figure
 
 
@@ -311,7 +313,8 @@ def _name_outliers(ax: Any, effects: pd.Series) -> None:
     n = len(effects)
     for place, level, side in ((0, effects.idxmin(), 1), (n - 1, effects.idxmax(), -1)):
         ax.annotate(
-            style.short(level, 14), (ndtri((place + 0.5) / n), effects[level]), xytext=(4 * side, -9 * side),
+            style.as_is(style.short(level, 14)),
+            (ndtri((place + 0.5) / n), effects[level]), xytext=(4 * side, -9 * side),
             textcoords="offset points", ha="left" if side > 0 else "right", va="center",
             fontsize=style.TICK - 1, color=style.NOTE,
         )  # fmt: skip

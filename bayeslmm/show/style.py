@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
+from ..results.variance import RESIDUAL, row_of
 from ..spec.design import Design
+from ..spec.frame import one_line
 
 Array = NDArray[np.float64]
 
@@ -37,6 +39,7 @@ INNER, OUTER = 0.5, 0.95  # probabilities of the thick and the thin interval
 MOST_LABELS = 40  # ticks of one axis that can be read
 MOST_FACETS = 24  # small panels of one figure that can be read
 TITLE, LABEL, TICK = 11, 10, 9  # points
+LONGEST = 60  # letters of a title or a label
 
 
 @cache
@@ -129,9 +132,12 @@ def _given(panels: int, ax: Any) -> tuple[Any, list[Any]]:
 
 
 def as_picture(figure: Any) -> Any:
-    """A figure made by pyplot, such as ArviZ's, taken from pyplot so that a notebook shows it once."""
+    """A figure made by pyplot, such as ArviZ's, taken from it so that a notebook shows it once; names as they are."""
     from matplotlib import pyplot
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        text.set_text(as_is(text.get_text()))
     pyplot.close(figure)
     figure.__class__ = _picture()
     return figure
@@ -142,11 +148,16 @@ def clean(ax: Any, *, title: str | None = None, xlabel: str | None = None, ylabe
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(length=3, labelsize=TICK)
     if title is not None:
-        ax.set_title(title, fontsize=TITLE, loc="left")
+        ax.set_title(_caption(title), fontsize=TITLE, loc="left")
     if xlabel is not None:
-        ax.set_xlabel(xlabel, fontsize=LABEL)
+        ax.set_xlabel(_caption(xlabel), fontsize=LABEL)
     if ylabel is not None:
-        ax.set_ylabel(ylabel, fontsize=LABEL)
+        ax.set_ylabel(_caption(ylabel), fontsize=LABEL)
+
+
+def facet_title(ax: Any, label: Any) -> None:
+    """The level that a small panel is about."""
+    ax.set_title(as_is(short(label, 18)), fontsize=TICK, loc="left", pad=3)
 
 
 def legend(axes: Sequence[Any], *, ax: Any = None, columns: int = 4) -> None:
@@ -157,7 +168,11 @@ def legend(axes: Sequence[Any], *, ax: Any = None, columns: int = 4) -> None:
             found.setdefault(label, handle)
     if not found:
         return
-    entries: dict[str, Any] = {"handles": list(found.values()), "labels": list(found), "frameon": False}
+    entries: dict[str, Any] = {
+        "handles": list(found.values()),
+        "labels": list(map(_caption, found)),
+        "frameon": False,
+    }
     if ax is not None:
         axes[0].legend(fontsize=TICK, **entries)
     else:
@@ -169,7 +184,7 @@ def legend(axes: Sequence[Any], *, ax: Any = None, columns: int = 4) -> None:
 def note(figure: Any, text: str, *, ax: Any = None) -> None:
     """A line of small print below a figure that is ours."""
     if ax is None and text:
-        figure.supxlabel(text, fontsize=TICK, color=NOTE, x=0.01, ha="left")
+        figure.supxlabel(as_is(text), fontsize=TICK, color=NOTE, x=0.01, ha="left")
 
 
 # -- labels
@@ -177,18 +192,39 @@ def note(figure: Any, text: str, *, ax: Any = None) -> None:
 
 def short(label: Any, most: int = 22) -> str:
     """A level or term as text, the middle of long ones left out."""
-    text = str(label)
+    text = one_line(label)
     if len(text) <= most:
         return text
     tail = (most - 1) // 2
     return f"{text[: most - 1 - tail]}…{text[-tail:]}"
 
 
+def as_is(text: str) -> str:
+    r"""A text in which matplotlib finds no mathematics: names of levels may hold dollars.
+
+    Examples
+    --------
+    >>> as_is("$5 to $10")
+    '\\$5 to \\$10'
+    """
+    return text.replace("$", r"\$")
+
+
+def entry(text: str) -> str:
+    """The same for a legend: matplotlib leaves out what begins with an underscore."""
+    return f" {text}" if text.startswith("_") else text
+
+
+def _caption(text: str) -> str:
+    """The same, without so much of an endless name that nothing of the picture is left."""
+    return as_is("\n".join(short(line, LONGEST) for line in text.split("\n")))
+
+
 def label_levels(ax: Any, levels: Sequence[Any], *, axis: str = "y", most: int = MOST_LABELS) -> int:
     """Ticks at 0, 1, ... with the names of levels; of many every k-th. The k."""
     step = -(-len(levels) // most)
     at = range(0, len(levels), step)
-    texts = [short(levels[i]) for i in at]
+    texts = [as_is(short(levels[i])) for i in at]
     size = TICK if len(at) <= 25 else TICK - 1
     if axis == "y":
         ax.set_yticks(at, texts, fontsize=size)
@@ -251,12 +287,12 @@ def chosen(what: str, wanted: str | Sequence[str] | None, known: Sequence[str]) 
 
 def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
     """What pictures call the parameters of tables with columns effect, group and term: ``sd(Days | Subject)``."""
-    named = {("ran_pars", "Residual", "sd__Observation"): "sigma"}
+    named = {("ran_pars", RESIDUAL, "sd__Observation"): "sigma"}
     for g in design.groups:
-        named |= {("ran_pars", g.name, f"sd__{c}"): f"sd({c} | {g.name})" for c in g.columns}
+        named |= {("ran_pars", row_of(g.name), f"sd__{c}"): f"sd({c} | {g.name})" for c in g.columns}
         for a, b in g.correlated:
             one, other = g.columns[a], g.columns[b]
-            named["ran_pars", g.name, f"cor__{one}.{other}"] = f"cor({one}, {other} | {g.name})"
+            named["ran_pars", row_of(g.name), f"cor__{one}.{other}"] = f"cor({one}, {other} | {g.name})"
     keys = labels[["effect", "group", "term"]].itertuples(index=False, name=None)
     return [named.get(key, key[2]) for key in keys]
 

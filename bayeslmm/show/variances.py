@@ -14,6 +14,7 @@ from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.tidy import parameter_draws
+from ..results.variance import RESIDUAL, row_of
 from ..spec.design import Design
 from ..tools.words import is_one_of
 from . import style
@@ -300,9 +301,12 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
         return None
     groups = fit.design.groups
     if quantity == "cor":
-        keys = [(g.name, f"cor__{g.columns[a]}.{g.columns[b]}") for g in groups for a, b in g.correlated]
+        keys = [
+            (row_of(g.name), f"cor__{g.columns[a]}.{g.columns[b]}") for g in groups for a, b in g.correlated
+        ]
     else:
-        keys = [(g.name, f"sd__{c}") for g in groups for c in g.columns] + [("Residual", "sd__Observation")]
+        keys = [(row_of(g.name), f"sd__{c}") for g in groups for c in g.columns]
+        keys.append((RESIDUAL, "sd__Observation"))
     table = fit.confint("profile", ci_prob=style.OUTER, progressbar=False).set_index(["group", "term"])
     ends = table.loc[keys, ["conf_low", "conf_high"]].to_numpy()
     return ends**2 if quantity == "variance" else ends
@@ -319,7 +323,7 @@ def _estimates(
         one.hlines(at, *ends.T, color=style.POINT, lw=1.2)
     one.plot(values, at, "o", color=style.POINT, ms=6)
     one.axvline(0.0, color=style.LINE, lw=0.8, zorder=0)
-    one.set_yticks(at, [style.short(name, 36) for name in names])
+    one.set_yticks(at, [style.as_is(style.short(name, 36)) for name in names])
     one.set_ylim(-0.6, len(names) - 0.4)
     style.clean(one, xlabel=quantity)
     style.note(figure, style.name_of(fit) + ("" if ends is None else " with 95 % intervals"), ax=ax)
@@ -349,9 +353,8 @@ def _curves(
             half = inner[mine]
             one.fill_between(along, half["conf_low"], half["conf_high"], color=colour, alpha=0.3, lw=0)
         middle = own["estimate"] if inner is None else own["mean"]
-        one.plot(
-            along, middle, color=colour, lw=2.0, label=style.name_of(fit) if len(set(kinds)) == 1 else kind
-        )
+        label = style.name_of(fit) if len(set(kinds)) == 1 else style.entry(kind)
+        one.plot(along, middle, color=colour, lw=2.0, label=label)
         if point is not None and marks is not None:
             one.plot(along, marks[mine], color=style.POINT, lw=1.4, ls="--", label=style.name_of(point))
     one.set_ylim(bottom=0.0, top=min(1.0, one.get_ylim()[1]))

@@ -125,7 +125,7 @@ def complete_rows(columns: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[s
 def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Series:
     """A column without missing values in one of: bool, int64, float64, str, ordered category.
 
-    Columns used only as grouping factors may also hold dates; these become text.
+    Columns used only as grouping factors may also hold dates or tuples; these become text.
     """
     dtype = series.dtype
     if isinstance(dtype, np.dtype) and dtype in (np.dtype("float64"), np.dtype("int64"), np.dtype("bool")):
@@ -195,6 +195,8 @@ def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
         if group_only:
             return series.astype(str)
         raise DataError(_durations(name))
+    if group_only and found == "mixed" and _are_labels(series):
+        return pd.Series([str(value) for value in series], index=series.index, name=series.name, dtype="str")
     kinds = sorted({type(value).__name__ for value in series.iloc[:10_000]})
     raise DataError(
         f"Column {name!r} mixes or holds types that no model can use ({', '.join(kinds)}). "
@@ -202,11 +204,26 @@ def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
     )
 
 
+def _are_labels(series: pd.Series) -> bool:
+    """Whether objects, such as tuples, serve as labels: of one type, and as different when they are written out."""
+    try:
+        distinct = set(series)
+    except TypeError:  # lists and the like
+        return False
+    return len({type(value) for value in distinct}) == 1 and len({str(v) for v in distinct}) == len(distinct)
+
+
 def _plain_category(series: pd.Series) -> pd.Series:
     values = series.cat.remove_unused_categories()
     categories = values.cat.categories
-    if not (types.is_string_dtype(categories.dtype) or types.is_numeric_dtype(categories.dtype)):
-        values = values.cat.rename_categories([str(category) for category in categories])
+    if not (types.is_string_dtype(categories) or types.is_numeric_dtype(categories)):
+        texts = [str(category) for category in categories]
+        if len(set(texts)) < len(texts):
+            twice = next(text for text in texts if texts.count(text) > 1)
+            raise DataError(
+                f"Column {series.name!r} has two categories that read {twice!r}, of different types. Rename one."
+            )
+        values = values.cat.rename_categories(texts)
     return values.cat.as_ordered()
 
 
