@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .engine.pymc_priors import priors_of
 from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning, WeaklyIdentifiedWarning
 from .families import family_of
 from .results.alike import estimated
@@ -19,7 +20,7 @@ from .results.point import Origin, PointFit
 from .results.settings import Settings
 from .spec.design import Design, build_design
 from .spec.formula import parse_formula, update_formula
-from .spec.priors import Priors, resolve_priors
+from .spec.priors import Priors
 from .tools.warned import warn
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Model:
             parse_formula(formula), data, weights=weights, offset=offset, namespace=names, trust=trust,
             family=family_of(family, link),
         )  # fmt: skip
-        self.priors: Priors = resolve_priors(self.design, priors)
+        self.priors: Priors = priors_of(self.design, priors)
         self._origin = Origin(data=data, weights=weights, offset=offset)
 
     @staticmethod
@@ -352,7 +353,7 @@ class Model:
                 update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
                 offset=origin.offset, namespace=scope.names, trust=scope.trusted, family=self.design.family,
             )  # fmt: skip
-        changed.priors = resolve_priors(changed.design, priors, given=self.priors.given)
+        changed.priors = priors_of(changed.design, priors, given=self.priors.given)
         changed._origin = origin
         for cached in ("pymc", "geometry"):
             changed.__dict__.pop(cached, None)

@@ -197,11 +197,16 @@ def fit_proposal(
             break
         if share > ENOUGH or (gain < TOO_LITTLE and best.share > FAIR):
             break
-        if not seeded:
-            mixture, of_mode, seeded = (
-                _seeds(rows, weights / weights.sum(), rng), np.zeros(COMPONENTS, np.int64), True,
-            )  # fmt: skip
-        mixture = _maximise(mixture, rows, weights / weights.sum())
+        try:
+            if not seeded:
+                mixture, of_mode, seeded = (
+                    _seeds(rows, weights / weights.sum(), rng), np.zeros(COMPONENTS, np.int64), True,
+                )  # fmt: skip
+            mixture = _maximise(mixture, rows, weights / weights.sum())
+        except (
+            np.linalg.LinAlgError
+        ):  # fewer draws than dimensions have all of the weight: the best stands as it is
+            break
         proposal = Proposal.around(mixture, marginal)
     assert best is not None
     return best

@@ -27,7 +27,7 @@ def distribution(prior: Prior, label: str = "") -> Any:
     import pymc as pm
 
     name = f"{label}: " if label else ""
-    found: Any = getattr(pm, prior.name, None)
+    found: Any = getattr(pm, prior.name, None) if isinstance(prior.name, str) else None
     if not (isinstance(found, type) and issubclass(found, pm.distributions.Continuous)):
         raise PriorError(f"{name}PyMC has no continuous distribution {prior.name!r}")
     made: Any = found

@@ -65,6 +65,7 @@ class Family(ABC):
     name: ClassVar[str]
     links: ClassVar[tuple[str, ...]]  # default first
     parameters: ClassVar[tuple[str, ...]] = ()  # besides the mean
+    limited_by: ClassVar[Mapping[str, str]] = {}  # parameter -> what the family tends to as it grows
     positive_parameters: ClassVar[bool] = True  # sampled by their logs; the others are ordered
     # -- capabilities
     has_mean: ClassVar[bool] = True  # E(y | η) is one number

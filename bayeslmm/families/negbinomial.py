@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import lgamma
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -49,6 +49,7 @@ class NegativeBinomial(Poisson):
 
     name = "negbinomial"
     parameters = ("shape",)
+    limited_by: ClassVar[Mapping[str, str]] = {"shape": "poisson"}
     normaliser_takes_y = True
     row, rows, normaliser = row, None, normaliser
     distribution = "Negative-Binomial(μ_i, shape)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import lgamma
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -45,6 +45,7 @@ class StudentT(Family):
     name = "student_t"
     links = ("identity", "log", "inverse")
     parameters = ("sigma", "nu")
+    limited_by: ClassVar[Mapping[str, str]] = {"nu": "gaussian"}
     has_residual = True
     has_free_dispersion = True
     has_long_tails = True

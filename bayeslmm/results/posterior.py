@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..engine.pymc_priors import priors_of
 from ..errors import InputError, NotAvailableError
 from ..spec.covariance import covariance
 from ..spec.design import Design
 from ..spec.identification import identification, words_of
 from ..spec.names import EACH, as_labels
-from ..spec.priors import Priors, resolve_priors
+from ..spec.priors import Priors
 from ..tools.words import is_one_of
 from . import (
     effect_estimates,
@@ -160,7 +161,7 @@ class PosteriorFit(Fit):
         """
         from .sampling import sample_posterior
 
-        resolved = resolve_priors(self.design, priors, given=self.priors.given)
+        resolved = priors_of(self.design, priors, given=self.priors.given)
         return sample_posterior(self.design, resolved, self.settings.changed(settings))
 
     def refit(self, y: Any, **settings: Any) -> PosteriorFit:

@@ -24,11 +24,15 @@ import numpy as np
 import pandas as pd
 
 from ..errors import PriorError
+from ..families import Family
 from .design import Design
+from .propriety import refuse_impropriety
+from .supports import DISTRIBUTIONS, check_arguments, ends, not_positive
 
 Key = str | tuple[str, ...]
 
 _ONLY_POSITIVE_SCALE = {"sigma", "nu"}
+SET = "set by you"  # the reason of a prior that is no default
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,11 @@ class Prior:
 
     def __init__(self, name: str, **params: float) -> None:
         for key, value in params.items():
-            if not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float, np.number))
+                or not np.isfinite(value)
+            ):
                 raise PriorError(f"{name}({key}={value!r}): parameters of a prior are finite numbers")
             if key in _ONLY_POSITIVE_SCALE and value <= 0:
                 raise PriorError(f"{name}({key}={value!r}): {key} must be positive")
@@ -75,9 +83,9 @@ class LKJ:
         if (
             isinstance(self.eta, bool)
             or not isinstance(self.eta, int | float | np.number)
-            or not self.eta > 0
+            or not 0 < self.eta < np.inf
         ):
-            raise PriorError(f"LKJ({self.eta!r}): eta must be positive")
+            raise PriorError(f"LKJ({self.eta!r}): eta must be positive and finite")
 
     def __repr__(self) -> str:
         return f"LKJ({self.eta:g})"
@@ -167,17 +175,13 @@ def resolve_priors(
     used: set[Any] = set()
 
     def choose(keys: Sequence[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
-        chosen = None
-        for key in keys:  # most specific first; the less specific ones match as well
-            if key in user:
-                used.add(key)
-                chosen = chosen or user[key]
-        if chosen is None:
-            return default, reason
+        matching = [key for key in keys if key in user]  # most specific first
+        used.update(matching)
         wanted = LKJ if isinstance(default, LKJ) else Prior
-        if not isinstance(chosen, wanted):
-            raise PriorError(f"prior for {keys[0]!r}: expected a {wanted.__name__}, got {chosen!r}")
-        return chosen, "set by you"
+        for key in matching:
+            if not isinstance(user[key], wanted):
+                raise PriorError(f"prior for {key!r}: expected a {wanted.__name__}, got {user[key]!r}")
+        return (user[matching[0]], SET) if matching else (default, reason)
 
     family = design.family
     y = design.y - design.offset if family.is_on_response_scale else design.y
@@ -190,7 +194,10 @@ def resolve_priors(
         kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = ""
     ) -> None:
         prior, why = choose(keys, default, reason)
-        entries.append(ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why))
+        entry = ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why)
+        entries.append(entry)
+        if why == SET and isinstance(prior, Prior):
+            _check(entry, prior, positive=is_positive(kind, family))
 
     for j, name in enumerate(design.x_names):
         if name == "Intercept":
@@ -219,7 +226,8 @@ def resolve_priors(
         add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
     unused = [key for key in user if key not in used]
     if unused:
-        raise PriorError(_no_match(unused[0], entries))
+        raise PriorError(_no_match(unused[0], entries, design))
+    refuse_impropriety(design, entries)
     return Priors(entries=tuple(entries), given=user)
 
 
@@ -230,12 +238,55 @@ def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:
     return (np.float64(1.0), "") if constant else (spread, name)
 
 
-def _no_match(key: Any, entries: list[ResolvedPrior]) -> str:
-    names: list[Key] = ["fixed", "sd", "cor"]
+def is_positive(kind: str, family: Family) -> bool:
+    """Whether a parameter of this kind takes positive numbers only."""
+    return kind == "sd" or (kind in family.parameters and family.positive_parameters)
+
+
+def _check(entry: ResolvedPrior, prior: Prior, *, positive: bool) -> None:
+    """Refuse a prior of the user's that is no distribution, or not one of this parameter's numbers."""
+    if prior.name not in DISTRIBUTIONS:
+        return  # asked of PyMC where a model is made
+    given = {key: float(value) for key, value in prior.params}
+    check_arguments(prior.name, given, f"{entry.label}: {prior!r}")
+    low, high = ends(prior.name, given)
+    if positive and low < 0.0 and prior.name != "Flat":  # that is flat on the half line here
+        raise not_positive(entry.label, repr(prior), f"its support is {low:g} to {high:g}")
+
+
+def _no_match(key: Any, entries: list[ResolvedPrior], design: Design) -> str:
+    kinds = {e.kind for e in entries}
+    names: list[Key] = [kind for kind in ("fixed", "sd", "cor") if kind in kinds]
     for e in entries:
         names.append(
             ("sd", e.group, e.term) if e.kind == "sd" else ("cor", e.group) if e.kind == "cor" else e.term
         )
     close = difflib.get_close_matches(str(key), [str(n) for n in names], n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
+    hint = _what_there_is(key, design) or (f" Did you mean {close[0]}?" if close else "")
     return f"no parameter matches the prior key {key!r}.{hint} Keys here: {', '.join(map(repr, names))}"
+
+
+def _what_there_is(key: Any, design: Design) -> str:
+    """Why a key that is right in other models matches nothing in this one."""
+    family = design.family
+    first = key[0] if isinstance(key, tuple) and key else key
+    if first == "cor":
+        bars = [g for g in design.groups if key == "cor" or g.name in key]
+        several = f" Write (1 + x | {bars[0].name}) for one." if bars else ""
+        return "" if key != "cor" and not bars else f" No correlation is estimated here.{several}"
+    if first == "sd" and not design.groups:
+        return " There is no grouping factor here."
+    if key == "fixed":
+        return " There is no fixed effect besides the intercept."
+    if key in design.aliased:
+        return f" {key} was left out, since it depends linearly on columns before."
+    if key == "Intercept" and family.has_categories:
+        return " Cutpoints stand in place of an intercept: use 'cutpoint'."
+    if key in ("sigma", "nu", "shape", "phi", "cutpoint"):
+        has = (
+            f"its parameters are {', '.join(family.parameters)}"
+            if family.parameters
+            else "it has no parameters"
+        )
+        return f" family={family.name!r} has no {key}; {has} besides the mean."
+    return ""

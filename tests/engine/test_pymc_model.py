@@ -120,7 +120,7 @@ def test_a_prior_pymc_lacks_or_that_is_not_positive(data):
     design = build_design("y ~ x + (1 | g)", data)
     geometry = choose_geometry(design, None)
     for prior, message in [(blm.Prior("Nrmal", mu=0, sigma=1), "no continuous distribution 'Nrmal'"),
-                           (blm.Prior("Normal", mu=0, sigma=1), "not confined to positive values"),
+                           (blm.Prior("Normal", mu=0, sigma=1), "can give numbers below zero"),
                            (blm.Prior("HalfNormal", scale=1), "has no scale; it has sigma, tau")]:  # fmt: skip
         with pytest.raises(PriorError, match=message):
             build_model(design, resolve_priors(design, {"sigma": prior}), geometry)

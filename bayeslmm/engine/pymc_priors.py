@@ -1,0 +1,58 @@
+"""Priors of a model as it is made: what the table of `bayeslmm.spec.supports` does not hold is asked of PyMC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import PriorError
+from ..spec.design import Design
+from ..spec.priors import Prior, Priors, is_positive, resolve_priors
+from ..spec.supports import DISTRIBUTIONS, not_positive
+from .pymc_draws import PLAIN, distribution
+
+SOUGHT = -np.geomspace(
+    1e-10, 1e10, 401
+)  # negative numbers at which a prior of a positive parameter has no density
+DRAWS = 200
+
+
+def priors_of(
+    design: Design, user: Mapping[Any, Any] | None, *, given: Mapping[Any, Any] | None = None
+) -> Priors:
+    """`resolve_priors`, with distributions outside its table judged by PyMC.
+
+    Raises
+    ------
+    PriorError
+        As there; or PyMC has no such distribution of one number, refuses its arguments, or it gives negative numbers
+        to a positive parameter.
+    """
+    priors = resolve_priors(design, user, given=given)
+    for entry in priors.entries:
+        if isinstance(entry.prior, Prior) and entry.prior.name not in DISTRIBUTIONS:
+            _judge(entry.prior, entry.label, positive=is_positive(entry.kind, design.family))
+    return priors
+
+
+def _judge(prior: Prior, label: str, *, positive: bool) -> None:
+    import pymc as pm
+
+    made = distribution(prior, label)
+    try:
+        variable = made.dist(**dict(prior.params))
+        if variable.ndim != 0:
+            raise PriorError(f"{label}: {prior!r} is a distribution of several numbers; one is needed")
+        drawn = pm.draw(made.dist(**dict(prior.params), shape=DRAWS), random_seed=1, mode=PLAIN)
+        density = pm.logp(variable, np.concatenate([drawn[:1], SOUGHT])).eval(mode=PLAIN)
+    except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
+        if isinstance(error, PriorError):
+            raise
+        raise PriorError(f"{label}: PyMC refuses {prior!r}: {error}") from None
+    if not np.isfinite(density[0]):
+        raise PriorError(f"{label}: {prior!r} has no density at its own draw {drawn[0]:g}")
+    below = [*drawn[drawn < 0.0], *SOUGHT[density[1:] > -np.inf]]
+    if positive and below:
+        raise not_positive(label, repr(prior), f"such as {below[0]:.3g}")
