@@ -426,3 +426,16 @@ def test_warnings_are_as_before_afterwards(run):
     run("fit", "science", "like ~ sex + (1 | school) + (1 | Class)", "--reml")
     with pytest.warns(BayesLMMWarning, match="again"):
         warnings.warn("again", BayesLMMWarning, stacklevel=1)
+
+
+def test_labels_with_leading_zeros_stay_apart_and_doubled_names_are_refused(tmp_path):
+    from bayeslmm.cli.table import read_table
+    from bayeslmm.errors import DataError
+
+    (tmp_path / "t.csv").write_text("y,g,x\n1.5,01,0\n2,1,10\n3,1.0,0.5\n")
+    read = read_table(str(tmp_path / "t.csv"))
+    assert list(read.frame["g"]) == ["01", "1", "1.0"] and "g kept as text for its leading zeros" in read.told
+    assert list(read.frame["x"]) == [0.0, 10.0, 0.5]
+    (tmp_path / "t.csv").write_text("y,g, y\n1,2,3\n")
+    with pytest.raises(DataError, match="several columns called 'y'"):
+        read_table(str(tmp_path / "t.csv"))

@@ -157,20 +157,37 @@ def _parsed(stream: BinaryIO, lines: list[str], label: str, encoding: str) -> tu
     if begins.startswith(("<", "{", "[{")):
         raise DataError(f"{label} begins with {begins[:30]!r}: a web page or JSON, not a table. {ADVICE}")
     separator = _separator(lines)
-    decimal = "," if separator != "," and _has_decimal_comma(_split(lines, separator)) else "."
-    try:
-        frame = pd.read_csv(
-            stream, sep=separator, decimal=decimal, encoding=encoding, skipinitialspace=True, low_memory=False
+    header = [name.strip() for name in _split(lines[:1], separator)[0]]
+    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    if doubled:
+        raise DataError(
+            f"{label} has several columns called {', '.join(map(repr, doubled))}. Rename all but one."
         )
+    decimal = "," if separator != "," and _has_decimal_comma(_split(lines, separator)) else "."
+    options: dict[str, Any] = {
+        "sep": separator, "decimal": decimal, "encoding": encoding, "skipinitialspace": True, "low_memory": False,
+    }  # fmt: skip
+    try:
+        frame = pd.read_csv(stream, **options)
+        stream.seek(0)
+        codes = _codes(pd.read_csv(stream, **options, dtype=str), frame)
     except UnicodeDecodeError:
         raise
     except (ValueError, csv.Error) as problem:  # pandas' ParserError and EmptyDataError are ValueErrors
         cut = f"separator {SEPARATORS[separator]}"
         raise DataError(f"{label} is no regular table ({cut}): {_sentence(problem)}") from None
+    frame = frame.assign(**codes)
     how = [f"separator {SEPARATORS[separator]}"] if separator != "," else []
     how += ["decimal comma"] if decimal == "," else []
     how += ["read as Windows-1252, since it is not UTF-8"] if encoding == "cp1252" else []
+    how += [f"{name} kept as text for its leading zeros" for name in codes]
     return frame, f" ({', '.join(how)})" if how else ""
+
+
+def _codes(texts: pd.DataFrame, frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """Columns of digits with leading zeros as they are written: as numbers 01 and 1 would be one label."""
+    numeric = [str(name) for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    return {name: texts[name] for name in numeric if texts[name].str.fullmatch(r"[+-]?0\d+\s*").any()}
 
 
 def _has_decimal_comma(rows: list[list[str]]) -> bool:
