@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..spec.categories import scores
 from ..spec.design import Design
 
 Array = NDArray[np.float64]
@@ -224,8 +225,8 @@ def within_battery(design: Design) -> list[str]:
 
 def _shares(design: Design) -> dict[str, float]:
     """The value of each category on the scale of the check, by the name of its share."""
-    first = 1.0 if design.family.has_categories else 0.0
-    return {f"share[{level}]": first + code for code, level in enumerate(design.levels)}
+    values = scores(design.levels) if design.family.has_categories else np.arange(2.0)
+    return {f"share[{level}]": float(value) for level, value in zip(design.levels, values, strict=False)}
 
 
 def named(name: str, design: Design) -> Statistic:

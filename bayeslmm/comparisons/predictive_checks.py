@@ -15,6 +15,7 @@ from ..results.point import PointFit
 from ..results.replicates import Replicates, replicate
 from ..results.summaries import check_interval
 from ..results.text import Shown, Text
+from ..spec.categories import are_numbers, as_seen
 from ..spec.design import Design
 from . import ppc_statistics as statistics
 from . import ppc_text as words
@@ -208,7 +209,8 @@ def ppc(
     level: √max(0, (B − W)/n₀) and (B − W)/(B + (n₀ − 1)W), of the mean squares B between and W within levels (Searle,
     Casella & McCulloch 1992, chapter 3; Donner 1986). They know nothing of predictors, in data and data sets alike.
     ``within_sd_ratio`` is the largest over the smallest sd within a level, of those with five rows or more. Binomial
-    responses are looked at as proportions, ordinal ones as scores 1, 2, ...
+    responses are looked at as proportions, ordinal ones as the
+    numbers that their categories are, or as scores 1, 2, ...
 
     References
     ----------
@@ -282,11 +284,12 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
         y, y_rep = y / design.trials[used], y_rep / design.trials[used]
         remarks.append("Responses are looked at as proportions, successes over trials.")
     elif design.family.has_categories:
-        y, y_rep = y + 1.0, y_rep + 1.0
+        y, y_rep = as_seen(design, y).astype(np.float64), as_seen(design, y_rep).astype(np.float64)
         first, last = design.levels[0], design.levels[-1]
-        remarks.append(
-            f"Categories are scored 1, 2, ... in their order, from {first} to {last}; shares need no scores."
-        )
+        if not are_numbers(design.levels):
+            remarks.append(
+                f"Categories are scored 1, 2, ... in their order, from {first} to {last}; shares need no scores."
+            )
     elif design.levels:
         remarks.append(f"Means are shares of {design.levels[1]}.")
     elif design.response not in design.frame.columns:

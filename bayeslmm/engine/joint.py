@@ -22,6 +22,7 @@ from scipy.special import betaln
 from ..errors import NotAvailableError
 from ..families import densities
 from ..spec.design import Design
+from ..spec.names import BETA, CUTPOINT
 from ..spec.priors import LKJ, Priors
 from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
@@ -127,7 +128,7 @@ class Joint(NamedTuple):
 
 
 class Coordinates(NamedTuple):
-    """Names of the values of the PyMC model, in the order of x, and the number of each."""
+    """Names of the values of the PyMC model, in the order of x, and the number of each; effects column by column."""
 
     names: list[str]
     sizes: list[int]
@@ -153,8 +154,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         shift[[j for j, n in enumerate(names) if n == "Intercept"]] = 0.0
         X -= shift
     called = design.names
-    labels = [called.slope[n] if n != "Intercept" else called.intercept for n in names]
-    counts = [1] * len(names)
+    labels, counts = ([f"{BETA}_centred__"], [len(names)]) if names else ([], [])
     groups = [next(g for g in design.groups if g.name == name) for name in geometry.order]
     widest = max((g.q for g in groups), default=0)
     K, at = len(groups), len(names)
@@ -172,7 +172,6 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         parts["parent"].append(geometry.order.index(placement.parent) if placement.parent else NONE)
         parts["above"].append(placement.above)
         parts["w"].append(placement.weights.reshape(-1))
-        labels += [f"{called.sd_of[group.name, c]}_log__" for c in group.columns]
         partials = 0
         middle = np.zeros((group.q, widest))
         eta = _eta(priors, group.name) if any(len(block) > 1 for block in group.blocks) else 1.0
@@ -185,8 +184,6 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
                 parts["partial_start"].append(partials)
                 for j in range(i):
                     parts["shapes"].append(eta + (d - 2 - j) / 2.0)
-                    pair = group.name, group.columns[k], group.columns[block[j]]
-                    labels.append(f"{called.partial[pair]}_logodds__")
                     partials += 1
                 if placement.is_centred(k):
                     for other, mean in middle_shifts(group, block, i):
@@ -204,15 +201,16 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
             above = geometry.above_column(group, k)
             parts["above_column"].append(NONE if above is None else above)
             parts["sds"].append(Positive.of(priors.get("sd", group.name, column)))
-            labels.append((called.z if how == Z_ITSELF else called.effect)[group.name, column])
-        counts += [1] * (group.q + partials) + [group.n_levels] * group.q
+        labels += [f"{called.sd[group.name]}_log__", f"{called.cor[group.name]}_partial__"]
+        labels.append(f"{called.b[group.name]}_coordinates__")
+        counts += [group.q, partials, group.q * group.n_levels]
         at += group.q + partials + group.q * group.n_levels
     kinds, of_parameters = [], []
     for name in family.parameters:
         if not family.positive_parameters:
             kinds.append(int(Kind.FLAT))
             of_parameters.append(location_scale(name, priors.get(name)))
-            labels.append(f"{called.cutpoint}_ordered__")
+            labels.append(f"{CUTPOINT}_ordered__")
             counts.append(len(design.levels) - 1)
         else:
             prior = Positive.of(priors.get(name))

@@ -1,25 +1,25 @@
 """Design × Priors → ``pm.Model``; a door to PyMC.
 
 The graph avoids matrix products, Cholesky factors and ``LKJCholeskyCov``, whose first compilation takes a minute:
-everything is elementwise arithmetic and gathers by group code.  Correlations come from canonical partial
-correlations, independent Beta variables whose joint density is exactly LKJ(eta) (Lewandowski et al. 2009, sec. 2.4).
+everything is elementwise arithmetic and gathers by group code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NotAvailableError, PriorError
+from ..errors import NotAvailableError
+from ..spec.categories import as_seen, category_numbers
 from ..spec.design import Design, GroupTerm
-from ..spec.names import BETA, CUTPOINT, OBSERVED, ROW, THRESHOLD, Names, labels
-from ..spec.priors import LKJ, Prior, Priors
+from ..spec.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names, labels
+from ..spec.priors import Prior, Priors
 from .geometry import Geometry, middle_shifts
-from .pymc_draws import distribution
+from .pymc_variables import Walked, correlations, cutpoints, effects, factor_of, independent, prior_of
 
 Array = NDArray[np.float64]
 
@@ -49,12 +49,12 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
     with pm.Model(coords=labels(design)) as model:
         eta, fixed, shift = _fixed_part(design, priors)
         eta = eta + design.offset
-        effects: dict[str, list[Any]] = {}
+        every: dict[str, list[Any]] = {}
         for name in geometry.order:
             group = next(g for g in design.groups if g.name == name)
-            effects[name] = _effects(group, design.names, priors, geometry, fixed, effects)
+            every[name] = _effects(group, design.names, priors, geometry, fixed, every)
         for group in design.groups:
-            eta = eta + _random_part(group, effects[group.name])
+            eta = eta + _random_part(group, every[group.name])
         parameters = {name: _parameter(name, priors, shift, design) for name in design.family.parameters}
     return PyMCParts(model=model, eta=eta, parameters=parameters)
 
@@ -64,9 +64,10 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
 
     Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``),
     and for each grouping factor g ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated,
-    ``b_g[g, g_term]``; ``y[obs]`` is the response. The rest (``intercept_centred``, ``slope_*``, ``z_*``, ``effect_*``,
-    ``partial_*``, ``cutpoint_centred``) are the coordinates in which NUTS moves. The values of the response are data
-    (``pymc.set_data({"response": ...})``), so that others can be set without a new model.
+    ``b_g[g, g_term]``; ``y[obs]`` is the response, as in ``idata.observed_data``. All but y are free variables, so that
+    the draws of any sampler are draws of them; NUTS moves in other coordinates, by transforms (`pymc_variables`). The
+    values of the response are data (``pymc.set_data({"response": ...})``), so that others can be set without a new
+    model.
 
     Returns
     -------
@@ -76,31 +77,12 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
 
     parts = build_parts(design, priors, geometry)
     with parts.model:
-        response = pm.Data(OBSERVED, design.y, dims=ROW)
+        response = pm.Data(OBSERVED, as_seen(design, design.y), dims=ROW)
         design.family.graph(
             parts.eta, parts.parameters, trials=design.trials, weights=design.weights,
-            categories=len(design.levels), options={"observed": response, "dims": ROW},
+            categories=category_numbers(design), options={"observed": response, "dims": ROW},
         )  # fmt: skip
     return parts.model
-
-
-def variable(name: str, prior: Prior | LKJ, *, positive: bool = False, **options: Any) -> Any:
-    """One random variable with this prior."""
-    import pymc as pm
-
-    if isinstance(prior, LKJ):
-        raise PriorError(f"{name}: LKJ is a prior of correlations")
-    kind = "HalfFlat" if positive and prior.name == "Flat" else prior.name
-    made = distribution(Prior(kind, **dict(prior.params)), name)
-    try:
-        found = made(name, **dict(prior.params), **options)
-    except (TypeError, ValueError) as error:
-        raise PriorError(f"{name}: PyMC refuses {prior!r}: {error}") from None
-    if positive and pm.modelcontext(None).rvs_to_transforms[found] is None:
-        raise PriorError(
-            f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ..."
-        )
-    return found
 
 
 def graph(model: Any) -> Any:
@@ -128,94 +110,129 @@ def log_density(prior: Prior, values: Array) -> Array:
 def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
     """Xβ on centred predictors, its variables in order, and what centring moves into the intercept or the cutpoints.
 
-    Adds the deterministic ``beta`` on the user's scale.
+    Adds the free variable ``beta`` on the user's scale; the prior of its intercept is that at centred predictors.
     """
-    import pymc as pm
-    import pytensor.tensor as pt
-
     names = list(design.x_names)
     if not names:
-        return np.zeros(design.n), [], 0.0
+        return np.zeros(design.n), [], np.float64(0.0)
     centred = design.has_intercept or design.family.has_categories
     centre = design.X.mean(axis=0) if centred else np.zeros(len(names))
-    mean: Any = 0.0
-    fixed: dict[str, Any] = {}
-    shift: Any = 0.0
-    for j, name in enumerate(names):
-        if name == "Intercept":
-            continue
-        fixed[name] = variable(design.names.slope[name], priors.get("fixed", term=name))
-        mean = mean + fixed[name] * (design.X[:, j] - centre[j])
-        shift = shift + fixed[name] * centre[j]
-    if design.has_intercept:
-        fixed["Intercept"] = variable(design.names.intercept, priors.get("Intercept"))
-        mean = mean + fixed["Intercept"]
-    beta = fixed | ({"Intercept": fixed["Intercept"] - shift} if design.has_intercept else {})
-    pm.Deterministic(BETA, pt.stack([beta[n] for n in names]), dims=design.names.dims[BETA])
-    return mean, [fixed[n] for n in names], shift
+    intercept = names.index("Intercept") if design.has_intercept else None
+    slopes = [j for j in range(len(names)) if j != intercept]
+
+    def shift_of(values: Sequence[Any]) -> Any:
+        total: Any = np.float64(0.0)
+        for j in slopes:
+            total = total + values[j] * centre[j]
+        return total
+
+    entries = [
+        (name, priors.get("Intercept") if j == intercept else priors.get("fixed", term=name))
+        for j, name in enumerate(names)
+    ]
+    beta = independent(BETA, entries, dims=COEF, shift=shift_of, shifted=intercept)
+    fixed = [beta[j] for j in range(len(names))]
+    shift = shift_of(fixed)
+    mean: Any = np.float64(0.0)
+    for j in slopes:
+        mean = mean + fixed[j] * (design.X[:, j] - centre[j])
+    if intercept is not None:
+        fixed[intercept] = fixed[intercept] + shift
+        mean = mean + fixed[intercept]
+    return mean, fixed, shift
 
 
 def _parameter(name: str, priors: Priors, shift: Any, design: Design) -> Any:
     """A parameter of the family besides the mean; cutpoints are those of centred predictors."""
     import pymc as pm
 
-    if name != CUTPOINT:
-        return variable(name, priors.get(name), positive=True)
-    ordered = pm.distributions.transforms.ordered
-    thresholds = len(design.levels) - 1
-    start = np.linspace(-1.0, 1.0, thresholds) if thresholds > 1 else np.zeros(1)
-    centred = variable(
-        design.names.cutpoint, priors.get(name), transform=ordered, dims=THRESHOLD, initval=start
-    )
-    pm.Deterministic(CUTPOINT, centred + shift, dims=THRESHOLD)
-    return centred
+    if not design.family.positive_parameters:
+        return cutpoints(name, priors.get(name), len(design.levels) - 1, shift, dims=THRESHOLD) - shift
+    variable, transform = prior_of(name, priors.get(name), positive=True)
+    model = pm.modelcontext(None)
+    return model.register_rv(variable, name, default_transform=transform)
 
 
 def _effects(
     group: GroupTerm, names: Names, priors: Priors, geometry: Geometry,
     fixed: list[Any], outer: dict[str, list[Any]],
 ) -> list[Any]:  # fmt: skip
-    """The random effects b of a factor, (J,) a column, and its deterministics."""
-    import pymc as pm
+    """The random effects b of a factor, (J,) a column."""
+    name = group.name
+    called_sd, called_cor, called_b = names.sd[name], names.cor[name], names.b[name]
+    entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.columns]
+    params = [independent(called_sd, entries, dims=names.dims[called_sd], positive=True)]
+    if group.correlated:
+        lkj, blocks = priors.get("cor", name), geometry.placements[name].blocks
+        params.append(correlations(called_cor, lkj, group.q, blocks, dims=names.dims[called_cor]))
+    correlated = len(params)
+    attached = sorted({a.coefficient for a in geometry.attached[name]})
+    above = sorted({c for k in range(group.q) if (c := geometry.above_column(group, k)) is not None})
+    params += [fixed[c] for c in attached]
+    params += [outer[geometry.placements[name].parent][c] for c in above]
+
+    def walk(columns: list[Any], given: Sequence[Any], start: str) -> Walked:
+        rest = list(given[correlated:])
+        known = Around(
+            fixed=dict(zip(attached, rest, strict=False)),
+            above=dict(zip(above, rest[len(attached) :], strict=True)),
+        )
+        cor = given[1] if correlated > 1 else None
+        return _walk(group, geometry, given[0], cor, known, columns, start)
+
+    b = effects(called_b, params, walk, (group.n_levels, group.q), dims=names.dims[called_b])
+    return [b[:, k] for k in range(group.q)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What effects may be sampled around: fixed effects by number, effects (J,) of the factor above by column."""
+
+    fixed: Mapping[int, Any]
+    above: Mapping[int, Any]
+
+
+def _walk(
+    group: GroupTerm, geometry: Geometry, sd: Any, cor: Any, known: Around, columns: list[Any], start: str
+) -> Walked:
+    """All coordinates of the effects from one of them; ``columns`` are its columns (J,).
+
+    b = m + s z, where m are the columns before it in units of their sds, and v = w (m + a) + s^w z with a what the
+    column is sampled around.
+    """
     import pytensor.tensor as pt
 
-    name, placement = group.name, geometry.placements[group.name]
-    sds = _standard_deviations(group, names, priors)
-    correlation: list[list[Any]] = [[np.float64(i == j) for j in range(group.q)] for i in range(group.q)]
-    effects: list[Any] = [None] * group.q
+    placement = geometry.placements[group.name]
+    empty: list[Any] = [None] * group.q
+    went = Walked(effects=empty, z=empty[:], values=empty[:], log_spread=empty[:], share=empty[:])
     for block in placement.blocks:
-        L = _correlation_factor(group, names, block, priors)
-        z: list[Any] = []
+        L = [[np.float64(1.0)]] if len(block) == 1 else factor_of(cor, block)
         for i, k in enumerate(block):
-            mean: Any = 0.0
+            mean: Any = np.float64(0.0)
             for j in range(i):
-                mean = mean + sds[k] * L[i][j] * z[j]
-            own = sds[k] * L[i][i]
-            weights = placement.weights[:, k]
-            column, level = group.columns[k], names.level[name]
-            if not weights.any():
-                z.append(pm.Normal(names.z[name, column], dims=level))
-                effects[k] = mean + own * z[i]
+                mean = mean + sd[k] * L[i][j] * went.z[block[j]]
+            spread = sd[k] * L[i][i]
+            w = placement.weights[:, k]
+            around = mean + _around(group, k, block, i, geometry, known, went.effects) if w.any() else mean
+            scale = np.float64(1.0) if not w.any() else spread if placement.is_centred(k) else spread**w
+            if start == "z":
+                z = columns[k]
+            elif start == "effects":
+                z = (columns[k] - mean) / spread
             else:
-                around = mean + _around(group, k, block, i, geometry, fixed, outer, effects)
-                w, spread = (1.0, own) if placement.is_centred(k) else (weights, own**weights)
-                moved = pm.Normal(names.effect[name, column], w * around, spread, dims=level)
-                z.append((moved - w * around) / spread)
-                effects[k] = moved - around + mean if placement.is_centred(k) else mean + own * z[i]
-            for j in range(i):
-                value = sum(L[i][m] * L[j][m] for m in range(j + 1))
-                correlation[k][block[j]] = correlation[block[j]][k] = value
-    cor, b = names.cor[name], names.b[name]
-    if group.correlated:
-        flat = pt.stack([v for row in correlation for v in row])
-        pm.Deterministic(cor, flat.reshape((group.q, group.q)), dims=names.dims[cor])
-    pm.Deterministic(b, pt.stack(effects, axis=1), dims=names.dims[b])
-    return effects
+                z = (columns[k] - w * around) / scale if w.any() else columns[k]
+            went.z[k] = z
+            went.effects[k] = columns[k] if start == "effects" else mean + spread * z
+            if start == "values" and placement.is_centred(k):
+                went.effects[k] = columns[k] - around + mean
+            went.values[k] = w * around + scale * z if w.any() else z
+            went.log_spread[k], went.share[k] = pt.log(spread), 1.0 - w
+    return went
 
 
 def _around(
     group: GroupTerm, k: int, block: Sequence[int], place: int, geometry: Geometry,
-    fixed: list[Any], outer: dict[str, list[Any]], effects: list[Any],
+    known: Around, effects: list[Any],
 ) -> Any:  # fmt: skip
     """What a column that is not sampled as z is sampled around, besides its conditional mean."""
     placement = geometry.placements[group.name]
@@ -226,10 +243,10 @@ def _around(
     for part in geometry.attached[group.name]:
         if part.column == k:
             weights = part.weights
-            effect = fixed[part.coefficient]
+            effect = known.fixed[part.coefficient]
             total = total + (effect if np.all(weights == 1.0) else effect * weights)
     column = geometry.above_column(group, k)
-    return total if column is None else total + outer[placement.parent][column][placement.above]
+    return total if column is None else total + known.above[column][placement.above]
 
 
 def _random_part(group: GroupTerm, effects: list[Any]) -> Any:
@@ -240,47 +257,3 @@ def _random_part(group: GroupTerm, effects: list[Any]) -> Any:
         gathered = effect[group.codes]
         total = total + (gathered if np.all(column == 1.0) else gathered * column)
     return total
-
-
-def _standard_deviations(group: GroupTerm, names: Names, priors: Priors) -> list[Any]:
-    """The sds of a factor's columns, and the contract's ``sd_<group>``."""
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    sd = names.sd[group.name]
-    sds = [
-        variable(names.sd_of[group.name, c], priors.get("sd", group.name, c), positive=True)
-        for c in group.columns
-    ]
-    pm.Deterministic(sd, pt.stack(sds), dims=names.dims[sd])
-    return sds
-
-
-def _correlation_factor(
-    group: GroupTerm, names: Names, block: Sequence[int], priors: Priors
-) -> list[list[Any]]:
-    """Lower-triangular factor of a block's correlation matrix, by canonical partial correlations."""
-    import pymc as pm
-
-    d = len(block)
-    if d == 1:
-        return [[np.float64(1.0)]]
-    lkj = priors.get("cor", group.name)
-    assert isinstance(lkj, LKJ)
-    L: list[list[Any]] = [[np.float64(1.0)]]
-    for i in range(1, d):
-        row: list[Any] = []
-        left: Any = np.float64(1.0)  # what is left of a unit row
-        for j in range(i):
-            shape = np.float64(lkj.eta + (d - 2 - j) / 2.0)
-            label = names.partial[group.name, group.columns[block[i]], group.columns[block[j]]]
-            partial = 2.0 * pm.Beta(label, shape, shape) - 1.0
-            row.append(partial * left)
-            left = (
-                left * np.sqrt(1.0 - partial**2)
-                if isinstance(left, np.float64)
-                else left * (1 - partial**2) ** 0.5
-            )
-        row.append(left)
-        L.append(row)
-    return L

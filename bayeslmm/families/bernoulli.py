@@ -36,12 +36,12 @@ class Bernoulli(Binomial):
 
     def graph(
         self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: int, options: Mapping[str, Any],
+        categories: Array, options: Mapping[str, Any],
     ) -> Any:  # fmt: skip
         import pymc as pm
 
         if self.link == "logit":  # one softplus a row, where pm.Bernoulli takes two
-            return pm.CustomDist("y", eta, logp=_logit_log_density, random=_logit_random, **options)
+            return pm.CustomDist("y", eta, logp=_logit_log_density, dist=_logit_draw, **options)
         return pm.Bernoulli("y", p=self.graph_mean(eta), **options)
 
 
@@ -51,5 +51,7 @@ def _logit_log_density(value: Any, eta: Any) -> Any:
     return value * eta - pt.softplus(eta)
 
 
-def _logit_random(eta: Any, rng: Any = None, size: Any = None) -> Any:
-    return rng.binomial(1, 1.0 / (1.0 + np.exp(-eta)), size=size)
+def _logit_draw(eta: Any, size: Any) -> Any:
+    import pymc as pm
+
+    return pm.Bernoulli.dist(logit_p=eta, size=size)

@@ -242,11 +242,11 @@ class Family(ABC):
     @abstractmethod
     def graph(
         self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: int, options: Mapping[str, Any],
+        categories: Array, options: Mapping[str, Any],
     ) -> Any:  # fmt: skip
         """The observed variable ``y`` of a PyMC model around the linear predictor.
 
-        ``categories`` is the number of those of an ordered response.
+        ``categories`` are the numbers (K,) that stand for those of an ordered response, increasing.
         """
 
     def graph_mean(self, eta: Any) -> Any:

@@ -86,7 +86,7 @@ class Gamma(Family):
 
     def graph(
         self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: int, options: Mapping[str, Any],
+        categories: Array, options: Mapping[str, Any],
     ) -> Any:  # fmt: skip
         import pymc as pm
 

@@ -52,7 +52,7 @@ class LogNormal(Gaussian):
 
     def graph(
         self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: int, options: Mapping[str, Any],
+        categories: Array, options: Mapping[str, Any],
     ) -> Any:  # fmt: skip
         import pymc as pm
 

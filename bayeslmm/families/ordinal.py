@@ -116,14 +116,14 @@ class Ordinal(Family):
 
     def graph(
         self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: int, options: Mapping[str, Any],
+        categories: Array, options: Mapping[str, Any],
     ) -> Any:  # fmt: skip
         import pymc as pm
 
         cutpoints = parameters["cutpoint"]  # elementwise: pm.Categorical would compile for half a minute
         return pm.CustomDist(
-            "y", eta, *[cutpoints[k] for k in range(categories - 1)],
-            logp=partial(_log_density, self.link), random=partial(_random, self), **options,
+            "y", eta, *[cutpoints[k] for k in range(len(categories) - 1)],
+            logp=partial(_log_density, self.link, categories), dist=partial(_draw, self.link, categories), **options,
         )  # fmt: skip
 
     def centre(self, y: Array, trials: Array | None) -> float:
@@ -135,11 +135,13 @@ class Ordinal(Family):
         return Default("Normal", {"mu": 0.0, "sigma": 2.5 * scale.value}, reason)
 
 
-def _log_density(link: str, value: Any, eta: Any, *cutpoints: Any) -> Any:
-    """log P(y = k) = log(F(c_k − η) − F(c_{k−1} − η))."""
+def _log_density(link: str, numbers: Array, value: Any, eta: Any, *cutpoints: Any) -> Any:
+    """log P(y = k) = log(F(c_k − η) − F(c_{k−1} − η)) of categories that these numbers stand for."""
     import pytensor.tensor as pt
 
     mean = LINKS[link].graph
+    # as whole numbers: a sum of comparisons may become a logical or
+    code: Any = sum(pt.cast(pt.ge(value, number), "int64") for number in numbers[1:])
 
     def cutpoint(k: Any) -> Any:
         chosen = cutpoints[0]
@@ -147,12 +149,19 @@ def _log_density(link: str, value: Any, eta: Any, *cutpoints: Any) -> Any:
             chosen = pt.switch(pt.ge(k, number), other, chosen)
         return chosen
 
-    up_to = pt.switch(pt.eq(value, len(cutpoints)), 1.0, mean(cutpoint(value) - eta))
-    below = pt.switch(pt.eq(value, 0), 0.0, mean(cutpoint(value - 1) - eta))
+    up_to = pt.switch(pt.eq(code, len(cutpoints)), 1.0, mean(cutpoint(code) - eta))
+    below = pt.switch(pt.eq(code, 0), 0.0, mean(cutpoint(code - 1) - eta))
     return pt.log(up_to - below)
 
 
-def _random(family: Ordinal, eta: Any, *cutpoints: Any, rng: Any = None, size: Any = None) -> Any:
-    shape = np.broadcast_shapes(np.shape(eta), *map(np.shape, cutpoints)) if size is None else size
-    drawn = rng.random(shape)
-    return sum((drawn > family.mean(np.asarray(c) - eta)).astype(int) for c in cutpoints)
+def _draw(link: str, numbers: Array, *inputs: Any) -> Any:
+    """The category below whose cutpoint a uniform number lies; as a graph, which PyMC compiles."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    eta, *cutpoints, _ = inputs
+    uniform, mean = pm.Uniform.dist(0.0, 1.0, size=eta.shape), LINKS[link].graph
+    drawn: Any = np.asarray(numbers[0])
+    for cutpoint, below, above in zip(cutpoints, numbers, numbers[1:], strict=False):
+        drawn = drawn + (above - below) * pt.cast(pt.gt(uniform, mean(cutpoint - eta)), numbers.dtype.name)
+    return drawn

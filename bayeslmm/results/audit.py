@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..spec.categories import are_numbers, as_seen
 from ..spec.covariance import covariance
 from ..spec.design import Design, GroupTerm
 from ..spec.names import Names
@@ -352,9 +353,10 @@ def _responses(
     for start in range(0, sets, step):
         now = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
         eta = linear_predictor(design, now["beta"], [now[design.names.b[g.name]] for g in design.groups])
-        y = share_of * simulate_response(
+        drawn_y = simulate_response(
             design.family, eta, parameters=now, trials=design.trials, weights=design.weights, rng=rng
         )
+        y = share_of * (as_seen(design, drawn_y) if design.family.has_categories else drawn_y)
         mean, sd = _mean_and_sd(y)
         means.append(mean)
         sds.append(sd)
@@ -362,7 +364,7 @@ def _responses(
         if design.family.mean_is_probability:
             with np.errstate(all="ignore"):
                 certain.append(np.abs(design.family.mean(eta[:, kept]) - 0.5) > 0.5 - CERTAIN)
-    simulated, observed = np.concatenate(parts), share_of * design.y
+    simulated, observed = np.concatenate(parts), share_of * as_seen(design, design.y)
     unit = _response_unit(design)
     for quantity, values, own in (
         ("response", simulated, observed),
@@ -390,7 +392,9 @@ def _response_unit(design: Design) -> str:
     if design.family.has_trials:
         return "share of successes"
     if design.family.has_categories:
-        return f"category: 0 = {design.levels[0]} ... {len(design.levels) - 1} = {design.levels[-1]}"
+        if are_numbers(design.levels):
+            return "category"
+        return f"category: 1 = {design.levels[0]} ... {len(design.levels)} = {design.levels[-1]}"
     if design.family.is_binary and design.levels:
         return f"1 = {design.levels[1]}"
     return design.response

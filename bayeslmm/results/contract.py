@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spec.categories import as_seen
 from ..spec.design import Design
 from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, labels
 
@@ -62,7 +63,7 @@ def as_tree(
 
 
 def observed_data(design: Design) -> Any:
-    """The response as a Dataset, y (obs)."""
+    """The response as a Dataset, y (obs), in the numbers that a user sees."""
     import xarray as xr
 
-    return xr.Dataset({RESPONSE: (ROW, design.y)}, coords={ROW: design.index.to_numpy()})
+    return xr.Dataset({RESPONSE: (ROW, as_seen(design, design.y))}, coords={ROW: design.index.to_numpy()})

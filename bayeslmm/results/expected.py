@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ..engine.randomness import generator
 from ..errors import DataError, InputError, NotAvailableError
+from ..spec.categories import as_seen, as_table
 from ..spec.design import Design
+from ..spec.names import EACH, RESPONSE, ROW
 from ..spec.plan import from_outside
 from . import variance
 from .moments import keeps_mean
@@ -130,8 +132,22 @@ def simulate(
     chosen = rng.choice(available, size=n, replace=n > available)
     asked = of_seen(targets(fit.design, groups, "simulate"))
     rows = own_rows(fit, asked, rng=rng, chosen=chosen)
-    values = np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
-    return pd.DataFrame(values.T, index=fit.design.index, columns=[f"sim_{i + 1}" for i in range(n)])
+    return as_table(
+        fit.design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
+    )
+
+
+def posterior_predictive(fit: PosteriorFit, random_seed: int | None) -> Any:
+    """The Dataset behind :meth:`PosteriorFit.compute_posterior_predictive`."""
+    import xarray as xr
+
+    design, rng, rows = fit.design, generator(random_seed), own_rows(fit)
+    values = as_seen(design, np.concatenate(rows.over_blocks(rows.response, rng), axis=1))
+    found = xr.Dataset(
+        {RESPONSE: ((*EACH, ROW), values.reshape(fit.n_chains, fit.n_draws, design.n))},
+        coords={step: fit.idata.posterior[step].to_numpy() for step in EACH} | {ROW: design.index.to_numpy()},
+    )
+    return found.assign_attrs(sample_dims=list(EACH))
 
 
 # -- new rows
@@ -156,7 +172,7 @@ def predict(
     )  # fmt: skip
     rows, order = replace(rows, transform=transform).by_new_group()
     if draws is not False:
-        parts = rows.over_blocks(lambda block, rng: _values(rows, kind, block, rng), rng)
+        parts = rows.over_blocks(lambda block, rng: _values(rows, design, kind, block, rng), rng)
         values = np.concatenate(parts, axis=1)
         values = values if order is None else values[:, np.argsort(order)]
         coords = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
@@ -173,7 +189,7 @@ def prediction_table(
     """Summaries of predictions in the order of an index, and what their variance is made of."""
 
     def of(block: slice, rng: Generator) -> pd.DataFrame:
-        values = _values(rows, kind, block, rng)
+        values = _values(rows, design, kind, block, rng)
         table = summarise(values.reshape(1, len(values), -1))
         return table.join(shares_of(rows, block, design, kind, rng)) if shares else table
 
@@ -187,8 +203,11 @@ def prediction_table(
     return table.set_axis(index.repeat(categories))
 
 
-def _values(rows: Rows, kind: str, block: slice, rng: Generator) -> Array:
-    return rows.mean(block) if kind == "mean" else rows.response(block, rng)
+def _values(rows: Rows, design: Design, kind: str, block: slice, rng: Generator) -> Array:
+    if kind == "mean":
+        return rows.mean(block)
+    y = rows.response(block, rng)
+    return as_seen(design, y).astype(np.float64) if design.family.has_categories else y
 
 
 def chosen_draws(fit: PosteriorFit, draws: bool | int) -> Any:

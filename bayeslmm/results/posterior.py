@@ -170,7 +170,8 @@ class PosteriorFit(Fit):
         Parameters
         ----------
         y : array-like (nobs,), or Series with the index labels of the rows used
-            Response as the design holds it: successes for binomial, 0 and 1 for bernoulli, 0, 1, ... for categories.
+            Successes for binomial; 0 and 1, or the two categories, for bernoulli; the categories of an ordinal
+            response, or the numbers that :meth:`predict` gives.
         **settings
             What to change in the sampling: ``random_seed``, ``draws``, ...
 
@@ -191,6 +192,27 @@ class PosteriorFit(Fit):
     def compute_log_prior(self) -> None:
         """Add the group ``log_prior`` to ``idata``: the log prior density of every fixed effect, sd, correlation, σ."""
         self._add("log_prior", log_density.log_prior(self.design, self.priors, self.idata.posterior))
+
+    def compute_posterior_predictive(self, *, random_seed: int | None = None) -> None:
+        """Add the group ``posterior_predictive`` to ``idata``: a new response of every row for every draw.
+
+        In the same groups, y (chain, draw, obs), on the scale of ``observed_data``: successes of a binomial response,
+        the numbers of the categories of an ordinal one. For ``plot_ppc_dist``, ``loo_pit`` and others of ArviZ.
+
+        Parameters
+        ----------
+        random_seed : int, optional
+            Same seed, same numbers.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> post = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).fit(random_seed=1)
+        >>> post.compute_posterior_predictive(random_seed=1)
+        >>> dict(post.idata.posterior_predictive.sizes)
+        {'chain': 4, 'draw': 1000, 'obs': 30}
+        """
+        self._add("posterior_predictive", expected.posterior_predictive(self, random_seed))
 
     def _add(self, group: str, dataset: Any) -> None:
         import xarray as xr
@@ -674,6 +696,8 @@ class PosteriorFit(Fit):
             which it was, row by row.
         kind : {"mean", "response"}
             The expected response, or an observation, which adds the family's noise (of new rows that of weight one).
+            Observations of categories are the numbers that the categories are, or their places 1, 2, ... if they have
+            labels (of a bernoulli response 0 and 1); :meth:`simulate` gives labels.
         draws : bool or int
             A DataArray (chain, draw, obs) instead of a table; a number: about that many draws, evenly spaced.
         shares : bool
@@ -724,6 +748,7 @@ class PosteriorFit(Fit):
     ) -> pd.DataFrame:
         """New responses for the rows of the fit from ``n`` draws of the posterior, (nobs, n): ``sim_1``, ``sim_2``, ...
 
+        In the categories of the data where these have labels: a column can be the response of another model.
         Groups as in :meth:`predict`: drawn anew; kept with ``"observed"``; without effects with ``"average"``; one for
         every row with ``"population"``.
         """

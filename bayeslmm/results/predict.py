@@ -15,6 +15,7 @@ from ..engine.prediction import Errors, draws_given
 from ..engine.randomness import generator
 from ..engine.scaling import Problem
 from ..errors import InputError
+from ..spec.categories import as_table
 from ..spec.design import Design
 from ..spec.newdata import NewDesign
 from . import wald
@@ -261,5 +262,4 @@ def simulate(fit: PointFit, n: int, random_seed: int | None, groups: str | Mappi
     asked = targets(design, groups, "simulate")
     asked = of_seen(asked)
     rows = _rows_at_estimates(fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights)
-    values = np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
-    return pd.DataFrame(values.T, index=design.index, columns=[f"sim_{i + 1}" for i in range(n)])
+    return as_table(design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1))

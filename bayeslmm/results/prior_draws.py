@@ -16,6 +16,7 @@ from scipy import stats
 from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator, seed_sequence
 from ..errors import InputError, PriorError
+from ..spec.categories import as_seen
 from ..spec.design import Design, GroupTerm
 from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, Names
 from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
@@ -292,7 +293,7 @@ def prior_predictive(
     y = responses(design, drawn, response_stream(random_seed))
     prior = as_dataset(design, {name: values[None] for name, values in drawn.items()})
     steps, rows = {dim: prior[dim].to_numpy() for dim in EACH}, {ROW: design.index.to_numpy()}
-    predictive = xr.Dataset({RESPONSE: ((*EACH, ROW), y[None])}, coords=steps | rows)
+    predictive = xr.Dataset({RESPONSE: ((*EACH, ROW), as_seen(design, y)[None])}, coords=steps | rows)
     for dataset in (prior, predictive):
         dataset.attrs["sample_dims"] = list(EACH)
     return xr.DataTree.from_dict(

@@ -13,6 +13,7 @@ from ..comparisons.ppc_text import label_of, share
 from ..comparisons.predictive_checks import PredictiveCheck, ppc
 from ..errors import InputError, NotAvailableError
 from ..results.text import percent
+from ..spec.categories import scores
 from ..tools.words import is_one_of
 from . import style
 
@@ -132,8 +133,7 @@ def _some(y_rep: Array) -> Array:
 
 def _draw_categories(ax: Any, check: PredictiveCheck) -> None:
     levels = check.design.levels or (0, 1)
-    first = 1 if check.design.family.has_categories else 0
-    values = np.arange(first, first + len(levels), dtype=float)
+    values = scores(levels) if check.design.family.has_categories else np.arange(2.0)
     _draw_frequencies(ax, check, values, lambda rows: rows / len(check.y))
     ax.set_xticks(values, [style.as_is(style.short(level)) for level in levels])
     style.clean(ax, xlabel=_response(check), ylabel="share of rows")

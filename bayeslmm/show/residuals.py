@@ -14,6 +14,7 @@ from ..engine.randomness import generator
 from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
+from ..spec.categories import as_codes, scores
 from ..spec.design import Design
 from ..tools.words import is_one_of
 from . import style
@@ -181,8 +182,10 @@ def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
     """Residuals (n,) that are standard normal where the model is right, and what they are called."""
     if fit.design.family.has_normal_scores and not fit.design.family.models_log:
         return fit.residuals("scaled"), "scaled residual"
-    simulated = fit.simulate(SIMULATED, random_seed=random_seed, groups="observed").to_numpy()
-    y = fit.design.y[:, None]
+    table = fit.simulate(SIMULATED, random_seed=random_seed, groups="observed")
+    if fit.design.levels:
+        table = table.apply(lambda column: as_codes(fit.design, column))
+    simulated, y = table.to_numpy(), fit.design.y[:, None]
     below, equal = (simulated < y).sum(axis=1), (simulated == y).sum(axis=1)
     inside = generator(random_seed).random(len(y))
     return ndtri((below + inside * (equal + 1.0)) / (SIMULATED + 1.0)), "quantile residual"
@@ -190,7 +193,7 @@ def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
 
 def _fitted(fit: Fit) -> Array:
     fitted = fit.fitted()
-    return fitted @ np.arange(fitted.shape[1]) if fitted.ndim == 2 else fitted  # the expected category
+    return fitted @ scores(fit.design.levels) if fitted.ndim == 2 else fitted  # the expected category
 
 
 def _labels(fit: Fit, by: str | pd.Series) -> pd.Series:

@@ -23,6 +23,7 @@ from bayeslmm.errors import (
 from bayeslmm.families import GAUSSIAN, Family
 from bayeslmm.spec.aliases import Aliases
 from bayeslmm.spec.binding import Scope
+from bayeslmm.spec.categories import as_codes
 from bayeslmm.spec.coding import MatrixRecipe, design_columns, independent_columns
 from bayeslmm.spec.expressions import Expression, total_offset
 from bayeslmm.spec.formula import Bar, Formula, parse_formula
@@ -246,7 +247,7 @@ class Design:
         return replace(self, groups=groups, index=frame.index, frame=frame, **arrays)  # type: ignore[arg-type]
 
     def with_response(self, y: Any) -> Design:
-        """This design with another response (n,), coded as `y` is.
+        """This design with another response (n,), in its categories where it has some.
 
         Raises
         ------
@@ -255,6 +256,8 @@ class Design:
         """
         if isinstance(y, pd.Series) and len(y) != self.n and self.index.isin(y.index).all():
             y = y.loc[self.index]
+        if np.shape(y) == (self.n,):
+            y = as_codes(self, y)
         try:
             values = np.array(y, dtype=np.float64)
         except (TypeError, ValueError):

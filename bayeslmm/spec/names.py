@@ -28,12 +28,11 @@ ROW, COEF, THRESHOLD = "obs", "coef", "threshold"
 BETA, CUTPOINT, RESPONSE, OBSERVED = "beta", "cutpoint", "y", "response"
 
 ByGroup = Mapping[str, str]
-ByColumn = Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Names of one model; mappings are keyed by the grouping factor, the second kind by (factor, column).
+    """Names of one model; mappings are keyed by the grouping factor.
 
     Attributes
     ----------
@@ -43,14 +42,6 @@ class Names:
         Dimensions: levels, columns, columns once more (of a correlation matrix), columns of ``coef``, correlated pairs.
     loo : mapping
         Groups of the tree: what leave-one-out found by level of a factor.
-    intercept, cutpoint : str
-        Coordinates of NUTS: the intercept and the cutpoints at centred predictors.
-    slope : mapping
-        Coordinates of NUTS: a fixed effect by the name of its column.
-    sd_of, z, effect : mapping
-        Coordinates of NUTS: the sd of one column; its effects in units of it, or as themselves.
-    partial : mapping
-        Coordinates of NUTS: the partial correlation of two columns, by (factor, one, other).
     dims : mapping
         The dimensions of every variable of a posterior, beyond chain and draw.
     """
@@ -65,13 +56,6 @@ class Names:
     coef_term: ByGroup
     pair: ByGroup
     loo: ByGroup
-    intercept: str
-    cutpoint: str
-    slope: ByGroup
-    sd_of: ByColumn
-    z: ByColumn
-    effect: ByColumn
-    partial: Mapping[tuple[str, str, str], str]
     dims: Mapping[str, tuple[str, ...]]
 
     @property
@@ -108,13 +92,9 @@ def contract(
     """
     taken = _Taken((*EACH, *ARVIZ, ROW, COEF, THRESHOLD, BETA, *parameters))
     factors = [name for name, _ in groups]
-    columns = [(name, column) for name, of_group in groups for column in of_group]
 
     def each(template: str) -> ByGroup:
         return MappingProxyType({name: taken.new(template.format(name)) for name in factors})
-
-    def of_columns(template: str) -> ByColumn:
-        return MappingProxyType({key: taken.new(template.format(*key)) for key in columns})
 
     sd, cor, b, coef = each("sd_{}"), each("cor_{}"), each("b_{}"), each("coef_{}")
     level = MappingProxyType({name: taken.new(name, "_level") for name in factors})
@@ -130,13 +110,6 @@ def contract(
     taken.update((RESPONSE, OBSERVED))
     return Names(
         sd=sd, cor=cor, b=b, coef=coef, level=level, term=term, other=other, coef_term=coef_term, pair=pair, loo=loo,
-        intercept=taken.new("intercept_centred"), cutpoint=taken.new("cutpoint_centred"),
-        slope=MappingProxyType({name: taken.new(f"slope_{name}") for name in x_names}),
-        sd_of=of_columns("sd_{}_{}"), z=of_columns("z_{}_{}"), effect=of_columns("effect_{}_{}"),
-        partial=MappingProxyType({
-            (name, one, two): taken.new(f"partial_{name}_{one}_{two}")
-            for name, of_group in groups for one in of_group for two in of_group if one != two
-        }),
         dims=MappingProxyType(dims),
     )  # fmt: skip
 

@@ -81,9 +81,15 @@ def a_point(design, geometry, loops, seed=2):
 def at_point(model, coordinates, x):
     start = model.initial_point()
     ends = np.cumsum(coordinates.sizes)
-    parts = dict(zip(coordinates.names, np.split(x, ends[:-1]), strict=True))
+    parts = {
+        name: part for name, part in zip(coordinates.names, np.split(x, ends[:-1]), strict=True) if part.size
+    }
     assert set(parts) == set(start)
-    return {name: parts[name].reshape(np.shape(start[name])) for name in start}
+    by_column = {
+        name: np.shape(v)[::-1] if name.startswith("b_") else np.shape(v) for name, v in start.items()
+    }
+    shaped = {name: parts[name].reshape(by_column[name]) for name in start}
+    return {name: v.T if name.startswith("b_") else v for name, v in shaped.items()}
 
 
 def density(loops, x):
@@ -186,18 +192,18 @@ def test_draws_unfold_to_the_effects_of_the_pymc_model(data):
     b, parameters = np.empty((1, int(loops.effect_start[K]))), np.empty((1, 3))
     joint.unfold(joint.pack(loops), x[None], sds, factors, b, parameters)
     model = pymc_model.build_model(design, priors, geometry)
-    names = ["sd_a", "b_a", "sd_g", "b_g", "cor_g", "cutpoint_centred"]
+    names = ["sd_a", "b_a", "sd_g", "b_g", "cor_g", "cutpoint", "beta"]
     fn = model.compile_fn(
         model.unobserved_value_vars, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore"
     )
     values = fn(at_point(model, coordinates, x))
     known = dict(zip([v.name for v in model.unobserved_value_vars], values, strict=True))
-    sd_a, b_a, sd_g, b_g, cor_g, cuts = (known[name] for name in names)
+    sd_a, b_a, sd_g, b_g, cor_g, cuts, beta = (known[name] for name in names)
     np.testing.assert_allclose(sds[0], np.concatenate([sd_a, sd_g]), rtol=1e-7)
     np.testing.assert_allclose(b[0], np.concatenate([b_a.reshape(-1), b_g.reshape(-1)]), rtol=1e-7, atol=1e-9)
     L = factors[0, 1:]
     np.testing.assert_allclose(L @ L.T, cor_g, rtol=1e-7)
-    np.testing.assert_allclose(parameters[0], cuts, rtol=1e-7)
+    np.testing.assert_allclose(parameters[0], cuts - design.X.mean(axis=0) @ beta, rtol=1e-7)
 
 
 # -- rows

@@ -291,20 +291,21 @@ def centred(design):
 
 
 def coordinates(marginal, design, values):
-    """x at PyMC's values, and the log Jacobian from its free variables (sds, sigma, Beta variables) to x."""
+    """x at PyMC's values, and the log Jacobian from its free variables (sds, sigma, correlations) to x."""
     space, x, jacobian = marginal.space, [], np.log(values["sigma"])
     for k, (g, soft) in enumerate(zip(design.groups, marginal.softness, strict=True)):
         sd = values[f"sd_{g.name}"]
         x += list(np.log1p(sd / soft))
         jacobian += np.sum(np.log(sd + soft))
         reliability = sd**2 / (sd**2 + soft**2)
+        factor = np.linalg.cholesky(values.get(f"cor_{g.name}", np.eye(g.q)))
         for e in range(space.partial_start[k], space.partial_start[k + 1]):
             i, j = space.partial_row[e], space.partial_column[e]
-            names = (f"partial_{g.name}_{g.columns[a]}_{g.columns[b]}" for a, b in ((i, j), (j, i)))
-            partial = 2 * next(values[name] for name in names if name in values) - 1
+            partial = factor[i, j] / np.sqrt(1 - np.sum(factor[i, :j] ** 2))
             h = np.sqrt(1 + space.partial_gain[e] * reliability[i] * reliability[j])
             x.append(h * np.arctanh(partial))
-            jacobian += np.log1p(-(partial**2)) - np.log(2) - np.log(h)
+            # the matrix moves with the partial correlation to the power s - eta of 1 - p²
+            jacobian += (1 + space.partial_shape[e] - 2.0) * np.log1p(-(partial**2)) - np.log(h)
     return np.array([*x, np.log(values["sigma"])]), jacobian
 
 

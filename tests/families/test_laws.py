@@ -245,7 +245,7 @@ def test_the_graph_is_the_density(name, link):
         family.graph(
             pytensor.tensor.as_tensor(eta), {key: pytensor.tensor.as_tensor(p) for key, p in parameters.items()},
             trials=np.full(3, TRIALS) if family.has_trials else None,
-            weights=np.full(3, weight) if family.has_residual else None, categories=CATEGORIES,
+            weights=np.full(3, weight) if family.has_residual else None, categories=np.arange(CATEGORIES),
             options={"observed": y},
         )  # fmt: skip
     logp = model.logp(sum=False)[0].eval(mode="FAST_COMPILE")

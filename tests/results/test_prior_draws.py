@@ -14,6 +14,7 @@ from bayeslmm.families import family_of
 from bayeslmm.families.poisson import LARGEST as LARGEST_POISSON
 from bayeslmm.results.prior_draws import lkj_factor, prior_draws, prior_predictive, univariate
 from bayeslmm.results.simulation import linear_predictor, simulate_response
+from bayeslmm.spec.categories import as_seen
 from bayeslmm.spec.design import build_design
 from bayeslmm.spec.priors import LKJ, Prior, resolve_priors
 
@@ -442,12 +443,12 @@ def test_the_tree_has_a_posteriors_names_and_legal_responses(name):
     y = tree["prior_predictive"]["y"]
     assert y.dims == ("chain", "draw", "obs") and y.shape == (1, 30, 120)
     np.testing.assert_array_equal(y["obs"], design.index)
-    np.testing.assert_array_equal(tree["observed_data"]["y"], design.y)
+    np.testing.assert_array_equal(tree["observed_data"]["y"], as_seen(design, design.y))
     values = y.to_numpy()
     assert not np.isnan(values).any()
     if name in ("bernoulli", "binomial", "ordinal", "beta"):
-        most = design.trials if name == "binomial" else 2.0 if name == "ordinal" else 1.0
-        assert values.min() >= 0.0 and np.all(values <= most)
+        most = design.trials if name == "binomial" else 3.0 if name == "ordinal" else 1.0
+        assert values.min() >= (1.0 if name == "ordinal" else 0.0) and np.all(values <= most)
     again = prior_predictive(design, resolve_priors(design), draws=30, random_seed=3)
     np.testing.assert_array_equal(again["prior_predictive"]["y"], y)
     other = prior_predictive(design, resolve_priors(design), draws=30, random_seed=4)

@@ -1,0 +1,384 @@
+"""The free variables of the PyMC model: named and shaped as those of a posterior; a door to PyMC.
+
+What NUTS moves in are values *behind* these variables, by transforms: fixed effects of centred predictors, logarithms
+of sds, canonical partial correlations, effects in the coordinates of `bayeslmm.engine.geometry`.  So any draws under
+the naming contract are draws of the free variables, which is what ``pymc.sample_posterior_predictive``,
+``compute_log_likelihood`` and ``compute_log_prior`` look for, whichever sampler they are from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaln
+
+from ..errors import PriorError
+from ..spec.priors import LKJ, Prior
+from .pymc_draws import distribution
+
+Array = NDArray[np.float64]
+Blocks = Sequence[Sequence[int]]
+
+_LOG_ROOT_2PI = np.float64(0.5 * np.log(2.0 * np.pi))
+
+
+def prior_of(name: str, prior: Prior | LKJ, *, positive: bool = False) -> Any:
+    """The distribution of one number, unregistered, and the transform of its support."""
+    from pymc.distributions.transforms import _default_transform
+
+    if isinstance(prior, LKJ):
+        raise PriorError(f"{name}: LKJ is a prior of correlations")
+    kind = "HalfFlat" if positive and prior.name == "Flat" else prior.name
+    family = distribution(Prior(kind, **dict(prior.params)), name)
+    try:
+        variable = family.dist(**dict(prior.params))
+        transform = _default_transform(variable.owner.op, variable)
+    except (TypeError, ValueError) as error:
+        raise PriorError(f"{name}: PyMC refuses {prior!r}: {error}") from None
+    if positive and transform is None:
+        raise PriorError(
+            f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ..."
+        )
+    return variable, transform
+
+
+def _custom(
+    name: str, label: str, *params: Any, dims: Any, core: int, draw: Callable[..., Any],
+    log_density: Callable[..., Any], start: Callable[..., Any], transform: Any, core_params: Sequence[int] = (),
+) -> Any:  # fmt: skip
+    """A free variable with its own density, draws, start and transform.
+
+    ``core`` is the number of its dimensions that belong together; ``core_params`` those of the parameters.
+    """
+    import pymc as pm
+
+    return pm.CustomDist(
+        name, *params, dims=dims, class_name=label, dist=draw, logp=log_density, support_point=start,
+        default_transform=transform, ndim_supp=core, ndims_params=list(core_params),
+    )  # fmt: skip
+
+
+def _transform(label: str, n_params: int, forward: Any, backward: Any, log_jacobian: Any) -> Any:
+    """A transform of functions of the value and the parameters of its variable."""
+    from pymc.logprob.transforms import Transform
+
+    class Made(Transform):  # type: ignore[misc]
+        name = label
+        ndim_supp = 1
+
+        def forward(self, value: Any, *inputs: Any) -> Any:
+            return forward(
+                value, *inputs[1 : 1 + n_params]
+            )  # the first input is the size, the last are generators
+
+        def backward(self, value: Any, *inputs: Any) -> Any:
+            return backward(value, *inputs[1 : 1 + n_params])
+
+        def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+            return log_jacobian(value, *inputs[1 : 1 + n_params])
+
+    return Made()
+
+
+def independent(
+    name: str, entries: Sequence[tuple[str, Prior | LKJ]], *, dims: str | tuple[str, ...], positive: bool = False,
+    shift: Callable[[list[Any]], Any] | None = None, shifted: int | None = None,
+) -> Any:  # fmt: skip
+    """A vector (k,) of independent numbers, each with its own prior.
+
+    Parameters
+    ----------
+    name : str
+    entries : sequence of (str, Prior)
+        What each is called, for messages, and its prior.
+    dims : str
+    positive : bool
+        Whether the priors have to be of positive numbers.
+    shift, shifted : callable, int, optional
+        The prior of the element ``shifted`` is that of its value plus ``shift(elements)``, which leaves it out: the
+        intercept's at centred predictors.
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    made = [prior_of(label, prior, positive=positive) for label, prior in entries]
+    transforms = [transform for _, transform in made]
+    inputs = [variable.owner.inputs for variable, _ in made]
+    k = len(made)
+
+    def moved(values: list[Any], sign: float) -> list[Any]:
+        if shift is None or shifted is None:
+            return values
+        step = sign * shift(values)
+        return [value + step if j == shifted else value for j, value in enumerate(values)]
+
+    def of_elements(values: list[Any], what: str) -> list[Any]:
+        each = zip(values, transforms, inputs, strict=True)
+        return [value if t is None else getattr(t, what)(value, *given) for value, t, given in each]
+
+    def split(vector: Any) -> list[Any]:
+        return [vector[j] for j in range(k)]
+
+    def draw(size: Any) -> Any:
+        fresh = [prior_of(label, prior, positive=positive)[0] for label, prior in entries]
+        return pt.stack(moved(fresh, -1.0))
+
+    def log_density(value: Any) -> Any:
+        values = moved(split(value), 1.0)
+        return pt.stack([pm.logp(variable, v) for (variable, _), v in zip(made, values, strict=True)])
+
+    def start(rv: Any, size: Any) -> Any:
+        from pymc.distributions.distribution import support_point
+
+        return pt.stack(moved([support_point(variable) for variable, _ in made], -1.0))
+
+    def log_jacobian(value: Any) -> Any:
+        each = zip(split(value), transforms, inputs, strict=True)
+        return pt.stack([pt.zeros_like(v) if t is None else t.log_jac_det(v, *given) for v, t, given in each])
+
+    of_sds = all(t is not None and t.name == "log" for t in transforms)
+    transform = _transform(
+        "log" if of_sds else "centred", 0,
+        lambda value: pt.stack(of_elements(moved(split(value), 1.0), "forward")),
+        lambda value: pt.stack(moved(of_elements(split(value), "backward"), -1.0)),
+        log_jacobian,
+    )  # fmt: skip
+    return _custom(
+        name, "Independent", dims=dims, core=0, draw=draw, log_density=log_density, start=start, transform=transform
+    )  # fmt: skip
+
+
+def cutpoints(name: str, prior: Prior | LKJ, number: int, shift: Any, *, dims: str) -> Any:
+    """Ordered thresholds (k,), whose prior is that of their values less ``shift``: those of centred predictors."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    ordered = pm.distributions.transforms.ordered
+    variable, bounded = prior_of(name, prior)
+    begin = np.linspace(-1.0, 1.0, number) if number > 1 else np.zeros(1)
+    if bounded is not None:
+        raise PriorError(f"{name}: {prior!r} is confined to some values; cutpoints may have any")
+
+    def draw(step: Any, size: Any) -> Any:
+        return pt.stack(_sorted([prior_of(name, prior)[0] for _ in range(number)])) + step
+
+    transform = _transform(
+        "ordered", 1,
+        lambda value, step: ordered.forward(value - step),
+        lambda value, step: ordered.backward(value) + step,
+        lambda value, step: ordered.log_jac_det(value),
+    )  # fmt: skip
+    return _custom(
+        name, "Cutpoints", shift, dims=dims, core=0, core_params=(0,), draw=draw,
+        log_density=lambda value, step: pm.logp(variable, value - step),
+        start=lambda rv, size, step: pt.as_tensor(begin) + step, transform=transform,
+    )  # fmt: skip
+
+
+def _sorted(values: list[Any]) -> list[Any]:
+    """A few numbers in order, by exchanging neighbours."""
+    import pytensor.tensor as pt
+
+    ordered = list(values)
+    for last in range(len(ordered) - 1, 0, -1):
+        for j in range(last):
+            one, other = ordered[j], ordered[j + 1]
+            ordered[j], ordered[j + 1] = pt.minimum(one, other), pt.maximum(one, other)
+    return ordered
+
+
+# -- correlations
+
+
+def _factor(partials: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Lower-triangular factor of a correlation matrix from partial correlations, row by row below the diagonal."""
+    L: list[list[Any]] = [[np.float64(1.0)]]
+    for row_of in partials:
+        row: list[Any] = []
+        left: Any = np.float64(1.0)  # what is left of a unit row
+        for partial in row_of:
+            row.append(partial * left)
+            left = left * (1.0 - partial**2) ** 0.5
+        L.append([*row, left])
+    return L
+
+
+def _matrix(q: int, factors: Sequence[tuple[Sequence[int], list[list[Any]]]]) -> Any:
+    """The correlation matrix (q, q) of independent blocks, given by their factors."""
+    import pytensor.tensor as pt
+
+    entries: list[list[Any]] = [[np.float64(i == j) for j in range(q)] for i in range(q)]
+    for block, L in factors:
+        for i, k in enumerate(block):
+            for j in range(i):
+                value = sum(L[i][m] * L[j][m] for m in range(j + 1))
+                entries[k][block[j]] = entries[block[j]][k] = value
+    return pt.stack([v for row in entries for v in row]).reshape((q, q))
+
+
+def factor_of(cor: Any, block: Sequence[int]) -> list[list[Any]]:
+    """Lower-triangular factor of a block of a correlation matrix, entry by entry: no Cholesky to compile."""
+    L: list[list[Any]] = [[np.float64(1.0)]]
+    for i in range(1, len(block)):
+        row: list[Any] = []
+        left: Any = np.float64(1.0)
+        for j in range(i):
+            value = cor[block[i], block[j]]
+            for m in range(j):
+                value = value - row[m] * L[j][m]
+            row.append(value / L[j][j] if j else value)
+            left = left - row[j] ** 2
+        L.append([*row, left**0.5])
+    return L
+
+
+def _partials(L: list[list[Any]]) -> list[list[Any]]:
+    """Partial correlations from a factor: `_factor` backwards."""
+    out = []
+    for row in L[1:]:
+        left: Any = np.float64(1.0)
+        partials = []
+        for entry in row[:-1]:
+            partials.append(entry / left)
+            left = left * (1.0 - partials[-1] ** 2) ** 0.5
+        out.append(partials)
+    return out
+
+
+def correlations(name: str, lkj: Prior | LKJ, q: int, blocks: Blocks, *, dims: tuple[str, ...]) -> Any:
+    """A correlation matrix (q, q) of independent blocks, each LKJ(eta); behind it log odds of partial correlations.
+
+    Partial correlations of LKJ(eta) are independent Beta(s, s) on (-1, 1), s = eta + (d - 2 - j)/2, and the Jacobian
+    from them to the matrix is the product of (1 - p²)^((d - 2 - j)/2) (Lewandowski, Kurowicka & Joe 2009, section 2.4).
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    assert isinstance(lkj, LKJ)
+    wide = [tuple(block) for block in blocks if len(block) > 1]
+    # (d - 2 - j) / 2 of every partial correlation, in the order of the values
+    excess = [(len(b) - 2 - j) / 2.0 for b in wide for i in range(1, len(b)) for j in range(i)]
+    shapes = np.array([lkj.eta + e for e in excess])
+    constant = np.sum((2.0 * shapes - 1.0) * np.log(2.0) + betaln(shapes, shapes))
+
+    def rows(values: Any) -> list[list[list[Any]]]:
+        """A vector as the partial correlations of each block, row by row."""
+        out, k = [], 0
+        for block in wide:
+            partials = []
+            for i in range(1, len(block)):
+                partials.append([values[k + j] for j in range(i)])
+                k += i
+            out.append(partials)
+        return out
+
+    def matrix(partials: Any) -> Any:
+        return _matrix(q, [(b, _factor(rows_of)) for b, rows_of in zip(wide, rows(partials), strict=True)])
+
+    def draw(size: Any) -> Any:
+        return matrix([2.0 * pm.Beta.dist(np.float64(s), np.float64(s)) - 1.0 for s in shapes])
+
+    def log_density(value: Any) -> Any:
+        total: Any = -np.float64(constant)
+        for block in wide:
+            L = factor_of(value, block)
+            for i in range(1, len(block)):
+                total = total + np.float64(2.0 * (lkj.eta - 1.0)) * pt.log(L[i][i])
+        return total
+
+    def forward(value: Any) -> Any:
+        partials = [p for b in wide for row in _partials(factor_of(value, b)) for p in row]
+        return pt.stack([pt.log1p(p) - pt.log1p(-p) for p in partials])
+
+    def backward(value: Any) -> Any:
+        return matrix(2.0 * pt.sigmoid(value) - 1.0)
+
+    def log_jacobian(value: Any) -> Any:
+        # 1 - p² is 4 s(1 - s) with s = sigmoid(value), and dp is 2 s(1 - s)
+        both = -pt.softplus(value) - pt.softplus(-value)
+        powers = np.array(excess)
+        return pt.sum((powers + 1.0) * both) + np.float64(np.sum(powers * np.log(4.0) + np.log(2.0)))
+
+    return _custom(
+        name, "Correlations", dims=dims, core=2, draw=draw, log_density=log_density,
+        start=lambda rv, size: pt.as_tensor(np.eye(q)),
+        transform=_transform("partial", 0, forward, backward, log_jacobian),
+    )  # fmt: skip
+
+
+# -- effects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """The random effects of a factor in three coordinates, each a list of (J,), one a column.
+
+    Attributes
+    ----------
+    effects : list
+        b.
+    z : list
+        b in units of its sd given the columns before it: standard normal.
+    values : list
+        What NUTS moves.
+    log_spread : list
+        Logarithms of these sds.
+    share : list of float64 array (J,)
+        1 - w: with what power of the sd b moves with its value.
+    """
+
+    effects: list[Any]
+    z: list[Any]
+    values: list[Any]
+    log_spread: list[Any]
+    share: list[Array]
+
+
+def effects(
+    name: str, params: Sequence[Any], walk: Callable[..., Walked], shape: tuple[int, int], *, dims: tuple[str, ...]
+) -> Any:  # fmt: skip
+    """Random effects (J, q) that are normal given ``params``, in the coordinates that ``walk`` knows.
+
+    ``walk(columns, params, start)`` gives a `Walked` from one of its parts, which ``start`` names.
+    """
+    import pytensor.tensor as pt
+
+    J, q = shape
+
+    def columns(value: Any) -> list[Any]:
+        return [value[:, k] for k in range(q)]
+
+    def draw(*given: Any) -> Any:
+        import pymc as pm
+
+        z = [pm.Normal.dist(0.0, 1.0, size=(J,)) for _ in range(q)]
+        return pt.stack(walk(z, given[:-1], "z").effects, axis=1)
+
+    def log_density(value: Any, *given: Any) -> Any:
+        went = walk(columns(value), given, "effects")
+        total: Any = -q * _LOG_ROOT_2PI
+        for z, spread in zip(went.z, went.log_spread, strict=True):
+            total = total - 0.5 * z**2 - spread
+        return total
+
+    def log_jacobian(value: Any, *given: Any) -> Any:
+        went = walk(columns(value), given, "values")
+        total: Any = np.zeros(J)
+        for share, spread in zip(went.share, went.log_spread, strict=True):
+            total = total + share * spread
+        return pt.as_tensor(total)
+
+    transform = _transform(
+        "coordinates", len(params),
+        lambda value, *given: pt.stack(walk(columns(value), given, "effects").values, axis=1),
+        lambda value, *given: pt.stack(walk(columns(value), given, "values").effects, axis=1),
+        log_jacobian,
+    )  # fmt: skip
+    return _custom(
+        name, "Effects", *params, dims=dims, core=1, core_params=[p.ndim for p in params], draw=draw,
+        log_density=log_density, start=lambda rv, size, *given: pt.zeros((J, q)), transform=transform,
+    )  # fmt: skip
