@@ -265,8 +265,11 @@ def test_one_prior_leaves_the_draws_of_the_others():
         ({"sigma": blm.flat()}, r"sigma: a flat prior is improper.*\{'sigma': Prior\('HalfNormal'"),
         ({"Intercept": blm.flat()}, r"Intercept: .*Prior\('Normal'"),
         ({"sd": Prior("HalfFlat")}, r"sd\(Intercept \| g\), sd\(x \| g\): .*\('sd', 'g', 'Intercept'\)"),
-        ({"sigma": Prior("Normal", mu=5, sigma=1)}, r"sigma: .* not confined to positive"),
-        ({"sd": Prior("Uniform", lower=-1, upper=1)}, r"sd\(Intercept \| g\): 5\d% of .* negative"),
+        ({"sigma": Prior("Normal", mu=5, sigma=1)}, r"sigma: .* can give numbers below zero"),
+        (
+            {"sd": Prior("Uniform", lower=-1, upper=1)},
+            r"sd\(Intercept \| g\): .* can give numbers below zero",
+        ),
         ({"x": Prior("Nope", a=1)}, r"x: PyMC has no"),
     ],
 )
