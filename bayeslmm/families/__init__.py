@@ -58,7 +58,7 @@ FAMILIES: dict[str, type[Family]] = {
         Ordinal,
     )
 }
-GAUSSIAN = Gaussian("identity")
+GAUSSIAN = Gaussian(link="identity")
 
 
 def family_of(name: str, link: str | None = None) -> Family:
@@ -74,4 +74,4 @@ def family_of(name: str, link: str | None = None) -> Family:
         raise InputError(f"family={name!r}: families are {', '.join(FAMILIES)}")
     if link is not None and not is_one_of(link, kind.links):
         raise InputError(f"link={link!r}: links of {name} are {', '.join(kind.links)}")
-    return kind(link or kind.links[0])
+    return kind(link=link or kind.links[0])

@@ -45,7 +45,7 @@ class Scale(NamedTuple):
         return f"{words} = {numbers}" if self.value != 1.0 else words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family(ABC):
     """A response distribution with its link η = g(μ).
 

@@ -109,13 +109,13 @@ def test_a_family_that_lacks_a_part_cannot_be_made():
         name, links = "half", ("identity",)
 
     with pytest.raises(TypeError, match="abstract.*cdf.*draw.*graph.*variance"):
-        Half("identity")
+        Half(link="identity")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_a_family_says_of_itself_is_whole(name):
     kind = FAMILIES[name]
-    family = kind(kind.links[0])
+    family = kind(link=kind.links[0])
     assert hasattr(kind, "row") and kind.__doc__ and f"``{name}``" not in kind.__doc__
     assert name in (families.__doc__ or "")  # the table that users read
     assert bool(kind.distribution) == kind.has_mean

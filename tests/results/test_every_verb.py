@@ -159,7 +159,7 @@ def data_of(structure: str, family: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "y": y, "x": x, "m": m, "g": g, "h": [f"h{k}" for k in h], "a": [f"a{k}" for k in a], "b": b,
-            "f": np.where(i // 2 % 2 == 1, "yes", "no"), "w": rng.uniform(0.5, 2.0, ROWS),
+            "f": np.where(i // 12 % 2 == 1, "yes", "no"), "w": rng.uniform(0.5, 2.0, ROWS),
             "o": rng.uniform(-0.2, 0.2, ROWS), "z": rng.normal(size=ROWS),
         }
     )  # fmt: skip
