@@ -13,6 +13,7 @@ EXCEPT = {
     "Check": {"frozen"},
     # few fields in an order that needs no names
     **dict.fromkeys(("Atom", "Counts", "Factor", "LKJ", "Prior"), {"kw_only"}),
+    "Identification": {"slots"},  # computes once what is not told
     **dict.fromkeys(("ContrastMatrix", "Helmert", "Poly", "Sum", "Treatment"), {"kw_only"}),
     **dict.fromkeys(("Equations", "_Line", "_Math", "Table", "Text", "_Verdicts"), {"kw_only"}),
 }

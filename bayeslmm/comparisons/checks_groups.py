@@ -68,7 +68,7 @@ def identified(fit: PointFit | PosteriorFit) -> Verdict:
         told = told_of(fit) if fit.solution.rivals else ""
         rest = "estimates that are as good differ in the rest, which is missing in the tables."
     else:
-        told, rest = fit.untold, "the rest is the priors'."
+        told, rest = fit._untold, "the rest is the priors'."
     if not told:
         return Verdict(
             name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame()

@@ -289,4 +289,4 @@ def _covariance_entries(template: Template, lam: Array) -> list[tuple[Array, flo
 
 def _spread(A: Array, E: Array) -> Array:
     """A (I ⊗ E) for A (rows, J q)."""
-    return (A.reshape(len(A), -1, len(E)) @ E).reshape(A.shape)
+    return (A.reshape(len(A), A.shape[1] // len(E), len(E)) @ E).reshape(A.shape)

@@ -108,11 +108,11 @@ class PosteriorFit(Fit):
     @property
     def verdict(self) -> str:
         """What the diagnostics say, in words, and where the priors decide what the data do not tell."""
-        told = self.untold
+        told = self._untold
         return str(self.diagnosis) + (f"; of the sds {told}, the rest is the priors'" if told else "")
 
     @property
-    def untold(self) -> str:
+    def _untold(self) -> str:
         """What the data know of the variances that they do not tell; empty where they tell all."""
         if not self.design.groups:
             return ""

@@ -40,7 +40,7 @@ class Direction:
     residual: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Identification:
     """What the data do not tell of the variances; ``directions`` is empty where they tell all.
 

@@ -426,8 +426,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.NotAvailableError
     if word == "compare_estimates" and not normal:
         return errors.NotAvailableError
-    with_tests = case.has_groups and case.structure != "no fixed effects"
-    if name == "fixef, kenward-roger" and case.engine == "ml" and with_tests:
+    if name == "fixef, kenward-roger" and case.engine == "ml" and case.has_groups:
         return errors.InputError
     return None
 
@@ -578,7 +577,7 @@ def test_what_only_one_kind_can_is_refused_by_the_other():
         # arrays of draws, and what is done to them
         PosteriorFit: {
             "n_chains", "n_draws", "covariances", "summarise", "parameters", "compute_log_likelihood",
-            "compute_log_prior",
+            "compute_log_prior", "compute_posterior_predictive",
         },
     }  # fmt: skip
     for kind, other in ((PointFit, PosteriorFit), (PosteriorFit, PointFit)):
