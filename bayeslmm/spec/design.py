@@ -373,8 +373,21 @@ def build_design(
         scope=plan.scope,
     )
     _refuse_huge_offset(design)
+    _refuse_constant_remainder(design)
     refuse_untold_residual(design)
     return design
+
+
+def _refuse_constant_remainder(design: Design) -> None:
+    """A response that is its offset and a constant leaves nothing to explain, as a constant response does."""
+    if not (design.family.is_on_response_scale and design.family.has_free_dispersion and design.n > 1):
+        return
+    rest = design.y - design.offset
+    if np.ptp(rest) == 0.0:
+        raise DataError(
+            f"The response {design.response!r} less its offset is {rest[0]:g} in all {design.n:,} rows, so there is "
+            "nothing to explain."
+        )
 
 
 def _refuse_huge_offset(design: Design) -> None:

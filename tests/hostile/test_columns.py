@@ -221,7 +221,6 @@ GROUPS = [
     refused("g of text and numbers", PLAIN, {"g": ["a", 1] * 30}, DATA, "'g'", "int, str", "astype(str)"),
     refused("g with one level", PLAIN, {"g": 1}, UNIDENTIFIED, "'g' has one level (1)"),
     refused("g with a level a row", PLAIN, {"g": range(ROWS)}, UNIDENTIFIED, "60 levels for 60 rows"),
-    refused("a slope too many", "y ~ x + (f * x | g)", None, UNIDENTIFIED, "60 random effects for 60 rows"),
 ]  # fmt: skip
 CASES: list[Case] = [*NUMBERS, *GAPPED, *FACTORS, *GROUPS]
 

@@ -75,7 +75,7 @@ PERFECT = [
     refused("y is a line in every group", "y ~ x + (x | g)", lambda d: d.assign(y=U + (1 + U**2) * d["x"]), FIT,
             "perfectly"),
     refused("y is a line and a group", PLAIN, lambda d: d.assign(y=U + 3 * d["x"]), FIT, "fits the data perfectly"),
-    refused("y is its offset", "y ~ x + offset(y) + (1 | g)", None, FIT, "fits the data perfectly"),
+    refused("y is its offset", "y ~ x + offset(y) + (1 | g)", None, DATA, "less its offset is 0 in all 60 rows"),
     refused("y is the dummy of a factor", "f['u'] ~ f + (1 | g)", None, FIT, "fits the data perfectly"),
     refused("y constant", PLAIN, {"y": 3.0}, DATA, "'y' is 3 in all 60 rows"),
     refused("y constant where complete", PLAIN, lambda d: d.assign(y=1.0,

@@ -179,8 +179,8 @@ def test_joint_is_marginal_times_conditional(problem, seed, beta):
     joint += stats.norm.logpdf(problem.y, mean, sigma / np.sqrt(w)).sum()
     if beta != "flat":
         at_center = drawn.beta[0].copy()  # the prior of the intercept is that at the mean of the predictors
-        for j in [j for j in range(marginal.p) if np.ptp(problem.X[:, j]) == 0]:
-            at_center[j] = drawn.beta[0] @ problem.X.mean(axis=0) / problem.X[0, j]
+        if problem.intercept is not None:
+            at_center[problem.intercept] = drawn.beta[0] @ problem.X.mean(axis=0)
         sd = marginal.priors.beta_sd / np.sqrt(omega)
         joint += stats.norm.logpdf(at_center, marginal.priors.beta_mean, sd).sum()
     center, cov = conditional(marginal, x)

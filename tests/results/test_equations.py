@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from plain import FAMILIES
 
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import family_of
 from bayeslmm.results.equations import WIDTH, Equations, equations
 from bayeslmm.spec.design import build_design
 from bayeslmm.spec.priors import LKJ, Prior, flat, resolve_priors
