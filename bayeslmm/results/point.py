@@ -520,7 +520,7 @@ class PointFit(Fit):
         newdata : DataFrame, optional
             Needs the predictors, and the columns of the grouping factors that are ``observed`` or, where they differ
             from the estimate of the mean, ``new``.
-        groups : {"observed", "new", "average", "population", "observed_or_..."} or dict by grouping factor
+        groups : str or dict by grouping factor
             ``observed``: groups of the fit, at their conditional modes. ``average``: the group with b = 0.
             ``new``: groups not seen before; every label is one. ``population``: averaged over groups. The last three
             have the same mean here, unless ``transform`` bends it; their intervals and draws differ.

@@ -687,7 +687,7 @@ class PosteriorFit(Fit):
         ----------
         newdata : DataFrame, optional
             Needs the predictors, and the columns of the grouping factors that are ``observed`` or ``new``.
-        groups : {"observed", "new", "average", "population", "observed_or_..."} or dict by grouping factor
+        groups : str or dict by grouping factor
             ``observed``: groups of the fit. ``new``: groups not seen before; every label gets its own draw of the
             effects. ``average``: the group with b = 0. ``population``: the expected response averaged over groups,
             which for links other than the identity is not that of the average group.

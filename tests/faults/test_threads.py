@@ -58,7 +58,7 @@ def test_threads_disturb_neither_each_other_nor_the_session():
         found = list(pool.map(lambda name: plain(JOBS[name]()), names))
     for name, result in zip(names, found, strict=True):
         np.testing.assert_equal(result, alone[name], err_msg=name)
-    assert warnings.filters == filters and threading.active_count() == threads
+    assert warnings.filters == filters and threading.active_count() <= threads  # those of others may end
     assert [pool["num_threads"] for pool in threadpoolctl.threadpool_info()] == blas
 
 
