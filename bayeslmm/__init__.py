@@ -2,7 +2,8 @@
 
 Map of the package
 ------------------
-Fit          `Model`, `lmer`
+Fit          `Model`, `lmer`, `glmer`
+Verbs        of a fit; `icc`, `slopes`, `predictions` are functions too
 Priors       `Prior`, `LKJ`, `flat`
 Relations    `compare_estimates`, `compare_pooling`, `compare`, `kfold`, `model_table`, `no_pooling`, `complete_pooling`
 Tests        `anova`, `ranova`, `drop1`
@@ -28,6 +29,10 @@ __version__ = "0.1.0"
 _HOME = {
     "Model": "model",
     "lmer": "model",
+    "glmer": "model",
+    "icc": "results.functions",
+    "slopes": "results.functions",
+    "predictions": "results.functions",
     "Prior": "spec.priors",
     "LKJ": "spec.priors",
     "flat": "spec.priors",
@@ -72,10 +77,16 @@ __all__ = ["__version__", "errors", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module(".errors", __name__)
+    if name in ("errors", "comparisons"):
+        return import_module(f".{name}", __name__)
     if name not in _HOME:
-        raise AttributeError(f"module 'bayeslmm' has no attribute {name!r}")
+        from .errors import RefusedVerbError
+        from .tools.hints import function_hint
+
+        hint, message = function_hint(name), f"module 'bayeslmm' has no attribute {name!r}"
+        if hint:
+            raise RefusedVerbError(f"{message}; here it is {hint}")
+        raise AttributeError(message)
     return getattr(import_module(f".{_HOME[name]}", __name__), name)
 
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from .engine.pymc_priors import priors_of
-from .errors import ConvergenceWarning, NotAvailableError, SingularFitWarning, WeaklyIdentifiedWarning
+from .errors import (
+    ConvergenceWarning,
+    FormulaError,
+    NotAvailableError,
+    RefusedVerbError,
+    SingularFitWarning,
+    WeaklyIdentifiedWarning,
+)
 from .families import family_of
 from .results.alike import estimated
 from .results.described import model_text
@@ -84,6 +91,10 @@ class Model:
         namespace: Mapping[str, Any] | None = None,
         trust: bool = True,
     ) -> None:
+        if isinstance(data, str) and not isinstance(formula, str):
+            raise FormulaError(
+                f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data."
+            )
         names = self._caller() if namespace is None and trust else namespace
         self.design: Design = build_design(
             parse_formula(formula), data, weights=weights, offset=offset, namespace=names, trust=trust,
@@ -359,6 +370,17 @@ class Model:
             changed.__dict__.pop(cached, None)
         return changed
 
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(type(self), name):  # a property that failed by an AttributeError: that one is the cause
+            return object.__getattribute__(self, name)
+        if not name.startswith("_") and "design" in self.__dict__:
+            from .results.misnamed import unfitted
+
+            hint = unfitted(name, has_reml=self.design.family.has_reml)
+            if hint:
+                raise RefusedVerbError(hint)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         d = self.design
         groups = ", ".join(f"{g.name} ({g.n_levels:,} levels: {', '.join(g.columns)})" for g in d.groups)
@@ -383,3 +405,20 @@ def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) ->
     """``Model(formula, data, **options).fit_reml()``, or ``fit_ml()`` with ``REML=False``, under lme4's name."""
     model = Model(formula, data, **options)
     return model.fit_reml() if REML else model.fit_ml()
+
+
+def glmer(formula: str, data: pd.DataFrame, family: str = "gaussian", **options: Any) -> PointFit:
+    """`lmer` for a normal response; of other families there is the posterior, ``Model(..., family=...).fit()``.
+
+    Raises
+    ------
+    NotAvailableError
+        A family that has no point fit here.
+    """
+    chosen = family_of(family, options.get("link"))
+    if not chosen.has_reml:
+        raise NotAvailableError(
+            f"glmer(family={chosen}): point fits are for normal responses with the identity link; "
+            f"Model(formula, data, family={family!r}, ...).fit() gives the posterior"
+        )
+    return lmer(formula, data, family=family, **options)

@@ -25,6 +25,7 @@ the normal random effects, so ``log`` comes first there, as in brms.
 from __future__ import annotations
 
 from ..errors import InputError
+from ..tools.hints import family_hint
 from ..tools.words import is_one_of
 from .bernoulli import Bernoulli
 from .beta import Beta
@@ -71,7 +72,9 @@ def family_of(name: str, link: str | None = None) -> Family:
     """
     kind = FAMILIES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise InputError(f"family={name!r}: families are {', '.join(FAMILIES)}")
+        hint = family_hint(name, FAMILIES)
+        lead = f"here it is {hint}; " if hint else ""
+        raise InputError(f"family={name!r}: {lead}families are {', '.join(FAMILIES)}")
     if link is not None and not is_one_of(link, kind.links):
         raise InputError(f"link={link!r}: links of {name} are {', '.join(kind.links)}")
     return kind(link=link or kind.links[0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import RefusedVerbError
+from ..tools.hints import ATTRIBUTE_WORDS
 from . import effects, wald
 
 if TYPE_CHECKING:
@@ -13,24 +14,6 @@ if TYPE_CHECKING:
 
     from ..spec.design import Design
     from .text import Text
-
-
-RENAMED = {  # what R's and other packages call it
-    "VarCorr": "var_corr()",
-    "logLik": "loglik",
-    "AIC": "aic",
-    "BIC": "bic",
-    "isSingular": "is_singular",
-    "ngrps": "ngroups",
-    "formula": "design.formula.text",
-    "prior_summary": "priors",
-    "posterior_predict": "predict(kind='response', draws=True)",
-    "posterior_epred": "predict(draws=True)",
-    "posterior_linpred": "predict(draws=True), of which the link function is the linear predictor",
-    "pp_check": "bayeslmm.ppc(fit)",
-    "waic": "loo(), which says when it is not reliable",
-    "getME": "design and solution, or draws()",
-}
 
 
 class Fit:
@@ -196,9 +179,13 @@ class Fit:
         raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
-        if name in RENAMED:
-            raise RefusedVerbError(f"{name}: here it is {RENAMED[name]}")
+        if hasattr(type(self), name):  # a property that failed by an AttributeError: that one is the cause
+            return object.__getattribute__(self, name)
         refused = type(self)._refused
+        if name in ATTRIBUTE_WORDS:
+            hint = ATTRIBUTE_WORDS[name]
+            reason = refused.get(hint.partition("(")[0])
+            raise RefusedVerbError(f"{name}: here it is {hint}" + (f"; {reason}" if reason else ""))
         if name in refused:
             raise RefusedVerbError(f"{name}: {refused[name]}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

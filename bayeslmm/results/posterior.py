@@ -39,6 +39,7 @@ from . import (
 from .coefficients import coding_of
 from .diagnosis import Diagnosis, convergence
 from .fit import Fit
+from .misnamed import variable_hint
 from .ranks import rank_groups
 from .settings import Settings
 from .summaries import SUMMARY, check_interval, flat, summarise
@@ -92,7 +93,8 @@ class PosteriorFit(Fit):
     def draws(self, name: str) -> Array:
         """Draws of one variable as an array (chain, draw, ...)."""
         if not is_one_of(name, self.idata.posterior.data_vars):
-            raise NotAvailableError(f"these draws hold no {name!r}, so what needs it cannot be told")
+            hint = variable_hint(name, self.design, self.idata.posterior.data_vars)
+            raise NotAvailableError(f"these draws hold no {name!r}, so what needs it cannot be told. {hint}")
         return self.idata.posterior[name].to_numpy()
 
     @property

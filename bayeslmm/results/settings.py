@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..tools.hints import METHOD_WORDS, SETTING_WORDS
 from ..tools.words import is_one_of
 
 METHODS = ("auto", "exact", "nuts")
@@ -31,7 +32,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not is_one_of(self.method, METHODS):
-            raise InputError(f"fit(method={self.method!r}): method is 'auto', 'exact' or 'nuts'")
+            hint = METHOD_WORDS.get(self.method.lower(), "") if isinstance(self.method, str) else ""
+            lead = f"here it is {hint}; " if hint else ""
+            raise InputError(f"fit(method={self.method!r}): {lead}method is 'auto', 'exact' or 'nuts'")
+        for name in self.options:
+            if name in SETTING_WORDS:
+                raise InputError(f"fit({name}=...): here it is {SETTING_WORDS[name]}")
         if not isinstance(self.nuts_sampler, str | None):
             raise InputError(f"fit(nuts_sampler={self.nuts_sampler!r}): it is the name of a sampler")
         if not isinstance(self.centring, Mapping):
@@ -63,6 +69,8 @@ class Settings:
         """These with changes."""
         known = [entry.name for entry in fields(self)]
         for name in changes:
+            if name in SETTING_WORDS and name not in known:
+                raise InputError(f"{name}={changes[name]!r}: here it is {SETTING_WORDS[name]}")
             if name not in known:
                 raise InputError(f"{name}={changes[name]!r}: no such setting; there are {', '.join(known)}")
         return replace(self, **changes)

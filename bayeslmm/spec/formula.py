@@ -390,8 +390,13 @@ class _Reader:
         )
 
     def minus(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
-        if right.offsets:
-            raise self.error("An offset cannot be taken away. Leave the term out.", node)
+        for offset in right.offsets:
+            if offset not in left.offsets:
+                raise self.error(
+                    f"There is no offset({offset}) on the left that could be taken away; one given as offset= "
+                    "is none of the formula's: make the model anew without it.",
+                    node,
+                )
         for bar in right.bars:
             if not any(_same_bar(bar, other) for other in left.bars):
                 raise self.error(f"There is no bar {bar.text} on the left that could be taken away.", node)
@@ -403,7 +408,7 @@ class _Reader:
             products={key: v for key, v in left.products.items() if key not in right.products},
             intercept=left.intercept if right.intercept is None else not right.intercept,
             bars=[bar for bar in left.bars if not any(_same_bar(bar, other) for other in right.bars)],
-            offsets=left.offsets,
+            offsets=[offset for offset in left.offsets if offset not in right.offsets],
         )
 
     def power(self, node: Node) -> _Sum:

@@ -55,7 +55,9 @@ class Prior:
     name: str
     params: tuple[tuple[str, float], ...]
 
-    def __init__(self, name: str, **params: float) -> None:
+    def __init__(self, name: str, *args: Any, **params: float) -> None:
+        if args or not isinstance(name, str):
+            raise PriorError(_by_names(name, args))
         for key, value in params.items():
             if (
                 isinstance(value, bool)
@@ -89,6 +91,26 @@ class LKJ:
 
     def __repr__(self) -> str:
         return f"LKJ({self.eta:g})"
+
+
+def _by_names(name: Any, args: tuple[Any, ...]) -> str:
+    """How a prior is written whose name is none, or whose numbers have none."""
+    if not isinstance(name, str):
+        return (
+            f"Prior({name!r}): the name of a distribution of PyMC comes first: Prior('Normal', mu=0, sigma=1)"
+        )
+    usual = {
+        "Normal": ("mu", "sigma"), "Cauchy": ("alpha", "beta"), "HalfNormal": ("sigma",), "Exponential": ("lam",),
+        "HalfCauchy": ("beta",), "StudentT": ("nu", "mu", "sigma"), "HalfStudentT": ("nu", "sigma"),
+        "Gamma": ("alpha", "beta"), "InverseGamma": ("alpha", "beta"), "Laplace": ("mu", "b"),
+        "LogNormal": ("mu", "sigma"), "Uniform": ("lower", "upper"), "Beta": ("alpha", "beta"),
+    }.get(name, ())  # fmt: skip
+    given = ", ".join(map(repr, args))
+    if len(usual) == len(args):
+        named = ", ".join(f"{key}={value!r}" for key, value in zip(usual, args, strict=True))
+    else:
+        named = ", ".join(f"{key}=..." for key in usual) or "mu=..., sigma=..."
+    return f"Prior({name!r}, {given}): parameters go by their names in PyMC: Prior({name!r}, {named})"
 
 
 def flat() -> Prior:

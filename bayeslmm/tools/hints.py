@@ -1,0 +1,272 @@
+"""Words of other programs, and what they are called here: one table a place where they are typed.
+
+Formulas have a table of their own, `bayeslmm.spec.remedies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+ZERO_OR_ONE = "'bernoulli', or 'binomial' with p(successes, trials) on the left"
+
+FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
+    **dict.fromkeys(("normal", "norm", "gauss", "n", "lm", "linear", "gaussianidentity"), "'gaussian'"),
+    **dict.fromkeys(("t", "student", "studentst", "tdist", "robust", "tfamily"), "'student_t'"),
+    **dict.fromkeys(("lnorm", "lognorm", "shiftedlognormal"), "'lognormal'"),
+    **dict.fromkeys(("binary", "logistic", "logit", "bern", "bernoullilogit", "quasibinomial"), ZERO_OR_ONE),
+    "probit": "'bernoulli' with link='probit'",
+    "cloglog": "'bernoulli' with link='cloglog'",
+    **dict.fromkeys(("binom", "betabinomial"), "'binomial' with p(successes, trials) on the left"),
+    **dict.fromkeys(
+        ("pois", "count", "counts", "quasipoisson"), "'poisson', or 'negbinomial' for counts that vary more"
+    ),
+    **dict.fromkeys(
+        ("nb", "negbin", "negativebinomial", "nbinom", "nbinom1", "nbinom2", "nbinomial", "negbinomial2"),
+        "'negbinomial'",
+    ),
+    **dict.fromkeys(("invgauss", "invgaussian", "wald", "ig"), "'inverse_gaussian'"),
+    **dict.fromkeys(("betareg", "proportion", "betafamily"), "'beta'"),
+    **dict.fromkeys(
+        (
+            "cumulative",
+            "clm",
+            "clmm",
+            "polr",
+            "orderedlogit",
+            "orderedprobit",
+            "orderedlogistic",
+            "ordered",
+            "propodds",
+        ),
+        "'ordinal'",
+    ),
+    **dict.fromkeys(("sratio", "cratio", "acat"), "'ordinal', which is the cumulative model, no other"),
+    **dict.fromkeys(
+        ("categorical", "multinomial", "multinom"),
+        "'ordinal' for ordered categories; those without an order are not offered, two at a time are 'bernoulli'",
+    ),
+    **dict.fromkeys(
+        (
+            "zip",
+            "zinb",
+            "zeroinflatedpoisson",
+            "zeroinflatednegbinomial",
+            "hurdlepoisson",
+            "hurdlenegbinomial",
+        ),
+        "'negbinomial'; a part for zeros is not offered",
+    ),
+    **dict.fromkeys(("exponential", "weibull", "tweedie"), "'gamma' or 'lognormal' for positive numbers"),
+}
+
+SETTING_WORDS: Mapping[str, str] = {  # of Model.fit
+    **dict.fromkeys(
+        ("seed", "random_state", "rng", "set_seed", "rng_seed", "key", "randomseed"), "random_seed="
+    ),
+    **dict.fromkeys(
+        ("samples", "n_draws", "n_samples", "num_samples", "num_draws", "ndraws", "iter_sampling", "sample"),
+        "draws=, those kept of each chain",
+    ),
+    **dict.fromkeys(
+        ("iter", "n_iter", "iterations", "niter"), "draws= (kept of each chain) and tune= (before them)"
+    ),
+    **dict.fromkeys(
+        (
+            "warmup",
+            "n_warmup",
+            "num_warmup",
+            "iter_warmup",
+            "burn",
+            "burnin",
+            "burn_in",
+            "nburn",
+            "n_tune",
+            "adapt",
+        ),
+        "tune=, which draws= does not contain",
+    ),
+    **dict.fromkeys(("n_chains", "num_chains", "nchains", "chain"), "chains="),
+    **dict.fromkeys(
+        ("n_jobs", "n_cores", "num_cores", "mc_cores", "parallel_chains", "ncores", "jobs", "threads"),
+        "cores=",
+    ),
+    **dict.fromkeys(("adapt_delta", "delta"), "target_accept="),
+    "control": "target_accept= and max_treedepth=, each by its name",
+    **dict.fromkeys(("max_depth", "treedepth"), "max_treedepth="),
+    **dict.fromkeys(
+        ("sampler", "backend", "inference_method"), "method='exact' or 'nuts', and nuts_sampler="
+    ),
+    **dict.fromkeys(("algorithm", "engine"), "method='exact' or 'nuts'"),
+    **dict.fromkeys(
+        ("progress", "progress_bar", "verbose", "refresh", "silent", "quiet", "show_progress"), "progressbar="
+    ),
+    **dict.fromkeys(("centered", "noncentered", "non_centered", "centering", "center"), "centring=, a dict"),
+    **dict.fromkeys(
+        ("thin", "thinning"), "nothing: every draw is kept; take post.idata.isel(draw=slice(None, None, 10))"
+    ),
+    **dict.fromkeys(("reml", "REML"), "fit_reml(), or fit_ml(), in the place of fit()"),
+    **dict.fromkeys(("prior", "priors"), "of the model: Model(formula, data, priors={...})"),
+    **dict.fromkeys(
+        ("family", "link", "weights", "offset"), "of the model: Model(formula, data, family=..., ...)"
+    ),
+    **dict.fromkeys(("formula", "data"), "of the model: Model(formula, data)"),
+}
+
+METHOD_WORDS: Mapping[str, str] = {  # of fit(method=), in small letters
+    "reml": "fit_reml()",
+    **dict.fromkeys(("ml", "mle", "lme4", "lmer"), "fit_ml(), or fit_reml()"),
+    **dict.fromkeys(("mcmc", "hmc", "sample", "sampling", "nutpie", "pymc", "stan"), "fit(method='nuts')"),
+    **dict.fromkeys(
+        ("vi", "advi", "laplace", "pathfinder", "map"),
+        "fit(), which is exact or NUTS and approximates nothing",
+    ),
+    **dict.fromkeys(
+        ("lbfgs", "bfgs", "powell", "cg", "bobyqa", "newton"), "fit_reml(), which chooses its optimiser"
+    ),
+}
+
+ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages call it
+    "VarCorr": "var_corr()",
+    "logLik": "loglik",
+    "AIC": "aic",
+    "BIC": "bic",
+    "isSingular": "is_singular",
+    "ngrps": "ngroups",
+    "formula": "design.formula.text",
+    "prior_summary": "priors",
+    "posterior_predict": "predict(kind='response', draws=True)",
+    "posterior_epred": "predict(draws=True)",
+    "posterior_linpred": "predict(draws=True), of which the link function is the linear predictor",
+    "pp_check": "bayeslmm.ppc(fit)",
+    "waic": "loo(), which says when it is not reliable",
+    "getME": "design and solution, or draws()",
+    # statsmodels
+    "params": "fixef(), with variance_components()",
+    "fe_params": "fixef()",
+    **dict.fromkeys(("bse", "bse_fe", "tvalues", "pvalues"), "tidy(), one row a parameter"),
+    "conf_int": "confint()",
+    "cov_params": "vcov()",
+    "random_effects": "ranef()",
+    "random_effects_cov": "ranef(), whose table has standard errors",
+    "cov_re": "var_corr()",
+    "vcomp": "variance_components()",
+    "fittedvalues": "fitted()",
+    "resid": "residuals()",
+    "scale": "variance_components(), which has the residual variance",
+    "llf": "loglik",
+    "converged": "verdict",
+    "model": "design; the model is the one whose fit it is",
+    "get_prediction": "predict(interval='confidence')",
+    "t_test": "comparisons(variable)",
+    "cov_re_unscaled": "var_corr()",
+    # scikit-learn
+    "coef_": "fixef()",
+    "intercept_": "fixef()",
+    "ranef_": "ranef()",
+    "score": "r2()",
+    "predict_proba": "predict(), whose mean is the probability of 1",
+    "get_params": "design",
+    # pymer4, lme4, nlme, brms, bambi, marginaleffects
+    "coefs": "tidy()",
+    "fixed_effects": "fixef()",
+    "fits": "fitted()",
+    "ranef_var": "var_corr()",
+    "intervals": "confint()",
+    "fixefs": "fixef()",
+    "ranefs": "ranef()",
+    **dict.fromkeys(("posterior", "trace", "inference_data", "to_inferencedata", "as_draws"), "idata"),
+    **dict.fromkeys(("posterior_samples", "get_draws", "samples", "extract"), "draws(name), or idata"),
+    **dict.fromkeys(("predictions", "avg_predictions", "fitted_values"), "predict(newdata)"),
+    **dict.fromkeys(("marginal_effects", "avg_slopes", "emtrends"), "slopes(variable)"),
+    **dict.fromkeys(("avg_comparisons", "emmeans", "post_hoc", "contrasts"), "comparisons(variable)"),
+    "hypothesis": "draws(name), of which any statement is a mean",
+    "loo_R2": "r2()",
+    "performance": "glance()",
+    "plot": "bayeslmm.plot_coef(fit), and the other plot_ functions",
+    **dict.fromkeys(("anova", "ranova", "drop1"), "bayeslmm.anova(fit), with ranova and drop1"),
+    "report": "bayeslmm.report(fit)",
+    **dict.fromkeys(("save", "to_netcdf", "to_pickle"), "bayeslmm.save(fit, path)"),
+    **dict.fromkeys(("check", "check_model", "diagnose"), "bayeslmm.check(fit)"),
+    "ppc": "bayeslmm.ppc(fit)",
+}
+
+MODEL_WORDS: Mapping[str, str] = {  # of a model that is not fitted: what it has itself
+    **dict.fromkeys(("sample", "fit_mcmc", "fit_bayes", "run", "mcmc"), "fit()"),
+    **dict.fromkeys(("reml", "REML", "optimize", "optimise"), "fit_reml()"),
+    **dict.fromkeys(("ml", "ML", "mle", "fit_mle"), "fit_ml()"),
+    **dict.fromkeys(("build", "backend", "to_pymc", "pymc_model"), "pymc"),
+    "plot_priors": "prior_audit()",
+    **dict.fromkeys(("sample_prior_predictive", "prior_predict"), "prior_predictive()"),
+    **dict.fromkeys(("set_priors", "set_family"), "update(priors={...}), or another Model(..., family=...)"),
+    "formula": "design.formula.text",
+    "family": "design.family",
+    **dict.fromkeys(("exog", "X"), "design.X"),
+    **dict.fromkeys(("endog", "y"), "design.y"),
+}
+
+FUNCTION_WORDS: Mapping[str, str] = {  # of the package
+    **dict.fromkeys(("lme", "mixedlm", "MixedLM", "lm", "ols", "Lmer"), "lmer(formula, data)"),
+    **dict.fromkeys(
+        ("glm", "glmmTMB", "GLMM", "Glmer", "brm", "stan_glmer", "stan_lmer"),
+        "Model(formula, data, family=...).fit()",
+    ),
+    **dict.fromkeys(
+        ("set_prior", "prior", "priors", "get_prior", "default_prior"),
+        "Model(formula, data, priors={'sd': Prior(...)})",
+    ),
+    **dict.fromkeys(("normal", "Normal"), "Prior('Normal', mu=0, sigma=1)"),
+    "lkj": "LKJ(2)",
+    **dict.fromkeys(("loo_compare", "compare_models"), "compare(a, b)"),
+    "VarCorr": "fit.var_corr()",
+    **dict.fromkeys(("emmeans", "avg_comparisons", "contrast"), "fit.comparisons(variable)"),
+    **dict.fromkeys(("avg_slopes", "emtrends"), "slopes(fit, variable)"),
+    "avg_predictions": "predictions(fit)",
+    "pp_check": "ppc(fit)",
+    "posterior_predict": "fit.predict(kind='response', draws=True)",
+    "isSingular": "fit.is_singular",
+    "rand": "ranova(fit)",
+    "load_data": "load_dataset(name)",
+    "data": "load_dataset(name)",
+    **dict.fromkeys(
+        (
+            "fixef",
+            "ranef",
+            "coef",
+            "summary",
+            "confint",
+            "tidy",
+            "glance",
+            "augment",
+            "predict",
+            "simulate",
+            "fitted",
+            "residuals",
+            "vcov",
+            "var_corr",
+            "variance_components",
+            "r2",
+            "loo",
+            "refit",
+            "profile",
+        ),
+        "",
+    ),
+}
+
+
+def family_hint(name: object, families: Collection[str]) -> str:
+    """What another program's word for a family is here; empty for a word that says nothing to us."""
+    if not isinstance(name, str):
+        return ""
+    alike = [repr(ours) for ours in families if _letters(ours) == _letters(name)]
+    return alike[0] if alike else FAMILY_WORDS.get(_letters(name), "")
+
+
+def _letters(name: str) -> str:
+    return "".join(sign for sign in name.lower() if sign.isalnum())
+
+
+def function_hint(name: str) -> str:
+    """What a function of another package is here; a verb of fits is a method."""
+    hint = FUNCTION_WORDS.get(name)
+    return f"fit.{name}()" if hint == "" else hint or ""

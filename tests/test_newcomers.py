@@ -1,0 +1,345 @@
+"""What people of other programs type: each word gets the thing, or one sentence that leads to it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayeslmm as blm
+from bayeslmm import errors
+from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.results.fit import Fit
+from bayeslmm.results.point import PointFit
+from bayeslmm.results.posterior import PosteriorFit
+from bayeslmm.results.settings import Settings
+from bayeslmm.spec.formula import parse_formula, update_formula
+from bayeslmm.tools.hints import (
+    ATTRIBUTE_WORDS,
+    FAMILY_WORDS,
+    FUNCTION_WORDS,
+    METHOD_WORDS,
+    MODEL_WORDS,
+    SETTING_WORDS,
+)
+
+FORMULA = "Reaction ~ Days + (1 | Subject)"
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return blm.load_dataset("sleepstudy")
+
+
+@pytest.fixture(scope="module")
+def model(sleep):
+    return blm.Model(FORMULA, sleep)
+
+
+@pytest.fixture(scope="module")
+def fit(model):
+    return model.fit_reml()
+
+
+@pytest.fixture(scope="module")
+def post(model):
+    """A posterior without sampling: draws made by hand under the names of the model."""
+    import xarray as xr
+
+    names, levels = model.design.names, model.design.groups[0].levels
+    g, rng = "Subject", np.random.default_rng(1)
+    shapes = {"beta": (2,), "sigma": (), names.sd[g]: (1,), names.b[g]: (len(levels), 1)}
+    data = {
+        name: (("chain", "draw", *names.dims[name]), np.exp(rng.normal(size=(2, 50, *shape))))
+        for name, shape in shapes.items()
+    }
+    coords = {
+        "coef": ["Intercept", "Days"],
+        names.level[g]: np.asarray(levels, dtype=str),
+        names.term[g]: ["Intercept"],
+    }
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(data, coords=coords)})
+    return model.read_draws(tree)
+
+
+# -- the tables lead to what exists
+
+
+def test_words_of_families_lead_to_families():
+    for word, hint in FAMILY_WORDS.items():
+        assert word == "".join(c for c in word.lower() if c.isalnum()), word
+        assert word not in FAMILIES
+        with pytest.raises(errors.InputError, match=re.escape(f"family={word!r}: here it is {hint}; ")):
+            family_of(word)
+        assert set(re.findall(r"^'(\w+)'", hint)) & set(FAMILIES), word
+
+
+def test_words_of_settings_lead_to_arguments_of_fit():
+    import inspect
+
+    arguments = set(inspect.signature(blm.Model.fit).parameters) | {"target_accept", "max_treedepth"}
+    for word, hint in SETTING_WORDS.items():
+        assert word not in arguments
+        with pytest.raises(errors.InputError, match=re.escape(f"fit({word}=...): here it is {hint}")):
+            Settings(options={word: 1})
+        with pytest.raises(errors.InputError, match=re.escape(f"{word}=1: here it is ")):
+            Settings().changed({word: 1})
+        named = set(re.findall(r"(\w+)=", hint)) - {"family"}
+        assert named <= arguments | {"priors", "draw", "weights", "link", "offset"}, word
+    for word, hint in METHOD_WORDS.items():
+        with pytest.raises(errors.InputError, match=re.escape(f"here it is {hint}; method is 'auto'")):
+            Settings(method=word.upper())
+        assert hasattr(blm.Model, hint.partition("(")[0])
+
+
+def test_words_of_verbs_lead_to_verbs():
+    for word, hint in ATTRIBUTE_WORDS.items():
+        home, name = re.match(r"(bayeslmm\.)?(\w+)", hint).groups()
+        assert hasattr(blm, name) if home else hasattr(PointFit, name) or hasattr(PosteriorFit, name), hint
+        assert not hasattr(Fit, word) and word not in {**PointFit._refused, **PosteriorFit._refused}, word
+        assert not {word} & {n for kind in (PointFit, PosteriorFit) for n in dir(kind)}, word
+    for word, hint in MODEL_WORDS.items():
+        assert hasattr(blm.Model, hint.split("(")[0]) or hint.startswith("design."), word
+        assert not hasattr(blm.Model, word)
+
+
+def test_words_of_functions_lead_to_functions():
+    for word, hint in FUNCTION_WORDS.items():
+        assert word not in blm.__all__ and not hasattr(blm, word)
+        with pytest.raises(errors.RefusedVerbError, match=f"no attribute '{word}'; here it is "):
+            getattr(blm, word)
+        home, name = re.match(r"(fit\.)?(\w+)", hint or f"fit.{word}").groups()
+        assert (hasattr(PointFit, name) or hasattr(PosteriorFit, name)) if home else hasattr(blm, name), word
+    with pytest.raises(AttributeError) as caught:
+        blm.nothing_of_the_kind  # noqa: B018
+    assert not isinstance(caught.value, errors.BayesLMMError)
+
+
+# -- as they are typed
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"seed": 1}, "random_seed="),
+        ({"random_state": 1}, "random_seed="),
+        ({"iter": 2000}, "draws="),
+        ({"warmup": 500}, "tune="),
+        ({"n_draws": 500}, "draws="),
+        ({"samples": 500}, "draws="),
+        ({"seed": 1, "target_accept": 0.9, "method": "nuts"}, "random_seed="),
+        ({"seed": 1, "method": "exact"}, "random_seed="),
+        ({"seed": 1, "nuts_sampler": "pymc"}, "random_seed="),
+        ({"method": "reml"}, r"fit_reml\(\)"),
+        ({"method": "ML"}, r"fit_ml\(\)"),
+    ],
+)
+def test_settings_as_they_are_typed(model, options, sentence):
+    with pytest.raises(errors.InputError, match=sentence):
+        model.fit(**options)
+
+
+@pytest.mark.parametrize(
+    ("typed", "ours"),
+    [
+        ("normal", "gaussian"), ("Gaussian", "gaussian"), ("nb", "negbinomial"), ("Gamma", "gamma"),
+        ("cumulative", "ordinal"), ("t", "student_t"), ("student", "student_t"), ("Student-t", "student_t"),
+        ("Binomial", "binomial"), ("binary", "bernoulli"), ("logistic", "bernoulli"), ("nbinom2", "negbinomial"),
+        ("negative_binomial", "negbinomial"), ("inverse.gaussian", "inverse_gaussian"), ("categorical", "ordinal"),
+    ],
+)  # fmt: skip
+def test_families_as_they_are_typed(sleep, typed, ours):
+    sentence = rf"family='{typed}': here it is '{ours}'.*families are gaussian"
+    for call in (blm.Model, blm.lmer, blm.glmer):
+        with pytest.raises(errors.InputError, match=sentence):
+            call(FORMULA, sleep, family=typed)
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("Normal", 0, 1), r"Prior\('Normal', mu=0, sigma=1\)"),
+        (("Exponential", 2), r"Prior\('Exponential', lam=2\)"),
+        (("StudentT", 0, 1), r"nu=\.\.\., mu=\.\.\., sigma=\.\.\."),
+        (("Wald", 1), "by their names in PyMC"),
+        ((0, 1), "the name of a distribution of PyMC comes first"),
+    ],
+)
+def test_numbers_of_a_prior_without_names(args, sentence):
+    with pytest.raises(errors.PriorError, match=sentence):
+        blm.Prior(*args)
+
+
+def test_a_prior_of_correlations_where_there_are_none(sleep):
+    for key in ("cor", ("cor", "Subject")):
+        with pytest.raises(errors.PriorError, match="No correlation is estimated here") as caught:
+            blm.Model(FORMULA, sleep, priors={key: blm.LKJ(1)})
+        assert "Did you mean" not in str(caught.value)
+    blm.Model("Reaction ~ Days + (Days | Subject)", sleep, priors={"cor": blm.LKJ(1)})
+    with pytest.raises(
+        errors.PriorError, match=r"no parameter matches the prior key 'sd'\. There is no grouping"
+    ):
+        blm.Model("Reaction ~ Days", sleep, priors={"sd": blm.Prior("HalfNormal", sigma=1)})
+
+
+def test_a_generalised_model_under_lme4s_name(sleep, fit):
+    assert blm.glmer(FORMULA, sleep).criterion == fit.criterion
+    with pytest.raises(
+        errors.NotAvailableError, match=r"family='poisson', \.\.\.\)\.fit\(\) gives the posterior"
+    ):
+        blm.glmer(FORMULA, sleep, family="poisson")
+
+
+def test_verbs_as_functions(fit, model):
+    pd.testing.assert_frame_equal(blm.icc(fit), fit.icc())
+    pd.testing.assert_frame_equal(blm.slopes(fit, "Days"), fit.slopes("Days"))
+    pd.testing.assert_frame_equal(blm.comparisons(fit, "Days"), fit.comparisons("Days"))
+    np.testing.assert_array_equal(blm.predictions(fit), fit.predict())
+    for call in (
+        blm.icc,
+        lambda x: blm.slopes(x, "Days"),
+        lambda x: blm.comparisons(x, "Days"),
+        blm.predictions,
+    ):
+        with pytest.raises(errors.RefusedVerbError, match="fit first"):
+            call(model)
+        with pytest.raises(errors.InputError, match="a fit comes first"):
+            call("Days")
+    from bayeslmm.comparisons import anova
+
+    assert callable(anova.anova)
+
+
+# -- a model that is not fitted
+
+
+@pytest.mark.parametrize(
+    ("verb", "sentence"),
+    [
+        ("summary", r"model\.fit_reml\(\)\.summary\(\), or model\.fit\(\)\.summary\(\)"),
+        ("predict", r"model\.fit_reml\(\)\.predict\(\)"),
+        ("ranef", r"model\.fit_reml\(\)\.ranef\(\)"),
+        ("aic", r"model\.fit_reml\(\)\.aic$"),
+        ("loo", r"fit first: model\.fit\(\)\.loo\(\)"),
+        ("VarCorr", r"model\.fit_reml\(\)\.var_corr\(\)"),
+        ("posterior", r"fit first: model\.fit\(\)\.idata"),
+        ("pp_check", r"fit first; of a fit it is bayeslmm\.ppc\(fit\)"),
+        ("sample", r"here it is model\.fit\(\)"),
+    ],
+)
+def test_verbs_of_fits_asked_of_a_model(model, verb, sentence):
+    assert not hasattr(model, verb)
+    with pytest.raises(errors.RefusedVerbError, match=rf"^{verb}: .*{sentence}"):
+        getattr(model, verb)
+
+
+def test_a_model_of_another_family_leads_to_its_posterior():
+    data = blm.load_dataset("sleepstudy").assign(n=3)
+    model = blm.Model("n ~ Days + (1 | Subject)", data, family="poisson")
+    with pytest.raises(errors.RefusedVerbError, match=r"^summary: fit first: model\.fit\(\)\.summary\(\)$"):
+        model.summary  # noqa: B018
+
+
+def test_what_nobody_knows_is_a_plain_attribute_error(model, fit):
+    for thing in (model, fit):
+        for name in ("no_such_thing", "_ipython_display_", "__array__"):
+            with pytest.raises(AttributeError, match=f"no attribute '{name}'") as caught:
+                getattr(thing, name)
+            assert not isinstance(caught.value, errors.BayesLMMError)
+
+
+def test_models_and_fits_are_copied_and_pickled(model, fit):
+    for thing in (model, fit):
+        for other in (copy.copy(thing), copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))):
+            assert repr(other) == repr(thing)
+    empty = object.__new__(blm.Model)
+    assert not hasattr(empty, "design") and not hasattr(empty, "summary")
+
+
+def test_a_property_that_fails_says_why(sleep, fit):
+    class Broken(blm.Model):
+        @property
+        def size(self):
+            return self.design.no_such_field
+
+    class BrokenFit(PointFit):
+        @property
+        def size(self):
+            return self.design.no_such_field
+
+    for thing in (
+        Broken(FORMULA, sleep),
+        BrokenFit(design=fit.design, solution=fit.solution, origin=fit.origin),
+    ):
+        with pytest.raises(AttributeError, match="no_such_field"):
+            thing.size  # noqa: B018
+
+
+# -- fits
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["params", "bse", "fe_params", "random_effects", "cov_re", "coef_", "ranef_", "posterior", "trace"],
+)
+def test_names_of_other_packages_are_answered_by_both_kinds_of_fit(fit, post, word):
+    for thing in (fit, post):
+        assert not hasattr(thing, word)
+        with pytest.raises(
+            errors.RefusedVerbError, match=re.escape(f"{word}: here it is {ATTRIBUTE_WORDS[word]}")
+        ):
+            getattr(thing, word)
+    with pytest.raises(errors.RefusedVerbError, match="here it is idata; a point fit has no draws"):
+        fit.posterior  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Days", r"idata\.posterior\['beta'\]\.sel\(coef='Days'\)"),
+        ("(Intercept)", r"sel\(coef='Intercept'\)"),
+        ("Subject", r"draws\('b_Subject'\), their sds draws\('sd_Subject'\)"),
+        ("sd", "Each grouping factor has its own: sd_Subject"),
+        ("fixef", r"draws\('beta'\)"),
+        ("x", "Variables here: beta, "),
+    ],
+)
+def test_draws_of_a_name_that_is_no_variable(post, name, sentence):
+    with pytest.raises(errors.NotAvailableError, match=sentence):
+        post.draws(name)
+    assert post.idata.posterior["beta"].sel(coef="Days").shape == (2, 50)
+
+
+# -- formulas
+
+
+def test_data_before_the_formula(sleep):
+    for call in (blm.Model, blm.lmer, blm.glmer):
+        with pytest.raises(errors.FormulaError, match="the formula comes first, then the data"):
+            call(sleep, FORMULA)
+
+
+@pytest.mark.parametrize(
+    ("old", "change", "new"),
+    [
+        ("y ~ x + offset(log(n)) + (1 | g)", ". ~ . - offset(log(n))", "y ~ x + (1 | g)"),
+        ("y ~ x + offset(a) + offset(b)", ". ~ . - offset( a )", "y ~ x + offset(b)"),
+        ("y ~ x + offset(a)", ". ~ . - offset(a) + offset(b)", "y ~ x + offset(b)"),
+        ("y ~ x + offset(`a b`)", ". ~ . - offset(`a b`) + z", "y ~ x + z"),
+    ],
+)
+def test_an_offset_is_taken_away(old, change, new):
+    changed = update_formula(parse_formula(old), change)
+    assert (changed.text, changed.offsets) == (new, parse_formula(new).offsets)
+
+
+def test_an_offset_that_is_not_there(sleep):
+    with pytest.raises(errors.FormulaError, match=r"no offset\(z\) on the left.*given as offset="):
+        update_formula(parse_formula("y ~ x + offset(a)"), ". ~ . - offset(z)")
+    model = blm.Model("Reaction ~ 1 + offset(Days) + (1 | Subject)", sleep)
+    without = blm.lmer("Reaction ~ 1 + (1 | Subject)", sleep)
+    assert model.update(". ~ . - offset(Days)").fit_reml().criterion == without.criterion
