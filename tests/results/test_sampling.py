@@ -223,9 +223,17 @@ def test_draws_too_few_to_tell_are_no_success(model, draws, chains):
 @pytest.mark.parametrize(
     ("priors", "error", "message"),
     [
-        ({"sd": blm.Prior("Gamma", alpha=-1.0, beta=1.0)}, errors.PriorError, "positive scales"),
-        ({"sd": blm.Prior("Uniform", lower=5.0, upper=1.0)}, errors.PriorError, "lower < upper"),
-        ({"Intercept": blm.Prior("Cauchy", alpha=0.0, beta=-1.0)}, errors.PriorError, "Intercept.*scale"),
+        (
+            {"sd": blm.Prior("Gamma", alpha=-1.0, beta=1.0)},
+            errors.PriorError,
+            "alpha is -1, and must be positive",
+        ),
+        ({"sd": blm.Prior("Uniform", lower=5.0, upper=1.0)}, errors.PriorError, "lower must be below upper"),
+        (
+            {"Intercept": blm.Prior("Cauchy", alpha=0.0, beta=-1.0)},
+            errors.PriorError,
+            "Intercept.*beta is -1, and must",
+        ),
         ("sd", errors.PriorError, "dict"),
     ],
 )
