@@ -303,7 +303,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     if about["offset_is_array"]:
         offset = arrays["offset"] - total_offset(design.recipe.offsets, design.frame, None)
     design = replace(
-        design.with_response(arrays["y"]), offset=frozen(arrays["offset"]), n_dropped=about["n_dropped"]
+        design.with_coded_response(arrays["y"]), offset=frozen(arrays["offset"]), n_dropped=about["n_dropped"]
     )
     return design, Origin(data=frame, weights=weights, offset=offset)
 

@@ -256,8 +256,10 @@ class Design:
         """
         if isinstance(y, pd.Series) and len(y) != self.n and self.index.isin(y.index).all():
             y = y.loc[self.index]
-        if np.shape(y) == (self.n,):
-            y = as_codes(self, y)
+        return self.with_coded_response(as_codes(self, y) if np.shape(y) == (self.n,) else y)
+
+    def with_coded_response(self, y: Any) -> Design:
+        """This design with another response (n,), coded as `y` is: categories by number from zero."""
         try:
             values = np.array(y, dtype=np.float64)
         except (TypeError, ValueError):

@@ -348,6 +348,9 @@ OF_POSTERIORS: dict[str, Verb] = {
     "with_priors": lambda f, c: f.with_priors({}, **SHORTER),
     "compute_log_likelihood": lambda f, c: f.compute_log_likelihood() or f.idata.log_likelihood.to_dataset(),
     "compute_log_prior": lambda f, c: f.compute_log_prior() or f.idata.log_prior.to_dataset(),
+    "compute_posterior_predictive": lambda f, c: (
+        f.compute_posterior_predictive(random_seed=1) or f.idata.posterior_predictive.to_dataset()
+    ),
     "prior_sensitivity": lambda f, c: f.prior_sensitivity(),
     "prior_influence": lambda f, c: f.prior_influence(),
     "loo": lambda f, c: [(e := f.loo()).elpd, e.se, e.p, e.pareto_k.max()],
