@@ -44,7 +44,6 @@ BAD = {
     "discrete": ({"x": P("Poisson", mu=3)}, "no continuous distribution"),
     "of several numbers": ({"x": P("Dirichlet", a=1)}, "PyMC|several"),
     "no distribution": ({"x": P("Nrmal", mu=0, sigma=1)}, "no continuous distribution"),
-    "no name": ({"x": P(3)}, "no continuous distribution"),
     "LKJ of a slope": ({"x": blm.LKJ(2)}, "expected a Prior"),
     "a distribution of correlations": ({"cor": P("Normal", mu=0, sigma=1)}, "expected a LKJ"),
     "None": ({"sigma": None}, "expected a Prior"),
