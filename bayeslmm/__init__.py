@@ -31,24 +31,25 @@ _HOME = {
     "lmer": "model",
     "glmer": "model",
     "icc": "results.functions",
+    "comparisons": "results.functions",
     "slopes": "results.functions",
     "predictions": "results.functions",
-    "Prior": "spec.priors",
-    "LKJ": "spec.priors",
-    "flat": "spec.priors",
-    "compare_estimates": "comparisons.estimates",
-    "compare": "comparisons.predictive",
-    "kfold": "comparisons.kfold",
-    "ppc": "comparisons.predictive_checks",
-    "check": "comparisons.checks",
+    "Prior": "priors.priors",
+    "LKJ": "priors.priors",
+    "flat": "priors.priors",
+    "compare_estimates": "model_comparison.estimates",
+    "compare": "model_comparison.elpd",
+    "kfold": "model_comparison.kfold",
+    "ppc": "predictive.ppc",
+    "check": "checks.check",
     "grid": "results.reference",
-    "model_table": "comparisons.model_table",
-    "compare_pooling": "comparisons.pooling",
-    "no_pooling": "comparisons.pooling",
-    "complete_pooling": "comparisons.pooling",
-    "anova": "comparisons.anova",
-    "ranova": "comparisons.anova",
-    "drop1": "comparisons.anova",
+    "model_table": "model_comparison.model_table",
+    "compare_pooling": "pooling.pooling",
+    "no_pooling": "pooling.pooling",
+    "complete_pooling": "pooling.pooling",
+    "anova": "model_comparison.anova",
+    "ranova": "model_comparison.anova",
+    "drop1": "model_comparison.anova",
     "plot_pooling": "show.pooling",
     "plot_ranef": "show.levels",
     "plot_coef": "show.levels",
@@ -68,7 +69,7 @@ _HOME = {
     "report": "show.report",
     "save": "results.storage",
     "load": "results.storage",
-    "center_within": "spec.centring",
+    "center_within": "design.centring",
     "load_dataset": "datasets",
     "list_datasets": "datasets",
 }
@@ -77,7 +78,7 @@ __all__ = ["__version__", "errors", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("errors", "comparisons"):
+    if name == "errors":
         return import_module(f".{name}", __name__)
     if name not in _HOME:
         from .errors import RefusedVerbError

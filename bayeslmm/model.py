@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .design.design import Design, build_design
 from .engine.pymc_priors import priors_of
 from .errors import (
     ConvergenceWarning,
@@ -21,13 +22,12 @@ from .errors import (
     WeaklyIdentifiedWarning,
 )
 from .families import family_of
+from .formulas.formula import parse_formula, update_formula
+from .priors.priors import Priors
 from .results.alike import estimated
 from .results.described import model_text
 from .results.point import Origin, PointFit
 from .results.settings import Settings
-from .spec.design import Design, build_design
-from .spec.formula import parse_formula, update_formula
-from .spec.priors import Priors
 from .tools.warned import warn
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Model:
         weight 1: their residual sd is sigma.
     priors : mapping, optional
         Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
-        Keys are described in :func:`bayeslmm.spec.priors.resolve_priors`.
+        Keys are described in :func:`bayeslmm.priors.priors.resolve_priors`.
     family : str
         ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` (``p(successes, trials)`` on
         the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"`` or ``"ordinal"``

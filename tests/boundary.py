@@ -22,8 +22,8 @@ from scipy.optimize import minimize
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.design.covariance import Template
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.spec.covariance import Template
 
 BETTER = 1e-6  # how much lower a criterion has to be to count: explicit inverses err by 1e-9
 STATIONARY = 1e-4  # of the slope of the criterion/n with respect to variances in units of σ²; flat ones stop the search

@@ -20,12 +20,12 @@ from numpy.random import SeedSequence, default_rng
 from scipy import stats
 
 import bayeslmm
+from bayeslmm.design.covariance import covariance
 from bayeslmm.engine import sampler
 from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive
 from bayeslmm.engine.marginal import Marginal
 from bayeslmm.engine.proposal import fit_proposal
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.spec.covariance import covariance
 
 KEPT, THINNED = 199, 4  # ranks 0 to 199 among nearly independent draws
 SD, ETA, BETA_SD = 1.5, 1.5, 2.0

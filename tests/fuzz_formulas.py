@@ -25,7 +25,7 @@ import pandas as pd
 
 import bayeslmm as blm
 from bayeslmm.errors import BayesLMMError, BayesLMMWarning
-from bayeslmm.spec.formula import parse_formula
+from bayeslmm.formulas.formula import parse_formula
 
 ROWS = 48
 SECONDS_A_STRING = 5.0

@@ -19,8 +19,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import bayeslmm as blm
+from bayeslmm.design.covariance import Template
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.spec.covariance import Template
 
 TIMES = int(os.environ.get("LAWS", "1"))
 

@@ -1,6 +1,7 @@
 """Imports go down only; heavy libraries enter through their one door, inside functions."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +10,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bayeslmm"
 # A room imports from its own floor and from those to the left.
-FLOORS = ["families", "spec", "engine", "results", "comparisons", "show", "model"]
-LEAVES = {
-    "errors": set(),
-    "tools": {"errors", "__version__"},
-    "datasets": {"errors"},
-}  # leaf -> what it may import; every room may import one
+FLOORS = [
+    *("families", "formulas", "design", "priors", "engine", "results"),
+    *("predictive", "pooling", "model_comparison", "checks", "show", "model"),
+]
 # leaf -> what it may import; every room may import a leaf
+LEAVES = {"errors": set(), "tools": {"errors", "__version__"}, "datasets": {"errors"}}
 TOP = {"__init__", "__main__", "cli"}  # may import everything
 DOORS = {  # heavy library -> where it may be imported, inside functions
-    "formulae": ("spec/expressions.py",),
+    "formulae": ("formulas/expressions.py",),
     "pymc": ("engine/pymc_", "families/"),
     "pytensor": ("engine/pymc_", "families/"),
     "nutpie": ("engine/joint_nuts.py", "engine/marginal_nuts.py"),
@@ -33,7 +33,7 @@ DOORS = {  # heavy library -> where it may be imported, inside functions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Import:
-    target: str  # absolute dotted name, "bayeslmm.spec.design" or "pymc.math"
+    target: str  # absolute dotted name, "bayeslmm.design.design" or "pymc.math"
     line: int
     in_function: bool
     for_types: bool  # under `if TYPE_CHECKING:`
@@ -121,25 +121,25 @@ def test_every_module_keeps_the_plan(check, path):
 
 
 def test_the_modules_are_found():
-    assert {"errors.py", "spec/covariance.py", "engine/pls.py", "datasets/__init__.py"} <= set(_modules())
+    assert {"errors.py", "design/covariance.py", "engine/pls.py", "datasets/__init__.py"} <= set(_modules())
 
 
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("spec/design.py", "from ..engine import pls"),
-        ("spec/design.py", "from ..engine.pls import solve"),
-        ("spec/design.py", "from .. import engine"),
-        ("spec/design.py", "import bayeslmm.engine.pls as pls"),
-        ("spec/design.py", "import bayeslmm"),
-        ("spec/design.py", "from bayeslmm import Model"),
+        ("design/design.py", "from ..engine import pls"),
+        ("design/design.py", "from ..engine.pls import solve"),
+        ("design/design.py", "from .. import engine"),
+        ("design/design.py", "import bayeslmm.engine.pls as pls"),
+        ("design/design.py", "import bayeslmm"),
+        ("design/design.py", "from bayeslmm import Model"),
         ("engine/reml.py", "def f():\n    from ..results.point import PointFit"),
         ("engine/reml.py", "if TYPE_CHECKING:\n    from ..results.point import PointFit"),
         ("engine/reml.py", "def f():\n    import_module('bayeslmm.results.point')"),
-        ("results/tidy.py", "from ..comparisons import anova"),
+        ("results/tidy.py", "from ..model_comparison import anova"),
         ("show/plots/ranef.py", "from ...model import Model"),
         ("show/plots/ranef.py", "from ... import __main__"),
-        ("datasets/__init__.py", "from ..spec import formula"),
+        ("datasets/__init__.py", "from ..formulas import formula"),
         ("errors.py", "from . import datasets"),
         ("utils.py", ""),
     ],
@@ -151,7 +151,10 @@ def test_an_import_that_goes_up_is_caught(path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("engine/pls.py", "from . import elimination\nfrom ..spec.covariance import Template\nimport numpy"),
+        (
+            "engine/pls.py",
+            "from . import elimination\nfrom ..design.covariance import Template\nimport numpy",
+        ),
         ("engine/pls.py", "from ..errors import FitError\nfrom .. import errors"),
         ("show/plots/ranef.py", "from ..text import table\nfrom ...results import tidy\nfrom . import style"),
         ("model.py", "from .show import text\nfrom . import datasets"),
@@ -173,12 +176,12 @@ def test_an_import_that_goes_down_is_allowed(path, source):
         ("engine/pymc_model.py", "if TYPE_CHECKING:\n    x: int\nelse:\n    import pymc"),
         ("engine/reml.py", "def f():\n    import pymc"),
         ("engine/reml.py", "def f():\n    import_module('pymc')"),
-        ("spec/priors.py", "def f():\n    from pymc import Normal"),
-        ("spec/formula.py", "def f():\n    import formulae"),
-        ("spec/design.py", "from formulae.terms import Model"),
+        ("priors/priors.py", "def f():\n    from pymc import Normal"),
+        ("formulas/formula.py", "def f():\n    import formulae"),
+        ("design/design.py", "from formulae.terms import Model"),
         ("results/posterior.py", "def f():\n    import matplotlib.pyplot as plt"),
         ("results/posterior.py", "from arviz_stats import summary"),
-        ("comparisons/pooling.py", "def f():\n    import arviz as az"),
+        ("pooling/pooling.py", "def f():\n    import arviz as az"),
         ("show/text.py", "import matplotlib"),
         ("__init__.py", "def f():\n    import arviz"),
     ],
@@ -195,8 +198,38 @@ def test_a_heavy_import_in_the_wrong_place_is_caught(path, source):
         ("engine/pymc_model.py", "class A:\n    def f(self):\n        import pytensor.tensor as pt"),
         ("results/posterior.py", "if TYPE_CHECKING:\n    import pymc\ndef f():\n    import arviz as az"),
         ("show/plots/ranef.py", "def f():\n    import matplotlib.pyplot as plt, arviz_plots"),
-        ("spec/expressions.py", "def f():\n    from formulae import design_matrices"),
+        ("formulas/expressions.py", "def f():\n    from formulae import design_matrices"),
     ],
 )
 def test_a_heavy_import_through_its_door_is_allowed(path, source):
     assert misplaced_heavy_imports(source, path) == []
+
+
+def _picture() -> dict[str, list[str]]:
+    """Modules that the picture in docs/architecture.md names, by room."""
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    rooms: dict[str, list[str]] = {}
+    room = ""
+    for line in text.splitlines():
+        if named := re.match(r"  (\w+)/ ", line):
+            room = named[1]
+        elif re.match(r"  \w", line):
+            room = ""
+        rooms.setdefault(room, []).extend(re.findall(r"\b\w+\.py\b", line))
+    return rooms
+
+
+def test_the_picture_of_the_house_shows_every_module_where_it_stands():
+    stand: dict[str, set[str]] = {}
+    for path in _modules():
+        room, _, module = path.rpartition("/")
+        if module != "__init__.py" and room not in ("cli", ""):
+            stand.setdefault(room, set()).add(module)
+    drawn = {room: set(modules) - {"__init__.py"} for room, modules in _picture().items() if room in stand}
+    datasets = {"datasets": set()}
+    assert {**datasets, **drawn} == {**datasets, **stand}
+
+
+def test_the_floors_are_those_of_the_picture():
+    rooms = [room for room in _picture() if room]
+    assert [room for room in rooms if room in FLOORS] == [floor for floor in FLOORS if floor != "model"]

@@ -31,8 +31,9 @@ def test_every_public_name_resolves_and_is_documented():
 
 def test_examples_in_docstrings_run():
     from bayeslmm import model
-    from bayeslmm.comparisons import anova
-    from bayeslmm.spec import formula, priors
+    from bayeslmm.formulas import formula
+    from bayeslmm.model_comparison import anova
+    from bayeslmm.priors import priors
 
     for module in (model, anova, priors, formula):
         failed, tried = doctest.testmod(module)

@@ -13,11 +13,11 @@ import pytest
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.formulas.formula import parse_formula, update_formula
 from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit
 from bayeslmm.results.posterior import PosteriorFit
 from bayeslmm.results.settings import Settings
-from bayeslmm.spec.formula import parse_formula, update_formula
 from bayeslmm.tools.hints import (
     ATTRIBUTE_WORDS,
     FAMILY_WORDS,
@@ -209,7 +209,7 @@ def test_verbs_as_functions(fit, model):
             call(model)
         with pytest.raises(errors.InputError, match="a fit comes first"):
             call("Days")
-    from bayeslmm.comparisons import anova
+    from bayeslmm.model_comparison import anova
 
     assert callable(anova.anova)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from ..spec.covariance import Template
+from ..design.covariance import Template
 from . import pls
 from .layout import Layout, arrange
 from .scaling import Problem, Scaled, scale

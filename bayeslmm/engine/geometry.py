@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.design import Design, GroupTerm
 from ..errors import InputError
-from ..spec.design import Design, GroupTerm
 from .pql import Rough
 
 Array = NDArray[np.float64]

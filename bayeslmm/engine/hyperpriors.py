@@ -9,9 +9,9 @@ from math import lgamma
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.design import Design, GroupTerm
 from ..errors import NotAvailableError, PriorError
-from ..spec.design import Design, GroupTerm
-from ..spec.priors import LKJ, Prior, Priors
+from ..priors.priors import LKJ, Prior, Priors
 from ..tools.compiling import compiled
 
 Array = NDArray[np.float64]

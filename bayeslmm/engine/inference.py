@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.covariance import Template
 from ..errors import InputError, NotAvailableError
-from ..spec.covariance import Template
 from . import pls
 from .criterion import Criterion, prepare
 from .reml import PointSolution

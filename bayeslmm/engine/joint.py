@@ -19,11 +19,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import betaln
 
+from ..design.design import Design
+from ..design.names import BETA, CUTPOINT
 from ..errors import NotAvailableError
 from ..families import densities
-from ..spec.design import Design
-from ..spec.names import BETA, CUTPOINT
-from ..spec.priors import LKJ, Priors
+from ..priors.priors import LKJ, Priors
 from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
 from .hyperpriors import Kind, Positive, location_scale, log_prior

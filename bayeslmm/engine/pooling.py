@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from ..spec.coding import independent_columns
+from ..design.coding import independent_columns
 from . import pls
 from .criterion import prepare
 from .loo import LOST, Hyperdraws, LeftOut, _Coordinates

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from ..errors import FitError
 from ..families import Family, family_of
-from ..spec.design import Design
 from . import reml
 from .reml import PointSolution
 from .scaling import Problem

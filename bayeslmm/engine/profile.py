@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.covariance import cholesky_psd, sd_and_correlation
+from ..design.covariance import cholesky_psd, sd_and_correlation
 from . import pls
 from .criterion import Criterion, prepare
 from .crossproducts import CrossProducts

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PriorError
-from ..spec.priors import Prior
+from ..priors.priors import Prior
 
 Array = NDArray[np.float64]
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.categories import as_seen, category_numbers
+from ..design.design import Design, GroupTerm
+from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names, labels
 from ..errors import NotAvailableError
-from ..spec.categories import as_seen, category_numbers
-from ..spec.design import Design, GroupTerm
-from ..spec.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names, labels
-from ..spec.priors import Prior, Priors
+from ..priors.priors import Prior, Priors
 from .geometry import Geometry, middle_shifts
 from .pymc_variables import Walked, correlations, cutpoints, effects, factor_of, independent, prior_of
 

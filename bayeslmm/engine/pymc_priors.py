@@ -1,4 +1,4 @@
-"""Priors of a model as it is made: what the table of `bayeslmm.spec.supports` does not hold is asked of PyMC."""
+"""Priors of a model as it is made: what the table of `bayeslmm.priors.supports` does not hold is asked of PyMC."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..design.design import Design
 from ..errors import PriorError
-from ..spec.design import Design
-from ..spec.priors import Prior, Priors, is_positive, resolve_priors
-from ..spec.supports import DISTRIBUTIONS, not_positive
+from ..priors.priors import Prior, Priors, is_positive, resolve_priors
+from ..priors.supports import DISTRIBUTIONS, not_positive
 from .pymc_draws import PLAIN, distribution
 
 SOUGHT = -np.geomspace(

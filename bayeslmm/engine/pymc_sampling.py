@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..design.names import Names
 from ..errors import FitError, InputError, NotAvailableError
-from ..spec.names import Names
 from ..tools.words import is_one_of
 from .interrupts import interruptible
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 from ..errors import PriorError
-from ..spec.priors import LKJ, Prior
+from ..priors.priors import LKJ, Prior
 from .pymc_draws import distribution
 
 Array = NDArray[np.float64]

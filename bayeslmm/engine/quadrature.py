@@ -13,8 +13,8 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from ..families.densities import numbers
-from ..spec.design import Design
 from .integrals import Rows, Rule, integrals, rows_left_out
 from .loo import LeftOut
 from .pieces import in_pieces

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.covariance import cholesky_psd
+from ..design.identification import Identification
 from ..errors import FitError
-from ..spec.covariance import cholesky_psd
-from ..spec.identification import Identification
 from . import pls, ridge
 from .criterion import Criterion, Evaluation, prepare
 from .scaling import Problem, Scaled

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.covariance import cholesky_psd
-from ..spec.identification import Identification, judge
+from ..design.covariance import cholesky_psd
+from ..design.identification import Identification, judge
 from .criterion import Criterion
 from .scaling import Problem, Scaled
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.design import Design
+from ..design.design import Design
 from .crossproducts import CrossProducts, accumulate
 
 Array = NDArray[np.float64]

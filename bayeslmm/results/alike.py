@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.design import Design
+from ..design.identification import combination_names, untold_residual, words_of
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError
 from ..engine.scaling import Problem
 from ..errors import UnidentifiedTermError
-from ..spec.design import Design
-from ..spec.identification import combination_names, untold_residual, words_of
 from .text import number
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..spec.categories import are_numbers, as_seen
-from ..spec.covariance import covariance
-from ..spec.design import Design, GroupTerm
-from ..spec.names import Names
-from ..spec.priors import Priors
+from ..design.categories import are_numbers, as_seen
+from ..design.covariance import covariance
+from ..design.design import Design, GroupTerm
+from ..design.names import Names
+from ..priors.priors import Priors
 from . import variance
 from .prior_draws import prior_draws, response_stream
 from .simulation import linear_predictor, simulate_response
@@ -176,8 +176,8 @@ def prior_audit(
     Examples
     --------
     >>> import bayeslmm
-    >>> from bayeslmm.spec.design import build_design
-    >>> from bayeslmm.spec.priors import resolve_priors
+    >>> from bayeslmm.design.design import build_design
+    >>> from bayeslmm.priors.priors import resolve_priors
     >>> design = build_design("mathach ~ ses + (1 | school)", bayeslmm.load_dataset("hsb"))
     >>> audit = prior_audit(design, resolve_priors(design), draws=200)
     >>> list(audit.table["quantity"][:4])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.design import Design, GroupTerm
+from ..design.design import Design, GroupTerm
 
 Array = NDArray[np.float64]
 

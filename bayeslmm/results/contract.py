@@ -1,4 +1,4 @@
-"""Arrays of draws as the datasets and the tree of every posterior, under the names of `bayeslmm.spec.names`."""
+"""Arrays of draws as the datasets and the tree of every posterior, under the names of `bayeslmm.design.names`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.categories import as_seen
-from ..spec.design import Design
-from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, labels
+from ..design.categories import as_seen
+from ..design.design import Design
+from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, labels
 
 Array = NDArray[Any]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..spec.design import Design
-from ..spec.frame import is_numeric
-from ..spec.priors import Priors
+from ..design.design import Design
+from ..priors.priors import Priors
+from ..tools.frame import is_numeric
 from .text import Table, Text, number, table
 
 MOST_LEVELS = 6  # named in a line

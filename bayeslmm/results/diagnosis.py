@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..design.names import ROW, Names
 from ..errors import SamplingWarning
-from ..spec.names import ROW, Names
 from ..tools.warned import warn
 
 MOST_LEVELS = (

@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..design.design import Design
+from ..design.newdata import NewDesign
 from ..engine.prediction import Errors
 from ..engine.randomness import generator
 from ..engine.scaling import Problem
 from ..errors import NotEstimableWarning
-from ..spec.design import Design
-from ..spec.newdata import NewDesign
 from ..tools.warned import warn
 from . import wald
 from .effects import Plan

@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..design.design import Design
 from ..errors import InputError, UnknownColumnError
-from ..spec.design import Design
-from ..spec.frame import as_frame
+from ..tools.frame import as_frame
 from ..tools.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
 

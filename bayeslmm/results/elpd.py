@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..spec.design import Design
+from ..design.design import Design
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..spec.design import Design, GroupTerm
-from ..spec.priors import LKJ, Priors, ResolvedPrior
+from ..design.design import Design, GroupTerm
+from ..priors.priors import LKJ, Priors, ResolvedPrior
 
 WIDTH = 100  # columns of a printed line
 LATEX_WIDTH = 80  # characters that a reader sees in a typeset line
@@ -167,8 +167,8 @@ def equations(design: Design, priors: Priors) -> Equations:
     Examples
     --------
     >>> import pandas as pd
-    >>> from bayeslmm.spec.design import build_design
-    >>> from bayeslmm.spec.priors import resolve_priors
+    >>> from bayeslmm.design.design import build_design
+    >>> from bayeslmm.priors.priors import resolve_priors
     >>> data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]})
     >>> design = build_design("y ~ (1 | g)", data)
     >>> equations(design, resolve_priors(design))

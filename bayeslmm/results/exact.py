@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.design import Design
+from ..design.names import BETA
 from ..engine.hyperpriors import HyperPriors
 from ..engine.marginal import Marginal
 from ..engine.marginal_nuts import sample_marginal
@@ -19,9 +21,7 @@ from ..engine.randomness import seed_sequence
 from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
-from ..spec.design import Design
-from ..spec.names import BETA
-from ..spec.priors import Priors
+from ..priors.priors import Priors
 from .contract import as_tree
 from .diagnosis import K_HAT_LIMIT
 from .progress import Bar

@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..design.categories import as_seen, as_table
+from ..design.design import Design
+from ..design.names import EACH, RESPONSE, ROW
+from ..design.plan import from_outside
 from ..engine.randomness import generator
 from ..errors import DataError, InputError, NotAvailableError
-from ..spec.categories import as_seen, as_table
-from ..spec.design import Design
-from ..spec.names import EACH, RESPONSE, ROW
-from ..spec.plan import from_outside
 from . import variance
 from .moments import keeps_mean
 from .rows import Rows, own_rows, rows_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..spec.design import Design, GroupTerm
-from ..spec.identification import identification, words_of
+from ..design.design import Design, GroupTerm
+from ..design.identification import identification, words_of
 from .text import Shown, Text
 from .variance import nesting
 

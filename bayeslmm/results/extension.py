@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..spec.design import Design
+from ..design.design import Design
 from .diagnosis import Diagnosis, judge, narrowly_missed
 from .settings import Settings
 

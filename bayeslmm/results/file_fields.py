@@ -11,12 +11,12 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ..design.design import Design
+from ..design.names import EACH
 from ..engine.reml import PointSolution, Status, reported_at
 from ..engine.scaling import Problem
 from ..errors import DataError
-from ..spec.design import Design
-from ..spec.names import EACH
-from ..spec.priors import LKJ, Priors, resolve_priors
+from ..priors.priors import LKJ, Priors, resolve_priors
 from .contract import shapes
 
 Kind = tuple[str, Callable[[Any], bool]]  # in words, and as a test

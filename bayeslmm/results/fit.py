@@ -12,7 +12,7 @@ from . import effects, wald
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..spec.design import Design
+    from ..design.design import Design
     from .text import Text
 
 

@@ -25,6 +25,11 @@ def icc(fit: Fit, **options: Any) -> Any:
     return of_fit("icc", fit, **options)
 
 
+def comparisons(fit: Fit, variable: str, **options: Any) -> Any:
+    """``fit.comparisons(variable, **options)``: how the expected response differs between values of a variable."""
+    return of_fit("comparisons", fit, variable, **options)
+
+
 def slopes(fit: Fit, variable: str, **options: Any) -> Any:
     """``fit.slopes(variable, **options)``: how steeply the expected response rises with a number."""
     return of_fit("slopes", fit, variable, **options)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.design import Design, GroupTerm
 from ..engine.loo import LeftOut
 from ..engine.quadrature import MOST_EFFECTS, Effects, Integrand, Integrated, integrate, leave_rows_out, root
 from ..errors import SamplingWarning
-from ..spec.design import Design, GroupTerm
 from ..tools.warned import warn
 from .elpd import ROW
 from .summaries import flat

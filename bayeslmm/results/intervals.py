@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ..design.covariance import covariance
+from ..design.design import Design
 from ..engine import bootstrap as engine
 from ..engine import profile as profiles
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError, UnidentifiedTermError
-from ..spec.covariance import covariance
-from ..spec.design import Design
 from ..tools.words import is_one_of
 from . import wald
 from .alike import agreed_numbers, estimated, told_of

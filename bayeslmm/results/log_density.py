@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import betaln
 
+from ..design.design import Design
+from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
 from ..engine import hyperpriors, pymc_model
 from ..errors import NotAvailableError
 from ..families import densities
-from ..spec.design import Design
-from ..spec.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
-from ..spec.priors import LKJ, Prior, Priors
+from ..priors.priors import LKJ, Prior, Priors
 
 Array = NDArray[np.float64]
 

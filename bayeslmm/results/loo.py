@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from ..design import names
 from ..engine.hyperpriors import location_scale
 from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError, SamplingWarning
-from ..spec import names
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated

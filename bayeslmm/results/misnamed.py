@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..tools.hints import ATTRIBUTE_WORDS, MODEL_WORDS
 
 if TYPE_CHECKING:
-    from ..spec.design import Design
+    from ..design.design import Design
 
 
 def variable_hint(name: object, design: Design, variables: Iterable[str]) -> str:

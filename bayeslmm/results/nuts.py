@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.design import Design
+from ..design.names import BETA, CUTPOINT, RESPONSE
 from ..engine import pymc_model, pymc_sampling
 from ..engine.first_time import joint_compiled_beside
 from ..engine.geometry import Geometry, choose_geometry
@@ -17,10 +19,8 @@ from ..engine.hyperpriors import keeps_from_zero
 from ..engine.pql import Rough, rough_fit
 from ..engine.randomness import sampler_seed
 from ..errors import FitError, InputError, NotAvailableError
-from ..spec.design import Design
-from ..spec.frame import row_names
-from ..spec.names import BETA, CUTPOINT, RESPONSE
-from ..spec.priors import Priors
+from ..priors.priors import Priors
+from ..tools.frame import row_names
 from .contract import as_tree, shapes
 from .diagnosis import diagnose_draws
 from .log_density import linear_predictor, log_likelihood

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.design import Design, build_design
 from ..engine import reml
 from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import InputError
-from ..spec.design import Design, build_design
-from ..spec.formula import update_formula
+from ..formulas.formula import update_formula
 from . import effect_estimates, effects, intervals, predict, quantities, text, tidy, variance, wald
 from .alike import agreed, agreed_numbers, combinations_of, estimated, rivals_of, told_alike, told_of, without
 from .coefficients import coding_of

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.covariance import covariance
+from ..design.design import Design
+from ..design.identification import identification, words_of
+from ..design.names import EACH, as_labels
 from ..engine.pymc_priors import priors_of
 from ..errors import InputError, NotAvailableError
-from ..spec.covariance import covariance
-from ..spec.design import Design
-from ..spec.identification import identification, words_of
-from ..spec.names import EACH, as_labels
-from ..spec.priors import Priors
+from ..priors.priors import Priors
 from ..tools.words import is_one_of
 from . import (
     effect_estimates,

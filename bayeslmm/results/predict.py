@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from ..design.categories import as_table
+from ..design.design import Design
+from ..design.newdata import NewDesign
 from ..engine.prediction import Errors, draws_given
 from ..engine.randomness import generator
 from ..engine.scaling import Problem
 from ..errors import InputError
-from ..spec.categories import as_table
-from ..spec.design import Design
-from ..spec.newdata import NewDesign
 from . import wald
 from .expected import prediction_table
 from .intervals import bootstrap as refits

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..spec.design import Design
+from ..design.design import Design
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def quantile_residuals(
     Examples
     --------
     >>> import numpy as np
-    >>> from bayeslmm.spec.design import build_design
+    >>> from bayeslmm.design.design import build_design
     >>> import pandas as pd
     >>> design = build_design("y ~ 1", pd.DataFrame({"y": [1.0, 3.0]}))
     >>> rng = np.random.default_rng(1)

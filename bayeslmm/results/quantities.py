@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from ..errors import InputError, NotAvailableError
-from ..spec.design import Design
 from . import variance
 from .reference import reference_grid
 from .summaries import flat

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design
 from ..errors import InputError
-from ..spec.design import Design
-from ..spec.frame import is_numeric
+from ..tools.frame import is_numeric
 from ..tools.words import is_one_of
 
 POINTS = 41  # of a curve

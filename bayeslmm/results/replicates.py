@@ -10,13 +10,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..design.covariance import covariance
+from ..design.design import Design
 from ..engine.randomness import generator
 from ..engine.reml import conditional_draws
 from ..engine.scaling import Problem
 from ..errors import InputError
-from ..spec.covariance import covariance
-from ..spec.design import Design
-from ..spec.priors import Priors
+from ..priors.priors import Priors
 from .point import PointFit
 from .posterior import PosteriorFit
 from .prior_draws import prior_draws, response_stream

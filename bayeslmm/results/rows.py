@@ -17,9 +17,9 @@ import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
+from ..design.design import Design
+from ..design.newdata import NewDesign
 from ..families import Family
-from ..spec.design import Design
-from ..spec.newdata import NewDesign
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import simulate_response
 from .summaries import flat

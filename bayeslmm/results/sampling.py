@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ..design.design import Design
 from ..engine.reml import refuse_perfect_fixed_part
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
-from ..spec.design import Design
-from ..spec.priors import Priors
+from ..priors.priors import Priors
 from .diagnosis import tell
 from .exact import doubt_about_modes, sample_exact
 from .extension import settled

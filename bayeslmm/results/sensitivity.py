@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..spec.names import EACH, as_labels
+from ..design.names import EACH, as_labels
 from .log_density import log_prior
 from .tidy import parameter_draws
 

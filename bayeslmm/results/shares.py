@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from ..errors import InputError, NotAvailableError
-from ..spec.design import Design
 from .moments import expected_response, keeps_mean
 from .rows import Effects, Rows
 from .variance import told_as

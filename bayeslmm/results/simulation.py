@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from ..families import Family
-from ..spec.design import Design
 
 Array = NDArray[np.float64]
 

@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design, build_design
+from ..design.names import EACH, labels
 from ..engine.reml import PointSolution, with_rivals
 from ..engine.scaling import Problem
 from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..families import family_of
-from ..spec.binding import Scope
-from ..spec.design import Design, build_design
-from ..spec.expressions import total_offset
-from ..spec.frame import frozen
-from ..spec.names import EACH, labels
-from ..spec.priors import LKJ, Prior, Priors, ResolvedPrior
+from ..formulas.binding import Scope
+from ..formulas.expressions import total_offset
+from ..priors.priors import LKJ, Prior, Priors, ResolvedPrior
+from ..tools.frame import frozen
 from ..tools.warned import muted, warn
 from .diagnosis import Diagnosis
 from .file_contents import check_contents

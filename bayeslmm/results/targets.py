@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.design import Design
+from ..design.newdata import NewDesign, NewGroup
 from ..errors import InputError, NotAvailableError, UnknownColumnError, UnseenLevelError
-from ..spec.design import Design
-from ..spec.frame import as_frame
-from ..spec.newdata import NewDesign, NewGroup
+from ..tools.frame import as_frame
 from ..tools.words import is_one_of
 from .reference import predictors
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..design.covariance import sd_and_correlation
 from ..errors import NotAvailableError
-from ..spec.covariance import sd_and_correlation
-from ..spec.frame import short
+from ..tools.frame import short
 from . import wald
 from .summaries import CI_KINDS
 from .variance import RESIDUAL, part_of, row_of
 
 if TYPE_CHECKING:
-    from ..spec.design import Design
+    from ..design.design import Design
     from .point import PointFit
     from .posterior import PosteriorFit
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.covariance import sd_and_correlation
+from ..design.design import Design, GroupTerm
+from ..design.newdata import NewDesign
 from ..errors import NotAvailableError
-from ..spec.covariance import sd_and_correlation
-from ..spec.design import Design, GroupTerm
-from ..spec.newdata import NewDesign
 from .reference import reference_grid
 
 Array = NDArray[np.float64]

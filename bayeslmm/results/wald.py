@@ -13,11 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
+from ..design.design import Design
 from ..engine import inference
 from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import InputError
-from ..spec.design import Design
 from .summaries import check_interval
 
 Array = NDArray[np.float64]

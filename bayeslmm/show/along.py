@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design, GroupTerm
 from ..errors import InputError
 from ..results.fit import Fit
-from ..spec.design import Design, GroupTerm
 from . import style
 from .rows import is_continuous, levels_of, observed
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..priors.priors import Prior
 from ..results.posterior import PosteriorFit
 from ..results.prior_draws import IMPROPER, prior_draws
-from ..spec.priors import Prior
 from . import style
 
 Array = NDArray[np.float64]

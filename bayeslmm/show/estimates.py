@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..comparisons.names import names_of
 from ..errors import InputError
+from ..model_comparison.names import names_of
 from ..results import wald
 from ..results.fit import Fit
 from ..results.point import PointFit

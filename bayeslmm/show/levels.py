@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..design.design import GroupTerm
 from ..errors import InputError
 from ..results.coefficients import coding_of
 from ..results.fit import Fit
 from ..results.point import PointFit
-from ..spec.design import GroupTerm
 from . import style
 
 INTERVALS = "conf_low", "conf_high"

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design, GroupTerm
 from ..errors import InputError
 from ..results import wald
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.reference import reference_grid
-from ..spec.design import Design, GroupTerm
 from . import style
 from .along import chosen_levels, draw_data, label_x, places_of
 from .rows import (

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..comparisons.pooling import Pooling, pool_fit
 from ..errors import InputError
+from ..pooling.pooling import Pooling, pool_fit
 from ..results.fit import Fit
 from . import style
 from .pooling_lines import draw_lines

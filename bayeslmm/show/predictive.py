@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..comparisons.ppc_text import label_of, share
-from ..comparisons.predictive_checks import PredictiveCheck, ppc
+from ..design.categories import scores
 from ..errors import InputError, NotAvailableError
+from ..predictive.ppc import PredictiveCheck, ppc
+from ..predictive.text import label_of, share
 from ..results.text import percent
-from ..spec.categories import scores
 from ..tools.words import is_one_of
 from . import style
 

@@ -16,11 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from ..comparisons.checks import HEADINGS, Check, check
-from ..comparisons.pooling import pool_fit
-from ..comparisons.predictive_checks import ppc
+from ..checks.check import HEADINGS, Check, check
+from ..design.design import Design
 from ..errors import NotAvailableError, StorageError
 from ..families import GAUSSIAN
+from ..pooling.pooling import pool_fit
+from ..predictive.ppc import ppc
+from ..priors.priors import resolve_priors
 from ..results.audit import prior_audit
 from ..results.described import groups_table, numbers_table, priors_table, variables_table
 from ..results.equations import Equations, equations
@@ -30,8 +32,6 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.settings import Settings
 from ..results.text import Text, table
-from ..spec.design import Design
-from ..spec.priors import resolve_priors
 from .levels import plot_ranef
 from .lines import plot_lines, plot_predictions
 from .pooling import plot_pooling

@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ..design.categories import as_codes, scores
+from ..design.design import Design
 from ..engine.randomness import generator
 from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
-from ..spec.categories import as_codes, scores
-from ..spec.design import Design
 from ..tools.words import is_one_of
 from . import style
 from .along import MANY_POINTS

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.coding import MatrixRecipe
+from ..design.design import Design, GroupTerm
 from ..errors import InputError, NotAvailableError
 from ..results import reference, wald
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.variance import nesting
-from ..spec.coding import MatrixRecipe
-from ..spec.design import Design, GroupTerm
-from ..spec.frame import is_numeric
+from ..tools.frame import is_numeric
 from . import style
 
 Array = NDArray[np.float64]

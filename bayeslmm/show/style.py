@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.variance import RESIDUAL, row_of
-from ..spec.design import Design
-from ..spec.frame import one_line
+from ..tools.frame import one_line
 
 Array = NDArray[np.float64]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from ..errors import InputError, RefusedVerbError
 from ..results import quantities
 from ..results.fit import Fit
@@ -15,7 +16,6 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.tidy import parameter_draws
 from ..results.variance import RESIDUAL, row_of
-from ..spec.design import Design
 from ..tools.words import is_one_of
 from . import style
 from .densities import draw_density, from_priors, limits_of, limits_of_both

@@ -1,6 +1,6 @@
 """Words of other programs, and what they are called here: one table a place where they are typed.
 
-Formulas have a table of their own, `bayeslmm.spec.remedies`.
+Formulas have a table of their own, `bayeslmm.formulas.remedies`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from plain import FAMILIES
 from shifted import fixed_rng
 
 import bayeslmm as blm
+from bayeslmm.design.design import build_design
 from bayeslmm.engine.geometry import (
     CENTRED_ABOVE,
     FEW_LEVELS,
@@ -21,7 +22,6 @@ from bayeslmm.engine.pql import rough_fit
 from bayeslmm.errors import InputError
 from bayeslmm.families import family_of
 from bayeslmm.results.nuts import geometry_table
-from bayeslmm.spec.design import build_design
 
 NESTED = "strength ~ 1 + (1 | batch/cask)"
 

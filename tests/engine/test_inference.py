@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from strategies import examples, problems
 
+from bayeslmm.design.covariance import Template
 from bayeslmm.engine import inference, reml
 from bayeslmm.errors import InputError, NotAvailableError
-from bayeslmm.spec.covariance import Template
 
 
 def interior(problem, *, by_reml):

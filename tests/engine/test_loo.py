@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from strategies import examples, problems
 
+from bayeslmm.design.covariance import covariance
 from bayeslmm.engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
-from bayeslmm.spec.covariance import covariance
 
 EXAMPLES = examples(60)
 

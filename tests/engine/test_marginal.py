@@ -17,6 +17,8 @@ from scipy.linalg import block_diag
 from strategies import examples, problems
 
 import bayeslmm as blm
+from bayeslmm.design.covariance import covariance
+from bayeslmm.design.design import build_design
 from bayeslmm.engine import marginal_nuts
 from bayeslmm.engine.geometry import choose_geometry
 from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive, log_prior
@@ -26,9 +28,7 @@ from bayeslmm.engine.pymc_model import build_model
 from bayeslmm.engine.sampler import Team
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import AliasedColumnsWarning, NotAvailableError
-from bayeslmm.spec.covariance import covariance
-from bayeslmm.spec.design import build_design
-from bayeslmm.spec.priors import Prior, resolve_priors
+from bayeslmm.priors.priors import Prior, resolve_priors
 
 from .test_pymc_model import evaluate
 

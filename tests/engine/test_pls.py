@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from strategies import examples, problems, problems_with_theta
 
+from bayeslmm.design.covariance import Template
 from bayeslmm.engine import pls
 from bayeslmm.engine.criterion import Criterion
 from bayeslmm.engine.crossproducts import accumulate
 from bayeslmm.engine.layout import arrange
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.spec.covariance import Template
 
 
 def _criterion(problem, templates, *, reml):

@@ -8,9 +8,9 @@ import pytest
 from scipy.optimize import minimize
 
 import bayeslmm as blm
+from bayeslmm.design.design import build_design
 from bayeslmm.engine import profile, reml
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.spec.design import build_design
 
 Z95 = 1.959963984540054
 

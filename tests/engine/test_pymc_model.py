@@ -8,14 +8,14 @@ import pytest
 from scipy import stats
 
 import bayeslmm as blm
+from bayeslmm.design.covariance import covariance
+from bayeslmm.design.design import build_design
+from bayeslmm.design.names import contract
 from bayeslmm.engine.geometry import choose_geometry
 from bayeslmm.engine.pymc_model import build_model
 from bayeslmm.errors import PriorError, SamplingWarning
+from bayeslmm.priors.priors import resolve_priors
 from bayeslmm.results.diagnosis import diagnose_draws
-from bayeslmm.spec.covariance import covariance
-from bayeslmm.spec.design import build_design
-from bayeslmm.spec.names import contract
-from bayeslmm.spec.priors import resolve_priors
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,12 @@ from shifted import fixed_rng
 from strategies import problems
 
 from bayeslmm.datasets import load_dataset
+from bayeslmm.design.design import build_design
 from bayeslmm.engine import quadrature
 from bayeslmm.engine.loo import Hyperdraws, leave_one_group_out
 from bayeslmm.engine.quadrature import Effects, Integrand, integrate, leave_rows_out, root
 from bayeslmm.families import family_of
 from bayeslmm.families.densities import each_row, numbers
-from bayeslmm.spec.design import build_design
 
 GRID = np.linspace(
     -9.0, 9.0, 1201

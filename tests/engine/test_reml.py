@@ -13,12 +13,12 @@ from shifted import fixed_rng
 from strategies import examples, problems
 
 import bayeslmm as blm
+from bayeslmm.design.covariance import Template
+from bayeslmm.design.design import build_design
 from bayeslmm.engine import reml
 from bayeslmm.engine.criterion import Criterion, Evaluation
 from bayeslmm.engine.layout import arrange
 from bayeslmm.engine.scaling import Problem, scale
-from bayeslmm.spec.covariance import Template
-from bayeslmm.spec.design import build_design
 
 
 def problem_of(name, formula):

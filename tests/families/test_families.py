@@ -8,10 +8,10 @@ import pytest
 from plain import FAMILIES
 from scipy import special, stats
 
+from bayeslmm.design.design import build_design
 from bayeslmm.errors import InputError
 from bayeslmm.families import GAUSSIAN, LINKS, family_of
-from bayeslmm.spec.design import build_design
-from bayeslmm.spec.priors import resolve_priors
+from bayeslmm.priors.priors import resolve_priors
 
 PROBABILITIES = ("logit", "probit", "cloglog", "cauchit")
 FIRST = {

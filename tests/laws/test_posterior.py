@@ -14,13 +14,13 @@ from scipy import stats
 from strategies import SCALES, Table, examples, problems, tables
 
 import bayeslmm as blm
+from bayeslmm.design.covariance import cholesky_psd
 from bayeslmm.engine import hyperspace, pls
 from bayeslmm.engine.criterion import prepare
 from bayeslmm.engine.hyperpriors import HyperPriors
 from bayeslmm.engine.loo import leave_one_out
 from bayeslmm.engine.marginal import Marginal
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.spec.covariance import cholesky_psd
 
 from ..engine.test_loo import some_draws
 from ..engine.test_marginal import conditional, hyper_priors, random_point, single

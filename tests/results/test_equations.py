@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from plain import FAMILIES
 
+from bayeslmm.design.design import build_design
 from bayeslmm.families import family_of
+from bayeslmm.priors.priors import LKJ, Prior, flat, resolve_priors
 from bayeslmm.results.equations import WIDTH, Equations, equations
-from bayeslmm.spec.design import build_design
-from bayeslmm.spec.priors import LKJ, Prior, flat, resolve_priors
 
 N = 60
 COMMAND = re.compile(r"\\[A-Za-z]+|\\.", re.DOTALL)

@@ -9,8 +9,8 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.spec.aliases import Aliases
-from bayeslmm.spec.coding import independent_columns
+from bayeslmm.design.aliases import Aliases
+from bayeslmm.design.coding import independent_columns
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.AliasedColumnsWarning")
 QUIET = {"random_seed": 1, "draws": 100, "chains": 2, "progressbar": False}

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
+from bayeslmm.design.design import build_design
 from bayeslmm.families import family_of
 from bayeslmm.results.explain import explain
-from bayeslmm.spec.design import build_design
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
 

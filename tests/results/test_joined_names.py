@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bayeslmm as blm
-from bayeslmm.spec.design import build_design
-from bayeslmm.spec.grouping import joined
+from bayeslmm.design.design import build_design
+from bayeslmm.design.grouping import joined
 
 FEW = {"draws": 40, "tune": 100, "chains": 2, "cores": 1, "random_seed": 1, "progressbar": False}
 FEW_DRAWS = pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")
@@ -106,7 +106,7 @@ def test_both_samplers_tell_the_two_apart(method, tmp_path):
 
 
 def test_bars_written_anew_name_the_column():
-    from bayeslmm.spec.formula import parse_formula, update_formula
+    from bayeslmm.formulas.formula import parse_formula, update_formula
 
     changed = update_formula(parse_formula("y ~ x + (1 | f/`f:g`)"), ". ~ . - (1 | f)")
     assert [bar.group for bar in changed.bars] == [("f", "f:g")]

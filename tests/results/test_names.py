@@ -28,7 +28,7 @@ FORMULAS = {
 
 
 def table(formula):
-    from bayeslmm.spec.formula import parse_formula
+    from bayeslmm.formulas.formula import parse_formula
 
     rng = np.random.default_rng(0)
     d = pd.DataFrame({"x": rng.normal(size=60)})

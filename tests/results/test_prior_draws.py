@@ -9,14 +9,14 @@ from plain import FAMILIES
 from scipy import stats
 
 import bayeslmm as blm
+from bayeslmm.design.categories import as_seen
+from bayeslmm.design.design import build_design
 from bayeslmm.errors import InputError, PriorError
 from bayeslmm.families import family_of
 from bayeslmm.families.poisson import LARGEST as LARGEST_POISSON
+from bayeslmm.priors.priors import LKJ, Prior, resolve_priors
 from bayeslmm.results.prior_draws import lkj_factor, prior_draws, prior_predictive, univariate
 from bayeslmm.results.simulation import linear_predictor, simulate_response
-from bayeslmm.spec.categories import as_seen
-from bayeslmm.spec.design import build_design
-from bayeslmm.spec.priors import LKJ, Prior, resolve_priors
 
 N = 40_000
 # A share of N draws has sd sqrt(p (1 − p)/N); seeds are fixed, and 5 of these leave one false alarm in a million.

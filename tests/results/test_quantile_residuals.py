@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bayeslmm.design.design import build_design
 from bayeslmm.families import family_of
 from bayeslmm.families.family import FARTHEST
 from bayeslmm.results.quantile_residuals import quantile_residuals
 from bayeslmm.results.simulation import simulate_response
-from bayeslmm.spec.design import build_design
 
 N = 4000
 PARAMETERS = {

@@ -16,6 +16,7 @@ from shifted import fixed_rng
 from strategies import examples
 
 import bayeslmm as blm
+from bayeslmm.design.covariance import covariance
 from bayeslmm.engine.bootstrap import estimates
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, SingularFitWarning
@@ -23,7 +24,6 @@ from bayeslmm.results import intervals, quantities, variance
 from bayeslmm.results.contract import as_dataset
 from bayeslmm.results.intervals import values_of
 from bayeslmm.results.reference import POINTS, reference_grid
-from bayeslmm.spec.covariance import covariance
 
 # few draws on purpose: what is tested is what is made of them
 pytestmark = [

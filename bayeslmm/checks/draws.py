@@ -1,0 +1,158 @@
+"""Residuals and random effects drawn from their distribution given the data, which checks look at.
+
+Such draws are independent and standard normal if the model is right, whatever was estimated and however much is shrunk
+(Waagepetersen 2006; Johnson 2007); residuals and modes at estimates are not. So chance is the same statistic of random
+numbers. An average over draws varies less than one draw, so that chance is rather over- than understated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from ..design.design import Design, GroupTerm
+from ..engine import reml
+from ..engine.scaling import Problem
+from ..predictive.statistics import Split
+from ..results.point import PointFit
+from ..results.posterior import PosteriorFit
+from ..results.quantile_residuals import quantile_residuals
+from ..results.rows import own_rows
+from ..results.summaries import flat
+from .verdict import Measure
+
+Array = NDArray[np.float64]
+
+RANDOM_NUMBERS = 1_500_000  # of residuals: 12 MB
+SIMULATIONS = 400  # of random effects
+
+
+def _measure(
+    limit: str, statistic: Callable[[Array], Array], drawn: Array, noise: Array, *, of: str = "",
+    size: Callable[[float, Array], float], words: Callable[[float, Array], str], upwards: bool = False,
+) -> Measure:  # fmt: skip
+    observed, chance = float(np.mean(statistic(drawn))), statistic(noise)
+    return Measure(
+        limit=limit, of=of, observed=observed, chance=chance, size=size(observed, chance),
+        words=words(observed, chance), upwards=upwards,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Effects:
+    """Draws of one column of random effects.
+
+    Attributes
+    ----------
+    group : GroupTerm
+    column : int
+    drawn : (K, J)
+        Over their sd.
+    noise : (S, J)
+        Standard normal.
+    reliability : float
+        1 − mean Var(b_j | y) / Var(b_j): how far the data tell the levels apart.
+    """
+
+    group: GroupTerm
+    column: int
+    drawn: Array
+    noise: Array
+    reliability: float
+
+    @property
+    def term(self) -> str:
+        """As a summary calls it."""
+        return f"{self.group.columns[self.column]} | {self.group.name}"
+
+    def measure(self, limit: str, statistic: Callable[[Array], Array], **told: Any) -> Measure:
+        """A statistic (S,) of effects (S, J): its mean over the draws beside those of random numbers."""
+        return _measure(limit, statistic, self.drawn, self.noise, **{"of": self.term, **told})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Draws:
+    """Draws of the residuals and random effects of a fit, beside random numbers.
+
+    Attributes
+    ----------
+    design : Design
+    residuals, eta : (K, n)
+        Normal scores of the residuals, and the linear predictors they belong to.
+    noise : (S, n)
+        Standard normal.
+    effects : tuple of Effects
+        Of every column whose sd is not zero.
+    splits : tuple of Split
+        Rows by the levels of the factors, and of a column that the user named.
+    """
+
+    design: Design
+    residuals: Array
+    eta: Array
+    noise: Array
+    effects: tuple[Effects, ...]
+    splits: tuple[Split, ...]
+
+    def measure(self, limit: str, statistic: Callable[[Array], Array], **told: Any) -> Measure:
+        """A statistic (S,) of residuals (S, n): its mean over the draws beside those of random numbers."""
+        return _measure(limit, statistic, self.residuals, self.noise, **told)
+
+
+def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Generator) -> Draws:
+    """Draws of either fit, and as many random numbers as are needed to judge them."""
+    n = fit.design.n
+    K, S = int(np.clip(RANDOM_NUMBERS // (10 * n), 10, 30)), int(np.clip(RANDOM_NUMBERS // n, 99, 400))
+    if isinstance(fit, PointFit):
+        eta, b = _given_variances(fit, K, rng)
+        sds = [np.sqrt(np.diag(cov))[None] for cov in fit.solution.covariances]
+        parameters = {"sigma": np.full(K, fit.sigma)}
+    else:
+        chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, K).astype(np.int64)
+        rows = own_rows(fit, chosen=chosen)
+        eta, parameters = rows.eta(slice(None)), dict(rows.parameters)
+        names = fit.design.names
+        b = [flat(fit.draws(names.b[g.name]))[chosen] for g in fit.design.groups]
+        sds = [flat(fit.draws(names.sd[g.name]))[chosen] for g in fit.design.groups]
+    return Draws(
+        design=fit.design,
+        residuals=quantile_residuals(fit.design, eta, parameters, rng=rng),
+        eta=eta,
+        noise=rng.standard_normal((S, n)),
+        effects=tuple(
+            _effects(g, c, own[..., c], sd[:, c], rng)
+            for g, own, sd in zip(fit.design.groups, b, sds, strict=True)
+            for c in range(g.q)
+            if sd[:, c].min() > 0.0
+        ),
+        splits=splits,
+    )
+
+
+def _effects(group: GroupTerm, column: int, b: Array, sd: Array, rng: Generator) -> Effects:
+    z = b / sd[:, None]
+    noise = rng.standard_normal((SIMULATIONS, group.n_levels))
+    reliability = float(1.0 - z.var(axis=0, ddof=1).mean())
+    return Effects(group=group, column=column, drawn=z, noise=noise, reliability=reliability)
+
+
+def _given_variances(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list[Array]]:
+    """Xβ + Zb + offset (K, n) and b, with β and b drawn given y and the variances: b moves with β as its mode does."""
+    design, solution, problem = fit.design, fit.solution, Problem.of(fit.design)
+    root = np.linalg.cholesky(solution.vcov) if design.p else np.zeros((0, 0))
+    away = rng.standard_normal((K, design.p)) @ root.T
+    eta = design.offset + (solution.beta + away) @ design.X.T
+    effects: list[Array] = []
+    if not design.groups:
+        return eta, effects
+    count = sum(g.n_levels * g.q for g in design.groups)
+    drawn = reml.conditional_draws(problem, solution, rng.standard_normal((K, count)))
+    for g, b, slope in zip(design.groups, drawn, reml.mode_slopes(problem, solution), strict=True):
+        effects.append(b + np.einsum("jqp,kp->kjq", slope, away))
+        eta += np.einsum("nq,knq->kn", g.Z, effects[-1][:, g.codes])
+    return eta, effects

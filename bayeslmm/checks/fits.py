@@ -1,0 +1,163 @@
+"""Verdicts on the fit as a whole: optimiser, sampler, priors, prediction, collinearity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..predictive.ppc import ppc
+from ..predictive.text import label_of
+from ..results.diagnosis import K_HAT_LIMIT, Diagnosis
+from ..results.point import PointFit
+from ..results.posterior import PosteriorFit
+from ..results.text import number
+from ..results.variance import RESIDUAL
+from .verdict import FEWEST_DRAWS, LEVELS, LIMITS, Verdict, no_answer, worst
+
+Array = NDArray[np.float64]
+
+DATA_SETS = 400
+# statistics of averages and of spread; extremes and shapes may fail without harm to them
+CENTRAL = ("mean", "sd", "median", "between_group_sd", "icc", "share_of_zeros")
+
+
+def optimiser(fit: PointFit | PosteriorFit) -> Verdict:
+    """Whether the search for the estimates ended at a stationary point."""
+    if isinstance(fit, PosteriorFit):
+        return no_answer("optimiser", "a posterior is not optimised")
+    solution = fit.solution
+    numbers = pd.DataFrame({"gradient": [solution.gradient_norm], "evaluations": [solution.evaluations]})
+    if solution.status != "failed":
+        words = f"at a stationary point (gradient {solution.gradient_norm:.1g}), {solution.evaluations} evaluations."
+        return Verdict(name="optimiser", level="ok", words=words, numbers=numbers)
+    return Verdict(
+        name="optimiser", level="no", numbers=numbers,
+        words=f"stopped away from a stationary point, gradient {solution.gradient_norm:.2g}.",
+        remedy="Do not use these numbers. Scale the predictors, simplify the bars, or take the posterior.",
+    )  # fmt: skip
+
+
+def sampler(fit: PointFit | PosteriorFit) -> Verdict:
+    """What the draws say of themselves: R-hat, effective sample sizes, divergences, E-BFMI, k-hat."""
+    if isinstance(fit, PointFit):
+        return no_answer("sampler", "a point fit has no draws")
+    d = fit.diagnosis
+    found = {
+        "max_rhat": d.max_rhat, "min_ess_bulk": d.min_ess_bulk, "min_ess_tail": d.min_ess_tail,
+        "divergences": d.divergences, "min_ebfmi": d.min_ebfmi, "k_hat": d.k_hat,
+    }  # fmt: skip
+    known = {name: value for name, value in found.items() if value is not None}
+    numbers = pd.DataFrame([known])
+    if not d.reasons:
+        return Verdict(name="sampler", level="ok", words=f"{fit.verdict}.", numbers=numbers)
+    level = _of_draws(d, fit.n_chains)
+    return Verdict(
+        name="sampler", level=level, words="; ".join(d.reasons) + ".", numbers=numbers,
+        remedy="Do not use these draws." if level == "no" else "Means can be read off; for tails draw more.",
+    )  # fmt: skip
+
+
+def _of_draws(d: Diagnosis, chains: int) -> str:
+    """No for whatever may hide a part of the posterior; a look for draws that are few."""
+    worse = [d.divergences or 0, (d.min_ebfmi or 1.0) < 0.3, (d.k_hat or 0.0) > K_HAT_LIMIT]
+    ess = min(d.min_ess_bulk, d.min_ess_tail)
+    if any(worse) or not np.isfinite([d.max_rhat, ess]).all():
+        return "no"
+    few = LIMITS["ess"].level(chains / ess)
+    return worst([LIMITS["rhat"].level(d.max_rhat), few, "look"])
+
+
+def priors(fit: PointFit | PosteriorFit) -> Verdict:
+    """How far the posterior moves when the priors are made stronger or weaker (Kallioinen et al. 2024)."""
+    name = "prior sensitivity"
+    if isinstance(fit, PointFit):
+        return no_answer(name, "a point fit has no priors")
+    if fit.n_chains * fit.n_draws < FEWEST_DRAWS:
+        return no_answer(name, f"the draws are fewer than {FEWEST_DRAWS}")
+    table = fit.prior_influence()
+    limit = LIMITS["prior"]
+    size = table["prior_sensitivity"].fillna(0.0)
+    table["level"] = [limit.level(s) for s in size]
+    level = worst(table["level"].tolist())
+    named = table["term"] + np.where(
+        table["group"].isin(["", RESIDUAL]) | table["group"].isna(), "", " | " + table["group"].fillna("")
+    )
+    if level == "ok":
+        top = int(np.argmax(size))
+        words = f"no parameter moves noticeably with the priors ({named[top]} most: {size[top]:.3f}; noticeable 0.05)."
+        return Verdict(name=name, level=level, words=words, numbers=table)
+    moved = size[size >= limit.look].sort_values(ascending=False)
+    told = ", ".join(f"{named[i]} ({s:.2f})" for i, s in moved.items())
+    return Verdict(
+        name=name, level=level, words=f"{told} move{'s' if len(moved) == 1 else ''} with the priors (noticeable 0.05).",
+        numbers=table,
+        remedy="Defend the priors or change them: prior_sensitivity() tells weak data from priors that contradict "
+        "them, with_priors() shows the difference.",
+    )  # fmt: skip
+
+
+def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
+    """Whether data sets simulated from the fit, of new groups, look like the data."""
+    check = ppc(fit, groups="new", draws=DATA_SETS, random_seed=random_seed)
+    table = check.table.copy()
+    table["label"] = [label_of(row) for _, row in table.iterrows()]
+    table["distance"] = (
+        ((table["observed"] - table["mean"]) / table["sd"]).abs().where(lambda d: np.isfinite(d), 0.0)
+    )
+    limit = LIMITS["prediction"]
+    failed = table["label"].isin(check.failed)
+    central = table["stat"].isin(CENTRAL) | table["stat"].str.startswith("share[")
+    table["level"] = [
+        "ok" if not f else min(limit.level(d), "no" if c else "look", key=lambda level: -LEVELS.index(level))
+        for f, c, d in zip(failed, central, table["distance"], strict=True)
+    ]
+    level = worst(table["level"].tolist())
+    of = " of new groups" if fit.design.groups else ""
+    if level == "ok":
+        words = f"{len(table)} statistics of the data are as in data sets{of} from the model."
+        return Verdict(name="prediction", level=level, words=words, numbers=table)
+    out = table[table["level"] != "ok"].sort_values("distance", ascending=False)
+    told = "; ".join(
+        f"{r['label']} is {number(r['observed'], r['sd'])}, expected {number(r['conf_low'], r['sd'])} to "
+        f"{number(r['conf_high'], r['sd'])}"
+        for _, r in out.iterrows()
+    )
+    return Verdict(
+        name="prediction", level=level, words=f"data sets{of} from the model differ from the data: {told}.",
+        remedy="Another family or a missing term; blm.ppc and plot_ppc show where."
+        if central[out.index].any()
+        else "Averages can be trusted, single predictions in the tails less: another family may do better.",
+        numbers=table,
+    )  # fmt: skip
+
+
+def collinearity(fit: PointFit | PosteriorFit) -> Verdict:
+    """Variance inflation of the fixed effects, diag(R⁻¹) of their correlations, and columns that had to be dropped."""
+    design = fit.design
+    names = [name for name in design.x_names if name != "Intercept"]
+    dropped = (
+        f"{', '.join(design.aliased)} dropped: linearly dependent on the others." if design.aliased else ""
+    )
+    if len(names) < 2 and not dropped:
+        return no_answer("collinearity", "fewer than two predictors")
+    cov = fit.vcov().loc[names, names].to_numpy()
+    se = np.sqrt(np.diag(cov))
+    factor = (
+        np.diag(np.linalg.pinv(cov / np.outer(se, se), hermitian=True, rcond=1e-12)) if names else np.ones(0)
+    )
+    table = pd.DataFrame({"term": names, "inflation": factor})
+    limit = LIMITS["collinearity"]
+    table["level"] = [limit.level(v) for v in factor]
+    level = worst([*table["level"], *(["look"] if dropped else [])])
+    told = ""
+    if names:
+        top = int(np.argmax(factor))
+        told = (
+            f"the variance of {names[top]} is {number(factor[top], digits=3)} times that with uncorrelated predictors, "
+            "the most."
+        )
+    remedy = "" if level == "ok" else "Centre predictors before products and squares of them, or drop one."
+    return Verdict(
+        name="collinearity", level=level, words=f"{dropped} {told}".strip(), remedy=remedy, numbers=table
+    )

@@ -1,0 +1,273 @@
+"""Verdicts on grouping factors: how many levels, boundaries, how their effects are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..design.covariance import sd_and_correlation
+from ..design.design import Design, GroupTerm
+from ..results.alike import told_of
+from ..results.point import PointFit
+from ..results.posterior import PosteriorFit
+from ..results.text import percent
+from ..results.variance import Parts, mean_group_variance
+from .draws import Draws, Effects
+from .rows import kurtosis, skewness
+from .verdict import LIMITS, Measure, Verdict, by_chance, no_answer, verdict, worst
+
+Array = NDArray[np.float64]
+
+ENOUGH_LEVELS = 10  # to say anything of the distribution of their effects
+LITTLE_KNOWN = (
+    0.1  # reliability under which draws of the effects follow from the model more than from the data
+)
+AT_ONE = 1.0 - 1e-6  # a correlation of ±1, to the precision of the search
+NEGLIGIBLE = 0.01  # of the residual variance
+NO_GROUPS = "the model has no random effects"
+
+
+# -- levels
+
+
+def levels(design: Design) -> Verdict:
+    """Whether every factor has levels enough to tell their sd."""
+    if not design.groups:
+        return no_answer("levels", NO_GROUPS)
+    limit, rows = LIMITS["few levels"], []
+    for g in design.groups:
+        sizes = np.bincount(g.codes, minlength=g.n_levels)
+        level = limit.level(1.0 / (g.n_levels + 0.5))  # "fewer than": five levels are not fewer than five
+        rows.append((g.name, g.n_levels, int(sizes.min()), float(np.median(sizes)), int(sizes.max()), level))
+    columns = ["group", "levels", "fewest_rows", "median_rows", "most_rows", "level"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["sd_known_to"] = 1.0 / np.sqrt(2.0 * np.maximum(table["levels"] - 1, 1))
+    told = [
+        f"{r['group']} has {r['levels']:,}, which tell an sd to about {100 * r['sd_known_to']:.0f}% of itself"
+        for _, r in table.iterrows()
+    ]
+    few = table.loc[table["level"] != "ok", "group"]
+    remedy = f"Take {' and '.join(few)} as fixed, or a posterior with a prior of its sd that you can defend."
+    return Verdict(
+        name="levels", level=worst(table["level"].tolist()), words="; ".join(told) + ".",
+        remedy=remedy if len(few) else "", numbers=table,
+    )  # fmt: skip
+
+
+# -- identification
+
+
+def identified(fit: PointFit | PosteriorFit) -> Verdict:
+    """Whether the data tell every variance, or only combinations of them."""
+    if not fit.design.groups:
+        return no_answer("identification", NO_GROUPS)
+    if isinstance(fit, PointFit):
+        told = told_of(fit) if fit.solution.rivals else ""
+        rest = "estimates that are as good differ in the rest, which is missing in the tables."
+    else:
+        told, rest = fit._untold, "the rest is the priors'."
+    if not told:
+        return Verdict(
+            name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame()
+        )
+    return Verdict(
+        name="identification", level="no" if isinstance(fit, PointFit) else "look", numbers=pd.DataFrame(),
+        words=f"{told}: {rest}",
+        remedy="Leave out a term that the data do not tell from another"
+        + ("." if isinstance(fit, PointFit) else ", or defend the priors of these sds."),
+    )  # fmt: skip
+
+
+# -- boundary
+
+
+def boundary(fit: PointFit | PosteriorFit) -> Verdict:
+    """Variances of zero and correlations of ±1: of the estimate, or whether the posterior piles up there."""
+    if not fit.design.groups:
+        return no_answer("boundary", NO_GROUPS)
+    return _singular(fit) if isinstance(fit, PointFit) else _piled_up(fit)
+
+
+def _singular(fit: PointFit) -> Verdict:
+    rows, told = [], []
+    told_covariances = [cov.to_numpy() for cov in fit.var_corr().values()]
+    factors = zip(fit.design.groups, told_covariances, fit.solution.singular, strict=True)
+    for g, cov, singular in factors:
+        sd, cor = sd_and_correlation(cov)
+        found = [f"sd({c} | {g.name}) is zero" for c, s in zip(g.columns, sd, strict=True) if s == 0.0]
+        found += [
+            f"{_pair(g, a, b)} is {cor[a, b]:+.0f}"
+            for a, b in g.correlated
+            if abs(cor[a, b]) > AT_ONE and sd[a] and sd[b]
+        ]
+        told += found or [f"the covariance matrix of {g.name} is singular"] * singular
+        rows += [(g.name, c, s, singular) for c, s in zip(g.columns, sd, strict=True)]
+    table = pd.DataFrame(rows, columns=["group", "term", "sd", "singular"])
+    if not told:
+        return Verdict(
+            name="boundary", level="ok", words="no variance is zero, no correlation is ±1.", numbers=table
+        )
+    return Verdict(
+        name="boundary", level="no", words=f"{'; '.join(told)}: the most plausible value, not what is known.",
+        remedy="Simplify the bar, or take the posterior (model.fit()), which says what else the data allow.",
+        numbers=table,
+    )  # fmt: skip
+
+
+def _pair(g: GroupTerm, a: int, b: int) -> str:
+    return f"cor({g.columns[a]}, {g.columns[b]} | {g.name})"
+
+
+def _piled_up(fit: PosteriorFit) -> Verdict:
+    rows = [row for k in range(len(fit.design.groups)) for row in [*_sds(fit, k), *_correlations(fit, k)]]
+    table = pd.DataFrame(rows, columns=["parameter", "median", "probability", "negligible", "level", "words"])
+    level = worst(table["level"].tolist())
+    if level == "ok":
+        return Verdict(
+            name="boundary", level=level, words="no sd piles up at zero, no correlation at ±1.", numbers=table
+        )
+    return Verdict(
+        name="boundary", level=level, words="; ".join(table.loc[table["level"] != "ok", "words"]) + ".",
+        remedy="Try the model without the term: blm.compare says whether it predicts as well.", numbers=table,
+    )  # fmt: skip
+
+
+def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, str, str]]:
+    """Whether the density of an sd does not fall towards zero, and how likely the term adds next to nothing."""
+    limit, g = LIMITS["near zero"], fit.design.groups[k]
+    residual = Parts.of(fit.design, fit.values).residual
+    for c, column in enumerate(g.columns):
+        sd = fit.draws(fit.design.names.sd[g.name])[..., c]
+        piled = float(np.mean(sd < 0.1 * np.quantile(sd, 0.95)))
+        small = np.nan
+        if residual is not None:
+            added = mean_group_variance(g.Z[:, [c]], sd[..., None, None] ** 2)
+            small = float(np.mean(added < NEGLIGIBLE * residual))
+        level = limit.level(max(piled, small) if piled >= limit.look else piled)
+        name = f"sd({column} | {g.name})"
+        words = f"the data do not exclude that {name} is zero"
+        if np.isfinite(small):
+            words += (
+                f"; it adds less than a tenth of the residual sd with probability {percent(round(small, 2))}"
+            )
+        yield name, float(np.median(sd)), piled, small, level, words
+
+
+def _correlations(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, str, str]]:
+    g = fit.design.groups[k]
+    for a, b in g.correlated:
+        cor = fit.draws(fit.design.names.cor[g.name])[..., a, b]
+        p, name = float(np.mean(np.abs(cor) > 0.95)), _pair(g, a, b)
+        words = f"{name} is beyond ±0.95 with probability {percent(round(p, 2))}"
+        yield name, float(np.median(cor)), p, np.nan, LIMITS["near one"].level(p), words
+
+
+# -- random effects
+
+
+def random_effects(draws: Draws) -> Verdict:
+    """Skewness, tails and outlying levels of the random effects of every factor with levels enough."""
+    measures: list[Measure] = []
+    skipped = []
+    for e in draws.effects:
+        why = _too_little(e)
+        if why:
+            skipped.append(f"{e.term} ({why})")
+        else:
+            measures += _shape(e)
+    untold = f"Not told: {', '.join(skipped)}." if skipped else ""
+    if not measures:
+        known = "their sds are zero" if draws.design.groups else NO_GROUPS
+        return no_answer(
+            "random effects", f"too little is known of {', '.join(skipped)}" if skipped else known
+        )
+    most = max((m for m in measures if m.limit == "skewness"), key=lambda m: m.size)
+    return verdict(
+        "random effects", measures,
+        fine=f"close to normal ({', '.join(dict.fromkeys(m.of for m in measures))}); {most.words} at most",
+        remedies={
+            "skewness": "Look for a predictor of levels that is missing; log(y) or sqrt(y) may help.",
+            "kurtosis": "Look at the levels far out, or for a predictor of levels that is missing.",
+            "outlying": "Look at these levels.",
+        },
+        more=untold,
+    )  # fmt: skip
+
+
+def _too_little(e: Effects) -> str:
+    """Why nothing can be said of the distribution of some effects; empty where it can."""
+    if e.group.n_levels < ENOUGH_LEVELS:
+        return f"{e.group.n_levels} levels"
+    return f"reliability {max(e.reliability, 0.0):.2f}" if e.reliability < LITTLE_KNOWN else ""
+
+
+def _shape(e: Effects) -> Iterator[Measure]:
+    mean = e.drawn.mean(axis=0)
+    far = int(np.argmax(np.abs(mean)))
+    furthest = f"{e.group.name} {e.group.levels[far]} ({mean[far]:+.1f} sds)"
+    yield e.measure(
+        "skewness", skewness, size=lambda x, _: abs(x),
+        words=lambda x, c: f"skewness {x:.2f} of {e.term} ({by_chance(c)})",
+    )  # fmt: skip
+    yield e.measure(
+        "kurtosis", kurtosis, size=lambda x, _: abs(x),
+        words=lambda x, c: f"{'heavy' if x > 0 else 'light'} tails of {e.term}, excess kurtosis {x:.2f} "
+        f"({by_chance(c)}), furthest out {furthest}",
+    )  # fmt: skip
+    yield e.measure(
+        "outlying", lambda z: np.abs(z).max(axis=1), size=lambda x, _: x, upwards=True,
+        words=lambda x, c: f"{e.term} up to {x:.1f} sds from zero ({by_chance(c)}): {furthest}",
+    )  # fmt: skip
+
+
+# -- means of levels
+
+
+def level_means(draws: Draws) -> Verdict:
+    """Whether random intercepts go with the levels' means of a predictor, which they are assumed not to.
+
+    If they do, its coefficient mixes the slope within levels with that between them (Mundlak 1978).
+    """
+    if not draws.design.groups:
+        return no_answer("level means", NO_GROUPS)
+    measures = [
+        _with_mean(e, name, mean)
+        for e in draws.effects
+        if e.group.columns[e.column] == "Intercept" and not _too_little(e)
+        for name, mean in _means_of_predictors(draws.design, e.group)
+    ]
+    if not measures:
+        return no_answer("level means", "no predictor varies both within and between the levels of a factor")
+    return verdict(
+        "level means", measures, fine=f"{max(measures, key=lambda m: m.size).words} at most",
+        remedies={"level means": "Split it by blm.center_within: slopes within and between levels differ."},
+    )  # fmt: skip
+
+
+def _with_mean(e: Effects, name: str, mean: Array) -> Measure:
+    return e.measure(
+        "level means", lambda z: _correlation(z, mean), of=f"{name} | {e.group.name}", size=lambda r, _: abs(r),
+        words=lambda r, c: f"random intercepts of {e.group.name} correlate {r:+.2f} with its means of {name} "
+        f"({by_chance(c)})",
+    )  # fmt: skip
+
+
+def _means_of_predictors(design: Design, g: GroupTerm) -> Iterator[tuple[str, Array]]:
+    """Columns of X that vary within levels and between them, and their means by level (J,)."""
+    sizes = np.maximum(np.bincount(g.codes, minlength=g.n_levels), 1)
+    for name, x in zip(design.x_names, design.X.T, strict=True):
+        mean = np.bincount(g.codes, weights=x, minlength=g.n_levels) / sizes
+        total = np.var(x)
+        if (
+            min(np.var(x - mean[g.codes]), np.var(mean)) > 1e-3 * total > 0.0
+        ):  # a row missing is no difference
+            yield name, mean
+
+
+def _correlation(z: Array, x: Array) -> Array:
+    """Of every row of z (S, J) with x (J,)."""
+    away, x = z - z.mean(axis=1, keepdims=True), x - x.mean()
+    return away @ x / np.sqrt((away**2).sum(axis=1) * (x @ x))

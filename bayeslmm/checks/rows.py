@@ -1,0 +1,287 @@
+"""Verdicts on residuals: their distribution, spread, independence, and curves along predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..design.design import Design
+from ..predictive.statistics import Split
+from ..tools.frame import is_numeric
+from .draws import Draws
+from .verdict import Measure, Verdict, by_chance, no_answer, verdict, without_chance
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+MOST_BINS = 10  # along a predictor
+ONE_SIDED = 0.9  # of a level's residuals, for them to be "nearly all" of one sign
+ENOUGH_ROWS = 3  # of a level, to say anything of their spread and signs
+ENOUGH_NEIGHBOURS = 10
+
+
+# -- distribution
+
+
+def distribution(rows: Draws) -> Verdict:
+    """Skewness, tails and largest of the residuals; for families without a free variance their sd as well."""
+    family = rows.design.family
+    normal = family.has_normal_scores
+    measures = [
+        rows.measure(
+            "skewness", skewness, size=lambda x, _: abs(x),
+            words=lambda x, c: f"skewness {x:.2f} ({by_chance(c)})",
+        ),
+        rows.measure(
+            "kurtosis", kurtosis, size=lambda x, _: abs(x),
+            words=lambda x, c: f"{'heavy' if x > 0 else 'light'} tails, excess kurtosis {x:.2f} ({by_chance(c)})",
+        ),
+        rows.measure(
+            "largest", lambda e: np.abs(e).max(axis=1), size=lambda x, _: x, upwards=True,
+            words=lambda x, c: f"residuals up to {x:.1f} sds from zero ({by_chance(c)}): {_largest(rows)}",
+        ),
+    ]  # fmt: skip
+    if not normal:
+        measures.append(
+            rows.measure(
+                "dispersion", lambda e: e.std(axis=1), size=lambda x, _: max(x, 1.0 / x),
+                words=lambda x, c: f"{'over' if x > 1 else 'under'}dispersed: quantile residuals have sd {x:.2f} "
+                f"({by_chance(c)})",
+            )
+        )  # fmt: skip
+    beyond = 100.0 * np.mean(np.abs(rows.residuals) > 3.0)
+    what = "close to normal" if normal else f"as those of {family.name} responses"
+    return verdict(
+        "residual distribution", measures,
+        fine=f"{what}: skewness {measures[0].observed:.2f}, excess kurtosis {measures[1].observed:.2f}, "
+        f"{beyond:.2g}% beyond 3 sds (normal 0.27%)",
+        remedies={
+            "skewness": "Try log(y) or sqrt(y), family='lognormal' or 'gamma'.",
+            "kurtosis": "Try family='student_t'.",
+            "largest": "Look at these rows.",
+            "dispersion": "Try another family (negbinomial for counts), or an effect for every row.",
+        },
+    )  # fmt: skip
+
+
+def skewness(z: Array) -> Array:
+    """Of every row of z (S, k)."""
+    away = z - z.mean(axis=1, keepdims=True)
+    square = away * away
+    return (square * away).mean(axis=1) / square.mean(axis=1) ** 1.5
+
+
+def kurtosis(z: Array) -> Array:
+    """Excess kurtosis of every row of z (S, k)."""
+    square = (z - z.mean(axis=1, keepdims=True)) ** 2
+    return (square * square).mean(axis=1) / square.mean(axis=1) ** 2 - 3.0
+
+
+def _largest(rows: Draws, count: int = 3) -> str:
+    mean = rows.residuals.mean(axis=0)
+    far = np.argsort(-np.abs(mean))[:count]
+    return "rows " + ", ".join(f"{rows.design.index[i]} ({mean[i]:+.1f})" for i in far)
+
+
+# -- spread
+
+
+def spread(rows: Draws) -> Verdict:
+    """Whether residuals vary as much at large fitted values as at small ones, and alike in all levels of a factor."""
+    measures = []
+    if np.ptp(rows.eta, axis=1).min() > 0.0:
+        order = np.argsort(rows.eta, axis=1)
+        measures.append(
+            rows.measure(
+                "spread", lambda e: _log_ratio(e, order), size=lambda x, _: float(np.exp(abs(x))),
+                words=lambda x, c: f"the residual sd at large fitted values is {np.exp(x):.2f} times that at small "
+                f"ones ({by_chance(np.exp(c))})",
+            )
+        )  # fmt: skip
+    measures += [
+        _between_levels(rows, split) for split in rows.splits if (split.sizes >= ENOUGH_ROWS).sum() > 1
+    ]
+    if not measures:
+        return no_answer("residual variance", "all fitted values are equal, and there are no groups")
+    return verdict(
+        "residual variance", measures,
+        fine="; ".join(m.words for m in measures),
+        remedies={
+            "spread": "Try log(y) or sqrt(y), or a family whose variance grows with the mean (gamma, negbinomial).",
+            "level sds": "Intervals of single levels are too wide or too narrow; give weights= if it is known why.",
+        },
+    )  # fmt: skip
+
+
+def _log_ratio(e: Array, order: Codes) -> Array:
+    """log sd in the upper third of the fitted values less that in the lower one; e (S, n), order (K, n)."""
+    third = max(2, e.shape[1] // 3)
+    own = order[np.arange(len(e)) % len(order)]
+    low, high = (np.take_along_axis(e, own[:, part], axis=1) for part in (slice(third), slice(-third, None)))
+    return np.log(high.std(axis=1) / low.std(axis=1))
+
+
+def _between_levels(rows: Draws, split: Split) -> Measure:
+    enough = split.sizes >= ENOUGH_ROWS
+    free = split.sizes[enough] - 1.0
+    weights = free / free.sum()
+
+    def log_sds(e: Array) -> Array:
+        """Sd between levels of the log residual sd (S,), levels weighted by their degrees of freedom."""
+        inside = (_sums(e**2, split) - _sums(e, split) ** 2 / split.sizes)[:, enough]
+        logs = 0.5 * np.log(inside / free)
+        away = logs - (logs @ weights)[:, None]
+        return np.sqrt((away * away) @ weights)
+
+    return rows.measure(
+        "level sds", log_sds, of=split.name, size=without_chance, upwards=True,
+        words=lambda x, c: f"that of a typical {split.name} is off by {100 * without_chance(x, c):.0f}% more than by "
+        "chance",
+    )  # fmt: skip
+
+
+def _sums(e: Array, split: Split) -> Array:
+    """Sums (S, J) over the rows of every level."""
+    return np.add.reduceat(e[:, split.order], split.starts, axis=1)
+
+
+# -- independence
+
+
+def independence(rows: Draws) -> Verdict:
+    """Signs of residuals within levels, and likeness of neighbouring rows."""
+    shared = [split for split in rows.splits if split.sizes.max() > 1]
+    measures = [_same_sign(rows, split) for split in shared]
+    finest = max(rows.splits, key=lambda s: len(s.sizes), default=Split.whole(rows.design.n))
+    if (finest.sizes - 1).sum() >= ENOUGH_NEIGHBOURS:
+        measures.append(_neighbours(rows, finest))
+    if not measures:
+        return no_answer("independence", "no level has two rows")
+    known = {g.name for g in rows.design.groups}
+    outside = [split.name for split in rows.splits if split.name not in known]
+    unasked = "" if rows.splits else "No groups are known: by='column' says which rows belong together."
+    return verdict(
+        "independence", measures,
+        fine="; ".join(m.words for m in measures),
+        remedies={
+            "ignored factor": f"Add {' + '.join(f'(1 | {name})' for name in outside)} to the formula.",
+            "same sign": "Let more coefficients vary by group, or look for a missing grouping factor.",
+            "neighbours": "If the order of rows is that of time, let its effect vary by group, or add a curve of it."
+            if rows.splits
+            else "Rows that belong together may follow each other: add (1 | group) to the formula.",
+        },
+        more=" ".join([*(_one_sided(rows, split) for split in shared), unasked]).strip(),
+    )  # fmt: skip
+
+
+def _same_sign(rows: Draws, split: Split) -> Measure:
+    """Probability that two residuals of one level have the same sign, 1/2 + arcsin(correlation)/π for normal ones.
+
+    A correlation is large by what it does to standard errors if the model ignores the factor, else by itself.
+    """
+    sizes = split.sizes.astype(np.float64)
+    n, typical = sizes.sum(), (sizes**2).sum() / sizes.sum()
+    ignored = split.name not in {g.name for g in rows.design.groups}
+
+    def agree(e: Array) -> Array:
+        return 0.5 + 0.5 * ((_sums(np.sign(e), split) ** 2).sum(axis=1) - n) / (n * (typical - 1.0))
+
+    def correlation(x: float) -> float:
+        return float(np.sin(np.pi * (x - 0.5)))
+
+    def words(x: float, chance: Array) -> str:
+        told = f"two residuals of one {split.name} have the same sign {100 * x:.1f}% of the time (50% if independent)"
+        return told + (
+            f", a design effect of {1.0 + (typical - 1.0) * correlation(x):.1f}" if ignored else ""
+        )
+
+    return rows.measure(
+        "ignored factor" if ignored else "same sign", agree, of=split.name, upwards=True, words=words,
+        size=lambda x, _: 1.0 + (typical - 1.0) * correlation(x) if ignored else correlation(x),
+    )  # fmt: skip
+
+
+def _one_sided(rows: Draws, split: Split) -> str:
+    """How many levels have residuals that are nearly all positive or nearly all negative, and how many by chance."""
+    enough = split.sizes >= ENOUGH_ROWS
+
+    def count(e: Array) -> float:
+        up = _sums((e > 0.0).astype(np.float64), split)[:, enough] / split.sizes[enough]
+        return float(np.mean(np.sum(np.maximum(up, 1.0 - up) >= ONE_SIDED, axis=1)))
+
+    observed, expected = count(rows.residuals), count(rows.noise)
+    if observed < 1.0 + expected:
+        return ""
+    return (
+        f"{observed:.0f} of {enough.sum():,} levels of {split.name} have residuals nearly all of one sign "
+        f"({expected:.1f} by chance)."
+    )
+
+
+def _neighbours(rows: Draws, split: Split) -> Measure:
+    same = np.ones(len(split.order) - 1, dtype=bool)
+    same[split.starts[1:] - 1] = False
+
+    def correlation(e: Array) -> Array:
+        own = e[:, split.order]
+        own = own - own.mean(axis=1, keepdims=True)
+        return (own[:, 1:] * own[:, :-1])[:, same].mean(axis=1) / (own**2).mean(axis=1)
+
+    where = f" of one {split.name}" if split.name else ""
+    return rows.measure(
+        "neighbours", correlation, of=split.name, size=lambda x, _: abs(x),
+        words=lambda x, c: f"residuals of neighbouring rows{where} correlate {x:+.2f} ({by_chance(c)})",
+    )  # fmt: skip
+
+
+# -- curves
+
+
+def linearity(rows: Draws) -> Verdict:
+    """Whether the mean residual follows a curve along a numeric predictor."""
+    measures = [_curve(rows, name, codes) for name, codes in _binned(rows.design)]
+    if not measures:
+        return no_answer("linearity", "the fixed part has no numeric predictor with three values or more")
+    largest = max(m.size for m in measures)
+    return verdict(
+        "linearity", measures,
+        fine=f"no curve along {', '.join(m.of for m in measures)}; mean residuals move by {largest:.2f} residual sds "
+        "more than by chance",
+        remedies={"curve": "Try poly(x, 2), bs(x, df=4) or log(x) of it."},
+    )  # fmt: skip
+
+
+def _binned(design: Design) -> Iterator[tuple[str, Codes]]:
+    """Numeric variables of the fixed part, by value or cut into tenths."""
+    used = (
+        name
+        for factors in design.recipe.fixed.products
+        for coded in factors
+        for name in coded.expression.columns.values()
+    )
+    for name in dict.fromkeys(used):
+        if not is_numeric(design.frame[name]):
+            continue
+        values = design.frame[name].to_numpy(dtype=np.float64)
+        edges = np.unique(values)
+        if len(edges) > MOST_BINS:
+            edges = np.unique(np.quantile(values, np.arange(MOST_BINS) / MOST_BINS))
+        if len(edges) > 2:
+            yield name, np.searchsorted(edges, values, side="right") - 1
+
+
+def _curve(rows: Draws, name: str, codes: Codes) -> Measure:
+    split = Split.of(name, codes, range(codes.max() + 1))
+
+    def height(e: Array) -> Array:
+        """Sd of the mean residual along the predictor, in residual sds."""
+        means = _sums(e - e.mean(axis=1, keepdims=True), split) / split.sizes
+        return np.sqrt((means**2) @ split.sizes / e.shape[1] / e.var(axis=1))
+
+    return rows.measure(
+        "curve", height, of=name, size=without_chance, upwards=True,
+        words=lambda x, c: f"mean residuals move by {without_chance(x, c):.2f} residual sds along {name}, more than by "
+        "chance",
+    )  # fmt: skip

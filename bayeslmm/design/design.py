@@ -1,0 +1,473 @@
+"""Formula + table → `Design`: the arrays of the model, with names, levels and kept rows.
+
+Rows are chosen once, over every used column; each part of the formula is then built on these rows. Random
+terms stay group codes beside a narrow matrix: indicators are never built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayeslmm.design.aliases import Aliases
+from bayeslmm.design.categories import as_codes
+from bayeslmm.design.coding import MatrixRecipe, design_columns, independent_columns
+from bayeslmm.design.grouping import (
+    Grouping,
+    check_levels,
+    factorize,
+    joined,
+    warn_if_constant_within_levels,
+)
+from bayeslmm.design.identification import refuse_untold_residual
+from bayeslmm.design.names import Names, contract
+from bayeslmm.design.newdata import NewDesign, Recipe, rebuild
+from bayeslmm.design.plan import check_weights, from_outside, kept_frame, make_plan
+from bayeslmm.design.response import check_order, check_values, read_response
+from bayeslmm.errors import (
+    AliasedColumnsWarning,
+    DataError,
+    InputError,
+    NonFiniteError,
+    UnidentifiedTermError,
+)
+from bayeslmm.families import GAUSSIAN, Family
+from bayeslmm.formulas.binding import Scope
+from bayeslmm.formulas.expressions import Expression, total_offset
+from bayeslmm.formulas.formula import Bar, Formula, parse_formula
+from bayeslmm.formulas.terms import Atom, Terms
+from bayeslmm.tools.frame import as_frame, frozen
+from bayeslmm.tools.warned import warn
+from bayeslmm.tools.words import is_one_of
+
+LARGEST_LOG = 700.0  # exp of it is within doubles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GroupTerm:
+    """One grouping factor with all its bars.
+
+    Attributes
+    ----------
+    name, variables : str, tuple of str
+        ``"school:class"`` and the columns it combines. Beside a column called ``f:g``, a factor itself, the name of
+        ``(1 | f:g)`` stays and that of the column is told in backticks.
+    codes : int64 array (n,)
+        The level of each row.
+    levels : tuple
+        Labels in the order of the codes: values of the column, or ``"a:b"`` texts for combinations, in
+        which a value that holds a colon stands in backticks where two would be the same.
+    columns : tuple of str
+        Names of the q columns of Z.
+    Z : float64 array (n, q)
+        What each row multiplies its level's effects with.
+    blocks : tuple of tuple of int
+        A partition of the columns: effects inside one block are correlated, blocks are independent.
+    texts : tuple of str
+        The bars as the user wrote them, one per block.
+    """
+
+    name: str
+    variables: tuple[str, ...]
+    codes: np.ndarray
+    levels: tuple[Any, ...]
+    columns: tuple[str, ...]
+    Z: np.ndarray
+    blocks: tuple[tuple[int, ...], ...]
+    texts: tuple[str, ...] = ()
+
+    @property
+    def n_levels(self) -> int:
+        """Number of levels."""
+        return len(self.levels)
+
+    @property
+    def q(self) -> int:
+        """Number of effects per level."""
+        return len(self.columns)
+
+    @property
+    def correlated(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of columns (a, b), a before b in a block, that have a correlation."""
+        return tuple((a, b) for block in self.blocks for i, a in enumerate(block) for b in block[i + 1 :])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Design:
+    """The data of a mixed model, complete and read-only.
+
+    Attributes
+    ----------
+    formula : Formula
+    response : str
+        Name of the response, for example ``sqrt(weight)``.
+    family : Family
+    y : float64 array (n,)
+        The response; successes for ``p(successes, trials)``; 0, 1, ... for categories.
+    trials : float64 array (n,) or None
+        The trials of a binomial response.
+    levels : tuple
+        Categories of an ordinal response in order; (failure, success) of a bernoulli one given by name.
+    X : float64 array (n, p)
+        The fixed part, without aliased columns; ``x_names`` names its columns.
+    aliased : tuple of str
+        Columns left out because they depend linearly on earlier ones.
+    groups : tuple of GroupTerm
+        One per grouping factor, in order of first appearance.
+    weights, offset : float64 arrays (n,)
+        ``weights`` is None when none were given; ``offset`` is zero then.
+    index : pandas.Index
+        Labels of the kept rows; ``n_dropped`` rows had missing values.
+    frame : pandas.DataFrame
+        The used columns on the kept rows, in plain dtypes.
+    scope : Scope
+        Functions and values of its author that the formula uses, and whether its text was trusted.
+    """
+
+    formula: Formula
+    family: Family
+    response: str
+    y: np.ndarray
+    trials: np.ndarray | None
+    levels: tuple[Any, ...]
+    X: np.ndarray
+    x_names: tuple[str, ...]
+    aliased: tuple[str, ...]
+    groups: tuple[GroupTerm, ...]
+    weights: np.ndarray | None
+    offset: np.ndarray
+    index: pd.Index
+    n_dropped: int
+    frame: pd.DataFrame
+    recipe: Recipe
+    scope: Scope
+
+    @property
+    def names(self) -> Names:
+        """What variables and dimensions of draws are called."""
+        return contract(self.family.parameters, self.x_names, tuple((g.name, g.columns) for g in self.groups))
+
+    @property
+    def n(self) -> int:
+        """Number of rows used."""
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        """Number of columns of X."""
+        return len(self.x_names)
+
+    @property
+    def normal_response(self) -> np.ndarray:
+        """What is normal around Xβ + Zb (n,): the response, or the log of a lognormal one, less the offset."""
+        return self.working_response - self.offset
+
+    @property
+    def working_response(self) -> np.ndarray:
+        """The response (n,) as the compiled loops take it: logged for a lognormal model."""
+        return self.family.working_response(self.y)
+
+    @property
+    def density_constants(self) -> np.ndarray:
+        """What the log density of each row (n,) holds besides what hangs on the unknowns."""
+        return self.family.constants(self.y, self.trials, self.weights)
+
+    @property
+    def has_intercept(self) -> bool:
+        """True when the fixed part has an intercept."""
+        return "Intercept" in self.x_names
+
+    def group(self, name: str | None = None) -> GroupTerm:
+        """The grouping factor of that name; the only one, if none is named.
+
+        Raises
+        ------
+        InputError
+            No such factor, or several and none is named.
+        """
+        names = ", ".join(repr(g.name) for g in self.groups)
+        if not self.groups:
+            raise InputError("the model has no grouping factor")
+        if name is None and len(self.groups) > 1:
+            raise InputError(f"the model has several grouping factors ({names}); say which: group=...")
+        for term in self.groups:
+            if name is None or is_one_of(name, (term.name,)):
+                return term
+        raise InputError(f"no grouping factor {name!r}; the model has {names}")
+
+    def at(
+        self, newdata: pd.DataFrame, *, groups: Collection[str] | None = None, offset: Any = None,
+        estimable_only: bool = True,
+    ) -> NewDesign:  # fmt: skip
+        """Build X, Z, codes and offset for new rows, with the transforms and codings of this design.
+
+        Parameters
+        ----------
+        newdata : pandas.DataFrame
+            Needs the predictors and grouping columns, not the response.
+        groups : collection of str, optional
+            Names of the grouping factors to build; all by default. The others' columns need not be there.
+        offset : array or str, optional
+            Replaces an offset that was given to the model as an array.
+        estimable_only : bool
+            Whether the X of a row that the data say nothing about is NaN (`bayeslmm.design.aliases`).
+
+        Raises
+        ------
+        UnknownColumnError
+            A needed column is not there.
+        UnseenLevelError
+            A fixed factor has a level that the fit has not seen. (An unseen group gets code −1 instead.)
+
+        Warns
+        -----
+        NotEstimableWarning
+        """
+        return rebuild(self.recipe, self.frame, newdata, groups, offset, estimable_only)
+
+    def rows(self, chosen: Any) -> Design:
+        """This design on some of its rows, with the same columns, levels and transforms.
+
+        Parameters
+        ----------
+        chosen : array of bool (n,) or of int
+            Which rows. A level may be left without any.
+        """
+
+        def cut(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else frozen(values[chosen], values.dtype)
+
+        groups = tuple(replace(g, codes=cut(g.codes), Z=cut(g.Z)) for g in self.groups)  # type: ignore[arg-type]
+        arrays = {name: cut(getattr(self, name)) for name in ("y", "trials", "X", "weights", "offset")}
+        frame = self.frame.iloc[np.arange(self.n)[chosen]]
+        return replace(self, groups=groups, index=frame.index, frame=frame, **arrays)  # type: ignore[arg-type]
+
+    def with_response(self, y: Any) -> Design:
+        """This design with another response (n,), in its categories where it has some.
+
+        Raises
+        ------
+        DataError
+            Another number of values, or values that the family cannot have.
+        """
+        if isinstance(y, pd.Series) and len(y) != self.n and self.index.isin(y.index).all():
+            y = y.loc[self.index]
+        return self.with_coded_response(as_codes(self, y) if np.shape(y) == (self.n,) else y)
+
+    def with_coded_response(self, y: Any) -> Design:
+        """This design with another response (n,), coded as `y` is: categories by number from zero."""
+        try:
+            values = np.array(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"refit: the response ({type(y).__name__}) holds other things than numbers"
+            ) from None
+        if values.shape != (self.n,):
+            raise DataError(f"refit: the response has shape {values.shape}; the fit uses {self.n:,} rows")
+        if not np.isfinite(values).all():
+            raise NonFiniteError(f"refit: {int((~np.isfinite(values)).sum())} values are missing or infinite")
+        check_values(self, values)
+        return replace(self, y=frozen(values))
+
+
+# -- building
+
+
+def build_design(
+    formula: Formula | str,
+    data: pd.DataFrame,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    namespace: Mapping[str, Any] | None = None,
+    trust: bool = True,
+    family: Family = GAUSSIAN,
+) -> Design:
+    """Build the arrays of a mixed model.
+
+    Parameters
+    ----------
+    formula : str or Formula
+    data : pandas.DataFrame
+        Left as it is.
+    weights, offset : str or array (len(data),), optional
+        A column's name or values in the order of the rows. Weights are positive; an offset adds to
+        ``offset()`` terms.
+    namespace : mapping, optional
+        Where functions in the formula are looked up.
+    trust : bool
+        False for a formula of unknown origin: `bayeslmm.formulas.whitelist` says what it may hold besides
+        ``namespace``.
+    family : Family
+        What the response is checked against. Families without a residual sd may have one row per level.
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    FormulaError, DataError, UnknownColumnError, NonFiniteError, UnidentifiedTermError
+
+    Warns
+    -----
+    DroppedRowsWarning, AliasedColumnsWarning
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> d = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]})
+    >>> build_design("y ~ (1 | g)", d).groups[0].levels
+    ('a', 'b')
+    """
+    formula = parse_formula(formula) if isinstance(formula, str) else formula
+    data = as_frame(data)
+    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset)
+    weights = from_outside(weights, data, "weights")
+    offset = from_outside(offset, data, "offset")
+    frame, keep = kept_frame(plan, data, offset)
+    weights = check_weights(weights, keep, frame.index)
+    offset = None if offset is None else (offset if keep is None else offset[keep])
+
+    if family.has_categories and plan.response.is_column:
+        check_order(plan.response.label, data[plan.response.label])
+    response = read_response(plan.response, frame, family, weights)
+    weights = weights if family.has_residual else None  # those of a binomial response are its trials
+    terms = formula.fixed_terms
+    if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one
+        terms = replace(terms, intercept=True)
+    fixed, X = design_columns(terms, plan.expressions, frame)
+    whole, (X, independent, aliased) = X, _without_aliases(X, fixed, terms)
+    kept = independent
+    if family.has_categories:
+        X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
+    _check_rows(len(frame), X.shape[1])
+    groups, bars, groupings = _groups(formula.bars, plan.expressions, frame)
+    recipe = Recipe(
+        fixed=fixed,
+        kept=kept,
+        aliases=Aliases.of(whole, kept, independent, fixed.names, intercept=terms.intercept),
+        bars=bars,
+        groupings=groupings,
+        offsets=plan.offsets,
+        offset_given_as_array=offset is not None and not plan.offset_column,
+    )
+    design = Design(
+        formula=formula,
+        response=plan.response.label,
+        family=family,
+        y=response.y,
+        trials=response.trials,
+        levels=response.levels,
+        X=frozen(X),
+        x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),
+        aliased=aliased,
+        groups=groups,
+        weights=None if weights is None else frozen(weights),
+        offset=frozen(total_offset(plan.offsets, frame, offset)),
+        index=frame.index,
+        n_dropped=len(data) - len(frame),
+        frame=frame,
+        recipe=recipe,
+        scope=plan.scope,
+    )
+    _refuse_huge_offset(design)
+    _refuse_constant_remainder(design)
+    refuse_untold_residual(design)
+    return design
+
+
+def _refuse_constant_remainder(design: Design) -> None:
+    """A response that is its offset and a constant leaves nothing to explain, as a constant response does."""
+    if not (design.family.is_on_response_scale and design.family.has_free_dispersion and design.n > 1):
+        return
+    rest = design.y - design.offset
+    if np.ptp(rest) == 0.0:
+        raise DataError(
+            f"The response {design.response!r} less its offset is {rest[0]:g} in all {design.n:,} rows, so there is "
+            "nothing to explain."
+        )
+
+
+def _refuse_huge_offset(design: Design) -> None:
+    """Offsets of a log link beyond what a double can be a factor of: mostly counts whose log was meant."""
+    largest = float(np.abs(design.offset).max(initial=0.0))
+    if design.family.link == "log" and largest > LARGEST_LOG:
+        raise DataError(
+            f"The offset goes up to {largest:.4g} in size, and with a log link it is the logarithm of a factor: "
+            f"exp({LARGEST_LOG:g}) is about the largest number there is. Give log(exposure), not exposure."
+        )
+
+
+def _without_aliases(
+    X: np.ndarray, fixed: MatrixRecipe, terms: Terms
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    kept = independent_columns(X, has_intercept=terms.intercept)
+    aliased = tuple(name for name, use in zip(fixed.names, kept, strict=True) if not use)
+    if aliased:
+        warn(
+            f"The fixed part is rank deficient: {', '.join(aliased)} left out, as "
+            f"{'it depends' if len(aliased) == 1 else 'they depend'} linearly on columns before.",
+            AliasedColumnsWarning,
+        )
+        X = X[:, kept]
+    kept.setflags(write=False)
+    return X, kept, aliased
+
+
+def _check_rows(n: int, p: int) -> None:
+    if n <= p:
+        raise DataError(
+            f"{n} complete row{'s' * (n > 1)} for {p} coefficient{'s' * (p > 1)} of the fixed part: more rows than "
+            "coefficients are needed. Use more data or fewer terms."
+        )
+
+
+def _groups(
+    bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: pd.DataFrame
+) -> tuple[tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...]]:
+    """The bars of each grouping factor merged into one term, in order of first appearance."""
+    together: dict[frozenset[str], list[Bar]] = {}
+    for bar in bars:
+        together.setdefault(frozenset(bar.group), []).append(bar)
+    terms, recipes, groupings = [], [], []
+    names = joined([same[0].group for same in together.values()])
+    for same, name in zip(together.values(), names, strict=True):
+        grouping, codes = factorize([frame[column] for column in same[0].group], name)
+        check_levels(grouping, len(frame))
+        built = [design_columns(bar.terms, expressions, frame) for bar in same]
+        for bar, (bar_recipe, Z) in zip(same, built, strict=True):
+            warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
+        terms.append(_merged(same, grouping, codes, built))
+        recipes.append(tuple(recipe for recipe, _ in built))
+        groupings.append(grouping)
+    return tuple(terms), tuple(recipes), tuple(groupings)
+
+
+def _merged(
+    bars: list[Bar], grouping: Grouping, codes: np.ndarray, built: list[tuple[MatrixRecipe, np.ndarray]]
+) -> GroupTerm:
+    columns = tuple(name for recipe, _ in built for name in recipe.names)
+    twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
+    if twice:
+        texts = " + ".join(dict.fromkeys(bar.text for bar in bars))
+        raise UnidentifiedTermError(
+            f"{texts}: {', '.join(twice)} varies by {grouping.name} twice, so the two variances cannot be "
+            "told apart. "
+            "Keep one, for example with (0 + x | g) beside (1 | g)."
+        )
+    starts = np.cumsum([0] + [Z.shape[1] for _, Z in built])
+    return GroupTerm(
+        name=grouping.name,
+        variables=grouping.variables,
+        codes=frozen(codes, dtype=np.int64),
+        levels=grouping.levels,
+        columns=columns,
+        Z=frozen(built[0][1] if len(built) == 1 else np.hstack([Z for _, Z in built])),
+        blocks=tuple(tuple(range(int(a), int(b))) for a, b in zip(starts, starts[1:], strict=False)),
+        texts=tuple(bar.text for bar in bars),
+    )

@@ -1,0 +1,208 @@
+"""A design's columns, codes and offset on new rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayeslmm.design.aliases import Aliases
+from bayeslmm.design.coding import MatrixRecipe, new_columns
+from bayeslmm.design.grouping import Grouping, new_codes
+from bayeslmm.design.plan import from_outside
+from bayeslmm.errors import DataError, NotEstimableWarning
+from bayeslmm.formulas.expressions import Expression, total_offset
+from bayeslmm.tools.frame import (
+    as_frame,
+    check_finite,
+    complete_rows,
+    frozen,
+    is_numeric,
+    pick,
+    plain,
+    unknown_column,
+)
+from bayeslmm.tools.warned import warn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NewGroup:
+    """A grouping factor on new rows.
+
+    A level that the fit has not seen has code −1 and keeps its label; a missing one has code −1 and label None.
+    """
+
+    name: str
+    codes: np.ndarray
+    labels: np.ndarray
+    Z: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NewDesign:
+    """The arrays of a design on new rows; rows with missing predictors hold NaN.
+
+    ``aliased`` (n, a) are the columns that X lacks since they depended on others in the rows of the fit; where they do
+    not here, the fit says nothing about a row, and unless asked otherwise its X is NaN.
+    """
+
+    X: np.ndarray
+    groups: tuple[NewGroup, ...]
+    offset: np.ndarray
+    index: pd.Index
+    aliased: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recipe:
+    """What a design remembers to build itself for new data."""
+
+    fixed: MatrixRecipe
+    kept: np.ndarray
+    aliases: Aliases
+    bars: tuple[tuple[MatrixRecipe, ...], ...]
+    groupings: tuple[Grouping, ...]
+    offsets: tuple[Expression, ...]
+    offset_given_as_array: bool
+
+
+def rebuild(
+    recipe: Recipe, known: pd.DataFrame, newdata: Any, groups: Collection[str] | None, offset: Any,
+    estimable_only: bool = True,
+) -> NewDesign:  # fmt: skip
+    """The arrays of a recipe on new rows; ``known`` is the frame of the fit."""
+    newdata = as_frame(newdata)
+    strange = sorted(set(groups or ()) - {grouping.name for grouping in recipe.groupings})
+    if strange:
+        raise DataError(
+            f"{strange[0]!r} is no grouping factor of the model; it has "
+            f"{', '.join(repr(grouping.name) for grouping in recipe.groupings) or 'none'}."
+        )
+    wanted = [
+        (bars, grouping)
+        for bars, grouping in zip(recipe.bars, recipe.groupings, strict=True)
+        if groups is None or grouping.name in groups
+    ]
+    matrices = [recipe.fixed, *(bar for bars, _ in wanted for bar in bars)]
+    leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
+    named = [(leaf, "fixed part or left of a bar") for leaf in leaves] + [
+        (leaf, "offset") for leaf in recipe.offsets
+    ]
+    used: dict[str, pd.Series] = {}
+    for leaf, where in named:
+        for name in leaf.columns.values():
+            used[name] = _present(newdata, name, where)
+    keep, _ = complete_rows(used)
+    complete = np.ones(len(newdata), dtype=bool) if keep is None else keep
+    frame = _new_frame(used, complete, newdata.index, known)
+    outside = _new_offset(recipe, newdata, offset)
+
+    full = _columns((recipe.fixed,), frame)
+    X, aliased = full[:, recipe.kept], full[:, recipe.aliases.columns]
+    if estimable_only:
+        X = _without_inestimable(X, aliased, recipe.aliases)
+    X, aliased = _scatter(X, complete), _scatter(aliased, complete)
+    shift = np.full(len(newdata), np.nan)
+    if len(frame):
+        shift[complete] = total_offset(recipe.offsets, frame, None)
+    built = []
+    for bars, grouping in wanted:
+        columns = [
+            _group_column(_present(newdata, name, f"grouping factor {grouping.name}"))
+            for name in grouping.variables
+        ]
+        codes, labels = new_codes(grouping, columns)
+        Z = _scatter(_columns(bars, frame), complete)
+        labels.setflags(write=False)
+        built.append(NewGroup(name=grouping.name, codes=frozen(codes, np.int64), labels=labels, Z=frozen(Z)))
+    return NewDesign(
+        X=frozen(X), groups=tuple(built), offset=frozen(shift + outside), index=newdata.index,
+        aliased=frozen(aliased),
+    )  # fmt: skip
+
+
+def _without_inestimable(X: np.ndarray, aliased: np.ndarray, aliases: Aliases) -> np.ndarray:
+    """NaN where the fixed part of a row does not follow from the fit's."""
+    estimable = aliases.estimable(X, aliased)
+    if estimable.all():
+        return X
+    warn(aliases.words(int((~estimable).sum()), len(X)), NotEstimableWarning)
+    return np.where(estimable[:, None], X, np.nan)
+
+
+def _columns(recipes: tuple[MatrixRecipe, ...], frame: pd.DataFrame) -> np.ndarray:
+    if not len(frame):
+        return np.empty((0, sum(len(recipe.names) for recipe in recipes)))
+    return np.hstack([new_columns(recipe, frame) for recipe in recipes])
+
+
+def _present(newdata: pd.DataFrame, name: str, where: str) -> pd.Series:
+    if name not in newdata.columns:
+        raise unknown_column(name, where, newdata.columns)
+    return pick(newdata, name)
+
+
+def _new_frame(
+    used: Mapping[str, pd.Series], complete: np.ndarray, index: pd.Index, known: pd.DataFrame
+) -> pd.DataFrame:
+    columns = {}
+    for name, column in used.items():
+        values = plain(column[complete], name)
+        if is_numeric(known[name]) and not is_numeric(values) and len(values):
+            raise DataError(
+                f"Column {name!r} was numeric in the fit and holds text or categories in the new data."
+            )
+        if known[name].dtype == bool and is_numeric(values) and not values.isin((0, 1)).all():
+            other = values[~values.isin((0, 1))].iloc[0]
+            raise DataError(
+                f"Column {name!r} was True or False in the fit and holds {other} in the new data."
+            )
+        if is_numeric(values):
+            check_finite(values.to_numpy(), values.index, f"Column {name!r}")
+        columns[name] = values
+    arrays = {name: values.array for name, values in columns.items()}
+    return pd.DataFrame(arrays, index=index[complete], copy=False)
+
+
+def _new_offset(recipe: Recipe, newdata: pd.DataFrame, offset: Any) -> np.ndarray | float:
+    if offset is None:
+        if recipe.offset_given_as_array:
+            raise DataError(
+                "The model's offset was given as an array, which says nothing about new rows. "
+                "Pass offset= with one value per row (or 0)."
+            )
+        return 0.0
+    if isinstance(offset, int | float | np.number):
+        offset = np.full(len(newdata), float(offset))
+    values = from_outside(
+        _present(newdata, offset, "offset=") if isinstance(offset, str) else offset, newdata, "offset"
+    )
+    if values is None:
+        return 0.0
+    check_finite(values[~np.isnan(values)], newdata.index[~np.isnan(values)], "offset=")
+    return values
+
+
+def _group_column(column: pd.Series) -> pd.Series:
+    present = column.dropna()
+    if not len(present):
+        return column
+    values = plain(present, str(column.name), group_only=True)
+    if values.dtype == column.dtype:
+        return column
+    if len(present) == len(column):
+        return values
+    full = pd.Series(np.full(len(column), None, dtype=object), index=column.index, name=column.name)
+    full[np.asarray(column.notna())] = values.astype(object).to_numpy()
+    return full
+
+
+def _scatter(values: np.ndarray, complete: np.ndarray) -> np.ndarray:
+    if complete.all():
+        return values
+    full = np.full((len(complete), values.shape[1]), np.nan)
+    full[complete] = values
+    return full

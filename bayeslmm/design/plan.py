@@ -1,0 +1,147 @@
+"""What a formula needs of a table: every name resolved, every used column on the complete rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from bayeslmm.errors import DataError, DroppedRowsWarning
+from bayeslmm.formulas.binding import Scope, bind
+from bayeslmm.formulas.expressions import Expression
+from bayeslmm.formulas.formula import Formula
+from bayeslmm.formulas.terms import Atom
+from bayeslmm.tools.frame import (
+    check_finite,
+    check_size,
+    complete_rows,
+    is_numeric,
+    pick,
+    plain,
+    row_names,
+    unknown_column,
+)
+from bayeslmm.tools.warned import warn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """The leaves of a formula with their names resolved, the columns they use, and the scope as far as they used it."""
+
+    response: Expression
+    expressions: Mapping[Atom, Expression]
+    offsets: tuple[Expression, ...]
+    columns: tuple[str, ...]
+    group_only: frozenset[str]
+    offset_column: bool
+    scope: Scope
+
+
+def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any) -> Plan:
+    """Resolve every name of the formula; UnknownColumnError for the first that nothing answers to."""
+    columns = data.columns
+    response = bind(formula.response_atom, columns, scope, "response", once=True)
+    expressions = {atom: bind(atom, columns, scope, "fixed part") for atom in formula.fixed_terms.atoms}
+    for bar in formula.bars:
+        for atom in bar.terms.atoms:
+            expressions.setdefault(atom, bind(atom, columns, scope, f"left side of {bar.text}"))
+        for name in bar.group:
+            if name not in columns:
+                raise unknown_column(name, f"grouping factor of {bar.text}", columns)
+    offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
+    if isinstance(offset, str):
+        offsets.append(bind(Atom(offset), columns, scope, "offset="))
+    if isinstance(weights, str) and weights not in columns:
+        raise unknown_column(weights, "weights=", columns)
+    every = [response, *expressions.values(), *offsets]
+    valued = dict.fromkeys(name for expression in every for name in expression.columns.values())
+    grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)
+    own = {name: value for expression in every for name, value in expression.own.items()}
+    return Plan(
+        response=response,
+        expressions=expressions,
+        offsets=tuple(offsets),
+        columns=tuple({**valued, **grouping}),
+        group_only=frozenset(grouping) - frozenset(valued),
+        offset_column=isinstance(offset, str),
+        scope=Scope(names=own, trusted=scope.trusted),
+    )
+
+
+def kept_frame(
+    plan: Plan, data: pd.DataFrame, offset: np.ndarray | None
+) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """The used columns on the complete rows, and the mask of these rows (None: all of them)."""
+    used = {name: pick(data, name) for name in plan.columns}
+    outside = {"offset": offset} if offset is not None else {}
+    keep, counts = complete_rows({**used, **outside})
+    if keep is not None:
+        _report_dropped(keep, counts)
+    columns = {
+        name: plain(column if keep is None else column[keep], name, group_only=name in plan.group_only)
+        for name, column in used.items()
+    }
+    index = data.index if keep is None else data.index[keep]
+    frame = pd.DataFrame({name: column.array for name, column in columns.items()}, index=index, copy=False)
+    for name in plan.columns:
+        if is_numeric(frame[name]):
+            check_finite(frame[name].to_numpy(), index, f"Column {name!r}")
+    return frame, keep
+
+
+def _report_dropped(keep: np.ndarray, counts: Mapping[str, int]) -> None:
+    n, dropped = len(keep), int(len(keep) - keep.sum())
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+    if dropped == n:
+        empty = [name for name, count in counts.items() if count == n]
+        why = f"{', '.join(map(repr, empty))} is all missing" if empty else f"missing values: {shown}"
+        raise DataError(f"No row is complete: {why}. Fill in or leave out the column.")
+    warn(f"{dropped} of {n} rows left out, as they have missing values ({shown}).", DroppedRowsWarning)
+
+
+def from_outside(values: Any, data: pd.DataFrame, what: str) -> np.ndarray | None:
+    """Weights or offset as float64 (len(data),); None for none, and for an offset that is a column."""
+    if values is None or (isinstance(values, str) and what == "offset"):
+        return None
+    if isinstance(values, str):
+        values = pick(data, values)
+    if isinstance(values, pd.Series) and not values.index.equals(data.index):
+        raise DataError(
+            f"{what}= is a Series with an index other than the data's. Align it, or pass {what}.to_numpy() "
+            "to go by order."
+        )
+    try:
+        column = pd.Series(values)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{what}= is no column of numbers: {problem}") from None
+    many = types.is_list_like(values) and not isinstance(values, Mapping)
+    if not many or len(column) != len(data):
+        got = f"has {len(column)} values" if many else f"is one {type(values).__name__}"
+        raise DataError(f"{what}= {got} for {len(data)} rows of data. Give one value for each row.")
+    known = column.notna().to_numpy(dtype=bool)
+    given = plain(column[known], what)
+    array = np.full(len(data), np.nan)
+    try:
+        array[known] = pd.to_numeric(given)
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"{what}= does not hold numbers: {problem}.") from None
+    return array
+
+
+def check_weights(values: np.ndarray | None, keep: np.ndarray | None, index: pd.Index) -> np.ndarray | None:
+    """The weights of the kept rows, all positive and finite."""
+    if values is None:
+        return None
+    values = values if keep is None else values[keep]
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        raise DataError(
+            f"Weights are positive and finite; {int(bad.sum())} are not ({row_names(index, bad)}). "
+            "Leave these rows out of the data."
+        )
+    check_size(values[:, None], ["weights"])
+    return values

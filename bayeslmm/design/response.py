@@ -1,0 +1,192 @@
+"""The left side of a formula → numbers that a family can have, with every other case refused by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError, NotAvailableError
+from ..families import Family
+from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
+from ..tools.frame import check_size, frozen, row_names
+
+_NO_ORDER = (
+    "The response {label!r} holds categories without an order. Say it: data[{label!r}] = "
+    "pandas.Categorical(data[{label!r}], categories=[lowest, ..., highest], ordered=True)."
+)
+TRIALS_REMEDY = " Write p(successes, trials) on the left of '~', or give proportions with weights=trials."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Response:
+    """The response in numbers.
+
+    Attributes
+    ----------
+    y : float64 array (n,)
+        Successes for binomial; 0 or 1 for bernoulli; 0, 1, ... for the categories of an ordinal response.
+    trials : float64 array (n,) or None
+    levels : tuple
+        Categories of an ordinal response in order; (failure, success) where these are given by name.
+    """
+
+    y: np.ndarray
+    trials: np.ndarray | None = None
+    levels: tuple[Any, ...] = ()
+
+
+def read_response(
+    expression: Expression, frame: pd.DataFrame, family: Family, weights: np.ndarray | None = None
+) -> Response:
+    """Evaluate the response and check it against the support of its family.
+
+    Raises
+    ------
+    DataError
+        Values that the family cannot have, with their rows.
+    NotAvailableError
+        Weights for a family in which they have no one meaning.
+    """
+    value = evaluate(expression, frame)
+    counted = hasattr(value, "successes") and hasattr(value, "trials")
+    if weights is not None and not family.has_residual and (counted or not family.has_trials):
+        raise NotAvailableError(
+            f"weights with family={family.name!r}: prior weights divide the variance of gaussian, student_t and "
+            "lognormal responses, and are the trials of a binomial one given as proportions. Repeat rows that count "
+            "several times."
+        )
+    if counted:
+        return _counts(expression, frame, family, value)
+    numbers = as_numbers_or_factor(value, expression, frame.index)
+    if family.has_categories:
+        return _ordered(expression, frame, numbers)
+    if not isinstance(numbers, np.ndarray):
+        if family.is_binary:
+            return _yes_or_no(expression, numbers)
+        raise DataError(
+            f"The response {expression.label!r} holds text or categories; numbers are needed. Convert it "
+            f"with pandas.to_numeric, or write I({expression.label} == 'level') for a yes/no response."
+        )
+    if numbers.ndim > 1:
+        raise DataError(f"The response {expression.label!r} has {numbers.shape[1]} columns; one is needed.")
+    check_size(numbers[:, None], [expression.label])
+    check_support(expression.label, frame.index, family, numbers)
+    if family.has_free_dispersion and len(numbers) > 1 and np.all(numbers == numbers[0]):
+        raise DataError(
+            f"The response {expression.label!r} is {numbers[0]:g} in all {len(numbers):,} rows, so there is nothing to "
+            "explain."
+        )
+    if family.has_trials:
+        trials = np.ones(len(numbers)) if weights is None else weights
+        return _proportions(expression, frame.index, numbers, trials)
+    return Response(y=frozen(numbers))
+
+
+def _proportions(expression: Expression, index: pd.Index, share: np.ndarray, trials: np.ndarray) -> Response:
+    """R's other way to write a binomial response: proportions, with the trials as weights."""
+    counts = share * trials
+    off = (np.abs(counts - np.round(counts)) > 1e-6 * np.maximum(trials, 1.0)) | (trials != np.round(trials))
+    _refuse(
+        expression.label, index, off, share,
+        "a proportion times its trials (the weights; 1 without them) must be a whole number", TRIALS_REMEDY,
+    )  # fmt: skip
+    return Response(y=frozen(np.round(counts)), trials=frozen(trials))
+
+
+def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: Any) -> Response:
+    if not family.has_trials:
+        raise DataError(
+            f"{expression.label} gives successes and trials, which only family='binomial' takes; this model's is "
+            f"{family.name!r}."
+        )
+    y = np.asarray(value.successes, dtype=np.float64)
+    trials = np.broadcast_to(np.asarray(value.trials, dtype=np.float64), y.shape)
+    for what, numbers in (("successes", y), ("trials", trials)):
+        _refuse(
+            expression.label, frame.index, (numbers < 0) | (numbers != np.round(numbers)), numbers,
+            f"the {what} must be whole numbers, zero or more",
+        )  # fmt: skip
+    _refuse(expression.label, frame.index, y > trials, y, "there cannot be more successes than trials")
+    return Response(y=frozen(y), trials=frozen(trials))
+
+
+def _yes_or_no(expression: Expression, factor: Factor) -> Response:
+    levels = _levels(factor)
+    if len(levels) != 2:
+        shown = ", ".join(map(repr, levels[:5])) + (", …" if len(levels) > 5 else "")
+        raise DataError(
+            f"The response {expression.label!r} has {len(levels)} categories ({shown}); a yes/no response has two. "
+            f"Write I({expression.label} == 'level'), or family='ordinal' if they are ordered."
+        )
+    success = np.asarray(factor.data == levels[1], dtype=np.float64)
+    return Response(y=frozen(success), levels=tuple(levels))
+
+
+def _ordered(expression: Expression, frame: pd.DataFrame, value: Any) -> Response:
+    label = expression.label
+    if isinstance(value, np.ndarray):
+        if value.ndim > 1 or np.any(value != np.round(value)):
+            raise DataError(
+                f"The response {label!r} of an ordinal model holds ordered categories or whole numbers"
+                + ("." if value.ndim > 1 else f": {row_names(frame.index, value != np.round(value))}.")
+            )
+        seen, codes = np.unique(value, return_inverse=True)
+        levels: list[Any] = [int(v) for v in seen]
+    else:
+        data = value.data
+        if not (isinstance(data.dtype, pd.CategoricalDtype) and data.dtype.ordered) and not value.levels:
+            raise DataError(_NO_ORDER.format(label=label))
+        levels = _levels(value)
+        codes = pd.Categorical(data, categories=levels).codes
+    if len(levels) < 2:
+        raise DataError(f"The response {label!r} is {levels[0]!r} in all rows: there is nothing to explain.")
+    return Response(y=frozen(codes), levels=tuple(levels))
+
+
+def _levels(factor: Factor) -> list[Any]:
+    """Levels in the order of the categories, or sorted."""
+    if factor.levels:
+        return list(factor.levels)
+    data = factor.data
+    if isinstance(data.dtype, pd.CategoricalDtype):
+        return [level for level in data.cat.categories if (data == level).any()]
+    return sorted(data.unique())
+
+
+def check_support(label: str, index: pd.Index, family: Family, y: np.ndarray) -> None:
+    """Refuse, by row, numbers that a family cannot have."""
+    remedy = TRIALS_REMEDY if family.has_trials else ""
+    _refuse(label, index, family.impossible(y), y, f"family={family.name!r} needs {family.needs}", remedy)
+
+
+def check_order(label: str, column: pd.Series) -> None:
+    """Refuse categories without an order as an ordinal response."""
+    if isinstance(column.dtype, pd.CategoricalDtype) and not column.dtype.ordered:
+        raise DataError(_NO_ORDER.format(label=label))
+
+
+def check_values(design: Any, y: np.ndarray) -> None:
+    """Refuse a response (n,) that does not fit a design: coded as the design's is."""
+    label, index, family = design.response, design.index, design.family
+    if family.has_trials:
+        bad = (y < 0) | (y > design.trials) | (y != np.round(y))
+        _refuse(label, index, bad, y, "successes are whole numbers from zero to the trials")
+    elif family.has_categories:
+        last = len(design.levels) - 1
+        bad = (y < 0) | (y > last) | (y != np.round(y))
+        _refuse(label, index, bad, y, f"categories are coded 0 to {last}")
+    else:
+        check_support(label, index, family, y)
+
+
+def _refuse(
+    label: str, index: pd.Index, bad: np.ndarray, y: np.ndarray, needed: str, remedy: str = ""
+) -> None:
+    if bad.any():
+        first = y[np.flatnonzero(bad)[0]]
+        raise DataError(
+            f"The response {label!r}: {needed}; {row_names(index, bad)} (first: {first:g}).{remedy}"
+        )

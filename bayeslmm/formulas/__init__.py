@@ -1,0 +1,1 @@
+"""Text -> terms and expressions: what a formula may hold and what its words are worth in data."""

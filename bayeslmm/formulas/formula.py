@@ -1,0 +1,508 @@
+"""Text → `Formula`: response, fixed terms, bars and offsets, expanded by R's algebra of terms.
+
+No data are touched. Every sum is written out as products of leaves, so nobody downstream needs to know what
+``*``, ``/``, ``^``, ``||`` or nesting mean:
+
+>>> f = parse_formula("log(y) ~ x * z + (x | school/class)")
+>>> f.response, f.fixed
+('log(y)', '1 + x + z + x:z')
+>>> [(bar.columns, bar.group) for bar in f.bars]
+[('1 + x', ('school',)), ('1 + x', ('school', 'class'))]
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement, product
+from math import comb
+
+from bayeslmm.errors import FormulaError
+from bayeslmm.formulas.grammar import COMPARISONS, Node, Parser, canonical_python, complain
+from bayeslmm.formulas.remedies import BESIDE_RESPONSE
+from bayeslmm.formulas.terms import Atom, Terms
+
+QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
+NO_RESPONSE = "The left side of '~' is the response: a column or an expression of columns."
+SUBSCRIPT = re.compile(r"([\w.]+|`[^`]+`)\[(.+)\]")
+WORD = re.compile(r"[^\W\d][\w.]*|`[^`]+`")
+LONE_DOT = re.compile(r"(?<![\w.)\]`])\.(?![\w.])")
+MOST_TERMS = 5_000
+MOST_FACTORS = 10  # of one interaction: k factors span 2**k subspaces
+BARE_FACTOR = re.compile(r"C\((?:`([^`]+)`|([^\W\d][\w.]*))\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """Correlated random effects: the columns ``terms`` vary by the combinations of ``group``'s columns."""
+
+    terms: Terms
+    group: tuple[str, ...]
+    text: str
+
+    @property
+    def columns(self) -> str:
+        """The left side in formula syntax, for example ``1 + x``."""
+        return str(self.terms)
+
+    @property
+    def group_name(self) -> str:
+        """The grouping factor's name, for example ``school:class``."""
+        return ":".join(self.group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formula:
+    """What a formula says, written out.
+
+    Attributes
+    ----------
+    text : str
+        The formula as the user wrote it.
+    response_atom : Atom
+        The left side; `response` is its text.
+    fixed_terms : Terms
+        The fixed part; `fixed` is its text, for example ``1 + x + a + a:x``.
+    bars : tuple of Bar
+        One per block of correlated effects, in order of appearance.
+    offsets : tuple of str
+        The Python expressions inside ``offset(...)`` terms.
+    """
+
+    text: str
+    response_atom: Atom
+    fixed_terms: Terms
+    bars: tuple[Bar, ...]
+    offsets: tuple[str, ...]
+
+    @property
+    def response(self) -> str:
+        """The response as a Python expression; an unusual column name stands in backticks."""
+        return str(self.response_atom)
+
+    @property
+    def fixed(self) -> str:
+        """The fixed part in formula syntax, every term written out."""
+        return str(self.fixed_terms)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(slots=True)
+class _Sum:
+    """A sum under construction; ``intercept`` is None where nothing was said about it."""
+
+    products: dict[frozenset[Atom], tuple[Atom, ...]] = field(default_factory=dict)
+    intercept: bool | None = None
+    bars: list[Bar] = field(default_factory=list)
+    offsets: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, factors: Iterable[tuple[Atom, ...]]) -> _Sum:
+        result = cls()
+        for group in factors:
+            distinct = tuple(dict.fromkeys(group))
+            result.products.setdefault(frozenset(distinct), distinct)
+        return result
+
+    def terms(self) -> Terms:
+        ordered = sorted(self.products.values(), key=len)
+        return Terms(intercept=self.intercept is not False, products=tuple(ordered))
+
+
+def parse_formula(text: str) -> Formula:
+    """Read a formula with lme4's meaning.
+
+    Parameters
+    ----------
+    text : str
+        For example ``"Reaction ~ Days + (Days | Subject)"``. Column names that are no plain words stand in
+        backticks; Python expressions are calls such as ``np.log(x)`` or stand in ``I(...)`` or ``{...}``.
+
+    Returns
+    -------
+    Formula
+
+    Raises
+    ------
+    FormulaError
+        When the text cannot be read; the message points at the token.
+
+    Examples
+    --------
+    >>> parse_formula("y ~ x + (x || g)").bars[1].columns
+    '0 + x'
+    """
+    if not isinstance(text, str):
+        raise FormulaError(
+            f"A formula is a text such as 'y ~ x + (x | g)', not a {type(text).__name__}: {text!r}."
+        )
+    text = QUOTED_OR_SPACE.sub(_on_one_line, text).strip()
+    try:
+        return _Reader(text).formula(Parser(text).parse())
+    except RecursionError:
+        raise FormulaError(
+            "The formula is nested too deeply to be read. Write it with fewer signs and powers."
+        ) from None
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    """A space for a line break with its indentation; what is quoted and other spaces stay."""
+    piece = found.group()
+    return " " if piece.isspace() and not set(piece).isdisjoint("\n\r\t") else piece
+
+
+def update_formula(old: Formula, change: str) -> Formula:
+    """The formula that R's ``update(old, change)`` gives: a lone ``.`` stands for the old side.
+
+    Examples
+    --------
+    >>> old = parse_formula("y ~ x + (x | g)")
+    >>> update_formula(old, ". ~ . - (x | g) + (1 | g)").text
+    'y ~ x + (1 | g)'
+    >>> update_formula(old, "log(y) ~ . + z").text
+    'log(y) ~ x + z + (x | g)'
+
+    Raises
+    ------
+    FormulaError
+        The change has no ``~``, takes away a term that is not there, or cannot be read.
+    """
+    if not isinstance(change, str) or change.count("~") != 1:
+        raise FormulaError(f"A change of a formula is a text such as '. ~ . + x', not {change!r}.")
+    sides = [side.strip() for side in old.text.split("~", 1)]
+    left, right = change.split("~")
+    left = sides[0].join(LONE_DOT.split(left))
+    right = f"({sides[1]})".join(LONE_DOT.split(right))
+    changed = parse_formula(f"{left.strip()} ~ {right.strip()}")
+    return parse_formula(f"{left.strip()} ~ {_tidy_right(changed)}")
+
+
+def _tidy_right(formula: Formula) -> str:
+    """The right side with every term once: fixed part, bars, offsets."""
+    fixed = formula.fixed.removeprefix("1 + ")
+    written: dict[str, list[Bar]] = {}
+    for bar in formula.bars:
+        written.setdefault(bar.text, []).append(bar)
+    texts = []
+    for text, bars in written.items():
+        whole = parse_formula(f"y ~ {text}").bars
+        texts += [text] if len(whole) == len(bars) else [_written(bar) for bar in bars]
+    return " + ".join([fixed, *texts, *(f"offset({offset})" for offset in formula.offsets)])
+
+
+def _written(bar: Bar) -> str:
+    return f"({bar.columns} | {':'.join(str(Atom(name)) for name in bar.group)})"
+
+
+def _of_counts(tree: ast.Expression) -> ast.Expression:
+    """R's ``cbind(successes, failures)`` as ``p(successes, trials)``; any other tree as it is."""
+    match tree.body:
+        case ast.Call(func=ast.Name(id="cbind"), args=[successes, failures], keywords=[]):
+            same = isinstance(failures, ast.BinOp) and isinstance(failures.op, ast.Sub)
+            if same and ast.dump(failures.right) == ast.dump(successes):  # type: ignore[attr-defined]
+                trials = failures.left  # type: ignore[attr-defined]
+            else:
+                trials = ast.BinOp(left=successes, op=ast.Add(), right=failures)
+            tree.body = ast.Call(func=ast.Name(id="p", ctx=ast.Load()), args=[successes, trials], keywords=[])
+    return tree
+
+
+def _same_bar(a: Bar, b: Bar) -> bool:
+    return str(a.terms) == str(b.terms) and set(a.group) == set(b.group)
+
+
+class _Reader:
+    """Walks the tree of one formula; holds the text for the messages."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def formula(self, tree: Node) -> Formula:
+        if tree.kind != "binary" or tree.text != "~":
+            message = "The formula has no '~'. Write the response on its left: y ~ x + (x | g)."
+            raise complain(self.text, message, tree.start, tree.stop)
+        left, right = tree.parts
+        if left.kind == "binary" and left.text == "~":
+            raise complain(self.text, "A formula has one '~'; this is the second.", tree.at)
+        total = self.sum(right)
+        return Formula(
+            text=self.text,
+            response_atom=self.response(left),
+            fixed_terms=total.terms(),
+            bars=tuple(total.bars),
+            offsets=tuple(total.offsets),
+        )
+
+    def response(self, node: Node) -> Atom:
+        while node.kind == "group":
+            node = node.parts[0]
+        if node.kind == "name":
+            return Atom(node.text)
+        if node.kind == "expression":
+            found = SUBSCRIPT.fullmatch(node.text)
+            if found is None:
+                return Atom(canonical_python(node.text, _of_counts), is_name=False)
+            return Atom(f"indicator({found[1]}, {self.level(found[2], node)})", is_name=False)
+        if node.kind == "binary" and node.text == "|":
+            return self.beside(node)
+        if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
+            raise self.error(NO_RESPONSE, node)
+        try:
+            return Atom(canonical_python(self.written(node)), is_name=False)
+        except SyntaxError:
+            raise self.error(NO_RESPONSE, node) from None
+
+    def beside(self, node: Node) -> Atom:
+        """What brms writes beside a response: ``y | trials(n)``, and sentences for the others."""
+        left, right = node.parts
+        word = re.match(r"(\w+)\((.+)\)", right.text, re.DOTALL) if right.kind == "expression" else None
+        if word is not None and word[1] == "trials" and left.kind in ("name", "expression"):
+            return Atom(canonical_python(f"p({self.written(left)}, {word[2]})"), is_name=False)
+        for name, remedy in BESIDE_RESPONSE.items():
+            if re.search(rf"\b{name}\(", self.written(right)):
+                raise self.error(f"{name}() has no place beside the response. {remedy}", right)
+        raise self.error(NO_RESPONSE, node)
+
+    def level(self, text: str, node: Node) -> str:
+        """What stands in ``name[level]``, in Python: a number and a quoted text as they are, a word as a text."""
+        if WORD.fullmatch(text):
+            return repr(text.strip("`"))
+        try:
+            value = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            value = None
+        if not isinstance(value, str | int | float):
+            raise self.error("In the brackets stands one level, as in y['yes'], y[yes] or y[1].", node)
+        return text
+
+    def error(self, message: str, node: Node) -> FormulaError:
+        return complain(self.text, message, node.start, node.stop)
+
+    def written(self, node: Node) -> str:
+        return self.text[node.start : node.stop]
+
+    # -- sums
+
+    def sum(self, node: Node) -> _Sum:
+        if node.kind == "name":
+            return _Sum.of([(Atom(node.text),)])
+        if node.kind == "expression":
+            return self.expression(node)
+        if node.kind == "number":
+            return self.number(node)
+        if node.kind == "sign":
+            operand = self.sum(node.parts[0])
+            return operand if node.text == "+" else self.minus(_Sum(), operand, node)
+        if node.kind == "group":
+            inside = node.parts[0]
+            if inside.kind == "binary" and inside.text in ("|", "||"):
+                return _Sum(bars=self.bar(inside, node))
+            return self.sum(inside)
+        return self.binary(node)
+
+    def expression(self, node: Node) -> _Sum:
+        if node.text.startswith("offset("):
+            call = ast.parse(re.sub("`[^`]+`", "_", node.text), mode="eval").body
+            if not isinstance(call, ast.Call) or len(call.args) != 1 or call.keywords:
+                raise self.error("offset() takes one expression, as in offset(log(n)).", node)
+            return _Sum(offsets=[node.text[len("offset(") : -1]])
+        if SUBSCRIPT.fullmatch(node.text):
+            raise self.error("name[level] is for a response only. Write I(name == 'level').", node)
+        return _Sum.of([(Atom(node.text, is_name=False),)])
+
+    def number(self, node: Node) -> _Sum:
+        if node.text in ("0", "1"):
+            return _Sum(intercept=node.text == "1")
+        raise self.error(
+            f"The number {node.text} is no term: only 1 (intercept) and 0 (none) are. "
+            f"Arithmetic on columns goes into I(...).",
+            node,
+        )
+
+    def binary(self, node: Node) -> _Sum:
+        operator = node.text
+        if operator in COMPARISONS:
+            first, last = node.parts  # a sum binds tighter than a comparison, but no one means it here
+            while first.kind == "binary" and first.text in ("+", "-"):
+                first = first.parts[1]
+            while last.kind == "binary" and last.text in ("+", "-"):
+                last = last.parts[0]
+            meant = self.text[first.start : last.stop]
+            raise complain(self.text, f"A comparison is no term. Write I({meant}).", first.start, last.stop)
+        if operator in ("|", "||"):
+            raise self.error(f"A bar stands in parentheses. Write ({self.written(node)}).", node)
+        if operator == "~":
+            raise complain(self.text, "A formula has one '~'; this is the second.", node.at)
+        if operator in ("&", "&&"):
+            raise self.error(f"{operator!r} is no operation on terms. Put conditions into I(...).", node)
+        if operator.startswith("%"):
+            left, right = (self.written(part) for part in node.parts)
+            remedy = (
+                f"Write {left}:{right} (what R means by it)."
+                if operator == "%in%"
+                else "Use a call or I(...)."
+            )
+            raise self.error(f"{operator} is not offered. {remedy}", node)
+        if operator == "^":
+            return self.power(node)
+        if operator in ("+", "-"):
+            return self.chain(node)
+        return self.interaction(self.sum(node.parts[0]), self.sum(node.parts[1]), node)
+
+    def chain(self, node: Node) -> _Sum:
+        """A sum from left to right, however long: without a call inside a call for every term."""
+        steps = []
+        while node.kind == "binary" and node.text in ("+", "-"):
+            node, right = node.parts[0], node
+            steps.append((right.text, right.parts[1]))
+        total = self.sum(node)
+        for operator, term in reversed(steps):
+            change = self.sum(term)
+            total = self.plus(total, change) if operator == "+" else self.minus(total, change, term)
+            self.check_size(len(total.products), 0, frozenset(), term)
+        return total
+
+    def interaction(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
+        operator, (left_node, right_node) = node.text, node.parts
+        self.check_factors(left, left_node, operator)
+        self.check_factors(right, right_node, operator)
+        a, b = len(left.products), len(right.products)
+        longest = sum(map(len, left.products)) if operator == "/" else _longest(left)
+        self.check_size(a + b + a * b, longest + _longest(right), _columns(left) | _columns(right), node)
+        if operator == "*":
+            return _Sum.of([*left.products.values(), *right.products.values(), *_cross(left, right)])
+        if operator == "/":
+            whole = tuple(atom for factors in left.products.values() for atom in factors)
+            nested = [whole + factors for factors in right.products.values()]
+            return _Sum.of([*left.products.values(), *nested])
+        return _Sum.of(_cross(left, right))
+
+    def plus(self, left: _Sum, right: _Sum) -> _Sum:
+        return _Sum(
+            products={**left.products, **{k: v for k, v in right.products.items() if k not in left.products}},
+            intercept=left.intercept if right.intercept is None else right.intercept,
+            bars=left.bars + right.bars,
+            offsets=left.offsets + right.offsets,
+        )
+
+    def minus(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
+        for offset in right.offsets:
+            if offset not in left.offsets:
+                raise self.error(
+                    f"There is no offset({offset}) on the left that could be taken away; one given as offset= "
+                    "is none of the formula's: make the model anew without it.",
+                    node,
+                )
+        for bar in right.bars:
+            if not any(_same_bar(bar, other) for other in left.bars):
+                raise self.error(f"There is no bar {bar.text} on the left that could be taken away.", node)
+        absent = [factors for key, factors in right.products.items() if key not in left.products]
+        if absent:
+            shown = ":".join(str(atom) for atom in absent[0])
+            raise self.error(f"There is no term {shown} on the left that could be taken away.", node)
+        return _Sum(
+            products={key: v for key, v in left.products.items() if key not in right.products},
+            intercept=left.intercept if right.intercept is None else not right.intercept,
+            bars=[bar for bar in left.bars if not any(_same_bar(bar, other) for other in right.bars)],
+            offsets=[offset for offset in left.offsets if offset not in right.offsets],
+        )
+
+    def power(self, node: Node) -> _Sum:
+        base_node, exponent = node.parts
+        digits = exponent.text if exponent.kind == "number" else ""
+        if not (digits.isdigit() and len(digits) < 10 and int(digits) > 0):
+            raise self.error("The exponent of a sum of terms is a whole number: (a + b)^2.", exponent)
+        base = self.sum(base_node)
+        if len(base.products) < 2:
+            source = f"{self.written(base_node)}**{exponent.text}"
+            raise self.error(
+                f"In a formula {self.written(node)} means the term itself. Write I({source}).", node
+            )
+        self.check_factors(base, base_node, "^")
+        factors = list(base.products.values())
+        order = min(int(exponent.text), len(factors))
+        self.check_size(comb(len(factors) + order - 1, order), order * _longest(base), _columns(base), node)
+        chosen = combinations_with_replacement(factors, order)
+        ordered = sorted((tuple(dict.fromkeys(sum(c, ()))) for c in chosen), key=len)
+        return _Sum.of(ordered)
+
+    def check_size(self, terms: int, factors: int, columns: frozenset[Atom], node: Node) -> None:
+        """Refuse to write out more terms, or interactions of more columns, than anyone has data for."""
+        if terms > MOST_TERMS:
+            raise self.error(f"This is {terms:,} terms written out; at most {MOST_TERMS:,} are read.", node)
+        crossed = min(factors, len(columns))  # a product that holds a column twice holds it once
+        if crossed > MOST_FACTORS:
+            raise self.error(
+                f"This crosses {crossed} columns; interactions of at most {MOST_FACTORS} columns are read.",
+                node,
+            )
+
+    def check_factors(self, total: _Sum, node: Node, operator: str) -> None:
+        if total.bars:
+            raise self.error(f"A bar cannot be an operand of {operator!r}. Add it with '+'.", node)
+        if total.offsets:
+            raise self.error(f"An offset cannot be an operand of {operator!r}. Add it with '+'.", node)
+        if total.intercept is not None:
+            message = f"A number is no operand of {operator!r}: interactions are of columns."
+            raise self.error(f"{message} Use I(...) for arithmetic.", node)
+
+    # -- bars
+
+    def bar(self, node: Node, whole: Node) -> list[Bar]:
+        left_node, group_node = node.parts
+        if left_node.kind == "binary" and left_node.text in ("|", "||"):
+            raise complain(self.text, "There are two bars in one pair of parentheses.", node.at)
+        left = self.sum(left_node)
+        if left.bars or left.offsets:
+            raise self.error("The left side of a bar holds columns: no bars, no offset.", left_node)
+        terms = left.terms()
+        if not len(terms):
+            raise self.error("There is no column left of this bar. Write 1 for an intercept.", left_node)
+        parts = _separate(terms) if node.text == "||" else [terms]
+        text = self.written(whole)
+        return [
+            Bar(terms=part, group=names, text=text) for names in self.grouping(group_node) for part in parts
+        ]
+
+    def grouping(self, node: Node) -> list[tuple[str, ...]]:
+        total = self.sum(node)
+        if total.bars or total.offsets or total.intercept is not None or not total.products:
+            raise self.error("The right side of a bar names grouping columns: g, a:b or a/b.", node)
+        return [
+            tuple(dict.fromkeys(self.group_column(atom, node) for atom in factors))
+            for factors in total.products.values()
+        ]
+
+    def group_column(self, atom: Atom, node: Node) -> str:
+        if atom.is_name:
+            return atom.text
+        bare = BARE_FACTOR.fullmatch(atom.text)
+        if bare is None:
+            raise self.error(
+                f"A grouping factor is a column, not an expression such as {atom.text}. "
+                "Make it a column of the data first.",
+                node,
+            )
+        return bare.group(1) or bare.group(2)
+
+
+def _longest(total: _Sum) -> int:
+    return max(map(len, total.products), default=0)
+
+
+def _columns(total: _Sum) -> frozenset[Atom]:
+    return frozenset().union(*total.products)
+
+
+def _cross(left: _Sum, right: _Sum) -> list[tuple[Atom, ...]]:
+    return [a + b for a, b in product(left.products.values(), right.products.values())]
+
+
+def _separate(terms: Terms) -> list[Terms]:
+    """One sum per term: what ``||`` means."""
+    first = [Terms(intercept=True, products=())] if terms.intercept else []
+    return first + [Terms(intercept=False, products=(factors,)) for factors in terms.products]

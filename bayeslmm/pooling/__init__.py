@@ -1,0 +1,1 @@
+"""No, complete and partial pooling side by side."""

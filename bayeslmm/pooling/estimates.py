@@ -1,0 +1,340 @@
+"""The coefficients of every level without, with complete and with partial pooling, as the same linear map of each fit.
+
+X = Z A_level + X_common M within the rows of a level (docs/pooling.md), so that A_level β is what the fixed part brings
+to a level's coefficients and Mβ what is left for all levels together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..design.design import Design, GroupTerm
+from ..engine import pooling as engine
+from ..engine import reml
+from ..engine.loo import Hyperdraws
+from ..engine.scaling import Problem
+from ..errors import NotAvailableError
+from ..results import wald
+from ..results.alike import agreed, rivals_of
+from ..results.point import PointFit
+from ..results.posterior import PosteriorFit
+from ..results.summaries import flat, interval
+from ..results.tables import level_table
+from ..results.variance import nesting
+
+Array = NDArray[np.float64]
+
+MOST_DRAWS, FEWEST_DRAWS = 1000, 50  # whose shrinkage is computed
+WORK = 50e9  # multiplications that the dense part of all of them may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Footing:
+    """One grouping factor of a model, and what the fits are compared on."""
+
+    design: Design
+    term: GroupTerm
+    factor: int
+    problem: Problem
+    own: engine.Unpooled
+    outer: tuple[
+        tuple[int, NDArray[np.int64], Array], ...
+    ]  # of factors that this one is nested in: k, levels, B
+
+    @classmethod
+    def of(cls, design: Design, group: str | None) -> Footing:
+        """The footing of a grouping factor.
+
+        Raises
+        ------
+        InputError
+            No such factor, or several and none is named.
+        NotAvailableError
+            The response is not normal.
+        """
+        term = design.group(group)
+        problem = normal_problem(design)
+        names = [g.name for g in design.groups]
+        factor, outer = names.index(term.name), []
+        first = np.unique(term.codes, return_index=True)[1]
+        for name in nesting(design)[term.name]:
+            k = names.index(name)
+            B = engine.absorbed(problem, factor, problem.Z[k])
+            if np.any(B):
+                outer.append((k, problem.codes[k][first], B))
+        own = engine.unpooled(problem, factor)
+        return cls(design=design, term=term, factor=factor, problem=problem, own=own, outer=tuple(outer))
+
+    @property
+    def common(self) -> list[str]:
+        """Names of the fixed effects that all levels share."""
+        return [name for name, use in zip(self.design.x_names, self.own.common, strict=True) if use]
+
+    def fixed(self, beta: Array) -> Array:
+        """A_level β (..., J, q) for β (..., p)."""
+        return np.einsum("jqp,...p->...jq", self.own.A, beta)
+
+    def from_outer(self, effects: Callable[[int], Array]) -> Array | float:
+        """What the effects (..., J_k, q_k) of the factors that this one is nested in bring to its levels."""
+        parts = (np.einsum("jqr,...jr->...jq", B, effects(k)[..., at, :]) for k, at, B in self.outer)
+        return sum(parts, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Estimates:
+    """Coefficients of every level (J, q), those that all share (c,), and the ends of their intervals."""
+
+    value: Array
+    low: Array
+    high: Array
+    common: Array
+    common_low: Array
+    common_high: Array
+    toward: Array  # (J, q) what the levels are pulled to; their own value where nothing pulls
+
+
+def normal_problem(design: Design) -> Problem:
+    """The arrays of a design with a normal response, the log of it in a lognormal model."""
+    if not design.family.is_normal:
+        raise NotAvailableError(
+            f"family={design.family}: fits without and with complete pooling are by least squares, which is for normal "
+            "responses"
+        )
+    return Problem.of(design)
+
+
+def _around(
+    value: Array, variance: Array, common: Array, common_variance: Array, width: Array | float, toward: Array,
+    common_width: Array | float | None = None,
+) -> Estimates:  # fmt: skip
+    half = width * np.sqrt(np.maximum(variance, 0.0))
+    common_half = (width if common_width is None else common_width) * np.sqrt(
+        np.maximum(common_variance, 0.0)
+    )
+    return Estimates(
+        value=value, low=value - half, high=value + half, toward=toward,
+        common=common, common_low=common - common_half, common_high=common + common_half,
+    )  # fmt: skip
+
+
+def _t_width(df: int, ci_prob: float) -> float:
+    return float(wald.quantile(df, ci_prob)) if df else float("nan")
+
+
+def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Estimates:
+    """One regression for all rows, t intervals."""
+    A, M, line = footing.own.A, footing.own.M, whole.line
+    vcov = line.sigma**2 * whole.vcov
+    value = footing.fixed(whole.beta)
+    return _around(
+        value, np.einsum("jqa,ab,jqb->jq", A, vcov, A),
+        M @ whole.beta, np.einsum("ca,ab,cb->c", M, vcov, M), _t_width(line.df, ci_prob), value,
+    )  # fmt: skip
+
+
+def none(footing: Footing, ci_prob: float) -> Estimates:
+    """Every level by itself, t intervals with one residual variance of all levels."""
+    own, line = footing.own, footing.own.line
+    variance = line.sigma**2 * np.diagonal(own.vcov, axis1=1, axis2=2)
+    shared = line.sigma**2 * np.diag(own.shared_vcov)
+    return _around(
+        own.coefficients, variance, own.shared, shared, _t_width(line.df, ci_prob), own.coefficients
+    )
+
+
+def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
+    """REML or ML: fixed part and conditional modes, t intervals by the prediction error (docs/theory.md, 9.8)."""
+    solution, k, problem = fit.solution, footing.factor, footing.problem
+    modes, vcov = solution.modes, solution.vcov
+    toward = footing.fixed(solution.beta) + footing.from_outer(lambda other: modes[other])
+    slopes = reml.mode_slopes(problem, solution)
+    reach = footing.own.A + slopes[k] + sum(np.matmul(B, slopes[o][at]) for o, at, B in footing.outer)
+    if footing.outer:
+        J, q = toward.shape
+        itself = (k, np.arange(J), np.broadcast_to(np.eye(q), (J, q, q)))
+        given_beta = engine.combined_variances(problem, solution, [itself, *footing.outer])
+    else:
+        given_beta = np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
+    M, about = footing.own.M, wald.approximation(fit.design, solution, wald.DDF)
+    variances = given_beta + np.einsum("jqa,ab,jqb->jq", reach, vcov, reach)
+    common, shared = M @ solution.beta, about.variances(M)
+    width = wald.quantile(wald.df_of_sums(about, reach, variances), ci_prob)
+    shared_width = wald.quantile(about.df(M), ci_prob)
+    return _around(toward + modes[k], variances, common, shared, width, toward, shared_width)
+
+
+def by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> Estimates:
+    """Posterior means and equal-tailed intervals of the same numbers."""
+    groups, names = footing.design.groups, fit.design.names
+    beta = fit.values.beta
+    toward = footing.fixed(beta) + footing.from_outer(lambda other: fit.draws(names.b[groups[other].name]))
+    drawn = toward + fit.draws(names.b[footing.term.name])
+    J, q = drawn.shape[-2:]
+    levels = fit.summarise(drawn.reshape(*drawn.shape[:2], J * q), ci_prob, "eti")
+    common = fit.summarise(np.einsum("cp,...p->...c", footing.own.M, beta), ci_prob, "eti")
+    value, low, high = (levels[c].to_numpy().reshape(J, q) for c in ("mean", "conf_low", "conf_high"))
+    return Estimates(
+        value=value, low=low, high=high, toward=toward.mean(axis=(0, 1)),
+        common=common["mean"].to_numpy(), common_low=common["conf_low"].to_numpy(),
+        common_high=common["conf_high"].to_numpy(),
+    )  # fmt: skip
+
+
+# -- how far
+
+
+def open_shares_at(footing: Footing, fit: PointFit) -> Array:
+    """Var(b_jk | y, β̂, Σ̂, σ̂) / Σ̂_kk (J, q); 1 where the variance is zero."""
+    k = footing.factor
+    left = np.diagonal(fit.solution.mode_covariances[k], axis1=1, axis2=2)
+    prior = np.diag(fit.solution.covariances[k])
+    return np.where(prior > 0.0, left / np.where(prior > 0.0, prior, 1.0), 1.0)
+
+
+def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
+    """The same for draws of the posterior (S, J, q), evenly chosen, and the traces of their hat matrices (S,)."""
+    sizes = [g.n_levels * g.q for g in footing.design.groups]
+    dense = sum(sizes) - max(sizes)
+    most = int(np.clip(WORK / max(dense, 1) ** 3, FEWEST_DRAWS, MOST_DRAWS))
+    total = fit.n_chains * fit.n_draws
+    chosen = np.linspace(0, total - 1, min(most, total)).astype(np.int64)
+    values = fit.values
+    draws = Hyperdraws(
+        sigma=np.ascontiguousarray(flat(values.family["sigma"])[chosen]),
+        covariances=tuple(flat(cov)[chosen] for cov in values.covariances),
+        beta=flat(values.beta)[chosen], prior=None,
+    )  # fmt: skip
+    return engine.open_shares(footing.problem, draws, footing.factor)
+
+
+def pooling_factors(footing: Footing, fit: PosteriorFit) -> Array:
+    """1 − Var_j(E b_j) / E Var_j(b_j) per term (q,) (Gelman & Pardoe 2006)."""
+    b = flat(fit.draws(fit.design.names.b[footing.term.name]))
+    return 1.0 - b.mean(axis=0).var(axis=0, ddof=1) / b.var(axis=1, ddof=1).mean(axis=0)
+
+
+def moved(own: Estimates, own_se: Array, partial: Estimates) -> Array:
+    """1 − b_partial / b_none (J, q): the share of the way from a level's own fit to what it is pulled to.
+
+    Missing where the two are less than a standard error of the own fit apart: a ratio of noise to noise.
+    """
+    gap = own.value - partial.toward
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(np.abs(gap) >= own_se, (own.value - partial.value) / gap, np.nan)
+
+
+# -- as tables
+
+
+def together(
+    footing: Footing, reml: PointFit | None, post: PosteriorFit | None, ci_prob: float
+) -> dict[str, pd.DataFrame]:
+    """The tables of :class:`bayeslmm.pooling.pooling.Pooling`: levels, common, terms and fits."""
+    own, whole = footing.own, engine.least_squares(footing.problem)
+    told = {
+        "complete": _Told(estimates=complete(footing, whole, ci_prob), fit=_counted(whole.line)),
+        "none": _Told(estimates=none(footing, ci_prob), fit=_counted(own.line)),
+    }
+    if reml is not None:
+        told["reml"] = _by_point(footing, reml, ci_prob)
+    if post is not None:
+        told["posterior"] = _by_posterior(footing, post, ci_prob)
+    shrinkage = {name: values for each in told.values() for name, values in each.shrinkage.items()}
+    if reml is not None or post is not None:
+        partial = told["reml" if reml is not None else "posterior"].estimates
+        own_se = own.line.sigma * np.sqrt(np.diagonal(own.vcov, axis1=1, axis2=2))
+        shrinkage["moved"] = moved(told["none"].estimates, own_se, partial)
+    terms = {name: values for each in told.values() for name, values in each.terms.items()}
+    numbers = {name: each.estimates for name, each in told.items()}
+    return {
+        "levels": _levels(footing, numbers, shrinkage),
+        "common": _common(footing, numbers),
+        "terms": pd.DataFrame(terms, index=pd.Index(footing.term.columns, name="term")),
+        "fits": pd.DataFrame({name: each.fit for name, each in told.items()}).T.rename_axis("pooling"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Told:
+    """What one kind of pooling says."""
+
+    estimates: Estimates
+    fit: dict[str, float]  # columns of ``Pooling.fits``
+    shrinkage: dict[str, Array] = field(default_factory=dict)  # (J, q) by column of the table
+    terms: dict[str, Array] = field(default_factory=dict)  # (q,) by column of ``Pooling.terms``
+
+
+def _counted(line: engine.Linear) -> dict[str, float]:
+    return {"parameters": float(line.rank), "sigma": line.sigma}
+
+
+def _by_point(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
+    told = _at_estimates(footing, fit, ci_prob)
+    for rival in rivals_of(fit):
+        other = _at_estimates(footing, rival, ci_prob)
+        told = _Told(
+            estimates=Estimates(**agreed(_arrays(told.estimates), _arrays(other.estimates))), fit=told.fit,
+            shrinkage=agreed(told.shrinkage, other.shrinkage), terms=agreed(told.terms, other.terms),
+        )  # fmt: skip
+    return told
+
+
+def _arrays(estimates: Estimates) -> dict[str, Array]:
+    return {field.name: getattr(estimates, field.name) for field in fields(estimates)}
+
+
+def _at_estimates(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
+    shares = open_shares_at(footing, fit)
+    sds = np.sqrt(np.diag(fit.solution.covariances[footing.factor]))
+    return _Told(
+        estimates=by_point(footing, fit, ci_prob),
+        fit={"parameters": engine.hat_trace(footing.problem, fit.solution), "sigma": fit.sigma},
+        shrinkage={"shrinkage_reml": shares},
+        terms={"sd_reml": sds, "shrinkage_reml": shares.mean(axis=0)},
+    )
+
+
+def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Told:
+    shares, traces = open_shares_of(footing, fit)
+    on_average = shares.mean(axis=1)
+    low, high = (
+        ends.reshape(shares.shape[1:]) for ends in interval(shares.reshape(len(shares), -1), ci_prob)
+    )
+    mean_low, mean_high = interval(on_average, ci_prob)
+    fewest, most = interval(traces[:, None], ci_prob)
+    return _Told(
+        estimates=by_posterior(footing, fit, ci_prob),
+        fit={
+            "parameters": float(traces.mean()), "parameters_low": float(fewest[0]),
+            "parameters_high": float(most[0]), "sigma": float(fit.draws("sigma").mean()),
+        },
+        shrinkage={"shrinkage": shares.mean(axis=0), "shrinkage_low": low, "shrinkage_high": high},
+        terms={
+            "sd_posterior": fit.draws(fit.design.names.sd[footing.term.name]).mean(axis=(0, 1)),
+            "shrinkage": on_average.mean(axis=0), "shrinkage_low": mean_low, "shrinkage_high": mean_high,
+            "pooling_factor": pooling_factors(footing, fit),
+        },
+    )  # fmt: skip
+
+
+def _levels(footing: Footing, found: dict[str, Estimates], shrinkage: dict[str, Array]) -> pd.DataFrame:
+    numbers: dict[str, Array] = {}
+    for name, each in found.items():
+        numbers |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
+    term = footing.term
+    table = level_table(term.name, term.levels, term.columns, **numbers, **shrinkage)
+    rows = np.bincount(term.codes, minlength=term.n_levels)
+    table.insert(2, "n", np.repeat(rows, term.q))
+    return table
+
+
+def _common(footing: Footing, found: dict[str, Estimates]) -> pd.DataFrame:
+    numbers: dict[str, Array] = {}
+    for name, each in found.items():
+        numbers |= {name: each.common, f"{name}_low": each.common_low, f"{name}_high": each.common_high}
+    return pd.DataFrame(numbers, index=pd.Index(footing.common, name="term"))

@@ -1,0 +1,282 @@
+"""How well the three predict what they have not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..design.design import Design
+from ..engine import pooling as engine
+from ..engine import reml as point
+from ..engine.loo import LeftOut
+from ..engine.randomness import generator
+from ..engine.scaling import Problem
+from ..errors import InputError
+from ..results.elpd import ROW, ranked, record
+from ..results.point import PointFit
+from ..results.posterior import PosteriorFit
+from ..results.sampling import sample_posterior
+from ..results.text import Shown, Text, number, table
+from .estimates import Footing, normal_problem
+
+Array = NDArray[np.float64]
+
+KINDS = ("complete", "none", "partial")
+Predict = Callable[[Problem], Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class PoolingScores(Shown):
+    """Expected log predictive density with complete, no and partial pooling.
+
+    Attributes
+    ----------
+    table : DataFrame
+        By kind of pooling, best first, as ``arviz_stats.compare`` gives it; no pooling is missing where it says nothing
+        about the unit.
+    elpd : mapping of str to arviz_stats.ELPDDataLOO
+        By kind, over all units: -inf where the others do not tell a coefficient of the unit.
+    unit : str
+        What was left out.
+    untold : int
+        Units that were left out of the comparison for that.
+    """
+
+    table: pd.DataFrame
+    elpd: Mapping[str, Any]
+    unit: str
+    untold: int
+    title: str
+
+    def text(self) -> Text:
+        """Title, table and how to read it."""
+        rows = [
+            [
+                name.capitalize(),
+                number(r["elpd"], r["se"]),
+                number(r["se"], r["se"]),
+                f"{r['p']:.1f}",
+                number(r["elpd_diff"], r["dse"] or r["se"]) if r["rank"] else "",
+                number(r["dse"], r["dse"]) if r["rank"] else "",
+            ]
+            for name, r in ((str(name), r) for name, r in self.table.iterrows())
+        ]
+        absent = [kind for kind in KINDS if kind not in self.table.index]
+        rows += [[kind.capitalize(), *["-"] * 5] for kind in absent]
+        notes = [
+            "elpd: expected log predictive density, higher is better. p: effective number of parameters."
+        ]
+        if absent:
+            notes.append(f"No pooling says nothing about a {self.unit} that it has not seen.")
+        if self.untold:
+            one = self.untold == 1
+            what = "rows" if self.unit == ROW else f"groups of {self.unit}"
+            notes.append(
+                f"{self.untold} of {self.elpd['partial'].n_data_points:,} {what} alone {'tells' if one else 'tell'} a "
+                f"coefficient, as in a level with few rows: without pooling the others predict nothing for "
+                f"{'it' if one else 'them'} (elpd -inf). {'It is' if one else 'They are'} left out of all three."
+            )
+        return Text.of(
+            self.title, table(["Pooling", "elpd", "SE", "p", "elpd - best", "SE of that"], rows), *notes
+        )
+
+
+def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
+    """Leave units out of a posterior, and of least squares with and without groups."""
+    partial = post.loo(unit)
+    design, problem = footing.design, footing.problem
+    if unit == ROW:
+        jacobian = design.family.log_jacobian(design.y)
+        densities = {
+            "complete": engine.rows_left_out(engine.least_squares(problem).line),
+            "none": engine.rows_left_out(footing.own.line),
+        }
+    else:
+        left = design.group(unit)
+        densities = {"complete": engine.groups_left_out(problem, left.codes, left.n_levels)}
+        jacobian = np.zeros(left.n_levels)
+        if design.family.models_log:
+            jacobian = np.bincount(left.codes, weights=np.log(design.y), minlength=left.n_levels)
+    elpd = {name: _as_elpd(partial, found, jacobian) for name, found in densities.items()}
+    elpd["partial"] = partial
+    known = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
+    if not known.any():  # not a row that every other one could do without
+        del elpd["none"]
+        known = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
+    what = f"row of a known {footing.term.name}" if unit == ROW else f"{unit} with all its rows"
+    return PoolingScores(
+        table=ranked({name: _on(each, known) for name, each in elpd.items()}),
+        elpd=elpd, unit=unit, untold=int((~known).sum()),
+        title=f"Pooling of {footing.term.name}, by prediction of a left-out {what}\n"
+        f"Formula: {design.formula.text}",
+    )  # fmt: skip
+
+
+def _as_elpd(like: Any, found: LeftOut, jacobian: Array) -> Any:
+    """Exact densities (units,) as ArviZ's record: nothing is weighted, so Pareto k is zero."""
+    told = np.isfinite(found.without)
+    values = np.where(told, found.without - jacobian, -np.inf)
+    p_i = np.where(told, found.within - found.without, np.nan)
+    return _record(like, like.elpd_i.copy(data=values), like.elpd_i.copy(data=p_i), like.pareto_k * 0.0)
+
+
+def _on(whole: Any, known: NDArray[np.bool_]) -> Any:
+    """An ELPD of some of the units."""
+    return _record(whole, *(array[known] for array in (whole.elpd_i, whole.p_loo_i, whole.pareto_k)))
+
+
+def _record(like: Any, elpd_i: Any, p_i: Any, k: Any) -> Any:
+    return record(
+        "ELPDDataLOO", unit=like.unit, design=like.design, n_samples=like.n_samples, p=float(p_i.sum()),
+        warning=bool((k > like.good_k).any()), good_k=like.good_k, elpd_i=elpd_i, pareto_k=k, p_loo_i=p_i,
+    )  # fmt: skip
+
+
+# -- held-out rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class HeldOut(Shown):
+    """Squared errors on rows that were held out.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Mean squared errors: rows ``own fit`` (of levels whose other rows have a fit of their own) and, if there are
+        any, ``no own fit``; columns rows, complete, none, partial.
+    rows : DataFrame
+        Every row with its level, fold, observed response (its log in a lognormal model, less the offset) and the three
+        predictions.
+    """
+
+    table: pd.DataFrame
+    rows: pd.DataFrame
+    title: str
+
+    def text(self) -> Text:
+        """Title, table and how to read it."""
+        body = [
+            [str(name), f"{int(r['rows']):,}", *(number(r[kind]) for kind in KINDS)]
+            for name, r in self.table.iterrows()
+        ]
+        notes = []
+        if len(self.table) > 1:
+            notes.append(
+                "no own fit: rows of levels whose other rows are too few for coefficients of their own, so that no "
+                "pooling predicts nothing."
+            )
+        return Text.of(
+            self.title, table(["Rows of levels with", "Rows", "Complete", "None", "Partial"], body), *notes
+        )
+
+
+def held_out(
+    footing: Footing, reml: PointFit | None, post: PosteriorFit | None, folds: int, by: str | None,
+    random_seed: int | None,
+) -> HeldOut:  # fmt: skip
+    """K-fold cross-validation of the mean squared error, rows dealt within levels."""
+    design, codes, n = footing.design, footing.term.codes, footing.design.n
+    whole = isinstance(folds, int | np.integer) and not isinstance(folds, bool)
+    if not whole or not 2 <= folds <= n:
+        raise InputError(f"held_out(folds={folds!r}): a number of parts from 2 to the {n:,} rows")
+    by, partial = _partial(reml, post, by)
+    part = _dealt(codes, folds, generator(random_seed))
+    predicted = {kind: np.empty(n) for kind in KINDS}
+    for fold in range(folds):
+        out = part == fold
+        training, rows = design.rows(~out), Problem.of(design.rows(out))
+        _check_told(training, fold, folds)
+        fits = {"complete": _complete, "none": _none(footing.factor), "partial": partial}
+        for kind, fit in fits.items():
+            predicted[kind][out] = fit(training)(rows)
+    observed = footing.problem.y
+    frame = pd.DataFrame(
+        {"level": [footing.term.levels[c] for c in codes], "fold": part, "observed": observed, **predicted},
+        index=design.index,
+    )
+    errors = pd.DataFrame({kind: (observed - predicted[kind]) ** 2 for kind in KINDS})
+    own = errors["none"].notna()
+    found = {
+        name: {"rows": int(which.sum()), **errors[which].mean()}
+        for name, which in (("own fit", own), ("no own fit", ~own))
+        if which.any()
+    }
+    scale = design.family.label(design.response)
+    return HeldOut(
+        table=pd.DataFrame.from_dict(found, orient="index"), rows=frame,
+        title=f"Mean squared error of {scale} in held-out rows of known levels of {footing.term.name}\n"
+        f"Formula: {design.formula.text}\nEach of {folds} parts was held out once; partial pooling by {by}",
+    )  # fmt: skip
+
+
+def _partial(
+    reml: PointFit | None, post: PosteriorFit | None, by: str | None
+) -> tuple[str, Callable[[Design], Predict]]:
+    """How partial pooling is fitted again: its name, and training rows -> predictions of others."""
+    if by not in (None, "reml", "posterior"):
+        raise InputError(f"held_out(by={by!r}): 'reml' or 'posterior'")
+    if reml is not None and by != "posterior":
+        with_reml = reml.solution.reml
+        return "REML" if with_reml else "ML", lambda training: _by_point(training, with_reml)
+    if post is not None and by != "reml":
+        return "the posterior", lambda training: _by_posterior(training, post)
+    raise InputError(
+        f"held_out: there is no fit by {by or 'REML or posterior'} in this comparison to be made again"
+    )
+
+
+def _dealt(codes: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The fold of every row: those of a level in random order, dealt one by one."""
+    order = np.lexsort((rng.random(len(codes)), codes))
+    part = np.empty(len(codes), np.int64)
+    part[order] = np.arange(len(codes)) % folds
+    return part
+
+
+def _check_told(training: Design, fold: int, folds: int) -> None:
+    rank = np.linalg.matrix_rank(training.X) if training.p else 0
+    if rank < training.p:
+        raise InputError(
+            f"held_out(folds={folds}): without part {fold + 1} the rows tell {rank} of {training.p} fixed effects. "
+            "Use more folds, another random_seed, or fewer terms."
+        )
+
+
+def _complete(training: Design) -> Predict:
+    beta = engine.least_squares(normal_problem(training)).beta
+    return lambda rows: rows.X @ beta
+
+
+def _none(factor: int) -> Callable[[Design], Predict]:
+    def fit(training: Design) -> Predict:
+        own = engine.unpooled(normal_problem(training), factor)
+        return lambda rows: (
+            np.einsum("nq,nq->n", rows.Z[factor], own.coefficients[rows.codes[factor]])
+            + rows.X[:, own.common] @ own.shared
+        )
+
+    return fit
+
+
+def _by_point(training: Design, with_reml: bool) -> Predict:
+    found = point.fit(Problem.of(training), reml=with_reml)
+    return lambda rows: _expected(rows, found.beta, found.modes)
+
+
+def _by_posterior(training: Design, post: PosteriorFit) -> Predict:
+    found = sample_posterior(training, post.priors, post.settings.changed({"progressbar": False}))
+    effects = tuple(found.draws(found.design.names.b[g.name]).mean(axis=(0, 1)) for g in training.groups)
+    beta = found.values.beta.mean(axis=(0, 1))
+    return lambda rows: _expected(rows, beta, effects)
+
+
+def _expected(rows: Problem, beta: Array, effects: tuple[Array, ...]) -> Array:
+    random = (
+        np.einsum("nq,nq->n", Z, b[codes]) for Z, codes, b in zip(rows.Z, rows.codes, effects, strict=True)
+    )
+    return rows.X @ beta + sum(random, np.zeros(len(rows.y)))

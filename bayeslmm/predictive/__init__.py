@@ -1,0 +1,1 @@
+"""Data beside data sets that the model simulates."""

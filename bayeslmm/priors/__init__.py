@@ -1,0 +1,1 @@
+"""Priors of a model's parameters, with their reasons."""

@@ -1,0 +1,314 @@
+"""Priors: what is assumed about every parameter, on which scale, and why.
+
+Defaults are weakly informative and scaled to the data; none depends on where a predictor is measured from:
+
+=====================  ============================================================================
+Intercept              Normal(mean y, 2.5 sd y), at centred predictors
+other fixed effects    Normal(0, 2.5 sd y / sd x)
+group sds              HalfStudentT(3, sd y / sd z), sd z = 1 for an intercept
+correlations           LKJ(2)
+sigma                  HalfStudentT(3, sd y)
+=====================  ============================================================================
+
+For other families than gaussian the natural scale of the link stands for sd y (`Family.scale`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..design.design import Design
+from ..errors import PriorError
+from ..families import Family
+from .propriety import refuse_impropriety
+from .supports import DISTRIBUTIONS, check_arguments, ends, not_positive
+
+Key = str | tuple[str, ...]
+
+_ONLY_POSITIVE_SCALE = {"sigma", "nu"}
+SET = "set by you"  # the reason of a prior that is no default
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """A univariate PyMC distribution by its PyMC name.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"Normal"``, ``"HalfStudentT"``, ``"Exponential"``.
+    **params : float
+        The distribution's parameters under PyMC's names.
+
+    Examples
+    --------
+    >>> Prior("Normal", mu=0, sigma=5)
+    Normal(mu=0, sigma=5)
+    """
+
+    name: str
+    params: tuple[tuple[str, float], ...]
+
+    def __init__(self, name: str, *args: Any, **params: float) -> None:
+        if args or not isinstance(name, str):
+            raise PriorError(_by_names(name, args))
+        for key, value in params.items():
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float, np.number))
+                or not np.isfinite(value)
+            ):
+                raise PriorError(f"{name}({key}={value!r}): parameters of a prior are finite numbers")
+            if key in _ONLY_POSITIVE_SCALE and value <= 0:
+                raise PriorError(f"{name}({key}={value!r}): {key} must be positive")
+        object.__setattr__(self, "name", name)
+        # bare Python numbers cost 1e-8 of log density in PyMC, which casts them to float32 on the way
+        object.__setattr__(self, "params", tuple((k, np.float64(v)) for k, v in params.items()))
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={v:.4g}' for k, v in self.params)})"
+
+
+@dataclass(frozen=True, slots=True)
+class LKJ:
+    """Lewandowski, Kurowicka & Joe's distribution of a correlation matrix, density ∝ det(R)^(eta − 1)."""
+
+    eta: float
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.eta, bool)
+            or not isinstance(self.eta, int | float | np.number)
+            or not 0 < self.eta < np.inf
+        ):
+            raise PriorError(f"LKJ({self.eta!r}): eta must be positive and finite")
+
+    def __repr__(self) -> str:
+        return f"LKJ({self.eta:g})"
+
+
+def _by_names(name: Any, args: tuple[Any, ...]) -> str:
+    """How a prior is written whose name is none, or whose numbers have none."""
+    if not isinstance(name, str):
+        return (
+            f"Prior({name!r}): the name of a distribution of PyMC comes first: Prior('Normal', mu=0, sigma=1)"
+        )
+    usual = {
+        "Normal": ("mu", "sigma"), "Cauchy": ("alpha", "beta"), "HalfNormal": ("sigma",), "Exponential": ("lam",),
+        "HalfCauchy": ("beta",), "StudentT": ("nu", "mu", "sigma"), "HalfStudentT": ("nu", "sigma"),
+        "Gamma": ("alpha", "beta"), "InverseGamma": ("alpha", "beta"), "Laplace": ("mu", "b"),
+        "LogNormal": ("mu", "sigma"), "Uniform": ("lower", "upper"), "Beta": ("alpha", "beta"),
+    }.get(name, ())  # fmt: skip
+    given = ", ".join(map(repr, args))
+    if len(usual) == len(args):
+        named = ", ".join(f"{key}={value!r}" for key, value in zip(usual, args, strict=True))
+    else:
+        named = ", ".join(f"{key}=..." for key in usual) or "mu=..., sigma=..."
+    return f"Prior({name!r}, {given}): parameters go by their names in PyMC: Prior({name!r}, {named})"
+
+
+def flat() -> Prior:
+    """An improper uniform prior; half of the line for standard deviations."""
+    return Prior("Flat")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedPrior:
+    """The prior of one parameter, with the reason for its scale."""
+
+    kind: str  # "Intercept", "fixed", "sd", "cor", or a parameter of the family such as "sigma"
+    group: str
+    term: str
+    prior: Prior | LKJ
+    reason: str
+
+    @property
+    def label(self) -> str:
+        """Name in print: ``ses``, ``sd(ses | school)``, ``cor(school)``."""
+        if self.kind == "sd":
+            return f"sd({self.term} | {self.group})"
+        if self.kind == "cor":
+            return f"cor({self.group})"
+        return self.term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priors:
+    """All priors of a model, in the order of its parameters; and what the user gave."""
+
+    entries: tuple[ResolvedPrior, ...]
+    given: Mapping[Any, Prior | LKJ] = field(default_factory=dict, hash=False)
+
+    def get(self, kind: str, group: str = "", term: str = "") -> Prior | LKJ:
+        """The prior of one parameter."""
+        for e in self.entries:
+            if (e.kind, e.group) == (kind, group) and (not term or e.term == term):
+                return e.prior
+        raise KeyError((kind, group, term))
+
+    def table(self) -> pd.DataFrame:
+        """One row a parameter: parameter, prior, reason."""
+        return pd.DataFrame(
+            [(e.label, repr(e.prior), e.reason) for e in self.entries],
+            columns=["parameter", "prior", "reason"],
+        )
+
+    def __str__(self) -> str:
+        widths = [max(len(f(e)) for e in self.entries) for f in (lambda e: e.label, lambda e: repr(e.prior))]
+        return "\n".join(
+            f"  {e.label:<{widths[0]}}  {e.prior!r:<{widths[1]}}  {e.reason}" for e in self.entries
+        )
+
+    __repr__ = __str__
+
+
+def resolve_priors(
+    design: Design, user: Mapping[Any, Any] | None = None, *, given: Mapping[Any, Any] | None = None
+) -> Priors:
+    """Every parameter's prior: the user's most specific one, else the default scaled to the data.
+
+    Parameters
+    ----------
+    design : Design
+    user : mapping, optional
+        Keys: ``"Intercept"``, the name of a coefficient, ``"fixed"`` (all but the intercept), ``"sd"`` (all group
+        sds), ``("sd", group)``, ``("sd", group, term)``, ``"cor"``, ``("cor", group)``, and the parameters of the
+        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"cutpoint"``.
+        Values: `Prior`, and `LKJ` for correlations.
+    given : mapping, optional
+        What the user gave before: ``user`` replaces or joins it.
+
+    Raises
+    ------
+    PriorError
+        A key matches nothing, or a value is of the wrong kind.
+    """
+    if not isinstance(user, Mapping | None):
+        raise PriorError(
+            f"priors={user!r}: priors are a dict such as {{'sigma': Prior('HalfNormal', sigma=5)}}"
+        )
+    user = {**(given or {}), **(user or {})}
+    used: set[Any] = set()
+
+    def choose(keys: Sequence[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
+        matching = [key for key in keys if key in user]  # most specific first
+        used.update(matching)
+        wanted = LKJ if isinstance(default, LKJ) else Prior
+        for key in matching:
+            if not isinstance(user[key], wanted):
+                raise PriorError(f"prior for {key!r}: expected a {wanted.__name__}, got {user[key]!r}")
+        return (user[matching[0]], SET) if matching else (default, reason)
+
+    family = design.family
+    y = design.y - design.offset if family.is_on_response_scale else design.y
+    natural = family.scale(y)
+    scale = natural.value
+    scale = np.float64(scale) or np.float64(1.0)
+    entries = []
+
+    def add(
+        kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = ""
+    ) -> None:
+        prior, why = choose(keys, default, reason)
+        entry = ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why)
+        entries.append(entry)
+        if why == SET and isinstance(prior, Prior):
+            _check(entry, prior, positive=is_positive(kind, family))
+
+    for j, name in enumerate(design.x_names):
+        if name == "Intercept":
+            centre = np.float64(family.centre(y, design.trials))
+            if not family.is_on_response_scale:
+                centre -= design.offset.mean()
+            default = Prior("Normal", mu=centre, sigma=2.5 * scale)
+            unit = natural.words + "s" * natural.is_unit
+            reason = f"{family.centre_in_words}, 2.5 {unit}; centred predictors"
+            add("Intercept", name, [name], default, reason)
+            continue
+        size, of = _size(design.X[:, j], name)
+        default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
+        add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
+    for g in design.groups:
+        for k, column in enumerate(g.columns):
+            size, of = _size(g.Z[:, k], column)
+            default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
+            why = natural.times(1.0, divisor=size, divisor_name=of)
+            add("sd", column, [("sd", g.name, column), ("sd", g.name), "sd"], default, why, g.name)
+        if any(len(block) > 1 for block in g.blocks):
+            add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1", g.name)
+    for name in family.parameters:
+        scaled = family.default_prior(name, y)
+        arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
+        add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
+    unused = [key for key in user if key not in used]
+    if unused:
+        raise PriorError(_no_match(unused[0], entries, design))
+    refuse_impropriety(design, entries)
+    return Priors(entries=tuple(entries), given=user)
+
+
+def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:
+    """The sd of a predictor and its name; one, and none, for a constant, whose sd is zero or rounding."""
+    spread = np.float64(column.std(ddof=1))
+    constant = spread <= 1e-12 * np.abs(column).max()
+    return (np.float64(1.0), "") if constant else (spread, name)
+
+
+def is_positive(kind: str, family: Family) -> bool:
+    """Whether a parameter of this kind takes positive numbers only."""
+    return kind == "sd" or (kind in family.parameters and family.positive_parameters)
+
+
+def _check(entry: ResolvedPrior, prior: Prior, *, positive: bool) -> None:
+    """Refuse a prior of the user's that is no distribution, or not one of this parameter's numbers."""
+    if prior.name not in DISTRIBUTIONS:
+        return  # asked of PyMC where a model is made
+    given = {key: float(value) for key, value in prior.params}
+    check_arguments(prior.name, given, f"{entry.label}: {prior!r}")
+    low, high = ends(prior.name, given)
+    if positive and low < 0.0 and prior.name != "Flat":  # that is flat on the half line here
+        raise not_positive(entry.label, repr(prior), f"its support is {low:g} to {high:g}")
+
+
+def _no_match(key: Any, entries: list[ResolvedPrior], design: Design) -> str:
+    kinds = {e.kind for e in entries}
+    names: list[Key] = [kind for kind in ("fixed", "sd", "cor") if kind in kinds]
+    for e in entries:
+        names.append(
+            ("sd", e.group, e.term) if e.kind == "sd" else ("cor", e.group) if e.kind == "cor" else e.term
+        )
+    close = difflib.get_close_matches(str(key), [str(n) for n in names], n=1)
+    hint = _what_there_is(key, design) or (f" Did you mean {close[0]}?" if close else "")
+    return f"no parameter matches the prior key {key!r}.{hint} Keys here: {', '.join(map(repr, names))}"
+
+
+def _what_there_is(key: Any, design: Design) -> str:
+    """Why a key that is right in other models matches nothing in this one."""
+    family = design.family
+    first = key[0] if isinstance(key, tuple) and key else key
+    if first == "cor":
+        bars = [g for g in design.groups if key == "cor" or g.name in key]
+        several = f" Write (1 + x | {bars[0].name}) for one." if bars else ""
+        return "" if key != "cor" and not bars else f" No correlation is estimated here.{several}"
+    if first == "sd" and not design.groups:
+        return " There is no grouping factor here."
+    if key == "fixed":
+        return " There is no fixed effect besides the intercept."
+    if key in design.aliased:
+        return f" {key} was left out, since it depends linearly on columns before."
+    if key == "Intercept" and family.has_categories:
+        return " Cutpoints stand in place of an intercept: use 'cutpoint'."
+    if key in ("sigma", "nu", "shape", "phi", "cutpoint"):
+        has = (
+            f"its parameters are {', '.join(family.parameters)}"
+            if family.parameters
+            else "it has no parameters"
+        )
+        return f" family={family.name!r} has no {key}; {has} besides the mean."
+    return ""

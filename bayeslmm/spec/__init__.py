@@ -1,1 +1,0 @@
-"""What the model is: formula, design, covariance templates, priors."""
