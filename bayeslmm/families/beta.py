@@ -14,8 +14,8 @@ from scipy import stats
 
 from ..tools.compiling import compiled
 from .family import Array, Default, Family
-from .links import PROBABILITY_LINKS, log_survival, mean_and_slope
-from .special import digamma
+from .links import PROBABILITY_LINKS, by_eta, log_survival, mean_and_slope, mean_bends
+from .special import digamma, tetragamma, trigamma
 
 
 @compiled
@@ -42,6 +42,30 @@ def normaliser(n, parameters, values, counts, gradient):
     return n * lgamma(phi)
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    mean, m1, m2, m3 = mean_bends(link, eta)
+    rest = np.exp(log_survival(link, eta)[0])
+    if not min(mean, rest) > 0.0:
+        return -np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    phi = parameters[0]
+    a, b = mean * phi, rest * phi
+    log_y, log_n = np.log(y), np.log1p(-y)
+    psi_a, psi_b, tri_a, tri_b = digamma(a), digamma(b), trigamma(a), trigamma(b)
+    tetra_a, tetra_b = tetragamma(a), tetragamma(b)
+    away = log_y - log_n - psi_a + psi_b
+    value = -lgamma(a) - lgamma(b) + a * log_y + b * log_n
+    d1, d2, d3 = by_eta(
+        phi * away, -phi * phi * (tri_a + tri_b), phi**3 * (tetra_b - tetra_a), m1, m2, m3
+    )
+    s1 = away + phi * (rest * tri_b - mean * tri_a)
+    s2 = -2.0 * phi * (tri_a + tri_b) - phi * phi * (mean * tetra_a + rest * tetra_b)
+    s1, s2, _ = by_eta(s1, s2, 0.0, m1, m2, m3)
+    by_phi = mean * (log_y - psi_a) + rest * (log_n - psi_b)
+    return value, d1, d2, d3, by_phi, s1, s2, 0.0, 0.0, 0.0
+
+
 class Beta(Family):
     """y ~ Beta(μφ, (1 − μ)φ)."""
 
@@ -49,7 +73,7 @@ class Beta(Family):
     links = PROBABILITY_LINKS
     parameters = ("phi",)
     has_free_dispersion = True
-    row, normaliser = row, normaliser
+    row, bends, normaliser = row, bends, normaliser
     distribution = "Beta(μ_i φ, (1 - μ_i) φ)"
     variance_in_words = "μ_i (1 - μ_i)/(1 + φ)"
     needs = "numbers strictly between 0 and 1"

@@ -13,7 +13,15 @@ from scipy import special, stats
 
 from ..tools.compiling import compiled
 from .family import Array, Family
-from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_survival
+from .links import (
+    LINKS,
+    LOGIT,
+    PROBABILITY_LINKS,
+    log_cdf,
+    log_cdf_bends,
+    log_survival,
+    log_survival_bends,
+)
 
 LARGEST_PRODUCT = 1e250  # of factors 1 + exp(−|η|), before its log is taken
 
@@ -53,6 +61,27 @@ def rows(link, y, trials, weights, eta, parameters, by_eta, gradient):
     return total
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    failures = trials - y
+    if link == LOGIT:
+        e = np.exp(-abs(eta))
+        p = 1.0 / (1.0 + e) if eta >= 0.0 else e / (1.0 + e)
+        value = y * eta - trials * (max(eta, 0.0) + np.log1p(e))
+        d2 = -trials * e / (1.0 + e) ** 2
+        return value, y - trials * p, d2, d2 * (1.0 - 2.0 * p), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    value = d1 = d2 = d3 = 0.0
+    if y > 0.0:
+        up, u1, u2, u3 = log_cdf_bends(link, eta)
+        value, d1, d2, d3 = y * up, y * u1, y * u2, y * u3
+    if failures > 0.0:
+        down, u1, u2, u3 = log_survival_bends(link, eta)
+        value, d1 = value + failures * down, d1 + failures * u1
+        d2, d3 = d2 + failures * u2, d3 + failures * u3
+    return value, d1, d2, d3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
 class Binomial(Family):
     """y successes of m trials."""
 
@@ -60,7 +89,7 @@ class Binomial(Family):
     links = PROBABILITY_LINKS
     has_trials = True
     is_discrete = True
-    row, rows = row, rows
+    row, rows, bends = row, rows, bends
     distribution = "Binomial(%s, p_i)"
     mean_symbol = "p_i"
     needs = "proportions between 0 and 1"

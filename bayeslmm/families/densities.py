@@ -35,7 +35,7 @@ def _switch(arguments: str, of_family: Callable[[type[Family]], str], otherwise:
     lines, functions = [f"def switch(kind, {arguments}):"], {"nan": np.nan}
     for number, kind in enumerate(_KINDS):
         lines += [f"    if kind == {number}:", *(f"        {line}" for line in of_family(kind).splitlines())]
-        parts = {"row": kind.row, "rows": kind.rows, "normaliser": kind.normaliser}
+        parts = {"row": kind.row, "rows": kind.rows, "bends": kind.bends, "normaliser": kind.normaliser}
         functions |= {f"{kind.name}_{name}": part for name, part in parts.items()}
     exec(
         "\n".join([*lines, f"    return {otherwise}"]), functions
@@ -72,6 +72,29 @@ row = _switch(
 
 # Sum of `row` over all rows; fills ``by_eta`` (n,) and adds to ``gradient`` of the parameters.
 add_rows = _switch(_ROWS, _sum_of_rows, "nan")
+
+# Derivatives of one response: `Family.bends`.
+bends = _switch(
+    "link, y, trials, weight, eta, parameters",
+    lambda kind: f"return {kind.name}_bends(link, y, trials, weight, eta, parameters)",
+    ", ".join(["nan"] * 10),
+)
+
+# Those of all rows into ``out`` (10, n), or the first of them.
+each_bend = _switch(
+    "link, y, trials, weights, eta, parameters, out",
+    lambda kind: (
+        "for i in range(y.shape[0]):\n"
+        f"    a, b, c, d, e, f, g, h, k, m = {kind.name}_bends("
+        "link, y[i], trials[i], weights[i], eta[i], parameters)\n"
+        "    out[0, i], out[1, i], out[2, i] = a, b, c\n"
+        "    if out.shape[0] > 3:\n"
+        "        out[3, i], out[4, i], out[5, i], out[6, i] = d, e, f, g\n"
+        "        out[7, i], out[8, i], out[9, i] = h, k, m\n"
+        "return 0.0"
+    ),
+    "nan",
+)
 
 # What the parameters add to the log density of n rows whatever the linear predictor; adds to ``gradient``. ``values``
 # and their ``counts`` are the distinct responses, where `Family.normaliser_takes_y`.

@@ -84,6 +84,9 @@ class Family(ABC):
     # -- compiled: see `bayeslmm.families.densities`
     row: ClassVar[Any]
     rows: ClassVar[Any] = None  # over all rows, where that is faster than `row` by `row`
+    # log density of a row as `row` gives it, its first three derivatives by η, and for each of the first two parameters
+    # (of categories, the cutpoints above and below) its derivative and those of the first two by η
+    bends: ClassVar[Any]
     normaliser: ClassVar[Any] = None
     # -- words
     distribution: ClassVar[str] = ""  # in equations, %s: sigma with its weights, or the trials

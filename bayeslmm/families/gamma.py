@@ -14,7 +14,7 @@ from scipy import stats
 
 from ..tools.compiling import compiled
 from .family import Array, Default, Family
-from .links import mean_and_slope
+from .links import by_eta, mean_and_slope, mean_bends
 from .special import digamma
 
 
@@ -37,6 +37,19 @@ def normaliser(n, parameters, values, counts, gradient):
     return n * (shape * np.log(shape) - lgamma(shape))
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    mean, m1, m2, m3 = mean_bends(link, eta)
+    if not mean > 0.0:
+        return -np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    shape, share = parameters[0], y / mean
+    value = -shape * (np.log(mean) + share) + shape * np.log(y)
+    f1, f2, f3 = (share - 1.0) / mean, (1.0 - 2.0 * share) / mean**2, (6.0 * share - 2.0) / mean**3
+    d1, d2, d3 = by_eta(f1, f2, f3, m1, m2, m3)
+    return value, shape * d1, shape * d2, shape * d3, np.log(share) - share, d1, d2, 0.0, 0.0, 0.0
+
+
 class Gamma(Family):
     """y ~ Gamma(shape, shape/μ).
 
@@ -48,7 +61,7 @@ class Gamma(Family):
     parameters = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True
-    row, normaliser = row, normaliser
+    row, bends, normaliser = row, bends, normaliser
     distribution = "Gamma(shape, shape/μ_i)"
     variance_in_words = "μ_i²/shape"
     needs = "numbers above zero"

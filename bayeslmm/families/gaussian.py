@@ -12,7 +12,7 @@ from scipy import special
 
 from ..tools.compiling import compiled
 from .family import Array, Default, Family, Scale
-from .links import IDENTITY, mean_and_slope
+from .links import IDENTITY, by_eta, mean_and_slope, mean_bends
 
 
 @compiled
@@ -44,6 +44,19 @@ def rows(link, y, trials, weights, eta, parameters, by_eta, gradient):
     return total
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    mean, m1, m2, m3 = mean_bends(link, eta)
+    sigma = parameters[0]
+    e, precision = y - mean, weight / parameters[0] ** 2
+    d1, d2, d3 = by_eta(precision * e, -precision, 0.0, m1, m2, m3)
+    scale = -2.0 / sigma  # of what sigma does to derivatives by η
+    squares = precision * e * e
+    value = -np.log(sigma) - 0.5 * squares
+    return value, d1, d2, d3, (squares - 1.0) / sigma, scale * d1, scale * d2, 0.0, 0.0, 0.0
+
+
 class Gaussian(Family):
     """y ~ Normal(μ, σ/√w)."""
 
@@ -53,7 +66,7 @@ class Gaussian(Family):
     has_residual = True
     has_free_dispersion = True
     has_normal_scores = True
-    row, rows = row, rows
+    row, rows, bends = row, rows, bends
     distribution = "Normal(μ_i, %s)"
 
     @property

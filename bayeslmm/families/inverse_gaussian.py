@@ -13,7 +13,7 @@ from scipy import stats
 
 from ..tools.compiling import compiled
 from .family import Array, Default, Family
-from .links import mean_and_slope
+from .links import by_eta, mean_and_slope, mean_bends
 
 
 @compiled
@@ -33,6 +33,21 @@ def row(link, y, trials, weight, eta, parameters):
     )
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    mean, m1, m2, m3 = mean_bends(link, eta)
+    if not mean > 0.0:
+        return -np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    shape = parameters[0]
+    away = (y - mean) / mean
+    squares = away * away / y
+    f1, f2 = away / mean**2, (2.0 * mean - 3.0 * y) / mean**4
+    d1, d2, d3 = by_eta(f1, f2, (12.0 * y - 6.0 * mean) / mean**5, m1, m2, m3)
+    value = 0.5 * np.log(shape) - 0.5 * shape * squares
+    return value, shape * d1, shape * d2, shape * d3, 0.5 / shape - 0.5 * squares, d1, d2, 0.0, 0.0, 0.0
+
+
 class InverseGaussian(Family):
     """y ~ Inverse-Gaussian(μ, shape), the time a drifting Brownian motion needs to reach a line (PyMC's Wald)."""
 
@@ -41,7 +56,7 @@ class InverseGaussian(Family):
     parameters = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True
-    row = row
+    row, bends = row, bends
     distribution = "Inverse-Gaussian(μ_i, shape)"
     variance_in_words = "μ_i³/shape"
     needs = "numbers above zero"

@@ -125,6 +125,8 @@ def log_cdf(link, x):
         share = -np.expm1(-rate)
         if rate < 1e-300:
             return x, 1.0
+        if rate > 745.0:
+            return 0.0, 0.0
         return np.log(share), rate * np.exp(-rate) / share
     angle = np.arctan2(1.0, -x)  # Cauchy
     return np.log(angle / np.pi), 1.0 / ((1.0 + x * x) * angle)
@@ -155,3 +157,68 @@ def mean_and_slope(link, eta):
     log_p, ratio = log_cdf(link, eta)
     p = np.exp(log_p)
     return p, p * ratio
+
+
+@compiled
+def score(link, x):
+    """g = (log f)'(x) of the density behind a threshold link, and its derivative."""
+    if link == LOGIT:
+        e = np.exp(-abs(x))
+        p = 1.0 / (1.0 + e) if x >= 0.0 else e / (1.0 + e)
+        return 1.0 - 2.0 * p, -2.0 * e / (1.0 + e) ** 2
+    if link == PROBIT:
+        return -x, -1.0
+    if link == CLOGLOG:
+        rate = np.exp(x)
+        return 1.0 - rate, -rate
+    square = x * x
+    return -2.0 * x / (1.0 + square), 2.0 * (square - 1.0) / (1.0 + square) ** 2
+
+
+@compiled
+def log_cdf_bends(link, x):
+    """log F(x) and its first three derivatives."""
+    value, r = log_cdf(link, x)
+    if not abs(r) > 0.0:  # so far to the right that F is one
+        return value, 0.0, 0.0, 0.0
+    g, g_slope = score(link, x)
+    second = r * (g - r)
+    return value, r, second, second * (g - r) + r * (g_slope - second)
+
+
+@compiled
+def log_survival_bends(link, x):
+    """log(1 − F(x)) and its first three derivatives."""
+    if link == CLOGLOG:
+        rate = np.exp(x)
+        return -rate, -rate, -rate, -rate
+    value, first, second, third = log_cdf_bends(link, -x)
+    return value, -first, second, -third
+
+
+@compiled
+def mean_bends(link, eta):
+    """μ = g⁻¹(η) and its first three derivatives."""
+    if link == IDENTITY:
+        return eta, 1.0, 0.0, 0.0
+    if link == LOG:
+        m = np.exp(eta)
+        return m, m, m, m
+    if link == INVERSE:
+        m = 1.0 / eta
+        return m, -m * m, 2.0 * m * m * m, -6.0 * m * m * m * m
+    if link == SQRT:
+        return eta * eta, 2.0 * eta, 2.0, 0.0
+    log_p, ratio = log_cdf(link, eta)
+    p = np.exp(log_p)
+    g, g_slope = score(link, eta)
+    density = p * ratio
+    if not density > 0.0:
+        return p, 0.0, 0.0, 0.0
+    return p, density, density * g, density * (g * g + g_slope)
+
+
+@compiled
+def by_eta(f1, f2, f3, m1, m2, m3):
+    """The derivatives by η of a function whose derivatives by μ are f1, f2, f3."""
+    return f1 * m1, f2 * m1 * m1 + f1 * m2, f3 * m1 * m1 * m1 + 3.0 * f2 * m1 * m2 + f1 * m3

@@ -14,7 +14,7 @@ from scipy import stats
 from ..tools.compiling import compiled
 from .family import Array, Default
 from .gamma import draw_gamma
-from .links import mean_and_slope
+from .links import by_eta, mean_and_slope, mean_bends
 from .poisson import Poisson, draw_counts, lognormal_variance
 from .special import digamma
 
@@ -44,6 +44,24 @@ def normaliser(n, parameters, values, counts, gradient):
     return total
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    mean, m1, m2, m3 = mean_bends(link, eta)
+    if not mean > 0.0:
+        return -np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    shape = parameters[0]
+    whole = shape + mean
+    a, b = y / mean, (y + shape) / whole
+    value = shape * np.log(shape / whole) + (y * np.log(mean / whole) if y > 0.0 else 0.0)
+    d1, d2, d3 = by_eta(
+        a - b, b / whole - a / mean, 2.0 * (a / mean**2 - b / whole**2), m1, m2, m3
+    )
+    away = (y - mean) / whole**2
+    s1, s2, _ = by_eta(away, -1.0 / whole**2 - 2.0 * away / whole, 0.0, m1, m2, m3)
+    return value, d1, d2, d3, np.log(shape / whole) + 1.0 - b, s1, s2, 0.0, 0.0, 0.0
+
+
 class NegativeBinomial(Poisson):
     """y ~ Negative-Binomial(μ, shape), R's second kind."""
 
@@ -51,7 +69,7 @@ class NegativeBinomial(Poisson):
     parameters = ("shape",)
     limited_by: ClassVar[Mapping[str, str]] = {"shape": "poisson"}
     normaliser_takes_y = True
-    row, rows, normaliser = row, None, normaliser
+    row, rows, bends, normaliser = row, None, bends, normaliser
     distribution = "Negative-Binomial(μ_i, shape)"
     variance_in_words = "μ_i + μ_i²/shape"
 

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from ..tools.compiling import compiled
 from .binomial import latent_variance
 from .family import Array, Default, Family, no_moments
-from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_survival
+from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_survival, score
 
 
 @compiled
@@ -65,6 +65,25 @@ def rows(link, y, trials, weights, eta, parameters, by_eta, gradient):
     return total
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    k, last = int(y), parameters.shape[0]
+    value, above, below = category(link, k, last, eta, parameters)
+    g_u = g_u1 = g_l = g_l1 = 0.0
+    if k < last:
+        g_u, g_u1 = score(link, parameters[k] - eta)
+    if k > 0:
+        g_l, g_l1 = score(link, parameters[k - 1] - eta)
+    # moving both cutpoints by one number is moving −η: s and its derivatives along that
+    s = above + below
+    above1, below1 = above * (g_u - s), below * (g_l - s)
+    s1 = above1 + below1
+    above2 = above1 * (g_u - s) + above * (g_u1 - s1)
+    below2 = below1 * (g_l - s) + below * (g_l1 - s1)
+    return value, -s, s1, -(above2 + below2), above, -above1, above2, below, -below1, below2
+
+
 class Ordinal(Family):
     """Categories of a latent variable cut at K − 1 points."""
 
@@ -75,7 +94,7 @@ class Ordinal(Family):
     has_mean = False
     has_categories = True
     is_discrete = True
-    row, rows = row, rows
+    row, rows, bends = row, rows, bends
 
     def expected(self, eta: Array, parameters: Mapping[str, Array], weights: Array | None = None) -> Array:
         """The probabilities of the categories (..., n, K)."""

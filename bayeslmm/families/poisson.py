@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from ..tools.compiling import compiled
 from .family import Array, Family
-from .links import COUNT_LINKS, LOG, mean_and_slope
+from .links import COUNT_LINKS, LOG, by_eta, mean_and_slope, mean_bends
 
 LARGEST = 1e18  # mean of counts that are drawn: numpy's limit is 9.2e18; their relative sd is 1e-9 here
 
@@ -43,6 +43,20 @@ def rows(link, y, trials, weights, eta, parameters, by_eta, gradient):
     return total
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    if link == LOG:
+        mean = np.exp(eta)
+        return y * eta - mean, y - mean, -mean, -mean, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    mean, m1, m2, m3 = mean_bends(link, eta)
+    if not mean > 0.0:
+        return -np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    share = y / mean
+    d1, d2, d3 = by_eta(share - 1.0, -share / mean, 2.0 * share / mean**2, m1, m2, m3)
+    return y * np.log(mean) - mean, d1, d2, d3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+
+
 class Poisson(Family):
     """y ~ Poisson(μ)."""
 
@@ -51,7 +65,7 @@ class Poisson(Family):
     is_count = True
     is_discrete = True
     has_positive_mean = True
-    row, rows = row, rows
+    row, rows, bends = row, rows, bends
     distribution = "Poisson(μ_i)"
     needs = "whole numbers, zero or more"
 

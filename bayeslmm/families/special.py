@@ -18,3 +18,27 @@ def digamma(x):
     f = 1.0 / (x * x)
     series = f * (1.0 / 12 - f * (1.0 / 120 - f * (1.0 / 252 - f * (1.0 / 240 - f * (1.0 / 132)))))
     return total + np.log(x) - 0.5 / x - series
+
+
+@compiled
+def trigamma(x):
+    """ψ'(x), x > 0: recurrence to x ≥ 10, then the asymptotic series (Abramowitz & Stegun 6.4.12)."""
+    total = 0.0
+    while x < 10.0:
+        total += 1.0 / (x * x)
+        x += 1.0
+    f = 1.0 / (x * x)
+    series = 1.0 / 6 - f * (1.0 / 30 - f * (1.0 / 42 - f * (1.0 / 30 - f * (5.0 / 66))))
+    return total + 1.0 / x + 0.5 * f + series * f / x
+
+
+@compiled
+def tetragamma(x):
+    """ψ''(x), x > 0: recurrence to x ≥ 10, then the asymptotic series (Abramowitz & Stegun 6.4.13)."""
+    total = 0.0
+    while x < 10.0:
+        total -= 2.0 / (x * x * x)
+        x += 1.0
+    f = 1.0 / (x * x)
+    series = 0.5 - f * (1.0 / 6 - f * (1.0 / 6 - f * (3.0 / 10 - f * (5.0 / 6))))
+    return total - f - f / x - series * f * f

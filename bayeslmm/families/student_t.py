@@ -14,7 +14,7 @@ from scipy import stats
 from ..tools.compiling import compiled
 from .family import Array, Default, Family, Scale
 from .gaussian import sigma_prior, weighted
-from .links import mean_and_slope
+from .links import by_eta, mean_and_slope, mean_bends
 from .special import digamma
 
 
@@ -39,6 +39,31 @@ def normaliser(n, parameters, values, counts, gradient):
     return n * (lgamma(0.5 * (nu + 1.0)) - lgamma(0.5 * nu) - 0.5 * np.log(nu * np.pi))
 
 
+@compiled
+def bends(link, y, trials, weight, eta, parameters):
+    """See `Family.bends`."""
+    mean, m1, m2, m3 = mean_bends(link, eta)
+    sigma, nu = parameters[0], parameters[1]
+    e, scale = y - mean, nu * sigma * sigma
+    square = weight * e * e
+    B, k = scale + square, (nu + 1.0) * weight
+    away = square - scale
+    value = -np.log(sigma) - 0.5 * (nu + 1.0) * np.log1p(square / scale)
+    d1, d2, d3 = by_eta(
+        k * e / B, k * away / B**2, 2.0 * k * weight * e * (square - 3.0 * scale) / B**3, m1, m2, m3
+    )
+    s1, s2, _ = by_eta(
+        -2.0 * k * e * nu * sigma / B**2, -2.0 * k * nu * sigma * (3.0 * square - scale) / B**3, 0.0, m1, m2, m3
+    )
+    variance = sigma * sigma
+    n1 = weight * e / B - k * e * variance / B**2
+    n2 = weight * away / B**2 - k * variance / B**2 - 2.0 * k * away * variance / B**3
+    n1, n2, _ = by_eta(n1, n2, 0.0, m1, m2, m3)
+    by_sigma = ((nu + 1.0) * square / B - 1.0) / sigma
+    by_nu = -0.5 * np.log1p(square / scale) + 0.5 * (nu + 1.0) / nu * square / B
+    return value, d1, d2, d3, by_sigma, s1, s2, by_nu, n1, n2
+
+
 class StudentT(Family):
     """y ~ Student t(ν, μ, σ/√w)."""
 
@@ -49,7 +74,7 @@ class StudentT(Family):
     has_residual = True
     has_free_dispersion = True
     has_long_tails = True
-    row, normaliser = row, normaliser
+    row, bends, normaliser = row, bends, normaliser
     distribution = "Student-t(ν, μ_i, %s)"
 
     def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:

@@ -160,6 +160,36 @@ def test_derivatives_are_those_of_differences(name, link):
 
 
 @pytest.mark.parametrize(("name", "link"), PAIRS)
+def test_bends_are_differences_of_one_another(name, link):
+    """Each derivative by η is that of the one before, and those by a parameter are differences in that parameter."""
+    family, kind = family_of(name, link), FAMILIES[name]
+    number, parameters = numbers(family)[1], vector(family, parameters_of(family))
+    values = outcomes(family)
+    responses = values[:5] if values is not None else (0.3, 0.8) if support(family)[1] == 1.0 else (0.3, 1.9)
+    h = 1e-5
+
+    def bends(eta, p, y):
+        return np.array(kind.bends(number, y, TRIALS, WEIGHT, eta, p))
+
+    for eta in linear_predictors(link):
+        for y in map(float, family.working_response(np.array(responses))):
+            here = bends(eta, parameters, y)
+            assert here[0] == pytest.approx(kind.row(number, y, TRIALS, WEIGHT, eta, parameters)[0], rel=1e-13)
+            along = (bends(eta + h, parameters, y) - bends(eta - h, parameters, y)) / (2 * h)
+            # truncation h² of a fourth derivative, rounding 1e-16/h of the derivatives: both some 1e-10 of their size
+            size = 1e-7 * (1.0 + np.abs(here[:4]).max())
+            np.testing.assert_allclose(here[1:4], along[:3], rtol=1e-7, atol=size)
+            if family.has_categories:
+                around = [(k, part) for k, part in zip((int(y), int(y) - 1), (4, 7), strict=True) if 0 <= k < 3]
+            else:
+                around = list(zip(range(len(parameters)), (4, 7), strict=False))
+            for k, part in around:
+                step = h * np.eye(len(parameters))[k]
+                by = (bends(eta, parameters + step, y) - bends(eta, parameters - step, y)) / (2 * h)
+                np.testing.assert_allclose(here[part : part + 3], by[:3], rtol=1e-7, atol=size)
+
+
+@pytest.mark.parametrize(("name", "link"), PAIRS)
 def test_the_density_is_one_in_sum_and_its_distribution_function_is_cdf(name, link):
     family = family_of(name, link)
     parameters, weight = parameters_of(family), WEIGHT if family.has_residual else 1.0
