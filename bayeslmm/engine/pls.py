@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,9 +174,17 @@ def mode_slopes(reduced: Reduced) -> tuple[Array, ...]:
     return _by_factor(reduced.layout, slopes)
 
 
-def inverse(reduced: Reduced) -> Inverse:
-    """M⁻¹ on the pattern of M by Takahashi's recursion, and the sums G the gradient needs (section 5)."""
-    layout, lams = reduced.layout, reduced.lams
+class Selected(NamedTuple):
+    """M⁻¹ on the pattern of M, as the compiled loops keep it."""
+
+    diagonal: Array  # blocks of the nodes, flat
+    panel: Array  # what stands beside them, flat
+    upper: Array  # (m_dense, m_dense); below the diagonal anything
+
+
+def selected_inverse(reduced: Reduced) -> Selected:
+    """M⁻¹ on the pattern of M by Takahashi's recursion (section 5)."""
+    layout = reduced.layout
     V_upper = np.zeros((0, 0))
     if layout.m > layout.m_chain:
         V_upper = lapack.dpotri(reduced.L_dense, lower=1)[0].T
@@ -183,7 +192,14 @@ def inverse(reduced: Reduced) -> Inverse:
     elimination.selected_inverse(
         layout.pattern, reduced.XyVXy.shape[0], reduced.D, reduced.P, V_upper, V_diagonal, V_panel
     )
-    flat, V_upper = _flat(lams), np.ascontiguousarray(V_upper)
+    return Selected(V_diagonal, V_panel, np.ascontiguousarray(V_upper))
+
+
+def inverse(reduced: Reduced, selected: Selected | None = None) -> Inverse:
+    """M⁻¹ on the pattern of M by Takahashi's recursion, and the sums G the gradient needs (section 5)."""
+    layout, lams = reduced.layout, reduced.lams
+    V_diagonal, V_panel, V_upper = selected or selected_inverse(reduced)
+    flat = _flat(lams)
     sums = np.zeros_like(flat)
     assembly.trace_sums(layout.pattern, layout.values, flat, V_diagonal, V_panel, V_upper, sums)
     diagonal, G, at = [], [], 0
@@ -198,6 +214,11 @@ def inverse(reduced: Reduced) -> Inverse:
         at += lam.size
     place = np.argsort(layout.order)
     return Inverse(diagonal=tuple(diagonal[i] for i in place), G=tuple(G[i] for i in place))
+
+
+def solve_M(reduced: Reduced, right: Array) -> Array:
+    """M⁻¹A for A (m, columns) in elimination order, which is overwritten."""
+    return _back_substitute(reduced, _forward_substitute(reduced, right))
 
 
 def _symmetrized(blocks: Array) -> Array:

@@ -1,0 +1,337 @@
+"""Laplace's approximation of the likelihood of any family, its gradient, and the search for its maximum.
+
+log L = h(û) − ½ log|M| with h(u) = Σ log p(y_i | η_i) − ½uᵀu, η = Xβ + ZΛu + offset, û = argmax h and M = ΛᵀZᵀWZΛ + I,
+W the *observed* information −∂²log p/∂η² (Tierney & Kadane 1986; Skaug & Fournier 2006).  The inner problem is Newton's
+method on the kernel's weighted cross-products; the gradient is that of the approximation itself, how û and W move with
+the parameters included.  Restricted: β is integrated out beside u, with a flat prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from ..families.densities import each_bend, normaliser, numbers
+from ..spec.covariance import Template
+from ..spec.design import Design
+from . import pls
+from .reweighting import Reweighted
+from .scaling import Problem, scale
+
+Array = NDArray[np.float64]
+
+INNER_STEPS = 100
+CLOSE = 1e-13  # of the gain that the inner Newton step promises, where û is taken as it is
+HALVINGS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    """The mode of the effects given the rest, with what the log likelihood and its gradient are made of."""
+
+    u: Array  # (m,) in elimination order
+    beta: Array  # (p,), a mode as well where it is restricted
+    eta: Array  # (n,)
+    bends: Array  # (10, n), see `Family.bends`
+    h: float  # Σ log density, without its constants, − ½uᵀu
+    reduced: pls.Reduced
+    joint: Joint | None  # of a restricted approximation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """What eliminating β after u leaves: H = [M, AᵀWX; XᵀWA, XᵀWX]."""
+
+    C: Array  # (m, p) M⁻¹AᵀWX
+    R: Array  # (p, p) upper, RᵀR = XᵀWX − XᵀWA C
+
+    @classmethod
+    def of(cls, reduced: pls.Reduced, order: Sequence[int]) -> Joint:
+        slopes = pls.mode_slopes(reduced)
+        p = reduced.XyVXy.shape[0] - 1
+        C = -np.concatenate([np.zeros((0, p)), *(slopes[k].reshape(-1, p) for k in order)])
+        R, info = lapack.dpotrf(reduced.XyVXy[:p, :p], lower=0, clean=1) if p else (np.zeros((0, 0)), 0)
+        if info:
+            raise FloatingPointError("XᵀV⁻¹X is not positive definite")
+        return cls(C=C, R=R)
+
+    def solve(self, right: Array) -> Array:
+        """(XᵀV⁻¹X)⁻¹ of (p,) or (p, c)."""
+        if not len(self.R):
+            return right
+        return lapack.dpotrs(self.R, right, lower=0)[0]
+
+    def whiten(self, right: Array) -> Array:
+        """R⁻ᵀA for A (p, c)."""
+        return lapack.dtrtrs(self.R, right, lower=0, trans=1)[0] if len(self.R) else right
+
+
+class Parameters:
+    """Free coordinates of a family's parameters: logs of positive ones; the first cutpoint and logs of the gaps."""
+
+    def __init__(self, design: Design) -> None:
+        self.ordered = not design.family.positive_parameters
+        self.size = len(design.levels) - 1 if self.ordered else len(design.family.parameters)
+
+    def values(self, free: Array) -> Array:
+        """The parameters as the compiled densities take them."""
+        if self.ordered:
+            return np.cumsum(np.concatenate([free[:1], np.exp(free[1:])]))
+        return np.exp(free)
+
+    def free(self, values: Array) -> Array:
+        """The other way."""
+        if self.ordered:
+            return np.concatenate([values[:1], np.log(np.diff(values))])
+        return np.log(values)
+
+    def jacobian(self, free: Array) -> Array:
+        """∂values/∂free (r, r)."""
+        if self.ordered:
+            J = np.tril(np.ones((self.size, self.size)))
+            J[:, 1:] *= np.exp(free[1:])
+            return J
+        return np.diag(np.exp(free))
+
+
+class Approximation:
+    """Minus log likelihood of a design by Laplace's approximation, as a function of ψ = (β̃, θ̃, φ̃), or (θ̃, φ̃).
+
+    β̃ and θ̃ are of scaled columns (`scaling`), φ̃ the family's parameters in `Parameters`.
+    """
+
+    def __init__(self, design: Design, *, restricted: bool = False) -> None:
+        problem = Problem.of(design)
+        self.design, self.family, self.restricted = design, design.family, restricted
+        self.templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
+        centred = scale(problem)
+        self.T_x, self.T_z = centred.T_x, centred.T_z
+        X = design.X @ self.T_x
+        Z = [z @ T for z, T in zip(problem.Z, self.T_z, strict=True)]
+        self.with_X = Reweighted.of(X, problem.codes, Z, problem.levels)
+        self.alone = Reweighted.of(X[:, :0], problem.codes, Z, problem.levels)
+        self.X, self.offset, self.order = X, np.asarray(design.offset), self.alone.layout.order
+        self.kind, self.link = numbers(design.family)
+        ones = np.ones(design.n)
+        self.y = np.ascontiguousarray(design.working_response, dtype=float)
+        self.trials = ones if design.trials is None else np.ascontiguousarray(design.trials, dtype=float)
+        self.weights = ones if design.weights is None else np.ascontiguousarray(design.weights, dtype=float)
+        self.constant = float(np.sum(design.density_constants))
+        self.distinct, counts = (
+            np.unique(self.y, return_counts=True) if design.family.normaliser_takes_y else (np.zeros(0), np.ones(1))
+        )
+        self.counts = counts.astype(float)
+        self.parameters = Parameters(design)
+        self.p, self.m = X.shape[1], self.alone.layout.m
+        self.n_theta = sum(t.n_theta for t in self.templates)
+        self.n_beta = 0 if restricted else self.p
+        self.size = self.n_beta + self.n_theta + self.parameters.size
+        self.diagonal = np.concatenate([np.zeros(0, bool), *(t.is_diagonal for t in self.templates)])
+        self._ends = np.cumsum([t.n_theta for t in self.templates])
+        self.evaluations = 0
+        self.last: Inner | None = None  # where the next search for û starts
+
+    # -- coordinates
+
+    def split(self, psi: Array) -> tuple[Array, Array, Array]:
+        """β̃, θ̃ and φ̃."""
+        ends = [self.n_beta, self.n_beta + self.n_theta]
+        beta, theta, free = np.split(psi, ends)
+        return beta, theta, free
+
+    @property
+    def theta_at(self) -> slice:
+        """Where θ̃ stands in ψ."""
+        return slice(self.n_beta, self.n_beta + self.n_theta)
+
+    def lams(self, theta: Array) -> list[Array]:
+        """Λ̃_k from θ̃."""
+        parts = np.split(theta, self._ends[:-1])
+        return [t.factor(part) for t, part in zip(self.templates, parts, strict=False)]
+
+    def theta(self, lams: Sequence[Array]) -> Array:
+        """θ̃ from Λ̃_k; also the gradient in θ̃ from those in Λ̃_k."""
+        parts = [t.theta(lam) for t, lam in zip(self.templates, lams, strict=True)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    # -- the inner problem
+
+    def _bends(self, eta: Array, values: Array, rows: int) -> Array:
+        out = np.empty((rows, len(eta)))
+        with np.errstate(all="ignore"):
+            each_bend(self.kind, self.link, self.y, self.trials, self.weights, eta, values, out)
+        return out
+
+    def eta(self, beta: Array, lams: Sequence[Array], u: Array) -> Array:
+        """The linear predictor (n,)."""
+        eta = self.X @ beta + self.offset
+        return eta + self.alone.effect(self.alone.scaled(lams, u[:, None])[:, 0]) if self.m else eta
+
+    def inner(
+        self, beta: Array, lams: Sequence[Array], values: Array, start: Array, *, joint: bool, close: float = CLOSE
+    ) -> Inner:
+        """û, and β̂ where it is a mode as well (``joint``), by Newton's method with halved steps.
+
+        Raises
+        ------
+        FloatingPointError
+            There is no mode to be reached: the density is zero or infinite, or its curvature has the wrong sign.
+        """
+        rows = self.with_X if joint else self.alone
+        transposed = [lam.T for lam in lams]
+        u, beta = start.copy(), beta.copy()
+        eta = self.eta(beta, lams, u)
+        bends = self._bends(eta, values, 3)
+        h = _total(bends[0]) - 0.5 * float(u @ u)
+        if not np.isfinite(h):
+            raise FloatingPointError("the density of the responses is zero or infinite at the start")
+        for _ in range(INNER_STEPS):
+            reduced, exact = self._factorise(rows, -bends[2], lams)
+            g_u = rows.scaled(transposed, rows.sums(bends[1])[:, None])[:, 0] - u
+            step_u = pls.solve_M(reduced, g_u[:, None].copy())[:, 0]
+            step_b, about, promised = np.zeros_like(beta), None, float(step_u @ g_u)
+            if joint:
+                about = Joint.of(reduced, self.order)
+                left = self.X.T @ bends[1] - about.C.T @ g_u
+                step_b = about.solve(left)
+                step_u = step_u - about.C @ step_b
+                promised += float(step_b @ left)
+            if promised <= close * (1.0 + 1e-3 * abs(h)) or not np.isfinite(promised):
+                break
+            size = 1.0
+            along = self.X @ step_b
+            if self.m:
+                along = along + rows.effect(rows.scaled(lams, step_u[:, None])[:, 0])
+            for _ in range(HALVINGS):
+                trial = self._bends(eta + size * along, values, 3)
+                moved = u + size * step_u
+                there = _total(trial[0]) - 0.5 * float(moved @ moved)
+                if there >= h + 1e-4 * size * promised - 1e-13 * abs(h):
+                    break
+                size *= 0.5
+            else:
+                break
+            u, beta, eta, bends, h = moved, beta + size * step_b, eta + size * along, trial, there
+        else:
+            raise FloatingPointError("the modes of the effects were not reached")
+        if not np.isfinite(promised) or promised > 1e-6 * (1.0 + abs(h)):
+            raise FloatingPointError("the modes of the effects were not reached")
+        if not exact:
+            raise FloatingPointError("the effects have no mode: the curvature has the wrong sign")
+        return Inner(
+            u=u, beta=beta, eta=eta, bends=self._bends(eta, values, 10), h=h, reduced=reduced, joint=about
+        )
+
+    def _factorise(self, rows: Reweighted, W: Array, lams: Sequence[Array]) -> tuple[pls.Reduced, bool]:
+        """M, and whether it is that of these weights: elsewhere than at a mode they may have to be above zero."""
+        try:
+            return rows.reduce(W, lams), True
+        except FloatingPointError:
+            if not np.isfinite(W).all():
+                raise
+            return rows.reduce(np.maximum(W, 0.0) + 1e-3 * np.mean(np.abs(W)), lams), False
+
+    # -- the approximation
+
+    def at(self, psi: Array) -> tuple[float, Array, Inner]:
+        """Minus log likelihood, its gradient and the inner solution.
+
+        Raises
+        ------
+        FloatingPointError
+            The inner problem has no solution.
+        """
+        self.evaluations += 1
+        beta, theta, free = self.split(psi)
+        with np.errstate(all="ignore"):
+            values, lams = self.parameters.values(free), self.lams(theta)
+        if self.last is not None:
+            start, beta = self.last.u, self.last.beta if self.restricted else beta
+        else:
+            start, beta = np.zeros(self.m), np.zeros(self.p) if self.restricted else beta
+        try:
+            inner = self.inner(beta, lams, values, start, joint=self.restricted)
+        except FloatingPointError:
+            if not start.any():
+                raise
+            inner = self.inner(beta, lams, values, np.zeros(self.m), joint=self.restricted)
+        value, gradient = self._value(inner, values), self._gradient(inner, lams, values, free)
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise FloatingPointError("the log likelihood or its gradient is not finite")
+        return value, gradient, inner
+
+    def _normaliser(self, values: Array) -> tuple[float, Array]:
+        gradient = np.zeros(max(2, len(values)))
+        total = normaliser(self.kind, len(self.y), values, self.distinct, self.counts, gradient)
+        return float(total), gradient[: len(values)]
+
+    def _value(self, inner: Inner, values: Array) -> float:
+        total = inner.h + self.constant + self._normaliser(values)[0] - 0.5 * inner.reduced.log_det_M
+        if inner.joint is not None and self.p:
+            total += 0.5 * self.p * np.log(2.0 * np.pi) - float(np.log(inner.joint.R.diagonal()).sum())
+        return -total
+
+    def _gradient(self, inner: Inner, lams: Sequence[Array], values: Array, free: Array) -> Array:
+        rows = self.with_X if self.restricted else self.alone
+        _, d1, d2, d3, *by = inner.bends
+        W, joint, transposed = -d2, inner.joint, [lam.T for lam in lams]
+        selected = pls.selected_inverse(inner.reduced)
+        s = rows.leverages(selected, lams)
+        if joint is not None:
+            beside = self._beside(rows, lams, joint)  # X − AC
+            s = s + (joint.whiten(beside.T) ** 2).sum(axis=0)
+        c = 0.5 * s * d3
+        right = rows.scaled(transposed, rows.sums(c)[:, None])
+        v, shift = pls.solve_M(inner.reduced, right.copy())[:, 0], np.zeros(len(c))
+        if joint is not None:
+            v_beta = joint.solve(self.X.T @ c - joint.C.T @ right[:, 0])
+            v = v - joint.C @ v_beta
+            shift = self.X @ v_beta
+        if self.m:
+            shift = shift + rows.effect(rows.scaled(lams, v[:, None])[:, 0])
+        r = d1 + c - W * shift
+        by_lam = []
+        u_k, v_k = rows.by_factor(inner.u), rows.by_factor(v)
+        Zr, Zd = rows.by_factor(rows.sums(r)), rows.by_factor(rows.sums(d1))
+        G = pls.inverse(inner.reduced, selected).G
+        if joint is not None:
+            half = joint.whiten(np.ascontiguousarray(joint.C.T)).T
+            weighted = joint.whiten(beside.T).T * W[:, None]
+            parts = [rows.by_factor(rows.sums(np.ascontiguousarray(col))) for col in weighted.T]
+            halves = [rows.by_factor(np.ascontiguousarray(col)) for col in half.T]
+            G = tuple(
+                g - sum((np.einsum("ja,jb->ab", a[k], b[k]) for a, b in zip(parts, halves, strict=True)), np.zeros_like(g))
+                for k, g in enumerate(G)
+            )
+        for k in range(len(lams)):
+            by_lam.append(Zr[k].T @ u_k[k] + Zd[k].T @ v_k[k] - G[k])
+        by_values = self._normaliser(values)[1].copy()
+        for number in range(2):
+            direct, slope, bend = by[3 * number : 3 * number + 3]
+            each = direct + 0.5 * s * bend + shift * slope
+            if self.parameters.ordered:
+                k = self.y.astype(np.int64) - number
+                inside = (k >= 0) & (k < len(values))
+                by_values += np.bincount(k[inside], each[inside], minlength=len(values))
+            elif number < len(values):
+                by_values[number] += each.sum()
+        by_free = self.parameters.jacobian(free).T @ by_values if len(values) else np.zeros(0)
+        by_beta = np.zeros(0) if self.restricted else self.X.T @ r
+        return -np.concatenate([by_beta, self.theta(by_lam), by_free])
+
+    def _beside(self, rows: Reweighted, lams: Sequence[Array], joint: Joint) -> Array:
+        if not self.m:
+            return self.X
+        reached = rows.scaled(lams, joint.C)
+        return self.X - np.column_stack(
+            [np.zeros((len(self.X), 0)), *(rows.effect(np.ascontiguousarray(col)) for col in reached.T)]
+        )
+
+
+def _total(values: Array) -> float:
+    total = float(values.sum())
+    return total if total < np.inf else -np.inf
