@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from ..design.covariance import Template
+from ..design.design import Design
 from ..families.densities import each_bend, normaliser, numbers
-from ..spec.covariance import Template
-from ..spec.design import Design
 from . import pls
 from .reweighting import Reweighted
 from .scaling import Problem, scale
@@ -25,7 +25,10 @@ from .scaling import Problem, scale
 Array = NDArray[np.float64]
 
 INNER_STEPS = 100
-CLOSE = 1e-13  # of the gain that the inner Newton step promises, where û is taken as it is
+CLOSE, SURE = (
+    1e-12,
+    1e-20,
+)  # gain that an inner Newton step promises, below which rounding may, or does, decide
 HALVINGS = 30
 
 
@@ -121,10 +124,10 @@ class Approximation:
         self.trials = ones if design.trials is None else np.ascontiguousarray(design.trials, dtype=float)
         self.weights = ones if design.weights is None else np.ascontiguousarray(design.weights, dtype=float)
         self.constant = float(np.sum(design.density_constants))
-        self.distinct, counts = (
-            np.unique(self.y, return_counts=True) if design.family.normaliser_takes_y else (np.zeros(0), np.ones(1))
-        )
-        self.counts = counts.astype(float)
+        self.distinct, self.counts = np.zeros(0), np.ones(1)
+        if design.family.normaliser_takes_y:
+            self.distinct, counts = np.unique(self.y, return_counts=True)
+            self.counts = counts.astype(float)
         self.parameters = Parameters(design)
         self.p, self.m = X.shape[1], self.alone.layout.m
         self.n_theta = sum(t.n_theta for t in self.templates)
@@ -134,6 +137,7 @@ class Approximation:
         self._ends = np.cumsum([t.n_theta for t in self.templates])
         self.evaluations = 0
         self.last: Inner | None = None  # where the next search for û starts
+        self.first_beta = np.zeros(self.p)  # and for β̂ of a restricted one, before there is a last
 
     # -- coordinates
 
@@ -166,14 +170,16 @@ class Approximation:
             each_bend(self.kind, self.link, self.y, self.trials, self.weights, eta, values, out)
         return out
 
+    def fixed_log_density(self, beta: Array, values: Array) -> float:
+        """Σ log density without effects, and without its constants."""
+        return _total(self._bends(self.X @ beta + self.offset, values, 3)[0])
+
     def eta(self, beta: Array, lams: Sequence[Array], u: Array) -> Array:
         """The linear predictor (n,)."""
         eta = self.X @ beta + self.offset
         return eta + self.alone.effect(self.alone.scaled(lams, u[:, None])[:, 0]) if self.m else eta
 
-    def inner(
-        self, beta: Array, lams: Sequence[Array], values: Array, start: Array, *, joint: bool, close: float = CLOSE
-    ) -> Inner:
+    def inner(self, beta: Array, lams: Sequence[Array], values: Array, start: Array, *, joint: bool) -> Inner:
         """û, and β̂ where it is a mode as well (``joint``), by Newton's method with halved steps.
 
         Raises
@@ -189,6 +195,7 @@ class Approximation:
         h = _total(bends[0]) - 0.5 * float(u @ u)
         if not np.isfinite(h):
             raise FloatingPointError("the density of the responses is zero or infinite at the start")
+        smallest = np.inf
         for _ in range(INNER_STEPS):
             reduced, exact = self._factorise(rows, -bends[2], lams)
             g_u = rows.scaled(transposed, rows.sums(bends[1])[:, None])[:, 0] - u
@@ -200,25 +207,25 @@ class Approximation:
                 step_b = about.solve(left)
                 step_u = step_u - about.C @ step_b
                 promised += float(step_b @ left)
-            if promised <= close * (1.0 + 1e-3 * abs(h)) or not np.isfinite(promised):
-                break
-            size = 1.0
+            level = 1.0 + abs(h)
+            if not promised > SURE * level or (promised <= CLOSE * level and promised >= 0.1 * smallest):
+                break  # there, or as near as rounding lets it
+            smallest = min(promised, smallest)
             along = self.X @ step_b
             if self.m:
                 along = along + rows.effect(rows.scaled(lams, step_u[:, None])[:, 0])
+            size = 1.0
             for _ in range(HALVINGS):
                 trial = self._bends(eta + size * along, values, 3)
                 moved = u + size * step_u
                 there = _total(trial[0]) - 0.5 * float(moved @ moved)
-                if there >= h + 1e-4 * size * promised - 1e-13 * abs(h):
+                if there >= h + 1e-4 * size * promised - 1e-13 * level:
                     break
                 size *= 0.5
             else:
                 break
             u, beta, eta, bends, h = moved, beta + size * step_b, eta + size * along, trial, there
-        else:
-            raise FloatingPointError("the modes of the effects were not reached")
-        if not np.isfinite(promised) or promised > 1e-6 * (1.0 + abs(h)):
+        if not promised <= 1e3 * CLOSE * (1.0 + abs(h)):
             raise FloatingPointError("the modes of the effects were not reached")
         if not exact:
             raise FloatingPointError("the effects have no mode: the curvature has the wrong sign")
@@ -252,7 +259,7 @@ class Approximation:
         if self.last is not None:
             start, beta = self.last.u, self.last.beta if self.restricted else beta
         else:
-            start, beta = np.zeros(self.m), np.zeros(self.p) if self.restricted else beta
+            start, beta = np.zeros(self.m), self.first_beta if self.restricted else beta
         try:
             inner = self.inner(beta, lams, values, start, joint=self.restricted)
         except FloatingPointError:
@@ -297,16 +304,14 @@ class Approximation:
         by_lam = []
         u_k, v_k = rows.by_factor(inner.u), rows.by_factor(v)
         Zr, Zd = rows.by_factor(rows.sums(r)), rows.by_factor(rows.sums(d1))
-        G = pls.inverse(inner.reduced, selected).G
-        if joint is not None:
-            half = joint.whiten(np.ascontiguousarray(joint.C.T)).T
-            weighted = joint.whiten(beside.T).T * W[:, None]
-            parts = [rows.by_factor(rows.sums(np.ascontiguousarray(col))) for col in weighted.T]
-            halves = [rows.by_factor(np.ascontiguousarray(col)) for col in half.T]
-            G = tuple(
-                g - sum((np.einsum("ja,jb->ab", a[k], b[k]) for a, b in zip(parts, halves, strict=True)), np.zeros_like(g))
-                for k, g in enumerate(G)
-            )
+        G = list(pls.inverse(inner.reduced, selected).G)
+        if joint is not None:  # β̂ beside û in the inverse: Zᵀ W (X − AC) (XᵀV⁻¹X)⁻¹ Cᵀ
+            weighted, half = joint.whiten(beside.T).T * W[:, None], joint.whiten(joint.C.T.copy()).T
+            for left, right_column in zip(weighted.T, half.T, strict=True):
+                sums = rows.by_factor(rows.sums(np.ascontiguousarray(left)))
+                reached = rows.by_factor(np.ascontiguousarray(right_column))
+                for k in range(len(G)):
+                    G[k] = G[k] - sums[k].T @ reached[k]
         for k in range(len(lams)):
             by_lam.append(Zr[k].T @ u_k[k] + Zd[k].T @ v_k[k] - G[k])
         by_values = self._normaliser(values)[1].copy()
@@ -314,9 +319,9 @@ class Approximation:
             direct, slope, bend = by[3 * number : 3 * number + 3]
             each = direct + 0.5 * s * bend + shift * slope
             if self.parameters.ordered:
-                k = self.y.astype(np.int64) - number
-                inside = (k >= 0) & (k < len(values))
-                by_values += np.bincount(k[inside], each[inside], minlength=len(values))
+                cut = self.y.astype(np.int64) - number
+                inside = (cut >= 0) & (cut < len(values))
+                by_values += np.bincount(cut[inside], each[inside], minlength=len(values))
             elif number < len(values):
                 by_values[number] += each.sum()
         by_free = self.parameters.jacobian(free).T @ by_values if len(values) else np.zeros(0)

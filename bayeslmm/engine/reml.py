@@ -6,7 +6,8 @@ points where the best covariance lies just across. Signs are made canonical afte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -32,7 +33,7 @@ class PointSolution:
     criterion: float  # −2 log (restricted) likelihood
     beta: Array  # (p,)
     vcov: Array  # (p, p)
-    sigma: float
+    parameters: Mapping[str, Array]  # of the family, by name: sigma; shape; cutpoint (K − 1,)
     covariances: tuple[Array, ...]  # Cov(b_j) per factor (q_k, q_k)
     theta: Array  # relative Cholesky entries, factor after factor
     scaled_theta: Array  # the same for scaled columns: where the search ended
@@ -42,8 +43,19 @@ class PointSolution:
     singular: tuple[bool, ...]  # per factor: its covariance matrix has not full rank
     gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns), or |∂/∂ log θ̃| where θ̃ is above 1
     evaluations: int
+    nodes: int = (
+        0  # of the rule by which effects are integrated out: one is Laplace's; none where that is exact
+    )
+    parameter_errors: Mapping[str, Array] = field(
+        default_factory=dict
+    )  # se of their logs, of cutpoints themselves
     untold: Identification | None = None  # what of the variances the data do not tell
     rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them
+
+    @property
+    def sigma(self) -> float:
+        """Residual sd of a family that has one."""
+        return float(self.parameters["sigma"])
 
 
 def fit(
@@ -302,7 +314,7 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
         criterion=criterion.value(reduced, solution) - shift,
         beta=scaled.beta(solution.beta),
         vcov=sigma2 * half @ half.T,
-        sigma=float(np.sqrt(sigma2)),
+        parameters={"sigma": np.sqrt(sigma2)},
         covariances=tuple(covariances),
         theta=np.concatenate([np.zeros(0), *relative]),
         scaled_theta=found.theta,

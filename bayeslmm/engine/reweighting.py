@@ -48,7 +48,7 @@ class Reweighted:
         """Arrays as of `crossproducts.accumulate`."""
         n = len(X)
         layout = arrange(accumulate(X, np.zeros(n), codes, Z, levels=levels))
-        pattern, values, order = layout.pattern, layout.values, layout.order
+        pattern, order = layout.pattern, layout.order
         widths = pattern.widths
         first = np.empty((n, len(order)), dtype=np.int64)
         block, start = np.empty_like(first), 0

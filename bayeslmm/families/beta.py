@@ -56,9 +56,7 @@ def bends(link, y, trials, weight, eta, parameters):
     tetra_a, tetra_b = tetragamma(a), tetragamma(b)
     away = log_y - log_n - psi_a + psi_b
     value = -lgamma(a) - lgamma(b) + a * log_y + b * log_n
-    d1, d2, d3 = by_eta(
-        phi * away, -phi * phi * (tri_a + tri_b), phi**3 * (tetra_b - tetra_a), m1, m2, m3
-    )
+    d1, d2, d3 = by_eta(phi * away, -phi * phi * (tri_a + tri_b), phi**3 * (tetra_b - tetra_a), m1, m2, m3)
     s1 = away + phi * (rest * tri_b - mean * tri_a)
     s2 = -2.0 * phi * (tri_a + tri_b) - phi * phi * (mean * tetra_a + rest * tetra_b)
     s1, s2, _ = by_eta(s1, s2, 0.0, m1, m2, m3)

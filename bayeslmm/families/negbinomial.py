@@ -54,9 +54,7 @@ def bends(link, y, trials, weight, eta, parameters):
     whole = shape + mean
     a, b = y / mean, (y + shape) / whole
     value = shape * np.log(shape / whole) + (y * np.log(mean / whole) if y > 0.0 else 0.0)
-    d1, d2, d3 = by_eta(
-        a - b, b / whole - a / mean, 2.0 * (a / mean**2 - b / whole**2), m1, m2, m3
-    )
+    d1, d2, d3 = by_eta(a - b, b / whole - a / mean, 2.0 * (a / mean**2 - b / whole**2), m1, m2, m3)
     away = (y - mean) / whole**2
     s1, s2, _ = by_eta(away, -1.0 / whole**2 - 2.0 * away / whole, 0.0, m1, m2, m3)
     return value, d1, d2, d3, np.log(shape / whole) + 1.0 - b, s1, s2, 0.0, 0.0, 0.0

@@ -53,7 +53,12 @@ def bends(link, y, trials, weight, eta, parameters):
         k * e / B, k * away / B**2, 2.0 * k * weight * e * (square - 3.0 * scale) / B**3, m1, m2, m3
     )
     s1, s2, _ = by_eta(
-        -2.0 * k * e * nu * sigma / B**2, -2.0 * k * nu * sigma * (3.0 * square - scale) / B**3, 0.0, m1, m2, m3
+        -2.0 * k * e * nu * sigma / B**2,
+        -2.0 * k * nu * sigma * (3.0 * square - scale) / B**3,
+        0.0,
+        m1,
+        m2,
+        m3,
     )
     variance = sigma * sigma
     n1 = weight * e / B - k * e * variance / B**2

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..design.design import Design
 from ..design.names import EACH
+from ..engine import laplace_fit
 from ..engine.reml import PointSolution, Status, reported_at
 from ..engine.scaling import Problem
 from ..errors import DataError
@@ -53,6 +54,10 @@ FLAGS: Kind = (
 RECORD: Kind = ("an object", lambda v: isinstance(v, dict))
 LIST: Kind = ("a list", lambda v: isinstance(v, list))
 KEY: Kind = ("text or a list of texts", lambda v: TEXT[1](v) or TEXTS[1](v))
+VALUES: Kind = (
+    "a finite number or a list of them",
+    lambda v: all(FINITE[1](each) for each in v) if isinstance(v, list) else FINITE[1](v),
+)
 RANGE: Kind = (
     "three whole numbers", lambda v: isinstance(v, list) and len(v) == 3 and all(_is_whole(e) for e in v)
 )  # fmt: skip
@@ -76,9 +81,11 @@ STORED: Fields = {"array": TEXT}
 CATEGORIES: Fields = {**STORED, "categories": RECORD, "ordered": FLAG}
 POINT: Fields = {"reml": FLAG, "solution": RECORD}
 ESTIMATES: Fields = {
-    "tuples": RECORD, "reml": FLAG, "criterion": FINITE, "sigma": SIZE, "gradient_norm": NUMBER, "evaluations": COUNT,
+    "tuples": RECORD, "reml": FLAG, "criterion": FINITE, "gradient_norm": NUMBER, "evaluations": COUNT,
     "status": _one_of(*get_args(Status)), "singular": FLAGS,
 }  # fmt: skip
+FORMAT_1: Fields = {"sigma": SIZE}  # of estimates
+FORMAT_2: Fields = {"parameters": RECORD, "parameter_errors": RECORD, "nodes": COUNT}
 POSTERIOR: Fields = {
     "priors": LIST, "resolved": LIST, "settings": RECORD, "diagnosis": RECORD, "ci_prob": NUMBER, "ci_kind": TEXT,
     "groups": RECORD,
@@ -138,6 +145,10 @@ def check_description(about: Any) -> None:
     if about["kind"] == "point":
         check_fields(about, POINT)
         check_fields(about["solution"], ESTIMATES, "solution")
+        check_fields(about["solution"], FORMAT_1 if about["format"] == 1 else FORMAT_2, "solution")
+        for name in ("parameters", "parameter_errors"):
+            values = about["solution"].get(name, {})
+            check_fields(values, dict.fromkeys(values, VALUES), f"solution.{name}")
         check_fields(about["solution"]["tuples"], dict.fromkeys(TUPLES, COUNT), "solution.tuples")
     else:
         check_fields(about, POSTERIOR)
@@ -247,8 +258,11 @@ def check_names(kept: Mapping[str, Any], design: Design) -> None:
 def check_solution(solution: PointSolution, design: Design) -> None:
     """Raise DataError unless the estimates are those that their θ gives on the rows of the file."""
     p, groups = len(design.x_names), design.groups
-    if not design.family.is_normal:
-        raise DataError(f"the file is damaged: it holds a point fit, and its family is {design.family}")
+    if solution.nodes == 0 and not design.family.has_reml:
+        raise DataError(
+            f"the file is damaged: its fit is that of a normal response, and its family {design.family}"
+        )
+    _check_parameters(solution, design)
     count = sum(len(block) * (len(block) + 1) // 2 for g in groups for block in g.blocks)
     for name in ("theta", "scaled_theta"):
         check_array(name, getattr(solution, name), (count,))
@@ -271,9 +285,13 @@ def check_solution(solution: PointSolution, design: Design) -> None:
         raise DataError(
             f"the file is damaged: singular has {len(solution.singular)} entries for {len(groups)} factors"
         )
-    again = reported_at(Problem.of(design), solution)
-    for name in ("criterion", "sigma", "theta", "beta", "vcov", *wanted):
+    exact = solution.nodes == 0
+    again = reported_at(Problem.of(design), solution) if exact else laplace_fit.reported_at(design, solution)
+    wanted |= dict.fromkeys(("parameters", "parameter_errors"), [])
+    for name in ("criterion", "theta", "beta", "vcov", *wanted):
         one, other = getattr(solution, name), getattr(again, name)
+        if isinstance(other, Mapping):
+            one, other = list(one.values()), list(other.values())
         pairs: list[Any] = list(zip(one, other, strict=True)) if name in wanted else [(one, other)]
         for kept, anew in pairs:
             largest = float(np.abs(anew).max(initial=0.0))
@@ -281,6 +299,28 @@ def check_solution(solution: PointSolution, design: Design) -> None:
                 raise DataError(
                     f"the file is damaged: its {name} is not what its theta gives on its rows; either was changed"
                 )
+
+
+def _check_parameters(solution: PointSolution, design: Design) -> None:
+    """Raise DataError unless the family's parameters are there, of their shapes, and possible."""
+    family = design.family
+    for name in ("parameters", "parameter_errors"):
+        values = getattr(solution, name)
+        if name == "parameter_errors" and solution.nodes == 0:
+            continue
+        if tuple(values) != family.parameters:
+            raise DataError(
+                f"the file is damaged: its {name} are of {_shown(list(values))}, and the family's {family.parameters}"
+            )
+        for parameter, value in values.items():
+            shape = () if family.positive_parameters else (len(design.levels) - 1,)
+            check_array(f"{name} of {parameter}", np.asarray(value), shape)
+    for parameter, value in solution.parameters.items():
+        possible = value > 0.0 if family.positive_parameters else np.diff(value) > 0.0
+        if not np.all(possible):
+            raise DataError(
+                f"the file is damaged: {parameter} = {_shown(np.asarray(value).tolist())} is impossible"
+            )
 
 
 def check_draws(posterior: Any, design: Design) -> None:

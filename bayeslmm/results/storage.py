@@ -53,7 +53,7 @@ from .posterior import PosteriorFit
 from .settings import Settings
 from .summaries import check_interval
 
-FORMAT = 1
+FORMAT = 2  # since 2, a point fit has its family's parameters by name, where there was sigma alone
 SCALE = "n - 1"  # what scale() divides by; files without a word about it are of a version that divided by n
 DATA, SOLUTION = "bayeslmm_data", "bayeslmm_solution"  # groups beside those of ArviZ
 Arrays = dict[str, np.ndarray]
@@ -169,7 +169,8 @@ def load(
         if about["kind"] == "point":
             solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
             check_solution(solution, design)
-            solution = with_rivals(Problem.of(design), solution)
+            if solution.nodes == 0:
+                solution = with_rivals(Problem.of(design), solution)
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(about, tree, design)
     except BayesLMMError as problem:
@@ -401,6 +402,8 @@ def _describe_solution(solution: PointSolution) -> tuple[dict[str, Any], Arrays]
         elif isinstance(value, tuple) and field.name != "singular":
             scalars["tuples"][field.name] = len(value)
             arrays |= {f"{field.name}_{k}": part for k, part in enumerate(value)}
+        elif isinstance(value, Mapping):
+            scalars[field.name] = {name: np.asarray(each).tolist() for name, each in value.items()}
         else:
             scalars[field.name] = list(map(bool, value)) if field.name == "singular" else _plain(value)
     return scalars, arrays
@@ -413,6 +416,8 @@ def _stored(solution: Any) -> list[Any]:
 
 def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution:
     found: dict[str, Any] = {}
+    if "parameters" not in scalars:  # format 1
+        scalars = {**scalars, "parameters": {"sigma": scalars["sigma"]}, "parameter_errors": {}, "nodes": 0}
     for field in _stored(PointSolution):
         name = field.name
         if name in arrays:
@@ -421,6 +426,8 @@ def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution
             found[name] = tuple(scalars[name])
         elif name in scalars["tuples"]:
             found[name] = tuple(arrays[f"{name}_{k}"] for k in range(scalars["tuples"][name]))
+        elif isinstance(scalars[name], Mapping):
+            found[name] = {key: np.asarray(value, dtype=float) for key, value in scalars[name].items()}
         else:
             found[name] = scalars[name]
     return PointSolution(**found)

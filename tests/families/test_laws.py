@@ -174,13 +174,17 @@ def test_bends_are_differences_of_one_another(name, link):
     for eta in linear_predictors(link):
         for y in map(float, family.working_response(np.array(responses))):
             here = bends(eta, parameters, y)
-            assert here[0] == pytest.approx(kind.row(number, y, TRIALS, WEIGHT, eta, parameters)[0], rel=1e-13)
+            assert here[0] == pytest.approx(
+                kind.row(number, y, TRIALS, WEIGHT, eta, parameters)[0], rel=1e-13
+            )
             along = (bends(eta + h, parameters, y) - bends(eta - h, parameters, y)) / (2 * h)
             # truncation h² of a fourth derivative, rounding 1e-16/h of the derivatives: both some 1e-10 of their size
             size = 1e-7 * (1.0 + np.abs(here[:4]).max())
             np.testing.assert_allclose(here[1:4], along[:3], rtol=1e-7, atol=size)
             if family.has_categories:
-                around = [(k, part) for k, part in zip((int(y), int(y) - 1), (4, 7), strict=True) if 0 <= k < 3]
+                around = [
+                    (k, part) for k, part in zip((int(y), int(y) - 1), (4, 7), strict=True) if 0 <= k < 3
+                ]
             else:
                 around = list(zip(range(len(parameters)), (4, 7), strict=False))
             for k, part in around:

@@ -1,0 +1,462 @@
+"""Maximum likelihood of any family by Laplace's approximation: the start of the search, the search, its report.
+
+The search is one of quasi-Newton steps in a trust region, in coordinates in which the first guess at the curvature is
+the unit matrix, with exact gradients; differences of them give the curvature at the end, and the standard errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..design.covariance import cholesky_psd
+from ..design.design import Design
+from ..errors import FitError
+from . import pls
+from .criterion import Evaluation
+from .laplace import Approximation, Inner
+from .reml import PointSolution, Status
+
+Array = NDArray[np.float64]
+
+STEPS = 100  # of one search
+AT_REST = 1e-10  # gain in log likelihood that the next step promises
+H = 1e-4  # of differences of gradients, in standard errors
+ZERO = 1e-4  # a relative sd below, lme4's tolerance, becomes zero if that costs nothing
+NULL = 1e-6  # curvature in units of the first guess below which a direction is told by nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimum:
+    """Where a search ended."""
+
+    psi: Array
+    value: float  # minus log likelihood
+    gradient: Array
+    inner: Inner
+    hessian: Array
+    free: NDArray[np.bool_]  # parameters that are not at a boundary
+    decrement: float  # twice the gain that a Newton step promises
+
+    @property
+    def at_rest(self) -> bool:
+        return abs(self.decrement) < 1e3 * AT_REST * max(1.0, 1e-3 * abs(self.value))
+
+
+def fit(design: Design, *, restricted: bool = False) -> PointSolution:
+    """Estimates by maximum (restricted) likelihood, effects integrated out by Laplace's approximation.
+
+    Raises
+    ------
+    FitError
+        The likelihood cannot be computed anywhere near the start.
+    """
+    about = Approximation(design, restricted=restricted)
+    return report(about, optimum(about))
+
+
+def optimum(about: Approximation) -> Optimum:
+    """The best of the searches: one, and two more where it ends at a boundary or breaks down."""
+    best = None
+    for scale in (1.0, 0.2, 3.0):
+        if best is not None and best.at_rest and not _singular(about, best.psi):
+            break
+        try:
+            found = _search(about, _start(about, scale), None if best is None else best.value)
+        except (FloatingPointError, np.linalg.LinAlgError):
+            continue
+        if found is not None and (best is None or found.value < best.value - 1e-9 * abs(best.value)):
+            best = found
+    if best is None:
+        raise FitError(_broken_down(about))
+    return best
+
+
+def _broken_down(about: Approximation) -> str:
+    family, n = about.family, about.design.n
+    told = f"the search broke down from every start, with {about.p} fixed and {about.m:,} random effects for {n:,} rows"
+    if family.has_positive_mean and family.link not in ("log", "sqrt"):
+        return (
+            f"{told} of family {family}: the likelihood rises up to the edge where a mean is no longer positive, which "
+            "this link allows. Take link='log', or fit()."
+        )
+    return (
+        f"{told} of family {family}: their likelihood, or the modes of the effects, could not be computed. Look for "
+        "very large predictors, offsets or responses, or leave out terms."
+    )
+
+
+# -- the start
+
+
+def _start(about: Approximation, scale: float) -> Array:
+    """β by least squares on the scale of the link, then the joint mode of β and u at sds that are a guess."""
+    design, family = about.design, about.family
+    ones = np.ones(design.n)
+    about.last = None
+    if family.has_categories:
+        share = np.cumsum(np.bincount(about.y.astype(int), minlength=len(design.levels)))[:-1] / design.n
+        cuts = family.eta(np.clip(share, 0.5 / design.n, 1.0 - 0.5 / design.n))
+        values = cuts + 1e-3 * np.arange(len(cuts)) * (np.diff(cuts, append=np.inf) <= 0.0)
+        beta, unit = np.zeros(about.p), 1.0
+    else:
+        shares = design.y / np.maximum(about.trials, 1.0) if family.has_trials else about.y
+        mean = family.start(shares, about.trials if family.has_trials else ones)
+        if family.is_binary:
+            mean = 0.25 + 0.5 * shares
+        with np.errstate(all="ignore"):
+            z = np.nan_to_num(family.eta(np.maximum(mean, 0.1) if family.is_count else mean)) - design.offset
+            beta = np.linalg.lstsq(about.X, z, rcond=None)[0]
+            fitted = family.mean(about.X @ beta + design.offset)
+            pearson = (shares - fitted) ** 2 * about.weights / family.working_variance(np.abs(fitted))
+        sigma = float(np.sqrt(np.clip(np.nan_to_num(pearson.mean(), nan=1.0), 1e-12, 1e12)))
+        values = np.array([family.guess(name, sigma) for name in family.parameters])
+        unit = sigma if family.link == "identity" and family.has_residual else 1.0
+        if (
+            not family.mean_is_probability
+            and family.link in ("inverse", "sqrt", "identity")
+            and not family.has_residual
+        ):
+            unit = 0.3 * float(np.std(z)) or 1.0
+        level = np.linalg.lstsq(
+            about.X, np.full(design.n, float(family.eta(mean.mean()))) - design.offset, rcond=None
+        )[0]
+        for part in (
+            1.0,
+            0.5,
+            0.2,
+            0.0,
+        ):  # nearer to the mean of all rows, where a line crosses what is impossible
+            if np.isfinite(about.fixed_log_density(level + part * (beta - level), values)):
+                beta = level + part * (beta - level)
+                break
+    theta = 0.5 * scale * unit * about.diagonal
+    lams = about.lams(theta)
+    try:
+        inner = about.inner(beta, lams, values, np.zeros(about.m), joint=True)
+        beta, about.last = inner.beta, inner
+    except FloatingPointError:
+        pass
+    free = about.parameters.free(values) if len(values) else values
+    return np.concatenate([np.zeros(0) if about.restricted else beta, theta, free])
+
+
+def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
+    """The curvature at the start: of β that of the working linear model, of the rest by differences of gradients."""
+    H0 = np.zeros((about.size, about.size))
+    if about.n_beta:
+        beta, theta, free = about.split(psi)
+        lams = about.lams(theta)
+        assert about.last is not None
+        reduced = about.with_X.reduce(np.maximum(-about.last.bends[2], 1e-12), lams)
+        H0[: about.p, : about.p] = reduced.XyVXy[: about.p, : about.p]
+    for i in range(about.n_beta, about.size):
+        step = np.zeros(about.size)
+        step[i] = 1e-4 * max(1.0, abs(psi[i]))
+        column = (about.at(psi + step)[1] - gradient) / step[i]
+        H0[:, i] = column
+        H0[i, : about.n_beta] = column[: about.n_beta]
+    rest = slice(about.n_beta, None)
+    H0[rest, rest] = 0.5 * (H0[rest, rest] + H0[rest, rest].T)
+    return H0
+
+
+def _scales(H0: Array) -> Array:
+    """C (size, size) with CᵀHC the unit matrix but for signs."""
+    d = 1.0 / np.sqrt(
+        np.maximum(np.abs(np.diag(H0)), 1e-8 * max(float(np.abs(np.diag(H0)).max(initial=0.0)), 1e-8))
+    )
+    values, vectors = np.linalg.eigh(H0 * np.outer(d, d))
+    return d[:, None] * vectors / np.sqrt(np.maximum(np.abs(values), 1e-3))
+
+
+# -- the search
+
+
+def _search(about: Approximation, psi: Array, rival: float | None) -> Optimum | None:
+    """Quasi-Newton steps, then Newton's with the curvature by differences; again from inside a boundary if need be."""
+    value, gradient, inner = about.at(psi)
+    about.last = inner
+    found = _polished(about, *_quasi_newton(about, psi, value, gradient))
+    if rival is not None and found.value > rival - 1e-9 * abs(rival):
+        return None
+    for _ in range(3):
+        inside = _escape(about, found)
+        if inside is None:
+            break
+        value, gradient, inner = about.at(inside)
+        about.last = inner
+        found = _polished(about, *_quasi_newton(about, inside, value, gradient))
+    return found
+
+
+def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Array) -> tuple[Array, float]:
+    """Steps in a trust region by the symmetric rank-one update (Conn, Gould & Toint 1991), which may curve down."""
+    if not len(psi):
+        return psi, value
+    H0 = _first_guess(about, psi, gradient)
+    C = _scales(H0)
+    H, radius = C.T @ H0 @ C, 2.0
+    for _ in range(STEPS):
+        curvatures, axes = np.linalg.eigh(H)
+        here = Evaluation(theta=psi, value=value, gradient=C.T @ gradient, curvatures=curvatures, axes=axes)
+        step = here.step_within(radius)
+        promise = here.promise(step)
+        if promise < AT_REST or radius < 1e-8:
+            break
+        length = float(np.linalg.norm(step))
+        try:
+            new_value, new_gradient, new_inner = about.at(psi + C @ step)
+        except FloatingPointError:
+            radius = 0.25 * length
+            continue
+        change = C.T @ (new_gradient - gradient)
+        miss = change - H @ step
+        if abs(miss @ step) > 1e-8 * length * float(np.linalg.norm(miss)):
+            H = H + np.outer(miss, miss) / (miss @ step)
+        kept = (value - new_value) / promise
+        if kept < 0.25:
+            radius = 0.25 * length
+        elif kept > 0.75 and length > 0.99 * radius:
+            radius *= 2.5
+        if kept > 1e-4:
+            psi, value, gradient = psi + C @ step, new_value, new_gradient
+            about.last = new_inner
+    return psi, value
+
+
+def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
+    """Zeros made exact, and Newton's steps with the curvature by differences, which stays as the answer's."""
+    psi, value, gradient, inner = _snapped(about, psi, value)
+    about.last = inner
+    free = np.ones(about.size, dtype=bool)
+    free[about.theta_at] = ~_at_zero(about, psi[about.theta_at])
+    hessian, decrement = np.eye(about.size), 0.0
+    for attempt in range(4):
+        hessian = curvature(about, psi, gradient, inner, free, hessian if attempt else None)
+        values, axes = np.linalg.eigh(hessian[np.ix_(free, free)])
+        slope = axes.T @ gradient[free]
+        use = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
+        decrement = float(np.sum(slope[use] ** 2 / values[use]))
+        if decrement < AT_REST:
+            break
+        step = np.zeros(about.size)
+        step[free] = -axes[:, use] @ (slope[use] / values[use])
+        try:
+            new = about.at(psi + step)
+        except FloatingPointError:
+            break
+        if new[0] > value + 1e-12 * abs(value):
+            break
+        psi, (value, gradient, inner) = psi + step, new
+        about.last = inner
+    return Optimum(
+        psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=free, decrement=decrement
+    )
+
+
+def curvature(
+    about: Approximation,
+    psi: Array,
+    gradient: Array,
+    inner: Inner,
+    free: NDArray[np.bool_],
+    guess: Array | None,
+) -> Array:
+    """The second derivatives by differences of gradients to both sides, each over a small part of a standard error."""
+    about.last = inner
+    found = np.zeros((about.size, about.size))
+    if guess is None:
+        scale = np.abs(np.diag(_first_guess(about, psi, gradient)))
+    else:
+        scale = np.abs(np.diag(guess))
+    for i in np.flatnonzero(free):
+        step = np.zeros(about.size)
+        step[i] = min(1e-3 / np.sqrt(max(scale[i], 1e-12)), 1e-2 * max(1.0, abs(psi[i])))
+        found[:, i] = (about.at(psi + step)[1] - about.at(psi - step)[1]) / (2.0 * step[i])
+    about.last = inner
+    return 0.5 * (found + found.T)
+
+
+def _at_zero(about: Approximation, theta: Array) -> NDArray[np.bool_]:
+    """θ̃ that stand at a boundary: zeros on the diagonal, and what is to the left of them."""
+    out, at = np.zeros(len(theta), dtype=bool), 0
+    for template in about.templates:
+        part = slice(at, at + template.n_theta)
+        lam = template.factor(theta[part])
+        gone = np.diag(lam) == 0.0
+        empty = ~lam.any(axis=1)  # a variance of zero: nothing of its row is free
+        rows, columns = np.array(template.rows), np.array(template.columns)
+        out[part] = (gone[rows] & (rows == columns)) | empty[rows] | ~lam.any(axis=0)[columns]
+        at += template.n_theta
+    return out
+
+
+def _snapped(about: Approximation, psi: Array, value: float) -> tuple[Array, float, Array, Inner]:
+    """Small relative sds as exact zeros, if the likelihood does not mind; with nothing left beside them."""
+    psi = _canonical(about, psi)
+    theta = psi[about.theta_at]
+    unit = _units(about)
+    small = about.diagonal & (np.abs(theta) < ZERO * unit) & (theta != 0.0)
+    for candidates in (np.abs(theta) < ZERO * unit, small):
+        if not (candidates & small).any():
+            break
+        moved = psi.copy()
+        moved[about.theta_at] = np.where(candidates, 0.0, theta)
+        try:
+            there = about.at(moved)
+        except FloatingPointError:
+            continue
+        if there[0] <= value + 1e-8 * max(1.0, 1e-3 * abs(value)):
+            return moved, *there
+    return psi, *about.at(psi)
+
+
+def _units(about: Approximation) -> float:
+    """What a θ̃ is small against: one, or the scale of the response under an identity link."""
+    if about.family.is_on_response_scale:
+        return max(float(np.std(about.y)), 1e-300)
+    return 1.0
+
+
+def _canonical(about: Approximation, psi: Array) -> Array:
+    """The same ΛΛᵀ with a diagonal ≥ 0."""
+    lams = [lam * np.where(np.diag(lam) < 0.0, -1.0, 1.0) for lam in about.lams(psi[about.theta_at])]
+    out = psi.copy()
+    out[about.theta_at] = about.theta(lams)
+    return out
+
+
+def _escape(about: Approximation, found: Optimum) -> Array | None:
+    """A better start away from a boundary that is no optimum: where some variance that is zero should grow."""
+    theta = found.psi[about.theta_at]
+    at_zero = about.diagonal & (theta == 0.0)
+    best, lowest = None, found.value - 1e-8 * max(1.0, 1e-3 * abs(found.value))
+    for k in np.flatnonzero(at_zero):
+        for size in (0.03, 0.1, 0.3):
+            moved = found.psi.copy()
+            moved[about.n_beta + k] = size * _units(about)
+            try:
+                value = about.at(moved)[0]
+            except FloatingPointError:
+                continue
+            if value < lowest:
+                best, lowest = moved, value
+    return best
+
+
+def _singular(about: Approximation, psi: Array) -> bool:
+    return any(_is_singular(lam, _units(about)) for lam in about.lams(psi[about.theta_at]))
+
+
+def _is_singular(lam: Array, unit: float) -> bool:
+    return bool(np.linalg.svd(lam, compute_uv=False)[-1] < ZERO * unit)
+
+
+# -- the report
+
+
+def joint_covariance(about: Approximation, found: Optimum) -> Array:
+    """Covariance matrix (size, size) of ψ̂, zero for what stands at a boundary; NaN where the data tell nothing."""
+    out = np.zeros((about.size, about.size))
+    at = np.ix_(found.free, found.free)
+    hessian = found.hessian[at]
+    if not len(hessian):
+        return out
+    d = 1.0 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))
+    values, vectors = np.linalg.eigh(hessian * np.outer(d, d))
+    if values[0] <= 1e-12:
+        out[at] = np.nan
+        return out
+    half = d[:, None] * vectors / np.sqrt(values)
+    out[at] = half @ half.T
+    return out
+
+
+def report(about: Approximation, found: Optimum) -> PointSolution:
+    """The estimates on the user's scale."""
+    _, theta, free = about.split(found.psi)
+    inner, lams, values = found.inner, about.lams(theta), about.parameters.values(free)
+    spread = joint_covariance(about, found)
+    W = -inner.bends[2]
+    beta = inner.beta if about.restricted else about.split(found.psi)[0]
+    if about.restricted:
+        vcov = _vcov_of_modes(about, found, spread)
+    else:
+        vcov = spread[: about.p, : about.p]
+    reduced = about.alone.reduce(W, lams)
+    V = pls.inverse(reduced)
+    covariances, singular, modes, mode_covariances, relative = [], [], [], [], []
+    u = about.alone.by_factor(inner.u)
+    for k, (T, lam, template) in enumerate(zip(about.T_z, lams, about.templates, strict=True)):
+        to_user = T @ lam
+        covariances.append(to_user @ to_user.T)
+        relative.append(template.theta(cholesky_psd(covariances[-1], template.blocks)))
+        singular.append(_is_singular(lam, _units(about)))
+        modes.append(u[k] @ to_user.T)
+        mode_covariances.append(to_user @ V.diagonal[k] @ to_user.T)
+    shift = float(np.log(np.abs(np.diag(about.T_x))).sum()) if about.restricted else 0.0
+    names = about.family.parameters
+    log_se = np.sqrt(np.diag(spread)[about.n_beta + about.n_theta :]) if names else np.zeros(0)
+    ordered = about.parameters.ordered
+    if ordered:
+        J = about.parameters.jacobian(free)
+        inside = slice(about.n_beta + about.n_theta, None)
+        log_se = np.sqrt(np.diag(J @ spread[inside, inside] @ J.T))
+    status: Status = "failed" if not found.at_rest else "boundary" if any(singular) else "converged"
+    return PointSolution(
+        reml=about.restricted,
+        criterion=2.0 * (found.value - shift),
+        beta=about.T_x @ beta,
+        vcov=about.T_x @ vcov @ about.T_x.T,
+        parameters={names[0]: values} if ordered else dict(zip(names, values, strict=True)),
+        covariances=tuple(covariances),
+        theta=np.concatenate([np.zeros(0), *relative]),
+        scaled_theta=theta,
+        modes=tuple(modes),
+        mode_covariances=tuple(mode_covariances),
+        status=status,
+        singular=tuple(singular),
+        gradient_norm=float(np.abs(found.gradient).max(initial=0.0)),
+        evaluations=about.evaluations,
+        nodes=1,
+        parameter_errors={names[0]: log_se} if ordered else dict(zip(names, log_se, strict=True)),
+    )
+
+
+def reported_at(design: Design, solution: PointSolution) -> PointSolution:
+    """What the parameters of a solution give for a design: that solution, if it is one."""
+    about = Approximation(design, restricted=solution.reml)
+    beta = np.linalg.solve(about.T_x, solution.beta)
+    about.first_beta = beta
+    values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
+    free = about.parameters.free(values) if len(values) else values
+    psi = np.concatenate([np.zeros(0) if about.restricted else beta, solution.scaled_theta, free])
+    value, gradient, inner = about.at(psi)
+    about.last = inner
+    told = np.ones(about.size, dtype=bool)
+    told[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
+    hessian = curvature(about, psi, gradient, inner, told, None)
+    return report(
+        about,
+        Optimum(
+            psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=told, decrement=0.0
+        ),
+    )
+
+
+def _vcov_of_modes(about: Approximation, found: Optimum, spread: Array) -> Array:
+    """Covariance of β̂ as a joint mode: given the variances, and how it moves with them (Kass & Steffey 1989)."""
+    joint = found.inner.joint
+    assert joint is not None
+    given = joint.solve(np.eye(about.p))
+    slopes = np.zeros((about.p, about.size))
+    scale = np.sqrt(np.maximum(np.diag(spread), 0.0))
+    for i in np.flatnonzero(found.free):
+        step = np.zeros(about.size)
+        step[i] = 1e-2 * scale[i] if np.isfinite(scale[i]) and scale[i] > 0.0 else 1e-4
+        up, down = about.at(found.psi + step)[2].beta, about.at(found.psi - step)[2].beta
+        slopes[:, i] = (up - down) / (2.0 * step[i])
+    return given + slopes @ np.nan_to_num(spread) @ slopes.T

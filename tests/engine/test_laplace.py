@@ -1,0 +1,220 @@
+"""Laplace's approximation: its gradient, dense oracles, the normal case, and the optima of glmmTMB and clmm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shifted import fixed_rng
+from strategies import examples
+
+import bayeslmm as blm
+from bayeslmm.engine import laplace_fit, reml
+from bayeslmm.engine.laplace import Approximation
+from bayeslmm.engine.scaling import Problem
+from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families.densities import each_row
+
+HERE = Path(__file__).parents[1] / "reference"
+GLMM = json.loads((HERE / "glmm.json").read_text())
+
+
+def model_of(name):
+    """The model of a reference fit."""
+    fit = GLMM[name]
+    data = pd.read_csv(HERE / "glmm_data" / f"{fit['data']}.gz")
+    for column, levels in fit["factors"].items():
+        ordered = bool(fit["ordered"]) and column == fit["response"]
+        data[column] = pd.Categorical(data[column].astype(str), categories=levels, ordered=ordered)
+    return blm.Model(fit["formula"], data, family=fit["family"], link=fit["link"], offset=fit["offset"])
+
+
+def table(seed=0, n=120):
+    """Rows of two crossed factors with a response of every kind."""
+    rng = fixed_rng(seed)
+    d = pd.DataFrame({"x": rng.normal(size=n), "g": np.arange(n) // (n // 12), "h": np.arange(n) % 6})
+    eta = 0.4 * d.x + 0.6 * rng.normal(size=12)[d.g % 12] + 0.4 * rng.normal(size=6)[d.h]
+    mean = np.exp(eta)
+    d["poisson"], d["bernoulli"] = rng.poisson(mean), (rng.random(n) < 1 / (1 + np.exp(-eta))) * 1.0
+    d["negbinomial"] = rng.poisson(mean * rng.gamma(2.0, 0.5, n))
+    d["gaussian"] = d["student_t"] = eta + 3.0 + 0.5 * rng.standard_t(5, n)
+    d["gamma"] = d["inverse_gaussian"] = d["lognormal"] = mean * rng.gamma(4.0, 0.25, n) + 0.05
+    d["beta"] = np.clip(1 / (1 + np.exp(-eta - 0.5 * rng.normal(size=n))), 0.02, 0.98)
+    d["ordinal"] = np.digitize(eta + rng.normal(size=n), [-1.0, 0.0, 1.0])
+    d["m"] = 5
+    d["binomial"] = rng.binomial(5, 1 / (1 + np.exp(-eta)))
+    return d
+
+
+def model(family, link=None, bars="(x | g) + (1 | h)", seed=0, data=None):
+    left = "p(binomial, m)" if family == "binomial" else family
+    return blm.Model(f"{left} ~ x + {bars}", table(seed) if data is None else data, family=family, link=link)
+
+
+def somewhere(about):
+    """A point with a finite likelihood."""
+    psi = laplace_fit._start(about, 0.7)
+    rng = fixed_rng(3)
+    psi[about.theta_at] = np.where(about.diagonal, psi[about.theta_at], 0.1) * rng.uniform(
+        0.8, 1.2, about.n_theta
+    )
+    return psi
+
+
+PAIRS = [(name, link) for name, kind in FAMILIES.items() for link in kind.links[:2]]
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+@pytest.mark.parametrize(("family", "link"), PAIRS)
+def test_gradient_is_that_of_differences(family, link, restricted):
+    about = Approximation(model(family, link).design, restricted=restricted)
+    psi = somewhere(about)
+    _, gradient, _ = about.at(psi)
+    about.last = about.at(psi)[2]
+    h = 1e-5
+    for i in range(about.size):
+        step = h * np.eye(about.size)[i]
+        difference = (about.at(psi + step)[0] - about.at(psi - step)[0]) / (2 * h)
+        # rounding of a sum of some hundreds, 1e-13, over h, and h² of a third derivative
+        assert gradient[i] == pytest.approx(difference, rel=1e-6, abs=2e-7 * (1 + np.abs(gradient).max()))
+
+
+def dense(design, beta, covariances, parameters):
+    """log L by Laplace with dense matrices and differences of the log density: u by Newton from zero."""
+    A = np.column_stack(
+        [
+            np.eye(g.n_levels)[g.codes][:, :, None].repeat(g.q, 2).reshape(design.n, -1)
+            * np.tile(g.Z, (1, g.n_levels))
+            @ np.kron(np.eye(g.n_levels), np.linalg.cholesky(cov))
+            for g, cov in zip(design.groups, covariances, strict=True)
+        ]
+    )
+    from bayeslmm.families.densities import numbers
+
+    kind, link = numbers(design.family)
+    ones = np.ones(design.n)
+    trials = ones if design.trials is None else design.trials.astype(float)
+    y = np.ascontiguousarray(design.working_response, dtype=float)
+
+    def rows(eta):
+        out = np.empty(design.n)
+        each_row(kind, link, design.family.normaliser_takes_y, y, trials, ones, eta, parameters, out)
+        return out
+
+    def curved(eta, h=1e-4):
+        up, mid, down = rows(eta + h), rows(eta), rows(eta - h)
+        return (up - down) / (2 * h), (up - 2 * mid + down) / h**2
+
+    fixed, u = design.X @ beta + design.offset, np.zeros(A.shape[1])
+    for _ in range(50):
+        first, second = curved(fixed + A @ u)
+        u = u + np.linalg.solve(A.T @ (-second[:, None] * A) + np.eye(len(u)), A.T @ first - u)
+    M = A.T @ (-curved(fixed + A @ u)[1][:, None] * A) + np.eye(len(u))
+    total = rows(fixed + A @ u).sum() + design.density_constants.sum()
+    return total - 0.5 * u @ u - 0.5 * np.linalg.slogdet(M)[1]
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "poisson", "negbinomial", "gamma", "ordinal", "beta"])
+def test_value_is_that_of_dense_matrices(family):
+    design = model(family).design
+    about = Approximation(design)
+    psi = somewhere(about)
+    value = about.at(psi)[0]
+    beta, theta, free = about.split(psi)
+    covariances = [T @ lam @ lam.T @ T.T for T, lam in zip(about.T_z, about.lams(theta), strict=True)]
+    # second differences carry rounding of 1e-16/h² = 1e-8 a row
+    assert -value == pytest.approx(
+        dense(design, about.T_x @ beta, covariances, about.parameters.values(free)), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+@pytest.mark.parametrize("bars", ["(x | g) + (1 | h)", "(1 | g)", "(1 | g / h)"])
+def test_of_normal_responses_it_is_the_exact_fit(bars, restricted):
+    design = model("gaussian", bars=bars).design
+    exact = reml.fit(Problem.of(design), reml=restricted)
+    found = laplace_fit.fit(design, restricted=restricted)
+    # both stop where the next step gains some 1e-10, that is at 1e-5 of a standard error
+    assert found.criterion == pytest.approx(exact.criterion, abs=1e-7)
+    se = np.sqrt(np.diag(exact.vcov))
+    np.testing.assert_allclose(found.beta, exact.beta, atol=1e-4 * se.max())
+    assert found.sigma == pytest.approx(exact.sigma, rel=1e-4)
+    for one, other in zip(found.covariances, exact.covariances, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3 * np.diag(other).max())
+    for one, other in zip(found.mode_covariances, exact.mode_covariances, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-5)
+
+
+def test_lognormal_is_the_normal_fit_of_the_log():
+    data = table()
+    design = model("lognormal", data=data).design
+    log = blm.Model("I(log(lognormal)) ~ x + (x | g) + (1 | h)", data).design
+    exact = reml.fit(Problem.of(log), reml=False)
+    found = laplace_fit.fit(design)
+    assert found.criterion == pytest.approx(exact.criterion + 2 * np.log(data.lognormal).sum(), abs=1e-7)
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["bernoulli", "poisson", "gamma", "ordinal"]))
+@examples(15)
+def test_no_point_around_is_better(seed, family):
+    rng = np.random.default_rng(seed)
+    design = model(family, bars="(1 | g)", data=table(seed)).design
+    about = Approximation(design)
+    found = laplace_fit.optimum(about)
+    for size in (1e-3, 1e-2, 0.1):
+        moved = found.psi + size * rng.normal(size=about.size)
+        assert about.at(moved)[0] >= found.value - 1e-7
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", [name for name in GLMM if name != "gsim_student"])  # that is an integral
+def test_optimum_is_that_of_glmmtmb_or_clmm(name):
+    ref, m = GLMM[name], model_of(name)
+    found = laplace_fit.fit(m.design, restricted=ref["restricted"])
+    # clmm carries 4e-6 of noise of its inner iterations, which shifts its optimum a little
+    assert -found.criterion / 2 > ref["logLik"] - 1e-5
+    assert -found.criterion / 2 == pytest.approx(ref["logLik"], abs=1e-4)
+    p = len(found.beta)
+    beta, se = np.array(list(ref["fixef"].values()))[-p:], np.array(list(ref["se"].values()))[-p:]
+    np.testing.assert_allclose(found.beta, beta, atol=1e-3 * se.min())
+    np.testing.assert_allclose(np.sqrt(np.diag(found.vcov)), se, rtol=1e-3)
+    sds = np.sort(np.concatenate([np.sqrt(np.diag(cov)) for cov in found.covariances]))
+    wanted = np.sort(np.concatenate([each["sd"] for each in ref["VarCorr"]]))
+    np.testing.assert_allclose(sds, wanted, rtol=1e-4, atol=1e-12)
+    if ref["dispersion"]:
+        (value,), (log_se,) = found.parameters.values(), found.parameter_errors.values()
+        assert value == pytest.approx(ref["dispersion"]["value"], rel=1e-4)
+        assert log_se == pytest.approx(ref["dispersion"]["log_se"], rel=1e-3)
+    if ref["cutpoints"]:
+        np.testing.assert_allclose(found.parameters["cutpoint"], list(ref["cutpoints"].values()), rtol=1e-4)
+    assert found.status == ("boundary" if name in ("gsim_zerovar", "wine_probit") else "converged")
+    for group, modes, cov in zip(m.design.groups, found.modes, found.mode_covariances, strict=True):
+        if group.name in ref["ranef"] and not ref["restricted"] and len(found.modes) == 1:
+            given = ref["ranef"][group.name]
+            order = [given["levels"].index(str(level)) for level in group.levels]
+            sd = np.array(given["cond_sd"])[order]
+            np.testing.assert_allclose(modes, np.array(given["values"])[order], atol=1e-3 * sd.max())
+            np.testing.assert_allclose(np.sqrt(np.diagonal(cov, axis1=1, axis2=2)), sd, rtol=1e-3)
+
+
+def test_every_family_and_link_ends_in_an_answer():
+    data = table()
+    for name, kind in FAMILIES.items():
+        for link in kind.links:
+            # counts of zero would push the means of an identity link to the edge
+            away = data.assign(poisson=data.poisson + 4, negbinomial=data.negbinomial + 4)
+            rows = away if link == "identity" else data
+            found = laplace_fit.fit(model(name, link, bars="(1 | g)", data=rows).design)
+            assert found.status in ("converged", "boundary"), (name, link)
+            assert np.isfinite(found.criterion) and np.isfinite(found.vcov).all(), (name, link)
+            assert family_of(name, link).parameters == tuple(found.parameters)
+
+
+def test_an_optimum_at_the_edge_of_the_support_is_refused():
+    with pytest.raises(blm.FitError, match="up to the edge.*link='log'"):
+        laplace_fit.fit(model("poisson", "identity", bars="(1 | g)").design)
