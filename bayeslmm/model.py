@@ -50,6 +50,11 @@ class Model:
     weights, offset : str or array-like of shape (rows,), optional
         Prior weights and a known part of the mean: a column name, or one value a row. New rows of any verb have the
         weight 1: their residual sd is sigma.
+    se : str or array-like of shape (rows,), optional
+        Known standard error of each row, as of the estimates of a meta-analysis: a column name, or one value a row. The
+        residual variance of a row is se² then, there is no sigma, and a level may have one row, as in
+        ``Model("y ~ 1 + (1 | study)", data, se="sei")``. For normal responses; without weights. Observations of new
+        rows are predicted where ``newdata`` has the column.
     priors : mapping, optional
         Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
         Keys are described in :func:`bayeslmm.priors.priors.resolve_priors`.
@@ -85,6 +90,7 @@ class Model:
         *,
         weights: Any = None,
         offset: Any = None,
+        se: Any = None,
         priors: Mapping[Any, Any] | None = None,
         family: str = "gaussian",
         link: str | None = None,
@@ -97,11 +103,11 @@ class Model:
             )
         names = self._caller() if namespace is None and trust else namespace
         self.design: Design = build_design(
-            parse_formula(formula), data, weights=weights, offset=offset, namespace=names, trust=trust,
+            parse_formula(formula), data, weights=weights, offset=offset, se=se, namespace=names, trust=trust,
             family=family_of(family, link),
         )  # fmt: skip
         self.priors: Priors = priors_of(self.design, priors)
-        self._origin = Origin(data=data, weights=weights, offset=offset)
+        self._origin = Origin(data=data, weights=weights, offset=offset, se=se)
 
     @staticmethod
     def _caller() -> dict[str, Any]:
@@ -362,7 +368,8 @@ class Model:
             scope = self.design.scope.at(self._caller())
             changed.design = build_design(
                 update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
-                offset=origin.offset, namespace=scope.names, trust=scope.trusted, family=self.design.family,
+                offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
+                family=self.design.family,
             )  # fmt: skip
         changed.priors = priors_of(changed.design, priors, given=self.priors.given)
         changed._origin = origin

@@ -28,6 +28,9 @@ SHAPES = {
     "dyestuff": (30, 2),
     "dyestuff2": (30, 2),
     "cbpp": (56, 4),
+    "eight_schools": (8, 4),
+    "bcg": (13, 7),
+    "konstantopoulos": (56, 7),
 }
 
 

@@ -28,6 +28,7 @@ from bayeslmm.design.names import Names, contract
 from bayeslmm.design.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.design.plan import check_weights, from_outside, kept_frame, make_plan
 from bayeslmm.design.response import check_order, check_values, read_response
+from bayeslmm.design.standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
 from bayeslmm.errors import (
     AliasedColumnsWarning,
     DataError,
@@ -120,6 +121,9 @@ class Design:
         One per grouping factor, in order of first appearance.
     weights, offset : float64 arrays (n,)
         ``weights`` is None when none were given; ``offset`` is zero then.
+    se : str or None
+        The column of the known standard errors of the rows; empty where they were given as values. ``weights`` are
+        (sigma/se)² then, with the known sigma of the family.
     index : pandas.Index
         Labels of the kept rows; ``n_dropped`` rows had missing values.
     frame : pandas.DataFrame
@@ -145,6 +149,7 @@ class Design:
     frame: pd.DataFrame
     recipe: Recipe
     scope: Scope
+    se: str | None = None
 
     @property
     def names(self) -> Names:
@@ -175,6 +180,54 @@ class Design:
     def density_constants(self) -> np.ndarray:
         """What the log density of each row (n,) holds besides what hangs on the unknowns."""
         return self.family.constants(self.y, self.trials, self.weights)
+
+    @property
+    def precisions(self) -> np.ndarray | None:
+        """The weights (n,) as the compiled loops take them: one over the variance where that is known."""
+        return self.family.precisions(self.weights)
+
+    @property
+    def standard_errors(self) -> np.ndarray | None:
+        """The known standard errors (n,) of the rows; None where sigma is estimated."""
+        if self.weights is None or not self.family.residual_is_known:
+            return None
+        return np.asarray(self.family.known["sigma"] / np.sqrt(self.weights))
+
+    def weights_at(self, newdata: Any, *, needed: bool = False) -> np.ndarray | None:
+        """Weights of new rows: one, unless standard errors are known. ``None`` for newdata: the rows of the fit.
+
+        Parameters
+        ----------
+        newdata : DataFrame, optional
+            With the column of standard errors, if the model has one.
+        needed : bool
+            Whether something is asked for that hangs on the residual of a row.
+
+        Raises
+        ------
+        InputError
+            Standard errors are needed and not there.
+        DataError
+            They are not positive and finite.
+        """
+        if newdata is None:
+            return self.weights
+        if not self.family.residual_is_known:
+            return None
+        frame = as_frame(newdata)
+        if self.se and self.se in frame.columns:
+            return np.asarray((self.family.known["sigma"] / checked(self.se, frame, None, frame.index)) ** 2)
+        if needed:
+            lacks = (
+                f"newdata has no column {self.se!r} with it. Add it"
+                if self.se
+                else "this model was given them as values. Give it the name of a column: se='column'"
+            )
+            raise InputError(
+                f"an observation of a new row varies with its standard error, and {lacks}; or predict the mean, which "
+                "is without sampling error: kind='mean', without shares and transform"
+            )
+        return None
 
     @property
     def has_intercept(self) -> bool:
@@ -283,6 +336,7 @@ def build_design(
     *,
     weights: Any = None,
     offset: Any = None,
+    se: Any = None,
     namespace: Mapping[str, Any] | None = None,
     trust: bool = True,
     family: Family = GAUSSIAN,
@@ -297,13 +351,15 @@ def build_design(
     weights, offset : str or array (len(data),), optional
         A column's name or values in the order of the rows. Weights are positive; an offset adds to
         ``offset()`` terms.
+    se : str or array (len(data),), optional
+        Known standard error of each row: the residual variance is se², and no sigma is estimated.
     namespace : mapping, optional
         Where functions in the formula are looked up.
     trust : bool
         False for a formula of unknown origin: `bayeslmm.formulas.whitelist` says what it may hold besides
         ``namespace``.
     family : Family
-        What the response is checked against. Families without a residual sd may have one row per level.
+        What the response is checked against. Families without an unknown residual sd may have one row per level.
 
     Returns
     -------
@@ -325,12 +381,15 @@ def build_design(
     ('a', 'b')
     """
     formula = parse_formula(formula) if isinstance(formula, str) else formula
+    refuse_contradictions(family, se, weights)
+    family = family if se is None else KNOWN
     data = as_frame(data)
-    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset)
+    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset, se)
     weights = from_outside(weights, data, "weights")
     offset = from_outside(offset, data, "offset")
     frame, keep = kept_frame(plan, data, offset)
     weights = check_weights(weights, keep, frame.index)
+    errors = None if se is None else checked(se, data, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
 
     if family.has_categories and plan.response.is_column:
@@ -346,6 +405,8 @@ def build_design(
     if family.has_categories:
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
     _check_rows(len(frame), X.shape[1])
+    if errors is not None:
+        family, weights = family_and_weights(errors, X)
     groups, bars, groupings = _groups(formula.bars, plan.expressions, frame)
     recipe = Recipe(
         fixed=fixed,
@@ -374,6 +435,7 @@ def build_design(
         frame=frame,
         recipe=recipe,
         scope=plan.scope,
+        se=named(se),
     )
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)

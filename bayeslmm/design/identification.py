@@ -257,9 +257,10 @@ def identification(
     beside_fixed : bool
         Whether the fixed part takes what its columns can explain, as for REML and nearly so for a posterior.
     residual : bool, optional
-        Whether there is an error of every row; by default if the family has one.
+        Whether there is an error of every row of unknown variance; by default if the family has one.
     """
     root = np.ones(design.n) if design.weights is None else np.sqrt(design.weights)
+    has_error = design.family.has_residual and not design.family.residual_is_known
     Q = np.linalg.qr(design.X * root[:, None])[0] if beside_fixed else np.zeros((design.n, 0))
     columns, T = zip(*(_like_sized(g.Z, g.blocks, root) for g in design.groups), strict=True)
     counts = [g.n_levels for g in design.groups]
@@ -275,7 +276,7 @@ def identification(
         pairs=pairs,
         ZtQ=[_summed(c, Z, Q, J) for c, Z, J in zip(codes, columns, counts, strict=True)] if beside_fixed else None,
         n=design.n, p=Q.shape[1], blocks=[g.blocks for g in design.groups], T=T,
-        residual=design.family.has_residual if residual is None else residual,
+        residual=has_error if residual is None else residual,
     )  # fmt: skip
 
 
@@ -310,8 +311,10 @@ def refuse_untold_residual(design: Design) -> None:
     told from it only changes the unit of all the others.
     """
     effects = sum(g.n_levels * g.q for g in design.groups)
-    latent = design.family.hides_row_effects(design.trials)
-    if not (design.family.has_residual or latent) or effects < design.n - design.p or not design.groups:
+    family = design.family
+    latent = family.hides_row_effects(design.trials)
+    unknown = family.has_residual and not family.residual_is_known
+    if not (unknown or latent) or effects < design.n - design.p or not design.groups:
         return
     found = identification(design, beside_fixed=False, residual=True)
     if found.involves_residual:
@@ -327,7 +330,7 @@ def untold_residual(found: Identification, design: Design) -> str:
     drop = "Use" if all(g.q == 1 for g in guilty) else "Drop a column or use"
     return (
         f"{texts}: {why}, so they cannot be told from the residual: {words_of(found, design)}. {drop} more rows per "
-        f"{' or '.join(g.name for g in guilty)}, or weights that say how exact each row is."
+        f"{' or '.join(g.name for g in guilty)}, or se= if the standard error of each row is known."
     )
 
 

@@ -41,7 +41,9 @@ class Plan:
     scope: Scope
 
 
-def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any) -> Plan:
+def make_plan(
+    formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any, se: Any = None
+) -> Plan:
     """Resolve every name of the formula; UnknownColumnError for the first that nothing answers to."""
     columns = data.columns
     response = bind(formula.response_atom, columns, scope, "response", once=True)
@@ -55,8 +57,9 @@ def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, 
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))
-    if isinstance(weights, str) and weights not in columns:
-        raise unknown_column(weights, "weights=", columns)
+    for given, what in ((weights, "weights="), (se, "se=")):
+        if isinstance(given, str) and given not in columns:
+            raise unknown_column(given, what, columns)
     every = [response, *expressions.values(), *offsets]
     valued = dict.fromkeys(name for expression in every for name in expression.columns.values())
     grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)

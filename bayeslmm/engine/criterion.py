@@ -72,10 +72,15 @@ class Evaluation:
 
 
 class Criterion:
-    """−2 log-likelihood, profiled over β and σ, and its derivatives, as functions of θ̃ (3.1, 5.1, 5.2)."""
+    """−2 log-likelihood, profiled over β and σ, and its derivatives, as functions of θ̃ (3.1, 5.1, 5.2).
 
-    def __init__(self, layout: Layout, templates: Sequence[Template], *, reml: bool) -> None:
-        self.layout, self.templates, self.reml = layout, tuple(templates), reml
+    A σ that is known is not profiled (3.2).
+    """
+
+    def __init__(
+        self, layout: Layout, templates: Sequence[Template], *, reml: bool, sigma: float | None = None
+    ) -> None:
+        self.layout, self.templates, self.reml, self.sigma = layout, tuple(templates), reml, sigma
         self.p = layout.cross.XytXy.shape[0] - 1
         self.df = layout.cross.n - (self.p if reml else 0)
         self.evaluations = 0
@@ -95,15 +100,21 @@ class Criterion:
     def value(self, reduced: pls.Reduced, solution: pls.Solution) -> float:
         """Equation (3.1), up to nothing: constants included."""
         log_det = reduced.log_det_M + (solution.log_det_A if self.reml else 0.0)
-        profiled = self.df * (1.0 + np.log(2.0 * np.pi * max(solution.r2, 1e-300) / self.df))
-        return float(log_det + profiled - self.layout.cross.sum_log_weights)
+        sigma2 = self.sigma2(solution)
+        squares = self.df if self.sigma is None else solution.r2 / sigma2
+        rest = squares + self.df * np.log(2.0 * np.pi * sigma2)
+        return float(log_det + rest - self.layout.cross.sum_log_weights)
+
+    def sigma2(self, solution: pls.Solution) -> float:
+        """σ̂², or σ² where it is known."""
+        return max(solution.r2, 1e-300) / self.df if self.sigma is None else self.sigma**2
 
     def derivatives(self, theta: Array) -> tuple[pls.Reduced, pls.Solution, float, pls.Slopes]:
         """Factors, β̂, σ̂² and the terms of the derivatives."""
         self.evaluations += 1
         reduced = pls.reduce(self.layout, self.lams(theta))
         solution = pls.solve(reduced)
-        sigma2 = max(solution.r2, 1e-300) / self.df
+        sigma2 = self.sigma2(solution)
         return reduced, solution, sigma2, pls.slopes(reduced, solution, sigma2, with_X=self.reml)
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
@@ -126,7 +137,9 @@ class Criterion:
         reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
         products, forces = self._working_products(reduced, solution, terms, lams)
-        information = products / sigma2 - np.outer(forces, forces) / (self.df * sigma2**2)
+        information = products / sigma2
+        if self.sigma is None:
+            information -= np.outer(forces, forces) / (self.df * sigma2**2)
         curvatures, axes = np.linalg.eigh(information + self._second_derivative_of_V(terms, lams))
         return Evaluation(
             theta=theta,
@@ -184,4 +197,4 @@ def prepare(problem: Problem, *, reml: bool) -> tuple[Scaled, Criterion]:
     """The scaled problem and its criterion."""
     scaled = scale(problem)
     templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
-    return scaled, Criterion(arrange(scaled.cross), templates, reml=reml)
+    return scaled, Criterion(arrange(scaled.cross), templates, reml=reml, sigma=problem.sigma)

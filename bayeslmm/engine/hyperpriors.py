@@ -102,7 +102,7 @@ class HyperPriors:
     beta_nu: Array  # (p,) degrees of freedom, infinite for a normal or flat prior
     sds: tuple[tuple[Positive, ...], ...]  # K × q_k
     lkj: tuple[float, ...]  # K: eta
-    sigma: Positive
+    sigma: Positive | None  # None where it is known
 
     @classmethod
     def of(cls, design: Design, priors: Priors) -> HyperPriors:
@@ -129,7 +129,7 @@ class HyperPriors:
                 tuple(Positive.of(priors.get("sd", g.name, c)) for c in g.columns) for g in design.groups
             ),
             lkj=tuple(_eta(priors, g) for g in design.groups),
-            sigma=Positive.of(priors.get("sigma")),
+            sigma=None if design.family.residual_is_known else Positive.of(priors.get("sigma")),
         )
 
 

@@ -1,7 +1,8 @@
 """The coordinates in which the exact sampler moves (docs/theory.md, section 7).
 
 x holds for each factor log(1 + sd/c) of its columns (the sd itself near zero, where it is truncated, and its log far
-away) and h·atanh of its canonical partial correlations, factor after factor; then log σ; then log ω of every fixed
+away) and h·atanh of its canonical partial correlations, factor after factor; then log σ unless it is known; then log ω
+of every fixed
 effect with a Student t prior. c is the standard error of one level's own estimate, as if all variance were residual.
 h² = 1 + J r_i r_j v, with r = sd²/(sd² + c²) and v the prior variance of the atanh, is what J levels add to the
 precision of a correlation: in these units it is known about equally well wherever the sds are.
@@ -41,7 +42,7 @@ class Space(NamedTuple):
     lam_at: Codes  # (K,) where each template stands among those in elimination order
     to_scaled: Array  # (Σ q²,) T⁻¹ of each factor
     softness: Array  # (Σ q,) c
-    kinds: Codes  # (Σ q + 1,) prior of each sd and, last, of σ
+    kinds: Codes  # (Σ q + 1,) prior of each sd and, last, of σ unless it is known
     parameters: Array  # (Σ q + 1, 2) and its parameters
     partial_start: Codes  # (K + 1,)
     partial_row: Codes  # entry of the Cholesky factor of the correlation matrix
@@ -52,6 +53,7 @@ class Space(NamedTuple):
     with_t: Codes  # (t,) the fixed effects with a t prior
     nu: Array  # (t,)
     constant: float  # of the log density
+    known_sigma: float  # NaN where σ is a coordinate
     sd_at: NDArray[np.bool_]  # (d,) the coordinates that are truncated at zero
     correlation_at: NDArray[np.bool_]  # (d,) those that are the atanh of a partial correlation
 
@@ -59,7 +61,7 @@ class Space(NamedTuple):
 def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequence[Array],
           precision: Array, constant: float) -> Space:  # fmt: skip
     """The space of a problem whose cross-products were laid out."""
-    spread = float(np.std(problem.y)) or 1.0
+    spread = float(np.hypot(np.std(problem.y), problem.sigma or 0.0)) or 1.0
     widths = np.array([Z.shape[1] for Z in problem.Z], np.int64)
     softness = [
         spread / np.sqrt(np.maximum(np.sum(Z**2, axis=0) / levels, 1e-300))
@@ -75,10 +77,12 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
     ]  # fmt: skip
     flat = [entry for of_factor in partials for entry in of_factor]
     shapes = np.array([shape for _, _, shape in flat], float)
-    every = [prior for of_factor in priors.sds for prior in of_factor] + [priors.sigma]
+    every = [prior for of_factor in priors.sds for prior in of_factor]
+    every += [] if priors.sigma is None else [priors.sigma]
     with_t = np.flatnonzero(np.isfinite(priors.beta_nu))
     is_sd = [np.repeat([True, False], [q, len(own)]) for q, own in zip(widths, partials, strict=True)]
-    sd_at = np.concatenate([*is_sd, np.zeros(1 + len(with_t), bool)])
+    of_sigma = int(problem.sigma is None)
+    sd_at = np.concatenate([*is_sd, np.zeros(of_sigma + len(with_t), bool)])
     return Space(
         widths=widths,
         levels=np.array(problem.levels, np.int64),
@@ -89,7 +93,7 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
         to_scaled=np.concatenate([np.zeros(0), *(T.reshape(-1) for T in to_scaled)]),
         softness=np.concatenate([np.zeros(0), *softness]),
         kinds=np.array([prior.kind for prior in every], np.int64),
-        parameters=np.array([(prior.a, prior.b) for prior in every]),
+        parameters=np.array([(prior.a, prior.b) for prior in every]).reshape(-1, 2),
         partial_start=np.cumsum([0, *map(len, partials)]),
         partial_row=np.array([row for row, _, _ in flat], np.int64),
         partial_column=np.array([column for _, column, _ in flat], np.int64),
@@ -99,8 +103,9 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
         with_t=with_t,
         nu=priors.beta_nu[with_t],
         constant=float(constant),
+        known_sigma=np.nan if problem.sigma is None else float(problem.sigma),
         sd_at=sd_at,
-        correlation_at=~sd_at & (np.arange(len(sd_at)) < len(sd_at) - 1 - len(with_t)),
+        correlation_at=~sd_at & (np.arange(len(sd_at)) < len(sd_at) - of_sigma - len(with_t)),
     )
 
 
@@ -133,11 +138,12 @@ def locate(space, x, sds, factors, lams, precision):
         if not abs(x[i]) < FARTHEST or (sd_at[i] and x[i] < 0.0):
             return 1.0, -np.inf
     t = nu.shape[0]
-    last = softness.shape[0]
-    log_sigma = x[x.shape[0] - 1 - t]
-    sigma = np.exp(log_sigma)
-    total = constant + log_sigma
-    total += log_prior(kinds[last], parameters[last, 0], parameters[last, 1], sigma)[0]
+    last, total, sigma = softness.shape[0], constant, space.known_sigma
+    if np.isnan(sigma):
+        log_sigma = x[x.shape[0] - 1 - t]
+        sigma = np.exp(log_sigma)
+        total += log_sigma
+        total += log_prior(kinds[last], parameters[last, 0], parameters[last, 1], sigma)[0]
     at = own = square = 0
     for k in range(widths.shape[0]):
         q = widths[k]
@@ -178,7 +184,7 @@ def locate(space, x, sds, factors, lams, precision):
     for j in range(precision.shape[0]):
         precision[j] = sigma**2 * prior_precision[j]
     for j in range(t):
-        half, log_omega = nu[j] / 2.0, x[at + 1 + j]
+        half, log_omega = nu[j] / 2.0, x[x.shape[0] - t + j]
         precision[with_t[j]] *= np.exp(log_omega)
         total += half * (np.log(half) + log_omega - np.exp(log_omega)) - lgamma(half) + 0.5 * log_omega
     if np.isnan(total):
@@ -243,8 +249,10 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
             held -= by_lam[lam + i] * lams[lam + i]
         own += q
         square += q * q
-    first, second = parameters[own, 0], parameters[own, 1]
-    gradient[at] = held + log_prior(kinds[own], first, second, sigma)[1] * sigma + 1.0
+    if np.isnan(space.known_sigma):
+        first, second = parameters[own, 0], parameters[own, 1]
+        gradient[at] = held + log_prior(kinds[own], first, second, sigma)[1] * sigma + 1.0
+        at += 1
     for j in range(nu.shape[0]):
-        omega = np.exp(x[at + 1 + j])
-        gradient[at + 1 + j] = nu[j] / 2.0 * (1.0 - omega) + 0.5 * (1.0 - along_prior[with_t[j]])
+        omega = np.exp(x[at + j])
+        gradient[at + j] = nu[j] / 2.0 * (1.0 - omega) + 0.5 * (1.0 - along_prior[with_t[j]])

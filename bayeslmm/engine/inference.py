@@ -95,13 +95,14 @@ class Exact(Approximation):
 class Satterthwaite(Approximation):
     """Degrees of freedom 2v²/(gᵀAg) of a variance v (10.1).
 
-    g is the gradient of v in (θ, σ), A twice the inverse Hessian of the deviance that is not profiled over σ. The
+    g is the gradient of v in (θ, σ), A twice the inverse Hessian of the deviance that is not profiled over σ. A known σ
+    is none of the parameters. The
     gradient of |c'H|², a quadratic form, is one as well: what all contrasts need is found once.
     """
 
     half: Array  # (p, p): vcov = σ² half halfᵀ
     forms: Array  # (n_theta, p, p): ∂v/∂θ_t = c'half forms_t halfᵀc
-    root: Array  # (n_theta + 1, ...): A = root rootᵀ
+    root: Array  # (n_theta + 1, ...): A = root rootᵀ; of a known σ without the last row
     sigma: float
 
     @classmethod
@@ -111,8 +112,12 @@ class Satterthwaite(Approximation):
         theta, sigma = solution.scaled_theta, solution.sigma
         reduced, at_optimum, _, terms = criterion.derivatives(theta)
         H = _hessian(criterion, theta, sigma, terms)
+        if criterion.sigma is not None:
+            H = H[:-1, :-1]
         values, vectors = np.linalg.eigh(H)
-        use = values > 1e-8 * values.max()  # flat directions carry no information: lmerTest leaves them out
+        use = values > 1e-8 * values.max(
+            initial=0.0
+        )  # flat directions carry no information: lmerTest leaves them out
         inverse_R = np.linalg.inv(at_optimum.R_x)
         forms = []
         projected = pls.projected(reduced)
@@ -137,6 +142,7 @@ class Satterthwaite(Approximation):
         for t, form in enumerate(self.forms):
             g[:, t] = np.einsum("kp,kp->k", along @ form, along)
         g[:, -1] = 2.0 * estimated / self.sigma
+        g = g[:, : len(self.root)]
         return _ratio(2.0 * (estimated + given) ** 2, np.sum((g @ self.root) ** 2, axis=1))
 
 
@@ -200,13 +206,16 @@ class KenwardRoger(Approximation):
         inverse_R = np.linalg.inv(at_optimum.R_x)
         Phi = inverse_R @ inverse_R.T
         P, Q, T = pieces.P, pieces.Q, pieces.T
+        if criterion.sigma is not None:  # the residual, which is last, is no parameter
+            P, T = P[:-1], T[:-1, :-1]
         PhiP = [Phi @ each for each in P]
         r = range(len(P))
         information = np.array(
             [[T[i, j] - 2.0 * np.sum(Phi * Q[i][j]) + np.sum(PhiP[i] * PhiP[j].T) for j in r] for i in r]
         )
+        information = information.reshape(len(P), len(P))
         W = 2.0 * np.linalg.pinv((information + information.T) / 2.0, rcond=1e-12, hermitian=True)
-        U = sum(W[i, j] * (Q[i][j] - P[i] @ PhiP[j]) for i in r for j in r)
+        U = sum((W[i, j] * (Q[i][j] - P[i] @ PhiP[j]) for i in r for j in r), np.zeros_like(Phi))
         U = (U + U.T) / 2.0
         return cls(
             vcov=solution.sigma**2 * scaled.T_x @ (Phi + 2.0 * Phi @ U @ Phi) @ scaled.T_x.T,

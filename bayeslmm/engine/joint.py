@@ -230,13 +230,15 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     constant = design.density_constants.sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
     constant -= betaln(shapes, shapes).sum()
     gram, gram_shift = (
-        _gram(design, X, y) if K == 1 and family.is_normal else (np.zeros(0), np.zeros(len(names)))
+        _gram(design, X, y)
+        if K == 1 and family.is_normal and not family.residual_is_known
+        else (np.zeros(0), np.zeros(len(names)))
     )
     joint = Joint(
         sizes=_whole([kind, link, len(names), sum(counts) - at, widest, family.positive_parameters]),
         y=_real(y),
         trials=_real(ones if design.trials is None else design.trials),
-        weights=_real(ones if design.weights is None else design.weights),
+        weights=_real(ones if design.precisions is None else design.precisions),
         offset=_real(design.offset),
         X=X,
         beta_prior=_real(of_beta).reshape(-1, 3),

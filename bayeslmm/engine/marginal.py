@@ -71,9 +71,15 @@ class Marginal:
         return len(self.space.sd_at)
 
     @property
-    def sigma_at(self) -> int:
-        """The coordinate that holds log σ."""
-        return self.d - 1 - len(self.space.nu)
+    def sigma_at(self) -> slice:
+        """The coordinate that holds log σ; none where σ is known."""
+        end = self.d - len(self.space.nu)
+        return slice(end - (self.problem.sigma is None), end)
+
+    @property
+    def omega_at(self) -> slice:
+        """The coordinates that hold log ω."""
+        return slice(self.sigma_at.stop, self.d)
 
     def log_densities(self, x: Array) -> Array:
         """Log density at each row of x (N, d); −∞ for negative sds and where numbers break down, far out."""
@@ -106,6 +112,7 @@ class Marginal:
         products = self.layout.cross.XytXy
         explained = products[-1, :-1] @ np.linalg.lstsq(products[:-1, :-1], products[:-1, -1])[0]
         total = np.sqrt(max(products[-1, -1] - explained, 1e-12 * products[-1, -1], 1e-300) / self.n)
+        total = max(total, self.problem.sigma or 0.0)
         scales = [
             np.sqrt(np.mean(Z**2, axis=0)) * c for Z, c in zip(self.problem.Z, self.softness, strict=True)
         ]
@@ -115,7 +122,8 @@ class Marginal:
         ):
             c = self.space.softness
             row[self.space.sd_at] = np.log1p(self._inside(between * total * c / np.concatenate(scales)) / c)
-            row[self.sigma_at] = np.log(self._inside(np.append(c, within * total))[-1])
+            if self.problem.sigma is None:
+                row[self.sigma_at] = np.log(self._inside(np.append(c, within * total))[-1])
         return out
 
     def _inside(self, values: Array) -> Array:
@@ -135,8 +143,8 @@ class Marginal:
             out[at : at + len(c)] = np.maximum(sd, 0.5 * c) / np.sqrt(2.0 * levels) / (sd + c)
             out[at + len(c) : at + len(c) + pairs] = np.sqrt(self.space.partial_gain[first:end] / levels)
             at += len(c) + pairs
-        out[at] = (2.0 * self.n) ** -0.5
-        out[at + 1 :] = np.sqrt(2.0 / self.space.nu)
+        out[self.sigma_at] = (2.0 * self.n) ** -0.5
+        out[self.omega_at] = np.sqrt(2.0 / self.space.nu)
         return out
 
     @property

@@ -193,10 +193,10 @@ def _structured(marginal: Marginal, density: Density) -> Array:
     for pattern in patterns:
         x = marginal.starts()
         raw = x.copy()  # beside what least squares leaves, all of the response's spread
-        raw[:, marginal.sigma_at] += spread - x[:, marginal.sigma_at].max()
+        raw[:, marginal.sigma_at] += spread - x[:, marginal.sigma_at].max(initial=-np.inf)
         raw[:, marginal.space.sd_at] += 1.0
         x = np.concatenate([x, raw])
-        x[:, marginal.sigma_at + 1 :] = np.where(pattern, np.log(mixing(marginal, 1.0)), 0.0)
+        x[:, marginal.omega_at] = np.where(pattern, np.log(mixing(marginal, 1.0)), 0.0)
         corner = x.copy()
         corner[:, marginal.space.sd_at] = 1e-3
         found += [each[np.argmax(density(each))] for each in (x, corner)]
@@ -258,8 +258,9 @@ def modes_of_draws(
     if marginal.scaled.intercept is not None:  # its prior is that at centred predictors
         beta[:, marginal.scaled.intercept] += beta @ centers(marginal)
     t = (beta[:, at] - priors.beta_mean[at]) / priors.beta_sd[at]
+    of_sigma = [np.log(sigma)] if marginal.problem.sigma is None else []
     x = np.column_stack(
-        [np.log1p(sds / space.softness), np.log(sigma), np.log((space.nu + 1.0) / (space.nu + t**2))]
+        [np.log1p(sds / space.softness), *of_sigma, np.log((space.nu + 1.0) / (space.nu + t**2))]
     )
     near, others = fitted.proposal.near, np.flatnonzero(~space.correlation_at)
     scales = near.roots @ near.roots.swapaxes(1, 2)

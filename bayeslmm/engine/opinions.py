@@ -52,14 +52,16 @@ def _least_squares(marginal: Marginal) -> Array:
 
 
 def _positive(marginal: Marginal) -> list[Positive]:
-    return [*(p for of_factor in marginal.priors.sds for p in of_factor), marginal.priors.sigma]
+    sigma = marginal.priors.sigma
+    return [*(p for of_factor in marginal.priors.sds for p in of_factor), *([] if sigma is None else [sigma])]
 
 
 def _units(marginal: Marginal) -> Array:
     """The sd (Σq + 1,) at which each part alone would make up the response's spread."""
     spread = float(np.std(marginal.problem.y)) or 1.0
     sizes = [np.sqrt(np.mean(Z**2, axis=0)) for Z in marginal.problem.Z]
-    return spread / np.concatenate([*sizes, np.ones(1)])
+    of_sigma = np.ones(int(marginal.problem.sigma is None))
+    return np.hypot(spread, marginal.problem.sigma or 0.0) / np.concatenate([*sizes, of_sigma])
 
 
 def _bulk(prior: Positive, unit: float) -> tuple[float, float]:
@@ -80,8 +82,8 @@ def box(marginal: Marginal, points: Array) -> tuple[Array, Array]:
     low, high = np.empty(marginal.d), np.empty(marginal.d)
     z = unbounded(marginal, np.concatenate([marginal.starts(), points]))
     space, units = marginal.space, _units(marginal)
-    places = [*np.flatnonzero(space.sd_at), marginal.sigma_at]
-    scales = [*space.softness, 1.0]
+    places = [*np.flatnonzero(space.sd_at), *range(marginal.d)[marginal.sigma_at]]
+    scales = [*space.softness, 1.0][: len(places)]
     for place, prior, unit, scale in zip(places, _positive(marginal), units, scales, strict=True):
         ends = _bulk(prior, unit)
         low[place] = np.log(min(ends[0], 0.02 * unit) / scale)
@@ -89,8 +91,8 @@ def box(marginal: Marginal, points: Array) -> tuple[Array, Array]:
     correlations = np.flatnonzero(space.correlation_at)
     low[correlations], high[correlations] = (s * 2.5 * np.sqrt(1.0 + space.partial_gain) for s in (-1.0, 1.0))
     t = mixing(marginal, 2.0)
-    low[marginal.sigma_at + 1 :] = np.log(t) - 2.0
-    high[marginal.sigma_at + 1 :] = np.log(gammaincinv(space.nu / 2.0, 0.999) / (space.nu / 2.0))
+    low[marginal.omega_at] = np.log(t) - 2.0
+    high[marginal.omega_at] = np.log(gammaincinv(space.nu / 2.0, 0.999) / (space.nu / 2.0))
     return np.minimum(low, z.min(axis=0) - 0.5), np.maximum(high, z.max(axis=0) + 0.5)
 
 

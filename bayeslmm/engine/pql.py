@@ -38,7 +38,7 @@ def rough_fit(design: Design) -> Rough | None:
     family = design.family
     if family.is_normal or (family.has_residual and family.link == "identity"):
         solution = reml.fit(Problem.of(design))
-        if solution.sigma < PERFECT * np.std(design.normal_response):
+        if not family.residual_is_known and solution.sigma < PERFECT * np.std(design.normal_response):
             return None
         weights = np.ones(design.n) if design.weights is None else design.weights
         return Rough(solution=solution, information=weights / solution.sigma**2)

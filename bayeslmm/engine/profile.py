@@ -58,7 +58,8 @@ def parameters(problem: Problem) -> list[Parameter]:
             found += [
                 Parameter(kind="cor", factor=k, a=a, b=b) for i, b in enumerate(block) for a in block[:i]
             ]
-    found.append(Parameter(kind="sigma"))
+    if problem.sigma is None:
+        found.append(Parameter(kind="sigma"))
     return found + [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
 
 
@@ -88,7 +89,8 @@ class _Slice:
     """The ML deviance with one parameter held, as a function of the others.
 
     The others are the entries of the absolute Cholesky factors C_k = σΛ_k on the user's columns, over the sd of their
-    row, and log σ. Inside its block the held column is put first, so that holding its sd holds one entry of C_k.
+    row, and log σ unless it is known. Inside its block the held column is put first, so that holding its sd holds one
+    entry of C_k.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class _Slice:
     ) -> None:
         self.scaled, self.parameter = scaled, parameter
         self.layout, self.templates = criterion.layout, criterion.templates
-        self.n = criterion.layout.cross.n
+        self.n, self.sigma = criterion.layout.cross.n, criterion.sigma
         self.minimum = best.criterion
         self.orders = [_order(t.q, t.blocks, parameter, k) for k, t in enumerate(self.templates)]
         self.back = [np.linalg.inv(T)[:, order] for T, order in zip(scaled.T_z, self.orders, strict=True)]
@@ -157,7 +159,7 @@ class _Slice:
             (C / u[:, None])[list(t.rows), list(t.columns)][free]
             for C, u, t, free in zip(factors, self.units, self.templates, self.free, strict=True)
         ]
-        end = [] if self.parameter.kind == "sigma" else [np.array([np.log(sigma)])]
+        end = [np.array([np.log(sigma)])] if self._searches_sigma else []
         return np.concatenate([np.zeros(0), *parts, *end])
 
     def _unpack(self, x: Array, held: float) -> tuple[list[Array], float]:
@@ -174,7 +176,13 @@ class _Slice:
                 else:  # the entry [b, b] is searched as the sd of row b
                     C[b, a], C[b, b] = held * C[b, b], np.sqrt(1.0 - held**2) * C[b, b]
             factors.append(C * self.units[k][:, None])
-        return factors, held if self.parameter.kind == "sigma" else float(np.exp(x[-1]))
+        if self._searches_sigma:
+            return factors, float(np.exp(x[-1]))
+        return factors, held if self.sigma is None else self.sigma
+
+    @property
+    def _searches_sigma(self) -> bool:
+        return self.sigma is None and self.parameter.kind != "sigma"
 
     def _held(self, k: int) -> tuple[int, int]:
         order = self.orders[k]
@@ -224,7 +232,7 @@ class _Slice:
             held = self._held(k) if k == self.parameter.factor else ()
             entries = zip(t.rows, t.columns, free, strict=True)
             bounds += [(0.0 if r == c and r in held else None, None) for r, c, use in entries if use]
-        return [*bounds, (None, None)]
+        return [*bounds, (None, None)] if self._searches_sigma else bounds
 
     def _off_zero(self, x: Array) -> Array:
         """Zeros on the diagonals moved to 0.1: at zero the derivative says nothing."""
@@ -249,7 +257,7 @@ class _Slice:
         by_lam = terms.gradients(lams)
         gradient = [self._gradient(k, back.T @ D / sigma, held)
                     for k, (back, D) in enumerate(zip(self.back, by_lam, strict=True))]  # fmt: skip
-        if self.parameter.kind != "sigma":
+        if self._searches_sigma:
             along_sigma = 2.0 * self.n - 2.0 * solution.r2 / sigma**2
             along_sigma -= sum(float(np.sum(D * lam)) for D, lam in zip(by_lam, lams, strict=True))
             gradient.append(np.array([along_sigma]))

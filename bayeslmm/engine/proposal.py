@@ -246,8 +246,10 @@ def _mode(density: Density, marginal: Marginal) -> Array:
             "no start of the search has a positive density: the priors exclude what the data ask for"
         )
     mode = climb(density, marginal, starts[np.argmax(values)])
-    sigma, spread = np.exp(mode[marginal.sigma_at]), np.std(marginal.problem.y)
-    if sigma < PERFECT * spread:
+    spread = np.std(marginal.problem.y)
+    for sigma in np.exp(mode[marginal.sigma_at]):
+        if not sigma < PERFECT * spread:
+            continue
         raise FitError(
             f"the model fits the data perfectly: sigma goes to zero (below {sigma:.2g}, the response has an sd of "
             f"{spread:.2g}), and its posterior has no bound there. Leave out what determines the response."

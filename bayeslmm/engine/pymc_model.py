@@ -79,7 +79,7 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     with parts.model:
         response = pm.Data(OBSERVED, as_seen(design, design.y), dims=ROW)
         design.family.graph(
-            parts.eta, parts.parameters, trials=design.trials, weights=design.weights,
+            parts.eta, {**parts.parameters, **design.family.known}, trials=design.trials, weights=design.weights,
             categories=category_numbers(design), options={"observed": response, "dims": ROW},
         )  # fmt: skip
     return parts.model

@@ -173,7 +173,7 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
     rows = Rows(
         kind=kind, link=link, by_value=design.family.normaliser_takes_y,
         y=cut(design.working_response), trials=cut(design.trials),
-        weights=cut(design.weights), constants=cut(design.density_constants), Z=cut(effects.Z),
+        weights=cut(design.precisions), constants=cut(design.density_constants), Z=cut(effects.Z),
         Z_nested=np.zeros((design.n, 0)) if nested is None else cut(nested.Z),
         pieces=np.append(starts, design.n).astype(np.int64),
         units=np.searchsorted(outside[starts], np.arange(J + 1)).astype(np.int64),

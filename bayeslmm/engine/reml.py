@@ -151,7 +151,7 @@ def _refuse_perfect_at_zero(criterion: Criterion) -> None:
 def _refuse_perfect(criterion: Criterion, solution: pls.Solution) -> None:
     """Raise FitError for a solution that leaves no residual but rounding."""
     cross = criterion.layout.cross
-    if solution.r2 / criterion.df <= PERFECT**2 * cross.XytXy[-1, -1] / cross.n:
+    if criterion.sigma is None and solution.r2 / criterion.df <= PERFECT**2 * cross.XytXy[-1, -1] / cross.n:
         raise FitError(
             f"the model fits the data perfectly: the residual sd is below {PERFECT:g} of the response's, too little to "
             "estimate it or a standard error. Leave out what determines the response."
@@ -289,8 +289,8 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
     reduced = pls.reduce(criterion.layout, lams)
     solution = pls.solve(reduced)
     _refuse_perfect(criterion, solution)
-    p, df = criterion.p, criterion.df
-    sigma2 = solution.r2 / df
+    p = criterion.p
+    sigma2 = solution.r2 / criterion.df if criterion.sigma is None else criterion.sigma**2
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|
     shift = 2.0 * float(np.log(np.abs(np.diag(scaled.T_x))).sum()) if criterion.reml else 0.0
     norm = float(np.abs(found.gradient * np.maximum(np.abs(found.theta), 1.0)).max(initial=0.0))

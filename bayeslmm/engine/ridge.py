@@ -38,7 +38,7 @@ def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identific
             for (k, m), block in cross.pairs.items()
         },
         ZtQ=[products[:, :, :-1] @ whitening for products in cross.ZtXy] if reml else None,
-        n=cross.n, p=int(use.sum()), blocks=problem.blocks, T=scaled.T_z, residual=True,
+        n=cross.n, p=int(use.sum()), blocks=problem.blocks, T=scaled.T_z, residual=problem.sigma is None,
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Problem:
     blocks: tuple[tuple[tuple[int, ...], ...], ...]
     weights: Array | None
     intercept: int | None = None  # column of X that is the formula's intercept
+    sigma: float | None = None  # of the residuals, where it is known
 
     @classmethod
     def of(cls, design: Design) -> Problem:
@@ -48,6 +49,7 @@ class Problem:
             blocks=tuple(g.blocks for g in design.groups),
             weights=design.weights,
             intercept=design.x_names.index("Intercept") if design.has_intercept else None,
+            sigma=design.family.known.get("sigma"),
         )
 
 

@@ -33,6 +33,7 @@ from .binomial import Binomial
 from .family import Default, Family, Scale
 from .gamma import Gamma
 from .gaussian import Gaussian
+from .gaussian_known import GaussianKnown
 from .inverse_gaussian import InverseGaussian
 from .links import LINKS, Link
 from .lognormal import LogNormal
@@ -41,7 +42,18 @@ from .ordinal import Ordinal
 from .poisson import Poisson
 from .student_t import StudentT
 
-__all__ = ["FAMILIES", "GAUSSIAN", "LINKS", "Default", "Family", "Link", "Scale", "family_of"]
+__all__ = [
+    "BY_OPTION",
+    "FAMILIES",
+    "GAUSSIAN",
+    "LINKS",
+    "Default",
+    "Family",
+    "GaussianKnown",
+    "Link",
+    "Scale",
+    "family_of",
+]
 
 FAMILIES: dict[str, type[Family]] = {
     kind.name: kind
@@ -59,6 +71,8 @@ FAMILIES: dict[str, type[Family]] = {
         Ordinal,
     )
 }
+# not asked for by name: ``se=`` of a model makes it of a gaussian one
+BY_OPTION: tuple[type[Family], ...] = (GaussianKnown,)
 GAUSSIAN = Gaussian(link="identity")
 
 

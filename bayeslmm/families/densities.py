@@ -15,11 +15,11 @@ import numba
 import numpy as np
 
 from ..tools.compiling import compiled
-from . import FAMILIES
+from . import BY_OPTION, FAMILIES
 from .family import Family
 from .links import LINKS
 
-_KINDS = tuple(FAMILIES.values())
+_KINDS = (*FAMILIES.values(), *BY_OPTION)
 _FAMILY_NUMBER = {kind: number for number, kind in enumerate(_KINDS)}
 _LINK_NUMBER = {name: number for number, name in enumerate(LINKS)}
 _ROWS = "link, y, trials, weights, eta, parameters, by_eta, gradient"
@@ -36,7 +36,7 @@ def _switch(arguments: str, of_family: Callable[[type[Family]], str], otherwise:
     for number, kind in enumerate(_KINDS):
         lines += [f"    if kind == {number}:", *(f"        {line}" for line in of_family(kind).splitlines())]
         parts = {"row": kind.row, "rows": kind.rows, "bends": kind.bends, "normaliser": kind.normaliser}
-        functions |= {f"{kind.name}_{name}": part for name, part in parts.items()}
+        functions |= {f"{kind.__name__}_{name}": part for name, part in parts.items()}
     exec(
         "\n".join([*lines, f"    return {otherwise}"]), functions
     )  # names of the table, nothing from outside
@@ -46,12 +46,13 @@ def _switch(arguments: str, of_family: Callable[[type[Family]], str], otherwise:
 def _sum_of_rows(kind: type[Family]) -> str:
     """The family's own loop, or one over its rows."""
     if kind.rows is not None:
-        return f"return {kind.name}_rows({_ROWS})"
+        return f"return {kind.__name__}_rows({_ROWS})"
     sums = "".join(f"    gradient[{k}] += by_{k}\n" for k in range(len(kind.parameters)))
     return (
         "total = 0.0\n"
         "for i in range(y.shape[0]):\n"
-        f"    value, by_eta[i], by_0, by_1 = {kind.name}_row(link, y[i], trials[i], weights[i], eta[i], parameters)\n"
+        f"    value, by_eta[i], by_0, by_1 = {kind.__name__}_row("
+        "link, y[i], trials[i], weights[i], eta[i], parameters)\n"
         f"    total += value\n{sums}"
         "return total"
     )
@@ -60,13 +61,13 @@ def _sum_of_rows(kind: type[Family]) -> str:
 def _normaliser_of(kind: type[Family]) -> str:
     if kind.normaliser is None:
         return "return 0.0"
-    return f"return {kind.name}_normaliser(n, parameters, values, counts, gradient)"
+    return f"return {kind.__name__}_normaliser(n, parameters, values, counts, gradient)"
 
 
 # Log density of one response; its derivatives by η and by the first two parameters, or the two cutpoints around it.
 row = _switch(
     "link, y, trials, weight, eta, parameters",
-    lambda kind: f"return {kind.name}_row(link, y, trials, weight, eta, parameters)",
+    lambda kind: f"return {kind.__name__}_row(link, y, trials, weight, eta, parameters)",
     "nan, nan, nan, nan",
 )
 
@@ -76,7 +77,7 @@ add_rows = _switch(_ROWS, _sum_of_rows, "nan")
 # Derivatives of one response: `Family.bends`.
 bends = _switch(
     "link, y, trials, weight, eta, parameters",
-    lambda kind: f"return {kind.name}_bends(link, y, trials, weight, eta, parameters)",
+    lambda kind: f"return {kind.__name__}_bends(link, y, trials, weight, eta, parameters)",
     ", ".join(["nan"] * 10),
 )
 
@@ -85,7 +86,7 @@ each_bend = _switch(
     "link, y, trials, weights, eta, parameters, out",
     lambda kind: (
         "for i in range(y.shape[0]):\n"
-        f"    a, b, c, d, e, f, g, h, k, m = {kind.name}_bends("
+        f"    a, b, c, d, e, f, g, h, k, m = {kind.__name__}_bends("
         "link, y[i], trials[i], weights[i], eta[i], parameters)\n"
         "    out[0, i], out[1, i], out[2, i] = a, b, c\n"
         "    if out.shape[0] > 3:\n"

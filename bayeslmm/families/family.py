@@ -117,6 +117,24 @@ class Family(ABC):
         """Whether responses are categories, two or more."""
         return self.is_binary or self.has_categories
 
+    @property
+    def known(self) -> Mapping[str, float]:
+        """Parameters that are no unknowns of the model, such as the sigma of known standard errors."""
+        return {}
+
+    @property
+    def residual_is_known(self) -> bool:
+        """Whether sigma is known, so that an effect of every row can be told from the residual."""
+        return "sigma" in self.known
+
+    def complete(self, parameters: Mapping[str, Array], like: tuple[int, ...]) -> dict[str, Array]:
+        """All parameters, those that are known repeated to the shape ``like`` of draws."""
+        return {**parameters, **{name: np.full(like, value) for name, value in self.known.items()}}
+
+    def precisions(self, weights: Array | None) -> Array | None:
+        """What the compiled loops take for the weights (n,): divided by sigma² where that is known."""
+        return weights
+
     def hides_row_effects(self, trials: Array | None) -> bool:
         """Whether an effect of every row is lost in what stands between the linear predictor and the response.
 

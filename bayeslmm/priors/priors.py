@@ -304,6 +304,8 @@ def _what_there_is(key: Any, design: Design) -> str:
         return f" {key} was left out, since it depends linearly on columns before."
     if key == "Intercept" and family.has_categories:
         return " Cutpoints stand in place of an intercept: use 'cutpoint'."
+    if key in family.known:
+        return f" It is known here, by se={design.se or 'values'}."
     if key in ("sigma", "nu", "shape", "phi", "cutpoint"):
         has = (
             f"its parameters are {', '.join(family.parameters)}"

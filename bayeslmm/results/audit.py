@@ -289,6 +289,7 @@ def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarra
         return
     covs = tuple(_covariances(g, design.names, drawn) for g in design.groups)
     family = {name: drawn[name] for name in design.family.parameters}
+    family = design.family.complete(family, covs[0].shape[:1])
     beta = drawn["beta"] if design.x_names else np.zeros((len(covs[0]), 0))
     parts = variance.Parts.of(design, variance.Values(beta=beta, covariances=covs, family=family))
     if parts.residual is None:

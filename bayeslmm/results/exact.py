@@ -158,11 +158,12 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
         return covered.doubt()
     drawn = tree.posterior
     sds = np.concatenate([drawn[design.names.sd[g.name]].to_numpy() for g in design.groups], axis=-1)
-    sigma = drawn["sigma"].to_numpy()
-    beta = drawn["beta"].to_numpy() if design.x_names else np.empty((*sigma.shape, 0))
+    each = sds.shape[:2]
+    sigma = np.ones(each) if design.family.residual_is_known else drawn["sigma"].to_numpy()
+    beta = drawn["beta"].to_numpy() if design.x_names else np.empty((*each, 0))
     flat = [values.reshape(sigma.size, -1) for values in (sds, sigma, beta)]
     labels = modes_of_draws(marginal, covered.fitted, flat[0], flat[1][:, 0], flat[2])
-    doubt = disagreement(covered.fitted, labels.reshape(sigma.shape))
+    doubt = disagreement(covered.fitted, labels.reshape(each))
     return f"{doubt}. method='exact' draws from all of them" if doubt else ""
 
 

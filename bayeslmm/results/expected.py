@@ -168,7 +168,8 @@ def predict(
     new, rng = asked_rows(design, newdata, asked, offset), generator(random_seed)
     rows = rows_of(
         fit, new, asked, rng, trials=_trials(design, newdata, kind, trials),
-        weights=design.weights if newdata is None else None, chosen=chosen_draws(fit, draws),
+        weights=design.weights_at(newdata, needed=kind == "response" or shares or transform is not None),
+        chosen=chosen_draws(fit, draws),
     )  # fmt: skip
     rows, order = replace(rows, transform=transform).by_new_group()
     if draws is not False:

@@ -77,6 +77,7 @@ ROWS: Fields = {
     "formula": TEXT, "family": TEXT, "link": TEXT, "own": TEXTS, "n_dropped": COUNT, "columns": LIST, "index": LIST,
     "offset_column": _or_nothing(TEXT), "offset_is_array": FLAG,
 }  # fmt: skip
+LATER: Fields = {"se": _or_nothing(TEXT)}  # of rows, and not in files of older versions
 STORED: Fields = {"array": TEXT}
 CATEGORIES: Fields = {**STORED, "categories": RECORD, "ordered": FLAG}
 POINT: Fields = {"reml": FLAG, "solution": RECORD}
@@ -129,6 +130,7 @@ def _shown(value: Any) -> str:
 def check_description(about: Any) -> None:
     """Raise DataError unless the description has the kinds of values that `save` writes."""
     check_fields(about, ROWS)
+    check_fields(about, LATER, optional=True)
     for k, column in enumerate(about["columns"]):
         check_fields(column, {"name": TEXT}, f"columns[{k}]")
         _check_stored(column, f"columns[{k}]")
@@ -211,11 +213,11 @@ def check_rows(arrays: Mapping[str, np.ndarray], names: list[str]) -> None:
     lacking = [name for name in ("y", "offset", *names) if name not in arrays]
     if lacking:
         raise DataError(f"the file is damaged: it has no array {', '.join(lacking)}")
-    strange = sorted(set(arrays) - {"y", "offset", "weights", *names})
+    strange = sorted(set(arrays) - {"y", "offset", "weights", "se", *names})
     if strange:
         raise DataError(f"the file is damaged: nothing in its description says what {', '.join(strange)} is")
     n = arrays["y"].shape[:1]
-    for name in ("y", "offset", "weights"):
+    for name in ("y", "offset", "weights", "se"):
         if name in arrays:
             check_array(name, arrays[name], n)
     for name in names:

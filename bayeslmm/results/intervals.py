@@ -62,7 +62,7 @@ def values_of(design: Design, estimates: Array) -> Values:
     lead = estimates.shape[:-1]
     sds = [np.zeros((*lead, g.q)) for g in groups]
     cors = [np.broadcast_to(np.eye(g.q), (*lead, g.q, g.q)).copy() for g in groups]
-    beta, sigma = np.zeros((*lead, len(design.x_names))), np.zeros(lead)
+    beta, sigma = np.zeros((*lead, len(design.x_names))), np.full(lead, design.family.known.get("sigma", 0.0))
     for j, parameter in enumerate(where):
         value, a, b = estimates[..., j], parameter.a, parameter.b
         if parameter.kind == "sigma":

@@ -46,7 +46,7 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     kind, link = densities.numbers(family)
     y, ones = design.working_response, np.ones(design.n)
     trials = ones if design.trials is None else design.trials
-    weights = ones if design.weights is None else design.weights
+    weights = ones if design.precisions is None else design.precisions
     found, constants = np.empty_like(eta), design.density_constants
     for at in np.ndindex(eta.shape[:2]):
         densities.each_row(

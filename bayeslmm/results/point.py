@@ -43,6 +43,7 @@ class Origin:
     data: pd.DataFrame
     weights: Any = None
     offset: Any = None
+    se: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -89,8 +90,8 @@ class PointFit(Fit):
 
     @property
     def n_parameters(self) -> int:
-        """Fixed effects, covariance parameters and sigma, as lme4 counts them."""
-        return self.design.X.shape[1] + len(self.solution.theta) + 1
+        """Fixed effects, covariance parameters and sigma, unless it is known, as lme4 counts them."""
+        return self.design.p + len(self.solution.theta) + len(self.design.family.parameters)
 
     @property
     def loglik(self) -> float:
@@ -652,7 +653,7 @@ class PointFit(Fit):
         scope = self.design.scope.at({**caller.f_globals, **caller.f_locals})
         design = build_design(
             update_formula(self.design.formula, formula), origin.data, weights=origin.weights,
-            offset=origin.offset, namespace=scope.names, trust=scope.trusted,
+            offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
         )  # fmt: skip
         solution = estimated(design, reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)

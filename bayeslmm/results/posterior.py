@@ -136,10 +136,12 @@ class PosteriorFit(Fit):
         """β, covariance matrices and the family's parameters as arrays (chain, draw, ...)."""
         known = self.idata.posterior.data_vars
         empty = np.zeros((self.n_chains, self.n_draws, 0))
+        family = self.design.family
+        drawn = {name: self.draws(name) for name in family.parameters if name in known}
         return variance.Values(
             beta=self.draws("beta") if self.design.x_names else empty,
             covariances=tuple(self.covariances()),
-            family={name: self.draws(name) for name in self.design.family.parameters if name in known},
+            family=family.complete(drawn, empty.shape[:-1]),
         )
 
     def with_priors(self, priors: Mapping[Any, Any], **settings: Any) -> PosteriorFit:

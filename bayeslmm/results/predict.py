@@ -114,7 +114,7 @@ def _estimates(
     else:
         same_mean = {n: target.replace("new", "population") for n, target in asked.items()}
         new = asked_rows(design, newdata, same_mean, offset)
-    weights = design.weights if newdata is None else None
+    weights = design.weights_at(newdata, needed=transform is not None)
     rows = replace(_rows_at_estimates(fit, new, same_mean, 1, default_rng(0), weights), transform=transform)
     values = np.concatenate([rows.mean(block)[0] for block in rows.blocks()])
     series = pd.Series(values, index=new.index, name=_name(design, transform))
@@ -150,7 +150,7 @@ def _draws(
     import xarray as xr
 
     new = asked_rows(fit.design, newdata, asked, offset)
-    weights = fit.design.weights if newdata is None else None
+    weights = fit.design.weights_at(newdata, needed=kind == "response" or transform is not None)
     rows = replace(_rows_at_estimates(fit, new, asked, draws, rng, weights), transform=transform)
     values = np.concatenate(
         rows.over_blocks(lambda b, rng: rows.mean(b) if kind == "mean" else rows.response(b, rng), rng),
@@ -190,7 +190,7 @@ def _plug_in(
         if target == "new" or (target == "population" and kind == "response"):
             cov = solution.covariances[_factor(design, g.name)]
             due[g.name] = due[g.name] + np.einsum("na,ab,nb->n", g.Z, cov, g.Z)
-    weights = design.weights if newdata is None else None
+    weights = design.weights_at(newdata, needed=kind == "response")
     residual = np.zeros(len(estimate))
     if kind == "response":
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
@@ -216,7 +216,7 @@ def _simulated(
     """Quantiles of draws that carry the uncertainty of all estimates (docs/predictions.md)."""
     design = fit.design
     new = asked_rows(design, newdata, asked, offset)
-    weights = design.weights if newdata is None else None
+    weights = design.weights_at(newdata, needed=kind == "response" or shares or transform is not None)
     rows = rows_under(design, new, asked, rng, trials=None, weights=weights, **drawn)
     rows, order = replace(rows, transform=transform).by_new_group()
     table = prediction_table(

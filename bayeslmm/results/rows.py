@@ -257,7 +257,7 @@ def rows_under(
         offset=new.offset,
         effects=tuple(having),
         averaged=tuple(averaged),
-        parameters=parameters,
+        parameters=design.family.complete(parameters, beta.shape[:-1]),
         trials=trials,
         weights=weights,
     )

@@ -80,6 +80,7 @@ def simulate_response(
     """
     eta = np.asarray(eta, dtype=np.float64)
     given = {name: np.asarray(parameters[name], dtype=np.float64) for name in family.parameters}
+    given = family.complete(given, eta.shape[:-1])
     if family.has_mean:
         given = {name: np.broadcast_to(value[..., None], eta.shape) for name, value in given.items()}
     with np.errstate(all="ignore"):

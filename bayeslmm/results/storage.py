@@ -255,7 +255,9 @@ def _arrays(dataset: Any) -> Arrays:
 
 def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
     arrays: Arrays = {"y": design.y, "offset": design.offset}
-    if design.weights is not None:
+    if design.standard_errors is not None:
+        arrays["se"] = design.standard_errors
+    elif design.weights is not None:
         arrays["weights"] = design.weights
     columns = [
         {"name": name, **_store(f"column_{k}", design.frame[name].array, arrays, f"column {name!r}")}
@@ -272,6 +274,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "index": _store_index(design.index, arrays),
         "offset_column": _offset_column(design),
         "offset_is_array": design.recipe.offset_given_as_array,
+        "se": design.se,
         "names": names_of(design),
     }
     return about, arrays
@@ -288,15 +291,15 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     index = _read_index(about["index"], arrays, len(arrays["y"]))
     frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
     frame.index = index
-    weights = arrays.get("weights")
+    weights, errors = arrays.get("weights"), arrays.get("se")
     offset: Any = about["offset_column"]
     if about["offset_is_array"]:
         offset = np.zeros(len(frame))
     with muted(BayesLMMWarning):  # they were given when the model was made
         _check_scale(about)
         design = build_design(
-            about["formula"], frame, weights=weights, offset=offset, namespace=scope.names, trust=scope.trusted,
-            family=family_of(about["family"], about["link"]),
+            about["formula"], frame, weights=weights, offset=offset, se=errors, namespace=scope.names,
+            trust=scope.trusted, family=family_of(about["family"], about["link"]),
         )  # fmt: skip
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")
@@ -304,9 +307,15 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     if about["offset_is_array"]:
         offset = arrays["offset"] - total_offset(design.recipe.offsets, design.frame, None)
     design = replace(
-        design.with_coded_response(arrays["y"]), offset=frozen(arrays["offset"]), n_dropped=about["n_dropped"]
+        design.with_coded_response(arrays["y"]),
+        offset=frozen(arrays["offset"]),
+        n_dropped=about["n_dropped"],
+        se=about.get("se"),
     )
-    return design, Origin(data=frame, weights=weights, offset=offset)
+    se: Any = errors
+    if design.se:  # the column that they were stands beside those of the formula again
+        se, frame = design.se, frame if design.se in frame else frame.assign(**{design.se: errors})
+    return design, Origin(data=frame, weights=weights, offset=offset, se=se)
 
 
 def _check_scale(about: Mapping[str, Any]) -> None:

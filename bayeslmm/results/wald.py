@@ -54,9 +54,14 @@ def refuse_ddf(verb: str, ddf: str | None) -> None:
 
 
 def approximation(design: Design, solution: PointSolution, ddf: str | None) -> inference.Approximation:
-    """The distribution of combinations of β̂ by a method; a linear model has an exact one by either name."""
+    """The distribution of combinations of β̂ by a method; a linear model has an exact one by either name.
+
+    That is normal where the standard errors of the rows are known.
+    """
     method, problem = method_of(ddf), Problem.of(design)
     if method is None:
+        return inference.Normal(vcov=solution.vcov)
+    if not design.groups and design.family.residual_is_known:
         return inference.Normal(vcov=solution.vcov)
     if not design.groups:
         n, p = design.X.shape
@@ -87,6 +92,8 @@ def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:
     method = method_of(ddf)
     if method is None:
         return "z"
+    if not design.groups and design.family.residual_is_known:
+        return "z, exact"
     if not design.groups:  # of ML the residual variance is RSS/n, and t not exact
         return "exact df" if solution.reml else "residual df"
     return f"{METHODS[method]} df"

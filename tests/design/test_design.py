@@ -468,7 +468,7 @@ def test_sentence_of_the_identification_error():
     assert str(caught.value) == (
         "(days | subject): 36 random effects for 36 rows, so they cannot be told from the residual: only "
         "sd(subject)² + sigma² and cov(Intercept, days | subject) − sigma² and sd(days | subject)² + 2·sigma² are "
-        "known. Drop a column or use more rows per subject, or weights that say how exact each row is."
+        "known. Drop a column or use more rows per subject, or se= if the standard error of each row is known."
     )
     assert build_design("y ~ days + (days | subject)", data, family=family_of("poisson")).groups[0].q == 2
     assert build_design("y ~ days + (days || subject)", data).groups[0].q == 2
