@@ -10,7 +10,7 @@ Tests        `anova`, `ranova`, `drop1`
 Checks       `check`, `ppc`
 Pictures     `plot_ranef`, `plot_coef`, `plot_pooling`, `plot_lines`, `plot_predictions`, `plot_variance`, `plot_icc`,
              `plot_prior_posterior`, `plot_profile`, `plot_estimates`, `plot_residuals`, `plot_ranef_normality`,
-             `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`
+             `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`; of a meta-analysis `plot_forest`, `plot_funnel`
 Report       `report`
 Data         `load_dataset`, `list_datasets`, `center_within`, `grid`
 Files        `save`, `load`
@@ -66,6 +66,8 @@ _HOME = {
     "plot_trace": "show.sampler",
     "plot_rank": "show.sampler",
     "plot_energy": "show.sampler",
+    "plot_forest": "show.studies",
+    "plot_funnel": "show.studies",
     "report": "show.report",
     "save": "results.storage",
     "load": "results.storage",

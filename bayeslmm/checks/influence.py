@@ -149,7 +149,7 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
         return Working(problem=Problem.of(design), covariances=solution.covariances, sigma=solution.sigma)
     covariances = tuple(flat(cov).mean(axis=0) for cov in fit.covariances())
     if design.family.is_normal:
-        sigma = float(np.sqrt(np.mean(fit.draws("sigma") ** 2)))
+        sigma = float(np.sqrt(np.mean(fit.values.family["sigma"] ** 2)))
         return Working(problem=Problem.of(design), covariances=covariances, sigma=sigma)
     y, weights = _working_response(fit)
     return Working(

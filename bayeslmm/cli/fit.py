@@ -26,7 +26,7 @@ def run_fit(options: argparse.Namespace) -> int:
     print(table.told)
     model = blm.Model(
         options.formula, table.frame, family=options.family, link=options.link, weights=options.weights,
-        offset=options.offset, trust=False,
+        offset=options.offset, se=options.se, trust=False,
     )  # fmt: skip
     if not model.design.groups:
         note(

@@ -174,6 +174,7 @@ def _add_fit(parser: Parser) -> None:
         "--link", metavar="NAME", help="by R's name: logit, probit, log, ... (the family's first)"
     )
     model.add_argument("--weights", metavar="COLUMN", help="prior weights")
+    model.add_argument("--se", metavar="COLUMN", help="known standard errors of the rows: meta-analysis")
     model.add_argument("--offset", metavar="COLUMN", help="a known part of the mean")
     draws = parser.add_argument_group("the draws")
     draws.add_argument("--seed", type=_whole(0), metavar="N", help="random seed: same seed, same draws")

@@ -406,7 +406,7 @@ def build_design(
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
     _check_rows(len(frame), X.shape[1])
     if errors is not None:
-        family, weights = family_and_weights(errors, X)
+        family, weights = family_and_weights(errors)
     groups, bars, groupings = _groups(formula.bars, plan.expressions, frame)
     recipe = Recipe(
         fixed=fixed,

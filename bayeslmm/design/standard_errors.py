@@ -76,21 +76,19 @@ def checked(se: Any, data: pd.DataFrame, keep: np.ndarray | None, index: pd.Inde
     return values
 
 
-def typical(se: np.ndarray, X: np.ndarray) -> float:
-    """The typical standard error of rows (n,) beside a fixed part (n, p).
+def typical(se: np.ndarray) -> float:
+    """The typical standard error of rows (n,).
 
-    σ² = (n − p) / tr(P) with P = W − WX(XᵀWX)⁻¹XᵀW and W = diag(1/se²): without predictors the typical sampling
-    variance of Higgins & Thompson (2002, eq. 9), and with them that of Viechtbauer (2010), so that τ²/(τ² + σ²) is I².
+    σ² = (n − 1) Σw / ((Σw)² − Σw²) with w = 1/se²: the typical sampling variance with which Higgins & Thompson (2002,
+    eq. 9) compare τ², so that τ²/(τ² + σ²) is I². It hangs on no predictor, so that models of the same rows share it.
     """
     unit = float(np.exp(np.mean(np.log(se))))
     w = (unit / se) ** 2
-    Q = np.linalg.qr(X * np.sqrt(w)[:, None])[0] if X.shape[1] else np.zeros((len(se), 0))
-    left = float(np.sum(w * np.maximum(1.0 - np.sum(Q**2, axis=1), 0.0)))
-    n, p = X.shape
-    return unit * float(np.sqrt((n - p) / left)) if left > 1e-12 * w.max() else unit
+    left = float(w.sum() - np.sum(w**2) / w.sum())
+    return unit * float(np.sqrt((len(se) - 1) / left)) if left > 1e-12 * w.max() else unit
 
 
-def family_and_weights(se: np.ndarray, X: np.ndarray) -> tuple[Family, np.ndarray]:
+def family_and_weights(se: np.ndarray) -> tuple[Family, np.ndarray]:
     """The family of known standard errors (n,), and the weights that give them back: sigma/√weight."""
-    sigma = typical(se, X)
+    sigma = typical(se)
     return GaussianKnown(link="identity", sigma=sigma), (sigma / se) ** 2

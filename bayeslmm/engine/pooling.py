@@ -36,6 +36,7 @@ class Linear:
     leverage: Array  # (n,)
     weights: Array  # (n,)
     rank: int
+    known_sigma: float | None = None
 
     @property
     def rss(self) -> float:
@@ -49,7 +50,9 @@ class Linear:
 
     @property
     def sigma(self) -> float:
-        """Residual sd; NaN without degrees of freedom."""
+        """Residual sd; NaN without degrees of freedom, unless it is known."""
+        if self.known_sigma is not None:
+            return self.known_sigma
         return float(np.sqrt(self.rss / self.df)) if self.df else float("nan")
 
 
@@ -213,12 +216,17 @@ def _trace(reduced: pls.Reduced, V: Sequence[Array], held: Array) -> float:
     return reduced.layout.m + p - sum(float(np.trace(v, axis1=1, axis2=2).sum()) for v in V) - ridge
 
 
-# -- left-out rows and groups of a regression with p(β, σ) ∝ 1/σ
+# -- left-out rows and groups of a regression with p(β, σ) ∝ 1/σ, or p(β) ∝ 1 where σ is known
 
 
 def rows_left_out(line: Linear) -> LeftOut:
-    """log p(y_i | the others) (n,), a t density; NaN where a row alone tells a coefficient."""
+    """log p(y_i | the others) (n,), a t density, of a known σ normal; NaN where a row alone tells a coefficient."""
     df, e, h, w = line.df, line.residuals, line.leverage, line.weights
+    if line.known_sigma is not None:
+        told = 1.0 - h > LOST
+        rest, known = np.where(told, 1.0 - h, 1.0), line.known_sigma**2
+        without, within = _log_normal(e / rest, known / (w * rest)), _log_normal(e, known * (1.0 + h) / w)
+        return LeftOut(without=np.where(told, without, np.nan), within=np.where(told, within, np.nan))
     told = (1.0 - h > LOST) & (df > 1)
     rest = np.where(told, 1.0 - h, 1.0)
     s2 = np.maximum(line.rss - w * e**2 / rest, 1e-300) / max(df - 1, 1)
@@ -249,11 +257,19 @@ def groups_left_out(problem: Problem, codes: Codes, J: int) -> LeftOut:
         S = rss + sign * T[:, p, p] - np.einsum("ja,ja->j", v, np.linalg.solve(A, v[..., None])[..., 0])
         df = np.where(kept & (df > 0), df, np.nan)
         log_det = np.linalg.slogdet(A)[1]
+        if problem.sigma is not None:
+            return -0.5 * (df * np.log(2.0 * np.pi * problem.sigma**2) + log_det + S / problem.sigma**2)
         return gammaln(df / 2.0) - df / 2.0 * np.log(np.pi * np.maximum(S, 1e-300)) - 0.5 * log_det
 
-    whole = gammaln((n - p) / 2.0) - (n - p) / 2.0 * np.log(np.pi * rss)
+    whole = gammaln((n - p) / 2.0) - (n - p) / 2.0 * np.log(np.pi * max(rss, 1e-300))
+    if problem.sigma is not None:
+        whole = -0.5 * ((n - p) * np.log(2.0 * np.pi * problem.sigma**2) + rss / problem.sigma**2)
     jacobian = _summed(np.log(root), codes, J)
     return LeftOut(without=whole - evidence(-1.0) + jacobian, within=evidence(1.0) - whole + jacobian)
+
+
+def _log_normal(x: Array, variance: Array) -> Array:
+    return -0.5 * (np.log(2.0 * np.pi * variance) + x**2 / variance)
 
 
 def _log_t(x: Array, variance: Array, df: int) -> Array:
@@ -332,7 +348,9 @@ def _whitened(problem: Problem) -> tuple[Array, Array, Array]:
 
 
 def _linear(problem: Problem, root: Array, white: Array, leverage: Array, rank: int) -> Linear:
-    return Linear(residuals=white / root, leverage=leverage, weights=root**2, rank=rank)
+    return Linear(
+        residuals=white / root, leverage=leverage, weights=root**2, rank=rank, known_sigma=problem.sigma
+    )
 
 
 def _summed(values: Array, codes: Codes, J: int) -> Array:

@@ -2,7 +2,7 @@
 
 The data of such a model hold weights (σ/se_i)², so that all that is written for normal residuals holds with a σ that
 is no parameter. σ is the typical standard error of the rows, the one that I² compares with (Higgins & Thompson 2002,
-eq. 9; with predictors that of Viechtbauer 2010): the unit in which the kernel computes, which no estimate depends on.
+eq. 9): the unit in which the kernel computes, which no estimate depends on.
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -59,6 +59,13 @@ class GaussianKnown(Gaussian):
 
     def precisions(self, weights: Array | None) -> Array | None:  # noqa: D102
         return None if weights is None else weights / self.sigma**2
+
+    def variance(
+        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None, unit: bool = False,
+    ) -> Array:  # fmt: skip
+        known = self.complete(parameters, np.shape(mean)[:-1])
+        return super(GaussianKnown, self).variance(mean, known, trials=trials, weights=weights)
 
     def scale(self, y: Array) -> Scale:
         spread = float(np.std(y, ddof=1)) if len(y) > 1 else 0.0

@@ -122,8 +122,11 @@ def _around(
     )  # fmt: skip
 
 
-def _t_width(df: int, ci_prob: float) -> float:
-    return float(wald.quantile(df, ci_prob)) if df else float("nan")
+def _width(line: engine.Linear, ci_prob: float) -> float:
+    """Half of an interval in standard errors: of the normal distribution where σ is known."""
+    if line.known_sigma is not None:
+        return float(wald.quantile(np.inf, ci_prob))
+    return float(wald.quantile(line.df, ci_prob)) if line.df else float("nan")
 
 
 def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Estimates:
@@ -133,7 +136,7 @@ def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Es
     value = footing.fixed(whole.beta)
     return _around(
         value, np.einsum("jqa,ab,jqb->jq", A, vcov, A),
-        M @ whole.beta, np.einsum("ca,ab,cb->c", M, vcov, M), _t_width(line.df, ci_prob), value,
+        M @ whole.beta, np.einsum("ca,ab,cb->c", M, vcov, M), _width(line, ci_prob), value,
     )  # fmt: skip
 
 
@@ -142,9 +145,7 @@ def none(footing: Footing, ci_prob: float) -> Estimates:
     own, line = footing.own, footing.own.line
     variance = line.sigma**2 * np.diagonal(own.vcov, axis1=1, axis2=2)
     shared = line.sigma**2 * np.diag(own.shared_vcov)
-    return _around(
-        own.coefficients, variance, own.shared, shared, _t_width(line.df, ci_prob), own.coefficients
-    )
+    return _around(own.coefficients, variance, own.shared, shared, _width(line, ci_prob), own.coefficients)
 
 
 def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
@@ -311,7 +312,7 @@ def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Told:
         estimates=by_posterior(footing, fit, ci_prob),
         fit={
             "parameters": float(traces.mean()), "parameters_low": float(fewest[0]),
-            "parameters_high": float(most[0]), "sigma": float(fit.draws("sigma").mean()),
+            "parameters_high": float(most[0]), "sigma": float(fit.values.family["sigma"].mean()),
         },
         shrinkage={"shrinkage": shares.mean(axis=0), "shrinkage_low": low, "shrinkage_high": high},
         terms={

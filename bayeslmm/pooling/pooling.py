@@ -210,6 +210,8 @@ def compare_pooling(
 
     * Complete: one regression for all rows (``lm``). t intervals.
     * None: own coefficients for every level, see `no_pooling`. t intervals with one residual variance for all levels.
+      With known standard errors (``se=``) the intervals of both are normal: the common-effect estimate of meta-analysis
+      and the studies as they are.
     * Partial: the model, by REML (interval from the prediction error) and by its posterior (equal-tailed).
 
     What is compared is, for every level and column of the bars, the whole coefficient: what the fixed part brings to it

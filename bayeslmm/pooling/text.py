@@ -148,7 +148,9 @@ def _fits_table(pool: Pooling) -> Table:
         if kind == "posterior":
             count += f" ({r['parameters_low']:,.1f}, {r['parameters_high']:,.1f})"
         body.append([names[str(kind)], count, number(r["sigma"])])
-    return table(["", "Parameters", "Residual sd"], body, title="Effective number of parameters:")
+    known = pool.footing.design.family.residual_is_known
+    of_rows = "Typical standard error" if known else "Residual sd"
+    return table(["", "Parameters", of_rows], body, title="Effective number of parameters:")
 
 
 def _notes(pool: Pooling, shown: int) -> list[str]:

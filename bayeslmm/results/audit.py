@@ -331,6 +331,8 @@ def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
     counts, unit = np.ones(design.n), "rows"
     if design.weights is not None:
         counts, unit = design.weights, "rows by weight"
+    if design.family.residual_is_known:
+        unit = "rows of typical standard error"
     if design.trials is not None:
         counts, unit = design.trials, "trials"
     sizes = np.bincount(group.codes, weights=counts, minlength=group.n_levels)

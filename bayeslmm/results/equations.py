@@ -197,7 +197,10 @@ def _response(design: Design) -> _Line:
         levels = _listed([_name(level) for level in design.levels[:-1]])
         cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")
         return _Line(_write("P(%s ≤ k)", y), "=", [cumulative], [*notes, _write("k = %s", levels)])
-    if design.weights is not None:
+    if design.se is not None:
+        variable = _at_row(design.se or "se")
+        notes.append(_join("", [variable, _words(": known standard errors")]))
+    elif design.weights is not None:
         variable = _write("%s/√w_i", variable)
         notes.append(_join("", [_write("w_i"), _words(": weights")]))
     if family.is_binary and design.levels:

@@ -47,7 +47,7 @@ def explain(design: Design) -> Explanation:
     """The explanation behind :meth:`bayeslmm.Model.explain`."""
     return Explanation(
         heading=f"{design.formula.text}, family {design.family}",
-        parts=tuple(_parts(design)),
+        parts=(*_parts(design), *_errors(design)),
         counts=_counts(design),
         traps=tuple(_traps(design)),
     )
@@ -69,6 +69,15 @@ def _parts(design: Design) -> Iterator[str]:
             yield f"  Each level of {g.name} has {' and '.join(own)}, drawn from one normal distribution{how}."
         if len(g.blocks) > 1:
             yield f"  Effects of {g.name} from different bars are independent of each other."
+
+
+def _errors(design: Design) -> Iterator[str]:
+    if design.se is not None:
+        errors = f"its {design.se}" if design.se else "that given for it"
+        yield (
+            f"The standard error of a row is known, {errors}: what a row has beside the above is its sampling error, "
+            "and no sigma is estimated."
+        )
 
 
 def _counts(design: Design) -> str:

@@ -310,7 +310,7 @@ def _check_parameters(solution: PointSolution, design: Design) -> None:
         values = getattr(solution, name)
         if name == "parameter_errors" and solution.nodes == 0:
             continue
-        if tuple(values) != family.parameters:
+        if tuple(values) != (*family.parameters, *family.known):
             raise DataError(
                 f"the file is damaged: its {name} are of {_shown(list(values))}, and the family's {family.parameters}"
             )

@@ -18,7 +18,18 @@ from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import InputError
 from ..formulas.formula import update_formula
-from . import effect_estimates, effects, intervals, predict, quantities, text, tidy, variance, wald
+from . import (
+    effect_estimates,
+    effects,
+    heterogeneity,
+    intervals,
+    predict,
+    quantities,
+    text,
+    tidy,
+    variance,
+    wald,
+)
 from .alike import agreed, agreed_numbers, combinations_of, estimated, rivals_of, told_alike, told_of, without
 from .coefficients import coding_of
 from .fit import Fit
@@ -80,7 +91,7 @@ class PointFit(Fit):
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation, in units of the response."""
+        """Residual standard deviation, in units of the response; of known standard errors a typical one."""
         return self.solution.sigma
 
     @property
@@ -407,6 +418,40 @@ class PointFit(Fit):
         table = self._tell(quantity, **boot)
         return square(table["estimate"], grid) if wide else table
 
+    def heterogeneity(self, *, ci_prob: float = 0.95) -> pd.DataFrame:
+        """How much true effects differ beyond their known standard errors: τ², τ, I², H², Cochran's Q.
+
+        For models with ``se=``, as of a meta-analysis; metafor's numbers. τ² is the variance that a grouping factor
+        adds to the true effect of a row, I² its share of the variance of a typical row's estimate (0 to 1), H² is
+        1/(1 − I²) (Higgins & Thompson 2002). Where rows have one random intercept each, intervals are those of the
+        Q-profile (Viechtbauer 2007); otherwise :meth:`confint` has those of the sds.
+
+        Parameters
+        ----------
+        ci_prob : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            Columns group (empty: all together), quantity (``tau2``, ``tau``, ``I2``, ``H2``, ``Q``, ``QM``), estimate,
+            conf_low, conf_high, df, p_value. ``Q`` tests whether the effects differ beyond the predictors; ``QM``
+            whether the predictors tell anything (Wald's χ²).
+
+        Raises
+        ------
+        NotAvailableError
+            The standard errors are not known.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.Model("y ~ 1 + (1 | trial)", blm.load_dataset("bcg"), se="se").fit_reml()
+        >>> fit.heterogeneity().set_index("quantity").estimate.round(3).to_dict()
+        {'tau2': 0.313, 'tau': 0.56, 'I2': 0.922, 'H2': 12.856, 'Q': 152.233}
+        """
+        return heterogeneity.of_point(self, ci_prob)
+
     def r2(self, **boot: Any) -> pd.DataFrame:
         """R² marginal (fixed part) and conditional (fixed part and random effects); Nakagawa et al. (2017).
 
@@ -488,14 +533,18 @@ class PointFit(Fit):
         return values
 
     def residuals(self, kind: str = "raw") -> Array:
-        """Residuals (nobs,): ``raw`` y − fitted, ``pearson`` times √weight, ``scaled`` over sigma as well."""
+        """Residuals (nobs,): ``raw`` y − fitted, ``pearson`` times √weight, ``scaled`` over sigma as well.
+
+        Where standard errors are known, both are over these.
+        """
         check_residuals(kind)
         residuals = self.design.y - self.fitted()
         if kind == "raw":
             return residuals
         if self.design.weights is not None:
             residuals = residuals * np.sqrt(self.design.weights)
-        return residuals if kind == "pearson" else residuals / self.sigma
+        unknown = kind == "pearson" and not self.design.family.residual_is_known
+        return residuals if unknown else residuals / self.sigma
 
     def predict(
         self,

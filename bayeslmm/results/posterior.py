@@ -27,6 +27,7 @@ from . import (
     effect_estimates,
     effects,
     expected,
+    heterogeneity,
     log_density,
     loo,
     quantities,
@@ -530,6 +531,27 @@ class PosteriorFit(Fit):
             of=lambda _: expected.bayes_r2(self)[..., None],
         )
         return self._tell(quantity, draws, ci_prob, ci_kind)
+
+    def heterogeneity(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """How much true effects differ beyond their known standard errors: posterior of τ², τ, I², H²; Cochran's Q.
+
+        Parameters
+        ----------
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval.
+
+        Returns
+        -------
+        DataFrame
+            Rows as of the point fit, without ``QM``; columns group, quantity, mean, sd, median, conf_low, conf_high; df
+            and p_value of ``Q``, which is a statistic of the data.
+
+        Raises
+        ------
+        NotAvailableError
+            The standard errors are not known.
+        """
+        return heterogeneity.of_posterior(self, ci_prob, ci_kind)
 
     def pseudo_r2(
         self, baseline: PosteriorFit, *, ci_prob: float | None = None, ci_kind: str | None = None

@@ -236,9 +236,19 @@ def _header(design: Design, title: str, *more: str) -> str:
     groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
     lines.append(f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}")
+    if design.se is not None:
+        lines.append(errors_in_words(design))
     if design.aliased:
         lines.append(f"Dropped (linearly dependent): {', '.join(design.aliased)}")
     return "\n".join([*lines, *more])
+
+
+def errors_in_words(design: Design) -> str:
+    """Which standard errors are known, and how large they are."""
+    errors = design.standard_errors
+    assert errors is not None
+    of = design.se or "given as values"
+    return f"Standard errors of the rows: known, {of} ({number(errors.min())} to {number(errors.max())})"
 
 
 def point_summary(fit: PointFit, ddf: str | None) -> Text:
@@ -253,7 +263,7 @@ def point_summary(fit: PointFit, ddf: str | None) -> Text:
         _header(design, title),
         f"REML criterion: {fit.criterion:.4f}" if solution.reml else _information(fit),
         _scaled_residuals(fit),
-        _random_effects(fit),
+        _random_effects(fit) if design.groups or not design.family.residual_is_known else None,
         _fixed_effects(fit, ddf),
         _fixed_correlations(fit),
         f"Verdict: {fit.verdict}",
@@ -282,7 +292,8 @@ def _random_effects(fit: PointFit) -> Table:
                 name = row_of(group.name) if place == 0 else ""
                 corr = [_two_decimals(cor[k, other]) for other in block[:place]]
                 rows.append([name, group.columns[k], number(cov[k, k]), number(sd[k]), *corr])
-    rows.append([RESIDUAL, "", number(fit.sigma**2), number(fit.sigma)])
+    if not fit.design.family.residual_is_known:
+        rows.append([RESIDUAL, "", number(fit.sigma**2), number(fit.sigma)])
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
@@ -305,7 +316,9 @@ def _fixed_effects(fit: PointFit, ddf: str | None) -> Table:
     headers = ["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]
     if not with_p:
         headers = ["", "Estimate", "Std. Error", "t value"]
-    by = f" (t tests, {wald.caption(fit.design, fit.solution, ddf)})" if with_p else ""
+    by = wald.caption(fit.design, fit.solution, ddf)
+    by = f" ({by})" if by.startswith("z") else f" (t tests, {by})"
+    by = by if with_p else ""
     return table(headers, rows, title=f"Fixed effects{by}:")
 
 

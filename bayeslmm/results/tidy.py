@@ -77,7 +77,7 @@ def glance(fit: PointFit) -> pd.DataFrame:
         [
             {
                 "nobs": fit.nobs,
-                "sigma": fit.sigma,
+                "sigma": np.nan if fit.design.family.residual_is_known else fit.sigma,
                 "loglik": fit.loglik,
                 "deviance": fit.deviance,
                 "aic": fit.aic,
@@ -123,7 +123,10 @@ def parameter_draws(fit: PosteriorFit) -> tuple[pd.DataFrame, Array]:
             one, other = g.columns[a], g.columns[b]
             rows.append((part, f"cor({one}, {other})", "ran_pars", group, f"cor__{one}.{other}"))
             parts.append(fit.draws(design.names.cor[g.name])[..., a, b, None])
-    for name, drawn in values.family.items():
+    for name in design.family.parameters:
+        if name not in values.family:  # draws made elsewhere
+            continue
+        drawn = values.family[name]
         many = [f"{name}[{level}]" for level in design.levels[:-1]] if name == "cutpoint" else [name]
         if name == "sigma":
             rows.append(("family", name, "ran_pars", RESIDUAL, "sd__Observation"))
@@ -171,7 +174,7 @@ def tidy_posterior(
 
 def glance_posterior(fit: PosteriorFit, *, loo: bool) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.glance`."""
-    sigma = fit.values.family.get("sigma")
+    sigma = None if fit.design.family.residual_is_known else fit.values.family.get("sigma")
     row = {"nobs": fit.nobs, "sigma": np.nan if sigma is None else float(sigma.mean())}
     told = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
     try:

@@ -181,7 +181,7 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
 
     The ``share`` is of a whole grouping factor, v_k over Σ v + σ² at the average row, so that shares lie between 0 and
     1 and add to one; correlated columns of a factor have no shares of their own. Without a residual variance there are
-    no shares and no residual rows.
+    no shares and no residual rows. Known standard errors have a share only: that of a typical row.
     """
     total = None if parts.residual is None else parts.random + parts.residual
     rows: list[tuple[str, str, str, Array]] = []
@@ -195,8 +195,9 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
             rows.append((name, "", "share", share(parts.groups[group.name], total)))
     if parts.residual is None or total is None:
         return rows
-    rows.append((RESIDUAL, "", "variance", parts.residual))
-    rows.append((RESIDUAL, "", "sd", np.sqrt(parts.residual)))
+    if not design.family.residual_is_known:
+        rows.append((RESIDUAL, "", "variance", parts.residual))
+        rows.append((RESIDUAL, "", "sd", np.sqrt(parts.residual)))
     rows.append((RESIDUAL, "", "share", share(parts.residual, total)))
     return rows
 
@@ -347,7 +348,7 @@ def reductions(
 
 def _variances(design: Design, values: Values, parts: Parts) -> dict[str, Array]:
     found = {}
-    if parts.residual is not None and design.family.has_residual:
+    if parts.residual is not None and design.family.has_residual and not design.family.residual_is_known:
         found[RESIDUAL] = parts.residual
     for group, cov in zip(design.groups, values.covariances, strict=True):
         for k, column in enumerate(group.columns):

@@ -93,7 +93,7 @@ def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:
     if method is None:
         return "z"
     if not design.groups and design.family.residual_is_known:
-        return "z, exact"
+        return "z tests, standard errors known"
     if not design.groups:  # of ML the residual variance is RSS/n, and t not exact
         return "exact df" if solution.reml else "residual df"
     return f"{METHODS[method]} df"

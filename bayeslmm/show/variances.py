@@ -306,7 +306,8 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
         ]
     else:
         keys = [(row_of(g.name), f"sd__{c}") for g in groups for c in g.columns]
-        keys.append((RESIDUAL, "sd__Observation"))
+        if not fit.design.family.residual_is_known:
+            keys.append((RESIDUAL, "sd__Observation"))
     table = fit.confint("profile", ci_prob=style.OUTER, progressbar=False).set_index(["group", "term"])
     ends = table.loc[keys, ["conf_low", "conf_high"]].to_numpy()
     return ends**2 if quantity == "variance" else ends

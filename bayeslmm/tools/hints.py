@@ -188,6 +188,14 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
     **dict.fromkeys(("save", "to_netcdf", "to_pickle"), "bayeslmm.save(fit, path)"),
     **dict.fromkeys(("check", "check_model", "diagnose"), "bayeslmm.check(fit)"),
     "ppc": "bayeslmm.ppc(fit)",
+    # metafor, baggr
+    **dict.fromkeys(
+        ("tau2", "tau", "I2", "H2", "QE", "QM", "Q", "i2", "pooling", "treatment_effect"),
+        "heterogeneity(), for models with se=",
+    ),
+    **dict.fromkeys(("forest", "forest_plot", "baggr_plot"), "bayeslmm.plot_forest(fit)"),
+    **dict.fromkeys(("funnel", "funnel_plot"), "bayeslmm.plot_funnel(fit)"),
+    **dict.fromkeys(("blup", "group_effects"), "coef(), or ranef()"),
 }
 
 MODEL_WORDS: Mapping[str, str] = {  # of a model that is not fitted: what it has itself
@@ -216,6 +224,12 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     ),
     **dict.fromkeys(("normal", "Normal"), "Prior('Normal', mu=0, sigma=1)"),
     "lkj": "LKJ(2)",
+    **dict.fromkeys(
+        ("rma", "rma_mv", "metagen", "baggr"),
+        "Model('y ~ 1 + (1 | study)', data, se='sei'), fit_reml() or fit()",
+    ),
+    **dict.fromkeys(("forest", "forest_plot", "baggr_plot"), "plot_forest(fit)"),
+    **dict.fromkeys(("funnel", "funnel_plot"), "plot_funnel(fit)"),
     **dict.fromkeys(("loo_compare", "compare_models"), "compare(a, b)"),
     "VarCorr": "fit.var_corr()",
     **dict.fromkeys(("emmeans", "avg_comparisons", "contrast"), "fit.comparisons(variable)"),
