@@ -24,6 +24,7 @@
     ├── ConvergenceWarning                   the optimiser did not reach a stationary point
     ├── SamplingWarning                      divergences, R-hat, effective sample size
     ├── WeaklyIdentifiedWarning              variances that the data hardly tell apart, or not at all
+    ├── ExtrapolationWarning                 predictions beyond the data of a smooth
     ├── NotEstimableWarning                  numbers that the data do not tell are missing from a result
     ├── FewLevelsWarning                     a grouping factor with very few levels
     └── CompilationWarning                   compiled code cannot be kept for the next session
@@ -114,6 +115,10 @@ class SamplingWarning(BayesLMMWarning):
 
 class WeaklyIdentifiedWarning(BayesLMMWarning):
     """The data hardly tell a random effect from another one, or not at all."""
+
+
+class ExtrapolationWarning(BayesLMMWarning):
+    """A smooth is evaluated beyond the data of the fit."""
 
 
 class NotEstimableWarning(BayesLMMWarning):

@@ -69,6 +69,9 @@ class Model:
     trust : bool
         False for a formula that came from elsewhere. It is then checked before anything is evaluated and may hold
         columns, arithmetic, known transforms and what is in ``namespace``; docs/security.md has the list.
+    matrices : mapping, optional
+        What ``(1 | gr(animal, cov=A))`` and ``gr(site, prec=Q)`` name: ``{"A": A}``, each a DataFrame with the levels
+        on both sides, or a pair (labels, matrix), the matrix dense or a scipy sparse one.
 
     Raises
     ------
@@ -96,6 +99,7 @@ class Model:
         link: str | None = None,
         namespace: Mapping[str, Any] | None = None,
         trust: bool = True,
+        matrices: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(data, str) and not isinstance(formula, str):
             raise FormulaError(
@@ -104,7 +108,7 @@ class Model:
         names = self._caller() if namespace is None and trust else namespace
         self.design: Design = build_design(
             parse_formula(formula), data, weights=weights, offset=offset, se=se, namespace=names, trust=trust,
-            family=family_of(family, link),
+            family=family_of(family, link), matrices=matrices,
         )  # fmt: skip
         self.priors: Priors = priors_of(self.design, priors)
         self._origin = Origin(data=data, weights=weights, offset=offset, se=se)
@@ -369,7 +373,7 @@ class Model:
             changed.design = build_design(
                 update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
                 offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
-                family=self.design.family,
+                family=self.design.family, matrices=self.design.matrices,
             )  # fmt: skip
         changed.priors = priors_of(changed.design, priors, given=self.priors.given)
         changed._origin = origin

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "bayeslmm"
 # A room imports from its own floor and from those to the left.
 FLOORS = [
-    *("families", "formulas", "design", "priors", "engine", "results"),
+    *("families", "terms", "formulas", "design", "priors", "engine", "results"),
     *("predictive", "pooling", "model_comparison", "checks", "show", "model"),
 ]
 # leaf -> what it may import; every room may import a leaf

@@ -7,7 +7,7 @@ terms stay group codes beside a narrow matrix: indicators are never built.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,13 @@ from bayeslmm.design.newdata import NewDesign, Recipe, rebuild
 from bayeslmm.design.plan import check_weights, from_outside, kept_frame, make_plan
 from bayeslmm.design.response import check_order, check_values, read_response
 from bayeslmm.design.standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
+from bayeslmm.design.wide_terms import wide_terms
 from bayeslmm.errors import (
     AliasedColumnsWarning,
     DataError,
     InputError,
     NonFiniteError,
+    NotAvailableError,
     UnidentifiedTermError,
 )
 from bayeslmm.families import GAUSSIAN, Family
@@ -41,60 +43,15 @@ from bayeslmm.formulas.binding import Scope
 from bayeslmm.formulas.expressions import Expression, total_offset
 from bayeslmm.formulas.formula import Bar, Formula, parse_formula
 from bayeslmm.formulas.terms import Atom, Terms
+from bayeslmm.terms.group import GroupTerm as GroupTerm
+from bayeslmm.terms.relationship import Matrix
+from bayeslmm.terms.wide import WideTerm
+from bayeslmm.terms.words import Related
 from bayeslmm.tools.frame import as_frame, frozen
 from bayeslmm.tools.warned import warn
 from bayeslmm.tools.words import is_one_of
 
 LARGEST_LOG = 700.0  # exp of it is within doubles
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GroupTerm:
-    """One grouping factor with all its bars.
-
-    Attributes
-    ----------
-    name, variables : str, tuple of str
-        ``"school:class"`` and the columns it combines. Beside a column called ``f:g``, a factor itself, the name of
-        ``(1 | f:g)`` stays and that of the column is told in backticks.
-    codes : int64 array (n,)
-        The level of each row.
-    levels : tuple
-        Labels in the order of the codes: values of the column, or ``"a:b"`` texts for combinations, in
-        which a value that holds a colon stands in backticks where two would be the same.
-    columns : tuple of str
-        Names of the q columns of Z.
-    Z : float64 array (n, q)
-        What each row multiplies its level's effects with.
-    blocks : tuple of tuple of int
-        A partition of the columns: effects inside one block are correlated, blocks are independent.
-    texts : tuple of str
-        The bars as the user wrote them, one per block.
-    """
-
-    name: str
-    variables: tuple[str, ...]
-    codes: np.ndarray
-    levels: tuple[Any, ...]
-    columns: tuple[str, ...]
-    Z: np.ndarray
-    blocks: tuple[tuple[int, ...], ...]
-    texts: tuple[str, ...] = ()
-
-    @property
-    def n_levels(self) -> int:
-        """Number of levels."""
-        return len(self.levels)
-
-    @property
-    def q(self) -> int:
-        """Number of effects per level."""
-        return len(self.columns)
-
-    @property
-    def correlated(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of columns (a, b), a before b in a block, that have a correlation."""
-        return tuple((a, b) for block in self.blocks for i, a in enumerate(block) for b in block[i + 1 :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,7 +75,7 @@ class Design:
     aliased : tuple of str
         Columns left out because they depend linearly on earlier ones.
     groups : tuple of GroupTerm
-        One per grouping factor, in order of first appearance.
+        One per grouping factor, in order of first appearance; then wide terms, smooths last.
     weights, offset : float64 arrays (n,)
         ``weights`` is None when none were given; ``offset`` is zero then.
     se : str or None
@@ -130,6 +87,8 @@ class Design:
         The used columns on the kept rows, in plain dtypes.
     scope : Scope
         Functions and values of its author that the formula uses, and whether its text was trusted.
+    matrices : mapping
+        The matrices of ``gr()`` by their names.
     """
 
     formula: Formula
@@ -150,6 +109,23 @@ class Design:
     recipe: Recipe
     scope: Scope
     se: str | None = None
+    matrices: Mapping[str, Matrix] = field(default_factory=dict)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a term is wide: a relationship matrix, multi-membership or a smooth."""
+        return any(g.is_wide for g in self.groups)
+
+    @property
+    def smooths(self) -> tuple[WideTerm, ...]:
+        """The smooths."""
+        return tuple(g for g in self.groups if isinstance(g, WideTerm) and not g.is_grouping)
+
+    def refuse_wide(self, verb: str) -> None:
+        """Raise NotAvailableError where a term is wide, for a verb that goes by levels and their rows."""
+        for g in self.groups:
+            if isinstance(g, WideTerm):
+                raise g.refusal(verb)
 
     @property
     def names(self) -> Names:
@@ -242,12 +218,13 @@ class Design:
         InputError
             No such factor, or several and none is named.
         """
-        names = ", ".join(repr(g.name) for g in self.groups)
-        if not self.groups:
+        groups = tuple(g for g in self.groups if g.is_grouping)
+        names = ", ".join(repr(g.name) for g in groups)
+        if not groups:
             raise InputError("the model has no grouping factor")
-        if name is None and len(self.groups) > 1:
+        if name is None and len(groups) > 1:
             raise InputError(f"the model has several grouping factors ({names}); say which: group=...")
-        for term in self.groups:
+        for term in groups:
             if name is None or is_one_of(name, (term.name,)):
                 return term
         raise InputError(f"no grouping factor {name!r}; the model has {names}")
@@ -294,9 +271,16 @@ class Design:
         def cut(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else frozen(values[chosen], values.dtype)
 
-        groups = tuple(replace(g, codes=cut(g.codes), Z=cut(g.Z)) for g in self.groups)  # type: ignore[arg-type]
+        groups = tuple(
+            g.taking(chosen) if isinstance(g, WideTerm) else replace(g, codes=cut(g.codes), Z=cut(g.Z))  # type: ignore[arg-type]
+            for g in self.groups
+        )
         arrays = {name: cut(getattr(self, name)) for name in ("y", "trials", "X", "weights", "offset")}
         frame = self.frame.iloc[np.arange(self.n)[chosen]]
+        if (
+            arrays["weights"] is not None
+        ):  # the very object, which the rotations of wide terms are checked against
+            groups = tuple(g.weighted(arrays["weights"]) if isinstance(g, WideTerm) else g for g in groups)
         return replace(self, groups=groups, index=frame.index, frame=frame, **arrays)  # type: ignore[arg-type]
 
     def with_response(self, y: Any) -> Design:
@@ -340,6 +324,7 @@ def build_design(
     namespace: Mapping[str, Any] | None = None,
     trust: bool = True,
     family: Family = GAUSSIAN,
+    matrices: Mapping[str, Any] | None = None,
 ) -> Design:
     """Build the arrays of a mixed model.
 
@@ -360,6 +345,8 @@ def build_design(
         ``namespace``.
     family : Family
         What the response is checked against. Families without an unknown residual sd may have one row per level.
+    matrices : mapping, optional
+        The matrices of ``gr(column, cov=A)`` by their names.
 
     Returns
     -------
@@ -407,7 +394,19 @@ def build_design(
     _check_rows(len(frame), X.shape[1])
     if errors is not None:
         family, weights = family_and_weights(errors)
-    groups, bars, groupings = _groups(formula.bars, plan.expressions, frame)
+    weights = None if weights is None else frozen(weights)
+    known = _matrices(formula, matrices)
+    groups, bars, groupings = _groups(
+        tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame
+    )
+    wide, wide_recipes = wide_terms(formula, plan.expressions, frame, known, weights)
+    if wide and not family.is_normal:
+        raise NotAvailableError(
+            f"{wide[0].texts[0]} ({wide[0].kind}) is offered for normal responses (gaussian, lognormal), not for "
+            f"{family}"
+        )
+    if len({g.name for g in (*groups, *wide)}) < len(groups) + len(wide):
+        raise DataError(f"A column of the data is called like a term, {wide[0].name!r}. Rename it.")
     recipe = Recipe(
         fixed=fixed,
         kept=kept,
@@ -416,6 +415,7 @@ def build_design(
         groupings=groupings,
         offsets=plan.offsets,
         offset_given_as_array=offset is not None and not plan.offset_column,
+        wide=tuple(wide_recipes),
     )
     design = Design(
         formula=formula,
@@ -427,8 +427,8 @@ def build_design(
         X=frozen(X),
         x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),
         aliased=aliased,
-        groups=groups,
-        weights=None if weights is None else frozen(weights),
+        groups=(*groups, *wide),
+        weights=weights,
         offset=frozen(total_offset(plan.offsets, frame, offset)),
         index=frame.index,
         n_dropped=len(data) - len(frame),
@@ -436,11 +436,29 @@ def build_design(
         recipe=recipe,
         scope=plan.scope,
         se=named(se),
+        matrices=known,
     )
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)
     refuse_untold_residual(design)
     return design
+
+
+def _matrices(formula: Formula, given: Mapping[str, Any] | None) -> dict[str, Matrix]:
+    """The matrices that a formula names."""
+    if not isinstance(given, Mapping | None):
+        raise InputError(f"matrices={type(given).__name__}: a dict such as {{'A': A}} is needed")
+    named = {bar.word.matrix for bar in formula.bars if isinstance(bar.word, Related)}
+    unused = [name for name in given or {} if name not in named]
+    if unused and not named:
+        raise InputError(
+            f"matrices={{{unused[0]!r}: ...}}: the formula names none. Write (1 | gr(g, cov={unused[0]}))."
+        )
+    return {
+        name: value if isinstance(value, Matrix) else Matrix.of(name, value)
+        for name, value in (given or {}).items()
+        if name in named
+    }
 
 
 def _refuse_constant_remainder(design: Design) -> None:

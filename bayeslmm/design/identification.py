@@ -211,7 +211,7 @@ def _products(
                     np.einsum(
                         "pab,pcd->acbd", values[s], _met(ZtQ[k][first[s]], ZtQ[m][second[s]]), optimize=True
                     )
-                    for s in (slice(i, i + PAIRS) for i in range(0, len(values), PAIRS))
+                    for s in (slice(i, i + PAIRS) for i in range(0, max(len(values), 1), PAIRS))
                 )
                 total = total - cross - np.transpose(cross, (1, 0, 3, 2))
                 total = total + np.einsum("acxy,bdxy->acbd", A[k], A[m], optimize=True)
@@ -310,6 +310,8 @@ def refuse_untold_residual(design: Design) -> None:
     one trial or one ordered category has a residual as well, whose variance the link sets: a variance that cannot be
     told from it only changes the unit of all the others.
     """
+    if design.is_wide:  # the fit judges them by its cross-products
+        return
     effects = sum(g.n_levels * g.q for g in design.groups)
     family = design.family
     latent = family.hides_row_effects(design.trials)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from bayeslmm.design.aliases import Aliases
 from bayeslmm.design.coding import MatrixRecipe, new_columns
 from bayeslmm.design.grouping import Grouping, new_codes
 from bayeslmm.design.plan import from_outside
+from bayeslmm.design.wide_terms import NewWide, WideRecipe
 from bayeslmm.errors import DataError, NotEstimableWarning
 from bayeslmm.formulas.expressions import Expression, total_offset
 from bayeslmm.tools.frame import (
@@ -20,6 +22,7 @@ from bayeslmm.tools.frame import (
     check_finite,
     complete_rows,
     frozen,
+    group_column,
     is_numeric,
     pick,
     plain,
@@ -54,6 +57,7 @@ class NewDesign:
     offset: np.ndarray
     index: pd.Index
     aliased: np.ndarray
+    wide: tuple[NewWide, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,6 +71,7 @@ class Recipe:
     groupings: tuple[Grouping, ...]
     offsets: tuple[Expression, ...]
     offset_given_as_array: bool
+    wide: tuple[WideRecipe, ...] = ()
 
 
 def rebuild(
@@ -75,12 +80,13 @@ def rebuild(
 ) -> NewDesign:  # fmt: skip
     """The arrays of a recipe on new rows; ``known`` is the frame of the fit."""
     newdata = as_frame(newdata)
-    strange = sorted(set(groups or ()) - {grouping.name for grouping in recipe.groupings})
+    there = [*(g.name for g in recipe.groupings), *(wide.name for wide in recipe.wide if wide.is_grouping)]
+    strange = sorted(set(groups or ()) - set(there))
     if strange:
         raise DataError(
-            f"{strange[0]!r} is no grouping factor of the model; it has "
-            f"{', '.join(repr(grouping.name) for grouping in recipe.groupings) or 'none'}."
+            f"{strange[0]!r} is no grouping factor of the model; it has {', '.join(map(repr, there)) or 'none'}."
         )
+    wide = [each for each in recipe.wide if groups is None or not each.is_grouping or each.name in groups]
     wanted = [
         (bars, grouping)
         for bars, grouping in zip(recipe.bars, recipe.groupings, strict=True)
@@ -88,6 +94,7 @@ def rebuild(
     ]
     matrices = [recipe.fixed, *(bar for bars, _ in wanted for bar in bars)]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
+    leaves += [leaf for each in wide for leaf in each.leaves]
     named = [(leaf, "fixed part or left of a bar") for leaf in leaves] + [
         (leaf, "offset") for leaf in recipe.offsets
     ]
@@ -95,6 +102,9 @@ def rebuild(
     for leaf, where in named:
         for name in leaf.columns.values():
             used[name] = _present(newdata, name, where)
+    for each in wide:
+        for name in each.columns:
+            used[name] = _present(newdata, name, each.name)
     keep, _ = complete_rows(used)
     complete = np.ones(len(newdata), dtype=bool) if keep is None else keep
     frame = _new_frame(used, complete, newdata.index, known)
@@ -111,17 +121,35 @@ def rebuild(
     built = []
     for bars, grouping in wanted:
         columns = [
-            _group_column(_present(newdata, name, f"grouping factor {grouping.name}"))
+            group_column(_present(newdata, name, f"grouping factor {grouping.name}"))
             for name in grouping.variables
         ]
         codes, labels = new_codes(grouping, columns)
         Z = _scatter(_columns(bars, frame), complete)
         labels.setflags(write=False)
         built.append(NewGroup(name=grouping.name, codes=frozen(codes, np.int64), labels=labels, Z=frozen(Z)))
+    for each in wide:
+        for name in each.loose:
+            frame[name] = group_column(_present(newdata, name, each.name)[complete]).array
     return NewDesign(
         X=frozen(X), groups=tuple(built), offset=frozen(shift + outside), index=newdata.index,
-        aliased=frozen(aliased),
+        aliased=frozen(aliased), wide=tuple(_new_wide(each, frame, complete) for each in wide),
     )  # fmt: skip
+
+
+def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> NewWide:
+    matrix, unknown, beyond = recipe.rows(frame)
+    if not complete.all():
+        places = np.zeros(len(complete), dtype=np.int64)
+        places[complete] = np.arange(len(frame))
+        if not len(frame):
+            matrix = sparse.csr_array((1, matrix.shape[1]))
+            unknown = beyond = np.zeros(1, dtype=bool)
+        matrix = matrix[places]  # of incomplete rows anything: their X is missing
+        unknown, beyond = unknown[places] & complete, beyond[places] & complete
+    return NewWide(
+        name=recipe.name, is_grouping=recipe.is_grouping, matrix=matrix, unknown=unknown, beyond=beyond
+    )
 
 
 def _without_inestimable(X: np.ndarray, aliased: np.ndarray, aliases: Aliases) -> np.ndarray:
@@ -184,20 +212,6 @@ def _new_offset(recipe: Recipe, newdata: pd.DataFrame, offset: Any) -> np.ndarra
         return 0.0
     check_finite(values[~np.isnan(values)], newdata.index[~np.isnan(values)], "offset=")
     return values
-
-
-def _group_column(column: pd.Series) -> pd.Series:
-    present = column.dropna()
-    if not len(present):
-        return column
-    values = plain(present, str(column.name), group_only=True)
-    if values.dtype == column.dtype:
-        return column
-    if len(present) == len(column):
-        return values
-    full = pd.Series(np.full(len(column), None, dtype=object), index=column.index, name=column.name)
-    full[np.asarray(column.notna())] = values.astype(object).to_numpy()
-    return full
 
 
 def _scatter(values: np.ndarray, complete: np.ndarray) -> np.ndarray:

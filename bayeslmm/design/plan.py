@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from bayeslmm.design.wide_terms import atoms_of
 from bayeslmm.errors import DataError, DroppedRowsWarning
 from bayeslmm.formulas.binding import Scope, bind
 from bayeslmm.formulas.expressions import Expression
 from bayeslmm.formulas.formula import Formula
 from bayeslmm.formulas.terms import Atom
+from bayeslmm.terms.words import Membership
 from bayeslmm.tools.frame import (
     check_finite,
     check_size,
     complete_rows,
+    group_column,
     is_numeric,
     pick,
     plain,
@@ -39,6 +42,7 @@ class Plan:
     group_only: frozenset[str]
     offset_column: bool
     scope: Scope
+    loose: frozenset[str] = frozenset()  # where a missing value is an empty slot and the row stays
 
 
 def make_plan(
@@ -54,6 +58,16 @@ def make_plan(
         for name in bar.group:
             if name not in columns:
                 raise unknown_column(name, f"grouping factor of {bar.text}", columns)
+    loose: dict[str, None] = {}
+    for bar in formula.bars:
+        if isinstance(bar.word, Membership):
+            loose |= dict.fromkeys(bar.word.columns)
+            for name in bar.word.weights:
+                if name not in columns:
+                    raise unknown_column(name, f"weights of {bar.text}", columns)
+    for smooth, text in formula.smooths:
+        for atom in (*atoms_of(smooth, text), *((Atom(smooth.group),) if smooth.group else ())):
+            expressions.setdefault(atom, bind(atom, columns, scope, text))
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))
@@ -62,6 +76,9 @@ def make_plan(
             raise unknown_column(given, what, columns)
     every = [response, *expressions.values(), *offsets]
     valued = dict.fromkeys(name for expression in every for name in expression.columns.values())
+    for bar in formula.bars:
+        if isinstance(bar.word, Membership):
+            valued |= dict.fromkeys(bar.word.weights)
     grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)
     own = {name: value for expression in every for name, value in expression.own.items()}
     return Plan(
@@ -72,6 +89,9 @@ def make_plan(
         group_only=frozenset(grouping) - frozenset(valued),
         offset_column=isinstance(offset, str),
         scope=Scope(names=own, trusted=scope.trusted),
+        loose=frozenset(loose)
+        - frozenset(valued)
+        - frozenset(n for b in formula.bars if not isinstance(b.word, Membership) for n in b.group),
     )
 
 
@@ -81,17 +101,19 @@ def kept_frame(
     """The used columns on the complete rows, and the mask of these rows (None: all of them)."""
     used = {name: pick(data, name) for name in plan.columns}
     outside = {"offset": offset} if offset is not None else {}
-    keep, counts = complete_rows({**used, **outside})
+    keep, counts = complete_rows({**{k: v for k, v in used.items() if k not in plan.loose}, **outside})
     if keep is not None:
         _report_dropped(keep, counts)
     columns = {
-        name: plain(column if keep is None else column[keep], name, group_only=name in plan.group_only)
+        name: group_column(column if keep is None else column[keep])
+        if name in plan.loose
+        else plain(column if keep is None else column[keep], name, group_only=name in plan.group_only)
         for name, column in used.items()
     }
     index = data.index if keep is None else data.index[keep]
     frame = pd.DataFrame({name: column.array for name, column in columns.items()}, index=index, copy=False)
     for name in plan.columns:
-        if is_numeric(frame[name]):
+        if is_numeric(frame[name]) and name not in plan.loose:
             check_finite(frame[name].to_numpy(), index, f"Column {name!r}")
     return frame, keep
 

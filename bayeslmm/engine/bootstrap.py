@@ -25,6 +25,10 @@ def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array
     y = problem.X @ solution.beta
     for k, (codes, Z) in enumerate(zip(problem.codes, problem.Z, strict=True)):
         root = cholesky_psd(solution.covariances[k], problem.blocks[k])
+        rotation = problem.wide[k]
+        if rotation is not None:
+            y += rotation.columns @ (root[0, 0] * rng.normal(size=problem.levels[k]))
+            continue
         b = rng.normal(size=(problem.levels[k], Z.shape[1])) @ root.T
         y += np.einsum("nq,nq->n", Z, b[codes])
     noise = solution.sigma * rng.normal(size=len(y))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..tools.compiling import compiled
 
@@ -80,28 +81,37 @@ def accumulate(
     Parameters
     ----------
     X, y : (n, p) and (n,)
-    codes, Z : for each factor the level of every row (n,) and its columns (n, q_k)
+    codes, Z : for each factor the level of every row (n,) and its columns (n, q_k); no codes for a term whose columns
+        (n, J_k) stand for levels themselves, and are orthogonal under the weights
     levels : J_k, the number of levels of each factor (rows of a chunk need not hold all of them)
     weights : (n,) prior weights, or None for ones
     """
     w = np.ones(len(y)) if weights is None else np.ascontiguousarray(weights)
     Xy = np.column_stack([X, y])
+    wide = [not len(code) and len(y) > 0 for code in codes]
     keys_and_blocks = {}
     for k in range(len(codes)):
         for m in range(k + 1, len(codes)):
+            if wide[k] or wide[m]:
+                keys_and_blocks[k, m] = _wide_pair(codes, Z, levels, w, k, m)
+                continue
             keys, where = np.unique(codes[k] * levels[m] + codes[m], return_inverse=True)
             values = np.zeros((len(keys), Z[k].shape[1], Z[m].shape[1]))
             _add_products(where.reshape(-1), Z[k], Z[m], w, values)
             keys_and_blocks[k, m] = PairBlocks(keys=keys, values=values)
     ZtZ, ZtXy = [], []
-    for code, z, J in zip(codes, Z, levels, strict=True):
+    for code, z, J, is_wide in zip(codes, Z, levels, wide, strict=True):
+        if is_wide:
+            ZtZ.append(np.einsum("n,nj,nj->j", w, z, z)[:, None, None])
+            ZtXy.append((z.T @ (Xy * w[:, None]))[:, None, :])
+            continue
         ZtZ.append(np.zeros((J, z.shape[1], z.shape[1])))
         ZtXy.append(np.zeros((J, z.shape[1], Xy.shape[1])))
         _add_products(code, z, z, w, ZtZ[-1])
         _add_products(code, z, Xy, w, ZtXy[-1])
     return CrossProducts(
         levels=tuple(levels),
-        widths=tuple(z.shape[1] for z in Z),
+        widths=tuple(1 if is_wide else z.shape[1] for z, is_wide in zip(Z, wide, strict=True)),
         ZtZ=tuple(ZtZ),
         ZtXy=tuple(ZtXy),
         pairs=keys_and_blocks,
@@ -109,6 +119,38 @@ def accumulate(
         n=len(y),
         sum_log_weights=0.0 if weights is None else float(np.log(w).sum()),
     )
+
+
+def _wide_pair(
+    codes: Sequence[Codes], Z: Sequence[Array], levels: Sequence[int], w: Array, k: int, m: int
+) -> PairBlocks:
+    """ZₖᵀWZₘ where one or both are wide: every column with every level that shares a row with it."""
+
+    def columns(i: int) -> sparse.csr_array:
+        """(n, J_i q_i): of an ordinary factor each row's columns at its level."""
+        if not len(codes[i]):
+            return sparse.csr_array(Z[i])
+        n, q = Z[i].shape
+        at = codes[i][:, None] * q + np.arange(q)
+        return sparse.csr_array(
+            (Z[i].reshape(-1), at.reshape(-1), np.arange(n + 1) * q), shape=(n, levels[i] * q)
+        )
+
+    left, right = columns(k), columns(m)
+    q_k, q_m = (1 if not len(codes[i]) else Z[i].shape[1] for i in (k, m))
+    products = np.asarray((left.multiply(w[:, None]).T @ right).todense())
+    meet = _rows_of(codes[k], Z[k], levels[k]).T @ _rows_of(codes[m], Z[m], levels[m])
+    first, second = np.nonzero(np.asarray(meet.todense()))
+    blocks = products.reshape(levels[k], q_k, levels[m], q_m).transpose(0, 2, 1, 3)
+    return PairBlocks(keys=first * levels[m] + second, values=np.ascontiguousarray(blocks[first, second]))
+
+
+def _rows_of(code: Codes, z: Array, J: int) -> sparse.csr_array:
+    """Which rows meet which level (n, J)."""
+    if not len(code):
+        return sparse.csr_array((z != 0.0).astype(np.float64))
+    n = len(code)
+    return sparse.csr_array((np.ones(n), code, np.arange(n + 1)), shape=(n, J))
 
 
 @compiled

@@ -62,10 +62,10 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
           precision: Array, constant: float) -> Space:  # fmt: skip
     """The space of a problem whose cross-products were laid out."""
     spread = float(np.hypot(np.std(problem.y), problem.sigma or 0.0)) or 1.0
-    widths = np.array([Z.shape[1] for Z in problem.Z], np.int64)
+    widths = np.array(problem.widths, np.int64)
     softness = [
-        spread / np.sqrt(np.maximum(np.sum(Z**2, axis=0) / levels, 1e-300))
-        for Z, levels in zip(problem.Z, problem.levels, strict=True)
+        spread / np.sqrt(np.maximum(len(problem.y) * squares / levels, 1e-300))
+        for squares, levels in zip(problem.mean_squares, problem.levels, strict=True)
     ]
     lam_at = np.empty(len(widths), np.int64)
     lam_at[list(layout.order)] = layout.values.lam_start

@@ -126,7 +126,7 @@ def _chain_length(cross: CrossProducts, order: tuple[int, ...]) -> int:
     for length in range(1, len(order)):
         for earlier in order[:length]:
             level, _, _ = _pair(cross, earlier, order[length])
-            if len(level) > cross.levels[earlier]:
+            if len(np.unique(level)) < len(level):  # one of them meets two
                 return length
     return len(order)
 

@@ -111,6 +111,7 @@ class _Coordinates:
 
 def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> LeftOut:
     """log p(y_i | y₋ᵢ, σ, Σ) of every row (12.1), and log p(y_i | y, σ, Σ) of a new response in its place."""
+    problem.refuse_wide("Leave-one-out prediction")
     at = _Coordinates.of(problem, draws)
     layout = at.layout()
     rows, S = _rows(problem, layout, at), len(draws.sigma)
@@ -147,6 +148,7 @@ def leave_one_group_out(problem: Problem, draws: Hyperdraws, factor: int) -> Lef
     All other factors are nested in this one, so that its levels are independent given β, σ and Σ. NaN where the others
     do not tell a coefficient that the group tells.
     """
+    problem.refuse_wide("Leave-one-group-out prediction")
     at = _Coordinates.of(problem, draws)
     codes, J = problem.codes[factor], problem.levels[factor]
     order = np.argsort(codes, kind="stable")

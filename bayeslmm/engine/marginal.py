@@ -114,7 +114,7 @@ class Marginal:
         total = np.sqrt(max(products[-1, -1] - explained, 1e-12 * products[-1, -1], 1e-300) / self.n)
         total = max(total, self.problem.sigma or 0.0)
         scales = [
-            np.sqrt(np.mean(Z**2, axis=0)) * c for Z, c in zip(self.problem.Z, self.softness, strict=True)
+            np.sqrt(squares) * c for squares, c in zip(self.problem.mean_squares, self.softness, strict=True)
         ]
         out = np.zeros((20, self.d))
         for row, (between, within) in zip(
@@ -171,6 +171,8 @@ class Marginal:
         effects: list[Array] = [np.zeros(0)] * len(self.layout.order)
         for position, k in enumerate(self.layout.order):
             own = b[1:, self.layout.rows(position)]
+            root = self.scaled.roots[k]
+            own = own if root is None else own @ root.T
             effects[k] = own.reshape(len(noise), -1, int(widths[k]))
         return Walk(
             x=x[state],

@@ -59,7 +59,7 @@ def _positive(marginal: Marginal) -> list[Positive]:
 def _units(marginal: Marginal) -> Array:
     """The sd (Σq + 1,) at which each part alone would make up the response's spread."""
     spread = float(np.std(marginal.problem.y)) or 1.0
-    sizes = [np.sqrt(np.mean(Z**2, axis=0)) for Z in marginal.problem.Z]
+    sizes = [np.sqrt(squares) for squares in marginal.problem.mean_squares]
     of_sigma = np.ones(int(marginal.problem.sigma is None))
     return np.hypot(spread, marginal.problem.sigma or 0.0) / np.concatenate([*sizes, of_sigma])
 

@@ -163,6 +163,12 @@ def whitened(reduced: Reduced, parts: Sequence[Array]) -> Array:
     return _forward_substitute(reduced, _lambda([lam.T for lam in reduced.lams], layout, stacked))
 
 
+def spherical_root(reduced: Reduced, parts: Sequence[Array]) -> Array:
+    """L⁻¹A (m, c) for A_k (J_k, q_k, c) per factor: its columns' products are Cov(Aᵀu | y, β) in units of σ² (6)."""
+    stacked = np.concatenate([parts[k].reshape(-1, parts[k].shape[2]) for k in reduced.layout.order])
+    return _forward_substitute(reduced, stacked)
+
+
 def spherical_noise(reduced: Reduced, noise: Array) -> tuple[Array, ...]:
     """L⁻ᵀnoise per factor (J_k, q_k, S) for standard normal noise (S, m): u − û in units of σ (section 6)."""
     return _by_factor(reduced.layout, _back_substitute(reduced, np.array(noise.T, order="C")))

@@ -84,6 +84,7 @@ class Unpooled:
 
 def least_squares(problem: Problem) -> LeastSquares:
     """y on X, groups ignored."""
+    problem.refuse_wide("A comparison of pooling")
     root, y, X = _whitened(problem)
     Q, R = np.linalg.qr(X)
     beta = np.linalg.solve(R, Q.T @ y)
@@ -97,6 +98,7 @@ def unpooled(problem: Problem, factor: int) -> Unpooled:
 
     Columns of X that Z holds within every level drop out; the others keep one coefficient.
     """
+    problem.refuse_wide("A comparison of pooling")
     root, y, X = _whitened(problem)
     Z, J = problem.Z[factor], problem.levels[factor]
     own = _Within.of(Z * root[:, None], problem.codes[factor], J)
@@ -124,6 +126,7 @@ def unpooled(problem: Problem, factor: int) -> Unpooled:
 
 def absorbed(problem: Problem, factor: int, columns: Array) -> Array:
     """As `attributed`, and zero for columns (n, c) that Z does not hold within every level."""
+    problem.refuse_wide("A comparison of pooling")
     within = _Within.of(problem.Z[factor], problem.codes[factor], problem.levels[factor])
     return attributed(problem, factor, np.where(within.holds(columns), columns, 0.0))
 
@@ -134,6 +137,7 @@ def attributed(problem: Problem, factor: int, columns: Array) -> Array:
     Where the rows of a level do not tell a, it is what holds in all levels: one combination of the columns of Z, or one
     column of Z times a number of the level. NaN where there is no such rule.
     """
+    problem.refuse_wide("A comparison of pooling")
     codes, Z, J = problem.codes[factor], problem.Z[factor], problem.levels[factor]
     found = _Within.of(Z, codes, J).coefficients(columns)
     untold = np.isnan(found).any(axis=(1, 2))
@@ -183,6 +187,7 @@ def combined_variances(
 
 def open_shares(problem: Problem, draws: Hyperdraws, factor: int) -> tuple[Array, Array]:
     """Var(b_jk | y, β, Σ, σ) / Σ_kk of every draw (S, J, q), and the trace of the hat matrix (S,)."""
+    problem.refuse_wide("A comparison of pooling")
     at = _Coordinates.of(problem, draws)
     layout, S = at.layout(), len(draws.sigma)
     T, J = at.scaled.T_z[factor], problem.levels[factor]
@@ -200,6 +205,7 @@ def open_shares(problem: Problem, draws: Hyperdraws, factor: int) -> tuple[Array
 
 def hat_trace(problem: Problem, solution: PointSolution) -> float:
     """Trace of the matrix that takes y to its fitted values: the effective number of parameters of a point fit."""
+    problem.refuse_wide("A comparison of pooling")
     _, criterion = prepare(problem, reml=solution.reml)
     reduced = pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta))
     return _trace(reduced, pls.inverse(reduced).diagonal, np.zeros(criterion.p))
@@ -237,6 +243,7 @@ def rows_left_out(line: Linear) -> LeftOut:
 
 def groups_left_out(problem: Problem, codes: Codes, J: int) -> LeftOut:
     """log p(y_j | the other groups) (J,) of a regression on X; NaN where they do not tell a coefficient."""
+    problem.refuse_wide("A comparison of pooling")
     root, y, X = _whitened(problem)
     Q, _ = np.linalg.qr(X)
     e, p, n = y - Q @ (Q.T @ y), X.shape[1], len(y)

@@ -19,7 +19,7 @@ from ..design.covariance import cholesky_psd
 from . import pls
 from .criterion import prepare
 from .reml import PointSolution, mode_slopes
-from .scaling import Problem
+from .scaling import Problem, Scaled
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -32,7 +32,7 @@ class Errors:
     """The joint covariance of β̂ − β and b̂ − b, variances taken as known."""
 
     reduced: pls.Reduced
-    T_z: tuple[Array, ...]  # per factor (q_k, q_k): b = T_z b̃
+    scaled: Scaled  # b = T_z b̃, and of wide terms the root times that
     vcov: Array  # (p, p)
     slopes: tuple[Array, ...]  # per factor (J_k, q_k, p): ∂b̂/∂β
     own: tuple[Array, ...]  # per factor (J_k, q_k, q_k): Cov(b_j | y, β)
@@ -44,7 +44,7 @@ class Errors:
         scaled, criterion = prepare(problem, reml=solution.reml)
         return cls(
             reduced=pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta)),
-            T_z=scaled.T_z,
+            scaled=scaled,
             vcov=solution.vcov if vcov is None else vcov,
             slopes=mode_slopes(problem, solution),
             own=solution.mode_covariances,
@@ -115,7 +115,10 @@ class Errors:
 
     def _half(self, parts: Sequence[Array]) -> Array:
         """A square root (m, c) of Cov(Aᵀb | y, β) for A_k (J_k, q_k, c)."""
-        moved = [np.einsum("ab,jac->jbc", T, part) for T, part in zip(self.T_z, parts, strict=True)]
+        moved = [
+            np.einsum("ab,jac->jbc", T, self.scaled.inwards(k, part))
+            for k, (T, part) in enumerate(zip(self.scaled.T_z, parts, strict=True))
+        ]
         return self.sigma * pls.whitened(self.reduced, moved)
 
     def _joint(self, effects: Sequence[tuple[int, Codes, Array]]) -> tuple[Array, NDArray[np.intp]]:
@@ -190,6 +193,6 @@ def draws_given(
         own = found.beta + noise * np.linalg.solve(found.R_x, rng.standard_normal(criterion.p))
         spherical = pls.spherical_modes(reduced, own, noise * rng.standard_normal(layout.m))
         beta[s] = scaled.beta(own)
-        for out, T, lam, u in zip(effects, scaled.T_z, lams, spherical, strict=True):
-            out[s] = u @ (T @ lam).T
+        for k, (T, lam, u) in enumerate(zip(scaled.T_z, lams, spherical, strict=True)):
+            effects[k][s] = scaled.outwards(k, u @ (T @ lam).T)
     return beta, effects

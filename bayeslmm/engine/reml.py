@@ -302,8 +302,9 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
         covariances.append(sigma2 * cov)
         relative.append(template.theta(cholesky_psd(cov, template.blocks)))
         singular.append(_is_singular(lam))
-        modes.append(u[k] @ to_user.T)
-        mode_cov.append(sigma2 * to_user @ V.diagonal[k] @ to_user.T)
+        modes.append(scaled.outwards(k, u[k] @ to_user.T))
+        own = V.diagonal[k] if scaled.roots[k] is None else _own_of_wide(scaled, reduced, k)
+        mode_cov.append(sigma2 * to_user @ own @ to_user.T)
     inverse_R = np.linalg.solve(solution.R_x, np.eye(p)) if p else np.zeros((0, 0))
     half = scaled.T_x @ inverse_R
     # the criterion is flat to about 1e-5 of a unit per unit of θ̃ where doubles end, on data of this size
@@ -327,13 +328,33 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
     )
 
 
+def _own_of_wide(scaled: Scaled, reduced: pls.Reduced, k: int) -> Array:
+    """Var(u_j | y, β) of each level (J, 1, 1) of a wide term in units of σ² on its users' levels, its root applied."""
+    cross, root = scaled.cross, scaled.roots[k]
+    assert root is not None
+    if len(cross.levels) == 1:
+        return np.einsum("ja,a,ja->j", root, pls.inverse(reduced).diagonal[k][:, 0, 0], root)[:, None, None]
+    lam = reduced.lams[reduced.layout.order.index(k)]
+    found, step = np.empty(len(root)), max(1, 20_000_000 // max(reduced.layout.m, 1))
+    for first in range(0, len(root), step):
+        rows = root[first : first + step]
+        parts = [np.zeros((J, q, len(rows))) for J, q in zip(cross.levels, cross.widths, strict=True)]
+        parts[k] = rows.T[:, None, :]
+        half = pls.spherical_root(reduced, parts)
+        found[first : first + step] = np.einsum("mj,mj->j", half, half)
+    return np.asarray(found[:, None, None] * np.ones_like(lam))
+
+
 def mode_slopes(problem: Problem, solution: PointSolution) -> tuple[Array, ...]:
     """∂b̂/∂β per factor (J_k, q_k, p) on the user's scale: Cov(b̂_j − b_j, β̂) is this times Cov(β̂) (section 6)."""
     scaled, criterion = prepare(problem, reml=solution.reml)
     lams = criterion.lams(solution.scaled_theta)
     slopes = pls.mode_slopes(pls.reduce(criterion.layout, lams))
     to_scaled = np.linalg.inv(scaled.T_x)
-    return tuple(T @ lam @ S @ to_scaled for T, lam, S in zip(scaled.T_z, lams, slopes, strict=True))
+    return tuple(
+        scaled.outwards(k, T @ lam @ S @ to_scaled)
+        for k, (T, lam, S) in enumerate(zip(scaled.T_z, lams, slopes, strict=True))
+    )
 
 
 def conditional_draws(problem: Problem, solution: PointSolution, noise: Array) -> tuple[Array, ...]:
@@ -342,8 +363,8 @@ def conditional_draws(problem: Problem, solution: PointSolution, noise: Array) -
     lams = criterion.lams(solution.scaled_theta)
     away = pls.spherical_noise(pls.reduce(criterion.layout, lams), noise)
     return tuple(
-        mode + solution.sigma * np.einsum("ab,jbs->sja", T @ lam, u)
-        for mode, T, lam, u in zip(solution.modes, scaled.T_z, lams, away, strict=True)
+        mode + solution.sigma * np.einsum("ab,jbs->sja", T @ lam, scaled.outwards(k, u))
+        for k, (mode, T, lam, u) in enumerate(zip(solution.modes, scaled.T_z, lams, away, strict=True))
     )
 
 

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design
+from ..errors import NotAvailableError
+from ..terms.wide import Rotation, WideTerm
 from .crossproducts import CrossProducts, accumulate
 
 Array = NDArray[np.float64]
@@ -25,7 +27,11 @@ DEPENDENT = 1e-7  # rms of what is left of a column of rms 1: below, rounding is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A Gaussian mixed model as arrays: n rows, p fixed effects, K grouping factors."""
+    """A Gaussian mixed model as arrays: n rows, p fixed effects, K random terms.
+
+    Of a wide term (`bayeslmm.terms.wide`) ``codes`` and ``Z`` are empty, and the columns of its rotation stand for
+    levels.
+    """
 
     y: Array  # (n,), offset already subtracted
     X: Array  # (n, p), full column rank
@@ -36,15 +42,43 @@ class Problem:
     weights: Array | None
     intercept: int | None = None  # column of X that is the formula's intercept
     sigma: float | None = None  # of the residuals, where it is known
+    wide: tuple[Rotation | None, ...] = ()  # K, None for an ordinary factor; or empty where all are
+
+    def __post_init__(self) -> None:
+        if not self.wide:
+            object.__setattr__(self, "wide", (None,) * len(self.codes))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """q_k: effects of each level."""
+        return tuple(1 if r else Z.shape[1] for Z, r in zip(self.Z, self.wide, strict=True))
+
+    @property
+    def mean_squares(self) -> tuple[Array, ...]:
+        """What each column adds to the variance of a row on average, in units of its own variance (q_k,)."""
+        return tuple(
+            np.mean(Z**2, axis=0) if r is None else np.array([np.sum(r.columns**2) / len(self.y)])
+            for Z, r in zip(self.Z, self.wide, strict=True)
+        )
+
+    def refuse_wide(self, verb: str) -> None:
+        """Raise NotAvailableError where a term is wide, for a verb that goes by levels and their rows."""
+        if any(self.wide):
+            raise NotAvailableError(
+                f"{verb} is not offered for models with a relationship matrix, multi-membership or a smooth: their "
+                "rows do not belong to one level each that is independent of the others"
+            )
 
     @classmethod
     def of(cls, design: Design) -> Problem:
         """The arrays of a design."""
+        wide = tuple(g.rotation if isinstance(g, WideTerm) else None for g in design.groups)
         return cls(
             y=design.normal_response,
             X=design.X,
-            codes=tuple(g.codes for g in design.groups),
-            Z=tuple(g.Z for g in design.groups),
+            codes=tuple(np.empty(0, np.int64) if g.is_wide else g.codes for g in design.groups),
+            Z=tuple(np.empty((0, 1)) if g.is_wide else g.Z for g in design.groups),
+            wide=wide,
             levels=tuple(g.n_levels for g in design.groups),
             blocks=tuple(g.blocks for g in design.groups),
             weights=design.weights,
@@ -62,6 +96,9 @@ class Scaled:
     T_z: tuple[Array, ...]  # K × (q_k, q_k)
     y_center: float
     intercept: int | None  # column of X about which the others are centred
+    roots: tuple[
+        Array | None, ...
+    ]  # K × (J_k, J_k) of wide terms: their effects are this times their columns'
 
     def beta(self, scaled: Array) -> Array:
         """β (..., p) on the user's scale from β̃."""
@@ -69,6 +106,16 @@ class Scaled:
         if self.intercept is not None:
             beta[..., self.intercept] += self.y_center / self._intercept_value
         return beta
+
+    def outwards(self, k: int, values: Array) -> Array:
+        """Of the levels that users know (J_k, ...), from those of the columns of a wide term; of others as they are."""
+        root = self.roots[k]
+        return values if root is None else np.tensordot(root, values, axes=1)
+
+    def inwards(self, k: int, parts: Array) -> Array:
+        """The transpose of `outwards`: combinations (J_k, ...) of effects as combinations of those of the columns."""
+        root = self.roots[k]
+        return parts if root is None else np.tensordot(root.T, parts, axes=1)
 
     @property
     def _intercept_value(self) -> float:
@@ -137,7 +184,9 @@ def scale(problem: Problem, *, for_priors: bool = False) -> Scaled:
     center = float(problem.y.mean()) if intercept is not None else 0.0
     transformed = [
         _transform(Z, blocks, [_constant_column(Z, block) for block in blocks], orthogonal=True)
-        for Z, blocks in zip(problem.Z, problem.blocks, strict=True)
+        if r is None
+        else _sized(r, problem.weights)
+        for Z, blocks, r in zip(problem.Z, problem.blocks, problem.wide, strict=True)
     ]
     return Scaled(
         cross=accumulate(
@@ -152,4 +201,13 @@ def scale(problem: Problem, *, for_priors: bool = False) -> Scaled:
         T_z=tuple(T for _, T in transformed),
         y_center=center,
         intercept=intercept,
+        roots=tuple(None if r is None else r.root for r in problem.wide),
     )
+
+
+def _sized(rotation: Rotation, weights: Array | None) -> tuple[Array, Array]:
+    """The columns of a wide term over the root mean square of their rows, and that as T (1, 1)."""
+    if rotation.weights is not weights:
+        raise ValueError("a wide term was turned for other weights than those of the rows")
+    size = float(np.sqrt(np.sum(rotation.columns**2) / len(rotation.columns))) or 1.0
+    return rotation.columns / size, np.array([[1.0 / size]])

@@ -21,7 +21,7 @@ import pandas as pd
 from bayeslmm.formulas.expressions import DOUBLE, KEEP, NOT, NUMBER, OWN, Expression, from_formulae
 from bayeslmm.formulas.grammar import stand_in_for, stands_in, tokenize
 from bayeslmm.formulas.memory import Memory
-from bayeslmm.formulas.remedies import REMEDIES
+from bayeslmm.formulas.remedies import ALONE, REMEDIES
 from bayeslmm.formulas.terms import Atom
 from bayeslmm.formulas.transforms import R_WORDS, Binary, Indicator, ifelse, pmax, pmin
 from bayeslmm.formulas.whitelist import Check
@@ -82,7 +82,12 @@ def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str, *, once: bool 
     numeric: frozenset[str] = frozenset()
     if not scope.trusted:
         check = Check(
-            columns=columns, quoted=quoted, given=scope.names, remedies=REMEDIES, where=where, text=atom.text
+            columns=columns,
+            quoted=quoted,
+            given=scope.names,
+            remedies={**REMEDIES, **ALONE},
+            where=where,
+            text=atom.text,
         )
         numeric = check.leaf(tree)
     binder = _Binder(columns, scope, where, quoted, tree)
@@ -271,8 +276,9 @@ class _Binder(ast.NodeTransformer):
         error = unknown_column(
             name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY | set(OWN) | set(R_WORDS)
         )
-        if name in REMEDIES:
-            raise type(error)(f"{name}() ({self.where}) is not a function in scope. {REMEDIES[name]}")
+        remedy = {**REMEDIES, **ALONE}.get(name)
+        if remedy:
+            raise type(error)(f"{name}() ({self.where}) is not a function in scope. {remedy}")
         raise error
 
 

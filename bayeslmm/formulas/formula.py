@@ -22,7 +22,16 @@ from math import comb
 from bayeslmm.errors import FormulaError
 from bayeslmm.formulas.grammar import COMPARISONS, Node, Parser, canonical_python, complain
 from bayeslmm.formulas.remedies import BESIDE_RESPONSE
-from bayeslmm.formulas.terms import Atom, Terms
+from bayeslmm.formulas.terms import PLAIN_NAME, Atom, Terms
+from bayeslmm.terms.words import (
+    Membership,
+    Related,
+    Smooth,
+    WordError,
+    read_membership,
+    read_related,
+    read_smooth,
+)
 
 QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
 NO_RESPONSE = "The left side of '~' is the response: a column or an expression of columns."
@@ -36,11 +45,15 @@ BARE_FACTOR = re.compile(r"C\((?:`([^`]+)`|([^\W\d][\w.]*))\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """Correlated random effects: the columns ``terms`` vary by the combinations of ``group``'s columns."""
+    """Correlated random effects: the columns ``terms`` vary by the combinations of ``group``'s columns.
+
+    ``word`` says that the levels are related (``gr``), or that a row belongs to one of each column (``mm``).
+    """
 
     terms: Terms
     group: tuple[str, ...]
     text: str
+    word: Related | Membership | None = None
 
     @property
     def columns(self) -> str:
@@ -69,6 +82,8 @@ class Formula:
         One per block of correlated effects, in order of appearance.
     offsets : tuple of str
         The Python expressions inside ``offset(...)`` terms.
+    smooths : tuple of (Smooth, str)
+        The ``s(...)`` terms, each with its text; what no penalty reaches of them is in ``fixed_terms``.
     """
 
     text: str
@@ -76,6 +91,7 @@ class Formula:
     fixed_terms: Terms
     bars: tuple[Bar, ...]
     offsets: tuple[str, ...]
+    smooths: tuple[tuple[Smooth, str], ...] = ()
 
     @property
     def response(self) -> str:
@@ -99,6 +115,7 @@ class _Sum:
     intercept: bool | None = None
     bars: list[Bar] = field(default_factory=list)
     offsets: list[str] = field(default_factory=list)
+    smooths: list[tuple[Smooth, str]] = field(default_factory=list)
 
     @classmethod
     def of(cls, factors: Iterable[tuple[Atom, ...]]) -> _Sum:
@@ -191,10 +208,13 @@ def _tidy_right(formula: Formula) -> str:
     for text, bars in written.items():
         whole = parse_formula(f"y ~ {text}").bars
         texts += [text] if len(whole) == len(bars) else [_written(bar) for bar in bars]
+    texts += [text for _, text in formula.smooths]
     return " + ".join([fixed, *texts, *(f"offset({offset})" for offset in formula.offsets)])
 
 
 def _written(bar: Bar) -> str:
+    if bar.word is not None:
+        return f"({bar.columns} | {bar.text.rpartition('|')[2].strip().removesuffix(')')})"
     return f"({bar.columns} | {':'.join(str(Atom(name)) for name in bar.group)})"
 
 
@@ -212,7 +232,7 @@ def _of_counts(tree: ast.Expression) -> ast.Expression:
 
 
 def _same_bar(a: Bar, b: Bar) -> bool:
-    return str(a.terms) == str(b.terms) and set(a.group) == set(b.group)
+    return str(a.terms) == str(b.terms) and set(a.group) == set(b.group) and a.word == b.word
 
 
 class _Reader:
@@ -235,6 +255,7 @@ class _Reader:
             fixed_terms=total.terms(),
             bars=tuple(total.bars),
             offsets=tuple(total.offsets),
+            smooths=tuple(dict.fromkeys(total.smooths)),
         )
 
     def response(self, node: Node) -> Atom:
@@ -310,9 +331,27 @@ class _Reader:
             if not isinstance(call, ast.Call) or len(call.args) != 1 or call.keywords:
                 raise self.error("offset() takes one expression, as in offset(log(n)).", node)
             return _Sum(offsets=[node.text[len("offset(") : -1]])
+        if node.text.startswith("s("):
+            return self.smooth(node)
+        if node.text.startswith(("gr(", "mm(")):
+            raise self.error(f"{node.text[:2]}() stands right of a bar, as in (1 | {node.text}).", node)
         if SUBSCRIPT.fullmatch(node.text):
             raise self.error("name[level] is for a response only. Write I(name == 'level').", node)
         return _Sum.of([(Atom(node.text, is_name=False),)])
+
+    def smooth(self, node: Node) -> _Sum:
+        """A smooth, and beside it what its penalty does not reach: a straight line, within levels of ``by``."""
+        try:
+            smooth = read_smooth(node.text)
+        except WordError as problem:
+            raise self.error(f"{problem}.", node) from None
+        x = Atom(
+            smooth.x, is_name=PLAIN_NAME.fullmatch(smooth.x) is not None or f"s(`{smooth.x}`" in node.text
+        )
+        lines = [] if smooth.basis in ("cc", "fs") else [(Atom(smooth.by), x) if smooth.by else (x,)]
+        total = _Sum.of(lines)
+        total.smooths.append((smooth, node.text))
+        return total
 
     def number(self, node: Node) -> _Sum:
         if node.text in ("0", "1"):
@@ -387,6 +426,7 @@ class _Reader:
             intercept=left.intercept if right.intercept is None else right.intercept,
             bars=left.bars + right.bars,
             offsets=left.offsets + right.offsets,
+            smooths=left.smooths + right.smooths,
         )
 
     def minus(self, left: _Sum, right: _Sum, node: Node) -> _Sum:
@@ -397,6 +437,9 @@ class _Reader:
                     "is none of the formula's: make the model anew without it.",
                     node,
                 )
+        for smooth in right.smooths:
+            if smooth not in left.smooths:
+                raise self.error(f"There is no {smooth[1]} on the left that could be taken away.", node)
         for bar in right.bars:
             if not any(_same_bar(bar, other) for other in left.bars):
                 raise self.error(f"There is no bar {bar.text} on the left that could be taken away.", node)
@@ -409,6 +452,7 @@ class _Reader:
             intercept=left.intercept if right.intercept is None else not right.intercept,
             bars=[bar for bar in left.bars if not any(_same_bar(bar, other) for other in right.bars)],
             offsets=[offset for offset in left.offsets if offset not in right.offsets],
+            smooths=[smooth for smooth in left.smooths if smooth not in right.smooths],
         )
 
     def power(self, node: Node) -> _Sum:
@@ -446,6 +490,12 @@ class _Reader:
             raise self.error(f"A bar cannot be an operand of {operator!r}. Add it with '+'.", node)
         if total.offsets:
             raise self.error(f"An offset cannot be an operand of {operator!r}. Add it with '+'.", node)
+        if total.smooths:
+            raise self.error(
+                f"A smooth cannot be an operand of {operator!r}. Add it with '+'; one for each level of f is "
+                "s(x, by=f).",
+                node,
+            )
         if total.intercept is not None:
             message = f"A number is no operand of {operator!r}: interactions are of columns."
             raise self.error(f"{message} Use I(...) for arithmetic.", node)
@@ -459,14 +509,31 @@ class _Reader:
         left = self.sum(left_node)
         if left.bars or left.offsets:
             raise self.error("The left side of a bar holds columns: no bars, no offset.", left_node)
+        if left.smooths:
+            raise self.error("Curves of the levels of g are s(x, g, bs='fs'), without a bar.", left_node)
         terms = left.terms()
         if not len(terms):
             raise self.error("There is no column left of this bar. Write 1 for an intercept.", left_node)
         parts = _separate(terms) if node.text == "||" else [terms]
         text = self.written(whole)
+        word = self.word(group_node)
+        if word is not None:
+            group = (word.column,) if isinstance(word, Related) else word.columns
+            return [Bar(terms=part, group=group, text=text, word=word) for part in parts]
         return [
             Bar(terms=part, group=names, text=text) for names in self.grouping(group_node) for part in parts
         ]
+
+    def word(self, node: Node) -> Related | Membership | None:
+        """``gr(...)`` or ``mm(...)`` right of a bar."""
+        while node.kind == "group":
+            node = node.parts[0]
+        if node.kind != "expression" or not node.text.startswith(("gr(", "mm(")):
+            return None
+        try:
+            return read_related(node.text) if node.text.startswith("gr(") else read_membership(node.text)
+        except WordError as problem:
+            raise self.error(f"{problem}.", node) from None
 
     def grouping(self, node: Node) -> list[tuple[str, ...]]:
         total = self.sum(node)
@@ -480,6 +547,8 @@ class _Reader:
     def group_column(self, atom: Atom, node: Node) -> str:
         if atom.is_name:
             return atom.text
+        if atom.text.startswith(("gr(", "mm(")):
+            raise self.error(f"{atom.text[:2]}() stands alone right of its bar: (1 | {atom.text}).", node)
         bare = BARE_FACTOR.fullmatch(atom.text)
         if bare is None:
             raise self.error(

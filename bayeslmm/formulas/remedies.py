@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 SMOOTH = (
-    "Splines of a fixed number of columns are bs(x, df=5) or cr(x, df=5); penalised smooths are not offered."
+    "Penalised smooths of one number are s(x), one for each level of a factor s(x, by=f); splines of a fixed number of "
+    "columns are bs(x, df=5) or cr(x, df=5)."
 )
 COVARIANCE = (
     "Residuals that are correlated within a group are not offered; a random slope of time, (t | g), is near."
@@ -17,15 +18,14 @@ CODES = "Numbers need nothing around them; convert text in the data: pandas.to_n
 REMEDIES = {
     "cbind": "For counts write p(successes, trials) on the left of '~', or there cbind(successes, failures).",
     "ns": "Natural splines are cr(x, df=...).",
-    **dict.fromkeys(("s", "te", "ti", "t2", "lo", "pspline"), SMOOTH),
+    **dict.fromkeys(("te", "ti", "t2", "lo", "pspline"), SMOOTH),
     **dict.fromkeys(
         ("ar", "ar1", "arma", "ma", "car", "car1", "cosy", "cs", "ou", "unstr", "sar"), COVARIANCE
     ),
     **dict.fromkeys(("gp", "mat", "exp_cov", "gau"), SPATIAL),
     **dict.fromkeys(("me", "mi"), NO_ERRORS),
     "mo": "Monotonic effects are not offered: C(x) gives a coefficient for each level, C(x, Poly) a trend.",
-    "mm": "Groups of several memberships are not offered.",
-    "mmc": "Groups of several memberships are not offered.",
+    "mmc": "Several memberships are (1 | mm(a, b)), with an intercept only.",
     "us": "Correlated random effects are (x | g).",
     "diag": "Uncorrelated random effects are (x || g).",
     "rr": "Random effects of reduced rank are not offered; (x || g) leaves their correlations out.",
@@ -50,6 +50,13 @@ REMEDIES = {
     "inv_logit": "Write 1 / (1 + exp(-x)).",
 }
 """What to write for a function of R or of a package of R, by its name."""
+
+ALONE = {
+    "s": "A smooth is a term of its own right of '~', as in y ~ s(x); within others splines are bs(x, df=5).",
+    "gr": "Related levels stand right of a bar: (1 | gr(animal, cov=A)).",
+    "mm": "Several memberships stand right of a bar: (1 | mm(a, b)).",
+}
+"""What to write for terms that stand where they cannot."""
 
 DOTTED = {
     "as.character": "C(x) makes a factor of a column.",

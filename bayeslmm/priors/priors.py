@@ -26,6 +26,7 @@ import pandas as pd
 from ..design.design import Design
 from ..errors import PriorError
 from ..families import Family
+from ..terms.wide import WideTerm
 from .propriety import refuse_impropriety
 from .supports import DISTRIBUTIONS, check_arguments, ends, not_positive
 
@@ -236,7 +237,7 @@ def resolve_priors(
         add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
     for g in design.groups:
         for k, column in enumerate(g.columns):
-            size, of = _size(g.Z[:, k], column)
+            size, of = _size_of_wide(g) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
             why = natural.times(1.0, divisor=size, divisor_name=of)
             add("sd", column, [("sd", g.name, column), ("sd", g.name), "sd"], default, why, g.name)
@@ -258,6 +259,14 @@ def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:
     spread = np.float64(column.std(ddof=1))
     constant = spread <= 1e-12 * np.abs(column).max()
     return (np.float64(1.0), "") if constant else (spread, name)
+
+
+def _size_of_wide(term: WideTerm) -> tuple[np.float64, str]:
+    """The root mean square of what an sd of one gives to the rows, and its name; one, and none, if it is one."""
+    size = np.float64(np.sqrt(term.row_variances.mean()))
+    if abs(size - 1.0) < 1e-9 or size == 0.0:
+        return np.float64(1.0), ""
+    return size, f"a row of {term.name}"
 
 
 def is_positive(kind: str, family: Family) -> bool:

@@ -48,6 +48,11 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
 
 
 def _check_sd(design: Design, group: GroupTerm, entry: Any, X: Array) -> None:
+    if group.is_wide:
+        raise PriorError(
+            f"{entry.label}: a flat prior on the sd of {group.texts[0]} is not offered: whether there is a posterior "
+            f"is not judged for related levels, memberships and smooths. {REMEDY}"
+        )
     z = group.Z[:, group.columns.index(entry.term)]
     levels = int(_bounding(design, group, z).sum())
     taken = mimicked(X, z, group.codes, group.n_levels)

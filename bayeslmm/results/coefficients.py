@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
+from ..terms.wide import WideTerm
 
 Array = NDArray[np.float64]
 
@@ -41,6 +42,12 @@ class Coding:
 def coding_of(design: Design, group: GroupTerm) -> Coding:
     """The coding in which β and b of a grouping factor add up: the bar's columns, then those of X that they leave."""
     p, q = design.p, group.q
+    if isinstance(group, WideTerm):  # b alone, or beside the intercept
+        places = [
+            design.x_names.index(name) if name in design.x_names else design.p for name in group.columns
+        ]
+        alone = tuple(name for name in group.columns if name not in design.x_names)
+        return Coding(names=design.x_names + alone, B=np.eye(p + len(alone), p), places=places)
     same = {
         name: group.columns.index(name)
         for c, name in enumerate(design.x_names)

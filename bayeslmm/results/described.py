@@ -30,6 +30,11 @@ def groups_table(design: Design) -> Table | None:
     """Grouping factors with their random effects and sizes, if there are any."""
     rows = []
     for g in design.groups:
+        if g.is_wide:
+            rows.append(
+                [g.name, ", ".join(g.columns) if g.is_grouping else "curve", f"{g.n_levels:,}", "", "", ""]
+            )
+            continue
         sizes = pd.Series(g.codes).value_counts()
         spread = [f"{sizes.min():,}", f"{sizes.median():,.0f}", f"{sizes.max():,}"]
         rows.append([g.name, ", ".join(g.columns), f"{g.n_levels:,}", *spread])

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..design.design import Design, GroupTerm
 from ..priors.priors import LKJ, Priors, ResolvedPrior
+from ..terms.wide import WideTerm
 
 WIDTH = 100  # columns of a printed line
 LATEX_WIDTH = 80  # characters that a reader sees in a typeset line
@@ -242,12 +243,41 @@ def _predictor(design: Design, number: dict[str, int]) -> _Line:
     if np.any(design.offset):
         terms += [_at_row(offset.label) for offset in design.recipe.offsets]
         terms += [_at_row("offset")] * design.recipe.offset_given_as_array
-    terms += [times(_symbol("b", number[c], g.name, row=True), c) for g in design.groups for c in g.columns]
+    for g in design.groups:
+        if isinstance(g, WideTerm) and g.kind != "relationship matrix":
+            terms.append(_wide_at_row(g, number))
+        else:
+            terms += [times(_symbol("b", number[c], g.name, row=True), c) for c in g.columns]
     link = design.family.link
     left = {"identity": "%s", "inverse": "1/%s", "sqrt": "√%s"}.get(link, f"{link}(%s)")
     mean = _write(design.family.mean_symbol)
     left_side = _write(left, mean) if design.family.has_mean else _write("η_i")
     return _Line(left_side, "=", terms or [_write("0")])
+
+
+def _wide_at_row(g: WideTerm, number: dict[str, int]) -> _Math:
+    """What a row gets of its memberships, or of a smooth."""
+    if g.kind == "smooth":
+        return _at_row(g.name)
+    return _write("Σ_k w_ik %s", _symbol("b", number[g.columns[0]], f"{g.name}_ik"))
+
+
+def _wide_effects(g: WideTerm, number: dict[str, int]) -> list[_Line]:
+    """The distribution of the effects of a wide term."""
+    tau = _symbol("tau", number[g.columns[0]], g.name)
+    if g.kind == "smooth":
+        basis = _write("Σ_j B_ij u_j")
+        how = [_words(f"{g.n_levels} columns of the penalised basis"), _write("u_j ~ Normal(0, %s)", tau)]
+        return [_Line(_at_row(g.name), "=", [basis], how)]
+    b = _symbol("b", number[g.columns[0]], g.name)
+    if g.kind == "relationship matrix":
+        matrix = re.search(r"(?:cov|prec)=`?([^`)]+)", g.texts[0])
+        name = _name(matrix[1].strip() if matrix else "A")
+        inverse = "⁻¹" if "prec=" in g.texts[0] else ""
+        told = [_words(f"together for the {g.n_levels} levels of "), _name(g.name)]
+        return [_Line(b, "~", [_write(f"Normal(0, %s² %s{inverse})", tau, name)], [_join("", told)])]
+    each = [_join("", [_words(f"for each of the {g.n_levels} levels of "), _name(g.name)])]
+    return [_Line(b, "~", [_write("Normal(0, %s)", tau)], each)]
 
 
 def _blocks(group: GroupTerm) -> list[tuple[list[str], int | None]]:
@@ -262,6 +292,8 @@ def _blocks(group: GroupTerm) -> list[tuple[list[str], int | None]]:
 
 def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
     """The distribution of the random effects of one grouping factor."""
+    if isinstance(group, WideTerm):
+        return _wide_effects(group, number)
     each = [_join("", [_words(f"for each of the {group.n_levels} levels of "), _name(group.name)])]
     lines = []
     for columns, which in _blocks(group):

@@ -49,9 +49,7 @@ def fitted(fit: PosteriorFit) -> Array:
     if keeps_mean(design.family):
         eta = design.X @ flat(fit.values.beta).mean(axis=0) + design.offset
         for g in design.groups:
-            eta += np.einsum(
-                "nq,nq->n", g.Z, flat(fit.draws(fit.design.names.b[g.name])).mean(axis=0)[g.codes]
-            )
+            eta += g.contribution(flat(fit.draws(fit.design.names.b[g.name])).mean(axis=0))
         return eta
     rows = own_rows(fit)
     return np.concatenate([rows.mean(block).mean(axis=0) for block in rows.blocks()])

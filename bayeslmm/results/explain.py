@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..design.design import Design, GroupTerm
 from ..design.identification import identification, words_of
+from ..terms.wide import WideTerm
 from .text import Shown, Text
 from .variance import nesting
 
@@ -58,6 +59,9 @@ def _parts(design: Design) -> Iterator[str]:
         yield f"The same for all rows: {', '.join(design.x_names)}."
     above = nesting(design)
     for g in design.groups:
+        if isinstance(g, WideTerm):
+            yield from _of_wide(design, g)
+            continue
         where = f" Each lies in one level of {' and one of '.join(above[g.name])}." if above[g.name] else ""
         yield f"{g.name} has {g.n_levels:,} levels.{where}"
         for block in g.blocks:
@@ -77,6 +81,30 @@ def _errors(design: Design) -> Iterator[str]:
         yield (
             f"The standard error of a row is known, {errors}: what a row has beside the above is its sampling error, "
             "and no sigma is estimated."
+        )
+
+
+def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
+    """What a relationship matrix, a multi-membership or a smooth is."""
+    J = f"{g.n_levels:,}"
+    if g.kind == "relationship matrix":
+        what = "its own intercept" if g.columns[0] == "Intercept" else f"its own effect of {g.columns[0]}"
+        met = int(np.unique(g.matrix.nonzero()[1]).size)
+        yield f"{g.name} has {J} levels, of which {met:,} have rows."
+        yield (
+            f"  Each has {what}, drawn together from one normal distribution whose covariances are a variance times "
+            "the given matrix: related levels are alike, and levels without rows are predicted from their relatives."
+        )
+    elif g.kind == "multi-membership":
+        yield f"{g.name} has {J} levels; a row belongs to several of them."
+        yield "  Each has its own intercept, drawn from one normal distribution; a row gets their weighted sum."
+    else:
+        line = (
+            "a straight line, which is one of the fixed effects, and " if not g.texts[0].count("cc") else ""
+        )
+        yield (
+            f"{g.name} is a smooth curve: {line}{J} columns for what is not straight, whose coefficients are drawn "
+            "from one normal distribution. Its sd says how far the curve may bend: at zero nothing is left of it."
         )
 
 
@@ -104,7 +132,7 @@ def _number(count: int, what: str) -> str:
 
 def _untold(design: Design) -> Iterator[str]:
     """What the data cannot tell of the variances."""
-    if not design.groups:
+    if not design.groups or design.is_wide:
         return
     found, whole = identification(design), identification(design, beside_fixed=False)
     if found.is_full:
@@ -119,6 +147,8 @@ def _untold(design: Design) -> Iterator[str]:
 def _traps(design: Design) -> Iterator[str]:
     yield from _untold(design)
     for g in design.groups:
+        if g.is_wide:
+            continue
         yield from _slopes(design, g)
         if g.n_levels < FEW_LEVELS:
             yield (
@@ -168,7 +198,7 @@ def _in_fixed_part(design: Design, column: np.ndarray) -> bool:
 
 def _reused_ids(design: Design) -> Iterator[str]:
     """Factors whose levels are numbered from the start again within each level of another one."""
-    single = [g for g in design.groups if len(g.variables) == 1]
+    single = [g for g in design.groups if len(g.variables) == 1 and not g.is_wide]
     for inner in single:
         for outer in single:
             if inner is outer or outer.n_levels < 2:

@@ -134,6 +134,8 @@ def check_description(about: Any) -> None:
     for k, column in enumerate(about["columns"]):
         check_fields(column, {"name": TEXT}, f"columns[{k}]")
         _check_stored(column, f"columns[{k}]")
+    for k, matrix in enumerate(about.get("matrices", [])):
+        check_fields(matrix, {"name": TEXT, "values": TEXT, "array": TEXT}, f"matrices[{k}]")
     if not about["index"]:
         raise DataError("the file is damaged: its description has no index")
     for k, level in enumerate(about["index"]):

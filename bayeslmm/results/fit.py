@@ -34,7 +34,7 @@ class Fit:
     @property
     def ngroups(self) -> dict[str, int]:
         """Number of levels of each grouping factor."""
-        return {g.name: g.n_levels for g in self.design.groups}
+        return {g.name: g.n_levels for g in self.design.groups if g.is_grouping}
 
     def summary(self) -> Text:
         """The fit in print."""

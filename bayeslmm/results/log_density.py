@@ -27,9 +27,7 @@ def linear_predictor(design: Design, posterior: Any) -> Array:
     if design.x_names:
         eta += posterior[BETA].to_numpy() @ design.X.T
     for g in design.groups:
-        effects = posterior[names.b[g.name]].to_numpy()
-        for column in range(g.q):
-            eta += effects[..., column][..., g.codes] * g.Z[:, column]
+        eta += g.contribution(posterior[names.b[g.name]].to_numpy())
     return eta
 
 

@@ -258,6 +258,8 @@ class PointFit(Fit):
         for group, modes, cov in zip(
             self.design.groups, self.solution.modes, self.solution.mode_covariances, strict=True
         ):
+            if not group.is_grouping:
+                continue
             sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
             parts.append(level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
         table = wald.with_interval(stack(parts).assign(df=np.inf), ci_prob)
@@ -285,6 +287,8 @@ class PointFit(Fit):
         with_beta = self.design.x_names and not wide
         slopes = reml.mode_slopes(Problem.of(self.design), solution) if with_beta else ()
         for k, (group, modes) in enumerate(zip(self.design.groups, solution.modes, strict=True)):
+            if not group.is_grouping:
+                continue
             coding = coding_of(self.design, group)
             names, where = coding.names, coding.places
             values = np.tile(coding.B @ solution.beta, (group.n_levels, 1))
@@ -529,7 +533,7 @@ class PointFit(Fit):
         """Fitted values Xβ̂ + Zb̂ + offset (nobs,), groups at their conditional modes."""
         values = self.design.X @ self.solution.beta + self.design.offset
         for group, modes in zip(self.design.groups, self.solution.modes, strict=True):
-            values += np.einsum("nq,nq->n", group.Z, modes[group.codes])
+            values += group.contribution(modes)
         return values
 
     def residuals(self, kind: str = "raw") -> Array:
@@ -703,6 +707,7 @@ class PointFit(Fit):
         design = build_design(
             update_formula(self.design.formula, formula), origin.data, weights=origin.weights,
             offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
+            matrices=self.design.matrices,
         )  # fmt: skip
         solution = estimated(design, reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)

@@ -117,7 +117,7 @@ class PosteriorFit(Fit):
     @property
     def _untold(self) -> str:
         """What the data know of the variances that they do not tell; empty where they tell all."""
-        if not self.design.groups:
+        if not self.design.groups or self.design.is_wide:  # of wide terms a REML fit judges it
             return ""
         found = identification(self.design)
         return "" if found.is_full else words_of(found, self.design)
@@ -314,6 +314,7 @@ class PosteriorFit(Fit):
         parts = [
             self._levels(g.name, g.levels, g.columns, self.draws(names[g.name]), ci_prob, ci_kind)
             for g in self.design.groups
+            if g.is_grouping
         ]
         table = stack(parts, SUMMARY)
         return wide_table(table, "mean") if wide else table
@@ -342,6 +343,8 @@ class PosteriorFit(Fit):
         parts, kept = [], {}
         beta, called = self.values.beta, self.design.names
         for g in self.design.groups:
+            if not g.is_grouping:
+                continue
             coding = coding_of(self.design, g)
             names = coding.names
             values = np.repeat((beta @ coding.B.T)[:, :, None, :], g.n_levels, axis=2)
@@ -852,7 +855,7 @@ class PosteriorFit(Fit):
         A factor that is itself called so is ``"fixed (factor)"`` here.
         """
         labels, draws = tidy.parameter_draws(self)
-        known = (*variance.PARTS, *(variance.part_of(name) for name in self.ngroups))
+        known = (*variance.PARTS, *(variance.part_of(g.name) for g in self.design.groups))
         if part not in known:
             raise InputError(f"parameters({part!r}): parts are {', '.join(map(repr, known))}")
         own = labels["part"] == part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..design.categories import as_table
 from ..design.design import Design
-from ..design.newdata import NewDesign
+from ..design.newdata import NewDesign, NewGroup
+from ..engine.inference import Approximation
 from ..engine.prediction import Errors, draws_given
 from ..engine.randomness import generator
 from ..engine.scaling import Problem
@@ -109,7 +111,8 @@ def _estimates(
         new = new_rows(design, newdata, kept, offset)
         check_seen(new, asked)
         same_mean = dict.fromkeys(asked, "average") | {
-            g.name: "observed_or_average" if asked[g.name] in MIXED else "observed" for g in new.groups
+            name: "observed_or_average" if asked[name] in MIXED else "observed"
+            for name in (*(g.name for g in new.groups), *(w.name for w in new.wide if w.is_grouping))
         }
     else:
         same_mean = {n: target.replace("new", "population") for n, target in asked.items()}
@@ -132,7 +135,7 @@ def _rows_at_estimates(
     fit: PointFit, new: NewDesign, asked: Mapping[str, str], draws: int, rng: Generator, weights: Array | None
 ) -> Rows:
     solution = fit.solution
-    modes = dict(zip(fit.ngroups, solution.modes, strict=True))
+    modes = dict(zip((g.name for g in fit.design.groups), solution.modes, strict=True))
     return rows_under(
         fit.design, new, asked, rng,
         beta=np.broadcast_to(solution.beta, (draws, len(solution.beta))),
@@ -180,6 +183,9 @@ def _plug_in(
     }
     about = wald.approximation(design, solution, ddf)
     errors = Errors.of(Problem.of(design), solution, about.vcov)
+    if new.wide:
+        weights = design.weights_at(newdata, needed=kind == "response")
+        return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, about, errors, weights, shares)
     found = errors.of_rows(new.X, list(effects.values()))
     nothing = np.zeros(len(new.X))
     due = dict.fromkeys(fit.ngroups, nothing) | dict(zip(("", *effects), found.T, strict=True))
@@ -202,6 +208,44 @@ def _plug_in(
     if shares:
         table = table.join(share_table(design, variances, residual))
     return table.set_axis(new.index)
+
+
+def _plug_in_of_wide(
+    fit: PointFit, new: NewDesign, asked: Mapping[str, str], having: Sequence[tuple[NewGroup, str]], kind: str,
+    ci_prob: float, about: Approximation, errors: Errors, weights: Array | None, shares: bool,
+) -> pd.DataFrame:  # fmt: skip
+    """The same where rows meet many effects of a term: by combinations of all effects."""
+    design, solution = fit.design, fit.solution
+    if shares:
+        design.refuse_wide("predict(shares=True)")
+    estimate, extra = new.X @ solution.beta + new.offset, np.zeros(len(new.X))
+    combinations: list[tuple[int, Any]] = []
+    for g, target in having:
+        k = _factor(design, g.name)
+        if target == "observed":
+            combinations.append((k, of_levels(g.codes, g.Z, design.groups[k].n_levels)))
+        elif target == "new" or (target == "population" and kind == "response"):
+            extra += np.einsum("na,ab,nb->n", g.Z, solution.covariances[k], g.Z)
+    for wide in new.wide:
+        if not wide.is_grouping or asked[wide.name] != "average":
+            combinations.append((_factor(design, wide.name), sparse.csr_array(wide.matrix)))
+    for k, A in combinations:
+        estimate += A @ solution.modes[k].reshape(-1)
+    residual = np.zeros(len(estimate))
+    if kind == "response":
+        residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
+    total = np.maximum(errors.of_combinations(new.X, combinations) + extra + residual, 0.0)
+    df = wald.df_of_sums(about, errors.reach_of_combinations(new.X, combinations), total, residual)
+    table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
+    table = wald.with_interval(table, ci_prob).assign(interval="plug-in", **target_columns(new, asked))
+    return table.set_axis(new.index)
+
+
+def of_levels(codes: NDArray[np.int64], Z: Array, J: int) -> Any:
+    """Z (n, J q), sparse: each row's columns at its level."""
+    n, q = Z.shape
+    at = codes[:, None] * q + np.arange(q)
+    return sparse.csr_array((Z.reshape(-1), at.reshape(-1), np.arange(n + 1) * q), shape=(n, J * q))
 
 
 def _factor(design: Design, name: str) -> int:
@@ -246,7 +290,7 @@ def _parameter_draws(
     values = values_of(fit.design, replicates.dropna().to_numpy())
     sigma = np.asarray(values.family["sigma"])
     beta, effects = draws_given(Problem.of(fit.design), fit.solution, values.covariances, sigma, rng)
-    by_name = dict(zip(fit.ngroups, effects, strict=True))
+    by_name = dict(zip((g.name for g in fit.design.groups), effects, strict=True))
     return {
         "beta": beta,
         "covariances": values.covariances,

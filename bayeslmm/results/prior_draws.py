@@ -141,7 +141,7 @@ def _group(group: GroupTerm, names: Names, priors: Priors, draws: int, root: Gen
         cor = factor @ factor.transpose(0, 2, 1)
         cor[:, range(group.q), range(group.q)] = 1.0
         drawn[names.cor[group.name]] = cor
-    drawn[names.b[group.name]] = z @ factor.transpose(0, 2, 1) * sds[:, None, :]
+    drawn[names.b[group.name]] = group.related(z @ factor.transpose(0, 2, 1) * sds[:, None, :])
     return drawn
 
 

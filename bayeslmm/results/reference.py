@@ -23,7 +23,7 @@ def predictors(design: Design, *, groups: bool = True) -> list[str]:
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
     used = {name for leaf in (*leaves, *recipe.offsets) for name in leaf.columns.values()}
     if groups:
-        used |= {v for g in design.groups for v in g.variables}
+        used |= {v for g in design.groups if g.is_grouping for v in g.variables}
     return [name for name in design.frame if name in used]
 
 
@@ -92,7 +92,7 @@ def grid(
 
 
 def _by_hint(design: Design, name: str) -> str:
-    of_groups = {g.name for g in design.groups} | {v for g in design.groups for v in g.variables}
+    of_groups = {x for g in design.groups if g.is_grouping for x in (g.name, *g.variables)}
     return f". Levels of a grouping factor: by={name!r}" if is_one_of(name, of_groups) else ""
 
 

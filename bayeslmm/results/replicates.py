@@ -111,10 +111,10 @@ def _of_estimates(
 ) -> tuple[Rows, Generator]:
     rng, solution = generator(random_seed), fit.solution
     effects: dict[str, Array] = {}
-    if "observed" in asked.values():
+    if "observed" in asked.values() or fit.design.smooths:
         count = sum(g.n_levels * g.q for g in fit.design.groups)
         drawn = conditional_draws(Problem.of(fit.design), solution, rng.standard_normal((draws, count)))
-        effects = dict(zip(fit.ngroups, drawn, strict=True))
+        effects = dict(zip((g.name for g in fit.design.groups), drawn, strict=True))
     rows = _rows_of_design(
         fit.design, asked, rng,
         beta=np.tile(solution.beta, (draws, 1)),

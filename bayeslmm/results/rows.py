@@ -87,6 +87,28 @@ class Effects:
             column = self.Z[rows, k, None]
             eta += b[k, codes] if np.all(column == 1.0) else b[k, codes] * column
 
+    def taking(self, order: Any) -> Effects:
+        """Those of some rows."""
+        return replace(self, codes=self.codes[order], Z=self.Z[order])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WideEffects:
+    """Effects of a wide term at n rows."""
+
+    name: str
+    b: Array  # (J, S)
+    matrix: Any  # (n, J), dense or sparse
+    covariance: None = None  # no new levels are drawn
+
+    def add(self, eta: Array, rows: Any) -> None:
+        """Add Zb to η (rows, S)."""
+        eta += self.matrix[rows] @ self.b
+
+    def taking(self, order: Any) -> WideEffects:
+        """Those of some rows."""
+        return replace(self, matrix=self.matrix[order])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Averaged:
@@ -120,7 +142,7 @@ class Rows:
     beta: Array
     X: Array
     offset: Array
-    effects: tuple[Effects, ...]
+    effects: tuple[Effects | WideEffects, ...]
     averaged: tuple[Averaged, ...]
     parameters: Mapping[str, Array]
     trials: Array | None
@@ -204,7 +226,7 @@ class Rows:
             self,
             X=self.X[order],
             offset=self.offset[order],
-            effects=tuple(replace(e, codes=e.codes[order], Z=e.Z[order]) for e in self.effects),
+            effects=tuple(e.taking(order) for e in self.effects),
             averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
             trials=None if self.trials is None else self.trials[order],
             weights=None if self.weights is None else self.weights[order],
@@ -237,7 +259,8 @@ def rows_under(
     ``repeated`` is the number of rows, if the same ones are there several times with other predictors.
     """
     check_seen(new, asked)
-    having, averaged = [], []
+    having: list[Effects | WideEffects] = []
+    averaged = []
     of_factor = {group.name: cov for group, cov in zip(design.groups, covariances, strict=True)}
     for here, target in parts(new, asked):
         name, cov = here.name, of_factor[here.name]
@@ -250,6 +273,15 @@ def rows_under(
             having.append(Effects(name=name, b=drawn, codes=codes, Z=here.Z, covariance=cov))
         else:
             averaged.append(Averaged(name=name, covariance=cov, Z=here.Z))
+    for wide in new.wide:
+        target = asked[wide.name] if wide.is_grouping else "observed"
+        if target == "new":  # all levels anew, related as they are
+            term, cov = next(g for g in design.groups if g.name == wide.name), of_factor[wide.name]
+            z = rng.standard_normal((len(cov), term.n_levels, 1)) * np.sqrt(cov)
+            having.append(WideEffects(name=wide.name, b=term.related(z)[:, :, 0].T, matrix=wide.matrix))
+        elif target != "average":
+            b = np.ascontiguousarray(effects(wide.name)[:, :, 0].T)
+            having.append(WideEffects(name=wide.name, b=b, matrix=wide.matrix))
     return Rows(
         family=design.family,
         beta=beta,
@@ -278,7 +310,7 @@ def own_rows(
     chosen: Any = slice(None),
 ) -> Rows:  # fmt: skip
     """The rows of the fit."""
-    design, asked = fit.design, targets(fit.design, groups)
+    design, asked = fit.design, targets(fit.design, groups, "simulate")
     return rows_of(
         fit, asked_rows(design, None, asked, None), asked, rng or default_rng(),
         trials=design.trials, weights=design.weights, chosen=chosen,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..design.design import Design
 from ..errors import InputError, NotAvailableError
 from .moments import expected_response, keeps_mean
-from .rows import Effects, Rows
+from .rows import Effects, Rows, WideEffects
 from .variance import told_as
 
 Array = NDArray[np.float64]
@@ -94,7 +94,7 @@ def _parts(rows: Rows, block: slice, design: Design, kind: str) -> Array:
     return np.column_stack([found[""], *(found.get(g.name, nothing) for g in design.groups)])
 
 
-def _effect(effects: Effects, block: slice, shape: tuple[int, ...]) -> Array:
+def _effect(effects: Effects | WideEffects, block: slice, shape: tuple[int, ...]) -> Array:
     eta = np.zeros(shape)
     effects.add(eta, block)
     return eta

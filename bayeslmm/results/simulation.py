@@ -33,8 +33,7 @@ def linear_predictor(design: Design, beta: Array, effects: Sequence[Array]) -> A
     """
     eta = beta @ design.X.T + design.offset
     for group, b in zip(design.groups, effects, strict=True):
-        for k in range(group.q):
-            eta += b[..., k][..., group.codes] * group.Z[:, k]
+        eta += group.contribution(b)
     return eta
 
 

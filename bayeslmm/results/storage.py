@@ -32,6 +32,7 @@ from ..families import family_of
 from ..formulas.binding import Scope
 from ..formulas.expressions import total_offset
 from ..priors.priors import LKJ, Prior, Priors, ResolvedPrior
+from ..terms.relationship import Matrix
 from ..tools.frame import frozen
 from ..tools.warned import muted, warn
 from .diagnosis import Diagnosis
@@ -277,7 +278,28 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "se": design.se,
         "names": names_of(design),
     }
+    if design.matrices:
+        about["matrices"] = [
+            _store_matrix(f"matrix_{k}", matrix, arrays) for k, matrix in enumerate(design.matrices.values())
+        ]
     return about, arrays
+
+
+def _store_matrix(name: str, matrix: Matrix, arrays: Arrays) -> dict[str, Any]:
+    """A relationship matrix: its values, and its labels as those of a column."""
+    arrays[name] = matrix.values
+    labels = pd.Series(list(matrix.labels)).array
+    return {
+        "name": matrix.name, "values": name,
+        **_store(f"{name}_labels", labels, arrays, f"the labels of matrices[{matrix.name!r}]"),
+    }  # fmt: skip
+
+
+def _read_matrices(about: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+    return {
+        each["name"]: (list(_read(each, arrays)), arrays[each["values"]])
+        for each in about.get("matrices", [])
+    }
 
 
 def _offset_column(design: Design) -> str | None:
@@ -287,7 +309,12 @@ def _offset_column(design: Design) -> str | None:
 
 
 def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tuple[Design, Origin]:
-    check_rows(arrays, list(_arrays_of([*about["columns"], *about["index"]])))
+    matrices = about.get("matrices", [])
+    of_matrices = [*(each["values"] for each in matrices), *_arrays_of(matrices)]
+    check_rows(
+        {name: array for name, array in arrays.items() if name not in of_matrices},
+        list(_arrays_of([*about["columns"], *about["index"]])),
+    )
     index = _read_index(about["index"], arrays, len(arrays["y"]))
     frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
     frame.index = index
@@ -300,6 +327,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
         design = build_design(
             about["formula"], frame, weights=weights, offset=offset, se=errors, namespace=scope.names,
             trust=scope.trusted, family=family_of(about["family"], about["link"]),
+            matrices=_read_matrices(about, arrays) or None,
         )  # fmt: skip
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")

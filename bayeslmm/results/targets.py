@@ -12,8 +12,17 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.newdata import NewDesign, NewGroup
-from ..errors import InputError, NotAvailableError, UnknownColumnError, UnseenLevelError
+from ..design.wide_terms import NewWide
+from ..errors import (
+    ExtrapolationWarning,
+    InputError,
+    NotAvailableError,
+    UnknownColumnError,
+    UnseenLevelError,
+)
+from ..terms.wide import WideTerm
 from ..tools.frame import as_frame
+from ..tools.warned import warn
 from ..tools.words import is_one_of
 from .reference import predictors
 
@@ -22,12 +31,17 @@ RESIDUALS = ("raw", "pearson", "scaled")
 PURE = ("observed", "new", "average", "population")
 MIXED = {f"observed_or_{other}": other for other in PURE[1:]}  # known levels as they are, others otherwise
 TARGETS = (*PURE, *MIXED)
+OF_WIDE = (
+    "observed",
+    "average",
+    "observed_or_average",
+)  # what can be asked of related levels and of memberships
 Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predict") -> dict[str, str]:
     """What is asked of each grouping factor, one of `TARGETS`."""
-    names = [g.name for g in design.groups]
+    names = [g.name for g in design.groups if g.is_grouping]
     if not isinstance(groups, str | Mapping):
         raise InputError(
             f"{verb}(groups={groups!r}): groups is one of {', '.join(map(repr, TARGETS))}, or a dict of them"
@@ -47,6 +61,17 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
                 f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
             )
             raise InputError(f"{verb}({given}): groups are {', '.join(map(repr, TARGETS))}")
+    for g in design.groups:
+        if (
+            g.is_wide
+            and g.is_grouping
+            and asked[g.name] not in (*OF_WIDE, *(("new",) if verb != "predict" else ()))
+        ):
+            raise NotAvailableError(
+                f"{verb}(groups={{{g.name!r}: {asked[g.name]!r}}}): of {g.texts[0]} there are known levels "
+                f"({', '.join(map(repr, OF_WIDE[::2]))}) and the average one ('average'); how a new level would be "
+                "related to the others is not known"
+            )
     return asked
 
 
@@ -93,6 +118,10 @@ def target_columns(new: NewDesign, asked: Mapping[str, str]) -> dict[str, NDArra
         )
         for group in new.groups
         if asked[group.name] in MIXED
+    } | {
+        f"target_{wide.name}": np.where(wide.unknown, "average", "observed").astype(object)
+        for wide in new.wide
+        if wide.is_grouping and asked[wide.name] in MIXED
     }
 
 
@@ -168,19 +197,51 @@ def new_rows(
                 filled = [v for v in absent if v not in predictors(design, groups=False)]
                 newdata = newdata.assign(**dict.fromkeys(filled))
         named = [*groups, *averaged]
-        return design.at(newdata, groups=named, offset=offset, estimable_only=estimable_only)
+        new = design.at(newdata, groups=named, offset=offset, estimable_only=estimable_only)
+        warn_beyond(new)
+        return new
     known = tuple(
         NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
         for g in design.groups
-        if g.name in (*groups, *averaged)
+        if g.name in (*groups, *averaged) and not g.is_wide
+    )
+    nowhere = np.zeros(design.n, dtype=bool)
+    wide = tuple(
+        NewWide(name=g.name, is_grouping=g.is_grouping, matrix=g.matrix, unknown=nowhere, beyond=nowhere)
+        for g in design.groups
+        if isinstance(g, WideTerm) and (not g.is_grouping or g.name in (*groups, *averaged))
     )
     return NewDesign(
-        X=design.X, groups=known, offset=design.offset, index=design.index, aliased=np.empty((design.n, 0))
+        X=design.X,
+        groups=known,
+        offset=design.offset,
+        index=design.index,
+        aliased=np.empty((design.n, 0)),
+        wide=wide,
     )
+
+
+def warn_beyond(new: NewDesign) -> None:
+    """Say where a smooth is extrapolated."""
+    for wide in new.wide:
+        if wide.beyond.any():
+            count = int(wide.beyond.sum())
+            warn(
+                f"{wide.name}: {count} row{'s' * (count > 1)} lie{'s' * (count == 1)} beyond the data of the fit, "
+                "where the curve goes on as a straight line; its interval does not say whether that is right.",
+                ExtrapolationWarning,
+            )
 
 
 def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
     """Raise UnseenLevelError if the fit has not seen some of the groups asked for as observed, with all of them."""
+    for wide in new.wide:
+        if wide.is_grouping and asked[wide.name] == "observed" and wide.unknown.any():
+            raise UnseenLevelError(
+                f"newdata has {_rows(int(wide.unknown.sum()))} to no level of {wide.name}. "
+                f"predict(newdata, groups={{{wide.name!r}: 'observed_or_average'}}) takes these as the average one: "
+                "b = 0."
+            )
     strange = [g for g in new.groups if asked[g.name] == "observed" and (g.codes < 0).any()]
     if not strange:
         return

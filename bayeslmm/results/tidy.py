@@ -72,7 +72,7 @@ def _ran_pars(fit: PointFit) -> pd.DataFrame:
 
 def glance(fit: PointFit) -> pd.DataFrame:
     """The table behind :meth:`PointFit.glance`."""
-    r2 = fit.r2()["estimate"]
+    r2 = {"marginal": np.nan, "conditional": np.nan} if fit.design.smooths else fit.r2()["estimate"]
     return pd.DataFrame(
         [
             {
@@ -84,7 +84,9 @@ def glance(fit: PointFit) -> pd.DataFrame:
                 "bic": fit.bic,
                 "df_resid": fit.df_resid,
                 "reml_criterion": fit.criterion if fit.solution.reml else np.nan,
-                "icc": float(fit.icc().loc["adjusted", "estimate"]) if fit.design.groups else np.nan,
+                "icc": float(fit.icc().loc["adjusted", "estimate"])
+                if fit.design.groups and not fit.design.smooths
+                else np.nan,
                 "r2_marginal": float(r2["marginal"]),
                 "r2_conditional": float(r2["conditional"]),
             }

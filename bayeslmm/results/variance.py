@@ -18,6 +18,7 @@ from ..design.covariance import sd_and_correlation
 from ..design.design import Design, GroupTerm
 from ..design.newdata import NewDesign
 from ..errors import NotAvailableError
+from ..terms.wide import WideTerm
 from .reference import reference_grid
 
 Array = NDArray[np.float64]
@@ -68,8 +69,7 @@ class Parts:
     def of(cls, design: Design, values: Values) -> Parts:
         """The parts of a model with these parameters."""
         groups = {
-            g.name: mean_group_variance(g.Z, cov)
-            for g, cov in zip(design.groups, values.covariances, strict=True)
+            g.name: average_variance(g, cov) for g, cov in zip(design.groups, values.covariances, strict=True)
         }
         fixed = fixed_part_variance(design, values.beta)
         mean = values.beta @ design.X.mean(axis=0) + design.offset.mean()
@@ -104,6 +104,21 @@ def share(part: Array, total: Array) -> Array:
     part, total = np.broadcast_arrays(part, total)
     whole = np.where(np.isinf(part), 1.0, 0.0)
     return np.divide(part, total, out=whole, where=(total > 0.0) & np.isfinite(total))
+
+
+def average_variance(group: GroupTerm, cov: Array) -> Array:
+    """The variance (...,) that a term adds at the average row, for its covariance matrix (..., q, q).
+
+    Raises
+    ------
+    NotAvailableError
+        The term is a smooth, whose variance is about a curve and not between groups.
+    """
+    if not isinstance(group, WideTerm):
+        return mean_group_variance(group.Z, cov)
+    if not group.is_grouping:
+        raise group.refusal("A share of the variance (icc, r2, variance_components)")
+    return np.asarray(cov[..., 0, 0] * group.row_variances.mean())
 
 
 def mean_group_variance(Z: Array, cov: Array) -> Array:
@@ -173,6 +188,8 @@ def nesting(design: Design) -> dict[str, tuple[str, ...]]:
 
 def _determines(fine: GroupTerm, coarse: GroupTerm) -> bool:
     """Whether rows of one level of a factor share a level of the other as well."""
+    if fine.is_wide or coarse.is_wide:
+        return False
     return len(np.unique(fine.codes * coarse.n_levels + coarse.codes)) == fine.n_levels
 
 
@@ -290,6 +307,7 @@ class AtRows:
         NotAvailableError
             The model has no random effects, or its family no residual variance.
         """
+        design.refuse_wide("A share of the variance at given values (icc(at=...), within_correlation)")
         if not design.groups:
             raise NotAvailableError("an ICC compares groups; this model has no random effects")
         grid, rows = reference_grid(design, at)

@@ -135,7 +135,7 @@ def plot_coef(
     """
     style.check_fit(fit, "plot_coef")
     beta = fit.fixef().iloc[:, 0].to_numpy()
-    codings = {g.name: coding_of(fit.design, g) for g in fit.design.groups}
+    codings = {g.name: coding_of(fit.design, g) for g in fit.design.groups if g.is_grouping}
     fixed = {name: dict(zip(c.names, c.B @ beta, strict=True)) for name, c in codings.items()}
     return _draw(fit, _panels(fit, fit.coef, fixed, group, terms, order), "coefficient", figsize, ax)
 
@@ -149,7 +149,7 @@ def _panels(
     order: str | None,
 ) -> list[Panel]:
     """Panels of each factor in turn; ``fixed`` holds, by factor, what the verb adds to the random effects."""
-    factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups])
+    factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups if g.is_grouping])
     inner, outer = verb(ci_prob=style.INNER), verb(ci_prob=style.OUTER)
     if terms is not None:
         random = [c for f in factors for c in fit.design.group(f).columns]

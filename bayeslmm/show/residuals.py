@@ -144,7 +144,7 @@ def plot_ranef_normality(
     4
     """
     style.check_fit(fit, "plot_ranef_normality")
-    factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups])
+    factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups if g.is_grouping])
     effects = fit.ranef(wide=True)
     terms = [(f, c) for f in factors for c in fit.design.group(f).columns]
     figure, axes = style.new_figure(2 * len(terms), figsize=figsize, ax=ax, columns=2, size=(4.4, 2.9))

@@ -47,8 +47,9 @@ def chosen_x(design: Design, x: str | None, group: str | None = None) -> str:
         if not known:
             raise InputError("the model has no predictor to draw lines over; plot_coef shows its levels")
         return style.chosen("predictor", x, known)[0]
+    ordinary = [g for g in design.groups if not g.is_wide]
     bars = [
-        bar for g, own in zip(design.groups, design.recipe.bars, strict=True) for bar in own
+        bar for g, own in zip(ordinary, design.recipe.bars, strict=True) for bar in own
         if group in (None, g.name)
     ]  # fmt: skip
     candidates = [*_columns(bars), *known]

@@ -204,6 +204,21 @@ def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
     )
 
 
+def group_column(column: pd.Series) -> pd.Series:
+    """A column of labels in a plain dtype, missing ones as they are."""
+    present = column.dropna()
+    if not len(present):
+        return column
+    values = plain(present, str(column.name), group_only=True)
+    if values.dtype == column.dtype:
+        return column
+    if len(present) == len(column):
+        return values
+    full = pd.Series(np.full(len(column), None, dtype=object), index=column.index, name=column.name)
+    full[np.asarray(column.notna())] = values.astype(object).to_numpy()
+    return full
+
+
 def _are_labels(series: pd.Series) -> bool:
     """Whether objects, such as tuples, serve as labels: of one type, and as different when they are written out."""
     try:

@@ -70,7 +70,7 @@ LEADS = {
     "y | se(w) ~ x": "weights= of 1 / s", "y | weights(w) ~ x": "weights='w'", "y | cens(w) ~ x": "pymc_parts",
     "y | trunc(lb=0) ~ x": "pymc_parts", "y | rate(n) ~ x": r"offset\(log", "y | subset(w) ~ x": r"data\[condition\]",
     "y | trials(n) + weights(w) ~ x": "weights='w'", "y | foo(w) ~ x": "left side of '~'",
-    "y ~ mo(x)": r"C\(x, Poly\)", "y ~ ar(t, g)": r"\(t \| g\)", "y ~ gp(x)": r"bs\(x", "y ~ s(x)": r"bs\(x",
+    "y ~ mo(x)": r"C\(x, Poly\)", "y ~ ar(t, g)": r"\(t \| g\)", "y ~ gp(x)": r"bs\(x", "y ~ te(x)": r"s\(x, by=f\)",
     "y ~ te(x, z)": r"bs\(x", "y ~ t2(x, z)": r"bs\(x", "y ~ me(x, w)": "pymc_parts", "y ~ mi(x)": "pymc_parts",
     "y ~ ns(x, 3)": r"cr\(x", "y ~ x + Error(g)": r"\(1 \| g\)", "y ~ cut(x, 3)": "pandas.cut",
     "y ~ x^2": r"I\(x\*\*2\)", "y ~ g %in% f": "g:f", "y ~ .": "name the columns",
@@ -115,10 +115,10 @@ def test_what_stands_beside_the_response_leads_on(data, name):
 
 
 def test_a_function_of_the_author_is_no_word_of_another_program(data):
-    def s(values):
+    def lo(values):
         return values**2
 
-    X = build_design("y ~ s(x)", data, namespace={"s": s}).X
+    X = build_design("y ~ lo(x)", data, namespace={"lo": lo}).X
     np.testing.assert_array_equal(X[:, 1], data["x"] ** 2)
-    X = build_design("y ~ s(x)", data, namespace={"s": s}, trust=False).X
+    X = build_design("y ~ lo(x)", data, namespace={"lo": lo}, trust=False).X
     np.testing.assert_array_equal(X[:, 1], data["x"] ** 2)

@@ -1,0 +1,233 @@
+"""``gr(...)``, ``mm(...)`` and ``s(...)`` with data → wide terms, and their rows for new data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayeslmm.design.coding import MatrixRecipe, design_columns, new_columns
+from bayeslmm.errors import DataError, NotAvailableError, UnidentifiedTermError, UnseenLevelError
+from bayeslmm.formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
+from bayeslmm.formulas.formula import Bar, Formula
+from bayeslmm.formulas.terms import PLAIN_NAME, Atom
+from bayeslmm.terms.membership import Members
+from bayeslmm.terms.relationship import Matrix, Relationship, incidence
+from bayeslmm.terms.smooth import Curve, labels
+from bayeslmm.terms.wide import WideTerm
+from bayeslmm.terms.words import Membership, Related, Smooth
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NewWide:
+    """A wide term on new rows.
+
+    Attributes
+    ----------
+    matrix : (n, J), dense or sparse
+        What each row multiplies the effects with; a row with missing predictors has NaN, or nothing.
+    unknown : bool array (n,)
+        Rows of a level that the term does not have.
+    beyond : bool array (n,)
+        Rows where a smooth is extrapolated.
+    """
+
+    name: str
+    is_grouping: bool
+    matrix: Any
+    unknown: np.ndarray
+    beyond: np.ndarray
+
+    def taking(self, chosen: Any) -> NewWide:
+        """Some of the rows."""
+        return NewWide(
+            name=self.name, is_grouping=self.is_grouping, matrix=self.matrix[chosen], unknown=self.unknown[chosen],
+            beyond=self.beyond[chosen],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WideRecipe:
+    """How the rows of a wide term are made: ``leaves`` and ``columns`` are what they need of a table.
+
+    ``rows`` takes a table in which these are complete, ``loose`` columns excepted, and gives the matrix (n, J), and
+    which rows are of an unknown level or beyond the data.
+    """
+
+    name: str
+    is_grouping: bool
+    leaves: tuple[Expression, ...]
+    columns: tuple[str, ...]
+    loose: tuple[str, ...]
+    rows: Callable[[pd.DataFrame], tuple[Any, np.ndarray, np.ndarray]]
+
+
+def wide_terms(
+    formula: Formula, expressions: Mapping[Atom, Expression], frame: pd.DataFrame, matrices: Mapping[str, Matrix],
+    weights: Array | None,
+) -> tuple[list[WideTerm], list[WideRecipe]]:  # fmt: skip
+    """The wide terms of a formula in order of appearance, smooths last."""
+    built: list[tuple[WideTerm, WideRecipe]] = []
+    for bar in formula.bars:
+        if isinstance(bar.word, Related):
+            built.append(_related(bar, bar.word, expressions, frame, matrices, weights))
+        elif isinstance(bar.word, Membership):
+            built.append(_membership(bar, bar.word, frame, weights))
+    for word, text in formula.smooths:
+        built += _smooth(word, text, expressions, frame, weights)
+    names = [term.name for term, _ in built]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        texts = " + ".join(dict.fromkeys(term.texts[0] for term, _ in built if term.name == twice))
+        raise UnidentifiedTermError(f"{texts}: {twice} is there twice. Keep one of them.")
+    return [term for term, _ in built], [recipe for _, recipe in built]
+
+
+def _related(
+    bar: Bar, word: Related, expressions: Mapping[Atom, Expression], frame: pd.DataFrame,
+    matrices: Mapping[str, Matrix], weights: Array | None,
+) -> tuple[WideTerm, WideRecipe]:  # fmt: skip
+    recipe, Z = design_columns(bar.terms, expressions, frame)
+    if len(recipe.names) != 1:
+        raise NotAvailableError(
+            f"{bar.text}: {', '.join(recipe.names)} would be correlated between related levels, which is not offered. "
+            f"Independent ones are: ({bar.columns.removeprefix('1 + ')} || {bar.text.rpartition('|')[2].strip()}"
+        )
+    relationship = Relationship.of(word, matrices, bar.text)
+    places = relationship.places(frame[word.column], bar.text)
+    relationship.check(places, frame[word.column], bar.text)
+    if len(np.unique(places)) < 2:
+        raise UnidentifiedTermError(
+            f"{bar.text}: one level of {word.column!r} has rows, so a variance between levels cannot be estimated."
+        )
+    J = len(relationship.matrix.labels)
+    column = recipe.names[0]
+    name = word.name if column == "Intercept" else f"{word.name}:{column}"
+    term = WideTerm(
+        name=name, variables=(word.column,), levels=relationship.matrix.labels, text=bar.text,
+        kind="relationship matrix", matrix=incidence(places, Z[:, 0], J), root=relationship.root, weights=weights,
+        columns=(column,),
+    )  # fmt: skip
+
+    def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
+        places = relationship.places(table[word.column], bar.text)
+        z = new_columns(recipe, table)[:, 0]
+        return incidence(places, z, J), places < 0, np.zeros(len(table), dtype=bool)
+
+    return term, WideRecipe(
+        name=name, is_grouping=True, leaves=_leaves(recipe), columns=(word.column,), loose=(), rows=rows
+    )
+
+
+def _leaves(recipe: MatrixRecipe) -> tuple[Expression, ...]:
+    return tuple(coded.expression for factors in recipe.products for coded in factors)
+
+
+def _membership(
+    bar: Bar, word: Membership, frame: pd.DataFrame, weights: Array | None
+) -> tuple[WideTerm, WideRecipe]:
+    if str(bar.terms) != "1":
+        raise NotAvailableError(
+            f"{bar.text}: intercepts only are offered with mm(), as in (1 | {word.name}); slopes are not"
+        )
+    members = Members.of(word, bar.text, [frame[column] for column in word.columns])
+
+    def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
+        slots, given = ([table[column] for column in columns] for columns in (word.columns, word.weights))
+        matrix, unknown = members.matrix(slots, given)
+        return matrix, unknown, np.zeros(len(table), dtype=bool)
+
+    term = WideTerm(
+        name=word.name, variables=word.columns, levels=members.levels, text=bar.text, kind="multi-membership",
+        matrix=rows(frame)[0], root=None, weights=weights,
+    )  # fmt: skip
+    return term, WideRecipe(
+        name=word.name, is_grouping=True, leaves=(), columns=word.weights, loose=word.columns, rows=rows
+    )
+
+
+def atoms_of(word: Smooth, text: str) -> tuple[Atom, ...]:
+    """The leaves of a smooth: its number, and the factor that it varies by."""
+    is_name = PLAIN_NAME.fullmatch(word.x) is not None or f"s(`{word.x}`" in text
+    return (Atom(word.x, is_name=is_name), *((Atom(word.by),) if word.by else ()))
+
+
+def _smooth(
+    word: Smooth,
+    text: str,
+    expressions: Mapping[Atom, Expression],
+    frame: pd.DataFrame,
+    weights: Array | None,
+) -> list[tuple[WideTerm, WideRecipe]]:
+    if word.basis == "fs":
+        raise NotAvailableError(
+            f"{text}: factor smooths are not offered yet. s(x, by=g) is a curve of its own for every level of a "
+            "factor, (x | g) a line."
+        )
+    x_of, *by_of = [expressions[atom] for atom in atoms_of(word, text)]
+    x = _numbers(x_of, frame, text)
+    curve = Curve.of(word, text, x)
+    if not by_of:
+        return [_curve_term(word.name, text, curve, x_of, None, frame, weights)]
+    by = as_numbers_or_factor(evaluate(by_of[0], frame), by_of[0], frame.index)
+    if not isinstance(by, Factor):
+        raise NotAvailableError(
+            f"{text}: by= takes a factor; a curve times a number is not offered. Make {word.by} a column of text if "
+            " its numbers name levels."
+        )
+    levels = list(dict.fromkeys(sorted(by.data.dropna().astype(object).unique().tolist(), key=str)))
+    return [
+        _curve_term(
+            f"{word.name}:{word.by}{level}", text, curve, x_of, (by_of[0], level, levels), frame, weights
+        )
+        for level in levels
+    ]
+
+
+def _curve_term(
+    name: str, text: str, curve: Curve, x_of: Expression, by: tuple[Expression, Any, Sequence[Any]] | None,
+    frame: pd.DataFrame, weights: Array | None,
+) -> tuple[WideTerm, WideRecipe]:  # fmt: skip
+    """A curve; or with ``by`` (the factor, a level, all levels) that of one level."""
+
+    def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
+        x = _numbers(x_of, table, text)
+        matrix, beyond = curve.columns(x), curve.beyond(x)
+        if by is not None:
+            by_of, level, levels = by
+            factor = as_numbers_or_factor(evaluate(by_of, table), by_of, table.index)
+            values = factor.data.astype(object) if isinstance(factor, Factor) else pd.Series(factor)
+            strange = values[~values.isin(levels)]
+            if len(strange):
+                raise UnseenLevelError(
+                    f"{text}: the fit has not seen the level {strange.iloc[0]!r} of {by_of.label!r}: it has no curve."
+                )
+            here = np.asarray(values == level)
+            matrix, beyond = matrix * here[:, None], beyond & here
+        return matrix, np.zeros(len(table), dtype=bool), beyond
+
+    matrix = rows(frame)[0]
+    leaves = (x_of,) if by is None else (x_of, by[0])
+    term = WideTerm(
+        name=name, variables=tuple(dict.fromkeys(c for leaf in leaves for c in leaf.columns.values())),
+        levels=labels(name, matrix.shape[1]), text=text, kind="smooth", matrix=matrix, root=None, weights=weights,
+        columns=("curve",),
+    )  # fmt: skip
+    return term, WideRecipe(name=name, is_grouping=False, leaves=leaves, columns=(), loose=(), rows=rows)
+
+
+def _numbers(expression: Expression, frame: pd.DataFrame, text: str) -> np.ndarray:
+    values = as_numbers_or_factor(evaluate(expression, frame), expression, frame.index)
+    if isinstance(values, Factor) or np.ndim(values) != 1 and np.shape(values)[1:] != (1,):
+        raise DataError(f"{text}: {expression.label!r} holds no numbers, so there is no curve along it.")
+    return np.asarray(values, dtype=np.float64).reshape(len(frame))
+
+
+def wide_columns(recipes: Sequence[WideRecipe]) -> tuple[str, ...]:
+    """The columns that recipes need besides those of their leaves."""
+    return tuple(dict.fromkeys(c for recipe in recipes for c in (*recipe.columns, *recipe.loose)))

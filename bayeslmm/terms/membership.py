@@ -1,0 +1,92 @@
+"""Multi-membership: a row belongs to several levels of one factor, with weights (Browne, Goldstein & Rasbash 2001)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..errors import DataError
+from .words import Membership
+
+Array = NDArray[np.float64]
+
+MOST_LEVELS = 6_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Members:
+    """Levels of all slots together, and how rows weigh them."""
+
+    word: Membership
+    text: str
+    levels: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, word: Membership, text: str, slots: Sequence[pd.Series]) -> Members:
+        """The levels that occur in any slot, numbers by size, texts by code point."""
+        kinds = {pd.api.types.is_numeric_dtype(slot.dropna().dtype) for slot in slots if slot.notna().any()}
+        if len(kinds) > 1:
+            raise DataError(f"{text}: some of its columns hold numbers and others text. Make them alike.")
+        found = pd.unique(pd.concat([_plain(slot) for slot in slots], ignore_index=True).dropna())
+        levels = tuple(sorted(found.tolist()))
+        if len(levels) < 2:
+            raise DataError(f"{text}: its columns hold one level, whose variance cannot be estimated")
+        if len(levels) > MOST_LEVELS:
+            raise DataError(f"{text}: {len(levels):,} levels; at most {MOST_LEVELS:,} are offered")
+        return cls(word=word, text=text, levels=levels)
+
+    def matrix(
+        self, slots: Sequence[pd.Series], weights: Sequence[pd.Series]
+    ) -> tuple[Any, NDArray[np.bool_]]:
+        """Z (n, J), sparse, and which rows (n,) name a level that is not among these.
+
+        An empty slot has no weight. Without weights all members of a row count alike; ``scale`` makes the weights of a
+        row sum to one.
+
+        Raises
+        ------
+        DataError
+            A row without a member, weights that are negative, missing or all zero.
+        """
+        n, index = len(slots[0]), pd.Index(self.levels, dtype=object)
+        present = np.column_stack([np.asarray(slot.notna()) for slot in slots])
+        w = np.ones(present.shape)
+        if weights:
+            w = np.column_stack([np.asarray(pd.to_numeric(weight), dtype=float) for weight in weights])
+            bad = present & ~(np.isfinite(w) & (w >= 0.0))
+            if bad.any():
+                raise DataError(
+                    f"{self.text}: {int(bad.sum())} weights of members are missing, infinite or negative (first in row "
+                    f"{int(np.argmax(bad.any(axis=1))) + 1})"
+                )
+        w = np.where(present, w, 0.0)
+        total = w.sum(axis=1)
+        if (total == 0.0).any():
+            row = int(np.argmax(total == 0.0)) + 1
+            raise DataError(
+                f"{self.text}: {int((total == 0.0).sum())} rows have no member with a weight (first: {row})"
+            )
+        if self.word.scale:
+            w = w / total[:, None]
+        rows, columns, values, unknown = [], [], [], np.zeros(n, dtype=bool)
+        for k, slot in enumerate(slots):
+            places = index.get_indexer(pd.Index(_plain(slot).astype(object), dtype=object))
+            unknown |= present[:, k] & (places < 0)
+            use = np.flatnonzero(present[:, k] & (places >= 0))
+            rows.append(use)
+            columns.append(places[use])
+            values.append(w[use, k])
+        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+        return sparse.csr_array(entries, shape=(n, len(self.levels))), unknown
+
+
+def _plain(slot: pd.Series) -> pd.Series:
+    """Categories as their values, whole numbers that a missing one made floats as whole numbers."""
+    values = slot.astype(object).reset_index(drop=True)
+    return values.map(lambda v: int(v) if isinstance(v, float | np.floating) and float(v).is_integer() else v)

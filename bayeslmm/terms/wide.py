@@ -1,0 +1,171 @@
+"""A wide term: one isotropic block of effects, of which a row may meet many, or which a known matrix relates.
+
+Effects b = L u with u ~ N(0, τ² I) and L known: L Lᵀ is the relationship matrix of a pedigree, the identity for
+multi-membership, and for a smooth L is the identity and the columns are those of its penalised basis. An orthogonal
+V with (ZL)ᵀW(ZL) = V diag(d) Vᵀ leaves u isotropic, so the columns of ZLV are the levels of an ordinary factor whose
+own cross-products are d (the trick of EMMA, Kang et al. 2008, Genetics 178, eq. 2-5). `Rotation` holds it; the
+effects on the way out are LV times those of the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+
+from ..errors import NotAvailableError
+from .group import GroupTerm
+
+NEGLIGIBLE = 1e-12  # of the largest own cross-product: a column that no row meets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rotation:
+    """A wide block turned so that its own cross-product is diagonal.
+
+    Attributes
+    ----------
+    columns : float64 array (n, J)
+        ZLV; columns that no row meets are zero.
+    root : float64 array (J, J)
+        LV: the effects are this times those of the columns.
+    weights : float64 array (n,) or None
+        W, for which the cross-product is diagonal.
+    """
+
+    columns: NDArray[np.float64]
+    root: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, Z: Any, L: NDArray[np.float64] | None, weights: NDArray[np.float64] | None) -> Rotation:
+        """That of Z (n, J), dense or sparse, with L (J, J), None for the identity."""
+        columns = np.asarray((Z.toarray() if sparse.issparse(Z) else Z) if L is None else Z @ L, dtype=float)
+        weighted = columns if weights is None else columns * np.sqrt(weights)[:, None]
+        values, V = linalg.eigh(weighted.T @ weighted)
+        turned = columns @ V
+        turned[:, values <= NEGLIGIBLE * max(float(values.max(initial=0.0)), 1e-300)] = 0.0
+        root = V if L is None else L @ V
+        return cls(columns=np.ascontiguousarray(turned), root=np.ascontiguousarray(root), weights=weights)
+
+
+class WideTerm(GroupTerm):
+    """One variance for effects of which a row meets several, or which are related.
+
+    It has no ``codes`` and no ``Z`` by level: a verb that asks for them is not made for such terms and refuses.
+
+    Attributes
+    ----------
+    kind : str
+        What users call it: ``"relationship matrix"``, ``"multi-membership"``, ``"smooth"``.
+    matrix : (n, J), dense or sparse
+        Z: what each row multiplies the effects b with.
+    root : float64 array (J, J) or None
+        L of b = L u; None for the identity.
+    weights : float64 array (n,) or None
+        Those of the design.
+    """
+
+    __slots__ = ("__dict__", "kind", "matrix", "root", "weights")
+
+    is_wide: ClassVar[bool] = True
+
+    kind: str
+    matrix: Any
+    root: NDArray[np.float64] | None
+    weights: NDArray[np.float64] | None
+
+    def __init__(
+        self, *, name: str, variables: tuple[str, ...], levels: tuple[Any, ...], text: str, kind: str, matrix: Any,
+        root: NDArray[np.float64] | None, weights: NDArray[np.float64] | None,
+        columns: tuple[str, ...] = ("Intercept",),
+    ) -> None:  # fmt: skip
+        fields: Mapping[str, Any] = {
+            "name": name, "variables": variables, "levels": levels, "columns": columns, "blocks": ((0,),),
+            "texts": (text,), "kind": kind, "matrix": matrix, "root": root, "weights": weights,
+        }  # fmt: skip
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def is_grouping(self) -> bool:  # type: ignore[override]
+        """Whether users call its levels groups; a smooth has none."""
+        return self.kind != "smooth"
+
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """Refused: no row belongs to one level that is independent of the others."""
+        raise self.refusal("this verb")
+
+    @property
+    def Z(self) -> NDArray[np.float64]:
+        """Refused, as `codes`."""
+        raise self.refusal("this verb")
+
+    def __repr__(self) -> str:
+        return f"WideTerm({self.name!r}, {self.kind}, {self.n_levels} levels)"
+
+    def refusal(self, verb: str) -> NotAvailableError:
+        """Why a verb is not offered."""
+        why = {
+            "relationship matrix": "its levels are not independent of each other",
+            "multi-membership": "a row belongs to several of its levels",
+            "smooth": "its coefficients are no groups",
+        }[self.kind]
+        return NotAvailableError(
+            f"{verb} is not offered for a model with {self.texts[0]} ({self.kind}: {why}); docs/limitations.md says "
+            "which verbs are"
+        )
+
+    @cached_property
+    def rotation(self) -> Rotation:
+        """Made once, when it is first needed: an eigendecomposition of a J × J matrix."""
+        return Rotation.of(self.matrix, self.root, self.weights)
+
+    @cached_property
+    def row_variances(self) -> NDArray[np.float64]:
+        """Variance (n,) that the term gives to every row, in units of τ²."""
+        return row_variances(self.matrix, self.root)
+
+    def related(self, b: np.ndarray) -> np.ndarray:
+        """Effects (..., J, 1) from those of independent levels: L times them."""
+        return b if self.root is None else np.einsum("jk,...kq->...jq", self.root, b, optimize=True)
+
+    def contribution(self, b: np.ndarray) -> np.ndarray:
+        """What effects (..., J, 1) add to the linear predictor of every row (..., n)."""
+        return contribution(self.matrix, b)
+
+    def taking(self, chosen: Any) -> WideTerm:
+        """The term on some of the rows."""
+        return WideTerm(
+            name=self.name, variables=self.variables, levels=self.levels, text=self.texts[0], kind=self.kind,
+            matrix=self.matrix[chosen], root=self.root, columns=self.columns,
+            weights=None if self.weights is None else self.weights[chosen],
+        )  # fmt: skip
+
+    def weighted(self, weights: NDArray[np.float64] | None) -> WideTerm:
+        """The term with other weights of its rows."""
+        return WideTerm(
+            name=self.name, variables=self.variables, levels=self.levels, text=self.texts[0], kind=self.kind,
+            matrix=self.matrix, root=self.root, columns=self.columns, weights=weights,
+        )  # fmt: skip
+
+
+def contribution(matrix: Any, b: np.ndarray) -> np.ndarray:
+    """Z b (..., n) of effects (..., J, 1)."""
+    flat = b[..., 0].reshape(-1, b.shape[-2])
+    return np.asarray((matrix @ flat.T).T).reshape(*b.shape[:-2], matrix.shape[0])
+
+
+def row_variances(matrix: Any, root: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """diag(Z L Lᵀ Zᵀ) (n,)."""
+    if root is None:
+        squares = matrix.multiply(matrix) if sparse.issparse(matrix) else matrix**2
+        return np.asarray(squares.sum(axis=1), dtype=float).reshape(-1)
+    spread = np.asarray(matrix @ root)
+    return np.einsum("nj,nj->n", spread, spread)

@@ -1,0 +1,121 @@
+"""Hostile input to relationship matrices, multi-memberships and smooths: refused where it is written, with numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import bayeslmm as blm
+from bayeslmm.errors import DataError, FormulaError, InputError, NotAvailableError, UnidentifiedTermError
+
+N = 30
+DATA = pd.DataFrame(
+    {"y": np.sin(np.arange(N) ** 2.0), "x": np.linspace(0, 1, N), "g": list("abc") * 10, "h": list("bca") * 10,
+     "z": [0.0, 1.0, 2.0] * 10, "w": 1.0, "bad": -1.0, "f": ["u", "v"] * 15}
+)  # fmt: skip
+I3 = pd.DataFrame(np.eye(3), index=list("abc"), columns=list("abc"))
+
+
+def model(formula, matrix=I3, **options):
+    return blm.Model(formula, DATA, matrices=None if matrix is None else {"A": matrix}, **options)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "match"),
+    [
+        (-I3, "not positive definite: its smallest eigenvalue is -1"),
+        (I3 - 0.9 * np.ones((3, 3)), "not positive definite"),
+        (I3 + pd.DataFrame(np.eye(3, k=1), index=I3.index, columns=I3.columns), "not symmetric: its entries for 'a'"),
+        (I3.iloc[:, :2], "other labels"),
+        (I3.rename(index={"a": "q"}), "other labels"),
+        (I3.iloc[:2, :2], "1 level of 'g' is not in the matrix 'A'"),
+        (I3 * np.nan, "9 entries are missing"),
+        ((["a", "b"], np.eye(3)), "2 labels for a matrix of 3 rows"),
+        ((["a", "b", "b"], np.eye(3)), "the label 'b' is there twice"),
+        ((["a", "b", None], np.eye(3)), "a label is missing"),
+        ((["a", "b", "c"], np.ones((3, 2))), "a square matrix is needed"),
+        (([1, 2, 3], np.eye(3)), "Its labels are int, the column's str"),
+        (np.eye(3), "a DataFrame with labels on both sides"),
+        ((list("abc"), np.array([["x"] * 3] * 3)), "other things than numbers"),
+        ((list("abc"), sparse.csr_array(-np.eye(3))), "not positive definite"),
+    ],
+)  # fmt: skip
+def test_matrices_at_fault(matrix, match):
+    with pytest.raises(InputError, match=match):
+        model("y ~ x + (1 | gr(g, cov=A))", matrix)
+
+
+def test_a_precision_without_an_inverse():
+    laplacian = 3 * np.eye(3) - np.ones((3, 3))
+    with pytest.raises(InputError, match=r"rank 2 of 3.*proper"):
+        model("y ~ x + (1 | gr(g, prec=A))", (list("abc"), laplacian))
+
+
+def test_a_covariance_that_has_not_full_rank_is_none_at_fault():
+    twins = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    model("y ~ x + (1 | gr(g, cov=A))", (list("abc"), twins))
+
+
+@pytest.mark.parametrize(
+    ("formula", "error", "match"),
+    [
+        ("y ~ (1 | gr(g, cov=B))", InputError, "no matrix 'B' was given"),
+        ("y ~ (1 | gr(g))", FormulaError, "one column and one matrix"),
+        ("y ~ (1 | gr(g, cov=A, prec=A))", FormulaError, "one column and one matrix"),
+        ("y ~ (1 | gr(g, by=A))", FormulaError, "no argument by="),
+        ("y ~ (x | gr(g, cov=A))", NotAvailableError, r"\(x \|\| gr"),
+        ("y ~ (1 | gr(g, cov=A)/h)", FormulaError, "stands right of a bar"),
+        ("y ~ gr(g, cov=A)", FormulaError, "stands right of a bar"),
+        ("y ~ (1 | gr(nobody, cov=A))", DataError, "nobody"),
+        ("y ~ (1 | gr(g, cov=A)) + (1 | gr(g, cov=A))", UnidentifiedTermError, "there twice"),
+        ("y ~ (1 | mm(g))", FormulaError, "two columns or more"),
+        ("y ~ (1 | mm(g, g))", FormulaError, "names a column twice"),
+        ("y ~ (1 | mm(g, h, weights=[w]))", FormulaError, "a list of 2 columns"),
+        ("y ~ (1 | mm(g, h, weights=[w, bad]))", DataError, "30 weights of members"),
+        ("y ~ (1 | mm(g, h, weights=[w, nobody]))", DataError, "nobody"),
+        ("y ~ (1 | mm(g, z))", DataError, "numbers and others text"),
+        ("y ~ (x | mm(g, h))", NotAvailableError, "intercepts only"),
+        ("y ~ s(x, k=2)", FormulaError, "between 3 and 500"),
+        ("y ~ s(x, k=31)", DataError, "30 distinct values for 31 functions"),
+        ("y ~ s(z)", DataError, "3 distinct values for 10 functions"),
+        ("y ~ s(g)", DataError, "holds no numbers"),
+        ("y ~ s(x, bs='gp')", FormulaError, "not offered; the bases are 'tp', 'cr'"),
+        ("y ~ s(x, sp=1)", FormulaError, "no argument sp="),
+        ("y ~ s(x, z)", FormulaError, "smooths of several"),
+        ("y ~ s(x, by=w)", NotAvailableError, "by= takes a factor"),
+        ("y ~ s(x, f, bs='fs')", NotAvailableError, "factor smooths"),
+        ("y ~ s(x) * f", FormulaError, "cannot be an operand"),
+        ("y ~ (s(x) | g)", FormulaError, "without a bar"),
+        ("y ~ s(nobody)", DataError, "nobody"),
+    ],
+)  # fmt: skip
+def test_formulas_at_fault(formula, error, match):
+    with pytest.raises(error, match=match):
+        model(formula, I3 if "gr(" in formula else None)
+
+
+def test_a_matrix_that_no_term_names():
+    with pytest.raises(InputError, match="the formula names none"):
+        model("y ~ x + (1 | g)")
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "poisson", "student_t"])
+def test_other_families_are_refused_when_the_model_is_made(family):
+    data = DATA.assign(y=(DATA.y > 0).astype(int))
+    with pytest.raises(NotAvailableError, match="offered for normal responses"):
+        blm.Model("y ~ s(x)", data, family=family)
+
+
+def test_rows_without_any_member():
+    data = DATA.assign(g=[None, *DATA.g[1:]], h=[None, *DATA.h[1:]])
+    with pytest.raises(DataError, match="1 rows have no member"):
+        blm.Model("y ~ (1 | mm(g, h))", data)
+
+
+def test_untrusted_formulas_name_matrices_and_columns_only():
+    told = blm.Model("y ~ s(x) + (1 | gr(g, cov=A))", DATA, matrices={"A": I3}, trust=False)
+    assert told.design.n == N
+    with pytest.raises(FormulaError):
+        blm.Model("y ~ s(__import__('os').getcwd())", DATA, trust=False)
+    with pytest.raises(FormulaError):
+        blm.Model("y ~ (1 | gr(g, cov=__import__('os')))", DATA, trust=False, matrices={"A": I3})
