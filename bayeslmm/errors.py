@@ -27,6 +27,7 @@
     ├── ExtrapolationWarning                 predictions beyond the data of a smooth
     ├── NotEstimableWarning                  numbers that the data do not tell are missing from a result
     ├── FewLevelsWarning                     a grouping factor with very few levels
+    ├── UnequalStepsWarning                  steps of an autoregression whose distances differ
     └── CompilationWarning                   compiled code cannot be kept for the next session
 """
 
@@ -127,6 +128,10 @@ class NotEstimableWarning(BayesLMMWarning):
 
 class FewLevelsWarning(BayesLMMWarning):
     """A grouping factor has too few levels to estimate its variance well."""
+
+
+class UnequalStepsWarning(BayesLMMWarning):
+    """Levels that an autoregression counts as steps of equal length lie at unequal distances."""
 
 
 class CompilationWarning(BayesLMMWarning):

@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.design.covariance import Template
+from bayeslmm.covariances.template import Template
 from bayeslmm.engine.scaling import Problem
 
 BETTER = 1e-6  # how much lower a criterion has to be to count: explicit inverses err by 1e-9

@@ -20,7 +20,7 @@ from numpy.random import SeedSequence, default_rng
 from scipy import stats
 
 import bayeslmm
-from bayeslmm.design.covariance import covariance
+from bayeslmm.covariances.template import covariance
 from bayeslmm.engine import sampler
 from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive
 from bayeslmm.engine.marginal import Marginal

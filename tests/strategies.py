@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import bayeslmm as blm
-from bayeslmm.design.covariance import Template
+from bayeslmm.covariances.template import Template
 from bayeslmm.engine.scaling import Problem
 
 TIMES = int(os.environ.get("LAWS", "1"))

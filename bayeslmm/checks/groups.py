@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..design.covariance import sd_and_correlation
+from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
 from ..results.alike import told_of
 from ..results.point import PointFit
@@ -97,7 +97,8 @@ def _singular(fit: PointFit) -> Verdict:
     factors = zip(fit.design.groups, told_covariances, fit.solution.singular, strict=True)
     for g, cov, singular in factors:
         sd, cor = sd_and_correlation(cov)
-        found = [f"sd({c} | {g.name}) is zero" for c, s in zip(g.columns, sd, strict=True) if s == 0.0]
+        parameters = zip(g.sd_terms, sd[list(g.template.sd_columns)], strict=True)
+        found = [f"sd({c} | {g.name}) is zero" for c, s in parameters if s == 0.0]
         found += [
             f"{_pair(g, a, b)} is {cor[a, b]:+.0f}"
             for a, b in g.correlated
@@ -118,7 +119,7 @@ def _singular(fit: PointFit) -> Verdict:
 
 
 def _pair(g: GroupTerm, a: int, b: int) -> str:
-    return f"cor({g.columns[a]}, {g.columns[b]} | {g.name})"
+    return f"cor({g.correlation_label(a, b)} | {g.name})"
 
 
 def _piled_up(fit: PosteriorFit) -> Verdict:
@@ -139,12 +140,13 @@ def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, 
     """Whether the density of an sd does not fall towards zero, and how likely the term adds next to nothing."""
     limit, g = LIMITS["near zero"], fit.design.groups[k]
     residual = Parts.of(fit.design, fit.values).residual
-    for c, column in enumerate(g.columns):
+    for column, c in zip(g.sd_terms, g.template.sd_columns, strict=True):
         sd = fit.draws(fit.design.names.sd[g.name])[..., c]
         piled = float(np.mean(sd < 0.1 * np.quantile(sd, 0.95)))
         small = np.nan
         if residual is not None:
-            added = mean_group_variance(g.Z[:, [c]], sd[..., None, None] ** 2)
+            alike = [k for k in range(g.q) if g.template.sd_of[k] == g.template.sd_of[c]]
+            added = mean_group_variance(g.Z[:, alike], sd[..., None, None] ** 2 * np.eye(len(alike)))
             small = float(np.mean(added < NEGLIGIBLE * residual))
         level = limit.level(max(piled, small) if piled >= limit.look else piled)
         name = f"sd({column} | {g.name})"

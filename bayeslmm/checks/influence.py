@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from ..design.covariance import cholesky_psd
+from ..covariances.template import cholesky_psd
 from ..design.design import Design, GroupTerm
 from ..engine import pls, reml
 from ..engine.criterion import prepare

@@ -16,6 +16,7 @@ import pandas as pd
 from bayeslmm.design.aliases import Aliases
 from bayeslmm.design.categories import as_codes
 from bayeslmm.design.coding import MatrixRecipe, design_columns, independent_columns
+from bayeslmm.design.columns import structure_of
 from bayeslmm.design.grouping import (
     Grouping,
     check_levels,
@@ -522,15 +523,16 @@ def _groups(
         built = [design_columns(bar.terms, expressions, frame) for bar in same]
         for bar, (bar_recipe, Z) in zip(same, built, strict=True):
             warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
-        terms.append(_merged(same, grouping, codes, built))
+        terms.append(_merged(same, grouping, codes, built, frame))
         recipes.append(tuple(recipe for recipe, _ in built))
         groupings.append(grouping)
     return tuple(terms), tuple(recipes), tuple(groupings)
 
 
 def _merged(
-    bars: list[Bar], grouping: Grouping, codes: np.ndarray, built: list[tuple[MatrixRecipe, np.ndarray]]
-) -> GroupTerm:
+    bars: list[Bar], grouping: Grouping, codes: np.ndarray, built: list[tuple[MatrixRecipe, np.ndarray]],
+    frame: pd.DataFrame,
+) -> GroupTerm:  # fmt: skip
     columns = tuple(name for recipe, _ in built for name in recipe.names)
     twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if twice:
@@ -550,4 +552,9 @@ def _merged(
         Z=frozen(built[0][1] if len(built) == 1 else np.hstack([Z for _, Z in built])),
         blocks=tuple(tuple(range(int(a), int(b))) for a, b in zip(starts, starts[1:], strict=False)),
         texts=tuple(bar.text for bar in bars),
+        structures=tuple(
+            structure_of(bar, recipe, grouping.name, frame)
+            for bar, (recipe, _) in zip(bars, built, strict=True)
+        ),
+        lefts=tuple(bar.columns.removeprefix("0 + ") for bar in bars),
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bayeslmm.covariances.template import Template
 from bayeslmm.errors import UnidentifiedTermError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _echelon(rows: Array) -> Array:
 
 def judge(
     *, ZtZ: Sequence[Array], pairs: Pairs, ZtQ: Sequence[Array] | None, n: int, p: int,
-    blocks: Sequence[Sequence[Sequence[int]]], T: Sequence[Array], residual: bool,
+    templates: Sequence[Template], T: Sequence[Array], residual: bool,
 ) -> Identification:  # fmt: skip
     """What variances the rows tell.
 
@@ -143,20 +144,28 @@ def judge(
         Z̃_kᵀWZ̃_l where two levels meet.
     ZtQ : K × (J, q, p) or None
         Z̃_kᵀW^½Q with an orthonormal basis Q of W^½X, for REML; None judges V itself.
-    blocks : K × blocks of columns whose effects are correlated
+    templates : K × Template
+        How the effects of each factor vary together. Where that is no linear space of covariance matrices, the
+        question is asked at one point of it.
     residual : bool
         Whether there is a residual variance.
     """
     entries = [
         (k, b, a)
-        for k, each in enumerate(blocks)
-        for block in each
+        for k, template in enumerate(templates)
+        for block in template.blocks
         for i, b in enumerate(block)
         for a in block[: i + 1]
     ]
     whole = _products(ZtZ, pairs, None, entries, n, 0, residual)
     gram = whole if ZtQ is None else _products(ZtZ, pairs, ZtQ, entries, n, p, residual)
-    null = _null_space(gram, np.diag(whole).copy())
+    changes = _changes(templates, entries, ZtZ, T, residual)
+    if changes is not None:
+        null = changes.T @ _null_space(
+            changes @ gram @ changes.T, np.diag(changes @ whole @ changes.T).copy()
+        )
+    else:
+        null = _null_space(gram, np.diag(whole).copy())
     directions = []
     for v in null.T:
         matrices = [np.zeros_like(t) for t in T]
@@ -167,11 +176,38 @@ def judge(
         directions.append(
             Direction(covariances=tuple(t @ m @ t.T for t, m in zip(T, matrices, strict=True)), residual=told)
         )
+    return Identification(directions=tuple(directions), sizes=tuple(_sizes(ZtZ, T, n)))
+
+
+def _sizes(ZtZ: Sequence[Array], T: Sequence[Array], n: int) -> list[Array]:
+    """Root mean squares (q,) of the columns of each Z."""
     sizes = []
     for S, t in zip(ZtZ, T, strict=True):
         back = np.linalg.inv(t)
         sizes.append(np.sqrt(np.maximum(np.diag(back.T @ S.sum(axis=0) @ back) / n, 1e-300)))
-    return Identification(directions=tuple(directions), sizes=tuple(sizes))
+    return sizes
+
+
+def _changes(
+    templates: Sequence[Template], entries: Sequence[tuple[int, int, int]], ZtZ: Sequence[Array],
+    T: Sequence[Array], residual: bool,
+) -> Array | None:  # fmt: skip
+    """What each parameter changes of the entries, the residual last; None where all entries are parameters."""
+    if all(structure.is_free for t in templates for structure in t.structures):
+        return None
+    rows = []
+    for k, (template, size) in enumerate(zip(templates, _sizes(ZtZ, T, 1), strict=True)):
+        back = np.linalg.inv(T[k])
+        places = [(i, a, b) for i, (factor, a, b) in enumerate(entries) if factor == k]
+        for change in template.tangents(size / size.max()):
+            scaled = back @ change @ back.T
+            row = np.zeros(len(entries) + residual)
+            for i, a, b in places:
+                row[i] = scaled[a, b]
+            rows.append(row)
+    if residual:
+        rows.append(np.eye(len(entries) + 1)[-1])
+    return np.array(rows)
 
 
 def _null_space(gram: Array, unprojected: Array) -> Array:
@@ -262,7 +298,10 @@ def identification(
     root = np.ones(design.n) if design.weights is None else np.sqrt(design.weights)
     has_error = design.family.has_residual and not design.family.residual_is_known
     Q = np.linalg.qr(design.X * root[:, None])[0] if beside_fixed else np.zeros((design.n, 0))
-    columns, T = zip(*(_like_sized(g.Z, g.blocks, root) for g in design.groups), strict=True)
+    templates = [g.template for g in design.groups]
+    columns, T = zip(
+        *(_like_sized(g.Z, t, root) for g, t in zip(design.groups, templates, strict=True)), strict=True
+    )
     counts = [g.n_levels for g in design.groups]
     codes = [g.codes for g in design.groups]
     pairs = {}
@@ -275,21 +314,20 @@ def identification(
         ZtZ=[_summed(c, Z, Z, J) for c, Z, J in zip(codes, columns, counts, strict=True)],
         pairs=pairs,
         ZtQ=[_summed(c, Z, Q, J) for c, Z, J in zip(codes, columns, counts, strict=True)] if beside_fixed else None,
-        n=design.n, p=Q.shape[1], blocks=[g.blocks for g in design.groups], T=T,
-        residual=has_error if residual is None else residual,
+        n=design.n, p=Q.shape[1], templates=templates, T=T, residual=has_error if residual is None else residual,
     )  # fmt: skip
 
 
-def _like_sized(Z: Array, blocks: Sequence[Sequence[int]], root: Array) -> tuple[Array, Array]:
-    """(W^½Z T, T) with orthogonal columns in a block, where they are independent, and of mean square one."""
+def _like_sized(Z: Array, template: Template, root: Array) -> tuple[Array, Array]:
+    """(W^½Z T, T) with orthogonal columns in a free block, where they are independent, and of mean square one."""
     n, T = len(Z), np.zeros((Z.shape[1], Z.shape[1]))
     weighted = Z * root[:, None]
-    for block in blocks:
+    for block, structure in zip(template.blocks, template.structures, strict=True):
         here = np.ix_(block, block)
         size = np.sqrt(np.mean(weighted[:, block] ** 2, axis=0))
         scaled = np.diag(1.0 / np.where(size > 0.0, size, 1.0))
         R = np.linalg.qr(weighted[:, block] @ scaled / np.sqrt(n), mode="r")
-        independent = R.shape[0] == R.shape[1] and np.abs(np.diag(R)).min() > 1e-7
+        independent = structure.is_free and R.shape[0] == R.shape[1] and np.abs(np.diag(R)).min() > 1e-7
         T[here] = scaled @ np.linalg.inv(R) if independent else scaled
     return weighted @ T, T
 

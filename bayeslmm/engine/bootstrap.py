@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
-from ..design.covariance import cholesky_psd, sd_and_correlation
+from ..covariances.template import cholesky_psd, sd_and_correlation
 from ..errors import FitError
 from .profile import parameters
 from .randomness import seed_sequence

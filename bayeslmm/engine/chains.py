@@ -144,7 +144,7 @@ def _rooms(space):
     """Arrays that `locate` fills: sds, factors, lams, precision."""
     squares = space.to_scaled.shape[0]
     return (
-        np.empty(space.softness.shape[0]),
+        np.empty(space.sd_of.shape[0]),
         np.empty(squares),
         np.empty(squares),
         np.empty(space.precision.shape[0]),

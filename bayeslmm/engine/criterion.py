@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from ..design.covariance import Template
+from ..covariances.template import Template
 from . import pls
 from .layout import Layout, arrange
 from .scaling import Problem, Scaled, scale
@@ -65,6 +67,16 @@ class Evaluation:
         step[0] = np.copysign(np.sqrt(max(radius**2 - float(step @ step), 0.0)), -slope[0])
         return self.axes @ step
 
+    def among(self, free: NDArray[np.bool_]) -> Evaluation:
+        """The same with some θ̃ held where they are."""
+        if free.all():
+            return self
+        H = (self.axes * self.curvatures) @ self.axes.T
+        curvatures, axes = np.linalg.eigh(H[np.ix_(free, free)])
+        return replace(
+            self, theta=self.theta[free], gradient=self.gradient[free], curvatures=curvatures, axes=axes
+        )
+
     def promise(self, step: Array) -> float:
         """Decrease of the quadratic model along a step."""
         along = step @ self.axes
@@ -93,9 +105,48 @@ class Criterion:
         return [t.factor(part) for t, part in zip(self.templates, parts, strict=False)]
 
     def theta(self, lams: Sequence[Array]) -> Array:
-        """θ̃ from Λ̃_k; also the gradient in θ̃ from those in Λ̃_k."""
+        """θ̃ from Λ̃_k."""
         parts = [t.theta(lam) for t, lam in zip(self.templates, lams, strict=True)]
         return np.concatenate([np.zeros(0), *parts])
+
+    def gradient(self, theta: Array, by_lams: Sequence[Array]) -> Array:
+        """Derivatives by θ̃ from those by Λ̃_k: the chain rule through the structures."""
+        parts = [t.gradient(x, each) for t, x, each in self._with_templates(theta, by_lams)]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def slopes(self, theta: Array) -> list[list[list[tuple[int, int, float]]]]:
+        """Entries (row, column, value) of ∂Λ̃/∂θ̃ for every parameter of every factor."""
+        return [t.slopes(own) for t, own, _ in self._with_templates(theta, self.templates)]
+
+    def signs(self, lams: Sequence[Array]) -> Array:
+        """±1 for every θ̃ that make the diagonals of Λ̃_k positive and leave Λ̃Λ̃ᵀ."""
+        return np.concatenate(
+            [np.zeros(0), *(t.signs(lam) for t, lam in zip(self.templates, lams, strict=True))]
+        )
+
+    @cached_property
+    def bounds(self) -> tuple[Array, Array]:
+        """Between what numbers the search keeps each θ̃."""
+        return self._of_templates("bounds")
+
+    @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """The least and largest values that each θ̃ can have where it is bounded."""
+        return self._of_templates("ends")
+
+    @cached_property
+    def is_linear(self) -> bool:
+        """Whether every Λ̃ is a linear function of θ̃."""
+        return all(t.is_linear for t in self.templates)
+
+    def _of_templates(self, which: str) -> tuple[Array, Array]:
+        pairs = [getattr(t, which) for t in self.templates]
+        low, high = (np.concatenate([np.zeros(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
+        return low, high
+
+    def _with_templates(self, theta: Array, others: Sequence[Any]) -> Iterator[tuple[Template, Array, Any]]:
+        """(template, its part of θ̃, its part of something else)."""
+        yield from zip(self.templates, np.split(theta, self._ends[:-1]), others, strict=False)
 
     def value(self, reduced: pls.Reduced, solution: pls.Solution) -> float:
         """Equation (3.1), up to nothing: constants included."""
@@ -120,7 +171,7 @@ class Criterion:
     def __call__(self, theta: Array) -> tuple[float, Array]:
         """Criterion and gradient (n_theta,)."""
         reduced, solution, _, terms = self.derivatives(theta)
-        return self.value(reduced, solution), self.theta(terms.gradients(self.lams(theta)))
+        return self.value(reduced, solution), self.gradient(theta, terms.gradients(self.lams(theta)))
 
     def evaluate(self, theta: Array) -> Evaluation:
         """Criterion, gradient and average information; a zero on the diagonal of Λ is moved to 1e-7.
@@ -136,44 +187,52 @@ class Criterion:
         theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
         reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
-        products, forces = self._working_products(reduced, solution, terms, lams)
+        products, forces = self._working_products(reduced, solution, terms, theta, lams)
         information = products / sigma2
         if self.sigma is None:
             information -= np.outer(forces, forces) / (self.df * sigma2**2)
-        curvatures, axes = np.linalg.eigh(information + self._second_derivative_of_V(terms, lams))
+        curvatures, axes = np.linalg.eigh(information + self._second_derivative_of_V(terms, theta, lams))
         return Evaluation(
             theta=theta,
             value=self.value(reduced, solution),
-            gradient=self.theta(terms.gradients(lams)),
+            gradient=self.gradient(theta, terms.gradients(lams)),
             curvatures=curvatures,
             axes=axes,
         )
 
     def _working_products(
-        self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, lams: Sequence[Array]
-    ) -> tuple[Array, Array]:
+        self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, theta: Array, lams: Sequence[Array]
+    ) -> tuple[Array, Array]:  # fmt: skip
         """yᵀPV̇_iPV̇_jPy (n_theta, n_theta) and yᵀPV̇_iPy (n_theta,), where V̇_iPy = Z_k(Λ̇_iΛᵀ + ΛΛ̇_iᵀ)e_k."""
         n_theta, at = len(self.diagonal), 0
-        directions, forces = [], np.empty(n_theta)
-        for template, lam, e in zip(self.templates, lams, terms.e, strict=True):
+        directions, forces = [], np.zeros(n_theta)
+        for (template, own, lam), e in zip(self._with_templates(theta, lams), terms.e, strict=True):
             a = np.zeros((*e.shape, n_theta))
             spherical = e @ lam
-            for r, c in zip(template.rows, template.columns, strict=True):
-                a[:, :, at] = np.outer(e[:, r], lam[:, c])
-                a[:, r, at] += spherical[:, c]
-                forces[at] = 2.0 * (e[:, r] @ spherical[:, c])
+            for slope in template.slopes(own):
+                for r, c, value in slope:
+                    a[:, :, at] += value * np.outer(e[:, r], lam[:, c])
+                    a[:, r, at] += value * spherical[:, c]
+                    forces[at] += 2.0 * value * (e[:, r] @ spherical[:, c])
                 at += 1
             directions.append(a)
         return pls.projected_products(reduced, solution, terms, directions), forces
 
-    def _second_derivative_of_V(self, terms: pls.Slopes, lams: Sequence[Array]) -> Array:
-        """⟨Γ, V̈_ij⟩: 2 (Σ_levels Γ)_rr' for two entries of the same column c of Λ_k, else zero."""
+    def _second_derivative_of_V(self, terms: pls.Slopes, theta: Array, lams: Sequence[Array]) -> Array:
+        """⟨Γ, V̈_ij⟩ = 2⟨ΓΛ̇_i, Λ̇_j⟩ + ⟨2ΓΛ, Λ̈_ij⟩, Γ summed over levels; between two factors zero."""
         H = np.zeros((len(self.diagonal), len(self.diagonal)))
         at = 0
-        for template, gamma in zip(self.templates, self._gammas(terms, lams), strict=True):
-            rows, columns = np.array(template.rows), np.array(template.columns)
+        by_lams = [np.zeros(0)] * len(lams) if self.is_linear else terms.gradients(lams)
+        gammas = self._gammas(terms, lams)
+        for (template, own, gamma), by_lam in zip(self._with_templates(theta, gammas), by_lams, strict=True):
             here = slice(at, at + template.n_theta)
-            H[here, here] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
+            if template.is_linear:
+                rows, columns = np.array(template.rows), np.array(template.columns)
+                H[here, here] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
+            else:
+                J = template.jacobian(own)
+                H[here, here] = 2.0 * np.einsum("irc,rs,jsc->ij", J, gamma, J, optimize=True)
+                H[here, here] += template.curvature(own, by_lam)
             at += template.n_theta
         return H
 
@@ -196,5 +255,4 @@ class Criterion:
 def prepare(problem: Problem, *, reml: bool) -> tuple[Scaled, Criterion]:
     """The scaled problem and its criterion."""
     scaled = scale(problem)
-    templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
-    return scaled, Criterion(arrange(scaled.cross), templates, reml=reml, sigma=problem.sigma)
+    return scaled, Criterion(arrange(scaled.cross), problem.templates, reml=reml, sigma=problem.sigma)

@@ -121,7 +121,10 @@ def choose_geometry(
         placements[group.name] = Placement(
             weights=weights,
             reliability=reliability,
-            blocks=tuple(_conditioning(group, block, weights) for block in group.blocks),
+            blocks=tuple(
+                tuple(block) if structure.has_order else _conditioning(group, block, weights)
+                for block, structure in zip(group.blocks, group.template.structures, strict=True)
+            ),
             parent=parent,
             above=above,
         )
@@ -147,7 +150,7 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     each = np.clip(np.where(tau2 > 0.0, 1.0 - left / np.maximum(tau2, 1e-300), 0.0), 0.0, 1.0)
     # at a correlation of ±1 one column seems to tell the other: each has to be told by its own rows as well
     each = np.minimum(each, tau2 / (tau2 + _own_variances(group, rough.information) + 1e-300))
-    alone = [any(block == (column,) for block in group.blocks) for column in range(group.q)]
+    alone = [any(block == (column,) for block, _ in group.template.parts()) for column in range(group.q)]
     for column, mean in enumerate(each.mean(axis=0)):
         few = group.n_levels < FEW_LEVELS
         if mean >= (SURE if few else CENTRED_ABOVE):
@@ -213,7 +216,7 @@ def _depth(placements: Mapping[str, Placement], name: str) -> int:
 
 
 def _conditioning(group: GroupTerm, block: Sequence[int], weights: Array) -> tuple[int, ...]:
-    """The columns of a block in the order in which they are conditioned; LKJ does not mind it.
+    """The columns of a block in the order in which they are conditioned; most structures do not mind it.
 
     Where a predictor lies far from zero, a centred intercept goes last, to be sampled at the middle of the predictors:
     at zero it is almost collinear with the slopes given the rows of a group.

@@ -100,7 +100,7 @@ class HyperPriors:
     beta_mean: Array  # (p,) of the intercept at centred predictors and of the slopes
     beta_sd: Array  # (p,) infinite for a flat prior
     beta_nu: Array  # (p,) degrees of freedom, infinite for a normal or flat prior
-    sds: tuple[tuple[Positive, ...], ...]  # K × q_k
+    sds: tuple[tuple[Positive, ...], ...]  # K × its number of sds
     lkj: tuple[float, ...]  # K: eta
     sigma: Positive | None  # None where it is known
 
@@ -126,7 +126,8 @@ class HyperPriors:
             beta_sd=sd,
             beta_nu=nu,
             sds=tuple(
-                tuple(Positive.of(priors.get("sd", g.name, c)) for c in g.columns) for g in design.groups
+                tuple(Positive.of(priors.get("sd", g.name, term)) for term in g.sd_terms)
+                for g in design.groups
             ),
             lkj=tuple(_eta(priors, g) for g in design.groups),
             sigma=None if design.family.residual_is_known else Positive.of(priors.get("sigma")),
@@ -168,7 +169,7 @@ def location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float]:
 
 
 def _eta(priors: Priors, group: GroupTerm) -> float:
-    if all(len(block) == 1 for block in group.blocks):
+    if not group.correlated:
         return 1.0
     prior = priors.get("cor", group.name)
     assert isinstance(prior, LKJ)

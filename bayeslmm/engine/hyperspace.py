@@ -1,11 +1,11 @@
 """The coordinates in which the exact sampler moves (docs/theory.md, section 7).
 
-x holds for each factor log(1 + sd/c) of its columns (the sd itself near zero, where it is truncated, and its log far
-away) and h·atanh of its canonical partial correlations, factor after factor; then log σ unless it is known; then log ω
-of every fixed
+x holds for each factor log(1 + sd/c) of its sds (the sd itself near zero, where it is truncated, and its log far away)
+and h·y of the coordinates y of its correlations (`bayeslmm.covariances.structure`; the atanh of canonical partial
+correlations of an unstructured block), factor after factor; then log σ unless it is known; then log ω of every fixed
 effect with a Student t prior. c is the standard error of one level's own estimate, as if all variance were residual.
-h² = 1 + J r_i r_j v, with r = sd²/(sd² + c²) and v the prior variance of the atanh, is what J levels add to the
-precision of a correlation: in these units it is known about equally well wherever the sds are.
+h² = 1 + J r_i r_j v, with r = sd²/(sd² + c²) and v the prior variance of y, is what J levels add to the precision of a
+correlation: in these units it is known about equally well wherever the sds are.
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import polygamma
 
+from ..covariances import loops
 from ..tools.compiling import compiled
 from .hyperpriors import HyperPriors, log_prior
 from .layout import Layout
@@ -32,7 +33,7 @@ LARGEST_RATIO = 1e6  # of an sd to σ, in scaled columns: its square times round
 
 
 class Space(NamedTuple):
-    """Coordinates, priors and scaling, for the compiled loops. Factors in the caller's order."""
+    """Coordinates, priors and scaling, for the compiled loops. Factors in the caller's order; S sds of C columns."""
 
     widths: Codes  # (K,) q
     levels: Codes  # (K,)
@@ -41,72 +42,109 @@ class Space(NamedTuple):
     square_start: Codes  # (K,) where its q × q matrices do
     lam_at: Codes  # (K,) where each template stands among those in elimination order
     to_scaled: Array  # (Σ q²,) T⁻¹ of each factor
-    softness: Array  # (Σ q,) c
-    kinds: Codes  # (Σ q + 1,) prior of each sd and, last, of σ unless it is known
-    parameters: Array  # (Σ q + 1, 2) and its parameters
+    sds: Codes  # (K,) how many sds it has
+    sd_of: Codes  # (C,) of each column, among those of its factor
+    column_of: Codes  # (S,) the first column of each sd, among all
+    softness: Array  # (S,) c
+    kinds: Codes  # (S + 1,) prior of each sd and, last, of σ unless it is known
+    parameters: Array  # (S + 1, 2) and its parameters
+    block_start: Codes  # (K + 1,) the blocks of each factor that have correlations
+    block_kind: Codes  # (B,) number of the structure
+    block_column: Codes  # (B + 1,) where its columns begin in `block_columns`
+    block_columns: Codes  # among those of the factor
+    block_partial: Codes  # (B + 1,) where its coordinates begin among all of correlations
     partial_start: Codes  # (K + 1,)
-    partial_row: Codes  # entry of the Cholesky factor of the correlation matrix
+    partial_row: Codes  # entry of the correlation factor that stands for the coordinate
     partial_column: Codes
-    partial_shape: Array  # (s, s) of its Beta prior on (−1, 1)
+    partial_shape: Array  # (s, s) of its Beta prior
     partial_gain: Array  # J v, see above
     precision: Array  # (p,) P₀ of β̃ where ω = 1
     with_t: Codes  # (t,) the fixed effects with a t prior
     nu: Array  # (t,)
-    constant: float  # of the log density
+    constant: float  # of the log density, besides
+    constant_of_correlations: float  # that of their priors
     known_sigma: float  # NaN where σ is a coordinate
     sd_at: NDArray[np.bool_]  # (d,) the coordinates that are truncated at zero
-    correlation_at: NDArray[np.bool_]  # (d,) those that are the atanh of a partial correlation
+    correlation_at: NDArray[np.bool_]  # (d,) those of correlations
 
 
 def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequence[Array],
           precision: Array, constant: float) -> Space:  # fmt: skip
     """The space of a problem whose cross-products were laid out."""
     spread = float(np.hypot(np.std(problem.y), problem.sigma or 0.0)) or 1.0
+    templates = problem.templates
     widths = np.array(problem.widths, np.int64)
+    sd_start = np.cumsum([0, *widths])[:-1]
     softness = [
-        spread / np.sqrt(np.maximum(len(problem.y) * squares / levels, 1e-300))
-        for squares, levels in zip(problem.mean_squares, problem.levels, strict=True)
+        spread / np.sqrt(np.maximum(_mean_by_sd(len(problem.y) * squares, template.sd_of) / levels, 1e-300))
+        for squares, levels, template in zip(problem.mean_squares, problem.levels, templates, strict=True)
     ]
     lam_at = np.empty(len(widths), np.int64)
     lam_at[list(layout.order)] = layout.values.lam_start
-    partials = [
-        # shapes of LKJ(eta): Lewandowski, Kurowicka & Joe 2009, section 2.4
-        [(block[i], block[j], eta + (len(block) - 2 - j) / 2.0)
-         for block in blocks for i in range(len(block)) for j in range(i)]
-        for blocks, eta in zip(problem.blocks, priors.lkj, strict=True)
-    ]  # fmt: skip
+    blocks, partials, gains = [], [], []
+    for template, eta, levels in zip(templates, priors.lkj, problem.levels, strict=True):
+        of_factor, of_partials = [], []
+        for block, structure in zip(template.blocks, template.structures, strict=True):
+            entries, shapes = structure.entries(len(block)), eta + structure.excess(len(block))
+            if not entries:
+                continue
+            of_factor.append((loops.number(structure), block, len(entries)))
+            of_partials += [(block[i], block[j], s) for (i, j), s in zip(entries, shapes, strict=True)]
+            # one correlation is told by every column after the first
+            told = levels * (len(block) * (len(block) - 1) / 2.0 / len(entries))
+            gains += list(told * polygamma(1, shapes) / 2.0)
+        blocks.append(of_factor)
+        partials.append(of_partials)
+    every_block = [block for of_factor in blocks for block in of_factor]
     flat = [entry for of_factor in partials for entry in of_factor]
     shapes = np.array([shape for _, _, shape in flat], float)
     every = [prior for of_factor in priors.sds for prior in of_factor]
     every += [] if priors.sigma is None else [priors.sigma]
     with_t = np.flatnonzero(np.isfinite(priors.beta_nu))
-    is_sd = [np.repeat([True, False], [q, len(own)]) for q, own in zip(widths, partials, strict=True)]
+    is_sd = [np.repeat([True, False], [len(c), len(own)]) for c, own in zip(softness, partials, strict=True)]
     of_sigma = int(problem.sigma is None)
     sd_at = np.concatenate([*is_sd, np.zeros(of_sigma + len(with_t), bool)])
     return Space(
         widths=widths,
         levels=np.array(problem.levels, np.int64),
         order=np.array(layout.order, np.int64),
-        sd_start=np.cumsum([0, *widths])[:-1],
+        sd_start=sd_start,
         square_start=np.cumsum([0, *widths**2])[:-1],
         lam_at=lam_at,
         to_scaled=np.concatenate([np.zeros(0), *(T.reshape(-1) for T in to_scaled)]),
+        sds=np.array([len(c) for c in softness], np.int64),
+        sd_of=np.array([place for t in templates for place in t.sd_of], np.int64),
+        column_of=np.array(
+            [start + c for start, t in zip(sd_start, templates, strict=True) for c in t.sd_columns], np.int64
+        ),
         softness=np.concatenate([np.zeros(0), *softness]),
         kinds=np.array([prior.kind for prior in every], np.int64),
         parameters=np.array([(prior.a, prior.b) for prior in every]).reshape(-1, 2),
+        block_start=np.cumsum([0, *map(len, blocks)]),
+        block_kind=np.array([kind for kind, _, _ in every_block], np.int64),
+        block_column=np.cumsum([0, *(len(block) for _, block, _ in every_block)]),
+        block_columns=np.array([c for _, block, _ in every_block for c in block], np.int64),
+        block_partial=np.cumsum([0, *(number for _, _, number in every_block)]),
         partial_start=np.cumsum([0, *map(len, partials)]),
         partial_row=np.array([row for row, _, _ in flat], np.int64),
         partial_column=np.array([column for _, column, _ in flat], np.int64),
         partial_shape=shapes,
-        partial_gain=np.repeat(problem.levels, [len(own) for own in partials]) * polygamma(1, shapes) / 2.0,
+        partial_gain=np.array(gains, float),
         precision=precision,
         with_t=with_t,
         nu=priors.beta_nu[with_t],
         constant=float(constant),
+        constant_of_correlations=float(sum(loops.prior_constant(s) for s in shapes)),
         known_sigma=np.nan if problem.sigma is None else float(problem.sigma),
         sd_at=sd_at,
         correlation_at=~sd_at & (np.arange(len(sd_at)) < len(sd_at) - of_sigma - len(with_t)),
     )
+
+
+def _mean_by_sd(squares: Array, sd_of: Sequence[int]) -> Array:
+    """The mean (s,) over the columns that each sd belongs to."""
+    places = np.array(sd_of)
+    return np.array([squares[places == place].mean() for place in range(max(sd_of) + 1)])
 
 
 @compiled
@@ -123,53 +161,82 @@ def _slope_of_reliability(x):
 
 
 @compiled
+def _correlate(space, x, k, start, at, y, h, L, factors):
+    """Coordinates y and their units h of the correlations of factor k, and its factor, into ``factors`` (q²,)."""
+    sd_of, partial_start = space.sd_of[space.sd_start[k] :], space.partial_start
+    partial_row, partial_column, partial_gain = space.partial_row, space.partial_column, space.partial_gain
+    q = space.widths[k]
+    for i in range(q * q):
+        factors[i] = 0.0
+    for c in range(q):
+        factors[c * q + c] = 1.0
+    first = partial_start[k]
+    for e in range(first, partial_start[k + 1]):
+        one = _reliability(x[start + sd_of[partial_row[e]]])
+        other = _reliability(x[start + sd_of[partial_column[e]]])
+        h[e - first] = np.sqrt(1.0 + partial_gain[e] * one * other)
+        y[e - first] = x[at + e - first] / h[e - first]
+    for block in range(space.block_start[k], space.block_start[k + 1]):
+        columns = space.block_columns[space.block_column[block] : space.block_column[block + 1]]
+        own = y[space.block_partial[block] - first : space.block_partial[block + 1] - first]
+        d = columns.shape[0]
+        loops.factor(space.block_kind[block], d, own, L)
+        for i in range(d):
+            for j in range(i + 1):
+                factors[columns[i] * q + columns[j]] = L[i, j]
+
+
+@compiled
+def _most(starts):
+    """Largest difference of successive numbers."""
+    most = 0
+    for k in range(starts.shape[0] - 1):
+        most = max(most, starts[k + 1] - starts[k])
+    return most
+
+
+@compiled
 def locate(space, x, sds, factors, lams, precision):
     """The hyperparameters at x: σ, and all of the log density that does not depend on y.
 
-    Fills ``sds`` (Σq,), ``factors`` (Σq²,) of the correlations, ``lams`` (Σq²,) = T⁻¹ diag(sd) C/σ in elimination order
+    Fills ``sds`` (C,), ``factors`` (Σq²,) of the correlations, ``lams`` (Σq²,) = T⁻¹ diag(sd) C/σ in elimination order
     and ``precision`` (p,) = σ²P₀. Out of bounds the second value is −∞ and they are left half-filled.
     """
     widths, lam_at, to_scaled, softness = space.widths, space.lam_at, space.to_scaled, space.softness
     kinds, parameters, partial_start = space.kinds, space.parameters, space.partial_start
-    partial_row, partial_column = space.partial_row, space.partial_column
-    partial_shape, partial_gain, prior_precision = space.partial_shape, space.partial_gain, space.precision
-    with_t, nu, constant, sd_at = space.with_t, space.nu, space.constant, space.sd_at
+    partial_shape, prior_precision = space.partial_shape, space.precision
+    with_t, nu, constant, sd_at, sd_of = space.with_t, space.nu, space.constant, space.sd_at, space.sd_of
     for i in range(x.shape[0]):
         if not abs(x[i]) < FARTHEST or (sd_at[i] and x[i] < 0.0):
             return 1.0, -np.inf
     t = nu.shape[0]
-    last, total, sigma = softness.shape[0], constant, space.known_sigma
+    last, total, sigma = softness.shape[0], constant + space.constant_of_correlations, space.known_sigma
     if np.isnan(sigma):
         log_sigma = x[x.shape[0] - 1 - t]
         sigma = np.exp(log_sigma)
         total += log_sigma
         total += log_prior(kinds[last], parameters[last, 0], parameters[last, 1], sigma)[0]
-    at = own = square = 0
+    partials, widest = _most(partial_start), _most(space.block_column)
+    y, h, L = np.empty(partials), np.empty(partials), np.empty((widest, widest))
+    at = own = square = first_sd = 0
     for k in range(widths.shape[0]):
-        q = widths[k]
-        for i in range(q * q):
-            factors[square + i] = 0.0
+        q, n_sds = widths[k], space.sds[k]
+        for s in range(n_sds):
+            place = first_sd + s
+            sd = softness[place] * np.expm1(x[at + s])
+            total += np.log(softness[place]) + x[at + s]
+            total += log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[0]
         for c in range(q):
-            factors[square + c * q + c] = 1.0
-            sds[own + c] = softness[own + c] * np.expm1(x[at + c])
-            total += np.log(softness[own + c]) + x[at + c]
-            a, b = parameters[own + c, 0], parameters[own + c, 1]
-            total += log_prior(kinds[own + c], a, b, sds[own + c])[0]
+            s = sd_of[own + c]
+            sds[own + c] = softness[first_sd + s] * np.expm1(x[at + s])
         start = at
-        at += q
+        at += n_sds
+        _correlate(space, x, k, start, at, y, h, L, factors[square : square + q * q])
         for e in range(partial_start[k], partial_start[k + 1]):
-            i, j, s = partial_row[e], partial_column[e], partial_shape[e]
-            first, second = _reliability(x[start + i]), _reliability(x[start + j])
-            h = np.sqrt(1.0 + partial_gain[e] * first * second)
-            y = x[at] / h
-            total -= np.log(h)
-            size = abs(y)
-            log_left = -2.0 * (size + np.log1p(np.exp(-2.0 * size)) - np.log(2.0))  # log(1 − tanh² y)
-            total += s * log_left - (2.0 * s - 1.0) * np.log(2.0) - 2.0 * lgamma(s) + lgamma(2.0 * s)
-            ii = square + i * q + i
-            factors[square + i * q + j] = np.tanh(y) * factors[ii]
-            factors[ii] *= np.exp(0.5 * log_left)
-            at += 1
+            place = e - partial_start[k]
+            total -= np.log(h[place])
+            total += loops.log_prior(partial_shape[e], y[place])[0]
+        at += partial_start[k + 1] - partial_start[k]
         lam = lam_at[k]
         for a in range(q):
             for b in range(q):
@@ -181,6 +248,7 @@ def locate(space, x, sds, factors, lams, precision):
                     return 1.0, -np.inf
         own += q
         square += q * q
+        first_sd += n_sds
     for j in range(precision.shape[0]):
         precision[j] = sigma**2 * prior_precision[j]
     for j in range(t):
@@ -201,57 +269,57 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
     """
     widths, lam_at, to_scaled, softness = space.widths, space.lam_at, space.to_scaled, space.softness
     kinds, parameters, partial_start = space.kinds, space.parameters, space.partial_start
-    partial_row, partial_column = space.partial_row, space.partial_column
+    partial_row, partial_column, sd_of = space.partial_row, space.partial_column, space.sd_of
     partial_shape, partial_gain, with_t = space.partial_shape, space.partial_gain, space.with_t
     nu = space.nu
-    at = own = square = 0
+    partials, widest = _most(partial_start), _most(space.block_column)
+    y, h, by_y = np.empty(partials), np.empty(partials), np.empty(partials)
+    L, by_L = np.empty((widest, widest)), np.empty((widest, widest))
+    at = own = square = first_sd = 0
     for k in range(widths.shape[0]):
-        q = widths[k]
+        q, n_sds = widths[k], space.sds[k]
         lam = lam_at[k]
-        later = np.zeros(q)  # Σ ∂ℓ/∂C_im C_im over the entries of row i from the one at hand on
-        by_C = np.zeros((q, q))
+        by_C, by_sd = np.zeros((q, q)), np.zeros(n_sds)
         for r in range(q):
-            by_sd = 0.0
             for b in range(r + 1):
                 total = 0.0
                 for a in range(q):
                     total += to_scaled[square + a * q + r] * by_lam[lam + a * q + b]
-                by_sd += total * factors[square + r * q + b] / sigma
+                by_sd[sd_of[own + r]] += total * factors[square + r * q + b] / sigma
                 by_C[r, b] = total * sds[own + r] / sigma
-            first, second = parameters[own + r, 0], parameters[own + r, 1]
-            prior = log_prior(kinds[own + r], first, second, sds[own + r])[1]
-            gradient[at + r] = 1.0 + (by_sd + prior) * (sds[own + r] + softness[own + r])
-            later[r] = by_C[r, r] * factors[square + r * q + r]
-        first, end = partial_start[k], partial_start[k + 1]
-        at += q
-        left, remaining = np.empty(end - first), np.ones(q)
-        h, y = np.empty(end - first), np.empty(end - first)
-        for e in range(first, end):
-            i, j, place = partial_row[e], partial_column[e], e - first
-            gain = partial_gain[e] * _reliability(x[at - q + i]) * _reliability(x[at - q + j])
-            h[place] = np.sqrt(1.0 + gain)
-            y[place] = x[at + place] / h[place]
-            left[place] = remaining[i]
-            remaining[i] /= np.cosh(y[place])
-        for e in range(end - 1, first - 1, -1):
-            i, j, place = partial_row[e], partial_column[e], e - first
-            r = np.tanh(y[place])
-            direct = left[place] * by_C[i, j] / np.cosh(y[place]) ** 2
-            by_y = direct - r * (later[i] + 2.0 * partial_shape[e])
-            gradient[at + place] = by_y / h[place]
-            by_log_h = 0.5 * partial_gain[e] / h[place] ** 2 * (-1.0 - by_y * y[place])
-            x_i, x_j = x[at - q + i], x[at - q + j]
-            gradient[at - q + i] += by_log_h * _slope_of_reliability(x_i) * _reliability(x_j)
-            gradient[at - q + j] += by_log_h * _slope_of_reliability(x_j) * _reliability(x_i)
-            later[i] += by_C[i, j] * factors[square + i * q + j]
-        at += end - first
+        for s in range(n_sds):
+            place = first_sd + s
+            sd = softness[place] * np.expm1(x[at + s])
+            prior = log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[1]
+            gradient[at + s] = 1.0 + (by_sd[s] + prior) * (sd + softness[place])
+        start, first = at, partial_start[k]
+        at += n_sds
+        _correlate(space, x, k, start, at, y, h, L, factors[square : square + q * q])
+        for block in range(space.block_start[k], space.block_start[k + 1]):
+            columns = space.block_columns[space.block_column[block] : space.block_column[block + 1]]
+            low, high = space.block_partial[block] - first, space.block_partial[block + 1] - first
+            d = columns.shape[0]
+            for i in range(d):
+                for j in range(i + 1):
+                    by_L[i, j] = by_C[columns[i], columns[j]]
+                    L[i, j] = factors[square + columns[i] * q + columns[j]]
+            loops.pull_back(space.block_kind[block], d, y[low:high], L, by_L, by_y[low:high])
+        for e in range(first, partial_start[k + 1]):
+            place = e - first
+            by_y[place] += loops.log_prior(partial_shape[e], y[place])[1]
+            gradient[at + place] = by_y[place] / h[place]
+            by_log_h = 0.5 * partial_gain[e] / h[place] ** 2 * (-1.0 - by_y[place] * y[place])
+            i, j = start + sd_of[own + partial_row[e]], start + sd_of[own + partial_column[e]]
+            gradient[i] += by_log_h * _slope_of_reliability(x[i]) * _reliability(x[j])
+            gradient[j] += by_log_h * _slope_of_reliability(x[j]) * _reliability(x[i])
+        at += partial_start[k + 1] - first
         for i in range(q * q):
             held -= by_lam[lam + i] * lams[lam + i]
         own += q
         square += q * q
     if np.isnan(space.known_sigma):
-        first, second = parameters[own, 0], parameters[own, 1]
-        gradient[at] = held + log_prior(kinds[own], first, second, sigma)[1] * sigma + 1.0
+        first, second = parameters[first_sd, 0], parameters[first_sd, 1]
+        gradient[at] = held + log_prior(kinds[first_sd], first, second, sigma)[1] * sigma + 1.0
         at += 1
     for j in range(nu.shape[0]):
         omega = np.exp(x[at + j])

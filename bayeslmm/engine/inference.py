@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.covariance import Template
+from ..covariances.template import Template
 from ..errors import InputError, NotAvailableError
 from . import pls
 from .criterion import Criterion, prepare
@@ -112,6 +112,8 @@ class Satterthwaite(Approximation):
         theta, sigma = solution.scaled_theta, solution.sigma
         reduced, at_optimum, _, terms = criterion.derivatives(theta)
         H = _hessian(criterion, theta, sigma, terms)
+        known = np.append(~_inside(criterion, theta), False)  # at an end, as a variance of zero is
+        H[known] = H[:, known] = 0.0
         if criterion.sigma is not None:
             H = H[:-1, :-1]
         values, vectors = np.linalg.eigh(H)
@@ -121,11 +123,13 @@ class Satterthwaite(Approximation):
         inverse_R = np.linalg.inv(at_optimum.R_x)
         forms = []
         projected = pls.projected(reduced)
-        for template, lam, E in zip(criterion.templates, criterion.lams(theta), projected, strict=True):
+        slopes = criterion.slopes(theta)
+        for of_factor, lam, E in zip(slopes, criterion.lams(theta), projected, strict=True):
             Q = E[:, :, :-1] @ inverse_R  # (J, q, p)
             spherical = np.einsum("ab,jap->jbp", lam, Q)
-            for a, b in zip(template.rows, template.columns, strict=True):
-                forms.append(2.0 * sigma**2 * Q[:, a].T @ spherical[:, b])
+            for entries in of_factor:
+                form = sum(2.0 * sigma**2 * value * Q[:, a].T @ spherical[:, b] for a, b, value in entries)
+                forms.append(form if entries else np.zeros((Q.shape[2], Q.shape[2])))
         p = len(solution.beta)
         return cls(
             vcov=solution.vcov,
@@ -149,14 +153,17 @@ class Satterthwaite(Approximation):
 def _hessian(criterion: Criterion, theta: Array, sigma: float, terms: pls.Slopes) -> Array:
     """Second derivatives of the deviance in (θ, σ)."""
     n_theta, lams = len(theta), criterion.lams(theta)
-    H = np.empty((n_theta + 1, n_theta + 1))
-    for i in range(n_theta):
+    inside = _inside(criterion, theta)
+    H = np.zeros((n_theta + 1, n_theta + 1))
+    for i in np.flatnonzero(inside):
         h = np.zeros(n_theta)
         h[i] = 1e-4 * max(abs(theta[i]), 0.1)
+        if not criterion.is_linear:  # no further than half of the way to an end
+            h[i] = min(h[i], 0.5 * min(theta[i] - criterion.ends[0][i], criterion.ends[1][i] - theta[i]))
         up, down = (_gradient_given_sigma(criterion, theta + s * h, sigma) for s in (1.0, -1.0))
         H[:n_theta, i] = (up - down) / (2.0 * h[i])
     H[:n_theta, :n_theta] = (H[:n_theta, :n_theta] + H[:n_theta, :n_theta].T) / 2.0
-    forces = criterion.theta([2.0 * e.T @ e @ lam for e, lam in zip(terms.e, lams, strict=True)])
+    forces = criterion.gradient(theta, [2.0 * e.T @ e @ lam for e, lam in zip(terms.e, lams, strict=True)])
     H[n_theta, :n_theta] = H[:n_theta, n_theta] = 2.0 * forces / sigma**3
     H[n_theta, n_theta] = 4.0 * criterion.df / sigma**2
     return H
@@ -166,7 +173,14 @@ def _gradient_given_sigma(criterion: Criterion, theta: Array, sigma: float) -> A
     lams = criterion.lams(theta)
     reduced = pls.reduce(criterion.layout, lams)
     terms = pls.slopes(reduced, pls.solve(reduced), sigma**2, with_X=criterion.reml)
-    return criterion.theta(terms.gradients(lams))
+    return criterion.gradient(theta, terms.gradients(lams))
+
+
+def _inside(criterion: Criterion, theta: Array) -> NDArray[np.bool_]:
+    """Which θ̃ are not at an end of what a structure allows them."""
+    low, high = criterion.ends
+    margin = 1e-6
+    return ~((np.isfinite(low) & (theta <= low + margin)) | (np.isfinite(high) & (theta >= high - margin)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +209,11 @@ class KenwardRoger(Approximation):
         if not solution.reml:
             raise InputError("Kenward–Roger is defined for REML fits: use fit_reml(), or ddf='satterthwaite'")
         scaled, criterion = prepare(problem, reml=True)
+        if not criterion.is_linear:
+            raise NotAvailableError(
+                "Kenward–Roger is written for covariances that are linear in their parameters; those of cs, ar1 and "
+                "one sd for several columns are not: use ddf='satterthwaite'"
+            )
         m = criterion.layout.m
         if m > MOST_EFFECTS:
             raise NotAvailableError(

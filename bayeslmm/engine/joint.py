@@ -1,9 +1,10 @@
 """The joint density of all unknowns and its gradient in compiled loops, for NUTS without compiling a graph.
 
 The twin of the PyMC model: the same coordinates in another order, the same density (tests compare the two).  x holds
-the fixed effects at centred predictors, then for each factor, outer before inner, log sds, the log odds of its partial
-correlations and its effects column by column, then the parameters of the family: logs, or ordered cutpoints.
-Derivatives are written out by hand, from the rows of the data back to x (docs/theory.md, section 11).
+the fixed effects at centred predictors, then for each factor, outer before inner, log sds, twice the coordinates of
+its correlations (of partial ones: log odds) and its effects column by column, then the parameters of the family: logs,
+or ordered cutpoints.  Derivatives are written out by hand, from the rows of the data back to x (docs/theory.md,
+section 11).
 """
 # mypy: disable-error-code="no-untyped-def, call-overload"
 
@@ -19,6 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import betaln
 
+from ..covariances import loops
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT
 from ..errors import NotAvailableError
@@ -56,8 +58,9 @@ class Joint(NamedTuple):
     effect_start: Codes  # (K + 1,) where its effects (J, q) begin
     place: Codes  # (Q,) its columns in the order of conditioning
     block_start: Codes  # (Q,) of each place: that where its block begins
-    partial_start: Codes  # (Q,) of each place: where its partial correlations stand among the factor's
-    partials: Codes  # (K,) how many there are
+    blocks: Codes  # (B, 4) that have correlations: structure, first place, columns, first coordinate in the factor
+    blocks_start: Codes  # (K + 1,)
+    partials: Codes  # (K,) how many coordinates of correlations there are
     partial_shape: Array  # shapes of their Beta priors, factor after factor
     shape_start: Codes  # (K,)
     sampled: Codes  # (Q,) by column: Z_ITSELF, CENTRED or BETWEEN
@@ -70,8 +73,10 @@ class Joint(NamedTuple):
     above_start: Codes  # (K,)
     above_column: Codes  # (Q,) by column: that of the factor above, or NONE
     middle: Array  # (Q, widest q) by column: means of the predictors that take an intercept to their middle
-    sd_kind: Codes  # (Q,)
-    sd_prior: Array  # (Q, 2)
+    sd_of: Codes  # (Q,) by column: which of the factor's sds
+    sd_start: Codes  # (K + 1,) where its sds begin among all S
+    sd_kind: Codes  # (S,)
+    sd_prior: Array  # (S, 2)
     parameter_kind: Codes  # (r,)
     parameter_prior: (
         Array  # (r, 3): of a positive parameter two numbers, of the cutpoints location, scale, dof
@@ -100,7 +105,8 @@ class Joint(NamedTuple):
     EFFECT_START,
     PLACE,
     BLOCK_START,
-    PARTIAL_START,
+    BLOCKS,
+    BLOCKS_START,
     PARTIALS,
     PARTIAL_SHAPE,
     SHAPE_START,
@@ -114,6 +120,8 @@ class Joint(NamedTuple):
     ABOVE_START,
     ABOVE_COLUMN,
     MIDDLE,
+    SD_OF,
+    SD_START,
     SD_KIND,
     SD_PRIOR,
     PARAMETER_KIND,
@@ -161,8 +169,8 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     parts: dict[str, list[Any]] = {
         key: []
         for key in (
-            "place", "first", "partial_start", "shapes", "sampled", "w", "attached", "weights", "above", "above_column",
-            "middle", "sds", "x_start", "partials", "parent", "Z",
+            "place", "first", "blocks", "n_blocks", "shapes", "sampled", "w", "attached", "weights", "above",
+            "above_column", "middle", "sds", "n_sds", "sd_of", "x_start", "partials", "parent", "Z",
         )
     }  # fmt: skip
     for group in groups:
@@ -174,37 +182,44 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         parts["w"].append(placement.weights.reshape(-1))
         partials = 0
         middle = np.zeros((group.q, widest))
-        eta = _eta(priors, group.name) if any(len(block) > 1 for block in group.blocks) else 1.0
-        start = 0
-        for block in placement.blocks:
+        template = group.template
+        eta = _eta(priors, group.name) if template.correlated else 1.0
+        start, with_correlations = 0, 0
+        for block, structure in zip(placement.blocks, template.structures, strict=True):
             d = len(block)
+            if structure.n_correlations(d):
+                parts["blocks"].append((loops.number(structure), start, d, partials))
+                parts["shapes"] += list(eta + structure.excess(d))
+                partials += structure.n_correlations(d)
+                with_correlations += 1
             for i, k in enumerate(block):
                 parts["place"].append(k)
                 parts["first"].append(start)
-                parts["partial_start"].append(partials)
-                for j in range(i):
-                    parts["shapes"].append(eta + (d - 2 - j) / 2.0)
-                    partials += 1
                 if placement.is_centred(k):
                     for other, mean in middle_shifts(group, block, i):
                         middle[k, other] = mean
             start += d
+        parts["n_blocks"].append(with_correlations)
+        columns_before = sum(g.q for g in groups[: groups.index(group)])
         for part in geometry.attached[group.name]:
-            parts["attached"].append((len(parts["sds"]) + part.column, part.coefficient))
+            parts["attached"].append((columns_before + part.column, part.coefficient))
             parts["weights"].append(part.weights)
         parts["partials"].append(partials)
         parts["middle"].append(middle)
-        for k, column in enumerate(group.columns):
+        for k in range(group.q):
             w = placement.weights[:, k]
             how = Z_ITSELF if not w.any() else CENTRED if placement.is_centred(k) else BETWEEN
             parts["sampled"].append(how)
             above = geometry.above_column(group, k)
             parts["above_column"].append(NONE if above is None else above)
-            parts["sds"].append(Positive.of(priors.get("sd", group.name, column)))
+        n_sds = len(group.sd_terms)
+        parts["sds"] += [Positive.of(priors.get("sd", group.name, term)) for term in group.sd_terms]
+        parts["n_sds"].append(n_sds)
+        parts["sd_of"] += template.sd_of
         labels += [f"{called.sd[group.name]}_log__", f"{called.cor[group.name]}_partial__"]
         labels.append(f"{called.b[group.name]}_coordinates__")
-        counts += [group.q, partials, group.q * group.n_levels]
-        at += group.q + partials + group.q * group.n_levels
+        counts += [n_sds, partials, group.q * group.n_levels]
+        at += n_sds + partials + group.q * group.n_levels
     kinds, of_parameters = [], []
     for name in family.parameters:
         if not family.positive_parameters:
@@ -224,7 +239,6 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     y = design.working_response
     ones = np.ones(design.n)
     values, of_values = np.unique(y, return_counts=True) if family.normaliser_takes_y else (np.zeros(0),) * 2
-    Q = sum(g.q for g in groups)
     shapes = np.array(parts["shapes"], float)
     effects = [g.q * g.n_levels for g in groups]
     constant = design.density_constants.sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
@@ -250,7 +264,8 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         effect_start=_starts(effects),
         place=_whole(parts["place"]),
         block_start=_whole(parts["first"]),
-        partial_start=_whole(parts["partial_start"]),
+        blocks=_whole(parts["blocks"]).reshape(-1, 4),
+        blocks_start=_starts(parts["n_blocks"]),
         partials=_whole(parts["partials"]),
         partial_shape=shapes,
         shape_start=_starts(parts["partials"])[:-1],
@@ -264,8 +279,10 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
         above_start=_starts([g.n_levels for g in groups])[:-1],
         above_column=_whole(parts["above_column"]),
         middle=_real(np.concatenate([np.zeros((0, widest)), *parts["middle"]])),
+        sd_of=_whole(parts["sd_of"]),
+        sd_start=_starts(parts["n_sds"]),
         sd_kind=_whole([prior.kind for prior in parts["sds"]]),
-        sd_prior=_real([(prior.a, prior.b) for prior in parts["sds"]]).reshape(Q, 2),
+        sd_prior=_real([(prior.a, prior.b) for prior in parts["sds"]]).reshape(-1, 2),
         parameter_kind=_whole(kinds),
         parameter_prior=_real(of_parameters).reshape(-1, 3),
         values=_real(values),
@@ -355,7 +372,9 @@ def starting_point(
         tau = 0.3 * scale / rms if rough is None else np.sqrt(np.diag(rough.solution.covariances[place]))
         sds = np.maximum(tau, least)
         modes = np.zeros((group.n_levels, group.q)) if rough is None else rough.solution.modes[place]
-        parts += [np.log(sds) + rng.uniform(-0.3, 0.3, group.q), rng.uniform(-0.3, 0.3, joint.partials[k])]
+        of_sds = np.array(group.template.sd_of)
+        logs = np.array([np.log(sds)[of_sds == s].mean() for s in range(of_sds.max() + 1)])
+        parts += [logs + rng.uniform(-0.3, 0.3, len(logs)), rng.uniform(-0.3, 0.3, joint.partials[k])]
         for c in range(group.q):
             g = joint.column_start[k] + c
             noise = rng.uniform(-0.5, 0.5, group.n_levels)
@@ -435,37 +454,51 @@ def _log_t_constant(nu):
 
 
 @compiled
+def _sds(whole, k):
+    """How many sds factor k has."""
+    sd_start = _codes(whole, SD_START)
+    return sd_start[k + 1] - sd_start[k]
+
+
+@compiled
 def _factors(buffer, whole, k, x, sd, L, gradient):
-    """Sds and rows of the correlation factor of factor k, in the order of places; their log prior."""
+    """Sds by column and rows of the correlation factor of factor k, in the order of places; their log prior."""
     column_start = _codes(whole, COLUMN_START)
     x_start = _codes(whole, X_START)
-    block_start = _codes(whole, BLOCK_START)
-    partial_start = _codes(whole, PARTIAL_START)
+    blocks, blocks_start = _codes(whole, BLOCKS), _codes(whole, BLOCKS_START)
     partial_shape = _reals(buffer, whole, PARTIAL_SHAPE)
     shape_start = _codes(whole, SHAPE_START)
+    sd_of, sd_start = _codes(whole, SD_OF), _codes(whole, SD_START)
     sd_kind = _codes(whole, SD_KIND)
     sd_prior = _reals(buffer, whole, SD_PRIOR)
     c0, q, at = column_start[k], column_start[k + 1] - column_start[k], x_start[k]
+    s0, n_sds = sd_start[k], sd_start[k + 1] - sd_start[k]
     total = 0.0
+    for s in range(n_sds):
+        value_of_sd = np.exp(x[at + s])
+        a, b = sd_prior[2 * (s0 + s)], sd_prior[2 * (s0 + s) + 1]
+        value, slope = log_prior(sd_kind[s0 + s], a, b, value_of_sd)
+        total += value + x[at + s]
+        gradient[at + s] += slope * value_of_sd + 1.0
     for c in range(q):
-        sd[c] = np.exp(x[at + c])
-        a, b = sd_prior[2 * (c0 + c)], sd_prior[2 * (c0 + c) + 1]
-        value, slope = log_prior(sd_kind[c0 + c], a, b, sd[c])
-        total += value + x[at + c]
-        gradient[at + c] += slope * sd[c] + 1.0
-    at += q
+        sd[c] = np.exp(x[at + sd_of[c0 + c]])
+    at += n_sds
+    partials = _codes(whole, PARTIALS)[k]
+    y = 0.5 * x[at : at + partials]  # x are the log odds of shares
+    for e in range(partials):
+        value, slope = loops.log_prior(partial_shape[shape_start[k] + e], y[e])
+        total += value
+        gradient[at + e] += 0.5 * slope
     for i in range(q):
-        first, p = block_start[c0 + i], partial_start[c0 + i]
-        left = 1.0
-        for j in range(i - first):
-            t, s = x[at + p + j], partial_shape[shape_start[k] + p + j]
-            r = np.tanh(0.5 * t)
-            size = abs(t)
-            total += s * (-size - 2.0 * np.log1p(np.exp(-size)))  # s log u(1 − u), t the log odds of u
-            gradient[at + p + j] -= s * r
-            L[i, first + j] = r * left
-            left /= np.cosh(0.5 * t)
-        L[i, i] = left
+        L[i, i] = 1.0
+    for block in range(blocks_start[k], blocks_start[k + 1]):
+        kind, first, d, p = (
+            blocks[4 * block],
+            blocks[4 * block + 1],
+            blocks[4 * block + 2],
+            blocks[4 * block + 3],
+        )
+        loops.factor(kind, d, y[p:], L[first : first + d, first : first + d])
     return total
 
 
@@ -518,7 +551,7 @@ def _effects(buffer, whole, k, x, sd, L, z, b):
     sampled = _codes(whole, SAMPLED)
     centring = _reals(buffer, whole, CENTRING)
     c0, q, J = column_start[k], column_start[k + 1] - column_start[k], levels[k]
-    at = x_start[k] + q + partials[k]
+    at = x_start[k] + _sds(whole, k) + partials[k]
     e0, total = effect_start[k], 0.0
     for i in range(q):
         c, first = place[c0 + i], block_start[c0 + i]
@@ -557,7 +590,8 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
     centring = _reals(buffer, whole, CENTRING)
     c0, q, J = column_start[k], column_start[k + 1] - column_start[k], levels[k]
     start, e0 = _codes(whole, X_START)[k], _codes(whole, EFFECT_START)[k]
-    at = start + q + _codes(whole, PARTIALS)[k]
+    n_sds, partials = _sds(whole, k), _codes(whole, PARTIALS)[k]
+    at = start + n_sds + partials
     by_sd, by_L, by_z, by_centre = np.zeros(q), np.zeros((q, q)), np.zeros(J * q), np.zeros(J)
     for i in range(q - 1, -1, -1):
         c, first = place[c0 + i], block_start[c0 + i]
@@ -585,18 +619,22 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
         by_L[i, i] += by_own * sd[c]
         if how != Z_ITSELF:
             _pull_back_shifts(buffer, whole, k, c, by_centre, by_b, gradient)
+    sd_of = _codes(whole, SD_OF)
     for c in range(q):
-        gradient[start + c] += by_sd[c] * sd[c]
-    for i in range(q):
-        first, p = block_start[c0 + i], start + q + _codes(whole, PARTIAL_START)[c0 + i]
-        left, by_left = L[i, i], by_L[i, i]
-        for j in range(i - first - 1, -1, -1):
-            t = x[p + j]
-            r, shrink = np.tanh(0.5 * t), 1.0 / np.cosh(0.5 * t)
-            left /= shrink
-            by_r = by_L[i, first + j] * left - by_left * left * r / shrink
-            gradient[p + j] += by_r * 0.5 * shrink * shrink
-            by_left = by_L[i, first + j] * r + by_left * shrink
+        gradient[start + sd_of[c0 + c]] += by_sd[c] * sd[c]
+    blocks, blocks_start = _codes(whole, BLOCKS), _codes(whole, BLOCKS_START)
+    y, by_y = 0.5 * x[start + n_sds : at], np.zeros(partials)
+    for block in range(blocks_start[k], blocks_start[k + 1]):
+        kind, first, d, p = (
+            blocks[4 * block],
+            blocks[4 * block + 1],
+            blocks[4 * block + 2],
+            blocks[4 * block + 3],
+        )
+        here = slice(first, first + d)
+        loops.pull_back(kind, d, y[p:], L[here, here], by_L[here, here], by_y[p:])
+    for e in range(partials):
+        gradient[start + n_sds + e] += 0.5 * by_y[e]
 
 
 @_inline

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from ..design.covariance import Template
 from ..design.design import Design
+from ..errors import NotAvailableError
 from ..families.densities import each_bend, normaliser, numbers
 from . import pls
 from .reweighting import Reweighted
@@ -101,6 +101,17 @@ class Parameters:
         return np.diag(np.exp(free))
 
 
+def refuse_curved(design: Design) -> None:
+    """Raise NotAvailableError for a structure whose Λ̃ is no linear function of θ̃: the search here has no bounds."""
+    for group in design.groups:
+        for columns, structure, _ in group.template.curved:
+            text = group.texts[group.blocks.index(columns)] if group.texts else structure.name
+            raise NotAvailableError(
+                f"{text}: point estimates of family={design.family.name!r} are for us, diag and ||, not for "
+                f"{structure.name}{', hom=True' * structure.hom}. The posterior, fit(), has them."
+            )
+
+
 class Approximation:
     """Minus log likelihood of a design by Laplace's approximation, as a function of ψ = (β̃, θ̃, φ̃), or (θ̃, φ̃).
 
@@ -110,7 +121,8 @@ class Approximation:
     def __init__(self, design: Design, *, restricted: bool = False) -> None:
         problem = Problem.of(design)
         self.design, self.family, self.restricted = design, design.family, restricted
-        self.templates = [Template.from_blocks(blocks) for blocks in problem.blocks]
+        self.templates = problem.templates
+        refuse_curved(design)
         centred = scale(problem)
         self.T_x, self.T_z = centred.T_x, centred.T_z
         X = design.X @ self.T_x

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.covariance import cholesky_psd
+from ..covariances.template import cholesky_psd
 from ..design.design import Design
 from ..errors import FitError
 from . import pls

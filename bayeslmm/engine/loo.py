@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.covariance import cholesky_psd
+from ..covariances.template import cholesky_psd
 from ..tools.compiling import compiled
 from .assembly import right_side
 from .chains import _backward, _factorise, _inverse_of_dense, _work

@@ -91,7 +91,7 @@ class Marginal:
         steps = chains.Steps(
             log_density=np.full(len(x), -np.inf),
             state=np.zeros(N, dtype=np.int64),
-            sds=np.empty((N, len(space.softness))),
+            sds=np.empty((N, len(space.sd_of))),
             factors=np.empty((N, len(space.to_scaled))),
             sigma=np.empty(N),
             beta=np.empty((N, self.p)),
@@ -113,15 +113,13 @@ class Marginal:
         explained = products[-1, :-1] @ np.linalg.lstsq(products[:-1, :-1], products[:-1, -1])[0]
         total = np.sqrt(max(products[-1, -1] - explained, 1e-12 * products[-1, -1], 1e-300) / self.n)
         total = max(total, self.problem.sigma or 0.0)
-        scales = [
-            np.sqrt(squares) * c for squares, c in zip(self.problem.mean_squares, self.softness, strict=True)
-        ]
+        c, columns = self.space.softness, self.space.column_of
+        scales = np.sqrt(np.concatenate(self.problem.mean_squares))[columns] * c
         out = np.zeros((20, self.d))
         for row, (between, within) in zip(
             out, product((0.03, 0.1, 0.3, 1.0), (1.0, 0.5, 0.2, 0.05, 0.01)), strict=True
         ):
-            c = self.space.softness
-            row[self.space.sd_at] = np.log1p(self._inside(between * total * c / np.concatenate(scales)) / c)
+            row[self.space.sd_at] = np.log1p(self._inside(between * total * c / scales) / c)
             if self.problem.sigma is None:
                 row[self.sigma_at] = np.log(self._inside(np.append(c, within * total))[-1])
         return out
@@ -149,8 +147,8 @@ class Marginal:
 
     @property
     def softness(self) -> list[Array]:
-        """c of each factor (q_k,)."""
-        return np.split(self.space.softness, np.cumsum(self.space.widths)[:-1])
+        """c of each factor, one an sd."""
+        return np.split(self.space.softness, np.cumsum(self.space.sds)[:-1])
 
     def walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Array) -> Walk:
         """Independence Metropolis–Hastings from x[0] over N proposals, with a draw of β and b each (section 6).

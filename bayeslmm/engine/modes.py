@@ -260,7 +260,11 @@ def modes_of_draws(
     t = (beta[:, at] - priors.beta_mean[at]) / priors.beta_sd[at]
     of_sigma = [np.log(sigma)] if marginal.problem.sigma is None else []
     x = np.column_stack(
-        [np.log1p(sds / space.softness), *of_sigma, np.log((space.nu + 1.0) / (space.nu + t**2))]
+        [
+            np.log1p(sds[:, space.column_of] / space.softness),
+            *of_sigma,
+            np.log((space.nu + 1.0) / (space.nu + t**2)),
+        ]
     )
     near, others = fitted.proposal.near, np.flatnonzero(~space.correlation_at)
     scales = near.roots @ near.roots.swapaxes(1, 2)

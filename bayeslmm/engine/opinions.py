@@ -57,11 +57,11 @@ def _positive(marginal: Marginal) -> list[Positive]:
 
 
 def _units(marginal: Marginal) -> Array:
-    """The sd (Σq + 1,) at which each part alone would make up the response's spread."""
+    """The sd (all sds and σ) at which each part alone would make up the response's spread."""
     spread = float(np.std(marginal.problem.y)) or 1.0
-    sizes = [np.sqrt(squares) for squares in marginal.problem.mean_squares]
+    of_sds = np.sqrt(np.concatenate(marginal.problem.mean_squares))[marginal.space.column_of]
     of_sigma = np.ones(int(marginal.problem.sigma is None))
-    return np.hypot(spread, marginal.problem.sigma or 0.0) / np.concatenate([*sizes, of_sigma])
+    return np.hypot(spread, marginal.problem.sigma or 0.0) / np.append(of_sds, of_sigma)
 
 
 def _bulk(prior: Positive, unit: float) -> tuple[float, float]:

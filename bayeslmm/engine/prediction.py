@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..design.covariance import cholesky_psd
+from ..covariances.template import cholesky_psd
 from . import pls
 from .criterion import prepare
 from .reml import PointSolution, mode_slopes

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.covariance import cholesky_psd, sd_and_correlation
+from ..covariances.template import Template, cholesky_psd, sd_and_correlation
 from . import pls
 from .criterion import Criterion, prepare
 from .crossproducts import CrossProducts
@@ -52,12 +52,12 @@ class Curve:
 def parameters(problem: Problem) -> list[Parameter]:
     """Every parameter of a model, in the order of lme4's ``profile``: sds and correlations, sigma, fixed effects."""
     found = []
-    for k, blocks in enumerate(problem.blocks):
-        for block in blocks:
-            found += [Parameter(kind="sd", factor=k, a=a) for a in block]
-            found += [
-                Parameter(kind="cor", factor=k, a=a, b=b) for i, b in enumerate(block) for a in block[:i]
-            ]
+    for k, template in enumerate(problem.templates):
+        for block, structure in zip(template.blocks, template.structures, strict=True):
+            d = len(block)
+            found += [Parameter(kind="sd", factor=k, a=a) for a in block[: structure.n_sds(d)]]
+            pairs = structure.entries(d)
+            found += [Parameter(kind="cor", factor=k, a=block[a], b=block[b]) for b, a in pairs]
     if problem.sigma is None:
         found.append(Parameter(kind="sigma"))
     return found + [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
@@ -90,7 +90,7 @@ class _Slice:
 
     The others are the entries of the absolute Cholesky factors C_k = σΛ_k on the user's columns, over the sd of their
     row, and log σ unless it is known. Inside its block the held column is put first, so that holding its sd holds one
-    entry of C_k.
+    entry of C_k. Where the structure of a block has sds and correlations for its numbers, the held one is one of them.
     """
 
     def __init__(
@@ -100,7 +100,11 @@ class _Slice:
         self.layout, self.templates = criterion.layout, criterion.templates
         self.n, self.sigma = criterion.layout.cross.n, criterion.sigma
         self.minimum = best.criterion
-        self.orders = [_order(t.q, t.blocks, parameter, k) for k, t in enumerate(self.templates)]
+        self.held_at = [_place(t, parameter, k) for k, t in enumerate(self.templates)]
+        self.orders = [
+            list(range(t.q)) if place >= 0 else _order(t.q, t.blocks, parameter, k)
+            for k, (t, place) in enumerate(zip(self.templates, self.held_at, strict=True))
+        ]
         self.back = [np.linalg.inv(T)[:, order] for T, order in zip(scaled.T_z, self.orders, strict=True)]
         covariances = [cov[np.ix_(o, o)] for cov, o in zip(best.covariances, self.orders, strict=True)]
         factors = [cholesky_psd(cov, t.blocks) for cov, t in zip(covariances, self.templates, strict=True)]
@@ -108,14 +112,22 @@ class _Slice:
             np.where(np.diag(cov) > 0.0, np.sqrt(np.diag(cov)), best.sigma * np.abs(np.diag(T)[order]))
             for cov, T, order in zip(covariances, scaled.T_z, self.orders, strict=True)
         ]
-        self.free = [
-            np.array([self._is_free(k, r, c) for r, c in zip(t.rows, t.columns, strict=True)], dtype=bool)
-            for k, t in enumerate(self.templates)
-        ]
+        self.free = [self._searched(k, t) for k, t in enumerate(self.templates)]
+        self.entries = [np.zeros(t.n_theta) for t in self.templates]  # of the last point looked at
         self.start = self._pack(factors, best.sigma)
         self.estimate = self._value(best, covariances)
         self.scale = self._first_step(best)
         self.plateau = self._find_plateau()
+
+    def _searched(self, k: int, template: Template) -> NDArray[np.bool_]:
+        """Which numbers of factor k are searched."""
+        free = np.ones(template.n_theta, dtype=bool)
+        if self.held_at[k] >= 0:
+            free[self.held_at[k]] = False
+        else:
+            entries = zip(template.rows, template.columns, strict=True)
+            free[: len(template.rows)] = [self._is_free(k, r, c) for r, c in entries]
+        return free
 
     def _is_free(self, k: int, row: int, column: int) -> bool:
         """Whether an entry of C_k is searched; a held correlation turns row b into one number, its sd."""
@@ -150,13 +162,18 @@ class _Slice:
     @property
     def bounds(self) -> tuple[float, float]:
         """The range of the parameter."""
+        p = self.parameter
+        if p.kind == "cor" and self.held_at[p.factor] >= 0:
+            low, high = self.templates[p.factor].ends
+            place = self.held_at[p.factor]
+            return (float(low[place]), float(high[place]))
         return {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0), "beta": (-np.inf, np.inf)}[
-            self.parameter.kind
+            p.kind
         ]
 
     def _pack(self, factors: list[Array], sigma: float) -> Array:
         parts = [
-            (C / u[:, None])[list(t.rows), list(t.columns)][free]
+            t.theta(C / u[:, None])[free]
             for C, u, t, free in zip(factors, self.units, self.templates, self.free, strict=True)
         ]
         end = [np.array([np.log(sigma)])] if self._searches_sigma else []
@@ -168,8 +185,13 @@ class _Slice:
             entries = np.zeros(t.n_theta)
             entries[free] = x[at : at + free.sum()]
             at += int(free.sum())
+            place = self.held_at[k]
+            if place >= 0:
+                unit = self.units[k][self.parameter.a] if self.parameter.kind == "sd" else 1.0
+                entries[place] = held / unit
+            self.entries[k] = entries
             C = t.factor(entries)
-            if k == self.parameter.factor:
+            if k == self.parameter.factor and place < 0:
                 a, b = self._held(k)
                 if self.parameter.kind == "sd":
                     C[a, a] = held / self.units[k][a]
@@ -213,7 +235,7 @@ class _Slice:
 
     def _find_plateau(self) -> float:
         """Smallest deviance where one of a held correlation's sds is zero, and the correlation says nothing."""
-        if self.parameter.kind != "cor":
+        if self.parameter.kind != "cor" or self.held_at[self.parameter.factor] >= 0:
             return np.inf
         values = []
         for i, bound in enumerate(self._bounds() or []):
@@ -225,13 +247,16 @@ class _Slice:
 
     def _bounds(self) -> list[tuple[float | None, float | None]] | None:
         """Sds that belong to a held correlation stay positive: a change of sign would be one of the correlation."""
-        if self.parameter.kind != "cor":
+        of_a_cor = self.parameter.kind == "cor"
+        if not of_a_cor and all(t.is_linear for t in self.templates):
             return None
         bounds: list[tuple[float | None, float | None]] = []
         for k, (t, free) in enumerate(zip(self.templates, self.free, strict=True)):
-            held = self._held(k) if k == self.parameter.factor else ()
-            entries = zip(t.rows, t.columns, free, strict=True)
+            held = self._held(k) if of_a_cor and k == self.parameter.factor and self.held_at[k] < 0 else ()
+            entries = zip(t.rows, t.columns, free, strict=False)
             bounds += [(0.0 if r == c and r in held else None, None) for r, c, use in entries if use]
+            low, high = (end[len(t.rows) :][free[len(t.rows) :]] for end in t.bounds)
+            bounds += list(zip(low.tolist(), high.tolist(), strict=True))
         return [*bounds, (None, None)] if self._searches_sigma else bounds
 
     def _off_zero(self, x: Array) -> Array:
@@ -266,10 +291,10 @@ class _Slice:
     def _gradient(self, k: int, by_C: Array, held: float) -> Array:
         """Derivatives with respect to the searched entries of factor k."""
         t, by_entry = self.templates[k], by_C * self.units[k][:, None]
-        if k == self.parameter.factor and self.parameter.kind == "cor":
+        if k == self.parameter.factor and self.parameter.kind == "cor" and self.held_at[k] < 0:
             a, b = self._held(k)
             by_entry[b, b] = held * by_entry[b, a] + np.sqrt(1.0 - held**2) * by_entry[b, b]
-        return by_entry[list(t.rows), list(t.columns)][self.free[k]]
+        return t.gradient(self.entries[k], by_entry)[self.free[k]]
 
     def _without_column(self, held: float) -> Layout:
         """The cross-products of [X y] with β_a held: y − tx and X without the direction of β_a."""
@@ -287,6 +312,20 @@ class _Slice:
         return arrange(
             replace(cross, ZtXy=tuple(z @ change for z in cross.ZtXy), XytXy=change.T @ cross.XytXy @ change)
         )
+
+
+def _place(template: Template, parameter: Parameter, k: int) -> int:
+    """Where the held parameter stands among the numbers of factor k, if it is one of them; else −1."""
+    if k != parameter.factor:
+        return -1
+    for block, structure, at in template.curved:
+        if parameter.a in block:
+            d = len(block)
+            if parameter.kind == "sd":
+                return at + (0 if structure.hom else block.index(parameter.a))
+            entry = (block.index(parameter.b), block.index(parameter.a))
+            return at + structure.n_sds(d) + structure.entries(d).index(entry)
+    return -1
 
 
 def _order(q: int, blocks: tuple[tuple[int, ...], ...], parameter: Parameter, k: int) -> list[int]:

@@ -19,7 +19,7 @@ from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names, labels
 from ..errors import NotAvailableError
 from ..priors.priors import Prior, Priors
 from .geometry import Geometry, middle_shifts
-from .pymc_variables import Walked, correlations, cutpoints, effects, factor_of, independent, prior_of
+from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of
 
 Array = NDArray[np.float64]
 
@@ -160,11 +160,15 @@ def _effects(
     """The random effects b of a factor, (J,) a column."""
     name = group.name
     called_sd, called_cor, called_b = names.sd[name], names.cor[name], names.b[name]
-    entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.columns]
-    params = [independent(called_sd, entries, dims=names.dims[called_sd], positive=True)]
-    if group.correlated:
+    template = group.template
+    entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.sd_terms]
+    params = [
+        independent(called_sd, entries, dims=names.dims[called_sd], positive=True, places=template.sd_of)
+    ]
+    if template.correlated:
         lkj, blocks = priors.get("cor", name), geometry.placements[name].blocks
-        params.append(correlations(called_cor, lkj, group.q, blocks, dims=names.dims[called_cor]))
+        dims = names.dims[called_cor]
+        params.append(correlations(called_cor, lkj, group.q, blocks, template.structures, dims=dims))
     correlated = len(params)
     attached = sorted({a.coefficient for a in geometry.attached[name]})
     above = sorted({c for k in range(group.q) if (c := geometry.above_column(group, k)) is not None})
@@ -205,8 +209,8 @@ def _walk(
     placement = geometry.placements[group.name]
     empty: list[Any] = [None] * group.q
     went = Walked(effects=empty, z=empty[:], values=empty[:], log_spread=empty[:], share=empty[:])
-    for block in placement.blocks:
-        L = [[np.float64(1.0)]] if len(block) == 1 else factor_of(cor, block)
+    for block, structure in zip(placement.blocks, group.template.structures, strict=True):
+        L = structure.graph_factor_of(cor, block)
         for i, k in enumerate(block):
             mean: Any = np.float64(0.0)
             for j in range(i):

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln
 
+from ..covariances import Structure
 from ..errors import PriorError
 from ..priors.priors import LKJ, Prior
 from .pymc_draws import distribution
@@ -86,7 +86,7 @@ def _transform(label: str, n_params: int, forward: Any, backward: Any, log_jacob
 
 def independent(
     name: str, entries: Sequence[tuple[str, Prior | LKJ]], *, dims: str | tuple[str, ...], positive: bool = False,
-    shift: Callable[[list[Any]], Any] | None = None, shifted: int | None = None,
+    shift: Callable[[list[Any]], Any] | None = None, shifted: int | None = None, places: Sequence[int] | None = None,
 ) -> Any:  # fmt: skip
     """A vector (k,) of independent numbers, each with its own prior.
 
@@ -101,10 +101,15 @@ def independent(
     shift, shifted : callable, int, optional
         The prior of the element ``shifted`` is that of its value plus ``shift(elements)``, which leaves it out: the
         intercept's at centred predictors.
+    places : sequence of int (m,), optional
+        Which of the numbers each element is, where elements share one: the vector is (m,) then.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
+    alike = places is not None and len(places) > len(entries)
+    gathered = list(places) if alike and places is not None else list(range(len(entries)))
+    firsts = [gathered.index(j) for j in range(len(entries))]
     made = [prior_of(label, prior, positive=positive) for label, prior in entries]
     transforms = [transform for _, transform in made]
     inputs = [variable.owner.inputs for variable, _ in made]
@@ -123,32 +128,44 @@ def independent(
     def split(vector: Any) -> list[Any]:
         return [vector[j] for j in range(k)]
 
+    def of_vector(vector: Any) -> list[Any]:
+        return [vector[j] for j in firsts]
+
+    def whole(values: list[Any]) -> Any:
+        return pt.stack([values[j] for j in gathered])
+
+    def one_or_each(values: list[Any]) -> Any:
+        return pt.sum(pt.stack(values)) if alike else pt.stack(values)
+
     def draw(size: Any) -> Any:
         fresh = [prior_of(label, prior, positive=positive)[0] for label, prior in entries]
-        return pt.stack(moved(fresh, -1.0))
+        return whole(moved(fresh, -1.0))
 
     def log_density(value: Any) -> Any:
-        values = moved(split(value), 1.0)
-        return pt.stack([pm.logp(variable, v) for (variable, _), v in zip(made, values, strict=True)])
+        values = moved(of_vector(value), 1.0)
+        return one_or_each([pm.logp(variable, v) for (variable, _), v in zip(made, values, strict=True)])
 
     def start(rv: Any, size: Any) -> Any:
         from pymc.distributions.distribution import support_point
 
-        return pt.stack(moved([support_point(variable) for variable, _ in made], -1.0))
+        return whole(moved([support_point(variable) for variable, _ in made], -1.0))
 
     def log_jacobian(value: Any) -> Any:
         each = zip(split(value), transforms, inputs, strict=True)
-        return pt.stack([pt.zeros_like(v) if t is None else t.log_jac_det(v, *given) for v, t, given in each])
+        return one_or_each(
+            [pt.zeros_like(v) if t is None else t.log_jac_det(v, *given) for v, t, given in each]
+        )
 
     of_sds = all(t is not None and t.name == "log" for t in transforms)
     transform = _transform(
         "log" if of_sds else "centred", 0,
-        lambda value: pt.stack(of_elements(moved(split(value), 1.0), "forward")),
-        lambda value: pt.stack(moved(of_elements(split(value), "backward"), -1.0)),
+        lambda value: pt.stack(of_elements(moved(of_vector(value), 1.0), "forward")),
+        lambda value: whole(moved(of_elements(split(value), "backward"), -1.0)),
         log_jacobian,
     )  # fmt: skip
     return _custom(
-        name, "Independent", dims=dims, core=0, draw=draw, log_density=log_density, start=start, transform=transform
+        name, "Independent", dims=dims, core=int(alike), draw=draw, log_density=log_density, start=start,
+        transform=transform,
     )  # fmt: skip
 
 
@@ -194,19 +211,6 @@ def _sorted(values: list[Any]) -> list[Any]:
 # -- correlations
 
 
-def _factor(partials: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Lower-triangular factor of a correlation matrix from partial correlations, row by row below the diagonal."""
-    L: list[list[Any]] = [[np.float64(1.0)]]
-    for row_of in partials:
-        row: list[Any] = []
-        left: Any = np.float64(1.0)  # what is left of a unit row
-        for partial in row_of:
-            row.append(partial * left)
-            left = left * (1.0 - partial**2) ** 0.5
-        L.append([*row, left])
-    return L
-
-
 def _matrix(q: int, factors: Sequence[tuple[Sequence[int], list[list[Any]]]]) -> Any:
     """The correlation matrix (q, q) of independent blocks, given by their factors."""
     import pytensor.tensor as pt
@@ -220,79 +224,50 @@ def _matrix(q: int, factors: Sequence[tuple[Sequence[int], list[list[Any]]]]) ->
     return pt.stack([v for row in entries for v in row]).reshape((q, q))
 
 
-def factor_of(cor: Any, block: Sequence[int]) -> list[list[Any]]:
-    """Lower-triangular factor of a block of a correlation matrix, entry by entry: no Cholesky to compile."""
-    L: list[list[Any]] = [[np.float64(1.0)]]
-    for i in range(1, len(block)):
-        row: list[Any] = []
-        left: Any = np.float64(1.0)
-        for j in range(i):
-            value = cor[block[i], block[j]]
-            for m in range(j):
-                value = value - row[m] * L[j][m]
-            row.append(value / L[j][j] if j else value)
-            left = left - row[j] ** 2
-        L.append([*row, left**0.5])
-    return L
+def correlations(
+    name: str, lkj: Prior | LKJ, q: int, blocks: Blocks, structures: Sequence[Structure], *, dims: tuple[str, ...]
+) -> Any:  # fmt: skip
+    """A correlation matrix (q, q) of independent blocks; behind it log odds of what their structures hang on.
 
-
-def _partials(L: list[list[Any]]) -> list[list[Any]]:
-    """Partial correlations from a factor: `_factor` backwards."""
-    out = []
-    for row in L[1:]:
-        left: Any = np.float64(1.0)
-        partials = []
-        for entry in row[:-1]:
-            partials.append(entry / left)
-            left = left * (1.0 - partials[-1] ** 2) ** 0.5
-        out.append(partials)
-    return out
-
-
-def correlations(name: str, lkj: Prior | LKJ, q: int, blocks: Blocks, *, dims: tuple[str, ...]) -> Any:
-    """A correlation matrix (q, q) of independent blocks, each LKJ(eta); behind it log odds of partial correlations.
-
-    Partial correlations of LKJ(eta) are independent Beta(s, s) on (-1, 1), s = eta + (d - 2 - j)/2, and the Jacobian
-    from them to the matrix is the product of (1 - p²)^((d - 2 - j)/2) (Lewandowski, Kurowicka & Joe 2009, section 2.4).
+    The prior is that of `bayeslmm.covariances.structure`, LKJ(eta) for an unstructured block.
     """
     import pymc as pm
     import pytensor.tensor as pt
 
     assert isinstance(lkj, LKJ)
-    wide = [tuple(block) for block in blocks if len(block) > 1]
-    # (d - 2 - j) / 2 of every partial correlation, in the order of the values
-    excess = [(len(b) - 2 - j) / 2.0 for b in wide for i in range(1, len(b)) for j in range(i)]
+    both = zip(blocks, structures, strict=True)
+    wide = [(tuple(block), each) for block, each in both if each.n_correlations(len(block))]
+    # log of the volume per position, (1 - p²)^excess, of every coordinate in their order
+    excess = [float(e) for block, each in wide for e in each.excess(len(block))]
     shapes = np.array([lkj.eta + e for e in excess])
-    constant = np.sum((2.0 * shapes - 1.0) * np.log(2.0) + betaln(shapes, shapes))
+    constant = sum(each.log_constant(len(block), lkj.eta) for block, each in wide)
+    volume = sum(each.log_volume(len(block)) for block, each in wide)
 
-    def rows(values: Any) -> list[list[list[Any]]]:
-        """A vector as the partial correlations of each block, row by row."""
+    def split(values: Any) -> list[list[Any]]:
+        """A vector as the positions of each block."""
         out, k = [], 0
-        for block in wide:
-            partials = []
-            for i in range(1, len(block)):
-                partials.append([values[k + j] for j in range(i)])
-                k += i
-            out.append(partials)
+        for block, each in wide:
+            n = each.n_correlations(len(block))
+            out.append([values[k + j] for j in range(n)])
+            k += n
         return out
 
-    def matrix(partials: Any) -> Any:
-        return _matrix(q, [(b, _factor(rows_of)) for b, rows_of in zip(wide, rows(partials), strict=True)])
+    def matrix(positions: Any) -> Any:
+        each_block = zip(wide, split(positions), strict=True)
+        return _matrix(q, [(block, each.graph_factor(p, len(block))) for (block, each), p in each_block])
 
     def draw(size: Any) -> Any:
         return matrix([2.0 * pm.Beta.dist(np.float64(s), np.float64(s)) - 1.0 for s in shapes])
 
     def log_density(value: Any) -> Any:
         total: Any = -np.float64(constant)
-        for block in wide:
-            L = factor_of(value, block)
-            for i in range(1, len(block)):
-                total = total + np.float64(2.0 * (lkj.eta - 1.0)) * pt.log(L[i][i])
+        for block, each in wide:
+            total = total + np.float64(lkj.eta - 1.0) * each.graph_log_shrinkage(value, block)
         return total
 
     def forward(value: Any) -> Any:
-        partials = [p for b in wide for row in _partials(factor_of(value, b)) for p in row]
-        return pt.stack([pt.log1p(p) - pt.log1p(-p) for p in partials])
+        positions = [p for block, each in wide for p in each.positions(value, block)]
+        return pt.stack([pt.log1p(p) - pt.log1p(-p) for p in positions])
 
     def backward(value: Any) -> Any:
         return matrix(2.0 * pt.sigmoid(value) - 1.0)
@@ -301,7 +276,7 @@ def correlations(name: str, lkj: Prior | LKJ, q: int, blocks: Blocks, *, dims: t
         # 1 - p² is 4 s(1 - s) with s = sigmoid(value), and dp is 2 s(1 - s)
         both = -pt.softplus(value) - pt.softplus(-value)
         powers = np.array(excess)
-        return pt.sum((powers + 1.0) * both) + np.float64(np.sum(powers * np.log(4.0) + np.log(2.0)))
+        return pt.sum((powers + 1.0) * both) + np.float64(np.sum(powers * np.log(4.0) + np.log(2.0)) + volume)
 
     return _custom(
         name, "Correlations", dims=dims, core=2, draw=draw, log_density=log_density,

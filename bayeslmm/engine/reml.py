@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.covariance import cholesky_psd
+from ..covariances.template import cholesky_psd
 from ..design.identification import Identification
 from ..errors import FitError
 from . import pls, ridge
@@ -22,6 +22,8 @@ from .scaling import Problem, Scaled
 
 Array = NDArray[np.float64]
 Status = Literal["converged", "boundary", "unidentified", "failed"]
+NEXT_TO_ZERO = 2e-7  # of an sd in θ̃, whose derivatives are taken at 1e-7 or above
+NEXT_TO_AN_END = 1e-6  # of a correlation
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
 
@@ -100,6 +102,8 @@ def reported_at(problem: Problem, solution: PointSolution) -> PointSolution:
 def _beside(
     scaled: Scaled, criterion: Criterion, solution: PointSolution, untold: Identification
 ) -> PointSolution:
+    if not criterion.is_linear:
+        raise ridge.UntoldVariancesError(untold)
     rivals = []
     for theta in ridge.elsewhere(scaled, criterion, solution.scaled_theta, untold):
         rivals.append(_report(scaled, criterion, criterion.evaluate(theta)))
@@ -123,10 +127,19 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
         if start is None
         else np.where(criterion.diagonal, np.maximum(start, 0.1), start)
     )
+    first = np.clip(first, *criterion.bounds)
     best = _climb(criterion, first)
     if best is None or any(_is_singular(lam) for lam in criterion.lams(best.theta)):
         for scale in (0.2, 3.0):
             other = _climb(criterion, scale * criterion.diagonal, rival=best)
+            best = other or best
+    if not criterion.is_linear:
+        low, high = criterion.ends
+        correlations = ~criterion.diagonal & np.isfinite(low)
+        for place in (0.1, 0.5, 0.9) if correlations.any() else ():
+            begin = criterion.diagonal * 1.0
+            begin[correlations] = (low + place * (high - low))[correlations]
+            other = _climb(criterion, begin, rival=best)
             best = other or best
     if best is None:
         _refuse_perfect_at_zero(criterion)
@@ -187,9 +200,10 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
     """
     here, radius = criterion.evaluate(start), 1.0
     for _ in range(60):
-        if _at_rest(here) or radius < 1e-9:
+        among = here.among(_free(criterion, here))
+        if _at_rest(among) or radius < 1e-9:
             break
-        step = here.step_within(radius)
+        step = _embedded(criterion, here, among.step_within(radius))
         there = criterion.evaluate(here.theta + step)
         kept = (here.value - there.value) / max(here.promise(step), 1e-300)
         if kept < 0.25:
@@ -198,15 +212,32 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
             radius = 2.0 * radius
         if kept > 1e-3:
             here = there
-    if len(start) and not _at_rest(here):
+    if len(start) and not _at_rest(here.among(_free(criterion, here))):
         from scipy.optimize import minimize
 
+        bounds = None if criterion.is_linear else list(zip(*criterion.bounds, strict=True))
         found = minimize(
-            criterion, here.theta, jac=True, method="L-BFGS-B",
+            criterion, here.theta, jac=True, method="L-BFGS-B", bounds=bounds,
             options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
         )  # fmt: skip
         here = criterion.evaluate(found.x)
     return _canonical(criterion, here)
+
+
+def _free(criterion: Criterion, here: Evaluation) -> NDArray[np.bool_]:
+    """The θ̃ (n_theta,) that are not held at a bound, at which the criterion would fall beyond it only."""
+    low, high = criterion.bounds
+    at_low = (here.theta <= np.where(low == 0.0, NEXT_TO_ZERO, low)) & (here.gradient > 0.0)
+    return ~(at_low | ((here.theta >= high) & (here.gradient < 0.0)))
+
+
+def _embedded(criterion: Criterion, here: Evaluation, step: Array) -> Array:
+    """A step of the free θ̃ as one of all, cut where it leaves the bounds."""
+    if criterion.is_linear:
+        return step
+    whole = np.zeros(len(here.theta))
+    whole[_free(criterion, here)] = step
+    return np.clip(here.theta + whole, *criterion.bounds) - here.theta
 
 
 def _at_rest(here: Evaluation) -> bool:
@@ -219,13 +250,19 @@ def _at_rest(here: Evaluation) -> bool:
 def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
     """Newton steps until the optimum is known to 1e-7 of a standard error; then small variances become exact zeros."""
     for _ in range(20):
-        if found.decrement < 1e-14:
+        among = found.among(_free(criterion, found))
+        if among.decrement < 1e-14:
             break
-        proposal = _canonical(criterion, criterion.evaluate(found.theta + found.newton_step))
-        if np.abs(proposal.gradient).max() > 0.5 * np.abs(found.gradient).max():
+        step = _embedded(criterion, found, among.newton_step)
+        proposal = _canonical(criterion, criterion.evaluate(found.theta + step))
+        left = proposal.among(_free(criterion, proposal)).gradient
+        if np.abs(left).max(initial=0.0) > 0.5 * np.abs(among.gradient).max():
             break
         found = proposal
     snapped = np.where(criterion.diagonal & (found.theta < 1e-4), 0.0, found.theta)
+    for end in criterion.ends:  # correlations that cannot be told from the end of their interval
+        bounded = ~criterion.diagonal & np.isfinite(end)
+        snapped[bounded] = np.where(np.abs(found.theta - end) < NEXT_TO_AN_END, end, snapped)[bounded]
     if np.any(snapped != found.theta):
         value, gradient = criterion(snapped)
         if value <= found.value + 1e-9 * abs(found.value):
@@ -235,10 +272,7 @@ def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
 
 def _canonical(criterion: Criterion, found: Evaluation) -> Evaluation:
     """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign, and so do derivatives with respect to them."""
-    lams = criterion.lams(found.theta)
-    signs = criterion.theta(
-        [np.broadcast_to(np.where(np.diag(lam) < 0.0, -1.0, 1.0), lam.shape) for lam in lams]
-    )
+    signs = criterion.signs(criterion.lams(found.theta))
     return replace(
         found, theta=signs * found.theta, gradient=signs * found.gradient, axes=signs[:, None] * found.axes
     )
@@ -260,7 +294,9 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     for cov, direction, gamma, template in zip(
         covariances, directions, slopes, criterion.templates, strict=True
     ):
-        for block in template.blocks:
+        for block, structure in template.parts():
+            if structure.free_entries(len(block)) is None:
+                continue  # its bounds are seen to by the search itself
             at = np.ix_(block, block)
             values, vectors = np.linalg.eigh(cov[at])
             null = vectors[:, values <= 1e-12 * max(values.max(), 1.0)]
@@ -293,7 +329,8 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
     sigma2 = solution.r2 / criterion.df if criterion.sigma is None else criterion.sigma**2
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|
     shift = 2.0 * float(np.log(np.abs(np.diag(scaled.T_x))).sum()) if criterion.reml else 0.0
-    norm = float(np.abs(found.gradient * np.maximum(np.abs(found.theta), 1.0)).max(initial=0.0))
+    steepness = np.abs(found.gradient * np.maximum(np.abs(found.theta), 1.0))
+    norm = float(steepness[_free(criterion, found)].max(initial=0.0))
     covariances, relative, singular, modes, mode_cov = [], [], [], [], []
     u, V = pls.spherical_modes(reduced, solution.beta), pls.inverse(reduced)
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):

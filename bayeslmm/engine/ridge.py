@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.covariance import cholesky_psd
+from ..covariances.template import cholesky_psd
 from ..design.identification import Identification, judge
 from .criterion import Criterion
 from .scaling import Problem, Scaled
@@ -38,7 +38,7 @@ def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identific
             for (k, m), block in cross.pairs.items()
         },
         ZtQ=[products[:, :, :-1] @ whitening for products in cross.ZtXy] if reml else None,
-        n=cross.n, p=int(use.sum()), blocks=problem.blocks, T=scaled.T_z, residual=problem.sigma is None,
+        n=cross.n, p=int(use.sum()), templates=problem.templates, T=scaled.T_z, residual=problem.sigma is None,
     )  # fmt: skip
 
 
@@ -83,6 +83,14 @@ def _directions(found: Identification, scaled: Scaled) -> Iterator[list[Array]]:
 
 def _is_covariance(cov: Array, blocks: Sequence[Sequence[int]], unit: float) -> bool:
     return all(np.linalg.eigvalsh(cov[np.ix_(b, b)]).min() >= -1e-12 * unit for b in blocks)
+
+
+class UntoldVariancesError(Exception):
+    """The data do not tell all variances, and a structure lets no other estimates be found that are as good."""
+
+    def __init__(self, found: Identification) -> None:
+        super().__init__("the data do not tell all variances")
+        self.found = found
 
 
 class UntoldResidualError(Exception):

@@ -1,8 +1,9 @@
 """Centre and scale inside, report outside: a predictor measured in other units reaches the same optimum.
 
 X = X̃ T_x⁻¹ and Z_k = Z̃_k T_k⁻¹ with X̃ centred (about a constant column) and scaled, and the columns of Z̃_k inside
-a block orthogonal and scaled: the covariance matrix of a block is free, so the choice of its columns changes nothing
-about the model, nor then about the search.  Then β = T_x β̃ (plus ȳ on the intercept) and Cov(b) = T_k Cov(b̃) T_kᵀ.
+a block orthogonal and scaled where the covariance matrix of the block is free, so that the choice of its columns
+changes nothing about the model, nor then about the search.  Another structure knows its columns: they are scaled, all
+by one number if they share an sd.  Then β = T_x β̃ (plus ȳ on the intercept) and Cov(b) = T_k Cov(b̃) T_kᵀ.
 
 Without priors on β any constant column may serve to centre the others.  Priors know one intercept, the formula's:
 its prior is that at centred predictors; any other constant column is a predictor like others.
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..covariances import Structure
+from ..covariances.template import Template
 from ..design.design import Design
 from ..errors import NotAvailableError
 from ..terms.wide import Rotation, WideTerm
@@ -44,6 +47,8 @@ class Problem:
     sigma: float | None = None  # of the residuals, where it is known
     wide: tuple[Rotation | None, ...] = ()  # K, None for an ordinary factor; or empty where all are
 
+    structures: tuple[tuple[Structure, ...], ...] = ()  # of every block; none: all unstructured
+
     def __post_init__(self) -> None:
         if not self.wide:
             object.__setattr__(self, "wide", (None,) * len(self.codes))
@@ -69,6 +74,15 @@ class Problem:
                 "rows do not belong to one level each that is independent of the others"
             )
 
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """Of each factor: how its columns vary together."""
+        every = self.structures or ((),) * len(self.blocks)
+        return tuple(
+            Template.from_blocks(blocks, structures)
+            for blocks, structures in zip(self.blocks, every, strict=True)
+        )
+
     @classmethod
     def of(cls, design: Design) -> Problem:
         """The arrays of a design."""
@@ -81,6 +95,7 @@ class Problem:
             wide=wide,
             levels=tuple(g.n_levels for g in design.groups),
             blocks=tuple(g.blocks for g in design.groups),
+            structures=tuple(g.structures for g in design.groups),
             weights=design.weights,
             intercept=design.x_names.index("Intercept") if design.has_intercept else None,
             sigma=design.family.known.get("sigma"),
@@ -159,6 +174,24 @@ def _transform(
     return np.ascontiguousarray(out), T
 
 
+def _for_structures(Z: Array, template: Template) -> tuple[Array, Array]:
+    """(Z̃, T) with Z̃ = Z T as the structures of the blocks allow it."""
+    parts = list(template.parts())
+    free = [block for block, structure in parts if structure.is_free or len(block) == 1]
+    out, T = _transform(Z, free, [_constant_column(Z, block) for block in free], orthogonal=True)
+    for block, structure in parts:
+        if block in free:
+            continue
+        columns = list(block)
+        size = np.sqrt(np.mean(Z[:, columns] ** 2, axis=0))
+        if structure.hom:
+            size = np.full(len(block), np.sqrt(np.mean(size**2)))
+        size = np.where(size > 0.0, size, 1.0)
+        T[columns, columns] = 1.0 / size
+        out[:, columns] = Z[:, columns] / size
+    return np.ascontiguousarray(out), T
+
+
 def _make_orthogonal(out: Array, T: Array, c: int, before: Sequence[int]) -> bool:
     """Make column c of Ã and T orthogonal to those before, with rms 1; False, and nothing done, if it depends on them.
 
@@ -183,10 +216,8 @@ def scale(problem: Problem, *, for_priors: bool = False) -> Scaled:
     X, T_x = _transform(problem.X, [columns], [intercept])
     center = float(problem.y.mean()) if intercept is not None else 0.0
     transformed = [
-        _transform(Z, blocks, [_constant_column(Z, block) for block in blocks], orthogonal=True)
-        if r is None
-        else _sized(r, problem.weights)
-        for Z, blocks, r in zip(problem.Z, problem.blocks, problem.wide, strict=True)
+        _for_structures(Z, template) if r is None else _sized(r, problem.weights)
+        for Z, template, r in zip(problem.Z, problem.templates, problem.wide, strict=True)
     ]
     return Scaled(
         cross=accumulate(

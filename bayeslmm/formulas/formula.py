@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
 from math import comb
 
+from bayeslmm.covariances import STRUCTURES, UNSTRUCTURED, Structure
 from bayeslmm.errors import FormulaError
 from bayeslmm.formulas.grammar import COMPARISONS, Node, Parser, canonical_python, complain
 from bayeslmm.formulas.remedies import BESIDE_RESPONSE
@@ -45,7 +46,7 @@ BARE_FACTOR = re.compile(r"C\((?:`([^`]+)`|([^\W\d][\w.]*))\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """Correlated random effects: the columns ``terms`` vary by the combinations of ``group``'s columns.
+    """Random effects of one structure: the columns ``terms`` vary by the combinations of ``group``'s columns.
 
     ``word`` says that the levels are related (``gr``), or that a row belongs to one of each column (``mm``).
     """
@@ -53,6 +54,7 @@ class Bar:
     terms: Terms
     group: tuple[str, ...]
     text: str
+    structure: Structure = UNSTRUCTURED
     word: Related | Membership | None = None
 
     @property
@@ -215,7 +217,11 @@ def _tidy_right(formula: Formula) -> str:
 def _written(bar: Bar) -> str:
     if bar.word is not None:
         return f"({bar.columns} | {bar.text.rpartition('|')[2].strip().removesuffix(')')})"
-    return f"({bar.columns} | {':'.join(str(Atom(name)) for name in bar.group)})"
+    sides = f"{bar.columns} | {':'.join(str(Atom(name)) for name in bar.group)}"
+    if bar.structure == UNSTRUCTURED:
+        return f"({sides})"
+    option = "" if bar.structure.hom == bar.structure.hom_by_default else f", hom={bar.structure.hom}"
+    return f"{bar.structure.name}({sides}{option})"
 
 
 def _of_counts(tree: ast.Expression) -> ast.Expression:
@@ -232,7 +238,8 @@ def _of_counts(tree: ast.Expression) -> ast.Expression:
 
 
 def _same_bar(a: Bar, b: Bar) -> bool:
-    return str(a.terms) == str(b.terms) and set(a.group) == set(b.group) and a.word == b.word
+    same = str(a.terms) == str(b.terms) and set(a.group) == set(b.group)
+    return same and a.word == b.word and a.structure == b.structure
 
 
 class _Reader:
@@ -323,6 +330,8 @@ class _Reader:
             if inside.kind == "binary" and inside.text in ("|", "||"):
                 return _Sum(bars=self.bar(inside, node))
             return self.sum(inside)
+        if node.kind == "structured":
+            return _Sum(bars=self.bar(node.parts[0], node, self.structure(node)))
         return self.binary(node)
 
     def expression(self, node: Node) -> _Sum:
@@ -502,7 +511,31 @@ class _Reader:
 
     # -- bars
 
-    def bar(self, node: Node, whole: Node) -> list[Bar]:
+    def structure(self, node: Node) -> Structure:
+        """The structure that stands before the parentheses of a bar."""
+        kind, inside = STRUCTURES[node.text], node.parts[0]
+        if inside.kind != "binary" or inside.text not in ("|", "||"):
+            raise self.error(f"In {node.text}() stands one bar, as in {node.text}(0 + f | g).", node)
+        if inside.text == "||":
+            raise self.error(
+                f"{node.text}() says how the effects vary together, so its bar is |, not ||.", node
+            )
+        hom = kind.hom_by_default
+        for name, value in node.options:
+            known = {"True": True, "TRUE": True, "T": True, "False": False, "FALSE": False, "F": False}
+            if name != "hom" or value not in known:
+                raise self.error(
+                    f"{node.text}() takes hom=True or hom=False after its bar, not {name}={value}.", node
+                )
+            hom = known[value]
+        if hom and not kind.has_hom:
+            raise self.error(
+                f"{node.text}() has an sd for every column: there is no hom=True. diag, cs and ar1 have it.",
+                node,
+            )
+        return kind(hom=hom)
+
+    def bar(self, node: Node, whole: Node, structure: Structure = UNSTRUCTURED) -> list[Bar]:
         left_node, group_node = node.parts
         if left_node.kind == "binary" and left_node.text in ("|", "||"):
             raise complain(self.text, "There are two bars in one pair of parentheses.", node.at)
@@ -518,10 +551,18 @@ class _Reader:
         text = self.written(whole)
         word = self.word(group_node)
         if word is not None:
+            if not structure.is_free:
+                raise self.error(
+                    f"{structure.name}() is for levels that are independent; effects of levels that are related, or "
+                    "of several memberships, have us bars: write the bar without it.",
+                    whole,
+                )
             group = (word.column,) if isinstance(word, Related) else word.columns
             return [Bar(terms=part, group=group, text=text, word=word) for part in parts]
         return [
-            Bar(terms=part, group=names, text=text) for names in self.grouping(group_node) for part in parts
+            Bar(terms=part, group=names, text=text, structure=structure)
+            for names in self.grouping(group_node)
+            for part in parts
         ]
 
     def word(self, node: Node) -> Related | Membership | None:

@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from bayeslmm.covariances import STRUCTURES
 from bayeslmm.errors import FormulaError
 from bayeslmm.formulas.remedies import DOTTED
 
@@ -46,6 +47,16 @@ LONGEST_LINE = 120  # of a formula that an error shows
 DEEPEST = 50  # brackets in brackets
 LONGEST_LEAF = 2_000  # tokens of one Python expression
 
+_ONLY = "There are us, diag, cs and ar1"
+OTHER_STRUCTURES = {  # words of glmmTMB and nlme
+    "homdiag": "Write diag(x | g, hom=True).",
+    "homcs": "Write cs(x | g, hom=True).",
+    "hetar1": "Write ar1(x | g, hom=False).",
+    "toep": f"{_ONLY}.", "homtoep": f"{_ONLY}.", "hettoep": f"{_ONLY}.", "ou": f"{_ONLY}.", "rr": f"{_ONLY}.",
+    "pdDiag": "Write diag(x | g).", "pdSymm": "Write us(x | g).", "pdIdent": "Write diag(x | g, hom=True).",
+    "pdCompSymm": "Write cs(x | g, hom=True).",
+}  # fmt: skip
+
 TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
@@ -72,8 +83,9 @@ class Token:
 class Node:
     """A tree.
 
-    ``kind`` is ``name``, ``expression``, ``number``, ``group`` (parentheses), ``sign`` or
-    ``binary``; ``text`` is the name, the canonical Python text, the digits or the operator.
+    ``kind`` is ``name``, ``expression``, ``number``, ``group`` (parentheses), ``structured`` (a word before
+    parentheses that hold a bar), ``sign`` or ``binary``; ``text`` is the name, the canonical Python text, the digits,
+    the word or the operator. ``options`` are what follows a bar, as in ``cs(x | g, hom=True)``.
     """
 
     kind: str
@@ -82,6 +94,7 @@ class Node:
     stop: int
     parts: tuple[Node, ...] = ()
     at: int = -1
+    options: tuple[tuple[str, str], ...] = ()
 
 
 def complain(text: str, message: str, start: int, stop: int | None = None) -> FormulaError:
@@ -223,9 +236,43 @@ class Parser:
         if bracket.text not in ("(", "["):
             name = token.text.strip("`")
             return Node(kind="name", text=name, start=token.start, stop=token.stop)
+        if token.text in STRUCTURES or token.text in OTHER_STRUCTURES:
+            if self._holds_bar():
+                return self._structured(token)
         self._next()
         self._skip_to_close(bracket.text)
         return self._leaf(token, self.text[token.start : self._last().stop])
+
+    def _holds_bar(self) -> bool:
+        """Whether the parentheses that come next hold a bar that is in no others."""
+        depth = 0
+        for token in self.tokens[self.position :]:
+            depth += (token.text in CLOSING) - (token.text in CLOSING.values())
+            if depth == 0:
+                return False
+            if depth == 1 and token.text in ("|", "||"):
+                return True
+        return False
+
+    def _structured(self, token: Token) -> Node:
+        """``word(left | group, option=value)``."""
+        if token.text in OTHER_STRUCTURES:
+            raise self._error(f"{token.text}() is no structure here. {OTHER_STRUCTURES[token.text]}", token)
+        self._next()
+        inside, options = self._expression(0), []
+        while self._peek().text == ",":
+            self._next()
+            name, equals, value = self._next(), self._next(), self._next()
+            if name.kind != "name" or equals.text != "=" or value.kind != "name":
+                raise self._error(f"After the bar of {token.text}() stands hom=True or hom=False.", name)
+            options.append((name.text, value.text))
+        closing = self._next()
+        if closing.text != ")":
+            raise self._error(*_between(closing))
+        return Node(
+            kind="structured", text=token.text, start=token.start, stop=closing.stop, parts=(inside,),
+            options=tuple(options),
+        )  # fmt: skip
 
     def _last(self) -> Token:
         return self.tokens[self.position - 1]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..covariances import UNSTRUCTURED
 from ..design.design import Design, GroupTerm
 from ..engine import reml
 from ..engine.scaling import Problem
@@ -150,7 +151,7 @@ def _nested(fits: tuple[PointFit, ...], labels: list[str]) -> tuple[list[bool | 
 
 
 def _drops_variance(small: Design, large: Design) -> bool:
-    return [(g.name, g.blocks) for g in small.groups] != [(g.name, g.blocks) for g in large.groups]
+    return [(g.name, g.template) for g in small.groups] != [(g.name, g.template) for g in large.groups]
 
 
 def _worse(found: pd.DataFrame, labels: list[str]) -> list[str]:
@@ -315,9 +316,10 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
                 split = group.texts.count(group.texts[b]) > 1 and written[group.texts[b]] == 1
                 droppable = {next(iter(terms)) if split else "": group.blocks[b]}
             for name, columns in droppable.items():
-                bar_text = f"({group.texts[b].strip('()')})"
+                word = "" if group.texts[b].startswith("(") else group.texts[b].partition("(")[0]
+                bar_text = group.texts[b] if word else f"({group.texts[b].strip('()')})"
                 if written[group.texts[b]] > 1:  # over nested factors: the bar of this one
-                    bar_text = f"({said[b].columns} | {group.name})"
+                    bar_text = f"{word}({said[b].columns} | {group.name})"
                 label = f"{name} in {bar_text}" if name else bar_text
                 left = _without_columns(group, columns)
                 cases.append(
@@ -347,12 +349,16 @@ def _without_columns(group: GroupTerm, dropped: tuple[int, ...]) -> GroupTerm | 
     if not kept:
         return None
     place = {c: i for i, c in enumerate(kept)}
-    blocks = (tuple(place[c] for c in block if c in place) for block in group.blocks)
+    blocks = [tuple(place[c] for c in block if c in place) for block in group.blocks]
+    left = [b for b, block in enumerate(blocks) if block]
+    structures = group.template.structures
     return replace(
         group,
         columns=tuple(group.columns[c] for c in kept),
         Z=np.ascontiguousarray(group.Z[:, kept]),
-        blocks=tuple(block for block in blocks if block),
+        blocks=tuple(blocks[b] for b in left),
+        structures=tuple(UNSTRUCTURED if len(blocks[b]) == 1 else structures[b] for b in left),
+        lefts=tuple(group.lefts[b] for b in left) if group.lefts else (),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..design.covariance import sd_and_correlation
+from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
 from ..errors import InputError
 from ..results import wald
@@ -17,6 +17,7 @@ from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, decimals, number, percent, table
 from ..results.tidy import parameter_draws
 from ..results.variance import RESIDUAL
+from ..terms.group import RHO
 from ..tools.words import is_one_of
 
 PRIOR_MATTERS = 0.05  # sensitivity from which a posterior moves noticeably (Kallioinen et al. 2024)
@@ -181,7 +182,7 @@ def _boundary(point: PointFit, posterior: PosteriorFit, how: str, ci_prob: float
             continue
         sd, cor = sd_and_correlation(point.solution.covariances[k])
         drawn, told = posterior.draws(posterior.design.names.sd[group.name]), False
-        for c, column in enumerate(group.columns):
+        for column, c in zip(group.sd_terms, group.template.sd_columns, strict=True):
             if sd[c] == 0.0:
                 told = True
                 yield _zero_sd(group, column, drawn[..., c], how, ci_prob)
@@ -219,14 +220,16 @@ def _extreme_correlation(
     group: GroupTerm, a: int, b: int, estimate: float, drawn: np.ndarray, how: str, ci_prob: float
 ) -> str:
     low, middle, high = np.quantile(drawn, [(1.0 - ci_prob) / 2.0, 0.5, (1.0 + ci_prob) / 2.0])
-    one, other = group.columns[a], group.columns[b]
+    other, label = group.columns[b], group.correlation_label(a, b)
     wide = high - low > 1.0
     verdict = (
-        "the data hardly tell it, and ({0} || {1}) without it may do"
+        "the data hardly tell it, and diag() without it may do"
+        if wide and label.startswith(RHO)
+        else "the data hardly tell it, and ({0} || {1}) without it may do"
         if wide
         else "it is strong, but its sign and rough size are all the data tell"
     ).format(" + ".join(c for c in group.columns if c != "Intercept") or other, group.name)
     return (
-        f"cor({one}, {other} | {group.name}) is {estimate:+.0f} by {how}. The posterior has a median of {middle:.2f} "
+        f"cor({label} | {group.name}) is {estimate:+.0f} by {how}. The posterior has a median of {middle:.2f} "
         f"and lies between {low:.2f} and {high:.2f} with probability {percent(ci_prob)}: {verdict}."
     )

@@ -183,11 +183,11 @@ def _random_part(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
     if fit.design.family.is_normal and (RESIDUAL, "", "variance") in found.index:
         yield ("Random part", "σ²"), cell(RESIDUAL, "", "variance", "variance")
     for g in fit.design.groups:
-        for k, column in enumerate(g.columns):
+        for column, k in zip(g.sd_terms, g.template.sd_columns, strict=True):
             name = f"τ{_place(g.columns, k)}{_place(g.columns, k)} {g.name}: {column}"
             yield ("Random part", name), cell(row_of(g.name), column, "variance", "variance")
         for a, b in g.correlated:
-            pair = f"{g.columns[a]}, {g.columns[b]}"
+            pair = g.correlation_label(a, b)
             name = f"ρ{_place(g.columns, a)}{_place(g.columns, b)} {g.name}: {pair}"
             yield ("Random part", name), cell(row_of(g.name), pair, "cor", "share")
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..covariances import Structure
 from ..design.design import Design, GroupTerm
 
 Array = NDArray[np.float64]
@@ -37,9 +38,12 @@ def covariance_is_nested(small: Design, large: Design) -> bool:
     """Whether every covariance of one design's responses is one of the other's."""
     merged = _by_partition(large.groups)
     return all(
-        any(_term_is_nested(group, block, other) for other in merged)
+        any(
+            _term_is_nested(group, block, other) or _is_among(group, block, structure, other)
+            for other in merged
+        )
         for group in small.groups
-        for block in group.blocks
+        for block, structure in group.template.parts()
     )
 
 
@@ -110,6 +114,19 @@ def _joined(a: GroupTerm, b: GroupTerm) -> GroupTerm:
         columns=(*a.columns, *b.columns),
         Z=np.hstack([a.Z, b.Z]),
         blocks=(*a.blocks, *(tuple(c + a.q for c in block) for block in b.blocks)),
+        structures=(*a.template.structures, *b.template.structures),
+    )
+
+
+def _is_among(group: GroupTerm, block: tuple[int, ...], structure: Structure, other: GroupTerm) -> bool:
+    """Whether another term has these very columns in a structure that contains this one."""
+    if not (_refines(group.codes, other.codes) and _refines(other.codes, group.codes)):
+        return False
+    return any(
+        len(theirs) == len(block)
+        and np.array_equal(group.Z[:, list(block)], other.Z[:, list(theirs)])
+        and kind.contains(structure, len(block))
+        for theirs, kind in other.template.parts()
     )
 
 
@@ -164,7 +181,12 @@ def _levels(
 
 def _common(levels: Sequence[tuple[Array, Array]], other: GroupTerm) -> Array:
     """F (k, k, q, q), free inside the other term's blocks, that comes nearest to PFP = target at all levels."""
-    free = [(a, b) for block in other.blocks for i, a in enumerate(block) for b in block[i:]]
+    free = [
+        (block[j], block[i])
+        for block, structure in other.template.parts()
+        for i, j in structure.free_entries(len(block)) or ()
+    ]
+    free.sort()
     units = np.zeros((len(free), other.q, other.q))
     for unit, (a, b) in zip(units, free, strict=True):
         unit[a, b] = unit[b, a] = 1.0

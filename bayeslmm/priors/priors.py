@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..design.design import Design
+from ..design.design import Design, GroupTerm
 from ..errors import PriorError
 from ..families import Family
 from ..terms.wide import WideTerm
@@ -236,13 +236,18 @@ def resolve_priors(
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
         add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
     for g in design.groups:
-        for k, column in enumerate(g.columns):
+        template = g.template
+        for place, (column, k) in enumerate(zip(g.sd_terms, template.sd_columns, strict=True)):
             size, of = _size_of_wide(g) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
+            if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
+                alike = np.array(template.sd_of) == place
+                size = np.float64(np.sqrt(np.mean(np.sum(g.Z[:, alike] ** 2, axis=1))))
+                size, of = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
             why = natural.times(1.0, divisor=size, divisor_name=of)
             add("sd", column, [("sd", g.name, column), ("sd", g.name), "sd"], default, why, g.name)
-        if any(len(block) > 1 for block in g.blocks):
-            add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), "leans away from correlations of ±1", g.name)
+        if g.correlated:
+            add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), _away_from_ends(g), g.name)
     for name in family.parameters:
         scaled = family.default_prior(name, y)
         arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
@@ -252,6 +257,22 @@ def resolve_priors(
         raise PriorError(_no_match(unused[0], entries, design))
     refuse_impropriety(design, entries)
     return Priors(entries=tuple(entries), given=user)
+
+
+def _away_from_ends(group: GroupTerm) -> str:
+    """What LKJ means for the correlations of a factor."""
+    structured = [
+        (structure, len(block))
+        for block, structure in zip(group.blocks, group.template.structures, strict=True)
+        if structure.n_correlations(len(block)) and not structure.is_free
+    ]
+    words = []
+    for structure, q in structured:
+        low, high = structure.interval(q)
+        words.append(f"rho of {structure.name} as Beta(eta, eta) between {low:.3g} and {high:.3g}")
+    return "; ".join(
+        [*words, "leans away from correlations of ±1" if not words else "leans away from the ends"]
+    )
 
 
 def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:

@@ -15,7 +15,7 @@ from ..design.design import Design
 from ..design.identification import combination_names, untold_residual, words_of
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
-from ..engine.ridge import UntoldResidualError
+from ..engine.ridge import UntoldResidualError, UntoldVariancesError
 from ..engine.scaling import Problem
 from ..errors import UnidentifiedTermError
 from .text import number
@@ -42,6 +42,12 @@ def estimated(design: Design, *, reml: bool) -> PointSolution:
         return engine.fit(Problem.of(design), reml=reml, judged=True)
     except UntoldResidualError as problem:
         raise UnidentifiedTermError(untold_residual(problem.found, design)) from None
+    except UntoldVariancesError as problem:
+        raise UnidentifiedTermError(
+            f"the data do not tell all variances: {words_of(problem.found, design)}. With a covariance structure other "
+            "than us and diag no estimate stands for all that are as good: leave out a term, or take the posterior "
+            "(model.fit()), whose priors tell the rest."
+        ) from None
 
 
 def told_alike[**P, R](

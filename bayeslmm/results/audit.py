@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..covariances.template import covariance
 from ..design.categories import are_numbers, as_seen
-from ..design.covariance import covariance
 from ..design.design import Design, GroupTerm
 from ..design.names import Names
 from ..priors.priors import Priors
@@ -243,7 +243,7 @@ def _parameters(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) 
     scale, unit = _natural_scale(design)
     on = _scale_name(design)
     for g in design.groups:
-        for k, term in enumerate(g.columns):
+        for term, k in zip(g.sd_terms, g.template.sd_columns, strict=True):
             sd = drawn[design.names.sd[g.name]][:, k]
             slope = not _is_constant(g.Z[:, k])
             found.add("sd", g.name, term, sd, f"{on} per {term}" if slope else on)

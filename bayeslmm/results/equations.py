@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..covariances import Structure
 from ..design.design import Design, GroupTerm
 from ..priors.priors import LKJ, Priors, ResolvedPrior
 from ..terms.wide import WideTerm
@@ -23,7 +24,10 @@ WIDTH = 100  # columns of a printed line
 LATEX_WIDTH = 80  # characters that a reader sees in a typeset line
 WIDEST_LEFT = 40  # of a left side that other lines are aligned with
 MOST_LISTED = 6  # effects of a block, levels of a response, before dots
-_GREEK = {"beta": "β", "eta": "η", "mu": "μ", "nu": "ν", "phi": "φ", "sigma": "σ", "Sigma": "Σ", "tau": "τ"}
+_GREEK = {
+    "beta": "β", "eta": "η", "mu": "μ", "nu": "ν", "phi": "φ", "rho": "ρ", "sigma": "σ", "Sigma": "Σ",
+    "tau": "τ",
+}  # fmt: skip
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TEX = {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"} | {c: "\\" + c for c in "_%&#{}$"}
 _TO_LATEX = (  # of the templates below; spaces between factors first, while operators are no letters
@@ -280,13 +284,14 @@ def _wide_effects(g: WideTerm, number: dict[str, int]) -> list[_Line]:
     return [_Line(b, "~", [_write("Normal(0, %s)", tau)], each)]
 
 
-def _blocks(group: GroupTerm) -> list[tuple[list[str], int | None]]:
-    """The columns of every block, and its number where several blocks have correlations."""
-    wide = [block for block in group.blocks if len(block) > 1]
+def _blocks(group: GroupTerm) -> list[tuple[list[str], int | None, Structure]]:
+    """The columns of every block, its number where several blocks have correlations, and its structure."""
+    parts = list(group.template.parts())
+    wide = [block for block, structure in parts if structure.n_correlations(len(block))]
     several = wide if len(wide) > 1 else []
     return [
-        ([group.columns[k] for k in block], several.index(block) + 1 if block in several else None)
-        for block in group.blocks
+        ([group.columns[k] for k in block], several.index(block) + 1 if block in several else None, structure)
+        for block, structure in parts
     ]
 
 
@@ -296,17 +301,28 @@ def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
         return _wide_effects(group, number)
     each = [_join("", [_words(f"for each of the {group.n_levels} levels of "), _name(group.name)])]
     lines = []
-    for columns, which in _blocks(group):
+    for columns, which, structure in _blocks(group):
         b, tau = ([_symbol(letter, number[c], group.name) for c in columns] for letter in ("b", "tau"))
-        if len(columns) == 1:
-            lines.append(_Line(b[0], "~", [_write("Normal(0, %s)", tau[0])], each))
+        if structure.hom:
+            tau = [_symbol("tau", None, group.name)] * len(columns)
+        if not structure.n_correlations(len(columns)):
+            for effect, scale in zip(b, tau, strict=True):
+                lines.append(_Line(effect, "~", [_write("Normal(0, %s)", scale)], each))
             continue
         Sigma, R, D = (_symbol(letter, which, group.name) for letter in ("Sigma", "R", "D"))
         short = _listed([_symbol("b", number[c]) for c in columns]).plain
         vector = _Math(f"({short})[{_name(group.name).plain}]", rf"({_listed(b).latex})^{{\top}}")
         scales = _write("%s = diag(%s)", D, _listed(tau))
         lines.append(_Line(vector, "~", [_write("Normal(%s, %s)", _Math("0", r"\mathbf{0}"), Sigma)], each))
-        lines.append(_Line(Sigma, "=", [_write("%s %s %s", D, R, D)], [scales]))
+        if structure.hom:
+            lines.append(_Line(Sigma, "=", [_write("%s² %s", tau[0], R)]))
+        else:
+            lines.append(_Line(Sigma, "=", [_write("%s %s %s", D, R, D)], [scales]))
+        if not structure.is_free:
+            plain, latex = structure.entry
+            rho = _symbol("rho", which, group.name)
+            entry = _Math(plain % rho.plain, latex % rho.latex)
+            lines.append(_Line(_write("%s[k, l]", R), "=", [entry], [_write("k ≠ l")]))
     return lines
 
 
@@ -318,8 +334,18 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
     right, kind = [_distribution(entry)], entry.kind
     if kind == "cor":
         blocks = next(_blocks(group) for group in design.groups if group.name == entry.group)
-        symbols = [_symbol("R", which, entry.group) for columns, which in blocks if len(columns) > 1]
-        return [_Line(R, "~", right, [_words("correlation matrix")]) for R in symbols]
+        lines = []
+        for columns, which, structure in blocks:
+            if structure.is_free and len(columns) > 1:
+                R = _symbol("R", which, entry.group)
+                lines.append(_Line(R, "~", right, [_words("correlation matrix")]))
+            elif structure.n_correlations(len(columns)):
+                low, high = map(_number, structure.interval(len(columns)))
+                assert isinstance(entry.prior, LKJ)
+                beta = _write("Beta(%s, %s)", *[_number(entry.prior.eta)] * 2)
+                rho = _symbol("rho", which, entry.group)
+                lines.append(_Line(rho, "~", [beta], [_write("stretched over (%s, %s)", low, high)]))
+        return lines
     if kind not in ("Intercept", "cutpoint"):
         letter = {"fixed": "beta", "sd": "tau"}.get(kind, kind)
         return [_Line(_symbol(letter, number.get(entry.term), entry.group), "~", right)]

@@ -64,12 +64,15 @@ def _parts(design: Design) -> Iterator[str]:
             continue
         where = f" Each lies in one level of {' and one of '.join(above[g.name])}." if above[g.name] else ""
         yield f"{g.name} has {g.n_levels:,} levels.{where}"
-        for block in g.blocks:
+        for block, structure in zip(g.blocks, g.template.structures, strict=True):
             names = [g.columns[c] for c in block]
             slopes = [name for name in names if name != "Intercept"]
             own = ["its own intercept"] if "Intercept" in names else []
             own += [f"its own effect of {name}" for name in slopes]
-            how = " and correlated with each other" if len(block) > 1 else ""
+            how = ""
+            if len(block) > 1:
+                how = " and correlated with each other" if structure.is_free else f", {structure.words}"
+                how += ", with one sd" * structure.hom
             yield f"  Each level of {g.name} has {' and '.join(own)}, drawn from one normal distribution{how}."
         if len(g.blocks) > 1:
             yield f"  Effects of {g.name} from different bars are independent of each other."
@@ -109,7 +112,7 @@ def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
 
 
 def _counts(design: Design) -> str:
-    sds = sum(g.q for g in design.groups)
+    sds = sum(len(g.sd_terms) for g in design.groups)
     correlations = sum(len(g.correlated) for g in design.groups)
     family = [
         f"{len(design.levels) - 1} cutpoints" if name == "cutpoint" else name
@@ -182,7 +185,7 @@ def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
         if of_factor and text == g.texts[g.blocks.index(block) - 1]:
             yield (
                 f"{text}: the bars || separate terms, not the columns of one term, so {', '.join(names)} are "
-                "correlated (as in lme4). Make columns of 0 and 1 of the factor to have them independent."
+                "correlated (as in lme4). Write diag(...) to have them independent."
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ..design.design import Design
+from ..design.design import Design, GroupTerm
 from ..design.names import EACH
 from ..engine import laplace_fit
 from ..engine.reml import PointSolution, Status, reported_at
@@ -245,8 +245,19 @@ def names_of(design: Design) -> dict[str, Any]:
     return {
         "response": design.response,
         "coefficients": list(design.x_names),
-        "groups": [[g.name, list(g.columns), [list(b) for b in g.blocks], g.n_levels] for g in design.groups],
+        "groups": [
+            [g.name, list(g.columns), [list(b) for b in g.blocks], g.n_levels, *_structures(g)]
+            for g in design.groups
+        ],
     }
+
+
+def _structures(group: GroupTerm) -> list[list[str]]:
+    """The structures of a factor's bars by name, unless all are unstructured."""
+    structures = group.template.structures
+    if all(structure.is_free for structure in structures):
+        return []
+    return [[f"{structure.name}{' hom' * structure.hom}" for structure in structures]]
 
 
 def check_names(kept: Mapping[str, Any], design: Design) -> None:
@@ -267,7 +278,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
             f"the file is damaged: its fit is that of a normal response, and its family {design.family}"
         )
     _check_parameters(solution, design)
-    count = sum(len(block) * (len(block) + 1) // 2 for g in groups for block in g.blocks)
+    count = sum(g.template.n_theta for g in groups)
     for name in ("theta", "scaled_theta"):
         check_array(name, getattr(solution, name), (count,))
     check_array("beta", solution.beta, (p,))

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from ..design.covariance import covariance
+from ..covariances.template import covariance
 from ..design.design import Design
 from ..engine import bootstrap as engine
 from ..engine import profile as profiles
@@ -48,8 +48,9 @@ def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
             labels.append(("fixed", "", design.x_names[parameter.a]))
         else:
             group = design.groups[parameter.factor]
-            columns = [group.columns[c] for c in (parameter.a, parameter.b) if c >= 0]
-            labels.append(("ran_pars", row_of(group.name), f"{parameter.kind}__{'.'.join(columns)}"))
+            a, b = parameter.a, parameter.b
+            term = group.sd_label(a) if parameter.kind == "sd" else group.correlation_label(a, b, ".")
+            labels.append(("ran_pars", row_of(group.name), f"{parameter.kind}__{term}"))
     return labels
 
 
@@ -73,7 +74,8 @@ def values_of(design: Design, estimates: Array) -> Values:
             sds[parameter.factor][..., a] = value
         else:
             cors[parameter.factor][..., a, b] = cors[parameter.factor][..., b, a] = value
-    matrices = tuple(covariance(sd, cor) for sd, cor in zip(sds, cors, strict=True))
+    spread = [g.template.spread_out(sd, cor) for g, sd, cor in zip(groups, sds, cors, strict=True)]
+    matrices = tuple(covariance(sd, cor) for sd, cor in spread)
     return Values(beta=beta, covariances=matrices, family={"sigma": sigma})
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import betaln
 
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
@@ -80,12 +79,18 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
     for g in design.groups:
         sd, cor = names.sd[g.name], names.cor[g.name]
         sds = posterior[sd].to_numpy()
-        densities = [_positive(priors.get("sd", g.name, c), sds[..., k]) for k, c in enumerate(g.columns)]
-        found[sd] = ((*EACH, *names.dims[sd]), np.stack(densities, axis=-1))
-        if any(len(block) > 1 for block in g.blocks):
+        template = g.template
+        of_sds = np.zeros(sds.shape)  # of an sd that columns share, at the first of them
+        for column, term in zip(template.sd_columns, g.sd_terms, strict=True):
+            of_sds[..., column] = _positive(priors.get("sd", g.name, term), sds[..., column])
+        found[sd] = ((*EACH, *names.dims[sd]), of_sds)
+        if template.correlated:
             lkj, matrices = priors.get("cor", g.name), posterior[cor].to_numpy()
             assert isinstance(lkj, LKJ)
-            blocks = [_lkj(lkj.eta, matrices[..., block, :][..., block]) for block in map(list, g.blocks)]
+            blocks = [
+                structure.log_density(lkj.eta, matrices[..., block, :][..., block])
+                for block, structure in zip(map(list, template.blocks), template.structures, strict=True)
+            ]
             found[cor] = (EACH, np.sum(blocks, axis=0))
     for name in design.family.parameters:
         values = posterior[name].to_numpy()
@@ -123,13 +128,3 @@ def _real(prior: Prior | LKJ, values: Array) -> Array:
         if np.isfinite(dof)
         else stats.norm.logpdf(values, location, scale)
     )
-
-
-def _lkj(eta: float, correlation: Array) -> Array:
-    """LKJ(eta) density of correlation matrices (..., d, d); Lewandowski, Kurowicka & Joe 2009, equation 16."""
-    d = correlation.shape[-1]
-    steps = np.arange(1, d)
-    shape = eta + (d - steps - 1) / 2.0
-    constant = np.sum((2.0 * eta - 2.0 + d - steps) * (d - steps)) * np.log(2.0)
-    constant += np.sum((d - steps) * betaln(shape, shape))
-    return (eta - 1.0) * np.linalg.slogdet(correlation)[1] - constant

@@ -214,7 +214,7 @@ def _tree(design: Design, geometry: Geometry, joint: Joint, x: Array, stats: Any
     from ..engine import joint as loops
 
     flat = x.reshape(-1, x.shape[-1])
-    S, p, Q, r = len(flat), len(design.x_names), len(joint.sd_kind), int(joint.sizes[3])
+    S, p, Q, r = len(flat), len(design.x_names), int(joint.column_start[-1]), int(joint.sizes[3])
     sds, factors = np.zeros((S, Q)), np.zeros((S, Q, joint.middle.shape[1]))
     b, parameters = np.empty((S, int(joint.effect_start[-1]))), np.empty((S, r))
     loops.unfold(loops.pack(joint), flat, sds, factors, b, parameters)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..design.covariance import covariance
+from ..covariances.template import covariance
 from ..design.design import Design
 from ..design.identification import identification, words_of
 from ..design.names import EACH, as_labels

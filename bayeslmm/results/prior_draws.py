@@ -122,46 +122,29 @@ def _fixed_effects(design: Design, priors: Priors, draws: int, root: Generator) 
 
 def _group(group: GroupTerm, names: Names, priors: Priors, draws: int, root: Generator) -> dict[str, Array]:
     """sds, correlations and effects of one grouping factor."""
-    sds = np.empty((draws, group.q))
-    for k, column in enumerate(group.columns):
-        prior = priors.get("sd", group.name, column)
+    template = group.template
+    each = np.empty((draws, len(group.sd_terms)))
+    for k, term in enumerate(group.sd_terms):
+        prior = priors.get("sd", group.name, term)
         assert isinstance(prior, Prior)
-        name = f"sd({column} | {group.name})"
-        sds[:, k] = _draw(name, prior, (draws,), root.spawn(1)[0], positive=True)
+        name = f"sd({term} | {group.name})"
+        each[:, k] = _draw(name, prior, (draws,), root.spawn(1)[0], positive=True)
+    sds = each[:, list(template.sd_of)]
     of_cor, of_b = root.spawn(2)
     factor = np.broadcast_to(np.eye(group.q), (draws, group.q, group.q)).copy()
-    for block in map(list, group.blocks):
-        if len(block) > 1:
+    for block, structure in zip(map(list, template.blocks), template.structures, strict=True):
+        if structure.n_correlations(len(block)):
             lkj = priors.get("cor", group.name)
             assert isinstance(lkj, LKJ)
-            factor[:, np.array(block)[:, None], block] = lkj_factor(lkj.eta, len(block), draws, of_cor)
+            factor[:, np.array(block)[:, None], block] = structure.draw(lkj.eta, len(block), draws, of_cor)
     z = of_b.standard_normal((draws, group.n_levels, group.q))
     drawn = {names.sd[group.name]: sds}
-    if group.correlated:
+    if template.correlated:
         cor = factor @ factor.transpose(0, 2, 1)
         cor[:, range(group.q), range(group.q)] = 1.0
         drawn[names.cor[group.name]] = cor
     drawn[names.b[group.name]] = group.related(z @ factor.transpose(0, 2, 1) * sds[:, None, :])
     return drawn
-
-
-def lkj_factor(eta: float, d: int, draws: int, rng: Generator) -> Array:
-    """Lower-triangular factors (draw, d, d) of correlation matrices with density ∝ det(R)^(eta − 1).
-
-    Row by row from canonical partial correlations, independent 2 Beta(a, a) − 1 with a = eta + (d − 2 − j)/2 in column
-    j = 0, 1, ... (Lewandowski, Kurowicka & Joe 2009, section 2.4).
-    """
-    L = np.zeros((draws, d, d))
-    L[:, 0, 0] = 1.0
-    for i in range(1, d):
-        left = np.ones(draws)  # what is left of a unit row
-        for j in range(i):
-            shape = eta + (d - 2 - j) / 2.0
-            partial = 2.0 * rng.beta(shape, shape, size=draws) - 1.0
-            L[:, i, j] = partial * left
-            left *= np.sqrt(1.0 - partial**2)
-        L[:, i, i] = left
-    return L
 
 
 def _draw(name: str, prior: Prior, size: tuple[int, ...], rng: Generator, *, positive: bool = False) -> Array:

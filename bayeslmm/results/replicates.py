@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..design.covariance import covariance
+from ..covariances.template import covariance
 from ..design.design import Design
 from ..engine.randomness import generator
 from ..engine.reml import conditional_draws

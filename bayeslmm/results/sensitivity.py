@@ -54,7 +54,7 @@ def _without_effects(fit: PosteriorFit) -> Any:
     kept = posterior.drop_vars(names.effects | names.correlations, errors="ignore")
     for g in fit.design.groups:
         if g.correlated:
-            labels = [f"{g.columns[a]}, {g.columns[b]}" for a, b in g.correlated]
+            labels = [g.correlation_label(a, b) for a, b in g.correlated]
             draws = np.stack([fit.draws(names.cor[g.name])[..., a, b] for a, b in g.correlated], axis=-1)
             pair = names.pair[g.name]
             kept[names.cor[g.name]] = xr.DataArray(

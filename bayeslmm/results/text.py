@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..design.covariance import sd_and_correlation
+from ..covariances.template import sd_and_correlation
 from ..errors import NotAvailableError
 from ..tools.frame import short
 from . import wald
@@ -20,7 +20,8 @@ from .summaries import CI_KINDS
 from .variance import RESIDUAL, part_of, row_of
 
 if TYPE_CHECKING:
-    from ..design.design import Design
+    from ..covariances import Structure
+    from ..design.design import Design, GroupTerm
     from .point import PointFit
     from .posterior import PosteriorFit
 
@@ -283,21 +284,36 @@ def _scaled_residuals(fit: PointFit) -> Table:
 
 def _random_effects(fit: PointFit) -> Table:
     rows: list[list[str]] = []
-    widest = max((len(block) for g in fit.design.groups for block in g.blocks), default=1)
+    widest = max(
+        (_corr_width(g, block, s) for g in fit.design.groups for block, s in g.template.parts()), default=1
+    )
     for group in fit.design.groups:
         cov = fit.var_corr()[group.name].to_numpy()
         sd, cor = sd_and_correlation(cov)
-        for block in group.blocks:
-            for place, k in enumerate(block):
+        for block, structure in group.template.parts():
+            shown = block[: structure.n_sds(len(block))]
+            for place, k in enumerate(shown):
                 name = row_of(group.name) if place == 0 else ""
                 corr = [_two_decimals(cor[k, other]) for other in block[:place]]
-                rows.append([name, group.columns[k], number(cov[k, k]), number(sd[k]), *corr])
+                if structure.n_correlations(len(block)) and not structure.is_free:
+                    a, b = structure.pairs(len(block))[0]
+                    corr = [f"{_two_decimals(cor[block[a], block[b]])} ({structure.name})"] * (place == 0)
+                elif not structure.n_correlations(len(block)):
+                    corr = []
+                rows.append([name, group.sd_label(k), number(cov[k, k]), number(sd[k]), *corr])
     if not fit.design.family.residual_is_known:
         rows.append([RESIDUAL, "", number(fit.sigma**2), number(fit.sigma)])
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
     return table(headers, full, left=2, title="Random effects:")
+
+
+def _corr_width(group: GroupTerm, block: tuple[int, ...], structure: Structure) -> int:
+    """One more than the columns that the correlations of a block take."""
+    if not structure.n_correlations(len(block)):
+        return 1
+    return len(block) if structure.is_free else 2
 
 
 def _two_decimals(value: float) -> str:

@@ -119,11 +119,11 @@ def parameter_draws(fit: PosteriorFit) -> tuple[pd.DataFrame, Array]:
     parts = [values.beta]
     for g in design.groups:
         part, group = part_of(g.name), row_of(g.name)
-        rows += [(part, f"sd({c})", "ran_pars", group, f"sd__{c}") for c in g.columns]
-        parts.append(fit.draws(design.names.sd[g.name]))
+        rows += [(part, f"sd({c})", "ran_pars", group, f"sd__{c}") for c in g.sd_terms]
+        parts.append(fit.draws(design.names.sd[g.name])[..., list(g.template.sd_columns)])
         for a, b in g.correlated:
-            one, other = g.columns[a], g.columns[b]
-            rows.append((part, f"cor({one}, {other})", "ran_pars", group, f"cor__{one}.{other}"))
+            term = f"cor__{g.correlation_label(a, b, '.')}"
+            rows.append((part, f"cor({g.correlation_label(a, b)})", "ran_pars", group, term))
             parts.append(fit.draws(design.names.cor[g.name])[..., a, b, None])
     for name in design.family.parameters:
         if name not in values.family:  # draws made elsewhere

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..design.covariance import sd_and_correlation
+from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
 from ..design.newdata import NewDesign
 from ..errors import NotAvailableError
@@ -204,7 +204,7 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
     rows: list[tuple[str, str, str, Array]] = []
     for group, cov in zip(design.groups, values.covariances, strict=True):
         name = row_of(group.name)
-        for k, term in enumerate(group.columns):
+        for term, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
             rows.append((name, term, "variance", cov[..., k, k]))
             rows.append((name, term, "sd", np.sqrt(cov[..., k, k])))
         rows += correlations(group, cov)
@@ -223,7 +223,7 @@ def correlations(group: GroupTerm, cov: Array) -> list[tuple[str, str, str, Arra
     """A row as in `components` for every pair of columns inside a block."""
     _, cor = sd_and_correlation(cov)
     return [
-        (row_of(group.name), f"{group.columns[a]}, {group.columns[b]}", "cor", cor[..., a, b])
+        (row_of(group.name), group.correlation_label(a, b), "cor", cor[..., a, b])
         for a, b in group.correlated
     ]
 
@@ -369,7 +369,7 @@ def _variances(design: Design, values: Values, parts: Parts) -> dict[str, Array]
     if parts.residual is not None and design.family.has_residual and not design.family.residual_is_known:
         found[RESIDUAL] = parts.residual
     for group, cov in zip(design.groups, values.covariances, strict=True):
-        for k, column in enumerate(group.columns):
+        for column, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
             of_intercept = row_of(group.name)
             name = of_intercept if column == "Intercept" else f"{column} | {group.name}"
             found[name] = cov[..., k, k]

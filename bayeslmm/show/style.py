@@ -289,10 +289,10 @@ def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
     """What pictures call the parameters of tables with columns effect, group and term: ``sd(Days | Subject)``."""
     named = {("ran_pars", RESIDUAL, "sd__Observation"): "sigma"}
     for g in design.groups:
-        named |= {("ran_pars", row_of(g.name), f"sd__{c}"): f"sd({c} | {g.name})" for c in g.columns}
+        named |= {("ran_pars", row_of(g.name), f"sd__{c}"): f"sd({c} | {g.name})" for c in g.sd_terms}
         for a, b in g.correlated:
-            one, other = g.columns[a], g.columns[b]
-            named["ran_pars", row_of(g.name), f"cor__{one}.{other}"] = f"cor({one}, {other} | {g.name})"
+            term = f"cor__{g.correlation_label(a, b, '.')}"
+            named["ran_pars", row_of(g.name), term] = f"cor({g.correlation_label(a, b)} | {g.name})"
     keys = labels[["effect", "group", "term"]].itertuples(index=False, name=None)
     return [named.get(key, key[2]) for key in keys]
 

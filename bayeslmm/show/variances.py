@@ -302,10 +302,12 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
     groups = fit.design.groups
     if quantity == "cor":
         keys = [
-            (row_of(g.name), f"cor__{g.columns[a]}.{g.columns[b]}") for g in groups for a, b in g.correlated
+            (row_of(g.name), f"cor__{g.correlation_label(a, b, '.')}")
+            for g in groups
+            for a, b in g.correlated
         ]
     else:
-        keys = [(row_of(g.name), f"sd__{c}") for g in groups for c in g.columns]
+        keys = [(row_of(g.name), f"sd__{c}") for g in groups for c in g.sd_terms]
         if not fit.design.family.residual_is_known:
             keys.append((RESIDUAL, "sd__Observation"))
     table = fit.confint("profile", ci_prob=style.OUTER, progressbar=False).set_index(["group", "term"])

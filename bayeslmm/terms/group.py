@@ -7,6 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..covariances import Structure
+from ..covariances.template import Template
+
+RHO = "rho"  # a correlation that is one number for several pairs of columns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupTerm:
@@ -30,6 +35,10 @@ class GroupTerm:
         A partition of the columns: effects inside one block are correlated, blocks are independent.
     texts : tuple of str
         The bars as the user wrote them, one per block.
+    structures : tuple of Structure
+        How the effects of each block vary together; any way by default.
+    lefts : tuple of str
+        What stands on the left of each bar, which is the name of an sd that all its columns share.
     """
 
     is_wide: ClassVar[bool] = False  # whether a row meets many levels, or levels are related
@@ -43,6 +52,38 @@ class GroupTerm:
     Z: np.ndarray
     blocks: tuple[tuple[int, ...], ...]
     texts: tuple[str, ...] = ()
+    structures: tuple[Structure, ...] = ()
+    lefts: tuple[str, ...] = ()
+
+    @property
+    def template(self) -> Template:
+        """What the columns have of sds and correlations."""
+        return Template.from_blocks(self.blocks, self.structures)
+
+    @property
+    def sd_terms(self) -> tuple[str, ...]:
+        """What each sd is of, in the order of the template's: a column, or all columns of a bar."""
+        template, shared = self.template, {}
+        for block, structure, left in zip(self.blocks, template.structures, self.lefts, strict=False):
+            if structure.hom and len(block) > 1:
+                shared[block[0]] = left
+        return tuple(shared.get(c, self.columns[c]) for c in template.sd_columns)
+
+    def sd_label(self, column: int) -> str:
+        """What the sd of a column is of: the column, or all columns of its bar."""
+        return self.sd_terms[self.template.sd_of[column]]
+
+    def correlation_label(self, a: int, b: int, between: str = ", ") -> str:
+        """What a correlation is called: by its columns, or ``rho`` where it is one number for several pairs."""
+        structured = [
+            (block, left)
+            for block, structure, left in zip(self.blocks, self.template.structures, self.lefts, strict=False)
+            if structure.n_correlations(len(block)) and not structure.is_free
+        ]
+        for block, left in structured:
+            if a in block and b in block:
+                return RHO if len(structured) == 1 else f"{RHO}({left})"
+        return f"{self.columns[a]}{between}{self.columns[b]}"
 
     @property
     def n_levels(self) -> int:
@@ -56,8 +97,8 @@ class GroupTerm:
 
     @property
     def correlated(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of columns (a, b), a before b in a block, that have a correlation."""
-        return tuple((a, b) for block in self.blocks for i, a in enumerate(block) for b in block[i + 1 :])
+        """Pairs of columns (a, b), a before b in a block, whose correlation is a parameter."""
+        return self.template.correlated
 
     def related(self, b: np.ndarray) -> np.ndarray:
         """Effects (..., J, q) from those of independent levels: the same."""

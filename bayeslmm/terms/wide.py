@@ -88,6 +88,7 @@ class WideTerm(GroupTerm):
         fields: Mapping[str, Any] = {
             "name": name, "variables": variables, "levels": levels, "columns": columns, "blocks": ((0,),),
             "texts": (text,), "kind": kind, "matrix": matrix, "root": root, "weights": weights,
+            "structures": (), "lefts": (),
         }  # fmt: skip
         for field, value in fields.items():
             object.__setattr__(self, field, value)

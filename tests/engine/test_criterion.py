@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from strategies import examples, problems_with_theta
 
-from bayeslmm.design.covariance import Template
+from bayeslmm.covariances.template import Template
 from bayeslmm.engine.criterion import Criterion, Evaluation
 from bayeslmm.engine.crossproducts import accumulate
 from bayeslmm.engine.layout import arrange

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from strategies import examples, problems
 
-from bayeslmm.design.covariance import Template
+from bayeslmm.covariances.template import Template
 from bayeslmm.engine import inference, reml
 from bayeslmm.errors import InputError, NotAvailableError
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from strategies import examples, problems
 
-from bayeslmm.design.covariance import covariance
+from bayeslmm.covariances.template import covariance
 from bayeslmm.engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 
 EXAMPLES = examples(60)

@@ -17,7 +17,7 @@ from scipy.linalg import block_diag
 from strategies import examples, problems
 
 import bayeslmm as blm
-from bayeslmm.design.covariance import covariance
+from bayeslmm.covariances.template import covariance
 from bayeslmm.design.design import build_design
 from bayeslmm.engine import marginal_nuts
 from bayeslmm.engine.geometry import choose_geometry

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from strategies import examples, problems, problems_with_theta
 
-from bayeslmm.design.covariance import Template
+from bayeslmm.covariances.template import Template
 from bayeslmm.engine import pls
 from bayeslmm.engine.criterion import Criterion
 from bayeslmm.engine.crossproducts import accumulate

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import bayeslmm as blm
-from bayeslmm.design.covariance import covariance
+from bayeslmm.covariances.template import covariance
 from bayeslmm.design.design import build_design
 from bayeslmm.design.names import contract
 from bayeslmm.engine.geometry import choose_geometry

@@ -13,7 +13,7 @@ from shifted import fixed_rng
 from strategies import examples, problems
 
 import bayeslmm as blm
-from bayeslmm.design.covariance import Template
+from bayeslmm.covariances.template import Template
 from bayeslmm.design.design import build_design
 from bayeslmm.engine import reml
 from bayeslmm.engine.criterion import Criterion, Evaluation

@@ -14,7 +14,7 @@ from scipy import stats
 from strategies import SCALES, Table, examples, problems, tables
 
 import bayeslmm as blm
-from bayeslmm.design.covariance import cholesky_psd
+from bayeslmm.covariances.template import cholesky_psd
 from bayeslmm.engine import hyperspace, pls
 from bayeslmm.engine.criterion import prepare
 from bayeslmm.engine.hyperpriors import HyperPriors

@@ -10,7 +10,7 @@ import pytest
 from shifted import fixed_rng
 
 import bayeslmm as blm
-from bayeslmm.design.covariance import sd_and_correlation
+from bayeslmm.covariances.template import sd_and_correlation
 from bayeslmm.errors import InputError
 
 # short runs on purpose: the comparison is what is tested

@@ -9,13 +9,14 @@ from plain import FAMILIES
 from scipy import stats
 
 import bayeslmm as blm
+from bayeslmm.covariances import UNSTRUCTURED
 from bayeslmm.design.categories import as_seen
 from bayeslmm.design.design import build_design
 from bayeslmm.errors import InputError, PriorError
 from bayeslmm.families import family_of
 from bayeslmm.families.poisson import LARGEST as LARGEST_POISSON
 from bayeslmm.priors.priors import LKJ, Prior, resolve_priors
-from bayeslmm.results.prior_draws import lkj_factor, prior_draws, prior_predictive, univariate
+from bayeslmm.results.prior_draws import prior_draws, prior_predictive, univariate
 from bayeslmm.results.simulation import linear_predictor, simulate_response
 
 N = 40_000
@@ -184,7 +185,7 @@ def test_without_an_intercept_nothing_is_centred():
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("eta", [0.7, 2.0])
 def test_correlations_are_lkj(d, eta):
-    L = lkj_factor(eta, d, N, np.random.default_rng(2))
+    L = UNSTRUCTURED.draw(eta, d, N, np.random.default_rng(2))
     cor = L @ L.transpose(0, 2, 1)
     np.testing.assert_allclose(cor[:, range(d), range(d)], 1.0, atol=1e-12)
     assert np.linalg.eigvalsh(cor).min() > -1e-12
@@ -199,7 +200,7 @@ def test_correlations_are_lkj(d, eta):
 
 def test_three_lkj_correlations_have_the_density_det_to_the_eta_minus_1():
     eta = 2.0
-    L = lkj_factor(eta, 3, N, np.random.default_rng(5))
+    L = UNSTRUCTURED.draw(eta, 3, N, np.random.default_rng(5))
     # E[det R] under |R|^(eta − 1) is a ratio of normalising constants; det R is a product of independent 1 − partial²,
     # each Beta(a, 1/2)-distributed with a = eta + (d − 2 − j)/2, of mean a/(a + 1/2)
     exact = np.prod([a / (a + 0.5) for a in (eta + 0.5, eta + 0.5, eta)])

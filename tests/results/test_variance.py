@@ -16,7 +16,7 @@ from shifted import fixed_rng
 from strategies import examples
 
 import bayeslmm as blm
-from bayeslmm.design.covariance import covariance
+from bayeslmm.covariances.template import covariance
 from bayeslmm.engine.bootstrap import estimates
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, SingularFitWarning

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from strategies import examples
 
-from bayeslmm.design.covariance import Template, cholesky_psd, covariance, sd_and_correlation
+from bayeslmm.covariances.template import Template, cholesky_psd, covariance, sd_and_correlation
 
 # squares of what is smaller than 1e-150 have lost their digits before any code sees them
 some = st.floats(-3, 3).map(lambda x: x if abs(x) > 1e-150 else 0.0)

@@ -1,0 +1,279 @@
+"""The one map between θ, the templates Λ, and (standard deviations, correlations).
+
+A grouping factor with q columns has a q × q lower-triangular template Λ, relative to the residual sd:
+Cov(b_j) = σ² Λ Λᵀ.  Each block of its columns has a structure, which says on which numbers Λ hangs there.  Where any
+triangle, or diagonal, is one of the structure these are its free entries, column by column (Bates et al. 2015, eq. 4);
+else they are the sds relative to σ and the correlation parameters, block after block.  These are the factor's part of
+θ.  Entries that join columns of different blocks are structural zeros: ``(x || g)`` has a diagonal template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import UNSTRUCTURED
+from .structure import Structure
+
+Array = NDArray[np.float64]
+
+NEXT_TO_END = 1e-8  # of the interval of a correlation: nearer to its ends derivatives are those here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """What the columns of a grouping factor have of sds and correlations, and how Λ hangs on θ.
+
+    Attributes
+    ----------
+    q : int
+        Number of columns.
+    blocks : tuple of tuple of int
+        A partition of the columns: effects of different blocks are independent.
+    structures : tuple of Structure
+        One a block.
+    rows, columns : tuple of int
+        The free entries of Λ, which θ starts with.
+    """
+
+    q: int
+    blocks: tuple[tuple[int, ...], ...]
+    structures: tuple[Structure, ...]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    @classmethod
+    def from_blocks(cls, blocks: Sequence[Sequence[int]], structures: Sequence[Structure] = ()) -> Template:
+        """Template of a factor whose columns are correlated inside blocks only; these are unstructured by default."""
+        ordered = tuple(tuple(sorted(block)) for block in blocks)
+        structures = tuple(structures) or (UNSTRUCTURED,) * len(ordered)
+        entries = sorted(
+            (block[c], block[r])
+            for block, structure in zip(ordered, structures, strict=True)
+            for r, c in structure.free_entries(len(block)) or ()
+        )
+        return cls(
+            q=sum(len(block) for block in ordered),
+            blocks=ordered,
+            structures=structures,
+            rows=tuple(r for _, r in entries),
+            columns=tuple(c for c, _ in entries),
+        )
+
+    # -- what there is
+
+    @cached_property
+    def curved(self) -> tuple[tuple[tuple[int, ...], Structure, int], ...]:
+        """(columns, structure, first place in θ) of the blocks in which Λ is no linear function of θ."""
+        found, at = [], len(self.rows)
+        for block, structure in zip(self.blocks, self.structures, strict=True):
+            d = len(block)
+            if structure.free_entries(d) is None:
+                found.append((block, structure, at))
+                at += structure.n_sds(d) + structure.n_correlations(d)
+        return tuple(found)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether Λ is a linear function of θ."""
+        return not self.curved
+
+    @cached_property
+    def n_theta(self) -> int:
+        """Number of parameters."""
+        if self.is_linear:
+            return len(self.rows)
+        block, structure, at = self.curved[-1]
+        return at + structure.n_sds(len(block)) + structure.n_correlations(len(block))
+
+    @cached_property
+    def is_diagonal(self) -> NDArray[np.bool_]:
+        """(n_theta,): which parameters lie on the diagonal of Λ or are sds, and are bounded below by zero."""
+        found = np.zeros(self.n_theta, dtype=bool)
+        found[: len(self.rows)] = [r == c for r, c in zip(self.rows, self.columns, strict=True)]
+        for block, structure, at in self.curved:
+            found[at : at + structure.n_sds(len(block))] = True
+        return found
+
+    @cached_property
+    def sd_of(self) -> tuple[int, ...]:
+        """For each column the number of its sd among the factor's: blocks with one sd for all columns share one."""
+        found, number = [0] * self.q, 0
+        for block, structure in zip(self.blocks, self.structures, strict=True):
+            for i, column in enumerate(block):
+                found[column] = number + (0 if structure.hom else i)
+            number += structure.n_sds(len(block))
+        return tuple(found)
+
+    @cached_property
+    def sd_columns(self) -> tuple[int, ...]:
+        """The first column of each sd."""
+        return tuple(self.sd_of.index(number) for number in range(max(self.sd_of) + 1))
+
+    @cached_property
+    def correlated(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of columns (a, b), a before b in a block, whose correlation is a parameter."""
+        return tuple(
+            (block[a], block[b])
+            for block, structure in zip(self.blocks, self.structures, strict=True)
+            for a, b in structure.pairs(len(block))
+        )
+
+    def parts(self) -> Iterator[tuple[tuple[int, ...], Structure]]:
+        """(columns, structure) of every block that may be written as blocks of its own."""
+        for block, structure in zip(self.blocks, self.structures, strict=True):
+            if structure.free_entries(len(block)) is not None and not structure.n_correlations(len(block)):
+                yield from (((column,), structure) for column in block)
+            else:
+                yield block, structure
+
+    def spread_out(self, sds: Array, cor: Array) -> tuple[Array, Array]:
+        """Sds (..., q) and correlations (..., q, q) of all columns, from those that are parameters."""
+        sds, cor = sds[..., [self.sd_columns[place] for place in self.sd_of]], cor.copy()
+        for block, structure in zip(self.blocks, self.structures, strict=True):
+            if structure.n_correlations(len(block)) and not structure.is_free:
+                numbers = [cor[..., block[a], block[b]] for a, b in structure.pairs(len(block))]
+                cor[(..., *np.ix_(block, block))] = structure.correlation(numbers, len(block))
+        return sds, cor
+
+    # -- between θ and Λ
+
+    def factor(self, theta: Array) -> Array:
+        """Λ (q, q) from this factor's part of θ."""
+        lam = np.zeros((self.q, self.q))
+        lam[list(self.rows), list(self.columns)] = theta[: len(self.rows)]
+        for block, structure, at in self.curved:
+            lam[np.ix_(block, block)] = structure.template(theta[at:], len(block))
+        return lam
+
+    def theta(self, lam: Array) -> Array:
+        """This factor's part of θ from Λ."""
+        theta = np.empty(self.n_theta)
+        theta[: len(self.rows)] = lam[list(self.rows), list(self.columns)]
+        for block, structure, at in self.curved:
+            here = lam[np.ix_(block, block)]
+            numbers = structure.parameters(here @ here.T)
+            theta[at : at + len(numbers)] = numbers
+        return theta
+
+    def gradient(self, theta: Array, by_lam: Array) -> Array:
+        """Derivatives by θ from those by Λ (q, q)."""
+        found = np.empty(self.n_theta)
+        found[: len(self.rows)] = by_lam[list(self.rows), list(self.columns)]
+        for block, structure, at in self.curved:
+            J = structure.jacobian(theta[at:], len(block))
+            found[at : at + len(J)] = np.einsum("irc,rc->i", J, by_lam[np.ix_(block, block)])
+        return found
+
+    def slopes(self, theta: Array) -> list[list[tuple[int, int, float]]]:
+        """Entries (row, column, value) of ∂Λ/∂θ_i for every parameter."""
+        found = [[(r, c, 1.0)] for r, c in zip(self.rows, self.columns, strict=True)]
+        for block, structure, at in self.curved:
+            for each in structure.jacobian(theta[at:], len(block)):
+                rows, columns = np.nonzero(each)
+                found.append(
+                    [(block[r], block[c], float(each[r, c])) for r, c in zip(rows, columns, strict=True)]
+                )
+        return found
+
+    def jacobian(self, theta: Array) -> Array:
+        """∂Λ/∂θ (n_theta, q, q)."""
+        J = np.zeros((self.n_theta, self.q, self.q))
+        for each, entries in zip(J, self.slopes(theta), strict=True):
+            for r, c, value in entries:
+                each[r, c] = value
+        return J
+
+    def curvature(self, theta: Array, by_lam: Array) -> Array:
+        """Σ_rc ∂f/∂Λ_rc ∂²Λ_rc/∂θ² (n_theta, n_theta): what curved blocks add to a second derivative."""
+        H = np.zeros((self.n_theta, self.n_theta))
+        for block, structure, at in self.curved:
+            n = structure.n_sds(len(block)) + structure.n_correlations(len(block))
+            here = slice(at, at + n)
+            H[here, here] = structure.curvature(theta[at : at + n], by_lam[np.ix_(block, block)])
+        return H
+
+    @cached_property
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest values (n_theta,) for a search: none for free entries, whose columns may change sign."""
+        low, high = np.full(self.n_theta, -np.inf), np.full(self.n_theta, np.inf)
+        for block, structure, at in self.curved:
+            d = len(block)
+            sds, n = structure.n_sds(d), structure.n_correlations(d)
+            low[at : at + sds] = 0.0
+            first, last = structure.interval(d)
+            margin = NEXT_TO_END * (last - first)
+            low[at + sds : at + sds + n], high[at + sds : at + sds + n] = first + margin, last - margin
+        return low, high
+
+    @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """The same without a margin, so that a search may be told to end on them."""
+        low, high = (values.copy() for values in self.bounds)
+        for block, structure, at in self.curved:
+            d = len(block)
+            here = slice(at + structure.n_sds(d), at + structure.n_sds(d) + structure.n_correlations(d))
+            low[here], high[here] = structure.interval(d)
+        return low, high
+
+    def signs(self, lam: Array) -> Array:
+        """Factors ±1 (n_theta,) that make the diagonal of Λ positive, with the same ΛΛᵀ."""
+        of_column = np.where(np.diag(lam) < 0.0, -1.0, 1.0)
+        signs = np.ones(self.n_theta)
+        signs[: len(self.rows)] = of_column[list(self.columns)]
+        return signs
+
+    def tangents(self, sizes: Array) -> list[Array]:
+        """Changes (q, q) of the covariance matrix that each parameter makes at a point.
+
+        Parameters
+        ----------
+        sizes : (q,)
+            Of the columns: the point has sds that are alike in units of these.
+        """
+        found = []
+        for block, structure in zip(self.blocks, self.structures, strict=True):
+            for change in structure.tangents(1.0 / sizes[list(block)]):
+                whole = np.zeros((self.q, self.q))
+                whole[np.ix_(block, block)] = change
+                found.append(whole)
+        return found
+
+
+def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
+    """Lower-triangular L ≥ 0 on the diagonal with L Lᵀ = cov, block by block; cov may be singular.
+
+    By the eigenvectors of the correlation matrix and a QR factorisation of the square root they give, which is stable
+    where the pivots of Cholesky's algorithm are rounding error.
+    """
+    lam = np.zeros_like(cov)
+    for block in blocks:
+        at = np.ix_(block, block)
+        sd, cor = sd_and_correlation(cov[at])
+        values, vectors = np.linalg.eigh(cor)
+        root = sd[:, None] * vectors * np.sqrt(np.where(values > 1e-14 * len(sd), values, 0.0))
+        triangle = np.linalg.qr(root.T, mode="r").T
+        lam[at] = triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
+    return lam
+
+
+def sd_and_correlation(cov: Array) -> tuple[Array, Array]:
+    """Standard deviations (..., q) and correlations (..., q, q) of covariance matrices (..., q, q).
+
+    A correlation with a zero sd is undefined; it is given as zero so that nothing downstream becomes NaN.
+    """
+    sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=-2, axis2=-1), 0.0))
+    scale = sd[..., :, None] * sd[..., None, :]
+    cor = np.divide(cov, scale, out=np.zeros_like(cov), where=scale > 0)
+    index = np.arange(cov.shape[-1])
+    cor[..., index, index] = 1.0
+    return sd, np.clip(cor, -1.0, 1.0)
+
+
+def covariance(sd: Array, cor: Array) -> Array:
+    """Covariance matrices (..., q, q) from sds (..., q) and correlations (..., q, q)."""
+    return sd[..., :, None] * cor * sd[..., None, :]
