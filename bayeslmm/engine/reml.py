@@ -133,7 +133,7 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
         for scale in (0.2, 3.0):
             other = _climb(criterion, scale * criterion.diagonal, rival=best)
             best = other or best
-    if not criterion.is_linear:
+    if not criterion.is_linear and start is None:
         low, high = criterion.ends
         correlations = ~criterion.diagonal & np.isfinite(low)
         for place in (0.1, 0.5, 0.9) if correlations.any() else ():

@@ -144,6 +144,8 @@ def _term_is_nested(group: GroupTerm, block: tuple[int, ...], other: GroupTerm) 
     """
     if not _refines(group.codes, other.codes):
         return False
+    if not _free(other):
+        return False
     levels = _levels(_scaled(group.Z[:, list(block)]), group.codes, _scaled(other.Z), other.codes)
     if levels is None:
         return False
@@ -179,14 +181,18 @@ def _levels(
     return list(kinds.values())
 
 
+def _free(term: GroupTerm) -> list[tuple[int, int]]:
+    """Entries (a, b), a ≤ b, of a term's covariance matrix that may be any numbers, whatever the others."""
+    return sorted(
+        (block[j], block[i])
+        for block, structure in term.template.parts()
+        for i, j in structure.free_entries(len(block)) or ()
+    )
+
+
 def _common(levels: Sequence[tuple[Array, Array]], other: GroupTerm) -> Array:
     """F (k, k, q, q), free inside the other term's blocks, that comes nearest to PFP = target at all levels."""
-    free = [
-        (block[j], block[i])
-        for block, structure in other.template.parts()
-        for i, j in structure.free_entries(len(block)) or ()
-    ]
-    free.sort()
+    free = _free(other)
     units = np.zeros((len(free), other.q, other.q))
     for unit, (a, b) in zip(units, free, strict=True):
         unit[a, b] = unit[b, a] = 1.0
