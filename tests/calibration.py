@@ -20,6 +20,9 @@ from numpy.random import SeedSequence, default_rng
 from scipy import stats
 
 import bayeslmm
+from bayeslmm.covariances.autoregressive import Autoregressive
+from bayeslmm.covariances.compound_symmetry import CompoundSymmetry
+from bayeslmm.covariances.diagonal import Diagonal
 from bayeslmm.covariances.template import covariance
 from bayeslmm.engine import sampler
 from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive
@@ -37,6 +40,8 @@ def structures():
     eight, ten = np.repeat(np.arange(8), 6), np.repeat(np.arange(10), 8)
     t6, t8 = np.tile(np.linspace(-1, 1, 6), 8), np.tile(np.linspace(-1, 1, 8), 10)
     slope, three = np.column_stack([np.ones(48), t6]), np.column_stack([np.ones(80), t8, t8**2 - 0.4])
+    level = np.column_stack([np.ones(80), t8])
+    steps = np.eye(4)[np.tile(np.arange(4), 20)]  # twice a level
     classes = np.repeat(np.arange(16), 3)
     pupils = [
         np.repeat(np.arange(levels), 60 // levels) for levels in (5, 15, 30)
@@ -55,16 +60,23 @@ def structures():
         "(x | g) + (1 | h), weights": problem(
             crossed, both, [crossed, one((60, 1))], [((0, 1),), ((0,),)], weights=np.exp(np.sin(row))
         ),
+        "cs(f | g)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(CompoundSymmetry(),)),
+        "cs(f | g, hom)": problem(
+            level, [ten], [steps], [((0, 1, 2, 3),)], bar=(CompoundSymmetry(hom=True),)
+        ),
+        "ar1(f | g)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Autoregressive(hom=True),)),
+        "ar1(f | g, het)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Autoregressive(),)),
+        "diag(f | g, hom)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Diagonal(hom=True),)),
         "(1 | g), t priors": problem(slope, [eight], [one((48, 1))], [((0,),)]),
     }
     return {name: (each, priors_for(each, t="t priors" in name)) for name, each in empty.items()}
 
 
-def problem(X, codes, Z, blocks, weights=None):
+def problem(X, codes, Z, blocks, weights=None, bar=()):
     return Problem(
         y=np.zeros(len(X)), X=np.ascontiguousarray(X), codes=tuple(c.astype(np.int64) for c in codes),
         Z=tuple(np.ascontiguousarray(z) for z in Z), levels=tuple(int(c.max()) + 1 for c in codes),
-        blocks=tuple(blocks), weights=weights, intercept=0,
+        blocks=tuple(blocks), weights=weights, intercept=0, structures=(bar,) if bar else (),
     )  # fmt: skip
 
 
@@ -74,10 +86,20 @@ def priors_for(empty, *, t=False):
         beta_mean=np.full(empty.X.shape[1], 0.5),
         beta_sd=np.full(empty.X.shape[1], BETA_SD),
         beta_nu=np.full(empty.X.shape[1], 3.0 if t else np.inf),
-        sds=tuple((half_t,) * Z.shape[1] for Z in empty.Z),
+        sds=tuple((half_t,) * len(template.sd_columns) for template in empty.templates),
         lkj=(ETA,) * len(empty.Z),
         sigma=half_t,
     )
+
+
+def correlation(structure, d, rng):
+    """A correlation matrix of a structure from its prior."""
+    if structure.name == "us":
+        return lkj_correlation(d, rng)
+    steps = np.abs(np.subtract.outer(np.arange(d), np.arange(d)))
+    low = {"cs": -1 / (d - 1), "ar1": -1.0, "diag": 0.0}[structure.name]
+    rho = low + (1 - low) * rng.beta(ETA, ETA) if structure.name != "diag" else 0.0
+    return np.where(steps == 0, 1.0, rho ** (steps if structure.name == "ar1" else 1.0 * (steps > 0)))
 
 
 def lkj_correlation(d, rng):
@@ -103,15 +125,16 @@ def simulate(empty, priors, rng):
     y = empty.X @ beta + rng.normal(
         0, sigma / np.sqrt(1.0 if empty.weights is None else empty.weights), len(empty.X)
     )
-    for k, (codes, Z, blocks) in enumerate(zip(empty.codes, empty.Z, empty.blocks, strict=True)):
+    for k, (codes, Z, template) in enumerate(zip(empty.codes, empty.Z, empty.templates, strict=True)):
         q = Z.shape[1]
-        sd, cor = np.abs(rng.standard_t(3, q)) * SD, np.eye(q)
-        for block in blocks:
-            cor[np.ix_(block, block)] = lkj_correlation(len(block), rng)
+        sd, cor = np.abs(rng.standard_t(3, len(template.sd_columns))) * SD, np.eye(q)
+        sd = sd[list(template.sd_of)]
+        for block, structure in zip(template.blocks, template.structures, strict=True):
+            cor[np.ix_(block, block)] = correlation(structure, len(block), rng)
         b = rng.multivariate_normal(np.zeros(q), covariance(sd, cor), empty.levels[k], method="eigh")
         y += np.sum(Z * b[codes], axis=1)
-        truth |= {f"sd_{k}{a}": sd[a] for a in range(q)} | {f"b_{k}{a}": b[0, a] for a in range(q)}
-        truth |= {f"cor_{k}{i}{j}": cor[i, j] for block in blocks for i in block for j in block if j < i}
+        truth |= {f"sd_{k}{a}": sd[a] for a in template.sd_columns} | {f"b_{k}{a}": b[0, a] for a in range(q)}
+        truth |= {f"cor_{k}{i}{j}": cor[i, j] for j, i in template.correlated}
     return Problem(**{**{f: getattr(empty, f) for f in empty.__slots__}, "y": y}), truth
 
 
@@ -178,7 +201,14 @@ def plot(found, path):
         [np.cumsum(np.bincount(row, minlength=KEPT + 1)) / refits - expected for row in uniform]
     )
     limit = np.quantile(np.abs(curves / width)[:, :-1].max(axis=1), 0.95)
-    figure, axes = plt.subplots(2, 5, figsize=(15, 5.6), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        -(-len(found) // 5),
+        5,
+        figsize=(15, 2.8 * -(-len(found) // 5)),
+        sharex=True,
+        sharey=True,
+        layout="constrained",
+    )
     for ax, (name, ranks) in zip(axes.flat, found.items(), strict=True):
         ax.fill_between(grid, -limit * width, limit * width, color="0.88", lw=0)
         for parameter, values in ranks.items():

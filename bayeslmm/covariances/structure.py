@@ -143,7 +143,10 @@ class Structure(ABC):
         return H
 
     def tangents(self, sds: Array) -> list[Array]:
-        """Changes (q, q) of the covariance matrix by each parameter, at a point with these sds."""
+        """Changes (q, q) of the covariance matrix by each parameter, at a point with about these sds.
+
+        Not just these: where all are the same, more cannot be told than elsewhere.
+        """
         q = len(sds)
         if self.is_free:
             pairs = [(i, j) for i in range(q) for j in range(i + 1)]
@@ -153,7 +156,10 @@ class Structure(ABC):
         low, high = self.interval(q)
         alike = np.full(q, float(np.mean(sds)))
         numbers = np.concatenate(
-            [alike[:1] if self.hom else sds, np.full(self.n_correlations(q), low + 0.6 * (high - low))]
+            [
+                alike[:1] if self.hom else sds * np.geomspace(0.8, 1.3, q),
+                np.full(self.n_correlations(q), low + 0.6 * (high - low)),
+            ]
         )
         lam = self.template(numbers, q)
         return [each @ lam.T + lam @ each.T for each in self.jacobian(numbers, q)]

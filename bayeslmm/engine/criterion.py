@@ -183,6 +183,8 @@ class Criterion:
             return Evaluation(
                 theta=theta, value=value, gradient=gradient, curvatures=np.zeros(0), axes=np.zeros((0, 0))
             )
+        if not self.is_linear:
+            theta = np.clip(theta, *self.bounds)
         near_zero = self.diagonal & (np.abs(theta) < 1e-7)
         theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
         reduced, solution, sigma2, terms = self.derivatives(theta)
@@ -246,10 +248,8 @@ class Criterion:
 
     def variance_slopes(self, theta: Array) -> list[Array]:
         """Σ_levels Γ_jj per factor: ∂ criterion/∂(ΛΛᵀ), with Λ moved 1e-3 off the boundary."""
-        lams = [lam.copy() for lam in self.lams(theta)]
-        for lam in lams:
-            np.fill_diagonal(lam, np.maximum(lam.diagonal(), 1e-3))
-        return self._gammas(self.derivatives(self.theta(lams))[3], lams)
+        theta = np.clip(np.where(self.diagonal, np.maximum(theta, 1e-3), theta), *self.bounds)
+        return self._gammas(self.derivatives(theta)[3], self.lams(theta))
 
 
 def prepare(problem: Problem, *, reml: bool) -> tuple[Scaled, Criterion]:

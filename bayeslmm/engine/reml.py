@@ -266,6 +266,8 @@ def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
     if np.any(snapped != found.theta):
         value, gradient = criterion(snapped)
         if value <= found.value + 1e-9 * abs(found.value):
+            # at an end itself Λ̃ is singular, and derivatives by a correlation are those next to it
+            gradient = np.where(criterion.diagonal | np.isinf(criterion.ends[1]), gradient, found.gradient)
             return replace(found, theta=snapped, value=value, gradient=gradient)
     return found
 

@@ -26,6 +26,11 @@ STRUCTURES = [
     ("x + far + (far || g) + (1 | h)", {"g": 0.6, "h": 1.0}),
     ("0 + x + (0 + x | h) + (1 | g)", {"h": 1.0, "g": 0.0}),
     ("x + (far | h)", {"h": 1.0}),  # an intercept sampled at the middle of a far predictor
+    ("x + cs(0 + C(step) | g)", {"g": 1.0}),
+    ("x + cs(1 + far + u | h, hom=True) + (1 | g)", {"h": 1.0, "g": 0.3}),
+    ("x + ar1(0 + C(step) | g)", {"g": 0.0}),
+    ("x + ar1(0 + C(step) | g, hom=False) + diag(x + u | g, hom=True)", {"g": 1.0}),
+    ("x + diag(1 + far | h)", {"h": 0.5}),
 ]
 
 
@@ -42,6 +47,7 @@ def data():
             "w": rng.uniform(0.5, 2, N),
             "o": rng.normal(0, 0.2, N),
             "m": rng.integers(1, 9, N),
+            "step": np.arange(N) // 6 % 4,
         }
     )
     eta = 0.4 + 0.3 * d.x + rng.normal(0, 0.5, 6)[d.g]

@@ -232,6 +232,11 @@ FORMULAS = [
     "y ~ 0 + f + x + (1 | g)",
     "y ~ 0 + f:x + (x | g)",
     "y ~ 0 + one + (0 + half | g)",
+    "y ~ x + cs(0 + f | g)",
+    "y ~ x + cs(1 + x + z | g, hom=True) + (1 | h)",
+    "y ~ x + ar1(0 + f | g)",
+    "y ~ x + ar1(0 + f | g, hom=False)",
+    "y ~ x + diag(x + z | g, hom=True) + cs(0 + f | g)",
 ]
 INFORMATIVE = {"fixed": Prior("Normal", mu=0.7, sigma=0.01), "sd": Prior("HalfNormal", sigma=0.5)}
 
@@ -294,18 +299,27 @@ def coordinates(marginal, design, values):
     """x at PyMC's values, and the log Jacobian from its free variables (sds, sigma, correlations) to x."""
     space, x, jacobian = marginal.space, [], np.log(values["sigma"])
     for k, (g, soft) in enumerate(zip(design.groups, marginal.softness, strict=True)):
-        sd = values[f"sd_{g.name}"]
+        template = g.template
+        sd = values[f"sd_{g.name}"][list(template.sd_columns)]
         x += list(np.log1p(sd / soft))
         jacobian += np.sum(np.log(sd + soft))
-        reliability = sd**2 / (sd**2 + soft**2)
-        factor = np.linalg.cholesky(values.get(f"cor_{g.name}", np.eye(g.q)))
-        for e in range(space.partial_start[k], space.partial_start[k + 1]):
+        reliability = (sd**2 / (sd**2 + soft**2))[list(template.sd_of)]
+        cor, positions = values.get(f"cor_{g.name}", np.eye(g.q)), []
+        for block, structure in zip(template.blocks, template.structures, strict=True):
+            if structure.is_free:
+                factor = np.linalg.cholesky(cor[np.ix_(block, block)])
+                for i in range(len(block)):
+                    positions += [factor[i, j] / np.sqrt(1 - np.sum(factor[i, :j] ** 2)) for j in range(i)]
+            elif structure.n_correlations(len(block)):
+                low, high = structure.interval(len(block))
+                positions.append(2 * (cor[block[0], block[1]] - low) / (high - low) - 1)
+                jacobian += np.log((high - low) / 2)
+        for e, position in zip(range(*space.partial_start[k : k + 2]), positions, strict=True):
             i, j = space.partial_row[e], space.partial_column[e]
-            partial = factor[i, j] / np.sqrt(1 - np.sum(factor[i, :j] ** 2))
             h = np.sqrt(1 + space.partial_gain[e] * reliability[i] * reliability[j])
-            x.append(h * np.arctanh(partial))
+            x.append(h * np.arctanh(position))
             # the matrix moves with the partial correlation to the power s - eta of 1 - p²
-            jacobian += (1 + space.partial_shape[e] - 2.0) * np.log1p(-(partial**2)) - np.log(h)
+            jacobian += (1 + space.partial_shape[e] - 2.0) * np.log1p(-(position**2)) - np.log(h)
     return np.array([*x, np.log(values["sigma"])]), jacobian
 
 
