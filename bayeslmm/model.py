@@ -26,7 +26,8 @@ from .formulas.formula import parse_formula, update_formula
 from .priors.priors import Priors
 from .results.alike import estimated
 from .results.described import model_text
-from .results.point import Origin, PointFit
+from .results.estimates import Origin
+from .results.point import PointFit
 from .results.settings import Settings
 from .tools.warned import warn
 
@@ -321,14 +322,15 @@ class Model:
         NotAvailableError
             ``method="exact"`` for a model that it is not made for.
         """
-        from .results.sampling import sample_posterior
+        from .results.posterior import PosteriorFit
+        from .results.sampling import sample
 
         settings = Settings(
             method=method, draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
             nuts_sampler=nuts_sampler, progressbar=progressbar, options=options,
             centring={} if centring is None else centring,
         )  # fmt: skip
-        return sample_posterior(self.design, self.priors, settings)
+        return PosteriorFit.of(sample(self.design, self.priors, settings))
 
     def read_draws(self, idata: Any) -> PosteriorFit:
         """The verbs of a posterior for draws made elsewhere, such as those of an extended `pymc` model.
@@ -345,8 +347,9 @@ class Model:
             There is no such group, none of the model's variables, or one with another shape.
         """
         from .results.nuts import read_draws
+        from .results.posterior import PosteriorFit
 
-        return read_draws(self.design, self.priors, idata)
+        return PosteriorFit.of(read_draws(self.design, self.priors, idata))
 
     def update(
         self,
@@ -385,7 +388,7 @@ class Model:
         if hasattr(type(self), name):  # a property that failed by an AttributeError: that one is the cause
             return object.__getattribute__(self, name)
         if not name.startswith("_") and "design" in self.__dict__:
-            from .results.misnamed import unfitted
+            from .results.unfitted import unfitted
 
             hint = unfitted(name, has_reml=self.design.family.has_reml)
             if hint:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..predictive.ppc import ppc
-from ..predictive.text import label_of
+from ..predictive.record import label_of
 from ..results.diagnosis import K_HAT_LIMIT, Diagnosis
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit

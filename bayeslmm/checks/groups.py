@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
+from ..design.identification import untold_variances
 from ..results.alike import told_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
@@ -68,7 +69,7 @@ def identified(fit: PointFit | PosteriorFit) -> Verdict:
         told = told_of(fit) if fit.solution.rivals else ""
         rest = "estimates that are as good differ in the rest, which is missing in the tables."
     else:
-        told, rest = fit._untold, "the rest is the priors'."
+        told, rest = untold_variances(fit.design), "the rest is the priors'."
     if not told:
         return Verdict(
             name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame()

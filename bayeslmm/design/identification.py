@@ -413,6 +413,14 @@ def words_of(found: Identification, design: Design, values: Sequence[str] = ()) 
     return "; ".join(parts)
 
 
+def untold_variances(design: Design) -> str:
+    """What the data know of the variances that they do not tell, in words; empty where they tell all."""
+    if not design.groups or design.is_wide:  # of wide terms a REML fit judges it
+        return ""
+    known = identification(design)
+    return "" if known.is_full else words_of(known, design)
+
+
 def combination_names(told: Sequence[Mapping[tuple[int, int, int], float]], design: Design) -> list[str]:
     """Sums such as ``sd(s)² + 0.5·sd(x | s)²``."""
     return [_sum(each, design) for each in told]

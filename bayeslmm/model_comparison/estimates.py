@@ -12,10 +12,10 @@ from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
 from ..errors import InputError
 from ..results import wald
+from ..results.parameter_draws import parameter_draws
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, decimals, number, percent, table
-from ..results.tidy import parameter_draws
 from ..results.variance import RESIDUAL
 from ..terms.group import RHO
 from ..tools.words import is_one_of

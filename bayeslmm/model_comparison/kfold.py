@@ -14,12 +14,13 @@ from ..engine.quadrature import MOST_EFFECTS
 from ..engine.randomness import generator
 from ..errors import InputError, NotAvailableError, SamplingWarning
 from ..results import integrated
+from ..results.draws import Draws
 from ..results.elpd import ROW, record
 from ..results.log_density import log_likelihood
 from ..results.loo import evenly, log_mean, thinned
 from ..results.posterior import PosteriorFit
 from ..results.progress import Bar
-from ..results.sampling import sample_posterior
+from ..results.sampling import sample
 from ..results.summaries import flat
 from ..results.variance import nesting
 from ..tools.warned import muted, warn
@@ -214,15 +215,13 @@ def _is_flat(prior: Any) -> bool:
     return getattr(prior, "name", "") == "Flat"
 
 
-def _without(post: PosteriorFit, out: NDArray[np.bool_], seed: int | None) -> PosteriorFit:
+def _without(post: PosteriorFit, out: NDArray[np.bool_], seed: int | None) -> Draws:
     settings = post.settings.changed({"random_seed": seed, "progressbar": False})
     with muted(SamplingWarning):
-        return sample_posterior(post.design.rows(~out), post.priors, settings)
+        return sample(post.design.rows(~out), post.priors, settings)
 
 
-def _densities(
-    design: Design, fit: PosteriorFit, unit: str, nested: str | None, draws: int
-) -> tuple[Array, float]:
+def _densities(design: Design, fit: Draws, unit: str, nested: str | None, draws: int) -> tuple[Array, float]:
     """Log densities of rows (S, n) or groups (S, levels) under a posterior's draws, and the error of the quadrature."""
     chosen = evenly(fit, draws)
     if unit == ROW:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from ..design.design import Design
 from ..engine import pooling as engine
-from ..errors import InputError, NotAvailableError
+from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.quantities import check_same_data
 from ..results.summaries import check_interval
-from ..results.text import Shown, Text
 from .estimates import Footing, normal_problem, together
-from .scores import HeldOut, PoolingScores, held_out, scores
-from .text import pooling_text
+from .record import Pooling
 
 
 def complete_pooling(model: Any) -> pd.Series:
@@ -83,117 +80,6 @@ def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
     term = footing.term
     index = pd.Index(list(term.levels), name=term.name)
     return pd.DataFrame(footing.own.coefficients, index=index, columns=list(term.columns))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class Pooling(Shown):
-    """Complete, no and partial pooling of the levels of one grouping factor.
-
-    Attributes
-    ----------
-    levels : DataFrame
-        What :meth:`table` gives.
-    common : DataFrame
-        The fixed effects that all levels share, by term: complete, none, reml and posterior, each with ``_low`` and
-        ``_high``.
-    terms : DataFrame
-        By term: ``sd_reml`` and ``sd_posterior`` between levels; the mean over the levels of ``shrinkage_reml`` and
-        ``shrinkage`` with ``_low`` and ``_high``; ``pooling_factor``, 1 − Var_j(E b_j) / E Var_j(b_j) (Gelman &
-        Pardoe 2006), where 0.5 is as far from no as from complete pooling.
-    fits : DataFrame
-        By kind of pooling: ``parameters``, the number of coefficients or, of partial pooling, the trace of the matrix
-        that takes y to its fitted values, with ``_low`` and ``_high`` of the posterior; ``sigma``, the residual sd.
-    reml : PointFit or None
-    post : PosteriorFit or None
-        The fits with partial pooling.
-    ci_prob : float
-        Probability of all intervals.
-    """
-
-    levels: pd.DataFrame
-    common: pd.DataFrame
-    terms: pd.DataFrame
-    fits: pd.DataFrame
-    reml: PointFit | None
-    post: PosteriorFit | None
-    ci_prob: float
-    footing: Footing = field(repr=False)
-
-    @property
-    def group(self) -> str:
-        """The grouping factor."""
-        return self.footing.term.name
-
-    def table(self) -> pd.DataFrame:
-        """One row a level and term.
-
-        Returns
-        -------
-        DataFrame
-            Columns group, level, n (rows), term; complete, none, reml and posterior (means), each with ``_low`` and
-            ``_high``; shrinkage_reml and shrinkage, shrinkage_low, shrinkage_high (posterior); moved. Missing fits have
-            no columns; numbers without pooling are missing for a level whose rows do not tell its coefficients.
-
-            ``shrinkage`` is Var(b | y, β, Σ, σ) / Var(b): the share of the variance between levels that the rows leave
-            open, from 0 (the level's own rows decide) to 1 (complete pooling); for random intercepts
-            σ² / (σ² + n τ²). ``moved`` is 1 − b_partial / b_none: the share of the way from a level's own fit to what
-            it is pulled to. For random intercepts alone the two are one number; with correlated slopes a term can move
-            away, or across, and where the own fit is less than a standard error from what it is pulled to, it is
-            missing.
-        """
-        return self.levels.copy()
-
-    def loo(self, unit: str = "observation") -> PoolingScores:
-        """Expected log predictive density of left-out rows, or groups, of the three.
-
-        Partial pooling by :meth:`PosteriorFit.loo`. Complete and no pooling are linear models with p(β, σ) ∝ 1/σ, whose
-        density of a left-out row is a t density, so that it is exact.
-
-        Parameters
-        ----------
-        unit : str
-            ``"observation"``: a new row of a known group. A grouping factor: a new group, of which no pooling
-            says nothing.
-
-        Returns
-        -------
-        PoolingScores
-            Rows that alone tell a coefficient (of a level with few rows) are predicted by nothing without pooling; they
-            are counted and left out of the comparison.
-
-        Raises
-        ------
-        NotAvailableError
-            There is no posterior (``post=False``), or groups that are not independent.
-        """
-        if self.post is None:
-            raise NotAvailableError(
-                "loo() averages over a posterior; compare_pooling was told post=False. held_out() does without"
-            )
-        return scores(self.footing, self.post, unit)
-
-    def held_out(self, folds: int = 5, *, by: str | None = None, random_seed: int | None = 1) -> HeldOut:
-        """Mean squared error on held-out rows; all are fitted again to the others.
-
-        Parameters
-        ----------
-        folds : int
-            The rows of every level are dealt at random to so many parts, each held out once.
-        by : {"reml", "posterior"}, optional
-            How partial pooling is fitted; ``reml`` (or ML, as the fit was) if there is one.
-        random_seed : int, optional
-            Of the parts.
-
-        Raises
-        ------
-        InputError
-            Fewer than two parts or more than rows, or a fit that is not there.
-        """
-        return held_out(self.footing, self.reml, self.post, folds, by, random_seed)
-
-    def text(self) -> Text:
-        """Tables by term, the coefficients in common, and how many parameters that makes."""
-        return pooling_text(self)
 
 
 def compare_pooling(

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..results.elpd import ROW, ranked, record
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.sampling import sample_posterior
+from ..results.sampling import sample
 from ..results.text import Shown, Text, number, table
 from .estimates import Footing, normal_problem
 
@@ -269,7 +269,7 @@ def _by_point(training: Design, with_reml: bool) -> Predict:
 
 
 def _by_posterior(training: Design, post: PosteriorFit) -> Predict:
-    found = sample_posterior(training, post.priors, post.settings.changed({"progressbar": False}))
+    found = sample(training, post.priors, post.settings.changed({"progressbar": False}))
     effects = tuple(found.draws(found.design.names.b[g.name]).mean(axis=(0, 1)) for g in training.groups)
     beta = found.values.beta.mean(axis=(0, 1))
     return lambda rows: _expected(rows, beta, effects)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..design.categories import are_numbers, as_seen
@@ -16,11 +14,10 @@ from ..errors import FitError, InputError
 from ..results.point import PointFit
 from ..results.replicates import Replicates, replicate
 from ..results.summaries import check_interval
-from ..results.text import Shown, Text
 from . import statistics as statistics
-from . import text as words
 from .levels import levels_by
 from .numbers import count_levels, summarise
+from .record import PredictiveCheck, many
 from .statistics import Split, Statistic
 
 Array = NDArray[np.float64]
@@ -36,124 +33,6 @@ TARGETS = {
     "average": "the average level",
     "population": "a new level for every row",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class PredictiveCheck(Shown):
-    """Statistics of the data beside the same statistics of data sets from a model.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        One row a statistic. Columns stat; group (the factor whose levels it compares or looks into, else empty);
-        level (within which it was taken, else None); n (rows); observed; mean, sd, median, conf_low, conf_high of the
-        data sets; p_value: P(T(data set) ≥ T(observed)), ties counted half; p_two_sided: 2 min(p, 1 − p).
-    counts : pandas.DataFrame
-        One row a statistic taken within levels. Columns stat, group; levels: how many; outside: of how many
-        p_two_sided is below 1 − ci_prob; mean, conf_low, conf_high: of how many in the data sets, each of them held
-        against the others; p_value: P(as many in a data set, or more).
-    replicates : float64 array (S, rows of table)
-        The statistics of the data sets.
-    y, y_rep : float64 arrays (n,), (S, n)
-        Response and data sets on the scale of the check.
-    index : pandas.Index
-        Labels of the n rows.
-    design : Design
-        What they were simulated from.
-    source : {"posterior", "estimates", "prior"}
-        What the unknowns were drawn from.
-    groups : dict
-        What was asked of every grouping factor, as in predictions.
-    by : str
-        What the table looks within; empty for all rows together.
-    ci_prob : float
-        Probability of the intervals.
-    title : str
-    remarks : tuple of str
-        Scale of the response, what was left out.
-    """
-
-    table: pd.DataFrame
-    counts: pd.DataFrame
-    replicates: Array
-    y: Array
-    y_rep: Array
-    index: pd.Index
-    design: Design
-    source: str
-    groups: Mapping[str, str]
-    by: str
-    ci_prob: float
-    title: str
-    remarks: tuple[str, ...]
-
-    @property
-    def idata(self) -> Any:
-        """:meth:`to_datatree`."""
-        return self.to_datatree()
-
-    def to_datatree(self) -> Any:
-        """Data sets and data as ArviZ takes them.
-
-        Returns
-        -------
-        xarray.DataTree
-            Groups ``posterior_predictive`` (``prior_predictive`` of priors) with ``y`` (chain, draw, obs), and
-            ``observed_data``; on the scale of the check.
-        """
-        import xarray as xr
-
-        obs = {"obs": self.index.to_numpy()}
-        steps = {"chain": np.arange(1), "draw": np.arange(len(self.y_rep))}
-        whole = self.design.family.is_count or self.design.family.is_categorical
-        kind = np.int64 if whole else np.float64  # ArviZ goes by the type
-        y, y_rep = self.y.astype(kind), self.y_rep.astype(kind)
-        drawn = xr.Dataset({"y": (("chain", "draw", "obs"), y_rep[None])}, coords=steps | obs)
-        drawn.attrs["sample_dims"] = ["chain", "draw"]
-        group = "prior_predictive" if self.source == "prior" else "posterior_predictive"
-        return xr.DataTree.from_dict(
-            {group: drawn, "observed_data": xr.Dataset({"y": ("obs", y)}, coords=obs)}
-        )
-
-    @property
-    def judged(self) -> pd.DataFrame:
-        """What the verdict rests on: label, p, what was found.
-
-        p is two-sided, for counts of levels twice the one-sided, and no less than the number of data sets can tell.
-        """
-        whole = self.table[self.table["level"].isna()]
-        rows = [(words.label_of(r), r["p_two_sided"], words.found(r)) for _, r in whole.iterrows()]
-        rows += [
-            (words.label_of(r), min(1.0, 2.0 * r["p_value"]), words.found_levels(r))
-            for _, r in self.counts.iterrows()
-        ]
-        judged = pd.DataFrame(rows, columns=["label", "p", "found"]).dropna(subset="p")
-        return judged.assign(p=judged["p"].clip(lower=1.0 / len(self.replicates)))
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """Statistics that the model does not reproduce: p below (1 − ci_prob) / number of statistics (Bonferroni)."""
-        judged = self.judged
-        return tuple(judged["label"][judged["p"] < (1.0 - self.ci_prob) / max(len(judged), 1)])
-
-    @property
-    def doubtful(self) -> tuple[str, ...]:
-        """Statistics outside their interval, but not further than chance may put one of so many."""
-        judged = self.judged
-        outside = judged["label"][judged["p"] < 1.0 - self.ci_prob]
-        return tuple(label for label in outside if label not in self.failed)
-
-    @property
-    def verdict(self) -> str:
-        """Which statistics the model does not reproduce, in words."""
-        return words.verdict(self)
-
-    def text(self) -> Text:
-        """Title, tables, how to read them, verdict."""
-        return words.text(self)
-
-
-# -- the check
 
 
 def ppc(
@@ -278,7 +157,7 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
     if not finite.all():
         y_rep = y_rep[finite]
         remarks.append(
-            f"{words.many(int((~finite).sum()), 'data set')} with impossible or infinite responses left out."
+            f"{many(int((~finite).sum()), 'data set')} with impossible or infinite responses left out."
         )
     if design.trials is not None:
         y, y_rep = y / design.trials[used], y_rep / design.trials[used]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, cast
+from typing import Any, Concatenate, cast
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,8 @@ from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
 from ..engine.scaling import Problem
 from ..errors import UnidentifiedTermError
+from .estimates import Estimates
 from .text import number
-
-if TYPE_CHECKING:
-    from .point import PointFit
 
 Array = NDArray[np.float64]
 
@@ -50,22 +48,22 @@ def estimated(design: Design, *, reml: bool) -> PointSolution:
         ) from None
 
 
-def told_alike[**P, R](
-    verb: Callable[Concatenate[PointFit, P], R],
-) -> Callable[Concatenate[PointFit, P], R]:
+def told_alike[Record: Estimates, **P, R](
+    verb: Callable[Concatenate[Record, P], R],
+) -> Callable[Concatenate[Record, P], R]:
     """A verb whose numbers are missing where estimates that are as good give others."""
 
     @wraps(verb)
-    def alone(fit: PointFit, *args: P.args, **options: P.kwargs) -> R:
+    def alone(fit: Record, *args: P.args, **options: P.kwargs) -> R:
         value = verb(fit, *args, **options)
         for rival in rivals_of(fit):
             value = cast(R, agreed(value, verb(rival, *args, **options)))
         return value
 
-    return cast(Callable[Concatenate["PointFit", P], R], alone)
+    return cast(Callable[Concatenate["Record", P], R], alone)
 
 
-def rivals_of(fit: PointFit) -> list[PointFit]:
+def rivals_of[Record: Estimates](fit: Record) -> list[Record]:
     """The fit at the other estimates."""
     return [replace(fit, solution=rival) for rival in fit.solution.rivals]
 
@@ -106,7 +104,21 @@ def without(value: Any, missing: NDArray[np.bool_]) -> Any:
     return value.copy(data=np.where(missing, np.nan, value.to_numpy()))
 
 
-def told_of(fit: PointFit) -> str:
+VERDICTS = {
+    "converged": "converged",
+    "boundary": "boundary (singular) fit: a variance is zero or a correlation is ±1",
+    "unidentified": "not identified: the data do not tell all variances",
+    "failed": "failed: the optimiser stopped away from a stationary point; do not use these numbers",
+}
+
+
+def verdict(fit: Estimates) -> str:
+    """Whether the search ended at an optimum, and what the data do not tell, in words."""
+    told = told_of(fit)
+    return VERDICTS[fit.solution.status] + (f": {told}" if told else "")
+
+
+def told_of(fit: Estimates) -> str:
     """What is known of the variances that the data do not tell, in words; empty where they tell all."""
     found = fit.solution.untold
     if found is None:
@@ -115,7 +127,7 @@ def told_of(fit: PointFit) -> str:
     return words_of(found, fit.design, values)
 
 
-def combinations_of(fit: PointFit) -> dict[str, float]:
+def combinations_of(fit: Estimates) -> dict[str, float]:
     """The combinations of variances that the data tell of those that they do not, by their names."""
     found, covariances = fit.solution.untold, fit.solution.covariances
     if found is None:

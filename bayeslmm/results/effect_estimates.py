@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,16 +23,14 @@ from ..engine.scaling import Problem
 from ..errors import NotEstimableWarning
 from ..tools.warned import warn
 from . import wald
+from .draws import Draws
 from .effects import Plan
+from .estimates import Estimates
 from .moments import keeps_mean
 from .quantities import Quantity
 from .rows import rows_of
 from .summaries import check_interval
 from .targets import asked_rows, label_places, parts, target_columns, targets
-
-if TYPE_CHECKING:
-    from .point import PointFit
-    from .posterior import PosteriorFit
 
 Array = NDArray[np.float64]
 
@@ -41,7 +39,7 @@ Array = NDArray[np.float64]
 
 
 def by_draws(
-    fit: PosteriorFit, plan: Plan, groups: str | Mapping[str, str], *, draws: bool, random_seed: int | None,
+    fit: Draws, plan: Plan, groups: str | Mapping[str, str], *, draws: bool, random_seed: int | None,
     offset: Any, ci_prob: float | None, ci_kind: str | None,
 ) -> Any:  # fmt: skip
     """Draws of a plan's numbers, summarised."""
@@ -164,7 +162,7 @@ class _Linear:
 
 
 def by_delta(
-    fit: PointFit,
+    fit: Estimates,
     plan: Plan,
     groups: str | Mapping[str, str],
     *,

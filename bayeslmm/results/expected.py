@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from ..design.plan import from_outside
 from ..engine.randomness import generator
 from ..errors import DataError, InputError, NotAvailableError
 from . import variance
+from .draws import Draws
 from .moments import keeps_mean
 from .rows import Rows, own_rows, rows_of
 from .shares import check_shares, shares_of
@@ -34,16 +35,13 @@ from .targets import (
     targets,
 )
 
-if TYPE_CHECKING:
-    from .posterior import PosteriorFit
-
 Array = NDArray[np.float64]
 
 
 # -- rows of the fit
 
 
-def fitted(fit: PosteriorFit) -> Array:
+def fitted(fit: Draws) -> Array:
     """Posterior mean of the expected response, (n,) or (n, K)."""
     design = fit.design
     if keeps_mean(design.family):
@@ -55,14 +53,14 @@ def fitted(fit: PosteriorFit) -> Array:
     return np.concatenate([rows.mean(block).mean(axis=0) for block in rows.blocks()])
 
 
-def fitted_and_sd(fit: PosteriorFit, groups: str = "observed") -> tuple[Array, Array]:
+def fitted_and_sd(fit: Draws, groups: str = "observed") -> tuple[Array, Array]:
     """Posterior mean and sd of the expected response, (n,) or (n, K)."""
     rows = own_rows(fit, groups)
     parts = [(mean.mean(axis=0), mean.std(axis=0, ddof=1)) for mean in map(rows.mean, rows.blocks())]
     return np.concatenate([mean for mean, _ in parts]), np.concatenate([sd for _, sd in parts])
 
 
-def fitted_draws(fit: PosteriorFit) -> Any:
+def fitted_draws(fit: Draws) -> Any:
     """Draws (chain, draw, obs) of the expected response."""
     rows = own_rows(fit)
     return as_draws(
@@ -70,7 +68,7 @@ def fitted_draws(fit: PosteriorFit) -> Any:
     )
 
 
-def residuals(fit: PosteriorFit, kind: str, *, draws: bool) -> Any:
+def residuals(fit: Draws, kind: str, *, draws: bool) -> Any:
     """Residuals of every draw or their mean (n,)."""
     check_residuals(kind)
     design, rows = fit.design, own_rows(fit)
@@ -95,7 +93,7 @@ def residuals(fit: PosteriorFit, kind: str, *, draws: bool) -> Any:
     return as_draws(fit, np.concatenate(parts, axis=1), design.index) if draws else np.concatenate(parts)
 
 
-def bayes_r2(fit: PosteriorFit) -> Array:
+def bayes_r2(fit: Draws) -> Array:
     """`variance.bayes_r2` (chain, draw)."""
     design, rows = fit.design, own_rows(fit)
     if design.family.has_categories:
@@ -120,9 +118,7 @@ def bayes_r2(fit: PosteriorFit) -> Array:
     return variance.bayes_r2(of_fit, residual / n).reshape(fit.n_chains, fit.n_draws)
 
 
-def simulate(
-    fit: PosteriorFit, n: int, random_seed: int | None, groups: str | Mapping[str, str]
-) -> pd.DataFrame:
+def simulate(fit: Draws, n: int, random_seed: int | None, groups: str | Mapping[str, str]) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.simulate`."""
     check_count("n", n)
     rng = generator(random_seed)
@@ -135,7 +131,7 @@ def simulate(
     )
 
 
-def posterior_predictive(fit: PosteriorFit, random_seed: int | None) -> Any:
+def posterior_predictive(fit: Draws, random_seed: int | None) -> Any:
     """The Dataset behind :meth:`PosteriorFit.compute_posterior_predictive`."""
     import xarray as xr
 
@@ -152,7 +148,7 @@ def posterior_predictive(fit: PosteriorFit, random_seed: int | None) -> Any:
 
 
 def predict(
-    fit: PosteriorFit, newdata: Any, groups: str | Mapping[str, str], *, kind: str, draws: bool | int,
+    fit: Draws, newdata: Any, groups: str | Mapping[str, str], *, kind: str, draws: bool | int,
     shares: bool, random_seed: int | None, offset: Any, trials: Any, transform: Transform | None,
     summarise: Callable[[Array], pd.DataFrame],
 ) -> Any:  # fmt: skip
@@ -209,7 +205,7 @@ def _values(rows: Rows, design: Design, kind: str, block: slice, rng: Generator)
     return as_seen(design, y).astype(np.float64) if design.family.has_categories else y
 
 
-def chosen_draws(fit: PosteriorFit, draws: bool | int) -> Any:
+def chosen_draws(fit: Draws, draws: bool | int) -> Any:
     """All draws, or about as many as a number says, the same evenly spaced ones of every chain."""
     if isinstance(draws, bool):
         return slice(None)
@@ -244,7 +240,7 @@ def _trials(design: Design, newdata: Any, kind: str, trials: Any) -> Array | Non
     return values
 
 
-def as_draws(fit: PosteriorFit, values: Array, index: pd.Index) -> Any:
+def as_draws(fit: Draws, values: Array, index: pd.Index) -> Any:
     """Draws (S, obs) or (S, obs, category) as a DataArray (chain, draw, obs, ...)."""
     import xarray as xr
 

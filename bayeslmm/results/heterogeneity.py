@@ -8,7 +8,6 @@ Higgins & Thompson (2002, eq. 9), with predictors that of Viechtbauer (2010), as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,10 @@ from ..design.design import Design
 from ..errors import NotAvailableError
 from . import variance, wald
 from .alike import told_alike
+from .draws import Draws
+from .estimates import Estimates
 from .summaries import check_interval
 from .variance import Values
-
-if TYPE_CHECKING:
-    from .point import PointFit
-    from .posterior import PosteriorFit
 
 Array = NDArray[np.float64]
 
@@ -109,7 +106,7 @@ def quantities(design: Design, values: Values, s2: float) -> list[tuple[str, str
     return [*rows, (TOTAL, "H2", (total + s2) / s2)]
 
 
-def _tests(fit: PointFit | None, design: Design, w: Array) -> Iterator[dict[str, object]]:
+def _tests(fit: Estimates | None, design: Design, w: Array) -> Iterator[dict[str, object]]:
     """Cochran's Q, and of a point fit the Wald test of the predictors."""
     from scipy.stats import chi2
 
@@ -127,7 +124,7 @@ def _tests(fit: PointFit | None, design: Design, w: Array) -> Iterator[dict[str,
 
 
 @told_alike
-def of_point(fit: PointFit, ci_prob: float) -> pd.DataFrame:
+def of_point(fit: Estimates, ci_prob: float) -> pd.DataFrame:
     """The table behind :meth:`PointFit.heterogeneity`."""
     check_interval(ci_prob)
     design = fit.design
@@ -147,7 +144,7 @@ def of_point(fit: PointFit, ci_prob: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def of_posterior(fit: PosteriorFit, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
+def of_posterior(fit: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.heterogeneity`."""
     design = fit.design
     w = weights_of(design, "heterogeneity()")
@@ -164,16 +161,14 @@ def of_posterior(fit: PosteriorFit, ci_prob: float | None, ci_kind: str | None) 
 # -- the mean effect and a new one
 
 
-def averages(fit: PointFit | PosteriorFit, ci_prob: float) -> pd.DataFrame:
+def averages(fit: Estimates | Draws, ci_prob: float) -> pd.DataFrame:
     """The mean effect at average predictors and the true effect of a new study there: value, low, high.
 
     The interval of a new study is its prediction interval: it holds the uncertainty of the mean as well.
     """
-    from .point import PointFit
-
     design = fit.design
     at, offset = design.X.mean(axis=0), float(design.offset.mean())
-    if isinstance(fit, PointFit):
+    if isinstance(fit, Estimates):
         about = wald.approximation(design, fit.solution, wald.DDF)
         spread = sum(
             float(variance.mean_group_variance(g.Z, cov))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +12,10 @@ from ..engine.loo import LeftOut
 from ..engine.quadrature import MOST_EFFECTS, Effects, Integrand, Integrated, integrate, leave_rows_out, root
 from ..errors import SamplingWarning
 from ..tools.warned import warn
+from .draws import Draws
 from .elpd import ROW
 from .summaries import flat
 from .variance import nesting
-
-if TYPE_CHECKING:
-    from .posterior import PosteriorFit
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -61,7 +58,7 @@ def nested_in(design: Design, unit: str) -> str | None:
 
 
 def of_groups(
-    design: Design, fit: PosteriorFit, unit: str, nested: str | None, chosen: Codes
+    design: Design, fit: Draws, unit: str, nested: str | None, chosen: Codes
 ) -> tuple[Array, float]:
     """log p(y_j | draw) (S, levels) of the rows of every level of a factor, and the error of the quadrature.
 
@@ -71,7 +68,7 @@ def of_groups(
     return found.log_density, found.error
 
 
-def of_rows(design: Design, fit: PosteriorFit, factor: str, chosen: Codes) -> tuple[LeftOut, float]:
+def of_rows(design: Design, fit: Draws, factor: str, chosen: Codes) -> tuple[LeftOut, float]:
     """log p(y_i | the others of its level, draw) of every row, and the error of the quadrature."""
     return leave_rows_out(_integrand(design, fit, chosen, factor, None), cores=_cores(fit))
 
@@ -86,13 +83,11 @@ def warn_of_error(what: str, error: float) -> None:
         )
 
 
-def _cores(fit: PosteriorFit) -> int:
+def _cores(fit: Draws) -> int:
     return fit.settings.cores or os.cpu_count() or 1
 
 
-def _integrand(
-    design: Design, fit: PosteriorFit, chosen: Codes, factor: str, nested: str | None
-) -> Integrand:
+def _integrand(design: Design, fit: Draws, chosen: Codes, factor: str, nested: str | None) -> Integrand:
     values = fit.values
     eta = flat(values.beta)[chosen] @ design.X.T + design.offset
     inside: dict[str, Effects] = {}

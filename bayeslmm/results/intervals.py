@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +18,13 @@ from ..engine import profile as profiles
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError, UnidentifiedTermError
 from ..tools.words import is_one_of
-from . import wald
-from .alike import agreed_numbers, estimated, told_of
+from . import point_tables, quantities, wald
+from .alike import agreed_numbers, combinations_of, estimated, rivals_of, told_of
+from .estimates import Estimates
 from .progress import track
-from .summaries import check_interval
+from .summaries import check_interval, interval
+from .targets import check_count
 from .variance import RESIDUAL, Values, row_of
-
-if TYPE_CHECKING:
-    from .point import PointFit
 
 Array = NDArray[np.float64]
 
@@ -80,7 +79,7 @@ def values_of(design: Design, estimates: Array) -> Values:
 
 
 def confint(
-    fit: PointFit,
+    fit: Estimates,
     *,
     method: str,
     ci_prob: float,
@@ -97,7 +96,7 @@ def confint(
     labels = pd.DataFrame(parameter_labels(fit.design), columns=["effect", "group", "term"])
     if method == "wald":
         table = labels[labels["effect"] == "fixed"].reset_index(drop=True)
-        fixed = fit.fixef(ddf=ddf, ci_prob=ci_prob).reset_index(drop=True)
+        fixed = point_tables.fixef(fit, ddf=ddf, ci_prob=ci_prob).reset_index(drop=True)
         return table.join(fixed[["estimate", "df", "conf_low", "conf_high"]])
     values = estimates_of(fit)
     if method == "profile":
@@ -105,13 +104,15 @@ def confint(
         return labels.assign(
             estimate=values, conf_low=[c.low for c in curves], conf_high=[c.high for c in curves]
         )
-    replicates = bootstrap(fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar)
+    replicates = bootstrap_table(
+        fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar
+    )
     low, high = np.nanquantile(replicates.to_numpy(), [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=0)
     low, high = (np.where(np.isnan(values), np.nan, ends) for ends in (low, high))
     return labels.assign(estimate=values, conf_low=low, conf_high=high)
 
 
-def estimates_of(fit: PointFit) -> Array:
+def estimates_of(fit: Estimates) -> Array:
     """Estimates (parameters,) in the order of the profile, missing where others are as good."""
     problem = Problem.of(fit.design)
     values = engine.estimates(problem, fit.solution)
@@ -120,7 +121,7 @@ def estimates_of(fit: PointFit) -> Array:
     return values
 
 
-def profile(fit: PointFit, *, ci_prob: float, progressbar: bool) -> pd.DataFrame:
+def profile(fit: Estimates, *, ci_prob: float, progressbar: bool) -> pd.DataFrame:
     """The table behind :meth:`PointFit.profile`."""
     labels = parameter_labels(fit.design)
     parts = [
@@ -134,7 +135,7 @@ def profile(fit: PointFit, *, ci_prob: float, progressbar: bool) -> pd.DataFrame
     return pd.concat(parts, ignore_index=True)
 
 
-def _curves(fit: PointFit, cutoff: float, progressbar: bool) -> Iterator[profiles.Curve]:
+def _curves(fit: Estimates, cutoff: float, progressbar: bool) -> Iterator[profiles.Curve]:
     problem = Problem.of(fit.design)
     if fit.solution.rivals and estimated(fit.design, reml=False).rivals:
         raise UnidentifiedTermError(
@@ -148,8 +149,8 @@ def _curves(fit: PointFit, cutoff: float, progressbar: bool) -> Iterator[profile
         yield curve
 
 
-def bootstrap(
-    fit: PointFit, *, draws: int, random_seed: int | None, cores: int | None, progressbar: bool
+def bootstrap_table(
+    fit: Estimates, *, draws: int, random_seed: int | None, cores: int | None, progressbar: bool
 ) -> pd.DataFrame:
     """The table behind :meth:`PointFit.bootstrap`."""
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
@@ -179,3 +180,43 @@ def _cores(cores: int | None) -> int:
     if isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1:
         raise InputError(f"cores={cores!r}: a whole number, at least one core, is needed")
     return int(cores)
+
+
+def quantity_table(
+    record: Estimates,
+    quantity: quantities.Quantity,
+    *,
+    bootstrap: int = 0,
+    ci_prob: float = 0.95,
+    random_seed: int | None = None,
+    cores: int | None = None,
+    progressbar: bool = True,
+) -> pd.DataFrame:
+    """A quantity at the estimates, with the percentiles of a bootstrap if asked for."""
+    check_interval(ci_prob)
+    estimate = quantity.of(record.values)
+    for rival in rivals_of(record):
+        estimate = agreed_numbers(estimate, quantity.of(rival.values))
+    numbers = pd.DataFrame({"estimate": estimate})
+    if bootstrap:
+        check_count("bootstrap", bootstrap)
+        rows = bootstrap_table(
+            record, draws=bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar
+        )
+        fitted = rows.dropna().to_numpy()
+        low, high = interval(quantity.of(values_of(record.design, fitted)), ci_prob)
+        missing = np.isnan(estimate)
+        numbers = numbers.assign(
+            conf_low=np.where(missing, np.nan, low), conf_high=np.where(missing, np.nan, high)
+        )
+    return quantity.table(numbers)
+
+
+def variance_components(record: Estimates, **boot: Any) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.variance_components`."""
+    table = quantity_table(record, quantities.components(record.design, record.values), **boot)
+    known = combinations_of(record)
+    rows = [
+        {"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in known.items()
+    ]
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table

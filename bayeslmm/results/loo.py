@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,13 @@ from ..errors import InputError, NotAvailableError, SamplingWarning
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated
+from .draws import Draws
 from .elpd import ROW, record
 from .log_density import log_likelihood
 from .progress import Bar
+from .sampling import sample
 from .summaries import flat
 from .variance import nesting
-
-if TYPE_CHECKING:
-    from .posterior import PosteriorFit
 
 Array = NDArray[np.float64]
 
@@ -36,7 +35,7 @@ GOOD_K_OF_GROUPS = 0.5
 KFOLD = "blm.kfold(post, unit={unit!r}) refits without whole groups instead"
 
 
-def loo(fit: PosteriorFit, unit: str, *, conditional: bool, draws: int | None, refit: bool | None) -> Any:
+def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: bool | None) -> Any:
     """The record behind :meth:`PosteriorFit.loo`; what it is made of is a group of ``idata`` for the next call."""
     whole = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
     if draws is not None and not (whole and draws >= 100):
@@ -56,9 +55,9 @@ def loo(fit: PosteriorFit, unit: str, *, conditional: bool, draws: int | None, r
     return found
 
 
-def _check_unit(fit: PosteriorFit, unit: str, conditional: bool) -> None:
+def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     """Whether the units are independent given the parameters that are left, and what is left out can be integrated."""
-    known = (ROW, *fit.ngroups)
+    known = (ROW, *(g.name for g in fit.design.groups))
     if not is_one_of(unit, known):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, known))}")
     design = fit.design
@@ -96,7 +95,7 @@ def _check_unit(fit: PosteriorFit, unit: str, conditional: bool) -> None:
         )
 
 
-def _leave_one_out(fit: PosteriorFit, unit: str, conditional: bool, draws: int) -> Any:
+def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     """Results by unit as a group of ``idata``: elpd_i, pareto_k, lppd_i, and room for the elpd of refits."""
     import xarray as xr
     from arviz_stats.base import array_stats
@@ -132,13 +131,13 @@ def log_mean(log_density: Array) -> Array:
     return logsumexp(log_density, axis=0) - np.log(len(log_density))
 
 
-def evenly(fit: PosteriorFit, draws: int) -> NDArray[np.int64]:
+def evenly(fit: Draws, draws: int) -> NDArray[np.int64]:
     """So many of the draws of all chains, or all where there are fewer."""
     available = fit.n_chains * fit.n_draws
     return np.linspace(0, available - 1, min(draws, available)).astype(np.int64)
 
 
-def _refit(fit: PosteriorFit, unit: str, kept: Any) -> None:
+def _refit(fit: Draws, unit: str, kept: Any) -> None:
     """Where weights cannot tell what the others say, sample their posterior; its draws need no weights."""
     doubtful = (kept["pareto_k"] > kept.attrs["good_k"]) & np.isfinite(kept["elpd_i"])
     todo = np.flatnonzero(doubtful & np.isnan(kept["refitted_elpd_i"]))
@@ -148,17 +147,15 @@ def _refit(fit: PosteriorFit, unit: str, kept: Any) -> None:
             bar.advance(1)
 
 
-def _left_out_in_earnest(fit: PosteriorFit, unit: str, i: int, draws: int) -> float:
+def _left_out_in_earnest(fit: Draws, unit: str, i: int, draws: int) -> float:
     """log p(y_i | the others) by the posterior of the others."""
-    from .sampling import sample_posterior
-
     design, seed = fit.design, fit.settings.random_seed
     out = np.arange(design.n) == i if unit == ROW else design.group(unit).codes == i
     settings = fit.settings.changed(
         {"random_seed": None if seed is None else seed + 1 + i, "progressbar": False}
     )
     with muted(SamplingWarning):
-        others = sample_posterior(design.rows(~out), fit.priors, settings)
+        others = sample(design.rows(~out), fit.priors, settings)
     chosen = evenly(others, draws)
     if design.family.is_normal:
         density = _exact_densities(fit, unit, others, chosen)[0][:, i]
@@ -189,9 +186,7 @@ def _warn_of_bad(unit: str, found: Any) -> None:
         )
 
 
-def _densities(
-    fit: PosteriorFit, unit: str, conditional: bool, source: PosteriorFit, chosen: Any
-) -> tuple[Array, Array]:
+def _densities(fit: Draws, unit: str, conditional: bool, source: Draws, chosen: Any) -> tuple[Array, Array]:
     """log p(y_i | the others, draw) and of a new response in its place (S, units), under draws of a posterior."""
     design = fit.design
     if design.family.is_normal and not conditional:
@@ -210,7 +205,7 @@ def _densities(
     return found.without, found.within
 
 
-def _exact_densities(fit: PosteriorFit, unit: str, source: PosteriorFit, chosen: Any) -> tuple[Array, Array]:
+def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple[Array, Array]:
     """The same for a normal model; the draws may be those of another posterior of the same model."""
     design, values = fit.design, source.values
     draws = Hyperdraws(
@@ -231,7 +226,7 @@ def _exact_densities(fit: PosteriorFit, unit: str, source: PosteriorFit, chosen:
     return found.without - summed, found.within - summed
 
 
-def thinned(fit: PosteriorFit, chosen: NDArray[np.int64]) -> Any:
+def thinned(fit: Draws, chosen: NDArray[np.int64]) -> Any:
     """The posterior with these draws, as one chain."""
     import xarray as xr
 
@@ -244,7 +239,7 @@ def thinned(fit: PosteriorFit, chosen: NDArray[np.int64]) -> Any:
     return xr.Dataset(found, coords={"chain": [0], "draw": np.arange(len(chosen))})
 
 
-def _normal_priors(fit: PosteriorFit) -> tuple[Array, Array] | None:
+def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
     """Means and sds of the priors of the fixed effects, if all are normal or flat."""
     entries = []
     for name in fit.design.x_names:
@@ -260,7 +255,7 @@ def _normal_priors(fit: PosteriorFit) -> tuple[Array, Array] | None:
     return means, sds
 
 
-def _as_elpd(fit: PosteriorFit, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:
+def _as_elpd(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:
     """Results by unit as ArviZ's record, with those of the refits, whose k is zero, if wanted."""
     found = kept.to_dataset()
     elpd_i, k, good = found["elpd_i"], found["pareto_k"], float(found.attrs["good_k"])

@@ -1,12 +1,9 @@
-"""Sentences for what was asked of the wrong object, or under another name."""
+"""Which variable of draws is meant by another name."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-
-from ..tools.hints import ATTRIBUTE_WORDS, MODEL_WORDS
 
 if TYPE_CHECKING:
     from ..design.design import Design
@@ -29,26 +26,3 @@ def variable_hint(name: object, design: Design, variables: Iterable[str]) -> str
     elif name in ("fixef", "coef", "fixed"):
         lead = "The fixed effects are draws('beta'). "
     return f"{lead}Variables here: {', '.join(present)}"
-
-
-def unfitted(name: str, *, has_reml: bool) -> str:
-    """What to do about a verb of fits that was asked of a model; empty for a name that no fit knows either."""
-    from .point import PointFit
-    from .posterior import PosteriorFit
-
-    if name in MODEL_WORDS:
-        return f"{name}: here it is model.{MODEL_WORDS[name]}"
-    hint = ATTRIBUTE_WORDS.get(name, "")
-    word = re.match(r"\w+", hint or name)
-    verb = word[0] if word else name
-    kinds = [kind for kind in (PointFit, PosteriorFit) if hasattr(kind, verb)]
-    if not kinds:
-        return f"{name}: fit first; of a fit it is {hint}" if hint else ""
-    of_kind = getattr(kinds[0], verb)
-    written = hint or (f"{verb}()" if callable(of_kind) else verb)
-    point, posterior = f"model.fit_reml().{written}", f"model.fit().{written}"
-    if PointFit not in kinds:
-        return f"{name}: fit first: {posterior}"
-    if PosteriorFit not in kinds:
-        return f"{name}: fit first: {point}" + ("" if has_reml else ", which is for normal responses")
-    return f"{name}: fit first: " + (f"{point}, or {posterior} for the posterior" if has_reml else posterior)

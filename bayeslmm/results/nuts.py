@@ -23,8 +23,8 @@ from ..priors.priors import Priors
 from ..tools.frame import row_names
 from .contract import as_tree, shapes
 from .diagnosis import diagnose_draws
+from .draws import Draws
 from .log_density import linear_predictor, log_likelihood
-from .posterior import PosteriorFit
 from .progress import Bar
 from .settings import Settings
 
@@ -78,7 +78,7 @@ def pymc_of(design: Design, priors: Priors, settings: Settings) -> Any:
     return pymc_model.build_model(design, priors, geometry_of(design, priors, settings)[0])
 
 
-def read_draws(design: Design, priors: Priors, idata: Any) -> PosteriorFit:
+def read_draws(design: Design, priors: Priors, idata: Any) -> Draws:
     """Behind `bayeslmm.Model.read_draws`."""
     if "posterior" not in getattr(idata, "children", {}):
         raise InputError(
@@ -94,7 +94,7 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> PosteriorFit:
             f"and draw it has {wanted}"
         )
     idata.posterior.attrs.setdefault("sampler", "draws made elsewhere")
-    return PosteriorFit(
+    return Draws(
         design=design,
         priors=priors,
         idata=idata,

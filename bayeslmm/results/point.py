@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -12,10 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..design.design import Design, build_design
-from ..engine import reml
-from ..engine.reml import PointSolution
-from ..engine.scaling import Problem
+from ..design.design import build_design
 from ..errors import InputError
 from ..formulas.formula import update_formula
 from . import (
@@ -23,42 +20,32 @@ from . import (
     effects,
     heterogeneity,
     intervals,
+    point_tables,
     predict,
     quantities,
-    text,
+    summary,
     tidy,
-    variance,
     wald,
 )
-from .alike import agreed, agreed_numbers, combinations_of, estimated, rivals_of, told_alike, told_of, without
-from .coefficients import coding_of
+from .alike import (
+    agreed,
+    estimated,
+    rivals_of,
+    told_alike,
+    verdict,
+)
+from .estimates import Estimates
 from .fit import Fit
-from .summaries import check_interval, interval
-from .tables import level_table, square, stack, wide_table
-from .targets import Transform, check_count, check_residuals
+from .fitted import fitted, residuals
+from .tables import square
+from .targets import Transform
+from .text import Text
 
 Array = NDArray[np.float64]
 
-VERDICTS = {
-    "converged": "converged",
-    "boundary": "boundary (singular) fit: a variance is zero or a correlation is ±1",
-    "unidentified": "not identified: the data do not tell all variances",
-    "failed": "failed: the optimiser stopped away from a stationary point; do not use these numbers",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Origin:
-    """What a design was built from, so that a fit can be updated."""
-
-    data: pd.DataFrame
-    weights: Any = None
-    offset: Any = None
-    se: Any = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class PointFit(Fit):
+class PointFit(Fit, Estimates):
     """A REML or ML fit of a Gaussian mixed model, or of a linear model where there is no bar.
 
     Attributes
@@ -70,10 +57,6 @@ class PointFit(Fit):
     origin : Origin
         The user's table, weights and offset as they were given.
     """
-
-    design: Design
-    solution: PointSolution
-    origin: Origin = field(repr=False)
 
     _refused: ClassVar[Mapping[str, str]] = {
         "rank_groups": "a point fit knows no probability of a rank; model.fit().rank_groups() does",
@@ -90,63 +73,16 @@ class PointFit(Fit):
     # -- numbers ---------------------------------------------------------------------------------------------
 
     @property
-    def sigma(self) -> float:
-        """Residual standard deviation, in units of the response; of known standard errors a typical one."""
-        return self.solution.sigma
-
-    @property
-    def criterion(self) -> float:
-        """REML criterion, or deviance for an ML fit (docs/theory.md, eq. 3.1)."""
-        return self.solution.criterion
-
-    @property
-    def n_parameters(self) -> int:
-        """Fixed effects, covariance parameters and sigma, unless it is known, as lme4 counts them."""
-        return self.design.p + len(self.solution.theta) + len(self.design.family.parameters)
-
-    @property
-    def loglik(self) -> float:
-        """(Restricted) log-likelihood."""
-        return -self.criterion / 2.0
-
-    @property
-    def deviance(self) -> float:
-        """−2 log-likelihood; for a REML fit the REML criterion."""
-        return self.criterion
-
-    @property
-    def aic(self) -> float:
-        """−2 loglik + 2 n_parameters."""
-        return self.criterion + 2.0 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """−2 loglik + log(nobs) n_parameters."""
-        return self.criterion + float(np.log(self.nobs)) * self.n_parameters
-
-    @property
-    def df_resid(self) -> int:
-        """nobs − n_parameters."""
-        return self.nobs - self.n_parameters
-
-    @property
     def verdict(self) -> str:
         """``converged``, ``boundary`` (singular), ``not identified`` or ``failed``, in words.
 
         Not identified: estimates that are as good have other variances. What they say alike is given, the rest is
         missing in every table.
         """
-        told = told_of(self)
-        return VERDICTS[self.solution.status] + (f": {told}" if told else "")
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether a covariance matrix of the random effects has not full rank."""
-        return any(self.solution.singular)
+        return verdict(self)
 
     # -- tables ----------------------------------------------------------------------------------------------
 
-    @told_alike
     def fixef(self, *, ddf: str | None = wald.DDF, ci_prob: float = 0.95) -> pd.DataFrame:
         """Fixed effects: estimate, std_error, df, statistic, p_value and interval, one row a coefficient.
 
@@ -166,7 +102,7 @@ class PointFit(Fit):
         NotAvailableError
             Kenward–Roger with more than 6,000 random effects.
         """
-        return wald.coefficients(self.design, self.solution, ddf, ci_prob)
+        return point_tables.fixef(self, ddf=ddf, ci_prob=ci_prob)
 
     def confint(
         self,
@@ -231,19 +167,16 @@ class PointFit(Fit):
             One row a data set, one column a parameter (group, term). ``attrs`` has the share of ``singular`` refits
             and the number that ``failed``, whose rows are missing.
         """
-        rows = intervals.bootstrap(
+        rows = intervals.bootstrap_table(
             self, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar
         )
         rows.loc[:, np.isnan(intervals.estimates_of(self))] = np.nan
         return rows
 
-    @told_alike
     def vcov(self) -> pd.DataFrame:
         """Covariance matrix of the fixed effects, σ̂² A_x⁻¹."""
-        names = list(self.design.x_names)
-        return pd.DataFrame(self.solution.vcov, index=names, columns=names)
+        return point_tables.vcov(self)
 
-    @told_alike
     def ranef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
         """Conditional modes of the random effects with their conditional sds (lme4's condSD).
 
@@ -254,18 +187,8 @@ class PointFit(Fit):
         ci_prob : float
             Probability of the interval mode ± z condSD, variances taken as known (``df`` infinite).
         """
-        parts = []
-        for group, modes, cov in zip(
-            self.design.groups, self.solution.modes, self.solution.mode_covariances, strict=True
-        ):
-            if not group.is_grouping:
-                continue
-            sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
-            parts.append(level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
-        table = wald.with_interval(stack(parts).assign(df=np.inf), ci_prob)
-        return wide_table(table) if wide else table
+        return point_tables.ranef(self, wide=wide, ci_prob=ci_prob)
 
-    @told_alike
     def coef(self, *, wide: bool = False, ci_prob: float = 0.95, ddf: str | None = wald.DDF) -> pd.DataFrame:
         """β + b for every level of every grouping factor, over the union of fixed and random terms.
 
@@ -282,49 +205,13 @@ class PointFit(Fit):
         ddf : {"satterthwaite", None}
             Degrees of freedom, as of a plug-in interval of :meth:`predict`; None for z.
         """
-        parts = []
-        solution, about = self.solution, wald.approximation(self.design, self.solution, None if wide else ddf)
-        with_beta = self.design.x_names and not wide
-        slopes = reml.mode_slopes(Problem.of(self.design), solution) if with_beta else ()
-        for k, (group, modes) in enumerate(zip(self.design.groups, solution.modes, strict=True)):
-            if not group.is_grouping:
-                continue
-            coding = coding_of(self.design, group)
-            names, where = coding.names, coding.places
-            values = np.tile(coding.B @ solution.beta, (group.n_levels, 1))
-            values[:, where] += modes
-            if wide:
-                parts.append(level_table(group.name, group.levels, names, estimate=values))
-                continue
-            reach = np.tile(coding.B, (group.n_levels, 1, 1))  # how β + b moves with β
-            reach[:, where] += slopes[k] if slopes else 0.0
-            variances = np.einsum("jac,cd,jad->ja", reach, solution.vcov, reach)
-            variances[:, where] += np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
-            se = np.sqrt(np.maximum(variances, 0.0))
-            df = wald.df_of_sums(about, reach, variances)
-            parts.append(level_table(group.name, group.levels, names, estimate=values, std_error=se, df=df))
-        table = stack(parts, ("estimate",) if wide else ("estimate", "std_error", "df"))
-        return wide_table(table) if wide else wald.with_interval(table, ci_prob)
+        return point_tables.coef(self, wide=wide, ci_prob=ci_prob, ddf=ddf)
 
     # -- variances -------------------------------------------------------------------------------------------
 
-    @property
-    def values(self) -> variance.Values:
-        """β̂, the covariance matrices and σ̂ as arrays."""
-        solution = self.solution
-        return variance.Values(
-            beta=solution.beta,
-            covariances=solution.covariances,
-            family={"sigma": np.asarray(solution.sigma)},
-        )
-
-    @told_alike
     def var_corr(self) -> dict[str, pd.DataFrame]:
         """Covariance matrix of the random effects of each grouping factor."""
-        return {
-            g.name: pd.DataFrame(cov, index=list(g.columns), columns=list(g.columns))
-            for g, cov in zip(self.design.groups, self.solution.covariances, strict=True)
-        }
+        return point_tables.var_corr(self)
 
     def variance_components(self, **boot: Any) -> pd.DataFrame:
         """Variances, sds and correlations of every term, the residual, and each factor's share of the total.
@@ -334,12 +221,7 @@ class PointFit(Fit):
         :func:`bayeslmm.results.variance.components`. Where the data tell only a combination of variances, they are
         missing, and it is a row of its own: group ``sd(a)² + sd(b)²``, quantity ``combination``.
         """
-        table = self._tell(quantities.components(self.design, self.values), **boot)
-        known = combinations_of(self)
-        rows = [
-            {"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in known.items()
-        ]
-        return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table
+        return intervals.variance_components(self, **boot)
 
     def icc(
         self,
@@ -387,7 +269,8 @@ class PointFit(Fit):
         >>> round(fit.icc(by_group=True).loc["school:class in school", "estimate"], 3)
         0.095
         """
-        return self._tell(
+        return intervals.quantity_table(
+            self,
             quantities.icc(self.design, at, by_group), bootstrap=bootstrap, ci_prob=ci_prob,
             random_seed=random_seed, cores=cores, progressbar=progressbar,
         )  # fmt: skip
@@ -419,49 +302,15 @@ class PointFit(Fit):
             The variables, the same with ``_other``, ``estimate``.
         """
         quantity, grid = quantities.within_correlation(self.design, at, group)
-        table = self._tell(quantity, **boot)
+        table = intervals.quantity_table(self, quantity, **boot)
         return square(table["estimate"], grid) if wide else table
-
-    def heterogeneity(self, *, ci_prob: float = 0.95) -> pd.DataFrame:
-        """How much true effects differ beyond their known standard errors: τ², τ, I², H², Cochran's Q.
-
-        For models with ``se=``, as of a meta-analysis; metafor's numbers. τ² is the variance that a grouping factor
-        adds to the true effect of a row, I² its share of the variance of a typical row's estimate (0 to 1), H² is
-        1/(1 − I²) (Higgins & Thompson 2002). Where rows have one random intercept each, intervals are those of the
-        Q-profile (Viechtbauer 2007); otherwise :meth:`confint` has those of the sds.
-
-        Parameters
-        ----------
-        ci_prob : float
-            Probability of the intervals.
-
-        Returns
-        -------
-        DataFrame
-            Columns group (empty: all together), quantity (``tau2``, ``tau``, ``I2``, ``H2``, ``Q``, ``QM``), estimate,
-            conf_low, conf_high, df, p_value. ``Q`` tests whether the effects differ beyond the predictors; ``QM``
-            whether the predictors tell anything (Wald's χ²).
-
-        Raises
-        ------
-        NotAvailableError
-            The standard errors are not known.
-
-        Examples
-        --------
-        >>> import bayeslmm as blm
-        >>> fit = blm.Model("y ~ 1 + (1 | trial)", blm.load_dataset("bcg"), se="se").fit_reml()
-        >>> fit.heterogeneity().set_index("quantity").estimate.round(3).to_dict()
-        {'tau2': 0.313, 'tau': 0.56, 'I2': 0.922, 'H2': 12.856, 'Q': 152.233}
-        """
-        return heterogeneity.of_point(self, ci_prob)
 
     def r2(self, **boot: Any) -> pd.DataFrame:
         """R² marginal (fixed part) and conditional (fixed part and random effects); Nakagawa et al. (2017).
 
         ``bootstrap`` and what belongs to it as in :meth:`icc`.
         """
-        return self._tell(quantities.r2(self.design), **boot)
+        return intervals.quantity_table(self, quantities.r2(self.design), **boot)
 
     @told_alike
     def pseudo_r2(self, baseline: PointFit) -> pd.DataFrame:
@@ -497,58 +346,52 @@ class PointFit(Fit):
         ]
         return reduce(agreed, tables)
 
-    def _tell(
-        self,
-        quantity: quantities.Quantity,
-        *,
-        bootstrap: int = 0,
-        ci_prob: float = 0.95,
-        random_seed: int | None = None,
-        cores: int | None = None,
-        progressbar: bool = True,
-    ) -> pd.DataFrame:
-        """A quantity at the estimates, with the percentiles of a bootstrap if asked for."""
-        check_interval(ci_prob)
-        estimate = quantity.of(self.values)
-        for rival in rivals_of(self):
-            estimate = agreed_numbers(estimate, quantity.of(rival.values))
-        numbers = pd.DataFrame({"estimate": estimate})
-        if bootstrap:
-            check_count("bootstrap", bootstrap)
-            rows = intervals.bootstrap(
-                self, draws=bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar
-            )
-            fitted = rows.dropna().to_numpy()
-            low, high = interval(quantity.of(intervals.values_of(self.design, fitted)), ci_prob)
-            missing = np.isnan(estimate)
-            numbers = numbers.assign(
-                conf_low=np.where(missing, np.nan, low), conf_high=np.where(missing, np.nan, high)
-            )
-        return quantity.table(numbers)
+    def heterogeneity(self, *, ci_prob: float = 0.95) -> pd.DataFrame:
+        """How much true effects differ beyond their known standard errors: τ², τ, I², H², Cochran's Q.
+
+        For models with ``se=``, as of a meta-analysis; metafor's numbers. τ² is the variance that a grouping factor
+        adds to the true effect of a row, I² its share of the variance of a typical row's estimate (0 to 1), H² is
+        1/(1 − I²) (Higgins & Thompson 2002). Where rows have one random intercept each, intervals are those of the
+        Q-profile (Viechtbauer 2007); otherwise :meth:`confint` has those of the sds.
+
+        Parameters
+        ----------
+        ci_prob : float
+            Probability of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            Columns group (empty: all together), quantity (``tau2``, ``tau``, ``I2``, ``H2``, ``Q``, ``QM``), estimate,
+            conf_low, conf_high, df, p_value. ``Q`` tests whether the effects differ beyond the predictors; ``QM``
+            whether the predictors tell anything (Wald's χ²).
+
+        Raises
+        ------
+        NotAvailableError
+            The standard errors are not known.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.Model("y ~ 1 + (1 | trial)", blm.load_dataset("bcg"), se="se").fit_reml()
+        >>> fit.heterogeneity().set_index("quantity").estimate.round(3).to_dict()
+        {'tau2': 0.313, 'tau': 0.56, 'I2': 0.922, 'H2': 12.856, 'Q': 152.233}
+        """
+        return heterogeneity.of_point(self, ci_prob)
 
     # -- rows ------------------------------------------------------------------------------------------------
 
-    @told_alike
     def fitted(self) -> Array:
         """Fitted values Xβ̂ + Zb̂ + offset (nobs,), groups at their conditional modes."""
-        values = self.design.X @ self.solution.beta + self.design.offset
-        for group, modes in zip(self.design.groups, self.solution.modes, strict=True):
-            values += group.contribution(modes)
-        return values
+        return fitted(self)
 
     def residuals(self, kind: str = "raw") -> Array:
         """Residuals (nobs,): ``raw`` y − fitted, ``pearson`` times √weight, ``scaled`` over sigma as well.
 
         Where standard errors are known, both are over these.
         """
-        check_residuals(kind)
-        residuals = self.design.y - self.fitted()
-        if kind == "raw":
-            return residuals
-        if self.design.weights is not None:
-            residuals = residuals * np.sqrt(self.design.weights)
-        unknown = kind == "pearson" and not self.design.family.residual_is_known
-        return residuals if unknown else residuals / self.sigma
+        return residuals(self, kind)
 
     def predict(
         self,
@@ -633,19 +476,10 @@ class PointFit(Fit):
         >>> fit.predict(tomorrow, kind="response", interval="plug-in").round(0).iloc[0, :5].tolist()
         [450.0, 30.0, 276.0, 391.0, 510.0]
         """
-        return self._predicted(
-            newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, ddf=ddf, draws=draws, shares=shares,
+        return predict.predict(
+            self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, ddf=ddf, draws=draws, shares=shares,
             random_seed=random_seed, offset=offset, transform=transform, cores=cores, progressbar=progressbar,
         )  # fmt: skip
-
-    def _predicted(self, newdata: Any, groups: Any, **options: Any) -> Any:
-        """Predictions without what estimates that are as good say differently; draws are those of one of them."""
-        if self.solution.rivals and (options["draws"] is not None or options["interval"] == "simulated"):
-            plain = {name: options[name] for name in ("kind", "offset")}
-            plug_in = self.predict(newdata, groups=groups, interval="plug-in", **plain)
-            missing = plug_in[["estimate", "std_error"]].isna().any(axis=1).to_numpy()
-            return without(predict.predict(self, newdata, groups, **options), missing)
-        return told_alike(lambda fit: predict.predict(fit, newdata, groups, **options))(self)
 
     def simulate(
         self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"
@@ -712,7 +546,6 @@ class PointFit(Fit):
         solution = estimated(design, reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)
 
-    @told_alike
     def tidy(
         self,
         effects: str | Sequence[str] = ("fixed", "ran_pars"),
@@ -750,7 +583,7 @@ class PointFit(Fit):
 
     # -- print -----------------------------------------------------------------------------------------------
 
-    def summary(self, *, ddf: str | None = wald.DDF) -> text.Text:
+    def summary(self, *, ddf: str | None = wald.DDF) -> Text:
         """What lme4 and lmerTest print: criterion, scaled residuals, random effects, fixed effects, verdict.
 
         Parameters
@@ -758,4 +591,4 @@ class PointFit(Fit):
         ddf : {"satterthwaite", "kenward-roger", None}
             Degrees of freedom of the t tests (``"kr"`` for short); None or ``"z"`` leaves them out.
         """
-        return text.point_summary(self, ddf)
+        return summary.point_summary(self, ddf)

@@ -1,28 +1,17 @@
-"""The posterior fit: the same verbs as the point fit, answered with distributions.
-
-Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the parameters of the family (``sigma``,
-``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``), ``sd_<group>[<group>_term]``,
-``cor_<group>[<group>_term, <group>_term_bis]``, ``b_<group>[<group>, <group>_term]``.
-"""
+"""The posterior fit: the same verbs as the point fit, answered with distributions. Each is a function of `Draws`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..covariances.template import covariance
-from ..design.design import Design
-from ..design.identification import identification, words_of
-from ..design.names import EACH, as_labels
 from ..engine.pymc_priors import priors_of
-from ..errors import InputError, NotAvailableError
-from ..priors.priors import Priors
-from ..tools.words import is_one_of
+from ..errors import InputError
 from . import (
     effect_estimates,
     effects,
@@ -30,28 +19,28 @@ from . import (
     heterogeneity,
     log_density,
     loo,
+    posterior_tables,
+    posterior_tidy,
     quantities,
     sensitivity,
-    text,
-    tidy,
-    variance,
+    summary,
     wald,
 )
-from .coefficients import coding_of
-from .diagnosis import Diagnosis, convergence
+from .draws import Draws
 from .fit import Fit
-from .misnamed import variable_hint
+from .parameter_draws import parameter_table
 from .ranks import rank_groups
-from .settings import Settings
-from .summaries import SUMMARY, check_interval, flat, summarise
-from .tables import level_table, square, stack, wide_table
+from .sampling import sample
+from .summaries import check_interval
+from .tables import square
 from .targets import Transform
+from .text import Text
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class PosteriorFit(Fit):
+class PosteriorFit(Fit, Draws):
     """Posterior of a mixed model.
 
     Attributes
@@ -81,69 +70,10 @@ class PosteriorFit(Fit):
         "update": "a posterior keeps the used rows only; model.update(formula).fit() is of the changed formula",
     }
 
-    design: Design
-    priors: Priors
-    idata: Any
-    diagnosis: Diagnosis
-    settings: Settings
-    ci_prob: float = 0.95
-    ci_kind: str = "eti"
-
-    # -- draws as arrays -------------------------------------------------------------------------------------
-
-    def draws(self, name: str) -> Array:
-        """Draws of one variable as an array (chain, draw, ...)."""
-        if not is_one_of(name, self.idata.posterior.data_vars):
-            hint = variable_hint(name, self.design, self.idata.posterior.data_vars)
-            raise NotAvailableError(f"these draws hold no {name!r}, so what needs it cannot be told. {hint}")
-        return self.idata.posterior[name].to_numpy()
-
-    @property
-    def n_chains(self) -> int:
-        """Number of chains."""
-        return int(self.idata.posterior.sizes["chain"])
-
-    @property
-    def n_draws(self) -> int:
-        """Draws a chain."""
-        return int(self.idata.posterior.sizes["draw"])
-
-    @property
-    def verdict(self) -> str:
-        """What the diagnostics say, in words, and where the priors decide what the data do not tell."""
-        told = self._untold
-        return str(self.diagnosis) + (f"; of the sds {told}, the rest is the priors'" if told else "")
-
-    @property
-    def _untold(self) -> str:
-        """What the data know of the variances that they do not tell; empty where they tell all."""
-        if not self.design.groups or self.design.is_wide:  # of wide terms a REML fit judges it
-            return ""
-        found = identification(self.design)
-        return "" if found.is_full else words_of(found, self.design)
-
-    def covariances(self) -> list[Array]:
-        """Covariance matrix of the random effects of each factor, per draw (chain, draw, q, q)."""
-        out = []
-        for g in self.design.groups:
-            sd = self.draws(self.design.names.sd[g.name])
-            name = self.design.names.cor[g.name]
-            cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(g.q)
-            out.append(covariance(sd, cor))
-        return out
-
-    @property
-    def values(self) -> variance.Values:
-        """β, covariance matrices and the family's parameters as arrays (chain, draw, ...)."""
-        known = self.idata.posterior.data_vars
-        empty = np.zeros((self.n_chains, self.n_draws, 0))
-        family = self.design.family
-        drawn = {name: self.draws(name) for name in family.parameters if name in known}
-        return variance.Values(
-            beta=self.draws("beta") if self.design.x_names else empty,
-            covariances=tuple(self.covariances()),
-            family=family.complete(drawn, empty.shape[:-1]),
-        )
+    @classmethod
+    def of(cls, record: Draws) -> PosteriorFit:
+        """The verbs of these draws."""
+        return cls(**{entry.name: getattr(record, entry.name) for entry in fields(record)})
 
     def with_priors(self, priors: Mapping[Any, Any], **settings: Any) -> PosteriorFit:
         """The posterior under other priors, sampled in the same way.
@@ -164,10 +94,8 @@ class PosteriorFit(Fit):
         >>> bool(other.draws("sd_Batch").mean() < post.draws("sd_Batch").mean())
         True
         """
-        from .sampling import sample_posterior
-
         resolved = priors_of(self.design, priors, given=self.priors.given)
-        return sample_posterior(self.design, resolved, self.settings.changed(settings))
+        return PosteriorFit.of(sample(self.design, resolved, self.settings.changed(settings)))
 
     def refit(self, y: Any, **settings: Any) -> PosteriorFit:
         """The same model and priors with another response, such as a simulated one; nothing is compiled anew.
@@ -185,10 +113,8 @@ class PosteriorFit(Fit):
         DataError
             Another number of values, or values that the family cannot have.
         """
-        from .sampling import sample_posterior
-
         design = self.design.with_response(y)
-        return sample_posterior(design, self.priors, self.settings.changed(settings))
+        return PosteriorFit.of(sample(design, self.priors, self.settings.changed(settings)))
 
     def compute_log_likelihood(self) -> None:
         """Add the group ``log_likelihood`` to ``idata``: log p(y_i | β, b, σ), (chain, draw, obs)."""
@@ -266,16 +192,11 @@ class PosteriorFit(Fit):
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability of the interval, and whether it is equal-tailed or of highest density.
         """
-        table = self.summarise(self.values.beta, ci_prob, ci_kind)
-        return table.set_index(pd.Index(self.design.x_names, name="term"))
+        return posterior_tables.fixef(self, ci_prob, ci_kind)
 
     def vcov(self) -> pd.DataFrame:
         """Posterior covariance matrix of the fixed effects."""
-        names = list(self.design.x_names)
-        draws = flat(self.values.beta)
-        return pd.DataFrame(
-            np.cov(draws, rowvar=False).reshape(len(names), len(names)), index=names, columns=names
-        )
+        return posterior_tables.vcov(self)
 
     def confint(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """Intervals of the fixed effects, sds, correlations and parameters of the family.
@@ -285,9 +206,8 @@ class PosteriorFit(Fit):
         DataFrame
             Columns effect, group, term, estimate (mean), conf_low, conf_high, as of the point fit.
         """
-        return tidy.parameters(self, ("fixed", "ran_pars", "family"), ci_prob, ci_kind)[
-            ["effect", "group", "term", "estimate", "conf_low", "conf_high"]
-        ]
+        columns = ["effect", "group", "term", "estimate", "conf_low", "conf_high"]
+        return parameter_table(self, ("fixed", "ran_pars", "family"), ci_prob, ci_kind)[columns]
 
     def ranef(
         self,
@@ -308,16 +228,7 @@ class PosteriorFit(Fit):
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
         """
-        names = self.design.names.b
-        if draws:
-            return self.idata.posterior.to_dataset()[list(names.values())]
-        parts = [
-            self._levels(g.name, g.levels, g.columns, self.draws(names[g.name]), ci_prob, ci_kind)
-            for g in self.design.groups
-            if g.is_grouping
-        ]
-        table = stack(parts, SUMMARY)
-        return wide_table(table, "mean") if wide else table
+        return posterior_tables.ranef(self, wide, draws, ci_prob, ci_kind)
 
     def coef(
         self,
@@ -338,27 +249,7 @@ class PosteriorFit(Fit):
         draws : bool
             An ``xarray.Dataset`` of draws ``coef_<group>`` (chain, draw, level, ``<group>_coef``).
         """
-        import xarray as xr
-
-        parts, kept = [], {}
-        beta, called = self.values.beta, self.design.names
-        for g in self.design.groups:
-            if not g.is_grouping:
-                continue
-            coding = coding_of(self.design, g)
-            names = coding.names
-            values = np.repeat((beta @ coding.B.T)[:, :, None, :], g.n_levels, axis=2)
-            values[..., coding.places] += self.draws(called.b[g.name])
-            if draws:
-                dims = (*EACH, called.level[g.name], called.coef_term[g.name])
-                coords = dict(zip(dims[2:], (as_labels(g.levels), as_labels(names)), strict=True))
-                kept[called.coef[g.name]] = xr.DataArray(values, dims=dims, coords=coords)
-            else:
-                parts.append(self._levels(g.name, g.levels, names, values, ci_prob, ci_kind))
-        if draws:
-            return xr.Dataset(kept)
-        table = stack(parts, SUMMARY)
-        return wide_table(table, "mean") if wide else table
+        return posterior_tables.coef(self, wide, draws, ci_prob, ci_kind)
 
     def rank_groups(
         self,
@@ -424,18 +315,7 @@ class PosteriorFit(Fit):
         draws : bool
             ``xarray.DataArray`` s (chain, draw, term, term) instead of the posterior means as DataFrames.
         """
-        import xarray as xr
-
-        found: dict[str, Any] = {}
-        called = self.design.names
-        for g, cov in zip(self.design.groups, self.covariances(), strict=True):
-            names = list(g.columns)
-            if draws:
-                terms = (called.term[g.name], called.other[g.name])
-                found[g.name] = xr.DataArray(cov, dims=(*EACH, *terms), coords=dict.fromkeys(terms, names))
-            else:
-                found[g.name] = pd.DataFrame(cov.mean(axis=(0, 1)), index=names, columns=names)
-        return found
+        return posterior_tables.var_corr(self, draws)
 
     def variance_components(
         self, *, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None
@@ -535,27 +415,6 @@ class PosteriorFit(Fit):
         )
         return self._tell(quantity, draws, ci_prob, ci_kind)
 
-    def heterogeneity(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """How much true effects differ beyond their known standard errors: posterior of τ², τ, I², H²; Cochran's Q.
-
-        Parameters
-        ----------
-        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
-            Probability and kind of the interval.
-
-        Returns
-        -------
-        DataFrame
-            Rows as of the point fit, without ``QM``; columns group, quantity, mean, sd, median, conf_low, conf_high; df
-            and p_value of ``Q``, which is a statistic of the data.
-
-        Raises
-        ------
-        NotAvailableError
-            The standard errors are not known.
-        """
-        return heterogeneity.of_posterior(self, ci_prob, ci_kind)
-
     def pseudo_r2(
         self, baseline: PosteriorFit, *, ci_prob: float | None = None, ci_kind: str | None = None
     ) -> pd.DataFrame:
@@ -590,20 +449,33 @@ class PosteriorFit(Fit):
             lambda draws: self.summarise(draws, ci_prob, ci_kind),
         )  # fmt: skip
 
-    def summarise(
-        self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None
-    ) -> pd.DataFrame:
-        """Mean, sd, median and interval of draws (chain, draw, k): k rows; interval as the fit's unless given."""
-        return summarise(
-            values, self.ci_prob if ci_prob is None else ci_prob, self.ci_kind if ci_kind is None else ci_kind
-        )
-
     def _tell(
         self, quantity: quantities.Quantity, draws: bool, ci_prob: float | None, ci_kind: str | None
     ) -> Any:
         """A quantity of every draw, summarised or as it is."""
         values = quantity.of(self.values)
         return quantity.draws(values) if draws else quantity.table(self.summarise(values, ci_prob, ci_kind))
+
+    def heterogeneity(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """How much true effects differ beyond their known standard errors: posterior of τ², τ, I², H²; Cochran's Q.
+
+        Parameters
+        ----------
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval.
+
+        Returns
+        -------
+        DataFrame
+            Rows as of the point fit, without ``QM``; columns group, quantity, mean, sd, median, conf_low, conf_high; df
+            and p_value of ``Q``, which is a statistic of the data.
+
+        Raises
+        ------
+        NotAvailableError
+            The standard errors are not known.
+        """
+        return heterogeneity.of_posterior(self, ci_prob, ci_kind)
 
     # -- prediction of left-out rows -------------------------------------------------------------------------
 
@@ -830,7 +702,7 @@ class PosteriorFit(Fit):
             Columns effect, group, level, term, estimate (mean), std_error (sd), conf_low, conf_high, rhat, ess_bulk,
             ess_tail, those that apply.
         """
-        return tidy.tidy_posterior(self, effects, ci_prob, ci_kind)
+        return posterior_tidy.tidy(self, effects, ci_prob, ci_kind)
 
     def glance(self, *, loo: bool = True) -> pd.DataFrame:
         """One row: nobs, posterior means of sigma, icc and R² (both kinds), :meth:`loo`, diagnostics of the draws.
@@ -840,47 +712,25 @@ class PosteriorFit(Fit):
         loo : bool
             Whether to leave rows out: that of many thousand rows takes seconds, the first time.
         """
-        return tidy.glance_posterior(self, loo=loo)
+        return posterior_tidy.glance(self, loo=loo)
 
     def augment(self) -> pd.DataFrame:
         """The used rows with ``_fitted``, ``_fixed`` (b = 0), ``_fitted_sd``, ``_resid`` and ``_scaled_resid``.
 
         Means over the draws; of an ordinal response the probabilities ``_p[...]`` of its categories instead.
         """
-        return tidy.augment_posterior(self)
+        return posterior_tidy.augment(self)
 
     def parameters(self, part: str) -> pd.DataFrame:
         """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor.
 
         A factor that is itself called so is ``"fixed (factor)"`` here.
         """
-        labels, draws = tidy.parameter_draws(self)
-        known = (*variance.PARTS, *(variance.part_of(g.name) for g in self.design.groups))
-        if part not in known:
-            raise InputError(f"parameters({part!r}): parts are {', '.join(map(repr, known))}")
-        own = labels["part"] == part
-        if not own.any():  # a family without parameters besides its mean
-            return pd.DataFrame(columns=[*SUMMARY, "rhat", "ess_bulk", "ess_tail"])
-        chosen = draws[..., own.to_numpy()]
-        rhat, bulk, tail = convergence(chosen)
-        table = self.summarise(chosen).set_index(pd.Index(labels.loc[own, "name"], name="term"))
-        return table.assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)
-
-    def _levels(
-        self,
-        group: str,
-        levels: Sequence[Any],
-        terms: Sequence[str],
-        values: Array,
-        ci_prob: Any,
-        ci_kind: Any,
-    ) -> pd.DataFrame:
-        numbers = self.summarise(values.reshape(*values.shape[:2], -1), ci_prob, ci_kind)
-        return level_table(group, levels, terms, **{c: numbers[c].to_numpy() for c in numbers})
+        return posterior_tables.parameters(self, part)
 
     # -- print -----------------------------------------------------------------------------------------------
 
-    def summary(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> text.Text:
+    def summary(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> Text:
         """brms-style tables: group-level, population-level and family parameters, and the verdict.
 
         Parameters
@@ -894,4 +744,4 @@ class PosteriorFit(Fit):
             ci_kind=self.ci_kind if ci_kind is None else ci_kind,
         )
         check_interval(shown.ci_prob, shown.ci_kind)
-        return text.posterior_summary(shown)
+        return summary.posterior_summary(shown)

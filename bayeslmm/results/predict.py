@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,10 @@ from ..engine.randomness import generator
 from ..engine.scaling import Problem
 from ..errors import InputError
 from . import wald
+from .alike import told_alike, without
+from .estimates import Estimates
 from .expected import prediction_table
-from .intervals import bootstrap as refits
+from .intervals import bootstrap_table as refits
 from .intervals import values_of
 from .rows import Rows, rows_under
 from .shares import check_shares, share_table
@@ -42,9 +44,6 @@ from .targets import (
     targets,
 )
 
-if TYPE_CHECKING:
-    from .point import PointFit
-
 Array = NDArray[np.float64]
 
 INTERVALS = ("plug-in", "simulated")
@@ -52,7 +51,7 @@ REFITS = 1000  # of a simulated interval
 
 
 def predict(
-    fit: PointFit, newdata: Any, groups: str | Mapping[str, str], *, kind: str, interval: str | None,
+    fit: Estimates, newdata: Any, groups: str | Mapping[str, str], *, kind: str, interval: str | None,
     ci_prob: float, ddf: str | None, draws: int | None, shares: bool, random_seed: int | None, offset: Any,
     transform: Transform | None, cores: int | None, progressbar: bool,
 ) -> Any:  # fmt: skip
@@ -66,14 +65,20 @@ def predict(
     asked = targets(fit.design, groups)
     if interval == "plug-in":
         return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset)
+    if interval is None and draws is None:
+        return _estimates(fit, newdata, asked, offset, transform)
+    rng, count = generator(random_seed), REFITS if draws is None else draws
     if interval == "simulated":
-        rng, count = generator(random_seed), REFITS if draws is None else draws
         asked_rows(fit.design, newdata, asked, offset)  # what is wrong with them is said before the refits
         drawn = _parameter_draws(fit, count, rng, cores, progressbar)
-        return _simulated(fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform)
-    if draws is None:
-        return _estimates(fit, newdata, asked, offset, transform)
-    return _draws(fit, newdata, asked, kind, draws, generator(random_seed), offset, transform)
+        predicted = _simulated(fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform)
+    else:
+        predicted = _draws(fit, newdata, asked, kind, count, rng, offset, transform)
+    if not fit.solution.rivals:
+        return predicted
+    # draws are those of one of the estimates that are as good
+    plug_in = _plug_in(fit, newdata, asked, kind, 0.95, wald.DDF, False, offset)
+    return without(predicted, plug_in[["estimate", "std_error"]].isna().any(axis=1).to_numpy())
 
 
 def _check_asked(kind: str, interval: str | None, draws: Any, shares: bool, transform: Any) -> None:
@@ -101,8 +106,9 @@ def _check_asked(kind: str, interval: str | None, draws: Any, shares: bool, tran
         )
 
 
+@told_alike
 def _estimates(
-    fit: PointFit, newdata: Any, asked: Mapping[str, str], offset: Any, transform: Transform | None
+    fit: Estimates, newdata: Any, asked: Mapping[str, str], offset: Any, transform: Transform | None
 ) -> pd.Series:
     """Predictions at the estimates; new groups count as the mean over groups, which is b = 0."""
     design = fit.design
@@ -132,10 +138,15 @@ def _name(design: Design, transform: Transform | None) -> str:
 
 
 def _rows_at_estimates(
-    fit: PointFit, new: NewDesign, asked: Mapping[str, str], draws: int, rng: Generator, weights: Array | None
+    fit: Estimates,
+    new: NewDesign,
+    asked: Mapping[str, str],
+    draws: int,
+    rng: Generator,
+    weights: Array | None,
 ) -> Rows:
     solution = fit.solution
-    modes = dict(zip((g.name for g in fit.design.groups), solution.modes, strict=True))
+    modes = dict(zip(_factors(fit), solution.modes, strict=True))
     return rows_under(
         fit.design, new, asked, rng,
         beta=np.broadcast_to(solution.beta, (draws, len(solution.beta))),
@@ -146,7 +157,7 @@ def _rows_at_estimates(
 
 
 def _draws(
-    fit: PointFit, newdata: Any, asked: Mapping[str, str], kind: str, draws: int, rng: Generator,
+    fit: Estimates, newdata: Any, asked: Mapping[str, str], kind: str, draws: int, rng: Generator,
     offset: Any, transform: Transform | None,
 ) -> Any:  # fmt: skip
     """Draws (draw, obs) that take the estimates as known."""
@@ -164,8 +175,9 @@ def _draws(
     return xr.DataArray(values, dims=("draw", "obs"), coords=coords, name=_name(fit.design, transform))
 
 
+@told_alike
 def _plug_in(
-    fit: PointFit,
+    fit: Estimates,
     newdata: Any,
     asked: Mapping[str, str],
     kind: str,
@@ -188,7 +200,7 @@ def _plug_in(
         return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, about, errors, weights, shares)
     found = errors.of_rows(new.X, list(effects.values()))
     nothing = np.zeros(len(new.X))
-    due = dict.fromkeys(fit.ngroups, nothing) | dict(zip(("", *effects), found.T, strict=True))
+    due = dict.fromkeys(_factors(fit), nothing) | dict(zip(("", *effects), found.T, strict=True))
     estimate = new.X @ solution.beta + new.offset
     for k, codes, Z in effects.values():
         estimate += np.einsum("nq,nq->n", Z, solution.modes[k][codes])
@@ -200,7 +212,7 @@ def _plug_in(
     residual = np.zeros(len(estimate))
     if kind == "response":
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
-    variances = np.column_stack([due[name] for name in ("", *fit.ngroups)])
+    variances = np.column_stack([due[name] for name in ("", *_factors(fit))])
     total = np.maximum(variances.sum(axis=1) + residual, 0.0)
     df = wald.df_of_sums(about, errors.reach_of_rows(new.X, list(effects.values())), total, residual)
     table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
@@ -211,7 +223,7 @@ def _plug_in(
 
 
 def _plug_in_of_wide(
-    fit: PointFit, new: NewDesign, asked: Mapping[str, str], having: Sequence[tuple[NewGroup, str]], kind: str,
+    fit: Estimates, new: NewDesign, asked: Mapping[str, str], having: Sequence[tuple[NewGroup, str]], kind: str,
     ci_prob: float, about: Approximation, errors: Errors, weights: Array | None, shares: bool,
 ) -> pd.DataFrame:  # fmt: skip
     """The same where rows meet many effects of a term: by combinations of all effects."""
@@ -248,13 +260,17 @@ def of_levels(codes: NDArray[np.int64], Z: Array, J: int) -> Any:
     return sparse.csr_array((Z.reshape(-1), at.reshape(-1), np.arange(n + 1) * q), shape=(n, J * q))
 
 
+def _factors(fit: Estimates) -> list[str]:
+    return [g.name for g in fit.design.groups]
+
+
 def _factor(design: Design, name: str) -> int:
     """Place of a grouping factor among those of the fit."""
     return [g.name for g in design.groups].index(name)
 
 
 def _simulated(
-    fit: PointFit, newdata: Any, asked: Mapping[str, str], kind: str, ci_prob: float, shares: bool,
+    fit: Estimates, newdata: Any, asked: Mapping[str, str], kind: str, ci_prob: float, shares: bool,
     drawn: dict[str, Any], rng: Generator, offset: Any, transform: Transform | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Quantiles of draws that carry the uncertainty of all estimates (docs/predictions.md)."""
@@ -277,7 +293,7 @@ def _simulated(
 
 
 def _parameter_draws(
-    fit: PointFit, draws: int, rng: Generator, cores: int | None, progressbar: bool
+    fit: Estimates, draws: int, rng: Generator, cores: int | None, progressbar: bool
 ) -> dict[str, Any]:
     """Draws of the variances by a parametric bootstrap, and of β and b given the data and each of them.
 
@@ -290,7 +306,7 @@ def _parameter_draws(
     values = values_of(fit.design, replicates.dropna().to_numpy())
     sigma = np.asarray(values.family["sigma"])
     beta, effects = draws_given(Problem.of(fit.design), fit.solution, values.covariances, sigma, rng)
-    by_name = dict(zip((g.name for g in fit.design.groups), effects, strict=True))
+    by_name = dict(zip(_factors(fit), effects, strict=True))
     return {
         "beta": beta,
         "covariances": values.covariances,
@@ -299,7 +315,9 @@ def _parameter_draws(
     }
 
 
-def simulate(fit: PointFit, n: int, random_seed: int | None, groups: str | Mapping[str, str]) -> pd.DataFrame:
+def simulate(
+    fit: Estimates, n: int, random_seed: int | None, groups: str | Mapping[str, str]
+) -> pd.DataFrame:
     """The table behind :meth:`PointFit.simulate`."""
     check_count("n", n)
     design, rng = fit.design, generator(random_seed)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
+from .draws import Draws
 from .summaries import flat, interval
-
-if TYPE_CHECKING:
-    from .posterior import PosteriorFit
 
 
 def rank_groups(
-    fit: PosteriorFit, group: str | None, *, term: str, top: int, highest: bool, ci_prob: float, ci_kind: str
+    fit: Draws, group: str | None, *, term: str, top: int, highest: bool, ci_prob: float, ci_kind: str
 ) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.rank_groups`."""
     g = fit.design.group(group)

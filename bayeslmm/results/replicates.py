@@ -17,8 +17,8 @@ from ..engine.reml import conditional_draws
 from ..engine.scaling import Problem
 from ..errors import InputError
 from ..priors.priors import Priors
-from .point import PointFit
-from .posterior import PosteriorFit
+from .draws import Draws
+from .estimates import Estimates
 from .prior_draws import prior_draws, response_stream
 from .rows import Rows, own_rows, rows_under
 from .targets import asked_rows, check_count, of_seen, targets
@@ -82,9 +82,9 @@ def replicate(
             f"data sets are simulated from a posterior, a point fit or a Model, not {type(source).__name__}"
         )
     asked = of_seen(targets(design, groups, "ppc"))
-    if isinstance(source, PosteriorFit):
+    if isinstance(source, Draws):
         kind, (rows, rng) = "posterior", _of_posterior(source, asked, draws, random_seed)
-    elif isinstance(source, PointFit):
+    elif isinstance(source, Estimates):
         kind, (rows, rng) = "estimates", _of_estimates(source, asked, draws, random_seed)
     else:
         kind, (rows, rng) = "prior", _of_priors(design, source.priors, asked, draws, random_seed)
@@ -99,7 +99,7 @@ def _responses(rows: Rows, rng: Generator) -> Array:
 
 
 def _of_posterior(
-    fit: PosteriorFit, asked: Mapping[str, str], draws: int, random_seed: int | None
+    fit: Draws, asked: Mapping[str, str], draws: int, random_seed: int | None
 ) -> tuple[Rows, Generator]:
     rng, available = generator(random_seed), fit.n_chains * fit.n_draws
     chosen = rng.choice(available, size=draws, replace=draws > available)
@@ -107,7 +107,7 @@ def _of_posterior(
 
 
 def _of_estimates(
-    fit: PointFit, asked: Mapping[str, str], draws: int, random_seed: int | None
+    fit: Estimates, asked: Mapping[str, str], draws: int, random_seed: int | None
 ) -> tuple[Rows, Generator]:
     rng, solution = generator(random_seed), fit.solution
     effects: dict[str, Array] = {}

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 from ..design.design import Design
 from ..design.newdata import NewDesign
 from ..families import Family
+from .draws import Draws
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import simulate_response
 from .summaries import flat
 from .targets import asked_rows, check_seen, label_places, parts, targets
-
-if TYPE_CHECKING:
-    from .posterior import PosteriorFit
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -234,7 +232,7 @@ class Rows:
 
 
 def rows_of(
-    fit: PosteriorFit, new: NewDesign, asked: Mapping[str, str], rng: Generator, *,
+    fit: Draws, new: NewDesign, asked: Mapping[str, str], rng: Generator, *,
     trials: Array | None, weights: Array | None, chosen: Any = slice(None), repeated: int | None = None,
 ) -> Rows:  # fmt: skip
     """Rows under the draws of a posterior; ``chosen`` takes some of them."""
@@ -306,7 +304,7 @@ def _new_groups(cov: Array, count: int, rng: Generator) -> Array | NewGroups:
 
 
 def own_rows(
-    fit: PosteriorFit, groups: str | Mapping[str, str] = "observed", *, rng: Generator | None = None,
+    fit: Draws, groups: str | Mapping[str, str] = "observed", *, rng: Generator | None = None,
     chosen: Any = slice(None),
 ) -> Rows:  # fmt: skip
     """The rows of the fit."""

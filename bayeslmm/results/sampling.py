@@ -11,21 +11,21 @@ from ..engine.scaling import Problem
 from ..errors import NotAvailableError
 from ..priors.priors import Priors
 from .diagnosis import tell
+from .draws import Draws
 from .exact import doubt_about_modes, sample_exact
 from .extension import settled
 from .nuts import sample_by_nuts
-from .posterior import PosteriorFit
 from .settings import Settings
 
 
-def sample_posterior(design: Design, priors: Priors, settings: Settings) -> PosteriorFit:
+def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
     """The posterior: by the exact sampler where the model allows it, else by NUTS."""
     family = design.family
     if not design.groups and (family.is_normal or (family.has_residual and family.link == "identity")):
         refuse_perfect_fixed_part(Problem.of(design))
     tree, found = settled(partial(_sample, design, priors), design, settings)
     tell(found)
-    return PosteriorFit(design=design, priors=priors, idata=tree, settings=settings, diagnosis=found)
+    return Draws(design=design, priors=priors, idata=tree, settings=settings, diagnosis=found)
 
 
 def _sample(design: Design, priors: Priors, settings: Settings) -> Any:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..design.names import EACH, as_labels
+from .draws import Draws
 from .log_density import log_prior
-from .tidy import parameter_draws
-
-if TYPE_CHECKING:
-    from .posterior import PosteriorFit
+from .parameter_draws import parameter_draws
 
 
-def summary(fit: PosteriorFit) -> pd.DataFrame:
+def summary(fit: Draws) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.prior_sensitivity`."""
     import xarray as xr
     from arviz_stats import psense_summary
@@ -25,7 +23,7 @@ def summary(fit: PosteriorFit) -> pd.DataFrame:
     return psense_summary(tree, round_to=3).rename_axis("parameter")
 
 
-def of_priors(fit: PosteriorFit) -> pd.DataFrame:
+def of_priors(fit: Draws) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.prior_influence`."""
     import xarray as xr
     from arviz_stats import psense
@@ -46,7 +44,7 @@ def of_priors(fit: PosteriorFit) -> pd.DataFrame:
     return labels.assign(prior_sensitivity=psense(tree, group="prior")["x"].to_numpy())
 
 
-def _without_effects(fit: PosteriorFit) -> Any:
+def _without_effects(fit: Draws) -> Any:
     """The posterior without random effects; of each correlation matrix only what varies, (chain, draw, pair)."""
     import xarray as xr
 

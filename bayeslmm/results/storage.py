@@ -36,6 +36,7 @@ from ..terms.relationship import Matrix
 from ..tools.frame import frozen
 from ..tools.warned import muted, warn
 from .diagnosis import Diagnosis
+from .estimates import Origin
 from .file_contents import check_contents
 from .file_fields import (
     HEADER,
@@ -49,7 +50,7 @@ from .file_fields import (
     names_of,
 )
 from .files import checked_path, write_whole
-from .point import Origin, PointFit
+from .point import PointFit
 from .posterior import PosteriorFit
 from .settings import Settings
 from .summaries import check_interval

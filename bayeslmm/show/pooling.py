@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..pooling.pooling import Pooling, pool_fit
+from ..pooling.pooling import pool_fit
+from ..pooling.record import Pooling
 from ..results.fit import Fit
 from . import style
 from .pooling_lines import draw_lines

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pooling.pooling import Pooling
+from ..pooling.record import Pooling
 from ..results.reference import predictors
 from . import style
 from .rows import chosen_x, is_continuous, levels_of, rows_by_level

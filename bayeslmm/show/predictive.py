@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..design.categories import scores
 from ..errors import InputError, NotAvailableError
-from ..predictive.ppc import PredictiveCheck, ppc
-from ..predictive.text import label_of, share
+from ..predictive.ppc import ppc
+from ..predictive.record import PredictiveCheck, label_of, share
 from ..results.text import percent
 from ..tools.words import is_one_of
 from . import style

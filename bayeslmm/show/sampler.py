@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import RefusedVerbError
 from ..results.fit import Fit
+from ..results.parameter_draws import parameter_draws
 from ..results.posterior import PosteriorFit
-from ..results.tidy import parameter_draws
 from . import style
 
 WIDEST = 10.5  # inches, for text of a size that can be read

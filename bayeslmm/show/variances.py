@@ -12,9 +12,9 @@ from ..design.design import Design
 from ..errors import InputError, RefusedVerbError
 from ..results import quantities
 from ..results.fit import Fit
+from ..results.parameter_draws import parameter_draws
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.tidy import parameter_draws
 from ..results.variance import RESIDUAL, row_of
 from ..tools.words import is_one_of
 from . import style

@@ -14,7 +14,7 @@ import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.model_comparison import kfold as module
 from bayeslmm.model_comparison.kfold import deal
-from bayeslmm.results.sampling import sample_posterior
+from bayeslmm.results.sampling import sample
 
 QUIET = {"random_seed": 1, "progressbar": False}
 SHORT = {**QUIET, "draws": 500, "tune": 500, "chains": 2}
@@ -77,7 +77,7 @@ def test_groups_of_crossed_factors(crossed):
     fold = int(found.folds[codes == 0][0])
     out = found.folds == fold
     settings = crossed.settings.changed({"random_seed": 9, "progressbar": False})
-    others = sample_posterior(design.rows(~out), crossed.priors, settings)
+    others = sample(design.rows(~out), crossed.priors, settings)
     own = design.rows(codes == 0)
     plates = others.draws("b_plate").reshape(4000, -1)[:, own.group("plate").codes]
     mean = others.draws("beta").reshape(4000, 1) + plates

@@ -15,7 +15,7 @@ from bayeslmm import errors
 from bayeslmm.results import integrated
 from bayeslmm.results.log_density import log_likelihood
 from bayeslmm.results.loo import _exact_densities, evenly
-from bayeslmm.results.sampling import sample_posterior
+from bayeslmm.results.sampling import sample
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def post(sleep):
 
 def without(post, out):
     settings = post.settings.changed({"random_seed": 7, "progressbar": False})
-    return sample_posterior(post.design.rows(~out), post.priors, settings)
+    return sample(post.design.rows(~out), post.priors, settings)
 
 
 def mean_of_densities(log_density):

@@ -775,7 +775,7 @@ def test_bootstrap_intervals_are_percentiles_of_the_quantity(sleep, replicates, 
     given = {"at": {"Days": [0, 9]}} if ask == "within_correlation" else {}
     if ask != "icc":  # one that simulates by itself is enough; of the others that they ask for the same
         asked = {}
-        monkeypatch.setattr(intervals, "bootstrap", lambda fit, **o: asked.update(o) or replicates)
+        monkeypatch.setattr(intervals, "bootstrap_table", lambda fit, **o: asked.update(o) or replicates)
     table = getattr(sleep, ask)(**given, bootstrap=12, ci_prob=0.8, **BOOT)
     assert ask == "icc" or asked == {"draws": 12, **BOOT}
     quantity = {

@@ -1,0 +1,111 @@
+"""The record of a posterior: draws, and what they are draws of. Verbs are functions of it.
+
+Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the parameters of the family (``sigma``,
+``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``), ``sd_<group>[<group>_term]``,
+``cor_<group>[<group>_term, <group>_term_bis]``, ``b_<group>[<group>, <group>_term]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..covariances.template import covariance
+from ..design.design import Design
+from ..design.identification import untold_variances
+from ..errors import NotAvailableError
+from ..priors.priors import Priors
+from ..tools.words import is_one_of
+from .diagnosis import Diagnosis
+from .misnamed import variable_hint
+from .settings import Settings
+from .summaries import summarise
+from .variance import Values
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Draws:
+    """Draws of a posterior.
+
+    Attributes
+    ----------
+    design : Design
+        What was fitted.
+    priors : Priors
+        Every prior with its scale and reason.
+    idata : xarray.DataTree
+        Draws; any ArviZ function takes it.
+    diagnosis : Diagnosis
+        R-hat, effective sample sizes, divergences, E-BFMI and what follows from them.
+    settings : Settings
+        How it was sampled.
+    ci_prob, ci_kind : float, {"eti", "hdi"}
+        Probability and kind of the intervals in tables (0.95, equal-tailed); verbs take others.
+    """
+
+    design: Design
+    priors: Priors
+    idata: Any
+    diagnosis: Diagnosis
+    settings: Settings
+    ci_prob: float = 0.95
+    ci_kind: str = "eti"
+
+    def draws(self, name: str) -> Array:
+        """Draws of one variable as an array (chain, draw, ...)."""
+        if not is_one_of(name, self.idata.posterior.data_vars):
+            hint = variable_hint(name, self.design, self.idata.posterior.data_vars)
+            raise NotAvailableError(f"these draws hold no {name!r}, so what needs it cannot be told. {hint}")
+        return self.idata.posterior[name].to_numpy()
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return int(self.idata.posterior.sizes["chain"])
+
+    @property
+    def n_draws(self) -> int:
+        """Draws a chain."""
+        return int(self.idata.posterior.sizes["draw"])
+
+    @property
+    def verdict(self) -> str:
+        """What the diagnostics say, in words, and where the priors decide what the data do not tell."""
+        told = untold_variances(self.design)
+        return str(self.diagnosis) + (f"; of the sds {told}, the rest is the priors'" if told else "")
+
+    def covariances(self) -> list[Array]:
+        """Covariance matrix of the random effects of each factor, per draw (chain, draw, q, q)."""
+        out = []
+        for g in self.design.groups:
+            sd = self.draws(self.design.names.sd[g.name])
+            name = self.design.names.cor[g.name]
+            cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(g.q)
+            out.append(covariance(sd, cor))
+        return out
+
+    @property
+    def values(self) -> Values:
+        """β, covariance matrices and the family's parameters as arrays (chain, draw, ...)."""
+        present = self.idata.posterior.data_vars
+        empty = np.zeros((self.n_chains, self.n_draws, 0))
+        family = self.design.family
+        drawn = {name: self.draws(name) for name in family.parameters if name in present}
+        return Values(
+            beta=self.draws("beta") if self.design.x_names else empty,
+            covariances=tuple(self.covariances()),
+            family=family.complete(drawn, empty.shape[:-1]),
+        )
+
+    def summarise(
+        self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None
+    ) -> pd.DataFrame:
+        """mean, sd, median and interval of draws (chain, draw, k)."""
+        prob = self.ci_prob if ci_prob is None else ci_prob
+        return summarise(values, prob, self.ci_kind if ci_kind is None else ci_kind)

@@ -1,0 +1,97 @@
+"""The record of a point fit: estimates, and what they are estimates of. Verbs are functions of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..design.design import Design
+from ..engine.reml import PointSolution
+from .variance import Values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Origin:
+    """What a design was built from, so that a fit can be updated."""
+
+    data: pd.DataFrame
+    weights: Any = None
+    offset: Any = None
+    se: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Estimates:
+    """Estimates of a model.
+
+    Attributes
+    ----------
+    design : Design
+        What was fitted.
+    solution : PointSolution
+        The estimates as arrays.
+    origin : Origin
+        The user's table, weights and offset as they were given.
+    """
+
+    design: Design
+    solution: PointSolution
+    origin: Origin = field(repr=False)
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation, in units of the response; of known standard errors a typical one."""
+        return self.solution.sigma
+
+    @property
+    def criterion(self) -> float:
+        """REML criterion, or deviance for an ML fit (docs/theory.md, eq. 3.1)."""
+        return self.solution.criterion
+
+    @property
+    def n_parameters(self) -> int:
+        """Fixed effects, covariance parameters and sigma, unless it is known, as lme4 counts them."""
+        return self.design.p + len(self.solution.theta) + len(self.design.family.parameters)
+
+    @property
+    def loglik(self) -> float:
+        """(Restricted) log-likelihood."""
+        return -self.criterion / 2.0
+
+    @property
+    def deviance(self) -> float:
+        """−2 log-likelihood; for a REML fit the REML criterion."""
+        return self.criterion
+
+    @property
+    def aic(self) -> float:
+        """−2 loglik + 2 n_parameters."""
+        return self.criterion + 2.0 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """−2 loglik + log(nobs) n_parameters."""
+        return self.criterion + float(np.log(self.design.n)) * self.n_parameters
+
+    @property
+    def df_resid(self) -> int:
+        """nobs − n_parameters."""
+        return self.design.n - self.n_parameters
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a covariance matrix of the random effects has not full rank."""
+        return any(self.solution.singular)
+
+    @property
+    def values(self) -> Values:
+        """β̂, the covariance matrices and σ̂ as arrays."""
+        solution = self.solution
+        return Values(
+            beta=solution.beta,
+            covariances=solution.covariances,
+            family={"sigma": np.asarray(solution.sigma)},
+        )

@@ -1,0 +1,63 @@
+"""Draws of all parameters but the random effects, under the names that tables give them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .diagnosis import convergence
+from .draws import Draws
+from .variance import RESIDUAL, part_of, row_of
+
+Array = NDArray[np.float64]
+
+
+def parameter_draws(fit: Draws) -> tuple[pd.DataFrame, Array]:
+    """What all parameters but the random effects are called, and their draws (chain, draw, k).
+
+    Columns part (``fixed``, ``family`` or a grouping factor), name (in a summary), effect, group and term (broom's).
+    """
+    design, values = fit.design, fit.values
+    rows = [("fixed", name, "fixed", "", name) for name in design.x_names]
+    parts = [values.beta]
+    for g in design.groups:
+        part, group = part_of(g.name), row_of(g.name)
+        rows += [(part, f"sd({c})", "ran_pars", group, f"sd__{c}") for c in g.sd_terms]
+        parts.append(fit.draws(design.names.sd[g.name])[..., list(g.template.sd_columns)])
+        for a, b in g.correlated:
+            term = f"cor__{g.correlation_label(a, b, '.')}"
+            rows.append((part, f"cor({g.correlation_label(a, b)})", "ran_pars", group, term))
+            parts.append(fit.draws(design.names.cor[g.name])[..., a, b, None])
+    for name in design.family.parameters:
+        if name not in values.family:  # draws made elsewhere
+            continue
+        drawn = values.family[name]
+        many = [f"{name}[{level}]" for level in design.levels[:-1]] if name == "cutpoint" else [name]
+        if name == "sigma":
+            rows.append(("family", name, "ran_pars", RESIDUAL, "sd__Observation"))
+        else:
+            rows += [("family", each, "family", "", each) for each in many]
+        parts.append(drawn if drawn.ndim == 3 else drawn[..., None])
+    labels = pd.DataFrame(rows, columns=["part", "name", "effect", "group", "term"])
+    return labels, np.concatenate(parts, axis=-1)
+
+
+def parameter_table(
+    fit: Draws, effects: Sequence[str], ci_prob: float | None, ci_kind: str | None
+) -> pd.DataFrame:
+    """Mean, sd, interval and diagnostics of the parameters of these kinds."""
+    labels, draws = parameter_draws(fit)
+    chosen = labels["effect"].isin(effects).to_numpy()
+    labels = labels.loc[chosen, ["effect", "group", "term"]].reset_index(drop=True)
+    draws = draws[..., chosen]
+    if not len(labels):
+        return labels
+    numbers = fit.summarise(draws, ci_prob, ci_kind)
+    rhat, bulk, tail = convergence(draws)
+    return labels.assign(
+        estimate=numbers["mean"], std_error=numbers["sd"], conf_low=numbers["conf_low"],
+        conf_high=numbers["conf_high"], rhat=rhat, ess_bulk=bulk, ess_tail=tail,
+    )  # fmt: skip

@@ -1,0 +1,84 @@
+"""Tables of estimates: fixed effects, random effects, coefficients of levels, covariance matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..engine import reml
+from ..engine.scaling import Problem
+from . import wald
+from .alike import told_alike
+from .coefficients import coding_of
+from .estimates import Estimates
+from .tables import level_table, stack, wide_table
+
+
+@told_alike
+def fixef(record: Estimates, *, ddf: str | None = wald.DDF, ci_prob: float = 0.95) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.fixef`."""
+    return wald.coefficients(record.design, record.solution, ddf, ci_prob)
+
+
+@told_alike
+def vcov(record: Estimates) -> pd.DataFrame:
+    """The matrix behind :meth:`PointFit.vcov`."""
+    names = list(record.design.x_names)
+    return pd.DataFrame(record.solution.vcov, index=names, columns=names)
+
+
+@told_alike
+def ranef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.ranef`."""
+    parts = []
+    for group, modes, cov in zip(
+        record.design.groups, record.solution.modes, record.solution.mode_covariances, strict=True
+    ):
+        if not group.is_grouping:
+            continue
+        sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
+        parts.append(level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
+    table = wald.with_interval(stack(parts).assign(df=np.inf), ci_prob)
+    return wide_table(table) if wide else table
+
+
+@told_alike
+def coef(
+    record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: str | None = wald.DDF
+) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.coef`."""
+    parts = []
+    solution, about = (
+        record.solution,
+        wald.approximation(record.design, record.solution, None if wide else ddf),
+    )
+    with_beta = record.design.x_names and not wide
+    slopes = reml.mode_slopes(Problem.of(record.design), solution) if with_beta else ()
+    for k, (group, modes) in enumerate(zip(record.design.groups, solution.modes, strict=True)):
+        if not group.is_grouping:
+            continue
+        coding = coding_of(record.design, group)
+        names, where = coding.names, coding.places
+        values = np.tile(coding.B @ solution.beta, (group.n_levels, 1))
+        values[:, where] += modes
+        if wide:
+            parts.append(level_table(group.name, group.levels, names, estimate=values))
+            continue
+        reach = np.tile(coding.B, (group.n_levels, 1, 1))  # how β + b moves with β
+        reach[:, where] += slopes[k] if slopes else 0.0
+        variances = np.einsum("jac,cd,jad->ja", reach, solution.vcov, reach)
+        variances[:, where] += np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
+        se = np.sqrt(np.maximum(variances, 0.0))
+        df = wald.df_of_sums(about, reach, variances)
+        parts.append(level_table(group.name, group.levels, names, estimate=values, std_error=se, df=df))
+    table = stack(parts, ("estimate",) if wide else ("estimate", "std_error", "df"))
+    return wide_table(table) if wide else wald.with_interval(table, ci_prob)
+
+
+@told_alike
+def var_corr(record: Estimates) -> dict[str, pd.DataFrame]:
+    """The matrices behind :meth:`PointFit.var_corr`."""
+    return {
+        g.name: pd.DataFrame(cov, index=list(g.columns), columns=list(g.columns))
+        for g, cov in zip(record.design.groups, record.solution.covariances, strict=True)
+    }

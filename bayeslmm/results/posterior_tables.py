@@ -1,0 +1,118 @@
+"""Tables of draws: fixed effects, random effects, coefficients of levels, covariance matrices, parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..design.names import EACH, as_labels
+from ..errors import InputError
+from . import variance
+from .coefficients import coding_of
+from .diagnosis import convergence
+from .draws import Draws
+from .parameter_draws import parameter_draws
+from .summaries import SUMMARY, flat
+from .tables import level_table, stack, wide_table
+
+Array = NDArray[np.float64]
+
+
+def fixef(record: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.fixef`."""
+    table = record.summarise(record.values.beta, ci_prob, ci_kind)
+    return table.set_index(pd.Index(record.design.x_names, name="term"))
+
+
+def vcov(record: Draws) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.vcov`."""
+    names = list(record.design.x_names)
+    covariance = np.cov(flat(record.values.beta), rowvar=False).reshape(len(names), len(names))
+    return pd.DataFrame(covariance, index=names, columns=names)
+
+
+def ranef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind: str | None) -> Any:
+    """The table or draws behind :meth:`PosteriorFit.ranef`."""
+    names = record.design.names.b
+    if draws:
+        return record.idata.posterior.to_dataset()[list(names.values())]
+    parts = [
+        _levels(record, g.name, g.levels, g.columns, record.draws(names[g.name]), ci_prob, ci_kind)
+        for g in record.design.groups
+        if g.is_grouping
+    ]
+    table = stack(parts, SUMMARY)
+    return wide_table(table, "mean") if wide else table
+
+
+def coef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind: str | None) -> Any:
+    """The table or draws behind :meth:`PosteriorFit.coef`."""
+    import xarray as xr
+
+    parts, kept = [], {}
+    beta, names = record.values.beta, record.design.names
+    for g in record.design.groups:
+        if not g.is_grouping:
+            continue
+        coding = coding_of(record.design, g)
+        values = np.repeat((beta @ coding.B.T)[:, :, None, :], g.n_levels, axis=2)
+        values[..., coding.places] += record.draws(names.b[g.name])
+        if draws:
+            dims = (*EACH, names.level[g.name], names.coef_term[g.name])
+            coords = dict(zip(dims[2:], (as_labels(g.levels), as_labels(coding.names)), strict=True))
+            kept[names.coef[g.name]] = xr.DataArray(values, dims=dims, coords=coords)
+        else:
+            parts.append(_levels(record, g.name, g.levels, coding.names, values, ci_prob, ci_kind))
+    if draws:
+        return xr.Dataset(kept)
+    table = stack(parts, SUMMARY)
+    return wide_table(table, "mean") if wide else table
+
+
+def _levels(
+    record: Draws,
+    group: str,
+    levels: Sequence[Any],
+    terms: Sequence[str],
+    values: Array,
+    ci_prob: float | None,
+    ci_kind: str | None,
+) -> pd.DataFrame:
+    numbers = record.summarise(values.reshape(*values.shape[:2], -1), ci_prob, ci_kind)
+    return level_table(group, levels, terms, **{c: numbers[c].to_numpy() for c in numbers})
+
+
+def var_corr(record: Draws, draws: bool) -> dict[str, Any]:
+    """The matrices behind :meth:`PosteriorFit.var_corr`."""
+    import xarray as xr
+
+    matrices: dict[str, Any] = {}
+    names = record.design.names
+    for g, covariance in zip(record.design.groups, record.covariances(), strict=True):
+        terms = list(g.columns)
+        if draws:
+            dims = (names.term[g.name], names.other[g.name])
+            coords = dict.fromkeys(dims, terms)
+            matrices[g.name] = xr.DataArray(covariance, dims=(*EACH, *dims), coords=coords)
+        else:
+            matrices[g.name] = pd.DataFrame(covariance.mean(axis=(0, 1)), index=terms, columns=terms)
+    return matrices
+
+
+def parameters(record: Draws, part: str) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.parameters`."""
+    labels, draws = parameter_draws(record)
+    parts = (*variance.PARTS, *(variance.part_of(g.name) for g in record.design.groups))
+    if part not in parts:
+        raise InputError(f"parameters({part!r}): parts are {', '.join(map(repr, parts))}")
+    in_part = labels["part"] == part
+    if not in_part.any():  # a family without parameters besides its mean
+        return pd.DataFrame(columns=[*SUMMARY, "rhat", "ess_bulk", "ess_tail"])
+    chosen = draws[..., in_part.to_numpy()]
+    rhat, bulk, tail = convergence(chosen)
+    table = record.summarise(chosen).set_index(pd.Index(labels.loc[in_part, "name"], name="term"))
+    return table.assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)

@@ -1,0 +1,86 @@
+"""Tidy tables of draws, with broom.mixed's columns (underscores for dots)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..errors import NotAvailableError
+from . import expected, posterior_tables, quantities
+from . import loo as leaving_out
+from .draws import Draws
+from .elpd import ROW
+from .parameter_draws import parameter_table
+from .tidy import joined, wanted_effects
+
+
+def tidy(
+    fit: Draws, effects: str | Sequence[str], ci_prob: float | None, ci_kind: str | None
+) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.tidy`."""
+    tables = []
+    for effect in wanted_effects(effects):
+        if effect in ("fixed", "ran_pars", "family"):
+            table = parameter_table(fit, [effect], ci_prob, ci_kind)
+            tables.append(table.assign(group=table["group"].where(table["group"] != "")))
+            continue
+        verb = posterior_tables.ranef if effect == "ran_vals" else posterior_tables.coef
+        names = {"mean": "estimate", "sd": "std_error"}
+        table = verb(fit, False, False, ci_prob, ci_kind).rename(columns=names)
+        tables.append(table.assign(effect=effect))
+    return joined(tables)
+
+
+def glance(fit: Draws, *, loo: bool) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.glance`."""
+    sigma = None if fit.design.family.residual_is_known else fit.values.family.get("sigma")
+    row = {"nobs": fit.design.n, "sigma": np.nan if sigma is None else float(sigma.mean())}
+    told = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
+    try:
+        r2 = _means(fit, quantities.r2(fit.design))
+        told |= {"r2_marginal": r2["marginal"], "r2_conditional": r2["conditional"]}
+        if fit.design.groups:
+            told["icc"] = _means(fit, quantities.icc(fit.design, None, False))["adjusted"]
+    except NotAvailableError:  # the family has no residual variance to compare with
+        pass
+    told |= _left_out(fit) if loo else {}
+    found = fit.diagnosis
+    row |= told | {
+        "max_rhat": found.max_rhat,
+        "min_ess_bulk": found.min_ess_bulk,
+        "min_ess_tail": found.min_ess_tail,
+        "divergences": np.nan if found.divergences is None else found.divergences,
+        "k_hat": np.nan if found.k_hat is None else found.k_hat,
+    }
+    return pd.DataFrame([row])
+
+
+def _means(fit: Draws, quantity: quantities.Quantity) -> pd.Series:
+    return quantity.table(fit.summarise(quantity.of(fit.values)))["mean"]
+
+
+def _left_out(fit: Draws) -> dict[str, float]:
+    try:
+        elpd = leaving_out.loo(fit, ROW, conditional=False, draws=None, refit=None)
+    except NotAvailableError:  # draws made elsewhere that lack a variable
+        return dict.fromkeys(("elpd_loo", "se_elpd_loo", "p_loo", "k_max"), np.nan)
+    k_max = float(elpd.pareto_k.max())
+    return {"elpd_loo": elpd.elpd, "se_elpd_loo": elpd.se, "p_loo": elpd.p, "k_max": k_max}
+
+
+def augment(fit: Draws) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.augment`."""
+    design = fit.design
+    fitted, sd = expected.fitted_and_sd(fit)
+    if design.family.has_categories:
+        return design.frame.assign(**{f"_p[{level}]": fitted[:, k] for k, level in enumerate(design.levels)})
+    observed = design.y if design.trials is None else design.y / design.trials
+    return design.frame.assign(
+        _fitted=fitted,
+        _fixed=expected.fitted_and_sd(fit, "average")[0],
+        _fitted_sd=sd,
+        _resid=observed - fitted,
+        _scaled_resid=expected.residuals(fit, "scaled", draws=False),
+    )

@@ -1,0 +1,206 @@
+"""What ``summary()`` prints of estimates and of draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..covariances import Structure
+from ..covariances.template import sd_and_correlation
+from ..design.design import Design, GroupTerm
+from ..errors import NotAvailableError
+from . import point_tables, wald
+from .alike import verdict
+from .draws import Draws
+from .estimates import Estimates
+from .fitted import residuals
+from .posterior_tables import parameters
+from .summaries import CI_KINDS
+from .text import Table, Text, number, percent, probability, table
+from .variance import RESIDUAL, part_of, row_of
+
+
+def _header(design: Design, title: str, *more: str) -> str:
+    lines = [title, f"Formula: {design.formula.text}"]
+    groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups)
+    dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
+    lines.append(f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}")
+    if design.se is not None:
+        lines.append(errors_in_words(design))
+    if design.aliased:
+        lines.append(f"Dropped (linearly dependent): {', '.join(design.aliased)}")
+    return "\n".join([*lines, *more])
+
+
+def errors_in_words(design: Design) -> str:
+    """Which standard errors are known, and how large they are."""
+    errors = design.standard_errors
+    assert errors is not None
+    of = design.se or "given as values"
+    return f"Standard errors of the rows: known, {of} ({number(errors.min())} to {number(errors.max())})"
+
+
+def point_summary(fit: Estimates, ddf: str | None) -> Text:
+    """What lme4 and lmerTest print of a REML or ML fit."""
+    solution, design = fit.solution, fit.design
+    how = "REML" if solution.reml else "maximum likelihood"
+    if not design.groups:
+        title = f"Linear model (no random effects) fit by {how}"
+    else:
+        title = f"Linear mixed model fit by {how}"
+    return Text.of(
+        _header(design, title),
+        f"REML criterion: {fit.criterion:.4f}" if solution.reml else _information(fit),
+        _scaled_residuals(fit),
+        _random_effects(fit) if design.groups or not design.family.residual_is_known else None,
+        _fixed_effects(fit, ddf),
+        _fixed_correlations(fit),
+        f"Verdict: {verdict(fit)}",
+    )
+
+
+def _information(fit: Estimates) -> Table:
+    values = [f"{v:.2f}" for v in (fit.aic, fit.bic, fit.loglik, fit.deviance)]
+    return table(["AIC", "BIC", "logLik", "-2*logLik", "df.resid"], [[*values, str(fit.df_resid)]], left=0)
+
+
+def _scaled_residuals(fit: Estimates) -> Table:
+    quantiles = np.quantile(residuals(fit, "scaled"), [0, 0.25, 0.5, 0.75, 1])
+    cells = [f"{v:.4f}" for v in quantiles]
+    return table(["Min", "1Q", "Median", "3Q", "Max"], [cells], left=0, title="Scaled residuals:")
+
+
+def _random_effects(fit: Estimates) -> Table:
+    rows: list[list[str]] = []
+    widest = max(
+        (_corr_width(g, block, s) for g in fit.design.groups for block, s in g.template.parts()), default=1
+    )
+    for group in fit.design.groups:
+        cov = point_tables.var_corr(fit)[group.name].to_numpy()
+        sd, cor = sd_and_correlation(cov)
+        for block, structure in group.template.parts():
+            shown = block[: structure.n_sds(len(block))]
+            for place, k in enumerate(shown):
+                name = row_of(group.name) if place == 0 else ""
+                corr = [_two_decimals(cor[k, other]) for other in block[:place]]
+                if structure.n_correlations(len(block)) and not structure.is_free:
+                    a, b = structure.pairs(len(block))[0]
+                    corr = [f"{_two_decimals(cor[block[a], block[b]])} ({structure.name})"] * (place == 0)
+                elif not structure.n_correlations(len(block)):
+                    corr = []
+                rows.append([name, group.sd_label(k), number(cov[k, k]), number(sd[k]), *corr])
+    if not fit.design.family.residual_is_known:
+        rows.append([RESIDUAL, "", number(fit.sigma**2), number(fit.sigma)])
+    full = [row + [""] * (3 + widest - len(row)) for row in rows]
+    headers = ["Groups", "Name", "Variance", "Std.Dev."]
+    headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
+    return table(headers, full, left=2, title="Random effects:")
+
+
+def _corr_width(group: GroupTerm, block: tuple[int, ...], structure: Structure) -> int:
+    """One more than the columns that the correlations of a block take."""
+    if not structure.n_correlations(len(block)):
+        return 1
+    return len(block) if structure.is_free else 2
+
+
+def _two_decimals(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "-"
+
+
+def _fixed_effects(fit: Estimates, ddf: str | None) -> Table:
+    with_p = wald.method_of(ddf) is not None
+    rows = []
+    for term, r in point_tables.fixef(fit, ddf=ddf).iterrows():
+        cells = [str(term), number(r.estimate, r.std_error), number(r.std_error, r.std_error)]
+        if with_p:
+            cells.append(number(r.df))
+        cells.append(_two_decimals(r.statistic))
+        rows.append([*cells, probability(r.p_value)] if with_p else cells)
+    headers = ["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]
+    if not with_p:
+        headers = ["", "Estimate", "Std. Error", "t value"]
+    by = wald.caption(fit.design, fit.solution, ddf)
+    by = f" ({by})" if by.startswith("z") else f" (t tests, {by})"
+    by = by if with_p else ""
+    return table(headers, rows, title=f"Fixed effects{by}:")
+
+
+def _fixed_correlations(fit: Estimates) -> Table | None:
+    names = list(fit.design.x_names)
+    if not 2 <= len(names) <= 10:
+        return None
+    vcov = point_tables.vcov(fit).to_numpy()
+    if np.isnan(vcov).any():
+        return None
+    se = np.sqrt(np.diag(vcov))
+    cor = vcov / np.outer(se, se)
+    short = [n if len(n) <= 12 else n[:11] + "…" for n in names]
+    rows = [
+        [
+            names[i],
+            *(f"{cor[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1)),
+        ]
+        for i in range(1, len(names))
+    ]
+    return table(["", *short[:-1]], rows, title="Correlation of fixed effects:")
+
+
+def posterior_summary(fit: Draws) -> Text:
+    """brms's layout: group-level, population-level and family parameters, then the verdict."""
+    design = fit.design
+    attrs = fit.idata.posterior.attrs
+    tuning = f" after {attrs['tuning_steps']:,} tuning steps" if attrs.get("tuning_steps") else ""
+    draws = (
+        f"Draws: {fit.n_chains} chains x {fit.n_draws:,}{tuning}; "
+        f"intervals are {percent(fit.ci_prob)} {CI_KINDS[fit.ci_kind]}"
+    )
+    steps = [(what, attrs.get(f"{what}_seconds")) for what in ("compile", "tune", "draw")]
+    split = ", ".join(f"{what} {seconds:.1f}" for what, seconds in steps if seconds)
+    if attrs.get("seconds"):
+        draws += f"\nSeconds: {attrs['seconds']:.1f}" + (f" ({split})" if split else "")
+    linear = "linear" if design.family.is_normal else "generalised linear"
+    kind = f"{linear} mixed" if design.groups else linear
+    levels = []
+    if design.levels:
+        joint = " < ".join(map(str, design.levels))
+        levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {design.levels[1]}"]
+    parts = [
+        *(
+            (
+                part_of(g.name),
+                f"Group-level effects of {g.name} ({g.n_levels:,} levels):",
+            )
+            for g in design.groups
+        ),
+        *([("fixed", "Population-level effects:")] if design.x_names else []),
+        *([("family", "Family parameters:")] if design.family.parameters else []),
+    ]
+    return Text.of(
+        _header(design, f"Bayesian {kind} model, family {design.family}", *levels, draws),
+        *(_part_table(fit, part, title) for part, title in parts),
+        f"Verdict: {fit.verdict}\nPriors: .priors   Random effects: .ranef()",
+    )
+
+
+def _part_table(fit: Draws, part: str, title: str) -> Table | str:
+    """One table of a summary; draws made elsewhere may hold only some of the model's variables."""
+    try:
+        return _draws_table(parameters(fit, part), fit.ci_prob, title)
+    except NotAvailableError as error:
+        return f"{title} {error}"
+
+
+def _draws_table(frame: pd.DataFrame, ci_prob: float, title: str) -> Table:
+    rows = [
+        [
+            str(term),
+            *(number(r[c], r["sd"]) for c in ("mean", "sd", "conf_low", "conf_high")),
+            f"{r['rhat']:.3f}",
+            f"{r['ess_bulk']:,.0f}",
+            f"{r['ess_tail']:,.0f}",
+        ]
+        for term, r in frame.iterrows()
+    ]
+    lower, upper = f"l-{percent(ci_prob)} CI", f"u-{percent(ci_prob)} CI"
+    return table(["", "Mean", "SD", lower, upper, "R-hat", "Bulk ESS", "Tail ESS"], rows, title=title)
