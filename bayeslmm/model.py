@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from .design.design import Design, build_design
+from .design.priors import Priors
 from .engine.pymc_priors import priors_of
 from .errors import (
     ConvergenceWarning,
@@ -23,7 +24,6 @@ from .errors import (
 )
 from .families import family_of
 from .formulas.formula import parse_formula, update_formula
-from .priors.priors import Priors
 from .results.alike import estimated
 from .results.described import model_text
 from .results.estimates import Origin
@@ -58,7 +58,7 @@ class Model:
         rows are predicted where ``newdata`` has the column.
     priors : mapping, optional
         Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
-        Keys are described in :func:`bayeslmm.priors.priors.resolve_priors`.
+        Keys are described in :func:`bayeslmm.design.priors.resolve_priors`.
     family : str
         ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` (``p(successes, trials)`` on
         the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"`` or ``"ordinal"``

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "bayeslmm"
 # A room imports from its own floor and from those to the left.
 FLOORS = [
-    *("families", "covariances", "terms", "formulas", "design", "priors", "engine", "results"),
+    *("families", "covariances", "terms", "formulas", "design", "engine", "results"),
     *("predictive", "pooling", "model_comparison", "checks", "show", "model"),
 ]
 # leaf -> what it may import; every room may import a leaf
@@ -121,7 +121,9 @@ def test_every_module_keeps_the_plan(check, path):
 
 
 def test_the_modules_are_found():
-    assert {"errors.py", "covariances/template.py", "engine/pls.py", "datasets/__init__.py"} <= set(_modules())
+    assert {"errors.py", "covariances/template.py", "engine/pls.py", "datasets/__init__.py"} <= set(
+        _modules()
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
+from ..design.priors import LKJ, Prior, Priors
 from ..errors import NotAvailableError, PriorError
-from ..priors.priors import LKJ, Prior, Priors
 from ..tools.compiling import compiled
 
 Array = NDArray[np.float64]

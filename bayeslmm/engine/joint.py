@@ -23,9 +23,9 @@ from scipy.special import betaln
 from ..covariances import loops
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT
+from ..design.priors import LKJ, Priors
 from ..errors import NotAvailableError
 from ..families import densities
-from ..priors.priors import LKJ, Priors
 from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
 from .hyperpriors import Kind, Positive, location_scale, log_prior

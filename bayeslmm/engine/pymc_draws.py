@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..design.priors import Prior
 from ..errors import PriorError
-from ..priors.priors import Prior
 
 Array = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
 from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names, labels
+from ..design.priors import Prior, Priors
 from ..errors import NotAvailableError
-from ..priors.priors import Prior, Priors
 from .geometry import Geometry, middle_shifts
 from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of
 

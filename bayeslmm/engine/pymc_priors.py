@@ -1,4 +1,4 @@
-"""Priors of a model as it is made: what the table of `bayeslmm.priors.supports` does not hold is asked of PyMC."""
+"""Priors of a model as it is made: what the table of `bayeslmm.design.supports` does not hold is asked of PyMC."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..design.design import Design
+from ..design.priors import Prior, Priors, is_positive, resolve_priors
+from ..design.supports import DISTRIBUTIONS, not_positive
 from ..errors import PriorError
-from ..priors.priors import Prior, Priors, is_positive, resolve_priors
-from ..priors.supports import DISTRIBUTIONS, not_positive
 from .pymc_draws import PLAIN, distribution
 
 SOUGHT = -np.geomspace(

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..covariances import Structure
+from ..design.priors import LKJ, Prior
 from ..errors import PriorError
-from ..priors.priors import LKJ, Prior
 from .pymc_draws import distribution
 
 Array = NDArray[np.float64]

@@ -14,7 +14,7 @@ from ..covariances.template import covariance
 from ..design.categories import are_numbers, as_seen
 from ..design.design import Design, GroupTerm
 from ..design.names import Names
-from ..priors.priors import Priors
+from ..design.priors import Priors
 from . import variance
 from .prior_draws import prior_draws, response_stream
 from .simulation import linear_predictor, simulate_response
@@ -177,7 +177,7 @@ def prior_audit(
     --------
     >>> import bayeslmm
     >>> from bayeslmm.design.design import build_design
-    >>> from bayeslmm.priors.priors import resolve_priors
+    >>> from bayeslmm.design.priors import resolve_priors
     >>> design = build_design("mathach ~ ses + (1 | school)", bayeslmm.load_dataset("hsb"))
     >>> audit = prior_audit(design, resolve_priors(design), draws=200)
     >>> list(audit.table["quantity"][:4])

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ..design.design import Design
-from ..priors.priors import Priors
+from ..design.priors import Priors
 from ..tools.frame import is_numeric
 from .text import Table, Text, number, table
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..covariances.template import covariance
 from ..design.design import Design
 from ..design.identification import untold_variances
+from ..design.priors import Priors
 from ..errors import NotAvailableError
-from ..priors.priors import Priors
 from ..tools.words import is_one_of
 from .diagnosis import Diagnosis
 from .misnamed import variable_hint

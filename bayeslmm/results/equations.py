@@ -17,7 +17,7 @@ import numpy as np
 
 from ..covariances import Structure
 from ..design.design import Design, GroupTerm
-from ..priors.priors import LKJ, Priors, ResolvedPrior
+from ..design.priors import LKJ, Priors, ResolvedPrior
 from ..terms.wide import WideTerm
 
 WIDTH = 100  # columns of a printed line
@@ -173,7 +173,7 @@ def equations(design: Design, priors: Priors) -> Equations:
     --------
     >>> import pandas as pd
     >>> from bayeslmm.design.design import build_design
-    >>> from bayeslmm.priors.priors import resolve_priors
+    >>> from bayeslmm.design.priors import resolve_priors
     >>> data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]})
     >>> design = build_design("y ~ (1 | g)", data)
     >>> equations(design, resolve_priors(design))

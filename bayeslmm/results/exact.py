@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.names import BETA
+from ..design.priors import Priors
 from ..engine.hyperpriors import HyperPriors
 from ..engine.marginal import Marginal
 from ..engine.marginal_nuts import sample_marginal
@@ -21,7 +22,6 @@ from ..engine.randomness import seed_sequence
 from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
-from ..priors.priors import Priors
 from .contract import as_tree
 from .diagnosis import K_HAT_LIMIT
 from .progress import Bar

@@ -13,11 +13,11 @@ import numpy as np
 
 from ..design.design import Design, GroupTerm
 from ..design.names import EACH
+from ..design.priors import LKJ, Priors, resolve_priors
 from ..engine import laplace_fit
 from ..engine.reml import PointSolution, Status, reported_at
 from ..engine.scaling import Problem
 from ..errors import DataError
-from ..priors.priors import LKJ, Priors, resolve_priors
 from .contract import shapes
 
 Kind = tuple[str, Callable[[Any], bool]]  # in words, and as a test

@@ -10,10 +10,10 @@ from scipy import stats
 
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
+from ..design.priors import LKJ, Prior, Priors
 from ..engine import hyperpriors, pymc_model
 from ..errors import NotAvailableError
 from ..families import densities
-from ..priors.priors import LKJ, Prior, Priors
 
 Array = NDArray[np.float64]
 

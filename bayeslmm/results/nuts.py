@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT, RESPONSE
+from ..design.priors import Priors
 from ..engine import pymc_model, pymc_sampling
 from ..engine.first_time import joint_compiled_beside
 from ..engine.geometry import Geometry, choose_geometry
@@ -19,7 +20,6 @@ from ..engine.hyperpriors import keeps_from_zero
 from ..engine.pql import Rough, rough_fit
 from ..engine.randomness import sampler_seed
 from ..errors import FitError, InputError, NotAvailableError
-from ..priors.priors import Priors
 from ..tools.frame import row_names
 from .contract import as_tree, shapes
 from .diagnosis import diagnose_draws

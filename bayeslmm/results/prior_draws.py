@@ -16,10 +16,10 @@ from scipy import stats
 from ..design.categories import as_seen
 from ..design.design import Design, GroupTerm
 from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, Names
+from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator, seed_sequence
 from ..errors import InputError, PriorError
-from ..priors.priors import LKJ, Prior, Priors, ResolvedPrior
 from .contract import as_dataset, observed_data
 from .simulation import linear_predictor, simulate_response
 
@@ -59,7 +59,7 @@ def prior_draws(
     --------
     >>> import pandas as pd
     >>> from bayeslmm.design.design import build_design
-    >>> from bayeslmm.priors.priors import resolve_priors
+    >>> from bayeslmm.design.priors import resolve_priors
     >>> d = build_design("y ~ (1 | g)", pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]}))
     >>> {name: a.shape for name, a in prior_draws(d, resolve_priors(d), draws=5, random_seed=1).items()}
     {'beta': (5, 1), 'sd_g': (5, 1), 'b_g': (5, 2, 1), 'sigma': (5,)}

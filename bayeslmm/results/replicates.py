@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ..covariances.template import covariance
 from ..design.design import Design
+from ..design.priors import Priors
 from ..engine.randomness import generator
 from ..engine.reml import conditional_draws
 from ..engine.scaling import Problem
 from ..errors import InputError
-from ..priors.priors import Priors
 from .draws import Draws
 from .estimates import Estimates
 from .prior_draws import prior_draws, response_stream

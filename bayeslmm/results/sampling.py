@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 from ..design.design import Design
+from ..design.priors import Priors
 from ..engine.reml import refuse_perfect_fixed_part
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
-from ..priors.priors import Priors
 from .diagnosis import tell
 from .draws import Draws
 from .exact import doubt_about_modes, sample_exact

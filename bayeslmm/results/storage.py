@@ -25,13 +25,13 @@ import pandas as pd
 
 from ..design.design import Design, build_design
 from ..design.names import EACH, labels
+from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..engine.reml import PointSolution, with_rivals
 from ..engine.scaling import Problem
 from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..families import family_of
 from ..formulas.binding import Scope
 from ..formulas.expressions import total_offset
-from ..priors.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..terms.relationship import Matrix
 from ..tools.frame import frozen
 from ..tools.warned import muted, warn

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..priors.priors import Prior
+from ..design.priors import Prior
 from ..results.posterior import PosteriorFit
 from ..results.prior_draws import IMPROPER, prior_draws
 from . import style

@@ -18,11 +18,11 @@ import pandas as pd
 
 from ..checks.check import HEADINGS, Check, check
 from ..design.design import Design
+from ..design.priors import resolve_priors
 from ..errors import NotAvailableError, StorageError
 from ..families import GAUSSIAN
 from ..pooling.pooling import pool_fit
 from ..predictive.ppc import ppc
-from ..priors.priors import resolve_priors
 from ..results.audit import prior_audit
 from ..results.described import groups_table, numbers_table, priors_table, variables_table
 from ..results.equations import Equations, equations

@@ -10,12 +10,12 @@ from scipy import special, stats
 
 import bayeslmm as blm
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import resolve_priors
 from bayeslmm.engine import joint, pymc_model
 from bayeslmm.engine.geometry import choose_geometry
 from bayeslmm.errors import NotAvailableError
 from bayeslmm.families import densities, family_of, links, ordinal
 from bayeslmm.families import special as compiled_special
-from bayeslmm.priors.priors import resolve_priors
 
 N = 60
 PAIRS = [(family, link) for family, kind in FAMILIES.items() for link in kind.links]

@@ -19,6 +19,7 @@ from strategies import examples, problems
 import bayeslmm as blm
 from bayeslmm.covariances.template import covariance
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import Prior, resolve_priors
 from bayeslmm.engine import marginal_nuts
 from bayeslmm.engine.geometry import choose_geometry
 from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive, log_prior
@@ -28,7 +29,6 @@ from bayeslmm.engine.pymc_model import build_model
 from bayeslmm.engine.sampler import Team
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import AliasedColumnsWarning, NotAvailableError
-from bayeslmm.priors.priors import Prior, resolve_priors
 
 from .test_pymc_model import evaluate
 

@@ -11,10 +11,10 @@ import bayeslmm as blm
 from bayeslmm.covariances.template import covariance
 from bayeslmm.design.design import build_design
 from bayeslmm.design.names import contract
+from bayeslmm.design.priors import resolve_priors
 from bayeslmm.engine.geometry import choose_geometry
 from bayeslmm.engine.pymc_model import build_model
 from bayeslmm.errors import PriorError, SamplingWarning
-from bayeslmm.priors.priors import resolve_priors
 from bayeslmm.results.diagnosis import diagnose_draws
 
 

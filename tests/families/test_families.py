@@ -9,9 +9,9 @@ from plain import FAMILIES
 from scipy import special, stats
 
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import resolve_priors
 from bayeslmm.errors import InputError
 from bayeslmm.families import GAUSSIAN, LINKS, family_of
-from bayeslmm.priors.priors import resolve_priors
 
 PROBABILITIES = ("logit", "probit", "cloglog", "cauchit")
 FIRST = {

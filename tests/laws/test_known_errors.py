@@ -17,6 +17,7 @@ from strategies import examples
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import resolve_priors
 from bayeslmm.engine import joint, reml
 from bayeslmm.engine.criterion import prepare
 from bayeslmm.engine.geometry import choose_geometry
@@ -24,7 +25,6 @@ from bayeslmm.engine.hyperpriors import HyperPriors
 from bayeslmm.engine.marginal import Marginal
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.families import GaussianKnown
-from bayeslmm.priors.priors import resolve_priors
 
 METAFOR = json.loads((Path(__file__).parents[1] / "reference" / "metafor.json").read_text())["fits"]
 FORMULAS = [

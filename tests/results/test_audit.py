@@ -8,9 +8,9 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import Prior, resolve_priors
 from bayeslmm.errors import InputError, PriorError
 from bayeslmm.families import family_of
-from bayeslmm.priors.priors import Prior, resolve_priors
 from bayeslmm.results.audit import _mean_and_sd, prior_audit, quantiles
 from bayeslmm.results.prior_draws import prior_draws
 from bayeslmm.results.variance import residual_variance

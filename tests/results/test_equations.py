@@ -10,8 +10,8 @@ import pytest
 from plain import FAMILIES
 
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import LKJ, Prior, flat, resolve_priors
 from bayeslmm.families import family_of
-from bayeslmm.priors.priors import LKJ, Prior, flat, resolve_priors
 from bayeslmm.results.equations import WIDTH, Equations, equations
 
 N = 60

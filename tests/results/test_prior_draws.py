@@ -12,10 +12,10 @@ import bayeslmm as blm
 from bayeslmm.covariances import UNSTRUCTURED
 from bayeslmm.design.categories import as_seen
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import LKJ, Prior, resolve_priors
 from bayeslmm.errors import InputError, PriorError
 from bayeslmm.families import family_of
 from bayeslmm.families.poisson import LARGEST as LARGEST_POISSON
-from bayeslmm.priors.priors import LKJ, Prior, resolve_priors
 from bayeslmm.results.prior_draws import prior_draws, prior_predictive, univariate
 from bayeslmm.results.simulation import linear_predictor, simulate_response
 

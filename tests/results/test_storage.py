@@ -464,7 +464,8 @@ def test_newer_formats_are_refused_with_both_numbers(saved):
     edit(saved, format=newer, version="9.8.7")
     refused(
         saved,
-        rf"format {newer}, written by bayeslmm 9\.8\.7; this version \({blm.__version__}\).*format {storage.FORMAT}\. Upgrade",
+        rf"format {newer}, written by bayeslmm 9\.8\.7; this version \({blm.__version__}\)"
+        rf".*format {storage.FORMAT}\. Upgrade",
     )
 
 

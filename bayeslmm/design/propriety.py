@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import PriorError
 
 if TYPE_CHECKING:
-    from ..design.design import Design, GroupTerm
+    from .design import Design, GroupTerm
 
 Array = NDArray[np.float64]
 

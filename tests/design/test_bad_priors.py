@@ -8,10 +8,10 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm.design.design import build_design
+from bayeslmm.design.supports import DISTRIBUTIONS, ends
 from bayeslmm.engine.pymc_priors import priors_of
 from bayeslmm.errors import PriorError
 from bayeslmm.families import family_of
-from bayeslmm.priors.supports import DISTRIBUTIONS, ends
 
 P = blm.Prior
 BAD = {

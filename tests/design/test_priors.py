@@ -8,8 +8,8 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm.design.design import build_design
+from bayeslmm.design.priors import resolve_priors
 from bayeslmm.errors import PriorError
-from bayeslmm.priors.priors import resolve_priors
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..design.design import Design, GroupTerm
 from ..errors import PriorError
 from ..families import Family
 from ..terms.wide import WideTerm
+from .design import Design, GroupTerm
 from .propriety import refuse_impropriety
 from .supports import DISTRIBUTIONS, check_arguments, ends, not_positive
 

@@ -1,1 +1,0 @@
-"""Priors of a model's parameters, with their reasons."""
