@@ -27,7 +27,7 @@ def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array
         root = cholesky_psd(solution.covariances[k], problem.blocks[k])
         rotation = problem.wide[k]
         if rotation is not None:
-            y += rotation.columns @ (root[0, 0] * rng.normal(size=problem.levels[k]))
+            y += rotation.columns @ (rotation.size * root[0, 0] * rng.normal(size=problem.levels[k]))
             continue
         b = rng.normal(size=(problem.levels[k], Z.shape[1])) @ root.T
         y += np.einsum("nq,nq->n", Z, b[codes])

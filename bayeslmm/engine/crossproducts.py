@@ -124,33 +124,25 @@ def accumulate(
 def _wide_pair(
     codes: Sequence[Codes], Z: Sequence[Array], levels: Sequence[int], w: Array, k: int, m: int
 ) -> PairBlocks:
-    """ZₖᵀWZₘ where one or both are wide: every column with every level that shares a row with it."""
-
-    def columns(i: int) -> sparse.csr_array:
-        """(n, J_i q_i): of an ordinary factor each row's columns at its level."""
-        if not len(codes[i]):
-            return sparse.csr_array(Z[i])
-        n, q = Z[i].shape
-        at = codes[i][:, None] * q + np.arange(q)
-        return sparse.csr_array(
-            (Z[i].reshape(-1), at.reshape(-1), np.arange(n + 1) * q), shape=(n, levels[i] * q)
+    """ZₖᵀWZₘ where one or both are wide: every column that any row meets with every level."""
+    wide = [i for i in (k, m) if not len(codes[i])]
+    weighted = Z[wide[0]] * w[:, None]
+    if len(wide) == 2:
+        products = weighted.T @ Z[m]
+    else:
+        other = m if wide[0] == k else k
+        n, q = Z[other].shape
+        at = codes[other][:, None] * q + np.arange(q)
+        rows = sparse.csr_array(
+            (Z[other].reshape(-1), at.reshape(-1), np.arange(n + 1) * q), shape=(n, levels[other] * q)
         )
-
-    left, right = columns(k), columns(m)
-    q_k, q_m = (1 if not len(codes[i]) else Z[i].shape[1] for i in (k, m))
-    products = np.asarray((left.multiply(w[:, None]).T @ right).todense())
-    meet = _rows_of(codes[k], Z[k], levels[k]).T @ _rows_of(codes[m], Z[m], levels[m])
-    first, second = np.nonzero(np.asarray(meet.todense()))
-    blocks = products.reshape(levels[k], q_k, levels[m], q_m).transpose(0, 2, 1, 3)
+        products = rows.T @ weighted
+        products = products if other == k else products.T
+    q_k, q_m = (1 if i in wide else Z[i].shape[1] for i in (k, m))
+    blocks = np.asarray(products).reshape(levels[k], q_k, levels[m], q_m).transpose(0, 2, 1, 3)
+    met = [Z[i].any(axis=0) if i in wide else np.ones(levels[i], dtype=bool) for i in (k, m)]
+    first, second = (part.reshape(-1) for part in np.meshgrid(*map(np.flatnonzero, met), indexing="ij"))
     return PairBlocks(keys=first * levels[m] + second, values=np.ascontiguousarray(blocks[first, second]))
-
-
-def _rows_of(code: Codes, z: Array, J: int) -> sparse.csr_array:
-    """Which rows meet which level (n, J)."""
-    if not len(code):
-        return sparse.csr_array((z != 0.0).astype(np.float64))
-    n = len(code)
-    return sparse.csr_array((np.ones(n), code, np.arange(n + 1)), shape=(n, J))
 
 
 @compiled

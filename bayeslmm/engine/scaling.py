@@ -62,7 +62,7 @@ class Problem:
     def mean_squares(self) -> tuple[Array, ...]:
         """What each column adds to the variance of a row on average, in units of its own variance (q_k,)."""
         return tuple(
-            np.mean(Z**2, axis=0) if r is None else np.array([np.sum(r.columns**2) / len(self.y)])
+            np.mean(Z**2, axis=0) if r is None else np.array([r.size**2])
             for Z, r in zip(self.Z, self.wide, strict=True)
         )
 
@@ -240,5 +240,4 @@ def _sized(rotation: Rotation, weights: Array | None) -> tuple[Array, Array]:
     """The columns of a wide term over the root mean square of their rows, and that as T (1, 1)."""
     if rotation.weights is not weights:
         raise ValueError("a wide term was turned for other weights than those of the rows")
-    size = float(np.sqrt(np.sum(rotation.columns**2) / len(rotation.columns))) or 1.0
-    return rotation.columns / size, np.array([[1.0 / size]])
+    return rotation.columns, np.array([[1.0 / rotation.size]])

@@ -31,7 +31,9 @@ class Rotation:
     Attributes
     ----------
     columns : float64 array (n, J)
-        ZLV; columns that no row meets are zero.
+        ZLV over ``size``; columns that no row meets are zero.
+    size : float
+        The root mean square of the rows of ZLV.
     root : float64 array (J, J)
         LV: the effects are this times those of the columns.
     weights : float64 array (n,) or None
@@ -39,19 +41,28 @@ class Rotation:
     """
 
     columns: NDArray[np.float64]
+    size: float
     root: NDArray[np.float64]
     weights: NDArray[np.float64] | None
 
     @classmethod
     def of(cls, Z: Any, L: NDArray[np.float64] | None, weights: NDArray[np.float64] | None) -> Rotation:
         """That of Z (n, J), dense or sparse, with L (J, J), None for the identity."""
-        columns = np.asarray((Z.toarray() if sparse.issparse(Z) else Z) if L is None else Z @ L, dtype=float)
-        weighted = columns if weights is None else columns * np.sqrt(weights)[:, None]
-        values, V = linalg.eigh(weighted.T @ weighted)
-        turned = columns @ V
-        turned[:, values <= NEGLIGIBLE * max(float(values.max(initial=0.0)), 1e-300)] = 0.0
+        if sparse.issparse(Z):
+            by_level = Z.T @ (Z if weights is None else Z.multiply(weights[:, None]))
+            inner = np.asarray(by_level.toarray() if L is None else L.T @ (by_level @ L))
+        else:
+            weighted = (Z if L is None else Z @ L) * (1.0 if weights is None else np.sqrt(weights)[:, None])
+            inner = weighted.T @ weighted
+        values, V = linalg.eigh(inner, driver="evd", overwrite_a=True, check_finite=False)
         root = V if L is None else L @ V
-        return cls(columns=np.ascontiguousarray(turned), root=np.ascontiguousarray(root), weights=weights)
+        columns = np.asarray(Z @ root, dtype=float)
+        columns[:, values <= NEGLIGIBLE * max(float(values.max(initial=0.0)), 1e-300)] = 0.0
+        size = float(np.sqrt(np.einsum("nj,nj->", columns, columns) / max(len(columns), 1))) or 1.0
+        columns /= size
+        return cls(
+            columns=np.ascontiguousarray(columns), size=size, root=np.ascontiguousarray(root), weights=weights
+        )
 
 
 class WideTerm(GroupTerm):
