@@ -59,6 +59,7 @@ _HOME = {
     "plot_icc": "show.variances",
     "plot_prior_posterior": "show.variances",
     "plot_profile": "show.profiles",
+    "plot_smooth": "show.smooths",
     "plot_estimates": "show.estimates",
     "plot_residuals": "show.residuals",
     "plot_ranef_normality": "show.residuals",

@@ -157,7 +157,7 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
 
 def _splits(fit: PointFit | PosteriorFit, by: Any) -> tuple[Split, ...]:
     """Rows by every factor of the model, and by what the user named."""
-    own = [Split.of(g.name, g.codes, g.levels) for g in fit.design.groups]
+    own = [Split.of(g.name, g.codes, g.levels) for g in fit.design.groups if not g.is_wide]
     if by is None:
         return tuple(own)
     named = levels_by(fit, by).split(np.ones(fit.nobs, dtype=bool))

@@ -127,7 +127,7 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
         effects=tuple(
             _effects(g, c, own[..., c], sd[:, c], rng)
             for g, own, sd in zip(fit.design.groups, b, sds, strict=True)
-            for c in range(g.q)
+            for c in range(0 if g.is_wide else g.q)
             if sd[:, c].min() > 0.0
         ),
         splits=splits,
@@ -154,5 +154,5 @@ def _given_variances(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list
     drawn = reml.conditional_draws(problem, solution, rng.standard_normal((K, count)))
     for g, b, slope in zip(design.groups, drawn, reml.mode_slopes(problem, solution), strict=True):
         effects.append(b + np.einsum("jqp,kp->kjq", slope, away))
-        eta += np.einsum("nq,knq->kn", g.Z, effects[-1][:, g.codes])
+        eta += g.contribution(effects[-1])
     return eta, effects

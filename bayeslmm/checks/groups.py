@@ -15,7 +15,7 @@ from ..results.alike import told_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import percent
-from ..results.variance import Parts, mean_group_variance
+from ..results.variance import Parts, average_variance, mean_group_variance
 from .draws import Draws, Effects
 from .rows import kurtosis, skewness
 from .verdict import LIMITS, Measure, Verdict, by_chance, no_answer, verdict, worst
@@ -29,6 +29,9 @@ LITTLE_KNOWN = (
 AT_ONE = 1.0 - 1e-6  # a correlation of ±1, to the precision of the search
 NEGLIGIBLE = 0.01  # of the residual variance
 NO_GROUPS = "the model has no random effects"
+ALL_WIDE = (
+    "its random effects are related, of several memberships or of curves, and not of independent levels"
+)
 
 
 # -- levels
@@ -36,10 +39,11 @@ NO_GROUPS = "the model has no random effects"
 
 def levels(design: Design) -> Verdict:
     """Whether every factor has levels enough to tell their sd."""
-    if not design.groups:
-        return no_answer("levels", NO_GROUPS)
+    groups = [g for g in design.groups if not g.is_wide]
+    if not groups:
+        return no_answer("levels", NO_GROUPS if not design.groups else ALL_WIDE)
     limit, rows = LIMITS["few levels"], []
-    for g in design.groups:
+    for g in groups:
         sizes = np.bincount(g.codes, minlength=g.n_levels)
         level = limit.level(1.0 / (g.n_levels + 0.5))  # "fewer than": five levels are not fewer than five
         rows.append((g.name, g.n_levels, int(sizes.min()), float(np.median(sizes)), int(sizes.max()), level))
@@ -68,6 +72,8 @@ def identified(fit: PointFit | PosteriorFit) -> Verdict:
     if isinstance(fit, PointFit):
         told = told_of(fit) if fit.solution.rivals else ""
         rest = "estimates that are as good differ in the rest, which is missing in the tables."
+    elif fit.design.is_wide:
+        return no_answer("identification", "of related levels, memberships and curves a REML fit judges it")
     else:
         told, rest = untold_variances(fit.design), "the rest is the priors'."
     if not told:
@@ -140,14 +146,15 @@ def _piled_up(fit: PosteriorFit) -> Verdict:
 def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, str, str]]:
     """Whether the density of an sd does not fall towards zero, and how likely the term adds next to nothing."""
     limit, g = LIMITS["near zero"], fit.design.groups[k]
-    residual = Parts.of(fit.design, fit.values).residual
+    residual = None if fit.design.smooths else Parts.of(fit.design, fit.values).residual
     for column, c in zip(g.sd_terms, g.template.sd_columns, strict=True):
         sd = fit.draws(fit.design.names.sd[g.name])[..., c]
         piled = float(np.mean(sd < 0.1 * np.quantile(sd, 0.95)))
         small = np.nan
         if residual is not None:
             alike = [k for k in range(g.q) if g.template.sd_of[k] == g.template.sd_of[c]]
-            added = mean_group_variance(g.Z[:, alike], sd[..., None, None] ** 2 * np.eye(len(alike)))
+            cov = sd[..., None, None] ** 2 * np.eye(len(alike))
+            added = average_variance(g, cov) if g.is_wide else mean_group_variance(g.Z[:, alike], cov)
             small = float(np.mean(added < NEGLIGIBLE * residual))
         level = limit.level(max(piled, small) if piled >= limit.look else piled)
         name = f"sd({column} | {g.name})"
@@ -183,7 +190,8 @@ def random_effects(draws: Draws) -> Verdict:
             measures += _shape(e)
     untold = f"Not told: {', '.join(skipped)}." if skipped else ""
     if not measures:
-        known = "their sds are zero" if draws.design.groups else NO_GROUPS
+        known = NO_GROUPS if not draws.design.groups else "their sds are zero"
+        known = ALL_WIDE if draws.design.groups and all(g.is_wide for g in draws.design.groups) else known
         return no_answer(
             "random effects", f"too little is known of {', '.join(skipped)}" if skipped else known
         )

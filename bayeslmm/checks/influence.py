@@ -95,6 +95,7 @@ class Shifts:
 def influence(fit: PointFit | PosteriorFit) -> Verdict:
     """How far the fixed effects move without one level; Pareto k of leaving it out, for posteriors."""
     name, design = "influence", fit.design
+    design.refuse_wide("The influence of single levels")
     if not design.groups or not design.x_names:
         return no_answer(name, NO_GROUPS if not design.groups else "the model has no fixed effects")
     factors = [k for k, g in enumerate(design.groups) if g.n_levels > 2]

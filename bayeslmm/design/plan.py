@@ -105,7 +105,9 @@ def kept_frame(
     if keep is not None:
         _report_dropped(keep, counts)
     columns = {
-        name: group_column(column if keep is None else column[keep])
+        name: group_column(column if keep is None else column[keep]).astype(
+            "category"
+        )  # which files can hold
         if name in plan.loose
         else plain(column if keep is None else column[keep], name, group_only=name in plan.group_only)
         for name, column in used.items()

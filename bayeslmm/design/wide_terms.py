@@ -65,6 +65,7 @@ class WideRecipe:
     columns: tuple[str, ...]
     loose: tuple[str, ...]
     rows: Callable[[pd.DataFrame], tuple[Any, np.ndarray, np.ndarray]]
+    level: Any = None  # of ``by``, of a smooth of one level
 
 
 def wide_terms(
@@ -218,7 +219,10 @@ def _curve_term(
         levels=labels(name, matrix.shape[1]), text=text, kind="smooth", matrix=matrix, root=None, weights=weights,
         columns=("curve",),
     )  # fmt: skip
-    return term, WideRecipe(name=name, is_grouping=False, leaves=leaves, columns=(), loose=(), rows=rows)
+    return term, WideRecipe(
+        name=name, is_grouping=False, leaves=leaves, columns=(), loose=(), rows=rows,
+        level=None if by is None else by[1],
+    )  # fmt: skip
 
 
 def _numbers(expression: Expression, frame: pd.DataFrame, text: str) -> np.ndarray:

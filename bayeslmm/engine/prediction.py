@@ -113,6 +113,15 @@ class Errors:
             found[rows] += np.einsum("mk,mk->k", half, half)
         return found
 
+    def covariance_of_combinations(self, X: Array, effects: Sequence[tuple[int, Any]]) -> Array:
+        """Covariance (k, k) of the errors of `of_combinations`."""
+        reach = self.reach_of_combinations(X, effects)
+        parts = [np.zeros((*slopes.shape[:2], len(X))) for slopes in self.slopes]
+        for factor, A in effects:
+            parts[factor] = A.toarray().T.reshape(parts[factor].shape)
+        half = self._half(parts)
+        return np.asarray(reach @ self.vcov @ reach.T + half.T @ half)
+
     def _half(self, parts: Sequence[Array]) -> Array:
         """A square root (m, c) of Cov(Aᵀb | y, β) for A_k (J_k, q_k, c)."""
         moved = [

@@ -187,7 +187,7 @@ def _wanted(
     """Every statistic with the levels it is of, and what had to be left out of those that nobody asked for."""
     whole = Split.whole(int(used.sum()))
     factors = [by] if by is not None else [
-        Split.of(g.name, g.codes[used], g.levels) for g in design.groups
+        Split.of(g.name, g.codes[used], g.levels) for g in design.groups if not g.is_wide
     ]  # fmt: skip
     wanted, left_out = [], []
     for statistic in _statistics(design, stat, by is not None):

@@ -15,6 +15,7 @@ from ..design.categories import are_numbers, as_seen
 from ..design.design import Design, GroupTerm
 from ..design.names import Names
 from ..design.priors import Priors
+from ..terms.wide import WideTerm
 from . import variance
 from .prior_draws import prior_draws, response_stream
 from .simulation import linear_predictor, simulate_response
@@ -245,6 +246,9 @@ def _parameters(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) 
     for g in design.groups:
         for term, k in zip(g.sd_terms, g.template.sd_columns, strict=True):
             sd = drawn[design.names.sd[g.name]][:, k]
+            if isinstance(g, WideTerm):
+                found.add("sd", g.name, term, sd, on if g.is_grouping else "of a curve's coefficients")
+                continue
             slope = not _is_constant(g.Z[:, k])
             found.add("sd", g.name, term, sd, f"{on} per {term}" if slope else on)
             spread = float(g.Z[:, k].std(ddof=1)) if slope else float(abs(g.Z[0, k]))
@@ -287,6 +291,9 @@ def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarra
     if not design.groups:
         found.notes.append("No random effects, so there is no ICC and no shrinkage.")
         return
+    if design.smooths:
+        found.notes.append("No ICC beside smooths: the variance of a curve is none between groups.")
+        return
     covs = tuple(_covariances(g, design.names, drawn) for g in design.groups)
     family = {name: drawn[name] for name in design.family.parameters}
     family = design.family.complete(family, covs[0].shape[:1])
@@ -308,7 +315,7 @@ def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarra
         for g in design.groups:
             found.add("icc", g.name, "", shares[g.name], "share of the same total")
     for g, cov in zip(design.groups, covs, strict=True):
-        for k in range(g.q):
+        for k in range(0 if g.is_wide else g.q):
             if np.all(g.Z[:, k] == 1.0):
                 size, unit = _typical_size(design, g)
                 own = residual / size
@@ -451,7 +458,7 @@ def _remark_on_certainty(found: _Findings, design: Design, share: float) -> None
 
 def _about_centring(design: Design) -> str:
     line = "Default priors do not depend on where predictors are measured from"
-    if any(not _is_constant(column) for g in design.groups for column in g.Z.T):
+    if any(not _is_constant(column) for g in design.groups if not g.is_wide for column in g.Z.T):
         return (
             f"{line}. With random slopes the spread of groups does: an sd of Intercept is that of groups where the "
             "predictors are zero."
@@ -464,7 +471,7 @@ def _about_centring(design: Design) -> str:
 def _remark_on_far_predictors(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
     """A random slope on a predictor far from zero spreads groups at the observed rows."""
     for g in design.groups:
-        for k, term in enumerate(g.columns):
+        for k, term in enumerate(() if g.is_wide else g.columns):
             z = g.Z[:, k]
             if _is_constant(z) or not abs(z.mean()) > FAR_FROM_ZERO * z.std():
                 continue

@@ -16,6 +16,7 @@ from ..design.design import build_design
 from ..errors import InputError
 from ..formulas.formula import update_formula
 from . import (
+    curves,
     effect_estimates,
     effects,
     heterogeneity,
@@ -206,6 +207,50 @@ class PointFit(Fit, Estimates):
             Degrees of freedom, as of a plug-in interval of :meth:`predict`; None for z.
         """
         return point_tables.coef(self, wide=wide, ci_prob=ci_prob, ddf=ddf)
+
+    def smooth(
+        self,
+        name: str | None = None,
+        *,
+        at: Sequence[float] | None = None,
+        derivative: bool = False,
+        ci_prob: float = 0.95,
+        random_seed: int | None = 1,
+    ) -> pd.DataFrame:
+        """The course of a smooth with pointwise and simultaneous bands, centred over the rows of the fit.
+
+        Parameters
+        ----------
+        name : str, optional
+            Such as ``"s(x)"``, or ``"s(x):fa"`` of a level of ``by``; all smooths by default.
+        at : sequence of float, optional
+            Points; 101 over the range of the data by default.
+        derivative : bool
+            The slope of the curve instead.
+        ci_prob : float
+            Probability of the bands.
+        random_seed : int, optional
+            The width of simultaneous bands is simulated (Ruppert, Wand & Carroll 2003, section 6.5).
+
+        Returns
+        -------
+        DataFrame
+            smooth, the factor of ``by``, the variable, estimate, std_error, conf_low and conf_high of every point, and
+            simultaneous_low and simultaneous_high, which hold the whole curve. Variances are taken as known.
+
+        Raises
+        ------
+        InputError
+            The model has no such smooth.
+        """
+        return curves.of_point(self, name, at, derivative, ci_prob, random_seed)
+
+    def smooths(self) -> pd.DataFrame:
+        """Every smooth: its sd (σ/√λ), its effective degrees of freedom, straight line included, and the most of them.
+
+        As mgcv's ``edf``: the trace of the smooth's block of (CᵀC + P)⁻¹CᵀC.
+        """
+        return curves.degrees_of_freedom(self)
 
     # -- variances -------------------------------------------------------------------------------------------
 

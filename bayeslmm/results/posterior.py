@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..engine.pymc_priors import priors_of
 from ..errors import InputError
 from . import (
+    curves,
     effect_estimates,
     effects,
     expected,
@@ -64,6 +65,7 @@ class PosteriorFit(Fit, Draws):
             ("loglik", "deviance", "aic", "bic", "df_resid", "criterion", "is_singular"),
             "a posterior has no maximum to report; model.fit_reml() or fit_ml() has",
         ),
+        "smooths": "degrees of freedom are a point fit's, model.fit_reml().smooths(); a posterior has smooth()",
         "sigma": "a posterior has draws of it: post.draws('sigma'), post.parameters('family')",
         "profile": "profiles are of a likelihood, model.fit_ml().profile(); a posterior has its draws",
         "bootstrap": "a posterior has its draws instead of replicates",
@@ -720,6 +722,34 @@ class PosteriorFit(Fit, Draws):
         Means over the draws; of an ordinal response the probabilities ``_p[...]`` of its categories instead.
         """
         return posterior_tidy.augment(self)
+
+    def smooth(
+        self,
+        name: str | None = None,
+        *,
+        at: Sequence[float] | None = None,
+        derivative: bool = False,
+        draws: bool = False,
+        ci_prob: float | None = None,
+    ) -> Any:
+        """The course of a smooth with pointwise and simultaneous bands, centred over the rows of the fit.
+
+        Parameters
+        ----------
+        name, at, derivative
+            As of a point fit.
+        draws : bool
+            A DataArray (chain, draw, point) instead of a table.
+        ci_prob : float, optional
+            Probability of the bands; that of the fit by default.
+
+        Returns
+        -------
+        DataFrame
+            smooth, the factor of ``by``, the variable, mean, sd, conf_low, conf_high (quantiles), and
+            simultaneous_low and simultaneous_high, which hold the whole curve.
+        """
+        return curves.of_posterior(self, name, at, derivative, ci_prob, draws)
 
     def parameters(self, part: str) -> pd.DataFrame:
         """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor.

@@ -258,7 +258,8 @@ def plot_predictions(
         term = _finest(design, group)
         if term is not None and lines:
             missing = _draw_groups(canvas, fit, term, x, places, rows)
-        if term is not None and new_group:
+        related = any(g.is_wide and g.is_grouping for g in design.groups)  # of these there are no new levels
+        if term is not None and new_group and not related:
             band = predicted(fit, rows, "new", random_seed=random_seed, ddf=ddf)
             _draw_band(canvas, design, x, places, band, style.NEW_GROUP, _new_name(design), wide=True)
         band = predicted(fit, rows, "average", ddf=ddf)
@@ -296,19 +297,21 @@ def _values(design: Design, x: str, by: str | None, at: Mapping[str, Any] | None
 
 
 def _finest(design: Design, group: str | None) -> GroupTerm | None:
-    if group is None and design.groups:
-        return max(design.groups, key=lambda g: g.n_levels)
+    ordinary = [g for g in design.groups if not g.is_wide]
+    if group is None and ordinary:
+        return max(ordinary, key=lambda g: g.n_levels)
     return design.group(group) if group is not None else None
 
 
 def _new_name(design: Design) -> str:
-    return "a new " + " and ".join(g.name for g in design.groups)
+    return "a new " + " and ".join(g.name for g in design.groups if g.is_grouping)
 
 
 def _average_name(design: Design) -> str:
-    if not design.groups:
+    groups = [g for g in design.groups if g.is_grouping]
+    if not groups:
         return "expected"
-    return f"average {design.groups[0].name}" if len(design.groups) == 1 else "average groups"
+    return f"average {groups[0].name}" if len(groups) == 1 else "average groups"
 
 
 def _draw_groups(ax: Any, fit: Fit, term: GroupTerm, x: str, places: np.ndarray, rows: pd.DataFrame) -> str:
@@ -318,7 +321,7 @@ def _draw_groups(ax: Any, fit: Fit, term: GroupTerm, x: str, places: np.ndarray,
     first = np.array([int(np.argmax(term.codes == code)) for code in codes])
     many = rows.loc[np.tile(np.arange(len(rows)), len(codes))].reset_index(drop=True)
     labels = design.frame.iloc[np.repeat(first, len(rows))].reset_index(drop=True)
-    own = [v for g in design.groups for v in g.variables if v in many]
+    own = [v for g in design.groups if g.is_grouping for v in g.variables if v in many]
     many = many.assign(**{name: labels[name] for name in own})
     means = predicted(fit, many, observed_groups(design, term.name))["mean"].to_numpy()
     curves = means.reshape(len(codes), len(rows)).T

@@ -39,6 +39,7 @@ from .predictive import plot_ppc
 from .residuals import plot_ranef_normality, plot_residuals
 from .rows import predictors
 from .sampler import plot_rank
+from .smooths import plot_smooth
 from .style import check_fit, name_of
 from .variances import plot_icc, plot_variance
 
@@ -192,17 +193,22 @@ def _priors(fit: PosteriorFit, seed: int) -> Makers:
 
 def _pictures(fit: AnyFit, seed: int) -> Makers:
     design = fit.design
+    grouped = any(g.is_grouping for g in design.groups)
+    if design.smooths:
+        yield "Smooths with 95 % bands, at each point and of the whole curve", lambda: plot_smooth(fit)
     if design.groups:
         yield "Variances: posterior, prior and intervals", lambda: plot_variance(fit)
         yield "Intraclass correlation", lambda: plot_icc(fit)
+    if grouped:
         yield "Random effects with 50 and 95 % intervals", lambda: plot_ranef(fit)
     if predictors(design) and design.family.has_mean:
         yield (
             "Expected response: average, groups, a new group",
             lambda: plot_predictions(fit, random_seed=seed),
         )
-        if design.groups:
-            finest = design.groups[-1].name
+        ordinary = [g for g in design.groups if not g.is_wide]
+        if ordinary:
+            finest = ordinary[-1].name
             yield f"Levels of {finest}: lines over their rows", lambda: plot_lines(fit, group=finest)
     if isinstance(fit, PosteriorFit):
         yield "Ranks of the chains", lambda: plot_rank(fit)
@@ -211,7 +217,7 @@ def _pictures(fit: AnyFit, seed: int) -> Makers:
 def _checks(fit: AnyFit, seed: int) -> Makers:
     yield "", lambda: _Verdicts(check(fit, random_seed=seed))
     yield "Residuals", lambda: plot_residuals(fit, random_seed=seed)
-    if fit.design.groups:
+    if any(g.is_grouping for g in fit.design.groups):
         yield "Random effects beside normal samples", lambda: plot_ranef_normality(fit, random_seed=seed)
     predictive = ppc(fit, random_seed=seed)
     yield "Data sets from the model beside the data", lambda: plot_ppc(predictive)
@@ -239,6 +245,8 @@ class _Verdicts:
 
 def _pooling(fit: AnyFit) -> Makers:
     for group in fit.design.groups:
+        if not group.is_grouping:
+            continue
         yield f"By {group.name}", partial(pool_fit, fit, group.name)
         if fit.design.family.is_normal:
             yield f"Partial pooling of {group.name}", partial(plot_pooling, fit, group=group.name)
@@ -266,6 +274,8 @@ def _call(fit: AnyFit) -> str:
     """The Python that made the fit."""
     design = fit.design
     made = [repr(design.formula.text), "data"]
+    if design.matrices:
+        made.append(f"matrices={{{', '.join(f'{name!r}: {name}' for name in design.matrices)}}}")
     if design.family != GAUSSIAN:
         made += [f"family={design.family.name!r}", f"link={design.family.link!r}"]
     if isinstance(fit, PointFit):

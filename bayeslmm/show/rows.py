@@ -119,7 +119,7 @@ def _text_as_it_was(design: Design) -> dict[str, Any]:
 def observed_groups(design: Design, name: str) -> dict[str, str]:
     """What to predict for a level of one factor: its own effects and those it is nested in, the average of others."""
     known = {name, *nesting(design)[name]}
-    return {g.name: "observed" if g.name in known else "average" for g in design.groups}
+    return {g.name: "observed" if g.name in known else "average" for g in design.groups if g.is_grouping}
 
 
 def predicted(

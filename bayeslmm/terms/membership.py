@@ -30,7 +30,8 @@ class Members:
     @classmethod
     def of(cls, word: Membership, text: str, slots: Sequence[pd.Series]) -> Members:
         """The levels that occur in any slot, numbers by size, texts by code point."""
-        kinds = {pd.api.types.is_numeric_dtype(slot.dropna().dtype) for slot in slots if slot.notna().any()}
+        present = [_plain(slot).dropna().infer_objects() for slot in slots]
+        kinds = {pd.api.types.is_numeric_dtype(values.dtype) for values in present if len(values)}
         if len(kinds) > 1:
             raise DataError(f"{text}: some of its columns hold numbers and others text. Make them alike.")
         found = pd.unique(pd.concat([_plain(slot) for slot in slots], ignore_index=True).dropna())

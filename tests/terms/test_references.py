@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
+from bayeslmm.engine.reml import mode_slopes
+from bayeslmm.engine.scaling import Problem
 
 FOLDER = Path(__file__).parents[1] / "reference" / "structures"
 REFERENCES = json.loads((FOLDER / "wide.json").read_text())
@@ -85,3 +87,19 @@ def test_curves_and_their_errors_are_mgcvs(name):
     se = np.array(reference["grid_se"])
     assert np.abs((told["estimate"] - reference["grid_fit"]) / se).max() < 1e-4
     np.testing.assert_allclose(told["std_error"], se, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
+@pytest.mark.parametrize("name", [name for name in REFERENCES if REFERENCES[name].get("edf_total")])
+def test_degrees_of_freedom_are_mgcvs(name):
+    """Of smooths, with those of the ordinary fixed effects and of random intercepts, all together."""
+    fit = fitted(name)
+    table, design, solution = fit.smooths(), fit.design, fit.solution
+    total = table["edf"].sum() + design.p - sum(table["most"] - [g.n_levels for g in design.smooths])
+    slopes = mode_slopes(Problem.of(design), solution)
+    for k, g in enumerate(design.groups):
+        if g.is_grouping:
+            moved = np.einsum("jqp,pr,jqr->", slopes[k], solution.vcov, slopes[k])
+            variance = solution.covariances[k][0, 0]
+            total += g.n_levels - (solution.mode_covariances[k].sum() + moved) / variance
+    assert total == pytest.approx(REFERENCES[name]["edf_total"], rel=1e-5)

@@ -1,0 +1,231 @@
+"""Smooths as curves: their course with bands, their slope, how many degrees of freedom they take.
+
+The curve of s(x) is its straight line and what is bent together, centred over the rows of the fit as mgcv centres it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.random import default_rng
+from numpy.typing import NDArray
+from scipy import sparse, stats
+
+from ..design.coding import MatrixRecipe, new_columns
+from ..design.design import Design
+from ..engine.prediction import Errors
+from ..engine.reml import mode_slopes
+from ..engine.scaling import Problem
+from ..errors import InputError, NotAvailableError
+from ..terms.wide import WideTerm
+from .reference import typical
+from .summaries import check_interval, flat
+
+if TYPE_CHECKING:
+    from .point import PointFit
+    from .posterior import PosteriorFit
+
+Array = NDArray[np.float64]
+
+POINTS = 101
+SIMULATIONS = 10_000  # of the largest deviation over a grid: its quantile is known to 1 %
+STEP = 1e-5  # of the range of x, for slopes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Curves:
+    """Smooths at points: Cβ + Ab, where C has the columns of the straight line and A those of what is bent.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns smooth, the factor of ``by`` if there is one, and the variable.
+    C, A : (points, p), (points, J) of each smooth in turn
+    places : tuple of int
+        Of each smooth among the random terms.
+    """
+
+    table: pd.DataFrame
+    C: tuple[Array, ...]
+    A: tuple[Array, ...]
+    places: tuple[int, ...]
+
+
+def curves(design: Design, name: str | None, at: Sequence[float] | None, derivative: bool) -> Curves:
+    """The smooths of a model, or one, at points along their variable."""
+    smooths = {
+        g.name: k for k, g in enumerate(design.groups) if isinstance(g, WideTerm) and not g.is_grouping
+    }
+    if not smooths:
+        raise InputError("the model has no smooth; write s(x) in its formula")
+    if name is not None and name not in smooths:
+        raise InputError(f"no smooth {name!r}; the model has {', '.join(map(repr, smooths))}")
+    wanted = list(smooths) if name is None else [name]
+    tables, C, A = [], [], []
+    for each in wanted:
+        table, line, bent = _one(design, each, at, derivative)
+        tables.append(table)
+        C.append(line)
+        A.append(bent)
+    return Curves(
+        table=pd.concat(tables, ignore_index=True), C=tuple(C), A=tuple(A),
+        places=tuple(smooths[each] for each in wanted),
+    )  # fmt: skip
+
+
+def _one(
+    design: Design, name: str, at: Sequence[float] | None, derivative: bool
+) -> tuple[pd.DataFrame, Array, Array]:
+    recipe = next(wide for wide in design.recipe.wide if wide.name == name)
+    x_of, *by_of = recipe.leaves
+    columns = list(dict.fromkeys(x_of.columns.values()))
+    if len(columns) != 1:
+        raise NotAvailableError(
+            f"{name}: its curve runs along {x_of.label}, which is made of several columns; predict() gives its values"
+        )
+    x = columns[0]
+    seen = design.frame[x].to_numpy(dtype=np.float64)
+    values = np.linspace(seen.min(), seen.max(), POINTS) if at is None else np.asarray(at, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise InputError("at=...: points are finite numbers, one at least")
+    levels = {by.label: recipe.level for by in by_of}
+    held = {c: typical(design.frame[c]) for c in design.frame.columns}
+
+    def at_points(points: Array) -> tuple[Array, Array]:
+        table = pd.DataFrame({**held, **levels, x: points})
+        table = table.astype({c: design.frame[c].dtype for c in table.columns if c != x})
+        return _line(design, (x_of.label, *levels), table), np.asarray(recipe.rows(table)[0])
+
+    shown = pd.DataFrame({"smooth": name, **levels, x: values})
+    if derivative:
+        h = STEP * float(np.ptp(seen))
+        (C_up, A_up), (C_down, A_down) = at_points(values + h), at_points(values - h)
+        return shown, (C_up - C_down) / (2.0 * h), (A_up - A_down) / (2.0 * h)
+    C, A = at_points(values)
+    return shown, C - at_points(seen)[0].mean(axis=0), A
+
+
+def _line(design: Design, labels: Sequence[str], table: pd.DataFrame) -> Array:
+    """The columns of X that are the straight line of a smooth, the others zero (n, p)."""
+    fixed = design.recipe.fixed
+    whole = np.zeros((len(table), len(fixed.names)))
+    start = 0
+    for factors in fixed.products:
+        product = MatrixRecipe(products=(factors,))
+        width = product.width
+        if factors and {coded.expression.label for coded in factors} == set(labels):
+            whole[:, start : start + width] = new_columns(product, table)
+        start += width
+    return whole[:, design.recipe.kept]
+
+
+def of_point(
+    fit: PointFit,
+    name: str | None,
+    at: Sequence[float] | None,
+    derivative: bool,
+    ci_prob: float,
+    seed: int | None,
+) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.smooth`."""
+    check_interval(ci_prob)
+    made, solution = curves(fit.design, name, at, derivative), fit.solution
+    errors, parts = Errors.of(Problem.of(fit.design), solution), []
+    z = float(stats.norm.ppf(0.5 + ci_prob / 2.0))
+    for C, A, k in zip(made.C, made.A, made.places, strict=True):
+        estimate = C @ solution.beta + A @ solution.modes[k][:, 0]
+        covariance = errors.covariance_of_combinations(C, [(k, sparse.csr_array(A))])
+        se = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        wide = _critical(covariance, se, ci_prob, seed)
+        parts.append(_bands(estimate, se, z, wide))
+    return made.table.join(pd.concat(parts, ignore_index=True))
+
+
+def _bands(estimate: Array, se: Array, z: float, wide: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"estimate": estimate, "std_error": se, "conf_low": estimate - z * se, "conf_high": estimate + z * se,
+         "simultaneous_low": estimate - wide * se, "simultaneous_high": estimate + wide * se}
+    )  # fmt: skip
+
+
+def _critical(covariance: Array, se: Array, ci_prob: float, seed: int | None) -> float:
+    """How many standard errors hold the whole curve with this probability (Ruppert, Wand & Carroll 2003, 6.5)."""
+    use = se > 0.0
+    if not use.any():
+        return 0.0
+    values, vectors = np.linalg.eigh(covariance[np.ix_(use, use)])
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    drawn = default_rng(seed).standard_normal((SIMULATIONS, len(root))) @ root.T
+    return float(np.quantile(np.abs(drawn / se[use]).max(axis=1), ci_prob))
+
+
+def of_posterior(
+    fit: PosteriorFit, name: str | None, at: Sequence[float] | None, derivative: bool, ci_prob: float | None,
+    draws: bool,
+) -> Any:  # fmt: skip
+    """The table or draws behind :meth:`PosteriorFit.smooth`."""
+    made = curves(fit.design, name, at, derivative)
+    names, beta = fit.design.names, flat(fit.values.beta)
+    prob = fit.ci_prob if ci_prob is None else ci_prob
+    check_interval(prob)
+    parts, every = [], []
+    for C, A, k in zip(made.C, made.A, made.places, strict=True):
+        b = flat(fit.draws(names.b[fit.design.groups[k].name]))[:, :, 0]
+        values = beta @ C.T + b @ A.T
+        every.append(values)
+        mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
+        low, high = np.quantile(values, [0.5 - prob / 2.0, 0.5 + prob / 2.0], axis=0)
+        away = np.abs(values - mean) / np.where(sd > 0.0, sd, np.inf)
+        wide = float(np.quantile(away.max(axis=1), prob))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "mean": mean,
+                    "sd": sd,
+                    "conf_low": low,
+                    "conf_high": high,
+                    "simultaneous_low": mean - wide * sd,
+                    "simultaneous_high": mean + wide * sd,
+                }
+            )  # fmt: skip
+        )
+    if draws:
+        import xarray as xr
+
+        values = np.concatenate(every, axis=1).reshape(fit.n_chains, fit.n_draws, -1)
+        coords = {column: ("point", made.table[column].to_numpy()) for column in made.table}
+        return xr.DataArray(values, dims=("chain", "draw", "point"), coords=coords, name="smooth")
+    return made.table.join(pd.concat(parts, ignore_index=True))
+
+
+def degrees_of_freedom(fit: PointFit) -> pd.DataFrame:
+    """The table behind :meth:`PointFit.smooths`."""
+    design, solution = fit.design, fit.solution
+    slopes = mode_slopes(Problem.of(design), solution)
+    rows = []
+    for k, g in enumerate(design.groups):
+        if not isinstance(g, WideTerm) or g.is_grouping:
+            continue
+        variance = float(solution.covariances[k][0, 0])
+        bent = _bent(solution.mode_covariances[k], slopes[k], solution.vcov, variance)
+        line = _line_columns(design, g.name)
+        rows.append((g.name, np.sqrt(variance), bent + line, float(g.n_levels + line)))
+    return pd.DataFrame(rows, columns=["smooth", "sd", "edf", "most"]).set_index("smooth")
+
+
+def _bent(own: Array, slopes: Array, vcov: Array, variance: float) -> float:
+    """J − tr(Cov(b − b̂))/τ²: what of the coefficients the data tell, mgcv's F = I − V S λ/σ² on the block."""
+    if variance == 0.0:
+        return 0.0
+    moved = np.einsum("jqp,pr,jqr->", slopes, vcov, slopes)
+    return float(len(own) - (own.sum() + moved) / variance)
+
+
+def _line_columns(design: Design, name: str) -> int:
+    """Whether the straight line of a smooth is one of the coefficients: 1 or 0."""
+    _, C, _ = _one(design, name, None, derivative=True)
+    return int(np.abs(C).max(initial=0.0) > 0.0)

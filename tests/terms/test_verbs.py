@@ -1,0 +1,128 @@
+"""Every verb answers for wide terms or refuses with a typed reason; files keep matrices, slots and curves."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayeslmm as blm
+from bayeslmm.errors import BayesLMMError, InputError, NotAvailableError
+
+from .test_posterior import FORMULAS, model
+
+ARGUMENTS = {
+    "comparisons": ("x",), "slopes": ("x",), "within_correlation": ("x",), "update": (". ~ .",), "refit": None,
+    "pseudo_r2": None, "draws": ("sigma",), "parameters": ("fixed",), "summarise": None, "with_priors": ({},),
+    "save": None,
+}  # fmt: skip
+OPTIONS = {"bootstrap": {"draws": 2, "cores": 1, "progressbar": False}, "profile": {"progressbar": False}}
+
+
+@pytest.fixture(scope="module", params=["gr", "mm", "s"])
+def fits(request):
+    made = model(request.param)
+    return made, made.fit_reml(), made.fit(draws=100, random_seed=1, progressbar=False)
+
+
+@pytest.mark.parametrize("kind", ["point", "posterior"])
+def test_verbs_answer_or_refuse(fits, kind):
+    fit = fits[1] if kind == "point" else fits[2]
+    x = "t" if fit.design.smooths else "x"
+    answered = 0
+    for name in dir(type(fit)):
+        arguments = ARGUMENTS.get(name, ())
+        if name.startswith("_") or arguments is None:
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = getattr(fit, name)
+                if callable(found):
+                    found(*(x if a == "x" else a for a in arguments), **OPTIONS.get(name, {}))
+            answered += 1
+        except (NotAvailableError, InputError) as refusal:
+            assert len(str(refusal)) > 20
+    assert answered > 30
+
+
+@pytest.mark.parametrize(
+    "verb", ["check", "ppc", "report", "plot_residuals", "plot_predictions", "plot_smooth"]
+)
+def test_functions_answer_or_refuse(fits, verb, tmp_path):
+    fit = fits[1]
+    options = (str(tmp_path / "report.html"),) if verb == "report" else ()
+    if verb == "plot_smooth" and not fit.design.smooths:
+        with pytest.raises(InputError, match="no smooth"):
+            blm.plot_smooth(fit)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert getattr(blm, verb)(fit, *options) is not None
+
+
+@pytest.mark.parametrize("verb", ["explain", "equations", "prior_audit", "__repr__", "_repr_html_"])
+def test_models_are_told(fits, verb):
+    assert str(getattr(fits[0], verb)())
+
+
+@pytest.mark.parametrize("verb", ["pymc", "geometry"])
+def test_graphs_are_refused(fits, verb):
+    with pytest.raises(NotAvailableError, match="not offered for a model with"):
+        getattr(fits[0], verb)
+
+
+def test_nuts_is_refused(fits):
+    with pytest.raises(NotAvailableError, match="not offered for a model with"):
+        fits[0].fit(method="nuts", progressbar=False)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_files_keep_the_terms(name, tmp_path):
+    fit = model(name).fit_reml()
+    blm.save(fit, tmp_path / "fit.nc")
+    again = blm.load(tmp_path / "fit.nc")
+    np.testing.assert_allclose(again.fitted(), fit.fitted(), atol=1e-9)
+    rows = fit.design.frame.head(4)
+    np.testing.assert_allclose(again.predict(rows), fit.predict(rows), atol=1e-9)
+
+
+def test_files_keep_empty_slots(tmp_path):
+    data = model("mm").design.frame.copy()
+    data["h"] = data["h"].astype(object)
+    data.loc[data.index[:5], "h"] = None
+    fit = blm.Model("y ~ x + (1 | mm(g, h))", data).fit_reml()
+    blm.save(fit, tmp_path / "fit.nc")
+    np.testing.assert_allclose(blm.load(tmp_path / "fit.nc").fitted(), fit.fitted(), atol=1e-9)
+
+
+def test_equations_say_what_is_fitted():
+    assert "Normal(0, τ₀[gr(g)]² A)" in str(model("gr").equations())
+    assert "Σ_k w_ik b₀[mm(g, h)_ik]" in str(model("mm").equations())
+    assert "s(t)_i = Σ_j B_ij u_j" in str(model("s").equations())
+
+
+def test_updates_keep_the_matrix():
+    made = model("gr")
+    assert made.update(". ~ . + t").design.matrices.keys() == {"A"}
+    assert made.fit_reml().update(". ~ . - x").design.names.sd.keys() == {"gr(g)"}
+    assert "s(t, k=7)" in model("s").update(". ~ . + x").design.formula.text
+
+
+def test_a_smooth_is_no_group():
+    fit = model("gr + s").fit_reml()
+    assert set(fit.ngroups) == {"c", "gr(g)"}
+    assert set(fit.ranef()["group"]) == {"c", "gr(g)"}
+    with pytest.raises(InputError, match="no grouping factor"):
+        fit.predict(groups={"s(t)": "average"})
+    with pytest.raises(NotAvailableError, match="its coefficients are no groups"):
+        fit.icc()
+
+
+def test_heritability_is_the_share_of_the_term():
+    fit = model("gr").fit_reml()
+    tau, sigma = fit.var_corr()["gr(g)"].iloc[0, 0], fit.sigma**2
+    weight = fit.design.groups[0].row_variances.mean()
+    assert fit.icc().loc["gr(g)", "estimate"] == pytest.approx(tau * weight / (tau * weight + sigma))
+    assert issubclass(NotAvailableError, BayesLMMError)
+    assert isinstance(fit.icc(), pd.DataFrame)
