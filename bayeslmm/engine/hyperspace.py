@@ -53,6 +53,8 @@ class Space(NamedTuple):
     block_column: Codes  # (B + 1,) where its columns begin in `block_columns`
     block_columns: Codes  # among those of the factor
     block_partial: Codes  # (B + 1,) where its coordinates begin among all of correlations
+    widest_block: int  # columns
+    most_partials: int  # of a factor
     partial_start: Codes  # (K + 1,)
     partial_row: Codes  # entry of the correlation factor that stands for the coordinate
     partial_column: Codes
@@ -125,6 +127,8 @@ def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequ
         block_column=np.cumsum([0, *(len(block) for _, block, _ in every_block)]),
         block_columns=np.array([c for _, block, _ in every_block for c in block], np.int64),
         block_partial=np.cumsum([0, *(number for _, _, number in every_block)]),
+        widest_block=max((len(block) for _, block, _ in every_block), default=0),
+        most_partials=max(map(len, partials), default=0),
         partial_start=np.cumsum([0, *map(len, partials)]),
         partial_row=np.array([row for row, _, _ in flat], np.int64),
         partial_column=np.array([column for _, column, _ in flat], np.int64),
@@ -161,38 +165,14 @@ def _slope_of_reliability(x):
 
 
 @compiled
-def _correlate(space, x, k, start, at, y, h, L, factors):
-    """Coordinates y and their units h of the correlations of factor k, and its factor, into ``factors`` (q²,)."""
-    sd_of, partial_start = space.sd_of[space.sd_start[k] :], space.partial_start
-    partial_row, partial_column, partial_gain = space.partial_row, space.partial_column, space.partial_gain
-    q = space.widths[k]
-    for i in range(q * q):
-        factors[i] = 0.0
-    for c in range(q):
-        factors[c * q + c] = 1.0
-    first = partial_start[k]
-    for e in range(first, partial_start[k + 1]):
-        one = _reliability(x[start + sd_of[partial_row[e]]])
-        other = _reliability(x[start + sd_of[partial_column[e]]])
-        h[e - first] = np.sqrt(1.0 + partial_gain[e] * one * other)
+def _coordinates(space, x, k, start, at, y, h):
+    """Coordinates y and their units h of the correlations of factor k, whose sds stand at ``start`` of x."""
+    own, first = space.sd_start[k], space.partial_start[k]
+    for e in range(first, space.partial_start[k + 1]):
+        one = _reliability(x[start + space.sd_of[own + space.partial_row[e]]])
+        other = _reliability(x[start + space.sd_of[own + space.partial_column[e]]])
+        h[e - first] = np.sqrt(1.0 + space.partial_gain[e] * one * other)
         y[e - first] = x[at + e - first] / h[e - first]
-    for block in range(space.block_start[k], space.block_start[k + 1]):
-        columns = space.block_columns[space.block_column[block] : space.block_column[block + 1]]
-        own = y[space.block_partial[block] - first : space.block_partial[block + 1] - first]
-        d = columns.shape[0]
-        loops.factor(space.block_kind[block], d, own, L)
-        for i in range(d):
-            for j in range(i + 1):
-                factors[columns[i] * q + columns[j]] = L[i, j]
-
-
-@compiled
-def _most(starts):
-    """Largest difference of successive numbers."""
-    most = 0
-    for k in range(starts.shape[0] - 1):
-        most = max(most, starts[k + 1] - starts[k])
-    return most
 
 
 @compiled
@@ -216,8 +196,9 @@ def locate(space, x, sds, factors, lams, precision):
         sigma = np.exp(log_sigma)
         total += log_sigma
         total += log_prior(kinds[last], parameters[last, 0], parameters[last, 1], sigma)[0]
-    partials, widest = _most(partial_start), _most(space.block_column)
-    y, h, L = np.empty(partials), np.empty(partials), np.empty((widest, widest))
+    room = np.empty(2 * space.most_partials + space.widest_block**2)
+    y, h = room[: space.most_partials], room[space.most_partials : 2 * space.most_partials]
+    L = room[2 * space.most_partials :].reshape((space.widest_block, space.widest_block))
     at = own = square = first_sd = 0
     for k in range(widths.shape[0]):
         q, n_sds = widths[k], space.sds[k]
@@ -231,11 +212,23 @@ def locate(space, x, sds, factors, lams, precision):
             sds[own + c] = softness[first_sd + s] * np.expm1(x[at + s])
         start = at
         at += n_sds
-        _correlate(space, x, k, start, at, y, h, L, factors[square : square + q * q])
-        for e in range(partial_start[k], partial_start[k + 1]):
-            place = e - partial_start[k]
-            total -= np.log(h[place])
-            total += loops.log_prior(partial_shape[e], y[place])[0]
+        first = partial_start[k]
+        for i in range(q * q):
+            factors[square + i] = 0.0
+        for c in range(q):
+            factors[square + c * q + c] = 1.0
+        _coordinates(space, x, k, start, at, y, h)
+        for e in range(first, partial_start[k + 1]):
+            total -= np.log(h[e - first])
+            total += loops.log_prior(partial_shape[e], y[e - first])[0]
+        for block in range(space.block_start[k], space.block_start[k + 1]):
+            begin = space.block_column[block]
+            d = space.block_column[block + 1] - begin
+            loops.factor(space.block_kind[block], d, y[space.block_partial[block] - first :], L)
+            for i in range(d):
+                row = square + space.block_columns[begin + i] * q
+                for j in range(i + 1):
+                    factors[row + space.block_columns[begin + j]] = L[i, j]
         at += partial_start[k + 1] - partial_start[k]
         lam = lam_at[k]
         for a in range(q):
@@ -272,7 +265,7 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
     partial_row, partial_column, sd_of = space.partial_row, space.partial_column, space.sd_of
     partial_shape, partial_gain, with_t = space.partial_shape, space.partial_gain, space.with_t
     nu = space.nu
-    partials, widest = _most(partial_start), _most(space.block_column)
+    partials, widest = space.most_partials, space.widest_block
     y, h, by_y = np.empty(partials), np.empty(partials), np.empty(partials)
     L, by_L = np.empty((widest, widest)), np.empty((widest, widest))
     at = own = square = first_sd = 0
@@ -294,7 +287,7 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
             gradient[at + s] = 1.0 + (by_sd[s] + prior) * (sd + softness[place])
         start, first = at, partial_start[k]
         at += n_sds
-        _correlate(space, x, k, start, at, y, h, L, factors[square : square + q * q])
+        _coordinates(space, x, k, start, at, y, h)
         for block in range(space.block_start[k], space.block_start[k + 1]):
             columns = space.block_columns[space.block_column[block] : space.block_column[block + 1]]
             low, high = space.block_partial[block] - first, space.block_partial[block + 1] - first
@@ -317,6 +310,7 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
             held -= by_lam[lam + i] * lams[lam + i]
         own += q
         square += q * q
+        first_sd += n_sds
     if np.isnan(space.known_sigma):
         first, second = parameters[first_sd, 0], parameters[first_sd, 1]
         gradient[at] = held + log_prior(kinds[first_sd], first, second, sigma)[1] * sigma + 1.0

@@ -226,6 +226,8 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
 
 def _free(criterion: Criterion, here: Evaluation) -> NDArray[np.bool_]:
     """The θ̃ (n_theta,) that are not held at a bound, at which the criterion would fall beyond it only."""
+    if criterion.is_linear:
+        return np.ones(len(here.theta), dtype=bool)
     low, high = criterion.bounds
     at_low = (here.theta <= np.where(low == 0.0, NEXT_TO_ZERO, low)) & (here.gradient > 0.0)
     return ~(at_low | ((here.theta >= high) & (here.gradient < 0.0)))

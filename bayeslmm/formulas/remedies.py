@@ -9,6 +9,7 @@ SMOOTH = (
 COVARIANCE = (
     "Residuals that are correlated within a group are not offered; a random slope of time, (t | g), is near."
 )
+STRUCTURE = "The covariance structure of a bar stands before it and holds it, as in ar1(0 + f | g) or diag(x | g)."
 SPATIAL = "Gaussian processes are not offered; bs(x, df=5) or cr(x, df=5) bend a line."
 NO_ERRORS = (
     "Predictors with errors are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md)."
@@ -19,15 +20,12 @@ REMEDIES = {
     "cbind": "For counts write p(successes, trials) on the left of '~', or there cbind(successes, failures).",
     "ns": "Natural splines are cr(x, df=...).",
     **dict.fromkeys(("te", "ti", "t2", "lo", "pspline"), SMOOTH),
-    **dict.fromkeys(
-        ("ar", "ar1", "arma", "ma", "car", "car1", "cosy", "cs", "ou", "unstr", "sar"), COVARIANCE
-    ),
+    **dict.fromkeys(("ar", "arma", "ma", "car", "car1", "cosy", "ou", "unstr", "sar"), COVARIANCE),
+    **dict.fromkeys(("us", "diag", "cs", "ar1"), STRUCTURE),
     **dict.fromkeys(("gp", "mat", "exp_cov", "gau"), SPATIAL),
     **dict.fromkeys(("me", "mi"), NO_ERRORS),
     "mo": "Monotonic effects are not offered: C(x) gives a coefficient for each level, C(x, Poly) a trend.",
     "mmc": "Several memberships are (1 | mm(a, b)), with an intercept only.",
-    "us": "Correlated random effects are (x | g).",
-    "diag": "Uncorrelated random effects are (x || g).",
     "rr": "Random effects of reduced rank are not offered; (x || g) leaves their correlations out.",
     "re": "A random intercept is (1 | g).",
     "random": "A random intercept is (1 | g).",

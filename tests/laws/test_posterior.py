@@ -156,7 +156,7 @@ def given_hyperparameters(marginal, x):
     space, widths = marginal.space, marginal.space.widths
     squares = int(np.sum(widths**2))
     room = np.empty(int(widths.sum())), np.empty(squares), np.empty(squares), np.empty(marginal.p)
-    of_beta = space.constant + 0.5 * x[marginal.sigma_at + 1 :].sum()  # of log|P₀|, with its ω: no prior of ω
+    of_beta = space.constant + 0.5 * x[marginal.omega_at].sum()  # of log|P₀|, with its ω: no prior of ω
     return marginal.log_densities(x[None])[0] - (hyperspace.locate(space, x, *room)[1] - of_beta)
 
 
