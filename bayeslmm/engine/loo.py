@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..covariances.template import cholesky_psd
+from ..errors import NotAvailableError
 from ..tools.compiling import compiled
 from .assembly import right_side
 from .chains import _backward, _factorise, _inverse_of_dense, _work
@@ -111,8 +113,9 @@ class _Coordinates:
 
 def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> LeftOut:
     """log p(y_i | y₋ᵢ, σ, Σ) of every row (12.1), and log p(y_i | y, σ, Σ) of a new response in its place."""
-    problem.refuse_wide("Leave-one-out prediction")
     at = _Coordinates.of(problem, draws)
+    if any(problem.wide):
+        return _leave_one_out_of_wide(problem, draws, at, cores)
     layout = at.layout()
     rows, S = _rows(problem, layout, at), len(draws.sigma)
     lams = np.concatenate([np.empty((S, 0)), *(at.lams[k].reshape(S, -1) for k in layout.order)], axis=1)
@@ -128,6 +131,62 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
     return LeftOut(without=without, within=within)
 
 
+def _leave_one_out_of_wide(problem: Problem, draws: Hyperdraws, at: _Coordinates, cores: int) -> LeftOut:
+    """The same by dense matrices, where a row meets many effects of a term.
+
+    Raises
+    ------
+    NotAvailableError
+        Too many effects for as many draws.
+    """
+    n, S, p = len(at.y), len(draws.sigma), at.X.shape[1]
+    m = sum(J * q for J, q in zip(problem.levels, problem.widths, strict=True))
+    work = S * (m**3 / 3.0 + float(n) * m**2)
+    if work > MOST_WORK:
+        raise NotAvailableError(
+            f"Leave-one-out prediction beside a relationship matrix, multi-membership or smooth factorises a dense "
+            f"{m:,} × {m:,} matrix for each draw; {S:,} draws are too many. loo(draws=...) takes fewer"
+        )
+    Z = np.hstack([_whole(problem, at, k) for k in range(len(problem.levels))])
+    root = np.sqrt(at.weights)[:, None]
+    given = draws.prior is None
+    C = np.hstack([Z, at.X[:, : 0 if given else p]]) * root
+    products, without, within = C.T @ C, np.empty((S, n)), np.empty((S, n))
+    ends = np.cumsum([0, *(J * q for J, q in zip(problem.levels, problem.widths, strict=True))])
+
+    def densities(part: slice) -> None:
+        for s in range(part.start, part.stop):
+            turn = np.eye(C.shape[1])
+            for k, (first, last) in enumerate(pairwise(ends)):
+                turn[first:last, first:last] = np.kron(np.eye(problem.levels[k]), at.lams[k][s])
+            penalty = np.concatenate([np.ones(m), draws.sigma[s] ** 2 * at.precision[: len(turn) - m]])
+            L = np.linalg.cholesky(turn.T @ products @ turn + np.diag(penalty))
+            half = np.linalg.solve(L, (C @ turn).T)
+            y = (at.y - (at.X @ at.beta[s] if given else 0.0)) * root[:, 0]
+            h = np.einsum("mn,mn->n", half, half)
+            e = (y - half.T @ (half @ y)) / root[:, 0]
+            left = np.where(1.0 - h < LOST, np.nan, 1.0 - h)  # it alone tells a coefficient
+            variance = draws.sigma[s] ** 2 / (at.weights * left)  # (12.1)
+            without[s] = -0.5 * (np.log(2.0 * np.pi * variance) + (e / left) ** 2 / variance)
+            variance = draws.sigma[s] ** 2 * (1.0 + h) / at.weights
+            within[s] = -0.5 * (np.log(2.0 * np.pi * variance) + e**2 / variance) + 0.0 * left
+
+    in_pieces(densities, S, cores)
+    return LeftOut(without=without, within=within)
+
+
+def _whole(problem: Problem, at: _Coordinates, k: int) -> Array:
+    """All columns of a factor (n, J q), those of a wide term rotated."""
+    rotation = problem.wide[k]
+    if rotation is not None:
+        return rotation.columns
+    n, q = at.Z[k].shape
+    whole = np.zeros((n, problem.levels[k], q))
+    whole[np.arange(n), problem.codes[k]] = at.Z[k]
+    return whole.reshape(n, -1)
+
+
+MOST_WORK = 2e12  # floating-point operations: some minutes
 LOST = 1e-10  # of what tells a coefficient, or 1 − h: rounding is all that is left
 NUMBERS = 4_000_000  # held at a time by the products of groups
 

@@ -157,8 +157,9 @@ def deal(design: Design, unit: str, k: int, rng: np.random.Generator) -> Codes:
         group = design.group(unit)
         return (rng.permutation(group.n_levels) % min(k, group.n_levels))[group.codes]
     keys = [rng.random(design.n)]
-    if design.groups:
-        finest = max(design.groups, key=lambda g: g.n_levels)
+    ordinary = [g for g in design.groups if not g.is_wide]
+    if ordinary:
+        finest = max(ordinary, key=lambda g: g.n_levels)
         above = [design.group(name) for name in nesting(design)[finest.name]]
         for g in (finest, *sorted(above, key=lambda g: g.n_levels, reverse=True)):
             keys.append(rng.permutation(g.n_levels)[g.codes])

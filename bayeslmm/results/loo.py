@@ -57,7 +57,7 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
 
 def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     """Whether the units are independent given the parameters that are left, and what is left out can be integrated."""
-    known = (ROW, *(g.name for g in fit.design.groups))
+    known = (ROW, *(g.name for g in fit.design.groups if g.is_grouping))
     if not is_one_of(unit, known):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, known))}")
     design = fit.design

@@ -6,6 +6,7 @@ import pytest
 from scipy import sparse, stats
 
 import bayeslmm as blm
+from bayeslmm.results import loo
 
 LEVELS = [f"l{k}" for k in range(9)]
 PRIORS = {
@@ -153,3 +154,41 @@ def test_simultaneous_bands_hold_the_curve():
     wide = ((table["simultaneous_high"] - table["estimate"]) / table["std_error"]).to_numpy()
     assert np.ptp(wide) < 1e-9
     assert stats.norm.ppf(0.975) < wide[0] < stats.norm.ppf(1 - 0.025 / 12)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_rows_left_out_are_those_of_dense_matrices(name):
+    """Given hyperparameters y is normal: the density of a row given the others, by the inverse of its covariance."""
+    made = model(name)
+    post = made.fit(draws=100, random_seed=1, progressbar=False)
+    design, names = made.design, made.design.names
+    X = design.X.copy()
+    X[:, 1:] -= X[:, 1:].mean(axis=0)
+    P = np.diag([4.0] + [1.0] * (X.shape[1] - 1))
+    chosen = loo.evenly(post, 100)
+    densities = np.empty((100, design.n))
+    for s, draw in enumerate(chosen):
+        V = X @ P @ X.T + post.draws("sigma").reshape(-1)[draw] ** 2 * np.eye(design.n)
+        for term in design.groups:
+            sd = post.draws(names.sd[term.name]).reshape(-1)[draw]
+            Z = sparse.csr_array(term.matrix).toarray() if term.is_wide else np.eye(term.n_levels)[term.codes]
+            root = np.eye(Z.shape[1]) if not term.is_wide or term.root is None else term.root
+            V += sd**2 * Z @ root @ root.T @ Z.T
+        inverse = np.linalg.inv(V)
+        variance = 1.0 / np.diag(inverse)
+        away = variance * (inverse @ design.y)
+        densities[s] = stats.norm.logpdf(away, scale=np.sqrt(variance))
+    found, _ = loo._densities(post, "observation", False, post, chosen)
+    np.testing.assert_allclose(found, densities, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")
+def test_models_are_compared_by_what_they_predict():
+    data = model("gr + s").design.frame
+    curved, straight = (
+        blm.Model(formula, data, priors=PRIORS).fit(draws=500, random_seed=1, progressbar=False)
+        for formula in ("y ~ s(t, k=7) + (1 | c)", "y ~ t + (1 | c)")
+    )
+    assert curved.loo(refit=False).elpd > straight.loo(refit=False).elpd
+    with pytest.raises(blm.errors.InputError, match="units are"):
+        curved.loo("s(t)")
