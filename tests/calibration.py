@@ -68,15 +68,24 @@ def structures():
         "ar1(f | g, het)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Autoregressive(),)),
         "diag(f | g, hom)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Diagonal(hom=True),)),
         "(1 | g), t priors": problem(slope, [eight], [one((48, 1))], [((0,),)]),
+        "(1 | row), known errors": problem(
+            slope,
+            [np.arange(48)],
+            [one((48, 1))],
+            [((0,),)],
+            weights=np.exp(2.0 * np.sin(np.arange(48))),
+            sigma=1.2,
+        ),
     }
     return {name: (each, priors_for(each, t="t priors" in name)) for name, each in empty.items()}
 
 
-def problem(X, codes, Z, blocks, weights=None, bar=()):
+def problem(X, codes, Z, blocks, weights=None, bar=(), sigma=None):
     return Problem(
         y=np.zeros(len(X)), X=np.ascontiguousarray(X), codes=tuple(c.astype(np.int64) for c in codes),
         Z=tuple(np.ascontiguousarray(z) for z in Z), levels=tuple(int(c.max()) + 1 for c in codes),
         blocks=tuple(blocks), weights=weights, intercept=0, structures=(bar,) if bar else (),
+        sigma=sigma,
     )  # fmt: skip
 
 
@@ -88,7 +97,7 @@ def priors_for(empty, *, t=False):
         beta_nu=np.full(empty.X.shape[1], 3.0 if t else np.inf),
         sds=tuple((half_t,) * len(template.sd_columns) for template in empty.templates),
         lkj=(ETA,) * len(empty.Z),
-        sigma=half_t,
+        sigma=half_t if empty.sigma is None else None,
     )
 
 
@@ -120,8 +129,9 @@ def simulate(empty, priors, rng):
     slopes = rng.normal(priors.beta_mean, priors.beta_sd / np.sqrt(omega))
     beta = slopes.copy()
     beta[0] -= slopes[1:] @ center[1:]
-    sigma = float(np.abs(rng.standard_t(3)) * SD)
-    truth = {"sigma": sigma, **{f"beta_{j}": value for j, value in enumerate(beta)}}
+    sigma = float(np.abs(rng.standard_t(3)) * SD) if empty.sigma is None else empty.sigma
+    truth = {"sigma": sigma} if empty.sigma is None else {}
+    truth |= {f"beta_{j}": value for j, value in enumerate(beta)}
     y = empty.X @ beta + rng.normal(
         0, sigma / np.sqrt(1.0 if empty.weights is None else empty.weights), len(empty.X)
     )

@@ -320,6 +320,10 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
     frame.index = index
     weights, errors = arrays.get("weights"), arrays.get("se")
+    if (errors is None) != (about.get("se") is None):
+        raise DataError(
+            "the file is damaged: of the standard errors it has only the name, or only the values"
+        )
     offset: Any = about["offset_column"]
     if about["offset_is_array"]:
         offset = np.zeros(len(frame))

@@ -53,6 +53,8 @@ STRUCTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "no variance": ("x + (1 | g)", {}),
     "perfect correlation": ("x + (x | g)", {}),
     "hardly a residual": ("x + (1 | g)", {}),
+    "known errors": ("x + (1 | row)", {"se": "w"}),
+    "known errors and slopes": ("x + (x | g) + (1 | g:row)", {"se": "w"}),
 }
 OTHER_DATA = ("no variance", "perfect correlation", "hardly a residual")
 
@@ -160,7 +162,7 @@ def data_of(structure: str, family: str) -> pd.DataFrame:
         {
             "y": y, "x": x, "m": m, "g": g, "h": [f"h{k}" for k in h], "a": [f"a{k}" for k in a], "b": b,
             "f": np.where(i // 12 % 2 == 1, "yes", "no"), "w": rng.uniform(0.5, 2.0, ROWS),
-            "o": rng.uniform(-0.2, 0.2, ROWS), "z": rng.normal(size=ROWS),
+            "o": rng.uniform(-0.2, 0.2, ROWS), "z": rng.normal(size=ROWS), "row": i,
         }
     )  # fmt: skip
 
@@ -196,7 +198,7 @@ def baseline_of(case: Case) -> Any:
 def rows_of(case: Case, *, strange: bool = False) -> pd.DataFrame:
     """New rows; with ``strange`` of groups that the fit has not seen."""
     rows = data_of(case.structure, case.family).head(5).drop(columns="y").assign(x=0.3)
-    return rows.assign(g=99, h="no such", a="no such") if strange else rows
+    return rows.assign(g=99, h="no such", a="no such", row=-1 - rows["row"]) if strange else rows
 
 
 def new(case: Case, fit: Any, *, strange: bool = False, **asked: Any) -> Any:
@@ -255,6 +257,7 @@ EITHER: dict[str, Verb] = {
     "within_correlation": lambda f, c: f.within_correlation(at_of(c), **group_of(f)),
     "within_correlation, wide": lambda f, c: f.within_correlation(at_of(c), wide=True, **group_of(f)),
     "r2": lambda f, c: f.r2(),
+    "heterogeneity": lambda f, c: f.heterogeneity(),
     "pseudo_r2": lambda f, c: f.pseudo_r2(baseline_of(c)),
     "confint": lambda f, c: f.confint(),
     "confint, ci_prob": lambda f, c: f.confint(ci_prob=0.5),
@@ -418,6 +421,12 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.InputError if word == "rank_groups" else errors.NotAvailableError
     if word in ("icc", "within_correlation", "r2") and (case.family, case.link) in WITHOUT_RESIDUAL:
         return errors.NotAvailableError
+    if word == "heterogeneity" and not fit_of(case).design.family.residual_is_known:
+        return errors.NotAvailableError
+    if (
+        word == "pseudo_r2" and case.structure == "known errors"
+    ):  # no intercept of g, and no residual variance
+        return errors.NotAvailableError
     of_effects = word in ("comparisons", "slopes")
     if of_effects and (case.structure == "no fixed effects" or name == "slopes" and "f" in at_of(case)):
         return errors.InputError
@@ -443,6 +452,9 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
         # columns that apply to some of the effects only: no tests of sds, no R-hat of levels, no level of a parameter
         found = {"group", "level", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"}
         found = {"group", "level", "rhat", "ess_bulk", "ess_tail"} if case.engine == "posterior" else found
+    elif word == "heterogeneity":
+        # no df of variances, no interval of tests, and of several factors none by the Q-profile
+        found = {"df", "p_value", "conf_low", "conf_high", "sd", "median"}
     elif word == "glance":
         found = missing_of_glance(case, fit)
     elif name == "pseudo_r2" and case.structure == "no variance":
@@ -484,6 +496,8 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
 
 def missing_of_glance(case: Case, fit: Any) -> set[str]:
     found = set() if case.has_groups else {"icc"}
+    if fit.design.family.residual_is_known:
+        found |= {"sigma"}
     if case.engine != "posterior":
         return found | ({"reml_criterion"} if case.engine == "ml" else set())
     if (case.family, case.link) in WITHOUT_RESIDUAL:
@@ -531,7 +545,7 @@ def test_the_cases_cover_structures_families_and_engines():
     for structure in STRUCTURES:
         cases = [c for c in POSTERIORS if c.structure == structure]
         assert any(c.family == "gaussian" and c.link is None for c in cases), structure
-        assert len(cases) > 1, structure
+        assert len(cases) > 1 or "se" in STRUCTURES[structure][1], structure  # of normal responses only
     for family in FAMILIES:
         assert len({c.structure for c in POSTERIORS if c.family == family}) > 1, family
     for structure in ("no variance", "perfect correlation"):
@@ -656,7 +670,8 @@ def test_rows_of_a_point_fit_agree(case):
         np.testing.assert_allclose(fit.predict(data_of(case.structure, "gaussian")), fit.fitted(), **EXACT)
     np.testing.assert_allclose(fit.predict(draws=2, random_seed=1)[1], fit.fitted(), **EXACT)
     np.testing.assert_allclose(fit.augment()["_resid"], fit.residuals(), **EXACT)
-    np.testing.assert_allclose(fit.residuals("scaled") * fit.sigma, fit.residuals("pearson"), **EXACT)
+    sigma = 1.0 if fit.design.family.residual_is_known else fit.sigma
+    np.testing.assert_allclose(fit.residuals("scaled") * sigma, fit.residuals("pearson"), **EXACT)
     if case.structure == "weights":
         assert not np.allclose(fit.residuals("pearson"), fit.residuals())
 
