@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def run_fit(options: argparse.Namespace) -> int:
     print(table.told)
     model = blm.Model(
         options.formula, table.frame, family=options.family, link=options.link, weights=options.weights,
-        offset=options.offset, se=options.se, trust=False,
+        offset=options.offset, se=options.se, trust=False, matrices=read_matrices(options.matrix) or None,
     )  # fmt: skip
     if not model.design.groups:
         note(
@@ -47,6 +47,31 @@ def run_fit(options: argparse.Namespace) -> int:
         good = good and check.passed
     _write(fit, options)
     return OK if good else DOUBTFUL
+
+
+def read_matrices(given: Sequence[str]) -> dict[str, Any]:
+    """Matrices by name from ``NAME=CSV``, their labels in the first row and the first column.
+
+    Raises
+    ------
+    InputError
+        Not written so, or a file that cannot be read.
+    """
+    import pandas as pd
+
+    matrices = {}
+    for text in given:
+        name, _, path = text.partition("=")
+        if not name.isidentifier() or not path:
+            raise InputError(f"--matrix {text}: write NAME=FILE.csv, such as A=relationships.csv")
+        try:
+            table = pd.read_csv(path, index_col=0)
+        except (OSError, ValueError) as problem:
+            raise InputError(f"--matrix {text}: {problem}") from None
+        if [str(label) for label in table.index] == list(table.columns):
+            table.columns = table.index  # numbers are texts at the head of a column
+        matrices[name] = table
+    return matrices
 
 
 def _fits(model: Any, options: argparse.Namespace) -> list[Any]:

@@ -175,6 +175,10 @@ def _add_fit(parser: Parser) -> None:
     )
     model.add_argument("--weights", metavar="COLUMN", help="prior weights")
     model.add_argument("--se", metavar="COLUMN", help="known standard errors of the rows: meta-analysis")
+    model.add_argument(
+        "--matrix", action="append", default=[], metavar="NAME=CSV",
+        help="a matrix that gr(column, cov=NAME) relates levels by: labels in the first row and column",
+    )  # fmt: skip
     model.add_argument("--offset", metavar="COLUMN", help="a known part of the mean")
     draws = parser.add_argument_group("the draws")
     draws.add_argument("--seed", type=_whole(0), metavar="N", help="random seed: same seed, same draws")

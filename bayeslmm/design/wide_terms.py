@@ -16,7 +16,7 @@ from bayeslmm.formulas.formula import Bar, Formula
 from bayeslmm.formulas.terms import PLAIN_NAME, Atom
 from bayeslmm.terms.membership import Members
 from bayeslmm.terms.relationship import Matrix, Relationship, incidence
-from bayeslmm.terms.smooth import Curve, labels
+from bayeslmm.terms.smooth import Curve
 from bayeslmm.terms.wide import WideTerm
 from bayeslmm.terms.words import Membership, Related, Smooth
 
@@ -216,7 +216,8 @@ def _curve_term(
     leaves = (x_of,) if by is None else (x_of, by[0])
     term = WideTerm(
         name=name, variables=tuple(dict.fromkeys(c for leaf in leaves for c in leaf.columns.values())),
-        levels=labels(name, matrix.shape[1]), text=text, kind="smooth", matrix=matrix, root=None, weights=weights,
+        levels=tuple(range(1, matrix.shape[1] + 1)), text=text, kind="smooth", matrix=matrix, root=None,
+        weights=weights,
         columns=("curve",),
     )  # fmt: skip
     return term, WideRecipe(
@@ -230,8 +231,3 @@ def _numbers(expression: Expression, frame: pd.DataFrame, text: str) -> np.ndarr
     if isinstance(values, Factor) or np.ndim(values) != 1 and np.shape(values)[1:] != (1,):
         raise DataError(f"{text}: {expression.label!r} holds no numbers, so there is no curve along it.")
     return np.asarray(values, dtype=np.float64).reshape(len(frame))
-
-
-def wide_columns(recipes: Sequence[WideRecipe]) -> tuple[str, ...]:
-    """The columns that recipes need besides those of their leaves."""
-    return tuple(dict.fromkeys(c for recipe in recipes for c in (*recipe.columns, *recipe.loose)))

@@ -9,7 +9,9 @@ SMOOTH = (
 COVARIANCE = (
     "Residuals that are correlated within a group are not offered; a random slope of time, (t | g), is near."
 )
-STRUCTURE = "The covariance structure of a bar stands before it and holds it, as in ar1(0 + f | g) or diag(x | g)."
+STRUCTURE = (
+    "The covariance structure of a bar stands before it and holds it, as in ar1(0 + f | g) or diag(x | g)."
+)
 SPATIAL = "Gaussian processes are not offered; bs(x, df=5) or cr(x, df=5) bend a line."
 NO_ERRORS = (
     "Predictors with errors are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md)."

@@ -1,13 +1,13 @@
 """Penalised smooths as random effects (Wood 2017, section 5.8; Ruppert, Wand & Carroll 2003).
 
 f = Bδ with the penalty δᵀSδ/τ²: under the constraint that f sums to zero over the rows, S = U diag(w) Uᵀ. What S
-leaves alone, a straight line, is a fixed effect, and B U₊ w₊^{-1/2} has coefficients that are N(0, τ²).
+leaves alone, a straight line, is a fixed effect, and B U₊ w₊^{-1/2} has coefficients that are N(0, τ²). Those of a thin
+plate are freed of the straight line over the rows besides, which REML does not see: the line is then the trend.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,6 @@ from .bases import Basis, ThinPlate, make
 from .words import Smooth
 
 Array = NDArray[np.float64]
-
-FREE = 1e-9  # of the largest penalty: what is left alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +43,11 @@ class Curve:
         w, U = linalg.eigh(inside.T @ basis.penalty @ inside)
         count = len(w) - basis.has_line
         w, U = w[-count:], U[:, -count:]
-        return cls(basis=basis, transform=inside @ (U / np.sqrt(w)), low=float(x.min()), high=float(x.max()))
+        transform = inside @ (U / np.sqrt(w))
+        if isinstance(basis, ThinPlate):  # whose coefficients would share nearly all of the straight line
+            columns = basis.columns(x)
+            transform[-2:] -= np.linalg.lstsq(columns[:, -2:], columns @ transform)[0]
+        return cls(basis=basis, transform=transform, low=float(x.min()), high=float(x.max()))
 
     def columns(self, x: Array) -> Array:
         """Columns whose coefficients are N(0, τ²), (n, J)."""
@@ -54,11 +56,3 @@ class Curve:
     def beyond(self, x: Array) -> NDArray[np.bool_]:
         """Which values (n,) lie outside of those of the fit."""
         return (x < self.low) | (x > self.high)
-
-
-def labels(name: str, count: int) -> tuple[Any, ...]:
-    """What the coefficients of a smooth are called."""
-    return tuple(range(1, count + 1))
-
-
-__all__ = ["Curve", "ThinPlate", "labels"]

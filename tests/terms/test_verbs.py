@@ -126,3 +126,30 @@ def test_heritability_is_the_share_of_the_term():
     assert fit.icc().loc["gr(g)", "estimate"] == pytest.approx(tau * weight / (tau * weight + sigma))
     assert issubclass(NotAvailableError, BayesLMMError)
     assert isinstance(fit.icc(), pd.DataFrame)
+
+
+def test_the_command_line_takes_matrices(tmp_path, capsys):
+    from bayeslmm.cli.main import main
+
+    made = model("gr")
+    made.design.frame.to_csv(tmp_path / "data.csv", index=False)
+    A = made.design.matrices["A"]
+    pd.DataFrame(A.values, index=A.labels, columns=A.labels).to_csv(tmp_path / "A.csv")
+    arguments = ["fit", str(tmp_path / "data.csv"), "y ~ x + (1 | gr(g, cov=A))", "--reml"]
+    assert main([*arguments, "--matrix", f"A={tmp_path / 'A.csv'}"]) == 0
+    assert "gr(g)" in capsys.readouterr().out
+    assert main([*arguments, "--matrix", "A"]) != 0
+    assert "NAME=FILE.csv" in capsys.readouterr().err
+
+
+def test_labels_of_a_file_may_be_numbers(tmp_path):
+    from bayeslmm.cli.fit import read_matrices
+
+    pd.DataFrame(np.eye(3), index=[1, 2, 3], columns=[1, 2, 3]).to_csv(tmp_path / "A.csv")
+    table = read_matrices([f"A={tmp_path / 'A.csv'}"])["A"]
+    data = pd.DataFrame({"y": np.arange(12.0) ** 0.5, "g": [1, 2, 3] * 4})
+    assert blm.Model("y ~ 1 + (1 | gr(g, cov=A))", data, matrices={"A": table}).design.groups[0].levels == (
+        1,
+        2,
+        3,
+    )
