@@ -44,6 +44,9 @@ STRUCTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "crossed": ("x + (1 | g) + (1 | h)", {}),
     "nested and crossed": ("x + (1 | a/b) + (x | h)", {}),
     "factor in the bar": ("f + (f | g)", {}),
+    "compound symmetry": ("x + cs(0 + f | g)", {}),
+    "one sd": ("x + diag(x | g, hom=True) + (1 | h)", {}),
+    "autoregressive": ("x + ar1(0 + f | g)", {}),
     "no bars": ("x", {}),
     "weights": ("x + (1 | g)", {"weights": "w"}),
     "offset": ("x + offset(o) + (1 | g)", {}),
@@ -90,6 +93,7 @@ POINTS += [Case("no fixed effects", "ml")]
 POSTERIORS = [
     *(posterior(structure) for structure in STRUCTURES),
     posterior("intercept", "student_t"),
+    posterior("autoregressive", "bernoulli"),
     posterior("weights", "student_t"),
     posterior("correlated slope", "student_t", "log"),
     posterior("weights", "lognormal"),
@@ -408,7 +412,14 @@ WITHOUT_G = {
     "nested and crossed",
     "no bars",
     "slope only",
+    "compound symmetry",
+    "autoregressive",
 }  # no intercept of g, as the baseline has
+CURVED = {
+    "compound symmetry",
+    "autoregressive",
+    "one sd",
+}  # covariances that are not linear in their parameters
 
 
 def refusal(case: Case, name: str) -> type[Exception] | None:
@@ -440,6 +451,8 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.NotAvailableError
     if name == "fixef, kenward-roger" and case.engine == "ml" and case.has_groups:
         return errors.InputError
+    if name == "fixef, kenward-roger" and case.engine == "reml" and case.structure in CURVED:
+        return errors.NotAvailableError
     return None
 
 
