@@ -17,7 +17,6 @@ from .engine.pymc_priors import priors_of
 from .errors import (
     ConvergenceWarning,
     FormulaError,
-    NotAvailableError,
     RefusedVerbError,
     SingularFitWarning,
     WeaklyIdentifiedWarning,
@@ -123,23 +122,46 @@ class Model:
         return {**frame.f_globals, **frame.f_locals}
 
     def fit_reml(self) -> PointFit:
-        """Estimate by REML (what ``lme4::lmer`` does by default)."""
+        """Estimate by REML (what ``lme4::lmer`` does by default).
+
+        Of other than normal responses by the restricted likelihood in which Laplace's approximation integrates out the
+        fixed effects as well (glmmTMB's ``REML = TRUE``).
+        """
         return self._point(reml=True)
 
     def fit_ml(self) -> PointFit:
-        """Estimate by maximum likelihood (``lmer(REML = FALSE)``)."""
+        """Estimate by maximum likelihood (``lmer(REML = FALSE)``; ``glmer`` and ``glmmTMB`` for other families).
+
+        The effects of normal responses are integrated out exactly, those of others by Laplace's approximation with the
+        observed information, as glmmTMB's; docs/point-fits.md says where glmer's differs.
+
+        Raises
+        ------
+        FitError
+            The likelihood has no maximum that can be reached.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> data = blm.load_dataset("sleepstudy").assign(slow=lambda d: (d.Reaction > 300).astype(int))
+        >>> fit = blm.Model("slow ~ Days + (1 | Subject)", data, family="bernoulli").fit_ml()
+        >>> fit.fixef()["estimate"].round(2).tolist()
+        [-3.2, 0.59]
+        """
         return self._point(reml=False)
 
     def _point(self, *, reml: bool) -> PointFit:
         fit = self._solve(reml=reml)
         if fit.solution.status == "boundary":
             names = [g.name for g, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
-            warn(f"{fit.verdict} ({', '.join(names)})", SingularFitWarning)
+            warn(fit.verdict + (f" ({', '.join(names)})" if names else ""), SingularFitWarning)
         elif fit.solution.status == "unidentified":
             warn(
                 f"{fit.verdict}. What hangs on the rest is missing from the tables; leave out a term to have it.",
                 WeaklyIdentifiedWarning,
             )
+        elif fit.solution.status == "separated":
+            warn(fit.verdict, ConvergenceWarning)
         elif fit.solution.status == "failed":
             warn(
                 f"{fit.verdict} (gradient {fit.solution.gradient_norm:.2g} after "
@@ -149,12 +171,6 @@ class Model:
         return fit
 
     def _solve(self, *, reml: bool) -> PointFit:
-        family = self.design.family
-        if not family.has_reml:
-            remedy = " Write log(y) ~ ... with family='gaussian' for REML." if family.is_normal else ""
-            raise NotAvailableError(
-                f"family={family}: REML and ML are for normal responses; fit() gives the posterior.{remedy}"
-            )
         solution = estimated(self.design, reml=reml)
         return PointFit(design=self.design, solution=solution, origin=self._origin)
 
@@ -422,17 +438,9 @@ def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) ->
 
 
 def glmer(formula: str, data: pd.DataFrame, family: str = "gaussian", **options: Any) -> PointFit:
-    """`lmer` for a normal response; of other families there is the posterior, ``Model(..., family=...).fit()``.
+    """``Model(formula, data, family=family, **options).fit_ml()``, under lme4's name.
 
-    Raises
-    ------
-    NotAvailableError
-        A family that has no point fit here.
+    Of a normal response `lmer`, as there.
     """
-    chosen = family_of(family, options.get("link"))
-    if not chosen.has_reml:
-        raise NotAvailableError(
-            f"glmer(family={chosen}): point fits are for normal responses with the identity link; "
-            f"Model(formula, data, family={family!r}, ...).fit() gives the posterior"
-        )
-    return lmer(formula, data, family=family, **options)
+    model = Model(formula, data, family=family, **options)
+    return model.fit_reml() if model.design.family.has_reml else model.fit_ml()

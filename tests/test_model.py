@@ -30,10 +30,11 @@ def test_every_public_name_resolves_and_is_documented():
 
 
 def test_examples_in_docstrings_run():
+    from bayeslmm.priors import priors
+
     from bayeslmm import model
     from bayeslmm.formulas import formula
     from bayeslmm.model_comparison import anova
-    from bayeslmm.priors import priors
 
     for module in (model, anova, priors, formula):
         failed, tried = doctest.testmod(module)
@@ -137,11 +138,6 @@ def test_bad_tables(sleep):
 
 
 def test_what_is_not_offered_says_who_does(sleep):
-    model = blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="gamma")
-    with pytest.raises(errors.NotAvailableError, match="gamma.*REML and ML are for normal responses"):
-        model.fit_reml()
-    with pytest.raises(errors.NotAvailableError, match="log.y. ~"):
-        blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="lognormal").fit_ml()
     with pytest.raises(errors.InputError, match="families are gaussian, student_t"):
         blm.Model("Reaction ~ Days + (1 | Subject)", sleep, family="tweedie")
     with pytest.raises(errors.InputError, match="links of poisson are log, sqrt, identity"):
@@ -165,8 +161,8 @@ def test_point_fit_refuses_what_it_does_not_know(sleep):
     fit = blm.Model("Reaction ~ Days + (1 | Subject)", sleep).fit_reml()
     with pytest.raises(errors.InputError, match="ci_prob"):
         fit.fixef(ci_prob=95)
-    with pytest.raises(errors.InputError, match="deviance"):
-        fit.residuals("deviance")
+    with pytest.raises(errors.InputError, match="working"):
+        fit.residuals("working")
     with pytest.raises(errors.InputError, match="Hours"):
         fit.icc(at={"Hours": [1]})
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
 from ..engine import reml
-from ..engine.scaling import Problem
+from ..engine.working import working
 from ..predictive.statistics import Split
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
@@ -111,7 +111,7 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
     if isinstance(fit, PointFit):
         eta, b = _given_variances(fit, K, rng)
         sds = [np.sqrt(np.diag(cov))[None] for cov in fit.solution.covariances]
-        parameters = {"sigma": np.full(K, fit.sigma)}
+        parameters = {n: np.tile(v, (K, *[1] * np.ndim(v))) for n, v in fit.values.family.items()}
     else:
         chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, K).astype(np.int64)
         rows = own_rows(fit, chosen=chosen)
@@ -143,7 +143,8 @@ def _effects(group: GroupTerm, column: int, b: Array, sd: Array, rng: Generator)
 
 def _given_variances(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list[Array]]:
     """Xβ + Zb + offset (K, n) and b, with β and b drawn given y and the variances: b moves with β as its mode does."""
-    design, solution, problem = fit.design, fit.solution, Problem.of(fit.design)
+    design = fit.design
+    problem, solution = working(design, fit.solution)
     root = np.linalg.cholesky(solution.vcov) if design.p else np.zeros((0, 0))
     away = rng.standard_normal((K, design.p)) @ root.T
     eta = design.offset + (solution.beta + away) @ design.X.T

@@ -28,6 +28,11 @@ def optimiser(fit: PointFit | PosteriorFit) -> Verdict:
         return no_answer("optimiser", "a posterior is not optimised")
     solution = fit.solution
     numbers = pd.DataFrame({"gradient": [solution.gradient_norm], "evaluations": [solution.evaluations]})
+    if solution.status == "separated":
+        return Verdict(
+            name="optimiser", level="no", numbers=numbers, words=f"{fit.verdict}.",
+            remedy="Join categories, leave the predictor or the term out, or take priors: fit().",
+        )  # fmt: skip
     if solution.status != "failed":
         words = f"at a stationary point (gradient {solution.gradient_norm:.1g}), {solution.evaluations} evaluations."
         return Verdict(name="optimiser", level="ok", words=words, numbers=numbers)

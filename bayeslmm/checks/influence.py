@@ -12,10 +12,12 @@ from scipy import special
 
 from ..covariances.template import cholesky_psd
 from ..design.design import Design, GroupTerm
-from ..engine import pls, reml
+from ..engine import pls
 from ..engine.criterion import prepare
 from ..engine.scaling import Problem
+from ..engine.working import working
 from ..errors import NotAvailableError, SamplingWarning
+from ..results.alike import solved
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.summaries import flat
@@ -142,12 +144,13 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
     """The model with its variances held: at the estimates, or the posterior means.
 
     For other families than the normal it is that of the working response η + (y − μ)/μ' with weights μ'²/Var(y), as in
-    iterated weighted least squares, at the posterior mean of η (Pregibon 1981).
+    iterated weighted least squares, at the posterior mean of η (Pregibon 1981); of a point fit with the observed
+    information at the modes.
     """
     design = fit.design
     if isinstance(fit, PointFit):
-        solution = fit.solution
-        return Working(problem=Problem.of(design), covariances=solution.covariances, sigma=solution.sigma)
+        problem, solution = working(design, fit.solution)
+        return Working(problem=problem, covariances=solution.covariances, sigma=solution.sigma)
     covariances = tuple(flat(cov).mean(axis=0) for cov in fit.covariances())
     if design.family.is_normal:
         sigma = float(np.sqrt(np.mean(fit.values.family["sigma"] ** 2)))
@@ -272,7 +275,7 @@ def _fitted_without(fit: PointFit, shifts: Shifts) -> str:
     design = fit.design.rows(g.codes != j)
     if design.p and np.linalg.matrix_rank(design.X) < design.p:
         return "Without it the others do not tell all coefficients."
-    again = reml.fit(Problem.of(design), reml=fit.solution.reml)
+    again = solved(design, fit.solution, reml=fit.solution.reml)
     told = [
         f"sd({c} | {h.name}) from {number(before)} to {number(after)}"
         for h, old, new in zip(design.groups, fit.solution.covariances, again.covariances, strict=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Generator as Batches
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
 from ..covariances.template import cholesky_psd, sd_and_correlation
-from ..errors import FitError
-from .profile import parameters
+from ..design.design import Design
+from ..errors import DataError, FitError, UnidentifiedTermError
+from . import laplace_fit
+from .profile import Parameter, parameters
 from .randomness import seed_sequence
 from .reml import PointSolution, fit
 from .scaling import Problem
@@ -35,14 +38,16 @@ def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array
     return y + (noise if problem.weights is None else noise / np.sqrt(problem.weights))
 
 
-def estimates(problem: Problem, solution: PointSolution) -> Array:
-    """What a solution says about each of :func:`bayeslmm.engine.profile.parameters`."""
+def estimates(of: Sequence[Parameter], solution: PointSolution) -> Array:
+    """What a solution says about each of these parameters."""
     values = []
-    for parameter in parameters(problem):
+    for parameter in of:
         if parameter.kind == "sigma":
             values.append(solution.sigma)
         elif parameter.kind == "beta":
             values.append(solution.beta[parameter.a])
+        elif parameter.kind == "family":
+            values.append(float(np.atleast_1d(solution.parameters[parameter.name])[max(parameter.a, 0)]))
         else:
             sd, cor = sd_and_correlation(solution.covariances[parameter.factor])
             values.append(sd[parameter.a] if parameter.kind == "sd" else cor[parameter.a, parameter.b])
@@ -61,7 +66,38 @@ def refits(problem: Problem, solution: PointSolution, seeds: Sequence[SeedSequen
             again = fit(simulated, reml=solution.reml, start=solution.scaled_theta)
         except FitError:
             continue
-        row[:-1], row[-1] = estimates(simulated, again), any(again.singular)
+        row[:-1], row[-1] = estimates(parameters(problem), again), any(again.singular)
+    return rows
+
+
+def simulate_any(design: Design, solution: PointSolution, rng: Generator) -> Array:
+    """One response (n,) of a fitted model of any family with new effects of all groups."""
+    eta = design.X @ solution.beta + design.offset
+    for group, cov in zip(design.groups, solution.covariances, strict=True):
+        b = rng.normal(size=(group.n_levels, group.q)) @ cholesky_psd(cov, group.blocks).T
+        eta = eta + np.einsum("nq,nq->n", group.Z, b[group.codes])
+    values = {name: np.asarray(value) for name, value in solution.parameters.items()}
+    if design.family.has_residual and design.weights is not None:
+        values["sigma"] = values["sigma"] / np.sqrt(design.weights)
+    if design.family.has_mean:
+        values = {name: np.broadcast_to(value, eta.shape) for name, value in values.items()}
+    with np.errstate(all="ignore"):
+        return design.family.draw(eta, values, design.trials, rng)
+
+
+def refits_of_any(
+    design: Design, solution: PointSolution, of: Sequence[Parameter], seeds: Sequence[SeedSequence]
+) -> Array:
+    """As `refits`, for any family; a response that cannot be fitted, such as one that is constant, is one of NaN."""
+    rows = np.full((len(seeds), len(of) + 1), np.nan)
+    for row, seed in zip(rows, seeds, strict=True):
+        try:
+            simulated = design.with_coded_response(simulate_any(design, solution, default_rng(seed)))
+            again = laplace_fit.fit(simulated, restricted=solution.reml, start=solution)
+        except (FitError, DataError, UnidentifiedTermError):
+            continue
+        if again.status != "failed":
+            row[:-1], row[-1] = estimates(of, again), any(again.singular)
     return rows
 
 
@@ -69,16 +105,32 @@ def bootstrap(
     problem: Problem, solution: PointSolution, *, draws: int, random_seed: int | None, cores: int
 ) -> Batches[Array]:
     """Rows as in :func:`refits`, in batches, in the order of the draws whatever the number of processes."""
+    return _in_batches(refits, (problem, solution), draws, random_seed, cores)
+
+
+def bootstrap_of_any(
+    design: Design, solution: PointSolution, of: Sequence[Parameter], *, draws: int, random_seed: int | None,
+    cores: int,
+) -> Batches[Array]:  # fmt: skip
+    """Rows as in :func:`refits_of_any`, likewise."""
+    # what the user's names stand for is not needed, and may be nothing that another process can have
+    design = replace(design, scope=replace(design.scope, names={}))
+    return _in_batches(refits_of_any, (design, solution, of), draws, random_seed, cores)
+
+
+def _in_batches(
+    refit: Callable[..., Array], given: tuple[Any, ...], draws: int, random_seed: int | None, cores: int
+) -> Batches[Array]:
     seeds = seed_sequence(random_seed).spawn(draws)
     size = max(1, min(25, draws // (4 * cores)))
     batches = [seeds[i : i + size] for i in range(0, draws, size)]
     if cores == 1:
-        yield from (refits(problem, solution, batch) for batch in batches)
+        yield from (refit(*given, batch) for batch in batches)
         return
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    tasks = (delayed(refits)(problem, solution, batch) for batch in batches)
+    tasks = (delayed(refit)(*given, batch) for batch in batches)
     try:
         yield from Parallel(n_jobs=cores, return_as="generator")(tasks)
     except TerminatedWorkerError as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from ..design.design import Design
-from ..errors import NotAvailableError
+from ..errors import FitError, NotAvailableError
 from ..families.densities import each_bend, normaliser, numbers
 from . import pls
 from .reweighting import Reweighted
@@ -30,6 +30,7 @@ CLOSE, SURE = (
     1e-20,
 )  # gain that an inner Newton step promises, below which rounding may, or does, decide
 HALVINGS = 30
+PERFECT = 1e-6  # residual sd over that of the response, below which there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class Joint:
     def of(cls, reduced: pls.Reduced, order: Sequence[int]) -> Joint:
         slopes = pls.mode_slopes(reduced)
         p = reduced.XyVXy.shape[0] - 1
-        C = -np.concatenate([np.zeros((0, p)), *(slopes[k].reshape(-1, p) for k in order)])
+        flat = (slopes[k].reshape(slopes[k].shape[0] * slopes[k].shape[1], p) for k in order)
+        C = -np.concatenate([np.zeros((0, p)), *flat])
         R, info = lapack.dpotrf(reduced.XyVXy[:p, :p], lower=0, clean=1) if p else (np.zeros((0, 0)), 0)
         if info:
             raise FloatingPointError("XᵀV⁻¹X is not positive definite")
@@ -123,6 +125,7 @@ class Approximation:
         self.design, self.family, self.restricted = design, design.family, restricted
         self.templates = problem.templates
         refuse_curved(design)
+        problem.refuse_wide(f"a point fit of family={design.family.name!r}")
         centred = scale(problem)
         self.T_x, self.T_z = centred.T_x, centred.T_z
         X = design.X @ self.T_x
@@ -148,6 +151,7 @@ class Approximation:
         self.diagonal = np.concatenate([np.zeros(0, bool), *(t.is_diagonal for t in self.templates)])
         self._ends = np.cumsum([t.n_theta for t in self.templates])
         self.evaluations = 0
+        self.held = np.zeros(self.size, dtype=bool)  # parameters that are not searched
         self.last: Inner | None = None  # where the next search for û starts
         self.first_beta = np.zeros(self.p)  # and for β̂ of a restricted one, before there is a last
 
@@ -175,6 +179,10 @@ class Approximation:
         return np.concatenate([np.zeros(0), *parts])
 
     # -- the inner problem
+
+    def bends(self, eta: Array, values: Array) -> Array:
+        """Log density of each row without its constants, and its first two derivatives by η, (3, n)."""
+        return self._bends(eta, values, 3)
 
     def _bends(self, eta: Array, values: Array, rows: int) -> Array:
         out = np.empty((rows, len(eta)))
@@ -268,6 +276,7 @@ class Approximation:
         beta, theta, free = self.split(psi)
         with np.errstate(all="ignore"):
             values, lams = self.parameters.values(free), self.lams(theta)
+        self._refuse_perfect(values)
         if self.last is not None:
             start, beta = self.last.u, self.last.beta if self.restricted else beta
         else:
@@ -282,6 +291,21 @@ class Approximation:
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             raise FloatingPointError("the log likelihood or its gradient is not finite")
         return value, gradient, inner
+
+    def _refuse_perfect(self, values: Array) -> None:
+        """Raise FitError where the dispersion has gone: the likelihood then has no bound."""
+        if not self.family.has_free_dispersion:
+            return
+        first = float(values[0])
+        if self.family.parameters[0] == "sigma":
+            perfect = first < PERFECT * float(np.std(self.y))
+        else:
+            perfect = first > 1.0 / PERFECT**2
+        if perfect:
+            raise FitError(
+                f"the model fits the data perfectly: {self.family.parameters[0]} goes to {first:.2g}, and the "
+                "likelihood has no bound. Leave out what determines the response."
+            )
 
     def _normaliser(self, values: Array) -> tuple[float, Array]:
         gradient = np.zeros(max(2, len(values)))
@@ -341,7 +365,7 @@ class Approximation:
         return -np.concatenate([by_beta, self.theta(by_lam), by_free])
 
     def _beside(self, rows: Reweighted, lams: Sequence[Array], joint: Joint) -> Array:
-        if not self.m:
+        if not self.m or not self.p:
             return self.X
         reached = rows.scaled(lams, joint.C)
         return self.X - np.column_stack(

@@ -18,6 +18,7 @@ from . import pls
 from .criterion import Evaluation
 from .laplace import Approximation, Inner
 from .reml import PointSolution, Status
+from .separation import can_separate, constant_levels, separating
 
 Array = NDArray[np.float64]
 
@@ -25,7 +26,8 @@ STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises
 H = 1e-4  # of differences of gradients, in standard errors
 ZERO = 1e-4  # a relative sd below, lme4's tolerance, becomes zero if that costs nothing
-NULL = 1e-6  # curvature in units of the first guess below which a direction is told by nothing
+BEYOND, ENDLESS = 3e3, 1e6  # a parameter that grows past the one is held at the other, where it has a limit
+CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +41,17 @@ class Optimum:
     hessian: Array
     free: NDArray[np.bool_]  # parameters that are not at a boundary
     decrement: float  # twice the gain that a Newton step promises
+    limits: tuple[str, ...] = ()  # parameters of the family that grow without bound
 
     @property
     def at_rest(self) -> bool:
         return abs(self.decrement) < 1e3 * AT_REST * max(1.0, 1e-3 * abs(self.value))
 
 
-def fit(design: Design, *, restricted: bool = False) -> PointSolution:
+def fit(design: Design, *, restricted: bool = False, start: PointSolution | None = None) -> PointSolution:
     """Estimates by maximum (restricted) likelihood, effects integrated out by Laplace's approximation.
+
+    The search begins at a solution of the same model for another response, if one is given.
 
     Raises
     ------
@@ -54,17 +59,20 @@ def fit(design: Design, *, restricted: bool = False) -> PointSolution:
         The likelihood cannot be computed anywhere near the start.
     """
     about = Approximation(design, restricted=restricted)
-    return report(about, optimum(about))
+    return report(about, optimum(about, start))
 
 
-def optimum(about: Approximation) -> Optimum:
+def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum:
     """The best of the searches: one, and two more where it ends at a boundary or breaks down."""
     best = None
     for scale in (1.0, 0.2, 3.0):
         if best is not None and best.at_rest and not _singular(about, best.psi):
             break
         try:
-            found = _search(about, _start(about, scale), None if best is None else best.value)
+            psi = _start(about, scale)
+            if start is not None and scale == 1.0:
+                psi = _inside(about, start, psi)
+            found = _search(about, psi, None if best is None else best.value)
         except (FloatingPointError, np.linalg.LinAlgError):
             continue
         if found is not None and (best is None or found.value < best.value - 1e-9 * abs(best.value)):
@@ -96,6 +104,7 @@ def _start(about: Approximation, scale: float) -> Array:
     design, family = about.design, about.family
     ones = np.ones(design.n)
     about.last = None
+    about.held[:] = False
     if family.has_categories:
         share = np.cumsum(np.bincount(about.y.astype(int), minlength=len(design.levels)))[:-1] / design.n
         cuts = family.eta(np.clip(share, 0.5 / design.n, 1.0 - 0.5 / design.n))
@@ -141,6 +150,20 @@ def _start(about: Approximation, scale: float) -> Array:
         pass
     free = about.parameters.free(values) if len(values) else values
     return np.concatenate([np.zeros(0) if about.restricted else beta, theta, free])
+
+
+def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
+    """The parameters of a solution, with sds that are not zero; β as it is here."""
+    theta = np.where(
+        about.diagonal, np.maximum(solution.scaled_theta, 0.1 * _units(about)), solution.scaled_theta
+    )
+    values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
+    if len(values) and not about.parameters.ordered:
+        values = np.minimum(
+            values, [50.0 if n in about.family.limited_by else np.inf for n in about.family.parameters]
+        )
+    free = about.parameters.free(values) if len(values) else values
+    return np.concatenate([psi[: about.n_beta], theta, free])
 
 
 def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
@@ -193,11 +216,38 @@ def _search(about: Approximation, psi: Array, rival: float | None) -> Optimum | 
 
 
 def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Array) -> tuple[Array, float]:
+    """The search below, begun again when a parameter of the family turns out to grow without bound."""
+    for _ in range(1 + len(about.family.limited_by)):
+        psi, value, gradient, endless = _steps(about, psi, value, gradient)
+        if endless is None:
+            break
+        about.held[endless] = True
+        psi = psi.copy()
+        psi[endless] = np.log(ENDLESS)
+        value, gradient, about.last = about.at(psi)
+    return psi, value
+
+
+def _endless(about: Approximation, psi: Array, gradient: Array) -> int | None:
+    """Place of a parameter of the family that is large and wants to be larger."""
+    first = about.n_beta + about.n_theta
+    for k, name in enumerate(about.family.parameters):
+        grows = psi[first + k] > np.log(BEYOND) and gradient[first + k] <= 0.0
+        if name in about.family.limited_by and not about.held[first + k] and grows:
+            return first + k
+    return None
+
+
+def _steps(
+    about: Approximation, psi: Array, value: float, gradient: Array
+) -> tuple[Array, float, Array, int | None]:
     """Steps in a trust region by the symmetric rank-one update (Conn, Gould & Toint 1991), which may curve down."""
     if not len(psi):
-        return psi, value
+        return psi, value, gradient, None
     H0 = _first_guess(about, psi, gradient)
-    C = _scales(H0)
+    free = ~about.held
+    C = np.zeros((about.size, int(free.sum())))
+    C[free] = _scales(H0[np.ix_(free, free)])
     H, radius = C.T @ H0 @ C, 2.0
     for _ in range(STEPS):
         curvatures, axes = np.linalg.eigh(H)
@@ -224,14 +274,17 @@ def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Arra
         if kept > 1e-4:
             psi, value, gradient = psi + C @ step, new_value, new_gradient
             about.last = new_inner
-    return psi, value
+            endless = _endless(about, psi, gradient)
+            if endless is not None:
+                return psi, value, gradient, endless
+    return psi, value, gradient, None
 
 
 def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
     """Zeros made exact, and Newton's steps with the curvature by differences, which stays as the answer's."""
     psi, value, gradient, inner = _snapped(about, psi, value)
     about.last = inner
-    free = np.ones(about.size, dtype=bool)
+    free = ~about.held
     free[about.theta_at] = ~_at_zero(about, psi[about.theta_at])
     hessian, decrement = np.eye(about.size), 0.0
     for attempt in range(4):
@@ -252,9 +305,16 @@ def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
             break
         psi, (value, gradient, inner) = psi + step, new
         about.last = inner
-    return Optimum(
-        psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=free, decrement=decrement
+    first = about.n_beta + about.n_theta
+    limits = tuple(
+        n
+        for k, n in enumerate(about.family.parameters)
+        if n in about.family.limited_by and about.held[first + k]
     )
+    return Optimum(
+        psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=free, decrement=decrement,
+        limits=limits,
+    )  # fmt: skip
 
 
 def curvature(
@@ -358,16 +418,21 @@ def _is_singular(lam: Array, unit: float) -> bool:
 # -- the report
 
 
-def joint_covariance(about: Approximation, found: Optimum) -> Array:
-    """Covariance matrix (size, size) of ψ̂, zero for what stands at a boundary; NaN where the data tell nothing."""
+def joint_covariance(about: Approximation, found: Optimum, least: float = 0.0) -> Array:
+    """Covariance matrix (size, size) of ψ̂, zero for what stands at a boundary; NaN where the data tell nothing.
+
+    With a ``least`` curvature, in units of each parameter's, what the data do not tell has a large variance instead.
+    """
     out = np.zeros((about.size, about.size))
     at = np.ix_(found.free, found.free)
     hessian = found.hessian[at]
     if not len(hessian):
         return out
-    d = 1.0 / np.sqrt(np.maximum(np.diag(hessian), 1e-300))
+    sizes = np.diag(hessian)
+    d = 1.0 / np.sqrt(np.maximum(sizes, 1e-12 * max(float(sizes.max()), 1e-12)))
     values, vectors = np.linalg.eigh(hessian * np.outer(d, d))
-    if values[0] <= 1e-12:
+    values = np.maximum(values, least)
+    if values[0] <= 1e-12 * (least == 0.0):
         out[at] = np.nan
         return out
     half = d[:, None] * vectors / np.sqrt(values)
@@ -405,7 +470,14 @@ def report(about: Approximation, found: Optimum) -> PointSolution:
         J = about.parameters.jacobian(free)
         inside = slice(about.n_beta + about.n_theta, None)
         log_se = np.sqrt(np.diag(J @ spread[inside, inside] @ J.T))
-    status: Status = "failed" if not found.at_rest else "boundary" if any(singular) else "converged"
+    separation = _separation(about, inner)
+    endless = constant_levels(about.design)
+    if len(separation) or endless:
+        spread = joint_covariance(about, found, least=1e-12)
+        vcov = vcov if about.restricted else spread[: about.p, : about.p]
+    status: Status = "boundary" if any(singular) or found.limits else "converged"
+    if len(separation) or endless or not found.at_rest:
+        status = "separated" if len(separation) or endless else "failed"
     return PointSolution(
         reml=about.restricted,
         criterion=2.0 * (found.value - shift),
@@ -422,6 +494,8 @@ def report(about: Approximation, found: Optimum) -> PointSolution:
         gradient_norm=float(np.abs(found.gradient).max(initial=0.0)),
         evaluations=about.evaluations,
         nodes=1,
+        limits=found.limits,
+        separation=separation,
         parameter_errors={names[0]: log_se} if ordered else dict(zip(names, log_se, strict=True)),
     )
 
@@ -436,15 +510,36 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     psi = np.concatenate([np.zeros(0) if about.restricted else beta, solution.scaled_theta, free])
     value, gradient, inner = about.at(psi)
     about.last = inner
-    told = np.ones(about.size, dtype=bool)
+    first = about.n_beta + about.n_theta
+    for k, name in enumerate(about.family.parameters):
+        about.held[first + k] = name in solution.limits
+    told = ~about.held
     told[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
     hessian = curvature(about, psi, gradient, inner, told, None)
     return report(
         about,
         Optimum(
-            psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=told, decrement=0.0
+            psi=psi,
+            value=value,
+            gradient=gradient,
+            inner=inner,
+            hessian=hessian,
+            free=told,
+            decrement=0.0,
+            limits=solution.limits,
         ),
     )
+
+
+def _separation(about: Approximation, inner: Inner) -> Array:
+    """Where some rows are certain, whether that is separation: a direction (p,) of β on the user's scale."""
+    if not can_separate(about.design) or not (-inner.bends[2] < CERTAIN * about.trials).any():
+        return np.zeros(0)
+    scaled = separating(about.design, about.X)
+    if not len(scaled):
+        return scaled
+    direction = about.T_x @ scaled
+    return direction / np.abs(direction).max()
 
 
 def _vcov_of_modes(about: Approximation, found: Optimum, spread: Array) -> Array:

@@ -6,7 +6,7 @@ sigma, and the fixed effects. The deviance is that of maximum likelihood, also a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,12 +29,13 @@ BEYOND = 0.3  # how far past the wanted ζ the curve is followed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """What is profiled: columns a (and b) of a grouping factor, sigma, or column a of X."""
+    """What is profiled: columns a (and b) of a grouping factor, sigma, column a of X, or another of the family's."""
 
-    kind: Literal["sd", "cor", "sigma", "beta"]
+    kind: Literal["sd", "cor", "sigma", "beta", "family"]
     factor: int = -1
     a: int = -1
     b: int = -1
+    name: str = ""  # of the family's, and a is its place among several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,11 @@ class Curve:
     high: float
 
 
-def parameters(problem: Problem) -> list[Parameter]:
-    """Every parameter of a model, in the order of lme4's ``profile``: sds and correlations, sigma, fixed effects."""
+def parameters(problem: Problem, family: Sequence[str] = ("sigma",), cutpoints: int = 0) -> list[Parameter]:
+    """Every parameter of a model, in the order of lme4's ``profile``: sds and correlations, sigma, fixed effects.
+
+    What else the family has follows: ``cutpoints`` of an ordinal response, or one number each.
+    """
     found = []
     for k, template in enumerate(problem.templates):
         for block, structure in zip(template.blocks, template.structures, strict=True):
@@ -58,9 +62,15 @@ def parameters(problem: Problem) -> list[Parameter]:
             found += [Parameter(kind="sd", factor=k, a=a) for a in block[: structure.n_sds(d)]]
             pairs = structure.entries(d)
             found += [Parameter(kind="cor", factor=k, a=block[a], b=block[b]) for b, a in pairs]
-    if problem.sigma is None:
+    if "sigma" in family and problem.sigma is None:
         found.append(Parameter(kind="sigma"))
-    return found + [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
+    found += [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
+    return found + [
+        Parameter(kind="family", name=name, a=a)
+        for name in family
+        if name != "sigma"
+        for a in (range(cutpoints) if cutpoints else [-1])
+    ]
 
 
 def profile(problem: Problem, solution: PointSolution, cutoff: float) -> Iterator[Curve]:

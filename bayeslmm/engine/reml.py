@@ -21,7 +21,7 @@ from .criterion import Criterion, Evaluation, prepare
 from .scaling import Problem, Scaled
 
 Array = NDArray[np.float64]
-Status = Literal["converged", "boundary", "unidentified", "failed"]
+Status = Literal["converged", "boundary", "unidentified", "separated", "failed"]
 NEXT_TO_ZERO = 2e-7  # of an sd in θ̃, whose derivatives are taken at 1e-7 or above
 NEXT_TO_AN_END = 1e-6  # of a correlation
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
@@ -51,6 +51,10 @@ class PointSolution:
     parameter_errors: Mapping[str, Array] = field(
         default_factory=dict
     )  # se of their logs, of cutpoints themselves
+    limits: tuple[str, ...] = ()  # parameters of the family that grow without bound
+    separation: Array = field(
+        default_factory=lambda: np.zeros(0)
+    )  # (p,) direction in which β̂ is infinite, if any
     untold: Identification | None = None  # what of the variances the data do not tell
     rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them
 

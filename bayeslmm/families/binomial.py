@@ -113,6 +113,13 @@ class Binomial(Family):
         m, mean = np.ones(np.shape(y)) if trials is None else trials, self.mean(eta)
         return stats.binom.cdf(y - 1.0, m, mean), stats.binom.cdf(y, m, mean)
 
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        m = 1.0 if trials is None else trials
+        return 2.0 * m * (special.xlogy(y, y / mean) + special.xlogy(1.0 - y, (1.0 - y) / (1.0 - mean)))
+
     def draw(
         self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
     ) -> Array:

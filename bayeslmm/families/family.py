@@ -215,6 +215,22 @@ class Family(ABC):
         """Inverse weight of each row (n,) in a normal model that stands for this one around ``mean``."""
         return self.variance(mean, parameters, trials=trials, weights=weights)
 
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        """−2 (log density at the mean less that at μ = y) of each row (n,), without the dispersion.
+
+        Raises
+        ------
+        NotAvailableError
+            The family has none.
+        """
+        raise NotAvailableError(
+            f"residuals('deviance'): the largest density of a {self.name} response is not where its mean is; take "
+            "'pearson'"
+        )
+
     @abstractmethod
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

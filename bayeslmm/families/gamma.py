@@ -85,6 +85,12 @@ class Gamma(Family):
         below = stats.gamma.cdf(y, shape, scale=self.mean(eta) / shape)
         return below, below
 
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        return 2.0 * ((y - mean) / mean - np.log(y / mean))
+
     def draw(
         self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
     ) -> Array:

@@ -94,6 +94,12 @@ class Gaussian(Family):
     ) -> Array:
         return (self.working_response(y) - self.mean(eta)) / parameters["sigma"]
 
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        return (y - mean) ** 2 * (1.0 if weights is None else weights)
+
     def draw(
         self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
     ) -> Array:

@@ -80,6 +80,12 @@ class InverseGaussian(Family):
         below = stats.invgauss.cdf(y, self.mean(eta) / shape, scale=shape)
         return below, below
 
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        return (y - mean) ** 2 / (mean**2 * y)
+
     def draw(
         self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
     ) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .family import Array, Scale
+from .family import Array, Family, Scale
 from .gaussian import Gaussian, weighted
 
 
@@ -30,6 +30,12 @@ class LogNormal(Gaussian):
 
     def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
         return super().constants(y, trials, weights) - np.log(y)
+
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        return Family.unit_deviance(self, y, mean, parameters)  # that of y, not of log y
 
     def expected(self, eta: Array, parameters: Mapping[str, Array], weights: Array | None = None) -> Array:
         return np.exp(eta + 0.5 * _variance_of_log(parameters, weights))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
-from scipy import stats
+from scipy import special, stats
 
 from ..tools.compiling import compiled
 from .family import Array, Default
@@ -83,6 +83,13 @@ class NegativeBinomial(Poisson):
         shape = parameters["shape"]
         p = shape / (shape + self.mean(eta))
         return stats.nbinom.cdf(y - 1.0, shape, p), stats.nbinom.cdf(y, shape, p)
+
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        whole = parameters["shape"]
+        return 2.0 * (special.xlogy(y, y / mean) - (y + whole) * np.log((y + whole) / (mean + whole)))
 
     def draw(
         self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator

@@ -87,6 +87,12 @@ class Poisson(Family):
         mean = self.mean(eta)
         return stats.poisson.cdf(y - 1.0, mean), stats.poisson.cdf(y, mean)
 
+    def unit_deviance(
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        weights: Array | None = None,
+    ) -> Array:  # fmt: skip
+        return 2.0 * (special.xlogy(y, y / mean) - (y - mean))
+
     def draw(
         self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
     ) -> Array:

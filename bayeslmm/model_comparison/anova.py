@@ -12,9 +12,8 @@ import pandas as pd
 
 from ..covariances import UNSTRUCTURED
 from ..design.design import Design, GroupTerm
-from ..engine import reml
-from ..engine.scaling import Problem
 from ..errors import InputError
+from ..results.alike import solved
 from ..results.point import PointFit
 from ..results.quantities import check_same_data
 from ..results.text import Shown, Text, probability, table
@@ -109,7 +108,7 @@ def anova(*fits: PointFit, names: list[str] | None = None) -> ModelTests:
     order = sorted(range(len(fits)), key=lambda i: fits[i].n_parameters)
     fits, labels = tuple(fits[i] for i in order), [labels[i] for i in order]
     nested, notes = _nested(fits, labels)
-    if not any(fit.design.groups for fit in fits):
+    if not any(fit.design.groups or fit.solution.nodes for fit in fits):
         title = _title("F tests between linear models", models)
         return ModelTests(title=title, table=_f_tests(fits, labels, nested), notes=tuple(notes))
     fits, how = _compared_by(fits)
@@ -191,7 +190,7 @@ def by_ml(fit: PointFit) -> PointFit:
     """The same model fitted by maximum likelihood."""
     if not fit.solution.reml:
         return fit
-    return replace(fit, solution=reml.fit(Problem.of(fit.design), reml=False))
+    return replace(fit, solution=solved(fit.design, fit.solution, reml=False))
 
 
 def _statistic(smaller: Any, larger: Any) -> Any:
@@ -276,7 +275,7 @@ def ranova(fit: PointFit) -> ModelTests:
     labels, rows = ["(none dropped)"], [(fit.n_parameters, fit.loglik)]
     for label, groups in _without_each_random_term(fit.design):
         design = replace(fit.design, groups=groups)
-        smaller = replace(fit, design=design, solution=reml.fit(Problem.of(design), reml=fit.solution.reml))
+        smaller = replace(fit, design=design, solution=solved(design, fit.solution, reml=fit.solution.reml))
         labels.append(label)
         rows.append((smaller.n_parameters, smaller.loglik))
     table = pd.DataFrame(
@@ -385,7 +384,7 @@ def drop1(fit: PointFit) -> ModelTests:
     for label, keep in _without_each_fixed_term(fit.design):
         names = tuple(n for n, use in zip(fit.design.x_names, keep, strict=True) if use)
         design = replace(fit.design, X=np.ascontiguousarray(fit.design.X[:, keep]), x_names=names)
-        smaller = replace(full, design=design, solution=reml.fit(Problem.of(design), reml=False))
+        smaller = replace(full, design=design, solution=solved(design, full.solution, reml=False))
         labels.append(label)
         rows.append((smaller.n_parameters, smaller.deviance))
     table = pd.DataFrame(

@@ -123,13 +123,19 @@ def compare_estimates(
             f"these are fits of different models: {_named_model(point.design)} and "
             f"{_named_model(posterior.design)}, or of other data"
         )
-    left = point.tidy(ddf=ddf).reindex(columns=[*KEYS, "estimate", "std_error", "df"]).fillna({"group": ""})
+    effects = ("fixed", "ran_pars", "family")
+    left = (
+        point.tidy(effects, ddf=ddf)
+        .reindex(columns=[*KEYS, "estimate", "std_error", "df"])
+        .fillna({"group": ""})
+    )
     ends = point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False).fillna({"group": ""})
     ends = ends[[*KEYS, "conf_low", "conf_high"]]
     ends.columns = pd.Index([*KEYS, "estimate_low", "estimate_high"])
-    right = posterior.tidy(ci_prob=ci_prob).fillna({"group": ""})[
-        [*KEYS, "estimate", "std_error", "conf_low", "conf_high"]
-    ]
+    told = posterior.tidy(effects, ci_prob=ci_prob)
+    right = told.reindex(columns=[*KEYS, "estimate", "std_error", "conf_low", "conf_high"]).fillna(
+        {"group": ""}
+    )
     right.columns = pd.Index([*KEYS, "mean", "sd", "conf_low", "conf_high"])
     joined = _named(posterior).merge(left, on=KEYS).merge(ends, on=KEYS, how="left").merge(right, on=KEYS)
     joined["difference"] = (joined["mean"] - joined["estimate"]) / joined["sd"]

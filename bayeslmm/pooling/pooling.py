@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..design.design import Design
 from ..engine import pooling as engine
-from ..errors import InputError
+from ..errors import InputError, NotAvailableError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
@@ -153,6 +153,11 @@ def compare_pooling(
     check_interval(ci_prob)
     footing = Footing.of(design, group)
     has_reml = design.family.has_reml
+    if not has_reml and reml not in (None, False):
+        raise NotAvailableError(
+            f"compare_pooling(reml=...): point fits are put beside least squares, which is for normal responses; this "
+            f"one is {design.family}"
+        )
     point = _given(design, "reml", reml, PointFit, lambda: model.fit_reml() if has_reml or reml else None)
     draws = _given(design, "post", post, PosteriorFit, lambda: model.fit(random_seed=random_seed, **settings))
     return pool(footing, point, draws, ci_prob)
@@ -161,6 +166,11 @@ def compare_pooling(
 def pool_fit(fit: PointFit | PosteriorFit, group: str | None = None, ci_prob: float = 0.95) -> Pooling:
     """The same of one fit."""
     reml = fit if isinstance(fit, PointFit) else None
+    if reml is not None and not fit.design.family.has_reml:
+        raise NotAvailableError(
+            f"pooling of a point fit is compared with least squares, which is for normal responses; this one is "
+            f"{fit.design.family}. Take the posterior: model.fit()"
+        )
     post = fit if isinstance(fit, PosteriorFit) else None
     return pool(Footing.of(fit.design, group), reml, post, ci_prob)
 

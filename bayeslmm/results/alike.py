@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.identification import combination_names, untold_residual, words_of
+from ..engine import laplace_fit
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
 from ..engine.scaling import Problem
+from ..engine.separation import constant_levels
 from ..errors import UnidentifiedTermError
 from .estimates import Estimates
 from .text import number
@@ -29,13 +31,15 @@ FROM_DF = ("df", "p_value", "conf_low", "conf_high")
 
 
 def estimated(design: Design, *, reml: bool) -> PointSolution:
-    """Estimates, with others beside them that are as good.
+    """Estimates, with others beside them that are as good; of other than normal responses by Laplace's approximation.
 
     Raises
     ------
     UnidentifiedTermError
         A variance cannot be told from that of the residual.
     """
+    if not design.family.has_reml:
+        return laplace_fit.fit(design, restricted=reml)
     try:
         return engine.fit(Problem.of(design), reml=reml, judged=True)
     except UntoldResidualError as problem:
@@ -46,6 +50,13 @@ def estimated(design: Design, *, reml: bool) -> PointSolution:
             "than us and diag no estimate stands for all that are as good: leave out a term, or take the posterior "
             "(model.fit()), whose priors tell the rest."
         ) from None
+
+
+def solved(design: Design, like: PointSolution, *, reml: bool) -> PointSolution:
+    """Estimates of a design by the method of a solution, without others beside them."""
+    if like.nodes:
+        return laplace_fit.fit(design, restricted=reml)
+    return engine.fit(Problem.of(design), reml=reml)
 
 
 def told_alike[Record: Estimates, **P, R](
@@ -108,14 +119,40 @@ VERDICTS = {
     "converged": "converged",
     "boundary": "boundary (singular) fit: a variance is zero or a correlation is ±1",
     "unidentified": "not identified: the data do not tell all variances",
+    "separated": "separated: the likelihood rises without bound",
     "failed": "failed: the optimiser stopped away from a stationary point; do not use these numbers",
 }
 
 
 def verdict(fit: Estimates) -> str:
     """Whether the search ended at an optimum, and what the data do not tell, in words."""
-    told = told_of(fit)
-    return VERDICTS[fit.solution.status] + (f": {told}" if told else "")
+    told, solution = told_of(fit), fit.solution
+    if solution.status == "separated":
+        told = _separation(fit)
+    elif solution.limits and solution.status == "boundary":
+        of = fit.design.family.limited_by
+        limits = [f"{name} goes to infinity, where the family is {of[name]}" for name in solution.limits]
+        if not fit.is_singular:
+            return f"boundary fit: {', '.join(limits)}"
+        told = ", and ".join(limits)
+    return VERDICTS[solution.status] + (f": {told}" if told else "")
+
+
+def _separation(fit: Estimates) -> str:
+    """What is infinite, and why."""
+    direction = fit.solution.separation
+    if not len(direction):
+        names = ", ".join(fit.design.groups[k].name for k in constant_levels(fit.design))
+        return (
+            f"every level of {names} has one response only, so that its sd is infinite. That printed is where the "
+            "search stopped. Leave the term out, or take a prior: fit()"
+        )
+    infinite = [n for n, d in zip(fit.design.x_names, direction, strict=True) if d != 0.0]
+    named = [n for n in infinite if n != "Intercept"] or infinite
+    return (
+        f"separation of {', '.join(named)}. The estimate and its error are infinite, and those printed where the "
+        "search stopped. Join categories, leave the predictor out, or take a prior: fit()"
+    )
 
 
 def told_of(fit: Estimates) -> str:

@@ -19,14 +19,14 @@ from ..design.design import Design
 from ..design.newdata import NewDesign
 from ..engine.prediction import Errors
 from ..engine.randomness import generator
-from ..engine.scaling import Problem
+from ..engine.working import working
 from ..errors import NotEstimableWarning
 from ..tools.warned import warn
 from . import wald
 from .draws import Draws
 from .effects import Plan
 from .estimates import Estimates
-from .moments import keeps_mean
+from .moments import expected_over, keeps_mean
 from .quantities import Quantity
 from .rows import rows_of
 from .summaries import check_interval
@@ -175,9 +175,11 @@ def by_delta(
     design, solution = fit.design, fit.solution
     asked, offsets = targets(design, groups, plan.verb), _repeated(design, plan, offset)
     new = asked_rows(design, pd.concat(plan.states), asked, offsets, estimable_only=False)
+    if not keeps_mean(design.family):
+        return _by_curved_delta(fit, plan, asked, new, ci_prob, ddf)
     states = _linear_states(design, plan, asked, new)
     about = wald.approximation(design, solution, ddf)
-    errors = Errors.of(Problem.of(design), solution, about.vcov)
+    errors = Errors.of(*working(design, solution), about.vcov)
 
     def value(of: _Linear) -> Array:
         found = of.offset + of.X @ solution.beta
@@ -215,6 +217,79 @@ def by_delta(
     numbers.loc[~_estimable(design, plan, new)] = np.nan
     table = plan.table().assign(**_whose(plan, new, asked))
     return table.join(wald.with_interval(numbers, ci_prob))
+
+
+def _by_curved_delta(
+    fit: Estimates, plan: Plan, asked: Mapping[str, str], new: NewDesign, ci_prob: float, ddf: str | None
+) -> pd.DataFrame:
+    """As `by_delta` where the expected response bends: every row's slope stands before its linear predictor.
+
+    Rows of groups that are not observed are averaged over them (`expected_over`), and new groups add the variance that
+    they differ by.
+    """
+    design, solution, family = fit.design, fit.solution, fit.design.family
+    places = {g.name: k for k, g in enumerate(design.groups)}
+    about = wald.approximation(design, solution, ddf)
+    errors = Errors.of(*working(design, solution), about.vcov)
+    eta, spread = new.X @ solution.beta + new.offset, np.zeros(len(new.X))
+    having = parts(new, asked)
+    for g, target in having:
+        k = places[g.name]
+        if target == "observed":
+            eta = eta + np.einsum("nq,nq->n", g.Z, solution.modes[k][g.codes])
+        elif target in ("new", "population"):
+            spread = spread + np.einsum("na,ab,nb->n", g.Z, solution.covariances[k], g.Z)
+    step = 1e-5
+
+    def mean(at: Array) -> Array:
+        found = expected_over(family, at, np.sqrt(np.maximum(spread, 0.0)), fit.values.family)
+        return found[:, None] if found.ndim == 1 else found
+
+    value, slope = mean(eta), (mean(eta + step) - mean(eta - step)) / (2.0 * step)
+    n, K = plan.n, value.shape[1]
+    weights = plan.means if plan.kind == "ratio" else sparse.diags_array(1.0 / plan.width) @ plan.means
+    means = weights.T.tocsr()
+
+    def state(number: int, k: int) -> tuple[Array, _Linear]:
+        rows = slice(number * n, (number + 1) * n)
+        tilt = slope[rows, k]
+        found: dict[str, dict[int, Any]] = {"observed": {}, "new": {}}
+        for g, target in having:
+            if target in found:
+                codes, count = (
+                    (g.codes, design.groups[places[g.name]].n_levels)
+                    if target == "observed"
+                    else label_places(g, n)
+                )
+                Z = g.Z[rows] * tilt[:, None]
+                found[target][places[g.name]] = means @ _spread_out(codes[rows], Z, count)
+        X = means @ (new.X[rows] * tilt[:, None])
+        return means @ value[rows, k], _Linear(offset=np.zeros(len(X)), X=X, **found)
+
+    numbers = []
+    for _, high, low in plan.pairs:
+        of_category = []
+        for k in range(K):
+            (top, up), (bottom, down) = state(high, k), state(low, k)
+            one = np.ones(len(top))
+            if plan.kind == "ratio":
+                estimate = top / bottom
+                change = up.combined(one / bottom, down, -estimate / bottom)
+            else:
+                estimate, change = top - bottom, up.combined(one, down, -one)
+            variances = errors.of_combinations(change.X, list(change.observed.items()))
+            for factor, A in change.new.items():
+                root = _root(solution.covariances[factor])
+                reached = A @ sparse.kron(sparse.identity(A.shape[1] // len(root)), root)
+                variances = variances + np.asarray(reached.multiply(reached).sum(axis=1)).reshape(-1)
+            of_category.append((estimate, np.sqrt(np.maximum(variances, 0.0))))
+        numbers.append(np.stack(of_category, axis=-1))  # (2, averages, categories)
+    estimates, deviations = (np.concatenate([each[i].reshape(-1) for each in numbers]) for i in (0, 1))
+    table = pd.DataFrame({"estimate": estimates, "std_error": deviations, "df": np.inf})
+    table.loc[np.repeat(~_estimable(design, plan, new), K)] = np.nan
+    levels = design.levels if family.has_categories else ()
+    labels = plan.table(levels).assign(**_whose(plan, new, asked, K))
+    return labels.join(wald.with_interval(table, ci_prob))
 
 
 def _root(cov: Array) -> Array:

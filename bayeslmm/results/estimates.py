@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..design.design import Design
 from ..engine.reml import PointSolution
+from ..errors import RefusedVerbError
 from .variance import Values
 
 
@@ -43,7 +44,18 @@ class Estimates:
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation, in units of the response; of known standard errors a typical one."""
+        """Residual standard deviation, in units of the response; of known standard errors a typical one.
+
+        Raises
+        ------
+        RefusedVerbError
+            The family has none.
+        """
+        if "sigma" not in self.solution.parameters:
+            raise RefusedVerbError(
+                f"sigma: {self.design.family} has no residual sd; values.family holds "
+                f"{', '.join(self.solution.parameters) or 'no parameters'}"
+            )
         return self.solution.sigma
 
     @property
@@ -53,8 +65,9 @@ class Estimates:
 
     @property
     def n_parameters(self) -> int:
-        """Fixed effects, covariance parameters and sigma, unless it is known, as lme4 counts them."""
-        return self.design.p + len(self.solution.theta) + len(self.design.family.parameters)
+        """Fixed effects, covariance parameters and those of the family that are not known, as lme4 counts them."""
+        of_family = sum(np.size(self.solution.parameters[name]) for name in self.design.family.parameters)
+        return self.design.p + len(self.solution.theta) + of_family
 
     @property
     def loglik(self) -> float:
@@ -88,10 +101,10 @@ class Estimates:
 
     @property
     def values(self) -> Values:
-        """β̂, the covariance matrices and σ̂ as arrays."""
+        """β̂, the covariance matrices and the family's parameters, such as σ̂, as arrays."""
         solution = self.solution
         return Values(
             beta=solution.beta,
             covariances=solution.covariances,
-            family={"sigma": np.asarray(solution.sigma)},
+            family={name: np.asarray(value) for name, value in solution.parameters.items()},
         )

@@ -161,13 +161,13 @@ def predict(
         raise InputError("predict(shares=True, draws=...): shares are columns of the table; draws have none")
     new, rng = asked_rows(design, newdata, asked, offset), generator(random_seed)
     rows = rows_of(
-        fit, new, asked, rng, trials=_trials(design, newdata, kind, trials),
+        fit, new, asked, rng, trials=trials_of(design, newdata, kind, trials),
         weights=design.weights_at(newdata, needed=kind == "response" or shares or transform is not None),
         chosen=chosen_draws(fit, draws),
     )  # fmt: skip
     rows, order = replace(rows, transform=transform).by_new_group()
     if draws is not False:
-        parts = rows.over_blocks(lambda block, rng: _values(rows, design, kind, block, rng), rng)
+        parts = rows.over_blocks(lambda block, rng: values_of_rows(rows, design, kind, block, rng), rng)
         values = np.concatenate(parts, axis=1)
         values = values if order is None else values[:, np.argsort(order)]
         coords = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
@@ -184,7 +184,7 @@ def prediction_table(
     """Summaries of predictions in the order of an index, and what their variance is made of."""
 
     def of(block: slice, rng: Generator) -> pd.DataFrame:
-        values = _values(rows, design, kind, block, rng)
+        values = values_of_rows(rows, design, kind, block, rng)
         table = summarise(values.reshape(1, len(values), -1))
         return table.join(shares_of(rows, block, design, kind, rng)) if shares else table
 
@@ -198,7 +198,8 @@ def prediction_table(
     return table.set_axis(index.repeat(categories))
 
 
-def _values(rows: Rows, design: Design, kind: str, block: slice, rng: Generator) -> Array:
+def values_of_rows(rows: Rows, design: Design, kind: str, block: slice, rng: Generator) -> Array:
+    """Draws of the expected response, or of a response, with categories as they are called in the data."""
     if kind == "mean":
         return rows.mean(block)
     y = rows.response(block, rng)
@@ -215,7 +216,8 @@ def chosen_draws(fit: Draws, draws: bool | int) -> Any:
     return (np.arange(fit.n_chains)[:, None] * fit.n_draws + within).reshape(-1)
 
 
-def _trials(design: Design, newdata: Any, kind: str, trials: Any) -> Array | None:
+def trials_of(design: Design, newdata: Any, kind: str, trials: Any) -> Array | None:
+    """Trials of the rows asked for, where responses are counts of successes."""
     if design.trials is None:
         return None
     if trials is None and newdata is None:

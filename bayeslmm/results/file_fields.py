@@ -86,7 +86,7 @@ ESTIMATES: Fields = {
     "status": _one_of(*get_args(Status)), "singular": FLAGS,
 }  # fmt: skip
 FORMAT_1: Fields = {"sigma": SIZE}  # of estimates
-FORMAT_2: Fields = {"parameters": RECORD, "parameter_errors": RECORD, "nodes": COUNT}
+FORMAT_2: Fields = {"parameters": RECORD, "parameter_errors": RECORD, "nodes": COUNT, "limits": TEXTS}
 POSTERIOR: Fields = {
     "priors": LIST, "resolved": LIST, "settings": RECORD, "diagnosis": RECORD, "ci_prob": NUMBER, "ci_kind": TEXT,
     "groups": RECORD,
@@ -283,6 +283,11 @@ def check_solution(solution: PointSolution, design: Design) -> None:
         check_array(name, getattr(solution, name), (count,))
     check_array("beta", solution.beta, (p,))
     check_array("vcov", solution.vcov, (p, p))
+    check_array("separation", solution.separation, (p,) if len(solution.separation) else (0,))
+    if not set(solution.limits) <= set(design.family.limited_by):
+        raise DataError(
+            f"the file is damaged: limits are of {_shown(list(solution.limits))}, which have none"
+        )
     wanted: dict[str, list[tuple[int, ...]]] = {
         "covariances": [(g.q, g.q) for g in groups],
         "modes": [(g.n_levels, g.q) for g in groups],

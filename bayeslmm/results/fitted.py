@@ -1,4 +1,4 @@
-"""Fitted values and residuals of a point fit."""
+"""Rows of a point fit: linear predictors, expected responses and residuals at the estimates, for every family."""
 
 from __future__ import annotations
 
@@ -7,27 +7,44 @@ from numpy.typing import NDArray
 
 from .alike import told_alike
 from .estimates import Estimates
+from .moments import expected_response
 from .targets import check_residuals
 
 Array = NDArray[np.float64]
 
+KINDS = ("raw", "pearson", "scaled", "deviance")
+
+
+def linear_predictor(record: Estimates, *, with_groups: bool = True) -> Array:
+    """Xβ̂ + Zb̂ + offset (nobs,), or without Zb̂."""
+    values = record.design.X @ record.solution.beta + record.design.offset
+    if with_groups:
+        for group, modes in zip(record.design.groups, record.solution.modes, strict=True):
+            values = values + group.contribution(modes)
+    return np.asarray(values)
+
 
 @told_alike
-def fitted(record: Estimates) -> Array:
-    """The values behind :meth:`PointFit.fitted`."""
-    values = record.design.X @ record.solution.beta + record.design.offset
-    for group, modes in zip(record.design.groups, record.solution.modes, strict=True):
-        values += group.contribution(modes)
-    return values
+def fitted(record: Estimates, *, with_groups: bool = True) -> Array:
+    """The values behind :meth:`PointFit.fitted`: E(y) at the modes, or probabilities of categories (nobs, K)."""
+    eta = linear_predictor(record, with_groups=with_groups)
+    return expected_response(record.design.family, eta, record.values.family, weights=record.design.weights)
 
 
 def residuals(record: Estimates, kind: str = "raw") -> Array:
     """The values behind :meth:`PointFit.residuals`."""
-    check_residuals(kind)
-    residuals = record.design.y - fitted(record)
+    check_residuals(kind, KINDS)
+    design, family = record.design, record.design.family
+    observed = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
+    mean = fitted(record)
+    given = {name: np.asarray(value) for name, value in record.values.family.items()}
+    if kind == "deviance":
+        unit = family.unit_deviance(observed, mean, given, trials=design.trials, weights=design.weights)
+        return np.asarray(np.sign(observed - mean) * np.sqrt(np.maximum(unit, 0.0)))
+    spread = family.variance(
+        mean, given, unit=kind == "pearson", trials=design.trials, weights=design.weights
+    )  # which says that categories have none
+    raw = observed - mean
     if kind == "raw":
-        return residuals
-    if record.design.weights is not None:
-        residuals = residuals * np.sqrt(record.design.weights)
-    unknown = kind == "pearson" and not record.design.family.residual_is_known
-    return residuals if unknown else residuals / record.sigma
+        return np.asarray(raw)
+    return np.divide(raw, np.sqrt(spread), out=np.where(np.isnan(raw), np.nan, 0.0), where=spread > 0.0)

@@ -16,7 +16,7 @@ from ..design.design import Design
 from ..engine import bootstrap as engine
 from ..engine import profile as profiles
 from ..engine.scaling import Problem
-from ..errors import FitError, InputError, UnidentifiedTermError
+from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
 from ..tools.words import is_one_of
 from . import point_tables, quantities, wald
 from .alike import agreed_numbers, combinations_of, estimated, rivals_of, told_of
@@ -37,12 +37,21 @@ def quantile(ci_prob: float) -> float:
     return float(ndtri(0.5 + ci_prob / 2.0))
 
 
+def parameters_of(design: Design) -> list[profiles.Parameter]:
+    """Every parameter of a model, in the order of the profile."""
+    cutpoints = len(design.levels) - 1 if design.family.has_categories else 0
+    return profiles.parameters(Problem.of(design), design.family.parameters, cutpoints)
+
+
 def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
     """(effect, group, term) of every parameter, in broom.mixed's words and the order of the profile."""
     labels = []
-    for parameter in profiles.parameters(Problem.of(design)):
+    for parameter in parameters_of(design):
         if parameter.kind == "sigma":
             labels.append(("ran_pars", RESIDUAL, "sd__Observation"))
+        elif parameter.kind == "family":
+            level = f"[{design.levels[parameter.a]}]" if parameter.a >= 0 else ""
+            labels.append(("family", "", parameter.name + level))
         elif parameter.kind == "beta":
             labels.append(("fixed", "", design.x_names[parameter.a]))
         else:
@@ -58,15 +67,18 @@ def values_of(design: Design, estimates: Array) -> Values:
 
     Correlations of ±1 and beyond by rounding are kept: they are what the search found.
     """
-    groups, where = design.groups, profiles.parameters(Problem.of(design))
+    groups, where = design.groups, parameters_of(design)
     lead = estimates.shape[:-1]
     sds = [np.zeros((*lead, g.q)) for g in groups]
     cors = [np.broadcast_to(np.eye(g.q), (*lead, g.q, g.q)).copy() for g in groups]
-    beta, sigma = np.zeros((*lead, len(design.x_names))), np.full(lead, design.family.known.get("sigma", 0.0))
+    beta = np.zeros((*lead, len(design.x_names)))
+    family: dict[str, Any] = {name: np.full(lead, value) for name, value in design.family.known.items()}
     for j, parameter in enumerate(where):
         value, a, b = estimates[..., j], parameter.a, parameter.b
         if parameter.kind == "sigma":
-            sigma = value
+            family["sigma"] = value
+        elif parameter.kind == "family":
+            family.setdefault(parameter.name, []).append(value)
         elif parameter.kind == "beta":
             beta[..., a] = value
         elif parameter.kind == "sd":
@@ -75,7 +87,12 @@ def values_of(design: Design, estimates: Array) -> Values:
             cors[parameter.factor][..., a, b] = cors[parameter.factor][..., b, a] = value
     spread = [g.template.spread_out(sd, cor) for g, sd, cor in zip(groups, sds, cors, strict=True)]
     matrices = tuple(covariance(sd, cor) for sd, cor in spread)
-    return Values(beta=beta, covariances=matrices, family={"sigma": sigma})
+    many = design.family.has_categories
+    told = {
+        name: np.stack(value, axis=-1) if many else value[0] if isinstance(value, list) else value
+        for name, value in family.items()
+    }
+    return Values(beta=beta, covariances=matrices, family=told)
 
 
 def confint(
@@ -97,7 +114,9 @@ def confint(
     if method == "wald":
         table = labels[labels["effect"] == "fixed"].reset_index(drop=True)
         fixed = point_tables.fixef(fit, ddf=ddf, ci_prob=ci_prob).reset_index(drop=True)
-        return table.join(fixed[["estimate", "df", "conf_low", "conf_high"]])
+        table = table.join(fixed[["estimate", "df", "conf_low", "conf_high"]])
+        others = family_table(fit, ci_prob)
+        return pd.concat([table, others[list(table)]], ignore_index=True) if len(others) else table
     values = estimates_of(fit)
     if method == "profile":
         curves = list(_curves(fit, z, progressbar))
@@ -114,11 +133,31 @@ def confint(
 
 def estimates_of(fit: Estimates) -> Array:
     """Estimates (parameters,) in the order of the profile, missing where others are as good."""
-    problem = Problem.of(fit.design)
-    values = engine.estimates(problem, fit.solution)
+    where = parameters_of(fit.design)
+    values = engine.estimates(where, fit.solution)
     for rival in fit.solution.rivals:
-        values = agreed_numbers(values, engine.estimates(problem, rival))
+        values = agreed_numbers(values, engine.estimates(where, rival))
     return values
+
+
+def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
+    """The family's parameters besides sigma: estimate, std_error, Wald interval (of the log if it is positive)."""
+    z, rows = quantile(ci_prob), []
+    positive = fit.design.family.positive_parameters
+    for parameter, (effect, group, term) in zip(
+        parameters_of(fit.design), parameter_labels(fit.design), strict=True
+    ):
+        if parameter.kind != "family":
+            continue
+        value, se = (
+            float(np.atleast_1d(of[parameter.name])[max(parameter.a, 0)])
+            for of in (fit.solution.parameters, fit.solution.parameter_errors)
+        )
+        se = np.nan if parameter.name in fit.solution.limits else se
+        low, high = (value * np.exp(s * z * se) if positive else value + s * z * se for s in (-1.0, 1.0))
+        rows.append((effect, group, term, value, value * se if positive else se, np.inf, low, high))
+    columns = ["effect", "group", "term", "estimate", "std_error", "df", "conf_low", "conf_high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def profile(fit: Estimates, *, ci_prob: float, progressbar: bool) -> pd.DataFrame:
@@ -137,6 +176,11 @@ def profile(fit: Estimates, *, ci_prob: float, progressbar: bool) -> pd.DataFram
 
 def _curves(fit: Estimates, cutoff: float, progressbar: bool) -> Iterator[profiles.Curve]:
     problem = Problem.of(fit.design)
+    if fit.solution.nodes:
+        raise NotAvailableError(
+            f"profile: profile likelihoods are computed for normal responses, not for {fit.design.family}. "
+            "confint('boot') has intervals of every parameter, confint('wald') those of the fixed effects."
+        )
     if fit.solution.rivals and estimated(fit.design, reml=False).rivals:
         raise UnidentifiedTermError(
             f"profile: the data do not tell all variances: {told_of(fit)}. Leave out terms, or take confint('wald') of "
@@ -155,9 +199,11 @@ def bootstrap_table(
     """The table behind :meth:`PointFit.bootstrap`."""
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise InputError(f"draws={draws!r}: the bootstrap needs a whole number of data sets, better 1,000")
-    batches = engine.bootstrap(
-        Problem.of(fit.design), fit.solution, draws=draws, random_seed=random_seed, cores=_cores(cores)
-    )
+    asked: dict[str, Any] = {"draws": draws, "random_seed": random_seed, "cores": _cores(cores)}
+    if fit.solution.nodes:
+        batches = engine.bootstrap_of_any(fit.design, fit.solution, parameters_of(fit.design), **asked)
+    else:
+        batches = engine.bootstrap(Problem.of(fit.design), fit.solution, **asked)
     with closing(batches):  # also where an interrupt comes between two of them: no process works on unseen
         counted = track(((len(rows), rows) for rows in batches), draws, "Refitting", progressbar)
         rows = np.concatenate([rows for _, rows in counted])

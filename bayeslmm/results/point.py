@@ -47,7 +47,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PointFit(Fit, Estimates):
-    """A REML or ML fit of a Gaussian mixed model, or of a linear model where there is no bar.
+    """A REML or ML fit of a mixed model, or of a (generalised) linear model where there is no bar.
+
+    That of a normal response is exact; the effects of other responses are integrated out by Laplace's approximation,
+    with the observed information (docs/point-fits.md).
 
     Attributes
     ----------
@@ -428,13 +431,27 @@ class PointFit(Fit, Estimates):
     # -- rows ------------------------------------------------------------------------------------------------
 
     def fitted(self) -> Array:
-        """Fitted values Xβ̂ + Zb̂ + offset (nobs,), groups at their conditional modes."""
+        """Expected responses (nobs,), groups at their conditional modes: of a normal response Xβ̂ + Zb̂ + offset.
+
+        Of successes a probability; of an ordinal response those of its categories (nobs, K).
+        """
         return fitted(self)
 
     def residuals(self, kind: str = "raw") -> Array:
-        """Residuals (nobs,): ``raw`` y − fitted, ``pearson`` times √weight, ``scaled`` over sigma as well.
+        """Residuals (nobs,) of the expected response, of successes over trials.
 
-        Where standard errors are known, both are over these.
+        Parameters
+        ----------
+        kind : {"raw", "pearson", "scaled", "deviance"}
+            ``raw``: y − fitted. ``pearson``: over the square root of the variance function (of one unit of sigma²: for
+            normal responses √weight times raw). ``scaled``: over the sd of y given the modes. ``deviance``: signed
+            square roots of the unit deviances. Where standard errors are known, ``pearson`` and ``scaled`` are over
+            these.
+
+        Raises
+        ------
+        NotAvailableError
+            For ordinal responses; ``deviance`` for student_t, lognormal and beta ones.
         """
         return residuals(self, kind)
 
@@ -451,6 +468,7 @@ class PointFit(Fit, Estimates):
         shares: bool = False,
         random_seed: int | None = None,
         offset: Any = None,
+        trials: Any = None,
         transform: Transform | None = None,
         cores: int | None = None,
         progressbar: bool = True,
@@ -469,8 +487,9 @@ class PointFit(Fit, Estimates):
             ``observed_or_new``, ``observed_or_average``, ``observed_or_population``: groups of the fit where a row has
             one, and otherwise as the second word says (lme4's ``allow.new.levels``); a column ``target_<factor>`` says
             which it was, row by row.
-        kind : {"mean", "response"}
-            The expected response, or an observation, which adds residual noise (of new rows that of weight one).
+        kind : {"mean", "response", "link"}
+            The expected response, or an observation, which adds residual noise (of new rows that of weight one), or the
+            linear predictor.
         interval : {None, "plug-in", "simulated"}
             ``plug-in``: estimate ± t std_error, by the joint covariance of β̂ and b̂, variances taken as known.
             ``simulated``: quantiles of draws that carry the uncertainty of the variances as well, by a parametric
@@ -491,6 +510,8 @@ class PointFit(Fit, Estimates):
             Of draws and of a simulated interval.
         offset : str or array-like, optional
             Replaces an offset that was given to the model as an array.
+        trials : str, int or array-like, optional
+            Of new binomial observations: a column of ``newdata``, or numbers.
         transform : callable, optional
             Predicts this function of the response: ``np.square`` for ``sqrt(weight)``. The mean is E f(y), over
             residual noise and, for ``population``, over groups; not f of the mean.
@@ -523,7 +544,8 @@ class PointFit(Fit, Estimates):
         """
         return predict.predict(
             self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, ddf=ddf, draws=draws, shares=shares,
-            random_seed=random_seed, offset=offset, transform=transform, cores=cores, progressbar=progressbar,
+            random_seed=random_seed, offset=offset, trials=trials, transform=transform, cores=cores,
+            progressbar=progressbar,
         )  # fmt: skip
 
     def simulate(
@@ -586,7 +608,7 @@ class PointFit(Fit, Estimates):
         design = build_design(
             update_formula(self.design.formula, formula), origin.data, weights=origin.weights,
             offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
-            matrices=self.design.matrices,
+            family=self.design.family, matrices=self.design.matrices,
         )  # fmt: skip
         solution = estimated(design, reml=self.solution.reml)
         return replace(self, design=design, solution=solution, origin=origin)

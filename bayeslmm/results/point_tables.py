@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..engine import reml
-from ..engine.scaling import Problem
+from ..engine.working import working
 from . import wald
 from .alike import told_alike
 from .coefficients import coding_of
@@ -53,7 +53,7 @@ def coef(
         wald.approximation(record.design, record.solution, None if wide else ddf),
     )
     with_beta = record.design.x_names and not wide
-    slopes = reml.mode_slopes(Problem.of(record.design), solution) if with_beta else ()
+    slopes = reml.mode_slopes(*working(record.design, solution)) if with_beta else ()
     for k, (group, modes) in enumerate(zip(record.design.groups, solution.modes, strict=True)):
         if not group.is_grouping:
             continue

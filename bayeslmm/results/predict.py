@@ -18,19 +18,21 @@ from ..design.newdata import NewDesign, NewGroup
 from ..engine.inference import Approximation
 from ..engine.prediction import Errors, draws_given
 from ..engine.randomness import generator
-from ..engine.scaling import Problem
-from ..errors import InputError
+from ..engine.working import working
+from ..errors import InputError, NotAvailableError
 from . import wald
 from .alike import told_alike, without
 from .estimates import Estimates
-from .expected import prediction_table
+from .expected import prediction_table, trials_of, values_of_rows
 from .intervals import bootstrap_table as refits
 from .intervals import values_of
+from .moments import expected_over, keeps_mean
 from .rows import Rows, rows_under
 from .shares import check_shares, share_table
 from .summaries import check_interval, summarise
 from .targets import (
     MIXED,
+    OF_POINTS,
     Transform,
     asked_rows,
     check_count,
@@ -53,27 +55,29 @@ REFITS = 1000  # of a simulated interval
 def predict(
     fit: Estimates, newdata: Any, groups: str | Mapping[str, str], *, kind: str, interval: str | None,
     ci_prob: float, ddf: str | None, draws: int | None, shares: bool, random_seed: int | None, offset: Any,
-    transform: Transform | None, cores: int | None, progressbar: bool,
+    trials: Any, transform: Transform | None, cores: int | None, progressbar: bool,
 ) -> Any:  # fmt: skip
     """The series, table or draws behind :meth:`PointFit.predict`."""
-    check_kind(kind)
+    check_kind(kind, OF_POINTS)
     check_interval(ci_prob)
     wald.method_of(ddf)
     check_transform(fit.design, transform)
     check_shares(fit.design, shares, transform)
-    _check_asked(kind, interval, draws, shares, transform)
-    asked = targets(fit.design, groups)
+    _check_asked(fit.design, kind, interval, draws, shares, transform)
+    asked, given = targets(fit.design, groups), trials_of(fit.design, newdata, kind, trials)
     if interval == "plug-in":
         return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset)
     if interval is None and draws is None:
-        return _estimates(fit, newdata, asked, offset, transform)
+        return _estimates(fit, newdata, asked, offset, transform, linear=kind == "link")
     rng, count = generator(random_seed), REFITS if draws is None else draws
     if interval == "simulated":
         asked_rows(fit.design, newdata, asked, offset)  # what is wrong with them is said before the refits
         drawn = _parameter_draws(fit, count, rng, cores, progressbar)
-        predicted = _simulated(fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform)
+        predicted = _simulated(
+            fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform, given
+        )
     else:
-        predicted = _draws(fit, newdata, asked, kind, count, rng, offset, transform)
+        predicted = _draws(fit, newdata, asked, kind, count, rng, offset, transform, given)
     if not fit.solution.rivals:
         return predicted
     # draws are those of one of the estimates that are as good
@@ -81,7 +85,9 @@ def predict(
     return without(predicted, plug_in[["estimate", "std_error"]].isna().any(axis=1).to_numpy())
 
 
-def _check_asked(kind: str, interval: str | None, draws: Any, shares: bool, transform: Any) -> None:
+def _check_asked(
+    design: Design, kind: str, interval: str | None, draws: Any, shares: bool, transform: Any
+) -> None:
     if interval not in (None, *INTERVALS):
         raise InputError(f"predict(interval={interval!r}): intervals are 'plug-in' or 'simulated'")
     if draws is not None:
@@ -90,6 +96,27 @@ def _check_asked(kind: str, interval: str | None, draws: Any, shares: bool, tran
         raise InputError(
             "predict(kind='response'): the estimate is that of the mean; observations have an interval, "
             "interval='plug-in' or 'simulated', or are simulated, draws=1000"
+        )
+    curved = not keeps_mean(design.family)
+    if interval == "plug-in" and (curved and shares and kind != "link"):
+        raise NotAvailableError(
+            f"predict(interval='plug-in', shares=True): shares of the variance of {design.family} responses are those "
+            "of the linear predictor: kind='link'"
+        )
+    if kind == "response" and interval == "plug-in" and not design.family.has_reml:
+        raise NotAvailableError(
+            f"predict(kind='response', interval='plug-in'): observations of {design.family} are not normal around "
+            "their mean: interval='simulated', or draws=1000"
+        )
+    if kind == "mean" and interval == "plug-in" and design.family.has_categories:
+        raise NotAvailableError(
+            "predict(kind='mean', interval='plug-in'): the probability of a category need not rise with the linear "
+            "predictor, so its interval cannot be carried through the link: kind='link', or interval='simulated'"
+        )
+    if kind == "link" and (draws is not None or interval == "simulated" or transform is not None):
+        raise InputError(
+            "predict(kind='link'): the linear predictor has an estimate and a plug-in interval; draws and simulated "
+            "intervals are of kind='mean' or 'response'"
         )
     if interval is None and shares:
         raise InputError(
@@ -108,11 +135,12 @@ def _check_asked(kind: str, interval: str | None, draws: Any, shares: bool, tran
 
 @told_alike
 def _estimates(
-    fit: Estimates, newdata: Any, asked: Mapping[str, str], offset: Any, transform: Transform | None
-) -> pd.Series:
-    """Predictions at the estimates; new groups count as the mean over groups, which is b = 0."""
+    fit: Estimates, newdata: Any, asked: Mapping[str, str], offset: Any, transform: Transform | None, *,
+    linear: bool = False,
+) -> Any:  # fmt: skip
+    """Predictions at the estimates; new groups count as the mean over groups, which in a linear model is b = 0."""
     design = fit.design
-    if transform is None:
+    if transform is None and (linear or keeps_mean(design.family)):
         kept = [n for n, target in asked.items() if target == "observed" or target in MIXED]
         new = new_rows(design, newdata, kept, offset)
         check_seen(new, asked)
@@ -125,7 +153,11 @@ def _estimates(
         new = asked_rows(design, newdata, same_mean, offset)
     weights = design.weights_at(newdata, needed=transform is not None)
     rows = replace(_rows_at_estimates(fit, new, same_mean, 1, default_rng(0), weights), transform=transform)
-    values = np.concatenate([rows.mean(block)[0] for block in rows.blocks()])
+    of = rows.eta if linear else rows.mean
+    values = np.concatenate([of(block)[0] for block in rows.blocks()])
+    if values.ndim == 2:
+        levels = pd.Index(design.levels, name="category")
+        return pd.DataFrame(values, index=new.index, columns=levels).assign(**target_columns(new, asked))
     series = pd.Series(values, index=new.index, name=_name(design, transform))
     series.attrs = {name: column.tolist() for name, column in target_columns(new, asked).items()}
     return series
@@ -144,6 +176,7 @@ def _rows_at_estimates(
     draws: int,
     rng: Generator,
     weights: Array | None,
+    trials: Array | None = None,
 ) -> Rows:
     solution = fit.solution
     modes = dict(zip(_factors(fit), solution.modes, strict=True))
@@ -152,27 +185,30 @@ def _rows_at_estimates(
         beta=np.broadcast_to(solution.beta, (draws, len(solution.beta))),
         covariances=[np.broadcast_to(cov, (draws, *cov.shape)) for cov in solution.covariances],
         effects=lambda name: np.broadcast_to(modes[name], (draws, *modes[name].shape)),
-        parameters={"sigma": np.full(draws, fit.sigma)}, trials=None, weights=weights,
+        parameters={n: np.tile(v, (draws, *[1] * np.ndim(v))) for n, v in fit.values.family.items()},
+        trials=trials, weights=weights,
     )  # fmt: skip
 
 
 def _draws(
     fit: Estimates, newdata: Any, asked: Mapping[str, str], kind: str, draws: int, rng: Generator,
-    offset: Any, transform: Transform | None,
+    offset: Any, transform: Transform | None, trials: Array | None,
 ) -> Any:  # fmt: skip
     """Draws (draw, obs) that take the estimates as known."""
     import xarray as xr
 
     new = asked_rows(fit.design, newdata, asked, offset)
     weights = fit.design.weights_at(newdata, needed=kind == "response" or transform is not None)
-    rows = replace(_rows_at_estimates(fit, new, asked, draws, rng, weights), transform=transform)
+    rows = replace(_rows_at_estimates(fit, new, asked, draws, rng, weights, trials), transform=transform)
     values = np.concatenate(
-        rows.over_blocks(lambda b, rng: rows.mean(b) if kind == "mean" else rows.response(b, rng), rng),
-        axis=1,
+        rows.over_blocks(lambda b, rng: values_of_rows(rows, fit.design, kind, b, rng), rng), axis=1
     )
     told = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
-    coords = {"draw": np.arange(draws), "obs": new.index.to_numpy(), **told}
-    return xr.DataArray(values, dims=("draw", "obs"), coords=coords, name=_name(fit.design, transform))
+    coords: dict[str, Any] = {"draw": np.arange(draws), "obs": new.index.to_numpy(), **told}
+    dims = ("draw", "obs", "category")[: values.ndim]
+    if values.ndim == 3:
+        coords["category"] = np.array(fit.design.levels, dtype=object)
+    return xr.DataArray(values, dims=dims, coords=coords, name=_name(fit.design, transform))
 
 
 @told_alike
@@ -194,7 +230,7 @@ def _plug_in(
         g.name: (_factor(design, g.name), g.codes, g.Z) for g, target in having if target == "observed"
     }
     about = wald.approximation(design, solution, ddf)
-    errors = Errors.of(Problem.of(design), solution, about.vcov)
+    errors = Errors.of(*working(design, solution), about.vcov)
     if new.wide:
         weights = design.weights_at(newdata, needed=kind == "response")
         return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, about, errors, weights, shares)
@@ -210,16 +246,48 @@ def _plug_in(
             due[g.name] = due[g.name] + np.einsum("na,ab,nb->n", g.Z, cov, g.Z)
     weights = design.weights_at(newdata, needed=kind == "response")
     residual = np.zeros(len(estimate))
+    curved = kind == "mean" and not keeps_mean(design.family)
     if kind == "response":
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
     variances = np.column_stack([due[name] for name in ("", *_factors(fit))])
     total = np.maximum(variances.sum(axis=1) + residual, 0.0)
     df = wald.df_of_sums(about, errors.reach_of_rows(new.X, list(effects.values())), total, residual)
     table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
-    table = wald.with_interval(table, ci_prob).assign(interval="plug-in", **target_columns(new, asked))
+    table = wald.with_interval(table, ci_prob)
+    if curved:
+        table = _through_link(fit, table, having, weights)
+    table = table.assign(interval="plug-in", **target_columns(new, asked))
     if shares:
         table = table.join(share_table(design, variances, residual))
     return table.set_axis(new.index)
+
+
+def _through_link(
+    fit: Estimates, table: pd.DataFrame, having: list[tuple[NewGroup, str]], weights: Array | None
+) -> pd.DataFrame:
+    """A table of the linear predictor as one of the expected response.
+
+    Its estimate is averaged over groups that are not observed; the interval of new groups spans them, and its ends are
+    those of single groups.
+    """
+    design, solution = fit.design, fit.solution
+
+    def variance(*wanted: str) -> Array:
+        parts = [(g, solution.covariances[_factor(design, g.name)]) for g, to in having if to in wanted]
+        return sum((np.einsum("na,ab,nb->n", g.Z, cov, g.Z) for g, cov in parts), np.zeros(len(table)))
+
+    def mean(eta: Array, spread: Array) -> Array:
+        return expected_over(design.family, eta, np.sqrt(spread), fit.values.family, weights=weights)
+
+    eta, se = table["estimate"].to_numpy(), table["std_error"].to_numpy()
+    over, inside = variance("new", "population"), variance("population")
+    step = 1e-4 * np.maximum(se, 1e-8)
+    slope = (mean(eta + step, over) - mean(eta - step, over)) / (2.0 * step)
+    low, high = (mean(table[c].to_numpy(), inside) for c in ("conf_low", "conf_high"))
+    return table.assign(
+        estimate=mean(eta, over), std_error=np.abs(slope) * se, conf_low=np.minimum(low, high),
+        conf_high=np.maximum(low, high),
+    )  # fmt: skip
 
 
 def _plug_in_of_wide(
@@ -271,23 +339,34 @@ def _factor(design: Design, name: str) -> int:
 
 def _simulated(
     fit: Estimates, newdata: Any, asked: Mapping[str, str], kind: str, ci_prob: float, shares: bool,
-    drawn: dict[str, Any], rng: Generator, offset: Any, transform: Transform | None,
+    drawn: dict[str, Any], rng: Generator, offset: Any, transform: Transform | None, trials: Array | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Quantiles of draws that carry the uncertainty of all estimates (docs/predictions.md)."""
     design = fit.design
     new = asked_rows(design, newdata, asked, offset)
     weights = design.weights_at(newdata, needed=kind == "response" or shares or transform is not None)
-    rows = rows_under(design, new, asked, rng, trials=None, weights=weights, **drawn)
+    rows = rows_under(design, new, asked, rng, trials=trials, weights=weights, **drawn)
     rows, order = replace(rows, transform=transform).by_new_group()
     table = prediction_table(
         rows, order, new.index, design, kind, rng, shares, lambda values: summarise(values, ci_prob)
     )
-    estimate = _estimates(fit, newdata, asked, offset, transform).to_numpy()
+    if (
+        kind == "response" and not design.family.has_reml
+    ):  # observations in their own units, such as successes
+        estimate = table["mean"].to_numpy()
+    else:
+        told = _estimates(fit, newdata, asked, offset, transform)
+        told = told[list(design.levels)] if design.family.has_categories else told
+        estimate = told.to_numpy().reshape(-1)
     sd, low, high = (table[c].to_numpy() for c in ("sd", "conf_low", "conf_high"))
     own = pd.DataFrame(
         {"estimate": estimate, "std_error": sd, "conf_low": low, "conf_high": high, "interval": "simulated"}
     )
-    own = own.assign(**target_columns(new, asked)).set_axis(new.index)
+    repeated = len(own) // max(len(new.index), 1)
+    of_rows = {name: np.repeat(column, repeated) for name, column in target_columns(new, asked).items()}
+    own = own.assign(**of_rows).set_axis(table.index)
+    if "category" in table:
+        own.insert(0, "category", table["category"].to_numpy())
     shown = table[[c for c in table if str(c).startswith("share_")]]
     return pd.concat([own, shown], axis=1) if shares else own
 
@@ -304,14 +383,16 @@ def _parameter_draws(
         fit, draws=draws, random_seed=int(rng.integers(2**62)), cores=cores, progressbar=progressbar
     )
     values = values_of(fit.design, replicates.dropna().to_numpy())
-    sigma = np.asarray(values.family["sigma"])
-    beta, effects = draws_given(Problem.of(fit.design), fit.solution, values.covariances, sigma, rng)
+    problem, solution = working(fit.design, fit.solution)
+    exact = solution.nodes == 0
+    sigma = np.asarray(values.family["sigma"]) if exact else np.ones(len(values.beta))
+    beta, effects = draws_given(problem, solution, values.covariances, sigma, rng)
     by_name = dict(zip(_factors(fit), effects, strict=True))
     return {
         "beta": beta,
         "covariances": values.covariances,
         "effects": by_name.__getitem__,
-        "parameters": {"sigma": sigma},
+        "parameters": dict(values.family),
     }
 
 
@@ -323,5 +404,7 @@ def simulate(
     design, rng = fit.design, generator(random_seed)
     asked = targets(design, groups, "simulate")
     asked = of_seen(asked)
-    rows = _rows_at_estimates(fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights)
+    rows = _rows_at_estimates(
+        fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights, design.trials
+    )
     return as_table(design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1))

@@ -15,7 +15,7 @@ from ..design.design import Design
 from ..design.priors import Priors
 from ..engine.randomness import generator
 from ..engine.reml import conditional_draws
-from ..engine.scaling import Problem
+from ..engine.working import working
 from ..errors import InputError
 from .draws import Draws
 from .estimates import Estimates
@@ -113,14 +113,14 @@ def _of_estimates(
     effects: dict[str, Array] = {}
     if "observed" in asked.values() or fit.design.smooths:
         count = sum(g.n_levels * g.q for g in fit.design.groups)
-        drawn = conditional_draws(Problem.of(fit.design), solution, rng.standard_normal((draws, count)))
+        drawn = conditional_draws(*working(fit.design, solution), rng.standard_normal((draws, count)))
         effects = dict(zip((g.name for g in fit.design.groups), drawn, strict=True))
     rows = _rows_of_design(
         fit.design, asked, rng,
         beta=np.tile(solution.beta, (draws, 1)),
         covariances=[np.tile(cov, (draws, 1, 1)) for cov in solution.covariances],
         effects=effects.__getitem__,
-        parameters={"sigma": np.full(draws, solution.sigma)},
+        parameters={n: np.tile(v, (draws, *[1] * np.ndim(v))) for n, v in fit.values.family.items()},
     )  # fmt: skip
     return rows, rng
 

@@ -441,6 +441,8 @@ def _describe_solution(solution: PointSolution) -> tuple[dict[str, Any], Arrays]
         value = getattr(solution, field.name)
         if isinstance(value, np.ndarray):
             arrays[field.name] = value
+        elif field.name == "limits":
+            scalars[field.name] = list(value)
         elif isinstance(value, tuple) and field.name != "singular":
             scalars["tuples"][field.name] = len(value)
             arrays |= {f"{field.name}_{k}": part for k, part in enumerate(value)}
@@ -459,12 +461,19 @@ def _stored(solution: Any) -> list[Any]:
 def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution:
     found: dict[str, Any] = {}
     if "parameters" not in scalars:  # format 1
-        scalars = {**scalars, "parameters": {"sigma": scalars["sigma"]}, "parameter_errors": {}, "nodes": 0}
+        scalars = {
+            **scalars,
+            "parameters": {"sigma": scalars["sigma"]},
+            "parameter_errors": {},
+            "nodes": 0,
+            "limits": [],
+        }
+        arrays = {**arrays, "separation": np.zeros(0)}
     for field in _stored(PointSolution):
         name = field.name
         if name in arrays:
             found[name] = arrays[name]
-        elif name == "singular":
+        elif name in ("singular", "limits"):
             found[name] = tuple(scalars[name])
         elif name in scalars["tuples"]:
             found[name] = tuple(arrays[f"{name}_{k}"] for k in range(scalars["tuples"][name]))

@@ -14,6 +14,7 @@ from .alike import verdict
 from .draws import Draws
 from .estimates import Estimates
 from .fitted import residuals
+from .intervals import family_table
 from .posterior_tables import parameters
 from .summaries import CI_KINDS
 from .text import Table, Text, number, percent, probability, table
@@ -44,15 +45,23 @@ def point_summary(fit: Estimates, ddf: str | None) -> Text:
     """What lme4 and lmerTest print of a REML or ML fit."""
     solution, design = fit.solution, fit.design
     how = "REML" if solution.reml else "maximum likelihood"
-    if not design.groups:
-        title = f"Linear model (no random effects) fit by {how}"
-    else:
-        title = f"Linear mixed model fit by {how}"
+    kind = "Linear" if design.family.has_reml else "Generalised linear"
+    title = f"{kind} mixed model" if design.groups else f"{kind} model (no random effects)"
+    family = []
+    if solution.nodes:
+        rule = "Laplace's approximation" if solution.nodes == 1 else f"quadrature with {solution.nodes} nodes"
+        how_integrated = f"; effects integrated out by {rule}" if design.groups else ""
+        family = [f"Family: {design.family}{how_integrated}"]
+        if design.family.has_categories:
+            family.append(f"Response: {' < '.join(map(str, design.levels))}")
+        elif design.levels:
+            family.append(f"Success: {design.levels[1]}")
     return Text.of(
-        _header(design, title),
+        _header(design, f"{title} fit by {how}", *family),
         f"REML criterion: {fit.criterion:.4f}" if solution.reml else _information(fit),
         _scaled_residuals(fit),
-        _random_effects(fit) if design.groups or not design.family.residual_is_known else None,
+        _random_effects(fit),
+        _family_parameters(fit),
         _fixed_effects(fit, ddf),
         _fixed_correlations(fit),
         f"Verdict: {verdict(fit)}",
@@ -64,14 +73,30 @@ def _information(fit: Estimates) -> Table:
     return table(["AIC", "BIC", "logLik", "-2*logLik", "df.resid"], [[*values, str(fit.df_resid)]], left=0)
 
 
-def _scaled_residuals(fit: Estimates) -> Table:
+def _family_parameters(fit: Estimates) -> Table | None:
+    found = family_table(fit, 0.95)
+    if not len(found):
+        return None
+    rows = [
+        [str(r["term"]), *(number(r[c], r["std_error"]) for c in ("estimate", "std_error"))]
+        for _, r in found.iterrows()
+    ]
+    return table(["", "Estimate", "Std. Error"], rows, title="Family parameters:")
+
+
+def _scaled_residuals(fit: Estimates) -> Table | None:
+    if fit.design.family.has_categories:
+        return None
     quantiles = np.quantile(residuals(fit, "scaled"), [0, 0.25, 0.5, 0.75, 1])
     cells = [f"{v:.4f}" for v in quantiles]
     return table(["Min", "1Q", "Median", "3Q", "Max"], [cells], left=0, title="Scaled residuals:")
 
 
-def _random_effects(fit: Estimates) -> Table:
+def _random_effects(fit: Estimates) -> Table | None:
     rows: list[list[str]] = []
+    residual = None if fit.design.family.residual_is_known else fit.solution.parameters.get("sigma")
+    if residual is None and not fit.design.groups:
+        return None
     widest = max(
         (_corr_width(g, block, s) for g in fit.design.groups for block, s in g.template.parts()), default=1
     )
@@ -89,8 +114,8 @@ def _random_effects(fit: Estimates) -> Table:
                 elif not structure.n_correlations(len(block)):
                     corr = []
                 rows.append([name, group.sd_label(k), number(cov[k, k]), number(sd[k]), *corr])
-    if not fit.design.family.residual_is_known:
-        rows.append([RESIDUAL, "", number(fit.sigma**2), number(fit.sigma)])
+    if residual is not None:
+        rows.append([RESIDUAL, "", number(float(residual) ** 2), number(float(residual))])
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
@@ -109,19 +134,20 @@ def _two_decimals(value: float) -> str:
 
 
 def _fixed_effects(fit: Estimates, ddf: str | None) -> Table:
-    with_p = wald.method_of(ddf) is not None
+    z = bool(fit.solution.nodes)
+    with_df = wald.method_of(ddf) is not None and not z
+    with_p, letter = with_df or z, "z" if z else "t"
     rows = []
     for term, r in point_tables.fixef(fit, ddf=ddf).iterrows():
         cells = [str(term), number(r.estimate, r.std_error), number(r.std_error, r.std_error)]
-        if with_p:
+        if with_df:
             cells.append(number(r.df))
         cells.append(_two_decimals(r.statistic))
         rows.append([*cells, probability(r.p_value)] if with_p else cells)
-    headers = ["", "Estimate", "Std. Error", "df", "t value", "Pr(>|t|)"]
-    if not with_p:
-        headers = ["", "Estimate", "Std. Error", "t value"]
+    headers = ["", "Estimate", "Std. Error", *(["df"] if with_df else []), f"{letter} value"]
+    headers += [f"Pr(>|{letter}|)"] if with_p else []
     by = wald.caption(fit.design, fit.solution, ddf)
-    by = f" ({by})" if by.startswith("z") else f" (t tests, {by})"
+    by = " (z tests)" if z else f" ({by})" if by.startswith("z") else f" (t tests, {by})"
     by = by if with_p else ""
     return table(headers, rows, title=f"Fixed effects{by}:")
 

@@ -28,6 +28,7 @@ from .reference import predictors
 
 KINDS = ("mean", "response")
 RESIDUALS = ("raw", "pearson", "scaled")
+OF_POINTS = ("mean", "response", "link")
 PURE = ("observed", "new", "average", "population")
 MIXED = {f"observed_or_{other}": other for other in PURE[1:]}  # known levels as they are, others otherwise
 TARGETS = (*PURE, *MIXED)
@@ -125,16 +126,17 @@ def target_columns(new: NewDesign, asked: Mapping[str, str]) -> dict[str, NDArra
     }
 
 
-def check_kind(kind: str) -> None:
+def check_kind(kind: str, kinds: Sequence[str] = KINDS) -> None:
     """Raise InputError unless predictions are of this kind."""
-    if not is_one_of(kind, KINDS):
-        raise InputError(f"predict(kind={kind!r}): kind is {' or '.join(map(repr, KINDS))}")
+    if not is_one_of(kind, kinds):
+        raise InputError(f"predict(kind={kind!r}): kind is {' or '.join(map(repr, kinds))}")
 
 
-def check_residuals(kind: str) -> None:
+def check_residuals(kind: str, kinds: Sequence[str] = RESIDUALS) -> None:
     """Raise InputError unless residuals are of this kind."""
-    if not is_one_of(kind, RESIDUALS):
-        raise InputError(f"residuals(kind={kind!r}): kind is 'raw', 'pearson' or 'scaled'")
+    if not is_one_of(kind, kinds):
+        first, last = ", ".join(map(repr, kinds[:-1])), repr(kinds[-1])
+        raise InputError(f"residuals(kind={kind!r}): kind is {first} or {last}")
 
 
 def check_transform(design: Design, transform: Transform | None) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, NotAvailableError
 from ..tools.words import is_one_of
 from . import point_tables, quantities
 from .alike import told_alike
 from .estimates import Estimates
 from .fitted import fitted, residuals
-from .intervals import estimates_of, parameter_labels, quantity_table
+from .intervals import estimates_of, family_table, parameter_labels, quantity_table
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def tidy(fit: Estimates, effects: str | Sequence[str], *, ddf: str | None, ci_pr
         "ran_pars": lambda: _ran_pars(fit),
         "ran_vals": lambda: point_tables.ranef(fit, ci_prob=ci_prob).assign(effect="ran_vals"),
         "ran_coefs": lambda: point_tables.coef(fit, ci_prob=ci_prob, ddf=ddf).assign(effect="ran_coefs"),
-        "family": pd.DataFrame,  # sigma is the only parameter there is, and one of the ran_pars
+        "family": lambda: family_table(fit, ci_prob),  # without sigma, which is one of the ran_pars
     }
     return joined([parts[effect]() for effect in wanted_effects(effects)])
 
@@ -69,24 +69,29 @@ def _ran_pars(fit: Estimates) -> pd.DataFrame:
 
 def glance(fit: Estimates) -> pd.DataFrame:
     """The table behind :meth:`PointFit.glance`."""
-    if fit.design.smooths:
-        r2 = {"marginal": np.nan, "conditional": np.nan}
-    else:
-        r2 = quantity_table(fit, quantities.r2(fit.design))["estimate"]
+    told = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
+    try:
+        if not fit.design.smooths:
+            r2 = quantity_table(fit, quantities.r2(fit.design))["estimate"]
+            told |= {"r2_marginal": float(r2["marginal"]), "r2_conditional": float(r2["conditional"])}
+            if fit.design.groups:
+                told["icc"] = _icc(fit)
+    except NotAvailableError:  # the family has no residual variance to compare with
+        if not fit.solution.nodes:
+            raise
+    sigma = np.nan if fit.design.family.residual_is_known else fit.solution.parameters.get("sigma", np.nan)
     return pd.DataFrame(
         [
             {
                 "nobs": fit.design.n,
-                "sigma": np.nan if fit.design.family.residual_is_known else fit.sigma,
+                "sigma": float(sigma),
                 "loglik": fit.loglik,
                 "deviance": fit.deviance,
                 "aic": fit.aic,
                 "bic": fit.bic,
                 "df_resid": fit.df_resid,
                 "reml_criterion": fit.criterion if fit.solution.reml else np.nan,
-                "icc": _icc(fit) if fit.design.groups and not fit.design.smooths else np.nan,
-                "r2_marginal": float(r2["marginal"]),
-                "r2_conditional": float(r2["conditional"]),
+                **told,
             }
         ]
     )
@@ -99,10 +104,17 @@ def _icc(fit: Estimates) -> float:
 def augment(fit: Estimates) -> pd.DataFrame:
     """The table behind :meth:`PointFit.augment`."""
     design = fit.design
-    fitted_values = fitted(fit)
-    return design.frame.assign(
-        _fitted=fitted_values,
-        _fixed=design.X @ fit.solution.beta + design.offset,
-        _resid=design.y - fitted_values,
+    values = fitted(fit)
+    if design.family.has_categories:
+        return design.frame.assign(**{f"_p[{level}]": values[:, k] for k, level in enumerate(design.levels)})
+    table = design.frame.assign(
+        _fitted=values, _fixed=fitted(fit, with_groups=False), _resid=residuals(fit),
         _scaled_resid=residuals(fit, "scaled"),
-    )
+    )  # fmt: skip
+    if not fit.solution.nodes:
+        return table
+    table = table.assign(_pearson_resid=residuals(fit, "pearson"))
+    try:
+        return table.assign(_deviance_resid=residuals(fit, "deviance"))
+    except NotAvailableError:  # the family has none
+        return table

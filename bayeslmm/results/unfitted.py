@@ -21,9 +21,9 @@ def unfitted(name: str, *, has_reml: bool) -> str:
         return f"{name}: fit first; of a fit it is {hint}" if hint else ""
     of_kind = getattr(kinds[0], verb)
     written = hint or (f"{verb}()" if callable(of_kind) else verb)
-    point, posterior = f"model.fit_reml().{written}", f"model.fit().{written}"
+    point, posterior = f"model.fit_{'reml' if has_reml else 'ml'}().{written}", f"model.fit().{written}"
     if PointFit not in kinds:
         return f"{name}: fit first: {posterior}"
     if PosteriorFit not in kinds:
-        return f"{name}: fit first: {point}" + ("" if has_reml else ", which is for normal responses")
-    return f"{name}: fit first: " + (f"{point}, or {posterior} for the posterior" if has_reml else posterior)
+        return f"{name}: fit first: {point}"
+    return f"{name}: fit first: {point}, or {posterior} for the posterior"

@@ -17,7 +17,7 @@ from ..design.design import Design
 from ..engine import inference
 from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
-from ..errors import InputError
+from ..errors import InputError, NotAvailableError
 from .summaries import check_interval
 
 Array = NDArray[np.float64]
@@ -57,9 +57,19 @@ def approximation(design: Design, solution: PointSolution, ddf: str | None) -> i
     """The distribution of combinations of β̂ by a method; a linear model has an exact one by either name.
 
     That is normal where the standard errors of the rows are known.
+
+    Raises
+    ------
+    NotAvailableError
+        Kenward–Roger for other than normal responses, whose tests are z tests.
     """
     method, problem = method_of(ddf), Problem.of(design)
-    if method is None:
+    if solution.nodes and method == "kenward-roger":
+        raise NotAvailableError(
+            f"ddf={ddf!r}: Kenward and Roger's degrees of freedom are for normal responses; those of {design.family} "
+            "have z tests. confint('boot') does without the normal distribution."
+        )
+    if method is None or solution.nodes:
         return inference.Normal(vcov=solution.vcov)
     if not design.groups and design.family.residual_is_known:
         return inference.Normal(vcov=solution.vcov)
@@ -90,7 +100,7 @@ def df_of_sums(
 def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:
     """The method in words: ``Satterthwaite df``."""
     method = method_of(ddf)
-    if method is None:
+    if method is None or solution.nodes:
         return "z"
     if not design.groups and design.family.residual_is_known:
         return "z tests, standard errors known"
@@ -129,6 +139,6 @@ def coefficients(design: Design, solution: PointSolution, ddf: str | None, ci_pr
         {"estimate": solution.beta, "std_error": se, "df": about.df(each), "statistic": statistic},
         index=pd.Index(design.x_names, name="term"),
     )
-    if method_of(ddf) is not None:
+    if method_of(ddf) is not None or solution.nodes:  # with z tests there is nothing that is not known
         table["p_value"] = _p_value(statistic, table["df"].to_numpy())
     return with_interval(table, ci_prob)

@@ -216,5 +216,5 @@ def test_every_family_and_link_ends_in_an_answer():
 
 
 def test_an_optimum_at_the_edge_of_the_support_is_refused():
-    with pytest.raises(blm.FitError, match="up to the edge.*link='log'"):
+    with pytest.raises(blm.errors.FitError, match="up to the edge.*link='log'"):
         laplace_fit.fit(model("poisson", "identity", bars="(1 | g)").design)

@@ -1,0 +1,35 @@
+"""The normal model that stands for a point fit of any family around its modes: weights W, residual sd one.
+
+With the observed information as weights and the working response η̂ + ∂ℓ/W, the conditional distribution of the effects
+given the estimates is that of Laplace's approximation, and β̂ and b̂ move together as they do there. So what is known of
+normal models (errors of predictions, draws given the data, influence) serves the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..design.design import Design
+from .laplace import Approximation
+from .reml import PointSolution
+from .scaling import Problem
+
+LEAST = 1e-10  # of the largest weight: an outlier of heavy tails has none, or one below zero
+
+
+def working(design: Design, solution: PointSolution) -> tuple[Problem, PointSolution]:
+    """Arrays of a normal model, and the solution of it; of a normal model itself its own."""
+    problem = Problem.of(design)
+    if solution.nodes == 0:
+        return problem, solution
+    about = Approximation(design)
+    eta = design.X @ solution.beta + design.offset
+    for Z, codes, modes in zip(problem.Z, problem.codes, solution.modes, strict=True):
+        eta = eta + np.einsum("nq,nq->n", Z, modes[codes])
+    values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
+    _, slope, bend = about.bends(eta, values)
+    weights = np.maximum(-bend, LEAST * float(np.max(np.abs(bend))))
+    problem = replace(problem, y=eta - design.offset + slope / weights, weights=weights)
+    return problem, replace(solution, parameters={"sigma": np.ones(())})
