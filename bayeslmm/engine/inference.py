@@ -24,6 +24,25 @@ MOST_EFFECTS = 6000  # random effects for which Kenward–Roger builds ZᵀV⁻�
 
 
 BLOCK = 100_000  # contrasts looked at together
+DEPENDENT = 1e-9  # of the largest variance: a combination of contrasts with less repeats the others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FTest:
+    """The test that several combinations of fixed effects are what a hypothesis says.
+
+    Attributes
+    ----------
+    num_df : int
+        How many of them do not follow from the others.
+    den_df : float
+        Infinite where variances count as known: then ``num_df`` times ``f`` is Wald's χ².
+    f : float
+    """
+
+    num_df: int
+    den_df: float
+    f: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +84,32 @@ class Approximation:
 
     def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
         raise NotImplementedError
+
+    def f_test(self, contrasts: Array, differences: Array) -> FTest:
+        """The test of contrasts (k, p) whose estimates lie so far (k,) from what is hypothesised.
+
+        The denominator has the degrees of freedom of an F whose mean is that of the sum of the squares of independent
+        t variables along the eigenvectors of the contrasts' covariance (Fai & Cornelius 1996, as lmerTest).
+        """
+        values, vectors = np.linalg.eigh(contrasts @ self.vcov @ contrasts.T)
+        use = values > DEPENDENT * max(float(values.max(initial=0.0)), 0.0)
+        q = int(use.sum())
+        if q == 0:
+            return FTest(num_df=0, den_df=np.nan, f=np.nan)
+        vectors, values = vectors[:, use], values[use]
+        f = float(np.sum((vectors.T @ differences) ** 2 / values) / q)
+        return FTest(num_df=q, den_df=self._den_df(vectors.T @ contrasts), f=f)
+
+    def _den_df(self, independent: Array) -> float:
+        df = self.df(independent)
+        if np.isinf(df).all():
+            return np.inf
+        if np.ptp(df) < 1e-8:
+            return float(df.mean())
+        if np.any(df <= 2.0):
+            return 2.0
+        mean = float(np.sum(df / (df - 2.0)))
+        return 2.0 * mean / (mean - len(df))
 
 
 def _ratio(top: Array, bottom: Array) -> Array:
@@ -258,6 +303,44 @@ class KenwardRoger(Approximation):
         moments = np.divide(found, v[:, None], out=np.zeros_like(found), where=v[:, None] > 0.0)
         A = np.einsum("kr,rs,ks->k", moments, self.W, moments)
         return _ratio(np.full(len(c), 2.0), np.where(A > 1e-12, A, 0.0))
+
+    def f_test(self, contrasts: Array, differences: Array) -> FTest:
+        """The scaled F test of Kenward & Roger (1997), section 3, as pbkrtest."""
+        whole = Approximation.f_test(self, contrasts, differences)
+        q = whole.num_df
+        if q <= 1:
+            return whole
+        # any q of the contrasts that do not depend on each other say the same
+        values, vectors = np.linalg.eigh(contrasts @ self.vcov @ contrasts.T)
+        c = vectors[:, -q:].T @ contrasts @ self.T_x
+        theta = c.T @ np.linalg.solve(c @ self.Phi @ c.T, c)
+        # ΘΦP_rΦ of every parameter; their traces and those of their products
+        each = np.array([theta @ moment for moment in self.moments])
+        traces = np.trace(each, axis1=1, axis2=2)
+        A_1 = float(traces @ self.W @ traces)
+        A_2 = float(np.einsum("rs,rab,sba->", self.W, each, each))
+        den_df, scale = _scaled_f(q, A_1, A_2)
+        return FTest(num_df=q, den_df=den_df, f=scale * whole.f)
+
+    def _den_df(self, independent: Array) -> float:
+        return float(self.df(independent)[0]) if len(independent) == 1 else np.nan  # f_test knows it
+
+
+def _scaled_f(q: int, A_1: float, A_2: float) -> tuple[float, float]:
+    """Denominator degrees of freedom and the factor of F (Kenward & Roger 1997, p. 987)."""
+    if A_2 <= 1e-12:  # the covariance is known up to nothing that is estimated
+        return np.inf, 1.0
+    B = (A_1 + 6.0 * A_2) / (2.0 * q)
+    g = ((q + 1.0) * A_1 - (q + 4.0) * A_2) / ((q + 2.0) * A_2)
+    bottom = 3.0 * q + 2.0 * (1.0 - g)
+    c_1, c_2, c_3 = g / bottom, (q - g) / bottom, (q + 2.0 - g) / bottom
+    V_0, V_1, V_2 = 1.0 + c_1 * B, 1.0 - c_2 * B, 1.0 - c_3 * B
+    V_0 = 0.0 if abs(V_0) < 1e-10 else V_0
+    ratio = 1.0 if abs(1.0 - A_2 / q) < 1e-10 and abs(V_1) < 1e-10 else (1.0 - A_2 / q) / V_1
+    rho = ratio**2 * V_0 / V_2 / q
+    den_df = 4.0 + (q + 2.0) / (q * rho - 1.0)
+    scale = 1.0 if abs(den_df - 2.0) < 1e-2 else den_df * (1.0 - A_2 / q) / (den_df - 2.0)
+    return den_df, scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,14 @@ import pandas as pd
 from ..covariances import UNSTRUCTURED
 from ..design.design import Design, GroupTerm
 from ..errors import InputError
+from ..results import wald
 from ..results.alike import solved
 from ..results.point import PointFit
 from ..results.quantities import check_same_data
 from ..results.text import Shown, Text, probability, table
 from . import nesting
 from .names import names_of
+from .term_tests import term_table
 
 BOUNDARY = (
     "A variance of zero lies on the boundary of its range, so the p-value of a test that drops a variance is too "
@@ -64,12 +66,18 @@ def _cell(column: object, value: Any) -> str:
         return ""
     if column == "p_value":
         return probability(value)
-    return f"{value:.0f}" if column in ("npar", "df", "df_resid") else f"{value:,.2f}"
+    return f"{value:.0f}" if column in ("npar", "df", "df_resid", "num_df") else f"{value:,.2f}"
 
 
-def anova(*fits: PointFit, names: list[str] | None = None) -> ModelTests:
-    """Likelihood-ratio tests between nested mixed models, or F tests between linear models.
+def anova(
+    *fits: PointFit, names: list[str] | None = None, type: int | str = 3, ddf: str | None = wald.DDF
+) -> ModelTests:
+    """Tests of the terms of one fit; of several fits likelihood-ratio tests between nested models.
 
+    Of one fit: F tests of every term of the fixed part with denominators by Satterthwaite or Kenward and Roger, as
+    lmerTest's ``anova``; with ``ddf=None`` Wald's χ².
+
+    Of several: likelihood-ratio tests between nested mixed models, or F tests between linear models.
     Models are sorted by number of parameters, each tested against the one before, if that is a special case of it: of
     models that are not nested there is no test, and AIC and BIC are what compares them. As in lme4, models fitted by
     REML are refitted by ML if their fixed parts differ; if they are the same the REML criteria are compared.
@@ -77,22 +85,29 @@ def anova(*fits: PointFit, names: list[str] | None = None) -> ModelTests:
     Parameters
     ----------
     *fits : PointFit
-        Two or more fits of the same response on the same rows.
+        One fit, or several of the same response on the same rows.
     names : list of str, optional
-        Names of the rows; by default m0, m1, ... in the order given.
+        Names of several fits; by default m0, m1, ... in the order given.
+    type : {3, 2, 1} or {"III", "II", "I"}
+        Of one fit: whether a term is tested with all others kept (3), without those that contain it (2), or in the
+        order of the formula (1).
+    ddf : {"satterthwaite", "kenward-roger", None}
+        Of one fit: degrees of freedom of the denominator, as in :meth:`PointFit.fixef`.
 
     Returns
     -------
     ModelTests
-        ``.table`` has columns npar, aic, bic, loglik, deviance, nested, chisq, df, p_value (linear models: df_resid,
-        rss, nested, df, sum_sq, mean_sq, f, p_value). ``nested`` says whether the model before is a special case: its
+        Of one fit ``.table`` has a row a term and columns num_df, den_df, f, p_value (with ``ddf=None`` chisq, df,
+        p_value). Of several it has columns npar, aic, bic, loglik, deviance, nested, chisq, df, p_value (linear
+        models: df_resid, rss, nested, df, sum_sq, mean_sq, f, p_value). ``nested`` says whether the model before is a
+        special case: its
         fixed columns lie in the space of this one's, and its covariances among this one's. A larger model that fits
         worse than one nested in it has a negative ``chisq`` and no p-value: a search ended beside its optimum.
 
     Raises
     ------
     InputError
-        Fewer than two fits, different rows or responses, or weights that differ.
+        No fit, a type that does not exist, different rows or responses, or weights that differ.
 
     Examples
     --------
@@ -101,7 +116,14 @@ def anova(*fits: PointFit, names: list[str] | None = None) -> ModelTests:
     >>> m0, m1 = (blm.lmer(f"Reaction ~ Days + {bar}", sleep) for bar in ("(1 | Subject)", "(Days | Subject)"))
     >>> print(f"{blm.anova(m0, m1).table['chisq'].iloc[1]:.2f}")
     42.84
+    >>> wool = blm.lmer("weight ~ Diet * Time + (Time | Chick)", blm.load_dataset("chickweight"))
+    >>> blm.anova(wool, type=2).table.round(2).loc["Diet"].tolist()
+    [3.0, 45.97, 3.34, 0.03]
     """
+    if len(fits) == 1:
+        _check_point_fit("anova", fits[0])
+        found, title, remarks = term_table(fits[0], type, ddf)
+        return ModelTests(title=title, table=found, notes=remarks)
     _check_comparable(fits)
     labels = names_of(names, [f"m{i}" for i in range(len(fits))], "anova")
     models = [f"{label}: {fit.design.formula.text}" for label, fit in zip(labels, fits, strict=True)]
@@ -170,7 +192,7 @@ def _title(what: str, models: list[str]) -> str:
 def _check_comparable(fits: tuple[PointFit, ...]) -> None:
     if len(fits) < 2:
         raise InputError(
-            "anova compares two or more fits; for the terms of one fit use ranova(fit) or drop1(fit)"
+            "anova(fit) tests the terms of a fit, anova(small, large) compares fits: give one fit or several"
         )
     for fit in fits:
         if not isinstance(fit, PointFit):
@@ -369,7 +391,8 @@ def drop1(fit: PointFit) -> ModelTests:
     Returns
     -------
     ModelTests
-        ``.table`` has columns npar, aic, chisq, df, p_value, first the full model.
+        Of one fit ``.table`` has a row a term and columns num_df, den_df, f, p_value (with ``ddf=None`` chisq, df,
+        p_value). Of several it has columns npar, aic, chisq, df, p_value, first the full model.
     """
     _check_point_fit("drop1", fit)
     if not fit.design.has_intercept and any(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..design.design import Design
+    from .means import Means
     from .text import Text
 
 
@@ -164,6 +165,106 @@ class Fit:
         """
         plan = effects.slope_plan(self.design, variable, newdata, at, by, average)
         return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf)
+
+    def means(
+        self,
+        of: str | Sequence[str],
+        *,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        weights: str = "equal",
+        ddf: str | None = wald.DDF,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Means:
+        """Marginal means of the levels of predictors, and contrasts of them: what emmeans gives.
+
+        The average, over the other factors, of the linear predictor of a group with b = 0; numbers stand at their mean,
+        or run over their values where they have two. On the scale of the response with :meth:`Means.response`.
+
+        Parameters
+        ----------
+        of : str or sequence of str
+            Predictors; a mean for every combination of their levels.
+        by : str or sequence of str, optional
+            Predictors within whose levels contrasts are taken and adjusted.
+        at : mapping, optional
+            Values by predictor instead of all levels or the mean: ``{"Time": [0, 21]}``.
+        weights : {"equal", "proportional", "cells"}
+            How the levels of other factors count: alike, as often as they occur, or as often as they occur in a cell.
+        ddf : {"satterthwaite", "kenward-roger", None}
+            Of a point fit, as in :meth:`PointFit.fixef`.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval; a point fit has one kind.
+
+        Returns
+        -------
+        Means
+            ``.table``, ``.pairs()``, ``.contrasts(...)``, ``.response()``; of a posterior ``.draws()``. Means that the
+            data do not tell are missing.
+
+        Raises
+        ------
+        InputError
+            No such predictor or level.
+
+        References
+        ----------
+        Searle, Speed & Milliken (1980), Population marginal means in the linear model, Am. Stat. 34.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.lmer("diameter ~ sample + (1 | plate)", blm.load_dataset("penicillin"))
+        >>> fit.means("sample").pairs().table[["contrast", "estimate", "p_value"]].round(3).iloc[0].tolist()
+        ['A - B', 3.208, 0.0]
+        """
+        return self._marginal(of, by, at, weights, ddf, ci_prob, ci_kind, None)
+
+    def trends(
+        self,
+        variable: str,
+        of: str | Sequence[str] | None = None,
+        *,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        weights: str = "equal",
+        ddf: str | None = wald.DDF,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> Means:
+        """Slopes of the linear predictor along a number, for the levels of other predictors: emmeans' ``emtrends``.
+
+        Parameters
+        ----------
+        variable : str
+            A numeric predictor.
+        of, by, at, weights, ddf, ci_prob, ci_kind
+            As in :meth:`means`; without ``of`` one slope.
+
+        Returns
+        -------
+        Means
+
+        Raises
+        ------
+        InputError
+            No such predictor or level, or the variable is no number.
+        """
+        return self._marginal(of, by, at, weights, ddf, ci_prob, ci_kind, variable)
+
+    def _marginal(
+        self,
+        of: Any,
+        by: Any,
+        at: Any,
+        weights: str,
+        ddf: str | None,
+        ci_prob: float | None,
+        ci_kind: str | None,
+        trend: str | None,
+    ) -> Means:
+        raise NotImplementedError
 
     def _effects(
         self,

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.design import Design
 from .diagnosis import convergence
 from .draws import Draws
-from .variance import RESIDUAL, part_of, row_of
+from .variance import RESIDUAL, Values, part_of, row_of
 
 Array = NDArray[np.float64]
 
 
-def parameter_draws(fit: Draws) -> tuple[pd.DataFrame, Array]:
+class Source(Protocol):
+    """What parameters are read from: draws of a posterior, or of priors, with leading axes (chain, draw)."""
+
+    @property
+    def design(self) -> Design:
+        """The model."""
+        ...
+
+    @property
+    def values(self) -> Values:
+        """β, covariance matrices and the family's parameters."""
+        ...
+
+    def draws(self, name: str) -> Array:
+        """Draws of one variable."""
+        ...
+
+
+def parameter_draws(fit: Source) -> tuple[pd.DataFrame, Array]:
     """What all parameters but the random effects are called, and their draws (chain, draw, k).
 
     Columns part (``fixed``, ``family`` or a grouping factor), name (in a summary), effect, group and term (broom's).

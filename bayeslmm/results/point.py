@@ -21,6 +21,7 @@ from . import (
     effects,
     heterogeneity,
     intervals,
+    means,
     point_tables,
     predict,
     quantities,
@@ -28,6 +29,7 @@ from . import (
     tidy,
     wald,
 )
+from . import hypotheses as hypotheses_of
 from .alike import (
     agreed,
     estimated,
@@ -63,6 +65,7 @@ class PointFit(Fit, Estimates):
     """
 
     _refused: ClassVar[Mapping[str, str]] = {
+        "hypothesis": "a point fit has no probabilities; test(...) tests equations, model.fit().hypothesis() has them",
         "rank_groups": "a point fit knows no probability of a rank; model.fit().rank_groups() does",
         "bayes_r2": "the Bayesian R² is defined by draws of a posterior; r2() is the one for both",
         "with_priors": "a point fit has no priors; model.fit() has",
@@ -577,6 +580,55 @@ class PointFit(Fit, Estimates):
         return effect_estimates.by_delta(
             self, plan, groups, offset=offset, ci_prob=0.95 if ci_prob is None else ci_prob, ddf=ddf
         )
+
+    def test(self, hypotheses: str | Sequence[str], *, ddf: str | None = wald.DDF) -> pd.DataFrame:
+        """One F test that all equations about the fixed effects hold.
+
+        Parameters
+        ----------
+        hypotheses : str or sequence of str
+            Equations between sums of coefficients times numbers, in the names of :meth:`fixef`: ``"Days = 10"``,
+            ``"Diet[2] = Diet[3] = Diet[4] = 0"``, ``"a + b = 2*c, d = 0"``.
+        ddf : {"satterthwaite", "kenward-roger", None}
+            Degrees of freedom of the denominator, as in :meth:`fixef`; None for Wald's χ².
+
+        Returns
+        -------
+        DataFrame
+            One row: num_df, den_df, f, p_value; with ``ddf=None`` chisq, df, p_value. Equations that follow from others
+            are not counted.
+
+        Raises
+        ------
+        InputError
+            A name that is no coefficient, an inequality, or what is not linear.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+        >>> fit.test("Intercept = 250, Days = 10").round(2).iloc[0].tolist()
+        [2.0, 17.0, 0.08, 0.93]
+        """
+        return hypotheses_of.test(self, hypotheses, ddf)
+
+    def _marginal(
+        self,
+        of: Any,
+        by: Any,
+        at: Any,
+        weights: str,
+        ddf: str | None,
+        ci_prob: float | None,
+        ci_kind: str | None,
+        trend: str | None,
+    ) -> means.Means:
+        if ci_kind is not None:
+            raise InputError("means(ci_kind=): a point fit has one kind of interval; a posterior has two")
+        return means.marginal_means(
+            self.design, means.of_estimates(self, ddf), of, by=by, at=at, weights=weights, trend=trend,
+            ci_prob=0.95 if ci_prob is None else ci_prob,
+        )  # fmt: skip
 
     # -- other fits ------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from . import (
     heterogeneity,
     log_density,
     loo,
+    means,
     posterior_tables,
     posterior_tidy,
     quantities,
@@ -27,6 +28,7 @@ from . import (
     summary,
     wald,
 )
+from . import hypotheses as hypotheses_of
 from .draws import Draws
 from .fit import Fit
 from .parameter_draws import parameter_table
@@ -67,6 +69,7 @@ class PosteriorFit(Fit, Draws):
         ),
         "smooths": "degrees of freedom are a point fit's, model.fit_reml().smooths(); a posterior has smooth()",
         "sigma": "a posterior has draws of it: post.draws('sigma'), post.parameters('family')",
+        "test": "a posterior has probabilities: post.hypothesis('x > 0'); a point fit tests equations",
         "profile": "profiles are of a likelihood, model.fit_ml().profile(); a posterior has its draws",
         "bootstrap": "a posterior has its draws instead of replicates",
         "update": "a posterior keeps the used rows only; model.update(formula).fit() is of the changed formula",
@@ -679,6 +682,72 @@ class PosteriorFit(Fit, Draws):
             ci_prob=ci_prob,
             ci_kind=ci_kind,
         )
+
+    def hypothesis(
+        self,
+        hypotheses: str | Sequence[str],
+        *,
+        rope: float | tuple[float, float] | None = None,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> pd.DataFrame:
+        """Probabilities of statements about parameters, and what the data say for them.
+
+        Parameters
+        ----------
+        hypotheses : str or sequence of str
+            Inequalities and equations, separated by commas, in the names of the tables: ``"Days > 10"``,
+            ``"sd(Days | Subject) > 5"``, ``"cor(Intercept, Days | Subject) < 0"``, ``"sigma < 30"``, ``"icc > 0.1"``,
+            ``"Diet[2] = Diet[3]"``, with + - * / ** and exp, log, sqrt, abs.
+        rope : float or (low, high), optional
+            A region around equality that is as good as none, of left − right: its half-width or its ends.
+        ci_prob, ci_kind : float, {"eti", "hdi"}, optional
+            Probability and kind of the interval of left − right.
+
+        Returns
+        -------
+        DataFrame
+            One row a statement: mean, sd, median, conf_low, conf_high of left − right; ``probability`` of an
+            inequality; ``bayes_factor`` for the statement, by 20,000 draws of the priors (missing where one is flat):
+            of an inequality against its opposite, of an equation the Savage–Dickey ratio of densities; ``in_rope``,
+            the probability of the region.
+
+        Raises
+        ------
+        InputError
+            A name that is no parameter, or no relation.
+
+        References
+        ----------
+        Dickey (1971), The weighted likelihood ratio, Ann. Math. Stat. 42; Kruschke (2018), Rejecting or accepting
+        parameter values in Bayesian estimation, AMPPS 1.
+
+        Examples
+        --------
+        >>> import bayeslmm as blm
+        >>> model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+        >>> found = model.fit(random_seed=1).hypothesis("Days > 5, sd(Days | Subject) > 1")
+        >>> bool((found["probability"] > 0.99).all())
+        True
+        """
+        return hypotheses_of.hypothesis(self, hypotheses, rope=rope, ci_prob=ci_prob, ci_kind=ci_kind)
+
+    def _marginal(
+        self,
+        of: Any,
+        by: Any,
+        at: Any,
+        weights: str,
+        ddf: str | None,
+        ci_prob: float | None,
+        ci_kind: str | None,
+        trend: str | None,
+    ) -> means.Means:
+        wald.refuse_ddf("means" if trend is None else "trends", ddf)
+        return means.marginal_means(
+            self.design, means.of_draws(self, ci_kind), of, by=by, at=at, weights=weights, trend=trend,
+            ci_prob=self.ci_prob if ci_prob is None else ci_prob,
+        )  # fmt: skip
 
     # -- tables ----------------------------------------------------------------------------------------------
 

@@ -81,8 +81,8 @@ def test_drop1_respects_marginality():
 
 def test_what_cannot_be_compared(sleep):
     m = blm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
-    with pytest.raises(errors.InputError, match="ranova"):
-        blm.anova(m)
+    with pytest.raises(errors.InputError, match="one fit or several"):
+        blm.anova()
     with pytest.raises(errors.InputError, match="170"):
         blm.anova(m, blm.lmer("Reaction ~ Days + (1 | Subject)", sleep.iloc[10:]))
     with pytest.raises(errors.InputError, match="responses"):

@@ -303,6 +303,9 @@ EITHER: dict[str, Verb] = {
         next(iter(at_of(c))), groups="new", average=False, random_seed=1
     ),
     "slopes": lambda f, c: f.slopes(next(iter(at_of(c))), groups="observed"),
+    "means": lambda f, c: str(f.means(next(iter(at_of(c))))),
+    "means, pairs": lambda f, c: f.means(next(iter(at_of(c))), at={next(iter(at_of(c))): [0, 1]}).pairs().table,
+    "trends": lambda f, c: f.trends(next(iter(at_of(c)))).table,
     "simulate": lambda f, c: f.simulate(3, random_seed=1),
     "simulate, observed": lambda f, c: f.simulate(3, random_seed=1, groups="observed"),
     "model_table": lambda f, c: str(blm.model_table(f, baseline_of(c), names=["A", "B"])),
@@ -334,6 +337,7 @@ OF_POINTS: dict[str, Verb] = {
     "residuals, deviance": lambda f, c: f.residuals("deviance"),
     "predict, simulated": lambda f, c: f.predict(interval="simulated", draws=5, groups="new", **BOOT),
     "predict, rows, draws": lambda f, c: new(c, f, strange=True, groups="new", draws=3, random_seed=1),
+    "test": lambda f, c: f.test(f"{f.design.x_names[-1]} = 0"),
     "refit": lambda f, c: f.refit(f.simulate(1, random_seed=2)["sim_1"]),
     "update": lambda f, c: f.update(". ~ . + z"),
 }  # fmt: skip
@@ -344,6 +348,7 @@ OF_POSTERIORS: dict[str, Verb] = {
     "draws": lambda f, c: [f.draws(name) for name in f.idata.posterior.data_vars],
     "summarise": lambda f, c: f.summarise(f.values.beta),
     "parameters": lambda f, c: [f.parameters(part) for part in ("fixed", "family", *f.ngroups)],
+    "hypothesis": lambda f, c: f.hypothesis(f"{f.design.x_names[-1]} > 0, {f.design.x_names[-1]} = 0", rope=1.0),
     "ranef, draws": lambda f, c: f.ranef(draws=True),
     "coef, draws": lambda f, c: f.coef(draws=True),
     "rank_groups": lambda f, c: f.rank_groups(top=2, **group_of(f), **term_of(f)),

@@ -1,0 +1,66 @@
+"""Tests of the terms of one fit: F tables of types I, II and III, Wald χ² where variances count as known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import InputError
+from ..results import wald
+from ..results.estimates import Estimates
+from ..results.hypothesis_matrices import hypotheses, terms_of
+
+TYPES = {1: 1, 2: 2, 3: 3, "I": 1, "II": 2, "III": 3}
+IN_WORDS = {
+    1: "I (in the order of the formula)",
+    2: "II (terms that contain it left out)",
+    3: "III (all others kept)",
+}
+COVARIATE = (
+    "Type III tests a factor that interacts with a number where that number is zero: centre the number, or "
+    "take type II."
+)
+
+
+def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
+    """The table, its title and remarks.
+
+    Raises
+    ------
+    InputError
+        Another type.
+    """
+    if isinstance(kind, bool) or kind not in TYPES:
+        raise InputError(f"anova(type={kind!r}): types of tests are 1, 2 and 3")
+    number = TYPES[kind]
+    matrices = hypotheses(record.design, number)
+    if not matrices:
+        raise InputError(f"anova: {record.design.formula.text!r} has no terms but the intercept to test")
+    about = wald.approximation(record.design, record.solution, ddf)
+    rows = []
+    for L in matrices.values():
+        found = about.f_test(L, L @ record.solution.beta)
+        rows.append((found.num_df, found.den_df, found.f))
+    table = pd.DataFrame(rows, columns=["num_df", "den_df", "f"], index=pd.Index(list(matrices), name="term"))
+    endless = np.isinf(table["den_df"]).to_numpy() | table["den_df"].isna().to_numpy()
+    q, f = table["num_df"].to_numpy(), table["f"].to_numpy()
+    if endless.all():  # z: the sum of squares of independent z is χ²
+        table = pd.DataFrame({"chisq": q * f, "df": q}, index=table.index)
+        table["p_value"] = np.where(q > 0, stats.chi2.sf(q * f, np.maximum(q, 1)), np.nan)
+        what = "Wald tests"
+    else:
+        table["p_value"] = np.where(
+            endless, stats.chi2.sf(q * f, np.maximum(q, 1)), stats.f.sf(f, q, table["den_df"])
+        )
+        what = "F tests"
+    title = f"{what} of terms, type {IN_WORDS[number]}; {wald.caption(record.design, record.solution, ddf)}"
+    return table, f"{title}\nFormula: {record.design.formula.text}", _remarks(record, number)
+
+
+def _remarks(record: Estimates, number: int) -> tuple[str, ...]:
+    terms = terms_of(record.design)
+    bent = any(a.factors and a.factors <= b.factors and a.numbers < b.numbers for a in terms for b in terms)
+    return (COVARIATE,) if number == 3 and bent else ()

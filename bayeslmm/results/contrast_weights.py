@@ -1,0 +1,97 @@
+"""Weights of means in contrasts: pairs, against a reference, against the mean of all, polynomials, interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..tools.words import is_one_of
+
+Array = NDArray[np.float64]
+
+CONTRASTS = ("pairwise", "reverse", "reference", "consecutive", "mean", "poly")
+
+
+def contrast_weights(method: Any, names: list[str]) -> tuple[list[str], Array]:
+    """Names and weights (contrasts, means) of a method."""
+    k = len(names)
+    if isinstance(method, Mapping):
+        C = []
+        for name, given in method.items():
+            row = np.asarray(given, dtype=float)
+            if row.shape != (k,) or not np.isfinite(row).all():
+                raise InputError(
+                    f"contrasts({{{name!r}: ...}}): {k} finite weights are needed, one for each of {', '.join(names)}"
+                )
+            C.append(row)
+        return [str(name) for name in method], np.array(C).reshape(len(C), k)
+    if not is_one_of(method, CONTRASTS):
+        raise InputError(
+            f"contrasts({method!r}): methods are {', '.join(map(repr, CONTRASTS))}, or weights by name"
+        )
+    unit = np.eye(k)
+    if method in ("pairwise", "reverse"):
+        pairs = [(a, b) if method == "pairwise" else (b, a) for a, b in combinations(range(k), 2)]
+    elif method == "reference":
+        pairs = [(b, 0) for b in range(1, k)]
+    elif method == "consecutive":
+        pairs = [(b + 1, b) for b in range(k - 1)]
+    elif method == "mean":
+        return [f"{name} effect" for name in names], unit - 1.0 / k
+    else:
+        return _polynomial(k)
+    return [f"{names[a]} - {names[b]}" for a, b in pairs], np.array(
+        [unit[a] - unit[b] for a, b in pairs]
+    ).reshape(-1, k)
+
+
+def _polynomial(k: int) -> tuple[list[str], Array]:
+    """Orthogonal polynomials with whole weights, where they have some, as emmeans and printed tables."""
+    powers = np.vander(np.arange(k, dtype=float), k, increasing=True)
+    Q = np.linalg.qr(powers)[0].T[1:]
+    rows = []
+    for q in Q:
+        q = q * np.sign(q[-1])
+        small = np.abs(q[np.abs(q) > 1e-9]).min()
+        whole = q / small
+        for factor in range(1, 41):
+            if np.allclose(whole * factor, np.rint(whole * factor), atol=1e-6):
+                whole = np.rint(whole * factor)
+                break
+        rows.append(whole)
+    names = ["linear", "quadratic", "cubic", "quartic"] + [f"degree {d}" for d in range(5, k)]
+    return names[: k - 1], np.array(rows).reshape(-1, k)
+
+
+def interaction_weights(labels: pd.DataFrame, methods: Any) -> tuple[pd.DataFrame, Array]:
+    """Products of the contrasts of every variable."""
+    names = list(labels)
+    each = [methods] * len(names) if isinstance(methods, str) else list(methods)
+    if len(each) != len(names):
+        raise InputError(
+            f"contrasts(interaction=...): {len(names)} methods are needed, one each for {', '.join(names)}"
+        )
+    parts = []
+    for name, method in zip(names, each, strict=True):
+        distinct = list(dict.fromkeys(labels[name]))
+        parts.append(
+            (
+                name,
+                contrast_weights(method, [str(v) for v in distinct]),
+                {value: k for k, value in enumerate(distinct)},
+            )
+        )
+    rows: list[dict[str, str]] = [{}]
+    C = np.ones((1, len(labels)))
+    for name, (told, weights), place in parts:
+        mine = weights[:, [place[v] for v in labels[name]]]
+        # the first variable's contrasts run fastest, as in emmeans
+        rows = [{**row, name: text} for text in told for row in rows]
+        C = np.array([m * c for m in mine for c in C]).reshape(-1, len(labels))
+    return pd.DataFrame(rows), C

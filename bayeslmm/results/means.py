@@ -1,0 +1,522 @@
+"""Marginal means and trends of predictors, and contrasts of them, as emmeans.
+
+A mean is a combination lβ of fixed effects: the average of rows of a reference grid, in which factors run over their
+levels and numbers stand at their mean. So it is the mean of the average group, on the scale of the linear predictor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..design.design import Design
+from ..errors import InputError
+from ..tools.words import is_one_of
+from . import wald
+from .adjustment import adjusted, check_method
+from .contrast_weights import contrast_weights, interaction_weights
+from .draws import Draws
+from .estimates import Estimates
+from .reference import is_number, levels, predictors
+from .summaries import SUMMARY, check_interval
+from .text import Shown, Text, number, percent, probability, table
+
+Array = NDArray[np.float64]
+
+WEIGHTS = ("equal", "proportional", "cells")
+DEFAULT = {
+    "pairwise": "tukey",
+    "reverse": "tukey",
+    "reference": "dunnett",
+    "consecutive": "mvt",
+    "mean": "fdr",
+}
+FEW = 2  # values of a number up to which each is a level of the reference grid, as in emmeans
+STEP = 1e-4  # of a variable's range, for the slope of a line that the formula may bend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Distribution:
+    """What is known of the fixed effects: estimates with errors, or draws.
+
+    Attributes
+    ----------
+    estimate : (p,)
+        β̂, or the mean of the draws.
+    variances, df : callables
+        Of combinations (k, p) of it; those of draws have no df.
+    covariance : (p, p)
+    draws : (chain, draw, p) or None
+    caption : str
+        What intervals rest on.
+    """
+
+    estimate: Array
+    variances: Callable[[Array], Array]
+    df: Callable[[Array], Array]
+    covariance: Array
+    caption: str
+    draws: Array | None = None
+    summarise: Callable[[Array, float], pd.DataFrame] | None = None
+
+
+def of_estimates(record: Estimates, ddf: str | None) -> Distribution:
+    """What a point fit knows of its fixed effects."""
+    about = wald.approximation(record.design, record.solution, ddf)
+    return Distribution(
+        estimate=record.solution.beta, variances=about.variances, df=about.df, covariance=about.vcov,
+        caption=wald.caption(record.design, record.solution, ddf),
+    )  # fmt: skip
+
+
+def of_draws(record: Draws, ci_kind: str | None) -> Distribution:
+    """What a posterior knows of its fixed effects."""
+    beta = record.values.beta
+    flat = beta.reshape(-1, beta.shape[-1])
+    covariance = np.cov(flat, rowvar=False).reshape(beta.shape[-1], beta.shape[-1])
+    return Distribution(
+        estimate=flat.mean(axis=0), covariance=covariance, caption="", draws=beta,
+        variances=lambda L: np.einsum("ka,ab,kb->k", L, covariance, L), df=lambda L: np.full(len(L), np.inf),
+        summarise=lambda values, ci_prob: record.summarise(values, ci_prob, ci_kind),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Means(Shown):
+    """Marginal means, trends, or contrasts of them.
+
+    Attributes
+    ----------
+    labels : DataFrame
+        What each number is of: the variables of ``means``, or ``contrast``, and those of ``by``.
+    combinations : float64 array (k, p)
+        The numbers as combinations of the fixed effects; NaN where the data do not tell one.
+    table : DataFrame
+        The labels with estimate, std_error, df, conf_low, conf_high and, of contrasts, statistic and p_value; of a
+        posterior mean, sd, median, conf_low, conf_high and p_positive, the probability of a number above zero.
+    """
+
+    labels: pd.DataFrame
+    combinations: Array
+    by: tuple[str, ...]
+    design: Design = field(repr=False)
+    known: Distribution = field(repr=False)
+    ci_prob: float = 0.95
+    adjust: str = "none"
+    n_means: int = 0
+    is_contrast: bool = False
+    scale: str = "link"
+    bias_sd: float = 0.0
+    title: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Labels and numbers."""
+        return self.labels.join(_posterior_numbers(self) if self.known.draws is not None else _numbers(self))
+
+    def draws(self) -> Any:
+        """Draws of a posterior as a DataArray (chain, draw, row), the labels as coordinates.
+
+        Raises
+        ------
+        InputError
+            A point fit has none.
+        """
+        import xarray as xr
+
+        if self.known.draws is None:
+            raise InputError("means(...).draws(): a point fit has no draws; model.fit() gives a posterior")
+        coords = {str(c): ("row", self.labels[c].astype(object).to_numpy()) for c in self.labels}
+        return xr.DataArray(_values(self), dims=("chain", "draw", "row"), coords=coords)
+
+    def pairs(self, *, adjust: str | None = None) -> Means:
+        """Differences between all pairs of means, within every combination of ``by``; Tukey's adjustment by default."""
+        return self.contrasts("pairwise", adjust=adjust)
+
+    def contrasts(
+        self,
+        method: str | Mapping[str, Sequence[float]] = "pairwise",
+        *,
+        adjust: str | None = None,
+        interaction: str | Sequence[str] | None = None,
+    ) -> Means:
+        """Contrasts of means.
+
+        Parameters
+        ----------
+        method : str or mapping
+            ``"pairwise"``, ``"reverse"`` (the later less the earlier), ``"reference"`` (each against the first),
+            ``"consecutive"``, ``"mean"`` (each against the mean of all), ``"poly"`` (linear, quadratic, ...), or
+            weights of the means by name, in the order of the table: ``{"active": [0.5, 0.5, -1]}``.
+        adjust : str, optional
+            ``"none"``, ``"tukey"``, ``"holm"``, ``"bonferroni"``, ``"sidak"``, ``"fdr"``, ``"dunnett"`` (emmeans'
+            approximation) or ``"mvt"`` (multivariate t), of the contrasts within a combination of ``by``. By default
+            what emmeans takes: Tukey for pairs, Dunnett against a reference, mvt for consecutive ones, fdr against the
+            mean, else none. A posterior has no p-values to adjust.
+        interaction : str or sequence of str, optional
+            Contrasts of contrasts: a method for every variable of the means, or one for all.
+
+        Returns
+        -------
+        Means
+
+        Raises
+        ------
+        InputError
+            Unknown words, or weights of another number than there are means.
+        """
+        return _contrasts(self, method, adjust, interaction)
+
+    def with_adjustment(self, adjust: str) -> Means:
+        """The same with p-values and intervals of several tests at once."""
+        check_method(adjust)
+        return replace(self, adjust=adjust)
+
+    def response(self, *, bias_sd: float | None = None) -> Means:
+        """On the scale of the response: the inverse link of means and their intervals; ratios of odds or rates.
+
+        Parameters
+        ----------
+        bias_sd : float, optional
+            The sd of the linear predictor between groups and rows, by whose variance the curvature of the inverse link
+            moves a mean: h(η) + sd² h''(η)/2 (emmeans' ``bias.adjust``). Of means only.
+
+        Raises
+        ------
+        InputError
+            Differences on a link that is neither a log nor a logit.
+        """
+        family = self.design.family
+        if not family.has_mean or family.models_log:
+            raise InputError(f"response(): the mean of {family} is no function of the linear predictor alone")
+        if self.is_contrast and family.link not in ("log", "logit"):
+            raise InputError(
+                f"response(): differences on the link {family.link!r} are no ratios; take contrasts of "
+                "predictions with comparisons()"
+            )
+        if bias_sd is not None and (self.is_contrast or not bias_sd >= 0.0):
+            raise InputError(
+                f"response(bias_sd={bias_sd!r}): a sd, zero or more, and of means, not of contrasts"
+            )
+        note = () if not bias_sd else (f"Adjusted for a sd of {bias_sd:.4g} on the link.",)
+        return replace(self, scale="response", remarks=(*self.remarks, *note), bias_sd=bias_sd or 0.0)
+
+    def text(self) -> Text:
+        """Title, table, what it rests on."""
+        shown = self.table
+        columns = list(self.labels)
+        numbers = [c for c in shown if c not in columns]
+        rows = [
+            [*(str(r[c]) for c in columns), *(_cell(c, r[c], r) for c in numbers)]
+            for _, r in shown.iterrows()
+        ]
+        return Text.of(
+            self.title,
+            table([*map(str, columns), *numbers], rows, left=len(columns)),
+            _caption(self),
+            *self.remarks,
+        )
+
+
+def _cell(column: str, value: float, row: pd.Series) -> str:
+    if not np.isfinite(value):
+        return "Inf" if column == "df" and np.isinf(value) else "-"
+    if column == "p_value":
+        return probability(value)
+    if column in ("df", "statistic", "p_positive"):
+        return f"{value:.2f}" if column != "df" else f"{value:.1f}"
+    return number(value, row.get("std_error", row.get("sd")))
+
+
+def _caption(means: Means) -> str:
+    words = [f"Intervals are {percent(means.ci_prob)}"]
+    if means.known.draws is None:
+        words.append(means.known.caption)
+        if means.is_contrast:
+            words.append(f"adjusted by {means.adjust}" if means.adjust != "none" else "not adjusted")
+    return "; ".join(words) + "."
+
+
+# -- numbers
+
+
+def _values(means: Means) -> Array:
+    draws = means.known.draws
+    assert draws is not None
+    return _on_scale(means, draws @ means.combinations.T)
+
+
+def _on_scale(means: Means, eta: Array) -> Array:
+    if means.scale == "link":
+        return eta
+    if means.is_contrast:
+        return np.exp(eta)
+    inverse = means.design.family.mean
+    mean: Array = inverse(eta)
+    if not means.bias_sd:
+        return mean
+    h = 1e-3
+    curvature = (inverse(eta + h) - 2.0 * mean + inverse(eta - h)) / h**2
+    return mean + means.bias_sd**2 * curvature / 2.0
+
+
+def _slope(means: Means, eta: Array) -> Array:
+    """How the number on the scale asked for moves with η (k,)."""
+    h = 1e-5
+    moved: Array = (_on_scale(means, eta + h) - _on_scale(means, eta - h)) / (2.0 * h)
+    return moved
+
+
+def _posterior_numbers(means: Means) -> pd.DataFrame:
+    summarise = means.known.summarise
+    assert summarise is not None
+    numbers = summarise(_values(means), means.ci_prob)
+    if means.is_contrast:
+        beyond = 1.0 if means.scale == "response" else 0.0
+        values = _values(means)
+        above = (values > beyond).mean(axis=(0, 1))
+        numbers["p_positive"] = np.where(np.isnan(means.combinations).any(axis=1), np.nan, above)
+    return numbers[[*SUMMARY, *(["p_positive"] if means.is_contrast else [])]]
+
+
+def _numbers(means: Means) -> pd.DataFrame:
+    L, known = means.combinations, means.known
+    there = ~np.isnan(L).any(axis=1)
+    eta, se, df = np.full(len(L), np.nan), np.full(len(L), np.nan), np.full(len(L), np.nan)
+    eta[there], se[there] = L[there] @ known.estimate, np.sqrt(known.variances(L[there]))
+    df[there] = known.df(L[there])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = eta / se
+    p, width = np.full(len(L), np.nan), np.full(len(L), np.nan)
+    for rows in _families(means):
+        safe = np.where(np.isnan(L[rows]), 0.0, L[rows])
+        spread = safe @ known.covariance @ safe.T
+        size = np.sqrt(np.maximum(np.diag(spread), 1e-300))
+        p[rows], width[rows] = adjusted(
+            statistic[rows], df[rows], means.adjust, n_means=means.n_means, correlation=spread / np.outer(size, size),
+            ci_prob=means.ci_prob,
+        )  # fmt: skip
+    low, high = (_on_scale(means, eta + side * width * se) for side in (-1.0, 1.0))
+    low, high = np.minimum(low, high), np.maximum(low, high)  # an inverse link may fall
+    numbers = pd.DataFrame(
+        {
+            "estimate": _on_scale(means, eta), "std_error": np.abs(_slope(means, eta)) * se, "df": df, "conf_low": low,
+            "conf_high": high,
+        }
+    )  # fmt: skip
+    if means.is_contrast:
+        numbers = numbers.assign(statistic=statistic, p_value=p)
+    return numbers
+
+
+def _families(means: Means) -> list[NDArray[np.int64]]:
+    """Rows whose tests are adjusted together: those of one combination of ``by``; means stand alone."""
+    if not means.is_contrast and means.adjust == "none":
+        return [np.array([k]) for k in range(len(means.labels))]
+    if not means.by or not len(means.labels):
+        return [np.arange(len(means.labels))]
+    grouped = means.labels.groupby(list(means.by), sort=False, observed=True)
+    return [np.asarray(rows) for rows in grouped.indices.values()]
+
+
+# -- the reference grid
+
+
+def marginal_means(
+    design: Design, known: Distribution, of: Any, *, by: Any, at: Any, weights: str, ci_prob: float,
+    trend: str | None = None,
+) -> Means:  # fmt: skip
+    """Means of the levels of variables, or the slope of a number, averaged over the other factors.
+
+    Raises
+    ------
+    InputError
+        A name that is no predictor, a level that is not there, other weights.
+    """
+    check_interval(ci_prob)
+    wanted, groups = _names(of), _names(by)
+    verb = "means" if trend is None else "trends"
+    at = dict(at or {})
+    there = predictors(design, groups=False)
+    for name in (*wanted, *groups, *at, *([trend] if trend else [])):
+        if name not in there:
+            raise InputError(
+                f"{verb}: {name!r} is no predictor of the model; it has {', '.join(map(repr, there))}"
+            )
+    if set(wanted) & set(groups):
+        raise InputError(f"{verb}: {sorted(set(wanted) & set(groups))[0]!r} stands in by= as well")
+    if not is_one_of(weights, WEIGHTS):
+        raise InputError(f"{verb}(weights={weights!r}): weights are {', '.join(map(repr, WEIGHTS))}")
+    if trend is not None and not is_number(design.frame[trend]):
+        raise InputError(
+            f"trends({trend!r}): {trend!r} has levels, not numbers; means({trend!r}) compares them"
+        )
+    values = {name: _grid_values(design.frame[name], name, at.get(name), verb) for name in there}
+    rows = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
+    X = _slopes(design, rows, trend) if trend else _matrix(design, rows)
+    keep = [*wanted, *groups]
+    averaged = [name for name in there if name not in keep]
+    weight = _weights(design, rows, averaged, keep, weights)
+    order = [*reversed(groups), *reversed(wanted)]  # the first variable runs fastest, as in emmeans
+    labels = pd.DataFrame(index=[0])
+    if order:
+        cells = pd.MultiIndex.from_product([values[name] for name in order], names=order)
+        labels = cells.to_frame(index=False)
+    L = np.array([_average(X, weight, _are(rows, cell)) for _, cell in labels.iterrows()]).reshape(
+        len(labels), -1
+    )
+    over = [name for name in averaged if len(values[name]) > 1]
+    held = [f"{name} at {_short(values[name][0])}" for name in averaged if len(values[name]) == 1]
+    title = f"Marginal means of {', '.join(wanted) or 'all rows'}" if trend is None else f"Trends of {trend}"
+    if groups:
+        title += f" by {', '.join(groups)}"
+    words = [*([f"averaged over {', '.join(over)} ({weights} weights)"] if over else []), *held]
+    remark = "; ".join(words)
+    return Means(
+        labels=labels[[*wanted, *groups]].reset_index(drop=True), combinations=L, by=tuple(groups), design=design,
+        known=known, ci_prob=ci_prob, title=title,
+        remarks=(remark[0].upper() + remark[1:] + ".",) if remark else (),
+    )  # fmt: skip
+
+
+def _names(given: Any) -> list[str]:
+    return [] if given is None else [given] if isinstance(given, str) else list(given)
+
+
+def _places(values: Sequence[Any]) -> dict[Any, int]:
+    return {value: k for k, value in enumerate(values)}
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _are(rows: pd.DataFrame, cell: pd.Series) -> NDArray[np.bool_]:
+    found = np.ones(len(rows), dtype=bool)
+    for name, value in cell.items():
+        found &= (rows[name] == value).to_numpy()
+    return found
+
+
+def _grid_values(column: pd.Series, name: str, given: Any, verb: str) -> list[Any]:
+    if given is not None:
+        values = [given] if np.ndim(given) == 0 else list(given)
+        strange = [] if is_number(column) else [v for v in values if v not in levels(column)]
+        if not values or strange:
+            raise InputError(
+                f"{verb}(at={{{name!r}: {given!r}}}): "
+                + (f"{name} has no level {strange[0]!r}" if strange else "no values are given")
+            )
+        return values
+    if not is_number(column):
+        return levels(column)
+    distinct = np.unique(column.to_numpy())
+    return distinct.tolist() if len(distinct) <= FEW else [float(column.mean())]
+
+
+def _matrix(design: Design, rows: pd.DataFrame) -> Array:
+    import warnings
+
+    from ..errors import NotEstimableWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotEstimableWarning)  # the table shows what is missing
+        return np.array(design.at(_like(design, rows), groups=(), offset=_no_offset(design)).X)
+
+
+def _no_offset(design: Design) -> Any:
+    return 0.0 if design.recipe.offset_given_as_array else None
+
+
+def _like(design: Design, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the variables that offsets need, at their means: X does not depend on them."""
+    rest = [name for name in predictors(design, groups=False) if name not in rows]
+    return rows.assign(**{name: design.frame[name].mean() for name in rest})
+
+
+def _slopes(design: Design, rows: pd.DataFrame, variable: str) -> Array:
+    column = design.frame[variable]
+    step = STEP * float(column.max() - column.min() or 1.0)
+    high, low = (_matrix(design, rows.assign(**{variable: rows[variable] + s * step})) for s in (0.5, -0.5))
+    return (high - low) / step
+
+
+def _weights(design: Design, rows: pd.DataFrame, averaged: list[str], keep: list[str], kind: str) -> Array:
+    """How much each row of the grid counts in its average."""
+    factors = [n for n in averaged if not is_number(design.frame[n]) or design.frame[n].nunique() <= FEW]
+    if kind == "equal" or not factors:
+        return np.ones(len(rows))
+    names = (
+        factors
+        if kind == "proportional"
+        else [*factors, *(n for n in keep if not is_number(design.frame[n]))]
+    )
+    counts = design.frame.groupby(names, observed=False).size()
+    keys = rows[names].itertuples(index=False, name=None) if len(names) > 1 else rows[names[0]]
+    return np.array([float(counts.get(key, 0)) for key in keys])
+
+
+def _average(X: Array, weight: Array, chosen: NDArray[np.bool_]) -> Array:
+    counted = chosen & (weight > 0.0)
+    total = weight[counted].sum()
+    if not total:
+        return np.full(X.shape[1], np.nan)
+    mean: Array = weight[counted] @ X[counted] / total
+    return mean
+
+
+# -- contrasts
+
+
+def _contrasts(
+    means: Means, method: str | Mapping[str, Sequence[float]], adjust: str | None, interaction: Any
+) -> Means:
+    if means.is_contrast:
+        raise InputError("contrasts(...): these are contrasts already")
+    if adjust is not None:
+        check_method(adjust)
+    chosen = adjust or (
+        "none" if interaction or isinstance(method, Mapping) else DEFAULT.get(str(method), "none")
+    )
+    wanted = [c for c in means.labels if c not in means.by]
+    blocks = _blocks(means)
+    parts, combos = [], []
+    for rows, given in blocks:
+        if interaction:
+            labels, C = interaction_weights(means.labels.iloc[rows][wanted], interaction)
+        else:
+            names = [
+                " ".join(str(v) for v in r) for r in means.labels.iloc[rows][wanted].itertuples(index=False)
+            ]
+            each, C = contrast_weights(method, names)
+            labels = pd.DataFrame({"contrast": each})
+        parts.append(labels.assign(**given))
+        combos.append(_combined(C, means.combinations[rows]))
+    size = len(blocks[0][0]) if blocks else 0
+    return replace(
+        means, labels=pd.concat(parts, ignore_index=True), combinations=np.concatenate(combos), adjust=chosen,
+        n_means=size, is_contrast=True, title=f"Contrasts: {means.title[0].lower()}{means.title[1:]}",
+    )  # fmt: skip
+
+
+def _blocks(means: Means) -> list[tuple[NDArray[np.int64], dict[str, Any]]]:
+    """Rows by combination of ``by``, and its values."""
+    if not means.by:
+        return [(np.arange(len(means.labels)), {})]
+    by = list(means.by)
+    grouped = means.labels.groupby(by, sort=False, observed=True).indices
+    return [(np.asarray(rows), dict(means.labels.iloc[rows[0]][by])) for rows in grouped.values()]
+
+
+def _combined(C: Array, L: Array) -> Array:
+    """C L, in which a mean that is not estimable matters only where it counts."""
+    there = np.where(np.isnan(L), 0.0, L)
+    out = C @ there
+    out[(C != 0.0) @ np.isnan(L).any(axis=1)] = np.nan
+    return out

@@ -1,0 +1,236 @@
+"""Statements about named numbers, such as ``"Days > 10"`` and ``"Diet[2] = Diet[3] = 0"``.
+
+Names are those of the tables, so they may hold brackets, colons and spaces; the longest name that fits is read. Between
+them stand numbers, + - * / ** and brackets, and the functions exp, log, sqrt and abs.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+Array = NDArray[np.float64]
+
+FUNCTIONS = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
+RELATIONS = re.compile(r"(<=|>=|==|=|<|>|≤|≥)")
+PLAIN = {"==": "=", "≤": "<=", "≥": ">="}
+WORD = re.compile(r"[^\W\d]\w*")
+LONGEST = 1000  # letters of a statement
+LARGEST = 1e300  # of the numbers in it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """left relation right, of expressions in names.
+
+    Attributes
+    ----------
+    text : str
+    left, right : ast.expr
+    relation : {"=", "<", "<=", ">", ">="}
+    names : tuple of str
+        The names that stand in it, in the order of their placeholders ``_0``, ``_1``, ...
+    """
+
+    text: str
+    left: ast.expr
+    right: ast.expr
+    relation: str
+    names: tuple[str, ...]
+
+    def difference(self, values: Sequence[Any]) -> Any:
+        """left − right at values of the names, numbers or arrays."""
+        known = {f"_{k}": value for k, value in enumerate(values)}
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return _value(self.left, known) - _value(self.right, known)
+
+
+def parse(text: Any, names: Sequence[str], verb: str) -> list[Statement]:
+    """Statements of a text, which chains of relations and commas separate; or of a sequence of texts.
+
+    Raises
+    ------
+    InputError
+        No relation, a name that is not there, or what is no arithmetic.
+    """
+    texts = [text] if isinstance(text, str) else list(text) if isinstance(text, Sequence) else [text]
+    if not texts or not all(isinstance(each, str) for each in texts):
+        raise InputError(f"{verb}({text!r}): statements are texts such as 'x > 0' or 'a = b = 0'")
+    found = []
+    for each in texts:
+        if len(each) > LONGEST:
+            raise InputError(f"{verb}: a statement of {len(each):,} letters; the limit is {LONGEST:,}")
+        for part in _parts(each, names):
+            found += _chain(part, names, verb)
+    return found
+
+
+def _parts(text: str, names: Sequence[str]) -> list[str]:
+    """A text at its commas, but for those inside names."""
+    marked = _marked(text, names)
+    ordered = sorted(names, key=len, reverse=True)
+    return [_shown(piece, ordered) for piece in marked.split(",")]
+
+
+def _marked(text: str, names: Sequence[str]) -> str:
+    """The text with every name as a mark, longest names first; a name ends where its word ends."""
+    ordered = sorted(names, key=len, reverse=True)
+    out, at = [], 0
+    while at < len(text):
+        for k, name in enumerate(ordered):
+            if text.startswith(name, at) and _is_whole(text, at, name):
+                out.append(f"\x00{k}\x00")
+                at += len(name)
+                break
+        else:
+            if text[at] == "`" and "`" in text[at + 1 :]:
+                end = text.index("`", at + 1)
+                quoted = text[at + 1 : end]
+                if quoted in ordered:
+                    out.append(f"\x00{ordered.index(quoted)}\x00")
+                    at = end + 1
+                    continue
+            word = WORD.match(text, at)
+            out.append(word[0] if word else text[at])
+            at += len(word[0]) if word else 1
+    return "".join(out)
+
+
+def _is_whole(text: str, at: int, name: str) -> bool:
+    before, after = text[at - 1 : at], text[at + len(name) : at + len(name) + 1]
+    return not (name[:1].isidentifier() and before.isidentifier()) and not (
+        re.match(r"\w", name[-1:]) and re.match(r"\w", after)
+    )
+
+
+def _chain(text: str, names: Sequence[str], verb: str) -> list[Statement]:
+    marked = _marked(text, names)
+    pieces = RELATIONS.split(marked)
+    if len(pieces) < 3:
+        raise InputError(f"{verb}({text.strip()!r}): a statement holds =, <, <=, > or >=")
+    ordered = sorted(names, key=len, reverse=True)
+    statements = []
+    for k in range(0, len(pieces) - 2, 2):
+        left, relation, right = pieces[k : k + 3]
+        used: list[str] = []
+        sides = [_expression(side, ordered, used, text, verb, names) for side in (left, right)]
+        statements.append(
+            Statement(
+                text=f"{_shown(left, ordered)} {PLAIN.get(relation, relation)} {_shown(right, ordered)}",
+                left=sides[0], right=sides[1], relation=PLAIN.get(relation, relation), names=tuple(used),
+            )
+        )  # fmt: skip
+    return statements
+
+
+def _shown(marked: str, ordered: Sequence[str]) -> str:
+    return re.sub("\x00(\\d+)\x00", lambda m: ordered[int(m[1])], marked).strip()
+
+
+def _expression(
+    marked: str, ordered: Sequence[str], used: list[str], text: str, verb: str, names: Sequence[str]
+) -> ast.expr:
+    def place(match: re.Match[str]) -> str:
+        name = ordered[int(match[1])]
+        if name not in used:
+            used.append(name)
+        return f"_{used.index(name)}"
+
+    source = re.sub("\x00(\\d+)\x00", place, marked).strip().replace("^", "**")
+    try:
+        tree = ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise InputError(f"{verb}({text.strip()!r}): {_shown(marked, ordered)!r} is no arithmetic") from None
+    _check(tree, text, verb, names)
+    return tree
+
+
+def _check(node: ast.expr, text: str, verb: str, names: Sequence[str]) -> None:
+    match node:
+        case ast.Constant(value=bool()) | ast.Constant(value=str()):
+            pass
+        case ast.Constant(value=int() | float() as value) if abs(value) < LARGEST:
+            return
+        case ast.Name(id=name) if re.fullmatch(r"_\d+", name):
+            return
+        case ast.Name(id=name):
+            near = get_close_matches(name, [str(n) for n in names], n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
+            raise InputError(
+                f"{verb}({text.strip()!r}): no {name!r} here; {hint}There are {', '.join(names)}"
+            )
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow(), right=right):
+            _check(left, text, verb, names)
+            _check(right, text, verb, names)
+            return
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
+            _check(operand, text, verb, names)
+            return
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
+            _check(argument, text, verb, names)
+            return
+    raise InputError(
+        f"{verb}({text.strip()!r}): a statement holds names, numbers, + - * / ** ( ) and {', '.join(FUNCTIONS)}; "
+        f"names here are {', '.join(names)}"
+    )
+
+
+def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return float(value)  # type: ignore[arg-type]
+        case ast.Name(id=name):
+            return known[name]
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _value(left, known), _value(right, known)
+            operations = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}
+            return operations.get(type(op), np.power)(a, b)
+        case ast.UnaryOp(op=op, operand=operand):
+            value = _value(operand, known)
+            return -value if isinstance(op, ast.USub) else value
+        case ast.Call(func=ast.Name(id=name), args=[argument]):
+            return FUNCTIONS[name](_value(argument, known))
+    raise AssertionError(f"unchecked {ast.dump(node)}")
+
+
+def linear(statements: Sequence[Statement], names: Sequence[str], verb: str) -> tuple[Array, Array]:
+    """L (k, p) and r (k,) of equations Lβ = r.
+
+    Raises
+    ------
+    InputError
+        An inequality, or what is not linear in the names.
+    """
+    p = len(names)
+    L, r = np.zeros((len(statements), p)), np.zeros(len(statements))
+    for k, statement in enumerate(statements):
+        if statement.relation != "=":
+            raise InputError(
+                f"{verb}({statement.text!r}): a test is of equations; a posterior tells P({statement.text})"
+            )
+        zero, places = np.zeros(p), [list(names).index(name) for name in statement.names]
+
+        def at(beta: Array, statement: Statement = statement, places: list[int] = places) -> float:
+            return float(statement.difference([beta[c] for c in places]))
+
+        origin = at(zero)
+        for c in places:
+            L[k, c] = at(np.eye(p)[c]) - origin
+        probe = np.linspace(0.7, 2.3, p)
+        if not np.isfinite(origin) or abs(at(probe) - origin - L[k] @ probe) > 1e-8 * (
+            1.0 + np.abs(L[k]).sum()
+        ):
+            raise InputError(f"{verb}({statement.text!r}): tests are of sums of coefficients times numbers")
+        if not L[k].any():
+            raise InputError(f"{verb}({statement.text!r}): no coefficient stands in it")
+        r[k] = -origin
+    return L, r

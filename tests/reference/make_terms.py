@@ -1,0 +1,26 @@
+"""Extract what the tests need from full reference files into terms/: ``python make_terms.py REFERENCES DATA``.
+
+REFERENCES holds F tests of terms by ``lmerTest`` 3.1-3 and ``pbkrtest`` 0.5.2, marginal means and contrasts by
+``emmeans`` 1.8.4; DATA the simulated tables that are not bundled.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+
+FITS = (
+    "cbpp_weighted", "chickweight_diet", "control_plus", "empty_cell", "factorial_sum", "items_crossed", "pastes_cask",
+    "penicillin_sample", "science_nested", "sleepstudy_slope",
+)  # fmt: skip
+KEPT = ("formula_py", "data_file", "columns", "contrasts", "weights", "anova", "means", "tests")
+
+references, data = map(pathlib.Path, sys.argv[1:3])
+folder = pathlib.Path(__file__).parent / "terms"
+for name in FITS:
+    full = json.loads((references / f"{name}.json").read_text())
+    kept = {key: full[key] for key in KEPT if key in full}
+    (folder / f"{name}.json").write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+    if full["data_file"].startswith("psim"):
+        shutil.copy(data / full["data_file"], folder / full["data_file"])
+        (folder / full["data_file"]).chmod(0o644)

@@ -1,0 +1,118 @@
+"""Probabilities of statements about parameters."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import bayeslmm as blm
+from bayeslmm import errors
+
+
+@pytest.fixture(scope="module")
+def model():
+    return blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+
+
+@pytest.fixture(scope="module")
+def post(model):
+    return model.fit(random_seed=1)
+
+
+def test_probabilities_are_shares_of_draws(post):
+    found = post.hypothesis(
+        "Days > 10, sd(Days | Subject) > 5, cor(Intercept, Days | Subject) < 0, sigma <= 25"
+    )
+    names = post.design.names
+    draws = [
+        post.draws("beta")[..., 1] > 10,
+        post.draws(names.sd["Subject"])[..., 1] > 5,
+        post.draws(names.cor["Subject"])[..., 0, 1] < 0,
+        post.draws("sigma") <= 25,
+    ]
+    np.testing.assert_allclose(found["probability"], [each.mean() for each in draws])
+
+
+def test_arithmetic_is_that_of_the_draws(post):
+    beta = post.draws("beta")
+    found = post.hypothesis("exp(Days / 10) - 2 * Intercept ** 0.5 > -(3 + 1)").iloc[0]
+    difference = np.exp(beta[..., 1] / 10) - 2 * np.sqrt(beta[..., 0]) + 4
+    assert found["mean"] == pytest.approx(difference.mean())
+    assert found["probability"] == (difference > 0).mean()
+
+
+def test_the_icc_can_be_asked_about(post):
+    icc = post.icc(draws=True).sel(icc="adjusted") if "icc" in post.icc(draws=True).coords else None
+    draws = post.icc(draws=True).to_numpy()[..., 0] if icc is None else icc.to_numpy()
+    assert post.hypothesis("icc > 0.7")["probability"].iloc[0] == pytest.approx((draws > 0.7).mean())
+
+
+def test_a_bayes_factor_is_the_ratio_of_odds(model):
+    wide = model.update(priors={"Days": blm.Prior("Normal", mu=0, sigma=20)}).fit(random_seed=1)
+    found = wide.hypothesis("Days > 10").iloc[0]
+    prior = stats.norm(0, 20).sf(10)
+    p = found["probability"]
+    # 20,000 draws of the prior: odds to 2 %
+    assert found["bayes_factor"] == pytest.approx(p / (1 - p) / (prior / (1 - prior)), rel=0.05)
+
+
+def test_of_an_equation_it_is_savages_and_dickeys_ratio(model):
+    wide = model.update(priors={"Days": blm.Prior("Normal", mu=0, sigma=20)}).fit(random_seed=1, draws=4000)
+    found = wide.hypothesis("Days = 10").iloc[0]
+    beta = wide.draws("beta")[..., 1].ravel()
+    after = stats.norm(beta.mean(), beta.std()).pdf(
+        10
+    )  # the posterior of a slope with 18 subjects is near normal
+    assert found["bayes_factor"] == pytest.approx(after / stats.norm(0, 20).pdf(10), rel=0.1)
+    assert np.isnan(found["probability"])
+
+
+def test_flat_priors_have_no_bayes_factor(model):
+    flat = model.update(priors={"Days": blm.flat()}).fit(random_seed=1)
+    found = flat.hypothesis("Days > 10").iloc[0]
+    assert np.isnan(found["bayes_factor"])
+    assert 0.0 < found["probability"] < 1.0
+
+
+def test_a_region_of_practical_equivalence(post):
+    draws = post.draws("beta")[..., 1] - 10
+    assert post.hypothesis("Days = 10", rope=2)["in_rope"].iloc[0] == (np.abs(draws) <= 2).mean()
+    found = post.hypothesis("Days = 10", rope=(-1, 3))["in_rope"].iloc[0]
+    assert found == ((draws >= -1) & (draws <= 3)).mean()
+
+
+def test_thresholds_of_an_ordinal_response_have_names_and_priors():
+    rng = np.random.default_rng(1)
+    import pandas as pd
+
+    data = pd.DataFrame({"g": np.repeat(np.arange(8), 6), "y": rng.integers(1, 4, 48)})
+    post = blm.Model("y ~ 1 + (1 | g)", data, family="ordinal").fit(
+        draws=200, tune=200, chains=2, random_seed=1, progressbar=False
+    )
+    names = [f"cutpoint[{level}]" for level in post.design.levels[:-1]]
+    found = post.hypothesis(f"{names[0]} < {names[1]}").iloc[0]
+    assert found["probability"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("Dayz > 1", {}, "did you mean 'Days'"),
+        ("Days", {}, "a statement holds"),
+        ("1 > 0", {}, "no parameter stands in it"),
+        ("Days > 'x'", {}, "a statement holds names"),
+        ("Days.real > 1", {}, "hypothesis"),
+        ("[d for d in Days] > 1", {}, "a statement holds names|no arithmetic"),
+        ("Days > 1", {"rope": -1}, "a half-width above zero"),
+        ("Days > 1", {"rope": (2, 1)}, "two ends"),
+    ],
+)
+def test_what_is_no_statement_is_refused(post, text, options, message):
+    with pytest.raises(errors.InputError, match=message):
+        post.hypothesis(text, **options)
+
+
+def test_each_kind_of_fit_leads_to_the_other(model, post):
+    with pytest.raises(errors.RefusedVerbError, match="hypothesis"):
+        post.test  # noqa: B018
+    with pytest.raises(errors.RefusedVerbError, match="test"):
+        model.fit_reml().hypothesis  # noqa: B018
