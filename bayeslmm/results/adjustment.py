@@ -18,7 +18,16 @@ from ..tools.words import is_one_of
 
 Array = NDArray[np.float64]
 
-METHODS = ("none", "tukey", "holm", "bonferroni", "sidak", "fdr", "dunnett", "mvt")
+IN_WORDS = {
+    "tukey": "Tukey's method",
+    "holm": "Holm's method",
+    "bonferroni": "Bonferroni's method",
+    "sidak": "Šidák's method",
+    "fdr": "the false discovery rate",
+    "dunnett": "Dunnett's method",
+    "mvt": "the multivariate t distribution",
+}
+METHODS = ("none", *IN_WORDS)
 ENDLESS = 1e7  # degrees of freedom for which a t is normal
 POINTS_LOG2 = 18  # of a Sobol sequence
 

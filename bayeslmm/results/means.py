@@ -18,7 +18,7 @@ from ..design.design import Design
 from ..errors import InputError
 from ..tools.words import is_one_of
 from . import wald
-from .adjustment import adjusted, check_method
+from .adjustment import IN_WORDS, adjusted, check_method
 from .contrast_weights import contrast_weights, interaction_weights
 from .draws import Draws
 from .estimates import Estimates
@@ -239,7 +239,9 @@ def _caption(means: Means) -> str:
     if means.known.draws is None:
         words.append(means.known.caption)
         if means.is_contrast:
-            words.append(f"adjusted by {means.adjust}" if means.adjust != "none" else "not adjusted")
+            words.append(
+                f"adjusted by {IN_WORDS[means.adjust]}" if means.adjust != "none" else "not adjusted"
+            )
     return "; ".join(words) + "."
 
 
