@@ -413,7 +413,10 @@ class Model:
 
     def __repr__(self) -> str:
         d = self.design
-        groups = ", ".join(f"{g.name} ({g.n_levels:,} levels: {', '.join(g.columns)})" for g in d.groups)
+        groups = ", ".join(
+            f"{g.name} ({g.n_levels:,} levels: {', '.join(g.columns)})" for g in d.groups if g.is_grouping
+        )
+        smooths = ", ".join(f"{g.name} ({g.n_levels} columns)" for g in d.smooths)
         dropped = f", {d.n_dropped:,} dropped (missing values)" if d.n_dropped else ""
         return "\n".join(
             [
@@ -422,6 +425,7 @@ class Model:
                 f"Rows: {len(d.y):,} used{dropped}",
                 f"Fixed: {', '.join(d.x_names) or 'none'}",
                 f"Groups: {groups or 'none'}",
+                *([f"Smooths: {smooths}"] if smooths else []),
                 "Priors:",
                 str(self.priors),
             ]

@@ -328,8 +328,14 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
     """(what is dropped, the grouping factors that are left) for every term that may go."""
     cases = []
     written = Counter(text for group in design.groups for text in dict.fromkeys(group.texts))
-    for k, (group, bars) in enumerate(zip(design.groups, design.recipe.bars, strict=True)):
-        said = [bar for bar in design.formula.bars if bar.group == group.variables]
+    recipes = iter(design.recipe.bars)
+    for k, group in enumerate(design.groups):
+        if group.is_wide:
+            label = group.texts[0] if group.is_grouping else group.name
+            cases.append((label, (*design.groups[:k], *design.groups[k + 1 :])))
+            continue
+        bars = next(recipes)
+        said = [bar for bar in design.formula.bars if bar.group == group.variables and bar.word is None]
         for b, bar in enumerate(bars):
             terms = _columns_of_terms(bar, group.blocks[b])
             droppable = {name: columns for name, columns in terms.items() if name != "Intercept"}

@@ -163,7 +163,7 @@ def _same(a: Design, b: Design) -> bool:
 
 def _arrays(design: Design) -> list[np.ndarray]:
     weights = np.ones(design.n) if design.weights is None else design.weights
-    of_groups = [array for g in design.groups for array in (g.codes, g.Z)]
+    of_groups = [array for g in design.groups for array in g.arrays]
     return [design.y, design.X, design.offset, weights, *of_groups]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..covariances import Structure
 from ..design.design import Design, GroupTerm
+from ..terms.wide import WideTerm
 
 Array = NDArray[np.float64]
 
@@ -36,13 +37,17 @@ def same_mean(a: Design, b: Design) -> bool:
 
 def covariance_is_nested(small: Design, large: Design) -> bool:
     """Whether every covariance of one design's responses is one of the other's."""
-    merged = _by_partition(large.groups)
+    merged = _by_partition([g for g in large.groups if not g.is_wide])
+    known = [g for g in large.groups if isinstance(g, WideTerm)]
     return all(
+        any(g.is_same(other) for other in known) for g in small.groups if isinstance(g, WideTerm)
+    ) and all(
         any(
             _term_is_nested(group, block, other) or _is_among(group, block, structure, other)
             for other in merged
         )
         for group in small.groups
+        if not group.is_wide
         for block, structure in group.template.parts()
     )
 

@@ -23,9 +23,13 @@ from .variance import RESIDUAL, part_of, row_of
 
 def _header(design: Design, title: str, *more: str) -> str:
     lines = [title, f"Formula: {design.formula.text}"]
-    groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups)
+    groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups if g.is_grouping)
+    smooths = ", ".join(g.name for g in design.smooths)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
-    lines.append(f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}")
+    lines.append(
+        f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}"
+        + f"; smooths: {smooths}" * bool(smooths)
+    )
     if design.se is not None:
         lines.append(errors_in_words(design))
     if design.aliased:

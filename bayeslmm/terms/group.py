@@ -100,6 +100,11 @@ class GroupTerm:
         """Pairs of columns (a, b), a before b in a block, whose correlation is a parameter."""
         return self.template.correlated
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What tells the rows of one term from those of another."""
+        return (self.codes, self.Z)
+
     def related(self, b: np.ndarray) -> np.ndarray:
         """Effects (..., J, q) from those of independent levels: the same."""
         return b

@@ -144,6 +144,20 @@ class WideTerm(GroupTerm):
         """Variance (n,) that the term gives to every row, in units of τ²."""
         return row_variances(self.matrix, self.root)
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What tells the rows of one term from those of another: of J effects, the variance of each row's part."""
+        return (self.row_variances, np.asarray(self.matrix @ np.arange(1.0, self.matrix.shape[1] + 1.0)))
+
+    def is_same(self, other: WideTerm) -> bool:
+        """Whether another term gives the rows the same covariances, up to its variance."""
+        if self.kind != other.kind or self.matrix.shape != other.matrix.shape:
+            return False
+        own, others = (t.rotation.columns * t.rotation.size for t in (self, other))
+        probe = np.random.default_rng(0).standard_normal((len(own), 3))
+        one, two = own @ (own.T @ probe), others @ (others.T @ probe)
+        return bool(np.allclose(one, two, rtol=1e-8, atol=1e-8 * np.abs(one).max(initial=0.0)))
+
     def related(self, b: np.ndarray) -> np.ndarray:
         """Effects (..., J, 1) from those of independent levels: L times them."""
         return b if self.root is None else np.einsum("jk,...kq->...jq", self.root, b, optimize=True)

@@ -153,3 +153,23 @@ def test_labels_of_a_file_may_be_numbers(tmp_path):
         2,
         3,
     )
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
+def test_terms_are_dropped_and_models_compared():
+    data = model("gr + s").design.frame.assign(x=np.linspace(-1, 1, 45))
+    A = {"A": model("gr").design.matrices["A"]}
+    large = blm.Model("y ~ x + s(t, k=6) + (1 | gr(g, cov=A)) + (1 | c)", data, matrices=A).fit_reml()
+    small = blm.Model("y ~ x + s(t, k=6) + (1 | c)", data).fit_reml()
+    table = blm.ranova(large).table
+    assert {"s(t)", "(1 | gr(g, cov=A))", "(1 | c)"} <= set(table.index)
+    found = blm.anova(small, large).table
+    change = small.criterion - large.criterion
+    assert found["chisq"].iloc[-1] == pytest.approx(change, rel=1e-6)
+    assert table.loc["(1 | gr(g, cov=A))", "chisq"] == pytest.approx(change, abs=1e-6)
+    assert blm.drop1(large.model if hasattr(large, "model") else large) is not None
+
+
+def test_estimates_stand_beside_the_posterior(fits):
+    table = blm.compare_estimates(fits[1], fits[2])
+    assert len(str(table)) > 100
