@@ -63,6 +63,20 @@ def prior_constant(shape):
 
 
 @compiled
+def _each_prior(shapes, y, out):
+    for k in range(y.shape[0]):
+        for e in range(shapes.shape[0]):
+            out[k] += log_prior(shapes[e], y[k, e])[0] + prior_constant(shapes[e])
+
+
+def log_priors(shapes: Array, y: Array) -> Array:
+    """Log density (N,) of coordinates y (N, n) whose shares are Beta(s, s)."""
+    out = np.zeros(len(y))
+    _each_prior(shapes, np.ascontiguousarray(y), out)
+    return out
+
+
+@compiled
 def _each_factor(kind, q, y, out):
     for k in range(y.shape[0]):
         factor(kind, q, y[k], out[k])

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.linalg import lapack
-from scipy.special import betaln, gammaln
+from scipy.special import gammaln
 
+from ..covariances import loops
 from ..errors import FitError
 from .hyperpriors import PERFECT
 from .hyperspace import FARTHEST
@@ -132,8 +133,7 @@ class Proposal:
     def log_density(self, x: Array) -> Array:
         """At each row of x (n, d), up to a constant, which truncation makes."""
         y, s = x[:, self.correlations], self.shapes
-        log_left = -2.0 * (np.logaddexp(y, -y) - np.log(2.0))  # log(1 − tanh² y)
-        of_correlations = np.sum(s * log_left - (2.0 * s - 1.0) * np.log(2.0) - betaln(s, s), axis=1)
+        of_correlations = loops.log_priors(s, y)
         parts = [
             np.logaddexp.reduce(self.near.parts(x), axis=0),
             self.wide.parts(x)[0],
