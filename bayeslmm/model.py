@@ -17,11 +17,13 @@ from .engine.pymc_priors import priors_of
 from .errors import (
     ConvergenceWarning,
     FormulaError,
+    InputError,
+    NotAvailableError,
     RefusedVerbError,
     SingularFitWarning,
     WeaklyIdentifiedWarning,
 )
-from .families import family_of
+from .families import Family, family_of
 from .formulas.formula import parse_formula, update_formula
 from .results.alike import estimated
 from .results.described import model_text
@@ -129,16 +131,27 @@ class Model:
         """
         return self._point(reml=True)
 
-    def fit_ml(self) -> PointFit:
+    def fit_ml(self, *, nAGQ: int | None = None) -> PointFit:
         """Estimate by maximum likelihood (``lmer(REML = FALSE)``; ``glmer`` and ``glmmTMB`` for other families).
 
         The effects of normal responses are integrated out exactly, those of others by Laplace's approximation with the
         observed information, as glmmTMB's; docs/point-fits.md says where glmer's differs.
 
+        Parameters
+        ----------
+        nAGQ : int, optional
+            Nodes of adaptive Gauss–Hermite quadrature along each effect of a level, an odd number: for other than
+            normal responses with one grouping factor of up to three effects. One, and the default, is Laplace's
+            approximation; the verdict says where that is off.
+
         Raises
         ------
         FitError
             The likelihood has no maximum that can be reached.
+        InputError
+            No odd number of nodes.
+        NotAvailableError
+            Quadrature for several grouping factors, many effects, or a normal response, whose integral is exact.
 
         Examples
         --------
@@ -148,10 +161,10 @@ class Model:
         >>> fit.fixef()["estimate"].round(2).tolist()
         [-3.2, 0.59]
         """
-        return self._point(reml=False)
+        return self._point(reml=False, nodes=_nodes(nAGQ, self.design.family))
 
-    def _point(self, *, reml: bool) -> PointFit:
-        fit = self._solve(reml=reml)
+    def _point(self, *, reml: bool, nodes: int = 1) -> PointFit:
+        fit = self._solve(reml=reml, nodes=nodes)
         if fit.solution.status == "boundary":
             names = [g.name for g, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
             warn(fit.verdict + (f" ({', '.join(names)})" if names else ""), SingularFitWarning)
@@ -170,8 +183,8 @@ class Model:
             )
         return fit
 
-    def _solve(self, *, reml: bool) -> PointFit:
-        solution = estimated(self.design, reml=reml)
+    def _solve(self, *, reml: bool, nodes: int = 1) -> PointFit:
+        solution = estimated(self.design, reml=reml, nodes=nodes)
         return PointFit(design=self.design, solution=solution, origin=self._origin)
 
     @cached_property
@@ -441,10 +454,25 @@ def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) ->
     return model.fit_reml() if REML else model.fit_ml()
 
 
-def glmer(formula: str, data: pd.DataFrame, family: str = "gaussian", **options: Any) -> PointFit:
-    """``Model(formula, data, family=family, **options).fit_ml()``, under lme4's name.
+def glmer(
+    formula: str, data: pd.DataFrame, family: str = "gaussian", *, nAGQ: int | None = None, **options: Any
+) -> PointFit:
+    """``Model(formula, data, family=family, **options).fit_ml(nAGQ=nAGQ)``, under lme4's name.
 
     Of a normal response `lmer`, as there.
     """
     model = Model(formula, data, family=family, **options)
-    return model.fit_reml() if model.design.family.has_reml else model.fit_ml()
+    return model.fit_reml() if model.design.family.has_reml and nAGQ is None else model.fit_ml(nAGQ=nAGQ)
+
+
+def _nodes(nAGQ: Any, family: Family) -> int:
+    """The nodes of a rule that a user asked for."""
+    if nAGQ is None:
+        return 1
+    if isinstance(nAGQ, bool) or not isinstance(nAGQ, int) or not 1 <= nAGQ <= 101 or nAGQ % 2 == 0:
+        raise InputError(f"fit_ml(nAGQ={nAGQ!r}): nodes are an odd number from 1 to 101, such as 9 or 25")
+    if family.has_reml:
+        raise NotAvailableError(
+            f"fit_ml(nAGQ={nAGQ}): the effects of a normal response are integrated out exactly; leave nAGQ out"
+        )
+    return nAGQ

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..covariances.template import cholesky_psd, sd_and_correlation
 from ..design.design import Design
 from ..errors import DataError, FitError, UnidentifiedTermError
-from . import laplace_fit
+from . import agq
 from .profile import Parameter, parameters
 from .randomness import seed_sequence
 from .reml import PointSolution, fit
@@ -93,7 +93,7 @@ def refits_of_any(
     for row, seed in zip(rows, seeds, strict=True):
         try:
             simulated = design.with_coded_response(simulate_any(design, solution, default_rng(seed)))
-            again = laplace_fit.fit(simulated, restricted=solution.reml, start=solution)
+            again = agq.estimates(simulated, restricted=solution.reml, nodes=solution.nodes, start=solution)
         except (FitError, DataError, UnidentifiedTermError):
             continue
         if again.status != "failed":

@@ -186,7 +186,7 @@ def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
     return H0
 
 
-def _scales(H0: Array) -> Array:
+def scales(H0: Array) -> Array:
     """C (size, size) with CᵀHC the unit matrix but for signs."""
     d = 1.0 / np.sqrt(
         np.maximum(np.abs(np.diag(H0)), 1e-8 * max(float(np.abs(np.diag(H0)).max(initial=0.0)), 1e-8))
@@ -247,7 +247,7 @@ def _steps(
     H0 = _first_guess(about, psi, gradient)
     free = ~about.held
     C = np.zeros((about.size, int(free.sum())))
-    C[free] = _scales(H0[np.ix_(free, free)])
+    C[free] = scales(H0[np.ix_(free, free)])
     H, radius = C.T @ H0 @ C, 2.0
     for _ in range(STEPS):
         curvatures, axes = np.linalg.eigh(H)
@@ -356,7 +356,7 @@ def _at_zero(about: Approximation, theta: Array) -> NDArray[np.bool_]:
 
 def _snapped(about: Approximation, psi: Array, value: float) -> tuple[Array, float, Array, Inner]:
     """Small relative sds as exact zeros, if the likelihood does not mind; with nothing left beside them."""
-    psi = _canonical(about, psi)
+    psi = canonical(about, psi)
     theta = psi[about.theta_at]
     unit = _units(about)
     small = about.diagonal & (np.abs(theta) < ZERO * unit) & (theta != 0.0)
@@ -381,7 +381,7 @@ def _units(about: Approximation) -> float:
     return 1.0
 
 
-def _canonical(about: Approximation, psi: Array) -> Array:
+def canonical(about: Approximation, psi: Array) -> Array:
     """The same ΛΛᵀ with a diagonal ≥ 0."""
     lams = [lam * np.where(np.diag(lam) < 0.0, -1.0, 1.0) for lam in about.lams(psi[about.theta_at])]
     out = psi.copy()
@@ -500,14 +500,19 @@ def report(about: Approximation, found: Optimum) -> PointSolution:
     )
 
 
-def reported_at(design: Design, solution: PointSolution) -> PointSolution:
-    """What the parameters of a solution give for a design: that solution, if it is one."""
-    about = Approximation(design, restricted=solution.reml)
+def coordinates(about: Approximation, solution: PointSolution) -> Array:
+    """ψ of a solution; the search for a restricted β̂ begins at its own."""
     beta = np.linalg.solve(about.T_x, solution.beta)
     about.first_beta = beta
     values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
     free = about.parameters.free(values) if len(values) else values
-    psi = np.concatenate([np.zeros(0) if about.restricted else beta, solution.scaled_theta, free])
+    return np.concatenate([np.zeros(0) if about.restricted else beta, solution.scaled_theta, free])
+
+
+def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, Optimum]:
+    """The approximation at the parameters of a solution, as where a search ended."""
+    about = Approximation(design, restricted=solution.reml)
+    psi = coordinates(about, solution)
     value, gradient, inner = about.at(psi)
     about.last = inner
     first = about.n_beta + about.n_theta
@@ -516,19 +521,10 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     told = ~about.held
     told[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
     hessian = curvature(about, psi, gradient, inner, told, None)
-    return report(
-        about,
-        Optimum(
-            psi=psi,
-            value=value,
-            gradient=gradient,
-            inner=inner,
-            hessian=hessian,
-            free=told,
-            decrement=0.0,
-            limits=solution.limits,
-        ),
-    )
+    return about, Optimum(
+        psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=told, decrement=0.0,
+        limits=solution.limits,
+    )  # fmt: skip
 
 
 def _separation(about: Approximation, inner: Inner) -> Array:

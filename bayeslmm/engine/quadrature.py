@@ -179,3 +179,23 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
         units=np.searchsorted(outside[starts], np.arange(J + 1)).astype(np.int64),
     )  # fmt: skip
     return rows, order
+
+
+class OneFactor:
+    """log p(y | the rest) of models with one grouping factor, its effects integrated out by a fixed rule."""
+
+    def __init__(self, design: Design) -> None:
+        (group,) = design.groups
+        self.design, self.codes, self.Z = design, group.codes, group.Z
+        self._sorted: tuple[Rows, Codes] | None = None
+
+    def __call__(self, eta: Array, parameters: Array, roots: Array, nodes: int) -> Array:
+        """Sums over groups (S,), for η without effects (S, n), parameters (S, r) and Λ (S, q, q)."""
+        effects = Effects(codes=self.codes, Z=self.Z, roots=roots)
+        part = Integrand(design=self.design, eta=eta, parameters=parameters, effects=effects)
+        if self._sorted is None:
+            self._sorted = _sorted(part)
+        rows, order = self._sorted
+        out = np.empty((len(eta), len(rows.units) - 1))
+        _each_draw(integrals, rows, order, part, nodes, 1, (out,))
+        return np.asarray(out.sum(axis=1))

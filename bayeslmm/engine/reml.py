@@ -51,6 +51,7 @@ class PointSolution:
     parameter_errors: Mapping[str, Array] = field(
         default_factory=dict
     )  # se of their logs, of cutpoints themselves
+    rule_error: float = 0.0  # log likelihood of a finer rule less that of this one, where it was looked at
     limits: tuple[str, ...] = ()  # parameters of the family that grow without bound
     separation: Array = field(
         default_factory=lambda: np.zeros(0)

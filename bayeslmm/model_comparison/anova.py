@@ -199,6 +199,12 @@ def _check_comparable(fits: tuple[PointFit, ...]) -> None:
             raise InputError(
                 f"anova compares REML or ML fits, not {type(fit).__name__}: call fit_reml() or fit_ml() of a model"
             )
+    rules = sorted({fit.solution.nodes for fit in fits if fit.design.groups})
+    if len(rules) > 1:
+        raise InputError(
+            f"anova compares likelihoods by one rule of integration, and these fits have nAGQ = "
+            f"{', '.join(map(str, rules))}: fit all of them with the same"
+        )
     for fit in fits[1:]:
         check_same_data(fits[0].design, fit.design, "likelihoods of different data cannot be compared")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.identification import combination_names, untold_residual, words_of
-from ..engine import laplace_fit
+from ..engine import agq
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
@@ -27,10 +27,12 @@ Array = NDArray[np.float64]
 
 # rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
 RELATIVE, OF_DF = 1e-4, 0.02
+MOST_ROWS = 200_000  # of a model whose rule of integration is looked at: some seconds
+FAR_OFF = 0.5  # of a log likelihood, between rules
 FROM_DF = ("df", "p_value", "conf_low", "conf_high")
 
 
-def estimated(design: Design, *, reml: bool) -> PointSolution:
+def estimated(design: Design, *, reml: bool, nodes: int = 1) -> PointSolution:
     """Estimates, with others beside them that are as good; of other than normal responses by Laplace's approximation.
 
     Raises
@@ -39,7 +41,9 @@ def estimated(design: Design, *, reml: bool) -> PointSolution:
         A variance cannot be told from that of the residual.
     """
     if not design.family.has_reml:
-        return laplace_fit.fit(design, restricted=reml)
+        found = agq.estimates(design, restricted=reml, nodes=nodes)
+        looked_at = not reml and design.n <= MOST_ROWS and found.status in ("converged", "boundary")
+        return replace(found, rule_error=(looked_at and agq.error(design, found)) or 0.0)
     try:
         return engine.fit(Problem.of(design), reml=reml, judged=True)
     except UntoldResidualError as problem:
@@ -55,7 +59,7 @@ def estimated(design: Design, *, reml: bool) -> PointSolution:
 def solved(design: Design, like: PointSolution, *, reml: bool) -> PointSolution:
     """Estimates of a design by the method of a solution, without others beside them."""
     if like.nodes:
-        return laplace_fit.fit(design, restricted=reml)
+        return agq.estimates(design, restricted=reml, nodes=like.nodes)
     return engine.fit(Problem.of(design), reml=reml)
 
 
@@ -135,7 +139,15 @@ def verdict(fit: Estimates) -> str:
         if not fit.is_singular:
             return f"boundary fit: {', '.join(limits)}"
         told = ", and ".join(limits)
-    return VERDICTS[solution.status] + (f": {told}" if told else "")
+    said = VERDICTS[solution.status] + (f": {told}" if told else "")
+    if abs(solution.rule_error) > FAR_OFF:
+        rule = "Laplace's approximation" if solution.nodes == 1 else f"quadrature with {solution.nodes} nodes"
+        more = next((k for k in (9, 25, 45) if k > solution.nodes), 2 * solution.nodes + 1)
+        said += (
+            f". But {rule} is off: a fine rule gives a log-likelihood higher by {solution.rule_error:.2f} at these "
+            f"estimates. Take fit_ml(nAGQ={more})"
+        )
+    return said
 
 
 def _separation(fit: Estimates) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from ..design.design import Design, GroupTerm
 from ..design.names import EACH
 from ..design.priors import LKJ, Priors, resolve_priors
-from ..engine import laplace_fit
+from ..engine import agq
 from ..engine.reml import PointSolution, Status, reported_at
 from ..engine.scaling import Problem
 from ..errors import DataError
@@ -86,7 +86,13 @@ ESTIMATES: Fields = {
     "status": _one_of(*get_args(Status)), "singular": FLAGS,
 }  # fmt: skip
 FORMAT_1: Fields = {"sigma": SIZE}  # of estimates
-FORMAT_2: Fields = {"parameters": RECORD, "parameter_errors": RECORD, "nodes": COUNT, "limits": TEXTS}
+FORMAT_2: Fields = {
+    "parameters": RECORD,
+    "parameter_errors": RECORD,
+    "nodes": COUNT,
+    "limits": TEXTS,
+    "rule_error": FINITE,
+}
 POSTERIOR: Fields = {
     "priors": LIST, "resolved": LIST, "settings": RECORD, "diagnosis": RECORD, "ci_prob": NUMBER, "ci_kind": TEXT,
     "groups": RECORD,
@@ -306,7 +312,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
             f"the file is damaged: singular has {len(solution.singular)} entries for {len(groups)} factors"
         )
     exact = solution.nodes == 0
-    again = reported_at(Problem.of(design), solution) if exact else laplace_fit.reported_at(design, solution)
+    again = reported_at(Problem.of(design), solution) if exact else agq.reported_at(design, solution)
     wanted |= dict.fromkeys(("parameters", "parameter_errors"), [])
     for name in ("criterion", "theta", "beta", "vcov", *wanted):
         one, other = getattr(solution, name), getattr(again, name)

@@ -641,7 +641,7 @@ class PointFit(Fit, Estimates):
             Response on the scale of the formula's left side.
         """
         design = self.design.with_response(y)
-        solution = estimated(design, reml=self.solution.reml)
+        solution = estimated(design, reml=self.solution.reml, nodes=self.solution.nodes)
         return replace(self, design=design, solution=solution)
 
     def update(self, formula: str, *, data: pd.DataFrame | None = None) -> PointFit:
@@ -662,7 +662,7 @@ class PointFit(Fit, Estimates):
             offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
             family=self.design.family, matrices=self.design.matrices,
         )  # fmt: skip
-        solution = estimated(design, reml=self.solution.reml)
+        solution = estimated(design, reml=self.solution.reml, nodes=self.solution.nodes)
         return replace(self, design=design, solution=solution, origin=origin)
 
     def tidy(

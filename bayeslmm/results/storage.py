@@ -467,6 +467,7 @@ def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution
             "parameter_errors": {},
             "nodes": 0,
             "limits": [],
+            "rule_error": 0.0,
         }
         arrays = {**arrays, "separation": np.zeros(0)}
     for field in _stored(PointSolution):

@@ -14,7 +14,7 @@ from shifted import fixed_rng
 from strategies import examples
 
 import bayeslmm as blm
-from bayeslmm.engine import laplace_fit, reml
+from bayeslmm.engine import agq, laplace_fit, reml
 from bayeslmm.engine.laplace import Approximation
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.families import FAMILIES, family_of
@@ -218,3 +218,117 @@ def test_every_family_and_link_ends_in_an_answer():
 def test_an_optimum_at_the_edge_of_the_support_is_refused():
     with pytest.raises(blm.errors.FitError, match="up to the edge.*link='log'"):
         laplace_fit.fit(model("poisson", "identity", bars="(1 | g)").design)
+
+
+# -- quadrature
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(
+    "name", [name for name, ref in GLMM.items() if ref["nAGQ25"] and "(1 |" in ref["formula"]]
+)
+def test_quadrature_is_that_of_glmer(name):
+    """lme4 1.1-31 and clmm with 25 points, maximised in its own right."""
+    ref, m = GLMM[name]["nAGQ25"], model_of(name)
+    if len(m.design.groups) > 1:
+        pytest.skip("several factors")
+    found = agq.fit(m.design, 25)
+    # near separation one data set moves its nodes with the modes: 1.4e-5 there
+    assert -found.criterion / 2 == pytest.approx(ref["logLik"], abs=5e-5)
+    p = len(found.beta)
+    beta, se = (np.array(list(ref[part].values()))[-p:] for part in ("fixef", "se"))
+    np.testing.assert_allclose(found.beta, beta, atol=1e-3 * se.min())
+    np.testing.assert_allclose(np.sqrt(np.diag(found.vcov)), se, rtol=2e-3)
+
+
+@pytest.mark.reference
+def test_many_nodes_are_the_integral():
+    """Student t noise, where the reference is the integral by the trapezoid rule."""
+    ref, found = GLMM["gsim_student"], agq.fit(model_of("gsim_student").design, 45)
+    assert -found.criterion / 2 == pytest.approx(ref["logLik"], abs=1e-8)
+    np.testing.assert_allclose(found.beta, list(ref["fixef"].values()), rtol=1e-4)
+    assert found.parameters["sigma"] == pytest.approx(ref["dispersion"]["value"], rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "poisson", "gamma", "ordinal"])
+def test_one_node_is_laplaces_approximation(family):
+    about = Approximation(model(family, bars="(x | g)").design)
+    psi = somewhere(about)
+    one = agq._Likelihood(about=about, integrals=agq.OneFactor(about.design), nodes=1)(psi)[0]
+    # the modes of the loops are those of differences, good to 1e-5, and move log|M| by as much
+    assert one == pytest.approx(about.at(psi)[0], abs=1e-3)
+
+
+def test_the_error_of_a_rule_is_told():
+    toenail = model_of("toenail")
+    assert "Take fit_ml(nAGQ=9)" in toenail.fit_ml().verdict
+    assert toenail.fit_ml(nAGQ=25).verdict == "converged"
+    fit = model("bernoulli", bars="(1 | g)").fit_ml(nAGQ=9)
+    assert fit.solution.nodes == fit.refit(fit.design.y[::-1]).solution.nodes == 9
+    assert "quadrature with 9 nodes" in " ".join(str(fit.summary()).split())
+
+
+@pytest.mark.parametrize("nodes", [0, 2, -1, 103, 2.0, True, "9"])
+def test_nodes_that_make_no_rule_are_refused(nodes):
+    with pytest.raises(blm.errors.InputError, match="odd number"):
+        model("poisson").fit_ml(nAGQ=nodes)
+
+
+def test_quadrature_is_refused_where_it_cannot_be():
+    with pytest.raises(blm.errors.NotAvailableError, match=r"\(x \| g\) \+ \(1 \| h\)"):
+        model("poisson").fit_ml(nAGQ=9)
+    with pytest.raises(blm.errors.NotAvailableError, match="exactly"):
+        model("gaussian").fit_ml(nAGQ=9)
+    with pytest.raises(blm.errors.NotAvailableError, match=r"45\^2"):
+        model("poisson", bars="(x | g)").fit_ml(nAGQ=45)
+
+
+# -- what has no maximum
+
+
+def test_separation_names_the_coefficient():
+    d = table().assign(f=lambda t: np.where(t.index % 4 == 0, "a", "b"))
+    d.loc[d.f == "a", "bernoulli"] = 0.0
+    d.loc[d.f == "a", "poisson"] = 0
+    d.loc[d.f == "a", "ordinal"] = 3
+    for family in ("bernoulli", "poisson", "ordinal"):
+        with pytest.warns(blm.errors.ConvergenceWarning, match="separation of f"):
+            fit = blm.Model(f"{family} ~ x + f + (1 | g)", d, family=family).fit_ml()
+        assert fit.solution.status == "separated" and np.isfinite(fit.vcov().to_numpy()).all()
+
+
+def test_levels_with_one_response_only_are_told():
+    d = table().assign(y=lambda t: (t.g % 2).astype(float))
+    with pytest.warns(blm.errors.ConvergenceWarning, match="every level of g has one response only"):
+        blm.Model("y ~ x + (1 | g)", d, family="bernoulli").fit_ml()
+
+
+def test_parameters_without_bound_are_told():
+    d, formula = table(3).assign(poisson=5), "poisson ~ x + (1 | g) + (1 | h)"
+    with pytest.warns(
+        blm.errors.SingularFitWarning, match="shape goes to infinity, where the family is poisson"
+    ):
+        fit = blm.Model(formula, d, family="negbinomial").fit_ml()
+    poisson = laplace_fit.fit(blm.Model(formula, d, family="poisson").design)
+    assert fit.loglik == pytest.approx(-poisson.criterion / 2, abs=1e-2)
+
+
+@pytest.mark.parametrize("family", ["student_t", "gamma"])
+def test_perfect_fits_are_refused(family):
+    d = table().assign(y=lambda t: np.exp(t.x) if family == "gamma" else 2 * t.x)
+    with pytest.raises(blm.errors.FitError, match="fits the data perfectly"):
+        blm.Model("y ~ x + (1 | g)", d, family=family).fit_ml()
+
+
+def test_fits_of_other_families_come_back_from_files(tmp_path):
+    for family, options in (("negbinomial", {}), ("ordinal", {}), ("poisson", {"nAGQ": 5})):
+        fit = model(family, bars="(1 | g)").fit_ml(**options)
+        blm.save(fit, tmp_path / "fit.nc")
+        again = blm.load(tmp_path / "fit.nc")
+        assert str(again.summary()) == str(fit.summary()) and again.solution.nodes == fit.solution.nodes
+
+
+def test_rules_are_not_mixed_in_a_test():
+    m = model("poisson", bars="(1 | g)")
+    with pytest.raises(blm.errors.InputError, match="nAGQ = 1, 9"):
+        blm.anova(m.fit_ml(), m.update(". ~ . - x").fit_ml(nAGQ=9))

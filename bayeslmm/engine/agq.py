@@ -1,0 +1,218 @@
+"""Maximum likelihood by adaptive Gauss–Hermite quadrature where there is one grouping factor (Pinheiro & Bates 1995).
+
+The search starts at the optimum of Laplace's approximation, in coordinates in which the curvature there is the unit
+matrix; derivatives are differences of the likelihood over a small part of a standard error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..design.design import Design
+from ..errors import FitError, NotAvailableError
+from . import laplace_fit
+from .criterion import Evaluation
+from .laplace import Approximation
+from .laplace_fit import Optimum
+from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor
+from .reml import PointSolution
+
+Array = NDArray[np.float64]
+
+SLOPE, BEND = 3e-3, 0.05  # steps of first and second differences, in standard errors
+STEPS = 40
+AT_REST = 1e-9  # gain that the next step promises
+FINE = 45  # nodes of the rule that another one is judged by
+
+
+def refuse(design: Design, nodes: int) -> None:
+    """Raise NotAvailableError where the effects cannot be integrated out by a product rule.
+
+    Raises
+    ------
+    NotAvailableError
+        Several grouping factors, effects of which rows meet many, or too many effects of a level.
+    """
+    bars = " + ".join(text for g in design.groups for text in g.texts)
+    if len(design.groups) != 1 or design.groups[0].is_wide:
+        raise NotAvailableError(
+            f"nAGQ={nodes}: quadrature integrates the effects of one grouping factor out; this model has "
+            f"{bars or 'none'}. Leave nAGQ out for Laplace's approximation."
+        )
+    q = design.groups[0].q
+    if q > MOST_EFFECTS or nodes**q > MOST_NODES:
+        raise NotAvailableError(
+            f"nAGQ={nodes}: {bars} has {q} effects a level, and {nodes}^{q} nodes are more than {MOST_NODES:,}. Take "
+            "fewer nodes, or leave nAGQ out for Laplace's approximation."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Likelihood:
+    """Minus log likelihood of points ψ (S, size) under a rule."""
+
+    about: Approximation
+    integrals: OneFactor
+    nodes: int
+
+    def __call__(self, psi: Array) -> Array:
+        about, T = self.about, self.about.T_z[0]
+        eta, values, roots = [], [], []
+        with np.errstate(all="ignore"):
+            for point in np.atleast_2d(psi):
+                beta, theta, free = about.split(point)
+                eta.append(about.X @ beta + about.offset)
+                values.append(about.parameters.values(free) if len(free) else free)
+                roots.append(T @ about.lams(theta)[0])
+            found = -self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
+        return np.where(np.isfinite(found), found, np.inf)
+
+
+def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> PointSolution:
+    """Estimates by maximum likelihood with so many nodes along each effect.
+
+    Raises
+    ------
+    NotAvailableError
+        As `refuse`.
+    FitError
+        The likelihood cannot be computed around the optimum of Laplace's approximation.
+    """
+    refuse(design, nodes)
+    about = Approximation(design)
+    first = laplace_fit.optimum(about, start)
+    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=nodes)
+    found = _optimum(likelihood, first)
+    return replace(laplace_fit.report(about, found), nodes=nodes)
+
+
+def estimates(
+    design: Design, *, restricted: bool = False, nodes: int = 1, start: PointSolution | None = None
+) -> PointSolution:
+    """Estimates by Laplace's approximation, or by quadrature with more nodes than one.
+
+    Raises
+    ------
+    NotAvailableError
+        As `refuse`, and a restricted likelihood by quadrature.
+    FitError
+        There are no estimates.
+    """
+    if nodes <= 1:
+        return laplace_fit.fit(design, restricted=restricted, start=start)
+    if restricted:
+        raise NotAvailableError(
+            f"nAGQ={nodes} is for fit_ml(): the restricted likelihood integrates the fixed effects out as well, which "
+            "Laplace's approximation does: fit_reml()"
+        )
+    return fit(design, nodes, start=start)
+
+
+def reported_at(design: Design, solution: PointSolution) -> PointSolution:
+    """What the parameters of a solution give for a design: that solution, if it is one."""
+    about, first = laplace_fit.optimum_at(design, solution)
+    if solution.nodes == 1:
+        return laplace_fit.report(about, first)
+    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=solution.nodes)
+    free = first.free
+    C = np.zeros((about.size, int(free.sum())))
+    C[free] = laplace_fit.scales(first.hessian[np.ix_(free, free)])
+    back = np.linalg.pinv(C)
+    found = replace(
+        first,
+        value=float(likelihood(first.psi)[0]),
+        hessian=back.T @ _curvature(likelihood, first.psi, C) @ back,
+    )
+    return replace(laplace_fit.report(about, found), nodes=solution.nodes)
+
+
+def error(design: Design, solution: PointSolution) -> float | None:
+    """Log likelihood of a fine rule less that of the solution's at its estimates; None where there is no rule."""
+    try:
+        q = design.groups[0].q if len(design.groups) == 1 else MOST_EFFECTS + 1
+        fine = next(k for k in (FINE, 25, 15, 9) if k**q <= MOST_NODES and k > solution.nodes)
+        refuse(design, fine)
+    except (NotAvailableError, StopIteration):
+        return None
+    about = Approximation(design)
+    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=fine)
+    psi = laplace_fit.coordinates(about, solution)
+    return float(-likelihood(psi)[0] + 0.5 * solution.criterion)
+
+
+def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
+    about, free = likelihood.about, first.free.copy()
+    psi = first.psi.copy()
+    inside = psi.copy()
+    inside[about.theta_at] = np.where(about.diagonal & ~free[about.theta_at], 0.3, psi[about.theta_at])
+    if (inside != psi).any() and likelihood(inside)[0] < likelihood(psi)[
+        0
+    ]:  # zero by Laplace's approximation alone
+        psi, free = inside, ~about.held
+    H0 = first.hessian[np.ix_(free, free)]
+    C = np.zeros((about.size, int(free.sum())))
+    C[free] = laplace_fit.scales(H0)
+    value = float(likelihood(psi)[0])
+    if not np.isfinite(value):
+        raise FitError(
+            "quadrature: the likelihood cannot be computed at the optimum of Laplace's approximation"
+        )
+    n, radius = C.shape[1], 1.0
+    H, gradient = np.eye(n), _gradient(likelihood, psi, C)
+    for _ in range(STEPS):
+        curvatures, axes = np.linalg.eigh(H)
+        here = Evaluation(theta=psi, value=value, gradient=gradient, curvatures=curvatures, axes=axes)
+        step = here.step_within(radius) if n else np.zeros(0)
+        promise = here.promise(step)
+        if promise < AT_REST or radius < 1e-6:
+            break
+        there = psi + C @ step
+        new = float(likelihood(there)[0])
+        if not np.isfinite(new) or new > value:
+            radius = 0.25 * float(np.linalg.norm(step))
+            continue
+        moved = _gradient(likelihood, there, C)
+        miss = moved - gradient - H @ step
+        if abs(miss @ step) > 1e-8 * float(np.linalg.norm(miss) * np.linalg.norm(step)):
+            H = H + np.outer(miss, miss) / (miss @ step)
+        if value - new > 0.75 * promise and np.linalg.norm(step) > 0.99 * radius:
+            radius *= 2.5
+        psi, value, gradient = there, new, moved
+    bend = _curvature(likelihood, psi, C)
+    values, axes = np.linalg.eigh(bend)
+    told = values > 1e-10
+    decrement = float(np.sum((axes.T @ gradient)[told] ** 2 / values[told]))
+    back = np.linalg.pinv(C)
+    psi = laplace_fit.canonical(about, psi)
+    about.last = None
+    inner = about.at(psi)[2]
+    return replace(
+        first, psi=psi, value=value, gradient=back.T @ gradient, inner=inner, hessian=back.T @ bend @ back,
+        free=free, decrement=decrement,
+    )  # fmt: skip
+
+
+def _gradient(likelihood: _Likelihood, psi: Array, C: Array) -> Array:
+    steps = SLOPE * C.T
+    values = likelihood(np.concatenate([psi + steps, psi - steps])) if len(steps) else np.zeros(0)
+    n = len(steps)
+    return np.asarray((values[:n] - values[n:]) / (2.0 * SLOPE))
+
+
+def _curvature(likelihood: _Likelihood, psi: Array, C: Array) -> Array:
+    """Second differences, of fourth order along each axis."""
+    n, steps = C.shape[1], BEND * C.T
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    points = [psi, *(psi + k * s for s in steps for k in (-2.0, -1.0, 1.0, 2.0))]
+    points += [psi + a * steps[i] + b * steps[j] for i, j in pairs for a in (-1.0, 1.0) for b in (-1.0, 1.0)]
+    values = likelihood(np.array(points))
+    H, own = np.empty((n, n)), values[1 : 1 + 4 * n].reshape(n, 4)
+    for i in range(n):
+        a, b, c, d = own[i]
+        H[i, i] = (-a + 16.0 * b - 30.0 * values[0] + 16.0 * c - d) / (12.0 * BEND**2)
+    for (i, j), (mm, mp, pm, pp) in zip(pairs, values[1 + 4 * n :].reshape(-1, 4), strict=True):
+        H[i, j] = H[j, i] = (pp - pm - mp + mm) / (4.0 * BEND**2)
+    return H
