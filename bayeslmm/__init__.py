@@ -30,6 +30,7 @@ _HOME = {
     "Model": "model",
     "lmer": "model",
     "glmer": "model",
+    "fit_imputed": "model",
     "icc": "results.functions",
     "comparisons": "results.functions",
     "slopes": "results.functions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -31,12 +31,14 @@ from .results.estimates import Origin
 from .results.point import PointFit
 from .results.settings import Settings
 from .tools.warned import warn
+from .tools.words import is_one_of
 
 if TYPE_CHECKING:
     from .engine.pymc_model import PyMCParts
     from .results.audit import Audit
     from .results.equations import Equations
     from .results.explain import Explanation
+    from .results.imputed import Imputed
     from .results.posterior import PosteriorFit
 
 
@@ -476,3 +478,62 @@ def _nodes(nAGQ: Any, family: Family) -> int:
             f"fit_ml(nAGQ={nAGQ}): the effects of a normal response are integrated out exactly; leave nAGQ out"
         )
     return nAGQ
+
+
+def fit_imputed(
+    formula: str,
+    tables: Sequence[Any],
+    *,
+    how: str = "reml",
+    sampling: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Imputed:
+    """One model fitted to several imputed tables, and the fits as one.
+
+    Parameters
+    ----------
+    formula : str
+    tables : sequence of tables
+        As of `Model`: the same rows with missing values filled in differently, by scikit-learn, mice or another
+        imputer.
+    how : {"reml", "ml", "posterior"}
+        What is fitted to each.
+    sampling : mapping, optional
+        Of posteriors: what :meth:`Model.fit` takes.
+    **options
+        As of `Model`: ``family``, ``weights``, ``priors``, ...
+
+    Returns
+    -------
+    Imputed
+        ``fixef()`` by Rubin's rules, or of all draws together; ``parameters()``, ``test()``, ``verdict``, ``fits``.
+
+    Raises
+    ------
+    InputError
+        Fewer than two tables, or tables of other rows or columns.
+
+    Examples
+    --------
+    >>> import numpy as np, bayeslmm as blm
+    >>> sleep, rng = blm.load_dataset("sleepstudy"), np.random.default_rng(1)
+    >>> tables = [sleep.assign(Days=sleep["Days"] + rng.normal(0, 0.3, len(sleep)).round(1)) for _ in range(5)]
+    >>> found = blm.fit_imputed("Reaction ~ Days + (Days | Subject)", tables)
+    >>> bool(found.fixef().loc["Days", "between_share"] > 0)
+    True
+    """
+    from .results.imputed import pooled
+
+    kinds = ("reml", "ml", "posterior")
+    if not is_one_of(how, kinds):
+        raise InputError(f"fit_imputed(how={how!r}): it is {', '.join(map(repr, kinds))}")
+    if sampling is not None and how != "posterior":
+        raise InputError("fit_imputed(sampling=...): options of the sampler belong to how='posterior'")
+    if isinstance(tables, str) or not isinstance(tables, Sequence):
+        raise InputError(
+            f"fit_imputed: tables are a list of tables, one an imputation, not {type(tables).__name__}"
+        )
+    models = [Model(formula, each, **options) for each in tables]
+    if how == "posterior":
+        return pooled([model.fit(**(sampling or {})) for model in models])
+    return pooled([model.fit_reml() if how == "reml" else model.fit_ml() for model in models])

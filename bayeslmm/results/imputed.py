@@ -1,0 +1,298 @@
+"""Fits of several imputed tables as one: Rubin's rules for estimates, stacked draws for posteriors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from ..errors import InputError, NotAvailableError
+from . import wald
+from .parameter_draws import parameter_draws
+from .point import PointFit
+from .posterior import PosteriorFit
+from .statements import linear, parse
+from .summaries import SUMMARY, summarise
+from .text import Shown, Text, number, percent, probability, table
+from .variance import PARTS
+
+Array = NDArray[np.float64]
+
+LARGE_SHARE = 0.5  # of a coefficient's variance between imputations: the imputation model decides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Imputed(Shown):
+    """One model fitted to several imputed tables.
+
+    Attributes
+    ----------
+    fits : tuple of PointFit or of PosteriorFit
+        One a table, in their order; their verbs are those of a single fit.
+    """
+
+    fits: tuple[Any, ...]
+
+    @property
+    def is_posterior(self) -> bool:
+        """Whether the fits are posteriors."""
+        return isinstance(self.fits[0], PosteriorFit)
+
+    def fixef(self, *, ci_prob: float = 0.95, ci_kind: str = "eti") -> pd.DataFrame:
+        """Fixed effects over all imputations.
+
+        Parameters
+        ----------
+        ci_prob, ci_kind : float, {"eti", "hdi"}
+            Probability of the intervals; of posteriors their kind.
+
+        Returns
+        -------
+        DataFrame
+            Of point fits estimate, std_error, df (Barnard & Rubin 1999, of complete data the residual ones), statistic,
+            p_value, conf_low, conf_high; of posteriors mean, sd, median and interval of the draws of all imputations
+            together. ``between_share``: the part of the variance that imputations make (mice's ``lambda``); of point
+            fits ``fmi``, the fraction of missing information.
+
+        References
+        ----------
+        Rubin (1987), Multiple Imputation for Nonresponse in Surveys; Barnard & Rubin (1999), Biometrika 86; Zhou &
+        Reiter (2010), A note on Bayesian inference after multiple imputation, Am. Stat. 64.
+        """
+        names = pd.Index(self.fits[0].design.x_names, name="term")
+        if self.is_posterior:
+            each = [fit.values.beta for fit in self.fits]
+            found = summarise(np.concatenate(each), ci_prob, ci_kind).set_index(names)
+            within = np.mean([draws.var(axis=(0, 1)) for draws in each], axis=0)
+            between = np.var([draws.mean(axis=(0, 1)) for draws in each], axis=0)
+            return found.assign(between_share=_share(between, within + between))
+        estimate, within, between = _moments(self.fits)
+        U, B = np.diag(within), np.diag(between)
+        return _pooled(estimate, U, B, len(self.fits), self._complete_df, ci_prob).set_index(names)
+
+    @property
+    def _complete_df(self) -> float:
+        return float(min(fit.df_resid for fit in self.fits))
+
+    def vcov(self) -> pd.DataFrame:
+        """Covariance matrix of the fixed effects, within and between imputations together."""
+        names = list(self.fits[0].design.x_names)
+        if self.is_posterior:
+            draws = np.concatenate([fit.values.beta for fit in self.fits]).reshape(-1, len(names))
+            return pd.DataFrame(
+                np.cov(draws, rowvar=False).reshape(len(names), -1), index=names, columns=names
+            )
+        _, within, between = _moments(self.fits)
+        return pd.DataFrame(within + (1.0 + 1.0 / len(self.fits)) * between, index=names, columns=names)
+
+    def parameters(self, *, ci_prob: float = 0.95, ci_kind: str = "eti") -> pd.DataFrame:
+        """Sds, correlations and parameters of the family: means of the estimates, or the draws of all imputations.
+
+        Returns
+        -------
+        DataFrame
+            effect, group, term and, of point fits, estimate and the sd ``between`` imputations; of posteriors mean, sd,
+            median and interval.
+        """
+        if self.is_posterior:
+            labels, first = parameter_draws(self.fits[0])
+            draws = np.concatenate([first, *(parameter_draws(fit)[1] for fit in self.fits[1:])])
+            rest = (labels["part"] != PARTS[0]).to_numpy()
+            numbers = summarise(draws[..., rest], ci_prob, ci_kind)
+            names = labels.loc[rest, ["effect", "group", "term"]].reset_index(drop=True)
+            return names.join(numbers[list(SUMMARY)])
+        tables = [fit.tidy("ran_pars") for fit in self.fits]
+        estimates = np.array([each["estimate"].to_numpy() for each in tables])
+        kept = tables[0][[c for c in ("effect", "group", "term") if c in tables[0]]]
+        return kept.assign(estimate=estimates.mean(axis=0), between=estimates.std(axis=0, ddof=1))
+
+    def draws(self, name: str) -> Array:
+        """Draws of a variable of posteriors, the chains of all imputations together (chain, draw, ...).
+
+        Raises
+        ------
+        NotAvailableError
+            Point fits have none, or the posteriors no such variable.
+        """
+        if not self.is_posterior:
+            raise NotAvailableError(
+                "draws: these are point fits; fit_imputed(..., how='posterior') has draws"
+            )
+        return np.concatenate([fit.draws(name) for fit in self.fits])
+
+    def test(self, hypotheses: str | Sequence[str]) -> pd.DataFrame:
+        """One F test that all equations about the fixed effects hold (Li, Raghunathan & Rubin 1991; mice's ``D1``).
+
+        Parameters
+        ----------
+        hypotheses : str or sequence of str
+            As of :meth:`PointFit.test`.
+
+        Returns
+        -------
+        DataFrame
+            One row: num_df, den_df (Reiter 2007), f, p_value.
+
+        Raises
+        ------
+        NotAvailableError
+            Posteriors have no tests.
+        InputError
+            A name that is no coefficient, an inequality, or what is not linear.
+        """
+        if self.is_posterior:
+            raise NotAvailableError("test: posteriors have draws(name), of which any statement is a mean")
+        names = self.fits[0].design.x_names
+        statements = parse(hypotheses, names, "test")
+        L, r = linear(statements, names, "test")
+        L, r = _independent(L, r)
+        estimate, within, between = _moments(self.fits)
+        k, m = len(L), len(self.fits)
+        U, B = L @ within @ L.T, L @ between @ L.T
+        away = L @ estimate - r
+        increase = (1.0 + 1.0 / m) * float(np.trace(np.linalg.solve(U, B))) / k
+        f = float(away @ np.linalg.solve(U, away)) / (k * (1.0 + increase))
+        den_df = _denominator(k, m, increase, self._complete_df)
+        index = pd.Index([", ".join(statement.text for statement in statements)], name="hypothesis")
+        numbers = {"num_df": k, "den_df": den_df, "f": f, "p_value": float(stats.f.sf(f, k, den_df))}
+        return pd.DataFrame(numbers, index=index)
+
+    @property
+    def verdict(self) -> str:
+        """What the fits say that did not end well, and where the imputations decide more than the data."""
+        told = [
+            f"table {k + 1}: {fit.verdict}"
+            for k, fit in enumerate(self.fits)
+            if not fit.verdict.startswith("converged")
+        ]
+        shares = self.fixef()["between_share"]
+        large = [f"{name} ({share:.0%})" for name, share in shares.items() if share > LARGE_SHARE]
+        if large:
+            told.append(
+                f"more than half of the variance is between imputations for {', '.join(large)}: what is said of them "
+                "rests on how values were imputed"
+            )
+        return "; ".join(told) or f"all {len(self.fits)} fits converged"
+
+    def text(self) -> Text:
+        """The pooled tables and the verdict."""
+        design = self.fits[0].design
+        fixed = self.fixef()
+        kind = "posteriors, draws stacked" if self.is_posterior else "point fits, pooled by Rubin's rules"
+        rows = [[str(term), *(_cell(str(c), row[c], row) for c in fixed)] for term, row in fixed.iterrows()]
+        others = self.parameters()
+        cells = [
+            [str(v) if isinstance(v, str) else number(float(v)) for v in row] for row in others.to_numpy()
+        ]
+        return Text.of(
+            f"{len(self.fits)} imputed tables: {kind}\nFormula: {design.formula.text}\nRows: {design.n:,} each",
+            table(["", *map(str, fixed)], rows, title="Fixed effects:"),
+            table([*map(str, others)], cells, left=3, title="Other parameters:"),
+            f"Verdict: {self.verdict}",
+        )
+
+
+def _cell(column: str, value: float, row: pd.Series) -> str:
+    if column == "p_value":
+        return probability(value)
+    if column in ("between_share", "fmi"):
+        return percent(round(value, 3))
+    return (
+        f"{value:.2f}"
+        if column in ("statistic", "df")
+        else number(value, row.get("std_error", row.get("sd")))
+    )
+
+
+def pooled(fits: Sequence[Any]) -> Imputed:
+    """Fits of one model to imputed tables as one.
+
+    Raises
+    ------
+    InputError
+        Fewer than two, of other rows, columns or kinds.
+    """
+    first = fits[0] if fits else None
+    if len(fits) < 2:
+        raise InputError(
+            "fit_imputed: one table is not imputed several times; give two or more, better twenty"
+        )
+    for k, fit in enumerate(fits[1:], start=2):
+        if type(fit) is not type(first):
+            raise InputError("fit_imputed: point fits and posteriors cannot be pooled")
+        a, b = first.design, fit.design  # type: ignore[union-attr]
+        if a.n != b.n:
+            raise InputError(
+                f"fit_imputed: table {k} gives {b.n:,} rows, the first {a.n:,}; impute all missing values"
+            )
+        if a.x_names != b.x_names or [(g.name, g.columns) for g in a.groups] != [
+            (g.name, g.columns) for g in b.groups
+        ]:
+            differ = sorted(set(a.x_names) ^ set(b.x_names))
+            raise InputError(
+                f"fit_imputed: table {k} gives other columns than the first ({', '.join(differ) or 'other factors'}): "
+                "give factors the same categories in every table"
+            )
+    return Imputed(fits=tuple(fits))
+
+
+def _moments(fits: Sequence[PointFit]) -> tuple[Array, Array, Array]:
+    """Means of the estimates (p,) and of their covariances (p, p), and the covariance between imputations (p, p)."""
+    estimates = np.array([fit.solution.beta for fit in fits])
+    within = np.mean([fit.solution.vcov for fit in fits], axis=0)
+    between = np.cov(estimates, rowvar=False).reshape(within.shape)
+    return estimates.mean(axis=0), within, between
+
+
+def _share(part: Array, total: Array) -> Array:
+    return np.divide(part, total, out=np.zeros_like(part), where=total > 0.0)
+
+
+def _pooled(estimate: Array, U: Array, B: Array, m: int, complete: float, ci_prob: float) -> pd.DataFrame:
+    """Rubin's rules for single coefficients."""
+    total = U + (1.0 + 1.0 / m) * B
+    share = _share((1.0 + 1.0 / m) * B, total)
+    observed = (complete + 1.0) / (complete + 3.0) * complete * (1.0 - share)
+    # harmonic sum with Rubin's (m − 1)/share², which is infinite where the imputations agree
+    df = observed / (1.0 + observed * share**2 / (m - 1.0))
+    se = np.sqrt(total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = estimate / se
+        increase = share / (1.0 - share)
+    numbers = pd.DataFrame({"estimate": estimate, "std_error": se, "df": df, "statistic": statistic})
+    numbers["p_value"] = 2.0 * stats.t.sf(np.abs(statistic), df)
+    numbers = wald.with_interval(numbers, ci_prob)
+    return numbers.assign(between_share=share, fmi=(increase + 2.0 / (df + 3.0)) / (increase + 1.0))
+
+
+def _independent(L: Array, r: Array) -> tuple[Array, Array]:
+    """Equations of which none follows from the others."""
+    kept: list[int] = []
+    for k in range(len(L)):
+        if np.linalg.matrix_rank(L[[*kept, k]]) > len(kept):
+            kept.append(k)
+    return L[kept], r[kept]
+
+
+def _denominator(k: int, m: int, increase: float, complete: float) -> float:
+    """Degrees of freedom of the denominator for complete data of a finite size (Reiter 2007, Biometrika 94)."""
+    t = k * (m - 1.0)
+    if t <= 4.0 or increase <= 0.0:  # too few for his expansion: Li, Raghunathan & Rubin (1991)
+        return complete if increase <= 0.0 else t * (1.0 + 1.0 / k) * (1.0 + 1.0 / increase) ** 2 / 2.0
+    a = increase * t / (t - 2.0)
+    v = complete * (complete + 1.0) / (complete + 3.0)
+    c_0, c_1, c_2 = 1.0 / (t - 4.0), v - 2.0 * (1.0 + a), v - 4.0 * (1.0 + a)
+    z = 1.0 / c_2 + c_0 * (
+        a**2 * c_1 / ((1.0 + a) ** 2 * c_2)
+        + 8.0 * a**2 * c_1 / ((1.0 + a) * c_2**2)
+        + 4.0 * a**2 / ((1.0 + a) * c_2)
+        + 4.0 * a**2 / (c_2 * c_1)
+        + 16.0 * a**2 * c_1 / c_2**3
+        + 8.0 * a**2 / c_2**2
+    )
+    return 4.0 + 1.0 / z

@@ -1,0 +1,113 @@
+"""Fits of imputed tables as one, against mice."""
+
+import json
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayeslmm as blm
+from bayeslmm import errors
+
+FOLDER = pathlib.Path(__file__).parents[1] / "reference"
+WANTED = json.loads((FOLDER / "imputed.json").read_text(encoding="utf-8"))
+
+
+def wanted(table, column):
+    return [row[WANTED[table]["columns"].index(column)] for row in WANTED[table]["rows"]]
+
+
+@pytest.fixture(scope="module")
+def tables():
+    data = pd.read_csv(FOLDER / "imputed.csv")
+    return [table.reset_index(drop=True) for _, table in data.groupby("imp")]
+
+
+@pytest.fixture(scope="module")
+def imputed(tables):
+    return blm.fit_imputed(WANTED["formula_py"], tables)
+
+
+@pytest.mark.reference
+def test_rubins_rules_are_those_of_mice(imputed):
+    table = imputed.fixef()
+    columns = {
+        "estimate": "estimate", "std_error": "SE", "df": "df", "statistic": "t", "conf_low": "lower",
+        "conf_high": "upper", "p_value": "p",
+    }  # fmt: skip
+    for ours, theirs in columns.items():
+        np.testing.assert_allclose(table[ours], wanted("pooled", theirs), rtol=1e-5)
+    np.testing.assert_allclose(table["between_share"], wanted("parts", "lambda"), rtol=1e-5)
+    np.testing.assert_allclose(table["fmi"], wanted("parts", "fmi"), rtol=1e-5)
+    np.testing.assert_allclose(np.diag(imputed.vcov()), wanted("parts", "total"), rtol=1e-6)
+
+
+@pytest.mark.reference
+def test_the_joint_test_is_that_of_mice(imputed):
+    found, D1 = imputed.test("ses = 0, minority[Yes] = 0").iloc[0], WANTED["D1"]
+    assert found["f"] == pytest.approx(D1["F"], rel=1e-6)
+    assert found["den_df"] == pytest.approx(D1["df2_reiter"], rel=1e-6)
+    assert found["p_value"] == pytest.approx(D1["p_reiter"], rel=1e-5)
+    assert imputed.test("ses = 0, 2 * ses = 0")["num_df"].iloc[0] == 1
+
+
+def test_tables_that_are_alike_are_one_table():
+    sleep = blm.load_dataset("sleepstudy")
+    found = blm.fit_imputed("Reaction ~ Days + (Days | Subject)", [sleep, sleep])
+    single = blm.lmer("Reaction ~ Days + (Days | Subject)", sleep).fixef()
+    np.testing.assert_allclose(found.fixef()["std_error"], single["std_error"])
+    assert (found.fixef()["between_share"] == 0.0).all()
+    np.testing.assert_allclose(
+        found.test("Days = 10")["f"],
+        ((single.loc["Days", "estimate"] - 10) / single.loc["Days", "std_error"]) ** 2,
+    )
+    assert found.verdict == "all 2 fits converged"
+
+
+def test_posteriors_are_stacked(tables):
+    found = blm.fit_imputed(
+        WANTED["formula_py"], tables[:2], how="posterior", sampling={"random_seed": 1, "progressbar": False}
+    )
+    draws = np.concatenate([fit.draws("beta") for fit in found.fits])
+    np.testing.assert_allclose(found.fixef()["mean"], draws.mean(axis=(0, 1)))
+    assert found.draws("sigma").shape == (8, 1000)
+    assert found.parameters()["mean"].iloc[-1] == pytest.approx(found.draws("sigma").mean())
+    assert found.fixef()["between_share"].between(0, 1).all()
+    assert "draws stacked" in str(found)
+    with pytest.raises(errors.NotAvailableError, match="draws"):
+        found.test("ses = 0")
+
+
+def test_what_rests_on_the_imputer_is_said():
+    rng = np.random.default_rng(1)
+    sleep = blm.load_dataset("sleepstudy")
+    noisy = [sleep.assign(x=rng.normal(size=len(sleep))) for _ in range(3)]
+    noisy = [
+        table.assign(Reaction=table["Reaction"] + 30 * k * table["x"])
+        for k, table in enumerate(noisy, start=-1)
+    ]
+    found = blm.fit_imputed("Reaction ~ Days + x + (1 | Subject)", noisy)
+    assert "more than half of the variance is between imputations for x" in found.verdict
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda tables: tables[:1], {}, "two or more"),
+        (lambda tables: [tables[0], tables[1].iloc[10:]], {}, "517 rows, the first 527"),
+        (lambda tables: [tables[0], tables[1].assign(sex="Male")], {}, "one level"),
+        (lambda tables: [tables[0], tables[1].replace({"sector": {"Public": "State"}})], {}, "other columns"),
+        (lambda tables: tables, {"how": "bayes"}, "'reml', 'ml', 'posterior'"),
+        (lambda tables: tables, {"sampling": {"draws": 5}}, "belong to how='posterior'"),
+        (lambda tables: pd.concat(tables), {}, "a list of tables"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused(tables, change, options, message):
+    with pytest.raises(errors.BayesLMMError, match=message):
+        blm.fit_imputed(WANTED["formula_py"], change(tables), **options)
+
+
+def test_point_fits_have_no_draws(imputed):
+    with pytest.raises(errors.NotAvailableError, match="how='posterior'"):
+        imputed.draws("beta")
