@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-glmm bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -98,6 +98,9 @@ examples: .venv/.docs  ## run the notebooks of examples/ and write their output 
 bench-reml: $(STAMP)  ## time the point fits beside lme4 and statsmodels, into benchmarks/README.md
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
 	@$(BIN)/python benchmarks/reml.py $(ARGS)
+
+bench-glmm: $(STAMP)  ## time the point fits of other families beside glmer and glmmTMB
+	@$(BIN)/python benchmarks/glmm.py $(ARGS)
 
 bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into benchmarks/README.md
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
