@@ -312,6 +312,9 @@ def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], new: Ne
             known = design.groups[places[g.name]].n_levels
             codes, count = (g.codes, known) if target == "observed" else label_places(g, n)
             found[target][places[g.name]] = means @ _spread_out(codes[rows], g.Z[rows], count)
+        for wide in new.wide:
+            if not wide.is_grouping or asked[wide.name] != "average":
+                found["observed"][places[wide.name]] = (means @ sparse.csr_array(wide.matrix[rows])).tocsr()
         states.append(_Linear(offset=means @ new.offset[rows], X=means @ new.X[rows], **found))
     return states
 

@@ -16,10 +16,10 @@ KINDS = ("raw", "pearson", "scaled", "deviance")
 
 
 def linear_predictor(record: Estimates, *, with_groups: bool = True) -> Array:
-    """Xβ̂ + Zb̂ + offset (nobs,), or without Zb̂."""
+    """Xβ̂ + Zb̂ + offset (nobs,), or without the effects of groups."""
     values = record.design.X @ record.solution.beta + record.design.offset
-    if with_groups:
-        for group, modes in zip(record.design.groups, record.solution.modes, strict=True):
+    for group, modes in zip(record.design.groups, record.solution.modes, strict=True):
+        if with_groups or not group.is_grouping:
             values = values + group.contribution(modes)
     return np.asarray(values)
 

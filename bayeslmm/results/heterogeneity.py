@@ -41,6 +41,7 @@ def weights_of(design: Design, verb: str) -> Array:
             "estimates its residual variance: Model(..., se='column') is that of a meta-analysis. icc() compares with "
             "an estimated one."
         )
+    design.refuse_wide(verb)
     return design.standard_errors**-2.0
 
 

@@ -427,6 +427,9 @@ def _matrix(design: Design, rows: pd.DataFrame) -> Array:
 
     from ..errors import NotEstimableWarning
 
+    for smooth in design.smooths:  # whose curves are no columns of X
+        raise smooth.refusal("means()")
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotEstimableWarning)  # the table shows what is missing
         return np.array(design.at(_like(design, rows), groups=(), offset=_no_offset(design)).X)

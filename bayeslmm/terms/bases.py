@@ -171,9 +171,10 @@ def make(name: str, x: Array, k: int, text: str) -> Basis:
         Fewer distinct values than functions.
     """
     distinct = len(np.unique(x))
-    if distinct < k:
+    if distinct < min(k, 4):
         raise DataError(
-            f"{text}: {distinct} distinct values for {k} functions. Write k={distinct} or less"
-            + (", or a straight line." if distinct < 4 else ".")
+            f"{text}: {distinct} distinct values for {k} functions, too few for a curve. Write a straight line."
         )
+    if distinct < k:
+        raise DataError(f"{text}: {distinct} distinct values for {k} functions. Write k={distinct} or less.")
     return MAKERS[name](x, k)

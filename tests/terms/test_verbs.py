@@ -173,3 +173,49 @@ def test_terms_are_dropped_and_models_compared():
 def test_estimates_stand_beside_the_posterior(fits):
     table = blm.compare_estimates(fits[1], fits[2])
     assert len(str(table)) > 100
+
+
+@pytest.mark.parametrize("name", ["s", "gr + s"])
+@pytest.mark.parametrize("kind", ["point", "posterior"])
+def test_slopes_and_comparisons_go_along_the_curve(name, kind):
+    made = model(name)
+    fit = made.fit_reml() if kind == "point" else made.fit(draws=100, random_seed=1, progressbar=False)
+    column = "estimate" if kind == "point" else "mean"
+    rows, h = made.design.frame, 1e-4
+    inside = rows[(rows.t > rows.t.min() + h) & (rows.t < rows.t.max() - h)]
+
+    def mean(shift):
+        told = fit.predict(inside.assign(t=inside.t + shift), groups="average")
+        return float(np.mean(told if kind == "point" else told["mean"]))
+
+    slope = fit.slopes("t", newdata=inside).iloc[0]
+    # by differences on both sides
+    assert slope[column if column in slope else "estimate"] == pytest.approx(
+        (mean(h) - mean(-h)) / (2 * h), rel=1e-3
+    )
+    change = fit.comparisons("t", contrast=(1.0, 2.0)).iloc[0]
+    low, high = (fit.predict(rows.assign(t=t), groups="average") for t in (1.0, 2.0))
+    wanted = float(np.mean(high - low)) if kind == "point" else float((high["mean"] - low["mean"]).mean())
+    assert change[column if column in change else "estimate"] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_errors_of_comparisons_are_those_of_the_curve():
+    fit = model("s").fit_reml()
+    change = fit.comparisons("t", contrast=(1.0, 2.0)).iloc[0]
+    at = fit.smooth(at=[1.0, 2.0])["estimate"]
+    assert change["estimate"] == pytest.approx(at[1] - at[0])
+    drawn = model("s").fit(draws=1000, random_seed=1, progressbar=False).smooth(at=[1.0, 2.0], draws=True)
+    spread = float((drawn[..., 1] - drawn[..., 0]).std())
+    assert change["std_error"] == pytest.approx(
+        spread, rel=0.25
+    )  # that of the posterior has the variances' as well
+
+
+def test_what_would_leave_the_curve_out_is_refused():
+    fit = model("gr + s").fit_reml()
+    with pytest.raises(NotAvailableError, match="no groups"):
+        fit.means("t")
+    augmented = fit.augment()
+    term = next(k for k, g in enumerate(fit.design.groups) if not g.is_grouping)
+    curve = fit.design.groups[term].contribution(fit.solution.modes[term])
+    np.testing.assert_allclose(augmented["_fixed"], fit.design.X @ fit.solution.beta + curve)
