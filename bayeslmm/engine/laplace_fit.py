@@ -27,6 +27,7 @@ AT_REST = 1e-10  # gain in log likelihood that the next step promises
 H = 1e-4  # of differences of gradients, in standard errors
 ZERO = 1e-4  # a relative sd below, lme4's tolerance, becomes zero if that costs nothing
 BEYOND, ENDLESS = 3e3, 1e6  # a parameter that grows past the one is held at the other, where it has a limit
+LARGEST_MEAN = 1e6  # of counts with parameters besides the mean
 CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 
 
@@ -64,6 +65,7 @@ def fit(design: Design, *, restricted: bool = False, start: PointSolution | None
 
 def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum:
     """The best of the searches: one, and two more where it ends at a boundary or breaks down."""
+    _refuse_large_counts(about)
     best = None
     for scale in (1.0, 0.2, 3.0):
         if best is not None and best.at_rest and not _singular(about, best.psi):
@@ -80,6 +82,14 @@ def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum
     if best is None:
         raise FitError(_broken_down(about))
     return best
+
+
+def _refuse_large_counts(about: Approximation) -> None:
+    if about.family.is_count and about.family.limited_by and about.y.mean() > LARGEST_MEAN:
+        raise FitError(
+            f"counts of {about.y.mean():.2g} on average: the gamma functions in the density of {about.family} lose the "
+            "digits that tell its parameters. Take family='poisson' with an effect of every row, or 'gamma'."
+        )
 
 
 def _broken_down(about: Approximation) -> str:
@@ -222,24 +232,35 @@ def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Arra
         if endless is None:
             break
         about.held[endless] = True
-        psi = psi.copy()
-        psi[endless] = np.log(ENDLESS)
-        value, gradient, about.last = about.at(psi)
+        there = psi.copy()
+        there[endless] = np.log(max(ENDLESS, 300.0 * _large(about)))
+        found = about.at(there)
+        if found[0] > value + 1e-6:  # it has an optimum, far out
+            about.held[endless] = False
+            psi, value, gradient, _ = _steps(about, psi, value, gradient, watched=False)
+            break
+        psi, (value, gradient, about.last) = there, found
     return psi, value
+
+
+def _large(about: Approximation) -> float:
+    """A shape, or degrees of freedom, that this many rows hardly tell from an infinite one."""
+    mean = max(float(about.y.mean()), 1.0) if about.family.is_count else 1.0
+    return BEYOND * mean * max(1.0, np.sqrt(about.design.n) / 30.0)
 
 
 def _endless(about: Approximation, psi: Array, gradient: Array) -> int | None:
     """Place of a parameter of the family that is large and wants to be larger."""
     first = about.n_beta + about.n_theta
     for k, name in enumerate(about.family.parameters):
-        grows = psi[first + k] > np.log(BEYOND) and gradient[first + k] <= 0.0
+        grows = psi[first + k] > np.log(_large(about)) and gradient[first + k] <= 0.0
         if name in about.family.limited_by and not about.held[first + k] and grows:
             return first + k
     return None
 
 
 def _steps(
-    about: Approximation, psi: Array, value: float, gradient: Array
+    about: Approximation, psi: Array, value: float, gradient: Array, *, watched: bool = True
 ) -> tuple[Array, float, Array, int | None]:
     """Steps in a trust region by the symmetric rank-one update (Conn, Gould & Toint 1991), which may curve down."""
     if not len(psi):
@@ -275,7 +296,7 @@ def _steps(
             psi, value, gradient = psi + C @ step, new_value, new_gradient
             about.last = new_inner
             endless = _endless(about, psi, gradient)
-            if endless is not None:
+            if watched and endless is not None:
                 return psi, value, gradient, endless
     return psi, value, gradient, None
 

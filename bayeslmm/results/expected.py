@@ -223,7 +223,7 @@ def trials_of(design: Design, newdata: Any, kind: str, trials: Any) -> Array | N
     if trials is None and newdata is None:
         return design.trials
     if trials is None:
-        if kind == "mean":
+        if kind != "response":
             return None
         raise InputError(
             "predict(kind='response'): new binomial observations need their trials: trials='column of newdata', or a "

@@ -332,3 +332,16 @@ def test_rules_are_not_mixed_in_a_test():
     m = model("poisson", bars="(1 | g)")
     with pytest.raises(blm.errors.InputError, match="nAGQ = 1, 9"):
         blm.anova(m.fit_ml(), m.update(". ~ . - x").fit_ml(nAGQ=9))
+
+
+def test_counts_that_lose_the_digits_are_refused():
+    d = table().assign(poisson=lambda t: t.poisson + 10**9)
+    with pytest.raises(blm.errors.FitError, match="family='poisson'"):
+        blm.Model("poisson ~ x + (1 | g)", d, family="negbinomial").fit_ml()
+
+
+def test_link_of_new_binomial_rows_needs_no_trials():
+    fit = model("binomial", bars="(1 | g)").fit_ml()
+    told = fit.predict(table().head(3), kind="link", interval="plug-in")
+    mean = fit.predict(table().head(3), interval="plug-in")
+    np.testing.assert_allclose(1 / (1 + np.exp(-told["conf_low"])), mean["conf_low"], rtol=1e-12)
