@@ -353,7 +353,7 @@ class Model:
         NotAvailableError
             ``method="exact"`` for a model that it is not made for.
         """
-        from .results.posterior import PosteriorFit
+        from .results.posterior import with_verbs
         from .results.sampling import sample
 
         settings = Settings(
@@ -361,7 +361,7 @@ class Model:
             nuts_sampler=nuts_sampler, progressbar=progressbar, options=options,
             centring={} if centring is None else centring,
         )  # fmt: skip
-        return PosteriorFit.of(sample(self.design, self.priors, settings))
+        return with_verbs(sample(self.design, self.priors, settings))
 
     def read_draws(self, idata: Any) -> PosteriorFit:
         """The verbs of a posterior for draws made elsewhere, such as those of an extended `pymc` model.
@@ -378,9 +378,9 @@ class Model:
             There is no such group, none of the model's variables, or one with another shape.
         """
         from .results.nuts import read_draws
-        from .results.posterior import PosteriorFit
+        from .results.posterior import with_verbs
 
-        return PosteriorFit.of(read_draws(self.design, self.priors, idata))
+        return with_verbs(read_draws(self.design, self.priors, idata))
 
     def update(
         self,

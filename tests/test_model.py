@@ -30,9 +30,8 @@ def test_every_public_name_resolves_and_is_documented():
 
 
 def test_examples_in_docstrings_run():
-    from bayeslmm.priors import priors
-
     from bayeslmm import model
+    from bayeslmm.design import priors
     from bayeslmm.formulas import formula
     from bayeslmm.model_comparison import anova
 

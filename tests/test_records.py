@@ -13,7 +13,10 @@ EXCEPT = {
     "Check": {"frozen"},
     # few fields in an order that needs no names
     **dict.fromkeys(("Atom", "Counts", "Factor", "LKJ", "Prior"), {"kw_only"}),
-    "Identification": {"slots"},  # computes once what is not told
+    # compute once what is asked of them often
+    **dict.fromkeys(("Identification", "Template"), {"slots"}),
+    "Relationship": {"slots", "kw_only"},
+    "_Call": {"kw_only"},
     **dict.fromkeys(("ContrastMatrix", "Helmert", "Poly", "Sum", "Treatment"), {"kw_only"}),
     **dict.fromkeys(("Equations", "_Line", "_Math", "Table", "Text", "_Verdicts"), {"kw_only"}),
 }

@@ -76,6 +76,12 @@ def _range(ends: list[float], sd: float) -> str:
     return f"{ends[0]:.{places}f}, {ends[1]:.{places}f}" if np.isfinite(ends).all() else ""
 
 
+def _keyed(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Some columns of a table beside those that say of which parameter; of the whole model the group is empty."""
+    kept = table.reindex(columns=[*KEYS, *columns])
+    return kept.assign(group=kept["group"].astype(object).fillna(""))
+
+
 def compare_estimates(
     point: PointFit,
     posterior: PosteriorFit,
@@ -124,22 +130,17 @@ def compare_estimates(
             f"{_named_model(posterior.design)}, or of other data"
         )
     effects = ("fixed", "ran_pars", "family")
-    left = (
-        point.tidy(effects, ddf=ddf)
-        .reindex(columns=[*KEYS, "estimate", "std_error", "df"])
-        .fillna({"group": ""})
+    left = _keyed(point.tidy(effects, ddf=ddf), ["estimate", "std_error", "df"])
+    ends = _keyed(
+        point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False), ["conf_low", "conf_high"]
     )
-    ends = point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False).fillna({"group": ""})
-    ends = ends[[*KEYS, "conf_low", "conf_high"]]
     ends.columns = pd.Index([*KEYS, "estimate_low", "estimate_high"])
     told = posterior.tidy(effects, ci_prob=ci_prob)
-    right = told.reindex(columns=[*KEYS, "estimate", "std_error", "conf_low", "conf_high"]).fillna(
-        {"group": ""}
-    )
+    right = _keyed(told, ["estimate", "std_error", "conf_low", "conf_high"])
     right.columns = pd.Index([*KEYS, "mean", "sd", "conf_low", "conf_high"])
     joined = _named(posterior).merge(left, on=KEYS).merge(ends, on=KEYS, how="left").merge(right, on=KEYS)
     joined["difference"] = (joined["mean"] - joined["estimate"]) / joined["sd"]
-    moved = posterior.prior_influence().fillna({"group": ""})
+    moved = _keyed(posterior.prior_influence(), ["prior_sensitivity"])
     joined = joined.merge(moved, on=KEYS, how="left").set_index(KEYS)
     joined["prior_matters"] = joined["prior_sensitivity"] > PRIOR_MATTERS
     how = "REML" if point.solution.reml else "ML"

@@ -128,7 +128,7 @@ def _posterior_numbers(record: Draws) -> dict[str, Array]:
     return _named(record.design, labels, draws, record.values)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _PriorDraws:
     """Draws of the priors, in the form in which `parameter_draws` reads those of a posterior."""
 

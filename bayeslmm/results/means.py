@@ -78,7 +78,8 @@ def of_draws(record: Draws, ci_kind: str | None) -> Distribution:
     """What a posterior knows of its fixed effects."""
     beta = record.values.beta
     flat = beta.reshape(-1, beta.shape[-1])
-    covariance = np.cov(flat, rowvar=False).reshape(beta.shape[-1], beta.shape[-1])
+    p = beta.shape[-1]
+    covariance = np.cov(flat, rowvar=False).reshape(p, p) if p else np.zeros((0, 0))
     return Distribution(
         estimate=flat.mean(axis=0), covariance=covariance, caption="", draws=beta,
         variances=lambda L: np.einsum("ka,ab,kb->k", L, covariance, L), df=lambda L: np.full(len(L), np.inf),

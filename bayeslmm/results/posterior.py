@@ -75,11 +75,6 @@ class PosteriorFit(Fit, Draws):
         "update": "a posterior keeps the used rows only; model.update(formula).fit() is of the changed formula",
     }
 
-    @classmethod
-    def of(cls, record: Draws) -> PosteriorFit:
-        """The verbs of these draws."""
-        return cls(**{entry.name: getattr(record, entry.name) for entry in fields(record)})
-
     def with_priors(self, priors: Mapping[Any, Any], **settings: Any) -> PosteriorFit:
         """The posterior under other priors, sampled in the same way.
 
@@ -100,7 +95,7 @@ class PosteriorFit(Fit, Draws):
         True
         """
         resolved = priors_of(self.design, priors, given=self.priors.given)
-        return PosteriorFit.of(sample(self.design, resolved, self.settings.changed(settings)))
+        return with_verbs(sample(self.design, resolved, self.settings.changed(settings)))
 
     def refit(self, y: Any, **settings: Any) -> PosteriorFit:
         """The same model and priors with another response, such as a simulated one; nothing is compiled anew.
@@ -119,7 +114,7 @@ class PosteriorFit(Fit, Draws):
             Another number of values, or values that the family cannot have.
         """
         design = self.design.with_response(y)
-        return PosteriorFit.of(sample(design, self.priors, self.settings.changed(settings)))
+        return with_verbs(sample(design, self.priors, self.settings.changed(settings)))
 
     def compute_log_likelihood(self) -> None:
         """Add the group ``log_likelihood`` to ``idata``: log p(y_i | β, b, σ), (chain, draw, obs)."""
@@ -844,3 +839,8 @@ class PosteriorFit(Fit, Draws):
         )
         check_interval(shown.ci_prob, shown.ci_kind)
         return summary.posterior_summary(shown)
+
+
+def with_verbs(record: Draws) -> PosteriorFit:
+    """A posterior's draws under the verbs of a fit."""
+    return PosteriorFit(**{entry.name: getattr(record, entry.name) for entry in fields(record)})

@@ -89,7 +89,6 @@ IDIOMS = [
     no("and", "y ~ b & f", FORMULA, "Put conditions into I(...)"),
     no("cbind", "y ~ cbind(y, x)", UNKNOWN, "cbind() (fixed part)", "p(successes, trials)"),
     no("natural splines", "y ~ ns(x, 3)", UNKNOWN, "cr(x, df=...)"),
-    no("a smooth", "y ~ s(x)", UNKNOWN, "bs(x, df=5)"),
     no("strata", "y ~ x + Error(g)", UNKNOWN, "(1 | g)"),
     no("arithmetic outside of I", "y ~ 2 * x", FORMULA, "I(...)"),
     no("a number", "y ~ 3", FORMULA, "The number 3 is no term"),

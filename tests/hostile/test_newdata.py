@@ -134,7 +134,7 @@ CASES = [
     refused("groups of another type", None, INPUT, "groups", groups=3),
     refused("groups of an unknown factor", None, INPUT, "'school'", groups={"school": "new"}),
     refused("groups of a bad target", None, INPUT, "'nobody'", groups={"g": "nobody"}),
-    refused("a kind that is not offered", None, INPUT, "kind", kind="link"),
+    refused("a kind that is not offered", None, INPUT, "kind", kind="odds"),
     refused("draws of zero", None, INPUT, "draws=0", draws=0),
     refused("draws of half", None, INPUT, "draws=0.5", draws=0.5),
     refused("draws as a text", None, INPUT, "draws='many'", draws="many"),

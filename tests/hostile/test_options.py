@@ -127,8 +127,6 @@ REFUSED = {
     "beta of numbers": ({"family": "beta"}, DATA, "strictly between 0 and 1"),
     "ordinal of numbers": ({"family": "ordinal"}, DATA, "ordered categories or whole numbers"),
     "binomial of numbers": ({"family": "binomial"}, DATA, "proportions"),
-    "REML of counts": ({"family": "poisson", "formula": "I(abs(i)) ~ x + (1 | g)"}, errors.NotAvailableError,
-    "poisson"),
     "two categories too many": ({"family": "bernoulli", "formula": "f ~ x + (1 | g)"}, DATA, "3 categories"),
     "categories without an order": ({"family": "ordinal", "formula": "f ~ x + (1 | g)"}, DATA, "without an order"),
     "more successes than trials": ({"family": "binomial", "formula": "p(abs(i), 2) ~ x"}, DATA,

@@ -230,6 +230,10 @@ def at_of(case: Case) -> dict[str, Any]:
     return {"g": [0, 1]} if case.structure == "no fixed effects" else {"x": [-1.0, 0.5]}
 
 
+def predictor_of(case: Case) -> str:
+    return next(iter(at_of(case)))
+
+
 def other_response(fit: Any) -> np.ndarray:
     """The responses of other rows, no more successes than trials."""
     return np.fmin(fit.design.y[::-1], np.inf if fit.design.trials is None else fit.design.trials)
@@ -303,9 +307,12 @@ EITHER: dict[str, Verb] = {
         next(iter(at_of(c))), groups="new", average=False, random_seed=1
     ),
     "slopes": lambda f, c: f.slopes(next(iter(at_of(c))), groups="observed"),
-    "means": lambda f, c: str(f.means(next(iter(at_of(c))))),
-    "means, pairs": lambda f, c: f.means(next(iter(at_of(c))), at={next(iter(at_of(c))): [0, 1]}).pairs().table,
-    "trends": lambda f, c: f.trends(next(iter(at_of(c)))).table,
+    "smooth": lambda f, c: f.smooth("s(x)"),
+    "smooths": lambda f, c: f.smooths(),
+    "means": lambda f, c: f.means(predictor_of(c)).table,
+    "means, text": lambda f, c: str(f.means(predictor_of(c))),
+    "means, pairs": lambda f, c: f.means(predictor_of(c), at=at_of(c)).pairs().table,
+    "trends": lambda f, c: f.trends(predictor_of(c)).table,
     "simulate": lambda f, c: f.simulate(3, random_seed=1),
     "simulate, observed": lambda f, c: f.simulate(3, random_seed=1, groups="observed"),
     "model_table": lambda f, c: str(blm.model_table(f, baseline_of(c), names=["A", "B"])),
@@ -337,7 +344,7 @@ OF_POINTS: dict[str, Verb] = {
     "residuals, deviance": lambda f, c: f.residuals("deviance"),
     "predict, simulated": lambda f, c: f.predict(interval="simulated", draws=5, groups="new", **BOOT),
     "predict, rows, draws": lambda f, c: new(c, f, strange=True, groups="new", draws=3, random_seed=1),
-    "test": lambda f, c: f.test(f"{f.design.x_names[-1]} = 0"),
+    "test": lambda f, c: f.test([f"{name} = 0" for name in f.design.x_names]),
     "refit": lambda f, c: f.refit(f.simulate(1, random_seed=2)["sim_1"]),
     "update": lambda f, c: f.update(". ~ . + z"),
 }  # fmt: skip
@@ -348,7 +355,7 @@ OF_POSTERIORS: dict[str, Verb] = {
     "draws": lambda f, c: [f.draws(name) for name in f.idata.posterior.data_vars],
     "summarise": lambda f, c: f.summarise(f.values.beta),
     "parameters": lambda f, c: [f.parameters(part) for part in ("fixed", "family", *f.ngroups)],
-    "hypothesis": lambda f, c: f.hypothesis(f"{f.design.x_names[-1]} > 0, {f.design.x_names[-1]} = 0", rope=1.0),
+    "hypothesis": lambda f, c: f.hypothesis([f"{n} {r} 0" for n in f.design.x_names[-1:] for r in ">="], rope=1.0),
     "ranef, draws": lambda f, c: f.ranef(draws=True),
     "coef, draws": lambda f, c: f.coef(draws=True),
     "rank_groups": lambda f, c: f.rank_groups(top=2, **group_of(f), **term_of(f)),
@@ -457,9 +464,17 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         word == "pseudo_r2" and case.structure == "known errors"
     ):  # no intercept of g, and no residual variance
         return errors.NotAvailableError
-    of_effects = word in ("comparisons", "slopes")
-    if of_effects and (case.structure == "no fixed effects" or name == "slopes" and "f" in at_of(case)):
+    of_effects = word in ("comparisons", "slopes", "means", "trends")
+    if of_effects and (
+        case.structure == "no fixed effects" or word in ("slopes", "trends") and "f" in at_of(case)
+    ):
         return errors.InputError
+    if word in ("test", "hypothesis") and case.structure == "no fixed effects":
+        return errors.InputError  # it names no coefficient
+    if word in ("smooth", "smooths"):
+        return errors.NotAvailableError
+    if case.engine == "posterior" and word == "compare_estimates" and not normal and case.structure in CURVED:
+        return errors.NotAvailableError
     if name == "predict, shares, response" and case.family == "ordinal":
         return errors.NotAvailableError
     if word in ("residuals", "bayes_r2") and case.family == "ordinal":
@@ -494,6 +509,8 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif word == "heterogeneity":
         # no df of variances, no interval of tests, and of several factors none by the Q-profile
         found = {"df", "p_value", "conf_low", "conf_high", "sd", "median"}
+    elif name == "hypothesis":
+        found = {"probability", "bayes_factor"}  # of an equation, and beside flat priors
     elif word == "glance":
         found = missing_of_glance(case, fit)
     elif name == "pseudo_r2" and case.structure == "no variance":
@@ -596,7 +613,9 @@ def test_the_cases_cover_structures_families_and_engines():
     for structure in STRUCTURES:
         cases = [c for c in POSTERIORS if c.structure == structure]
         assert any(c.family == "gaussian" and c.link is None for c in cases), structure
-        assert len(cases) > 1 or "se" in STRUCTURES[structure][1], structure  # of normal responses only
+        assert len(cases) > 1 or "se" in STRUCTURES[structure][1] or structure in CURVED, (
+            structure
+        )  # mostly of normal responses
     for family in FAMILIES:
         assert len({c.structure for c in POSTERIORS if c.family == family}) > 1, family
     for structure in ("no variance", "perfect correlation"):

@@ -18,6 +18,7 @@ from strategies import examples
 import bayeslmm as blm
 from bayeslmm.covariances.template import covariance
 from bayeslmm.engine.bootstrap import estimates
+from bayeslmm.engine.profile import parameters
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, SingularFitWarning
 from bayeslmm.results import intervals, quantities, variance
@@ -803,7 +804,7 @@ def test_bootstrap_intervals_are_percentiles_of_the_quantity(sleep, replicates, 
 @pytest.mark.parametrize("right", ["x + (x | g)", "x + (x + z || g)", "x + (1 | g/h)", "0 + (x | g)"])
 def test_estimates_there_and_back(right):
     fit = blm.lmer(f"y ~ {right}", table_of(np.random.default_rng(6)))
-    back = values_of(fit.design, estimates(Problem.of(fit.design), fit.solution))
+    back = values_of(fit.design, estimates(parameters(Problem.of(fit.design)), fit.solution))
     np.testing.assert_allclose(back.beta, fit.values.beta, rtol=1e-12)
     np.testing.assert_allclose(back.family["sigma"], fit.values.family["sigma"], rtol=1e-12)
     for ours, theirs in zip(back.covariances, fit.values.covariances, strict=True):

@@ -14,7 +14,7 @@ from .test_posterior import FORMULAS, model
 ARGUMENTS = {
     "comparisons": ("x",), "slopes": ("x",), "within_correlation": ("x",), "update": (". ~ .",), "refit": None,
     "pseudo_r2": None, "draws": ("sigma",), "parameters": ("fixed",), "summarise": None, "with_priors": ({},),
-    "save": None, "of": None,
+    "save": None, "means": ("x",), "trends": ("x",), "test": ("Intercept = 0",), "hypothesis": ("Intercept > 0",),
 }  # fmt: skip
 OPTIONS = {"bootstrap": {"draws": 2, "cores": 1, "progressbar": False}, "profile": {"progressbar": False}}
 
