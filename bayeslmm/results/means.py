@@ -354,6 +354,8 @@ def marginal_means(
             )
     if set(wanted) & set(groups):
         raise InputError(f"{verb}: {sorted(set(wanted) & set(groups))[0]!r} stands in by= as well")
+    if not design.p:
+        raise InputError(f"{verb}: {design.formula.text!r} has no fixed effects to average")
     if not is_one_of(weights, WEIGHTS):
         raise InputError(f"{verb}(weights={weights!r}): weights are {', '.join(map(repr, WEIGHTS))}")
     if trend is not None and not is_number(design.frame[trend]):

@@ -54,7 +54,7 @@ def plot_smooth(
     style.check_fit(fit, "plot_smooth")
     table = fit.smooth(at=at, derivative=derivative, ci_prob=ci_prob)
     names = style.chosen("smooth", name, list(dict.fromkeys(table["smooth"])))
-    figure, axes = style.new_figure(len(names), figsize=figsize, ax=ax, size=(3.6, 2.8), sharey=True)
+    figure, axes = style.new_figure(len(names), figsize=figsize, ax=ax, size=(4.2, 3.1), sharey=True)
     middle = "mean" if "mean" in table else "estimate"
     for each, one in zip(names, axes, strict=True):
         own = table[table["smooth"] == each]
@@ -86,5 +86,5 @@ def plot_smooth(
             one, title=style.short(each, 34), xlabel=style.as_is(x),
             ylabel=("slope" if derivative else "effect") if first else "",
         )  # fmt: skip
-    style.legend(axes, ax=ax)
+    style.legend(axes, ax=ax, columns=4 if len(axes) > 1 else 1)
     return figure

@@ -138,6 +138,7 @@ def test_infinite_variances_are_no_pooling_and_zero_ones_complete(problem):
         levels=problem.levels[:1],
         blocks=problem.blocks[:1],
         structures=problem.structures[:1],
+        wide=problem.wide[:1],
     )
     own, whole = pooling.unpooled(alone, 0), pooling.least_squares(alone)
     scaled = scale(alone)

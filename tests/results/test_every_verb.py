@@ -471,8 +471,8 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.InputError
     if word in ("test", "hypothesis") and case.structure == "no fixed effects":
         return errors.InputError  # it names no coefficient
-    if word in ("smooth", "smooths"):
-        return errors.NotAvailableError
+    if word == "smooth":  # tests/terms has models with smooths
+        return errors.InputError
     if case.engine == "posterior" and word == "compare_estimates" and not normal and case.structure in CURVED:
         return errors.NotAvailableError
     if name == "predict, shares, response" and case.family == "ordinal":
@@ -509,6 +509,8 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif word == "heterogeneity":
         # no df of variances, no interval of tests, and of several factors none by the Q-profile
         found = {"df", "p_value", "conf_low", "conf_high", "sd", "median"}
+    elif name == "smooths":
+        found = {"no rows"}
     elif name == "hypothesis":
         found = {"probability", "bayes_factor"}  # of an equation, and beside flat priors
     elif word == "glance":
