@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,10 @@ from ..engine.reml import mode_slopes
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..terms.wide import WideTerm
+from .draws import Draws
+from .estimates import Estimates
 from .reference import typical
 from .summaries import check_interval, flat
-
-if TYPE_CHECKING:
-    from .point import PointFit
-    from .posterior import PosteriorFit
 
 Array = NDArray[np.float64]
 
@@ -124,7 +122,7 @@ def _line(design: Design, labels: Sequence[str], table: pd.DataFrame) -> Array:
 
 
 def of_point(
-    fit: PointFit,
+    fit: Estimates,
     name: str | None,
     at: Sequence[float] | None,
     derivative: bool,
@@ -164,7 +162,7 @@ def _critical(covariance: Array, se: Array, ci_prob: float, seed: int | None) ->
 
 
 def of_posterior(
-    fit: PosteriorFit, name: str | None, at: Sequence[float] | None, derivative: bool, ci_prob: float | None,
+    fit: Draws, name: str | None, at: Sequence[float] | None, derivative: bool, ci_prob: float | None,
     draws: bool,
 ) -> Any:  # fmt: skip
     """The table or draws behind :meth:`PosteriorFit.smooth`."""
@@ -202,7 +200,7 @@ def of_posterior(
     return made.table.join(pd.concat(parts, ignore_index=True))
 
 
-def degrees_of_freedom(fit: PointFit) -> pd.DataFrame:
+def degrees_of_freedom(fit: Estimates) -> pd.DataFrame:
     """The table behind :meth:`PointFit.smooths`."""
     design, solution = fit.design, fit.solution
     slopes = mode_slopes(Problem.of(design), solution)
