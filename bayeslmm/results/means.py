@@ -77,7 +77,7 @@ def of_estimates(record: Estimates, ddf: str | None) -> Distribution:
 def of_draws(record: Draws, ci_kind: str | None) -> Distribution:
     """What a posterior knows of its fixed effects."""
     beta = record.values.beta
-    flat = beta.reshape(-1, beta.shape[-1])
+    flat = beta.reshape(beta.shape[0] * beta.shape[1], beta.shape[2])
     p = beta.shape[-1]
     covariance = np.cov(flat, rowvar=False).reshape(p, p) if p else np.zeros((0, 0))
     return Distribution(
