@@ -24,7 +24,10 @@ def contrast_weights(method: Any, names: list[str]) -> tuple[list[str], Array]:
     if isinstance(method, Mapping):
         C = []
         for name, given in method.items():
-            row = np.asarray(given, dtype=float)
+            try:
+                row = np.asarray(given, dtype=float)
+            except (TypeError, ValueError):
+                row = np.zeros(0)
             if row.shape != (k,) or not np.isfinite(row).all():
                 raise InputError(
                     f"contrasts({{{name!r}: ...}}): {k} finite weights are needed, one for each of {', '.join(names)}"

@@ -343,10 +343,12 @@ def marginal_means(
         A name that is no predictor, a level that is not there, other weights.
     """
     check_interval(ci_prob)
-    wanted, groups = _names(of), _names(by)
     verb = "means" if trend is None else "trends"
+    wanted, groups = _names(of, verb), _names(by, verb)
+    if not isinstance(at, Mapping | None):
+        raise InputError(f"{verb}(at={at!r}): values by predictor, such as at={{'x': [0, 1]}}")
     at = dict(at or {})
-    there = predictors(design, groups=False)
+    there = _of_fixed_part(design)
     for name in (*wanted, *groups, *at, *([trend] if trend else [])):
         if name not in there:
             raise InputError(
@@ -378,9 +380,12 @@ def marginal_means(
     )
     over = [name for name in averaged if len(values[name]) > 1]
     held = [f"{name} at {_short(values[name][0])}" for name in averaged if len(values[name]) == 1]
+    if np.any(design.offset):
+        held.append("offset at 0")
     title = f"Marginal means of {', '.join(wanted) or 'all rows'}" if trend is None else f"Trends of {trend}"
     if groups:
         title += f" by {', '.join(groups)}"
+    held = [f"held: {', '.join(held)}"] if held else []  # so that no name stands first and gets a capital
     words = [*([f"averaged over {', '.join(over)} ({weights} weights)"] if over else []), *held]
     remark = "; ".join(words)
     return Means(
@@ -390,8 +395,18 @@ def marginal_means(
     )  # fmt: skip
 
 
-def _names(given: Any) -> list[str]:
-    return [] if given is None else [given] if isinstance(given, str) else list(given)
+def _names(given: Any, verb: str) -> list[str]:
+    names = [] if given is None else [given] if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{verb}({given!r}): the name of a predictor, or a list of names")
+    return list(names)
+
+
+def _of_fixed_part(design: Design) -> list[str]:
+    """Columns of the data that X hangs on."""
+    leaves = [coded.expression for product in design.recipe.fixed.products for coded in product]
+    used = {name for leaf in leaves for name in leaf.columns.values()}
+    return [name for name in design.frame if name in used]
 
 
 def _places(values: Sequence[Any]) -> dict[Any, int]:

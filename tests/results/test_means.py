@@ -154,6 +154,16 @@ def test_rows_in_another_order_change_nothing():
     )
 
 
+def test_an_offset_stands_at_zero_and_is_no_predictor():
+    data = blm.load_dataset("pastes").assign(o=1.5)
+    fit = blm.Model("strength ~ cask + (1 | batch)", data, offset="o").fit_reml()
+    plain = blm.lmer("strength ~ cask + (1 | batch)", data)
+    np.testing.assert_allclose(
+        fit.means("cask").table["estimate"], plain.means("cask").table["estimate"] - 1.5
+    )
+    assert "Held: offset at 0." in str(fit.means("cask"))
+
+
 def test_what_it_rests_on_is_printed():
     text = str(fit_of("chickweight_diet").means("Diet"))
     assert "Time at 10.72" in text
@@ -170,6 +180,10 @@ def test_what_it_rests_on_is_printed():
         (lambda fit: fit.means("caskk"), "no predictor of the model; it has 'cask'"),
         (lambda fit: fit.means("cask", at={"cask": ["z"]}), "has no level 'z'"),
         (lambda fit: fit.means("cask", weights="flat"), "weights are"),
+        (lambda fit: fit.means("cask", at=3), "values by predictor"),
+        (lambda fit: fit.means(3), "the name of a predictor"),
+        (lambda fit: fit.means("batch"), "no predictor of the model; it has 'cask'"),
+        (lambda fit: fit.means("cask").contrasts({"a": "x"}), "3 finite weights are needed"),
         (lambda fit: fit.means("cask", by="cask"), "stands in by= as well"),
         (lambda fit: fit.means("cask", ci_kind="hdi"), "one kind of interval"),
         (lambda fit: fit.means("cask").draws(), "a point fit has no draws"),
