@@ -327,8 +327,8 @@ def test_a_formula_that_the_shell_has_eaten(run, words, messages):
         (["fit", "sleepstudy", FORMULA, "--family", "normal"], "--family: invalid choice: 'normal'"),
         (["fit", "sleepstudy", FORMULA, "--link", "logit"], "links of gaussian are"),
         (
-            ["fit", "cbpp", "p(incidence, size) ~ (1 | herd)", "--family", "binomial", "--reml"],
-            "fit() gives the posterior",
+            ["fit", "sleepstudy", "Reaction ~ (1 | Subject)", "--family", "beta", "--reml"],
+            "numbers strictly between 0 and 1",
         ),
         (["fit", "sleepstudy", FORMULA, "--weights", "w"], "'w' (weights=)"),
         (["fit", "sleepstudy", "Reaction ~ Dys + (1 | Subject)"], "Did you mean 'Days'?"),

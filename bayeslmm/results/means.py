@@ -22,7 +22,7 @@ from .adjustment import IN_WORDS, adjusted, check_method
 from .contrast_weights import contrast_weights, interaction_weights
 from .draws import Draws
 from .estimates import Estimates
-from .reference import is_number, levels, predictors
+from .reference import is_number, levels, predictors, typical
 from .summaries import SUMMARY, check_interval
 from .text import Shown, Text, number, percent, probability, table
 
@@ -458,9 +458,9 @@ def _no_offset(design: Design) -> Any:
 
 
 def _like(design: Design, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the variables that offsets need, at their means: X does not depend on them."""
+    """The rows with the variables that bars and offsets need, at typical values: X does not depend on them."""
     rest = [name for name in predictors(design, groups=False) if name not in rows]
-    return rows.assign(**{name: design.frame[name].mean() for name in rest})
+    return rows.assign(**{name: typical(design.frame[name]) for name in rest})
 
 
 def _slopes(design: Design, rows: pd.DataFrame, variable: str) -> Array:
