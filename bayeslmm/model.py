@@ -106,14 +106,19 @@ class Model:
         matrices: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(data, str) and not isinstance(formula, str):
-            raise FormulaError(
-                f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data."
-            )
+            raise FormulaError(f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data.")
         names = self._caller() if namespace is None and trust else namespace
         self.design: Design = build_design(
-            parse_formula(formula), data, weights=weights, offset=offset, se=se, namespace=names, trust=trust,
-            family=family_of(family, link), matrices=matrices,
-        )  # fmt: skip
+            parse_formula(formula),
+            data,
+            weights=weights,
+            offset=offset,
+            se=se,
+            namespace=names,
+            trust=trust,
+            family=family_of(family, link),
+            matrices=matrices,
+        )
         self.priors: Priors = priors_of(self.design, priors)
         self._origin = Origin(data=data, weights=weights, offset=offset, se=se)
 
@@ -357,10 +362,17 @@ class Model:
         from .results.sampling import sample
 
         settings = Settings(
-            method=method, draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
-            nuts_sampler=nuts_sampler, progressbar=progressbar, options=options,
+            method=method,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            cores=cores,
+            random_seed=random_seed,
+            nuts_sampler=nuts_sampler,
+            progressbar=progressbar,
+            options=options,
             centring={} if centring is None else centring,
-        )  # fmt: skip
+        )
         return with_verbs(sample(self.design, self.priors, settings))
 
     def read_draws(self, idata: Any) -> PosteriorFit:
@@ -383,11 +395,7 @@ class Model:
         return with_verbs(read_draws(self.design, self.priors, idata))
 
     def update(
-        self,
-        formula: str | None = None,
-        *,
-        data: pd.DataFrame | None = None,
-        priors: Mapping[Any, Any] | None = None,
+        self, formula: str | None = None, *, data: pd.DataFrame | None = None, priors: Mapping[Any, Any] | None = None
     ) -> Model:
         """A changed model; what is not given stays as it is.
 
@@ -405,10 +413,16 @@ class Model:
         if formula is not None or data is not None:
             scope = self.design.scope.at(self._caller())
             changed.design = build_design(
-                update_formula(self.design.formula, formula or ". ~ ."), origin.data, weights=origin.weights,
-                offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
-                family=self.design.family, matrices=self.design.matrices,
-            )  # fmt: skip
+                update_formula(self.design.formula, formula or ". ~ ."),
+                origin.data,
+                weights=origin.weights,
+                offset=origin.offset,
+                se=origin.se,
+                namespace=scope.names,
+                trust=scope.trusted,
+                family=self.design.family,
+                matrices=self.design.matrices,
+            )
         changed.priors = priors_of(changed.design, priors, given=self.priors.given)
         changed._origin = origin
         for cached in ("pymc", "geometry"):
@@ -481,12 +495,7 @@ def _nodes(nAGQ: Any, family: Family) -> int:
 
 
 def fit_imputed(
-    formula: str,
-    tables: Sequence[Any],
-    *,
-    how: str = "reml",
-    sampling: Mapping[str, Any] | None = None,
-    **options: Any,
+    formula: str, tables: Sequence[Any], *, how: str = "reml", sampling: Mapping[str, Any] | None = None, **options: Any
 ) -> Imputed:
     """One model fitted to several imputed tables, and the fits as one.
 
@@ -530,9 +539,7 @@ def fit_imputed(
     if sampling is not None and how != "posterior":
         raise InputError("fit_imputed(sampling=...): options of the sampler belong to how='posterior'")
     if isinstance(tables, str) or not isinstance(tables, Sequence):
-        raise InputError(
-            f"fit_imputed: tables are a list of tables, one an imputation, not {type(tables).__name__}"
-        )
+        raise InputError(f"fit_imputed: tables are a list of tables, one an imputation, not {type(tables).__name__}")
     models = [Model(formula, each, **options) for each in tables]
     if how == "posterior":
         return pooled([model.fit(**(sampling or {})) for model in models])

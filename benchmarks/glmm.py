@@ -25,9 +25,13 @@ import bayeslmm as blm
 
 REFERENCE = report.FOLDER.parent / "tests" / "reference"
 R_FAMILIES = {
-    "bernoulli": "binomial", "binomial": "binomial", "poisson": "poisson", "gamma": "Gamma", "negbinomial": "nbinom2",
+    "bernoulli": "binomial",
+    "binomial": "binomial",
+    "poisson": "poisson",
+    "gamma": "Gamma",
+    "negbinomial": "nbinom2",
     "beta": "beta_family",
-}  # fmt: skip
+}
 R_SCRIPT = """
 suppressMessages({{library(lme4); ok <- requireNamespace("glmmTMB", quietly = TRUE)}})
 d <- read.csv({data!r}, stringsAsFactors = TRUE)
@@ -94,10 +98,13 @@ def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int) -> dict[str, t
         path = Path(folder, "data.csv")
         data.to_csv(path, index=False)
         script = R_SCRIPT.format(
-            data=str(path), repeats=repeats, formula=left, family=family + link, glmer=str(
-                family not in ("nbinom2", "beta_family")
-            ).upper(), tmb=("glmmTMB::" if family in ("nbinom2", "beta_family") else "") + family + link,
-        )  # fmt: skip
+            data=str(path),
+            repeats=repeats,
+            formula=left,
+            family=family + link,
+            glmer=str(family not in ("nbinom2", "beta_family")).upper(),
+            tmb=("glmmTMB::" if family in ("nbinom2", "beta_family") else "") + family + link,
+        )
         told = subprocess.run(
             ["Rscript", "-e", script], capture_output=True, text=True, env=report.one_thread(), check=False
         )

@@ -105,9 +105,7 @@ def estimates(fit: Any) -> list[Estimate]:
     n, groups = fit.nobs, fit.ngroups["g"]
     covariance = fit.var_corr()["g"].to_numpy()
     sds = np.sqrt(np.diag(covariance))
-    noise = 1.0 + SIGMA**2 / (n / groups) / np.square(
-        SDS
-    )  # variance of a group's own estimate / true variance
+    noise = 1.0 + SIGMA**2 / (n / groups) / np.square(SDS)  # variance of a group's own estimate / true variance
     correlation = covariance[0, 1] / sds.prod()
     return [
         *map(_estimate, ("intercept", "slope"), BETA, fit.solution.beta, np.sqrt(np.diag(fit.solution.vcov))),
@@ -150,8 +148,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def run_child(rows: int, repeats: int) -> Answer:
     run = subprocess.run(
         [sys.executable, __file__, "--child", str(rows), "--repeats", str(repeats)],
-        env=report.one_thread(), stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        env=report.one_thread(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return json.loads(run.stdout)
 
 

@@ -99,9 +99,12 @@ def job(name: str, folder: Path) -> Answer:
     priors = bayeslmm.Model(case.formula, frame, family=case.family).priors
     factors = [column for column in frame if frame[column].dtype.kind not in "biuf"]
     return {
-        "formula": case.formula, "family": case.family, "data": str(path), "factors": factors,
+        "formula": case.formula,
+        "family": case.family,
+        "data": str(path),
+        "factors": factors,
         "priors": named_as_bambi(priors.entries),
-    }  # fmt: skip
+    }
 
 
 def named_as_bambi(entries: Sequence[Any]) -> dict[str, Answer]:
@@ -145,12 +148,7 @@ def ours(job: Answer) -> list[Answer]:
     for seed in job["seeds"]:
         begin = time.perf_counter()
         post = bayeslmm.Model(job["formula"], frame, family=job["family"]).fit(
-            method="nuts",
-            draws=job["draws"],
-            tune=job["draws"],
-            chains=CHAINS,
-            random_seed=seed,
-            progressbar=False,
+            method="nuts", draws=job["draws"], tune=job["draws"], chains=CHAINS, random_seed=seed, progressbar=False
         )
         seconds = time.perf_counter() - begin
         found.append(measured(post.idata, seconds))
@@ -169,9 +167,14 @@ def bambi(job: Answer) -> list[Answer]:
     for seed in job["seeds"]:
         begin = time.perf_counter()
         tree = bambi.Model(job["formula"], frame, family=job["family"], priors=priors).fit(
-            draws=job["draws"], tune=job["draws"], chains=CHAINS, cores=min(os.cpu_count() or 1, CHAINS),
-            random_seed=seed, progressbar=False, **method,
-        )  # fmt: skip
+            draws=job["draws"],
+            tune=job["draws"],
+            chains=CHAINS,
+            cores=min(os.cpu_count() or 1, CHAINS),
+            random_seed=seed,
+            progressbar=False,
+            **method,
+        )
         seconds = time.perf_counter() - begin
         found.append(measured(tree, seconds))
     return found
@@ -244,9 +247,12 @@ CHILDREN = {"ours": ours, "bambi": bambi, "twice": twice}
 
 def child(python: str, what: str, job: Answer, **environment: str) -> list[Answer]:
     run = subprocess.run(
-        [python, __file__, "--child", what, json.dumps(job)], capture_output=True, text=True, check=False,
+        [python, __file__, "--child", what, json.dumps(job)],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
     if run.returncode:
         raise RuntimeError(f"{what} failed with {job['formula']}:\n{run.stderr[-3000:]}")
     return json.loads(run.stdout.splitlines()[-1])
@@ -309,9 +315,7 @@ def compare(name: str, options: argparse.Namespace, folder: Path) -> Iterator[tu
         yield from zip(theirs, mine, strict=True)
 
 
-def in_warm_process(
-    program: str, model: str, python: str, what: str, work: Answer, repeats: int
-) -> list[Runs]:
+def in_warm_process(program: str, model: str, python: str, what: str, work: Answer, repeats: int) -> list[Runs]:
     """The first fit of a process and those that count, after another has filled the compile cache on disk."""
     child(python, what, {**work, "draws": 10, "seeds": [0]})
     first, *rest = child(python, what, {**work, "draws": DRAWS, "seeds": [0, *range(repeats)]})
@@ -371,10 +375,7 @@ def from_nothing(name: str, way: str, folder: Path) -> dict[str, Answer]:
     """One model in a process with empty compile caches, in the next one, and again in that."""
     caches = folder / f"{name}-{way}"
     flags = [os.environ.get("PYTENSOR_FLAGS", ""), f"base_compiledir={caches / 'pytensor'}"]
-    environment = {
-        "NUMBA_CACHE_DIR": str(caches / "numba"),
-        "PYTENSOR_FLAGS": ",".join(filter(None, flags)),
-    }
+    environment = {"NUMBA_CACHE_DIR": str(caches / "numba"), "PYTENSOR_FLAGS": ",".join(filter(None, flags))}
     work = {**job(name, folder), "way": way}
     cold, _ = child(sys.executable, "twice", work, **environment)
     warm, again = child(sys.executable, "twice", work, **environment)
@@ -450,19 +451,16 @@ def main() -> int:
     parser.add_argument("--models", type=models, default=list(CASES), help="which, with commas between")
     parser.add_argument("--repeats", type=int, default=5, help="runs that count, one a seed (5)")
     parser.add_argument("--bambi", help="a Python with Bambi; without it Bambi is left out")
-    parser.add_argument(
-        "--no-compile", dest="compile", action="store_false", help="leave the second table out"
-    )
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave the second table out")
     parser.add_argument("--no-write", dest="write", action="store_false", help="leave README.md alone")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         parts = beside_table(options.models, options, Path(folder))
         if options.compile:
             parts += cold_table(options.models, Path(folder))
-    facts = report.facts({
-        "machine": report.machine(),
-        "versions": report.versions("bayeslmm", "numba", "nutpie", "pymc", "arviz"),
-    })  # fmt: skip
+    facts = report.facts(
+        {"machine": report.machine(), "versions": report.versions("bayeslmm", "numba", "nutpie", "pymc", "arviz")}
+    )
     text = "\n\n".join([facts, *parts])
     print(text)
     if options.write:

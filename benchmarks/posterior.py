@@ -44,9 +44,7 @@ def ours(name: str, repeats: int, data: str) -> list[Answer]:
     found = []
     for seed in range(repeats):
         begin = time.perf_counter()
-        post = bayeslmm.Model(MODELS[name], frame).fit(
-            draws=DRAWS, chains=CHAINS, random_seed=seed, progressbar=False
-        )
+        post = bayeslmm.Model(MODELS[name], frame).fit(draws=DRAWS, chains=CHAINS, random_seed=seed, progressbar=False)
         seconds = time.perf_counter() - begin
         found.append({"seconds": seconds, "ess": smallest_ess(post.idata.posterior), "verdict": post.verdict})
     return found
@@ -64,10 +62,14 @@ def bambi(name: str, repeats: int, data: str, sampler: str) -> list[Answer]:
     for seed in range(repeats):
         begin = time.perf_counter()
         tree = bambi.Model(MODELS[name], frame).fit(
-            draws=DRAWS, tune=TUNE, chains=CHAINS, random_seed=seed, progressbar=False,
+            draws=DRAWS,
+            tune=TUNE,
+            chains=CHAINS,
+            random_seed=seed,
+            progressbar=False,
             cores=min(os.cpu_count() or 1, CHAINS),  # PyMC takes half of the processors by itself
             **({} if sampler == "default" else {"inference_method": sampler}),
-        )  # fmt: skip
+        )
         seconds = time.perf_counter() - begin
         found.append({"seconds": seconds, "ess": smallest_ess(tree.posterior), "verdict": ""})
     return found
@@ -130,9 +132,12 @@ def first_call() -> Answer:
 
 def child(python: str, *arguments: str, **environment: str) -> Any:
     run = subprocess.run(
-        [python, __file__, "--child", *arguments], capture_output=True, text=True, check=False,
+        [python, __file__, "--child", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, **environment},
-    )  # fmt: skip
+    )
     if run.returncode:
         raise RuntimeError(f"{' '.join(arguments)} failed:\n{run.stderr[-3000:]}")
     return json.loads(run.stdout.splitlines()[-1])
@@ -143,7 +148,7 @@ def rstanarm(name: str, repeats: int, data: str) -> list[Answer] | None:
     script = Path(__file__).with_name("rstanarm.R")
     run = subprocess.run(
         ["Rscript", str(script), MODELS[name], data, str(repeats)], capture_output=True, text=True, check=False
-    )  # fmt: skip
+    )
     return json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else None
 
 
@@ -201,23 +206,25 @@ def main() -> int:
     for size in SIZES:
         if size <= options.most:
             found = child(sys.executable, "density", str(size))
-            sizes.append({
-                "rows": f"{size:,}",
-                "density, µs": report.number(1e6 * found["value"]),
-                "with gradient, µs": report.number(1e6 * found["gradient"]),
-            })  # fmt: skip
+            sizes.append(
+                {
+                    "rows": f"{size:,}",
+                    "density, µs": report.number(1e6 * found["value"]),
+                    "with gradient, µs": report.number(1e6 * found["gradient"]),
+                }
+            )
     first = f"{warm:.1f} s; {cold:.1f} s where `python -m bayeslmm compile` was left out of the installation"
     text = "\n\n".join(
         [
-            report.facts({
-                "machine": report.machine(), "versions": report.versions("bayeslmm", "numba", "pymc", "arviz")
-            }),
+            report.facts(
+                {"machine": report.machine(), "versions": report.versions("bayeslmm", "numba", "pymc", "arviz")}
+            ),
             report.table(rows, left=2),
             f"First posterior in a new process, imports included (sleepstudy): {first}.",
             "One evaluation of the density of the hyperparameters, `y ~ x + (x | g)` with 100 groups:",
             report.table(sizes),
         ]
-    )  # fmt: skip
+    )
     print(text)
     if options.write:
         report.write_between("posterior", text)

@@ -26,19 +26,11 @@ def growth(rng: np.random.Generator, subjects: int = 10_000) -> pd.DataFrame:
     return pd.DataFrame({"y": y, "days": days, "subject": subject})
 
 
-def ratings(
-    rng: np.random.Generator, students: int = 3_000, lecturers: int = 1_100, n: int = 73_000
-) -> pd.DataFrame:
+def ratings(rng: np.random.Generator, students: int = 3_000, lecturers: int = 1_100, n: int = 73_000) -> pd.DataFrame:
     """Students rate lecturers, as insteval."""
     s, d = rng.integers(0, students, n), rng.integers(0, lecturers, n)
     service = rng.integers(0, 2, n)
-    y = (
-        3.3
-        - 0.1 * service
-        + rng.normal(0, 0.3, students)[s]
-        + rng.normal(0, 0.5, lecturers)[d]
-        + rng.normal(0, 1.2, n)
-    )
+    y = 3.3 - 0.1 * service + rng.normal(0, 0.3, students)[s] + rng.normal(0, 0.5, lecturers)[d] + rng.normal(0, 1.2, n)
     return pd.DataFrame({"y": y, "service": service, "s": s, "d": d})
 
 

@@ -46,9 +46,13 @@ class Worker:
         self.complaints = tempfile.TemporaryFile("w+")  # a pipe would block the child when full
         try:
             self.process = subprocess.Popen(
-                argv, env=report.one_thread(), text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.complaints,
-            )  # fmt: skip
+                argv,
+                env=report.one_thread(),
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.complaints,
+            )
         except FileNotFoundError:
             raise Unavailable(f"{argv[0]} not found") from None
         self.hello = self._answer()
@@ -126,9 +130,7 @@ def for_statsmodels(formula: str) -> dict[str, str] | None:
         return None
     columns, _, group = bars[0]
     fixed = re.sub(r"\s*\+\s*\([^()|]*\|[^()|]*\)", "", formula)
-    fixed = re.sub(
-        r"sqrt\((\w+)\)", r"I(\1 ** 0.5)", fixed
-    )  # it would look for sqrt among the caller's names
+    fixed = re.sub(r"sqrt\((\w+)\)", r"I(\1 ** 0.5)", fixed)  # it would look for sqrt among the caller's names
     return {"fixed": fixed, "random": f"~ {columns.strip()}", "group": group.strip()}
 
 
@@ -144,9 +146,7 @@ def open_worker(stack: ExitStack, name: str, argv: Sequence[str], notes: list[st
         return None
 
 
-def ask(
-    worker: Worker | None, who: str, name: str, task: Mapping[str, Any], notes: list[str]
-) -> Answer | None:
+def ask(worker: Worker | None, who: str, name: str, task: Mapping[str, Any], notes: list[str]) -> Answer | None:
     if worker is None:
         return None
     answer = worker.ask(task)
@@ -156,9 +156,7 @@ def ask(
     return answer
 
 
-def measure(
-    options: argparse.Namespace, folder: Path, notes: list[str]
-) -> tuple[list[Case], dict[str, Answer]]:
+def measure(options: argparse.Namespace, folder: Path, notes: list[str]) -> tuple[list[Case], dict[str, Answer]]:
     """Every model by every program in turn, so that all see the machine in the same state."""
     models, cases = chosen_models(options.models), []
     with ExitStack() as stack:
@@ -181,9 +179,7 @@ def measure(
                     formula=model["formula"],
                     ours=fit,
                     lme4=ask(lme4, "lme4", name, {**task, "file": str(file)}, notes),
-                    statsmodels=ask(
-                        rival if terms else None, "statsmodels", name, {**task, **(terms or {})}, notes
-                    ),
+                    statsmodels=ask(rival if terms else None, "statsmodels", name, {**task, **(terms or {})}, notes),
                 )
             )
             print("  ".join(row_of(cases[-1]).values()), flush=True)
@@ -235,9 +231,13 @@ def bootstraps(options: argparse.Namespace, folder: Path, notes: list[str]) -> l
 
 def run_once(worker: str, request: str, environment: Mapping[str, str] | None = None) -> Answer:
     run = subprocess.run(
-        [*WORKERS, worker], input=request, env=environment or report.one_thread(),
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        [*WORKERS, worker],
+        input=request,
+        env=environment or report.one_thread(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return json.loads(run.stdout)
 
 
@@ -265,9 +265,7 @@ def row_of(case: Case) -> dict[str, str]:
         "statsmodels ms": milliseconds(rival),
         "evaluations": str(ours["evaluations"]),
         "criterion − lme4's": report.difference(ours["criterion"] - lme4["criterion"] if lme4 else None),
-        "statsmodels' − criterion": report.difference(
-            rival["criterion"] - ours["criterion"] if rival else None
-        ),
+        "statsmodels' − criterion": report.difference(rival["criterion"] - ours["criterion"] if rival else None),
     }
 
 
@@ -287,9 +285,7 @@ def summary(cases: Sequence[Case]) -> str:
 def doubts(cases: Sequence[Case]) -> list[str]:
     """Fits that fail, and criteria above those of another program: a fast wrong fit shows here."""
     found = [
-        f"**{case.name}: bayeslmm says that its search failed.**"
-        for case in cases
-        if case.ours["status"] == "failed"
+        f"**{case.name}: bayeslmm says that its search failed.**" for case in cases if case.ours["status"] == "failed"
     ]
     for case in cases:
         for who, answer in (("lme4", case.lme4), ("statsmodels", case.statsmodels)):
@@ -314,9 +310,12 @@ def circumstances(hellos: Mapping[str, Answer], arguments: Sequence[str]) -> str
 
 def cold_table(found: Sequence[tuple[str, Answer]]) -> str:
     heads = {
-        "import": "import s", "data": "load data s", "first": "first fit s", "second": "second fit s",
+        "import": "import s",
+        "data": "load data s",
+        "first": "first fit s",
+        "second": "second fit s",
         "process": "whole process s",
-    }  # fmt: skip
+    }
     rows = [
         {"new process": label, **{head: report.number(answer[key]) for key, head in heads.items()}}
         for label, answer in found
@@ -340,11 +339,7 @@ def bootstrap_table(found: Sequence[tuple[str, Answer]]) -> str:
 
 
 def compose(
-    cases: Sequence[Case],
-    hellos: Mapping[str, Answer],
-    folder: Path,
-    notes: list[str],
-    options: argparse.Namespace,
+    cases: Sequence[Case], hellos: Mapping[str, Answer], folder: Path, notes: list[str], options: argparse.Namespace
 ) -> str:
     boot, cold = bootstraps(options, folder, notes), cold_starts(folder)
     title = f"### {BOOTSTRAP['draws']:,} bootstrap refits of `{BOOTSTRAP['formula']}` on {BOOTSTRAP['cores']} cores"

@@ -72,9 +72,7 @@ def fit_ours(bayeslmm: Any, task: Task) -> Answer:
 
 
 def _sleepstudy_fit(bayeslmm: Any) -> Any:
-    return bayeslmm.Model(
-        "Reaction ~ Days + (Days | Subject)", bayeslmm.load_dataset("sleepstudy")
-    ).fit_reml()
+    return bayeslmm.Model("Reaction ~ Days + (Days | Subject)", bayeslmm.load_dataset("sleepstudy")).fit_reml()
 
 
 # ---- statsmodels -----------------------------------------------------------------------------------------
@@ -134,9 +132,7 @@ def bootstrap() -> Iterator[Answer]:
     fit = bayeslmm.Model(task["formula"], bayeslmm.load_dataset(task["data"])).fit_reml()
     start = time.perf_counter()
     try:
-        table = fit.confint(
-            method="boot", draws=task["draws"], random_seed=1, cores=task["cores"], progressbar=False
-        )
+        table = fit.confint(method="boot", draws=task["draws"], random_seed=1, cores=task["cores"], progressbar=False)
     except (AttributeError, TypeError) as error:
         yield {"error": f"this version has no bootstrap intervals ({error})"}
         return

@@ -18,9 +18,7 @@ LONGEST = 120.0  # seconds that a notebook should take on two idle cores
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="notebooks, such as quickstart; all by default"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="notebooks, such as quickstart; all by default")
     parser.add_argument("--check", action="store_true", help="leave the files as they are")
     options = parser.parse_args()
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # it warns of frozen modules

@@ -41,17 +41,12 @@ def simulated():
 def structures():
     """(formula, table, options) by name."""
     sleep, data = blm.load_dataset("sleepstudy"), simulated()
-    t = {
-        "Intercept": blm.Prior("StudentT", nu=3, mu=288, sigma=59),
-        "Days": blm.Prior("Cauchy", alpha=0, beta=10),
-    }
+    t = {"Intercept": blm.Prior("StudentT", nu=3, mu=288, sigma=59), "Days": blm.Prior("Cauchy", alpha=0, beta=10)}
     return {
         "sleepstudy (Days | Subject)": ("Reaction ~ Days + (Days | Subject)", sleep, {}),
         "sleepstudy (Days || Subject)": ("Reaction ~ Days + (Days || Subject)", sleep, {}),
         "sleepstudy, t and Cauchy priors": ("Reaction ~ Days + (Days | Subject)", sleep, {"priors": t}),
-        "penicillin, crossed": (
-            "diameter ~ 1 + (1 | plate) + (1 | sample)", blm.load_dataset("penicillin"), {}
-        ),
+        "penicillin, crossed": ("diameter ~ 1 + (1 | plate) + (1 | sample)", blm.load_dataset("penicillin"), {}),
         "science, nested": ("like ~ sex + PrivPub + (1 | school/class)", blm.load_dataset("science"), {}),
         "hsb (ses | school)": ("mathach ~ ses + (ses | school)", blm.load_dataset("hsb"), {}),
         "(1 | g)": ("y ~ x + (1 | g)", data, {}),
@@ -60,7 +55,7 @@ def structures():
         "(1 | g) + (0 + x + z | g)": ("y ~ x + z + (1 | g) + (0 + x + z | g)", data, {}),
         "(1 | g) + (1 | h) + (1 | g:h)": ("y ~ x + z + (1 | g) + (1 | h) + (1 | g:h)", data, {}),
         "(0 + f | g)": ("y ~ f + (0 + f | g)", data, {}),
-    }  # fmt: skip
+    }
 
 
 def both(formula, table, options, *, draws=2000):
@@ -70,12 +65,7 @@ def both(formula, table, options, *, draws=2000):
         model = blm.Model(formula, table, **options)
         exact = model.fit(method="exact", random_seed=1, draws=draws, progressbar=False)
         return exact, model.fit(
-            method="nuts",
-            nuts_sampler="nutpie",
-            random_seed=2,
-            draws=draws,
-            progressbar=False,
-            target_accept=0.95,
+            method="nuts", nuts_sampler="nutpie", random_seed=2, draws=draws, progressbar=False, target_accept=0.95
         )
 
 
@@ -121,10 +111,12 @@ def main():
         found = disagreement(exact, nuts)
         top = found.loc[found["largest"].idxmax()]
         worst = max(worst, top["largest"])
-        print(f"{name:34s} {found['quantities'].sum():6,d} quantities, largest {top['largest']:.2f} "
-              f"({top['statistic']} of {top['variable']}); NUTS {nuts.diagnosis.divergences} divergences, "
-              f"ESS {nuts.diagnosis.min_ess_bulk:,.0f}; exact ESS {exact.diagnosis.min_ess_bulk:,.0f}",
-              flush=True)  # fmt: skip
+        print(
+            f"{name:34s} {found['quantities'].sum():6,d} quantities, largest {top['largest']:.2f} "
+            f"({top['statistic']} of {top['variable']}); NUTS {nuts.diagnosis.divergences} divergences, "
+            f"ESS {nuts.diagnosis.min_ess_bulk:,.0f}; exact ESS {exact.diagnosis.min_ess_bulk:,.0f}",
+            flush=True,
+        )
     print(f"largest of all: {worst:.2f} standard errors")
     return 0
 

@@ -94,38 +94,46 @@ CASES = (
     Case(name="no variance", formula="y ~ x + (1 | g)", beta=LINE, simulate=grouped(LINE, normal)),
     Case(name="none at all", formula="y ~ x + (x | g)", beta=LINE, simulate=grouped(LINE, normal)),
     Case(
-        name="no slope variance", formula="y ~ x + (x | g)", beta=LINE,
+        name="no slope variance",
+        formula="y ~ x + (x | g)",
+        beta=LINE,
         simulate=grouped(LINE, lambda rng, J: normal(rng, J, intercept=1.0)),
     ),
     Case(
-        name="no intercept variance", formula="y ~ x + (x || g)", beta=LINE,
+        name="no intercept variance",
+        formula="y ~ x + (x || g)",
+        beta=LINE,
         simulate=grouped(LINE, lambda rng, J: normal(rng, J, slope=1.0)),
     ),
     Case(name="correlation 1", formula="y ~ x + (x | g)", beta=LINE, simulate=grouped(LINE, perfect(1.0))),
     Case(name="correlation -1", formula="y ~ x + (x | g)", beta=LINE, simulate=grouped(LINE, perfect(-1.0))),
     Case(
-        name="crossed, one of two", formula="y ~ x + (1 | g) + (1 | h)", beta=LINE,
+        name="crossed, one of two",
+        formula="y ~ x + (1 | g) + (1 | h)",
+        beta=LINE,
         simulate=grouped(LINE, lambda rng, J: normal(rng, J, intercept=1.0)),
     ),
     Case(
-        name="nested, the outer one", formula="y ~ x + (1 | a / g)", beta=LINE,
+        name="nested, the outer one",
+        formula="y ~ x + (1 | a / g)",
+        beta=LINE,
         simulate=grouped(LINE, lambda rng, J: normal(rng, J, intercept=1.0)),
     ),
+    Case(name="issue 10239", formula="y ~ x + (1 | g)", beta={"Intercept": 10.0, "x": 3.0}, simulate=between()),
     Case(
-        name="issue 10239", formula="y ~ x + (1 | g)", beta={"Intercept": 10.0, "x": 3.0}, simulate=between()
+        name="issue 10239, conditions",
+        formula="y ~ x * c + (1 | g)",
+        beta={"Intercept": 10.0, "x": 3.0, "c": 1.0, "x:c": 0.5},
+        simulate=between(within=1.0),
     ),
     Case(
-        name="issue 10239, conditions", formula="y ~ x * c + (1 | g)",
-        beta={"Intercept": 10.0, "x": 3.0, "c": 1.0, "x:c": 0.5}, simulate=between(within=1.0),
-    ),
-    Case(
-        name="issue 7051, three classes", formula="y ~ x + (1 | g)", beta={"Intercept": 0.0, "x": 0.0},
+        name="issue 7051, three classes",
+        formula="y ~ x + (1 | g)",
+        beta={"Intercept": 0.0, "x": 0.0},
         simulate=three_classes,
     ),
-    Case(
-        name="issue 3604, two slopes", formula="y ~ x + (x | g)", beta={"Intercept": 0.0}, simulate=two_slopes
-    ),
-)  # fmt: skip
+    Case(name="issue 3604, two slopes", formula="y ~ x + (x | g)", beta={"Intercept": 0.0}, simulate=two_slopes),
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -145,9 +153,13 @@ class Judgement:
     @property
     def failed(self):
         return bool(
-            self.error or self.lower > BETTER or self.slope > STATIONARY or self.wrong_verdict
-            or self.away > EXACT or self.posterior not in ("", "converged")
-        )  # fmt: skip
+            self.error
+            or self.lower > BETTER
+            or self.slope > STATIONARY
+            or self.wrong_verdict
+            or self.away > EXACT
+            or self.posterior not in ("", "converged")
+        )
 
 
 def judge(case, seed, *, posterior=False):
@@ -185,10 +197,7 @@ def judge_fit(case, fit, rng):
     by_gls = np.abs(solution.beta - beta) / se
     of_error = np.abs(np.sqrt(np.diag(solution.vcov)) / se - 1.0)
     return Judgement(
-        lower=max(
-            criterion(solution.theta) - min(anywhere, singular),
-            abs(criterion(solution.theta) - fit.criterion),
-        ),
+        lower=max(criterion(solution.theta) - min(anywhere, singular), abs(criterion(solution.theta) - fit.criterion)),
         slope=violation(problem, lams, sigma),
         wrong_verdict=solution.status != status
         or fit.is_singular != deficient
@@ -285,9 +294,7 @@ def judge_posterior(case, model, seed):
             return f"{type(problem).__name__}: {problem}", np.nan
     table = post.fixef()
     z = [(table.loc[name, "mean"] - value) / table.loc[name, "sd"] for name, value in case.beta.items()]
-    sound = (
-        post.diagnosis.converged and np.isfinite(post.draws("beta")).all() and (post.draws("sigma") > 0).all()
-    )
+    sound = post.diagnosis.converged and np.isfinite(post.draws("beta")).all() and (post.draws("sigma") > 0).all()
     return "converged" if sound else post.verdict, float(np.abs(z).max())
 
 
@@ -339,8 +346,10 @@ def main():
     digits |= dict.fromkeys(("bias (z)", "sd of z", "their |z|"), "{:.2f}")
     shown = table.assign(**{name: table[name].map(form.format) for name, form in digits.items()})
     print(shown.to_markdown(index=False, disable_numparse=True))
-    print(f"\n{options.count} data sets, seed {options.seed}, {(time.perf_counter() - begin) / 60:.1f} minutes; "
-          f"{table['singular'].sum()} singular fits; {len(failures)} failures.")  # fmt: skip
+    print(
+        f"\n{options.count} data sets, seed {options.seed}, {(time.perf_counter() - begin) / 60:.1f} minutes; "
+        f"{table['singular'].sum()} singular fits; {len(failures)} failures."
+    )
     return 1 if failures else 0
 
 

@@ -43,9 +43,7 @@ def structures():
     level = np.column_stack([np.ones(80), t8])
     steps = np.eye(4)[np.tile(np.arange(4), 20)]  # twice a level
     classes = np.repeat(np.arange(16), 3)
-    pupils = [
-        np.repeat(np.arange(levels), 60 // levels) for levels in (5, 15, 30)
-    ]  # schools, classes, groups
+    pupils = [np.repeat(np.arange(levels), 60 // levels) for levels in (5, 15, 30)]  # schools, classes, groups
     row, one = np.arange(60), np.ones
     both, crossed = [row % 10, row // 10], np.column_stack([one(60), np.cos(row)])
     empty = {
@@ -61,20 +59,13 @@ def structures():
             crossed, both, [crossed, one((60, 1))], [((0, 1),), ((0,),)], weights=np.exp(np.sin(row))
         ),
         "cs(f | g)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(CompoundSymmetry(),)),
-        "cs(f | g, hom)": problem(
-            level, [ten], [steps], [((0, 1, 2, 3),)], bar=(CompoundSymmetry(hom=True),)
-        ),
+        "cs(f | g, hom)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(CompoundSymmetry(hom=True),)),
         "ar1(f | g)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Autoregressive(hom=True),)),
         "ar1(f | g, het)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Autoregressive(),)),
         "diag(f | g, hom)": problem(level, [ten], [steps], [((0, 1, 2, 3),)], bar=(Diagonal(hom=True),)),
         "(1 | g), t priors": problem(slope, [eight], [one((48, 1))], [((0,),)]),
         "(1 | row), known errors": problem(
-            slope,
-            [np.arange(48)],
-            [one((48, 1))],
-            [((0,),)],
-            weights=np.exp(2.0 * np.sin(np.arange(48))),
-            sigma=1.2,
+            slope, [np.arange(48)], [one((48, 1))], [((0,),)], weights=np.exp(2.0 * np.sin(np.arange(48))), sigma=1.2
         ),
     }
     return {name: (each, priors_for(each, t="t priors" in name)) for name, each in empty.items()}
@@ -82,11 +73,17 @@ def structures():
 
 def problem(X, codes, Z, blocks, weights=None, bar=(), sigma=None):
     return Problem(
-        y=np.zeros(len(X)), X=np.ascontiguousarray(X), codes=tuple(c.astype(np.int64) for c in codes),
-        Z=tuple(np.ascontiguousarray(z) for z in Z), levels=tuple(int(c.max()) + 1 for c in codes),
-        blocks=tuple(blocks), weights=weights, intercept=0, structures=(bar,) if bar else (),
+        y=np.zeros(len(X)),
+        X=np.ascontiguousarray(X),
+        codes=tuple(c.astype(np.int64) for c in codes),
+        Z=tuple(np.ascontiguousarray(z) for z in Z),
+        levels=tuple(int(c.max()) + 1 for c in codes),
+        blocks=tuple(blocks),
+        weights=weights,
+        intercept=0,
+        structures=(bar,) if bar else (),
         sigma=sigma,
-    )  # fmt: skip
+    )
 
 
 def priors_for(empty, *, t=False):
@@ -132,9 +129,7 @@ def simulate(empty, priors, rng):
     sigma = float(np.abs(rng.standard_t(3)) * SD) if empty.sigma is None else empty.sigma
     truth = {"sigma": sigma} if empty.sigma is None else {}
     truth |= {f"beta_{j}": value for j, value in enumerate(beta)}
-    y = empty.X @ beta + rng.normal(
-        0, sigma / np.sqrt(1.0 if empty.weights is None else empty.weights), len(empty.X)
-    )
+    y = empty.X @ beta + rng.normal(0, sigma / np.sqrt(1.0 if empty.weights is None else empty.weights), len(empty.X))
     for k, (codes, Z, template) in enumerate(zip(empty.codes, empty.Z, empty.templates, strict=True)):
         q = Z.shape[1]
         sd, cor = np.abs(rng.standard_t(3, len(template.sd_columns))) * SD, np.eye(q)
@@ -207,17 +202,10 @@ def plot(found, path):
     refits = len(next(iter(next(iter(found.values())).values())))
     uniform = default_rng(0).integers(0, KEPT + 1, (2000, refits))
     width = np.sqrt(expected * (1 - expected) / refits) + 1e-12
-    curves = np.array(
-        [np.cumsum(np.bincount(row, minlength=KEPT + 1)) / refits - expected for row in uniform]
-    )
+    curves = np.array([np.cumsum(np.bincount(row, minlength=KEPT + 1)) / refits - expected for row in uniform])
     limit = np.quantile(np.abs(curves / width)[:, :-1].max(axis=1), 0.95)
     figure, axes = plt.subplots(
-        -(-len(found) // 5),
-        5,
-        figsize=(15, 2.8 * -(-len(found) // 5)),
-        sharex=True,
-        sharey=True,
-        layout="constrained",
+        -(-len(found) // 5), 5, figsize=(15, 2.8 * -(-len(found) // 5)), sharex=True, sharey=True, layout="constrained"
     )
     for ax, (name, ranks) in zip(axes.flat, found.items(), strict=True):
         ax.fill_between(grid, -limit * width, limit * width, color="0.88", lw=0)
@@ -226,11 +214,7 @@ def plot(found, path):
             colour = {"s": "C1", "c": "C2", "b": "C0"}[parameter[0]]
             ax.plot(grid, curve, color=colour, lw=0.9, alpha=0.8)
         ax.set_title(name, fontsize=10, family="monospace")
-    for colour, label in (
-        ("C1", "sds and sigma"),
-        ("C2", "correlations"),
-        ("C0", "fixed and random effects"),
-    ):
+    for colour, label in (("C1", "sds and sigma"), ("C2", "correlations"), ("C0", "fixed and random effects")):
         axes[0, 0].plot([], [], color=colour, label=label)
     figure.legend(fontsize=9, frameon=False, loc="outside upper center", ncols=3)
     figure.supxlabel(f"rank of the true value among {KEPT} draws, {refits:,} data sets", fontsize=10)
@@ -292,9 +276,7 @@ def main():
     exact = dict(found)
     for k, name in enumerate(calibration_models.FAMILIES):
         seed = options.seed + 1000 * (k + 1)
-        found[f"{name}, NUTS"] = calibration_models.ranks_of_family(
-            name, options.families, seed, cores=options.cores
-        )
+        found[f"{name}, NUTS"] = calibration_models.ranks_of_family(name, options.families, seed, cores=options.cores)
         report(name, found[f"{name}, NUTS"])
     bound = 0.01 / sum(map(len, found.values()))
     doubtful = [
@@ -306,9 +288,7 @@ def main():
     verdict = "; ".join(doubtful) or "Every rank distribution is uniform (chi-squared, 1 % over all of them)."
     print(verdict)
     tables = {
-        groups: calibration_models.intervals(
-            groups, options.intervals, options.seed, 500, cores=options.cores
-        )
+        groups: calibration_models.intervals(groups, options.intervals, options.seed, 500, cores=options.cores)
         for groups in (6, 30)
     }
     for groups, table in tables.items():
@@ -316,9 +296,7 @@ def main():
     if options.write:
         plot(exact, DOCS / "calibration.png")
         minutes = (time.perf_counter() - begin) / 60
-        (DOCS / "calibration.md").write_text(
-            page(found, tables, options, bound, verdict, minutes), encoding="utf-8"
-        )
+        (DOCS / "calibration.md").write_text(page(found, tables, options, bound, verdict, minutes), encoding="utf-8")
     return 1 if doubtful else 0
 
 
@@ -350,15 +328,26 @@ def page(found, tables, options, bound, verdict, minutes):
         for groups, held in tables.items()
     )
     return PAGE.format(
-        date=date.today().isoformat(), version=bayeslmm.__version__, numpy=np.__version__,
-        machine=f"{platform.machine()}, {options.cores} processes", minutes=minutes, refits=options.refits,
-        families=options.families, intervals=options.intervals, seed=options.seed,
-        posterior=posterior.to_markdown(index=False, disable_numparse=True), bound=bound, verdict=verdict,
+        date=date.today().isoformat(),
+        version=bayeslmm.__version__,
+        numpy=np.__version__,
+        machine=f"{platform.machine()}, {options.cores} processes",
+        minutes=minutes,
+        refits=options.refits,
+        families=options.families,
+        intervals=options.intervals,
+        seed=options.seed,
+        posterior=posterior.to_markdown(index=False, disable_numparse=True),
+        bound=bound,
+        verdict=verdict,
         curves=sum(len(ranks) for name, ranks in found.items() if not name.endswith("NUTS")),
-        slope=calibration_models.SLOPE, between=calibration_models.BETWEEN, sd=calibration_models.SD,
-        sigma=calibration_models.SIGMA, error=100 * np.sqrt(0.95 * 0.05 / options.intervals),
+        slope=calibration_models.SLOPE,
+        between=calibration_models.BETWEEN,
+        sd=calibration_models.SD,
+        sigma=calibration_models.SIGMA,
+        error=100 * np.sqrt(0.95 * 0.05 / options.intervals),
         shares=shares,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

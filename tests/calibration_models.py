@@ -55,8 +55,7 @@ def ranks_of_family(name, refits, seed, cores=1):
     prior = model.prior_predictive(refits, random_seed=seed)
     truths, simulated = prior["prior"].to_dataset(), prior["prior_predictive"]["y"].to_numpy()[0]
     found = Parallel(n_jobs=cores)(
-        delayed(_ranks_of_one)(model, truths.isel(chain=0, draw=i), simulated[i], seed + i)
-        for i in range(refits)
+        delayed(_ranks_of_one)(model, truths.isel(chain=0, draw=i), simulated[i], seed + i) for i in range(refits)
     )
     return {label: np.array([ranks[label] for ranks in found]) for label in found[0]}
 
@@ -64,9 +63,7 @@ def ranks_of_family(name, refits, seed, cores=1):
 def _ranks_of_one(model, truth, y, seed):
     data = model.design.frame.assign(y=y)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", blm.errors.SamplingWarning
-        )  # counted as they are: no data set is left out
+        warnings.simplefilter("ignore", blm.errors.SamplingWarning)  # counted as they are: no data set is left out
         post = model.update(data=data).fit(method="nuts", random_seed=seed, progressbar=False, cores=1)
     return {label: int(np.sum(draws < value)) for label, value, draws in _scalars(truth, post)}
 
@@ -92,9 +89,7 @@ def intervals(groups, data_sets, seed, bootstrap, cores=1):
     from joblib import Parallel, delayed
 
     base = frame(groups, 6, default_rng(seed))
-    found = Parallel(n_jobs=cores)(
-        delayed(_held)(base, one, bootstrap) for one in SeedSequence(seed).spawn(data_sets)
-    )
+    found = Parallel(n_jobs=cores)(delayed(_held)(base, one, bootstrap) for one in SeedSequence(seed).spawn(data_sets))
     share = pd.DataFrame(found).mean()
     share.index = pd.MultiIndex.from_tuples(share.index)
     return share.unstack().rename_axis(["parameter", "method"])
@@ -117,9 +112,7 @@ def _held(base, seed, bootstrap):
 def _intervals(data, bootstrap, seed):
     """(method, probability, parameter, low, high) of every interval that is offered."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", blm.errors.BayesLMMWarning
-        )  # singular fits are part of the truth here
+        warnings.simplefilter("ignore", blm.errors.BayesLMMWarning)  # singular fits are part of the truth here
         model = blm.Model("y ~ x + z + (1 | g)", data)
         reml, post = model.fit_reml(), model.fit(random_seed=seed, cores=1, progressbar=False)
         replicates = reml.bootstrap(bootstrap, random_seed=seed, cores=1, progressbar=False).dropna()

@@ -37,37 +37,129 @@ NUMBERS = ("x", "z", "n", "`odd name`", "größe", "a.b", "log", "`class`", "con
 FACTORS = ("f", "h", "yes", "`f:h`", "few")
 GROUPS = ("g", "k", "code", "f", "`odd group`", "gap")
 OTHERS = ("day", "mixed", "nowhere", "Y", "`no such column`", "rowid", "big", "infinite")
-RESPONSES = (
-    "y",
-    "log(n)",
-    "np.sqrt(n)",
-    "y/2",
-    "I(y + 1)",
-    "`odd name`",
-    "(y)",
-    "yes",
-    "n",
-    "h['p']",
-    "f",
-    "{y}",
-)
+RESPONSES = ("y", "log(n)", "np.sqrt(n)", "y/2", "I(y + 1)", "`odd name`", "(y)", "yes", "n", "h['p']", "f", "{y}")
 CALLS = (
-    "log({})", "I({}^2)", "np.exp({})", "poly({}, 2)", "poly({}, 2, raw=TRUE)", "bs({}, df=4)", "scale({})",
-    "center({})", "C({})", "factor({})", "abs({} - 1)", "I({} > 0)", "{{{} * 2}}", "C({}, Sum)", "cr({}, df=3)",
-    "np.log1p(abs({}))", "I({} + {})", "round({})", "as.factor({})", "ifelse({} > 0, 1, 0)", "ns({}, 3)",
-    "np.where({} > 0, 1, 0)", "pd.cut({}, 2)", "{}.abs()", "{}[0]", "(lambda v: v)({})", "I({} if {} else 1)",
-    "I('a')", "I(None)", "len({})", "sum({})", "np.{}", "relevel({}, ref='u')", "T({}, ref='p')", "offset({})",
-    "I([v for v in {}])", "I({}, {})", "log()", "C()", "p({}, {})", "np.random", "str({})", "scale({}, {})",
-    "ave({}, {})", "pmax({}, {})", "I({} - mean({}))", "I({} - {}.mean())", "{}.rank()", "np.cumsum({})", "abs(class)",
-    "C({}, contr.poly)", "I(!{})", "np.isin({}, c('u', 'p'))", "I({} %in% {})", "mo({})", "I({} / sd({}))",
-)  # fmt: skip
+    "log({})",
+    "I({}^2)",
+    "np.exp({})",
+    "poly({}, 2)",
+    "poly({}, 2, raw=TRUE)",
+    "bs({}, df=4)",
+    "scale({})",
+    "center({})",
+    "C({})",
+    "factor({})",
+    "abs({} - 1)",
+    "I({} > 0)",
+    "{{{} * 2}}",
+    "C({}, Sum)",
+    "cr({}, df=3)",
+    "np.log1p(abs({}))",
+    "I({} + {})",
+    "round({})",
+    "as.factor({})",
+    "ifelse({} > 0, 1, 0)",
+    "ns({}, 3)",
+    "np.where({} > 0, 1, 0)",
+    "pd.cut({}, 2)",
+    "{}.abs()",
+    "{}[0]",
+    "(lambda v: v)({})",
+    "I({} if {} else 1)",
+    "I('a')",
+    "I(None)",
+    "len({})",
+    "sum({})",
+    "np.{}",
+    "relevel({}, ref='u')",
+    "T({}, ref='p')",
+    "offset({})",
+    "I([v for v in {}])",
+    "I({}, {})",
+    "log()",
+    "C()",
+    "p({}, {})",
+    "np.random",
+    "str({})",
+    "scale({}, {})",
+    "ave({}, {})",
+    "pmax({}, {})",
+    "I({} - mean({}))",
+    "I({} - {}.mean())",
+    "{}.rank()",
+    "np.cumsum({})",
+    "abs(class)",
+    "C({}, contr.poly)",
+    "I(!{})",
+    "np.isin({}, c('u', 'p'))",
+    "I({} %in% {})",
+    "mo({})",
+    "I({} / sd({}))",
+)
 BARS = ("|", "||", " | ", " || ")
 IDIOMS = (
-    ".", "-1", "+0", "%in%", ":=", "|>", "^2", "**2", "~", "->", "cbind(y, n)", "!x", "x %in% f", "TRUE", "1e5", "(1|)",
-    "(|g)", "()", "x=1", "x == 1", "x < z", "a&b", "2*x", "''", "'x'", "`", "``", "…", "−", "×", "∣", "～", "\x00",
-    "\t", "\n", "\u200b", "🐍", "x²", "ﬁ", "١", "%%", "%/%", "@", "$", "#", ";", "\\", "?", "lambda: 0", "await x",
-    "__import__('os')", "x.__class__", "yield", "x := 1", "f'{x}'", "0x1F", "1_000", "...", "*x", "**x", "import os",
-)  # fmt: skip
+    ".",
+    "-1",
+    "+0",
+    "%in%",
+    ":=",
+    "|>",
+    "^2",
+    "**2",
+    "~",
+    "->",
+    "cbind(y, n)",
+    "!x",
+    "x %in% f",
+    "TRUE",
+    "1e5",
+    "(1|)",
+    "(|g)",
+    "()",
+    "x=1",
+    "x == 1",
+    "x < z",
+    "a&b",
+    "2*x",
+    "''",
+    "'x'",
+    "`",
+    "``",
+    "…",
+    "−",
+    "×",
+    "∣",
+    "～",
+    "\x00",
+    "\t",
+    "\n",
+    "\u200b",
+    "🐍",
+    "x²",
+    "ﬁ",
+    "١",
+    "%%",
+    "%/%",
+    "@",
+    "$",
+    "#",
+    ";",
+    "\\",
+    "?",
+    "lambda: 0",
+    "await x",
+    "__import__('os')",
+    "x.__class__",
+    "yield",
+    "x := 1",
+    "f'{x}'",
+    "0x1F",
+    "1_000",
+    "...",
+    "*x",
+    "**x",
+    "import os",
+)
 
 
 def formula(rng: random.Random) -> str:
@@ -126,9 +218,7 @@ def bent(rng: random.Random, text: str) -> str:
         elif accident == 4:
             pieces.insert(at, rng.choice(IDIOMS))
         elif accident == 5:
-            pieces.insert(
-                at, chr(rng.choice((rng.randrange(0x250), rng.randrange(0x3000), rng.randrange(0x10FFFF))))
-            )
+            pieces.insert(at, chr(rng.choice((rng.randrange(0x250), rng.randrange(0x3000), rng.randrange(0x10FFFF)))))
         elif accident == 6:
             pieces[at] = rng.choice(NUMBERS + FACTORS + OTHERS)
         else:
@@ -153,16 +243,24 @@ def table(seed: int = 1) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     data = pd.DataFrame(
         {
-            "g": np.repeat([*"abcdefgh"], 6), "k": np.tile([*"mnopqr"], 8), "code": np.repeat(np.arange(12), 4),
-            "odd group": np.tile(["a b", "c:d", "e|f", ""], 12), "f": np.resize(["u", "v", "w"], ROWS),
-            "h": np.resize(["p", "q"], ROWS), "yes": np.resize([True, False, False], ROWS),
-            "f:h": np.resize([*"abcde"], ROWS), "few": pd.Categorical(np.resize(["lo", "hi"], ROWS), ["lo", "hi",
-            "no"]),
-            "const": 3.0, "one": 1, "n": rng.integers(1, 9, ROWS), "rowid": [f"r{i}" for i in range(ROWS)],
-            "day": pd.date_range("2020", periods=ROWS), "mixed": [1, "a"] * (ROWS // 2),
+            "g": np.repeat([*"abcdefgh"], 6),
+            "k": np.tile([*"mnopqr"], 8),
+            "code": np.repeat(np.arange(12), 4),
+            "odd group": np.tile(["a b", "c:d", "e|f", ""], 12),
+            "f": np.resize(["u", "v", "w"], ROWS),
+            "h": np.resize(["p", "q"], ROWS),
+            "yes": np.resize([True, False, False], ROWS),
+            "f:h": np.resize([*"abcde"], ROWS),
+            "few": pd.Categorical(np.resize(["lo", "hi"], ROWS), ["lo", "hi", "no"]),
+            "const": 3.0,
+            "one": 1,
+            "n": rng.integers(1, 9, ROWS),
+            "rowid": [f"r{i}" for i in range(ROWS)],
+            "day": pd.date_range("2020", periods=ROWS),
+            "mixed": [1, "a"] * (ROWS // 2),
             "big": rng.normal(size=ROWS) * 1e300,
         }
-    )  # fmt: skip
+    )
     for name in ("x", "z", "odd name", "größe", "a.b", "log", "class"):
         data[name] = rng.normal(size=ROWS)
     data["gap"] = np.where(rng.random(ROWS) < 0.2, np.nan, rng.integers(0, 4, ROWS))
@@ -230,9 +328,7 @@ def outcome(text: str, data: pd.DataFrame, *, fitted: bool, seconds: float = SEC
         return Outcome(text=text, kind=stage, trouble=f"takes more than {seconds:g} s")
     except Exception:
         return Outcome(text=text, kind=stage, trouble=traceback.format_exc(limit=-4))
-    trouble = [
-        f"{w.category.__name__}: {w.message}" for w in given if not issubclass(w.category, BayesLMMWarning)
-    ]
+    trouble = [f"{w.category.__name__}: {w.message}" for w in given if not issubclass(w.category, BayesLMMWarning)]
     if (
         stage == "fitted"
         and fit.solution.status != "unidentified"
@@ -272,9 +368,7 @@ def main() -> int:
             print(f"{result.text!r}\n  {result.kind}: {result.trouble}\n", file=sys.stderr)
     for kind, count in counts.most_common():
         print(f"{count:8,}  {kind}")
-    print(
-        f"{given.count:8,}  formulas, seed {given.seed}, {time.perf_counter() - start:.0f} s, {findings} findings"
-    )
+    print(f"{given.count:8,}  formulas, seed {given.seed}, {time.perf_counter() - start:.0f} s, {findings} findings")
     return int(findings > 0)
 
 

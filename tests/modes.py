@@ -68,9 +68,14 @@ def slope_prior(nu, center, scale):
 
 def positive_prior(name, values):
     words = {
-        "HalfNormal": ("sigma",), "HalfCauchy": ("beta",), "HalfStudentT": ("nu", "sigma"), "Exponential": ("lam",),
-        "Gamma": ("alpha", "beta"), "InverseGamma": ("alpha", "beta"), "LogNormal": ("mu", "sigma"),
-    }[name]  # fmt: skip
+        "HalfNormal": ("sigma",),
+        "HalfCauchy": ("beta",),
+        "HalfStudentT": ("nu", "sigma"),
+        "Exponential": ("lam",),
+        "Gamma": ("alpha", "beta"),
+        "InverseGamma": ("alpha", "beta"),
+        "LogNormal": ("mu", "sigma"),
+    }[name]
     return blm.Prior(name, **dict(zip(words, values, strict=True)))
 
 
@@ -113,10 +118,12 @@ def simulate(rng, index):
     data = pd.DataFrame({"y": y, "z": z, "v": v, "w": w, "g": [f"g{i:02d}" for i in g]})
     tight, narrow = rng.uniform(size=2) < 0.25
     return Case(
-        shape=shape, data=data, slopes=slopes,
+        shape=shape,
+        data=data,
+        slopes=slopes,
         sd=draw_positive(rng, 10.0 ** (rng.uniform(-2.5, -1.0) if tight else rng.uniform(-0.7, 0.7))),
         sigma=draw_positive(rng, sigma * 10.0 ** (rng.uniform(-1.5, -0.5) if narrow else rng.uniform(-0.3, 0.7))),
-    )  # fmt: skip
+    )
 
 
 def contradicted():
@@ -125,20 +132,26 @@ def contradicted():
     z, g = np.linspace(-1.5, 1.5, J), np.repeat(np.arange(J), n)
     y = 2.0 * z[g] + rng.normal(0.0, 0.25, J)[g] + rng.normal(size=J * n)
     return Case(
-        shape=SHAPES[0], data=pd.DataFrame({"y": y, "z": z[g], "g": [f"g{i:02d}" for i in g]}),
-        slopes={"z": (3.0, 0.0, 0.003)}, sd=("HalfNormal", (2.0,)), sigma=("HalfNormal", (2.0,)),
-    )  # fmt: skip
+        shape=SHAPES[0],
+        data=pd.DataFrame({"y": y, "z": z[g], "g": [f"g{i:02d}" for i in g]}),
+        slopes={"z": (3.0, 0.0, 0.003)},
+        sd=("HalfNormal", (2.0,)),
+        sigma=("HalfNormal", (2.0,)),
+    )
 
 
 def draw_positive(rng, size):
     """A family whose values are about as large as ``size``."""
-    name = rng.choice(
-        ["HalfNormal", "HalfCauchy", "HalfStudentT", "Exponential", "Gamma", "InverseGamma", "LogNormal"]
-    )
+    name = rng.choice(["HalfNormal", "HalfCauchy", "HalfStudentT", "Exponential", "Gamma", "InverseGamma", "LogNormal"])
     values = {
-        "HalfNormal": (size,), "HalfCauchy": (size,), "HalfStudentT": (3.0, size), "Exponential": (1.0 / size,),
-        "Gamma": (2.0, 2.0 / size), "InverseGamma": (2.0, 2.0 * size), "LogNormal": (np.log(size), 0.7),
-    }[name]  # fmt: skip
+        "HalfNormal": (size,),
+        "HalfCauchy": (size,),
+        "HalfStudentT": (3.0, size),
+        "Exponential": (1.0 / size,),
+        "Gamma": (2.0, 2.0 / size),
+        "InverseGamma": (2.0, 2.0 * size),
+        "LogNormal": (np.log(size), 0.7),
+    }[name]
     return str(name), tuple(float(value) for value in values)
 
 
@@ -148,9 +161,12 @@ def balanced(case):
     best, most = case, -1.0
     for times in 10.0 ** np.linspace(-1.5, 2.5, 9):
         changed = Case(
-            shape=case.shape, data=case.data, slopes={**case.slopes, "z": (nu, center, scale * times)},
-            sd=case.sd, sigma=case.sigma,
-        )  # fmt: skip
+            shape=case.shape,
+            data=case.data,
+            slopes={**case.slopes, "z": (nu, center, scale * times)},
+            sd=case.sd,
+            sigma=case.sigma,
+        )
         minor = max((min(m, 1.0 - m) for _, _, m in truth(changed, coarse=True).splits), default=0.0)
         if minor > most:
             best, most = changed, minor
@@ -209,10 +225,7 @@ def quadrature(case, name, *, coarse):
         sizes = (18, 52)  # and a dimension more
     sizes = (sizes[0], *(sizes[1],) * q)
     spread = float(np.std(case.data["y"]))
-    ends = [
-        (np.log(0.02 * spread), np.log(3.0 * spread)),
-        *[(np.log(1e-5 * spread), np.log(30.0 * spread))] * q,
-    ]
+    ends = [(np.log(0.02 * spread), np.log(3.0 * spread)), *[(np.log(1e-5 * spread), np.log(30.0 * spread))] * q]
     values = spaced(case, name, 200 if coarse else 400)
     for trial in range(3):  # twice to see where the mass is
         axes = [np.linspace(*end, size) for end, size in zip(ends, sizes, strict=True)]
@@ -346,9 +359,14 @@ def judge(case, post, known):
         places = np.interp([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99], below, values)
         off = max(off, *(abs(np.mean(drawn[name] < p) - known.below(name, p)) for p in places))
     return {
-        "shape": case.shape, "bimodal": bool(known.splits), "minor": minor, "converged": converged,
-        "least": least, "off": off, "missed": converged and least < THIRD,
-    }  # fmt: skip
+        "shape": case.shape,
+        "bimodal": bool(known.splits),
+        "minor": minor,
+        "converged": converged,
+        "least": least,
+        "off": off,
+        "missed": converged and least < THIRD,
+    }
 
 
 def study(count, seed, *, method="exact", every=1, report=lambda text: None):
@@ -372,9 +390,7 @@ def study(count, seed, *, method="exact", every=1, report=lambda text: None):
         rows.append(row)
         report(f"{row}")
         if row["missed"]:
-            failures.append(
-                f"case {i} of seed {seed}: {row}; {case.slopes}, {case.sd}, {case.sigma}; {known.splits}"
-            )
+            failures.append(f"case {i} of seed {seed}: {row}; {case.slopes}, {case.sd}, {case.sigma}; {known.splits}")
             report(failures[-1])
     return pd.DataFrame(rows), failures
 
@@ -384,11 +400,18 @@ def table(rows):
     by = []
     for shape, each in rows.groupby("shape", sort=False):
         sound = each[each["converged"]]
-        by.append({
-            "shape": shape, "posteriors": len(each), "two modes": int(each["bimodal"].sum()),
-            "converged": len(sound), "doubtful": len(each) - len(sound), "missed": int(each["missed"].sum()),
-            "off by, median": float(sound["off"].median()), "off by, largest": float(sound["off"].max()),
-        })  # fmt: skip
+        by.append(
+            {
+                "shape": shape,
+                "posteriors": len(each),
+                "two modes": int(each["bimodal"].sum()),
+                "converged": len(sound),
+                "doubtful": len(each) - len(sound),
+                "missed": int(each["missed"].sum()),
+                "off by, median": float(sound["off"].median()),
+                "off by, largest": float(sound["off"].max()),
+            }
+        )
     return pd.DataFrame(by)
 
 
@@ -396,12 +419,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=200, help="priors and data sets (200)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--exact", type=int, default=1, help="one in so many by the exact sampler (1); 0: none"
-    )
-    parser.add_argument(
-        "--nuts", type=int, default=7, help="one in so many by method='nuts' as well (7); 0: none"
-    )
+    parser.add_argument("--exact", type=int, default=1, help="one in so many by the exact sampler (1); 0: none")
+    parser.add_argument("--nuts", type=int, default=7, help="one in so many by method='nuts' as well (7); 0: none")
     parser.add_argument("--verbose", action="store_true", help="a line for each")
     options = parser.parse_args()
     missed = []
@@ -410,9 +429,12 @@ def main():
             continue
         begin = time.perf_counter()
         rows, failures = study(
-            options.count, options.seed, method=method, every=every,
+            options.count,
+            options.seed,
+            method=method,
+            every=every,
             report=lambda text: print(text, flush=True) if options.verbose else None,
-        )  # fmt: skip
+        )
         missed += failures
         print(f"\nmethod={method!r}, seed {options.seed}, {time.perf_counter() - begin:.0f} s")
         print(table(rows).to_string(index=False, float_format=lambda v: f"{v:.3f}"))

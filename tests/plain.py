@@ -97,9 +97,7 @@ def kenward_roger(problem, covariances, sigma, contrast):
     info = np.array(
         [
             [
-                np.trace(Vi @ G[i] @ Vi @ G[j])
-                - 2 * np.trace(Phi @ Q[i][j])
-                + np.trace(Phi @ P[i] @ Phi @ P[j])
+                np.trace(Vi @ G[i] @ Vi @ G[j]) - 2 * np.trace(Phi @ Q[i][j]) + np.trace(Phi @ P[i] @ Phi @ P[j])
                 for j in r
             ]
             for i in r
@@ -109,11 +107,7 @@ def kenward_roger(problem, covariances, sigma, contrast):
     U = sum(W[i, j] * (Q[i][j] - P[i] @ Phi @ P[j]) for i in r for j in r)
     adjusted = Phi + 2 * Phi @ U @ Phi
     theta = np.outer(contrast, contrast) / (contrast @ Phi @ contrast)
-    A1 = sum(
-        W[i, j] * np.trace(theta @ Phi @ P[i] @ Phi) * np.trace(theta @ Phi @ P[j] @ Phi)
-        for i in r
-        for j in r
-    )
+    A1 = sum(W[i, j] * np.trace(theta @ Phi @ P[i] @ Phi) * np.trace(theta @ Phi @ P[j] @ Phi) for i in r for j in r)
     A2 = sum(W[i, j] * np.trace(theta @ Phi @ P[i] @ Phi @ theta @ Phi @ P[j] @ Phi) for i in r for j in r)
     B, g = (A1 + 6 * A2) / 2, (2 * A1 - 5 * A2) / (3 * A2)
     c = np.array([g, 1 - g, 3 - g]) / (3 + 2 * (1 - g))
@@ -125,7 +119,15 @@ def kenward_roger(problem, covariances, sigma, contrast):
 FAMILIES = {
     name: families.FAMILIES[name]
     for name in (
-        "gaussian", "student_t", "lognormal", "bernoulli", "binomial", "poisson", "negbinomial", "gamma",
-        "beta", "ordinal",
+        "gaussian",
+        "student_t",
+        "lognormal",
+        "bernoulli",
+        "binomial",
+        "poisson",
+        "negbinomial",
+        "gamma",
+        "beta",
+        "ordinal",
     )
-}  # fmt: skip
+}

@@ -28,7 +28,5 @@ def install():
     """Shift what tests draw by ``numpy.random.default_rng``, and what the package draws for its ``random_seed``."""
     seed_sequence, sampler_seed = randomness.seed_sequence, randomness.sampler_seed
     np.random.default_rng = lambda seed=None: _default_rng(_shifted(seed))
-    randomness.seed_sequence = lambda random_seed=None, spawn_key=(): seed_sequence(
-        _shifted(random_seed), spawn_key
-    )
+    randomness.seed_sequence = lambda random_seed=None, spawn_key=(): seed_sequence(_shifted(random_seed), spawn_key)
     randomness.sampler_seed = lambda random_seed=None: sampler_seed(_shifted(random_seed))

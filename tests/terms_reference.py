@@ -39,6 +39,4 @@ def fit_of(name):
 
 def numbers(table, column):
     position = table["columns"].index(column)
-    return np.array(
-        [np.nan if row[position] is None else row[position] for row in table["rows"]], dtype=float
-    )
+    return np.array([np.nan if row[position] is None else row[position] for row in table["rows"]], dtype=float)

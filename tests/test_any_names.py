@@ -31,22 +31,7 @@ AS_TEXT = {  # labels of types that no file holds are read as they print
     "tuples": [(1, 2), (1, 3), (2,), ("a",), (), (3, 4)],
     "intervals": list(pd.interval_range(0, 6)),
 }
-NAMES = [
-    "$",
-    "a$b$c",
-    "x\ny",
-    "n" * 200,
-    "_",
-    "\\alpha",
-    "<b>&",
-    "a|b",
-    "日本",
-    "{0}",
-    "%d",
-    "class",
-    "a/b",
-    "'",
-]
+NAMES = ["$", "a$b$c", "x\ny", "n" * 200, "_", "\\alpha", "<b>&", "a|b", "日本", "{0}", "%d", "class", "a/b", "'"]
 OWN = ["Residual", "family", "fixed"]
 
 
@@ -54,9 +39,7 @@ def table(levels=tuple("abcdef"), group="g", number="x"):
     rng = np.random.default_rng(0)
     code, x = np.arange(60) % 6, rng.normal(size=60)
     labels = pd.Series([levels[k] for k in code])
-    return pd.DataFrame(
-        {"y": np.linspace(-2, 2, 6)[code] + x + rng.normal(size=60), number: x, group: labels}
-    )
+    return pd.DataFrame({"y": np.linspace(-2, 2, 6)[code] + x + rng.normal(size=60), number: x, group: labels})
 
 
 def drawn(picture, fit):
@@ -70,13 +53,7 @@ def in_all_forms(shown):
 
 def answers(fit, data, group):
     """Every kind of table, text and prediction."""
-    yield from (
-        fit.ranef(wide=True),
-        fit.coef(wide=True),
-        fit.variance_components(),
-        fit.icc(),
-        fit.var_corr(),
-    )
+    yield from (fit.ranef(wide=True), fit.coef(wide=True), fit.variance_components(), fit.icc(), fit.var_corr())
     yield fit.tidy(effects=["fixed", "ran_pars", "ran_vals", "ran_coefs"])
     yield from (fit.augment(), fit.glance(), fit.predict(data.head(3)))
     yield fit.predict(data.head(3).assign(**{group: ["else", None, "other"]}), groups="observed_or_average")
@@ -142,16 +119,9 @@ def test_posteriors_and_reports_take_any_name(family, method, tmp_path):
     data["y"] = data["y"] > 0 if family == "bernoulli" else data["y"]
     post = blm.Model("y ~ x + (1 | `a$b$|<b>&`)", data, family=family).fit(method=method, **FEW)
     assert all(answer is not None for answer in answers(post, data, "a$b$|<b>&"))
-    assert (
-        levels_of(post) == levels_of(again(post, tmp_path)) == [(str, v) for v in sorted(LABELS["dollars"])]
-    )
+    assert levels_of(post) == levels_of(again(post, tmp_path)) == [(str, v) for v in sorted(LABELS["dollars"])]
     variable = post.design.names.b["a$b$|<b>&"]
-    for picture in (
-        blm.plot_trace,
-        blm.plot_ranef,
-        blm.plot_variance,
-        partial(blm.plot_trace, var_names=variable),
-    ):
+    for picture in (blm.plot_trace, blm.plot_ranef, blm.plot_variance, partial(blm.plot_trace, var_names=variable)):
         drawn(picture, post)
     if method == "exact":
         blm.report(post, tmp_path / "report.html")

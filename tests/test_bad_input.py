@@ -17,9 +17,7 @@ N = 60
 @pytest.fixture(scope="module")
 def base():
     rng = np.random.default_rng(0)
-    data = pd.DataFrame(
-        {"g": np.repeat(list("abcdefghij"), 6), "x": rng.normal(size=N), "f": ["u", "v", "w"] * 20}
-    )
+    data = pd.DataFrame({"g": np.repeat(list("abcdefghij"), 6), "x": rng.normal(size=N), "f": ["u", "v", "w"] * 20})
     data["y"] = data["x"] + np.repeat(rng.normal(size=10), 6) + rng.normal(size=N)
     data["z"] = np.repeat(rng.normal(size=10), 6)
     data["h"] = np.where(data["g"] < "e", "p", "q")
@@ -42,47 +40,22 @@ def mostly_numbers():
         # grouping factors
         ({"g": None}, "y ~ x + (1 | g)", errors.DataError, ["'g'", "all missing"]),
         ({"g": "a"}, "y ~ x + (1 | g)", errors.UnidentifiedTermError, ["one level", "'a'", "60"]),
-        (
-            {"g": range(N)},
-            "y ~ x + (1 | g)",
-            errors.UnidentifiedTermError,
-            ["60 levels for 60 rows", "residual"],
-        ),
-        (
-            {"g": np.arange(N) // 2},
-            "y ~ x + (f | g)",
-            errors.UnidentifiedTermError,
-            ["random effects for 60 rows"],
-        ),
+        ({"g": range(N)}, "y ~ x + (1 | g)", errors.UnidentifiedTermError, ["60 levels for 60 rows", "residual"]),
+        ({"g": np.arange(N) // 2}, "y ~ x + (f | g)", errors.UnidentifiedTermError, ["random effects for 60 rows"]),
         # response
         ({"y": 2.0}, "y ~ x + (1 | g)", errors.DataError, ["'y'", "2 in all 60 rows"]),
-        (
-            {"y": with_value(-np.inf)},
-            "y ~ x + (1 | g)",
-            errors.NonFiniteError,
-            ["'y'", "1 infinite", "row 3"],
-        ),
+        ({"y": with_value(-np.inf)}, "y ~ x + (1 | g)", errors.NonFiniteError, ["'y'", "1 infinite", "row 3"]),
         ({"y": "high"}, "y ~ x + (1 | g)", errors.DataError, ["'y'", "numbers are needed"]),
         ({}, "np.log(y) ~ x + (1 | g)", errors.NonFiniteError, ["np.log(y)", "non-finite"]),
         # predictors
-        (
-            {"x": mostly_numbers()},
-            "y ~ x + (1 | g)",
-            errors.DataError,
-            ["'x'", "60 different", "'n/a'", "to_numeric"],
-        ),
+        ({"x": mostly_numbers()}, "y ~ x + (1 | g)", errors.DataError, ["'x'", "60 different", "'n/a'", "to_numeric"]),
         ({"x": mostly_numbers()}, "y ~ 1 + (x | g)", errors.DataError, ["'x'", "numbers as text"]),
         ({"x": [1.5, "n/a"] * 30}, "y ~ x + (1 | g)", errors.DataError, ["'x'", "float, str"]),
         ({"x": pd.date_range("2020", periods=N)}, "y ~ x + (1 | g)", errors.DataError, ["'x'", "dates"]),
         ({"x": pd.to_timedelta(range(N), unit="D")}, "y ~ x + (1 | g)", errors.DataError, ["durations"]),
         ({"x": 1j}, "y ~ x + (1 | g)", errors.DataError, ["complex"]),
         ({"x": with_value(np.inf)}, "y ~ x + (1 | g)", errors.NonFiniteError, ["'x'", "1 infinite", "row 3"]),
-        (
-            {"x": with_value(0.0, at=7)},
-            "y ~ np.log(x) + (1 | g)",
-            errors.NonFiniteError,
-            ["np.log(x)", "row 7"],
-        ),
+        ({"x": with_value(0.0, at=7)}, "y ~ np.log(x) + (1 | g)", errors.NonFiniteError, ["np.log(x)", "row 7"]),
         ({}, "y ~ np.sqrt(x) + (1 | g)", errors.NonFiniteError, ["np.sqrt(x)", "non-finite"]),
         ({"f": "same"}, "y ~ f + (1 | g)", errors.DataError, ["'f'", "one level", "'same'"]),
         ({}, "y ~ q + (1 | g)", errors.UnknownColumnError, ["'q'", "The columns are"]),

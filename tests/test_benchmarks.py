@@ -36,8 +36,11 @@ ROOT = pathlib.Path(__file__).parents[1]
 def test_a_small_run(script, options, words):
     run = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / script), *options.split()],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert run.returncode == 0, run.stderr
     for word in words:
         assert word in run.stdout

@@ -69,12 +69,8 @@ def test_several_fits_stand_side_by_side(run):
 
 def test_family_link_weights_and_offset_reach_the_model(run, sleep):
     sleep.assign(w=2.0, o=100.0).to_csv("s.csv", index=False)
-    code, out, _ = run(
-        "fit", "s.csv", "Reaction ~ 1 + (1 | Subject)", "--ml", "--weights", "w", "--offset", "o"
-    )
-    expected = blm.Model(
-        "Reaction ~ 1 + (1 | Subject)", sleep.assign(w=2.0, o=100.0), weights="w", offset="o"
-    )
+    code, out, _ = run("fit", "s.csv", "Reaction ~ 1 + (1 | Subject)", "--ml", "--weights", "w", "--offset", "o")
+    expected = blm.Model("Reaction ~ 1 + (1 | Subject)", sleep.assign(w=2.0, o=100.0), weights="w", offset="o")
     assert code == 0 and str(expected.fit_ml().summary()) in out
     short = ("--draws", 200, "--tune", 300, "--chains", 2, "--seed", 1, "--method", "nuts", "--cores", 1)
     formula = "p(incidence, size) ~ 1 + (1 | herd)"
@@ -113,13 +109,9 @@ def test_version_and_help(run):
 
 def test_the_module_is_the_command_and_loads_nothing_heavy_for_help():
     code = "import sys; from bayeslmm.cli.main import build_parser; build_parser().format_help(); print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pymc", "arviz", "matplotlib", "nutpie"} & set(loaded)
-    ran = subprocess.run(
-        [sys.executable, "-m", "bayeslmm", "--version"], capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run([sys.executable, "-m", "bayeslmm", "--version"], capture_output=True, text=True, check=True)
     assert ran.stdout == f"bayeslmm {blm.__version__}\n"
 
 
@@ -167,11 +159,7 @@ def test_a_disk_that_is_full_is_one_message(run, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     code, _, err = run("fit", "sleepstudy", FORMULA, "--reml", "--tidy", "t.csv")
-    assert (
-        code == 2
-        and "--tidy: t.csv cannot be written: No space left on device" in err
-        and "Traceback" not in err
-    )
+    assert code == 2 and "--tidy: t.csv cannot be written: No space left on device" in err and "Traceback" not in err
 
 
 # -- tables
@@ -181,15 +169,21 @@ def written(name, data):
     """The table under this name, in the form that the name says."""
     plain = data.to_csv(index=False).encode()
     contents = {
-        "plain.csv": plain, "plain.csv.gz": gzip.compress(plain), "csv.bz2": bz2.compress(plain),
-        "tab.tsv": data.to_csv(index=False, sep="\t").encode(), "bar.txt": data.to_csv(index=False, sep="|").encode(),
+        "plain.csv": plain,
+        "plain.csv.gz": gzip.compress(plain),
+        "csv.bz2": bz2.compress(plain),
+        "tab.tsv": data.to_csv(index=False, sep="\t").encode(),
+        "bar.txt": data.to_csv(index=False, sep="|").encode(),
         "euro.csv": data.to_csv(index=False, sep=";", decimal=",").encode(),
-        "point.csv": data.to_csv(index=False, sep=";").encode(), "bom.csv": b"\xef\xbb\xbf" + plain,
-        "utf16.csv": plain.decode().encode("utf-16"), "blanks.dat": data.to_csv(index=False, sep=" ").encode(),
+        "point.csv": data.to_csv(index=False, sep=";").encode(),
+        "bom.csv": b"\xef\xbb\xbf" + plain,
+        "utf16.csv": plain.decode().encode("utf-16"),
+        "blanks.dat": data.to_csv(index=False, sep=" ").encode(),
         "write.table.txt": data.to_csv(sep=" ").replace('"" ', "").lstrip().encode(),
-        "spaces.csv": plain.replace(b",", b", "), "unterminated.csv": plain.rstrip(b"\n"),
+        "spaces.csv": plain.replace(b",", b", "),
+        "unterminated.csv": plain.rstrip(b"\n"),
         "quoted.csv": data.assign(Subject=[f"a, {s}\nb" for s in data["Subject"]]).to_csv(index=False).encode(),
-    }  # fmt: skip
+    }
     with open(name, "wb") as file:
         file.write(contents[name])
 
@@ -197,13 +191,22 @@ def written(name, data):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("plain.csv", ""), ("plain.csv.gz", ""), ("csv.bz2", ""), ("tab.tsv", " (separator tab)"),
-        ("bar.txt", " (separator bar)"), ("euro.csv", " (separator semicolon, decimal comma)"),
-        ("point.csv", " (separator semicolon)"), ("bom.csv", ""), ("utf16.csv", ""),
-        ("blanks.dat", " (separator blanks)"), ("write.table.txt", " (separator blanks)"), ("spaces.csv", ""),
-        ("unterminated.csv", ""), ("quoted.csv", ""),
+        ("plain.csv", ""),
+        ("plain.csv.gz", ""),
+        ("csv.bz2", ""),
+        ("tab.tsv", " (separator tab)"),
+        ("bar.txt", " (separator bar)"),
+        ("euro.csv", " (separator semicolon, decimal comma)"),
+        ("point.csv", " (separator semicolon)"),
+        ("bom.csv", ""),
+        ("utf16.csv", ""),
+        ("blanks.dat", " (separator blanks)"),
+        ("write.table.txt", " (separator blanks)"),
+        ("spaces.csv", ""),
+        ("unterminated.csv", ""),
+        ("quoted.csv", ""),
     ],
-)  # fmt: skip
+)
 def test_tables_in_text(run, sleep, name, told):
     written(name, sleep)
     code, out, err = run("fit", name, FORMULA, "--reml")
@@ -263,16 +266,25 @@ def test_parquet_without_pyarrow_says_what_to_install(run, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "empty"), (b" \n \n", "empty"), (b"\xff\xfe", "empty"), (b"a,b\n", "no rows"),
-        (b"a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"), (b"PK\x03\x04" + bytes(50), "Excel"),
-        (b"\xd0\xcf\x11\xe0" + bytes(50), "Excel"), (b"%PDF-1.7\n%\xe2", "a PDF"), (bytes(range(256)), "no text"),
-        (b"<!doctype html>\n<p>a,b", "web page or JSON"), (b'{"a": [1, 2]}', "web page or JSON"),
-        (b"\x1f\x8b\x08\x00" + bytes(20), "damaged compressed file"), (b"PAR1" + bytes(60), "damaged Parquet"),
-        (b"a,b\n\x81\x8d,2\n", "no text that can be read"), (b'a,b\n"1,2\n3,4\n', "no regular table"),
+        (b"", "empty"),
+        (b" \n \n", "empty"),
+        (b"\xff\xfe", "empty"),
+        (b"a,b\n", "no rows"),
+        (b"a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+        (b"PK\x03\x04" + bytes(50), "Excel"),
+        (b"\xd0\xcf\x11\xe0" + bytes(50), "Excel"),
+        (b"%PDF-1.7\n%\xe2", "a PDF"),
+        (bytes(range(256)), "no text"),
+        (b"<!doctype html>\n<p>a,b", "web page or JSON"),
+        (b'{"a": [1, 2]}', "web page or JSON"),
+        (b"\x1f\x8b\x08\x00" + bytes(20), "damaged compressed file"),
+        (b"PAR1" + bytes(60), "damaged Parquet"),
+        (b"a,b\n\x81\x8d,2\n", "no text that can be read"),
+        (b'a,b\n"1,2\n3,4\n', "no regular table"),
         (gzip.compress(b"a,b\n1,2\n" * 999, mtime=0)[:40], "damaged compressed file"),
         (b"Lorem ipsum\ndolor\n", "'Reaction'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_table_is_refused_in_words(run, content, message):
     with open("data.csv", "wb") as file:
         file.write(content)
@@ -283,9 +295,12 @@ def test_what_is_no_table_is_refused_in_words(run, content, message):
 def test_tables_that_are_not_there(run, sleep):
     sleep.to_csv("slp.csv", index=False)
     for source, message in (
-        ("sleepstdy", "Did you mean 'sleepstudy'?"), ("spl.csv", "Did you mean 'slp.csv'?"), (".", "is a folder"),
-        ("https://example.org/a.csv", "no file 'https://example.org/a.csv'"), ("a\0b", "There is no file"),
-    ):  # fmt: skip
+        ("sleepstdy", "Did you mean 'sleepstudy'?"),
+        ("spl.csv", "Did you mean 'slp.csv'?"),
+        (".", "is a folder"),
+        ("https://example.org/a.csv", "no file 'https://example.org/a.csv'"),
+        ("a\0b", "There is no file"),
+    ):
         code, _, err = run("fit", source, FORMULA, "--reml")
         assert code == 2 and message in " ".join(err.split()), err
 

@@ -250,9 +250,7 @@ def test_another_file_under_the_name_is_refused_and_not_cached(isolated, monkeyp
     assert not _cached(isolated).exists()
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [(b"1,172,", b"1,173,"), (b"1,172,", b"1,,"), (b"1,172,", b"2,172,")]
-)
+@pytest.mark.parametrize(("old", "new"), [(b"1,172,", b"1,173,"), (b"1,172,", b"1,,"), (b"1,172,", b"2,172,")])
 def test_one_changed_value_fails_the_checksum(isolated, published, monkeypatch, old, new):
     (isolated / "minneapolis.csv").write_bytes(published.replace(old, new, 1))
     monkeypatch.setenv("BAYESLMM_DATA", str(isolated))

@@ -121,9 +121,7 @@ def test_every_module_keeps_the_plan(check, path):
 
 
 def test_the_modules_are_found():
-    assert {"errors.py", "covariances/template.py", "engine/pls.py", "datasets/__init__.py"} <= set(
-        _modules()
-    )
+    assert {"errors.py", "covariances/template.py", "engine/pls.py", "datasets/__init__.py"} <= set(_modules())
 
 
 @pytest.mark.parametrize(
@@ -153,10 +151,7 @@ def test_an_import_that_goes_up_is_caught(path, source):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        (
-            "engine/pls.py",
-            "from . import elimination\nfrom ..covariances.template import Template\nimport numpy",
-        ),
+        ("engine/pls.py", "from . import elimination\nfrom ..covariances.template import Template\nimport numpy"),
         ("engine/pls.py", "from ..errors import FitError\nfrom .. import errors"),
         ("show/plots/ranef.py", "from ..text import table\nfrom ...results import tidy\nfrom . import style"),
         ("model.py", "from .show import text\nfrom . import datasets"),
@@ -247,10 +242,7 @@ KNOWN_CIRCLES = [
         "design.names",
         "design.newdata",
     },
-    {
-        "covariances.loops",
-        "covariances.structure",
-    },  # the compiled switch over the table, which its entries ask
+    {"covariances.loops", "covariances.structure"},  # the compiled switch over the table, which its entries ask
 ]
 
 

@@ -64,9 +64,7 @@ def test_shifted_and_scaled_predictors_reach_the_same_optimum(sleep):
     # |XᵀV⁻¹X| changes by the known factor 10⁶ squared; nothing else does
     assert fit.criterion == pytest.approx(plain.criterion + 2 * np.log(1e6), abs=1e-5)
     assert fit.sigma == pytest.approx(plain.sigma, rel=1e-7)
-    assert fit.fixef().loc["Days", "estimate"] == pytest.approx(
-        plain.fixef().loc["Days", "estimate"] / 1e6, rel=1e-6
-    )
+    assert fit.fixef().loc["Days", "estimate"] == pytest.approx(plain.fixef().loc["Days", "estimate"] / 1e6, rel=1e-6)
 
 
 def test_a_singular_fit_warns_and_has_exact_zeros():
@@ -122,9 +120,7 @@ def test_reml_summary_is_what_the_first_page_shows(sleep):
 )
 def test_bad_input(sleep, formula, change, error, message):
     with pytest.raises(error, match=message):
-        blm.Model(
-            formula, sleep.assign(**{k: list(v) if isinstance(v, range) else v for k, v in change.items()})
-        )
+        blm.Model(formula, sleep.assign(**{k: list(v) if isinstance(v, range) else v for k, v in change.items()}))
 
 
 def test_bad_tables(sleep):
@@ -183,8 +179,7 @@ def test_the_posterior_is_exact_where_the_model_allows_it(sleep):
     np.testing.assert_array_equal(post.draws("b_Subject"), again.draws("b_Subject"))
     assert set(post.idata.children) == {"posterior", "sample_stats", "observed_data", "constant_data"}
     assert {
-        v: post.idata.posterior[v].dims[2:]
-        for v in ("sd_Subject", "cor_Subject", "b_Subject", "beta", "sigma")
+        v: post.idata.posterior[v].dims[2:] for v in ("sd_Subject", "cor_Subject", "b_Subject", "beta", "sigma")
     } == {
         "sd_Subject": ("Subject_term",),
         "cor_Subject": ("Subject_term", "Subject_term_bis"),

@@ -30,9 +30,7 @@ def test_no_mode_is_missed_without_a_word():
 
 def test_the_contradicted_slope(case):
     known = modes.truth(case)
-    post = blm.Model(case.formula, case.data, priors=case.priors).fit(
-        random_seed=1, progressbar=False, cores=1
-    )
+    post = blm.Model(case.formula, case.data, priors=case.priors).fit(random_seed=1, progressbar=False, cores=1)
     judged = modes.judge(case, post, known)
     assert judged["bimodal"] and not judged["missed"]
     assert post.diagnosis.converged and "modes with" in post.verdict
@@ -53,9 +51,7 @@ def test_the_judge_refuses_a_sampler_that_does_not_look(case, monkeypatch):
     from bayeslmm.engine import modes as engine
 
     monkeypatch.setattr(engine, "look_around", lambda *args: None)
-    post = blm.Model(case.formula, case.data, priors=case.priors).fit(
-        random_seed=1, progressbar=False, cores=1
-    )
+    post = blm.Model(case.formula, case.data, priors=case.priors).fit(random_seed=1, progressbar=False, cores=1)
     assert post.diagnosis.converged
     assert modes.judge(case, post, modes.truth(case))["missed"]
 

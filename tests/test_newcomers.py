@@ -18,14 +18,7 @@ from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit
 from bayeslmm.results.posterior import PosteriorFit
 from bayeslmm.results.settings import Settings
-from bayeslmm.tools.hints import (
-    ATTRIBUTE_WORDS,
-    FAMILY_WORDS,
-    FUNCTION_WORDS,
-    METHOD_WORDS,
-    MODEL_WORDS,
-    SETTING_WORDS,
-)
+from bayeslmm.tools.hints import ATTRIBUTE_WORDS, FAMILY_WORDS, FUNCTION_WORDS, METHOD_WORDS, MODEL_WORDS, SETTING_WORDS
 
 FORMULA = "Reaction ~ Days + (1 | Subject)"
 
@@ -146,12 +139,23 @@ def test_settings_as_they_are_typed(model, options, sentence):
 @pytest.mark.parametrize(
     ("typed", "ours"),
     [
-        ("normal", "gaussian"), ("Gaussian", "gaussian"), ("nb", "negbinomial"), ("Gamma", "gamma"),
-        ("cumulative", "ordinal"), ("t", "student_t"), ("student", "student_t"), ("Student-t", "student_t"),
-        ("Binomial", "binomial"), ("binary", "bernoulli"), ("logistic", "bernoulli"), ("nbinom2", "negbinomial"),
-        ("negative_binomial", "negbinomial"), ("inverse.gaussian", "inverse_gaussian"), ("categorical", "ordinal"),
+        ("normal", "gaussian"),
+        ("Gaussian", "gaussian"),
+        ("nb", "negbinomial"),
+        ("Gamma", "gamma"),
+        ("cumulative", "ordinal"),
+        ("t", "student_t"),
+        ("student", "student_t"),
+        ("Student-t", "student_t"),
+        ("Binomial", "binomial"),
+        ("binary", "bernoulli"),
+        ("logistic", "bernoulli"),
+        ("nbinom2", "negbinomial"),
+        ("negative_binomial", "negbinomial"),
+        ("inverse.gaussian", "inverse_gaussian"),
+        ("categorical", "ordinal"),
     ],
-)  # fmt: skip
+)
 def test_families_as_they_are_typed(sleep, typed, ours):
     sentence = rf"family='{typed}': here it is '{ours}'.*families are gaussian"
     for call in (blm.Model, blm.lmer, blm.glmer):
@@ -180,9 +184,7 @@ def test_a_prior_of_correlations_where_there_are_none(sleep):
             blm.Model(FORMULA, sleep, priors={key: blm.LKJ(1)})
         assert "Did you mean" not in str(caught.value)
     blm.Model("Reaction ~ Days + (Days | Subject)", sleep, priors={"cor": blm.LKJ(1)})
-    with pytest.raises(
-        errors.PriorError, match=r"no parameter matches the prior key 'sd'\. There is no grouping"
-    ):
+    with pytest.raises(errors.PriorError, match=r"no parameter matches the prior key 'sd'\. There is no grouping"):
         blm.Model("Reaction ~ Days", sleep, priors={"sd": blm.Prior("HalfNormal", sigma=1)})
 
 
@@ -198,12 +200,7 @@ def test_verbs_as_functions(fit, model):
     pd.testing.assert_frame_equal(blm.slopes(fit, "Days"), fit.slopes("Days"))
     pd.testing.assert_frame_equal(blm.comparisons(fit, "Days"), fit.comparisons("Days"))
     np.testing.assert_array_equal(blm.predictions(fit), fit.predict())
-    for call in (
-        blm.icc,
-        lambda x: blm.slopes(x, "Days"),
-        lambda x: blm.comparisons(x, "Days"),
-        blm.predictions,
-    ):
+    for call in (blm.icc, lambda x: blm.slopes(x, "Days"), lambda x: blm.comparisons(x, "Days"), blm.predictions):
         with pytest.raises(errors.RefusedVerbError, match="fit first"):
             call(model)
         with pytest.raises(errors.InputError, match="a fit comes first"):
@@ -239,9 +236,7 @@ def test_verbs_of_fits_asked_of_a_model(model, verb, sentence):
 def test_a_model_of_another_family_leads_to_its_fits():
     data = blm.load_dataset("sleepstudy").assign(n=3)
     model = blm.Model("n ~ Days + (1 | Subject)", data, family="poisson")
-    with pytest.raises(
-        errors.RefusedVerbError, match=r"^summary: fit first: model\.fit_ml\(\)\.summary\(\), or"
-    ):
+    with pytest.raises(errors.RefusedVerbError, match=r"^summary: fit first: model\.fit_ml\(\)\.summary\(\), or"):
         model.summary  # noqa: B018
 
 
@@ -272,10 +267,7 @@ def test_a_property_that_fails_says_why(sleep, fit):
         def size(self):
             return self.design.no_such_field
 
-    for thing in (
-        Broken(FORMULA, sleep),
-        BrokenFit(design=fit.design, solution=fit.solution, origin=fit.origin),
-    ):
+    for thing in (Broken(FORMULA, sleep), BrokenFit(design=fit.design, solution=fit.solution, origin=fit.origin)):
         with pytest.raises(AttributeError, match="no_such_field"):
             thing.size  # noqa: B018
 
@@ -284,15 +276,12 @@ def test_a_property_that_fails_says_why(sleep, fit):
 
 
 @pytest.mark.parametrize(
-    "word",
-    ["params", "bse", "fe_params", "random_effects", "cov_re", "coef_", "ranef_", "posterior", "trace"],
+    "word", ["params", "bse", "fe_params", "random_effects", "cov_re", "coef_", "ranef_", "posterior", "trace"]
 )
 def test_names_of_other_packages_are_answered_by_both_kinds_of_fit(fit, post, word):
     for thing in (fit, post):
         assert not hasattr(thing, word)
-        with pytest.raises(
-            errors.RefusedVerbError, match=re.escape(f"{word}: here it is {ATTRIBUTE_WORDS[word]}")
-        ):
+        with pytest.raises(errors.RefusedVerbError, match=re.escape(f"{word}: here it is {ATTRIBUTE_WORDS[word]}")):
             getattr(thing, word)
     with pytest.raises(errors.RefusedVerbError, match="here it is idata; a point fit has no draws"):
         fit.posterior  # noqa: B018

@@ -14,10 +14,18 @@ from bayeslmm.errors import SamplingWarning
 
 FORMULAS = {"binomial": "p(y, m) ~ x + (x | g)"}
 CASES = [
-    ("gaussian", "exact"), ("gaussian", "nuts"), ("lognormal", "exact"), ("student_t", "nuts"), ("bernoulli", "nuts"),
-    ("binomial", "nuts"), ("poisson", "nuts"), ("negbinomial", "nuts"), ("gamma", "nuts"), ("beta", "nuts"),
+    ("gaussian", "exact"),
+    ("gaussian", "nuts"),
+    ("lognormal", "exact"),
+    ("student_t", "nuts"),
+    ("bernoulli", "nuts"),
+    ("binomial", "nuts"),
+    ("poisson", "nuts"),
+    ("negbinomial", "nuts"),
+    ("gamma", "nuts"),
+    ("beta", "nuts"),
     ("ordinal", "nuts"),
-]  # fmt: skip
+]
 DRAWS = 150
 
 
@@ -30,11 +38,17 @@ def data():
     latent = 0.7 * (x - 3.0) + rng.normal(0, 1, 8)[g] + rng.logistic(size=n) / 2
     count = np.digitize(latent, [-1.0, 0.0, 1.0])
     responses = {
-        "gaussian": latent, "lognormal": np.exp(latent), "student_t": latent,
+        "gaussian": latent,
+        "lognormal": np.exp(latent),
+        "student_t": latent,
         "bernoulli": np.where(count > 1, "yes", "no"),
-        "binomial": count, "poisson": count, "negbinomial": count, "gamma": np.exp(latent / 2),
-        "beta": 1 / (1 + np.exp(-latent)), "ordinal": np.array([2, 3, 5, 6])[count],
-    }  # fmt: skip
+        "binomial": count,
+        "poisson": count,
+        "negbinomial": count,
+        "gamma": np.exp(latent / 2),
+        "beta": 1 / (1 + np.exp(-latent)),
+        "ordinal": np.array([2, 3, 5, 6])[count],
+    }
     table = pd.DataFrame({"x": x, "g": [f"g{i}" for i in g], "m": 5})
     return {name: table.assign(y=y) for name, y in responses.items()}
 
@@ -48,9 +62,7 @@ def fitted(data):
             model = blm.Model(FORMULAS.get(family, "y ~ x + (x | g)"), data[family], family=family)
             with warnings.catch_warnings():  # what the draws are like does not matter here
                 warnings.simplefilter("ignore", SamplingWarning)
-                post = model.fit(
-                    method=method, draws=DRAWS, tune=300, chains=2, random_seed=1, progressbar=False
-                )
+                post = model.fit(method=method, draws=DRAWS, tune=300, chains=2, random_seed=1, progressbar=False)
             kept[family, method] = model, post
         return kept[family, method]
 
@@ -133,9 +145,7 @@ def test_priors_by_pymc_are_priors_by_this_package(data):
         for name in ours.data_vars:
             for q in (0.1, 0.5, 0.9):
                 a, b = (t[name].quantile(q, ("chain", "draw")).to_numpy() for t in (theirs, ours))
-                scale = ours[name].quantile(0.9, ("chain", "draw")) - ours[name].quantile(
-                    0.1, ("chain", "draw")
-                )
+                scale = ours[name].quantile(0.9, ("chain", "draw")) - ours[name].quantile(0.1, ("chain", "draw"))
                 # a quantile of 2,000 draws is known to 0.02-0.05 of the distance between these two
                 assert (np.abs(a - b) <= 0.25 * np.abs(scale.to_numpy()) + 1e-12).all(), (family, name, q)
 
@@ -145,19 +155,53 @@ def test_priors_by_pymc_are_priors_by_this_package(data):
 az = pytest.importorskip("arviz")
 PAIRED = [("gaussian", "exact"), ("gaussian", "nuts"), ("ordinal", "nuts"), ("poisson", "nuts")]
 STATS = {
-    "summary": {}, "ess": {}, "rhat": {}, "mcse": {}, "hdi": {}, "eti": {}, "mean": {}, "median": {}, "std": {},
-    "var": {}, "mad": {}, "iqr": {}, "mode": {}, "thin": {}, "qds": {"var_names": ["beta"]},
-    "kde": {"var_names": ["beta"]}, "histogram": {"var_names": ["beta"]}, "loo": {}, "loo_pit": {},
-    "loo_expectations": {}, "loo_metrics": {}, "loo_score": {}, "psense": {}, "psense_summary": {},
+    "summary": {},
+    "ess": {},
+    "rhat": {},
+    "mcse": {},
+    "hdi": {},
+    "eti": {},
+    "mean": {},
+    "median": {},
+    "std": {},
+    "var": {},
+    "mad": {},
+    "iqr": {},
+    "mode": {},
+    "thin": {},
+    "qds": {"var_names": ["beta"]},
+    "kde": {"var_names": ["beta"]},
+    "histogram": {"var_names": ["beta"]},
+    "loo": {},
+    "loo_pit": {},
+    "loo_expectations": {},
+    "loo_metrics": {},
+    "loo_score": {},
+    "psense": {},
+    "psense_summary": {},
     "ci_in_rope": {"var_names": ["beta"], "rope": (-0.1, 0.1)},
-}  # fmt: skip
+}
 PLOTS = {
     **dict.fromkeys(
-        ("autocorr", "convergence_dist", "dist", "ess", "forest", "mcse", "pair", "rank", "rank_dist", "ridge", "trace",
-         "trace_dist", "psense_dist"), {"var_names": ["beta", "sd_g"]},
+        (
+            "autocorr",
+            "convergence_dist",
+            "dist",
+            "ess",
+            "forest",
+            "mcse",
+            "pair",
+            "rank",
+            "rank_dist",
+            "ridge",
+            "trace",
+            "trace_dist",
+            "psense_dist",
+        ),
+        {"var_names": ["beta", "sd_g"]},
     ),
     **dict.fromkeys(("ppc_dist", "ppc_tstat", "ppc_interval", "loo_interval"), {}),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

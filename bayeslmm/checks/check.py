@@ -68,9 +68,7 @@ class Check(Shown):
     def limits(self) -> pd.DataFrame:
         """From where on a check says look, and from where on no: one row a quantity, with the source."""
         rows = [(limit.what, limit.look, limit.no, limit.source) for limit in LIMITS.values()]
-        return pd.DataFrame(
-            rows, columns=["quantity", "look", "no", "source"], index=pd.Index(LIMITS, name="limit")
-        )
+        return pd.DataFrame(rows, columns=["quantity", "look", "no", "source"], index=pd.Index(LIMITS, name="limit"))
 
     def text(self) -> Text:
         """The verdicts, worst first, with what to do."""
@@ -86,9 +84,7 @@ class Check(Shown):
         lines = [f"{', '.join(names)}: {why}." for why, names in reasons.items()]
         counts = {level: sum(v.level == level for v in self.verdicts) for level in HEADINGS}
         summary = f"{counts['no']} no, {counts['look']} to look at, {counts['ok']} fine."
-        return Text.of(
-            f"{self.title}\n{summary}", *blocks, "\n".join(["DOES NOT APPLY", *lines]) if lines else None
-        )
+        return Text.of(f"{self.title}\n{summary}", *blocks, "\n".join(["DOES NOT APPLY", *lines]) if lines else None)
 
 
 def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1) -> Check:

@@ -33,14 +33,26 @@ SIMULATIONS = 400  # of random effects
 
 
 def _measure(
-    limit: str, statistic: Callable[[Array], Array], drawn: Array, noise: Array, *, of: str = "",
-    size: Callable[[float, Array], float], words: Callable[[float, Array], str], upwards: bool = False,
-) -> Measure:  # fmt: skip
+    limit: str,
+    statistic: Callable[[Array], Array],
+    drawn: Array,
+    noise: Array,
+    *,
+    of: str = "",
+    size: Callable[[float, Array], float],
+    words: Callable[[float, Array], str],
+    upwards: bool = False,
+) -> Measure:
     observed, chance = float(np.mean(statistic(drawn))), statistic(noise)
     return Measure(
-        limit=limit, of=of, observed=observed, chance=chance, size=size(observed, chance),
-        words=words(observed, chance), upwards=upwards,
-    )  # fmt: skip
+        limit=limit,
+        of=of,
+        observed=observed,
+        chance=chance,
+        size=size(observed, chance),
+        words=words(observed, chance),
+        upwards=upwards,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -30,17 +30,22 @@ def optimiser(fit: PointFit | PosteriorFit) -> Verdict:
     numbers = pd.DataFrame({"gradient": [solution.gradient_norm], "evaluations": [solution.evaluations]})
     if solution.status == "separated":
         return Verdict(
-            name="optimiser", level="no", numbers=numbers, words=f"{fit.verdict}.",
+            name="optimiser",
+            level="no",
+            numbers=numbers,
+            words=f"{fit.verdict}.",
             remedy="Join categories, leave the predictor or the term out, or take priors: fit().",
-        )  # fmt: skip
+        )
     if solution.status != "failed":
         words = f"at a stationary point (gradient {solution.gradient_norm:.1g}), {solution.evaluations} evaluations."
         return Verdict(name="optimiser", level="ok", words=words, numbers=numbers)
     return Verdict(
-        name="optimiser", level="no", numbers=numbers,
+        name="optimiser",
+        level="no",
+        numbers=numbers,
         words=f"stopped away from a stationary point, gradient {solution.gradient_norm:.2g}.",
         remedy="Do not use these numbers. Scale the predictors, simplify the bars, or take the posterior.",
-    )  # fmt: skip
+    )
 
 
 def sampler(fit: PointFit | PosteriorFit) -> Verdict:
@@ -49,18 +54,25 @@ def sampler(fit: PointFit | PosteriorFit) -> Verdict:
         return no_answer("sampler", "a point fit has no draws")
     d = fit.diagnosis
     found = {
-        "max_rhat": d.max_rhat, "min_ess_bulk": d.min_ess_bulk, "min_ess_tail": d.min_ess_tail,
-        "divergences": d.divergences, "min_ebfmi": d.min_ebfmi, "k_hat": d.k_hat,
-    }  # fmt: skip
+        "max_rhat": d.max_rhat,
+        "min_ess_bulk": d.min_ess_bulk,
+        "min_ess_tail": d.min_ess_tail,
+        "divergences": d.divergences,
+        "min_ebfmi": d.min_ebfmi,
+        "k_hat": d.k_hat,
+    }
     known = {name: value for name, value in found.items() if value is not None}
     numbers = pd.DataFrame([known])
     if not d.reasons:
         return Verdict(name="sampler", level="ok", words=f"{fit.verdict}.", numbers=numbers)
     level = _of_draws(d, fit.n_chains)
     return Verdict(
-        name="sampler", level=level, words="; ".join(d.reasons) + ".", numbers=numbers,
+        name="sampler",
+        level=level,
+        words="; ".join(d.reasons) + ".",
+        numbers=numbers,
         remedy="Do not use these draws." if level == "no" else "Means can be read off; for tails draw more.",
-    )  # fmt: skip
+    )
 
 
 def _of_draws(d: Diagnosis, chains: int) -> str:
@@ -95,11 +107,13 @@ def priors(fit: PointFit | PosteriorFit) -> Verdict:
     moved = size[size >= limit.look].sort_values(ascending=False)
     told = ", ".join(f"{named[i]} ({s:.2f})" for i, s in moved.items())
     return Verdict(
-        name=name, level=level, words=f"{told} move{'s' if len(moved) == 1 else ''} with the priors (noticeable 0.05).",
+        name=name,
+        level=level,
+        words=f"{told} move{'s' if len(moved) == 1 else ''} with the priors (noticeable 0.05).",
         numbers=table,
         remedy="Defend the priors or change them: prior_sensitivity() tells weak data from priors that contradict "
         "them, with_priors() shows the difference.",
-    )  # fmt: skip
+    )
 
 
 def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
@@ -107,9 +121,7 @@ def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
     check = ppc(fit, groups="new", draws=DATA_SETS, random_seed=random_seed)
     table = check.table.copy()
     table["label"] = [label_of(row) for _, row in table.iterrows()]
-    table["distance"] = (
-        ((table["observed"] - table["mean"]) / table["sd"]).abs().where(lambda d: np.isfinite(d), 0.0)
-    )
+    table["distance"] = ((table["observed"] - table["mean"]) / table["sd"]).abs().where(lambda d: np.isfinite(d), 0.0)
     limit = LIMITS["prediction"]
     failed = table["label"].isin(check.failed)
     central = table["stat"].isin(CENTRAL) | table["stat"].str.startswith("share[")
@@ -129,28 +141,26 @@ def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
         for _, r in out.iterrows()
     )
     return Verdict(
-        name="prediction", level=level, words=f"data sets{of} from the model differ from the data: {told}.",
+        name="prediction",
+        level=level,
+        words=f"data sets{of} from the model differ from the data: {told}.",
         remedy="Another family or a missing term; blm.ppc and plot_ppc show where."
         if central[out.index].any()
         else "Averages can be trusted, single predictions in the tails less: another family may do better.",
         numbers=table,
-    )  # fmt: skip
+    )
 
 
 def collinearity(fit: PointFit | PosteriorFit) -> Verdict:
     """Variance inflation of the fixed effects, diag(R⁻¹) of their correlations, and columns that had to be dropped."""
     design = fit.design
     names = [name for name in design.x_names if name != "Intercept"]
-    dropped = (
-        f"{', '.join(design.aliased)} dropped: linearly dependent on the others." if design.aliased else ""
-    )
+    dropped = f"{', '.join(design.aliased)} dropped: linearly dependent on the others." if design.aliased else ""
     if len(names) < 2 and not dropped:
         return no_answer("collinearity", "fewer than two predictors")
     cov = fit.vcov().loc[names, names].to_numpy()
     se = np.sqrt(np.diag(cov))
-    factor = (
-        np.diag(np.linalg.pinv(cov / np.outer(se, se), hermitian=True, rcond=1e-12)) if names else np.ones(0)
-    )
+    factor = np.diag(np.linalg.pinv(cov / np.outer(se, se), hermitian=True, rcond=1e-12)) if names else np.ones(0)
     table = pd.DataFrame({"term": names, "inflation": factor})
     limit = LIMITS["collinearity"]
     table["level"] = [limit.level(v) for v in factor]
@@ -163,6 +173,4 @@ def collinearity(fit: PointFit | PosteriorFit) -> Verdict:
             "the most."
         )
     remedy = "" if level == "ok" else "Centre predictors before products and squares of them, or drop one."
-    return Verdict(
-        name="collinearity", level=level, words=f"{dropped} {told}".strip(), remedy=remedy, numbers=table
-    )
+    return Verdict(name="collinearity", level=level, words=f"{dropped} {told}".strip(), remedy=remedy, numbers=table)

@@ -23,15 +23,11 @@ from .verdict import LIMITS, Measure, Verdict, by_chance, no_answer, verdict, wo
 Array = NDArray[np.float64]
 
 ENOUGH_LEVELS = 10  # to say anything of the distribution of their effects
-LITTLE_KNOWN = (
-    0.1  # reliability under which draws of the effects follow from the model more than from the data
-)
+LITTLE_KNOWN = 0.1  # reliability under which draws of the effects follow from the model more than from the data
 AT_ONE = 1.0 - 1e-6  # a correlation of ±1, to the precision of the search
 NEGLIGIBLE = 0.01  # of the residual variance
 NO_GROUPS = "the model has no random effects"
-ALL_WIDE = (
-    "its random effects are related, of several memberships or of curves, and not of independent levels"
-)
+ALL_WIDE = "its random effects are related, of several memberships or of curves, and not of independent levels"
 
 
 # -- levels
@@ -57,9 +53,12 @@ def levels(design: Design) -> Verdict:
     few = table.loc[table["level"] != "ok", "group"]
     remedy = f"Take {' and '.join(few)} as fixed, or a posterior with a prior of its sd that you can defend."
     return Verdict(
-        name="levels", level=worst(table["level"].tolist()), words="; ".join(told) + ".",
-        remedy=remedy if len(few) else "", numbers=table,
-    )  # fmt: skip
+        name="levels",
+        level=worst(table["level"].tolist()),
+        words="; ".join(told) + ".",
+        remedy=remedy if len(few) else "",
+        numbers=table,
+    )
 
 
 # -- identification
@@ -77,15 +76,15 @@ def identified(fit: PointFit | PosteriorFit) -> Verdict:
     else:
         told, rest = untold_variances(fit.design), "the rest is the priors'."
     if not told:
-        return Verdict(
-            name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame()
-        )
+        return Verdict(name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame())
     return Verdict(
-        name="identification", level="no" if isinstance(fit, PointFit) else "look", numbers=pd.DataFrame(),
+        name="identification",
+        level="no" if isinstance(fit, PointFit) else "look",
+        numbers=pd.DataFrame(),
         words=f"{told}: {rest}",
         remedy="Leave out a term that the data do not tell from another"
         + ("." if isinstance(fit, PointFit) else ", or defend the priors of these sds."),
-    )  # fmt: skip
+    )
 
 
 # -- boundary
@@ -115,14 +114,14 @@ def _singular(fit: PointFit) -> Verdict:
         rows += [(g.name, c, s, singular) for c, s in zip(g.columns, sd, strict=True)]
     table = pd.DataFrame(rows, columns=["group", "term", "sd", "singular"])
     if not told:
-        return Verdict(
-            name="boundary", level="ok", words="no variance is zero, no correlation is ±1.", numbers=table
-        )
+        return Verdict(name="boundary", level="ok", words="no variance is zero, no correlation is ±1.", numbers=table)
     return Verdict(
-        name="boundary", level="no", words=f"{'; '.join(told)}: the most plausible value, not what is known.",
+        name="boundary",
+        level="no",
+        words=f"{'; '.join(told)}: the most plausible value, not what is known.",
         remedy="Simplify the bar, or take the posterior (model.fit()), which says what else the data allow.",
         numbers=table,
-    )  # fmt: skip
+    )
 
 
 def _pair(g: GroupTerm, a: int, b: int) -> str:
@@ -138,9 +137,12 @@ def _piled_up(fit: PosteriorFit) -> Verdict:
             name="boundary", level=level, words="no sd piles up at zero, no correlation at ±1.", numbers=table
         )
     return Verdict(
-        name="boundary", level=level, words="; ".join(table.loc[table["level"] != "ok", "words"]) + ".",
-        remedy="Try the model without the term: blm.compare says whether it predicts as well.", numbers=table,
-    )  # fmt: skip
+        name="boundary",
+        level=level,
+        words="; ".join(table.loc[table["level"] != "ok", "words"]) + ".",
+        remedy="Try the model without the term: blm.compare says whether it predicts as well.",
+        numbers=table,
+    )
 
 
 def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, str, str]]:
@@ -160,9 +162,7 @@ def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, 
         name = f"sd({column} | {g.name})"
         words = f"the data do not exclude that {name} is zero"
         if np.isfinite(small):
-            words += (
-                f"; it adds less than a tenth of the residual sd with probability {percent(round(small, 2))}"
-            )
+            words += f"; it adds less than a tenth of the residual sd with probability {percent(round(small, 2))}"
         yield name, float(np.median(sd)), piled, small, level, words
 
 
@@ -192,12 +192,11 @@ def random_effects(draws: Draws) -> Verdict:
     if not measures:
         known = NO_GROUPS if not draws.design.groups else "their sds are zero"
         known = ALL_WIDE if draws.design.groups and all(g.is_wide for g in draws.design.groups) else known
-        return no_answer(
-            "random effects", f"too little is known of {', '.join(skipped)}" if skipped else known
-        )
+        return no_answer("random effects", f"too little is known of {', '.join(skipped)}" if skipped else known)
     most = max((m for m in measures if m.limit == "skewness"), key=lambda m: m.size)
     return verdict(
-        "random effects", measures,
+        "random effects",
+        measures,
         fine=f"close to normal ({', '.join(dict.fromkeys(m.of for m in measures))}); {most.words} at most",
         remedies={
             "skewness": "Look for a predictor of levels that is missing; log(y) or sqrt(y) may help.",
@@ -205,7 +204,7 @@ def random_effects(draws: Draws) -> Verdict:
             "outlying": "Look at these levels.",
         },
         more=untold,
-    )  # fmt: skip
+    )
 
 
 def _too_little(e: Effects) -> str:
@@ -220,18 +219,27 @@ def _shape(e: Effects) -> Iterator[Measure]:
     far = int(np.argmax(np.abs(mean)))
     furthest = f"{e.group.name} {e.group.levels[far]} ({mean[far]:+.1f} sds)"
     yield e.measure(
-        "skewness", skewness, size=lambda x, _: abs(x),
+        "skewness",
+        skewness,
+        size=lambda x, _: abs(x),
         words=lambda x, c: f"skewness {x:.2f} of {e.term} ({by_chance(c)})",
-    )  # fmt: skip
+    )
     yield e.measure(
-        "kurtosis", kurtosis, size=lambda x, _: abs(x),
-        words=lambda x, c: f"{'heavy' if x > 0 else 'light'} tails of {e.term}, excess kurtosis {x:.2f} "
-        f"({by_chance(c)}), furthest out {furthest}",
-    )  # fmt: skip
+        "kurtosis",
+        kurtosis,
+        size=lambda x, _: abs(x),
+        words=lambda x, c: (
+            f"{'heavy' if x > 0 else 'light'} tails of {e.term}, excess kurtosis {x:.2f} "
+            f"({by_chance(c)}), furthest out {furthest}"
+        ),
+    )
     yield e.measure(
-        "outlying", lambda z: np.abs(z).max(axis=1), size=lambda x, _: x, upwards=True,
+        "outlying",
+        lambda z: np.abs(z).max(axis=1),
+        size=lambda x, _: x,
+        upwards=True,
         words=lambda x, c: f"{e.term} up to {x:.1f} sds from zero ({by_chance(c)}): {furthest}",
-    )  # fmt: skip
+    )
 
 
 # -- means of levels
@@ -253,17 +261,23 @@ def level_means(draws: Draws) -> Verdict:
     if not measures:
         return no_answer("level means", "no predictor varies both within and between the levels of a factor")
     return verdict(
-        "level means", measures, fine=f"{max(measures, key=lambda m: m.size).words} at most",
+        "level means",
+        measures,
+        fine=f"{max(measures, key=lambda m: m.size).words} at most",
         remedies={"level means": "Split it by blm.center_within: slopes within and between levels differ."},
-    )  # fmt: skip
+    )
 
 
 def _with_mean(e: Effects, name: str, mean: Array) -> Measure:
     return e.measure(
-        "level means", lambda z: _correlation(z, mean), of=f"{name} | {e.group.name}", size=lambda r, _: abs(r),
-        words=lambda r, c: f"random intercepts of {e.group.name} correlate {r:+.2f} with its means of {name} "
-        f"({by_chance(c)})",
-    )  # fmt: skip
+        "level means",
+        lambda z: _correlation(z, mean),
+        of=f"{name} | {e.group.name}",
+        size=lambda r, _: abs(r),
+        words=lambda r, c: (
+            f"random intercepts of {e.group.name} correlate {r:+.2f} with its means of {name} ({by_chance(c)})"
+        ),
+    )
 
 
 def _means_of_predictors(design: Design, g: GroupTerm) -> Iterator[tuple[str, Array]]:
@@ -272,9 +286,7 @@ def _means_of_predictors(design: Design, g: GroupTerm) -> Iterator[tuple[str, Ar
     for name, x in zip(design.x_names, design.X.T, strict=True):
         mean = np.bincount(g.codes, weights=x, minlength=g.n_levels) / sizes
         total = np.var(x)
-        if (
-            min(np.var(x - mean[g.codes]), np.var(mean)) > 1e-3 * total > 0.0
-        ):  # a row missing is no difference
+        if min(np.var(x - mean[g.codes]), np.var(mean)) > 1e-3 * total > 0.0:  # a row missing is no difference
             yield name, mean
 
 

@@ -53,9 +53,13 @@ class Working:
         """The same on some of its rows."""
         p = self.problem
         cut = replace(
-            p, y=p.y[kept], X=p.X[kept], codes=tuple(c[kept] for c in p.codes), Z=tuple(Z[kept] for Z in p.Z),
+            p,
+            y=p.y[kept],
+            X=p.X[kept],
+            codes=tuple(c[kept] for c in p.codes),
+            Z=tuple(Z[kept] for Z in p.Z),
             weights=None if p.weights is None else p.weights[kept],
-        )  # fmt: skip
+        )
         return replace(self, problem=cut)
 
 
@@ -105,9 +109,7 @@ def influence(fit: PointFit | PosteriorFit) -> Verdict:
         return no_answer(name, "no factor has three levels")
     every = list(left_out(working_model(fit), design, factors))
     if not every:
-        return no_answer(
-            name, f"crossed factors of more than {MOST_LEVELS} levels would be left out one by one"
-        )
+        return no_answer(name, f"crossed factors of more than {MOST_LEVELS} levels would be left out one by one")
     judged = [_judge(shifts, design.x_names) for shifts in every]
     found, told, named = [list(part) for part in zip(*judged, strict=True)]
     if isinstance(fit, PointFit):
@@ -117,10 +119,12 @@ def influence(fit: PointFit | PosteriorFit) -> Verdict:
         found, told, named = [*found, level], [*told, words], [*named, who]
     doubtful = [who for who, level in zip(named, found, strict=True) if level != "ok"]
     return Verdict(
-        name=name, level=worst(found), words=" ".join(filter(None, told)),
+        name=name,
+        level=worst(found),
+        words=" ".join(filter(None, told)),
         remedy=f"Look at {', '.join(dict.fromkeys(doubtful))}, and report the fit without." if doubtful else "",
         numbers=pd.concat([shifts.table(design.x_names) for shifts in every], ignore_index=True),
-    )  # fmt: skip
+    )
 
 
 def _judge(shifts: Shifts, names: tuple[str, ...]) -> tuple[str, str, str]:
@@ -157,9 +161,7 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
         return Working(problem=Problem.of(design), covariances=covariances, sigma=sigma)
     y, weights = _working_response(fit)
     return Working(
-        problem=replace(Problem.of(design), y=y - design.offset, weights=weights),
-        covariances=covariances,
-        sigma=1.0,
+        problem=replace(Problem.of(design), y=y - design.offset, weights=weights), covariances=covariances, sigma=1.0
     )
 
 
@@ -174,9 +176,7 @@ def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
     mean, slope = family.mean(eta), family.slope(eta)
     y = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     parameters = {name: np.asarray(fit.draws(name).mean()) for name in family.parameters}
-    variance = family.working_residual_variance(
-        y, mean, parameters, trials=design.trials, weights=design.weights
-    )
+    variance = family.working_residual_variance(y, mean, parameters, trials=design.trials, weights=design.weights)
     return eta + (y - mean) / slope, slope**2 / np.maximum(variance, 1e-300)
 
 
@@ -208,10 +208,7 @@ def _at_once(model: Working, whole: Solved, g: GroupTerm) -> tuple[Array, Array]
     left = 1.0 - np.minimum(values, 1.0 - ALONE)
     back = root @ axes
     score = np.einsum("jba,jb->ja", back, _by_level(X * whole.Vr[:, None], g))
-    shift, variance = (
-        np.einsum("jpa,ja->jp", back, score / left),
-        np.einsum("jpa,ja->jp", back**2, 1.0 / left),
-    )
+    shift, variance = (np.einsum("jpa,ja->jp", back, score / left), np.einsum("jpa,ja->jp", back**2, 1.0 / left))
     for j in np.flatnonzero(values.max(axis=1) > 1.0 - ALONE):
         shift[j, _untold(X, g.codes != j)] = np.inf
     return shift, variance
@@ -253,9 +250,7 @@ def _solve(model: Working) -> Solved:
     beta, root = scaled.beta(solution.beta), scaled.T_x @ np.linalg.inv(solution.R_x)
     VX, Vr, to_scaled = problem.X.copy(), problem.y - problem.X @ beta, np.linalg.inv(scaled.T_x)
     slopes, modes = pls.mode_slopes(reduced), pls.spherical_modes(reduced, solution.beta)
-    for Z, codes, T, lam, slope, u in zip(
-        problem.Z, problem.codes, scaled.T_z, lams, slopes, modes, strict=True
-    ):
+    for Z, codes, T, lam, slope, u in zip(problem.Z, problem.codes, scaled.T_z, lams, slopes, modes, strict=True):
         VX += np.einsum("nq,nqp->np", Z, (T @ lam @ slope @ to_scaled)[codes])
         Vr -= np.einsum("nq,nq->n", Z, (u @ (T @ lam).T)[codes])
     weights = np.ones(len(Vr)) if problem.weights is None else problem.weights

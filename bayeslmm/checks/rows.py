@@ -31,30 +31,38 @@ def distribution(rows: Draws) -> Verdict:
     normal = family.has_normal_scores
     measures = [
         rows.measure(
-            "skewness", skewness, size=lambda x, _: abs(x),
-            words=lambda x, c: f"skewness {x:.2f} ({by_chance(c)})",
+            "skewness", skewness, size=lambda x, _: abs(x), words=lambda x, c: f"skewness {x:.2f} ({by_chance(c)})"
         ),
         rows.measure(
-            "kurtosis", kurtosis, size=lambda x, _: abs(x),
+            "kurtosis",
+            kurtosis,
+            size=lambda x, _: abs(x),
             words=lambda x, c: f"{'heavy' if x > 0 else 'light'} tails, excess kurtosis {x:.2f} ({by_chance(c)})",
         ),
         rows.measure(
-            "largest", lambda e: np.abs(e).max(axis=1), size=lambda x, _: x, upwards=True,
+            "largest",
+            lambda e: np.abs(e).max(axis=1),
+            size=lambda x, _: x,
+            upwards=True,
             words=lambda x, c: f"residuals up to {x:.1f} sds from zero ({by_chance(c)}): {_largest(rows)}",
         ),
-    ]  # fmt: skip
+    ]
     if not normal:
         measures.append(
             rows.measure(
-                "dispersion", lambda e: e.std(axis=1), size=lambda x, _: max(x, 1.0 / x),
-                words=lambda x, c: f"{'over' if x > 1 else 'under'}dispersed: quantile residuals have sd {x:.2f} "
-                f"({by_chance(c)})",
+                "dispersion",
+                lambda e: e.std(axis=1),
+                size=lambda x, _: max(x, 1.0 / x),
+                words=lambda x, c: (
+                    f"{'over' if x > 1 else 'under'}dispersed: quantile residuals have sd {x:.2f} ({by_chance(c)})"
+                ),
             )
-        )  # fmt: skip
+        )
     beyond = 100.0 * np.mean(np.abs(rows.residuals) > 3.0)
     what = "close to normal" if normal else f"as those of {family.name} responses"
     return verdict(
-        "residual distribution", measures,
+        "residual distribution",
+        measures,
         fine=f"{what}: skewness {measures[0].observed:.2f}, excess kurtosis {measures[1].observed:.2f}, "
         f"{beyond:.2g}% beyond 3 sds (normal 0.27%)",
         remedies={
@@ -63,7 +71,7 @@ def distribution(rows: Draws) -> Verdict:
             "largest": "Look at these rows.",
             "dispersion": "Try another family (negbinomial for counts), or an effect for every row.",
         },
-    )  # fmt: skip
+    )
 
 
 def skewness(z: Array) -> Array:
@@ -95,24 +103,27 @@ def spread(rows: Draws) -> Verdict:
         order = np.argsort(rows.eta, axis=1)
         measures.append(
             rows.measure(
-                "spread", lambda e: _log_ratio(e, order), size=lambda x, _: float(np.exp(abs(x))),
-                words=lambda x, c: f"the residual sd at large fitted values is {np.exp(x):.2f} times that at small "
-                f"ones ({by_chance(np.exp(c))})",
+                "spread",
+                lambda e: _log_ratio(e, order),
+                size=lambda x, _: float(np.exp(abs(x))),
+                words=lambda x, c: (
+                    f"the residual sd at large fitted values is {np.exp(x):.2f} times that at small "
+                    f"ones ({by_chance(np.exp(c))})"
+                ),
             )
-        )  # fmt: skip
-    measures += [
-        _between_levels(rows, split) for split in rows.splits if (split.sizes >= ENOUGH_ROWS).sum() > 1
-    ]
+        )
+    measures += [_between_levels(rows, split) for split in rows.splits if (split.sizes >= ENOUGH_ROWS).sum() > 1]
     if not measures:
         return no_answer("residual variance", "all fitted values are equal, and there are no groups")
     return verdict(
-        "residual variance", measures,
+        "residual variance",
+        measures,
         fine="; ".join(m.words for m in measures),
         remedies={
             "spread": "Try log(y) or sqrt(y), or a family whose variance grows with the mean (gamma, negbinomial).",
             "level sds": "Intervals of single levels are too wide or too narrow; give weights= if it is known why.",
         },
-    )  # fmt: skip
+    )
 
 
 def _log_ratio(e: Array, order: Codes) -> Array:
@@ -136,10 +147,15 @@ def _between_levels(rows: Draws, split: Split) -> Measure:
         return np.sqrt((away * away) @ weights)
 
     return rows.measure(
-        "level sds", log_sds, of=split.name, size=without_chance, upwards=True,
-        words=lambda x, c: f"that of a typical {split.name} is off by {100 * without_chance(x, c):.0f}% more than by "
-        "chance",
-    )  # fmt: skip
+        "level sds",
+        log_sds,
+        of=split.name,
+        size=without_chance,
+        upwards=True,
+        words=lambda x, c: (
+            f"that of a typical {split.name} is off by {100 * without_chance(x, c):.0f}% more than by chance"
+        ),
+    )
 
 
 def _sums(e: Array, split: Split) -> Array:
@@ -163,7 +179,8 @@ def independence(rows: Draws) -> Verdict:
     outside = [split.name for split in rows.splits if split.name not in known]
     unasked = "" if rows.splits else "No groups are known: by='column' says which rows belong together."
     return verdict(
-        "independence", measures,
+        "independence",
+        measures,
         fine="; ".join(m.words for m in measures),
         remedies={
             "ignored factor": f"Add {' + '.join(f'(1 | {name})' for name in outside)} to the formula.",
@@ -173,7 +190,7 @@ def independence(rows: Draws) -> Verdict:
             else "Rows that belong together may follow each other: add (1 | group) to the formula.",
         },
         more=" ".join([*(_one_sided(rows, split) for split in shared), unasked]).strip(),
-    )  # fmt: skip
+    )
 
 
 def _same_sign(rows: Draws, split: Split) -> Measure:
@@ -193,14 +210,16 @@ def _same_sign(rows: Draws, split: Split) -> Measure:
 
     def words(x: float, chance: Array) -> str:
         told = f"two residuals of one {split.name} have the same sign {100 * x:.1f}% of the time (50% if independent)"
-        return told + (
-            f", a design effect of {1.0 + (typical - 1.0) * correlation(x):.1f}" if ignored else ""
-        )
+        return told + (f", a design effect of {1.0 + (typical - 1.0) * correlation(x):.1f}" if ignored else "")
 
     return rows.measure(
-        "ignored factor" if ignored else "same sign", agree, of=split.name, upwards=True, words=words,
+        "ignored factor" if ignored else "same sign",
+        agree,
+        of=split.name,
+        upwards=True,
+        words=words,
         size=lambda x, _: 1.0 + (typical - 1.0) * correlation(x) if ignored else correlation(x),
-    )  # fmt: skip
+    )
 
 
 def _one_sided(rows: Draws, split: Split) -> str:
@@ -231,9 +250,12 @@ def _neighbours(rows: Draws, split: Split) -> Measure:
 
     where = f" of one {split.name}" if split.name else ""
     return rows.measure(
-        "neighbours", correlation, of=split.name, size=lambda x, _: abs(x),
+        "neighbours",
+        correlation,
+        of=split.name,
+        size=lambda x, _: abs(x),
         words=lambda x, c: f"residuals of neighbouring rows{where} correlate {x:+.2f} ({by_chance(c)})",
-    )  # fmt: skip
+    )
 
 
 # -- curves
@@ -246,11 +268,12 @@ def linearity(rows: Draws) -> Verdict:
         return no_answer("linearity", "the fixed part has no numeric predictor with three values or more")
     largest = max(m.size for m in measures)
     return verdict(
-        "linearity", measures,
+        "linearity",
+        measures,
         fine=f"no curve along {', '.join(m.of for m in measures)}; mean residuals move by {largest:.2f} residual sds "
         "more than by chance",
         remedies={"curve": "Try poly(x, 2), bs(x, df=4) or log(x) of it."},
-    )  # fmt: skip
+    )
 
 
 def _binned(design: Design) -> Iterator[tuple[str, Codes]]:
@@ -281,7 +304,12 @@ def _curve(rows: Draws, name: str, codes: Codes) -> Measure:
         return np.sqrt((means**2) @ split.sizes / e.shape[1] / e.var(axis=1))
 
     return rows.measure(
-        "curve", height, of=name, size=without_chance, upwards=True,
-        words=lambda x, c: f"mean residuals move by {without_chance(x, c):.2f} residual sds along {name}, more than by "
-        "chance",
-    )  # fmt: skip
+        "curve",
+        height,
+        of=name,
+        size=without_chance,
+        upwards=True,
+        words=lambda x, c: (
+            f"mean residuals move by {without_chance(x, c):.2f} residual sds along {name}, more than by chance"
+        ),
+    )

@@ -19,17 +19,7 @@ from ..results.text import Shown, Text
 Array = NDArray[np.float64]
 
 LEVELS = ("no", "look", "ok", "none")  # worst first; "none" does not apply
-COLUMNS = [
-    "statistic",
-    "of",
-    "observed",
-    "chance_low",
-    "chance_high",
-    "size",
-    "beyond_chance",
-    "level",
-    "words",
-]
+COLUMNS = ["statistic", "of", "observed", "chance_low", "chance_high", "size", "beyond_chance", "level", "words"]
 FEWEST_DRAWS = 100  # that can be reweighted
 CHANCE = 0.01  # how often chance alone may raise one verdict, at most
 
@@ -60,10 +50,7 @@ LIMITS: Mapping[str, Limit] = {
     ),
     "skewness": Limit(what="|skewness|", look=0.5, no=1.0, source="Bulmer (1979): moderate, high"),
     "kurtosis": Limit(
-        what="|excess kurtosis|",
-        look=1.0,
-        no=3.0,
-        source="that of Student t with 10 and 6 degrees of freedom",
+        what="|excess kurtosis|", look=1.0, no=3.0, source="that of Student t with 10 and 6 degrees of freedom"
     ),
     "largest": Limit(what="largest |residual| in sds", look=4.0, no=6.0, source="our choice"),
     "dispersion": Limit(
@@ -85,10 +72,7 @@ LIMITS: Mapping[str, Limit] = {
         source="a typical level's sd is off by 20% or 40%; our choice",
     ),
     "same sign": Limit(
-        what="correlation of residuals of one level, of a factor in the model",
-        look=0.1,
-        no=0.3,
-        source="our choice",
+        what="correlation of residuals of one level, of a factor in the model", look=0.1, no=0.3, source="our choice"
     ),
     "ignored factor": Limit(
         what="design effect 1 + (rows a level - 1) x correlation, of a factor not in the model",
@@ -128,10 +112,7 @@ LIMITS: Mapping[str, Limit] = {
         source="Vehtari et al. (2024): above 1 the weights have no mean",
     ),
     "few levels": Limit(
-        what="1 / levels of a factor",
-        look=1 / 10,
-        no=1 / 5,
-        source="Gelman & Hill (2007): 5; Maas & Hox (2005)",
+        what="1 / levels of a factor", look=1 / 10, no=1 / 5, source="Gelman & Hill (2007): 5; Maas & Hox (2005)"
     ),
     "near zero": Limit(
         what="P(an sd is under a tenth of its 95% quantile), where no: adds less than a tenth of the residual sd",

@@ -27,11 +27,7 @@ def note(text: str) -> None:
     """A message on standard error, after what has been printed so far; lines set out by hand stay as they are."""
     sys.stdout.flush()
     for line in text.splitlines():
-        wrapped = (
-            line
-            if line.startswith(" ")
-            else textwrap.fill(line, WIDTH, subsequent_indent="  ", **WHOLE_WORDS)
-        )
+        wrapped = line if line.startswith(" ") else textwrap.fill(line, WIDTH, subsequent_indent="  ", **WHOLE_WORDS)
         print(wrapped, file=sys.stderr, flush=True)
 
 
@@ -58,9 +54,13 @@ def told_warnings() -> Iterator[None]:
     told = set()
 
     def tell(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int,
-        file: TextIO | None = None, line: str | None = None,
-    ) -> None:  # fmt: skip
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if str(message) not in told:
             note(f"warning: {message}")
         told.add(str(message))

@@ -12,10 +12,7 @@ from typing import Any
 from ..errors import StorageError
 from .console import heading, shows_progress
 
-DEMOS = (
-    ("hsb", "mathach ~ ses + (ses | school)"),
-    ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
-)
+DEMOS = (("hsb", "mathach ~ ses + (ses | school)"), ("sleepstudy", "Reaction ~ Days + (Days | Subject)"))
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -76,9 +73,7 @@ def run_compile(options: argparse.Namespace) -> int:
         model.fit(random_seed=1, progressbar=False).loo()
         few = {"draws": 25, "tune": 25, "random_seed": 1, "progressbar": False}
         model.fit(method="nuts", **few)
-        herds = blm.Model(
-            "p(incidence, size) ~ period + (1 | herd)", blm.load_dataset("cbpp"), family="binomial"
-        )
+        herds = blm.Model("p(incidence, size) ~ period + (1 | herd)", blm.load_dataset("cbpp"), family="binomial")
         draws = herds.fit(**few)
         for unit in ("observation", "herd"):
             draws.loo(unit, refit=False)

@@ -25,9 +25,16 @@ def run_fit(options: argparse.Namespace) -> int:
     check_not_overwritten(table, options)
     print(table.told)
     model = blm.Model(
-        options.formula, table.frame, family=options.family, link=options.link, weights=options.weights,
-        offset=options.offset, se=options.se, trust=False, matrices=read_matrices(options.matrix) or None,
-    )  # fmt: skip
+        options.formula,
+        table.frame,
+        family=options.family,
+        link=options.link,
+        weights=options.weights,
+        offset=options.offset,
+        se=options.se,
+        trust=False,
+        matrices=read_matrices(options.matrix) or None,
+    )
     if not model.design.groups:
         note(
             "note: the formula has no random part (... | group), so this is a model without groups. "
@@ -95,17 +102,20 @@ def _fits(model: Any, options: argparse.Namespace) -> list[Any]:
 
 def _sample(model: Any, options: argparse.Namespace) -> Any:
     return model.fit(
-        method=options.method, draws=options.draws, tune=options.tune, chains=options.chains, cores=options.cores,
-        random_seed=options.seed, progressbar=shows_progress(),
-    )  # fmt: skip
+        method=options.method,
+        draws=options.draws,
+        tune=options.tune,
+        chains=options.chains,
+        cores=options.cores,
+        random_seed=options.seed,
+        progressbar=shows_progress(),
+    )
 
 
 def _is_good(fit: Any) -> bool:
     """A boundary is an estimate like others; one of many, of a search that failed and of doubtful draws are not."""
     diagnosis = getattr(fit, "diagnosis", None)
-    return bool(
-        diagnosis.converged if diagnosis is not None else fit.solution.status in ("converged", "boundary")
-    )
+    return bool(diagnosis.converged if diagnosis is not None else fit.solution.status in ("converged", "boundary"))
 
 
 def _write(fit: Any, options: argparse.Namespace) -> None:

@@ -101,9 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as problem:
         if isinstance(problem, OSError) and problem.errno in DISK_FULL:
             silence_standard_output()  # nothing is to be written at exit either
-            return _failed(
-                parser, f"{problem.strerror}, where standard output or temporary files go", REFUSED
-            )
+            return _failed(parser, f"{problem.strerror}, where standard output or temporary files go", REFUSED)
         told = f"{type(problem).__name__}: {problem}"
         advice = "This is an error of the program; with BAYESLMM_TRACEBACK=1 it shows where."
         return _failed(parser, f"{told}\n{advice}", BROKEN)
@@ -123,17 +121,24 @@ def build_parser() -> Parser:
     """All commands."""
     installed = Path(sys.argv[0]).stem == "bayeslmm"
     parser = Parser(
-        prog="bayeslmm" if installed else "python -m bayeslmm", description=ABOUT, epilog=EXIT_CODES,
-        formatter_class=_wide, allow_abbrev=False,
-    )  # fmt: skip
+        prog="bayeslmm" if installed else "python -m bayeslmm",
+        description=ABOUT,
+        epilog=EXIT_CODES,
+        formatter_class=_wide,
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"bayeslmm {version('bayeslmm')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], what: str, more: str = "") -> Parser:
         added = commands.add_parser(
-            name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"{more}{EXIT_CODES}",
-            formatter_class=_wide, allow_abbrev=False,
-        )  # fmt: skip
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}.",
+            epilog=f"{more}{EXIT_CODES}",
+            formatter_class=_wide,
+            allow_abbrev=False,
+        )
         added.set_defaults(run=run)
         return added
 
@@ -141,9 +146,7 @@ def build_parser() -> Parser:
     datasets = command("datasets", run_datasets, "list the data sets, or describe one")
     datasets.add_argument("name", nargs="?", metavar="NAME", help="the one to describe")
     demo = command("demo", run_demo, "fit two data sets both ways, print tables, save pictures")
-    demo.add_argument(
-        "--build", type=Path, default=Path("build"), metavar="FOLDER", help="for pictures (build)"
-    )
+    demo.add_argument("--build", type=Path, default=Path("build"), metavar="FOLDER", help="for pictures (build)")
     demo.add_argument("--seed", type=_whole(0), default=1, metavar="N", help="random seed (1)")
     command("compile", run_compile, "compile the loops now, so that the first fit does not have to")
     return parser
@@ -154,38 +157,31 @@ def _wide(prog: str) -> argparse.HelpFormatter:
 
 
 def _add_fit(parser: Parser) -> None:
-    parser.add_argument(
-        "data", metavar="DATA", help="a file, the name of a data set, or - for standard input"
-    )
+    parser.add_argument("data", metavar="DATA", help="a file, the name of a data set, or - for standard input")
     parser.add_argument("formula", metavar="FORMULA", help='such as "y ~ x + (x | g)", in quotes')
-    what = parser.add_argument_group(
-        "what is fitted (the posterior, if nothing is said; several are compared)"
-    )
-    what.add_argument(
-        "--reml", action="store_true", help="estimates by restricted maximum likelihood, as lmer"
-    )
+    what = parser.add_argument_group("what is fitted (the posterior, if nothing is said; several are compared)")
+    what.add_argument("--reml", action="store_true", help="estimates by restricted maximum likelihood, as lmer")
     what.add_argument("--ml", action="store_true", help="estimates by maximum likelihood")
     what.add_argument("--posterior", action="store_true", help="draws of the posterior")
     model = parser.add_argument_group("the model")
     model.add_argument(
         "--family", choices=tuple(FAMILIES), default="gaussian", metavar="NAME", help=", ".join(FAMILIES)
     )
-    model.add_argument(
-        "--link", metavar="NAME", help="by R's name: logit, probit, log, ... (the family's first)"
-    )
+    model.add_argument("--link", metavar="NAME", help="by R's name: logit, probit, log, ... (the family's first)")
     model.add_argument("--weights", metavar="COLUMN", help="prior weights")
     model.add_argument("--se", metavar="COLUMN", help="known standard errors of the rows: meta-analysis")
     model.add_argument(
-        "--matrix", action="append", default=[], metavar="NAME=CSV",
+        "--matrix",
+        action="append",
+        default=[],
+        metavar="NAME=CSV",
         help="a matrix that gr(column, cov=NAME) relates levels by: labels in the first row and column",
-    )  # fmt: skip
+    )
     model.add_argument("--offset", metavar="COLUMN", help="a known part of the mean")
     draws = parser.add_argument_group("the draws")
     draws.add_argument("--seed", type=_whole(0), metavar="N", help="random seed: same seed, same draws")
     draws.add_argument("--draws", type=_whole(1), default=1000, metavar="N", help="draws kept a chain (1000)")
-    draws.add_argument(
-        "--tune", type=_whole(0), default=1000, metavar="N", help="tuning steps of NUTS (1000)"
-    )
+    draws.add_argument("--tune", type=_whole(0), default=1000, metavar="N", help="tuning steps of NUTS (1000)")
     draws.add_argument("--chains", type=_whole(1), default=4, metavar="N", help="chains (4)")
     draws.add_argument("--cores", type=_whole(1), metavar="N", help="chains at a time (all processors)")
     draws.add_argument("--method", choices=("auto", "exact", "nuts"), default="auto", help="sampler (auto)")
@@ -193,9 +189,7 @@ def _add_fit(parser: Parser) -> None:
     results.add_argument("--check", action="store_true", help="check the fit, and say so in the exit code")
     results.add_argument("--tidy", type=Path, metavar="CSV", help="write the table of estimates")
     results.add_argument("--save", type=Path, metavar="NC", help="save the fit, for bayeslmm.load in Python")
-    results.add_argument(
-        "--report", type=Path, metavar="HTML", help="write a page with tables, pictures, checks"
-    )
+    results.add_argument("--report", type=Path, metavar="HTML", help="write a page with tables, pictures, checks")
 
 
 def _whole(least: int) -> Callable[[str], int]:

@@ -31,9 +31,7 @@ LINES = 50
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", r"\s+": "blanks"}
 WITH_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 WITH_POINT = re.compile(r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?")
-COMPRESSED: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open,
-}  # fmt: skip
+COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 PARQUET = b"PAR1"
 NO_TEXT = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
@@ -70,9 +68,7 @@ def read_table(source: str) -> Table:
     """
     if source == "-":
         if sys.stdin.isatty():
-            raise DataError(
-                "'-' reads the table from a pipe, as in: cat data.csv | python -m bayeslmm fit - ..."
-            )
+            raise DataError("'-' reads the table from a pipe, as in: cat data.csv | python -m bayeslmm fit - ...")
         return _read(io.BytesIO(sys.stdin.buffer.read()), "standard input", None)
     path = Path(source).expanduser()
     try:
@@ -160,13 +156,15 @@ def _parsed(stream: BinaryIO, lines: list[str], label: str, encoding: str) -> tu
     header = [name.strip() for name in _split(lines[:1], separator)[0]]
     doubled = sorted({name for name in header if name and header.count(name) > 1})
     if doubled:
-        raise DataError(
-            f"{label} has several columns called {', '.join(map(repr, doubled))}. Rename all but one."
-        )
+        raise DataError(f"{label} has several columns called {', '.join(map(repr, doubled))}. Rename all but one.")
     decimal = "," if separator != "," and _has_decimal_comma(_split(lines, separator)) else "."
     options: dict[str, Any] = {
-        "sep": separator, "decimal": decimal, "encoding": encoding, "skipinitialspace": True, "low_memory": False,
-    }  # fmt: skip
+        "sep": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "skipinitialspace": True,
+        "low_memory": False,
+    }
     try:
         frame = pd.read_csv(stream, **options)
         stream.seek(0)

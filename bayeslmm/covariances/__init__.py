@@ -25,12 +25,6 @@ from .unstructured import Unstructured
 __all__ = ["STRUCTURES", "UNSTRUCTURED", "Structure"]
 
 STRUCTURES: dict[str, type[Structure]] = {
-    kind.name: kind
-    for kind in (
-        Unstructured,
-        Diagonal,
-        CompoundSymmetry,
-        Autoregressive,
-    )
+    kind.name: kind for kind in (Unstructured, Diagonal, CompoundSymmetry, Autoregressive)
 }
 UNSTRUCTURED = Unstructured()

@@ -39,15 +39,10 @@ class Structure(ABC):
     # -- what it is called
     name: ClassVar[str]  # lme4's word
     words: ClassVar[str]  # "correlated with each other", of the effects of a level
-    entry: ClassVar[tuple[str, str]] = (
-        "",
-        "",
-    )  # of C, between effects k and l, and in LaTeX; %s is the parameter
+    entry: ClassVar[tuple[str, str]] = ("", "")  # of C, between effects k and l, and in LaTeX; %s is the parameter
     # -- capabilities
     hom_by_default: ClassVar[bool] = False
-    is_free: ClassVar[bool] = (
-        False  # any correlation matrix: combinations of the columns have one of the kind, too
-    )
+    is_free: ClassVar[bool] = False  # any correlation matrix: combinations of the columns have one of the kind, too
     has_order: ClassVar[bool] = False  # the columns are steps, and cannot be taken in another order
     has_hom: ClassVar[bool] = True  # may have one sd for all effects
     # -- compiled: see `bayeslmm.covariances.loops`
@@ -150,9 +145,7 @@ class Structure(ABC):
         q = len(sds)
         if self.is_free:
             pairs = [(i, j) for i in range(q) for j in range(i + 1)]
-            return [
-                np.array([[float({a, b} == {i, j}) for b in range(q)] for a in range(q)]) for i, j in pairs
-            ]
+            return [np.array([[float({a, b} == {i, j}) for b in range(q)] for a in range(q)]) for i, j in pairs]
         low, high = self.interval(q)
         alike = np.full(q, float(np.mean(sds)))
         numbers = np.concatenate(

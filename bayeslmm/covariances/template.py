@@ -175,9 +175,7 @@ class Template:
         for block, structure, at in self.curved:
             for each in structure.jacobian(theta[at:], len(block)):
                 rows, columns = np.nonzero(each)
-                found.append(
-                    [(block[r], block[c], float(each[r, c])) for r, c in zip(rows, columns, strict=True)]
-                )
+                found.append([(block[r], block[c], float(each[r, c])) for r, c in zip(rows, columns, strict=True)])
         return found
 
     def jacobian(self, theta: Array) -> Array:

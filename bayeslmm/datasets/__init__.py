@@ -179,9 +179,7 @@ def _verified(entry: _Entry, content: bytes, origin: str) -> pd.DataFrame:
 def _checksum(frame: pd.DataFrame) -> str:
     """SHA-256 of the values in one canonical spelling: blind to line endings, quotes and trailing zeros."""
     numbers = frame.select_dtypes("number").columns
-    canonical = frame.astype(dict.fromkeys(numbers, float)).to_csv(
-        index=False, na_rep="NA", lineterminator="\n"
-    )
+    canonical = frame.astype(dict.fromkeys(numbers, float)).to_csv(index=False, na_rep="NA", lineterminator="\n")
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -203,9 +201,7 @@ def _cache_folder() -> Path:
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "bayeslmm"
     if sys.platform == "win32":
-        return (
-            Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "bayeslmm" / "Cache"
-        )
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "bayeslmm" / "Cache"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "bayeslmm"
     return Path.home() / ".cache" / "bayeslmm"

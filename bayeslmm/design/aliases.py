@@ -13,9 +13,7 @@ import numpy as np
 
 from bayeslmm.tools.frame import frozen
 
-DEPENDENT = (
-    1e-6  # of what a row moves a column: the kept ones leave 1e-7 of an aliased one (`ALIAS_TOLERANCE`)
-)
+DEPENDENT = 1e-6  # of what a row moves a column: the kept ones leave 1e-7 of an aliased one (`ALIAS_TOLERANCE`)
 NEGLIGIBLE = 1e-9  # of the spread of an aliased column: a kept one brings nothing to it
 ROUNDING = 1e-13
 
@@ -44,13 +42,7 @@ class Aliases:
 
     @classmethod
     def of(
-        cls,
-        X: np.ndarray,
-        kept: np.ndarray,
-        independent: np.ndarray,
-        names: tuple[str, ...],
-        *,
-        intercept: bool,
+        cls, X: np.ndarray, kept: np.ndarray, independent: np.ndarray, names: tuple[str, ...], *, intercept: bool
     ) -> Aliases:
         """From the whole matrix (n, P), the columns in use, and which do not depend on earlier ones."""
         columns = np.flatnonzero(~independent)
@@ -66,9 +58,13 @@ class Aliases:
             parts = np.linalg.lstsq(away / size, B - aliased_centre, rcond=None)[0]
             weights = np.where(np.abs(parts) > NEGLIGIBLE * spread, parts, 0.0) / size[:, None]
         return cls(
-            columns=columns, names=tuple(names[c] for c in columns), weights=frozen(weights), centre=frozen(centre),
-            aliased_centre=frozen(aliased_centre), spread=frozen(spread),
-        )  # fmt: skip
+            columns=columns,
+            names=tuple(names[c] for c in columns),
+            weights=frozen(weights),
+            centre=frozen(centre),
+            aliased_centre=frozen(aliased_centre),
+            spread=frozen(spread),
+        )
 
     def estimable(
         self, X: np.ndarray, aliased: np.ndarray, *, weight: float = 1.0, size: np.ndarray | float = 0.0

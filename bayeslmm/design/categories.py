@@ -43,11 +43,7 @@ def scores(levels: Sequence[Any]) -> Array:
 
 def category_numbers(design: Design) -> NDArray[Any]:
     """The numbers (K,) that a user sees of the categories of an ordered response; none of another."""
-    return (
-        as_seen(design, np.arange(len(design.levels), dtype=np.float64))
-        if design.family.has_categories
-        else EMPTY
-    )
+    return as_seen(design, np.arange(len(design.levels), dtype=np.float64)) if design.family.has_categories else EMPTY
 
 
 def as_seen(design: Design, y: Array) -> NDArray[Any]:
@@ -98,11 +94,7 @@ def as_codes(design: Design, y: Any) -> Any:
             shown = ", ".join(map(repr, design.levels))
             raise DataError(
                 f"refit: {strange!r} is no category of {design.response!r}; there are {shown}"
-                + (
-                    ""
-                    if numbers == list(design.levels)
-                    else f", or the numbers {numbers[0]:g} to {numbers[-1]:g}"
-                )
+                + ("" if numbers == list(design.levels) else f", or the numbers {numbers[0]:g} to {numbers[-1]:g}")
             )
         places = given
     return np.array([np.nan if pd.isna(v) else places[v] for v in values])

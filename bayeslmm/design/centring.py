@@ -63,9 +63,7 @@ def center_within(
     data = as_frame(data)
     wanted, groups = _names(columns), _names(by)
     if not wanted or not groups:
-        raise InputError(
-            "center_within(data, columns, by=...): a column to centre and one to group by are needed"
-        )
+        raise InputError("center_within(data, columns, by=...): a column to centre and one to group by are needed")
     for pattern in (mean, within):
         if not isinstance(pattern, str) or set(pattern.replace("{}", "")) & set("{}"):
             raise InputError(f"center_within: {pattern!r} is no pattern for names, such as '{{}}_mean'")

@@ -70,9 +70,7 @@ def design_columns(
         for atom in terms.atoms
     }
     categories = {
-        atom: _categories(value, expressions[atom])
-        for atom, value in values.items()
-        if isinstance(value, Factor)
+        atom: _categories(value, expressions[atom]) for atom, value in values.items() if isinstance(value, Factor)
     }
     products = tuple(
         tuple(
@@ -96,9 +94,7 @@ def design_columns(
     names = recipe.names
     if len(set(names)) < width:
         twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(
-            f"Two columns of the model matrix would be called {twice!r}. Rename the data's column."
-        )
+        raise DataError(f"Two columns of the model matrix would be called {twice!r}. Rename the data's column.")
     if "Intercept" in names and not terms.intercept:
         raise DataError(
             "A column of the data is called 'Intercept', as the model's own is, which has priors and words of its own. "
@@ -111,9 +107,7 @@ def design_columns(
 
 def new_columns(recipe: MatrixRecipe, frame: pd.DataFrame) -> np.ndarray:
     """The matrix of a recipe on new rows; UnseenLevelError for a level that the fit has not seen."""
-    expressions = {
-        coded.expression.label: coded.expression for factors in recipe.products for coded in factors
-    }
+    expressions = {coded.expression.label: coded.expression for factors in recipe.products for coded in factors}
     values = {
         label: as_numbers_or_factor(evaluate(expression, frame), expression, frame.index)
         for label, expression in expressions.items()
@@ -130,9 +124,7 @@ def _fill(recipe: MatrixRecipe, values: Mapping[str, np.ndarray | Factor], n: in
         parts = [_columns(coded, values[coded.expression.label]) for coded in factors]
         with np.errstate(over="ignore"):  # `check_size` says it better
             block = (
-                reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(n, -1), parts)
-                if parts
-                else np.ones((n, 1))
+                reduce(lambda a, b: (a[:, :, None] * b[:, None, :]).reshape(n, -1), parts) if parts else np.ones((n, 1))
             )
         matrix[:, start : start + block.shape[1]] = block
         start += block.shape[1]
@@ -146,9 +138,7 @@ def _columns(coded: Coded, value: np.ndarray | Factor) -> np.ndarray:
             raise DataError(f"{name!r} was numeric in the fit and holds text or categories here.")
         columns = value.reshape(len(value), -1)
         if columns.shape[1] != len(coded.labels):
-            raise DataError(
-                f"{name!r} gives {columns.shape[1]} columns here; the fit has {len(coded.labels)}."
-            )
+            raise DataError(f"{name!r} gives {columns.shape[1]} columns here; the fit has {len(coded.labels)}.")
         return columns
     data = value.data if isinstance(value, Factor) else pd.Series(value)
     codes = level_codes(data, coded.levels)
@@ -256,9 +246,7 @@ def _code(
     assert isinstance(value, Factor)
     table, names = _contrast(value.contrast, levels, full, label)
     table.setflags(write=False)
-    return Coded(
-        expression=expression, labels=tuple(f"{label}[{name}]" for name in names), levels=levels, table=table
-    )
+    return Coded(expression=expression, labels=tuple(f"{label}[{name}]" for name in names), levels=levels, table=table)
 
 
 def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) -> tuple[np.ndarray, list[str]]:
@@ -287,16 +275,12 @@ def _choose(terms: Terms, categorical: set[Atom]) -> list[Choice]:
     full.
     """
     chosen: list[Choice] = [((), {})] if terms.intercept else []
-    spanned: dict[frozenset[Atom], set[frozenset[Atom]]] = {
-        frozenset(): {frozenset()} if terms.intercept else set()
-    }
+    spanned: dict[frozenset[Atom], set[frozenset[Atom]]] = {frozenset(): {frozenset()} if terms.intercept else set()}
     for factors in terms.products:
         groups = tuple(atom for atom in factors if atom in categorical)
         numbers = frozenset(factors) - frozenset(groups)
         known = spanned.setdefault(numbers, set())
-        subsets = [
-            frozenset(subset) for size in range(len(groups) + 1) for subset in combinations(groups, size)
-        ]
+        subsets = [frozenset(subset) for size in range(len(groups) + 1) for subset in combinations(groups, size)]
         fresh = [subset for subset in subsets if subset not in known]
         known.update(fresh)
         parts = _absorb([dict.fromkeys(_in_order(subset, groups), False) for subset in fresh])

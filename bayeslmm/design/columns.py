@@ -79,9 +79,7 @@ def _is_ordered(steps: Coded, frame: pd.DataFrame) -> bool:
 
 def _by_numbers(level: str) -> list[Any]:
     """Texts with numbers in them in the order of these."""
-    return [
-        (0, float(piece), "") if piece.isdigit() else (1, 0.0, piece) for piece in re.split(r"(\d+)", level)
-    ]
+    return [(0, float(piece), "") if piece.isdigit() else (1, 0.0, piece) for piece in re.split(r"(\d+)", level)]
 
 
 def _warn_of_gaps(bar: Bar, steps: Coded) -> None:

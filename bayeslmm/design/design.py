@@ -17,13 +17,7 @@ from bayeslmm.design.aliases import Aliases
 from bayeslmm.design.categories import as_codes
 from bayeslmm.design.coding import MatrixRecipe, design_columns, independent_columns
 from bayeslmm.design.columns import structure_of
-from bayeslmm.design.grouping import (
-    Grouping,
-    check_levels,
-    factorize,
-    joined,
-    warn_if_constant_within_levels,
-)
+from bayeslmm.design.grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
 from bayeslmm.design.identification import refuse_untold_residual
 from bayeslmm.design.names import Names, contract
 from bayeslmm.design.newdata import NewDesign, Recipe, rebuild
@@ -231,9 +225,13 @@ class Design:
         raise InputError(f"no grouping factor {name!r}; the model has {names}")
 
     def at(
-        self, newdata: pd.DataFrame, *, groups: Collection[str] | None = None, offset: Any = None,
+        self,
+        newdata: pd.DataFrame,
+        *,
+        groups: Collection[str] | None = None,
+        offset: Any = None,
         estimable_only: bool = True,
-    ) -> NewDesign:  # fmt: skip
+    ) -> NewDesign:
         """Build X, Z, codes and offset for new rows, with the transforms and codings of this design.
 
         Parameters
@@ -278,9 +276,7 @@ class Design:
         )
         arrays = {name: cut(getattr(self, name)) for name in ("y", "trials", "X", "weights", "offset")}
         frame = self.frame.iloc[np.arange(self.n)[chosen]]
-        if (
-            arrays["weights"] is not None
-        ):  # the very object, which the rotations of wide terms are checked against
+        if arrays["weights"] is not None:  # the very object, which the rotations of wide terms are checked against
             groups = tuple(g.weighted(arrays["weights"]) if isinstance(g, WideTerm) else g for g in groups)
         return replace(self, groups=groups, index=frame.index, frame=frame, **arrays)  # type: ignore[arg-type]
 
@@ -301,9 +297,7 @@ class Design:
         try:
             values = np.array(y, dtype=np.float64)
         except (TypeError, ValueError):
-            raise DataError(
-                f"refit: the response ({type(y).__name__}) holds other things than numbers"
-            ) from None
+            raise DataError(f"refit: the response ({type(y).__name__}) holds other things than numbers") from None
         if values.shape != (self.n,):
             raise DataError(f"refit: the response has shape {values.shape}; the fit uses {self.n:,} rows")
         if not np.isfinite(values).all():
@@ -397,9 +391,7 @@ def build_design(
         family, weights = family_and_weights(errors)
     weights = None if weights is None else frozen(weights)
     known = _matrices(formula, matrices)
-    groups, bars, groupings = _groups(
-        tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame
-    )
+    groups, bars, groupings = _groups(tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame)
     wide, wide_recipes = wide_terms(formula, plan.expressions, frame, known, weights)
     if wide and not family.is_normal:
         raise NotAvailableError(
@@ -530,9 +522,12 @@ def _groups(
 
 
 def _merged(
-    bars: list[Bar], grouping: Grouping, codes: np.ndarray, built: list[tuple[MatrixRecipe, np.ndarray]],
+    bars: list[Bar],
+    grouping: Grouping,
+    codes: np.ndarray,
+    built: list[tuple[MatrixRecipe, np.ndarray]],
     frame: pd.DataFrame,
-) -> GroupTerm:  # fmt: skip
+) -> GroupTerm:
     columns = tuple(name for recipe, _ in built for name in recipe.names)
     twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if twice:
@@ -553,8 +548,7 @@ def _merged(
         blocks=tuple(tuple(range(int(a), int(b))) for a, b in zip(starts, starts[1:], strict=False)),
         texts=tuple(bar.text for bar in bars),
         structures=tuple(
-            structure_of(bar, recipe, grouping.name, frame)
-            for bar, (recipe, _) in zip(bars, built, strict=True)
+            structure_of(bar, recipe, grouping.name, frame) for bar, (recipe, _) in zip(bars, built, strict=True)
         ),
         lefts=tuple(bar.columns.removeprefix("0 + ") for bar in bars),
     )

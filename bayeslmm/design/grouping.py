@@ -104,9 +104,7 @@ def new_codes(grouping: Grouping, columns: Sequence[pd.Series]) -> tuple[np.ndar
     return codes, _labels(columns, missing, codes, grouping.levels)
 
 
-def _labels(
-    columns: Sequence[pd.Series], missing: np.ndarray, codes: np.ndarray, levels: Sequence[Any]
-) -> np.ndarray:
+def _labels(columns: Sequence[pd.Series], missing: np.ndarray, codes: np.ndarray, levels: Sequence[Any]) -> np.ndarray:
     """What each row's level is called: a combination that the fit has not seen unlike those it has."""
     lists = [column.astype(object).tolist() for column in columns]
     labels = np.empty(len(missing), dtype=object)

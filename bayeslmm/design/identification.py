@@ -100,9 +100,7 @@ class Identification:
         null = self._null[moving]
         basis, values, _ = np.linalg.svd(null)
         rank = int((values > 1e-8 * values.max(initial=0.0)).sum())
-        units = np.array(
-            [1.0 if e[0] < 0 else self.sizes[e[0]][e[1]] * self.sizes[e[0]][e[2]] for e in self.untold]
-        )
+        units = np.array([1.0 if e[0] < 0 else self.sizes[e[0]][e[1]] * self.sizes[e[0]][e[2]] for e in self.untold])
         rows = _echelon(basis[:, rank:].T) * units
         rows /= rows[np.arange(len(rows)), [int(np.flatnonzero(row)[0]) for row in rows]][:, None]
         return [{e: float(v) for e, v in zip(self.untold, row, strict=True) if v} for row in rows]
@@ -131,9 +129,16 @@ def _echelon(rows: Array) -> Array:
 
 
 def judge(
-    *, ZtZ: Sequence[Array], pairs: Pairs, ZtQ: Sequence[Array] | None, n: int, p: int,
-    templates: Sequence[Template], T: Sequence[Array], residual: bool,
-) -> Identification:  # fmt: skip
+    *,
+    ZtZ: Sequence[Array],
+    pairs: Pairs,
+    ZtQ: Sequence[Array] | None,
+    n: int,
+    p: int,
+    templates: Sequence[Template],
+    T: Sequence[Array],
+    residual: bool,
+) -> Identification:
     """What variances the rows tell.
 
     Parameters
@@ -161,9 +166,7 @@ def judge(
     gram = whole if ZtQ is None else _products(ZtZ, pairs, ZtQ, entries, n, p, residual)
     changes = _changes(templates, entries, ZtZ, T, residual)
     if changes is not None:
-        null = changes.T @ _null_space(
-            changes @ gram @ changes.T, np.diag(changes @ whole @ changes.T).copy()
-        )
+        null = changes.T @ _null_space(changes @ gram @ changes.T, np.diag(changes @ whole @ changes.T).copy())
     else:
         null = _null_space(gram, np.diag(whole).copy())
     directions = []
@@ -189,9 +192,12 @@ def _sizes(ZtZ: Sequence[Array], T: Sequence[Array], n: int) -> list[Array]:
 
 
 def _changes(
-    templates: Sequence[Template], entries: Sequence[tuple[int, int, int]], ZtZ: Sequence[Array],
-    T: Sequence[Array], residual: bool,
-) -> Array | None:  # fmt: skip
+    templates: Sequence[Template],
+    entries: Sequence[tuple[int, int, int]],
+    ZtZ: Sequence[Array],
+    T: Sequence[Array],
+    residual: bool,
+) -> Array | None:
     """What each parameter changes of the entries, the residual last; None where all entries are parameters."""
     if all(structure.is_free for t in templates for structure in t.structures):
         return None
@@ -227,9 +233,14 @@ def _null_space(gram: Array, unprojected: Array) -> Array:
 
 
 def _products(
-    ZtZ: Sequence[Array], pairs: Pairs, ZtQ: Sequence[Array] | None, entries: Sequence[tuple[int, int, int]],
-    n: int, p: int, residual: bool,
-) -> Array:  # fmt: skip
+    ZtZ: Sequence[Array],
+    pairs: Pairs,
+    ZtQ: Sequence[Array] | None,
+    entries: Sequence[tuple[int, int, int]],
+    n: int,
+    p: int,
+    residual: bool,
+) -> Array:
     """tr(P V̇_i P V̇_j) of all entries, the residual last."""
     K = len(ZtZ)
     A = [np.zeros(0)] * K if ZtQ is None else [_outer(R) for R in ZtQ]
@@ -244,9 +255,7 @@ def _products(
             total = np.einsum("pab,pcd->acbd", values, values, optimize=True)
             if ZtQ is not None:
                 cross = sum(
-                    np.einsum(
-                        "pab,pcd->acbd", values[s], _met(ZtQ[k][first[s]], ZtQ[m][second[s]]), optimize=True
-                    )
+                    np.einsum("pab,pcd->acbd", values[s], _met(ZtQ[k][first[s]], ZtQ[m][second[s]]), optimize=True)
                     for s in (slice(i, i + PAIRS) for i in range(0, max(len(values), 1), PAIRS))
                 )
                 total = total - cross - np.transpose(cross, (1, 0, 3, 2))
@@ -283,9 +292,7 @@ def _met(left: Array, right: Array) -> Array:
 # -- from a design
 
 
-def identification(
-    design: Design, *, beside_fixed: bool = True, residual: bool | None = None
-) -> Identification:
+def identification(design: Design, *, beside_fixed: bool = True, residual: bool | None = None) -> Identification:
     """What variances of a model its data tell; for any family.
 
     Parameters
@@ -299,9 +306,7 @@ def identification(
     has_error = design.family.has_residual and not design.family.residual_is_known
     Q = np.linalg.qr(design.X * root[:, None])[0] if beside_fixed else np.zeros((design.n, 0))
     templates = [g.template for g in design.groups]
-    columns, T = zip(
-        *(_like_sized(g.Z, t, root) for g, t in zip(design.groups, templates, strict=True)), strict=True
-    )
+    columns, T = zip(*(_like_sized(g.Z, t, root) for g, t in zip(design.groups, templates, strict=True)), strict=True)
     counts = [g.n_levels for g in design.groups]
     codes = [g.codes for g in design.groups]
     pairs = {}
@@ -314,8 +319,12 @@ def identification(
         ZtZ=[_summed(c, Z, Z, J) for c, Z, J in zip(codes, columns, counts, strict=True)],
         pairs=pairs,
         ZtQ=[_summed(c, Z, Q, J) for c, Z, J in zip(codes, columns, counts, strict=True)] if beside_fixed else None,
-        n=design.n, p=Q.shape[1], templates=templates, T=T, residual=has_error if residual is None else residual,
-    )  # fmt: skip
+        n=design.n,
+        p=Q.shape[1],
+        templates=templates,
+        T=T,
+        residual=has_error if residual is None else residual,
+    )
 
 
 def _like_sized(Z: Array, template: Template, root: Array) -> tuple[Array, Array]:
@@ -402,9 +411,7 @@ def words_of(found: Identification, design: Design, values: Sequence[str] = ()) 
     names = combination_names(told, design)
     parts = []
     if told:
-        shown = " and ".join(
-            name + value for name, value in zip(names, values or [""] * len(names), strict=True)
-        )
+        shown = " and ".join(name + value for name, value in zip(names, values or [""] * len(names), strict=True))
         parts.append(f"only {shown} {'is' if len(told) == 1 else 'are'} known")
     inside = {e for each in told for e in each}
     nothing = [_entry(e, design) for e in found.untold if e not in inside]

@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
 EACH = ("chain", "draw")  # dimensions of every draw
 ARVIZ = (  # dimensions that ArviZ makes, and coordinates of its figures: its functions fail where draws have them
-    "sample", "variable", "column", "model", "plot", "summary", "ci_bound", "plot_axis", "kde_dim", "qd_dim",
-    "var_name", "__variable__",
-)  # fmt: skip
+    "sample",
+    "variable",
+    "column",
+    "model",
+    "plot",
+    "summary",
+    "ci_bound",
+    "plot_axis",
+    "kde_dim",
+    "qd_dim",
+    "var_name",
+    "__variable__",
+)
 ROW, COEF, THRESHOLD = "obs", "coef", "threshold"
 BETA, CUTPOINT, RESPONSE, OBSERVED = "beta", "cutpoint", "y", "response"
 
@@ -109,9 +119,18 @@ def contract(
     coef_term, pair, loo = each("{}_coef"), each("{}_pair"), each("loo_{}")
     taken.update((RESPONSE, OBSERVED))
     return Names(
-        sd=sd, cor=cor, b=b, coef=coef, level=level, term=term, other=other, coef_term=coef_term, pair=pair, loo=loo,
+        sd=sd,
+        cor=cor,
+        b=b,
+        coef=coef,
+        level=level,
+        term=term,
+        other=other,
+        coef_term=coef_term,
+        pair=pair,
+        loo=loo,
         dims=MappingProxyType(dims),
-    )  # fmt: skip
+    )
 
 
 class _Taken(set[str]):

@@ -75,9 +75,13 @@ class Recipe:
 
 
 def rebuild(
-    recipe: Recipe, known: pd.DataFrame, newdata: Any, groups: Collection[str] | None, offset: Any,
+    recipe: Recipe,
+    known: pd.DataFrame,
+    newdata: Any,
+    groups: Collection[str] | None,
+    offset: Any,
     estimable_only: bool = True,
-) -> NewDesign:  # fmt: skip
+) -> NewDesign:
     """The arrays of a recipe on new rows; ``known`` is the frame of the fit."""
     newdata = as_frame(newdata)
     there = [*(g.name for g in recipe.groupings), *(wide.name for wide in recipe.wide if wide.is_grouping)]
@@ -95,9 +99,7 @@ def rebuild(
     matrices = [recipe.fixed, *(bar for bars, _ in wanted for bar in bars)]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
     leaves += [leaf for each in wide for leaf in each.leaves]
-    named = [(leaf, "fixed part or left of a bar") for leaf in leaves] + [
-        (leaf, "offset") for leaf in recipe.offsets
-    ]
+    named = [(leaf, "fixed part or left of a bar") for leaf in leaves] + [(leaf, "offset") for leaf in recipe.offsets]
     used: dict[str, pd.Series] = {}
     for leaf, where in named:
         for name in leaf.columns.values():
@@ -121,8 +123,7 @@ def rebuild(
     built = []
     for bars, grouping in wanted:
         columns = [
-            group_column(_present(newdata, name, f"grouping factor {grouping.name}"))
-            for name in grouping.variables
+            group_column(_present(newdata, name, f"grouping factor {grouping.name}")) for name in grouping.variables
         ]
         codes, labels = new_codes(grouping, columns)
         Z = _scatter(_columns(bars, frame), complete)
@@ -132,9 +133,13 @@ def rebuild(
         for name in each.loose:
             frame[name] = group_column(_present(newdata, name, each.name)[complete]).array
     return NewDesign(
-        X=frozen(X), groups=tuple(built), offset=frozen(shift + outside), index=newdata.index,
-        aliased=frozen(aliased), wide=tuple(_new_wide(each, frame, complete) for each in wide),
-    )  # fmt: skip
+        X=frozen(X),
+        groups=tuple(built),
+        offset=frozen(shift + outside),
+        index=newdata.index,
+        aliased=frozen(aliased),
+        wide=tuple(_new_wide(each, frame, complete) for each in wide),
+    )
 
 
 def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> NewWide:
@@ -147,9 +152,7 @@ def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> 
             unknown = beyond = np.zeros(1, dtype=bool)
         matrix = matrix[places]  # of incomplete rows anything: their X is missing
         unknown, beyond = unknown[places] & complete, beyond[places] & complete
-    return NewWide(
-        name=recipe.name, is_grouping=recipe.is_grouping, matrix=matrix, unknown=unknown, beyond=beyond
-    )
+    return NewWide(name=recipe.name, is_grouping=recipe.is_grouping, matrix=matrix, unknown=unknown, beyond=beyond)
 
 
 def _without_inestimable(X: np.ndarray, aliased: np.ndarray, aliases: Aliases) -> np.ndarray:
@@ -180,14 +183,10 @@ def _new_frame(
     for name, column in used.items():
         values = plain(column[complete], name)
         if is_numeric(known[name]) and not is_numeric(values) and len(values):
-            raise DataError(
-                f"Column {name!r} was numeric in the fit and holds text or categories in the new data."
-            )
+            raise DataError(f"Column {name!r} was numeric in the fit and holds text or categories in the new data.")
         if known[name].dtype == bool and is_numeric(values) and not values.isin((0, 1)).all():
             other = values[~values.isin((0, 1))].iloc[0]
-            raise DataError(
-                f"Column {name!r} was True or False in the fit and holds {other} in the new data."
-            )
+            raise DataError(f"Column {name!r} was True or False in the fit and holds {other} in the new data.")
         if is_numeric(values):
             check_finite(values.to_numpy(), values.index, f"Column {name!r}")
         columns[name] = values

@@ -45,9 +45,7 @@ class Plan:
     loose: frozenset[str] = frozenset()  # where a missing value is an empty slot and the row stays
 
 
-def make_plan(
-    formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any, se: Any = None
-) -> Plan:
+def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any, se: Any = None) -> Plan:
     """Resolve every name of the formula; UnknownColumnError for the first that nothing answers to."""
     columns = data.columns
     response = bind(formula.response_atom, columns, scope, "response", once=True)
@@ -95,9 +93,7 @@ def make_plan(
     )
 
 
-def kept_frame(
-    plan: Plan, data: pd.DataFrame, offset: np.ndarray | None
-) -> tuple[pd.DataFrame, np.ndarray | None]:
+def kept_frame(plan: Plan, data: pd.DataFrame, offset: np.ndarray | None) -> tuple[pd.DataFrame, np.ndarray | None]:
     """The used columns on the complete rows, and the mask of these rows (None: all of them)."""
     used = {name: pick(data, name) for name in plan.columns}
     outside = {"offset": offset} if offset is not None else {}
@@ -105,9 +101,7 @@ def kept_frame(
     if keep is not None:
         _report_dropped(keep, counts)
     columns = {
-        name: group_column(column if keep is None else column[keep]).astype(
-            "category"
-        )  # which files can hold
+        name: group_column(column if keep is None else column[keep]).astype("category")  # which files can hold
         if name in plan.loose
         else plain(column if keep is None else column[keep], name, group_only=name in plan.group_only)
         for name, column in used.items()

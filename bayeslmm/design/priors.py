@@ -60,11 +60,7 @@ class Prior:
         if args or not isinstance(name, str):
             raise PriorError(_by_names(name, args))
         for key, value in params.items():
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float, np.number))
-                or not np.isfinite(value)
-            ):
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
                 raise PriorError(f"{name}({key}={value!r}): parameters of a prior are finite numbers")
             if key in _ONLY_POSITIVE_SCALE and value <= 0:
                 raise PriorError(f"{name}({key}={value!r}): {key} must be positive")
@@ -83,11 +79,7 @@ class LKJ:
     eta: float
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.eta, bool)
-            or not isinstance(self.eta, int | float | np.number)
-            or not 0 < self.eta < np.inf
-        ):
+        if isinstance(self.eta, bool) or not isinstance(self.eta, int | float | np.number) or not 0 < self.eta < np.inf:
             raise PriorError(f"LKJ({self.eta!r}): eta must be positive and finite")
 
     def __repr__(self) -> str:
@@ -97,15 +89,22 @@ class LKJ:
 def _by_names(name: Any, args: tuple[Any, ...]) -> str:
     """How a prior is written whose name is none, or whose numbers have none."""
     if not isinstance(name, str):
-        return (
-            f"Prior({name!r}): the name of a distribution of PyMC comes first: Prior('Normal', mu=0, sigma=1)"
-        )
+        return f"Prior({name!r}): the name of a distribution of PyMC comes first: Prior('Normal', mu=0, sigma=1)"
     usual = {
-        "Normal": ("mu", "sigma"), "Cauchy": ("alpha", "beta"), "HalfNormal": ("sigma",), "Exponential": ("lam",),
-        "HalfCauchy": ("beta",), "StudentT": ("nu", "mu", "sigma"), "HalfStudentT": ("nu", "sigma"),
-        "Gamma": ("alpha", "beta"), "InverseGamma": ("alpha", "beta"), "Laplace": ("mu", "b"),
-        "LogNormal": ("mu", "sigma"), "Uniform": ("lower", "upper"), "Beta": ("alpha", "beta"),
-    }.get(name, ())  # fmt: skip
+        "Normal": ("mu", "sigma"),
+        "Cauchy": ("alpha", "beta"),
+        "HalfNormal": ("sigma",),
+        "Exponential": ("lam",),
+        "HalfCauchy": ("beta",),
+        "StudentT": ("nu", "mu", "sigma"),
+        "HalfStudentT": ("nu", "sigma"),
+        "Gamma": ("alpha", "beta"),
+        "InverseGamma": ("alpha", "beta"),
+        "Laplace": ("mu", "b"),
+        "LogNormal": ("mu", "sigma"),
+        "Uniform": ("lower", "upper"),
+        "Beta": ("alpha", "beta"),
+    }.get(name, ())
     given = ", ".join(map(repr, args))
     if len(usual) == len(args):
         named = ", ".join(f"{key}={value!r}" for key, value in zip(usual, args, strict=True))
@@ -156,15 +155,12 @@ class Priors:
     def table(self) -> pd.DataFrame:
         """One row a parameter: parameter, prior, reason."""
         return pd.DataFrame(
-            [(e.label, repr(e.prior), e.reason) for e in self.entries],
-            columns=["parameter", "prior", "reason"],
+            [(e.label, repr(e.prior), e.reason) for e in self.entries], columns=["parameter", "prior", "reason"]
         )
 
     def __str__(self) -> str:
         widths = [max(len(f(e)) for e in self.entries) for f in (lambda e: e.label, lambda e: repr(e.prior))]
-        return "\n".join(
-            f"  {e.label:<{widths[0]}}  {e.prior!r:<{widths[1]}}  {e.reason}" for e in self.entries
-        )
+        return "\n".join(f"  {e.label:<{widths[0]}}  {e.prior!r:<{widths[1]}}  {e.reason}" for e in self.entries)
 
     __repr__ = __str__
 
@@ -191,9 +187,7 @@ def resolve_priors(
         A key matches nothing, or a value is of the wrong kind.
     """
     if not isinstance(user, Mapping | None):
-        raise PriorError(
-            f"priors={user!r}: priors are a dict such as {{'sigma': Prior('HalfNormal', sigma=5)}}"
-        )
+        raise PriorError(f"priors={user!r}: priors are a dict such as {{'sigma': Prior('HalfNormal', sigma=5)}}")
     user = {**(given or {}), **(user or {})}
     used: set[Any] = set()
 
@@ -213,9 +207,7 @@ def resolve_priors(
     scale = np.float64(scale) or np.float64(1.0)
     entries = []
 
-    def add(
-        kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = ""
-    ) -> None:
+    def add(kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = "") -> None:
         prior, why = choose(keys, default, reason)
         entry = ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why)
         entries.append(entry)
@@ -270,9 +262,7 @@ def _away_from_ends(group: GroupTerm) -> str:
     for structure, q in structured:
         low, high = structure.interval(q)
         words.append(f"rho of {structure.name} as Beta(eta, eta) between {low:.3g} and {high:.3g}")
-    return "; ".join(
-        [*words, "leans away from correlations of ±1" if not words else "leans away from the ends"]
-    )
+    return "; ".join([*words, "leans away from correlations of ±1" if not words else "leans away from the ends"])
 
 
 def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:
@@ -310,9 +300,7 @@ def _no_match(key: Any, entries: list[ResolvedPrior], design: Design) -> str:
     kinds = {e.kind for e in entries}
     names: list[Key] = [kind for kind in ("fixed", "sd", "cor") if kind in kinds]
     for e in entries:
-        names.append(
-            ("sd", e.group, e.term) if e.kind == "sd" else ("cor", e.group) if e.kind == "cor" else e.term
-        )
+        names.append(("sd", e.group, e.term) if e.kind == "sd" else ("cor", e.group) if e.kind == "cor" else e.term)
     close = difflib.get_close_matches(str(key), [str(n) for n in names], n=1)
     hint = _what_there_is(key, design) or (f" Did you mean {close[0]}?" if close else "")
     return f"no parameter matches the prior key {key!r}.{hint} Keys here: {', '.join(map(repr, names))}"
@@ -337,10 +325,6 @@ def _what_there_is(key: Any, design: Design) -> str:
     if key in family.known:
         return f" It is known here, by se={design.se or 'values'}."
     if key in ("sigma", "nu", "shape", "phi", "cutpoint"):
-        has = (
-            f"its parameters are {', '.join(family.parameters)}"
-            if family.parameters
-            else "it has no parameters"
-        )
+        has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has no parameters"
         return f" family={family.name!r} has no {key}; {has} besides the mean."
     return ""

@@ -90,9 +90,13 @@ def _proportions(expression: Expression, index: pd.Index, share: np.ndarray, tri
     counts = share * trials
     off = (np.abs(counts - np.round(counts)) > 1e-6 * np.maximum(trials, 1.0)) | (trials != np.round(trials))
     _refuse(
-        expression.label, index, off, share,
-        "a proportion times its trials (the weights; 1 without them) must be a whole number", TRIALS_REMEDY,
-    )  # fmt: skip
+        expression.label,
+        index,
+        off,
+        share,
+        "a proportion times its trials (the weights; 1 without them) must be a whole number",
+        TRIALS_REMEDY,
+    )
     return Response(y=frozen(np.round(counts)), trials=frozen(trials))
 
 
@@ -106,9 +110,12 @@ def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: 
     trials = np.broadcast_to(np.asarray(value.trials, dtype=np.float64), y.shape)
     for what, numbers in (("successes", y), ("trials", trials)):
         _refuse(
-            expression.label, frame.index, (numbers < 0) | (numbers != np.round(numbers)), numbers,
+            expression.label,
+            frame.index,
+            (numbers < 0) | (numbers != np.round(numbers)),
+            numbers,
             f"the {what} must be whole numbers, zero or more",
-        )  # fmt: skip
+        )
     _refuse(expression.label, frame.index, y > trials, y, "there cannot be more successes than trials")
     return Response(y=frozen(y), trials=frozen(trials))
 
@@ -182,11 +189,7 @@ def check_values(design: Any, y: np.ndarray) -> None:
         check_support(label, index, family, y)
 
 
-def _refuse(
-    label: str, index: pd.Index, bad: np.ndarray, y: np.ndarray, needed: str, remedy: str = ""
-) -> None:
+def _refuse(label: str, index: pd.Index, bad: np.ndarray, y: np.ndarray, needed: str, remedy: str = "") -> None:
     if bad.any():
         first = y[np.flatnonzero(bad)[0]]
-        raise DataError(
-            f"The response {label!r}: {needed}; {row_names(index, bad)} (first: {first:g}).{remedy}"
-        )
+        raise DataError(f"The response {label!r}: {needed}; {row_names(index, bad)} (first: {first:g}).{remedy}")

@@ -51,9 +51,12 @@ def _of(
     *ways: str, may: str = "", either: str = "", any_sign: str = "", support: tuple[float | str, float | str]
 ) -> Distribution:
     return Distribution(
-        ways=tuple(frozenset(way.split()) for way in ways or ("",)), may=frozenset(may.split()),
-        either=tuple(either.split()), any_sign=frozenset(any_sign.split()), support=support,
-    )  # fmt: skip
+        ways=tuple(frozenset(way.split()) for way in ways or ("",)),
+        may=frozenset(may.split()),
+        either=tuple(either.split()),
+        any_sign=frozenset(any_sign.split()),
+        support=support,
+    )
 
 
 LINE, HALF = (-INFINITY, INFINITY), (0.0, INFINITY)
@@ -82,7 +85,7 @@ DISTRIBUTIONS: Mapping[str, Distribution] = {
     "TruncatedNormal": _of(
         may="mu sigma tau lower upper", either="sigma tau", any_sign="mu lower upper", support=("lower", "upper")
     ),
-}  # fmt: skip
+}
 
 
 def check_arguments(name: str, given: Mapping[str, float], shown: str) -> None:

@@ -46,9 +46,12 @@ class NewWide:
     def taking(self, chosen: Any) -> NewWide:
         """Some of the rows."""
         return NewWide(
-            name=self.name, is_grouping=self.is_grouping, matrix=self.matrix[chosen], unknown=self.unknown[chosen],
+            name=self.name,
+            is_grouping=self.is_grouping,
+            matrix=self.matrix[chosen],
+            unknown=self.unknown[chosen],
             beyond=self.beyond[chosen],
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,9 +72,12 @@ class WideRecipe:
 
 
 def wide_terms(
-    formula: Formula, expressions: Mapping[Atom, Expression], frame: pd.DataFrame, matrices: Mapping[str, Matrix],
+    formula: Formula,
+    expressions: Mapping[Atom, Expression],
+    frame: pd.DataFrame,
+    matrices: Mapping[str, Matrix],
     weights: Array | None,
-) -> tuple[list[WideTerm], list[WideRecipe]]:  # fmt: skip
+) -> tuple[list[WideTerm], list[WideRecipe]]:
     """The wide terms of a formula in order of appearance, smooths last."""
     built: list[tuple[WideTerm, WideRecipe]] = []
     for bar in formula.bars:
@@ -90,9 +96,13 @@ def wide_terms(
 
 
 def _related(
-    bar: Bar, word: Related, expressions: Mapping[Atom, Expression], frame: pd.DataFrame,
-    matrices: Mapping[str, Matrix], weights: Array | None,
-) -> tuple[WideTerm, WideRecipe]:  # fmt: skip
+    bar: Bar,
+    word: Related,
+    expressions: Mapping[Atom, Expression],
+    frame: pd.DataFrame,
+    matrices: Mapping[str, Matrix],
+    weights: Array | None,
+) -> tuple[WideTerm, WideRecipe]:
     recipe, Z = design_columns(bar.terms, expressions, frame)
     if len(recipe.names) != 1:
         raise NotAvailableError(
@@ -110,10 +120,16 @@ def _related(
     column = recipe.names[0]
     name = word.name if column == "Intercept" else f"{word.name}:{column}"
     term = WideTerm(
-        name=name, variables=(word.column,), levels=relationship.matrix.labels, text=bar.text,
-        kind="relationship matrix", matrix=incidence(places, Z[:, 0], J), root=relationship.root, weights=weights,
+        name=name,
+        variables=(word.column,),
+        levels=relationship.matrix.labels,
+        text=bar.text,
+        kind="relationship matrix",
+        matrix=incidence(places, Z[:, 0], J),
+        root=relationship.root,
+        weights=weights,
         columns=(column,),
-    )  # fmt: skip
+    )
 
     def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
         places = relationship.places(table[word.column], bar.text)
@@ -129,9 +145,7 @@ def _leaves(recipe: MatrixRecipe) -> tuple[Expression, ...]:
     return tuple(coded.expression for factors in recipe.products for coded in factors)
 
 
-def _membership(
-    bar: Bar, word: Membership, frame: pd.DataFrame, weights: Array | None
-) -> tuple[WideTerm, WideRecipe]:
+def _membership(bar: Bar, word: Membership, frame: pd.DataFrame, weights: Array | None) -> tuple[WideTerm, WideRecipe]:
     if str(bar.terms) != "1":
         raise NotAvailableError(
             f"{bar.text}: intercepts only are offered with mm(), as in (1 | {word.name}); slopes are not"
@@ -144,9 +158,15 @@ def _membership(
         return matrix, unknown, np.zeros(len(table), dtype=bool)
 
     term = WideTerm(
-        name=word.name, variables=word.columns, levels=members.levels, text=bar.text, kind="multi-membership",
-        matrix=rows(frame)[0], root=None, weights=weights,
-    )  # fmt: skip
+        name=word.name,
+        variables=word.columns,
+        levels=members.levels,
+        text=bar.text,
+        kind="multi-membership",
+        matrix=rows(frame)[0],
+        root=None,
+        weights=weights,
+    )
     return term, WideRecipe(
         name=word.name, is_grouping=True, leaves=(), columns=word.weights, loose=word.columns, rows=rows
     )
@@ -159,11 +179,7 @@ def atoms_of(word: Smooth, text: str) -> tuple[Atom, ...]:
 
 
 def _smooth(
-    word: Smooth,
-    text: str,
-    expressions: Mapping[Atom, Expression],
-    frame: pd.DataFrame,
-    weights: Array | None,
+    word: Smooth, text: str, expressions: Mapping[Atom, Expression], frame: pd.DataFrame, weights: Array | None
 ) -> list[tuple[WideTerm, WideRecipe]]:
     if word.basis == "fs":
         raise NotAvailableError(
@@ -183,17 +199,20 @@ def _smooth(
         )
     levels = list(dict.fromkeys(sorted(by.data.dropna().astype(object).unique().tolist(), key=str)))
     return [
-        _curve_term(
-            f"{word.name}:{word.by}{level}", text, curve, x_of, (by_of[0], level, levels), frame, weights
-        )
+        _curve_term(f"{word.name}:{word.by}{level}", text, curve, x_of, (by_of[0], level, levels), frame, weights)
         for level in levels
     ]
 
 
 def _curve_term(
-    name: str, text: str, curve: Curve, x_of: Expression, by: tuple[Expression, Any, Sequence[Any]] | None,
-    frame: pd.DataFrame, weights: Array | None,
-) -> tuple[WideTerm, WideRecipe]:  # fmt: skip
+    name: str,
+    text: str,
+    curve: Curve,
+    x_of: Expression,
+    by: tuple[Expression, Any, Sequence[Any]] | None,
+    frame: pd.DataFrame,
+    weights: Array | None,
+) -> tuple[WideTerm, WideRecipe]:
     """A curve; or with ``by`` (the factor, a level, all levels) that of one level."""
 
     def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -215,15 +234,25 @@ def _curve_term(
     matrix = rows(frame)[0]
     leaves = (x_of,) if by is None else (x_of, by[0])
     term = WideTerm(
-        name=name, variables=tuple(dict.fromkeys(c for leaf in leaves for c in leaf.columns.values())),
-        levels=tuple(range(1, matrix.shape[1] + 1)), text=text, kind="smooth", matrix=matrix, root=None,
+        name=name,
+        variables=tuple(dict.fromkeys(c for leaf in leaves for c in leaf.columns.values())),
+        levels=tuple(range(1, matrix.shape[1] + 1)),
+        text=text,
+        kind="smooth",
+        matrix=matrix,
+        root=None,
         weights=weights,
         columns=("curve",),
-    )  # fmt: skip
+    )
     return term, WideRecipe(
-        name=name, is_grouping=False, leaves=leaves, columns=(), loose=(), rows=rows,
+        name=name,
+        is_grouping=False,
+        leaves=leaves,
+        columns=(),
+        loose=(),
+        rows=rows,
         level=None if by is None else by[1],
-    )  # fmt: skip
+    )
 
 
 def _numbers(expression: Expression, frame: pd.DataFrame, text: str) -> np.ndarray:

@@ -122,9 +122,7 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     C[free] = laplace_fit.scales(first.hessian[np.ix_(free, free)])
     back = np.linalg.pinv(C)
     found = replace(
-        first,
-        value=float(likelihood(first.psi)[0]),
-        hessian=back.T @ _curvature(likelihood, first.psi, C) @ back,
+        first, value=float(likelihood(first.psi)[0]), hessian=back.T @ _curvature(likelihood, first.psi, C) @ back
     )
     return replace(laplace_fit.report(about, found), nodes=solution.nodes)
 
@@ -148,18 +146,14 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
     psi = first.psi.copy()
     inside = psi.copy()
     inside[about.theta_at] = np.where(about.diagonal & ~free[about.theta_at], 0.3, psi[about.theta_at])
-    if (inside != psi).any() and likelihood(inside)[0] < likelihood(psi)[
-        0
-    ]:  # zero by Laplace's approximation alone
+    if (inside != psi).any() and likelihood(inside)[0] < likelihood(psi)[0]:  # zero by Laplace's approximation alone
         psi, free = inside, ~about.held
     H0 = first.hessian[np.ix_(free, free)]
     C = np.zeros((about.size, int(free.sum())))
     C[free] = laplace_fit.scales(H0)
     value = float(likelihood(psi)[0])
     if not np.isfinite(value):
-        raise FitError(
-            "quadrature: the likelihood cannot be computed at the optimum of Laplace's approximation"
-        )
+        raise FitError("quadrature: the likelihood cannot be computed at the optimum of Laplace's approximation")
     n, radius = C.shape[1], 1.0
     H, gradient = np.eye(n), _gradient(likelihood, psi, C)
     for _ in range(STEPS):
@@ -190,9 +184,15 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
     about.last = None
     inner = about.at(psi)[2]
     return replace(
-        first, psi=psi, value=value, gradient=back.T @ gradient, inner=inner, hessian=back.T @ bend @ back,
-        free=free, decrement=decrement,
-    )  # fmt: skip
+        first,
+        psi=psi,
+        value=value,
+        gradient=back.T @ gradient,
+        inner=inner,
+        hessian=back.T @ bend @ back,
+        free=free,
+        decrement=decrement,
+    )
 
 
 def _gradient(likelihood: _Likelihood, psi: Array, C: Array) -> Array:

@@ -33,9 +33,14 @@ def room(pattern: Any, n_xy: int) -> Room:
     for k in range(pattern.widths.shape[0]):
         widest = max(widest, pattern.widths[k])
     return Room(
-        np.empty(pattern.diagonal_start[-1]), np.empty(pattern.panel_start[-1]), np.empty((m_dense, m_dense)),
-        np.empty((m_dense, n_xy)), np.empty((n_xy, n_xy)), np.empty((widest, widest)), np.empty(m_dense, np.int64),
-    )  # fmt: skip
+        np.empty(pattern.diagonal_start[-1]),
+        np.empty(pattern.panel_start[-1]),
+        np.empty((m_dense, m_dense)),
+        np.empty((m_dense, n_xy)),
+        np.empty((n_xy, n_xy)),
+        np.empty((widest, widest)),
+        np.empty(m_dense, np.int64),
+    )
 
 
 compiled_room = compiled(room)
@@ -95,12 +100,7 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
     at = 0
     for i in range(pair_counts.shape[0]):
         first, second = pair_factors[i, 0], pair_factors[i, 1]
-        q_a, q_b, lam_a, lam_b = (
-            widths[first],
-            widths[second],
-            lam_start[first],
-            lam_start[second],
-        )
+        q_a, q_b, lam_a, lam_b = (widths[first], widths[second], lam_start[first], lam_start[second])
         for _ in range(pair_counts[i]):
             for a in range(q_a):
                 for b in range(q_b):
@@ -212,12 +212,7 @@ def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper, sums):
     at = 0
     for pair in range(pair_counts.shape[0]):
         first, second = pair_factors[pair, 0], pair_factors[pair, 1]
-        q_a, q_b, lam_a, lam_b = (
-            widths[first],
-            widths[second],
-            lam_start[first],
-            lam_start[second],
-        )
+        q_a, q_b, lam_a, lam_b = (widths[first], widths[second], lam_start[first], lam_start[second])
         for _ in range(pair_counts[pair]):
             for i in range(q_a):
                 for j in range(q_b):

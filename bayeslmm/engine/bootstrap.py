@@ -109,9 +109,8 @@ def bootstrap(
 
 
 def bootstrap_of_any(
-    design: Design, solution: PointSolution, of: Sequence[Parameter], *, draws: int, random_seed: int | None,
-    cores: int,
-) -> Batches[Array]:  # fmt: skip
+    design: Design, solution: PointSolution, of: Sequence[Parameter], *, draws: int, random_seed: int | None, cores: int
+) -> Batches[Array]:
     """Rows as in :func:`refits_of_any`, likewise."""
     # what the user's names stand for is not needed, and may be nothing that another process can have
     design = replace(design, scope=replace(design.scope, names={}))

@@ -143,12 +143,7 @@ def _log_likelihood(n, p, log_det, r2, sigma):
 def _rooms(space):
     """Arrays that `locate` fills: sds, factors, lams, precision."""
     squares = space.to_scaled.shape[0]
-    return (
-        np.empty(space.sd_of.shape[0]),
-        np.empty(squares),
-        np.empty(squares),
-        np.empty(space.precision.shape[0]),
-    )
+    return (np.empty(space.sd_of.shape[0]), np.empty(squares), np.empty(squares), np.empty(space.precision.shape[0]))
 
 
 @compiled
@@ -300,8 +295,7 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
             if sound and np.isfinite(value):
                 log_density[i] = value
                 if state.shape[0] and (
-                    here < 0
-                    or log_uniform[i] < value - log_proposal[i] - log_density[here] + log_proposal[here]
+                    here < 0 or log_uniform[i] < value - log_proposal[i] - log_density[here] + log_proposal[here]
                 ):
                     here, sigma_here, Lt_here = i, sigma, Lt
                     work, work_here = work_here, work
@@ -309,9 +303,7 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
         if here >= 0:
             state[i] = here
             D, P, _, dense_xy, _, _, _ = work_here.room
-            _draw(
-                pattern, D, P, dense_xy, Lt_here, work_here.R, work_here.beta, sigma_here, i, noise, betas, U
-            )
+            _draw(pattern, D, P, dense_xy, Lt_here, work_here.R, work_here.beta, sigma_here, i, noise, betas, U)
             _to_effects(space, sds_here, factors_here, sigma_here, U, i, bs)
             sigmas[i] = sigma_here
             for k in range(sds.shape[0]):

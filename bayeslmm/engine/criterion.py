@@ -54,15 +54,11 @@ class Evaluation:
         def excess(shift: float) -> float:
             return radius - float(np.linalg.norm(slope / (base + shift)))
 
-        high = (1.0 + 1e-6) * float(
-            np.linalg.norm(slope)
-        ) / radius + 1e-100  # short enough, rounding included
+        high = (1.0 + 1e-6) * float(np.linalg.norm(slope)) / radius + 1e-100  # short enough, rounding included
         low = 1e-9 * high
         if excess(low) < 0.0:
             return self.axes @ (-slope / (base + brentq(excess, low, high, rtol=1e-6)))
-        step = -slope / (
-            base + low
-        )  # the gradient has next to no part along the most negative curvature: go there
+        step = -slope / (base + low)  # the gradient has next to no part along the most negative curvature: go there
         step[0] = 0.0
         step[0] = np.copysign(np.sqrt(max(radius**2 - float(step @ step), 0.0)), -slope[0])
         return self.axes @ step
@@ -73,9 +69,7 @@ class Evaluation:
             return self
         H = (self.axes * self.curvatures) @ self.axes.T
         curvatures, axes = np.linalg.eigh(H[np.ix_(free, free)])
-        return replace(
-            self, theta=self.theta[free], gradient=self.gradient[free], curvatures=curvatures, axes=axes
-        )
+        return replace(self, theta=self.theta[free], gradient=self.gradient[free], curvatures=curvatures, axes=axes)
 
     def promise(self, step: Array) -> float:
         """Decrease of the quadratic model along a step."""
@@ -120,9 +114,7 @@ class Criterion:
 
     def signs(self, lams: Sequence[Array]) -> Array:
         """±1 for every θ̃ that make the diagonals of Λ̃_k positive and leave Λ̃Λ̃ᵀ."""
-        return np.concatenate(
-            [np.zeros(0), *(t.signs(lam) for t, lam in zip(self.templates, lams, strict=True))]
-        )
+        return np.concatenate([np.zeros(0), *(t.signs(lam) for t, lam in zip(self.templates, lams, strict=True))])
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
@@ -204,7 +196,7 @@ class Criterion:
 
     def _working_products(
         self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, theta: Array, lams: Sequence[Array]
-    ) -> tuple[Array, Array]:  # fmt: skip
+    ) -> tuple[Array, Array]:
         """yᵀPV̇_iPV̇_jPy (n_theta, n_theta) and yᵀPV̇_iPy (n_theta,), where V̇_iPy = Z_k(Λ̇_iΛᵀ + ΛΛ̇_iᵀ)e_k."""
         n_theta, at = len(self.diagonal), 0
         directions, forces = [], np.zeros(n_theta)
@@ -241,8 +233,7 @@ class Criterion:
     def _gammas(self, terms: pls.Slopes, lams: Sequence[Array]) -> list[Array]:
         """Σ_levels Γ_jj per factor, from (KΛ)Λ⁻¹."""
         gammas = [
-            K_lam @ np.linalg.inv(lam) - outer
-            for K_lam, outer, lam in zip(terms.K_lam, terms.outer, lams, strict=True)
+            K_lam @ np.linalg.inv(lam) - outer for K_lam, outer, lam in zip(terms.K_lam, terms.outer, lams, strict=True)
         ]
         return [(gamma + gamma.T) / 2.0 for gamma in gammas]
 

@@ -89,9 +89,7 @@ def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
                 for a in range(width):
                     for b in range(n_xy):
                         for r in range(q):
-                            P[pw + a * row_w + row_w - n_xy + b] -= (
-                                P[p + r * row + at + a] * P[p + r * row + tail + b]
-                            )
+                            P[pw + a * row_w + row_w - n_xy + b] -= P[p + r * row + at + a] * P[p + r * row + tail + b]
                 at += width
                 e += 1
             c = 0  # dense columns

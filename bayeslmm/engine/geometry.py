@@ -92,9 +92,7 @@ class Geometry:
         return any(len(p.weights) < FEW_LEVELS for p in self.placements.values())
 
 
-def choose_geometry(
-    design: Design, rough: Rough | None, centring: Mapping[Any, Any] | None = None
-) -> Geometry:
+def choose_geometry(design: Design, rough: Rough | None, centring: Mapping[Any, Any] | None = None) -> Geometry:
     """The geometry that rough estimates suggest; ``centring`` overrides it.
 
     Parameters
@@ -183,13 +181,9 @@ def _given(design: Design, centring: Mapping[Any, Any]) -> dict[tuple[str, int],
         group, *terms = key if isinstance(key, tuple) else (key,)
         if group not in known or len(terms) > 1 or (terms and terms[0] not in known[group]):
             names = [repr(g) for g in known] + [repr((g, c)) for g, columns in known.items() for c in columns]
-            raise InputError(
-                f"centring: {key!r} is no grouping factor or column; there are {', '.join(names)}"
-            )
+            raise InputError(f"centring: {key!r} is no grouping factor or column; there are {', '.join(names)}")
         if not isinstance(weight, int | float | np.number) or not 0.0 <= weight <= 1.0:
-            raise InputError(
-                f"centring={{{key!r}: {weight!r}}}: a weight lies between 0 (not centred) and 1 (centred)"
-            )
+            raise InputError(f"centring={{{key!r}: {weight!r}}}: a weight lies between 0 (not centred) and 1 (centred)")
         for column, name in enumerate(known[group]):
             if not terms or name == terms[0]:
                 found[group, column] = float(weight)
@@ -228,9 +222,7 @@ def _conditioning(group: GroupTerm, block: Sequence[int], weights: Array) -> tup
     return (*(k for k in block if k not in constant), *constant)
 
 
-def _attach(
-    design: Design, placements: Mapping[str, Placement], widest: str
-) -> dict[str, tuple[Attached, ...]]:
+def _attach(design: Design, placements: Mapping[str, Placement], widest: str) -> dict[str, tuple[Attached, ...]]:
     """Of every fixed effect the centred column that is sampled around it, if there is one.
 
     The intercept goes to one factor, the ``widest``; another column goes there as well if it can, else to the factor
@@ -261,9 +253,7 @@ def _attach(
             else:
                 found[group.name].append(Attached(column=k, coefficient=c, weights=ratio))
                 found[group.name] += [
-                    Attached(
-                        column=i, coefficient=c, weights=_at_middle(group, placement, i, k) * ratio - means[c]
-                    )
+                    Attached(column=i, coefficient=c, weights=_at_middle(group, placement, i, k) * ratio - means[c])
                     for i in constant
                 ]
             break

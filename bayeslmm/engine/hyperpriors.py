@@ -54,9 +54,7 @@ class Positive:
         found = cls._of(prior)
         sound = {Kind.LOG_NORMAL: found.b > 0.0, Kind.UNIFORM: 0.0 <= found.a < found.b}
         if not sound.get(found.kind, min(found.a, found.b) > 0.0):
-            wanted = (
-                "0 <= lower < upper" if found.kind == Kind.UNIFORM else "positive scales, rates and shapes"
-            )
+            wanted = "0 <= lower < upper" if found.kind == Kind.UNIFORM else "positive scales, rates and shapes"
             raise PriorError(f"{prior!r} is no distribution of a positive number: it needs {wanted}")
         return found
 
@@ -84,9 +82,7 @@ class Positive:
                 return cls(kind=Kind.LOG_NORMAL, a=mu, b=sigma)
             case "Uniform", {"lower": lower, "upper": upper, **rest} if not rest:
                 return cls(kind=Kind.UNIFORM, a=lower, b=upper)
-        raise NotAvailableError(
-            f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any"
-        )
+        raise NotAvailableError(f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +111,7 @@ class HyperPriors:
             out; or see `Positive.of`.
         """
         of_beta = [
-            location_scale(
-                name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name)
-            )
+            location_scale(name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name))
             for name in design.x_names
         ]
         mean, sd, nu = np.array(of_beta).reshape(-1, 3).T
@@ -125,10 +119,7 @@ class HyperPriors:
             beta_mean=mean,
             beta_sd=sd,
             beta_nu=nu,
-            sds=tuple(
-                tuple(Positive.of(priors.get("sd", g.name, term)) for term in g.sd_terms)
-                for g in design.groups
-            ),
+            sds=tuple(tuple(Positive.of(priors.get("sd", g.name, term)) for term in g.sd_terms) for g in design.groups),
             lkj=tuple(_eta(priors, g) for g in design.groups),
             sigma=None if design.family.residual_is_known else Positive.of(priors.get("sigma")),
         )
@@ -182,9 +173,7 @@ def log_prior(kind: int, a: float, b: float, v: float) -> tuple[float, float]:
     if kind == Kind.HALF_NORMAL:
         return 0.5 * np.log(2.0 / np.pi) - np.log(a) - 0.5 * (v / a) ** 2, -v / a**2
     if kind == Kind.HALF_T:
-        constant = (
-            np.log(2.0) + lgamma((a + 1.0) / 2.0) - lgamma(a / 2.0) - 0.5 * np.log(a * np.pi) - np.log(b)
-        )
+        constant = np.log(2.0) + lgamma((a + 1.0) / 2.0) - lgamma(a / 2.0) - 0.5 * np.log(a * np.pi) - np.log(b)
         return constant - (a + 1.0) / 2.0 * np.log1p((v / b) ** 2 / a), -(a + 1.0) * v / (a * b**2 + v**2)
     if kind == Kind.EXPONENTIAL:
         return np.log(a) - a * v, -a

@@ -70,8 +70,9 @@ class Space(NamedTuple):
     correlation_at: NDArray[np.bool_]  # (d,) those of correlations
 
 
-def build(problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequence[Array],
-          precision: Array, constant: float) -> Space:  # fmt: skip
+def build(
+    problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequence[Array], precision: Array, constant: float
+) -> Space:
     """The space of a problem whose cross-products were laid out."""
     spread = float(np.hypot(np.std(problem.y), problem.sigma or 0.0)) or 1.0
     templates = problem.templates

@@ -61,9 +61,7 @@ class Approximation:
         """c'Cov(β̂)c (k,) of contrasts (k, p)."""
         return np.maximum(np.einsum("ka,ab,kb->k", contrasts, self.vcov, contrasts, optimize=True), 0.0)
 
-    def df(
-        self, contrasts: Array, *, residual: Array | float = 0.0, taken_as_known: Array | float = 0.0
-    ) -> Array:
+    def df(self, contrasts: Array, *, residual: Array | float = 0.0, taken_as_known: Array | float = 0.0) -> Array:
         """Degrees of freedom (k,) of contrasts (k, p); infinite where nothing that is estimated varies.
 
         Parameters
@@ -162,9 +160,7 @@ class Satterthwaite(Approximation):
         if criterion.sigma is not None:
             H = H[:-1, :-1]
         values, vectors = np.linalg.eigh(H)
-        use = values > 1e-8 * values.max(
-            initial=0.0
-        )  # flat directions carry no information: lmerTest leaves them out
+        use = values > 1e-8 * values.max(initial=0.0)  # flat directions carry no information: lmerTest leaves them out
         inverse_R = np.linalg.inv(at_optimum.R_x)
         forms = []
         projected = pls.projected(reduced)
@@ -283,8 +279,11 @@ class KenwardRoger(Approximation):
         U = (U + U.T) / 2.0
         return cls(
             vcov=solution.sigma**2 * scaled.T_x @ (Phi + 2.0 * Phi @ U @ Phi) @ scaled.T_x.T,
-            T_x=scaled.T_x, Phi=Phi, moments=np.array([each @ Phi for each in PhiP]), W=W,
-        )  # fmt: skip
+            T_x=scaled.T_x,
+            Phi=Phi,
+            moments=np.array([each @ Phi for each in PhiP]),
+            W=W,
+        )
 
     def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
         """Kenward & Roger (1997), section 3, for single contrasts.
@@ -368,9 +367,7 @@ class _Pieces:
         r = range(len(parameters))
         P = [-Q_all[own[i]].T @ sides[i] for i in r]
         Q = [[sides[i].T @ K[own[i], own[j]] @ sides[j] for j in r] for i in r]
-        T = np.array([[np.sum(right[i][own[j]] * right[j][own[i]].T) for j in r] for i in r]).reshape(
-            len(P), len(P)
-        )
+        T = np.array([[np.sum(right[i][own[j]] * right[j][own[i]].T) for j in r] for i in r]).reshape(len(P), len(P))
         trace = np.array([np.trace(right[i][own[i]]) for i in r])
 
         A = reduced.XyVXy[:p, :p]

@@ -98,9 +98,7 @@ def _of_rows(rows, first, last, skip, eta, parameters, a, u, gradient):
         at = eta[i]
         for c in range(u.shape[0]):
             at += a[i, c] * u[c]
-        value, slope, _, _ = row(
-            rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters
-        )
+        value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters)
         total += value
         for c in range(u.shape[0]):
             gradient[c] += slope * a[i, c]
@@ -229,9 +227,7 @@ def _integral(rows, first, last, eta, parameters, a, rule, room, by, gradient):
             at = eta[i]
             for c in range(room.trial.shape[0]):
                 at += a[i, c] * room.trial[c]
-            own, slope, _, _ = row(
-                rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters
-            )
+            own, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters)
             value += own
             for c in range(by.shape[1]):
                 slopes[c] += slope * by[i, c]
@@ -263,16 +259,7 @@ def _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, u, shift
     for piece in range(first, last):
         inner.at[:] = modes[piece]
         total += _integral(
-            rows,
-            rows.pieces[piece],
-            rows.pieces[piece + 1],
-            shifted,
-            parameters,
-            a_nested,
-            rule,
-            inner,
-            a,
-            own,
+            rows, rows.pieces[piece], rows.pieces[piece + 1], shifted, parameters, a_nested, rule, inner, a, own
         )
         modes[piece] = inner.at
         gradient += own
@@ -288,9 +275,7 @@ def _unit_mode(rows, j, eta, parameters, a, a_nested, rule, modes, inner, shifte
         for c in range(q):
             room.trial[:] = at
             room.trial[c] += STEP
-            _of_unit(
-                rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.other
-            )
+            _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.other)
             room.L[:, c] = (room.other - room.gradient) / STEP
         _differences(room.L, q)
         _factor(room.L)
@@ -330,9 +315,7 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
             if q_nested == 0:
                 _mode(rows, first, last, -1, eta[s], parameters[s], a, room)
             else:
-                _unit_mode(
-                    rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted, room
-                )
+                _unit_mode(rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted, room)
             starts[j] = room.at
             for k in range(K):
                 room.step[:] = rule.x[k]
@@ -340,9 +323,19 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
                 room.trial[:] = room.at + room.step
                 values[k] = rule.log_weight[k] - 0.5 * _square(room.trial)
                 values[k] += _of_unit(
-                    rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, room.trial, shifted,
+                    rows,
+                    j,
+                    eta[s],
+                    parameters[s],
+                    a,
+                    a_nested,
+                    nested_rule,
+                    modes,
+                    inner,
+                    room.trial,
+                    shifted,
                     room.other,
-                )  # fmt: skip
+                )
             out[s, j] = _log_sum(values) - _log_det(room.L) + normalisers[first:last].sum()
 
 

@@ -78,9 +78,7 @@ class Joint(NamedTuple):
     sd_kind: Codes  # (S,)
     sd_prior: Array  # (S, 2)
     parameter_kind: Codes  # (r,)
-    parameter_prior: (
-        Array  # (r, 3): of a positive parameter two numbers, of the cutpoints location, scale, dof
-    )
+    parameter_prior: Array  # (r, 3): of a positive parameter two numbers, of the cutpoints location, scale, dof
     values: Array  # distinct responses of a negative binomial model
     counts: Array
     gram: Array  # (J r²,) of a normal model with one factor: [Z X y]ᵀW[Z X y] of each level, r = q + p + 1; else empty
@@ -152,8 +150,7 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     """
     family, names = design.family, list(design.x_names)
     of_beta = [
-        location_scale(n, priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n))
-        for n in names
+        location_scale(n, priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n)) for n in names
     ]
     centred = design.has_intercept or family.has_categories
     X = np.array(design.X, order="C")
@@ -169,10 +166,27 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     parts: dict[str, list[Any]] = {
         key: []
         for key in (
-            "place", "first", "blocks", "n_blocks", "shapes", "sampled", "w", "attached", "weights", "above",
-            "above_column", "middle", "sds", "n_sds", "sd_of", "x_start", "partials", "parent", "Z",
+            "place",
+            "first",
+            "blocks",
+            "n_blocks",
+            "shapes",
+            "sampled",
+            "w",
+            "attached",
+            "weights",
+            "above",
+            "above_column",
+            "middle",
+            "sds",
+            "n_sds",
+            "sd_of",
+            "x_start",
+            "partials",
+            "parent",
+            "Z",
         )
-    }  # fmt: skip
+    }
     for group in groups:
         placement = geometry.placements[group.name]
         parts["x_start"].append(at)
@@ -309,9 +323,7 @@ def _gram(design: Design, X: Array, y: Array) -> tuple[Array, Array]:
     gram = np.empty((group.n_levels, r, r))
     for i in range(r):
         for j in range(r):
-            gram[:, i, j] = np.bincount(
-                group.codes, weights=weighted[:, i] * A[:, j], minlength=group.n_levels
-            )
+            gram[:, i, j] = np.bincount(group.codes, weights=weighted[:, i] * A[:, j], minlength=group.n_levels)
     return gram.reshape(-1), shift
 
 
@@ -347,9 +359,7 @@ def _starts(sizes) -> Codes:
     return np.cumsum([0, *sizes]).astype(np.int64)
 
 
-def starting_point(
-    design: Design, geometry: Geometry, rough: Rough | None, joint: Joint, rng: Generator
-) -> Array:
+def starting_point(design: Design, geometry: Geometry, rough: Rough | None, joint: Joint, rng: Generator) -> Array:
     """A start (d,) near rough estimates, spread about as widely as the posterior might be."""
     family = design.family
     parts, scale = [], family.scale(design.y).value or 1.0
@@ -492,12 +502,7 @@ def _factors(buffer, whole, k, x, sd, L, gradient):
     for i in range(q):
         L[i, i] = 1.0
     for block in range(blocks_start[k], blocks_start[k + 1]):
-        kind, first, d, p = (
-            blocks[4 * block],
-            blocks[4 * block + 1],
-            blocks[4 * block + 2],
-            blocks[4 * block + 3],
-        )
+        kind, first, d, p = (blocks[4 * block], blocks[4 * block + 1], blocks[4 * block + 2], blocks[4 * block + 3])
         loops.factor(kind, d, y[p:], L[first : first + d, first : first + d])
     return total
 
@@ -625,12 +630,7 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
     blocks, blocks_start = _codes(whole, BLOCKS), _codes(whole, BLOCKS_START)
     y, by_y = 0.5 * x[start + n_sds : at], np.zeros(partials)
     for block in range(blocks_start[k], blocks_start[k + 1]):
-        kind, first, d, p = (
-            blocks[4 * block],
-            blocks[4 * block + 1],
-            blocks[4 * block + 2],
-            blocks[4 * block + 3],
-        )
+        kind, first, d, p = (blocks[4 * block], blocks[4 * block + 1], blocks[4 * block + 2], blocks[4 * block + 3])
         here = slice(first, first + d)
         loops.pull_back(kind, d, y[p:], L[here, here], by_L[here, here], by_y[p:])
     for e in range(partials):
@@ -771,30 +771,18 @@ def _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters):
     effect_start = _codes(whole, EFFECT_START)
     values = _reals(buffer, whole, VALUES)
     counts = _reals(buffer, whole, COUNTS)
-    n, p, K, kind, link = (
-        y.shape[0],
-        sizes[2],
-        levels.shape[0],
-        sizes[0],
-        sizes[1],
-    )
+    n, p, K, kind, link = (y.shape[0], sizes[2], levels.shape[0], sizes[0], sizes[1])
     eta, by_eta = offset.copy(), np.empty(n)
     _add_fixed(X, x[:p], eta)
     for k in range(K):
         first, after = column_start[k] * n, column_start[k + 1] * n
-        _add_effects(
-            codes[k * n : k * n + n], Z[first:after],
-            b[effect_start[k] : effect_start[k + 1]], eta,
-        )  # fmt: skip
+        _add_effects(codes[k * n : k * n + n], Z[first:after], b[effect_start[k] : effect_start[k + 1]], eta)
     total = densities.add_rows(kind, link, y, trials, weights, eta, parameters, by_eta, by_parameters)
     total += densities.normaliser(kind, n, parameters, values, counts, by_parameters)
     _sum_over_rows(X, by_eta, gradient, p)
     for k in range(K):
         first, after = column_start[k] * n, column_start[k + 1] * n
-        _sum_by_level(
-            codes[k * n : k * n + n], Z[first:after], by_eta,
-            by_b[effect_start[k] : effect_start[k + 1]],
-        )  # fmt: skip
+        _sum_by_level(codes[k * n : k * n + n], Z[first:after], by_eta, by_b[effect_start[k] : effect_start[k + 1]])
     return total
 
 
@@ -860,9 +848,7 @@ def log_density(buffer, x, gradient):
     parameters, by_parameters = np.empty(sizes[3]), np.zeros(max(sizes[3], 2))
     total += _parameters(buffer, whole, x, parameters, gradient)
     if gram.shape[0] > 0:
-        total += _by_products(
-            buffer, whole, x[:p] - gram_shift, b, parameters[0], gradient, by_b, by_parameters
-        )
+        total += _by_products(buffer, whole, x[:p] - gram_shift, b, parameters[0], gradient, by_b, by_parameters)
     else:
         total += _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters)
     for k in range(K - 1, -1, -1):

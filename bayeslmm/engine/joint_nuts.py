@@ -91,18 +91,23 @@ def sample_joint(
     begin = time.perf_counter()
     with interruptible():  # nutpie answers Ctrl-C with the draws it has, of some chains none
         tree = nutpie.sample(
-            model, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed, progress_bar=False,
-            progress_callback=report, save_warmup=True, **options,
-        )  # fmt: skip
+            model,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            cores=cores,
+            seed=random_seed,
+            progress_bar=False,
+            progress_callback=report,
+            save_warmup=True,
+            **options,
+        )
     seconds = time.perf_counter() - begin
     stats = tree.sample_stats.to_dataset()
     tuning = float(tree.warmup_sample_stats["n_steps"].sum())
     share = tuning / (tuning + float(stats["n_steps"].sum()))
     return JointDraws(
-        x=tree.posterior["x"].to_numpy(),
-        stats=stats,
-        tune_seconds=share * seconds,
-        draw_seconds=(1 - share) * seconds,
+        x=tree.posterior["x"].to_numpy(), stats=stats, tune_seconds=share * seconds, draw_seconds=(1 - share) * seconds
     )
 
 

@@ -25,10 +25,7 @@ from .scaling import Problem, scale
 Array = NDArray[np.float64]
 
 INNER_STEPS = 100
-CLOSE, SURE = (
-    1e-12,
-    1e-20,
-)  # gain that an inner Newton step promises, below which rounding may, or does, decide
+CLOSE, SURE = (1e-12, 1e-20)  # gain that an inner Newton step promises, below which rounding may, or does, decide
 HALVINGS = 30
 PERFECT = 1e-6  # residual sd over that of the response, below which there is none
 
@@ -249,9 +246,7 @@ class Approximation:
             raise FloatingPointError("the modes of the effects were not reached")
         if not exact:
             raise FloatingPointError("the effects have no mode: the curvature has the wrong sign")
-        return Inner(
-            u=u, beta=beta, eta=eta, bends=self._bends(eta, values, 10), h=h, reduced=reduced, joint=about
-        )
+        return Inner(u=u, beta=beta, eta=eta, bends=self._bends(eta, values, 10), h=h, reduced=reduced, joint=about)
 
     def _factorise(self, rows: Reweighted, W: Array, lams: Sequence[Array]) -> tuple[pls.Reduced, bool]:
         """M, and whether it is that of these weights: elsewhere than at a mode they may have to be above zero."""

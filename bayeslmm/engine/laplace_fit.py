@@ -139,15 +139,10 @@ def _start(about: Approximation, scale: float) -> Array:
             and not family.has_residual
         ):
             unit = 0.3 * float(np.std(z)) or 1.0
-        level = np.linalg.lstsq(
-            about.X, np.full(design.n, float(family.eta(mean.mean()))) - design.offset, rcond=None
-        )[0]
-        for part in (
-            1.0,
-            0.5,
-            0.2,
-            0.0,
-        ):  # nearer to the mean of all rows, where a line crosses what is impossible
+        level = np.linalg.lstsq(about.X, np.full(design.n, float(family.eta(mean.mean()))) - design.offset, rcond=None)[
+            0
+        ]
+        for part in (1.0, 0.5, 0.2, 0.0):  # nearer to the mean of all rows, where a line crosses what is impossible
             if np.isfinite(about.fixed_log_density(level + part * (beta - level), values)):
                 beta = level + part * (beta - level)
                 break
@@ -164,14 +159,10 @@ def _start(about: Approximation, scale: float) -> Array:
 
 def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     """The parameters of a solution, with sds that are not zero; β as it is here."""
-    theta = np.where(
-        about.diagonal, np.maximum(solution.scaled_theta, 0.1 * _units(about)), solution.scaled_theta
-    )
+    theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * _units(about)), solution.scaled_theta)
     values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
     if len(values) and not about.parameters.ordered:
-        values = np.minimum(
-            values, [50.0 if n in about.family.limited_by else np.inf for n in about.family.parameters]
-        )
+        values = np.minimum(values, [50.0 if n in about.family.limited_by else np.inf for n in about.family.parameters])
     free = about.parameters.free(values) if len(values) else values
     return np.concatenate([psi[: about.n_beta], theta, free])
 
@@ -198,9 +189,7 @@ def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
 
 def scales(H0: Array) -> Array:
     """C (size, size) with CᵀHC the unit matrix but for signs."""
-    d = 1.0 / np.sqrt(
-        np.maximum(np.abs(np.diag(H0)), 1e-8 * max(float(np.abs(np.diag(H0)).max(initial=0.0)), 1e-8))
-    )
+    d = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(H0)), 1e-8 * max(float(np.abs(np.diag(H0)).max(initial=0.0)), 1e-8)))
     values, vectors = np.linalg.eigh(H0 * np.outer(d, d))
     return d[:, None] * vectors / np.sqrt(np.maximum(np.abs(values), 1e-3))
 
@@ -328,23 +317,22 @@ def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
         about.last = inner
     first = about.n_beta + about.n_theta
     limits = tuple(
-        n
-        for k, n in enumerate(about.family.parameters)
-        if n in about.family.limited_by and about.held[first + k]
+        n for k, n in enumerate(about.family.parameters) if n in about.family.limited_by and about.held[first + k]
     )
     return Optimum(
-        psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=free, decrement=decrement,
+        psi=psi,
+        value=value,
+        gradient=gradient,
+        inner=inner,
+        hessian=hessian,
+        free=free,
+        decrement=decrement,
         limits=limits,
-    )  # fmt: skip
+    )
 
 
 def curvature(
-    about: Approximation,
-    psi: Array,
-    gradient: Array,
-    inner: Inner,
-    free: NDArray[np.bool_],
-    guess: Array | None,
+    about: Approximation, psi: Array, gradient: Array, inner: Inner, free: NDArray[np.bool_], guess: Array | None
 ) -> Array:
     """The second derivatives by differences of gradients to both sides, each over a small part of a standard error."""
     about.last = inner
@@ -543,9 +531,15 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
     told[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
     hessian = curvature(about, psi, gradient, inner, told, None)
     return about, Optimum(
-        psi=psi, value=value, gradient=gradient, inner=inner, hessian=hessian, free=told, decrement=0.0,
+        psi=psi,
+        value=value,
+        gradient=gradient,
+        inner=inner,
+        hessian=hessian,
+        free=told,
+        decrement=0.0,
         limits=solution.limits,
-    )  # fmt: skip
+    )
 
 
 def _separation(about: Approximation, inner: Inner) -> Array:

@@ -168,9 +168,7 @@ def arrange(cross: CrossProducts) -> Layout:
     ends = np.cumsum([len(values) for values in chain_values])
     pairs = []
     offsets = np.split(offset, ends[:-1]) if len(ends) else []
-    for (a, b, first), second, values, nodes, shift in zip(
-        places, column, chain_values, node, offsets, strict=True
-    ):
+    for (a, b, first), second, values, nodes, shift in zip(places, column, chain_values, node, offsets, strict=True):
         rows = (panel_start[nodes] + shift)[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
         at = rows[:, :, None] + np.arange(widths[b])
         pairs.append(Blocks(a=a, b=b, values=values, rows=np.column_stack([first, second]), at=at))
@@ -226,9 +224,7 @@ def _dense_pairs(cross: CrossProducts, order: tuple[int, ...], n_chain: int, sta
     return pairs
 
 
-def _cross_product_matrix(
-    cross: CrossProducts, order: tuple[int, ...], start: Codes, m: int
-) -> sparse.csr_array:
+def _cross_product_matrix(cross: CrossProducts, order: tuple[int, ...], start: Codes, m: int) -> sparse.csr_array:
     """ZᵀWZ, (m, m) in elimination order."""
     entries, values = [], []
     for a, k in enumerate(order):

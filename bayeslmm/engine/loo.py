@@ -37,9 +37,7 @@ class Rows(NamedTuple):
     weights: Array  # (n,)
     Z: Array  # (n, Σq)
     first: Codes  # (n, K) first of the row's level among the m
-    pair_at: (
-        Codes  # (n, pairs) where the entries of M⁻¹ between two of its levels are told in ``values.pair_at``
-    )
+    pair_at: Codes  # (n, pairs) where the entries of M⁻¹ between two of its levels are told in ``values.pair_at``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +55,7 @@ class Hyperdraws:
     sigma: Array  # (S,)
     covariances: tuple[Array, ...]  # K × (S, q_k, q_k)
     beta: Array  # (S, p)
-    prior: (
-        tuple[Array, Array] | None
-    )  # mean and sd (p,) of normal priors, sd infinite if flat; None: condition on β
+    prior: tuple[Array, Array] | None  # mean and sd (p,) of normal priors, sd infinite if flat; None: condition on β
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,20 +91,23 @@ class _Coordinates:
             for cov, T, blocks in zip(draws.covariances, scaled.T_z, problem.blocks, strict=True)
         ]
         return cls(
-            scaled=scaled, X=X, y=problem.y - scaled.y_center - X @ mean,
+            scaled=scaled,
+            X=X,
+            y=problem.y - scaled.y_center - X @ mean,
             weights=np.ones(len(X)) if problem.weights is None else problem.weights,
-            Z=tuple(Z @ T for Z, T in zip(problem.Z, scaled.T_z, strict=True)), lams=tuple(lams),
-            beta=np.ascontiguousarray(beta), mean=mean, precision=precision,
-        )  # fmt: skip
+            Z=tuple(Z @ T for Z, T in zip(problem.Z, scaled.T_z, strict=True)),
+            lams=tuple(lams),
+            beta=np.ascontiguousarray(beta),
+            mean=mean,
+            precision=precision,
+        )
 
     def layout(self) -> Layout:
         """The cross-products arranged for the kernel."""
         shift = np.eye(len(self.mean) + 1)
         shift[:-1, -1] = -self.mean
         cross = self.scaled.cross
-        return arrange(
-            replace(cross, ZtXy=tuple(z @ shift for z in cross.ZtXy), XytXy=shift.T @ cross.XytXy @ shift)
-        )
+        return arrange(replace(cross, ZtXy=tuple(z @ shift for z in cross.ZtXy), XytXy=shift.T @ cross.XytXy @ shift))
 
 
 def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> LeftOut:
@@ -123,9 +122,17 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
 
     def work(part: slice) -> None:
         _densities(
-            layout.pattern, layout.values, rows, lams[part], np.ascontiguousarray(draws.sigma[part]), at.precision,
-            at.beta[part], draws.prior is None, without[part], within[part],
-        )  # fmt: skip
+            layout.pattern,
+            layout.values,
+            rows,
+            lams[part],
+            np.ascontiguousarray(draws.sigma[part]),
+            at.precision,
+            at.beta[part],
+            draws.prior is None,
+            without[part],
+            within[part],
+        )
 
     in_pieces(work, S, cores)
     return LeftOut(without=without, within=within)
@@ -215,12 +222,9 @@ def leave_one_group_out(problem: Problem, draws: Hyperdraws, factor: int) -> Lef
     groups = [_group(problem, at, rows) for rows in own_rows]
     S, width = len(draws.sigma), at.X.shape[1] + 1
     step = max(1, NUMBERS // (J * width * width))
-    parts = [
-        _groups_left_out(groups, draws, at, slice(first, min(first + step, S))) for first in range(0, S, step)
-    ]
+    parts = [_groups_left_out(groups, draws, at, slice(first, min(first + step, S))) for first in range(0, S, step)]
     return LeftOut(
-        without=np.concatenate([part.without for part in parts]),
-        within=np.concatenate([part.within for part in parts]),
+        without=np.concatenate([part.without for part in parts]), within=np.concatenate([part.within for part in parts])
     )
 
 
@@ -252,9 +256,12 @@ def _group(problem: Problem, at: _Coordinates, rows: Codes) -> _Group:
     Z_all = np.concatenate(columns, axis=1)
     both = np.concatenate([Z_all, at.X[rows], at.y[rows, None]], axis=1)
     return _Group(
-        cross=both.T @ (at.weights[rows, None] * both), m=Z_all.shape[1], templates=tuple(templates),
-        size=len(rows), log_weights=float(np.log(at.weights[rows]).sum()),
-    )  # fmt: skip
+        cross=both.T @ (at.weights[rows, None] * both),
+        m=Z_all.shape[1],
+        templates=tuple(templates),
+        size=len(rows),
+        log_weights=float(np.log(at.weights[rows]).sum()),
+    )
 
 
 def _reduce_group(group: _Group, lams: Sequence[Array], S: int) -> tuple[Array, Array]:
@@ -318,9 +325,7 @@ def _rows(problem: Problem, layout: Layout, at: _Coordinates) -> Rows:
         first[:, a] = pattern.column_start[a] + problem.codes[k] * pattern.widths[a]
     places, before = np.zeros((n, len(layout.pairs)), np.int64), 0
     for pair, block in enumerate(layout.pairs):
-        keys, wanted = (
-            r[:, 0] * (layout.m + 1) + r[:, 1] for r in (block.rows, first[:, [block.a, block.b]])
-        )
+        keys, wanted = (r[:, 0] * (layout.m + 1) + r[:, 1] for r in (block.rows, first[:, [block.a, block.b]]))
         order = np.argsort(keys)
         found = order[np.searchsorted(keys, wanted, sorter=order)]
         size = int(pattern.widths[block.a] * pattern.widths[block.b])
@@ -328,10 +333,13 @@ def _rows(problem: Problem, layout: Layout, at: _Coordinates) -> Rows:
         before += len(keys) * size
     Z = [at.Z[k] for k in layout.order]
     return Rows(
-        X=at.X, y=np.ascontiguousarray(at.y), weights=np.ascontiguousarray(at.weights),
+        X=at.X,
+        y=np.ascontiguousarray(at.y),
+        weights=np.ascontiguousarray(at.weights),
         Z=np.ascontiguousarray(np.concatenate([np.empty((n, 0)), *Z], axis=1)),
-        first=np.ascontiguousarray(first), pair_at=places,
-    )  # fmt: skip
+        first=np.ascontiguousarray(first),
+        pair_at=places,
+    )
 
 
 @compiled

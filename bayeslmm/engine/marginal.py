@@ -177,9 +177,7 @@ class Marginal:
             sds=tuple(np.split(sds[1:], np.cumsum(widths)[:-1], axis=1)),
             factors=tuple(
                 flat.reshape(-1, q, q)
-                for flat, q in zip(
-                    np.split(factors[1:], np.cumsum(widths**2)[:-1], axis=1), widths, strict=True
-                )
+                for flat, q in zip(np.split(factors[1:], np.cumsum(widths**2)[:-1], axis=1), widths, strict=True)
             ),
             sigma=sigma[1:],
             log_density=log_density[state],

@@ -67,12 +67,18 @@ def sample_marginal(
         return unbounded(marginal, proposal.near.draw(np.random.default_rng(seed), 1)[0])
 
     compiled = from_pyfunc(
-        marginal.d, make_log_density, make_expand, [np.dtype("f8")], [(marginal.d,)], ["z"],
-        make_initial_point_fn=start,
-    )  # fmt: skip
+        marginal.d, make_log_density, make_expand, [np.dtype("f8")], [(marginal.d,)], ["z"], make_initial_point_fn=start
+    )
     with interruptible():  # as in `joint_nuts`
         tree = nutpie.sample(
-            compiled, draws=draws, tune=tune, chains=chains, cores=cores, seed=random_seed,
-            progress_bar=False, progress_callback=report, save_warmup=False,
-        )  # fmt: skip
+            compiled,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            cores=cores,
+            seed=random_seed,
+            progress_bar=False,
+            progress_callback=report,
+            save_warmup=False,
+        )
     return bounded(marginal, tree.posterior["z"].to_numpy()), tree.sample_stats.to_dataset()

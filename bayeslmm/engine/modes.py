@@ -56,9 +56,7 @@ class Survey:
     @property
     def labels(self) -> NDArray[np.int64]:
         """The mode each particle belongs to (N,)."""
-        laplace = Mixture(
-            shares=np.ones(len(self.modes)), means=self.modes, roots=_roots(self.spreads), dof=DOF
-        )
+        laplace = Mixture(shares=np.ones(len(self.modes)), means=self.modes, roots=_roots(self.spreads), dof=DOF)
         return np.argmin(laplace.distances(self.particles), axis=0)
 
     def mixture(self, rng: Generator) -> tuple[Mixture, NDArray[np.int64]]:
@@ -81,7 +79,7 @@ class Survey:
                 of_mode.append(k)
         mixture = Mixture(
             shares=np.array(shares) / np.sum(shares), means=np.array(means), roots=_roots(np.array(spreads)), dof=DOF
-        )  # fmt: skip
+        )
         return mixture, np.array(of_mode)
 
     def missed(self, fitted: Fitted, density: Density) -> float:
@@ -124,9 +122,14 @@ class Cover:
 
 
 def cover(
-    marginal: Marginal, density: Density, rng: Generator, elsewhere: Generator, *,
-    pilot: int = PILOT, seen: Survey | None = None,
-) -> Cover:  # fmt: skip
+    marginal: Marginal,
+    density: Density,
+    rng: Generator,
+    elsewhere: Generator,
+    *,
+    pilot: int = PILOT,
+    seen: Survey | None = None,
+) -> Cover:
     """A proposal around the mode that the search finds; around all modes, where a survey sees more than it reaches.
 
     ``elsewhere`` draws what the survey needs, so that ``rng`` gives the same proposal where there is one mode;
@@ -138,9 +141,7 @@ def cover(
         return Cover(fitted=fitted, seen=None, missed=0.0)
     missed = seen.missed(fitted, density)
     if missed or len(seen.modes) > 1:
-        fitted = fit_proposal(
-            marginal, elsewhere, density=density, pilot=2 * pilot, start=seen.mixture(elsewhere)
-        )
+        fitted = fit_proposal(marginal, elsewhere, density=density, pilot=2 * pilot, start=seen.mixture(elsewhere))
         missed = seen.missed(fitted, density)
     return Cover(fitted=fitted, seen=seen, missed=missed)
 
@@ -165,12 +166,7 @@ def survey(marginal: Marginal, density: Density, rng: Generator, proposal: Propo
     low, high = box(marginal, drawn)
     particles, log_density, midway = temper(marginal, density, rng, low, high, drawn)
     starts = np.concatenate(
-        [
-            proposal.near.means,
-            _structured(marginal, density),
-            _dispersed(particles, CLIMBS),
-            _dispersed(midway, CLIMBS),
-        ]
+        [proposal.near.means, _structured(marginal, density), _dispersed(particles, CLIMBS), _dispersed(midway, CLIMBS)]
     )
     ends = np.array([climb(density, marginal, start) for start in np.maximum(starts, _lowest(marginal))])
     return _distinct(marginal, density, particles, log_density, ends)
@@ -184,11 +180,7 @@ def _lowest(marginal: Marginal) -> Array:
 def _structured(marginal: Marginal, density: Density) -> Array:
     """The best starts with every t prior at its center or where least squares is, and with sds next to zero or not."""
     t = len(marginal.space.nu)
-    patterns = (
-        list(product((False, True), repeat=t))
-        if t <= 3
-        else [*np.eye(t, dtype=bool), *~np.eye(t, dtype=bool)]
-    )
+    patterns = list(product((False, True), repeat=t)) if t <= 3 else [*np.eye(t, dtype=bool), *~np.eye(t, dtype=bool)]
     spread, found = np.log(np.std(marginal.problem.y) or 1.0), []
     for pattern in patterns:
         x = marginal.starts()
@@ -213,9 +205,7 @@ def _dispersed(x: Array, n: int) -> Array:
     return x[chosen]
 
 
-def _distinct(
-    marginal: Marginal, density: Density, particles: Array, log_density: Array, ends: Array
-) -> Survey:
+def _distinct(marginal: Marginal, density: Density, particles: Array, log_density: Array, ends: Array) -> Survey:
     """The ends of climbs that are modes of their own, and hold more than next to nothing."""
     values = density(ends)
     modes: list[Array] = []
@@ -223,10 +213,7 @@ def _distinct(
     for i in np.argsort(-values):
         if not np.isfinite(values[i]):
             continue
-        if all(
-            _dip(density, mode, ends[i], min(h, values[i])) > DIP
-            for mode, h in zip(modes, heights, strict=True)
-        ):
+        if all(_dip(density, mode, ends[i], min(h, values[i])) > DIP for mode, h in zip(modes, heights, strict=True)):
             modes.append(ends[i])
             heights.append(float(values[i]))
     spreads = np.array([inverse_curvature(density, mode, marginal) for mode in modes])
@@ -241,14 +228,10 @@ def _distinct(
     )
     populated = np.bincount(result.labels, minlength=len(order)) > 0
     kept = (result.log_masses > -NEGLIGIBLE) | populated
-    return replace(
-        result, modes=result.modes[kept], spreads=result.spreads[kept], log_masses=result.log_masses[kept]
-    )
+    return replace(result, modes=result.modes[kept], spreads=result.spreads[kept], log_masses=result.log_masses[kept])
 
 
-def modes_of_draws(
-    marginal: Marginal, fitted: Fitted, sds: Array, sigma: Array, beta: Array
-) -> NDArray[np.int64]:
+def modes_of_draws(marginal: Marginal, fitted: Fitted, sds: Array, sigma: Array, beta: Array) -> NDArray[np.int64]:
     """The mode (N,) of draws on the user's scale: all sds (N, Σq), σ (N,) and β (N, p).
 
     A draw's ω is put at its mean given β; correlations are not looked at.
@@ -260,11 +243,7 @@ def modes_of_draws(
     t = (beta[:, at] - priors.beta_mean[at]) / priors.beta_sd[at]
     of_sigma = [np.log(sigma)] if marginal.problem.sigma is None else []
     x = np.column_stack(
-        [
-            np.log1p(sds[:, space.column_of] / space.softness),
-            *of_sigma,
-            np.log((space.nu + 1.0) / (space.nu + t**2)),
-        ]
+        [np.log1p(sds[:, space.column_of] / space.softness), *of_sigma, np.log((space.nu + 1.0) / (space.nu + t**2))]
     )
     near, others = fitted.proposal.near, np.flatnonzero(~space.correlation_at)
     scales = near.roots @ near.roots.swapaxes(1, 2)

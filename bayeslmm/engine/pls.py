@@ -84,14 +84,7 @@ def reduce(layout: Layout, lams: Sequence[Array]) -> Reduced:
         xy -= dense_xy.T @ dense_xy  # (2.3)
         log_det += 2.0 * float(np.log(dense.diagonal()).sum())
     return Reduced(
-        layout=layout,
-        lams=ordered,
-        D=D,
-        P=P,
-        L_dense=dense,
-        B_dense=dense_xy,
-        XyVXy=xy,
-        log_det_M=float(log_det),
+        layout=layout, lams=ordered, D=D, P=P, L_dense=dense, B_dense=dense_xy, XyVXy=xy, log_det_M=float(log_det)
     )
 
 

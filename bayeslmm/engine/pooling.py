@@ -115,13 +115,19 @@ def unpooled(problem: Problem, factor: int) -> Unpooled:
     return Unpooled(
         coefficients=per_level[:, :, 0] - per_level[:, :, 1:] @ shared,
         vcov=own.vcov() + by_shared @ by_shared.swapaxes(1, 2),
-        common=common, shared=shared, shared_vcov=half @ half.T,
-        A=attributed(problem, factor, problem.X - problem.X[:, common] @ M), M=M,
+        common=common,
+        shared=shared,
+        shared_vcov=half @ half.T,
+        A=attributed(problem, factor, problem.X - problem.X[:, common] @ M),
+        M=M,
         line=_linear(
-            problem, root, left - Q @ (Q.T @ left), (own.Q**2).sum(axis=1) + (Q**2).sum(axis=1),
+            problem,
+            root,
+            left - Q @ (Q.T @ left),
+            (own.Q**2).sum(axis=1) + (Q**2).sum(axis=1),
             own.rank + int(common.sum()),
         ),
-    )  # fmt: skip
+    )
 
 
 def absorbed(problem: Problem, factor: int, columns: Array) -> Array:
@@ -158,9 +164,7 @@ def attributed(problem: Problem, factor: int, columns: Array) -> Array:
     return found
 
 
-def combined_variances(
-    problem: Problem, solution: PointSolution, parts: Sequence[tuple[int, Codes, Array]]
-) -> Array:
+def combined_variances(problem: Problem, solution: PointSolution, parts: Sequence[tuple[int, Codes, Array]]) -> Array:
     """Var(Σ_k B_jk b_k,level(j) | y, β) of combinations of effects (J, q), at a point solution.
 
     Parameters
@@ -174,9 +178,7 @@ def combined_variances(
     found, step = np.empty((J, q)), max(1, NUMBERS // (q * criterion.layout.m))
     for first in range(0, J, step):
         chosen = np.arange(first, min(first + step, J))
-        combined = [
-            np.zeros((n, Z.shape[1], len(chosen), q)) for n, Z in zip(problem.levels, problem.Z, strict=True)
-        ]
+        combined = [np.zeros((n, Z.shape[1], len(chosen), q)) for n, Z in zip(problem.levels, problem.Z, strict=True)]
         for k, levels, B in parts:
             on_scaled = (B[chosen] @ scaled.T_z[k]).swapaxes(1, 2)  # (chosen, q_k, q)
             combined[k][levels[chosen], :, np.arange(len(chosen))] += on_scaled
@@ -355,9 +357,7 @@ def _whitened(problem: Problem) -> tuple[Array, Array, Array]:
 
 
 def _linear(problem: Problem, root: Array, white: Array, leverage: Array, rank: int) -> Linear:
-    return Linear(
-        residuals=white / root, leverage=leverage, weights=root**2, rank=rank, known_sigma=problem.sigma
-    )
+    return Linear(residuals=white / root, leverage=leverage, weights=root**2, rank=rank, known_sigma=problem.sigma)
 
 
 def _summed(values: Array, codes: Codes, J: int) -> Array:

@@ -68,9 +68,7 @@ def rough_fit(design: Design) -> Rough | None:
             break
     assert found is not None
     if design.family.has_categories:
-        found = replace(
-            found, beta=found.beta[1:], vcov=found.vcov[1:, 1:], modes=tuple(-m for m in found.modes)
-        )
+        found = replace(found, beta=found.beta[1:], vcov=found.vcov[1:, 1:], modes=tuple(-m for m in found.modes))
     return Rough(solution=found, information=weights / found.sigma**2)
 
 

@@ -137,17 +137,13 @@ class Errors:
         if len(effects) == 1:
             factor, codes, _ = effects[0]
             return self.own[factor], codes
-        met, which = np.unique(
-            np.column_stack([codes for _, codes, _ in effects]), axis=0, return_inverse=True
-        )
+        met, which = np.unique(np.column_stack([codes for _, codes, _ in effects]), axis=0, return_inverse=True)
         factors = [factor for factor, _, _ in effects]
         sizes = [self.own[factor].shape[1] for factor in factors]
         m = max(self.reduced.layout.m, 1)
         whole = sum(len(np.unique(met[:, i])) * q for i, q in enumerate(sizes)) * m <= NUMBERS
         step = len(met) if whole else max(1, NUMBERS // (m * sum(sizes)))
-        blocks = [
-            self._joint_of(factors, sizes, met[first : first + step]) for first in range(0, len(met), step)
-        ]
+        blocks = [self._joint_of(factors, sizes, met[first : first + step]) for first in range(0, len(met), step)]
         return np.concatenate(blocks), which.reshape(-1)
 
     def _joint_of(self, factors: Sequence[int], sizes: Sequence[int], met: Codes) -> Array:
@@ -162,10 +158,7 @@ class Errors:
         half = np.ascontiguousarray(self._half(parts).T)
         starts = np.concatenate([[0], np.cumsum(counts)])
         wanted = np.hstack(
-            [
-                s + place[:, None] * q + np.arange(q)
-                for s, place, q in zip(starts, places, sizes, strict=False)
-            ]
+            [s + place[:, None] * q + np.arange(q) for s, place, q in zip(starts, places, sizes, strict=False)]
         )
         found = np.empty((len(met), sum(sizes), sum(sizes)))
         step = max(1, NUMBERS // 8 // (half.shape[1] * sum(sizes)))
@@ -189,9 +182,7 @@ def draws_given(
     layout = criterion.layout
     back = [np.linalg.inv(T) for T in scaled.T_z]
     beta = np.empty((len(sigma), criterion.p))
-    effects = tuple(
-        np.empty((len(sigma), J, len(T))) for J, T in zip(problem.levels, scaled.T_z, strict=True)
-    )
+    effects = tuple(np.empty((len(sigma), J, len(T))) for J, T in zip(problem.levels, scaled.T_z, strict=True))
     for s, noise in enumerate(sigma):
         lams = [
             cholesky_psd(inverse @ cov[s] @ inverse.T, blocks) / noise

@@ -103,9 +103,7 @@ class _Slice:
     entry of C_k. Where the structure of a block has sds and correlations for its numbers, the held one is one of them.
     """
 
-    def __init__(
-        self, scaled: Scaled, criterion: Criterion, best: PointSolution, parameter: Parameter
-    ) -> None:
+    def __init__(self, scaled: Scaled, criterion: Criterion, best: PointSolution, parameter: Parameter) -> None:
         self.scaled, self.parameter = scaled, parameter
         self.layout, self.templates = criterion.layout, criterion.templates
         self.n, self.sigma = criterion.layout.cross.n, criterion.sigma
@@ -177,9 +175,7 @@ class _Slice:
             low, high = self.templates[p.factor].ends
             place = self.held_at[p.factor]
             return (float(low[place]), float(high[place]))
-        return {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0), "beta": (-np.inf, np.inf)}[
-            p.kind
-        ]
+        return {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0), "beta": (-np.inf, np.inf)}[p.kind]
 
     def _pack(self, factors: list[Array], sigma: float) -> Array:
         parts = [
@@ -229,18 +225,19 @@ class _Slice:
         return min(value, self.plateau), x
 
     def _search(
-        self,
-        held: float,
-        start: Array,
-        layout: Layout,
-        bounds: list[tuple[float | None, float | None]] | None,
+        self, held: float, start: Array, layout: Layout, bounds: list[tuple[float | None, float | None]] | None
     ) -> tuple[float, Array]:
         from scipy.optimize import minimize
 
         found = minimize(
-            self._objective, start, args=(held, layout), jac=True, method="L-BFGS-B", bounds=bounds,
+            self._objective,
+            start,
+            args=(held, layout),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
             options={"ftol": 1e-14, "gtol": 1e-6, "maxiter": 200},
-        )  # fmt: skip
+        )
         return float(found.fun), found.x
 
     def _find_plateau(self) -> float:
@@ -290,8 +287,10 @@ class _Slice:
             - layout.cross.sum_log_weights
         )
         by_lam = terms.gradients(lams)
-        gradient = [self._gradient(k, back.T @ D / sigma, held)
-                    for k, (back, D) in enumerate(zip(self.back, by_lam, strict=True))]  # fmt: skip
+        gradient = [
+            self._gradient(k, back.T @ D / sigma, held)
+            for k, (back, D) in enumerate(zip(self.back, by_lam, strict=True))
+        ]
         if self._searches_sigma:
             along_sigma = 2.0 * self.n - 2.0 * solution.r2 / sigma**2
             along_sigma -= sum(float(np.sum(D * lam)) for D, lam in zip(by_lam, lams, strict=True))
@@ -358,9 +357,13 @@ def _curve(piece: _Slice, cutoff: float) -> Curve:
     values = np.array([v for v, _ in reversed(down)] + [piece.estimate] + [v for v, _ in up])
     zetas = np.array([z for _, z in reversed(down)] + [0.0] + [z for _, z in up])
     return Curve(
-        parameter=piece.parameter, estimate=piece.estimate, value=values, zeta=zetas,
-        low=_end(down, cutoff, low_end), high=_end(up, cutoff, high_end),
-    )  # fmt: skip
+        parameter=piece.parameter,
+        estimate=piece.estimate,
+        value=values,
+        zeta=zetas,
+        low=_end(down, cutoff, low_end),
+        high=_end(up, cutoff, high_end),
+    )
 
 
 def _walk(piece: _Slice, cutoff: float, sign: float, end: float) -> list[tuple[float, float]]:
@@ -380,18 +383,18 @@ def _walk(piece: _Slice, cutoff: float, sign: float, end: float) -> list[tuple[f
     crossing: list[tuple[float, float]] = []
     while abs(zeta) < cutoff + BEYOND and len(points) < 40 and sign * (end - value) > 1e-9 * abs(value):
         proposal = value + sign * step
-        if (
-            sign * (proposal - end) >= 0.0
-        ):  # towards a finite end: zero itself, but never a correlation of one
+        if sign * (proposal - end) >= 0.0:  # towards a finite end: zero itself, but never a correlation of one
             proposal = end if end == 0.0 and piece.parameter.kind == "sd" else value + 0.7 * (end - value)
         if piece.parameter.kind == "cor" and abs(proposal) > 0.9999:
             break
         inner, (proposed, found) = (value, zeta, x), zeta_from(proposal, x)
         if abs(zeta) < cutoff < abs(proposed):
             at = brentq(
-                lambda v, start=inner[2]: abs(zeta_from(v, start)[0]) - cutoff, inner[0], proposal,
+                lambda v, start=inner[2]: abs(zeta_from(v, start)[0]) - cutoff,
+                inner[0],
+                proposal,
                 xtol=1e-6 * piece.scale,
-            )  # fmt: skip
+            )
             crossing = [(float(at), sign * cutoff)]
         value, zeta, x = proposal, proposed, found
         points.append((value, zeta))

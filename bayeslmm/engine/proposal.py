@@ -49,16 +49,13 @@ class Mixture:
     def draw(self, rng: Generator, n: int) -> Array:
         """Draws (n, d)."""
         k = rng.choice(len(self.shares), size=n, p=self.shares)
-        normal = rng.normal(size=(n, self.means.shape[1])) * np.sqrt(
-            self.dof / rng.chisquare(self.dof, (n, 1))
-        )
+        normal = rng.normal(size=(n, self.means.shape[1])) * np.sqrt(self.dof / rng.chisquare(self.dof, (n, 1)))
         return self.means[k] + (self.roots[k] @ normal[:, :, None])[:, :, 0]
 
     def distances(self, x: Array) -> Array:
         """Squared Mahalanobis distances (K, n)."""
         parts = [
-            lapack.dtrtrs(root, (x - mean).T, lower=1)[0]
-            for mean, root in zip(self.means, self.roots, strict=True)
+            lapack.dtrtrs(root, (x - mean).T, lower=1)[0] for mean, root in zip(self.means, self.roots, strict=True)
         ]
         return np.sum(np.square(parts), axis=1)
 
@@ -99,14 +96,9 @@ class Proposal:
         corner = (WIDTH_OF_CORNER**2 * spread + np.outer(to_corner, to_corner))[np.ix_(others, others)]
         return cls(
             near=near,
-            wide=Mixture(
-                shares=np.ones(1), means=mean[None], roots=WIDTH * cholesky(spread)[None], dof=WIDE_DOF
-            ),
+            wide=Mixture(shares=np.ones(1), means=mean[None], roots=WIDTH * cholesky(spread)[None], dof=WIDE_DOF),
             corner=Mixture(
-                shares=np.ones(1),
-                means=(mean + to_corner)[None, others],
-                roots=cholesky(corner)[None],
-                dof=CORNER_DOF,
+                shares=np.ones(1), means=(mean + to_corner)[None, others], roots=cholesky(corner)[None], dof=CORNER_DOF
             ),
             bounded=space.sd_at,
             correlations=space.correlation_at,
@@ -123,9 +115,7 @@ class Proposal:
             x[wide] = self.wide.draw(rng, len(wide))
             x[np.ix_(corner, ~self.correlations)] = self.corner.draw(rng, len(corner))
             beta = rng.beta(self.shapes, self.shapes, (len(corner), len(self.shapes)))
-            x[np.ix_(corner, self.correlations)] = np.arctanh(
-                np.clip(2.0 * beta - 1.0, -1 + 1e-15, 1 - 1e-15)
-            )
+            x[np.ix_(corner, self.correlations)] = np.arctanh(np.clip(2.0 * beta - 1.0, -1 + 1e-15, 1 - 1e-15))
             inside = np.all(x[:, self.bounded] >= 0.0, axis=1) & np.all(np.abs(x) < FARTHEST, axis=1)
             kept = np.concatenate([kept, x[inside]])
         return kept[:n]
@@ -155,9 +145,13 @@ class Fitted:
 
 
 def fit_proposal(
-    marginal: Marginal, rng: Generator, *, density: Density | None = None, pilot: int = PILOT,
+    marginal: Marginal,
+    rng: Generator,
+    *,
+    density: Density | None = None,
+    pilot: int = PILOT,
     start: tuple[Mixture, NDArray[np.int64]] | None = None,
-) -> Fitted:  # fmt: skip
+) -> Fitted:
     """A proposal for the hyperparameters.
 
     Parameters
@@ -200,12 +194,12 @@ def fit_proposal(
         try:
             if not seeded:
                 mixture, of_mode, seeded = (
-                    _seeds(rows, weights / weights.sum(), rng), np.zeros(COMPONENTS, np.int64), True,
-                )  # fmt: skip
+                    _seeds(rows, weights / weights.sum(), rng),
+                    np.zeros(COMPONENTS, np.int64),
+                    True,
+                )
             mixture = _maximise(mixture, rows, weights / weights.sum())
-        except (
-            np.linalg.LinAlgError
-        ):  # fewer draws than dimensions have all of the weight: the best stands as it is
+        except np.linalg.LinAlgError:  # fewer draws than dimensions have all of the weight: the best stands as it is
             break
         proposal = Proposal.around(mixture, marginal)
     assert best is not None
@@ -242,9 +236,7 @@ def _mode(density: Density, marginal: Marginal) -> Array:
     starts = marginal.starts()
     values = density(starts)
     if not np.isfinite(values.max()):
-        raise FitError(
-            "no start of the search has a positive density: the priors exclude what the data ask for"
-        )
+        raise FitError("no start of the search has a positive density: the priors exclude what the data ask for")
     mode = climb(density, marginal, starts[np.argmax(values)])
     spread = np.std(marginal.problem.y)
     for sigma in np.exp(mode[marginal.sigma_at]):
@@ -273,12 +265,7 @@ def climb(density: Density, marginal: Marginal, start: Array) -> Array:
 
     bounds = [(0.0, None) if b else (None, None) for b in bounded]
     found = minimize(
-        slope,
-        start / units,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"ftol": 1e-9, "maxiter": 60},
+        slope, start / units, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-9, "maxiter": 60}
     )
     return np.asarray(found.x * units)
 

@@ -35,9 +35,7 @@ def distribution(prior: Prior, label: str = "") -> Any:
     strange = [parameter for parameter, _ in prior.params if parameter not in known]
     if strange:
         named = [n for n, p in known.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        raise PriorError(
-            f"{name}{prior!r}: {prior.name} has no {', '.join(strange)}; it has {', '.join(named)}"
-        )
+        raise PriorError(f"{name}{prior!r}: {prior.name} has no {', '.join(strange)}; it has {', '.join(named)}")
     return made
 
 

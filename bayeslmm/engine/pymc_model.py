@@ -79,9 +79,13 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     with parts.model:
         response = pm.Data(OBSERVED, as_seen(design, design.y), dims=ROW)
         design.family.graph(
-            parts.eta, {**parts.parameters, **design.family.known}, trials=design.trials, weights=design.weights,
-            categories=category_numbers(design), options={"observed": response, "dims": ROW},
-        )  # fmt: skip
+            parts.eta,
+            {**parts.parameters, **design.family.known},
+            trials=design.trials,
+            weights=design.weights,
+            categories=category_numbers(design),
+            options={"observed": response, "dims": ROW},
+        )
     return parts.model
 
 
@@ -154,17 +158,14 @@ def _parameter(name: str, priors: Priors, shift: Any, design: Design) -> Any:
 
 
 def _effects(
-    group: GroupTerm, names: Names, priors: Priors, geometry: Geometry,
-    fixed: list[Any], outer: dict[str, list[Any]],
-) -> list[Any]:  # fmt: skip
+    group: GroupTerm, names: Names, priors: Priors, geometry: Geometry, fixed: list[Any], outer: dict[str, list[Any]]
+) -> list[Any]:
     """The random effects b of a factor, (J,) a column."""
     name = group.name
     called_sd, called_cor, called_b = names.sd[name], names.cor[name], names.b[name]
     template = group.template
     entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.sd_terms]
-    params = [
-        independent(called_sd, entries, dims=names.dims[called_sd], positive=True, places=template.sd_of)
-    ]
+    params = [independent(called_sd, entries, dims=names.dims[called_sd], positive=True, places=template.sd_of)]
     if template.correlated:
         lkj, blocks = priors.get("cor", name), geometry.placements[name].blocks
         dims = names.dims[called_cor]
@@ -178,8 +179,7 @@ def _effects(
     def walk(columns: list[Any], given: Sequence[Any], start: str) -> Walked:
         rest = list(given[correlated:])
         known = Around(
-            fixed=dict(zip(attached, rest, strict=False)),
-            above=dict(zip(above, rest[len(attached) :], strict=True)),
+            fixed=dict(zip(attached, rest, strict=False)), above=dict(zip(above, rest[len(attached) :], strict=True))
         )
         cor = given[1] if correlated > 1 else None
         return _walk(group, geometry, given[0], cor, known, columns, start)
@@ -235,9 +235,8 @@ def _walk(
 
 
 def _around(
-    group: GroupTerm, k: int, block: Sequence[int], place: int, geometry: Geometry,
-    known: Around, effects: list[Any],
-) -> Any:  # fmt: skip
+    group: GroupTerm, k: int, block: Sequence[int], place: int, geometry: Geometry, known: Around, effects: list[Any]
+) -> Any:
     """What a column that is not sampled as z is sampled around, besides its conditional mean."""
     placement = geometry.placements[group.name]
     total: Any = 0.0

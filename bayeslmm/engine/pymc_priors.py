@@ -13,15 +13,11 @@ from ..design.supports import DISTRIBUTIONS, not_positive
 from ..errors import PriorError
 from .pymc_draws import PLAIN, distribution
 
-SOUGHT = -np.geomspace(
-    1e-10, 1e10, 401
-)  # negative numbers at which a prior of a positive parameter has no density
+SOUGHT = -np.geomspace(1e-10, 1e10, 401)  # negative numbers at which a prior of a positive parameter has no density
 DRAWS = 200
 
 
-def priors_of(
-    design: Design, user: Mapping[Any, Any] | None, *, given: Mapping[Any, Any] | None = None
-) -> Priors:
+def priors_of(design: Design, user: Mapping[Any, Any] | None, *, given: Mapping[Any, Any] | None = None) -> Priors:
     """`resolve_priors`, with distributions outside its table judged by PyMC.
 
     Raises

@@ -69,10 +69,17 @@ def sample_nuts(
         try:
             with interruptible():  # they answer Ctrl-C with the draws they have, of which there may be none
                 tree = pm.sample(
-                    draws=draws, tune=tune, chains=chains, cores=cores, random_seed=random_seed,
-                    nuts_sampler=nuts_sampler, progressbar=progressbar, quiet=not progressbar,
-                    compute_convergence_checks=False, **{"discard_tuned_samples": False, **options},
-                )  # fmt: skip
+                    draws=draws,
+                    tune=tune,
+                    chains=chains,
+                    cores=cores,
+                    random_seed=random_seed,
+                    nuts_sampler=nuts_sampler,
+                    progressbar=progressbar,
+                    quiet=not progressbar,
+                    compute_convergence_checks=False,
+                    **{"discard_tuned_samples": False, **options},
+                )
         except TypeError as error:
             raise InputError(f"pymc.sample refuses the options {sorted(options)}: {error}") from None
         except (EOFError, ConnectionError) as error:

@@ -40,16 +40,22 @@ def prior_of(name: str, prior: Prior | LKJ, *, positive: bool = False) -> Any:
     except (TypeError, ValueError) as error:
         raise PriorError(f"{name}: PyMC refuses {prior!r}: {error}") from None
     if positive and transform is None:
-        raise PriorError(
-            f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ..."
-        )
+        raise PriorError(f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ...")
     return variable, transform
 
 
 def _custom(
-    name: str, label: str, *params: Any, dims: Any, core: int, draw: Callable[..., Any],
-    log_density: Callable[..., Any], start: Callable[..., Any], transform: Any, core_params: Sequence[int] = (),
-) -> Any:  # fmt: skip
+    name: str,
+    label: str,
+    *params: Any,
+    dims: Any,
+    core: int,
+    draw: Callable[..., Any],
+    log_density: Callable[..., Any],
+    start: Callable[..., Any],
+    transform: Any,
+    core_params: Sequence[int] = (),
+) -> Any:
     """A free variable with its own density, draws, start and transform.
 
     ``core`` is the number of its dimensions that belong together; ``core_params`` those of the parameters.
@@ -57,9 +63,17 @@ def _custom(
     import pymc as pm
 
     return pm.CustomDist(
-        name, *params, dims=dims, class_name=label, dist=draw, logp=log_density, support_point=start,
-        default_transform=transform, ndim_supp=core, ndims_params=list(core_params),
-    )  # fmt: skip
+        name,
+        *params,
+        dims=dims,
+        class_name=label,
+        dist=draw,
+        logp=log_density,
+        support_point=start,
+        default_transform=transform,
+        ndim_supp=core,
+        ndims_params=list(core_params),
+    )
 
 
 def _transform(label: str, n_params: int, forward: Any, backward: Any, log_jacobian: Any) -> Any:
@@ -71,9 +85,7 @@ def _transform(label: str, n_params: int, forward: Any, backward: Any, log_jacob
         ndim_supp = 1
 
         def forward(self, value: Any, *inputs: Any) -> Any:
-            return forward(
-                value, *inputs[1 : 1 + n_params]
-            )  # the first input is the size, the last are generators
+            return forward(value, *inputs[1 : 1 + n_params])  # the first input is the size, the last are generators
 
         def backward(self, value: Any, *inputs: Any) -> Any:
             return backward(value, *inputs[1 : 1 + n_params])
@@ -85,9 +97,15 @@ def _transform(label: str, n_params: int, forward: Any, backward: Any, log_jacob
 
 
 def independent(
-    name: str, entries: Sequence[tuple[str, Prior | LKJ]], *, dims: str | tuple[str, ...], positive: bool = False,
-    shift: Callable[[list[Any]], Any] | None = None, shifted: int | None = None, places: Sequence[int] | None = None,
-) -> Any:  # fmt: skip
+    name: str,
+    entries: Sequence[tuple[str, Prior | LKJ]],
+    *,
+    dims: str | tuple[str, ...],
+    positive: bool = False,
+    shift: Callable[[list[Any]], Any] | None = None,
+    shifted: int | None = None,
+    places: Sequence[int] | None = None,
+) -> Any:
     """A vector (k,) of independent numbers, each with its own prior.
 
     Parameters
@@ -152,21 +170,26 @@ def independent(
 
     def log_jacobian(value: Any) -> Any:
         each = zip(split(value), transforms, inputs, strict=True)
-        return one_or_each(
-            [pt.zeros_like(v) if t is None else t.log_jac_det(v, *given) for v, t, given in each]
-        )
+        return one_or_each([pt.zeros_like(v) if t is None else t.log_jac_det(v, *given) for v, t, given in each])
 
     of_sds = all(t is not None and t.name == "log" for t in transforms)
     transform = _transform(
-        "log" if of_sds else "centred", 0,
+        "log" if of_sds else "centred",
+        0,
         lambda value: pt.stack(of_elements(moved(of_vector(value), 1.0), "forward")),
         lambda value: whole(moved(of_elements(split(value), "backward"), -1.0)),
         log_jacobian,
-    )  # fmt: skip
+    )
     return _custom(
-        name, "Independent", dims=dims, core=int(alike), draw=draw, log_density=log_density, start=start,
+        name,
+        "Independent",
+        dims=dims,
+        core=int(alike),
+        draw=draw,
+        log_density=log_density,
+        start=start,
         transform=transform,
-    )  # fmt: skip
+    )
 
 
 def cutpoints(name: str, prior: Prior | LKJ, number: int, shift: Any, *, dims: str) -> Any:
@@ -184,16 +207,24 @@ def cutpoints(name: str, prior: Prior | LKJ, number: int, shift: Any, *, dims: s
         return pt.stack(_sorted([prior_of(name, prior)[0] for _ in range(number)])) + step
 
     transform = _transform(
-        "ordered", 1,
+        "ordered",
+        1,
         lambda value, step: ordered.forward(value - step),
         lambda value, step: ordered.backward(value) + step,
         lambda value, step: ordered.log_jac_det(value),
-    )  # fmt: skip
+    )
     return _custom(
-        name, "Cutpoints", shift, dims=dims, core=0, core_params=(0,), draw=draw,
+        name,
+        "Cutpoints",
+        shift,
+        dims=dims,
+        core=0,
+        core_params=(0,),
+        draw=draw,
         log_density=lambda value, step: pm.logp(variable, value - step),
-        start=lambda rv, size, step: pt.as_tensor(begin) + step, transform=transform,
-    )  # fmt: skip
+        start=lambda rv, size, step: pt.as_tensor(begin) + step,
+        transform=transform,
+    )
 
 
 def _sorted(values: list[Any]) -> list[Any]:
@@ -226,7 +257,7 @@ def _matrix(q: int, factors: Sequence[tuple[Sequence[int], list[list[Any]]]]) ->
 
 def correlations(
     name: str, lkj: Prior | LKJ, q: int, blocks: Blocks, structures: Sequence[Structure], *, dims: tuple[str, ...]
-) -> Any:  # fmt: skip
+) -> Any:
     """A correlation matrix (q, q) of independent blocks; behind it log odds of what their structures hang on.
 
     The prior is that of `bayeslmm.covariances.structure`, LKJ(eta) for an unstructured block.
@@ -279,10 +310,15 @@ def correlations(
         return pt.sum((powers + 1.0) * both) + np.float64(np.sum(powers * np.log(4.0) + np.log(2.0)) + volume)
 
     return _custom(
-        name, "Correlations", dims=dims, core=2, draw=draw, log_density=log_density,
+        name,
+        "Correlations",
+        dims=dims,
+        core=2,
+        draw=draw,
+        log_density=log_density,
         start=lambda rv, size: pt.as_tensor(np.eye(q)),
         transform=_transform("partial", 0, forward, backward, log_jacobian),
-    )  # fmt: skip
+    )
 
 
 # -- effects
@@ -315,7 +351,7 @@ class Walked:
 
 def effects(
     name: str, params: Sequence[Any], walk: Callable[..., Walked], shape: tuple[int, int], *, dims: tuple[str, ...]
-) -> Any:  # fmt: skip
+) -> Any:
     """Random effects (J, q) that are normal given ``params``, in the coordinates that ``walk`` knows.
 
     ``walk(columns, params, start)`` gives a `Walked` from one of its parts, which ``start`` names.
@@ -348,12 +384,21 @@ def effects(
         return pt.as_tensor(total)
 
     transform = _transform(
-        "coordinates", len(params),
+        "coordinates",
+        len(params),
         lambda value, *given: pt.stack(walk(columns(value), given, "effects").values, axis=1),
         lambda value, *given: pt.stack(walk(columns(value), given, "values").effects, axis=1),
         log_jacobian,
-    )  # fmt: skip
+    )
     return _custom(
-        name, "Effects", *params, dims=dims, core=1, core_params=[p.ndim for p in params], draw=draw,
-        log_density=log_density, start=lambda rv, size, *given: pt.zeros((J, q)), transform=transform,
-    )  # fmt: skip
+        name,
+        "Effects",
+        *params,
+        dims=dims,
+        core=1,
+        core_params=[p.ndim for p in params],
+        draw=draw,
+        log_density=log_density,
+        start=lambda rv, size, *given: pt.zeros((J, q)),
+        transform=transform,
+    )

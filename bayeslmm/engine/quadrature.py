@@ -56,9 +56,12 @@ class Integrand:
             return Effects(codes=effects.codes, Z=effects.Z, roots=effects.roots[chosen])
 
         return Integrand(
-            design=self.design, eta=self.eta[chosen], parameters=self.parameters[chosen],
-            effects=cut(self.effects), nested=None if self.nested is None else cut(self.nested),
-        )  # fmt: skip
+            design=self.design,
+            eta=self.eta[chosen],
+            parameters=self.parameters[chosen],
+            effects=cut(self.effects),
+            nested=None if self.nested is None else cut(self.nested),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +131,14 @@ def _choose(integrand: Integrand, of: Callable[[Integrand, int], Array]) -> tupl
 
 
 def _each_draw(
-    kernel: Callable[..., None], rows: Rows, order: Codes, part: Integrand, nodes: int, cores: int,
+    kernel: Callable[..., None],
+    rows: Rows,
+    order: Codes,
+    part: Integrand,
+    nodes: int,
+    cores: int,
     out: tuple[Array, ...],
-) -> None:  # fmt: skip
+) -> None:
     """Run a kernel over the draws, on threads."""
     S, nested = len(part.eta), part.nested
     roots = np.ascontiguousarray(part.effects.roots)
@@ -140,9 +148,7 @@ def _each_draw(
     def work(at: slice) -> None:
         eta = np.ascontiguousarray(part.eta[at][:, order])
         parameters = np.ascontiguousarray(part.parameters[at])
-        kernel(
-            rows, outer_rule, inner_rule, eta, parameters, roots[at], inner[at], *(array[at] for array in out)
-        )
+        kernel(rows, outer_rule, inner_rule, eta, parameters, roots[at], inner[at], *(array[at] for array in out))
 
     evaluations = len(order) * len(outer_rule.x) * len(inner_rule.x)
     in_pieces(work, S, cores, length=max(1, PIECE // evaluations))
@@ -171,13 +177,18 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
     starts = np.flatnonzero(np.diff(inner[order], prepend=-1) | np.diff(outside, prepend=-1))
     J = int(effects.codes.max()) + 1
     rows = Rows(
-        kind=kind, link=link, by_value=design.family.normaliser_takes_y,
-        y=cut(design.working_response), trials=cut(design.trials),
-        weights=cut(design.precisions), constants=cut(design.density_constants), Z=cut(effects.Z),
+        kind=kind,
+        link=link,
+        by_value=design.family.normaliser_takes_y,
+        y=cut(design.working_response),
+        trials=cut(design.trials),
+        weights=cut(design.precisions),
+        constants=cut(design.density_constants),
+        Z=cut(effects.Z),
         Z_nested=np.zeros((design.n, 0)) if nested is None else cut(nested.Z),
         pieces=np.append(starts, design.n).astype(np.int64),
         units=np.searchsorted(outside[starts], np.arange(J + 1)).astype(np.int64),
-    )  # fmt: skip
+    )
     return rows, order
 
 

@@ -45,17 +45,11 @@ class PointSolution:
     singular: tuple[bool, ...]  # per factor: its covariance matrix has not full rank
     gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns), or |∂/∂ log θ̃| where θ̃ is above 1
     evaluations: int
-    nodes: int = (
-        0  # of the rule by which effects are integrated out: one is Laplace's; none where that is exact
-    )
-    parameter_errors: Mapping[str, Array] = field(
-        default_factory=dict
-    )  # se of their logs, of cutpoints themselves
+    nodes: int = 0  # of the rule by which effects are integrated out: one is Laplace's; none where that is exact
+    parameter_errors: Mapping[str, Array] = field(default_factory=dict)  # se of their logs, of cutpoints themselves
     rule_error: float = 0.0  # log likelihood of a finer rule less that of this one, where it was looked at
     limits: tuple[str, ...] = ()  # parameters of the family that grow without bound
-    separation: Array = field(
-        default_factory=lambda: np.zeros(0)
-    )  # (p,) direction in which β̂ is infinite, if any
+    separation: Array = field(default_factory=lambda: np.zeros(0))  # (p,) direction in which β̂ is infinite, if any
     untold: Identification | None = None  # what of the variances the data do not tell
     rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them
 
@@ -65,9 +59,7 @@ class PointSolution:
         return float(self.parameters["sigma"])
 
 
-def fit(
-    problem: Problem, *, reml: bool = True, start: Array | None = None, judged: bool = False
-) -> PointSolution:
+def fit(problem: Problem, *, reml: bool = True, start: Array | None = None, judged: bool = False) -> PointSolution:
     """Estimate by REML or ML; ``judged``: and say whether the data tell all variances (`with_rivals`).
 
     The search runs on scaled columns from Λ̃ = I, or from another θ̃ if one is given. At a boundary the sign of the
@@ -79,9 +71,7 @@ def fit(
     untold = ridge.identification(problem, scaled, reml=reml) if judged and problem.codes else None
     if untold and untold.involves_residual:
         raise ridge.UntoldResidualError(untold)
-    with np.errstate(
-        divide="ignore", invalid="ignore", over="ignore"
-    ):  # where the residual variance goes to zero
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where the residual variance goes to zero
         found = optimum(criterion, start)
     solution = _report(scaled, criterion, found)
     return solution if untold is None or untold.is_full else _beside(scaled, criterion, solution, untold)
@@ -104,9 +94,7 @@ def reported_at(problem: Problem, solution: PointSolution) -> PointSolution:
     return _report(scaled, criterion, there)
 
 
-def _beside(
-    scaled: Scaled, criterion: Criterion, solution: PointSolution, untold: Identification
-) -> PointSolution:
+def _beside(scaled: Scaled, criterion: Criterion, solution: PointSolution, untold: Identification) -> PointSolution:
     if not criterion.is_linear:
         raise ridge.UntoldVariancesError(untold)
     rivals = []
@@ -127,11 +115,7 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
     FitError
         The factorisation broke down from every start.
     """
-    first = (
-        criterion.diagonal * 1.0
-        if start is None
-        else np.where(criterion.diagonal, np.maximum(start, 0.1), start)
-    )
+    first = criterion.diagonal * 1.0 if start is None else np.where(criterion.diagonal, np.maximum(start, 0.1), start)
     first = np.clip(first, *criterion.bounds)
     best = _climb(criterion, first)
     if best is None or any(_is_singular(lam) for lam in criterion.lams(best.theta)):
@@ -222,9 +206,13 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
 
         bounds = None if criterion.is_linear else list(zip(*criterion.bounds, strict=True))
         found = minimize(
-            criterion, here.theta, jac=True, method="L-BFGS-B", bounds=bounds,
+            criterion,
+            here.theta,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
             options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
-        )  # fmt: skip
+        )
         here = criterion.evaluate(found.x)
     return _canonical(criterion, here)
 
@@ -282,9 +270,7 @@ def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
 def _canonical(criterion: Criterion, found: Evaluation) -> Evaluation:
     """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign, and so do derivatives with respect to them."""
     signs = criterion.signs(criterion.lams(found.theta))
-    return replace(
-        found, theta=signs * found.theta, gradient=signs * found.gradient, axes=signs[:, None] * found.axes
-    )
+    return replace(found, theta=signs * found.theta, gradient=signs * found.gradient, axes=signs[:, None] * found.axes)
 
 
 def _escape(criterion: Criterion, theta: Array) -> Array | None:
@@ -300,9 +286,7 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     covariances = [lam @ lam.T for lam in lams]
     directions = [np.zeros_like(cov) for cov in covariances]
     slopes = criterion.variance_slopes(theta)
-    for cov, direction, gamma, template in zip(
-        covariances, directions, slopes, criterion.templates, strict=True
-    ):
+    for cov, direction, gamma, template in zip(covariances, directions, slopes, criterion.templates, strict=True):
         for block, structure in template.parts():
             if structure.free_entries(len(block)) is None:
                 continue  # its bounds are seen to by the search itself

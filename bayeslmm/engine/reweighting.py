@@ -66,19 +66,24 @@ class Reweighted:
             pair[:, number] = start + sort[where] * int(widths[each.a] * widths[each.b])
             start += each.values.size
         rows = Rows(
-            first=first, starts=np.concatenate([[0], np.cumsum(widths)]).astype(np.int64),
+            first=first,
+            starts=np.concatenate([[0], np.cumsum(widths)]).astype(np.int64),
             Z=np.ascontiguousarray(np.column_stack([np.zeros((n, 0)), *(Z[k] for k in order)])),
-            block=block, pair=pair, X=np.ascontiguousarray(X),
-        )  # fmt: skip
+            block=block,
+            pair=pair,
+            X=np.ascontiguousarray(X),
+        )
         return cls(rows=rows, layout=layout)
 
     def reduce(self, weights: Array, lams: Sequence[Array]) -> pls.Reduced:
         """M under these weights (n,) factorised, and X reduced beside it."""
         values = self.layout.values
         fresh = values._replace(
-            ZtZ=np.zeros_like(values.ZtZ), ZtXy=np.zeros_like(values.ZtXy),
-            pair_values=np.zeros_like(values.pair_values), XytXy=np.zeros_like(values.XytXy),
-        )  # fmt: skip
+            ZtZ=np.zeros_like(values.ZtZ),
+            ZtXy=np.zeros_like(values.ZtXy),
+            pair_values=np.zeros_like(values.pair_values),
+            XytXy=np.zeros_like(values.XytXy),
+        )
         fill(self.rows, weights, fresh.pair_factors, fresh.ZtZ, fresh.ZtXy, fresh.pair_values, fresh.XytXy)
         return pls.reduce(replace(self.layout, values=fresh), lams)
 

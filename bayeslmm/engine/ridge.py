@@ -34,12 +34,15 @@ def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identific
     return judge(
         ZtZ=cross.ZtZ,
         pairs={
-            (k, m): (*np.divmod(block.keys, cross.levels[m]), block.values)
-            for (k, m), block in cross.pairs.items()
+            (k, m): (*np.divmod(block.keys, cross.levels[m]), block.values) for (k, m), block in cross.pairs.items()
         },
         ZtQ=[products[:, :, :-1] @ whitening for products in cross.ZtXy] if reml else None,
-        n=cross.n, p=int(use.sum()), templates=problem.templates, T=scaled.T_z, residual=problem.sigma is None,
-    )  # fmt: skip
+        n=cross.n,
+        p=int(use.sum()),
+        templates=problem.templates,
+        T=scaled.T_z,
+        residual=problem.sigma is None,
+    )
 
 
 def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, found: Identification) -> list[Array]:
@@ -50,12 +53,8 @@ def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, found: Identif
     for direction in _directions(found, scaled):
         for step in unit * np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003, SHORTEST]):
             moved = [cov + step * change for cov, change in zip(covariances, direction, strict=True)]
-            if all(
-                _is_covariance(cov, t.blocks, unit) for cov, t in zip(moved, criterion.templates, strict=True)
-            ):
-                lams = [
-                    cholesky_psd(cov, t.blocks) for cov, t in zip(moved, criterion.templates, strict=True)
-                ]
+            if all(_is_covariance(cov, t.blocks, unit) for cov, t in zip(moved, criterion.templates, strict=True)):
+                lams = [cholesky_psd(cov, t.blocks) for cov, t in zip(moved, criterion.templates, strict=True)]
                 points.append(criterion.theta(lams))
                 break
         if len(points) == MOST:

@@ -150,9 +150,7 @@ class Team:
 
         return density
 
-    def chains(
-        self, marginal: Marginal, proposal: Proposal, draws: int, rngs: Sequence[Generator]
-    ) -> ExactDraws:
+    def chains(self, marginal: Marginal, proposal: Proposal, draws: int, rngs: Sequence[Generator]) -> ExactDraws:
         """One chain for each generator."""
         jobs = [self._pool.submit(self._chain, marginal, proposal, draws, rng) for rng in rngs]
         for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
@@ -180,10 +178,7 @@ class Team:
             normal = noise.standard_normal((end - part.start, marginal.p + marginal.layout.m))
             rows = slice(part.start, end + 1)
             walks.append(marginal.walk(x[rows], log_proposal[rows], log_uniform[part], normal))
-            x[end], log_proposal[end] = (
-                walks[-1].x[-1],
-                walks[-1].log_proposal[-1],
-            )  # where the next one begins
+            x[end], log_proposal[end] = (walks[-1].x[-1], walks[-1].log_proposal[-1])  # where the next one begins
             self.advance(end - part.start)
         return walks
 
@@ -193,9 +188,11 @@ def complete(marginal: Marginal, x: Array, rng: Generator) -> ExactDraws:
 
     def walk(points: Array) -> Walk:
         return marginal.walk(
-            np.concatenate([points[:1], points]), np.zeros(len(points) + 1), np.full(len(points), -np.inf),
+            np.concatenate([points[:1], points]),
+            np.zeros(len(points) + 1),
+            np.full(len(points), -np.inf),
             rng.standard_normal((len(points), marginal.p + marginal.layout.m)),
-        )  # fmt: skip
+        )
 
     pace = _Pace()
     return _gather([[walk(chain[part]) for part in pace.segments(len(chain))] for chain in x])

@@ -79,8 +79,7 @@ class Problem:
         """Of each factor: how its columns vary together."""
         every = self.structures or ((),) * len(self.blocks)
         return tuple(
-            Template.from_blocks(blocks, structures)
-            for blocks, structures in zip(self.blocks, every, strict=True)
+            Template.from_blocks(blocks, structures) for blocks, structures in zip(self.blocks, every, strict=True)
         )
 
     @classmethod
@@ -111,9 +110,7 @@ class Scaled:
     T_z: tuple[Array, ...]  # K × (q_k, q_k)
     y_center: float
     intercept: int | None  # column of X about which the others are centred
-    roots: tuple[
-        Array | None, ...
-    ]  # K × (J_k, J_k) of wide terms: their effects are this times their columns'
+    roots: tuple[Array | None, ...]  # K × (J_k, J_k) of wide terms: their effects are this times their columns'
 
     def beta(self, scaled: Array) -> Array:
         """β (..., p) on the user's scale from β̃."""

@@ -22,9 +22,12 @@ MOVED = 1e-6  # of a coefficient of scaled columns, where the largest is one
 def can_separate(design: Design) -> bool:
     """Whether rows of this family can be at an edge that the link reaches at infinity only."""
     family = design.family
-    return family.mean_is_probability and family.is_discrete or family.has_categories or (
-        family.is_count and family.link == "log"
-    )  # fmt: skip
+    return (
+        family.mean_is_probability
+        and family.is_discrete
+        or family.has_categories
+        or (family.is_count and family.link == "log")
+    )
 
 
 def separating(design: Design, X: Array) -> Array:
@@ -46,13 +49,7 @@ def separating(design: Design, X: Array) -> Array:
         rising.append(np.hstack([-X[below], cuts[y[below].astype(int)]]))
         rising.append(np.hstack([X[above], -cuts[y[above].astype(int) - 1]]))
     else:
-        most = (
-            np.full(len(y), np.inf)
-            if design.family.is_count
-            else 1.0
-            if design.trials is None
-            else design.trials
-        )
+        most = np.full(len(y), np.inf) if design.family.is_count else 1.0 if design.trials is None else design.trials
         low, high = y <= 0.0, y >= most
         some = np.ones(len(y), dtype=bool) if design.trials is None else design.trials > 0
         rising += [-X[low & some], X[high & some]]
@@ -64,10 +61,13 @@ def separating(design: Design, X: Array) -> Array:
     gain = G.sum(axis=0) / len(G)
     found = linprog(
         np.ones(2 * (p + K)),
-        A_ub=sparse.csr_array(np.hstack([-G, G])), b_ub=np.zeros(len(G)),
+        A_ub=sparse.csr_array(np.hstack([-G, G])),
+        b_ub=np.zeros(len(G)),
         A_eq=sparse.csr_array(np.vstack([np.hstack([E, -E]), np.concatenate([gain, -gain])])),
-        b_eq=np.append(np.zeros(len(E)), 1.0), bounds=(0.0, 1e6), method="highs",
-    )  # fmt: skip
+        b_eq=np.append(np.zeros(len(E)), 1.0),
+        bounds=(0.0, 1e6),
+        method="highs",
+    )
     if found.x is None:
         return np.zeros(0)
     direction = (found.x[: p + K] - found.x[p + K :])[:p]

@@ -28,16 +28,20 @@ class Bernoulli(Binomial):
     def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
         return np.zeros(len(y))
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean = self.mean(eta)
         return np.where(np.isnan(mean), np.nan, rng.random(mean.shape) < mean)
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         if self.link == "logit":  # one softplus a row, where pm.Bernoulli takes two

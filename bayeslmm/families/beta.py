@@ -83,9 +83,14 @@ class Beta(Family):
         return -np.log(y) - np.log1p(-y)
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         return mean * (1.0 - mean) / (1.0 + parameters["phi"][..., None])
 
     def cdf(
@@ -95,9 +100,7 @@ class Beta(Family):
         below = stats.beta.cdf(y, mean * phi, (1.0 - mean) * phi)
         return below, below
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean, phi = self.mean(eta), parameters["phi"]
         a, b = mean * phi, (1.0 - mean) * phi
         inside = (a > 0.0) & (b > 0.0)
@@ -112,9 +115,15 @@ class Beta(Family):
         return super().residual_variance(parameters, fixed, random)
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         mean, phi = self.graph_mean(eta), parameters["phi"]

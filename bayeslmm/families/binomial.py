@@ -13,15 +13,7 @@ from scipy import special, stats
 
 from ..tools.compiling import compiled
 from .family import Array, Family
-from .links import (
-    LINKS,
-    LOGIT,
-    PROBABILITY_LINKS,
-    log_cdf,
-    log_cdf_bends,
-    log_survival,
-    log_survival_bends,
-)
+from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_cdf_bends, log_survival, log_survival_bends
 
 LARGEST_PRODUCT = 1e250  # of factors 1 + exp(−|η|), before its log is taken
 
@@ -102,9 +94,14 @@ class Binomial(Family):
         return special.gammaln(m + 1.0) - special.gammaln(y + 1.0) - special.gammaln(m - y + 1.0)
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         return mean * (1.0 - mean) / (1.0 if trials is None else trials)
 
     def cdf(
@@ -114,15 +111,18 @@ class Binomial(Family):
         return stats.binom.cdf(y - 1.0, m, mean), stats.binom.cdf(y, m, mean)
 
     def unit_deviance(
-        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        self,
+        y: Array,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
         weights: Array | None = None,
-    ) -> Array:  # fmt: skip
+    ) -> Array:
         m = 1.0 if trials is None else trials
         return 2.0 * m * (special.xlogy(y, y / mean) + special.xlogy(1.0 - y, (1.0 - y) / (1.0 - mean)))
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean = self.mean(eta)
         possible = ~np.isnan(mean)
         number = np.broadcast_to(np.ones(1) if trials is None else trials, mean.shape).astype(np.int64)
@@ -135,9 +135,15 @@ class Binomial(Family):
         return latent_variance(self.link, fixed)
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         if self.link == "logit":

@@ -37,9 +37,7 @@ def _switch(arguments: str, of_family: Callable[[type[Family]], str], otherwise:
         lines += [f"    if kind == {number}:", *(f"        {line}" for line in of_family(kind).splitlines())]
         parts = {"row": kind.row, "rows": kind.rows, "bends": kind.bends, "normaliser": kind.normaliser}
         functions |= {f"{kind.__name__}_{name}": part for name, part in parts.items()}
-    exec(
-        "\n".join([*lines, f"    return {otherwise}"]), functions
-    )  # names of the table, nothing from outside
+    exec("\n".join([*lines, f"    return {otherwise}"]), functions)  # names of the table, nothing from outside
     return numba.njit(nogil=True, error_model="numpy")(functions["switch"])
 
 

@@ -192,9 +192,14 @@ class Family(ABC):
 
     @abstractmethod
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         """Var(y | η) (..., n), of successes over trials for binomial; with ``unit`` the variance function alone.
 
         Raises
@@ -204,21 +209,20 @@ class Family(ABC):
         """
 
     def working_residual_variance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None,
-        weights: Array | None,
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None, weights: Array | None
     ) -> Array:
         """Inverse weight of each row (n,) in a normal model that stands for this one around ``mean``."""
         return self.variance(mean, parameters, trials=trials, weights=weights)
 
     def unit_deviance(
-        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        self,
+        y: Array,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
         weights: Array | None = None,
-    ) -> Array:  # fmt: skip
+    ) -> Array:
         """−2 (log density at the mean less that at μ = y) of each row (n,), without the dispersion.
 
         Raises
@@ -249,9 +253,7 @@ class Family(ABC):
         return np.clip(special.ndtri(u), -FARTHEST, FARTHEST)
 
     @abstractmethod
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         """One response for every linear predictor (..., n); NaN where the mean is impossible."""
 
     def residual_variance(
@@ -278,9 +280,15 @@ class Family(ABC):
 
     @abstractmethod
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         """The observed variable ``y`` of a PyMC model around the linear predictor.
 
         ``categories`` are the numbers (K,) that stand for those of an ordered response, increasing.
@@ -313,9 +321,7 @@ class Family(ABC):
         mean = y.mean()
         if (self.link == "log" and mean <= 0.0) or (self.link == "inverse" and mean == 0.0):
             what = "logarithm" if self.link == "log" else "inverse"
-            raise InputError(
-                f"link={self.link!r}: the mean of the response is {mean:.4g}, which has no {what}"
-            )
+            raise InputError(f"link={self.link!r}: the mean of the response is {mean:.4g}, which has no {what}")
         return float(self.eta(mean))
 
     @property

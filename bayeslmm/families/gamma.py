@@ -73,9 +73,14 @@ class Gamma(Family):
         return -np.log(y)
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         return mean**2 / (1.0 if unit else parameters["shape"][..., None])
 
     def cdf(
@@ -86,14 +91,17 @@ class Gamma(Family):
         return below, below
 
     def unit_deviance(
-        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        self,
+        y: Array,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
         weights: Array | None = None,
-    ) -> Array:  # fmt: skip
+    ) -> Array:
         return 2.0 * ((y - mean) / mean - np.log(y / mean))
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         return draw_gamma(self.mean(eta), parameters["shape"], rng)
 
     def residual_variance(
@@ -104,9 +112,15 @@ class Gamma(Family):
         return np.log1p(1.0 / parameters["shape"]) + np.zeros_like(fixed), "residual: log(1 + 1/shape)"
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         shape = parameters["shape"]

@@ -77,9 +77,14 @@ class Gaussian(Family):
         return np.zeros(len(y)) - 0.5 * np.log(2.0 * np.pi) + 0.5 * np.log(_ones(weights, y))
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         by_weight = 1.0 if weights is None else 1.0 / weights
         return (1.0 if unit else parameters["sigma"][..., None] ** 2) * by_weight + np.zeros_like(mean)
 
@@ -95,14 +100,17 @@ class Gaussian(Family):
         return (self.working_response(y) - self.mean(eta)) / parameters["sigma"]
 
     def unit_deviance(
-        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        self,
+        y: Array,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
         weights: Array | None = None,
-    ) -> Array:  # fmt: skip
+    ) -> Array:
         return (y - mean) ** 2 * (1.0 if weights is None else weights)
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean = self.mean(eta)
         return mean + parameters["sigma"] * rng.standard_normal(mean.shape)
 
@@ -114,9 +122,15 @@ class Gaussian(Family):
         return parameters["sigma"] ** 2 + np.zeros_like(fixed), "residual: sigma^2"
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         return pm.Normal("y", self.graph_mean(eta), weighted(parameters["sigma"], weights), **options)

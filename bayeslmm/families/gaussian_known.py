@@ -61,9 +61,14 @@ class GaussianKnown(Gaussian):
         return None if weights is None else weights / self.sigma**2
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         known = self.complete(parameters, np.shape(mean)[:-1])
         return super(GaussianKnown, self).variance(mean, known, trials=trials, weights=weights)
 

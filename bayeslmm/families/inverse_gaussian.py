@@ -68,9 +68,14 @@ class InverseGaussian(Family):
         return -0.5 * np.log(2.0 * np.pi) - 1.5 * np.log(y)
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         return mean**3 / (1.0 if unit else parameters["shape"][..., None])
 
     def cdf(
@@ -81,14 +86,17 @@ class InverseGaussian(Family):
         return below, below
 
     def unit_deviance(
-        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        self,
+        y: Array,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
         weights: Array | None = None,
-    ) -> Array:  # fmt: skip
+    ) -> Array:
         return (y - mean) ** 2 / (mean**2 * y)
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean = self.mean(eta)
         possible = (mean > 0.0) & np.isfinite(mean)
         return np.where(possible, rng.wald(np.where(possible, mean, 1.0), parameters["shape"]), np.nan)
@@ -100,14 +108,18 @@ class InverseGaussian(Family):
         if self.link != "log":
             return super().residual_variance(parameters, fixed, random)
         with np.errstate(over="ignore"):
-            return np.log1p(
-                np.exp(fixed + random / 2.0) / parameters["shape"]
-            ), "residual: log(1 + mean/shape)"
+            return np.log1p(np.exp(fixed + random / 2.0) / parameters["shape"]), "residual: log(1 + mean/shape)"
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         return pm.Wald("y", mu=self.graph_mean(eta), lam=parameters["shape"], **options)

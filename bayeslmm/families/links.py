@@ -62,10 +62,7 @@ LINKS = {
     "identity": Link(to_eta=lambda m: m, to_mean=lambda e: e, slope=np.ones_like, graph=lambda eta: eta),
     "log": Link(to_eta=np.log, to_mean=np.exp, slope=np.exp, graph=_in_pytensor(lambda pt, eta: pt.exp(eta))),
     "inverse": Link(
-        to_eta=lambda m: 1.0 / m,
-        to_mean=lambda e: 1.0 / e,
-        slope=lambda e: -1.0 / e**2,
-        graph=lambda eta: 1.0 / eta,
+        to_eta=lambda m: 1.0 / m, to_mean=lambda e: 1.0 / e, slope=lambda e: -1.0 / e**2, graph=lambda eta: 1.0 / eta
     ),
     "sqrt": Link(to_eta=np.sqrt, to_mean=np.square, slope=lambda e: 2.0 * e, graph=lambda eta: eta**2),
     "logit": Link(

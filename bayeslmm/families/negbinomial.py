@@ -72,9 +72,14 @@ class NegativeBinomial(Poisson):
     variance_in_words = "μ_i + μ_i²/shape"
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         return mean + mean**2 / parameters["shape"][..., None]
 
     def cdf(
@@ -85,15 +90,18 @@ class NegativeBinomial(Poisson):
         return stats.nbinom.cdf(y - 1.0, shape, p), stats.nbinom.cdf(y, shape, p)
 
     def unit_deviance(
-        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
+        self,
+        y: Array,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
         weights: Array | None = None,
-    ) -> Array:  # fmt: skip
+    ) -> Array:
         whole = parameters["shape"]
         return 2.0 * (special.xlogy(y, y / mean) - (y + whole) * np.log((y + whole) / (mean + whole)))
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         return draw_counts(draw_gamma(self.mean(eta), parameters["shape"], rng, zero=True), rng)
 
     def residual_variance(
@@ -106,9 +114,15 @@ class NegativeBinomial(Poisson):
         return lognormal_variance(fixed, random, extra), "residual: log(1 + 1/mean + 1/shape)"
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         return pm.NegativeBinomial("y", mu=self.graph_mean(eta), alpha=parameters["shape"], **options)

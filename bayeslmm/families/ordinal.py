@@ -103,24 +103,25 @@ class Ordinal(Family):
         return np.diff(np.concatenate([edges, below, edges + 1.0], axis=-1), axis=-1)
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         raise no_moments("residuals")
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None
     ) -> tuple[Array, Array]:
         cutpoints = parameters["cutpoint"]
-        edges = np.pad(
-            cutpoints, [(0, 0)] * (cutpoints.ndim - 1) + [(1, 1)], constant_values=((-np.inf, np.inf),)
-        )
+        edges = np.pad(cutpoints, [(0, 0)] * (cutpoints.ndim - 1) + [(1, 1)], constant_values=((-np.inf, np.inf),))
         k = y.astype(np.int64)
         return self.mean(edges[..., k] - eta), self.mean(edges[..., k + 1] - eta)
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         """The number of cutpoints below a latent variable."""
         cutpoints, uniform = parameters["cutpoint"], rng.random(eta.shape)
         drawn = np.zeros(eta.shape)
@@ -134,16 +135,26 @@ class Ordinal(Family):
         return latent_variance(self.link, fixed)
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         cutpoints = parameters["cutpoint"]  # elementwise: pm.Categorical would compile for half a minute
         return pm.CustomDist(
-            "y", eta, *[cutpoints[k] for k in range(len(categories) - 1)],
-            logp=partial(_log_density, self.link, categories), dist=partial(_draw, self.link, categories), **options,
-        )  # fmt: skip
+            "y",
+            eta,
+            *[cutpoints[k] for k in range(len(categories) - 1)],
+            logp=partial(_log_density, self.link, categories),
+            dist=partial(_draw, self.link, categories),
+            **options,
+        )
 
     def centre(self, y: Array, trials: Array | None) -> float:
         return 0.0

@@ -49,16 +49,9 @@ def bends(link, y, trials, weight, eta, parameters):
     B, k = scale + square, (nu + 1.0) * weight
     away = square - scale
     value = -np.log(sigma) - 0.5 * (nu + 1.0) * np.log1p(square / scale)
-    d1, d2, d3 = by_eta(
-        k * e / B, k * away / B**2, 2.0 * k * weight * e * (square - 3.0 * scale) / B**3, m1, m2, m3
-    )
+    d1, d2, d3 = by_eta(k * e / B, k * away / B**2, 2.0 * k * weight * e * (square - 3.0 * scale) / B**3, m1, m2, m3)
     s1, s2, _ = by_eta(
-        -2.0 * k * e * nu * sigma / B**2,
-        -2.0 * k * nu * sigma * (3.0 * square - scale) / B**3,
-        0.0,
-        m1,
-        m2,
-        m3,
+        -2.0 * k * e * nu * sigma / B**2, -2.0 * k * nu * sigma * (3.0 * square - scale) / B**3, 0.0, m1, m2, m3
     )
     variance = sigma * sigma
     n1 = weight * e / B - k * e * variance / B**2
@@ -86,9 +79,14 @@ class StudentT(Family):
         return np.zeros(len(y)) if weights is None else 0.5 * np.log(weights)
 
     def variance(
-        self, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None = None,
-        weights: Array | None = None, unit: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        mean: Array,
+        parameters: Mapping[str, Array],
+        *,
+        trials: Array | None = None,
+        weights: Array | None = None,
+        unit: bool = False,
+    ) -> Array:
         by_weight = 1.0 if weights is None else 1.0 / weights
         if unit:
             return by_weight + np.zeros_like(mean)
@@ -96,13 +94,7 @@ class StudentT(Family):
         return parameters["sigma"][..., None] ** 2 * heavy * by_weight + np.zeros_like(mean)
 
     def working_residual_variance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None,
-        weights: Array | None,
+        self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None, weights: Array | None
     ) -> Array:
         """That of a normal response whose weight falls with its distance from the mean."""
         nu, scale = parameters["nu"], parameters["sigma"] ** 2 / (1.0 if weights is None else weights)
@@ -114,9 +106,7 @@ class StudentT(Family):
         below = stats.t.cdf((y - self.mean(eta)) / parameters["sigma"], parameters["nu"])
         return below, below
 
-    def draw(
-        self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator
-    ) -> Array:
+    def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         return self.mean(eta) + parameters["sigma"] * rng.standard_t(parameters["nu"])
 
     def residual_variance(
@@ -128,9 +118,15 @@ class StudentT(Family):
         return variance + np.zeros_like(fixed), "residual: sigma^2 nu/(nu - 2)"
 
     def graph(
-        self, eta: Any, parameters: Mapping[str, Any], *, trials: Array | None, weights: Array | None,
-        categories: Array, options: Mapping[str, Any],
-    ) -> Any:  # fmt: skip
+        self,
+        eta: Any,
+        parameters: Mapping[str, Any],
+        *,
+        trials: Array | None,
+        weights: Array | None,
+        categories: Array,
+        options: Mapping[str, Any],
+    ) -> Any:
         import pymc as pm
 
         scale = weighted(parameters["sigma"], weights)

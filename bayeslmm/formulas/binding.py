@@ -99,9 +99,8 @@ def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str, *, once: bool 
     code = ast.unparse(tree)
     needed = {name: value for name, value in binder.objects.items() if re.search(rf"\b{name}\b", code)}
     return Expression(
-        label=atom.label, code=code, columns=binder.used, objects=needed, own=binder.own, numeric=numeric,
-        memory=memory,
-    )  # fmt: skip
+        label=atom.label, code=code, columns=binder.used, objects=needed, own=binder.own, numeric=numeric, memory=memory
+    )
 
 
 class _Binder(ast.NodeTransformer):
@@ -111,14 +110,7 @@ class _Binder(ast.NodeTransformer):
     evaluated on the spot; ``parts`` shows them as written. ``doubtful`` is set where a leaf may do so in another way.
     """
 
-    def __init__(
-        self,
-        columns: pd.Index,
-        scope: Scope,
-        where: str,
-        quoted: Mapping[str, str],
-        tree: ast.AST,
-    ) -> None:
+    def __init__(self, columns: pd.Index, scope: Scope, where: str, quoted: Mapping[str, str], tree: ast.AST) -> None:
         self.columns, self.scope, self.where, self.quoted = columns, scope, where, quoted
         self.used: dict[str, str] = {}
         self.objects: dict[str, Any] = {}
@@ -127,9 +119,7 @@ class _Binder(ast.NodeTransformer):
         self.doubtful = False
         self.touched = 0  # columns met so far
         self.local = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-        self.local |= {
-            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-        }
+        self.local |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.Expression | ast.Constant | ast.Name | ast.expr_context):
@@ -273,9 +263,7 @@ class _Binder(ast.NodeTransformer):
             return given
         if default is not None:
             return default
-        error = unknown_column(
-            name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY | set(OWN) | set(R_WORDS)
-        )
+        error = unknown_column(name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY | set(OWN) | set(R_WORDS))
         remedy = {**REMEDIES, **ALONE}.get(name)
         if remedy:
             raise type(error)(f"{name}() ({self.where}) is not a function in scope. {remedy}")

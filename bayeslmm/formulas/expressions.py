@@ -70,10 +70,21 @@ class Counts:
 
 
 OWN = {
-    "C": as_factor, "I": identity, "S": sum_coded, "T": treatment_coded, **CONTRASTS,
-    "B": Binary, "binary": Binary, "center": Center, "indicator": Indicator, "scale": Scale, "standardize": Scale,
-    "p": Counts, "prop": Counts, "proportion": Counts,
-}  # fmt: skip
+    "C": as_factor,
+    "I": identity,
+    "S": sum_coded,
+    "T": treatment_coded,
+    **CONTRASTS,
+    "B": Binary,
+    "binary": Binary,
+    "center": Center,
+    "indicator": Indicator,
+    "scale": Scale,
+    "standardize": Scale,
+    "p": Counts,
+    "prop": Counts,
+    "proportion": Counts,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +138,7 @@ def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
         raise
     except Exception as problem:
         text = [c for c in dict.fromkeys(expression.columns.values()) if not is_numeric(frame[c])]
-        hint = (
-            f" Note that {', '.join(map(repr, text))} holds text or categories, not numbers." if text else ""
-        )
+        hint = f" Note that {', '.join(map(repr, text))} holds text or categories, not numbers." if text else ""
         raise DataError(
             f"{expression.label} cannot be computed: {type(problem).__name__}: {_sentence(problem)}{hint}"
         ) from (problem if _calls_users_code(expression) else None)
@@ -139,9 +148,7 @@ def _value(expression: Expression, frame: pd.DataFrame) -> Any:
     """What the code of a leaf gives on these rows."""
     scope: dict[str, Any] = {stand_in: frame[column] for stand_in, column in expression.columns.items()}
     scope.update(expression.objects)
-    scope.update(
-        {DOUBLE: double, NUMBER: double_unless_logical, NOT: np.logical_not, KEEP: expression.memory}
-    )
+    scope.update({DOUBLE: double, NUMBER: double_unless_logical, NOT: np.logical_not, KEEP: expression.memory})
     return eval(expression.code, {"__builtins__": {}, **scope})
 
 
@@ -184,9 +191,7 @@ def _as_series(value: Any, expression: Expression, index: pd.Index) -> pd.Series
     shape = np.shape(value)
     if len(shape) != 1 or shape[0] != len(index):
         got = f"an array of shape {shape}" if shape else f"a single {type(value).__name__}"
-        raise DataError(
-            f"{expression.label} gives {got}; one value for each of the {len(index)} rows is needed."
-        )
+        raise DataError(f"{expression.label} gives {got}; one value for each of the {len(index)} rows is needed.")
     if isinstance(value, pd.Series) and expression.is_column:
         return value
     series = value if isinstance(value, pd.Series) else pd.Series(value, index=index)
@@ -197,9 +202,7 @@ def _as_series(value: Any, expression: Expression, index: pd.Index) -> pd.Series
     return plain(series, expression.label)
 
 
-def total_offset(
-    expressions: tuple[Expression, ...], frame: pd.DataFrame, given: np.ndarray | None
-) -> np.ndarray:
+def total_offset(expressions: tuple[Expression, ...], frame: pd.DataFrame, given: np.ndarray | None) -> np.ndarray:
     """The sum of the offsets on these rows, with what was given from outside."""
     total = np.zeros(len(frame)) if given is None else given.copy()
     for expression in expressions:

@@ -24,15 +24,7 @@ from bayeslmm.errors import FormulaError
 from bayeslmm.formulas.grammar import COMPARISONS, Node, Parser, canonical_python, complain
 from bayeslmm.formulas.remedies import BESIDE_RESPONSE
 from bayeslmm.formulas.terms import PLAIN_NAME, Atom, Terms
-from bayeslmm.terms.words import (
-    Membership,
-    Related,
-    Smooth,
-    WordError,
-    read_membership,
-    read_related,
-    read_smooth,
-)
+from bayeslmm.terms.words import Membership, Related, Smooth, WordError, read_membership, read_related, read_smooth
 
 QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
 NO_RESPONSE = "The left side of '~' is the response: a column or an expression of columns."
@@ -156,9 +148,7 @@ def parse_formula(text: str) -> Formula:
     '0 + x'
     """
     if not isinstance(text, str):
-        raise FormulaError(
-            f"A formula is a text such as 'y ~ x + (x | g)', not a {type(text).__name__}: {text!r}."
-        )
+        raise FormulaError(f"A formula is a text such as 'y ~ x + (x | g)', not a {type(text).__name__}: {text!r}.")
     text = QUOTED_OR_SPACE.sub(_on_one_line, text).strip()
     try:
         return _Reader(text).formula(Parser(text).parse())
@@ -354,9 +344,7 @@ class _Reader:
             smooth = read_smooth(node.text)
         except WordError as problem:
             raise self.error(f"{problem}.", node) from None
-        x = Atom(
-            smooth.x, is_name=PLAIN_NAME.fullmatch(smooth.x) is not None or f"s(`{smooth.x}`" in node.text
-        )
+        x = Atom(smooth.x, is_name=PLAIN_NAME.fullmatch(smooth.x) is not None or f"s(`{smooth.x}`" in node.text)
         lines = [] if smooth.basis in ("cc", "fs") else [(Atom(smooth.by), x) if smooth.by else (x,)]
         total = _Sum.of(lines)
         total.smooths.append((smooth, node.text))
@@ -389,11 +377,7 @@ class _Reader:
             raise self.error(f"{operator!r} is no operation on terms. Put conditions into I(...).", node)
         if operator.startswith("%"):
             left, right = (self.written(part) for part in node.parts)
-            remedy = (
-                f"Write {left}:{right} (what R means by it)."
-                if operator == "%in%"
-                else "Use a call or I(...)."
-            )
+            remedy = f"Write {left}:{right} (what R means by it)." if operator == "%in%" else "Use a call or I(...)."
             raise self.error(f"{operator} is not offered. {remedy}", node)
         if operator == "^":
             return self.power(node)
@@ -472,9 +456,7 @@ class _Reader:
         base = self.sum(base_node)
         if len(base.products) < 2:
             source = f"{self.written(base_node)}**{exponent.text}"
-            raise self.error(
-                f"In a formula {self.written(node)} means the term itself. Write I({source}).", node
-            )
+            raise self.error(f"In a formula {self.written(node)} means the term itself. Write I({source}).", node)
         self.check_factors(base, base_node, "^")
         factors = list(base.products.values())
         order = min(int(exponent.text), len(factors))
@@ -490,8 +472,7 @@ class _Reader:
         crossed = min(factors, len(columns))  # a product that holds a column twice holds it once
         if crossed > MOST_FACTORS:
             raise self.error(
-                f"This crosses {crossed} columns; interactions of at most {MOST_FACTORS} columns are read.",
-                node,
+                f"This crosses {crossed} columns; interactions of at most {MOST_FACTORS} columns are read.", node
             )
 
     def check_factors(self, total: _Sum, node: Node, operator: str) -> None:
@@ -517,21 +498,16 @@ class _Reader:
         if inside.kind != "binary" or inside.text not in ("|", "||"):
             raise self.error(f"In {node.text}() stands one bar, as in {node.text}(0 + f | g).", node)
         if inside.text == "||":
-            raise self.error(
-                f"{node.text}() says how the effects vary together, so its bar is |, not ||.", node
-            )
+            raise self.error(f"{node.text}() says how the effects vary together, so its bar is |, not ||.", node)
         hom = kind.hom_by_default
         for name, value in node.options:
             known = {"True": True, "TRUE": True, "T": True, "False": False, "FALSE": False, "F": False}
             if name != "hom" or value not in known:
-                raise self.error(
-                    f"{node.text}() takes hom=True or hom=False after its bar, not {name}={value}.", node
-                )
+                raise self.error(f"{node.text}() takes hom=True or hom=False after its bar, not {name}={value}.", node)
             hom = known[value]
         if hom and not kind.has_hom:
             raise self.error(
-                f"{node.text}() has an sd for every column: there is no hom=True. diag, cs and ar1 have it.",
-                node,
+                f"{node.text}() has an sd for every column: there is no hom=True. diag, cs and ar1 have it.", node
             )
         return kind(hom=hom)
 

@@ -33,9 +33,7 @@ SIGN = 10
 BINARY = frozenset("+ - * / // ** ^ % %% %/% & | < > <= >= == !=".split())
 COMPARISONS = frozenset({"<", ">", "<=", ">=", "==", "!="})
 CLOSING = {"(": ")", "[": "]", "{": "}"}
-CONTRASTS = {
-    "contr.helmert": "Helmert", "contr.poly": "Poly", "contr.sum": "Sum", "contr.treatment": "Treatment"
-}  # fmt: skip
+CONTRASTS = {"contr.helmert": "Helmert", "contr.poly": "Poly", "contr.sum": "Sum", "contr.treatment": "Treatment"}
 RENAMED = {"factor": "C", "as.factor": "C", "relevel": "T", **CONTRASTS}  # where they are called
 OPERATORS = {"^": "**", "%%": "%", "%/%": "//", "!": " not "}
 LITERALS = {"TRUE": "True", "FALSE": "False", "NULL": "None", **CONTRASTS}
@@ -52,10 +50,16 @@ OTHER_STRUCTURES = {  # words of glmmTMB and nlme
     "homdiag": "Write diag(x | g, hom=True).",
     "homcs": "Write cs(x | g, hom=True).",
     "hetar1": "Write ar1(x | g, hom=False).",
-    "toep": f"{_ONLY}.", "homtoep": f"{_ONLY}.", "hettoep": f"{_ONLY}.", "ou": f"{_ONLY}.", "rr": f"{_ONLY}.",
-    "pdDiag": "Write diag(x | g).", "pdSymm": "Write us(x | g).", "pdIdent": "Write diag(x | g, hom=True).",
+    "toep": f"{_ONLY}.",
+    "homtoep": f"{_ONLY}.",
+    "hettoep": f"{_ONLY}.",
+    "ou": f"{_ONLY}.",
+    "rr": f"{_ONLY}.",
+    "pdDiag": "Write diag(x | g).",
+    "pdSymm": "Write us(x | g).",
+    "pdIdent": "Write diag(x | g, hom=True).",
     "pdCompSymm": "Write cs(x | g, hom=True).",
-}  # fmt: skip
+}
 
 TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -174,9 +178,7 @@ class Parser:
                 opened.pop()
         if opened:
             bracket = opened[-1].text
-            raise self._error(
-                f"Unbalanced: this {bracket!r} is never closed. Add {CLOSING[bracket]!r}.", opened[-1]
-            )
+            raise self._error(f"Unbalanced: this {bracket!r} is never closed. Add {CLOSING[bracket]!r}.", opened[-1])
 
     def _expression(self, floor: int) -> Node:
         left = self._prefix()
@@ -203,12 +205,7 @@ class Parser:
         if token.text in ("+", "-"):
             operand = self._expression(SIGN - 1)
             return Node(
-                kind="sign",
-                text=token.text,
-                start=token.start,
-                stop=operand.stop,
-                parts=(operand,),
-                at=token.start,
+                kind="sign", text=token.text, start=token.start, stop=operand.stop, parts=(operand,), at=token.start
             )
         if token.text == "(":
             return self._group(token)
@@ -270,9 +267,13 @@ class Parser:
         if closing.text != ")":
             raise self._error(*_between(closing))
         return Node(
-            kind="structured", text=token.text, start=token.start, stop=closing.stop, parts=(inside,),
+            kind="structured",
+            text=token.text,
+            start=token.start,
+            stop=closing.stop,
+            parts=(inside,),
             options=tuple(options),
-        )  # fmt: skip
+        )
 
     def _last(self) -> Token:
         return self.tokens[self.position - 1]
@@ -289,10 +290,7 @@ class Parser:
             canonical = canonical_python(source)
         except SyntaxError as problem:
             raise complain(
-                self.text,
-                f"What stands here cannot be read as a Python expression ({problem.msg}).",
-                token.start,
-                stop,
+                self.text, f"What stands here cannot be read as a Python expression ({problem.msg}).", token.start, stop
             ) from None
         return Node(kind="expression", text=canonical, start=token.start, stop=stop)
 
@@ -318,9 +316,7 @@ class Parser:
 
     def _bar_side(self, token: Token, before: Token | None) -> FormulaError:
         if before is not None and before.text in ("|", "||"):
-            return self._error(
-                "The bar has no grouping factor. Name it on the right, as in (1 | school).", before
-            )
+            return self._error("The bar has no grouping factor. Name it on the right, as in (1 | school).", before)
         return self._error("The left side of the bar is empty. Write 1 for an intercept: (1 | g).", token)
 
 

@@ -146,9 +146,12 @@ def _same(whole: Any, rows: np.ndarray, value: Any) -> bool:
     a = a[rows]
     if a.dtype.kind in "biuf" and b.dtype.kind in "biuf":
         return np.allclose(
-            np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64), rtol=1e-9, atol=1e-12 * size,
+            np.asarray(a, dtype=np.float64),
+            np.asarray(b, dtype=np.float64),
+            rtol=1e-9,
+            atol=1e-12 * size,
             equal_nan=True,
-        )  # fmt: skip
+        )
     return bool(np.all((a.astype(object) == b.astype(object)) | (pd.isna(a) & pd.isna(b))))
 
 

@@ -6,16 +6,10 @@ SMOOTH = (
     "Penalised smooths of one number are s(x), one for each level of a factor s(x, by=f); splines of a fixed number of "
     "columns are bs(x, df=5) or cr(x, df=5)."
 )
-COVARIANCE = (
-    "Residuals that are correlated within a group are not offered; a random slope of time, (t | g), is near."
-)
-STRUCTURE = (
-    "The covariance structure of a bar stands before it and holds it, as in ar1(0 + f | g) or diag(x | g)."
-)
+COVARIANCE = "Residuals that are correlated within a group are not offered; a random slope of time, (t | g), is near."
+STRUCTURE = "The covariance structure of a bar stands before it and holds it, as in ar1(0 + f | g) or diag(x | g)."
 SPATIAL = "Gaussian processes are not offered; bs(x, df=5) or cr(x, df=5) bend a line."
-NO_ERRORS = (
-    "Predictors with errors are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md)."
-)
+NO_ERRORS = "Predictors with errors are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md)."
 CODES = "Numbers need nothing around them; convert text in the data: pandas.to_numeric(data[...])."
 
 REMEDIES = {

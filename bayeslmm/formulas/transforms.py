@@ -136,7 +136,16 @@ def var(x: Any) -> Any:
 
 
 R_WORDS: dict[str, Any] = {
-    "ave": Average, "ceiling": np.ceil, "floor": np.floor, "ifelse": ifelse, "mean": np.mean, "median": np.median,
-    "pmax": pmax, "pmin": pmin, "quantile": np.quantile, "sd": sd, "var": var,
-}  # fmt: skip
+    "ave": Average,
+    "ceiling": np.ceil,
+    "floor": np.floor,
+    "ifelse": ifelse,
+    "mean": np.mean,
+    "median": np.median,
+    "pmax": pmax,
+    "pmin": pmin,
+    "quantile": np.quantile,
+    "sd": sd,
+    "var": var,
+}
 """What a word of R means unless the author of the formula has given the name a meaning."""

@@ -58,9 +58,7 @@ MORE_OF_NUMPY = (
 )
 NUMPY = {
     **dict.fromkeys([*ONE, *MORE_OF_NUMPY.split()], "x"),
-    **dict.fromkeys(
-        "arctan2 fmax fmin hypot logical_and logical_or maximum minimum mod power".split(), "x1 x2"
-    ),
+    **dict.fromkeys("arctan2 fmax fmin hypot logical_and logical_or maximum minimum mod power".split(), "x1 x2"),
     **dict.fromkeys(["percentile", "quantile"], "a q"),
     **dict.fromkeys(["std", "var"], "a ddof="),
     "clip": "a a_min a_max",
@@ -284,9 +282,7 @@ class Check:
     def _whole_number(self, node: ast.AST, parameter: str) -> None:
         value = node.value if isinstance(node, ast.Constant) else ...
         if value is not None and not (type(value) is int and 0 <= value <= SIZES[parameter]):
-            self._refuse(
-                node, f"is not allowed for {parameter}=, which is a whole number up to {SIZES[parameter]}"
-            )
+            self._refuse(node, f"is not allowed for {parameter}=, which is a whole number up to {SIZES[parameter]}")
 
     def _holds_column(self, node: ast.AST) -> bool:
         return any(

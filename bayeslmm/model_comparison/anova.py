@@ -53,8 +53,7 @@ class ModelTests(Shown):
         if "nested" in shown and False not in shown["nested"].to_list():
             shown = shown.drop(columns="nested")
         rows = [
-            [str(label), *(_cell(column, value) for column, value in row.items())]
-            for label, row in shown.iterrows()
+            [str(label), *(_cell(column, value) for column, value in row.items())] for label, row in shown.iterrows()
         ]
         return Text.of(self.title, table(["", *map(str, shown.columns)], rows), *self.notes)
 
@@ -236,9 +235,7 @@ def _p_value(chisq: Any, df: Any) -> Any:
     return np.where(tested, chi2.sf(chisq, np.where(tested, df, 1.0)), np.nan)
 
 
-def _likelihood_ratios(
-    fits: tuple[PointFit, ...], labels: list[str], nested: list[bool | None]
-) -> pd.DataFrame:
+def _likelihood_ratios(fits: tuple[PointFit, ...], labels: list[str], nested: list[bool | None]) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "npar": [fit.n_parameters for fit in fits],
@@ -269,20 +266,23 @@ def _f_tests(fits: tuple[PointFit, ...], labels: list[str], nested: list[bool | 
     tested = np.array([each is True for each in nested])
     rss = np.array([np.sum(fit.residuals("pearson") ** 2) for fit in fits])
     df_resid = np.array([fit.nobs - len(fit.solution.beta) for fit in fits], dtype=float)
-    last = [
-        next((k for k in range(i, len(fits) - 1) if not tested[k + 1]), len(fits) - 1)
-        for i in range(len(fits))
-    ]
+    last = [next((k for k in range(i, len(fits) - 1) if not tested[k + 1]), len(fits) - 1) for i in range(len(fits))]
     sum_sq, df = (np.where(tested, np.append(np.nan, -np.diff(v)), np.nan) for v in (rss, df_resid))
     mean_sq = np.divide(sum_sq, df, out=np.full(len(fits), np.nan), where=df > 0)
     ratio = mean_sq / (rss[last] / df_resid[last])
     return pd.DataFrame(
         {
-            "df_resid": df_resid, "rss": rss, "nested": pd.Series(nested, dtype=object).to_numpy(), "df": df,
-            "sum_sq": sum_sq, "mean_sq": mean_sq, "f": ratio, "p_value": f.sf(ratio, df, df_resid[last]),
+            "df_resid": df_resid,
+            "rss": rss,
+            "nested": pd.Series(nested, dtype=object).to_numpy(),
+            "df": df,
+            "sum_sq": sum_sq,
+            "mean_sq": mean_sq,
+            "f": ratio,
+            "p_value": f.sf(ratio, df, df_resid[last]),
         },
         index=pd.Index(labels, name="model"),
-    )  # fmt: skip
+    )
 
 
 def ranova(fit: PointFit) -> ModelTests:
@@ -306,9 +306,7 @@ def ranova(fit: PointFit) -> ModelTests:
         smaller = replace(fit, design=design, solution=solved(design, fit.solution, reml=fit.solution.reml))
         labels.append(label)
         rows.append((smaller.n_parameters, smaller.loglik))
-    table = pd.DataFrame(
-        rows, columns=["npar", "loglik"], index=pd.Index(labels, name="dropped"), dtype=float
-    )
+    table = pd.DataFrame(rows, columns=["npar", "loglik"], index=pd.Index(labels, name="dropped"), dtype=float)
     table["aic"] = 2.0 * table["npar"] - 2.0 * table["loglik"]
     table["chisq"] = _statistic(-2.0 * table["loglik"].to_numpy(), fit.deviance)
     table["df"] = fit.n_parameters - table["npar"]
@@ -356,12 +354,7 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
                 label = f"{name} in {bar_text}" if name else bar_text
                 left = _without_columns(group, columns)
                 cases.append(
-                    (
-                        label,
-                        tuple(
-                            g for g in (*design.groups[:k], left, *design.groups[k + 1 :]) if g is not None
-                        ),
-                    )
+                    (label, tuple(g for g in (*design.groups[:k], left, *design.groups[k + 1 :]) if g is not None))
                 )
     return cases
 
@@ -407,9 +400,7 @@ def drop1(fit: PointFit) -> ModelTests:
         p_value). Of several it has columns npar, aic, chisq, df, p_value, first the full model.
     """
     _check_point_fit("drop1", fit)
-    if not fit.design.has_intercept and any(
-        c.table is not None for t in fit.design.recipe.fixed.products for c in t
-    ):
+    if not fit.design.has_intercept and any(c.table is not None for t in fit.design.recipe.fixed.products for c in t):
         raise InputError(
             "drop1: without an intercept the coding of a factor depends on the other terms. Keep the intercept, or "
             "compare the fits you mean with anova(m0, m1)."
@@ -422,9 +413,7 @@ def drop1(fit: PointFit) -> ModelTests:
         smaller = replace(full, design=design, solution=solved(design, full.solution, reml=False))
         labels.append(label)
         rows.append((smaller.n_parameters, smaller.deviance))
-    table = pd.DataFrame(
-        rows, columns=["npar", "deviance"], index=pd.Index(labels, name="dropped"), dtype=float
-    )
+    table = pd.DataFrame(rows, columns=["npar", "deviance"], index=pd.Index(labels, name="dropped"), dtype=float)
     deviance = table.pop("deviance").to_numpy()
     table["aic"] = deviance + 2.0 * table["npar"]
     table["df"] = full.n_parameters - table["npar"]

@@ -101,9 +101,7 @@ def compare(
                 f"compare ranks posteriors from model.fit(), or their loo() or kfold results, not "
                 f"{type(model).__name__}; blm.anova compares REML and ML fits"
             )
-        check_same_data(
-            models[0].design, model.design, "compare: predictions of different data", any_family=True
-        )
+        check_same_data(models[0].design, model.design, "compare: predictions of different data", any_family=True)
     heads = names_of(names, [f"m{i}" for i in range(len(models))], "compare")
     told = [model.unit for model in models if isinstance(model, LeftOut)]
     asked = unit or (told[0] if told else ROW)

@@ -83,12 +83,7 @@ def _keyed(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 
 def compare_estimates(
-    point: PointFit,
-    posterior: PosteriorFit,
-    *,
-    method: str = "wald",
-    ci_prob: float = 0.95,
-    ddf: str | None = wald.DDF,
+    point: PointFit, posterior: PosteriorFit, *, method: str = "wald", ci_prob: float = 0.95, ddf: str | None = wald.DDF
 ) -> EstimateComparison:
     """Point estimates beside the posterior, one row a parameter, and what the posterior says of a boundary.
 
@@ -131,9 +126,7 @@ def compare_estimates(
         )
     effects = ("fixed", "ran_pars", "family")
     left = _keyed(point.tidy(effects, ddf=ddf), ["estimate", "std_error", "df"])
-    ends = _keyed(
-        point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False), ["conf_low", "conf_high"]
-    )
+    ends = _keyed(point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False), ["conf_low", "conf_high"])
     ends.columns = pd.Index([*KEYS, "estimate_low", "estimate_high"])
     told = posterior.tidy(effects, ci_prob=ci_prob)
     right = _keyed(told, ["estimate", "std_error", "conf_low", "conf_high"])

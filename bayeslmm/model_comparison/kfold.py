@@ -173,9 +173,7 @@ def _given(design: Design, unit: str, folds: Any) -> Codes:
         folds = folds.loc[design.index]
     labels = np.asarray(folds)
     if labels.shape != (design.n,):
-        raise InputError(
-            f"kfold(folds=...): shape {labels.shape}; the fit uses {design.n:,} rows, and each has a fold"
-        )
+        raise InputError(f"kfold(folds=...): shape {labels.shape}; the fit uses {design.n:,} rows, and each has a fold")
     if pd.isna(labels).any():
         raise InputError(f"kfold(folds=...): {int(pd.isna(labels).sum())} rows have no fold")
     codes, seen = pd.factorize(labels, sort=True)
@@ -199,9 +197,7 @@ def _check_told(post: PosteriorFit, labels: Codes) -> None:
     names = [
         name
         for name in design.x_names
-        if _is_flat(
-            post.priors.get("Intercept") if name == "Intercept" else post.priors.get("fixed", term=name)
-        )
+        if _is_flat(post.priors.get("Intercept") if name == "Intercept" else post.priors.get("fixed", term=name))
     ]
     X = design.X[:, [design.x_names.index(name) for name in names]]
     for fold in range(int(labels.max()) + 1) if names else ():
@@ -241,9 +237,7 @@ def _warn_of_error(unit: str, error: Array) -> None:
         )
 
 
-def _as_elpd(
-    post: PosteriorFit, unit: str, folds: Codes, elpd: Array, error: Array, lppd: Array, draws: int
-) -> Any:
+def _as_elpd(post: PosteriorFit, unit: str, folds: Codes, elpd: Array, error: Array, lppd: Array, draws: int) -> Any:
     import xarray as xr
 
     dim, labels = names.ROW, post.design.index.to_numpy()
@@ -254,7 +248,16 @@ def _as_elpd(
     folds = folds.copy()
     folds.setflags(write=False)
     return record(
-        "ELPDDataLOOKFold", unit=unit, design=post.design, folds=folds, mcse=float(np.sqrt((error**2).sum())),
-        elpd_i=elpd_i, p=float(p_i.sum()), p_kfold_i=p_i, n_samples=draws, good_k=None,
-        warning=bool((error > LARGE_ERROR).any()), n_folds=int(folds.max()) + 1,
-    )  # fmt: skip
+        "ELPDDataLOOKFold",
+        unit=unit,
+        design=post.design,
+        folds=folds,
+        mcse=float(np.sqrt((error**2).sum())),
+        elpd_i=elpd_i,
+        p=float(p_i.sum()),
+        p_kfold_i=p_i,
+        n_samples=draws,
+        good_k=None,
+        warning=bool((error > LARGE_ERROR).any()),
+        n_folds=int(folds.max()) + 1,
+    )

@@ -76,9 +76,7 @@ class ModelTable(Shown):
         return Text.of(self.title, table(["", *heads], rows), *self.notes)
 
 
-def model_table(
-    *fits: PointFit | PosteriorFit, names: Sequence[str] | None = None, loo: bool = True
-) -> ModelTable:
+def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = None, loo: bool = True) -> ModelTable:
     """Fixed effects, variances, ICC, R² and measures of fit of several models, one column each.
 
     Parameters
@@ -124,15 +122,10 @@ def model_table(
     index = pd.MultiIndex.from_tuples(keys, names=["part", "parameter"])
     nothing = Cell(np.nan, np.nan, "estimate")
     values, errors = (
-        pd.DataFrame({h: [c.get(k, nothing)[i] for k in keys] for h, c in cells.items()}, index=index)
-        for i in (0, 1)
+        pd.DataFrame({h: [c.get(k, nothing)[i] for k in keys] for h, c in cells.items()}, index=index) for i in (0, 1)
     )
-    lines = [
-        f"{head}: {fit.design.formula.text} ({_kind(fit)})" for head, fit in zip(heads, fits, strict=True)
-    ]
-    return ModelTable(
-        table=values, std_error=errors, cells=cells, title="\n".join(lines), notes=tuple(_notes(fits))
-    )
+    lines = [f"{head}: {fit.design.formula.text} ({_kind(fit)})" for head, fit in zip(heads, fits, strict=True)]
+    return ModelTable(table=values, std_error=errors, cells=cells, title="\n".join(lines), notes=tuple(_notes(fits)))
 
 
 def _letter(i: int) -> str:

@@ -17,7 +17,5 @@ def names_of(names: Sequence[str] | None, defaults: Sequence[str], what: str) ->
     """
     found = list(defaults) if names is None else [names] if isinstance(names, str) else list(map(str, names))
     if len(found) != len(defaults) or len(set(found)) != len(found):
-        raise InputError(
-            f"{what}(names={names!r}): one name of its own for each of {len(defaults)} fits is needed"
-        )
+        raise InputError(f"{what}(names={names!r}): one name of its own for each of {len(defaults)} fits is needed")
     return found

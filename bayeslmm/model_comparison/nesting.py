@@ -39,13 +39,8 @@ def covariance_is_nested(small: Design, large: Design) -> bool:
     """Whether every covariance of one design's responses is one of the other's."""
     merged = _by_partition([g for g in large.groups if not g.is_wide])
     known = [g for g in large.groups if isinstance(g, WideTerm)]
-    return all(
-        any(g.is_same(other) for other in known) for g in small.groups if isinstance(g, WideTerm)
-    ) and all(
-        any(
-            _term_is_nested(group, block, other) or _is_among(group, block, structure, other)
-            for other in merged
-        )
+    return all(any(g.is_same(other) for other in known) for g in small.groups if isinstance(g, WideTerm)) and all(
+        any(_term_is_nested(group, block, other) or _is_among(group, block, structure, other) for other in merged)
         for group in small.groups
         if not group.is_wide
         for block, structure in group.template.parts()
@@ -64,9 +59,7 @@ def _within(columns: Array, space: Array) -> bool:
         return True
     if not space.shape[1]:
         return not np.any(columns)
-    if (
-        _outside(np.ones((len(space), 1)), _basis(space)).max() <= TOLERANCE
-    ):  # of a year's digits only the last differ
+    if _outside(np.ones((len(space), 1)), _basis(space)).max() <= TOLERANCE:  # of a year's digits only the last differ
         space, columns = _centred(space), _centred(columns)
     return bool(np.all(_outside(columns, _basis(space)) <= TOLERANCE))
 

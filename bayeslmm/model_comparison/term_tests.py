@@ -14,11 +14,7 @@ from ..results.estimates import Estimates
 from ..results.hypothesis_matrices import hypotheses, terms_of
 
 TYPES = {1: 1, 2: 2, 3: 3, "I": 1, "II": 2, "III": 3}
-IN_WORDS = {
-    1: "I (in the order of the formula)",
-    2: "II (terms that contain it left out)",
-    3: "III (all others kept)",
-}
+IN_WORDS = {1: "I (in the order of the formula)", 2: "II (terms that contain it left out)", 3: "III (all others kept)"}
 COVARIATE = (
     "Type III tests a factor that interacts with a number where that number is zero: centre the number, or "
     "take type II."
@@ -52,9 +48,7 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
         table["p_value"] = np.where(q > 0, stats.chi2.sf(q * f, np.maximum(q, 1)), np.nan)
         what = "Wald tests"
     else:
-        table["p_value"] = np.where(
-            endless, stats.chi2.sf(q * f, np.maximum(q, 1)), stats.f.sf(f, q, table["den_df"])
-        )
+        table["p_value"] = np.where(endless, stats.chi2.sf(q * f, np.maximum(q, 1)), stats.f.sf(f, q, table["den_df"]))
         what = "F tests"
     title = f"{what} of terms, type {IN_WORDS[number]}; {wald.caption(record.design, record.solution, ddf)}"
     return table, f"{title}\nFormula: {record.design.formula.text}", _remarks(record, number)

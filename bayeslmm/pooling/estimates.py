@@ -42,9 +42,7 @@ class Footing:
     factor: int
     problem: Problem
     own: engine.Unpooled
-    outer: tuple[
-        tuple[int, NDArray[np.int64], Array], ...
-    ]  # of factors that this one is nested in: k, levels, B
+    outer: tuple[tuple[int, NDArray[np.int64], Array], ...]  # of factors that this one is nested in: k, levels, B
 
     @classmethod
     def of(cls, design: Design, group: str | None) -> Footing:
@@ -109,17 +107,25 @@ def normal_problem(design: Design) -> Problem:
 
 
 def _around(
-    value: Array, variance: Array, common: Array, common_variance: Array, width: Array | float, toward: Array,
+    value: Array,
+    variance: Array,
+    common: Array,
+    common_variance: Array,
+    width: Array | float,
+    toward: Array,
     common_width: Array | float | None = None,
-) -> Estimates:  # fmt: skip
+) -> Estimates:
     half = width * np.sqrt(np.maximum(variance, 0.0))
-    common_half = (width if common_width is None else common_width) * np.sqrt(
-        np.maximum(common_variance, 0.0)
-    )
+    common_half = (width if common_width is None else common_width) * np.sqrt(np.maximum(common_variance, 0.0))
     return Estimates(
-        value=value, low=value - half, high=value + half, toward=toward,
-        common=common, common_low=common - common_half, common_high=common + common_half,
-    )  # fmt: skip
+        value=value,
+        low=value - half,
+        high=value + half,
+        toward=toward,
+        common=common,
+        common_low=common - common_half,
+        common_high=common + common_half,
+    )
 
 
 def _width(line: engine.Linear, ci_prob: float) -> float:
@@ -135,9 +141,13 @@ def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Es
     vcov = line.sigma**2 * whole.vcov
     value = footing.fixed(whole.beta)
     return _around(
-        value, np.einsum("jqa,ab,jqb->jq", A, vcov, A),
-        M @ whole.beta, np.einsum("ca,ab,cb->c", M, vcov, M), _width(line, ci_prob), value,
-    )  # fmt: skip
+        value,
+        np.einsum("jqa,ab,jqb->jq", A, vcov, A),
+        M @ whole.beta,
+        np.einsum("ca,ab,cb->c", M, vcov, M),
+        _width(line, ci_prob),
+        value,
+    )
 
 
 def none(footing: Footing, ci_prob: float) -> Estimates:
@@ -180,10 +190,14 @@ def by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> Estimat
     common = fit.summarise(np.einsum("cp,...p->...c", footing.own.M, beta), ci_prob, "eti")
     value, low, high = (levels[c].to_numpy().reshape(J, q) for c in ("mean", "conf_low", "conf_high"))
     return Estimates(
-        value=value, low=low, high=high, toward=toward.mean(axis=(0, 1)),
-        common=common["mean"].to_numpy(), common_low=common["conf_low"].to_numpy(),
+        value=value,
+        low=low,
+        high=high,
+        toward=toward.mean(axis=(0, 1)),
+        common=common["mean"].to_numpy(),
+        common_low=common["conf_low"].to_numpy(),
         common_high=common["conf_high"].to_numpy(),
-    )  # fmt: skip
+    )
 
 
 # -- how far
@@ -208,8 +222,9 @@ def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
     draws = Hyperdraws(
         sigma=np.ascontiguousarray(flat(values.family["sigma"])[chosen]),
         covariances=tuple(flat(cov)[chosen] for cov in values.covariances),
-        beta=flat(values.beta)[chosen], prior=None,
-    )  # fmt: skip
+        beta=flat(values.beta)[chosen],
+        prior=None,
+    )
     return engine.open_shares(footing.problem, draws, footing.factor)
 
 
@@ -279,9 +294,11 @@ def _by_point(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
     for rival in rivals_of(fit):
         other = _at_estimates(footing, rival, ci_prob)
         told = _Told(
-            estimates=Estimates(**agreed(_arrays(told.estimates), _arrays(other.estimates))), fit=told.fit,
-            shrinkage=agreed(told.shrinkage, other.shrinkage), terms=agreed(told.terms, other.terms),
-        )  # fmt: skip
+            estimates=Estimates(**agreed(_arrays(told.estimates), _arrays(other.estimates))),
+            fit=told.fit,
+            shrinkage=agreed(told.shrinkage, other.shrinkage),
+            terms=agreed(told.terms, other.terms),
+        )
     return told
 
 
@@ -303,24 +320,26 @@ def _at_estimates(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
 def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Told:
     shares, traces = open_shares_of(footing, fit)
     on_average = shares.mean(axis=1)
-    low, high = (
-        ends.reshape(shares.shape[1:]) for ends in interval(shares.reshape(len(shares), -1), ci_prob)
-    )
+    low, high = (ends.reshape(shares.shape[1:]) for ends in interval(shares.reshape(len(shares), -1), ci_prob))
     mean_low, mean_high = interval(on_average, ci_prob)
     fewest, most = interval(traces[:, None], ci_prob)
     return _Told(
         estimates=by_posterior(footing, fit, ci_prob),
         fit={
-            "parameters": float(traces.mean()), "parameters_low": float(fewest[0]),
-            "parameters_high": float(most[0]), "sigma": float(fit.values.family["sigma"].mean()),
+            "parameters": float(traces.mean()),
+            "parameters_low": float(fewest[0]),
+            "parameters_high": float(most[0]),
+            "sigma": float(fit.values.family["sigma"].mean()),
         },
         shrinkage={"shrinkage": shares.mean(axis=0), "shrinkage_low": low, "shrinkage_high": high},
         terms={
             "sd_posterior": fit.draws(fit.design.names.sd[footing.term.name]).mean(axis=(0, 1)),
-            "shrinkage": on_average.mean(axis=0), "shrinkage_low": mean_low, "shrinkage_high": mean_high,
+            "shrinkage": on_average.mean(axis=0),
+            "shrinkage_low": mean_low,
+            "shrinkage_high": mean_high,
             "pooling_factor": pooling_factors(footing, fit),
         },
-    )  # fmt: skip
+    )
 
 
 def _levels(footing: Footing, found: dict[str, Estimates], shrinkage: dict[str, Array]) -> pd.DataFrame:

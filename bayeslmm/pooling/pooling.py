@@ -198,9 +198,7 @@ def _given[Kind: Fit](
         return make()
     if not isinstance(fit, kind):
         made = "model.fit_reml()" if kind is PointFit else "model.fit()"
-        raise InputError(
-            f"compare_pooling({name}=...): a fit from {made}, or False; not {type(fit).__name__}"
-        )
+        raise InputError(f"compare_pooling({name}=...): a fit from {made}, or False; not {type(fit).__name__}")
     if fit.design.formula.text != design.formula.text:
         raise InputError(
             f"compare_pooling({name}=...): a fit of {fit.design.formula.text!r}, where the model is "

@@ -244,11 +244,7 @@ def _terms_table(pool: Pooling) -> Table | None:
             cells += [number(r["sd_reml"]), f"{r['shrinkage_reml']:.2f}"]
         if "sd_posterior" in r:
             ends = _ends(r["shrinkage_low"], r["shrinkage_high"], 2)
-            cells += [
-                number(r["sd_posterior"]),
-                f"{r['shrinkage']:.2f} ({ends})",
-                f"{r['pooling_factor']:.2f}",
-            ]
+            cells += [number(r["sd_posterior"]), f"{r['shrinkage']:.2f} ({ends})", f"{r['pooling_factor']:.2f}"]
         body.append(cells)
     return table(headers, body, title="Differences between levels, and their shrinkage on average:")
 
@@ -271,9 +267,7 @@ def _notes(pool: Pooling, shown: int) -> list[str]:
     term, design = footing.term, footing.design
     notes = []
     if shown < term.n_levels:
-        notes.append(
-            f"{shown} of {term.n_levels:,} levels are printed, from least to most pooled; .table() has all."
-        )
+        notes.append(f"{shown} of {term.n_levels:,} levels are printed, from least to most pooled; .table() has all.")
     missing = int(np.isnan(footing.own.coefficients).any(axis=1).sum())
     if missing:
         notes.append(

@@ -68,9 +68,7 @@ class PoolingScores(Shown):
         ]
         absent = [kind for kind in KINDS if kind not in self.table.index]
         rows += [[kind.capitalize(), *["-"] * 5] for kind in absent]
-        notes = [
-            "elpd: expected log predictive density, higher is better. p: effective number of parameters."
-        ]
+        notes = ["elpd: expected log predictive density, higher is better. p: effective number of parameters."]
         if absent:
             notes.append(f"No pooling says nothing about a {self.unit} that it has not seen.")
         if self.untold:
@@ -81,9 +79,7 @@ class PoolingScores(Shown):
                 f"coefficient, as in a level with few rows: without pooling the others predict nothing for "
                 f"{'it' if one else 'them'} (elpd -inf). {'It is' if one else 'They are'} left out of all three."
             )
-        return Text.of(
-            self.title, table(["Pooling", "elpd", "SE", "p", "elpd - best", "SE of that"], rows), *notes
-        )
+        return Text.of(self.title, table(["Pooling", "elpd", "SE", "p", "elpd - best", "SE of that"], rows), *notes)
 
 
 def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
@@ -111,10 +107,11 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
     what = f"row of a known {footing.term.name}" if unit == ROW else f"{unit} with all its rows"
     return PoolingScores(
         table=ranked({name: _on(each, known) for name, each in elpd.items()}),
-        elpd=elpd, unit=unit, untold=int((~known).sum()),
-        title=f"Pooling of {footing.term.name}, by prediction of a left-out {what}\n"
-        f"Formula: {design.formula.text}",
-    )  # fmt: skip
+        elpd=elpd,
+        unit=unit,
+        untold=int((~known).sum()),
+        title=f"Pooling of {footing.term.name}, by prediction of a left-out {what}\nFormula: {design.formula.text}",
+    )
 
 
 def _as_elpd(like: Any, found: LeftOut, jacobian: Array) -> Any:
@@ -132,9 +129,17 @@ def _on(whole: Any, known: NDArray[np.bool_]) -> Any:
 
 def _record(like: Any, elpd_i: Any, p_i: Any, k: Any) -> Any:
     return record(
-        "ELPDDataLOO", unit=like.unit, design=like.design, n_samples=like.n_samples, p=float(p_i.sum()),
-        warning=bool((k > like.good_k).any()), good_k=like.good_k, elpd_i=elpd_i, pareto_k=k, p_loo_i=p_i,
-    )  # fmt: skip
+        "ELPDDataLOO",
+        unit=like.unit,
+        design=like.design,
+        n_samples=like.n_samples,
+        p=float(p_i.sum()),
+        warning=bool((k > like.good_k).any()),
+        good_k=like.good_k,
+        elpd_i=elpd_i,
+        pareto_k=k,
+        p_loo_i=p_i,
+    )
 
 
 # -- held-out rows
@@ -170,15 +175,17 @@ class HeldOut(Shown):
                 "no own fit: rows of levels whose other rows are too few for coefficients of their own, so that no "
                 "pooling predicts nothing."
             )
-        return Text.of(
-            self.title, table(["Rows of levels with", "Rows", "Complete", "None", "Partial"], body), *notes
-        )
+        return Text.of(self.title, table(["Rows of levels with", "Rows", "Complete", "None", "Partial"], body), *notes)
 
 
 def held_out(
-    footing: Footing, reml: PointFit | None, post: PosteriorFit | None, folds: int, by: str | None,
+    footing: Footing,
+    reml: PointFit | None,
+    post: PosteriorFit | None,
+    folds: int,
+    by: str | None,
     random_seed: int | None,
-) -> HeldOut:  # fmt: skip
+) -> HeldOut:
     """K-fold cross-validation of the mean squared error, rows dealt within levels."""
     design, codes, n = footing.design, footing.term.codes, footing.design.n
     whole = isinstance(folds, int | np.integer) and not isinstance(folds, bool)
@@ -208,10 +215,11 @@ def held_out(
     }
     scale = design.family.label(design.response)
     return HeldOut(
-        table=pd.DataFrame.from_dict(found, orient="index"), rows=frame,
+        table=pd.DataFrame.from_dict(found, orient="index"),
+        rows=frame,
         title=f"Mean squared error of {scale} in held-out rows of known levels of {footing.term.name}\n"
         f"Formula: {design.formula.text}\nEach of {folds} parts was held out once; partial pooling by {by}",
-    )  # fmt: skip
+    )
 
 
 def _partial(
@@ -225,9 +233,7 @@ def _partial(
         return "REML" if with_reml else "ML", lambda training: _by_point(training, with_reml)
     if post is not None and by != "reml":
         return "the posterior", lambda training: _by_posterior(training, post)
-    raise InputError(
-        f"held_out: there is no fit by {by or 'REML or posterior'} in this comparison to be made again"
-    )
+    raise InputError(f"held_out: there is no fit by {by or 'REML or posterior'} in this comparison to be made again")
 
 
 def _dealt(codes: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -276,7 +282,5 @@ def _by_posterior(training: Design, post: PosteriorFit) -> Predict:
 
 
 def _expected(rows: Problem, beta: Array, effects: tuple[Array, ...]) -> Array:
-    random = (
-        np.einsum("nq,nq->n", Z, b[codes]) for Z, codes, b in zip(rows.Z, rows.codes, effects, strict=True)
-    )
+    random = (np.einsum("nq,nq->n", Z, b[codes]) for Z, codes, b in zip(rows.Z, rows.codes, effects, strict=True))
     return rows.X @ beta + sum(random, np.zeros(len(rows.y)))

@@ -64,10 +64,15 @@ def count_levels(frame: pd.DataFrame, replicates: Array, ci_prob: float) -> pd.D
         low, high = np.quantile(counts, [tail, 1.0 - tail], method="inverted_cdf")
         rows.append(
             {
-                "stat": stat, "group": group, "levels": len(levels), "outside": outside, "mean": counts.mean(),
-                "conf_low": low, "conf_high": high,
+                "stat": stat,
+                "group": group,
+                "levels": len(levels),
+                "outside": outside,
+                "mean": counts.mean(),
+                "conf_low": low,
+                "conf_high": high,
                 "p_value": float(_share_above(counts[:, None].astype(float), np.array([outside]))[0]),
             }
-        )  # fmt: skip
+        )
     columns = ["stat", "group", "levels", "outside", "mean", "conf_low", "conf_high", "p_value"]
     return pd.DataFrame(rows, columns=columns)

@@ -156,9 +156,7 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
         )
     if not finite.all():
         y_rep = y_rep[finite]
-        remarks.append(
-            f"{many(int((~finite).sum()), 'data set')} with impossible or infinite responses left out."
-        )
+        remarks.append(f"{many(int((~finite).sum()), 'data set')} with impossible or infinite responses left out.")
     if design.trials is not None:
         y, y_rep = y / design.trials[used], y_rep / design.trials[used]
         remarks.append("Responses are looked at as proportions, successes over trials.")
@@ -186,9 +184,9 @@ def _wanted(
 ) -> tuple[list[tuple[Statistic, Split]], list[str]]:
     """Every statistic with the levels it is of, and what had to be left out of those that nobody asked for."""
     whole = Split.whole(int(used.sum()))
-    factors = [by] if by is not None else [
-        Split.of(g.name, g.codes[used], g.levels) for g in design.groups if not g.is_wide
-    ]  # fmt: skip
+    factors = (
+        [by] if by is not None else [Split.of(g.name, g.codes[used], g.levels) for g in design.groups if not g.is_wide]
+    )
     wanted, left_out = [], []
     for statistic in _statistics(design, stat, by is not None):
         if not statistic.between:
@@ -224,9 +222,7 @@ def _statistics(design: Design, stat: Any, within: bool) -> list[Statistic]:
     else:
         found = [_statistic(design, stat)]
     if not found:
-        raise InputError(
-            "ppc(stat=...): no statistic is named; leave stat out for those that suit the family"
-        )
+        raise InputError("ppc(stat=...): no statistic is named; leave stat out for those that suit the family")
     names = [statistic.name for statistic in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -92,9 +92,7 @@ class PredictiveCheck(Shown):
         drawn = xr.Dataset({"y": (("chain", "draw", "obs"), y_rep[None])}, coords=steps | obs)
         drawn.attrs["sample_dims"] = ["chain", "draw"]
         group = "prior_predictive" if self.source == "prior" else "posterior_predictive"
-        return xr.DataTree.from_dict(
-            {group: drawn, "observed_data": xr.Dataset({"y": ("obs", y)}, coords=obs)}
-        )
+        return xr.DataTree.from_dict({group: drawn, "observed_data": xr.Dataset({"y": ("obs", y)}, coords=obs)})
 
     @property
     def judged(self) -> pd.DataFrame:
@@ -104,9 +102,7 @@ class PredictiveCheck(Shown):
         """
         whole = self.table[self.table["level"].isna()]
         rows = [(label_of(r), r["p_two_sided"], _what(r)) for _, r in whole.iterrows()]
-        rows += [
-            (label_of(r), min(1.0, 2.0 * r["p_value"]), _what_of_levels(r)) for _, r in self.counts.iterrows()
-        ]
+        rows += [(label_of(r), min(1.0, 2.0 * r["p_value"]), _what_of_levels(r)) for _, r in self.counts.iterrows()]
         judged = pd.DataFrame(rows, columns=["label", "p", "found"]).dropna(subset="p")
         return judged.assign(p=judged["p"].clip(lower=1.0 / len(self.replicates)))
 
@@ -186,11 +182,16 @@ def _level_tables(check: PredictiveCheck) -> Iterator[Table]:
         return
     rows = [
         [
-            label_of(r), f"{r['levels']:,}", f"{r['outside']:,}", f"{r['mean']:.1f}", f"{r['conf_low']:.0f}",
-            f"{r['conf_high']:.0f}", _starred(check, r["p_value"], 2.0 * r["p_value"]),
+            label_of(r),
+            f"{r['levels']:,}",
+            f"{r['outside']:,}",
+            f"{r['mean']:.1f}",
+            f"{r['conf_low']:.0f}",
+            f"{r['conf_high']:.0f}",
+            _starred(check, r["p_value"], 2.0 * r["p_value"]),
         ]
         for _, r in check.counts.iterrows()
-    ]  # fmt: skip
+    ]
     headers = ["", "Levels", "Outside", "Expected", *_ends(check), "p "]
     yield table(headers, rows, title=f"Within the levels of {check.by}:")
     within = check.table[check.table["level"].notna()]

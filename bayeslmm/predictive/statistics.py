@@ -55,9 +55,7 @@ class Split:
         order = np.argsort(codes, kind="stable")
         order = order[codes[order] >= 0]
         present, starts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
-        return cls(
-            name=name, labels=tuple(labels[c] for c in present), order=order, starts=starts, sizes=sizes
-        )
+        return cls(name=name, labels=tuple(labels[c] for c in present), order=order, starts=starts, sizes=sizes)
 
     @classmethod
     def whole(cls, n: int) -> Split:

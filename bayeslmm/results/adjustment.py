@@ -128,9 +128,7 @@ def _dunnett(size: Array, df: Array, k: int, ci_prob: float) -> tuple[Array, Arr
     return p, width
 
 
-def _multivariate(
-    size: Array, df: Array, correlation: Array, ci_prob: float, single: Array
-) -> tuple[Array, Array]:
+def _multivariate(size: Array, df: Array, correlation: Array, ci_prob: float, single: Array) -> tuple[Array, Array]:
     """The largest |t| of a multivariate t with the contrasts' correlations, each at its own degrees of freedom.
 
     By 2¹⁸ points of a Sobol sequence, the same each time: p-values are off by some 1e-4 at most. They lie between those

@@ -107,11 +107,7 @@ class Audit:
         return self.text._repr_html_()
 
 
-_RESPONSES = {
-    "response": "one response",
-    "response_mean": "mean of a data set",
-    "response_sd": "sd of a data set",
-}
+_RESPONSES = {"response": "one response", "response_mean": "mean of a data set", "response_sd": "sd of a data set"}
 
 
 def _flush_left(headers: list[str], rows: list[list[str]], title: str) -> Table:
@@ -350,9 +346,7 @@ def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
 # -- responses
 
 
-def _responses(
-    found: _Findings, design: Design, drawn: dict[str, np.ndarray], random_seed: int | None
-) -> int:
+def _responses(found: _Findings, design: Design, drawn: dict[str, np.ndarray], random_seed: int | None) -> int:
     """Rows of simulated and observed responses, and remarks on the former; how many data sets were simulated."""
     rng = response_stream(random_seed)
     kept = np.sort(rng.choice(design.n, min(design.n, ROWS_KEPT), replace=False))

@@ -43,9 +43,7 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
     """The coding in which β and b of a grouping factor add up: the bar's columns, then those of X that they leave."""
     p, q = design.p, group.q
     if isinstance(group, WideTerm):  # b alone, or beside the intercept
-        places = [
-            design.x_names.index(name) if name in design.x_names else design.p for name in group.columns
-        ]
+        places = [design.x_names.index(name) if name in design.x_names else design.p for name in group.columns]
         alone = tuple(name for name in group.columns if name not in design.x_names)
         return Coding(names=design.x_names + alone, B=np.eye(p + len(alone), p), places=places)
     same = {
@@ -79,13 +77,9 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
     kept = [c for c, name in enumerate(design.x_names) if name in same or c in stay]
     only = [k for k, name in enumerate(group.columns) if name not in same]
     names = [design.x_names[c] for c in kept]
-    names += [
-        name if name not in names else f"{name} | {group.name}" for name in (group.columns[k] for k in only)
-    ]
+    names += [name if name not in names else f"{name} | {group.name}" for name in (group.columns[k] for k in only)]
     row_of = {design.x_names[c]: row for row, c in enumerate(kept)}
-    places = [
-        row_of[name] if name in same else len(kept) + only.index(k) for k, name in enumerate(group.columns)
-    ]
+    places = [row_of[name] if name in same else len(kept) + only.index(k) for k, name in enumerate(group.columns)]
     B = np.zeros((len(names), p))
     for c in stay:
         B[row_of[design.x_names[c]]] = of_X[c]

@@ -41,9 +41,13 @@ def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:
 
 
 def as_tree(
-    design: Design, variables: Mapping[str, Array], statistics: Mapping[str, Array], *,
-    of_posterior: Mapping[str, Any], of_statistics: Mapping[str, Any],
-) -> Any:  # fmt: skip
+    design: Design,
+    variables: Mapping[str, Array],
+    statistics: Mapping[str, Array],
+    *,
+    of_posterior: Mapping[str, Any],
+    of_statistics: Mapping[str, Any],
+) -> Any:
     """Draws and what the sampler says of them (chain, draw) as a DataTree, each with attributes."""
     import xarray as xr
 

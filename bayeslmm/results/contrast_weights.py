@@ -35,9 +35,7 @@ def contrast_weights(method: Any, names: list[str]) -> tuple[list[str], Array]:
             C.append(row)
         return [str(name) for name in method], np.array(C).reshape(len(C), k)
     if not is_one_of(method, CONTRASTS):
-        raise InputError(
-            f"contrasts({method!r}): methods are {', '.join(map(repr, CONTRASTS))}, or weights by name"
-        )
+        raise InputError(f"contrasts({method!r}): methods are {', '.join(map(repr, CONTRASTS))}, or weights by name")
     unit = np.eye(k)
     if method in ("pairwise", "reverse"):
         pairs = [(a, b) if method == "pairwise" else (b, a) for a, b in combinations(range(k), 2)]
@@ -49,9 +47,9 @@ def contrast_weights(method: Any, names: list[str]) -> tuple[list[str], Array]:
         return [f"{name} effect" for name in names], unit - 1.0 / k
     else:
         return _polynomial(k)
-    return [f"{names[a]} - {names[b]}" for a, b in pairs], np.array(
-        [unit[a] - unit[b] for a, b in pairs]
-    ).reshape(-1, k)
+    return [f"{names[a]} - {names[b]}" for a, b in pairs], np.array([unit[a] - unit[b] for a, b in pairs]).reshape(
+        -1, k
+    )
 
 
 def _polynomial(k: int) -> tuple[list[str], Array]:
@@ -84,11 +82,7 @@ def interaction_weights(labels: pd.DataFrame, methods: Any) -> tuple[pd.DataFram
     for name, method in zip(names, each, strict=True):
         distinct = list(dict.fromkeys(labels[name]))
         parts.append(
-            (
-                name,
-                contrast_weights(method, [str(v) for v in distinct]),
-                {value: k for k, value in enumerate(distinct)},
-            )
+            (name, contrast_weights(method, [str(v) for v in distinct]), {value: k for k, value in enumerate(distinct)})
         )
     rows: list[dict[str, str]] = [{}]
     C = np.ones((1, len(labels)))

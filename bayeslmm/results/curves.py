@@ -55,9 +55,7 @@ class Curves:
 
 def curves(design: Design, name: str | None, at: Sequence[float] | None, derivative: bool) -> Curves:
     """The smooths of a model, or one, at points along their variable."""
-    smooths = {
-        g.name: k for k, g in enumerate(design.groups) if isinstance(g, WideTerm) and not g.is_grouping
-    }
+    smooths = {g.name: k for k, g in enumerate(design.groups) if isinstance(g, WideTerm) and not g.is_grouping}
     if not smooths:
         raise InputError("the model has no smooth; write s(x) in its formula")
     if name is not None and name not in smooths:
@@ -70,14 +68,14 @@ def curves(design: Design, name: str | None, at: Sequence[float] | None, derivat
         C.append(line)
         A.append(bent)
     return Curves(
-        table=pd.concat(tables, ignore_index=True), C=tuple(C), A=tuple(A),
+        table=pd.concat(tables, ignore_index=True),
+        C=tuple(C),
+        A=tuple(A),
         places=tuple(smooths[each] for each in wanted),
-    )  # fmt: skip
+    )
 
 
-def _one(
-    design: Design, name: str, at: Sequence[float] | None, derivative: bool
-) -> tuple[pd.DataFrame, Array, Array]:
+def _one(design: Design, name: str, at: Sequence[float] | None, derivative: bool) -> tuple[pd.DataFrame, Array, Array]:
     recipe = next(wide for wide in design.recipe.wide if wide.name == name)
     x_of, *by_of = recipe.leaves
     columns = list(dict.fromkeys(x_of.columns.values()))
@@ -122,12 +120,7 @@ def _line(design: Design, labels: Sequence[str], table: pd.DataFrame) -> Array:
 
 
 def of_point(
-    fit: Estimates,
-    name: str | None,
-    at: Sequence[float] | None,
-    derivative: bool,
-    ci_prob: float,
-    seed: int | None,
+    fit: Estimates, name: str | None, at: Sequence[float] | None, derivative: bool, ci_prob: float, seed: int | None
 ) -> pd.DataFrame:
     """The table behind :meth:`PointFit.smooth`."""
     check_interval(ci_prob)
@@ -145,9 +138,15 @@ def of_point(
 
 def _bands(estimate: Array, se: Array, z: float, wide: float) -> pd.DataFrame:
     return pd.DataFrame(
-        {"estimate": estimate, "std_error": se, "conf_low": estimate - z * se, "conf_high": estimate + z * se,
-         "simultaneous_low": estimate - wide * se, "simultaneous_high": estimate + wide * se}
-    )  # fmt: skip
+        {
+            "estimate": estimate,
+            "std_error": se,
+            "conf_low": estimate - z * se,
+            "conf_high": estimate + z * se,
+            "simultaneous_low": estimate - wide * se,
+            "simultaneous_high": estimate + wide * se,
+        }
+    )
 
 
 def _critical(covariance: Array, se: Array, ci_prob: float, seed: int | None) -> float:
@@ -162,9 +161,8 @@ def _critical(covariance: Array, se: Array, ci_prob: float, seed: int | None) ->
 
 
 def of_posterior(
-    fit: Draws, name: str | None, at: Sequence[float] | None, derivative: bool, ci_prob: float | None,
-    draws: bool,
-) -> Any:  # fmt: skip
+    fit: Draws, name: str | None, at: Sequence[float] | None, derivative: bool, ci_prob: float | None, draws: bool
+) -> Any:
     """The table or draws behind :meth:`PosteriorFit.smooth`."""
     made = curves(fit.design, name, at, derivative)
     names, beta = fit.design.names, flat(fit.values.beta)
@@ -189,7 +187,7 @@ def of_posterior(
                     "simultaneous_low": mean - wide * sd,
                     "simultaneous_high": mean + wide * sd,
                 }
-            )  # fmt: skip
+            )
         )
     if draws:
         import xarray as xr

@@ -31,9 +31,7 @@ def groups_table(design: Design) -> Table | None:
     rows = []
     for g in design.groups:
         if g.is_wide:
-            rows.append(
-                [g.name, ", ".join(g.columns) if g.is_grouping else "curve", f"{g.n_levels:,}", "", "", ""]
-            )
+            rows.append([g.name, ", ".join(g.columns) if g.is_grouping else "curve", f"{g.n_levels:,}", "", "", ""])
             continue
         sizes = pd.Series(g.codes).value_counts()
         spread = [f"{sizes.min():,}", f"{sizes.median():,.0f}", f"{sizes.max():,}"]
@@ -60,10 +58,7 @@ def _described(column: pd.Series) -> list[str]:
         return ["number", f"{low} to {high}, mean {mean}, sd {number(float(column.std()))}"]
     counts = column.value_counts()
     shown = ", ".join(f"{level}: {count:,}" for level, count in counts.head(MOST_LEVELS).items())
-    return [
-        "factor",
-        f"{shown}, … ({len(counts):,} levels)" if len(counts) > MOST_LEVELS else shown,
-    ]
+    return ["factor", f"{shown}, … ({len(counts):,} levels)" if len(counts) > MOST_LEVELS else shown]
 
 
 def numbers_table(frame: pd.DataFrame) -> Table:

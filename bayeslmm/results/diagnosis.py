@@ -12,9 +12,7 @@ from ..design.names import ROW, Names
 from ..errors import SamplingWarning
 from ..tools.warned import warn
 
-MOST_LEVELS = (
-    100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
-)
+MOST_LEVELS = 100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
 K_HAT_LIMIT = 0.7  # above, importance weights have no usable variance (Vehtari et al. 2024)
 RHAT_LIMIT, ESS_LIMIT, EBFMI_LIMIT = 1.01, 100, 0.3  # ESS a chain
 STANDARD_ERRORS, BY_CHANCE = 3.0, 1e-3  # of ESS, and of R-hat: a limit missed by less is missed by chance
@@ -104,9 +102,15 @@ def judge(tree: Any, names: Names) -> Diagnosis:
     if attrs.get("doubt"):
         reasons.append(attrs["doubt"])
     return Diagnosis(
-        max_rhat=rhat, min_ess_bulk=bulk, min_ess_tail=tail, divergences=divergences, min_ebfmi=ebfmi, k_hat=k_hat,
-        sampler=f"{attrs.get('sampler', 'NUTS')}{because}{longer}", reasons=tuple(reasons),
-    )  # fmt: skip
+        max_rhat=rhat,
+        min_ess_bulk=bulk,
+        min_ess_tail=tail,
+        divergences=divergences,
+        min_ebfmi=ebfmi,
+        k_hat=k_hat,
+        sampler=f"{attrs.get('sampler', 'NUTS')}{because}{longer}",
+        reasons=tuple(reasons),
+    )
 
 
 def narrowly_missed(tree: Any, found: Diagnosis, names: Names) -> str:
@@ -154,9 +158,7 @@ def _is_exact(tree: Any) -> bool:
 
 def _judged(tree: Any, names: Names) -> np.ndarray:
     """The draws (chain, draw, k) that decide."""
-    return _varying(
-        tree.posterior.to_dataset(), names, without=names.effects if _is_exact(tree) else frozenset()
-    )
+    return _varying(tree.posterior.to_dataset(), names, without=names.effects if _is_exact(tree) else frozenset())
 
 
 def convergence(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -103,9 +103,7 @@ class Draws:
             family=family.complete(drawn, empty.shape[:-1]),
         )
 
-    def summarise(
-        self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None
-    ) -> pd.DataFrame:
+    def summarise(self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """mean, sd, median and interval of draws (chain, draw, k)."""
         prob = self.ci_prob if ci_prob is None else ci_prob
         return summarise(values, prob, self.ci_kind if ci_kind is None else ci_kind)

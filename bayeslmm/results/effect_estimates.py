@@ -39,14 +39,19 @@ Array = NDArray[np.float64]
 
 
 def by_draws(
-    fit: Draws, plan: Plan, groups: str | Mapping[str, str], *, draws: bool, random_seed: int | None,
-    offset: Any, ci_prob: float | None, ci_kind: str | None,
-) -> Any:  # fmt: skip
+    fit: Draws,
+    plan: Plan,
+    groups: str | Mapping[str, str],
+    *,
+    draws: bool,
+    random_seed: int | None,
+    offset: Any,
+    ci_prob: float | None,
+    ci_kind: str | None,
+) -> Any:
     """Draws of a plan's numbers, summarised."""
     design, asked, n = fit.design, targets(fit.design, groups, plan.verb), plan.n
-    new = asked_rows(
-        design, pd.concat(plan.states), asked, _repeated(design, plan, offset), estimable_only=False
-    )
+    new = asked_rows(design, pd.concat(plan.states), asked, _repeated(design, plan, offset), estimable_only=False)
     rng = generator(random_seed)
     rows = rows_of(fit, new, asked, rng, trials=None, weights=None, repeated=n)
     values = _averages(rows, plan)
@@ -162,13 +167,7 @@ class _Linear:
 
 
 def by_delta(
-    fit: Estimates,
-    plan: Plan,
-    groups: str | Mapping[str, str],
-    *,
-    offset: Any,
-    ci_prob: float,
-    ddf: str | None,
+    fit: Estimates, plan: Plan, groups: str | Mapping[str, str], *, offset: Any, ci_prob: float, ddf: str | None
 ) -> pd.DataFrame:
     """Estimates of a plan's numbers with standard errors, variances taken as known; ratios by the delta method."""
     check_interval(ci_prob)
@@ -208,11 +207,7 @@ def by_delta(
         dfs.append(wald.df_of_sums(about, reach, variances))
         deviations.append(np.sqrt(np.maximum(variances, 0.0)))
     numbers = pd.DataFrame(
-        {
-            "estimate": np.concatenate(estimates),
-            "std_error": np.concatenate(deviations),
-            "df": np.concatenate(dfs),
-        }
+        {"estimate": np.concatenate(estimates), "std_error": np.concatenate(deviations), "df": np.concatenate(dfs)}
     )
     numbers.loc[~_estimable(design, plan, new)] = np.nan
     table = plan.table().assign(**_whose(plan, new, asked))
@@ -257,9 +252,7 @@ def _by_curved_delta(
         for g, target in having:
             if target in found:
                 codes, count = (
-                    (g.codes, design.groups[places[g.name]].n_levels)
-                    if target == "observed"
-                    else label_places(g, n)
+                    (g.codes, design.groups[places[g.name]].n_levels) if target == "observed" else label_places(g, n)
                 )
                 Z = g.Z[rows] * tilt[:, None]
                 found[target][places[g.name]] = means @ _spread_out(codes[rows], Z, count)
@@ -323,6 +316,4 @@ def _spread_out(codes: NDArray[np.int64], Z: Array, count: int) -> Any:
     """Z by level as a sparse matrix (n, J q)."""
     n, q = Z.shape
     columns = codes[:, None] * q + np.arange(q)
-    return sparse.csr_matrix(
-        (Z.reshape(-1), columns.reshape(-1), np.arange(0, n * q + 1, q)), shape=(n, count * q)
-    )
+    return sparse.csr_matrix((Z.reshape(-1), columns.reshape(-1), np.arange(0, n * q + 1, q)), shape=(n, count * q))

@@ -97,9 +97,16 @@ def comparison_plan(
     values, pairs = _contrasts(design.frame[variable], variable, contrast, rows, sign)
     states = tuple(rows.assign(**{variable: value}) for value in values)
     return Plan(
-        verb="comparisons", variable=variable, states=states, pairs=tuple(pairs), width=np.ones(len(rows)), kind=kind,
-        means=means, labels=labels, own_rows=newdata is None and at is None,
-    )  # fmt: skip
+        verb="comparisons",
+        variable=variable,
+        states=states,
+        pairs=tuple(pairs),
+        width=np.ones(len(rows)),
+        kind=kind,
+        means=means,
+        labels=labels,
+        own_rows=newdata is None and at is None,
+    )
 
 
 def slope_plan(design: Design, variable: str, newdata: Any, at: Any, by: Any, average: bool) -> Plan:
@@ -107,9 +114,7 @@ def slope_plan(design: Design, variable: str, newdata: Any, at: Any, by: Any, av
     _check_variable(design, variable, "slopes")
     known = design.frame[variable]
     if not is_number(known):
-        raise InputError(
-            f"slopes({variable!r}): {variable!r} has levels, not numbers; comparisons({variable!r})"
-        )
+        raise InputError(f"slopes({variable!r}): {variable!r} has levels, not numbers; comparisons({variable!r})")
     rows, means, labels = _rows(design, newdata, at, by, average, "slopes")
     x = _column(rows, variable, "slopes").to_numpy(dtype=float)
     lowest, highest = float(known.min()), float(known.max())
@@ -118,10 +123,16 @@ def slope_plan(design: Design, variable: str, newdata: Any, at: Any, by: Any, av
     high = np.where(inside, np.minimum(x + step, highest), x + step)
     low = np.where(inside, np.maximum(x - step, lowest), x - step)
     return Plan(
-        verb="slopes", variable=variable, pairs=((f"d/d{variable}", 1, 0),), width=high - low, kind="slope",
-        states=tuple(rows.assign(**{variable: value}) for value in (low, high)), means=means, labels=labels,
+        verb="slopes",
+        variable=variable,
+        pairs=((f"d/d{variable}", 1, 0),),
+        width=high - low,
+        kind="slope",
+        states=tuple(rows.assign(**{variable: value}) for value in (low, high)),
+        means=means,
+        labels=labels,
         own_rows=newdata is None and at is None,
-    )  # fmt: skip
+    )
 
 
 def _check_variable(design: Design, variable: Any, verb: str) -> None:
@@ -137,9 +148,7 @@ def _rows(
     """Rows, the weights of their averages, and what these are of."""
     if at is not None:
         if newdata is not None or by is not None:
-            raise InputError(
-                f"{verb}(at=...): points are predicted one by one; newdata= and by= are averaged over"
-            )
+            raise InputError(f"{verb}(at=...): points are predicted one by one; newdata= and by= are averaged over")
         points, rows = reference_grid(design, at)
         held = [c for c in predictors(design) if c in points or c in predictors(design, groups=False)]
         return rows[held], sparse.identity(len(rows), format="csr"), points
@@ -152,9 +161,7 @@ def _rows(
     names = [by] if isinstance(by, str) else list(by or [])
     for name in names:
         if name not in rows:
-            raise InputError(
-                f"{verb}(by={name!r}): no such column; there are {', '.join(map(repr, rows.columns))}"
-            )
+            raise InputError(f"{verb}(by={name!r}): no such column; there are {', '.join(map(repr, rows.columns))}")
     if not names:
         return rows, sparse.csr_matrix(np.full((len(rows), 1), 1.0 / len(rows))), pd.DataFrame(index=[0])
     grouped = rows.groupby(names, observed=True, dropna=False, sort=True)
@@ -167,9 +174,7 @@ def _rows(
 def _column(rows: pd.DataFrame, variable: str, verb: str) -> pd.Series:
     """Where a variable starts from."""
     if variable not in rows:
-        raise UnknownColumnError(
-            f"{verb}({variable!r}, newdata=...): newdata has no column {variable!r} to start from"
-        )
+        raise UnknownColumnError(f"{verb}({variable!r}, newdata=...): newdata has no column {variable!r} to start from")
     return rows[variable]
 
 

@@ -70,9 +70,15 @@ def unit_in_words(unit: str) -> str:
 
 
 def record(
-    kind: str, *, unit: str, design: Design, conditional: bool = False, folds: Any = None, mcse: float | None = None,
+    kind: str,
+    *,
+    unit: str,
+    design: Design,
+    conditional: bool = False,
+    folds: Any = None,
+    mcse: float | None = None,
     **numbers: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """A record of ArviZ's class ``kind`` that says what was left out; elpd and its error follow from ``elpd_i``."""
     values = numbers["elpd_i"].to_numpy()
     found = _record_class(kind)(
@@ -82,13 +88,7 @@ def record(
         scale="log",
         **numbers,
     )
-    found.unit, found.design, found.conditional, found.folds, found.mcse = (
-        unit,
-        design,
-        conditional,
-        folds,
-        mcse,
-    )
+    found.unit, found.design, found.conditional, found.folds, found.mcse = (unit, design, conditional, folds, mcse)
     return found
 
 

@@ -24,22 +24,35 @@ WIDTH = 100  # columns of a printed line
 LATEX_WIDTH = 80  # characters that a reader sees in a typeset line
 WIDEST_LEFT = 40  # of a left side that other lines are aligned with
 MOST_LISTED = 6  # effects of a block, levels of a response, before dots
-_GREEK = {
-    "beta": "β", "eta": "η", "mu": "μ", "nu": "ν", "phi": "φ", "rho": "ρ", "sigma": "σ", "Sigma": "Σ",
-    "tau": "τ",
-}  # fmt: skip
+_GREEK = {"beta": "β", "eta": "η", "mu": "μ", "nu": "ν", "phi": "φ", "rho": "ρ", "sigma": "σ", "Sigma": "Σ", "tau": "τ"}
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TEX = {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"} | {c: "\\" + c for c in "_%&#{}$"}
 _TO_LATEX = (  # of the templates below; spaces between factors first, while operators are no letters
-    (r"(?<=[\w)]) (?=[\w(%])", r"\\, "), (r"√(%s|\w+)", r"\\sqrt{\1}"), (r"mean\(%s\)", r"\\overline{%s}"),
-    ("⁻¹", "^{-1}"), ("²", "^2"), ("≤", r"\\le"), ("…", r"\\dots"), (r"(?<!\\)\b[A-Za-z][a-zA-Z-]+", r"\\text{\g<0>}"),
+    (r"(?<=[\w)]) (?=[\w(%])", r"\\, "),
+    (r"√(%s|\w+)", r"\\sqrt{\1}"),
+    (r"mean\(%s\)", r"\\overline{%s}"),
+    ("⁻¹", "^{-1}"),
+    ("²", "^2"),
+    ("≤", r"\\le"),
+    ("…", r"\\dots"),
+    (r"(?<!\\)\b[A-Za-z][a-zA-Z-]+", r"\\text{\g<0>}"),
     *((letter, rf"\\{name}") for name, letter in _GREEK.items()),
-)  # fmt: skip
+)
 _SIGNATURES = {  # parameters that may go without their names, as everyone writes them in this order
-    "Normal": "mu sigma", "LogNormal": "mu sigma", "StudentT": "nu mu sigma", "Cauchy": "alpha beta", "Laplace": "mu b",
-    "HalfNormal": "sigma", "HalfStudentT": "nu sigma", "HalfCauchy": "beta", "Exponential": "lam",
-    "Gamma": "alpha beta", "InverseGamma": "alpha beta", "Beta": "alpha beta", "Uniform": "lower upper",
-}  # fmt: skip
+    "Normal": "mu sigma",
+    "LogNormal": "mu sigma",
+    "StudentT": "nu mu sigma",
+    "Cauchy": "alpha beta",
+    "Laplace": "mu b",
+    "HalfNormal": "sigma",
+    "HalfStudentT": "nu sigma",
+    "HalfCauchy": "beta",
+    "Exponential": "lam",
+    "Gamma": "alpha beta",
+    "InverseGamma": "alpha beta",
+    "Beta": "alpha beta",
+    "Uniform": "lower upper",
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -352,9 +365,7 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
     # what an intercept, or cutpoints, are where the predictors have their means
     slopes = [name for name in design.x_names if name != "Intercept"]
     first, plus = (_symbol("beta", 0), " + ") if kind == "Intercept" else (_write("cutpoint_k"), " - ")
-    left = _join(
-        plus, [first, *(_write("%s mean(%s)", _symbol("beta", number[c]), _name(c)) for c in slopes)]
-    )
+    left = _join(plus, [first, *(_write("%s mean(%s)", _symbol("beta", number[c]), _name(c)) for c in slopes)])
     if len(left.plain) > WIDEST_LEFT:
         total = _Math("Σⱼ βⱼ mean(xⱼ)", r"\textstyle\sum_j \beta_j\, \overline{x}_j")
         left = _join(plus, [first, total])

@@ -60,10 +60,7 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     seeds = seed_sequence(settings.random_seed).spawn(chains + 2)
     own, *streams, elsewhere = map(np.random.default_rng, seeds)
     reason, seen = "", None
-    with (
-        Bar("Sampling", chains * draws, show=settings.progressbar) as bar,
-        Team(cores, advance=bar.advance) as team,
-    ):
+    with Bar("Sampling", chains * draws, show=settings.progressbar) as bar, Team(cores, advance=bar.advance) as team:
         density = team.densities(marginal)
         for pilot in (PILOT, 4 * PILOT):
             covered = cover(marginal, density, own, elsewhere, pilot=pilot, seen=seen)
@@ -83,15 +80,18 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
         return _by_nuts(design, marginal, covered, settings, cores, own, started, reason)
     accepted = float(drawn.accepted.mean())
     return _tree(
-        design, drawn,
+        design,
+        drawn,
         {"lp": drawn.log_density, "accepted": drawn.accepted},
         {"k_hat": k_hat, "acceptance_rate": accepted},
         {
-            "sampler": f"the exact sampler ({accepted:.0%} of proposals accepted{_modes(covered)})", "method": "exact",
-            "tuning_steps": 0, **({"doubt": covered.doubt()} if covered.doubt() else {}),
+            "sampler": f"the exact sampler ({accepted:.0%} of proposals accepted{_modes(covered)})",
+            "method": "exact",
+            "tuning_steps": 0,
+            **({"doubt": covered.doubt()} if covered.doubt() else {}),
         },
         started,
-    )  # fmt: skip
+    )
 
 
 def _modes(covered: Cover) -> str:
@@ -117,26 +117,41 @@ def _k_hat(log_weights: Array) -> float:
 
 
 def _by_nuts(
-    design: Design, marginal: Marginal, covered: Cover, settings: Settings, cores: int, rng: np.random.Generator,
-    started: float, reason: str,
-) -> Any:  # fmt: skip
+    design: Design,
+    marginal: Marginal,
+    covered: Cover,
+    settings: Settings,
+    cores: int,
+    rng: np.random.Generator,
+    started: float,
+    reason: str,
+) -> Any:
     fitted = covered.fitted
     steps = settings.chains * (settings.tune + settings.draws)
     with Bar("Sampling", steps, show=settings.progressbar) as bar:
         x, found = sample_marginal(
-            marginal, fitted.proposal, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=cores,
-            random_seed=int(rng.integers(2**31)), report=bar.reached,
-        )  # fmt: skip
+            marginal,
+            fitted.proposal,
+            draws=settings.draws,
+            tune=settings.tune,
+            chains=settings.chains,
+            cores=cores,
+            random_seed=int(rng.integers(2**31)),
+            report=bar.reached,
+        )
     drawn = complete(marginal, x, rng)
     kept = {name: found[name].to_numpy() for name in NUTS_STATS}
     labels = nearest_modes(fitted.proposal.near, fitted.of_mode, x.reshape(-1, x.shape[-1]))
     doubt = disagreement(fitted, labels.reshape(x.shape[:2]))
     return _tree(
-        design, drawn, {"lp": drawn.log_density, **kept}, {},
+        design,
+        drawn,
+        {"lp": drawn.log_density, **kept},
+        {},
         {"sampler": "NUTS on the exact marginal", "method": "exact", "tuning_steps": settings.tune, "reason": reason}
         | ({"doubt": doubt} if doubt else {}),
         started,
-    )  # fmt: skip
+    )
 
 
 def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: Any) -> str:
@@ -168,9 +183,13 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
 
 
 def _tree(
-    design: Design, drawn: ExactDraws, stats: dict[str, Array], of_stats: dict[str, float],
-    of_posterior: dict[str, Any], started: float,
-) -> Any:  # fmt: skip
+    design: Design,
+    drawn: ExactDraws,
+    stats: dict[str, Array],
+    of_stats: dict[str, float],
+    of_posterior: dict[str, Any],
+    started: float,
+) -> Any:
     variables: dict[str, Array] = {"sigma": drawn.sigma, BETA: drawn.beta}
     names = design.names
     for k, g in enumerate(design.groups):
@@ -179,6 +198,4 @@ def _tree(
             variables[names.cor[g.name]] = drawn.correlations[k]
         variables[names.b[g.name]] = drawn.effects[k]
     seconds = round(time.perf_counter() - started, 3)
-    return as_tree(
-        design, variables, stats, of_posterior={**of_posterior, "seconds": seconds}, of_statistics=of_stats
-    )
+    return as_tree(design, variables, stats, of_posterior={**of_posterior, "seconds": seconds}, of_statistics=of_stats)

@@ -63,9 +63,7 @@ def fitted_and_sd(fit: Draws, groups: str = "observed") -> tuple[Array, Array]:
 def fitted_draws(fit: Draws) -> Any:
     """Draws (chain, draw, obs) of the expected response."""
     rows = own_rows(fit)
-    return as_draws(
-        fit, np.concatenate([rows.mean(block) for block in rows.blocks()], axis=1), fit.design.index
-    )
+    return as_draws(fit, np.concatenate([rows.mean(block) for block in rows.blocks()], axis=1), fit.design.index)
 
 
 def residuals(fit: Draws, kind: str, *, draws: bool) -> Any:
@@ -79,16 +77,14 @@ def residuals(fit: Draws, kind: str, *, draws: bool) -> Any:
     for block in rows.blocks():
         mean = rows.mean(block)
         spread = design.family.variance(
-            mean, rows.parameters, unit=kind == "pearson",
+            mean,
+            rows.parameters,
+            unit=kind == "pearson",
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
-        )  # fmt: skip
-        raw = observed[block] - mean
-        part = (
-            raw
-            if kind == "raw"
-            else np.divide(raw, np.sqrt(spread), out=np.zeros_like(raw), where=spread > 0.0)
         )
+        raw = observed[block] - mean
+        part = raw if kind == "raw" else np.divide(raw, np.sqrt(spread), out=np.zeros_like(raw), where=spread > 0.0)
         parts.append(part if draws else part.mean(axis=0))
     return as_draws(fit, np.concatenate(parts, axis=1), design.index) if draws else np.concatenate(parts)
 
@@ -97,18 +93,17 @@ def bayes_r2(fit: Draws) -> Array:
     """`variance.bayes_r2` (chain, draw)."""
     design, rows = fit.design, own_rows(fit)
     if design.family.has_categories:
-        raise NotAvailableError(
-            "categories have no variance: an ordinal response has no Bayesian R²; see r2()"
-        )
+        raise NotAvailableError("categories have no variance: an ordinal response has no Bayesian R²; see r2()")
     n = design.n
     centre, total, square, residual = np.zeros((4, len(rows.beta)))
     for block in rows.blocks():
         mean = rows.mean(block)
         spread = design.family.variance(
-            mean, rows.parameters,
+            mean,
+            rows.parameters,
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
-        )  # fmt: skip
+        )
         if block.start == 0:
             centre = mean.mean(axis=1)  # near the mean of all, so that the squares lose no digits
         away = mean - centre[:, None]
@@ -126,9 +121,7 @@ def simulate(fit: Draws, n: int, random_seed: int | None, groups: str | Mapping[
     chosen = rng.choice(available, size=n, replace=n > available)
     asked = of_seen(targets(fit.design, groups, "simulate"))
     rows = own_rows(fit, asked, rng=rng, chosen=chosen)
-    return as_table(
-        fit.design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1)
-    )
+    return as_table(fit.design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1))
 
 
 def posterior_predictive(fit: Draws, random_seed: int | None) -> Any:
@@ -148,10 +141,19 @@ def posterior_predictive(fit: Draws, random_seed: int | None) -> Any:
 
 
 def predict(
-    fit: Draws, newdata: Any, groups: str | Mapping[str, str], *, kind: str, draws: bool | int,
-    shares: bool, random_seed: int | None, offset: Any, trials: Any, transform: Transform | None,
+    fit: Draws,
+    newdata: Any,
+    groups: str | Mapping[str, str],
+    *,
+    kind: str,
+    draws: bool | int,
+    shares: bool,
+    random_seed: int | None,
+    offset: Any,
+    trials: Any,
+    transform: Transform | None,
     summarise: Callable[[Array], pd.DataFrame],
-) -> Any:  # fmt: skip
+) -> Any:
     """The table or draws behind :meth:`PosteriorFit.predict`."""
     design, asked = fit.design, targets(fit.design, groups)
     check_kind(kind)
@@ -161,10 +163,14 @@ def predict(
         raise InputError("predict(shares=True, draws=...): shares are columns of the table; draws have none")
     new, rng = asked_rows(design, newdata, asked, offset), generator(random_seed)
     rows = rows_of(
-        fit, new, asked, rng, trials=trials_of(design, newdata, kind, trials),
+        fit,
+        new,
+        asked,
+        rng,
+        trials=trials_of(design, newdata, kind, trials),
         weights=design.weights_at(newdata, needed=kind == "response" or shares or transform is not None),
         chosen=chosen_draws(fit, draws),
-    )  # fmt: skip
+    )
     rows, order = replace(rows, transform=transform).by_new_group()
     if draws is not False:
         parts = rows.over_blocks(lambda block, rng: values_of_rows(rows, design, kind, block, rng), rng)
@@ -178,9 +184,15 @@ def predict(
 
 
 def prediction_table(
-    rows: Rows, order: NDArray[np.intp] | None, index: pd.Index, design: Design, kind: str, rng: Generator,
-    shares: bool, summarise: Callable[[Array], pd.DataFrame],
-) -> pd.DataFrame:  # fmt: skip
+    rows: Rows,
+    order: NDArray[np.intp] | None,
+    index: pd.Index,
+    design: Design,
+    kind: str,
+    rng: Generator,
+    shares: bool,
+    summarise: Callable[[Array], pd.DataFrame],
+) -> pd.DataFrame:
     """Summaries of predictions in the order of an index, and what their variance is made of."""
 
     def of(block: slice, rng: Generator) -> pd.DataFrame:

@@ -39,9 +39,7 @@ class Explanation(Shown):
 
     def text(self) -> Text:
         """Heading, parts, counts and traps."""
-        return Text.of(
-            self.heading, "\n".join(self.parts), self.counts, *(f"Note: {trap}" for trap in self.traps)
-        )
+        return Text.of(self.heading, "\n".join(self.parts), self.counts, *(f"Note: {trap}" for trap in self.traps))
 
 
 def explain(design: Design) -> Explanation:
@@ -102,9 +100,7 @@ def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
         yield f"{g.name} has {J} levels; a row belongs to several of them."
         yield "  Each has its own intercept, drawn from one normal distribution; a row gets their weighted sum."
     else:
-        line = (
-            "a straight line, which is one of the fixed effects, and " if not g.texts[0].count("cc") else ""
-        )
+        line = "a straight line, which is one of the fixed effects, and " if not g.texts[0].count("cc") else ""
         yield (
             f"{g.name} is a smooth curve: {line}{J} columns for what is not straight, whose coefficients are drawn "
             "from one normal distribution. Its sd says how far the curve may bend: at zero nothing is left of it."
@@ -115,13 +111,14 @@ def _counts(design: Design) -> str:
     sds = sum(len(g.sd_terms) for g in design.groups)
     correlations = sum(len(g.correlated) for g in design.groups)
     family = [
-        f"{len(design.levels) - 1} cutpoints" if name == "cutpoint" else name
-        for name in design.family.parameters
+        f"{len(design.levels) - 1} cutpoints" if name == "cutpoint" else name for name in design.family.parameters
     ]
     told = [
-        _number(design.p, "fixed effect"), _number(sds, "sd") + " of groups" * bool(sds),
-        _number(correlations, "correlation"), *family,
-    ]  # fmt: skip
+        _number(design.p, "fixed effect"),
+        _number(sds, "sd") + " of groups" * bool(sds),
+        _number(correlations, "correlation"),
+        *family,
+    ]
     effects = sum(g.q * g.n_levels for g in design.groups)
     return (
         f"Estimated from {design.n:,} rows: {', '.join(part for part in told if part)}; "
@@ -169,11 +166,7 @@ def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
         names = [g.columns[c] for c in block]
         for c in block:
             name, column = g.columns[c], g.Z[:, c]
-            if (
-                name != "Intercept"
-                and "Intercept" in g.columns
-                and np.array_equal(column, column[first[g.codes]])
-            ):
+            if name != "Intercept" and "Intercept" in g.columns and np.array_equal(column, column[first[g.codes]]):
                 yield (
                     f"{name} varies within no level of {g.name}, so its effect there cannot be told from the level's "
                     f"own: keep {name} in the fixed part and leave it out of {text}."

@@ -47,10 +47,7 @@ NUMBER: Kind = ("a number", _is_number)
 FINITE: Kind = ("a finite number", lambda v: _is_number(v) and bool(np.isfinite(float(v))))
 SIZE: Kind = ("a number, at least 0", _is_size)
 TEXTS: Kind = ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(each, str) for each in v))
-FLAGS: Kind = (
-    "a list of true and false",
-    lambda v: isinstance(v, list) and all(isinstance(e, bool) for e in v),
-)
+FLAGS: Kind = ("a list of true and false", lambda v: isinstance(v, list) and all(isinstance(e, bool) for e in v))
 RECORD: Kind = ("an object", lambda v: isinstance(v, dict))
 LIST: Kind = ("a list", lambda v: isinstance(v, list))
 KEY: Kind = ("text or a list of texts", lambda v: TEXT[1](v) or TEXTS[1](v))
@@ -58,9 +55,7 @@ VALUES: Kind = (
     "a finite number or a list of them",
     lambda v: all(FINITE[1](each) for each in v) if isinstance(v, list) else FINITE[1](v),
 )
-RANGE: Kind = (
-    "three whole numbers", lambda v: isinstance(v, list) and len(v) == 3 and all(_is_whole(e) for e in v)
-)  # fmt: skip
+RANGE: Kind = ("three whole numbers", lambda v: isinstance(v, list) and len(v) == 3 and all(_is_whole(e) for e in v))
 
 
 def _or_nothing(kind: Kind) -> Kind:
@@ -74,17 +69,29 @@ def _one_of(*words: str) -> Kind:
 Fields = Mapping[str, Kind]
 HEADER: Fields = {"format": POSITIVE, "version": TEXT, "kind": _one_of("point", "posterior")}
 ROWS: Fields = {
-    "formula": TEXT, "family": TEXT, "link": TEXT, "own": TEXTS, "n_dropped": COUNT, "columns": LIST, "index": LIST,
-    "offset_column": _or_nothing(TEXT), "offset_is_array": FLAG,
-}  # fmt: skip
+    "formula": TEXT,
+    "family": TEXT,
+    "link": TEXT,
+    "own": TEXTS,
+    "n_dropped": COUNT,
+    "columns": LIST,
+    "index": LIST,
+    "offset_column": _or_nothing(TEXT),
+    "offset_is_array": FLAG,
+}
 LATER: Fields = {"se": _or_nothing(TEXT)}  # of rows, and not in files of older versions
 STORED: Fields = {"array": TEXT}
 CATEGORIES: Fields = {**STORED, "categories": RECORD, "ordered": FLAG}
 POINT: Fields = {"reml": FLAG, "solution": RECORD}
 ESTIMATES: Fields = {
-    "tuples": RECORD, "reml": FLAG, "criterion": FINITE, "gradient_norm": NUMBER, "evaluations": COUNT,
-    "status": _one_of(*get_args(Status)), "singular": FLAGS,
-}  # fmt: skip
+    "tuples": RECORD,
+    "reml": FLAG,
+    "criterion": FINITE,
+    "gradient_norm": NUMBER,
+    "evaluations": COUNT,
+    "status": _one_of(*get_args(Status)),
+    "singular": FLAGS,
+}
 FORMAT_1: Fields = {"sigma": SIZE}  # of estimates
 FORMAT_2: Fields = {
     "parameters": RECORD,
@@ -94,22 +101,52 @@ FORMAT_2: Fields = {
     "rule_error": FINITE,
 }
 POSTERIOR: Fields = {
-    "priors": LIST, "resolved": LIST, "settings": RECORD, "diagnosis": RECORD, "ci_prob": NUMBER, "ci_kind": TEXT,
+    "priors": LIST,
+    "resolved": LIST,
+    "settings": RECORD,
+    "diagnosis": RECORD,
+    "ci_prob": NUMBER,
+    "ci_kind": TEXT,
     "groups": RECORD,
-}  # fmt: skip
+}
 RESOLVED: Fields = {"kind": TEXT, "group": TEXT, "term": TEXT, "prior": RECORD, "reason": TEXT}
 SETTINGS: Fields = {
-    "draws": POSITIVE, "tune": POSITIVE, "chains": POSITIVE, "progressbar": FLAG, "centring": LIST, "options": RECORD,
-}  # fmt: skip
+    "draws": POSITIVE,
+    "tune": POSITIVE,
+    "chains": POSITIVE,
+    "progressbar": FLAG,
+    "centring": LIST,
+    "options": RECORD,
+}
 DIAGNOSIS: Fields = {
-    "max_rhat": NUMBER, "min_ess_bulk": NUMBER, "min_ess_tail": NUMBER, "divergences": _or_nothing(COUNT),
-    "min_ebfmi": _or_nothing(NUMBER), "k_hat": _or_nothing(NUMBER), "sampler": TEXT, "reasons": TEXTS,
-}  # fmt: skip
+    "max_rhat": NUMBER,
+    "min_ess_bulk": NUMBER,
+    "min_ess_tail": NUMBER,
+    "divergences": _or_nothing(COUNT),
+    "min_ebfmi": _or_nothing(NUMBER),
+    "k_hat": _or_nothing(NUMBER),
+    "sampler": TEXT,
+    "reasons": TEXTS,
+}
 ATTRIBUTES: Fields = {  # those that are read here; ArviZ and users have others
-    "tuning_steps": COUNT, "seconds": SIZE, "compile_seconds": SIZE, "tune_seconds": SIZE, "draw_seconds": SIZE,
-    "sampling_time": SIZE, "rhat": NUMBER, "ebfmi": NUMBER, "k_hat": NUMBER, "reason": TEXT, "doubt": TEXT,
-    "extended": TEXT, "sampler": TEXT, "method": TEXT, "sample_dims": TEXTS, "good_k": NUMBER, "draws": COUNT,
-}  # fmt: skip
+    "tuning_steps": COUNT,
+    "seconds": SIZE,
+    "compile_seconds": SIZE,
+    "tune_seconds": SIZE,
+    "draw_seconds": SIZE,
+    "sampling_time": SIZE,
+    "rhat": NUMBER,
+    "ebfmi": NUMBER,
+    "k_hat": NUMBER,
+    "reason": TEXT,
+    "doubt": TEXT,
+    "extended": TEXT,
+    "sampler": TEXT,
+    "method": TEXT,
+    "sample_dims": TEXTS,
+    "good_k": NUMBER,
+    "draws": COUNT,
+}
 
 
 def check_fields(about: Any, wanted: Fields, where: str = "", *, optional: bool = False) -> None:
@@ -230,9 +267,7 @@ def check_rows(arrays: Mapping[str, np.ndarray], names: list[str]) -> None:
             check_array(name, arrays[name], n)
     for name in names:
         if arrays[name].ndim != 1 or (not name.endswith("categories") and arrays[name].shape != n):
-            raise DataError(
-                f"the file is damaged: {name} has shape {arrays[name].shape}, and y {arrays['y'].shape}"
-            )
+            raise DataError(f"the file is damaged: {name} has shape {arrays[name].shape}, and y {arrays['y'].shape}")
 
 
 def check_array(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -252,8 +287,7 @@ def names_of(design: Design) -> dict[str, Any]:
         "response": design.response,
         "coefficients": list(design.x_names),
         "groups": [
-            [g.name, list(g.columns), [list(b) for b in g.blocks], g.n_levels, *_structures(g)]
-            for g in design.groups
+            [g.name, list(g.columns), [list(b) for b in g.blocks], g.n_levels, *_structures(g)] for g in design.groups
         ],
     }
 
@@ -280,9 +314,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     """Raise DataError unless the estimates are those that their θ gives on the rows of the file."""
     p, groups = len(design.x_names), design.groups
     if solution.nodes == 0 and not design.family.has_reml:
-        raise DataError(
-            f"the file is damaged: its fit is that of a normal response, and its family {design.family}"
-        )
+        raise DataError(f"the file is damaged: its fit is that of a normal response, and its family {design.family}")
     _check_parameters(solution, design)
     count = sum(g.template.n_theta for g in groups)
     for name in ("theta", "scaled_theta"):
@@ -291,9 +323,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     check_array("vcov", solution.vcov, (p, p))
     check_array("separation", solution.separation, (p,) if len(solution.separation) else (0,))
     if not set(solution.limits) <= set(design.family.limited_by):
-        raise DataError(
-            f"the file is damaged: limits are of {_shown(list(solution.limits))}, which have none"
-        )
+        raise DataError(f"the file is damaged: limits are of {_shown(list(solution.limits))}, which have none")
     wanted: dict[str, list[tuple[int, ...]]] = {
         "covariances": [(g.q, g.q) for g in groups],
         "modes": [(g.n_levels, g.q) for g in groups],
@@ -302,15 +332,11 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     for name, all_of in wanted.items():
         parts = getattr(solution, name)
         if len(parts) != len(groups):
-            raise DataError(
-                f"the file is damaged: {name} are of {len(parts)} factors, and there are {len(groups)}"
-            )
+            raise DataError(f"the file is damaged: {name} are of {len(parts)} factors, and there are {len(groups)}")
         for k, (part, shape) in enumerate(zip(parts, all_of, strict=True)):
             check_array(f"{name}_{k}", part, shape)
     if len(solution.singular) != len(groups):
-        raise DataError(
-            f"the file is damaged: singular has {len(solution.singular)} entries for {len(groups)} factors"
-        )
+        raise DataError(f"the file is damaged: singular has {len(solution.singular)} entries for {len(groups)} factors")
     exact = solution.nodes == 0
     again = reported_at(Problem.of(design), solution) if exact else agq.reported_at(design, solution)
     wanted |= dict.fromkeys(("parameters", "parameter_errors"), [])
@@ -344,9 +370,7 @@ def _check_parameters(solution: PointSolution, design: Design) -> None:
     for parameter, value in solution.parameters.items():
         possible = value > 0.0 if family.positive_parameters else np.diff(value) > 0.0
         if not np.all(possible):
-            raise DataError(
-                f"the file is damaged: {parameter} = {_shown(np.asarray(value).tolist())} is impossible"
-            )
+            raise DataError(f"the file is damaged: {parameter} = {_shown(np.asarray(value).tolist())} is impossible")
 
 
 def check_draws(posterior: Any, design: Design) -> None:
@@ -385,7 +409,20 @@ def check_priors(priors: Priors, design: Design) -> None:
             distribution(e.prior, e.label)
 
 
-WRITTEN_OUT = frozenset({  # asking PyMC takes seconds
-    "Flat", "HalfFlat", "Normal", "StudentT", "Cauchy", "HalfNormal", "HalfStudentT", "HalfCauchy", "Exponential",
-    "Gamma", "InverseGamma", "LogNormal", "Uniform",
-})  # fmt: skip
+WRITTEN_OUT = frozenset(
+    {  # asking PyMC takes seconds
+        "Flat",
+        "HalfFlat",
+        "Normal",
+        "StudentT",
+        "Cauchy",
+        "HalfNormal",
+        "HalfStudentT",
+        "HalfCauchy",
+        "Exponential",
+        "Gamma",
+        "InverseGamma",
+        "LogNormal",
+        "Uniform",
+    }
+)

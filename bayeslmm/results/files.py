@@ -18,9 +18,7 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-ABANDONED = (
-    600.0  # seconds since its last byte, after which nobody writes a part any more, where locks do not tell
-)
+ABANDONED = 600.0  # seconds since its last byte, after which nobody writes a part any more, where locks do not tell
 
 
 def checked_path(path: Any, verb: str) -> Path:

@@ -93,8 +93,7 @@ def _is_one_effect_a_row(design: Design) -> bool:
 def quantities(design: Design, values: Values, s2: float) -> list[tuple[str, str, Array]]:
     """(group, quantity, value (...,)) of τ², τ, I² by grouping factor and in all, and H²."""
     parts = {
-        g.name: variance.mean_group_variance(g.Z, cov)
-        for g, cov in zip(design.groups, values.covariances, strict=True)
+        g.name: variance.mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, values.covariances, strict=True)
     }
     if not parts:
         return []
@@ -119,9 +118,12 @@ def _tests(fit: Estimates | None, design: Design, w: Array) -> Iterator[dict[str
     beta, vcov = fit.solution.beta[places], fit.solution.vcov[np.ix_(places, places)]
     value = float(beta @ np.linalg.solve(vcov, beta))
     yield {
-        "group": TOTAL, "quantity": "QM", "value": value, "df": len(places),
+        "group": TOTAL,
+        "quantity": "QM",
+        "value": value,
+        "df": len(places),
         "p_value": float(chi2.sf(value, len(places))),
-    }  # fmt: skip
+    }
 
 
 @told_alike
@@ -186,13 +188,10 @@ def averages(fit: Estimates | Draws, ci_prob: float) -> pd.DataFrame:
         values = fit.values
         draws = (values.beta @ at + offset).ravel()
         parts = [
-            variance.mean_group_variance(g.Z, cov)
-            for g, cov in zip(design.groups, values.covariances, strict=True)
+            variance.mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, values.covariances, strict=True)
         ]
         sds = np.sqrt(np.asarray(sum(parts, np.zeros(values.beta.shape[:-1])))).ravel()
         new = draws + sds * np.random.default_rng(0).standard_normal(len(draws))
         tails = [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0]
         rows = [(float(draws.mean()), *np.quantile(each, tails)) for each in (draws, new)]
-    return pd.DataFrame(
-        rows, columns=["value", "low", "high"], index=pd.Index(["mean", "new study"], name="of")
-    )
+    return pd.DataFrame(rows, columns=["value", "low", "high"], index=pd.Index(["mean", "new study"], name="of"))

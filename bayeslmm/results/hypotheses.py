@@ -171,9 +171,7 @@ def _named(design: Design, labels: pd.DataFrame, draws: Array, values: Values) -
         full = f"{name[:-1]} | {part})" if is_factor else name  # sd(Days) of Subject: sd(Days | Subject)
         numbers[full] = draws[..., k]
     try:
-        numbers["icc"] = np.asarray(
-            variance.icc(design, Parts.of(design, values), by_group=False)["adjusted"]
-        )
+        numbers["icc"] = np.asarray(variance.icc(design, Parts.of(design, values), by_group=False)["adjusted"])
     except NotAvailableError:  # no random effects, or no residual variance to compare with
         return numbers
     return numbers

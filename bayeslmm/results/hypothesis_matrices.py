@@ -160,9 +160,7 @@ def _recoded(recipe: MatrixRecipe, full: bool) -> MatrixRecipe:
 
     products = tuple(tuple(map(code, product)) for product in recipe.products)
     if full:
-        products = tuple(
-            {tuple(c.expression.label for c in product): product for product in products}.values()
-        )
+        products = tuple({tuple(c.expression.label for c in product): product for product in products}.values())
     return MatrixRecipe(products=products)
 
 

@@ -84,9 +84,7 @@ class Imputed(Shown):
         names = list(self.fits[0].design.x_names)
         if self.is_posterior:
             draws = np.concatenate([fit.values.beta for fit in self.fits]).reshape(-1, len(names))
-            return pd.DataFrame(
-                np.cov(draws, rowvar=False).reshape(len(names), -1), index=names, columns=names
-            )
+            return pd.DataFrame(np.cov(draws, rowvar=False).reshape(len(names), -1), index=names, columns=names)
         _, within, between = _moments(self.fits)
         return pd.DataFrame(within + (1.0 + 1.0 / len(self.fits)) * between, index=names, columns=names)
 
@@ -120,9 +118,7 @@ class Imputed(Shown):
             Point fits have none, or the posteriors no such variable.
         """
         if not self.is_posterior:
-            raise NotAvailableError(
-                "draws: these are point fits; fit_imputed(..., how='posterior') has draws"
-            )
+            raise NotAvailableError("draws: these are point fits; fit_imputed(..., how='posterior') has draws")
         return np.concatenate([fit.draws(name) for fit in self.fits])
 
     def test(self, hypotheses: str | Sequence[str]) -> pd.DataFrame:
@@ -186,9 +182,7 @@ class Imputed(Shown):
         kind = "posteriors, draws stacked" if self.is_posterior else "point fits, pooled by Rubin's rules"
         rows = [[str(term), *(_cell(str(c), row[c], row) for c in fixed)] for term, row in fixed.iterrows()]
         others = self.parameters()
-        cells = [
-            [str(v) if isinstance(v, str) else number(float(v)) for v in row] for row in others.to_numpy()
-        ]
+        cells = [[str(v) if isinstance(v, str) else number(float(v)) for v in row] for row in others.to_numpy()]
         return Text.of(
             f"{len(self.fits)} imputed tables: {kind}\nFormula: {design.formula.text}\nRows: {design.n:,} each",
             table(["", *map(str, fixed)], rows, title="Fixed effects:"),
@@ -202,11 +196,7 @@ def _cell(column: str, value: float, row: pd.Series) -> str:
         return probability(value)
     if column in ("between_share", "fmi"):
         return percent(round(value, 3))
-    return (
-        f"{value:.2f}"
-        if column in ("statistic", "df")
-        else number(value, row.get("std_error", row.get("sd")))
-    )
+    return f"{value:.2f}" if column in ("statistic", "df") else number(value, row.get("std_error", row.get("sd")))
 
 
 def pooled(fits: Sequence[Any]) -> Imputed:
@@ -219,20 +209,14 @@ def pooled(fits: Sequence[Any]) -> Imputed:
     """
     first = fits[0] if fits else None
     if len(fits) < 2:
-        raise InputError(
-            "fit_imputed: one table is not imputed several times; give two or more, better twenty"
-        )
+        raise InputError("fit_imputed: one table is not imputed several times; give two or more, better twenty")
     for k, fit in enumerate(fits[1:], start=2):
         if type(fit) is not type(first):
             raise InputError("fit_imputed: point fits and posteriors cannot be pooled")
         a, b = first.design, fit.design  # type: ignore[union-attr]
         if a.n != b.n:
-            raise InputError(
-                f"fit_imputed: table {k} gives {b.n:,} rows, the first {a.n:,}; impute all missing values"
-            )
-        if a.x_names != b.x_names or [(g.name, g.columns) for g in a.groups] != [
-            (g.name, g.columns) for g in b.groups
-        ]:
+            raise InputError(f"fit_imputed: table {k} gives {b.n:,} rows, the first {a.n:,}; impute all missing values")
+        if a.x_names != b.x_names or [(g.name, g.columns) for g in a.groups] != [(g.name, g.columns) for g in b.groups]:
             differ = sorted(set(a.x_names) ^ set(b.x_names))
             raise InputError(
                 f"fit_imputed: table {k} gives other columns than the first ({', '.join(differ) or 'other factors'}): "

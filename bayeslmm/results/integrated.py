@@ -57,9 +57,7 @@ def nested_in(design: Design, unit: str) -> str | None:
     return min(possible, key=lambda g: g.n_levels).name if possible else None
 
 
-def of_groups(
-    design: Design, fit: Draws, unit: str, nested: str | None, chosen: Codes
-) -> tuple[Array, float]:
+def of_groups(design: Design, fit: Draws, unit: str, nested: str | None, chosen: Codes) -> tuple[Array, float]:
     """log p(y_j | draw) (S, levels) of the rows of every level of a factor, and the error of the quadrature.
 
     Draws of the fit's other effects are taken as they are; the design may hold other rows than those of the fit.
@@ -102,6 +100,9 @@ def _integrand(design: Design, fit: Draws, chosen: Codes, factor: str, nested: s
     each = [flat(values.family[name])[chosen] for name in design.family.parameters]
     parameters = [np.zeros((len(eta), 0)), *(v if v.ndim == 2 else v[:, None] for v in each)]
     return Integrand(
-        design=design, eta=eta, parameters=np.concatenate(parameters, axis=1), effects=inside[factor],
+        design=design,
+        eta=eta,
+        parameters=np.concatenate(parameters, axis=1),
+        effects=inside[factor],
         nested=None if nested is None else inside[nested],
-    )  # fmt: skip
+    )

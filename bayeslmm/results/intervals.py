@@ -120,12 +120,8 @@ def confint(
     values = estimates_of(fit)
     if method == "profile":
         curves = list(_curves(fit, z, progressbar))
-        return labels.assign(
-            estimate=values, conf_low=[c.low for c in curves], conf_high=[c.high for c in curves]
-        )
-    replicates = bootstrap_table(
-        fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar
-    )
+        return labels.assign(estimate=values, conf_low=[c.low for c in curves], conf_high=[c.high for c in curves])
+    replicates = bootstrap_table(fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar)
     low, high = np.nanquantile(replicates.to_numpy(), [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=0)
     low, high = (np.where(np.isnan(values), np.nan, ends) for ends in (low, high))
     return labels.assign(estimate=values, conf_low=low, conf_high=high)
@@ -144,9 +140,7 @@ def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
     """The family's parameters besides sigma: estimate, std_error, Wald interval (of the log if it is positive)."""
     z, rows = quantile(ci_prob), []
     positive = fit.design.family.positive_parameters
-    for parameter, (effect, group, term) in zip(
-        parameters_of(fit.design), parameter_labels(fit.design), strict=True
-    ):
+    for parameter, (effect, group, term) in zip(parameters_of(fit.design), parameter_labels(fit.design), strict=True):
         if parameter.kind != "family":
             continue
         value, se = (
@@ -164,12 +158,8 @@ def profile(fit: Estimates, *, ci_prob: float, progressbar: bool) -> pd.DataFram
     """The table behind :meth:`PointFit.profile`."""
     labels = parameter_labels(fit.design)
     parts = [
-        pd.DataFrame(
-            {"effect": effect, "group": group, "term": term, "value": curve.value, "zeta": curve.zeta}
-        )
-        for (effect, group, term), curve in zip(
-            labels, _curves(fit, quantile(ci_prob), progressbar), strict=True
-        )
+        pd.DataFrame({"effect": effect, "group": group, "term": term, "value": curve.value, "zeta": curve.zeta})
+        for (effect, group, term), curve in zip(labels, _curves(fit, quantile(ci_prob), progressbar), strict=True)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -210,9 +200,7 @@ def bootstrap_table(
     failed = int(np.isnan(rows[:, -1]).sum())
     if failed == draws:
         raise FitError(f"none of {draws} simulated data sets could be fitted")
-    columns = pd.MultiIndex.from_tuples(
-        [label[1:] for label in parameter_labels(fit.design)], names=["group", "term"]
-    )
+    columns = pd.MultiIndex.from_tuples([label[1:] for label in parameter_labels(fit.design)], names=["group", "term"])
     table = pd.DataFrame(rows[:, :-1], columns=columns, index=pd.RangeIndex(draws, name="draw"))
     table.attrs = {"singular": float(np.nanmean(rows[:, -1])), "failed": failed}
     return table
@@ -246,15 +234,11 @@ def quantity_table(
     numbers = pd.DataFrame({"estimate": estimate})
     if bootstrap:
         check_count("bootstrap", bootstrap)
-        rows = bootstrap_table(
-            record, draws=bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar
-        )
+        rows = bootstrap_table(record, draws=bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar)
         fitted = rows.dropna().to_numpy()
         low, high = interval(quantity.of(values_of(record.design, fitted)), ci_prob)
         missing = np.isnan(estimate)
-        numbers = numbers.assign(
-            conf_low=np.where(missing, np.nan, low), conf_high=np.where(missing, np.nan, high)
-        )
+        numbers = numbers.assign(conf_low=np.where(missing, np.nan, low), conf_high=np.where(missing, np.nan, high))
     return quantity.table(numbers)
 
 
@@ -262,7 +246,5 @@ def variance_components(record: Estimates, **boot: Any) -> pd.DataFrame:
     """The table behind :meth:`PointFit.variance_components`."""
     table = quantity_table(record, quantities.components(record.design, record.values), **boot)
     known = combinations_of(record)
-    rows = [
-        {"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in known.items()
-    ]
+    rows = [{"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in known.items()]
     return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table

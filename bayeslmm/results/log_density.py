@@ -71,9 +71,7 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
         shift = beta @ design.X.mean(axis=0)
         if "Intercept" in columns:
             beta[..., columns.index("Intercept")] = beta @ design.X.mean(axis=0)
-        entries = [
-            priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns
-        ]
+        entries = [priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns]
         densities = [_real(prior, beta[..., j]) for j, prior in enumerate(entries)]
         found[BETA] = ((*EACH, *names.dims[BETA]), np.stack(densities, axis=-1))
     for g in design.groups:
@@ -124,7 +122,5 @@ def _real(prior: Prior | LKJ, values: Array) -> Array:
     if np.isinf(scale):
         return np.zeros_like(values)
     return (
-        stats.t.logpdf(values, dof, location, scale)
-        if np.isfinite(dof)
-        else stats.norm.logpdf(values, location, scale)
+        stats.t.logpdf(values, dof, location, scale) if np.isfinite(dof) else stats.norm.logpdf(values, location, scale)
     )

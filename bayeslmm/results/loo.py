@@ -65,9 +65,7 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     for name in (*needed, *design.names.b.values()):
         fit.draws(name)  # draws made elsewhere may lack some, and say so
     if unit == ROW:
-        if design.groups and not (
-            conditional or design.family.is_normal or integrated.factor_of_rows(design)
-        ):
+        if design.groups and not (conditional or design.family.is_normal or integrated.factor_of_rows(design)):
             raise NotAvailableError(
                 f"loo(): every factor has more than {MOST_EFFECTS} effects a level, which quadrature cannot integrate "
                 f"out of {design.family}; loo(conditional=True) reweights draws of them"
@@ -119,10 +117,7 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     )
     # from this k on so many draws are not enough: Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25
     largest = 0.7 if unit == ROW else GOOD_K_OF_GROUPS
-    dataset.attrs = {
-        "draws": draws,
-        "good_k": min(1.0 - 1.0 / math.log10(draws), largest) if draws > 1 else largest,
-    }
+    dataset.attrs = {"draws": draws, "good_k": min(1.0 - 1.0 / math.log10(draws), largest) if draws > 1 else largest}
     return xr.DataTree(dataset)
 
 
@@ -151,9 +146,7 @@ def _left_out_in_earnest(fit: Draws, unit: str, i: int, draws: int) -> float:
     """log p(y_i | the others) by the posterior of the others."""
     design, seed = fit.design, fit.settings.random_seed
     out = np.arange(design.n) == i if unit == ROW else design.group(unit).codes == i
-    settings = fit.settings.changed(
-        {"random_seed": None if seed is None else seed + 1 + i, "progressbar": False}
-    )
+    settings = fit.settings.changed({"random_seed": None if seed is None else seed + 1 + i, "progressbar": False})
     with muted(SamplingWarning):
         others = sample(design.rows(~out), fit.priors, settings)
     chosen = evenly(others, draws)
@@ -264,7 +257,15 @@ def _as_elpd(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool)
         elpd_i, k = found["refitted_elpd_i"].where(known, elpd_i), k.where(~known, 0.0)
     p_i = found["lppd_i"] - elpd_i
     return record(
-        "ELPDDataLOO", unit=unit, design=fit.design, conditional=conditional, elpd_i=elpd_i, pareto_k=k,
-        p_loo_i=p_i, p=float(p_i.sum()), n_samples=int(found.attrs["draws"]), good_k=good,
+        "ELPDDataLOO",
+        unit=unit,
+        design=fit.design,
+        conditional=conditional,
+        elpd_i=elpd_i,
+        pareto_k=k,
+        p_loo_i=p_i,
+        p=float(p_i.sum()),
+        n_samples=int(found.attrs["draws"]),
+        good_k=good,
         warning=bool((k > good).any()),
-    )  # fmt: skip
+    )

@@ -29,13 +29,7 @@ from .text import Shown, Text, number, percent, probability, table
 Array = NDArray[np.float64]
 
 WEIGHTS = ("equal", "proportional", "cells")
-DEFAULT = {
-    "pairwise": "tukey",
-    "reverse": "tukey",
-    "reference": "dunnett",
-    "consecutive": "mvt",
-    "mean": "fdr",
-}
+DEFAULT = {"pairwise": "tukey", "reverse": "tukey", "reference": "dunnett", "consecutive": "mvt", "mean": "fdr"}
 FEW = 2  # values of a number up to which each is a level of the reference grid, as in emmeans
 STEP = 1e-4  # of a variable's range, for the slope of a line that the formula may bend
 
@@ -69,9 +63,12 @@ def of_estimates(record: Estimates, ddf: str | None) -> Distribution:
     """What a point fit knows of its fixed effects."""
     about = wald.approximation(record.design, record.solution, ddf)
     return Distribution(
-        estimate=record.solution.beta, variances=about.variances, df=about.df, covariance=about.vcov,
+        estimate=record.solution.beta,
+        variances=about.variances,
+        df=about.df,
+        covariance=about.vcov,
         caption=wald.caption(record.design, record.solution, ddf),
-    )  # fmt: skip
+    )
 
 
 def of_draws(record: Draws, ci_kind: str | None) -> Distribution:
@@ -81,10 +78,14 @@ def of_draws(record: Draws, ci_kind: str | None) -> Distribution:
     p = beta.shape[-1]
     covariance = np.cov(flat, rowvar=False).reshape(p, p) if p else np.zeros((0, 0))
     return Distribution(
-        estimate=flat.mean(axis=0), covariance=covariance, caption="", draws=beta,
-        variances=lambda L: np.einsum("ka,ab,kb->k", L, covariance, L), df=lambda L: np.full(len(L), np.inf),
+        estimate=flat.mean(axis=0),
+        covariance=covariance,
+        caption="",
+        draws=beta,
+        variances=lambda L: np.einsum("ka,ab,kb->k", L, covariance, L),
+        df=lambda L: np.full(len(L), np.inf),
         summarise=lambda values, ci_prob: record.summarise(values, ci_prob, ci_kind),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -202,9 +203,7 @@ class Means(Shown):
                 "predictions with comparisons()"
             )
         if bias_sd is not None and (self.is_contrast or not bias_sd >= 0.0):
-            raise InputError(
-                f"response(bias_sd={bias_sd!r}): a sd, zero or more, and of means, not of contrasts"
-            )
+            raise InputError(f"response(bias_sd={bias_sd!r}): a sd, zero or more, and of means, not of contrasts")
         note = () if not bias_sd else (f"Adjusted for a sd of {bias_sd:.4g} on the link.",)
         return replace(self, scale="response", remarks=(*self.remarks, *note), bias_sd=bias_sd or 0.0)
 
@@ -213,15 +212,9 @@ class Means(Shown):
         shown = self.table
         columns = list(self.labels)
         numbers = [c for c in shown if c not in columns]
-        rows = [
-            [*(str(r[c]) for c in columns), *(_cell(c, r[c], r) for c in numbers)]
-            for _, r in shown.iterrows()
-        ]
+        rows = [[*(str(r[c]) for c in columns), *(_cell(c, r[c], r) for c in numbers)] for _, r in shown.iterrows()]
         return Text.of(
-            self.title,
-            table([*map(str, columns), *numbers], rows, left=len(columns)),
-            _caption(self),
-            *self.remarks,
+            self.title, table([*map(str, columns), *numbers], rows, left=len(columns)), _caption(self), *self.remarks
         )
 
 
@@ -240,9 +233,7 @@ def _caption(means: Means) -> str:
     if means.known.draws is None:
         words.append(means.known.caption)
         if means.is_contrast:
-            words.append(
-                f"adjusted by {IN_WORDS[means.adjust]}" if means.adjust != "none" else "not adjusted"
-            )
+            words.append(f"adjusted by {IN_WORDS[means.adjust]}" if means.adjust != "none" else "not adjusted")
     return "; ".join(words) + "."
 
 
@@ -302,17 +293,24 @@ def _numbers(means: Means) -> pd.DataFrame:
         spread = safe @ known.covariance @ safe.T
         size = np.sqrt(np.maximum(np.diag(spread), 1e-300))
         p[rows], width[rows] = adjusted(
-            statistic[rows], df[rows], means.adjust, n_means=means.n_means, correlation=spread / np.outer(size, size),
+            statistic[rows],
+            df[rows],
+            means.adjust,
+            n_means=means.n_means,
+            correlation=spread / np.outer(size, size),
             ci_prob=means.ci_prob,
-        )  # fmt: skip
+        )
     low, high = (_on_scale(means, eta + side * width * se) for side in (-1.0, 1.0))
     low, high = np.minimum(low, high), np.maximum(low, high)  # an inverse link may fall
     numbers = pd.DataFrame(
         {
-            "estimate": _on_scale(means, eta), "std_error": np.abs(_slope(means, eta)) * se, "df": df, "conf_low": low,
+            "estimate": _on_scale(means, eta),
+            "std_error": np.abs(_slope(means, eta)) * se,
+            "df": df,
+            "conf_low": low,
             "conf_high": high,
         }
-    )  # fmt: skip
+    )
     if means.is_contrast:
         numbers = numbers.assign(statistic=statistic, p_value=p)
     return numbers
@@ -332,9 +330,16 @@ def _families(means: Means) -> list[NDArray[np.int64]]:
 
 
 def marginal_means(
-    design: Design, known: Distribution, of: Any, *, by: Any, at: Any, weights: str, ci_prob: float,
+    design: Design,
+    known: Distribution,
+    of: Any,
+    *,
+    by: Any,
+    at: Any,
+    weights: str,
+    ci_prob: float,
     trend: str | None = None,
-) -> Means:  # fmt: skip
+) -> Means:
     """Means of the levels of variables, or the slope of a number, averaged over the other factors.
 
     Raises
@@ -351,9 +356,7 @@ def marginal_means(
     there = _of_fixed_part(design)
     for name in (*wanted, *groups, *at, *([trend] if trend else [])):
         if name not in there:
-            raise InputError(
-                f"{verb}: {name!r} is no predictor of the model; it has {', '.join(map(repr, there))}"
-            )
+            raise InputError(f"{verb}: {name!r} is no predictor of the model; it has {', '.join(map(repr, there))}")
     if set(wanted) & set(groups):
         raise InputError(f"{verb}: {sorted(set(wanted) & set(groups))[0]!r} stands in by= as well")
     if not design.p:
@@ -361,9 +364,7 @@ def marginal_means(
     if not is_one_of(weights, WEIGHTS):
         raise InputError(f"{verb}(weights={weights!r}): weights are {', '.join(map(repr, WEIGHTS))}")
     if trend is not None and not is_number(design.frame[trend]):
-        raise InputError(
-            f"trends({trend!r}): {trend!r} has levels, not numbers; means({trend!r}) compares them"
-        )
+        raise InputError(f"trends({trend!r}): {trend!r} has levels, not numbers; means({trend!r}) compares them")
     values = {name: _grid_values(design.frame[name], name, at.get(name), verb) for name in there}
     rows = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
     X = _slopes(design, rows, trend) if trend else _matrix(design, rows)
@@ -375,9 +376,7 @@ def marginal_means(
     if order:
         cells = pd.MultiIndex.from_product([values[name] for name in order], names=order)
         labels = cells.to_frame(index=False)
-    L = np.array([_average(X, weight, _are(rows, cell)) for _, cell in labels.iterrows()]).reshape(
-        len(labels), -1
-    )
+    L = np.array([_average(X, weight, _are(rows, cell)) for _, cell in labels.iterrows()]).reshape(len(labels), -1)
     over = [name for name in averaged if len(values[name]) > 1]
     held = [f"{name} at {_short(values[name][0])}" for name in averaged if len(values[name]) == 1]
     if np.any(design.offset):
@@ -389,10 +388,15 @@ def marginal_means(
     words = [*([f"averaged over {', '.join(over)} ({weights} weights)"] if over else []), *held]
     remark = "; ".join(words)
     return Means(
-        labels=labels[[*wanted, *groups]].reset_index(drop=True), combinations=L, by=tuple(groups), design=design,
-        known=known, ci_prob=ci_prob, title=title,
+        labels=labels[[*wanted, *groups]].reset_index(drop=True),
+        combinations=L,
+        by=tuple(groups),
+        design=design,
+        known=known,
+        ci_prob=ci_prob,
+        title=title,
         remarks=(remark[0].upper() + remark[1:] + ".",) if remark else (),
-    )  # fmt: skip
+    )
 
 
 def _names(given: Any, verb: str) -> list[str]:
@@ -475,11 +479,7 @@ def _weights(design: Design, rows: pd.DataFrame, averaged: list[str], keep: list
     factors = [n for n in averaged if not is_number(design.frame[n]) or design.frame[n].nunique() <= FEW]
     if kind == "equal" or not factors:
         return np.ones(len(rows))
-    names = (
-        factors
-        if kind == "proportional"
-        else [*factors, *(n for n in keep if not is_number(design.frame[n]))]
-    )
+    names = factors if kind == "proportional" else [*factors, *(n for n in keep if not is_number(design.frame[n]))]
     counts = design.frame.groupby(names, observed=False).size()
     keys = rows[names].itertuples(index=False, name=None) if len(names) > 1 else rows[names[0]]
     return np.array([float(counts.get(key, 0)) for key in keys])
@@ -504,9 +504,7 @@ def _contrasts(
         raise InputError("contrasts(...): these are contrasts already")
     if adjust is not None:
         check_method(adjust)
-    chosen = adjust or (
-        "none" if interaction or isinstance(method, Mapping) else DEFAULT.get(str(method), "none")
-    )
+    chosen = adjust or ("none" if interaction or isinstance(method, Mapping) else DEFAULT.get(str(method), "none"))
     wanted = [c for c in means.labels if c not in means.by]
     blocks = _blocks(means)
     parts, combos = [], []
@@ -514,18 +512,21 @@ def _contrasts(
         if interaction:
             labels, C = interaction_weights(means.labels.iloc[rows][wanted], interaction)
         else:
-            names = [
-                " ".join(str(v) for v in r) for r in means.labels.iloc[rows][wanted].itertuples(index=False)
-            ]
+            names = [" ".join(str(v) for v in r) for r in means.labels.iloc[rows][wanted].itertuples(index=False)]
             each, C = contrast_weights(method, names)
             labels = pd.DataFrame({"contrast": each})
         parts.append(labels.assign(**given))
         combos.append(_combined(C, means.combinations[rows]))
     size = len(blocks[0][0]) if blocks else 0
     return replace(
-        means, labels=pd.concat(parts, ignore_index=True), combinations=np.concatenate(combos), adjust=chosen,
-        n_means=size, is_contrast=True, title=f"Contrasts: {means.title[0].lower()}{means.title[1:]}",
-    )  # fmt: skip
+        means,
+        labels=pd.concat(parts, ignore_index=True),
+        combinations=np.concatenate(combos),
+        adjust=chosen,
+        n_means=size,
+        is_contrast=True,
+        title=f"Contrasts: {means.title[0].lower()}{means.title[1:]}",
+    )
 
 
 def _blocks(means: Means) -> list[tuple[NDArray[np.int64], dict[str, Any]]]:

@@ -81,9 +81,7 @@ def pymc_of(design: Design, priors: Priors, settings: Settings) -> Any:
 def read_draws(design: Design, priors: Priors, idata: Any) -> Draws:
     """Behind `bayeslmm.Model.read_draws`."""
     if "posterior" not in getattr(idata, "children", {}):
-        raise InputError(
-            "read_draws: an xarray.DataTree with a group 'posterior' is needed, as pymc.sample gives"
-        )
+        raise InputError("read_draws: an xarray.DataTree with a group 'posterior' is needed, as pymc.sample gives")
     found = {str(name): tuple(v.shape[2:]) for name, v in idata.posterior.data_vars.items()}
     wanted = shapes(design)
     wrong = [name for name, shape in wanted.items() if found.get(name, shape) != shape]
@@ -95,11 +93,7 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> Draws:
         )
     idata.posterior.attrs.setdefault("sampler", "draws made elsewhere")
     return Draws(
-        design=design,
-        priors=priors,
-        idata=idata,
-        settings=Settings(),
-        diagnosis=diagnose_draws(idata, design.names),
+        design=design, priors=priors, idata=idata, settings=Settings(), diagnosis=diagnose_draws(idata, design.names)
     )
 
 
@@ -124,10 +118,16 @@ def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
         options["target_accept"] = first
     model = pymc_model.build_model(design, priors, geometry)
     tree = pymc_sampling.sample_nuts(
-        model, draws=settings.draws, tune=settings.tune, chains=settings.chains, cores=_cores(settings),
-        random_seed=sampler_seed(settings.random_seed), nuts_sampler=settings.nuts_sampler or "nutpie",
-        progressbar=settings.progressbar, options=options,
-    )  # fmt: skip
+        model,
+        draws=settings.draws,
+        tune=settings.tune,
+        chains=settings.chains,
+        cores=_cores(settings),
+        random_seed=sampler_seed(settings.random_seed),
+        nuts_sampler=settings.nuts_sampler or "nutpie",
+        progressbar=settings.progressbar,
+        options=options,
+    )
     pymc_sampling.keep_contract(tree, design.names)
     if reason:
         tree.posterior.attrs["reason"] = reason
@@ -142,9 +142,7 @@ def _cores(settings: Settings) -> int:
     return min(settings.cores or os.cpu_count() or 1, settings.chains)
 
 
-def _in_loops(
-    design: Design, priors: Priors, geometry: Geometry, rough: Rough | None, settings: Settings
-) -> Any:
+def _in_loops(design: Design, priors: Priors, geometry: Geometry, rough: Rough | None, settings: Settings) -> Any:
     from ..engine import joint as loops
     from ..engine.joint_nuts import first_start, sample_joint
 
@@ -168,10 +166,17 @@ def _in_loops(
     for target in targets:
         with Bar("Sampling", steps, show=settings.progressbar) as bar:
             drawn = sample_joint(
-                buffer, start, d, draws=settings.draws, tune=settings.tune, chains=settings.chains,
-                cores=_cores(settings), random_seed=seed, report=bar.reached,
+                buffer,
+                start,
+                d,
+                draws=settings.draws,
+                tune=settings.tune,
+                chains=settings.chains,
+                cores=_cores(settings),
+                random_seed=seed,
+                report=bar.reached,
                 options={**options, "target_accept": target},
-            )  # fmt: skip
+            )
         tuning, drawing = tuning + drawn.tune_seconds, drawing + drawn.draw_seconds
         if not 0.0 < float(drawn.stats["diverging"].mean()) < HOPELESS:
             break

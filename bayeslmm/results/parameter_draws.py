@@ -65,9 +65,7 @@ def parameter_draws(fit: Source) -> tuple[pd.DataFrame, Array]:
     return labels, np.concatenate(parts, axis=-1)
 
 
-def parameter_table(
-    fit: Draws, effects: Sequence[str], ci_prob: float | None, ci_kind: str | None
-) -> pd.DataFrame:
+def parameter_table(fit: Draws, effects: Sequence[str], ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     """Mean, sd, interval and diagnostics of the parameters of these kinds."""
     labels, draws = parameter_draws(fit)
     chosen = labels["effect"].isin(effects).to_numpy()
@@ -78,6 +76,11 @@ def parameter_table(
     numbers = fit.summarise(draws, ci_prob, ci_kind)
     rhat, bulk, tail = convergence(draws)
     return labels.assign(
-        estimate=numbers["mean"], std_error=numbers["sd"], conf_low=numbers["conf_low"],
-        conf_high=numbers["conf_high"], rhat=rhat, ess_bulk=bulk, ess_tail=tail,
-    )  # fmt: skip
+        estimate=numbers["mean"],
+        std_error=numbers["sd"],
+        conf_low=numbers["conf_low"],
+        conf_high=numbers["conf_high"],
+        rhat=rhat,
+        ess_bulk=bulk,
+        ess_tail=tail,
+    )

@@ -30,13 +30,7 @@ from . import (
     wald,
 )
 from . import hypotheses as hypotheses_of
-from .alike import (
-    agreed,
-    estimated,
-    rivals_of,
-    told_alike,
-    verdict,
-)
+from .alike import agreed, estimated, rivals_of, told_alike, verdict
 from .estimates import Estimates
 from .fit import Fit
 from .fitted import fitted, residuals
@@ -147,9 +141,15 @@ class PointFit(Fit, Estimates):
             their ``df`` (infinite for z).
         """
         return intervals.confint(
-            self, method=method, ci_prob=ci_prob, ddf=ddf, draws=draws, random_seed=random_seed, cores=cores,
+            self,
+            method=method,
+            ci_prob=ci_prob,
+            ddf=ddf,
+            draws=draws,
+            random_seed=random_seed,
+            cores=cores,
             progressbar=progressbar,
-        )  # fmt: skip
+        )
 
     def profile(self, *, ci_prob: float = 0.99, progressbar: bool = True) -> pd.DataFrame:
         """Profile curves for plotting: effect, group, term, value and ζ = sign·√(deviance − minimum).
@@ -159,12 +159,7 @@ class PointFit(Fit, Estimates):
         return intervals.profile(self, ci_prob=ci_prob, progressbar=progressbar)
 
     def bootstrap(
-        self,
-        draws: int = 1000,
-        *,
-        random_seed: int | None = None,
-        cores: int | None = None,
-        progressbar: bool = True,
+        self, draws: int = 1000, *, random_seed: int | None = None, cores: int | None = None, progressbar: bool = True
     ) -> pd.DataFrame:
         """Estimates from data sets simulated from this fit (lme4's ``bootMer``, all effects drawn anew).
 
@@ -322,17 +317,16 @@ class PointFit(Fit, Estimates):
         """
         return intervals.quantity_table(
             self,
-            quantities.icc(self.design, at, by_group), bootstrap=bootstrap, ci_prob=ci_prob,
-            random_seed=random_seed, cores=cores, progressbar=progressbar,
-        )  # fmt: skip
+            quantities.icc(self.design, at, by_group),
+            bootstrap=bootstrap,
+            ci_prob=ci_prob,
+            random_seed=random_seed,
+            cores=cores,
+            progressbar=progressbar,
+        )
 
     def within_correlation(
-        self,
-        at: Mapping[str, Sequence[Any]] | str,
-        *,
-        group: str | None = None,
-        wide: bool = False,
-        **boot: Any,
+        self, at: Mapping[str, Sequence[Any]] | str, *, group: str | None = None, wide: bool = False, **boot: Any
     ) -> pd.DataFrame:
         """Correlation of two observations of one level of a grouping factor, at two values of the predictors.
 
@@ -388,9 +382,7 @@ class PointFit(Fit, Estimates):
             The baseline is no point fit, or of other data.
         """
         if not isinstance(baseline, PointFit):
-            raise InputError(
-                "pseudo_r2(baseline): a REML or ML fit is compared with another one, not with a posterior"
-            )
+            raise InputError("pseudo_r2(baseline): a REML or ML fit is compared with another one, not with a posterior")
         tables = [
             quantities.pseudo_r2(self.design, self.values, each.design, each.values, lambda draws: draws)
             for each in (baseline, *rivals_of(baseline))
@@ -546,10 +538,22 @@ class PointFit(Fit, Estimates):
         [450.0, 30.0, 276.0, 391.0, 510.0]
         """
         return predict.predict(
-            self, newdata, groups, kind=kind, interval=interval, ci_prob=ci_prob, ddf=ddf, draws=draws, shares=shares,
-            random_seed=random_seed, offset=offset, trials=trials, transform=transform, cores=cores,
+            self,
+            newdata,
+            groups,
+            kind=kind,
+            interval=interval,
+            ci_prob=ci_prob,
+            ddf=ddf,
+            draws=draws,
+            shares=shares,
+            random_seed=random_seed,
+            offset=offset,
+            trials=trials,
+            transform=transform,
+            cores=cores,
             progressbar=progressbar,
-        )  # fmt: skip
+        )
 
     def simulate(
         self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"
@@ -626,9 +630,15 @@ class PointFit(Fit, Estimates):
         if ci_kind is not None:
             raise InputError("means(ci_kind=): a point fit has one kind of interval; a posterior has two")
         return means.marginal_means(
-            self.design, means.of_estimates(self, ddf), of, by=by, at=at, weights=weights, trend=trend,
+            self.design,
+            means.of_estimates(self, ddf),
+            of,
+            by=by,
+            at=at,
+            weights=weights,
+            trend=trend,
             ci_prob=0.95 if ci_prob is None else ci_prob,
-        )  # fmt: skip
+        )
 
     # -- other fits ------------------------------------------------------------------------------------------
 
@@ -658,19 +668,21 @@ class PointFit(Fit, Estimates):
         origin = self.origin if data is None else replace(self.origin, data=data)
         scope = self.design.scope.at({**caller.f_globals, **caller.f_locals})
         design = build_design(
-            update_formula(self.design.formula, formula), origin.data, weights=origin.weights,
-            offset=origin.offset, se=origin.se, namespace=scope.names, trust=scope.trusted,
-            family=self.design.family, matrices=self.design.matrices,
-        )  # fmt: skip
+            update_formula(self.design.formula, formula),
+            origin.data,
+            weights=origin.weights,
+            offset=origin.offset,
+            se=origin.se,
+            namespace=scope.names,
+            trust=scope.trusted,
+            family=self.design.family,
+            matrices=self.design.matrices,
+        )
         solution = estimated(design, reml=self.solution.reml, nodes=self.solution.nodes)
         return replace(self, design=design, solution=solution, origin=origin)
 
     def tidy(
-        self,
-        effects: str | Sequence[str] = ("fixed", "ran_pars"),
-        *,
-        ddf: str | None = wald.DDF,
-        ci_prob: float = 0.95,
+        self, effects: str | Sequence[str] = ("fixed", "ran_pars"), *, ddf: str | None = wald.DDF, ci_prob: float = 0.95
     ) -> pd.DataFrame:
         """One row a parameter, with broom.mixed's columns.
 

@@ -43,15 +43,10 @@ def ranef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95) -> pd
 
 
 @told_alike
-def coef(
-    record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: str | None = wald.DDF
-) -> pd.DataFrame:
+def coef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: str | None = wald.DDF) -> pd.DataFrame:
     """The table behind :meth:`PointFit.coef`."""
     parts = []
-    solution, about = (
-        record.solution,
-        wald.approximation(record.design, record.solution, None if wide else ddf),
-    )
+    solution, about = (record.solution, wald.approximation(record.design, record.solution, None if wide else ddf))
     with_beta = record.design.x_names and not wide
     slopes = reml.mode_slopes(*working(record.design, solution)) if with_beta else ()
     for k, (group, modes) in enumerate(zip(record.design.groups, solution.modes, strict=True)):

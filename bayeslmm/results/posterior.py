@@ -162,10 +162,7 @@ class PosteriorFit(Fit, Draws):
         DataFrame
             ``prior``, ``likelihood`` and ``diagnosis`` by parameter.
         """
-        for group, compute in (
-            ("log_prior", self.compute_log_prior),
-            ("log_likelihood", self.compute_log_likelihood),
-        ):
+        for group, compute in (("log_prior", self.compute_log_prior), ("log_likelihood", self.compute_log_likelihood)):
             if group not in self.idata.children:
                 compute()
         return sensitivity.summary(self)
@@ -210,12 +207,7 @@ class PosteriorFit(Fit, Draws):
         return parameter_table(self, ("fixed", "ran_pars", "family"), ci_prob, ci_kind)[columns]
 
     def ranef(
-        self,
-        *,
-        wide: bool = False,
-        draws: bool = False,
-        ci_prob: float | None = None,
-        ci_kind: str | None = None,
+        self, *, wide: bool = False, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None
     ) -> Any:
         """Posterior of the random effects b.
 
@@ -231,12 +223,7 @@ class PosteriorFit(Fit, Draws):
         return posterior_tables.ranef(self, wide, draws, ci_prob, ci_kind)
 
     def coef(
-        self,
-        *,
-        wide: bool = False,
-        draws: bool = False,
-        ci_prob: float | None = None,
-        ci_kind: str | None = None,
+        self, *, wide: bool = False, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None
     ) -> Any:
         """Posterior of β + b for every level of every grouping factor, over the union of fixed and random terms.
 
@@ -299,10 +286,7 @@ class PosteriorFit(Fit, Draws):
         >>> ranks.index[0], bool(ranks["p_top"].iloc[0] > 0.5)
         ('E', True)
         """
-        prob, kind = (
-            self.ci_prob if ci_prob is None else ci_prob,
-            self.ci_kind if ci_kind is None else ci_kind,
-        )
+        prob, kind = (self.ci_prob if ci_prob is None else ci_prob, self.ci_kind if ci_kind is None else ci_kind)
         return rank_groups(self, group, term=term, top=top, highest=highest, ci_prob=prob, ci_kind=kind)
 
     # -- variances -------------------------------------------------------------------------------------------
@@ -394,9 +378,7 @@ class PosteriorFit(Fit, Draws):
         """R² marginal and conditional of every draw (Nakagawa et al. 2017), summarised or as a DataArray."""
         return self._tell(quantities.r2(self.design), draws, ci_prob, ci_kind)
 
-    def bayes_r2(
-        self, *, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None
-    ) -> Any:
+    def bayes_r2(self, *, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None) -> Any:
         """Bayesian R² of Gelman, Goodrich, Gabry & Vehtari (2019): Var(fitted) / (Var(fitted) + residual variance).
 
         Of the observed groups and on the scale of the response; :meth:`r2` is of any group, on that of the linear
@@ -441,17 +423,16 @@ class PosteriorFit(Fit, Draws):
             The baseline is no posterior, or of other data.
         """
         if not isinstance(baseline, PosteriorFit):
-            raise InputError(
-                "pseudo_r2(baseline): a posterior is compared with another posterior, from model.fit()"
-            )
+            raise InputError("pseudo_r2(baseline): a posterior is compared with another posterior, from model.fit()")
         return quantities.pseudo_r2(
-            self.design, self.values, baseline.design, baseline.values,
+            self.design,
+            self.values,
+            baseline.design,
+            baseline.values,
             lambda draws: self.summarise(draws, ci_prob, ci_kind),
-        )  # fmt: skip
+        )
 
-    def _tell(
-        self, quantity: quantities.Quantity, draws: bool, ci_prob: float | None, ci_kind: str | None
-    ) -> Any:
+    def _tell(self, quantity: quantities.Quantity, draws: bool, ci_prob: float | None, ci_kind: str | None) -> Any:
         """A quantity of every draw, summarised or as it is."""
         values = quantity.of(self.values)
         return quantity.draws(values) if draws else quantity.table(self.summarise(values, ci_prob, ci_kind))
@@ -639,10 +620,18 @@ class PosteriorFit(Fit, Draws):
         True
         """
         return expected.predict(
-            self, newdata, groups, kind=kind, draws=draws, shares=shares, random_seed=random_seed, offset=offset,
-            trials=trials, transform=transform,
+            self,
+            newdata,
+            groups,
+            kind=kind,
+            draws=draws,
+            shares=shares,
+            random_seed=random_seed,
+            offset=offset,
+            trials=trials,
+            transform=transform,
             summarise=lambda values: self.summarise(values, ci_prob, ci_kind),
-        )  # fmt: skip
+        )
 
     def simulate(
         self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"
@@ -668,14 +657,7 @@ class PosteriorFit(Fit, Draws):
     ) -> Any:
         wald.refuse_ddf(plan.verb, ddf)
         return effect_estimates.by_draws(
-            self,
-            plan,
-            groups,
-            draws=draws,
-            random_seed=random_seed,
-            offset=offset,
-            ci_prob=ci_prob,
-            ci_kind=ci_kind,
+            self, plan, groups, draws=draws, random_seed=random_seed, offset=offset, ci_prob=ci_prob, ci_kind=ci_kind
         )
 
     def hypothesis(
@@ -740,9 +722,15 @@ class PosteriorFit(Fit, Draws):
     ) -> means.Means:
         wald.refuse_ddf("means" if trend is None else "trends", ddf)
         return means.marginal_means(
-            self.design, means.of_draws(self, ci_kind), of, by=by, at=at, weights=weights, trend=trend,
+            self.design,
+            means.of_draws(self, ci_kind),
+            of,
+            by=by,
+            at=at,
+            weights=weights,
+            trend=trend,
             ci_prob=self.ci_prob if ci_prob is None else ci_prob,
-        )  # fmt: skip
+        )
 
     # -- tables ----------------------------------------------------------------------------------------------
 

@@ -16,9 +16,7 @@ from .parameter_draws import parameter_table
 from .tidy import joined, wanted_effects
 
 
-def tidy(
-    fit: Draws, effects: str | Sequence[str], ci_prob: float | None, ci_kind: str | None
-) -> pd.DataFrame:
+def tidy(fit: Draws, effects: str | Sequence[str], ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.tidy`."""
     tables = []
     for effect in wanted_effects(effects):

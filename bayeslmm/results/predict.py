@@ -53,10 +53,23 @@ REFITS = 1000  # of a simulated interval
 
 
 def predict(
-    fit: Estimates, newdata: Any, groups: str | Mapping[str, str], *, kind: str, interval: str | None,
-    ci_prob: float, ddf: str | None, draws: int | None, shares: bool, random_seed: int | None, offset: Any,
-    trials: Any, transform: Transform | None, cores: int | None, progressbar: bool,
-) -> Any:  # fmt: skip
+    fit: Estimates,
+    newdata: Any,
+    groups: str | Mapping[str, str],
+    *,
+    kind: str,
+    interval: str | None,
+    ci_prob: float,
+    ddf: str | None,
+    draws: int | None,
+    shares: bool,
+    random_seed: int | None,
+    offset: Any,
+    trials: Any,
+    transform: Transform | None,
+    cores: int | None,
+    progressbar: bool,
+) -> Any:
     """The series, table or draws behind :meth:`PointFit.predict`."""
     check_kind(kind, OF_POINTS)
     check_interval(ci_prob)
@@ -73,9 +86,7 @@ def predict(
     if interval == "simulated":
         asked_rows(fit.design, newdata, asked, offset)  # what is wrong with them is said before the refits
         drawn = _parameter_draws(fit, count, rng, cores, progressbar)
-        predicted = _simulated(
-            fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform, given
-        )
+        predicted = _simulated(fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform, given)
     else:
         predicted = _draws(fit, newdata, asked, kind, count, rng, offset, transform, given)
     if not fit.solution.rivals:
@@ -85,9 +96,7 @@ def predict(
     return without(predicted, plug_in[["estimate", "std_error"]].isna().any(axis=1).to_numpy())
 
 
-def _check_asked(
-    design: Design, kind: str, interval: str | None, draws: Any, shares: bool, transform: Any
-) -> None:
+def _check_asked(design: Design, kind: str, interval: str | None, draws: Any, shares: bool, transform: Any) -> None:
     if interval not in (None, *INTERVALS):
         raise InputError(f"predict(interval={interval!r}): intervals are 'plug-in' or 'simulated'")
     if draws is not None:
@@ -119,13 +128,9 @@ def _check_asked(
             "intervals are of kind='mean' or 'response'"
         )
     if interval is None and shares:
-        raise InputError(
-            "predict(shares=True): shares are of the variance behind an interval: interval='plug-in'"
-        )
+        raise InputError("predict(shares=True): shares are of the variance behind an interval: interval='plug-in'")
     if interval == "plug-in" and draws is not None:
-        raise InputError(
-            "predict(interval='plug-in', draws=...): a plug-in interval is computed without draws"
-        )
+        raise InputError("predict(interval='plug-in', draws=...): a plug-in interval is computed without draws")
     if interval == "plug-in" and transform is not None:
         raise InputError(
             "predict(interval='plug-in', transform=...): what a function makes of a normal prediction is simulated: "
@@ -135,9 +140,14 @@ def _check_asked(
 
 @told_alike
 def _estimates(
-    fit: Estimates, newdata: Any, asked: Mapping[str, str], offset: Any, transform: Transform | None, *,
+    fit: Estimates,
+    newdata: Any,
+    asked: Mapping[str, str],
+    offset: Any,
+    transform: Transform | None,
+    *,
     linear: bool = False,
-) -> Any:  # fmt: skip
+) -> Any:
     """Predictions at the estimates; new groups count as the mean over groups, which in a linear model is b = 0."""
     design = fit.design
     if transform is None and (linear or keeps_mean(design.family)):
@@ -181,19 +191,30 @@ def _rows_at_estimates(
     solution = fit.solution
     modes = dict(zip(_factors(fit), solution.modes, strict=True))
     return rows_under(
-        fit.design, new, asked, rng,
+        fit.design,
+        new,
+        asked,
+        rng,
         beta=np.broadcast_to(solution.beta, (draws, len(solution.beta))),
         covariances=[np.broadcast_to(cov, (draws, *cov.shape)) for cov in solution.covariances],
         effects=lambda name: np.broadcast_to(modes[name], (draws, *modes[name].shape)),
         parameters={n: np.tile(v, (draws, *[1] * np.ndim(v))) for n, v in fit.values.family.items()},
-        trials=trials, weights=weights,
-    )  # fmt: skip
+        trials=trials,
+        weights=weights,
+    )
 
 
 def _draws(
-    fit: Estimates, newdata: Any, asked: Mapping[str, str], kind: str, draws: int, rng: Generator,
-    offset: Any, transform: Transform | None, trials: Array | None,
-) -> Any:  # fmt: skip
+    fit: Estimates,
+    newdata: Any,
+    asked: Mapping[str, str],
+    kind: str,
+    draws: int,
+    rng: Generator,
+    offset: Any,
+    transform: Transform | None,
+    trials: Array | None,
+) -> Any:
     """Draws (draw, obs) that take the estimates as known."""
     import xarray as xr
 
@@ -226,9 +247,7 @@ def _plug_in(
     design, solution = fit.design, fit.solution
     new = asked_rows(design, newdata, asked, offset)
     having = parts(new, asked)
-    effects = {
-        g.name: (_factor(design, g.name), g.codes, g.Z) for g, target in having if target == "observed"
-    }
+    effects = {g.name: (_factor(design, g.name), g.codes, g.Z) for g, target in having if target == "observed"}
     about = wald.approximation(design, solution, ddf)
     errors = Errors.of(*working(design, solution), about.vcov)
     if new.wide:
@@ -285,15 +304,25 @@ def _through_link(
     slope = (mean(eta + step, over) - mean(eta - step, over)) / (2.0 * step)
     low, high = (mean(table[c].to_numpy(), inside) for c in ("conf_low", "conf_high"))
     return table.assign(
-        estimate=mean(eta, over), std_error=np.abs(slope) * se, conf_low=np.minimum(low, high),
+        estimate=mean(eta, over),
+        std_error=np.abs(slope) * se,
+        conf_low=np.minimum(low, high),
         conf_high=np.maximum(low, high),
-    )  # fmt: skip
+    )
 
 
 def _plug_in_of_wide(
-    fit: Estimates, new: NewDesign, asked: Mapping[str, str], having: Sequence[tuple[NewGroup, str]], kind: str,
-    ci_prob: float, about: Approximation, errors: Errors, weights: Array | None, shares: bool,
-) -> pd.DataFrame:  # fmt: skip
+    fit: Estimates,
+    new: NewDesign,
+    asked: Mapping[str, str],
+    having: Sequence[tuple[NewGroup, str]],
+    kind: str,
+    ci_prob: float,
+    about: Approximation,
+    errors: Errors,
+    weights: Array | None,
+    shares: bool,
+) -> pd.DataFrame:
     """The same where rows meet many effects of a term: by combinations of all effects."""
     design, solution = fit.design, fit.solution
     if shares:
@@ -338,9 +367,18 @@ def _factor(design: Design, name: str) -> int:
 
 
 def _simulated(
-    fit: Estimates, newdata: Any, asked: Mapping[str, str], kind: str, ci_prob: float, shares: bool,
-    drawn: dict[str, Any], rng: Generator, offset: Any, transform: Transform | None, trials: Array | None,
-) -> pd.DataFrame:  # fmt: skip
+    fit: Estimates,
+    newdata: Any,
+    asked: Mapping[str, str],
+    kind: str,
+    ci_prob: float,
+    shares: bool,
+    drawn: dict[str, Any],
+    rng: Generator,
+    offset: Any,
+    transform: Transform | None,
+    trials: Array | None,
+) -> pd.DataFrame:
     """Quantiles of draws that carry the uncertainty of all estimates (docs/predictions.md)."""
     design = fit.design
     new = asked_rows(design, newdata, asked, offset)
@@ -350,9 +388,7 @@ def _simulated(
     table = prediction_table(
         rows, order, new.index, design, kind, rng, shares, lambda values: summarise(values, ci_prob)
     )
-    if (
-        kind == "response" and not design.family.has_reml
-    ):  # observations in their own units, such as successes
+    if kind == "response" and not design.family.has_reml:  # observations in their own units, such as successes
         estimate = table["mean"].to_numpy()
     else:
         told = _estimates(fit, newdata, asked, offset, transform)
@@ -379,9 +415,7 @@ def _parameter_draws(
     Laird & Louis (1987), type III: the conditional distribution that a plug-in prediction takes at the estimated
     variances is averaged over the sampling distribution of these.
     """
-    replicates = refits(
-        fit, draws=draws, random_seed=int(rng.integers(2**62)), cores=cores, progressbar=progressbar
-    )
+    replicates = refits(fit, draws=draws, random_seed=int(rng.integers(2**62)), cores=cores, progressbar=progressbar)
     values = values_of(fit.design, replicates.dropna().to_numpy())
     problem, solution = working(fit.design, fit.solution)
     exact = solution.nodes == 0
@@ -396,15 +430,11 @@ def _parameter_draws(
     }
 
 
-def simulate(
-    fit: Estimates, n: int, random_seed: int | None, groups: str | Mapping[str, str]
-) -> pd.DataFrame:
+def simulate(fit: Estimates, n: int, random_seed: int | None, groups: str | Mapping[str, str]) -> pd.DataFrame:
     """The table behind :meth:`PointFit.simulate`."""
     check_count("n", n)
     design, rng = fit.design, generator(random_seed)
     asked = targets(design, groups, "simulate")
     asked = of_seen(asked)
-    rows = _rows_at_estimates(
-        fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights, design.trials
-    )
+    rows = _rows_at_estimates(fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights, design.trials)
     return as_table(design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1))

@@ -29,9 +29,7 @@ IMPROPER = ("Flat", "HalfFlat")
 _WHOLE_LINE = ("Normal", "StudentT", "Cauchy", "Laplace")
 
 
-def prior_draws(
-    design: Design, priors: Priors, *, draws: int, random_seed: int | None
-) -> dict[str, np.ndarray]:
+def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int | None) -> dict[str, np.ndarray]:
     """Independent draws of every parameter from its prior.
 
     Parameters
@@ -150,9 +148,7 @@ def _group(group: GroupTerm, names: Names, priors: Priors, draws: int, root: Gen
 def _draw(name: str, prior: Prior, size: tuple[int, ...], rng: Generator, *, positive: bool = False) -> Array:
     """Draws of one prior, checked to be of a positive number where they should."""
     if positive and prior.name in _WHOLE_LINE:
-        raise PriorError(
-            f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ..."
-        )
+        raise PriorError(f"{name}: {prior!r} is not confined to positive values; use HalfNormal, HalfStudentT, ...")
     try:
         values = univariate(prior, size, rng)
     except PriorError as error:
@@ -227,12 +223,7 @@ def _known(prior: Prior) -> tuple[Any, Sequence[float], float, float] | None:
             return stats.uniform, (), lower, given.get("upper", 1.0) - lower
         case "Beta", {"alpha": a, "beta": b}, names if len(names) == 2:
             return stats.beta, (a, b), 0.0, 1.0
-        case "TruncatedNormal", {"mu": mu, "sigma": sigma}, names if names <= {
-            "mu",
-            "sigma",
-            "lower",
-            "upper",
-        }:
+        case "TruncatedNormal", {"mu": mu, "sigma": sigma}, names if names <= {"mu", "sigma", "lower", "upper"}:
             ends = given.get("lower", -np.inf), given.get("upper", np.inf)
             return stats.truncnorm, tuple((end - mu) / sigma for end in ends), mu, sigma
     return None
@@ -245,9 +236,7 @@ def _inverse(rate: float) -> float:
 # -- as a tree
 
 
-def prior_predictive(
-    design: Design, priors: Priors, *, draws: int = 500, random_seed: int | None = None
-) -> Any:
+def prior_predictive(design: Design, priors: Priors, *, draws: int = 500, random_seed: int | None = None) -> Any:
     """Parameters and responses drawn from the priors, without a look at the observed response.
 
     Parameters
@@ -280,11 +269,7 @@ def prior_predictive(
     for dataset in (prior, predictive):
         dataset.attrs["sample_dims"] = list(EACH)
     return xr.DataTree.from_dict(
-        {
-            "prior": prior,
-            "prior_predictive": predictive,
-            "observed_data": observed_data(design),
-        }
+        {"prior": prior, "prior_predictive": predictive, "observed_data": observed_data(design)}
     )
 
 

@@ -18,9 +18,7 @@ from ..design.design import Design
 Array = NDArray[np.float64]
 
 
-def quantile_residuals(
-    design: Design, eta: Array, parameters: Mapping[str, Array], *, rng: Generator
-) -> Array:
+def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Array], *, rng: Generator) -> Array:
     """Normal scores of the observed responses.
 
     Parameters

@@ -59,10 +59,7 @@ class Quantity:
 
 def _of_names(name: str, names: Sequence[str], of: Callable[[Values], Mapping[str, Array]]) -> Quantity:
     return Quantity(
-        verb=name,
-        name=name,
-        labels=pd.DataFrame({name: list(names)}),
-        of=lambda values: _stacked(of(values), names),
+        verb=name, name=name, labels=pd.DataFrame({name: list(names)}), of=lambda values: _stacked(of(values), names)
     )
 
 
@@ -145,12 +142,8 @@ def components(design: Design, like: Values) -> Quantity:
     )
 
 
-NEGATIVE = (
-    "negative: the variance is larger than the baseline's, as when predictors uncover differences of groups"
-)
-RESCALED = (
-    "latent scale: its unit changes with every predictor, so variances of two models are not comparable"
-)
+NEGATIVE = "negative: the variance is larger than the baseline's, as when predictors uncover differences of groups"
+RESCALED = "latent scale: its unit changes with every predictor, so variances of two models are not comparable"
 NOTHING = "undefined: the baseline's variance is zero"
 
 
@@ -181,9 +174,7 @@ def pseudo_r2(
         found["conf_high"] = told["conf_high"]
     else:
         found = pd.DataFrame({"baseline": old, "model": new, "pseudo_r2": reduction})
-    found["note"] = [
-        NOTHING if np.isnan(value) else NEGATIVE if value < 0.0 else "" for value in found["pseudo_r2"]
-    ]
+    found["note"] = [NOTHING if np.isnan(value) else NEGATIVE if value < 0.0 else "" for value in found["pseudo_r2"]]
     if not design.family.has_residual:
         found["note"] = [RESCALED + (f"; {note}" if note else "") for note in found["note"]]
     return found.set_index(pd.Index(pairs, name="variance"))

@@ -78,9 +78,7 @@ def grid(
     chosen: dict[str, Any] = {}
     for name, given in [*((v, None) for v in variables), *(at or {}).items(), *values.items()]:
         if not is_one_of(name, known):
-            raise InputError(
-                f"grid: {name!r} is no predictor; the model has {_listed(known)}{_by_hint(design, name)}"
-            )
+            raise InputError(f"grid: {name!r} is no predictor; the model has {_listed(known)}{_by_hint(design, name)}")
         if name in chosen:
             raise InputError(f"grid: {name!r} is given twice")
         column = design.frame[name]
@@ -127,15 +125,11 @@ def _labels(design: Design, by: str | Mapping[str, Sequence[Any]] | None) -> pd.
     known = {str(group.levels[code]): k for k, code in enumerate(codes)}
     strange = [level for level in wanted if str(level) not in known]
     if strange:
-        raise InputError(
-            f"grid(by=...): {name} has no level {strange[0]!r}; it has {_listed(group.levels[:5])}, …"
-        )
+        raise InputError(f"grid(by=...): {name} has no level {strange[0]!r}; it has {_listed(group.levels[:5])}, …")
     return rows.iloc[[known[str(level)] for level in wanted]].reset_index(drop=True)
 
 
-def reference_grid(
-    design: Design, at: Mapping[str, Sequence[Any]] | str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def reference_grid(design: Design, at: Mapping[str, Sequence[Any]] | str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All combinations of the given values, and complete rows of the model's variables that hold them.
 
     Parameters
@@ -159,15 +153,11 @@ def reference_grid(
     if isinstance(at, str):
         at = {at: []} if at not in frame else {at: _range(frame[at], POINTS)}
     if not isinstance(at, Mapping) or not at:
-        raise InputError(
-            f"at={at!r}: values by variable, such as at={{'x': [0, 1, 2]}}, or a variable's name"
-        )
+        raise InputError(f"at={at!r}: values by variable, such as at={{'x': [0, 1, 2]}}, or a variable's name")
     known = predictors(design)
     for name in at:
         if name not in known:
-            raise InputError(
-                f"at={{{name!r}: ...}}: {name!r} is no predictor of the model; it has {_listed(known)}"
-            )
+            raise InputError(f"at={{{name!r}: ...}}: {name!r} is no predictor of the model; it has {_listed(known)}")
     grid = _crossed({name: _values(name, given) for name, given in at.items()})
     held = {name: typical(frame[name]) for name in frame if name not in grid}
     return grid, _ordered(grid.assign(**held), list(frame))
@@ -186,9 +176,7 @@ def _known(column: pd.Series, values: list[Any]) -> list[Any]:
     """Values that a variable may have; of one that is no quantity, its levels."""
     strange = [] if is_number(column) else [v for v in values if v not in levels(column)]
     if strange:
-        raise InputError(
-            f"grid: {column.name} has no level {strange[0]!r}; it has {_listed(levels(column)[:5])}"
-        )
+        raise InputError(f"grid: {column.name} has no level {strange[0]!r}; it has {_listed(levels(column)[:5])}")
     return values
 
 

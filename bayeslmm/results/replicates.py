@@ -98,9 +98,7 @@ def _responses(rows: Rows, rng: Generator) -> Array:
     return y if order is None else y[:, np.argsort(order)]
 
 
-def _of_posterior(
-    fit: Draws, asked: Mapping[str, str], draws: int, random_seed: int | None
-) -> tuple[Rows, Generator]:
+def _of_posterior(fit: Draws, asked: Mapping[str, str], draws: int, random_seed: int | None) -> tuple[Rows, Generator]:
     rng, available = generator(random_seed), fit.n_chains * fit.n_draws
     chosen = rng.choice(available, size=draws, replace=draws > available)
     return own_rows(fit, asked, rng=rng, chosen=chosen), rng
@@ -116,33 +114,33 @@ def _of_estimates(
         drawn = conditional_draws(*working(fit.design, solution), rng.standard_normal((draws, count)))
         effects = dict(zip((g.name for g in fit.design.groups), drawn, strict=True))
     rows = _rows_of_design(
-        fit.design, asked, rng,
+        fit.design,
+        asked,
+        rng,
         beta=np.tile(solution.beta, (draws, 1)),
         covariances=[np.tile(cov, (draws, 1, 1)) for cov in solution.covariances],
         effects=effects.__getitem__,
         parameters={n: np.tile(v, (draws, *[1] * np.ndim(v))) for n, v in fit.values.family.items()},
-    )  # fmt: skip
+    )
     return rows, rng
 
 
 def _of_priors(
     design: Design, priors: Priors, asked: Mapping[str, str], draws: int, random_seed: int | None
 ) -> tuple[Rows, Generator]:
-    drawn, rng = (
-        prior_draws(design, priors, draws=draws, random_seed=random_seed),
-        response_stream(random_seed),
-    )
+    drawn, rng = (prior_draws(design, priors, draws=draws, random_seed=random_seed), response_stream(random_seed))
     names = design.names
     rows = _rows_of_design(
-        design, {name: "observed" if target == "new" else target for name, target in asked.items()}, rng,
+        design,
+        {name: "observed" if target == "new" else target for name, target in asked.items()},
+        rng,
         beta=drawn["beta"],
         covariances=[
-            covariance(drawn[names.sd[g.name]], drawn.get(names.cor[g.name], np.eye(g.q)))
-            for g in design.groups
+            covariance(drawn[names.sd[g.name]], drawn.get(names.cor[g.name], np.eye(g.q))) for g in design.groups
         ],
         effects=lambda name: drawn[names.b[name]],
         parameters={name: drawn[name] for name in design.family.parameters},
-    )  # fmt: skip
+    )
     return rows, rng
 
 

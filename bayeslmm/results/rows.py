@@ -183,9 +183,7 @@ class Rows:
         if self.transform is not None:
             noise = self.parameters["sigma"][:, None] / (1.0 if weights is None else np.sqrt(weights))
             spread = self.spread(rows)
-            return expected_of(
-                self.transform, self.eta(rows), noise if spread is None else np.hypot(spread, noise)
-            )
+            return expected_of(self.transform, self.eta(rows), noise if spread is None else np.hypot(spread, noise))
         spread = None if keeps_mean(self.family) else self.spread(rows)
         if spread is None:
             return expected_response(self.family, self.eta(rows), self.parameters, weights=weights)
@@ -196,10 +194,7 @@ class Rows:
         eta, spread = self.eta(rows), self.spread(rows)
         if spread is not None:
             eta += spread * rng.standard_normal(eta.shape)
-        cut = {
-            name: None if v is None else v[rows]
-            for name, v in (("trials", self.trials), ("weights", self.weights))
-        }
+        cut = {name: None if v is None else v[rows] for name, v in (("trials", self.trials), ("weights", self.weights))}
         y = simulate_response(self.family, eta, parameters=self.parameters, rng=rng, **cut)
         return y if self.transform is None else self.transform(y)
 
@@ -214,8 +209,7 @@ class Rows:
         order = np.lexsort([e.codes for e in lazy])  # the last key, that of the fewest groups, comes first
         taken = self._taken(order)
         numbered = (
-            replace(e, codes=pd.factorize(e.codes)[0]) if isinstance(e.b, NewGroups) else e
-            for e in taken.effects
+            replace(e, codes=pd.factorize(e.codes)[0]) if isinstance(e.b, NewGroups) else e for e in taken.effects
         )
         return replace(taken, effects=tuple(numbered)), order
 
@@ -232,26 +226,47 @@ class Rows:
 
 
 def rows_of(
-    fit: Draws, new: NewDesign, asked: Mapping[str, str], rng: Generator, *,
-    trials: Array | None, weights: Array | None, chosen: Any = slice(None), repeated: int | None = None,
-) -> Rows:  # fmt: skip
+    fit: Draws,
+    new: NewDesign,
+    asked: Mapping[str, str],
+    rng: Generator,
+    *,
+    trials: Array | None,
+    weights: Array | None,
+    chosen: Any = slice(None),
+    repeated: int | None = None,
+) -> Rows:
     """Rows under the draws of a posterior; ``chosen`` takes some of them."""
     values = fit.values
     return rows_under(
-        fit.design, new, asked, rng,
+        fit.design,
+        new,
+        asked,
+        rng,
         beta=flat(values.beta)[chosen],
         covariances=[flat(cov)[chosen] for cov in values.covariances],
         effects=lambda name: flat(fit.draws(fit.design.names.b[name]))[chosen],
         parameters={name: flat(fit.draws(name))[chosen] for name in fit.design.family.parameters},
-        trials=trials, weights=weights, repeated=repeated,
-    )  # fmt: skip
+        trials=trials,
+        weights=weights,
+        repeated=repeated,
+    )
 
 
 def rows_under(
-    design: Design, new: NewDesign, asked: Mapping[str, str], rng: Generator, *, beta: Array,
-    covariances: Sequence[Array], effects: Callable[[str], Array], parameters: Mapping[str, Array],
-    trials: Array | None, weights: Array | None, repeated: int | None = None,
-) -> Rows:  # fmt: skip
+    design: Design,
+    new: NewDesign,
+    asked: Mapping[str, str],
+    rng: Generator,
+    *,
+    beta: Array,
+    covariances: Sequence[Array],
+    effects: Callable[[str], Array],
+    parameters: Mapping[str, Array],
+    trials: Array | None,
+    weights: Array | None,
+    repeated: int | None = None,
+) -> Rows:
     """Rows under S draws of β (S, p), covariance matrices (S, q, q), parameters, and effects (S, J, q) where asked.
 
     ``repeated`` is the number of rows, if the same ones are there several times with other predictors.
@@ -297,19 +312,21 @@ def _new_groups(cov: Array, count: int, rng: Generator) -> Array | NewGroups:
     """Effects (q, count, S) of groups not seen before, from each draw's covariance matrix (S, q, q), maybe singular."""
     values, vectors = np.linalg.eigh(cov)
     roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-    groups = NewGroups(
-        roots=np.ascontiguousarray(roots.transpose(1, 2, 0)), count=count, seed=int(rng.integers(2**62))
-    )
+    groups = NewGroups(roots=np.ascontiguousarray(roots.transpose(1, 2, 0)), count=count, seed=int(rng.integers(2**62)))
     return groups.all() if count * roots[..., 0].size <= HELD else groups
 
 
 def own_rows(
-    fit: Draws, groups: str | Mapping[str, str] = "observed", *, rng: Generator | None = None,
-    chosen: Any = slice(None),
-) -> Rows:  # fmt: skip
+    fit: Draws, groups: str | Mapping[str, str] = "observed", *, rng: Generator | None = None, chosen: Any = slice(None)
+) -> Rows:
     """The rows of the fit."""
     design, asked = fit.design, targets(fit.design, groups, "simulate")
     return rows_of(
-        fit, asked_rows(design, None, asked, None), asked, rng or default_rng(),
-        trials=design.trials, weights=design.weights, chosen=chosen,
-    )  # fmt: skip
+        fit,
+        asked_rows(design, None, asked, None),
+        asked,
+        rng or default_rng(),
+        trials=design.trials,
+        weights=design.weights,
+        chosen=chosen,
+    )

@@ -55,7 +55,5 @@ def _without_effects(fit: Draws) -> Any:
             labels = [g.correlation_label(a, b) for a, b in g.correlated]
             draws = np.stack([fit.draws(names.cor[g.name])[..., a, b] for a, b in g.correlated], axis=-1)
             pair = names.pair[g.name]
-            kept[names.cor[g.name]] = xr.DataArray(
-                draws, dims=(*EACH, pair), coords={pair: as_labels(labels)}
-            )
+            kept[names.cor[g.name]] = xr.DataArray(draws, dims=(*EACH, pair), coords={pair: as_labels(labels)})
     return kept

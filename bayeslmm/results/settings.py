@@ -41,9 +41,7 @@ class Settings:
         if not isinstance(self.nuts_sampler, str | None):
             raise InputError(f"fit(nuts_sampler={self.nuts_sampler!r}): it is the name of a sampler")
         if not isinstance(self.centring, Mapping):
-            raise InputError(
-                f"fit(centring={self.centring!r}): it is a dict of weights such as {{'school': 0}}"
-            )
+            raise InputError(f"fit(centring={self.centring!r}): it is a dict of weights such as {{'school': 0}}")
         for name, least in (("draws", 1), ("tune", 1), ("chains", 1), ("cores", 1), ("random_seed", 0)):
             value = getattr(self, name)
             optional = name in ("cores", "random_seed") and value is None
@@ -54,11 +52,7 @@ class Settings:
             given = self.nuts_sampler or sorted(self.options) or "centring"
             raise InputError(f"options of NUTS do not apply to method='exact': {given}")
         target = self.options.get("target_accept", 0.8)
-        if (
-            isinstance(target, bool)
-            or not isinstance(target, int | float | np.number)
-            or not 0.0 < target < 1.0
-        ):
+        if isinstance(target, bool) or not isinstance(target, int | float | np.number) or not 0.0 < target < 1.0:
             raise InputError(f"fit(target_accept={target!r}): target_accept lies between 0 and 1")
         for name in ("max_treedepth", "maxdepth"):
             depth = self.options.get(name, 10)

@@ -29,9 +29,7 @@ def check_shares(design: Design, shares: bool, transform: Any) -> None:
     if shares and not design.family.has_mean:
         raise NotAvailableError("predict(shares=True): categories have no variance that could be shared out")
     if shares and transform is not None:
-        raise InputError(
-            "predict(shares=True, transform=...): shares are told of the response as the model has it"
-        )
+        raise InputError("predict(shares=True, transform=...): shares are told of the response as the model has it")
 
 
 def share_table(design: Design, parts: Array, residual: Array) -> pd.DataFrame:
@@ -69,10 +67,11 @@ def shares_of(rows: Rows, block: slice, design: Design, kind: str, rng: Generato
         with np.errstate(invalid="ignore"):
             parts = parts * (between / parts.sum(axis=1))[:, None]
     within = rows.family.variance(
-        mean, rows.parameters,
+        mean,
+        rows.parameters,
         trials=None if rows.trials is None else rows.trials[block],
         weights=None if rows.weights is None else rows.weights[block],
-    )  # fmt: skip
+    )
     return share_table(design, parts, within.mean(axis=0))
 
 

@@ -126,9 +126,12 @@ def _chain(text: str, names: Sequence[str], verb: str) -> list[Statement]:
         statements.append(
             Statement(
                 text=f"{_shown(left, ordered)} {PLAIN.get(relation, relation)} {_shown(right, ordered)}",
-                left=sides[0], right=sides[1], relation=PLAIN.get(relation, relation), names=tuple(used),
+                left=sides[0],
+                right=sides[1],
+                relation=PLAIN.get(relation, relation),
+                names=tuple(used),
             )
-        )  # fmt: skip
+        )
     return statements
 
 
@@ -165,9 +168,7 @@ def _check(node: ast.expr, text: str, verb: str, names: Sequence[str]) -> None:
         case ast.Name(id=name):
             near = get_close_matches(name, [str(n) for n in names], n=3, cutoff=0.4)
             hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
-            raise InputError(
-                f"{verb}({text.strip()!r}): no {name!r} here; {hint}There are {', '.join(names)}"
-            )
+            raise InputError(f"{verb}({text.strip()!r}): no {name!r} here; {hint}There are {', '.join(names)}")
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow(), right=right):
             _check(left, text, verb, names)
             _check(right, text, verb, names)
@@ -226,9 +227,7 @@ def linear(statements: Sequence[Statement], names: Sequence[str], verb: str) -> 
         for c in places:
             L[k, c] = at(np.eye(p)[c]) - origin
         probe = np.linspace(0.7, 2.3, p)
-        if not np.isfinite(origin) or abs(at(probe) - origin - L[k] @ probe) > 1e-8 * (
-            1.0 + np.abs(L[k]).sum()
-        ):
+        if not np.isfinite(origin) or abs(at(probe) - origin - L[k] @ probe) > 1e-8 * (1.0 + np.abs(L[k]).sum()):
             raise InputError(f"{verb}({statement.text!r}): tests are of sums of coefficients times numbers")
         if not L[k].any():
             raise InputError(f"{verb}({statement.text!r}): no coefficient stands in it")

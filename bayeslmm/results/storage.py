@@ -122,9 +122,7 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
         raise StorageError(f"save: {target} cannot be written: {problem}") from problem
 
 
-def load(
-    path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None, trust: bool = False
-) -> Any:
+def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = None, trust: bool = False) -> Any:
     """Load a fit that `save` wrote.
 
     A file from a stranger cannot run code: nothing is unpickled, and the formula is checked before it is evaluated (see
@@ -165,9 +163,7 @@ def load(
     try:
         if not trust:
             _check_own(about.get("own", []), names)
-        design, origin = _build_design(
-            about, _arrays(tree[DATA].to_dataset()), Scope(names=names, trusted=trust)
-        )
+        design, origin = _build_design(about, _arrays(tree[DATA].to_dataset()), Scope(names=names, trusted=trust))
         if about["kind"] == "point":
             solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
             check_solution(solution, design)
@@ -291,16 +287,14 @@ def _store_matrix(name: str, matrix: Matrix, arrays: Arrays) -> dict[str, Any]:
     arrays[name] = matrix.values
     labels = pd.Series(list(matrix.labels)).array
     return {
-        "name": matrix.name, "values": name,
+        "name": matrix.name,
+        "values": name,
         **_store(f"{name}_labels", labels, arrays, f"the labels of matrices[{matrix.name!r}]"),
-    }  # fmt: skip
+    }
 
 
 def _read_matrices(about: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    return {
-        each["name"]: (list(_read(each, arrays)), arrays[each["values"]])
-        for each in about.get("matrices", [])
-    }
+    return {each["name"]: (list(_read(each, arrays)), arrays[each["values"]]) for each in about.get("matrices", [])}
 
 
 def _offset_column(design: Design) -> str | None:
@@ -321,19 +315,23 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     frame.index = index
     weights, errors = arrays.get("weights"), arrays.get("se")
     if (errors is None) != (about.get("se") is None):
-        raise DataError(
-            "the file is damaged: of the standard errors it has only the name, or only the values"
-        )
+        raise DataError("the file is damaged: of the standard errors it has only the name, or only the values")
     offset: Any = about["offset_column"]
     if about["offset_is_array"]:
         offset = np.zeros(len(frame))
     with muted(BayesLMMWarning):  # they were given when the model was made
         _check_scale(about)
         design = build_design(
-            about["formula"], frame, weights=weights, offset=offset, se=errors, namespace=scope.names,
-            trust=scope.trusted, family=family_of(about["family"], about["link"]),
+            about["formula"],
+            frame,
+            weights=weights,
+            offset=offset,
+            se=errors,
+            namespace=scope.names,
+            trust=scope.trusted,
+            family=family_of(about["family"], about["link"]),
             matrices=_read_matrices(about, arrays) or None,
-        )  # fmt: skip
+        )
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")
     check_names(about.get("names", names_of(design)), design)
@@ -376,9 +374,7 @@ def _store(name: str, values: Any, arrays: Arrays, what: str) -> dict[str, Any]:
         return {"array": name, "as": str(values.dtype)}
     if not all(isinstance(value, str) for value in array):
         kinds = sorted({type(value).__name__ for value in array})
-        raise StorageError(
-            f"save: {what} holds {', '.join(kinds)}, which the file cannot. Make it one type of label."
-        )
+        raise StorageError(f"save: {what} holds {', '.join(kinds)}, which the file cannot. Make it one type of label.")
     arrays[name] = array.astype(object)
     return {"array": name, "as": "str"}
 
@@ -543,10 +539,14 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
     check_draws(groups["posterior"], design)
     diagnosis = {**about["diagnosis"], "reasons": tuple(about["diagnosis"]["reasons"])}
     return PosteriorFit(
-        design=design, priors=priors, idata=xr.DataTree.from_dict(groups),
-        diagnosis=Diagnosis(**diagnosis), settings=Settings(**settings), ci_prob=about["ci_prob"],
+        design=design,
+        priors=priors,
+        idata=xr.DataTree.from_dict(groups),
+        diagnosis=Diagnosis(**diagnosis),
+        settings=Settings(**settings),
+        ci_prob=about["ci_prob"],
         ci_kind=about["ci_kind"],
-    )  # fmt: skip
+    )
 
 
 def _under_contract(dataset: Any, design: Design) -> Any:

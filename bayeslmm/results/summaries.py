@@ -20,9 +20,7 @@ def check_interval(ci_prob: float, ci_kind: str = "eti") -> None:
     if not number or not 0.0 < ci_prob < 1.0:
         raise InputError(f"ci_prob={ci_prob!r}: the probability of an interval lies between 0 and 1")
     if not isinstance(ci_kind, str) or ci_kind not in CI_KINDS:
-        raise InputError(
-            f"ci_kind={ci_kind!r}: intervals are 'eti' (equal-tailed) or 'hdi' (highest density)"
-        )
+        raise InputError(f"ci_kind={ci_kind!r}: intervals are 'eti' (equal-tailed) or 'hdi' (highest density)")
 
 
 def flat(values: Array) -> Array:

@@ -27,8 +27,7 @@ def _header(design: Design, title: str, *more: str) -> str:
     smooths = ", ".join(g.name for g in design.smooths)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
     lines.append(
-        f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}"
-        + f"; smooths: {smooths}" * bool(smooths)
+        f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}" + f"; smooths: {smooths}" * bool(smooths)
     )
     if design.se is not None:
         lines.append(errors_in_words(design))
@@ -101,9 +100,7 @@ def _random_effects(fit: Estimates) -> Table | None:
     residual = None if fit.design.family.residual_is_known else fit.solution.parameters.get("sigma")
     if residual is None and not fit.design.groups:
         return None
-    widest = max(
-        (_corr_width(g, block, s) for g in fit.design.groups for block, s in g.template.parts()), default=1
-    )
+    widest = max((_corr_width(g, block, s) for g in fit.design.groups for block, s in g.template.parts()), default=1)
     for group in fit.design.groups:
         cov = point_tables.var_corr(fit)[group.name].to_numpy()
         sd, cor = sd_and_correlation(cov)
@@ -167,10 +164,7 @@ def _fixed_correlations(fit: Estimates) -> Table | None:
     cor = vcov / np.outer(se, se)
     short = [n if len(n) <= 12 else n[:11] + "…" for n in names]
     rows = [
-        [
-            names[i],
-            *(f"{cor[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1)),
-        ]
+        [names[i], *(f"{cor[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1))]
         for i in range(1, len(names))
     ]
     return table(["", *short[:-1]], rows, title="Correlation of fixed effects:")
@@ -196,13 +190,7 @@ def posterior_summary(fit: Draws) -> Text:
         joint = " < ".join(map(str, design.levels))
         levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {design.levels[1]}"]
     parts = [
-        *(
-            (
-                part_of(g.name),
-                f"Group-level effects of {g.name} ({g.n_levels:,} levels):",
-            )
-            for g in design.groups
-        ),
+        *((part_of(g.name), f"Group-level effects of {g.name} ({g.n_levels:,} levels):") for g in design.groups),
         *([("fixed", "Population-level effects:")] if design.x_names else []),
         *([("family", "Family parameters:")] if design.family.parameters else []),
     ]

@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 from ..design.design import Design
 from ..design.newdata import NewDesign, NewGroup
 from ..design.wide_terms import NewWide
-from ..errors import (
-    ExtrapolationWarning,
-    InputError,
-    NotAvailableError,
-    UnknownColumnError,
-    UnseenLevelError,
-)
+from ..errors import ExtrapolationWarning, InputError, NotAvailableError, UnknownColumnError, UnseenLevelError
 from ..terms.wide import WideTerm
 from ..tools.frame import as_frame
 from ..tools.warned import warn
@@ -32,11 +26,7 @@ OF_POINTS = ("mean", "response", "link")
 PURE = ("observed", "new", "average", "population")
 MIXED = {f"observed_or_{other}": other for other in PURE[1:]}  # known levels as they are, others otherwise
 TARGETS = (*PURE, *MIXED)
-OF_WIDE = (
-    "observed",
-    "average",
-    "observed_or_average",
-)  # what can be asked of related levels and of memberships
+OF_WIDE = ("observed", "average", "observed_or_average")  # what can be asked of related levels and of memberships
 Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -47,27 +37,17 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
         raise InputError(
             f"{verb}(groups={groups!r}): groups is one of {', '.join(map(repr, TARGETS))}, or a dict of them"
         )
-    asked = (
-        dict.fromkeys(names, groups)
-        if isinstance(groups, str)
-        else {n: groups.get(n, "observed") for n in names}
-    )
+    asked = dict.fromkeys(names, groups) if isinstance(groups, str) else {n: groups.get(n, "observed") for n in names}
     if not isinstance(groups, str):
         for name in groups:
             if name not in names:
                 raise InputError(f"{verb}(groups=...): {name!r} is no grouping factor; the model has {names}")
     for name, target in asked.items():
         if not is_one_of(target, TARGETS):
-            given = (
-                f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
-            )
+            given = f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
             raise InputError(f"{verb}({given}): groups are {', '.join(map(repr, TARGETS))}")
     for g in design.groups:
-        if (
-            g.is_wide
-            and g.is_grouping
-            and asked[g.name] not in (*OF_WIDE, *(("new",) if verb != "predict" else ()))
-        ):
+        if g.is_wide and g.is_grouping and asked[g.name] not in (*OF_WIDE, *(("new",) if verb != "predict" else ())):
             raise NotAvailableError(
                 f"{verb}(groups={{{g.name!r}: {asked[g.name]!r}}}): of {g.texts[0]} there are known levels "
                 f"({', '.join(map(repr, OF_WIDE[::2]))}) and the average one ('average'); how a new level would be "
@@ -102,21 +82,15 @@ def parts(new: NewDesign, asked: Mapping[str, str]) -> list[tuple[NewGroup, str]
             pure.append((replace(group, codes=np.where(seen, group.codes, 0), Z=Z), "observed"))
         if MIXED[target] != "average":
             others = group.labels.copy()
-            others[seen] = next(
-                (label for label in others[~seen] if label is not None), ""
-            )  # a group they lack
-            pure.append(
-                (replace(group, labels=others, Z=np.where(seen[:, None], 0.0, group.Z)), MIXED[target])
-            )
+            others[seen] = next((label for label in others[~seen] if label is not None), "")  # a group they lack
+            pure.append((replace(group, labels=others, Z=np.where(seen[:, None], 0.0, group.Z)), MIXED[target]))
     return pure
 
 
 def target_columns(new: NewDesign, asked: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """Columns ``target_<factor>`` that say row by row what a mixed target came to."""
     return {
-        f"target_{group.name}": np.where(group.codes >= 0, "observed", MIXED[asked[group.name]]).astype(
-            object
-        )
+        f"target_{group.name}": np.where(group.codes >= 0, "observed", MIXED[asked[group.name]]).astype(object)
         for group in new.groups
         if asked[group.name] in MIXED
     } | {
@@ -182,9 +156,14 @@ def asked_rows(
 
 
 def new_rows(
-    design: Design, newdata: Any, groups: Sequence[str], offset: Any, *, averaged: Sequence[str] = (),
+    design: Design,
+    newdata: Any,
+    groups: Sequence[str],
+    offset: Any,
+    *,
+    averaged: Sequence[str] = (),
     estimable_only: bool = True,
-) -> NewDesign:  # fmt: skip
+) -> NewDesign:
     """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
     if newdata is not None:
         newdata = as_frame(newdata)
@@ -214,12 +193,7 @@ def new_rows(
         if isinstance(g, WideTerm) and (not g.is_grouping or g.name in (*groups, *averaged))
     )
     return NewDesign(
-        X=design.X,
-        groups=known,
-        offset=design.offset,
-        index=design.index,
-        aliased=np.empty((design.n, 0)),
-        wide=wide,
+        X=design.X, groups=known, offset=design.offset, index=design.index, aliased=np.empty((design.n, 0)), wide=wide
     )
 
 
@@ -247,9 +221,7 @@ def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
     strange = [g for g in new.groups if asked[g.name] == "observed" and (g.codes < 0).any()]
     if not strange:
         return
-    counts = [
-        f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in strange
-    ]
+    counts = [f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in strange]
     remedy = {n: t for n, t in asked.items() if t != "observed"} | dict.fromkeys(
         (g.name for g in strange), "observed_or_new"
     )

@@ -42,9 +42,7 @@ class Table:
 
         sides = ["left" if c < self.left else "right" for c in range(len(self.headers))]
         bar = r"\|" if style == "pipe" else "|"  # a bar in a cell would end it
-        headers, *rows = (
-            [cell.lstrip(" ").replace("|", bar) for cell in row] for row in (self.headers, *self.rows)
-        )
+        headers, *rows = ([cell.lstrip(" ").replace("|", bar) for cell in row] for row in (self.headers, *self.rows))
         aligned = {"colalign": sides} if rows else {}  # tabulate 0.9 has no columns without rows
         return tabulate(rows, headers, tablefmt=style, disable_numparse=True, **aligned)
 
@@ -59,9 +57,7 @@ class Table:
             )
             return f"<tr>{''.join(aligned)}</tr>"
 
-        caption = (
-            f"<div style='margin-top:0.8em'><b>{html.escape(self.title)}</b></div>" if self.title else ""
-        )
+        caption = f"<div style='margin-top:0.8em'><b>{html.escape(self.title)}</b></div>" if self.title else ""
         body = "".join(row(cells, "td") for cells in self.rows)
         return (
             f"{caption}<table style='border-collapse:collapse;font-variant-numeric:tabular-nums;margin-bottom:0.8em'>"
@@ -112,9 +108,7 @@ class Text:
 
     def _repr_html_(self) -> str:
         parts = (
-            f"<p>{html.escape(block).replace(chr(10), '<br>')}</p>"
-            if isinstance(block, str)
-            else block.html()
+            f"<p>{html.escape(block).replace(chr(10), '<br>')}</p>" if isinstance(block, str) else block.html()
             for block in self.blocks
         )
         return f"<div style='line-height:1.35'>{''.join(parts)}</div>"

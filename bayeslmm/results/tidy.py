@@ -20,9 +20,21 @@ Array = NDArray[np.float64]
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs", "family")
 COLUMNS = [
-    "effect", "group", "level", "term", "estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high",
-    "rhat", "ess_bulk", "ess_tail",
-]  # fmt: skip
+    "effect",
+    "group",
+    "level",
+    "term",
+    "estimate",
+    "std_error",
+    "df",
+    "statistic",
+    "p_value",
+    "conf_low",
+    "conf_high",
+    "rhat",
+    "ess_bulk",
+    "ess_tail",
+]
 
 
 def wanted_effects(effects: str | Sequence[str]) -> list[str]:
@@ -49,9 +61,7 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def tidy(fit: Estimates, effects: str | Sequence[str], *, ddf: str | None, ci_prob: float) -> pd.DataFrame:
     """The table behind :meth:`PointFit.tidy`."""
     parts = {
-        "fixed": lambda: (
-            point_tables.fixef(fit, ddf=ddf, ci_prob=ci_prob).reset_index().assign(effect="fixed")
-        ),
+        "fixed": lambda: point_tables.fixef(fit, ddf=ddf, ci_prob=ci_prob).reset_index().assign(effect="fixed"),
         "ran_pars": lambda: _ran_pars(fit),
         "ran_vals": lambda: point_tables.ranef(fit, ci_prob=ci_prob).assign(effect="ran_vals"),
         "ran_coefs": lambda: point_tables.coef(fit, ci_prob=ci_prob, ddf=ddf).assign(effect="ran_coefs"),
@@ -108,9 +118,11 @@ def augment(fit: Estimates) -> pd.DataFrame:
     if design.family.has_categories:
         return design.frame.assign(**{f"_p[{level}]": values[:, k] for k, level in enumerate(design.levels)})
     table = design.frame.assign(
-        _fitted=values, _fixed=fitted(fit, with_groups=False), _resid=residuals(fit),
+        _fitted=values,
+        _fixed=fitted(fit, with_groups=False),
+        _resid=residuals(fit),
         _scaled_resid=residuals(fit, "scaled"),
-    )  # fmt: skip
+    )
     if not fit.solution.nodes:
         return table
     table = table.assign(_pearson_resid=residuals(fit, "pearson"))

@@ -68,9 +68,7 @@ class Parts:
     @classmethod
     def of(cls, design: Design, values: Values) -> Parts:
         """The parts of a model with these parameters."""
-        groups = {
-            g.name: average_variance(g, cov) for g, cov in zip(design.groups, values.covariances, strict=True)
-        }
+        groups = {g.name: average_variance(g, cov) for g, cov in zip(design.groups, values.covariances, strict=True)}
         fixed = fixed_part_variance(design, values.beta)
         mean = values.beta @ design.X.mean(axis=0) + design.offset.mean()
         spread = fixed + _sum(groups.values(), fixed)  # E(y) of a log link is over rows and groups
@@ -178,9 +176,7 @@ def nesting(design: Design) -> dict[str, tuple[str, ...]]:
     """The coarser grouping factors that each factor is nested in: every level of it lies in one level of theirs."""
     return {
         fine.name: tuple(
-            coarse.name
-            for coarse in design.groups
-            if coarse.n_levels < fine.n_levels and _determines(fine, coarse)
+            coarse.name for coarse in design.groups if coarse.n_levels < fine.n_levels and _determines(fine, coarse)
         )
         for fine in design.groups
     }
@@ -222,10 +218,7 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
 def correlations(group: GroupTerm, cov: Array) -> list[tuple[str, str, str, Array]]:
     """A row as in `components` for every pair of columns inside a block."""
     _, cor = sd_and_correlation(cov)
-    return [
-        (row_of(group.name), group.correlation_label(a, b), "cor", cor[..., a, b])
-        for a, b in group.correlated
-    ]
+    return [(row_of(group.name), group.correlation_label(a, b), "cor", cor[..., a, b]) for a, b in group.correlated]
 
 
 def icc(design: Design, parts: Parts, *, by_group: bool = True) -> dict[str, Array]:

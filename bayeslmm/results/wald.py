@@ -48,9 +48,7 @@ def method_of(ddf: str | None) -> str | None:
 def refuse_ddf(verb: str, ddf: str | None) -> None:
     """Raise InputError if a posterior is asked for degrees of freedom."""
     if method_of(ddf) != DDF:
-        raise InputError(
-            f"{verb}(ddf={ddf!r}): degrees of freedom are those of a point fit; a posterior has draws"
-        )
+        raise InputError(f"{verb}(ddf={ddf!r}): degrees of freedom are those of a point fit; a posterior has draws")
 
 
 def approximation(design: Design, solution: PointSolution, ddf: str | None) -> inference.Approximation:
@@ -81,18 +79,14 @@ def approximation(design: Design, solution: PointSolution, ddf: str | None) -> i
     return inference.KenwardRoger.of(problem, solution)
 
 
-def df_of_sums(
-    about: inference.Approximation, reach: Array, variances: Array, residual: Array | float = 0.0
-) -> Array:
+def df_of_sums(about: inference.Approximation, reach: Array, variances: Array, residual: Array | float = 0.0) -> Array:
     """Degrees of freedom (...) of numbers that move with β̂ by ``reach`` (..., p) and have these variances in all.
 
     What is left of a variance after that of reach'β̂ and the residual is that of random effects, which counts as known.
     """
     contrasts = reach.reshape(int(np.prod(reach.shape[:-1])), reach.shape[-1])
     rest = variances.reshape(-1) - about.variances(contrasts) - residual
-    given = np.where(
-        rest > 1e-10 * variances.reshape(-1), rest, 0.0
-    )  # a difference that is only rounding is none
+    given = np.where(rest > 1e-10 * variances.reshape(-1), rest, 0.0)  # a difference that is only rounding is none
     given = np.where(np.isnan(rest), np.nan, given)
     return about.df(contrasts, residual=residual, taken_as_known=given).reshape(variances.shape)
 

@@ -40,25 +40,34 @@ def chosen_levels(fit: Fit, term: GroupTerm, levels: Sequence[Any] | None, most:
 
 
 def draw_data(
-    ax: Any, design: Design, x: str, mine: np.ndarray, by: str | None = None,
-    values: Sequence[Any] | None = None, alpha: float = 0.4,
-) -> None:  # fmt: skip
+    ax: Any,
+    design: Design,
+    x: str,
+    mine: np.ndarray,
+    by: str | None = None,
+    values: Sequence[Any] | None = None,
+    alpha: float = 0.4,
+) -> None:
     """Observations behind everything, coloured by the levels of a factor ``by``."""
     many = mine.sum() > MANY_POINTS
     places = places_of(design, x, design.frame[x])
     alpha = 0.15 if many else min(alpha, 250.0 / mine.sum())
-    if not is_continuous(
-        design, x
-    ):  # beside the estimates; apart by the golden ratio: even, the same every time
+    if not is_continuous(design, x):  # beside the estimates; apart by the golden ratio: even, the same every time
         places = places - 0.25 + 0.2 * ((np.arange(design.n) * 0.6180339887) % 1.0 - 0.5)
     colours: Any = style.DATA
     if by is not None and not is_continuous(design, by):
         palette = dict(zip(values or [], style.CYCLE, strict=False))
         colours = [palette.get(level, style.ENVELOPE) for level in design.frame[by][mine]]
     ax.scatter(
-        places[mine], observed(design)[mine], s=4 if many else 12, c=colours, alpha=max(alpha, 0.12), lw=0,
-        zorder=0, rasterized=many,
-    )  # fmt: skip
+        places[mine],
+        observed(design)[mine],
+        s=4 if many else 12,
+        c=colours,
+        alpha=max(alpha, 0.12),
+        lw=0,
+        zorder=0,
+        rasterized=many,
+    )
 
 
 def places_of(design: Design, x: str, values: pd.Series) -> np.ndarray:

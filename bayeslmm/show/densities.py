@@ -26,30 +26,23 @@ def from_priors(fit: PosteriorFit) -> PosteriorFit | None:
 
     if any(isinstance(e.prior, Prior) and e.prior.name in IMPROPER for e in fit.priors.entries):
         return None
-    groups = tuple(
-        replace(g, levels=g.levels[:1]) for g in fit.design.groups
-    )  # effects are drawn, but not used
+    groups = tuple(replace(g, levels=g.levels[:1]) for g in fit.design.groups)  # effects are drawn, but not used
     drawn = prior_draws(replace(fit.design, groups=groups), fit.priors, draws=PRIOR_DRAWS, random_seed=0)
     used = {name: v for name, v in drawn.items() if name not in fit.design.names.effects}
     variables = {
-        name: (("chain", "draw", *(f"{name}_{k}" for k in range(v.ndim - 1))), v[None])
-        for name, v in used.items()
+        name: (("chain", "draw", *(f"{name}_{k}" for k in range(v.ndim - 1))), v[None]) for name, v in used.items()
     }
     return replace(fit, idata=xr.DataTree.from_dict({"posterior": xr.Dataset(variables)}))
 
 
-def limits_of(
-    draws: Array, mark: float | None, lower: float | None, upper: float | None
-) -> tuple[float, float]:
+def limits_of(draws: Array, mark: float | None, lower: float | None, upper: float | None) -> tuple[float, float]:
     """Nearly all draws and the mark; from the end of what is possible where the draws come near it."""
     low, high = np.quantile(draws, [(1.0 - SEEN) / 2.0, (1.0 + SEEN) / 2.0])
     if mark is not None:
         low, high = min(low, mark), max(high, mark)
     width = high - low
     at_end = lower is not None and low - lower < 0.3 * width
-    low = (
-        low - 0.04 * width if not at_end else lower - 0.02 * width * (mark == lower)
-    )  # a mark at the end is seen
+    low = low - 0.04 * width if not at_end else lower - 0.02 * width * (mark == lower)  # a mark at the end is seen
     high = upper if upper is not None and upper - high < 0.04 * width else high + 0.04 * width
     return float(low), float(high)
 
@@ -64,9 +57,7 @@ def limits_of_both(after: Array, before: Array | None) -> tuple[float, float]:
     return float(min(low, max(bottom, middle - reach))), float(max(high, min(ends[1], middle + reach)))
 
 
-def draw_density(
-    ax: Any, draws: Array, prior: Array | None, mark: float | None, limits: tuple[float, float]
-) -> None:
+def draw_density(ax: Any, draws: Array, prior: Array | None, mark: float | None, limits: tuple[float, float]) -> None:
     """Density with its intervals below, the prior and the mark, between two limits."""
     at, height = style.density(draws)
     top = height.max()

@@ -79,9 +79,7 @@ def plot_estimates(
         raise InputError(f"plot_estimates(method={method!r}): method is 'profile' or 'wald'")
     responses = {fit.design.response for fit in fits}
     if len(responses) > 1:
-        raise InputError(
-            f"plot_estimates: these fits are of different responses: {', '.join(sorted(responses))}"
-        )
+        raise InputError(f"plot_estimates: these fits are of different responses: {', '.join(sorted(responses))}")
     titles = names_of(names, _defaults(fits), "plot_estimates")
     tables = [_table(fit, method, ddf) for fit in fits]
     panels = _panels(tables, terms, intercept, random)
@@ -177,15 +175,7 @@ def _draw(
         ax.hlines(at, low, high, color=colour, lw=1.2)
         ax.hlines(at, low_inner, high_inner, color=colour, lw=3.2)
         ax.plot(
-            here["estimate"],
-            at,
-            ls="",
-            marker="os^Dv"[k % 5],
-            ms=6,
-            color=colour,
-            mec="white",
-            mew=0.7,
-            label=title,
+            here["estimate"], at, ls="", marker="os^Dv"[k % 5], ms=6, color=colour, mec="white", mew=0.7, label=title
         )
     ax.axvline(0.0, color=style.GREY, lw=0.8, zorder=0)
     ax.set_yticks(rows, [style.as_is(style.short(name, 34)) for name in own])

@@ -19,11 +19,7 @@ from . import style
 INTERVALS = "conf_low", "conf_high"
 MOST_LABELS = 70  # that a column of the height drawn here holds
 MOST_NAMED = 200  # levels of which some are named; of more, none
-_WIDTHS = (
-    (0.14, (0.25, 1.2)),
-    (0.32, (0.5, 3.2)),
-    (0.55, (1.7, 6.5)),
-)  # of lines and dots, by the room for a level
+_WIDTHS = ((0.14, (0.25, 1.2)), (0.32, (0.5, 3.2)), (0.55, (1.7, 6.5)))  # of lines and dots, by the room for a level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,8 +160,7 @@ def _panels(
         narrow, wide = (t[t["group"] == factor].set_index("term") for t in (inner, outer))
         upwards = _upwards(wide, term, (order or names[0]) if names else "data")
         panels += [
-            _panel(term, name, upwards, narrow.loc[name], wide.loc[name], common.get(name, 0.0))
-            for name in names
+            _panel(term, name, upwards, narrow.loc[name], wide.loc[name], common.get(name, 0.0)) for name in names
         ]
     return panels
 
@@ -185,12 +180,7 @@ def _middle(table: pd.DataFrame) -> str:
 
 
 def _panel(
-    term: GroupTerm,
-    name: str,
-    upwards: np.ndarray,
-    narrow: pd.DataFrame,
-    wide: pd.DataFrame,
-    reference: float,
+    term: GroupTerm, name: str, upwards: np.ndarray, narrow: pd.DataFrame, wide: pd.DataFrame, reference: float
 ) -> Panel:
     return Panel(
         group=term.name,
@@ -203,9 +193,7 @@ def _panel(
     )
 
 
-def _draw(
-    fit: Fit, panels: Sequence[Panel], quantity: str, figsize: tuple[float, float] | None, ax: Any
-) -> Any:
+def _draw(fit: Fit, panels: Sequence[Panel], quantity: str, figsize: tuple[float, float] | None, ax: Any) -> Any:
     most = max(len(p.levels) for p in panels)
     height = float(np.clip(0.19 * most + 1.0, 2.4, 9.5))
     columns = min(len(panels), 4)
@@ -235,19 +223,20 @@ def _caterpillar(ax: Any, panel: Panel, points: float) -> None:
     ax.hlines(at, *panel.outer.T, color=style.POSTERIOR, lw=thin, alpha=0.8, zorder=1)
     ax.hlines(at, *panel.inner.T, color=style.POSTERIOR, lw=thick, alpha=0.8, zorder=2)
     ax.plot(
-        panel.middle,
-        at,
-        "o",
-        ms=dot,
-        color=style.POSTERIOR,
-        mec="white",
-        mew=dot / 8.0 if dot > 3.0 else 0.0,
-        zorder=3,
+        panel.middle, at, "o", ms=dot, color=style.POSTERIOR, mec="white", mew=dot / 8.0 if dot > 3.0 else 0.0, zorder=3
     )
     ax.set_ylim(-1.0, len(at))
     if np.ptp(panel.outer) == 0.0:
-        ax.text(0.95, 0.5, "sd estimated\nas zero", transform=ax.transAxes, ha="right", va="center",
-                fontsize=style.TICK, color=style.NOTE)  # fmt: skip
+        ax.text(
+            0.95,
+            0.5,
+            "sd estimated\nas zero",
+            transform=ax.transAxes,
+            ha="right",
+            va="center",
+            fontsize=style.TICK,
+            color=style.NOTE,
+        )
 
 
 def _name_levels(ax: Any, panel: Panel, first: bool) -> str:

@@ -106,10 +106,15 @@ def _one_panel(
     for k in range(len(codes)):
         mine = place == k
         one.plot(
-            at[mine], own["mean"].to_numpy()[mine], color=style.PARTIAL, lw=0.9,
-            alpha=0.6 if len(codes) <= 40 else 0.4, marker="o" if mine.sum() == 1 else dots, ms=3,
+            at[mine],
+            own["mean"].to_numpy()[mine],
+            color=style.PARTIAL,
+            lw=0.9,
+            alpha=0.6 if len(codes) <= 40 else 0.4,
+            marker="o" if mine.sum() == 1 else dots,
+            ms=3,
             label=f"fitted, each {term.name}",
-        )  # fmt: skip
+        )
     grid, rows = reference_grid(design, x)
     average = predicted(fit, rows, "average")["mean"].to_numpy()
     _draw_average(one, places_of(design, x, grid[x]), average, term.name, lw=1.6)
@@ -120,9 +125,7 @@ def _one_panel(
     return figure
 
 
-def _small_panels(
-    fit: Fit, term: GroupTerm, x: str, codes: Sequence[int], figsize: tuple[float, float] | None
-) -> Any:
+def _small_panels(fit: Fit, term: GroupTerm, x: str, codes: Sequence[int], figsize: tuple[float, float] | None) -> Any:
     design = fit.design
     at, place, own, rows = _along(fit, term, x, codes)
     average = predicted(fit, rows, "average")["mean"].to_numpy()
@@ -158,8 +161,9 @@ def _draw_level(ax: Any, at: np.ndarray, own: pd.DataFrame, lines: bool) -> None
     low, high, mean = (own[c].to_numpy() for c in ("conf_low", "conf_high", "mean"))
     band = {"color": style.PARTIAL, "label": "95 % interval"}
     line = lines and len(at) > 1
-    ax.plot(at, mean, color=style.PARTIAL, lw=1.8 if line else 0, marker="" if line else "o", ms=5,
-            label="fitted", zorder=3)  # fmt: skip
+    ax.plot(
+        at, mean, color=style.PARTIAL, lw=1.8 if line else 0, marker="" if line else "o", ms=5, label="fitted", zorder=3
+    )
     if np.isnan(low).any():
         return
     if line:
@@ -173,9 +177,16 @@ def _draw_average(
 ) -> None:
     line = lines and len(at) > 1
     ax.plot(
-        at, mean, color=style.AVERAGE, lw=lw if line else 0, ls="--", marker="" if line else "_", ms=9,
-        label=f"average {group}", zorder=4,
-    )  # fmt: skip
+        at,
+        mean,
+        color=style.AVERAGE,
+        lw=lw if line else 0,
+        ls="--",
+        marker="" if line else "_",
+        ms=9,
+        label=f"average {group}",
+        zorder=4,
+    )
 
 
 def plot_predictions(
@@ -327,24 +338,45 @@ def _draw_groups(ax: Any, fit: Fit, term: GroupTerm, x: str, places: np.ndarray,
     curves = means.reshape(len(codes), len(rows)).T
     line = is_continuous(design, x)
     ax.plot(
-        places + (0.0 if line else 0.2), curves, color=style.PARTIAL,
-        lw=0.8 if line else 0, marker="" if line else "o", ms=3.5, mew=0, alpha=0.45,
-        label=[f"each {term.name}"] + ["_"] * (len(codes) - 1), zorder=2,
-    )  # fmt: skip
+        places + (0.0 if line else 0.2),
+        curves,
+        color=style.PARTIAL,
+        lw=0.8 if line else 0,
+        marker="" if line else "o",
+        ms=3.5,
+        mew=0,
+        alpha=0.45,
+        label=[f"each {term.name}"] + ["_"] * (len(codes) - 1),
+        zorder=2,
+    )
     return style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
 
 
 def _draw_band(
-    ax: Any, design: Design, x: str, places: np.ndarray, band: pd.DataFrame, colour: str, label: str, *,
-    wide: bool = False, shift: float = 0.0,
-) -> None:  # fmt: skip
+    ax: Any,
+    design: Design,
+    x: str,
+    places: np.ndarray,
+    band: pd.DataFrame,
+    colour: str,
+    label: str,
+    *,
+    wide: bool = False,
+    shift: float = 0.0,
+) -> None:
     """A line in its band, or points with intervals; of a ``wide`` band, which lies behind, the band only."""
     low, high, mean = (band[c].to_numpy() for c in ("conf_low", "conf_high", "mean"))
     if is_continuous(design, x):
         ax.fill_between(
-            places, low, high, color=colour, alpha=0.16 if wide else 0.25, lw=0,
-            label=label if wide else None, zorder=1 + (not wide),
-        )  # fmt: skip
+            places,
+            low,
+            high,
+            color=colour,
+            alpha=0.16 if wide else 0.25,
+            lw=0,
+            label=label if wide else None,
+            zorder=1 + (not wide),
+        )
         if not wide:
             ax.plot(places, mean, color=colour, lw=2.0, label=label, zorder=4)
         return
@@ -353,26 +385,12 @@ def _draw_band(
         ax.vlines(places, low, high, color=colour, lw=9, alpha=0.3, label=label, zorder=1)
     else:
         ax.errorbar(
-            places,
-            mean,
-            yerr=[mean - low, high - mean],
-            fmt="o",
-            ms=5.5,
-            color=colour,
-            lw=1.6,
-            label=label,
-            zorder=4,
+            places, mean, yerr=[mean - low, high - mean], fmt="o", ms=5.5, color=colour, lw=1.6, label=label, zorder=4
         )
 
 
 def _draw_coloured(
-    ax: Any,
-    design: Design,
-    x: str,
-    places: np.ndarray,
-    table: pd.DataFrame,
-    grid: pd.DataFrame,
-    by: str | None,
+    ax: Any, design: Design, x: str, places: np.ndarray, table: pd.DataFrame, grid: pd.DataFrame, by: str | None
 ) -> None:
     """A band for each level of ``by``, or for each category of an ordinal response."""
     if by is None:
@@ -384,14 +402,7 @@ def _draw_coloured(
         mine, shift = key == level, min(0.14, 0.5 / len(levels)) * k - 0.08
         name = design.response if by is None else by
         _draw_band(
-            ax,
-            design,
-            x,
-            places[mine],
-            table[mine],
-            colour,
-            style.entry(f"{name} = {_text(level)}"),
-            shift=shift,
+            ax, design, x, places[mine], table[mine], colour, style.entry(f"{name} = {_text(level)}"), shift=shift
         )
 
 

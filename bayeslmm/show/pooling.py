@@ -85,16 +85,12 @@ def plot_pooling(
         raise InputError(f"plot_pooling(kind={kind!r}): kinds are {', '.join(map(repr, KINDS))}")
     if kind == "lines":
         if ax is not None:
-            raise InputError(
-                "plot_pooling(kind='lines') has a panel for every level: one figure of its own, no ax="
-            )
+            raise InputError("plot_pooling(kind='lines') has a panel for every level: one figure of its own, no ax=")
         return draw_lines(pool, partial_of(pool), x=x, levels=levels, figsize=figsize)
     wanted = style.chosen("term", terms, names)
     if kind == "plane":
         if len(wanted) < 2:
-            raise InputError(
-                f"plot_pooling(kind='plane'): two terms are drawn against each other, not {wanted}"
-            )
+            raise InputError(f"plot_pooling(kind='plane'): two terms are drawn against each other, not {wanted}")
         panels: list[Callable[[Any], None]] = [lambda a: _draw_plane(a, pool, wanted[0], wanted[1])]
     elif kind == "size":
         panels = [lambda a, name=name: _draw_size(a, pool, name) for name in wanted]  # type: ignore[misc]
@@ -112,9 +108,7 @@ def plot_pooling(
 def partial_of(pool: Pooling) -> str:
     """The column of the fit that is drawn: the posterior if there is one."""
     if pool.post is None and pool.reml is None:
-        raise InputError(
-            "plot_pooling: compare_pooling was told reml=False and post=False, nothing is pooled"
-        )
+        raise InputError("plot_pooling: compare_pooling was told reml=False and post=False, nothing is pooled")
     return "posterior" if pool.post is not None else "reml"
 
 
@@ -152,21 +146,15 @@ def _draw_sorted(ax: Any, pool: Pooling, name: str) -> None:
     ax.scatter(at, own, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
     ax.scatter(at, after, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
     if np.ptp(common[np.isfinite(common)]) <= 1e-9 * np.abs(np.nan_to_num(common)).max():
-        ax.axhline(
-            common[np.isfinite(common)][0], color=style.COMPLETE, lw=1.4, label="complete pooling", zorder=0
-        )
+        ax.axhline(common[np.isfinite(common)][0], color=style.COMPLETE, lw=1.4, label="complete pooling", zorder=0)
     else:  # predictors of the groups
-        ax.scatter(
-            at, common, s=1.6 * size, marker="_", color=style.COMPLETE, label="complete pooling", zorder=0
-        )
+        ax.scatter(at, common, s=1.6 * size, marker="_", color=style.COMPLETE, label="complete pooling", zorder=0)
     if len(table) <= style.MOST_LABELS:
         style.label_levels(ax, list(table.index), axis="x")
         style.clean(ax, title=name, xlabel=pool.group)
     else:
         ax.set_xticks([])
-        style.clean(
-            ax, title=name, xlabel=f"{len(table):,} levels of {pool.group}, in the order of their own fits"
-        )
+        style.clean(ax, title=name, xlabel=f"{len(table):,} levels of {pool.group}, in the order of their own fits")
 
 
 def _draw_plane(ax: Any, pool: Pooling, x: str, y: str) -> None:
@@ -174,24 +162,27 @@ def _draw_plane(ax: Any, pool: Pooling, x: str, y: str) -> None:
 
     partial, across, along = partial_of(pool), _of_term(pool, x), _of_term(pool, y)
     own, after, common = (
-        np.column_stack([across[c].to_numpy(float), along[c].to_numpy(float)])
-        for c in ("none", partial, "complete")
+        np.column_stack([across[c].to_numpy(float), along[c].to_numpy(float)]) for c in ("none", partial, "complete")
     )
     _draw_ellipses(ax, pool, x, y)
     told = np.isfinite(own).all(axis=1)
     size = _dot(len(own))
     ax.add_collection(
-        LineCollection(
-            list(np.stack([own[told], after[told]], axis=1)), colors=style.NONE, lw=0.8, alpha=0.7, zorder=1
-        )
+        LineCollection(list(np.stack([own[told], after[told]], axis=1)), colors=style.NONE, lw=0.8, alpha=0.7, zorder=1)
     )
     ax.scatter(*own.T, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
     ax.scatter(*after.T, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
     few = len(_distinct(common)) <= MOST_CENTERS
     ax.scatter(
-        *common.T, s=110 if few else size, marker="X", color=style.COMPLETE, edgecolors="white",
-        lw=0.8 if few else 0.3, label="complete pooling", zorder=4,
-    )  # fmt: skip
+        *common.T,
+        s=110 if few else size,
+        marker="X",
+        color=style.COMPLETE,
+        edgecolors="white",
+        lw=0.8 if few else 0.3,
+        label="complete pooling",
+        zorder=4,
+    )
     style.clean(ax, title=f"{x} and {y}", xlabel=x, ylabel=y)
 
 
@@ -222,9 +213,14 @@ def _draw_ellipses(ax: Any, pool: Pooling, x: str, y: str) -> None:
         for center in centers:
             ring = center[:, None] + radius * half @ circle
             ax.plot(
-                *ring, color=style.PARTIAL, lw=0.9, ls=dashes, alpha=0.6, zorder=0,
+                *ring,
+                color=style.PARTIAL,
+                lw=0.9,
+                ls=dashes,
+                alpha=0.6,
+                zorder=0,
                 label=f"{probability:.0%} of levels, by the model",
-            )  # fmt: skip
+            )
 
 
 def _draw_size(ax: Any, pool: Pooling, name: str) -> None:
@@ -238,9 +234,14 @@ def _draw_size(ax: Any, pool: Pooling, name: str) -> None:
     told = table["none"].notna().to_numpy()
     if not told.all():
         ax.scatter(
-            n[~told], value[~told], s=3.0 * _dot(len(n)), facecolors="none", edgecolors=style.COMPLETE,
-            label="no fit of its own", zorder=4,
-        )  # fmt: skip
+            n[~told],
+            value[~told],
+            s=3.0 * _dot(len(n)),
+            facecolors="none",
+            edgecolors=style.COMPLETE,
+            label="no fit of its own",
+            zorder=4,
+        )
     if n.max() > 20.0 * max(n.min(), 1.0):
         ax.set_xscale("log")
     ax.set_ylim(-0.02, 1.02)

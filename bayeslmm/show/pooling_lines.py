@@ -20,9 +20,8 @@ LINES = {"none": (style.NONE, "-"), "complete": (style.COMPLETE, "--"), "partial
 
 
 def draw_lines(
-    pool: Pooling, partial: str, *, x: str | None, levels: Sequence[Any] | None,
-    figsize: tuple[float, float] | None,
-) -> Any:  # fmt: skip
+    pool: Pooling, partial: str, *, x: str | None, levels: Sequence[Any] | None, figsize: tuple[float, float] | None
+) -> Any:
     """One small panel a level; see :func:`bayeslmm.plot_pooling`."""
     design, term = pool.footing.design, pool.footing.term
     codes = _chosen(pool, levels)
@@ -37,10 +36,17 @@ def draw_lines(
         ax.scatter(_places(pool, x, own), y[own], s=9, color=style.DATA, alpha=0.6, lw=0, zorder=1)
         for name, (color, dashes) in LINES.items():
             ax.plot(
-                at, curves[name], color=color, lw=1.7 if name == "partial" else 1.2, zorder=3,
-                ls=dashes if continuous else "", marker="" if continuous else "_", ms=9, mew=1.6,
+                at,
+                curves[name],
+                color=color,
+                lw=1.7 if name == "partial" else 1.2,
+                zorder=3,
+                ls=dashes if continuous else "",
+                marker="" if continuous else "_",
+                ms=9,
+                mew=1.6,
                 label={"none": "no pooling", "complete": "complete pooling"}.get(name, f"partial ({_kind(pool)})"),
-            )  # fmt: skip
+            )
         if x is None:
             ax.set_xticks([])
         elif not continuous:

@@ -24,11 +24,7 @@ CURVES = 50  # data sets whose density is drawn
 MANY_VALUES = 40  # side by side
 MOST_COUNTS = 0.995  # share of the data sets' counts that the axis holds
 DATA, REPLICATES, OUTSIDE = style.BLACK, style.BLUE, style.VERMILION
-SOURCES = {
-    "posterior": "posterior predictive",
-    "estimates": "plug-in predictive",
-    "prior": "prior predictive",
-}
+SOURCES = {"posterior": "posterior predictive", "estimates": "plug-in predictive", "prior": "prior predictive"}
 
 
 def plot_ppc(
@@ -144,9 +140,7 @@ def _draw_counts(ax: Any, check: PredictiveCheck) -> None:
     top = max(np.quantile(check.y, MOST_COUNTS), np.quantile(check.y_rep, MOST_COUNTS))
     values = np.arange(0.0, np.ceil(top) + 1.0)
     _draw_frequencies(ax, check, values, np.sqrt)
-    ticks = np.array(
-        [0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100, 144, 225, 400, 625, 900, 1600, 2500, 4900, 10_000]
-    )
+    ticks = np.array([0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100, 144, 225, 400, 625, 900, 1600, 2500, 4900, 10_000])
     ticks = ticks[np.sqrt(ticks) <= ax.get_ylim()[1]]
     ax.set_yticks(np.sqrt(ticks), [f"{t:,}" for t in ticks])
     beyond = int((check.y > values[-1]).sum())
@@ -154,9 +148,7 @@ def _draw_counts(ax: Any, check: PredictiveCheck) -> None:
     style.clean(ax, xlabel=f"{_response(check)}{more}", ylabel="rows (square-root scale)")
 
 
-def _draw_frequencies(
-    ax: Any, check: PredictiveCheck, values: Array, scale: Callable[[Array], Array]
-) -> None:
+def _draw_frequencies(ax: Any, check: PredictiveCheck, values: Array, scale: Callable[[Array], Array]) -> None:
     """How often values come up: bars of the data, dots with intervals of the data sets."""
     tail = (1.0 - check.ci_prob) / 2.0
     rows = np.column_stack([(check.y_rep == value).sum(axis=1) for value in values])
@@ -165,9 +157,13 @@ def _draw_frequencies(
     ax.bar(values, observed, width=0.75, color=style.ENVELOPE, label="data")
     ax.vlines(values, low, high, color=REPLICATES, lw=1.8 if len(values) <= MANY_VALUES else 0.8)
     ax.plot(
-        values, middle, "o", ms=4 if len(values) <= MANY_VALUES else 2, color=REPLICATES,
+        values,
+        middle,
+        "o",
+        ms=4 if len(values) <= MANY_VALUES else 2,
+        color=REPLICATES,
         label=f"{_replicates(check)}: median, {percent(check.ci_prob)} interval",
-    )  # fmt: skip
+    )
 
 
 # -- statistics
@@ -189,9 +185,7 @@ def _draw_statistic(ax: Any, check: PredictiveCheck, drawn: Array, row: pd.Serie
     if np.isfinite(row["observed"]):
         ax.axvline(row["observed"], color=DATA, lw=1.8, label="data")
     ax.set_yticks([])
-    style.clean(
-        ax, title=label_of(row), xlabel=f"p {share(row['p_value'], len(check.replicates), sign=True)}"
-    )
+    style.clean(ax, title=label_of(row), xlabel=f"p {share(row['p_value'], len(check.replicates), sign=True)}")
     if outside:
         ax.xaxis.label.set_color(OUTSIDE)
 
@@ -248,18 +242,21 @@ def _draw_levels(ax: Any, check: PredictiveCheck, rows: pd.DataFrame) -> None:
     at, outside = np.arange(len(rows)), (rows["p_two_sided"] < 1.0 - check.ci_prob).to_numpy()
     thin = len(rows) > style.MOST_LABELS
     ax.hlines(
-        at, rows["conf_low"], rows["conf_high"], color=REPLICATES, lw=1.0 if thin else 3.0, alpha=0.45,
+        at,
+        rows["conf_low"],
+        rows["conf_high"],
+        color=REPLICATES,
+        lw=1.0 if thin else 3.0,
+        alpha=0.45,
         label=f"{_replicates(check)}, {percent(check.ci_prob)}",
-    )  # fmt: skip
+    )
     size = 3 if thin else 5
     observed = rows["observed"].to_numpy()
     ax.plot(observed[~outside], at[~outside], "o", ms=size, color=DATA, label="data, inside")
     ax.plot(observed[outside], at[outside], "D", ms=size + 1, color=OUTSIDE, label="data, outside", zorder=3)
     group = str(rows["group"].iloc[0])
     counts = check.counts[(check.counts["stat"] == rows["stat"].iloc[0])].iloc[0]
-    title = (
-        f"{rows['stat'].iloc[0]}: {counts['outside']} of {len(rows)} outside ({counts['mean']:.1f} expected)"
-    )
+    title = f"{rows['stat'].iloc[0]}: {counts['outside']} of {len(rows)} outside ({counts['mean']:.1f} expected)"
     if thin:
         ax.set_yticks([])
         style.clean(ax, title=title, ylabel=f"{len(rows)} levels of {group}, by expected value")
@@ -277,9 +274,7 @@ def _pit(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
     from arviz_plots import plot_ppc_pit
 
     if ax is not None:
-        raise InputError(
-            "plot_ppc(kind='pit', ax=...): ArviZ draws this one on a figure of its own; leave ax out"
-        )
+        raise InputError("plot_ppc(kind='pit', ax=...): ArviZ draws this one on a figure of its own; leave ax out")
     if check.design.family.is_categorical:
         raise NotAvailableError(
             "plot_ppc(kind='pit'): where a category lies among categories says little; see kind='density'"

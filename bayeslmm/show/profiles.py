@@ -99,13 +99,6 @@ def _draw(ax: Any, value: Array, zeta: Array) -> None:
     if value[0] < estimate:  # inside what is possible: at a variance of zero there is no tangent
         straight = float(smooth(estimate, nu=1)) * (along - estimate)
         seen = np.abs(straight) < np.abs(zeta).max()
-        ax.plot(
-            along[seen],
-            straight[seen],
-            color=style.NOTE,
-            lw=1.1,
-            ls="--",
-            label="estimate ± z standard errors",
-        )
+        ax.plot(along[seen], straight[seen], color=style.NOTE, lw=1.1, ls="--", label="estimate ± z standard errors")
     ax.plot(estimate, 0.0, "o", ms=5, color=style.POINT)
     ax.locator_params(axis="x", nbins=5)

@@ -64,9 +64,7 @@ class Section:
         return self.title.lower().replace(" ", "-")
 
 
-def report(
-    fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None, random_seed: int = 1
-) -> Path:
+def report(fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None, random_seed: int = 1) -> Path:
     """Write everything there is to say about a fit on one HTML page, which opens without a network.
 
     The model in words and in mathematics, data and dropped rows, priors and what they imply, tables, pictures, checks
@@ -128,9 +126,7 @@ def report(
 def _check_place(path: Path) -> None:
     """Before anything is computed."""
     if path.is_dir():
-        raise StorageError(
-            f"report(path={str(path)!r}): that is a folder; name a file in it, such as report.html"
-        )
+        raise StorageError(f"report(path={str(path)!r}): that is a folder; name a file in it, such as report.html")
     if not path.absolute().parent.is_dir():
         raise StorageError(f"report(path={str(path)!r}): there is no folder {str(path.absolute().parent)!r}")
 
@@ -139,9 +135,7 @@ def _write(path: Path, page: str) -> None:
     try:
         write_whole(path, page.encode("utf-8"))
     except OSError as error:
-        raise StorageError(
-            f"report(path={str(path)!r}) cannot be written: {error.strerror or error}"
-        ) from None
+        raise StorageError(f"report(path={str(path)!r}) cannot be written: {error.strerror or error}") from None
 
 
 # -- sections
@@ -151,9 +145,7 @@ def _sections(fit: AnyFit, seed: int) -> Iterator[Section]:
     design = fit.design
     priors = fit.priors if isinstance(fit, PosteriorFit) else resolve_priors(design)
     yield Section(title="Model", pieces=(_html(explain(design)), _mathematics(equations(design, priors))))
-    yield Section(
-        title="Data", pieces=(_html(Text.of(_rows(design), variables_table(design), groups_table(design))),)
-    )
+    yield Section(title="Data", pieces=(_html(Text.of(_rows(design), variables_table(design), groups_table(design))),))
     if isinstance(fit, PosteriorFit):
         yield Section(title="Priors", pieces=tuple(_pieces(_priors(fit, seed))))
     yield Section(title="Results", pieces=tuple(_pieces(_results(fit))))
@@ -202,10 +194,7 @@ def _pictures(fit: AnyFit, seed: int) -> Makers:
     if grouped:
         yield "Random effects with 50 and 95 % intervals", lambda: plot_ranef(fit)
     if predictors(design) and design.family.has_mean:
-        yield (
-            "Expected response: average, groups, a new group",
-            lambda: plot_predictions(fit, random_seed=seed),
-        )
+        yield ("Expected response: average, groups, a new group", lambda: plot_predictions(fit, random_seed=seed))
         ordinary = [g for g in design.groups if not g.is_wide]
         if ordinary:
             finest = ordinary[-1].name
@@ -253,9 +242,7 @@ def _pooling(fit: AnyFit) -> Makers:
 
 
 def _rows(design: Design) -> str:
-    left_out = (
-        f" {design.n_dropped:,} more have missing values and were left out." if design.n_dropped else ""
-    )
+    left_out = f" {design.n_dropped:,} more have missing values and were left out." if design.n_dropped else ""
     return f"{design.n:,} rows used.{left_out}"
 
 

@@ -212,12 +212,7 @@ def _labels(fit: Fit, by: str | pd.Series) -> pd.Series:
 
 
 def _as_series(by: Any, design: Design) -> pd.Series:
-    if (
-        isinstance(by, pd.Series)
-        and len(by) != design.n
-        and by.index.is_unique
-        and design.index.isin(by.index).all()
-    ):
+    if isinstance(by, pd.Series) and len(by) != design.n and by.index.is_unique and design.index.isin(by.index).all():
         by = by.loc[design.index]
     values = pd.Series(np.asarray(by), name=getattr(by, "name", None) or "by")
     if len(values) != design.n:
@@ -255,9 +250,15 @@ def _draw_qq(ax: Any, values: Array, rng: np.random.Generator, label: str) -> No
     ax.fill_between(normal[some], low, high, color=style.ENVELOPE, lw=0, label="95 % of normal samples")
     ax.plot(normal[[0, -1]], centre + spread * normal[[0, -1]], color=style.GREY, lw=1.0)
     ax.plot(
-        normal, np.sort(values), "o", ms=4 if n <= 200 else 2.2, color=style.POSTERIOR, mew=0, alpha=0.8,
+        normal,
+        np.sort(values),
+        "o",
+        ms=4 if n <= 200 else 2.2,
+        color=style.POSTERIOR,
+        mew=0,
+        alpha=0.8,
         rasterized=n > MANY_POINTS,
-    )  # fmt: skip
+    )
     style.clean(ax, title="Quantiles", xlabel="standard normal quantile", ylabel=label)
 
 
@@ -266,15 +267,12 @@ def _draw_against(ax: Any, fitted: Array, residuals: Array, name: str, *, spread
     many = len(y) > MANY_POINTS
     if not spread:
         ax.axhline(0.0, color=style.GREY, lw=1.0)
-    ax.scatter(
-        fitted, y, s=4 if many else 12, color=style.DATA, alpha=0.15 if many else 0.5, lw=0, rasterized=many
-    )
+    ax.scatter(fitted, y, s=4 if many else 12, color=style.DATA, alpha=0.15 if many else 0.5, lw=0, rasterized=many)
     if np.ptp(fitted) > 0.0:
         ax.plot(*local_regression(fitted, y), color=style.CURVE, lw=1.8, label="local regression")
     style.clean(
-        ax, title="Spread" if spread else "Residuals", xlabel="fitted value",
-        ylabel=f"√|{name}|" if spread else name,
-    )  # fmt: skip
+        ax, title="Spread" if spread else "Residuals", xlabel="fitted value", ylabel=f"√|{name}|" if spread else name
+    )
 
 
 def _facets(
@@ -284,13 +282,7 @@ def _facets(
     means = np.bincount(codes[codes >= 0], residuals[codes >= 0]) / np.bincount(codes[codes >= 0])
     drawn = style.spread_out(means) if len(levels) > style.MOST_FACETS else np.arange(len(levels))
     figure, axes = style.new_figure(
-        len(drawn),
-        figsize=figsize,
-        ax=ax,
-        columns=min(6, len(drawn)),
-        size=(1.75, 1.7),
-        sharex=True,
-        sharey=True,
+        len(drawn), figsize=figsize, ax=ax, columns=min(6, len(drawn)), size=(1.75, 1.7), sharex=True, sharey=True
     )
     fitted = _fitted(fit)
     for code, one in zip(drawn, axes, strict=True):
@@ -305,9 +297,7 @@ def _facets(
     if ax is None:
         missing = style.of_many(len(drawn), len(levels), f"levels of {labels.name}")
         figure.supylabel(style.as_is(name), fontsize=style.LABEL)
-        figure.supxlabel(
-            style.as_is("fitted value" + (f"\n{missing}" if missing else "")), fontsize=style.LABEL
-        )
+        figure.supxlabel(style.as_is("fitted value" + (f"\n{missing}" if missing else "")), fontsize=style.LABEL)
     return figure
 
 
@@ -317,10 +307,14 @@ def _name_outliers(ax: Any, effects: pd.Series) -> None:
     for place, level, side in ((0, effects.idxmin(), 1), (n - 1, effects.idxmax(), -1)):
         ax.annotate(
             style.as_is(style.short(level, 14)),
-            (ndtri((place + 0.5) / n), effects[level]), xytext=(4 * side, -9 * side),
-            textcoords="offset points", ha="left" if side > 0 else "right", va="center",
-            fontsize=style.TICK - 1, color=style.NOTE,
-        )  # fmt: skip
+            (ndtri((place + 0.5) / n), effects[level]),
+            xytext=(4 * side, -9 * side),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            va="center",
+            fontsize=style.TICK - 1,
+            color=style.NOTE,
+        )
 
 
 # -- numbers

@@ -48,10 +48,7 @@ def chosen_x(design: Design, x: str | None, group: str | None = None) -> str:
             raise InputError("the model has no predictor to draw lines over; plot_coef shows its levels")
         return style.chosen("predictor", x, known)[0]
     ordinary = [g for g in design.groups if not g.is_wide]
-    bars = [
-        bar for g, own in zip(ordinary, design.recipe.bars, strict=True) for bar in own
-        if group in (None, g.name)
-    ]  # fmt: skip
+    bars = [bar for g, own in zip(ordinary, design.recipe.bars, strict=True) for bar in own if group in (None, g.name)]
     candidates = [*_columns(bars), *known]
     return next((name for name in candidates if is_continuous(design, name)), known[0])
 
@@ -123,9 +120,13 @@ def observed_groups(design: Design, name: str) -> dict[str, str]:
 
 
 def predicted(
-    fit: Fit, rows: pd.DataFrame, groups: str | dict[str, str], *, random_seed: int | None = None,
+    fit: Fit,
+    rows: pd.DataFrame,
+    groups: str | dict[str, str],
+    *,
+    random_seed: int | None = None,
     ddf: str | None = wald.DDF,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Expected responses of rows with the 95 % interval: mean, conf_low, conf_high; of an ordinal one by category.
 
     Levels of a point fit have no interval here; its other intervals are those of ``predict``, with these ``ddf``.
@@ -136,9 +137,7 @@ def predicted(
         table = fit.predict(rows, groups=groups, offset=offset, ci_prob=style.OUTER, random_seed=random_seed)
         return table.drop(columns=["sd", "median"])
     if groups in ("average", "new"):
-        table = fit.predict(
-            rows, groups=groups, offset=offset, interval="plug-in", ci_prob=style.OUTER, ddf=ddf
-        )
+        table = fit.predict(rows, groups=groups, offset=offset, interval="plug-in", ci_prob=style.OUTER, ddf=ddf)
         return table.rename(columns={"estimate": "mean"})[["mean", "conf_low", "conf_high"]]
     mean = fit.predict(rows, groups=groups, offset=offset).to_numpy()
     return pd.DataFrame({"mean": mean, "conf_low": np.nan, "conf_high": np.nan}, index=rows.index)

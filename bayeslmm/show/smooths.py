@@ -62,29 +62,33 @@ def plot_smooth(
         x = next(c for c in reversed(own.columns[: own.columns.get_loc(middle)]) if c in term.variables)
         along = own[x].to_numpy()
         one.fill_between(
-            along, own["simultaneous_low"], own["simultaneous_high"], color=style.POSTERIOR, alpha=0.15, lw=0,
+            along,
+            own["simultaneous_low"],
+            own["simultaneous_high"],
+            color=style.POSTERIOR,
+            alpha=0.15,
+            lw=0,
             label=f"{ci_prob:.0%} of the whole curve",
-        )  # fmt: skip
+        )
         one.fill_between(
-            along, own["conf_low"], own["conf_high"], color=style.POSTERIOR, alpha=0.3, lw=0,
+            along,
+            own["conf_low"],
+            own["conf_high"],
+            color=style.POSTERIOR,
+            alpha=0.3,
+            lw=0,
             label=f"{ci_prob:.0%} at each point",
-        )  # fmt: skip
+        )
         one.plot(along, own[middle], color=style.POSTERIOR, lw=1.8, label="slope" if derivative else "curve")
         one.axhline(0.0, color=style.GREY, lw=0.8, zorder=0)
         rows = np.unique(fit.design.frame[x].to_numpy(dtype=float))
-        one.plot(
-            rows,
-            np.zeros(len(rows)),
-            "|",
-            color=style.DATA,
-            ms=6,
-            mew=0.6,
-            transform=one.get_xaxis_transform(),
-        )
+        one.plot(rows, np.zeros(len(rows)), "|", color=style.DATA, ms=6, mew=0.6, transform=one.get_xaxis_transform())
         first = ax is not None or one.get_subplotspec().is_first_col()
         style.clean(
-            one, title=style.short(each, 34), xlabel=style.as_is(x),
+            one,
+            title=style.short(each, 34),
+            xlabel=style.as_is(x),
             ylabel=("slope" if derivative else "effect") if first else "",
-        )  # fmt: skip
+        )
     style.legend(axes, ax=ax, columns=4 if len(axes) > 1 else 1)
     return figure

@@ -82,9 +82,7 @@ def plot_forest(
     design = fit.design
     w = weights_of(design, "plot_forest")
     if not is_one_of(order, ORDERS):
-        raise InputError(
-            f"plot_forest(order={order!r}): studies are ordered by {', '.join(map(repr, ORDERS))}"
-        )
+        raise InputError(f"plot_forest(order={order!r}): studies are ordered by {', '.join(map(repr, ORDERS))}")
     if design.n > MOST_STUDIES:
         raise InputError(
             f"plot_forest: {design.n:,} rows are more than a picture can show, {MOST_STUDIES} at most; plot_ranef "
@@ -108,19 +106,9 @@ def plot_forest(
     if design.groups:
         low, high = shrunk[down, 1], shrunk[down, 2]
         one.hlines(at - 0.27, low, high, color=style.PARTIAL, lw=1.1, alpha=0.8, zorder=3)
-        one.plot(
-            shrunk[down, 0],
-            at - 0.27,
-            "o",
-            ms=4.0,
-            color=style.PARTIAL,
-            zorder=4,
-            label="as the model has it",
-        )
+        one.plot(shrunk[down, 0], at - 0.27, "o", ms=4.0, color=style.PARTIAL, zorder=4, label="as the model has it")
     value, low, high = mean.iloc[0]
-    one.fill(
-        [low, value, high, value], [1.0, 1.28, 1.0, 0.72], color=style.COMPLETE, lw=0.0, label="mean effect"
-    )
+    one.fill([low, value, high, value], [1.0, 1.28, 1.0, 0.72], color=style.COMPLETE, lw=0.0, label="mean effect")
     rows = [*names[down], _mean_in_words(fit)]
     places = [*at, 1.0]
     if design.groups:
@@ -142,12 +130,7 @@ def plot_forest(
     return figure
 
 
-def plot_funnel(
-    fit: Fit,
-    *,
-    figsize: tuple[float, float] | None = None,
-    ax: Any = None,
-) -> Any:
+def plot_funnel(fit: Fit, *, figsize: tuple[float, float] | None = None, ax: Any = None) -> Any:
     """Estimates of the studies against their standard errors, with the region in which chance alone puts 95 and 99 %.
 
     Gaps on one side of the lower part hint at studies that were not published, but also at effects that differ with the
@@ -194,9 +177,13 @@ def plot_funnel(
     for prob, colour in ((ALTERNATIVE, "#EEEEEE"), (style.OUTER, style.ENVELOPE)):
         half = float(ndtri(0.5 + prob / 2.0)) * most
         one.fill(
-            [middle - half, middle, middle + half], [most, 0.0, most], color=colour, lw=0.0, zorder=0,
+            [middle - half, middle, middle + half],
+            [most, 0.0, most],
+            color=colour,
+            lw=0.0,
+            zorder=0,
             label=f"{prob:.0%} by sampling error alone",
-        )  # fmt: skip
+        )
     one.plot([middle, middle], [0.0, most], color=style.COMPLETE, lw=1.1, zorder=1)
     one.plot(x, se, "o", ms=5.0, color=style.DATA, mec="white", mew=0.6, zorder=2)
     one.set_ylim(most, 0.0)
@@ -260,6 +247,13 @@ def _write_numbers(ax: Any, places: Any, written: Array) -> None:
     for place, (value, low, high) in zip(places, written, strict=True):
         text = f"{told(value)} [{told(low)}, {told(high)}]"
         ax.text(
-            1.02, place, text, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize=style.TICK,
-            color=style.NOTE, clip_on=False,
-        )  # fmt: skip
+            1.02,
+            place,
+            text,
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            ha="left",
+            fontsize=style.TICK,
+            color=style.NOTE,
+            clip_on=False,
+        )

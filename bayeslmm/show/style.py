@@ -168,11 +168,7 @@ def legend(axes: Sequence[Any], *, ax: Any = None, columns: int = 4) -> None:
             found.setdefault(label, handle)
     if not found:
         return
-    entries: dict[str, Any] = {
-        "handles": list(found.values()),
-        "labels": list(map(_caption, found)),
-        "frameon": False,
-    }
+    entries: dict[str, Any] = {"handles": list(found.values()), "labels": list(map(_caption, found)), "frameon": False}
     if ax is not None:
         axes[0].legend(fontsize=TICK, **entries)
     else:
@@ -253,9 +249,7 @@ def of_many(shown: int, total: int, what: str) -> str:
 def check_fit(fit: Any, verb: str) -> None:
     """Raise InputError unless this is a fit."""
     if not isinstance(fit, Fit):
-        raise InputError(
-            f"{verb}: a fit is drawn, from fit_reml(), fit_ml() or fit(); not {type(fit).__name__}"
-        )
+        raise InputError(f"{verb}: a fit is drawn, from fit_reml(), fit_ml() or fit(); not {type(fit).__name__}")
 
 
 def name_of(fit: Fit) -> str:
@@ -279,9 +273,7 @@ def chosen(what: str, wanted: str | Sequence[str] | None, known: Sequence[str]) 
             has = f"there are {', '.join(map(repr, known))}" if known else "the model has none"
             raise InputError(f"no {what} {name!r}; {has}")
     if not names:
-        raise InputError(
-            f"no {what} to draw: {what}s were asked for as {wanted!r}, the model has {list(known)}"
-        )
+        raise InputError(f"no {what} to draw: {what}s were asked for as {wanted!r}, the model has {list(known)}")
     return names
 
 

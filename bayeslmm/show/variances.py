@@ -77,17 +77,13 @@ def plot_variance(
     wanted = (found.labels["quantity"] == quantity).to_numpy()
     if not wanted.any():
         raise InputError(f"plot_variance(quantity={quantity!r}): the model has none")
-    names = [
-        _name(quantity, group, term) for group, term in found.labels.loc[wanted, ["group", "term"]].to_numpy()
-    ]
+    names = [_name(quantity, group, term) for group, term in found.labels.loc[wanted, ["group", "term"]].to_numpy()]
     if isinstance(fit, PointFit):
         _no_point(point)
         ends = _profile_ends(fit, quantity)
         return _estimates(fit, names, found.of(fit.values)[wanted], ends, quantity, figsize, ax)
     assert isinstance(fit, PosteriorFit)
-    return _densities(
-        fit, names, found, wanted, point, prior, figsize, ax, lower=None if quantity == "cor" else 0.0
-    )
+    return _densities(fit, names, found, wanted, point, prior, figsize, ax, lower=None if quantity == "cor" else 0.0)
 
 
 def plot_icc(
@@ -143,9 +139,7 @@ def plot_icc(
         _no_point(point)
         boot = {"bootstrap": bootstrap, "random_seed": random_seed, "progressbar": False}
     elif bootstrap:
-        raise InputError(
-            "plot_icc(bootstrap=...): a posterior has its draws; the bootstrap is of a point fit"
-        )
+        raise InputError("plot_icc(bootstrap=...): a posterior has its draws; the bootstrap is of a point fit")
     if at is not None:
         return _curves(fit, at, point, boot, figsize, ax)
     found = quantities.icc(fit.design, None, True)
@@ -161,9 +155,7 @@ def plot_icc(
     if isinstance(fit, PointFit):
         table = fit.icc(**boot)[wanted]
         ends = table[["conf_low", "conf_high"]].to_numpy() if bootstrap else None
-        return _estimates(
-            fit, shown, table["estimate"].to_numpy(), ends, "intraclass correlation", figsize, ax
-        )
+        return _estimates(fit, shown, table["estimate"].to_numpy(), ends, "intraclass correlation", figsize, ax)
     assert isinstance(fit, PosteriorFit)
     return _densities(fit, shown, found, wanted, point, prior, figsize, ax, lower=0.0, upper=1.0)
 
@@ -209,9 +201,7 @@ def plot_prior_posterior(
     """
     style.check_fit(fit, "plot_prior_posterior")
     if isinstance(fit, PointFit):
-        raise RefusedVerbError(
-            "plot_prior_posterior: a point fit has no priors; model.fit() gives a posterior"
-        )
+        raise RefusedVerbError("plot_prior_posterior: a point fit has no priors; model.fit() gives a posterior")
     names, draws = _parameters(fit)
     wanted = names[:MOST_PANELS] if terms is None else style.chosen("parameter", terms, names)
     before = from_priors(fit)
@@ -265,10 +255,18 @@ def _check_same(design: Design, point: PointFit) -> None:
 
 
 def _densities(
-    fit: PosteriorFit, names: Sequence[str], found: quantities.Quantity, wanted: NDArray[np.bool_],
-    point: PointFit | None, prior: bool, figsize: tuple[float, float] | None, ax: Any, *,
-    lower: float | None, upper: float | None = None,
-) -> Any:  # fmt: skip
+    fit: PosteriorFit,
+    names: Sequence[str],
+    found: quantities.Quantity,
+    wanted: NDArray[np.bool_],
+    point: PointFit | None,
+    prior: bool,
+    figsize: tuple[float, float] | None,
+    ax: Any,
+    *,
+    lower: float | None,
+    upper: float | None = None,
+) -> Any:
     """A panel for each number that is not a constant."""
     draws = found.of(fit.values)[..., wanted].reshape(-1, int(wanted.sum()))
     marks = None
@@ -301,11 +299,7 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
         return None
     groups = fit.design.groups
     if quantity == "cor":
-        keys = [
-            (row_of(g.name), f"cor__{g.correlation_label(a, b, '.')}")
-            for g in groups
-            for a, b in g.correlated
-        ]
+        keys = [(row_of(g.name), f"cor__{g.correlation_label(a, b, '.')}") for g in groups for a, b in g.correlated]
     else:
         keys = [(row_of(g.name), f"sd__{c}") for g in groups for c in g.sd_terms]
         if not fit.design.family.residual_is_known:
@@ -316,9 +310,14 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
 
 
 def _estimates(
-    fit: PointFit, names: Sequence[str], values: Array, ends: Array | None, quantity: str,
-    figsize: tuple[float, float] | None, ax: Any,
-) -> Any:  # fmt: skip
+    fit: PointFit,
+    names: Sequence[str],
+    values: Array,
+    ends: Array | None,
+    quantity: str,
+    figsize: tuple[float, float] | None,
+    ax: Any,
+) -> Any:
     """Estimates of a point fit from top to bottom, with intervals where there are some."""
     figure, (one,) = style.new_figure(figsize=figsize, ax=ax, size=(5.4, 0.36 * len(names) + 1.2))
     at = np.arange(len(names))[::-1]
@@ -334,9 +333,13 @@ def _estimates(
 
 
 def _curves(
-    fit: Fit, at: Mapping[str, Sequence[Any]] | str, point: PointFit | None, boot: Mapping[str, Any],
-    figsize: tuple[float, float] | None, ax: Any,
-) -> Any:  # fmt: skip
+    fit: Fit,
+    at: Mapping[str, Sequence[Any]] | str,
+    point: PointFit | None,
+    boot: Mapping[str, Any],
+    figsize: tuple[float, float] | None,
+    ax: Any,
+) -> Any:
     """ICC along one variable, a colour for each row of the table that is not along it."""
     x = at if isinstance(at, str) else _only(at)
     table = fit.icc(at=at, **boot)
@@ -363,20 +366,12 @@ def _curves(
     one.set_ylim(bottom=0.0, top=min(1.0, one.get_ylim()[1]))
     style.clean(one, xlabel=x, ylabel="intraclass correlation")
     style.legend([one], ax=ax)
-    bands = (
-        "50 and 95 % intervals"
-        if inner is not None
-        else "95 % bootstrap intervals"
-        if boot["bootstrap"]
-        else ""
-    )
+    bands = "50 and 95 % intervals" if inner is not None else "95 % bootstrap intervals" if boot["bootstrap"] else ""
     style.note(figure, bands, ax=ax)
     return figure
 
 
 def _only(at: Mapping[str, Sequence[Any]]) -> str:
     if not isinstance(at, Mapping) or len(at) != 1:
-        raise InputError(
-            f"plot_icc(at={at!r}): a curve is along one variable, such as at='x' or at={{'x': [0, 1, 2]}}"
-        )
+        raise InputError(f"plot_icc(at={at!r}): a curve is along one variable, such as at='x' or at={{'x': [0, 1, 2]}}")
     return next(iter(at))

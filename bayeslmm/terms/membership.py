@@ -42,9 +42,7 @@ class Members:
             raise DataError(f"{text}: {len(levels):,} levels; at most {MOST_LEVELS:,} are offered")
         return cls(word=word, text=text, levels=levels)
 
-    def matrix(
-        self, slots: Sequence[pd.Series], weights: Sequence[pd.Series]
-    ) -> tuple[Any, NDArray[np.bool_]]:
+    def matrix(self, slots: Sequence[pd.Series], weights: Sequence[pd.Series]) -> tuple[Any, NDArray[np.bool_]]:
         """Z (n, J), sparse, and which rows (n,) name a level that is not among these.
 
         An empty slot has no weight. Without weights all members of a row count alike; ``scale`` makes the weights of a

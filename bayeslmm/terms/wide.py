@@ -60,9 +60,7 @@ class Rotation:
         columns[:, values <= NEGLIGIBLE * max(float(values.max(initial=0.0)), 1e-300)] = 0.0
         size = float(np.sqrt(np.einsum("nj,nj->", columns, columns) / max(len(columns), 1))) or 1.0
         columns /= size
-        return cls(
-            columns=np.ascontiguousarray(columns), size=size, root=np.ascontiguousarray(root), weights=weights
-        )
+        return cls(columns=np.ascontiguousarray(columns), size=size, root=np.ascontiguousarray(root), weights=weights)
 
 
 class WideTerm(GroupTerm):
@@ -92,15 +90,32 @@ class WideTerm(GroupTerm):
     weights: NDArray[np.float64] | None
 
     def __init__(
-        self, *, name: str, variables: tuple[str, ...], levels: tuple[Any, ...], text: str, kind: str, matrix: Any,
-        root: NDArray[np.float64] | None, weights: NDArray[np.float64] | None,
+        self,
+        *,
+        name: str,
+        variables: tuple[str, ...],
+        levels: tuple[Any, ...],
+        text: str,
+        kind: str,
+        matrix: Any,
+        root: NDArray[np.float64] | None,
+        weights: NDArray[np.float64] | None,
         columns: tuple[str, ...] = ("Intercept",),
-    ) -> None:  # fmt: skip
+    ) -> None:
         fields: Mapping[str, Any] = {
-            "name": name, "variables": variables, "levels": levels, "columns": columns, "blocks": ((0,),),
-            "texts": (text,), "kind": kind, "matrix": matrix, "root": root, "weights": weights,
-            "structures": (), "lefts": (),
-        }  # fmt: skip
+            "name": name,
+            "variables": variables,
+            "levels": levels,
+            "columns": columns,
+            "blocks": ((0,),),
+            "texts": (text,),
+            "kind": kind,
+            "matrix": matrix,
+            "root": root,
+            "weights": weights,
+            "structures": (),
+            "lefts": (),
+        }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
 
@@ -169,17 +184,30 @@ class WideTerm(GroupTerm):
     def taking(self, chosen: Any) -> WideTerm:
         """The term on some of the rows."""
         return WideTerm(
-            name=self.name, variables=self.variables, levels=self.levels, text=self.texts[0], kind=self.kind,
-            matrix=self.matrix[chosen], root=self.root, columns=self.columns,
+            name=self.name,
+            variables=self.variables,
+            levels=self.levels,
+            text=self.texts[0],
+            kind=self.kind,
+            matrix=self.matrix[chosen],
+            root=self.root,
+            columns=self.columns,
             weights=None if self.weights is None else self.weights[chosen],
-        )  # fmt: skip
+        )
 
     def weighted(self, weights: NDArray[np.float64] | None) -> WideTerm:
         """The term with other weights of its rows."""
         return WideTerm(
-            name=self.name, variables=self.variables, levels=self.levels, text=self.texts[0], kind=self.kind,
-            matrix=self.matrix, root=self.root, columns=self.columns, weights=weights,
-        )  # fmt: skip
+            name=self.name,
+            variables=self.variables,
+            levels=self.levels,
+            text=self.texts[0],
+            kind=self.kind,
+            matrix=self.matrix,
+            root=self.root,
+            columns=self.columns,
+            weights=weights,
+        )
 
 
 def contribution(matrix: Any, b: np.ndarray) -> np.ndarray:

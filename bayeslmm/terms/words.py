@@ -109,9 +109,7 @@ class _Call:
         options = {}
         for keyword in self.tree.keywords:
             if keyword.arg not in allowed:
-                raise WordError(
-                    f"{word} has no argument {keyword.arg}=; it has {', '.join(a + '=' for a in allowed)}"
-                )
+                raise WordError(f"{word} has no argument {keyword.arg}=; it has {', '.join(a + '=' for a in allowed)}")
             options[keyword.arg] = keyword.value
         return options
 
@@ -185,5 +183,6 @@ def read_smooth(text: str) -> Smooth:
         x=call.names.get(x.id, x.id) if isinstance(x, ast.Name) else call.written(x),
         group=call.column(call.tree.args[1], "The factor of s(..., bs='fs')") if basis == "fs" else "",
         by=call.column(options["by"], "by= of s()") if "by" in options else "",
-        k=k, basis=basis,
-    )  # fmt: skip
+        k=k,
+        basis=basis,
+    )

@@ -79,15 +79,11 @@ def pick(data: pd.DataFrame, name: str) -> pd.Series:
     """One column; a name that stands twice in the table is an error."""
     column = data[name]
     if isinstance(column, pd.DataFrame):
-        raise DataError(
-            f"The data have {column.shape[1]} columns called {name!r}. Rename them, so that one is meant."
-        )
+        raise DataError(f"The data have {column.shape[1]} columns called {name!r}. Rename them, so that one is meant.")
     return column
 
 
-def unknown_column(
-    name: str, where: str, columns: Collection[Any], others: Collection[str] = ()
-) -> UnknownColumnError:
+def unknown_column(name: str, where: str, columns: Collection[Any], others: Collection[str] = ()) -> UnknownColumnError:
     """The error for a name that nothing answers to, with the nearest names."""
     known = [str(column) for column in columns]
     if name in known:
@@ -100,9 +96,7 @@ def unknown_column(
     folded = [candidate for candidate in known if candidate.casefold() == name.casefold()]
     guess = (folded or near)[:1]
     hint = f" Did you mean {guess[0]!r}?" if guess else f" The columns are: {_listing(known)}."
-    return UnknownColumnError(
-        f"{short(name)!r} ({where}) is neither a column of the data nor a name in scope.{hint}"
-    )
+    return UnknownColumnError(f"{short(name)!r} ({where}) is neither a column of the data nor a name in scope.{hint}")
 
 
 def _listing(names: Sequence[str], most: int = 12) -> str:

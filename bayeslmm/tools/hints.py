@@ -46,56 +46,31 @@ FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
         "'ordinal' for ordered categories; those without an order are not offered, two at a time are 'bernoulli'",
     ),
     **dict.fromkeys(
-        (
-            "zip",
-            "zinb",
-            "zeroinflatedpoisson",
-            "zeroinflatednegbinomial",
-            "hurdlepoisson",
-            "hurdlenegbinomial",
-        ),
+        ("zip", "zinb", "zeroinflatedpoisson", "zeroinflatednegbinomial", "hurdlepoisson", "hurdlenegbinomial"),
         "'negbinomial'; a part for zeros is not offered",
     ),
     **dict.fromkeys(("exponential", "weibull", "tweedie"), "'gamma' or 'lognormal' for positive numbers"),
 }
 
 SETTING_WORDS: Mapping[str, str] = {  # of Model.fit
-    **dict.fromkeys(
-        ("seed", "random_state", "rng", "set_seed", "rng_seed", "key", "randomseed"), "random_seed="
-    ),
+    **dict.fromkeys(("seed", "random_state", "rng", "set_seed", "rng_seed", "key", "randomseed"), "random_seed="),
     **dict.fromkeys(
         ("samples", "n_draws", "n_samples", "num_samples", "num_draws", "ndraws", "iter_sampling", "sample"),
         "draws=, those kept of each chain",
     ),
+    **dict.fromkeys(("iter", "n_iter", "iterations", "niter"), "draws= (kept of each chain) and tune= (before them)"),
     **dict.fromkeys(
-        ("iter", "n_iter", "iterations", "niter"), "draws= (kept of each chain) and tune= (before them)"
-    ),
-    **dict.fromkeys(
-        (
-            "warmup",
-            "n_warmup",
-            "num_warmup",
-            "iter_warmup",
-            "burn",
-            "burnin",
-            "burn_in",
-            "nburn",
-            "n_tune",
-            "adapt",
-        ),
+        ("warmup", "n_warmup", "num_warmup", "iter_warmup", "burn", "burnin", "burn_in", "nburn", "n_tune", "adapt"),
         "tune=, which draws= does not contain",
     ),
     **dict.fromkeys(("n_chains", "num_chains", "nchains", "chain"), "chains="),
     **dict.fromkeys(
-        ("n_jobs", "n_cores", "num_cores", "mc_cores", "parallel_chains", "ncores", "jobs", "threads"),
-        "cores=",
+        ("n_jobs", "n_cores", "num_cores", "mc_cores", "parallel_chains", "ncores", "jobs", "threads"), "cores="
     ),
     **dict.fromkeys(("adapt_delta", "delta"), "target_accept="),
     "control": "target_accept= and max_treedepth=, each by its name",
     **dict.fromkeys(("max_depth", "treedepth"), "max_treedepth="),
-    **dict.fromkeys(
-        ("sampler", "backend", "inference_method"), "method='exact' or 'nuts', and nuts_sampler="
-    ),
+    **dict.fromkeys(("sampler", "backend", "inference_method"), "method='exact' or 'nuts', and nuts_sampler="),
     **dict.fromkeys(("algorithm", "engine"), "method='exact' or 'nuts'"),
     **dict.fromkeys(
         ("progress", "progress_bar", "verbose", "refresh", "silent", "quiet", "show_progress"), "progressbar="
@@ -106,9 +81,7 @@ SETTING_WORDS: Mapping[str, str] = {  # of Model.fit
     ),
     **dict.fromkeys(("reml", "REML"), "fit_reml(), or fit_ml(), in the place of fit()"),
     **dict.fromkeys(("prior", "priors"), "of the model: Model(formula, data, priors={...})"),
-    **dict.fromkeys(
-        ("family", "link", "weights", "offset"), "of the model: Model(formula, data, family=..., ...)"
-    ),
+    **dict.fromkeys(("family", "link", "weights", "offset"), "of the model: Model(formula, data, family=..., ...)"),
     **dict.fromkeys(("formula", "data"), "of the model: Model(formula, data)"),
 }
 
@@ -117,12 +90,9 @@ METHOD_WORDS: Mapping[str, str] = {  # of fit(method=), in small letters
     **dict.fromkeys(("ml", "mle", "lme4", "lmer"), "fit_ml(), or fit_reml()"),
     **dict.fromkeys(("mcmc", "hmc", "sample", "sampling", "nutpie", "pymc", "stan"), "fit(method='nuts')"),
     **dict.fromkeys(
-        ("vi", "advi", "laplace", "pathfinder", "map"),
-        "fit(), which is exact or NUTS and approximates nothing",
+        ("vi", "advi", "laplace", "pathfinder", "map"), "fit(), which is exact or NUTS and approximates nothing"
     ),
-    **dict.fromkeys(
-        ("lbfgs", "bfgs", "powell", "cg", "bobyqa", "newton"), "fit_reml(), which chooses its optimiser"
-    ),
+    **dict.fromkeys(("lbfgs", "bfgs", "powell", "cg", "bobyqa", "newton"), "fit_reml(), which chooses its optimiser"),
 }
 
 ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages call it
@@ -182,9 +152,7 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
     "emtrends": "trends(variable, factor)",
     **dict.fromkeys(("emmeans", "lsmeans", "marginal_means"), "means(factor)"),
     **dict.fromkeys(("post_hoc", "contrasts", "pairs"), "means(factor).pairs()"),
-    **dict.fromkeys(
-        ("linearHypothesis", "linear_hypothesis", "wald_test", "t_test", "f_test"), "test('a = b = 0')"
-    ),
+    **dict.fromkeys(("linearHypothesis", "linear_hypothesis", "wald_test", "t_test", "f_test"), "test('a = b = 0')"),
     "loo_R2": "r2()",
     "performance": "glance()",
     "plot": "bayeslmm.plot_coef(fit), and the other plot_ functions",
@@ -220,8 +188,7 @@ MODEL_WORDS: Mapping[str, str] = {  # of a model that is not fitted: what it has
 FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("lme", "mixedlm", "MixedLM", "lm", "ols", "Lmer"), "lmer(formula, data)"),
     **dict.fromkeys(
-        ("glm", "glmmTMB", "GLMM", "Glmer", "brm", "stan_glmer", "stan_lmer"),
-        "Model(formula, data, family=...).fit()",
+        ("glm", "glmmTMB", "GLMM", "Glmer", "brm", "stan_glmer", "stan_lmer"), "Model(formula, data, family=...).fit()"
     ),
     **dict.fromkeys(
         ("set_prior", "prior", "priors", "get_prior", "default_prior"),
@@ -230,8 +197,7 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("normal", "Normal"), "Prior('Normal', mu=0, sigma=1)"),
     "lkj": "LKJ(2)",
     **dict.fromkeys(
-        ("rma", "rma_mv", "metagen", "baggr"),
-        "Model('y ~ 1 + (1 | study)', data, se='sei'), fit_reml() or fit()",
+        ("rma", "rma_mv", "metagen", "baggr"), "Model('y ~ 1 + (1 | study)', data, se='sei'), fit_reml() or fit()"
     ),
     **dict.fromkeys(("forest", "forest_plot", "baggr_plot"), "plot_forest(fit)"),
     **dict.fromkeys(("funnel", "funnel_plot"), "plot_funnel(fit)"),

@@ -24,10 +24,22 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning
 
 FORMULA = "y ~ x + w + (x | g)"
 NAMES = {
-    "optimiser", "sampler", "prior sensitivity", "identification", "boundary", "levels", "collinearity",
-    "residual distribution", "residual variance",
-    "independence", "linearity", "random effects", "level means", "influence", "prediction",
-}  # fmt: skip
+    "optimiser",
+    "sampler",
+    "prior sensitivity",
+    "identification",
+    "boundary",
+    "levels",
+    "collinearity",
+    "residual distribution",
+    "residual variance",
+    "independence",
+    "linearity",
+    "random effects",
+    "level means",
+    "influence",
+    "prediction",
+}
 
 
 def simulated(seed, J=30, n=10, **parts):
@@ -221,10 +233,7 @@ def test_the_note_s_students_have_residuals_of_one_sign():
     found = check(line, by="student_id")["independence"]
     assert found.level == "no"
     assert "of 22 levels of student_id have residuals nearly all of one sign" in found.words
-    assert (
-        check(blm.Model("reading_score ~ grade + (1 | student_id)", mpls).fit_reml())["independence"].level
-        == "ok"
-    )
+    assert check(blm.Model("reading_score ~ grade + (1 | student_id)", mpls).fit_reml())["independence"].level == "ok"
 
 
 def test_what_a_model_leaves_within_its_levels_is_told():
@@ -417,9 +426,7 @@ def test_shifts_are_those_of_least_squares_without_the_level(formula):
             se = solution.sigma * np.sqrt(np.diag(whole[1]))
             spread = solution.sigma * np.sqrt(np.diag(without[1] - whole[1]))
             np.testing.assert_allclose(shifts.shift[j], (whole[0] - without[0]) / se, rtol=1e-6, atol=1e-9)
-            np.testing.assert_allclose(
-                shifts.surprise[j], (whole[0] - without[0]) / spread, rtol=1e-5, atol=1e-8
-            )
+            np.testing.assert_allclose(shifts.surprise[j], (whole[0] - without[0]) / spread, rtol=1e-5, atol=1e-8)
 
 
 def test_a_level_that_alone_tells_a_coefficient_is_named():
@@ -506,9 +513,7 @@ def test_an_unknown_column_is_refused(reml):
 
 
 def test_a_column_with_missing_values_leaves_rows_out(reml):
-    by = pd.Series(
-        np.where(np.arange(300) < 20, np.nan, np.arange(300) // 20), index=reml.design.index, name="block"
-    )
+    by = pd.Series(np.where(np.arange(300) < 20, np.nan, np.arange(300) // 20), index=reml.design.index, name="block")
     assert isinstance(check(reml, by=by)["independence"].level, str)
     assert (Split.of("block", by.fillna(-1).astype(int).to_numpy(), range(15)).sizes == 20).all()
 
@@ -524,8 +529,7 @@ def test_draws_that_lack_variables_answer_what_they_can(good, post):
 
 
 @pytest.mark.parametrize(
-    ("formula", "name"),
-    [("y ~ 0 + (1 | g)", "influence"), ("y ~ 1", "boundary"), ("y ~ 1 + (1 | g)", "linearity")],
+    ("formula", "name"), [("y ~ 0 + (1 | g)", "influence"), ("y ~ 1", "boundary"), ("y ~ 1 + (1 | g)", "linearity")]
 )
 def test_what_does_not_apply_says_why(formula, name):
     found = check(blm.Model(formula, simulated(2)).fit_reml())[name]

@@ -61,11 +61,16 @@ def same_fit(one, other, *, cov=True):
 @pytest.mark.parametrize(
     ("text", "name", "hom"),
     [
-        ("(x | g)", "us", False), ("us(x | g)", "us", False), ("diag(x | g)", "diag", False),
-        ("diag(x | g, hom=True)", "diag", True), ("cs(x | g)", "cs", False), ("cs(x | g, hom = TRUE)", "cs", True),
-        ("ar1(0 + f | g)", "ar1", True), ("ar1(0 + f | g, hom = F)", "ar1", False),
+        ("(x | g)", "us", False),
+        ("us(x | g)", "us", False),
+        ("diag(x | g)", "diag", False),
+        ("diag(x | g, hom=True)", "diag", True),
+        ("cs(x | g)", "cs", False),
+        ("cs(x | g, hom = TRUE)", "cs", True),
+        ("ar1(0 + f | g)", "ar1", True),
+        ("ar1(0 + f | g, hom = F)", "ar1", False),
     ],
-)  # fmt: skip
+)
 def test_words_and_defaults_are_those_of_lme4(text, name, hom):
     (bar,) = parse_formula(f"y ~ {text}").bars
     assert (bar.structure.name, bar.structure.hom, bar.text) == (name, hom, text)
@@ -74,23 +79,21 @@ def test_words_and_defaults_are_those_of_lme4(text, name, hom):
 def test_nested_and_crossed_factors_have_the_structure_each():
     formula = parse_formula("y ~ x + cs(0 + f | a/b) + ar1(0 + f | c) + (1 | d)")
     assert [(bar.group_name, bar.structure.name) for bar in formula.bars] == [
-        ("a", "cs"), ("a:b", "cs"), ("c", "ar1"), ("d", "us"),
-    ]  # fmt: skip
+        ("a", "cs"),
+        ("a:b", "cs"),
+        ("c", "ar1"),
+        ("d", "us"),
+    ]
 
 
 def test_formulas_are_changed_by_bars_with_their_structure():
     old = parse_formula("y ~ x + cs(0 + f | g) + (1 | h)")
     assert update_formula(old, ". ~ . - cs(0 + f | g)").text == "y ~ x + (1 | h)"
-    assert (
-        update_formula(old, ". ~ . + ar1(0 + f | k)").text
-        == "y ~ x + cs(0 + f | g) + (1 | h) + ar1(0 + f | k)"
-    )
+    assert update_formula(old, ". ~ . + ar1(0 + f | k)").text == "y ~ x + cs(0 + f | g) + (1 | h) + ar1(0 + f | k)"
     with pytest.raises(errors.FormulaError, match="no bar"):
         update_formula(old, ". ~ . - (0 + f | g)")
     nested = parse_formula("y ~ x + cs(0 + f | a/b, hom=True)")
-    assert (
-        update_formula(nested, ". ~ . - cs(0 + f | a, hom=True)").text == "y ~ x + cs(0 + f | a:b, hom=True)"
-    )
+    assert update_formula(nested, ". ~ . - cs(0 + f | a, hom=True)").text == "y ~ x + cs(0 + f | a:b, hom=True)"
 
 
 def test_functions_of_these_names_are_still_functions(data):
@@ -113,7 +116,7 @@ def test_functions_of_these_names_are_still_functions(data):
         ("toep(0 + f | g)", "us, diag, cs and ar1"),
         ("cs(x | g, hom=True", "never closed"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_refused(text, told):
     with pytest.raises(errors.FormulaError, match=told):
         parse_formula(f"y ~ x + {text}")
@@ -185,9 +188,7 @@ def test_diag_is_independent_bars(data):
     bars = " + ".join(f"(0 + d{k} | g)" for k in range(4))
     one, other = reml("y ~ x + diag(0 + f | g)", data), reml(f"y ~ x + {bars}", columns)
     same_fit(one, other)
-    np.testing.assert_allclose(
-        one.fixef()["df"], other.fixef()["df"], rtol=1e-5
-    )  # differences of derivatives
+    np.testing.assert_allclose(one.fixef()["df"], other.fixef()["df"], rtol=1e-5)  # differences of derivatives
 
 
 @pytest.mark.parametrize("bar", ["0 + f", "1 + x"])
@@ -240,17 +241,13 @@ def test_structures_are_nested_as_their_criteria_are(data):
     """What contains another fits no worse, and anova tests it."""
     fits = {
         bar: blm.Model(f"y ~ x + {bar}", data).fit_ml()
-        for bar in (
-            "diag(0 + f | g, hom=True)", "cs(0 + f | g, hom=True)", "cs(0 + f | g)", "us(0 + f | g)",
-        )
-    }  # fmt: skip
+        for bar in ("diag(0 + f | g, hom=True)", "cs(0 + f | g, hom=True)", "cs(0 + f | g)", "us(0 + f | g)")
+    }
     deviances = [fit.deviance for fit in fits.values()]
     assert np.all(np.diff(deviances) < 1e-6)
     table = blm.anova(*fits.values()).table
     assert table["df"].dropna().tolist() == [1, 3, 5]
-    assert "not nested" in str(
-        blm.anova(fits["cs(0 + f | g)"], blm.Model("y ~ x + ar1(0 + f | g)", data).fit_ml())
-    )
+    assert "not nested" in str(blm.anova(fits["cs(0 + f | g)"], blm.Model("y ~ x + ar1(0 + f | g)", data).fit_ml()))
 
 
 def test_untrusted_text_may_say_structures(data):

@@ -103,9 +103,7 @@ def test_density_of_one_correlation_integrates_to_one(structure, q):
         return
     low, high = structure.interval(q)
     total, _ = integrate.quad(
-        lambda rho: float(np.exp(structure.log_density(2.0, structure.correlation([np.array(rho)], q)))),
-        low,
-        high,
+        lambda rho: float(np.exp(structure.log_density(2.0, structure.correlation([np.array(rho)], q)))), low, high
     )
     assert total == pytest.approx(1.0, abs=1e-7)  # that of quad
 

@@ -28,9 +28,7 @@ def test_theta_and_templates_round_trip(values, blocks):
 
 def test_theta_runs_down_the_columns_as_in_lme4():
     template = Template.from_blocks([(0, 1, 2)])
-    assert list(zip(template.rows, template.columns, strict=True)) == [
-        (0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (2, 2)
-    ]  # fmt: skip
+    assert list(zip(template.rows, template.columns, strict=True)) == [(0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (2, 2)]
     assert template.is_diagonal.tolist() == [True, False, False, True, False, True]
 
 

@@ -20,7 +20,8 @@ BAD = {
     "negative sd, normal": ({("sd", "g"): P("Normal", mu=0, sigma=1)}, "below zero"),
     "negative sd, of one column": ({("sd", "g", "x"): P("Uniform", lower=-1, upper=5)}, "-1 to 5"),
     "negative sd beside a better one": (
-        {"sd": P("Normal", mu=5, sigma=1), ("sd", "g"): P("HalfNormal", sigma=1)}, None,
+        {"sd": P("Normal", mu=5, sigma=1), ("sd", "g"): P("HalfNormal", sigma=1)},
+        None,
     ),
     "negative sigma": ({"sigma": P("StudentT", nu=3, mu=0, sigma=1)}, "below zero"),
     "negative sigma, outside the table": ({"sigma": P("SkewNormal", mu=3, sigma=1, alpha=1)}, "below zero"),
@@ -54,7 +55,7 @@ BAD = {
     "no key": ({None: blm.flat()}, "prior key None"),
     "not a mapping": ([blm.flat()], "priors are a dict"),
     "a parameter of another family": ({"phi": blm.flat()}, "family='gaussian' has no phi; its parameters are sigma"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -107,17 +108,26 @@ def test_arguments_that_are_no_numbers(value):
 # -- the table beside PyMC
 
 EXAMPLES = {
-    "Normal": [{}, {"mu": 1, "tau": 2}], "StudentT": [{"nu": 3}, {"nu": 3, "lam": 2}],
-    "Cauchy": [{"alpha": 0, "beta": 1}], "Laplace": [{"mu": 0, "b": 1}], "Logistic": [{}, {"mu": 1, "s": 2}],
-    "Gumbel": [{"mu": 0, "beta": 1}], "HalfNormal": [{}, {"tau": 2}], "HalfStudentT": [{"nu": 3}, {"nu": 3, "lam": 2}],
-    "HalfCauchy": [{"beta": 1}], "Exponential": [{"lam": 1}, {"scale": 1}],
-    "Gamma": [{"alpha": 2, "beta": 1}, {"mu": 2, "sigma": 1}], "InverseGamma": [{"alpha": 3, "beta": 1}],
-    "LogNormal": [{}, {"mu": -1, "sigma": 1}], "Weibull": [{"alpha": 2, "beta": 1}], "ChiSquared": [{"nu": 3}],
+    "Normal": [{}, {"mu": 1, "tau": 2}],
+    "StudentT": [{"nu": 3}, {"nu": 3, "lam": 2}],
+    "Cauchy": [{"alpha": 0, "beta": 1}],
+    "Laplace": [{"mu": 0, "b": 1}],
+    "Logistic": [{}, {"mu": 1, "s": 2}],
+    "Gumbel": [{"mu": 0, "beta": 1}],
+    "HalfNormal": [{}, {"tau": 2}],
+    "HalfStudentT": [{"nu": 3}, {"nu": 3, "lam": 2}],
+    "HalfCauchy": [{"beta": 1}],
+    "Exponential": [{"lam": 1}, {"scale": 1}],
+    "Gamma": [{"alpha": 2, "beta": 1}, {"mu": 2, "sigma": 1}],
+    "InverseGamma": [{"alpha": 3, "beta": 1}],
+    "LogNormal": [{}, {"mu": -1, "sigma": 1}],
+    "Weibull": [{"alpha": 2, "beta": 1}],
+    "ChiSquared": [{"nu": 3}],
     "Pareto": [{"alpha": 3, "m": 2}],
     "Beta": [{"alpha": 2, "beta": 1}, {"mu": 0.3, "nu": 4}, {"mu": 0.3, "sigma": 0.1}],
     "Uniform": [{"lower": -2, "upper": 3}],
     "TruncatedNormal": [{}, {"mu": 1, "sigma": 1, "lower": 0.5}, {"upper": 2}, {"lower": -1, "upper": 2}],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -156,12 +166,10 @@ def test_the_table_holds_no_distribution_without_an_example():
         ("y ~ u + (1 | three)", {"sd": blm.flat(), "Intercept": blm.flat(), "u": blm.flat()}, "2 flat fixed effects"),
         ("y ~ x + (1 | three)", {"sd": blm.flat(), "Intercept": blm.flat(), "x": blm.flat()}, None),
     ],
-)  # fmt: skip
+)
 def test_flat_priors_of_an_sd_need_levels(data, formula, priors, words):
     three = np.repeat(np.arange(3), 16)
-    design = build_design(
-        formula, data.assign(three=[f"t{i}" for i in three], u=np.array([0.0, 1.0, 5.0])[three])
-    )
+    design = build_design(formula, data.assign(three=[f"t{i}" for i in three], u=np.array([0.0, 1.0, 5.0])[three]))
     if words is None:
         priors_of(design, priors)
         return
@@ -210,14 +218,18 @@ def test_a_key_that_matches_nothing_is_told_what_there_is(data, formula, key, wo
     assert f"Did you mean {key}?" not in str(caught.value)
 
 
-@pytest.mark.parametrize("priors", [
-    {"x": P("Uniform", lower=0.799, upper=0.801)}, {"sigma": P("Uniform", lower=0.799, upper=0.801)},
-    {"sd": P("HalfNormal", sigma=1e-8)}, {"x": P("Normal", mu=1e6, sigma=1e-3)}, {"cor": blm.LKJ(1e6)},
-    {"sigma": P("HalfNormal", sigma=1e-8)},
-])  # fmt: skip
-@pytest.mark.filterwarnings(
-    "ignore::bayeslmm.errors.BayesLMMWarning"
-)  # short runs, of priors far from the data
+@pytest.mark.parametrize(
+    "priors",
+    [
+        {"x": P("Uniform", lower=0.799, upper=0.801)},
+        {"sigma": P("Uniform", lower=0.799, upper=0.801)},
+        {"sd": P("HalfNormal", sigma=1e-8)},
+        {"x": P("Normal", mu=1e6, sigma=1e-3)},
+        {"cor": blm.LKJ(1e6)},
+        {"sigma": P("HalfNormal", sigma=1e-8)},
+    ],
+)
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")  # short runs, of priors far from the data
 def test_narrow_priors_give_finite_numbers_or_an_error_of_ours(data, priors):
     try:
         post = blm.Model("y ~ x + (x | g)", data, priors=priors).fit(

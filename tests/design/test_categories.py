@@ -25,16 +25,18 @@ RESPONSES = {
     "truth": ("bernoulli", CODES > 0, [0.0, 1.0]),
 }
 SEEN = {
-    "places": [1, 2, 3], "with a gap": [-1, 0, 4], "labels": [1, 2, 3], "falling numbers": [1, 2, 3],
-    "yes and no": [0, 1], "truth": [0, 1],
-}  # fmt: skip
+    "places": [1, 2, 3],
+    "with a gap": [-1, 0, 4],
+    "labels": [1, 2, 3],
+    "falling numbers": [1, 2, 3],
+    "yes and no": [0, 1],
+    "truth": [0, 1],
+}
 
 
 def table_of(name):
     rng = np.random.default_rng(3)
-    return pd.DataFrame(
-        {"y": RESPONSES[name][1], "x": rng.normal(size=len(CODES)), "g": np.arange(len(CODES)) % 6}
-    )
+    return pd.DataFrame({"y": RESPONSES[name][1], "x": rng.normal(size=len(CODES)), "g": np.arange(len(CODES)) % 6})
 
 
 @pytest.fixture(scope="module", params=RESPONSES)

@@ -108,9 +108,7 @@ def test_the_index_stays(table, index):
 def test_names_of_the_parts(table):
     split = blm.center_within(table, ["x", "n"], by="g", mean="mean_{}", within="c{}")
     assert list(split)[4:] == ["mean_x", "cx", "mean_n", "cn"]
-    assert {"between", "within"} <= set(
-        blm.center_within(table, "x", by="g", mean="between", within="within")
-    )
+    assert {"between", "within"} <= set(blm.center_within(table, "x", by="g", mean="between", within="within"))
 
 
 @pytest.mark.parametrize(
@@ -161,9 +159,7 @@ def test_what_cannot_be_split(table):
 
 def test_hsb_has_been_split_this_way():
     hsb = blm.load_dataset("hsb")
-    split = blm.center_within(
-        hsb.drop(columns=["cses", "mean_ses"]), "ses", by="school", mean="mean_{}", within="c{}"
-    )
+    split = blm.center_within(hsb.drop(columns=["cses", "mean_ses"]), "ses", by="school", mean="mean_{}", within="c{}")
     np.testing.assert_allclose(split["mean_ses"], hsb["mean_ses"], atol=1e-6)
     np.testing.assert_allclose(split["cses"], hsb["cses"], atol=1e-6)
     assert split["cses"].abs().max() > 1  # and these are not all near zero

@@ -135,9 +135,7 @@ def test_columns_and_names_are_those_of_formulae(d, text):
 
 
 @examples(60)
-@given(
-    st.lists(st.sets(st.sampled_from("abxz"), min_size=1, max_size=3), min_size=1, max_size=4), st.booleans()
-)
+@given(st.lists(st.sets(st.sampled_from("abxz"), min_size=1, max_size=3), min_size=1, max_size=4), st.booleans())
 def test_coding_is_that_of_formulae_and_has_full_rank(products, intercept):
     from formulae import design_matrices
 
@@ -222,9 +220,7 @@ def test_offsets_never_enter_X(d):
 
 
 def test_stateful_transforms_remember(d):
-    design = build_design(
-        "y ~ scale(x) + poly(z, 2) + bs(w, df=4) + center(`odd name`):a + (scale(x) | g)", d
-    )
+    design = build_design("y ~ scale(x) + poly(z, 2) + bs(w, df=4) + center(`odd name`):a + (scale(x) | g)", d)
     new = design.at(d.iloc[:3])
     np.testing.assert_allclose(new.X, design.X[:3])
     np.testing.assert_allclose(new.groups[0].Z, design.groups[0].Z[:3])
@@ -241,18 +237,7 @@ def test_response_transforms(d):
 
 
 @pytest.mark.parametrize(
-    "dtype",
-    [
-        "Int64",
-        "Float64",
-        "boolean",
-        "int8",
-        "uint8",
-        "float32",
-        "int64[pyarrow]",
-        "double[pyarrow]",
-        "object",
-    ],
+    "dtype", ["Int64", "Float64", "boolean", "int8", "uint8", "float32", "int64[pyarrow]", "double[pyarrow]", "object"]
 )
 def test_numeric_dtypes(d, dtype):
     d["k"] = (d.h > 4).astype(dtype)
@@ -349,9 +334,7 @@ def test_far_or_large_columns_are_not_aliased(d, shift, scale, start):
 
 def test_new_levels_and_missing_groups(d):
     design = build_design("y ~ x + (x | g) + (1 | g:h)", d)
-    new = design.at(
-        pd.DataFrame({"x": [0.5, np.nan, 1, 2], "g": ["S1", "S2", "new", None], "h": [2, 2, 2, 2]})
-    )
+    new = design.at(pd.DataFrame({"x": [0.5, np.nan, 1, 2], "g": ["S1", "S2", "new", None], "h": [2, 2, 2, 2]}))
     g, gh = new.groups
     assert g.codes.tolist() == [1, 2, -1, -1] and g.labels.tolist() == ["S1", "S2", "new", None]
     assert gh.codes.tolist() == [5, 10, -1, -1] and gh.labels.tolist() == ["S1:2", "S2:2", "new:2", None]
@@ -460,9 +443,7 @@ def test_bad_formulas_and_columns(d, formula, error, message):
 
 
 def test_sentence_of_the_identification_error():
-    data = pd.DataFrame(
-        {"y": np.arange(36.0), "days": np.tile([0, 1], 18), "subject": np.repeat(range(18), 2)}
-    )
+    data = pd.DataFrame({"y": np.arange(36.0), "days": np.tile([0, 1], 18), "subject": np.repeat(range(18), 2)})
     with pytest.raises(UnidentifiedTermError) as caught:
         build_design("y ~ days + (days | subject)", data)
     assert str(caught.value) == (
@@ -547,9 +528,7 @@ def test_no_warning_without_reason(d):
         build_design("y ~ log(w) * a + (x | g)", d)
 
 
-@pytest.mark.parametrize(
-    "formula", ["y ~ 0 + Intercept + x", "y ~ x + (0 + Intercept | g)", "y ~ Intercept + (1 | g)"]
-)
+@pytest.mark.parametrize("formula", ["y ~ 0 + Intercept + x", "y ~ x + (0 + Intercept | g)", "y ~ Intercept + (1 | g)"])
 def test_a_column_of_the_data_is_not_the_intercept(formula):
     rng = np.random.default_rng(0)
     data = pd.DataFrame(rng.normal(size=(12, 3)), columns=["y", "x", "Intercept"]).assign(g=list("abc") * 4)

@@ -41,9 +41,7 @@ def derivatives(design, *, project):
     columns = []
     for g in design.groups:
         Z = np.zeros((design.n, g.n_levels, g.q))
-        like_sized = np.hstack(
-            [np.linalg.qr(g.Z[:, block])[0] for block in g.blocks]
-        )  # spans the same, rank stays
+        like_sized = np.hstack([np.linalg.qr(g.Z[:, block])[0] for block in g.blocks])  # spans the same, rank stays
         Z[np.arange(design.n), g.codes] = like_sized * root[:, None] * np.sqrt(design.n)
         Z = np.einsum("nm,njq->mjq", N, Z)
         for block in g.blocks:
@@ -119,18 +117,21 @@ def test_other_families_have_no_residual(formula, family):
 
 
 SMALL = [
-    "y ~ x + (1 | g)", "y ~ x + (x | g)", "y ~ x + (x || g)", "y ~ 1 + (1 | g) + (1 | h)", "y ~ x + (1 | h / g)",
-    "y ~ 0 + C(h) + (1 | g)", "y ~ 1 + (x | g) + (1 | h)",
-]  # fmt: skip
+    "y ~ x + (1 | g)",
+    "y ~ x + (x | g)",
+    "y ~ x + (x || g)",
+    "y ~ 1 + (1 | g) + (1 | h)",
+    "y ~ x + (1 | h / g)",
+    "y ~ 0 + C(h) + (1 | g)",
+    "y ~ 1 + (x | g) + (1 | h)",
+]
 
 
 @pytest.mark.parametrize("seed", range(80))
 def test_random_designs_with_few_rows_a_level(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(8, 26))
-    d = pd.DataFrame(
-        {"x": rng.integers(0, 3, n) + (rng.random(n) if seed % 2 else 0.0), "y": rng.normal(size=n)}
-    )
+    d = pd.DataFrame({"x": rng.integers(0, 3, n) + (rng.random(n) if seed % 2 else 0.0), "y": rng.normal(size=n)})
     d["x"] += np.arange(n) == 0  # varies
     d["g"], d["h"] = rng.integers(0, max(2, n // 2), n), np.arange(n) % 4
     d["w"] = rng.choice([1.0, 2.0], n)
@@ -160,10 +161,12 @@ def test_random_designs_with_few_rows_a_level(seed, monkeypatch):
         ("y ~ x + (x || s) + (x || c)", "only sd(s)² + sd(c)² and sd(x | s)² + sd(x | c)² are known"),
         ("y ~ x + (b | s)", "only cov(Intercept, b | s) + 0.5·sd(b | s)² is known"),
         ("y ~ s + (1 | c)", "the data say nothing about sd(c)²"),
-        ("y ~ f + (1 | s:f) + (1 | cell) + (1 | s) + (1 | c)",
-         "only sd(s:f)² + sd(cell)² and sd(s)² + sd(c)² are known"),
+        (
+            "y ~ f + (1 | s:f) + (1 | cell) + (1 | s) + (1 | c)",
+            "only sd(s:f)² + sd(cell)² and sd(s)² + sd(c)² are known",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_words_name_the_terms_and_what_is_known(formula, known):
     model = blm.Model(formula, schools())
     assert words_of(identification(model.design), model.design) == known
@@ -195,7 +198,5 @@ def test_as_many_effects_as_rows_are_refused_only_where_they_are_the_residual(fo
     if identified:
         assert identification(build_design(formula, data, weights=weights)).is_full
         return
-    with pytest.raises(
-        errors.UnidentifiedTermError, match=r"cannot be told from the residual: only .*sigma²"
-    ):
+    with pytest.raises(errors.UnidentifiedTermError, match=r"cannot be told from the residual: only .*sigma²"):
         build_design(formula, data, weights=weights)

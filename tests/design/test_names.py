@@ -14,24 +14,58 @@ from bayeslmm.design.names import ARVIZ, COEF, EACH, ROW, THRESHOLD, contract, l
 
 PACKAGE = Path(__file__).resolve().parents[2] / "bayeslmm"
 WORDS = st.one_of(
-    st.sampled_from(["obs", "sigma", "beta", "chain", "draw", "sample", "g", "g_x", "g_term", "sd_g", "b_g", "x", "",
-                     "a/b", "a_b", " ", ".", "x_y", "y", "g_term_bis", "coef", "threshold", "nu", "cor_g", "\ud800"]),
+    st.sampled_from(
+        [
+            "obs",
+            "sigma",
+            "beta",
+            "chain",
+            "draw",
+            "sample",
+            "g",
+            "g_x",
+            "g_term",
+            "sd_g",
+            "b_g",
+            "x",
+            "",
+            "a/b",
+            "a_b",
+            " ",
+            ".",
+            "x_y",
+            "y",
+            "g_term_bis",
+            "coef",
+            "threshold",
+            "nu",
+            "cor_g",
+            "\ud800",
+        ]
+    ),
     st.text(max_size=6),
-)  # fmt: skip
+)
 
 
 def test_names_of_models_in_which_nothing_clashes():
-    names = contract(
-        ("sigma", "nu"), ("Intercept", "x"), (("g", ("Intercept", "x")), ("a:b", ("Intercept",)))
-    )
+    names = contract(("sigma", "nu"), ("Intercept", "x"), (("g", ("Intercept", "x")), ("a:b", ("Intercept",))))
     assert dict(names.dims) == {
-        "sigma": (), "nu": (), "beta": ("coef",),
-        "sd_g": ("g_term",), "cor_g": ("g_term", "g_term_bis"), "b_g": ("g", "g_term"),
-        "sd_a:b": ("a:b_term",), "cor_a:b": ("a:b_term", "a:b_term_bis"), "b_a:b": ("a:b", "a:b_term"),
-    }  # fmt: skip
+        "sigma": (),
+        "nu": (),
+        "beta": ("coef",),
+        "sd_g": ("g_term",),
+        "cor_g": ("g_term", "g_term_bis"),
+        "b_g": ("g", "g_term"),
+        "sd_a:b": ("a:b_term",),
+        "cor_a:b": ("a:b_term", "a:b_term_bis"),
+        "b_a:b": ("a:b", "a:b_term"),
+    }
     assert (names.coef["g"], names.coef_term["g"], names.pair["g"], names.loo["g"]) == (
-        "coef_g", "g_coef", "g_pair", "loo_g",
-    )  # fmt: skip
+        "coef_g",
+        "g_coef",
+        "g_pair",
+        "loo_g",
+    )
 
 
 @pytest.mark.parametrize("family", [("sigma",), ("nu", "sigma"), ("cutpoint",), ()])
@@ -39,9 +73,7 @@ def test_names_of_models_in_which_nothing_clashes():
     x_names=st.lists(WORDS, unique=True, max_size=3),
     groups=st.dictionaries(WORDS, st.lists(WORDS, unique=True, min_size=1, max_size=3), max_size=4),
 )
-@example(
-    x_names=["x"], groups={"g": ["x", "y_z"], "g_x": ["1"], "g_x_y": ["z"], "obs": ["1"], "sigma": ["1"]}
-)
+@example(x_names=["x"], groups={"g": ["x", "y_z"], "g_x": ["1"], "g_x_y": ["z"], "obs": ["1"], "sigma": ["1"]})
 @example(x_names=[], groups={"g": ["a_b", "c", "a", "b_c"], "a/b": ["1"], "a_b": ["1"]})
 def test_every_name_is_given_once_and_fits_a_file(family, x_names, groups):
     names = contract(family, tuple(x_names), tuple((g, tuple(columns)) for g, columns in groups.items()))
@@ -50,15 +82,7 @@ def test_every_name_is_given_once_and_fits_a_file(family, x_names, groups):
     every = [name for field in by_key for name in getattr(names, field).values()]
     if not {"y", "response"} & set(names.level.values()):  # these stand in other datasets than levels do
         assert len({*every, *fixed}) == len(every) + len(fixed)
-    assert len(set(every)) == len(every) and not set(every) & {
-        *EACH,
-        *ARVIZ,
-        ROW,
-        COEF,
-        THRESHOLD,
-        "beta",
-        *family,
-    }
+    assert len(set(every)) == len(every) and not set(every) & {*EACH, *ARVIZ, ROW, COEF, THRESHOLD, "beta", *family}
     for name in every:
         assert "/" not in name and "\0" not in name and name.replace(".", "").strip() and name.encode()
 
@@ -67,8 +91,12 @@ def test_labels_have_the_lengths_of_the_design():
     d = pd.DataFrame({"y": np.arange(12.0) ** 1.5, "obs": list("abcdef") * 2, "x": [0.0, 1, 2, 4, 1, 0] * 2})
     coords = labels(build_design("y ~ (1 | obs)", d))
     assert {dim: len(values) for dim, values in coords.items()} == {
-        "coef": 1, "obs": 12, "obs_level": 6, "obs_term": 1, "obs_term_bis": 1,
-    }  # fmt: skip
+        "coef": 1,
+        "obs": 12,
+        "obs_level": 6,
+        "obs_term": 1,
+        "obs_term_bis": 1,
+    }
 
 
 def _texts(node):
@@ -90,8 +118,7 @@ def makes_names(source: str) -> bool:
     """Whether a module writes or takes apart a name of the contract."""
     starts = ("b_", "sd_", "cor_", "coef_", "slope_", "z_", "effect_", "partial_", "loo_")
     return any(
-        start in starts or end in {"_term", "_term_bis", "_coef", "_pair"}
-        for start, end in _texts(ast.parse(source))
+        start in starts or end in {"_term", "_term_bis", "_coef", "_pair"} for start, end in _texts(ast.parse(source))
     )
 
 

@@ -45,9 +45,7 @@ def test_the_most_specific_key_wins(sleep):
     found = priors(sleep, {"sd": wide, ("sd", "Subject"): narrow, ("sd", "Subject", "Days"): one})
     assert found.get("sd", "Subject", "Days") == one
     assert found.get("sd", "Subject", "Intercept") == narrow
-    found = priors(
-        sleep, {"fixed": blm.flat(), "Days": blm.Prior("Normal", mu=0, sigma=1), "cor": blm.LKJ(1)}
-    )
+    found = priors(sleep, {"fixed": blm.flat(), "Days": blm.Prior("Normal", mu=0, sigma=1), "cor": blm.LKJ(1)})
     assert found.get("fixed", term="Days") == blm.Prior("Normal", mu=0, sigma=1)
     assert found.get("cor", "Subject") == blm.LKJ(1)
     assert "set by you" in str(found)

@@ -17,9 +17,7 @@ YES_NO = ["no", "yes"] * 4
 
 def design(left, family, *, right="1 + (1 | g)", weights=None, **columns):
     data = pd.DataFrame({"g": list("aabbccdd"), "x": [1.0, 3, 2, 5, 4, 7, 6, 8]}, index=ROWS)
-    return build_design(
-        f"{left} ~ {right}", data.assign(**columns), family=family_of(family), weights=weights
-    )
+    return build_design(f"{left} ~ {right}", data.assign(**columns), family=family_of(family), weights=weights)
 
 
 # -- refused
@@ -27,28 +25,66 @@ def design(left, family, *, right="1 + (1 | g)", weights=None, **columns):
 
 BAD = [
     # family, left side, columns, what the message says; {rows} and values as the user knows them
-    ("binomial", "p(s, m)", {"s": [0, 1, 6, 3, 4, 5, 0, 7], "m": 5},
-     r"more successes than trials; rows 'r2', 'r7' \(first: 6\)"),
-    ("binomial", "p(s, m)", {"s": [0, -1, 2, 3, 4, 5, 0, -7], "m": 5},
-     r"successes must be whole numbers, zero or more; rows 'r1', 'r7' \(first: -1\)"),
-    ("binomial", "p(s, m)", {"s": [0, 0.5, 2, 3, 4, 5, 0, 1], "m": 5},
-     r"successes must be whole numbers.*row 'r1' \(first: 0\.5\)"),
-    ("binomial", "p(s, m)", {"s": 0, "m": [5, 5, 5, 5, 5, 5, 5, 2.5]},
-     r"trials must be whole numbers.*row 'r7' \(first: 2\.5\)"),
-    ("binomial", "p(s, m)", {"s": 0, "m": [5, -5, 5, 5, 5, 5, 5, 5]},
-     r"trials must be whole numbers, zero or more; row 'r1' \(first: -5\)"),
-    ("binomial", "y", {"y": [0, 0.2, 0.4, 0, 1, 0, 1, 0]},
-     r"must be a whole number; rows 'r1', 'r2' \(first: 0\.2\).*p\(successes, trials\).*weights=trials"),
-    ("binomial", "y", {"y": [0, 1, 3, 0, 1, 0, 1, 0]},
-     r"proportions between 0 and 1; row 'r2' \(first: 3\).*p\(successes, trials\)"),
-    *[(f, "y", {"y": [0, 1.5, 2, 3, 4, 5, 6, 7.25]}, rf"{f}.*whole numbers.*; rows 'r1', 'r7' \(first: 1\.5\)")
-      for f in ("poisson", "negbinomial")],
-    *[(f, "y", {"y": [0, 1, 2, 3, -4, 5, 6, 7]}, rf"{f}.*whole numbers, zero or more; row 'r4' \(first: -4\)")
-      for f in ("poisson", "negbinomial")],
-    *[(f, "y", {"y": [1, 2, -3, 1, 2, 3, 4, 0]}, rf"{f}.*numbers above zero; rows 'r2', 'r7' \(first: -3\)")
-      for f in ("gamma", "lognormal")],
-    ("beta", "y", {"y": [0, 0.5, 0.2, 1, 0.3, 0.1, 0.2, 1.5]},
-     r"strictly between 0 and 1; rows 'r0', 'r3', 'r7' \(first: 0\)"),
+    (
+        "binomial",
+        "p(s, m)",
+        {"s": [0, 1, 6, 3, 4, 5, 0, 7], "m": 5},
+        r"more successes than trials; rows 'r2', 'r7' \(first: 6\)",
+    ),
+    (
+        "binomial",
+        "p(s, m)",
+        {"s": [0, -1, 2, 3, 4, 5, 0, -7], "m": 5},
+        r"successes must be whole numbers, zero or more; rows 'r1', 'r7' \(first: -1\)",
+    ),
+    (
+        "binomial",
+        "p(s, m)",
+        {"s": [0, 0.5, 2, 3, 4, 5, 0, 1], "m": 5},
+        r"successes must be whole numbers.*row 'r1' \(first: 0\.5\)",
+    ),
+    (
+        "binomial",
+        "p(s, m)",
+        {"s": 0, "m": [5, 5, 5, 5, 5, 5, 5, 2.5]},
+        r"trials must be whole numbers.*row 'r7' \(first: 2\.5\)",
+    ),
+    (
+        "binomial",
+        "p(s, m)",
+        {"s": 0, "m": [5, -5, 5, 5, 5, 5, 5, 5]},
+        r"trials must be whole numbers, zero or more; row 'r1' \(first: -5\)",
+    ),
+    (
+        "binomial",
+        "y",
+        {"y": [0, 0.2, 0.4, 0, 1, 0, 1, 0]},
+        r"must be a whole number; rows 'r1', 'r2' \(first: 0\.2\).*p\(successes, trials\).*weights=trials",
+    ),
+    (
+        "binomial",
+        "y",
+        {"y": [0, 1, 3, 0, 1, 0, 1, 0]},
+        r"proportions between 0 and 1; row 'r2' \(first: 3\).*p\(successes, trials\)",
+    ),
+    *[
+        (f, "y", {"y": [0, 1.5, 2, 3, 4, 5, 6, 7.25]}, rf"{f}.*whole numbers.*; rows 'r1', 'r7' \(first: 1\.5\)")
+        for f in ("poisson", "negbinomial")
+    ],
+    *[
+        (f, "y", {"y": [0, 1, 2, 3, -4, 5, 6, 7]}, rf"{f}.*whole numbers, zero or more; row 'r4' \(first: -4\)")
+        for f in ("poisson", "negbinomial")
+    ],
+    *[
+        (f, "y", {"y": [1, 2, -3, 1, 2, 3, 4, 0]}, rf"{f}.*numbers above zero; rows 'r2', 'r7' \(first: -3\)")
+        for f in ("gamma", "lognormal")
+    ],
+    (
+        "beta",
+        "y",
+        {"y": [0, 0.5, 0.2, 1, 0.3, 0.1, 0.2, 1.5]},
+        r"strictly between 0 and 1; rows 'r0', 'r3', 'r7' \(first: 0\)",
+    ),
     ("bernoulli", "y", {"y": [0, 2] * 4}, r"0 or 1.*rows 'r1', 'r3', 'r5', 'r7' \(first: 2\)"),
     ("bernoulli", "y", {"y": [0, 1, 0.5, 0, 1, 0, 1, 0]}, r"0 or 1.*row 'r2' \(first: 0\.5\)"),
     ("bernoulli", "y", {"y": list("abcabcab")}, r"has 3 categories \('a', 'b', 'c'\).*I\(y == 'level'\).*ordinal"),
@@ -59,17 +95,25 @@ BAD = [
     ("ordinal", "y", {"y": [3] * 8}, r"is 3 in all rows: there is nothing to explain"),
     ("ordinal", "y", {"y": pd.Categorical(["b"] * 8, categories=["a", "b"], ordered=True)}, r"is 'b' in all rows"),
     *[(f, "y", {"y": 2.0}, r"is 2 in all 8 rows") for f in ("gaussian", "student_t", "lognormal")],
-    *[(f, "p(s, m)", {"s": [0, 1, 2, 3, 4, 5, 0, 1], "m": 5},
-       rf"successes and trials, which only family='binomial' takes; this model's is '{f}'")
-      for f in FAMILIES if f != "binomial"],
-    *[(f, "y", {"y": YES_NO}, r"holds text or categories; numbers are needed.*pandas\.to_numeric.*I\(y == 'level'\)")
-      for f in FAMILIES if f not in ("bernoulli", "ordinal")],
-]  # fmt: skip
+    *[
+        (
+            f,
+            "p(s, m)",
+            {"s": [0, 1, 2, 3, 4, 5, 0, 1], "m": 5},
+            rf"successes and trials, which only family='binomial' takes; this model's is '{f}'",
+        )
+        for f in FAMILIES
+        if f != "binomial"
+    ],
+    *[
+        (f, "y", {"y": YES_NO}, r"holds text or categories; numbers are needed.*pandas\.to_numeric.*I\(y == 'level'\)")
+        for f in FAMILIES
+        if f not in ("bernoulli", "ordinal")
+    ],
+]
 
 
-@pytest.mark.parametrize(
-    ("family", "left", "columns", "message"), BAD, ids=[f"{b[0]}-{k}" for k, b in enumerate(BAD)]
-)
+@pytest.mark.parametrize(("family", "left", "columns", "message"), BAD, ids=[f"{b[0]}-{k}" for k, b in enumerate(BAD)])
 def test_refused_by_row_and_value(family, left, columns, message):
     with pytest.raises(DataError, match=message):
         design(left, family, **columns)

@@ -57,8 +57,7 @@ def test_a_warm_start_finds_the_same_optimum(sleep):
 def test_same_seed_same_draws_whatever_the_cores(sleep):
     problem, fit = sleep
     one, two = (
-        np.concatenate(list(bootstrap.bootstrap(problem, fit, draws=9, random_seed=5, cores=c)))
-        for c in (1, 2)
+        np.concatenate(list(bootstrap.bootstrap(problem, fit, draws=9, random_seed=5, cores=c))) for c in (1, 2)
     )
     np.testing.assert_array_equal(one, two)
     other = np.concatenate(list(bootstrap.bootstrap(problem, fit, draws=9, random_seed=6, cores=1)))

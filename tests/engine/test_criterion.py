@@ -15,9 +15,7 @@ from bayeslmm.engine.layout import arrange
 
 
 def criterion_of(problem, *, reml):
-    cross = accumulate(
-        problem.X, problem.y, problem.codes, problem.Z, levels=problem.levels, weights=problem.weights
-    )
+    cross = accumulate(problem.X, problem.y, problem.codes, problem.Z, levels=problem.levels, weights=problem.weights)
     return Criterion(arrange(cross), [Template.from_blocks(b) for b in problem.blocks], reml=reml)
 
 
@@ -95,10 +93,7 @@ def test_zeros_on_the_diagonal_are_left_and_signs_kept():
     Z = np.column_stack([np.ones(12), np.arange(12.0)])
     cross = accumulate(np.ones((12, 1)), np.arange(12.0) ** 2, [codes], [Z], levels=(4,))
     criterion = Criterion(arrange(cross), [Template.from_blocks([(0, 1)])], reml=True)
-    for asked, moved in (
-        ([0.0, 0.0, -1e-9], [1e-7, 0.0, -1e-7]),
-        ([1e-9, 1e-9, -2e-7], [1e-7, 1e-9, -2e-7]),
-    ):
+    for asked, moved in (([0.0, 0.0, -1e-9], [1e-7, 0.0, -1e-7]), ([1e-9, 1e-9, -2e-7], [1e-7, 1e-9, -2e-7])):
         np.testing.assert_array_equal(criterion.evaluate(np.array(asked)).theta, moved)
 
 

@@ -10,14 +10,7 @@ from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.design.design import build_design
-from bayeslmm.engine.geometry import (
-    CENTRED_ABOVE,
-    FEW_LEVELS,
-    NOT_BELOW,
-    SURE,
-    choose_geometry,
-    middle_shifts,
-)
+from bayeslmm.engine.geometry import CENTRED_ABOVE, FEW_LEVELS, NOT_BELOW, SURE, choose_geometry, middle_shifts
 from bayeslmm.engine.pql import rough_fit
 from bayeslmm.errors import InputError
 from bayeslmm.families import family_of
@@ -63,9 +56,7 @@ def test_schools_tell_their_means_but_not_their_slopes():
     design, geometry = suggested("mathach ~ ses + (ses | school)", "hsb")
     school = geometry.placements["school"]
     assert school.is_centred(0) and not school.is_centred(1)
-    assert set(np.unique(school.weights[:, 1])) == {
-        0.0
-    }  # correlated columns are sampled one way or the other
+    assert set(np.unique(school.weights[:, 1])) == {0.0}  # correlated columns are sampled one way or the other
     # lme4: sd 2.2 of intercepts beside a residual 6.1, 45 rows: 1 − 1/(1 + 45 · 0.13) = 0.85; slopes 0.2
     assert school.reliability == pytest.approx((0.84, 0.2), abs=0.05)
     assert around(design, geometry)["school", "Intercept"] != "zero"
@@ -202,7 +193,7 @@ def test_weights_of_the_user_replace_those_suggested():
         ({"batch": float("nan")}, "lies between 0"),
         ({"batch": "1"}, "lies between 0"),
     ],
-)  # fmt: skip
+)
 def test_overrides_that_cannot_be(given, message):
     with pytest.raises(InputError, match=message):
         choose_geometry(design_of(NESTED, "pastes"), None, given)
@@ -295,9 +286,7 @@ def simulated(family, link, seed=4):
         "negbinomial": lambda: rng.negative_binomial(50, 50 / (50 + mu)),
         "gamma": lambda: rng.gamma(9, mu / 9),
         "beta": lambda: np.clip(rng.beta(30 * mu, 30 * (1 - mu)), 1e-6, 1 - 1e-6),
-        "ordinal": lambda: (of.eta(rng.uniform(size=n))[:, None] + eta[:, None] > [-1.0, 0.0, 1.5]).sum(
-            axis=1
-        ),
+        "ordinal": lambda: (of.eta(rng.uniform(size=n))[:, None] + eta[:, None] > [-1.0, 0.0, 1.5]).sum(axis=1),
     }[family]()
     left = "p(y, m)" if family == "binomial" else "y"
     data = pd.DataFrame({"y": y, "x": np.clip(x, -2, 2), "g": g, "m": m})

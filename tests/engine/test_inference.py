@@ -52,10 +52,7 @@ def test_satterthwaite_equals_its_definition(problem):
         h = 1e-4 * np.eye(len(at))
         H = np.array(
             [
-                [
-                    (dense(at + a + b) - dense(at + a - b) - dense(at - a + b) + dense(at - a - b)) / 4e-8
-                    for b in h
-                ]
+                [(dense(at + a + b) - dense(at + a - b) - dense(at - a + b) + dense(at - a - b)) / 4e-8 for b in h]
                 for a in h
             ]
         )
@@ -100,9 +97,14 @@ def test_kenward_roger_refuses_what_it_is_not_defined_for(monkeypatch):
 
     g = np.repeat(np.arange(6), 5)
     problem = Problem(
-        y=rng.normal(size=6)[g] * 2 + rng.normal(size=30), X=np.ones((30, 1)), codes=(g,), Z=(np.ones((30, 1)),),
-        levels=(6,), blocks=(((0,),),), weights=None,
-    )  # fmt: skip
+        y=rng.normal(size=6)[g] * 2 + rng.normal(size=30),
+        X=np.ones((30, 1)),
+        codes=(g,),
+        Z=(np.ones((30, 1)),),
+        levels=(6,),
+        blocks=(((0,),),),
+        weights=None,
+    )
     with pytest.raises(InputError, match="REML"):
         inference.KenwardRoger.of(problem, reml.fit(problem, reml=False))
     monkeypatch.setattr(inference, "MOST_EFFECTS", 5)

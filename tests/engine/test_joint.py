@@ -87,13 +87,9 @@ def a_point(design, geometry, loops, seed=2):
 def at_point(model, coordinates, x):
     start = model.initial_point()
     ends = np.cumsum(coordinates.sizes)
-    parts = {
-        name: part for name, part in zip(coordinates.names, np.split(x, ends[:-1]), strict=True) if part.size
-    }
+    parts = {name: part for name, part in zip(coordinates.names, np.split(x, ends[:-1]), strict=True) if part.size}
     assert set(parts) == set(start)
-    by_column = {
-        name: np.shape(v)[::-1] if name.startswith("b_") else np.shape(v) for name, v in start.items()
-    }
+    by_column = {name: np.shape(v)[::-1] if name.startswith("b_") else np.shape(v) for name, v in start.items()}
     shaped = {name: parts[name].reshape(by_column[name]) for name in start}
     return {name: v.T if name.startswith("b_") else v for name, v in shaped.items()}
 
@@ -157,11 +153,12 @@ def test_cross_products_give_what_rows_give(data):
 
 @pytest.mark.parametrize("prior", ["StudentT", "Cauchy", "Flat"])
 def test_other_priors_of_fixed_effects(data, prior):
-    given = {"StudentT": blm.Prior("StudentT", nu=3, mu=0, sigma=2), "Cauchy": blm.Prior("Cauchy", alpha=0, beta=2),
-             "Flat": blm.flat()}[prior]  # fmt: skip
-    design, priors, geometry, loops, coordinates = build(
-        data, "poisson", None, *STRUCTURES[0], {"fixed": given}
-    )
+    given = {
+        "StudentT": blm.Prior("StudentT", nu=3, mu=0, sigma=2),
+        "Cauchy": blm.Prior("Cauchy", alpha=0, beta=2),
+        "Flat": blm.flat(),
+    }[prior]
+    design, priors, geometry, loops, coordinates = build(data, "poisson", None, *STRUCTURES[0], {"fixed": given})
     x = a_point(design, geometry, loops)
     model = pymc_model.build_model(design, priors, geometry)
     reference = float(model.compile_logp(mode="FAST_COMPILE")(at_point(model, coordinates, x)))
@@ -169,8 +166,11 @@ def test_other_priors_of_fixed_effects(data, prior):
 
 
 def test_priors_that_only_pymc_knows(data):
-    for priors in ({"fixed": blm.Prior("Laplace", mu=0, b=1)}, {"sd": blm.Prior("Weibull", alpha=2, beta=1)},
-                   {"sd": blm.Prior("Uniform", lower=0, upper=5)}):  # fmt: skip
+    for priors in (
+        {"fixed": blm.Prior("Laplace", mu=0, b=1)},
+        {"sd": blm.Prior("Weibull", alpha=2, beta=1)},
+        {"sd": blm.Prior("Uniform", lower=0, upper=5)},
+    ):
         with pytest.raises(NotAvailableError):
             build(data, "poisson", None, *STRUCTURES[0], priors)
 
@@ -183,15 +183,11 @@ def test_the_buffer_holds_the_model(data):
         assert len(buffer) == buffer[0]
         for k, (name, array) in enumerate(zip(loops._fields, loops, strict=True)):
             found = whole if array.dtype == np.int64 else buffer
-            np.testing.assert_array_equal(
-                found[whole[2 * k] : whole[2 * k + 1]], array.reshape(-1), err_msg=name
-            )
+            np.testing.assert_array_equal(found[whole[2 * k] : whole[2 * k + 1]], array.reshape(-1), err_msg=name)
 
 
 def test_draws_unfold_to_the_effects_of_the_pymc_model(data):
-    design, priors, geometry, loops, coordinates = build(
-        data, "ordinal", None, "x + (x | g) + (1 | a)", {"g": 1.0}
-    )
+    design, priors, geometry, loops, coordinates = build(data, "ordinal", None, "x + (x | g) + (1 | a)", {"g": 1.0})
     x = a_point(design, geometry, loops)
     K, Q = len(geometry.order), len(loops.sd_kind)
     sds, factors = np.zeros((1, Q)), np.zeros((1, Q, loops.middle.shape[1]))
@@ -225,9 +221,7 @@ def test_tails_behind_a_threshold(link, x):
     if link == "cloglog" and x > 6:
         x = 6.0  # e^30 in the exponent
     value, slope = links.log_cdf(number, x)
-    assert value == pytest.approx(
-        CDF[link].logcdf(x), rel=1e-6
-    )  # the normal tail by its series: 945/x¹⁰ is left out
+    assert value == pytest.approx(CDF[link].logcdf(x), rel=1e-6)  # the normal tail by its series: 945/x¹⁰ is left out
     assert slope == pytest.approx(np.exp(CDF[link].logpdf(x) - CDF[link].logcdf(x)), rel=1e-5, abs=1e-290)
     value, slope = links.log_survival(number, x)
     assert value == pytest.approx(CDF[link].logsf(x), rel=1e-6, abs=1e-15)
@@ -261,10 +255,15 @@ def test_rows_against_scipy(data, family):
     eta, parameters = 0.2 + 0.3 * data.x.to_numpy(), np.array([1.3, 4.0])[: len(design.family.parameters)]
     out, ones = np.empty(N), np.ones(N)
     densities.each_row(
-        *densities.numbers(design.family), design.family.normaliser_takes_y, design.working_response,
-        ones if design.trials is None else design.trials, ones if design.weights is None else design.weights,
-        eta, parameters, out,
-    )  # fmt: skip
+        *densities.numbers(design.family),
+        design.family.normaliser_takes_y,
+        design.working_response,
+        ones if design.trials is None else design.trials,
+        ones if design.weights is None else design.weights,
+        eta,
+        parameters,
+        out,
+    )
     expected = REFERENCE[family](design.y, design.family.mean(eta), parameters, design)
     np.testing.assert_allclose(out + design.density_constants, expected, rtol=1e-9, atol=1e-10)
 

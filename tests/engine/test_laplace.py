@@ -60,9 +60,7 @@ def somewhere(about):
     """A point with a finite likelihood."""
     psi = laplace_fit._start(about, 0.7)
     rng = fixed_rng(3)
-    psi[about.theta_at] = np.where(about.diagonal, psi[about.theta_at], 0.1) * rng.uniform(
-        0.8, 1.2, about.n_theta
-    )
+    psi[about.theta_at] = np.where(about.diagonal, psi[about.theta_at], 0.1) * rng.uniform(0.8, 1.2, about.n_theta)
     return psi
 
 
@@ -224,9 +222,7 @@ def test_an_optimum_at_the_edge_of_the_support_is_refused():
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize(
-    "name", [name for name, ref in GLMM.items() if ref["nAGQ25"] and "(1 |" in ref["formula"]]
-)
+@pytest.mark.parametrize("name", [name for name, ref in GLMM.items() if ref["nAGQ25"] and "(1 |" in ref["formula"]])
 def test_quadrature_is_that_of_glmer(name):
     """lme4 1.1-31 and clmm with 25 points, maximised in its own right."""
     ref, m = GLMM[name]["nAGQ25"], model_of(name)
@@ -305,9 +301,7 @@ def test_levels_with_one_response_only_are_told():
 
 def test_parameters_without_bound_are_told():
     d, formula = table(3).assign(poisson=5), "poisson ~ x + (1 | g) + (1 | h)"
-    with pytest.warns(
-        blm.errors.SingularFitWarning, match="shape goes to infinity, where the family is poisson"
-    ):
+    with pytest.warns(blm.errors.SingularFitWarning, match="shape goes to infinity, where the family is poisson"):
         fit = blm.Model(formula, d, family="negbinomial").fit_ml()
     poisson = laplace_fit.fit(blm.Model(formula, d, family="poisson").design)
     assert fit.loglik == pytest.approx(-poisson.criterion / 2, abs=1e-2)

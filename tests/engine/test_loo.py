@@ -112,9 +112,7 @@ def test_groups_against_the_dense_covariance(kind, problem, seed):
         mean_given, V_given, _ = marginal(problem, given_beta, s)
         for j in range(problem.levels[0]):
             own = problem.codes[0] == j
-            alone = stats.multivariate_normal.logpdf(
-                problem.y[own], mean_given[own], V_given[np.ix_(own, own)]
-            )
+            alone = stats.multivariate_normal.logpdf(problem.y[own], mean_given[own], V_given[np.ix_(own, own)])
             assert found.within[s, j] == pytest.approx(alone, abs=1e-7, rel=1e-9)
             if kind == "given":
                 assert found.without[s, j] == found.within[s, j]
@@ -156,6 +154,12 @@ def _nested(rng):
     n = len(fine)
     X = np.column_stack([np.ones(n), rng.normal(size=n)])
     return Problem(
-        y=rng.normal(size=n), X=X, codes=(fine, fine // 2), Z=(np.ones((n, 1)), X.copy()), levels=(8, 4),
-        blocks=(((0,),), ((0, 1),)), weights=rng.uniform(0.5, 2.0, n), intercept=0,
-    )  # fmt: skip
+        y=rng.normal(size=n),
+        X=X,
+        codes=(fine, fine // 2),
+        Z=(np.ones((n, 1)), X.copy()),
+        levels=(8, 4),
+        blocks=(((0,),), ((0, 1),)),
+        weights=rng.uniform(0.5, 2.0, n),
+        intercept=0,
+    )

@@ -118,9 +118,7 @@ def test_density_equals_the_dense_formula(problem, seed, beta):
     marginal = Marginal(problem, hyper_priors(problem, beta=beta))
     x = random_point(marginal, seed) + 1e-3 * marginal.space.sd_at
     # V is built and inverted explicitly in the twin, and the Jacobian of up to twelve coordinates is numeric
-    assert marginal.log_densities(x[None])[0] == pytest.approx(
-        dense_log_density(marginal, x), rel=1e-7, abs=1e-6
-    )
+    assert marginal.log_densities(x[None])[0] == pytest.approx(dense_log_density(marginal, x), rel=1e-7, abs=1e-6)
     assert marginal.log_densities(np.where(marginal.space.sd_at, -0.1, x)[None])[0] == -np.inf
 
 
@@ -157,11 +155,7 @@ def test_gradient_equals_finite_differences(problem, seed, beta):
 )
 def test_under_flat_priors_the_density_of_sigma_and_sds_has_its_mode_at_reml(data, formula):
     """What REML maximises is the likelihood with β integrated out, so only the Jacobian is left of the slope there."""
-    flat = {
-        key: blm.flat()
-        for key in ("Intercept", "fixed", "sd", "sigma")
-        if key != "fixed" or "Days" in formula
-    }
+    flat = {key: blm.flat() for key in ("Intercept", "fixed", "sd", "sigma") if key != "fixed" or "Days" in formula}
     model = blm.Model(formula, blm.load_dataset(data), priors=flat)
     marginal = Marginal(Problem.of(model.design), HyperPriors.of(model.design, model.priors))
     fit = model.fit_reml()
@@ -243,9 +237,11 @@ INFORMATIVE = {"fixed": Prior("Normal", mu=0.7, sigma=0.01), "sd": Prior("HalfNo
 
 @pytest.mark.filterwarnings("ignore:The recursion limit")  # PyTensor raises it
 @given(
-    st.sampled_from(FORMULAS), st.integers(0, 2**32 - 1), st.sampled_from([{}, {"weights": "w"}, {"offset": "o"}]),
+    st.sampled_from(FORMULAS),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([{}, {"weights": "w"}, {"offset": "o"}]),
     st.sampled_from(["default", "flat", "informative"]),
-)  # fmt: skip
+)
 @examples(40)
 def test_joint_of_pymc_is_marginal_times_conditional(formula, seed, options, kind):
     """The law that ties both samplers: no sampling, only densities at one point of a random design."""
@@ -255,9 +251,7 @@ def test_joint_of_pymc_is_marginal_times_conditional(formula, seed, options, kin
         user["x"] = blm.flat()
     if kind == "informative":
         user = {
-            key: prior
-            for key, prior in INFORMATIVE.items()
-            if key != "fixed" or set(design.x_names) - {"Intercept"}
+            key: prior for key, prior in INFORMATIVE.items() if key != "fixed" or set(design.x_names) - {"Intercept"}
         }
     priors = resolve_priors(design, None if kind == "default" else user)
     joint, values = evaluate(build_model(design, priors, centred(design)), seed % 1000)
@@ -338,9 +332,7 @@ def test_joint_with_a_t_prior_is_the_integral_over_omega():
         for second in grid:
             at = np.append(x, [first, second])
             mean, cov = conditional(marginal, at)
-            logs.append(
-                marginal.log_densities(at[None])[0] + stats.multivariate_normal(mean, cov).logpdf(effects)
-            )
+            logs.append(marginal.log_densities(at[None])[0] + stats.multivariate_normal(mean, cov).logpdf(effects))
     # the integrand vanishes at both ends, where the rectangle rule errs by less than the tails cut off, e⁻⁷
     found = np.logaddexp.reduce(logs) + 2 * np.log(grid[1] - grid[0]) - jacobian
     assert found == pytest.approx(joint, abs=2e-3)

@@ -73,9 +73,11 @@ def test_draws_on_the_users_scale_find_their_mode(marginal, covered):
     x = np.concatenate([fitted.proposal.near.draw(rng, 2000)])
     x = x[(x[:, marginal.space.sd_at] >= 0.0).all(axis=1)]
     walk = marginal.walk(
-        np.concatenate([x[:1], x]), np.zeros(len(x) + 1), np.full(len(x), -np.inf),
+        np.concatenate([x[:1], x]),
+        np.zeros(len(x) + 1),
+        np.full(len(x), -np.inf),
         rng.standard_normal((len(x), marginal.p + marginal.layout.m)),
-    )  # fmt: skip
+    )
     labels = modes_of_draws(marginal, fitted, np.concatenate(walk.sds, axis=1), walk.sigma, walk.beta)
     same = labels == nearest_modes(fitted.proposal.near, fitted.of_mode, walk.x)
     assert same.mean() > 0.97  # a draw between the modes may go to either, since its ω is replaced by a mean
@@ -91,9 +93,7 @@ def test_the_box_holds_both_ends_of_a_conflict(marginal):
 
 @pytest.mark.parametrize("name", ["sleepstudy", "hsb"])
 def test_priors_without_an_opinion_cost_no_survey(name):
-    formula = {"sleepstudy": "Reaction ~ Days + (Days | Subject)", "hsb": "mathach ~ ses + (ses | school)"}[
-        name
-    ]
+    formula = {"sleepstudy": "Reaction ~ Days + (Days | Subject)", "hsb": "mathach ~ ses + (ses | school)"}[name]
     marginal = marginal_of(blm.Model(formula, blm.load_dataset(name)))
     assert not is_opinionated(marginal)
     fitted = fit_proposal(marginal, np.random.default_rng(1))

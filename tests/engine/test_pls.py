@@ -19,9 +19,7 @@ from bayeslmm.engine.scaling import Problem
 
 
 def _criterion(problem, templates, *, reml):
-    cross = accumulate(
-        problem.X, problem.y, problem.codes, problem.Z, levels=problem.levels, weights=problem.weights
-    )
+    cross = accumulate(problem.X, problem.y, problem.codes, problem.Z, levels=problem.levels, weights=problem.weights)
     return Criterion(arrange(cross), templates, reml=reml)
 
 
@@ -161,10 +159,14 @@ def four_factors(rng, widths, across):
     order = rng.permutation(4)
     columns = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
     return Problem(
-        y=rng.normal(size=n), X=columns[:, :2].copy(), codes=tuple(codes[k] for k in order),
-        Z=tuple(columns[:, : widths[k]].copy() for k in order), levels=tuple(codes[k].max() + 1 for k in order),
-        blocks=tuple((tuple(range(widths[k])),) for k in order), weights=rng.uniform(0.5, 2.0, n),
-    )  # fmt: skip
+        y=rng.normal(size=n),
+        X=columns[:, :2].copy(),
+        codes=tuple(codes[k] for k in order),
+        Z=tuple(columns[:, : widths[k]].copy() for k in order),
+        levels=tuple(codes[k].max() + 1 for k in order),
+        blocks=tuple((tuple(range(widths[k])),) for k in order),
+        weights=rng.uniform(0.5, 2.0, n),
+    )
 
 
 @pytest.mark.parametrize("across", [False, True], ids=["all nested", "one across"])

@@ -70,9 +70,7 @@ def test_no_pooling_is_least_squares_with_indicators(problem):
 @given(with_group_predictors())
 def test_the_fixed_part_is_split_without_rest(problem):
     own = pooling.unpooled(problem, 0)
-    known = np.where(np.isnan(own.A), 0.0, own.A)[
-        problem.codes[0]
-    ]  # levels without a rule are left out below
+    known = np.where(np.isnan(own.A), 0.0, own.A)[problem.codes[0]]  # levels without a rule are left out below
     rebuilt = np.einsum("nq,nqp->np", problem.Z[0], known) + problem.X[:, own.common] @ own.M
     kept = ~np.isnan(own.A[problem.codes[0]]).any(axis=(1, 2))
     np.testing.assert_allclose(rebuilt[kept], problem.X[kept], atol=1e-8)
@@ -87,9 +85,14 @@ def singleton():
     x, w = rng.normal(size=19), np.array([0.0, 1.0, 1.0, 1.0])[codes]
     Z = np.column_stack([np.ones(19), x])
     return Problem(
-        y=rng.normal(size=19), X=np.column_stack([np.ones(19), x, w, w * x]), codes=(codes,), Z=(Z,),
-        levels=(4,), blocks=(((0, 1),),), weights=None,
-    )  # fmt: skip
+        y=rng.normal(size=19),
+        X=np.column_stack([np.ones(19), x, w, w * x]),
+        codes=(codes,),
+        Z=(Z,),
+        levels=(4,),
+        blocks=(((0, 1),),),
+        weights=None,
+    )
 
 
 def test_a_singleton_has_no_fit_but_a_place_in_the_model(singleton):
@@ -121,9 +124,14 @@ def test_a_predictor_far_from_zero_loses_no_digits():
     codes, x = np.repeat([0, 1], 5), np.tile(np.arange(2015.0, 2020.0), 2)
     own = np.array([[3.0, 0.5], [-7.0, 1.25]])
     problem = Problem(
-        y=own[codes, 0] + own[codes, 1] * x, X=np.ones((10, 1)), codes=(codes,),
-        Z=(np.column_stack([np.ones(10), x]),), levels=(2,), blocks=(((0, 1),),), weights=None,
-    )  # fmt: skip
+        y=own[codes, 0] + own[codes, 1] * x,
+        X=np.ones((10, 1)),
+        codes=(codes,),
+        Z=(np.column_stack([np.ones(10), x]),),
+        levels=(2,),
+        blocks=(((0, 1),),),
+        weights=None,
+    )
     # an intercept 2,000 units of x away: cross-products of x leave three digits of it, columns of it ten
     np.testing.assert_allclose(pooling.unpooled(problem, 0).coefficients, own, rtol=1e-9)
 
@@ -177,9 +185,7 @@ def test_point_quantities_are_those_of_dense_matrices(problem):
         P = Vi - half @ np.linalg.solve(problem.X.T @ half, half.T)
     w = np.ones(len(problem.y)) if problem.weights is None else problem.weights
     # fitted = y − W⁻¹Py
-    np.testing.assert_allclose(
-        pooling.hat_trace(problem, solution), len(w) - np.trace(P / w[:, None]), rtol=1e-8
-    )
+    np.testing.assert_allclose(pooling.hat_trace(problem, solution), len(w) - np.trace(P / w[:, None]), rtol=1e-8)
     J, q = 3, 2
     parts, rows = [], np.zeros((J, q, conditional.shape[0]))
     start = 0
@@ -193,10 +199,7 @@ def test_point_quantities_are_those_of_dense_matrices(problem):
         start += n_levels * q_k
     expected = np.einsum("jqa,ab,jqb->jq", rows, conditional, rows)
     np.testing.assert_allclose(
-        pooling.combined_variances(problem, solution, parts),
-        expected,
-        rtol=1e-4,
-        atol=1e-5 * solution.sigma**2,
+        pooling.combined_variances(problem, solution, parts), expected, rtol=1e-4, atol=1e-5 * solution.sigma**2
     )
 
 
@@ -213,9 +216,7 @@ def test_open_shares_are_those_of_dense_matrices(problem):
             cov[np.ix_(range(S), block, block)] = root @ root.swapaxes(1, 2) + 0.1 * np.eye(len(block))
         covariances.append(cov)
     sigma = np.array([0.7, 1.3])
-    draws = Hyperdraws(
-        sigma=sigma, covariances=tuple(covariances), beta=np.zeros((S, problem.X.shape[1])), prior=None
-    )
+    draws = Hyperdraws(sigma=sigma, covariances=tuple(covariances), beta=np.zeros((S, problem.X.shape[1])), prior=None)
     shares, traces = pooling.open_shares(problem, draws, 0)
     J, q = problem.levels[0], problem.Z[0].shape[1]
     for s in range(S):
@@ -229,9 +230,7 @@ def test_open_shares_are_those_of_dense_matrices(problem):
 
 
 def test_a_zero_variance_is_complete_pooling(singleton):
-    draws = Hyperdraws(
-        sigma=np.ones(1), covariances=(np.zeros((1, 2, 2)),), beta=np.zeros((1, 4)), prior=None
-    )
+    draws = Hyperdraws(sigma=np.ones(1), covariances=(np.zeros((1, 2, 2)),), beta=np.zeros((1, 4)), prior=None)
     shares, traces = pooling.open_shares(singleton, draws, 0)
     np.testing.assert_array_equal(shares, 1.0)
     np.testing.assert_allclose(traces, 4.0, rtol=1e-12)
@@ -321,8 +320,13 @@ def test_groups_that_alone_tell_a_coefficient_are_not_predicted():
     rng = np.random.default_rng(0)
     codes = np.repeat([0, 1, 2], 4)
     problem = Problem(
-        y=rng.normal(size=12), X=np.column_stack([np.ones(12), codes == 0]).astype(float), codes=(), Z=(),
-        levels=(), blocks=(), weights=None,
-    )  # fmt: skip
+        y=rng.normal(size=12),
+        X=np.column_stack([np.ones(12), codes == 0]).astype(float),
+        codes=(),
+        Z=(),
+        levels=(),
+        blocks=(),
+        weights=None,
+    )
     found = pooling.groups_left_out(problem, codes, 3)
     np.testing.assert_array_equal(np.isnan(found.without), [True, False, False])

@@ -34,9 +34,7 @@ def constrained_minimum(problem, held):
         return np.linalg.slogdet(2 * np.pi * V)[1] + r @ np.linalg.solve(V, r)
 
     options = {"xatol": 1e-9, "fatol": 1e-11, "maxiter": 4000}
-    return min(
-        minimize(deviance, start[free] + d, method="Nelder-Mead", options=options).fun for d in (0.0, -1.0)
-    )
+    return min(minimize(deviance, start[free] + d, method="Nelder-Mead", options=options).fun for d in (0.0, -1.0))
 
 
 @pytest.mark.parametrize("name", ["dyestuff", "dyestuff2"])
@@ -69,9 +67,7 @@ def test_curves_rise_and_pass_through_the_estimate():
 def test_a_correlation_is_unbounded_where_its_sd_may_be_zero():
     """Without a slope variance the correlation says nothing: its curve cannot rise above that model's deviance."""
     problem, best, found = curves("hsb", "mathach ~ ses + (ses | school)", cutoff=2.5)
-    without = reml.fit(
-        Problem.of(build_design("mathach ~ ses + (1 | school)", blm.load_dataset("hsb"))), reml=False
-    )
+    without = reml.fit(Problem.of(build_design("mathach ~ ses + (1 | school)", blm.load_dataset("hsb"))), reml=False)
     plateau = np.sqrt(without.criterion - best.criterion)
     assert Z95 < plateau < 2.5
     (cor,) = [curve for curve in found if curve.parameter.kind == "cor"]

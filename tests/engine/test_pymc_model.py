@@ -113,9 +113,11 @@ def test_three_columns_have_the_lkj_marginals(data):
 def test_a_prior_pymc_lacks_or_that_is_not_positive(data):
     design = build_design("y ~ x + (1 | g)", data)
     geometry = choose_geometry(design, None)
-    for prior, message in [(blm.Prior("Nrmal", mu=0, sigma=1), "no continuous distribution 'Nrmal'"),
-                           (blm.Prior("Normal", mu=0, sigma=1), "can give numbers below zero"),
-                           (blm.Prior("HalfNormal", scale=1), "has no scale; it has sigma, tau")]:  # fmt: skip
+    for prior, message in [
+        (blm.Prior("Nrmal", mu=0, sigma=1), "no continuous distribution 'Nrmal'"),
+        (blm.Prior("Normal", mu=0, sigma=1), "can give numbers below zero"),
+        (blm.Prior("HalfNormal", scale=1), "has no scale; it has sigma, tau"),
+    ]:
         with pytest.raises(PriorError, match=message):
             build_model(design, resolve_priors(design, {"sigma": prior}), geometry)
 
@@ -131,10 +133,7 @@ def fake_tree(shift=0.0, diverging=0):
         {
             "posterior": xr.Dataset({"sigma": (("chain", "draw"), sigma)}),
             "sample_stats": xr.Dataset(
-                {
-                    "diverging": (("chain", "draw"), bad),
-                    "energy": (("chain", "draw"), rng.normal(size=(4, 500))),
-                }
+                {"diverging": (("chain", "draw"), bad), "energy": (("chain", "draw"), rng.normal(size=(4, 500)))}
             ),
         }
     )

@@ -23,14 +23,20 @@ from bayeslmm.engine.quadrature import Effects, Integrand, integrate, leave_rows
 from bayeslmm.families import family_of
 from bayeslmm.families.densities import each_row, numbers
 
-GRID = np.linspace(
-    -9.0, 9.0, 1201
-)  # in prior sds; the trapezoidal rule is exact to rounding for smooth densities
+GRID = np.linspace(-9.0, 9.0, 1201)  # in prior sds; the trapezoidal rule is exact to rounding for smooth densities
 LINKS = [(name, link) for name, kind in FAMILIES.items() for link in kind.links]
 PARAMETERS = {
-    "gaussian": [0.7], "student_t": [0.7, 4.0], "lognormal": [0.7], "bernoulli": [], "binomial": [], "poisson": [],
-    "negbinomial": [3.0], "gamma": [3.0], "beta": [12.0], "ordinal": [-1.0, 0.2, 1.5],
-}  # fmt: skip
+    "gaussian": [0.7],
+    "student_t": [0.7, 4.0],
+    "lognormal": [0.7],
+    "bernoulli": [],
+    "binomial": [],
+    "poisson": [],
+    "negbinomial": [3.0],
+    "gamma": [3.0],
+    "beta": [12.0],
+    "ordinal": [-1.0, 0.2, 1.5],
+}
 # linear predictors around which every link gives means that the family can have
 CENTRE = {"inverse": 2.0, "sqrt": 2.0, "identity": 3.0, "log": 0.4}
 
@@ -48,14 +54,17 @@ def design_of(family, link=None, *, right="1 + (1 | g)", sizes=(1, 2, 3, 5, 9, 2
     p = PARAMETERS[family.name]
     mean = eta if family.name == "ordinal" else family.mean(eta)
     data["y"] = {
-        "gaussian": lambda: rng.normal(mean, p[0]), "student_t": lambda: mean + p[0] * rng.standard_t(p[1], len(g)),
-        "lognormal": lambda: np.exp(rng.normal(mean, p[0])), "bernoulli": lambda: rng.binomial(1, mean),
-        "binomial": lambda: rng.binomial(data["m"], mean), "poisson": lambda: rng.poisson(mean),
+        "gaussian": lambda: rng.normal(mean, p[0]),
+        "student_t": lambda: mean + p[0] * rng.standard_t(p[1], len(g)),
+        "lognormal": lambda: np.exp(rng.normal(mean, p[0])),
+        "bernoulli": lambda: rng.binomial(1, mean),
+        "binomial": lambda: rng.binomial(data["m"], mean),
+        "poisson": lambda: rng.poisson(mean),
         "negbinomial": lambda: rng.negative_binomial(p[0], p[0] / (p[0] + mean)),
         "gamma": lambda: rng.gamma(p[0], mean / p[0]),
         "beta": lambda: rng.beta(mean * p[0], (1 - mean) * p[0]).clip(1e-6, 1 - 1e-6),
         "ordinal": lambda: (rng.logistic(size=len(g))[:, None] + eta[:, None] > p).sum(axis=1),
-    }[family.name]()  # fmt: skip
+    }[family.name]()
     left = "p(y, m)" if family.name == "binomial" else "y"
     return build_design(f"{left} ~ {right}", data, family=family)
 
@@ -75,11 +84,7 @@ def integrand_of(design, covariances, *, nested=None, S=3, seed=2):
         factors = np.exp(0.1 * rng.normal(size=S))[:, None, None] * np.asarray(covariance, dtype=float)
         both.append(Effects(codes=group.codes, Z=group.Z, roots=root(factors)))
     return Integrand(
-        design=design,
-        eta=eta,
-        parameters=parameters,
-        effects=both[0],
-        nested=both[1] if len(both) > 1 else None,
+        design=design, eta=eta, parameters=parameters, effects=both[0], nested=both[1] if len(both) > 1 else None
     )
 
 
@@ -93,10 +98,16 @@ def densities(integrand, s, shift):
     out = np.empty(shift.shape)
     for at in np.ndindex(shift.shape[:-1]):
         each_row(
-            kind, link, design.family.normaliser_takes_y, design.working_response, trials,
-            weights, integrand.eta[s] + shift[at],
-            integrand.parameters[s], out[at],
-        )  # fmt: skip
+            kind,
+            link,
+            design.family.normaliser_takes_y,
+            design.working_response,
+            trials,
+            weights,
+            integrand.eta[s] + shift[at],
+            integrand.parameters[s],
+            out[at],
+        )
     return out + design.density_constants
 
 
@@ -138,9 +149,7 @@ def test_groups_and_rows_of_every_family_against_a_fine_grid(family, link):
     assert max(groups.error, error) < quadrature.TOLERANCE
     for s in range(3):
         # the rule was refined until it changed by less than the tolerance
-        np.testing.assert_allclose(
-            groups.log_density[s], of_groups(integrand, s), atol=2 * quadrature.TOLERANCE
-        )
+        np.testing.assert_allclose(groups.log_density[s], of_groups(integrand, s), atol=2 * quadrature.TOLERANCE)
         np.testing.assert_allclose(rows.without[s], of_rows(integrand, s), atol=4 * quadrature.TOLERANCE)
 
 
@@ -198,9 +207,11 @@ def normal(problem, draws):
     design = design_of("gaussian", sizes=(len(problem.y) - 2, 2))
     design = replace(design, y=problem.y, weights=problem.weights)
     return Integrand(
-        design=design, eta=draws.beta @ problem.X.T, parameters=draws.sigma[:, None],
+        design=design,
+        eta=draws.beta @ problem.X.T,
+        parameters=draws.sigma[:, None],
         effects=Effects(codes=problem.codes[0], Z=problem.Z[0], roots=root(draws.covariances[0])),
-    )  # fmt: skip
+    )
 
 
 def test_rows_of_a_normal_response_are_the_closed_form():

@@ -70,9 +70,7 @@ def test_a_zero_variance_is_an_optimum_only_where_the_data_say_so():
 
 
 def test_the_verdict_can_be_failed(monkeypatch):
-    monkeypatch.setattr(
-        reml, "optimum", lambda criterion, start: criterion.evaluate(criterion.diagonal * 1.0)
-    )
+    monkeypatch.setattr(reml, "optimum", lambda criterion, start: criterion.evaluate(criterion.diagonal * 1.0))
     fit = reml.fit(problem_of("hsb", "mathach ~ ses + (ses | school)"))
     assert fit.status == "failed"
 
@@ -86,9 +84,14 @@ def far_slopes(seed):
     y = b[g, 0] + 2 * b[g, 1] * (x - z) + rng.normal(size=80)
     one = np.ones(80)
     return Problem(
-        y=y, X=np.column_stack([one, x]), codes=(g, h), Z=(np.column_stack([one, x, z]), x[:, None].copy()),
-        levels=(6, 3), blocks=(((0,), (1, 2)), ((0,),)), weights=None,
-    )  # fmt: skip
+        y=y,
+        X=np.column_stack([one, x]),
+        codes=(g, h),
+        Z=(np.column_stack([one, x, z]), x[:, None].copy()),
+        levels=(6, 3),
+        blocks=(((0,), (1, 2)), ((0,),)),
+        weights=None,
+    )
 
 
 @pytest.mark.parametrize("seed", [129, 296, 336, 355])
@@ -141,9 +144,7 @@ def test_perfect_correlation_is_a_boundary():
     b = rng.normal(size=30)
     y = 1 + 2 * b[g] + b[g] * x + rng.normal(0, 1, 240)
     Z = np.column_stack([np.ones(240), x])
-    fit = reml.fit(
-        Problem(y=y, X=Z.copy(), codes=(g,), Z=(Z,), levels=(30,), blocks=(((0, 1),),), weights=None)
-    )
+    fit = reml.fit(Problem(y=y, X=Z.copy(), codes=(g,), Z=(Z,), levels=(30,), blocks=(((0, 1),),), weights=None))
     assert fit.status == "boundary" and fit.singular == (True,)
     cov = fit.covariances[0]
     assert cov[0, 1] == pytest.approx(np.sqrt(cov[0, 0] * cov[1, 1]), rel=1e-6)
@@ -178,9 +179,12 @@ def test_a_step_down_from_a_ridge_of_one_parameter():
     rng = np.random.default_rng(6)
     for _ in range(2000):
         here = Evaluation(
-            theta=np.zeros(1), value=0.0, gradient=rng.normal(size=1) * 10.0 ** rng.integers(-6, 6),
-            curvatures=-(10.0 ** rng.uniform(-6, 6, 1)), axes=np.eye(1),
-        )  # fmt: skip
+            theta=np.zeros(1),
+            value=0.0,
+            gradient=rng.normal(size=1) * 10.0 ** rng.integers(-6, 6),
+            curvatures=-(10.0 ** rng.uniform(-6, 6, 1)),
+            axes=np.eye(1),
+        )
         radius = 10.0 ** rng.uniform(-3, 3)
         step = here.step_within(radius)
         assert abs(step[0]) == pytest.approx(radius, rel=1e-4)

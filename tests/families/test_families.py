@@ -74,12 +74,7 @@ def test_slope_is_that_of_differences(link):
 
 @pytest.mark.parametrize(
     ("link", "distribution"),
-    [
-        ("logit", stats.logistic),
-        ("probit", stats.norm),
-        ("cloglog", stats.gumbel_l),
-        ("cauchit", stats.cauchy),
-    ],
+    [("logit", stats.logistic), ("probit", stats.norm), ("cloglog", stats.gumbel_l), ("cauchit", stats.cauchy)],
 )
 def test_links_of_probabilities_are_distribution_functions(link, distribution):
     eta = np.array([-30.0, -8.0, -1.0, 0.0, 2.0, 30.0])
@@ -144,11 +139,7 @@ def test_links_of_other_families_are_refused(name, link):
 def test_which_families_are_normal_and_which_have_a_residual():
     normal = {pair for pair in PAIRS if family_of(*pair).is_normal}
     assert normal == {("gaussian", "identity"), ("lognormal", "identity")}
-    assert {f for f, link in PAIRS if family_of(f, link).has_residual} == {
-        "gaussian",
-        "student_t",
-        "lognormal",
-    }
+    assert {f for f, link in PAIRS if family_of(f, link).has_residual} == {"gaussian", "student_t", "lognormal"}
 
 
 # -- where the prior of the intercept sits, and the scale of all
@@ -207,7 +198,7 @@ SCALES = [
         for name in ("bernoulli", "binomial", "beta", "ordinal")
         for link, ratio in (("logit", 1.0), ("probit", np.sqrt(3) / np.pi), ("cloglog", 0.5**0.5), ("cauchit", 1.0))
     ],
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "link", "expected", "unit"), SCALES)
@@ -216,9 +207,7 @@ def test_scale(name, link, expected, unit):
     assert scale == pytest.approx(expected, rel=1e-12) and told == unit
 
 
-@pytest.mark.parametrize(
-    ("name", "link"), [pair for pair in PAIRS if pair[0] not in ("gaussian", "student_t")]
-)
+@pytest.mark.parametrize(("name", "link"), [pair for pair in PAIRS if pair[0] not in ("gaussian", "student_t")])
 def test_extreme_responses_have_a_finite_centre_and_scale(name, link):
     """No event at all, events only, and the same everywhere."""
     responses = {

@@ -35,9 +35,7 @@ def table(family: str) -> pd.DataFrame:
     return pd.DataFrame({"y": y, "x": rng.normal(size=N), "g": [f"g{i}" for i in g], "row": range(N)})
 
 
-def fitted(
-    family: str, data: pd.DataFrame, formula: str = "y ~ x + (1 | g)", **given: object
-) -> blm.Posterior:
+def fitted(family: str, data: pd.DataFrame, formula: str = "y ~ x + (1 | g)", **given: object) -> blm.Posterior:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", errors.BayesLMMWarning)  # forty draws are not for use
         return blm.Model(formula, data, family=family, **given).fit(**DRAWS)
@@ -100,9 +98,7 @@ def test_missing_infinite_and_impossible_responses(family):
         return
     impossible = 1.5 if family in ("beta", "bernoulli", "ordinal", "binomial", *COUNTS) else -1.0
     with pytest.raises(errors.DataError, match="'y'"):
-        blm.Model(
-            "y ~ x + (1 | g)", data.assign(y=data["y"].where(data["row"] != 3, impossible)), family=family
-        )
+        blm.Model("y ~ x + (1 | g)", data.assign(y=data["y"].where(data["row"] != 3, impossible)), family=family)
 
 
 def test_no_trials():

@@ -34,9 +34,7 @@ def vector(family, parameters):
 
 
 def linear_predictors(link):
-    return (
-        np.array([0.4, 0.7, 1.3]) if link in ("inverse", "sqrt", "identity") else np.array([-0.7, 0.2, 0.9])
-    )
+    return np.array([0.4, 0.7, 1.3]) if link in ("inverse", "sqrt", "identity") else np.array([-0.7, 0.2, 0.9])
 
 
 def log_density(family, y, eta, parameters, *, weight=1.0):
@@ -46,9 +44,15 @@ def log_density(family, y, eta, parameters, *, weight=1.0):
     out = np.empty(len(y))
     working = np.ascontiguousarray(family.working_response(y))
     each_row(
-        *numbers(family), family.normaliser_takes_y, working, trials, weights, np.full(len(y), eta),
-        vector(family, parameters), out,
-    )  # fmt: skip
+        *numbers(family),
+        family.normaliser_takes_y,
+        working,
+        trials,
+        weights,
+        np.full(len(y), eta),
+        vector(family, parameters),
+        out,
+    )
     return out + family.constants(y, trials, weights)
 
 
@@ -174,17 +178,13 @@ def test_bends_are_differences_of_one_another(name, link):
     for eta in linear_predictors(link):
         for y in map(float, family.working_response(np.array(responses))):
             here = bends(eta, parameters, y)
-            assert here[0] == pytest.approx(
-                kind.row(number, y, TRIALS, WEIGHT, eta, parameters)[0], rel=1e-13
-            )
+            assert here[0] == pytest.approx(kind.row(number, y, TRIALS, WEIGHT, eta, parameters)[0], rel=1e-13)
             along = (bends(eta + h, parameters, y) - bends(eta - h, parameters, y)) / (2 * h)
             # truncation h² of a fourth derivative, rounding 1e-16/h of the derivatives: both some 1e-10 of their size
             size = 1e-7 * (1.0 + np.abs(here[:4]).max())
             np.testing.assert_allclose(here[1:4], along[:3], rtol=1e-7, atol=size)
             if family.has_categories:
-                around = [
-                    (k, part) for k, part in zip((int(y), int(y) - 1), (4, 7), strict=True) if 0 <= k < 3
-                ]
+                around = [(k, part) for k, part in zip((int(y), int(y) - 1), (4, 7), strict=True) if 0 <= k < 3]
             else:
                 around = list(zip(range(len(parameters)), (4, 7), strict=False))
             for k, part in around:
@@ -201,21 +201,15 @@ def test_the_density_is_one_in_sum_and_its_distribution_function_is_cdf(name, li
     low, high = (-np.inf, np.inf) if family.is_discrete else support(family)
     for eta in linear_predictors(link)[:2]:
         # quad's own tolerance is 1.5e-8; counts up to 400 leave out less than 1e-12
-        assert expectation(family, np.ones_like, eta, parameters, weight=weight) == pytest.approx(
-            1.0, abs=1e-7
-        )
+        assert expectation(family, np.ones_like, eta, parameters, weight=weight) == pytest.approx(1.0, abs=1e-7)
         for y in outcomes(family)[:4] if family.is_discrete else (0.35, 0.8):
-            below, up_to = family.cdf(
-                np.array([y]), np.array([eta]), spread(family, parameters, weight), trials
-            )
+            below, up_to = family.cdf(np.array([y]), np.array([eta]), spread(family, parameters, weight), trials)
             if family.is_discrete:
                 mass = np.exp(log_density(family, [y], eta, parameters, weight=weight)[0])
                 assert up_to[0] - below[0] == pytest.approx(mass, abs=1e-10)
             else:
                 part, _ = integrate.quad(
-                    lambda v, eta=eta: np.exp(log_density(family, [v], eta, parameters, weight=weight)[0]),
-                    low,
-                    y,
+                    lambda v, eta=eta: np.exp(log_density(family, [v], eta, parameters, weight=weight)[0]), low, y
                 )
                 assert up_to[0] == below[0] == pytest.approx(part, abs=1e-7)
     assert high > low
@@ -229,9 +223,7 @@ def test_moments_are_those_of_the_density(name, link):
     weights = np.array([weight]) if family.has_residual else None
     for eta in linear_predictors(link)[:2]:
         mean = family.expected(np.array([eta]), parameters, weights)[0]
-        assert expectation(family, lambda y: y / m, eta, parameters, weight=weight) == pytest.approx(
-            mean, rel=1e-6
-        )
+        assert expectation(family, lambda y: y / m, eta, parameters, weight=weight) == pytest.approx(mean, rel=1e-6)
         variance = family.variance(np.array([mean]), parameters, trials=trials, weights=weights)[0]
         second = expectation(family, lambda y, mean=mean: (y / m - mean) ** 2, eta, parameters, weight=weight)
         assert second == pytest.approx(variance, rel=1e-5)  # heavy tails of t(5.5): quad stops at 1e-6
@@ -277,15 +269,15 @@ def test_the_graph_is_the_density(name, link):
     weight = WEIGHT if family.has_residual else 1.0
     with pm.Model() as model:
         family.graph(
-            pytensor.tensor.as_tensor(eta), {key: pytensor.tensor.as_tensor(p) for key, p in parameters.items()},
+            pytensor.tensor.as_tensor(eta),
+            {key: pytensor.tensor.as_tensor(p) for key, p in parameters.items()},
             trials=np.full(3, TRIALS) if family.has_trials else None,
-            weights=np.full(3, weight) if family.has_residual else None, categories=np.arange(CATEGORIES),
+            weights=np.full(3, weight) if family.has_residual else None,
+            categories=np.arange(CATEGORIES),
             options={"observed": y},
-        )  # fmt: skip
+        )
     logp = model.logp(sum=False)[0].eval(mode="FAST_COMPILE")
-    expected = [
-        log_density(family, [value], e, parameters, weight=weight)[0] for value, e in zip(y, eta, strict=True)
-    ]
+    expected = [log_density(family, [value], e, parameters, weight=weight)[0] for value, e in zip(y, eta, strict=True)]
     np.testing.assert_allclose(logp, expected, rtol=1e-9, atol=1e-10)
 
 

@@ -47,9 +47,7 @@ def snapshot() -> dict[str, Any]:
         "path": list(sys.path),
         "streams": (sys.stdout, sys.stderr, sys.stdin),
         "garbage": (gc.isenabled(), gc.get_threshold(), gc.get_debug()),
-        "threads of BLAS": {
-            pool["filepath"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()
-        },
+        "threads of BLAS": {pool["filepath"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()},
     }
     mask = os.umask(0)
     os.umask(mask)
@@ -69,9 +67,7 @@ def snapshot() -> dict[str, Any]:
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What differs, in words."""
-    return [
-        f"{name}: {_difference(before[name], after[name])}" for name in before if before[name] != after[name]
-    ]
+    return [f"{name}: {_difference(before[name], after[name])}" for name in before if before[name] != after[name]]
 
 
 def _options(branch: Any) -> dict[str, str]:
@@ -86,9 +82,7 @@ def _options(branch: Any) -> dict[str, str]:
 
 def _difference(one: Any, other: Any) -> str:
     if isinstance(one, dict):
-        return str(
-            {key: (one.get(key), other.get(key)) for key in {*one, *other} if one.get(key) != other.get(key)}
-        )
+        return str({key: (one.get(key), other.get(key)) for key in {*one, *other} if one.get(key) != other.get(key)})
     if isinstance(one, list):
         added, gone = ([each for each in a if each not in b] for a, b in ((other, one), (one, other)))
         return f"added {added}, gone {gone}"

@@ -110,9 +110,11 @@ print(repr(blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("slee
 def run(program, *arguments, **environment):
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"} | environment,
-    )  # fmt: skip
+    )
 
 
 def said(process):
@@ -142,9 +144,7 @@ def test_what_does_not_fit_on_the_disk_leaves_the_old_file(tmp_path):
 def test_a_killed_save_leaves_nothing_behind_once_the_file_is_saved_again(tmp_path):
     """What another process is writing at that moment, or what other files are called, stays."""
     path = tmp_path / "fit.nc"
-    others = [
-        tmp_path / name for name in (".fit.nc.12345678.part.txt", ".fit_nc.12345678.part", ".fit.nc.part")
-    ]
+    others = [tmp_path / name for name in (".fit.nc.12345678.part.txt", ".fit_nc.12345678.part", ".fit.nc.part")]
     for other in others:
         other.write_text("of somebody else")
     killed, busy = (run(BEGIN + KILLED_WHILE_SAVING, str(path), seconds) for seconds in ("600", "20"))

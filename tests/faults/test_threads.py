@@ -69,14 +69,5 @@ def test_a_fit_is_shared_by_threads():
     asked = [post.ranef, reml.ranef, post.icc, reml.fixef, post.loo, reml.summary, post.tidy, reml.r2] * 3
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda ask: str(ask()), asked))
-    by_one = [
-        other.ranef,
-        point.ranef,
-        other.icc,
-        point.fixef,
-        other.loo,
-        point.summary,
-        other.tidy,
-        point.r2,
-    ]
+    by_one = [other.ranef, point.ranef, other.icc, point.fixef, other.loo, point.summary, other.tidy, point.r2]
     assert found == [str(ask()) for ask in by_one] * 3

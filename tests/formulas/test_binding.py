@@ -14,25 +14,77 @@ from bayeslmm.design.design import build_design
 
 ROWS = 24
 PLACES = (
-    "y ~ I({} + 1)", "y ~ log({})", "y ~ z + np.log({} * {})", "y ~ z + (I({} ** 2) | g)", "y ~ z + (log({}) || g)",
-    "I({} / 2) ~ z", "log({}) ~ z + (1 | g)", "y ~ offset({})", "y ~ z + offset(log({} + {}))", "y ~ poly({}, 2)",
-    "y ~ scale({}):z", "y ~ np.where({} > 1.5, {}, 0)", "y ~ I(-{})", "y ~ I(z * {} - {} / {})", "y ~ I({})",
-    "y ~ {{{} + 1}}", "y ~ I({} > np.mean({}))", "{} / 2 ~ z", "y ~ {} + {}:z", "{} ~ z", "y ~ pmax(z, {})",
-)  # fmt: skip
+    "y ~ I({} + 1)",
+    "y ~ log({})",
+    "y ~ z + np.log({} * {})",
+    "y ~ z + (I({} ** 2) | g)",
+    "y ~ z + (log({}) || g)",
+    "I({} / 2) ~ z",
+    "log({}) ~ z + (1 | g)",
+    "y ~ offset({})",
+    "y ~ z + offset(log({} + {}))",
+    "y ~ poly({}, 2)",
+    "y ~ scale({}):z",
+    "y ~ np.where({} > 1.5, {}, 0)",
+    "y ~ I(-{})",
+    "y ~ I(z * {} - {} / {})",
+    "y ~ I({})",
+    "y ~ {{{} + 1}}",
+    "y ~ I({} > np.mean({}))",
+    "{} / 2 ~ z",
+    "y ~ {} + {}:z",
+    "{} ~ z",
+    "y ~ pmax(z, {})",
+)
 UNQUOTED = sorted(set(keyword.kwlist) - {"None", "True", "False"})
 DOTTED = ["x.y", "x.1", "is.a", "Sepal.Length", "x.class", "a.b.c", "in.x", "as.x2"]
 ODD = [
-    *keyword.kwlist, *keyword.softkwlist, "TRUE", "it's", 'the "x"', "a b", "1x", "x+1", "x ", "#", "a\\b", "{x}",
-    "(", "]", "quoted_name_0_", "_keep", "_double", "column_0", "object_0", "pi", "I", "c", "log", "ave", "x\ny", "🐍",
-    "x.y.", ".x", "%in%", "|", "~", "y ~ x", "__import__", "offset(", "ﬁ", "2", "0", "None.x", "np.log", "x.mean",
-]  # fmt: skip
+    *keyword.kwlist,
+    *keyword.softkwlist,
+    "TRUE",
+    "it's",
+    'the "x"',
+    "a b",
+    "1x",
+    "x+1",
+    "x ",
+    "#",
+    "a\\b",
+    "{x}",
+    "(",
+    "]",
+    "quoted_name_0_",
+    "_keep",
+    "_double",
+    "column_0",
+    "object_0",
+    "pi",
+    "I",
+    "c",
+    "log",
+    "ave",
+    "x\ny",
+    "🐍",
+    "x.y.",
+    ".x",
+    "%in%",
+    "|",
+    "~",
+    "y ~ x",
+    "__import__",
+    "offset(",
+    "ﬁ",
+    "2",
+    "0",
+    "None.x",
+    "np.log",
+    "x.mean",
+]
 
 
 def table(name, seed=1):
     rng = np.random.default_rng(seed)
-    data = pd.DataFrame(
-        {"y": rng.normal(size=ROWS), "z": rng.normal(size=ROWS), "g": np.repeat([*"abcd"], 6)}
-    )
+    data = pd.DataFrame({"y": rng.normal(size=ROWS), "z": rng.normal(size=ROWS), "g": np.repeat([*"abcd"], 6)})
     return data.assign(**{"y": data["y"] + 5, name: rng.uniform(1, 2, ROWS)})
 
 
@@ -85,10 +137,13 @@ def test_python_keeps_its_words():
     """Where they mean something, no column of that name is meant."""
     data = table("x").assign(**{"is": 1.0, "in": 2.0, "not": 3.0, "for": 4.0, "if": 5.0})
     for text, right in {
-        "I([v for v in x])": data["x"], "I(x if 2 in [2] else z)": data["x"],
+        "I([v for v in x])": data["x"],
+        "I(x if 2 in [2] else z)": data["x"],
         "I(x * (1 if x is not None else 0))": data["x"],
-        "I(not (x > 9))": np.ones(ROWS), "I(not x > 9)": np.ones(ROWS), "x.map(lambda v: v)": data["x"],
-    }.items():  # fmt: skip
+        "I(not (x > 9))": np.ones(ROWS),
+        "I(not x > 9)": np.ones(ROWS),
+        "x.map(lambda v: v)": data["x"],
+    }.items():
         np.testing.assert_array_equal(build_design(f"y ~ 0 + {text}", data).X[:, 0], right, err_msg=text)
 
 

@@ -9,13 +9,15 @@ from bayeslmm.formulas.contrasts import Helmert, Poly, Sum, Treatment
 
 R = {  # contr.poly(4), contr.helmert(4), contr.sum(3), contr.treatment(3)
     Poly: [
-        [-0.6708204, 0.5, -0.2236068], [-0.2236068, -0.5, 0.6708204], [0.2236068, -0.5, -0.6708204],
+        [-0.6708204, 0.5, -0.2236068],
+        [-0.2236068, -0.5, 0.6708204],
+        [0.2236068, -0.5, -0.6708204],
         [0.6708204, 0.5, 0.2236068],
     ],
     Helmert: [[-1, -1, -1], [1, -1, -1], [0, 2, -1], [0, 0, 3]],
     Sum: [[1, 0], [0, 1], [-1, -1]],
     Treatment: [[0, 0], [1, 0], [0, 1]],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("contrast", R)
@@ -36,12 +38,16 @@ def test_the_full_coding_spans_the_levels(contrast):
 @pytest.mark.parametrize(
     ("written", "plain"),
     [
-        ("C(f, contr.sum)", "C(f, Sum)"), ("C(f, contr.treatment)", "C(f, Treatment)"),
-        ("C(f, contr.poly)", "C(f, Poly)"), ("C(f, contr.helmert)", "C(f, Helmert)"),
-        ("relevel(f, ref='q')", "T(f, ref='q')"), ("as.factor(f)", "C(f)"), ("C(f, contr.sum())", "C(f, Sum())"),
+        ("C(f, contr.sum)", "C(f, Sum)"),
+        ("C(f, contr.treatment)", "C(f, Treatment)"),
+        ("C(f, contr.poly)", "C(f, Poly)"),
+        ("C(f, contr.helmert)", "C(f, Helmert)"),
+        ("relevel(f, ref='q')", "T(f, ref='q')"),
+        ("as.factor(f)", "C(f)"),
+        ("C(f, contr.sum())", "C(f, Sum())"),
         ("factor(f, levels=c('r', 'q', 'p'))", "C(f, levels=['r', 'q', 'p'])"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("trust", [True, False])
 def test_spellings_of_r(written, plain, trust):
     data = pd.DataFrame({"f": [*"pqr"] * 4, "y": np.arange(12.0) % 5})

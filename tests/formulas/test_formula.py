@@ -73,10 +73,7 @@ def test_bars_have_lme4s_meaning(text, expected):
         ("a / x", "1 + a + a:x"),
         ("a / (x + z)", "1 + a + a:x + a:z"),
         ("(a + b) / x", "1 + a + b + a:b:x"),
-        (
-            "(a + b + c + d + e + f + g + h + i + j):k - 1",
-            "0 + " + " + ".join(f"{c}:k" for c in "abcdefghij"),
-        ),
+        ("(a + b + c + d + e + f + g + h + i + j):k - 1", "0 + " + " + ".join(f"{c}:k" for c in "abcdefghij")),
         ("(a + b + c)^2", "1 + a + b + c + a:b + a:c + b:c"),
         ("(a + b)**2", "1 + a + b + a:b"),
         ("a * b * c - a:b:c", "1 + a + b + c + a:b + a:c + b:c"),
@@ -296,8 +293,7 @@ def test_a_formula_is_text():
 
 names = st.sampled_from(["a", "b", "x", "z", "log(x)", "`o n`"])
 sums = st.recursive(
-    names,
-    lambda inner: st.tuples(inner, st.sampled_from("+*:/"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+    names, lambda inner: st.tuples(inner, st.sampled_from("+*:/"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})")
 )
 
 

@@ -27,37 +27,78 @@ def table(seed=1):
     rng = np.random.default_rng(seed)
     data = pd.DataFrame(
         {
-            "x": rng.uniform(0.5, 2.0, ROWS), "z": rng.normal(size=ROWS), "k": rng.integers(1, 6, ROWS),
-            "s": rng.choice(["a", "b", "c"], ROWS), "flag": rng.random(ROWS) < 0.4, "u": rng.uniform(-0.9, 0.9, ROWS),
+            "x": rng.uniform(0.5, 2.0, ROWS),
+            "z": rng.normal(size=ROWS),
+            "k": rng.integers(1, 6, ROWS),
+            "s": rng.choice(["a", "b", "c"], ROWS),
+            "flag": rng.random(ROWS) < 0.4,
+            "u": rng.uniform(-0.9, 0.9, ROWS),
             "c": pd.Categorical(rng.choice(["lo", "mid", "hi"], ROWS), ["lo", "mid", "hi"], ordered=True),
-            "g": np.repeat([*"mnopqr"], 10), "n": 9,
+            "g": np.repeat([*"mnopqr"], 10),
+            "n": 9,
         },
         index=rng.permutation(ROWS) * 3,
-    )  # fmt: skip
+    )
     data["y"] = data["z"] + np.repeat(rng.normal(size=6), 10) + rng.normal(size=ROWS)
     return data
 
 
 EXAMPLES = {
-    "bs": "bs(x, df=5)", "cc": "cc(x, 2.5, df=4)", "cr": "cr(x, df=4)", "poly": "poly(x, 3)", "tp": "tp(x, df=4)",
-    "Sum": "C(s, Sum('a'))", "Treatment": "C(s, Treatment('b'))", "Helmert": "C(c, Helmert)", "Poly": "C(c, Poly())",
-    "I": "I(x ** 2)", "center": "center(x)", "scale": "scale(x)", "standardize": "standardize(k)",
-    "B": "B(s, 'b')", "binary": "binary(s)", "C": "C(k)", "S": "S(s)", "T": "T(s, levels=['c', 'b', 'a'])",
-    "indicator": "indicator(s, 'c')", "round": "round(x, 1)", "ave": "ave(x, s, k)", "ceiling": "ceiling(3 * x)",
-    "floor": "floor(3 * x)", "ifelse": "ifelse(s == 'a', x, k)", "mean": "I(x - mean(x))",
-    "median": "I(x > median(x))", "pmax": "pmax(x, 1, z)", "pmin": "pmin(x, z)", "sd": "I(x / sd(x))",
-    "var": "I(x / var(x))", "quantile": "I(x > quantile(x, 0.3))",
-    "np.max": "I(x / np.max(x))", "np.mean": "I((x - np.mean(x)) ** 2)", "np.median": "np.abs(x - np.median(x))",
-    "np.min": "np.log(x - np.min(x) + 1)", "np.sum": "I(x / np.sum(x))", "np.std": "scale(x / np.std(x, ddof=1))",
-    "np.var": "I(x / np.var(x))", "np.percentile": "np.where(x > np.percentile(x, 90), 1, 0)",
-    "np.quantile": "np.clip(x, np.quantile(x, 0.1), np.quantile(x, 0.9))", "np.isin": "np.isin(s, ['a', 'b'])",
-    "np.where": "C(np.where(x > np.mean(x), 'high', 'low'))", "np.power": "np.power(k, -1)",
-    **{f"np.{name}": f"np.{name}(x, z)" for name in
-       "arctan2 fmax fmin hypot logical_and logical_or maximum minimum mod".split()},
+    "bs": "bs(x, df=5)",
+    "cc": "cc(x, 2.5, df=4)",
+    "cr": "cr(x, df=4)",
+    "poly": "poly(x, 3)",
+    "tp": "tp(x, df=4)",
+    "Sum": "C(s, Sum('a'))",
+    "Treatment": "C(s, Treatment('b'))",
+    "Helmert": "C(c, Helmert)",
+    "Poly": "C(c, Poly())",
+    "I": "I(x ** 2)",
+    "center": "center(x)",
+    "scale": "scale(x)",
+    "standardize": "standardize(k)",
+    "B": "B(s, 'b')",
+    "binary": "binary(s)",
+    "C": "C(k)",
+    "S": "S(s)",
+    "T": "T(s, levels=['c', 'b', 'a'])",
+    "indicator": "indicator(s, 'c')",
+    "round": "round(x, 1)",
+    "ave": "ave(x, s, k)",
+    "ceiling": "ceiling(3 * x)",
+    "floor": "floor(3 * x)",
+    "ifelse": "ifelse(s == 'a', x, k)",
+    "mean": "I(x - mean(x))",
+    "median": "I(x > median(x))",
+    "pmax": "pmax(x, 1, z)",
+    "pmin": "pmin(x, z)",
+    "sd": "I(x / sd(x))",
+    "var": "I(x / var(x))",
+    "quantile": "I(x > quantile(x, 0.3))",
+    "np.max": "I(x / np.max(x))",
+    "np.mean": "I((x - np.mean(x)) ** 2)",
+    "np.median": "np.abs(x - np.median(x))",
+    "np.min": "np.log(x - np.min(x) + 1)",
+    "np.sum": "I(x / np.sum(x))",
+    "np.std": "scale(x / np.std(x, ddof=1))",
+    "np.var": "I(x / np.var(x))",
+    "np.percentile": "np.where(x > np.percentile(x, 90), 1, 0)",
+    "np.quantile": "np.clip(x, np.quantile(x, 0.1), np.quantile(x, 0.9))",
+    "np.isin": "np.isin(s, ['a', 'b'])",
+    "np.where": "C(np.where(x > np.mean(x), 'high', 'low'))",
+    "np.power": "np.power(k, -1)",
+    **{
+        f"np.{name}": f"np.{name}(x, z)"
+        for name in "arctan2 fmax fmin hypot logical_and logical_or maximum minimum mod".split()
+    },
     **{f"np.{name}": f"np.{name}(u)" for name in "arccos arcsin arctanh".split()},
-    "np.arccosh": "np.arccosh(x + 1)", "np.isfinite": "I(np.isfinite(x) * x)", "np.isnan": "I(np.isnan(x) + x)",
-    "np.clip": "np.clip(x, 1, 1.5)", "np.round": "np.round(x, 1)", "np.sign": "np.sign(z)",
-}  # fmt: skip
+    "np.arccosh": "np.arccosh(x + 1)",
+    "np.isfinite": "I(np.isfinite(x) * x)",
+    "np.isnan": "I(np.isnan(x) + x)",
+    "np.clip": "np.clip(x, 1, 1.5)",
+    "np.round": "np.round(x, 1)",
+    "np.sign": "np.sign(z)",
+}
 for one in whitelist.CALLS:
     EXAMPLES.setdefault(one, f"{one}(x)")
 COUNTED = {"p", "prop", "proportion"}  # these give a response and nothing else
@@ -137,29 +178,45 @@ def test_a_design_that_remembers_can_be_pickled():
 # -- refused by name
 
 ACROSS = {
-    "np.cumsum(x)": "np.cumsum(x)", "np.sort(x)": "np.sort(x)", "np.argsort(x)": "np.argsort(x)",
-    "x.rank()": "x.rank()", "I(x.rank(pct=True) - 0.5)": "x.rank(pct=True)", "x.shift(1, fill_value=0)": "x.shift(",
-    "np.append(0, np.diff(x))": "np.append(0, np.diff(x))", "pd.cut(x, 3)": "pd.cut(x, 3)", "pd.qcut(x, 4)": "pd.qcut",
-    "I(x.groupby(s).transform('mean'))": "x.groupby(s).transform('mean')", "I(c.cat.codes)": "c.cat.codes",
-    "I(np.unique(s, return_inverse=True)[1])": "np.unique(", "centred(x)": "centred(x)", "above(x)": "above(x)",
-    "log(centred(x) + 5)": "centred(x)", "largest(x)": "largest(x)", "np.gradient(x)": "np.gradient(x)",
-    "I(x + outside)": "I(x + outside)", "I(x + np.arange(len(x)))": "np.arange", "I(noise(x))": "noise(x)",
-    "np.isin(k, n - k)": "np.isin(", "I(x.rolling(3, min_periods=1).mean())": "x.rolling(3",
+    "np.cumsum(x)": "np.cumsum(x)",
+    "np.sort(x)": "np.sort(x)",
+    "np.argsort(x)": "np.argsort(x)",
+    "x.rank()": "x.rank()",
+    "I(x.rank(pct=True) - 0.5)": "x.rank(pct=True)",
+    "x.shift(1, fill_value=0)": "x.shift(",
+    "np.append(0, np.diff(x))": "np.append(0, np.diff(x))",
+    "pd.cut(x, 3)": "pd.cut(x, 3)",
+    "pd.qcut(x, 4)": "pd.qcut",
+    "I(x.groupby(s).transform('mean'))": "x.groupby(s).transform('mean')",
+    "I(c.cat.codes)": "c.cat.codes",
+    "I(np.unique(s, return_inverse=True)[1])": "np.unique(",
+    "centred(x)": "centred(x)",
+    "above(x)": "above(x)",
+    "log(centred(x) + 5)": "centred(x)",
+    "largest(x)": "largest(x)",
+    "np.gradient(x)": "np.gradient(x)",
+    "I(x + outside)": "I(x + outside)",
+    "I(x + np.arange(len(x)))": "np.arange",
+    "I(noise(x))": "noise(x)",
+    "np.isin(k, n - k)": "np.isin(",
+    "I(x.rolling(3, min_periods=1).mean())": "x.rolling(3",
     "I([v - min(x) * rank for rank, v in enumerated(x)])": "[v - min(x) * rank",
     "I(x.sort_values().to_numpy())": "x.sort_values()",
     "centred_by_rows(x)": "centred_by_rows(x)",
-}  # fmt: skip
+}
 GENERATOR = np.random.default_rng(3)
 WHOLE = {
-    "centred": lambda v: v - v.mean(), "above": lambda v: v > np.median(v), "largest": lambda v: v == v.max(),
-    "outside": np.linspace(0, 1, ROWS), "noise": lambda v: v + GENERATOR.normal(size=len(v)), "enumerated": enumerate,
+    "centred": lambda v: v - v.mean(),
+    "above": lambda v: v > np.median(v),
+    "largest": lambda v: v == v.max(),
+    "outside": np.linspace(0, 1, ROWS),
+    "noise": lambda v: v + GENERATOR.normal(size=len(v)),
+    "enumerated": enumerate,
     "centred_by_rows": lambda v: v - v.mean() if len(v) > 1 else v.to_frame().pop("nothing"),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(
-    "place", ["y ~ z + {}", "y ~ z + ({} | g)", "y ~ z + offset({})", "y ~ z:{} + (1 | g)"]
-)
+@pytest.mark.parametrize("place", ["y ~ z + {}", "y ~ z + ({} | g)", "y ~ z + offset({})", "y ~ z:{} + (1 | g)"])
 @pytest.mark.parametrize("term", ACROSS)
 def test_what_does_not_go_row_by_row_is_refused_by_name(place, term):
     if "offset" in place and "cut" in term:
@@ -195,9 +252,10 @@ def fits():
     data = table()
     model = blm.Model(FORMULA, data)
     return {
-        "reml": model.fit_reml(), "ml": model.fit_ml(),
+        "reml": model.fit_reml(),
+        "ml": model.fit_ml(),
         "exact": model.fit(random_seed=1, draws=100, chains=2, progressbar=False),
-    }  # fmt: skip
+    }
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")  # of 100 draws
@@ -248,15 +306,39 @@ def value(term, data, trust=True):
 @pytest.mark.parametrize(
     ("term", "right"),
     [
-        ("I(p ** 3)", 27e24), ("I(p * p * p)", 27e24), ("I(p + p)", 6e8), ("np.power(p, 3)", 27e24),
-        ("np.square(p) * p", 27e24), ("I(p ** -1)", 1 / 3e8), ("np.power(p, -1)", 1 / 3e8), ("I(2 ** e)", 2.0**70),
-        ("I((p > 1) + (e > 1))", 2), ("I(t + t)", 2), ("I(-t)", -1), ("I(t * 3)", 3), ("I(t - t)", 0),
-        ("I((p > 1) + (p < 1) + t)", 2), ("np.sum(p) ** 2 * p", 27e24), ("poly(p, 1, raw=True)", 3e8),
-        ("I(7 // (e - 68))", 3), ("I(-e // 60)", -2), ("I(-e % 60)", 50), ("I(!t + 0)", 0), ("I(t / 2)", 0.5),
-        ("I(TRUE + t)", 2), ("I(t ** 2 + t)", 2), ("I(i8 * i8)", 10_000), ("I(i8 + i8)", 200), ("I(-u8)", -200),
-        ("I(u8 - 201)", -1), ("I(big * 10)", 9e19), ("I(t & t)", 1), ("I(e == 70)", 1), ("I(t == 1)", 1),
+        ("I(p ** 3)", 27e24),
+        ("I(p * p * p)", 27e24),
+        ("I(p + p)", 6e8),
+        ("np.power(p, 3)", 27e24),
+        ("np.square(p) * p", 27e24),
+        ("I(p ** -1)", 1 / 3e8),
+        ("np.power(p, -1)", 1 / 3e8),
+        ("I(2 ** e)", 2.0**70),
+        ("I((p > 1) + (e > 1))", 2),
+        ("I(t + t)", 2),
+        ("I(-t)", -1),
+        ("I(t * 3)", 3),
+        ("I(t - t)", 0),
+        ("I((p > 1) + (p < 1) + t)", 2),
+        ("np.sum(p) ** 2 * p", 27e24),
+        ("poly(p, 1, raw=True)", 3e8),
+        ("I(7 // (e - 68))", 3),
+        ("I(-e // 60)", -2),
+        ("I(-e % 60)", 50),
+        ("I(!t + 0)", 0),
+        ("I(t / 2)", 0.5),
+        ("I(TRUE + t)", 2),
+        ("I(t ** 2 + t)", 2),
+        ("I(i8 * i8)", 10_000),
+        ("I(i8 + i8)", 200),
+        ("I(-u8)", -200),
+        ("I(u8 - 201)", -1),
+        ("I(big * 10)", 9e19),
+        ("I(t & t)", 1),
+        ("I(e == 70)", 1),
+        ("I(t == 1)", 1),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_doubles_as_in_r(term, right, trust):
     from bayeslmm.tools.frame import plain
 

@@ -17,10 +17,16 @@ def data():
     n = 60
     data = pd.DataFrame(
         {
-            "x": rng.uniform(1, 2, n), "z": rng.normal(size=n), "w": rng.uniform(1, 2, n), "t": np.tile(range(6), 10),
-            "f": rng.choice([*"pqr"], n), "g": np.repeat([*"abcdefghij"], 6), "s": rng.integers(0, 5, n), "n": 9,
+            "x": rng.uniform(1, 2, n),
+            "z": rng.normal(size=n),
+            "w": rng.uniform(1, 2, n),
+            "t": np.tile(range(6), 10),
+            "f": rng.choice([*"pqr"], n),
+            "g": np.repeat([*"abcdefghij"], 6),
+            "s": rng.integers(0, 5, n),
+            "n": 9,
         }
-    )  # fmt: skip
+    )
     data["fails"], data["y"] = data["n"] - data["s"], data["z"] + rng.normal(size=n)
     return data
 
@@ -67,22 +73,47 @@ def test_the_thing(data, written, trust):
 
 
 LEADS = {
-    "y | se(w) ~ x": "weights= of 1 / s", "y | weights(w) ~ x": "weights='w'", "y | cens(w) ~ x": "pymc_parts",
-    "y | trunc(lb=0) ~ x": "pymc_parts", "y | rate(n) ~ x": r"offset\(log", "y | subset(w) ~ x": r"data\[condition\]",
-    "y | trials(n) + weights(w) ~ x": "weights='w'", "y | foo(w) ~ x": "left side of '~'",
-    "y ~ mo(x)": r"C\(x, Poly\)", "y ~ ar(t, g)": r"\(t \| g\)", "y ~ gp(x)": r"bs\(x", "y ~ te(x)": r"s\(x, by=f\)",
-    "y ~ te(x, z)": r"bs\(x", "y ~ t2(x, z)": r"bs\(x", "y ~ me(x, w)": "pymc_parts", "y ~ mi(x)": "pymc_parts",
-    "y ~ ns(x, 3)": r"cr\(x", "y ~ x + Error(g)": r"\(1 \| g\)", "y ~ cut(x, 3)": "pandas.cut",
-    "y ~ x^2": r"I\(x\*\*2\)", "y ~ g %in% f": "g:f", "y ~ .": "name the columns",
+    "y | se(w) ~ x": "weights= of 1 / s",
+    "y | weights(w) ~ x": "weights='w'",
+    "y | cens(w) ~ x": "pymc_parts",
+    "y | trunc(lb=0) ~ x": "pymc_parts",
+    "y | rate(n) ~ x": r"offset\(log",
+    "y | subset(w) ~ x": r"data\[condition\]",
+    "y | trials(n) + weights(w) ~ x": "weights='w'",
+    "y | foo(w) ~ x": "left side of '~'",
+    "y ~ mo(x)": r"C\(x, Poly\)",
+    "y ~ ar(t, g)": r"\(t \| g\)",
+    "y ~ gp(x)": r"bs\(x",
+    "y ~ te(x)": r"s\(x, by=f\)",
+    "y ~ te(x, z)": r"bs\(x",
+    "y ~ t2(x, z)": r"bs\(x",
+    "y ~ me(x, w)": "pymc_parts",
+    "y ~ mi(x)": "pymc_parts",
+    "y ~ ns(x, 3)": r"cr\(x",
+    "y ~ x + Error(g)": r"\(1 \| g\)",
+    "y ~ cut(x, 3)": "pandas.cut",
+    "y ~ x^2": r"I\(x\*\*2\)",
+    "y ~ g %in% f": "g:f",
+    "y ~ .": "name the columns",
     "y ~ I(f %in% c('p'))": r"np.isin\(x",
-    "y ~ as.numeric(x)": "pandas.to_numeric", "y ~ I(is.na(x))": r"isna\(\)", "y ~ x + cumsum(z)": "cumsum",
-    "y ~ lag(x)": r"shift\(\)", "y ~ interaction(f, g)": "a:b", "y ~ x == 1": r"I\(x == 1\)",
-    "y ~ cbind(s, fails)": r"p\(successes, trials\)", "y ~ us(x)": r"diag\(x \| g\)",
-    "y ~ ar1(f)": r"ar1\(0 \+ f \| g\)", "y ~ homdiag(x | g)": r"diag\(x \| g, hom=True\)",
-    "y ~ x + mean(z)": "one value for each", "y ~ (1 | log(x))": "grouping factor is a column",
-    "y ~ log(y ~ x)": "cannot be read", "y ~ rank(x)": r"rank\(\)", "y ~ x + (mo(z) | g)": r"C\(x, Poly\)",
-    "s(y) ~ x": r"bs\(x", "y ~ offset(gp(x))": r"bs\(x",
-}  # fmt: skip
+    "y ~ as.numeric(x)": "pandas.to_numeric",
+    "y ~ I(is.na(x))": r"isna\(\)",
+    "y ~ x + cumsum(z)": "cumsum",
+    "y ~ lag(x)": r"shift\(\)",
+    "y ~ interaction(f, g)": "a:b",
+    "y ~ x == 1": r"I\(x == 1\)",
+    "y ~ cbind(s, fails)": r"p\(successes, trials\)",
+    "y ~ us(x)": r"diag\(x \| g\)",
+    "y ~ ar1(f)": r"ar1\(0 \+ f \| g\)",
+    "y ~ homdiag(x | g)": r"diag\(x \| g, hom=True\)",
+    "y ~ x + mean(z)": "one value for each",
+    "y ~ (1 | log(x))": "grouping factor is a column",
+    "y ~ log(y ~ x)": "cannot be read",
+    "y ~ rank(x)": r"rank\(\)",
+    "y ~ x + (mo(z) | g)": r"C\(x, Poly\)",
+    "s(y) ~ x": r"bs\(x",
+    "y ~ offset(gp(x))": r"bs\(x",
+}
 
 
 @pytest.mark.parametrize("trust", [True, False])
@@ -95,12 +126,7 @@ def test_one_sentence_leads_on(data, written, trust):
 @pytest.mark.parametrize("name", [*REMEDIES, *DOTTED])
 def test_every_word_leads_on_from_wherever_it_stands(data, name):
     sentence = {**REMEDIES, **DOTTED}[name]
-    for text in (
-        f"y ~ z + {name}(x)",
-        f"y ~ ({name}(x) | g)",
-        f"y ~ offset(2 * {name}(x))",
-        f"y ~ I({name}(x) + 1)",
-    ):
+    for text in (f"y ~ z + {name}(x)", f"y ~ ({name}(x) | g)", f"y ~ offset(2 * {name}(x))", f"y ~ I({name}(x) + 1)"):
         for trust in (True, False):
             with pytest.raises(BayesLMMError) as refusal:
                 build_design(text, data, trust=trust)

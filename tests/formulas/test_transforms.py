@@ -88,12 +88,16 @@ def test_a_level_need_not_be_among_new_rows():
 def test_words_of_r_are_what_they_are_there():
     data = frame(x=[1.0, 2.0, 4.0, 9.0, 3.5], z=[3.0, 1.0, 4.0, 2.0, 9.0])
     for term, right in {
-        "pmax(x, z, 2)": np.maximum(np.maximum(data["x"], data["z"]), 2), "pmin(x, z)": data[["x", "z"]].min(axis=1),
-        "ifelse(x > z, 1, -1)": np.where(data["x"] > data["z"], 1, -1), "I(x / sd(x))": data["x"] / data["x"].std(),
-        "I(x / var(x))": data["x"] / data["x"].var(), "I(x - median(x))": data["x"] - data["x"].median(),
-        "I(x - quantile(x, 0.25))": data["x"] - data["x"].quantile(0.25), "I(x * pi)": data["x"] * np.pi,
+        "pmax(x, z, 2)": np.maximum(np.maximum(data["x"], data["z"]), 2),
+        "pmin(x, z)": data[["x", "z"]].min(axis=1),
+        "ifelse(x > z, 1, -1)": np.where(data["x"] > data["z"], 1, -1),
+        "I(x / sd(x))": data["x"] / data["x"].std(),
+        "I(x / var(x))": data["x"] / data["x"].var(),
+        "I(x - median(x))": data["x"] - data["x"].median(),
+        "I(x - quantile(x, 0.25))": data["x"] - data["x"].quantile(0.25),
+        "I(x * pi)": data["x"] * np.pi,
         "I(x > mean(x))": data["x"] > data["x"].mean(),
-    }.items():  # fmt: skip
+    }.items():
         np.testing.assert_allclose(column(term, data)[1], right.astype(float), err_msg=term)
 
 

@@ -27,12 +27,18 @@ def data():
     return pd.DataFrame(
         {
             "y": rng.normal(size=ROWS) + np.repeat([0, 3, 1, 5, 2, 4], 10),
-            "x": rng.uniform(0.5, 2.0, ROWS), "z": rng.normal(size=ROWS),
-            "k": rng.integers(1, 6, ROWS), "s": rng.choice(["a", "b", "c"], ROWS), "a.b": rng.normal(size=ROWS),
-            "odd name": rng.normal(size=ROWS), "µg": rng.uniform(1, 2, ROWS), "n": rng.integers(5, 9, ROWS),
-            "g": np.repeat(np.arange(6), 10), "open": rng.normal(size=ROWS),
+            "x": rng.uniform(0.5, 2.0, ROWS),
+            "z": rng.normal(size=ROWS),
+            "k": rng.integers(1, 6, ROWS),
+            "s": rng.choice(["a", "b", "c"], ROWS),
+            "a.b": rng.normal(size=ROWS),
+            "odd name": rng.normal(size=ROWS),
+            "µg": rng.uniform(1, 2, ROWS),
+            "n": rng.integers(5, 9, ROWS),
+            "g": np.repeat(np.arange(6), 10),
+            "open": rng.normal(size=ROWS),
         }
-    )  # fmt: skip
+    )
 
 
 CANARY = "CANARY"  # stands for a path in the formulas below; nothing may ever be written there
@@ -182,7 +188,7 @@ HOSTILE = {
     "function of the fit": "fit(x)",
     "name of the test": "I(ROWS + x)",
     "function of the test": "harmless(x)",
-}  # fmt: skip
+}
 
 
 def harmless(values):
@@ -208,18 +214,17 @@ PLACES = ["response", "left of a bar", "right of a bar", "offset"]
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [
-        *(("fixed", name) for name in HOSTILE),
-        *((place, name) for place in PLACES for name in list(HOSTILE)[::7]),
-    ],
+    [*(("fixed", name) for name in HOSTILE), *((place, name) for place in PLACES for name in list(HOSTILE)[::7])],
 )
 def test_hostile_formulas_are_refused_before_anything_is_evaluated(data, canary, name, place):
     text = HOSTILE[name].replace(CANARY, str(canary))
     formula = {
-        "fixed": f"y ~ z + {text} + (1 | g)", "response": f"{text} ~ z + (1 | g)",
-        "left of a bar": f"y ~ z + ({text} | g)", "right of a bar": f"y ~ z + (1 | {text})",
+        "fixed": f"y ~ z + {text} + (1 | g)",
+        "response": f"{text} ~ z + (1 | g)",
+        "left of a bar": f"y ~ z + ({text} | g)",
+        "right of a bar": f"y ~ z + (1 | {text})",
         "offset": f"y ~ z + offset({text}) + (1 | g)",
-    }[place]  # fmt: skip
+    }[place]
     before = data.copy()
     with pytest.raises(errors.InputError):
         blm.Model(formula, data, trust=False)
@@ -260,10 +265,14 @@ I(x / np.std(x, ddof=1)) ; I(x - np.quantile(x, 0.25)) ; np.hypot(x, z) ; I(x * 
 
 
 WHOLE = (
-    "log(n) ~ x + (1 | g)", "sqrt(n) / 2 ~ x + (log(x) | g)", "y ~ x + (poly(x, 2) | g)",
-    "y ~ (s || g) + offset(log(x))", "y ~ x + (1 | g) + offset(2 * z + a.b)",
-    "s['a'] ~ x + (1 | g)", "I(x > 1) ~ z + (1 | g/s)",
-)  # fmt: skip
+    "log(n) ~ x + (1 | g)",
+    "sqrt(n) / 2 ~ x + (log(x) | g)",
+    "y ~ x + (poly(x, 2) | g)",
+    "y ~ (s || g) + offset(log(x))",
+    "y ~ x + (1 | g) + offset(2 * z + a.b)",
+    "s['a'] ~ x + (1 | g)",
+    "I(x > 1) ~ z + (1 | g/s)",
+)
 
 
 @pytest.mark.parametrize(
@@ -277,9 +286,7 @@ def test_ordinary_formulas_mean_the_same_either_way(data, formula):
     for name in ("X", "y", "offset"):
         np.testing.assert_array_equal(getattr(checked, name), getattr(trusted, name))
     np.testing.assert_array_equal(new[1].X, new[0].X)
-    for pair in (
-        zip(*(design.groups for design in designs), strict=True) for designs in ([trusted, checked], new)
-    ):
+    for pair in (zip(*(design.groups for design in designs), strict=True) for designs in ([trusted, checked], new)):
         for one, other in pair:
             np.testing.assert_array_equal(one.Z, other.Z)
 
@@ -344,20 +351,8 @@ def test_the_page_lists_what_is_listed():
     page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
     bare, numpy = re.search(r"the functions `([^`]+)`.*?before it: `([^`]+)`", page, re.S).groups()
     assert sorted(bare.split()) == sorted(whitelist.BARE) and sorted(numpy.split()) == sorted(whitelist.NUMPY)
-    limits = (
-        formula.MOST_TERMS,
-        formula.MOST_FACTORS,
-        grammar.MOST_LETTERS,
-        grammar.DEEPEST,
-        coding.MOST_COLUMNS,
-    )
-    told = (
-        whitelist.SIZES["df"],
-        whitelist.SIZES["degree"],
-        whitelist.DEEPEST,
-        whitelist.LONGEST_TEXT,
-        *limits,
-    )
+    limits = (formula.MOST_TERMS, formula.MOST_FACTORS, grammar.MOST_LETTERS, grammar.DEEPEST, coding.MOST_COLUMNS)
+    told = (whitelist.SIZES["df"], whitelist.SIZES["degree"], whitelist.DEEPEST, whitelist.LONGEST_TEXT, *limits)
     assert all(f"{number:,}" in page for number in told)
 
 
@@ -377,24 +372,14 @@ def test_names_that_are_given_join_the_list(data):
         blm.Model(formula, data, trust=False, namespace={"half": half})
     model = blm.Model(formula, data, trust=False, namespace={"half": half, "middle": middle})
     np.testing.assert_array_equal(model.design.X, blm.Model(formula, data).design.X)
-    for hostile in (
-        "half(x.to_csv('a'))",
-        "half(lambda: 0)",
-        "half.__globals__",
-        "half(x, **z)",
-        "half(half)(x)",
-    ):
+    for hostile in ("half(x.to_csv('a'))", "half(lambda: 0)", "half.__globals__", "half(x, **z)", "half(half)(x)"):
         with pytest.raises(errors.InputError):
             blm.Model(f"y ~ {hostile} + (1 | g)", data, trust=False, namespace={"half": half})
 
 
 def test_a_changed_formula_is_trusted_as_the_first_was(data):
     checked = blm.Model("y ~ half(x) + (1 | g)", data, trust=False, namespace={"half": half})
-    assert (
-        checked.update(". ~ . + half(z)").design.p
-        == checked.fit_reml().update(". ~ . + half(z)").design.p
-        == 3
-    )
+    assert checked.update(". ~ . + half(z)").design.p == checked.fit_reml().update(". ~ . + half(z)").design.p == 3
     assert checked.update(". ~ . + half(z)").update(data=data.head(50)).design.n == 50
     for change in (checked.update, checked.fit_reml().update):
         with pytest.raises(errors.FormulaError, match="^np.cumsum is not allowed"):
@@ -404,17 +389,7 @@ def test_a_changed_formula_is_trusted_as_the_first_was(data):
 
 
 def test_a_trusted_formula_sees_no_builtins_but_the_scope_of_its_author(data):
-    for name in (
-        "__builtins__",
-        "__import__",
-        "open",
-        "eval",
-        "exec",
-        "compile",
-        "globals",
-        "getattr",
-        "__name__",
-    ):
+    for name in ("__builtins__", "__import__", "open", "eval", "exec", "compile", "globals", "getattr", "__name__"):
         with pytest.raises(errors.UnknownColumnError, match=f"'{name}'"):
             blm.Model(f"y ~ I(x + {name}) + (1 | g)", data.drop(columns="open"))
     open = 2.0
@@ -443,15 +418,7 @@ def rewritten(path, change):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "np.save",
-        "method of a column",
-        "import",
-        "dunder walk",
-        "power tower",
-        "all interactions of 26 columns",
-    ],
+    "name", ["np.save", "method of a column", "import", "dunder walk", "power tower", "all interactions of 26 columns"]
 )
 def test_the_formula_of_a_hostile_file_is_not_evaluated(data, saved, tmp_path, name):
     text = HOSTILE[name].replace(CANARY, str(tmp_path / "canary"))
@@ -472,8 +439,7 @@ def test_a_formula_of_a_file_acts_when_trusted(saved, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("formula", "y ~ " + "(" * 9999), ("family", "__import__('os')"), ("columns", [{"name": "os"}])],
+    ("key", "value"), [("formula", "y ~ " + "(" * 9999), ("family", "__import__('os')"), ("columns", [{"name": "os"}])]
 )
 def test_other_entries_of_a_file_are_no_code(saved, key, value):
     with pytest.raises(errors.StorageError):

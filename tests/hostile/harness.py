@@ -29,11 +29,15 @@ def clean() -> pd.DataFrame:
     rng = np.random.default_rng(7)
     data = pd.DataFrame(
         {
-            "g": np.repeat([*"abcdefghij"], 6), "h": np.resize([*"mnopqr"], ROWS), "f": np.resize([*"uvw"], ROWS),
-            "b": np.resize([True, False], ROWS), "i": np.resize(np.arange(-2, 5), ROWS), "x": rng.normal(size=ROWS),
+            "g": np.repeat([*"abcdefghij"], 6),
+            "h": np.resize([*"mnopqr"], ROWS),
+            "f": np.resize([*"uvw"], ROWS),
+            "b": np.resize([True, False], ROWS),
+            "i": np.resize(np.arange(-2, 5), ROWS),
+            "x": rng.normal(size=ROWS),
             "z": rng.normal(size=ROWS),
         }
-    )  # fmt: skip
+    )
     a, b, c = (rng.permutation(np.linspace(-1.5, 1.5, levels)) for levels in (10, 10, 6))
     effects = np.repeat(a, 6) + (0.5 + np.repeat(b, 6)) * data["x"] + np.resize(c, ROWS)
     data["y"] = 1.0 + 0.2 * data["i"] + effects + 0.5 * rng.normal(size=ROWS)
@@ -93,9 +97,15 @@ def fitted(
 ) -> Case:
     """A case that gives the numbers of the formula ``like`` on the clean table after the change ``of``."""
     return Case(
-        name=name, formula=formula, data=table(change), options=options, like=(like or formula, table(of)),
-        like_options=like_options or {}, warns=warns, terms=terms,
-    )  # fmt: skip
+        name=name,
+        formula=formula,
+        data=table(change),
+        options=options,
+        like=(like or formula, table(of)),
+        like_options=like_options or {},
+        warns=warns,
+        terms=terms,
+    )
 
 
 def check(case: Case) -> None:
@@ -129,9 +139,7 @@ def check_message(error: Exception, wanted: type[Exception], words: tuple[str, .
 def check_warnings(given: list[warnings.WarningMessage], wanted: tuple[type[Warning], ...] | None) -> None:
     """All warnings are ours; of these kinds, unless the case is refused."""
     foreign = [
-        f"{w.category.__name__}: {w.message}"
-        for w in given
-        if not issubclass(w.category, errors.BayesLMMWarning)
+        f"{w.category.__name__}: {w.message}" for w in given if not issubclass(w.category, errors.BayesLMMWarning)
     ]
     assert not foreign, foreign
     if wanted is not None:

@@ -58,7 +58,7 @@ LETTERS = [
     fitted("tabs and newlines", "y\t~\n  x\r\n  + (1\n| g)\n", like=PLAIN),
     fitted("no spaces", "y~x+(1|g)", like=PLAIN),
     no("byte order mark", "\ufeffy ~ x", FORMULA, "'\\ufeff' has no meaning"),
-]  # fmt: skip
+]
 LONG = [
     fitted("2000 times one term", f"y ~ {WIDE} + (1 | g)", like=PLAIN),
     fitted("spaces by the thousand", f"y ~ x{' ' * 50_000}+ (1 | g)", like=PLAIN),
@@ -70,9 +70,7 @@ LONG = [
     no("an unknown name of 5000 letters", "y ~ " + "q" * 5000, UNKNOWN, "q" * 20),
     no("5000 unknown terms", "y ~ " + " + ".join(f"q{i}" for i in range(5000)), UNKNOWN, "'q0'"),
     no("too many interactions", "y ~ (" + " + ".join(f"q{i}" for i in range(40)) + ")^20", FORMULA, "terms"),
-    no(
-        "products of 40 names", "y ~ " + " * ".join(f"q{i}" for i in range(40)), FORMULA, "at most 10 columns"
-    ),
+    no("products of 40 names", "y ~ " + " * ".join(f"q{i}" for i in range(40)), FORMULA, "at most 10 columns"),
     no("an exponent of 5000 digits", f"y ~ (x + z)^{'9' * 5000}", FORMULA),
 ]
 IDIOMS = [
@@ -118,10 +116,15 @@ IDIOMS = [
     fitted("in place of %in%", "y ~ f + x:f + (1 | g)", like="y ~ f/x + (1 | g)"),
     fitted("offset of a call", "y ~ z + offset(I(x / 2)) + (1 | g)", like="I(y - x / 2) ~ z + (1 | g)"),
     fitted("offset of a number", "y ~ x + offset(2) + (1 | g)", like="I(y - 2) ~ x + (1 | g)"),
-    fitted("interaction of groups", "y ~ x + (1 | g:h)", lambda d: d[d["h"] < "p"].assign(h=[*"mn"] * 15),
-           like="y ~ x + (1 | k)", of=lambda d: d[d["h"] < "p"].assign(k=lambda s: s["g"] + [*"mn"] * 15)),
+    fitted(
+        "interaction of groups",
+        "y ~ x + (1 | g:h)",
+        lambda d: d[d["h"] < "p"].assign(h=[*"mn"] * 15),
+        like="y ~ x + (1 | k)",
+        of=lambda d: d[d["h"] < "p"].assign(k=lambda s: s["g"] + [*"mn"] * 15),
+    ),
     fitted("conditions", "y ~ I(x > 0) + (1 | g)", like="y ~ b2 + (1 | g)", of=lambda d: d.assign(b2=d["x"] > 0)),
-]  # fmt: skip
+]
 BARS = [
     no("no factor", "y ~ (1 | )", FORMULA, "no grouping factor", "(1 | school)"),
     no("no effect", "y ~ ( | g)", FORMULA, "left side of the bar is empty"),
@@ -142,7 +145,7 @@ BARS = [
     no("response as group", "y ~ (1 | y)", errors.UnidentifiedTermError, "60 levels for 60 rows"),
     fitted("nested in itself", "y ~ x + (1 | g/g)", like=PLAIN),
     fitted("bar of a bar taken away", "y ~ x + (1 | g) + (1 | h) - (1 | h)", like=PLAIN),
-]  # fmt: skip
+]
 EVIL = [
     no("import", "y ~ __import__('os').getcwd()", errors.InputError),
     no("dunder", "y ~ x.__class__.__bases__", errors.InputError),
@@ -160,8 +163,12 @@ EVIL = [
     no("overflow", "y ~ exp(1000 * x)", errors.NonFiniteError, "exp(1000 * x)"),
     no("log of text", "y ~ log(f)", DATA, "log(f) cannot be computed", "'f' holds text"),
     no("too many columns of a spline", "y ~ bs(x, df=100)", DATA),
-    fitted("too high a polynomial", "y ~ poly(i, 30) + (1 | g)", like="y ~ poly(i, 6) + (1 | g)",
-           warns=(errors.AliasedColumnsWarning,)),
+    fitted(
+        "too high a polynomial",
+        "y ~ poly(i, 30) + (1 | g)",
+        like="y ~ poly(i, 6) + (1 | g)",
+        warns=(errors.AliasedColumnsWarning,),
+    ),
     no("unknown reference", "y ~ relevel(f, ref='nobody')", DATA, "nobody"),
     no("a walrus inside", "y ~ I(x := 1)", errors.InputError),
     no("yield inside", "y ~ I((yield))", errors.InputError),
@@ -169,7 +176,7 @@ EVIL = [
     no("star inside", "y ~ I(*x)", DATA),
     no("recursion inside", "y ~ (lambda f: f(f))(lambda f: f(f))", errors.InputError),
     no("error with lines", "y ~ x.map('{')", DATA),
-]  # fmt: skip
+]
 CASES = [*NOT_A_TEXT, *NOTHING, *LETTERS, *LONG, *IDIOMS, *BARS, *EVIL]
 
 

@@ -34,31 +34,47 @@ INDEXES = [
     fitted("intervals for labels", PLAIN, lambda d: d.set_axis(pd.interval_range(0, ROWS))),
     fitted("categories for labels", PLAIN, lambda d: d.set_axis(pd.CategoricalIndex(d["g"]))),
     fitted("two levels of labels", PLAIN, lambda d: d.set_axis(pd.MultiIndex.from_frame(d[["g", "h"]]))),
-    fitted("two levels of labels, named as columns, and twice each", PLAIN,
-           lambda d: d.set_axis(pd.MultiIndex.from_frame(d[["g", "f"]]))),
+    fitted(
+        "two levels of labels, named as columns, and twice each",
+        PLAIN,
+        lambda d: d.set_axis(pd.MultiIndex.from_frame(d[["g", "f"]])),
+    ),
     fitted("labels from the back", PLAIN, lambda d: d.set_axis(range(ROWS, 0, -1))),
     fitted("every second row of another table", PLAIN, lambda d: pd.concat([d, d]).sort_index(kind="stable").iloc[::2]),
     fitted("a view", PLAIN, lambda d: pd.concat([d, d])[:ROWS]),
-    fitted("one label and missing values", PLAIN, lambda d: pd.concat([d,
-            d.head(3).assign(x=np.nan)]).set_axis([0] * 63),
-           warns=(errors.DroppedRowsWarning,)),
-    fitted("two levels of labels and missing values", PLAIN,
-           lambda d: pd.concat([d, d.head(3).assign(g=None)]).set_index(["h", "f"], drop=False),
-           warns=(errors.DroppedRowsWarning,)),
+    fitted(
+        "one label and missing values",
+        PLAIN,
+        lambda d: pd.concat([d, d.head(3).assign(x=np.nan)]).set_axis([0] * 63),
+        warns=(errors.DroppedRowsWarning,),
+    ),
+    fitted(
+        "two levels of labels and missing values",
+        PLAIN,
+        lambda d: pd.concat([d, d.head(3).assign(g=None)]).set_index(["h", "f"], drop=False),
+        warns=(errors.DroppedRowsWarning,),
+    ),
     fitted("read-only arrays", PLAIN, lambda d: _read_only(d)),
-    fitted("columns side by side in one array", "y ~ x + (1 | i)",
-           lambda d: pd.DataFrame(np.asfortranarray(d[["y", "x", "i"]].to_numpy()), columns=["y", "x", "i"]),
-           warns=(errors.SingularFitWarning,)),
+    fitted(
+        "columns side by side in one array",
+        "y ~ x + (1 | i)",
+        lambda d: pd.DataFrame(np.asfortranarray(d[["y", "x", "i"]].to_numpy()), columns=["y", "x", "i"]),
+        warns=(errors.SingularFitWarning,),
+    ),
     fitted("attributes and flags", PLAIN, lambda d: _with_attributes(d)),
     fitted("a subclass of DataFrame", PLAIN, lambda d: Sub(d)),
     fitted("dtypes of convert_dtypes", "y ~ x + f + b + i + (1 | g)", lambda d: d.convert_dtypes()),
-    fitted("dtypes of Arrow throughout", "y ~ x + f + b + i + (1 | g)",
-            lambda d: d.convert_dtypes(dtype_backend="pyarrow")),
-    fitted("read as Arrow's from CSV", PLAIN,
-           lambda d: pd.read_csv(io.BytesIO(d.to_csv(index=False).encode()), dtype_backend="pyarrow"),
-           of=lambda d: pd.read_csv(io.BytesIO(d.to_csv(index=False).encode()))),
+    fitted(
+        "dtypes of Arrow throughout", "y ~ x + f + b + i + (1 | g)", lambda d: d.convert_dtypes(dtype_backend="pyarrow")
+    ),
+    fitted(
+        "read as Arrow's from CSV",
+        PLAIN,
+        lambda d: pd.read_csv(io.BytesIO(d.to_csv(index=False).encode()), dtype_backend="pyarrow"),
+        of=lambda d: pd.read_csv(io.BytesIO(d.to_csv(index=False).encode())),
+    ),
     fitted("written and read as pickle", PLAIN, lambda d: pd.read_pickle(_pickled(d))),
-]  # fmt: skip
+]
 
 
 class Sub(pd.DataFrame):
@@ -96,16 +112,38 @@ FEW = [
     refused("one row, intercept alone", "y ~ 1", lambda d: d.head(1), DATA, "1 complete row", "more rows"),
     refused("one row, group alone", "y ~ 0 + (1 | g)", lambda d: d.head(1), errors.InputError),
     refused("two rows, two coefficients", "y ~ x", lambda d: d.head(2), DATA, "2 complete rows for 2 coefficients"),
-    refused("two rows, two groups", "y ~ 1 + (1 | g)", lambda d: d.iloc[[0, 30]], errors.UnidentifiedTermError,
-            "2 levels for 2 rows"),
-    refused("more coefficients than rows", "y ~ x + z + i + I(x**2) + I(z**2)", lambda d: d.head(5), DATA,
-            "5 complete rows for", "Use more data or fewer terms"),
-    refused("a factor with more levels than rows left", "y ~ f * h * b", lambda d: d.head(12), DATA,
-            "36 columns for 12 rows"),
+    refused(
+        "two rows, two groups",
+        "y ~ 1 + (1 | g)",
+        lambda d: d.iloc[[0, 30]],
+        errors.UnidentifiedTermError,
+        "2 levels for 2 rows",
+    ),
+    refused(
+        "more coefficients than rows",
+        "y ~ x + z + i + I(x**2) + I(z**2)",
+        lambda d: d.head(5),
+        DATA,
+        "5 complete rows for",
+        "Use more data or fewer terms",
+    ),
+    refused(
+        "a factor with more levels than rows left",
+        "y ~ f * h * b",
+        lambda d: d.head(12),
+        DATA,
+        "36 columns for 12 rows",
+    ),
     fitted("three rows", "y ~ x", lambda d: d.head(3), of=lambda d: d.head(3)),
-    refused("a response that is one number", PLAIN, lambda d: d.assign(y=3), DATA, "'y' is 3 in all 60 rows",
-            "nothing to explain"),
-]  # fmt: skip
+    refused(
+        "a response that is one number",
+        PLAIN,
+        lambda d: d.assign(y=3),
+        DATA,
+        "'y' is 3 in all 60 rows",
+        "nothing to explain",
+    ),
+]
 
 
 def other(name: str, make: object, *words: str) -> Case:
@@ -128,10 +166,14 @@ NO_FRAMES = [
     other("a generator", lambda d: (row for row in d.itertuples()), "generator"),
     other("something that is not yet computed", lambda d: SimpleNamespace(collect=lambda: d), "data.collect()"),
     other("something that turns into a series", lambda d: SimpleNamespace(to_pandas=lambda: d["y"]), "SimpleNamespace"),
-    other("something that fails to turn", lambda d: Broken(), "does not turn into a pandas DataFrame",
-            "ImportError: no pyarrow"),
+    other(
+        "something that fails to turn",
+        lambda d: Broken(),
+        "does not turn into a pandas DataFrame",
+        "ImportError: no pyarrow",
+    ),
     other("an array of Arrow", lambda d: pa.array(d["y"]), "DataFrame"),
-]  # fmt: skip
+]
 
 
 class Broken:

@@ -14,12 +14,7 @@ from bayeslmm import errors
 
 from .harness import Maker, check_message, check_unchanged, check_warnings, clean
 
-DATA, UNKNOWN, UNSEEN, INPUT = (
-    errors.DataError,
-    errors.UnknownColumnError,
-    errors.UnseenLevelError,
-    errors.InputError,
-)
+DATA, UNKNOWN, UNSEEN, INPUT = (errors.DataError, errors.UnknownColumnError, errors.UnseenLevelError, errors.InputError)
 FORMULA = "y ~ x + i + f + b + (x | g)"
 AVERAGE = {"groups": "average"}
 
@@ -144,7 +139,7 @@ CASES = [
     refused("an offset of text", None, DATA, "offset= does not hold numbers", offset=["a"] * 4),
     refused("an offset of a column that is not there", None, UNKNOWN, "'oo'", offset="oo"),
     refused("an offset infinite", None, errors.InputError, "offset", offset=np.inf),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -171,8 +166,15 @@ def test_groups_whose_labels_changed_type():
     data = clean().assign(g=np.repeat(range(300, 310), 6))
     fit = blm.lmer("y ~ x + (x | g)", data)
     rows, known = data.iloc[[0, 20, 59]], fit.fitted()[[0, 20, 59]]
-    for g in (rows["g"].astype(float), rows["g"].astype(str), rows["g"].astype("category"), rows["g"].astype(object),
-              rows["g"].astype("Int64"), rows["g"].astype("string"), rows["g"].astype("int32[pyarrow]")):  # fmt: skip
+    for g in (
+        rows["g"].astype(float),
+        rows["g"].astype(str),
+        rows["g"].astype("category"),
+        rows["g"].astype(object),
+        rows["g"].astype("Int64"),
+        rows["g"].astype("string"),
+        rows["g"].astype("int32[pyarrow]"),
+    ):
         np.testing.assert_allclose(fit.predict(rows.assign(g=g)), known, rtol=1e-12)
 
 

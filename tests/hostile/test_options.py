@@ -12,12 +12,7 @@ from bayeslmm import errors
 
 from .harness import ROWS, Case, check, check_message, clean, fitted, refused
 
-DATA, UNKNOWN, INPUT, PRIOR = (
-    errors.DataError,
-    errors.UnknownColumnError,
-    errors.InputError,
-    errors.PriorError,
-)
+DATA, UNKNOWN, INPUT, PRIOR = (errors.DataError, errors.UnknownColumnError, errors.InputError, errors.PriorError)
 PLAIN = "y ~ x + (1 | g)"
 W = np.resize([1.0, 2.0, 0.5], ROWS)
 HEAVY = pd.Series(W)
@@ -33,9 +28,7 @@ def shifted(name: str, offset: object, change: object = None) -> Case:
     return fitted(f"offset {name}", PLAIN, change, like_options={"offset": W}, offset=offset)
 
 
-def bad(
-    name: str, error: type[errors.BayesLMMError], *words: str, change: object = None, **options: object
-) -> Case:
+def bad(name: str, error: type[errors.BayesLMMError], *words: str, change: object = None, **options: object) -> Case:
     return refused(name, PLAIN, change, error, *words, **options)
 
 
@@ -83,23 +76,47 @@ WRONG = [
     *bad_of_both("as an unknown column", "ww", UNKNOWN, "'ww'"),
     bad("weights of a text column", DATA, "weights", "numbers", weights="f"),
     bad("offset of a text column", DATA, "offset", "number", offset="f"),
-    bad("weights twice in the data", DATA, "2 columns called 'w'", weights="w",
-        change=lambda d: pd.concat([d, pd.DataFrame({"w": W}), pd.DataFrame({"w": W})], axis=1)),
+    bad(
+        "weights twice in the data",
+        DATA,
+        "2 columns called 'w'",
+        weights="w",
+        change=lambda d: pd.concat([d, pd.DataFrame({"w": W}), pd.DataFrame({"w": W})], axis=1),
+    ),
     bad("weights zero", DATA, "positive and finite", "60 are not", weights=np.zeros(ROWS)),
-    bad("a weight below zero", DATA, "positive and finite", "1 are not", "row 4", weights=np.where(W == W[4], 1,
-            W) - 2.0 * (np.arange(ROWS) == 4)),
+    bad(
+        "a weight below zero",
+        DATA,
+        "positive and finite",
+        "1 are not",
+        "row 4",
+        weights=np.where(W == W[4], 1, W) - 2.0 * (np.arange(ROWS) == 4),
+    ),
     bad("a weight infinite", DATA, "1 are not (row 4)", weights=np.where(np.isnan(GAPS), np.inf, W)),
     bad("a weight missing", DATA, "1 are not (row 4)", weights=GAPS),
     bad("weights of 1e300", DATA, "weights", "Rescale", weights=W * 1e300),
     bad("weights of 1e-300", DATA, "weights", "Rescale", weights=W * 1e-300),
-    bad("an offset infinite", errors.NonFiniteError, "offset", "1 infinite", "row 4", offset=np.where(np.isnan(GAPS),
-            np.inf, W)),
+    bad(
+        "an offset infinite",
+        errors.NonFiniteError,
+        "offset",
+        "1 infinite",
+        "row 4",
+        offset=np.where(np.isnan(GAPS), np.inf, W),
+    ),
     bad("an offset of 1e300", DATA, "offset", "Rescale", offset=W * 1e300),
     bad("an offset all missing", DATA, "No row is complete", "'offset' is all missing", offset=np.full(ROWS, np.nan)),
-    fitted("an offset with a gap", PLAIN, offset=GAPS, like=PLAIN, of=lambda d: d.drop(index=4),
-           like_options={"offset": np.delete(W, 4)}, warns=(errors.DroppedRowsWarning,)),
+    fitted(
+        "an offset with a gap",
+        PLAIN,
+        offset=GAPS,
+        like=PLAIN,
+        of=lambda d: d.drop(index=4),
+        like_options={"offset": np.delete(W, 4)},
+        warns=(errors.DroppedRowsWarning,),
+    ),
     fitted("weights all equal", PLAIN, weights=np.full(ROWS, 1.0), like=PLAIN),
-]  # fmt: skip
+]
 CASES = [*NUMBERS, *WRONG]
 
 
@@ -129,10 +146,13 @@ REFUSED = {
     "binomial of numbers": ({"family": "binomial"}, DATA, "proportions"),
     "two categories too many": ({"family": "bernoulli", "formula": "f ~ x + (1 | g)"}, DATA, "3 categories"),
     "categories without an order": ({"family": "ordinal", "formula": "f ~ x + (1 | g)"}, DATA, "without an order"),
-    "more successes than trials": ({"family": "binomial", "formula": "p(abs(i), 2) ~ x"}, DATA,
-    "more successes than trials"),
+    "more successes than trials": (
+        {"family": "binomial", "formula": "p(abs(i), 2) ~ x"},
+        DATA,
+        "more successes than trials",
+    ),
     "counts for gaussian": ({"formula": "p(abs(i), 5) ~ x"}, DATA, "family='binomial'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -164,7 +184,7 @@ RESPONSES = {
     + [pd.Categorical(COUNTS, range(7), ordered=True)]
     + [pd.Categorical(COUNTS.astype(str), [*"0123456789"], ordered=True)],
     "gamma": [(COUNTS + 0.5).astype(t) for t in ("float32", "Float64", "float64[pyarrow]", "object")],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("family", RESPONSES)

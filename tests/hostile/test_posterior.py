@@ -11,12 +11,7 @@ from bayeslmm import errors
 
 from .harness import check_message, check_unchanged, check_warnings, clean, holes
 
-DATA, INPUT, UNSEEN, REFUSED = (
-    errors.DataError,
-    errors.InputError,
-    errors.UnseenLevelError,
-    errors.RefusedVerbError,
-)
+DATA, INPUT, UNSEEN, REFUSED = (errors.DataError, errors.InputError, errors.UnseenLevelError, errors.RefusedVerbError)
 SHORT = {"draws": 50, "chains": 2, "cores": 1, "random_seed": 1, "progressbar": False}
 FORMULA = "y ~ x + f + (x | `a group`)"
 
@@ -48,9 +43,10 @@ ANSWERED = {
     "variance_components": lambda p: p.variance_components(),
     "icc": lambda p: p.icc(),
     "r2": lambda p: p.r2(),
-    "tidy": lambda p: [p.tidy(e).drop(columns=["rhat", "ess_bulk", "ess_tail"], errors="ignore").dropna(axis=1,
-    how="all")
-                       for e in ("fixed", "ran_pars", "ran_vals", "ran_coefs")],
+    "tidy": lambda p: [
+        p.tidy(e).drop(columns=["rhat", "ess_bulk", "ess_tail"], errors="ignore").dropna(axis=1, how="all")
+        for e in ("fixed", "ran_pars", "ran_vals", "ran_coefs")
+    ],
     "augment": lambda p: p.augment(),
     "predict": lambda p: p.predict(),
     "predict rows": lambda p: p.predict(rows()),
@@ -64,7 +60,7 @@ ANSWERED = {
     "loo": lambda p: [[e := p.loo(), e.elpd, e.se, e.p][1:]],
     "narrow interval": lambda p: p.fixef(ci_prob=0.001),
     "wide interval": lambda p: p.fixef(ci_prob=0.999, ci_kind="hdi"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ANSWERED)
@@ -142,18 +138,28 @@ ASKED = {
     "settings: chains": (lambda p: blm.Model("y ~ x", clean()).fit(chains="4"), INPUT, "chains='4'"),
     "settings: method": (lambda p: blm.Model("y ~ x", clean()).fit(method="vi"), INPUT, "'vi'"),
     "settings: seed": (lambda p: blm.Model("y ~ x", clean()).fit(random_seed="a"), INPUT, "random_seed='a'"),
-    "settings: exact for counts": (lambda p: blm.Model("i ~ x", clean().assign(i=1),
-    family="poisson").fit(method="exact"),
-                                   errors.NotAvailableError, "poisson"),
-    "a perfect fit": (lambda p: blm.Model("y ~ x", clean().assign(y=lambda d: 2 * d["x"])).fit(**SHORT),
-                      errors.FitError, "perfectly"),
+    "settings: exact for counts": (
+        lambda p: blm.Model("i ~ x", clean().assign(i=1), family="poisson").fit(method="exact"),
+        errors.NotAvailableError,
+        "poisson",
+    ),
+    "a perfect fit": (
+        lambda p: blm.Model("y ~ x", clean().assign(y=lambda d: 2 * d["x"])).fit(**SHORT),
+        errors.FitError,
+        "perfectly",
+    ),
     "a perfect fit of groups": (
         lambda p: blm.Model("y ~ 1 + (1 | g)", clean().assign(y=np.repeat(np.arange(10.0), 6))).fit(**SHORT),
-        errors.FitError, "perfectly"),
+        errors.FitError,
+        "perfectly",
+    ),
     "a perfect fit of groups by NUTS": (
         lambda p: blm.Model("y ~ x + (1 | g)", clean().assign(y=lambda d: np.repeat(np.arange(10.0), 6) + d["x"])).fit(
-            method="nuts", **SHORT),
-        errors.FitError, "perfectly"),
+            method="nuts", **SHORT
+        ),
+        errors.FitError,
+        "perfectly",
+    ),
     "priors without data": (lambda p: p.with_priors({"nothing": blm.flat()}), errors.PriorError, "'nothing'"),
     "a grid of nothing": (lambda p: blm.grid(p, "nothing"), INPUT, "'nothing'"),
     "a grid of no values": (lambda p: blm.grid(p, x=[]), INPUT, "x"),
@@ -184,7 +190,7 @@ ASKED = {
     "saving a table": (lambda p: blm.save(clean(), "/tmp/x.nc"), INPUT, "DataFrame"),
     "loading nothing": (lambda p: blm.load("/nowhere.nc"), errors.StorageError, "/nowhere.nc"),
     "loading a number": (lambda p: blm.load(3), INPUT, "3"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -85,9 +85,7 @@ def check_same(one, other, *, rows=slice(None), scale=1.0, shift=0.0, tolerance=
     assert abs(scale * other.sigma - one.sigma) < allowed
     for name, values in theirs.items():
         unit, error, expected = scale, allowed, ours[name][rows]
-        if name.startswith(
-            "variance"
-        ):  # where it is all but zero, its root would tell rounding as more than it is
+        if name.startswith("variance"):  # where it is all but zero, its root would tell rounding as more than it is
             unit, error = scale**2, tolerance * max(one.sigma**2, expected.max())
         moved = unit * values + (shift if name in ("fixed part", "fitted") else 0.0)
         np.testing.assert_allclose(moved, expected, rtol=tolerance, atol=error, err_msg=name)

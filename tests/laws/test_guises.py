@@ -19,8 +19,11 @@ SEEDS = st.integers(0, 2**32 - 1)
 BY_REML = st.booleans()
 # slopes beside a correlated intercept and the fixed intercept: no zero of x is special
 FREE_OF_ZERO = {
-    1: ("(1 | {})",), 2: ("(x | {})", "(f | {})"), 3: ("(x + z | {})",), 4: ("(x * z | {})", "(x + z + t | {})")
-}  # fmt: skip
+    1: ("(1 | {})",),
+    2: ("(x | {})", "(f | {})"),
+    3: ("(x + z | {})",),
+    4: ("(x * z | {})", "(x + z + t | {})"),
+}
 WITH_INTERCEPT = ("x", "x + z", "x * z", "x * f", "x + t * z")
 
 
@@ -42,11 +45,7 @@ def test_levels_by_other_names(table, seed, kind):
         for name in [column for column in ("g", "h", "k") if column in data]:
             old = data[name].unique()
             new = rng.permutation(len(old))
-            labels = {
-                "texts": [f"level {i}" for i in new],
-                "integers": list(new - 2),
-                "fractions": list(new / 4),
-            }
+            labels = {"texts": [f"level {i}" for i in new], "integers": list(new - 2), "fractions": list(new / 4)}
             column = data[name].map(dict(zip(old, labels.get(kind, [f"{i}" for i in new]), strict=True)))
             data[name] = column.astype("category") if kind == "categories" else column
         return data
@@ -64,10 +63,7 @@ def test_a_column_that_says_nothing_new(table, kind):
     has_intercept = "0 +" not in table.formula
 
     def add(data):
-        changes = {
-            "twice": data["x"],
-            "far": -3.0 * data["x"] + (7.0 * data["x"].std() if has_intercept else 0.0),
-        }
+        changes = {"twice": data["x"], "far": -3.0 * data["x"] + (7.0 * data["x"].std() if has_intercept else 0.0)}
         changes["sum"] = data["x"] + (data["z"] if "z" in table.formula.split(" + ")[1:2] else 0.0)
         return data.assign(copy=changes[kind])
 
@@ -91,9 +87,7 @@ def test_response_in_other_units_and_from_another_zero(table, scale, shift, by_r
     def move(data):
         return data.assign(y=(data["y"] - shift * spread) / scale, o=data["o"] / scale)
 
-    check_same(
-        fit(table, reml=by_reml), fit(table.changed(move), reml=by_reml), scale=scale, shift=shift * spread
-    )
+    check_same(fit(table, reml=by_reml), fit(table.changed(move), reml=by_reml), scale=scale, shift=shift * spread)
 
 
 @examples(10)
@@ -105,11 +99,7 @@ def test_predictors_in_other_units(table, scales, by_reml):
 
 
 @examples(10)
-@given(
-    tables(fixed=WITH_INTERCEPT, bars=FREE_OF_ZERO, locations=(0.0,)),
-    st.sampled_from([-3.0, 50.0, 2e3]),
-    BY_REML,
-)
+@given(tables(fixed=WITH_INTERCEPT, bars=FREE_OF_ZERO, locations=(0.0,)), st.sampled_from([-3.0, 50.0, 2e3]), BY_REML)
 def test_predictors_from_another_zero(table, location, by_reml):
     """Such as years of the calendar instead of years since the first."""
 
@@ -144,9 +134,7 @@ def test_columns_of_a_block_plus_multiples_of_those_before(problem, seed, size):
     assert other.criterion == pytest.approx(one.criterion, abs=CRITERION)
     for cov, moved, A in zip(one.covariances, other.covariances, maps, strict=True):
         sizes = np.sqrt(np.diag(cov)) + one.sigma
-        rounding = 1e-15 * (
-            np.abs(A) @ np.abs(moved) @ np.abs(A).T
-        )  # what is taken off again may be far larger
+        rounding = 1e-15 * (np.abs(A) @ np.abs(moved) @ np.abs(A).T)  # what is taken off again may be far larger
         away = np.abs(A @ moved @ A.T - cov)
         assert np.all(away < 1e-3 * np.outer(sizes, sizes) + rounding)
 

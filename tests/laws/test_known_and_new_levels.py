@@ -66,8 +66,10 @@ def test_rows_of_a_point_fit_are_predicted_among_their_like(table):
     kinds = [dict(zip(seen, kind, strict=True)) for kind in set(zip(*seen.values(), strict=True))]
     for target, other in MIXED.items():
         for ask in (
-            {}, {"interval": "plug-in"}, {"interval": "plug-in", "kind": "response", "shares": True, "ddf": None},
-        ):  # fmt: skip
+            {},
+            {"interval": "plug-in"},
+            {"interval": "plug-in", "kind": "response", "shares": True, "ddf": None},
+        ):
             whole = fit.predict(rows, groups=target, **ask, **offset)
             for kind in kinds:
                 like = np.all([seen[name] == known for name, known in kind.items()], axis=0)
@@ -84,9 +86,7 @@ def test_rows_of_a_point_fit_are_predicted_among_their_like(table):
 @pytest.fixture(scope="module")
 def nested():
     rng = np.random.default_rng(5)
-    data = pd.DataFrame(
-        {"s": np.repeat([f"s{i}" for i in range(8)], 12), "c": np.tile(np.repeat(list("abc"), 4), 8)}
-    )
+    data = pd.DataFrame({"s": np.repeat([f"s{i}" for i in range(8)], 12), "c": np.tile(np.repeat(list("abc"), 4), 8)})
     data["x"] = rng.normal(size=96)
     eta = 0.5 * data["x"] + np.repeat(rng.normal(0, 1, 8), 12) + np.repeat(rng.normal(0, 0.7, 24), 4)
     data["y"], data["k"] = eta + rng.normal(0, 0.5, 96), rng.poisson(np.exp(0.5 * eta))
@@ -131,16 +131,12 @@ def test_draws_of_rows_are_those_of_their_like(nested, formula, family, method):
     # without the class the school is what was observed, and without both the fixed part
     kept = post.predict(ROWS, groups={"s": "observed_or_average", "s:c": "average"}, draws=True)
     np.testing.assert_allclose(
-        kept[:, :, [1, 2]],
-        post.predict(school, groups={"s": "observed", "s:c": "average"}, draws=True),
-        rtol=1e-12,
+        kept[:, :, [1, 2]], post.predict(school, groups={"s": "observed", "s:c": "average"}, draws=True), rtol=1e-12
     )
     np.testing.assert_allclose(kept[:, :, 3:], post.predict(new, groups="average", draws=True), rtol=1e-12)
     population = post.predict(ROWS, groups="observed_or_population", draws=True)
     np.testing.assert_allclose(population[:, :, [0]], post.predict(known, draws=True), rtol=1e-6)
-    np.testing.assert_allclose(
-        population[:, :, 3:], post.predict(new, groups="population", draws=True), rtol=1e-6
-    )
+    np.testing.assert_allclose(population[:, :, 3:], post.predict(new, groups="population", draws=True), rtol=1e-6)
     fresh = post.predict(new, groups="new", draws=True, **SEED)
     only = post.predict(new, groups="observed_or_new", draws=True, **SEED)
     np.testing.assert_array_equal(fresh, only)  # where nothing is known, new is what it is
@@ -150,9 +146,7 @@ def test_draws_of_rows_are_those_of_their_like(nested, formula, family, method):
     sd = table["sd"].to_numpy().reshape(5, categories)[:, 0]
     assert sd[3] > sd[0] and sd[1] == sd[2]
     shares = (
-        post.predict(ROWS, groups="observed_or_new", kind="response", shares=True, **SEED)
-        if categories == 1
-        else None
+        post.predict(ROWS, groups="observed_or_new", kind="response", shares=True, **SEED) if categories == 1 else None
     )
     if shares is not None:
         np.testing.assert_allclose(shares.filter(like="share_").sum(axis=1), 1.0)
@@ -168,9 +162,7 @@ def test_every_verb_has_the_words(nested):
         np.testing.assert_allclose(found["estimate"].iloc[0], slopes["estimate"].iloc[0], rtol=1e-9)
         np.testing.assert_allclose(found["std_error"].iloc[0], slopes["std_error"].iloc[0], rtol=1e-9)
         new = one.comparisons("x", newdata=ROWS.iloc[[3]], groups="new", **SEED)["std_error"].iloc[0]
-        mixed = one.comparisons("x", newdata=ROWS, average=False, groups="observed_or_new", **SEED)[
-            "std_error"
-        ]
+        mixed = one.comparisons("x", newdata=ROWS, average=False, groups="observed_or_new", **SEED)["std_error"]
         assert mixed.iloc[3] == pytest.approx(new, rel=0.3)  # of 200 draws, whose sd is known to 5 %
         assert mixed.iloc[3] > mixed.iloc[0]
         same = one.simulate(2, groups="observed_or_new", **SEED)
@@ -178,18 +170,14 @@ def test_every_verb_has_the_words(nested):
         checked = blm.ppc(one, "mean", groups="observed_or_new", draws=20, **SEED)
         assert checked.groups == {"s": "observed", "s:c": "observed"}
         pd.testing.assert_frame_equal(checked.table, blm.ppc(one, "mean", draws=20, **SEED).table)
-    simulated = fit.predict(
-        ROWS, groups="observed_or_new", interval="simulated", draws=30, progressbar=False, **SEED
-    )
+    simulated = fit.predict(ROWS, groups="observed_or_new", interval="simulated", draws=30, progressbar=False, **SEED)
     assert simulated["target_s"].tolist() == ["observed"] * 3 + ["new"] * 2 and simulated.notna().all().all()
     drawn = fit.predict(ROWS, groups="observed_or_new", draws=50, **SEED)
     assert np.ptp(drawn[:, 0].values) < 1e-12 < np.ptp(drawn[:, 3].values)
     root = blm.lmer("np.sqrt(y + 9) ~ x + (1 | s/c)", nested)
     found = root.predict(ROWS, groups="observed_or_new", transform=np.square)
     np.testing.assert_allclose(found.iloc[0], root.predict(ROWS.iloc[[0]], transform=np.square).iloc[0])
-    np.testing.assert_allclose(
-        found.iloc[3], root.predict(ROWS, groups="population", transform=np.square).iloc[3]
-    )
+    np.testing.assert_allclose(found.iloc[3], root.predict(ROWS, groups="population", transform=np.square).iloc[3])
 
 
 def test_the_error_leads_to_words_that_work(nested):

@@ -144,10 +144,7 @@ def test_other_rows_and_units(formula, seed, unit):
         np.testing.assert_allclose(b, unit**2 * a, rtol=1e-3, atol=1e-5 * unit**2)
 
 
-NORMAL = {
-    "Intercept": blm.Prior("Normal", mu=0.5, sigma=2),
-    "sd": blm.Prior("HalfNormal", sigma=1.5),
-}
+NORMAL = {"Intercept": blm.Prior("Normal", mu=0.5, sigma=2), "sd": blm.Prior("HalfNormal", sigma=1.5)}
 
 
 @examples(15)
@@ -266,9 +263,7 @@ def test_a_typical_error_is_that_of_I2():
     ],
 )
 def test_hostile_standard_errors(options, error, message):
-    data = pd.DataFrame(
-        {"y": [1.0, 2.0, 4.0, 3.0], "g": list("abab"), "s": [1.0, 2.0, 1.0, 2.0], "name": list("abcd")}
-    )
+    data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": list("abab"), "s": [1.0, 2.0, 1.0, 2.0], "name": list("abcd")})
     with pytest.raises(error, match=message):
         blm.Model("y ~ 1 + (1 | g)", data, **options)
 
@@ -280,9 +275,7 @@ def test_too_few_studies():
     two = pd.DataFrame({"y": [1.0, 1.0], "g": ["a", "a"], "s": [1.0, 2.0]})
     with pytest.raises(errors.UnidentifiedTermError, match="one level"):
         blm.Model("y ~ 1 + (1 | g)", two, se="s")
-    assert (
-        blm.Model("y ~ 1", two, se="s").fit_reml().fixef().estimate.iloc[0] == 1.0
-    )  # equal: no sigma to go to zero
+    assert blm.Model("y ~ 1", two, se="s").fit_reml().fixef().estimate.iloc[0] == 1.0  # equal: no sigma to go to zero
 
 
 def test_the_least_squares_of_known_errors_has_z():

@@ -80,9 +80,7 @@ def test_variance_without_bound_is_no_pooling(problem):
         _, fitted, rss = at(problem, size * criterion.diagonal)
         away = np.linalg.norm(root[:, 0] * (fitted - whole))
         # rounding is 1e-16 θ²Z̃'Z̃, of some forty rows
-        assert (
-            away <= np.linalg.norm(root[:, 0] * problem.y) / (1.0 + (size * slowest) ** 2) + 1e-14 * size**2
-        )
+        assert away <= np.linalg.norm(root[:, 0] * problem.y) / (1.0 + (size * slowest) ** 2) + 1e-14 * size**2
         assert rss >= left * (1.0 - 1e-9) - 1e-14 * size**2
 
 
@@ -111,9 +109,12 @@ def test_weights_are_rows_times_their_roots(case):
         problem = replace(problem, weights=1.0 + np.arange(len(problem.y)) % 3)
     root = np.sqrt(problem.weights)
     plainly = replace(
-        problem, y=problem.y * root, X=problem.X * root[:, None], Z=tuple(Z * root[:, None] for Z in problem.Z),
+        problem,
+        y=problem.y * root,
+        X=problem.X * root[:, None],
+        Z=tuple(Z * root[:, None] for Z in problem.Z),
         weights=None,
-    )  # fmt: skip
+    )
     value, fitted, left = at(problem, theta, reml=False, scaled_columns=False)
     again, by_root, same = at(plainly, theta, reml=False, scaled_columns=False)
     np.testing.assert_allclose(fitted * root, by_root, atol=1e-8)
@@ -125,7 +126,11 @@ def taken(problem, rows):
     """The problem of these rows, and of the levels that they have."""
     codes = [np.unique(c[rows], return_inverse=True)[1] for c in problem.codes]
     return replace(
-        problem, y=problem.y[rows], X=problem.X[rows], codes=tuple(codes), Z=tuple(Z[rows] for Z in problem.Z),
+        problem,
+        y=problem.y[rows],
+        X=problem.X[rows],
+        codes=tuple(codes),
+        Z=tuple(Z[rows] for Z in problem.Z),
         levels=tuple(int(c.max()) + 1 for c in codes),
         weights=None if problem.weights is None else problem.weights[rows],
-    )  # fmt: skip
+    )

@@ -26,9 +26,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     found, expected = found[ENDS].to_numpy(float), expected[ENDS].to_numpy(float)
     np.testing.assert_allclose(found[:, 2], expected[:, 2], rtol=1e-5)
     se = expected[:, [1]]
-    np.testing.assert_allclose(
-        (found / se)[:, [0, 1, 3, 4]], (expected / se)[:, [0, 1, 3, 4]], atol=1e-5, rtol=1e-7
-    )
+    np.testing.assert_allclose((found / se)[:, [0, 1, 3, 4]], (expected / se)[:, [0, 1, 3, 4]], atol=1e-5, rtol=1e-7)
 
 
 # -- all verbs agree
@@ -38,10 +36,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 @examples(25)
 def test_every_verb_tells_the_same_interval_of_a_coefficient(table):
     model = table.model()
-    for fit, words in (
-        (model.fit_reml(), (*DDF, "kr", None, "z")),
-        (model.fit_ml(), ("satterthwaite", None)),
-    ):
+    for fit, words in ((model.fit_reml(), (*DDF, "kr", None, "z")), (model.fit_ml(), ("satterthwaite", None))):
         if fit.verdict.startswith("failed"):
             continue
         for ddf in words:
@@ -51,10 +46,7 @@ def test_every_verb_tells_the_same_interval_of_a_coefficient(table):
             same(fit.tidy("fixed", ddf=ddf), fixed)
             zero = pd.DataFrame({"x": [0.0], "z": 0.0, "t": 0.0, "f": "a", "o": 0.0})
             offset = {"offset": 0.0} if table.options.get("offset") else {}
-            same(
-                fit.predict(zero, groups="average", interval="plug-in", ddf=ddf, **offset),
-                fixed.loc[["Intercept"]],
-            )
+            same(fit.predict(zero, groups="average", interval="plug-in", ddf=ddf, **offset), fixed.loc[["Intercept"]])
             same(fit.slopes("x", newdata=zero, ddf=ddf, **offset), fixed.loc[["x"]])
             if "f" in fit.design.frame and "f[b]" in fixed.index:
                 same(fit.comparisons("f", newdata=zero, ddf=ddf, **offset), fixed.loc[["f[b]"]])
@@ -63,9 +55,7 @@ def test_every_verb_tells_the_same_interval_of_a_coefficient(table):
 
 def test_the_printed_tests_are_those_of_the_tables():
     fit = blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
-    assert str(fit.summary()) == str(fit.summary(ddf="satterthwaite")) and "Satterthwaite" in str(
-        fit.summary()
-    )
+    assert str(fit.summary()) == str(fit.summary(ddf="satterthwaite")) and "Satterthwaite" in str(fit.summary())
     assert str(fit.summary(ddf="kr")) == str(fit.summary(ddf="kenward-roger"))
     assert str(fit.summary(ddf="z")) == str(fit.summary(ddf=None))
 
@@ -176,14 +166,18 @@ def test_ddf_is_one_of_some_words():
     fit = blm.lmer("Reaction ~ Days + (1 | Subject)", blm.load_dataset("sleepstudy"))
     rows = fit.design.frame.head(3)
     for ask in (
-        fit.fixef, fit.confint, fit.tidy, fit.summary, fit.coef, lambda ddf: fit.slopes("Days", ddf=ddf),
-        lambda ddf: fit.confint("profile", ddf=ddf), lambda ddf: fit.predict(rows, ddf=ddf),
-    ):  # fmt: skip
+        fit.fixef,
+        fit.confint,
+        fit.tidy,
+        fit.summary,
+        fit.coef,
+        lambda ddf: fit.slopes("Days", ddf=ddf),
+        lambda ddf: fit.confint("profile", ddf=ddf),
+        lambda ddf: fit.predict(rows, ddf=ddf),
+    ):
         with pytest.raises(errors.InputError, match="'kr'"):
             ask(ddf="residual")
     with pytest.raises(errors.InputError, match="groups='average'"):
         fit.predict(rows, interval="plug-in", ddf="kr")
     with pytest.raises(errors.InputError, match="REML"):
-        blm.lmer("Reaction ~ Days + (1 | Subject)", blm.load_dataset("sleepstudy"), REML=False).slopes(
-            "Days", ddf="kr"
-        )
+        blm.lmer("Reaction ~ Days + (1 | Subject)", blm.load_dataset("sleepstudy"), REML=False).slopes("Days", ddf="kr")

@@ -14,11 +14,20 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning
 
 KEYS = ["effect", "group", "term"]
 FORMULAS = (
-    "x + (1 | g/h)", "x + (x | g/h)", "x + (x || g/h)", "x + (1 | g) + (0 + x | g)", "x + (1 | g) + (1 | h)",
-    "x + (x | g) + (x | h)", "x + (1 | g) + (0 + x | g) + (1 | h)", "x * f + (f | g)", "x + (f || g)",
+    "x + (1 | g/h)",
+    "x + (x | g/h)",
+    "x + (x || g/h)",
+    "x + (1 | g) + (0 + x | g)",
+    "x + (1 | g) + (1 | h)",
+    "x + (x | g) + (x | h)",
+    "x + (1 | g) + (0 + x | g) + (1 | h)",
+    "x * f + (f | g)",
+    "x + (f || g)",
     "x + (0 + f | g) + (1 | h)",
-    "x + (1 | g/h/b)", "x:z + `a:b` + (x | g) + (1 | g:h)", "f * b + (1 | g) + (1 | g:b)",
-)  # fmt: skip
+    "x + (1 | g/h/b)",
+    "x:z + `a:b` + (x | g) + (1 | g:h)",
+    "f * b + (1 | g) + (1 | g:b)",
+)
 WORDS = ("fixed", "residual", "adjusted", "unadjusted", "total", "conditional")
 
 
@@ -31,9 +40,7 @@ def table_of():
         rng.permutation(np.repeat(list("pqr"), 48)),
     )
     data["b"], data["a:b"] = np.array(list("kl"))[(i // 24) % 2], rng.normal(size=144)
-    data["y"] = (
-        data["x"] + rng.normal(size=6)[i % 6] * (1.0 + 0.6 * data["x"]) + rng.normal(size=4)[(i // 6) % 4]
-    )
+    data["y"] = data["x"] + rng.normal(size=6)[i % 6] * (1.0 + 0.6 * data["x"]) + rng.normal(size=4)[(i // 6) % 4]
     data["y"] += 0.7 * rng.normal(size=24)[i % 24] + rng.normal(size=144)
     return data
 
@@ -83,8 +90,7 @@ def test_every_random_term_is_dropped_once(right):
     assert (table["df"].iloc[1:] >= 1).all()
     named = [g.name for g, _ in blocks]
     assert all(
-        any(f"| {name})" in label or f"|{name})" in label or "||" in label for label in table.index)
-        for name in named
+        any(f"| {name})" in label or f"|{name})" in label or "||" in label for label in table.index) for name in named
     )
 
 
@@ -99,9 +105,7 @@ def test_tables_of_a_posterior(right):
     unique(compared.index, p)
     unique(pd.Index(compared["parameter"]), p)
     unique(blm.model_table(fit, post, loo=False).table.index)
-    unique(
-        labels(post.ranef(), ["group", "level", "term"]), sum(g.n_levels * g.q for g in post.design.groups)
-    )
+    unique(labels(post.ranef(), ["group", "level", "term"]), sum(g.n_levels * g.q for g in post.design.groups))
     unique(labels(post.prior_influence(), KEYS))
 
 

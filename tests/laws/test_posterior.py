@@ -80,11 +80,7 @@ def test_predictors_in_other_units(table, scales, seed):
 
 
 @examples(20)
-@given(
-    tables(fixed=("x", "x + z", "x + f"), bars=ONE_INTERCEPT, locations=(0.0,)),
-    st.sampled_from([50.0, 2e3]),
-    SEEDS,
-)
+@given(tables(fixed=("x", "x + z", "x + f"), bars=ONE_INTERCEPT, locations=(0.0,)), st.sampled_from([50.0, 2e3]), SEEDS)
 def test_predictors_from_another_zero(table, location, seed):
     """The prior of the intercept is that of centred predictors. (A random slope ties an sd to where x is zero.)"""
 
@@ -140,10 +136,12 @@ def test_draws_go_with_the_units(scale, shift, factor):
     )
     by = scale * np.array([1.0, factor])
     back = {
-        "beta": other.draws("beta") * by + [shift, 0.0], "sigma": other.draws("sigma") * scale,
-        "sd_Subject": other.draws("sd_Subject") * by, "b_Subject": other.draws("b_Subject") * by,
+        "beta": other.draws("beta") * by + [shift, 0.0],
+        "sigma": other.draws("sigma") * scale,
+        "sd_Subject": other.draws("sd_Subject") * by,
+        "b_Subject": other.draws("b_Subject") * by,
         "cor_Subject": other.draws("cor_Subject")[..., 0, 1],
-    }  # fmt: skip
+    }
     for name, draws in back.items():
         expected = one.draws(name)[..., 0, 1] if name == "cor_Subject" else one.draws(name)
         # the proposal is fitted by a search that rounding ends a little elsewhere; a few draws may be refused by it
@@ -185,9 +183,7 @@ def test_joint_is_marginal_times_conditional(problem, seed, beta):
         joint += stats.norm.logpdf(at_center, marginal.priors.beta_mean, sd).sum()
     center, cov = conditional(marginal, x)
     L = np.linalg.cholesky(cov)
-    away = np.linalg.solve(
-        L, np.concatenate([drawn.beta[0], *(b[0].reshape(-1) for b in drawn.effects)]) - center
-    )
+    away = np.linalg.solve(L, np.concatenate([drawn.beta[0], *(b[0].reshape(-1) for b in drawn.effects)]) - center)
     given_y = stats.norm.logpdf(away).sum() - np.log(L.diagonal()).sum()
     # the dense precision of (β, b) is inverted: sds between 0.02 and 10 cost it up to eight of sixteen digits
     assert joint == pytest.approx(given_hyperparameters(marginal, x) + given_y, rel=1e-7, abs=1e-5)

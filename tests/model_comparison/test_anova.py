@@ -33,9 +33,7 @@ def test_different_fixed_parts_are_refitted_by_ml(sleep):
     m0 = blm.lmer("Reaction ~ 1 + (Days | Subject)", sleep)
     m1 = blm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
     result = blm.anova(m0, m1, names=["without", "with"])
-    deviances = [
-        blm.lmer(f"Reaction ~ {x} + (Days | Subject)", sleep, REML=False).deviance for x in ("1", "Days")
-    ]
+    deviances = [blm.lmer(f"Reaction ~ {x} + (Days | Subject)", sleep, REML=False).deviance for x in ("1", "Days")]
     np.testing.assert_allclose(result.table["deviance"], deviances)
     assert result.table.loc["with", "p_value"] == pytest.approx(chi2.sf(deviances[0] - deviances[1], 1))
     assert "refitted by ML" in repr(result) and "boundary" not in repr(result)
@@ -44,14 +42,10 @@ def test_different_fixed_parts_are_refitted_by_ml(sleep):
 
 
 def test_linear_models_are_compared_by_f(sleep):
-    table = blm.anova(
-        blm.Model("Reaction ~ 1", sleep).fit_ml(), blm.Model("Reaction ~ Days", sleep).fit_reml()
-    ).table
+    table = blm.anova(blm.Model("Reaction ~ 1", sleep).fit_ml(), blm.Model("Reaction ~ Days", sleep).fit_reml()).table
     r2 = np.corrcoef(sleep["Days"], sleep["Reaction"])[0, 1] ** 2
     assert table["f"].iloc[1] == pytest.approx(r2 / (1 - r2) * 178)
-    assert table["sum_sq"].iloc[1] == pytest.approx(
-        r2 * ((sleep["Reaction"] - sleep["Reaction"].mean()) ** 2).sum()
-    )
+    assert table["sum_sq"].iloc[1] == pytest.approx(r2 * ((sleep["Reaction"] - sleep["Reaction"].mean()) ** 2).sum())
 
 
 def test_ranova_drops_every_term_once():

@@ -13,11 +13,7 @@ from bayeslmm import errors
 @pytest.fixture(scope="module")
 def fits():
     sleep = blm.load_dataset("sleepstudy")
-    formulas = (
-        "Reaction ~ 1 + (1 | Subject)",
-        "Reaction ~ Days + (1 | Subject)",
-        "Reaction ~ Days + (Days | Subject)",
-    )
+    formulas = ("Reaction ~ 1 + (1 | Subject)", "Reaction ~ Days + (1 | Subject)", "Reaction ~ Days + (Days | Subject)")
     return [blm.Model(formula, sleep).fit(random_seed=1) for formula in formulas]
 
 
@@ -30,11 +26,7 @@ def test_the_order_is_that_of_loo(fits, unit):
     assert list(found.table["elpd_diff"]) == pytest.approx([e - elpd[0] for e in elpd])
     assert found.table["weight"].sum() == pytest.approx(1.0) and found.unit == unit
     text = str(found)
-    said = (
-        "one observation (a new row of a known group)"
-        if unit == "observation"
-        else "one Subject with all its rows"
-    )
+    said = "one observation (a new row of a known group)" if unit == "observation" else "one Subject with all its rows"
     assert f"Leave-one-out: {said}" in text
     assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
     assert "<table" in found._repr_html_() and "elpd" in found.to_latex() and "|" in found.to_markdown()

@@ -22,9 +22,20 @@ pytestmark = [
 
 SHORT = {"draws": 500, "chains": 2, "random_seed": 1, "progressbar": False}
 COLUMNS = [
-    "parameter", "estimate", "std_error", "df", "estimate_low", "estimate_high", "mean", "sd", "conf_low", "conf_high",
-    "difference", "prior_sensitivity", "prior_matters",
-]  # fmt: skip
+    "parameter",
+    "estimate",
+    "std_error",
+    "df",
+    "estimate_low",
+    "estimate_high",
+    "mean",
+    "sd",
+    "conf_low",
+    "conf_high",
+    "difference",
+    "prior_sensitivity",
+    "prior_matters",
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +64,12 @@ def test_both_kinds_of_estimates_in_one_table(point, post, compared):
     ours = {
         "fixed": [("", "Intercept"), ("", "Days")],
         "ran_pars": [
-            ("Subject", "sd__Intercept"), ("Subject", "sd__Days"), ("Subject", "cor__Intercept.Days"),
+            ("Subject", "sd__Intercept"),
+            ("Subject", "sd__Days"),
+            ("Subject", "cor__Intercept.Days"),
             ("Residual", "sd__Observation"),
         ],
-    }  # fmt: skip
+    }
     assert set(table.index) == {(effect, *name) for effect, names in ours.items() for name in names}
     sd, cor = sd_and_correlation(point.solution.covariances[0])
     sds, cors = post.draws("sd_Subject"), post.draws("cor_Subject")[..., 0, 1]
@@ -70,9 +83,7 @@ def test_both_kinds_of_estimates_in_one_table(point, post, compared):
         row = table.loc[key]
         assert row["estimate"] == pytest.approx(estimate) and row["parameter"] == name
         assert row["mean"] == pytest.approx(draws.mean()) and row["sd"] == pytest.approx(draws.std(ddof=1))
-        np.testing.assert_allclose(
-            row[["conf_low", "conf_high"]].astype(float), np.quantile(draws, [0.025, 0.975])
-        )
+        np.testing.assert_allclose(row[["conf_low", "conf_high"]].astype(float), np.quantile(draws, [0.025, 0.975]))
         assert row["difference"] == pytest.approx((draws.mean() - estimate) / draws.std(ddof=1))
     fixed = table.loc["fixed"]
     np.testing.assert_allclose(fixed["std_error"], point.fixef()["std_error"])
@@ -124,9 +135,10 @@ def test_an_ml_fit_is_called_so(model, post):
 
 def test_a_strong_prior_is_remarked_upon(model, point):
     strong = blm.Model(
-        "Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"),
+        "Reaction ~ Days + (Days | Subject)",
+        blm.load_dataset("sleepstudy"),
         priors={"Days": blm.Prior("Normal", mu=0, sigma=2)},
-    ).fit(**SHORT)  # fmt: skip
+    ).fit(**SHORT)
     found = blm.compare_estimates(point, strong)
     row = found.table.loc[("fixed", "", "Days")]
     assert row["prior_matters"] and row["prior_sensitivity"] > 0.05
@@ -144,13 +156,9 @@ def test_an_sd_of_zero():
     (said,) = blm.compare_estimates(point, post, ci_prob=0.9).boundary
     assert said.startswith("sd(Intercept | Batch) is zero by REML.")
     sd = post.draws("sd_Batch")
-    median, upper = (
-        float(re.search(pattern, said)[1]) for pattern in (r"median of ([\d.]+)", r"below ([\d.]+)")
-    )
+    median, upper = (float(re.search(pattern, said)[1]) for pattern in (r"median of ([\d.]+)", r"below ([\d.]+)"))
     # four significant digits are printed
-    assert median == pytest.approx(np.median(sd), rel=1e-3) and upper == pytest.approx(
-        np.quantile(sd, 0.9), rel=1e-3
-    )
+    assert median == pytest.approx(np.median(sd), rel=1e-3) and upper == pytest.approx(np.quantile(sd, 0.9), rel=1e-3)
     assert "with probability 90%" in said
     assert said in str(blm.compare_estimates(point, post, ci_prob=0.9)).replace("\n  ", " ")
 
@@ -208,9 +216,7 @@ def test_a_singular_matrix_without_zeros_and_ones():
     sd, cor = sd_and_correlation(point.solution.covariances[0])
     assert point.is_singular and sd.min() > 0.1 and np.abs(cor[np.triu_indices(3, 1)]).max() < 0.99
     (said,) = blm.compare_estimates(point, model.fit(**SHORT)).boundary
-    assert said.startswith(
-        "The covariance matrix of g is singular by REML: some combination of Intercept, x, z"
-    )
+    assert said.startswith("The covariance matrix of g is singular by REML: some combination of Intercept, x, z")
 
 
 # -- refusals
@@ -228,12 +234,8 @@ def test_fits_that_do_not_belong_together(point, post):
             "Reaction ~ Days + (Days | Subject)", data.assign(Reaction=data["Reaction"] + 1.0)
         ),
         "fewer rows": blm.lmer("Reaction ~ Days + (Days | Subject)", data.iloc[:-1]),
-        "another predictor": blm.lmer(
-            "Reaction ~ Days + (Days | Subject)", data.assign(Days=data["Days"] / 7)
-        ),
-        "weights": blm.Model(
-            "Reaction ~ Days + (Days | Subject)", data, weights=1.0 + data["Days"]
-        ).fit_reml(),
+        "another predictor": blm.lmer("Reaction ~ Days + (Days | Subject)", data.assign(Days=data["Days"] / 7)),
+        "weights": blm.Model("Reaction ~ Days + (Days | Subject)", data, weights=1.0 + data["Days"]).fit_reml(),
         "an offset": blm.Model("Reaction ~ Days + (Days | Subject)", data, offset=data["Days"]).fit_reml(),
         "other groups": blm.lmer(
             "Reaction ~ Days + (Days | Subject)", data.assign(Subject=np.roll(data["Subject"], 5))
@@ -246,9 +248,9 @@ def test_fits_that_do_not_belong_together(point, post):
 
 
 def test_a_family_that_has_no_point_fit(point, model):
-    robust = blm.Model(
-        "Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"), family="student_t"
-    ).fit(draws=50, tune=100, chains=2, random_seed=1, progressbar=False)
+    robust = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"), family="student_t").fit(
+        draws=50, tune=100, chains=2, random_seed=1, progressbar=False
+    )
     with pytest.raises(InputError, match=r"different models.*student_t"):
         blm.compare_estimates(point, robust)
 

@@ -149,9 +149,7 @@ def test_results_are_compared_where_folds_are_the_same(sleep, post, rows):
     assert "5-fold cross-validation: one observation" in str(found)
     with pytest.raises(errors.InputError, match=r"different folds.*folds=other\.folds"):
         blm.compare(rows, blm.kfold(line, k=5, random_seed=2, progressbar=False))
-    with pytest.raises(
-        errors.InputError, match="5-fold cross-validation of one observation, m1 by Leave-one-out"
-    ):
+    with pytest.raises(errors.InputError, match="5-fold cross-validation of one observation, m1 by Leave-one-out"):
         blm.compare(rows, line)
     with pytest.raises(errors.InputError, match="of another unit, 'observation'"):
         blm.compare(rows, same, unit="Subject")
@@ -166,9 +164,7 @@ def test_a_large_monte_carlo_error_is_told(post, monkeypatch):
 
 
 def test_a_coefficient_that_one_fold_alone_tells():
-    data = pd.DataFrame(
-        {"g": np.repeat(list("abcdef"), 4), "x": 0.0, "y": np.random.default_rng(1).normal(size=24)}
-    )
+    data = pd.DataFrame({"g": np.repeat(list("abcdef"), 4), "x": 0.0, "y": np.random.default_rng(1).normal(size=24)})
     data.loc[8:11, "x"] = 1.0
     model = blm.Model("y ~ x + (1 | g)", data, priors={"fixed": blm.flat(), "Intercept": blm.flat()})
     flat = model.fit(**SHORT)

@@ -69,9 +69,7 @@ def of_note_3():
 def test_the_table_of_note_3(hsb_table, entry, model, quantity):
     name, is_error = re.subn(" se$", "", quantity)
     value = (hsb_table.std_error if is_error else hsb_table.table).loc[ROWS[name], model]
-    if (
-        entry["status"] == "disagree"
-    ):  # a slip of the note, 4.76 for 4.768: lme4's number, which it was made from
+    if entry["status"] == "disagree":  # a slip of the note, 4.76 for 4.768: lme4's number, which it was made from
         assert value == pytest.approx(entry["obtained"], rel=1e-6)
     else:
         assert value == pytest.approx(entry["value"], abs=0.51 * 10.0 ** -entry["decimals"])
@@ -112,15 +110,7 @@ def test_rows_keep_the_order_of_every_model(fits):
 def test_what_is_printed(hsb_table):
     text = str(hsb_table)
     assert max(map(len, text.splitlines())) <= 100
-    for cell in (
-        "12.637 (0.244)",
-        "2.390 (0.106)",
-        "2.394 (0.118)",
-        "39.15 [6.26]",
-        "47,116.8",
-        "46,653.2",
-        "7,185",
-    ):
+    for cell in ("12.637 (0.244)", "2.390 (0.106)", "2.394 (0.118)", "39.15 [6.26]", "47,116.8", "46,653.2", "7,185"):
         assert cell in text
     assert "Model C: mathach ~ ses + (ses | school) (REML)" in text and "REML criterion" in text
     assert "nan" not in text.lower()

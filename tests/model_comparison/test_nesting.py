@@ -30,9 +30,7 @@ def table_of(seed=1, n=72):
     data["k"] = data["f"].map({"p": "m", "q": "m", "r": "n"})
     data["gf"] = data["g"].astype(str) + data["f"]
     data["g2"] = data["g"].map(lambda code: f"other {code}")
-    data["y"] = (
-        data["z"] + rng.normal(0, 1.5, 6)[data["g"]] + rng.normal(0, 0.7, 4)[data["h"]] + rng.normal(size=n)
-    )
+    data["y"] = data["z"] + rng.normal(0, 1.5, 6)[data["g"]] + rng.normal(0, 0.7, 4)[data["h"]] + rng.normal(size=n)
     data["y"] += rng.normal(0, 1.0, data["gf"].nunique())[pd.factorize(data["gf"])[0]]
     return data
 
@@ -42,21 +40,53 @@ def fit(right, data=None, **options):
 
 
 BARS = (
-    "(1 | g)", "(1 | g2)", "(1 | h)", "(z | g)", "(z || g)", "(scale(z) | g)", "(scale(z) || g)", "(0 + z | g)",
-    "(1 | g:f)", "(1 | gf)", "(0 + f | g)", "(f | g2)", "(0 + k | g)", "(1 | g/f)", "(1 | g) + (0 + z | g2)",
-    "(1 | g) + (1 | h)", "(1 | g:k)", "(z | g:f)",
-)  # fmt: skip
+    "(1 | g)",
+    "(1 | g2)",
+    "(1 | h)",
+    "(z | g)",
+    "(z || g)",
+    "(scale(z) | g)",
+    "(scale(z) || g)",
+    "(0 + z | g)",
+    "(1 | g:f)",
+    "(1 | gf)",
+    "(0 + f | g)",
+    "(f | g2)",
+    "(0 + k | g)",
+    "(1 | g/f)",
+    "(1 | g) + (0 + z | g2)",
+    "(1 | g) + (1 | h)",
+    "(1 | g:k)",
+    "(z | g:f)",
+)
 NESTED = (
-    ("(1 | g)", "(1 | g2)"), ("(1 | g)", "(z | g)"), ("(1 | g)", "(z || g)"), ("(z || g)", "(z | g)"),
+    ("(1 | g)", "(1 | g2)"),
+    ("(1 | g)", "(z | g)"),
+    ("(1 | g)", "(z || g)"),
+    ("(z || g)", "(z | g)"),
     ("(z | g)", "(scale(z) | g2)"),
-    ("(scale(z) || g)", "(z | g)"), ("(1 | g:f)", "(0 + f | g)"), ("(1 | gf)", "(f | g2)"), ("(1 | g/f)", "(f | g)"),
-    ("(1 | g:k)", "(0 + f | g)"), ("(0 + k | g)", "(0 + f | g)"), ("(1 | g)", "(1 | g/f)"), ("(1 | g:f)", "(1 | g/f)"),
-    ("(1 | g)", "(0 + f | g)"), ("(1 | h)", "(1 | g) + (1 | h)"), ("(z || g)", "(1 | g) + (0 + z | g2)"),
-)  # fmt: skip
+    ("(scale(z) || g)", "(z | g)"),
+    ("(1 | g:f)", "(0 + f | g)"),
+    ("(1 | gf)", "(f | g2)"),
+    ("(1 | g/f)", "(f | g)"),
+    ("(1 | g:k)", "(0 + f | g)"),
+    ("(0 + k | g)", "(0 + f | g)"),
+    ("(1 | g)", "(1 | g/f)"),
+    ("(1 | g:f)", "(1 | g/f)"),
+    ("(1 | g)", "(0 + f | g)"),
+    ("(1 | h)", "(1 | g) + (1 | h)"),
+    ("(z || g)", "(1 | g) + (0 + z | g2)"),
+)
 NOT_NESTED = (
-    ("(1 | g)", "(1 | h)"), ("(z | g)", "(z || g)"), ("(z || g)", "(scale(z) || g)"), ("(1 | g)", "(1 | g:f)"),
-    ("(0 + z | g)", "(0 + f | g)"), ("(0 + f | g)", "(1 | g/f)"), ("(1 | h)", "(z | g)"), ("(1 | g:f)", "(0 + k | g)"),
-)  # fmt: skip
+    ("(1 | g)", "(1 | h)"),
+    ("(z | g)", "(z || g)"),
+    ("(z || g)", "(scale(z) || g)"),
+    ("(1 | g)", "(1 | g:f)"),
+    ("(0 + z | g)", "(0 + f | g)"),
+    ("(0 + f | g)", "(1 | g/f)"),
+    ("(1 | h)", "(z | g)"),
+    ("(1 | g:f)", "(0 + k | g)"),
+)
 
 
 @pytest.mark.parametrize(("small", "large"), NESTED)
@@ -105,14 +135,22 @@ def test_nested_covariances_are_in_the_span_of_the_others(seed, small, large):
 @pytest.mark.parametrize(
     ("small", "large", "nested"),
     [
-        ("z", "z + x", True), ("scale(z)", "z + x", True), ("z", "poly(z, 2)", True), ("k", "f", True),
+        ("z", "z + x", True),
+        ("scale(z)", "z + x", True),
+        ("z", "poly(z, 2)", True),
+        ("k", "f", True),
         ("f", "k", False),
-        ("z", "x + f", False), ("z", "np.exp(z) + x", False), ("1", "0 + f", True), ("0 + z", "z", True),
-        ("offset(z)", "z", True), ("z + offset(x)", "z", False), ("x", "I(x + 1e-6 * z)", False),
+        ("z", "x + f", False),
+        ("z", "np.exp(z) + x", False),
+        ("1", "0 + f", True),
+        ("0 + z", "z", True),
+        ("offset(z)", "z", True),
+        ("z + offset(x)", "z", False),
+        ("x", "I(x + 1e-6 * z)", False),
         ("x", "I(x / 7) + z", True),
         ("f * z", "0 + f + f:z", True),
     ],
-)  # fmt: skip
+)
 def test_means(small, large, nested):
     data = table_of()
     a, b = (blm.Model(f"y ~ {right} + (1 | g)", data).design for right in (small, large))
@@ -150,9 +188,7 @@ def test_compound_symmetry_is_tested_against_free_covariances():
     """Pinheiro & Bates (2000), section 1.3: random interaction against a variance for each machine."""
     data = table_of()
     found = blm.anova(fit("z + (1 | g) + (1 | g:f)", data), fit("z + (0 + f | g)", data)).table
-    assert (
-        found["nested"].iloc[1] is True and found["df"].iloc[1] == 4 and np.isfinite(found["p_value"].iloc[1])
-    )
+    assert found["nested"].iloc[1] is True and found["df"].iloc[1] == 4 and np.isfinite(found["p_value"].iloc[1])
 
 
 def test_a_larger_model_that_fits_worse_is_told(monkeypatch):

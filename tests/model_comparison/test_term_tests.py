@@ -38,9 +38,7 @@ def test_every_type_is_that_of_lmertest(name, kind, ddf):
 @pytest.mark.parametrize("ddf", ["satterthwaite", "kenward_roger"])
 def test_linear_hypotheses_are_those_of_lmertest(name, ddf):
     fit = fit_of(name)
-    ours = {
-        n.replace("[", "").replace("]", "").replace("Intercept", "(Intercept)"): n for n in fit.design.x_names
-    }
+    ours = {n.replace("[", "").replace("]", "").replace("Intercept", "(Intercept)"): n for n in fit.design.x_names}
     for case in reference(name)["tests"]:
         sides = [" + ".join(f"{w} * {ours[term]}" for term, w in row.items()) for row in case["rows"]]
         text = ", ".join(f"{side} = {value}" for side, value in zip(sides, case["rhs"], strict=True))
@@ -60,9 +58,7 @@ def test_a_term_with_one_column_is_tested_by_its_t(sleep):
 
 def test_without_df_the_test_is_walds(sleep):
     table = blm.anova(sleep, ddf=None).table
-    assert table.loc["Days", "chisq"] == pytest.approx(
-        sleep.fixef(ddf=None).loc["Days", "statistic"] ** 2, rel=1e-10
-    )
+    assert table.loc["Days", "chisq"] == pytest.approx(sleep.fixef(ddf=None).loc["Days", "statistic"] ** 2, rel=1e-10)
     assert list(table) == ["chisq", "df", "p_value"]
 
 

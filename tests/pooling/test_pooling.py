@@ -99,11 +99,7 @@ def test_plain_models_are_compared_by_their_coefficients(sleep):
     for ours, theirs in (("reml", "estimate"), ("reml_low", "conf_low"), ("reml_high", "conf_high")):
         np.testing.assert_allclose(table[ours], reml[theirs], rtol=1e-9)
     posterior = sleep.post.coef()
-    for ours, theirs in (
-        ("posterior", "mean"),
-        ("posterior_low", "conf_low"),
-        ("posterior_high", "conf_high"),
-    ):
+    for ours, theirs in (("posterior", "mean"), ("posterior_low", "conf_low"), ("posterior_high", "conf_high")):
         np.testing.assert_allclose(table[ours], posterior[theirs], rtol=1e-9)
     assert table[["group", "level", "term"]].equals(reml[["group", "level", "term"]])
     assert (table["n"] == 10).all() and sleep.common.empty
@@ -111,9 +107,7 @@ def test_plain_models_are_compared_by_their_coefficients(sleep):
 
 def test_intervals_without_pooling_are_t_intervals_with_one_residual_variance(sleep):
     data = blm.load_dataset("sleepstudy")
-    rss = sum(
-        np.polyfit(rows["Days"], rows["Reaction"], 1, full=True)[1][0] for _, rows in data.groupby("Subject")
-    )
+    rss = sum(np.polyfit(rows["Days"], rows["Reaction"], 1, full=True)[1][0] for _, rows in data.groupby("Subject"))
     sigma = np.sqrt(rss / (180 - 36))
     assert sleep.fits.loc["none", "sigma"] == pytest.approx(sigma)
     days = np.arange(10.0)
@@ -134,10 +128,7 @@ def test_predictors_of_the_groups_belong_to_their_coefficients():
     kinds = data.groupby("school")["sector"].first().reindex(pool.footing.term.levels)
     sector = (kinds == "Public").to_numpy(float)
     fixed = np.column_stack(
-        [
-            beta["Intercept"] + beta["sector[Public]"] * sector,
-            beta["ses"] + beta["ses:sector[Public]"] * sector,
-        ]
+        [beta["Intercept"] + beta["sector[Public]"] * sector, beta["ses"] + beta["ses:sector[Public]"] * sector]
     )
     np.testing.assert_allclose(column(pool, "reml"), fixed + effects, rtol=1e-8)
     lm = blm.complete_pooling(model)
@@ -173,9 +164,7 @@ def test_nested_levels_carry_what_they_are_nested_in():
     cask, batch = effects.loc["batch:cask"], effects.loc["batch"]
     total = [beta + cask[level] + batch[level.split(":")[0]] for level in cask.index]
     np.testing.assert_allclose(pool.table()["reml"], total)
-    np.testing.assert_allclose(
-        pool.table()["reml_high"] - total, 1.959964 * _henderson(model, pool), rtol=1e-6
-    )
+    np.testing.assert_allclose(pool.table()["reml_high"] - total, 1.959964 * _henderson(model, pool), rtol=1e-6)
     drawn = pool.post.ranef(draws=True)
     first = pool.post.draws("beta")[..., 0] + drawn["b_batch"][..., 0, 0] + drawn["b_batch:cask"][..., 0, 0]
     assert pool.table()["posterior"][0] == pytest.approx(float(first.mean()))
@@ -191,10 +180,7 @@ def _henderson(model, pool):
     Z = [np.eye(g.n_levels)[g.codes] for g in design.groups]
     F = np.hstack([design.X, *Z])
     ridge = np.concatenate(
-        [
-            [0.0],
-            *(np.full(z.shape[1], 1.0 / cov[0, 0]) for z, cov in zip(Z, solution.covariances, strict=True)),
-        ]
+        [[0.0], *(np.full(z.shape[1], 1.0 / cov[0, 0]) for z, cov in zip(Z, solution.covariances, strict=True))]
     )
     C = np.linalg.inv(F.T @ F / solution.sigma**2 + np.diag(ridge))
     names = [g.name for g in design.groups]
@@ -208,9 +194,7 @@ def test_crossed_factors_say_which_is_left_out():
     model = blm.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", blm.load_dataset("penicillin"))
     pool = blm.compare_pooling(model, "sample", post=False)
     means = blm.load_dataset("penicillin").groupby("sample")["diameter"].mean()
-    np.testing.assert_allclose(
-        pool.table().set_index("level")["none"], means.reindex(pool.footing.term.levels)
-    )
+    np.testing.assert_allclose(pool.table().set_index("level")["none"], means.reindex(pool.footing.term.levels))
     assert pool.group == "sample" and "effects of plate are left out" in str(pool)
 
 
@@ -218,9 +202,7 @@ def test_lognormal_models_are_compared_on_the_log_scale():
     data = blm.load_dataset("sleepstudy")
     model = blm.Model(SLEEP, data, family="lognormal")
     pool = blm.compare_pooling(model, progressbar=False)
-    logs = blm.no_pooling(
-        build_design("np.log(Reaction) ~ Days + (Days | Subject)", data, namespace={"np": np})
-    )
+    logs = blm.no_pooling(build_design("np.log(Reaction) ~ Days + (Days | Subject)", data, namespace={"np": np}))
     np.testing.assert_allclose(column(pool, "none"), logs)
     assert pool.reml is None and "reml" not in pool.table() and "of the logarithm" in str(pool)
     # the densities are of the response itself
@@ -242,9 +224,7 @@ def test_shrinkage_of_intercepts_is_the_textbook_factor(schools):
     used = np.linspace(0, 3999, 1000).astype(int)  # of 4,000 draws
     drawn = [schools.post.draws(name).reshape(-1)[used] ** 2 for name in ("sd_school", "sigma")]
     factor = drawn[1][:, None] / (drawn[1][:, None] + table["n"].to_numpy() * drawn[0][:, None])
-    np.testing.assert_allclose(
-        table["shrinkage"], factor.mean(axis=0), rtol=1e-8
-    )  # of 1,000 draws all are used
+    np.testing.assert_allclose(table["shrinkage"], factor.mean(axis=0), rtol=1e-8)  # of 1,000 draws all are used
     low, high = np.quantile(factor, [0.025, 0.975], axis=0)
     np.testing.assert_allclose(table["shrinkage_low"], low, rtol=1e-8)
     np.testing.assert_allclose(table["shrinkage_high"], high, rtol=1e-8)
@@ -278,9 +258,7 @@ def test_effective_parameters_lie_between_complete_and_no_pooling(sleep):
     assert count["complete"] == 2 and count["none"] == 36
     assert 2 < count["reml"] < 36 and 2 < count["posterior"] < 36
     assert (
-        sleep.fits.loc["posterior", "parameters_low"]
-        < count["reml"]
-        < sleep.fits.loc["posterior", "parameters_high"]
+        sleep.fits.loc["posterior", "parameters_low"] < count["reml"] < sleep.fits.loc["posterior", "parameters_high"]
     )
 
 
@@ -377,8 +355,17 @@ def test_fits_can_be_left_out(sleep):
     model = blm.Model(SLEEP, blm.load_dataset("sleepstudy"))
     bare = blm.compare_pooling(model, reml=False, post=False)
     assert list(bare.table()) == [
-        "group", "level", "n", "term", "complete", "complete_low", "complete_high", "none", "none_low", "none_high",
-    ]  # fmt: skip
+        "group",
+        "level",
+        "n",
+        "term",
+        "complete",
+        "complete_low",
+        "complete_high",
+        "none",
+        "none_low",
+        "none_high",
+    ]
     assert "Shrinkage" not in str(bare) and bare.terms.shape == (2, 0)
     with pytest.raises(InputError, match="no fit by REML or posterior"):
         bare.held_out()
@@ -441,16 +428,12 @@ def test_many_levels_are_printed_in_part(schools):
     text = str(schools)
     assert "12 of 40 levels are printed, from least to most pooled" in text
     assert max(map(len, text.splitlines())) <= 100
-    assert (
-        "<table" in schools._repr_html_() and "|" in schools.to_markdown() and "tabular" in schools.to_latex()
-    )
+    assert "<table" in schools._repr_html_() and "|" in schools.to_markdown() and "tabular" in schools.to_latex()
 
 
 def test_few_levels_are_all_printed(sleep):
     lines = str(sleep).splitlines()
-    assert all(
-        sum(line.startswith(f"{level} ") for line in lines) == 2 for level in sleep.footing.term.levels
-    )
+    assert all(sum(line.startswith(f"{level} ") for line in lines) == 2 for level in sleep.footing.term.levels)
     assert "Days: complete pooling 10.47 (8.02, 12.91)" in lines
 
 
@@ -462,9 +445,7 @@ def test_student_1_of_the_reading_scores():
         students = blm.load_dataset("minneapolis")
     except DatasetUnavailableError as error:
         pytest.skip(str(error))
-    pool = blm.compare_pooling(
-        blm.Model("reading_score ~ grade + (grade | student_id)", students), post=False
-    )
+    pool = blm.compare_pooling(blm.Model("reading_score ~ grade + (grade | student_id)", students), post=False)
     table = pool.table()
     own = table[table["level"].astype(int) == 1].set_index("term")
     assert own["complete"].round(2).to_dict() == {"Intercept": 184.27, "grade": 4.36}
@@ -477,9 +458,7 @@ def test_student_1_of_the_reading_scores():
 def test_class_means_of_the_science_data():
     data = blm.load_dataset("science")
     with pytest.warns(SingularFitWarning):  # REML puts the variance between schools at zero
-        pool = blm.compare_pooling(
-            blm.Model("like ~ 1 + (1 | school/class)", data), "school:class", post=False
-        )
+        pool = blm.compare_pooling(blm.Model("like ~ 1 + (1 | school/class)", data), "school:class", post=False)
     table = pool.table().set_index("level")
     means = data.groupby(["school", "class"], observed=True)["like"].mean()
     means.index = [f"{school}:{own}" for school, own in means.index]

@@ -93,9 +93,7 @@ def test_statistics_within_levels_are_those_of_loops(name, seed):
     split = Split.of("g", codes, tuple("abcdefg"))
     statistic = statistics.named(name, blm.Model("y ~ 1", pd.DataFrame({"y": [1.0, 2.0, 4.0]})).design)
     found = statistics.compute(y, [(statistic, split)])
-    expected = [
-        [plain_within(name, list(row[codes == c])) for c in range(7) if (codes == c).any()] for row in y
-    ]
+    expected = [[plain_within(name, list(row[codes == c])) for c in range(7) if (codes == c).any()] for row in y]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert split.labels == tuple("abcdefg"[c] for c in range(7) if (codes == c).any())
     whole = statistics.compute(y, [(statistic, Split.whole(y.shape[1]))])
@@ -108,17 +106,13 @@ def test_statistics_between_levels_are_those_of_loops(name, seed):
     y, codes = some_data(seed)
     split = Split.of("g", codes, tuple("abcdefg"))
     found = statistics.compute(y, [(Statistic(name=name, compute=statistics.BETWEEN[name]), split)])
-    expected = [
-        plain_between(name, [list(row[codes == c]) for c in range(7) if (codes == c).any()]) for row in y
-    ]
+    expected = [plain_between(name, [list(row[codes == c]) for c in range(7) if (codes == c).any()]) for row in y]
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-12)
 
 
 def test_blocks_of_data_sets_do_not_matter(monkeypatch):
     y, codes = some_data(1, S=7)
-    wanted = [
-        (Statistic(name=n, compute=f), Split.of("g", codes, range(7))) for n, f in statistics.BETWEEN.items()
-    ]
+    wanted = [(Statistic(name=n, compute=f), Split.of("g", codes, range(7))) for n, f in statistics.BETWEEN.items()]
     whole = statistics.compute(y, wanted)
     monkeypatch.setattr(statistics, "NUMBERS", 2 * y.shape[1])
     np.testing.assert_array_equal(statistics.compute(y, wanted), whole)
@@ -162,10 +156,7 @@ def test_p_values_count_ties_half_and_leave_out_what_is_undefined():
     drawn = np.array([[1.0, 1.0], [2.0, np.nan], [2.0, 3.0], [3.0, 2.0]])
     asked = [(statistics.given(name, np.mean), Split.whole(3)) for name in "ab"]
     frame = summarise(asked, np.array([2.0, 2.0]), drawn, 0.5)
-    assert frame["p_value"].tolist() == [
-        0.5,
-        (1 + 0.5) / 3,
-    ]  # one above, two ties; one above, one tie, of three
+    assert frame["p_value"].tolist() == [0.5, (1 + 0.5) / 3]  # one above, two ties; one above, one tie, of three
     assert frame["p_two_sided"].tolist() == [1.0, 1.0]
     assert frame["mean"].tolist() == [2.0, 2.0] == frame["median"].tolist()
     low = summarise(asked, np.array([0.0, 9.0]), drawn, 0.5)
@@ -203,9 +194,7 @@ def test_levels_outside_are_counted_as_in_loops():
 
 def test_prior_predictive_p_values_are_uniform_for_data_from_the_prior():
     """Exact calibration: the data are one more draw of what they are compared with."""
-    groups = pd.DataFrame(
-        {"y": np.arange(24.0), "x": np.tile([0.0, 1.0, 2.0], 8), "g": np.repeat(range(8), 3)}
-    )
+    groups = pd.DataFrame({"y": np.arange(24.0), "x": np.tile([0.0, 1.0, 2.0], 8), "g": np.repeat(range(8), 3)})
     priors = {
         "Intercept": blm.Prior("Normal", mu=0, sigma=2),
         "x": blm.Prior("Normal", mu=0, sigma=1),
@@ -231,9 +220,7 @@ def test_effects_of_observed_groups_are_drawn_given_estimates_as_the_dense_formu
     fit = blm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", blm.load_dataset("penicillin"))
     design, solution = fit.design, fit.solution
     m = sum(g.n_levels for g in design.groups)
-    drawn = np.concatenate(
-        [d[:, :, 0] for d in conditional_draws(Problem.of(design), solution, np.eye(m))], axis=1
-    )
+    drawn = np.concatenate([d[:, :, 0] for d in conditional_draws(Problem.of(design), solution, np.eye(m))], axis=1)
     root = drawn - np.concatenate([modes[:, 0] for modes in solution.modes])
     Z = np.concatenate([np.eye(g.n_levels)[g.codes] for g in design.groups], axis=1)
     prior = np.concatenate(
@@ -252,22 +239,14 @@ def test_slopes_are_drawn_with_the_covariance_of_the_modes(sleep):
 
 @pytest.mark.parametrize("kind", ["posterior", "estimates", "prior"])
 def test_targets_mean_what_they_mean_in_predictions(kind, sleep):
-    model = blm.Model(
-        "Reaction ~ 1 + (1 | Subject)", sleep, priors={"sd": blm.Prior("Uniform", lower=30, upper=50)}
-    )
-    fit = {
-        "posterior": lambda: model.fit(random_seed=1),
-        "estimates": model.fit_reml,
-        "prior": lambda: model,
-    }[kind]()
+    model = blm.Model("Reaction ~ 1 + (1 | Subject)", sleep, priors={"sd": blm.Prior("Uniform", lower=30, upper=50)})
+    fit = {"posterior": lambda: model.fit(random_seed=1), "estimates": model.fit_reml, "prior": lambda: model}[kind]()
     icc = {
         target: blm.ppc(fit, "icc", groups=target, draws=300, random_seed=1).table["mean"].iloc[0]
         for target in ("observed", "new", "average", "population")
     }
     assert icc["observed"] > 0.1 and icc["new"] > 0.1
-    assert (
-        abs(icc["average"]) < 0.02 and abs(icc["population"]) < 0.02
-    )  # rows share no effect: 0 ± 0.045/√300
+    assert abs(icc["average"]) < 0.02 and abs(icc["population"]) < 0.02  # rows share no effect: 0 ± 0.045/√300
     sd = {
         t: blm.ppc(fit, "sd", groups={"Subject": t}, draws=300, random_seed=1).table["mean"].iloc[0]
         for t in ("average", "population")
@@ -354,16 +333,9 @@ def test_slopes_by_day(sleep):
 
 def test_proportions_categories_and_counts():
     cows = blm.load_dataset("cbpp")
-    cows.loc[len(cows)] = {
-        "herd": cows["herd"].iloc[0],
-        "incidence": 0,
-        "size": 0,
-        "period": cows["period"].iloc[0],
-    }
+    cows.loc[len(cows)] = {"herd": cows["herd"].iloc[0], "incidence": 0, "size": 0, "period": cows["period"].iloc[0]}
     check = blm.ppc(
-        blm.Model("p(incidence, size) ~ period + (1 | herd)", cows, family="binomial"),
-        draws=20,
-        random_seed=1,
+        blm.Model("p(incidence, size) ~ period + (1 | herd)", cows, family="binomial"), draws=20, random_seed=1
     )
     np.testing.assert_allclose(check.y, (cows["incidence"] / cows["size"])[:-1])
     assert ((check.y_rep >= 0) & (check.y_rep <= 1)).all() and check.y_rep.shape == (20, 56)
@@ -372,32 +344,22 @@ def test_proportions_categories_and_counts():
     assert "proportions" in str(check)
 
     science = blm.load_dataset("science")
-    check = blm.ppc(
-        blm.Model("like ~ sex + (1 | school)", science, family="ordinal"), draws=20, random_seed=1
-    )
+    check = blm.ppc(blm.Model("like ~ sex + (1 | school)", science, family="ordinal"), draws=20, random_seed=1)
     shares = check.table[check.table["stat"].str.startswith("share")]
     assert len(shares) == 8 and shares["observed"].sum() == pytest.approx(1.0)
     assert shares["observed"].iloc[0] == pytest.approx((check.design.y == 0).mean())
     assert check.y.min() == 1 and check.y.max() == 8
 
     liked = science.assign(liked=np.where(science["like"] > 4, "yes", "no"))
-    check = blm.ppc(
-        blm.Model("liked ~ sex + (1 | school)", liked, family="bernoulli"), draws=20, random_seed=1
-    )
+    check = blm.ppc(blm.Model("liked ~ sex + (1 | school)", liked, family="bernoulli"), draws=20, random_seed=1)
     assert check.table["stat"].iloc[0] == "mean" and "Means are shares of yes" in str(check)
     again = blm.ppc(
-        blm.Model("liked ~ sex + (1 | school)", liked, family="bernoulli"),
-        "share[no]",
-        draws=20,
-        random_seed=1,
+        blm.Model("liked ~ sex + (1 | school)", liked, family="bernoulli"), "share[no]", draws=20, random_seed=1
     )
     assert again.table["observed"].iloc[0] == pytest.approx(1.0 - check.table["observed"].iloc[0])
 
     check = blm.ppc(
-        blm.Model("incidence ~ period + (1 | herd)", cows, family="poisson"),
-        "share_of_zeros",
-        draws=20,
-        random_seed=1,
+        blm.Model("incidence ~ period + (1 | herd)", cows, family="poisson"), "share_of_zeros", draws=20, random_seed=1
     )
     assert check.table["observed"].iloc[0] == (cows["incidence"] == 0).mean()
     assert check.idata.prior_predictive["y"].dtype.kind == "i"
@@ -419,9 +381,12 @@ def test_impossible_data_sets_are_left_out_aloud():
     assert 0 < len(check.y_rep) < 200 and np.isfinite(check.y_rep).all()
     assert f"{200 - len(check.y_rep)} data sets with impossible or infinite responses left out" in str(check)
     never = blm.Model(
-        "y ~ 1 + (1 | g)", data, family="gamma", link="identity",
+        "y ~ 1 + (1 | g)",
+        data,
+        family="gamma",
+        link="identity",
         priors=priors | {"Intercept": blm.Prior("Normal", mu=-50, sigma=1)},
-    )  # fmt: skip
+    )
     with pytest.raises(errors.FitError, match="none of 20 data sets"):
         blm.ppc(never, draws=20, random_seed=1)
 
@@ -443,9 +408,7 @@ def test_by_takes_factors_columns_and_values(sleep):
         assert check.table["level"].tolist() == ["A", "B"] and check.table["n"].tolist() == [90, 90]
         pd.testing.assert_frame_equal(check.table.drop(columns="group"), asked[0].table.drop(columns="group"))
     assert [check.by for check in asked] == ["lab", "lab", "by"]
-    assert blm.ppc(fit, "mean", by="Subject", draws=20).table["level"].tolist() == sorted(
-        sleep["Subject"].unique()
-    )
+    assert blm.ppc(fit, "mean", by="Subject", draws=20).table["level"].tolist() == sorted(sleep["Subject"].unique())
 
 
 def test_numbers_are_cut_into_bins_and_missing_levels_left_out(hsb):
@@ -455,9 +418,7 @@ def test_numbers_are_cut_into_bins_and_missing_levels_left_out(hsb):
     lower = check.table["level"].iloc[0].split(" to ")[1]
     in_first = hsb["ses"] <= float(lower)
     assert check.table["observed"].iloc[0] == pytest.approx(hsb.loc[in_first, "mathach"].mean())
-    some = pd.Series(
-        np.where(np.arange(len(hsb)) < 100, np.nan, hsb["school"].astype(float)), index=hsb.index
-    )
+    some = pd.Series(np.where(np.arange(len(hsb)) < 100, np.nan, hsb["school"].astype(float)), index=hsb.index)
     missing = blm.ppc(fit, "mean", by=some, draws=20, random_seed=1)
     assert missing.table["n"].sum() == len(hsb) - 100 and isinstance(missing.table["level"].iloc[0], int)
 
@@ -555,9 +516,7 @@ def test_what_is_no_fit_and_what_has_no_groups(sleep, schools):
 def test_what_cannot_be_computed_is_said(sleep):
     fit = blm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
     check = blm.ppc(fit, by=np.repeat(range(60), 3), draws=20, random_seed=1)
-    assert "Left out: within_sd_ratio of by, since it compares levels with 5 rows" in str(check).replace(
-        "\n  ", " "
-    )
+    assert "Left out: within_sd_ratio of by, since it compares levels with 5 rows" in str(check).replace("\n  ", " ")
 
 
 # -- print and ArviZ
@@ -566,17 +525,13 @@ def test_what_cannot_be_computed_is_said(sleep):
 def test_print_says_what_is_behind_it(schools, hsb):
     check = blm.ppc(schools, by="school", random_seed=1)
     text = str(check)
-    assert text.startswith(
-        "Posterior predictive check: 500 data sets from draws of the posterior\nFormula: mathach"
-    )
+    assert text.startswith("Posterior predictive check: 500 data sets from draws of the posterior\nFormula: mathach")
     assert "Simulated for the observed levels of school" in text and "ties counted half" in text
     assert "Within the levels of school:" in text and "Furthest from what is expected:" in text
     assert max(map(len, text.splitlines())) <= 100 and "nan" not in text
     assert "<table" in check._repr_html_() and "icc" in check.to_latex() and "|" in check.to_markdown()
     reml = blm.Model("mathach ~ ses + (1 | school)", hsb).fit_ml()
-    assert str(blm.ppc(reml, "sd", draws=20)).startswith(
-        "Plug-in predictive check: 20 data sets from the ML estimates"
-    )
+    assert str(blm.ppc(reml, "sd", draws=20)).startswith("Plug-in predictive check: 20 data sets from the ML estimates")
     new = blm.ppc(blm.Model("mathach ~ ses + (1 | school)", hsb), "mean", draws=20, random_seed=1)
     assert str(new).startswith("Prior predictive check") and "for the fit" not in str(new)
     assert new.verdict == "the priors expect the statistic looked at."

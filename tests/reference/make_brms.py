@@ -14,8 +14,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
         "versions": full["versions"],
         "priors": {key: given[key] for key in ("Intercept", "sd", "sigma")},
         "parameters": {
-            name: {key: figures[key] for key in keys}
-            for name, figures in full["long_run"]["parameters"].items()
+            name: {key: figures[key] for key in keys} for name, figures in full["long_run"]["parameters"].items()
         },
     }
 sys.stdout.write(json.dumps(found, indent=1) + "\n")

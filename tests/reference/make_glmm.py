@@ -15,9 +15,14 @@ import pandas as pd
 
 HERE = Path(__file__).parent
 FAMILIES = {
-    "binomial": "binomial", "poisson": "poisson", "nbinom2": "negbinomial", "Gamma": "gamma", "beta": "beta",
-    "ordinal": "ordinal", "student_t": "student_t",
-}  # fmt: skip
+    "binomial": "binomial",
+    "poisson": "poisson",
+    "nbinom2": "negbinomial",
+    "Gamma": "gamma",
+    "beta": "beta",
+    "ordinal": "ordinal",
+    "student_t": "student_t",
+}
 NAMES = (
     "cbpp_cloglog cbpp_logit cbpp_probit cbpp_reml contraception_intercept contraception_slope epil_nbinom2 "
     "epil_poisson epil_slope gsim_beta gsim_counts gsim_crossed gsim_crossed_uncorr gsim_gamma gsim_student "
@@ -41,15 +46,27 @@ def main(fits: Path, data: Path) -> None:
         }
         kept[name] = {
             "formula": left + " ~" + full["formula_py"].split("~", 1)[1],
-            "family": family, "link": full["link"], "offset": full.get("offset"), "data": full["data_file"],
-            "restricted": bool(full.get("REML")), "ordered": response.get("levels"), "response": response["y"],
+            "family": family,
+            "link": full["link"],
+            "offset": full.get("offset"),
+            "data": full["data_file"],
+            "restricted": bool(full.get("REML")),
+            "ordered": response.get("levels"),
+            "response": response["y"],
             "factors": {c: i["levels"] for c, i in full["columns"].items() if i["type"] == "factor" and "levels" in i},
-            "logLik": full["logLik"], "n_par": full.get("n_par"), "AIC": full.get("AIC"), "BIC": full.get("BIC"),
-            "fixef": full["fixef"], "se": full["se"], "VarCorr": full["VarCorr"],
-            "dispersion": full.get("dispersion"), "cutpoints": full.get("cutpoints"), "ranef": ranef,
+            "logLik": full["logLik"],
+            "n_par": full.get("n_par"),
+            "AIC": full.get("AIC"),
+            "BIC": full.get("BIC"),
+            "fixef": full["fixef"],
+            "se": full["se"],
+            "VarCorr": full["VarCorr"],
+            "dispersion": full.get("dispersion"),
+            "cutpoints": full.get("cutpoints"),
+            "ranef": ranef,
             "pearson_sumsq": full.get("pearson_sumsq"),
             "nAGQ25": (full.get("adaptive_quadrature") or {}).get("nAGQ25"),
-        }  # fmt: skip
+        }
         table = pd.read_csv(data / full["data_file"])
         (HERE / "glmm_data").mkdir(exist_ok=True)
         table.to_csv(HERE / "glmm_data" / f"{full['data_file']}.gz", index=False)

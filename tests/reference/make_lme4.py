@@ -23,9 +23,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json")):
         "se": list(full["se"].values()),
         "vcov": full["vcov"]["matrix"],
         "sigma": full["sigma"],
-        "random": [
-            {k: v[k] for k in ("group", "term_label", "names", "sd", "corr")} for v in full["VarCorr"]
-        ],
+        "random": [{k: v[k] for k in ("group", "term_label", "names", "sd", "corr")} for v in full["VarCorr"]],
         "singular": full["isSingular"],
         "loglik": full["logLik"],
         "aic": full["AIC"],

@@ -10,9 +10,17 @@ import shutil
 import sys
 
 FITS = (
-    "cbpp_weighted", "chickweight_diet", "control_plus", "empty_cell", "factorial_sum", "items_crossed", "pastes_cask",
-    "penicillin_sample", "science_nested", "sleepstudy_slope",
-)  # fmt: skip
+    "cbpp_weighted",
+    "chickweight_diet",
+    "control_plus",
+    "empty_cell",
+    "factorial_sum",
+    "items_crossed",
+    "pastes_cask",
+    "penicillin_sample",
+    "science_nested",
+    "sleepstudy_slope",
+)
 KEPT = ("formula_py", "data_file", "columns", "contrasts", "weights", "anova", "means", "tests")
 
 references, data = map(pathlib.Path, sys.argv[1:3])

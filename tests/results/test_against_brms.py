@@ -71,9 +71,7 @@ def test_moments_and_quantiles(case):
     for name, figures in reference["parameters"].items():
         draws = ours(post, name)
         for statistic, (of, how) in STATISTICS.items():
-            expected, error = CORNER.get(name, {}).get(
-                statistic, (figures[statistic], figures[f"mcse_{statistic}"])
-            )
+            expected, error = CORNER.get(name, {}).get(statistic, (figures[statistic], figures[f"mcse_{statistic}"]))
             own = array_stats.mcse(draws, chain_axis=0, draw_axis=1, **how)
             # standard errors of the difference of two independent estimates; 48 comparisons at fixed seeds
             assert of(draws) == pytest.approx(expected, abs=4.5 * np.hypot(error, own)), (name, statistic)

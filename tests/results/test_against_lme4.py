@@ -63,9 +63,7 @@ def test_fixed_effects(case):
     table = fit.fixef()
     # 1e-5 of the standard error: the scale on which anybody reads an estimate
     np.testing.assert_allclose(
-        (table["estimate"] - reference["fixef"]) / reference["se"],
-        0.0,
-        atol=1e-5 if fit.nobs < 9000 else 1e-4,
+        (table["estimate"] - reference["fixef"]) / reference["se"], 0.0, atol=1e-5 if fit.nobs < 9000 else 1e-4
     )
     np.testing.assert_allclose(table["std_error"], reference["se"], rtol=1e-5)
     scale = np.outer(reference["se"], reference["se"])
@@ -166,9 +164,7 @@ def test_profile_intervals(case):
     ours = fit.confint("profile", progressbar=False).set_index(["group", "term"])
     for name, (low, high) in reference["confint_profile"].items():
         row = ours.loc[_label(name, reference, fit)]
-        tolerance = LME4_INTERPOLATES.get((_name_of(reference), row.name[1]), 1e-3) * (
-            row.conf_high - row.conf_low
-        )
+        tolerance = LME4_INTERPOLATES.get((_name_of(reference), row.name[1]), 1e-3) * (row.conf_high - row.conf_low)
         for mine, theirs in ((row.conf_low, low), (row.conf_high, high)):
             assert mine == pytest.approx(theirs, abs=tolerance), name
 

@@ -34,9 +34,7 @@ def frame(n=150, seed=0):
     )
 
 
-def audit(
-    formula="y ~ x + (1 | g)", priors=None, *, data=None, family="gaussian", link=None, draws=1000, **options
-):
+def audit(formula="y ~ x + (1 | g)", priors=None, *, data=None, family="gaussian", link=None, draws=1000, **options):
     design = build_design(formula, frame() if data is None else data, family=family_of(family, link))
     return prior_audit(design, resolve_priors(design, priors), draws=draws, **options)
 
@@ -57,9 +55,7 @@ def test_the_audit_of_the_schools_is_sensible():
     assert sd["median"] == pytest.approx(0.765 * s, rel=0.08)
     assert sd["high"] == pytest.approx(3.18 * s, rel=0.15)
     assert sd["low"] == pytest.approx(0.0682 * s, rel=0.25)
-    assert row(found, "sd", "school", "ses")["median"] == pytest.approx(
-        0.765 * s / hsb["ses"].std(), rel=0.08
-    )
+    assert row(found, "sd", "school", "ses")["median"] == pytest.approx(0.765 * s / hsb["ses"].std(), rel=0.08)
     assert 0.5 < row(found, "icc")["median"] < 0.9  # two random terms against one residual
     shrinkage = row(found, "shrinkage", "school", "Intercept")
     sizes = hsb.groupby("school").size()
@@ -74,13 +70,7 @@ def test_the_audit_of_the_schools_is_sensible():
     assert list(found.table) == ["quantity", "group", "term", "low", "median", "high", "remark"]
     printed = str(found)
     assert max(map(len, printed.splitlines())) <= 100
-    for needed in (
-        "sd(ses | school)",
-        "Nothing looks off",
-        "do not depend on where predictors",
-        "7,185 rows",
-        "6.88",
-    ):
+    for needed in ("sd(ses | school)", "Nothing looks off", "do not depend on where predictors", "7,185 rows", "6.88"):
         assert needed in printed
     assert "<table" in found._repr_html_() and "sd(ses | school)" in found._repr_html_()
 
@@ -101,10 +91,7 @@ def test_shrinkage_and_icc_are_the_formulas_draw_by_draw():
     tau2, sigma2 = drawn["sd_g"][:, 0] ** 2, drawn["sigma"] ** 2
     for values, of in (
         (tau2 / (tau2 + sigma2), row(found, "icc")),
-        (
-            1.0 - tau2 / (tau2 + sigma2 / 10.0),
-            row(found, "shrinkage", "g", "Intercept"),
-        ),  # 150 rows, 15 levels
+        (1.0 - tau2 / (tau2 + sigma2 / 10.0), row(found, "shrinkage", "g", "Intercept")),  # 150 rows, 15 levels
         (drawn["sigma"], row(found, "sigma")),
     ):
         exact = np.quantile(values, [0.05, 0.5, 0.95], method="inverted_cdf")
@@ -229,9 +216,7 @@ def test_binomial_groups_count_trials():
 )
 def test_the_residual_variance_of_each_family(family, link, response, expected):
     design = build_design(f"{response} ~ 1 + (1 | g)", frame(), family=family_of(family, link))
-    drawn = {
-        "sigma": np.full(3, 3.0), "nu": np.full(3, 6.0), "shape": np.full(3, 4.0), "cutpoint": np.zeros((3, 2))
-    }  # fmt: skip
+    drawn = {"sigma": np.full(3, 3.0), "nu": np.full(3, 6.0), "shape": np.full(3, 4.0), "cutpoint": np.zeros((3, 2))}
     value, name = residual_variance(design, drawn, np.full(3, 0.5), np.full(3, 0.3))
     np.testing.assert_allclose(value, np.full(3, expected))
     assert name

@@ -35,12 +35,10 @@ CODINGS = [
 def table(seed=1, groups=12, rows=9):
     rng = np.random.default_rng(seed)
     g, n = np.repeat(np.arange(groups), rows), groups * rows
-    d = pd.DataFrame({
-        "x": rng.normal(50, 4, n), "z": rng.normal(size=n), "f": np.array(list("abc"))[np.arange(n) % 3], "g": g,
-    })  # fmt: skip
-    d["y"] = (
-        3 + 0.5 * d.x + d.f.map({"a": 0, "b": 2, "c": 4}) + rng.normal(0, 2, groups)[g] + rng.normal(size=n)
+    d = pd.DataFrame(
+        {"x": rng.normal(50, 4, n), "z": rng.normal(size=n), "f": np.array(list("abc"))[np.arange(n) % 3], "g": g}
     )
+    d["y"] = 3 + 0.5 * d.x + d.f.map({"a": 0, "b": 2, "c": 4}) + rng.normal(0, 2, groups)[g] + rng.normal(size=n)
     d["y"] += rng.normal(size=(groups, 3))[g, np.arange(n) % 3] + rng.normal(0, 0.3, groups)[g] * (d.x - 50)
     return d
 

@@ -23,9 +23,29 @@ from .test_storage import SHORT, table
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
 
 BAD: tuple[Any, ...] = (
-    None, True, 0, 5, -1, -1.5, 1e15, 10**15, 10**400, float("nan"), float("inf"), "", "1", "y ~ x", "nothing", [],
-    [1, "a"], [[]], {}, {"a": 1}, [{}], [None],
-)  # fmt: skip
+    None,
+    True,
+    0,
+    5,
+    -1,
+    -1.5,
+    1e15,
+    10**15,
+    10**400,
+    float("nan"),
+    float("inf"),
+    "",
+    "1",
+    "y ~ x",
+    "nothing",
+    [],
+    [1, "a"],
+    [[]],
+    {},
+    {"a": 1},
+    [{}],
+    [None],
+)
 PRIORS = {"x": blm.Prior("Normal", mu=0, sigma=1), ("sd", "g"): blm.Prior("HalfNormal", sigma=1)}
 EVERY = 29  # of the edits, prime to their number at a place: each place and each value has its turn
 FITS = {
@@ -34,7 +54,7 @@ FITS = {
     "nuts": lambda: blm.Model("k ~ x + (1 | name)", table(), family="poisson").fit(
         **SHORT, centring={"name": 0.5}, target_accept=0.9
     ),
-}  # fmt: skip
+}
 
 
 @cache
@@ -158,9 +178,13 @@ def test_every_array_of_a_point_fit(tmp_path, how):
     ("name", "how"),
     [
         *((n, how) for n in ("beta", "sd_g", "b_g", "cor_g", "sigma") for how in ("infinite", "text", "integers")),
-        ("sd_g", "negative"), ("sigma", "negative"), ("cor_g", "huge"), ("beta", "another axis"), ("b_g", "shorter"),
+        ("sd_g", "negative"),
+        ("sigma", "negative"),
+        ("cor_g", "huge"),
+        ("beta", "another axis"),
+        ("b_g", "shorter"),
     ],
-)  # fmt: skip
+)
 def test_draws_that_are_none_of_the_model(tmp_path, name, how):
     blm.save(fit_of("exact"), tmp_path / "fit.nc")
     changed(tmp_path / "fit.nc", f"posterior/{name}", ARRAYS[how])
@@ -171,10 +195,15 @@ def test_draws_that_are_none_of_the_model(tmp_path, name, how):
 @pytest.mark.parametrize(
     "formula",
     [
-        "y ~ I(x ** 2) + (x | g)", "y ~ x + (1 | g)", "y ~ x + (x || g)", "y ~ 0 + x + (x | g)", "y ~ x + (x | x)",
-        "x ~ y + (y | g)", "np.exp(y) ~ x + (x | g)",
+        "y ~ I(x ** 2) + (x | g)",
+        "y ~ x + (1 | g)",
+        "y ~ x + (x || g)",
+        "y ~ 0 + x + (x | g)",
+        "y ~ x + (x | x)",
+        "x ~ y + (y | g)",
+        "np.exp(y) ~ x + (x | g)",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("kind", ["point", "posterior"])
 def test_a_formula_of_another_model(tmp_path, formula, kind):
     fit = blm.lmer("y ~ x + (x | g)", table()) if kind == "point" else fit_of("exact")

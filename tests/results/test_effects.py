@@ -64,9 +64,7 @@ def test_slopes_of_a_linear_model_are_its_coefficients():
         for found in (fit.slopes("x"), fit.comparisons("x"), fit.slopes("x", at={"x": [-1.0]})):
             np.testing.assert_allclose(found["estimate"], beta["x"], **DIFFERENCES)
             np.testing.assert_allclose(found["std_error"], np.sqrt(vcov.loc["x", "x"]), **DIFFERENCES)
-    np.testing.assert_allclose(
-        fit.slopes("x")[NUMBERS[2:]], fit.fixef().loc[["x"], NUMBERS[2:]], **DIFFERENCES
-    )
+    np.testing.assert_allclose(fit.slopes("x")[NUMBERS[2:]], fit.fixef().loc[["x"], NUMBERS[2:]], **DIFFERENCES)
 
 
 def test_interactions_are_averaged_over_the_rows(either):
@@ -107,8 +105,11 @@ def test_levels_are_compared_at_the_mean_of_the_others(either):
 def test_steps_of_a_number(either):
     unit = either.comparisons("x").iloc[0]
     for contrast, label, size in (
-        ("sd", "+sd", either.design.frame["x"].std()), (2.5, "+2.5", 2.5), (-1, "-1", -1.0), ((0, 3), "3 - 0", 3.0),
-    ):  # fmt: skip
+        ("sd", "+sd", either.design.frame["x"].std()),
+        (2.5, "+2.5", 2.5),
+        (-1, "-1", -1.0),
+        ((0, 3), "3 - 0", 3.0),
+    ):
         found = either.comparisons("x", contrast=contrast).iloc[0]
         assert found["contrast"] == label
         np.testing.assert_allclose(found["estimate"], size * unit["estimate"], rtol=1e-9)
@@ -126,9 +127,7 @@ def test_points_and_rows(either):
     single = either.comparisons("f", average=False)
     n = either.nobs
     assert len(single) == 2 * n and list(single["row"].head(2)) == list(either.design.index[:2])
-    np.testing.assert_allclose(
-        single["estimate"].head(n).mean(), either.comparisons("f")["estimate"][0], rtol=1e-9
-    )
+    np.testing.assert_allclose(single["estimate"].head(n).mean(), either.comparisons("f")["estimate"][0], rtol=1e-9)
 
 
 def test_slopes_through_transforms_and_splines(either):
@@ -155,9 +154,7 @@ def test_slopes_through_transforms_and_splines(either):
     middle = float(data["x"].median())
     rows = pd.DataFrame({"x": [middle - 1e-3, middle + 1e-3]})
     low, high = spline.predict(rows, groups="average")
-    np.testing.assert_allclose(
-        spline.slopes("x", at={"x": [middle]})["estimate"], (high - low) / 2e-3, rtol=1e-3
-    )
+    np.testing.assert_allclose(spline.slopes("x", at={"x": [middle]})["estimate"], (high - low) / 2e-3, rtol=1e-3)
 
 
 @settings(max_examples=25, deadline=None)
@@ -208,13 +205,9 @@ def test_new_groups_are_the_same_on_both_sides(fit):
     np.testing.assert_allclose(new_ones[NUMBERS], average[NUMBERS], rtol=1e-9)
     unlabelled = post.design.frame.assign(s=None)
     np.testing.assert_allclose(
-        post.comparisons("x", newdata=unlabelled, groups="new", random_seed=1)[NUMBERS],
-        average[NUMBERS],
-        rtol=1e-9,
+        post.comparisons("x", newdata=unlabelled, groups="new", random_seed=1)[NUMBERS], average[NUMBERS], rtol=1e-9
     )
-    slopes = posterior_of(
-        model_of(right="x + (x | s)"), (4, 1000), sd_s=np.array([1.0, 2.0]), beta=np.zeros(2)
-    )
+    slopes = posterior_of(model_of(right="x + (x | s)"), (4, 1000), sd_s=np.array([1.0, 2.0]), beta=np.zeros(2))
     spread = slopes.slopes("x", groups="new", at={"x": [0.0], "s": ["a", "b"]}, random_seed=1, draws=True)
     drawn = spread.values.reshape(-1, 2)
     np.testing.assert_allclose(drawn.std(axis=0), 2.0, rtol=0.06)  # known to 1.1 %
@@ -243,9 +236,7 @@ def test_average_effects_of_a_logit_model_from_draws():
     np.testing.assert_allclose(ratio["estimate"][0], (high / low).mean(), rtol=1e-9)
     assert list(ratio["contrast"]) == ["q / p", "r / p"]
     np.testing.assert_allclose(
-        ratio.loc[0, ["conf_low", "conf_high"]].astype(float),
-        np.quantile(high / low, [0.025, 0.975]),
-        rtol=1e-9,
+        ratio.loc[0, ["conf_low", "conf_high"]].astype(float), np.quantile(high / low, [0.025, 0.975]), rtol=1e-9
     )
 
 

@@ -97,24 +97,58 @@ def test_the_check_of_latex_can_fail(bad):
 PAIRS = {
     # family: (left of ~, its distribution, link line's left, last lines of the priors, the distribution in LaTeX)
     "gaussian": ("y", "y_i ~ Normal(μ_i, σ)", "μ_i", ["σ ~ Half"], r"\text{Normal}(\mu_i, \sigma)"),
-    "student_t": ("y", "y_i ~ Student-t(ν, μ_i, σ)", "μ_i", ["σ ~ Half", "ν ~ Gamma(2, 0.1)"],
-                  r"\text{Student-t}(\nu, \mu_i, \sigma)"),
-    "lognormal": ("positive", "positive_i ~ Log-Normal(μ_i, σ)", "μ_i", ["σ ~ Half"],
-                  r"\text{Log-Normal}(\mu_i, \sigma)"),
+    "student_t": (
+        "y",
+        "y_i ~ Student-t(ν, μ_i, σ)",
+        "μ_i",
+        ["σ ~ Half", "ν ~ Gamma(2, 0.1)"],
+        r"\text{Student-t}(\nu, \mu_i, \sigma)",
+    ),
+    "lognormal": (
+        "positive",
+        "positive_i ~ Log-Normal(μ_i, σ)",
+        "μ_i",
+        ["σ ~ Half"],
+        r"\text{Log-Normal}(\mu_i, \sigma)",
+    ),
     "bernoulli": ("zero_one", "zero_one_i ~ Bernoulli(p_i)", "logit(p_i)", [], r"\text{Bernoulli}(p_i)"),
-    "binomial": ("p(count, size)", "count_i ~ Binomial(size_i, p_i)", "logit(p_i)", [],
-                 r"\text{Binomial}(\text{size}_i, p_i)"),
+    "binomial": (
+        "p(count, size)",
+        "count_i ~ Binomial(size_i, p_i)",
+        "logit(p_i)",
+        [],
+        r"\text{Binomial}(\text{size}_i, p_i)",
+    ),
     "poisson": ("count", "count_i ~ Poisson(μ_i)", "log(μ_i)", [], r"\text{Poisson}(\mu_i)"),
-    "negbinomial": ("count", "count_i ~ Negative-Binomial(μ_i, shape)", "log(μ_i)",
-                    ["shape ~ Log-Normal(2, 1.5)"], r"\text{Negative-Binomial}(\mu_i, \text{shape})"),
-    "gamma": ("positive", "positive_i ~ Gamma(shape, shape/μ_i)", "log(μ_i)", ["shape ~ Log-Normal(1.5, 2)"],
-              r"\text{Gamma}(\text{shape}, \text{shape}/\mu_i)"),
-    "beta": ("share", "share_i ~ Beta(μ_i φ, (1 - μ_i) φ)", "logit(μ_i)", ["φ ~ Log-Normal(3, 1.5)"],
-             r"\text{Beta}(\mu_i\, \phi, (1 - \mu_i)\, \phi)"),
-    "ordinal": ("rating", "P(rating_i ≤ k) = logit⁻¹(cutpoint_k - η_i)", "η_i",
-                ["cutpoint_k - β₁ mean(x) ~ Normal(0, 2.5)"],
-                r"P(\text{rating}_i \le k) &= \text{logit}^{-1}(\text{cutpoint}_k - \eta_i)"),
-}  # fmt: skip
+    "negbinomial": (
+        "count",
+        "count_i ~ Negative-Binomial(μ_i, shape)",
+        "log(μ_i)",
+        ["shape ~ Log-Normal(2, 1.5)"],
+        r"\text{Negative-Binomial}(\mu_i, \text{shape})",
+    ),
+    "gamma": (
+        "positive",
+        "positive_i ~ Gamma(shape, shape/μ_i)",
+        "log(μ_i)",
+        ["shape ~ Log-Normal(1.5, 2)"],
+        r"\text{Gamma}(\text{shape}, \text{shape}/\mu_i)",
+    ),
+    "beta": (
+        "share",
+        "share_i ~ Beta(μ_i φ, (1 - μ_i) φ)",
+        "logit(μ_i)",
+        ["φ ~ Log-Normal(3, 1.5)"],
+        r"\text{Beta}(\mu_i\, \phi, (1 - \mu_i)\, \phi)",
+    ),
+    "ordinal": (
+        "rating",
+        "P(rating_i ≤ k) = logit⁻¹(cutpoint_k - η_i)",
+        "η_i",
+        ["cutpoint_k - β₁ mean(x) ~ Normal(0, 2.5)"],
+        r"P(\text{rating}_i \le k) &= \text{logit}^{-1}(\text{cutpoint}_k - \eta_i)",
+    ),
+}
 
 
 def test_every_family_is_tested():
@@ -166,9 +200,13 @@ def test_categories_are_named():
 
 @pytest.mark.parametrize(
     ("response", "trials"),
-    [("p(count, 20)", "20"), ("p(count, `size`)", "size_i"), ("prop(count, size + 1)", "(size + 1)_i"),
-     ("p(trials=size, successes=count)", "size_i")],
-)  # fmt: skip
+    [
+        ("p(count, 20)", "20"),
+        ("p(count, `size`)", "size_i"),
+        ("prop(count, size + 1)", "(size + 1)_i"),
+        ("p(trials=size, successes=count)", "size_i"),
+    ],
+)
 def test_trials(response, trials):
     result = written(f"{response} ~ x + (1 | school)", family="binomial")
     assert result.plain.lstrip().startswith(f"count_i ~ Binomial({trials}, p_i)")
@@ -273,9 +311,7 @@ def test_many_coefficients_are_all_there_in_broken_lines():
 
 
 def test_names_that_tex_would_trip_over():
-    data = frame().rename(
-        columns={"y": "outcome_1 (%)", "x": "a & b", "school": "my_school #2", "z": "größe"}
-    )
+    data = frame().rename(columns={"y": "outcome_1 (%)", "x": "a & b", "school": "my_school #2", "z": "größe"})
     data["path\\to{~^$}"] = data["w"]
     formula = "`outcome_1 (%)` ~ `a & b` + größe + `path\\to{~^$}` + (größe | `my_school #2`)"
     result = written(formula, data)
@@ -308,9 +344,15 @@ def test_priors_of_the_user():
 
 @pytest.mark.parametrize(
     ("value", "plain", "latex"),
-    [(6.8765, "6.88", "6.88"), (-0.5, "-0.5", "-0.5"), (999.7, "1000", "1000"), (12345.6, "12346", "12346"),
-     (2.34e7, "2.34e7", r"2.34 \times 10^{7}"), (1.2e-6, "1.2e-6", r"1.2 \times 10^{-6}")],
-)  # fmt: skip
+    [
+        (6.8765, "6.88", "6.88"),
+        (-0.5, "-0.5", "-0.5"),
+        (999.7, "1000", "1000"),
+        (12345.6, "12346", "12346"),
+        (2.34e7, "2.34e7", r"2.34 \times 10^{7}"),
+        (1.2e-6, "1.2e-6", r"1.2 \times 10^{-6}"),
+    ],
+)
 def test_numbers(value, plain, latex):
     result = written("y ~ 0 + x + (1 | school)", priors={"x": Prior("Normal", mu=value, sigma=1)})
     assert f"β₁ ~ Normal({plain}, 1)" in result.plain

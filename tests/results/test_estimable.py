@@ -65,11 +65,7 @@ def test_estimable_predictions_do_not_hang_on_which_columns_were_dropped(posteri
     )
     observed = grid.merge(data.drop_duplicates(["Treated", "Source", "Rate"])[["Treated", "Source", "Rate"]])
     tables = []
-    for fixed in (
-        "Treated + Source * Rate",
-        "Rate * Source + Treated",
-        "Source + Treated + Rate:Source",
-    ):
+    for fixed in ("Treated + Source * Rate", "Rate * Source + Treated", "Source + Treated + Rate:Source"):
         model = blm.Model(f"Y ~ {fixed} + (1 | Block)", data)
         if posterior:
             with warnings.catch_warnings():
@@ -92,9 +88,7 @@ def test_estimable_predictions_do_not_hang_on_which_columns_were_dropped(posteri
 
 def test_contrasts_are_estimable_as_emmeans_says():
     fit = blm.lmer(FORMULA, treated())
-    table = missing(lambda: fit.comparisons("Source", contrast="pairwise", by="Rate")).set_index(
-        ["contrast", "Rate"]
-    )
+    table = missing(lambda: fit.comparisons("Source", contrast="pairwise", by="Rate")).set_index(["contrast", "Rate"])
     cells = treated().groupby(["Source", "Rate"])["Y"].mean()
     for (contrast, rate), row in table.iterrows():
         if contrast == "B - A" and rate != "None":  # both observed: balanced, so the difference of cell means

@@ -86,21 +86,31 @@ def posterior(structure: str, family: str = "gaussian", link: str | None = None)
 
 ML = ("nested", "no bars", "weights", "no fixed effects", "no variance")
 POINTS = [Case(structure, "reml") for structure in STRUCTURES]
-POINTS += [
-    Case(structure, "ml") for structure in ("correlated slope", "nested", "no bars", "weights", *OTHER_DATA)
-]
+POINTS += [Case(structure, "ml") for structure in ("correlated slope", "nested", "no bars", "weights", *OTHER_DATA)]
 POINTS += [Case("no fixed effects", "ml")]
 OTHER_POINTS = [
-    Case("intercept", "ml", "student_t"), Case("weights", "ml", "student_t"), Case("weights", "ml", "lognormal"),
-    Case("correlated slope", "ml", "bernoulli"), Case("crossed", "ml", "bernoulli", "cloglog"),
-    Case("independent slope", "ml", "binomial"), Case("nested", "reml", "binomial", "probit"),
-    Case("no fixed effects", "ml", "binomial"), Case("offset", "ml", "poisson"), Case("no variance", "ml", "poisson"),
-    Case("no bars", "ml", "poisson"), Case("intercept", "ml", "poisson", "sqrt"),
-    Case("nested and crossed", "ml", "negbinomial"), Case("offset as array", "ml", "negbinomial"),
-    Case("factor in the bar", "ml", "gamma"), Case("slope only", "ml", "beta"), Case("intercept", "ml", "ordinal"),
-    Case("nested", "ml", "ordinal", "probit"), Case("no bars", "ml", "ordinal", "cloglog"),
-    Case("intercept", "ml", "gaussian", "log"), Case("intercept", "reml", "poisson"),
-]  # fmt: skip
+    Case("intercept", "ml", "student_t"),
+    Case("weights", "ml", "student_t"),
+    Case("weights", "ml", "lognormal"),
+    Case("correlated slope", "ml", "bernoulli"),
+    Case("crossed", "ml", "bernoulli", "cloglog"),
+    Case("independent slope", "ml", "binomial"),
+    Case("nested", "reml", "binomial", "probit"),
+    Case("no fixed effects", "ml", "binomial"),
+    Case("offset", "ml", "poisson"),
+    Case("no variance", "ml", "poisson"),
+    Case("no bars", "ml", "poisson"),
+    Case("intercept", "ml", "poisson", "sqrt"),
+    Case("nested and crossed", "ml", "negbinomial"),
+    Case("offset as array", "ml", "negbinomial"),
+    Case("factor in the bar", "ml", "gamma"),
+    Case("slope only", "ml", "beta"),
+    Case("intercept", "ml", "ordinal"),
+    Case("nested", "ml", "ordinal", "probit"),
+    Case("no bars", "ml", "ordinal", "cloglog"),
+    Case("intercept", "ml", "gaussian", "log"),
+    Case("intercept", "reml", "poisson"),
+]
 POSTERIORS = [
     *(posterior(structure) for structure in STRUCTURES),
     posterior("intercept", "student_t"),
@@ -162,10 +172,9 @@ def data_of(structure: str, family: str) -> pd.DataFrame:
     one, slope, other, high, low = (rng.permutation(np.linspace(-1.0, 1.0, k)) for k in (12, 12, 8, 6, 24))
     effect = one[g] + 0.6 * slope[g] * x + other[h] + high[a] + low[4 * a + b]
     if structure in OTHER_DATA:
-        effect = {
-            "no variance": 0.0,
-            "perfect correlation": (2.0 * one * (1.0 + 0.5 * x[:, None]))[i, g],
-        }.get(structure, one[g])
+        effect = {"no variance": 0.0, "perfect correlation": (2.0 * one * (1.0 + 0.5 * x[:, None]))[i, g]}.get(
+            structure, one[g]
+        )
     y = response(family, 1.0 + 0.4 * x + effect, m, rng)
     if structure == "no variance":  # groups that differ less than chance would have it
         y = np.sort(y)[np.argsort(rng.normal(size=ROWS))]
@@ -175,11 +184,20 @@ def data_of(structure: str, family: str) -> pd.DataFrame:
         y = np.exp(0.2 + 0.1 * x + one[g] / 5) + 1e-6 * rng.normal(size=ROWS)
     return pd.DataFrame(
         {
-            "y": y, "x": x, "m": m, "g": g, "h": [f"h{k}" for k in h], "a": [f"a{k}" for k in a], "b": b,
-            "f": np.where(i // 12 % 2 == 1, "yes", "no"), "w": rng.uniform(0.5, 2.0, ROWS),
-            "o": rng.uniform(-0.2, 0.2, ROWS), "z": rng.normal(size=ROWS), "row": i,
+            "y": y,
+            "x": x,
+            "m": m,
+            "g": g,
+            "h": [f"h{k}" for k in h],
+            "a": [f"a{k}" for k in a],
+            "b": b,
+            "f": np.where(i // 12 % 2 == 1, "yes", "no"),
+            "w": rng.uniform(0.5, 2.0, ROWS),
+            "o": rng.uniform(-0.2, 0.2, ROWS),
+            "z": rng.normal(size=ROWS),
+            "row": i,
         }
-    )  # fmt: skip
+    )
 
 
 def model_of(case: Case, right: str | None = None) -> blm.Model:
@@ -303,9 +321,7 @@ EITHER: dict[str, Verb] = {
     "predict, rows, new": lambda f, c: new(c, f, strange=True, groups="new"),
     "predict, rows, population": lambda f, c: new(c, f, strange=True, groups="population"),
     "comparisons": lambda f, c: f.comparisons(next(iter(at_of(c)))),
-    "comparisons, rows": lambda f, c: f.comparisons(
-        next(iter(at_of(c))), groups="new", average=False, random_seed=1
-    ),
+    "comparisons, rows": lambda f, c: f.comparisons(next(iter(at_of(c))), groups="new", average=False, random_seed=1),
     "slopes": lambda f, c: f.slopes(next(iter(at_of(c))), groups="observed"),
     "smooth": lambda f, c: f.smooth("s(x)"),
     "smooths": lambda f, c: f.smooths(),
@@ -318,12 +334,20 @@ EITHER: dict[str, Verb] = {
     "model_table": lambda f, c: str(blm.model_table(f, baseline_of(c), names=["A", "B"])),
     "model_table, to_markdown": lambda f, c: blm.model_table(f).to_markdown(),
     "model_table, to_latex": lambda f, c: blm.model_table(f).to_latex(),
-}  # fmt: skip
+}
 OF_POINTS: dict[str, Verb] = {
     **{
         name: lambda f, c, name=name: getattr(f, name)
         for name in (
-            "sigma", "criterion", "n_parameters", "loglik", "deviance", "aic", "bic", "df_resid", "is_singular",
+            "sigma",
+            "criterion",
+            "n_parameters",
+            "loglik",
+            "deviance",
+            "aic",
+            "bic",
+            "df_resid",
+            "is_singular",
         )
     },
     "summary, without tests": lambda f, c: str(f.summary(ddf=None)),
@@ -347,7 +371,7 @@ OF_POINTS: dict[str, Verb] = {
     "test": lambda f, c: f.test([f"{name} = 0" for name in f.design.x_names]),
     "refit": lambda f, c: f.refit(f.simulate(1, random_seed=2)["sim_1"]),
     "update": lambda f, c: f.update(". ~ . + z"),
-}  # fmt: skip
+}
 OF_POSTERIORS: dict[str, Verb] = {
     "n_chains": lambda f, c: f.n_chains,
     "n_draws": lambda f, c: f.n_draws,
@@ -391,7 +415,7 @@ OF_POSTERIORS: dict[str, Verb] = {
     "compare_estimates, text": lambda f, c: str(both(f, c)),
     "compare_estimates, to_markdown": lambda f, c: both(f, c).to_markdown(),
     "compare_estimates, to_latex": lambda f, c: both(f, c).to_latex(),
-}  # fmt: skip
+}
 
 
 def term_of(fit: Any) -> dict[str, Any]:
@@ -430,9 +454,14 @@ def holes(answer: Any) -> Iterator[str]:
 # -- what is refused, and what may be missing
 
 WITHOUT_RESIDUAL = {
-    ("student_t", "log"), ("gaussian", "log"), ("bernoulli", "cauchit"), ("poisson", "sqrt"), ("gamma", "inverse"),
-    ("beta", None), ("beta", "probit"),
-}  # fmt: skip
+    ("student_t", "log"),
+    ("gaussian", "log"),
+    ("bernoulli", "cauchit"),
+    ("poisson", "sqrt"),
+    ("gamma", "inverse"),
+    ("beta", None),
+    ("beta", "probit"),
+}
 WITHOUT_G = {
     "nested",
     "nested and crossed",
@@ -441,11 +470,7 @@ WITHOUT_G = {
     "compound symmetry",
     "autoregressive",
 }  # no intercept of g, as the baseline has
-CURVED = {
-    "compound symmetry",
-    "autoregressive",
-    "one sd",
-}  # covariances that are not linear in their parameters
+CURVED = {"compound symmetry", "autoregressive", "one sd"}  # covariances that are not linear in their parameters
 
 
 def refusal(case: Case, name: str) -> type[Exception] | None:
@@ -460,14 +485,10 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.NotAvailableError
     if word == "heterogeneity" and not fit_of(case).design.family.residual_is_known:
         return errors.NotAvailableError
-    if (
-        word == "pseudo_r2" and case.structure == "known errors"
-    ):  # no intercept of g, and no residual variance
+    if word == "pseudo_r2" and case.structure == "known errors":  # no intercept of g, and no residual variance
         return errors.NotAvailableError
     of_effects = word in ("comparisons", "slopes", "means", "trends")
-    if of_effects and (
-        case.structure == "no fixed effects" or word in ("slopes", "trends") and "f" in at_of(case)
-    ):
+    if of_effects and (case.structure == "no fixed effects" or word in ("slopes", "trends") and "f" in at_of(case)):
         return errors.InputError
     if word in ("test", "hypothesis") and case.structure == "no fixed effects":
         return errors.InputError  # it names no coefficient
@@ -522,14 +543,8 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif word == "pseudo_r2" and case.engine != "posterior" and case.family == "bernoulli":
         found = {"pseudo_r2"}  # the baseline's variance is zero, as the note says
     elif word == "bootstrap" and case.family == "beta":
-        found = {
-            str(column) for column in fit.bootstrap(1, **BOOT)
-        }  # a response that rounds to one cannot be refitted
-    elif (
-        case.engine != "posterior"
-        and fit.solution.limits
-        and name in ("confint", "confint, ci_prob", "tidy, family")
-    ):
+        found = {str(column) for column in fit.bootstrap(1, **BOOT)}  # a response that rounds to one cannot be refitted
+    elif case.engine != "posterior" and fit.solution.limits and name in ("confint", "confint, ci_prob", "tidy, family"):
         found = {"std_error", "conf_low", "conf_high"}  # of a parameter that is infinite
     elif case.structure == "hardly a residual" and case.family == "student_t" and word != "compare_estimates":
         # without noise nu wanders to 2 and below in some draws or most, where a t distribution has an infinite variance
@@ -547,15 +562,11 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     if case.engine != "posterior":
         found |= {"df"}  # infinite where variances count as known, as of conditional modes
     lists = {"parameters", "refit", "with_priors", "update"}
-    if not fit.design.x_names and (
-        name in ("tidy, fixed", "confint", "confint, ci_prob") or word in {"fixef", "vcov"}
-    ):
+    if not fit.design.x_names and (name in ("tidy, fixed", "confint", "confint, ci_prob") or word in {"fixef", "vcov"}):
         found |= {"no rows"}
     if not fit.design.x_names and word in lists | {"summarise"}:
         found |= {"no rows"}
-    if not fit.design.groups and (
-        word in {"ranef", "coef"} | lists or name in ("tidy, ran_vals", "tidy, ran_coefs")
-    ):
+    if not fit.design.groups and (word in {"ranef", "coef"} | lists or name in ("tidy, ran_vals", "tidy, ran_coefs")):
         found |= {"no rows"}
     if not fit.design.groups and "sigma" not in parameters and name == "tidy, ran_pars":
         found |= {"no rows"}
@@ -600,9 +611,7 @@ def problems(fit: Any, case: Case, name: str, verb: Verb) -> Iterator[str]:
 @pytest.mark.parametrize("case", [*POINTS, *OTHER_POINTS, *POSTERIORS], ids=lambda case: case.id)
 def test_every_verb_answers_or_says_why_not(case):
     fit = fit_of(case)
-    twice = {"reml": "confint, profile", "ml": "profile"}.get(
-        case.engine
-    )  # the same curves: once each is enough
+    twice = {"reml": "confint, profile", "ml": "profile"}.get(case.engine)  # the same curves: once each is enough
     found = [
         problem
         for name, verb in (EITHER | (OF_POSTERIORS if case.engine == "posterior" else OF_POINTS)).items()
@@ -667,10 +676,16 @@ def test_what_only_one_kind_can_is_refused_by_the_other():
         PointFit: {"n_parameters"},
         # arrays of draws, and what is done to them
         PosteriorFit: {
-            "n_chains", "n_draws", "covariances", "summarise", "parameters", "compute_log_likelihood",
-            "compute_log_prior", "compute_posterior_predictive",
+            "n_chains",
+            "n_draws",
+            "covariances",
+            "summarise",
+            "parameters",
+            "compute_log_likelihood",
+            "compute_log_prior",
+            "compute_posterior_predictive",
         },
-    }  # fmt: skip
+    }
     for kind, other in ((PointFit, PosteriorFit), (PosteriorFit, PointFit)):
         verbs = {name for name in dir(kind) if not name.startswith("_")} - {f.name for f in fields(kind)}
         assert verbs - set(dir(other)) - set(other._refused) == own[kind]
@@ -696,9 +711,7 @@ def test_nothing_to_reduce_is_said():
 # -- answers that have to agree
 
 ONE_FACTOR = [
-    s
-    for s, (right, _) in STRUCTURES.items()
-    if right.count("|") - right.count("||") == 1 and "/" not in right
+    s for s, (right, _) in STRUCTURES.items() if right.count("|") - right.count("||") == 1 and "/" not in right
 ]
 EXACT = {"rtol": 1e-9, "atol": 1e-11}  # the same numbers, added in another order
 
@@ -750,9 +763,7 @@ def test_rows_of_a_point_fit_agree(case):
         assert not np.allclose(fit.residuals("pearson"), fit.residuals())
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in [*POINTS, *POSTERIORS] if c.has_groups], ids=lambda case: case.id
-)
+@pytest.mark.parametrize("case", [c for c in [*POINTS, *POSTERIORS] if c.has_groups], ids=lambda case: case.id)
 def test_wide_and_long_tables_agree(case):
     fit = fit_of(case)
     for verb in (fit.ranef, fit.coef):

@@ -62,26 +62,10 @@ def test_what_the_parts_mean(formula, words):
 @pytest.mark.parametrize(
     ("formula", "family", "counts"),
     [
-        (
-            "y ~ x + (x | school)",
-            "gaussian",
-            "2 fixed effects, 2 sds of groups, 1 correlation, sigma; 16 random",
-        ),
-        (
-            "y ~ 1 + (1 | school/room)",
-            "gaussian",
-            "1 fixed effect, 2 sds of groups, sigma; 40 random effects",
-        ),
-        (
-            "grade ~ x + (1 | school)",
-            "ordinal",
-            "1 fixed effect, 1 sd of groups, 2 cutpoints; 8 random effects",
-        ),
-        (
-            "grade ~ x + (f | school)",
-            "poisson",
-            "2 fixed effects, 3 sds of groups, 3 correlations; 24 random",
-        ),
+        ("y ~ x + (x | school)", "gaussian", "2 fixed effects, 2 sds of groups, 1 correlation, sigma; 16 random"),
+        ("y ~ 1 + (1 | school/room)", "gaussian", "1 fixed effect, 2 sds of groups, sigma; 40 random effects"),
+        ("grade ~ x + (1 | school)", "ordinal", "1 fixed effect, 1 sd of groups, 2 cutpoints; 8 random effects"),
+        ("grade ~ x + (f | school)", "poisson", "2 fixed effects, 3 sds of groups, 3 correlations; 24 random"),
     ],
 )
 def test_what_is_estimated(formula, family, counts):
@@ -97,10 +81,7 @@ def test_what_is_estimated(formula, family, counts):
         ("y ~ x + (f | school)", "the mean effect of f[b] is held at zero"),
         ("y ~ f + (f || school)", "are correlated (as in lme4)"),
         ("y ~ x + (1 | sex)", "sex has 2 levels only"),
-        (
-            "y ~ x + (1 | school) + (1 | number)",
-            "number is numbered from the start again in every level of school",
-        ),
+        ("y ~ x + (1 | school) + (1 | number)", "number is numbered from the start again in every level of school"),
     ],
 )
 def test_traps(formula, trap):

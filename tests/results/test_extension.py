@@ -24,9 +24,7 @@ def chains(rng, rho, *, m=4, n=1000, k=1, apart=0.0, **stats):
     e[:, 0] /= np.sqrt(1.0 - rho**2)
     x = lfilter([1.0], [1.0, -rho], e, axis=1) * np.sqrt(1.0 - rho**2)
     x[0] += apart
-    posterior = xr.Dataset(
-        {"beta": (("chain", "draw", "coef"), x)}, coords={"chain": range(m), "draw": range(n)}
-    )
+    posterior = xr.Dataset({"beta": (("chain", "draw", "coef"), x)}, coords={"chain": range(m), "draw": range(n)})
     sample_stats = xr.Dataset({name: (("chain", "draw"), v) for name, v in stats.items()})
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": sample_stats})
 
@@ -54,9 +52,7 @@ def test_draws_that_miss_a_limit_narrowly_are_drawn_longer():
     sample, asked = counted(0.845)
     tree, found = settled(sample, DESIGN, Settings(random_seed=1))
     assert asked == [1000, 4000]
-    assert tree.posterior.sizes["draw"] == 1000 and tree.posterior["draw"].to_numpy().tolist() == list(
-        range(1000)
-    )
+    assert tree.posterior.sizes["draw"] == 1000 and tree.posterior["draw"].to_numpy().tolist() == list(range(1000))
     longer = sample(Settings(random_seed=1, draws=4000))
     np.testing.assert_array_equal(tree.posterior["beta"], longer.posterior["beta"][:, LONGER - 1 :: LONGER])
     assert found.converged and "4 times as many draws, thinned, since" in str(found)

@@ -20,10 +20,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning
 SHORT = {"draws": 500, "tune": 500, "chains": 2, "progressbar": False, "random_seed": 1}
 LEVELS, SLOPE, SD = 40, 0.5, 0.6
 TRUE = {
-    "gaussian": {"sigma": 0.7}, "student_t": {"sigma": 0.7, "nu": 4.0}, "lognormal": {"sigma": 0.7}, "bernoulli": {},
-    "binomial": {}, "poisson": {}, "negbinomial": {"shape": 3.0}, "gamma": {"shape": 3.0}, "beta": {"phi": 12.0},
+    "gaussian": {"sigma": 0.7},
+    "student_t": {"sigma": 0.7, "nu": 4.0},
+    "lognormal": {"sigma": 0.7},
+    "bernoulli": {},
+    "binomial": {},
+    "poisson": {},
+    "negbinomial": {"shape": 3.0},
+    "gamma": {"shape": 3.0},
+    "beta": {"phi": 12.0},
     "ordinal": {"cutpoint": np.array([-1.0, 0.2, 1.5])},
-}  # fmt: skip
+}
 DRAW = {
     "gaussian": lambda rng, mu, m, p: rng.normal(mu, p["sigma"]),
     "student_t": lambda rng, mu, m, p: mu + p["sigma"] * rng.standard_t(p["nu"], len(mu)),
@@ -202,7 +209,7 @@ def test_a_prior_that_only_pymc_knows_is_sampled_on_the_pymc_model():
         ({"no_such_option": 1}, InputError, "pymc.sample refuses the options.*no_such_option"),
         ({"method": "exact"}, NotAvailableError, "binomial.*normal responses only"),
     ],
-)  # fmt: skip
+)
 def test_refusals(options, error, message):
     with pytest.raises(error, match=message):
         cbpp().fit(**SHORT | options)
@@ -219,19 +226,13 @@ def test_options_of_nuts_that_cannot_be(options):
 
 KNOWN = {"sigma": blm.Prior("LogNormal", mu=0, sigma=0.01)}
 SCHOOLS = pd.DataFrame(
-    {
-        "y": [28.0, 8, -3, 7, -1, 1, 18, 12],
-        "se": [15.0, 10, 16, 11, 9, 11, 10, 18],
-        "school": list("ABCDEFGH"),
-    }
+    {"y": [28.0, 8, -3, 7, -1, 1, 18, 12], "se": [15.0, 10, 16, 11, 9, 11, 10, 18], "school": list("ABCDEFGH")}
 )  # Rubin (1981)
 
 
 def schools(shifts):
     """Two rows a school, y ± shift · se, that weigh as one of variance se²."""
-    two = pd.concat(
-        [SCHOOLS.assign(y=SCHOOLS["y"] + shift * SCHOOLS["se"]) for shift in shifts], ignore_index=True
-    )
+    two = pd.concat([SCHOOLS.assign(y=SCHOOLS["y"] + shift * SCHOOLS["se"]) for shift in shifts], ignore_index=True)
     return blm.Model("y ~ 1 + (1 | school)", two, weights=1 / (2 * two["se"] ** 2), priors=KNOWN)
 
 
@@ -270,9 +271,7 @@ def test_divergences_would_be_seen():
 
 def test_eight_schools_of_one_row_each_need_weights():
     """Only unequal weights tell the variance of the schools from that of the rows."""
-    with pytest.raises(
-        UnidentifiedTermError, match="8 levels for 8 rows, one row per level.*from the residual"
-    ):
+    with pytest.raises(UnidentifiedTermError, match="8 levels for 8 rows, one row per level.*from the residual"):
         blm.Model("y ~ 1 + (1 | school)", SCHOOLS, priors=KNOWN)
     weighted = blm.Model("y ~ 1 + (1 | school)", SCHOOLS, weights=1 / SCHOOLS["se"] ** 2, priors=KNOWN)
     assert not any("not tell" in trap for trap in weighted.explain().traps)
@@ -286,17 +285,11 @@ def test_eight_schools_in_two_equal_rows_each():
 
 def test_rows_without_residuals_need_a_prior_that_keeps_sigma_from_zero():
     rows = pd.DataFrame({"y": [3.0, 1.0, 7.0, 4.0] * 6, "g": list("abcd") * 6})
-    for prior in (
-        {},
-        {"sigma": blm.Prior("Exponential", lam=1)},
-        {"sigma": blm.Prior("LogNormal", mu=0, sigma=3)},
-    ):
+    for prior in ({}, {"sigma": blm.Prior("Exponential", lam=1)}, {"sigma": blm.Prior("LogNormal", mu=0, sigma=3)}):
         with pytest.raises(FitError, match="perfectly"):
             blm.Model("y ~ 1 + (1 | g)", rows, priors=prior).fit(method="nuts", progressbar=False)
     known = {"sigma": blm.Prior("InverseGamma", alpha=50, beta=50)}
-    post = blm.Model("y ~ 1 + (1 | g)", rows, priors=known).fit(
-        method="nuts", random_seed=1, progressbar=False
-    )
+    post = blm.Model("y ~ 1 + (1 | g)", rows, priors=known).fit(method="nuts", random_seed=1, progressbar=False)
     # 24 rows of 4 levels, all of whose means are free: σ^−20 exp(0) beside the prior, to the shrinkage of the means
     assert post.draws("sigma").mean() == pytest.approx(50 / (50 + 20 - 1), abs=0.02)
 
@@ -316,7 +309,7 @@ def row_densities(family, post, eta, at):
         "student_t": lambda: stats.t.logpdf(y, p["nu"], mu, p["sigma"]),
         "negbinomial": lambda: stats.nbinom.logpmf(y, p["shape"], p["shape"] / (p["shape"] + mu)),
         "ordinal": lambda: np.log(ordinal(p["cutpoint"])),
-    }[family]()  # fmt: skip
+    }[family]()
 
 
 @pytest.mark.parametrize("family", ["student_t", "negbinomial", "ordinal"])
@@ -348,9 +341,7 @@ def test_every_verb_answers_or_says_why_not(fits, family):
     assert len(post.ranef()) == LEVELS
     for verb in ("icc", "r2"):
         if family in WITHOUT_SHARES:
-            with pytest.raises(
-                NotAvailableError, match=rf"No ICC.*{family} \(logit link\): the residual variance"
-            ):
+            with pytest.raises(NotAvailableError, match=rf"No ICC.*{family} \(logit link\): the residual variance"):
                 getattr(post, verb)()
         else:
             assert getattr(post, verb)()["mean"].between(0, 1).all()
@@ -361,10 +352,7 @@ def test_every_verb_answers_or_says_why_not(fits, family):
     assert post.parameters("fixed")["rhat"].max() < 1.05
 
 
-@pytest.mark.parametrize(
-    ("part", "family"),
-    [("family", "poisson"), ("no such", "gaussian")],
-)
+@pytest.mark.parametrize(("part", "family"), [("family", "poisson"), ("no such", "gaussian")])
 def test_parts_that_there_are_not(fits, part, family):
     try:
         assert fits(family).parameters(part).empty

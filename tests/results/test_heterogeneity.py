@@ -68,10 +68,7 @@ def test_levels_add_up():
     found = numbers(fit.heterogeneity())
     assert found.loc[("", "Q"), "estimate"] == pytest.approx(578.8640, abs=1e-4)
     for quantity in ("tau2", "I2"):
-        parts = (
-            found.loc[("district", quantity), "estimate"]
-            + found.loc[("district:school", quantity), "estimate"]
-        )
+        parts = found.loc[("district", quantity), "estimate"] + found.loc[("district:school", quantity), "estimate"]
         assert found.loc[("", quantity), "estimate"] == pytest.approx(parts)
     # without predictors the typical row is that of I²
     assert found.loc[("", "I2"), "estimate"] == pytest.approx(fit.icc().loc["adjusted", "estimate"])
@@ -97,9 +94,7 @@ def test_a_common_effect_has_Q_only(bcg):
 
 def test_no_heterogeneity():
     found = numbers(
-        blm.Model("y ~ 1 + (1 | school)", blm.load_dataset("eight_schools"), se="se")
-        .fit_reml()
-        .heterogeneity()
+        blm.Model("y ~ 1 + (1 | school)", blm.load_dataset("eight_schools"), se="se").fit_reml().heterogeneity()
     )
     assert found.loc[("school", "tau2"), "estimate"] == 0.0
     assert found.loc[("school", "tau2"), "conf_low"] == 0.0

@@ -19,9 +19,7 @@ def post(model):
 
 
 def test_probabilities_are_shares_of_draws(post):
-    found = post.hypothesis(
-        "Days > 10, sd(Days | Subject) > 5, cor(Intercept, Days | Subject) < 0, sigma <= 25"
-    )
+    found = post.hypothesis("Days > 10, sd(Days | Subject) > 5, cor(Intercept, Days | Subject) < 0, sigma <= 25")
     names = post.design.names
     draws = [
         post.draws("beta")[..., 1] > 10,
@@ -59,9 +57,7 @@ def test_of_an_equation_it_is_savages_and_dickeys_ratio(model):
     wide = model.update(priors={"Days": blm.Prior("Normal", mu=0, sigma=20)}).fit(random_seed=1, draws=4000)
     found = wide.hypothesis("Days = 10").iloc[0]
     beta = wide.draws("beta")[..., 1].ravel()
-    after = stats.norm(beta.mean(), beta.std()).pdf(
-        10
-    )  # the posterior of a slope with 18 subjects is near normal
+    after = stats.norm(beta.mean(), beta.std()).pdf(10)  # the posterior of a slope with 18 subjects is near normal
     assert found["bayes_factor"] == pytest.approx(after / stats.norm(0, 20).pdf(10), rel=0.1)
     assert np.isnan(found["probability"])
 

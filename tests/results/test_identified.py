@@ -16,9 +16,7 @@ def schools(seed=1):
     rng = np.random.default_rng(seed)
     d = pd.DataFrame({"x": rng.normal(size=120), "s": np.repeat([f"s{i:02d}" for i in range(12)], 10)})
     d["y"] = d.x + np.repeat(rng.normal(0, 2, 12), 10) + rng.normal(size=120)
-    return d.assign(
-        c="c" + d.s, b=np.repeat(np.arange(12) % 2, 10), f=np.array(list("ab"))[np.arange(120) % 2]
-    )
+    return d.assign(c="c" + d.s, b=np.repeat(np.arange(12) % 2, 10), f=np.array(list("ab"))[np.arange(120) % 2])
 
 
 def saturated(seed):
@@ -53,9 +51,7 @@ PAIRS = [  # a model, and one that is the same with every variance told
 def test_what_the_data_tell_is_that_of_the_model_that_they_tell(formula, told, reml):
     data, rng = schools(), np.random.default_rng(5)
     code, f = np.arange(120) // 10, (np.arange(120) % 2)
-    data["y"] += (
-        rng.normal(0, 1, 12)[code] * data.x + rng.normal(0, 1.5, (12, 2))[code, f]
-    )  # all variances large
+    data["y"] += rng.normal(0, 1, 12)[code] * data.x + rng.normal(0, 1.5, (12, 2))[code, f]  # all variances large
     fit, other = untold(formula, data, REML=reml), blm.lmer(told, data, REML=reml)
     assert fit.criterion == pytest.approx(other.criterion, abs=1e-6)
     assert np.allclose(fit.fitted(), other.fitted(), atol=1e-4)
@@ -80,15 +76,8 @@ def test_the_printed_case():
     assert table[["s", "s:c"]].isna().all() and table["Residual"].notna().all()
     assert table["sd(s)² + sd(s:c)²", "combination"] == pytest.approx(7.9313, abs=2e-4)
     assert "only sd(s)² + sd(s:c)² = 7.931 is known" in fit.verdict
-    assert re.search(r"^s +Intercept +- +-$", str(fit.summary()), re.M) and "converged" not in str(
-        fit.summary()
-    )
-    assert fit.ranef()["estimate"].isna().all() and fit.icc()["estimate"].isna().tolist() == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    assert re.search(r"^s +Intercept +- +-$", str(fit.summary()), re.M) and "converged" not in str(fit.summary())
+    assert fit.ranef()["estimate"].isna().all() and fit.icc()["estimate"].isna().tolist() == [False, False, True, True]
     assert all(v.isna().all(axis=None) for v in fit.var_corr().values())
     coefficients = fit.coef(wide=True)
     assert coefficients["Intercept"].isna().all() and coefficients["x"].notna().all()
@@ -185,9 +174,7 @@ def test_one_row_a_level_with_unequal_weights_is_fitted():
     """A meta-analysis with a residual factor: the criterion is that of independent rows, var = τ² + σ²/w."""
     rng = np.random.default_rng(2)
     w = rng.uniform(0.5, 20, 200)
-    d = pd.DataFrame(
-        {"s": range(200), "w": w, "y": 1 + rng.normal(0, 1, 200) + rng.normal(0, 1.5, 200) / np.sqrt(w)}
-    )
+    d = pd.DataFrame({"s": range(200), "w": w, "y": 1 + rng.normal(0, 1, 200) + rng.normal(0, 1.5, 200) / np.sqrt(w)})
     fit = blm.lmer("y ~ 1 + (1 | s)", d, weights="w", REML=False)
     assert fit.verdict == "converged"
 

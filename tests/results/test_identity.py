@@ -18,23 +18,57 @@ def things():
         point, post = model.fit_reml(), model.fit(draws=200, chains=2, random_seed=1, progressbar=False)
         smaller = model.update("Reaction ~ Days + (1 | Subject)").fit_ml()
         return {
-            "model": model, "point": point, "posterior": post, "design": point.design, "origin": point.origin,
-            "solution": point.solution, "group": point.design.groups[0], "priors": post.priors,
-            "settings": post.settings, "diagnosis": post.diagnosis, "values": post.values, "summary": point.summary(),
-            "summary of draws": post.summary(), "equations": model.equations(), "check": blm.check(point),
-            "verdict": blm.check(point).verdicts[0], "tests": blm.anova(smaller, model.fit_ml()),
-            "estimates": blm.compare_estimates(point, post), "table": blm.model_table(point),
-            "ppc": blm.ppc(post, draws=20, random_seed=1), "prior": blm.Prior("Normal", mu=0, sigma=1),
+            "model": model,
+            "point": point,
+            "posterior": post,
+            "design": point.design,
+            "origin": point.origin,
+            "solution": point.solution,
+            "group": point.design.groups[0],
+            "priors": post.priors,
+            "settings": post.settings,
+            "diagnosis": post.diagnosis,
+            "values": post.values,
+            "summary": point.summary(),
+            "summary of draws": post.summary(),
+            "equations": model.equations(),
+            "check": blm.check(point),
+            "verdict": blm.check(point).verdicts[0],
+            "tests": blm.anova(smaller, model.fit_ml()),
+            "estimates": blm.compare_estimates(point, post),
+            "table": blm.model_table(point),
+            "ppc": blm.ppc(post, draws=20, random_seed=1),
+            "prior": blm.Prior("Normal", mu=0, sigma=1),
             "LKJ": blm.LKJ(2),
             "pooling": blm.compare_pooling(model),
-        }  # fmt: skip
+        }
 
 
 NAMES = (
-    "model", "point", "posterior", "design", "origin", "solution", "group", "priors", "settings", "diagnosis", "values",
-    "summary", "summary of draws", "equations", "check", "verdict", "tests", "estimates", "table", "ppc", "prior",
-    "LKJ", "pooling",
-)  # fmt: skip
+    "model",
+    "point",
+    "posterior",
+    "design",
+    "origin",
+    "solution",
+    "group",
+    "priors",
+    "settings",
+    "diagnosis",
+    "values",
+    "summary",
+    "summary of draws",
+    "equations",
+    "check",
+    "verdict",
+    "tests",
+    "estimates",
+    "table",
+    "ppc",
+    "prior",
+    "LKJ",
+    "pooling",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

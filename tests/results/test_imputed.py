@@ -33,9 +33,14 @@ def imputed(tables):
 def test_rubins_rules_are_those_of_mice(imputed):
     table = imputed.fixef()
     columns = {
-        "estimate": "estimate", "std_error": "SE", "df": "df", "statistic": "t", "conf_low": "lower",
-        "conf_high": "upper", "p_value": "p",
-    }  # fmt: skip
+        "estimate": "estimate",
+        "std_error": "SE",
+        "df": "df",
+        "statistic": "t",
+        "conf_low": "lower",
+        "conf_high": "upper",
+        "p_value": "p",
+    }
     for ours, theirs in columns.items():
         np.testing.assert_allclose(table[ours], wanted("pooled", theirs), rtol=1e-5)
     np.testing.assert_allclose(table["between_share"], wanted("parts", "lambda"), rtol=1e-5)
@@ -59,8 +64,7 @@ def test_tables_that_are_alike_are_one_table():
     np.testing.assert_allclose(found.fixef()["std_error"], single["std_error"])
     assert (found.fixef()["between_share"] == 0.0).all()
     np.testing.assert_allclose(
-        found.test("Days = 10")["f"],
-        ((single.loc["Days", "estimate"] - 10) / single.loc["Days", "std_error"]) ** 2,
+        found.test("Days = 10")["f"], ((single.loc["Days", "estimate"] - 10) / single.loc["Days", "std_error"]) ** 2
     )
     assert found.verdict == "all 2 fits converged"
 
@@ -83,10 +87,7 @@ def test_what_rests_on_the_imputer_is_said():
     rng = np.random.default_rng(1)
     sleep = blm.load_dataset("sleepstudy")
     noisy = [sleep.assign(x=rng.normal(size=len(sleep))) for _ in range(3)]
-    noisy = [
-        table.assign(Reaction=table["Reaction"] + 30 * k * table["x"])
-        for k, table in enumerate(noisy, start=-1)
-    ]
+    noisy = [table.assign(Reaction=table["Reaction"] + 30 * k * table["x"]) for k, table in enumerate(noisy, start=-1)]
     found = blm.fit_imputed("Reaction ~ Days + x + (1 | Subject)", noisy)
     assert "more than half of the variance is between imputations for x" in found.verdict
 

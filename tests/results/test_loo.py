@@ -54,9 +54,7 @@ def check_rows(post, chosen):
         # densities given draws of β and b: nothing is shared with the formula that is tested
         drawn = log_likelihood(post.design.rows(out), without(post, out).idata.posterior)["y"].to_numpy()
         expected, error = mean_of_densities(drawn)
-        assert float(found.elpd_i[i]) == pytest.approx(
-            expected, abs=4 * np.hypot(error, of_weights[i]) + 1e-3
-        )
+        assert float(found.elpd_i[i]) == pytest.approx(expected, abs=4 * np.hypot(error, of_weights[i]) + 1e-3)
 
 
 def check_groups(post, chosen):
@@ -69,9 +67,7 @@ def check_groups(post, chosen):
         # p(y_j | β, σ, Σ) by quadrature: nothing is shared with the formula that is tested
         drawn, _ = integrated.of_groups(post.design.rows(out), others, "Subject", None, evenly(others, 4000))
         expected, error = mean_of_densities(drawn[:, j])
-        assert float(found.elpd_i[j]) == pytest.approx(
-            expected, abs=4 * np.hypot(error, of_weights[j]) + 1e-3
-        )
+        assert float(found.elpd_i[j]) == pytest.approx(expected, abs=4 * np.hypot(error, of_weights[j]) + 1e-3)
 
 
 def test_rows_against_refits(post):
@@ -198,9 +194,7 @@ def test_groups_of_other_families_against_refits(herds):
         # new effects by sampling: nothing is shared with the quadrature
         rows, values = herds.design.rows(out), others.values
         sd = others.draws("sd_herd")[..., 0]
-        eta = (values.beta @ rows.X.T)[..., None, :] + (sd[..., None] * rng.normal(size=(*sd.shape, 50)))[
-            ..., None
-        ]
+        eta = (values.beta @ rows.X.T)[..., None, :] + (sd[..., None] * rng.normal(size=(*sd.shape, 50)))[..., None]
         p = 1.0 / (1.0 + np.exp(-eta))
         log_density = stats.binom.logpmf(rows.y, rows.trials, p).sum(axis=-1)
         expected, error = mean_of_densities(logsumexp(log_density, axis=-1).reshape(-1) - np.log(50))
@@ -290,9 +284,7 @@ def test_a_level_without_rows_left_is_no_trouble():
 
 @pytest.mark.parametrize(("unit", "rows"), [("g", 4), ("observation", 1)])
 def test_a_coefficient_that_one_unit_alone_tells_has_no_prediction_under_a_flat_prior(unit, rows):
-    data = pd.DataFrame(
-        {"g": np.repeat(list("abcdef"), 4), "x": 0.0, "y": np.random.default_rng(1).normal(size=24)}
-    )
+    data = pd.DataFrame({"g": np.repeat(list("abcdef"), 4), "x": 0.0, "y": np.random.default_rng(1).normal(size=24)})
     data.loc[8 : 7 + rows, "x"] = 1.0
     flat = {"fixed": blm.flat(), "Intercept": blm.flat()}
     post = blm.Model("y ~ x + (1 | g)", data, priors=flat).fit(random_seed=1)

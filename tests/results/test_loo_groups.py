@@ -57,9 +57,7 @@ def by_quadrature(d, factors, nodes=20):
         at = np.ix_(rows, rows)
         V = np.einsum("gk,kij->gij", grid**2, np.stack([part[at] for part in parts])) + prior[at]
         L = np.linalg.cholesky(V)
-        z = np.linalg.solve(
-            L, np.broadcast_to((d["y"] - mean).to_numpy()[rows, None], (len(grid), rows.sum(), 1))
-        )
+        z = np.linalg.solve(L, np.broadcast_to((d["y"] - mean).to_numpy()[rows, None], (len(grid), rows.sum(), 1)))
         log_det = 2.0 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
         log_density = -0.5 * ((z**2).sum(axis=(1, 2)) + log_det + rows.sum() * np.log(2.0 * np.pi))
         return logsumexp(log_weight + log_density)

@@ -14,12 +14,15 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::bayeslmm.errors.SingularFitWarning",
 )
 METHODS = {
-    "pairwise": "pairwise", "revpairwise": "reverse", "trt.vs.ctrl": "reference", "trt.vs.ctrl1": "reference",
-    "consec": "consecutive", "eff": "mean", "poly": "poly",
-}  # fmt: skip
-ADJUSTMENTS = {a: a for a in ("none", "tukey", "holm", "bonferroni", "sidak", "fdr", "mvt")} | {
-    "dunnettx": "dunnett"
+    "pairwise": "pairwise",
+    "revpairwise": "reverse",
+    "trt.vs.ctrl": "reference",
+    "trt.vs.ctrl1": "reference",
+    "consec": "consecutive",
+    "eff": "mean",
+    "poly": "poly",
 }
+ADJUSTMENTS = {a: a for a in ("none", "tukey", "holm", "bonferroni", "sidak", "fdr", "mvt")} | {"dunnettx": "dunnett"}
 CASES = [(name, mean) for name in FITS for mean in reference(name).get("means", {})]
 
 
@@ -41,9 +44,7 @@ def sorted_by_labels(found, wanted, labels):
     ours = found.assign(**{c: found[c].astype(str) for c in labels}).sort_values(labels, ignore_index=True)
     theirs = pd.DataFrame(wanted["rows"], columns=wanted["columns"])
     for column in labels:
-        is_number = (
-            pd.to_numeric(theirs[column], errors="coerce").notna().all() and found[column].dtype.kind == "f"
-        )
+        is_number = pd.to_numeric(theirs[column], errors="coerce").notna().all() and found[column].dtype.kind == "f"
         theirs[column] = (theirs[column].astype(float) if is_number else theirs[column]).astype(str)
     return ours, theirs.sort_values(labels, ignore_index=True)
 
@@ -55,13 +56,7 @@ def test_means_and_trends_are_those_of_emmeans(name, mean):
         found = of(name, mean, ddf)
         ours, theirs = sorted_by_labels(found.table, wanted["table"], list(found.labels))
         estimate = next(c for c in theirs if c == "emmean" or c.endswith(".trend"))
-        columns = {
-            "estimate": estimate,
-            "std_error": "SE",
-            "df": "df",
-            "conf_low": "lower",
-            "conf_high": "upper",
-        }
+        columns = {"estimate": estimate, "std_error": "SE", "df": "df", "conf_low": "lower", "conf_high": "upper"}
         for here, there in columns.items():
             np.testing.assert_allclose(
                 ours[here].astype(float), pd.to_numeric(theirs[there]), rtol=1e-5, err_msg=f"{ddf} {here}"
@@ -94,9 +89,7 @@ def test_contrasts_and_adjustments_are_those_of_emmeans(name, mean):
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize(
-    ("name", "mean"), [c for c in CASES if any("interaction" in t for _, t in tables(*c))]
-)
+@pytest.mark.parametrize(("name", "mean"), [c for c in CASES if any("interaction" in t for _, t in tables(*c))])
 def test_contrasts_of_contrasts_are_those_of_emmeans(name, mean):
     ddf, wanted = tables(name, mean)[0]
     found = of(name, mean, ddf).contrasts(interaction="pairwise").table
@@ -158,9 +151,7 @@ def test_an_offset_stands_at_zero_and_is_no_predictor():
     data = blm.load_dataset("pastes").assign(o=1.5)
     fit = blm.Model("strength ~ cask + (1 | batch)", data, offset="o").fit_reml()
     plain = blm.lmer("strength ~ cask + (1 | batch)", data)
-    np.testing.assert_allclose(
-        fit.means("cask").table["estimate"], plain.means("cask").table["estimate"] - 1.5
-    )
+    np.testing.assert_allclose(fit.means("cask").table["estimate"], plain.means("cask").table["estimate"] - 1.5)
     assert "Held: offset at 0." in str(fit.means("cask"))
 
 

@@ -74,9 +74,16 @@ def test_draws_of_the_pymc_model_are_read(formula):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyMC's remarks on few draws
         tree = pm.sample(
-            5, tune=5, chains=2, cores=1, model=model.pymc, random_seed=1, progressbar=False,
-            nuts_sampler="pymc", compute_convergence_checks=False,
-        )  # fmt: skip
+            5,
+            tune=5,
+            chains=2,
+            cores=1,
+            model=model.pymc,
+            random_seed=1,
+            progressbar=False,
+            nuts_sampler="pymc",
+            compute_convergence_checks=False,
+        )
         arviz_plots.plot_forest(tree, backend="none")
     post = model.read_draws(tree)
     assert post.design.names.effects <= set(map(str, tree.posterior.data_vars))

@@ -89,10 +89,14 @@ def dense_rows(fit, rows):
 @pytest.mark.parametrize(
     ("right", "weights"),
     [
-        ("x + (x | s)", None), ("x + f + (1 | s) + (x | c)", None), ("x + (1 | s/c)", "w"),
-        ("x + (x || s) + (1 | f)", "w"), ("x", None), ("0 + (1 | s)", None),
+        ("x + (x | s)", None),
+        ("x + f + (1 | s) + (x | c)", None),
+        ("x + (1 | s/c)", "w"),
+        ("x + (x || s) + (1 | f)", "w"),
+        ("x", None),
+        ("0 + (1 | s)", None),
     ],
-)  # fmt: skip
+)
 def test_plug_in_variances_by_dense_algebra(right, weights):
     data = table_of(80, seed=8)
     data["y"] += 1.5 * pd.factorize(data["s"])[0] + data["x"] * pd.factorize(data["c"])[0]
@@ -141,10 +145,13 @@ def test_plug_in_by_target(fit):
     fixed = np.einsum("na,ab,nb->n", x, fit.vcov(), x)
     between = np.einsum("na,ab,nb->n", x, fit.var_corr()["Subject"], x)
     variance = {
-        ("average", "mean"): fixed, ("average", "response"): fixed + fit.sigma**2,
-        ("population", "mean"): fixed, ("population", "response"): fixed + between + fit.sigma**2,
-        ("new", "mean"): fixed + between, ("new", "response"): fixed + between + fit.sigma**2,
-    }  # fmt: skip
+        ("average", "mean"): fixed,
+        ("average", "response"): fixed + fit.sigma**2,
+        ("population", "mean"): fixed,
+        ("population", "response"): fixed + between + fit.sigma**2,
+        ("new", "mean"): fixed + between,
+        ("new", "response"): fixed + between + fit.sigma**2,
+    }
     for (groups, kind), known in variance.items():
         found = fit.predict(rows, groups=groups, kind=kind, interval="plug-in", ci_prob=0.8, shares=True)
         np.testing.assert_allclose(found["std_error"], np.sqrt(known), rtol=1e-9)
@@ -204,9 +211,7 @@ def test_groups_that_cannot_be_told_are_named_with_the_remedy(science):
     ):
         fit.predict(rows, groups={"school": "average"})
     for interval in (None, "plug-in", "simulated"):
-        with pytest.raises(
-            errors.UnknownColumnError, match=r"no column 'class', .* school:class .*'average'"
-        ):
+        with pytest.raises(errors.UnknownColumnError, match=r"no column 'class', .* school:class .*'average'"):
             fit.predict(rows.head(1).drop(columns="class"), interval=interval)
     with pytest.raises(errors.UnknownColumnError, match="no column 'school'"):
         fit.predict(rows.drop(columns="school"), groups="new", interval="plug-in")
@@ -246,9 +251,7 @@ def test_simulated_intervals_are_wider_where_variances_are_hardly_known(sleep):
     found = fit.predict(rows, groups="new", interval="simulated", draws=300, random_seed=1, **QUIET)
     assert found["estimate"].iloc[0] == plug["estimate"].iloc[0]
     # kurtosis: given 4 subjects the sd of subjects varies by some 40 %, so draws have longer tails than a normal
-    wide = fit.predict(
-        rows, groups="new", interval="simulated", draws=300, random_seed=1, ci_prob=0.5, **QUIET
-    )
+    wide = fit.predict(rows, groups="new", interval="simulated", draws=300, random_seed=1, ci_prob=0.5, **QUIET)
     ratio = (found["conf_high"] - found["conf_low"]) / (wide["conf_high"] - wide["conf_low"])
     assert ratio.iloc[0] > 1.05 * stats.norm.ppf(0.975) / stats.norm.ppf(0.75)
     again = fit.predict(rows, groups="new", interval="simulated", draws=300, random_seed=1, **QUIET)
@@ -268,9 +271,7 @@ def test_draws_given_the_estimates_have_the_plug_in_covariance(fit):
     sd = np.sqrt(np.diag(joint))
     # five standard errors of 38 means and 703 correlations of 4,000 draws
     assert np.abs((drawn.mean(axis=0) - centre) / sd).max() < 5 / np.sqrt(S)
-    np.testing.assert_allclose(
-        np.cov(drawn, rowvar=False) / np.outer(sd, sd), joint / np.outer(sd, sd), atol=0.1
-    )
+    np.testing.assert_allclose(np.cov(drawn, rowvar=False) / np.outer(sd, sd), joint / np.outer(sd, sd), atol=0.1)
 
 
 # -- shares of a posterior
@@ -382,9 +383,7 @@ def test_transformed_responses_of_a_posterior():
     average = post.predict(draws=True, transform=np.square, groups="average")
     everyone = post.predict(draws=True, transform=np.square, groups="population")
     np.testing.assert_allclose(everyone - average, between, rtol=1e-8)
-    plain_, squared = (
-        post.predict(draws=True, kind="response", random_seed=1, transform=t) for t in (None, np.square)
-    )
+    plain_, squared = (post.predict(draws=True, kind="response", random_seed=1, transform=t) for t in (None, np.square))
     np.testing.assert_allclose(squared, plain_**2)
 
 
@@ -395,9 +394,7 @@ def test_simulated_intervals_of_a_transformed_response(chicks):
         rows, kind="response", interval="simulated", transform=np.square, draws=50, random_seed=1, **QUIET
     )
     root = fit.predict(rows, kind="response", interval="simulated", draws=50, random_seed=1, **QUIET)
-    np.testing.assert_allclose(
-        found[["conf_low", "conf_high"]], root[["conf_low", "conf_high"]] ** 2, rtol=0.01
-    )
+    np.testing.assert_allclose(found[["conf_low", "conf_high"]], root[["conf_low", "conf_high"]] ** 2, rtol=0.01)
     assert found["estimate"].iloc[0] == fit.predict(rows, transform=np.square).iloc[0]
 
 
@@ -417,9 +414,7 @@ def test_transforms_that_are_none(fit):
 
 def test_many_new_groups_are_drawn_when_needed(monkeypatch):
     """Effects of new groups that are too many to hold are the same whichever rows ask for them, and as spread."""
-    post = posterior_of(
-        model_of(right="1 + (1 | s/c)"), (2, 50), sd_s=1.0, beta=np.zeros(1), **{"sd_s:c": 2.0}
-    )
+    post = posterior_of(model_of(right="1 + (1 | s/c)"), (2, 50), sd_s=1.0, beta=np.zeros(1), **{"sd_s:c": 2.0})
     rng = np.random.default_rng(1)
     rows = pd.DataFrame({"s": rng.integers(0, 40, 400), "c": rng.integers(0, 5, 400)})
     held = post.predict(rows, groups="new", draws=True, random_seed=1).values.reshape(100, -1)
@@ -487,9 +482,11 @@ def test_simulated_responses_by_target(kind):
         )
     one, other = np.flatnonzero(fit.design.groups[0].codes == 0)[:2]
     known = {
-        "observed": (beta + effect, sigma**2, 0.0), "average": (beta, sigma**2, 0.0),
-        "new": (beta, between + sigma**2, between), "population": (beta, between + sigma**2, 0.0),
-    }  # fmt: skip
+        "observed": (beta + effect, sigma**2, 0.0),
+        "average": (beta, sigma**2, 0.0),
+        "new": (beta, between + sigma**2, between),
+        "population": (beta, between + sigma**2, 0.0),
+    }
     for groups, (mean, variance, covariance) in known.items():
         table = fit.simulate(4000, random_seed=1, groups=groups).to_numpy()[[one, other]]
         # five standard errors of 4,000 draws
@@ -557,9 +554,7 @@ def test_a_grid_by_groups(science):
     rows = blm.grid(fit, sex=["f"], by="school:class")
     assert len(rows) == fit.ngroups["school:class"]
     ranef = fit.ranef(wide=True)["Intercept"]
-    added = rows["school"].map(ranef["school"]) + (rows["school"] + ":" + rows["class"]).map(
-        ranef["school:class"]
-    )
+    added = rows["school"].map(ranef["school"]) + (rows["school"] + ":" + rows["class"]).map(ranef["school:class"])
     np.testing.assert_allclose(fit.predict(rows) - fit.predict(rows, groups="average"), added)
     some = blm.grid(fit, by={"school:class": ["1:3", "1:1"]})
     assert some[["school", "class"]].to_numpy().tolist() == [["1", "3"], ["1", "1"]]

@@ -171,9 +171,7 @@ def test_the_intercept_moves_with_the_place_of_a_predictor():
     _, here = drawn("y ~ x + (1 | g)", data=data, draws=50)
     _, there = drawn("y ~ x + (1 | g)", data=data.assign(x=data["x"] + 1000.0), draws=50)
     np.testing.assert_allclose(there["beta"][:, 1], here["beta"][:, 1], rtol=1e-9)
-    np.testing.assert_allclose(
-        there["beta"][:, 0], here["beta"][:, 0] - 1000.0 * here["beta"][:, 1], rtol=1e-9
-    )
+    np.testing.assert_allclose(there["beta"][:, 0], here["beta"][:, 0] - 1000.0 * here["beta"][:, 1], rtol=1e-9)
 
 
 def test_without_an_intercept_nothing_is_centred():
@@ -240,9 +238,7 @@ def test_cutpoints_increase_and_move_with_the_predictors():
     design, here = drawn("grade ~ x + (1 | g)", given, data=data, family=ordinal)
     assert here["cutpoint"].shape == (N, 2) and np.all(np.diff(here["cutpoint"], axis=1) > 0.0)
     centred = here["cutpoint"] - (here["beta"] @ design.X.mean(axis=0))[:, None]
-    pooled = np.random.default_rng(0).permuted(centred, axis=1)[
-        :, 0
-    ]  # one of the two at random: a plain normal
+    pooled = np.random.default_rng(0).permuted(centred, axis=1)[:, 0]  # one of the two at random: a plain normal
     assert has_quantiles(pooled, stats.norm(0, 2))
     # the lower of two has the distribution 1 − (1 − F)²
     assert abs(np.mean(centred[:, 0] < -1.0) - (1 - stats.norm(0, 2).sf(-1.0) ** 2)) < SDS * 0.5 / np.sqrt(N)
@@ -267,10 +263,7 @@ def test_one_prior_leaves_the_draws_of_the_others():
         ({"Intercept": blm.flat()}, r"Intercept: .*Prior\('Normal'"),
         ({"sd": Prior("HalfFlat")}, r"sd\(Intercept \| g\), sd\(x \| g\): .*\('sd', 'g', 'Intercept'\)"),
         ({"sigma": Prior("Normal", mu=5, sigma=1)}, r"sigma: .* can give numbers below zero"),
-        (
-            {"sd": Prior("Uniform", lower=-1, upper=1)},
-            r"sd\(Intercept \| g\): .* can give numbers below zero",
-        ),
+        ({"sd": Prior("Uniform", lower=-1, upper=1)}, r"sd\(Intercept \| g\): .* can give numbers below zero"),
         ({"x": Prior("Nope", a=1)}, r"x: PyMC has no"),
     ],
 )
@@ -315,9 +308,13 @@ def test_responses_have_the_mean_and_variance_of_their_family(name, link):
     eta = np.full((size, 1), ETA.get(link, 0.3))
     parameters = {k: np.full(size, GIVEN[k]) for k in family.parameters}
     y = simulate_response(
-        family, eta, parameters=parameters, trials=np.array([trials]),
-        weights=np.array([weight]), rng=np.random.default_rng(4),
-    )  # fmt: skip
+        family,
+        eta,
+        parameters=parameters,
+        trials=np.array([trials]),
+        weights=np.array([weight]),
+        rng=np.random.default_rng(4),
+    )
     assert y.shape == eta.shape and y.dtype == np.float64
     mean, var = moments(name, float(family.mean(eta[0])[0]), trials, weight)
     off = np.square(y - mean)
@@ -333,9 +330,13 @@ def test_responses_have_the_mean_and_variance_of_their_family(name, link):
 def test_categories_have_their_probabilities(link):
     family, size, eta = family_of("ordinal", link), 100_000, 0.3
     y = simulate_response(
-        family, np.full((size, 1), eta), parameters={"cutpoint": np.tile(GIVEN["cutpoint"], (size, 1))},
-        trials=None, weights=None, rng=np.random.default_rng(4),
-    )  # fmt: skip
+        family,
+        np.full((size, 1), eta),
+        parameters={"cutpoint": np.tile(GIVEN["cutpoint"], (size, 1))},
+        trials=None,
+        weights=None,
+        rng=np.random.default_rng(4),
+    )
     below = np.concatenate([[0.0], family.mean(GIVEN["cutpoint"] - eta), [1.0]])
     p = np.diff(below)
     found = np.bincount(y[:, 0].astype(int), minlength=4) / size
@@ -354,9 +355,12 @@ def test_parameters_broadcast_over_chains_and_draws(name):
     given = {"trials": np.arange(1.0, 6.0), "weights": np.ones(5)}
     together = simulate_response(family, eta, parameters=parameters, rng=np.random.default_rng(9), **given)
     flat = simulate_response(
-        family, eta.reshape(6, 5), parameters={k: v.reshape(6, *v.shape[2:]) for k, v in parameters.items()},
-        rng=np.random.default_rng(9), **given,
-    )  # fmt: skip
+        family,
+        eta.reshape(6, 5),
+        parameters={k: v.reshape(6, *v.shape[2:]) for k, v in parameters.items()},
+        rng=np.random.default_rng(9),
+        **given,
+    )
     assert together.shape == (2, 3, 5)
     np.testing.assert_array_equal(together.reshape(6, 5), flat)
 
@@ -364,9 +368,13 @@ def test_parameters_broadcast_over_chains_and_draws(name):
 def test_a_parameter_belongs_to_its_own_draw_and_a_weight_to_its_own_row():
     sigma, weights = np.array([0.0, 1.0, 100.0]), np.array([1.0, 10_000.0])
     y = simulate_response(
-        family_of("gaussian"), np.zeros((3, 2)), parameters={"sigma": sigma}, trials=None, weights=weights,
+        family_of("gaussian"),
+        np.zeros((3, 2)),
+        parameters={"sigma": sigma},
+        trials=None,
+        weights=weights,
         rng=np.random.default_rng(1),
-    )  # fmt: skip
+    )
     z = np.random.default_rng(1).standard_normal((3, 2))
     np.testing.assert_allclose(y, z * sigma[:, None] / np.sqrt(weights))
 
@@ -374,19 +382,18 @@ def test_a_parameter_belongs_to_its_own_draw_and_a_weight_to_its_own_row():
 def response(name, link, eta, **parameters):
     family = family_of(name, link)
     return simulate_response(
-        family, np.atleast_2d(np.asarray(eta, dtype=float)),
-        parameters={k: np.array([v]) for k, v in parameters.items()}, trials=None, weights=None,
+        family,
+        np.atleast_2d(np.asarray(eta, dtype=float)),
+        parameters={k: np.array([v]) for k, v in parameters.items()},
+        trials=None,
+        weights=None,
         rng=np.random.default_rng(1),
-    )[0]  # fmt: skip
+    )[0]
 
 
 def test_impossible_means_give_nan():
-    np.testing.assert_array_equal(
-        np.isnan(response("gamma", "inverse", [-1.0, 0.5], shape=2.0)), [True, False]
-    )
-    np.testing.assert_array_equal(
-        np.isnan(response("poisson", "identity", [-0.1, 0.0, 3.0])), [True, False, False]
-    )
+    np.testing.assert_array_equal(np.isnan(response("gamma", "inverse", [-1.0, 0.5], shape=2.0)), [True, False])
+    np.testing.assert_array_equal(np.isnan(response("poisson", "identity", [-0.1, 0.0, 3.0])), [True, False, False])
     np.testing.assert_array_equal(
         np.isnan(response("negbinomial", "identity", [-0.1, 0.0, 3.0], shape=2.0)), [True, False, False]
     )
@@ -415,9 +422,7 @@ def test_the_linear_predictor_is_the_dense_formula():
     data = frame().assign(o=np.linspace(0.0, 1.0, 120))
     design, found = drawn("y ~ x + offset(o) + (x | g) + (1 | h)", data=data, draws=6)
     eta = linear_predictor(
-        design,
-        found["beta"].reshape(2, 3, -1),
-        [found[f"b_{g.name}"].reshape(2, 3, -1, g.q) for g in design.groups],
+        design, found["beta"].reshape(2, 3, -1), [found[f"b_{g.name}"].reshape(2, 3, -1, g.q) for g in design.groups]
     )
     expected = found["beta"] @ design.X.T + data["o"].to_numpy()
     for g in design.groups:

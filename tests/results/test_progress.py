@@ -33,12 +33,7 @@ def test_a_notebook_keeps_nothing_of_a_bar(at_once, notebook, capsys):
     with progress.Bar("Refitting", 4, show=True) as bar:
         bar.advance(1)
         bar.advance(2)
-    assert [data["text/plain"] for data in notebook] == [
-        "Refitting: 0 %",
-        "Refitting: 25 %",
-        "Refitting: 75 %",
-        "",
-    ]
+    assert [data["text/plain"] for data in notebook] == ["Refitting: 0 %", "Refitting: 25 %", "Refitting: 75 %", ""]
     assert "value='3' max='4'" in notebook[2]["text/html"] and notebook[-1]["text/html"] == ""
     assert capsys.readouterr() == ("", "")
 

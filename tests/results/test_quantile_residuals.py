@@ -34,9 +34,7 @@ def simulated(name, *, weights=None):
     eta = rng.normal(0.3, 0.6, N)
     trials = rng.integers(1, 12, N).astype(float) if name == "binomial" else None
     parameters = {key: np.array(value)[None] for key, value in PARAMETERS[name].items()}
-    y = simulate_response(
-        family_of(name), eta[None], parameters=parameters, trials=trials, weights=weights, rng=rng
-    )[0]
+    y = simulate_response(family_of(name), eta[None], parameters=parameters, trials=trials, weights=weights, rng=rng)[0]
     frame = pd.DataFrame({"y": y, "n": 1.0 if trials is None else trials})
     frame["y"] = pd.Categorical(y, ordered=True) if name == "ordinal" else y
     left = "p(y, n)" if name == "binomial" else "y"

@@ -31,9 +31,12 @@ pytestmark = [
 ]
 
 PARAMETERS = {
-    "sigma": np.array([0.7, 1.3]), "nu": np.array([5.0, 9.0]), "shape": np.array([2.0, 4.5]),
-    "phi": np.array([3.0, 12.0]), "cutpoint": np.array([[-1.0, 0.2, 1.1], [-0.4, 0.0, 2.0]]),
-}  # fmt: skip
+    "sigma": np.array([0.7, 1.3]),
+    "nu": np.array([5.0, 9.0]),
+    "shape": np.array([2.0, 4.5]),
+    "phi": np.array([3.0, 12.0]),
+    "cutpoint": np.array([[-1.0, 0.2, 1.1], [-0.4, 0.0, 2.0]]),
+}
 LINKED = [(name, link) for name, kind in FAMILIES.items() for link in kind.links]
 WEIGHTED = ("gaussian", "student_t", "lognormal")
 EXACT = {"rtol": 1e-12, "atol": 1e-13}
@@ -138,8 +141,7 @@ def test_unit_variances_leave_out_the_scale():
     np.testing.assert_allclose(family_of("gamma").variance(mean, one, unit=True), mean**2, **EXACT)
     for name in ("bernoulli", "poisson", "beta", "negbinomial"):
         np.testing.assert_array_equal(
-            family_of(name).variance(mean, one, unit=True),
-            family_of(name).variance(mean, one),
+            family_of(name).variance(mean, one, unit=True), family_of(name).variance(mean, one)
         )
 
 
@@ -178,17 +180,11 @@ def test_means_over_groups_by_brute_force(name):
     found = expected_over(family, eta, np.array([0.8, 0.3]), one)
     for row, values in enumerate(drawn):
         each = expected_response(family, values, one)
-        np.testing.assert_array_less(
-            np.abs(each.mean(axis=0) - found[row]), 5 * each.std(axis=0) / np.sqrt(S)
-        )
+        np.testing.assert_array_less(np.abs(each.mean(axis=0) - found[row]), 5 * each.std(axis=0) / np.sqrt(S))
 
 
 def test_closed_forms_over_groups():
-    eta, sd, one = (
-        np.array([0.3, 1.0]),
-        np.array([0.5, 2.0]),
-        {"sigma": np.asarray(0.7), "shape": np.asarray(2.0)},
-    )
+    eta, sd, one = (np.array([0.3, 1.0]), np.array([0.5, 2.0]), {"sigma": np.asarray(0.7), "shape": np.asarray(2.0)})
     for name in ("poisson", "negbinomial", "gamma"):
         np.testing.assert_allclose(
             expected_over(family_of(name, "log"), eta, sd, one), np.exp(eta + sd**2 / 2), **EXACT
@@ -208,20 +204,28 @@ def table_of(n=60, seed=4):
     rng = fixed_rng(seed)
     return pd.DataFrame(
         {
-            "y": rng.normal(size=n), "x": rng.normal(size=n), "s": [f"s{i}" for i in np.arange(n) % 4],
-            "c": [f"c{i}" for i in rng.integers(0, 3, n)], "w": rng.uniform(0.5, 3.0, n),
-            "m": rng.integers(2, 9, n), "f": rng.choice(["p", "q", "r"], n),
+            "y": rng.normal(size=n),
+            "x": rng.normal(size=n),
+            "s": [f"s{i}" for i in np.arange(n) % 4],
+            "c": [f"c{i}" for i in rng.integers(0, 3, n)],
+            "w": rng.uniform(0.5, 3.0, n),
+            "m": rng.integers(2, 9, n),
+            "f": rng.choice(["p", "q", "r"], n),
         },
         index=[f"row {i}" for i in range(n)],
-    )  # fmt: skip
+    )
 
 
 MADE = {
-    "bernoulli": lambda v, m: (v > 0).astype(int), "binomial": lambda v, m: np.where(v > 0, m, m // 2),
-    "poisson": lambda v, m: np.floor(np.exp(v)), "negbinomial": lambda v, m: np.floor(np.exp(v)),
-    "gamma": lambda v, m: np.exp(v), "lognormal": lambda v, m: np.exp(v),
-    "beta": lambda v, m: special.expit(v), "ordinal": lambda v, m: np.digitize(v, [-0.5, 0.2, 0.9]),
-}  # fmt: skip
+    "bernoulli": lambda v, m: (v > 0).astype(int),
+    "binomial": lambda v, m: np.where(v > 0, m, m // 2),
+    "poisson": lambda v, m: np.floor(np.exp(v)),
+    "negbinomial": lambda v, m: np.floor(np.exp(v)),
+    "gamma": lambda v, m: np.exp(v),
+    "lognormal": lambda v, m: np.exp(v),
+    "beta": lambda v, m: special.expit(v),
+    "ordinal": lambda v, m: np.digitize(v, [-0.5, 0.2, 0.9]),
+}
 
 
 def model_of(family="gaussian", right="x + (x | s)", link=None, **options):
@@ -235,10 +239,12 @@ def posterior_of(model, shape=(2, 30), **changed):
     """A posterior made up: everything scatters, correlations are −0.5."""
     design, rng = model.design, np.random.default_rng(1)
     made = {
-        "sigma": rng.uniform(0.5, 1.5, shape), "nu": rng.uniform(4, 9, shape), "shape": rng.uniform(1, 5, shape),
+        "sigma": rng.uniform(0.5, 1.5, shape),
+        "nu": rng.uniform(4, 9, shape),
+        "shape": rng.uniform(1, 5, shape),
         "phi": rng.uniform(2, 9, shape),
         "cutpoint": np.array([-1.0, 0.2, 1.1]) + 0.1 * rng.uniform(size=(*shape, 1)),
-    }  # fmt: skip
+    }
     found = {name: made[name] for name in design.family.parameters}
     found["beta"] = 0.3 * rng.normal(size=(*shape, design.p))
     for g in design.groups:
@@ -290,10 +296,7 @@ def test_fitted_values_are_means_of_expected_responses(family):
 
 @pytest.mark.parametrize(
     ("family", "weighted"),
-    [
-        *((family, False) for family in FAMILIES if family != "ordinal"),
-        *((family, True) for family in WEIGHTED),
-    ],
+    [*((family, False) for family in FAMILIES if family != "ordinal"), *((family, True) for family in WEIGHTED)],
 )
 def test_residuals_by_their_formulas(family, weighted):
     post = posterior_of(model_of(family, weights="w" if weighted else None))
@@ -352,18 +355,14 @@ def test_residuals_of_a_point_fit():
 
 
 @pytest.mark.parametrize("family", ["gaussian", "bernoulli", "ordinal", "lognormal"])
-@pytest.mark.parametrize(
-    "groups", ["observed", "average", "population", {"s": "population", "c": "observed"}]
-)
+@pytest.mark.parametrize("groups", ["observed", "average", "population", {"s": "population", "c": "observed"}])
 def test_blocks_of_rows_make_one_table(monkeypatch, family, groups):
     post = posterior_of(model_of(family, "x + (x | s) + (1 | c)"))
     whole = [post.predict(groups=groups), post.predict(groups=groups, draws=True)]
     rest = [post.fitted(), post.fitted(draws=True)]
     if family != "ordinal":
         rest += [post.bayes_r2(draws=True), post.residuals("scaled"), post.augment().filter(like="_")]
-    monkeypatch.setattr(
-        "bayeslmm.results.rows.NUMBERS", 7 * post.n_chains * post.n_draws
-    )  # 60 rows, 7 at a time
+    monkeypatch.setattr("bayeslmm.results.rows.NUMBERS", 7 * post.n_chains * post.n_draws)  # 60 rows, 7 at a time
     pd.testing.assert_frame_equal(post.predict(groups=groups), whole[0], rtol=1e-12)
     xr.testing.assert_allclose(post.predict(groups=groups, draws=True), whole[1], rtol=1e-12)
     again = [post.fitted(), post.fitted(draws=True)]
@@ -413,9 +412,7 @@ def test_new_groups_share_a_draw_by_label():
     assert np.abs(together[np.triu_indices(3, 1)]).max() < 0.08
     np.testing.assert_allclose(values.std(axis=0), 2.0, rtol=0.06)  # known to 1.1 %
     # an observation of such a group: both spreads
-    response = post.predict(rows, groups="new", kind="response", draws=True, random_seed=1).values.reshape(
-        -1, 4
-    )
+    response = post.predict(rows, groups="new", kind="response", draws=True, random_seed=1).values.reshape(-1, 4)
     np.testing.assert_allclose(response.std(axis=0), np.hypot(2.0, 1.0), rtol=0.06)
     np.testing.assert_allclose(np.corrcoef(response[:, 0], response[:, 1])[0, 1], 4 / 5, atol=0.03)
     again = post.predict(rows, groups="new", draws=True, random_seed=1)
@@ -426,9 +423,7 @@ def test_new_groups_share_a_draw_by_label():
 def test_correlated_effects_of_new_groups():
     post = posterior_of(model_of(), (4, 1000), sd_s=np.array([1.0, 0.5]), beta=np.zeros(2), sigma=1.0)
     rows = pd.DataFrame({"s": ["new"] * 2, "x": [0.0, 2.0]})
-    cov = np.cov(
-        post.predict(rows, groups="new", draws=True, random_seed=1).values.reshape(-1, 2), rowvar=False
-    )
+    cov = np.cov(post.predict(rows, groups="new", draws=True, random_seed=1).values.reshape(-1, 2), rowvar=False)
     # z'Σz' with sds 1 and 0.5, correlation −0.5; each is known to some 2 % of its scale
     np.testing.assert_allclose(cov, [[1.0, 0.5], [0.5, 1.0]], atol=0.12)
 
@@ -473,9 +468,7 @@ def test_weights_of_the_rows_count_in_their_responses(kind):
         response = post.predict(kind="response", draws=True, random_seed=1).values.reshape(-1, 60)
         sigma, w = 2.0, post.design.weights
         simulated = post.simulate(4000, random_seed=1, groups="observed")
-        fresh = post.predict(post.design.frame, kind="response", draws=True, random_seed=2).values.reshape(
-            -1, 60
-        )
+        fresh = post.predict(post.design.frame, kind="response", draws=True, random_seed=2).values.reshape(-1, 60)
         # new rows have no weights: one each
         np.testing.assert_allclose((fresh - mean).std(axis=0), 2.0, rtol=0.06)
         spread = np.sqrt(mean.var(axis=0) + 4.0 / w)
@@ -496,9 +489,7 @@ def test_trials_of_new_rows():
     rows = post.design.frame.head(4).assign(m=[3, 10, 0, 7])
     p = post.predict(rows, draws=True).values.reshape(-1, 4)
     for trials in ("m", [3, 10, 0, 7], np.array([3.0, 10.0, 0.0, 7.0])):
-        y = post.predict(rows, kind="response", trials=trials, draws=True, random_seed=1).values.reshape(
-            -1, 4
-        )
+        y = post.predict(rows, kind="response", trials=trials, draws=True, random_seed=1).values.reshape(-1, 4)
         assert (y.max(axis=0) <= [3, 10, 0, 7]).all() and (y == np.rint(y)).all()
         # five standard errors: successes of 2,000 draws have an sd of at most 1.6 + 10 times that of p
         np.testing.assert_allclose(y.mean(axis=0), [3, 10, 0, 7] * p.mean(axis=0), atol=0.35)
@@ -556,9 +547,7 @@ def test_draws_of_a_point_fit_are_labelled_by_the_rows():
     fit = model_of(right="x + (1 | s)").fit_reml()
     rows = fit.design.frame.tail(3)
     for groups in ("observed", "new"):
-        assert list(fit.predict(rows, groups=groups, draws=2, random_seed=1)["obs"].values) == list(
-            rows.index
-        )
+        assert list(fit.predict(rows, groups=groups, draws=2, random_seed=1)["obs"].values) == list(rows.index)
     assert list(fit.predict(draws=2, random_seed=1)["obs"].values) == list(fit.design.index)
     with pytest.raises(InputError, match="groups=None"):
         fit.predict(rows, groups=None)
@@ -711,10 +700,7 @@ def test_standard_errors_of_coefficients_by_hendersons_equations(right, weights,
 
 
 def test_standard_errors_of_coefficients_of_a_singular_fit():
-    for formula, name in (
-        ("Yield ~ 1 + (1 | Batch)", "dyestuff2"),
-        ("weight ~ Time + (Time | Chick)", "chickweight"),
-    ):
+    for formula, name in (("Yield ~ 1 + (1 | Batch)", "dyestuff2"), ("weight ~ Time + (Time | Chick)", "chickweight")):
         data = blm.load_dataset(name)
         if name == "chickweight":
             data = data[data["Chick"].isin(["1", "2", "3", "5", "7"])]
@@ -756,9 +742,7 @@ def test_draws_of_effects_coefficients_and_covariances():
                 assert table.loc[(group, level, term), "mean"] == pytest.approx(direct)
     covs = post.var_corr(draws=True)
     sd = post.draws("sd_s")
-    np.testing.assert_allclose(
-        covs["s"].sel(s_term="x", s_term_bis="Intercept"), -0.5 * sd[..., 0] * sd[..., 1]
-    )
+    np.testing.assert_allclose(covs["s"].sel(s_term="x", s_term_bis="Intercept"), -0.5 * sd[..., 0] * sd[..., 1])
     np.testing.assert_allclose(covs["c"][..., 0, 0], post.draws("sd_c")[..., 0] ** 2)
     np.testing.assert_allclose(post.var_corr()["s"], covs["s"].mean(("chain", "draw")))
     assert post.coef(wide=True).shape == (7, 5)  # 4 levels of s and 3 of c; Intercept, x, f[q], f[r], w
@@ -795,9 +779,7 @@ def draws_for(post, ask):
     verb = {"icc at": lambda: post.icc(at={"x": [0, 1]}, draws=True)}.get(ask)
     if ask in ("ranef", "coef"):
         found = getattr(post, ask)(draws=True)
-        return found[f"{'b' if ask == 'ranef' else 'coef'}_s"].values.reshape(
-            post.n_chains * post.n_draws, -1
-        )
+        return found[f"{'b' if ask == 'ranef' else 'coef'}_s"].values.reshape(post.n_chains * post.n_draws, -1)
     if ask == "fixef":
         return flat(post, "beta")
     if ask == "within_correlation":
@@ -837,10 +819,18 @@ def test_ranks_refuse_intervals_that_are_none(shared):
 def test_intervals_that_are_none_are_refused_by_point_fits(bad):
     fit = model_of(right="x + (1 | s)").fit_reml()
     for ask in (
-        fit.fixef, fit.confint, fit.ranef, fit.coef, fit.tidy, fit.icc, fit.r2, fit.variance_components, fit.profile,
+        fit.fixef,
+        fit.confint,
+        fit.ranef,
+        fit.coef,
+        fit.tidy,
+        fit.icc,
+        fit.r2,
+        fit.variance_components,
+        fit.profile,
         lambda ci_prob: fit.fixef(ddf="satterthwaite", ci_prob=ci_prob),
         lambda ci_prob: fit.within_correlation({"x": [0]}, ci_prob=ci_prob),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match="ci_prob="):
             ask(ci_prob=bad)
 

@@ -71,9 +71,7 @@ def test_a_density_no_proposal_fits_is_noticed_and_nuts_takes_over():
     assert "NUTS on the exact marginal" in " ".join(post.verdict.split())
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Estimated shape parameter"
-)  # of conditional LOO, in which groups are small
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter")  # of conditional LOO, in which groups are small
 def test_the_container_is_that_of_nuts(post):
     import arviz as az
 
@@ -156,18 +154,11 @@ def test_log_prior_of_a_distribution_the_exact_sampler_does_not_know():
 
     from bayeslmm.results.log_density import log_prior
 
-    priors = {
-        "sigma": blm.Prior("Weibull", alpha=2.0, beta=60.0),
-        "Intercept": blm.Prior("Laplace", mu=1500.0, b=9.0),
-    }
+    priors = {"sigma": blm.Prior("Weibull", alpha=2.0, beta=60.0), "Intercept": blm.Prior("Laplace", mu=1500.0, b=9.0)}
     model = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"), priors=priors)
-    draws = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).fit(
-        draws=500, progressbar=False
-    )
+    draws = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).fit(draws=500, progressbar=False)
     found = log_prior(model.design, model.priors, draws.idata.posterior)
-    np.testing.assert_allclose(
-        found["sigma"], stats.weibull_min.logpdf(draws.draws("sigma"), 2.0, scale=60.0)
-    )
+    np.testing.assert_allclose(found["sigma"], stats.weibull_min.logpdf(draws.draws("sigma"), 2.0, scale=60.0))
     np.testing.assert_allclose(found["beta"], stats.laplace.logpdf(draws.draws("beta"), 1500.0, 9.0))
 
 
@@ -223,11 +214,7 @@ def test_draws_too_few_to_tell_are_no_success(model, draws, chains):
 @pytest.mark.parametrize(
     ("priors", "error", "message"),
     [
-        (
-            {"sd": blm.Prior("Gamma", alpha=-1.0, beta=1.0)},
-            errors.PriorError,
-            "alpha is -1, and must be positive",
-        ),
+        ({"sd": blm.Prior("Gamma", alpha=-1.0, beta=1.0)}, errors.PriorError, "alpha is -1, and must be positive"),
         ({"sd": blm.Prior("Uniform", lower=5.0, upper=1.0)}, errors.PriorError, "lower must be below upper"),
         (
             {"Intercept": blm.Prior("Cauchy", alpha=0.0, beta=-1.0)},
@@ -278,9 +265,7 @@ def test_convergence_is_that_of_arviz():
     axes = {"chain_axis": 0, "draw_axis": 1}
     rhat, bulk, tail = convergence(steps)
     np.testing.assert_allclose(rhat, array_stats.rhat(steps, **axes), rtol=1e-12)
-    np.testing.assert_allclose(
-        bulk, array_stats.ess(steps, method="bulk", **axes), rtol=1e-10
-    )  # sums of two orders
+    np.testing.assert_allclose(bulk, array_stats.ess(steps, method="bulk", **axes), rtol=1e-10)  # sums of two orders
     expected = array_stats.ess(steps, method="tail", prob=(0.05, 0.95), **axes)
     np.testing.assert_allclose(tail, expected, rtol=1e-10)
 
@@ -300,9 +285,7 @@ def test_what_is_easy_converges():
     for name, (formula, data, how) in EASY.items():
         model = blm.Model(formula, blm.load_dataset(data), family=how.get("family", "gaussian"))
         for seed in np.random.default_rng(1).integers(2**31, size=2):
-            post = model.fit(
-                method=how.get("method", "auto"), random_seed=int(seed), draws=500, progressbar=False
-            )
+            post = model.fit(method=how.get("method", "auto"), random_seed=int(seed), draws=500, progressbar=False)
             doubtful += [] if post.diagnosis.converged else [f"{name}: {post.verdict}"]
     assert len(doubtful) <= 1, doubtful
 

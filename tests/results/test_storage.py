@@ -46,19 +46,31 @@ def table() -> pd.DataFrame:
     days = pd.date_range("2024-03-01", periods=6, freq="D")
     return pd.DataFrame(
         {
-            "y": eta + rng.normal(0, 0.5, ROWS), "x": x, "z": rng.normal(size=ROWS), "m": rng.integers(4, 9, ROWS),
-            "w": rng.uniform(0.5, 2.0, ROWS), "o": rng.uniform(-1, 1, ROWS), "g": g, "name": [f"g{k} é" for k in g],
+            "y": eta + rng.normal(0, 0.5, ROWS),
+            "x": x,
+            "z": rng.normal(size=ROWS),
+            "m": rng.integers(4, 9, ROWS),
+            "w": rng.uniform(0.5, 2.0, ROWS),
+            "o": rng.uniform(-1, 1, ROWS),
+            "g": g,
+            "name": [f"g{k} é" for k in g],
             "kind": pd.Categorical.from_codes(g, categories=list("fedcba")),
             "rank": pd.Categorical.from_codes(g % 3, categories=["low", "mid", "top"], ordered=True),
-            "flag": g % 2 == 1, "size": g / 4.0, "day": days[g], "zoned": days.tz_localize("Europe/Berlin")[g],
-            "month": days.to_period("D").to_timestamp()[g], "a": [f"a{k}" for k in i // 24], "b": i // 8 % 3,
-            "s": rng.binomial(6, 1 / (1 + np.exp(-eta))) // 2, "k": rng.poisson(np.exp(eta / 2)),
+            "flag": g % 2 == 1,
+            "size": g / 4.0,
+            "day": days[g],
+            "zoned": days.tz_localize("Europe/Berlin")[g],
+            "month": days.to_period("D").to_timestamp()[g],
+            "a": [f"a{k}" for k in i // 24],
+            "b": i // 8 % 3,
+            "s": rng.binomial(6, 1 / (1 + np.exp(-eta))) // 2,
+            "k": rng.poisson(np.exp(eta / 2)),
             "c": pd.Categorical.from_codes(
                 ((rng.logistic(size=ROWS) + eta)[:, None] > [0, 2]).sum(axis=1), ["no", "so", "yes"], ordered=True
             ),
         },
         index=pd.RangeIndex(10, 10 + ROWS),
-    )  # fmt: skip
+    )
 
 
 def gaps() -> pd.DataFrame:
@@ -106,7 +118,7 @@ MODELS: dict[str, tuple[str, pd.DataFrame, Kwargs]] = {
     "own function": ("y ~ half(x) + (1 | g)", table(), {}),
     "perfect correlation": ("s ~ x + (x | g)", table(), {}),
     **{f"index of {name}": ("y ~ x + (1 | g)", indexed(index), {}) for name, index in INDEXES.items()},
-}  # fmt: skip
+}
 OTHERS: dict[str, tuple[str, pd.DataFrame, Kwargs]] = {
     "binomial": ("p(s, m) ~ x + (1 | g)", table(), {"family": "binomial", "link": "probit"}),
     "ordinal": ("c ~ x + (1 | g)", table(), {"family": "ordinal"}),
@@ -118,12 +130,14 @@ OTHERS: dict[str, tuple[str, pd.DataFrame, Kwargs]] = {
         table(),
         {
             "priors": {
-                "x": blm.Prior("Normal", mu=0.25, sigma=0.7), ("sd", "g"): blm.Prior("HalfNormal", sigma=0.5),
-                ("sd", "g", "x"): blm.Prior("Exponential", lam=3.0), "cor": blm.LKJ(3),
+                "x": blm.Prior("Normal", mu=0.25, sigma=0.7),
+                ("sd", "g"): blm.Prior("HalfNormal", sigma=0.5),
+                ("sd", "g", "x"): blm.Prior("Exponential", lam=3.0),
+                "cor": blm.LKJ(3),
             }
         },
     ),
-}  # fmt: skip
+}
 SAMPLED = {**MODELS, **OTHERS}
 
 
@@ -174,18 +188,7 @@ def same(one: Any, other: Any) -> None:
 
 
 def same_designs(one: Any, other: Any) -> None:
-    for name in (
-        "y",
-        "X",
-        "offset",
-        "x_names",
-        "n_dropped",
-        "response",
-        "family",
-        "levels",
-        "aliased",
-        "trials",
-    ):
+    for name in ("y", "X", "offset", "x_names", "n_dropped", "response", "family", "levels", "aliased", "trials"):
         same(getattr(one, name), getattr(other, name))
     same(one.weights, other.weights)
     assert one.formula.text == other.formula.text
@@ -295,9 +298,7 @@ def test_nuts_with_options_and_centring_comes_back(again):
     xr.testing.assert_identical(one.idata.posterior["beta"], other.idata.posterior["beta"])
 
 
-@pytest.mark.parametrize(
-    "name", ["index of two levels", "index of strings", "dropped rows", "binomial", "ordinal"]
-)
+@pytest.mark.parametrize("name", ["index of two levels", "index of strings", "dropped rows", "binomial", "ordinal"])
 def test_groups_added_to_the_draws_come_back(again, name):
     fit = copy.deepcopy(posterior_of(name))
     fit.compute_log_likelihood()
@@ -326,9 +327,7 @@ def test_an_offset_given_as_array_stays_one(again):
             each.predict(rows)
     shifted = loaded.predict(rows, offset=1.5) - loaded.predict(rows, offset=0.0)
     np.testing.assert_allclose(shifted, 1.5)
-    np.testing.assert_array_equal(
-        loaded.update(". ~ . - x").design.offset, fit.update(". ~ . - x").design.offset
-    )
+    np.testing.assert_array_equal(loaded.update(". ~ . - x").design.offset, fit.update(". ~ . - x").design.offset)
 
 
 def test_functions_of_the_user(tmp_path):
@@ -343,9 +342,7 @@ def test_functions_of_the_user(tmp_path):
     same_points(fit, blm.load(path, trust=True))
     same_points(fit, blm.load(path, namespace={"doubled": doubled}))
     same_points(fit, blm.load(path, namespace={"doubled": doubled}, trust=True))
-    with pytest.raises(
-        errors.StorageError, match=r"fit.nc.*names of its author's own \(doubled\).*trust=True"
-    ):
+    with pytest.raises(errors.StorageError, match=r"fit.nc.*names of its author's own \(doubled\).*trust=True"):
         blm.load(path)
     with pytest.raises(errors.StorageError, match=r"fit.nc.*doubled"):
         elsewhere(path)
@@ -469,9 +466,7 @@ def test_newer_formats_are_refused_with_both_numbers(saved):
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["format", "version", "kind", "formula", "columns", "family", "solution", "index"]
-)
+@pytest.mark.parametrize("name", ["format", "version", "kind", "formula", "columns", "family", "solution", "index"])
 def test_descriptions_that_lack_something(saved, name):
     edit(saved, name)
     refused(saved, "is damaged")
@@ -480,11 +475,16 @@ def test_descriptions_that_lack_something(saved, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "picture"}, "damaged"), ({"format": "one"}, "damaged"), ({"format": [1]}, "damaged"),
-        ({"formula": "y ~ (x"}, "fit.nc"), ({"formula": "y ~ x + nothing + (x | g)"}, "'nothing'"),
-        ({"family": "cauchy"}, "'cauchy'"), ({"columns": []}, "fit.nc"), ({"solution": {}}, "damaged"),
+        ({"kind": "picture"}, "damaged"),
+        ({"format": "one"}, "damaged"),
+        ({"format": [1]}, "damaged"),
+        ({"formula": "y ~ (x"}, "fit.nc"),
+        ({"formula": "y ~ x + nothing + (x | g)"}, "'nothing'"),
+        ({"family": "cauchy"}, "'cauchy'"),
+        ({"columns": []}, "fit.nc"),
+        ({"solution": {}}, "damaged"),
     ],
-)  # fmt: skip
+)
 def test_descriptions_that_say_something_else(saved, change, message):
     edit(saved, **change)
     refused(saved, message)
@@ -537,9 +537,7 @@ def test_a_file_is_untouched_when_writing_fails(saved, monkeypatch, trouble):
 
     monkeypatch.setattr("os.fsync", full)
     if isinstance(trouble, OSError):
-        with pytest.raises(
-            errors.StorageError, match=r"fit\.nc cannot be written: .*No space left on device"
-        ):
+        with pytest.raises(errors.StorageError, match=r"fit\.nc cannot be written: .*No space left on device"):
             blm.save(point_of("nested"), saved)
     else:
         with pytest.raises(KeyboardInterrupt):
@@ -571,9 +569,7 @@ def test_storage_pickles_nothing(tmp_path, monkeypatch):
     tree = ast.parse(pathlib.Path(storage.__file__).read_text())
     imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert (
-        "json" in imported and not {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"} & imported
-    )
+    assert "json" in imported and not {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"} & imported
 
     def forbidden(*args, **kwargs):
         raise AssertionError("pickle was used")
@@ -588,17 +584,11 @@ def test_storage_pickles_nothing(tmp_path, monkeypatch):
 
 # -- copies in memory
 
-COPIES = {
-    "pickled": lambda fit: pickle.loads(pickle.dumps(fit)),
-    "deep": copy.deepcopy,
-    "shallow": copy.copy,
-}
+COPIES = {"pickled": lambda fit: pickle.loads(pickle.dumps(fit)), "deep": copy.deepcopy, "shallow": copy.copy}
 
 
 @pytest.mark.parametrize("how", COPIES)
-@pytest.mark.parametrize(
-    "name", ["integers", "weights", "poly", "spline", "own function", "index of two levels"]
-)
+@pytest.mark.parametrize("name", ["integers", "weights", "poly", "spline", "own function", "index of two levels"])
 def test_copies_of_point_fits(how, name):
     fit = point_of(name)
     other = COPIES[how](fit)

@@ -45,10 +45,14 @@ def table_of(rng, n=40):
     g, h = np.arange(n) % 5, rng.integers(0, 3, n)
     return pd.DataFrame(
         {
-            "y": rng.normal(size=n), "x": np.round(rng.normal(size=n), 3), "z": rng.uniform(-1, 2, n),
-            "g": [f"g{i}" for i in g], "h": [f"h{i}" for i in h], "a": [f"a{i}" for i in rng.integers(0, 4, n)],
+            "y": rng.normal(size=n),
+            "x": np.round(rng.normal(size=n), 3),
+            "z": rng.uniform(-1, 2, n),
+            "g": [f"g{i}" for i in g],
+            "h": [f"h{i}" for i in h],
+            "a": [f"a{i}" for i in rng.integers(0, 4, n)],
         }
-    )  # fmt: skip
+    )
 
 
 RIGHT = {
@@ -78,10 +82,12 @@ def correlations(rng, lead, group):
 def drawn(design, rng, lead=()):
     """Variables of the naming contract with these leading axes."""
     names = {
-        "sigma": lambda: rng.uniform(0.3, 2.0, lead), "nu": lambda: rng.uniform(2.5, 9.0, lead),
-        "shape": lambda: rng.uniform(0.5, 5.0, lead), "phi": lambda: rng.uniform(2.0, 9.0, lead),
+        "sigma": lambda: rng.uniform(0.3, 2.0, lead),
+        "nu": lambda: rng.uniform(2.5, 9.0, lead),
+        "shape": lambda: rng.uniform(0.5, 5.0, lead),
+        "phi": lambda: rng.uniform(2.0, 9.0, lead),
         "cutpoint": lambda: np.sort(rng.normal(size=(*lead, len(design.levels) - 1)), axis=-1),
-    }  # fmt: skip
+    }
     found = {name: names[name]() for name in design.family.parameters}
     found["beta"] = 0.5 * rng.normal(size=(*lead, design.p))
     for g in design.groups:
@@ -157,9 +163,7 @@ def test_icc_r2_and_shares_are_read_off_the_diagonal_of_V(case):
             assert rows[g.name, column, "sd"] == pytest.approx(np.sqrt(cov[k, k]), rel=1e-14)
         for a, b in g.correlated:
             pair = f"{g.columns[a]}, {g.columns[b]}"
-            assert rows[g.name, pair, "cor"] == pytest.approx(
-                cov[a, b] / np.sqrt(cov[a, a] * cov[b, b]), rel=1e-12
-            )
+            assert rows[g.name, pair, "cor"] == pytest.approx(cov[a, b] / np.sqrt(cov[a, a] * cov[b, b]), rel=1e-12)
 
 
 @examples(20)
@@ -252,17 +256,27 @@ def test_the_fixed_part_of_no_columns_is_zero_for_every_draw():
 
 
 FAMILIES = {
-    "gaussian": {}, "student_t": {}, "poisson": {}, "negbinomial": {}, "gamma": {}, "bernoulli": {}, "ordinal": {},
-}  # fmt: skip
+    "gaussian": {},
+    "student_t": {},
+    "poisson": {},
+    "negbinomial": {},
+    "gamma": {},
+    "bernoulli": {},
+    "ordinal": {},
+}
 
 
 def model_of(family, right, rng, link=None):
     data = table_of(rng)
     made = {
-        "bernoulli": lambda v: (v > 0).astype(int), "poisson": lambda v: np.floor(np.exp(v)),
-        "negbinomial": lambda v: np.floor(np.exp(v)), "gamma": np.exp, "lognormal": np.exp,
-        "beta": lambda v: 1 / (1 + np.exp(-v)), "ordinal": lambda v: np.digitize(v, [-0.5, 0.5]),
-    }  # fmt: skip
+        "bernoulli": lambda v: (v > 0).astype(int),
+        "poisson": lambda v: np.floor(np.exp(v)),
+        "negbinomial": lambda v: np.floor(np.exp(v)),
+        "gamma": np.exp,
+        "lognormal": np.exp,
+        "beta": lambda v: 1 / (1 + np.exp(-v)),
+        "ordinal": lambda v: np.digitize(v, [-0.5, 0.5]),
+    }
     data["y"] = made.get(family, lambda v: v)(data["y"])
     return blm.Model(f"y ~ {right}", data, family=family, link=link)
 
@@ -290,9 +304,7 @@ def test_stacked_draws_give_what_a_loop_over_draws_gives(family, kind):
             np.testing.assert_allclose(together[c, d], quantity.of(one), **EXACT)
 
 
-@pytest.mark.parametrize(
-    ("link", "expected"), [("logit", np.pi**2 / 3), ("probit", 1.0), ("cloglog", np.pi**2 / 6)]
-)
+@pytest.mark.parametrize(("link", "expected"), [("logit", np.pi**2 / 3), ("probit", 1.0), ("cloglog", np.pi**2 / 6)])
 def test_latent_residuals_have_the_variance_of_the_links_distribution(link, expected):
     design = model_of("bernoulli", "x + (1 | g)", np.random.default_rng(3), link).design
     found, _ = variance.residual_variance(design, {}, np.zeros((2, 3)), np.ones((2, 3)))
@@ -418,9 +430,7 @@ def test_a_group_variance_of_zero_is_no_trouble():
     assert table.notna().all().all()
     assert (table.query("group != 'Residual' and quantity == 'share'")["mean"] == 0).all()
     assert (zero.within_correlation({"x": [0, 1]}, group="g")["mean"] == 0).all()
-    nothing = posterior_of(
-        slopes, sd_g=np.zeros((2, 30, 2)), sd_a=np.zeros((2, 30, 1)), sigma=np.zeros((2, 30))
-    )
+    nothing = posterior_of(slopes, sd_g=np.zeros((2, 30, 2)), sd_a=np.zeros((2, 30, 1)), sigma=np.zeros((2, 30)))
     assert (nothing.icc(draws=True) == 0).all() and nothing.r2().notna().all().all()
 
 
@@ -456,9 +466,7 @@ def test_nothing_can_be_reduced_of_a_variance_of_zero():
 
 def test_variances_of_a_latent_scale_are_not_compared_without_a_word():
     rng = np.random.default_rng(2)
-    null, model = (
-        model_of("bernoulli", right, np.random.default_rng(2)) for right in ("1 + (1 | g)", "x + (x | g)")
-    )
+    null, model = (model_of("bernoulli", right, np.random.default_rng(2)) for right in ("1 + (1 | g)", "x + (x | g)"))
     before, after = np.abs(rng.normal(2.0, 0.1, (2, 30, 1))), np.abs(rng.normal(1.0, 0.1, (2, 30, 2)))
     table = posterior_of(model, sd_g=after).pseudo_r2(posterior_of(null, sd_g=before))
     assert list(table.index) == ["g"]  # the latent residual is a constant, no row of its own
@@ -504,9 +512,7 @@ def test_pseudo_r2_needs_a_variance_in_common():
 
 
 def nesting(formula, **columns):
-    data = pd.DataFrame(
-        {"y": np.random.default_rng(0).normal(size=len(next(iter(columns.values())))), **columns}
-    )
+    data = pd.DataFrame({"y": np.random.default_rng(0).normal(size=len(next(iter(columns.values())))), **columns})
     return variance.nesting(blm.Model(formula, data).design)
 
 
@@ -529,11 +535,7 @@ def test_nesting_of_three_levels():
     s = np.tile(np.repeat(np.arange(2), 12), 3)
     c = np.tile(np.repeat(np.arange(3), 4), 6)
     found = nesting("y ~ 1 + (1 | d/s/c)", d=d, s=s, c=c)
-    assert {name: set(above) for name, above in found.items()} == {
-        "d": set(),
-        "d:s": {"d"},
-        "d:s:c": {"d", "d:s"},
-    }
+    assert {name: set(above) for name, above in found.items()} == {"d": set(), "d:s": {"d"}, "d:s:c": {"d", "d:s"}}
 
 
 def test_factors_that_are_the_same_partition_are_not_inside_each_other():
@@ -562,9 +564,7 @@ def test_observations_of_one_group_share_the_same_groups_by_another_name():
 def grid_design():
     rng = np.random.default_rng(8)
     data = table_of(rng).assign(
-        f=pd.Categorical(
-            rng.permutation(["low", "mid", "mid", "mid"] * 10), categories=["mid", "low", "none"]
-        ),
+        f=pd.Categorical(rng.permutation(["low", "mid", "mid", "mid"] * 10), categories=["mid", "low", "none"]),
         t=rng.random(40) < 0.3,
     )
     return blm.Model("y ~ x + z + f + t + (x | g)", data).design
@@ -713,10 +713,12 @@ def test_icc_of_counts_at_values_has_the_residual_there():
 @pytest.mark.parametrize(
     ("family", "link", "residual"),
     [
-        ("bernoulli", "logit", np.pi**2 / 3), ("bernoulli", "probit", 1.0), ("bernoulli", "cloglog", np.pi**2 / 6),
+        ("bernoulli", "logit", np.pi**2 / 3),
+        ("bernoulli", "probit", 1.0),
+        ("bernoulli", "cloglog", np.pi**2 / 6),
         ("ordinal", "logit", np.pi**2 / 3),
     ],
-)  # fmt: skip
+)
 def test_latent_residuals_are_constant(family, link, residual):
     post = posterior_of(model_of(family, "x + (x | g)", np.random.default_rng(1), link))
     table = post.variance_components(draws=True)

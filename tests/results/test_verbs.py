@@ -33,8 +33,13 @@ def test_bootstrap_intervals_are_percentiles_of_the_replicates(fit):
     np.testing.assert_allclose(table["conf_high"], draws.quantile(0.75))
     assert list(draws.columns) == list(zip(table["group"], table["term"], strict=True))
     assert list(table["term"]) == [
-        "sd__Intercept", "sd__Days", "cor__Intercept.Days", "sd__Observation", "Intercept", "Days",
-    ]  # fmt: skip
+        "sd__Intercept",
+        "sd__Days",
+        "cor__Intercept.Days",
+        "sd__Observation",
+        "Intercept",
+        "Days",
+    ]
     np.testing.assert_allclose(table["estimate"].iloc[3:], [fit.sigma, *fit.fixef()["estimate"]])
 
 
@@ -205,14 +210,26 @@ def test_notebook_tables_are_html(fit):
 def test_tidy_has_brooms_columns(fit):
     table = fit.tidy()
     assert list(table) == [
-        "effect", "group", "term", "estimate", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high",
-    ]  # fmt: skip
+        "effect",
+        "group",
+        "term",
+        "estimate",
+        "std_error",
+        "df",
+        "statistic",
+        "p_value",
+        "conf_low",
+        "conf_high",
+    ]
     assert list(table["term"]) == [
-        "Intercept", "Days", "sd__Intercept", "sd__Days", "cor__Intercept.Days", "sd__Observation",
-    ]  # fmt: skip
-    assert (fit.tidy("fixed", ddf=None)["df"] == np.inf).all() and "p_value" not in fit.tidy(
-        "fixed", ddf=None
-    )
+        "Intercept",
+        "Days",
+        "sd__Intercept",
+        "sd__Days",
+        "cor__Intercept.Days",
+        "sd__Observation",
+    ]
+    assert (fit.tidy("fixed", ddf=None)["df"] == np.inf).all() and "p_value" not in fit.tidy("fixed", ddf=None)
     values = fit.tidy("ran_vals")
     assert len(values) == 36 and {"level", "std_error", "conf_low"} <= set(values)
     assert {"level", "std_error", "conf_low"} <= set(fit.tidy(["ran_coefs"]))

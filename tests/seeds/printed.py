@@ -31,9 +31,7 @@ def check(entry, ours, *, replicate_sd=None):
     elif entry["status"] == "agree within Monte Carlo error":
         # the note drew 500 samples; R drew 2,000 for `obtained`, and so do we
         assert abs(ours - printed) <= 4 * percentile_error(replicate_sd, 500, 2000), said
-        assert abs(ours - obtained) <= 3 * percentile_error(replicate_sd, 2000, 2000), (
-            f"{said}, R's is {obtained}"
-        )
+        assert abs(ours - obtained) <= 3 * percentile_error(replicate_sd, 2000, 2000), f"{said}, R's is {obtained}"
     elif entry["status"] == "agree within the optimiser's tolerance":
         # nine decimals of an lme4 fit whose optimiser stopped short; ours is the optimum, as is `obtained`
         assert abs(ours - printed) <= 1e-6, said

@@ -23,11 +23,7 @@ def numbers():
     n[lm, "intercept"], n[lm, "grade"] = everybody["Intercept"], everybody["grade"]
     n[lm, "R squared, percent"] = 100 * line.fit_ml().pseudo_r2(level.fit_ml()).loc["Residual", "pseudo_r2"]
     # whose residuals are mostly negative
-    negative = (
-        (students["reading_score"] < line.fit_reml().fitted())
-        .groupby(students["student_id"].to_numpy())
-        .mean()
-    )
+    negative = (students["reading_score"] < line.fit_reml().fitted()).groupby(students["student_id"].to_numpy()).mean()
     negative.index = negative.index.astype(int)
     statement = "students 1, 3, 4, 6, 8, 9: residuals primarily negative (least share of negative residuals)"
     n[lm, statement] = negative[[1, 3, 4, 6, 8, 9]].min()

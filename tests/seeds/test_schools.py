@@ -20,11 +20,7 @@ def unconditional(hsb):
 
 
 def numbers(hsb, unconditional):
-    n = {
-        ("data", "rows"): len(hsb),
-        ("data", "columns"): hsb.shape[1],
-        ("data", "schools"): hsb["school"].nunique(),
-    }
+    n = {("data", "rows"): len(hsb), ("data", "columns"): hsb.shape[1], ("data", "schools"): hsb["school"].nunique()}
     for column in ("mean_ses", "size", "ses", "mathach", "cses"):
         n |= {("data", f"{column}[{i + 1}]"): hsb[column].iloc[i] for i in range(5)}
 
@@ -47,9 +43,7 @@ def numbers(hsb, unconditional):
             n[model, f"intercept {quantity}"] = n[model, f"(Intercept) {quantity}"]
         n[model, "school variance, in words"] = n[model, "school variance"]
     model = "hsb_unconditional_reml"
-    n[model, "school variance by REML, in words"] = n[model, "school variance in the ICC"] = n[
-        model, "school variance"
-    ]
+    n[model, "school variance by REML, in words"] = n[model, "school variance in the ICC"] = n[model, "school variance"]
     n[model, "residual variance in the ICC"] = n[model, "Residual variance"]
     n[model, "ICC"] = reml.icc().loc["adjusted", "estimate"]
     grand, sd = n[model, "intercept estimate"], n[model, "school sd"]

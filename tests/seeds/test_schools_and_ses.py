@@ -22,17 +22,10 @@ def numbers():
         n |= {(model, name): value for name, value in summary_numbers(fit).items()}
         table = fit.fixef()
         cov = fit.var_corr()["school"].to_numpy()
-        said = {
-            "intercept": table.loc["Intercept", "estimate"],
-            "intercept se": table.loc["Intercept", "std_error"],
-        }
+        said = {"intercept": table.loc["Intercept", "estimate"], "intercept se": table.loc["Intercept", "std_error"]}
         if "ses" in table.index:
             said |= {"ses": table.loc["ses", "estimate"], "ses se": table.loc["ses", "std_error"]}
-        said |= {
-            "residual variance": fit.sigma**2,
-            "intercept variance": cov[0, 0],
-            "slope variance": cov[-1, -1],
-        }
+        said |= {"residual variance": fit.sigma**2, "intercept variance": cov[0, 0], "slope variance": cov[-1, -1]}
         said |= {"deviance": fit.deviance, "AIC": fit.aic, "BIC": fit.bic}
         n |= {(model, f"Model {letter} {name}"): value for name, value in said.items()}
         n[model, "residual variance"] = n[model, "residual variance in words"] = fit.sigma**2

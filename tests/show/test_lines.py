@@ -126,10 +126,7 @@ def test_parts_can_be_left_out(point):
 
 
 def test_a_new_group_is_drawn_from_the_seed(post):
-    drawn = [
-        band(blm.plot_predictions(post("sleepstudy"), random_seed=s).axes[0], "a new Subject")
-        for s in (1, 1, 2)
-    ]
+    drawn = [band(blm.plot_predictions(post("sleepstudy"), random_seed=s).axes[0], "a new Subject") for s in (1, 1, 2)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
 

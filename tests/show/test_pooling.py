@@ -79,24 +79,16 @@ def test_groups_with_predictors_have_complete_pooling_of_their_own(schools):
 
 def test_lines_are_those_of_the_fits(sleep):
     figure = blm.plot_pooling(sleep, kind="lines")
-    assert (
-        len(figure.axes) == 18 and figure.get_supxlabel() == "Days" and figure.get_supylabel() == "Reaction"
-    )
+    assert len(figure.axes) == 18 and figure.get_supxlabel() == "Days" and figure.get_supylabel() == "Reaction"
     ax, table = figure.axes[3], sleep.table()
     level = sleep.footing.term.levels[3]
     assert ax.get_title(loc="left") == str(level)
     own = table[table["level"] == level].set_index("term")
-    for label, name in (
-        ("no pooling", "none"),
-        ("complete pooling", "complete"),
-        ("partial (posterior)", "posterior"),
-    ):
+    for label, name in (("no pooling", "none"), ("complete pooling", "complete"), ("partial (posterior)", "posterior")):
         x, y = line(ax, label).get_data()
         np.testing.assert_allclose(y, own.loc["Intercept", name] + own.loc["Days", name] * x)
     data = blm.load_dataset("sleepstudy")
-    np.testing.assert_allclose(
-        ax.collections[0].get_offsets()[:, 1], data["Reaction"][data["Subject"] == level]
-    )
+    np.testing.assert_allclose(ax.collections[0].get_offsets()[:, 1], data["Reaction"][data["Subject"] == level])
 
 
 def test_lines_take_what_all_levels_share_along():

@@ -41,11 +41,7 @@ def test_density_of_numbers(sleep):
 
 @pytest.mark.parametrize(
     ("family", "response", "names"),
-    [
-        ("ordinal", "like", [f"{k}" for k in range(1, 9)]),
-        ("bernoulli", "sex", ["f", "m"]),
-        ("poisson", "like", None),
-    ],
+    [("ordinal", "like", [f"{k}" for k in range(1, 9)]), ("bernoulli", "sex", ["f", "m"]), ("poisson", "like", None)],
 )
 def test_frequencies_of_categories_and_counts(family, response, names):
     science = blm.load_dataset("science").dropna()

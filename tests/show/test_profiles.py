@@ -17,8 +17,13 @@ def test_the_curve_passes_through_the_profile(point):
     figure = blm.plot_profile(fit)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == [
-        "sd(Intercept | Subject)", "sd(Days | Subject)", "cor(Intercept, Days | Subject)", "sigma", "Intercept", "Days",
-    ]  # fmt: skip
+        "sd(Intercept | Subject)",
+        "sd(Days | Subject)",
+        "cor(Intercept, Days | Subject)",
+        "sigma",
+        "Intercept",
+        "Days",
+    ]
     own = table[table["term"] == "sd__Days"]
     value, zeta = line(figure.axes[1], "profile").get_data()
     np.testing.assert_allclose(np.interp(own["value"], value, zeta), own["zeta"], atol=0.01)  # 201 points

@@ -123,9 +123,7 @@ def test_other_families_say_what_they_do_not_have(family, formula, tmp_path):
     data["o"] = np.digitize(level + rng.logistic(size=96), [-1, 1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", blm.errors.SamplingWarning)
-        fit = blm.Model(formula, data, family=family).fit(
-            random_seed=1, draws=250, tune=250, progressbar=False
-        )
+        fit = blm.Model(formula, data, family=family).fit(random_seed=1, draws=250, tune=250, progressbar=False)
         text = page_of(fit, tmp_path)
     assert headings(text) == SECTIONS
     missing = re.findall(r"<p class='missing'>([^<]*)</p>", text)
@@ -144,9 +142,7 @@ def test_names_and_labels_are_text(tmp_path):
     )
     model = blm.Model("y ~ x + (1 | `<img src=x onerror=alert(1)>`)", data)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", blm.errors.BayesLMMWarning
-        )  # four levels, no differences between them
+        warnings.simplefilter("ignore", blm.errors.BayesLMMWarning)  # four levels, no differences between them
         text = page_of(model.fit_reml(), tmp_path, title=evil)
     page = Page(text)
     assert not page.all("script")

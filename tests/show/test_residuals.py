@@ -19,15 +19,11 @@ def points(ax):
 
 
 def curve(ax):
-    return max(
-        (one for one in ax.get_lines() if one.get_marker() == "None"), key=lambda one: len(one.get_xdata())
-    )
+    return max((one for one in ax.get_lines() if one.get_marker() == "None"), key=lambda one: len(one.get_xdata()))
 
 
 def envelope(ax):
-    vertices = (
-        next(c for c in ax.collections if c.get_label() == "95 % of normal samples").get_paths()[0].vertices
-    )
+    vertices = next(c for c in ax.collections if c.get_label() == "95 % of normal samples").get_paths()[0].vertices
     corners = pd.DataFrame(vertices, columns=["x", "y"]).groupby("x")["y"]
     return corners.min(), corners.max()
 
@@ -52,9 +48,7 @@ def test_panels_show_the_residuals(kind, request):
     np.testing.assert_allclose(points(spread)[:, 1], np.sqrt(np.abs(residuals)))
     dots = next(one for one in quantiles.get_lines() if one.get_marker() == "o")
     np.testing.assert_allclose(dots.get_ydata(), np.sort(residuals))
-    assert np.trapezoid(curve(density).get_ydata(), curve(density).get_xdata()) == pytest.approx(
-        1.0, abs=0.01
-    )
+    assert np.trapezoid(curve(density).get_ydata(), curve(density).get_xdata()) == pytest.approx(1.0, abs=0.01)
     assert against.get_ylabel() == "scaled residual"
 
 
@@ -65,19 +59,14 @@ def noise_model(noise):
 
 def test_normal_residuals_stay_in_the_envelope_and_skewed_ones_leave_it():
     rng = np.random.default_rng(3)
-    shares = [
-        outside(blm.plot_residuals(noise_model(rng.normal(size=300)), kind="density")) for _ in range(20)
-    ]
+    shares = [outside(blm.plot_residuals(noise_model(rng.normal(size=300)), kind="density")) for _ in range(20)]
     # pointwise 95 %: about 5 % outside on average, in runs, so the mean of 20 densities is below 15 % almost surely
     assert 0.0 < np.mean(shares) < 0.15
     assert outside(blm.plot_residuals(noise_model(rng.exponential(size=300)), kind="density")) > 0.3
 
 
 def test_the_envelope_follows_from_the_seed(point):
-    low = [
-        envelope(blm.plot_residuals(point("sleepstudy"), kind="qq", random_seed=s).axes[0])[0]
-        for s in (1, 1, 2)
-    ]
+    low = [envelope(blm.plot_residuals(point("sleepstudy"), kind="qq", random_seed=s).axes[0])[0] for s in (1, 1, 2)]
     pd.testing.assert_series_equal(low[0], low[1])
     assert not low[0].equals(low[2])
 
@@ -92,9 +81,7 @@ def test_quantile_residuals_of_another_family_are_standard_normal():
     assert ax.get_ylabel() == "quantile residual"
     assert np.mean(residuals) == pytest.approx(0.0, abs=0.13)  # three standard errors
     assert np.std(residuals) == pytest.approx(1.0, abs=0.09)
-    wrong = fit.refit(
-        np.random.default_rng(2).poisson(np.exp(0.5) * rng.gamma(0.5, 2.0, 600)), progressbar=False
-    )
+    wrong = fit.refit(np.random.default_rng(2).poisson(np.exp(0.5) * rng.gamma(0.5, 2.0, 600)), progressbar=False)
     assert np.std(points(blm.plot_residuals(wrong, kind="fitted").axes[0])[:, 1]) > 1.2
 
 

@@ -14,8 +14,13 @@ def titles(figure):
 def test_a_panel_for_each_parameter_and_none_for_constants(draw, post):
     figure = getattr(blm, draw)(post("sleepstudy"))
     assert titles(figure) == [
-        "Intercept", "Days", "sd(Intercept | Subject)", "sd(Days | Subject)", "cor(Intercept, Days | Subject)", "sigma",
-    ]  # fmt: skip
+        "Intercept",
+        "Days",
+        "sd(Intercept | Subject)",
+        "sd(Days | Subject)",
+        "cor(Intercept, Days | Subject)",
+        "sigma",
+    ]
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 

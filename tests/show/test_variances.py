@@ -38,12 +38,16 @@ def test_the_mark_is_the_point_estimate_and_the_density_the_posterior(point, pos
 
 def test_panels_are_named_in_the_words_of_the_formula(post):
     assert titles(blm.plot_variance(post("sleepstudy"))) == [
-        "sd(Intercept | Subject)", "sd(Days | Subject)", "sd(Residual)",
-    ]  # fmt: skip
+        "sd(Intercept | Subject)",
+        "sd(Days | Subject)",
+        "sd(Residual)",
+    ]
     assert titles(blm.plot_variance(post("sleepstudy"), quantity="cor")) == ["cor(Intercept, Days | Subject)"]
     assert titles(blm.plot_variance(post("science"), quantity="share")) == [
-        "share of school", "share of school:class", "share of Residual",
-    ]  # fmt: skip
+        "share of school",
+        "share of school:class",
+        "share of Residual",
+    ]
 
 
 def test_the_prior_is_the_one_of_the_model(post):
@@ -73,8 +77,10 @@ def test_a_point_fit_has_profile_intervals(point):
     reml = point("sleepstudy")
     (ax,) = blm.plot_variance(reml).axes
     assert [t.get_text() for t in ax.get_yticklabels()] == [
-        "sd(Intercept | Subject)", "sd(Days | Subject)", "sd(Residual)",
-    ]  # fmt: skip
+        "sd(Intercept | Subject)",
+        "sd(Days | Subject)",
+        "sd(Residual)",
+    ]
     table = reml.confint("profile", progressbar=False).set_index("term")
     table = table.loc[["sd__Intercept", "sd__Days", "sd__Observation"]]
     np.testing.assert_allclose(ax.get_lines()[0].get_xdata(), table["estimate"], rtol=1e-6)
@@ -107,11 +113,7 @@ def test_icc_along_a_predictor(point, post):
 
 def test_icc_of_a_point_fit_with_a_bootstrap(point):
     figure = blm.plot_icc(point("sleepstudy"), bootstrap=20, random_seed=1)
-    said = (
-        point("sleepstudy")
-        .icc(bootstrap=20, random_seed=1, progressbar=False)
-        .loc[["adjusted", "unadjusted"]]
-    )
+    said = point("sleepstudy").icc(bootstrap=20, random_seed=1, progressbar=False).loc[["adjusted", "unadjusted"]]
     drawn = [segment[:, 0] for segment in figure.axes[0].collections[0].get_segments()]
     np.testing.assert_allclose(drawn, said[["conf_low", "conf_high"]])
     assert not blm.plot_icc(point("sleepstudy")).axes[0].collections
@@ -120,8 +122,13 @@ def test_icc_of_a_point_fit_with_a_bootstrap(point):
 def test_prior_and_posterior_of_every_parameter(post):
     figure = blm.plot_prior_posterior(post("sleepstudy"))
     assert titles(figure) == [
-        "Intercept", "Days", "sd(Intercept | Subject)", "sd(Days | Subject)", "cor(Intercept, Days | Subject)", "sigma",
-    ]  # fmt: skip
+        "Intercept",
+        "Days",
+        "sd(Intercept | Subject)",
+        "sd(Days | Subject)",
+        "cor(Intercept, Days | Subject)",
+        "sigma",
+    ]
     cor = figure.axes[4]
     at, height = line(cor, "prior").get_data()  # LKJ(2) of two: 2 Beta(2, 2) − 1
     inside = np.abs(at) < 0.6

@@ -10,9 +10,17 @@ from bayeslmm.errors import DataError, FormulaError, InputError, NotAvailableErr
 
 N = 30
 DATA = pd.DataFrame(
-    {"y": np.sin(np.arange(N) ** 2.0), "x": np.linspace(0, 1, N), "g": list("abc") * 10, "h": list("bca") * 10,
-     "z": [0.0, 1.0, 2.0] * 10, "w": 1.0, "bad": -1.0, "f": ["u", "v"] * 15}
-)  # fmt: skip
+    {
+        "y": np.sin(np.arange(N) ** 2.0),
+        "x": np.linspace(0, 1, N),
+        "g": list("abc") * 10,
+        "h": list("bca") * 10,
+        "z": [0.0, 1.0, 2.0] * 10,
+        "w": 1.0,
+        "bad": -1.0,
+        "f": ["u", "v"] * 15,
+    }
+)
 I3 = pd.DataFrame(np.eye(3), index=list("abc"), columns=list("abc"))
 
 
@@ -39,7 +47,7 @@ def model(formula, matrix=I3, **options):
         ((list("abc"), np.array([["x"] * 3] * 3)), "other things than numbers"),
         ((list("abc"), sparse.csr_array(-np.eye(3))), "not positive definite"),
     ],
-)  # fmt: skip
+)
 def test_matrices_at_fault(matrix, match):
     with pytest.raises(InputError, match=match):
         model("y ~ x + (1 | gr(g, cov=A))", matrix)
@@ -88,7 +96,7 @@ def test_a_covariance_that_has_not_full_rank_is_none_at_fault():
         ("y ~ (s(x) | g)", FormulaError, "without a bar"),
         ("y ~ s(nobody)", DataError, "nobody"),
     ],
-)  # fmt: skip
+)
 def test_formulas_at_fault(formula, error, match):
     with pytest.raises(error, match=match):
         model(formula, I3 if "gr(" in formula else None)

@@ -24,9 +24,14 @@ def related(seed=1):
 def table(seed=2, n=120):
     rng = np.random.default_rng(seed)
     data = pd.DataFrame(
-        {"x": rng.normal(size=n), "g": rng.choice(LEVELS[:11], n), "h": rng.choice(list("abcd"), n),
-         "w": rng.uniform(0.5, 2.0, n), "t": rng.uniform(-1, 3, n)}
-    )  # fmt: skip
+        {
+            "x": rng.normal(size=n),
+            "g": rng.choice(LEVELS[:11], n),
+            "h": rng.choice(list("abcd"), n),
+            "w": rng.uniform(0.5, 2.0, n),
+            "t": rng.uniform(-1, 3, n),
+        }
+    )
     effect = dict(zip(LEVELS, linalg.cholesky(related(), lower=True) @ rng.normal(size=14), strict=True))
     data["y"] = (
         2
@@ -56,8 +61,10 @@ def test_everything_together_is_the_dense_model(reml, weights):
     data, A = table(), related()
     model = blm.Model(
         "y ~ x + s(t, k=7) + (1 | gr(g, cov=A)) + (0 + x | gr(g, cov=A)) + (1 | mm(g, k)) + (1 | h)",
-        data.assign(k=np.roll(data.g, 1)), matrices={"A": A}, weights=weights,
-    )  # fmt: skip
+        data.assign(k=np.roll(data.g, 1)),
+        matrices={"A": A},
+        weights=weights,
+    )
     fit = model.fit_reml() if reml else model.fit_ml()
     V, Zb, terms = np.zeros((len(data), len(data))), np.zeros(len(data)), {}
     for term, cov, modes in zip(fit.design.groups, fit.solution.covariances, fit.solution.modes, strict=True):
@@ -106,9 +113,7 @@ def test_order_of_rows_and_levels_does_not_matter():
     formula = "y ~ s(t) + (1 | gr(g, cov=A)) + (1 | h)"
     one = blm.Model(formula, data, matrices={"A": A}).fit_reml()
     mixed = LEVELS[::-1]
-    other = blm.Model(
-        formula, data.sample(frac=1, random_state=3), matrices={"A": A.loc[mixed, mixed]}
-    ).fit_reml()
+    other = blm.Model(formula, data.sample(frac=1, random_state=3), matrices={"A": A.loc[mixed, mixed]}).fit_reml()
     assert one.criterion == pytest.approx(other.criterion, rel=1e-10)
     mine, theirs = (f.ranef().set_index(["group", "level"])["estimate"] for f in (one, other))
     np.testing.assert_allclose(mine, theirs.loc[mine.index], atol=1e-6)

@@ -10,9 +10,11 @@ from bayeslmm.results import loo
 
 LEVELS = [f"l{k}" for k in range(9)]
 PRIORS = {
-    "Intercept": blm.Prior("Normal", mu=0, sigma=2), "fixed": blm.Prior("Normal", mu=0, sigma=1),
-    "sd": blm.Prior("HalfNormal", sigma=1), "sigma": blm.Prior("HalfNormal", sigma=1),
-}  # fmt: skip
+    "Intercept": blm.Prior("Normal", mu=0, sigma=2),
+    "fixed": blm.Prior("Normal", mu=0, sigma=1),
+    "sd": blm.Prior("HalfNormal", sigma=1),
+    "sigma": blm.Prior("HalfNormal", sigma=1),
+}
 FORMULAS = {
     "gr": "y ~ x + (1 | gr(g, cov=A))",
     "mm": "y ~ x + (1 | mm(g, h))",
@@ -30,9 +32,15 @@ def matrix():
 def model(name, y=None, n=45):
     rng = np.random.default_rng(5)
     data = pd.DataFrame(
-        {"x": rng.normal(size=n), "g": rng.choice(LEVELS[:8], n), "h": rng.choice(LEVELS[:8], n),
-         "c": rng.choice(list("pqrs"), n), "t": np.sort(rng.uniform(0, 4, n)), "y": rng.normal(size=n)}
-    )  # fmt: skip
+        {
+            "x": rng.normal(size=n),
+            "g": rng.choice(LEVELS[:8], n),
+            "h": rng.choice(LEVELS[:8], n),
+            "c": rng.choice(list("pqrs"), n),
+            "t": np.sort(rng.uniform(0, 4, n)),
+            "y": rng.normal(size=n),
+        }
+    )
     members = sum(data[column].map(LEVELS.index) for column in ("g", "h"))
     made = 1 + 0.5 * data.x + np.sin(data.t) + 0.25 * (members - 7) + 0.6 * data.y
     data["y"] = made if y is None else y
@@ -78,9 +86,7 @@ def test_moments_are_those_of_quadrature(name):
     # 8,000 nearly independent draws: a mean is known to 1 % of an sd; the midpoints of the grid to less
     for drawn, wanted in ((sd, (w.sum(axis=1) @ points)), (sigma, w.sum(axis=0) @ points)):
         assert drawn.mean() == pytest.approx(wanted, abs=0.06 * drawn.std())
-    np.testing.assert_allclose(
-        b.mean(axis=0), np.einsum("ij,ijk->k", w, means), atol=0.08 * b.std(axis=0).max()
-    )
+    np.testing.assert_allclose(b.mean(axis=0), np.einsum("ij,ijk->k", w, means), atol=0.08 * b.std(axis=0).max())
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -110,9 +116,7 @@ def test_prior_draws_are_related_as_the_matrix_says():
     drawn = made.prior_predictive(4000, random_seed=2)["prior"]
     names = made.design.names
     z = drawn[names.b["gr(g)"]].to_numpy()[0, :, :, 0] / drawn[names.sd["gr(g)"]].to_numpy()[0]
-    np.testing.assert_allclose(
-        np.cov(z.T), matrix(), atol=0.15
-    )  # 4,000 draws: 2.2 % of a variance, six of them
+    np.testing.assert_allclose(np.cov(z.T), matrix(), atol=0.15)  # 4,000 draws: 2.2 % of a variance, six of them
 
 
 def test_posterior_predicts_known_levels_and_new_rows():

@@ -16,9 +16,7 @@ FOLDER = Path(__file__).parents[1] / "reference" / "structures"
 REFERENCES = json.loads((FOLDER / "wide.json").read_text())
 MODELS = {  # formula, the term that is wide, its matrix
     "pedigree_a": ("weight ~ sex + record + (1 | gr(animal, cov=A))", "gr(animal)", "sim_pedigree_A"),
-    "pedigree_a_pe": (
-        "weight ~ sex + record + (1 | gr(animal, cov=A)) + (1 | animal)", "gr(animal)", "sim_pedigree_A",
-    ),
+    "pedigree_a_pe": ("weight ~ sex + record + (1 | gr(animal, cov=A)) + (1 | animal)", "gr(animal)", "sim_pedigree_A"),
     "phylo": ("y ~ x + (1 | gr(species, cov=A))", "gr(species)", "sim_phylo_C"),
     "lattice_car": ("y ~ x + (1 | gr(cell, prec=A))", "gr(cell)", "sim_lattice_Q"),
     "mm_equal": ("y ~ x + (1 | mm(school1, school2))", "mm(school1, school2)", None),
@@ -28,7 +26,7 @@ MODELS = {  # formula, the term that is wide, its matrix
     "smooth_ri": ("y ~ s(x, k=12) + (1 | g)", "s(x)", None),
     "smooth_by": ("y ~ f + s(x, by=f, bs='cr')", "s(x):fA", None),
     "smooth_by_ri": ("y ~ f + s(x, by=f, bs='cr') + (1 | g)", "s(x):fA", None),
-}  # fmt: skip
+}
 
 
 def matrix_of(name):

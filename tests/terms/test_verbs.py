@@ -12,10 +12,22 @@ from bayeslmm.errors import BayesLMMError, InputError, NotAvailableError
 from .test_posterior import FORMULAS, model
 
 ARGUMENTS = {
-    "comparisons": ("x",), "slopes": ("x",), "within_correlation": ("x",), "update": (". ~ .",), "refit": None,
-    "pseudo_r2": None, "draws": ("sigma",), "parameters": ("fixed",), "summarise": None, "with_priors": ({},),
-    "save": None, "means": ("x",), "trends": ("x",), "test": ("Intercept = 0",), "hypothesis": ("Intercept > 0",),
-}  # fmt: skip
+    "comparisons": ("x",),
+    "slopes": ("x",),
+    "within_correlation": ("x",),
+    "update": (". ~ .",),
+    "refit": None,
+    "pseudo_r2": None,
+    "draws": ("sigma",),
+    "parameters": ("fixed",),
+    "summarise": None,
+    "with_priors": ({},),
+    "save": None,
+    "means": ("x",),
+    "trends": ("x",),
+    "test": ("Intercept = 0",),
+    "hypothesis": ("Intercept > 0",),
+}
 OPTIONS = {"bootstrap": {"draws": 2, "cores": 1, "progressbar": False}, "profile": {"progressbar": False}}
 
 
@@ -46,9 +58,7 @@ def test_verbs_answer_or_refuse(fits, kind):
     assert answered > 30
 
 
-@pytest.mark.parametrize(
-    "verb", ["check", "ppc", "report", "plot_residuals", "plot_predictions", "plot_smooth"]
-)
+@pytest.mark.parametrize("verb", ["check", "ppc", "report", "plot_residuals", "plot_predictions", "plot_smooth"])
 def test_functions_answer_or_refuse(fits, verb, tmp_path):
     fit = fits[1]
     options = (str(tmp_path / "report.html"),) if verb == "report" else ()
@@ -148,11 +158,7 @@ def test_labels_of_a_file_may_be_numbers(tmp_path):
     pd.DataFrame(np.eye(3), index=[1, 2, 3], columns=[1, 2, 3]).to_csv(tmp_path / "A.csv")
     table = read_matrices([f"A={tmp_path / 'A.csv'}"])["A"]
     data = pd.DataFrame({"y": np.arange(12.0) ** 0.5, "g": [1, 2, 3] * 4})
-    assert blm.Model("y ~ 1 + (1 | gr(g, cov=A))", data, matrices={"A": table}).design.groups[0].levels == (
-        1,
-        2,
-        3,
-    )
+    assert blm.Model("y ~ 1 + (1 | gr(g, cov=A))", data, matrices={"A": table}).design.groups[0].levels == (1, 2, 3)
 
 
 @pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
@@ -190,9 +196,7 @@ def test_slopes_and_comparisons_go_along_the_curve(name, kind):
 
     slope = fit.slopes("t", newdata=inside).iloc[0]
     # by differences on both sides
-    assert slope[column if column in slope else "estimate"] == pytest.approx(
-        (mean(h) - mean(-h)) / (2 * h), rel=1e-3
-    )
+    assert slope[column if column in slope else "estimate"] == pytest.approx((mean(h) - mean(-h)) / (2 * h), rel=1e-3)
     change = fit.comparisons("t", contrast=(1.0, 2.0)).iloc[0]
     low, high = (fit.predict(rows.assign(t=t), groups="average") for t in (1.0, 2.0))
     wanted = float(np.mean(high - low)) if kind == "point" else float((high["mean"] - low["mean"]).mean())
@@ -206,9 +210,7 @@ def test_errors_of_comparisons_are_those_of_the_curve():
     assert change["estimate"] == pytest.approx(at[1] - at[0])
     drawn = model("s").fit(draws=1000, random_seed=1, progressbar=False).smooth(at=[1.0, 2.0], draws=True)
     spread = float((drawn[..., 1] - drawn[..., 0]).std())
-    assert change["std_error"] == pytest.approx(
-        spread, rel=0.25
-    )  # that of the posterior has the variances' as well
+    assert change["std_error"] == pytest.approx(spread, rel=0.25)  # that of the posterior has the variances' as well
 
 
 def test_what_would_leave_the_curve_out_is_refused():

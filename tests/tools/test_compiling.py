@@ -67,9 +67,7 @@ def test_what_was_compiled_from_other_sources_is_not_kept(package):
     value(package)
     [index] = (package / "cache").rglob("caller.value-*.nbi")
     folder = str(index.parent)
-    assert not compiling.is_kept(
-        folder, "caller.value"
-    )  # by this copy of the package, which has no caller.py
+    assert not compiling.is_kept(folder, "caller.value")  # by this copy of the package, which has no caller.py
     index.write_bytes(b"nonsense")
     assert not compiling.is_kept(folder, "caller.value")
 
@@ -94,10 +92,6 @@ def test_what_compiled_code_holds_stands_in_files_that_are_stamped(path):
         if not {(node.module or name).split(".")[-1], name} & (stamped | {"compiling"})
     }
     for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef) and any(
-            "compiled" in ast.unparse(d) for d in function.decorator_list
-        ):
-            used = {
-                node.id for body in function.body for node in ast.walk(body) if isinstance(node, ast.Name)
-            }
+        if isinstance(function, ast.FunctionDef) and any("compiled" in ast.unparse(d) for d in function.decorator_list):
+            used = {node.id for body in function.body for node in ast.walk(body) if isinstance(node, ast.Name)}
             assert not used & outside, f"{path.stem}.{function.name} holds {used & outside}"
