@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
 from ..engine import reml
@@ -24,9 +23,8 @@ from ..results.posterior import PosteriorFit
 from ..results.quantile_residuals import quantile_residuals
 from ..results.rows import own_rows
 from ..results.summaries import flat
+from ..tools.arrays import Array
 from .verdict import Measure
-
-Array = NDArray[np.float64]
 
 RANDOM_NUMBERS = 1_500_000  # of residuals: 12 MB
 SIMULATIONS = 400  # of random effects

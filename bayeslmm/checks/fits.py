@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..predictive.ppc import ppc
 from ..predictive.record import label_of
@@ -14,8 +13,6 @@ from ..results.posterior import PosteriorFit
 from ..results.text import number
 from ..results.variance import RESIDUAL
 from .verdict import FEWEST_DRAWS, LEVELS, LIMITS, Verdict, no_answer, worst
-
-Array = NDArray[np.float64]
 
 DATA_SETS = 400
 # statistics of averages and of spread; extremes and shapes may fail without harm to them

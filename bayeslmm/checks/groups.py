@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
@@ -16,11 +15,10 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import percent
 from ..results.variance import Parts, average_variance, mean_group_variance
+from ..tools.arrays import Array
 from .draws import Draws, Effects
 from .rows import kurtosis, skewness
 from .verdict import LIMITS, Measure, Verdict, by_chance, no_answer, verdict, worst
-
-Array = NDArray[np.float64]
 
 ENOUGH_LEVELS = 10  # to say anything of the distribution of their effects
 LITTLE_KNOWN = 0.1  # reliability under which draws of the effects follow from the model more than from the data

@@ -23,11 +23,10 @@ from ..results.posterior import PosteriorFit
 from ..results.summaries import flat
 from ..results.text import number
 from ..results.variance import nesting
+from ..tools.arrays import Array
 from ..tools.warned import muted
 from .groups import NO_GROUPS
 from .verdict import CHANCE, FEWEST_DRAWS, LIMITS, Verdict, no_answer, worst
-
-Array = NDArray[np.float64]
 
 MOST_LEVELS = 200  # of a crossed factor, which are left out one by one
 FAR_OUT = 2.0  # standard errors of a shift that deserves a look although the level's predictors explain it

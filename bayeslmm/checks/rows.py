@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..predictive.statistics import Split
+from ..tools.arrays import Array
 from ..tools.frame import is_numeric
 from .draws import Draws
 from .verdict import Measure, Verdict, by_chance, no_answer, verdict, without_chance
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 MOST_BINS = 10  # along a predictor

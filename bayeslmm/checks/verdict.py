@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..results.text import Shown, Text
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 LEVELS = ("no", "look", "ok", "none")  # worst first; "none" does not apply
 COLUMNS = ["statistic", "of", "observed", "chance_low", "chance_high", "size", "beyond_chance", "level", "words"]

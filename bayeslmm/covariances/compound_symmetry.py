@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .structure import Structure
-
-Array = NDArray[np.float64]
 
 
 @compiled

@@ -12,13 +12,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from . import STRUCTURES
 from .structure import Structure
-
-Array = NDArray[np.float64]
 
 _KINDS = tuple(STRUCTURES.values())
 _NUMBER = {kind: number for number, kind in enumerate(_KINDS)}

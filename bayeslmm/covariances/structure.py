@@ -15,10 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy.special import betaln
 
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from . import UNSTRUCTURED
 from .structure import Structure
-
-Array = NDArray[np.float64]
 
 NEXT_TO_END = 1e-8  # of the interval of a correlation: nearer to its ends derivatives are those here
 

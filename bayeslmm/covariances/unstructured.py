@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaln
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .structure import Structure
-
-Array = NDArray[np.float64]
 
 
 @compiled

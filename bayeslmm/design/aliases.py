@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayeslmm.tools.frame import frozen
+from ..tools.frame import frozen
 
 DEPENDENT = 1e-6  # of what a row moves a column: the kept ones leave 1e-7 of an aliased one (`ALIAS_TOLERANCE`)
 NEGLIGIBLE = 1e-9  # of the spread of an aliased column: a kept one brings nothing to it

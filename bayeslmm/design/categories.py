@@ -15,11 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..tools.arrays import Array
 
 if TYPE_CHECKING:
     from .design import Design
-
-Array = NDArray[np.float64]
 
 EMPTY = np.zeros(0)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from pandas.api import types
 
-from bayeslmm.errors import DataError, InputError
-from bayeslmm.tools.frame import as_frame, pick, unknown_column
+from ..errors import DataError, InputError
+from ..tools.frame import as_frame, pick, unknown_column
 
 
 def center_within(

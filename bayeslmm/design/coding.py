@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.errors import DataError, UnseenLevelError
-from bayeslmm.formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
-from bayeslmm.formulas.terms import Atom, Terms
-from bayeslmm.tools.frame import brief, check_size, one_line, short
+from ..errors import DataError, UnseenLevelError
+from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
+from ..formulas.terms import Atom, Terms
+from ..tools.frame import brief, check_size, one_line, short
 
 ALIAS_TOLERANCE = 1e-7
 ROUNDING = 1e-13

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.covariances import UNSTRUCTURED, Structure
-from bayeslmm.design.coding import Coded, MatrixRecipe
-from bayeslmm.errors import DataError, UnequalStepsWarning, UnidentifiedTermError
-from bayeslmm.formulas.formula import Bar
-from bayeslmm.tools.warned import warn
+from ..covariances import UNSTRUCTURED, Structure
+from ..errors import DataError, UnequalStepsWarning, UnidentifiedTermError
+from ..formulas.formula import Bar
+from ..tools.warned import warn
+from .coding import Coded, MatrixRecipe
 
 SHOWN = 6  # levels that a message lists
 

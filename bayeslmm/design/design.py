@@ -13,19 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.design.aliases import Aliases
-from bayeslmm.design.categories import as_codes
-from bayeslmm.design.coding import MatrixRecipe, design_columns, independent_columns
-from bayeslmm.design.columns import structure_of
-from bayeslmm.design.grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
-from bayeslmm.design.identification import refuse_untold_residual
-from bayeslmm.design.names import Names, contract
-from bayeslmm.design.newdata import NewDesign, Recipe, rebuild
-from bayeslmm.design.plan import check_weights, from_outside, kept_frame, make_plan
-from bayeslmm.design.response import check_order, check_values, read_response
-from bayeslmm.design.standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
-from bayeslmm.design.wide_terms import wide_terms
-from bayeslmm.errors import (
+from ..errors import (
     AliasedColumnsWarning,
     DataError,
     InputError,
@@ -33,18 +21,30 @@ from bayeslmm.errors import (
     NotAvailableError,
     UnidentifiedTermError,
 )
-from bayeslmm.families import GAUSSIAN, Family
-from bayeslmm.formulas.binding import Scope
-from bayeslmm.formulas.expressions import Expression, total_offset
-from bayeslmm.formulas.formula import Bar, Formula, parse_formula
-from bayeslmm.formulas.terms import Atom, Terms
-from bayeslmm.terms.group import GroupTerm as GroupTerm
-from bayeslmm.terms.relationship import Matrix
-from bayeslmm.terms.wide import WideTerm
-from bayeslmm.terms.words import Related
-from bayeslmm.tools.frame import as_frame, frozen
-from bayeslmm.tools.warned import warn
-from bayeslmm.tools.words import is_one_of
+from ..families import GAUSSIAN, Family
+from ..formulas.binding import Scope
+from ..formulas.expressions import Expression, total_offset
+from ..formulas.formula import Bar, Formula, parse_formula
+from ..formulas.terms import Atom, Terms
+from ..terms.group import GroupTerm as GroupTerm
+from ..terms.relationship import Matrix
+from ..terms.wide import WideTerm
+from ..terms.words import Related
+from ..tools.frame import as_frame, frozen
+from ..tools.warned import warn
+from ..tools.words import is_one_of
+from .aliases import Aliases
+from .categories import as_codes
+from .coding import MatrixRecipe, design_columns, independent_columns
+from .columns import structure_of
+from .grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
+from .identification import refuse_untold_residual
+from .names import Names, contract
+from .newdata import NewDesign, Recipe, rebuild
+from .plan import check_weights, from_outside, kept_frame, make_plan
+from .response import check_order, check_values, read_response
+from .standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
+from .wide_terms import wide_terms
 
 LARGEST_LOG = 700.0  # exp of it is within doubles
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.design.coding import level_codes, whole_numbers
-from bayeslmm.design.names import as_labels
-from bayeslmm.errors import DataError, UnidentifiedTermError, WeaklyIdentifiedWarning
-from bayeslmm.tools.frame import brief
-from bayeslmm.tools.warned import warn
+from ..errors import DataError, UnidentifiedTermError, WeaklyIdentifiedWarning
+from ..tools.frame import brief
+from ..tools.warned import warn
+from .coding import level_codes, whole_numbers
+from .names import as_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

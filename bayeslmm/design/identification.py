@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bayeslmm.covariances.template import Template
-from bayeslmm.errors import UnidentifiedTermError
+from ..covariances.template import Template
+from ..errors import UnidentifiedTermError
+from ..tools.arrays import Array
 
 if TYPE_CHECKING:
     from .design import Design, GroupTerm
-
-Array = NDArray[np.float64]
 Pairs = Mapping[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64], Array]]
 
 # Squared sines of the angle between a derivative and the others. Doubles leave some 1e-14 of a sum of squares; a design

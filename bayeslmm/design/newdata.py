@@ -10,14 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from bayeslmm.design.aliases import Aliases
-from bayeslmm.design.coding import MatrixRecipe, new_columns
-from bayeslmm.design.grouping import Grouping, new_codes
-from bayeslmm.design.plan import from_outside
-from bayeslmm.design.wide_terms import NewWide, WideRecipe
-from bayeslmm.errors import DataError, NotEstimableWarning
-from bayeslmm.formulas.expressions import Expression, total_offset
-from bayeslmm.tools.frame import (
+from ..errors import DataError, NotEstimableWarning
+from ..formulas.expressions import Expression, total_offset
+from ..tools.frame import (
     as_frame,
     check_finite,
     complete_rows,
@@ -28,7 +23,12 @@ from bayeslmm.tools.frame import (
     plain,
     unknown_column,
 )
-from bayeslmm.tools.warned import warn
+from ..tools.warned import warn
+from .aliases import Aliases
+from .coding import MatrixRecipe, new_columns
+from .grouping import Grouping, new_codes
+from .plan import from_outside
+from .wide_terms import NewWide, WideRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from bayeslmm.design.wide_terms import atoms_of
-from bayeslmm.errors import DataError, DroppedRowsWarning
-from bayeslmm.formulas.binding import Scope, bind
-from bayeslmm.formulas.expressions import Expression
-from bayeslmm.formulas.formula import Formula
-from bayeslmm.formulas.terms import Atom
-from bayeslmm.terms.words import Membership
-from bayeslmm.tools.frame import (
+from ..errors import DataError, DroppedRowsWarning
+from ..formulas.binding import Scope, bind
+from ..formulas.expressions import Expression
+from ..formulas.formula import Formula
+from ..formulas.terms import Atom
+from ..terms.words import Membership
+from ..tools.frame import (
     check_finite,
     check_size,
     complete_rows,
@@ -28,7 +27,8 @@ from bayeslmm.tools.frame import (
     row_names,
     unknown_column,
 )
-from bayeslmm.tools.warned import warn
+from ..tools.warned import warn
+from .wide_terms import atoms_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PriorError
+from ..tools.arrays import Array
 
 if TYPE_CHECKING:
     from .design import Design, GroupTerm
-
-Array = NDArray[np.float64]
 
 FLAT = ("Flat", "HalfFlat")
 LEVELS = 3

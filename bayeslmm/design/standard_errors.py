@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.design.plan import from_outside
-from bayeslmm.errors import DataError, InputError, NotAvailableError
-from bayeslmm.families import GAUSSIAN, Family, GaussianKnown
-from bayeslmm.tools.frame import row_names
+from ..errors import DataError, InputError, NotAvailableError
+from ..families import GAUSSIAN, Family, GaussianKnown
+from ..tools.frame import row_names
+from .plan import from_outside
 
 KNOWN = GaussianKnown(link="identity")  # in whatever unit
 

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.design.coding import MatrixRecipe, design_columns, new_columns
-from bayeslmm.errors import DataError, NotAvailableError, UnidentifiedTermError, UnseenLevelError
-from bayeslmm.formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
-from bayeslmm.formulas.formula import Bar, Formula
-from bayeslmm.formulas.terms import PLAIN_NAME, Atom
-from bayeslmm.terms.membership import Members
-from bayeslmm.terms.relationship import Matrix, Relationship, incidence
-from bayeslmm.terms.smooth import Curve
-from bayeslmm.terms.wide import WideTerm
-from bayeslmm.terms.words import Membership, Related, Smooth
-
-Array = np.ndarray
+from ..errors import DataError, NotAvailableError, UnidentifiedTermError, UnseenLevelError
+from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
+from ..formulas.formula import Bar, Formula
+from ..formulas.terms import PLAIN_NAME, Atom
+from ..terms.membership import Members
+from ..terms.relationship import Matrix, Relationship, incidence
+from ..terms.smooth import Curve
+from ..terms.wide import WideTerm
+from ..terms.words import Membership, Related, Smooth
+from ..tools.arrays import Array
+from .coding import MatrixRecipe, design_columns, new_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

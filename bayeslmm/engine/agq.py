@@ -9,18 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import FitError, NotAvailableError
+from ..tools.arrays import Array
 from . import laplace_fit
 from .criterion import Evaluation
 from .laplace import Approximation
 from .laplace_fit import Optimum
 from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor
 from .reml import PointSolution
-
-Array = NDArray[np.float64]
 
 SLOPE, BEND = 3e-3, 0.05  # steps of first and second differences, in standard errors
 STEPS = 40

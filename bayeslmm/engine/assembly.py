@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 

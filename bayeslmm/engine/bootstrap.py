@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
-from numpy.typing import NDArray
 
 from ..covariances.template import cholesky_psd, sd_and_correlation
 from ..design.design import Design
 from ..errors import DataError, FitError, UnidentifiedTermError
+from ..tools.arrays import Array
 from . import agq
 from .profile import Parameter, parameters
 from .randomness import seed_sequence
 from .reml import PointSolution, fit
 from .scaling import Problem
-
-Array = NDArray[np.float64]
 
 
 def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array:

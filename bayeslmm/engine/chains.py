@@ -13,6 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .assembly import Room, compiled_room, project, right_side, scale, trace_sums
 from .elimination import back_substitute, eliminate, selected_inverse
@@ -20,8 +21,6 @@ from .hyperspace import locate, pull_back
 
 # what is called once only: compiled with its caller, which saves seconds the first time
 _inline = numba.njit(inline="always", error_model="numpy")
-
-Array = NDArray[np.float64]
 
 SMALL = 16  # up to this size a matrix is factorised by loops, beyond by LAPACK
 

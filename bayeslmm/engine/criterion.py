@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from ..covariances.template import Template
+from ..tools.arrays import Array
 from . import pls
 from .layout import Layout, arrange
 from .scaling import Problem, Scaled, scale
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
 from ..errors import InputError
+from ..tools.arrays import Array
 from .pql import Rough
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 CENTRED_ABOVE = 0.7  # mean reliability above which b itself is sampled

@@ -7,14 +7,12 @@ from enum import IntEnum
 from math import lgamma
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
 from ..design.priors import LKJ, Prior, Priors
 from ..errors import NotAvailableError, PriorError
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-
-Array = NDArray[np.float64]
 
 PERFECT = 1e-5  # of the response's sd: a residual sd below is rounding
 

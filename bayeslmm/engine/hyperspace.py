@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from scipy.special import polygamma
 
 from ..covariances import loops
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .hyperpriors import HyperPriors, log_prior
 from .layout import Layout
 from .scaling import Problem
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 FARTHEST = 100.0  # e¹⁰⁰ times the unit of an sd: beyond, numbers overflow and no posterior reaches

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from ..covariances.template import Template
 from ..errors import InputError, NotAvailableError
+from ..tools.arrays import Array
 from . import pls
 from .criterion import Criterion, prepare
 from .reml import PointSolution
 from .scaling import Problem
-
-Array = NDArray[np.float64]
 
 MOST_EFFECTS = 6000  # random effects for which Kenward–Roger builds ZᵀV⁻¹Z: 290 MB
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..families.densities import normaliser, row
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 STEP = 1e-4  # of differences, in prior sds of an effect

@@ -26,12 +26,12 @@ from ..design.names import BETA, CUTPOINT
 from ..design.priors import LKJ, Priors
 from ..errors import NotAvailableError
 from ..families import densities
+from ..tools.arrays import Array
 from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
 from .hyperpriors import Kind, Positive, location_scale, log_prior
 from .pql import Rough
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 NONE = -1

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from .interrupts import interruptible
 from .joint import coordinates_for_c, density_for_c
-
-Array = NDArray[np.float64]
 
 START_TRIES = 100
 

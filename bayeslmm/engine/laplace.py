@@ -12,17 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from ..design.design import Design
 from ..errors import FitError, NotAvailableError
 from ..families.densities import each_bend, normaliser, numbers
+from ..tools.arrays import Array
 from . import pls
 from .reweighting import Reweighted
 from .scaling import Problem, scale
-
-Array = NDArray[np.float64]
 
 INNER_STEPS = 100
 CLOSE, SURE = (1e-12, 1e-20)  # gain that an inner Newton step promises, below which rounding may, or does, decide

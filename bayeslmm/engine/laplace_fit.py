@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from ..covariances.template import cholesky_psd
 from ..design.design import Design
 from ..errors import FitError
+from ..tools.arrays import Array
 from . import pls
 from .criterion import Evaluation
 from .laplace import Approximation, Inner
 from .reml import PointSolution, Status
 from .separation import can_separate, constant_levels, separating
-
-Array = NDArray[np.float64]
 
 STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..tools.arrays import Array
 from .crossproducts import CrossProducts
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..covariances.template import cholesky_psd
 from ..errors import NotAvailableError
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .assembly import right_side
 from .chains import _backward, _factorise, _inverse_of_dense, _work
@@ -25,7 +26,6 @@ from .layout import Layout, arrange
 from .pieces import in_pieces
 from .scaling import Problem, Scaled, scale
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 

@@ -12,12 +12,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from . import chains, hyperspace
 from .hyperpriors import HyperPriors, Kind
 from .layout import arrange
 from .scaling import Problem, Scaled, scale
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from .interrupts import interruptible
 from .marginal import Marginal
 from .proposal import Proposal
-
-Array = NDArray[np.float64]
 
 
 def unbounded(marginal: Marginal, x: Array) -> Array:

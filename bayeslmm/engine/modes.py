@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from .marginal import Marginal
 from .opinions import box, centers, is_opinionated, mixing
 from .proposal import (
@@ -30,8 +31,6 @@ from .proposal import (
     nearest_modes,
 )
 from .tempering import temper
-
-Array = NDArray[np.float64]
 
 KNOWN = 20  # draws of the proposal that start among the particles
 CLIMBS = 6  # from particles at the end, and as many from midway

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
+from ..tools.arrays import Array
 from .hyperpriors import Kind, Positive, log_prior
 from .marginal import Marginal
 from .marginal_nuts import unbounded
-
-Array = NDArray[np.float64]
 
 RANGE = 3.0  # of the log density of a prior, over what the data allow: more is an opinion
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from ..design.coding import independent_columns
+from ..tools.arrays import Array
 from . import pls
 from .criterion import prepare
 from .loo import LOST, Hyperdraws, LeftOut, _Coordinates
 from .reml import PointSolution
 from .scaling import Problem
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 DEPENDENT = 1e-10  # of a column's length within its level: what is left is rounding

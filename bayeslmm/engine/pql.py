@@ -9,16 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import FitError
 from ..families import Family, family_of
+from ..tools.arrays import Array
 from . import reml
 from .reml import PointSolution
 from .scaling import Problem
-
-Array = NDArray[np.float64]
 
 STEPS = 15
 PERFECT = 1e-3  # sigma in sds of the response below which a fit says nothing about reliability

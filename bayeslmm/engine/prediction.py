@@ -16,12 +16,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..covariances.template import cholesky_psd
+from ..tools.arrays import Array
 from . import pls
 from .criterion import prepare
 from .reml import PointSolution, mode_slopes
 from .scaling import Problem, Scaled
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 NUMBERS = 20_000_000  # of L⁻¹ held at a time: 160 MB

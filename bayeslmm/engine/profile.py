@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..covariances.template import Template, cholesky_psd, sd_and_correlation
+from ..tools.arrays import Array
 from . import pls
 from .criterion import Criterion, prepare
 from .crossproducts import CrossProducts
 from .layout import Layout, arrange
 from .reml import PointSolution, fit
 from .scaling import Problem, Scaled
-
-Array = NDArray[np.float64]
 
 STEP = 0.5  # in ζ
 BEYOND = 0.3  # how far past the wanted ζ the curve is followed

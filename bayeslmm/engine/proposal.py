@@ -17,11 +17,11 @@ from scipy.special import gammaln
 
 from ..covariances import loops
 from ..errors import FitError
+from ..tools.arrays import Array
 from .hyperpriors import PERFECT
 from .hyperspace import FARTHEST
 from .marginal import Marginal
 
-Array = NDArray[np.float64]
 Density = Callable[[Array], Array]  # log density at each row of x (N, d)
 
 COMPONENTS = 3

@@ -6,12 +6,10 @@ import inspect
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..design.priors import Prior
 from ..errors import PriorError
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 PLAIN = "FAST_COMPILE"  # one call of numpy or scipy needs no compilation
 

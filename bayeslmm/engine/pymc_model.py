@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
 from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names, labels
 from ..design.priors import Prior, Priors
 from ..errors import NotAvailableError
+from ..tools.arrays import Array
 from .geometry import Geometry, middle_shifts
 from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

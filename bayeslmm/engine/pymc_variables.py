@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..covariances import Structure
 from ..design.priors import LKJ, Prior
 from ..errors import PriorError
+from ..tools.arrays import Array
 from .pymc_draws import distribution
 
-Array = NDArray[np.float64]
 Blocks = Sequence[Sequence[int]]
 
 _LOG_ROOT_2PI = np.float64(0.5 * np.log(2.0 * np.pi))

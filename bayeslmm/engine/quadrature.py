@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..families.densities import numbers
+from ..tools.arrays import Array
 from .integrals import Rows, Rule, integrals, rows_left_out
 from .loo import LeftOut
 from .pieces import in_pieces
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 MOST_EFFECTS = 3  # of a level and one nested in it, that a product rule can integrate out

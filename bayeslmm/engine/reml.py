@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ..covariances.template import cholesky_psd
 from ..design.identification import Identification
 from ..errors import FitError
+from ..tools.arrays import Array
 from . import pls, ridge
 from .criterion import Criterion, Evaluation, prepare
 from .scaling import Problem, Scaled
 
-Array = NDArray[np.float64]
 Status = Literal["converged", "boundary", "unidentified", "separated", "failed"]
 NEXT_TO_ZERO = 2e-7  # of an sd in θ̃, whose derivatives are taken at 1e-7 or above
 NEXT_TO_AN_END = 1e-6  # of a correlation

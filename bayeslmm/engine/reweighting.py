@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from . import pls
 from .crossproducts import accumulate
 from .layout import Layout, arrange
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..covariances.template import cholesky_psd
 from ..design.identification import Identification, judge
+from ..tools.arrays import Array
 from .criterion import Criterion
 from .scaling import Problem, Scaled
-
-Array = NDArray[np.float64]
 
 MOST = 4  # points looked at beside the first
 SHORTEST = 1e-3  # step, in units of the largest variance, that counts as another point

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from .marginal import Marginal, Walk
 from .proposal import Proposal
-
-Array = NDArray[np.float64]
 
 FIRST = 100  # proposals from which the first state of a chain is drawn by weight: there is nothing to warm up
 SEGMENT_SECONDS = 0.2  # between two looks at the progress bar and at an interrupt

@@ -22,9 +22,9 @@ from ..covariances.template import Template
 from ..design.design import Design
 from ..errors import NotAvailableError
 from ..terms.wide import Rotation, WideTerm
+from ..tools.arrays import Array
 from .crossproducts import CrossProducts, accumulate
 
-Array = NDArray[np.float64]
 DEPENDENT = 1e-7  # rms of what is left of a column of rms 1: below, rounding is 1e-9 of it
 
 

@@ -8,13 +8,11 @@ right one, is a linear programme (Konis 2007).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
 from ..design.design import Design
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 MOVED = 1e-6  # of a coefficient of scaled columns, where the largest is one
 

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from .marginal import Marginal
 from .marginal_nuts import bounded, unbounded
 from .proposal import Density
-
-Array = NDArray[np.float64]
 
 PARTICLES, SWEEPS, MOST_STEPS = 400, 3, 80
 EFFECTIVE = 0.5  # share of the particles that count after a step of the temperature

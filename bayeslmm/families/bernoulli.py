@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from .binomial import Binomial
-from .family import Array
 
 
 class Bernoulli(Binomial):

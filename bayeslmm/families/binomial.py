@@ -11,8 +11,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .family import Array, Family
+from .family import Family
 from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_cdf_bends, log_survival, log_survival_bends
 
 LARGEST_PRODUCT = 1e250  # of factors 1 + exp(−|η|), before its log is taken

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from ..errors import InputError, NotAvailableError
+from ..tools.arrays import Array
 from .links import LINKS, PROBABILITY_LINKS
-
-Array = NDArray[np.float64]
 
 FARTHEST = 8.0  # of a normal score: doubles know no probability nearer to one
 

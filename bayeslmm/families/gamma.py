@@ -12,8 +12,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import stats
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .family import Array, Default, Family
+from .family import Default, Family
 from .links import by_eta, mean_and_slope, mean_bends
 from .special import digamma
 

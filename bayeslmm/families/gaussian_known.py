@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .family import Array, Scale
+from .family import Scale
 from .gaussian import Gaussian
 
 

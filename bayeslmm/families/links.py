@@ -12,12 +12,10 @@ from math import erfc
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-
-Array = NDArray[np.float64]
 
 PROBABILITY_LINKS = ("logit", "probit", "cloglog", "cauchit")
 COUNT_LINKS = ("log", "sqrt", "identity")

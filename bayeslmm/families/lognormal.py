@@ -9,7 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .family import Array, Family, Scale
+from ..tools.arrays import Array
+from .family import Family, Scale
 from .gaussian import Gaussian, weighted
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.random import Generator
 from scipy import special, stats
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .family import Array, Default
+from .family import Default
 from .gamma import draw_gamma
 from .links import by_eta, mean_and_slope, mean_bends
 from .poisson import Poisson, draw_counts, lognormal_variance

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .binomial import latent_variance
-from .family import Array, Default, Family, no_moments
+from .family import Default, Family, no_moments
 from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_survival, score
 
 

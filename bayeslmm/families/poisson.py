@@ -11,8 +11,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .family import Array, Family
+from .family import Family
 from .links import COUNT_LINKS, LOG, by_eta, mean_and_slope, mean_bends
 
 LARGEST = 1e18  # mean of counts that are drawn: numpy's limit is 9.2e18; their relative sd is 1e-9 here

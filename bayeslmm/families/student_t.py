@@ -11,8 +11,9 @@ import numpy as np
 from numpy.random import Generator
 from scipy import stats
 
+from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .family import Array, Default, Family, Scale
+from .family import Default, Family, Scale
 from .gaussian import sigma_prior, weighted
 from .links import by_eta, mean_and_slope, mean_bends
 from .special import digamma

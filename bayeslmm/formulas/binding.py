@@ -18,14 +18,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from bayeslmm.formulas.expressions import DOUBLE, KEEP, NOT, NUMBER, OWN, Expression, from_formulae
-from bayeslmm.formulas.grammar import stand_in_for, stands_in, tokenize
-from bayeslmm.formulas.memory import Memory
-from bayeslmm.formulas.remedies import ALONE, REMEDIES
-from bayeslmm.formulas.terms import Atom
-from bayeslmm.formulas.transforms import R_WORDS, Binary, Indicator, ifelse, pmax, pmin
-from bayeslmm.formulas.whitelist import Check
-from bayeslmm.tools.frame import unknown_column
+from ..tools.frame import unknown_column
+from .expressions import DOUBLE, KEEP, NOT, NUMBER, OWN, Expression, from_formulae
+from .grammar import stand_in_for, stands_in, tokenize
+from .memory import Memory
+from .remedies import ALONE, REMEDIES
+from .terms import Atom
+from .transforms import R_WORDS, Binary, Indicator, ifelse, pmax, pmin
+from .whitelist import Check
 
 FROM_FORMULAE = frozenset("bs cc cr tp poly".split())
 FROM_NUMPY = frozenset("log log2 log10 log1p exp expm1 sqrt abs sin cos tan".split())

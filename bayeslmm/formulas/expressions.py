@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from bayeslmm.errors import BayesLMMError, DataError
-from bayeslmm.formulas.contrasts import CONTRASTS, Sum, Treatment
-from bayeslmm.formulas.memory import Memory
-from bayeslmm.formulas.transforms import Binary, Center, Indicator, Scale, double, double_unless_logical
-from bayeslmm.tools.frame import check_finite, check_size, is_numeric, plain
+from ..errors import BayesLMMError, DataError
+from ..tools.frame import check_finite, check_size, is_numeric, plain
+from .contrasts import CONTRASTS, Sum, Treatment
+from .memory import Memory
+from .transforms import Binary, Center, Indicator, Scale, double, double_unless_logical
 
 LIBRARIES = frozenset({"bayeslmm", "formulae", "numpy", "pandas"})
 # what code calls besides the objects it names

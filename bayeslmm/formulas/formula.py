@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, product
 from math import comb
 
-from bayeslmm.covariances import STRUCTURES, UNSTRUCTURED, Structure
-from bayeslmm.errors import FormulaError
-from bayeslmm.formulas.grammar import COMPARISONS, Node, Parser, canonical_python, complain
-from bayeslmm.formulas.remedies import BESIDE_RESPONSE
-from bayeslmm.formulas.terms import PLAIN_NAME, Atom, Terms
-from bayeslmm.terms.words import Membership, Related, Smooth, WordError, read_membership, read_related, read_smooth
+from ..covariances import STRUCTURES, UNSTRUCTURED, Structure
+from ..errors import FormulaError
+from ..terms.words import Membership, Related, Smooth, WordError, read_membership, read_related, read_smooth
+from .grammar import COMPARISONS, Node, Parser, canonical_python, complain
+from .remedies import BESIDE_RESPONSE
+from .terms import PLAIN_NAME, Atom, Terms
 
 QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
 NO_RESPONSE = "The left side of '~' is the response: a column or an expression of columns."

@@ -14,9 +14,9 @@ import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from bayeslmm.covariances import STRUCTURES
-from bayeslmm.errors import FormulaError
-from bayeslmm.formulas.remedies import DOTTED
+from ..covariances import STRUCTURES
+from ..errors import FormulaError
+from .remedies import DOTTED
 
 BINDING = {
     "~": 1,

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayeslmm.errors import FormulaError
-from bayeslmm.tools.frame import is_numeric, plain
+from ..errors import FormulaError
+from ..tools.frame import is_numeric, plain
 
 TRIED = 50  # rows at a time
 SEED = 20_240_607  # of the choice of rows, so that a formula is always judged alike

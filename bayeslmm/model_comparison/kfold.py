@@ -23,10 +23,10 @@ from ..results.progress import Bar
 from ..results.sampling import sample
 from ..results.summaries import flat
 from ..results.variance import nesting
+from ..tools.arrays import Array
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 LARGE_ERROR = 0.5  # Monte Carlo error of one unit's elpd, from which it is said

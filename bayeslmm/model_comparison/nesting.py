@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ..covariances import Structure
 from ..design.design import Design, GroupTerm
 from ..terms.wide import WideTerm
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 TOLERANCE = 1e-7  # of a column's length that may lie outside of a space: rounding, columns of unlike sizes
 

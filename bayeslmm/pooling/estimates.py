@@ -26,8 +26,7 @@ from ..results.posterior import PosteriorFit
 from ..results.summaries import flat, interval
 from ..results.tables import level_table
 from ..results.variance import nesting
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 MOST_DRAWS, FEWEST_DRAWS = 1000, 50  # whose shrinkage is computed
 WORK = 50e9  # multiplications that the dense part of all of them may take

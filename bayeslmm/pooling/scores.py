@@ -22,9 +22,8 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.sampling import sample
 from ..results.text import Shown, Text, number, table
+from ..tools.arrays import Array
 from .estimates import Footing, normal_problem
-
-Array = NDArray[np.float64]
 
 KINDS = ("complete", "none", "partial")
 Predict = Callable[[Problem], Array]

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from ..errors import InputError
+from ..tools.arrays import Array
 from .statistics import Split, Statistic
-
-Array = NDArray[np.float64]
 
 
 def summarise(

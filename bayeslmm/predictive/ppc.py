@@ -14,13 +14,12 @@ from ..errors import FitError, InputError
 from ..results.point import PointFit
 from ..results.replicates import Replicates, replicate
 from ..results.summaries import check_interval
+from ..tools.arrays import Array
 from . import statistics as statistics
 from .levels import levels_by
 from .numbers import count_levels, summarise
 from .record import PredictiveCheck, many
 from .statistics import Split, Statistic
-
-Array = NDArray[np.float64]
 
 TITLES = {
     "posterior": "Posterior predictive check: {count:,} data sets from draws of the posterior",

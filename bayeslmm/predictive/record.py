@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..results.text import Shown, Table, Text, number, percent, table
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 LEVELS_SHOWN = 5
 LARGE = 1e7  # from here on powers of ten; statistics of priors go that far

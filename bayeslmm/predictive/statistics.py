@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from ..design.categories import scores
 from ..design.design import Design
 from ..errors import InputError
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 ENOUGH_ROWS = 5  # of a level whose sd is compared with that of others
 NUMBERS = 4_000_000  # of data sets split at a time: 32 MB

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
 
 from ..errors import InputError
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
-
-Array = NDArray[np.float64]
 
 IN_WORDS = {
     "tukey": "Tukey's method",

@@ -20,10 +20,9 @@ from ..engine.ridge import UntoldResidualError, UntoldVariancesError
 from ..engine.scaling import Problem
 from ..engine.separation import constant_levels
 from ..errors import UnidentifiedTermError
+from ..tools.arrays import Array
 from .estimates import Estimates
 from .text import number
-
-Array = NDArray[np.float64]
 
 # rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
 RELATIVE, OF_DF = 1e-4, 0.02

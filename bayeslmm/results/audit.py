@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..covariances.template import covariance
 from ..design.categories import are_numbers, as_seen
@@ -16,13 +15,12 @@ from ..design.design import Design, GroupTerm
 from ..design.names import Names
 from ..design.priors import Priors
 from ..terms.wide import WideTerm
+from ..tools.arrays import Array
 from . import variance
 from .prior_draws import prior_draws, response_stream
 from .simulation import linear_predictor, simulate_response
 from .summaries import check_interval
 from .text import Table, Text, number, table
-
-Array = NDArray[np.float64]
 
 VALUES = 10_000_000  # simulated responses in all: a second or two
 FEWEST_SETS = 200  # simulated data sets, however many rows

@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
 from ..terms.wide import WideTerm
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 DEPENDENT = 1e-8  # of a column's spread that others leave of it, where it depends on them
 MOST_ROWS = 100_000  # evenly chosen, on which is looked whether columns depend on each other

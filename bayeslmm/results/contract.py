@@ -12,8 +12,6 @@ from ..design.categories import as_seen
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, labels
 
-Array = NDArray[Any]
-
 
 def shapes(design: Design) -> dict[str, tuple[int, ...]]:
     """The variables that draws of the model have, each with its shape beyond chain and draw."""
@@ -28,7 +26,7 @@ def shapes(design: Design) -> dict[str, tuple[int, ...]]:
     return wanted
 
 
-def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:
+def as_dataset(design: Design, variables: Mapping[str, NDArray[Any]]) -> Any:
     """Arrays (chain, draw, ...) as a Dataset with the dimensions and coordinates of the model; others are left out."""
     import xarray as xr
 
@@ -42,8 +40,8 @@ def as_dataset(design: Design, variables: Mapping[str, Array]) -> Any:
 
 def as_tree(
     design: Design,
-    variables: Mapping[str, Array],
-    statistics: Mapping[str, Array],
+    variables: Mapping[str, NDArray[Any]],
+    statistics: Mapping[str, NDArray[Any]],
     *,
     of_posterior: Mapping[str, Any],
     of_statistics: Mapping[str, Any],

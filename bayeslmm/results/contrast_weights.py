@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
-
-Array = NDArray[np.float64]
 
 CONTRASTS = ("pairwise", "reverse", "reference", "consecutive", "mean", "poly")
 

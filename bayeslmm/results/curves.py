@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.random import default_rng
-from numpy.typing import NDArray
 from scipy import sparse, stats
 
 from ..design.coding import MatrixRecipe, new_columns
@@ -22,12 +21,11 @@ from ..engine.reml import mode_slopes
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..terms.wide import WideTerm
+from ..tools.arrays import Array
 from .draws import Draws
 from .estimates import Estimates
 from .reference import typical
 from .summaries import check_interval, flat
-
-Array = NDArray[np.float64]
 
 POINTS = 101
 SIMULATIONS = 10_000  # of the largest deviation over a grid: its quantile is known to 1 %

@@ -12,21 +12,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..covariances.template import covariance
 from ..design.design import Design
 from ..design.identification import untold_variances
 from ..design.priors import Priors
 from ..errors import NotAvailableError
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from .diagnosis import Diagnosis
 from .misnamed import variable_hint
 from .settings import Settings
 from .summaries import summarise
 from .variance import Values
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

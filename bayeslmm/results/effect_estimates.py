@@ -21,6 +21,7 @@ from ..engine.prediction import Errors
 from ..engine.randomness import generator
 from ..engine.working import working
 from ..errors import NotEstimableWarning
+from ..tools.arrays import Array
 from ..tools.warned import warn
 from . import wald
 from .draws import Draws
@@ -31,9 +32,6 @@ from .quantities import Quantity
 from .rows import rows_of
 from .summaries import check_interval
 from .targets import asked_rows, label_places, parts, target_columns, targets
-
-Array = NDArray[np.float64]
-
 
 # -- a posterior
 

@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import sparse
 
 from ..design.design import Design
 from ..errors import InputError, UnknownColumnError
+from ..tools.arrays import Array
 from ..tools.frame import as_frame
 from ..tools.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
-
-Array = NDArray[np.float64]
 
 KINDS = ("difference", "ratio")
 STEP = 1e-5  # of a variable's range, for slopes: far from rounding, and a curve is straight over it

@@ -27,8 +27,6 @@ from .diagnosis import K_HAT_LIMIT
 from .progress import Bar
 from .settings import Settings
 
-Array = NDArray[Any]
-
 FEWEST_WEIGHTS = 100  # for a k-hat
 SHARE_LIMIT = 0.3  # of the proposal's draws that count: below, NUTS does better
 
@@ -98,7 +96,7 @@ def _modes(covered: Cover) -> str:
     return f"; modes with {covered.words} of the mass" if covered.words else ""
 
 
-def _k_hat(log_weights: Array) -> float:
+def _k_hat(log_weights: NDArray[Any]) -> float:
     """The shape of the weights' tail (Vehtari et al. 2024); too few draws have none.
 
     Infinite where the tail has no shape: next to no draw counts, or its weights are all alike.
@@ -185,12 +183,12 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
 def _tree(
     design: Design,
     drawn: ExactDraws,
-    stats: dict[str, Array],
+    stats: dict[str, NDArray[Any]],
     of_stats: dict[str, float],
     of_posterior: dict[str, Any],
     started: float,
 ) -> Any:
-    variables: dict[str, Array] = {"sigma": drawn.sigma, BETA: drawn.beta}
+    variables: dict[str, NDArray[Any]] = {"sigma": drawn.sigma, BETA: drawn.beta}
     names = design.names
     for k, g in enumerate(design.groups):
         variables[names.sd[g.name]] = drawn.sds[k]

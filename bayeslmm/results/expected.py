@@ -17,6 +17,7 @@ from ..design.names import EACH, RESPONSE, ROW
 from ..design.plan import from_outside
 from ..engine.randomness import generator
 from ..errors import DataError, InputError, NotAvailableError
+from ..tools.arrays import Array
 from . import variance
 from .draws import Draws
 from .moments import keeps_mean
@@ -34,9 +35,6 @@ from .targets import (
     target_columns,
     targets,
 )
-
-Array = NDArray[np.float64]
-
 
 # -- rows of the fit
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..tools.arrays import Array
 from .alike import told_alike
 from .estimates import Estimates
 from .moments import expected_response
 from .targets import check_residuals
-
-Array = NDArray[np.float64]
 
 KINDS = ("raw", "pearson", "scaled", "deviance")
 

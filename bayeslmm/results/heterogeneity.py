@@ -11,18 +11,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import NotAvailableError
+from ..tools.arrays import Array
 from . import variance, wald
 from .alike import told_alike
 from .draws import Draws
 from .estimates import Estimates
 from .summaries import check_interval
 from .variance import Values
-
-Array = NDArray[np.float64]
 
 TOTAL = ""  # the group of what all factors make together
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from ..covariances.template import covariance
 from ..design.design import Design
 from ..design.names import BETA
 from ..errors import InputError, NotAvailableError, PriorError
+from ..tools.arrays import Array
 from . import variance, wald
 from .draws import Draws
 from .estimates import Estimates
@@ -23,8 +23,6 @@ from .prior_draws import prior_draws
 from .statements import Statement, linear, parse
 from .summaries import flat
 from .variance import Parts, Values
-
-Array = NDArray[np.float64]
 
 PRIOR_DRAWS = 20_000
 HOLDS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from ..design.coding import Coded, MatrixRecipe, independent_columns, new_columns
 from ..design.design import Design
 from ..errors import NotAvailableError
+from ..tools.arrays import Array
 from ..tools.frame import one_line
-
-Array = NDArray[np.float64]
 
 SMALL = 1e-8  # entries of L that are rounding
 

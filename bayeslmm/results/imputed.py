@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from ..errors import InputError, NotAvailableError
+from ..tools.arrays import Array
 from . import wald
 from .parameter_draws import parameter_draws
 from .point import PointFit
@@ -20,8 +20,6 @@ from .statements import linear, parse
 from .summaries import SUMMARY, summarise
 from .text import Shown, Text, number, percent, probability, table
 from .variance import PARTS
-
-Array = NDArray[np.float64]
 
 LARGE_SHARE = 0.5  # of a coefficient's variance between imputations: the imputation model decides
 

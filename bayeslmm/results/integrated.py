@@ -11,13 +11,13 @@ from ..design.design import Design, GroupTerm
 from ..engine.loo import LeftOut
 from ..engine.quadrature import MOST_EFFECTS, Effects, Integrand, Integrated, integrate, leave_rows_out, root
 from ..errors import SamplingWarning
+from ..tools.arrays import Array
 from ..tools.warned import warn
 from .draws import Draws
 from .elpd import ROW
 from .summaries import flat
 from .variance import nesting
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
 FEWEST = 200  # draws, where there are many rows

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ..covariances.template import covariance
@@ -17,6 +16,7 @@ from ..engine import bootstrap as engine
 from ..engine import profile as profiles
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import point_tables, quantities, wald
 from .alike import agreed_numbers, combinations_of, estimated, rivals_of, told_of
@@ -25,8 +25,6 @@ from .progress import track
 from .summaries import check_interval, interval
 from .targets import check_count
 from .variance import RESIDUAL, Values, row_of
-
-Array = NDArray[np.float64]
 
 METHODS = ("wald", "profile", "boot")
 

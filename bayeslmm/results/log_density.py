@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from ..design.design import Design
@@ -14,8 +13,7 @@ from ..design.priors import LKJ, Prior, Priors
 from ..engine import hyperpriors, pymc_model
 from ..errors import NotAvailableError
 from ..families import densities
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 
 def linear_predictor(design: Design, posterior: Any) -> Array:

@@ -16,6 +16,7 @@ from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError, SamplingWarning
+from ..tools.arrays import Array
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated
@@ -26,8 +27,6 @@ from .progress import Bar
 from .sampling import sample
 from .summaries import flat
 from .variance import nesting
-
-Array = NDArray[np.float64]
 
 # A group tells more of the hyperparameters than a row, most of all where groups are few. Beyond 1/2 its weights have no
 # variance, and 4,000 draws were off by up to 0.3 (tests/results/test_loo_groups.py holds them to quadrature).

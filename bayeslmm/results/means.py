@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import InputError
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import wald
 from .adjustment import IN_WORDS, adjusted, check_method
@@ -25,8 +26,6 @@ from .estimates import Estimates
 from .reference import is_number, levels, predictors, typical
 from .summaries import SUMMARY, check_interval
 from .text import Shown, Text, number, percent, probability, table
-
-Array = NDArray[np.float64]
 
 WEIGHTS = ("equal", "proportional", "cells")
 DEFAULT = {"pairwise": "tukey", "reverse": "tukey", "reference": "dunnett", "consecutive": "mvt", "mean": "fdr"}

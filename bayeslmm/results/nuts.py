@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT, RESPONSE
@@ -20,6 +19,7 @@ from ..engine.hyperpriors import keeps_from_zero
 from ..engine.pql import Rough, rough_fit
 from ..engine.randomness import sampler_seed
 from ..errors import FitError, InputError, NotAvailableError
+from ..tools.arrays import Array
 from ..tools.frame import row_names
 from .contract import as_tree, shapes
 from .diagnosis import diagnose_draws
@@ -30,8 +30,6 @@ from .settings import Settings
 
 if TYPE_CHECKING:  # importing it compiles it, the first time
     from ..engine.joint import Joint
-
-Array = NDArray[np.float64]
 
 LOOP_OPTIONS = {"target_accept", "max_treedepth", "maxdepth"}
 TARGET_ACCEPT = 0.8

@@ -7,14 +7,12 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.design import Design
+from ..tools.arrays import Array
 from .diagnosis import convergence
 from .draws import Draws
 from .variance import RESIDUAL, Values, part_of, row_of
-
-Array = NDArray[np.float64]
 
 
 class Source(Protocol):

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.design import build_design
 from ..errors import InputError
 from ..formulas.formula import update_formula
+from ..tools.arrays import Array
 from . import (
     curves,
     effect_estimates,
@@ -37,8 +37,6 @@ from .fitted import fitted, residuals
 from .tables import square
 from .targets import Transform
 from .text import Text
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

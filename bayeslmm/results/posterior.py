@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..engine.pymc_priors import priors_of
 from ..errors import InputError
@@ -38,8 +36,6 @@ from .summaries import check_interval
 from .tables import square
 from .targets import Transform
 from .text import Text
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

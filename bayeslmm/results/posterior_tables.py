@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.names import EACH, as_labels
 from ..errors import InputError
+from ..tools.arrays import Array
 from . import variance
 from .coefficients import coding_of
 from .diagnosis import convergence
@@ -18,8 +18,6 @@ from .draws import Draws
 from .parameter_draws import parameter_draws
 from .summaries import SUMMARY, flat
 from .tables import level_table, stack, wide_table
-
-Array = NDArray[np.float64]
 
 
 def fixef(record: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:

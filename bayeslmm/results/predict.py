@@ -20,6 +20,7 @@ from ..engine.prediction import Errors, draws_given
 from ..engine.randomness import generator
 from ..engine.working import working
 from ..errors import InputError, NotAvailableError
+from ..tools.arrays import Array
 from . import wald
 from .alike import told_alike, without
 from .estimates import Estimates
@@ -45,8 +46,6 @@ from .targets import (
     target_columns,
     targets,
 )
-
-Array = NDArray[np.float64]
 
 INTERVALS = ("plug-in", "simulated")
 REFITS = 1000  # of a simulated interval

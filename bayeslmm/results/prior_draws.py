@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy import stats
 
 from ..design.categories import as_seen
@@ -20,10 +19,9 @@ from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator, seed_sequence
 from ..errors import InputError, PriorError
+from ..tools.arrays import Array
 from .contract import as_dataset, observed_data
 from .simulation import linear_predictor, simulate_response
-
-Array = NDArray[np.float64]
 
 IMPROPER = ("Flat", "HalfFlat")
 _WHOLE_LINE = ("Normal", "StudentT", "Cauchy", "Laplace")

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from ..design.design import Design
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 
 def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Array], *, rng: Generator) -> Array:

@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import InputError, NotAvailableError
+from ..tools.arrays import Array
 from . import variance
 from .reference import reference_grid
 from .summaries import flat
 from .variance import AtRows, Parts, Values
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from ..covariances.template import covariance
 from ..design.design import Design
@@ -17,13 +16,12 @@ from ..engine.randomness import generator
 from ..engine.reml import conditional_draws
 from ..engine.working import working
 from ..errors import InputError
+from ..tools.arrays import Array
 from .draws import Draws
 from .estimates import Estimates
 from .prior_draws import prior_draws, response_stream
 from .rows import Rows, own_rows, rows_under
 from .targets import asked_rows, check_count, of_seen, targets
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from ..design.design import Design
 from ..design.newdata import NewDesign
 from ..families import Family
+from ..tools.arrays import Array
 from .draws import Draws
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import simulate_response
 from .summaries import flat
 from .targets import asked_rows, check_seen, label_places, parts, targets
 
-Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 T = TypeVar("T")
 

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import InputError, NotAvailableError
+from ..tools.arrays import Array
 from .moments import expected_response, keeps_mean
 from .rows import Effects, Rows, WideEffects
 from .variance import told_as
-
-Array = NDArray[np.float64]
 
 
 def check_shares(design: Design, shares: bool, transform: Any) -> None:

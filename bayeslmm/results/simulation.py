@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..families import Family
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 
 def linear_predictor(design: Design, beta: Array, effects: Sequence[Array]) -> Array:

@@ -14,11 +14,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 FUNCTIONS = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
 RELATIONS = re.compile(r"(<=|>=|==|=|<|>|≤|≥)")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import InputError
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 SUMMARY = ("mean", "sd", "median", "conf_low", "conf_high")
 CI_KINDS = {"eti": "equal-tailed", "hdi": "highest-density"}

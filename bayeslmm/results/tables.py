@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 
 def level_table(group: str, levels, terms, **values: Array) -> pd.DataFrame:  # type: ignore[no-untyped-def]

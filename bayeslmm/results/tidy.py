@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import InputError, NotAvailableError
 from ..tools.words import is_one_of
@@ -15,8 +14,6 @@ from .alike import told_alike
 from .estimates import Estimates
 from .fitted import fitted, residuals
 from .intervals import estimates_of, family_table, parameter_labels, quantity_table
-
-Array = NDArray[np.float64]
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs", "family")
 COLUMNS = [

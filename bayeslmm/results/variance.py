@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
 from ..design.newdata import NewDesign
 from ..errors import NotAvailableError
 from ..terms.wide import WideTerm
+from ..tools.arrays import Array
 from .reference import reference_grid
-
-Array = NDArray[np.float64]
 
 RESIDUAL = "Residual"
 PARTS = ("fixed", "family")  # of a posterior's parameters, beside those of each grouping factor

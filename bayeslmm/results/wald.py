@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from ..design.design import Design
@@ -18,9 +17,8 @@ from ..engine import inference
 from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
+from ..tools.arrays import Array
 from .summaries import check_interval
-
-Array = NDArray[np.float64]
 
 DDF = "satterthwaite"  # what summary, intervals, tests, tables and pictures take unless asked otherwise
 METHODS = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger"}

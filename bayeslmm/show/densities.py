@@ -6,14 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..design.priors import Prior
 from ..results.posterior import PosteriorFit
 from ..results.prior_draws import IMPROPER, prior_draws
+from ..tools.arrays import Array
 from . import style
-
-Array = NDArray[np.float64]
 
 SEEN = 0.995  # of the draws lie inside a panel
 PRIOR_DRAWS = 20_000

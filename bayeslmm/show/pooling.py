@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..pooling.pooling import pool_fit
 from ..pooling.record import Pooling
 from ..results.fit import Fit
+from ..tools.arrays import Array
 from . import style
 from .pooling_lines import draw_lines
-
-Array = NDArray[np.float64]
 
 KINDS = ("arrows", "plane", "lines", "size")
 INNER, OUTER = 0.5, 0.95  # of the distribution of levels that the ellipses hold

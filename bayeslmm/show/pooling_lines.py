@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from ..pooling.record import Pooling
 from ..results.reference import predictors
+from ..tools.arrays import Array
 from . import style
 from .rows import chosen_x, is_continuous, levels_of, rows_by_level
-
-Array = NDArray[np.float64]
 
 ALL = 36  # levels that are all drawn
 LINES = {"none": (style.NONE, "-"), "complete": (style.COMPLETE, "--"), "partial": (style.PARTIAL, "-")}

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..design.categories import scores
 from ..errors import InputError, NotAvailableError
 from ..predictive.ppc import ppc
 from ..predictive.record import PredictiveCheck, label_of, share
 from ..results.text import percent
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import style
-
-Array = NDArray[np.float64]
 
 KINDS = ("density", "stat", "by", "pit")
 CURVES = 50  # data sets whose density is drawn

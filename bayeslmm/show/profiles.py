@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..results.fit import Fit
 from ..results.intervals import quantile
+from ..tools.arrays import Array
 from . import style
-
-Array = NDArray[np.float64]
 
 MOST_PANELS = 12
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ..design.categories import as_codes, scores
@@ -16,11 +15,10 @@ from ..engine.randomness import generator
 from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import style
 from .along import MANY_POINTS
-
-Array = NDArray[np.float64]
 
 KINDS = ("density", "fitted", "qq", "scale")
 SPAN = 2.0 / 3.0  # of the rows that a local regression looks at, as R's lowess

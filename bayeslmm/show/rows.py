@@ -16,10 +16,9 @@ from ..results import reference, wald
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.variance import nesting
+from ..tools.arrays import Array
 from ..tools.frame import is_numeric
 from . import style
-
-Array = NDArray[np.float64]
 
 POINTS = 31  # of a line
 

@@ -14,10 +14,9 @@ from ..results.fit import Fit
 from ..results.heterogeneity import averages, weights_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import style
-
-Array = NDArray[np.float64]
 
 ORDERS = ("data", "estimate", "precision")
 MOST_STUDIES = 120  # that a picture can hold with a line each

@@ -19,9 +19,8 @@ from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.variance import RESIDUAL, row_of
+from ..tools.arrays import Array
 from ..tools.frame import one_line
-
-Array = NDArray[np.float64]
 
 # Okabe & Ito's palette: told apart by colour-blind readers
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

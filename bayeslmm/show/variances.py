@@ -16,11 +16,10 @@ from ..results.parameter_draws import parameter_draws
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.variance import RESIDUAL, row_of
+from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import style
 from .densities import draw_density, from_priors, limits_of, limits_of_both
-
-Array = NDArray[np.float64]
 
 QUANTITIES = ("sd", "variance", "cor", "share")
 MOST_PANELS = 12

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 from scipy.interpolate import BSpline
 
 from ..errors import DataError
-
-Array = NDArray[np.float64]
+from ..tools.arrays import Array
 
 MOST_KNOTS = 2_000  # distinct values that a thin plate basis is made of, as in mgcv
 

@@ -14,8 +14,6 @@ from scipy import sparse
 from ..errors import DataError
 from .words import Membership
 
-Array = NDArray[np.float64]
-
 MOST_LEVELS = 6_000
 
 

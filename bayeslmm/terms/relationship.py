@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from ..errors import DataError, InputError
+from ..tools.arrays import Array
 from .words import Related
-
-Array = NDArray[np.float64]
 
 MOST_LEVELS = 6_000  # of a matrix that is held whole: 290 MB
 ASYMMETRY = 1e-8  # of the largest entry

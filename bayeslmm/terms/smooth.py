@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from ..tools.arrays import Array
 from .bases import Basis, ThinPlate, make
 from .words import Smooth
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from bayeslmm.errors import DataError, NonFiniteError, UnknownColumnError
+from ..errors import DataError, NonFiniteError, UnknownColumnError
 
 SHOWN = 5
 LARGEST, SMALLEST = 1e50, 1e-50  # the variance of a variance takes fourth powers, which doubles still hold
