@@ -65,8 +65,8 @@ class Autoregressive(Structure):
 
     def correlations_of(self, covariance: Array, sd: Array) -> Array:
         """The mean over neighbours that tell it."""
-        told = [i for i in range(1, len(sd)) if sd[i] * sd[i - 1] > 0.0]
-        rho = float(np.mean([covariance[i, i - 1] / (sd[i] * sd[i - 1]) for i in told])) if told else 0.0
+        rows = [i for i in range(1, len(sd)) if sd[i] * sd[i - 1] > 0.0]
+        rho = float(np.mean([covariance[i, i - 1] / (sd[i] * sd[i - 1]) for i in rows])) if rows else 0.0
         return np.clip(np.array([rho]), -1.0, 1.0)
 
     def positions(self, cor: Any, columns: Sequence[int]) -> list[Any]:

@@ -26,8 +26,8 @@ from .structure import Structure
 @compiled
 def factor(q, y, L):
     """L (q, q) from the coordinate of ρ."""
-    share, rest = 1.0 / (1.0 + np.exp(-2.0 * y[0])), 1.0 / (1.0 + np.exp(2.0 * y[0]))
-    rho, away = (q * share - 1.0) / (q - 1.0), q * rest / (q - 1.0)  # ρ and 1 − ρ
+    share, complement = 1.0 / (1.0 + np.exp(-2.0 * y[0])), 1.0 / (1.0 + np.exp(2.0 * y[0]))
+    rho, away = (q * share - 1.0) / (q - 1.0), q * complement / (q - 1.0)  # ρ and 1 − ρ
     for j in range(q):
         before = away if j == 0 else (q - j + (j - 1) * q * share) / (q - 1.0)  # B_j
         after = 1.0 if j == 0 else (q - 1 - j + j * q * share) / (q - 1.0)  # B_{j+1}
@@ -40,9 +40,9 @@ def factor(q, y, L):
 @compiled
 def pull_back(q, y, L, by_L, by_y):
     """Derivative by the coordinate from those by the lower triangle of L."""
-    share, rest = 1.0 / (1.0 + np.exp(-2.0 * y[0])), 1.0 / (1.0 + np.exp(2.0 * y[0]))
-    rho, away = (q * share - 1.0) / (q - 1.0), q * rest / (q - 1.0)
-    per_y = 2.0 * share * rest * q / (q - 1.0)  # ∂ρ/∂y
+    share, complement = 1.0 / (1.0 + np.exp(-2.0 * y[0])), 1.0 / (1.0 + np.exp(2.0 * y[0]))
+    rho, away = (q * share - 1.0) / (q - 1.0), q * complement / (q - 1.0)
+    per_y = 2.0 * share * complement * q / (q - 1.0)  # ∂ρ/∂y
     over_away = 2.0 * share  # per_y/(1 − ρ)
     total = 0.0
     for i in range(1, q):
@@ -50,7 +50,7 @@ def pull_back(q, y, L, by_L, by_y):
     for j in range(1, q):
         before, after = (q - j + (j - 1) * q * share) / (q - 1.0), (q - 1 - j + j * q * share) / (q - 1.0)
         # ∂ log after/∂y; of the last column after is q u and cancels against what is left of ∂ρ/∂y
-        of_after = j * per_y / after if j < q - 1 else 2.0 * rest
+        of_after = j * per_y / after if j < q - 1 else 2.0 * complement
         of_before = (j - 1) * per_y / before
         total += by_L[j, j] * 0.5 * L[j, j] * (of_after - over_away - of_before)
         if j < q - 1:
@@ -82,8 +82,8 @@ class CompoundSymmetry(Structure):
     def correlations_of(self, covariance: Array, sd: Array) -> Array:
         """The mean over all pairs that tell it."""
         q = len(sd)
-        told = [(a, b) for a in range(q) for b in range(a) if sd[a] * sd[b] > 0.0]
-        rho = float(np.mean([covariance[a, b] / (sd[a] * sd[b]) for a, b in told])) if told else 0.0
+        pairs = [(a, b) for a in range(q) for b in range(a) if sd[a] * sd[b] > 0.0]
+        rho = float(np.mean([covariance[a, b] / (sd[a] * sd[b]) for a, b in pairs])) if pairs else 0.0
         return np.clip(np.array([rho]), *self.interval(q))
 
     def positions(self, cor: Any, columns: Sequence[int]) -> list[Any]:
@@ -94,8 +94,8 @@ class CompoundSymmetry(Structure):
 
     def graph_factor(self, positions: Sequence[Any], q: int) -> list[list[Any]]:
         """`factor` of symbols."""
-        share, rest = 0.5 * (1.0 + positions[0]), 0.5 * (1.0 - positions[0])
-        rho, away = (q * share - 1.0) / (q - 1.0), q * rest / (q - 1.0)
+        share, complement = 0.5 * (1.0 + positions[0]), 0.5 * (1.0 - positions[0])
+        rho, away = (q * share - 1.0) / (q - 1.0), q * complement / (q - 1.0)
         rows: list[list[Any]] = [[np.float64(1.0)], *([rho] for _ in range(1, q))]
         for j in range(1, q):
             before, after = (q - j + (j - 1) * q * share) / (q - 1.0), (q - 1 - j + j * q * share) / (q - 1.0)

@@ -102,11 +102,11 @@ class Structure(ABC):
 
     def correlations_of(self, covariance: Array, sd: Array) -> Array:
         """Correlation parameters (n,) of a covariance matrix; zero where sds of zero hide one."""
-        found = []
+        correlations = []
         for row, column in self.entries(len(sd)):
             size = sd[row] * sd[column]
-            found.append(covariance[row, column] / size if size > 0.0 else 0.0)
-        return np.clip(np.array(found), *self.interval(len(sd)))
+            correlations.append(covariance[row, column] / size if size > 0.0 else 0.0)
+        return np.clip(np.array(correlations), *self.interval(len(sd)))
 
     def jacobian(self, numbers: Array, q: int) -> Array:
         """∂Λ/∂(sds, correlations) (n, q, q)."""
@@ -241,6 +241,6 @@ class Structure(ABC):
         from .loops import factors
 
         shapes = eta + self.excess(q)
-        shares = np.stack([rng.beta(s, s, size=draws) for s in shapes] or [np.zeros(draws)], axis=1)
+        shares = np.stack([rng.beta(shape, shape, size=draws) for shape in shapes] or [np.zeros(draws)], axis=1)
         with np.errstate(divide="ignore"):
             return factors(self, q, 0.5 * (np.log(shares) - np.log1p(-shares))[:, : len(shapes)])

@@ -68,13 +68,13 @@ class Template:
     @cached_property
     def curved(self) -> tuple[tuple[tuple[int, ...], Structure, int], ...]:
         """(columns, structure, first place in θ) of the blocks in which Λ is no linear function of θ."""
-        found, at = [], len(self.rows)
+        curved_blocks, offset = [], len(self.rows)
         for block, structure in zip(self.blocks, self.structures, strict=True):
             d = len(block)
             if structure.free_entries(d) is None:
-                found.append((block, structure, at))
-                at += structure.n_sds(d) + structure.n_correlations(d)
-        return tuple(found)
+                curved_blocks.append((block, structure, offset))
+                offset += structure.n_sds(d) + structure.n_correlations(d)
+        return tuple(curved_blocks)
 
     @property
     def is_linear(self) -> bool:
@@ -86,27 +86,27 @@ class Template:
         """Number of parameters."""
         if self.is_linear:
             return len(self.rows)
-        block, structure, at = self.curved[-1]
-        return at + structure.n_sds(len(block)) + structure.n_correlations(len(block))
+        block, structure, offset = self.curved[-1]
+        return offset + structure.n_sds(len(block)) + structure.n_correlations(len(block))
 
     @cached_property
     def is_diagonal(self) -> NDArray[np.bool_]:
         """(n_theta,): which parameters lie on the diagonal of Λ or are sds, and are bounded below by zero."""
-        found = np.zeros(self.n_theta, dtype=bool)
-        found[: len(self.rows)] = [r == c for r, c in zip(self.rows, self.columns, strict=True)]
-        for block, structure, at in self.curved:
-            found[at : at + structure.n_sds(len(block))] = True
-        return found
+        on_diagonal = np.zeros(self.n_theta, dtype=bool)
+        on_diagonal[: len(self.rows)] = [row == column for row, column in zip(self.rows, self.columns, strict=True)]
+        for block, structure, offset in self.curved:
+            on_diagonal[offset : offset + structure.n_sds(len(block))] = True
+        return on_diagonal
 
     @cached_property
     def sd_of(self) -> tuple[int, ...]:
         """For each column the number of its sd among the factor's: blocks with one sd for all columns share one."""
-        found, number = [0] * self.q, 0
+        positions, n_before = [0] * self.q, 0
         for block, structure in zip(self.blocks, self.structures, strict=True):
             for i, column in enumerate(block):
-                found[column] = number + (0 if structure.hom else i)
-            number += structure.n_sds(len(block))
-        return tuple(found)
+                positions[column] = n_before + (0 if structure.hom else i)
+            n_before += structure.n_sds(len(block))
+        return tuple(positions)
 
     @cached_property
     def sd_columns(self) -> tuple[int, ...]:
@@ -145,37 +145,42 @@ class Template:
         """Λ (q, q) from this factor's part of θ."""
         lam = np.zeros((self.q, self.q))
         lam[list(self.rows), list(self.columns)] = theta[: len(self.rows)]
-        for block, structure, at in self.curved:
-            lam[np.ix_(block, block)] = structure.template(theta[at:], len(block))
+        for block, structure, offset in self.curved:
+            lam[np.ix_(block, block)] = structure.template(theta[offset:], len(block))
         return lam
 
     def theta(self, lam: Array) -> Array:
         """This factor's part of θ from Λ."""
         theta = np.empty(self.n_theta)
         theta[: len(self.rows)] = lam[list(self.rows), list(self.columns)]
-        for block, structure, at in self.curved:
-            here = lam[np.ix_(block, block)]
-            numbers = structure.parameters(here @ here.T)
-            theta[at : at + len(numbers)] = numbers
+        for block, structure, offset in self.curved:
+            factor = lam[np.ix_(block, block)]
+            numbers = structure.parameters(factor @ factor.T)
+            theta[offset : offset + len(numbers)] = numbers
         return theta
 
     def gradient(self, theta: Array, by_lam: Array) -> Array:
         """Derivatives by θ from those by Λ (q, q)."""
-        found = np.empty(self.n_theta)
-        found[: len(self.rows)] = by_lam[list(self.rows), list(self.columns)]
-        for block, structure, at in self.curved:
-            J = structure.jacobian(theta[at:], len(block))
-            found[at : at + len(J)] = np.einsum("irc,rc->i", J, by_lam[np.ix_(block, block)])
-        return found
+        by_theta = np.empty(self.n_theta)
+        by_theta[: len(self.rows)] = by_lam[list(self.rows), list(self.columns)]
+        for block, structure, offset in self.curved:
+            J = structure.jacobian(theta[offset:], len(block))
+            by_theta[offset : offset + len(J)] = np.einsum("irc,rc->i", J, by_lam[np.ix_(block, block)])
+        return by_theta
 
     def slopes(self, theta: Array) -> list[list[tuple[int, int, float]]]:
         """Entries (row, column, value) of ∂Λ/∂θ_i for every parameter."""
-        found = [[(r, c, 1.0)] for r, c in zip(self.rows, self.columns, strict=True)]
-        for block, structure, at in self.curved:
-            for each in structure.jacobian(theta[at:], len(block)):
-                rows, columns = np.nonzero(each)
-                found.append([(block[r], block[c], float(each[r, c])) for r, c in zip(rows, columns, strict=True)])
-        return found
+        entries = [[(row, column, 1.0)] for row, column in zip(self.rows, self.columns, strict=True)]
+        for block, structure, offset in self.curved:
+            for slope in structure.jacobian(theta[offset:], len(block)):
+                rows, columns = np.nonzero(slope)
+                entries.append(
+                    [
+                        (block[row], block[column], float(slope[row, column]))
+                        for row, column in zip(rows, columns, strict=True)
+                    ]
+                )
+        return entries
 
     def jacobian(self, theta: Array) -> Array:
         """∂Λ/∂θ (n_theta, q, q)."""
@@ -188,33 +193,33 @@ class Template:
     def curvature(self, theta: Array, by_lam: Array) -> Array:
         """Σ_rc ∂f/∂Λ_rc ∂²Λ_rc/∂θ² (n_theta, n_theta): what curved blocks add to a second derivative."""
         H = np.zeros((self.n_theta, self.n_theta))
-        for block, structure, at in self.curved:
+        for block, structure, offset in self.curved:
             n = structure.n_sds(len(block)) + structure.n_correlations(len(block))
-            here = slice(at, at + n)
-            H[here, here] = structure.curvature(theta[at : at + n], by_lam[np.ix_(block, block)])
+            span = slice(offset, offset + n)
+            H[span, span] = structure.curvature(theta[offset : offset + n], by_lam[np.ix_(block, block)])
         return H
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
         """Lowest and highest values (n_theta,) for a search: none for free entries, whose columns may change sign."""
         low, high = np.full(self.n_theta, -np.inf), np.full(self.n_theta, np.inf)
-        for block, structure, at in self.curved:
+        for block, structure, offset in self.curved:
             d = len(block)
             sds, n = structure.n_sds(d), structure.n_correlations(d)
-            low[at : at + sds] = 0.0
+            low[offset : offset + sds] = 0.0
             first, last = structure.interval(d)
             margin = NEXT_TO_END * (last - first)
-            low[at + sds : at + sds + n], high[at + sds : at + sds + n] = first + margin, last - margin
+            low[offset + sds : offset + sds + n], high[offset + sds : offset + sds + n] = first + margin, last - margin
         return low, high
 
     @cached_property
     def ends(self) -> tuple[Array, Array]:
         """The same without a margin, so that a search may be told to end on them."""
         low, high = (values.copy() for values in self.bounds)
-        for block, structure, at in self.curved:
+        for block, structure, offset in self.curved:
             d = len(block)
-            here = slice(at + structure.n_sds(d), at + structure.n_sds(d) + structure.n_correlations(d))
-            low[here], high[here] = structure.interval(d)
+            correlations = slice(offset + structure.n_sds(d), offset + structure.n_sds(d) + structure.n_correlations(d))
+            low[correlations], high[correlations] = structure.interval(d)
         return low, high
 
     def signs(self, lam: Array) -> Array:
@@ -232,13 +237,13 @@ class Template:
         sizes : (q,)
             Of the columns: the point has sds that are alike in units of these.
         """
-        found = []
+        changes = []
         for block, structure in zip(self.blocks, self.structures, strict=True):
             for change in structure.tangents(1.0 / sizes[list(block)]):
-                whole = np.zeros((self.q, self.q))
-                whole[np.ix_(block, block)] = change
-                found.append(whole)
-        return found
+                enlarged = np.zeros((self.q, self.q))
+                enlarged[np.ix_(block, block)] = change
+                changes.append(enlarged)
+        return changes
 
 
 def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
@@ -249,12 +254,12 @@ def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
     """
     lam = np.zeros_like(cov)
     for block in blocks:
-        at = np.ix_(block, block)
-        sd, cor = sd_and_correlation(cov[at])
+        index = np.ix_(block, block)
+        sd, cor = sd_and_correlation(cov[index])
         values, vectors = np.linalg.eigh(cor)
         root = sd[:, None] * vectors * np.sqrt(np.where(values > 1e-14 * len(sd), values, 0.0))
         triangle = np.linalg.qr(root.T, mode="r").T
-        lam[at] = triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
+        lam[index] = triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
     return lam
 
 

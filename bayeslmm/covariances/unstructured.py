@@ -22,14 +22,14 @@ from .structure import Structure
 @compiled
 def factor(q, y, L):
     """L (q, q) from the coordinates y of the partial correlations, row by row below the diagonal."""
-    at = 0
+    position = 0
     for i in range(q):
-        left = 1.0  # of a unit row
+        remaining = 1.0  # of a unit row
         for j in range(i):
-            L[i, j] = np.tanh(y[at]) * left
-            left /= np.cosh(y[at])
-            at += 1
-        L[i, i] = left
+            L[i, j] = np.tanh(y[position]) * remaining
+            remaining /= np.cosh(y[position])
+            position += 1
+        L[i, i] = remaining
 
 
 @compiled
@@ -81,15 +81,15 @@ class Unstructured(Structure):
 
     def graph_factor(self, positions: Sequence[Any], q: int) -> list[list[Any]]:
         """`factor` of symbols."""
-        rows, at = [], 0
+        rows, offset = [], 0
         for i in range(q):
             row: list[Any] = []
-            left: Any = np.float64(1.0)
-            for partial in positions[at : at + i]:
-                row.append(partial * left)
-                left = left * (1.0 - partial**2) ** 0.5
-            rows.append([*row, left])
-            at += i
+            remaining: Any = np.float64(1.0)
+            for partial in positions[offset : offset + i]:
+                row.append(partial * remaining)
+                remaining = remaining * (1.0 - partial**2) ** 0.5
+            rows.append([*row, remaining])
+            offset += i
         return rows
 
     def graph_factor_of(self, cor: Any, columns: Sequence[int]) -> list[list[Any]]:

@@ -59,7 +59,7 @@ class Aliases:
             weights = np.where(np.abs(parts) > NEGLIGIBLE * spread, parts, 0.0) / size[:, None]
         return cls(
             columns=columns,
-            names=tuple(names[c] for c in columns),
+            names=tuple(names[column] for column in columns),
             weights=frozen(weights),
             centre=frozen(centre),
             aliased_centre=frozen(aliased_centre),

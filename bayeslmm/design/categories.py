@@ -25,7 +25,7 @@ EMPTY = np.zeros(0)
 
 def are_numbers(levels: Sequence[Any]) -> bool:
     """Whether categories are numbers in increasing order."""
-    numeric = all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in levels)
+    numeric = all(isinstance(level, int | float | np.number) and not isinstance(level, bool) for level in levels)
     return numeric and all(a < b for a, b in zip(levels, levels[1:], strict=False))
 
 
@@ -84,19 +84,19 @@ def as_codes(design: Design, y: Any) -> Any:
     if not design.levels:
         return y
     values = list(y)
-    places = {level: code for code, level in enumerate(design.levels)}
-    if not all(_is_among(value, places) for value in values):
+    code_of = {level: code for code, level in enumerate(design.levels)}
+    if not all(_is_among(value, code_of) for value in values):
         numbers = (0.0, 1.0) if design.family.is_binary else scores(design.levels).tolist()
-        given = {number: code for code, number in enumerate(numbers)}
-        strange = next((v for v in values if not _is_among(v, given) and not pd.isna(v)), None)
-        if strange is not None:
+        code_of_number = {number: code for code, number in enumerate(numbers)}
+        unknown = next((v for v in values if not _is_among(v, code_of_number) and not pd.isna(v)), None)
+        if unknown is not None:
             shown = ", ".join(map(repr, design.levels))
             raise DataError(
-                f"refit: {strange!r} is no category of {design.response!r}; there are {shown}"
+                f"refit: {unknown!r} is no category of {design.response!r}; there are {shown}"
                 + ("" if numbers == list(design.levels) else f", or the numbers {numbers[0]:g} to {numbers[-1]:g}")
             )
-        places = given
-    return np.array([np.nan if pd.isna(v) else places[v] for v in values])
+        code_of = code_of_number
+    return np.array([np.nan if pd.isna(v) else code_of[v] for v in values])
 
 
 def _is_among(value: Any, places: dict[Any, int]) -> bool:

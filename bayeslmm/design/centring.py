@@ -61,23 +61,23 @@ def center_within(
     True
     """
     data = as_frame(data)
-    wanted, groups = _names(columns), _names(by)
-    if not wanted or not groups:
+    predictors, groups = _names(columns), _names(by)
+    if not predictors or not groups:
         raise InputError("center_within(data, columns, by=...): a column to centre and one to group by are needed")
     for pattern in (mean, within):
         if not isinstance(pattern, str) or set(pattern.replace("{}", "")) & set("{}"):
             raise InputError(f"center_within: {pattern!r} is no pattern for names, such as '{{}}_mean'")
-    for name in [*wanted, *groups]:
+    for name in [*predictors, *groups]:
         if name not in data.columns:
             raise unknown_column(name, "center_within", data.columns)
         pick(data, name)
     added: dict[str, pd.Series] = {}
-    for name in wanted:
+    for name in predictors:
         values = data[name]
         if not types.is_numeric_dtype(values.dtype) or types.is_bool_dtype(values.dtype):
             raise DataError(f"center_within: column {name!r} holds {values.dtype}, not numbers")
         values = values.astype("float64")
-        means = values.groupby([data[g] for g in groups], observed=True, sort=False).transform("mean")
+        means = values.groupby([data[group] for group in groups], observed=True, sort=False).transform("mean")
         for pattern, new in ((mean, means), (within, values - means)):
             label = pattern.replace("{}", name)
             if label in data.columns or label in added:
@@ -88,9 +88,9 @@ def center_within(
     return data.assign(**added)
 
 
-def _names(given: Any) -> list[str]:
-    names = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
-    strange = [name for name in names if not isinstance(name, str)]
-    if strange:
-        raise InputError(f"center_within: columns are named by texts, not by {strange[0]!r}")
+def _names(columns: Any) -> list[str]:
+    names = [columns] if isinstance(columns, str) or not isinstance(columns, Iterable) else list(columns)
+    not_texts = [name for name in names if not isinstance(name, str)]
+    if not_texts:
+        raise InputError(f"center_within: columns are named by texts, not by {not_texts[0]!r}")
     return names

@@ -144,11 +144,11 @@ def _columns(coded: Coded, value: np.ndarray | Factor) -> np.ndarray:
     codes = level_codes(data, coded.levels)
     unseen = codes < 0
     if unseen.any():
-        found = sorted(map(str, pd.unique(np.asarray(data)[unseen])))
-        known = ", ".join(map(short, coded.levels[:12])) + (", …" if len(coded.levels) > 12 else "")
+        unseen_levels = sorted(map(str, pd.unique(np.asarray(data)[unseen])))
+        seen_levels = ", ".join(map(short, coded.levels[:12])) + (", …" if len(coded.levels) > 12 else "")
         raise UnseenLevelError(
-            f"{name!r} has the level{'s' * (len(found) > 1)} {brief(found)} that the fit has not seen. "
-            f"Its levels are: {known}."
+            f"{name!r} has the level{'s' * (len(unseen_levels) > 1)} {brief(unseen_levels)} that the fit has not seen. "
+            f"Its levels are: {seen_levels}."
         )
     return coded.table[codes]
 
@@ -159,12 +159,12 @@ def level_codes(data: pd.Series, levels: Sequence[Any]) -> np.ndarray:
         per_category = level_codes(pd.Series(data.cat.categories), levels)
         codes = data.cat.codes.to_numpy()
         return np.where(codes < 0, -1, np.append(per_category, -1)[codes]).astype(np.int64)
-    known = pd.Index(levels)
-    numeric = known.dtype.kind in "biuf"
+    index = pd.Index(levels)
+    numeric = index.dtype.kind in "biuf"
     if numeric != (data.dtype.kind in "biuf"):
-        known = pd.Index([str(level) for level in levels])
+        index = pd.Index([str(level) for level in levels])
         data = whole_numbers(data).astype("str")
-    return known.get_indexer(pd.Index(data)).astype(np.int64)
+    return index.get_indexer(pd.Index(data)).astype(np.int64)
 
 
 def whole_numbers(data: pd.Series) -> pd.Series:
@@ -185,9 +185,9 @@ def _categories(value: Factor, expression: Expression) -> tuple[Any, ...]:
     """The levels of a factor: its own order if it has one, else sorted."""
     if value.levels is not None:
         levels: list[Any] = list(value.levels)
-        strange = sorted(set(map(str, _distinct(value.data))) - set(map(str, levels)))
-        if strange:
-            raise DataError(f"{expression.label}: levels= leaves out {', '.join(map(repr, strange[:5]))}.")
+        left_out = sorted(set(map(str, _distinct(value.data))) - set(map(str, levels)))
+        if left_out:
+            raise DataError(f"{expression.label}: levels= leaves out {', '.join(map(repr, left_out[:5]))}.")
     else:
         levels = _distinct(value.data)
     if len(levels) < 2:
@@ -279,10 +279,10 @@ def _choose(terms: Terms, categorical: set[Atom]) -> list[Choice]:
     for factors in terms.products:
         groups = tuple(atom for atom in factors if atom in categorical)
         numbers = frozenset(factors) - frozenset(groups)
-        known = spanned.setdefault(numbers, set())
+        covered = spanned.setdefault(numbers, set())
         subsets = [frozenset(subset) for size in range(len(groups) + 1) for subset in combinations(groups, size)]
-        fresh = [subset for subset in subsets if subset not in known]
-        known.update(fresh)
+        fresh = [subset for subset in subsets if subset not in covered]
+        covered.update(fresh)
         parts = _absorb([dict.fromkeys(_in_order(subset, groups), False) for subset in fresh])
         for part in parts:
             kept = tuple(atom for atom in factors if atom in part or atom in numbers)
@@ -345,11 +345,11 @@ def _gram_schmidt(A: np.ndarray, least: np.ndarray, alive: np.ndarray) -> np.nda
     kept = alive.copy()
     basis = np.zeros((R.shape[0], 0))
     for j in np.flatnonzero(alive):
-        rest = R[:, j].copy()
+        remainder = R[:, j].copy()
         for _ in range(2):
-            rest -= basis @ (basis.T @ rest)
-        left = np.linalg.norm(rest)
-        kept[j] = left > least[j]
+            remainder -= basis @ (basis.T @ remainder)
+        norm = np.linalg.norm(remainder)
+        kept[j] = norm > least[j]
         if kept[j]:
-            basis = np.column_stack([basis, rest / left])
+            basis = np.column_stack([basis, remainder / norm])
     return kept

@@ -109,23 +109,25 @@ class Design:
     @property
     def is_wide(self) -> bool:
         """Whether a term is wide: a relationship matrix, multi-membership or a smooth."""
-        return any(g.is_wide for g in self.groups)
+        return any(group.is_wide for group in self.groups)
 
     @property
     def smooths(self) -> tuple[WideTerm, ...]:
         """The smooths."""
-        return tuple(g for g in self.groups if isinstance(g, WideTerm) and not g.is_grouping)
+        return tuple(group for group in self.groups if isinstance(group, WideTerm) and not group.is_grouping)
 
     def refuse_wide(self, verb: str) -> None:
         """Raise NotAvailableError where a term is wide, for a verb that goes by levels and their rows."""
-        for g in self.groups:
-            if isinstance(g, WideTerm):
-                raise g.refusal(verb)
+        for group in self.groups:
+            if isinstance(group, WideTerm):
+                raise group.refusal(verb)
 
     @property
     def names(self) -> Names:
         """What variables and dimensions of draws are called."""
-        return contract(self.family.parameters, self.x_names, tuple((g.name, g.columns) for g in self.groups))
+        return contract(
+            self.family.parameters, self.x_names, tuple((group.name, group.columns) for group in self.groups)
+        )
 
     @property
     def n(self) -> int:
@@ -271,13 +273,17 @@ class Design:
             return None if values is None else frozen(values[chosen], values.dtype)
 
         groups = tuple(
-            g.taking(chosen) if isinstance(g, WideTerm) else replace(g, codes=cut(g.codes), Z=cut(g.Z))  # type: ignore[arg-type]
-            for g in self.groups
+            group.taking(chosen)
+            if isinstance(group, WideTerm)
+            else replace(group, codes=cut(group.codes), Z=cut(group.Z))  # type: ignore[arg-type]
+            for group in self.groups
         )
         arrays = {name: cut(getattr(self, name)) for name in ("y", "trials", "X", "weights", "offset")}
         frame = self.frame.iloc[np.arange(self.n)[chosen]]
         if arrays["weights"] is not None:  # the very object, which the rotations of wide terms are checked against
-            groups = tuple(g.weighted(arrays["weights"]) if isinstance(g, WideTerm) else g for g in groups)
+            groups = tuple(
+                group.weighted(arrays["weights"]) if isinstance(group, WideTerm) else group for group in groups
+            )
         return replace(self, groups=groups, index=frame.index, frame=frame, **arrays)  # type: ignore[arg-type]
 
     def with_response(self, y: Any) -> Design:
@@ -390,9 +396,9 @@ def build_design(
     if errors is not None:
         family, weights = family_and_weights(errors)
     weights = None if weights is None else frozen(weights)
-    known = _matrices(formula, matrices)
+    named_matrices = _matrices(formula, matrices)
     groups, bars, groupings = _groups(tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame)
-    wide, wide_recipes = wide_terms(formula, plan.expressions, frame, known, weights)
+    wide, wide_recipes = wide_terms(formula, plan.expressions, frame, named_matrices, weights)
     if wide and not family.is_normal:
         raise NotAvailableError(
             f"{wide[0].texts[0]} ({wide[0].kind}) is offered for normal responses (gaussian, lognormal), not for "
@@ -429,7 +435,7 @@ def build_design(
         recipe=recipe,
         scope=plan.scope,
         se=named(se),
-        matrices=known,
+        matrices=named_matrices,
     )
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)
@@ -437,19 +443,19 @@ def build_design(
     return design
 
 
-def _matrices(formula: Formula, given: Mapping[str, Any] | None) -> dict[str, Matrix]:
+def _matrices(formula: Formula, matrices: Mapping[str, Any] | None) -> dict[str, Matrix]:
     """The matrices that a formula names."""
-    if not isinstance(given, Mapping | None):
-        raise InputError(f"matrices={type(given).__name__}: a dict such as {{'A': A}} is needed")
+    if not isinstance(matrices, Mapping | None):
+        raise InputError(f"matrices={type(matrices).__name__}: a dict such as {{'A': A}} is needed")
     named = {bar.word.matrix for bar in formula.bars if isinstance(bar.word, Related)}
-    unused = [name for name in given or {} if name not in named]
+    unused = [name for name in matrices or {} if name not in named]
     if unused and not named:
         raise InputError(
             f"matrices={{{unused[0]!r}: ...}}: the formula names none. Write (1 | gr(g, cov={unused[0]}))."
         )
     return {
         name: value if isinstance(value, Matrix) else Matrix.of(name, value)
-        for name, value in (given or {}).items()
+        for name, value in (matrices or {}).items()
         if name in named
     }
 
@@ -458,11 +464,11 @@ def _refuse_constant_remainder(design: Design) -> None:
     """A response that is its offset and a constant leaves nothing to explain, as a constant response does."""
     if not (design.family.is_on_response_scale and design.family.has_free_dispersion and design.n > 1):
         return
-    rest = design.y - design.offset
-    if np.ptp(rest) == 0.0:
+    remainder = design.y - design.offset
+    if np.ptp(remainder) == 0.0:
         raise DataError(
-            f"The response {design.response!r} less its offset is {rest[0]:g} in all {design.n:,} rows, so there is "
-            "nothing to explain."
+            f"The response {design.response!r} less its offset is {remainder[0]:g} in all {design.n:,} rows, so there "
+            "is nothing to explain."
         )
 
 
@@ -504,18 +510,18 @@ def _groups(
     bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: pd.DataFrame
 ) -> tuple[tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...]]:
     """The bars of each grouping factor merged into one term, in order of first appearance."""
-    together: dict[frozenset[str], list[Bar]] = {}
+    bars_of: dict[frozenset[str], list[Bar]] = {}
     for bar in bars:
-        together.setdefault(frozenset(bar.group), []).append(bar)
+        bars_of.setdefault(frozenset(bar.group), []).append(bar)
     terms, recipes, groupings = [], [], []
-    names = joined([same[0].group for same in together.values()])
-    for same, name in zip(together.values(), names, strict=True):
-        grouping, codes = factorize([frame[column] for column in same[0].group], name)
+    names = joined([factor_bars[0].group for factor_bars in bars_of.values()])
+    for factor_bars, name in zip(bars_of.values(), names, strict=True):
+        grouping, codes = factorize([frame[column] for column in factor_bars[0].group], name)
         check_levels(grouping, len(frame))
-        built = [design_columns(bar.terms, expressions, frame) for bar in same]
-        for bar, (bar_recipe, Z) in zip(same, built, strict=True):
+        built = [design_columns(bar.terms, expressions, frame) for bar in factor_bars]
+        for bar, (bar_recipe, Z) in zip(factor_bars, built, strict=True):
             warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
-        terms.append(_merged(same, grouping, codes, built, frame))
+        terms.append(_merged(factor_bars, grouping, codes, built, frame))
         recipes.append(tuple(recipe for recipe, _ in built))
         groupings.append(grouping)
     return tuple(terms), tuple(recipes), tuple(groupings)
@@ -545,7 +551,7 @@ def _merged(
         levels=grouping.levels,
         columns=columns,
         Z=frozen(built[0][1] if len(built) == 1 else np.hstack([Z for _, Z in built])),
-        blocks=tuple(tuple(range(int(a), int(b))) for a, b in zip(starts, starts[1:], strict=False)),
+        blocks=tuple(tuple(range(int(start), int(b))) for start, b in zip(starts, starts[1:], strict=False)),
         texts=tuple(bar.text for bar in bars),
         structures=tuple(
             structure_of(bar, recipe, grouping.name, frame) for bar, (recipe, _) in zip(bars, built, strict=True)

@@ -99,8 +99,8 @@ def new_codes(grouping: Grouping, columns: Sequence[pd.Series]) -> tuple[np.ndar
     unseen = np.any([codes < 0 for codes in parts], axis=0)
     sizes = [len(table) for table in grouping.tables]
     key = _mixed_base([np.where(unseen, 0, codes) for codes in parts], sizes)
-    found = pd.Index(grouping.keys).get_indexer(pd.Index(key))
-    codes = np.where(unseen, -1, found).astype(np.int64)
+    positions = pd.Index(grouping.keys).get_indexer(pd.Index(key))
+    codes = np.where(unseen, -1, positions).astype(np.int64)
     return codes, _labels(columns, missing, codes, grouping.levels)
 
 
@@ -113,11 +113,11 @@ def _labels(columns: Sequence[pd.Series], missing: np.ndarray, codes: np.ndarray
         labels[missing] = None
         return labels
     labels[codes >= 0] = as_labels(levels)[codes[codes >= 0]]
-    strange = np.flatnonzero((codes < 0) & ~missing)
-    parts = [tuple(str(values[row]) for values in lists) for row in strange]
+    unseen = np.flatnonzero((codes < 0) & ~missing)
+    parts = [tuple(str(values[row]) for values in lists) for row in unseen]
     distinct = list(dict.fromkeys(parts))
-    called = dict(zip(distinct, joined(distinct, levels), strict=True)) if distinct else {}
-    labels[strange] = as_labels([called[part] for part in parts])
+    label_of = dict(zip(distinct, joined(distinct, levels), strict=True)) if distinct else {}
+    labels[unseen] = as_labels([label_of[part] for part in parts])
     return labels
 
 
@@ -145,11 +145,11 @@ def _mixed_base(parts: Sequence[np.ndarray], sizes: Sequence[int]) -> np.ndarray
 
 def _combined(keys: np.ndarray, tables: Sequence[Sequence[Any]]) -> list[str]:
     digits = []
-    rest = np.asarray(keys)
+    quotient = np.asarray(keys)
     for table in reversed(tables[1:]):
-        rest, digit = np.divmod(rest, len(table))
+        quotient, digit = np.divmod(quotient, len(table))
         digits.append(digit)
-    digits.append(rest)
+    digits.append(quotient)
     columns = [[str(table[k]) for k in digit] for table, digit in zip(tables, reversed(digits), strict=True)]
     return joined(list(zip(*columns, strict=True)))
 
@@ -176,7 +176,7 @@ def warn_if_constant_within_levels(
     first = np.empty(len(grouping.levels), dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     at_first = first[codes]
-    flat = [n for c, n in enumerate(names) if n != "Intercept" and np.array_equal(Z[:, c], Z[at_first, c])]
+    flat = [name for c, name in enumerate(names) if name != "Intercept" and np.array_equal(Z[:, c], Z[at_first, c])]
     if flat:
         one = len(flat) == 1
         warn(

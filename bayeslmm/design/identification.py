@@ -72,7 +72,7 @@ class Identification:
 
     @cached_property
     def _entries(self) -> list[tuple[int, int, int]]:
-        entries = [(k, b, a) for k, s in enumerate(self.sizes) for b in range(len(s)) for a in range(b + 1)]
+        entries = [(k, b, a) for k, size in enumerate(self.sizes) for b in range(len(size)) for a in range(b + 1)]
         return [*entries, (-1, 0, 0)]
 
     @cached_property
@@ -81,8 +81,10 @@ class Identification:
         return np.array(
             [
                 [
-                    d.residual if k < 0 else d.covariances[k][a, b] * self.sizes[k][a] * self.sizes[k][b]
-                    for d in self.directions
+                    direction.residual
+                    if k < 0
+                    else direction.covariances[k][a, b] * self.sizes[k][a] * self.sizes[k][b]
+                    for direction in self.directions
                 ]
                 for k, a, b in self._entries
             ]
@@ -173,10 +175,15 @@ def judge(
         matrices = [np.zeros_like(t) for t in T]
         for (k, a, b), value in zip(entries, v, strict=False):
             matrices[k][a, b] = matrices[k][b, a] = value
-        told = float(v[-1]) if residual else 0.0
-        told = told if abs(told) > 1e-6 * np.abs(v * np.sqrt(np.diag(whole) / n)).max() else 0.0
+        residual_entry = float(v[-1]) if residual else 0.0
+        residual_entry = (
+            residual_entry if abs(residual_entry) > 1e-6 * np.abs(v * np.sqrt(np.diag(whole) / n)).max() else 0.0
+        )
         directions.append(
-            Direction(covariances=tuple(t @ m @ t.T for t, m in zip(T, matrices, strict=True)), residual=told)
+            Direction(
+                covariances=tuple(t @ matrix @ t.T for t, matrix in zip(T, matrices, strict=True)),
+                residual=residual_entry,
+            )
         )
     return Identification(directions=tuple(directions), sizes=tuple(_sizes(ZtZ, T, n)))
 
@@ -247,8 +254,8 @@ def _products(
     for k in range(K):
         for m in range(k, K):
             if k == m:
-                at = np.arange(len(ZtZ[k]))
-                first, second, values = at, at, ZtZ[k]
+                index = np.arange(len(ZtZ[k]))
+                first, second, values = index, index, ZtZ[k]
             else:
                 first, second, values = pairs[k, m]
             total = np.einsum("pab,pcd->acbd", values, values, optimize=True)
@@ -304,10 +311,13 @@ def identification(design: Design, *, beside_fixed: bool = True, residual: bool 
     root = np.ones(design.n) if design.weights is None else np.sqrt(design.weights)
     has_error = design.family.has_residual and not design.family.residual_is_known
     Q = np.linalg.qr(design.X * root[:, None])[0] if beside_fixed else np.zeros((design.n, 0))
-    templates = [g.template for g in design.groups]
-    columns, T = zip(*(_like_sized(g.Z, t, root) for g, t in zip(design.groups, templates, strict=True)), strict=True)
-    counts = [g.n_levels for g in design.groups]
-    codes = [g.codes for g in design.groups]
+    templates = [group.template for group in design.groups]
+    columns, T = zip(
+        *(_like_sized(group.Z, template, root) for group, template in zip(design.groups, templates, strict=True)),
+        strict=True,
+    )
+    counts = [group.n_levels for group in design.groups]
+    codes = [group.codes for group in design.groups]
     pairs = {}
     for k in range(len(codes)):
         for m in range(k + 1, len(codes)):
@@ -315,9 +325,11 @@ def identification(design: Design, *, beside_fixed: bool = True, residual: bool 
             values = _summed(where.reshape(-1), columns[k], columns[m], len(keys))
             pairs[k, m] = (keys // counts[m], keys % counts[m], values)
     return judge(
-        ZtZ=[_summed(c, Z, Z, J) for c, Z, J in zip(codes, columns, counts, strict=True)],
+        ZtZ=[_summed(code, Z, Z, J) for code, Z, J in zip(codes, columns, counts, strict=True)],
         pairs=pairs,
-        ZtQ=[_summed(c, Z, Q, J) for c, Z, J in zip(codes, columns, counts, strict=True)] if beside_fixed else None,
+        ZtQ=[_summed(code, Z, Q, J) for code, Z, J in zip(codes, columns, counts, strict=True)]
+        if beside_fixed
+        else None,
         n=design.n,
         p=Q.shape[1],
         templates=templates,
@@ -331,12 +343,12 @@ def _like_sized(Z: Array, template: Template, root: Array) -> tuple[Array, Array
     n, T = len(Z), np.zeros((Z.shape[1], Z.shape[1]))
     weighted = Z * root[:, None]
     for block, structure in zip(template.blocks, template.structures, strict=True):
-        here = np.ix_(block, block)
+        block_index = np.ix_(block, block)
         size = np.sqrt(np.mean(weighted[:, block] ** 2, axis=0))
         scaled = np.diag(1.0 / np.where(size > 0.0, size, 1.0))
         R = np.linalg.qr(weighted[:, block] @ scaled / np.sqrt(n), mode="r")
         independent = structure.is_free and R.shape[0] == R.shape[1] and np.abs(np.diag(R)).min() > 1e-7
-        T[here] = scaled @ np.linalg.inv(R) if independent else scaled
+        T[block_index] = scaled @ np.linalg.inv(R) if independent else scaled
     return weighted @ T, T
 
 
@@ -358,64 +370,64 @@ def refuse_untold_residual(design: Design) -> None:
     """
     if design.is_wide:  # the fit judges them by its cross-products
         return
-    effects = sum(g.n_levels * g.q for g in design.groups)
+    effects = sum(group.n_levels * group.q for group in design.groups)
     family = design.family
     latent = family.hides_row_effects(design.trials)
     unknown = family.has_residual and not family.residual_is_known
     if not (unknown or latent) or effects < design.n - design.p or not design.groups:
         return
-    found = identification(design, beside_fixed=False, residual=True)
-    if found.involves_residual:
-        raise UnidentifiedTermError((_latent_words if latent else untold_residual)(found, design))
+    identified = identification(design, beside_fixed=False, residual=True)
+    if identified.involves_residual:
+        raise UnidentifiedTermError((_latent_words if latent else untold_residual)(identified, design))
 
 
 # -- words
 
 
-def untold_residual(found: Identification, design: Design) -> str:
+def untold_residual(identified: Identification, design: Design) -> str:
     """Which terms cannot be told from the residual."""
-    guilty, texts, why = _guilty(found, design)
-    drop = "Use" if all(g.q == 1 for g in guilty) else "Drop a column or use"
+    guilty, texts, why = _guilty(identified, design)
+    drop = "Use" if all(group.q == 1 for group in guilty) else "Drop a column or use"
     return (
-        f"{texts}: {why}, so they cannot be told from the residual: {words_of(found, design)}. {drop} more rows per "
-        f"{' or '.join(g.name for g in guilty)}, or se= if the standard error of each row is known."
+        f"{texts}: {why}, so they cannot be told from the residual: {words_of(identified, design)}. {drop} more rows "
+        f"per {' or '.join(group.name for group in guilty)}, or se= if the standard error of each row is known."
     )
 
 
-def _latent_words(found: Identification, design: Design) -> str:
-    guilty, texts, why = _guilty(found, design)
+def _latent_words(identified: Identification, design: Design) -> str:
+    guilty, texts, why = _guilty(identified, design)
     return (
         f"{texts}: {why}. With family={design.family.name!r} a row without others of its level does not tell their "
         f"variance: a larger one with larger coefficients gives the same probabilities. Use more rows per "
-        f"{' or '.join(g.name for g in guilty)}, or leave the term out."
+        f"{' or '.join(group.name for group in guilty)}, or leave the term out."
     )
 
 
-def _guilty(found: Identification, design: Design) -> tuple[list[GroupTerm], str, str]:
+def _guilty(identified: Identification, design: Design) -> tuple[list[GroupTerm], str, str]:
     """The terms at fault, their texts, and how many effects they have for how many rows."""
-    guilty = [g for k, g in enumerate(design.groups) if any(e[0] == k for e in found.untold)]
-    texts = " + ".join(dict.fromkeys(text for g in guilty for text in g.texts))
-    effects = sum(g.n_levels * g.q for g in guilty)
-    if any(g.n_levels == design.n for g in guilty):
+    guilty = [group for k, group in enumerate(design.groups) if any(e[0] == k for e in identified.untold)]
+    texts = " + ".join(dict.fromkeys(text for group in guilty for text in group.texts))
+    effects = sum(group.n_levels * group.q for group in guilty)
+    if any(group.n_levels == design.n for group in guilty):
         return guilty, texts, f"{design.n} levels for {design.n} rows, one row per level"
     return guilty, texts, f"{effects} random effects for {design.n} rows"
 
 
-def words_of(found: Identification, design: Design, values: Sequence[str] = ()) -> str:
+def words_of(identified: Identification, design: Design, values: Sequence[str] = ()) -> str:
     """What the data know of the variances that they do not tell, by the names of factors and columns.
 
     ``values`` are written behind the combinations that are known.
     """
-    told = found.combinations()
-    names = combination_names(told, design)
+    combinations = identified.combinations()
+    names = combination_names(combinations, design)
     parts = []
-    if told:
+    if combinations:
         shown = " and ".join(name + value for name, value in zip(names, values or [""] * len(names), strict=True))
-        parts.append(f"only {shown} {'is' if len(told) == 1 else 'are'} known")
-    inside = {e for each in told for e in each}
-    nothing = [_entry(e, design) for e in found.untold if e not in inside]
-    if nothing:
-        parts.append(f"the data say nothing about {', '.join(nothing)}")
+        parts.append(f"only {shown} {'is' if len(combinations) == 1 else 'are'} known")
+    inside = {e for each in combinations for e in each}
+    unknown = [_entry(e, design) for e in identified.untold if e not in inside]
+    if unknown:
+        parts.append(f"the data say nothing about {', '.join(unknown)}")
     return "; ".join(parts)
 
 
@@ -423,13 +435,13 @@ def untold_variances(design: Design) -> str:
     """What the data know of the variances that they do not tell, in words; empty where they tell all."""
     if not design.groups or design.is_wide:  # of wide terms a REML fit judges it
         return ""
-    known = identification(design)
-    return "" if known.is_full else words_of(known, design)
+    identified = identification(design)
+    return "" if identified.is_full else words_of(identified, design)
 
 
-def combination_names(told: Sequence[Mapping[tuple[int, int, int], float]], design: Design) -> list[str]:
+def combination_names(combinations: Sequence[Mapping[tuple[int, int, int], float]], design: Design) -> list[str]:
     """Sums such as ``sd(s)² + 0.5·sd(x | s)²``."""
-    return [_sum(each, design) for each in told]
+    return [_sum(each, design) for each in combinations]
 
 
 def _sum(each: Mapping[tuple[int, int, int], float], design: Design) -> str:

@@ -114,8 +114,12 @@ def contract(
         dims[CUTPOINT] = (THRESHOLD,)
     if x_names:
         dims[BETA] = (COEF,)
-    for g in factors:
-        dims |= {sd[g]: (term[g],), cor[g]: (term[g], other[g]), b[g]: (level[g], term[g])}
+    for factor in factors:
+        dims |= {
+            sd[factor]: (term[factor],),
+            cor[factor]: (term[factor], other[factor]),
+            b[factor]: (level[factor], term[factor]),
+        }
     coef_term, pair, loo = each("{}_coef"), each("{}_pair"), each("loo_{}")
     taken.update((RESPONSE, OBSERVED))
     return Names(
@@ -136,9 +140,9 @@ def contract(
 class _Taken(set[str]):
     """Names that are taken."""
 
-    def new(self, wanted: str, ending: str = "_") -> str:
+    def new(self, preferred: str, ending: str = "_") -> str:
         """The name wanted, if a file can hold it and it is free; else one like it."""
-        name = wanted.encode("utf-8", "replace").decode().replace("/", "_").replace("\0", "_")
+        name = preferred.encode("utf-8", "replace").decode().replace("/", "_").replace("\0", "_")
         if not name.replace(".", "").strip():
             name += ending
         while name in self:
@@ -153,9 +157,9 @@ def labels(design: Design) -> dict[str, np.ndarray]:
     coords = {COEF: as_labels(design.x_names), ROW: design.index.to_numpy()}
     if CUTPOINT in design.family.parameters:
         coords[THRESHOLD] = as_labels(design.levels[:-1])
-    for g in design.groups:
-        coords[names.level[g.name]] = as_labels(g.levels)
-        coords[names.term[g.name]] = coords[names.other[g.name]] = as_labels(g.columns)
+    for group in design.groups:
+        coords[names.level[group.name]] = as_labels(group.levels)
+        coords[names.term[group.name]] = coords[names.other[group.name]] = as_labels(group.columns)
     return coords
 
 

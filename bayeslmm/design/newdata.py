@@ -76,27 +76,27 @@ class Recipe:
 
 def rebuild(
     recipe: Recipe,
-    known: pd.DataFrame,
+    fit_frame: pd.DataFrame,
     newdata: Any,
     groups: Collection[str] | None,
     offset: Any,
     estimable_only: bool = True,
 ) -> NewDesign:
-    """The arrays of a recipe on new rows; ``known`` is the frame of the fit."""
+    """The arrays of a recipe on new rows; ``fit_frame`` is the frame of the fit."""
     newdata = as_frame(newdata)
-    there = [*(g.name for g in recipe.groupings), *(wide.name for wide in recipe.wide if wide.is_grouping)]
-    strange = sorted(set(groups or ()) - set(there))
-    if strange:
+    factor_names = [*(g.name for g in recipe.groupings), *(wide.name for wide in recipe.wide if wide.is_grouping)]
+    unknown = sorted(set(groups or ()) - set(factor_names))
+    if unknown:
         raise DataError(
-            f"{strange[0]!r} is no grouping factor of the model; it has {', '.join(map(repr, there)) or 'none'}."
+            f"{unknown[0]!r} is no grouping factor of the model; it has {', '.join(map(repr, factor_names)) or 'none'}."
         )
     wide = [each for each in recipe.wide if groups is None or not each.is_grouping or each.name in groups]
-    wanted = [
+    groupings = [
         (bars, grouping)
         for bars, grouping in zip(recipe.bars, recipe.groupings, strict=True)
         if groups is None or grouping.name in groups
     ]
-    matrices = [recipe.fixed, *(bar for bars, _ in wanted for bar in bars)]
+    matrices = [recipe.fixed, *(bar for bars, _ in groupings for bar in bars)]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
     leaves += [leaf for each in wide for leaf in each.leaves]
     named = [(leaf, "fixed part or left of a bar") for leaf in leaves] + [(leaf, "offset") for leaf in recipe.offsets]
@@ -109,7 +109,7 @@ def rebuild(
             used[name] = _present(newdata, name, each.name)
     keep, _ = complete_rows(used)
     complete = np.ones(len(newdata), dtype=bool) if keep is None else keep
-    frame = _new_frame(used, complete, newdata.index, known)
+    frame = _new_frame(used, complete, newdata.index, fit_frame)
     outside = _new_offset(recipe, newdata, offset)
 
     full = _columns((recipe.fixed,), frame)
@@ -121,7 +121,7 @@ def rebuild(
     if len(frame):
         shift[complete] = total_offset(recipe.offsets, frame, None)
     built = []
-    for bars, grouping in wanted:
+    for bars, grouping in groupings:
         columns = [
             group_column(_present(newdata, name, f"grouping factor {grouping.name}")) for name in grouping.variables
         ]
@@ -177,14 +177,14 @@ def _present(newdata: pd.DataFrame, name: str, where: str) -> pd.Series:
 
 
 def _new_frame(
-    used: Mapping[str, pd.Series], complete: np.ndarray, index: pd.Index, known: pd.DataFrame
+    used: Mapping[str, pd.Series], complete: np.ndarray, index: pd.Index, fit_frame: pd.DataFrame
 ) -> pd.DataFrame:
     columns = {}
     for name, column in used.items():
         values = plain(column[complete], name)
-        if is_numeric(known[name]) and not is_numeric(values) and len(values):
+        if is_numeric(fit_frame[name]) and not is_numeric(values) and len(values):
             raise DataError(f"Column {name!r} was numeric in the fit and holds text or categories in the new data.")
-        if known[name].dtype == bool and is_numeric(values) and not values.isin((0, 1)).all():
+        if fit_frame[name].dtype == bool and is_numeric(values) and not values.isin((0, 1)).all():
             other = values[~values.isin((0, 1))].iloc[0]
             raise DataError(f"Column {name!r} was True or False in the fit and holds {other} in the new data.")
         if is_numeric(values):

@@ -69,16 +69,16 @@ def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, 
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))
-    for given, what in ((weights, "weights="), (se, "se=")):
-        if isinstance(given, str) and given not in columns:
-            raise unknown_column(given, what, columns)
+    for argument, what in ((weights, "weights="), (se, "se=")):
+        if isinstance(argument, str) and argument not in columns:
+            raise unknown_column(argument, what, columns)
     every = [response, *expressions.values(), *offsets]
     valued = dict.fromkeys(name for expression in every for name in expression.columns.values())
     for bar in formula.bars:
         if isinstance(bar.word, Membership):
             valued |= dict.fromkeys(bar.word.weights)
     grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)
-    own = {name: value for expression in every for name, value in expression.own.items()}
+    captured = {name: value for expression in every for name, value in expression.captured.items()}
     return Plan(
         response=response,
         expressions=expressions,
@@ -86,7 +86,7 @@ def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, 
         columns=tuple({**valued, **grouping}),
         group_only=frozenset(grouping) - frozenset(valued),
         offset_column=isinstance(offset, str),
-        scope=Scope(names=own, trusted=scope.trusted),
+        scope=Scope(names=captured, trusted=scope.trusted),
         loose=frozenset(loose)
         - frozenset(valued)
         - frozenset(n for b in formula.bars if not isinstance(b.word, Membership) for n in b.group),
@@ -143,11 +143,11 @@ def from_outside(values: Any, data: pd.DataFrame, what: str) -> np.ndarray | Non
     if not many or len(column) != len(data):
         got = f"has {len(column)} values" if many else f"is one {type(values).__name__}"
         raise DataError(f"{what}= {got} for {len(data)} rows of data. Give one value for each row.")
-    known = column.notna().to_numpy(dtype=bool)
-    given = plain(column[known], what)
+    present = column.notna().to_numpy(dtype=bool)
+    present_values = plain(column[present], what)
     array = np.full(len(data), np.nan)
     try:
-        array[known] = pd.to_numeric(given)
+        array[present] = pd.to_numeric(present_values)
     except (TypeError, ValueError) as problem:
         raise DataError(f"{what}= does not hold numbers: {problem}.") from None
     return array

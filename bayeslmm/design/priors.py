@@ -105,12 +105,12 @@ def _by_names(name: Any, args: tuple[Any, ...]) -> str:
         "Uniform": ("lower", "upper"),
         "Beta": ("alpha", "beta"),
     }.get(name, ())
-    given = ", ".join(map(repr, args))
+    arguments = ", ".join(map(repr, args))
     if len(usual) == len(args):
         named = ", ".join(f"{key}={value!r}" for key, value in zip(usual, args, strict=True))
     else:
         named = ", ".join(f"{key}=..." for key in usual) or "mu=..., sigma=..."
-    return f"Prior({name!r}, {given}): parameters go by their names in PyMC: Prior({name!r}, {named})"
+    return f"Prior({name!r}, {arguments}): parameters go by their names in PyMC: Prior({name!r}, {named})"
 
 
 def flat() -> Prior:
@@ -147,15 +147,16 @@ class Priors:
 
     def get(self, kind: str, group: str = "", term: str = "") -> Prior | LKJ:
         """The prior of one parameter."""
-        for e in self.entries:
-            if (e.kind, e.group) == (kind, group) and (not term or e.term == term):
-                return e.prior
+        for entry in self.entries:
+            if (entry.kind, entry.group) == (kind, group) and (not term or entry.term == term):
+                return entry.prior
         raise KeyError((kind, group, term))
 
     def table(self) -> pd.DataFrame:
         """One row a parameter: parameter, prior, reason."""
         return pd.DataFrame(
-            [(e.label, repr(e.prior), e.reason) for e in self.entries], columns=["parameter", "prior", "reason"]
+            [(entry.label, repr(entry.prior), entry.reason) for entry in self.entries],
+            columns=["parameter", "prior", "reason"],
         )
 
     def __str__(self) -> str:
@@ -194,10 +195,10 @@ def resolve_priors(
     def choose(keys: Sequence[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
         matching = [key for key in keys if key in user]  # most specific first
         used.update(matching)
-        wanted = LKJ if isinstance(default, LKJ) else Prior
+        expected = LKJ if isinstance(default, LKJ) else Prior
         for key in matching:
-            if not isinstance(user[key], wanted):
-                raise PriorError(f"prior for {key!r}: expected a {wanted.__name__}, got {user[key]!r}")
+            if not isinstance(user[key], expected):
+                raise PriorError(f"prior for {key!r}: expected a {expected.__name__}, got {user[key]!r}")
         return (user[matching[0]], SET) if matching else (default, reason)
 
     family = design.family
@@ -289,19 +290,25 @@ def _check(entry: ResolvedPrior, prior: Prior, *, positive: bool) -> None:
     """Refuse a prior of the user's that is no distribution, or not one of this parameter's numbers."""
     if prior.name not in DISTRIBUTIONS:
         return  # asked of PyMC where a model is made
-    given = {key: float(value) for key, value in prior.params}
-    check_arguments(prior.name, given, f"{entry.label}: {prior!r}")
-    low, high = ends(prior.name, given)
+    arguments = {key: float(value) for key, value in prior.params}
+    check_arguments(prior.name, arguments, f"{entry.label}: {prior!r}")
+    low, high = ends(prior.name, arguments)
     if positive and low < 0.0 and prior.name != "Flat":  # that is flat on the half line here
         raise not_positive(entry.label, repr(prior), f"its support is {low:g} to {high:g}")
 
 
 def _no_match(key: Any, entries: list[ResolvedPrior], design: Design) -> str:
-    kinds = {e.kind for e in entries}
+    kinds = {entry.kind for entry in entries}
     names: list[Key] = [kind for kind in ("fixed", "sd", "cor") if kind in kinds]
-    for e in entries:
-        names.append(("sd", e.group, e.term) if e.kind == "sd" else ("cor", e.group) if e.kind == "cor" else e.term)
-    close = difflib.get_close_matches(str(key), [str(n) for n in names], n=1)
+    for entry in entries:
+        names.append(
+            ("sd", entry.group, entry.term)
+            if entry.kind == "sd"
+            else ("cor", entry.group)
+            if entry.kind == "cor"
+            else entry.term
+        )
+    close = difflib.get_close_matches(str(key), [str(name) for name in names], n=1)
     hint = _what_there_is(key, design) or (f" Did you mean {close[0]}?" if close else "")
     return f"no parameter matches the prior key {key!r}.{hint} Keys here: {', '.join(map(repr, names))}"
 
@@ -311,7 +318,7 @@ def _what_there_is(key: Any, design: Design) -> str:
     family = design.family
     first = key[0] if isinstance(key, tuple) and key else key
     if first == "cor":
-        bars = [g for g in design.groups if key == "cor" or g.name in key]
+        bars = [group for group in design.groups if key == "cor" or group.name in key]
         several = f" Write (1 + x | {bars[0].name}) for one." if bars else ""
         return "" if key != "cor" and not bars else f" No correlation is estimated here.{several}"
     if first == "sd" and not design.groups:

@@ -31,19 +31,19 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
     ----------
     entries : iterable of ResolvedPrior
     """
-    entries = [e for e in entries if getattr(e.prior, "name", "") in FLAT]
-    free = {e.term for e in entries if e.kind in ("Intercept", "fixed")}
+    entries = [entry for entry in entries if getattr(entry.prior, "name", "") in FLAT]
+    free = {entry.term for entry in entries if entry.kind in ("Intercept", "fixed")}
     X = design.X[:, [name in free for name in design.x_names]]
-    for e in entries:
-        if e.kind in design.family.limited_by:
+    for entry in entries:
+        if entry.kind in design.family.limited_by:
             raise PriorError(
-                f"{e.label}: a flat prior has no posterior, since the likelihood of family={design.family.name!r} "
-                f"tends to that of {design.family.limited_by[e.kind]} as {e.label} grows. Give a proper one such as "
-                "Prior('Gamma', alpha=2, beta=0.1)."
+                f"{entry.label}: a flat prior has no posterior, since the likelihood of family={design.family.name!r} "
+                f"tends to that of {design.family.limited_by[entry.kind]} as {entry.label} grows. Give a proper one "
+                "such as Prior('Gamma', alpha=2, beta=0.1)."
             )
-        if e.kind == "sd":
-            group = next(g for g in design.groups if g.name == e.group)
-            _check_sd(design, group, e, X)
+        if entry.kind == "sd":
+            group = next(g for g in design.groups if g.name == entry.group)
+            _check_sd(design, group, entry, X)
 
 
 def _check_sd(design: Design, group: GroupTerm, entry: Any, X: Array) -> None:

@@ -88,7 +88,7 @@ DISTRIBUTIONS: Mapping[str, Distribution] = {
 }
 
 
-def check_arguments(name: str, given: Mapping[str, float], shown: str) -> None:
+def check_arguments(name: str, arguments: Mapping[str, float], shown: str) -> None:
     """Refuse arguments that a distribution of the table does not have, lacks, or cannot have.
 
     Raises
@@ -96,44 +96,44 @@ def check_arguments(name: str, given: Mapping[str, float], shown: str) -> None:
     PriorError
         ``shown`` is what the message calls the prior.
     """
-    known = DISTRIBUTIONS[name]
-    strange = [key for key in given if key not in known.arguments]
-    if strange:
-        close = difflib.get_close_matches(strange[0], known.arguments, n=1, cutoff=0.5)
+    distribution = DISTRIBUTIONS[name]
+    unknown = [key for key in arguments if key not in distribution.arguments]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], distribution.arguments, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]}?" if close else ""
-        takes = f"it has {', '.join(known.arguments)}" if known.arguments else "it has no arguments"
-        raise PriorError(f"{shown}: {name} has no {', '.join(strange)}; {takes}.{hint}")
-    needed = " or ".join(", ".join(sorted(way)) for way in known.ways)
-    fits = [way for way in known.ways if way <= given.keys() <= way | known.may]
+        takes = f"it has {', '.join(distribution.arguments)}" if distribution.arguments else "it has no arguments"
+        raise PriorError(f"{shown}: {name} has no {', '.join(unknown)}; {takes}.{hint}")
+    needed = " or ".join(", ".join(sorted(way)) for way in distribution.ways)
+    fits = [way for way in distribution.ways if way <= arguments.keys() <= way | distribution.may]
     if not fits:
-        raise PriorError(f"{shown}: {name} needs {needed}; given: {', '.join(given) or 'nothing'}")
-    twice = [key for key in known.either if key in given]
+        raise PriorError(f"{shown}: {name} needs {needed}; given: {', '.join(arguments) or 'nothing'}")
+    twice = [key for key in distribution.either if key in arguments]
     if len(twice) > 1:
         raise PriorError(f"{shown}: {' and '.join(twice)} say the same; give one of them")
-    for key, value in given.items():
-        if not np.isfinite(value) or (key not in known.any_sign and value <= 0.0):
+    for key, value in arguments.items():
+        if not np.isfinite(value) or (key not in distribution.any_sign and value <= 0.0):
             must = "must be positive" if np.isfinite(value) else "must be a finite number"
             raise PriorError(f"{shown}: {key} is {value:g}, and {must}")
-    low, high = ends(name, given)
+    low, high = ends(name, arguments)
     if not low < high:
         raise PriorError(f"{shown}: lower is {low:g} and upper {high:g}; lower must be below upper")
-    if name == "Beta" and "mu" in given:
-        _check_beta(given, shown)
+    if name == "Beta" and "mu" in arguments:
+        _check_beta(arguments, shown)
 
 
-def _check_beta(given: Mapping[str, float], shown: str) -> None:
-    mean = given["mu"]
+def _check_beta(arguments: Mapping[str, float], shown: str) -> None:
+    mean = arguments["mu"]
     largest = np.sqrt(max(mean * (1.0 - mean), 0.0))
-    if not mean < 1.0 or given.get("sigma", 0.0) >= largest:
+    if not mean < 1.0 or arguments.get("sigma", 0.0) >= largest:
         raise PriorError(f"{shown}: mu must lie between 0 and 1, and sigma below sqrt(mu (1 - mu))")
 
 
-def ends(name: str, given: Mapping[str, float]) -> tuple[float, float]:
+def ends(name: str, arguments: Mapping[str, float]) -> tuple[float, float]:
     """The ends of the support of a distribution of the table."""
     low, high = DISTRIBUTIONS[name].support
     return (
-        given.get(low, -INFINITY) if isinstance(low, str) else low,
-        given.get(high, INFINITY) if isinstance(high, str) else high,
+        arguments.get(low, -INFINITY) if isinstance(low, str) else low,
+        arguments.get(high, INFINITY) if isinstance(high, str) else high,
     )
 
 

@@ -152,8 +152,8 @@ def _membership(bar: Bar, word: Membership, frame: pd.DataFrame, weights: Array 
     members = Members.of(word, bar.text, [frame[column] for column in word.columns])
 
     def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
-        slots, given = ([table[column] for column in columns] for columns in (word.columns, word.weights))
-        matrix, unknown = members.matrix(slots, given)
+        slots, weight_columns = ([table[column] for column in columns] for columns in (word.columns, word.weights))
+        matrix, unknown = members.matrix(slots, weight_columns)
         return matrix, unknown, np.zeros(len(table), dtype=bool)
 
     term = WideTerm(
@@ -221,20 +221,20 @@ def _curve_term(
             by_of, level, levels = by
             factor = as_numbers_or_factor(evaluate(by_of, table), by_of, table.index)
             values = factor.data.astype(object) if isinstance(factor, Factor) else pd.Series(factor)
-            strange = values[~values.isin(levels)]
-            if len(strange):
+            unseen = values[~values.isin(levels)]
+            if len(unseen):
                 raise UnseenLevelError(
-                    f"{text}: the fit has not seen the level {strange.iloc[0]!r} of {by_of.label!r}: it has no curve."
+                    f"{text}: the fit has not seen the level {unseen.iloc[0]!r} of {by_of.label!r}: it has no curve."
                 )
-            here = np.asarray(values == level)
-            matrix, beyond = matrix * here[:, None], beyond & here
+            in_level = np.asarray(values == level)
+            matrix, beyond = matrix * in_level[:, None], beyond & in_level
         return matrix, np.zeros(len(table), dtype=bool), beyond
 
     matrix = rows(frame)[0]
     leaves = (x_of,) if by is None else (x_of, by[0])
     term = WideTerm(
         name=name,
-        variables=tuple(dict.fromkeys(c for leaf in leaves for c in leaf.columns.values())),
+        variables=tuple(dict.fromkeys(column for leaf in leaves for column in leaf.columns.values())),
         levels=tuple(range(1, matrix.shape[1] + 1)),
         text=text,
         kind="smooth",

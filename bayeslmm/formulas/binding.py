@@ -84,7 +84,7 @@ def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str, *, once: bool 
         check = Check(
             columns=columns,
             quoted=quoted,
-            given=scope.names,
+            allowed=scope.names,
             remedies={**REMEDIES, **ALONE},
             where=where,
             text=atom.text,
@@ -99,7 +99,13 @@ def bind(atom: Atom, columns: pd.Index, scope: Scope, where: str, *, once: bool 
     code = ast.unparse(tree)
     needed = {name: value for name, value in binder.objects.items() if re.search(rf"\b{name}\b", code)}
     return Expression(
-        label=atom.label, code=code, columns=binder.used, objects=needed, own=binder.own, numeric=numeric, memory=memory
+        label=atom.label,
+        code=code,
+        columns=binder.used,
+        objects=needed,
+        captured=binder.captured,
+        numeric=numeric,
+        memory=memory,
     )
 
 
@@ -114,7 +120,7 @@ class _Binder(ast.NodeTransformer):
         self.columns, self.scope, self.where, self.quoted = columns, scope, where, quoted
         self.used: dict[str, str] = {}
         self.objects: dict[str, Any] = {}
-        self.own: dict[str, Any] = {}
+        self.captured: dict[str, Any] = {}
         self.parts: list[str] = []
         self.doubtful = False
         self.touched = 0  # columns met so far
@@ -178,7 +184,7 @@ class _Binder(ast.NodeTransformer):
         function = self.objects.get(node.func.id)
         if _reckons(function):
             node.args = [_as_double(argument) for argument in node.args]
-        elif any(function is given for given in self.own.values()):
+        elif any(function is captured for captured in self.captured.values()):
             node.args = [_as_double(argument, NUMBER) for argument in node.args]
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
@@ -239,8 +245,8 @@ class _Binder(ast.NodeTransformer):
         return ast.Name(id=stand_in, ctx=ast.Load())
 
     def object(self, value: Any) -> ast.Name:
-        for stand_in, known in self.objects.items():
-            if known is value:
+        for stand_in, held in self.objects.items():
+            if held is value:
                 return ast.Name(id=stand_in, ctx=ast.Load())
         stand_in = f"object_{len(self.objects)}"
         self.objects[stand_in] = value
@@ -254,13 +260,13 @@ class _Binder(ast.NodeTransformer):
             return from_formulae(name)
         default = _default(name)
         # a module's own dunders are no names of its author: __builtins__ leads to open and __import__
-        given = None if name.startswith("__") else self.scope.names.get(name)
-        scalar = name in FROM_NUMPY and getattr(given, "__module__", "") in ("math", "builtins")
-        useless = called and default is not None and not callable(given)  # a number called mean
-        if given is not None and given is not default and not scalar and not useless:
-            self.own[name] = given
+        in_scope = None if name.startswith("__") else self.scope.names.get(name)
+        scalar = name in FROM_NUMPY and getattr(in_scope, "__module__", "") in ("math", "builtins")
+        useless = called and default is not None and not callable(in_scope)  # a number called mean
+        if in_scope is not None and in_scope is not default and not scalar and not useless:
+            self.captured[name] = in_scope
             self.doubtful = True
-            return given
+            return in_scope
         if default is not None:
             return default
         error = unknown_column(name, self.where, self.columns, FROM_FORMULAE | FROM_NUMPY | set(OWN) | set(R_WORDS))
@@ -290,7 +296,7 @@ def _reckons(function: Any) -> bool:
     """Whether a function does arithmetic on its arguments, and takes doubles."""
     if isinstance(function, np.ufunc):
         return any("d" in types_.partition("->")[0] for types_ in function.types)
-    if any(function is known for known in (*IN_DOUBLES, *R_WORDS.values())):
+    if any(function is listed for listed in (*IN_DOUBLES, *R_WORDS.values())):
         return function not in (np.where, ifelse)
     return getattr(function, "__stateful_transform__", False) and not isinstance(function, Binary | Indicator)
 
@@ -299,9 +305,9 @@ def _goes_by_rows(function: Any, call: ast.Call) -> bool:
     """Whether a function of these arguments is known to take each row by itself, or to remember the rows of the fit."""
     if isinstance(function, np.ufunc):
         return function.signature is None and len(call.args) == function.nin and not call.keywords
-    if any(function is known for known in BY_ROWS):
+    if any(function is listed for listed in BY_ROWS):
         return function is not np.where or len(call.args) == 3
-    if any(function is known for known in OWN.values()):
+    if any(function is listed for listed in OWN.values()):
         return True
     ours = type(function).__module__.partition(".")[0] in ("bayeslmm", "formulae")
     return ours and getattr(function, "__stateful_transform__", False)

@@ -92,7 +92,7 @@ class Expression:
     """A leaf with every name resolved.
 
     ``code`` is Python over stand-in names; ``columns`` maps these to columns of the data and ``objects`` to
-    functions and transforms. A plain column has no code. ``own`` holds what came from the names of the scope, and
+    functions and transforms. A plain column has no code. ``captured`` holds what came from the names of the scope, and
     ``numeric`` the columns that may not hold text, as an untrusted formula reckons with them. ``memory`` keeps the
     statistics of columns inside the leaf; None where it goes row by row without doubt.
     """
@@ -101,7 +101,7 @@ class Expression:
     code: str
     columns: Mapping[str, str]
     objects: Mapping[str, Any]
-    own: Mapping[str, Any] = field(default_factory=dict)
+    captured: Mapping[str, Any] = field(default_factory=dict)
     numeric: frozenset[str] = frozenset()
     memory: Memory | None = None
 
@@ -202,14 +202,14 @@ def _as_series(value: Any, expression: Expression, index: pd.Index) -> pd.Series
     return plain(series, expression.label)
 
 
-def total_offset(expressions: tuple[Expression, ...], frame: pd.DataFrame, given: np.ndarray | None) -> np.ndarray:
+def total_offset(expressions: tuple[Expression, ...], frame: pd.DataFrame, passed: np.ndarray | None) -> np.ndarray:
     """The sum of the offsets on these rows, with what was given from outside."""
-    total = np.zeros(len(frame)) if given is None else given.copy()
+    total = np.zeros(len(frame)) if passed is None else passed.copy()
     for expression in expressions:
-        value = evaluate(expression, frame)
-        if np.ndim(value) == 0:
-            value = np.full(len(frame), value)
-        numbers = as_numbers_or_factor(value, expression, frame.index)
+        evaluated = evaluate(expression, frame)
+        if np.ndim(evaluated) == 0:
+            evaluated = np.full(len(frame), evaluated)
+        numbers = as_numbers_or_factor(evaluated, expression, frame.index)
         if not isinstance(numbers, np.ndarray) or numbers.ndim > 1:
             raise DataError(f"The offset {expression.label!r} does not hold one number per row.")
         total += numbers

@@ -158,9 +158,9 @@ def parse_formula(text: str) -> Formula:
         ) from None
 
 
-def _on_one_line(found: re.Match[str]) -> str:
+def _on_one_line(match: re.Match[str]) -> str:
     """A space for a line break with its indentation; what is quoted and other spaces stay."""
-    piece = found.group()
+    piece = match.group()
     return " " if piece.isspace() and not set(piece).isdisjoint("\n\r\t") else piece
 
 
@@ -218,8 +218,8 @@ def _of_counts(tree: ast.Expression) -> ast.Expression:
     """R's ``cbind(successes, failures)`` as ``p(successes, trials)``; any other tree as it is."""
     match tree.body:
         case ast.Call(func=ast.Name(id="cbind"), args=[successes, failures], keywords=[]):
-            same = isinstance(failures, ast.BinOp) and isinstance(failures.op, ast.Sub)
-            if same and ast.dump(failures.right) == ast.dump(successes):  # type: ignore[attr-defined]
+            counts_again = isinstance(failures, ast.BinOp) and isinstance(failures.op, ast.Sub)
+            if counts_again and ast.dump(failures.right) == ast.dump(successes):  # type: ignore[attr-defined]
                 trials = failures.left  # type: ignore[attr-defined]
             else:
                 trials = ast.BinOp(left=successes, op=ast.Add(), right=failures)
@@ -228,8 +228,8 @@ def _of_counts(tree: ast.Expression) -> ast.Expression:
 
 
 def _same_bar(a: Bar, b: Bar) -> bool:
-    same = str(a.terms) == str(b.terms) and set(a.group) == set(b.group)
-    return same and a.word == b.word and a.structure == b.structure
+    same_effects = str(a.terms) == str(b.terms) and set(a.group) == set(b.group)
+    return same_effects and a.word == b.word and a.structure == b.structure
 
 
 class _Reader:
@@ -244,7 +244,7 @@ class _Reader:
             raise complain(self.text, message, tree.start, tree.stop)
         left, right = tree.parts
         if left.kind == "binary" and left.text == "~":
-            raise complain(self.text, "A formula has one '~'; this is the second.", tree.at)
+            raise complain(self.text, "A formula has one '~'; this is the second.", tree.sign_start)
         total = self.sum(right)
         return Formula(
             text=self.text,
@@ -261,10 +261,10 @@ class _Reader:
         if node.kind == "name":
             return Atom(node.text)
         if node.kind == "expression":
-            found = SUBSCRIPT.fullmatch(node.text)
-            if found is None:
+            subscript = SUBSCRIPT.fullmatch(node.text)
+            if subscript is None:
                 return Atom(canonical_python(node.text, _of_counts), is_name=False)
-            return Atom(f"indicator({found[1]}, {self.level(found[2], node)})", is_name=False)
+            return Atom(f"indicator({subscript[1]}, {self.level(subscript[2], node)})", is_name=False)
         if node.kind == "binary" and node.text == "|":
             return self.beside(node)
         if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
@@ -372,7 +372,7 @@ class _Reader:
         if operator in ("|", "||"):
             raise self.error(f"A bar stands in parentheses. Write ({self.written(node)}).", node)
         if operator == "~":
-            raise complain(self.text, "A formula has one '~'; this is the second.", node.at)
+            raise complain(self.text, "A formula has one '~'; this is the second.", node.sign_start)
         if operator in ("&", "&&"):
             raise self.error(f"{operator!r} is no operation on terms. Put conditions into I(...).", node)
         if operator.startswith("%"):
@@ -501,10 +501,10 @@ class _Reader:
             raise self.error(f"{node.text}() says how the effects vary together, so its bar is |, not ||.", node)
         hom = kind.hom_by_default
         for name, value in node.options:
-            known = {"True": True, "TRUE": True, "T": True, "False": False, "FALSE": False, "F": False}
-            if name != "hom" or value not in known:
+            flags = {"True": True, "TRUE": True, "T": True, "False": False, "FALSE": False, "F": False}
+            if name != "hom" or value not in flags:
                 raise self.error(f"{node.text}() takes hom=True or hom=False after its bar, not {name}={value}.", node)
-            hom = known[value]
+            hom = flags[value]
         if hom and not kind.has_hom:
             raise self.error(
                 f"{node.text}() has an sd for every column: there is no hom=True. diag, cs and ar1 have it.", node
@@ -514,7 +514,7 @@ class _Reader:
     def bar(self, node: Node, whole: Node, structure: Structure = UNSTRUCTURED) -> list[Bar]:
         left_node, group_node = node.parts
         if left_node.kind == "binary" and left_node.text in ("|", "||"):
-            raise complain(self.text, "There are two bars in one pair of parentheses.", node.at)
+            raise complain(self.text, "There are two bars in one pair of parentheses.", node.sign_start)
         left = self.sum(left_node)
         if left.bars or left.offsets:
             raise self.error("The left side of a bar holds columns: no bars, no offset.", left_node)

@@ -97,7 +97,7 @@ class Node:
     start: int
     stop: int
     parts: tuple[Node, ...] = ()
-    at: int = -1
+    sign_start: int = -1
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -197,7 +197,7 @@ class Parser:
                 start=left.start,
                 stop=right.stop,
                 parts=(left, right),
-                at=token.start,
+                sign_start=token.start,
             )
 
     def _prefix(self) -> Node:
@@ -205,7 +205,12 @@ class Parser:
         if token.text in ("+", "-"):
             operand = self._expression(SIGN - 1)
             return Node(
-                kind="sign", text=token.text, start=token.start, stop=operand.stop, parts=(operand,), at=token.start
+                kind="sign",
+                text=token.text,
+                start=token.start,
+                stop=operand.stop,
+                parts=(operand,),
+                sign_start=token.start,
             )
         if token.text == "(":
             return self._group(token)
@@ -351,8 +356,8 @@ def canonical_python(source: str, change: Change | None = None) -> str:
             raise SyntaxError(f"{text}() is R's. {DOTTED[text]}".rstrip("."))
         if stands_in(token) or (token.kind == "name" and not called and _is_word_of_python(tokens, k)):
             stand_in = stand_in_for(quoted, source)
-            strange = token.kind == "name" and stands_in(token)  # its letters tell it from Python's
-            quoted[stand_in], text = text if strange else f"`{text.strip('`')}`", stand_in
+            lookalike = token.kind == "name" and stands_in(token)  # its letters tell it from Python's
+            quoted[stand_in], text = text if lookalike else f"`{text.strip('`')}`", stand_in
         elif token.kind == "name":
             text = RENAMED.get(text, text) if called else LITERALS.get(text, text)
         elif token.text in OPERATORS:
@@ -406,8 +411,8 @@ def _is_word_of_python(tokens: Sequence[Token], k: int) -> bool:
 
 def stands_in(token: Token) -> bool:
     """Whether Python would not read this name as it stands: one in backticks, or letters that it takes for others."""
-    strange = token.kind == "name" and unicodedata.normalize("NFKC", token.text) != token.text
-    return token.kind == "quoted" or strange
+    lookalike = token.kind == "name" and unicodedata.normalize("NFKC", token.text) != token.text
+    return token.kind == "quoted" or lookalike
 
 
 def stand_in_for(taken: Collection[str], source: str) -> str:

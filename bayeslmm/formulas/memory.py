@@ -98,12 +98,12 @@ class Memory:
     def _try(self, compute: Compute, frame: pd.DataFrame, rows: np.ndarray, value: Any, label: str) -> None:
         self._rows = rows
         try:
-            same = _same(value, rows, compute(_some(frame, rows)))
+            agrees = _same(value, rows, compute(_some(frame, rows)))
         except _AcrossRowsError as across:
             raise FormulaError(self._refusal(self.shown[across.part])) from None
         except Exception:  # as above
-            same = False
-        if not same:
+            agrees = False
+        if not agrees:
             raise FormulaError(self._refusal(label))
 
     def _refusal(self, part: str) -> str:

@@ -62,14 +62,14 @@ class Average(Stateful):
             raise TypeError("ave(x, g) takes the column to group by; the mean of all rows is np.mean(x)")
         keys = pd.MultiIndex.from_arrays([np.asarray(group) for group in groups])
         if self.state is None:
-            codes, known = keys.factorize()
+            codes, levels = keys.factorize()
             sums = np.bincount(codes, weights=np.asarray(x, dtype=np.float64))
-            self.state = sums / np.bincount(codes), known
-        means, known = self.state
-        codes = known.get_indexer(keys)
+            self.state = sums / np.bincount(codes), levels
+        means, levels = self.state
+        codes = levels.get_indexer(keys)
         if (codes < 0).any():
-            strange = ":".join(map(str, keys[int(np.flatnonzero(codes < 0)[0])]))
-            raise ValueError(f"the group {strange!r} has no mean, as no row of the fit is in it")
+            unseen = ":".join(map(str, keys[int(np.flatnonzero(codes < 0)[0])]))
+            raise ValueError(f"the group {unseen!r} has no mean, as no row of the fit is in it")
         return means[codes]
 
 

@@ -117,7 +117,7 @@ class Check:
     ----------
     columns, quoted : collection, mapping
         Columns of the data; stand-ins of the names that stood in backticks.
-    given : collection of str
+    allowed : collection of str
         Names that the caller of the package allows besides.
     remedies : mapping
         What to write for a function of another program.
@@ -129,7 +129,7 @@ class Check:
 
     columns: Collection[Any]
     quoted: Mapping[str, str]
-    given: Collection[str]
+    allowed: Collection[str]
     remedies: Mapping[str, str]
     where: str
     text: str
@@ -198,7 +198,7 @@ class Check:
             if arithmetic:
                 self.numeric.add(column)
         elif (
-            name not in self.given
+            name not in self.allowed
             and name not in CONSTANTS_OF_R
             and (name in BARE or name in MODULES or hasattr(builtins, name) or name.startswith("_"))
         ):
@@ -219,8 +219,8 @@ class Check:
 
     def _call(self, node: ast.Call, depth: int, arithmetic: bool) -> None:
         name = _called(node)
-        if name in self.given and (name not in BARE or name in R_WORDS):
-            self._call_of_given(node, depth, arithmetic)
+        if name in self.allowed and (name not in BARE or name in R_WORDS):
+            self._call_of_allowed(node, depth, arithmetic)
             return
         if name not in CALLS or (isinstance(node.func, ast.Attribute) and not self._is_of_numpy(node.func)):
             self._refuse_function(node, name)
@@ -237,7 +237,7 @@ class Check:
         if name in AS_THEY_ARE and not self._holds_column(node):
             self._refuse(node, "holds no column, which is not allowed")
 
-    def _call_of_given(self, node: ast.Call, depth: int, arithmetic: bool) -> None:
+    def _call_of_allowed(self, node: ast.Call, depth: int, arithmetic: bool) -> None:
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
             if isinstance(argument, ast.List | ast.Tuple):
                 self._list(argument, depth + 1, arithmetic)
@@ -245,24 +245,24 @@ class Check:
                 self._value(argument, depth + 1, arithmetic)
 
     def _refuse_function(self, node: ast.Call, name: str) -> NoReturn:
-        near = difflib.get_close_matches(name, [*CALLS, *self.given], n=1, cutoff=0.8)
+        near = difflib.get_close_matches(name, [*CALLS, *self.allowed], n=1, cutoff=0.8)
         remedy = self.remedies.get(name, f"Did you mean {near[0]!r}?" if near else "")
         self._refuse(name or node.func, remedy=f" {remedy}" if remedy else "")
 
     def _arguments(self, name: str, node: ast.Call) -> list[tuple[str, ast.AST]]:
         """Every argument with the parameter it is for."""
-        known = {parameter.rstrip("#[]@="): parameter for parameter in CALLS[name].split()}
-        places = [parameter for parameter in known.values() if not parameter.endswith("=")]
-        signature = f"{name}({', '.join(known)})"
-        if len(node.args) > len(places):
-            self._refuse(node.args[len(places)], f"is an argument too many for {signature}, not allowed")
-        found: list[tuple[str, ast.AST]] = list(zip(places, node.args, strict=False))
+        parameters = {parameter.rstrip("#[]@="): parameter for parameter in CALLS[name].split()}
+        positional = [parameter for parameter in parameters.values() if not parameter.endswith("=")]
+        signature = f"{name}({', '.join(parameters)})"
+        if len(node.args) > len(positional):
+            self._refuse(node.args[len(positional)], f"is an argument too many for {signature}, not allowed")
+        arguments: list[tuple[str, ast.AST]] = list(zip(positional, node.args, strict=False))
         for keyword in node.keywords:
-            if keyword.arg not in known or known[keyword.arg] in dict(found):
+            if keyword.arg not in parameters or parameters[keyword.arg] in dict(arguments):
                 written = f"{keyword.arg}=" if keyword.arg else "**"
                 self._refuse(written, f"is no further argument of {signature}, so not allowed")
-            found.append((known[keyword.arg], keyword.value))
-        return found
+            arguments.append((parameters[keyword.arg], keyword.value))
+        return arguments
 
     def _list(self, node: ast.List | ast.Tuple, depth: int, arithmetic: bool) -> None:
         for element in node.elts:
@@ -273,9 +273,9 @@ class Check:
     def _contrast(self, node: ast.AST, depth: int) -> None:
         if isinstance(node, ast.Constant) and node.value is None:
             return
-        if isinstance(node, ast.Name) and (node.id in CONTRASTS or node.id in self.given):
+        if isinstance(node, ast.Name) and (node.id in CONTRASTS or node.id in self.allowed):
             return
-        if not (isinstance(node, ast.Call) and (_called(node) in CONTRASTS or _called(node) in self.given)):
+        if not (isinstance(node, ast.Call) and (_called(node) in CONTRASTS or _called(node) in self.allowed)):
             self._refuse(node, f"is no contrast ({', '.join(CONTRASTS)}), so not allowed")
         self._call(node, depth, False)
 

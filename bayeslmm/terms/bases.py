@@ -39,8 +39,8 @@ class ThinPlate:
     def __init__(self, x: Array, k: int) -> None:
         self.knots = np.unique(x)
         if len(self.knots) > MOST_KNOTS:
-            at = np.round(np.linspace(0, len(self.knots) - 1, MOST_KNOTS)).astype(int)
-            self.knots = self.knots[at]
+            indices = np.round(np.linspace(0, len(self.knots) - 1, MOST_KNOTS)).astype(int)
+            self.knots = self.knots[indices]
         self.shift = float(self.knots.mean())
         values, vectors = linalg.eigh(self._kernel(self.knots))
         leading = np.argsort(-np.abs(values), kind="stable")[:k]

@@ -67,7 +67,7 @@ class GroupTerm:
         for block, structure, left in zip(self.blocks, template.structures, self.lefts, strict=False):
             if structure.hom and len(block) > 1:
                 shared[block[0]] = left
-        return tuple(shared.get(c, self.columns[c]) for c in template.sd_columns)
+        return tuple(shared.get(column, self.columns[column]) for column in template.sd_columns)
 
     def sd_label(self, column: int) -> str:
         """What the sd of a column is of: the column, or all columns of its bar."""

@@ -32,8 +32,8 @@ class Members:
         kinds = {pd.api.types.is_numeric_dtype(values.dtype) for values in present if len(values)}
         if len(kinds) > 1:
             raise DataError(f"{text}: some of its columns hold numbers and others text. Make them alike.")
-        found = pd.unique(pd.concat([_plain(slot) for slot in slots], ignore_index=True).dropna())
-        levels = tuple(sorted(found.tolist()))
+        distinct = pd.unique(pd.concat([_plain(slot) for slot in slots], ignore_index=True).dropna())
+        levels = tuple(sorted(distinct.tolist()))
         if len(levels) < 2:
             raise DataError(f"{text}: its columns hold one level, whose variance cannot be estimated")
         if len(levels) > MOST_LEVELS:

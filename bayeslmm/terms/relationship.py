@@ -34,7 +34,7 @@ class Matrix:
     values: Array
 
     @classmethod
-    def of(cls, name: str, given: Any) -> Matrix:
+    def of(cls, name: str, source: Any) -> Matrix:
         """From a DataFrame with the same labels on both sides, or (labels, matrix), the matrix dense or sparse.
 
         Raises
@@ -43,23 +43,23 @@ class Matrix:
             Not one of these, not square, not symmetric, labels that are missing, twice there, or not as many.
         """
         where = f"matrices[{name!r}]"
-        if isinstance(given, pd.DataFrame):
-            if set(given.index) != set(given.columns):
-                odd = sorted(set(given.index) ^ set(given.columns), key=str)[:3]
+        if isinstance(source, pd.DataFrame):
+            if set(source.index) != set(source.columns):
+                odd = sorted(set(source.index) ^ set(source.columns), key=str)[:3]
                 raise InputError(
                     f"{where}: rows and columns of the DataFrame have other labels ({', '.join(map(repr, odd))}). Read "
                     "a CSV file with index_col=0, and give both sides the same labels."
                 )
-            labels: Sequence[Any] = list(given.index)
+            labels: Sequence[Any] = list(source.index)
             if len(set(labels)) == len(labels):
-                given = given.loc[:, labels]
-            raw: Any = given.to_numpy()
-        elif isinstance(given, tuple) and len(given) == 2:
-            labels, raw = list(given[0]), given[1]
+                source = source.loc[:, labels]
+            raw: Any = source.to_numpy()
+        elif isinstance(source, tuple) and len(source) == 2:
+            labels, raw = list(source[0]), source[1]
         else:
             raise InputError(
                 f"{where}: a DataFrame with labels on both sides, or a pair (labels, matrix), not "
-                f"{type(given).__name__}"
+                f"{type(source).__name__}"
             )
         shape = np.shape(raw) if not sparse.issparse(raw) else raw.shape
         if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
@@ -72,8 +72,8 @@ class Matrix:
         if any(pd.isna(label) for label in labels):
             raise InputError(f"{where}: a label is missing")
         if len(set(labels)) < len(labels):
-            twice = next(label for label in labels if labels.count(label) > 1)
-            raise InputError(f"{where}: the label {twice!r} is there twice")
+            repeated = next(label for label in labels if labels.count(label) > 1)
+            raise InputError(f"{where}: the label {repeated!r} is there twice")
         try:
             values = np.array(raw.toarray() if sparse.issparse(raw) else raw, dtype=np.float64)
         except (TypeError, ValueError):
@@ -81,8 +81,8 @@ class Matrix:
         if not np.isfinite(values).all():
             raise InputError(f"{where}: {int((~np.isfinite(values)).sum())} entries are missing or infinite")
         largest = float(np.abs(values).max())
-        away = float(np.abs(values - values.T).max())
-        if away > ASYMMETRY * largest:
+        asymmetry = float(np.abs(values - values.T).max())
+        if asymmetry > ASYMMETRY * largest:
             i, j = np.unravel_index(np.argmax(np.abs(values - values.T)), values.shape)
             raise InputError(
                 f"{where} is not symmetric: its entries for {labels[i]!r} and {labels[j]!r} are {values[i, j]:g} and "
@@ -104,9 +104,9 @@ class Relationship:
     def of(cls, word: Related, matrices: Mapping[str, Matrix], text: str) -> Relationship:
         """The one that ``gr()`` names."""
         if word.matrix not in matrices:
-            there = ", ".join(map(repr, matrices)) or "none"
+            names = ", ".join(map(repr, matrices)) or "none"
             raise InputError(
-                f"{text}: no matrix {word.matrix!r} was given (there are {there}). Write Model(..., "
+                f"{text}: no matrix {word.matrix!r} was given (there are {names}). Write Model(..., "
                 f"matrices={{{word.matrix!r}: ...}})."
             )
         return cls(matrices[word.matrix], word.is_precision)
@@ -152,22 +152,22 @@ class Relationship:
         """Raise DataError where a level with rows is not in the matrix."""
         if (places >= 0).all():
             return
-        strange = list(dict.fromkeys(_plain(values[places < 0])))
+        unknown = list(dict.fromkeys(_plain(values[places < 0])))
         labels = self.matrix.labels
         hint = ""
-        if {type(v) for v in strange}.isdisjoint({type(v) for v in labels}):
-            kinds = [type(each[0]).__name__ for each in (labels, strange)]
+        if {type(v) for v in unknown}.isdisjoint({type(v) for v in labels}):
+            kinds = [type(each[0]).__name__ for each in (labels, unknown)]
             hint = f" Its labels are {kinds[0]}, the column's {kinds[1]}: make them alike."
         raise DataError(
-            f"{text}: {len(strange)} level{'s' * (len(strange) > 1)} of {values.name!r} "
-            f"{'are' if len(strange) > 1 else 'is'} not in the matrix {self.matrix.name!r} "
-            f"({', '.join(map(repr, strange[:5]))}{', …' if len(strange) > 5 else ''}).{hint}"
+            f"{text}: {len(unknown)} level{'s' * (len(unknown) > 1)} of {values.name!r} "
+            f"{'are' if len(unknown) > 1 else 'is'} not in the matrix {self.matrix.name!r} "
+            f"({', '.join(map(repr, unknown[:5]))}{', …' if len(unknown) > 5 else ''}).{hint}"
         )
 
 
 def _plain(values: pd.Series) -> list[Any]:
-    found = values.astype(object).tolist()
-    return [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
+    objects = values.astype(object).tolist()
+    return [int(v) if isinstance(v, float) and v.is_integer() else v for v in objects]
 
 
 def incidence(places: NDArray[np.int64], z: Array, J: int) -> Any:

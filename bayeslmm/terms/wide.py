@@ -168,10 +168,10 @@ class WideTerm(GroupTerm):
         """Whether another term gives the rows the same covariances, up to its variance."""
         if self.kind != other.kind or self.matrix.shape != other.matrix.shape:
             return False
-        own, others = (t.rotation.columns * t.rotation.size for t in (self, other))
-        probe = np.random.default_rng(0).standard_normal((len(own), 3))
-        one, two = own @ (own.T @ probe), others @ (others.T @ probe)
-        return bool(np.allclose(one, two, rtol=1e-8, atol=1e-8 * np.abs(one).max(initial=0.0)))
+        columns, other_columns = (t.rotation.columns * t.rotation.size for t in (self, other))
+        probe = np.random.default_rng(0).standard_normal((len(columns), 3))
+        product, other_product = columns @ (columns.T @ probe), other_columns @ (other_columns.T @ probe)
+        return bool(np.allclose(product, other_product, rtol=1e-8, atol=1e-8 * np.abs(product).max(initial=0.0)))
 
     def related(self, b: np.ndarray) -> np.ndarray:
         """Effects (..., J, 1) from those of independent levels: L times them."""

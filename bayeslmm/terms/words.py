@@ -148,10 +148,10 @@ def read_membership(text: str) -> Membership:
         raise WordError("mm() names a column twice")
     weights: tuple[str, ...] = ()
     if "weights" in options:
-        given = options["weights"]
-        if not isinstance(given, ast.List | ast.Tuple) or len(given.elts) != len(columns):
+        weight_list = options["weights"]
+        if not isinstance(weight_list, ast.List | ast.Tuple) or len(weight_list.elts) != len(columns):
             raise WordError(f"weights= of mm() is a list of {len(columns)} columns, one for each of its own")
-        weights = tuple(call.column(node, "A weight of mm()") for node in given.elts)
+        weights = tuple(call.column(node, "A weight of mm()") for node in weight_list.elts)
     scale = True
     if "scale" in options:
         scale = _constant(options["scale"], bool, "scale= of mm() is True or False")
@@ -169,8 +169,8 @@ def read_smooth(text: str) -> Smooth:
     least = {"tp": 3, "cr": 3, "ps": 4, "cc": 4, "fs": 3}[basis]
     if not least <= k <= 500:
         raise WordError(f"k={k}: the basis {basis!r} has between {least} and 500 functions")
-    wanted = 2 if basis == "fs" else 1
-    if len(call.tree.args) != wanted:
+    n_arguments = 2 if basis == "fs" else 1
+    if len(call.tree.args) != n_arguments:
         raise WordError(
             "s(x, g, bs='fs') takes a number and a factor"
             if basis == "fs"
