@@ -56,12 +56,12 @@ class Check(Shown):
     @property
     def passed(self) -> bool:
         """Whether no verdict says no."""
-        return not any(v.level == "no" for v in self.verdicts)
+        return not any(verdict.level == "no" for verdict in self.verdicts)
 
     @property
     def table(self) -> pd.DataFrame:
         """One row a verdict: level, words, remedy; the index is its name."""
-        rows = [(v.name, v.level, v.words, v.remedy) for v in self.verdicts]
+        rows = [(verdict.name, verdict.level, verdict.words, verdict.remedy) for verdict in self.verdicts]
         return pd.DataFrame(rows, columns=["check", "level", "words", "remedy"]).set_index("check")
 
     @property
@@ -74,15 +74,15 @@ class Check(Shown):
         """The verdicts, worst first, with what to do."""
         blocks = []
         for level, heading in HEADINGS.items():
-            told = [v.told for v in self.verdicts if v.level == level]
-            if told:
-                blocks.append("\n".join([heading, *told]))
+            sentences = [verdict.sentence for verdict in self.verdicts if verdict.level == level]
+            if sentences:
+                blocks.append("\n".join([heading, *sentences]))
         reasons: dict[str, list[str]] = {}
-        for v in self.verdicts:
-            if v.level == "none":
-                reasons.setdefault(v.words, []).append(v.name)
+        for verdict in self.verdicts:
+            if verdict.level == "none":
+                reasons.setdefault(verdict.words, []).append(verdict.name)
         lines = [f"{', '.join(names)}: {why}." for why, names in reasons.items()]
-        counts = {level: sum(v.level == level for v in self.verdicts) for level in HEADINGS}
+        counts = {level: sum(verdict.level == level for verdict in self.verdicts) for level in HEADINGS}
         summary = f"{counts['no']} no, {counts['look']} to look at, {counts['ok']} fine."
         return Text.of(f"{self.title}\n{summary}", *blocks, "\n".join(["DOES NOT APPLY", *lines]) if lines else None)
 
@@ -153,11 +153,11 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
 
 def _splits(fit: PointFit | PosteriorFit, by: Any) -> tuple[Split, ...]:
     """Rows by every factor of the model, and by what the user named."""
-    own = [Split.of(g.name, g.codes, g.levels) for g in fit.design.groups if not g.is_wide]
+    of_factors = [Split.of(group.name, group.codes, group.levels) for group in fit.design.groups if not group.is_wide]
     if by is None:
-        return tuple(own)
+        return tuple(of_factors)
     named = levels_by(fit, by).split(np.ones(fit.nobs, dtype=bool))
-    return (*(s for s in own if s.name != named.name), named)
+    return (*(factor for factor in of_factors if factor.name != named.name), named)
 
 
 def _drawn(

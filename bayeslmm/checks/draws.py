@@ -80,9 +80,9 @@ class Effects:
         """As a summary calls it."""
         return f"{self.group.columns[self.column]} | {self.group.name}"
 
-    def measure(self, limit: str, statistic: Callable[[Array], Array], **told: Any) -> Measure:
+    def measure(self, limit: str, statistic: Callable[[Array], Array], **options: Any) -> Measure:
         """A statistic (S,) of effects (S, J): its mean over the draws beside those of random numbers."""
-        return _measure(limit, statistic, self.drawn, self.noise, **{"of": self.term, **told})
+        return _measure(limit, statistic, self.drawn, self.noise, **{"of": self.term, **options})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,9 +109,9 @@ class Draws:
     effects: tuple[Effects, ...]
     splits: tuple[Split, ...]
 
-    def measure(self, limit: str, statistic: Callable[[Array], Array], **told: Any) -> Measure:
+    def measure(self, limit: str, statistic: Callable[[Array], Array], **options: Any) -> Measure:
         """A statistic (S,) of residuals (S, n): its mean over the draws beside those of random numbers."""
-        return _measure(limit, statistic, self.residuals, self.noise, **told)
+        return _measure(limit, statistic, self.residuals, self.noise, **options)
 
 
 def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Generator) -> Draws:
@@ -127,17 +127,17 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
         rows = own_rows(fit, chosen=chosen)
         eta, parameters = rows.eta(slice(None)), dict(rows.parameters)
         names = fit.design.names
-        b = [flat(fit.draws(names.b[g.name]))[chosen] for g in fit.design.groups]
-        sds = [flat(fit.draws(names.sd[g.name]))[chosen] for g in fit.design.groups]
+        b = [flat(fit.draws(names.b[group.name]))[chosen] for group in fit.design.groups]
+        sds = [flat(fit.draws(names.sd[group.name]))[chosen] for group in fit.design.groups]
     return Draws(
         design=fit.design,
         residuals=quantile_residuals(fit.design, eta, parameters, rng=rng),
         eta=eta,
         noise=rng.standard_normal((S, n)),
         effects=tuple(
-            _effects(g, c, own[..., c], sd[:, c], rng)
-            for g, own, sd in zip(fit.design.groups, b, sds, strict=True)
-            for c in range(0 if g.is_wide else g.q)
+            _effects(group, c, effects[..., c], sd[:, c], rng)
+            for group, effects, sd in zip(fit.design.groups, b, sds, strict=True)
+            for c in range(0 if group.is_wide else group.q)
             if sd[:, c].min() > 0.0
         ),
         splits=splits,
@@ -161,9 +161,9 @@ def _given_variances(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list
     effects: list[Array] = []
     if not design.groups:
         return eta, effects
-    count = sum(g.n_levels * g.q for g in design.groups)
+    count = sum(group.n_levels * group.q for group in design.groups)
     drawn = reml.conditional_draws(problem, solution, rng.standard_normal((K, count)))
-    for g, b, slope in zip(design.groups, drawn, reml.mode_slopes(problem, solution), strict=True):
+    for group, b, slope in zip(design.groups, drawn, reml.mode_slopes(problem, solution), strict=True):
         effects.append(b + np.einsum("jqp,kp->kjq", slope, away))
-        eta += g.contribution(effects[-1])
+        eta += group.contribution(effects[-1])
     return eta, effects

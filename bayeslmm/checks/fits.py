@@ -50,7 +50,7 @@ def sampler(fit: PointFit | PosteriorFit) -> Verdict:
     if isinstance(fit, PointFit):
         return no_answer("sampler", "a point fit has no draws")
     d = fit.diagnosis
-    found = {
+    figures = {
         "max_rhat": d.max_rhat,
         "min_ess_bulk": d.min_ess_bulk,
         "min_ess_tail": d.min_ess_tail,
@@ -58,8 +58,8 @@ def sampler(fit: PointFit | PosteriorFit) -> Verdict:
         "min_ebfmi": d.min_ebfmi,
         "k_hat": d.k_hat,
     }
-    known = {name: value for name, value in found.items() if value is not None}
-    numbers = pd.DataFrame([known])
+    finite_figures = {name: value for name, value in figures.items() if value is not None}
+    numbers = pd.DataFrame([finite_figures])
     if not d.reasons:
         return Verdict(name="sampler", level="ok", words=f"{fit.verdict}.", numbers=numbers)
     level = _of_draws(d, fit.n_chains)
@@ -102,11 +102,11 @@ def priors(fit: PointFit | PosteriorFit) -> Verdict:
         words = f"no parameter moves noticeably with the priors ({named[top]} most: {size[top]:.3f}; noticeable 0.05)."
         return Verdict(name=name, level=level, words=words, numbers=table)
     moved = size[size >= limit.look].sort_values(ascending=False)
-    told = ", ".join(f"{named[i]} ({s:.2f})" for i, s in moved.items())
+    parameters = ", ".join(f"{named[i]} ({s:.2f})" for i, s in moved.items())
     return Verdict(
         name=name,
         level=level,
-        words=f"{told} move{'s' if len(moved) == 1 else ''} with the priors (noticeable 0.05).",
+        words=f"{parameters} move{'s' if len(moved) == 1 else ''} with the priors (noticeable 0.05).",
         numbers=table,
         remedy="Defend the priors or change them: prior_sensitivity() tells weak data from priors that contradict "
         "them, with_priors() shows the difference.",
@@ -132,7 +132,7 @@ def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
         words = f"{len(table)} statistics of the data are as in data sets{of} from the model."
         return Verdict(name="prediction", level=level, words=words, numbers=table)
     out = table[table["level"] != "ok"].sort_values("distance", ascending=False)
-    told = "; ".join(
+    statistics = "; ".join(
         f"{r['label']} is {number(r['observed'], r['sd'])}, expected {number(r['conf_low'], r['sd'])} to "
         f"{number(r['conf_high'], r['sd'])}"
         for _, r in out.iterrows()
@@ -140,7 +140,7 @@ def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
     return Verdict(
         name="prediction",
         level=level,
-        words=f"data sets{of} from the model differ from the data: {told}.",
+        words=f"data sets{of} from the model differ from the data: {statistics}.",
         remedy="Another family or a missing term; blm.ppc and plot_ppc show where."
         if central[out.index].any()
         else "Averages can be trusted, single predictions in the tails less: another family may do better.",
@@ -162,12 +162,14 @@ def collinearity(fit: PointFit | PosteriorFit) -> Verdict:
     limit = LIMITS["collinearity"]
     table["level"] = [limit.level(v) for v in factor]
     level = worst([*table["level"], *(["look"] if dropped else [])])
-    told = ""
+    worst_term = ""
     if names:
         top = int(np.argmax(factor))
-        told = (
+        worst_term = (
             f"the variance of {names[top]} is {number(factor[top], digits=3)} times that with uncorrelated predictors, "
             "the most."
         )
     remedy = "" if level == "ok" else "Centre predictors before products and squares of them, or drop one."
-    return Verdict(name="collinearity", level=level, words=f"{dropped} {told}".strip(), remedy=remedy, numbers=table)
+    return Verdict(
+        name="collinearity", level=level, words=f"{dropped} {worst_term}".strip(), remedy=remedy, numbers=table
+    )

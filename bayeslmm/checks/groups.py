@@ -33,18 +33,18 @@ ALL_WIDE = "its random effects are related, of several memberships or of curves,
 
 def levels(design: Design) -> Verdict:
     """Whether every factor has levels enough to tell their sd."""
-    groups = [g for g in design.groups if not g.is_wide]
+    groups = [group for group in design.groups if not group.is_wide]
     if not groups:
         return no_answer("levels", NO_GROUPS if not design.groups else ALL_WIDE)
     limit, rows = LIMITS["few levels"], []
-    for g in groups:
-        sizes = np.bincount(g.codes, minlength=g.n_levels)
-        level = limit.level(1.0 / (g.n_levels + 0.5))  # "fewer than": five levels are not fewer than five
-        rows.append((g.name, g.n_levels, int(sizes.min()), float(np.median(sizes)), int(sizes.max()), level))
+    for group in groups:
+        sizes = np.bincount(group.codes, minlength=group.n_levels)
+        level = limit.level(1.0 / (group.n_levels + 0.5))  # "fewer than": five levels are not fewer than five
+        rows.append((group.name, group.n_levels, int(sizes.min()), float(np.median(sizes)), int(sizes.max()), level))
     columns = ["group", "levels", "fewest_rows", "median_rows", "most_rows", "level"]
     table = pd.DataFrame(rows, columns=columns)
     table["sd_known_to"] = 1.0 / np.sqrt(2.0 * np.maximum(table["levels"] - 1, 1))
-    told = [
+    sentences = [
         f"{r['group']} has {r['levels']:,}, which tell an sd to about {100 * r['sd_known_to']:.0f}% of itself"
         for _, r in table.iterrows()
     ]
@@ -53,7 +53,7 @@ def levels(design: Design) -> Verdict:
     return Verdict(
         name="levels",
         level=worst(table["level"].tolist()),
-        words="; ".join(told) + ".",
+        words="; ".join(sentences) + ".",
         remedy=remedy if len(few) else "",
         numbers=table,
     )
@@ -67,19 +67,19 @@ def identified(fit: PointFit | PosteriorFit) -> Verdict:
     if not fit.design.groups:
         return no_answer("identification", NO_GROUPS)
     if isinstance(fit, PointFit):
-        told = told_of(fit) if fit.solution.rivals else ""
-        rest = "estimates that are as good differ in the rest, which is missing in the tables."
+        combinations = told_of(fit) if fit.solution.rivals else ""
+        consequence = "estimates that are as good differ in the rest, which is missing in the tables."
     elif fit.design.is_wide:
         return no_answer("identification", "of related levels, memberships and curves a REML fit judges it")
     else:
-        told, rest = untold_variances(fit.design), "the rest is the priors'."
-    if not told:
+        combinations, consequence = untold_variances(fit.design), "the rest is the priors'."
+    if not combinations:
         return Verdict(name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame())
     return Verdict(
         name="identification",
         level="no" if isinstance(fit, PointFit) else "look",
         numbers=pd.DataFrame(),
-        words=f"{told}: {rest}",
+        words=f"{combinations}: {consequence}",
         remedy="Leave out a term that the data do not tell from another"
         + ("." if isinstance(fit, PointFit) else ", or defend the priors of these sds."),
     )
@@ -96,27 +96,27 @@ def boundary(fit: PointFit | PosteriorFit) -> Verdict:
 
 
 def _singular(fit: PointFit) -> Verdict:
-    rows, told = [], []
-    told_covariances = [cov.to_numpy() for cov in fit.var_corr().values()]
-    factors = zip(fit.design.groups, told_covariances, fit.solution.singular, strict=True)
+    rows, boundaries = [], []
+    covariances = [cov.to_numpy() for cov in fit.var_corr().values()]
+    factors = zip(fit.design.groups, covariances, fit.solution.singular, strict=True)
     for g, cov, singular in factors:
         sd, cor = sd_and_correlation(cov)
         parameters = zip(g.sd_terms, sd[list(g.template.sd_columns)], strict=True)
-        found = [f"sd({c} | {g.name}) is zero" for c, s in parameters if s == 0.0]
-        found += [
+        at_boundary = [f"sd({c} | {g.name}) is zero" for c, s in parameters if s == 0.0]
+        at_boundary += [
             f"{_pair(g, a, b)} is {cor[a, b]:+.0f}"
             for a, b in g.correlated
             if abs(cor[a, b]) > AT_ONE and sd[a] and sd[b]
         ]
-        told += found or [f"the covariance matrix of {g.name} is singular"] * singular
+        boundaries += at_boundary or [f"the covariance matrix of {g.name} is singular"] * singular
         rows += [(g.name, c, s, singular) for c, s in zip(g.columns, sd, strict=True)]
     table = pd.DataFrame(rows, columns=["group", "term", "sd", "singular"])
-    if not told:
+    if not boundaries:
         return Verdict(name="boundary", level="ok", words="no variance is zero, no correlation is ±1.", numbers=table)
     return Verdict(
         name="boundary",
         level="no",
-        words=f"{'; '.join(told)}: the most plausible value, not what is known.",
+        words=f"{'; '.join(boundaries)}: the most plausible value, not what is known.",
         remedy="Simplify the bar, or take the posterior (model.fit()), which says what else the data allow.",
         numbers=table,
     )
@@ -180,17 +180,17 @@ def random_effects(draws: Draws) -> Verdict:
     """Skewness, tails and outlying levels of the random effects of every factor with levels enough."""
     measures: list[Measure] = []
     skipped = []
-    for e in draws.effects:
-        why = _too_little(e)
+    for effect in draws.effects:
+        why = _too_little(effect)
         if why:
-            skipped.append(f"{e.term} ({why})")
+            skipped.append(f"{effect.term} ({why})")
         else:
-            measures += _shape(e)
+            measures += _shape(effect)
     untold = f"Not told: {', '.join(skipped)}." if skipped else ""
     if not measures:
-        known = NO_GROUPS if not draws.design.groups else "their sds are zero"
-        known = ALL_WIDE if draws.design.groups and all(g.is_wide for g in draws.design.groups) else known
-        return no_answer("random effects", f"too little is known of {', '.join(skipped)}" if skipped else known)
+        reason = NO_GROUPS if not draws.design.groups else "their sds are zero"
+        reason = ALL_WIDE if draws.design.groups and all(group.is_wide for group in draws.design.groups) else reason
+        return no_answer("random effects", f"too little is known of {', '.join(skipped)}" if skipped else reason)
     most = max((m for m in measures if m.limit == "skewness"), key=lambda m: m.size)
     return verdict(
         "random effects",
@@ -251,10 +251,10 @@ def level_means(draws: Draws) -> Verdict:
     if not draws.design.groups:
         return no_answer("level means", NO_GROUPS)
     measures = [
-        _with_mean(e, name, mean)
-        for e in draws.effects
-        if e.group.columns[e.column] == "Intercept" and not _too_little(e)
-        for name, mean in _means_of_predictors(draws.design, e.group)
+        _with_mean(effect, name, mean)
+        for effect in draws.effects
+        if effect.group.columns[effect.column] == "Intercept" and not _too_little(effect)
+        for name, mean in _means_of_predictors(draws.design, effect.group)
     ]
     if not measures:
         return no_answer("level means", "no predictor varies both within and between the levels of a factor")

@@ -55,7 +55,7 @@ class Working:
             p,
             y=p.y[kept],
             X=p.X[kept],
-            codes=tuple(c[kept] for c in p.codes),
+            codes=tuple(code[kept] for code in p.codes),
             Z=tuple(Z[kept] for Z in p.Z),
             weights=None if p.weights is None else p.weights[kept],
         )
@@ -103,24 +103,24 @@ def influence(fit: PointFit | PosteriorFit) -> Verdict:
     design.refuse_wide("The influence of single levels")
     if not design.groups or not design.x_names:
         return no_answer(name, NO_GROUPS if not design.groups else "the model has no fixed effects")
-    factors = [k for k, g in enumerate(design.groups) if g.n_levels > 2]
+    factors = [k for k, group in enumerate(design.groups) if group.n_levels > 2]
     if not factors:
         return no_answer(name, "no factor has three levels")
     every = list(left_out(working_model(fit), design, factors))
     if not every:
         return no_answer(name, f"crossed factors of more than {MOST_LEVELS} levels would be left out one by one")
     judged = [_judge(shifts, design.x_names) for shifts in every]
-    found, told, named = [list(part) for part in zip(*judged, strict=True)]
+    judged_levels, sentences, influential = [list(part) for part in zip(*judged, strict=True)]
     if isinstance(fit, PointFit):
-        told.append(_fitted_without(fit, max(every, key=lambda s: np.abs(s.shift).max())))
+        sentences.append(_fitted_without(fit, max(every, key=lambda s: np.abs(s.shift).max())))
     else:
         level, words, who = _pareto(fit)
-        found, told, named = [*found, level], [*told, words], [*named, who]
-    doubtful = [who for who, level in zip(named, found, strict=True) if level != "ok"]
+        judged_levels, sentences, influential = [*judged_levels, level], [*sentences, words], [*influential, who]
+    doubtful = [who for who, level in zip(influential, judged_levels, strict=True) if level != "ok"]
     return Verdict(
         name=name,
-        level=worst(found),
-        words=" ".join(filter(None, told)),
+        level=worst(judged_levels),
+        words=" ".join(filter(None, sentences)),
         remedy=f"Look at {', '.join(dict.fromkeys(doubtful))}, and report the fit without." if doubtful else "",
         numbers=pd.concat([shifts.table(design.x_names) for shifts in every], ignore_index=True),
     )
@@ -170,8 +170,8 @@ def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
     if not family.has_mean:
         raise NotAvailableError("an ordinal response has no mean to be linear around")
     eta = design.offset + design.X @ flat(fit.values.beta).mean(axis=0)
-    for g in design.groups:
-        eta += np.einsum("nq,nq->n", g.Z, flat(fit.draws(fit.design.names.b[g.name])).mean(axis=0)[g.codes])
+    for group in design.groups:
+        eta += np.einsum("nq,nq->n", group.Z, flat(fit.draws(fit.design.names.b[group.name])).mean(axis=0)[group.codes])
     mean, slope = family.mean(eta), family.slope(eta)
     y = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     parameters = {name: np.asarray(fit.draws(name).mean()) for name in family.parameters}
@@ -188,8 +188,8 @@ def left_out(model: Working, design: Design, factors: Sequence[int]) -> Iterator
     """
     whole, above = _solve(model), nesting(design)
     se = np.sqrt(np.diag(whole.inverse))
-    for k in factors:
-        g = design.groups[k]
+    for factor in factors:
+        g = design.groups[factor]
         independent = all(other is g or g.name in above[other.name] for other in design.groups)
         if not independent and g.n_levels > MOST_LEVELS:
             continue
@@ -202,12 +202,15 @@ def left_out(model: Working, design: Design, factors: Sequence[int]) -> Iterator
 def _at_once(model: Working, whole: Solved, g: GroupTerm) -> tuple[Array, Array]:
     """β̂ − β̂₍ⱼ₎ and the diagonal of A₍ⱼ₎⁻¹, both (J, p)."""
     X, root = model.problem.X, np.linalg.cholesky(whole.inverse)
-    own = np.stack([_by_level(X * column[:, None], g) for column in whole.VX.T], axis=2)
-    values, axes = np.linalg.eigh(root.T @ (0.5 * (own + own.swapaxes(1, 2))) @ root)
-    left = 1.0 - np.minimum(values, 1.0 - ALONE)
+    by_level = np.stack([_by_level(X * column[:, None], g) for column in whole.VX.T], axis=2)
+    values, axes = np.linalg.eigh(root.T @ (0.5 * (by_level + by_level.swapaxes(1, 2))) @ root)
+    remaining = 1.0 - np.minimum(values, 1.0 - ALONE)
     back = root @ axes
     score = np.einsum("jba,jb->ja", back, _by_level(X * whole.Vr[:, None], g))
-    shift, variance = (np.einsum("jpa,ja->jp", back, score / left), np.einsum("jpa,ja->jp", back**2, 1.0 / left))
+    shift, variance = (
+        np.einsum("jpa,ja->jp", back, score / remaining),
+        np.einsum("jpa,ja->jp", back**2, 1.0 / remaining),
+    )
     for j in np.flatnonzero(values.max(axis=1) > 1.0 - ALONE):
         shift[j, _untold(X, g.codes != j)] = np.inf
     return shift, variance
@@ -249,9 +252,9 @@ def _solve(model: Working) -> Solved:
     beta, root = scaled.beta(solution.beta), scaled.T_x @ np.linalg.inv(solution.R_x)
     VX, Vr, to_scaled = problem.X.copy(), problem.y - problem.X @ beta, np.linalg.inv(scaled.T_x)
     slopes, modes = pls.mode_slopes(reduced), pls.spherical_modes(reduced, solution.beta)
-    for Z, codes, T, lam, slope, u in zip(problem.Z, problem.codes, scaled.T_z, lams, slopes, modes, strict=True):
+    for Z, codes, T, lam, slope, mode in zip(problem.Z, problem.codes, scaled.T_z, lams, slopes, modes, strict=True):
         VX += np.einsum("nq,nqp->np", Z, (T @ lam @ slope @ to_scaled)[codes])
-        Vr -= np.einsum("nq,nq->n", Z, (u @ (T @ lam).T)[codes])
+        Vr -= np.einsum("nq,nq->n", Z, (mode @ (T @ lam).T)[codes])
     weights = np.ones(len(Vr)) if problem.weights is None else problem.weights
     return Solved(beta=beta, inverse=root @ root.T, VX=VX * weights[:, None], Vr=Vr * weights)
 
@@ -270,12 +273,12 @@ def _fitted_without(fit: PointFit, shifts: Shifts) -> str:
     if design.p and np.linalg.matrix_rank(design.X) < design.p:
         return "Without it the others do not tell all coefficients."
     again = solved(design, fit.solution, reml=fit.solution.reml)
-    told = [
-        f"sd({c} | {h.name}) from {number(before)} to {number(after)}"
-        for h, old, new in zip(design.groups, fit.solution.covariances, again.covariances, strict=True)
-        for c, before, after in zip(h.columns, np.sqrt(np.diag(old)), np.sqrt(np.diag(new)), strict=True)
+    changes = [
+        f"sd({column} | {group.name}) from {number(before)} to {number(after)}"
+        for group, old, new in zip(design.groups, fit.solution.covariances, again.covariances, strict=True)
+        for column, before, after in zip(group.columns, np.sqrt(np.diag(old)), np.sqrt(np.diag(new)), strict=True)
     ]
-    return f"Fitted without {g.name} {g.levels[j]}: {', '.join(told)}."
+    return f"Fitted without {g.name} {g.levels[j]}: {', '.join(changes)}."
 
 
 def _pareto(fit: PosteriorFit) -> tuple[str, str, str]:

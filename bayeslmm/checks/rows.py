@@ -118,7 +118,7 @@ def spread(rows: Draws) -> Verdict:
     return verdict(
         "residual variance",
         measures,
-        fine="; ".join(m.words for m in measures),
+        fine="; ".join(measure.words for measure in measures),
         remedies={
             "spread": "Try log(y) or sqrt(y), or a family whose variance grows with the mean (gamma, negbinomial).",
             "level sds": "Intervals of single levels are too wide or too narrow; give weights= if it is known why.",
@@ -129,8 +129,8 @@ def spread(rows: Draws) -> Verdict:
 def _log_ratio(e: Array, order: Codes) -> Array:
     """log sd in the upper third of the fitted values less that in the lower one; e (S, n), order (K, n)."""
     third = max(2, e.shape[1] // 3)
-    own = order[np.arange(len(e)) % len(order)]
-    low, high = (np.take_along_axis(e, own[:, part], axis=1) for part in (slice(third), slice(-third, None)))
+    row_order = order[np.arange(len(e)) % len(order)]
+    low, high = (np.take_along_axis(e, row_order[:, part], axis=1) for part in (slice(third), slice(-third, None)))
     return np.log(high.std(axis=1) / low.std(axis=1))
 
 
@@ -175,13 +175,13 @@ def independence(rows: Draws) -> Verdict:
         measures.append(_neighbours(rows, finest))
     if not measures:
         return no_answer("independence", "no level has two rows")
-    known = {g.name for g in rows.design.groups}
-    outside = [split.name for split in rows.splits if split.name not in known]
+    factors = {group.name for group in rows.design.groups}
+    outside = [split.name for split in rows.splits if split.name not in factors]
     unasked = "" if rows.splits else "No groups are known: by='column' says which rows belong together."
     return verdict(
         "independence",
         measures,
-        fine="; ".join(m.words for m in measures),
+        fine="; ".join(measure.words for measure in measures),
         remedies={
             "ignored factor": f"Add {' + '.join(f'(1 | {name})' for name in outside)} to the formula.",
             "same sign": "Let more coefficients vary by group, or look for a missing grouping factor.",
@@ -200,7 +200,7 @@ def _same_sign(rows: Draws, split: Split) -> Measure:
     """
     sizes = split.sizes.astype(np.float64)
     n, typical = sizes.sum(), (sizes**2).sum() / sizes.sum()
-    ignored = split.name not in {g.name for g in rows.design.groups}
+    ignored = split.name not in {group.name for group in rows.design.groups}
 
     def agree(e: Array) -> Array:
         return 0.5 + 0.5 * ((_sums(np.sign(e), split) ** 2).sum(axis=1) - n) / (n * (typical - 1.0))
@@ -209,8 +209,10 @@ def _same_sign(rows: Draws, split: Split) -> Measure:
         return float(np.sin(np.pi * (x - 0.5)))
 
     def words(x: float, chance: Array) -> str:
-        told = f"two residuals of one {split.name} have the same sign {100 * x:.1f}% of the time (50% if independent)"
-        return told + (f", a design effect of {1.0 + (typical - 1.0) * correlation(x):.1f}" if ignored else "")
+        sentence = (
+            f"two residuals of one {split.name} have the same sign {100 * x:.1f}% of the time (50% if independent)"
+        )
+        return sentence + (f", a design effect of {1.0 + (typical - 1.0) * correlation(x):.1f}" if ignored else "")
 
     return rows.measure(
         "ignored factor" if ignored else "same sign",
@@ -240,13 +242,13 @@ def _one_sided(rows: Draws, split: Split) -> str:
 
 
 def _neighbours(rows: Draws, split: Split) -> Measure:
-    same = np.ones(len(split.order) - 1, dtype=bool)
-    same[split.starts[1:] - 1] = False
+    within_level = np.ones(len(split.order) - 1, dtype=bool)
+    within_level[split.starts[1:] - 1] = False
 
     def correlation(e: Array) -> Array:
-        own = e[:, split.order]
-        own = own - own.mean(axis=1, keepdims=True)
-        return (own[:, 1:] * own[:, :-1])[:, same].mean(axis=1) / (own**2).mean(axis=1)
+        residuals = e[:, split.order]
+        residuals = residuals - residuals.mean(axis=1, keepdims=True)
+        return (residuals[:, 1:] * residuals[:, :-1])[:, within_level].mean(axis=1) / (residuals**2).mean(axis=1)
 
     where = f" of one {split.name}" if split.name else ""
     return rows.measure(
@@ -266,12 +268,12 @@ def linearity(rows: Draws) -> Verdict:
     measures = [_curve(rows, name, codes) for name, codes in _binned(rows.design)]
     if not measures:
         return no_answer("linearity", "the fixed part has no numeric predictor with three values or more")
-    largest = max(m.size for m in measures)
+    largest = max(measure.size for measure in measures)
     return verdict(
         "linearity",
         measures,
-        fine=f"no curve along {', '.join(m.of for m in measures)}; mean residuals move by {largest:.2f} residual sds "
-        "more than by chance",
+        fine=f"no curve along {', '.join(measure.of for measure in measures)}; mean residuals move by {largest:.2f} "
+        "residual sds more than by chance",
         remedies={"curve": "Try poly(x, 2), bs(x, df=4) or log(x) of it."},
     )
 

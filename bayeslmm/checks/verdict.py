@@ -165,14 +165,14 @@ class Verdict(Shown):
     numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """Name, words and remedy in a paragraph."""
         remedy = f"\n  What to do: {self.remedy}" if self.remedy else ""
         return f"{self.name}: {self.words}{remedy}"
 
     def text(self) -> Text:
         """The paragraph, in lines that fit a screen."""
-        return Text.of(self.told)
+        return Text.of(self.sentence)
 
 
 def worst(levels: Sequence[str]) -> str:
@@ -217,18 +217,20 @@ def judged(measures: Sequence[Measure]) -> pd.DataFrame:
     exceeds in 1 % of the simulations.
     """
     distances, chance = [], []
-    for m in measures:
-        middle, spread = m.chance.mean(), m.chance.std() or np.inf
-        fold: Callable[[Array], Array] = (lambda z: z) if m.upwards else np.abs
-        distances.append(float(fold(np.asarray((m.observed - middle) / spread))))
-        chance.append(fold((m.chance - middle) / spread))
+    for measure in measures:
+        middle, spread = measure.chance.mean(), measure.chance.std() or np.inf
+        fold: Callable[[Array], Array] = (lambda z: z) if measure.upwards else np.abs
+        distances.append(float(fold(np.asarray((measure.observed - middle) / spread))))
+        chance.append(fold((measure.chance - middle) / spread))
     limit = np.quantile(np.max(chance, axis=0), 1.0 - CHANCE) if measures else np.inf
     rows = []
-    for m, distance in zip(measures, distances, strict=True):
+    for measure, distance in zip(measures, distances, strict=True):
         beyond = bool(distance > limit)
-        low, high = np.quantile(m.chance, [CHANCE / 2.0, 1.0 - CHANCE / 2.0])
-        level = LIMITS[m.limit].level(m.size) if beyond else "ok"
-        rows.append((m.limit, m.of, m.observed, low, high, m.size, beyond, level, m.words))
+        low, high = np.quantile(measure.chance, [CHANCE / 2.0, 1.0 - CHANCE / 2.0])
+        level = LIMITS[measure.limit].level(measure.size) if beyond else "ok"
+        rows.append(
+            (measure.limit, measure.of, measure.observed, low, high, measure.size, beyond, level, measure.words)
+        )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -121,8 +121,8 @@ def anova(
     """
     if len(fits) == 1:
         _check_point_fit("anova", fits[0])
-        found, title, remarks = term_table(fits[0], type, ddf)
-        return ModelTests(title=title, table=found, notes=remarks)
+        test_table, title, remarks = term_table(fits[0], type, ddf)
+        return ModelTests(title=title, table=test_table, notes=remarks)
     _check_comparable(fits)
     labels = names_of(names, [f"m{i}" for i in range(len(fits))], "anova")
     models = [f"{label}: {fit.design.formula.text}" for label, fit in zip(labels, fits, strict=True)]
@@ -132,13 +132,13 @@ def anova(
     if not any(fit.design.groups or fit.solution.nodes for fit in fits):
         title = _title("F tests between linear models", models)
         return ModelTests(title=title, table=_f_tests(fits, labels, nested), notes=tuple(notes))
-    fits, how = _compared_by(fits)
-    found = _likelihood_ratios(fits, labels, nested)
-    notes = [*how, *notes, *_worse(found, labels)]
+    fits, likelihoods_used = _compared_by(fits)
+    test_table = _likelihood_ratios(fits, labels, nested)
+    notes = [*likelihoods_used, *notes, *_worse(test_table, labels)]
     pairs = zip(nested[1:], pairwise(fits), strict=True)
     if any(tested and _drops_variance(a.design, b.design) for tested, (a, b) in pairs):
         notes.append(BOUNDARY)
-    return ModelTests(title=_title("Likelihood-ratio tests", models), table=found, notes=tuple(notes))
+    return ModelTests(title=_title("Likelihood-ratio tests", models), table=test_table, notes=tuple(notes))
 
 
 def _compared_by(fits: tuple[PointFit, ...]) -> tuple[tuple[PointFit, ...], list[str]]:
@@ -171,15 +171,17 @@ def _nested(fits: tuple[PointFit, ...], labels: list[str]) -> tuple[list[bool | 
 
 
 def _drops_variance(small: Design, large: Design) -> bool:
-    return [(g.name, g.template) for g in small.groups] != [(g.name, g.template) for g in large.groups]
+    return [(group.name, group.template) for group in small.groups] != [
+        (group.name, group.template) for group in large.groups
+    ]
 
 
-def _worse(found: pd.DataFrame, labels: list[str]) -> list[str]:
+def _worse(test_table: pd.DataFrame, labels: list[str]) -> list[str]:
     """What to say of models that fit worse than one nested in them."""
     return [
         f"{b} contains {a} and yet fits worse, by {-value:.3g}: the search for one of them ended beside its optimum "
         "(see verdict), so there is no p-value."
-        for (a, b), value in zip(pairwise(labels), found["chisq"].iloc[1:], strict=True)
+        for (a, b), value in zip(pairwise(labels), test_table["chisq"].iloc[1:], strict=True)
         if value < 0.0
     ]
 
@@ -361,12 +363,12 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
 
 def _columns_of_terms(bar, block: tuple[int, ...]) -> dict[str, tuple[int, ...]]:  # type: ignore[no-untyped-def]
     """Columns of Z by term of the bar's left side."""
-    columns, at = {}, 0
+    columns, start = {}, 0
     for factors in bar.products:
         width = int(np.prod([len(coded.labels) for coded in factors], dtype=int))
         name = ":".join(coded.expression.label for coded in factors) or "Intercept"
-        columns[name] = block[at : at + width]
-        at += width
+        columns[name] = block[start : start + width]
+        start += width
     return columns
 
 
@@ -400,7 +402,9 @@ def drop1(fit: PointFit) -> ModelTests:
         p_value). Of several it has columns npar, aic, chisq, df, p_value, first the full model.
     """
     _check_point_fit("drop1", fit)
-    if not fit.design.has_intercept and any(c.table is not None for t in fit.design.recipe.fixed.products for c in t):
+    if not fit.design.has_intercept and any(
+        c.table is not None for product in fit.design.recipe.fixed.products for c in product
+    ):
         raise InputError(
             "drop1: without an intercept the coding of a factor depends on the other terms. Keep the intercept, or "
             "compare the fits you mean with anova(m0, m1)."
@@ -408,7 +412,7 @@ def drop1(fit: PointFit) -> ModelTests:
     full = by_ml(fit)
     labels, rows = ["(none dropped)"], [(full.n_parameters, full.deviance)]
     for label, keep in _without_each_fixed_term(fit.design):
-        names = tuple(n for n, use in zip(fit.design.x_names, keep, strict=True) if use)
+        names = tuple(name for name, use in zip(fit.design.x_names, keep, strict=True) if use)
         design = replace(fit.design, X=np.ascontiguousarray(fit.design.X[:, keep]), x_names=names)
         smaller = replace(full, design=design, solution=solved(design, full.solution, reml=False))
         labels.append(label)
@@ -435,16 +439,16 @@ def _check_point_fit(verb: str, fit: Any) -> None:
 
 
 def _without_each_fixed_term(design: Design) -> list[tuple[str, np.ndarray]]:
-    columns, at = {}, 0
+    columns, start = {}, 0
     for factors in design.recipe.fixed.products:
         width = int(np.prod([len(coded.labels) for coded in factors], dtype=int))
-        columns[tuple(coded.expression.label for coded in factors)] = np.arange(at, at + width)
-        at += width
+        columns[tuple(coded.expression.label for coded in factors)] = np.arange(start, start + width)
+        start += width
     cases = []
     for term, where in columns.items():
         if not term or any(set(term) < set(other) for other in columns):
             continue
-        keep = np.ones(at, dtype=bool)
+        keep = np.ones(start, dtype=bool)
         keep[where] = False
         kept = keep[np.flatnonzero(design.recipe.kept)]
         if not kept.all():

@@ -50,12 +50,12 @@ class PredictiveComparison(Shown):
             for name, r in self.table.iterrows()
         ]
         headers = ["", "elpd", "SE", "p", "elpd - best", "SE of that", "weight"]
-        told = (
+        legend = (
             "elpd: expected log predictive density, higher is better. p: effective number of parameters. A difference "
             "of a few of its standard errors, and of more than 4, tells models apart. weight: share in the best "
             "mixture of their predictions (stacking)."
         )
-        return Text.of(self.title, table(headers, rows), told)
+        return Text.of(self.title, table(headers, rows), legend)
 
 
 def compare(
@@ -102,26 +102,26 @@ def compare(
                 f"{type(model).__name__}; blm.anova compares REML and ML fits"
             )
         check_same_data(models[0].design, model.design, "compare: predictions of different data", any_family=True)
-    heads = names_of(names, [f"m{i}" for i in range(len(models))], "compare")
-    told = [model.unit for model in models if isinstance(model, LeftOut)]
-    asked = unit or (told[0] if told else ROW)
-    found = {
-        name: model if isinstance(model, LeftOut) else model.loo(asked, conditional=conditional, refit=refit)
-        for name, model in zip(heads, models, strict=True)
+    labels = names_of(names, [f"m{i}" for i in range(len(models))], "compare")
+    units = [model.unit for model in models if isinstance(model, LeftOut)]
+    chosen_unit = unit or (units[0] if units else ROW)
+    left_out = {
+        name: model if isinstance(model, LeftOut) else model.loo(chosen_unit, conditional=conditional, refit=refit)
+        for name, model in zip(labels, models, strict=True)
     }
-    _check_alike(found, unit)
-    first = found[heads[0]]
-    lines = [f"{name}: {model.design.formula.text}" for name, model in found.items()]
+    _check_alike(left_out, unit)
+    first = left_out[labels[0]]
+    lines = [f"{name}: {model.design.formula.text}" for name, model in left_out.items()]
     return PredictiveComparison(
-        table=ranked(found),
-        unit=asked,
+        table=ranked(left_out),
+        unit=chosen_unit,
         title="\n".join(["Models by how well they predict", f"{first.how}: {first.what}", *lines]),
     )
 
 
-def _check_alike(found: Mapping[str, LeftOut], unit: str | None) -> None:
+def _check_alike(left_out: Mapping[str, LeftOut], unit: str | None) -> None:
     """Whether all leave out the same, in the same way."""
-    (first, one), *others = found.items()
+    (first, one), *others = left_out.items()
     if unit is not None and one.unit != unit:
         raise InputError(f"compare(unit={unit!r}): {first} is of another unit, {one.unit!r}")
     for name, other in others:

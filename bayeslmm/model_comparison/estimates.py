@@ -128,8 +128,8 @@ def compare_estimates(
     left = _keyed(point.tidy(effects, ddf=ddf), ["estimate", "std_error", "df"])
     ends = _keyed(point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False), ["conf_low", "conf_high"])
     ends.columns = pd.Index([*KEYS, "estimate_low", "estimate_high"])
-    told = posterior.tidy(effects, ci_prob=ci_prob)
-    right = _keyed(told, ["estimate", "std_error", "conf_low", "conf_high"])
+    posterior_table = posterior.tidy(effects, ci_prob=ci_prob)
+    right = _keyed(posterior_table, ["estimate", "std_error", "conf_low", "conf_high"])
     right.columns = pd.Index([*KEYS, "mean", "sd", "conf_low", "conf_high"])
     joined = _named(posterior).merge(left, on=KEYS).merge(ends, on=KEYS, how="left").merge(right, on=KEYS)
     joined["difference"] = (joined["mean"] - joined["estimate"]) / joined["sd"]
@@ -157,7 +157,7 @@ def _same(a: Design, b: Design) -> bool:
 
 def _arrays(design: Design) -> list[np.ndarray]:
     weights = np.ones(design.n) if design.weights is None else design.weights
-    of_groups = [array for g in design.groups for array in g.arrays]
+    of_groups = [array for group in design.groups for array in group.arrays]
     return [design.y, design.X, design.offset, weights, *of_groups]
 
 
@@ -181,14 +181,14 @@ def _boundary(point: PointFit, posterior: PosteriorFit, how: str, ci_prob: float
         if not point.solution.singular[k]:
             continue
         sd, cor = sd_and_correlation(point.solution.covariances[k])
-        drawn, told = posterior.draws(posterior.design.names.sd[group.name]), False
+        drawn, named = posterior.draws(posterior.design.names.sd[group.name]), False
         for column, c in zip(group.sd_terms, group.template.sd_columns, strict=True):
             if sd[c] == 0.0:
-                told = True
+                named = True
                 yield _zero_sd(group, column, drawn[..., c], how, ci_prob)
         for a, b in group.correlated:
             if abs(cor[a, b]) > AT_ONE and sd[a] and sd[b]:
-                told = True
+                named = True
                 yield _extreme_correlation(
                     group,
                     a,
@@ -198,7 +198,7 @@ def _boundary(point: PointFit, posterior: PosteriorFit, how: str, ci_prob: float
                     how,
                     ci_prob,
                 )
-        if not told:
+        if not named:
             yield (
                 f"The covariance matrix of {group.name} is singular by {how}: some combination of "
                 f"{', '.join(group.columns)} does not vary. The posterior is of full rank; its correlations above say "
@@ -228,7 +228,7 @@ def _extreme_correlation(
         else "the data hardly tell it, and ({0} || {1}) without it may do"
         if wide
         else "it is strong, but its sign and rough size are all the data tell"
-    ).format(" + ".join(c for c in group.columns if c != "Intercept") or other, group.name)
+    ).format(" + ".join(column for column in group.columns if column != "Intercept") or other, group.name)
     return (
         f"cor({label} | {group.name}) is {estimate:+.0f} by {how}. The posterior has a median of {middle:.2f} "
         f"and lies between {low:.2f} and {high:.2f} with probability {percent(ci_prob)}: {verdict}."

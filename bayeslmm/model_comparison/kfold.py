@@ -116,12 +116,12 @@ def kfold(
         for fold in range(n_folds):
             out = labels == fold
             others = _without(post, out, None if random_seed is None else random_seed + 1 + fold)
-            density, off = _densities(design.rows(out), others, unit, nested, draws)
-            own = np.unique(codes[out])
-            density = density if unit == ROW else density[:, own]
-            elpd[own] = log_mean(density)
-            error[own] = np.exp(density - elpd[own]).std(axis=0) / np.sqrt(len(density))
-            inexact = max(inexact, off)
+            density, integration_error = _densities(design.rows(out), others, unit, nested, draws)
+            held_out = np.unique(codes[out])
+            density = density if unit == ROW else density[:, held_out]
+            elpd[held_out] = log_mean(density)
+            error[held_out] = np.exp(density - elpd[held_out]).std(axis=0) / np.sqrt(len(density))
+            inexact = max(inexact, integration_error)
             bar.advance(1)
     integrated.warn_of_error(f"kfold(unit={unit!r})", inexact)
     _warn_of_error(unit, error)
@@ -131,9 +131,9 @@ def kfold(
 
 def _check(post: PosteriorFit, k: int, unit: str) -> None:
     design = post.design
-    known = (ROW, *post.ngroups)
-    if not is_one_of(unit, known):
-        raise InputError(f"kfold(unit={unit!r}): units are {', '.join(map(repr, known))}")
+    units_known = (ROW, *post.ngroups)
+    if not is_one_of(unit, units_known):
+        raise InputError(f"kfold(unit={unit!r}): units are {', '.join(map(repr, units_known))}")
     units = design.n if unit == ROW else post.ngroups[unit]
     whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
     if not whole or k < 2:

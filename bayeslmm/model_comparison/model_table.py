@@ -31,14 +31,14 @@ class Cell(NamedTuple):
     kind: Kind
 
     def __str__(self) -> str:
-        known = self.error > 1e-9 * abs(self.value)  # that of a constant is rounding
+        has_error = self.error > 1e-9 * abs(self.value)  # that of a constant is rounding
         if self.kind == "count":
             return f"{self.value:,.0f}"
         if self.kind == "criterion":
-            return f"{self.value:,.1f}" + (f" ({self.error:,.1f})" if known else "")
+            return f"{self.value:,.1f}" + (f" ({self.error:,.1f})" if has_error else "")
         if self.kind == "share":
-            return f"{self.value:.3f}" + (f" ({self.error:.3f})" if known else "")
-        if known:
+            return f"{self.value:.3f}" + (f" ({self.error:.3f})" if has_error else "")
+        if has_error:
             return f"{number(self.value, self.error)} ({number(self.error, self.error)})"
         sd = f" [{number(np.sqrt(self.value), digits=3)}]" if self.kind == "variance" else ""
         return f"{number(self.value)}{sd}"
@@ -68,7 +68,7 @@ class ModelTable(Shown):
         """The models, one column each, and what the numbers are."""
         rows, heads = [], list(self.cells)
         for part in PARTS:
-            names = [name for own, name in self.table.index if own == part]
+            names = [name for row_part, name in self.table.index if row_part == part]
             rows += [[part, *("" for _ in heads)]] if names else []
             for name in names:
                 cells = (self.cells[head].get((part, name), "") for head in heads)
@@ -122,7 +122,8 @@ def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = No
     index = pd.MultiIndex.from_tuples(keys, names=["part", "parameter"])
     nothing = Cell(np.nan, np.nan, "estimate")
     values, errors = (
-        pd.DataFrame({h: [c.get(k, nothing)[i] for k in keys] for h, c in cells.items()}, index=index) for i in (0, 1)
+        pd.DataFrame({h: [c.get(key, nothing)[i] for key in keys] for h, c in cells.items()}, index=index)
+        for i in (0, 1)
     )
     lines = [f"{head}: {fit.design.formula.text} ({_kind(fit)})" for head, fit in zip(heads, fits, strict=True)]
     return ModelTable(table=values, std_error=errors, cells=cells, title="\n".join(lines), notes=tuple(_notes(fits)))
@@ -142,13 +143,13 @@ def _in_order(columns: Iterable[Mapping[Key, Cell]]) -> list[Key]:
     """Rows of all models, part by part, each new one after the row it follows in its own model."""
     ordered: list[Key] = []
     for column in columns:
-        at = 0
+        position = 0
         for key in column:
             if key in ordered:
-                at = ordered.index(key) + 1
+                position = ordered.index(key) + 1
             else:
-                ordered.insert(at, key)
-                at += 1
+                ordered.insert(position, key)
+                position += 1
     return sorted(ordered, key=lambda key: (PARTS.index(key[0]), key[1] == ELPD))
 
 
@@ -167,13 +168,13 @@ def _random_part(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
     """σ² of normal responses, τ of every random effect, ρ."""
     posterior = isinstance(fit, PosteriorFit)
     estimate = "mean" if posterior else "estimate"
-    found = fit.variance_components().set_index(["group", "term", "quantity"])
+    components = fit.variance_components().set_index(["group", "term", "quantity"])
 
     def cell(group: str, term: str, quantity: str, kind: Kind) -> Cell:
-        row = found.loc[(group, term, quantity)]
+        row = components.loc[(group, term, quantity)]
         return Cell(row[estimate], row["sd"] if posterior else np.nan, kind)
 
-    if fit.design.family.is_normal and (RESIDUAL, "", "variance") in found.index:
+    if fit.design.family.is_normal and (RESIDUAL, "", "variance") in components.index:
         yield ("Random part", "σ²"), cell(RESIDUAL, "", "variance", "variance")
     for g in fit.design.groups:
         for column, k in zip(g.sd_terms, g.template.sd_columns, strict=True):

@@ -15,7 +15,7 @@ def names_of(names: Sequence[str] | None, defaults: Sequence[str], what: str) ->
     InputError
         Not one name of its own for each.
     """
-    found = list(defaults) if names is None else [names] if isinstance(names, str) else list(map(str, names))
-    if len(found) != len(defaults) or len(set(found)) != len(found):
+    labels = list(defaults) if names is None else [names] if isinstance(names, str) else list(map(str, names))
+    if len(labels) != len(defaults) or len(set(labels)) != len(labels):
         raise InputError(f"{what}(names={names!r}): one name of its own for each of {len(defaults)} fits is needed")
-    return found
+    return labels

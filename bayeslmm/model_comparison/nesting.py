@@ -37,8 +37,8 @@ def same_mean(a: Design, b: Design) -> bool:
 def covariance_is_nested(small: Design, large: Design) -> bool:
     """Whether every covariance of one design's responses is one of the other's."""
     merged = _by_partition([g for g in large.groups if not g.is_wide])
-    known = [g for g in large.groups if isinstance(g, WideTerm)]
-    return all(any(g.is_same(other) for other in known) for g in small.groups if isinstance(g, WideTerm)) and all(
+    wide_terms = [g for g in large.groups if isinstance(g, WideTerm)]
+    return all(any(g.is_same(other) for other in wide_terms) for g in small.groups if isinstance(g, WideTerm)) and all(
         any(_term_is_nested(group, block, other) or _is_among(group, block, structure, other) for other in merged)
         for group in small.groups
         if not group.is_wide
@@ -147,9 +147,9 @@ def _term_is_nested(group: GroupTerm, block: tuple[int, ...], other: GroupTerm) 
     if levels is None:
         return False
     F = _common(levels, other)
-    wanted = [P @ F @ P - target for P, target in levels]
+    differences = [P @ F @ P - target for P, target in levels]
     largest = max(1.0, *(np.abs(target).max() for _, target in levels))
-    return max(np.abs(left).max() for left in wanted) <= TOLERANCE * largest and _keeps_positive(F)
+    return max(np.abs(left).max() for left in differences) <= TOLERANCE * largest and _keeps_positive(F)
 
 
 def _levels(

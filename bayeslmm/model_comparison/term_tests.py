@@ -38,8 +38,8 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
     about = wald.approximation(record.design, record.solution, ddf)
     rows = []
     for L in matrices.values():
-        found = about.f_test(L, L @ record.solution.beta)
-        rows.append((found.num_df, found.den_df, found.f))
+        f_test = about.f_test(L, L @ record.solution.beta)
+        rows.append((f_test.num_df, f_test.den_df, f_test.f))
     table = pd.DataFrame(rows, columns=["num_df", "den_df", "f"], index=pd.Index(list(matrices), name="term"))
     endless = np.isinf(table["den_df"]).to_numpy() | table["den_df"].isna().to_numpy()
     q, f = table["num_df"].to_numpy(), table["f"].to_numpy()
@@ -56,5 +56,5 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
 
 def _remarks(record: Estimates, number: int) -> tuple[str, ...]:
     terms = terms_of(record.design)
-    bent = any(a.factors and a.factors <= b.factors and a.numbers < b.numbers for a in terms for b in terms)
+    bent = any(term.factors and term.factors <= b.factors and term.numbers < b.numbers for term in terms for b in terms)
     return (COVARIATE,) if number == 3 and bent else ()

@@ -40,7 +40,7 @@ class Footing:
     term: GroupTerm
     factor: int
     problem: Problem
-    own: engine.Unpooled
+    unpooled: engine.Unpooled
     outer: tuple[tuple[int, NDArray[np.int64], Array], ...]  # of factors that this one is nested in: k, levels, B
 
     @classmethod
@@ -64,21 +64,21 @@ class Footing:
             B = engine.absorbed(problem, factor, problem.Z[k])
             if np.any(B):
                 outer.append((k, problem.codes[k][first], B))
-        own = engine.unpooled(problem, factor)
-        return cls(design=design, term=term, factor=factor, problem=problem, own=own, outer=tuple(outer))
+        unpooled = engine.unpooled(problem, factor)
+        return cls(design=design, term=term, factor=factor, problem=problem, unpooled=unpooled, outer=tuple(outer))
 
     @property
     def common(self) -> list[str]:
         """Names of the fixed effects that all levels share."""
-        return [name for name, use in zip(self.design.x_names, self.own.common, strict=True) if use]
+        return [name for name, use in zip(self.design.x_names, self.unpooled.common, strict=True) if use]
 
     def fixed(self, beta: Array) -> Array:
         """A_level β (..., J, q) for β (..., p)."""
-        return np.einsum("jqp,...p->...jq", self.own.A, beta)
+        return np.einsum("jqp,...p->...jq", self.unpooled.A, beta)
 
     def from_outer(self, effects: Callable[[int], Array]) -> Array | float:
         """What the effects (..., J_k, q_k) of the factors that this one is nested in bring to its levels."""
-        parts = (np.einsum("jqr,...jr->...jq", B, effects(k)[..., at, :]) for k, at, B in self.outer)
+        parts = (np.einsum("jqr,...jr->...jq", B, effects(k)[..., levels, :]) for k, levels, B in self.outer)
         return sum(parts, 0.0)
 
 
@@ -136,7 +136,7 @@ def _width(line: engine.Linear, ci_prob: float) -> float:
 
 def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Estimates:
     """One regression for all rows, t intervals."""
-    A, M, line = footing.own.A, footing.own.M, whole.line
+    A, M, line = footing.unpooled.A, footing.unpooled.M, whole.line
     vcov = line.sigma**2 * whole.vcov
     value = footing.fixed(whole.beta)
     return _around(
@@ -151,10 +151,12 @@ def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Es
 
 def none(footing: Footing, ci_prob: float) -> Estimates:
     """Every level by itself, t intervals with one residual variance of all levels."""
-    own, line = footing.own, footing.own.line
-    variance = line.sigma**2 * np.diagonal(own.vcov, axis1=1, axis2=2)
-    shared = line.sigma**2 * np.diag(own.shared_vcov)
-    return _around(own.coefficients, variance, own.shared, shared, _width(line, ci_prob), own.coefficients)
+    unpooled, line = footing.unpooled, footing.unpooled.line
+    variance = line.sigma**2 * np.diagonal(unpooled.vcov, axis1=1, axis2=2)
+    shared = line.sigma**2 * np.diag(unpooled.shared_vcov)
+    return _around(
+        unpooled.coefficients, variance, unpooled.shared, shared, _width(line, ci_prob), unpooled.coefficients
+    )
 
 
 def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
@@ -163,14 +165,14 @@ def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
     modes, vcov = solution.modes, solution.vcov
     toward = footing.fixed(solution.beta) + footing.from_outer(lambda other: modes[other])
     slopes = reml.mode_slopes(problem, solution)
-    reach = footing.own.A + slopes[k] + sum(np.matmul(B, slopes[o][at]) for o, at, B in footing.outer)
+    reach = footing.unpooled.A + slopes[k] + sum(np.matmul(B, slopes[o][levels]) for o, levels, B in footing.outer)
     if footing.outer:
         J, q = toward.shape
         itself = (k, np.arange(J), np.broadcast_to(np.eye(q), (J, q, q)))
         given_beta = engine.combined_variances(problem, solution, [itself, *footing.outer])
     else:
         given_beta = np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
-    M, about = footing.own.M, wald.approximation(fit.design, solution, wald.DDF)
+    M, about = footing.unpooled.M, wald.approximation(fit.design, solution, wald.DDF)
     variances = given_beta + np.einsum("jqa,ab,jqb->jq", reach, vcov, reach)
     common, shared = M @ solution.beta, about.variances(M)
     width = wald.quantile(wald.df_of_sums(about, reach, variances), ci_prob)
@@ -186,7 +188,7 @@ def by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> Estimat
     drawn = toward + fit.draws(names.b[footing.term.name])
     J, q = drawn.shape[-2:]
     levels = fit.summarise(drawn.reshape(*drawn.shape[:2], J * q), ci_prob, "eti")
-    common = fit.summarise(np.einsum("cp,...p->...c", footing.own.M, beta), ci_prob, "eti")
+    common = fit.summarise(np.einsum("cp,...p->...c", footing.unpooled.M, beta), ci_prob, "eti")
     value, low, high = (levels[c].to_numpy().reshape(J, q) for c in ("mean", "conf_low", "conf_high"))
     return Estimates(
         value=value,
@@ -212,7 +214,7 @@ def open_shares_at(footing: Footing, fit: PointFit) -> Array:
 
 def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
     """The same for draws of the posterior (S, J, q), evenly chosen, and the traces of their hat matrices (S,)."""
-    sizes = [g.n_levels * g.q for g in footing.design.groups]
+    sizes = [group.n_levels * group.q for group in footing.design.groups]
     dense = sum(sizes) - max(sizes)
     most = int(np.clip(WORK / max(dense, 1) ** 3, FEWEST_DRAWS, MOST_DRAWS))
     total = fit.n_chains * fit.n_draws
@@ -233,14 +235,14 @@ def pooling_factors(footing: Footing, fit: PosteriorFit) -> Array:
     return 1.0 - b.mean(axis=0).var(axis=0, ddof=1) / b.var(axis=1, ddof=1).mean(axis=0)
 
 
-def moved(own: Estimates, own_se: Array, partial: Estimates) -> Array:
+def moved(unpooled: Estimates, unpooled_se: Array, partial: Estimates) -> Array:
     """1 − b_partial / b_none (J, q): the share of the way from a level's own fit to what it is pulled to.
 
     Missing where the two are less than a standard error of the own fit apart: a ratio of noise to noise.
     """
-    gap = own.value - partial.toward
+    gap = unpooled.value - partial.toward
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(np.abs(gap) >= own_se, (own.value - partial.value) / gap, np.nan)
+        return np.where(np.abs(gap) >= unpooled_se, (unpooled.value - partial.value) / gap, np.nan)
 
 
 # -- as tables
@@ -250,32 +252,32 @@ def together(
     footing: Footing, reml: PointFit | None, post: PosteriorFit | None, ci_prob: float
 ) -> dict[str, pd.DataFrame]:
     """The tables of :class:`bayeslmm.pooling.pooling.Pooling`: levels, common, terms and fits."""
-    own, whole = footing.own, engine.least_squares(footing.problem)
-    told = {
-        "complete": _Told(estimates=complete(footing, whole, ci_prob), fit=_counted(whole.line)),
-        "none": _Told(estimates=none(footing, ci_prob), fit=_counted(own.line)),
+    unpooled, whole = footing.unpooled, engine.least_squares(footing.problem)
+    summaries = {
+        "complete": _Summary(estimates=complete(footing, whole, ci_prob), fit=_counted(whole.line)),
+        "none": _Summary(estimates=none(footing, ci_prob), fit=_counted(unpooled.line)),
     }
     if reml is not None:
-        told["reml"] = _by_point(footing, reml, ci_prob)
+        summaries["reml"] = _by_point(footing, reml, ci_prob)
     if post is not None:
-        told["posterior"] = _by_posterior(footing, post, ci_prob)
-    shrinkage = {name: values for each in told.values() for name, values in each.shrinkage.items()}
+        summaries["posterior"] = _by_posterior(footing, post, ci_prob)
+    shrinkage = {name: values for summary in summaries.values() for name, values in summary.shrinkage.items()}
     if reml is not None or post is not None:
-        partial = told["reml" if reml is not None else "posterior"].estimates
-        own_se = own.line.sigma * np.sqrt(np.diagonal(own.vcov, axis1=1, axis2=2))
-        shrinkage["moved"] = moved(told["none"].estimates, own_se, partial)
-    terms = {name: values for each in told.values() for name, values in each.terms.items()}
-    numbers = {name: each.estimates for name, each in told.items()}
+        partial = summaries["reml" if reml is not None else "posterior"].estimates
+        unpooled_se = unpooled.line.sigma * np.sqrt(np.diagonal(unpooled.vcov, axis1=1, axis2=2))
+        shrinkage["moved"] = moved(summaries["none"].estimates, unpooled_se, partial)
+    terms = {name: values for summary in summaries.values() for name, values in summary.terms.items()}
+    numbers = {name: summary.estimates for name, summary in summaries.items()}
     return {
         "levels": _levels(footing, numbers, shrinkage),
         "common": _common(footing, numbers),
         "terms": pd.DataFrame(terms, index=pd.Index(footing.term.columns, name="term")),
-        "fits": pd.DataFrame({name: each.fit for name, each in told.items()}).T.rename_axis("pooling"),
+        "fits": pd.DataFrame({name: summary.fit for name, summary in summaries.items()}).T.rename_axis("pooling"),
     }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Told:
+class _Summary:
     """What one kind of pooling says."""
 
     estimates: Estimates
@@ -288,27 +290,27 @@ def _counted(line: engine.Linear) -> dict[str, float]:
     return {"parameters": float(line.rank), "sigma": line.sigma}
 
 
-def _by_point(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
-    told = _at_estimates(footing, fit, ci_prob)
+def _by_point(footing: Footing, fit: PointFit, ci_prob: float) -> _Summary:
+    summary = _at_estimates(footing, fit, ci_prob)
     for rival in rivals_of(fit):
         other = _at_estimates(footing, rival, ci_prob)
-        told = _Told(
-            estimates=Estimates(**agreed(_arrays(told.estimates), _arrays(other.estimates))),
-            fit=told.fit,
-            shrinkage=agreed(told.shrinkage, other.shrinkage),
-            terms=agreed(told.terms, other.terms),
+        summary = _Summary(
+            estimates=Estimates(**agreed(_arrays(summary.estimates), _arrays(other.estimates))),
+            fit=summary.fit,
+            shrinkage=agreed(summary.shrinkage, other.shrinkage),
+            terms=agreed(summary.terms, other.terms),
         )
-    return told
+    return summary
 
 
 def _arrays(estimates: Estimates) -> dict[str, Array]:
     return {field.name: getattr(estimates, field.name) for field in fields(estimates)}
 
 
-def _at_estimates(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
+def _at_estimates(footing: Footing, fit: PointFit, ci_prob: float) -> _Summary:
     shares = open_shares_at(footing, fit)
     sds = np.sqrt(np.diag(fit.solution.covariances[footing.factor]))
-    return _Told(
+    return _Summary(
         estimates=by_point(footing, fit, ci_prob),
         fit={"parameters": engine.hat_trace(footing.problem, fit.solution), "sigma": fit.sigma},
         shrinkage={"shrinkage_reml": shares},
@@ -316,13 +318,13 @@ def _at_estimates(footing: Footing, fit: PointFit, ci_prob: float) -> _Told:
     )
 
 
-def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Told:
+def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Summary:
     shares, traces = open_shares_of(footing, fit)
     on_average = shares.mean(axis=1)
     low, high = (ends.reshape(shares.shape[1:]) for ends in interval(shares.reshape(len(shares), -1), ci_prob))
     mean_low, mean_high = interval(on_average, ci_prob)
     fewest, most = interval(traces[:, None], ci_prob)
-    return _Told(
+    return _Summary(
         estimates=by_posterior(footing, fit, ci_prob),
         fit={
             "parameters": float(traces.mean()),
@@ -341,10 +343,10 @@ def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Told:
     )
 
 
-def _levels(footing: Footing, found: dict[str, Estimates], shrinkage: dict[str, Array]) -> pd.DataFrame:
+def _levels(footing: Footing, estimates: dict[str, Estimates], shrinkage: dict[str, Array]) -> pd.DataFrame:
     numbers: dict[str, Array] = {}
-    for name, each in found.items():
-        numbers |= {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}
+    for name, of_kind in estimates.items():
+        numbers |= {name: of_kind.value, f"{name}_low": of_kind.low, f"{name}_high": of_kind.high}
     term = footing.term
     table = level_table(term.name, term.levels, term.columns, **numbers, **shrinkage)
     rows = np.bincount(term.codes, minlength=term.n_levels)
@@ -352,8 +354,8 @@ def _levels(footing: Footing, found: dict[str, Estimates], shrinkage: dict[str, 
     return table
 
 
-def _common(footing: Footing, found: dict[str, Estimates]) -> pd.DataFrame:
+def _common(footing: Footing, estimates: dict[str, Estimates]) -> pd.DataFrame:
     numbers: dict[str, Array] = {}
-    for name, each in found.items():
-        numbers |= {name: each.common, f"{name}_low": each.common_low, f"{name}_high": each.common_high}
+    for name, of_kind in estimates.items():
+        numbers |= {name: of_kind.common, f"{name}_low": of_kind.common_low, f"{name}_high": of_kind.common_high}
     return pd.DataFrame(numbers, index=pd.Index(footing.common, name="term"))

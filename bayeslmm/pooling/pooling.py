@@ -79,7 +79,7 @@ def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
     footing = Footing.of(_design(model, "no_pooling"), group)
     term = footing.term
     index = pd.Index(list(term.levels), name=term.name)
-    return pd.DataFrame(footing.own.coefficients, index=index, columns=list(term.columns))
+    return pd.DataFrame(footing.unpooled.coefficients, index=index, columns=list(term.columns))
 
 
 def compare_pooling(

@@ -257,8 +257,8 @@ def _fits_table(pool: Pooling) -> Table:
         if kind == "posterior":
             count += f" ({r['parameters_low']:,.1f}, {r['parameters_high']:,.1f})"
         body.append([names[str(kind)], count, number(r["sigma"])])
-    known = pool.footing.design.family.residual_is_known
-    of_rows = "Typical standard error" if known else "Residual sd"
+    known_residual = pool.footing.design.family.residual_is_known
+    of_rows = "Typical standard error" if known_residual else "Residual sd"
     return table(["", "Parameters", of_rows], body, title="Effective number of parameters:")
 
 
@@ -268,7 +268,7 @@ def _notes(pool: Pooling, shown: int) -> list[str]:
     notes = []
     if shown < term.n_levels:
         notes.append(f"{shown} of {term.n_levels:,} levels are printed, from least to most pooled; .table() has all.")
-    missing = int(np.isnan(footing.own.coefficients).any(axis=1).sum())
+    missing = int(np.isnan(footing.unpooled.coefficients).any(axis=1).sum())
     if missing:
         notes.append(
             f"{missing} of {term.n_levels:,} levels {'has' if missing == 1 else 'have'} too few distinct rows for "
@@ -280,7 +280,7 @@ def _notes(pool: Pooling, shown: int) -> list[str]:
             f"{term.name} is nested in {', '.join(outer)}: partial pooling is towards the "
             f"{' and '.join(outer)} of a level, whose effect is part of its coefficients."
         )
-    others = [g.name for g in design.groups if g.name not in (term.name, *outer)]
+    others = [group.name for group in design.groups if group.name not in (term.name, *outer)]
     if others:
         notes.append(f"Without and with complete pooling the effects of {', '.join(others)} are left out.")
     if "moved" in pool.levels:

@@ -89,41 +89,41 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
         jacobian = design.family.log_jacobian(design.y)
         densities = {
             "complete": engine.rows_left_out(engine.least_squares(problem).line),
-            "none": engine.rows_left_out(footing.own.line),
+            "none": engine.rows_left_out(footing.unpooled.line),
         }
     else:
-        left = design.group(unit)
-        densities = {"complete": engine.groups_left_out(problem, left.codes, left.n_levels)}
-        jacobian = np.zeros(left.n_levels)
+        left_out = design.group(unit)
+        densities = {"complete": engine.groups_left_out(problem, left_out.codes, left_out.n_levels)}
+        jacobian = np.zeros(left_out.n_levels)
         if design.family.models_log:
-            jacobian = np.bincount(left.codes, weights=np.log(design.y), minlength=left.n_levels)
-    elpd = {name: _as_elpd(partial, found, jacobian) for name, found in densities.items()}
+            jacobian = np.bincount(left_out.codes, weights=np.log(design.y), minlength=left_out.n_levels)
+    elpd = {name: _as_elpd(partial, density, jacobian) for name, density in densities.items()}
     elpd["partial"] = partial
-    known = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
-    if not known.any():  # not a row that every other one could do without
+    finite = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
+    if not finite.any():  # not a row that every other one could do without
         del elpd["none"]
-        known = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
+        finite = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
     what = f"row of a known {footing.term.name}" if unit == ROW else f"{unit} with all its rows"
     return PoolingScores(
-        table=ranked({name: _on(each, known) for name, each in elpd.items()}),
+        table=ranked({name: _on(each, finite) for name, each in elpd.items()}),
         elpd=elpd,
         unit=unit,
-        untold=int((~known).sum()),
+        untold=int((~finite).sum()),
         title=f"Pooling of {footing.term.name}, by prediction of a left-out {what}\nFormula: {design.formula.text}",
     )
 
 
-def _as_elpd(like: Any, found: LeftOut, jacobian: Array) -> Any:
+def _as_elpd(like: Any, left_out: LeftOut, jacobian: Array) -> Any:
     """Exact densities (units,) as ArviZ's record: nothing is weighted, so Pareto k is zero."""
-    told = np.isfinite(found.without)
-    values = np.where(told, found.without - jacobian, -np.inf)
-    p_i = np.where(told, found.within - found.without, np.nan)
+    finite = np.isfinite(left_out.without)
+    values = np.where(finite, left_out.without - jacobian, -np.inf)
+    p_i = np.where(finite, left_out.within - left_out.without, np.nan)
     return _record(like, like.elpd_i.copy(data=values), like.elpd_i.copy(data=p_i), like.pareto_k * 0.0)
 
 
-def _on(whole: Any, known: NDArray[np.bool_]) -> Any:
+def _on(whole: Any, units: NDArray[np.bool_]) -> Any:
     """An ELPD of some of the units."""
-    return _record(whole, *(array[known] for array in (whole.elpd_i, whole.p_loo_i, whole.pareto_k)))
+    return _record(whole, *(array[units] for array in (whole.elpd_i, whole.p_loo_i, whole.pareto_k)))
 
 
 def _record(like: Any, elpd_i: Any, p_i: Any, k: Any) -> Any:
@@ -202,19 +202,19 @@ def held_out(
             predicted[kind][out] = fit(training)(rows)
     observed = footing.problem.y
     frame = pd.DataFrame(
-        {"level": [footing.term.levels[c] for c in codes], "fold": part, "observed": observed, **predicted},
+        {"level": [footing.term.levels[code] for code in codes], "fold": part, "observed": observed, **predicted},
         index=design.index,
     )
     errors = pd.DataFrame({kind: (observed - predicted[kind]) ** 2 for kind in KINDS})
-    own = errors["none"].notna()
-    found = {
+    has_own_fit = errors["none"].notna()
+    mean_errors = {
         name: {"rows": int(which.sum()), **errors[which].mean()}
-        for name, which in (("own fit", own), ("no own fit", ~own))
+        for name, which in (("own fit", has_own_fit), ("no own fit", ~has_own_fit))
         if which.any()
     }
     scale = design.family.label(design.response)
     return HeldOut(
-        table=pd.DataFrame.from_dict(found, orient="index"),
+        table=pd.DataFrame.from_dict(mean_errors, orient="index"),
         rows=frame,
         title=f"Mean squared error of {scale} in held-out rows of known levels of {footing.term.name}\n"
         f"Formula: {design.formula.text}\nEach of {folds} parts was held out once; partial pooling by {by}",
@@ -259,27 +259,31 @@ def _complete(training: Design) -> Predict:
 
 def _none(factor: int) -> Callable[[Design], Predict]:
     def fit(training: Design) -> Predict:
-        own = engine.unpooled(normal_problem(training), factor)
+        unpooled = engine.unpooled(normal_problem(training), factor)
         return lambda rows: (
-            np.einsum("nq,nq->n", rows.Z[factor], own.coefficients[rows.codes[factor]])
-            + rows.X[:, own.common] @ own.shared
+            np.einsum("nq,nq->n", rows.Z[factor], unpooled.coefficients[rows.codes[factor]])
+            + rows.X[:, unpooled.common] @ unpooled.shared
         )
 
     return fit
 
 
 def _by_point(training: Design, with_reml: bool) -> Predict:
-    found = point.fit(Problem.of(training), reml=with_reml)
-    return lambda rows: _expected(rows, found.beta, found.modes)
+    solution = point.fit(Problem.of(training), reml=with_reml)
+    return lambda rows: _expected(rows, solution.beta, solution.modes)
 
 
 def _by_posterior(training: Design, post: PosteriorFit) -> Predict:
-    found = sample(training, post.priors, post.settings.changed({"progressbar": False}))
-    effects = tuple(found.draws(found.design.names.b[g.name]).mean(axis=(0, 1)) for g in training.groups)
-    beta = found.values.beta.mean(axis=(0, 1))
+    posterior = sample(training, post.priors, post.settings.changed({"progressbar": False}))
+    effects = tuple(
+        posterior.draws(posterior.design.names.b[group.name]).mean(axis=(0, 1)) for group in training.groups
+    )
+    beta = posterior.values.beta.mean(axis=(0, 1))
     return lambda rows: _expected(rows, beta, effects)
 
 
 def _expected(rows: Problem, beta: Array, effects: tuple[Array, ...]) -> Array:
-    random = (np.einsum("nq,nq->n", Z, b[codes]) for Z, codes, b in zip(rows.Z, rows.codes, effects, strict=True))
+    random = (
+        np.einsum("nq,nq->n", Z, effect[codes]) for Z, codes, effect in zip(rows.Z, rows.codes, effects, strict=True)
+    )
     return rows.X @ beta + sum(random, np.zeros(len(rows.y)))

@@ -34,9 +34,9 @@ class Levels:
 def levels_by(fit: Any, by: Any) -> Levels:
     """What ``by`` means: a grouping factor, a column of the data, or values."""
     design = fit.design
-    for g in design.groups:
-        if isinstance(by, str) and g.name == by:
-            return Levels(name=g.name, codes=g.codes, labels=g.levels)
+    for group in design.groups:
+        if isinstance(by, str) and group.name == by:
+            return Levels(name=group.name, codes=group.codes, labels=group.levels)
     column = _column(fit, by) if isinstance(by, str) else _aligned(by, design)
     return _coded("by" if column.name is None else str(column.name) or "by", column)
 
@@ -49,10 +49,10 @@ def _column(fit: Any, name: str) -> pd.Series:
     origin = getattr(fit, "origin", None) or getattr(fit, "_origin", None)
     if origin is not None and name in origin.data:
         return _aligned(pick(origin.data, name), design)
-    known = dict.fromkeys(map(repr, [*(g.name for g in design.groups), *map(str, design.frame.columns)]))
+    columns = dict.fromkeys(map(repr, [*(group.name for group in design.groups), *map(str, design.frame.columns)]))
     raise DataError(
         f"by={name!r}: {'the data have' if origin is not None else 'a posterior keeps'} no such column; there are "
-        f"{', '.join(known)}. Another column can be given as such: by=data[{name!r}]."
+        f"{', '.join(columns)}. Another column can be given as such: by=data[{name!r}]."
     )
 
 
@@ -70,14 +70,14 @@ def _aligned(values: Any, design: Design) -> pd.Series:
 
 def _coded(name: str, column: pd.Series) -> Levels:
     """Levels of a column; numbers that are not whole are cut into bins of equal size."""
-    known = column.dropna()
-    if not len(known):
+    present = column.dropna()
+    if not len(present):
         raise DataError(f"by=...: {name!r} is missing in all rows used")
     if isinstance(column.dtype, pd.CategoricalDtype):
         labels = column.cat.categories.tolist()
         return Levels(name=name, codes=column.cat.codes.to_numpy(np.int64), labels=labels)
     if pd.api.types.is_float_dtype(column):
-        numbers = known.to_numpy(np.float64)
+        numbers = present.to_numpy(np.float64)
         if not np.array_equal(numbers, np.rint(numbers)):
             bins = pd.qcut(column, BINS, duplicates="drop").cat
             labels = [f"{interval.left:g} to {interval.right:g}" for interval in bins.categories]

@@ -14,23 +14,23 @@ from .statistics import Split, Statistic
 
 
 def summarise(
-    wanted: Sequence[tuple[Statistic, Split]], observed: Array, replicates: Array, ci_prob: float
+    statistics: Sequence[tuple[Statistic, Split]], observed: Array, replicates: Array, ci_prob: float
 ) -> pd.DataFrame:
     """One row a column of the replicates (S, k)."""
     keys = [
         (statistic.name, split.name, level, int(size))
-        for statistic, split in wanted
+        for statistic, split in statistics
         for level, size in (
             [(None, split.sizes.sum())] if statistic.between else zip(split.labels, split.sizes, strict=True)
         )
     ]
     frame = pd.DataFrame(keys, columns=["stat", "group", "level", "n"], dtype=object).astype({"n": int})
-    own = {statistic.name for statistic, split in wanted if statistic.given and not split.name}
+    user_given = {statistic.name for statistic, split in statistics if statistic.by_user and not split.name}
     for name in frame["stat"][~np.isfinite(observed)]:
-        if name in own:
+        if name in user_given:
             raise InputError(f"ppc(stat={name!r}): it is no finite number for the observed response")
-    known = ~np.isnan(observed) & ~np.isnan(replicates).all(axis=0)
-    drawn = np.where(known, replicates, 0.0)
+    defined = ~np.isnan(observed) & ~np.isnan(replicates).all(axis=0)
+    drawn = np.where(defined, replicates, 0.0)
     tail = (1.0 - ci_prob) / 2.0
     with np.errstate(all="ignore"):  # statistics of priors may be too large to be squared
         ends = [tail, 0.5, 1.0 - tail]
@@ -39,7 +39,7 @@ def summarise(
     p = _share_above(drawn, observed)
     numbers = {"mean": mean, "sd": sd, "median": median, "conf_low": low, "conf_high": high, "p_value": p}
     numbers["p_two_sided"] = 2.0 * np.minimum(p, 1.0 - p)
-    masked = {name: np.where(known, values, np.nan) for name, values in numbers.items()}
+    masked = {name: np.where(defined, values, np.nan) for name, values in numbers.items()}
     return frame.assign(observed=observed, **masked)
 
 

@@ -107,9 +107,9 @@ def ppc(
     design = drawn.design
     used, y, y_rep, remarks = _on_scale(drawn)
     by_split = None if by is None else levels_by(fit, by).split(used)
-    wanted, left_out = _wanted(design, stat, by_split, used)
-    observed, replicates = statistics.compute(y[None], wanted)[0], statistics.compute(y_rep, wanted)
-    frame = summarise(wanted, observed, replicates, ci_prob)
+    statistics_of, left_out = _wanted(design, stat, by_split, used)
+    observed, replicates = statistics.compute(y[None], statistics_of)[0], statistics.compute(y_rep, statistics_of)
+    frame = summarise(statistics_of, observed, replicates, ci_prob)
     return PredictiveCheck(
         table=frame,
         counts=count_levels(frame, replicates, ci_prob),
@@ -137,8 +137,8 @@ def _title(fit: Any, drawn: Replicates, count: int) -> str:
     ]
     if drawn.groups and drawn.source != "prior":
         named = {t: [name for name, asked in drawn.groups.items() if asked == t] for t in TARGETS}
-        told = [f"{TARGETS[t]} of {', '.join(names)}" for t, names in named.items() if names]
-        lines.append(f"Simulated for {'; '.join(told)}")
+        targets = [f"{TARGETS[t]} of {', '.join(names)}" for t, names in named.items() if names]
+        lines.append(f"Simulated for {'; '.join(targets)}")
     return "\n".join(lines)
 
 
@@ -184,12 +184,14 @@ def _wanted(
     """Every statistic with the levels it is of, and what had to be left out of those that nobody asked for."""
     whole = Split.whole(int(used.sum()))
     factors = (
-        [by] if by is not None else [Split.of(g.name, g.codes[used], g.levels) for g in design.groups if not g.is_wide]
+        [by]
+        if by is not None
+        else [Split.of(group.name, group.codes[used], group.levels) for group in design.groups if not group.is_wide]
     )
-    wanted, left_out = [], []
+    statistics_of, left_out = [], []
     for statistic in _statistics(design, stat, by is not None):
         if not statistic.between:
-            wanted.append((statistic, by or whole))
+            statistics_of.append((statistic, by or whole))
             continue
         if not factors and stat is not None:
             raise InputError(
@@ -198,12 +200,12 @@ def _wanted(
         for factor in factors:
             reason = statistics.undefined(statistic.name, factor)
             if reason is None:
-                wanted.append((statistic, factor))
+                statistics_of.append((statistic, factor))
             elif stat is None:
                 left_out.append(f"Left out: {statistic.name} of {factor.name}, since {reason}.")
             else:
                 raise InputError(f"ppc(stat={statistic.name!r}): {reason}")
-    return wanted, left_out
+    return statistics_of, left_out
 
 
 def _statistics(design: Design, stat: Any, within: bool) -> list[Statistic]:
@@ -215,27 +217,27 @@ def _statistics(design: Design, stat: Any, within: bool) -> list[Statistic]:
             names = [*statistics.within_battery(design), *between]
         return [statistics.named(name, design) for name in names]
     if isinstance(stat, Mapping):
-        found = [_statistic(design, value, str(name)) for name, value in stat.items()]
+        chosen = [_statistic(design, value, str(name)) for name, value in stat.items()]
     elif isinstance(stat, list | tuple):
-        found = [_statistic(design, value) for value in stat]
+        chosen = [_statistic(design, value) for value in stat]
     else:
-        found = [_statistic(design, stat)]
-    if not found:
+        chosen = [_statistic(design, stat)]
+    if not chosen:
         raise InputError("ppc(stat=...): no statistic is named; leave stat out for those that suit the family")
-    names = [statistic.name for statistic in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    names = [statistic.name for statistic in chosen]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise InputError(
-            f"ppc(stat=...): several statistics are called {twice[0]!r}; name them: stat={{'name': function, ...}}"
+            f"ppc(stat=...): several statistics are called {repeated[0]!r}; name them: stat={{'name': function, ...}}"
         )
-    return found
+    return chosen
 
 
 def _statistic(design: Design, stat: Any, name: str | None = None) -> Statistic:
     if isinstance(stat, str):
         return statistics.named(stat, design)
     if callable(stat):
-        return statistics.given(name or str(getattr(stat, "__name__", "stat")), stat)
+        return statistics.user_statistic(name or str(getattr(stat, "__name__", "stat")), stat)
     raise InputError(
         f"ppc(stat={stat!r}): a statistic is a name, a function of the response, or a dict of functions by name"
     )

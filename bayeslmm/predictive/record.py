@@ -161,17 +161,17 @@ def _verdict(check: PredictiveCheck) -> str:
     )
     if not failed and not doubtful:
         return f"{who} {does} the {many(k, 'statistic') if k != 1 else 'statistic'} looked at."
-    told = [
+    sentences = [
         f"{start} {'; '.join(f'{label} ({judged[label]})' for label in labels)}."
         for start, labels in ((f"{who} {does_not}", failed), ("In doubt:", doubtful))
         if labels
     ]
     if k > 1:
         outside = len(failed) + len(doubtful)
-        told.append(f"Outside: {outside} of {k} statistics, where chance alone puts about {level * k:.2g}.")
+        sentences.append(f"Outside: {outside} of {k} statistics, where chance alone puts about {level * k:.2g}.")
     if doubtful and len(check.replicates) * level <= k:
-        told.append(f"More data sets would tell more: draws={round(2 * k / level)}.")
-    return " ".join(told)
+        sentences.append(f"More data sets would tell more: draws={round(2 * k / level)}.")
+    return " ".join(sentences)
 
 
 def _level_tables(check: PredictiveCheck) -> Iterator[Table]:

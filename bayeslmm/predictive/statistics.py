@@ -106,7 +106,7 @@ class Statistic:
     name: str
     compute: Compute
     between: bool = False
-    given: bool = False  # by the user
+    by_user: bool = False
 
 
 # -- of the rows of every level, (S, J)
@@ -128,7 +128,7 @@ def _share(value: float) -> Compute:
 
 def _quantile(p: float) -> Compute:
     def compute(parts: Parts) -> Array:
-        return np.column_stack([np.quantile(parts.values[:, b], p, axis=1) for b in parts.split.blocks])
+        return np.column_stack([np.quantile(parts.values[:, block], p, axis=1) for block in parts.split.blocks])
 
     return compute
 
@@ -243,16 +243,16 @@ def named(name: str, design: Design) -> Statistic:
     shares = _shares(design)
     if name in shares:
         return Statistic(name=name, compute=_share(shares[name]))
-    known = [*WITHIN, *shares, *BETWEEN]
-    near = get_close_matches(name, known, n=1)
+    known_names = [*WITHIN, *shares, *BETWEEN]
+    near = get_close_matches(name, known_names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise InputError(
-        f"ppc(stat={name!r}): no such statistic.{hint} There are {', '.join(known)}, quantiles such as q10, and any "
-        "function of the response."
+        f"ppc(stat={name!r}): no such statistic.{hint} There are {', '.join(known_names)}, quantiles such as q10, and "
+        "any function of the response."
     )
 
 
-def given(name: str, function: Callable[..., Any]) -> Statistic:
+def user_statistic(name: str, function: Callable[..., Any]) -> Statistic:
     """A user's function of one data set; with a parameter ``axis`` it is called once for all of them."""
     at_once = _takes_axis(function)
 
@@ -260,7 +260,7 @@ def given(name: str, function: Callable[..., Any]) -> Statistic:
         blocks = (parts.values[:, b] for b in parts.split.blocks)
         return np.column_stack([_apply(name, function, block, at_once) for block in blocks])
 
-    return Statistic(name=name, compute=compute, given=True)
+    return Statistic(name=name, compute=compute, by_user=True)
 
 
 def _takes_axis(function: Callable[..., Any]) -> bool:
@@ -273,13 +273,13 @@ def _takes_axis(function: Callable[..., Any]) -> bool:
 def _apply(name: str, function: Callable[..., Any], y: Array, at_once: bool) -> Array:
     """One number (S,) for each data set (S, rows)."""
     if at_once:
-        found = np.asarray(function(y, axis=-1))
-        if found.shape != (len(y),):
+        values = np.asarray(function(y, axis=-1))
+        if values.shape != (len(y),):
             raise InputError(
                 f"ppc(stat={name!r}): called with axis=-1 on {len(y)} data sets of {y.shape[1]:,} values, an array of "
-                f"shape {y.shape}, it returned shape {found.shape}. One number a data set is needed: ({len(y)},)."
+                f"shape {y.shape}, it returned shape {values.shape}. One number a data set is needed: ({len(y)},)."
             )
-        return _numbers(name, found)
+        return _numbers(name, values)
     results = [function(row) for row in y]
     for result in results:
         if np.ndim(result) != 0:
@@ -290,17 +290,17 @@ def _apply(name: str, function: Callable[..., Any], y: Array, at_once: bool) -> 
     return _numbers(name, np.array(results))
 
 
-def _numbers(name: str, found: np.ndarray) -> Array:
-    if found.dtype.kind not in "biuf":
-        first = found.tolist()[0]
+def _numbers(name: str, values: np.ndarray) -> Array:
+    if values.dtype.kind not in "biuf":
+        first = values.tolist()[0]
         raise InputError(f"ppc(stat={name!r}): it returned {first!r} ({type(first).__name__}), not a number")
-    return found.astype(np.float64)
+    return values.astype(np.float64)
 
 
 # -- for many data sets
 
 
-def compute(y: Array, wanted: Sequence[tuple[Statistic, Split]]) -> Array:
+def compute(y: Array, statistics: Sequence[tuple[Statistic, Split]]) -> Array:
     """Every statistic (S, columns) of data sets (S, n): one column a statistic between levels, else one a level.
 
     NaN where a statistic is not defined, such as the sd of one row.
@@ -311,7 +311,7 @@ def compute(y: Array, wanted: Sequence[tuple[Statistic, Split]]) -> Array:
         for first in range(0, len(y), step):
             parts: dict[int, Parts] = {}
             columns = []
-            for statistic, split in wanted:
+            for statistic, split in statistics:
                 if id(split) not in parts:
                     parts[id(split)] = Parts(y[first : first + step], split)
                 columns.append(statistic.compute(parts[id(split)]).reshape(len(parts[id(split)].values), -1))

@@ -29,12 +29,12 @@ def draw_lines(
         len(codes), figsize=figsize, columns=min(6, len(codes)), size=(1.8, 1.75), sharex=True, sharey=True
     )
     y = pool.footing.problem.y
-    for code, ax in zip(codes, axes, strict=True):
+    for code, axis in zip(codes, axes, strict=True):
         own = term.codes == code
         at, curves, continuous = _curves(pool, partial, code, x)
-        ax.scatter(_places(pool, x, own), y[own], s=9, color=style.DATA, alpha=0.6, lw=0, zorder=1)
+        axis.scatter(_places(pool, x, own), y[own], s=9, color=style.DATA, alpha=0.6, lw=0, zorder=1)
         for name, (color, dashes) in LINES.items():
-            ax.plot(
+            axis.plot(
                 at,
                 curves[name],
                 color=color,
@@ -47,11 +47,11 @@ def draw_lines(
                 label={"none": "no pooling", "complete": "complete pooling"}.get(name, f"partial ({_kind(pool)})"),
             )
         if x is None:
-            ax.set_xticks([])
+            axis.set_xticks([])
         elif not continuous:
-            style.label_levels(ax, levels_of(design.frame[x]), axis="x")
-        style.clean(ax)
-        style.facet_title(ax, term.levels[code])
+            style.label_levels(axis, levels_of(design.frame[x]), axis="x")
+        style.clean(axis)
+        style.facet_title(axis, term.levels[code])
     style.legend(axes)
     response = design.family.label(design.response)
     figure.supylabel(style.as_is(response), fontsize=style.LABEL)
@@ -84,12 +84,12 @@ def _curves(pool: Pooling, partial: str, code: int, x: str | None) -> tuple[Arra
     design, term = footing.design, footing.term
     own = term.codes == code
     if x is None:  # the bars hold no predictor either
-        Z, common = term.Z[own][:1].repeat(2, axis=0), design.X[own][:1, footing.own.common].repeat(2, axis=0)
+        Z, common = term.Z[own][:1].repeat(2, axis=0), design.X[own][:1, footing.unpooled.common].repeat(2, axis=0)
         at, continuous = np.array([-0.5, own.sum() - 0.5]), True
     else:
         rows, _ = rows_by_level(design, term, [code], x)
         built = design.at(rows, groups=[term.name], offset=_no_offset(pool, len(rows)))
-        Z, common = built.groups[0].Z, built.X[:, footing.own.common]
+        Z, common = built.groups[0].Z, built.X[:, footing.unpooled.common]
         continuous = is_continuous(design, x)
         at = rows[x].to_numpy(float) if continuous else _positions(levels_of(design.frame[x]), rows[x])
     names = {"none": "none", "complete": "complete", "partial": partial}

@@ -154,7 +154,7 @@ def test_the_estimates_of_variances_are_unbiased_where_groups_are_unbalanced():
 
 def test_p_values_count_ties_half_and_leave_out_what_is_undefined():
     drawn = np.array([[1.0, 1.0], [2.0, np.nan], [2.0, 3.0], [3.0, 2.0]])
-    asked = [(statistics.given(name, np.mean), Split.whole(3)) for name in "ab"]
+    asked = [(statistics.user_statistic(name, np.mean), Split.whole(3)) for name in "ab"]
     frame = summarise(asked, np.array([2.0, 2.0]), drawn, 0.5)
     assert frame["p_value"].tolist() == [0.5, (1 + 0.5) / 3]  # one above, two ties; one above, one tie, of three
     assert frame["p_two_sided"].tolist() == [1.0, 1.0]
