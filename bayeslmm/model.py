@@ -173,7 +173,7 @@ class Model:
     def _point(self, *, reml: bool, nodes: int = 1) -> PointFit:
         fit = self._solve(reml=reml, nodes=nodes)
         if fit.solution.status == "boundary":
-            names = [g.name for g, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
+            names = [group.name for group, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
             warn(fit.verdict + (f" ({', '.join(names)})" if names else ""), SingularFitWarning)
         elif fit.solution.status == "unidentified":
             warn(

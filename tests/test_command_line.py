@@ -449,7 +449,7 @@ def test_labels_with_leading_zeros_stay_apart_and_doubled_names_are_refused(tmp_
 
     (tmp_path / "t.csv").write_text("y,g,x\n1.5,01,0\n2,1,10\n3,1.0,0.5\n")
     read = read_table(str(tmp_path / "t.csv"))
-    assert list(read.frame["g"]) == ["01", "1", "1.0"] and "g kept as text for its leading zeros" in read.told
+    assert list(read.frame["g"]) == ["01", "1", "1.0"] and "g kept as text for its leading zeros" in read.description
     assert list(read.frame["x"]) == [0.0, 10.0, 0.5]
     (tmp_path / "t.csv").write_text("y,g, y\n1,2,3\n")
     with pytest.raises(DataError, match="several columns called 'y'"):

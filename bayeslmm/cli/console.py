@@ -49,9 +49,9 @@ def silence_standard_output() -> None:
 
 
 @contextmanager
-def told_warnings() -> Iterator[None]:
+def warnings_as_notes() -> Iterator[None]:
     """Our own warnings as notes, each once; those of other libraries are for programmers."""
-    told = set()
+    printed = set()
 
     def tell(
         message: Warning | str,
@@ -61,9 +61,9 @@ def told_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if str(message) not in told:
+        if str(message) not in printed:
             note(f"warning: {message}")
-        told.add(str(message))
+        printed.add(str(message))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

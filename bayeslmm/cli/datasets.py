@@ -12,17 +12,17 @@ WIDTH = 96
 
 def run_datasets(options: argparse.Namespace) -> int:
     """List all data sets, or describe one."""
-    known = _catalogue()
+    catalogue = _catalogue()
     if options.name is None:
         print(f"{'name':12} {'rows':>6}  columns")
-        for name, entry in known.items():
+        for name, entry in catalogue.items():
             columns = textwrap.shorten(", ".join(entry.columns), WIDTH - 21, placeholder=" ...")
             print(f"{name:12} {entry.rows:>6}  {columns}")
         print('\ndatasets NAME describes one; fit NAME "FORMULA" fits it.')
         return 0
-    if options.name not in known:
+    if options.name not in catalogue:
         load_dataset(options.name)  # raises, and knows what was meant
-    entry = known[options.name]
+    entry = catalogue[options.name]
     about = (
         f"{entry.name}: {entry.title}. {entry.description}",
         f"Source: {entry.source}",

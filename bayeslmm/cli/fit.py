@@ -23,7 +23,7 @@ def run_fit(options: argparse.Namespace) -> int:
     check_outputs(options)
     table = read_table(options.data)
     check_not_overwritten(table, options)
-    print(table.told)
+    print(table.description)
     model = blm.Model(
         options.formula,
         table.frame,
@@ -56,7 +56,7 @@ def run_fit(options: argparse.Namespace) -> int:
     return OK if good else DOUBTFUL
 
 
-def read_matrices(given: Sequence[str]) -> dict[str, Any]:
+def read_matrices(arguments: Sequence[str]) -> dict[str, Any]:
     """Matrices by name from ``NAME=CSV``, their labels in the first row and the first column.
 
     Raises
@@ -67,7 +67,7 @@ def read_matrices(given: Sequence[str]) -> dict[str, Any]:
     import pandas as pd
 
     matrices = {}
-    for text in given:
+    for text in arguments:
         name, _, path = text.partition("=")
         if not name.isidentifier() or not path:
             raise InputError(f"--matrix {text}: write NAME=FILE.csv, such as A=relationships.csv")
@@ -88,12 +88,12 @@ def _fits(model: Any, options: argparse.Namespace) -> list[Any]:
         heading("Model")
         print(model)
     fits = []
-    for wanted, title, fit in (
+    for is_wanted, title, fit in (
         (options.reml, "REML", model.fit_reml),
         (options.ml, "Maximum likelihood", model.fit_ml),
         (posterior, "Posterior", lambda: _sample(model, options)),
     ):
-        if wanted:
+        if is_wanted:
             fits.append(fit())
             heading(title)
             print(fits[-1].summary())
@@ -142,15 +142,15 @@ def _write(fit: Any, options: argparse.Namespace) -> None:
 # -- what is wrong is said before anything is fitted
 
 
-def check_words(data: str, formula: str, rest: list[str]) -> None:
+def check_words(data: str, formula: str, more_words: list[str]) -> None:
     """Recognise a formula that the shell has cut into words, and arguments in the other order."""
     advice = 'Put the formula in quotes: "y ~ x + (1 | g)".'
-    if rest:
-        words = " ".join(repr(word) for word in [formula, *rest][:8])
+    if more_words:
+        words = " ".join(repr(word) for word in [formula, *more_words][:8])
         home = os.path.expanduser("~")
-        tilde = " The shell put your home folder in the place of '~'." if home in [formula, *rest] else ""
+        tilde = " The shell put your home folder in the place of '~'." if home in [formula, *more_words] else ""
         single = " In this shell quotes are double ones." if formula.startswith("'") else ""
-        raise InputError(f"the formula arrived in {len(rest) + 1} words ({words}).{tilde}{single} {advice}")
+        raise InputError(f"the formula arrived in {len(more_words) + 1} words ({words}).{tilde}{single} {advice}")
     if "~" in data and "~" not in formula:
         raise InputError(f'the table comes first, then the formula: fit {formula} "{data}"')
     if "~" not in formula:

@@ -23,7 +23,7 @@ from .console import (
     REFUSED,
     note,
     silence_standard_output,
-    told_warnings,
+    warnings_as_notes,
     write_what_can_be_written,
 )
 from .datasets import run_datasets
@@ -78,13 +78,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     write_what_can_be_written()
     parser = build_parser()
-    options, rest = parser.parse_known_args(arguments)
-    options.rest = rest
-    stray = [word for word in rest if word.startswith("-") and len(word) > 1 and not word[1:].isdigit()]
-    if stray or (rest and options.run is not run_fit):
-        parser.error(f"unknown: {' '.join(stray or rest)}")
+    options, more_words = parser.parse_known_args(arguments)
+    options.rest = more_words
+    stray = [word for word in more_words if word.startswith("-") and len(word) > 1 and not word[1:].isdigit()]
+    if stray or (more_words and options.run is not run_fit):
+        parser.error(f"unknown: {' '.join(stray or more_words)}")
     try:
-        with interruptible(), told_warnings():
+        with interruptible(), warnings_as_notes():
             code = int(options.run(options))
             sys.stdout.flush()
             return code
@@ -102,9 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(problem, OSError) and problem.errno in DISK_FULL:
             silence_standard_output()  # nothing is to be written at exit either
             return _failed(parser, f"{problem.strerror}, where standard output or temporary files go", REFUSED)
-        told = f"{type(problem).__name__}: {problem}"
+        message = f"{type(problem).__name__}: {problem}"
         advice = "This is an error of the program; with BAYESLMM_TRACEBACK=1 it shows where."
-        return _failed(parser, f"{told}\n{advice}", BROKEN)
+        return _failed(parser, f"{message}\n{advice}", BROKEN)
 
 
 def _failed(parser: argparse.ArgumentParser, message: str, code: int) -> int:

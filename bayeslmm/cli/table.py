@@ -54,7 +54,7 @@ class Table:
     """A table with what was read, and the file it came from (None for a data set or standard input)."""
 
     frame: pd.DataFrame
-    told: str
+    description: str
     path: Path | None = None
 
 
@@ -81,7 +81,7 @@ def read_table(source: str) -> Table:
         raise DataError(f"{source} cannot be read: {problem.strerror or problem}.") from None
     if source in list(list_datasets()["name"]):
         frame = load_dataset(source)
-        return Table(frame=frame, told=_told(f"data set {source}", frame, ""))
+        return Table(frame=frame, description=_described(f"data set {source}", frame, ""))
     raise DataError(_nothing(source))
 
 
@@ -105,13 +105,13 @@ def _read(stream: BinaryIO, label: str, path: Path | None) -> Table:
         stream.seek(0)
         if head.startswith(PARQUET):
             return _parquet(stream, label, path)
-        frame, told = _text(stream, head, label)
+        frame, reading = _text(stream, head, label)
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as problem:
         raise DataError(f"{label} is a damaged compressed file: {_sentence(problem)}") from None
-    return Table(frame=frame, told=_told(label, frame, told), path=path)
+    return Table(frame=frame, description=_described(label, frame, reading), path=path)
 
 
-def _told(label: str, frame: pd.DataFrame, how: str) -> str:
+def _described(label: str, frame: pd.DataFrame, how: str) -> str:
     names = [str(name) for name in frame.columns]
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return f"Data: {label}{how}, {len(frame):,} rows, {len(names)} columns ({shown})"
@@ -127,7 +127,7 @@ def _parquet(stream: BinaryIO, label: str, path: Path | None) -> Table:
     except (ValueError, OSError) as problem:
         raise DataError(f"{label} is a damaged Parquet file: {_sentence(problem)}") from None
     frame = frame.reset_index() if any(frame.index.names) else frame
-    return Table(frame=frame, told=_told(label, frame, ""), path=path)
+    return Table(frame=frame, description=_described(label, frame, ""), path=path)
 
 
 # -- text

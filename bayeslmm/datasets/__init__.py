@@ -198,8 +198,8 @@ def _download(entry: _Entry, url: str) -> bytes:
 
 
 def _cache_folder() -> Path:
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given) / "bayeslmm"
+    if cache_home := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache_home) / "bayeslmm"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "bayeslmm" / "Cache"
     if sys.platform == "darwin":

@@ -23,15 +23,15 @@ from .special import digamma, tetragamma, trigamma
 def row(link, y, trials, weight, eta, parameters):
     """Log density without log Γ(φ); its derivatives by η and by phi."""
     mean, slope = mean_and_slope(link, eta)
-    rest = np.exp(log_survival(link, eta)[0])  # 1 − μ without cancellation
-    if not min(mean, rest) > 0.0:
+    complement = np.exp(log_survival(link, eta)[0])  # 1 − μ without cancellation
+    if not min(mean, complement) > 0.0:
         return -np.inf, 0.0, 0.0, 0.0
     phi = parameters[0]
-    a, b = mean * phi, rest * phi
+    a, b = mean * phi, complement * phi
     log_y, log_n = np.log(y), np.log1p(-y)
     psi_a, psi_b = digamma(a), digamma(b)
     value = -lgamma(a) - lgamma(b) + a * log_y + b * log_n
-    by_phi = mean * (log_y - psi_a) + rest * (log_n - psi_b)
+    by_phi = mean * (log_y - psi_a) + complement * (log_n - psi_b)
     return value, phi * (log_y - log_n - psi_a + psi_b) * slope, by_phi, 0.0
 
 
@@ -47,21 +47,21 @@ def normaliser(n, parameters, values, counts, gradient):
 def bends(link, y, trials, weight, eta, parameters):
     """See `Family.bends`."""
     mean, m1, m2, m3 = mean_bends(link, eta)
-    rest = np.exp(log_survival(link, eta)[0])
-    if not min(mean, rest) > 0.0:
+    complement = np.exp(log_survival(link, eta)[0])
+    if not min(mean, complement) > 0.0:
         return -np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     phi = parameters[0]
-    a, b = mean * phi, rest * phi
+    a, b = mean * phi, complement * phi
     log_y, log_n = np.log(y), np.log1p(-y)
     psi_a, psi_b, tri_a, tri_b = digamma(a), digamma(b), trigamma(a), trigamma(b)
     tetra_a, tetra_b = tetragamma(a), tetragamma(b)
     away = log_y - log_n - psi_a + psi_b
     value = -lgamma(a) - lgamma(b) + a * log_y + b * log_n
     d1, d2, d3 = by_eta(phi * away, -phi * phi * (tri_a + tri_b), phi**3 * (tetra_b - tetra_a), m1, m2, m3)
-    s1 = away + phi * (rest * tri_b - mean * tri_a)
-    s2 = -2.0 * phi * (tri_a + tri_b) - phi * phi * (mean * tetra_a + rest * tetra_b)
+    s1 = away + phi * (complement * tri_b - mean * tri_a)
+    s2 = -2.0 * phi * (tri_a + tri_b) - phi * phi * (mean * tetra_a + complement * tetra_b)
     s1, s2, _ = by_eta(s1, s2, 0.0, m1, m2, m3)
-    by_phi = mean * (log_y - psi_a) + rest * (log_n - psi_b)
+    by_phi = mean * (log_y - psi_a) + complement * (log_n - psi_b)
     return value, d1, d2, d3, by_phi, s1, s2, 0.0, 0.0, 0.0
 
 

@@ -70,8 +70,8 @@ class GaussianKnown(Gaussian):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        known = self.complete(parameters, np.shape(mean)[:-1])
-        return super(GaussianKnown, self).variance(mean, known, trials=trials, weights=weights)
+        completed = self.complete(parameters, np.shape(mean)[:-1])
+        return super(GaussianKnown, self).variance(mean, completed, trials=trials, weights=weights)
 
     def scale(self, y: Array) -> Scale:
         spread = float(np.std(y, ddof=1)) if len(y) > 1 else 0.0

@@ -26,13 +26,13 @@ def chosen_levels(fit: Fit, term: GroupTerm, levels: Sequence[Any] | None, most:
         A level that the factor has not.
     """
     if levels is not None:
-        wanted = [levels] if isinstance(levels, str) else list(levels)
+        requested = [levels] if isinstance(levels, str) else list(levels)
         names = list(term.levels)
-        unknown = [level for level in wanted if level not in names]
-        if unknown or not wanted:
+        unknown = [level for level in requested if level not in names]
+        if unknown or not requested:
             what = f"{unknown[0]!r} is no level of {term.name}" if unknown else "levels=[]: nothing to draw"
             raise InputError(f"{what}; it has {', '.join(map(repr, names[:5]))}{', …' * (len(names) > 5)}")
-        return [names.index(level) for level in wanted]
+        return [names.index(level) for level in requested]
     if term.n_levels <= most:
         return list(range(term.n_levels))
     effects = fit.ranef(wide=True).loc[term.name]

@@ -22,9 +22,11 @@ def from_priors(fit: PosteriorFit) -> PosteriorFit | None:
     """The fit with draws of its priors in place of the posterior's, without random effects; None if one is improper."""
     import xarray as xr
 
-    if any(isinstance(e.prior, Prior) and e.prior.name in IMPROPER for e in fit.priors.entries):
+    if any(isinstance(entry.prior, Prior) and entry.prior.name in IMPROPER for entry in fit.priors.entries):
         return None
-    groups = tuple(replace(g, levels=g.levels[:1]) for g in fit.design.groups)  # effects are drawn, but not used
+    groups = tuple(
+        replace(group, levels=group.levels[:1]) for group in fit.design.groups
+    )  # effects are drawn, but not used
     drawn = prior_draws(replace(fit.design, groups=groups), fit.priors, draws=PRIOR_DRAWS, random_seed=0)
     used = {name: v for name, v in drawn.items() if name not in fit.design.names.effects}
     variables = {
@@ -57,16 +59,16 @@ def limits_of_both(after: Array, before: Array | None) -> tuple[float, float]:
 
 def draw_density(ax: Any, draws: Array, prior: Array | None, mark: float | None, limits: tuple[float, float]) -> None:
     """Density with its intervals below, the prior and the mark, between two limits."""
-    at, height = style.density(draws)
+    points, height = style.density(draws)
     top = height.max()
-    ax.fill_between(at, height, color=style.POSTERIOR, alpha=0.25, lw=0)
-    ax.plot(at, height, color=style.POSTERIOR, lw=1.6, label="posterior")
+    ax.fill_between(points, height, color=style.POSTERIOR, alpha=0.25, lw=0)
+    ax.plot(points, height, color=style.POSTERIOR, lw=1.6, label="posterior")
     if prior is not None:
         margin = 0.1 * (limits[1] - limits[0])
         inside = prior[(prior > limits[0] - margin) & (prior < limits[1] + margin)]
         if len(inside) > 1:
-            at, height = style.density(inside)
-            ax.plot(at, height * len(inside) / len(prior), color=style.PRIOR, lw=1.6, ls="--", label="prior")
+            points, height = style.density(inside)
+            ax.plot(points, height * len(inside) / len(prior), color=style.PRIOR, lw=1.6, ls="--", label="prior")
     below = -0.07 * top
     for prob, width in ((style.OUTER, 1.2), (style.INNER, 3.2)):
         ends = np.quantile(draws, [0.5 - prob / 2.0, 0.5 + prob / 2.0])

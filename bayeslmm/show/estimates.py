@@ -83,21 +83,21 @@ def plot_estimates(
     titles = names_of(names, _defaults(fits), "plot_estimates")
     tables = [_table(fit, method, ddf) for fit in fits]
     panels = _panels(tables, terms, intercept, random)
-    tallest = max(len(own) for _, own in panels)
+    tallest = max(len(parameters) for _, parameters in panels)
     figure, axes = style.new_figure(
         len(panels), figsize=figsize, ax=ax, size=(3.6, 1.3 + (0.22 + 0.13 * len(fits)) * tallest)
     )
-    for (title, own), one in zip(panels, axes, strict=True):
-        _draw(one, own, tables, titles, fits)
-        style.clean(one, title=title)
+    for (title, parameters), panel in zip(panels, axes, strict=True):
+        _draw(panel, parameters, tables, titles, fits)
+        style.clean(panel, title=title)
     style.legend(axes, ax=ax)
     points = [fit for fit in fits if isinstance(fit, PointFit)]
-    of_points = dict.fromkeys(
-        "profile likelihood" if method == "profile" else f"Wald, {wald.caption(f.design, f.solution, ddf)}"
-        for f in points
+    methods_of_points = dict.fromkeys(
+        "profile likelihood" if method == "profile" else f"Wald, {wald.caption(point.design, point.solution, ddf)}"
+        for point in points
     )
-    told = f"; of point fits {', '.join(of_points)}" if points else ""
-    style.note(figure, f"50 and 95 % intervals{told}", ax=ax)
+    methods = f"; of point fits {', '.join(methods_of_points)}" if points else ""
+    style.note(figure, f"50 and 95 % intervals{methods}", ax=ax)
     return figure
 
 
@@ -140,8 +140,8 @@ def _point(fit: PointFit, method: str, ddf: str | None, prob: float) -> pd.DataF
     """All parameters with the intervals that there are."""
     keys = ["effect", "group", "term"]
     every = fit.tidy(ddf=ddf).reindex(columns=[*keys, "estimate"]).fillna({"group": ""})
-    found = fit.confint(method, ci_prob=prob, ddf=ddf, progressbar=False).fillna({"group": ""})
-    return every.merge(found[[*keys, "conf_low", "conf_high"]], on=keys, how="left")
+    intervals = fit.confint(method, ci_prob=prob, ddf=ddf, progressbar=False).fillna({"group": ""})
+    return every.merge(intervals[[*keys, "conf_low", "conf_high"]], on=keys, how="left")
 
 
 def _panels(
@@ -152,34 +152,42 @@ def _panels(
     for table in tables:
         kinds |= {name: kind for name, kind in table["kind"].items() if name not in kinds}
     if terms is not None:
-        wanted = style.chosen("parameter", terms, list(kinds))
+        parameters = style.chosen("parameter", terms, list(kinds))
     else:
-        wanted = [name for name, kind in kinds.items() if random or kind == "Fixed effects"]
-        slopes = [name for name in wanted if intercept or name != "Intercept"]
-        wanted = slopes if any(kinds[name] == "Fixed effects" for name in slopes) else wanted
+        parameters = [name for name, kind in kinds.items() if random or kind == "Fixed effects"]
+        slopes = [name for name in parameters if intercept or name != "Intercept"]
+        parameters = slopes if any(kinds[name] == "Fixed effects" for name in slopes) else parameters
     order = ("Fixed effects", "Standard deviations", "Correlations", "Family")
-    panels = [(kind, [name for name in wanted if kinds[name] == kind]) for kind in order]
-    return [(kind, own) for kind, own in panels if own]
+    panels = [(kind, [name for name in parameters if kinds[name] == kind]) for kind in order]
+    return [(kind, of_kind) for kind, of_kind in panels if of_kind]
 
 
 def _draw(
-    ax: Any, own: Sequence[str], tables: Sequence[pd.DataFrame], titles: Sequence[str], fits: Sequence[Fit]
+    ax: Any, parameters: Sequence[str], tables: Sequence[pd.DataFrame], titles: Sequence[str], fits: Sequence[Fit]
 ) -> None:
-    rows = np.arange(len(own), dtype=float)[::-1]
+    rows = np.arange(len(parameters), dtype=float)[::-1]
     step = 0.62 / len(tables)
     for k, (table, title) in enumerate(zip(tables, titles, strict=True)):
-        here = table.reindex(own)
-        at = rows + step * ((len(tables) - 1) / 2.0 - k)
+        estimates = table.reindex(parameters)
+        positions = rows + step * ((len(tables) - 1) / 2.0 - k)
         colour = _colour(fits, k)
-        low, low_inner, high_inner, high = here[ENDS].to_numpy(dtype=float).T
-        ax.hlines(at, low, high, color=colour, lw=1.2)
-        ax.hlines(at, low_inner, high_inner, color=colour, lw=3.2)
+        low, low_inner, high_inner, high = estimates[ENDS].to_numpy(dtype=float).T
+        ax.hlines(positions, low, high, color=colour, lw=1.2)
+        ax.hlines(positions, low_inner, high_inner, color=colour, lw=3.2)
         ax.plot(
-            here["estimate"], at, ls="", marker="os^Dv"[k % 5], ms=6, color=colour, mec="white", mew=0.7, label=title
+            estimates["estimate"],
+            positions,
+            ls="",
+            marker="os^Dv"[k % 5],
+            ms=6,
+            color=colour,
+            mec="white",
+            mew=0.7,
+            label=title,
         )
     ax.axvline(0.0, color=style.GREY, lw=0.8, zorder=0)
-    ax.set_yticks(rows, [style.as_is(style.short(name, 34)) for name in own])
-    ax.set_ylim(-0.6, len(own) - 0.4)
+    ax.set_yticks(rows, [style.as_is(style.short(name, 34)) for name in parameters])
+    ax.set_ylim(-0.6, len(parameters) - 0.4)
     ax.tick_params(axis="y", length=0)
 
 

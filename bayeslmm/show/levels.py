@@ -148,7 +148,7 @@ def _panels(
     factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups if g.is_grouping])
     inner, outer = verb(ci_prob=style.INNER), verb(ci_prob=style.OUTER)
     if terms is not None:
-        random = [c for f in factors for c in fit.design.group(f).columns]
+        random = [column for f in factors for column in fit.design.group(f).columns]
         terms = style.chosen(
             "term", terms, list(dict.fromkeys([*random, *(n for f in factors for n in fixed.get(f, {}))]))
         )
@@ -170,8 +170,8 @@ def _upwards(table: pd.DataFrame, term: GroupTerm, order: str) -> np.ndarray:
     if order == "data":
         return np.arange(term.n_levels)[::-1]  # the first on top, as in a table
     if order not in table.index:
-        known = ", ".join(map(repr, table.index.unique()))
-        raise InputError(f"order={order!r}: levels of {term.name} are ordered by {known} or 'data'")
+        orders = ", ".join(map(repr, table.index.unique()))
+        raise InputError(f"order={order!r}: levels of {term.name} are ordered by {orders} or 'data'")
     return np.argsort(table.loc[order, _middle(table)].to_numpy(), kind="stable")
 
 
@@ -185,7 +185,7 @@ def _panel(
     return Panel(
         group=term.name,
         term=name,
-        levels=tuple(term.levels[i] for i in upwards),
+        levels=tuple(term.levels[upward] for upward in upwards),
         middle=wide[_middle(wide)].to_numpy()[upwards],
         inner=narrow[list(INTERVALS)].to_numpy()[upwards],
         outer=wide[list(INTERVALS)].to_numpy()[upwards],
@@ -217,15 +217,22 @@ def _draw(fit: Fit, panels: Sequence[Panel], quantity: str, figsize: tuple[float
 
 def _caterpillar(ax: Any, panel: Panel, points: float) -> None:
     """Dots and intervals; ``points`` is the room for a level."""
-    at = np.arange(len(panel.levels))
+    positions = np.arange(len(panel.levels))
     thin, thick, dot = (float(np.clip(c * points, *ends)) for c, ends in _WIDTHS)
     ax.axvline(panel.reference, color=style.GREY, lw=1.0, ls="--" if panel.reference else "-", zorder=0)
-    ax.hlines(at, *panel.outer.T, color=style.POSTERIOR, lw=thin, alpha=0.8, zorder=1)
-    ax.hlines(at, *panel.inner.T, color=style.POSTERIOR, lw=thick, alpha=0.8, zorder=2)
+    ax.hlines(positions, *panel.outer.T, color=style.POSTERIOR, lw=thin, alpha=0.8, zorder=1)
+    ax.hlines(positions, *panel.inner.T, color=style.POSTERIOR, lw=thick, alpha=0.8, zorder=2)
     ax.plot(
-        panel.middle, at, "o", ms=dot, color=style.POSTERIOR, mec="white", mew=dot / 8.0 if dot > 3.0 else 0.0, zorder=3
+        panel.middle,
+        positions,
+        "o",
+        ms=dot,
+        color=style.POSTERIOR,
+        mec="white",
+        mew=dot / 8.0 if dot > 3.0 else 0.0,
+        zorder=3,
     )
-    ax.set_ylim(-1.0, len(at))
+    ax.set_ylim(-1.0, len(positions))
     if np.ptp(panel.outer) == 0.0:
         ax.text(
             0.95,

@@ -99,48 +99,48 @@ def _one_panel(
     fit: Fit, term: GroupTerm, x: str, codes: Sequence[int], figsize: tuple[float, float] | None, ax: Any
 ) -> Any:
     design = fit.design
-    at, place, own, _ = _along(fit, term, x, codes)
-    figure, (one,) = style.new_figure(figsize=figsize, ax=ax, size=(6.0, 4.4))
-    draw_data(one, design, x, np.isin(term.codes, codes))
+    places, place, predictions, _ = _along(fit, term, x, codes)
+    figure, (panel,) = style.new_figure(figsize=figsize, ax=ax, size=(6.0, 4.4))
+    draw_data(panel, design, x, np.isin(term.codes, codes))
     dots = "" if is_continuous(design, x) else "o"
     for k in range(len(codes)):
-        mine = place == k
-        one.plot(
-            at[mine],
-            own["mean"].to_numpy()[mine],
+        of_level = place == k
+        panel.plot(
+            places[of_level],
+            predictions["mean"].to_numpy()[of_level],
             color=style.PARTIAL,
             lw=0.9,
             alpha=0.6 if len(codes) <= 40 else 0.4,
-            marker="o" if mine.sum() == 1 else dots,
+            marker="o" if of_level.sum() == 1 else dots,
             ms=3,
             label=f"fitted, each {term.name}",
         )
     grid, rows = reference_grid(design, x)
     average = predicted(fit, rows, "average")["mean"].to_numpy()
-    _draw_average(one, places_of(design, x, grid[x]), average, term.name, lw=1.6)
-    label_x(one, design, x)
-    style.clean(one, xlabel=x, ylabel=response_label(design))
-    style.legend([one], ax=ax)
+    _draw_average(panel, places_of(design, x, grid[x]), average, term.name, lw=1.6)
+    label_x(panel, design, x)
+    style.clean(panel, xlabel=x, ylabel=response_label(design))
+    style.legend([panel], ax=ax)
     style.note(figure, style.of_many(len(codes), term.n_levels, f"levels of {term.name}"), ax=ax)
     return figure
 
 
 def _small_panels(fit: Fit, term: GroupTerm, x: str, codes: Sequence[int], figsize: tuple[float, float] | None) -> Any:
     design = fit.design
-    at, place, own, rows = _along(fit, term, x, codes)
+    places, place, predictions, rows = _along(fit, term, x, codes)
     average = predicted(fit, rows, "average")["mean"].to_numpy()
     lines = is_continuous(design, x)
     figure, axes = style.new_figure(
         len(codes), figsize=figsize, columns=min(6, len(codes)), size=(1.75, 1.7), sharex=True, sharey=True
     )
-    for k, (code, one) in enumerate(zip(codes, axes, strict=True)):
-        mine = place == k
-        draw_data(one, design, x, term.codes == code, alpha=0.7)
-        _draw_level(one, at[mine], own[mine], lines)
-        _draw_average(one, at[mine], average[mine], term.name, lines=lines)
-        label_x(one, design, x, ticks=4)
-        style.clean(one)
-        style.facet_title(one, term.levels[code])
+    for k, (code, panel) in enumerate(zip(codes, axes, strict=True)):
+        of_level = place == k
+        draw_data(panel, design, x, term.codes == code, alpha=0.7)
+        _draw_level(panel, places[of_level], predictions[of_level], lines)
+        _draw_average(panel, places[of_level], average[of_level], term.name, lines=lines)
+        label_x(panel, design, x, ticks=4)
+        style.clean(panel)
+        style.facet_title(panel, term.levels[code])
     style.legend(axes)
     missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
     figure.supylabel(style.as_is(response_label(design)), fontsize=style.LABEL)
@@ -153,31 +153,38 @@ def _along(
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame, pd.DataFrame]:
     """Where rows stand along x, which of the levels they are of, what is predicted for them, and the rows."""
     rows, place = rows_by_level(fit.design, term, codes, x)
-    own = predicted(fit, rows, observed_groups(fit.design, term.name))
-    return places_of(fit.design, x, rows[x]), place, own, rows
+    predictions = predicted(fit, rows, observed_groups(fit.design, term.name))
+    return places_of(fit.design, x, rows[x]), place, predictions, rows
 
 
-def _draw_level(ax: Any, at: np.ndarray, own: pd.DataFrame, lines: bool) -> None:
-    low, high, mean = (own[c].to_numpy() for c in ("conf_low", "conf_high", "mean"))
+def _draw_level(ax: Any, places: np.ndarray, predictions: pd.DataFrame, lines: bool) -> None:
+    low, high, mean = (predictions[c].to_numpy() for c in ("conf_low", "conf_high", "mean"))
     band = {"color": style.PARTIAL, "label": "95 % interval"}
-    line = lines and len(at) > 1
+    line = lines and len(places) > 1
     ax.plot(
-        at, mean, color=style.PARTIAL, lw=1.8 if line else 0, marker="" if line else "o", ms=5, label="fitted", zorder=3
+        places,
+        mean,
+        color=style.PARTIAL,
+        lw=1.8 if line else 0,
+        marker="" if line else "o",
+        ms=5,
+        label="fitted",
+        zorder=3,
     )
     if np.isnan(low).any():
         return
     if line:
-        ax.fill_between(at, low, high, alpha=0.25, lw=0, **band)
+        ax.fill_between(places, low, high, alpha=0.25, lw=0, **band)
     else:
-        ax.vlines(at, low, high, lw=1.4, zorder=2, **band)
+        ax.vlines(places, low, high, lw=1.4, zorder=2, **band)
 
 
 def _draw_average(
-    ax: Any, at: np.ndarray, mean: np.ndarray, group: str, *, lines: bool = True, lw: float = 1.0
+    ax: Any, places: np.ndarray, mean: np.ndarray, group: str, *, lines: bool = True, lw: float = 1.0
 ) -> None:
-    line = lines and len(at) > 1
+    line = lines and len(places) > 1
     ax.plot(
-        at,
+        places,
         mean,
         color=style.AVERAGE,
         lw=lw if line else 0,
@@ -315,11 +322,11 @@ def _finest(design: Design, group: str | None) -> GroupTerm | None:
 
 
 def _new_name(design: Design) -> str:
-    return "a new " + " and ".join(g.name for g in design.groups if g.is_grouping)
+    return "a new " + " and ".join(group.name for group in design.groups if group.is_grouping)
 
 
 def _average_name(design: Design) -> str:
-    groups = [g for g in design.groups if g.is_grouping]
+    groups = [group for group in design.groups if group.is_grouping]
     if not groups:
         return "expected"
     return f"average {groups[0].name}" if len(groups) == 1 else "average groups"
@@ -330,11 +337,13 @@ def _draw_groups(ax: Any, fit: Fit, term: GroupTerm, x: str, places: np.ndarray,
     design = fit.design
     codes = chosen_levels(fit, term, None, MOST_LINES)
     first = np.array([int(np.argmax(term.codes == code)) for code in codes])
-    many = rows.loc[np.tile(np.arange(len(rows)), len(codes))].reset_index(drop=True)
+    repeated = rows.loc[np.tile(np.arange(len(rows)), len(codes))].reset_index(drop=True)
     labels = design.frame.iloc[np.repeat(first, len(rows))].reset_index(drop=True)
-    own = [v for g in design.groups if g.is_grouping for v in g.variables if v in many]
-    many = many.assign(**{name: labels[name] for name in own})
-    means = predicted(fit, many, observed_groups(design, term.name))["mean"].to_numpy()
+    grouping_columns = [
+        variable for group in design.groups if group.is_grouping for variable in group.variables if variable in repeated
+    ]
+    repeated = repeated.assign(**{name: labels[name] for name in grouping_columns})
+    means = predicted(fit, repeated, observed_groups(design, term.name))["mean"].to_numpy()
     curves = means.reshape(len(codes), len(rows)).T
     line = is_continuous(design, x)
     ax.plot(

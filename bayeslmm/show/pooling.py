@@ -85,20 +85,20 @@ def plot_pooling(
         if ax is not None:
             raise InputError("plot_pooling(kind='lines') has a panel for every level: one figure of its own, no ax=")
         return draw_lines(pool, partial_of(pool), x=x, levels=levels, figsize=figsize)
-    wanted = style.chosen("term", terms, names)
+    chosen_terms = style.chosen("term", terms, names)
     if kind == "plane":
-        if len(wanted) < 2:
-            raise InputError(f"plot_pooling(kind='plane'): two terms are drawn against each other, not {wanted}")
-        panels: list[Callable[[Any], None]] = [lambda a: _draw_plane(a, pool, wanted[0], wanted[1])]
+        if len(chosen_terms) < 2:
+            raise InputError(f"plot_pooling(kind='plane'): two terms are drawn against each other, not {chosen_terms}")
+        panels: list[Callable[[Any], None]] = [lambda a: _draw_plane(a, pool, chosen_terms[0], chosen_terms[1])]
     elif kind == "size":
-        panels = [lambda a, name=name: _draw_size(a, pool, name) for name in wanted]  # type: ignore[misc]
+        panels = [lambda a, name=name: _draw_size(a, pool, name) for name in chosen_terms]  # type: ignore[misc]
     else:
-        panels = [lambda a, name=name: _draw_sorted(a, pool, name) for name in wanted]  # type: ignore[misc]
-        if kind is None and len(wanted) == 2:
-            panels.append(lambda a: _draw_plane(a, pool, wanted[0], wanted[1]))
+        panels = [lambda a, name=name: _draw_sorted(a, pool, name) for name in chosen_terms]  # type: ignore[misc]
+        if kind is None and len(chosen_terms) == 2:
+            panels.append(lambda a: _draw_plane(a, pool, chosen_terms[0], chosen_terms[1]))
     figure, axes = style.new_figure(len(panels), figsize=figsize, ax=ax, size=(4.6, 4.4))
-    for one, draw in zip(axes, panels, strict=True):
-        draw(one)
+    for panel, draw in zip(axes, panels, strict=True):
+        draw(panel)
     style.legend(axes, ax=ax, columns=5 if len(axes) > 1 else 2)
     return figure
 
@@ -138,15 +138,17 @@ def _dot(n_levels: int) -> float:
 def _draw_sorted(ax: Any, pool: Pooling, name: str) -> None:
     table, partial = _of_term(pool, name), partial_of(pool)
     table = table.loc[table["none"].fillna(table[partial]).sort_values(kind="stable").index]
-    own, after, common = (table[c].to_numpy(float) for c in ("none", partial, "complete"))
-    at, size = np.arange(len(table)), _dot(len(table))
-    ax.vlines(at, own, after, color=style.NONE, lw=0.8, alpha=0.7, zorder=1)
-    ax.scatter(at, own, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
-    ax.scatter(at, after, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
+    unpooled, partially_pooled, common = (table[c].to_numpy(float) for c in ("none", partial, "complete"))
+    positions, size = np.arange(len(table)), _dot(len(table))
+    ax.vlines(positions, unpooled, partially_pooled, color=style.NONE, lw=0.8, alpha=0.7, zorder=1)
+    ax.scatter(positions, unpooled, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
+    ax.scatter(positions, partially_pooled, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
     if np.ptp(common[np.isfinite(common)]) <= 1e-9 * np.abs(np.nan_to_num(common)).max():
         ax.axhline(common[np.isfinite(common)][0], color=style.COMPLETE, lw=1.4, label="complete pooling", zorder=0)
     else:  # predictors of the groups
-        ax.scatter(at, common, s=1.6 * size, marker="_", color=style.COMPLETE, label="complete pooling", zorder=0)
+        ax.scatter(
+            positions, common, s=1.6 * size, marker="_", color=style.COMPLETE, label="complete pooling", zorder=0
+        )
     if len(table) <= style.MOST_LABELS:
         style.label_levels(ax, list(table.index), axis="x")
         style.clean(ax, title=name, xlabel=pool.group)
@@ -159,17 +161,23 @@ def _draw_plane(ax: Any, pool: Pooling, x: str, y: str) -> None:
     from matplotlib.collections import LineCollection
 
     partial, across, along = partial_of(pool), _of_term(pool, x), _of_term(pool, y)
-    own, after, common = (
+    unpooled, partially_pooled, common = (
         np.column_stack([across[c].to_numpy(float), along[c].to_numpy(float)]) for c in ("none", partial, "complete")
     )
     _draw_ellipses(ax, pool, x, y)
-    told = np.isfinite(own).all(axis=1)
-    size = _dot(len(own))
+    has_own_fit = np.isfinite(unpooled).all(axis=1)
+    size = _dot(len(unpooled))
     ax.add_collection(
-        LineCollection(list(np.stack([own[told], after[told]], axis=1)), colors=style.NONE, lw=0.8, alpha=0.7, zorder=1)
+        LineCollection(
+            list(np.stack([unpooled[has_own_fit], partially_pooled[has_own_fit]], axis=1)),
+            colors=style.NONE,
+            lw=0.8,
+            alpha=0.7,
+            zorder=1,
+        )
     )
-    ax.scatter(*own.T, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
-    ax.scatter(*after.T, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
+    ax.scatter(*unpooled.T, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
+    ax.scatter(*partially_pooled.T, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
     few = len(_distinct(common)) <= MOST_CENTERS
     ax.scatter(
         *common.T,
@@ -186,9 +194,9 @@ def _draw_plane(ax: Any, pool: Pooling, x: str, y: str) -> None:
 
 def _distinct(points: Array) -> Array:
     """Points (J, 2) without missing ones, each once but for rounding."""
-    told = points[np.isfinite(points).all(axis=1)]
-    unit = np.abs(told).max(axis=0, initial=1e-300)
-    return np.unique((told / unit).round(9), axis=0) * unit
+    finite = points[np.isfinite(points).all(axis=1)]
+    unit = np.abs(finite).max(axis=0, initial=1e-300)
+    return np.unique((finite / unit).round(9), axis=0) * unit
 
 
 def _draw_ellipses(ax: Any, pool: Pooling, x: str, y: str) -> None:
@@ -229,11 +237,11 @@ def _draw_size(ax: Any, pool: Pooling, name: str) -> None:
         low, high = table["shrinkage_low"], table["shrinkage_high"]
         ax.vlines(n, low, high, color=style.PARTIAL, lw=0.7, alpha=0.35, label=f"{pool.ci_prob:.0%} interval")
     ax.scatter(n, value, s=_dot(len(n)), color=style.PARTIAL, label=partial_label(pool), zorder=3)
-    told = table["none"].notna().to_numpy()
-    if not told.all():
+    has_own_fit = table["none"].notna().to_numpy()
+    if not has_own_fit.all():
         ax.scatter(
-            n[~told],
-            value[~told],
+            n[~has_own_fit],
+            value[~has_own_fit],
             s=3.0 * _dot(len(n)),
             facecolors="none",
             edgecolors=style.COMPLETE,

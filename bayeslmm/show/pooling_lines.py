@@ -30,12 +30,12 @@ def draw_lines(
     )
     y = pool.footing.problem.y
     for code, axis in zip(codes, axes, strict=True):
-        own = term.codes == code
-        at, curves, continuous = _curves(pool, partial, code, x)
-        axis.scatter(_places(pool, x, own), y[own], s=9, color=style.DATA, alpha=0.6, lw=0, zorder=1)
+        of_level = term.codes == code
+        places, curves, continuous = _curves(pool, partial, code, x)
+        axis.scatter(_places(pool, x, of_level), y[of_level], s=9, color=style.DATA, alpha=0.6, lw=0, zorder=1)
         for name, (color, dashes) in LINES.items():
             axis.plot(
-                at,
+                places,
                 curves[name],
                 color=color,
                 lw=1.7 if name == "partial" else 1.2,
@@ -82,16 +82,19 @@ def _curves(pool: Pooling, partial: str, code: int, x: str | None) -> tuple[Arra
     """Places along x, and what the three say there: Z times a level's coefficients and X times those in common."""
     footing = pool.footing
     design, term = footing.design, footing.term
-    own = term.codes == code
+    of_level = term.codes == code
     if x is None:  # the bars hold no predictor either
-        Z, common = term.Z[own][:1].repeat(2, axis=0), design.X[own][:1, footing.unpooled.common].repeat(2, axis=0)
-        at, continuous = np.array([-0.5, own.sum() - 0.5]), True
+        Z, common = (
+            term.Z[of_level][:1].repeat(2, axis=0),
+            design.X[of_level][:1, footing.unpooled.common].repeat(2, axis=0),
+        )
+        places, continuous = np.array([-0.5, of_level.sum() - 0.5]), True
     else:
         rows, _ = rows_by_level(design, term, [code], x)
         built = design.at(rows, groups=[term.name], offset=_no_offset(pool, len(rows)))
         Z, common = built.groups[0].Z, built.X[:, footing.unpooled.common]
         continuous = is_continuous(design, x)
-        at = rows[x].to_numpy(float) if continuous else _positions(levels_of(design.frame[x]), rows[x])
+        places = rows[x].to_numpy(float) if continuous else _positions(levels_of(design.frame[x]), rows[x])
     names = {"none": "none", "complete": "complete", "partial": partial}
     q = term.q
     table = pool.levels.iloc[code * q : (code + 1) * q]
@@ -99,7 +102,7 @@ def _curves(pool: Pooling, partial: str, code: int, x: str | None) -> tuple[Arra
         name: Z @ table[column].to_numpy(float) + common @ pool.common[column].to_numpy(float)
         for name, column in names.items()
     }
-    return at, curves, continuous
+    return places, curves, continuous
 
 
 def _no_offset(pool: Pooling, n: int) -> Array | None:
@@ -107,13 +110,13 @@ def _no_offset(pool: Pooling, n: int) -> Array | None:
     return np.zeros(n) if pool.footing.design.recipe.offset_given_as_array else None
 
 
-def _places(pool: Pooling, x: str | None, own: NDArray[np.bool_]) -> Array:
+def _places(pool: Pooling, x: str | None, of_level: NDArray[np.bool_]) -> Array:
     design = pool.footing.design
     if x is None:
-        return np.arange(own.sum(), dtype=float)
+        return np.arange(of_level.sum(), dtype=float)
     if is_continuous(design, x):
-        return design.frame[x].to_numpy(float)[own]
-    return _positions(levels_of(design.frame[x]), design.frame[x][own])
+        return design.frame[x].to_numpy(float)[of_level]
+    return _positions(levels_of(design.frame[x]), design.frame[x][of_level])
 
 
 def _positions(levels: list[Any], values: Any) -> Array:

@@ -140,7 +140,7 @@ def _draw_counts(ax: Any, check: PredictiveCheck) -> None:
     _draw_frequencies(ax, check, values, np.sqrt)
     ticks = np.array([0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100, 144, 225, 400, 625, 900, 1600, 2500, 4900, 10_000])
     ticks = ticks[np.sqrt(ticks) <= ax.get_ylim()[1]]
-    ax.set_yticks(np.sqrt(ticks), [f"{t:,}" for t in ticks])
+    ax.set_yticks(np.sqrt(ticks), [f"{tick:,}" for tick in ticks])
     beyond = int((check.y > values[-1]).sum())
     more = f" ({beyond} larger not shown)" if beyond else ""
     style.clean(ax, xlabel=f"{_response(check)}{more}", ylabel="rows (square-root scale)")
@@ -170,8 +170,8 @@ def _draw_frequencies(ax: Any, check: PredictiveCheck, values: Array, scale: Cal
 def _statistics(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
     rows = _chosen(check.table[check.table["level"].isna()], stat, "stat")
     figure, axes = style.new_figure(len(rows), figsize=figsize, ax=ax, size=(3.1, 2.3))
-    for one, (i, row) in zip(axes, rows.iterrows(), strict=True):
-        _draw_statistic(one, check, check.replicates[:, i], row)
+    for panel, (i, row) in zip(axes, rows.iterrows(), strict=True):
+        _draw_statistic(panel, check, check.replicates[:, i], row)
     style.legend(axes, ax=ax)
     return figure
 
@@ -205,8 +205,8 @@ def _chosen(rows: pd.DataFrame, stat: Any, kind: str) -> pd.DataFrame:
         names = [stat] if isinstance(stat, str) else list(stat)
         unknown = [name for name in names if name not in {*rows["stat"], *map(label_of, _rows(rows))}]
         if unknown:
-            known = ", ".join(dict.fromkeys(map(repr, rows["stat"]))) or "none of this kind"
-            raise InputError(f"plot_ppc(stat={unknown[0]!r}): the check has {known}")
+            present = ", ".join(dict.fromkeys(map(repr, rows["stat"]))) or "none of this kind"
+            raise InputError(f"plot_ppc(stat={unknown[0]!r}): the check has {present}")
         rows = rows[[r["stat"] in names or label_of(r) in names for r in _rows(rows)]]
     if rows.empty:
         remedy = "run ppc(..., by=...)" if kind == "by" else "name statistics: ppc(fit, ['mean', 'sd'])"
@@ -228,8 +228,8 @@ def _levels(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
     height = min(max(2.4, 0.9 + 0.22 * most), 8.0)
     width = 6.0 if len(names) == 1 else 4.4  # as wide as the legend
     figure, axes = style.new_figure(len(names), figsize=figsize, ax=ax, size=(width, height))
-    for one, name in zip(axes, names, strict=True):
-        _draw_levels(one, check, rows[rows["stat"] == name])
+    for panel, name in zip(axes, names, strict=True):
+        _draw_levels(panel, check, rows[rows["stat"] == name])
     style.legend(axes, ax=ax)
     return figure
 
@@ -237,10 +237,10 @@ def _levels(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
 def _draw_levels(ax: Any, check: PredictiveCheck, rows: pd.DataFrame) -> None:
     """Levels in the order of their expected values, the highest on top."""
     rows = rows[rows["p_two_sided"].notna()].sort_values("median", kind="stable")
-    at, outside = np.arange(len(rows)), (rows["p_two_sided"] < 1.0 - check.ci_prob).to_numpy()
+    positions, outside = np.arange(len(rows)), (rows["p_two_sided"] < 1.0 - check.ci_prob).to_numpy()
     thin = len(rows) > style.MOST_LABELS
     ax.hlines(
-        at,
+        positions,
         rows["conf_low"],
         rows["conf_high"],
         color=REPLICATES,
@@ -250,8 +250,8 @@ def _draw_levels(ax: Any, check: PredictiveCheck, rows: pd.DataFrame) -> None:
     )
     size = 3 if thin else 5
     observed = rows["observed"].to_numpy()
-    ax.plot(observed[~outside], at[~outside], "o", ms=size, color=DATA, label="data, inside")
-    ax.plot(observed[outside], at[outside], "D", ms=size + 1, color=OUTSIDE, label="data, outside", zorder=3)
+    ax.plot(observed[~outside], positions[~outside], "o", ms=size, color=DATA, label="data, inside")
+    ax.plot(observed[outside], positions[outside], "D", ms=size + 1, color=OUTSIDE, label="data, outside", zorder=3)
     group = str(rows["group"].iloc[0])
     counts = check.counts[(check.counts["stat"] == rows["stat"].iloc[0])].iloc[0]
     title = f"{rows['stat'].iloc[0]}: {counts['outside']} of {len(rows)} outside ({counts['mean']:.1f} expected)"
@@ -283,7 +283,7 @@ def _pit(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
     tree["posterior_predictive"] = tree[group]  # of priors ArviZ warns; it is meant
     collection = plot_ppc_pit(tree, group="posterior_predictive", backend="matplotlib", figure_kwargs=size)
     figure = style.as_picture(collection.viz["figure"].item())
-    for one in figure.axes:
-        one.set_title("")  # ArviZ's, in the middle
-        style.clean(one, title=f"{_response(check)} among its {_replicates(check)}", xlabel="PIT")
+    for panel in figure.axes:
+        panel.set_title("")  # ArviZ's, in the middle
+        style.clean(panel, title=f"{_response(check)} among its {_replicates(check)}", xlabel="PIT")
     return figure

@@ -67,17 +67,17 @@ def plot_profile(
     style.check_fit(fit, "plot_profile")
     curves = fit.profile(progressbar=progressbar)
     names = np.array(style.parameter_names(fit.design, curves))
-    known = list(dict.fromkeys(names.tolist()))
-    wanted = known[:MOST_PANELS] if terms is None else style.chosen("parameter", terms, known)
-    figure, axes = style.new_figure(len(wanted), figsize=figsize, ax=ax, size=(3.2, 2.6), sharey=True)
-    for name, one in zip(wanted, axes, strict=True):
+    parameters = list(dict.fromkeys(names.tolist()))
+    chosen_parameters = parameters[:MOST_PANELS] if terms is None else style.chosen("parameter", terms, parameters)
+    figure, axes = style.new_figure(len(chosen_parameters), figsize=figsize, ax=ax, size=(3.2, 2.6), sharey=True)
+    for name, panel in zip(chosen_parameters, axes, strict=True):
         curve = curves[names == name]
-        _draw(one, curve["value"].to_numpy(), curve["zeta"].to_numpy())
-        first = ax is not None or one.get_subplotspec().is_first_col()
-        style.clean(one, title=style.short(name, 34), ylabel="ζ" if first else "")
+        _draw(panel, curve["value"].to_numpy(), curve["zeta"].to_numpy())
+        first = ax is not None or panel.get_subplotspec().is_first_col()
+        style.clean(panel, title=style.short(name, 34), ylabel="ζ" if first else "")
     style.legend(axes, ax=ax)
     if terms is None:
-        style.note(figure, style.of_many(len(wanted), len(known), "parameters"), ax=ax)
+        style.note(figure, style.of_many(len(chosen_parameters), len(parameters), "parameters"), ax=ax)
     return figure
 
 

@@ -117,7 +117,7 @@ def report(fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None,
         kind=f"{name_of(fit)} fit" if isinstance(fit, PointFit) else "Posterior",
         today=date.today().isoformat(),
         verdict=str(fit.verdict),
-        sections=[(s.anchor, s.title, [Markup(piece) for piece in s.pieces]) for s in sections],
+        sections=[(section.anchor, section.title, [Markup(piece) for piece in section.pieces]) for section in sections],
     )
     _write(target, page)
     return target
@@ -185,7 +185,7 @@ def _priors(fit: PosteriorFit, seed: int) -> Makers:
 
 def _pictures(fit: AnyFit, seed: int) -> Makers:
     design = fit.design
-    grouped = any(g.is_grouping for g in design.groups)
+    grouped = any(group.is_grouping for group in design.groups)
     if design.smooths:
         yield "Smooths with 95 % bands, at each point and of the whole curve", lambda: plot_smooth(fit)
     if design.groups:
@@ -195,7 +195,7 @@ def _pictures(fit: AnyFit, seed: int) -> Makers:
         yield "Random effects with 50 and 95 % intervals", lambda: plot_ranef(fit)
     if predictors(design) and design.family.has_mean:
         yield ("Expected response: average, groups, a new group", lambda: plot_predictions(fit, random_seed=seed))
-        ordinary = [g for g in design.groups if not g.is_wide]
+        ordinary = [group for group in design.groups if not group.is_wide]
         if ordinary:
             finest = ordinary[-1].name
             yield f"Levels of {finest}: lines over their rows", lambda: plot_lines(fit, group=finest)
@@ -206,7 +206,7 @@ def _pictures(fit: AnyFit, seed: int) -> Makers:
 def _checks(fit: AnyFit, seed: int) -> Makers:
     yield "", lambda: _Verdicts(check(fit, random_seed=seed))
     yield "Residuals", lambda: plot_residuals(fit, random_seed=seed)
-    if any(g.is_grouping for g in fit.design.groups):
+    if any(group.is_grouping for group in fit.design.groups):
         yield "Random effects beside normal samples", lambda: plot_ranef_normality(fit, random_seed=seed)
     predictive = ppc(fit, random_seed=seed)
     yield "Data sets from the model beside the data", lambda: plot_ppc(predictive)
@@ -217,19 +217,19 @@ def _checks(fit: AnyFit, seed: int) -> Makers:
 class _Verdicts:
     """The verdicts of a check as a table whose colours say how bad it is."""
 
-    found: Check
+    check: Check
 
     def _repr_html_(self) -> str:
         rows = []
         for level in HEADINGS:
-            for v in self.found:
+            for v in self.check:
                 if v.level == level:
                     todo = f"<br><span class='quiet'>{escape(v.remedy)}</span>" if v.remedy else ""
                     cells = (level, escape(v.name), escape(v.words) + todo)
                     rows.append(f"<tr class='{level}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-        silent = [v.name for v in self.found if v.level not in HEADINGS]
-        rest = f"<p class='quiet'>Does not apply here: {escape(', '.join(silent))}.</p>" if silent else ""
-        return f"<table class='verdicts'>{''.join(rows)}</table>{rest}"
+        silent = [v.name for v in self.check if v.level not in HEADINGS]
+        not_applicable = f"<p class='quiet'>Does not apply here: {escape(', '.join(silent))}.</p>" if silent else ""
+        return f"<table class='verdicts'>{''.join(rows)}</table>{not_applicable}"
 
 
 def _pooling(fit: AnyFit) -> Makers:
@@ -271,9 +271,9 @@ def _call(fit: AnyFit) -> str:
     if fit.priors.given:
         made.append(f"priors={dict(fit.priors.given)!r}")
     usual = Settings()
-    given = {f.name: getattr(fit.settings, f.name) for f in fields(usual) if f.name != "progressbar"}
-    asked = [f"{name}={value!r}" for name, value in given.items() if value != getattr(usual, name)]
-    return f"bayeslmm.Model({', '.join(made)}).fit({', '.join(asked)})"
+    settings = {f.name: getattr(fit.settings, f.name) for f in fields(usual) if f.name != "progressbar"}
+    changed = [f"{name}={value!r}" for name, value in settings.items() if value != getattr(usual, name)]
+    return f"bayeslmm.Model({', '.join(made)}).fit({', '.join(changed)})"
 
 
 # -- HTML

@@ -89,13 +89,13 @@ def plot_residuals(
         len(kinds), figsize=figsize, ax=ax, columns=2 if len(kinds) == 4 else None, size=(4.4, 3.4)
     )
     rng = generator(random_seed)
-    for one_kind, one in zip(kinds, axes, strict=True):
+    for one_kind, panel in zip(kinds, axes, strict=True):
         if one_kind == "density":
-            _draw_density(one, residuals, rng, name)
+            _draw_density(panel, residuals, rng, name)
         elif one_kind == "qq":
-            _draw_qq(one, residuals, rng, name)
+            _draw_qq(panel, residuals, rng, name)
         else:
-            _draw_against(one, _fitted(fit), residuals, name, spread=one_kind == "scale")
+            _draw_against(panel, _fitted(fit), residuals, name, spread=one_kind == "scale")
     style.legend(axes, ax=ax)
     return figure
 
@@ -144,21 +144,21 @@ def plot_ranef_normality(
     style.check_fit(fit, "plot_ranef_normality")
     factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups if g.is_grouping])
     effects = fit.ranef(wide=True)
-    terms = [(f, c) for f in factors for c in fit.design.group(f).columns]
+    terms = [(f, column) for f in factors for column in fit.design.group(f).columns]
     figure, axes = style.new_figure(2 * len(terms), figsize=figsize, ax=ax, columns=2, size=(4.4, 2.9))
     rng = generator(random_seed)
     for k, (factor, term) in enumerate(terms):
-        own = effects.loc[factor, term]
+        of_term = effects.loc[factor, term]
         label = f"{term} | {factor}"
-        for one, draw in ((axes[2 * k], _draw_density), (axes[2 * k + 1], _draw_qq)):
-            if np.ptp(own) > 0.0:
-                draw(one, own.to_numpy(), rng, label)
+        for panel, draw in ((axes[2 * k], _draw_density), (axes[2 * k + 1], _draw_qq)):
+            if np.ptp(of_term) > 0.0:
+                draw(panel, of_term.to_numpy(), rng, label)
             else:
-                one.text(0.5, 0.5, "sd estimated as zero", ha="center", va="center", color=style.NOTE)
-                one.set_axis_off()
-                style.clean(one, title=label)
-        if np.ptp(own) > 0.0:
-            _name_outliers(axes[2 * k + 1], own)
+                panel.text(0.5, 0.5, "sd estimated as zero", ha="center", va="center", color=style.NOTE)
+                panel.set_axis_off()
+                style.clean(panel, title=label)
+        if np.ptp(of_term) > 0.0:
+            _name_outliers(axes[2 * k + 1], of_term)
     style.legend(axes, ax=ax)
     return figure
 
@@ -168,9 +168,9 @@ def plot_ranef_normality(
 
 def _kinds(kind: str | Sequence[str]) -> list[str]:
     kinds = [kind] if isinstance(kind, str) else list(kind)
-    for one in kinds:
-        if not is_one_of(one, KINDS):
-            raise InputError(f"plot_residuals(kind={one!r}): kinds are {', '.join(map(repr, KINDS))}")
+    for panel in kinds:
+        if not is_one_of(panel, KINDS):
+            raise InputError(f"plot_residuals(kind={panel!r}): kinds are {', '.join(map(repr, KINDS))}")
     if not kinds:
         raise InputError("plot_residuals(kind=[]): nothing to draw")
     return kinds
@@ -223,11 +223,11 @@ def _as_series(by: Any, design: Design) -> pd.Series:
 
 def _draw_density(ax: Any, values: Array, rng: np.random.Generator, label: str) -> None:
     centre, spread = values.mean(), values.std(ddof=1)
-    own = (values - centre) / spread
-    reach = max(np.abs(own).max(), 3.2) + 0.3
-    at, height = _densities([own], reach)
-    _, curves = _densities(_normal_samples(len(own), rng), reach)
-    place, low, high = centre + spread * at, *(end / spread for end in _middle(curves))
+    standardised = (values - centre) / spread
+    reach = max(np.abs(standardised).max(), 3.2) + 0.3
+    points, height = _densities([standardised], reach)
+    _, curves = _densities(_normal_samples(len(standardised), rng), reach)
+    place, low, high = centre + spread * points, *(end / spread for end in _middle(curves))
     ax.fill_between(place, low, high, color=style.ENVELOPE, lw=0, label="95 % of normal samples")
     ax.plot(place, height[0] / spread, color=style.POSTERIOR, lw=1.8)
     if len(values) <= 200:
@@ -283,14 +283,14 @@ def _facets(
         len(drawn), figsize=figsize, ax=ax, columns=min(6, len(drawn)), size=(1.75, 1.7), sharex=True, sharey=True
     )
     fitted = _fitted(fit)
-    for code, one in zip(drawn, axes, strict=True):
-        mine = codes == code
-        one.axhline(0.0, color=style.GREY, lw=1.0)
-        one.axhline(means[code], color=style.CURVE, lw=1.4, label="mean of the level")
-        one.scatter(fitted[mine], residuals[mine], s=11, color=style.DATA, alpha=0.7, lw=0)
-        style.clean(one)
-        style.facet_title(one, levels[code])
-        one.locator_params(axis="x", nbins=4)
+    for code, panel in zip(drawn, axes, strict=True):
+        of_level = codes == code
+        panel.axhline(0.0, color=style.GREY, lw=1.0)
+        panel.axhline(means[code], color=style.CURVE, lw=1.4, label="mean of the level")
+        panel.scatter(fitted[of_level], residuals[of_level], s=11, color=style.DATA, alpha=0.7, lw=0)
+        style.clean(panel)
+        style.facet_title(panel, levels[code])
+        panel.locator_params(axis="x", nbins=4)
     style.legend(axes, ax=ax)
     if ax is None:
         missing = style.of_many(len(drawn), len(levels), f"levels of {labels.name}")
@@ -334,9 +334,9 @@ def _densities(samples: Iterable[Array], reach: float) -> tuple[Array, Array]:
     edges = np.linspace(-reach, reach, BINS + 1)
     counts = np.array([np.histogram(sample, edges)[0] for sample in samples])
     n = counts[0].sum()
-    at, middles, width = np.linspace(-reach, reach, 161), (edges[1:] + edges[:-1]) / 2.0, 1.06 * n**-0.2
-    kernel = np.exp(-0.5 * ((at - middles[:, None]) / width) ** 2) / (width * np.sqrt(2.0 * np.pi))
-    return at, counts @ kernel / n
+    points, middles, width = np.linspace(-reach, reach, 161), (edges[1:] + edges[:-1]) / 2.0, 1.06 * n**-0.2
+    kernel = np.exp(-0.5 * ((points - middles[:, None]) / width) ** 2) / (width * np.sqrt(2.0 * np.pi))
+    return points, counts @ kernel / n
 
 
 def _middle(curves: Array) -> tuple[Array, Array]:
@@ -357,17 +357,17 @@ def local_regression(x: Array, y: Array) -> tuple[Array, Array]:
     -------
     at, smooth : (k,)
     """
-    at = np.unique(np.quantile(x, np.linspace(0.0, 1.0, min(SMOOTHED, len(x)))))
-    smooth = np.empty(len(at))
+    points = np.unique(np.quantile(x, np.linspace(0.0, 1.0, min(SMOOTHED, len(x)))))
+    smooth = np.empty(len(points))
     near = max(2, int(np.ceil(SPAN * len(x)))) - 1
-    for k, centre in enumerate(at):  # one weighted line each: n numbers at a time, whatever n
-        away = x - centre
-        width = np.partition(np.abs(away), near)[near]
-        weight = np.clip(1.0 - (np.abs(away) / max(width, np.finfo(float).tiny)) ** 3, 0.0, None) ** 3
-        weight = np.where(away == 0.0, 1.0, weight)
-        w, wx, wy = weight.sum(), weight @ away, weight @ y
-        wxx, wxy = weight @ away**2, weight @ (away * y)
+    for k, centre in enumerate(points):  # one weighted line each: n numbers at a time, whatever n
+        distance = x - centre
+        width = np.partition(np.abs(distance), near)[near]
+        weight = np.clip(1.0 - (np.abs(distance) / max(width, np.finfo(float).tiny)) ** 3, 0.0, None) ** 3
+        weight = np.where(distance == 0.0, 1.0, weight)
+        w, wx, wy = weight.sum(), weight @ distance, weight @ y
+        wxx, wxy = weight @ distance**2, weight @ (distance * y)
         determinant = w * wxx - wx**2
         flat = determinant <= 1e-12 * w * wxx
         smooth[k] = wy / w if flat else (wxx * wy - wx * wxy) / determinant
-    return at, smooth
+    return points, smooth

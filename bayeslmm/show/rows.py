@@ -29,7 +29,7 @@ def predictors(design: Design) -> list[str]:
 
 
 def _columns(recipes: Sequence[MatrixRecipe]) -> list[str]:
-    leaves = [coded.expression for r in recipes for factors in r.products for coded in factors]
+    leaves = [coded.expression for recipe in recipes for factors in recipe.products for coded in factors]
     return list(dict.fromkeys(name for leaf in leaves for name in leaf.columns.values()))
 
 
@@ -41,15 +41,20 @@ def chosen_x(design: Design, x: str | None, group: str | None = None) -> str:
     InputError
         It is no predictor, or the model has none.
     """
-    known = predictors(design)
-    if x is not None or not known:
-        if not known:
+    available = predictors(design)
+    if x is not None or not available:
+        if not available:
             raise InputError("the model has no predictor to draw lines over; plot_coef shows its levels")
-        return style.chosen("predictor", x, known)[0]
+        return style.chosen("predictor", x, available)[0]
     ordinary = [g for g in design.groups if not g.is_wide]
-    bars = [bar for g, own in zip(ordinary, design.recipe.bars, strict=True) for bar in own if group in (None, g.name)]
-    candidates = [*_columns(bars), *known]
-    return next((name for name in candidates if is_continuous(design, name)), known[0])
+    bars = [
+        bar
+        for g, bars_of in zip(ordinary, design.recipe.bars, strict=True)
+        for bar in bars_of
+        if group in (None, g.name)
+    ]
+    candidates = [*_columns(bars), *available]
+    return next((name for name in candidates if is_continuous(design, name)), available[0])
 
 
 def is_continuous(design: Design, name: str) -> bool:
@@ -92,18 +97,18 @@ def rows_by_level(
     """
     parts = []
     for code in codes:
-        own = design.frame[term.codes == code]
-        values = _along(design, x, own[x])
-        held = {name: [reference.typical(own[name])] * len(values) for name in own}
+        level_rows = design.frame[term.codes == code]
+        values = _along(design, x, level_rows[x])
+        held = {name: [reference.typical(level_rows[name])] * len(values) for name in level_rows}
         parts.append(pd.DataFrame({**held, x: values}))
     place = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return pd.concat(parts, ignore_index=True).astype(_text_as_it_was(design)), place
 
 
-def _along(design: Design, x: str, own: pd.Series) -> list[Any]:
+def _along(design: Design, x: str, column: pd.Series) -> list[Any]:
     if not is_continuous(design, x):
-        return [level for level in levels_of(design.frame[x]) if (own == level).any()]
-    low, high = own.min(), own.max()
+        return [level for level in levels_of(design.frame[x]) if (column == level).any()]
+    low, high = column.min(), column.max()
     return [low] if low == high else list(np.linspace(low, high, POINTS))
 
 
@@ -114,8 +119,10 @@ def _text_as_it_was(design: Design) -> dict[str, Any]:
 
 def observed_groups(design: Design, name: str) -> dict[str, str]:
     """What to predict for a level of one factor: its own effects and those it is nested in, the average of others."""
-    known = {name, *nesting(design)[name]}
-    return {g.name: "observed" if g.name in known else "average" for g in design.groups if g.is_grouping}
+    observed = {name, *nesting(design)[name]}
+    return {
+        group.name: "observed" if group.name in observed else "average" for group in design.groups if group.is_grouping
+    }
 
 
 def predicted(

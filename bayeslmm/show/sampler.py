@@ -91,8 +91,8 @@ def plot_energy(fit: Fit, **options: Any) -> Any:
         Of a point fit, or of draws without energy.
     """
     fit = _posterior(fit, "plot_energy")
-    known = fit.idata.children
-    if "sample_stats" not in known or "energy" not in fit.idata["sample_stats"].data_vars:
+    groups = fit.idata.children
+    if "sample_stats" not in groups or "energy" not in fit.idata["sample_stats"].data_vars:
         raise RefusedVerbError(
             "plot_energy: these draws have no energy, which is a matter of NUTS; fit(method='nuts') has"
         )
@@ -116,8 +116,8 @@ def _by_arviz(verb: str, fit: Fit, var_names: str | Sequence[str] | None, option
     options = {"color": list(style.CYCLE), **options}  # of the chains
     if var_names is None:
         return _figure(draw(_looked_at(fit), backend="matplotlib", **options))
-    wanted = style.chosen("variable", var_names, list(fit.idata.posterior.data_vars))
-    return _figure(draw(fit.idata, var_names=wanted, backend="matplotlib", **options))
+    variables = style.chosen("variable", var_names, list(fit.idata.posterior.data_vars))
+    return _figure(draw(fit.idata, var_names=variables, backend="matplotlib", **options))
 
 
 def _looked_at(fit: PosteriorFit) -> Any:
@@ -138,7 +138,7 @@ def _looked_at(fit: PosteriorFit) -> Any:
 def _figure(collection: Any) -> Any:
     figure = style.as_picture(collection.viz["figure"].item())
     figure.set_figwidth(min(figure.get_figwidth(), WIDEST))
-    for unused in [ax for ax in figure.axes if not ax.has_data()]:
+    for unused in [axis for axis in figure.axes if not axis.has_data()]:
         unused.remove()
     figure.set_layout_engine("constrained")
     return figure

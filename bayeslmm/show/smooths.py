@@ -56,36 +56,38 @@ def plot_smooth(
     names = style.chosen("smooth", name, list(dict.fromkeys(table["smooth"])))
     figure, axes = style.new_figure(len(names), figsize=figsize, ax=ax, size=(4.2, 3.1), sharey=True)
     middle = "mean" if "mean" in table else "estimate"
-    for each, one in zip(names, axes, strict=True):
-        own = table[table["smooth"] == each]
-        term = next(g for g in fit.design.groups if g.name == each)
-        x = next(c for c in reversed(own.columns[: own.columns.get_loc(middle)]) if c in term.variables)
-        along = own[x].to_numpy()
-        one.fill_between(
+    for each, panel in zip(names, axes, strict=True):
+        curve = table[table["smooth"] == each]
+        term = next(group for group in fit.design.groups if group.name == each)
+        x = next(c for c in reversed(curve.columns[: curve.columns.get_loc(middle)]) if c in term.variables)
+        along = curve[x].to_numpy()
+        panel.fill_between(
             along,
-            own["simultaneous_low"],
-            own["simultaneous_high"],
+            curve["simultaneous_low"],
+            curve["simultaneous_high"],
             color=style.POSTERIOR,
             alpha=0.15,
             lw=0,
             label=f"{ci_prob:.0%} of the whole curve",
         )
-        one.fill_between(
+        panel.fill_between(
             along,
-            own["conf_low"],
-            own["conf_high"],
+            curve["conf_low"],
+            curve["conf_high"],
             color=style.POSTERIOR,
             alpha=0.3,
             lw=0,
             label=f"{ci_prob:.0%} at each point",
         )
-        one.plot(along, own[middle], color=style.POSTERIOR, lw=1.8, label="slope" if derivative else "curve")
-        one.axhline(0.0, color=style.GREY, lw=0.8, zorder=0)
+        panel.plot(along, curve[middle], color=style.POSTERIOR, lw=1.8, label="slope" if derivative else "curve")
+        panel.axhline(0.0, color=style.GREY, lw=0.8, zorder=0)
         rows = np.unique(fit.design.frame[x].to_numpy(dtype=float))
-        one.plot(rows, np.zeros(len(rows)), "|", color=style.DATA, ms=6, mew=0.6, transform=one.get_xaxis_transform())
-        first = ax is not None or one.get_subplotspec().is_first_col()
+        panel.plot(
+            rows, np.zeros(len(rows)), "|", color=style.DATA, ms=6, mew=0.6, transform=panel.get_xaxis_transform()
+        )
+        first = ax is not None or panel.get_subplotspec().is_first_col()
         style.clean(
-            one,
+            panel,
             title=style.short(each, 34),
             xlabel=style.as_is(x),
             ylabel=("slope" if derivative else "effect") if first else "",

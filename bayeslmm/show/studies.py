@@ -89,41 +89,43 @@ def plot_forest(
         )
     names = _names(fit, labels)
     se, z = w**-0.5, float(ndtri(0.5 + style.OUTER / 2.0))
-    own = np.column_stack([design.y, design.y - z * se, design.y + z * se])
+    intervals = np.column_stack([design.y, design.y - z * se, design.y + z * se])
     shrunk = _shrunk(fit)
     mean = averages(fit, style.OUTER)
     down = {"data": np.arange(design.n), "estimate": np.argsort(design.y), "precision": np.argsort(se)}[order]
     n = design.n
     height = 0.27 * (n + 3) + 1.0
-    figure, (one,) = style.new_figure(figsize=figsize, ax=ax, size=(7.6 if numbers else 5.6, height))
-    at = np.arange(n, 0, -1) + 1.6  # below: the mean at 1, a new study at 0
+    figure, (panel,) = style.new_figure(figsize=figsize, ax=ax, size=(7.6 if numbers else 5.6, height))
+    positions = np.arange(n, 0, -1) + 1.6  # below: the mean at 1, a new study at 0
     size = 1.0 / (se**2 + _between(fit))
-    one.axvline(mean.value.iloc[0], color=style.LINE, lw=0.9, ls="--", zorder=0)
-    one.hlines(at, own[down, 1], own[down, 2], color=style.DATA, lw=1.1, zorder=1)
+    panel.axvline(mean.value.iloc[0], color=style.LINE, lw=0.9, ls="--", zorder=0)
+    panel.hlines(positions, intervals[down, 1], intervals[down, 2], color=style.DATA, lw=1.1, zorder=1)
     areas = 12.0 + 60.0 * size[down] / size.max()
-    one.scatter(own[down, 0], at, s=areas, marker="s", color=style.DATA, lw=0.0, zorder=2, label="study")
+    panel.scatter(intervals[down, 0], positions, s=areas, marker="s", color=style.DATA, lw=0.0, zorder=2, label="study")
     if design.groups:
         low, high = shrunk[down, 1], shrunk[down, 2]
-        one.hlines(at - 0.27, low, high, color=style.PARTIAL, lw=1.1, alpha=0.8, zorder=3)
-        one.plot(shrunk[down, 0], at - 0.27, "o", ms=4.0, color=style.PARTIAL, zorder=4, label="as the model has it")
+        panel.hlines(positions - 0.27, low, high, color=style.PARTIAL, lw=1.1, alpha=0.8, zorder=3)
+        panel.plot(
+            shrunk[down, 0], positions - 0.27, "o", ms=4.0, color=style.PARTIAL, zorder=4, label="as the model has it"
+        )
     value, low, high = mean.iloc[0]
-    one.fill([low, value, high, value], [1.0, 1.28, 1.0, 0.72], color=style.COMPLETE, lw=0.0, label="mean effect")
+    panel.fill([low, value, high, value], [1.0, 1.28, 1.0, 0.72], color=style.COMPLETE, lw=0.0, label="mean effect")
     rows = [*names[down], _mean_in_words(fit)]
-    places = [*at, 1.0]
+    places = [*positions, 1.0]
     if design.groups:
-        one.hlines(0.0, *mean.iloc[1, 1:], color=style.NEW_GROUP, lw=2.4, label="new study, true effect")
+        panel.hlines(0.0, *mean.iloc[1, 1:], color=style.NEW_GROUP, lw=2.4, label="new study, true effect")
         rows, places = [*rows, "new study"], [*places, 0.0]
-    left, right = one.get_xlim()
+    left, right = panel.get_xlim()
     if left < 0.0 < right:
-        one.axvline(0.0, color=style.LINE, lw=0.8, zorder=0)
-    one.axhline(1.9, color=style.LINE, lw=0.8)
-    one.set_yticks(places, [style.as_is(style.short(str(row), 34)) for row in rows])
-    one.set_ylim(-0.7, n + 2.3)
-    style.clean(one, xlabel=style.as_is(design.response))
+        panel.axvline(0.0, color=style.LINE, lw=0.8, zorder=0)
+    panel.axhline(1.9, color=style.LINE, lw=0.8)
+    panel.set_yticks(places, [style.as_is(style.short(str(row), 34)) for row in rows])
+    panel.set_ylim(-0.7, n + 2.3)
+    style.clean(panel, xlabel=style.as_is(design.response))
     if numbers:
-        written = np.vstack([own[down], mean.to_numpy()[: 2 if design.groups else 1]])
-        _write_numbers(one, places, written)
-    style.legend([one], ax=ax)
+        written = np.vstack([intervals[down], mean.to_numpy()[: 2 if design.groups else 1]])
+        _write_numbers(panel, places, written)
+    style.legend([panel], ax=ax)
     middle = style.name_of(fit) if isinstance(fit, PointFit) else "Posterior"
     style.note(figure, f"{middle}; 95 % intervals", ax=ax)
     return figure
@@ -171,11 +173,11 @@ def plot_funnel(fit: Fit, *, figsize: tuple[float, float] | None = None, ax: Any
         x, middle, xlabel = design.y - design.X @ beta - design.offset, 0.0, "residual from the fixed part"
     else:
         x, middle, xlabel = design.y, float(averages(fit, style.OUTER).value.iloc[0]), design.response
-    figure, (one,) = style.new_figure(figsize=figsize, ax=ax, size=(5.2, 4.4))
+    figure, (panel,) = style.new_figure(figsize=figsize, ax=ax, size=(5.2, 4.4))
     most = 1.05 * float(se.max())
     for prob, colour in ((ALTERNATIVE, "#EEEEEE"), (style.OUTER, style.ENVELOPE)):
         half = float(ndtri(0.5 + prob / 2.0)) * most
-        one.fill(
+        panel.fill(
             [middle - half, middle, middle + half],
             [most, 0.0, most],
             color=colour,
@@ -183,11 +185,11 @@ def plot_funnel(fit: Fit, *, figsize: tuple[float, float] | None = None, ax: Any
             zorder=0,
             label=f"{prob:.0%} by sampling error alone",
         )
-    one.plot([middle, middle], [0.0, most], color=style.COMPLETE, lw=1.1, zorder=1)
-    one.plot(x, se, "o", ms=5.0, color=style.DATA, mec="white", mew=0.6, zorder=2)
-    one.set_ylim(most, 0.0)
-    style.clean(one, xlabel=style.as_is(xlabel), ylabel="standard error")
-    style.legend([one], ax=ax)
+    panel.plot([middle, middle], [0.0, most], color=style.COMPLETE, lw=1.1, zorder=1)
+    panel.plot(x, se, "o", ms=5.0, color=style.DATA, mec="white", mew=0.6, zorder=2)
+    panel.set_ylim(most, 0.0)
+    style.clean(panel, xlabel=style.as_is(xlabel), ylabel="standard error")
+    style.legend([panel], ax=ax)
     outside = int(np.sum(np.abs(x - middle) > float(ndtri(0.5 + style.OUTER / 2.0)) * se))
     style.note(figure, f"{outside} of {design.n:,} rows lie outside the 95 % region", ax=ax)
     return figure
@@ -209,10 +211,10 @@ def _names(fit: Fit, labels: Any) -> NDArray[Any]:
                 f"plot_forest(labels={labels!r}): the rows of the fit have no such column; give one name a row"
             )
         labels = source[labels].loc[design.index] if source is not design.frame else source[labels]
-    found = np.array([str(label) for label in labels], dtype=object)
-    if len(found) != design.n:
-        raise InputError(f"plot_forest(labels=...): {len(found):,} names for {design.n:,} rows of the fit")
-    return found
+    names = np.array([str(label) for label in labels], dtype=object)
+    if len(names) != design.n:
+        raise InputError(f"plot_forest(labels=...): {len(names):,} names for {design.n:,} rows of the fit")
+    return names
 
 
 def _shrunk(fit: Fit) -> Array:
@@ -240,11 +242,11 @@ def _write_numbers(ax: Any, places: Any, written: Array) -> None:
     """Estimates and intervals in a column on the right."""
     digits = int(np.clip(1 - np.floor(np.log10(max(float(np.abs(written).max()), 1e-300) / 5.0)), 0, 6))
 
-    def told(value: float) -> str:
+    def written_out(value: float) -> str:
         return f"{value:.{digits}f}" if round(value, digits) else f"{0.0:.{digits}f}"
 
     for place, (value, low, high) in zip(places, written, strict=True):
-        text = f"{told(value)} [{told(low)}, {told(high)}]"
+        text = f"{written_out(value)} [{written_out(low)}, {written_out(high)}]"
         ax.text(
             1.02,
             place,

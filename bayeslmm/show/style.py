@@ -122,7 +122,7 @@ def _given(panels: int, ax: Any) -> tuple[Any, list[Any]]:
     from matplotlib.axes import Axes
 
     axes = list(np.ravel(np.asarray(ax, dtype=object)))
-    if not all(isinstance(one, Axes) for one in axes):
+    if not all(isinstance(panel, Axes) for panel in axes):
         raise InputError(f"ax={ax!r}: draw on a matplotlib Axes, or on a sequence of them")
     if len(axes) != panels:
         needs = "one Axes" if panels == 1 else f"{panels} Axes, one for each panel"
@@ -161,18 +161,22 @@ def facet_title(ax: Any, label: Any) -> None:
 
 def legend(axes: Sequence[Any], *, ax: Any = None, columns: int = 4) -> None:
     """One entry a label over all panels: above the figure, or inside the first Axes where the user brought them."""
-    found: dict[str, Any] = {}
-    for one in axes:
-        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if not found:
+    handles: dict[str, Any] = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if not handles:
         return
-    entries: dict[str, Any] = {"handles": list(found.values()), "labels": list(map(_caption, found)), "frameon": False}
+    entries: dict[str, Any] = {
+        "handles": list(handles.values()),
+        "labels": list(map(_caption, handles)),
+        "frameon": False,
+    }
     if ax is not None:
         axes[0].legend(fontsize=TICK, **entries)
     else:
         figure = axes[0].get_figure(root=True)
-        columns = min(columns, len(found))
+        columns = min(columns, len(handles))
         figure.legend(loc="outside upper center", ncols=columns, fontsize=TICK, **entries)
 
 
@@ -218,14 +222,14 @@ def _caption(text: str) -> str:
 def label_levels(ax: Any, levels: Sequence[Any], *, axis: str = "y", most: int = MOST_LABELS) -> int:
     """Ticks at 0, 1, ... with the names of levels; of many every k-th. The k."""
     step = -(-len(levels) // most)
-    at = range(0, len(levels), step)
-    texts = [as_is(short(levels[i])) for i in at]
-    size = TICK if len(at) <= 25 else TICK - 1
+    positions = range(0, len(levels), step)
+    texts = [as_is(short(levels[position])) for position in positions]
+    size = TICK if len(positions) <= 25 else TICK - 1
     if axis == "y":
-        ax.set_yticks(at, texts, fontsize=size)
+        ax.set_yticks(positions, texts, fontsize=size)
     else:
         upright = sum(map(len, texts)) + 2 * len(texts) > 50  # letters that a panel holds side by side
-        ax.set_xticks(at, texts, fontsize=size, rotation=90 if upright else 0)
+        ax.set_xticks(positions, texts, fontsize=size, rotation=90 if upright else 0)
     return step
 
 
@@ -258,7 +262,7 @@ def name_of(fit: Fit) -> str:
     return "posterior"
 
 
-def chosen(what: str, wanted: str | Sequence[str] | None, known: Sequence[str]) -> list[str]:
+def chosen(what: str, requested: str | Sequence[str] | None, available: Sequence[str]) -> list[str]:
     """The names wanted, or all known ones.
 
     Raises
@@ -266,24 +270,24 @@ def chosen(what: str, wanted: str | Sequence[str] | None, known: Sequence[str]) 
     InputError
         One is not known, or there are none.
     """
-    names = list(known) if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    names = list(available) if requested is None else [requested] if isinstance(requested, str) else list(requested)
     for name in names:
-        if name not in known:
-            has = f"there are {', '.join(map(repr, known))}" if known else "the model has none"
+        if name not in available:
+            has = f"there are {', '.join(map(repr, available))}" if available else "the model has none"
             raise InputError(f"no {what} {name!r}; {has}")
     if not names:
-        raise InputError(f"no {what} to draw: {what}s were asked for as {wanted!r}, the model has {list(known)}")
+        raise InputError(f"no {what} to draw: {what}s were asked for as {requested!r}, the model has {list(available)}")
     return names
 
 
 def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
     """What pictures call the parameters of tables with columns effect, group and term: ``sd(Days | Subject)``."""
     named = {("ran_pars", RESIDUAL, "sd__Observation"): "sigma"}
-    for g in design.groups:
-        named |= {("ran_pars", row_of(g.name), f"sd__{c}"): f"sd({c} | {g.name})" for c in g.sd_terms}
-        for a, b in g.correlated:
-            term = f"cor__{g.correlation_label(a, b, '.')}"
-            named["ran_pars", row_of(g.name), term] = f"cor({g.correlation_label(a, b)} | {g.name})"
+    for group in design.groups:
+        named |= {("ran_pars", row_of(group.name), f"sd__{c}"): f"sd({c} | {group.name})" for c in group.sd_terms}
+        for a, b in group.correlated:
+            term = f"cor__{group.correlation_label(a, b, '.')}"
+            named["ran_pars", row_of(group.name), term] = f"cor({group.correlation_label(a, b)} | {group.name})"
     keys = labels[["effect", "group", "term"]].itertuples(index=False, name=None)
     return [named.get(key, key[2]) for key in keys]
 

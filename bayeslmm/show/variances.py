@@ -72,17 +72,21 @@ def plot_variance(
     style.check_fit(fit, "plot_variance")
     if not is_one_of(quantity, QUANTITIES):
         raise InputError(f"plot_variance(quantity={quantity!r}): it is {', '.join(map(repr, QUANTITIES))}")
-    found = quantities.components(fit.design, fit.values)
-    wanted = (found.labels["quantity"] == quantity).to_numpy()
-    if not wanted.any():
+    components = quantities.components(fit.design, fit.values)
+    of_quantity = (components.labels["quantity"] == quantity).to_numpy()
+    if not of_quantity.any():
         raise InputError(f"plot_variance(quantity={quantity!r}): the model has none")
-    names = [_name(quantity, group, term) for group, term in found.labels.loc[wanted, ["group", "term"]].to_numpy()]
+    names = [
+        _name(quantity, group, term) for group, term in components.labels.loc[of_quantity, ["group", "term"]].to_numpy()
+    ]
     if isinstance(fit, PointFit):
         _no_point(point)
         ends = _profile_ends(fit, quantity)
-        return _estimates(fit, names, found.of(fit.values)[wanted], ends, quantity, figsize, ax)
+        return _estimates(fit, names, components.of(fit.values)[of_quantity], ends, quantity, figsize, ax)
     assert isinstance(fit, PosteriorFit)
-    return _densities(fit, names, found, wanted, point, prior, figsize, ax, lower=None if quantity == "cor" else 0.0)
+    return _densities(
+        fit, names, components, of_quantity, point, prior, figsize, ax, lower=None if quantity == "cor" else 0.0
+    )
 
 
 def plot_icc(
@@ -141,22 +145,22 @@ def plot_icc(
         raise InputError("plot_icc(bootstrap=...): a posterior has its draws; the bootstrap is of a point fit")
     if at is not None:
         return _curves(fit, at, point, boot, figsize, ax)
-    found = quantities.icc(fit.design, None, True)
-    names = found.labels["icc"].tolist()
+    ratios = quantities.icc(fit.design, None, True)
+    names = ratios.labels["icc"].tolist()
     design = fit.design
     several = len(design.groups) > 1
-    same = set(design.x_names) <= {"Intercept"} and not np.any(design.offset)  # the mean does not vary
-    left_out = {"unadjusted"} if same else set()
+    constant_mean = set(design.x_names) <= {"Intercept"} and not np.any(design.offset)  # the mean does not vary
+    left_out = {"unadjusted"} if constant_mean else set()
     if not several:
         left_out |= set(names) - {"adjusted", "unadjusted"}  # one factor: it is adjusted
-    wanted = np.array([name not in left_out for name in names])
-    shown = [f"ICC, {name}" for name, use in zip(names, wanted, strict=True) if use]
+    is_shown = np.array([name not in left_out for name in names])
+    shown = [f"ICC, {name}" for name, use in zip(names, is_shown, strict=True) if use]
     if isinstance(fit, PointFit):
-        table = fit.icc(**boot)[wanted]
+        table = fit.icc(**boot)[is_shown]
         ends = table[["conf_low", "conf_high"]].to_numpy() if bootstrap else None
         return _estimates(fit, shown, table["estimate"].to_numpy(), ends, "intraclass correlation", figsize, ax)
     assert isinstance(fit, PosteriorFit)
-    return _densities(fit, shown, found, wanted, point, prior, figsize, ax, lower=0.0, upper=1.0)
+    return _densities(fit, shown, ratios, is_shown, point, prior, figsize, ax, lower=0.0, upper=1.0)
 
 
 def plot_prior_posterior(
@@ -202,16 +206,16 @@ def plot_prior_posterior(
     if isinstance(fit, PointFit):
         raise RefusedVerbError("plot_prior_posterior: a point fit has no priors; model.fit() gives a posterior")
     names, draws = _parameters(fit)
-    wanted = names[:MOST_PANELS] if terms is None else style.chosen("parameter", terms, names)
+    parameters = names[:MOST_PANELS] if terms is None else style.chosen("parameter", terms, names)
     before = from_priors(fit)
     prior = None if before is None else _parameters(before)[1]
-    figure, axes = style.new_figure(len(wanted), figsize=figsize, ax=ax, size=(3.4, 2.4))
-    for name, one in zip(wanted, axes, strict=True):
+    figure, axes = style.new_figure(len(parameters), figsize=figsize, ax=ax, size=(3.4, 2.4))
+    for name, panel in zip(parameters, axes, strict=True):
         k = names.index(name)
-        after, before_it = draws[:, k], None if prior is None else prior[:, k]
-        draw_density(one, after, before_it, None, limits_of_both(after, before_it))
-        style.clean(one, title=style.short(name, 36))
-    left_out = style.of_many(len(wanted), len(names), "parameters") if terms is None else ""
+        posterior, prior_of_it = draws[:, k], None if prior is None else prior[:, k]
+        draw_density(panel, posterior, prior_of_it, None, limits_of_both(posterior, prior_of_it))
+        style.clean(panel, title=style.short(name, 36))
+    left_out = style.of_many(len(parameters), len(names), "parameters") if terms is None else ""
     _finish(figure, axes, ax, [left_out, _no_prior(before)])
     return figure
 
@@ -256,8 +260,8 @@ def _check_same(design: Design, point: PointFit) -> None:
 def _densities(
     fit: PosteriorFit,
     names: Sequence[str],
-    found: quantities.Quantity,
-    wanted: NDArray[np.bool_],
+    quantity: quantities.Quantity,
+    is_shown: NDArray[np.bool_],
     point: PointFit | None,
     prior: bool,
     figsize: tuple[float, float] | None,
@@ -267,22 +271,22 @@ def _densities(
     upper: float | None = None,
 ) -> Any:
     """A panel for each number that is not a constant."""
-    draws = found.of(fit.values)[..., wanted].reshape(-1, int(wanted.sum()))
+    draws = quantity.of(fit.values)[..., is_shown].reshape(-1, int(is_shown.sum()))
     marks = None
     if point is not None:
         _check_same(fit.design, point)
-        marks = found.of(point.values)[wanted]
+        marks = quantity.of(point.values)[is_shown]
     before = from_priors(fit) if prior else None
-    implied = None if before is None else found.of(before.values)[..., wanted].reshape(-1, int(wanted.sum()))
+    implied = None if before is None else quantity.of(before.values)[..., is_shown].reshape(-1, int(is_shown.sum()))
     varies = np.flatnonzero(np.ptp(draws, axis=0) > 1e-9 * np.abs(draws).max(axis=0))
     figure, axes = style.new_figure(len(varies), figsize=figsize, ax=ax, size=(3.4, 2.4))
-    for k, one in zip(varies.tolist(), axes, strict=True):
-        mark = None if marks is None else float(marks[k])
-        limits = limits_of(draws[:, k], mark, lower, upper)
-        draw_density(one, draws[:, k], None if implied is None else implied[:, k], mark, limits)
+    for vary, panel in zip(varies.tolist(), axes, strict=True):
+        mark = None if marks is None else float(marks[vary])
+        limits = limits_of(draws[:, vary], mark, lower, upper)
+        draw_density(panel, draws[:, vary], None if implied is None else implied[:, vary], mark, limits)
         if point is not None and mark is not None:
-            one.get_lines()[-1].set_label(style.name_of(point))
-        style.clean(one, title=style.short(names[k], 36))
+            panel.get_lines()[-1].set_label(style.name_of(point))
+        style.clean(panel, title=style.short(names[vary], 36))
     _finish(figure, axes, ax, [_no_prior(before) if prior else ""])
     return figure
 
@@ -298,9 +302,13 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
         return None
     groups = fit.design.groups
     if quantity == "cor":
-        keys = [(row_of(g.name), f"cor__{g.correlation_label(a, b, '.')}") for g in groups for a, b in g.correlated]
+        keys = [
+            (row_of(group.name), f"cor__{group.correlation_label(a, b, '.')}")
+            for group in groups
+            for a, b in group.correlated
+        ]
     else:
-        keys = [(row_of(g.name), f"sd__{c}") for g in groups for c in g.sd_terms]
+        keys = [(row_of(group.name), f"sd__{term}") for group in groups for term in group.sd_terms]
         if not fit.design.family.residual_is_known:
             keys.append((RESIDUAL, "sd__Observation"))
     table = fit.confint("profile", ci_prob=style.OUTER, progressbar=False).set_index(["group", "term"])
@@ -318,15 +326,15 @@ def _estimates(
     ax: Any,
 ) -> Any:
     """Estimates of a point fit from top to bottom, with intervals where there are some."""
-    figure, (one,) = style.new_figure(figsize=figsize, ax=ax, size=(5.4, 0.36 * len(names) + 1.2))
-    at = np.arange(len(names))[::-1]
+    figure, (panel,) = style.new_figure(figsize=figsize, ax=ax, size=(5.4, 0.36 * len(names) + 1.2))
+    positions = np.arange(len(names))[::-1]
     if ends is not None:
-        one.hlines(at, *ends.T, color=style.POINT, lw=1.2)
-    one.plot(values, at, "o", color=style.POINT, ms=6)
-    one.axvline(0.0, color=style.LINE, lw=0.8, zorder=0)
-    one.set_yticks(at, [style.as_is(style.short(name, 36)) for name in names])
-    one.set_ylim(-0.6, len(names) - 0.4)
-    style.clean(one, xlabel=quantity)
+        panel.hlines(positions, *ends.T, color=style.POINT, lw=1.2)
+    panel.plot(values, positions, "o", color=style.POINT, ms=6)
+    panel.axvline(0.0, color=style.LINE, lw=0.8, zorder=0)
+    panel.set_yticks(positions, [style.as_is(style.short(name, 36)) for name in names])
+    panel.set_ylim(-0.6, len(names) - 0.4)
+    style.clean(panel, xlabel=quantity)
     style.note(figure, style.name_of(fit) + ("" if ends is None else " with 95 % intervals"), ax=ax)
     return figure
 
@@ -342,7 +350,7 @@ def _curves(
     """ICC along one variable, a colour for each row of the table that is not along it."""
     x = at if isinstance(at, str) else _only(at)
     table = fit.icc(at=at, **boot)
-    figure, (one,) = style.new_figure(figsize=figsize, ax=ax, size=(5.6, 4.0))
+    figure, (panel,) = style.new_figure(figsize=figsize, ax=ax, size=(5.6, 4.0))
     kinds = table["icc"].to_numpy() if "icc" in table else np.repeat("adjusted", len(table))
     inner = None if isinstance(fit, PointFit) else fit.icc(at=at, ci_prob=style.INNER)
     if point is not None:
@@ -350,21 +358,21 @@ def _curves(
     marks = None if point is None else point.icc(at=at)["estimate"].to_numpy()
     colours = [style.POINT if inner is None else style.POSTERIOR, *style.CYCLE[1:]]
     for kind, colour in zip(dict.fromkeys(kinds), colours, strict=False):
-        mine = kinds == kind
-        own, along = table[mine], table.loc[mine, x].to_numpy()
-        if "conf_low" in own:
-            one.fill_between(along, own["conf_low"], own["conf_high"], color=colour, alpha=0.15, lw=0)
+        of_kind = kinds == kind
+        rows, along = table[of_kind], table.loc[of_kind, x].to_numpy()
+        if "conf_low" in rows:
+            panel.fill_between(along, rows["conf_low"], rows["conf_high"], color=colour, alpha=0.15, lw=0)
         if inner is not None:
-            half = inner[mine]
-            one.fill_between(along, half["conf_low"], half["conf_high"], color=colour, alpha=0.3, lw=0)
-        middle = own["estimate"] if inner is None else own["mean"]
+            half = inner[of_kind]
+            panel.fill_between(along, half["conf_low"], half["conf_high"], color=colour, alpha=0.3, lw=0)
+        middle = rows["estimate"] if inner is None else rows["mean"]
         label = style.name_of(fit) if len(set(kinds)) == 1 else style.entry(kind)
-        one.plot(along, middle, color=colour, lw=2.0, label=label)
+        panel.plot(along, middle, color=colour, lw=2.0, label=label)
         if point is not None and marks is not None:
-            one.plot(along, marks[mine], color=style.POINT, lw=1.4, ls="--", label=style.name_of(point))
-    one.set_ylim(bottom=0.0, top=min(1.0, one.get_ylim()[1]))
-    style.clean(one, xlabel=x, ylabel="intraclass correlation")
-    style.legend([one], ax=ax)
+            panel.plot(along, marks[of_kind], color=style.POINT, lw=1.4, ls="--", label=style.name_of(point))
+    panel.set_ylim(bottom=0.0, top=min(1.0, panel.get_ylim()[1]))
+    style.clean(panel, xlabel=x, ylabel="intraclass correlation")
+    style.legend([panel], ax=ax)
     bands = "50 and 95 % intervals" if inner is not None else "95 % bootstrap intervals" if boot["bootstrap"] else ""
     style.note(figure, bands, ax=ax)
     return figure

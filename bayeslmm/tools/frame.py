@@ -85,17 +85,17 @@ def pick(data: pd.DataFrame, name: str) -> pd.Series:
 
 def unknown_column(name: str, where: str, columns: Collection[Any], others: Collection[str] = ()) -> UnknownColumnError:
     """The error for a name that nothing answers to, with the nearest names."""
-    known = [str(column) for column in columns]
-    if name in known:
-        kind = type(list(columns)[known.index(name)]).__name__
+    names = [str(column) for column in columns]
+    if name in names:
+        kind = type(list(columns)[names.index(name)]).__name__
         return UnknownColumnError(
             f"The column {name} ({where}) is named by a value of type {kind}, while a formula names columns by text. "
             "Rename it: data.columns = data.columns.astype(str)."
         )
-    near = difflib.get_close_matches(name, [*known, *others], n=1, cutoff=0.6)
-    folded = [candidate for candidate in known if candidate.casefold() == name.casefold()]
+    near = difflib.get_close_matches(name, [*names, *others], n=1, cutoff=0.6)
+    folded = [candidate for candidate in names if candidate.casefold() == name.casefold()]
     guess = (folded or near)[:1]
-    hint = f" Did you mean {guess[0]!r}?" if guess else f" The columns are: {_listing(known)}."
+    hint = f" Did you mean {guess[0]!r}?" if guess else f" The columns are: {_listing(names)}."
     return UnknownColumnError(f"{short(name)!r} ({where}) is neither a column of the data nor a name in scope.{hint}")
 
 
@@ -169,27 +169,27 @@ def _durations(name: str) -> str:
 def _plain_object(series: pd.Series, name: str, group_only: bool) -> pd.Series:
     if not len(series):
         return series.astype("float64")
-    found = types.infer_dtype(series, skipna=True)
-    if found == "string":
+    kind = types.infer_dtype(series, skipna=True)
+    if kind == "string":
         return series.astype("str")
-    if found == "boolean":
+    if kind == "boolean":
         return series.astype(bool)
-    if found == "integer":
+    if kind == "integer":
         try:
             return series.astype("int64")
         except OverflowError:
             return series.astype(_of_wide_integers(group_only))
-    if found in NUMBER_LIKE:
+    if kind in NUMBER_LIKE:
         return series.astype("float64")
-    if found in ("datetime", "datetime64", "date", "period", "time"):
+    if kind in ("datetime", "datetime64", "date", "period", "time"):
         if group_only:
             return series.astype(str)
         raise DataError(_dates(name))
-    if found in ("timedelta", "timedelta64"):
+    if kind in ("timedelta", "timedelta64"):
         if group_only:
             return series.astype(str)
         raise DataError(_durations(name))
-    if group_only and found == "mixed" and _are_labels(series):
+    if group_only and kind == "mixed" and _are_labels(series):
         return pd.Series([str(value) for value in series], index=series.index, name=series.name, dtype="str")
     kinds = sorted({type(value).__name__ for value in series.iloc[:10_000]})
     raise DataError(
