@@ -76,11 +76,11 @@ def adjusted(
         return -np.expm1(k * np.log1p(-p)), stats.t.ppf(0.5 + ci_prob ** (1.0 / k) / 2.0, finite_df)
     if adjust == "tukey":
         spread = stats.studentized_range
-        known = np.isfinite(size)
+        finite = np.isfinite(size)
         p_range = np.full(k, np.nan)
-        p_range[known] = spread.sf(size[known] * np.sqrt(2.0), n_means, finite_df[known])
+        p_range[finite] = spread.sf(size[finite] * np.sqrt(2.0), n_means, finite_df[finite])
         width = np.full(k, np.nan)
-        width[known] = spread.ppf(ci_prob, n_means, finite_df[known]) / np.sqrt(2.0)
+        width[finite] = spread.ppf(ci_prob, n_means, finite_df[finite]) / np.sqrt(2.0)
         return p_range, width
     if adjust == "dunnett":
         return _dunnett(size, finite_df, k, ci_prob)
@@ -133,17 +133,17 @@ def _multivariate(size: Array, df: Array, correlation: Array, ci_prob: float, si
     of the single test and k times these.
     """
     p, width = np.full(len(size), np.nan), np.full(len(size), np.nan)
-    known = np.isfinite(size)
-    values, vectors = np.linalg.eigh(correlation[np.ix_(known, known)])
+    finite = np.isfinite(size)
+    values, vectors = np.linalg.eigh(correlation[np.ix_(finite, finite)])
     kept = values > 1e-9 * values.max(initial=0.0)
     root = vectors[:, kept] * np.sqrt(values[kept])  # (contrasts, rank): contrasts may follow from each other
     rank = root.shape[1]
     u = stats.qmc.Sobol(rank + 1, seed=1).random_base2(POINTS_LOG2)
     normal = np.abs(stats.norm.ppf(u[:, :rank]) @ root.T).max(axis=1)
-    for nu in np.unique(np.round(df[known], 6)):
+    for nu in np.unique(np.round(df[finite], 6)):
         largest = normal / np.sqrt(stats.chi2.ppf(u[:, rank], nu) / nu)
         quantile = float(np.quantile(largest, ci_prob))
-        for i in np.flatnonzero(known & (np.round(df, 6) == nu)):
+        for i in np.flatnonzero(finite & (np.round(df, 6) == nu)):
             p[i] = np.clip(np.mean(largest >= size[i]), single[i], min(1.0, len(size) * single[i]))
             width[i] = quantile
     return p, width

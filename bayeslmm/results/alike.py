@@ -40,9 +40,9 @@ def estimated(design: Design, *, reml: bool, nodes: int = 1) -> PointSolution:
         A variance cannot be told from that of the residual.
     """
     if not design.family.has_reml:
-        found = agq.estimates(design, restricted=reml, nodes=nodes)
-        looked_at = not reml and design.n <= MOST_ROWS and found.status in ("converged", "boundary")
-        return replace(found, rule_error=(looked_at and agq.error(design, found)) or 0.0)
+        solution = agq.estimates(design, restricted=reml, nodes=nodes)
+        looked_at = not reml and design.n <= MOST_ROWS and solution.status in ("converged", "boundary")
+        return replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
     try:
         return engine.fit(Problem.of(design), reml=reml, judged=True)
     except UntoldResidualError as problem:
@@ -86,9 +86,11 @@ def agreed(one: Any, other: Any) -> Any:
     """A table, series, array or mapping of them without what another one of its kind says differently."""
     if isinstance(one, pd.DataFrame):
         columns = {
-            c: agreed_numbers(one[c].to_numpy(), other[c].to_numpy(), OF_DF if c in FROM_DF else RELATIVE)
-            for c in one.columns
-            if one[c].dtype.kind == "f"
+            column: agreed_numbers(
+                one[column].to_numpy(), other[column].to_numpy(), OF_DF if column in FROM_DF else RELATIVE
+            )
+            for column in one.columns
+            if one[column].dtype.kind == "f"
         }
         return one.assign(**columns)
     if isinstance(one, pd.Series):
@@ -114,7 +116,7 @@ def without(value: Any, missing: NDArray[np.bool_]) -> Any:
     """A table (rows, ...) or draws (draw, rows) with NaN for some of the rows."""
     if isinstance(value, pd.DataFrame):
         numbers = value.select_dtypes("float").columns
-        return value.assign(**{c: np.where(missing, np.nan, value[c].to_numpy()) for c in numbers})
+        return value.assign(**{number: np.where(missing, np.nan, value[number].to_numpy()) for number in numbers})
     return value.copy(data=np.where(missing, np.nan, value.to_numpy()))
 
 
@@ -129,24 +131,24 @@ VERDICTS = {
 
 def verdict(fit: Estimates) -> str:
     """Whether the search ended at an optimum, and what the data do not tell, in words."""
-    told, solution = told_of(fit), fit.solution
+    details, solution = told_of(fit), fit.solution
     if solution.status == "separated":
-        told = _separation(fit)
+        details = _separation(fit)
     elif solution.limits and solution.status == "boundary":
         of = fit.design.family.limited_by
         limits = [f"{name} goes to infinity, where the family is {of[name]}" for name in solution.limits]
         if not fit.is_singular:
             return f"boundary fit: {', '.join(limits)}"
-        told = ", and ".join(limits)
-    said = VERDICTS[solution.status] + (f": {told}" if told else "")
+        details = ", and ".join(limits)
+    words = VERDICTS[solution.status] + (f": {details}" if details else "")
     if abs(solution.rule_error) > FAR_OFF:
         rule = "Laplace's approximation" if solution.nodes == 1 else f"quadrature with {solution.nodes} nodes"
         more = next((k for k in (9, 25, 45) if k > solution.nodes), 2 * solution.nodes + 1)
-        said += (
+        words += (
             f". But {rule} is off: a fine rule gives a log-likelihood higher by {solution.rule_error:.2f} at these "
             f"estimates. Take fit_ml(nAGQ={more})"
         )
-    return said
+    return words
 
 
 def _separation(fit: Estimates) -> str:
@@ -168,21 +170,21 @@ def _separation(fit: Estimates) -> str:
 
 def told_of(fit: Estimates) -> str:
     """What is known of the variances that the data do not tell, in words; empty where they tell all."""
-    found = fit.solution.untold
-    if found is None:
+    untold = fit.solution.untold
+    if untold is None:
         return ""
     values = [f" = {number(value)}" for value in combinations_of(fit).values()]
-    return words_of(found, fit.design, values)
+    return words_of(untold, fit.design, values)
 
 
 def combinations_of(fit: Estimates) -> dict[str, float]:
     """The combinations of variances that the data tell of those that they do not, by their names."""
-    found, covariances = fit.solution.untold, fit.solution.covariances
-    if found is None:
+    untold, covariances = fit.solution.untold, fit.solution.covariances
+    if untold is None:
         return {}
-    each = found.combinations()
-    names = combination_names(each, fit.design)
+    combinations = untold.combinations()
+    names = combination_names(combinations, fit.design)
     return {
         name: float(sum(w * covariances[k][a, b] for (k, a, b), w in combination.items()))
-        for name, combination in zip(names, each, strict=True)
+        for name, combination in zip(names, combinations, strict=True)
     }

@@ -91,8 +91,8 @@ class Audit:
         cells = []
         for quantity, label in _RESPONSES.items():
             simulated, observed = rows.loc[(quantity, "simulated")], rows.loc[(quantity, "observed")]
-            own = " / ".join(text for text in _numbers(observed) if text != "-")
-            cells.append([label, *_numbers(simulated), own])
+            observed_text = " / ".join(text for text in _numbers(observed) if text != "-")
+            cells.append([label, *_numbers(simulated), observed_text])
         unit = rows.loc[("response", "simulated"), "remark"]
         return _flush_left(["", *self._headers(), "observed"], cells, f"Simulated responses ({unit}):")
 
@@ -129,7 +129,7 @@ def _label(quantity: str, group: str, term: str) -> str:
 def _numbers(row: Any, *, share: bool = False) -> list[str]:
     """Quantiles in print: shares with three decimals, others with three significant digits."""
     values = [float(row[name]) for name in ("low", "median", "high")]
-    return [f"{v:.3f}" if share else _shown(v) for v in values]
+    return [f"{value:.3f}" if share else _shown(value) for value in values]
 
 
 def _shown(value: float) -> str:
@@ -181,20 +181,20 @@ def prior_audit(
     check_interval(ci_prob)
     drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
     probs = ((1.0 - ci_prob) / 2.0, 0.5, (1.0 + ci_prob) / 2.0)
-    found = _Findings(probs)
-    _remark_on_far_predictors(found, design, drawn)
-    _parameters(found, design, drawn)
-    _between_groups(found, design, drawn)
-    sets = _responses(found, design, drawn, random_seed)
-    found.notes.append(_about_centring(design))
+    findings = _Findings(probs)
+    _remark_on_far_predictors(findings, design, drawn)
+    _parameters(findings, design, drawn)
+    _between_groups(findings, design, drawn)
+    sets = _responses(findings, design, drawn, random_seed)
+    findings.notes.append(_about_centring(design))
     heading = (
         f"Formula: {design.formula.text}\nFamily: {design.family}\n{draws:,} draws of the priors, "
         f"{sets:,} simulated data sets of {design.n:,} rows"
     )
     return Audit(
-        table=pd.DataFrame(found.rows, columns=_COLUMNS),
-        remarks=tuple(found.remarks),
-        notes=tuple(found.notes),
+        table=pd.DataFrame(findings.rows, columns=_COLUMNS),
+        remarks=tuple(findings.remarks),
+        notes=tuple(findings.notes),
         heading=heading,
         ci_prob=ci_prob,
     )
@@ -217,10 +217,10 @@ class _Findings:
 
 def quantiles(values: Array, probs: Sequence[float]) -> tuple[float, ...]:
     """Sample quantiles that are values themselves, so that infinite ones may be among them; NaN are left out."""
-    known = values[~np.isnan(values)]
-    if not len(known):
+    present = values[~np.isnan(values)]
+    if not len(present):
         return (np.nan,) * len(probs)
-    return tuple(float(v) for v in np.quantile(known, probs, method="inverted_cdf"))
+    return tuple(float(v) for v in np.quantile(present, probs, method="inverted_cdf"))
 
 
 # -- parameters
@@ -233,35 +233,35 @@ def _scale_name(design: Design) -> str:
     return design.response if family.link == "identity" else f"{family.link} scale"
 
 
-def _parameters(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
+def _parameters(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
     """Rows of group sds and of the family's parameters; a remark on sds far over the response's."""
     scale, unit = _natural_scale(design)
     on = _scale_name(design)
-    for g in design.groups:
-        for term, k in zip(g.sd_terms, g.template.sd_columns, strict=True):
-            sd = drawn[design.names.sd[g.name]][:, k]
-            if isinstance(g, WideTerm):
-                found.add("sd", g.name, term, sd, on if g.is_grouping else "of a curve's coefficients")
+    for group in design.groups:
+        for term, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
+            sd = drawn[design.names.sd[group.name]][:, k]
+            if isinstance(group, WideTerm):
+                findings.add("sd", group.name, term, sd, on if group.is_grouping else "of a curve's coefficients")
                 continue
-            slope = not _is_constant(g.Z[:, k])
-            found.add("sd", g.name, term, sd, f"{on} per {term}" if slope else on)
-            spread = float(g.Z[:, k].std(ddof=1)) if slope else float(abs(g.Z[0, k]))
+            slope = not _is_constant(group.Z[:, k])
+            findings.add("sd", group.name, term, sd, f"{on} per {term}" if slope else on)
+            spread = float(group.Z[:, k].std(ddof=1)) if slope else float(abs(group.Z[0, k]))
             (most,) = quantiles(sd, (0.95,))
             if most * spread > TIMES_SCALE * scale:
                 times = f"{most * spread / scale:,.0f} times the {unit} ({scale:.3g})"
                 per = f", for one sd of {term}," if slope else ""
-                found.remarks.append(
-                    f"The prior of sd({term} | {g.name}) reaches{per} {times} at its 95 % point: groups may differ "
+                findings.remarks.append(
+                    f"The prior of sd({term} | {group.name}) reaches{per} {times} at its 95 % point: groups may differ "
                     "more than any data could show. A narrower one, such as HalfNormal with the sd of the response as "
                     "sigma, keeps what is possible."
                 )
     for name in design.family.parameters:
         if name != "cutpoint":
-            found.add(name, "", "", drawn[name], on if name == "sigma" else "")
+            findings.add(name, "", "", drawn[name], on if name == "sigma" else "")
             continue
         middle = drawn["beta"] @ design.X.mean(axis=0)
         for k, level in enumerate(design.levels[:-1]):
-            found.add(name, "", f"over {level}", drawn[name][:, k] - middle, f"{on}, at average predictors")
+            findings.add(name, "", f"over {level}", drawn[name][:, k] - middle, f"{on}, at average predictors")
 
 
 def _natural_scale(design: Design) -> tuple[float, str]:
@@ -280,43 +280,43 @@ def _is_constant(column: Array) -> bool:
 # -- between groups
 
 
-def _between_groups(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
+def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
     """Rows of the ICC and of the shrinkage of random intercepts."""
     if not design.groups:
-        found.notes.append("No random effects, so there is no ICC and no shrinkage.")
+        findings.notes.append("No random effects, so there is no ICC and no shrinkage.")
         return
     if design.smooths:
-        found.notes.append("No ICC beside smooths: the variance of a curve is none between groups.")
+        findings.notes.append("No ICC beside smooths: the variance of a curve is none between groups.")
         return
-    covs = tuple(_covariances(g, design.names, drawn) for g in design.groups)
+    covs = tuple(_covariances(group, design.names, drawn) for group in design.groups)
     family = {name: drawn[name] for name in design.family.parameters}
     family = design.family.complete(family, covs[0].shape[:1])
     beta = drawn["beta"] if design.x_names else np.zeros((len(covs[0]), 0))
     parts = variance.Parts.of(design, variance.Values(beta=beta, covariances=covs, family=family))
     if parts.residual is None:
-        found.notes.append(parts.told)
+        findings.notes.append(parts.residual_words)
         return
     residual, shares = parts.residual, variance.icc(design, parts)
-    found.add("icc", "", "", shares["adjusted"], parts.told)
+    findings.add("icc", "", "", shares["adjusted"], parts.residual_words)
     (middle,) = quantiles(shares["adjusted"], (0.5,))
     if not ICC_LIMITS[0] <= middle <= ICC_LIMITS[1]:
         says = "nearly all" if middle > 0.5 else "hardly any"
-        found.remarks.append(
+        findings.remarks.append(
             f"The prior median of the ICC is {middle:.3f}: the priors say that {says} of the variance lies between "
             "groups. Check the scales of the priors of group sds against that of the residual."
         )
     if len(design.groups) > 1:
-        for g in design.groups:
-            found.add("icc", g.name, "", shares[g.name], "share of the same total")
-    for g, cov in zip(design.groups, covs, strict=True):
-        for k in range(0 if g.is_wide else g.q):
-            if np.all(g.Z[:, k] == 1.0):
-                size, unit = _typical_size(design, g)
-                own = residual / size
+        for group in design.groups:
+            findings.add("icc", group.name, "", shares[group.name], "share of the same total")
+    for group, cov in zip(design.groups, covs, strict=True):
+        for k in range(0 if group.is_wide else group.q):
+            if np.all(group.Z[:, k] == 1.0):
+                size, unit = _typical_size(design, group)
+                residual_of_mean = residual / size
                 with np.errstate(all="ignore"):
-                    kept = np.where(np.isinf(own), 0.0, cov[:, k, k] / (cov[:, k, k] + own))
-                found.add("shrinkage", g.name, g.columns[k], 1.0 - kept, f"{size:g} {unit}")
-    found.notes.append(
+                    kept = np.where(np.isinf(residual_of_mean), 0.0, cov[:, k, k] / (cov[:, k, k] + residual_of_mean))
+                findings.add("shrinkage", group.name, group.columns[k], 1.0 - kept, f"{size:g} {unit}")
+    findings.notes.append(
         "ICC: share of the variance that lies between groups. Shrinkage of the effect of a group of median size: "
         "0 no pooling, 1 complete pooling."
     )
@@ -344,7 +344,7 @@ def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
 # -- responses
 
 
-def _responses(found: _Findings, design: Design, drawn: dict[str, np.ndarray], random_seed: int | None) -> int:
+def _responses(findings: _Findings, design: Design, drawn: dict[str, np.ndarray], random_seed: int | None) -> int:
     """Rows of simulated and observed responses, and remarks on the former; how many data sets were simulated."""
     rng = response_stream(random_seed)
     kept = np.sort(rng.choice(design.n, min(design.n, ROWS_KEPT), replace=False))
@@ -353,10 +353,10 @@ def _responses(found: _Findings, design: Design, drawn: dict[str, np.ndarray], r
     parts, means, sds, certain = [], [], [], []
     share_of = _per_trial(design)
     for start in range(0, sets, step):
-        now = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
-        eta = linear_predictor(design, now["beta"], [now[design.names.b[g.name]] for g in design.groups])
+        chunk = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
+        eta = linear_predictor(design, chunk["beta"], [chunk[design.names.b[group.name]] for group in design.groups])
         drawn_y = simulate_response(
-            design.family, eta, parameters=now, trials=design.trials, weights=design.weights, rng=rng
+            design.family, eta, parameters=chunk, trials=design.trials, weights=design.weights, rng=rng
         )
         y = share_of * (as_seen(design, drawn_y) if design.family.has_categories else drawn_y)
         mean, sd = _mean_and_sd(y)
@@ -368,18 +368,18 @@ def _responses(found: _Findings, design: Design, drawn: dict[str, np.ndarray], r
                 certain.append(np.abs(design.family.mean(eta[:, kept]) - 0.5) > 0.5 - CERTAIN)
     simulated, observed = np.concatenate(parts), share_of * as_seen(design, design.y)
     unit = _response_unit(design)
-    for quantity, values, own in (
+    for quantity, values, observed_values in (
         ("response", simulated, observed),
         ("response_mean", np.concatenate(means), np.array([np.nanmean(observed)])),
         ("response_sd", np.concatenate(sds), np.array([np.nanstd(observed, ddof=1)])),
     ):
-        found.add(quantity, "", "simulated", values, unit)
-        found.add(quantity, "", "observed", own, unit)
-        if len(own) == 1:  # one number has no interval
-            found.rows[-1] = (quantity, "", "observed", np.nan, float(own[0]), np.nan, unit)
-    _remark_on_responses(found, design, simulated[:, ~np.isnan(share_of[kept])], observed)
+        findings.add(quantity, "", "simulated", values, unit)
+        findings.add(quantity, "", "observed", observed_values, unit)
+        if len(observed_values) == 1:  # one number has no interval
+            findings.rows[-1] = (quantity, "", "observed", np.nan, float(observed_values[0]), np.nan, unit)
+    _remark_on_responses(findings, design, simulated[:, ~np.isnan(share_of[kept])], observed)
     if certain:
-        _remark_on_certainty(found, design, float(np.concatenate(certain).mean()))
+        _remark_on_certainty(findings, design, float(np.concatenate(certain).mean()))
     return sets
 
 
@@ -404,22 +404,22 @@ def _response_unit(design: Design) -> str:
 
 def _mean_and_sd(y: Array) -> tuple[Array, Array]:
     """Mean and sd (draw,) of each row without its NaN; an infinite response makes them infinite."""
-    known = ~np.isnan(y)
-    count = known.sum(axis=1)
+    present = ~np.isnan(y)
+    count = present.sum(axis=1)
     with np.errstate(all="ignore"):
-        mean = np.where(known, y, 0.0).sum(axis=1) / count
-        squares = np.where(known, np.square(y - mean[:, None]), 0.0).sum(axis=1)
+        mean = np.where(present, y, 0.0).sum(axis=1) / count
+        squares = np.where(present, np.square(y - mean[:, None]), 0.0).sum(axis=1)
         sd = np.sqrt(squares / (count - 1))
     sd[count < 2] = np.nan
     sd[np.isinf(y).any(axis=1)] = np.inf
     return mean, sd
 
 
-def _remark_on_responses(found: _Findings, design: Design, simulated: Array, observed: Array) -> None:
+def _remark_on_responses(findings: _Findings, design: Design, simulated: Array, observed: Array) -> None:
     """Where many simulated responses are impossible or far from the observed ones."""
     impossible = float(np.isnan(simulated).mean())
     if impossible > TOO_MANY:
-        found.remarks.append(
+        findings.remarks.append(
             f"{impossible:.0%} of the simulated responses are impossible: their linear predictor gives a mean that no "
             f"{design.family.name} response can have under the {design.family.link} link. Narrow the priors, or take a "
             "log link."
@@ -428,17 +428,17 @@ def _remark_on_responses(found: _Findings, design: Design, simulated: Array, obs
     middle, reach = (lowest + highest) / 2.0, TIMES_RANGE * (highest - lowest) / 2.0
     far = float((np.abs(simulated - middle) > reach).mean()) if reach > 0.0 else 0.0
     if far > TOO_MANY and design.family.has_mean and not design.family.mean_is_probability:
-        found.remarks.append(
+        findings.remarks.append(
             f"{far:.0%} of the simulated responses lie outside an interval {TIMES_RANGE:.0f} times as wide as the "
             f"observed range ({_shown(lowest)} to {_shown(highest)}): the priors allow far more than the data show. "
             "Narrower priors of fixed effects and group sds lose nothing."
         )
 
 
-def _remark_on_certainty(found: _Findings, design: Design, share: float) -> None:
+def _remark_on_certainty(findings: _Findings, design: Design, share: float) -> None:
     if share > 0.5:
         what = "probabilities" if design.family.is_discrete else "means"
-        found.remarks.append(
+        findings.remarks.append(
             f"{share:.0%} of the simulated {what} are under {CERTAIN:.0%} or over {1 - CERTAIN:.0%}: together the "
             f"priors lean towards near-certain outcomes. Narrower ones on the {design.family.link} scale, such as "
             "{'fixed': Prior('Normal', mu=0, sigma=1)}, are more even on the scale of the response."
@@ -450,7 +450,7 @@ def _remark_on_certainty(found: _Findings, design: Design, share: float) -> None
 
 def _about_centring(design: Design) -> str:
     line = "Default priors do not depend on where predictors are measured from"
-    if any(not _is_constant(column) for g in design.groups if not g.is_wide for column in g.Z.T):
+    if any(not _is_constant(column) for group in design.groups if not group.is_wide for column in group.Z.T):
         return (
             f"{line}. With random slopes the spread of groups does: an sd of Intercept is that of groups where the "
             "predictors are zero."
@@ -460,17 +460,17 @@ def _about_centring(design: Design) -> str:
     return f"{line}: a constant added to a column of the fixed part changes no number here."
 
 
-def _remark_on_far_predictors(found: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
+def _remark_on_far_predictors(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
     """A random slope on a predictor far from zero spreads groups at the observed rows."""
-    for g in design.groups:
-        for k, term in enumerate(() if g.is_wide else g.columns):
-            z = g.Z[:, k]
+    for group in design.groups:
+        for k, term in enumerate(() if group.is_wide else group.columns):
+            z = group.Z[:, k]
             if _is_constant(z) or not abs(z.mean()) > FAR_FROM_ZERO * z.std():
                 continue
-            spread = np.sqrt(variance.mean_group_variance(g.Z, _covariances(g, design.names, drawn)))
+            spread = np.sqrt(variance.mean_group_variance(group.Z, _covariances(group, design.names, drawn)))
             (middle,) = quantiles(spread, (0.5,))
-            found.remarks.append(
+            findings.remarks.append(
                 f"{term} lies {abs(z.mean()) / z.std():,.0f} sds from zero, so its random slope spreads the groups of "
-                f"{g.name} at the observed rows: an sd of {_shown(middle)} (prior median) on the scale of the linear "
-                f"predictor. Write center({term}) or subtract a typical value."
+                f"{group.name} at the observed rows: an sd of {_shown(middle)} (prior median) on the scale of the "
+                f"linear predictor. Write center({term}) or subtract a typical value."
             )

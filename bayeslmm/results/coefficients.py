@@ -44,24 +44,24 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
         places = [design.x_names.index(name) if name in design.x_names else design.p for name in group.columns]
         alone = tuple(name for name in group.columns if name not in design.x_names)
         return Coding(names=design.x_names + alone, B=np.eye(p + len(alone), p), places=places)
-    same = {
+    column_in_Z = {
         name: group.columns.index(name)
         for c, name in enumerate(design.x_names)
         if name in group.columns and np.array_equal(design.X[:, c], group.Z[:, group.columns.index(name)])
     }
     of_Z, of_X = np.zeros((q, p)), np.zeros((p, p))
-    rest = []
+    others_of_X = []
     for c, name in enumerate(design.x_names):
-        if name in same:
-            of_Z[same[name], c] = 1.0
+        if name in column_in_Z:
+            of_Z[column_in_Z[name], c] = 1.0
         else:
-            rest.append(c)
-    stay = list(rest)
-    if len(same) < q and rest:
+            others_of_X.append(c)
+    stay = list(others_of_X)
+    if len(column_in_Z) < q and others_of_X:
         stay = []
         Z, X = _rows(group.Z), _rows(design.X)
         centred = design.has_intercept or "Intercept" in group.columns
-        for c in rest:
+        for c in others_of_X:
             others = np.column_stack([Z, X[:, stay]])
             weights = _combination(others, X[:, c], centred=centred)
             if weights is None:
@@ -72,12 +72,14 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
                 of_X[stay, c] = weights[q:]
     else:
         of_X[stay, stay] = 1.0
-    kept = [c for c, name in enumerate(design.x_names) if name in same or c in stay]
-    only = [k for k, name in enumerate(group.columns) if name not in same]
+    kept = [c for c, name in enumerate(design.x_names) if name in column_in_Z or c in stay]
+    only = [k for k, name in enumerate(group.columns) if name not in column_in_Z]
     names = [design.x_names[c] for c in kept]
     names += [name if name not in names else f"{name} | {group.name}" for name in (group.columns[k] for k in only)]
     row_of = {design.x_names[c]: row for row, c in enumerate(kept)}
-    places = [row_of[name] if name in same else len(kept) + only.index(k) for k, name in enumerate(group.columns)]
+    places = [
+        row_of[name] if name in column_in_Z else len(kept) + only.index(k) for k, name in enumerate(group.columns)
+    ]
     B = np.zeros((len(names), p))
     for c in stay:
         B[row_of[design.x_names[c]]] = of_X[c]

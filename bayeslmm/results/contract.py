@@ -16,21 +16,21 @@ from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, labels
 def shapes(design: Design) -> dict[str, tuple[int, ...]]:
     """The variables that draws of the model have, each with its shape beyond chain and draw."""
     names = design.names
-    wanted: dict[str, tuple[int, ...]] = {BETA: (len(design.x_names),)} if design.x_names else {}
+    shape_of: dict[str, tuple[int, ...]] = {BETA: (len(design.x_names),)} if design.x_names else {}
     for name in design.family.parameters:
-        wanted[name] = (len(design.levels) - 1,) if name == CUTPOINT else ()
-    for g in design.groups:
-        wanted |= {names.sd[g.name]: (g.q,), names.b[g.name]: (g.n_levels, g.q)}
-        if g.correlated:
-            wanted[names.cor[g.name]] = (g.q, g.q)
-    return wanted
+        shape_of[name] = (len(design.levels) - 1,) if name == CUTPOINT else ()
+    for group in design.groups:
+        shape_of |= {names.sd[group.name]: (group.q,), names.b[group.name]: (group.n_levels, group.q)}
+        if group.correlated:
+            shape_of[names.cor[group.name]] = (group.q, group.q)
+    return shape_of
 
 
 def as_dataset(design: Design, variables: Mapping[str, NDArray[Any]]) -> Any:
     """Arrays (chain, draw, ...) as a Dataset with the dimensions and coordinates of the model; others are left out."""
     import xarray as xr
 
-    n_chains, n_draws = next(v for v in variables.values() if v.size).shape[:2]
+    n_chains, n_draws = next(variable for variable in variables.values() if variable.size).shape[:2]
     dims = design.names.dims
     kept = {name: ((*EACH, *dims[name]), values) for name, values in variables.items() if name in dims}
     used = {dim for of_variable, _ in kept.values() for dim in of_variable}

@@ -21,9 +21,9 @@ def contrast_weights(method: Any, names: list[str]) -> tuple[list[str], Array]:
     k = len(names)
     if isinstance(method, Mapping):
         C = []
-        for name, given in method.items():
+        for name, user_weights in method.items():
             try:
-                row = np.asarray(given, dtype=float)
+                row = np.asarray(user_weights, dtype=float)
             except (TypeError, ValueError):
                 row = np.zeros(0)
             if row.shape != (k,) or not np.isfinite(row).all():
@@ -84,9 +84,9 @@ def interaction_weights(labels: pd.DataFrame, methods: Any) -> tuple[pd.DataFram
         )
     rows: list[dict[str, str]] = [{}]
     C = np.ones((1, len(labels)))
-    for name, (told, weights), place in parts:
-        mine = weights[:, [place[v] for v in labels[name]]]
+    for name, (contrasts, weights), place in parts:
+        level_weights = weights[:, [place[v] for v in labels[name]]]
         # the first variable's contrasts run fastest, as in emmeans
-        rows = [{**row, name: text} for text in told for row in rows]
-        C = np.array([m * c for m in mine for c in C]).reshape(-1, len(labels))
+        rows = [{**row, name: text} for text in contrasts for row in rows]
+        C = np.array([weight * c for weight in level_weights for c in C]).reshape(-1, len(labels))
     return pd.DataFrame(rows), C

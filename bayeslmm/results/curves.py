@@ -53,15 +53,17 @@ class Curves:
 
 def curves(design: Design, name: str | None, at: Sequence[float] | None, derivative: bool) -> Curves:
     """The smooths of a model, or one, at points along their variable."""
-    smooths = {g.name: k for k, g in enumerate(design.groups) if isinstance(g, WideTerm) and not g.is_grouping}
+    smooths = {
+        group.name: k for k, group in enumerate(design.groups) if isinstance(group, WideTerm) and not group.is_grouping
+    }
     if not smooths:
         raise InputError("the model has no smooth; write s(x) in its formula")
     if name is not None and name not in smooths:
         raise InputError(f"no smooth {name!r}; the model has {', '.join(map(repr, smooths))}")
-    wanted = list(smooths) if name is None else [name]
+    chosen = list(smooths) if name is None else [name]
     tables, C, A = [], [], []
-    for each in wanted:
-        table, line, bent = _one(design, each, at, derivative)
+    for smooth in chosen:
+        table, line, bent = _one(design, smooth, at, derivative)
         tables.append(table)
         C.append(line)
         A.append(bent)
@@ -69,7 +71,7 @@ def curves(design: Design, name: str | None, at: Sequence[float] | None, derivat
         table=pd.concat(tables, ignore_index=True),
         C=tuple(C),
         A=tuple(A),
-        places=tuple(smooths[each] for each in wanted),
+        places=tuple(smooths[smooth] for smooth in chosen),
     )
 
 
@@ -87,11 +89,11 @@ def _one(design: Design, name: str, at: Sequence[float] | None, derivative: bool
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise InputError("at=...: points are finite numbers, one at least")
     levels = {by.label: recipe.level for by in by_of}
-    held = {c: typical(design.frame[c]) for c in design.frame.columns}
+    held = {column: typical(design.frame[column]) for column in design.frame.columns}
 
     def at_points(points: Array) -> tuple[Array, Array]:
         table = pd.DataFrame({**held, **levels, x: points})
-        table = table.astype({c: design.frame[c].dtype for c in table.columns if c != x})
+        table = table.astype({column: design.frame[column].dtype for column in table.columns if column != x})
         return _line(design, (x_of.label, *levels), table), np.asarray(recipe.rows(table)[0])
 
     shown = pd.DataFrame({"smooth": name, **levels, x: values})
@@ -125,9 +127,9 @@ def of_point(
     made, solution = curves(fit.design, name, at, derivative), fit.solution
     errors, parts = Errors.of(Problem.of(fit.design), solution), []
     z = float(stats.norm.ppf(0.5 + ci_prob / 2.0))
-    for C, A, k in zip(made.C, made.A, made.places, strict=True):
-        estimate = C @ solution.beta + A @ solution.modes[k][:, 0]
-        covariance = errors.covariance_of_combinations(C, [(k, sparse.csr_array(A))])
+    for C, A, place in zip(made.C, made.A, made.places, strict=True):
+        estimate = C @ solution.beta + A @ solution.modes[place][:, 0]
+        covariance = errors.covariance_of_combinations(C, [(place, sparse.csr_array(A))])
         se = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         wide = _critical(covariance, se, ci_prob, seed)
         parts.append(_bands(estimate, se, z, wide))
@@ -167,8 +169,8 @@ def of_posterior(
     prob = fit.ci_prob if ci_prob is None else ci_prob
     check_interval(prob)
     parts, every = [], []
-    for C, A, k in zip(made.C, made.A, made.places, strict=True):
-        b = flat(fit.draws(names.b[fit.design.groups[k].name]))[:, :, 0]
+    for C, A, place in zip(made.C, made.A, made.places, strict=True):
+        b = flat(fit.draws(names.b[fit.design.groups[place].name]))[:, :, 0]
         values = beta @ C.T + b @ A.T
         every.append(values)
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
@@ -201,22 +203,22 @@ def degrees_of_freedom(fit: Estimates) -> pd.DataFrame:
     design, solution = fit.design, fit.solution
     slopes = mode_slopes(Problem.of(design), solution)
     rows = []
-    for k, g in enumerate(design.groups):
-        if not isinstance(g, WideTerm) or g.is_grouping:
+    for k, group in enumerate(design.groups):
+        if not isinstance(group, WideTerm) or group.is_grouping:
             continue
         variance = float(solution.covariances[k][0, 0])
         bent = _bent(solution.mode_covariances[k], slopes[k], solution.vcov, variance)
-        line = _line_columns(design, g.name)
-        rows.append((g.name, np.sqrt(variance), bent + line, float(g.n_levels + line)))
+        line = _line_columns(design, group.name)
+        rows.append((group.name, np.sqrt(variance), bent + line, float(group.n_levels + line)))
     return pd.DataFrame(rows, columns=["smooth", "sd", "edf", "most"]).set_index("smooth")
 
 
-def _bent(own: Array, slopes: Array, vcov: Array, variance: float) -> float:
+def _bent(mode_variances: Array, slopes: Array, vcov: Array, variance: float) -> float:
     """J − tr(Cov(b − b̂))/τ²: what of the coefficients the data tell, mgcv's F = I − V S λ/σ² on the block."""
     if variance == 0.0:
         return 0.0
     moved = np.einsum("jqp,pr,jqr->", slopes, vcov, slopes)
-    return float(len(own) - (own.sum() + moved) / variance)
+    return float(len(mode_variances) - (mode_variances.sum() + moved) / variance)
 
 
 def _line_columns(design: Design, name: str) -> int:

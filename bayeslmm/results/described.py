@@ -29,20 +29,29 @@ def model_text(design: Design, priors: Priors) -> Text:
 def groups_table(design: Design) -> Table | None:
     """Grouping factors with their random effects and sizes, if there are any."""
     rows = []
-    for g in design.groups:
-        if g.is_wide:
-            rows.append([g.name, ", ".join(g.columns) if g.is_grouping else "curve", f"{g.n_levels:,}", "", "", ""])
+    for group in design.groups:
+        if group.is_wide:
+            rows.append(
+                [
+                    group.name,
+                    ", ".join(group.columns) if group.is_grouping else "curve",
+                    f"{group.n_levels:,}",
+                    "",
+                    "",
+                    "",
+                ]
+            )
             continue
-        sizes = pd.Series(g.codes).value_counts()
+        sizes = pd.Series(group.codes).value_counts()
         spread = [f"{sizes.min():,}", f"{sizes.median():,.0f}", f"{sizes.max():,}"]
-        rows.append([g.name, ", ".join(g.columns), f"{g.n_levels:,}", *spread])
+        rows.append([group.name, ", ".join(group.columns), f"{group.n_levels:,}", *spread])
     headers = ["Grouping factor", "Effects", "Levels", "Fewest rows", "Median", "Most"]
     return table(headers, rows, left=2) if rows else None
 
 
 def priors_table(priors: Priors) -> Table:
     """Every prior with the reason for its scale."""
-    rows = [[e.label, repr(e.prior), e.reason] for e in priors.entries]
+    rows = [[entry.label, repr(entry.prior), entry.reason] for entry in priors.entries]
     return table(["Parameter", "Prior", "Because"], rows, left=3)
 
 

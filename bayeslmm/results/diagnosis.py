@@ -44,21 +44,21 @@ class Diagnosis:
             facts.append(f"{self.divergences} divergences")
         if self.k_hat is not None and np.isfinite(self.k_hat):
             facts.append(f"k-hat {self.k_hat:.2f}")
-        told = f"({', '.join(facts)}{'; by ' if self.sampler else ''}{self.sampler})"
-        return f"converged {told}" if self.converged else f"doubtful: {'; '.join(self.reasons)} {told}"
+        summary = f"({', '.join(facts)}{'; by ' if self.sampler else ''}{self.sampler})"
+        return f"converged {summary}" if self.converged else f"doubtful: {'; '.join(self.reasons)} {summary}"
 
 
 def diagnose_draws(tree: Any, names: Names) -> Diagnosis:
     """The verdict on draws, with a warning where it is doubtful."""
-    found = judge(tree, names)
-    tell(found)
-    return found
+    diagnosis = judge(tree, names)
+    tell(diagnosis)
+    return diagnosis
 
 
-def tell(found: Diagnosis) -> None:
+def tell(diagnosis: Diagnosis) -> None:
     """Warn of a doubtful verdict."""
-    if found.reasons:
-        warn(f"sampling: {found}", SamplingWarning)
+    if diagnosis.reasons:
+        warn(f"sampling: {diagnosis}", SamplingWarning)
 
 
 def judge(tree: Any, names: Names) -> Diagnosis:
@@ -113,7 +113,7 @@ def judge(tree: Any, names: Names) -> Diagnosis:
     )
 
 
-def narrowly_missed(tree: Any, found: Diagnosis, names: Names) -> str:
+def narrowly_missed(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
     """What raises doubt by less than its own Monte Carlo error, in words; empty where nothing does, or more as well.
 
     Of an effective sample size S the standard error is about S·√(8/S). R-hat of m chains that agree is about
@@ -123,16 +123,16 @@ def narrowly_missed(tree: Any, found: Diagnosis, names: Names) -> str:
     from scipy.stats import chi2
 
     of_sampler = (
-        found.divergences
+        diagnosis.divergences
         or tree.posterior.attrs.get("doubt")
-        or (found.min_ebfmi is not None and found.min_ebfmi < EBFMI_LIMIT)
-        or (found.k_hat is not None and found.k_hat > K_HAT_LIMIT)
+        or (diagnosis.min_ebfmi is not None and diagnosis.min_ebfmi < EBFMI_LIMIT)
+        or (diagnosis.k_hat is not None and diagnosis.k_hat > K_HAT_LIMIT)
     )
-    numbers = [found.max_rhat, found.min_ess_bulk, found.min_ess_tail]
-    if found.converged or of_sampler or not np.isfinite(numbers).all():
+    numbers = [diagnosis.max_rhat, diagnosis.min_ess_bulk, diagnosis.min_ess_tail]
+    if diagnosis.converged or of_sampler or not np.isfinite(numbers).all():
         return ""
     draws = _judged(tree, names)
-    chains, ess = draws.shape[0], min(found.min_ess_bulk, found.min_ess_tail)
+    chains, ess = draws.shape[0], min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)
     if _with_error(ess) < ESS_LIMIT * chains:
         return ""
     high = draws[..., convergence(draws)[0] > RHAT_LIMIT]
@@ -143,7 +143,7 @@ def narrowly_missed(tree: Any, found: Diagnosis, names: Names) -> str:
         by_chance = 1.0 + chi2.isf(BY_CHANCE, df) / (2.0 * df * half_chain)
         if (convergence(high)[0] > by_chance).any():
             return ""
-        return f"R-hat was up to {found.max_rhat:.3f}"
+        return f"R-hat was up to {diagnosis.max_rhat:.3f}"
     return f"the effective sample size was down to {ess:.0f}"
 
 

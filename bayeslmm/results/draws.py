@@ -75,16 +75,16 @@ class Draws:
     @property
     def verdict(self) -> str:
         """What the diagnostics say, in words, and where the priors decide what the data do not tell."""
-        told = untold_variances(self.design)
-        return str(self.diagnosis) + (f"; of the sds {told}, the rest is the priors'" if told else "")
+        combinations = untold_variances(self.design)
+        return str(self.diagnosis) + (f"; of the sds {combinations}, the rest is the priors'" if combinations else "")
 
     def covariances(self) -> list[Array]:
         """Covariance matrix of the random effects of each factor, per draw (chain, draw, q, q)."""
         out = []
-        for g in self.design.groups:
-            sd = self.draws(self.design.names.sd[g.name])
-            name = self.design.names.cor[g.name]
-            cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(g.q)
+        for group in self.design.groups:
+            sd = self.draws(self.design.names.sd[group.name])
+            name = self.design.names.cor[group.name]
+            cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(group.q)
             out.append(covariance(sd, cor))
         return out
 

@@ -55,15 +55,15 @@ def by_draws(
     values = _averages(rows, plan)
     ordinal = design.family.has_categories
     numbers = values.reshape(fit.n_chains, fit.n_draws, -1)
-    told = _whose(plan, new, asked, len(design.levels) if ordinal else 1)
-    table = plan.table(design.levels if ordinal else ()).assign(**told)
+    targets_of = _whose(plan, new, asked, len(design.levels) if ordinal else 1)
+    table = plan.table(design.levels if ordinal else ()).assign(**targets_of)
     missing = np.repeat(~_estimable(design, plan, new), len(design.levels) if ordinal else 1)
     quantity = Quantity(verb=plan.verb, name="comparison", labels=table, of=lambda _: numbers)
     if draws:
         return quantity.draws(np.where(missing, np.nan, numbers))
-    found = fit.summarise(numbers, ci_prob, ci_kind).rename(columns={"mean": "estimate", "sd": "std_error"})
-    found.loc[missing] = np.nan
-    return table.join(found[["estimate", "std_error", "conf_low", "conf_high"]])
+    summary = fit.summarise(numbers, ci_prob, ci_kind).rename(columns={"mean": "estimate", "sd": "std_error"})
+    summary.loc[missing] = np.nan
+    return table.join(summary[["estimate", "std_error", "conf_low", "conf_high"]])
 
 
 def _estimable(design: Design, plan: Plan, new: NewDesign) -> NDArray[np.bool_]:
@@ -90,10 +90,10 @@ def _estimable(design: Design, plan: Plan, new: NewDesign) -> NDArray[np.bool_]:
         else:
             of_rows = np.all([aliases.estimable(X, a) for X, a in sides], axis=0)
             parts.append(abs(means) @ (~of_rows).astype(float) == 0.0)
-    told = np.concatenate(parts)
-    if not told.all():
-        warn(aliases.words(int((~told).sum()), len(told), "number"), NotEstimableWarning)
-    return np.asarray(told)
+    estimable = np.concatenate(parts)
+    if not estimable.all():
+        warn(aliases.words(int((~estimable).sum()), len(estimable), "number"), NotEstimableWarning)
+    return np.asarray(estimable)
 
 
 def _whose(plan: Plan, new: NewDesign, asked: Mapping[str, str], each: int = 1) -> dict[str, Any]:
@@ -136,9 +136,9 @@ def _averages(rows: Any, plan: Plan) -> Array:
 
 def _weighted(means: Any, values: Array) -> Array:
     """Averages (S, G, ...) of values (S, rows, ...) by sparse weights (G, rows)."""
-    S, rows, *rest = values.shape
+    S, rows, *other_axes = values.shape
     moved = np.moveaxis(values, 1, 0).reshape(rows, -1)
-    return np.moveaxis((means @ moved).reshape(means.shape[0], S, *rest), 0, 1)
+    return np.moveaxis((means @ moved).reshape(means.shape[0], S, *other_axes), 0, 1)
 
 
 # -- a point fit
@@ -179,10 +179,10 @@ def by_delta(
     errors = Errors.of(*working(design, solution), about.vcov)
 
     def value(of: _Linear) -> Array:
-        found = of.offset + of.X @ solution.beta
+        eta = of.offset + of.X @ solution.beta
         for k, A in of.observed.items():
-            found = found + A @ solution.modes[k].reshape(-1)
-        return np.asarray(found)
+            eta = eta + A @ solution.modes[k].reshape(-1)
+        return np.asarray(eta)
 
     estimates, deviations, dfs = [], [], []
     for _, high, low in plan.pairs:
@@ -234,9 +234,9 @@ def _by_curved_delta(
             spread = spread + np.einsum("na,ab,nb->n", g.Z, solution.covariances[k], g.Z)
     step = 1e-5
 
-    def mean(at: Array) -> Array:
-        found = expected_over(family, at, np.sqrt(np.maximum(spread, 0.0)), fit.values.family)
-        return found[:, None] if found.ndim == 1 else found
+    def mean(eta: Array) -> Array:
+        means_of = expected_over(family, eta, np.sqrt(np.maximum(spread, 0.0)), fit.values.family)
+        return means_of[:, None] if means_of.ndim == 1 else means_of
 
     value, slope = mean(eta), (mean(eta + step) - mean(eta - step)) / (2.0 * step)
     n, K = plan.n, value.shape[1]
@@ -246,16 +246,16 @@ def _by_curved_delta(
     def state(number: int, k: int) -> tuple[Array, _Linear]:
         rows = slice(number * n, (number + 1) * n)
         tilt = slope[rows, k]
-        found: dict[str, dict[int, Any]] = {"observed": {}, "new": {}}
+        weights_of: dict[str, dict[int, Any]] = {"observed": {}, "new": {}}
         for g, target in having:
-            if target in found:
+            if target in weights_of:
                 codes, count = (
                     (g.codes, design.groups[places[g.name]].n_levels) if target == "observed" else label_places(g, n)
                 )
                 Z = g.Z[rows] * tilt[:, None]
-                found[target][places[g.name]] = means @ _spread_out(codes[rows], Z, count)
+                weights_of[target][places[g.name]] = means @ _spread_out(codes[rows], Z, count)
         X = means @ (new.X[rows] * tilt[:, None])
-        return means @ value[rows, k], _Linear(offset=np.zeros(len(X)), X=X, **found)
+        return means @ value[rows, k], _Linear(offset=np.zeros(len(X)), X=X, **weights_of)
 
     numbers = []
     for _, high, low in plan.pairs:
@@ -296,17 +296,17 @@ def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], new: Ne
     means = weights.T.tocsr()
     for state in range(len(plan.states)):
         rows = slice(state * n, (state + 1) * n)
-        found: dict[str, dict[int, Any]] = {"observed": {}, "new": {}}
+        weights_of: dict[str, dict[int, Any]] = {"observed": {}, "new": {}}
         for g, target in parts(new, asked):
-            if target not in found:
+            if target not in weights_of:
                 continue
-            known = design.groups[places[g.name]].n_levels
-            codes, count = (g.codes, known) if target == "observed" else label_places(g, n)
-            found[target][places[g.name]] = means @ _spread_out(codes[rows], g.Z[rows], count)
+            n_levels = design.groups[places[g.name]].n_levels
+            codes, count = (g.codes, n_levels) if target == "observed" else label_places(g, n)
+            weights_of[target][places[g.name]] = means @ _spread_out(codes[rows], g.Z[rows], count)
         for wide in new.wide:
             if not wide.is_grouping or asked[wide.name] != "average":
-                found["observed"][places[wide.name]] = (means @ sparse.csr_array(wide.matrix[rows])).tocsr()
-        states.append(_Linear(offset=means @ new.offset[rows], X=means @ new.X[rows], **found))
+                weights_of["observed"][places[wide.name]] = (means @ sparse.csr_array(wide.matrix[rows])).tocsr()
+        states.append(_Linear(offset=means @ new.offset[rows], X=means @ new.X[rows], **weights_of))
     return states
 
 

@@ -110,12 +110,12 @@ def comparison_plan(
 def slope_plan(design: Design, variable: str, newdata: Any, at: Any, by: Any, average: bool) -> Plan:
     """States a small step apart; inside the observed range, where splines end."""
     _check_variable(design, variable, "slopes")
-    known = design.frame[variable]
-    if not is_number(known):
+    column = design.frame[variable]
+    if not is_number(column):
         raise InputError(f"slopes({variable!r}): {variable!r} has levels, not numbers; comparisons({variable!r})")
     rows, means, labels = _rows(design, newdata, at, by, average, "slopes")
     x = _column(rows, variable, "slopes").to_numpy(dtype=float)
-    lowest, highest = float(known.min()), float(known.max())
+    lowest, highest = float(column.min()), float(column.max())
     step = STEP * (highest - lowest or abs(highest) or 1.0)  # a column may be constant
     inside = (x >= lowest) & (x <= highest) & (lowest < highest)
     high = np.where(inside, np.minimum(x + step, highest), x + step)
@@ -134,10 +134,10 @@ def slope_plan(design: Design, variable: str, newdata: Any, at: Any, by: Any, av
 
 
 def _check_variable(design: Design, variable: Any, verb: str) -> None:
-    known = predictors(design, groups=False)
-    if variable not in known:
-        there = ", ".join(map(repr, known)) or "none"
-        raise InputError(f"{verb}({variable!r}): {variable!r} is no predictor of the model; it has {there}")
+    available = predictors(design, groups=False)
+    if variable not in available:
+        listed = ", ".join(map(repr, available)) or "none"
+        raise InputError(f"{verb}({variable!r}): {variable!r} is no predictor of the model; it has {listed}")
 
 
 def _rows(
@@ -183,7 +183,7 @@ def _is_step(design: Design, variable: str, contrast: Any) -> bool:
 
 
 def _contrasts(
-    known: pd.Series, variable: str, contrast: Any, rows: pd.DataFrame, sign: str
+    column: pd.Series, variable: str, contrast: Any, rows: pd.DataFrame, sign: str
 ) -> tuple[list[Any], list[tuple[str, int, int]]]:
     """Values of the variable by state, and pairs of states."""
     if isinstance(contrast, tuple | list):
@@ -191,24 +191,24 @@ def _contrasts(
             raise InputError(f"comparisons(contrast={contrast!r}): two values, (low, high)")
         low, high = contrast
         return [low, high], [(f"{high} {sign} {low}", 1, 0)]
-    if contrast in ("reference", "pairwise") or (contrast is None and not is_number(known)):
-        values = levels(known)
+    if contrast in ("reference", "pairwise") or (contrast is None and not is_number(column)):
+        values = levels(column)
         last = len(values) if contrast == "pairwise" else 1
         pairs = [(low, high) for low in range(last) for high in range(low + 1, len(values))]
         return values, [(f"{values[high]} {sign} {values[low]}", high, low) for low, high in pairs]
-    if not is_number(known):
+    if not is_number(column):
         raise InputError(
             f"comparisons({variable!r}, contrast={contrast!r}): of levels, 'reference', 'pairwise' or a pair of them"
         )
-    step = _step(known, variable, contrast)
+    step = _step(column, variable, contrast)
     start = _column(rows, variable, "comparisons")
     label = "+sd" if contrast == "sd" else f"{step:+g}"
     return [start, start + step], [(label, 1, 0)]
 
 
-def _step(known: pd.Series, variable: str, contrast: Any) -> float:
+def _step(column: pd.Series, variable: str, contrast: Any) -> float:
     """How much a number grows."""
-    step = 1.0 if contrast is None else known.std() if contrast == "sd" else contrast
+    step = 1.0 if contrast is None else column.std() if contrast == "sd" else contrast
     is_one = isinstance(step, int | float | np.number) and not isinstance(step, bool)
     if not is_one or not np.isfinite(step) or step == 0:
         raise InputError(

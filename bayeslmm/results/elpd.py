@@ -81,25 +81,31 @@ def record(
 ) -> Any:
     """A record of ArviZ's class ``kind`` that says what was left out; elpd and its error follow from ``elpd_i``."""
     values = numbers["elpd_i"].to_numpy()
-    found = _record_class(kind)(
+    elpd_record = _record_class(kind)(
         elpd=float(values.sum()),
         se=float(np.sqrt(values.size * values.var())) if np.isfinite(values).all() else np.nan,
         n_data_points=values.size,
         scale="log",
         **numbers,
     )
-    found.unit, found.design, found.conditional, found.folds, found.mcse = (unit, design, conditional, folds, mcse)
-    return found
+    elpd_record.unit, elpd_record.design, elpd_record.conditional, elpd_record.folds, elpd_record.mcse = (
+        unit,
+        design,
+        conditional,
+        folds,
+        mcse,
+    )
+    return elpd_record
 
 
-def ranked(found: Mapping[str, Any]) -> pd.DataFrame:
+def ranked(records: Mapping[str, Any]) -> pd.DataFrame:
     """Models by their elpd, with differences and stacking weights, by ArviZ."""
     import arviz_stats
 
     plain = {}
-    for name, each in found.items():  # ArviZ copies what it is given, down to the data
-        base = type(each).__bases__[1]
-        plain[name] = base(**{entry.name: getattr(each, entry.name) for entry in fields(base)})
+    for name, elpd_record in records.items():  # ArviZ copies what it is given, down to the data
+        base = type(elpd_record).__bases__[1]
+        plain[name] = base(**{entry.name: getattr(elpd_record, entry.name) for entry in fields(base)})
     return arviz_stats.compare(plain, round_to="none")
 
 

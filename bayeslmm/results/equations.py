@@ -111,12 +111,12 @@ def _write(template: str, *parts: _Math) -> _Math:
     latex = template
     for pattern, replacement in _TO_LATEX:
         latex = re.sub(pattern, replacement, latex)
-    return _Math(template % tuple(p.plain for p in parts), latex % tuple(p.latex for p in parts))
+    return _Math(template % tuple(part.plain for part in parts), latex % tuple(part.latex for part in parts))
 
 
 def _join(separator: str, parts: Iterable[_Math]) -> _Math:
     parts = list(parts)
-    return _Math(separator.join(p.plain for p in parts), separator.join(p.latex for p in parts))
+    return _Math(separator.join(part.plain for part in parts), separator.join(part.latex for part in parts))
 
 
 def _listed(parts: Sequence[_Math]) -> _Math:
@@ -240,11 +240,11 @@ def _counts(design: Design) -> tuple[_Math, _Math]:
     if not (isinstance(tree, ast.Call) and ast.unparse(tree.func) in ("p", "prop", "proportion")):
         return _write("%s %s", trials, _at_row(design.response)), trials
     names = iter(quoted)
-    given = [*tree.args, *(keyword.value for keyword in tree.keywords)]
-    texts = [re.sub("quoted_name_", lambda _: next(names), ast.unparse(value)) for value in given]
+    arguments = [*tree.args, *(keyword.value for keyword in tree.keywords)]
+    texts = [re.sub("quoted_name_", lambda _: next(names), ast.unparse(value)) for value in arguments]
     written = [
         _name(text) if isinstance(value, ast.Constant) else _at_row(text)
-        for value, text in zip(given, texts, strict=True)
+        for value, text in zip(arguments, texts, strict=True)
     ]
     by_name = [keyword.arg for keyword in tree.keywords] == ["trials", "successes"]
     return (written[1], written[0]) if by_name else (written[0], written[1])
@@ -260,11 +260,11 @@ def _predictor(design: Design, number: dict[str, int]) -> _Line:
     if np.any(design.offset):
         terms += [_at_row(offset.label) for offset in design.recipe.offsets]
         terms += [_at_row("offset")] * design.recipe.offset_given_as_array
-    for g in design.groups:
-        if isinstance(g, WideTerm) and g.kind != "relationship matrix":
-            terms.append(_wide_at_row(g, number))
+    for group in design.groups:
+        if isinstance(group, WideTerm) and group.kind != "relationship matrix":
+            terms.append(_wide_at_row(group, number))
         else:
-            terms += [times(_symbol("b", number[c], g.name, row=True), c) for c in g.columns]
+            terms += [times(_symbol("b", number[c], group.name, row=True), c) for c in group.columns]
     link = design.family.link
     left = {"identity": "%s", "inverse": "1/%s", "sqrt": "√%s"}.get(link, f"{link}(%s)")
     mean = _write(design.family.mean_symbol)
@@ -291,10 +291,10 @@ def _wide_effects(g: WideTerm, number: dict[str, int]) -> list[_Line]:
         matrix = re.search(r"(?:cov|prec)=`?([^`)]+)", g.texts[0])
         name = _name(matrix[1].strip() if matrix else "A")
         inverse = "⁻¹" if "prec=" in g.texts[0] else ""
-        told = [_words(f"together for the {g.n_levels} levels of "), _name(g.name)]
-        return [_Line(b, "~", [_write(f"Normal(0, %s² %s{inverse})", tau, name)], [_join("", told)])]
-    each = [_join("", [_words(f"for each of the {g.n_levels} levels of "), _name(g.name)])]
-    return [_Line(b, "~", [_write("Normal(0, %s)", tau)], each)]
+        note = [_words(f"together for the {g.n_levels} levels of "), _name(g.name)]
+        return [_Line(b, "~", [_write(f"Normal(0, %s² %s{inverse})", tau, name)], [_join("", note)])]
+    notes = [_join("", [_words(f"for each of the {g.n_levels} levels of "), _name(g.name)])]
+    return [_Line(b, "~", [_write("Normal(0, %s)", tau)], notes)]
 
 
 def _blocks(group: GroupTerm) -> list[tuple[list[str], int | None, Structure]]:
@@ -315,7 +315,7 @@ def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
     each = [_join("", [_words(f"for each of the {group.n_levels} levels of "), _name(group.name)])]
     lines = []
     for columns, which, structure in _blocks(group):
-        b, tau = ([_symbol(letter, number[c], group.name) for c in columns] for letter in ("b", "tau"))
+        b, tau = ([_symbol(letter, number[column], group.name) for column in columns] for letter in ("b", "tau"))
         if structure.hom:
             tau = [_symbol("tau", None, group.name)] * len(columns)
         if not structure.n_correlations(len(columns)):
@@ -323,7 +323,7 @@ def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
                 lines.append(_Line(effect, "~", [_write("Normal(0, %s)", scale)], each))
             continue
         Sigma, R, D = (_symbol(letter, which, group.name) for letter in ("Sigma", "R", "D"))
-        short = _listed([_symbol("b", number[c]) for c in columns]).plain
+        short = _listed([_symbol("b", number[column]) for column in columns]).plain
         vector = _Math(f"({short})[{_name(group.name).plain}]", rf"({_listed(b).latex})^{{\top}}")
         scales = _write("%s = diag(%s)", D, _listed(tau))
         lines.append(_Line(vector, "~", [_write("Normal(%s, %s)", _Math("0", r"\mathbf{0}"), Sigma)], each))
@@ -365,7 +365,9 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
     # what an intercept, or cutpoints, are where the predictors have their means
     slopes = [name for name in design.x_names if name != "Intercept"]
     first, plus = (_symbol("beta", 0), " + ") if kind == "Intercept" else (_write("cutpoint_k"), " - ")
-    left = _join(plus, [first, *(_write("%s mean(%s)", _symbol("beta", number[c]), _name(c)) for c in slopes)])
+    left = _join(
+        plus, [first, *(_write("%s mean(%s)", _symbol("beta", number[slope]), _name(slope)) for slope in slopes)]
+    )
     if len(left.plain) > WIDEST_LEFT:
         total = _Math("Σⱼ βⱼ mean(xⱼ)", r"\textstyle\sum_j \beta_j\, \overline{x}_j")
         left = _join(plus, [first, total])
@@ -406,17 +408,17 @@ def _printed(sections: Sequence[Sequence[_Line]]) -> str:
     """Relations one below the other in every paragraph."""
     paragraphs = []
     for section in sections:
-        at = max((len(s.left.plain) for s in section if len(s.left.plain) <= WIDEST_LEFT), default=0)
+        width = max((len(s.left.plain) for s in section if len(s.left.plain) <= WIDEST_LEFT), default=0)
         rows = []
         for s in section:
-            start = f"{s.left.plain:>{at}} {s.relation} "
+            start = f"{s.left.plain:>{width}} {s.relation} "
             right = [piece.plain for piece in _broken(s, WIDTH - len(start))]
-            rows += [start + right[0], *(" " * (at + 3) + more for more in right[1:])]
+            rows += [start + right[0], *(" " * (width + 3) + more for more in right[1:])]
             note = f"   ({_join('; ', s.notes).plain})" if s.notes else ""
             if len(rows[-1]) + len(note) <= WIDTH:
                 rows[-1] += note
             else:
-                rows.append(" " * at + note)
+                rows.append(" " * width + note)
         paragraphs.append("\n".join(rows))
     return "\n\n".join(paragraphs)
 

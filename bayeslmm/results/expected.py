@@ -44,8 +44,8 @@ def fitted(fit: Draws) -> Array:
     design = fit.design
     if keeps_mean(design.family):
         eta = design.X @ flat(fit.values.beta).mean(axis=0) + design.offset
-        for g in design.groups:
-            eta += g.contribution(flat(fit.draws(fit.design.names.b[g.name])).mean(axis=0))
+        for group in design.groups:
+            eta += group.contribution(flat(fit.draws(fit.design.names.b[group.name])).mean(axis=0))
         return eta
     rows = own_rows(fit)
     return np.concatenate([rows.mean(block).mean(axis=0) for block in rows.blocks()])
@@ -128,11 +128,11 @@ def posterior_predictive(fit: Draws, random_seed: int | None) -> Any:
 
     design, rng, rows = fit.design, generator(random_seed), own_rows(fit)
     values = as_seen(design, np.concatenate(rows.over_blocks(rows.response, rng), axis=1))
-    found = xr.Dataset(
+    dataset = xr.Dataset(
         {RESPONSE: ((*EACH, ROW), values.reshape(fit.n_chains, fit.n_draws, design.n))},
         coords={step: fit.idata.posterior[step].to_numpy() for step in EACH} | {ROW: design.index.to_numpy()},
     )
-    return found.assign_attrs(sample_dims=list(EACH))
+    return dataset.assign_attrs(sample_dims=list(EACH))
 
 
 # -- new rows

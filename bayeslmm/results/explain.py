@@ -56,24 +56,24 @@ def _parts(design: Design) -> Iterator[str]:
     if design.x_names:
         yield f"The same for all rows: {', '.join(design.x_names)}."
     above = nesting(design)
-    for g in design.groups:
-        if isinstance(g, WideTerm):
-            yield from _of_wide(design, g)
+    for group in design.groups:
+        if isinstance(group, WideTerm):
+            yield from _of_wide(design, group)
             continue
-        where = f" Each lies in one level of {' and one of '.join(above[g.name])}." if above[g.name] else ""
-        yield f"{g.name} has {g.n_levels:,} levels.{where}"
-        for block, structure in zip(g.blocks, g.template.structures, strict=True):
-            names = [g.columns[c] for c in block]
+        where = f" Each lies in one level of {' and one of '.join(above[group.name])}." if above[group.name] else ""
+        yield f"{group.name} has {group.n_levels:,} levels.{where}"
+        for block, structure in zip(group.blocks, group.template.structures, strict=True):
+            names = [group.columns[c] for c in block]
             slopes = [name for name in names if name != "Intercept"]
-            own = ["its own intercept"] if "Intercept" in names else []
-            own += [f"its own effect of {name}" for name in slopes]
+            effects = ["its own intercept"] if "Intercept" in names else []
+            effects += [f"its own effect of {name}" for name in slopes]
             how = ""
             if len(block) > 1:
                 how = " and correlated with each other" if structure.is_free else f", {structure.words}"
                 how += ", with one sd" * structure.hom
-            yield f"  Each level of {g.name} has {' and '.join(own)}, drawn from one normal distribution{how}."
-        if len(g.blocks) > 1:
-            yield f"  Effects of {g.name} from different bars are independent of each other."
+            yield f"  Each level of {group.name} has {' and '.join(effects)}, drawn from one normal distribution{how}."
+        if len(group.blocks) > 1:
+            yield f"  Effects of {group.name} from different bars are independent of each other."
 
 
 def _errors(design: Design) -> Iterator[str]:
@@ -108,20 +108,20 @@ def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
 
 
 def _counts(design: Design) -> str:
-    sds = sum(len(g.sd_terms) for g in design.groups)
-    correlations = sum(len(g.correlated) for g in design.groups)
+    sds = sum(len(group.sd_terms) for group in design.groups)
+    correlations = sum(len(group.correlated) for group in design.groups)
     family = [
         f"{len(design.levels) - 1} cutpoints" if name == "cutpoint" else name for name in design.family.parameters
     ]
-    told = [
+    counts = [
         _number(design.p, "fixed effect"),
         _number(sds, "sd") + " of groups" * bool(sds),
         _number(correlations, "correlation"),
         *family,
     ]
-    effects = sum(g.q * g.n_levels for g in design.groups)
+    effects = sum(group.q * group.n_levels for group in design.groups)
     return (
-        f"Estimated from {design.n:,} rows: {', '.join(part for part in told if part)}; "
+        f"Estimated from {design.n:,} rows: {', '.join(part for part in counts if part)}; "
         f"{effects:,} random effects follow from these."
     )
 
@@ -134,26 +134,26 @@ def _untold(design: Design) -> Iterator[str]:
     """What the data cannot tell of the variances."""
     if not design.groups or design.is_wide:
         return
-    found, whole = identification(design), identification(design, beside_fixed=False)
-    if found.is_full:
+    identified, without_fixed = identification(design), identification(design, beside_fixed=False)
+    if identified.is_full:
         return
-    for_ml = "" if not whole.is_full else " (beside the fixed part, which takes up what would tell)"
+    for_ml = "" if not without_fixed.is_full else " (beside the fixed part, which takes up what would tell)"
     yield (
-        f"the data do not tell all variances{for_ml}: {words_of(found, design)}. REML has many estimates that are as "
-        "good, and a posterior takes the rest from its priors. Leave out a term."
+        f"the data do not tell all variances{for_ml}: {words_of(identified, design)}. REML has many estimates that are "
+        "as good, and a posterior takes the rest from its priors. Leave out a term."
     )
 
 
 def _traps(design: Design) -> Iterator[str]:
     yield from _untold(design)
-    for g in design.groups:
-        if g.is_wide:
+    for group in design.groups:
+        if group.is_wide:
             continue
-        yield from _slopes(design, g)
-        if g.n_levels < FEW_LEVELS:
+        yield from _slopes(design, group)
+        if group.n_levels < FEW_LEVELS:
             yield (
-                f"{g.name} has {g.n_levels} levels only: its sds come from the prior more than from the data, and REML "
-                f"may put them at zero. {g.name} as a fixed effect is the other choice."
+                f"{group.name} has {group.n_levels} levels only: its sds come from the prior more than from the data, "
+                f"and REML may put them at zero. {group.name} as a fixed effect is the other choice."
             )
     yield from _reused_ids(design)
 
@@ -194,7 +194,7 @@ def _in_fixed_part(design: Design, column: np.ndarray) -> bool:
 
 def _reused_ids(design: Design) -> Iterator[str]:
     """Factors whose levels are numbered from the start again within each level of another one."""
-    single = [g for g in design.groups if len(g.variables) == 1 and not g.is_wide]
+    single = [group for group in design.groups if len(group.variables) == 1 and not group.is_wide]
     for inner in single:
         for outer in single:
             if inner is outer or outer.n_levels < 2:

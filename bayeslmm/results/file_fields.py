@@ -149,11 +149,11 @@ ATTRIBUTES: Fields = {  # those that are read here; ArviZ and users have others
 }
 
 
-def check_fields(about: Any, wanted: Fields, where: str = "", *, optional: bool = False) -> None:
+def check_fields(about: Any, required: Fields, where: str = "", *, optional: bool = False) -> None:
     """Raise DataError unless an object of the description has these fields, each of its kind."""
     if not isinstance(about, dict):
         raise DataError(f"{where or 'the description'} is {_shown(about)}, not an object")
-    for name, (words, test) in wanted.items():
+    for name, (words, test) in required.items():
         place = f"{where}.{name}" if where else name
         if name not in about:
             if optional:
@@ -258,9 +258,9 @@ def check_rows(arrays: Mapping[str, np.ndarray], names: list[str]) -> None:
     lacking = [name for name in ("y", "offset", *names) if name not in arrays]
     if lacking:
         raise DataError(f"the file is damaged: it has no array {', '.join(lacking)}")
-    strange = sorted(set(arrays) - {"y", "offset", "weights", "se", *names})
-    if strange:
-        raise DataError(f"the file is damaged: nothing in its description says what {', '.join(strange)} is")
+    unexplained = sorted(set(arrays) - {"y", "offset", "weights", "se", *names})
+    if unexplained:
+        raise DataError(f"the file is damaged: nothing in its description says what {', '.join(unexplained)} is")
     n = arrays["y"].shape[:1]
     for name in ("y", "offset", "weights", "se"):
         if name in arrays:
@@ -287,7 +287,14 @@ def names_of(design: Design) -> dict[str, Any]:
         "response": design.response,
         "coefficients": list(design.x_names),
         "groups": [
-            [g.name, list(g.columns), [list(b) for b in g.blocks], g.n_levels, *_structures(g)] for g in design.groups
+            [
+                group.name,
+                list(group.columns),
+                [list(block) for block in group.blocks],
+                group.n_levels,
+                *_structures(group),
+            ]
+            for group in design.groups
         ],
     }
 
@@ -316,7 +323,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     if solution.nodes == 0 and not design.family.has_reml:
         raise DataError(f"the file is damaged: its fit is that of a normal response, and its family {design.family}")
     _check_parameters(solution, design)
-    count = sum(g.template.n_theta for g in groups)
+    count = sum(group.template.n_theta for group in groups)
     for name in ("theta", "scaled_theta"):
         check_array(name, getattr(solution, name), (count,))
     check_array("beta", solution.beta, (p,))
@@ -324,12 +331,12 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     check_array("separation", solution.separation, (p,) if len(solution.separation) else (0,))
     if not set(solution.limits) <= set(design.family.limited_by):
         raise DataError(f"the file is damaged: limits are of {_shown(list(solution.limits))}, which have none")
-    wanted: dict[str, list[tuple[int, ...]]] = {
-        "covariances": [(g.q, g.q) for g in groups],
-        "modes": [(g.n_levels, g.q) for g in groups],
-        "mode_covariances": [(g.n_levels, g.q, g.q) for g in groups],
+    shapes_of: dict[str, list[tuple[int, ...]]] = {
+        "covariances": [(group.q, group.q) for group in groups],
+        "modes": [(group.n_levels, group.q) for group in groups],
+        "mode_covariances": [(group.n_levels, group.q, group.q) for group in groups],
     }
-    for name, all_of in wanted.items():
+    for name, all_of in shapes_of.items():
         parts = getattr(solution, name)
         if len(parts) != len(groups):
             raise DataError(f"the file is damaged: {name} are of {len(parts)} factors, and there are {len(groups)}")
@@ -339,12 +346,12 @@ def check_solution(solution: PointSolution, design: Design) -> None:
         raise DataError(f"the file is damaged: singular has {len(solution.singular)} entries for {len(groups)} factors")
     exact = solution.nodes == 0
     again = reported_at(Problem.of(design), solution) if exact else agq.reported_at(design, solution)
-    wanted |= dict.fromkeys(("parameters", "parameter_errors"), [])
-    for name in ("criterion", "theta", "beta", "vcov", *wanted):
+    shapes_of |= dict.fromkeys(("parameters", "parameter_errors"), [])
+    for name in ("criterion", "theta", "beta", "vcov", *shapes_of):
         one, other = getattr(solution, name), getattr(again, name)
         if isinstance(other, Mapping):
             one, other = list(one.values()), list(other.values())
-        pairs: list[Any] = list(zip(one, other, strict=True)) if name in wanted else [(one, other)]
+        pairs: list[Any] = list(zip(one, other, strict=True)) if name in shapes_of else [(one, other)]
         for kept, anew in pairs:
             largest = float(np.abs(anew).max(initial=0.0))
             if not np.allclose(kept, anew, rtol=CLOSE, atol=CLOSE * largest):
@@ -376,11 +383,11 @@ def _check_parameters(solution: PointSolution, design: Design) -> None:
 def check_draws(posterior: Any, design: Design) -> None:
     """Raise DataError unless the draws have the shapes of the design, are numbers, and sds are not negative."""
     sizes = tuple(posterior.sizes.get(name, 0) for name in EACH)
-    wanted, names = shapes(design), design.names
-    if not wanted.keys() & set(map(str, posterior.data_vars)):
-        raise DataError(f"the file is damaged: its draws hold none of {', '.join(wanted)}")
+    expected_shapes, names = shapes(design), design.names
+    if not expected_shapes.keys() & set(map(str, posterior.data_vars)):
+        raise DataError(f"the file is damaged: its draws hold none of {', '.join(expected_shapes)}")
     positive = {*names.sd.values(), *design.family.parameters} - {"cutpoint"}
-    for name, shape in wanted.items():
+    for name, shape in expected_shapes.items():
         if name not in posterior.data_vars:
             continue  # draws made elsewhere may lack some
         values = posterior[name].to_numpy()
@@ -393,12 +400,12 @@ def check_draws(posterior: Any, design: Design) -> None:
 
 def check_priors(priors: Priors, design: Design) -> None:
     """Raise DataError or PriorError unless there is one prior for each parameter of the design, of its kind."""
-    wanted = resolve_priors(design, priors.given).entries
+    expected = resolve_priors(design, priors.given).entries
     kept = priors.entries
-    if [(e.kind, e.group, e.term) for e in kept] != [(e.kind, e.group, e.term) for e in wanted]:
+    if [(e.kind, e.group, e.term) for e in kept] != [(e.kind, e.group, e.term) for e in expected]:
         raise DataError(
             f"the file is damaged: it has priors of {_shown([e.label for e in kept])}, and by its formula the "
-            f"parameters are {_shown([e.label for e in wanted])}"
+            f"parameters are {_shown([e.label for e in expected])}"
         )
     for e in kept:
         if isinstance(e.prior, LKJ) != (e.kind == "cor"):

@@ -35,7 +35,7 @@ class Fit:
     @property
     def ngroups(self) -> dict[str, int]:
         """Number of levels of each grouping factor."""
-        return {g.name: g.n_levels for g in self.design.groups if g.is_grouping}
+        return {group.name: group.n_levels for group in self.design.groups if group.is_grouping}
 
     def summary(self) -> Text:
         """The fit in print."""

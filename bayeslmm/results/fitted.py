@@ -35,12 +35,12 @@ def residuals(record: Estimates, kind: str = "raw") -> Array:
     design, family = record.design, record.design.family
     observed = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     mean = fitted(record)
-    given = {name: np.asarray(value) for name, value in record.values.family.items()}
+    parameters = {name: np.asarray(value) for name, value in record.values.family.items()}
     if kind == "deviance":
-        unit = family.unit_deviance(observed, mean, given, trials=design.trials, weights=design.weights)
+        unit = family.unit_deviance(observed, mean, parameters, trials=design.trials, weights=design.weights)
         return np.asarray(np.sign(observed - mean) * np.sqrt(np.maximum(unit, 0.0)))
     spread = family.variance(
-        mean, given, unit=kind == "pearson", trials=design.trials, weights=design.weights
+        mean, parameters, unit=kind == "pearson", trials=design.trials, weights=design.weights
     )  # which says that categories have none
     raw = observed - mean
     if kind == "raw":

@@ -91,7 +91,8 @@ def _is_one_effect_a_row(design: Design) -> bool:
 def quantities(design: Design, values: Values, s2: float) -> list[tuple[str, str, Array]]:
     """(group, quantity, value (...,)) of τ², τ, I² by grouping factor and in all, and H²."""
     parts = {
-        g.name: variance.mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, values.covariances, strict=True)
+        group.name: variance.mean_group_variance(group.Z, cov)
+        for group, cov in zip(design.groups, values.covariances, strict=True)
     }
     if not parts:
         return []
@@ -149,13 +150,13 @@ def of_posterior(fit: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.D
     """The table behind :meth:`PosteriorFit.heterogeneity`."""
     design = fit.design
     w = weights_of(design, "heterogeneity()")
-    found = quantities(design, fit.values, typical_variance(design, w))
+    heterogeneities = quantities(design, fit.values, typical_variance(design, w))
     tests = pd.DataFrame([{"mean": test.pop("value"), **test} for test in _tests(None, design, w)])
-    if not found:
+    if not heterogeneities:
         return tests
-    table = fit.summarise(np.stack([value for *_, value in found], axis=-1), ci_prob, ci_kind)
-    table.insert(0, "quantity", [quantity for _, quantity, _ in found])
-    table.insert(0, "group", [group for group, *_ in found])
+    table = fit.summarise(np.stack([value for *_, value in heterogeneities], axis=-1), ci_prob, ci_kind)
+    table.insert(0, "quantity", [quantity for _, quantity, _ in heterogeneities])
+    table.insert(0, "group", [group for group, *_ in heterogeneities])
     return pd.concat([table, tests], ignore_index=True)
 
 
@@ -168,25 +169,26 @@ def averages(fit: Estimates | Draws, ci_prob: float) -> pd.DataFrame:
     The interval of a new study is its prediction interval: it holds the uncertainty of the mean as well.
     """
     design = fit.design
-    at, offset = design.X.mean(axis=0), float(design.offset.mean())
+    x_mean, offset = design.X.mean(axis=0), float(design.offset.mean())
     if isinstance(fit, Estimates):
         about = wald.approximation(design, fit.solution, wald.DDF)
         spread = sum(
-            float(variance.mean_group_variance(g.Z, cov))
-            for g, cov in zip(design.groups, fit.solution.covariances, strict=True)
+            float(variance.mean_group_variance(group.Z, cov))
+            for group, cov in zip(design.groups, fit.solution.covariances, strict=True)
         )
-        mean = float(at @ fit.solution.beta) + offset
-        own = float(about.variances(at[None])[0])
+        mean = float(x_mean @ fit.solution.beta) + offset
+        variance_of_mean = float(about.variances(x_mean[None])[0])
         rows = []
-        for total in (own, own + spread):
-            df = wald.df_of_sums(about, at[None], np.array([total]))
+        for total in (variance_of_mean, variance_of_mean + spread):
+            df = wald.df_of_sums(about, x_mean[None], np.array([total]))
             half = float(wald.quantile(df, ci_prob)[0]) * np.sqrt(total)
             rows.append((mean, mean - half, mean + half))
     else:
         values = fit.values
-        draws = (values.beta @ at + offset).ravel()
+        draws = (values.beta @ x_mean + offset).ravel()
         parts = [
-            variance.mean_group_variance(g.Z, cov) for g, cov in zip(design.groups, values.covariances, strict=True)
+            variance.mean_group_variance(group.Z, cov)
+            for group, cov in zip(design.groups, values.covariances, strict=True)
         ]
         sds = np.sqrt(np.asarray(sum(parts, np.zeros(values.beta.shape[:-1])))).ravel()
         new = draws + sds * np.random.default_rng(0).standard_normal(len(draws))

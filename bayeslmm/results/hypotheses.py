@@ -34,14 +34,14 @@ def test(record: Estimates, hypotheses: Any, ddf: str | None) -> pd.DataFrame:
     statements = parse(hypotheses, names, "test")
     L, r = linear(statements, names, "test")
     about = wald.approximation(record.design, record.solution, ddf)
-    found = about.f_test(L, L @ record.solution.beta - r)
+    f_test = about.f_test(L, L @ record.solution.beta - r)
     index = pd.Index([", ".join(statement.text for statement in statements)], name="hypothesis")
-    if np.isinf(found.den_df):  # variances count as known: Wald's χ²
-        chisq = found.num_df * found.f
-        p_value = float(stats.chi2.sf(chisq, found.num_df))
-        return pd.DataFrame({"chisq": [chisq], "df": [found.num_df], "p_value": [p_value]}, index=index)
-    p_value = float(stats.f.sf(found.f, found.num_df, found.den_df))
-    numbers = {"num_df": found.num_df, "den_df": found.den_df, "f": found.f, "p_value": p_value}
+    if np.isinf(f_test.den_df):  # variances count as known: Wald's χ²
+        chisq = f_test.num_df * f_test.f
+        p_value = float(stats.chi2.sf(chisq, f_test.num_df))
+        return pd.DataFrame({"chisq": [chisq], "df": [f_test.num_df], "p_value": [p_value]}, index=index)
+    p_value = float(stats.f.sf(f_test.f, f_test.num_df, f_test.den_df))
+    numbers = {"num_df": f_test.num_df, "den_df": f_test.den_df, "f": f_test.f, "p_value": p_value}
     return pd.DataFrame(numbers, index=index)
 
 
@@ -88,8 +88,8 @@ def _differences(statement: Statement, numbers: Mapping[str, Array]) -> Array:
     """left − right of every draw (draws,)."""
     if not statement.names:
         raise InputError(f"hypothesis({statement.text!r}): no parameter stands in it")
-    found: Array = np.asarray(statement.difference([numbers[name] for name in statement.names]))
-    return found
+    differences: Array = np.asarray(statement.difference([numbers[name] for name in statement.names]))
+    return differences
 
 
 def _evidence(statement: Statement, after: Array, before: Array | None) -> tuple[float, float]:
@@ -149,8 +149,8 @@ def _prior_numbers(record: Draws) -> dict[str, Array]:
     design, names = record.design, record.design.names
     drawn = prior_draws(design, record.priors, draws=PRIOR_DRAWS, random_seed=0)
     arrays = {name: values[None] for name, values in drawn.items()}  # one chain
-    correlations = [arrays.get(names.cor[g.name], np.eye(g.q)) for g in design.groups]
-    sds = [arrays[names.sd[g.name]] for g in design.groups]
+    correlations = [arrays.get(names.cor[group.name], np.eye(group.q)) for group in design.groups]
+    sds = [arrays[names.sd[group.name]] for group in design.groups]
     parameters = {name: arrays[name] for name in design.family.parameters}
     values = Values(
         beta=arrays[BETA],

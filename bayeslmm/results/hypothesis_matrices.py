@@ -117,10 +117,10 @@ def _type_three(design: Design, terms: list[Term]) -> dict[str, Array]:
     written = {":".join(atom.label for atom in factors) for factors in design.formula.fixed_terms.products}
     coded, indicators = (_recoded(design.recipe.fixed, full) for full in (False, True))
     parts = [":".join(c.expression.label for c in product) for product in coded.products if product]
-    strange = [name for name in parts if name not in written]
-    if strange:
+    unwritten = [name for name in parts if name not in written]
+    if unwritten:
         raise NotAvailableError(
-            f"anova(type=3): an interaction in {design.formula.text!r} stands without {strange[0]}, which it holds; "
+            f"anova(type=3): an interaction in {design.formula.text!r} stands without {unwritten[0]}, which it holds; "
             "type=1 and type=2 test its terms"
         )
     treatment, whole = (new_columns(recipe, design.frame) for recipe in (coded, indicators))

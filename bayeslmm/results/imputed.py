@@ -64,11 +64,11 @@ class Imputed(Shown):
         """
         names = pd.Index(self.fits[0].design.x_names, name="term")
         if self.is_posterior:
-            each = [fit.values.beta for fit in self.fits]
-            found = summarise(np.concatenate(each), ci_prob, ci_kind).set_index(names)
-            within = np.mean([draws.var(axis=(0, 1)) for draws in each], axis=0)
-            between = np.var([draws.mean(axis=(0, 1)) for draws in each], axis=0)
-            return found.assign(between_share=_share(between, within + between))
+            betas = [fit.values.beta for fit in self.fits]
+            summary = summarise(np.concatenate(betas), ci_prob, ci_kind).set_index(names)
+            within = np.mean([draws.var(axis=(0, 1)) for draws in betas], axis=0)
+            between = np.var([draws.mean(axis=(0, 1)) for draws in betas], axis=0)
+            return summary.assign(between_share=_share(between, within + between))
         estimate, within, between = _moments(self.fits)
         U, B = np.diag(within), np.diag(between)
         return _pooled(estimate, U, B, len(self.fits), self._complete_df, ci_prob).set_index(names)
@@ -98,9 +98,9 @@ class Imputed(Shown):
         if self.is_posterior:
             labels, first = parameter_draws(self.fits[0])
             draws = np.concatenate([first, *(parameter_draws(fit)[1] for fit in self.fits[1:])])
-            rest = (labels["part"] != PARTS[0]).to_numpy()
-            numbers = summarise(draws[..., rest], ci_prob, ci_kind)
-            names = labels.loc[rest, ["effect", "group", "term"]].reset_index(drop=True)
+            not_fixed = (labels["part"] != PARTS[0]).to_numpy()
+            numbers = summarise(draws[..., not_fixed], ci_prob, ci_kind)
+            names = labels.loc[not_fixed, ["effect", "group", "term"]].reset_index(drop=True)
             return names.join(numbers[list(SUMMARY)])
         tables = [fit.tidy("ran_pars") for fit in self.fits]
         estimates = np.array([each["estimate"].to_numpy() for each in tables])
@@ -159,7 +159,7 @@ class Imputed(Shown):
     @property
     def verdict(self) -> str:
         """What the fits say that did not end well, and where the imputations decide more than the data."""
-        told = [
+        remarks = [
             f"table {k + 1}: {fit.verdict}"
             for k, fit in enumerate(self.fits)
             if not fit.verdict.startswith("converged")
@@ -167,11 +167,11 @@ class Imputed(Shown):
         shares = self.fixef()["between_share"]
         large = [f"{name} ({share:.0%})" for name, share in shares.items() if share > LARGE_SHARE]
         if large:
-            told.append(
+            remarks.append(
                 f"more than half of the variance is between imputations for {', '.join(large)}: what is said of them "
                 "rests on how values were imputed"
             )
-        return "; ".join(told) or f"all {len(self.fits)} fits converged"
+        return "; ".join(remarks) or f"all {len(self.fits)} fits converged"
 
     def text(self) -> Text:
         """The pooled tables and the verdict."""
@@ -214,7 +214,9 @@ def pooled(fits: Sequence[Any]) -> Imputed:
         a, b = first.design, fit.design  # type: ignore[union-attr]
         if a.n != b.n:
             raise InputError(f"fit_imputed: table {k} gives {b.n:,} rows, the first {a.n:,}; impute all missing values")
-        if a.x_names != b.x_names or [(g.name, g.columns) for g in a.groups] != [(g.name, g.columns) for g in b.groups]:
+        if a.x_names != b.x_names or [(group.name, group.columns) for group in a.groups] != [
+            (group.name, group.columns) for group in b.groups
+        ]:
             differ = sorted(set(a.x_names) ^ set(b.x_names))
             raise InputError(
                 f"fit_imputed: table {k} gives other columns than the first ({', '.join(differ) or 'other factors'}): "

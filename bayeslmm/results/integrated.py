@@ -52,8 +52,8 @@ def nested_in(design: Design, unit: str) -> str | None:
     """The factor nested in a unit whose effects are integrated out beside its own: that with the fewest levels."""
     above = nesting(design)
     inside = [g for g in design.groups if unit in above[g.name]]
-    own = design.group(unit).q
-    possible = [g for g in inside if design.family.is_normal or own + g.q <= MOST_EFFECTS]
+    n_effects = design.group(unit).q
+    possible = [g for g in inside if design.family.is_normal or n_effects + g.q <= MOST_EFFECTS]
     return min(possible, key=lambda g: g.n_levels).name if possible else None
 
 
@@ -62,8 +62,8 @@ def of_groups(design: Design, fit: Draws, unit: str, nested: str | None, chosen:
 
     Draws of the fit's other effects are taken as they are; the design may hold other rows than those of the fit.
     """
-    found: Integrated = integrate(_integrand(design, fit, chosen, unit, nested), cores=_cores(fit))
-    return found.log_density, found.error
+    integrals: Integrated = integrate(_integrand(design, fit, chosen, unit, nested), cores=_cores(fit))
+    return integrals.log_density, integrals.error
 
 
 def of_rows(design: Design, fit: Draws, factor: str, chosen: Codes) -> tuple[LeftOut, float]:

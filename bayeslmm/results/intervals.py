@@ -67,8 +67,8 @@ def values_of(design: Design, estimates: Array) -> Values:
     """
     groups, where = design.groups, parameters_of(design)
     lead = estimates.shape[:-1]
-    sds = [np.zeros((*lead, g.q)) for g in groups]
-    cors = [np.broadcast_to(np.eye(g.q), (*lead, g.q, g.q)).copy() for g in groups]
+    sds = [np.zeros((*lead, group.q)) for group in groups]
+    cors = [np.broadcast_to(np.eye(group.q), (*lead, group.q, group.q)).copy() for group in groups]
     beta = np.zeros((*lead, len(design.x_names)))
     family: dict[str, Any] = {name: np.full(lead, value) for name, value in design.family.known.items()}
     for j, parameter in enumerate(where):
@@ -83,14 +83,14 @@ def values_of(design: Design, estimates: Array) -> Values:
             sds[parameter.factor][..., a] = value
         else:
             cors[parameter.factor][..., a, b] = cors[parameter.factor][..., b, a] = value
-    spread = [g.template.spread_out(sd, cor) for g, sd, cor in zip(groups, sds, cors, strict=True)]
+    spread = [group.template.spread_out(sd, cor) for group, sd, cor in zip(groups, sds, cors, strict=True)]
     matrices = tuple(covariance(sd, cor) for sd, cor in spread)
-    many = design.family.has_categories
-    told = {
-        name: np.stack(value, axis=-1) if many else value[0] if isinstance(value, list) else value
+    has_cutpoints = design.family.has_categories
+    family_values = {
+        name: np.stack(value, axis=-1) if has_cutpoints else value[0] if isinstance(value, list) else value
         for name, value in family.items()
     }
-    return Values(beta=beta, covariances=matrices, family=told)
+    return Values(beta=beta, covariances=matrices, family=family_values)
 
 
 def confint(
@@ -118,7 +118,9 @@ def confint(
     values = estimates_of(fit)
     if method == "profile":
         curves = list(_curves(fit, z, progressbar))
-        return labels.assign(estimate=values, conf_low=[c.low for c in curves], conf_high=[c.high for c in curves])
+        return labels.assign(
+            estimate=values, conf_low=[curve.low for curve in curves], conf_high=[curve.high for curve in curves]
+        )
     replicates = bootstrap_table(fit, draws=draws, random_seed=random_seed, cores=cores, progressbar=progressbar)
     low, high = np.nanquantile(replicates.to_numpy(), [0.5 - ci_prob / 2.0, 0.5 + ci_prob / 2.0], axis=0)
     low, high = (np.where(np.isnan(values), np.nan, ends) for ends in (low, high))
@@ -243,6 +245,6 @@ def quantity_table(
 def variance_components(record: Estimates, **boot: Any) -> pd.DataFrame:
     """The table behind :meth:`PointFit.variance_components`."""
     table = quantity_table(record, quantities.components(record.design, record.values), **boot)
-    known = combinations_of(record)
-    rows = [{"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in known.items()]
+    combinations = combinations_of(record)
+    rows = [{"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in combinations.items()]
     return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table

@@ -23,8 +23,8 @@ def linear_predictor(design: Design, posterior: Any) -> Array:
     eta = np.broadcast_to(design.offset, (*some.shape[:2], design.n)).copy()
     if design.x_names:
         eta += posterior[BETA].to_numpy() @ design.X.T
-    for g in design.groups:
-        eta += g.contribution(posterior[names.b[g.name]].to_numpy())
+    for group in design.groups:
+        eta += group.contribution(posterior[names.b[group.name]].to_numpy())
     return eta
 
 
@@ -42,13 +42,21 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     y, ones = design.working_response, np.ones(design.n)
     trials = ones if design.trials is None else design.trials
     weights = ones if design.precisions is None else design.precisions
-    found, constants = np.empty_like(eta), design.density_constants
-    for at in np.ndindex(eta.shape[:2]):
+    densities_of_rows, constants = np.empty_like(eta), design.density_constants
+    for draw in np.ndindex(eta.shape[:2]):
         densities.each_row(
-            kind, link, family.normaliser_takes_y, y, trials, weights, eta[at], parameters[at], found[at]
+            kind,
+            link,
+            family.normaliser_takes_y,
+            y,
+            trials,
+            weights,
+            eta[draw],
+            parameters[draw],
+            densities_of_rows[draw],
         )
     return xr.Dataset(
-        {RESPONSE: ((*EACH, ROW), found + constants)},
+        {RESPONSE: ((*EACH, ROW), densities_of_rows + constants)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"], ROW: design.index.to_numpy()},
     )
 
@@ -60,7 +68,7 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
     """
     import xarray as xr
 
-    found: dict[str, Any] = {}
+    log_densities: dict[str, Any] = {}
     names = design.names
     shift = np.zeros((posterior.sizes["chain"], posterior.sizes["draw"]))
     if design.x_names:
@@ -71,42 +79,44 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
             beta[..., columns.index("Intercept")] = beta @ design.X.mean(axis=0)
         entries = [priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns]
         densities = [_real(prior, beta[..., j]) for j, prior in enumerate(entries)]
-        found[BETA] = ((*EACH, *names.dims[BETA]), np.stack(densities, axis=-1))
-    for g in design.groups:
-        sd, cor = names.sd[g.name], names.cor[g.name]
+        log_densities[BETA] = ((*EACH, *names.dims[BETA]), np.stack(densities, axis=-1))
+    for group in design.groups:
+        sd, cor = names.sd[group.name], names.cor[group.name]
         sds = posterior[sd].to_numpy()
-        template = g.template
+        template = group.template
         of_sds = np.zeros(sds.shape)  # of an sd that columns share, at the first of them
-        for column, term in zip(template.sd_columns, g.sd_terms, strict=True):
-            of_sds[..., column] = _positive(priors.get("sd", g.name, term), sds[..., column])
-        found[sd] = ((*EACH, *names.dims[sd]), of_sds)
+        for column, term in zip(template.sd_columns, group.sd_terms, strict=True):
+            of_sds[..., column] = _positive(priors.get("sd", group.name, term), sds[..., column])
+        log_densities[sd] = ((*EACH, *names.dims[sd]), of_sds)
         if template.correlated:
-            lkj, matrices = priors.get("cor", g.name), posterior[cor].to_numpy()
+            lkj, matrices = priors.get("cor", group.name), posterior[cor].to_numpy()
             assert isinstance(lkj, LKJ)
             blocks = [
                 structure.log_density(lkj.eta, matrices[..., block, :][..., block])
                 for block, structure in zip(map(list, template.blocks), template.structures, strict=True)
             ]
-            found[cor] = (EACH, np.sum(blocks, axis=0))
+            log_densities[cor] = (EACH, np.sum(blocks, axis=0))
     for name in design.family.parameters:
         values = posterior[name].to_numpy()
         if name == CUTPOINT:
             centred = values - shift[..., None]
-            found[name] = ((*EACH, *names.dims[name]), _real(priors.get(name), centred))
+            log_densities[name] = ((*EACH, *names.dims[name]), _real(priors.get(name), centred))
         else:
-            found[name] = (EACH, _positive(priors.get(name), values))
-    used = {d for dims, _ in found.values() for d in dims}
-    return xr.Dataset(found, coords={d: posterior[d] for d in used})
+            log_densities[name] = (EACH, _positive(priors.get(name), values))
+    used = {d for dims, _ in log_densities.values() for d in dims}
+    return xr.Dataset(log_densities, coords={d: posterior[d] for d in used})
 
 
 def _positive(prior: Prior | LKJ, values: Array) -> Array:
     """Log density of a prior on positive numbers."""
     assert isinstance(prior, Prior)
     try:
-        known = hyperpriors.Positive.of(prior)
+        written_out = hyperpriors.Positive.of(prior)
     except NotAvailableError:
         return pymc_model.log_density(prior, values)
-    flat = [hyperpriors.log_prior(known.kind, known.a, known.b, value)[0] for value in values.reshape(-1)]
+    flat = [
+        hyperpriors.log_prior(written_out.kind, written_out.a, written_out.b, value)[0] for value in values.reshape(-1)
+    ]
     return np.array(flat).reshape(values.shape)
 
 

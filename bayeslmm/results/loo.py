@@ -49,16 +49,16 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     mend = not conditional if refit is None else refit
     if mend:
         _refit(fit, unit, kept)
-    found = _as_elpd(fit, unit, conditional, kept, mend=mend)
-    _warn_of_bad(unit, found)
-    return found
+    elpd = _as_elpd(fit, unit, conditional, kept, mend=mend)
+    _warn_of_bad(unit, elpd)
+    return elpd
 
 
 def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     """Whether the units are independent given the parameters that are left, and what is left out can be integrated."""
-    known = (ROW, *(g.name for g in fit.design.groups if g.is_grouping))
-    if not is_one_of(unit, known):
-        raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, known))}")
+    units = (ROW, *(group.name for group in fit.design.groups if group.is_grouping))
+    if not is_one_of(unit, units):
+        raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, units))}")
     design = fit.design
     needed = [*([names.BETA] if design.x_names else []), *design.family.parameters]
     for name in (*needed, *design.names.b.values()):
@@ -76,14 +76,14 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
             "condition on; they are always integrated out"
         )
     above = nesting(design)
-    for g in design.groups:
-        if g.name != unit and unit not in above[g.name]:
-            coarser = f", or leave out one {g.name}" if g.name in above[unit] else ""
+    for group in design.groups:
+        if group.name != unit and unit not in above[group.name]:
+            coarser = f", or leave out one {group.name}" if group.name in above[unit] else ""
             raise NotAvailableError(
-                f"loo(unit={unit!r}): {g.name} is not nested in {unit}, so that groups of {unit} hang together; "
+                f"loo(unit={unit!r}): {group.name} is not nested in {unit}, so that groups of {unit} hang together; "
                 f"{KFOLD.format(unit=unit)}{coarser}"
             )
-    effects = sum(g.q for g in design.groups)
+    effects = sum(group.q for group in design.groups)
     if not design.family.is_normal and (len(design.groups) > 2 or effects > MOST_EFFECTS):
         raise NotAvailableError(
             f"loo(unit={unit!r}) of {design.family} integrates random effects out by quadrature, of one factor and at "
@@ -100,8 +100,8 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     without, within = _densities(fit, unit, conditional, fit, evenly(fit, draws))
     dim = names.ROW if unit == ROW else fit.design.names.level[unit]
     elpd, k = np.full(without.shape[1], -np.inf), np.full(without.shape[1], np.inf)
-    told = np.isfinite(without).all(axis=0)  # the others have no coefficient left to tell the rest by
-    elpd[told], k[told], _ = array_stats.loo(without[None][..., told], chain_axis=0, draw_axis=1)
+    finite = np.isfinite(without).all(axis=0)  # the others have no coefficient left to tell the rest by
+    elpd[finite], k[finite], _ = array_stats.loo(without[None][..., finite], chain_axis=0, draw_axis=1)
     labels = fit.design.index.to_numpy()
     if unit != ROW:
         labels = names.as_labels(fit.design.group(unit).levels)
@@ -109,7 +109,7 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
         {
             "elpd_i": (dim, elpd),
             "pareto_k": (dim, k),
-            "lppd_i": (dim, log_mean(np.where(told, within, 0.0))),
+            "lppd_i": (dim, log_mean(np.where(finite, within, 0.0))),
             "refitted_elpd_i": (dim, np.full(len(k), np.nan)),
         },
         coords={dim: labels},
@@ -159,19 +159,19 @@ def _left_out_in_earnest(fit: Draws, unit: str, i: int, draws: int) -> float:
     return float(log_mean(density[:, None])[0])
 
 
-def _warn_of_bad(unit: str, found: Any) -> None:
+def _warn_of_bad(unit: str, elpd: Any) -> None:
     what = "rows" if unit == ROW else f"groups of {unit}"
-    k, untold = found.pareto_k.to_numpy(), np.isneginf(found.elpd_i.to_numpy())
+    k, untold = elpd.pareto_k.to_numpy(), np.isneginf(elpd.elpd_i.to_numpy())
     if untold.any():
         warn(
             f"loo: {untold.sum()} of {len(k):,} {what} alone tell a coefficient with a flat prior, so that the "
             "others predict nothing for them: their elpd is -inf. Give the coefficient a prior.",
             SamplingWarning,
         )
-    bad = int(((k > found.good_k) & ~untold).sum())
+    bad = int(((k > elpd.good_k) & ~untold).sum())
     if bad:
         warn(
-            f"loo: {bad} of {len(k):,} {what} have a Pareto k above {found.good_k:.2f} (largest "
+            f"loo: {bad} of {len(k):,} {what} have a Pareto k above {elpd.good_k:.2f} (largest "
             f"{k[~untold].max():.2f}): the posterior without them is not near enough to this one, and their elpd is "
             "not reliable. loo(refit=True) samples it.",
             SamplingWarning,
@@ -192,9 +192,9 @@ def _densities(fit: Draws, unit: str, conditional: bool, source: Draws, chosen: 
     if conditional or factor is None:
         density = flat(log_likelihood(design, thinned(source, chosen))["y"].to_numpy())
         return density, density
-    found, error = integrated.of_rows(design, source, factor.name, chosen)
+    densities, error = integrated.of_rows(design, source, factor.name, chosen)
     integrated.warn_of_error("loo()", error)
-    return found.without, found.within
+    return densities.without, densities.within
 
 
 def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple[Array, Array]:
@@ -209,13 +209,13 @@ def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple
     problem = Problem.of(design)
     jacobian = design.family.log_jacobian(design.y)
     if unit == ROW:
-        found = leave_one_out(problem, draws, cores=fit.settings.cores or os.cpu_count() or 1)
-        return found.without - jacobian, found.within - jacobian
+        left_out = leave_one_out(problem, draws, cores=fit.settings.cores or os.cpu_count() or 1)
+        return left_out.without - jacobian, left_out.within - jacobian
     group = design.group(unit)
     factor = [g.name for g in design.groups].index(unit)
-    found = leave_one_group_out(problem, draws, factor)
+    left_out = leave_one_group_out(problem, draws, factor)
     summed = np.bincount(group.codes, weights=jacobian, minlength=group.n_levels)
-    return found.without - summed, found.within - summed
+    return left_out.without - summed, left_out.within - summed
 
 
 def thinned(fit: Draws, chosen: NDArray[np.int64]) -> Any:
@@ -223,12 +223,12 @@ def thinned(fit: Draws, chosen: NDArray[np.int64]) -> Any:
     import xarray as xr
 
     posterior = fit.idata.posterior.to_dataset()
-    found = {
+    variables = {
         name: (variable.dims, flat(variable.to_numpy())[chosen][None])
         for name, variable in posterior.data_vars.items()
         if variable.dims[:2] == ("chain", "draw")
     }
-    return xr.Dataset(found, coords={"chain": [0], "draw": np.arange(len(chosen))})
+    return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(len(chosen))})
 
 
 def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
@@ -249,12 +249,12 @@ def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
 
 def _as_elpd(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:
     """Results by unit as ArviZ's record, with those of the refits, whose k is zero, if wanted."""
-    found = kept.to_dataset()
-    elpd_i, k, good = found["elpd_i"], found["pareto_k"], float(found.attrs["good_k"])
+    results = kept.to_dataset()
+    elpd_i, k, good = results["elpd_i"], results["pareto_k"], float(results.attrs["good_k"])
     if mend:
-        known = np.isfinite(found["refitted_elpd_i"])
-        elpd_i, k = found["refitted_elpd_i"].where(known, elpd_i), k.where(~known, 0.0)
-    p_i = found["lppd_i"] - elpd_i
+        refitted = np.isfinite(results["refitted_elpd_i"])
+        elpd_i, k = results["refitted_elpd_i"].where(refitted, elpd_i), k.where(~refitted, 0.0)
+    p_i = results["lppd_i"] - elpd_i
     return record(
         "ELPDDataLOO",
         unit=unit,
@@ -264,7 +264,7 @@ def _as_elpd(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool)
         pareto_k=k,
         p_loo_i=p_i,
         p=float(p_i.sum()),
-        n_samples=int(found.attrs["draws"]),
+        n_samples=int(results.attrs["draws"]),
         good_k=good,
         warning=bool((k > good).any()),
     )

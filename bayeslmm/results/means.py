@@ -106,7 +106,7 @@ class Means(Shown):
     combinations: Array
     by: tuple[str, ...]
     design: Design = field(repr=False)
-    known: Distribution = field(repr=False)
+    distribution: Distribution = field(repr=False)
     ci_prob: float = 0.95
     adjust: str = "none"
     n_means: int = 0
@@ -119,7 +119,7 @@ class Means(Shown):
     @property
     def table(self) -> pd.DataFrame:
         """Labels and numbers."""
-        return self.labels.join(_posterior_numbers(self) if self.known.draws is not None else _numbers(self))
+        return self.labels.join(_posterior_numbers(self) if self.distribution.draws is not None else _numbers(self))
 
     def draws(self) -> Any:
         """Draws of a posterior as a DataArray (chain, draw, row), the labels as coordinates.
@@ -131,9 +131,9 @@ class Means(Shown):
         """
         import xarray as xr
 
-        if self.known.draws is None:
+        if self.distribution.draws is None:
             raise InputError("means(...).draws(): a point fit has no draws; model.fit() gives a posterior")
-        coords = {str(c): ("row", self.labels[c].astype(object).to_numpy()) for c in self.labels}
+        coords = {str(label): ("row", self.labels[label].astype(object).to_numpy()) for label in self.labels}
         return xr.DataArray(_values(self), dims=("chain", "draw", "row"), coords=coords)
 
     def pairs(self, *, adjust: str | None = None) -> Means:
@@ -229,8 +229,8 @@ def _cell(column: str, value: float, row: pd.Series) -> str:
 
 def _caption(means: Means) -> str:
     words = [f"Intervals are {percent(means.ci_prob)}"]
-    if means.known.draws is None:
-        words.append(means.known.caption)
+    if means.distribution.draws is None:
+        words.append(means.distribution.caption)
         if means.is_contrast:
             words.append(f"adjusted by {IN_WORDS[means.adjust]}" if means.adjust != "none" else "not adjusted")
     return "; ".join(words) + "."
@@ -240,7 +240,7 @@ def _caption(means: Means) -> str:
 
 
 def _values(means: Means) -> Array:
-    draws = means.known.draws
+    draws = means.distribution.draws
     assert draws is not None
     return _on_scale(means, draws @ means.combinations.T)
 
@@ -267,7 +267,7 @@ def _slope(means: Means, eta: Array) -> Array:
 
 
 def _posterior_numbers(means: Means) -> pd.DataFrame:
-    summarise = means.known.summarise
+    summarise = means.distribution.summarise
     assert summarise is not None
     numbers = summarise(_values(means), means.ci_prob)
     if means.is_contrast:
@@ -279,17 +279,17 @@ def _posterior_numbers(means: Means) -> pd.DataFrame:
 
 
 def _numbers(means: Means) -> pd.DataFrame:
-    L, known = means.combinations, means.known
-    there = ~np.isnan(L).any(axis=1)
+    L, distribution = means.combinations, means.distribution
+    estimable = ~np.isnan(L).any(axis=1)
     eta, se, df = np.full(len(L), np.nan), np.full(len(L), np.nan), np.full(len(L), np.nan)
-    eta[there], se[there] = L[there] @ known.estimate, np.sqrt(known.variances(L[there]))
-    df[there] = known.df(L[there])
+    eta[estimable], se[estimable] = L[estimable] @ distribution.estimate, np.sqrt(distribution.variances(L[estimable]))
+    df[estimable] = distribution.df(L[estimable])
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = eta / se
     p, width = np.full(len(L), np.nan), np.full(len(L), np.nan)
     for rows in _families(means):
         safe = np.where(np.isnan(L[rows]), 0.0, L[rows])
-        spread = safe @ known.covariance @ safe.T
+        spread = safe @ distribution.covariance @ safe.T
         size = np.sqrt(np.maximum(np.diag(spread), 1e-300))
         p[rows], width[rows] = adjusted(
             statistic[rows],
@@ -330,7 +330,7 @@ def _families(means: Means) -> list[NDArray[np.int64]]:
 
 def marginal_means(
     design: Design,
-    known: Distribution,
+    distribution: Distribution,
     of: Any,
     *,
     by: Any,
@@ -348,29 +348,31 @@ def marginal_means(
     """
     check_interval(ci_prob)
     verb = "means" if trend is None else "trends"
-    wanted, groups = _names(of, verb), _names(by, verb)
+    variables, groups = _names(of, verb), _names(by, verb)
     if not isinstance(at, Mapping | None):
         raise InputError(f"{verb}(at={at!r}): values by predictor, such as at={{'x': [0, 1]}}")
     at = dict(at or {})
-    there = _of_fixed_part(design)
-    for name in (*wanted, *groups, *at, *([trend] if trend else [])):
-        if name not in there:
-            raise InputError(f"{verb}: {name!r} is no predictor of the model; it has {', '.join(map(repr, there))}")
-    if set(wanted) & set(groups):
-        raise InputError(f"{verb}: {sorted(set(wanted) & set(groups))[0]!r} stands in by= as well")
+    of_fixed_part = _of_fixed_part(design)
+    for name in (*variables, *groups, *at, *([trend] if trend else [])):
+        if name not in of_fixed_part:
+            raise InputError(
+                f"{verb}: {name!r} is no predictor of the model; it has {', '.join(map(repr, of_fixed_part))}"
+            )
+    if set(variables) & set(groups):
+        raise InputError(f"{verb}: {sorted(set(variables) & set(groups))[0]!r} stands in by= as well")
     if not design.p:
         raise InputError(f"{verb}: {design.formula.text!r} has no fixed effects to average")
     if not is_one_of(weights, WEIGHTS):
         raise InputError(f"{verb}(weights={weights!r}): weights are {', '.join(map(repr, WEIGHTS))}")
     if trend is not None and not is_number(design.frame[trend]):
         raise InputError(f"trends({trend!r}): {trend!r} has levels, not numbers; means({trend!r}) compares them")
-    values = {name: _grid_values(design.frame[name], name, at.get(name), verb) for name in there}
+    values = {name: _grid_values(design.frame[name], name, at.get(name), verb) for name in of_fixed_part}
     rows = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
     X = _slopes(design, rows, trend) if trend else _matrix(design, rows)
-    keep = [*wanted, *groups]
-    averaged = [name for name in there if name not in keep]
+    keep = [*variables, *groups]
+    averaged = [name for name in of_fixed_part if name not in keep]
     weight = _weights(design, rows, averaged, keep, weights)
-    order = [*reversed(groups), *reversed(wanted)]  # the first variable runs fastest, as in emmeans
+    order = [*reversed(groups), *reversed(variables)]  # the first variable runs fastest, as in emmeans
     labels = pd.DataFrame(index=[0])
     if order:
         cells = pd.MultiIndex.from_product([values[name] for name in order], names=order)
@@ -380,28 +382,28 @@ def marginal_means(
     held = [f"{name} at {_short(values[name][0])}" for name in averaged if len(values[name]) == 1]
     if np.any(design.offset):
         held.append("offset at 0")
-    title = f"Marginal means of {', '.join(wanted) or 'all rows'}" if trend is None else f"Trends of {trend}"
+    title = f"Marginal means of {', '.join(variables) or 'all rows'}" if trend is None else f"Trends of {trend}"
     if groups:
         title += f" by {', '.join(groups)}"
     held = [f"held: {', '.join(held)}"] if held else []  # so that no name stands first and gets a capital
     words = [*([f"averaged over {', '.join(over)} ({weights} weights)"] if over else []), *held]
     remark = "; ".join(words)
     return Means(
-        labels=labels[[*wanted, *groups]].reset_index(drop=True),
+        labels=labels[[*variables, *groups]].reset_index(drop=True),
         combinations=L,
         by=tuple(groups),
         design=design,
-        known=known,
+        distribution=distribution,
         ci_prob=ci_prob,
         title=title,
         remarks=(remark[0].upper() + remark[1:] + ".",) if remark else (),
     )
 
 
-def _names(given: Any, verb: str) -> list[str]:
-    names = [] if given is None else [given] if isinstance(given, str) else given
+def _names(argument: Any, verb: str) -> list[str]:
+    names = [] if argument is None else [argument] if isinstance(argument, str) else argument
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{verb}({given!r}): the name of a predictor, or a list of names")
+        raise InputError(f"{verb}({argument!r}): the name of a predictor, or a list of names")
     return list(names)
 
 
@@ -421,20 +423,20 @@ def _short(value: Any) -> str:
 
 
 def _are(rows: pd.DataFrame, cell: pd.Series) -> NDArray[np.bool_]:
-    found = np.ones(len(rows), dtype=bool)
+    matches = np.ones(len(rows), dtype=bool)
     for name, value in cell.items():
-        found &= (rows[name] == value).to_numpy()
-    return found
+        matches &= (rows[name] == value).to_numpy()
+    return matches
 
 
-def _grid_values(column: pd.Series, name: str, given: Any, verb: str) -> list[Any]:
-    if given is not None:
-        values = [given] if np.ndim(given) == 0 else list(given)
-        strange = [] if is_number(column) else [v for v in values if v not in levels(column)]
-        if not values or strange:
+def _grid_values(column: pd.Series, name: str, asked_values: Any, verb: str) -> list[Any]:
+    if asked_values is not None:
+        values = [asked_values] if np.ndim(asked_values) == 0 else list(asked_values)
+        unknown = [] if is_number(column) else [value for value in values if value not in levels(column)]
+        if not values or unknown:
             raise InputError(
-                f"{verb}(at={{{name!r}: {given!r}}}): "
-                + (f"{name} has no level {strange[0]!r}" if strange else "no values are given")
+                f"{verb}(at={{{name!r}: {asked_values!r}}}): "
+                + (f"{name} has no level {unknown[0]!r}" if unknown else "no values are given")
             )
         return values
     if not is_number(column):
@@ -462,8 +464,8 @@ def _no_offset(design: Design) -> Any:
 
 def _like(design: Design, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with the variables that bars and offsets need, at typical values: X does not depend on them."""
-    rest = [name for name in predictors(design, groups=False) if name not in rows]
-    return rows.assign(**{name: typical(design.frame[name]) for name in rest})
+    other_variables = [name for name in predictors(design, groups=False) if name not in rows]
+    return rows.assign(**{name: typical(design.frame[name]) for name in other_variables})
 
 
 def _slopes(design: Design, rows: pd.DataFrame, variable: str) -> Array:
@@ -504,17 +506,17 @@ def _contrasts(
     if adjust is not None:
         check_method(adjust)
     chosen = adjust or ("none" if interaction or isinstance(method, Mapping) else DEFAULT.get(str(method), "none"))
-    wanted = [c for c in means.labels if c not in means.by]
+    contrasted = [label for label in means.labels if label not in means.by]
     blocks = _blocks(means)
     parts, combos = [], []
-    for rows, given in blocks:
+    for rows, cell in blocks:
         if interaction:
-            labels, C = interaction_weights(means.labels.iloc[rows][wanted], interaction)
+            labels, C = interaction_weights(means.labels.iloc[rows][contrasted], interaction)
         else:
-            names = [" ".join(str(v) for v in r) for r in means.labels.iloc[rows][wanted].itertuples(index=False)]
-            each, C = contrast_weights(method, names)
-            labels = pd.DataFrame({"contrast": each})
-        parts.append(labels.assign(**given))
+            names = [" ".join(str(v) for v in r) for r in means.labels.iloc[rows][contrasted].itertuples(index=False)]
+            contrast_names, C = contrast_weights(method, names)
+            labels = pd.DataFrame({"contrast": contrast_names})
+        parts.append(labels.assign(**cell))
         combos.append(_combined(C, means.combinations[rows]))
     size = len(blocks[0][0]) if blocks else 0
     return replace(
@@ -539,7 +541,7 @@ def _blocks(means: Means) -> list[tuple[NDArray[np.int64], dict[str, Any]]]:
 
 def _combined(C: Array, L: Array) -> Array:
     """C L, in which a mean that is not estimable matters only where it counts."""
-    there = np.where(np.isnan(L), 0.0, L)
-    out = C @ there
+    known_weights = np.where(np.isnan(L), 0.0, L)
+    out = C @ known_weights
     out[(C != 0.0) @ np.isnan(L).any(axis=1)] = np.nan
     return out

@@ -74,6 +74,6 @@ def coef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: s
 def var_corr(record: Estimates) -> dict[str, pd.DataFrame]:
     """The matrices behind :meth:`PointFit.var_corr`."""
     return {
-        g.name: pd.DataFrame(cov, index=list(g.columns), columns=list(g.columns))
-        for g, cov in zip(record.design.groups, record.solution.covariances, strict=True)
+        group.name: pd.DataFrame(cov, index=list(group.columns), columns=list(group.columns))
+        for group, cov in zip(record.design.groups, record.solution.covariances, strict=True)
     }

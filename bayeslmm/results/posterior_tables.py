@@ -39,9 +39,9 @@ def ranef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind
     if draws:
         return record.idata.posterior.to_dataset()[list(names.values())]
     parts = [
-        _levels(record, g.name, g.levels, g.columns, record.draws(names[g.name]), ci_prob, ci_kind)
-        for g in record.design.groups
-        if g.is_grouping
+        _levels(record, group.name, group.levels, group.columns, record.draws(names[group.name]), ci_prob, ci_kind)
+        for group in record.design.groups
+        if group.is_grouping
     ]
     table = stack(parts, SUMMARY)
     return wide_table(table, "mean") if wide else table
@@ -53,18 +53,18 @@ def coef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind:
 
     parts, kept = [], {}
     beta, names = record.values.beta, record.design.names
-    for g in record.design.groups:
-        if not g.is_grouping:
+    for group in record.design.groups:
+        if not group.is_grouping:
             continue
-        coding = coding_of(record.design, g)
-        values = np.repeat((beta @ coding.B.T)[:, :, None, :], g.n_levels, axis=2)
-        values[..., coding.places] += record.draws(names.b[g.name])
+        coding = coding_of(record.design, group)
+        values = np.repeat((beta @ coding.B.T)[:, :, None, :], group.n_levels, axis=2)
+        values[..., coding.places] += record.draws(names.b[group.name])
         if draws:
-            dims = (*EACH, names.level[g.name], names.coef_term[g.name])
-            coords = dict(zip(dims[2:], (as_labels(g.levels), as_labels(coding.names)), strict=True))
-            kept[names.coef[g.name]] = xr.DataArray(values, dims=dims, coords=coords)
+            dims = (*EACH, names.level[group.name], names.coef_term[group.name])
+            coords = dict(zip(dims[2:], (as_labels(group.levels), as_labels(coding.names)), strict=True))
+            kept[names.coef[group.name]] = xr.DataArray(values, dims=dims, coords=coords)
         else:
-            parts.append(_levels(record, g.name, g.levels, coding.names, values, ci_prob, ci_kind))
+            parts.append(_levels(record, group.name, group.levels, coding.names, values, ci_prob, ci_kind))
     if draws:
         return xr.Dataset(kept)
     table = stack(parts, SUMMARY)
@@ -81,7 +81,7 @@ def _levels(
     ci_kind: str | None,
 ) -> pd.DataFrame:
     numbers = record.summarise(values.reshape(*values.shape[:2], -1), ci_prob, ci_kind)
-    return level_table(group, levels, terms, **{c: numbers[c].to_numpy() for c in numbers})
+    return level_table(group, levels, terms, **{number: numbers[number].to_numpy() for number in numbers})
 
 
 def var_corr(record: Draws, draws: bool) -> dict[str, Any]:
@@ -90,21 +90,21 @@ def var_corr(record: Draws, draws: bool) -> dict[str, Any]:
 
     matrices: dict[str, Any] = {}
     names = record.design.names
-    for g, covariance in zip(record.design.groups, record.covariances(), strict=True):
-        terms = list(g.columns)
+    for group, covariance in zip(record.design.groups, record.covariances(), strict=True):
+        terms = list(group.columns)
         if draws:
-            dims = (names.term[g.name], names.other[g.name])
+            dims = (names.term[group.name], names.other[group.name])
             coords = dict.fromkeys(dims, terms)
-            matrices[g.name] = xr.DataArray(covariance, dims=(*EACH, *dims), coords=coords)
+            matrices[group.name] = xr.DataArray(covariance, dims=(*EACH, *dims), coords=coords)
         else:
-            matrices[g.name] = pd.DataFrame(covariance.mean(axis=(0, 1)), index=terms, columns=terms)
+            matrices[group.name] = pd.DataFrame(covariance.mean(axis=(0, 1)), index=terms, columns=terms)
     return matrices
 
 
 def parameters(record: Draws, part: str) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.parameters`."""
     labels, draws = parameter_draws(record)
-    parts = (*variance.PARTS, *(variance.part_of(g.name) for g in record.design.groups))
+    parts = (*variance.PARTS, *(variance.part_of(group.name) for group in record.design.groups))
     if part not in parts:
         raise InputError(f"parameters({part!r}): parts are {', '.join(map(repr, parts))}")
     in_part = labels["part"] == part

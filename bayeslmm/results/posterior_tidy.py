@@ -35,22 +35,22 @@ def glance(fit: Draws, *, loo: bool) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.glance`."""
     sigma = None if fit.design.family.residual_is_known else fit.values.family.get("sigma")
     row = {"nobs": fit.design.n, "sigma": np.nan if sigma is None else float(sigma.mean())}
-    told = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
+    shares = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
     try:
         r2 = _means(fit, quantities.r2(fit.design))
-        told |= {"r2_marginal": r2["marginal"], "r2_conditional": r2["conditional"]}
+        shares |= {"r2_marginal": r2["marginal"], "r2_conditional": r2["conditional"]}
         if fit.design.groups:
-            told["icc"] = _means(fit, quantities.icc(fit.design, None, False))["adjusted"]
+            shares["icc"] = _means(fit, quantities.icc(fit.design, None, False))["adjusted"]
     except NotAvailableError:  # the family has no residual variance to compare with
         pass
-    told |= _left_out(fit) if loo else {}
-    found = fit.diagnosis
-    row |= told | {
-        "max_rhat": found.max_rhat,
-        "min_ess_bulk": found.min_ess_bulk,
-        "min_ess_tail": found.min_ess_tail,
-        "divergences": np.nan if found.divergences is None else found.divergences,
-        "k_hat": np.nan if found.k_hat is None else found.k_hat,
+    shares |= _left_out(fit) if loo else {}
+    diagnosis = fit.diagnosis
+    row |= shares | {
+        "max_rhat": diagnosis.max_rhat,
+        "min_ess_bulk": diagnosis.min_ess_bulk,
+        "min_ess_tail": diagnosis.min_ess_tail,
+        "divergences": np.nan if diagnosis.divergences is None else diagnosis.divergences,
+        "k_hat": np.nan if diagnosis.k_hat is None else diagnosis.k_hat,
     }
     return pd.DataFrame([row])
 

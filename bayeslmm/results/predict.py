@@ -76,7 +76,7 @@ def predict(
     check_transform(fit.design, transform)
     check_shares(fit.design, shares, transform)
     _check_asked(fit.design, kind, interval, draws, shares, transform)
-    asked, given = targets(fit.design, groups), trials_of(fit.design, newdata, kind, trials)
+    asked, trials_of_rows = targets(fit.design, groups), trials_of(fit.design, newdata, kind, trials)
     if interval == "plug-in":
         return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset)
     if interval is None and draws is None:
@@ -84,10 +84,12 @@ def predict(
     rng, count = generator(random_seed), REFITS if draws is None else draws
     if interval == "simulated":
         asked_rows(fit.design, newdata, asked, offset)  # what is wrong with them is said before the refits
-        drawn = _parameter_draws(fit, count, rng, cores, progressbar)
-        predicted = _simulated(fit, newdata, asked, kind, ci_prob, shares, drawn, rng, offset, transform, given)
+        parameter_draws_of = _parameter_draws(fit, count, rng, cores, progressbar)
+        predicted = _simulated(
+            fit, newdata, asked, kind, ci_prob, shares, parameter_draws_of, rng, offset, transform, trials_of_rows
+        )
     else:
-        predicted = _draws(fit, newdata, asked, kind, count, rng, offset, transform, given)
+        predicted = _draws(fit, newdata, asked, kind, count, rng, offset, transform, trials_of_rows)
     if not fit.solution.rivals:
         return predicted
     # draws are those of one of the estimates that are as good
@@ -155,7 +157,7 @@ def _estimates(
         check_seen(new, asked)
         same_mean = dict.fromkeys(asked, "average") | {
             name: "observed_or_average" if asked[name] in MIXED else "observed"
-            for name in (*(g.name for g in new.groups), *(w.name for w in new.wide if w.is_grouping))
+            for name in (*(group.name for group in new.groups), *(w.name for w in new.wide if w.is_grouping))
         }
     else:
         same_mean = {n: target.replace("new", "population") for n, target in asked.items()}
@@ -223,8 +225,8 @@ def _draws(
     values = np.concatenate(
         rows.over_blocks(lambda b, rng: values_of_rows(rows, fit.design, kind, b, rng), rng), axis=1
     )
-    told = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
-    coords: dict[str, Any] = {"draw": np.arange(draws), "obs": new.index.to_numpy(), **told}
+    target_coords = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
+    coords: dict[str, Any] = {"draw": np.arange(draws), "obs": new.index.to_numpy(), **target_coords}
     dims = ("draw", "obs", "category")[: values.ndim]
     if values.ndim == 3:
         coords["category"] = np.array(fit.design.levels, dtype=object)
@@ -290,8 +292,8 @@ def _through_link(
     """
     design, solution = fit.design, fit.solution
 
-    def variance(*wanted: str) -> Array:
-        parts = [(g, solution.covariances[_factor(design, g.name)]) for g, to in having if to in wanted]
+    def variance(*targets_of: str) -> Array:
+        parts = [(g, solution.covariances[_factor(design, g.name)]) for g, to in having if to in targets_of]
         return sum((np.einsum("na,ab,nb->n", g.Z, cov, g.Z) for g, cov in parts), np.zeros(len(table)))
 
     def mean(eta: Array, spread: Array) -> Array:
@@ -352,17 +354,17 @@ def _plug_in_of_wide(
 def of_levels(codes: NDArray[np.int64], Z: Array, J: int) -> Any:
     """Z (n, J q), sparse: each row's columns at its level."""
     n, q = Z.shape
-    at = codes[:, None] * q + np.arange(q)
-    return sparse.csr_array((Z.reshape(-1), at.reshape(-1), np.arange(n + 1) * q), shape=(n, J * q))
+    positions = codes[:, None] * q + np.arange(q)
+    return sparse.csr_array((Z.reshape(-1), positions.reshape(-1), np.arange(n + 1) * q), shape=(n, J * q))
 
 
 def _factors(fit: Estimates) -> list[str]:
-    return [g.name for g in fit.design.groups]
+    return [group.name for group in fit.design.groups]
 
 
 def _factor(design: Design, name: str) -> int:
     """Place of a grouping factor among those of the fit."""
-    return [g.name for g in design.groups].index(name)
+    return [group.name for group in design.groups].index(name)
 
 
 def _simulated(
@@ -390,20 +392,20 @@ def _simulated(
     if kind == "response" and not design.family.has_reml:  # observations in their own units, such as successes
         estimate = table["mean"].to_numpy()
     else:
-        told = _estimates(fit, newdata, asked, offset, transform)
-        told = told[list(design.levels)] if design.family.has_categories else told
-        estimate = told.to_numpy().reshape(-1)
+        estimates = _estimates(fit, newdata, asked, offset, transform)
+        estimates = estimates[list(design.levels)] if design.family.has_categories else estimates
+        estimate = estimates.to_numpy().reshape(-1)
     sd, low, high = (table[c].to_numpy() for c in ("sd", "conf_low", "conf_high"))
-    own = pd.DataFrame(
+    numbers = pd.DataFrame(
         {"estimate": estimate, "std_error": sd, "conf_low": low, "conf_high": high, "interval": "simulated"}
     )
-    repeated = len(own) // max(len(new.index), 1)
+    repeated = len(numbers) // max(len(new.index), 1)
     of_rows = {name: np.repeat(column, repeated) for name, column in target_columns(new, asked).items()}
-    own = own.assign(**of_rows).set_axis(table.index)
+    numbers = numbers.assign(**of_rows).set_axis(table.index)
     if "category" in table:
-        own.insert(0, "category", table["category"].to_numpy())
+        numbers.insert(0, "category", table["category"].to_numpy())
     shown = table[[c for c in table if str(c).startswith("share_")]]
-    return pd.concat([own, shown], axis=1) if shares else own
+    return pd.concat([numbers, shown], axis=1) if shares else numbers
 
 
 def _parameter_draws(

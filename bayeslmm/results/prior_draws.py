@@ -168,12 +168,12 @@ def univariate(prior: Prior, size: tuple[int, ...], rng: Generator) -> Array:
         There is no such distribution, or its parameters are impossible.
     """
     if prior.name in ("HalfStudentT", "HalfCauchy"):  # which scipy has not, or not with this name
-        whole = Prior(prior.name.removeprefix("Half"), **_of_whole(prior))
-        return np.abs(univariate(whole, size, rng)) if _known(whole) else _by_pymc(prior, size, rng)
-    known = _known(prior)
-    if known is None:
+        symmetric = Prior(prior.name.removeprefix("Half"), **_of_whole(prior))
+        return np.abs(univariate(symmetric, size, rng)) if _known(symmetric) else _by_pymc(prior, size, rng)
+    of_scipy = _known(prior)
+    if of_scipy is None:
         return _by_pymc(prior, size, rng)
-    distribution, shapes, location, scale = known
+    distribution, shapes, location, scale = of_scipy
     if not scale > 0.0:
         raise PriorError(f"{prior!r} is no distribution: it needs a positive scale, rate or width")
     try:
@@ -184,8 +184,8 @@ def univariate(prior: Prior, size: tuple[int, ...], rng: Generator) -> Array:
 
 def _of_whole(prior: Prior) -> dict[str, float]:
     """Parameters of the symmetric distribution around zero that a half distribution is half of."""
-    given = {name: float(value) for name, value in prior.params}
-    return {"alpha": 0.0, **given} if prior.name == "HalfCauchy" else given
+    parameters = {name: float(value) for name, value in prior.params}
+    return {"alpha": 0.0, **parameters} if prior.name == "HalfCauchy" else parameters
 
 
 def _by_pymc(prior: Prior, size: tuple[int, ...], rng: Generator) -> Array:
@@ -194,14 +194,14 @@ def _by_pymc(prior: Prior, size: tuple[int, ...], rng: Generator) -> Array:
 
 def _known(prior: Prior) -> tuple[Any, Sequence[float], float, float] | None:
     """(scipy distribution, shapes, location, scale) of a prior under PyMC's names; None for any other."""
-    given = {name: float(value) for name, value in prior.params}
-    match prior.name, given, frozenset(given):
+    parameters = {name: float(value) for name, value in prior.params}
+    match prior.name, parameters, frozenset(parameters):
         case "Normal", _, names if names <= {"mu", "sigma"}:
-            return stats.norm, (), given.get("mu", 0.0), given.get("sigma", 1.0)
+            return stats.norm, (), parameters.get("mu", 0.0), parameters.get("sigma", 1.0)
         case "StudentT", {"nu": nu}, names if names <= {"nu", "mu", "sigma"}:
-            return stats.t, (nu,), given.get("mu", 0.0), given.get("sigma", 1.0)
+            return stats.t, (nu,), parameters.get("mu", 0.0), parameters.get("sigma", 1.0)
         case "HalfNormal", _, names if names <= {"sigma"}:
-            return stats.halfnorm, (), 0.0, given.get("sigma", 1.0)
+            return stats.halfnorm, (), 0.0, parameters.get("sigma", 1.0)
         case "Cauchy", {"alpha": location, "beta": scale}, names if len(names) == 2:
             return stats.cauchy, (), location, scale
         case "Laplace", {"mu": location, "b": scale}, names if len(names) == 2:
@@ -215,14 +215,14 @@ def _known(prior: Prior) -> tuple[Any, Sequence[float], float, float] | None:
         case "InverseGamma", {"alpha": shape, "beta": scale}, names if len(names) == 2:
             return stats.invgamma, (shape,), 0.0, scale
         case "LogNormal", _, names if names <= {"mu", "sigma"}:
-            return stats.lognorm, (given.get("sigma", 1.0),), 0.0, float(np.exp(given.get("mu", 0.0)))
+            return stats.lognorm, (parameters.get("sigma", 1.0),), 0.0, float(np.exp(parameters.get("mu", 0.0)))
         case "Uniform", _, names if names <= {"lower", "upper"}:
-            lower = given.get("lower", 0.0)
-            return stats.uniform, (), lower, given.get("upper", 1.0) - lower
+            lower = parameters.get("lower", 0.0)
+            return stats.uniform, (), lower, parameters.get("upper", 1.0) - lower
         case "Beta", {"alpha": a, "beta": b}, names if len(names) == 2:
             return stats.beta, (a, b), 0.0, 1.0
         case "TruncatedNormal", {"mu": mu, "sigma": sigma}, names if names <= {"mu", "sigma", "lower", "upper"}:
-            ends = given.get("lower", -np.inf), given.get("upper", np.inf)
+            ends = parameters.get("lower", -np.inf), parameters.get("upper", np.inf)
             return stats.truncnorm, tuple((end - mu) / sigma for end in ends), mu, sigma
     return None
 
@@ -278,7 +278,7 @@ def response_stream(random_seed: int | None) -> Generator:
 
 def responses(design: Design, drawn: dict[str, np.ndarray], rng: Generator) -> Array:
     """One simulated response (draw, n) for every draw of the parameters and every row."""
-    eta = linear_predictor(design, drawn[BETA], [drawn[design.names.b[g.name]] for g in design.groups])
+    eta = linear_predictor(design, drawn[BETA], [drawn[design.names.b[group.name]] for group in design.groups])
     return simulate_response(
         design.family, eta, parameters=drawn, trials=design.trials, weights=design.weights, rng=rng
     )

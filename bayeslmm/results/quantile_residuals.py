@@ -45,10 +45,10 @@ def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Arra
     array([[0., 1.]])
     """
     y, family = design.y, design.family
-    given = {name: np.asarray(value) for name, value in parameters.items()}
+    values = {name: np.asarray(value) for name, value in parameters.items()}
     if family.has_mean:
-        given = {name: value[..., None] for name, value in given.items()}
-    if "sigma" in given and design.weights is not None:
-        given["sigma"] = given["sigma"] / np.sqrt(design.weights)
+        values = {name: value[..., None] for name, value in values.items()}
+    if "sigma" in values and design.weights is not None:
+        values["sigma"] = values["sigma"] / np.sqrt(design.weights)
     with np.errstate(all="ignore"):
-        return family.normal_scores(y, eta, given, design.trials, rng)
+        return family.normal_scores(y, eta, values, design.trials, rng)

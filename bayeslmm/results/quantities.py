@@ -51,7 +51,7 @@ class Quantity:
         """Draws (chain, draw, k) as a DataArray with the labels as coordinates."""
         import xarray as xr
 
-        coords = {str(c): (self.name, self.labels[c].to_numpy()) for c in self.labels}
+        coords = {str(label): (self.name, self.labels[label].to_numpy()) for label in self.labels}
         return xr.DataArray(values, dims=("chain", "draw", self.name), coords=coords, name=self.verb)
 
 
@@ -61,8 +61,8 @@ def _of_names(name: str, names: Sequence[str], of: Callable[[Values], Mapping[st
     )
 
 
-def _stacked(found: Mapping[str, Array], names: Sequence[str]) -> Array:
-    return np.stack([np.asarray(found[name]) for name in names], axis=-1)
+def _stacked(arrays: Mapping[str, Array], names: Sequence[str]) -> Array:
+    return np.stack([np.asarray(arrays[name]) for name in names], axis=-1)
 
 
 def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: bool) -> Quantity:
@@ -75,13 +75,13 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
         return _of_names("icc", _names_of_icc(design, by_group), of)
 
     def of_rows(values: Values) -> Array:
-        found = AtRows.of(design, values, at).icc(design, by_group=by_group)
-        return np.concatenate([value for _, value in found], axis=-1)
+        ratios = AtRows.of(design, values, at).icc(design, by_group=by_group)
+        return np.concatenate([value for _, value in ratios], axis=-1)
 
     grid, _ = reference_grid(design, at)
     kinds = ["adjusted"]
     if by_group and len(design.groups) > 1:
-        kinds += [variance.told_as(g.name, variance.ICC) for g in design.groups]
+        kinds += [variance.told_as(group.name, variance.ICC) for group in design.groups]
     labels = pd.concat([grid] * len(kinds), ignore_index=True)
     if len(kinds) > 1:
         labels.insert(0, "icc", np.repeat(kinds, len(grid)))
@@ -91,7 +91,7 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
 def _names_of_icc(design: Design, by_group: bool) -> list[str]:
     names = list(variance.ICC)
     if by_group:
-        names += [variance.told_as(g.name, variance.ICC) for g in design.groups]
+        names += [variance.told_as(group.name, variance.ICC) for group in design.groups]
         names += [variance.cumulative(n, above) for n, above in variance.nesting(design).items() if above]
     return names
 
@@ -119,8 +119,8 @@ def within_correlation(
     )
 
     def of(values: Values) -> Array:
-        found = AtRows.of(design, values, at).correlation(design, values, term)
-        return found.reshape(*found.shape[:-2], n * n)
+        correlations = AtRows.of(design, values, at).correlation(design, values, term)
+        return correlations.reshape(*correlations.shape[:-2], n * n)
 
     return Quantity(verb="within_correlation", name="pair", labels=labels, of=of), grid
 
@@ -166,16 +166,16 @@ def pseudo_r2(
         old, new = np.random.default_rng(0).permutation(old)[:draws], new[:draws]
     reduction = np.divide(old - new, old, out=np.full(old.shape, np.nan), where=old > 0.0)
     if draws:
-        found = pd.DataFrame({"baseline": np.median(old, axis=0), "model": np.median(new, axis=0)})
-        told = summarise(reduction)
-        found = found.assign(pseudo_r2=told["median"], sd=told["sd"], conf_low=told["conf_low"])
-        found["conf_high"] = told["conf_high"]
+        table = pd.DataFrame({"baseline": np.median(old, axis=0), "model": np.median(new, axis=0)})
+        summary = summarise(reduction)
+        table = table.assign(pseudo_r2=summary["median"], sd=summary["sd"], conf_low=summary["conf_low"])
+        table["conf_high"] = summary["conf_high"]
     else:
-        found = pd.DataFrame({"baseline": old, "model": new, "pseudo_r2": reduction})
-    found["note"] = [NOTHING if np.isnan(value) else NEGATIVE if value < 0.0 else "" for value in found["pseudo_r2"]]
+        table = pd.DataFrame({"baseline": old, "model": new, "pseudo_r2": reduction})
+    table["note"] = [NOTHING if np.isnan(value) else NEGATIVE if value < 0.0 else "" for value in table["pseudo_r2"]]
     if not design.family.has_residual:
-        found["note"] = [RESCALED + (f"; {note}" if note else "") for note in found["note"]]
-    return found.set_index(pd.Index(pairs, name="variance"))
+        table["note"] = [RESCALED + (f"; {note}" if note else "") for note in table["note"]]
+    return table.set_index(pd.Index(pairs, name="variance"))
 
 
 def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False) -> None:

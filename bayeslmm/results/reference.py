@@ -23,7 +23,7 @@ def predictors(design: Design, *, groups: bool = True) -> list[str]:
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
     used = {name for leaf in (*leaves, *recipe.offsets) for name in leaf.columns.values()}
     if groups:
-        used |= {v for g in design.groups if g.is_grouping for v in g.variables}
+        used |= {variable for group in design.groups if group.is_grouping for variable in group.variables}
     return [name for name in design.frame if name in used]
 
 
@@ -74,23 +74,25 @@ def grid(
     design = getattr(fit, "design", None)
     if not isinstance(design, Design):
         raise InputError(f"grid({type(fit).__name__}): a grid is of a model or a fit")
-    known = predictors(design, groups=False)
+    available = predictors(design, groups=False)
     chosen: dict[str, Any] = {}
-    for name, given in [*((v, None) for v in variables), *(at or {}).items(), *values.items()]:
-        if not is_one_of(name, known):
-            raise InputError(f"grid: {name!r} is no predictor; the model has {_listed(known)}{_by_hint(design, name)}")
+    for name, asked_values in [*((variable, None) for variable in variables), *(at or {}).items(), *values.items()]:
+        if not is_one_of(name, available):
+            raise InputError(
+                f"grid: {name!r} is no predictor; the model has {_listed(available)}{_by_hint(design, name)}"
+            )
         if name in chosen:
             raise InputError(f"grid: {name!r} is given twice")
         column = design.frame[name]
-        chosen[name] = _range(column, points) if given is None else _known(column, _values(name, given))
+        chosen[name] = _range(column, points) if asked_values is None else _known(column, _values(name, asked_values))
     rows = _crossed(chosen)
     labels = _labels(design, by)
-    rest = {n: typical(design.frame[n]) for n in known if n not in chosen and n not in labels}
-    return _ordered(labels.merge(rows.assign(**rest), how="cross"), known)
+    held = {n: typical(design.frame[n]) for n in available if n not in chosen and n not in labels}
+    return _ordered(labels.merge(rows.assign(**held), how="cross"), available)
 
 
 def _by_hint(design: Design, name: str) -> str:
-    of_groups = {x for g in design.groups if g.is_grouping for x in (g.name, *g.variables)}
+    of_groups = {x for group in design.groups if group.is_grouping for x in (group.name, *group.variables)}
     return f". Levels of a grouping factor: by={name!r}" if is_one_of(name, of_groups) else ""
 
 
@@ -106,7 +108,7 @@ def _crossed(values: Mapping[str, list[Any]]) -> pd.DataFrame:
 
 
 def _ordered(rows: pd.DataFrame, first: Sequence[str]) -> pd.DataFrame:
-    return rows[[*first, *(c for c in rows if c not in first)]]
+    return rows[[*first, *(row for row in rows if row not in first)]]
 
 
 def _labels(design: Design, by: str | Mapping[str, Sequence[Any]] | None) -> pd.DataFrame:
@@ -121,12 +123,12 @@ def _labels(design: Design, by: str | Mapping[str, Sequence[Any]] | None) -> pd.
     rows = design.frame[list(group.variables)].iloc[first].reset_index(drop=True)
     if isinstance(by, str):
         return rows
-    wanted = _values(name, by[name])
-    known = {str(group.levels[code]): k for k, code in enumerate(codes)}
-    strange = [level for level in wanted if str(level) not in known]
-    if strange:
-        raise InputError(f"grid(by=...): {name} has no level {strange[0]!r}; it has {_listed(group.levels[:5])}, …")
-    return rows.iloc[[known[str(level)] for level in wanted]].reset_index(drop=True)
+    chosen_levels = _values(name, by[name])
+    place_of = {str(group.levels[code]): k for k, code in enumerate(codes)}
+    unknown = [level for level in chosen_levels if str(level) not in place_of]
+    if unknown:
+        raise InputError(f"grid(by=...): {name} has no level {unknown[0]!r}; it has {_listed(group.levels[:5])}, …")
+    return rows.iloc[[place_of[str(level)] for level in chosen_levels]].reset_index(drop=True)
 
 
 def reference_grid(design: Design, at: Mapping[str, Sequence[Any]] | str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -154,17 +156,19 @@ def reference_grid(design: Design, at: Mapping[str, Sequence[Any]] | str) -> tup
         at = {at: []} if at not in frame else {at: _range(frame[at], POINTS)}
     if not isinstance(at, Mapping) or not at:
         raise InputError(f"at={at!r}: values by variable, such as at={{'x': [0, 1, 2]}}, or a variable's name")
-    known = predictors(design)
+    available = predictors(design)
     for name in at:
-        if name not in known:
-            raise InputError(f"at={{{name!r}: ...}}: {name!r} is no predictor of the model; it has {_listed(known)}")
-    grid = _crossed({name: _values(name, given) for name, given in at.items()})
+        if name not in available:
+            raise InputError(
+                f"at={{{name!r}: ...}}: {name!r} is no predictor of the model; it has {_listed(available)}"
+            )
+    grid = _crossed({name: _values(name, asked_values) for name, asked_values in at.items()})
     held = {name: typical(frame[name]) for name in frame if name not in grid}
     return grid, _ordered(grid.assign(**held), list(frame))
 
 
-def _values(name: str, given: Any) -> list[Any]:
-    values = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)
+def _values(name: str, asked_values: Any) -> list[Any]:
+    values = [asked_values] if isinstance(asked_values, str) or np.ndim(asked_values) == 0 else list(asked_values)
     if not values:
         raise InputError(f"at={{{name!r}: []}}: no values given")
     if pd.isna(np.asarray(values, dtype=object)).any():
@@ -174,9 +178,9 @@ def _values(name: str, given: Any) -> list[Any]:
 
 def _known(column: pd.Series, values: list[Any]) -> list[Any]:
     """Values that a variable may have; of one that is no quantity, its levels."""
-    strange = [] if is_number(column) else [v for v in values if v not in levels(column)]
-    if strange:
-        raise InputError(f"grid: {column.name} has no level {strange[0]!r}; it has {_listed(levels(column)[:5])}")
+    unknown = [] if is_number(column) else [value for value in values if value not in levels(column)]
+    if unknown:
+        raise InputError(f"grid: {column.name} has no level {unknown[0]!r}; it has {_listed(levels(column)[:5])}")
     return values
 
 

@@ -108,9 +108,9 @@ def _of_estimates(
     rng, solution = generator(random_seed), fit.solution
     effects: dict[str, Array] = {}
     if "observed" in asked.values() or fit.design.smooths:
-        count = sum(g.n_levels * g.q for g in fit.design.groups)
+        count = sum(group.n_levels * group.q for group in fit.design.groups)
         drawn = conditional_draws(*working(fit.design, solution), rng.standard_normal((draws, count)))
-        effects = dict(zip((g.name for g in fit.design.groups), drawn, strict=True))
+        effects = dict(zip((group.name for group in fit.design.groups), drawn, strict=True))
     rows = _rows_of_design(
         fit.design,
         asked,
@@ -134,7 +134,8 @@ def _of_priors(
         rng,
         beta=drawn["beta"],
         covariances=[
-            covariance(drawn[names.sd[g.name]], drawn.get(names.cor[g.name], np.eye(g.q))) for g in design.groups
+            covariance(drawn[names.sd[group.name]], drawn.get(names.cor[group.name], np.eye(group.q)))
+            for group in design.groups
         ],
         effects=lambda name: drawn[names.b[name]],
         parameters={name: drawn[name] for name in design.family.parameters},

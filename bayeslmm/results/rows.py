@@ -218,7 +218,7 @@ class Rows:
             self,
             X=self.X[order],
             offset=self.offset[order],
-            effects=tuple(e.taking(order) for e in self.effects),
+            effects=tuple(effect.taking(order) for effect in self.effects),
             averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
             trials=None if self.trials is None else self.trials[order],
             weights=None if self.weights is None else self.weights[order],
@@ -275,17 +275,17 @@ def rows_under(
     having: list[Effects | WideEffects] = []
     averaged = []
     of_factor = {group.name: cov for group, cov in zip(design.groups, covariances, strict=True)}
-    for here, target in parts(new, asked):
-        name, cov = here.name, of_factor[here.name]
+    for part, target in parts(new, asked):
+        name, cov = part.name, of_factor[part.name]
         if target == "observed":
             b = np.ascontiguousarray(effects(name).transpose(2, 1, 0))
-            having.append(Effects(name=name, b=b, codes=here.codes, Z=here.Z))
+            having.append(Effects(name=name, b=b, codes=part.codes, Z=part.Z))
         elif target == "new":
-            codes, count = label_places(here, repeated)
+            codes, count = label_places(part, repeated)
             drawn = _new_groups(cov, count, rng)
-            having.append(Effects(name=name, b=drawn, codes=codes, Z=here.Z, covariance=cov))
+            having.append(Effects(name=name, b=drawn, codes=codes, Z=part.Z, covariance=cov))
         else:
-            averaged.append(Averaged(name=name, covariance=cov, Z=here.Z))
+            averaged.append(Averaged(name=name, covariance=cov, Z=part.Z))
     for wide in new.wide:
         target = asked[wide.name] if wide.is_grouping else "observed"
         if target == "new":  # all levels anew, related as they are

@@ -31,7 +31,7 @@ def of_priors(fit: Draws) -> pd.DataFrame:
     labels, draws = parameter_draws(fit)
     labels = labels[["effect", "group", "term"]]
     densities = log_prior(fit.design, fit.priors, fit.idata.posterior)
-    total = sum(v.to_numpy().reshape(*draws.shape[:2], -1).sum(axis=-1) for v in densities.values())
+    total = sum(density.to_numpy().reshape(*draws.shape[:2], -1).sum(axis=-1) for density in densities.values())
     if np.ptp(total) == 0.0:  # flat priors everywhere
         return labels.assign(prior_sensitivity=0.0)
     dims = ("chain", "draw")
@@ -50,10 +50,10 @@ def _without_effects(fit: Draws) -> Any:
 
     posterior, names = fit.idata.posterior.to_dataset(), fit.design.names
     kept = posterior.drop_vars(names.effects | names.correlations, errors="ignore")
-    for g in fit.design.groups:
-        if g.correlated:
-            labels = [g.correlation_label(a, b) for a, b in g.correlated]
-            draws = np.stack([fit.draws(names.cor[g.name])[..., a, b] for a, b in g.correlated], axis=-1)
-            pair = names.pair[g.name]
-            kept[names.cor[g.name]] = xr.DataArray(draws, dims=(*EACH, pair), coords={pair: as_labels(labels)})
+    for group in fit.design.groups:
+        if group.correlated:
+            labels = [group.correlation_label(a, b) for a, b in group.correlated]
+            draws = np.stack([fit.draws(names.cor[group.name])[..., a, b] for a, b in group.correlated], axis=-1)
+            pair = names.pair[group.name]
+            kept[names.cor[group.name]] = xr.DataArray(draws, dims=(*EACH, pair), coords={pair: as_labels(labels)})
     return kept

@@ -49,8 +49,8 @@ class Settings:
             if not optional and not (whole and value >= least):
                 raise InputError(f"fit({name}={value!r}): {name} is a whole number, at least {least}")
         if self.method == "exact" and self.wants_nuts:
-            given = self.nuts_sampler or sorted(self.options) or "centring"
-            raise InputError(f"options of NUTS do not apply to method='exact': {given}")
+            nuts_options = self.nuts_sampler or sorted(self.options) or "centring"
+            raise InputError(f"options of NUTS do not apply to method='exact': {nuts_options}")
         target = self.options.get("target_accept", 0.8)
         if isinstance(target, bool) or not isinstance(target, int | float | np.number) or not 0.0 < target < 1.0:
             raise InputError(f"fit(target_accept={target!r}): target_accept lies between 0 and 1")
@@ -61,12 +61,12 @@ class Settings:
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
         """These with changes."""
-        known = [entry.name for entry in fields(self)]
+        settings = [entry.name for entry in fields(self)]
         for name in changes:
-            if name in SETTING_WORDS and name not in known:
+            if name in SETTING_WORDS and name not in settings:
                 raise InputError(f"{name}={changes[name]!r}: here it is {SETTING_WORDS[name]}")
-            if name not in known:
-                raise InputError(f"{name}={changes[name]!r}: no such setting; there are {', '.join(known)}")
+            if name not in settings:
+                raise InputError(f"{name}={changes[name]!r}: no such setting; there are {', '.join(settings)}")
         return replace(self, **changes)
 
     @property

@@ -41,7 +41,7 @@ def share_table(design: Design, parts: Array, residual: Array) -> pd.DataFrame:
     variances[endless, -1] = 1.0
     with np.errstate(invalid="ignore"):  # nothing varies: 0/0
         shares = variances / variances.sum(axis=1, keepdims=True)
-    factors = (told_as(g.name, ("fixed", "residual")) for g in design.groups)
+    factors = (told_as(group.name, ("fixed", "residual")) for group in design.groups)
     names = ["fixed", *factors, "residual"]
     return pd.DataFrame(shares, columns=[f"share_{name}" for name in names])
 
@@ -76,19 +76,23 @@ def shares_of(rows: Rows, block: slice, design: Design, kind: str, rng: Generato
 def _parts(rows: Rows, block: slice, design: Design, kind: str) -> Array:
     """Variance (rows, 1 + factors) of the linear predictor by fixed effects and grouping factors."""
     fixed = rows.X[block] @ rows.beta.T
-    observed = {e.name: _effect(e, block, fixed.shape) for e in rows.effects if e.covariance is None}
+    observed = {
+        effect.name: _effect(effect, block, fixed.shape) for effect in rows.effects if effect.covariance is None
+    }
     total = sum(observed.values(), fixed)
     total = total - total.mean(axis=1, keepdims=True)
-    found = {name: _covariances(part, total) for name, part in {"": fixed, **observed}.items()}
-    fresh: Sequence[Any] = [e for e in rows.effects if e.covariance is not None]
+    shares_of = {name: _covariances(part, total) for name, part in {"": fixed, **observed}.items()}
+    fresh: Sequence[Any] = [effect for effect in rows.effects if effect.covariance is not None]
     if kind == "response":
         fresh = [*fresh, *rows.averaged]
     for part in fresh:  # independent of all else, given the draws: no need to look at them
         Z = part.Z[block]
-        own = np.einsum("na,ab,nb->n", Z, part.covariance.mean(axis=0), Z)
-        found[part.name] = found.get(part.name, 0.0) + own  # of rows with known levels and of the others
-    nothing = np.zeros(len(fixed))
-    return np.column_stack([found[""], *(found.get(g.name, nothing) for g in design.groups)])
+        group_variance = np.einsum("na,ab,nb->n", Z, part.covariance.mean(axis=0), Z)
+        shares_of[part.name] = (
+            shares_of.get(part.name, 0.0) + group_variance
+        )  # of rows with known levels and of the others
+    zeros = np.zeros(len(fixed))
+    return np.column_stack([shares_of[""], *(shares_of.get(group.name, zeros) for group in design.groups)])
 
 
 def _effect(effects: Effects | WideEffects, block: slice, shape: tuple[int, ...]) -> Array:

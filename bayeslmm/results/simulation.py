@@ -30,8 +30,8 @@ def linear_predictor(design: Design, beta: Array, effects: Sequence[Array]) -> A
     (..., n)
     """
     eta = beta @ design.X.T + design.offset
-    for group, b in zip(design.groups, effects, strict=True):
-        eta += group.contribution(b)
+    for group, effect in zip(design.groups, effects, strict=True):
+        eta += group.contribution(effect)
     return eta
 
 
@@ -76,11 +76,11 @@ def simulate_response(
     * a beta or gamma response may round to the edge of its support, 0 or 1.
     """
     eta = np.asarray(eta, dtype=np.float64)
-    given = {name: np.asarray(parameters[name], dtype=np.float64) for name in family.parameters}
-    given = family.complete(given, eta.shape[:-1])
+    values = {name: np.asarray(parameters[name], dtype=np.float64) for name in family.parameters}
+    values = family.complete(values, eta.shape[:-1])
     if family.has_mean:
-        given = {name: np.broadcast_to(value[..., None], eta.shape) for name, value in given.items()}
+        values = {name: np.broadcast_to(value[..., None], eta.shape) for name, value in values.items()}
     with np.errstate(all="ignore"):
-        if "sigma" in given and weights is not None:
-            given["sigma"] = given["sigma"] / np.sqrt(weights)
-        return family.draw(eta, given, trials, rng)
+        if "sigma" in values and weights is not None:
+            values["sigma"] = values["sigma"] / np.sqrt(weights)
+        return family.draw(eta, values, trials, rng)

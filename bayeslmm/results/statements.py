@@ -47,9 +47,9 @@ class Statement:
 
     def difference(self, values: Sequence[Any]) -> Any:
         """left − right at values of the names, numbers or arrays."""
-        known = {f"_{k}": value for k, value in enumerate(values)}
+        bindings = {f"_{k}": value for k, value in enumerate(values)}
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return _value(self.left, known) - _value(self.right, known)
+            return _value(self.left, bindings) - _value(self.right, bindings)
 
 
 def parse(text: Any, names: Sequence[str], verb: str) -> list[Statement]:
@@ -63,13 +63,13 @@ def parse(text: Any, names: Sequence[str], verb: str) -> list[Statement]:
     texts = [text] if isinstance(text, str) else list(text) if isinstance(text, Sequence) else [text]
     if not texts or not all(isinstance(each, str) for each in texts):
         raise InputError(f"{verb}({text!r}): statements are texts such as 'x > 0' or 'a = b = 0'")
-    found = []
+    statements = []
     for each in texts:
         if len(each) > LONGEST:
             raise InputError(f"{verb}: a statement of {len(each):,} letters; the limit is {LONGEST:,}")
         for part in _parts(each, names):
-            found += _chain(part, names, verb)
-    return found
+            statements += _chain(part, names, verb)
+    return statements
 
 
 def _parts(text: str, names: Sequence[str]) -> list[str]:
@@ -82,29 +82,29 @@ def _parts(text: str, names: Sequence[str]) -> list[str]:
 def _marked(text: str, names: Sequence[str]) -> str:
     """The text with every name as a mark, longest names first; a name ends where its word ends."""
     ordered = sorted(names, key=len, reverse=True)
-    out, at = [], 0
-    while at < len(text):
+    out, position = [], 0
+    while position < len(text):
         for k, name in enumerate(ordered):
-            if text.startswith(name, at) and _is_whole(text, at, name):
+            if text.startswith(name, position) and _is_whole(text, position, name):
                 out.append(f"\x00{k}\x00")
-                at += len(name)
+                position += len(name)
                 break
         else:
-            if text[at] == "`" and "`" in text[at + 1 :]:
-                end = text.index("`", at + 1)
-                quoted = text[at + 1 : end]
+            if text[position] == "`" and "`" in text[position + 1 :]:
+                end = text.index("`", position + 1)
+                quoted = text[position + 1 : end]
                 if quoted in ordered:
                     out.append(f"\x00{ordered.index(quoted)}\x00")
-                    at = end + 1
+                    position = end + 1
                     continue
-            word = WORD.match(text, at)
-            out.append(word[0] if word else text[at])
-            at += len(word[0]) if word else 1
+            word = WORD.match(text, position)
+            out.append(word[0] if word else text[position])
+            position += len(word[0]) if word else 1
     return "".join(out)
 
 
-def _is_whole(text: str, at: int, name: str) -> bool:
-    before, after = text[at - 1 : at], text[at + len(name) : at + len(name) + 1]
+def _is_whole(text: str, position: int, name: str) -> bool:
+    before, after = text[position - 1 : position], text[position + len(name) : position + len(name) + 1]
     return not (name[:1].isidentifier() and before.isidentifier()) and not (
         re.match(r"\w", name[-1:]) and re.match(r"\w", after)
     )
@@ -183,21 +183,21 @@ def _check(node: ast.expr, text: str, verb: str, names: Sequence[str]) -> None:
     )
 
 
-def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+def _value(node: ast.expr, bindings: Mapping[str, Any]) -> Any:
     match node:
         case ast.Constant(value=value):
             return float(value)  # type: ignore[arg-type]
         case ast.Name(id=name):
-            return known[name]
+            return bindings[name]
         case ast.BinOp(left=left, op=op, right=right):
-            a, b = _value(left, known), _value(right, known)
+            a, b = _value(left, bindings), _value(right, bindings)
             operations = {ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide}
             return operations.get(type(op), np.power)(a, b)
         case ast.UnaryOp(op=op, operand=operand):
-            value = _value(operand, known)
+            value = _value(operand, bindings)
             return -value if isinstance(op, ast.USub) else value
         case ast.Call(func=ast.Name(id=name), args=[argument]):
-            return FUNCTIONS[name](_value(argument, known))
+            return FUNCTIONS[name](_value(argument, bindings))
     raise AssertionError(f"unchecked {ast.dump(node)}")
 
 
@@ -219,11 +219,11 @@ def linear(statements: Sequence[Statement], names: Sequence[str], verb: str) -> 
         zero, places = np.zeros(p), [list(names).index(name) for name in statement.names]
 
         def at(beta: Array, statement: Statement = statement, places: list[int] = places) -> float:
-            return float(statement.difference([beta[c] for c in places]))
+            return float(statement.difference([beta[place] for place in places]))
 
         origin = at(zero)
-        for c in places:
-            L[k, c] = at(np.eye(p)[c]) - origin
+        for place in places:
+            L[k, place] = at(np.eye(p)[place]) - origin
         probe = np.linspace(0.7, 2.3, p)
         if not np.isfinite(origin) or abs(at(probe) - origin - L[k] @ probe) > 1e-8 * (1.0 + np.abs(L[k]).sum()):
             raise InputError(f"{verb}({statement.text!r}): tests are of sums of coefficients times numbers")

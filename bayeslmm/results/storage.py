@@ -104,12 +104,12 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
         about["solution"], groups[SOLUTION] = described, _dataset(arrays)
     else:
         about |= {"kind": "posterior", **_describe_posterior(fit)}
-        known, about["groups"] = set(labels(fit.design)), {}
+        label_names, about["groups"] = set(labels(fit.design)), {}
         for name, node in fit.idata.children.items():
             dataset = node.to_dataset()
             about["groups"][name] = _plain(dict(dataset.attrs))
             dataset.attrs = {}
-            groups[name] = dataset.drop_vars([str(c) for c in dataset.coords if str(c) in known])
+            groups[name] = dataset.drop_vars([str(coord) for coord in dataset.coords if str(coord) in label_names])
     tree = xr.DataTree.from_dict(groups)
     try:
         tree.attrs["bayeslmm"] = json.dumps(about)
@@ -177,13 +177,13 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
         raise StorageError(f"load: {source} is damaged: {type(problem).__name__}: {problem}") from None
 
 
-def _check_own(own: list[str], names: Mapping[str, Any]) -> None:
+def _check_own(captured: list[str], names: Mapping[str, Any]) -> None:
     """Refuse a formula whose author's own functions are not given, also where one of numpy has the same name."""
-    absent = [name for name in own if name not in names]
+    absent = [name for name in captured if name not in names]
     if absent:
-        given = ", ".join(f"{name!r}: {name}" for name in absent)
+        example = ", ".join(f"{name!r}: {name}" for name in absent)
         raise FormulaError(
-            f"the formula uses names of its author's own ({', '.join(absent)}): load with namespace={{{given}}}, or, "
+            f"the formula uses names of its author's own ({', '.join(absent)}): load with namespace={{{example}}}, or, "
             "if you trust the file, with trust=True"
         )
 
@@ -299,8 +299,8 @@ def _read_matrices(about: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
 
 def _offset_column(design: Design) -> str | None:
     """The column given as ``offset=``, which stands after the offsets of the formula."""
-    given = design.recipe.offsets[len(design.formula.offsets) :]
-    return given[0].label if given else None
+    extra = design.recipe.offsets[len(design.formula.offsets) :]
+    return extra[0].label if extra else None
 
 
 def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tuple[Design, Origin]:
@@ -388,11 +388,11 @@ def _read(about: Mapping[str, Any], arrays: Arrays) -> Any:
         return pd.array(values.astype(object), dtype="str")
     if "as" in about:
         moments = pd.DatetimeIndex(values.view("datetime64[ns]"))
-        wanted = pd.api.types.pandas_dtype(about["as"])
-        zone = getattr(wanted, "tz", None)
+        dtype = pd.api.types.pandas_dtype(about["as"])
+        zone = getattr(dtype, "tz", None)
         if zone is not None:
             moments = moments.tz_localize("UTC").tz_convert(zone)
-        return moments.astype(wanted).array
+        return moments.astype(dtype).array
     return values
 
 
@@ -455,7 +455,7 @@ def _stored(solution: Any) -> list[Any]:
 
 
 def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution:
-    found: dict[str, Any] = {}
+    solution_fields: dict[str, Any] = {}
     if "parameters" not in scalars:  # format 1
         scalars = {
             **scalars,
@@ -469,16 +469,16 @@ def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution
     for field in _stored(PointSolution):
         name = field.name
         if name in arrays:
-            found[name] = arrays[name]
+            solution_fields[name] = arrays[name]
         elif name in ("singular", "limits"):
-            found[name] = tuple(scalars[name])
+            solution_fields[name] = tuple(scalars[name])
         elif name in scalars["tuples"]:
-            found[name] = tuple(arrays[f"{name}_{k}"] for k in range(scalars["tuples"][name]))
+            solution_fields[name] = tuple(arrays[f"{name}_{k}"] for k in range(scalars["tuples"][name]))
         elif isinstance(scalars[name], Mapping):
-            found[name] = {key: np.asarray(value, dtype=float) for key, value in scalars[name].items()}
+            solution_fields[name] = {key: np.asarray(value, dtype=float) for key, value in scalars[name].items()}
         else:
-            found[name] = scalars[name]
-    return PointSolution(**found)
+            solution_fields[name] = scalars[name]
+    return PointSolution(**solution_fields)
 
 
 # -- posterior
@@ -499,8 +499,14 @@ def _describe_posterior(fit: PosteriorFit) -> dict[str, Any]:
     return {
         "priors": [[_plain(key), _prior(value)] for key, value in fit.priors.given.items()],
         "resolved": [  # a refit keeps the scales of the first response, so they do not follow from the data
-            {"kind": e.kind, "group": e.group, "term": e.term, "prior": _prior(e.prior), "reason": e.reason}
-            for e in fit.priors.entries
+            {
+                "kind": entry.kind,
+                "group": entry.group,
+                "term": entry.term,
+                "prior": _prior(entry.prior),
+                "reason": entry.reason,
+            }
+            for entry in fit.priors.entries
         ],
         "settings": _plain(settings),
         "diagnosis": _plain(asdict(fit.diagnosis)),
@@ -523,9 +529,9 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
     import xarray as xr
 
     check_interval(about["ci_prob"], about["ci_kind"])
-    given = {_key(key): _build_prior(value) for key, value in about["priors"]}
+    user_priors = {_key(key): _build_prior(value) for key, value in about["priors"]}
     entries = (ResolvedPrior(**{**e, "prior": _build_prior(e["prior"])}) for e in about["resolved"])
-    priors = Priors(entries=tuple(entries), given=given)
+    priors = Priors(entries=tuple(entries), given=user_priors)
     check_priors(priors, design)
     if "posterior" not in about["groups"]:
         raise DataError("the file is damaged: its description has no group posterior, which holds the draws")
@@ -534,7 +540,7 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
     coordinates, groups = labels(design), {}
     for name, attrs in about["groups"].items():
         dataset = _under_contract(tree[name].to_dataset(), design)
-        coords = {d: coordinates[str(d)] for d in dataset.dims if str(d) in coordinates}
+        coords = {dim: coordinates[str(dim)] for dim in dataset.dims if str(dim) in coordinates}
         groups[name] = dataset.assign_coords(coords).assign_attrs(attrs)
     check_draws(groups["posterior"], design)
     diagnosis = {**about["diagnosis"], "reasons": tuple(about["diagnosis"]["reasons"])}

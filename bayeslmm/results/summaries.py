@@ -72,5 +72,5 @@ def _quantile(ordered: Array, p: float) -> Array:
     with np.errstate(invalid="ignore"):
         between = b - (b - a) * (1.0 - t) if t >= 0.5 else a + (b - a) * t
     nearer = a if t < 0.5 else b
-    found = np.where(np.isinf(a) | np.isinf(b), nearer, between)
-    return np.where(np.isnan(ordered[:, last]), np.nan, found)
+    interpolated = np.where(np.isinf(a) | np.isinf(b), nearer, between)
+    return np.where(np.isnan(ordered[:, last]), np.nan, interpolated)

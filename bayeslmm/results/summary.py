@@ -77,12 +77,12 @@ def _information(fit: Estimates) -> Table:
 
 
 def _family_parameters(fit: Estimates) -> Table | None:
-    found = family_table(fit, 0.95)
-    if not len(found):
+    estimates = family_table(fit, 0.95)
+    if not len(estimates):
         return None
     rows = [
         [str(r["term"]), *(number(r[c], r["std_error"]) for c in ("estimate", "std_error"))]
-        for _, r in found.iterrows()
+        for _, r in estimates.iterrows()
     ]
     return table(["", "Estimate", "Std. Error"], rows, title="Family parameters:")
 
@@ -91,7 +91,7 @@ def _scaled_residuals(fit: Estimates) -> Table | None:
     if fit.design.family.has_categories:
         return None
     quantiles = np.quantile(residuals(fit, "scaled"), [0, 0.25, 0.5, 0.75, 1])
-    cells = [f"{v:.4f}" for v in quantiles]
+    cells = [f"{quantile:.4f}" for quantile in quantiles]
     return table(["Min", "1Q", "Median", "3Q", "Max"], [cells], left=0, title="Scaled residuals:")
 
 
@@ -162,7 +162,7 @@ def _fixed_correlations(fit: Estimates) -> Table | None:
         return None
     se = np.sqrt(np.diag(vcov))
     cor = vcov / np.outer(se, se)
-    short = [n if len(n) <= 12 else n[:11] + "…" for n in names]
+    short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
     rows = [
         [names[i], *(f"{cor[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1))]
         for i in range(1, len(names))
@@ -190,7 +190,10 @@ def posterior_summary(fit: Draws) -> Text:
         joint = " < ".join(map(str, design.levels))
         levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {design.levels[1]}"]
     parts = [
-        *((part_of(g.name), f"Group-level effects of {g.name} ({g.n_levels:,} levels):") for g in design.groups),
+        *(
+            (part_of(group.name), f"Group-level effects of {group.name} ({group.n_levels:,} levels):")
+            for group in design.groups
+        ),
         *([("fixed", "Population-level effects:")] if design.x_names else []),
         *([("family", "Family parameters:")] if design.family.parameters else []),
     ]

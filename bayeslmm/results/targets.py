@@ -32,7 +32,7 @@ Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predict") -> dict[str, str]:
     """What is asked of each grouping factor, one of `TARGETS`."""
-    names = [g.name for g in design.groups if g.is_grouping]
+    names = [group.name for group in design.groups if group.is_grouping]
     if not isinstance(groups, str | Mapping):
         raise InputError(
             f"{verb}(groups={groups!r}): groups is one of {', '.join(map(repr, TARGETS))}, or a dict of them"
@@ -44,12 +44,16 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
                 raise InputError(f"{verb}(groups=...): {name!r} is no grouping factor; the model has {names}")
     for name, target in asked.items():
         if not is_one_of(target, TARGETS):
-            given = f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
-            raise InputError(f"{verb}({given}): groups are {', '.join(map(repr, TARGETS))}")
-    for g in design.groups:
-        if g.is_wide and g.is_grouping and asked[g.name] not in (*OF_WIDE, *(("new",) if verb != "predict" else ())):
+            argument = f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
+            raise InputError(f"{verb}({argument}): groups are {', '.join(map(repr, TARGETS))}")
+    for group in design.groups:
+        if (
+            group.is_wide
+            and group.is_grouping
+            and asked[group.name] not in (*OF_WIDE, *(("new",) if verb != "predict" else ()))
+        ):
             raise NotAvailableError(
-                f"{verb}(groups={{{g.name!r}: {asked[g.name]!r}}}): of {g.texts[0]} there are known levels "
+                f"{verb}(groups={{{group.name!r}: {asked[group.name]!r}}}): of {group.texts[0]} there are known levels "
                 f"({', '.join(map(repr, OF_WIDE[::2]))}) and the average one ('average'); how a new level would be "
                 "related to the others is not known"
             )
@@ -167,33 +171,36 @@ def new_rows(
     """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
     if newdata is not None:
         newdata = as_frame(newdata)
-        for g in design.groups:
-            absent = [v for v in g.variables if v not in newdata.columns]
-            if g.name in groups and absent:
+        for group in design.groups:
+            absent = [v for v in group.variables if v not in newdata.columns]
+            if group.name in groups and absent:
                 raise UnknownColumnError(
-                    f"newdata has no column {absent[0]!r}, which says to which {g.name} a row belongs. Add it, or say "
-                    f"groups={{{g.name!r}: 'average'}} for the {g.name} with b = 0, or 'population' for all of them."
+                    f"newdata has no column {absent[0]!r}, which says to which {group.name} a row belongs. Add it, or "
+                    f"say groups={{{group.name!r}: 'average'}} for the {group.name} with b = 0, or 'population' for "
+                    "all of them."
                 )
-            if g.name in averaged:
+            if group.name in averaged:
                 filled = [v for v in absent if v not in predictors(design, groups=False)]
                 newdata = newdata.assign(**dict.fromkeys(filled))
         named = [*groups, *averaged]
         new = design.at(newdata, groups=named, offset=offset, estimable_only=estimable_only)
         warn_beyond(new)
         return new
-    known = tuple(
-        NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
-        for g in design.groups
-        if g.name in (*groups, *averaged) and not g.is_wide
+    of_fit = tuple(
+        NewGroup(
+            name=group.name, codes=group.codes, labels=np.asarray(group.levels, dtype=object)[group.codes], Z=group.Z
+        )
+        for group in design.groups
+        if group.name in (*groups, *averaged) and not group.is_wide
     )
     nowhere = np.zeros(design.n, dtype=bool)
     wide = tuple(
-        NewWide(name=g.name, is_grouping=g.is_grouping, matrix=g.matrix, unknown=nowhere, beyond=nowhere)
-        for g in design.groups
-        if isinstance(g, WideTerm) and (not g.is_grouping or g.name in (*groups, *averaged))
+        NewWide(name=group.name, is_grouping=group.is_grouping, matrix=group.matrix, unknown=nowhere, beyond=nowhere)
+        for group in design.groups
+        if isinstance(group, WideTerm) and (not group.is_grouping or group.name in (*groups, *averaged))
     )
     return NewDesign(
-        X=design.X, groups=known, offset=design.offset, index=design.index, aliased=np.empty((design.n, 0)), wide=wide
+        X=design.X, groups=of_fit, offset=design.offset, index=design.index, aliased=np.empty((design.n, 0)), wide=wide
     )
 
 
@@ -218,12 +225,12 @@ def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
                 f"predict(newdata, groups={{{wide.name!r}: 'observed_or_average'}}) takes these as the average one: "
                 "b = 0."
             )
-    strange = [g for g in new.groups if asked[g.name] == "observed" and (g.codes < 0).any()]
-    if not strange:
+    with_unseen = [g for g in new.groups if asked[g.name] == "observed" and (g.codes < 0).any()]
+    if not with_unseen:
         return
-    counts = [f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in strange]
+    counts = [f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in with_unseen]
     remedy = {n: t for n, t in asked.items() if t != "observed"} | dict.fromkeys(
-        (g.name for g in strange), "observed_or_new"
+        (g.name for g in with_unseen), "observed_or_new"
     )
     raise UnseenLevelError(
         f"newdata has {', and '.join(counts)}. Say what to predict for: predict(newdata, groups={remedy}) keeps the "
@@ -247,7 +254,7 @@ def label_places(group: NewGroup, rows: int | None = None) -> tuple[NDArray[np.i
     Where the same ``rows`` are repeated, an unlabelled one keeps its group.
     """
     labels, n = group.labels, rows or max(len(group.labels), 1)
-    places, found = pd.factorize(labels)  # −1 where there is no label
-    alone, own = np.unique(np.flatnonzero(places < 0) % n, return_inverse=True)
-    places[places < 0] = len(found) + own
-    return places.astype(np.int64), len(found) + len(alone)
+    places, labelled = pd.factorize(labels)  # −1 where there is no label
+    alone, unlabelled = np.unique(np.flatnonzero(places < 0) % n, return_inverse=True)
+    places[places < 0] = len(labelled) + unlabelled
+    return places.astype(np.int64), len(labelled) + len(alone)

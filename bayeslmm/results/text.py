@@ -29,8 +29,8 @@ class Table:
         widths = [max(len(row[c]) for row in cells) for c in range(len(self.headers))]
         lines = [
             "  ".join(
-                cell.ljust(w) if c < self.left else cell.rjust(w)
-                for c, (cell, w) in enumerate(zip(row, widths, strict=True))
+                cell.ljust(width) if c < self.left else cell.rjust(width)
+                for c, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in cells
         ]

@@ -36,11 +36,11 @@ COLUMNS = [
 
 def wanted_effects(effects: str | Sequence[str]) -> list[str]:
     """The kinds of effects that a user asked for, known ones only."""
-    wanted = list(effects) if isinstance(effects, Sequence) and not isinstance(effects, str) else [effects]
-    for effect in wanted:
+    chosen = list(effects) if isinstance(effects, Sequence) and not isinstance(effects, str) else [effects]
+    for effect in chosen:
         if not is_one_of(effect, EFFECTS):
             raise InputError(f"tidy(effects={effect!r}): effects are {', '.join(map(repr, EFFECTS))}")
-    return wanted
+    return chosen
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -76,13 +76,13 @@ def _ran_pars(fit: Estimates) -> pd.DataFrame:
 
 def glance(fit: Estimates) -> pd.DataFrame:
     """The table behind :meth:`PointFit.glance`."""
-    told = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
+    shares = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
     try:
         if not fit.design.smooths:
             r2 = quantity_table(fit, quantities.r2(fit.design))["estimate"]
-            told |= {"r2_marginal": float(r2["marginal"]), "r2_conditional": float(r2["conditional"])}
+            shares |= {"r2_marginal": float(r2["marginal"]), "r2_conditional": float(r2["conditional"])}
             if fit.design.groups:
-                told["icc"] = _icc(fit)
+                shares["icc"] = _icc(fit)
     except NotAvailableError:  # the family has no residual variance to compare with
         if not fit.solution.nodes:
             raise
@@ -98,7 +98,7 @@ def glance(fit: Estimates) -> pd.DataFrame:
                 "bic": fit.bic,
                 "df_resid": fit.df_resid,
                 "reml_criterion": fit.criterion if fit.solution.reml else np.nan,
-                **told,
+                **shares,
             }
         ]
     )

@@ -55,23 +55,26 @@ class Parts:
     groups : mapping
         v_k (...,) of every grouping factor, by name.
     residual : (...,) or None
-        None where the family has no such variance; ``told`` says why, or else what it is.
+        None where the family has no such variance; ``residual_words`` says why, or else what it is.
     """
 
     fixed: Array
     groups: Mapping[str, Array]
     residual: Array | None
-    told: str
+    residual_words: str
 
     @classmethod
     def of(cls, design: Design, values: Values) -> Parts:
         """The parts of a model with these parameters."""
-        groups = {g.name: average_variance(g, cov) for g, cov in zip(design.groups, values.covariances, strict=True)}
+        groups = {
+            group.name: average_variance(group, cov)
+            for group, cov in zip(design.groups, values.covariances, strict=True)
+        }
         fixed = fixed_part_variance(design, values.beta)
         mean = values.beta @ design.X.mean(axis=0) + design.offset.mean()
         spread = fixed + _sum(groups.values(), fixed)  # E(y) of a log link is over rows and groups
-        residual, told = residual_variance(design, values.family, mean, spread)
-        return cls(fixed=fixed, groups=groups, residual=residual, told=told)
+        residual, residual_words = residual_variance(design, values.family, mean, spread)
+        return cls(fixed=fixed, groups=groups, residual=residual, residual_words=residual_words)
 
     @property
     def random(self) -> Array:
@@ -87,7 +90,7 @@ class Parts:
             There is none for this family.
         """
         if self.residual is None:
-            raise NotAvailableError(self.told)
+            raise NotAvailableError(self.residual_words)
         return self.residual
 
 
@@ -198,9 +201,9 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
     rows: list[tuple[str, str, str, Array]] = []
     for group, cov in zip(design.groups, values.covariances, strict=True):
         name = row_of(group.name)
-        for term, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
-            rows.append((name, term, "variance", cov[..., k, k]))
-            rows.append((name, term, "sd", np.sqrt(cov[..., k, k])))
+        for term, column in zip(group.sd_terms, group.template.sd_columns, strict=True):
+            rows.append((name, term, "variance", cov[..., column, column]))
+            rows.append((name, term, "sd", np.sqrt(cov[..., column, column])))
         rows += correlations(group, cov)
         if total is not None:
             rows.append((name, "", "share", share(parts.groups[group.name], total)))
@@ -235,15 +238,15 @@ def icc(design: Design, parts: Parts, *, by_group: bool = True) -> dict[str, Arr
         raise NotAvailableError("an ICC compares groups; this model has no random effects")
     random = parts.random
     total = random + parts.compared()
-    found = {"adjusted": share(random, total), "unadjusted": share(random, total + parts.fixed)}
+    ratios = {"adjusted": share(random, total), "unadjusted": share(random, total + parts.fixed)}
     if not by_group:
-        return found
-    found |= {told_as(name, ICC): share(part, total) for name, part in parts.groups.items()}
+        return ratios
+    ratios |= {told_as(name, ICC): share(part, total) for name, part in parts.groups.items()}
     for name, above in nesting(design).items():
         if above:
             together = parts.groups[name] + _sum((parts.groups[a] for a in above), total)
-            found[cumulative(name, above)] = share(together, total)
-    return found
+            ratios[cumulative(name, above)] = share(together, total)
+    return ratios
 
 
 def row_of(name: str) -> str:
@@ -305,24 +308,24 @@ class AtRows:
         offset = float(design.offset.mean()) if design.recipe.offset_given_as_array else None
         new = design.at(rows, offset=offset, estimable_only=not design.family.has_residual)
         parts = tuple(
-            np.maximum(np.einsum("na,...ab,nb->...n", g.Z, cov, g.Z), 0.0)
-            for g, cov in zip(new.groups, values.covariances, strict=True)
+            np.maximum(np.einsum("na,...ab,nb->...n", group.Z, cov, group.Z), 0.0)
+            for group, cov in zip(new.groups, values.covariances, strict=True)
         )
-        each = {name: value[..., None] for name, value in values.family.items()}
+        parameters = {name: value[..., None] for name, value in values.family.items()}
         fixed = values.beta @ new.X.T + new.offset
-        residual, told = residual_variance(design, each, fixed, _sum(parts, fixed))
+        residual, residual_words = residual_variance(design, parameters, fixed, _sum(parts, fixed))
         if residual is None:
-            raise NotAvailableError(told)
+            raise NotAvailableError(residual_words)
         return cls(grid=grid, new=new, parts=parts, residual=residual)
 
     def icc(self, design: Design, *, by_group: bool) -> list[tuple[str, Array]]:
         """ICC(x) = zᵀΣz / (zᵀΣz + σ²), (..., rows): all factors together, and each where there are several."""
         random = _sum(self.parts, self.residual)
-        found = [("adjusted", share(random, random + self.residual))]
+        ratios = [("adjusted", share(random, random + self.residual))]
         if by_group and len(self.parts) > 1:
             for group, part in zip(design.groups, self.parts, strict=True):
-                found.append((told_as(group.name, ICC), share(part, random + self.residual)))
-        return found
+                ratios.append((told_as(group.name, ICC), share(part, random + self.residual)))
+        return ratios
 
     def correlation(self, design: Design, values: Values, group: GroupTerm) -> Array:
         """Correlation (..., rows, rows) of two observations of one level of a factor, at two rows of the grid.
@@ -347,21 +350,21 @@ def reductions(
     design: Design, values: Values, parts: Parts, before: tuple[Design, Values, Parts]
 ) -> dict[str, tuple[Array, Array]]:
     """(variance of the baseline, variance of the model) of the residual and of every random effect that both have."""
-    found: dict[str, tuple[Array, Array]] = {}
+    pairs: dict[str, tuple[Array, Array]] = {}
     old, new = _variances(*before), _variances(design, values, parts)
     for name in new:
         if name in old:
-            found[name] = (old[name], new[name])
-    return found
+            pairs[name] = (old[name], new[name])
+    return pairs
 
 
 def _variances(design: Design, values: Values, parts: Parts) -> dict[str, Array]:
-    found = {}
+    variance_of = {}
     if parts.residual is not None and design.family.has_residual and not design.family.residual_is_known:
-        found[RESIDUAL] = parts.residual
+        variance_of[RESIDUAL] = parts.residual
     for group, cov in zip(design.groups, values.covariances, strict=True):
         for column, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
             of_intercept = row_of(group.name)
             name = of_intercept if column == "Intercept" else f"{column} | {group.name}"
-            found[name] = cov[..., k, k]
-    return found
+            variance_of[name] = cov[..., k, k]
+    return variance_of

@@ -83,10 +83,12 @@ def df_of_sums(about: inference.Approximation, reach: Array, variances: Array, r
     What is left of a variance after that of reach'β̂ and the residual is that of random effects, which counts as known.
     """
     contrasts = reach.reshape(int(np.prod(reach.shape[:-1])), reach.shape[-1])
-    rest = variances.reshape(-1) - about.variances(contrasts) - residual
-    given = np.where(rest > 1e-10 * variances.reshape(-1), rest, 0.0)  # a difference that is only rounding is none
-    given = np.where(np.isnan(rest), np.nan, given)
-    return about.df(contrasts, residual=residual, taken_as_known=given).reshape(variances.shape)
+    remainder = variances.reshape(-1) - about.variances(contrasts) - residual
+    known_variance = np.where(
+        remainder > 1e-10 * variances.reshape(-1), remainder, 0.0
+    )  # a difference that is only rounding is none
+    known_variance = np.where(np.isnan(remainder), np.nan, known_variance)
+    return about.df(contrasts, residual=residual, taken_as_known=known_variance).reshape(variances.shape)
 
 
 def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:

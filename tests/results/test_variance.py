@@ -684,7 +684,7 @@ def test_a_residual_variance_says_what_it_is(family, link, told):
     rng = np.random.default_rng(1)
     design = model_of(family, "x + (1 | g)", rng, link).design
     values = values_from(design, drawn(design, rng))
-    assert variance.Parts.of(design, values).told == told
+    assert variance.Parts.of(design, values).residual_words == told
     for name in design.family.parameters:
         rest = {other: value for other, value in values.family.items() if other != name}
         found, why = variance.residual_variance(design, rest, np.zeros(1), np.zeros(1))
