@@ -206,7 +206,7 @@ def test_lognormal_models_are_compared_on_the_log_scale():
     np.testing.assert_allclose(column(pool, "none"), logs)
     assert pool.reml is None and "reml" not in pool.table() and "of the logarithm" in str(pool)
     # the densities are of the response itself
-    rows = engine.rows_left_out(pool.footing.own.line).without
+    rows = engine.rows_left_out(pool.footing.unpooled.line).without
     assert pool.loo().elpd["none"].elpd == pytest.approx(rows.sum() - np.log(data["Reaction"]).sum())
     assert pool.held_out(3).title.endswith("by the posterior")
     with pytest.raises(NotAvailableError, match="point fits are put beside least squares"):
