@@ -34,7 +34,7 @@ def refuse(design: Design, nodes: int) -> None:
     NotAvailableError
         Several grouping factors, effects of which rows meet many, or too many effects of a level.
     """
-    bars = " + ".join(text for g in design.groups for text in g.texts)
+    bars = " + ".join(text for group in design.groups for text in group.texts)
     if len(design.groups) != 1 or design.groups[0].is_wide:
         raise NotAvailableError(
             f"nAGQ={nodes}: quadrature integrates the effects of one grouping factor out; this model has "
@@ -65,8 +65,8 @@ class _Likelihood:
                 eta.append(about.X @ beta + about.offset)
                 values.append(about.parameters.values(free) if len(free) else free)
                 roots.append(T @ about.lams(theta)[0])
-            found = -self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
-        return np.where(np.isfinite(found), found, np.inf)
+            deviances = -self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
+        return np.where(np.isfinite(deviances), deviances, np.inf)
 
 
 def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> PointSolution:
@@ -83,8 +83,8 @@ def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> Po
     about = Approximation(design)
     first = laplace_fit.optimum(about, start)
     likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=nodes)
-    found = _optimum(likelihood, first)
-    return replace(laplace_fit.report(about, found), nodes=nodes)
+    optimum = _optimum(likelihood, first)
+    return replace(laplace_fit.report(about, optimum), nodes=nodes)
 
 
 def estimates(
@@ -119,10 +119,10 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     C = np.zeros((about.size, int(free.sum())))
     C[free] = laplace_fit.scales(first.hessian[np.ix_(free, free)])
     back = np.linalg.pinv(C)
-    found = replace(
+    optimum = replace(
         first, value=float(likelihood(first.psi)[0]), hessian=back.T @ _curvature(likelihood, first.psi, C) @ back
     )
-    return replace(laplace_fit.report(about, found), nodes=solution.nodes)
+    return replace(laplace_fit.report(about, optimum), nodes=solution.nodes)
 
 
 def error(design: Design, solution: PointSolution) -> float | None:
@@ -156,27 +156,27 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
     H, gradient = np.eye(n), _gradient(likelihood, psi, C)
     for _ in range(STEPS):
         curvatures, axes = np.linalg.eigh(H)
-        here = Evaluation(theta=psi, value=value, gradient=gradient, curvatures=curvatures, axes=axes)
-        step = here.step_within(radius) if n else np.zeros(0)
-        promise = here.promise(step)
+        evaluation = Evaluation(theta=psi, value=value, gradient=gradient, curvatures=curvatures, axes=axes)
+        step = evaluation.step_within(radius) if n else np.zeros(0)
+        promise = evaluation.promise(step)
         if promise < AT_REST or radius < 1e-6:
             break
-        there = psi + C @ step
-        new = float(likelihood(there)[0])
+        proposal = psi + C @ step
+        new = float(likelihood(proposal)[0])
         if not np.isfinite(new) or new > value:
             radius = 0.25 * float(np.linalg.norm(step))
             continue
-        moved = _gradient(likelihood, there, C)
-        miss = moved - gradient - H @ step
+        new_gradient = _gradient(likelihood, proposal, C)
+        miss = new_gradient - gradient - H @ step
         if abs(miss @ step) > 1e-8 * float(np.linalg.norm(miss) * np.linalg.norm(step)):
             H = H + np.outer(miss, miss) / (miss @ step)
         if value - new > 0.75 * promise and np.linalg.norm(step) > 0.99 * radius:
             radius *= 2.5
-        psi, value, gradient = there, new, moved
+        psi, value, gradient = proposal, new, new_gradient
     bend = _curvature(likelihood, psi, C)
     values, axes = np.linalg.eigh(bend)
-    told = values > 1e-10
-    decrement = float(np.sum((axes.T @ gradient)[told] ** 2 / values[told]))
+    curved = values > 1e-10
+    decrement = float(np.sum((axes.T @ gradient)[curved] ** 2 / values[curved]))
     back = np.linalg.pinv(C)
     psi = laplace_fit.canonical(about, psi)
     about.last = None
@@ -204,12 +204,12 @@ def _curvature(likelihood: _Likelihood, psi: Array, C: Array) -> Array:
     """Second differences, of fourth order along each axis."""
     n, steps = C.shape[1], BEND * C.T
     pairs = [(i, j) for i in range(n) for j in range(i)]
-    points = [psi, *(psi + k * s for s in steps for k in (-2.0, -1.0, 1.0, 2.0))]
+    points = [psi, *(psi + k * step for step in steps for k in (-2.0, -1.0, 1.0, 2.0))]
     points += [psi + a * steps[i] + b * steps[j] for i, j in pairs for a in (-1.0, 1.0) for b in (-1.0, 1.0)]
     values = likelihood(np.array(points))
-    H, own = np.empty((n, n)), values[1 : 1 + 4 * n].reshape(n, 4)
+    H, along_axes = np.empty((n, n)), values[1 : 1 + 4 * n].reshape(n, 4)
     for i in range(n):
-        a, b, c, d = own[i]
+        a, b, c, d = along_axes[i]
         H[i, i] = (-a + 16.0 * b - 30.0 * values[0] + 16.0 * c - d) / (12.0 * BEND**2)
     for (i, j), (mm, mp, pm, pp) in zip(pairs, values[1 + 4 * n :].reshape(-1, 4), strict=True):
         H[i, j] = H[j, i] = (pp - pm - mp + mm) / (4.0 * BEND**2)

@@ -62,7 +62,7 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
     for i in range(n_xy):
         for j in range(n_xy):
             xy[i, j] = XytXy[i, j]
-    own = right = lam = 0
+    gram_start = right = lam = 0
     for k in range(widths.shape[0]):
         q = widths[k]
         for level in range((column_start[k + 1] - column_start[k]) // q):
@@ -70,7 +70,7 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
                 for b in range(q):
                     half[a, b] = 0.0
                     for r in range(q):
-                        half[a, b] += ZtZ[own + a * q + r] * lams[lam + r * q + b]
+                        half[a, b] += ZtZ[gram_start + a * q + r] * lams[lam + r * q + b]
             row = column_start[k] + level * q - m_chain
             p = width = d = 0
             if k < n_chain:
@@ -94,10 +94,10 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
                         P[p + a * width + c] = total
                     else:
                         dense_xy[row + a, c] = total
-            own += q * q
+            gram_start += q * q
             right += q * n_xy
         lam += q * q
-    at = 0
+    pair_start = 0
     for i in range(pair_counts.shape[0]):
         first, second = pair_factors[i, 0], pair_factors[i, 1]
         q_a, q_b, lam_a, lam_b = (widths[first], widths[second], lam_start[first], lam_start[second])
@@ -106,24 +106,24 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
                 for b in range(q_b):
                     half[a, b] = 0.0
                     for r in range(q_b):
-                        half[a, b] += pair_values[at + a * q_b + r] * lams[lam_b + r * q_b + b]
+                        half[a, b] += pair_values[pair_start + a * q_b + r] * lams[lam_b + r * q_b + b]
             for a in range(q_a):
                 for b in range(q_b):
                     total = 0.0
                     for r in range(q_a):
                         total += lams[lam_a + r * q_a + a] * half[r, b]
-                    to = pair_at[at + a * q_b + b]
+                    to = pair_at[pair_start + a * q_b + b]
                     if first < n_chain:
                         P[to] = total
                     else:
                         dense[to // dense.shape[0], to % dense.shape[0]] = total
-            at += q_a * q_b
+            pair_start += q_a * q_b
 
 
 @compiled
 def right_side(pattern, P, dense_xy, B):
     """Into B: L⁻¹ΛᵀZᵀW[X y], (m, p + 1) in elimination order."""
-    n_xy, at = dense_xy.shape[1], 0
+    n_xy, column = dense_xy.shape[1], 0
     for k in range(pattern.node_start.shape[0] - 1):
         q = pattern.widths[k]
         for v in range(pattern.node_start[k], pattern.node_start[k + 1]):
@@ -131,11 +131,11 @@ def right_side(pattern, P, dense_xy, B):
             for a in range(q):
                 first = pattern.panel_start[v] + a * row + row - n_xy
                 for c in range(n_xy):
-                    B[at, c] = P[first + c]
-                at += 1
+                    B[column, c] = P[first + c]
+                column += 1
     for i in range(dense_xy.shape[0]):
         for c in range(n_xy):
-            B[at + i, c] = dense_xy[i, c]
+            B[column + i, c] = dense_xy[i, c]
 
 
 @compiled
@@ -156,28 +156,28 @@ def project(pattern, values, lams, U, E):
     for row in range(U.shape[0]):
         for c in range(n_xy):
             E[row, c] = ZtXy[row * n_xy + c]
-    own = 0
+    gram_start = 0
     for k in range(widths.shape[0]):
         q = widths[k]
         for row in range(column_start[k], column_start[k + 1], q):
             for a in range(q):
                 for r in range(q):
                     for c in range(n_xy):
-                        E[row + a, c] -= ZtZ[own + a * q + r] * scaled[row + r, c]
-            own += q * q
-    i = at = 0
+                        E[row + a, c] -= ZtZ[gram_start + a * q + r] * scaled[row + r, c]
+            gram_start += q * q
+    i = pair_start = 0
     for pair in range(pair_counts.shape[0]):
         q_a, q_b = widths[pair_factors[pair, 0]], widths[pair_factors[pair, 1]]
         for _ in range(pair_counts[pair]):
             row, column = pair_rows[i, 0], pair_rows[i, 1]
             for a in range(q_a):
                 for b in range(q_b):
-                    value = pair_values[at + a * q_b + b]
+                    value = pair_values[pair_start + a * q_b + b]
                     for c in range(n_xy):
                         E[row + a, c] -= value * scaled[column + b, c]
                         E[column + b, c] -= value * scaled[row + a, c]
             i += 1
-            at += q_a * q_b
+            pair_start += q_a * q_b
 
 
 @compiled
@@ -189,7 +189,7 @@ def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper, sums):
     widths, column_start, node_start = pattern.widths, pattern.column_start, pattern.node_start
     n_chain = node_start.shape[0] - 1
     m_chain = column_start[n_chain]
-    own = 0
+    gram_start = 0
     for k in range(widths.shape[0]):
         q, lam = widths[k], lam_start[k]
         for level in range((column_start[k + 1] - column_start[k]) // q):
@@ -202,31 +202,31 @@ def trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper, sums):
                 for a in range(q):
                     half = 0.0
                     for r in range(q):
-                        half += ZtZ[own + a * q + r] * lams[lam + r * q + b]
+                        half += ZtZ[gram_start + a * q + r] * lams[lam + r * q + b]
                     for c in range(q):
                         if k < n_chain:
                             sums[lam + a * q + c] += half * V_diagonal[d + b * q + c]
                         else:
                             sums[lam + a * q + c] += half * V_upper[row + min(b, c), row + max(b, c)]
-            own += q * q
-    at = 0
+            gram_start += q * q
+    pair_start = 0
     for pair in range(pair_counts.shape[0]):
         first, second = pair_factors[pair, 0], pair_factors[pair, 1]
         q_a, q_b, lam_a, lam_b = (widths[first], widths[second], lam_start[first], lam_start[second])
         for _ in range(pair_counts[pair]):
             for i in range(q_a):
                 for j in range(q_b):
-                    to = pair_at[at + i * q_b + j]
+                    to = pair_at[pair_start + i * q_b + j]
                     if first < n_chain:
                         V = V_panel[to]
                     else:
                         V = V_upper[to // V_upper.shape[0], to % V_upper.shape[0]]
                     for a in range(q_a):  # G_a += S_ab Λ_b V_abᵀ
                         for r in range(q_b):
-                            half = pair_values[at + a * q_b + r] * lams[lam_b + r * q_b + j]
+                            half = pair_values[pair_start + a * q_b + r] * lams[lam_b + r * q_b + j]
                             sums[lam_a + a * q_a + i] += half * V
                     for b in range(q_b):  # G_b += S_abᵀ Λ_a V_ab
                         for r in range(q_a):
-                            half = pair_values[at + r * q_b + b] * lams[lam_a + r * q_a + i]
+                            half = pair_values[pair_start + r * q_b + b] * lams[lam_a + r * q_a + i]
                             sums[lam_b + b * q_b + j] += half * V
-            at += q_a * q_b
+            pair_start += q_a * q_b

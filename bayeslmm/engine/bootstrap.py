@@ -116,18 +116,18 @@ def bootstrap_of_any(
 
 
 def _in_batches(
-    refit: Callable[..., Array], given: tuple[Any, ...], draws: int, random_seed: int | None, cores: int
+    refit: Callable[..., Array], arguments: tuple[Any, ...], draws: int, random_seed: int | None, cores: int
 ) -> Batches[Array]:
     seeds = seed_sequence(random_seed).spawn(draws)
     size = max(1, min(25, draws // (4 * cores)))
     batches = [seeds[i : i + size] for i in range(0, draws, size)]
     if cores == 1:
-        yield from (refit(*given, batch) for batch in batches)
+        yield from (refit(*arguments, batch) for batch in batches)
         return
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    tasks = (delayed(refit)(*given, batch) for batch in batches)
+    tasks = (delayed(refit)(*arguments, batch) for batch in batches)
     try:
         yield from Parallel(n_jobs=cores, return_as="generator")(tasks)
     except TerminatedWorkerError as error:

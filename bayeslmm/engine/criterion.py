@@ -89,17 +89,17 @@ class Criterion:
         self.p = layout.cross.XytXy.shape[0] - 1
         self.df = layout.cross.n - (self.p if reml else 0)
         self.evaluations = 0
-        self.diagonal = np.concatenate([np.zeros(0, bool), *(t.is_diagonal for t in self.templates)])
-        self._ends = np.cumsum([t.n_theta for t in self.templates])
+        self.diagonal = np.concatenate([np.zeros(0, bool), *(template.is_diagonal for template in self.templates)])
+        self._ends = np.cumsum([template.n_theta for template in self.templates])
 
     def lams(self, theta: Array) -> list[Array]:
         """Λ̃_k from θ̃."""
         parts = np.split(theta, self._ends[:-1])
-        return [t.factor(part) for t, part in zip(self.templates, parts, strict=False)]
+        return [template.factor(part) for template, part in zip(self.templates, parts, strict=False)]
 
     def theta(self, lams: Sequence[Array]) -> Array:
         """θ̃ from Λ̃_k."""
-        parts = [t.theta(lam) for t, lam in zip(self.templates, lams, strict=True)]
+        parts = [template.theta(lam) for template, lam in zip(self.templates, lams, strict=True)]
         return np.concatenate([np.zeros(0), *parts])
 
     def gradient(self, theta: Array, by_lams: Sequence[Array]) -> Array:
@@ -109,11 +109,13 @@ class Criterion:
 
     def slopes(self, theta: Array) -> list[list[list[tuple[int, int, float]]]]:
         """Entries (row, column, value) of ∂Λ̃/∂θ̃ for every parameter of every factor."""
-        return [t.slopes(own) for t, own, _ in self._with_templates(theta, self.templates)]
+        return [t.slopes(part) for t, part, _ in self._with_templates(theta, self.templates)]
 
     def signs(self, lams: Sequence[Array]) -> Array:
         """±1 for every θ̃ that make the diagonals of Λ̃_k positive and leave Λ̃Λ̃ᵀ."""
-        return np.concatenate([np.zeros(0), *(t.signs(lam) for t, lam in zip(self.templates, lams, strict=True))])
+        return np.concatenate(
+            [np.zeros(0), *(template.signs(lam) for template, lam in zip(self.templates, lams, strict=True))]
+        )
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
@@ -128,10 +130,10 @@ class Criterion:
     @cached_property
     def is_linear(self) -> bool:
         """Whether every Λ̃ is a linear function of θ̃."""
-        return all(t.is_linear for t in self.templates)
+        return all(template.is_linear for template in self.templates)
 
     def _of_templates(self, which: str) -> tuple[Array, Array]:
-        pairs = [getattr(t, which) for t in self.templates]
+        pairs = [getattr(template, which) for template in self.templates]
         low, high = (np.concatenate([np.zeros(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
         return low, high
 
@@ -144,8 +146,8 @@ class Criterion:
         log_det = reduced.log_det_M + (solution.log_det_A if self.reml else 0.0)
         sigma2 = self.sigma2(solution)
         squares = self.df if self.sigma is None else solution.r2 / sigma2
-        rest = squares + self.df * np.log(2.0 * np.pi * sigma2)
-        return float(log_det + rest - self.layout.cross.sum_log_weights)
+        quadratic = squares + self.df * np.log(2.0 * np.pi * sigma2)
+        return float(log_det + quadratic - self.layout.cross.sum_log_weights)
 
     def sigma2(self, solution: pls.Solution) -> float:
         """σ̂², or σ² where it is known."""
@@ -197,36 +199,36 @@ class Criterion:
         self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, theta: Array, lams: Sequence[Array]
     ) -> tuple[Array, Array]:
         """yᵀPV̇_iPV̇_jPy (n_theta, n_theta) and yᵀPV̇_iPy (n_theta,), where V̇_iPy = Z_k(Λ̇_iΛᵀ + ΛΛ̇_iᵀ)e_k."""
-        n_theta, at = len(self.diagonal), 0
+        n_theta, i = len(self.diagonal), 0
         directions, forces = [], np.zeros(n_theta)
-        for (template, own, lam), e in zip(self._with_templates(theta, lams), terms.e, strict=True):
+        for (template, part, lam), e in zip(self._with_templates(theta, lams), terms.e, strict=True):
             a = np.zeros((*e.shape, n_theta))
             spherical = e @ lam
-            for slope in template.slopes(own):
+            for slope in template.slopes(part):
                 for r, c, value in slope:
-                    a[:, :, at] += value * np.outer(e[:, r], lam[:, c])
-                    a[:, r, at] += value * spherical[:, c]
-                    forces[at] += 2.0 * value * (e[:, r] @ spherical[:, c])
-                at += 1
+                    a[:, :, i] += value * np.outer(e[:, r], lam[:, c])
+                    a[:, r, i] += value * spherical[:, c]
+                    forces[i] += 2.0 * value * (e[:, r] @ spherical[:, c])
+                i += 1
             directions.append(a)
         return pls.projected_products(reduced, solution, terms, directions), forces
 
     def _second_derivative_of_V(self, terms: pls.Slopes, theta: Array, lams: Sequence[Array]) -> Array:
         """⟨Γ, V̈_ij⟩ = 2⟨ΓΛ̇_i, Λ̇_j⟩ + ⟨2ΓΛ, Λ̈_ij⟩, Γ summed over levels; between two factors zero."""
         H = np.zeros((len(self.diagonal), len(self.diagonal)))
-        at = 0
+        start = 0
         by_lams = [np.zeros(0)] * len(lams) if self.is_linear else terms.gradients(lams)
         gammas = self._gammas(terms, lams)
-        for (template, own, gamma), by_lam in zip(self._with_templates(theta, gammas), by_lams, strict=True):
-            here = slice(at, at + template.n_theta)
+        for (template, part, gamma), by_lam in zip(self._with_templates(theta, gammas), by_lams, strict=True):
+            span = slice(start, start + template.n_theta)
             if template.is_linear:
                 rows, columns = np.array(template.rows), np.array(template.columns)
-                H[here, here] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
+                H[span, span] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
             else:
-                J = template.jacobian(own)
-                H[here, here] = 2.0 * np.einsum("irc,rs,jsc->ij", J, gamma, J, optimize=True)
-                H[here, here] += template.curvature(own, by_lam)
-            at += template.n_theta
+                J = template.jacobian(part)
+                H[span, span] = 2.0 * np.einsum("irc,rs,jsc->ij", J, gamma, J, optimize=True)
+                H[span, span] += template.curvature(part, by_lam)
+            start += template.n_theta
         return H
 
     def _gammas(self, terms: pls.Slopes, lams: Sequence[Array]) -> list[Array]:

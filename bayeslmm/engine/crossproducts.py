@@ -132,9 +132,9 @@ def _wide_pair(
     else:
         other = m if wide[0] == k else k
         n, q = Z[other].shape
-        at = codes[other][:, None] * q + np.arange(q)
+        positions = codes[other][:, None] * q + np.arange(q)
         rows = sparse.csr_array(
-            (Z[other].reshape(-1), at.reshape(-1), np.arange(n + 1) * q), shape=(n, levels[other] * q)
+            (Z[other].reshape(-1), positions.reshape(-1), np.arange(n + 1) * q), shape=(n, levels[other] * q)
         )
         products = rows.T @ weighted
         products = products if other == k else products.T

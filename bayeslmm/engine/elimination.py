@@ -65,7 +65,7 @@ def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
             row = (panel_start[v + 1] - p) // q
             tail = row - n_xy
             log_det += _factor_node(D, d, P, p, q, row)
-            at = 0
+            offset = 0
             e = block_start[v]
             while e < block_start[v + 1] and block_node[e] >= 0:  # ancestors
                 w, width = block_node[e], widths[block_factor[e]]
@@ -74,8 +74,8 @@ def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
                 for a in range(width):
                     for b in range(a + 1):
                         for r in range(q):
-                            D[dw + a * width + b] -= P[p + r * row + at + a] * P[p + r * row + at + b]
-                to, position, source = block_start[w], 0, at + width
+                            D[dw + a * width + b] -= P[p + r * row + offset + a] * P[p + r * row + offset + b]
+                to, position, source = block_start[w], 0, offset + width
                 for f in range(e + 1, block_start[v + 1]):
                     to, passed = _find_block(pattern, f, w, to)
                     position += passed
@@ -83,25 +83,27 @@ def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
                         for b in range(widths[block_factor[f]]):
                             for r in range(q):
                                 P[pw + a * row_w + position + b] -= (
-                                    P[p + r * row + at + a] * P[p + r * row + source + b]
+                                    P[p + r * row + offset + a] * P[p + r * row + source + b]
                                 )
                     source += widths[block_factor[f]]
                 for a in range(width):
                     for b in range(n_xy):
                         for r in range(q):
-                            P[pw + a * row_w + row_w - n_xy + b] -= P[p + r * row + at + a] * P[p + r * row + tail + b]
-                at += width
+                            P[pw + a * row_w + row_w - n_xy + b] -= (
+                                P[p + r * row + offset + a] * P[p + r * row + tail + b]
+                            )
+                offset += width
                 e += 1
             c = 0  # dense columns
             for f in range(e, block_start[v + 1]):
                 for b in range(widths[block_factor[f]]):
                     columns[c] = block_column[f] - m_chain + b
                     c += 1
-            for a in range(tail - at):
+            for a in range(tail - offset):
                 for r in range(q):
-                    left = P[p + r * row + at + a]
-                    for b in range(a, tail - at):
-                        dense[columns[a], columns[b]] -= left * P[p + r * row + at + b]
+                    left = P[p + r * row + offset + a]
+                    for b in range(a, tail - offset):
+                        dense[columns[a], columns[b]] -= left * P[p + r * row + offset + b]
                     for b in range(n_xy):
                         dense_xy[columns[a], b] -= left * P[p + r * row + tail + b]
             for a in range(n_xy):
@@ -128,14 +130,14 @@ def forward_substitute(pattern, D, P, U):
                     for r in range(a):
                         U[first + a, c] -= D[d + a * q + r] * U[first + r, c]
                     U[first + a, c] /= D[d + a * q + a]
-            at = 0
+            offset = 0
             for e in range(block_start[v], block_start[v + 1]):
                 for b in range(widths[block_factor[e]]):
                     for a in range(q):
-                        value = P[p + a * row + at]
+                        value = P[p + a * row + offset]
                         for c in range(U.shape[1]):
                             U[block_column[e] + b, c] -= value * U[first + a, c]
-                    at += 1
+                    offset += 1
             first += q
 
 
@@ -150,18 +152,18 @@ def back_substitute(pattern, D, P, U):
         for v in range(node_start[k + 1] - 1, node_start[k] - 1, -1):
             d, p = diagonal_start[v], panel_start[v]
             row = (panel_start[v + 1] - p) // q
-            own = node_start[k]
-            first = (v - own) * q
+            first_node = node_start[k]
+            first = (v - first_node) * q
             for i in range(k):
                 first += (node_start[i + 1] - node_start[i]) * widths[i]
-            at = 0
+            offset = 0
             for e in range(block_start[v], block_start[v + 1]):
                 for b in range(widths[block_factor[e]]):
                     for a in range(q):
-                        value = P[p + a * row + at]
+                        value = P[p + a * row + offset]
                         for c in range(U.shape[1]):
                             U[first + a, c] -= value * U[block_column[e] + b, c]
-                    at += 1
+                    offset += 1
             for a in range(q - 1, -1, -1):
                 for c in range(U.shape[1]):
                     for r in range(a + 1, q):
@@ -176,16 +178,16 @@ def _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T):
     block_column, block_factor, block_node = pattern.block_column, pattern.block_factor, pattern.block_node
     panel_start, diagonal_start = pattern.panel_start, pattern.diagonal_start
     m_chain = column_start[pattern.node_start.shape[0] - 1]
-    at = 0
+    offset = 0
     for e in range(block_start[v], block_start[v + 1]):
         width, w = widths[block_factor[e]], block_node[e]
-        source = at
+        source = offset
         if w >= 0:
             pw, dw = panel_start[w], diagonal_start[w]
             row_w = (panel_start[w + 1] - pw) // width
             for a in range(width):
                 for b in range(width):
-                    T[at + a, at + b] = V_diagonal[dw + a * width + b]
+                    T[offset + a, offset + b] = V_diagonal[dw + a * width + b]
             to, position = block_start[w], 0
             source += width
             for f in range(e + 1, block_start[v + 1]):
@@ -193,18 +195,18 @@ def _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T):
                 position += passed
                 for b in range(widths[block_factor[f]]):
                     for a in range(width):
-                        T[at + a, source + b] = V_panel[pw + a * row_w + position + b]
-                        T[source + b, at + a] = T[at + a, source + b]
+                        T[offset + a, source + b] = V_panel[pw + a * row_w + position + b]
+                        T[source + b, offset + a] = T[offset + a, source + b]
                 source += widths[block_factor[f]]
         else:
             for f in range(e, block_start[v + 1]):
                 for b in range(widths[block_factor[f]]):
                     for a in range(width if f > e else b + 1):
                         value = V_upper[block_column[e] - m_chain + a, block_column[f] - m_chain + b]
-                        T[at + a, source + b] = value
-                        T[source + b, at + a] = value
+                        T[offset + a, source + b] = value
+                        T[source + b, offset + a] = value
                 source += widths[block_factor[f]]
-        at += width
+        offset += width
 
 
 @compiled

@@ -89,7 +89,7 @@ class Geometry:
     @property
     def few_levels(self) -> bool:
         """Whether some factor has so few levels that its sd is hardly known."""
-        return any(len(p.weights) < FEW_LEVELS for p in self.placements.values())
+        return any(len(placement.weights) < FEW_LEVELS for placement in self.placements.values())
 
 
 def choose_geometry(design: Design, rough: Rough | None, centring: Mapping[Any, Any] | None = None) -> Geometry:
@@ -108,11 +108,11 @@ def choose_geometry(design: Design, rough: Rough | None, centring: Mapping[Any, 
     InputError
         ``centring`` names no factor or column, or holds no weight.
     """
-    given = _given(design, centring or {})
+    user_weights = _given(design, centring or {})
     placements, spread = {}, {}
     for k, group in enumerate(design.groups):
         weights, reliability = _suggested(group, rough, k)
-        for (name, column), weight in given.items():
+        for (name, column), weight in user_weights.items():
             if name == group.name:
                 weights[:, column] = weight
         parent, above = _parent(design, group)
@@ -165,29 +165,29 @@ def _own_variances(group: GroupTerm, information: Array) -> Array:
         for b in range(group.q):
             values = information * group.Z[:, a] * group.Z[:, b]
             products[:, a, b] = np.bincount(group.codes, weights=values, minlength=group.n_levels)
-    own = np.full((group.n_levels, group.q), np.inf)
-    well = np.linalg.cond(products) < 1e10
-    own[well] = np.diagonal(np.linalg.inv(products[well]), axis1=1, axis2=2)
-    return own
+    variances = np.full((group.n_levels, group.q), np.inf)
+    well_conditioned = np.linalg.cond(products) < 1e10
+    variances[well_conditioned] = np.diagonal(np.linalg.inv(products[well_conditioned]), axis1=1, axis2=2)
+    return variances
 
 
 def _given(design: Design, centring: Mapping[Any, Any]) -> dict[tuple[str, int], float]:
     """The user's weights by factor and number of the column, those of single columns last."""
     if not isinstance(centring, Mapping):
         raise InputError(f"centring={centring!r}: it is a dict of weights such as {{'school': 0}}")
-    found: dict[tuple[str, int], float] = {}
-    known = {g.name: g.columns for g in design.groups}
+    user_weights: dict[tuple[str, int], float] = {}
+    columns_of = {g.name: g.columns for g in design.groups}
     for key, weight in sorted(centring.items(), key=lambda item: isinstance(item[0], tuple)):
         group, *terms = key if isinstance(key, tuple) else (key,)
-        if group not in known or len(terms) > 1 or (terms and terms[0] not in known[group]):
-            names = [repr(g) for g in known] + [repr((g, c)) for g, columns in known.items() for c in columns]
+        if group not in columns_of or len(terms) > 1 or (terms and terms[0] not in columns_of[group]):
+            names = [repr(g) for g in columns_of] + [repr((g, c)) for g, columns in columns_of.items() for c in columns]
             raise InputError(f"centring: {key!r} is no grouping factor or column; there are {', '.join(names)}")
         if not isinstance(weight, int | float | np.number) or not 0.0 <= weight <= 1.0:
             raise InputError(f"centring={{{key!r}: {weight!r}}}: a weight lies between 0 (not centred) and 1 (centred)")
-        for column, name in enumerate(known[group]):
+        for column, name in enumerate(columns_of[group]):
             if not terms or name == terms[0]:
-                found[group, column] = float(weight)
-    return found
+                user_weights[group, column] = float(weight)
+    return user_weights
 
 
 def _parent(design: Design, group: GroupTerm) -> tuple[str, Codes]:
@@ -228,16 +228,16 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
     The intercept goes to one factor, the ``widest``; another column goes there as well if it can, else to the factor
     with most levels of those that it does not vary within.
     """
-    found: dict[str, list[Attached]] = {g.name: [] for g in design.groups}
+    attached: dict[str, list[Attached]] = {g.name: [] for g in design.groups}
     centred = design.has_intercept or design.family.has_categories
     means = design.X.mean(axis=0) if centred else np.zeros(len(design.x_names))
     factors = sorted(design.groups, key=lambda g: (g.name != widest, -g.n_levels))
     for c, name in enumerate(design.x_names):
         for group in factors if name != "Intercept" else [g for g in factors if g.name == widest]:
             placement = placements[group.name]
-            own = [k for k in range(group.q) if placement.is_centred(k)]
-            ratios = [(k, _ratio(group, k, design.X[:, c])) for k in own]
-            constant = [i for i in own if np.all(group.Z[:, i] == 1.0)]
+            centred_columns = [k for k in range(group.q) if placement.is_centred(k)]
+            ratios = [(k, _ratio(group, k, design.X[:, c])) for k in centred_columns]
+            constant = [i for i in centred_columns if np.all(group.Z[:, i] == 1.0)]
             # without an intercept to take up the rest, a slope goes with its own fixed effect only
             fitting = [
                 (k, ratio)
@@ -249,15 +249,15 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
             k, ratio = fitting[0]
             if k in constant:
                 weights = ratio - (means[c] if name != "Intercept" else 0.0)
-                found[group.name].append(Attached(column=k, coefficient=c, weights=weights))
+                attached[group.name].append(Attached(column=k, coefficient=c, weights=weights))
             else:
-                found[group.name].append(Attached(column=k, coefficient=c, weights=ratio))
-                found[group.name] += [
+                attached[group.name].append(Attached(column=k, coefficient=c, weights=ratio))
+                attached[group.name] += [
                     Attached(column=i, coefficient=c, weights=_at_middle(group, placement, i, k) * ratio - means[c])
                     for i in constant
                 ]
             break
-    kept = {name: [a for a in every if np.any(np.abs(a.weights) > 1e-12)] for name, every in found.items()}
+    kept = {name: [a for a in every if np.any(np.abs(a.weights) > 1e-12)] for name, every in attached.items()}
     return {name: tuple(every) for name, every in kept.items()}
 
 

@@ -94,8 +94,8 @@ def build(
             of_factor.append((loops.number(structure), block, len(entries)))
             of_partials += [(block[i], block[j], s) for (i, j), s in zip(entries, shapes, strict=True)]
             # one correlation is told by every column after the first
-            told = levels * (len(block) * (len(block) - 1) / 2.0 / len(entries))
-            gains += list(told * polygamma(1, shapes) / 2.0)
+            information = levels * (len(block) * (len(block) - 1) / 2.0 / len(entries))
+            gains += list(information * polygamma(1, shapes) / 2.0)
         blocks.append(of_factor)
         partials.append(of_partials)
     every_block = [block for of_factor in blocks for block in of_factor]
@@ -166,14 +166,14 @@ def _slope_of_reliability(x):
 
 
 @compiled
-def _coordinates(space, x, k, start, at, y, h):
+def _coordinates(space, x, k, start, position, y, h):
     """Coordinates y and their units h of the correlations of factor k, whose sds stand at ``start`` of x."""
-    own, first = space.sd_start[k], space.partial_start[k]
+    first_column, first = space.sd_start[k], space.partial_start[k]
     for e in range(first, space.partial_start[k + 1]):
-        one = _reliability(x[start + space.sd_of[own + space.partial_row[e]]])
-        other = _reliability(x[start + space.sd_of[own + space.partial_column[e]]])
+        one = _reliability(x[start + space.sd_of[first_column + space.partial_row[e]]])
+        other = _reliability(x[start + space.sd_of[first_column + space.partial_column[e]]])
         h[e - first] = np.sqrt(1.0 + space.partial_gain[e] * one * other)
-        y[e - first] = x[at + e - first] / h[e - first]
+        y[e - first] = x[position + e - first] / h[e - first]
 
 
 @compiled
@@ -200,25 +200,25 @@ def locate(space, x, sds, factors, lams, precision):
     room = np.empty(2 * space.most_partials + space.widest_block**2)
     y, h = room[: space.most_partials], room[space.most_partials : 2 * space.most_partials]
     L = room[2 * space.most_partials :].reshape((space.widest_block, space.widest_block))
-    at = own = square = first_sd = 0
+    position = first_column = square = first_sd = 0
     for k in range(widths.shape[0]):
         q, n_sds = widths[k], space.sds[k]
         for s in range(n_sds):
             place = first_sd + s
-            sd = softness[place] * np.expm1(x[at + s])
-            total += np.log(softness[place]) + x[at + s]
+            sd = softness[place] * np.expm1(x[position + s])
+            total += np.log(softness[place]) + x[position + s]
             total += log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[0]
         for c in range(q):
-            s = sd_of[own + c]
-            sds[own + c] = softness[first_sd + s] * np.expm1(x[at + s])
-        start = at
-        at += n_sds
+            s = sd_of[first_column + c]
+            sds[first_column + c] = softness[first_sd + s] * np.expm1(x[position + s])
+        start = position
+        position += n_sds
         first = partial_start[k]
         for i in range(q * q):
             factors[square + i] = 0.0
         for c in range(q):
             factors[square + c * q + c] = 1.0
-        _coordinates(space, x, k, start, at, y, h)
+        _coordinates(space, x, k, start, position, y, h)
         for e in range(first, partial_start[k + 1]):
             total -= np.log(h[e - first])
             total += loops.log_prior(partial_shape[e], y[e - first])[0]
@@ -230,17 +230,17 @@ def locate(space, x, sds, factors, lams, precision):
                 row = square + space.block_columns[begin + i] * q
                 for j in range(i + 1):
                     factors[row + space.block_columns[begin + j]] = L[i, j]
-        at += partial_start[k + 1] - partial_start[k]
+        position += partial_start[k + 1] - partial_start[k]
         lam = lam_at[k]
         for a in range(q):
             for b in range(q):
                 entry = 0.0
                 for r in range(q):
-                    entry += to_scaled[square + a * q + r] * sds[own + r] * factors[square + r * q + b]
+                    entry += to_scaled[square + a * q + r] * sds[first_column + r] * factors[square + r * q + b]
                 lams[lam + a * q + b] = entry / sigma
                 if not abs(lams[lam + a * q + b]) < LARGEST_RATIO:
                     return 1.0, -np.inf
-        own += q
+        first_column += q
         square += q * q
         first_sd += n_sds
     for j in range(precision.shape[0]):
@@ -269,7 +269,7 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
     partials, widest = space.most_partials, space.widest_block
     y, h, by_y = np.empty(partials), np.empty(partials), np.empty(partials)
     L, by_L = np.empty((widest, widest)), np.empty((widest, widest))
-    at = own = square = first_sd = 0
+    position = first_column = square = first_sd = 0
     for k in range(widths.shape[0]):
         q, n_sds = widths[k], space.sds[k]
         lam = lam_at[k]
@@ -279,16 +279,16 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
                 total = 0.0
                 for a in range(q):
                     total += to_scaled[square + a * q + r] * by_lam[lam + a * q + b]
-                by_sd[sd_of[own + r]] += total * factors[square + r * q + b] / sigma
-                by_C[r, b] = total * sds[own + r] / sigma
+                by_sd[sd_of[first_column + r]] += total * factors[square + r * q + b] / sigma
+                by_C[r, b] = total * sds[first_column + r] / sigma
         for s in range(n_sds):
             place = first_sd + s
-            sd = softness[place] * np.expm1(x[at + s])
+            sd = softness[place] * np.expm1(x[position + s])
             prior = log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[1]
-            gradient[at + s] = 1.0 + (by_sd[s] + prior) * (sd + softness[place])
-        start, first = at, partial_start[k]
-        at += n_sds
-        _coordinates(space, x, k, start, at, y, h)
+            gradient[position + s] = 1.0 + (by_sd[s] + prior) * (sd + softness[place])
+        start, first = position, partial_start[k]
+        position += n_sds
+        _coordinates(space, x, k, start, position, y, h)
         for block in range(space.block_start[k], space.block_start[k + 1]):
             columns = space.block_columns[space.block_column[block] : space.block_column[block + 1]]
             low, high = space.block_partial[block] - first, space.block_partial[block + 1] - first
@@ -301,21 +301,21 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
         for e in range(first, partial_start[k + 1]):
             place = e - first
             by_y[place] += loops.log_prior(partial_shape[e], y[place])[1]
-            gradient[at + place] = by_y[place] / h[place]
+            gradient[position + place] = by_y[place] / h[place]
             by_log_h = 0.5 * partial_gain[e] / h[place] ** 2 * (-1.0 - by_y[place] * y[place])
-            i, j = start + sd_of[own + partial_row[e]], start + sd_of[own + partial_column[e]]
+            i, j = start + sd_of[first_column + partial_row[e]], start + sd_of[first_column + partial_column[e]]
             gradient[i] += by_log_h * _slope_of_reliability(x[i]) * _reliability(x[j])
             gradient[j] += by_log_h * _slope_of_reliability(x[j]) * _reliability(x[i])
-        at += partial_start[k + 1] - first
+        position += partial_start[k + 1] - first
         for i in range(q * q):
             held -= by_lam[lam + i] * lams[lam + i]
-        own += q
+        first_column += q
         square += q * q
         first_sd += n_sds
     if np.isnan(space.known_sigma):
         first, second = parameters[first_sd, 0], parameters[first_sd, 1]
-        gradient[at] = held + log_prior(kinds[first_sd], first, second, sigma)[1] * sigma + 1.0
-        at += 1
+        gradient[position] = held + log_prior(kinds[first_sd], first, second, sigma)[1] * sigma + 1.0
+        position += 1
     for j in range(nu.shape[0]):
-        omega = np.exp(x[at + j])
-        gradient[at + j] = nu[j] / 2.0 * (1.0 - omega) + 0.5 * (1.0 - along_prior[with_t[j]])
+        omega = np.exp(x[position + j])
+        gradient[position + j] = nu[j] / 2.0 * (1.0 - omega) + 0.5 * (1.0 - along_prior[with_t[j]])

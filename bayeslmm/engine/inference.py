@@ -72,14 +72,14 @@ class Approximation:
             Variance on top that counts as known, of random effects given the data.
         """
         k = len(contrasts)
-        residual, given = (np.broadcast_to(np.asarray(v, float), (k,)) for v in (residual, taken_as_known))
+        residual, known_variance = (np.broadcast_to(np.asarray(v, float), (k,)) for v in (residual, taken_as_known))
         df = np.empty(k)
         for first in range(0, k, BLOCK):
             rows = slice(first, first + BLOCK)
-            df[rows] = self._df(contrasts[rows], residual[rows], given[rows])
+            df[rows] = self._df(contrasts[rows], residual[rows], known_variance[rows])
         return df
 
-    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+    def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
         raise NotImplementedError
 
     def f_test(self, contrasts: Array, differences: Array) -> FTest:
@@ -118,7 +118,7 @@ def _ratio(top: Array, bottom: Array) -> Array:
 class Normal(Approximation):
     """Variances taken as known: z."""
 
-    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+    def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
         return np.full(len(contrasts), np.inf)
 
 
@@ -128,9 +128,9 @@ class Exact(Approximation):
 
     residual_df: float
 
-    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+    def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
         estimated = self.variances(contrasts) + residual
-        return self.residual_df * _ratio(estimated + given, estimated) ** 2
+        return self.residual_df * _ratio(estimated + known_variance, estimated) ** 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +154,8 @@ class Satterthwaite(Approximation):
         theta, sigma = solution.scaled_theta, solution.sigma
         reduced, at_optimum, _, terms = criterion.derivatives(theta)
         H = _hessian(criterion, theta, sigma, terms)
-        known = np.append(~_inside(criterion, theta), False)  # at an end, as a variance of zero is
-        H[known] = H[:, known] = 0.0
+        at_end = np.append(~_inside(criterion, theta), False)  # at an end, as a variance of zero is
+        H[at_end] = H[:, at_end] = 0.0
         if criterion.sigma is not None:
             H = H[:-1, :-1]
         values, vectors = np.linalg.eigh(H)
@@ -179,7 +179,7 @@ class Satterthwaite(Approximation):
             sigma=sigma,
         )
 
-    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+    def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
         along = contrasts @ self.half
         estimated = self.sigma**2 * np.einsum("kp,kp->k", along, along) + residual
         g = np.empty((len(along), len(self.forms) + 1))
@@ -187,7 +187,7 @@ class Satterthwaite(Approximation):
             g[:, t] = np.einsum("kp,kp->k", along @ form, along)
         g[:, -1] = 2.0 * estimated / self.sigma
         g = g[:, : len(self.root)]
-        return _ratio(2.0 * (estimated + given) ** 2, np.sum((g @ self.root) ** 2, axis=1))
+        return _ratio(2.0 * (estimated + known_variance) ** 2, np.sum((g @ self.root) ** 2, axis=1))
 
 
 def _hessian(criterion: Criterion, theta: Array, sigma: float, terms: pls.Slopes) -> Array:
@@ -284,21 +284,21 @@ class KenwardRoger(Approximation):
             W=W,
         )
 
-    def _df(self, contrasts: Array, residual: Array, given: Array) -> Array:
+    def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
         """Kenward & Roger (1997), section 3, for single contrasts.
 
         There A₁ = A₂ = A, so that ρ = (1 − A/2)/(1 − 2A) and the df 4 + 3/(ρ − 1) are 2/A; A is zero where the variance
         of the contrast is σ̂² times a number known without error.
         """
-        if np.any(residual > 0.0) or np.any(given > 0.0):
+        if np.any(residual > 0.0) or np.any(known_variance > 0.0):
             raise InputError(
                 "Kenward–Roger is defined for combinations of fixed effects, not for predictions with random effects "
                 "or residuals: use ddf='satterthwaite', or groups='average'"
             )
         c = contrasts @ self.T_x
         v = np.einsum("ka,ab,kb->k", c, self.Phi, c, optimize=True)
-        found = np.array([np.einsum("kp,kp->k", c @ each, c) for each in self.moments]).T
-        moments = np.divide(found, v[:, None], out=np.zeros_like(found), where=v[:, None] > 0.0)
+        forms = np.array([np.einsum("kp,kp->k", c @ each, c) for each in self.moments]).T
+        moments = np.divide(forms, v[:, None], out=np.zeros_like(forms), where=v[:, None] > 0.0)
         A = np.einsum("kr,rs,ks->k", moments, self.W, moments)
         return _ratio(np.full(len(c), 2.0), np.where(A > 1e-12, A, 0.0))
 
@@ -362,12 +362,14 @@ class _Pieces:
         gamma = np.array([value for _, _, value in parameters])
         right = [_spread(K[:, rows], E) for rows, E, _ in parameters]  # K (I ⊗ E_r)
         sides = [_spread(Q_all[rows].T, E).T for rows, E, _ in parameters]  # (I ⊗ E_r) Q
-        own = [rows for rows, _, _ in parameters]
+        rows_of = [rows for rows, _, _ in parameters]
         r = range(len(parameters))
-        P = [-Q_all[own[i]].T @ sides[i] for i in r]
-        Q = [[sides[i].T @ K[own[i], own[j]] @ sides[j] for j in r] for i in r]
-        T = np.array([[np.sum(right[i][own[j]] * right[j][own[i]].T) for j in r] for i in r]).reshape(len(P), len(P))
-        trace = np.array([np.trace(right[i][own[i]]) for i in r])
+        P = [-Q_all[rows_of[i]].T @ sides[i] for i in r]
+        Q = [[sides[i].T @ K[rows_of[i], rows_of[j]] @ sides[j] for j in r] for i in r]
+        T = np.array([[np.sum(right[i][rows_of[j]] * right[j][rows_of[i]].T) for j in r] for i in r]).reshape(
+            len(P), len(P)
+        )
+        trace = np.array([np.trace(right[i][rows_of[i]]) for i in r])
 
         A = reduced.XyVXy[:p, :p]
         zero = np.zeros_like(A)
@@ -387,10 +389,10 @@ def _covariance_entries(template: Template, lam: Array) -> list[tuple[Array, flo
     """(E, γ) for every free entry of the relative covariance ΛΛᵀ = Σ γE."""
     cov = lam @ lam.T
     entries = []
-    for a, b in zip(template.rows, template.columns, strict=True):
+    for row, column in zip(template.rows, template.columns, strict=True):
         E = np.zeros_like(cov)
-        E[a, b] = E[b, a] = 1.0
-        entries.append((E, float(cov[a, b])))
+        E[row, column] = E[column, row] = 1.0
+        entries.append((E, float(cov[row, column])))
     return entries
 
 

@@ -52,7 +52,7 @@ class Rule(NamedTuple):
 class Room(NamedTuple):
     """Work space of one level of integration."""
 
-    at: Array  # (q,)
+    u: Array  # (q,)
     trial: Array
     gradient: Array
     other: Array
@@ -95,10 +95,10 @@ def _of_rows(rows, first, last, skip, eta, parameters, a, u, gradient):
     for i in range(first, last):
         if i == skip:
             continue
-        at = eta[i]
+        eta_i = eta[i]
         for c in range(u.shape[0]):
-            at += a[i, c] * u[c]
-        value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters)
+            eta_i += a[i, c] * u[c]
+        value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], eta_i, parameters)
         total += value
         for c in range(u.shape[0]):
             gradient[c] += slope * a[i, c]
@@ -133,11 +133,11 @@ def _factor(curvature):
 
 
 @compiled
-def _newton_step(L, at, gradient, step):
+def _newton_step(L, u, gradient, step):
     """M⁻¹(gradient − u) for M = LLᵀ; returns the gain that it promises."""
-    q = at.shape[0]
+    q = u.shape[0]
     for a in range(q):
-        total = gradient[a] - at[a]
+        total = gradient[a] - u[a]
         for b in range(a):
             total -= L[a, b] * step[b]
         step[a] = total / L[a, a]
@@ -184,30 +184,30 @@ def _differences(L, q):
 
 @compiled
 def _mode(rows, first, last, skip, eta, parameters, a, room):
-    """Mode of log p(rows | u) + log φ(u), from ``room.at`` on, and the factor of the curvature there."""
-    at, q = room.at, room.at.shape[0]
-    value = _of_rows(rows, first, last, skip, eta, parameters, a, at, room.gradient)
+    """Mode of log p(rows | u) + log φ(u), from ``room.u`` on, and the factor of the curvature there."""
+    u, q = room.u, room.u.shape[0]
+    value = _of_rows(rows, first, last, skip, eta, parameters, a, u, room.gradient)
     for _ in range(MOST_STEPS):
         for c in range(q):
-            room.trial[:] = at
+            room.trial[:] = u
             room.trial[c] += STEP
             _of_rows(rows, first, last, skip, eta, parameters, a, room.trial, room.other)
             room.L[:, c] = (room.other - room.gradient) / STEP
         _differences(room.L, q)
         _factor(room.L)
-        promised = _newton_step(room.L, at, room.gradient, room.step)
+        promised = _newton_step(room.L, u, room.gradient, room.step)
         if not promised > CLOSE:
             return
-        here, size = value - 0.5 * _square(at), 1.0
+        objective, size = value - 0.5 * _square(u), 1.0
         while size > SHORTEST:
-            room.trial[:] = at + size * room.step
+            room.trial[:] = u + size * room.step
             value = _of_rows(rows, first, last, skip, eta, parameters, a, room.trial, room.gradient)
-            if value - 0.5 * _square(room.trial) >= here:
+            if value - 0.5 * _square(room.trial) >= objective:
                 break
             size *= 0.5
         if not size > SHORTEST:
             return
-        at[:] = room.trial
+        u[:] = room.trial
 
 
 @compiled
@@ -220,15 +220,17 @@ def _integral(rows, first, last, eta, parameters, a, rule, room, by, gradient):
     for k in range(K):
         room.step[:] = rule.x[k]
         _solve_upper(room.L, room.step)
-        room.trial[:] = room.at + room.step
+        room.trial[:] = room.u + room.step
         value = rule.log_weight[k] - 0.5 * _square(room.trial)
         slopes[:] = 0.0
         for i in range(first, last):
-            at = eta[i]
+            eta_i = eta[i]
             for c in range(room.trial.shape[0]):
-                at += a[i, c] * room.trial[c]
-            own, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters)
-            value += own
+                eta_i += a[i, c] * room.trial[c]
+            log_density, slope, _, _ = row(
+                rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], eta_i, parameters
+            )
+            value += log_density
             for c in range(by.shape[1]):
                 slopes[c] += slope * by[i, c]
         if value > largest:
@@ -254,46 +256,55 @@ def _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, u, shift
         shifted[i] = eta[i]
         for c in range(u.shape[0]):
             shifted[i] += a[i, c] * u[c]
-    total, own = 0.0, np.zeros(u.shape[0])
+    total, piece_gradient = 0.0, np.zeros(u.shape[0])
     gradient[:] = 0.0
     for piece in range(first, last):
-        inner.at[:] = modes[piece]
+        inner.u[:] = modes[piece]
         total += _integral(
-            rows, rows.pieces[piece], rows.pieces[piece + 1], shifted, parameters, a_nested, rule, inner, a, own
+            rows,
+            rows.pieces[piece],
+            rows.pieces[piece + 1],
+            shifted,
+            parameters,
+            a_nested,
+            rule,
+            inner,
+            a,
+            piece_gradient,
         )
-        modes[piece] = inner.at
-        gradient += own
+        modes[piece] = inner.u
+        gradient += piece_gradient
     return total
 
 
 @compiled
 def _unit_mode(rows, j, eta, parameters, a, a_nested, rule, modes, inner, shifted, room):
     """As `_mode`, of a unit in which something is nested."""
-    at, q = room.at, room.at.shape[0]
-    value = _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, at, shifted, room.gradient)
+    u, q = room.u, room.u.shape[0]
+    value = _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, u, shifted, room.gradient)
     for _ in range(MOST_STEPS):
         for c in range(q):
-            room.trial[:] = at
+            room.trial[:] = u
             room.trial[c] += STEP
             _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.other)
             room.L[:, c] = (room.other - room.gradient) / STEP
         _differences(room.L, q)
         _factor(room.L)
-        promised = _newton_step(room.L, at, room.gradient, room.step)
+        promised = _newton_step(room.L, u, room.gradient, room.step)
         if not promised > CLOSE:
             return
-        here, size = value - 0.5 * _square(at), 1.0
+        objective, size = value - 0.5 * _square(u), 1.0
         while size > SHORTEST:
-            room.trial[:] = at + size * room.step
+            room.trial[:] = u + size * room.step
             value = _of_unit(
                 rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.gradient
             )
-            if value - 0.5 * _square(room.trial) >= here:
+            if value - 0.5 * _square(room.trial) >= objective:
                 break
             size *= 0.5
         if not size > SHORTEST:
             return
-        at[:] = room.trial
+        u[:] = room.trial
 
 
 @compiled
@@ -311,16 +322,16 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
         _loadings(rows.Z_nested, roots_nested[s], a_nested)
         for j in range(J):
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
-            room.at[:] = starts[j]  # the mode of the draw before is near
+            room.u[:] = starts[j]  # the mode of the draw before is near
             if q_nested == 0:
                 _mode(rows, first, last, -1, eta[s], parameters[s], a, room)
             else:
                 _unit_mode(rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted, room)
-            starts[j] = room.at
+            starts[j] = room.u
             for k in range(K):
                 room.step[:] = rule.x[k]
                 _solve_upper(room.L, room.step)
-                room.trial[:] = room.at + room.step
+                room.trial[:] = room.u + room.step
                 values[k] = rule.log_weight[k] - 0.5 * _square(room.trial)
                 values[k] += _of_unit(
                     rows,
@@ -350,10 +361,10 @@ def _log_sum(values):
 @compiled
 def _row_value(rows, i, eta, parameters, a, u):
     """`row` at u and its slope by η."""
-    at = eta[i]
+    eta_i = eta[i]
     for c in range(u.shape[0]):
-        at += a[i, c] * u[c]
-    value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], at, parameters)
+        eta_i += a[i, c] * u[c]
+    value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], eta_i, parameters)
     return value, slope
 
 
@@ -365,7 +376,7 @@ def _at_nodes(rows, first, last, skip, eta, parameters, a, rule, room, each):
     for k in range(K):
         room.step[:] = rule.x[k]
         _solve_upper(room.L, room.step)
-        room.trial[:] = room.at + room.step
+        room.trial[:] = room.u + room.step
         values[k] = rule.log_weight[k] - 0.5 * _square(room.trial) - _log_det(room.L)
         for i in range(first, last):
             if i != skip:
@@ -377,7 +388,7 @@ def _at_nodes(rows, first, last, skip, eta, parameters, a, rule, room, each):
 @compiled
 def _counts(rows, i, eta, parameters, a, room):
     """Whether leaving a row out moves or widens what is known of its unit's effects; ``room`` is at their mode."""
-    for c in range(room.at.shape[0]):  # L⁻¹a
+    for c in range(room.u.shape[0]):  # L⁻¹a
         total = a[i, c]
         for b in range(c):
             total -= room.L[c, b] * room.other[b]
@@ -385,8 +396,8 @@ def _counts(rows, i, eta, parameters, a, room):
     size, reach = np.sqrt(_square(room.other)), np.sqrt(_square(a[i]))
     if reach == 0.0:
         return False
-    slope = _row_value(rows, i, eta, parameters, a, room.at)[1]
-    room.trial[:] = room.at + STEP / reach * a[i]
+    slope = _row_value(rows, i, eta, parameters, a, room.u)[1]
+    room.trial[:] = room.u + STEP / reach * a[i]
     bend = (slope - _row_value(rows, i, eta, parameters, a, room.trial)[1]) / (STEP * reach)
     return not (abs(bend) * size**2 <= SHARE and abs(slope) * size <= SHIFT)
 
@@ -403,17 +414,17 @@ def rows_left_out(rows, rule, nested_rule, eta, parameters, roots, roots_nested,
         _loadings(rows.Z, roots[s], a)
         for j in range(J):
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
-            room.at[:] = starts[j]
+            room.u[:] = starts[j]
             _mode(rows, first, last, -1, eta[s], parameters[s], a, room)
-            starts[j] = room.at
+            starts[j] = room.u
             values = _at_nodes(rows, first, last, -1, eta[s], parameters[s], a, rule, room, each)
             total = _log_sum(values)
             for i in range(first, last):
                 within[s, i] = _log_sum(values + each[i]) - total + normalisers[i]
                 if _counts(rows, i, eta[s], parameters[s], a, room) or not np.isfinite(each[i]).all():
-                    other.at[:] = room.at
+                    other.u[:] = room.u
                     _mode(rows, first, last, i, eta[s], parameters[s], a, other)
-                    rest = _at_nodes(rows, first, last, i, eta[s], parameters[s], a, rule, other, unused)
+                    others = _at_nodes(rows, first, last, i, eta[s], parameters[s], a, rule, other, unused)
                 else:
-                    rest = values - each[i]
-                without[s, i] = total - _log_sum(rest) + normalisers[i]
+                    others = values - each[i]
+                without[s, i] = total - _log_sum(others) + normalisers[i]

@@ -140,11 +140,11 @@ class Approximation:
             self.counts = counts.astype(float)
         self.parameters = Parameters(design)
         self.p, self.m = X.shape[1], self.alone.layout.m
-        self.n_theta = sum(t.n_theta for t in self.templates)
+        self.n_theta = sum(template.n_theta for template in self.templates)
         self.n_beta = 0 if restricted else self.p
         self.size = self.n_beta + self.n_theta + self.parameters.size
-        self.diagonal = np.concatenate([np.zeros(0, bool), *(t.is_diagonal for t in self.templates)])
-        self._ends = np.cumsum([t.n_theta for t in self.templates])
+        self.diagonal = np.concatenate([np.zeros(0, bool), *(template.is_diagonal for template in self.templates)])
+        self._ends = np.cumsum([template.n_theta for template in self.templates])
         self.evaluations = 0
         self.held = np.zeros(self.size, dtype=bool)  # parameters that are not searched
         self.last: Inner | None = None  # where the next search for û starts
@@ -166,11 +166,11 @@ class Approximation:
     def lams(self, theta: Array) -> list[Array]:
         """Λ̃_k from θ̃."""
         parts = np.split(theta, self._ends[:-1])
-        return [t.factor(part) for t, part in zip(self.templates, parts, strict=False)]
+        return [template.factor(part) for template, part in zip(self.templates, parts, strict=False)]
 
     def theta(self, lams: Sequence[Array]) -> Array:
         """θ̃ from Λ̃_k; also the gradient in θ̃ from those in Λ̃_k."""
-        parts = [t.theta(lam) for t, lam in zip(self.templates, lams, strict=True)]
+        parts = [template.theta(lam) for template, lam in zip(self.templates, lams, strict=True)]
         return np.concatenate([np.zeros(0), *parts])
 
     # -- the inner problem
@@ -233,13 +233,13 @@ class Approximation:
             for _ in range(HALVINGS):
                 trial = self._bends(eta + size * along, values, 3)
                 moved = u + size * step_u
-                there = _total(trial[0]) - 0.5 * float(moved @ moved)
-                if there >= h + 1e-4 * size * promised - 1e-13 * level:
+                trial_h = _total(trial[0]) - 0.5 * float(moved @ moved)
+                if trial_h >= h + 1e-4 * size * promised - 1e-13 * level:
                     break
                 size *= 0.5
             else:
                 break
-            u, beta, eta, bends, h = moved, beta + size * step_b, eta + size * along, trial, there
+            u, beta, eta, bends, h = moved, beta + size * step_b, eta + size * along, trial, trial_h
         if not promised <= 1e3 * CLOSE * (1.0 + abs(h)):
             raise FloatingPointError("the modes of the effects were not reached")
         if not exact:

@@ -73,11 +73,11 @@ def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum
             psi = _start(about, scale)
             if start is not None and scale == 1.0:
                 psi = _inside(about, start, psi)
-            found = _search(about, psi, None if best is None else best.value)
+            candidate = _search(about, psi, None if best is None else best.value)
         except (FloatingPointError, np.linalg.LinAlgError):
             continue
-        if found is not None and (best is None or found.value < best.value - 1e-9 * abs(best.value)):
-            best = found
+        if candidate is not None and (best is None or candidate.value < best.value - 1e-9 * abs(best.value)):
+            best = candidate
     if best is None:
         raise FitError(_broken_down(about))
     return best
@@ -93,14 +93,16 @@ def _refuse_large_counts(about: Approximation) -> None:
 
 def _broken_down(about: Approximation) -> str:
     family, n = about.family, about.design.n
-    told = f"the search broke down from every start, with {about.p} fixed and {about.m:,} random effects for {n:,} rows"
+    message = (
+        f"the search broke down from every start, with {about.p} fixed and {about.m:,} random effects for {n:,} rows"
+    )
     if family.has_positive_mean and family.link not in ("log", "sqrt"):
         return (
-            f"{told} of family {family}: the likelihood rises up to the edge where a mean is no longer positive, which "
-            "this link allows. Take link='log', or fit()."
+            f"{message} of family {family}: the likelihood rises up to the edge where a mean is no longer positive, "
+            "which this link allows. Take link='log', or fit()."
         )
     return (
-        f"{told} of family {family}: their likelihood, or the modes of the effects, could not be computed. Look for "
+        f"{message} of family {family}: their likelihood, or the modes of the effects, could not be computed. Look for "
         "very large predictors, offsets or responses, or leave out terms."
     )
 
@@ -161,7 +163,9 @@ def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * _units(about)), solution.scaled_theta)
     values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
     if len(values) and not about.parameters.ordered:
-        values = np.minimum(values, [50.0 if n in about.family.limited_by else np.inf for n in about.family.parameters])
+        values = np.minimum(
+            values, [50.0 if parameter in about.family.limited_by else np.inf for parameter in about.family.parameters]
+        )
     free = about.parameters.free(values) if len(values) else values
     return np.concatenate([psi[: about.n_beta], theta, free])
 
@@ -181,8 +185,8 @@ def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
         column = (about.at(psi + step)[1] - gradient) / step[i]
         H0[:, i] = column
         H0[i, : about.n_beta] = column[: about.n_beta]
-    rest = slice(about.n_beta, None)
-    H0[rest, rest] = 0.5 * (H0[rest, rest] + H0[rest, rest].T)
+    variances = slice(about.n_beta, None)
+    H0[variances, variances] = 0.5 * (H0[variances, variances] + H0[variances, variances].T)
     return H0
 
 
@@ -200,17 +204,17 @@ def _search(about: Approximation, psi: Array, rival: float | None) -> Optimum | 
     """Quasi-Newton steps, then Newton's with the curvature by differences; again from inside a boundary if need be."""
     value, gradient, inner = about.at(psi)
     about.last = inner
-    found = _polished(about, *_quasi_newton(about, psi, value, gradient))
-    if rival is not None and found.value > rival - 1e-9 * abs(rival):
+    candidate = _polished(about, *_quasi_newton(about, psi, value, gradient))
+    if rival is not None and candidate.value > rival - 1e-9 * abs(rival):
         return None
     for _ in range(3):
-        inside = _escape(about, found)
+        inside = _escape(about, candidate)
         if inside is None:
             break
         value, gradient, inner = about.at(inside)
         about.last = inner
-        found = _polished(about, *_quasi_newton(about, inside, value, gradient))
-    return found
+        candidate = _polished(about, *_quasi_newton(about, inside, value, gradient))
+    return candidate
 
 
 def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Array) -> tuple[Array, float]:
@@ -220,14 +224,14 @@ def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Arra
         if endless is None:
             break
         about.held[endless] = True
-        there = psi.copy()
-        there[endless] = np.log(max(ENDLESS, 300.0 * _large(about)))
-        found = about.at(there)
-        if found[0] > value + 1e-6:  # it has an optimum, far out
+        far_out = psi.copy()
+        far_out[endless] = np.log(max(ENDLESS, 300.0 * _large(about)))
+        evaluated = about.at(far_out)
+        if evaluated[0] > value + 1e-6:  # it has an optimum, far out
             about.held[endless] = False
             psi, value, gradient, _ = _steps(about, psi, value, gradient, watched=False)
             break
-        psi, (value, gradient, about.last) = there, found
+        psi, (value, gradient, about.last) = far_out, evaluated
     return psi, value
 
 
@@ -260,9 +264,9 @@ def _steps(
     H, radius = C.T @ H0 @ C, 2.0
     for _ in range(STEPS):
         curvatures, axes = np.linalg.eigh(H)
-        here = Evaluation(theta=psi, value=value, gradient=C.T @ gradient, curvatures=curvatures, axes=axes)
-        step = here.step_within(radius)
-        promise = here.promise(step)
+        evaluation = Evaluation(theta=psi, value=value, gradient=C.T @ gradient, curvatures=curvatures, axes=axes)
+        step = evaluation.step_within(radius)
+        promise = evaluation.promise(step)
         if promise < AT_REST or radius < 1e-8:
             break
         length = float(np.linalg.norm(step))
@@ -316,7 +320,9 @@ def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
         about.last = inner
     first = about.n_beta + about.n_theta
     limits = tuple(
-        n for k, n in enumerate(about.family.parameters) if n in about.family.limited_by and about.held[first + k]
+        parameter
+        for k, parameter in enumerate(about.family.parameters)
+        if parameter in about.family.limited_by and about.held[first + k]
     )
     return Optimum(
         psi=psi,
@@ -335,7 +341,7 @@ def curvature(
 ) -> Array:
     """The second derivatives by differences of gradients to both sides, each over a small part of a standard error."""
     about.last = inner
-    found = np.zeros((about.size, about.size))
+    second = np.zeros((about.size, about.size))
     if guess is None:
         scale = np.abs(np.diag(_first_guess(about, psi, gradient)))
     else:
@@ -343,22 +349,22 @@ def curvature(
     for i in np.flatnonzero(free):
         step = np.zeros(about.size)
         step[i] = min(1e-3 / np.sqrt(max(scale[i], 1e-12)), 1e-2 * max(1.0, abs(psi[i])))
-        found[:, i] = (about.at(psi + step)[1] - about.at(psi - step)[1]) / (2.0 * step[i])
+        second[:, i] = (about.at(psi + step)[1] - about.at(psi - step)[1]) / (2.0 * step[i])
     about.last = inner
-    return 0.5 * (found + found.T)
+    return 0.5 * (second + second.T)
 
 
 def _at_zero(about: Approximation, theta: Array) -> NDArray[np.bool_]:
     """θ̃ that stand at a boundary: zeros on the diagonal, and what is to the left of them."""
-    out, at = np.zeros(len(theta), dtype=bool), 0
+    out, start = np.zeros(len(theta), dtype=bool), 0
     for template in about.templates:
-        part = slice(at, at + template.n_theta)
+        part = slice(start, start + template.n_theta)
         lam = template.factor(theta[part])
         gone = np.diag(lam) == 0.0
         empty = ~lam.any(axis=1)  # a variance of zero: nothing of its row is free
         rows, columns = np.array(template.rows), np.array(template.columns)
         out[part] = (gone[rows] & (rows == columns)) | empty[rows] | ~lam.any(axis=0)[columns]
-        at += template.n_theta
+        start += template.n_theta
     return out
 
 
@@ -374,11 +380,11 @@ def _snapped(about: Approximation, psi: Array, value: float) -> tuple[Array, flo
         moved = psi.copy()
         moved[about.theta_at] = np.where(candidates, 0.0, theta)
         try:
-            there = about.at(moved)
+            evaluated = about.at(moved)
         except FloatingPointError:
             continue
-        if there[0] <= value + 1e-8 * max(1.0, 1e-3 * abs(value)):
-            return moved, *there
+        if evaluated[0] <= value + 1e-8 * max(1.0, 1e-3 * abs(value)):
+            return moved, *evaluated
     return psi, *about.at(psi)
 
 
@@ -397,14 +403,14 @@ def canonical(about: Approximation, psi: Array) -> Array:
     return out
 
 
-def _escape(about: Approximation, found: Optimum) -> Array | None:
+def _escape(about: Approximation, optimum: Optimum) -> Array | None:
     """A better start away from a boundary that is no optimum: where some variance that is zero should grow."""
-    theta = found.psi[about.theta_at]
+    theta = optimum.psi[about.theta_at]
     at_zero = about.diagonal & (theta == 0.0)
-    best, lowest = None, found.value - 1e-8 * max(1.0, 1e-3 * abs(found.value))
+    best, lowest = None, optimum.value - 1e-8 * max(1.0, 1e-3 * abs(optimum.value))
     for k in np.flatnonzero(at_zero):
         for size in (0.03, 0.1, 0.3):
-            moved = found.psi.copy()
+            moved = optimum.psi.copy()
             moved[about.n_beta + k] = size * _units(about)
             try:
                 value = about.at(moved)[0]
@@ -426,14 +432,14 @@ def _is_singular(lam: Array, unit: float) -> bool:
 # -- the report
 
 
-def joint_covariance(about: Approximation, found: Optimum, least: float = 0.0) -> Array:
+def joint_covariance(about: Approximation, optimum: Optimum, least: float = 0.0) -> Array:
     """Covariance matrix (size, size) of ψ̂, zero for what stands at a boundary; NaN where the data tell nothing.
 
     With a ``least`` curvature, in units of each parameter's, what the data do not tell has a large variance instead.
     """
     out = np.zeros((about.size, about.size))
-    at = np.ix_(found.free, found.free)
-    hessian = found.hessian[at]
+    block = np.ix_(optimum.free, optimum.free)
+    hessian = optimum.hessian[block]
     if not len(hessian):
         return out
     sizes = np.diag(hessian)
@@ -441,22 +447,22 @@ def joint_covariance(about: Approximation, found: Optimum, least: float = 0.0) -
     values, vectors = np.linalg.eigh(hessian * np.outer(d, d))
     values = np.maximum(values, least)
     if values[0] <= 1e-12 * (least == 0.0):
-        out[at] = np.nan
+        out[block] = np.nan
         return out
     half = d[:, None] * vectors / np.sqrt(values)
-    out[at] = half @ half.T
+    out[block] = half @ half.T
     return out
 
 
-def report(about: Approximation, found: Optimum) -> PointSolution:
+def report(about: Approximation, optimum: Optimum) -> PointSolution:
     """The estimates on the user's scale."""
-    _, theta, free = about.split(found.psi)
-    inner, lams, values = found.inner, about.lams(theta), about.parameters.values(free)
-    spread = joint_covariance(about, found)
+    _, theta, free = about.split(optimum.psi)
+    inner, lams, values = optimum.inner, about.lams(theta), about.parameters.values(free)
+    spread = joint_covariance(about, optimum)
     W = -inner.bends[2]
-    beta = inner.beta if about.restricted else about.split(found.psi)[0]
+    beta = inner.beta if about.restricted else about.split(optimum.psi)[0]
     if about.restricted:
-        vcov = _vcov_of_modes(about, found, spread)
+        vcov = _vcov_of_modes(about, optimum, spread)
     else:
         vcov = spread[: about.p, : about.p]
     reduced = about.alone.reduce(W, lams)
@@ -481,14 +487,14 @@ def report(about: Approximation, found: Optimum) -> PointSolution:
     separation = _separation(about, inner)
     endless = constant_levels(about.design)
     if len(separation) or endless:
-        spread = joint_covariance(about, found, least=1e-12)
+        spread = joint_covariance(about, optimum, least=1e-12)
         vcov = vcov if about.restricted else spread[: about.p, : about.p]
-    status: Status = "boundary" if any(singular) or found.limits else "converged"
-    if len(separation) or endless or not found.at_rest:
+    status: Status = "boundary" if any(singular) or optimum.limits else "converged"
+    if len(separation) or endless or not optimum.at_rest:
         status = "separated" if len(separation) or endless else "failed"
     return PointSolution(
         reml=about.restricted,
-        criterion=2.0 * (found.value - shift),
+        criterion=2.0 * (optimum.value - shift),
         beta=about.T_x @ beta,
         vcov=about.T_x @ vcov @ about.T_x.T,
         parameters={names[0]: values} if ordered else dict(zip(names, values, strict=True)),
@@ -499,10 +505,10 @@ def report(about: Approximation, found: Optimum) -> PointSolution:
         mode_covariances=tuple(mode_covariances),
         status=status,
         singular=tuple(singular),
-        gradient_norm=float(np.abs(found.gradient).max(initial=0.0)),
+        gradient_norm=float(np.abs(optimum.gradient).max(initial=0.0)),
         evaluations=about.evaluations,
         nodes=1,
-        limits=found.limits,
+        limits=optimum.limits,
         separation=separation,
         parameter_errors={names[0]: log_se} if ordered else dict(zip(names, log_se, strict=True)),
     )
@@ -512,7 +518,7 @@ def coordinates(about: Approximation, solution: PointSolution) -> Array:
     """ψ of a solution; the search for a restricted β̂ begins at its own."""
     beta = np.linalg.solve(about.T_x, solution.beta)
     about.first_beta = beta
-    values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
+    values = np.concatenate([np.zeros(0), *(np.atleast_1d(parameter) for parameter in solution.parameters.values())])
     free = about.parameters.free(values) if len(values) else values
     return np.concatenate([np.zeros(0) if about.restricted else beta, solution.scaled_theta, free])
 
@@ -526,16 +532,16 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
     first = about.n_beta + about.n_theta
     for k, name in enumerate(about.family.parameters):
         about.held[first + k] = name in solution.limits
-    told = ~about.held
-    told[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
-    hessian = curvature(about, psi, gradient, inner, told, None)
+    free = ~about.held
+    free[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
+    hessian = curvature(about, psi, gradient, inner, free, None)
     return about, Optimum(
         psi=psi,
         value=value,
         gradient=gradient,
         inner=inner,
         hessian=hessian,
-        free=told,
+        free=free,
         decrement=0.0,
         limits=solution.limits,
     )
@@ -552,16 +558,16 @@ def _separation(about: Approximation, inner: Inner) -> Array:
     return direction / np.abs(direction).max()
 
 
-def _vcov_of_modes(about: Approximation, found: Optimum, spread: Array) -> Array:
+def _vcov_of_modes(about: Approximation, optimum: Optimum, spread: Array) -> Array:
     """Covariance of β̂ as a joint mode: given the variances, and how it moves with them (Kass & Steffey 1989)."""
-    joint = found.inner.joint
+    joint = optimum.inner.joint
     assert joint is not None
-    given = joint.solve(np.eye(about.p))
+    given_variances = joint.solve(np.eye(about.p))
     slopes = np.zeros((about.p, about.size))
     scale = np.sqrt(np.maximum(np.diag(spread), 0.0))
-    for i in np.flatnonzero(found.free):
+    for i in np.flatnonzero(optimum.free):
         step = np.zeros(about.size)
         step[i] = 1e-2 * scale[i] if np.isfinite(scale[i]) and scale[i] > 0.0 else 1e-4
-        up, down = about.at(found.psi + step)[2].beta, about.at(found.psi - step)[2].beta
+        up, down = about.at(optimum.psi + step)[2].beta, about.at(optimum.psi - step)[2].beta
         slopes[:, i] = (up - down) / (2.0 * step[i])
-    return given + slopes @ np.nan_to_num(spread) @ slopes.T
+    return given_variances + slopes @ np.nan_to_num(spread) @ slopes.T

@@ -112,12 +112,12 @@ class _Coordinates:
 
 def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> LeftOut:
     """log p(y_i | y₋ᵢ, σ, Σ) of every row (12.1), and log p(y_i | y, σ, Σ) of a new response in its place."""
-    at = _Coordinates.of(problem, draws)
+    coordinates = _Coordinates.of(problem, draws)
     if any(problem.wide):
-        return _leave_one_out_of_wide(problem, draws, at, cores)
-    layout = at.layout()
-    rows, S = _rows(problem, layout, at), len(draws.sigma)
-    lams = np.concatenate([np.empty((S, 0)), *(at.lams[k].reshape(S, -1) for k in layout.order)], axis=1)
+        return _leave_one_out_of_wide(problem, draws, coordinates, cores)
+    layout = coordinates.layout()
+    rows, S = _rows(problem, layout, coordinates), len(draws.sigma)
+    lams = np.concatenate([np.empty((S, 0)), *(coordinates.lams[k].reshape(S, -1) for k in layout.order)], axis=1)
     without, within = np.empty((2, S, len(problem.y)))
 
     def work(part: slice) -> None:
@@ -127,8 +127,8 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
             rows,
             lams[part],
             np.ascontiguousarray(draws.sigma[part]),
-            at.precision,
-            at.beta[part],
+            coordinates.precision,
+            coordinates.beta[part],
             draws.prior is None,
             without[part],
             within[part],
@@ -138,7 +138,7 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
     return LeftOut(without=without, within=within)
 
 
-def _leave_one_out_of_wide(problem: Problem, draws: Hyperdraws, at: _Coordinates, cores: int) -> LeftOut:
+def _leave_one_out_of_wide(problem: Problem, draws: Hyperdraws, coordinates: _Coordinates, cores: int) -> LeftOut:
     """The same by dense matrices, where a row meets many effects of a term.
 
     Raises
@@ -146,50 +146,50 @@ def _leave_one_out_of_wide(problem: Problem, draws: Hyperdraws, at: _Coordinates
     NotAvailableError
         Too many effects for as many draws.
     """
-    n, S, p = len(at.y), len(draws.sigma), at.X.shape[1]
-    m = sum(J * q for J, q in zip(problem.levels, problem.widths, strict=True))
+    n, S, p = len(coordinates.y), len(draws.sigma), coordinates.X.shape[1]
+    m = sum(J * width for J, width in zip(problem.levels, problem.widths, strict=True))
     work = S * (m**3 / 3.0 + float(n) * m**2)
     if work > MOST_WORK:
         raise NotAvailableError(
             f"Leave-one-out prediction beside a relationship matrix, multi-membership or smooth factorises a dense "
             f"{m:,} × {m:,} matrix for each draw; {S:,} draws are too many. loo(draws=...) takes fewer"
         )
-    Z = np.hstack([_whole(problem, at, k) for k in range(len(problem.levels))])
-    root = np.sqrt(at.weights)[:, None]
-    given = draws.prior is None
-    C = np.hstack([Z, at.X[:, : 0 if given else p]]) * root
+    Z = np.hstack([_whole(problem, coordinates, k) for k in range(len(problem.levels))])
+    root = np.sqrt(coordinates.weights)[:, None]
+    beta_given = draws.prior is None
+    C = np.hstack([Z, coordinates.X[:, : 0 if beta_given else p]]) * root
     products, without, within = C.T @ C, np.empty((S, n)), np.empty((S, n))
-    ends = np.cumsum([0, *(J * q for J, q in zip(problem.levels, problem.widths, strict=True))])
+    ends = np.cumsum([0, *(J * width for J, width in zip(problem.levels, problem.widths, strict=True))])
 
     def densities(part: slice) -> None:
         for s in range(part.start, part.stop):
             turn = np.eye(C.shape[1])
             for k, (first, last) in enumerate(pairwise(ends)):
-                turn[first:last, first:last] = np.kron(np.eye(problem.levels[k]), at.lams[k][s])
-            penalty = np.concatenate([np.ones(m), draws.sigma[s] ** 2 * at.precision[: len(turn) - m]])
+                turn[first:last, first:last] = np.kron(np.eye(problem.levels[k]), coordinates.lams[k][s])
+            penalty = np.concatenate([np.ones(m), draws.sigma[s] ** 2 * coordinates.precision[: len(turn) - m]])
             L = np.linalg.cholesky(turn.T @ products @ turn + np.diag(penalty))
             half = np.linalg.solve(L, (C @ turn).T)
-            y = (at.y - (at.X @ at.beta[s] if given else 0.0)) * root[:, 0]
+            y = (coordinates.y - (coordinates.X @ coordinates.beta[s] if beta_given else 0.0)) * root[:, 0]
             h = np.einsum("mn,mn->n", half, half)
             e = (y - half.T @ (half @ y)) / root[:, 0]
             left = np.where(1.0 - h < LOST, np.nan, 1.0 - h)  # it alone tells a coefficient
-            variance = draws.sigma[s] ** 2 / (at.weights * left)  # (12.1)
+            variance = draws.sigma[s] ** 2 / (coordinates.weights * left)  # (12.1)
             without[s] = -0.5 * (np.log(2.0 * np.pi * variance) + (e / left) ** 2 / variance)
-            variance = draws.sigma[s] ** 2 * (1.0 + h) / at.weights
+            variance = draws.sigma[s] ** 2 * (1.0 + h) / coordinates.weights
             within[s] = -0.5 * (np.log(2.0 * np.pi * variance) + e**2 / variance) + 0.0 * left
 
     in_pieces(densities, S, cores)
     return LeftOut(without=without, within=within)
 
 
-def _whole(problem: Problem, at: _Coordinates, k: int) -> Array:
+def _whole(problem: Problem, coordinates: _Coordinates, k: int) -> Array:
     """All columns of a factor (n, J q), those of a wide term rotated."""
     rotation = problem.wide[k]
     if rotation is not None:
         return rotation.columns
-    n, q = at.Z[k].shape
+    n, q = coordinates.Z[k].shape
     whole = np.zeros((n, problem.levels[k], q))
-    whole[np.arange(n), problem.codes[k]] = at.Z[k]
+    whole[np.arange(n), problem.codes[k]] = coordinates.Z[k]
     return whole.reshape(n, -1)
 
 
@@ -215,52 +215,54 @@ def leave_one_group_out(problem: Problem, draws: Hyperdraws, factor: int) -> Lef
     do not tell a coefficient that the group tells.
     """
     problem.refuse_wide("Leave-one-group-out prediction")
-    at = _Coordinates.of(problem, draws)
+    coordinates = _Coordinates.of(problem, draws)
     codes, J = problem.codes[factor], problem.levels[factor]
     order = np.argsort(codes, kind="stable")
-    own_rows = np.split(order, np.searchsorted(codes[order], np.arange(1, J)))
-    groups = [_group(problem, at, rows) for rows in own_rows]
-    S, width = len(draws.sigma), at.X.shape[1] + 1
+    rows_of_level = np.split(order, np.searchsorted(codes[order], np.arange(1, J)))
+    groups = [_group(problem, coordinates, rows) for rows in rows_of_level]
+    S, width = len(draws.sigma), coordinates.X.shape[1] + 1
     step = max(1, NUMBERS // (J * width * width))
-    parts = [_groups_left_out(groups, draws, at, slice(first, min(first + step, S))) for first in range(0, S, step)]
+    parts = [
+        _groups_left_out(groups, draws, coordinates, slice(first, min(first + step, S))) for first in range(0, S, step)
+    ]
     return LeftOut(
         without=np.concatenate([part.without for part in parts]), within=np.concatenate([part.within for part in parts])
     )
 
 
-def _groups_left_out(groups: Sequence[_Group], draws: Hyperdraws, at: _Coordinates, part: slice) -> LeftOut:
+def _groups_left_out(groups: Sequence[_Group], draws: Hyperdraws, coordinates: _Coordinates, part: slice) -> LeftOut:
     """The same for some of the draws."""
-    lams = [lam[part] for lam in at.lams]
+    lams = [lam[part] for lam in coordinates.lams]
     reduced = [_reduce_group(group, lams, part.stop - part.start) for group in groups]
     T = np.stack([products for products, _ in reduced], axis=1)  # (S, J, p + 1, p + 1)
     log_det = np.stack([det for _, det in reduced], axis=1)
     sizes, log_weights = (np.array([getattr(g, name) for g in groups]) for name in ("size", "log_weights"))
-    s2, beta = draws.sigma[part, None] ** 2, at.beta[part]
-    own = sizes * np.log(2.0 * np.pi * s2) - log_weights + log_det  # all but the quadratic form
+    s2, beta = draws.sigma[part, None] ** 2, coordinates.beta[part]
+    normaliser = sizes * np.log(2.0 * np.pi * s2) - log_weights + log_det  # all but the quadratic form
     around = np.concatenate([-beta, np.ones((len(beta), 1))], axis=1)
-    given = -0.5 * (own + np.einsum("sa,sjab,sb->sj", around, T, around) / s2)
+    within = -0.5 * (normaliser + np.einsum("sa,sjab,sb->sj", around, T, around) / s2)
     if draws.prior is None:
-        return LeftOut(without=given, within=given)
-    lost, difference = _without_each(T, s2[..., None] * at.precision)
-    return LeftOut(without=-0.5 * (own + lost + difference / s2), within=given)
+        return LeftOut(without=within, within=within)
+    lost, difference = _without_each(T, s2[..., None] * coordinates.precision)
+    return LeftOut(without=-0.5 * (normaliser + lost + difference / s2), within=within)
 
 
-def _group(problem: Problem, at: _Coordinates, rows: Codes) -> _Group:
+def _group(problem: Problem, coordinates: _Coordinates, rows: Codes) -> _Group:
     columns, templates = [np.zeros((len(rows), 0))], []
-    for k, (codes, Z) in enumerate(zip(problem.codes, at.Z, strict=True)):
+    for k, (codes, Z) in enumerate(zip(problem.codes, coordinates.Z, strict=True)):
         levels, place = np.unique(codes[rows], return_inverse=True)
         wide = np.zeros((len(rows), len(levels), Z.shape[1]))
         wide[np.arange(len(rows)), place] = Z[rows]
         columns.append(wide.reshape(len(rows), -1))
         templates += [k] * len(levels)
     Z_all = np.concatenate(columns, axis=1)
-    both = np.concatenate([Z_all, at.X[rows], at.y[rows, None]], axis=1)
+    both = np.concatenate([Z_all, coordinates.X[rows], coordinates.y[rows, None]], axis=1)
     return _Group(
-        cross=both.T @ (at.weights[rows, None] * both),
+        cross=both.T @ (coordinates.weights[rows, None] * both),
         m=Z_all.shape[1],
         templates=tuple(templates),
         size=len(rows),
-        log_weights=float(np.log(at.weights[rows]).sum()),
+        log_weights=float(np.log(coordinates.weights[rows]).sum()),
     )
 
 
@@ -276,9 +278,9 @@ def _reduce_group(group: _Group, lams: Sequence[Array], S: int) -> tuple[Array, 
     for first in range(0, S, step):
         part = slice(first, min(first + step, S))
         lam, start = np.zeros((part.stop - first, m, m)), 0
-        for k in group.templates:
-            q = lams[k].shape[-1]
-            lam[:, start : start + q, start : start + q] = lams[k][part]
+        for template in group.templates:
+            q = lams[template].shape[-1]
+            lam[:, start : start + q, start : start + q] = lams[template][part]
             start += q
         turned = lam.swapaxes(-1, -2)
         L = np.linalg.cholesky(turned @ cross[:m, :m] @ lam + np.eye(m))
@@ -291,24 +293,24 @@ def _reduce_group(group: _Group, lams: Sequence[Array], S: int) -> tuple[Array, 
 def _without_each(T: Array, held: Array) -> tuple[Array, Array]:
     """log|A| − log|A₋ⱼ| and r² − r²₋ⱼ of products (S, J, p + 1, p + 1), each left out; NaN where A₋ⱼ is singular."""
     p = T.shape[-1] - 1
-    whole = T.sum(axis=1, keepdims=True)
-    rest = whole - T
+    total = T.sum(axis=1, keepdims=True)
+    others = total - T
     if p == 0:
         return np.zeros(T.shape[:2]), T[..., 0, 0]
     prior = np.eye(p) * held[..., None, :]
-    half = np.linalg.inv(np.linalg.cholesky(whole[..., :p, :p] + prior))
+    half = np.linalg.inv(np.linalg.cholesky(total[..., :p, :p] + prior))
     # A₋ⱼ in units of A: an eigenvalue is the share of a direction that the others tell
-    kept = np.linalg.eigvalsh(half @ (rest[..., :p, :p] + prior) @ half.swapaxes(-1, -2))
-    told = kept[..., 0] > LOST
-    A = np.where(told[..., None, None], rest[..., :p, :p] + prior, np.eye(p))
+    kept = np.linalg.eigvalsh(half @ (others[..., :p, :p] + prior) @ half.swapaxes(-1, -2))
+    identified = kept[..., 0] > LOST
+    A = np.where(identified[..., None, None], others[..., :p, :p] + prior, np.eye(p))
 
     def r2(products: Array, solved: Array) -> Array:
         return products[..., p, p] - np.einsum("...a,...a->...", products[..., :p, p], solved)
 
-    with_all = np.linalg.solve(whole[..., :p, :p] + prior, whole[..., :p, p, None])[..., 0]
-    without = np.linalg.solve(A, rest[..., :p, p, None])[..., 0]
-    lost = -np.log(np.where(told[..., None], kept, 1.0)).sum(axis=-1)
-    return np.where(told, lost, np.nan), r2(whole, with_all) - r2(rest, without)
+    with_all = np.linalg.solve(total[..., :p, :p] + prior, total[..., :p, p, None])[..., 0]
+    without = np.linalg.solve(A, others[..., :p, p, None])[..., 0]
+    lost = -np.log(np.where(identified[..., None], kept, 1.0)).sum(axis=-1)
+    return np.where(identified, lost, np.nan), r2(total, with_all) - r2(others, without)
 
 
 def _templates(cov: Array, T: Array, blocks: Sequence[Sequence[int]], sigma: Array) -> Array:
@@ -318,24 +320,24 @@ def _templates(cov: Array, T: Array, blocks: Sequence[Sequence[int]], sigma: Arr
     return np.stack([to_scaled @ cholesky_psd(each, blocks) for each in relative])
 
 
-def _rows(problem: Problem, layout: Layout, at: _Coordinates) -> Rows:
-    pattern, n = layout.pattern, len(at.y)
+def _rows(problem: Problem, layout: Layout, coordinates: _Coordinates) -> Rows:
+    pattern, n = layout.pattern, len(coordinates.y)
     first = np.empty((n, len(layout.order)), np.int64)
     for a, k in enumerate(layout.order):
         first[:, a] = pattern.column_start[a] + problem.codes[k] * pattern.widths[a]
     places, before = np.zeros((n, len(layout.pairs)), np.int64), 0
     for pair, block in enumerate(layout.pairs):
-        keys, wanted = (r[:, 0] * (layout.m + 1) + r[:, 1] for r in (block.rows, first[:, [block.a, block.b]]))
+        keys, row_keys = (r[:, 0] * (layout.m + 1) + r[:, 1] for r in (block.rows, first[:, [block.a, block.b]]))
         order = np.argsort(keys)
-        found = order[np.searchsorted(keys, wanted, sorter=order)]
+        positions = order[np.searchsorted(keys, row_keys, sorter=order)]
         size = int(pattern.widths[block.a] * pattern.widths[block.b])
-        places[:, pair] = before + found * size
+        places[:, pair] = before + positions * size
         before += len(keys) * size
-    Z = [at.Z[k] for k in layout.order]
+    Z = [coordinates.Z[k] for k in layout.order]
     return Rows(
-        X=at.X,
-        y=np.ascontiguousarray(at.y),
-        weights=np.ascontiguousarray(at.weights),
+        X=coordinates.X,
+        y=np.ascontiguousarray(coordinates.y),
+        weights=np.ascontiguousarray(coordinates.weights),
         Z=np.ascontiguousarray(np.concatenate([np.empty((n, 0)), *Z], axis=1)),
         first=np.ascontiguousarray(first),
         pair_at=places,
@@ -343,7 +345,7 @@ def _rows(problem: Problem, layout: Layout, at: _Coordinates) -> Rows:
 
 
 @compiled
-def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, without, within):
+def _densities(pattern, values, rows, lams, sigmas, precision, betas, beta_given, without, within):
     """Fill both arrays (S, n); NaN where a row alone tells a coefficient, and where the numbers break down."""
     widths, lam_start, pair_factors = pattern.widths, values.lam_start, values.pair_factors
     n_chain, K = pattern.node_start.shape[0] - 1, pattern.widths.shape[0]
@@ -366,7 +368,7 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, wit
             without[s, :], within[s, :] = np.nan, np.nan
             continue
         beta, R = work.beta, work.R
-        if given:
+        if beta_given:
             beta = betas[s]
         right_side(pattern, P, dense_xy, U)
         for c in range(n_xy):
@@ -401,10 +403,10 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, wit
                             quad += a[z + b] * V_upper[row - m_chain + b, row - m_chain + r] * a[z + r]
             for pair in range(pair_factors.shape[0]):
                 k, other = pair_factors[pair, 0], pair_factors[pair, 1]
-                at = rows.pair_at[i, pair]
+                pair_start = rows.pair_at[i, pair]
                 for b in range(widths[k]):
                     for r in range(widths[other]):
-                        to = values.pair_at[at + b * widths[other] + r]
+                        to = values.pair_at[pair_start + b * widths[other] + r]
                         if k < n_chain:
                             V = V_panel[to]
                         else:
@@ -412,7 +414,7 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, given, wit
                         quad += 2.0 * a[z_start[k] + b] * V * a[z_start[other] + r]
             for c in range(p):
                 fit += x[c] * beta[c]
-            if not given:  # R_xᵀt = x
+            if not beta_given:  # R_xᵀt = x
                 for c in range(p):
                     x[c] /= R[c, c]
                     quad += x[c] ** 2

@@ -19,7 +19,7 @@ def in_pieces(work: Callable[[slice], object], draws: int, cores: int, *, length
     first = 0
     if length is None:
         first, length = _first_two(work, draws, cores)
-    pieces = [slice(at, min(at + length, draws)) for at in range(first, draws, length)]
+    pieces = [slice(start, min(start + length, draws)) for start in range(first, draws, length)]
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(work, pieces))  # its end cancels what has not begun
 

@@ -133,8 +133,8 @@ def _by_factor(layout: Layout, stacked: Array) -> tuple[Array, ...]:
     parts: list[Array] = [np.zeros(0)] * len(layout.order)
     for position, k in enumerate(layout.order):
         q = int(layout.pattern.widths[position])
-        own = stacked[layout.rows(position)]
-        parts[k] = own.reshape(len(own) // q, q, own.shape[1])  # which may have no columns
+        rows = stacked[layout.rows(position)]
+        parts[k] = rows.reshape(len(rows) // q, q, rows.shape[1])  # which may have no columns
     return tuple(parts)
 
 
@@ -199,7 +199,7 @@ def inverse(reduced: Reduced, selected: Selected | None = None) -> Inverse:
     flat = _flat(lams)
     sums = np.zeros_like(flat)
     assembly.trace_sums(layout.pattern, layout.values, flat, V_diagonal, V_panel, V_upper, sums)
-    diagonal, G, at = [], [], 0
+    diagonal, G, start = [], [], 0
     for position, lam in enumerate(lams):
         if position < layout.n_chain:
             first, last = layout.pattern.diagonal_start[layout.pattern.node_start[position : position + 2]]
@@ -207,8 +207,8 @@ def inverse(reduced: Reduced, selected: Selected | None = None) -> Inverse:
         else:
             V = _symmetrized(V_upper.reshape(-1)[layout.dense_diagonal(position)])
         diagonal.append(V)
-        G.append(sums[at : at + lam.size].reshape(lam.shape))
-        at += lam.size
+        G.append(sums[start : start + lam.size].reshape(lam.shape))
+        start += lam.size
     place = np.argsort(layout.order)
     return Inverse(diagonal=tuple(diagonal[i] for i in place), G=tuple(G[i] for i in place))
 

@@ -101,20 +101,20 @@ def unpooled(problem: Problem, factor: int) -> Unpooled:
     problem.refuse_wide("A comparison of pooling")
     root, y, X = _whitened(problem)
     Z, J = problem.Z[factor], problem.levels[factor]
-    own = _Within.of(Z * root[:, None], problem.codes[factor], J)
-    outside = np.where(own.holds(X), 0.0, own.residuals(X))
+    within_levels = _Within.of(Z * root[:, None], problem.codes[factor], J)
+    outside = np.where(within_levels.holds(X), 0.0, within_levels.residuals(X))
     common = independent_columns(outside, has_intercept=False)
     Q, R = np.linalg.qr(outside[:, common])
     half = np.linalg.inv(R)
     M = half @ (Q.T @ outside)
     M[:, common] = np.eye(M.shape[0])
-    left = own.residuals(y[:, None])[:, 0]
-    shared = half @ (Q.T @ left)
-    per_level = own.coefficients(np.column_stack([y, X[:, common]]))  # (J, q, 1 + c)
+    residuals = within_levels.residuals(y[:, None])[:, 0]
+    shared = half @ (Q.T @ residuals)
+    per_level = within_levels.coefficients(np.column_stack([y, X[:, common]]))  # (J, q, 1 + c)
     by_shared = per_level[:, :, 1:] @ half
     return Unpooled(
         coefficients=per_level[:, :, 0] - per_level[:, :, 1:] @ shared,
-        vcov=own.vcov() + by_shared @ by_shared.swapaxes(1, 2),
+        vcov=within_levels.vcov() + by_shared @ by_shared.swapaxes(1, 2),
         common=common,
         shared=shared,
         shared_vcov=half @ half.T,
@@ -123,9 +123,9 @@ def unpooled(problem: Problem, factor: int) -> Unpooled:
         line=_linear(
             problem,
             root,
-            left - Q @ (Q.T @ left),
-            (own.Q**2).sum(axis=1) + (Q**2).sum(axis=1),
-            own.rank + int(common.sum()),
+            residuals - Q @ (Q.T @ residuals),
+            (within_levels.Q**2).sum(axis=1) + (Q**2).sum(axis=1),
+            within_levels.rank + int(common.sum()),
         ),
     )
 
@@ -145,23 +145,23 @@ def attributed(problem: Problem, factor: int, columns: Array) -> Array:
     """
     problem.refuse_wide("A comparison of pooling")
     codes, Z, J = problem.codes[factor], problem.Z[factor], problem.levels[factor]
-    found = _Within.of(Z, codes, J).coefficients(columns)
-    untold = np.isnan(found).any(axis=(1, 2))
+    coefficients = _Within.of(Z, codes, J).coefficients(columns)
+    untold = np.isnan(coefficients).any(axis=(1, 2))
     everywhere = np.linalg.lstsq(Z, columns, rcond=None)[0]
     size = np.maximum(np.abs(columns).max(axis=0, initial=0.0), 1e-300)
-    same = np.abs(columns - Z @ everywhere).max(axis=0, initial=0.0) <= INSIDE * size
-    found[:, :, same] = everywhere[:, same]
-    for c in np.flatnonzero(~same) if untold.any() else ():
+    same_everywhere = np.abs(columns - Z @ everywhere).max(axis=0, initial=0.0) <= INSIDE * size
+    coefficients[:, :, same_everywhere] = everywhere[:, same_everywhere]
+    for c in np.flatnonzero(~same_everywhere) if untold.any() else ():
         for k in range(Z.shape[1]):
             squares = _summed(Z[:, k] ** 2, codes, J)
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratio = _summed(Z[:, k] * columns[:, c], codes, J) / squares
-            off = columns[:, c] - Z[:, k] * np.nan_to_num(ratio)[codes]
-            if np.abs(off).max() <= INSIDE * size[c]:
-                found[untold, :, c] = 0.0
-                found[untold, k, c] = ratio[untold]
+            remainder = columns[:, c] - Z[:, k] * np.nan_to_num(ratio)[codes]
+            if np.abs(remainder).max() <= INSIDE * size[c]:
+                coefficients[untold, :, c] = 0.0
+                coefficients[untold, k, c] = ratio[untold]
                 break
-    return found
+    return coefficients
 
 
 def combined_variances(problem: Problem, solution: PointSolution, parts: Sequence[tuple[int, Codes, Array]]) -> Array:
@@ -175,33 +175,35 @@ def combined_variances(problem: Problem, solution: PointSolution, parts: Sequenc
     scaled, criterion = prepare(problem, reml=solution.reml)
     reduced = pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta))
     J, q = parts[0][2].shape[:2]
-    found, step = np.empty((J, q)), max(1, NUMBERS // (q * criterion.layout.m))
+    variances, step = np.empty((J, q)), max(1, NUMBERS // (q * criterion.layout.m))
     for first in range(0, J, step):
         chosen = np.arange(first, min(first + step, J))
-        combined = [np.zeros((n, Z.shape[1], len(chosen), q)) for n, Z in zip(problem.levels, problem.Z, strict=True)]
+        combined = [
+            np.zeros((level, Z.shape[1], len(chosen), q)) for level, Z in zip(problem.levels, problem.Z, strict=True)
+        ]
         for k, levels, B in parts:
             on_scaled = (B[chosen] @ scaled.T_z[k]).swapaxes(1, 2)  # (chosen, q_k, q)
             combined[k][levels[chosen], :, np.arange(len(chosen))] += on_scaled
         half = pls.whitened(reduced, [part.reshape(*part.shape[:2], len(chosen) * q) for part in combined])
-        found[chosen] = solution.sigma**2 * (half**2).sum(axis=0).reshape(len(chosen), q)
-    return found
+        variances[chosen] = solution.sigma**2 * (half**2).sum(axis=0).reshape(len(chosen), q)
+    return variances
 
 
 def open_shares(problem: Problem, draws: Hyperdraws, factor: int) -> tuple[Array, Array]:
     """Var(b_jk | y, β, Σ, σ) / Σ_kk of every draw (S, J, q), and the trace of the hat matrix (S,)."""
     problem.refuse_wide("A comparison of pooling")
-    at = _Coordinates.of(problem, draws)
-    layout, S = at.layout(), len(draws.sigma)
-    T, J = at.scaled.T_z[factor], problem.levels[factor]
+    coordinates = _Coordinates.of(problem, draws)
+    layout, S = coordinates.layout(), len(draws.sigma)
+    T, J = coordinates.scaled.T_z[factor], problem.levels[factor]
     shares, traces = np.empty((S, J, len(T))), np.empty(S)
     for s in range(S):
-        reduced = pls.reduce(layout, [lam[s] for lam in at.lams])
+        reduced = pls.reduce(layout, [lam[s] for lam in coordinates.lams])
         V = pls.inverse(reduced).diagonal
-        half = T @ at.lams[factor][s]
-        left = np.einsum("ka,jab,kb->jk", half, V[factor], half)
+        half = T @ coordinates.lams[factor][s]
+        posterior = np.einsum("ka,jab,kb->jk", half, V[factor], half)
         prior = (half**2).sum(axis=1)
-        shares[s] = np.where(prior > 0.0, left / np.where(prior > 0.0, prior, 1.0), 1.0)
-        traces[s] = _trace(reduced, V, at.precision * draws.sigma[s] ** 2)
+        shares[s] = np.where(prior > 0.0, posterior / np.where(prior > 0.0, prior, 1.0), 1.0)
+        traces[s] = _trace(reduced, V, coordinates.precision * draws.sigma[s] ** 2)
     return shares, traces
 
 
@@ -231,16 +233,19 @@ def rows_left_out(line: Linear) -> LeftOut:
     """log p(y_i | the others) (n,), a t density, of a known σ normal; NaN where a row alone tells a coefficient."""
     df, e, h, w = line.df, line.residuals, line.leverage, line.weights
     if line.known_sigma is not None:
-        told = 1.0 - h > LOST
-        rest, known = np.where(told, 1.0 - h, 1.0), line.known_sigma**2
-        without, within = _log_normal(e / rest, known / (w * rest)), _log_normal(e, known * (1.0 + h) / w)
-        return LeftOut(without=np.where(told, without, np.nan), within=np.where(told, within, np.nan))
-    told = (1.0 - h > LOST) & (df > 1)
-    rest = np.where(told, 1.0 - h, 1.0)
-    s2 = np.maximum(line.rss - w * e**2 / rest, 1e-300) / max(df - 1, 1)
-    without = _log_t(e / rest, s2 / (w * rest), df - 1)
+        identified = 1.0 - h > LOST
+        one_less_h, variance = np.where(identified, 1.0 - h, 1.0), line.known_sigma**2
+        without, within = (
+            _log_normal(e / one_less_h, variance / (w * one_less_h)),
+            _log_normal(e, variance * (1.0 + h) / w),
+        )
+        return LeftOut(without=np.where(identified, without, np.nan), within=np.where(identified, within, np.nan))
+    identified = (1.0 - h > LOST) & (df > 1)
+    one_less_h = np.where(identified, 1.0 - h, 1.0)
+    s2 = np.maximum(line.rss - w * e**2 / one_less_h, 1e-300) / max(df - 1, 1)
+    without = _log_t(e / one_less_h, s2 / (w * one_less_h), df - 1)
     within = _log_t(e, line.rss / max(df, 1) * (1.0 + h) / w, df)
-    return LeftOut(without=np.where(told, without, np.nan), within=np.where(told, within, np.nan))
+    return LeftOut(without=np.where(identified, without, np.nan), within=np.where(identified, within, np.nan))
 
 
 def groups_left_out(problem: Problem, codes: Codes, J: int) -> LeftOut:
@@ -305,27 +310,27 @@ class _Within:
         q = Z.shape[1]
         Q, R, alive = np.zeros_like(Z), np.zeros((J, q, q)), np.ones((J, q), bool)
         for k in range(q):
-            rest = Z[:, k].copy()
-            size = np.sqrt(_summed(rest**2, codes, J))
+            remainder = Z[:, k].copy()
+            size = np.sqrt(_summed(remainder**2, codes, J))
             for _ in range(2):
                 for m in range(k):
-                    along = _summed(Q[:, m] * rest, codes, J)
+                    along = _summed(Q[:, m] * remainder, codes, J)
                     R[:, m, k] += along
-                    rest -= Q[:, m] * along[codes]
-            left = np.sqrt(_summed(rest**2, codes, J))
-            alive[:, k] = left > DEPENDENT * size
-            R[:, k, k] = np.where(alive[:, k], left, 1.0)
-            Q[:, k] = np.where(alive[codes, k], rest / R[codes, k, k], 0.0)
+                    remainder -= Q[:, m] * along[codes]
+            norm = np.sqrt(_summed(remainder**2, codes, J))
+            alive[:, k] = norm > DEPENDENT * size
+            R[:, k, k] = np.where(alive[:, k], norm, 1.0)
+            Q[:, k] = np.where(alive[codes, k], remainder / R[codes, k, k], 0.0)
         return cls(codes=codes, Q=Q, R=R, full=alive.all(axis=1), rank=int(alive.sum()))
 
     def _along(self, columns: Array) -> Array:
         """QᵀA per level (J, q, c)."""
         J, q = self.R.shape[:2]
-        found = np.empty((J, q, columns.shape[1]))
+        products = np.empty((J, q, columns.shape[1]))
         for k in range(q):
             for c in range(columns.shape[1]):
-                found[:, k, c] = _summed(self.Q[:, k] * columns[:, c], self.codes, J)
-        return found
+                products[:, k, c] = _summed(self.Q[:, k] * columns[:, c], self.codes, J)
+        return products
 
     def residuals(self, columns: Array) -> Array:
         """What Z leaves of columns (n, c) within levels."""
@@ -339,9 +344,9 @@ class _Within:
 
     def coefficients(self, columns: Array) -> Array:
         """Least squares of columns (n, c) on Z within levels, (J, q, c); NaN where the rows do not tell them."""
-        found = np.linalg.solve(self.R, self._along(columns))
-        found[~self.full] = np.nan
-        return found
+        solved = np.linalg.solve(self.R, self._along(columns))
+        solved[~self.full] = np.nan
+        return solved
 
     def vcov(self) -> Array:
         """(ZᵀZ)⁻¹ per level (J, q, q); NaN where it is singular."""

@@ -42,7 +42,7 @@ def rough_fit(design: Design) -> Rough | None:
         return Rough(solution=solution, information=weights / solution.sigma**2)
     y, trials, family = _as_mean(design)
     mean = family.start(y, trials)
-    problem, found = Problem.of(design), None
+    problem, weighted_fit = Problem.of(design), None
     if design.family.has_categories:  # P(y ≤ k) = F(cutpoint − η), and the cutpoint is an intercept
         problem = replace(problem, X=np.column_stack([np.ones(design.n), -design.X]))
     offset = -design.offset if design.family.has_categories else design.offset
@@ -52,11 +52,11 @@ def rough_fit(design: Design) -> Rough | None:
         weights = np.maximum(trials * slope**2 / family.working_variance(mean), 1e-8)
         working = eta - offset + (y - mean) / slope
         try:
-            found = reml.fit(replace(problem, y=working, weights=weights))
+            weighted_fit = reml.fit(replace(problem, y=working, weights=weights))
         except FitError:
             return None
         before = eta
-        eta = _linear_predictor(problem, found) + offset
+        eta = _linear_predictor(problem, weighted_fit) + offset
         if family.mean_is_probability:
             eta = np.clip(eta, -MOST_ETA, MOST_ETA)
         mean = family.mean(eta)
@@ -64,10 +64,15 @@ def rough_fit(design: Design) -> Rough | None:
             return None
         if np.abs(eta - before).max() < 1e-4 * (1.0 + np.abs(eta).max()):
             break
-    assert found is not None
+    assert weighted_fit is not None
     if design.family.has_categories:
-        found = replace(found, beta=found.beta[1:], vcov=found.vcov[1:, 1:], modes=tuple(-m for m in found.modes))
-    return Rough(solution=found, information=weights / found.sigma**2)
+        weighted_fit = replace(
+            weighted_fit,
+            beta=weighted_fit.beta[1:],
+            vcov=weighted_fit.vcov[1:, 1:],
+            modes=tuple(-mode for mode in weighted_fit.modes),
+        )
+    return Rough(solution=weighted_fit, information=weights / weighted_fit.sigma**2)
 
 
 def _as_mean(design: Design) -> tuple[Array, Array, Family]:
@@ -88,9 +93,9 @@ def _inside(family: Family, mean: Array) -> bool:
     return bool(np.isfinite(mean).all() and (not family.has_positive_mean or mean.min() > 0.0))
 
 
-def _linear_predictor(problem: Problem, found: PointSolution) -> Array:
+def _linear_predictor(problem: Problem, solution: PointSolution) -> Array:
     """Xβ + Zb (n,)."""
-    eta = problem.X @ found.beta
-    for Z, codes, modes in zip(problem.Z, problem.codes, found.modes, strict=True):
+    eta = problem.X @ solution.beta
+    for Z, codes, modes in zip(problem.Z, problem.codes, solution.modes, strict=True):
         eta = eta + np.einsum("nq,nq->n", Z, modes[codes])
     return eta

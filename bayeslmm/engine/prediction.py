@@ -35,7 +35,7 @@ class Errors:
     scaled: Scaled  # b = T_z b̃, and of wide terms the root times that
     vcov: Array  # (p, p)
     slopes: tuple[Array, ...]  # per factor (J_k, q_k, p): ∂b̂/∂β
-    own: tuple[Array, ...]  # per factor (J_k, q_k, q_k): Cov(b_j | y, β)
+    mode_covariances: tuple[Array, ...]  # per factor (J_k, q_k, q_k): Cov(b_j | y, β)
     sigma: float
 
     @classmethod
@@ -47,7 +47,7 @@ class Errors:
             scaled=scaled,
             vcov=solution.vcov if vcov is None else vcov,
             slopes=mode_slopes(problem, solution),
-            own=solution.mode_covariances,
+            mode_covariances=solution.mode_covariances,
             sigma=solution.sigma,
         )
 
@@ -102,7 +102,7 @@ class Errors:
     def of_combinations(self, X: Array, effects: Sequence[tuple[int, Any]]) -> Array:
         """Variance (k,) of Xβ̂ + Σ A_k b̂_k less the same of β and b, for sparse A_k (k, J_k q_k)."""
         reach = self.reach_of_combinations(X, effects)
-        found = np.einsum("kp,pr,kr->k", reach, self.vcov, reach)
+        variances = np.einsum("kp,pr,kr->k", reach, self.vcov, reach)
         step = max(1, NUMBERS // max(self.reduced.layout.m, 1))
         for first in range(0, len(X) if effects else 0, step):
             rows = slice(first, first + step)
@@ -110,8 +110,8 @@ class Errors:
             for factor, A in effects:
                 parts[factor] = A[rows].toarray().T.reshape(parts[factor].shape)
             half = self._half(parts)
-            found[rows] += np.einsum("mk,mk->k", half, half)
-        return found
+            variances[rows] += np.einsum("mk,mk->k", half, half)
+        return variances
 
     def covariance_of_combinations(self, X: Array, effects: Sequence[tuple[int, Any]]) -> Array:
         """Covariance (k, k) of the errors of `of_combinations`."""
@@ -136,36 +136,36 @@ class Errors:
             return np.zeros((0, 0, 0)), np.zeros(0, dtype=np.intp)
         if len(effects) == 1:
             factor, codes, _ = effects[0]
-            return self.own[factor], codes
+            return self.mode_covariances[factor], codes
         met, which = np.unique(np.column_stack([codes for _, codes, _ in effects]), axis=0, return_inverse=True)
         factors = [factor for factor, _, _ in effects]
-        sizes = [self.own[factor].shape[1] for factor in factors]
+        sizes = [self.mode_covariances[factor].shape[1] for factor in factors]
         m = max(self.reduced.layout.m, 1)
-        whole = sum(len(np.unique(met[:, i])) * q for i, q in enumerate(sizes)) * m <= NUMBERS
+        whole = sum(len(np.unique(met[:, i])) * size for i, size in enumerate(sizes)) * m <= NUMBERS
         step = len(met) if whole else max(1, NUMBERS // (m * sum(sizes)))
         blocks = [self._joint_of(factors, sizes, met[first : first + step]) for first in range(0, len(met), step)]
         return np.concatenate(blocks), which.reshape(-1)
 
     def _joint_of(self, factors: Sequence[int], sizes: Sequence[int], met: Codes) -> Array:
         levels, places = zip(*(np.unique(codes, return_inverse=True) for codes in met.T), strict=True)
-        counts = [len(level) * q for level, q in zip(levels, sizes, strict=True)]
+        counts = [len(level) * size for level, size in zip(levels, sizes, strict=True)]
         parts = [np.zeros((*slopes.shape[:2], sum(counts))) for slopes in self.slopes]
         start = 0
-        for factor, level, q, count in zip(factors, levels, sizes, counts, strict=True):
-            columns = start + np.arange(count).reshape(len(level), q)
-            parts[factor][level[:, None], np.arange(q), columns] = 1.0
+        for factor, level, size, count in zip(factors, levels, sizes, counts, strict=True):
+            columns = start + np.arange(count).reshape(len(level), size)
+            parts[factor][level[:, None], np.arange(size), columns] = 1.0
             start += count
         half = np.ascontiguousarray(self._half(parts).T)
         starts = np.concatenate([[0], np.cumsum(counts)])
-        wanted = np.hstack(
-            [s + place[:, None] * q + np.arange(q) for s, place, q in zip(starts, places, sizes, strict=False)]
+        columns_of = np.hstack(
+            [s + place[:, None] * size + np.arange(size) for s, place, size in zip(starts, places, sizes, strict=False)]
         )
-        found = np.empty((len(met), sum(sizes), sum(sizes)))
+        products = np.empty((len(met), sum(sizes), sum(sizes)))
         step = max(1, NUMBERS // 8 // (half.shape[1] * sum(sizes)))
         for first, last in pairwise([*range(0, len(met), step), len(met)]):
-            chosen = half[wanted[first:last]]
-            found[first:last] = chosen @ chosen.swapaxes(1, 2)
-        return found
+            chosen = half[columns_of[first:last]]
+            products[first:last] = chosen @ chosen.swapaxes(1, 2)
+        return products
 
 
 def draws_given(
@@ -189,10 +189,10 @@ def draws_given(
             for inverse, cov, blocks in zip(back, covariances, problem.blocks, strict=True)
         ]
         reduced = pls.reduce(layout, lams)
-        found = pls.solve(reduced)
-        own = found.beta + noise * np.linalg.solve(found.R_x, rng.standard_normal(criterion.p))
-        spherical = pls.spherical_modes(reduced, own, noise * rng.standard_normal(layout.m))
-        beta[s] = scaled.beta(own)
+        solved = pls.solve(reduced)
+        scaled_beta = solved.beta + noise * np.linalg.solve(solved.R_x, rng.standard_normal(criterion.p))
+        spherical = pls.spherical_modes(reduced, scaled_beta, noise * rng.standard_normal(layout.m))
+        beta[s] = scaled.beta(scaled_beta)
         for k, (T, lam, u) in enumerate(zip(scaled.T_z, lams, spherical, strict=True)):
             effects[k][s] = scaled.outwards(k, u @ (T @ lam).T)
     return beta, effects

@@ -54,17 +54,17 @@ def parameters(problem: Problem, family: Sequence[str] = ("sigma",), cutpoints: 
 
     What else the family has follows: ``cutpoints`` of an ordinal response, or one number each.
     """
-    found = []
+    listed = []
     for k, template in enumerate(problem.templates):
         for block, structure in zip(template.blocks, template.structures, strict=True):
             d = len(block)
-            found += [Parameter(kind="sd", factor=k, a=a) for a in block[: structure.n_sds(d)]]
+            listed += [Parameter(kind="sd", factor=k, a=a) for a in block[: structure.n_sds(d)]]
             pairs = structure.entries(d)
-            found += [Parameter(kind="cor", factor=k, a=block[a], b=block[b]) for b, a in pairs]
+            listed += [Parameter(kind="cor", factor=k, a=block[a], b=block[b]) for b, a in pairs]
     if "sigma" in family and problem.sigma is None:
-        found.append(Parameter(kind="sigma"))
-    found += [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
-    return found + [
+        listed.append(Parameter(kind="sigma"))
+    listed += [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
+    return listed + [
         Parameter(kind="family", name=name, a=a)
         for name in family
         if name != "sigma"
@@ -107,20 +107,22 @@ class _Slice:
         self.layout, self.templates = criterion.layout, criterion.templates
         self.n, self.sigma = criterion.layout.cross.n, criterion.sigma
         self.minimum = best.criterion
-        self.held_at = [_place(t, parameter, k) for k, t in enumerate(self.templates)]
+        self.held_at = [_place(template, parameter, k) for k, template in enumerate(self.templates)]
         self.orders = [
-            list(range(t.q)) if place >= 0 else _order(t.q, t.blocks, parameter, k)
-            for k, (t, place) in enumerate(zip(self.templates, self.held_at, strict=True))
+            list(range(template.q)) if place >= 0 else _order(template.q, template.blocks, parameter, k)
+            for k, (template, place) in enumerate(zip(self.templates, self.held_at, strict=True))
         ]
         self.back = [np.linalg.inv(T)[:, order] for T, order in zip(scaled.T_z, self.orders, strict=True)]
         covariances = [cov[np.ix_(o, o)] for cov, o in zip(best.covariances, self.orders, strict=True)]
-        factors = [cholesky_psd(cov, t.blocks) for cov, t in zip(covariances, self.templates, strict=True)]
+        factors = [
+            cholesky_psd(cov, template.blocks) for cov, template in zip(covariances, self.templates, strict=True)
+        ]
         self.units = [
             np.where(np.diag(cov) > 0.0, np.sqrt(np.diag(cov)), best.sigma * np.abs(np.diag(T)[order]))
             for cov, T, order in zip(covariances, scaled.T_z, self.orders, strict=True)
         ]
-        self.free = [self._searched(k, t) for k, t in enumerate(self.templates)]
-        self.entries = [np.zeros(t.n_theta) for t in self.templates]  # of the last point looked at
+        self.free = [self._searched(k, template) for k, template in enumerate(self.templates)]
+        self.entries = [np.zeros(template.n_theta) for template in self.templates]  # of the last point looked at
         self.start = self._pack(factors, best.sigma)
         self.estimate = self._value(best, covariances)
         self.scale = self._first_step(best)
@@ -178,24 +180,24 @@ class _Slice:
 
     def _pack(self, factors: list[Array], sigma: float) -> Array:
         parts = [
-            t.theta(C / u[:, None])[free]
-            for C, u, t, free in zip(factors, self.units, self.templates, self.free, strict=True)
+            template.theta(C / unit[:, None])[free]
+            for C, unit, template, free in zip(factors, self.units, self.templates, self.free, strict=True)
         ]
         end = [np.array([np.log(sigma)])] if self._searches_sigma else []
         return np.concatenate([np.zeros(0), *parts, *end])
 
     def _unpack(self, x: Array, held: float) -> tuple[list[Array], float]:
-        factors, at = [], 0
-        for k, (t, free) in enumerate(zip(self.templates, self.free, strict=True)):
-            entries = np.zeros(t.n_theta)
-            entries[free] = x[at : at + free.sum()]
-            at += int(free.sum())
+        factors, start = [], 0
+        for k, (template, free) in enumerate(zip(self.templates, self.free, strict=True)):
+            entries = np.zeros(template.n_theta)
+            entries[free] = x[start : start + free.sum()]
+            start += int(free.sum())
             place = self.held_at[k]
             if place >= 0:
                 unit = self.units[k][self.parameter.a] if self.parameter.kind == "sd" else 1.0
                 entries[place] = held / unit
             self.entries[k] = entries
-            C = t.factor(entries)
+            C = template.factor(entries)
             if k == self.parameter.factor and place < 0:
                 a, b = self._held(k)
                 if self.parameter.kind == "sd":
@@ -228,7 +230,7 @@ class _Slice:
     ) -> tuple[float, Array]:
         from scipy.optimize import minimize
 
-        found = minimize(
+        result = minimize(
             self._objective,
             start,
             args=(held, layout),
@@ -237,7 +239,7 @@ class _Slice:
             bounds=bounds,
             options={"ftol": 1e-14, "gtol": 1e-6, "maxiter": 200},
         )
-        return float(found.fun), found.x
+        return float(result.fun), result.x
 
     def _find_plateau(self) -> float:
         """Smallest deviance where one of a held correlation's sds is zero, and the correlation says nothing."""
@@ -254,20 +256,20 @@ class _Slice:
     def _bounds(self) -> list[tuple[float | None, float | None]] | None:
         """Sds that belong to a held correlation stay positive: a change of sign would be one of the correlation."""
         of_a_cor = self.parameter.kind == "cor"
-        if not of_a_cor and all(t.is_linear for t in self.templates):
+        if not of_a_cor and all(template.is_linear for template in self.templates):
             return None
         bounds: list[tuple[float | None, float | None]] = []
-        for k, (t, free) in enumerate(zip(self.templates, self.free, strict=True)):
+        for k, (template, free) in enumerate(zip(self.templates, self.free, strict=True)):
             held = self._held(k) if of_a_cor and k == self.parameter.factor and self.held_at[k] < 0 else ()
-            entries = zip(t.rows, t.columns, free, strict=False)
+            entries = zip(template.rows, template.columns, free, strict=False)
             bounds += [(0.0 if r == c and r in held else None, None) for r, c, use in entries if use]
-            low, high = (end[len(t.rows) :][free[len(t.rows) :]] for end in t.bounds)
+            low, high = (end[len(template.rows) :][free[len(template.rows) :]] for end in template.bounds)
             bounds += list(zip(low.tolist(), high.tolist(), strict=True))
         return [*bounds, (None, None)] if self._searches_sigma else bounds
 
     def _off_zero(self, x: Array) -> Array:
         """Zeros on the diagonals moved to 0.1: at zero the derivative says nothing."""
-        parts = (t.is_diagonal[free] for t, free in zip(self.templates, self.free, strict=True))
+        parts = (template.is_diagonal[free] for template, free in zip(self.templates, self.free, strict=True))
         pivots = np.concatenate([np.zeros(0), *parts])
         at_zero = np.zeros(len(x), dtype=bool)
         at_zero[: len(pivots)] = (pivots > 0) & (np.abs(x[: len(pivots)]) < 0.1)
@@ -311,9 +313,9 @@ class _Slice:
         t = (held - self.scaled.beta(np.zeros_like(row))[self.parameter.a]) if center else held
         p = len(row)
         along = row / (row @ row)
-        rest = np.linalg.svd(row[None, :])[2][1:].T  # (p, p − 1): β̃ with rowᵀβ̃ = 0
+        null_space = np.linalg.svd(row[None, :])[2][1:].T  # (p, p − 1): β̃ with rowᵀβ̃ = 0
         change = np.zeros((p + 1, p))
-        change[:p, : p - 1] = rest
+        change[:p, : p - 1] = null_space
         change[:p, p - 1] = -t * along
         change[p, p - 1] = 1.0
         cross: CrossProducts = self.layout.cross
@@ -326,13 +328,13 @@ def _place(template: Template, parameter: Parameter, k: int) -> int:
     """Where the held parameter stands among the numbers of factor k, if it is one of them; else −1."""
     if k != parameter.factor:
         return -1
-    for block, structure, at in template.curved:
+    for block, structure, offset in template.curved:
         if parameter.a in block:
             d = len(block)
             if parameter.kind == "sd":
-                return at + (0 if structure.hom else block.index(parameter.a))
+                return offset + (0 if structure.hom else block.index(parameter.a))
             entry = (block.index(parameter.b), block.index(parameter.a))
-            return at + structure.n_sds(d) + structure.entries(d).index(entry)
+            return offset + structure.n_sds(d) + structure.entries(d).index(entry)
     return -1
 
 
@@ -386,16 +388,16 @@ def _walk(piece: _Slice, cutoff: float, sign: float, end: float) -> list[tuple[f
             proposal = end if end == 0.0 and piece.parameter.kind == "sd" else value + 0.7 * (end - value)
         if piece.parameter.kind == "cor" and abs(proposal) > 0.9999:
             break
-        inner, (proposed, found) = (value, zeta, x), zeta_from(proposal, x)
+        inner, (proposed, proposed_x) = (value, zeta, x), zeta_from(proposal, x)
         if abs(zeta) < cutoff < abs(proposed):
-            at = brentq(
+            crossing_value = brentq(
                 lambda v, start=inner[2]: abs(zeta_from(v, start)[0]) - cutoff,
                 inner[0],
                 proposal,
                 xtol=1e-6 * piece.scale,
             )
-            crossing = [(float(at), sign * cutoff)]
-        value, zeta, x = proposal, proposed, found
+            crossing = [(float(crossing_value), sign * cutoff)]
+        value, zeta, x = proposal, proposed, proposed_x
         points.append((value, zeta))
         step *= float(np.clip(STEP / max(abs(zeta - inner[1]), 1e-3), 0.25, 4.0))
     return sorted([*points, *crossing], key=lambda point: sign * point[0])

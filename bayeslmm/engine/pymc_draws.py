@@ -25,15 +25,15 @@ def distribution(prior: Prior, label: str = "") -> Any:
     import pymc as pm
 
     name = f"{label}: " if label else ""
-    found: Any = getattr(pm, prior.name, None) if isinstance(prior.name, str) else None
-    if not (isinstance(found, type) and issubclass(found, pm.distributions.Continuous)):
+    candidate: Any = getattr(pm, prior.name, None) if isinstance(prior.name, str) else None
+    if not (isinstance(candidate, type) and issubclass(candidate, pm.distributions.Continuous)):
         raise PriorError(f"{name}PyMC has no continuous distribution {prior.name!r}")
-    made: Any = found
-    known = inspect.signature(made.dist).parameters
-    strange = [parameter for parameter, _ in prior.params if parameter not in known]
-    if strange:
-        named = [n for n, p in known.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        raise PriorError(f"{name}{prior!r}: {prior.name} has no {', '.join(strange)}; it has {', '.join(named)}")
+    made: Any = candidate
+    accepted = inspect.signature(made.dist).parameters
+    unknown = [parameter for parameter, _ in prior.params if parameter not in accepted]
+    if unknown:
+        named = [n for n, p in accepted.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        raise PriorError(f"{name}{prior!r}: {prior.name} has no {', '.join(unknown)}; it has {', '.join(named)}")
     return made
 
 
@@ -47,12 +47,12 @@ def draw_prior(prior: Prior, draws: int, rng: np.random.Generator) -> Array:
     """
     import pymc as pm
 
-    found = distribution(prior)
+    made = distribution(prior)
     try:
-        variable = found.dist(**dict(prior.params), shape=draws)
+        variable = made.dist(**dict(prior.params), shape=draws)
         drawn = pm.draw(variable, random_seed=int(rng.integers(2**31)), mode=PLAIN)
         # drawing does not look at the parameters, the density does
-        pm.logp(found.dist(**dict(prior.params)), drawn[0]).eval(mode=PLAIN)
+        pm.logp(made.dist(**dict(prior.params)), drawn[0]).eval(mode=PLAIN)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise PriorError(f"PyMC refuses to draw from {prior!r}: {error}") from None
     return np.asarray(drawn, dtype=np.float64)

@@ -174,13 +174,14 @@ def _effects(
     params += [fixed[c] for c in attached]
     params += [outer[geometry.placements[name].parent][c] for c in above]
 
-    def walk(columns: list[Any], given: Sequence[Any], start: str) -> Walked:
-        rest = list(given[correlated:])
-        known = Around(
-            fixed=dict(zip(attached, rest, strict=False)), above=dict(zip(above, rest[len(attached) :], strict=True))
+    def walk(columns: list[Any], symbols: Sequence[Any], start: str) -> Walked:
+        others = list(symbols[correlated:])
+        centres = Around(
+            fixed=dict(zip(attached, others, strict=False)),
+            above=dict(zip(above, others[len(attached) :], strict=True)),
         )
-        cor = given[1] if correlated > 1 else None
-        return _walk(group, geometry, given[0], cor, known, columns, start)
+        cor = symbols[1] if correlated > 1 else None
+        return _walk(group, geometry, symbols[0], cor, centres, columns, start)
 
     b = effects(called_b, params, walk, (group.n_levels, group.q), dims=names.dims[called_b])
     return [b[:, k] for k in range(group.q)]
@@ -195,7 +196,7 @@ class Around:
 
 
 def _walk(
-    group: GroupTerm, geometry: Geometry, sd: Any, cor: Any, known: Around, columns: list[Any], start: str
+    group: GroupTerm, geometry: Geometry, sd: Any, cor: Any, centres: Around, columns: list[Any], start: str
 ) -> Walked:
     """All coordinates of the effects from one of them; ``columns`` are its columns (J,).
 
@@ -215,7 +216,7 @@ def _walk(
                 mean = mean + sd[k] * L[i][j] * went.z[block[j]]
             spread = sd[k] * L[i][i]
             w = placement.weights[:, k]
-            around = mean + _around(group, k, block, i, geometry, known, went.effects) if w.any() else mean
+            around = mean + _around(group, k, block, i, geometry, centres, went.effects) if w.any() else mean
             scale = np.float64(1.0) if not w.any() else spread if placement.is_centred(k) else spread**w
             if start == "z":
                 z = columns[k]
@@ -233,7 +234,7 @@ def _walk(
 
 
 def _around(
-    group: GroupTerm, k: int, block: Sequence[int], place: int, geometry: Geometry, known: Around, effects: list[Any]
+    group: GroupTerm, k: int, block: Sequence[int], place: int, geometry: Geometry, centres: Around, effects: list[Any]
 ) -> Any:
     """What a column that is not sampled as z is sampled around, besides its conditional mean."""
     placement = geometry.placements[group.name]
@@ -244,10 +245,10 @@ def _around(
     for part in geometry.attached[group.name]:
         if part.column == k:
             weights = part.weights
-            effect = known.fixed[part.coefficient]
+            effect = centres.fixed[part.coefficient]
             total = total + (effect if np.all(weights == 1.0) else effect * weights)
     column = geometry.above_column(group, k)
-    return total if column is None else total + known.above[column][placement.above]
+    return total if column is None else total + centres.above[column][placement.above]
 
 
 def _random_part(group: GroupTerm, effects: list[Any]) -> Any:

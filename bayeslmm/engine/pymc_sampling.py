@@ -111,8 +111,8 @@ def sample_nuts(
 
 def keep_contract(tree: Any, names: Names) -> None:
     """Leave only the variables of the naming contract in the posterior: no coordinates of the sampler."""
-    wanted = [name for name in tree.posterior.data_vars if name in names.dims]
-    tree["posterior"] = tree.posterior.to_dataset()[wanted]
+    kept = [name for name in tree.posterior.data_vars if name in names.dims]
+    tree["posterior"] = tree.posterior.to_dataset()[kept]
 
 
 def _share_of_tuning(tree: Any) -> float:
@@ -124,8 +124,8 @@ def _share_of_tuning(tree: Any) -> float:
 
 def _impossible(model: Any) -> str:
     """Which variables have no density at the model's start."""
-    strange = [name for name, value in model.point_logps().items() if not np.isfinite(value)]
-    return f" At the start the log density of {', '.join(strange)} is not finite." if strange else ""
+    without_density = [name for name, value in model.point_logps().items() if not np.isfinite(value)]
+    return f" At the start the log density of {', '.join(without_density)} is not finite." if without_density else ""
 
 
 def _first_line(error: Exception) -> str:

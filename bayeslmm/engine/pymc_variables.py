@@ -140,7 +140,7 @@ def independent(
 
     def of_elements(values: list[Any], what: str) -> list[Any]:
         each = zip(values, transforms, inputs, strict=True)
-        return [value if t is None else getattr(t, what)(value, *given) for value, t, given in each]
+        return [value if t is None else getattr(t, what)(value, *symbols) for value, t, symbols in each]
 
     def split(vector: Any) -> list[Any]:
         return [vector[j] for j in range(k)]
@@ -169,7 +169,7 @@ def independent(
 
     def log_jacobian(value: Any) -> Any:
         each = zip(split(value), transforms, inputs, strict=True)
-        return one_or_each([pt.zeros_like(v) if t is None else t.log_jac_det(v, *given) for v, t, given in each])
+        return one_or_each([pt.zeros_like(v) if t is None else t.log_jac_det(v, *symbols) for v, t, symbols in each])
 
     of_sds = all(t is not None and t.name == "log" for t in transforms)
     transform = _transform(
@@ -287,7 +287,7 @@ def correlations(
         return _matrix(q, [(block, each.graph_factor(p, len(block))) for (block, each), p in each_block])
 
     def draw(size: Any) -> Any:
-        return matrix([2.0 * pm.Beta.dist(np.float64(s), np.float64(s)) - 1.0 for s in shapes])
+        return matrix([2.0 * pm.Beta.dist(np.float64(shape), np.float64(shape)) - 1.0 for shape in shapes])
 
     def log_density(value: Any) -> Any:
         total: Any = -np.float64(constant)
@@ -362,21 +362,21 @@ def effects(
     def columns(value: Any) -> list[Any]:
         return [value[:, k] for k in range(q)]
 
-    def draw(*given: Any) -> Any:
+    def draw(*symbols: Any) -> Any:
         import pymc as pm
 
         z = [pm.Normal.dist(0.0, 1.0, size=(J,)) for _ in range(q)]
-        return pt.stack(walk(z, given[:-1], "z").effects, axis=1)
+        return pt.stack(walk(z, symbols[:-1], "z").effects, axis=1)
 
-    def log_density(value: Any, *given: Any) -> Any:
-        went = walk(columns(value), given, "effects")
+    def log_density(value: Any, *symbols: Any) -> Any:
+        went = walk(columns(value), symbols, "effects")
         total: Any = -q * _LOG_ROOT_2PI
         for z, spread in zip(went.z, went.log_spread, strict=True):
             total = total - 0.5 * z**2 - spread
         return total
 
-    def log_jacobian(value: Any, *given: Any) -> Any:
-        went = walk(columns(value), given, "values")
+    def log_jacobian(value: Any, *symbols: Any) -> Any:
+        went = walk(columns(value), symbols, "values")
         total: Any = np.zeros(J)
         for share, spread in zip(went.share, went.log_spread, strict=True):
             total = total + share * spread
@@ -385,8 +385,8 @@ def effects(
     transform = _transform(
         "coordinates",
         len(params),
-        lambda value, *given: pt.stack(walk(columns(value), given, "effects").values, axis=1),
-        lambda value, *given: pt.stack(walk(columns(value), given, "values").effects, axis=1),
+        lambda value, *symbols: pt.stack(walk(columns(value), symbols, "effects").values, axis=1),
+        lambda value, *symbols: pt.stack(walk(columns(value), symbols, "values").effects, axis=1),
         log_jacobian,
     )
     return _custom(
@@ -395,9 +395,9 @@ def effects(
         *params,
         dims=dims,
         core=1,
-        core_params=[p.ndim for p in params],
+        core_params=[param.ndim for param in params],
         draw=draw,
         log_density=log_density,
-        start=lambda rv, size, *given: pt.zeros((J, q)),
+        start=lambda rv, size, *symbols: pt.zeros((J, q)),
         transform=transform,
     )

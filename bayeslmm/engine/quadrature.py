@@ -145,10 +145,12 @@ def _each_draw(
     inner = np.zeros((S, 0, 0)) if nested is None else np.ascontiguousarray(nested.roots)
     outer_rule, inner_rule = _rule(nodes, roots.shape[-1]), _rule(nodes, inner.shape[-1])
 
-    def work(at: slice) -> None:
-        eta = np.ascontiguousarray(part.eta[at][:, order])
-        parameters = np.ascontiguousarray(part.parameters[at])
-        kernel(rows, outer_rule, inner_rule, eta, parameters, roots[at], inner[at], *(array[at] for array in out))
+    def work(chunk: slice) -> None:
+        eta = np.ascontiguousarray(part.eta[chunk][:, order])
+        parameters = np.ascontiguousarray(part.parameters[chunk])
+        kernel(
+            rows, outer_rule, inner_rule, eta, parameters, roots[chunk], inner[chunk], *(array[chunk] for array in out)
+        )
 
     evaluations = len(order) * len(outer_rule.x) * len(inner_rule.x)
     in_pieces(work, S, cores, length=max(1, PIECE // evaluations))

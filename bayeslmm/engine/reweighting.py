@@ -127,22 +127,22 @@ def fill(rows, weights, pair_factors, ZtZ, ZtXy, pair_values, XytXy):
     for i in range(weights.shape[0]):
         w = weights[i]
         for k in range(K):
-            q, c, at = starts[k + 1] - starts[k], starts[k], rows.block[i, k]
+            q, c, start = starts[k + 1] - starts[k], starts[k], rows.block[i, k]
             for a in range(q):
                 scaled = w * Z[i, c + a]
                 for b in range(q):
-                    ZtZ[at + a * q + b] += scaled * Z[i, c + b]
+                    ZtZ[start + a * q + b] += scaled * Z[i, c + b]
                 if p > 0:
                     right = (rows.first[i, k] + a) * n_xy
                     for b in range(p):
                         ZtXy[right + b] += scaled * X[i, b]
         for pair in range(pair_factors.shape[0]):
-            k, other, at = pair_factors[pair, 0], pair_factors[pair, 1], rows.pair[i, pair]
+            k, other, start = pair_factors[pair, 0], pair_factors[pair, 1], rows.pair[i, pair]
             q_a, q_b = starts[k + 1] - starts[k], starts[other + 1] - starts[other]
             for a in range(q_a):
                 scaled = w * Z[i, starts[k] + a]
                 for b in range(q_b):
-                    pair_values[at + a * q_b + b] += scaled * Z[i, starts[other] + b]
+                    pair_values[start + a * q_b + b] += scaled * Z[i, starts[other] + b]
         for a in range(p):
             scaled = w * X[i, a]
             for b in range(p):
@@ -198,11 +198,11 @@ def leverage(rows, pattern, values, lams, V_diagonal, V_panel, V_upper, out):
                         V = V_upper[row + min(a, b), row + max(a, b)]
                     total += a_i[c + a] * V * a_i[c + b]
         for pair in range(pair_factors.shape[0]):
-            k, other, at = pair_factors[pair, 0], pair_factors[pair, 1], rows.pair[i, pair]
+            k, other, start = pair_factors[pair, 0], pair_factors[pair, 1], rows.pair[i, pair]
             q_b = starts[other + 1] - starts[other]
             for a in range(starts[k + 1] - starts[k]):
                 for b in range(q_b):
-                    to = pair_at[at + a * q_b + b]
+                    to = pair_at[start + a * q_b + b]
                     if k < n_chain:
                         V = V_panel[to]
                     else:

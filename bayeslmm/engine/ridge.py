@@ -43,16 +43,21 @@ def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identific
     )
 
 
-def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, found: Identification) -> list[Array]:
+def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, identified: Identification) -> list[Array]:
     """Other θ̃ (n_theta,) with the same criterion, if there are any: a few that differ in all that is not told."""
     covariances = [lam @ lam.T for lam in criterion.lams(theta)]
     unit = max(1.0, *(float(np.diag(cov).max(initial=0.0)) for cov in covariances))
     points = []
-    for direction in _directions(found, scaled):
+    for direction in _directions(identified, scaled):
         for step in unit * np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003, SHORTEST]):
             moved = [cov + step * change for cov, change in zip(covariances, direction, strict=True)]
-            if all(_is_covariance(cov, t.blocks, unit) for cov, t in zip(moved, criterion.templates, strict=True)):
-                lams = [cholesky_psd(cov, t.blocks) for cov, t in zip(moved, criterion.templates, strict=True)]
+            if all(
+                _is_covariance(cov, template.blocks, unit)
+                for cov, template in zip(moved, criterion.templates, strict=True)
+            ):
+                lams = [
+                    cholesky_psd(cov, template.blocks) for cov, template in zip(moved, criterion.templates, strict=True)
+                ]
                 points.append(criterion.theta(lams))
                 break
         if len(points) == MOST:
@@ -60,10 +65,13 @@ def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, found: Identif
     return points
 
 
-def _directions(found: Identification, scaled: Scaled) -> Iterator[list[Array]]:
+def _directions(identified: Identification, scaled: Scaled) -> Iterator[list[Array]]:
     """Changes of the scaled covariance matrices along which the criterion is flat, of largest entry one."""
     back = [np.linalg.inv(T) for T in scaled.T_z]
-    basis = [[b @ c @ b.T for b, c in zip(back, each.covariances, strict=True)] for each in found.directions]
+    basis = [
+        [b @ covariance @ b.T for b, covariance in zip(back, each.covariances, strict=True)]
+        for each in identified.directions
+    ]
     weights = np.eye(len(basis))
     rng = np.random.default_rng(0)
     if len(basis) > 1:
@@ -79,20 +87,20 @@ def _directions(found: Identification, scaled: Scaled) -> Iterator[list[Array]]:
 
 
 def _is_covariance(cov: Array, blocks: Sequence[Sequence[int]], unit: float) -> bool:
-    return all(np.linalg.eigvalsh(cov[np.ix_(b, b)]).min() >= -1e-12 * unit for b in blocks)
+    return all(np.linalg.eigvalsh(cov[np.ix_(block, block)]).min() >= -1e-12 * unit for block in blocks)
 
 
 class UntoldVariancesError(Exception):
     """The data do not tell all variances, and a structure lets no other estimates be found that are as good."""
 
-    def __init__(self, found: Identification) -> None:
+    def __init__(self, identified: Identification) -> None:
         super().__init__("the data do not tell all variances")
-        self.found = found
+        self.identified = identified
 
 
 class UntoldResidualError(Exception):
     """A variance cannot be told from that of the residual; whoever knows names says which."""
 
-    def __init__(self, found: Identification) -> None:
+    def __init__(self, identified: Identification) -> None:
         super().__init__("a variance cannot be told from that of the residual")
-        self.found = found
+        self.identified = identified

@@ -57,7 +57,7 @@ def separating(design: Design, X: Array) -> Array:
         return np.zeros(0)
     # the sparsest: least in sum of sizes among those whose rows rise by one on average
     gain = G.sum(axis=0) / len(G)
-    found = linprog(
+    program = linprog(
         np.ones(2 * (p + K)),
         A_ub=sparse.csr_array(np.hstack([-G, G])),
         b_ub=np.zeros(len(G)),
@@ -66,9 +66,9 @@ def separating(design: Design, X: Array) -> Array:
         bounds=(0.0, 1e6),
         method="highs",
     )
-    if found.x is None:
+    if program.x is None:
         return np.zeros(0)
-    direction = (found.x[: p + K] - found.x[p + K :])[:p]
+    direction = (program.x[: p + K] - program.x[p + K :])[:p]
     size = np.abs(direction).max()
     if size <= MOVED:  # the cutpoints alone move, where a category is empty
         return np.zeros(0)
@@ -80,10 +80,10 @@ def constant_levels(design: Design) -> list[int]:
     if not can_separate(design) or design.family.is_count or design.family.has_categories:
         return []
     trials = np.ones(design.n) if design.trials is None else design.trials
-    found = []
+    factors = []
     for k, group in enumerate(design.groups):
         successes, of = (np.bincount(group.codes, v, group.n_levels) for v in (design.y, trials))
         edges = (successes == 0.0) | (successes == of)
         if edges.all() and successes.any() and (successes < of).any() and (of > 1.0).all():
-            found.append(k)
-    return found
+            factors.append(k)
+    return factors

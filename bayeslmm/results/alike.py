@@ -46,12 +46,12 @@ def estimated(design: Design, *, reml: bool, nodes: int = 1) -> PointSolution:
     try:
         return engine.fit(Problem.of(design), reml=reml, judged=True)
     except UntoldResidualError as problem:
-        raise UnidentifiedTermError(untold_residual(problem.found, design)) from None
+        raise UnidentifiedTermError(untold_residual(problem.identified, design)) from None
     except UntoldVariancesError as problem:
         raise UnidentifiedTermError(
-            f"the data do not tell all variances: {words_of(problem.found, design)}. With a covariance structure other "
-            "than us and diag no estimate stands for all that are as good: leave out a term, or take the posterior "
-            "(model.fit()), whose priors tell the rest."
+            f"the data do not tell all variances: {words_of(problem.identified, design)}. With a covariance structure "
+            "other than us and diag no estimate stands for all that are as good: leave out a term, or take the "
+            "posterior (model.fit()), whose priors tell the rest."
         ) from None
 
 
