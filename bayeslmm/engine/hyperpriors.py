@@ -49,7 +49,9 @@ class Positive:
         PriorError
             A scale, rate or shape that is not positive, or an empty interval.
         """
-        found = cls._of(prior)
+        found = cls.find(prior)
+        if found is None:
+            raise NotAvailableError(unknown_positive(prior))
         sound = {Kind.LOG_NORMAL: found.b > 0.0, Kind.UNIFORM: 0.0 <= found.a < found.b}
         if not sound.get(found.kind, min(found.a, found.b) > 0.0):
             wanted = "0 <= lower < upper" if found.kind == Kind.UNIFORM else "positive scales, rates and shapes"
@@ -57,7 +59,8 @@ class Positive:
         return found
 
     @classmethod
-    def _of(cls, prior: Prior | LKJ) -> Positive:
+    def find(cls, prior: Prior | LKJ) -> Positive | None:
+        """The numbers of a prior, sound or not; None for one that is not written out here."""
         assert isinstance(prior, Prior)
         match prior.name, {name: float(value) for name, value in prior.params}:
             case "Flat" | "HalfFlat", {}:
@@ -80,7 +83,12 @@ class Positive:
                 return cls(kind=Kind.LOG_NORMAL, a=mu, b=sigma)
             case "Uniform", {"lower": lower, "upper": upper, **rest} if not rest:
                 return cls(kind=Kind.UNIFORM, a=lower, b=upper)
-        raise NotAvailableError(f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any")
+        return None
+
+
+def unknown_positive(prior: Prior | LKJ) -> str:
+    """Why a prior of a positive number is for the PyMC model only."""
+    return f"the exact sampler does not know the prior {prior!r}; method='nuts' takes any"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +116,7 @@ class HyperPriors:
             A fixed effect has a prior that is neither normal, Student t, Cauchy nor flat, so it cannot be integrated
             out; or see `Positive.of`.
         """
-        of_beta = [
-            location_scale(name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name))
-            for name in design.x_names
-        ]
+        of_beta = [location_scale(name, of_fixed_effect(priors, name)) for name in design.x_names]
         mean, sd, nu = np.array(of_beta).reshape(-1, 3).T
         return cls(
             beta_mean=mean,
@@ -128,33 +133,79 @@ def keeps_from_zero(prior: Prior | LKJ, *, rows: int, spread: float) -> bool:
 
     Next to zero is below `PERFECT` times the response's sd, here ``spread``.
     """
-    try:
-        found = Positive.of(prior)
-    except NotAvailableError:
+    if Positive.find(prior) is None:
         return False
+    found = Positive.of(prior)
     sigma = spread * np.geomspace(1e-3 * PERFECT, 1e3, 500)
     density = [log_prior(int(found.kind), found.a, found.b, s)[0] - rows * np.log(s) for s in sigma]
     return bool(sigma[np.argmax(density)] > PERFECT * spread)
 
 
 def location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float]:
-    """(location, scale, degrees of freedom) of a fixed effect's prior."""
-    if isinstance(prior, Prior):
-        given = {key: float(value) for key, value in prior.params}
-        names = frozenset(given)
-        if prior.name == "Flat":
-            return 0.0, np.inf, np.inf
-        if prior.name == "Normal" and names <= {"mu", "sigma"}:
-            return given.get("mu", 0.0), given.get("sigma", 1.0), np.inf
-        if prior.name == "StudentT" and "nu" in names <= {"nu", "mu", "sigma"}:
-            return given.get("mu", 0.0), given.get("sigma", 1.0), given["nu"]
-        if prior.name == "Cauchy" and names == {"alpha", "beta"}:
-            if given["beta"] <= 0.0:
-                raise PriorError(f"{name} has the prior {prior!r}: beta, its scale, must be positive")
-            return given["alpha"], given["beta"], 1.0
-    raise NotAvailableError(
-        f"{name} has the prior {prior!r}; only normal, Student t, Cauchy and flat ones are written out here"
-    )
+    """(location, scale, degrees of freedom) of a fixed effect's prior.
+
+    Raises
+    ------
+    NotAvailableError
+        It has none: see `find_location_scale`.
+    """
+    found = find_location_scale(name, prior)
+    if found is None:
+        raise NotAvailableError(unknown_real(name, prior))
+    return found
+
+
+def find_location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float] | None:
+    """(location, scale, degrees of freedom) of a normal, Student t, Cauchy or flat prior; None of any other."""
+    if not isinstance(prior, Prior):
+        return None
+    given = {key: float(value) for key, value in prior.params}
+    names = frozenset(given)
+    if prior.name == "Flat":
+        return 0.0, np.inf, np.inf
+    if prior.name == "Normal" and names <= {"mu", "sigma"}:
+        return given.get("mu", 0.0), given.get("sigma", 1.0), np.inf
+    if prior.name == "StudentT" and "nu" in names <= {"nu", "mu", "sigma"}:
+        return given.get("mu", 0.0), given.get("sigma", 1.0), given["nu"]
+    if prior.name == "Cauchy" and names == {"alpha", "beta"}:
+        if given["beta"] <= 0.0:
+            raise PriorError(f"{name} has the prior {prior!r}: beta, its scale, must be positive")
+        return given["alpha"], given["beta"], 1.0
+    return None
+
+
+def unknown_real(name: str, prior: Prior | LKJ) -> str:
+    """Why a prior of a real number is for the PyMC model only."""
+    return f"{name} has the prior {prior!r}; only normal, Student t, Cauchy and flat ones are written out here"
+
+
+def of_fixed_effect(priors: Priors, name: str) -> Prior | LKJ:
+    """The prior of a column of X."""
+    return priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name)
+
+
+def unwritten(design: Design, priors: Priors) -> str:
+    """Which prior of a model is not written out here, in words; empty where all are."""
+    for name in design.x_names:
+        prior = of_fixed_effect(priors, name)
+        if find_location_scale(name, prior) is None:
+            return unknown_real(name, prior)
+    positive = [priors.get("sd", g.name, term) for g in design.groups for term in g.sd_terms]
+    for name in design.family.parameters:
+        prior = priors.get(name)
+        if design.family.positive_parameters:
+            positive.append(prior)
+        elif find_location_scale(name, prior) is None:
+            return unknown_real(name, prior)
+    return next((unknown_positive(prior) for prior in positive if Positive.find(prior) is None), "")
+
+
+def uniform_positive(design: Design, priors: Priors) -> bool:
+    """Whether a positive parameter has a uniform prior, whose ends the joint density in loops does not know."""
+    family = design.family
+    positive = [priors.get("sd", g.name, term) for g in design.groups for term in g.sd_terms]
+    positive += [priors.get(name) for name in family.parameters if family.positive_parameters]
+    return any(isinstance(prior, Prior) and prior.name == "Uniform" for prior in positive)
 
 
 def _eta(priors: Priors, group: GroupTerm) -> float:

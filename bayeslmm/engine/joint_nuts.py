@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from .interrupts import interruptible
 from .joint import coordinates_for_c, density_for_c
 
 START_TRIES = 100
+AFTER_DIVERGENCES = (0.95, 0.99)
+HOPELESS = 0.1  # share of divergences that smaller steps will not mend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,39 @@ def sample_joint(
     return JointDraws(
         x=tree.posterior["x"].to_numpy(), stats=stats, tune_seconds=share * seconds, draw_seconds=(1 - share) * seconds
     )
+
+
+def with_smaller_steps(sample: Callable[[float], JointDraws], first: float, *, mend: bool) -> tuple[JointDraws, float]:
+    """Draws without divergences, if smaller steps give them, and the acceptance rate aimed at.
+
+    Parameters
+    ----------
+    sample : callable
+        Draws for an acceptance rate to aim at.
+    first : float
+        The rate to begin with.
+    mend : bool
+        Whether to aim at higher ones after divergences.
+
+    Returns
+    -------
+    JointDraws
+        The last ones; their seconds are those of all trials.
+    float
+    """
+    drawn, target = sample(first), first
+    for higher in AFTER_DIVERGENCES:
+        if not mend or not 0.0 < float(drawn.stats["diverging"].mean()) < HOPELESS:
+            break
+        if higher <= target:
+            continue
+        again, target = sample(higher), higher
+        drawn = replace(
+            again,
+            tune_seconds=drawn.tune_seconds + again.tune_seconds,
+            draw_seconds=drawn.draw_seconds + again.draw_seconds,
+        )
+    return drawn, target
 
 
 def first_start(buffer: Array, start: Callable[[int], Array], d: int, seed: Any) -> tuple[Array, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,26 @@ def as_dataset(design: Design, variables: Mapping[str, NDArray[Any]]) -> Any:
     used = {dim for of_variable, _ in kept.values() for dim in of_variable}
     coords = {dim: values for dim, values in labels(design).items() if dim in used}
     return xr.Dataset(kept, coords={"chain": np.arange(n_chains), "draw": np.arange(n_draws), **coords})
+
+
+def named(
+    design: Design,
+    *,
+    beta: NDArray[Any],
+    parameters: Mapping[str, NDArray[Any]],
+    sds: Sequence[NDArray[Any]],
+    correlations: Sequence[NDArray[Any]],
+    effects: Sequence[NDArray[Any]],
+) -> dict[str, NDArray[Any]]:
+    """Draws (chain, draw, ...) of a sampler under their names; one array a grouping factor, in the design's order."""
+    names = design.names
+    variables = {BETA: beta, **parameters}
+    for k, g in enumerate(design.groups):
+        variables[names.sd[g.name]] = sds[k]
+        if g.correlated:
+            variables[names.cor[g.name]] = correlations[k]
+        variables[names.b[g.name]] = effects[k]
+    return variables
 
 
 def as_tree(

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design
-from ..design.names import BETA
 from ..design.priors import Priors
-from ..engine.hyperpriors import HyperPriors
+from ..engine.hyperpriors import HyperPriors, unwritten
 from ..engine.marginal import Marginal
 from ..engine.marginal_nuts import sample_marginal
 from ..engine.modes import Cover, cover, disagreement, modes_of_draws
@@ -21,8 +20,7 @@ from ..engine.proposal import PILOT, nearest_modes
 from ..engine.randomness import seed_sequence
 from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
-from ..errors import NotAvailableError
-from .contract import as_tree
+from .contract import as_tree, named
 from .diagnosis import K_HAT_LIMIT
 from .progress import Bar
 from .settings import Settings
@@ -39,19 +37,8 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     Where the proposal covers the posterior badly, by its own pilot draws or by a k-hat over 0.7 twice, the second time
     with a proposal made with more care, NUTS draws the hyperparameters from the same density instead, and
     ``posterior.attrs["reason"]`` says why.
-
-    Raises
-    ------
-    NotAvailableError
-        A prior does not allow it, or there are no random effects.
     """
     draws, chains = settings.draws, settings.chains
-    if not design.family.is_normal:
-        raise NotAvailableError(
-            f"family={design.family}: the exact sampler integrates effects out of normal responses only"
-        )
-    if not design.groups:
-        raise NotAvailableError("a model without random effects has no group sds to sample")
     started = time.perf_counter()
     marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
     cores = min(settings.cores or os.cpu_count() or 1, chains)
@@ -90,6 +77,15 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
         },
         started,
     )
+
+
+def why_not_exact(design: Design, priors: Priors) -> str:
+    """Why the exact sampler does not draw a model, in words; empty where it does."""
+    if not design.family.is_normal:
+        return f"family={design.family}: the exact sampler integrates effects out of normal responses only"
+    if not design.groups:
+        return "a model without random effects has no group sds to sample"
+    return unwritten(design, priors)
 
 
 def _modes(covered: Cover) -> str:
@@ -157,12 +153,9 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
 
     Nothing is compared, and the answer is empty, where no prior has an opinion, or the density is not written out.
     """
-    if not (design.family.is_normal and design.groups):
+    if why_not_exact(design, priors):
         return ""
-    try:
-        marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
-    except NotAvailableError:
-        return ""
+    marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
     if not is_opinionated(marginal):
         return ""
     first, second = map(np.random.default_rng, seed_sequence(settings.random_seed).spawn(2))
@@ -188,12 +181,13 @@ def _tree(
     of_posterior: dict[str, Any],
     started: float,
 ) -> Any:
-    variables: dict[str, NDArray[Any]] = {"sigma": drawn.sigma, BETA: drawn.beta}
-    names = design.names
-    for k, g in enumerate(design.groups):
-        variables[names.sd[g.name]] = drawn.sds[k]
-        if g.correlated:
-            variables[names.cor[g.name]] = drawn.correlations[k]
-        variables[names.b[g.name]] = drawn.effects[k]
+    variables = named(
+        design,
+        beta=drawn.beta,
+        parameters={"sigma": drawn.sigma},
+        sds=drawn.sds,
+        correlations=drawn.correlations,
+        effects=drawn.effects,
+    )
     seconds = round(time.perf_counter() - started, 3)
     return as_tree(design, variables, stats, of_posterior={**of_posterior, "seconds": seconds}, of_statistics=of_stats)

@@ -11,7 +11,6 @@ from ..design.design import Design
 from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
 from ..design.priors import LKJ, Prior, Priors
 from ..engine import hyperpriors, pymc_model
-from ..errors import NotAvailableError
 from ..families import densities
 from ..tools.arrays import Array
 
@@ -110,10 +109,9 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
 def _positive(prior: Prior | LKJ, values: Array) -> Array:
     """Log density of a prior on positive numbers."""
     assert isinstance(prior, Prior)
-    try:
-        written_out = hyperpriors.Positive.of(prior)
-    except NotAvailableError:
+    if hyperpriors.Positive.find(prior) is None:
         return pymc_model.log_density(prior, values)
+    written_out = hyperpriors.Positive.of(prior)
     flat = [
         hyperpriors.log_prior(written_out.kind, written_out.a, written_out.b, value)[0] for value in values.reshape(-1)
     ]
@@ -123,10 +121,10 @@ def _positive(prior: Prior | LKJ, values: Array) -> Array:
 def _real(prior: Prior | LKJ, values: Array) -> Array:
     """Log density of a prior on real numbers."""
     assert isinstance(prior, Prior)
-    try:
-        location, scale, dof = hyperpriors.location_scale("", prior)
-    except NotAvailableError:
+    known = hyperpriors.find_location_scale("", prior)
+    if known is None:
         return pymc_model.log_density(prior, values)
+    location, scale, dof = known
     if np.isinf(scale):
         return np.zeros_like(values)
     return (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ..design import names
-from ..engine.hyperpriors import location_scale
+from ..engine.hyperpriors import find_location_scale, of_fixed_effect
 from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
@@ -235,13 +235,10 @@ def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
     """Means and sds of the priors of the fixed effects, if all are normal or flat."""
     entries = []
     for name in fit.design.x_names:
-        prior = fit.priors.get("Intercept") if name == "Intercept" else fit.priors.get("fixed", term=name)
-        try:
-            mean, sd, nu = location_scale(name, prior)
-        except NotAvailableError:
+        known = find_location_scale(name, of_fixed_effect(fit.priors, name))
+        if known is None or np.isfinite(known[2]):
             return None
-        if np.isfinite(nu):
-            return None
+        mean, sd, _ = known
         entries.append((mean, sd))
     means, sds = np.array(entries, dtype=float).reshape(-1, 2).T
     return means, sds

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 
 from ..design.design import Design
-from ..design.names import BETA, CUTPOINT, RESPONSE
+from ..design.names import RESPONSE
 from ..design.priors import Priors
 from ..engine import pymc_model, pymc_sampling
 from ..engine.first_time import joint_compiled_beside
 from ..engine.geometry import Geometry, choose_geometry
-from ..engine.hyperpriors import keeps_from_zero
+from ..engine.hyperpriors import keeps_from_zero, uniform_positive, unwritten
 from ..engine.pql import Rough, rough_fit
 from ..engine.randomness import sampler_seed
-from ..errors import FitError, InputError, NotAvailableError
+from ..errors import FitError, InputError
 from ..tools.arrays import Array
 from ..tools.frame import row_names
-from .contract import as_tree, shapes
+from .contract import as_tree, named, shapes
 from .diagnosis import diagnose_draws
 from .draws import Draws
 from .log_density import linear_predictor, log_likelihood
@@ -30,12 +30,11 @@ from .settings import Settings
 
 if TYPE_CHECKING:  # importing it compiles it, the first time
     from ..engine.joint import Joint
+    from ..engine.joint_nuts import JointDraws
 
 LOOP_OPTIONS = {"target_accept", "max_treedepth", "maxdepth"}
 TARGET_ACCEPT = 0.8
 WITH_FEW_LEVELS = 0.95  # an sd known from few levels has a long tail, whose neck asks for small steps
-AFTER_DIVERGENCES = (0.95, 0.99)
-HOPELESS = 0.1  # share of divergences that smaller steps will not mend
 STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
 
 
@@ -95,21 +94,26 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> Draws:
     )
 
 
-def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
-    """An ``xarray.DataTree`` by NUTS on the joint density of all unknowns.
+def asked_for_pymc(settings: Settings) -> str:
+    """What was asked for that only ``pymc.sample`` has, in words; empty where nothing was."""
+    if settings.nuts_sampler:
+        return f"nuts_sampler={settings.nuts_sampler!r} was asked for"
+    others = sorted(set(settings.options) - LOOP_OPTIONS)
+    return f"options of pymc.sample were asked for: {', '.join(others)}" if others else ""
 
-    In compiled loops, unless a prior is not written out there or a sampler or other options of ``pymc.sample`` are
-    asked for: then on the PyMC model.  Divergences are answered by sampling again with smaller steps (a
-    ``target_accept`` of 0.95, then 0.99), if none was given; ``posterior.attrs["target_accept"]`` says which it was.
-    """
+
+def why_not_in_loops(design: Design, priors: Priors) -> str:
+    """Why NUTS has to go by the PyMC model, in words; empty where the compiled loops do."""
+    outside = unwritten(design, priors)
+    if not outside and uniform_positive(design, priors):
+        return "a uniform prior of a positive parameter has other coordinates in PyMC"
+    return outside
+
+
+def sample_graph(design: Design, priors: Priors, settings: Settings) -> Any:
+    """An ``xarray.DataTree`` by NUTS on the PyMC model, for priors, samplers and options that the loops do not know."""
     with joint_compiled_beside():
-        geometry, rough = geometry_of(design, priors, settings)
-    reason = ""
-    if not settings.nuts_sampler and set(settings.options) <= LOOP_OPTIONS:
-        try:
-            return _in_loops(design, priors, geometry, rough, settings)
-        except NotAvailableError as error:
-            reason = str(error)
+        geometry, _ = geometry_of(design, priors, settings)
     first = WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT
     options = dict(settings.options)
     if not _has_target(options):
@@ -127,8 +131,6 @@ def sample_by_nuts(design: Design, priors: Priors, settings: Settings) -> Any:
         options=options,
     )
     pymc_sampling.keep_contract(tree, design.names)
-    if reason:
-        tree.posterior.attrs["reason"] = reason
     return tree
 
 
@@ -140,16 +142,27 @@ def _cores(settings: Settings) -> int:
     return min(settings.cores or os.cpu_count() or 1, settings.chains)
 
 
-def _in_loops(design: Design, priors: Priors, geometry: Geometry, rough: Rough | None, settings: Settings) -> Any:
+def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
+    """An ``xarray.DataTree`` by NUTS on the joint density of all unknowns, in compiled loops.
+
+    Divergences are answered by sampling again with smaller steps, if no ``target_accept`` was given;
+    ``posterior.attrs["target_accept"]`` says which it was.
+
+    Raises
+    ------
+    FitError
+        No start has a positive density.
+    """
+    with joint_compiled_beside():
+        geometry, rough = geometry_of(design, priors, settings)
     from ..engine import joint as loops
-    from ..engine.joint_nuts import first_start, sample_joint
+    from ..engine.joint_nuts import first_start, sample_joint, with_smaller_steps
 
     begin = time.perf_counter()
     joint, coordinates = loops.build(design, priors, geometry)
     options = {"maxdepth" if key == "max_treedepth" else key: v for key, v in settings.options.items()}
     given = options.pop("target_accept", None)
     first = given or (WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT)
-    targets = [first, *(t for t in AFTER_DIVERGENCES if given is None and t > first)]
     seed = sampler_seed(settings.random_seed)
 
     def start(own: int) -> Array:
@@ -159,11 +172,10 @@ def _in_loops(design: Design, priors: Priors, geometry: Geometry, rough: Rough |
     x, possible = first_start(buffer, start, d, seed)
     if not possible:
         raise FitError(_why_impossible(design, geometry, joint, x))
-    steps = settings.chains * (settings.tune + settings.draws)
-    tuning = drawing = 0.0
-    for target in targets:
-        with Bar("Sampling", steps, show=settings.progressbar) as bar:
-            drawn = sample_joint(
+
+    def sample(target: float) -> JointDraws:
+        with Bar("Sampling", settings.chains * (settings.tune + settings.draws), show=settings.progressbar) as bar:
+            return sample_joint(
                 buffer,
                 start,
                 d,
@@ -175,9 +187,8 @@ def _in_loops(design: Design, priors: Priors, geometry: Geometry, rough: Rough |
                 report=bar.reached,
                 options={**options, "target_accept": target},
             )
-        tuning, drawing = tuning + drawn.tune_seconds, drawing + drawn.draw_seconds
-        if not 0.0 < float(drawn.stats["diverging"].mean()) < HOPELESS:
-            break
+
+    drawn, target = with_smaller_steps(sample, first, mend=given is None)
     tree = _tree(design, geometry, joint, drawn.x, drawn.stats)
     tree.posterior.attrs |= {
         "sampler": "NUTS",
@@ -186,8 +197,8 @@ def _in_loops(design: Design, priors: Priors, geometry: Geometry, rough: Rough |
         "target_accept": target,
         "seconds": round(time.perf_counter() - begin, 3),
         "compile_seconds": 0.0,
-        "tune_seconds": round(tuning, 3),
-        "draw_seconds": round(drawing, 3),
+        "tune_seconds": round(drawn.tune_seconds, 3),
+        "draw_seconds": round(drawn.draw_seconds, 3),
     }
     return tree
 
@@ -214,35 +225,16 @@ def _why_impossible(design: Design, geometry: Geometry, joint: Joint, x: Array) 
 
 def _tree(design: Design, geometry: Geometry, joint: Joint, x: Array, stats: Any) -> Any:
     """Draws x (chain, draw, d) under the naming contract."""
-    from ..engine import joint as loops
+    from ..engine.joint_draws import parameters_of
 
-    flat = x.reshape(-1, x.shape[-1])
-    S, p, Q, r = len(flat), len(design.x_names), int(joint.column_start[-1]), int(joint.sizes[3])
-    sds, factors = np.zeros((S, Q)), np.zeros((S, Q, joint.middle.shape[1]))
-    b, parameters = np.empty((S, int(joint.effect_start[-1]))), np.empty((S, r))
-    loops.unfold(loops.pack(joint), flat, sds, factors, b, parameters)
-    beta = flat[:, :p].copy()
-    moved = np.zeros(S)
-    if design.has_intercept or design.family.has_categories:
-        slopes = [j for j, n in enumerate(design.x_names) if n != "Intercept"]
-        moved = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
-    if design.has_intercept:
-        beta[:, design.x_names.index("Intercept")] -= moved
-    variables: dict[str, Array] = {BETA: beta}
-    names = design.names
-    for k, name in enumerate(design.family.parameters):
-        variables[name] = parameters + moved[:, None] if name == CUTPOINT else parameters[:, k]
-    for k, name in enumerate(geometry.order):
-        group = next(g for g in design.groups if g.name == name)
-        first, after = int(joint.column_start[k]), int(joint.column_start[k + 1])
-        variables[names.sd[name]] = sds[:, first:after]
-        L = factors[:, first:after, : group.q]
-        order = np.argsort(joint.place[first:after])
-        cor = (L @ L.swapaxes(1, 2))[:, order][:, :, order]
-        if group.correlated:
-            variables[names.cor[name]] = cor
-        effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]]
-        variables[names.b[name]] = effects.reshape(S, group.n_levels, group.q)
-    shaped = {name: values.reshape(*x.shape[:2], *values.shape[1:]) for name, values in variables.items()}
+    drawn = parameters_of(design, geometry, joint, x)
+    variables = named(
+        design,
+        beta=drawn.beta,
+        parameters=drawn.parameters,
+        sds=drawn.sds,
+        correlations=drawn.correlations,
+        effects=drawn.effects,
+    )
     kept = {name: stats[name].to_numpy() for name in STATS if name in stats}
-    return as_tree(design, shaped, kept, of_posterior={}, of_statistics={})
+    return as_tree(design, variables, kept, of_posterior={}, of_statistics={})

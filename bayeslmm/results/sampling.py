@@ -1,9 +1,10 @@
-"""Which sampler draws a posterior, and why."""
+"""Which sampler draws a posterior, and why: a plan, chosen before anything is drawn."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ..design.design import Design
 from ..design.priors import Priors
@@ -12,10 +13,93 @@ from ..engine.scaling import Problem
 from ..errors import NotAvailableError
 from .diagnosis import tell
 from .draws import Draws
-from .exact import doubt_about_modes, sample_exact
+from .exact import doubt_about_modes, sample_exact, why_not_exact
 from .extension import settled
-from .nuts import sample_by_nuts
+from .nuts import asked_for_pymc, sample_graph, sample_in_loops, why_not_in_loops
 from .settings import Settings
+
+Sampler = Callable[[Design, Priors, Settings], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A way to draw a posterior. Its name is the class, its ``reason`` why no better one was chosen.
+
+    Attributes
+    ----------
+    reason : str
+        Empty where there is nothing better.
+    told : bool
+        Whether the verdict says so.
+    """
+
+    reason: str = ""
+    told: bool = False
+    sampler: ClassVar[Sampler]
+
+    def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
+        """An ``xarray.DataTree`` of draws."""
+        return type(self).sampler(design, priors, settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact(Plan):
+    """Fixed and random effects integrated out, the hyperparameters drawn, the effects drawn given them."""
+
+    sampler: ClassVar[Sampler] = sample_exact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Nuts(Plan):
+    """NUTS on all unknowns; of a model that the exact sampler knows, its modes are held against those found there."""
+
+    def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
+        tree = type(self).sampler(design, priors, settings)
+        if self.reason and self.told:
+            tree.posterior.attrs["reason"] = self.reason
+        doubt = doubt_about_modes(design, priors, settings, tree)
+        if doubt:
+            tree.posterior.attrs["doubt"] = doubt
+        return tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint(_Nuts):
+    """NUTS on the joint density of all unknowns, in compiled loops."""
+
+    sampler: ClassVar[Sampler] = sample_in_loops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph(_Nuts):
+    """NUTS on the PyMC model: any prior, any sampler, any option of ``pymc.sample``."""
+
+    sampler: ClassVar[Sampler] = sample_graph
+
+
+def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
+    """How a model is sampled.
+
+    Raises
+    ------
+    NotAvailableError
+        ``method="exact"`` for a model that no exact sampler is made for.
+    """
+    why = ""
+    if not settings.wants_nuts:
+        why = why_not_exact(design, priors)
+        if not why:
+            return Exact()
+        if settings.method == "exact":
+            raise NotAvailableError(why)
+    asked = asked_for_pymc(settings)
+    if asked:
+        return Graph(reason=asked)
+    outside = why_not_in_loops(design, priors)
+    by_family = not design.family.is_normal  # nobody expects the exact sampler there
+    if outside:
+        return Graph(reason=outside if by_family or not why else why, told=True)
+    return Joint(reason=why, told=bool(why) and not by_family)
 
 
 def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
@@ -23,24 +107,11 @@ def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
     family = design.family
     if not design.groups and (family.is_normal or (family.has_residual and family.link == "identity")):
         refuse_perfect_fixed_part(Problem.of(design))
-    tree, found = settled(partial(_sample, design, priors), design, settings)
+    plan = choose(design, priors, settings)
+
+    def draw(changed: Settings) -> Any:
+        return plan.draw(design, priors, changed)
+
+    tree, found = settled(draw, design, settings)
     tell(found)
     return Draws(design=design, priors=priors, idata=tree, settings=settings, diagnosis=found)
-
-
-def _sample(design: Design, priors: Priors, settings: Settings) -> Any:
-    reason = ""
-    if not settings.wants_nuts:
-        try:
-            return sample_exact(design, priors, settings)
-        except NotAvailableError as error:
-            if settings.method == "exact":
-                raise
-            reason = str(error)
-    tree = sample_by_nuts(design, priors, settings)
-    if reason and design.family.is_normal:
-        tree.posterior.attrs["reason"] = reason
-    doubt = doubt_about_modes(design, priors, settings, tree)
-    if doubt:
-        tree.posterior.attrs["doubt"] = doubt
-    return tree
