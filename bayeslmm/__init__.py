@@ -8,9 +8,11 @@ Priors       `Prior`, `LKJ`, `flat`
 Relations    `compare_estimates`, `compare_pooling`, `compare`, `kfold`, `model_table`, `no_pooling`, `complete_pooling`
 Tests        `anova`, `ranova`, `drop1`
 Checks       `check`, `ppc`
+Studies      `assume`, `plan`: power, precision and errors of studies that are not yet made
 Pictures     `plot_ranef`, `plot_coef`, `plot_pooling`, `plot_lines`, `plot_predictions`, `plot_variance`, `plot_icc`,
              `plot_prior_posterior`, `plot_profile`, `plot_estimates`, `plot_residuals`, `plot_ranef_normality`,
-             `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`; of a meta-analysis `plot_forest`, `plot_funnel`
+             `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`; of a meta-analysis `plot_forest`, `plot_funnel`; of a
+             plan `plot_plan`
 Report       `report`
 Data         `load_dataset`, `list_datasets`, `center_within`, `grid`
 Files        `save`, `load`
@@ -31,6 +33,8 @@ _HOME = {
     "lmer": "model",
     "glmer": "model",
     "fit_imputed": "model",
+    "assume": "model",
+    "plan": "planning.plan",
     "icc": "results.functions",
     "comparisons": "results.functions",
     "slopes": "results.functions",
@@ -70,6 +74,7 @@ _HOME = {
     "plot_energy": "show.sampler",
     "plot_forest": "show.studies",
     "plot_funnel": "show.studies",
+    "plot_plan": "show.planning",
     "report": "show.report",
     "save": "results.storage",
     "load": "results.storage",

@@ -35,6 +35,7 @@ from .tools.words import is_one_of
 
 if TYPE_CHECKING:
     from .engine.pymc_model import PyMCParts
+    from .planning.assumed import Assumed
     from .results.audit import Audit
     from .results.equations import Equations
     from .results.explain import Explanation
@@ -429,6 +430,12 @@ class Model:
             changed.__dict__.pop(cached, None)
         return changed
 
+    def assume(self, *, beta: Any = None, sd: Any = None, cor: Any = None, **parameters: Any) -> Assumed:
+        """Values of all parameters, from which studies can be simulated; see :func:`bayeslmm.assume`."""
+        from .planning.assumed import assumed
+
+        return assumed(self, beta=beta, sd=sd, cor=cor, **parameters)
+
     def __getattr__(self, name: str) -> Any:
         if hasattr(type(self), name):  # a property that failed by an AttributeError: that one is the cause
             return object.__getattribute__(self, name)
@@ -479,6 +486,73 @@ def glmer(
     """
     model = Model(formula, data, family=family, **options)
     return model.fit_reml() if model.design.family.has_reml and nAGQ is None else model.fit_ml(nAGQ=nAGQ)
+
+
+def assume(
+    source: Any,
+    data: Any = None,
+    *,
+    beta: Any = None,
+    sd: Any = None,
+    cor: Any = None,
+    family: str = "gaussian",
+    link: str | None = None,
+    **parameters: Any,
+) -> Assumed:
+    """A model with values of its parameters, from which :func:`bayeslmm.plan` simulates studies.
+
+    Parameters
+    ----------
+    source : str, Model, PointFit, PosteriorFit or Assumed
+        A formula with its table; or a model. Of a fit its estimates (of a posterior the means of its draws) stay where
+        no other value is given.
+    data : DataFrame, optional
+        Beside a formula: one row an observation. The response need not be there.
+    beta : mapping or sequence, optional
+        Fixed effects by name, or all in order.
+    sd : number, sequence or mapping, optional
+        Standard deviations of the random effects: by grouping factor a number, a sequence in the order of its columns
+        or a mapping by column. What is not a mapping by factor is for the only factor.
+    cor : number, matrix or mapping, optional
+        Correlations of a factor's effects, by factor or for the only one: a number where there is one, else a matrix.
+        Zero by default.
+    family, link : str, optional
+        Beside a formula.
+    **parameters
+        Those of the family: ``sigma=25.0``, ``shape=2.0``, ``cutpoint=[-1, 0, 1]``.
+
+    Returns
+    -------
+    Assumed
+        Prints the values.
+
+    Raises
+    ------
+    InputError
+        A name that is not there, a value that is missing, negative or no number, or correlations that no effects can
+        have.
+    NotAvailableError
+        Smooths, relationship matrices and multi-membership.
+
+    Examples
+    --------
+    >>> import bayeslmm as blm, pandas as pd
+    >>> wards = pd.DataFrame({"arm": ["a", "b"] * 10, "ward": range(20)})
+    >>> table = wards.merge(pd.DataFrame({"day": range(4)}), how="cross")
+    >>> truth = blm.assume("y ~ arm + (1 | ward)", table, beta={"Intercept": 50, "arm[b]": 4}, sd=3, sigma=6)
+    >>> truth.beta.tolist(), truth.sigma
+    ([50.0, 4.0], 6.0)
+    """
+    from .planning.assumed import assumed, with_response
+
+    if isinstance(source, str):
+        if data is None:
+            raise InputError("assume(formula): a table is needed beside it, one row an observation")
+        frame = with_response(parse_formula(source), data, family_of(family, link), parameters)
+        source = Model(source, frame, family=family, link=link)
+    elif data is not None or family != "gaussian" or link is not None:
+        raise InputError(f"assume: data, family and link stand beside a formula; {type(source).__name__} has its own")
+    return assumed(source, beta=beta, sd=sd, cor=cor, **parameters)
 
 
 def _nodes(nAGQ: Any, family: Family) -> int:

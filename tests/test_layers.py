@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bayeslmm"
 # A room imports from its own floor and from those to the left.
 FLOORS = [
     *("families", "covariances", "terms", "formulas", "design", "engine", "results"),
-    *("predictive", "pooling", "model_comparison", "checks", "show", "model"),
+    *("predictive", "pooling", "model_comparison", "checks", "planning", "show", "model"),
 ]
 # leaf -> what it may import; every room may import a leaf
 LEAVES = {"errors": set(), "tools": {"errors", "__version__"}, "datasets": {"errors"}}
@@ -25,7 +25,7 @@ DOORS = {  # heavy library -> where it may be imported, inside functions
     "matplotlib": ("show/",),
     "arviz_plots": ("show/",),
     "arviz": ("results/", "show/"),
-    "joblib": ("engine/bootstrap.py",),
+    "joblib": ("engine/processes.py",),
     "arviz_base": ("results/", "show/"),
     "arviz_stats": ("results/", "show/"),
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Generator as Batches
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
@@ -15,6 +15,7 @@ from ..design.design import Design
 from ..errors import DataError, FitError, UnidentifiedTermError
 from ..tools.arrays import Array
 from . import agq
+from .processes import shared
 from .profile import Parameter, parameters
 from .randomness import seed_sequence
 from .reml import PointSolution, fit
@@ -68,13 +69,29 @@ def refits(problem: Problem, solution: PointSolution, seeds: Sequence[SeedSequen
     return rows
 
 
-def simulate_any(design: Design, solution: PointSolution, rng: Generator) -> Array:
-    """One response (n,) of a fitted model of any family with new effects of all groups."""
-    eta = design.X @ solution.beta + design.offset
-    for group, cov in zip(design.groups, solution.covariances, strict=True):
+class Truth(Protocol):
+    """Parameters from which responses are simulated: estimates, or assumed ones."""
+
+    @property
+    def beta(self) -> Array:
+        """Fixed effects (p,)."""
+
+    @property
+    def covariances(self) -> tuple[Array, ...]:
+        """Of the random effects, per factor (q, q)."""
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Those of the family, by name."""
+
+
+def simulate_any(design: Design, truth: Truth, rng: Generator) -> Array:
+    """One response (n,) of a model of any family with new effects of all groups."""
+    eta = design.X @ truth.beta + design.offset
+    for group, cov in zip(design.groups, truth.covariances, strict=True):
         b = rng.normal(size=(group.n_levels, group.q)) @ cholesky_psd(cov, group.blocks).T
         eta = eta + np.einsum("nq,nq->n", group.Z, b[group.codes])
-    values = {name: np.asarray(value) for name, value in solution.parameters.items()}
+    values = {name: np.asarray(value) for name, value in truth.parameters.items()}
     if design.family.has_residual and design.weights is not None:
         values["sigma"] = values["sigma"] / np.sqrt(design.weights)
     if design.family.has_mean:
@@ -121,17 +138,4 @@ def _in_batches(
     seeds = seed_sequence(random_seed).spawn(draws)
     size = max(1, min(25, draws // (4 * cores)))
     batches = [seeds[i : i + size] for i in range(0, draws, size)]
-    if cores == 1:
-        yield from (refit(*arguments, batch) for batch in batches)
-        return
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    tasks = (delayed(refit)(*arguments, batch) for batch in batches)
-    try:
-        yield from Parallel(n_jobs=cores, return_as="generator")(tasks)
-    except TerminatedWorkerError as error:
-        raise FitError(
-            f"bootstrap: one of {cores} worker processes was killed, as the system does when memory runs out. With "
-            "cores=1 this process does the work alone."
-        ) from error
+    return shared(refit, [(*arguments, batch) for batch in batches], cores, verb="bootstrap")

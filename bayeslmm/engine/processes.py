@@ -1,0 +1,31 @@
+"""Work shared by processes. The door to joblib."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from ..errors import FitError
+
+
+def shared(work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], cores: int, *, verb: str) -> Generator[Any]:
+    """``work(*task)`` of every task, in their order whatever the number of processes.
+
+    Raises
+    ------
+    FitError
+        A process was killed; the message begins with the verb.
+    """
+    if cores == 1:
+        yield from (work(*task) for task in tasks)
+        return
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    try:
+        yield from Parallel(n_jobs=cores, return_as="generator")(delayed(work)(*task) for task in tasks)
+    except TerminatedWorkerError as error:
+        raise FitError(
+            f"{verb}: one of {cores} worker processes was killed, as the system does when memory runs out. With "
+            "cores=1 this process does the work alone."
+        ) from error

@@ -1,0 +1,333 @@
+"""A design with other numbers of groups, rows and values of a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..design.design import Design
+from ..design.identification import refuse_untold_residual
+from ..errors import InputError, NotAvailableError, UnidentifiedTermError
+from ..results.reference import is_number, predictors
+from ..results.variance import nesting
+from ..terms.group import GroupTerm
+from ..tools.frame import frozen
+
+Codes = NDArray[np.int64]
+
+GROUPS, ROWS = "groups", "rows"
+MOST_ROWS = 2_000_000  # of one simulated study
+FEW = 12  # distinct values by which groups are dealt out evenly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """What one entry of ``vary`` asks for.
+
+    Attributes
+    ----------
+    name : str
+        As the user has it, and as it stands in tables.
+    of : {"groups", "rows", "values"}
+    variable : str
+        A grouping factor, or a predictor; empty for rows.
+    sizes : tuple of int
+        How many.
+    """
+
+    name: str
+    of: str
+    variable: str
+    sizes: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """What is counted, in words."""
+        return {GROUPS: self.variable, ROWS: "rows a group"}.get(self.of, f"values of {self.variable}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Rows of a design, each a copy of one of its rows, with levels and predictors of their own.
+
+    Attributes
+    ----------
+    source : int64 array (n,)
+        The row that each is a copy of.
+    codes : tuple of int64 arrays (n,)
+        The level of each row, of every grouping factor.
+    changed : mapping
+        Predictors with other values than those of the source.
+    """
+
+    source: Codes
+    codes: tuple[Codes, ...]
+    changed: Mapping[str, NDArray[Any]]
+
+    def taking(self, rows: Any) -> Layout:
+        """Some of the rows, or some of them several times."""
+        return Layout(
+            source=self.source[rows],
+            codes=tuple(code[rows] for code in self.codes),
+            changed={name: values[rows] for name, values in self.changed.items()},
+        )
+
+
+def axes(design: Design, vary: Any) -> list[Axis]:
+    """The entries of ``vary``, checked.
+
+    Raises
+    ------
+    InputError
+        What is neither a grouping factor nor a number of the model, or sizes that are impossible.
+    """
+    if not isinstance(vary, Mapping) or not vary:
+        names = [*(g.name for g in design.groups), *_numbers(design), ROWS]
+        raise InputError(
+            f"plan(vary={vary!r}): sizes by name, such as {{{names[0]!r}: [10, 20, 40]}}; names here are "
+            f"{', '.join(map(repr, names))}"
+        )
+    found = [_axis(design, name, sizes) for name, sizes in vary.items()]
+    twice = [axis.name for k, axis in enumerate(found) if (axis.of, axis.variable) in _asked(found[:k])]
+    if twice:
+        raise InputError(f"plan(vary=...): {twice[0]!r} is asked for twice")
+    return found
+
+
+def _asked(of: Sequence[Axis]) -> list[tuple[str, str]]:
+    return [(axis.of, axis.variable) for axis in of]
+
+
+def _axis(design: Design, name: Any, sizes: Any) -> Axis:
+    factors = [g.name for g in design.groups]
+    numbers = _numbers(design)
+    least = 2
+    if name == ROWS and ROWS not in (*factors, *numbers):
+        _refuse_crossed(design)
+        of, variable, least = ROWS, "", 1
+    elif name == GROUPS and GROUPS not in (*factors, *numbers):
+        of, variable = GROUPS, _outermost(design)
+    elif name in factors:
+        of, variable = GROUPS, name
+    elif name in numbers:
+        of, variable = "values", name
+    else:
+        raise InputError(
+            f"plan(vary={{{name!r}: ...}}): sizes are of a grouping factor, of the values of a number, or of "
+            f"{ROWS!r} a group; names here are {', '.join(map(repr, [*factors, *numbers, ROWS]))}"
+        )
+    return Axis(name=str(name), of=of, variable=variable, sizes=_sizes(name, sizes, least))
+
+
+def _numbers(design: Design) -> list[str]:
+    """Predictors whose number of values may vary."""
+    levels = {name for g in design.groups for name in g.variables}
+    return [n for n in predictors(design, groups=False) if is_number(design.frame[n]) and n not in levels]
+
+
+def _sizes(name: Any, sizes: Any, least: int) -> tuple[int, ...]:
+    values = [sizes] if np.ndim(sizes) == 0 else list(sizes)
+    whole = [isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values]
+    if not values or not all(whole) or any(not least <= v <= MOST_ROWS for v in values):
+        raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): whole numbers of at least {least} are needed")
+    if len(set(values)) < len(values):
+        raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): a size stands there twice")
+    return tuple(int(v) for v in values)
+
+
+def _outermost(design: Design) -> str:
+    within = nesting(design)
+    outer = [name for name, coarser in within.items() if not coarser]
+    if len(outer) != 1:
+        listed = ", ".join(map(repr, outer)) or "none"
+        raise InputError(f"plan(vary={{'groups': ...}}): the factors that lie in no other are {listed}; name one")
+    return outer[0]
+
+
+def _refuse_crossed(design: Design) -> None:
+    if any(len(coarser) != k for k, coarser in enumerate(sorted(nesting(design).values(), key=len))):
+        raise InputError(
+            f"plan(vary={{'rows': ...}}): {' and '.join(g.name for g in design.groups)} are crossed, and a row belongs "
+            "to one level of each; vary the number of their levels"
+        )
+
+
+def sizes_of(asked: Sequence[Axis]) -> list[dict[str, int]]:
+    """All combinations of sizes, the last running fastest."""
+    return [
+        dict(zip((axis.name for axis in asked), sizes, strict=True))
+        for sizes in product(*(axis.sizes for axis in asked))
+    ]
+
+
+def resized(design: Design, asked: Sequence[Axis], size: Mapping[str, int]) -> Design:
+    """The design with these sizes: values of predictors are changed first, then groups, then rows of a group.
+
+    Further groups are copies of those that are there, in turn; fewer are dealt out so that factors that tell groups
+    apart keep their shares. Further values of a number go on in equal steps.
+
+    Raises
+    ------
+    InputError
+        Too many rows, steps that are not equal, or a design of which the data could not tell all parameters.
+    """
+    layout = Layout(source=np.arange(design.n), codes=tuple(g.codes for g in design.groups), changed={})
+    for of in ("values", GROUPS, ROWS):
+        for axis in asked:
+            if axis.of == of:
+                layout = _RESIZE[of](design, layout, axis, size[axis.name])
+    return _built(design, layout, ", ".join(f"{name}={count}" for name, count in size.items()))
+
+
+def _with_values(design: Design, layout: Layout, axis: Axis, count: int) -> Layout:
+    """One row for each of so many values in every combination of levels and other predictors."""
+    others = [name for name in predictors(design, groups=False) if name != axis.variable]
+    labels = pd.DataFrame({k: codes for k, codes in enumerate(layout.codes)}, index=range(len(layout.source)))
+    for name in others:
+        labels[f"of {name}"] = pd.factorize(_column(design, layout, name))[0]
+    first = np.flatnonzero(~labels.duplicated()) if len(labels.columns) else np.array([0])
+    values = _continued(np.unique(_column(design, layout, axis.variable).to_numpy()), count, axis.variable)
+    _check_size(len(first) * count)
+    taken = layout.taking(np.repeat(first, count))
+    return replace(taken, changed={**taken.changed, axis.variable: np.tile(values, len(first))})
+
+
+def _continued(values: NDArray[Any], count: int, name: str) -> NDArray[Any]:
+    if count <= len(values):
+        return values[:count]
+    steps = np.diff(values.astype(float))
+    if len(values) < 2 or not np.allclose(steps, steps[0], rtol=1e-6):
+        raise InputError(
+            f"plan(vary={{{name!r}: ...}}): the {len(values)} values of {name} are not in equal steps, so there is no "
+            f"saying what {count} values are. Give the model a table with more of them."
+        )
+    return values[0] + (values[1] - values[0]) * np.arange(count)
+
+
+def _with_groups(design: Design, layout: Layout, axis: Axis, count: int) -> Layout:
+    place = [g.name for g in design.groups].index(axis.variable)
+    codes = layout.codes[place]
+    order = _dealt(design, layout, codes)
+    rows_of = [np.flatnonzero(codes == level) for level in order]
+    chosen = [rows_of[k % len(rows_of)] for k in range(count)]
+    _check_size(sum(map(len, chosen)))
+    level = np.repeat(np.arange(count), list(map(len, chosen)))
+    rows = np.concatenate(chosen)
+    taken = layout.taking(rows)
+    inside = {fine for fine, coarser in nesting(design).items() if axis.variable in coarser}
+    new = list(taken.codes)
+    for k, group in enumerate(design.groups):
+        if k == place:
+            new[k] = level
+        elif group.name in inside:  # the levels of a copy are its own
+            new[k] = _packed(level * (int(taken.codes[k].max(initial=0)) + 1) + taken.codes[k])
+        else:
+            new[k] = _packed(taken.codes[k])
+    return replace(taken, codes=tuple(new))
+
+
+def _packed(codes: Codes) -> Codes:
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def _dealt(design: Design, layout: Layout, codes: Codes) -> Codes:
+    """The levels in an order of which every beginning holds the kinds of levels in about their shares.
+
+    A kind is what predictors with few values say that are the same in all rows of each level, such as a treatment.
+    """
+    labels = pd.DataFrame({"level": codes})
+    for name in predictors(design, groups=False):
+        numbers = pd.factorize(_column(design, layout, name))[0]
+        if numbers.max(initial=0) < FEW and len(np.unique(codes * FEW + numbers)) == codes.max() + 1:
+            labels[f"of {name}"] = numbers
+    levels = labels.drop_duplicates().sort_values("level", kind="stable").set_index("level")
+    return _evenly(levels)
+
+
+def _evenly(kinds: pd.DataFrame) -> Codes:
+    if not len(kinds.columns):
+        return np.arange(len(kinds))
+    kind = kinds.groupby(list(kinds.columns), sort=False).ngroup().to_numpy()
+    sizes = np.bincount(kind)
+    rank = pd.Series(kind).groupby(kind).cumcount().to_numpy()
+    return np.argsort((rank + 0.5) / sizes[kind], kind="stable")
+
+
+def _with_rows(design: Design, layout: Layout, axis: Axis, count: int) -> Layout:
+    """So many rows of each finest group, its own in turn."""
+    finest = max(layout.codes, key=lambda codes: int(codes.max(initial=0)), default=np.zeros(design.n, np.int64))
+    levels = int(finest.max(initial=0)) + 1
+    _check_size(levels * count)
+    factors = [n for n in predictors(design, groups=False) if not is_number(_column(design, layout, n))]
+    chosen = []
+    for level in range(levels):
+        rows = np.flatnonzero(finest == level)
+        kinds = pd.DataFrame({name: pd.factorize(_column(design, layout, name).iloc[rows])[0] for name in factors})
+        rows = rows[_evenly(kinds)] if factors else rows
+        chosen.append(rows[np.arange(count) % len(rows)])
+    return layout.taking(np.concatenate(chosen))
+
+
+_RESIZE = {"values": _with_values, GROUPS: _with_groups, ROWS: _with_rows}
+
+
+def _column(design: Design, layout: Layout, name: str) -> pd.Series:
+    if name in layout.changed:
+        return pd.Series(layout.changed[name])
+    return design.frame[name].iloc[layout.source]
+
+
+def _check_size(rows: int) -> None:
+    if rows > MOST_ROWS:
+        raise InputError(f"plan: a study of {rows:,} rows is more than {MOST_ROWS:,}")
+
+
+def _built(design: Design, layout: Layout, words: str) -> Design:
+    source, n = layout.source, len(layout.source)
+    frame = design.frame.iloc[source].reset_index(drop=True)
+    X, offset = design.X[source], design.offset[source]
+    columns = [g.Z[source] for g in design.groups]
+    if layout.changed:
+        if design.recipe.offset_given_as_array:
+            raise NotAvailableError("plan: an offset that was given as values has none for other rows; name a column")
+        frame = frame.assign(**layout.changed)
+        new = design.at(frame)
+        X, offset, columns = new.X, new.offset, [g.Z for g in new.groups]
+    if n <= design.p or np.linalg.matrix_rank(X) < design.p:
+        raise InputError(
+            f"plan: with {words} the {n:,} rows do not tell {design.p} fixed effects ({', '.join(design.x_names)})"
+        )
+    groups = tuple(
+        _group(group, codes, Z) for group, codes, Z in zip(design.groups, layout.codes, columns, strict=True)
+    )
+    small = [g.name for g in groups if g.n_levels < 2]
+    if small:
+        raise InputError(f"plan: with {words} there is one level of {small[0]}, which has no variance")
+    resized_design = replace(
+        design,
+        y=frozen(design.y[source]),
+        trials=None if design.trials is None else frozen(design.trials[source]),
+        weights=None if design.weights is None else frozen(design.weights[source]),
+        X=frozen(np.array(X)),
+        offset=frozen(np.array(offset)),
+        groups=groups,
+        index=frame.index,
+        frame=frame,
+    )
+    try:
+        refuse_untold_residual(resized_design)
+    except UnidentifiedTermError as error:
+        raise UnidentifiedTermError(f"plan: with {words}: {error}") from None
+    return resized_design
+
+
+def _group(group: GroupTerm, codes: Codes, Z: Any) -> GroupTerm:
+    count = int(codes.max(initial=-1)) + 1
+    levels = tuple(range(1, count + 1))  # who they are plays no part
+    return replace(group, codes=frozen(codes, np.int64), Z=frozen(np.array(Z)), levels=levels)
