@@ -72,35 +72,3 @@ def log_priors(shapes: Array, y: Array) -> Array:
     out = np.zeros(len(y))
     _each_prior(shapes, np.ascontiguousarray(y), out)
     return out
-
-
-@compiled
-def _each_factor(kind, q, y, out):
-    for k in range(y.shape[0]):
-        factor(kind, q, y[k], out[k])
-
-
-def factors(structure: Structure, q: int, y: Array) -> Array:
-    """L (N, q, q) of coordinates y (N, n)."""
-    out = np.zeros((len(y), q, q))
-    _each_factor(number(structure), q, np.ascontiguousarray(y), out)
-    return out
-
-
-@compiled
-def _each_slope(kind, q, y, L, by_L, by_y, out):
-    factor(kind, q, y, L)
-    for i in range(q):
-        for j in range(i + 1):
-            by_L[i, j] = 1.0
-            pull_back(kind, q, y, L, by_L, by_y)
-            by_L[i, j] = 0.0
-            for k in range(y.shape[0]):
-                out[k, i, j] = by_y[k]
-
-
-def slopes(structure: Structure, q: int, y: Array) -> Array:
-    """∂L/∂y (n, q, q) at coordinates y (n,)."""
-    L, by_L, out = np.zeros((q, q)), np.zeros((q, q)), np.zeros((len(y), q, q))
-    _each_slope(number(structure), q, y, L, by_L, np.zeros(len(y)), out)
-    return out

@@ -44,9 +44,9 @@ class Structure(ABC):
     is_free: ClassVar[bool] = False  # any correlation matrix: combinations of the columns have one of the kind, too
     has_order: ClassVar[bool] = False  # the columns are steps, and cannot be taken in another order
     has_hom: ClassVar[bool] = True  # may have one sd for all effects
-    # -- compiled: see `bayeslmm.covariances.loops`
-    factor: ClassVar[Any]
-    pull_back: ClassVar[Any]
+    # -- compiled
+    factor: ClassVar[Any]  # (q, y, L): fills the lower triangle of L (q, q) from the coordinates y (n,)
+    pull_back: ClassVar[Any]  # (q, y, L, by_L, by_y): fills by_y (n,) from the derivatives by the lower triangle of L
 
     def n_sds(self, q: int) -> int:
         """Number of standard deviations of q effects."""
@@ -92,7 +92,7 @@ class Structure(ABC):
 
     def template(self, numbers: Array, q: int) -> Array:
         """diag(sd) L (q, q) of sds and correlation parameters; what follows these is left alone."""
-        return self._sds(numbers, q)[:, None] * self._factor(self._coordinates(numbers, q), q)
+        return self._sds(numbers, q)[:, None] * self.factors(self._coordinates(numbers, q)[None], q)[0]
 
     def parameters(self, covariance: Array) -> Array:
         """Sds and correlation parameters of a covariance matrix (q, q) of this structure."""
@@ -111,7 +111,7 @@ class Structure(ABC):
     def jacobian(self, numbers: Array, q: int) -> Array:
         """∂Λ/∂(sds, correlations) (n, q, q)."""
         sds, y = self._sds(numbers, q), self._coordinates(numbers, q, inside=True)
-        L = self._factor(y, q)
+        L = self.factors(y[None], q)[0]
         J = np.zeros((self.n_sds(q) + len(y), q, q))
         for i in range(q):
             J[0 if self.hom else i, i] = L[i]
@@ -168,17 +168,29 @@ class Structure(ABC):
         with np.errstate(divide="ignore"):
             return 0.5 * (np.log(share) - np.log1p(-share))
 
-    def _factor(self, y: Array, q: int) -> Array:
-        from .loops import factors
+    # -- L of coordinates
 
-        return factors(self, q, y[None])[0]
+    def factors(self, y: Array, q: int) -> Array:
+        """L (N, q, q) of coordinates y (N, n)."""
+        L, fill = np.zeros((len(y), q, q)), type(self).factor
+        for coordinates, each in zip(np.ascontiguousarray(y), L, strict=True):
+            fill(q, coordinates, each)
+        return L
+
+    def slopes(self, y: Array, q: int) -> Array:
+        """∂L/∂y (n, q, q) at coordinates y (n,)."""
+        L, by_L, by_y, J = self.factors(y[None], q)[0], np.zeros((q, q)), np.zeros(len(y)), np.zeros((len(y), q, q))
+        for i, j in zip(*np.tril_indices(q), strict=True):
+            by_L[i, j] = 1.0
+            type(self).pull_back(q, y, L, by_L, by_y)
+            by_L[i, j] = 0.0
+            J[:, i, j] = by_y
+        return J
 
     def _slopes(self, y: Array, q: int) -> Array:
         """∂L/∂(correlation parameters) (n, q, q) at coordinates y."""
-        from .loops import slopes
-
         low, high = self.interval(q)
-        return slopes(self, q, y) * (2.0 / (high - low) * np.cosh(y) ** 2)[:, None, None]
+        return self.slopes(y, q) * (2.0 / (high - low) * np.cosh(y) ** 2)[:, None, None]
 
     # -- correlations for graphs and tables
 
@@ -238,9 +250,7 @@ class Structure(ABC):
 
     def draw(self, eta: float, q: int, draws: int, rng: Generator) -> Array:
         """L (draw, q, q) of correlation matrices from their prior."""
-        from .loops import factors
-
         shapes = eta + self.excess(q)
         shares = np.stack([rng.beta(shape, shape, size=draws) for shape in shapes] or [np.zeros(draws)], axis=1)
         with np.errstate(divide="ignore"):
-            return factors(self, q, 0.5 * (np.log(shares) - np.log1p(-shares))[:, : len(shapes)])
+            return self.factors(0.5 * (np.log(shares) - np.log1p(-shares))[:, : len(shapes)], q)

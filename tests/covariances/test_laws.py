@@ -24,7 +24,7 @@ def coordinates(structure, q, seed, n=1):
 @given(q=st.integers(2, 6), seed=st.integers(0, 1000))
 def test_factor_is_that_of_a_correlation_matrix_with_the_positions_of_the_coordinates(structure, q, seed):
     y = coordinates(structure, q, seed)
-    L = loops.factors(structure, q, y)[0]
+    L = structure.factors(y, q)[0]
     np.testing.assert_array_equal(L, np.tril(L))
     cor = L @ L.T
     np.testing.assert_allclose(np.diag(cor), 1.0, atol=1e-14)
@@ -38,11 +38,11 @@ def test_factor_is_that_of_a_correlation_matrix_with_the_positions_of_the_coordi
 @given(q=st.integers(2, 6), seed=st.integers(0, 1000))
 def test_derivatives_are_differences(structure, q, seed):
     y = coordinates(structure, q, seed)[0]
-    found = loops.slopes(structure, q, y)
+    found = structure.slopes(y, q)
     for k in range(len(y)):
         step = np.zeros(len(y))
         step[k] = 1e-6
-        up, down = loops.factors(structure, q, np.array([y + step, y - step]))
+        up, down = structure.factors(np.array([y + step, y - step]), q)
         np.testing.assert_allclose(found[k], (up - down) / 2e-6, atol=1e-8)
 
 
