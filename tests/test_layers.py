@@ -232,18 +232,8 @@ def test_the_floors_are_those_of_the_picture():
     assert [room for room in rooms if room in FLOORS] == [floor for floor in FLOORS if floor != "model"]
 
 
-# Circles of types: what a design is made by and what it can tell take designs. No other module imports what imports it.
-KNOWN_CIRCLES = [
-    {
-        "design.categories",
-        "design.design",
-        "design.grouping",
-        "design.identification",
-        "design.names",
-        "design.newdata",
-    },
-    {"covariances.loops", "covariances.structure"},  # the compiled switch over the table, which its entries ask
-]
+# Circles of types: a design is judged as it is built. No other module imports what imports it.
+KNOWN_CIRCLES = [{"design.design", "design.identification"}]
 
 
 def _imported_modules(path: str, modules: set[str]) -> set[str]:

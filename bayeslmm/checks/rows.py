@@ -59,7 +59,7 @@ def distribution(rows: Draws) -> Verdict:
             )
         )
     beyond = 100.0 * np.mean(np.abs(rows.residuals) > 3.0)
-    what = "close to normal" if normal else f"as those of {family.name} responses"
+    what = "close to normal" if normal else f"as those of {family.word} responses"
     return verdict(
         "residual distribution",
         measures,

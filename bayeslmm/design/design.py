@@ -34,12 +34,12 @@ from ..tools.frame import as_frame, frozen
 from ..tools.warned import warn
 from ..tools.words import is_one_of
 from .aliases import Aliases
-from .categories import as_codes
+from .codes import as_codes
 from .coding import MatrixRecipe, design_columns, independent_columns
 from .columns import structure_of
 from .grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
 from .identification import refuse_untold_residual
-from .names import Names, contract
+from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
 from .newdata import NewDesign, Recipe, rebuild
 from .plan import check_weights, from_outside, kept_frame, make_plan
 from .response import check_order, check_values, read_response
@@ -128,6 +128,18 @@ class Design:
         return contract(
             self.family.parameters, self.x_names, tuple((group.name, group.columns) for group in self.groups)
         )
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """The coordinates of draws by dimension: coefficients, rows, levels, ... as object arrays."""
+        names = self.names
+        coords = {COEF: as_labels(self.x_names), ROW: self.index.to_numpy()}
+        if CUTPOINT in self.family.parameters:
+            coords[THRESHOLD] = as_labels(self.levels[:-1])
+        for group in self.groups:
+            coords[names.level[group.name]] = as_labels(group.levels)
+            coords[names.term[group.name]] = coords[names.other[group.name]] = as_labels(group.columns)
+        return coords
 
     @property
     def n(self) -> int:
@@ -296,7 +308,11 @@ class Design:
         """
         if isinstance(y, pd.Series) and len(y) != self.n and self.index.isin(y.index).all():
             y = y.loc[self.index]
-        return self.with_coded_response(as_codes(self, y) if np.shape(y) == (self.n,) else y)
+        return self.with_coded_response(self.codes_of(y) if np.shape(y) == (self.n,) else y)
+
+    def codes_of(self, y: Any) -> Any:
+        """Responses (n,) in the codes of this design; DataError for a value that is no category."""
+        return as_codes(y, self.levels, is_binary=self.family.is_binary, response=self.response)
 
     def with_coded_response(self, y: Any) -> Design:
         """This design with another response (n,), coded as `y` is: categories by number from zero."""

@@ -21,7 +21,8 @@ from ..errors import UnidentifiedTermError
 from ..tools.arrays import Array
 
 if TYPE_CHECKING:
-    from .design import Design, GroupTerm
+    from ..terms.group import GroupTerm
+    from .design import Design
 Pairs = Mapping[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64], Array]]
 
 # Squared sines of the angle between a derivative and the others. Doubles leave some 1e-14 of a sum of squares; a design
@@ -397,7 +398,7 @@ def untold_residual(identified: Identification, design: Design) -> str:
 def _latent_words(identified: Identification, design: Design) -> str:
     guilty, texts, why = _guilty(identified, design)
     return (
-        f"{texts}: {why}. With family={design.family.name!r} a row without others of its level does not tell their "
+        f"{texts}: {why}. With {design.family.option} a row without others of its level does not tell their "
         f"variance: a larger one with larger coefficients gives the same probabilities. Use more rows per "
         f"{' or '.join(group.name for group in guilty)}, or leave the term out."
     )

@@ -12,12 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from .design import Design
 
 EACH = ("chain", "draw")  # dimensions of every draw
 ARVIZ = (  # dimensions that ArviZ makes, and coordinates of its figures: its functions fail where draws have them
@@ -149,18 +146,6 @@ class _Taken(set[str]):
             name, ending = name + ending, "_"
         self.add(name)
         return name
-
-
-def labels(design: Design) -> dict[str, np.ndarray]:
-    """The coordinates of a model's draws, by dimension: its coefficients, rows, levels, ... as object arrays."""
-    names = design.names
-    coords = {COEF: as_labels(design.x_names), ROW: design.index.to_numpy()}
-    if CUTPOINT in design.family.parameters:
-        coords[THRESHOLD] = as_labels(design.levels[:-1])
-    for group in design.groups:
-        coords[names.level[group.name]] = as_labels(group.levels)
-        coords[names.term[group.name]] = coords[names.other[group.name]] = as_labels(group.columns)
-    return coords
 
 
 def as_labels(values: Sequence[Any]) -> np.ndarray:

@@ -333,5 +333,5 @@ def _what_there_is(key: Any, design: Design) -> str:
         return f" It is known here, by se={design.se or 'values'}."
     if key in ("sigma", "nu", "shape", "phi", "cutpoint"):
         has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has no parameters"
-        return f" family={family.name!r} has no {key}; {has} besides the mean."
+        return f" {family.option} has no {key}; {has} besides the mean."
     return ""

@@ -37,7 +37,7 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
     for entry in entries:
         if entry.kind in design.family.limited_by:
             raise PriorError(
-                f"{entry.label}: a flat prior has no posterior, since the likelihood of family={design.family.name!r} "
+                f"{entry.label}: a flat prior has no posterior, since the likelihood of {design.family.option} "
                 f"tends to that of {design.family.limited_by[entry.kind]} as {entry.label} grows. Give a proper one "
                 "such as Prior('Gamma', alpha=2, beta=0.1)."
             )

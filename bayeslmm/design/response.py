@@ -54,7 +54,7 @@ def read_response(
     counted = hasattr(value, "successes") and hasattr(value, "trials")
     if weights is not None and not family.has_residual and (counted or not family.has_trials):
         raise NotAvailableError(
-            f"weights with family={family.name!r}: prior weights divide the variance of gaussian, student_t and "
+            f"weights with {family.option}: prior weights divide the variance of gaussian, student_t and "
             "lognormal responses, and are the trials of a binomial one given as proportions. Repeat rows that count "
             "several times."
         )
@@ -104,7 +104,7 @@ def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: 
     if not family.has_trials:
         raise DataError(
             f"{expression.label} gives successes and trials, which only family='binomial' takes; this model's is "
-            f"{family.name!r}."
+            f"{family.word!r}."
         )
     y = np.asarray(value.successes, dtype=np.float64)
     trials = np.broadcast_to(np.asarray(value.trials, dtype=np.float64), y.shape)
@@ -166,7 +166,7 @@ def _levels(factor: Factor) -> list[Any]:
 def check_support(label: str, index: pd.Index, family: Family, y: np.ndarray) -> None:
     """Refuse, by row, numbers that a family cannot have."""
     remedy = TRIALS_REMEDY if family.has_trials else ""
-    _refuse(label, index, family.impossible(y), y, f"family={family.name!r} needs {family.needs}", remedy)
+    _refuse(label, index, family.impossible(y), y, f"{family.option} needs {family.needs}", remedy)
 
 
 def check_order(label: str, column: pd.Series) -> None:

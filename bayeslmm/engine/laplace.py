@@ -104,7 +104,7 @@ def refuse_curved(design: Design) -> None:
         for columns, structure, _ in group.template.curved:
             text = group.texts[group.blocks.index(columns)] if group.texts else structure.name
             raise NotAvailableError(
-                f"{text}: point estimates of family={design.family.name!r} are for us, diag and ||, not for "
+                f"{text}: point estimates of {design.family.option} are for us, diag and ||, not for "
                 f"{structure.name}{', hom=True' * structure.hom}. The posterior, fit(), has them."
             )
 
@@ -120,7 +120,7 @@ class Approximation:
         self.design, self.family, self.restricted = design, design.family, restricted
         self.templates = problem.templates
         refuse_curved(design)
-        problem.refuse_wide(f"a point fit of family={design.family.name!r}")
+        problem.refuse_wide(f"a point fit of {design.family.option}")
         centred = scale(problem)
         self.T_x, self.T_z = centred.T_x, centred.T_z
         X = design.X @ self.T_x

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
-from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names, labels
+from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names
 from ..design.priors import Prior, Priors
 from ..errors import NotAvailableError
 from ..tools.arrays import Array
@@ -44,7 +44,7 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
     """Everything of the model but the response."""
     import pymc as pm
 
-    with pm.Model(coords=labels(design)) as model:
+    with pm.Model(coords=design.coords) as model:
         eta, fixed, shift = _fixed_part(design, priors)
         eta = eta + design.offset
         every: dict[str, list[Any]] = {}

@@ -97,6 +97,16 @@ class Family(ABC):
         return f"{self.name} ({self.link} link)"
 
     @property
+    def word(self) -> str:
+        """The word for it in texts and files, which a model takes as ``family=``; nothing is to hang on it."""
+        return self.name
+
+    @property
+    def option(self) -> str:
+        """How it is asked for, in the words of messages."""
+        return f"family={self.word!r}"
+
+    @property
     def is_normal(self) -> bool:
         """Whether response, or its logarithm, is normal around the linear predictor: the exact sampler's case."""
         return False

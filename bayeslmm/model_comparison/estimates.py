@@ -162,7 +162,7 @@ def _arrays(design: Design) -> list[np.ndarray]:
 
 
 def _named_model(design: Design) -> str:
-    return f"{design.formula.text!r}, family {design.family.name}, on {design.n:,} rows"
+    return f"{design.formula.text!r}, family {design.family.word}, on {design.n:,} rows"
 
 
 def _named(posterior: PosteriorFit) -> pd.DataFrame:

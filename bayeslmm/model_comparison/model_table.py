@@ -135,7 +135,7 @@ def _letter(i: int) -> str:
 
 def _kind(fit: PointFit | PosteriorFit) -> str:
     if isinstance(fit, PosteriorFit):
-        return f"posterior, {fit.design.family.name}"
+        return f"posterior, {fit.design.family.word}"
     return "REML" if fit.solution.reml else "ML"
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.categories import are_numbers, as_seen
+from ..design.categories import as_seen
+from ..design.codes import are_numbers
 from ..design.design import Design
 from ..errors import FitError, InputError
 from ..results.point import PointFit

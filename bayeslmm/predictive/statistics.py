@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.categories import scores
+from ..design.codes import scores
 from ..design.design import Design
 from ..errors import InputError
 from ..tools.arrays import Array

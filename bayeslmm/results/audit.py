@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..covariances.template import covariance
-from ..design.categories import are_numbers, as_seen
+from ..design.categories import as_seen
+from ..design.codes import are_numbers
 from ..design.design import Design, GroupTerm
 from ..design.names import Names
 from ..design.priors import Priors
@@ -421,7 +422,7 @@ def _remark_on_responses(findings: _Findings, design: Design, simulated: Array, 
     if impossible > TOO_MANY:
         findings.remarks.append(
             f"{impossible:.0%} of the simulated responses are impossible: their linear predictor gives a mean that no "
-            f"{design.family.name} response can have under the {design.family.link} link. Narrow the priors, or take a "
+            f"{design.family.word} response can have under the {design.family.link} link. Narrow the priors, or take a "
             "log link."
         )
     lowest, highest = np.nanmin(observed), np.nanmax(observed)

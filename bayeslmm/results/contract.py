@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..design.categories import as_seen
 from ..design.design import Design
-from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, labels
+from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
 
 
 def shapes(design: Design) -> dict[str, tuple[int, ...]]:
@@ -34,7 +34,7 @@ def as_dataset(design: Design, variables: Mapping[str, NDArray[Any]]) -> Any:
     dims = design.names.dims
     kept = {name: ((*EACH, *dims[name]), values) for name, values in variables.items() if name in dims}
     used = {dim for of_variable, _ in kept.values() for dim in of_variable}
-    coords = {dim: values for dim, values in labels(design).items() if dim in used}
+    coords = {dim: values for dim, values in design.coords.items() if dim in used}
     return xr.Dataset(kept, coords={"chain": np.arange(n_chains), "draw": np.arange(n_draws), **coords})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..design.categories import scores
+from ..design.codes import scores
 from ..errors import InputError, NotAvailableError
 from ..predictive.ppc import ppc
 from ..predictive.record import PredictiveCheck, label_of, share

@@ -264,7 +264,7 @@ def _call(fit: AnyFit) -> str:
     if design.matrices:
         made.append(f"matrices={{{', '.join(f'{name!r}: {name}' for name in design.matrices)}}}")
     if design.family != GAUSSIAN:
-        made += [f"family={design.family.name!r}", f"link={design.family.link!r}"]
+        made += [design.family.option, f"link={design.family.link!r}"]
     if isinstance(fit, PointFit):
         return f"bayeslmm.Model({', '.join(made)}).fit_{'reml' if fit.solution.reml else 'ml'}()"
     assert isinstance(fit, PosteriorFit)

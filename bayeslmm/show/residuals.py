@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from ..design.categories import as_codes, scores
+from ..design.codes import scores
 from ..design.design import Design
 from ..engine.randomness import generator
 from ..errors import DataError, InputError
@@ -182,7 +182,7 @@ def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
         return fit.residuals("scaled"), "scaled residual"
     table = fit.simulate(SIMULATED, random_seed=random_seed, groups="observed")
     if fit.design.levels:
-        table = table.apply(lambda column: as_codes(fit.design, column))
+        table = table.apply(fit.design.codes_of)
     simulated, y = table.to_numpy(), fit.design.y[:, None]
     below, equal = (simulated < y).sum(axis=1), (simulated == y).sum(axis=1)
     inside = generator(random_seed).random(len(y))

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
-from bayeslmm.design.categories import as_codes, as_seen, as_table, scores
+from bayeslmm.design.categories import as_seen, as_table
+from bayeslmm.design.codes import scores
 from bayeslmm.errors import DataError, SamplingWarning
 
 DRAWS = 150
@@ -58,10 +59,10 @@ def test_data_sets_go_back_to_the_codes_they_came_from(name):
     design = blm.Model("y ~ x + (1 | g)", table_of(name), family=RESPONSES[name][0]).design
     column = as_table(design, design.y[None])["sim_1"]
     assert set(column) == set(RESPONSES[name][2])
-    np.testing.assert_array_equal(as_codes(design, column), design.y)
-    np.testing.assert_array_equal(as_codes(design, RESPONSES[name][1]), design.y)
+    np.testing.assert_array_equal(design.codes_of(column), design.y)
+    np.testing.assert_array_equal(design.codes_of(RESPONSES[name][1]), design.y)
     if name != "falling numbers":  # whose places are categories as well, of another order
-        np.testing.assert_array_equal(as_codes(design, as_seen(design, design.y)), design.y)
+        np.testing.assert_array_equal(design.codes_of(as_seen(design, design.y)), design.y)
     assert np.isnan(as_seen(design, np.array([np.nan, 0.0]))[0])
     if design.levels:
         with pytest.raises(DataError, match="no category of 'y'"):

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bayeslmm.design.design import build_design
-from bayeslmm.design.names import ARVIZ, COEF, EACH, ROW, THRESHOLD, contract, labels
+from bayeslmm.design.names import ARVIZ, COEF, EACH, ROW, THRESHOLD, contract
 
 PACKAGE = Path(__file__).resolve().parents[2] / "bayeslmm"
 WORDS = st.one_of(
@@ -89,7 +89,7 @@ def test_every_name_is_given_once_and_fits_a_file(family, x_names, groups):
 
 def test_labels_have_the_lengths_of_the_design():
     d = pd.DataFrame({"y": np.arange(12.0) ** 1.5, "obs": list("abcdef") * 2, "x": [0.0, 1, 2, 4, 1, 0] * 2})
-    coords = labels(build_design("y ~ (1 | obs)", d))
+    coords = build_design("y ~ (1 | obs)", d).coords
     assert {dim: len(values) for dim, values in coords.items()} == {
         "coef": 1,
         "obs": 12,
