@@ -105,3 +105,10 @@ class Draws:
         """mean, sd, median and interval of draws (chain, draw, k)."""
         prob = self.ci_prob if ci_prob is None else ci_prob
         return summarise(values, prob, self.ci_kind if ci_kind is None else ci_kind)
+
+
+def add_group(record: Draws, group: str, dataset: Any) -> None:
+    """Put a Dataset into ``idata`` as a group."""
+    import xarray as xr
+
+    record.idata[group] = xr.DataTree(dataset)

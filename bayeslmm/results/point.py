@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,13 +23,15 @@ from . import (
     means,
     point_tables,
     predict,
+    pseudo_r2,
     quantities,
+    refits,
     summary,
     tidy,
     wald,
 )
 from . import hypotheses as hypotheses_of
-from .alike import agreed, estimated, rivals_of, told_alike, verdict
+from .alike import estimated, told_alike, verdict
 from .estimates import Estimates
 from .fit import Fit
 from .fitted import fitted, residuals
@@ -379,13 +380,7 @@ class PointFit(Fit, Estimates):
         InputError
             The baseline is no point fit, or of other data.
         """
-        if not isinstance(baseline, PointFit):
-            raise InputError("pseudo_r2(baseline): a REML or ML fit is compared with another one, not with a posterior")
-        tables = [
-            quantities.pseudo_r2(self.design, self.values, each.design, each.values, lambda draws: draws)
-            for each in (baseline, *rivals_of(baseline))
-        ]
-        return reduce(agreed, tables)
+        return pseudo_r2.of_point(self, baseline)
 
     def heterogeneity(self, *, ci_prob: float = 0.95) -> pd.DataFrame:
         """How much true effects differ beyond their known standard errors: τ², τ, I², H², Cochran's Q.
@@ -648,9 +643,7 @@ class PointFit(Fit, Estimates):
         y : array-like (nobs,), or Series with the index labels of the rows used
             Response on the scale of the formula's left side.
         """
-        design = self.design.with_response(y)
-        solution = estimated(design, reml=self.solution.reml, nodes=self.solution.nodes)
-        return replace(self, design=design, solution=solution)
+        return refits.on_response(self, y)
 
     def update(self, formula: str, *, data: pd.DataFrame | None = None) -> PointFit:
         """A fit by the same criterion of a changed formula, in which ``.`` stands for what it was.

@@ -8,30 +8,28 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ..engine.pymc_priors import priors_of
-from ..errors import InputError
 from . import (
     curves,
     effect_estimates,
     effects,
     expected,
     heterogeneity,
-    log_density,
     loo,
     means,
     posterior_tables,
     posterior_tidy,
+    pseudo_r2,
     quantities,
+    refits,
     sensitivity,
     summary,
     wald,
 )
 from . import hypotheses as hypotheses_of
-from .draws import Draws
+from .draws import Draws, add_group
 from .fit import Fit
 from .parameter_draws import parameter_table
 from .ranks import rank_groups
-from .sampling import sample
 from .summaries import check_interval
 from .tables import square
 from .targets import Transform
@@ -90,8 +88,7 @@ class PosteriorFit(Fit, Draws):
         >>> bool(other.draws("sd_Batch").mean() < post.draws("sd_Batch").mean())
         True
         """
-        resolved = priors_of(self.design, priors, given=self.priors.given)
-        return with_verbs(sample(self.design, resolved, self.settings.changed(settings)))
+        return with_verbs(refits.under_priors(self, priors, settings))
 
     def refit(self, y: Any, **settings: Any) -> PosteriorFit:
         """The same model and priors with another response, such as a simulated one; nothing is compiled anew.
@@ -109,16 +106,15 @@ class PosteriorFit(Fit, Draws):
         DataError
             Another number of values, or values that the family cannot have.
         """
-        design = self.design.with_response(y)
-        return with_verbs(sample(design, self.priors, self.settings.changed(settings)))
+        return with_verbs(refits.draws_on_response(self, y, settings))
 
     def compute_log_likelihood(self) -> None:
         """Add the group ``log_likelihood`` to ``idata``: log p(y_i | β, b, σ), (chain, draw, obs)."""
-        self._add("log_likelihood", log_density.log_likelihood(self.design, self.idata.posterior))
+        sensitivity.add_log_likelihood(self)
 
     def compute_log_prior(self) -> None:
         """Add the group ``log_prior`` to ``idata``: the log prior density of every fixed effect, sd, correlation, σ."""
-        self._add("log_prior", log_density.log_prior(self.design, self.priors, self.idata.posterior))
+        sensitivity.add_log_prior(self)
 
     def compute_posterior_predictive(self, *, random_seed: int | None = None) -> None:
         """Add the group ``posterior_predictive`` to ``idata``: a new response of every row for every draw.
@@ -139,12 +135,7 @@ class PosteriorFit(Fit, Draws):
         >>> dict(post.idata.posterior_predictive.sizes)
         {'chain': 4, 'draw': 1000, 'obs': 30}
         """
-        self._add("posterior_predictive", expected.posterior_predictive(self, random_seed))
-
-    def _add(self, group: str, dataset: Any) -> None:
-        import xarray as xr
-
-        self.idata[group] = xr.DataTree(dataset)
+        add_group(self, "posterior_predictive", expected.posterior_predictive(self, random_seed))
 
     def prior_sensitivity(self) -> pd.DataFrame:
         """Sensitivity of every parameter to power scaling of the priors and of the likelihood, by ArviZ.
@@ -158,9 +149,6 @@ class PosteriorFit(Fit, Draws):
         DataFrame
             ``prior``, ``likelihood`` and ``diagnosis`` by parameter.
         """
-        for group, compute in (("log_prior", self.compute_log_prior), ("log_likelihood", self.compute_log_likelihood)):
-            if group not in self.idata.children:
-                compute()
         return sensitivity.summary(self)
 
     def prior_influence(self) -> pd.DataFrame:
@@ -418,15 +406,7 @@ class PosteriorFit(Fit, Draws):
         InputError
             The baseline is no posterior, or of other data.
         """
-        if not isinstance(baseline, PosteriorFit):
-            raise InputError("pseudo_r2(baseline): a posterior is compared with another posterior, from model.fit()")
-        return quantities.pseudo_r2(
-            self.design,
-            self.values,
-            baseline.design,
-            baseline.values,
-            lambda draws: self.summarise(draws, ci_prob, ci_kind),
-        )
+        return pseudo_r2.of_posterior(self, baseline, ci_prob, ci_kind)
 
     def _tell(self, quantity: quantities.Quantity, draws: bool, ci_prob: float | None, ci_kind: str | None) -> Any:
         """A quantity of every draw, summarised or as it is."""

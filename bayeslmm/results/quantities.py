@@ -17,7 +17,6 @@ from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
 from . import variance
 from .reference import reference_grid
-from .summaries import flat
 from .variance import AtRows, Parts, Values
 
 
@@ -138,44 +137,6 @@ def components(design: Design, like: Values) -> Quantity:
         labels=labels,
         of=lambda values: np.stack([v for *_, v in rows(values)], axis=-1),
     )
-
-
-NEGATIVE = "negative: the variance is larger than the baseline's, as when predictors uncover differences of groups"
-RESCALED = "latent scale: its unit changes with every predictor, so variances of two models are not comparable"
-NOTHING = "undefined: the baseline's variance is zero"
-
-
-def pseudo_r2(
-    design: Design, values: Values, baseline: Design, before: Values, summarise: Callable[[Array], Any]
-) -> pd.DataFrame:
-    """(baseline − model) / baseline of every variance that both models have, one row each, with remarks.
-
-    ``summarise`` turns draws (draw, k) into a table of k rows; where there is one value each it is not called.
-    """
-    check_same_data(design, baseline, "pseudo_r2 compares models of the same data")
-    pairs = variance.reductions(
-        design, values, Parts.of(design, values), (baseline, before, Parts.of(baseline, before))
-    )
-    if not pairs:
-        raise NotAvailableError(
-            f"{design.formula.text!r} and {baseline.formula.text!r} have no variance in common to compare"
-        )
-    old, new = (np.stack([np.asarray(flat(pair[i])) for pair in pairs.values()], axis=-1) for i in (0, 1))
-    draws = min(len(old), len(new)) if old.ndim > 1 else 0
-    if draws:  # fits of one seed have draws made of the same random numbers; shuffled, they are independent
-        old, new = np.random.default_rng(0).permutation(old)[:draws], new[:draws]
-    reduction = np.divide(old - new, old, out=np.full(old.shape, np.nan), where=old > 0.0)
-    if draws:
-        table = pd.DataFrame({"baseline": np.median(old, axis=0), "model": np.median(new, axis=0)})
-        summary = summarise(reduction)
-        table = table.assign(pseudo_r2=summary["median"], sd=summary["sd"], conf_low=summary["conf_low"])
-        table["conf_high"] = summary["conf_high"]
-    else:
-        table = pd.DataFrame({"baseline": old, "model": new, "pseudo_r2": reduction})
-    table["note"] = [NOTHING if np.isnan(value) else NEGATIVE if value < 0.0 else "" for value in table["pseudo_r2"]]
-    if not design.family.has_residual:
-        table["note"] = [RESCALED + (f"; {note}" if note else "") for note in table["note"]]
-    return table.set_index(pd.Index(pairs, name="variance"))
 
 
 def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False) -> None:

@@ -8,16 +8,29 @@ import numpy as np
 import pandas as pd
 
 from ..design.names import EACH, as_labels
-from .draws import Draws
-from .log_density import log_prior
+from .draws import Draws, add_group
+from .log_density import log_likelihood, log_prior
 from .parameter_draws import parameter_draws
 
 
+def add_log_likelihood(fit: Draws) -> None:
+    """Add the group ``log_likelihood`` to ``idata``."""
+    add_group(fit, "log_likelihood", log_likelihood(fit.design, fit.idata.posterior))
+
+
+def add_log_prior(fit: Draws) -> None:
+    """Add the group ``log_prior`` to ``idata``."""
+    add_group(fit, "log_prior", log_prior(fit.design, fit.priors, fit.idata.posterior))
+
+
 def summary(fit: Draws) -> pd.DataFrame:
-    """The table behind :meth:`PosteriorFit.prior_sensitivity`."""
+    """The table behind :meth:`PosteriorFit.prior_sensitivity`; adds to ``idata`` what it needs and is not there."""
     import xarray as xr
     from arviz_stats import psense_summary
 
+    for group, add in (("log_prior", add_log_prior), ("log_likelihood", add_log_likelihood)):
+        if group not in fit.idata.children:
+            add(fit)
     groups = {group: fit.idata[group].to_dataset() for group in ("log_prior", "log_likelihood")}
     tree = xr.DataTree.from_dict({"posterior": _without_effects(fit), **groups})
     return psense_summary(tree, round_to=3).rename_axis("parameter")

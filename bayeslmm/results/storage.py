@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from ..design.design import Design, build_design
-from ..design.names import EACH, labels
+from ..design.names import EACH
 from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..engine.reml import PointSolution, with_rivals
 from ..engine.scaling import Problem
@@ -104,7 +104,7 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
         about["solution"], groups[SOLUTION] = described, _dataset(arrays)
     else:
         about |= {"kind": "posterior", **_describe_posterior(fit)}
-        label_names, about["groups"] = set(labels(fit.design)), {}
+        label_names, about["groups"] = set(fit.design.coords), {}
         for name, node in fit.idata.children.items():
             dataset = node.to_dataset()
             about["groups"][name] = _plain(dict(dataset.attrs))
@@ -263,7 +263,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
     ]
     about = {
         "formula": design.formula.text,
-        "family": design.family.name,
+        "family": design.family.word,
         "link": design.family.link,
         "scale": SCALE,
         "own": sorted(design.scope.names),
@@ -537,7 +537,7 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
         raise DataError("the file is damaged: its description has no group posterior, which holds the draws")
     settings = dict(about["settings"])
     settings["centring"] = {_key(key): value for key, value in settings["centring"]}
-    coordinates, groups = labels(design), {}
+    coordinates, groups = design.coords, {}
     for name, attrs in about["groups"].items():
         dataset = _under_contract(tree[name].to_dataset(), design)
         coords = {dim: coordinates[str(dim)] for dim in dataset.dims if str(dim) in coordinates}
