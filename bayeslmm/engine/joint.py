@@ -10,8 +10,9 @@ section 11).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import lgamma
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numba
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 from ..covariances import loops
-from ..design.design import Design
+from ..design.design import Design, GroupTerm
 from ..design.names import BETA, CUTPOINT
 from ..design.priors import LKJ, Priors
 from ..errors import NotAvailableError
@@ -41,9 +42,17 @@ Z_ITSELF, CENTRED, BETWEEN = 0, 1, 2  # what is sampled of a column
 
 
 class Joint(NamedTuple):
-    """A model as flat arrays; K factors in the order of the geometry, q columns each, Q = Σ q."""
+    """A model as flat arrays; K factors in the order of the geometry, q columns each, Q = Σ q.
 
-    sizes: Codes  # family, link, p, number of parameters of the family, largest q, whether these are positive
+    The compiled loops meet it as `views` of one buffer, under the same names, where every array is flat.
+    """
+
+    family: int  # by number, see `densities.numbers`
+    link: int
+    p: int  # fixed effects
+    n_parameters: int  # coordinates of the family's parameters
+    widest: int  # q
+    positive: int  # whether these parameters are
     y: Array  # (n,)
     trials: Array  # (n,)
     weights: Array  # (n,)
@@ -84,53 +93,7 @@ class Joint(NamedTuple):
     gram: Array  # (J r²,) of a normal model with one factor: [Z X y]ᵀW[Z X y] of each level, r = q + p + 1; else empty
     gram_total: Array  # ((p + 1)²,) of [X y], all levels together
     gram_shift: Array  # (p,) what the coefficients of X are taken less, since y is taken less its mean
-    constant: Array  # (1,) what hangs on nothing unknown
-
-
-(
-    SIZES,
-    Y,
-    TRIALS,
-    WEIGHTS,
-    OFFSET,
-    X_,
-    BETA_PRIOR,
-    CODES,
-    Z_,
-    LEVELS,
-    COLUMN_START,
-    X_START,
-    EFFECT_START,
-    PLACE,
-    BLOCK_START,
-    BLOCKS,
-    BLOCKS_START,
-    PARTIALS,
-    PARTIAL_SHAPE,
-    SHAPE_START,
-    SAMPLED,
-    CENTRING,
-    ATTACHED,
-    ATTACHED_START,
-    ATTACHED_WEIGHT,
-    OUTER,
-    ABOVE,
-    ABOVE_START,
-    ABOVE_COLUMN,
-    MIDDLE,
-    SD_OF,
-    SD_START,
-    SD_KIND,
-    SD_PRIOR,
-    PARAMETER_KIND,
-    PARAMETER_PRIOR,
-    VALUES,
-    COUNTS,
-    GRAM,
-    GRAM_TOTAL,
-    GRAM_SHIFT,
-    CONSTANT,
-) = range(len(Joint._fields))  # where `_reals` and `_codes` find each field
+    constant: float  # what hangs on nothing unknown
 
 
 class Coordinates(NamedTuple):
@@ -138,6 +101,94 @@ class Coordinates(NamedTuple):
 
     names: list[str]
     sizes: list[int]
+
+
+class Factor(NamedTuple):
+    """The arrays of one factor; those of all, one after the other, are in `Joint`."""
+
+    group: GroupTerm
+    place: list[int]
+    block_start: list[int]
+    blocks: list[tuple[int, int, int, int]]
+    partials: int
+    partial_shape: list[float]
+    sampled: list[int]
+    centring: Array
+    attached: list[tuple[int, int]]  # columns of this factor
+    attached_weight: list[Array]
+    outer: int
+    above: Codes
+    above_column: list[int]
+    middle: Array
+    sds: list[Positive]
+
+    @classmethod
+    def of(cls, group: GroupTerm, priors: Priors, geometry: Geometry, widest: int) -> Factor:
+        placement, template = geometry.placements[group.name], group.template
+        eta = _eta(priors, group.name) if template.correlated else 1.0
+        place: list[int] = []
+        block_start: list[int] = []
+        blocks: list[tuple[int, int, int, int]] = []
+        shapes: list[float] = []
+        middle = np.zeros((group.q, widest))
+        for columns, structure in zip(placement.blocks, template.structures, strict=True):
+            first, size = len(place), len(columns)
+            if structure.n_correlations(size):
+                blocks.append((loops.number(structure), first, size, len(shapes)))
+                shapes += list(eta + structure.excess(size))
+            for i, k in enumerate(columns):
+                place.append(k)
+                block_start.append(first)
+                if placement.is_centred(k):
+                    for other, mean in middle_shifts(group, columns, i):
+                        middle[k, other] = mean
+        sampled, above_column = [], []
+        for k in range(group.q):
+            varies = placement.weights[:, k].any()
+            sampled.append(Z_ITSELF if not varies else CENTRED if placement.is_centred(k) else BETWEEN)
+            column = geometry.above_column(group, k)
+            above_column.append(NONE if column is None else column)
+        return cls(
+            group=group,
+            place=place,
+            block_start=block_start,
+            blocks=blocks,
+            partials=len(shapes),
+            partial_shape=shapes,
+            sampled=sampled,
+            centring=placement.weights.reshape(-1),
+            attached=[(part.column, part.coefficient) for part in geometry.attached[group.name]],
+            attached_weight=[part.weights for part in geometry.attached[group.name]],
+            outer=geometry.order.index(placement.parent) if placement.parent else NONE,
+            above=placement.above,
+            above_column=above_column,
+            middle=middle,
+            sds=[Positive.of(priors.get("sd", group.name, term)) for term in group.sd_terms],
+        )
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many coordinates its sds, correlations and effects have."""
+        return [len(self.sds), self.partials, self.group.q * self.group.n_levels]
+
+
+class FamilyPart(NamedTuple):
+    """Coordinates of the family's parameters, and their priors as numbers."""
+
+    names: list[str]
+    sizes: list[int]
+    kinds: list[int]
+    priors: list[tuple[float, float, float]]
+
+    @classmethod
+    def of(cls, design: Design, priors: Priors) -> FamilyPart:
+        names = design.family.parameters
+        if not design.family.positive_parameters:
+            of_cutpoints = [location_scale(name, priors.get(name)) for name in names]
+            return cls([f"{CUTPOINT}_ordered__"], [len(design.levels) - 1], [int(Kind.FLAT)], of_cutpoints)
+        positive = [Positive.of(priors.get(name)) for name in names]
+        kinds, numbers = [int(prior.kind) for prior in positive], [(prior.a, prior.b, np.inf) for prior in positive]
+        return cls([f"{name}_log__" for name in names], [1] * len(names), kinds, numbers)
 
 
 def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Coordinates]:
@@ -148,165 +199,121 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     NotAvailableError
         A prior is not written out in `hyperpriors`; the PyMC model takes any.
     """
-    family, names = design.family, list(design.x_names)
-    of_beta = [
-        location_scale(n, priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n)) for n in names
-    ]
-    centred = design.has_intercept or family.has_categories
-    X = np.array(design.X, order="C")
-    if centred:
-        shift = X.mean(axis=0)
-        shift[[j for j, n in enumerate(names) if n == "Intercept"]] = 0.0
-        X -= shift
-    called = design.names
-    labels, counts = ([f"{BETA}_centred__"], [len(names)]) if names else ([], [])
-    groups = [next(g for g in design.groups if g.name == name) for name in geometry.order]
-    widest = max((g.q for g in groups), default=0)
-    K, at = len(groups), len(names)
-    parts: dict[str, list[Any]] = {
-        key: []
-        for key in (
-            "place",
-            "first",
-            "blocks",
-            "n_blocks",
-            "shapes",
-            "sampled",
-            "w",
-            "attached",
-            "weights",
-            "above",
-            "above_column",
-            "middle",
-            "sds",
-            "n_sds",
-            "sd_of",
-            "x_start",
-            "partials",
-            "parent",
-            "Z",
-        )
-    }
-    for group in groups:
-        placement = geometry.placements[group.name]
-        parts["x_start"].append(at)
-        parts["Z"].append(np.array(group.Z, order="C").reshape(-1))
-        parts["parent"].append(geometry.order.index(placement.parent) if placement.parent else NONE)
-        parts["above"].append(placement.above)
-        parts["w"].append(placement.weights.reshape(-1))
-        partials = 0
-        middle = np.zeros((group.q, widest))
-        template = group.template
-        eta = _eta(priors, group.name) if template.correlated else 1.0
-        start, with_correlations = 0, 0
-        for block, structure in zip(placement.blocks, template.structures, strict=True):
-            d = len(block)
-            if structure.n_correlations(d):
-                parts["blocks"].append((loops.number(structure), start, d, partials))
-                parts["shapes"] += list(eta + structure.excess(d))
-                partials += structure.n_correlations(d)
-                with_correlations += 1
-            for i, k in enumerate(block):
-                parts["place"].append(k)
-                parts["first"].append(start)
-                if placement.is_centred(k):
-                    for other, mean in middle_shifts(group, block, i):
-                        middle[k, other] = mean
-            start += d
-        parts["n_blocks"].append(with_correlations)
-        columns_before = sum(g.q for g in groups[: groups.index(group)])
-        for part in geometry.attached[group.name]:
-            parts["attached"].append((columns_before + part.column, part.coefficient))
-            parts["weights"].append(part.weights)
-        parts["partials"].append(partials)
-        parts["middle"].append(middle)
-        for k in range(group.q):
-            w = placement.weights[:, k]
-            how = Z_ITSELF if not w.any() else CENTRED if placement.is_centred(k) else BETWEEN
-            parts["sampled"].append(how)
-            above = geometry.above_column(group, k)
-            parts["above_column"].append(NONE if above is None else above)
-        n_sds = len(group.sd_terms)
-        parts["sds"] += [Positive.of(priors.get("sd", group.name, term)) for term in group.sd_terms]
-        parts["n_sds"].append(n_sds)
-        parts["sd_of"] += template.sd_of
-        labels += [f"{called.sd[group.name]}_log__", f"{called.cor[group.name]}_partial__"]
-        labels.append(f"{called.b[group.name]}_coordinates__")
-        counts += [n_sds, partials, group.q * group.n_levels]
-        at += n_sds + partials + group.q * group.n_levels
-    kinds, of_parameters = [], []
-    for name in family.parameters:
-        if not family.positive_parameters:
-            kinds.append(int(Kind.FLAT))
-            of_parameters.append(location_scale(name, priors.get(name)))
-            labels.append(f"{CUTPOINT}_ordered__")
-            counts.append(len(design.levels) - 1)
-        else:
-            prior = Positive.of(priors.get(name))
-            kinds.append(int(prior.kind))
-            of_parameters.append((prior.a, prior.b, np.inf))
-            labels.append(f"{name}_log__")
-            counts.append(1)
     if any(Positive.of(p.prior).kind == Kind.UNIFORM for p in priors.entries if _is_positive(p.kind)):
         raise NotAvailableError("a uniform prior of a positive parameter has other coordinates in PyMC")
-    kind, link = densities.numbers(family)
-    y = design.working_response
-    ones = np.ones(design.n)
-    values, of_values = np.unique(y, return_counts=True) if family.normaliser_takes_y else (np.zeros(0),) * 2
-    shapes = np.array(parts["shapes"], float)
-    effects = [g.q * g.n_levels for g in groups]
+    groups = [next(g for g in design.groups if g.name == name) for name in geometry.order]
+    widest = max((g.q for g in groups), default=0)
+    factors = [Factor.of(group, priors, geometry, widest) for group in groups]
+    of_family = FamilyPart.of(design, priors)
+    X = _centred(design)
+    joint = _joined(design, X, _priors_of_beta(design, priors), factors, of_family, widest)
+    return joint, _coordinates(design, factors, of_family)
+
+
+def _priors_of_beta(design: Design, priors: Priors) -> list[tuple[float, float, float]]:
+    return [
+        location_scale(name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name))
+        for name in design.x_names
+    ]
+
+
+def _centred(design: Design) -> Array:
+    """Predictors less their means, where an intercept or cutpoints take these up."""
+    X = np.array(design.X, order="C")
+    if design.has_intercept or design.family.has_categories:
+        shift = X.mean(axis=0)
+        shift[[j for j, name in enumerate(design.x_names) if name == "Intercept"]] = 0.0
+        X -= shift
+    return X
+
+
+def _coordinates(design: Design, factors: list[Factor], of_family: FamilyPart) -> Coordinates:
+    names, sizes = ([f"{BETA}_centred__"], [design.p]) if design.p else ([], [])
+    for factor in factors:
+        called = factor.group.name
+        names += [f"{design.names.sd[called]}_log__", f"{design.names.cor[called]}_partial__"]
+        names.append(f"{design.names.b[called]}_coordinates__")
+        sizes += factor.sizes
+    return Coordinates(names + of_family.names, sizes + of_family.sizes)
+
+
+def _joined(
+    design: Design,
+    X: Array,
+    beta_prior: list[tuple[float, float, float]],
+    factors: list[Factor],
+    of_family: FamilyPart,
+    widest: int,
+) -> Joint:
+    """The arrays of all factors one after the other, with those of the fixed effects and of the response."""
+    family, link = densities.numbers(design.family)
+    y, ones = design.working_response, np.ones(design.n)
+    values, counts = np.unique(y, return_counts=True) if design.family.normaliser_takes_y else (np.zeros(0),) * 2
+    groups = [factor.group for factor in factors]
+    column_start, effects = _starts([g.q for g in groups]), [g.q * g.n_levels for g in groups]
+    shapes = np.array([shape for factor in factors for shape in factor.partial_shape])
     constant = design.density_constants.sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
     constant -= betaln(shapes, shapes).sum()
     gram, gram_shift = (
         _gram(design, X, y)
-        if K == 1 and family.is_normal and not family.residual_is_known
-        else (np.zeros(0), np.zeros(len(names)))
+        if len(groups) == 1 and design.family.is_normal and not design.family.residual_is_known
+        else (np.zeros(0), np.zeros(design.p))
     )
-    joint = Joint(
-        sizes=_whole([kind, link, len(names), sum(counts) - at, widest, family.positive_parameters]),
+    attached = [
+        (start + column, coefficient)
+        for start, factor in zip(column_start, factors, strict=False)
+        for column, coefficient in factor.attached
+    ]
+    weights = [weight for factor in factors for weight in factor.attached_weight]
+    return Joint(
+        family=family,
+        link=link,
+        p=design.p,
+        n_parameters=sum(of_family.sizes),
+        widest=widest,
+        positive=int(design.family.positive_parameters),
         y=_real(y),
         trials=_real(ones if design.trials is None else design.trials),
         weights=_real(ones if design.precisions is None else design.precisions),
         offset=_real(design.offset),
         X=X,
-        beta_prior=_real(of_beta).reshape(-1, 3),
-        codes=_whole([g.codes for g in groups]).reshape(K, design.n),
-        Z=_joined(parts["Z"]),
+        beta_prior=_real(beta_prior).reshape(-1, 3),
+        codes=_whole([g.codes for g in groups]).reshape(len(groups), design.n),
+        Z=_real(_chained(np.array(g.Z, order="C").reshape(-1) for g in groups)),
         levels=_whole([g.n_levels for g in groups]),
-        column_start=_starts([g.q for g in groups]),
-        x_start=_whole(parts["x_start"]),
+        column_start=column_start,
+        x_start=_starts([sum(factor.sizes) for factor in factors])[:-1] + design.p,
         effect_start=_starts(effects),
-        place=_whole(parts["place"]),
-        block_start=_whole(parts["first"]),
-        blocks=_whole(parts["blocks"]).reshape(-1, 4),
-        blocks_start=_starts(parts["n_blocks"]),
-        partials=_whole(parts["partials"]),
+        place=_whole(_chained(factor.place for factor in factors)),
+        block_start=_whole(_chained(factor.block_start for factor in factors)),
+        blocks=_whole([block for factor in factors for block in factor.blocks]).reshape(-1, 4),
+        blocks_start=_starts([len(factor.blocks) for factor in factors]),
+        partials=_whole([factor.partials for factor in factors]),
         partial_shape=shapes,
-        shape_start=_starts(parts["partials"])[:-1],
-        sampled=_whole(parts["sampled"]),
-        centring=_joined(parts["w"]),
-        attached=_whole(parts["attached"]).reshape(-1, 2),
-        attached_start=_starts([len(w) for w in parts["weights"]])[:-1],
-        attached_weight=_joined(parts["weights"]),
-        outer=_whole(parts["parent"]),
-        above=_whole(_joined(parts["above"])),
+        shape_start=_starts([factor.partials for factor in factors])[:-1],
+        sampled=_whole(_chained(factor.sampled for factor in factors)),
+        centring=_real(_chained(factor.centring for factor in factors)),
+        attached=_whole(attached).reshape(-1, 2),
+        attached_start=_starts([len(weight) for weight in weights])[:-1],
+        attached_weight=_real(_chained(weights)),
+        outer=_whole([factor.outer for factor in factors]),
+        above=_whole(_chained(factor.above for factor in factors)),
         above_start=_starts([g.n_levels for g in groups])[:-1],
-        above_column=_whole(parts["above_column"]),
-        middle=_real(np.concatenate([np.zeros((0, widest)), *parts["middle"]])),
-        sd_of=_whole(parts["sd_of"]),
-        sd_start=_starts(parts["n_sds"]),
-        sd_kind=_whole([prior.kind for prior in parts["sds"]]),
-        sd_prior=_real([(prior.a, prior.b) for prior in parts["sds"]]).reshape(-1, 2),
-        parameter_kind=_whole(kinds),
-        parameter_prior=_real(of_parameters).reshape(-1, 3),
+        above_column=_whole(_chained(factor.above_column for factor in factors)),
+        middle=_real(np.concatenate([np.zeros((0, widest)), *(factor.middle for factor in factors)])),
+        sd_of=_whole(_chained(g.template.sd_of for g in groups)),
+        sd_start=_starts([len(factor.sds) for factor in factors]),
+        sd_kind=_whole([prior.kind for factor in factors for prior in factor.sds]),
+        sd_prior=_real([(prior.a, prior.b) for factor in factors for prior in factor.sds]).reshape(-1, 2),
+        parameter_kind=_whole(of_family.kinds),
+        parameter_prior=_real(of_family.priors).reshape(-1, 3),
         values=_real(values),
-        counts=_real(of_values),
+        counts=_real(counts),
         gram=gram,
-        gram_total=_gram_total(gram, len(groups) and groups[0].q, len(names)),
+        gram_total=_gram_total(gram, groups[0].q if groups else 0, design.p),
         gram_shift=gram_shift,
-        constant=_real([constant]),
+        constant=float(constant),
     )
-    return joint, Coordinates(labels, counts)
 
 
 def _gram(design: Design, X: Array, y: Array) -> tuple[Array, Array]:
@@ -351,7 +358,7 @@ def _real(values) -> Array:
     return np.ascontiguousarray(values, dtype=np.float64)
 
 
-def _joined(parts) -> Array:
+def _chained(parts: Iterable[Any]) -> Array:
     return np.concatenate([np.zeros(0), *parts])
 
 
@@ -410,19 +417,20 @@ def starting_point(design: Design, geometry: Geometry, rough: Rough | None, join
 
 
 def pack(joint: Joint) -> Array:
-    """One buffer for the compiled loops.
+    """One buffer for the compiled loops, which find the fields in it by `views`.
 
     It holds its length and where the whole numbers start; all real fields; then, by their bits, whole numbers: where
     each field starts and ends among those of its kind, and the fields.
     """
-    whole = [array.dtype == np.int64 for array in joint]
-    head, ends = [], {True: 2 * len(joint), False: 2}
-    for array, is_whole in zip(joint, whole, strict=True):
+    fields = [np.asarray(field) for field in joint]
+    whole = [field.dtype == np.int64 for field in fields]
+    head, ends = [], {True: 2 * len(fields), False: 2}
+    for field, is_whole in zip(fields, whole, strict=True):
         start = ends[is_whole]
-        ends[is_whole] = start + array.size
+        ends[is_whole] = start + field.size
         head += [start, ends[is_whole]]
-    reals = [a.reshape(-1) for a, is_whole in zip(joint, whole, strict=True) if not is_whole]
-    numbers = [np.array(head), *(a.reshape(-1) for a, is_whole in zip(joint, whole, strict=True) if is_whole)]
+    reals = [field.reshape(-1) for field, is_whole in zip(fields, whole, strict=True) if not is_whole]
+    numbers = [np.array(head), *(field.reshape(-1) for field, is_whole in zip(fields, whole, strict=True) if is_whole)]
     lengths = np.array([ends[False] + ends[True], ends[False]], np.float64)
     return np.concatenate([lengths, *reals, np.concatenate(numbers).astype(np.int64).view(np.float64)])
 
@@ -434,14 +442,23 @@ def pack(joint: Joint) -> Array:
 _inline = numba.njit(inline="always", error_model="numpy")
 
 
-@compiled
-def _reals(buffer, whole, field):
-    return buffer[whole[2 * field] : whole[2 * field + 1]]
+def _views_of_fields() -> Any:
+    """A compiled function of a buffer that gives its `Joint`: views of arrays under their names, and numbers.
+
+    Names cost nothing there: what a loop does not ask for is not in its machine code.
+    """
+    parts = []
+    for place, kind in enumerate(get_type_hints(Joint).values()):
+        values = "buffer" if kind in (Array, float) else "whole"
+        first, after = f"whole[{2 * place}]", f"whole[{2 * place + 1}]"
+        parts.append(f"{values}[{first}]" if kind in (int, float) else f"{values}[{first}:{after}]")
+    lines = ["def views(buffer):", "    whole = buffer[int(buffer[1]) :].view(np.int64)"]
+    names = {"np": np, "Joint": Joint}
+    exec("\n".join([*lines, f"    return Joint({', '.join(parts)})"]), names)  # fields of a class, nothing from outside
+    return _inline(names["views"])
 
 
-@compiled
-def _codes(whole, field):
-    return whole[whole[2 * field] : whole[2 * field + 1]]
+views = _views_of_fields()
 
 
 @compiled
@@ -463,106 +480,77 @@ def _log_t_constant(nu):
     return from_half - 0.5 * np.log(nu * np.pi)
 
 
-@compiled
-def _sds(whole, k):
+@_inline
+def _sds(joint, k):
     """How many sds factor k has."""
-    sd_start = _codes(whole, SD_START)
-    return sd_start[k + 1] - sd_start[k]
+    return joint.sd_start[k + 1] - joint.sd_start[k]
 
 
-@compiled
-def _factors(buffer, whole, k, x, sd, L, gradient):
+@_inline
+def _factors(joint, k, x, sd, L, gradient):
     """Sds by column and rows of the correlation factor of factor k, in the order of places; their log prior."""
-    column_start = _codes(whole, COLUMN_START)
-    x_start = _codes(whole, X_START)
-    blocks, blocks_start = _codes(whole, BLOCKS), _codes(whole, BLOCKS_START)
-    partial_shape = _reals(buffer, whole, PARTIAL_SHAPE)
-    shape_start = _codes(whole, SHAPE_START)
-    sd_of, sd_start = _codes(whole, SD_OF), _codes(whole, SD_START)
-    sd_kind = _codes(whole, SD_KIND)
-    sd_prior = _reals(buffer, whole, SD_PRIOR)
-    c0, q, at = column_start[k], column_start[k + 1] - column_start[k], x_start[k]
-    s0, n_sds = sd_start[k], sd_start[k + 1] - sd_start[k]
+    c0, q, at = joint.column_start[k], joint.column_start[k + 1] - joint.column_start[k], joint.x_start[k]
+    s0, n_sds = joint.sd_start[k], joint.sd_start[k + 1] - joint.sd_start[k]
     total = 0.0
     for s in range(n_sds):
         value_of_sd = np.exp(x[at + s])
-        a, b = sd_prior[2 * (s0 + s)], sd_prior[2 * (s0 + s) + 1]
-        value, slope = log_prior(sd_kind[s0 + s], a, b, value_of_sd)
+        a, b = joint.sd_prior[2 * (s0 + s)], joint.sd_prior[2 * (s0 + s) + 1]
+        value, slope = log_prior(joint.sd_kind[s0 + s], a, b, value_of_sd)
         total += value + x[at + s]
         gradient[at + s] += slope * value_of_sd + 1.0
     for c in range(q):
-        sd[c] = np.exp(x[at + sd_of[c0 + c]])
+        sd[c] = np.exp(x[at + joint.sd_of[c0 + c]])
     at += n_sds
-    partials = _codes(whole, PARTIALS)[k]
+    partials = joint.partials[k]
     y = 0.5 * x[at : at + partials]  # x are the log odds of shares
     for e in range(partials):
-        value, slope = loops.log_prior(partial_shape[shape_start[k] + e], y[e])
+        value, slope = loops.log_prior(joint.partial_shape[joint.shape_start[k] + e], y[e])
         total += value
         gradient[at + e] += 0.5 * slope
     for i in range(q):
         L[i, i] = 1.0
-    for block in range(blocks_start[k], blocks_start[k + 1]):
-        kind, first, d, p = (blocks[4 * block], blocks[4 * block + 1], blocks[4 * block + 2], blocks[4 * block + 3])
+    for block in range(joint.blocks_start[k], joint.blocks_start[k + 1]):
+        row = joint.blocks[4 * block : 4 * block + 4]
+        kind, first, d, p = row[0], row[1], row[2], row[3]
         loops.factor(kind, d, y[p:], L[first : first + d, first : first + d])
     return total
 
 
-@compiled
-def _shifts(buffer, whole, k, c, x, b):
+@_inline
+def _shifts(joint, k, c, x, b):
     """What the effects of column c are sampled around (J,), besides their conditional mean."""
-    sizes = _codes(whole, SIZES)
-    levels = _codes(whole, LEVELS)
-    column_start = _codes(whole, COLUMN_START)
-    effect_start = _codes(whole, EFFECT_START)
-    attached = _codes(whole, ATTACHED)
-    attached_start = _codes(whole, ATTACHED_START)
-    attached_weight = _reals(buffer, whole, ATTACHED_WEIGHT)
-    outer = _codes(whole, OUTER)
-    above = _codes(whole, ABOVE)
-    above_start = _codes(whole, ABOVE_START)
-    above_column = _codes(whole, ABOVE_COLUMN)
-    middle = _reals(buffer, whole, MIDDLE)
-    g, J, e0 = column_start[k] + c, levels[k], effect_start[k]
-    q, widest = column_start[k + 1] - column_start[k], sizes[4]
+    g, J, e0 = joint.column_start[k] + c, joint.levels[k], joint.effect_start[k]
+    q = joint.column_start[k + 1] - joint.column_start[k]
     out = np.zeros(J)
-    for a in range(attached_start.shape[0]):
-        if attached[2 * a] == g:
+    for a in range(joint.attached_start.shape[0]):
+        if joint.attached[2 * a] == g:
             for level in range(J):
-                out[level] += attached_weight[attached_start[a] + level] * x[attached[2 * a + 1]]
-    if above_column[g] >= 0:
-        parent, start = outer[k], above_start[k]
-        width = column_start[parent + 1] - column_start[parent]
-        at = effect_start[parent] + above_column[g]
+                out[level] += joint.attached_weight[joint.attached_start[a] + level] * x[joint.attached[2 * a + 1]]
+    if joint.above_column[g] >= 0:
+        parent, start = joint.outer[k], joint.above_start[k]
+        width = joint.column_start[parent + 1] - joint.column_start[parent]
+        at = joint.effect_start[parent] + joint.above_column[g]
         for level in range(J):
-            out[level] += b[at + above[start + level] * width]
+            out[level] += b[at + joint.above[start + level] * width]
     for other in range(q):
-        mean = middle[g * widest + other]
+        mean = joint.middle[g * joint.widest + other]
         if mean != 0.0:
             for level in range(J):
                 out[level] += mean * b[e0 + level * q + other]
     return out
 
 
-@compiled
-def _effects(buffer, whole, k, x, sd, L, z, b):
+@_inline
+def _effects(joint, k, x, sd, L, z, b):
     """Effects of factor k from its coordinates; fills z and b, returns their log density."""
-    levels = _codes(whole, LEVELS)
-    column_start = _codes(whole, COLUMN_START)
-    x_start = _codes(whole, X_START)
-    effect_start = _codes(whole, EFFECT_START)
-    place = _codes(whole, PLACE)
-    block_start = _codes(whole, BLOCK_START)
-    partials = _codes(whole, PARTIALS)
-    sampled = _codes(whole, SAMPLED)
-    centring = _reals(buffer, whole, CENTRING)
-    c0, q, J = column_start[k], column_start[k + 1] - column_start[k], levels[k]
-    at = x_start[k] + _sds(whole, k) + partials[k]
-    e0, total = effect_start[k], 0.0
+    c0, q, J = joint.column_start[k], joint.column_start[k + 1] - joint.column_start[k], joint.levels[k]
+    at = joint.x_start[k] + _sds(joint, k) + joint.partials[k]
+    e0, total = joint.effect_start[k], 0.0
     for i in range(q):
-        c, first = place[c0 + i], block_start[c0 + i]
-        own, how = sd[c] * L[i, i], sampled[c0 + c]
+        c, first = joint.place[c0 + i], joint.block_start[c0 + i]
+        own, how = sd[c] * L[i, i], joint.sampled[c0 + c]
         log_own = np.log(own)
-        shifts = _shifts(buffer, whole, k, c, x, b)
+        shifts = _shifts(joint, k, c, x, b)
         if how == CENTRED:
             total -= J * log_own
         for level in range(J):
@@ -577,7 +565,7 @@ def _effects(buffer, whole, k, x, sd, L, z, b):
             elif how == CENTRED:
                 zi = (v - mean - shifts[level]) / own
             else:
-                w = centring[e + c]
+                w = joint.centring[e + c]
                 zi = (v - w * (mean + shifts[level])) * np.exp(-w * log_own)
                 total -= w * log_own
             z[e + i] = zi
@@ -587,20 +575,16 @@ def _effects(buffer, whole, k, x, sd, L, z, b):
 
 
 @_inline
-def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
+def _pull_back(joint, k, x, sd, L, z, by_b, gradient):
     """From the derivatives by the effects of factor k to those by x, by outer effects and by fixed effects."""
-    levels, column_start = _codes(whole, LEVELS), _codes(whole, COLUMN_START)
-    place, block_start = _codes(whole, PLACE), _codes(whole, BLOCK_START)
-    sampled = _codes(whole, SAMPLED)
-    centring = _reals(buffer, whole, CENTRING)
-    c0, q, J = column_start[k], column_start[k + 1] - column_start[k], levels[k]
-    start, e0 = _codes(whole, X_START)[k], _codes(whole, EFFECT_START)[k]
-    n_sds, partials = _sds(whole, k), _codes(whole, PARTIALS)[k]
+    c0, q, J = joint.column_start[k], joint.column_start[k + 1] - joint.column_start[k], joint.levels[k]
+    start, e0 = joint.x_start[k], joint.effect_start[k]
+    n_sds, partials = _sds(joint, k), joint.partials[k]
     at = start + n_sds + partials
     by_sd, by_L, by_z, by_centre = np.zeros(q), np.zeros((q, q)), np.zeros(J * q), np.zeros(J)
     for i in range(q - 1, -1, -1):
-        c, first = place[c0 + i], block_start[c0 + i]
-        how, own, by_own = sampled[c0 + c], sd[c] * L[i, i], 0.0
+        c, first = joint.place[c0 + i], joint.block_start[c0 + i]
+        how, own, by_own = joint.sampled[c0 + c], sd[c] * L[i, i], 0.0
         log_own = np.log(own)
         for level in range(J):
             e = e0 + level * q
@@ -610,7 +594,7 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
             if how == Z_ITSELF:
                 gradient[at + c * J + level] += of_z
             else:
-                w = 1.0 if how == CENTRED else centring[e + c]
+                w = 1.0 if how == CENTRED else joint.centring[e + c]
                 per = 1.0 / own if how == CENTRED else np.exp(-w * log_own)
                 gradient[at + c * J + level] += of_z * per
                 by_own -= w * (of_z * zi + 1.0) / own
@@ -623,14 +607,13 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
         by_sd[c] += by_own * L[i, i]
         by_L[i, i] += by_own * sd[c]
         if how != Z_ITSELF:
-            _pull_back_shifts(buffer, whole, k, c, by_centre, by_b, gradient)
-    sd_of = _codes(whole, SD_OF)
+            _pull_back_shifts(joint, k, c, by_centre, by_b, gradient)
     for c in range(q):
-        gradient[start + sd_of[c0 + c]] += by_sd[c] * sd[c]
-    blocks, blocks_start = _codes(whole, BLOCKS), _codes(whole, BLOCKS_START)
+        gradient[start + joint.sd_of[c0 + c]] += by_sd[c] * sd[c]
     y, by_y = 0.5 * x[start + n_sds : at], np.zeros(partials)
-    for block in range(blocks_start[k], blocks_start[k + 1]):
-        kind, first, d, p = (blocks[4 * block], blocks[4 * block + 1], blocks[4 * block + 2], blocks[4 * block + 3])
+    for block in range(joint.blocks_start[k], joint.blocks_start[k + 1]):
+        row = joint.blocks[4 * block : 4 * block + 4]
+        kind, first, d, p = row[0], row[1], row[2], row[3]
         here = slice(first, first + d)
         loops.pull_back(kind, d, y[p:], L[here, here], by_L[here, here], by_y[p:])
     for e in range(partials):
@@ -638,43 +621,35 @@ def _pull_back(buffer, whole, k, x, sd, L, z, by_b, gradient):
 
 
 @_inline
-def _pull_back_shifts(buffer, whole, k, c, by_centre, by_b, gradient):
+def _pull_back_shifts(joint, k, c, by_centre, by_b, gradient):
     """From the derivatives by what column c is sampled around, level by level: the way back of `_shifts`."""
-    column_start, effect_start = _codes(whole, COLUMN_START), _codes(whole, EFFECT_START)
-    attached, attached_start = _codes(whole, ATTACHED), _codes(whole, ATTACHED_START)
-    attached_weight = _reals(buffer, whole, ATTACHED_WEIGHT)
-    above, above_column = _codes(whole, ABOVE), _codes(whole, ABOVE_COLUMN)
-    middle, widest = _reals(buffer, whole, MIDDLE), _codes(whole, SIZES)[4]
-    g, J, e0 = column_start[k] + c, by_centre.shape[0], effect_start[k]
-    q = column_start[k + 1] - column_start[k]
-    for a in range(attached_start.shape[0]):
-        if attached[2 * a] == g:
+    g, J, e0 = joint.column_start[k] + c, by_centre.shape[0], joint.effect_start[k]
+    q = joint.column_start[k + 1] - joint.column_start[k]
+    for a in range(joint.attached_start.shape[0]):
+        if joint.attached[2 * a] == g:
             total = 0.0
             for level in range(J):
-                total += attached_weight[attached_start[a] + level] * by_centre[level]
-            gradient[attached[2 * a + 1]] += total
-    if above_column[g] >= 0:
-        parent, start = _codes(whole, OUTER)[k], _codes(whole, ABOVE_START)[k]
-        width = column_start[parent + 1] - column_start[parent]
-        at = effect_start[parent] + above_column[g]
+                total += joint.attached_weight[joint.attached_start[a] + level] * by_centre[level]
+            gradient[joint.attached[2 * a + 1]] += total
+    if joint.above_column[g] >= 0:
+        parent, start = joint.outer[k], joint.above_start[k]
+        width = joint.column_start[parent + 1] - joint.column_start[parent]
+        at = joint.effect_start[parent] + joint.above_column[g]
         for level in range(J):
-            by_b[at + above[start + level] * width] += by_centre[level]
+            by_b[at + joint.above[start + level] * width] += by_centre[level]
     for other in range(q):
-        mean = middle[g * widest + other]
+        mean = joint.middle[g * joint.widest + other]
         if mean != 0.0:
             for level in range(J):
                 by_b[e0 + level * q + other] += mean * by_centre[level]
 
 
-@compiled
-def _parameters(buffer, whole, x, parameters, gradient):
+@_inline
+def _parameters(joint, x, parameters, gradient):
     """The family's parameters from the last coordinates; their log prior."""
-    sizes = _codes(whole, SIZES)
-    parameter_kind = _codes(whole, PARAMETER_KIND)
-    parameter_prior = _reals(buffer, whole, PARAMETER_PRIOR)
-    r = sizes[3]
-    at, total, prior = x.shape[0] - r, 0.0, parameter_prior
-    if sizes[5] == 0:
+    r = joint.n_parameters
+    at, total, prior = x.shape[0] - r, 0.0, joint.parameter_prior
+    if joint.positive == 0:
         for k in range(r):
             parameters[k] = x[at] if k == 0 else parameters[k - 1] + np.exp(x[at + k])
             total += _of_location_scale(prior[0], prior[1], prior[2], parameters[k])[0]
@@ -683,23 +658,21 @@ def _parameters(buffer, whole, x, parameters, gradient):
         return total
     for k in range(r):
         parameters[k] = np.exp(x[at + k])
-        value, slope = log_prior(parameter_kind[k], prior[3 * k], prior[3 * k + 1], parameters[k])
+        value, slope = log_prior(joint.parameter_kind[k], prior[3 * k], prior[3 * k + 1], parameters[k])
         total += value + x[at + k]
         gradient[at + k] += slope * parameters[k] + 1.0
     return total
 
 
 @_inline
-def _pull_back_parameters(buffer, whole, x, parameters, by_parameters, gradient):
-    sizes = _codes(whole, SIZES)
-    parameter_prior = _reals(buffer, whole, PARAMETER_PRIOR)
-    r = sizes[3]
+def _pull_back_parameters(joint, x, parameters, by_parameters, gradient):
+    r = joint.n_parameters
     at = x.shape[0] - r
-    if sizes[5] != 0:
+    if joint.positive != 0:
         for k in range(r):
             gradient[at + k] += by_parameters[k] * parameters[k]
         return
-    from_above, prior = 0.0, parameter_prior
+    from_above, prior = 0.0, joint.parameter_prior
     for k in range(r - 1, -1, -1):
         from_above += by_parameters[k] + _of_location_scale(prior[0], prior[1], prior[2], parameters[k])[1]
         gradient[at + k] += from_above if k == 0 else from_above * np.exp(x[at + k]) + 1.0
@@ -756,61 +729,56 @@ def _sum_by_level(codes, Z, by_eta, by_b):
 
 
 @_inline
-def _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters):
+def _by_rows(joint, x, b, parameters, gradient, by_b, by_parameters):
     """Log likelihood, row by row; its derivatives join ``gradient`` (of β), ``by_b`` and ``by_parameters``."""
-    sizes = _codes(whole, SIZES)
-    y = _reals(buffer, whole, Y)
-    trials = _reals(buffer, whole, TRIALS)
-    weights = _reals(buffer, whole, WEIGHTS)
-    offset = _reals(buffer, whole, OFFSET)
-    X = _reals(buffer, whole, X_)
-    codes = _codes(whole, CODES)
-    Z = _reals(buffer, whole, Z_)
-    levels = _codes(whole, LEVELS)
-    column_start = _codes(whole, COLUMN_START)
-    effect_start = _codes(whole, EFFECT_START)
-    values = _reals(buffer, whole, VALUES)
-    counts = _reals(buffer, whole, COUNTS)
-    n, p, K, kind, link = (y.shape[0], sizes[2], levels.shape[0], sizes[0], sizes[1])
-    eta, by_eta = offset.copy(), np.empty(n)
-    _add_fixed(X, x[:p], eta)
+    n, p, K, kind, link = (joint.y.shape[0], joint.p, joint.levels.shape[0], joint.family, joint.link)
+    eta, by_eta = joint.offset.copy(), np.empty(n)
+    _add_fixed(joint.X, x[:p], eta)
     for k in range(K):
-        first, after = column_start[k] * n, column_start[k + 1] * n
-        _add_effects(codes[k * n : k * n + n], Z[first:after], b[effect_start[k] : effect_start[k + 1]], eta)
-    total = densities.add_rows(kind, link, y, trials, weights, eta, parameters, by_eta, by_parameters)
-    total += densities.normaliser(kind, n, parameters, values, counts, by_parameters)
-    _sum_over_rows(X, by_eta, gradient, p)
+        first, after = joint.column_start[k] * n, joint.column_start[k + 1] * n
+        _add_effects(
+            joint.codes[k * n : k * n + n],
+            joint.Z[first:after],
+            b[joint.effect_start[k] : joint.effect_start[k + 1]],
+            eta,
+        )
+    total = densities.add_rows(kind, link, joint.y, joint.trials, joint.weights, eta, parameters, by_eta, by_parameters)
+    total += densities.normaliser(kind, n, parameters, joint.values, joint.counts, by_parameters)
+    _sum_over_rows(joint.X, by_eta, gradient, p)
     for k in range(K):
-        first, after = column_start[k] * n, column_start[k + 1] * n
-        _sum_by_level(codes[k * n : k * n + n], Z[first:after], by_eta, by_b[effect_start[k] : effect_start[k + 1]])
+        first, after = joint.column_start[k] * n, joint.column_start[k + 1] * n
+        _sum_by_level(
+            joint.codes[k * n : k * n + n],
+            joint.Z[first:after],
+            by_eta,
+            by_b[joint.effect_start[k] : joint.effect_start[k + 1]],
+        )
     return total
 
 
 @_inline
-def _by_products(buffer, whole, beta, b, sigma, gradient, by_b, by_parameters):
+def _by_products(joint, beta, b, sigma, gradient, by_b, by_parameters):
     """The same for a normal model with one factor, from the cross-products (J r²,) of its levels.
 
     The residual sum of squares is Σ_j b_jᵀZZ b_j + 2 b_jᵀ(ZX β − Zy) + (β, −1)ᵀ T (β, −1), T the total of the rest.
     """
-    y, J = _reals(buffer, whole, Y), _codes(whole, LEVELS)[0]
-    gram, rest = _reals(buffer, whole, GRAM), _reals(buffer, whole, GRAM_TOTAL)
-    n, p, q = y.shape[0], beta.shape[0], _codes(whole, COLUMN_START)[1]
+    n, J, p, q = joint.y.shape[0], joint.levels[0], beta.shape[0], joint.column_start[1]
     r, precision, squares = q + p + 1, 1.0 / (sigma * sigma), 0.0
     c, by_beta = np.empty(p + 1), np.zeros(p + 1)
     c[:p], c[p] = beta, -1.0
     for i in range(p + 1):
         for j in range(p + 1):
-            by_beta[i] += rest[i * (p + 1) + j] * c[j]
+            by_beta[i] += joint.gram_total[i * (p + 1) + j] * c[j]
         squares += c[i] * by_beta[i]
     for level in range(J):
         for i in range(q):
             bi, at = b[level * q + i], (level * r + i) * r
             own, others = 0.0, 0.0
             for j in range(q):
-                own += gram[at + j] * b[level * q + j]
+                own += joint.gram[at + j] * b[level * q + j]
             for j in range(p + 1):
-                others += gram[at + q + j] * c[j]
-                by_beta[j] += gram[at + q + j] * bi
+                others += joint.gram[at + q + j] * c[j]
+                by_beta[j] += joint.gram[at + q + j] * bi
             squares += bi * (own + 2.0 * others)
             by_b[level * q + i] -= (own + others) * precision
     for j in range(p):
@@ -824,36 +792,29 @@ def _by_products(buffer, whole, beta, b, sigma, gradient, by_b, by_parameters):
 @numba.njit(inline="always", error_model="numpy")
 def log_density(buffer, x, gradient):
     """Log density of x in a packed model, and its gradient into ``gradient`` (d,)."""
-    whole = buffer[int(buffer[1]) :].view(np.int64)
-    sizes = _codes(whole, SIZES)
-    beta_prior = _reals(buffer, whole, BETA_PRIOR)
-    levels = _codes(whole, LEVELS)
-    effect_start = _codes(whole, EFFECT_START)
-    gram = _reals(buffer, whole, GRAM)
-    gram_shift = _reals(buffer, whole, GRAM_SHIFT)
-    constant = _reals(buffer, whole, CONSTANT)
-    p, K, widest, prior = sizes[2], levels.shape[0], sizes[4], beta_prior
+    joint = views(buffer)
+    p, K, widest, prior = joint.p, joint.levels.shape[0], joint.widest, joint.beta_prior
     gradient[:] = 0.0
-    total = constant[0]
+    total = joint.constant
     for j in range(p):
         value, slope = _of_location_scale(prior[3 * j], prior[3 * j + 1], prior[3 * j + 2], x[j])
         total += value
         gradient[j] += slope
     sds, Ls = np.zeros((K, widest)), np.zeros((K, widest, widest))
-    z, b = np.empty(effect_start[K]), np.empty(effect_start[K])
-    by_b = np.zeros(effect_start[K])
+    z, b = np.empty(joint.effect_start[K]), np.empty(joint.effect_start[K])
+    by_b = np.zeros(joint.effect_start[K])
     for k in range(K):
-        total += _factors(buffer, whole, k, x, sds[k], Ls[k], gradient)
-        total += _effects(buffer, whole, k, x, sds[k], Ls[k], z, b)
-    parameters, by_parameters = np.empty(sizes[3]), np.zeros(max(sizes[3], 2))
-    total += _parameters(buffer, whole, x, parameters, gradient)
-    if gram.shape[0] > 0:
-        total += _by_products(buffer, whole, x[:p] - gram_shift, b, parameters[0], gradient, by_b, by_parameters)
+        total += _factors(joint, k, x, sds[k], Ls[k], gradient)
+        total += _effects(joint, k, x, sds[k], Ls[k], z, b)
+    parameters, by_parameters = np.empty(joint.n_parameters), np.zeros(max(joint.n_parameters, 2))
+    total += _parameters(joint, x, parameters, gradient)
+    if joint.gram.shape[0] > 0:
+        total += _by_products(joint, x[:p] - joint.gram_shift, b, parameters[0], gradient, by_b, by_parameters)
     else:
-        total += _by_rows(buffer, whole, x, b, parameters, gradient, by_b, by_parameters)
+        total += _by_rows(joint, x, b, parameters, gradient, by_b, by_parameters)
     for k in range(K - 1, -1, -1):
-        _pull_back(buffer, whole, k, x, sds[k], Ls[k], z, by_b, gradient)
-    _pull_back_parameters(buffer, whole, x, parameters, by_parameters, gradient)
+        _pull_back(joint, k, x, sds[k], Ls[k], z, by_b, gradient)
+    _pull_back_parameters(joint, x, parameters, by_parameters, gradient)
     return total
 
 
@@ -863,16 +824,14 @@ def unfold(buffer, x, sds, factors, b, parameters):
 
     Rows of a correlation factor stand in the order of places.
     """
-    whole = buffer[int(buffer[1]) :].view(np.int64)
-    levels = _codes(whole, LEVELS)
-    column_start = _codes(whole, COLUMN_START)
+    joint = views(buffer)
     unused, z = np.zeros(x.shape[1]), np.empty(b.shape[1])
     for s in range(x.shape[0]):
-        for k in range(levels.shape[0]):
-            first, after = column_start[k], column_start[k + 1]
-            _factors(buffer, whole, k, x[s], sds[s, first:after], factors[s, first:after], unused)
-            _effects(buffer, whole, k, x[s], sds[s, first:after], factors[s, first:after], z, b[s])
-        _parameters(buffer, whole, x[s], parameters[s], unused)
+        for k in range(joint.levels.shape[0]):
+            first, after = joint.column_start[k], joint.column_start[k + 1]
+            _factors(joint, k, x[s], sds[s, first:after], factors[s, first:after], unused)
+            _effects(joint, k, x[s], sds[s, first:after], factors[s, first:after], z, b[s])
+        _parameters(joint, x[s], parameters[s], unused)
 
 
 # -- the same as C functions, as nutpie calls them

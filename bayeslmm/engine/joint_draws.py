@@ -28,7 +28,7 @@ class ParameterDraws:
 def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Array) -> ParameterDraws:
     """The parameters at coordinates x (chain, draw, d)."""
     each, flat = x.shape[:2], x.reshape(-1, x.shape[-1])
-    S, p, Q, r = len(flat), len(design.x_names), int(joint.column_start[-1]), int(joint.sizes[3])
+    S, p, Q, r = len(flat), len(design.x_names), int(joint.column_start[-1]), joint.n_parameters
     sds, factors = np.zeros((S, Q)), np.zeros((S, Q, joint.middle.shape[1]))
     b, values = np.empty((S, int(joint.effect_start[-1]))), np.empty((S, r))
     loops.unfold(loops.pack(joint), flat, sds, factors, b, values)

@@ -182,8 +182,9 @@ def test_the_buffer_holds_the_model(data):
         whole = buffer[int(buffer[1]) :].view(np.int64)
         assert len(buffer) == buffer[0]
         for k, (name, array) in enumerate(zip(loops._fields, loops, strict=True)):
-            found = whole if array.dtype == np.int64 else buffer
-            np.testing.assert_array_equal(found[whole[2 * k] : whole[2 * k + 1]], array.reshape(-1), err_msg=name)
+            field = np.asarray(array)
+            part = whole if field.dtype == np.int64 else buffer
+            np.testing.assert_array_equal(part[whole[2 * k] : whole[2 * k + 1]], field.reshape(-1), err_msg=name)
 
 
 def test_draws_unfold_to_the_effects_of_the_pymc_model(data):
