@@ -228,25 +228,25 @@ def _draw(pattern, D, P, dense_xy, Lt, R, beta_hat, sigma, i, noise, beta, U):
         for c in range(a + 1, p):
             total -= R[a, c] * (beta[i, c] - beta_hat[c])
         beta[i, a] = beta_hat[a] + total / R[a, a]
-    at = 0
+    column = 0
     for k in range(node_start.shape[0] - 1):
         q = widths[k]
         for v in range(node_start[k], node_start[k + 1]):
             row = (panel_start[v + 1] - panel_start[v]) // q
             for a in range(q):
                 first = panel_start[v] + a * row + row - p - 1
-                total = P[first + p] + sigma * noise[i, p + at]
+                total = P[first + p] + sigma * noise[i, p + column]
                 for c in range(p):
                     total -= P[first + c] * beta[i, c]
-                U[at, 0] = total
-                at += 1
+                U[column, 0] = total
+                column += 1
     for a in range(n_dense - 1, -1, -1):
-        total = dense_xy[a, p] + sigma * noise[i, p + at + a]
+        total = dense_xy[a, p] + sigma * noise[i, p + column + a]
         for c in range(p):
             total -= dense_xy[a, c] * beta[i, c]
         for c in range(a + 1, n_dense):
-            total -= Lt[a, c] * U[at + c, 0]
-        U[at + a, 0] = total / Lt[a, a]
+            total -= Lt[a, c] * U[column + c, 0]
+        U[column + a, 0] = total / Lt[a, a]
     back_substitute(pattern, D, P, U)
 
 
@@ -255,7 +255,7 @@ def _to_effects(space, sds, factors, sigma, U, i, b):
     """b = diag(sd) C u/σ of every level into b[i]."""
     widths, levels, order = space.widths, space.levels, space.order
     sd_start, square_start = space.sd_start, space.square_start
-    at = 0
+    column = 0
     for position in range(order.shape[0]):
         k = order[position]
         q, sd, C = widths[k], sd_start[k], square_start[k]
@@ -263,9 +263,9 @@ def _to_effects(space, sds, factors, sigma, U, i, b):
             for a in range(q):
                 total = 0.0
                 for r in range(a + 1):
-                    total += factors[C + a * q + r] * U[at + r, 0]
-                b[i, at + a] = total * sds[sd + a] / sigma
-            at += q
+                    total += factors[C + a * q + r] * U[column + r, 0]
+                b[i, column + a] = total * sds[sd + a] / sigma
+            column += q
 
 
 @compiled
@@ -281,11 +281,11 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
     """
     N, p, m = x.shape[0], values.XytXy.shape[0] - 1, pattern.column_start[-1]
     log_density, state, all_sds, all_factors, sigmas, betas, bs = steps
-    work, work_here = _work(pattern, p + 1), _work(pattern, p + 1)
+    work, current_work = _work(pattern, p + 1), _work(pattern, p + 1)
     sds, factors, lams, precision = _rooms(space)
-    sds_here, factors_here, _, _ = _rooms(space)
+    current_sds, current_factors, _, _ = _rooms(space)
     U = np.empty((m, 1))
-    here, sigma_here, Lt_here = -1, 0.0, work.room.dense
+    current, current_sigma, current_Lt = -1, 0.0, work.room.dense
     for i in range(N):
         sigma, log_prior = locate(space, x[i], sds, factors, lams, precision)
         if log_prior > -np.inf:
@@ -294,18 +294,32 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
             if sound and np.isfinite(value):
                 log_density[i] = value
                 if state.shape[0] and (
-                    here < 0 or log_uniform[i] < value - log_proposal[i] - log_density[here] + log_proposal[here]
+                    current < 0
+                    or log_uniform[i] < value - log_proposal[i] - log_density[current] + log_proposal[current]
                 ):
-                    here, sigma_here, Lt_here = i, sigma, Lt
-                    work, work_here = work_here, work
-                    sds, sds_here, factors, factors_here = sds_here, sds, factors_here, factors
-        if here >= 0:
-            state[i] = here
-            D, P, _, dense_xy, _, _, _ = work_here.room
-            _draw(pattern, D, P, dense_xy, Lt_here, work_here.R, work_here.beta, sigma_here, i, noise, betas, U)
-            _to_effects(space, sds_here, factors_here, sigma_here, U, i, bs)
-            sigmas[i] = sigma_here
+                    current, current_sigma, current_Lt = i, sigma, Lt
+                    work, current_work = current_work, work
+                    sds, current_sds, factors, current_factors = current_sds, sds, current_factors, factors
+        if current >= 0:
+            state[i] = current
+            D, P, _, dense_xy, _, _, _ = current_work.room
+            _draw(
+                pattern,
+                D,
+                P,
+                dense_xy,
+                current_Lt,
+                current_work.R,
+                current_work.beta,
+                current_sigma,
+                i,
+                noise,
+                betas,
+                U,
+            )
+            _to_effects(space, current_sds, current_factors, current_sigma, U, i, bs)
+            sigmas[i] = current_sigma
             for k in range(sds.shape[0]):
-                all_sds[i, k] = sds_here[k]
+                all_sds[i, k] = current_sds[k]
             for k in range(factors.shape[0]):
-                all_factors[i, k] = factors_here[k]
+                all_factors[i, k] = current_factors[k]

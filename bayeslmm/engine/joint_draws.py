@@ -47,8 +47,8 @@ def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Arr
         L = factors[:, first:after, : group.q]
         order = np.argsort(joint.place[first:after])
         correlations.append((L @ L.swapaxes(1, 2))[:, order][:, :, order].reshape(*each, group.q, group.q))
-        own = b[:, joint.effect_start[k] : joint.effect_start[k + 1]]
-        effects.append(own.reshape(*each, group.n_levels, group.q))
+        factor_effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]]
+        effects.append(factor_effects.reshape(*each, group.n_levels, group.q))
     parameters = {
         name: (values + moved[:, None]).reshape(*each, -1) if name == CUTPOINT else values[:, k].reshape(each)
         for k, name in enumerate(design.family.parameters)

@@ -146,9 +146,9 @@ def with_smaller_steps(sample: Callable[[float], JointDraws], first: float, *, m
 
 def first_start(buffer: Array, start: Callable[[int], Array], d: int, seed: Any) -> tuple[Array, bool]:
     """The first of many starts with a finite density and gradient, and whether there is one."""
-    own = int(np.asarray(seed).reshape(-1)[0]) if seed is not None else 0
+    first_seed = int(np.asarray(seed).reshape(-1)[0]) if seed is not None else 0
     for attempt in range(START_TRIES):
-        x = np.ascontiguousarray(start(own + attempt))
+        x = np.ascontiguousarray(start(first_seed + attempt))
         if _is_finite(buffer, x):
             return x, True
     return x, False

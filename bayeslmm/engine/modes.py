@@ -180,7 +180,7 @@ def _structured(marginal: Marginal, density: Density) -> Array:
     """The best starts with every t prior at its center or where least squares is, and with sds next to zero or not."""
     t = len(marginal.space.nu)
     patterns = list(product((False, True), repeat=t)) if t <= 3 else [*np.eye(t, dtype=bool), *~np.eye(t, dtype=bool)]
-    spread, found = np.log(np.std(marginal.problem.y) or 1.0), []
+    spread, best_starts = np.log(np.std(marginal.problem.y) or 1.0), []
     for pattern in patterns:
         x = marginal.starts()
         raw = x.copy()  # beside what least squares leaves, all of the response's spread
@@ -190,8 +190,8 @@ def _structured(marginal: Marginal, density: Density) -> Array:
         x[:, marginal.omega_at] = np.where(pattern, np.log(mixing(marginal, 1.0)), 0.0)
         corner = x.copy()
         corner[:, marginal.space.sd_at] = 1e-3
-        found += [each[np.argmax(density(each))] for each in (x, corner)]
-    return np.array(found)
+        best_starts += [each[np.argmax(density(each))] for each in (x, corner)]
+    return np.array(best_starts)
 
 
 def _dispersed(x: Array, n: int) -> Array:
@@ -212,7 +212,10 @@ def _distinct(marginal: Marginal, density: Density, particles: Array, log_densit
     for i in np.argsort(-values):
         if not np.isfinite(values[i]):
             continue
-        if all(_dip(density, mode, ends[i], min(h, values[i])) > DIP for mode, h in zip(modes, heights, strict=True)):
+        if all(
+            _dip(density, mode, ends[i], min(height, values[i])) > DIP
+            for mode, height in zip(modes, heights, strict=True)
+        ):
             modes.append(ends[i])
             heights.append(float(values[i]))
     spreads = np.array([inverse_curvature(density, mode, marginal) for mode in modes])
@@ -235,11 +238,11 @@ def modes_of_draws(marginal: Marginal, fitted: Fitted, sds: Array, sigma: Array,
 
     A draw's ω is put at its mean given β; correlations are not looked at.
     """
-    space, priors, at = marginal.space, marginal.priors, marginal.space.with_t
+    space, priors, with_t = marginal.space, marginal.priors, marginal.space.with_t
     beta = beta.copy()
     if marginal.scaled.intercept is not None:  # its prior is that at centred predictors
         beta[:, marginal.scaled.intercept] += beta @ centers(marginal)
-    t = (beta[:, at] - priors.beta_mean[at]) / priors.beta_sd[at]
+    t = (beta[:, with_t] - priors.beta_mean[with_t]) / priors.beta_sd[with_t]
     of_sigma = [np.log(sigma)] if marginal.problem.sigma is None else []
     x = np.column_stack(
         [np.log1p(sds[:, space.column_of] / space.softness), *of_sigma, np.log((space.nu + 1.0) / (space.nu + t**2))]

@@ -190,7 +190,7 @@ def _beta(design: Design, given: Any, start: Array | None) -> Array:
 
 def _by_factor(design: Design, given: Any, what: str) -> dict[str, Any]:
     """What is given of each factor, by name."""
-    names = [g.name for g in design.groups]
+    names = [group.name for group in design.groups]
     if given is None:
         return {}
     if isinstance(given, Mapping) and set(given) <= set(names):

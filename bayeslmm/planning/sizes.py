@@ -88,7 +88,7 @@ def axes(design: Design, vary: Any) -> list[Axis]:
         What is neither a grouping factor nor a number of the model, or sizes that are impossible.
     """
     if not isinstance(vary, Mapping) or not vary:
-        names = [*(g.name for g in design.groups), *_numbers(design), ROWS]
+        names = [*(group.name for group in design.groups), *_numbers(design), ROWS]
         raise InputError(
             f"plan(vary={vary!r}): sizes by name, such as {{{names[0]!r}: [10, 20, 40]}}; names here are "
             f"{', '.join(map(repr, names))}"
@@ -105,7 +105,7 @@ def _asked(of: Sequence[Axis]) -> list[tuple[str, str]]:
 
 
 def _axis(design: Design, name: Any, sizes: Any) -> Axis:
-    factors = [g.name for g in design.groups]
+    factors = [group.name for group in design.groups]
     numbers = _numbers(design)
     least = 2
     if name == ROWS and ROWS not in (*factors, *numbers):
@@ -127,18 +127,18 @@ def _axis(design: Design, name: Any, sizes: Any) -> Axis:
 
 def _numbers(design: Design) -> list[str]:
     """Predictors whose number of values may vary."""
-    levels = {name for g in design.groups for name in g.variables}
+    levels = {name for group in design.groups for name in group.variables}
     return [n for n in predictors(design, groups=False) if is_number(design.frame[n]) and n not in levels]
 
 
 def _sizes(name: Any, sizes: Any, least: int) -> tuple[int, ...]:
     values = [sizes] if np.ndim(sizes) == 0 else list(sizes)
-    whole = [isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values]
-    if not values or not all(whole) or any(not least <= v <= MOST_ROWS for v in values):
+    whole = [isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values]
+    if not values or not all(whole) or any(not least <= value <= MOST_ROWS for value in values):
         raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): whole numbers of at least {least} are needed")
     if len(set(values)) < len(values):
         raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): a size stands there twice")
-    return tuple(int(v) for v in values)
+    return tuple(int(value) for value in values)
 
 
 def _outermost(design: Design) -> str:
@@ -153,8 +153,8 @@ def _outermost(design: Design) -> str:
 def _refuse_crossed(design: Design) -> None:
     if any(len(coarser) != k for k, coarser in enumerate(sorted(nesting(design).values(), key=len))):
         raise InputError(
-            f"plan(vary={{'rows': ...}}): {' and '.join(g.name for g in design.groups)} are crossed, and a row belongs "
-            "to one level of each; vary the number of their levels"
+            f"plan(vary={{'rows': ...}}): {' and '.join(group.name for group in design.groups)} are crossed, and a row "
+            "belongs to one level of each; vary the number of their levels"
         )
 
 
@@ -177,7 +177,7 @@ def resized(design: Design, asked: Sequence[Axis], size: Mapping[str, int]) -> D
     InputError
         Too many rows, steps that are not equal, or a design of which the data could not tell all parameters.
     """
-    layout = Layout(source=np.arange(design.n), codes=tuple(g.codes for g in design.groups), changed={})
+    layout = Layout(source=np.arange(design.n), codes=tuple(group.codes for group in design.groups), changed={})
     for of in ("values", GROUPS, ROWS):
         for axis in asked:
             if axis.of == of:

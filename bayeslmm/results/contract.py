@@ -50,11 +50,11 @@ def named(
     """Draws (chain, draw, ...) of a sampler under their names; one array a grouping factor, in the design's order."""
     names = design.names
     variables = {BETA: beta, **parameters}
-    for k, g in enumerate(design.groups):
-        variables[names.sd[g.name]] = sds[k]
-        if g.correlated:
-            variables[names.cor[g.name]] = correlations[k]
-        variables[names.b[g.name]] = effects[k]
+    for k, group in enumerate(design.groups):
+        variables[names.sd[group.name]] = sds[k]
+        if group.correlated:
+            variables[names.cor[group.name]] = correlations[k]
+        variables[names.b[group.name]] = effects[k]
     return variables
 
 

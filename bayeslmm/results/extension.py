@@ -29,18 +29,18 @@ def settled(sample: Callable[[Settings], Any], design: Design, settings: Setting
     Diagnosis
     """
     names, tree = design.names, sample(settings)
-    found = judge(tree, names)
-    doubt = narrowly_missed(tree, found, names)
-    effects = sum(g.n_levels * g.q for g in design.groups)
+    diagnosis = judge(tree, names)
+    doubt = narrowly_missed(tree, diagnosis, names)
+    effects = sum(group.n_levels * group.q for group in design.groups)
     if not doubt or LONGER * settings.draws * settings.chains * effects > MOST_NUMBERS:
-        return tree, found
+        return tree, diagnosis
     longer = sample(settings.changed({"draws": LONGER * settings.draws}))
-    whole, thin = judge(longer, names), thinned(longer, LONGER)
-    if whole.min_ebfmi is not None:  # the energies of thinned draws are less alike
-        thin.sample_stats.attrs["ebfmi"] = whole.min_ebfmi
+    of_longer, thin = judge(longer, names), thinned(longer, LONGER)
+    if of_longer.min_ebfmi is not None:  # the energies of thinned draws are less alike
+        thin.sample_stats.attrs["ebfmi"] = of_longer.min_ebfmi
     seconds = [t.posterior.attrs.get("seconds", 0.0) for t in (tree, longer)]
     thin.posterior.attrs |= {
-        "rhat": whole.max_rhat,  # few draws that are kept tell less of how chains agree
+        "rhat": of_longer.max_rhat,  # few draws that are kept tell less of how chains agree
         "seconds": round(sum(seconds), 3),
         "extended": f"{LONGER} times as many draws, thinned, since {doubt} at first",
     }

@@ -121,10 +121,10 @@ def _positive(prior: Prior | LKJ, values: Array) -> Array:
 def _real(prior: Prior | LKJ, values: Array) -> Array:
     """Log density of a prior on real numbers."""
     assert isinstance(prior, Prior)
-    known = hyperpriors.find_location_scale("", prior)
-    if known is None:
+    written_out = hyperpriors.find_location_scale("", prior)
+    if written_out is None:
         return pymc_model.log_density(prior, values)
-    location, scale, dof = known
+    location, scale, dof = written_out
     if np.isinf(scale):
         return np.zeros_like(values)
     return (

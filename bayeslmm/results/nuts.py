@@ -79,14 +79,14 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> Draws:
     """Behind `bayeslmm.Model.read_draws`."""
     if "posterior" not in getattr(idata, "children", {}):
         raise InputError("read_draws: an xarray.DataTree with a group 'posterior' is needed, as pymc.sample gives")
-    found = {str(name): tuple(v.shape[2:]) for name, v in idata.posterior.data_vars.items()}
-    wanted = shapes(design)
-    wrong = [name for name, shape in wanted.items() if found.get(name, shape) != shape]
-    if wrong or not found.keys() & wanted.keys():
-        told = "; ".join(f"{name}: {wanted[name]} wanted, {found[name]} found" for name in wrong)
+    present = {str(name): tuple(v.shape[2:]) for name, v in idata.posterior.data_vars.items()}
+    expected = shapes(design)
+    wrong = [name for name, shape in expected.items() if present.get(name, shape) != shape]
+    if wrong or not present.keys() & expected.keys():
+        differences = "; ".join(f"{name}: {expected[name]} wanted, {present[name]} found" for name in wrong)
         raise InputError(
-            f"read_draws: these are not draws of this model ({told or 'none of its variables is there'}); beyond chain "
-            f"and draw it has {wanted}"
+            f"read_draws: these are not draws of this model ({differences or 'none of its variables is there'}); "
+            f"beyond chain and draw it has {expected}"
         )
     idata.posterior.attrs.setdefault("sampler", "draws made elsewhere")
     return Draws(
@@ -161,12 +161,12 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
     begin = time.perf_counter()
     joint, coordinates = loops.build(design, priors, geometry)
     options = {"maxdepth" if key == "max_treedepth" else key: v for key, v in settings.options.items()}
-    given = options.pop("target_accept", None)
-    first = given or (WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT)
+    asked_target = options.pop("target_accept", None)
+    first = asked_target or (WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT)
     seed = sampler_seed(settings.random_seed)
 
-    def start(own: int) -> Array:
-        return loops.starting_point(design, geometry, rough, joint, np.random.default_rng(own))
+    def start(stream: int) -> Array:
+        return loops.starting_point(design, geometry, rough, joint, np.random.default_rng(stream))
 
     buffer, d = loops.pack(joint), sum(coordinates.sizes)
     x, possible = first_start(buffer, start, d, seed)
@@ -188,7 +188,7 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
                 options={**options, "target_accept": target},
             )
 
-    drawn, target = with_smaller_steps(sample, first, mend=given is None)
+    drawn, target = with_smaller_steps(sample, first, mend=asked_target is None)
     tree = _tree(design, geometry, joint, drawn.x, drawn.stats)
     tree.posterior.attrs |= {
         "sampler": "NUTS",
@@ -219,7 +219,7 @@ def _why_impossible(design: Design, geometry: Geometry, joint: Joint, x: Array) 
     return (
         f"none of {START_TRIES} starts has a positive density. At the last {bad.sum():,} of {design.n:,} responses are "
         f"impossible ({row_names(design.index, bad)}): link={design.family.link!r} turns linear predictors of {shown} "
-        f"into means that family={design.family.name!r} cannot have. Take its first link, or priors nearer to the data."
+        f"into means that {design.family.option} cannot have. Take its first link, or priors nearer to the data."
     )
 
 
