@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..design import names
 from ..design.design import Design
 from ..engine.quadrature import MOST_EFFECTS
 from ..engine.randomness import generator
 from ..errors import InputError, NotAvailableError, SamplingWarning
 from ..results import integrated
 from ..results.draws import Draws
-from ..results.elpd import ROW, record
+from ..results.elpd import ROW, record, units_of
 from ..results.log_density import log_likelihood
 from ..results.loo import evenly, log_mean, thinned
 from ..results.posterior import PosteriorFit
@@ -126,7 +125,7 @@ def kfold(
     integrated.warn_of_error(f"kfold(unit={unit!r})", inexact)
     _warn_of_error(unit, error)
     lppd = log_mean(_densities(design, post, unit, nested, draws)[0])
-    return _as_elpd(post, unit, labels, elpd, error, lppd, draws)
+    return _record_of(post, unit, labels, elpd, error, lppd, draws)
 
 
 def _check(post: PosteriorFit, k: int, unit: str) -> None:
@@ -237,12 +236,10 @@ def _warn_of_error(unit: str, error: Array) -> None:
         )
 
 
-def _as_elpd(post: PosteriorFit, unit: str, folds: Codes, elpd: Array, error: Array, lppd: Array, draws: int) -> Any:
+def _record_of(post: PosteriorFit, unit: str, folds: Codes, elpd: Array, error: Array, lppd: Array, draws: int) -> Any:
     import xarray as xr
 
-    dim, labels = names.ROW, post.design.index.to_numpy()
-    if unit != ROW:
-        dim, labels = post.design.names.level[unit], names.as_labels(post.design.group(unit).levels)
+    dim, labels = units_of(post.design, unit)
     elpd_i = xr.DataArray(elpd, dims=dim, coords={dim: labels}, name="elpd_i")
     p_i = xr.DataArray(lppd - elpd, dims=dim, coords={dim: labels}, name="p_kfold_i")
     folds = folds.copy()

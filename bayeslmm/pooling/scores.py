@@ -97,7 +97,7 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
         jacobian = np.zeros(left_out.n_levels)
         if design.family.models_log:
             jacobian = np.bincount(left_out.codes, weights=np.log(design.y), minlength=left_out.n_levels)
-    elpd = {name: _as_elpd(partial, density, jacobian) for name, density in densities.items()}
+    elpd = {name: _exact_record(partial, density, jacobian) for name, density in densities.items()}
     elpd["partial"] = partial
     finite = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
     if not finite.any():  # not a row that every other one could do without
@@ -113,7 +113,7 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
     )
 
 
-def _as_elpd(like: Any, left_out: LeftOut, jacobian: Array) -> Any:
+def _exact_record(like: Any, left_out: LeftOut, jacobian: Array) -> Any:
     """Exact densities (units,) as ArviZ's record: nothing is weighted, so Pareto k is zero."""
     finite = np.isfinite(left_out.without)
     values = np.where(finite, left_out.without - jacobian, -np.inf)

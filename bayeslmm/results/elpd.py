@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..design import names
 from ..design.design import Design
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ def unit_in_words(unit: str) -> str:
     )
 
 
+def units_of(design: Design, unit: str) -> tuple[str, Any]:
+    """The dimension of what is left out, and the labels along it."""
+    if unit == ROW:
+        return names.ROW, design.index.to_numpy()
+    return design.names.level[unit], names.as_labels(design.group(unit).levels)
+
+
 def record(
     kind: str,
     *,
@@ -88,13 +96,8 @@ def record(
         scale="log",
         **numbers,
     )
-    elpd_record.unit, elpd_record.design, elpd_record.conditional, elpd_record.folds, elpd_record.mcse = (
-        unit,
-        design,
-        conditional,
-        folds,
-        mcse,
-    )
+    elpd_record.unit, elpd_record.design, elpd_record.conditional = unit, design, conditional
+    elpd_record.folds, elpd_record.mcse = folds, mcse
     return elpd_record
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,13 +60,13 @@ def of_groups(design: Design, fit: Draws, unit: str, nested: str | None, chosen:
 
     Draws of the fit's other effects are taken as they are; the design may hold other rows than those of the fit.
     """
-    integrals: Integrated = integrate(_integrand(design, fit, chosen, unit, nested), cores=_cores(fit))
+    integrals: Integrated = integrate(_integrand(design, fit, chosen, unit, nested), cores=fit.settings.threads)
     return integrals.log_density, integrals.error
 
 
 def of_rows(design: Design, fit: Draws, factor: str, chosen: Codes) -> tuple[LeftOut, float]:
     """log p(y_i | the others of its level, draw) of every row, and the error of the quadrature."""
-    return leave_rows_out(_integrand(design, fit, chosen, factor, None), cores=_cores(fit))
+    return leave_rows_out(_integrand(design, fit, chosen, factor, None), cores=fit.settings.threads)
 
 
 def warn_of_error(what: str, error: float) -> None:
@@ -79,10 +77,6 @@ def warn_of_error(what: str, error: float) -> None:
             f"{error:.2f}. blm.kfold with rows left out, or loo(conditional=True), needs none.",
             SamplingWarning,
         )
-
-
-def _cores(fit: Draws) -> int:
-    return fit.settings.cores or os.cpu_count() or 1
 
 
 def _integrand(design: Design, fit: Draws, chosen: Codes, factor: str, nested: str | None) -> Integrand:

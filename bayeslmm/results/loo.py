@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated
 from .draws import Draws
-from .elpd import ROW, record
+from .elpd import ROW, record, units_of
 from .log_density import log_likelihood
 from .progress import Bar
 from .sampling import sample
@@ -49,7 +48,7 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     mend = not conditional if refit is None else refit
     if mend:
         _refit(fit, unit, kept)
-    elpd = _as_elpd(fit, unit, conditional, kept, mend=mend)
+    elpd = _record_of(fit, unit, conditional, kept, mend=mend)
     _warn_of_bad(unit, elpd)
     return elpd
 
@@ -98,13 +97,10 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     from arviz_stats.base import array_stats
 
     without, within = _densities(fit, unit, conditional, fit, evenly(fit, draws))
-    dim = names.ROW if unit == ROW else fit.design.names.level[unit]
+    dim, labels = units_of(fit.design, unit)
     elpd, k = np.full(without.shape[1], -np.inf), np.full(without.shape[1], np.inf)
     finite = np.isfinite(without).all(axis=0)  # the others have no coefficient left to tell the rest by
     elpd[finite], k[finite], _ = array_stats.loo(without[None][..., finite], chain_axis=0, draw_axis=1)
-    labels = fit.design.index.to_numpy()
-    if unit != ROW:
-        labels = names.as_labels(fit.design.group(unit).levels)
     dataset = xr.Dataset(
         {
             "elpd_i": (dim, elpd),
@@ -209,7 +205,7 @@ def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple
     problem = Problem.of(design)
     jacobian = design.family.log_jacobian(design.y)
     if unit == ROW:
-        left_out = leave_one_out(problem, draws, cores=fit.settings.cores or os.cpu_count() or 1)
+        left_out = leave_one_out(problem, draws, cores=fit.settings.threads)
         return left_out.without - jacobian, left_out.within - jacobian
     group = design.group(unit)
     factor = [g.name for g in design.groups].index(unit)
@@ -244,7 +240,7 @@ def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
     return means, sds
 
 
-def _as_elpd(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:
+def _record_of(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:
     """Results by unit as ArviZ's record, with those of the refits, whose k is zero, if wanted."""
     results = kept.to_dataset()
     elpd_i, k, good = results["elpd_i"], results["pareto_k"], float(results.attrs["good_k"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +123,7 @@ def sample_graph(design: Design, priors: Priors, settings: Settings) -> Any:
         draws=settings.draws,
         tune=settings.tune,
         chains=settings.chains,
-        cores=_cores(settings),
+        cores=min(settings.threads, settings.chains),
         random_seed=sampler_seed(settings.random_seed),
         nuts_sampler=settings.nuts_sampler or "nutpie",
         progressbar=settings.progressbar,
@@ -136,10 +135,6 @@ def sample_graph(design: Design, priors: Priors, settings: Settings) -> Any:
 
 def _has_target(options: dict[str, Any]) -> bool:
     return "target_accept" in options or "target_accept" in options.get("nuts", {})
-
-
-def _cores(settings: Settings) -> int:
-    return min(settings.cores or os.cpu_count() or 1, settings.chains)
 
 
 def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
@@ -182,7 +177,7 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
                 draws=settings.draws,
                 tune=settings.tune,
                 chains=settings.chains,
-                cores=_cores(settings),
+                cores=min(settings.threads, settings.chains),
                 random_seed=seed,
                 report=bar.reached,
                 options={**options, "target_accept": target},

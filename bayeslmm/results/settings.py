@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -68,6 +69,11 @@ class Settings:
             if name not in settings:
                 raise InputError(f"{name}={changes[name]!r}: no such setting; there are {', '.join(settings)}")
         return replace(self, **changes)
+
+    @property
+    def threads(self) -> int:
+        """How many processors may be used: all, if nothing was asked for."""
+        return self.cores or os.cpu_count() or 1
 
     @property
     def wants_nuts(self) -> bool:
