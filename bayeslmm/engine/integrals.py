@@ -6,8 +6,9 @@ A unit is a level of the factor whose effects are integrated out, a piece one le
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,7 +89,7 @@ def _loadings(Z, root, out):
 
 
 @compiled
-def _of_rows(rows, first, last, skip, eta, parameters, a, u, gradient):
+def _of_rows(u, gradient, rows, first, last, skip, eta, parameters, a):
     """Log density of rows at u without their normalisers; fills its gradient."""
     total = 0.0
     gradient[:] = 0.0
@@ -182,38 +183,48 @@ def _differences(L, q):
         L[a, a] = 1.0 - L[a, a]
 
 
-@compiled
-def _mode(rows, first, last, skip, eta, parameters, a, room):
-    """Mode of log p(rows | u) + log φ(u), from ``room.u`` on, and the factor of the curvature there."""
-    u, q = room.u, room.u.shape[0]
-    value = _of_rows(rows, first, last, skip, eta, parameters, a, u, room.gradient)
-    for _ in range(MOST_STEPS):
-        for c in range(q):
-            room.trial[:] = u
-            room.trial[c] += STEP
-            _of_rows(rows, first, last, skip, eta, parameters, a, room.trial, room.other)
-            room.L[:, c] = (room.other - room.gradient) / STEP
-        _differences(room.L, q)
-        _factor(room.L)
-        promised = _newton_step(room.L, u, room.gradient, room.step)
-        if not promised > CLOSE:
-            return
-        objective, size = value - 0.5 * _square(u), 1.0
-        while size > SHORTEST:
-            room.trial[:] = u + size * room.step
-            value = _of_rows(rows, first, last, skip, eta, parameters, a, room.trial, room.gradient)
-            if value - 0.5 * _square(room.trial) >= objective:
-                break
-            size *= 0.5
-        if not size > SHORTEST:
-            return
-        u[:] = room.trial
+def _search(log_density: Any) -> Any:
+    """The mode of a log density + log φ(u), from ``room.u`` on, and the factor of the curvature there.
+
+    ``log_density(u, gradient, *of)`` fills its gradient.
+    """
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def search(room, *of):
+        u, q = room.u, room.u.shape[0]
+        value = log_density(u, room.gradient, *of)
+        for _ in range(MOST_STEPS):
+            for c in range(q):
+                room.trial[:] = u
+                room.trial[c] += STEP
+                log_density(room.trial, room.other, *of)
+                room.L[:, c] = (room.other - room.gradient) / STEP
+            _differences(room.L, q)
+            _factor(room.L)
+            promised = _newton_step(room.L, u, room.gradient, room.step)
+            if not promised > CLOSE:
+                return
+            objective, size = value - 0.5 * _square(u), 1.0
+            while size > SHORTEST:
+                room.trial[:] = u + size * room.step
+                value = log_density(room.trial, room.gradient, *of)
+                if value - 0.5 * _square(room.trial) >= objective:
+                    break
+                size *= 0.5
+            if not size > SHORTEST:
+                return
+            u[:] = room.trial
+
+    return search
+
+
+_mode = _search(_of_rows)
 
 
 @compiled
 def _integral(rows, first, last, eta, parameters, a, rule, room, by, gradient):
     """log ∫ p(rows | v) φ(v) dv, without normalisers, and its gradient by what acts through ``by`` (n, q)."""
-    _mode(rows, first, last, -1, eta, parameters, a, room)
+    _mode(room, rows, first, last, -1, eta, parameters, a)
     K, scale = rule.x.shape[0], _log_det(room.L)
     total, largest, slopes = 0.0, -np.inf, np.empty(gradient.shape[0])
     gradient[:] = 0.0
@@ -247,11 +258,11 @@ def _integral(rows, first, last, eta, parameters, a, rule, room, by, gradient):
 
 
 @compiled
-def _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, u, shifted, gradient):
+def _of_unit(u, gradient, rows, j, eta, parameters, a, a_nested, rule, modes, inner, shifted):
     """Log density of the rows of a unit at u, what is nested in it integrated out; fills its gradient."""
     first, last = rows.units[j], rows.units[j + 1]
     if a_nested.shape[1] == 0:
-        return _of_rows(rows, rows.pieces[first], rows.pieces[last], -1, eta, parameters, a, u, gradient)
+        return _of_rows(u, gradient, rows, rows.pieces[first], rows.pieces[last], -1, eta, parameters, a)
     for i in range(rows.pieces[first], rows.pieces[last]):
         shifted[i] = eta[i]
         for c in range(u.shape[0]):
@@ -277,34 +288,7 @@ def _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, u, shift
     return total
 
 
-@compiled
-def _unit_mode(rows, j, eta, parameters, a, a_nested, rule, modes, inner, shifted, room):
-    """As `_mode`, of a unit in which something is nested."""
-    u, q = room.u, room.u.shape[0]
-    value = _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, u, shifted, room.gradient)
-    for _ in range(MOST_STEPS):
-        for c in range(q):
-            room.trial[:] = u
-            room.trial[c] += STEP
-            _of_unit(rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.other)
-            room.L[:, c] = (room.other - room.gradient) / STEP
-        _differences(room.L, q)
-        _factor(room.L)
-        promised = _newton_step(room.L, u, room.gradient, room.step)
-        if not promised > CLOSE:
-            return
-        objective, size = value - 0.5 * _square(u), 1.0
-        while size > SHORTEST:
-            room.trial[:] = u + size * room.step
-            value = _of_unit(
-                rows, j, eta, parameters, a, a_nested, rule, modes, inner, room.trial, shifted, room.gradient
-            )
-            if value - 0.5 * _square(room.trial) >= objective:
-                break
-            size *= 0.5
-        if not size > SHORTEST:
-            return
-        u[:] = room.trial
+_unit_mode = _search(_of_unit)  # in which something is nested
 
 
 @compiled
@@ -324,9 +308,9 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
             room.u[:] = starts[j]  # the mode of the draw before is near
             if q_nested == 0:
-                _mode(rows, first, last, -1, eta[s], parameters[s], a, room)
+                _mode(room, rows, first, last, -1, eta[s], parameters[s], a)
             else:
-                _unit_mode(rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted, room)
+                _unit_mode(room, rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted)
             starts[j] = room.u
             for k in range(K):
                 room.step[:] = rule.x[k]
@@ -334,6 +318,8 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
                 room.trial[:] = room.u + room.step
                 values[k] = rule.log_weight[k] - 0.5 * _square(room.trial)
                 values[k] += _of_unit(
+                    room.trial,
+                    room.other,
                     rows,
                     j,
                     eta[s],
@@ -343,9 +329,7 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
                     nested_rule,
                     modes,
                     inner,
-                    room.trial,
                     shifted,
-                    room.other,
                 )
             out[s, j] = _log_sum(values) - _log_det(room.L) + normalisers[first:last].sum()
 
@@ -415,7 +399,7 @@ def rows_left_out(rows, rule, nested_rule, eta, parameters, roots, roots_nested,
         for j in range(J):
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
             room.u[:] = starts[j]
-            _mode(rows, first, last, -1, eta[s], parameters[s], a, room)
+            _mode(room, rows, first, last, -1, eta[s], parameters[s], a)
             starts[j] = room.u
             values = _at_nodes(rows, first, last, -1, eta[s], parameters[s], a, rule, room, each)
             total = _log_sum(values)
@@ -423,7 +407,7 @@ def rows_left_out(rows, rule, nested_rule, eta, parameters, roots, roots_nested,
                 within[s, i] = _log_sum(values + each[i]) - total + normalisers[i]
                 if _counts(rows, i, eta[s], parameters[s], a, room) or not np.isfinite(each[i]).all():
                     other.u[:] = room.u
-                    _mode(rows, first, last, i, eta[s], parameters[s], a, other)
+                    _mode(other, rows, first, last, i, eta[s], parameters[s], a)
                     others = _at_nodes(rows, first, last, i, eta[s], parameters[s], a, rule, other, unused)
                 else:
                     others = values - each[i]
