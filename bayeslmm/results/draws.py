@@ -101,10 +101,12 @@ class Draws:
             family=family.complete(drawn, empty.shape[:-1]),
         )
 
-    def summarise(self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """mean, sd, median and interval of draws (chain, draw, k)."""
+    def summarise(
+        self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None, *, signs: bool = False
+    ) -> pd.DataFrame:
+        """mean, sd, median and interval of draws (chain, draw, k); with ``signs`` p_positive as well."""
         prob = self.ci_prob if ci_prob is None else ci_prob
-        return summarise(values, prob, self.ci_kind if ci_kind is None else ci_kind)
+        return summarise(values, prob, self.ci_kind if ci_kind is None else ci_kind, signs=signs)
 
 
 def add_group(record: Draws, group: str, dataset: Any) -> None:

@@ -30,7 +30,7 @@ from .estimates import Estimates
 from .moments import expected_over, keeps_mean
 from .quantities import Quantity
 from .rows import rows_of
-from .summaries import check_interval
+from .summaries import P_POSITIVE, check_interval, flat
 from .targets import asked_rows, label_places, parts, target_columns, targets
 
 # -- a posterior
@@ -62,8 +62,10 @@ def by_draws(
     if draws:
         return quantity.draws(np.where(missing, np.nan, numbers))
     summary = fit.summarise(numbers, ci_prob, ci_kind).rename(columns={"mean": "estimate", "sd": "std_error"})
+    no_difference = 1.0 if plan.kind == "ratio" else 0.0
+    summary[P_POSITIVE] = np.mean(flat(numbers) > no_difference, axis=0)
     summary.loc[missing] = np.nan
-    return table.join(summary[["estimate", "std_error", "conf_low", "conf_high"]])
+    return table.join(summary[["estimate", "std_error", "conf_low", "conf_high", P_POSITIVE]])
 
 
 def _estimable(design: Design, plan: Plan, new: NewDesign) -> NDArray[np.bool_]:

@@ -96,8 +96,9 @@ class Fit:
         -------
         DataFrame
             term, contrast, the columns of ``by`` or ``at``, estimate, std_error, df, conf_low, conf_high. Of a
-            posterior the mean and sd of the draws, and no df. Of a point fit standard errors by the joint covariance of
-            β̂ and b̂, variances taken as known; ratios by the delta method.
+            posterior the mean and sd of the draws, no df, and ``p_positive``, the probability of a number above zero
+            (of a ratio above one). Of a point fit standard errors by the joint covariance of β̂ and b̂, variances taken
+            as known; ratios by the delta method.
 
         Raises
         ------

@@ -24,7 +24,7 @@ from .contrast_weights import contrast_weights, interaction_weights
 from .draws import Draws
 from .estimates import Estimates
 from .reference import is_number, levels, predictors, typical
-from .summaries import SUMMARY, check_interval
+from .summaries import P_POSITIVE, SUMMARY, check_interval
 from .text import Shown, Text, number, percent, probability, table
 
 WEIGHTS = ("equal", "proportional", "cells")
@@ -222,7 +222,7 @@ def _cell(column: str, value: float, row: pd.Series) -> str:
         return "Inf" if column == "df" and np.isinf(value) else "-"
     if column == "p_value":
         return probability(value)
-    if column in ("df", "statistic", "p_positive"):
+    if column in ("df", "statistic", P_POSITIVE):
         return f"{value:.2f}" if column != "df" else f"{value:.1f}"
     return number(value, row.get("std_error", row.get("sd")))
 
@@ -274,8 +274,8 @@ def _posterior_numbers(means: Means) -> pd.DataFrame:
         beyond = 1.0 if means.scale == "response" else 0.0
         values = _values(means)
         above = (values > beyond).mean(axis=(0, 1))
-        numbers["p_positive"] = np.where(np.isnan(means.combinations).any(axis=1), np.nan, above)
-    return numbers[[*SUMMARY, *(["p_positive"] if means.is_contrast else [])]]
+        numbers[P_POSITIVE] = np.where(np.isnan(means.combinations).any(axis=1), np.nan, above)
+    return numbers[[*SUMMARY, *([P_POSITIVE] if means.is_contrast else [])]]
 
 
 def _numbers(means: Means) -> pd.DataFrame:

@@ -166,7 +166,7 @@ class PosteriorFit(Fit, Draws):
     # -- tables ----------------------------------------------------------------------------------------------
 
     def fixef(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
-        """Fixed effects: mean, sd, median and interval, one row a coefficient.
+        """Fixed effects: mean, sd, median, interval and P(> 0), one row a coefficient.
 
         Parameters
         ----------
@@ -290,10 +290,12 @@ class PosteriorFit(Fit, Draws):
     ) -> Any:
         """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table.
 
+        ``p_positive``, the probability of a number above zero, tells of correlations.
+
         The residual is that of the scale of the linear predictor, where the family has one
         (:func:`bayeslmm.results.variance.residual_variance`).
         """
-        return self._tell(quantities.components(self.design, self.values), draws, ci_prob, ci_kind)
+        return self._tell(quantities.components(self.design, self.values), draws, ci_prob, ci_kind, signs=True)
 
     def icc(
         self,
@@ -408,10 +410,20 @@ class PosteriorFit(Fit, Draws):
         """
         return pseudo_r2.of_posterior(self, baseline, ci_prob, ci_kind)
 
-    def _tell(self, quantity: quantities.Quantity, draws: bool, ci_prob: float | None, ci_kind: str | None) -> Any:
+    def _tell(
+        self,
+        quantity: quantities.Quantity,
+        draws: bool,
+        ci_prob: float | None,
+        ci_kind: str | None,
+        *,
+        signs: bool = False,
+    ) -> Any:
         """A quantity of every draw, summarised or as it is."""
         values = quantity.of(self.values)
-        return quantity.draws(values) if draws else quantity.table(self.summarise(values, ci_prob, ci_kind))
+        return (
+            quantity.draws(values) if draws else quantity.table(self.summarise(values, ci_prob, ci_kind, signs=signs))
+        )
 
     def heterogeneity(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """How much true effects differ beyond their known standard errors: posterior of τ², τ, I², H²; Cochran's Q.

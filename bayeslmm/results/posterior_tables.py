@@ -16,13 +16,13 @@ from .coefficients import coding_of
 from .diagnosis import convergence
 from .draws import Draws
 from .parameter_draws import parameter_draws
-from .summaries import SUMMARY, flat
+from .summaries import P_POSITIVE, SUMMARY, flat
 from .tables import level_table, stack, wide_table
 
 
 def fixef(record: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.fixef`."""
-    table = record.summarise(record.values.beta, ci_prob, ci_kind)
+    table = record.summarise(record.values.beta, ci_prob, ci_kind, signs=True)
     return table.set_index(pd.Index(record.design.x_names, name="term"))
 
 
@@ -43,7 +43,7 @@ def ranef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind
         for group in record.design.groups
         if group.is_grouping
     ]
-    table = stack(parts, SUMMARY)
+    table = stack(parts, (*SUMMARY, P_POSITIVE))
     return wide_table(table, "mean") if wide else table
 
 
@@ -67,7 +67,7 @@ def coef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind:
             parts.append(_levels(record, group.name, group.levels, coding.names, values, ci_prob, ci_kind))
     if draws:
         return xr.Dataset(kept)
-    table = stack(parts, SUMMARY)
+    table = stack(parts, (*SUMMARY, P_POSITIVE))
     return wide_table(table, "mean") if wide else table
 
 
@@ -80,7 +80,7 @@ def _levels(
     ci_prob: float | None,
     ci_kind: str | None,
 ) -> pd.DataFrame:
-    numbers = record.summarise(values.reshape(*values.shape[:2], -1), ci_prob, ci_kind)
+    numbers = record.summarise(values.reshape(*values.shape[:2], -1), ci_prob, ci_kind, signs=True)
     return level_table(group, levels, terms, **{number: numbers[number].to_numpy() for number in numbers})
 
 

@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..tools.arrays import Array
 
 SUMMARY = ("mean", "sd", "median", "conf_low", "conf_high")
+P_POSITIVE = "p_positive"  # how many of the draws are above zero
 CI_KINDS = {"eti": "equal-tailed", "hdi": "highest-density"}
 
 
@@ -43,8 +44,8 @@ def interval(draws: Array, ci_prob: float, ci_kind: str = "eti") -> tuple[Array,
     return ends[..., 0], ends[..., 1]
 
 
-def summarise(values: Array, ci_prob: float, ci_kind: str = "eti") -> pd.DataFrame:
-    """Mean, sd, median and interval of draws (chain, draw, k): k rows."""
+def summarise(values: Array, ci_prob: float, ci_kind: str = "eti", *, signs: bool = False) -> pd.DataFrame:
+    """Mean, sd, median and interval of draws (chain, draw, k): k rows; with ``signs`` the share that is above zero."""
     check_interval(ci_prob, ci_kind)
     draws = np.asarray(values, dtype=np.float64)
     draws = draws.reshape(int(np.prod(draws.shape[:-1])), draws.shape[-1])
@@ -52,14 +53,16 @@ def summarise(values: Array, ci_prob: float, ci_kind: str = "eti") -> pd.DataFra
     ordered.sort(axis=1)
     tail = (1.0 - ci_prob) / 2.0
     low, middle, high = (_quantile(ordered, p) for p in (tail, 0.5, 1.0 - tail))
-    mean = ordered.mean(axis=1)
+    mean, above = ordered.mean(axis=1), np.mean(ordered > 0.0, axis=1)
+    above[np.isnan(mean)] = np.nan
     with np.errstate(invalid="ignore"):  # an infinite variance, of Student t with nu <= 2, has no sd
         ordered -= mean[:, None]
         squares = np.einsum("ks,ks->k", ordered, ordered)
         sd = np.sqrt(squares / (len(draws) - 1)) if len(draws) > 1 else np.full(len(mean), np.nan)
     if ci_kind != "eti":
         low, high = interval(draws, ci_prob, ci_kind)
-    return pd.DataFrame({"mean": mean, "sd": sd, "median": middle, "conf_low": low, "conf_high": high})
+    table = pd.DataFrame({"mean": mean, "sd": sd, "median": middle, "conf_low": low, "conf_high": high})
+    return table.assign(**{P_POSITIVE: above}) if signs else table
 
 
 def _quantile(ordered: Array, p: float) -> Array:

@@ -118,8 +118,8 @@ def test_steps_of_a_number(either):
 
 def test_points_and_rows(either):
     points = either.comparisons("f", at={"x": [-1.0, 0.5]})
-    df = ["df"] if isinstance(either, PointFit) else []
-    assert list(points) == ["term", "contrast", "x", *NUMBERS[:2], *df, *NUMBERS[2:]] and len(points) == 4
+    df, sign = (["df"], []) if isinstance(either, PointFit) else ([], ["p_positive"])
+    assert list(points) == ["term", "contrast", "x", *NUMBERS[:2], *df, *NUMBERS[2:], *sign] and len(points) == 4
     rows = either.design.frame.assign(x=0.5)
     np.testing.assert_allclose(
         points.query("x == 0.5")[NUMBERS], either.comparisons("f", newdata=rows)[NUMBERS], rtol=1e-9

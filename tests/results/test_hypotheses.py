@@ -112,3 +112,21 @@ def test_each_kind_of_fit_leads_to_the_other(model, post):
         post.test  # noqa: B018
     with pytest.raises(errors.RefusedVerbError, match="test"):
         model.fit_reml().hypothesis  # noqa: B018
+
+
+def test_every_table_of_a_posterior_says_how_likely_a_number_is_above_zero(post):
+    """And of a ratio, above one; the same as a hypothesis about it."""
+    draws = post.draws("beta")
+    assert post.fixef()["p_positive"].to_numpy() == pytest.approx((draws > 0).mean(axis=(0, 1)))
+    asked = post.hypothesis("Days > 0")["probability"].iloc[0]
+    assert post.fixef().loc["Days", "p_positive"] == pytest.approx(asked)
+    effects = post.draws(post.design.names.b["Subject"])
+    assert post.ranef()["p_positive"].to_numpy() == pytest.approx((effects > 0).mean(axis=(0, 1)).reshape(-1))
+    assert 0.5 < post.coef().query("term == 'Days'")["p_positive"].mean() < 1.0
+    components = post.variance_components()
+    assert (components.loc[components["quantity"] == "sd", "p_positive"] == 1).all()
+    correlation = post.hypothesis("cor(Intercept, Days | Subject) > 0")["probability"].iloc[0]
+    assert components.loc[components["quantity"] == "cor", "p_positive"].iloc[0] == pytest.approx(correlation)
+    assert post.slopes("Days")["p_positive"].iloc[0] == pytest.approx(asked)
+    difference, ratio = (post.comparisons("Days", kind=kind)["p_positive"].iloc[0] for kind in ("difference", "ratio"))
+    assert ratio == pytest.approx(difference)
