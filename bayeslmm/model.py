@@ -64,10 +64,9 @@ class Model:
         Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
         Keys are described in :func:`bayeslmm.design.priors.resolve_priors`.
     family : str
-        ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` or ``"beta_binomial"``
-        (``p(successes, trials)`` on the left), ``"poisson"``, ``"negbinomial"``, ``"nbinom1"``,
-        ``"truncated_poisson"``, ``"truncated_negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"weibull"``,
-        ``"beta"`` or ``"ordinal"`` (cumulative); see :mod:`bayeslmm.families`.
+        ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` (``p(successes, trials)`` on
+        the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"`` or ``"ordinal"``
+        (cumulative); see :mod:`bayeslmm.families`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
     namespace : mapping, optional
@@ -78,6 +77,12 @@ class Model:
     matrices : mapping, optional
         What ``(1 | gr(animal, cov=A))`` and ``gr(site, prec=Q)`` name: ``{"A": A}``, each a DataFrame with the levels
         on both sides, or a pair (labels, matrix), the matrix dense or a scipy sparse one.
+    sigma : str, optional
+        How the residual sd of a normal response varies: ``"~ treatment"`` (one a level), ``"~ x"`` (log-linear),
+        ``"~ power(x)"``, or sums of them; ``fit.sigma`` is that of the first level, or at x = 0. See docs/residuals.md.
+    residual : str, optional
+        How residuals of a normal response are correlated: ``"ar1(week | subject)"``, ``"car1(time | subject)"``,
+        ``"cs(1 | subject)"`` or ``"us(visit | subject)"``, which has an sd for each visit unless ``hom=True``.
 
     Raises
     ------
@@ -106,6 +111,8 @@ class Model:
         namespace: Mapping[str, Any] | None = None,
         trust: bool = True,
         matrices: Mapping[str, Any] | None = None,
+        sigma: str | None = None,
+        residual: str | None = None,
     ) -> None:
         if isinstance(data, str) and not isinstance(formula, str):
             raise FormulaError(f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data.")
@@ -120,9 +127,13 @@ class Model:
             trust=trust,
             family=family_of(family, link),
             matrices=matrices,
+            sigma=sigma,
+            residual=residual,
         )
+        if priors is not None:
+            self.design.refuse_residual("priors=")
         self.priors: Priors = priors_of(self.design, priors)
-        self._origin = Origin(data=data, weights=weights, offset=offset, se=se)
+        self._origin = Origin(data=data, weights=weights, offset=offset, se=se, sigma=sigma, residual=residual)
 
     @staticmethod
     def _caller() -> dict[str, Any]:
@@ -204,6 +215,7 @@ class Model:
         """
         from .results.nuts import pymc_of
 
+        self.design.refuse_residual("the PyMC model")
         return pymc_of(self.design, self.priors, Settings())
 
     def pymc_parts(self) -> PyMCParts:
@@ -214,6 +226,7 @@ class Model:
         from .engine.pymc_model import build_parts
         from .results.nuts import geometry_of
 
+        self.design.refuse_residual("the PyMC model")
         return build_parts(self.design, self.priors, geometry_of(self.design, self.priors, Settings())[0])
 
     def graph(self) -> Any:
@@ -279,6 +292,7 @@ class Model:
         """
         from .results.audit import prior_audit
 
+        self.design.refuse_residual("prior_audit")
         return prior_audit(self.design, self.priors, draws=draws, random_seed=random_seed, ci_prob=ci_prob)
 
     def prior_predictive(self, draws: int = 500, *, random_seed: int | None = None) -> Any:
@@ -303,6 +317,7 @@ class Model:
         """
         from .results.nuts import geometry_of, geometry_table
 
+        self.design.refuse_residual("geometry")
         return geometry_table(self.design, geometry_of(self.design, self.priors, Settings())[0])
 
     def fit(
@@ -391,6 +406,7 @@ class Model:
         InputError
             There is no such group, none of the model's variables, or one with another shape.
         """
+        self.design.refuse_residual("read_draws")
         from .results.nuts import read_draws
         from .results.posterior import with_verbs
 
@@ -424,6 +440,8 @@ class Model:
                 trust=scope.trusted,
                 family=self.design.family,
                 matrices=self.design.matrices,
+                sigma=origin.sigma,
+                residual=origin.residual,
             )
         changed.priors = priors_of(changed.design, priors, given=self.priors.given)
         changed._origin = origin
@@ -462,9 +480,9 @@ class Model:
                 f"Rows: {len(d.y):,} used{dropped}",
                 f"Fixed: {', '.join(d.x_names) or 'none'}",
                 f"Groups: {groups or 'none'}",
+                *([f"Residuals: {d.residual.text}"] if d.residual is not None else []),
                 *([f"Smooths: {smooths}"] if smooths else []),
-                "Priors:",
-                str(self.priors),
+                *(["Priors:", str(self.priors)] if d.residual is None else []),
             ]
         )
 

@@ -148,12 +148,16 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
     verdicts = [_answer(name, question) for name, question in questions.items()]
     how = "posterior" if isinstance(fit, PosteriorFit) else "REML fit" if fit.solution.reml else "ML fit"
     family = "" if design.family.has_reml else f", family {design.family}"
-    return Check(title=f"Check of the {how} of {design.formula.text}{family}", verdicts=tuple(verdicts))
+    return Check(title=f"Check of the {how} of {design.described}{family}", verdicts=tuple(verdicts))
 
 
 def _splits(fit: PointFit | PosteriorFit, by: Any) -> tuple[Split, ...]:
     """Rows by every factor of the model, and by what the user named."""
     of_factors = [Split.of(group.name, group.codes, group.levels) for group in fit.design.groups if not group.is_wide]
+    part = fit.design.residual
+    if part is not None and part.structure.blocks is not None and part.group not in {f.name for f in of_factors}:
+        row_blocks = part.structure.blocks
+        of_factors.append(Split.of(part.group, row_blocks.codes(), range(len(row_blocks.sizes))))
     if by is None:
         return tuple(of_factors)
     named = levels_by(fit, by).split(np.ones(fit.nobs, dtype=bool))

@@ -151,6 +151,7 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
     information at the modes.
     """
     design = fit.design
+    design.refuse_correlated("influence")
     if isinstance(fit, PointFit):
         problem, solution = working(design, fit.solution)
         return Working(problem=problem, covariances=solution.covariances, sigma=solution.sigma)

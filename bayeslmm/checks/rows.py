@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design
+from ..design.grouping import factorize
+from ..formulas.terms import Atom
 from ..predictive.statistics import Split
 from ..tools.arrays import Array
 from ..tools.frame import is_numeric
@@ -17,6 +19,7 @@ from .verdict import Measure, Verdict, by_chance, no_answer, verdict, without_ch
 Codes = NDArray[np.int64]
 
 MOST_BINS = 10  # along a predictor
+MOST_LEVELS = 12  # of a predictor whose levels may have residual sds of their own
 ONE_SIDED = 0.9  # of a level's residuals, for them to be "nearly all" of one sign
 ENOUGH_ROWS = 3  # of a level, to say anything of their spread and signs
 ENOUGH_NEIGHBOURS = 10
@@ -113,17 +116,40 @@ def spread(rows: Draws) -> Verdict:
             )
         )
     measures += [_between_levels(rows, split) for split in rows.splits if (split.sizes >= ENOUGH_ROWS).sum() > 1]
+    of_predictors = list(_between_factors(rows)) if rows.design.takes_residual else []
     if not measures:
         return no_answer("residual variance", "all fitted values are equal, and there are no groups")
+    remedies = {
+        "spread": "Try log(y) or sqrt(y), or a family whose variance grows with the mean (gamma, negbinomial).",
+        "level sds": "Intervals of single levels are too wide or too narrow; give weights= if it is known why.",
+    }
+    if rows.design.takes_residual:
+        along = next(_numeric(rows.design), None)
+        if along is not None:
+            remedies["spread"] += f' Or let the sd of the residuals follow a predictor: sigma="~ {Atom(along)}".'
+        worst = max(of_predictors, key=lambda m: m.size, default=None)
+        if worst is not None:
+            remedies["predictor sds"] = f'Give every level its own residual sd: sigma="~ {Atom(worst.of)}".'
+        remedies["level sds"] += ' What tells such levels apart can stand in sigma="~ x".'
     return verdict(
         "residual variance",
-        measures,
+        [*measures, *of_predictors],
         fine="; ".join(measure.words for measure in measures),
-        remedies={
-            "spread": "Try log(y) or sqrt(y), or a family whose variance grows with the mean (gamma, negbinomial).",
-            "level sds": "Intervals of single levels are too wide or too narrow; give weights= if it is known why.",
-        },
+        remedies=remedies,
     )
+
+
+def _between_factors(rows: Draws) -> Iterator[Measure]:
+    """Residual sds of the levels of the factors in the fixed part, those of few levels."""
+    known = {split.name for split in rows.splits}
+    for name in _variables(rows.design):
+        column = rows.design.frame[name]
+        if is_numeric(column) and column.dtype != bool or name in known:
+            continue
+        grouping, codes = factorize([column], name)
+        split = Split.of(name, codes, grouping.levels)
+        if 1 < len(split.sizes) <= MOST_LEVELS and split.sizes.min() >= ENOUGH_ROWS:
+            yield _between_levels(rows, split, limit="predictor sds")
 
 
 def _log_ratio(e: Array, order: Codes) -> Array:
@@ -134,7 +160,7 @@ def _log_ratio(e: Array, order: Codes) -> Array:
     return np.log(high.std(axis=1) / low.std(axis=1))
 
 
-def _between_levels(rows: Draws, split: Split) -> Measure:
+def _between_levels(rows: Draws, split: Split, *, limit: str = "level sds") -> Measure:
     enough = split.sizes >= ENOUGH_ROWS
     free = split.sizes[enough] - 1.0
     weights = free / free.sum()
@@ -147,7 +173,7 @@ def _between_levels(rows: Draws, split: Split) -> Measure:
         return np.sqrt((away * away) @ weights)
 
     return rows.measure(
-        "level sds",
+        limit,
         log_sds,
         of=split.name,
         size=without_chance,
@@ -175,6 +201,10 @@ def independence(rows: Draws) -> Verdict:
         measures.append(_neighbours(rows, finest))
     if not measures:
         return no_answer("independence", "no level has two rows")
+    correlated = ""
+    if rows.design.takes_residual and rows.design.residual is None:
+        within = finest.name or "group"
+        correlated = f' Or let residuals be correlated over time: residual="ar1(time | {within})".'
     factors = {group.name for group in rows.design.groups}
     outside = [split.name for split in rows.splits if split.name not in factors]
     unasked = "" if rows.splits else "No groups are known: by='column' says which rows belong together."
@@ -185,9 +215,12 @@ def independence(rows: Draws) -> Verdict:
         remedies={
             "ignored factor": f"Add {' + '.join(f'(1 | {name})' for name in outside)} to the formula.",
             "same sign": "Let more coefficients vary by group, or look for a missing grouping factor.",
-            "neighbours": "If the order of rows is that of time, let its effect vary by group, or add a curve of it."
-            if rows.splits
-            else "Rows that belong together may follow each other: add (1 | group) to the formula.",
+            "neighbours": (
+                "If the order of rows is that of time, let its effect vary by group, or add a curve of it."
+                if rows.splits
+                else "Rows that belong together may follow each other: add (1 | group) to the formula."
+            )
+            + correlated,
         },
         more=" ".join([*(_one_sided(rows, split) for split in shared), unasked]).strip(),
     )
@@ -278,17 +311,25 @@ def linearity(rows: Draws) -> Verdict:
     )
 
 
-def _binned(design: Design) -> Iterator[tuple[str, Codes]]:
-    """Numeric variables of the fixed part, by value or cut into tenths."""
+def _variables(design: Design) -> Iterator[str]:
+    """The columns that the fixed part uses."""
     used = (
         name
         for factors in design.recipe.fixed.products
         for coded in factors
         for name in coded.expression.columns.values()
     )
-    for name in dict.fromkeys(used):
-        if not is_numeric(design.frame[name]):
-            continue
+    yield from dict.fromkeys(used)
+
+
+def _numeric(design: Design) -> Iterator[str]:
+    """Those of them that hold numbers."""
+    yield from (name for name in _variables(design) if is_numeric(design.frame[name]))
+
+
+def _binned(design: Design) -> Iterator[tuple[str, Codes]]:
+    """Numeric variables of the fixed part, by value or cut into tenths."""
+    for name in _numeric(design):
         values = design.frame[name].to_numpy(dtype=np.float64)
         edges = np.unique(values)
         if len(edges) > MOST_BINS:

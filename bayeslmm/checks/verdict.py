@@ -69,6 +69,12 @@ LIMITS: Mapping[str, Limit] = {
         no=0.4,
         source="a typical level's sd is off by 20% or 40%; our choice",
     ),
+    "predictor sds": Limit(
+        what="sd of the log residual sds of a predictor's levels, without chance",
+        look=0.2,
+        no=0.4,
+        source="as of the levels of a grouping factor; our choice",
+    ),
     "same sign": Limit(
         what="correlation of residuals of one level, of a factor in the model", look=0.1, no=0.3, source="our choice"
     ),

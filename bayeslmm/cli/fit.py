@@ -32,6 +32,8 @@ def run_fit(options: argparse.Namespace) -> int:
         weights=options.weights,
         offset=options.offset,
         se=options.se,
+        sigma=options.sigma,
+        residual=options.residual,
         trust=False,
         matrices=read_matrices(options.matrix) or None,
     )

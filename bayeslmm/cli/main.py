@@ -169,6 +169,12 @@ def _add_fit(parser: Parser) -> None:
     )
     model.add_argument("--link", metavar="NAME", help="by R's name: logit, probit, log, ... (the family's first)")
     model.add_argument("--weights", metavar="COLUMN", help="prior weights")
+    model.add_argument(
+        "--sigma", metavar="TERMS", help="what the residual sd varies by, such as '~ treatment', in quotes"
+    )
+    model.add_argument(
+        "--residual", metavar="WORDS", help="how residuals are correlated, such as 'ar1(week | subject)', in quotes"
+    )
     model.add_argument("--se", metavar="COLUMN", help="known standard errors of the rows: meta-analysis")
     model.add_argument(
         "--matrix",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,8 @@ def _check_steps(bar: Bar, recipe: MatrixRecipe, frame: pd.DataFrame) -> None:
             "us, diag and cs."
         )
     steps = factors[0]
-    if all(isinstance(level, str) for level in steps.levels) and not _is_ordered(steps, frame):
-        natural = sorted(steps.levels, key=_by_numbers)
-        if natural != list(steps.levels):
-            raise DataError(
-                f"{bar.text}: {word} takes the levels of {steps.expression.label} in the order of their letters, "
-                f"{', '.join(steps.levels[:SHOWN])}, and by their numbers it is {', '.join(natural[:SHOWN])}. Say "
-                "which is meant: make it a pandas.Categorical with its categories in order, ordered=True."
-            )
+    column = frame[steps.expression.label] if steps.expression.is_column else None
+    in_order(f"{bar.text}: {word}", steps.expression.label, steps.levels, column)
     _warn_of_gaps(bar, steps)
 
 
@@ -72,9 +67,23 @@ def _is_indicators(recipe: MatrixRecipe, steps: Coded) -> bool:
     return recipe.width == len(steps.levels) and np.array_equal(np.asarray(steps.table), np.eye(recipe.width))
 
 
-def _is_ordered(steps: Coded, frame: pd.DataFrame) -> bool:
-    """Whether the data say in which order the levels come."""
-    return steps.expression.is_column and bool(getattr(frame[steps.expression.label].dtype, "ordered", False))
+def in_order(who: str, label: str, levels: Sequence[Any], column: pd.Series | None) -> None:
+    """Refuse text whose letters and whose numbers give two orders, unless the data say which is meant.
+
+    Raises
+    ------
+    DataError
+    """
+    ordered = column is not None and bool(getattr(column.dtype, "ordered", False))
+    if ordered or not all(isinstance(level, str) for level in levels):
+        return
+    natural = sorted(levels, key=_by_numbers)
+    if natural != list(levels):
+        raise DataError(
+            f"{who} takes the levels of {label} in the order of their letters, {', '.join(levels[:SHOWN])}, and by "
+            f"their numbers it is {', '.join(natural[:SHOWN])}. Say which is meant: make it a pandas.Categorical with "
+            "its categories in order, ordered=True."
+        )
 
 
 def _by_numbers(level: str) -> list[Any]:

@@ -42,6 +42,8 @@ from .identification import refuse_untold_residual
 from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
 from .newdata import NewDesign, Recipe, rebuild
 from .plan import check_weights, from_outside, kept_frame, make_plan
+from .residual import ResidualPart, build_residual
+from .residual_words import ResidualWords
 from .response import check_order, check_values, read_response
 from .standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
 from .wide_terms import wide_terms
@@ -84,6 +86,9 @@ class Design:
         Functions and values of its author that the formula uses, and whether its text was trusted.
     matrices : mapping
         The matrices of ``gr()`` by their names.
+    residual : ResidualPart or None
+        The structure of the residuals, where they have parameters besides sigma. With estimates in it ``weights`` are
+        the prior weights over the squared relative sds, so that sd = sigma/√weight.
     """
 
     formula: Formula
@@ -105,6 +110,7 @@ class Design:
     scope: Scope
     se: str | None = None
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
+    residual: ResidualPart | None = None
 
     @property
     def is_wide(self) -> bool:
@@ -178,6 +184,49 @@ class Design:
             return None
         return np.asarray(self.family.known["sigma"] / np.sqrt(self.weights))
 
+    @property
+    def described(self) -> str:
+        """The formula, and what was said of the residuals."""
+        return self.formula.text if self.residual is None else f"{self.formula.text}, {self.residual.text}"
+
+    @property
+    def takes_residual(self) -> bool:
+        """Whether the residuals could have parameters besides sigma: ``sigma=`` and ``residual=``."""
+        return self.family == GAUSSIAN and not self.is_wide
+
+    @property
+    def prior_weights(self) -> np.ndarray | None:
+        """The weights (n,) that were given: without what estimates of the residuals' sds add to them."""
+        return self.weights if self.residual is None else self.residual.structure.prior
+
+    def refuse_residual(self, verb: str) -> None:
+        """Raise NotAvailableError where residuals have parameters besides sigma, for a verb that knows none."""
+        if self.residual is not None:
+            raise NotAvailableError(
+                f"{verb} is not offered for models with {self.residual.text}: parameters of residuals besides sigma "
+                "are estimated by REML and maximum likelihood only, fit_reml() and fit_ml()"
+            )
+
+    def refuse_correlated(self, verb: str) -> None:
+        """Raise NotAvailableError where residuals are correlated, for a verb that takes rows one by one."""
+        if self.residual is not None and self.residual.is_correlated:
+            raise NotAvailableError(
+                f'{verb} is not offered for models with residual="{self.residual.words.residual}": it takes rows one '
+                "by one, and theirs are not independent of each other given the groups"
+            )
+
+    def relative_variances(self, values: np.ndarray, newdata: Any = None) -> np.ndarray | None:
+        """Residual variances (..., m) of rows, those of the fit if no others are given, in units of σ²; None for one.
+
+        Parameters
+        ----------
+        values : (..., d + r)
+            Parameters of the residuals.
+        """
+        if self.residual is None or not self.residual.n_spread:
+            return None
+        return self.residual.relative_variances(values, self.frame, newdata)
+
     def weights_at(self, newdata: Any, *, needed: bool = False) -> np.ndarray | None:
         """Weights of new rows: one, unless standard errors are known. ``None`` for newdata: the rows of the fit.
 
@@ -197,6 +246,9 @@ class Design:
         """
         if newdata is None:
             return self.weights
+        if self.residual is not None and self.residual.structure.values is not None:
+            lacking = [c for c in self.residual.columns if c not in as_frame(newdata).columns]
+            return None if lacking and not needed else self.residual.weights_at(self.frame, newdata)
         if not self.family.residual_is_known:
             return None
         frame = as_frame(newdata)
@@ -213,6 +265,13 @@ class Design:
                 "is without sampling error: kind='mean', without shares and transform"
             )
         return None
+
+    def with_residual(self, values: np.ndarray) -> Design:
+        """This design with these estimates of the parameters of its residuals."""
+        assert self.residual is not None
+        residual = self.residual.with_values(values)
+        weights = residual.structure.weights()
+        return replace(self, residual=residual, weights=None if weights is None else frozen(weights))
 
     @property
     def has_intercept(self) -> bool:
@@ -296,7 +355,8 @@ class Design:
             groups = tuple(
                 group.weighted(arrays["weights"]) if isinstance(group, WideTerm) else group for group in groups
             )
-        return replace(self, groups=groups, index=frame.index, frame=frame, **arrays)  # type: ignore[arg-type]
+        residual = None if self.residual is None else self.residual.taking(chosen)
+        return replace(self, groups=groups, index=frame.index, frame=frame, residual=residual, **arrays)  # type: ignore[arg-type]
 
     def with_response(self, y: Any) -> Design:
         """This design with another response (n,), in its categories where it has some.
@@ -342,6 +402,8 @@ def build_design(
     trust: bool = True,
     family: Family = GAUSSIAN,
     matrices: Mapping[str, Any] | None = None,
+    sigma: str | None = None,
+    residual: str | None = None,
 ) -> Design:
     """Build the arrays of a mixed model.
 
@@ -364,6 +426,8 @@ def build_design(
         What the response is checked against. Families without an unknown residual sd may have one row per level.
     matrices : mapping, optional
         The matrices of ``gr(column, cov=A)`` by their names.
+    sigma, residual : str, optional
+        The log-linear model of the residual sd, and the correlation of residuals (`bayeslmm.formulas.residuals`).
 
     Returns
     -------
@@ -388,7 +452,8 @@ def build_design(
     refuse_contradictions(family, se, weights)
     family = family if se is None else KNOWN
     data = as_frame(data)
-    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset, se)
+    words = ResidualWords.of(sigma, residual, family, se, data)
+    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset, se, words)
     weights = from_outside(weights, data, "weights")
     offset = from_outside(offset, data, "offset")
     frame, keep = kept_frame(plan, data, offset)
@@ -452,6 +517,7 @@ def build_design(
         scope=plan.scope,
         se=named(se),
         matrices=named_matrices,
+        residual=None if words is None else build_residual(words, plan.expressions, frame, (*groups, *wide), weights),
     )
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)

@@ -142,6 +142,21 @@ def rebuild(
     )
 
 
+def matrix_at(recipe: MatrixRecipe, known: pd.DataFrame, newdata: pd.DataFrame, where: str) -> np.ndarray:
+    """A matrix (m, width) on new rows, NaN in those that lack a value; ``known`` is the frame of the fit.
+
+    Raises
+    ------
+    UnknownColumnError, UnseenLevelError
+    """
+    leaves = [coded.expression for factors in recipe.products for coded in factors]
+    names = dict.fromkeys(name for leaf in leaves for name in leaf.columns.values())
+    used = {name: _present(newdata, name, where) for name in names}
+    keep, _ = complete_rows(used)
+    complete = np.ones(len(newdata), dtype=bool) if keep is None else keep
+    return _scatter(_columns((recipe,), _new_frame(used, complete, newdata.index, known)), complete)
+
+
 def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> NewWide:
     matrix, unknown, beyond = recipe.rows(frame)
     if not complete.all():

@@ -28,6 +28,7 @@ from ..tools.frame import (
     unknown_column,
 )
 from ..tools.warned import warn
+from .residual_words import ResidualWords
 from .wide_terms import atoms_of
 
 
@@ -45,7 +46,15 @@ class Plan:
     loose: frozenset[str] = frozenset()  # where a missing value is an empty slot and the row stays
 
 
-def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, offset: Any, se: Any = None) -> Plan:
+def make_plan(
+    formula: Formula,
+    data: pd.DataFrame,
+    scope: Scope,
+    weights: Any,
+    offset: Any,
+    se: Any = None,
+    residual: ResidualWords | None = None,
+) -> Plan:
     """Resolve every name of the formula; UnknownColumnError for the first that nothing answers to."""
     columns = data.columns
     response = bind(formula.response_atom, columns, scope, "response", once=True)
@@ -66,6 +75,12 @@ def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, 
     for smooth, text in formula.smooths:
         for atom in (*atoms_of(smooth, text), *((Atom(smooth.group),) if smooth.group else ())):
             expressions.setdefault(atom, bind(atom, columns, scope, text))
+    if residual is not None:
+        for atom in residual.terms.atoms:
+            expressions.setdefault(atom, bind(atom, columns, scope, "sigma="))
+        for name, here in residual.columns:
+            if name not in columns:
+                raise unknown_column(name, here, columns)
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))
@@ -78,6 +93,7 @@ def make_plan(formula: Formula, data: pd.DataFrame, scope: Scope, weights: Any, 
         if isinstance(bar.word, Membership):
             valued |= dict.fromkeys(bar.word.weights)
     grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)
+    grouping |= dict.fromkeys(name for name, _ in (residual.columns if residual is not None else ()))
     captured = {name: value for expression in every for name, value in expression.captured.items()}
     return Plan(
         response=response,

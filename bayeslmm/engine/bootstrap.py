@@ -34,6 +34,8 @@ def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array
         b = rng.normal(size=(problem.levels[k], Z.shape[1])) @ root.T
         y += np.einsum("nq,nq->n", Z, b[codes])
     noise = solution.sigma * rng.normal(size=len(y))
+    if problem.residual is not None:
+        return y + problem.residual.noise(noise[:, None])[:, 0]
     return y + (noise if problem.weights is None else noise / np.sqrt(problem.weights))
 
 
@@ -43,6 +45,8 @@ def estimates(of: Sequence[Parameter], solution: PointSolution) -> Array:
     for parameter in of:
         if parameter.kind == "sigma":
             values.append(solution.sigma)
+        elif parameter.kind == "residual":
+            values.append(float(solution.residual[parameter.a]))
         elif parameter.kind == "beta":
             values.append(solution.beta[parameter.a])
         elif parameter.kind == "family":

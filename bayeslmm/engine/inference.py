@@ -17,12 +17,14 @@ from ..tools.arrays import Array
 from . import pls
 from .criterion import Criterion, prepare
 from .reml import PointSolution
+from .residual_search import FAR, Criteria
 from .scaling import Problem
 
 MOST_EFFECTS = 6000  # random effects for which Kenward–Roger builds ZᵀV⁻¹Z: 290 MB
 
 
 BLOCK = 100_000  # contrasts looked at together
+BEND = 1e-3  # of a free coordinate in second differences of the deviance: errors are some 1e-6 of a curvature
 DEPENDENT = 1e-9  # of the largest variance: a combination of contrasts with less repeats the others
 
 
@@ -60,7 +62,14 @@ class Approximation:
         """c'Cov(β̂)c (k,) of contrasts (k, p)."""
         return np.maximum(np.einsum("ka,ab,kb->k", contrasts, self.vcov, contrasts, optimize=True), 0.0)
 
-    def df(self, contrasts: Array, *, residual: Array | float = 0.0, taken_as_known: Array | float = 0.0) -> Array:
+    def df(
+        self,
+        contrasts: Array,
+        *,
+        residual: Array | float = 0.0,
+        taken_as_known: Array | float = 0.0,
+        residual_slopes: Array | None = None,
+    ) -> Array:
         """Degrees of freedom (k,) of contrasts (k, p); infinite where nothing that is estimated varies.
 
         Parameters
@@ -70,17 +79,27 @@ class Approximation:
             Residual variance on top, of a new observation. It is estimated.
         taken_as_known : (k,)
             Variance on top that counts as known, of random effects given the data.
+        residual_slopes : (k, d + r), optional
+            Derivatives of ``residual`` by the parameters of the residuals, where these have more than sigma.
         """
         k = len(contrasts)
         residual, known_variance = (np.broadcast_to(np.asarray(v, float), (k,)) for v in (residual, taken_as_known))
         df = np.empty(k)
         for first in range(0, k, BLOCK):
             rows = slice(first, first + BLOCK)
-            df[rows] = self._df(contrasts[rows], residual[rows], known_variance[rows])
+            given = known_variance[rows]
+            if residual_slopes is None:
+                df[rows] = self._df(contrasts[rows], residual[rows], given)
+            else:
+                df[rows] = self._df_of_structure(contrasts[rows], residual[rows], given, residual_slopes[rows])
         return df
 
     def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
         raise NotImplementedError
+
+    def _df_of_structure(self, contrasts: Array, residual: Array, known_variance: Array, slopes: Array) -> Array:
+        """As `_df` where the residual variance hangs on parameters besides sigma; known ones make no difference."""
+        return self._df(contrasts, residual, known_variance)
 
     def f_test(self, contrasts: Array, differences: Array) -> FTest:
         """The test of contrasts (k, p) whose estimates lie so far (k,) from what is hypothesised.
@@ -146,6 +165,7 @@ class Satterthwaite(Approximation):
     forms: Array  # (n_theta, p, p): ∂v/∂θ_t = c'half forms_t halfᵀc
     root: Array  # (n_theta + 1, ...): A = root rootᵀ; of a known σ without the last row
     sigma: float
+    residual_units: Array  # (d + r,) ∂value/∂free of parameters of the residuals, which stand between θ and σ
 
     @classmethod
     def of(cls, problem: Problem, solution: PointSolution) -> Satterthwaite:
@@ -154,7 +174,12 @@ class Satterthwaite(Approximation):
         theta, sigma = solution.scaled_theta, solution.sigma
         reduced, at_optimum, _, terms = criterion.derivatives(theta)
         H = _hessian(criterion, theta, sigma, terms)
-        at_end = np.append(~_inside(criterion, theta), False)  # at an end, as a variance of zero is
+        inside = _inside(criterion, theta)
+        free = None if problem.residual is None else _Residual.of(problem, solution)
+        if free is not None:
+            H = free.joined(H)
+            inside = np.append(inside, free.inside)
+        at_end = np.append(~inside, False)  # at an end, as a variance of zero is
         H[at_end] = H[:, at_end] = 0.0
         if criterion.sigma is not None:
             H = H[:-1, :-1]
@@ -171,20 +196,29 @@ class Satterthwaite(Approximation):
                 form = sum(2.0 * sigma**2 * value * Q[:, a].T @ spherical[:, b] for a, b, value in entries)
                 forms.append(form if entries else np.zeros((Q.shape[2], Q.shape[2])))
         p = len(solution.beta)
+        if free is not None:
+            forms += free.forms(at_optimum.R_x)
         return cls(
             vcov=solution.vcov,
             half=scaled.T_x @ inverse_R,
-            forms=np.array(forms).reshape(len(theta), p, p),
+            forms=np.array(forms).reshape(len(forms), p, p),
             root=np.sqrt(2.0) * vectors[:, use] / np.sqrt(values[use]),
             sigma=sigma,
+            residual_units=np.zeros(0) if free is None else free.units,
         )
 
     def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
+        return self._df_of_structure(contrasts, residual, known_variance, None)
+
+    def _df_of_structure(self, contrasts: Array, residual: Array, known_variance: Array, slopes: Array | None) -> Array:
         along = contrasts @ self.half
         estimated = self.sigma**2 * np.einsum("kp,kp->k", along, along) + residual
         g = np.empty((len(along), len(self.forms) + 1))
         for t, form in enumerate(self.forms):
             g[:, t] = np.einsum("kp,kp->k", along @ form, along)
+        if slopes is not None:
+            first = len(self.forms) - len(self.residual_units)
+            g[:, first:-1] += slopes * self.residual_units
         g[:, -1] = 2.0 * estimated / self.sigma
         g = g[:, : len(self.root)]
         return _ratio(2.0 * (estimated + known_variance) ** 2, np.sum((g @ self.root) ** 2, axis=1))
@@ -224,6 +258,89 @@ def _inside(criterion: Criterion, theta: Array) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Residual:
+    """Parameters of residuals at a solution, in free coordinates: what they add to the Hessian, and to variances."""
+
+    criteria: Criteria
+    theta: Array
+    sigma: float
+    free: Array  # (f,)
+    units: Array  # (f,) ∂value/∂free of log ratios of sds; of correlations zero, which no variance of a row hangs on
+
+    @classmethod
+    def of(cls, problem: Problem, solution: PointSolution) -> _Residual:
+        residual = problem.residual
+        assert residual is not None
+        units = np.zeros(residual.n_values)
+        free = residual.free(solution.residual)
+        for k in range(residual.n_spread):
+            units[k] = residual.natural(np.eye(len(free))[k])[k]
+        return cls(
+            criteria=Criteria(problem, reml=solution.reml),
+            theta=solution.scaled_theta,
+            sigma=solution.sigma,
+            free=free,
+            units=units,
+        )
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which are not at an end of what they may be."""
+        n_spread = self.criteria.residual.n_spread
+        return np.append(np.ones(n_spread, dtype=bool), np.abs(self.free[n_spread:]) <= FAR)
+
+    def _at(self, step: Array) -> tuple[float, Array, float, Array]:
+        """Deviance given σ, its gradient by θ and by σ, and A_x⁻¹, a step (f,) away."""
+        criterion = self.criteria.at(self.criteria.residual.natural(self.free + step))
+        reduced = pls.reduce(criterion.layout, criterion.lams(self.theta))
+        solution = pls.solve(reduced)
+        terms = pls.slopes(reduced, solution, self.sigma**2, with_X=criterion.reml)
+        log_det = reduced.log_det_M + (solution.log_det_A if criterion.reml else 0.0)
+        value = log_det + solution.r2 / self.sigma**2 - criterion.layout.cross.sum_log_weights
+        by_sigma = 2.0 * criterion.df / self.sigma - 2.0 * solution.r2 / self.sigma**3
+        inverse_R = np.linalg.inv(solution.R_x)
+        return (
+            value,
+            criterion.gradient(self.theta, terms.gradients(criterion.lams(self.theta))),
+            by_sigma,
+            (inverse_R @ inverse_R.T),
+        )
+
+    def _steps(self) -> Array:
+        return np.diag(BEND * np.maximum(1.0, np.abs(self.free)))
+
+    def joined(self, H: Array) -> Array:
+        """The Hessian (θ, σ) with rows for these parameters between."""
+        n_theta, f, h = len(H) - 1, len(self.free), self._steps()
+        out = np.zeros((n_theta + f + 1, n_theta + f + 1))
+        outer = np.r_[:n_theta, n_theta + f]
+        out[np.ix_(outer, outer)] = H
+        middle = self._at(np.zeros(f))[0]
+        up, down = ([self._at(s * h[i]) for i in range(f)] for s in (1.0, -1.0))
+        for i in range(f):
+            i_at, size = n_theta + i, 2.0 * h[i, i]
+            out[i_at, :n_theta] = out[:n_theta, i_at] = (up[i][1] - down[i][1]) / size
+            out[i_at, -1] = out[-1, i_at] = (up[i][2] - down[i][2]) / size
+            out[i_at, i_at] = (up[i][0] - 2.0 * middle + down[i][0]) / h[i, i] ** 2
+            for j in range(i):
+                along, across = h[i] + h[j], h[i] - h[j]
+                pair = sum(self._at(s * along)[0] for s in (1.0, -1.0)) - sum(
+                    self._at(s * across)[0] for s in (1.0, -1.0)
+                )
+                out[i_at, n_theta + j] = out[n_theta + j, i_at] = pair / (4.0 * h[i, i] * h[j, j])
+        return out
+
+    def forms(self, R_x: Array) -> list[Array]:
+        """∂v/∂free of every variance v = c'half F halfᵀc, as F (p, p)."""
+        found = []
+        for h in self._steps():
+            size = 2.0 * float(h.sum())
+            change = (self._at(h)[3] - self._at(-h)[3]) / size
+            found.append(self.sigma**2 * R_x @ change @ R_x.T)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KenwardRoger(Approximation):
     """Kenward–Roger's adjusted covariance and degrees of freedom of a REML fit.
 
@@ -248,6 +365,11 @@ class KenwardRoger(Approximation):
         """
         if not solution.reml:
             raise InputError("Kenward–Roger is defined for REML fits: use fit_reml(), or ddf='satterthwaite'")
+        if problem.residual is not None:
+            raise NotAvailableError(
+                "Kenward–Roger is not offered beside sigma= and residual=: its adjustment needs the derivatives of the "
+                "covariance by their parameters as well: use ddf='satterthwaite'"
+            )
         scaled, criterion = prepare(problem, reml=True)
         if not criterion.is_linear:
             raise NotAvailableError(

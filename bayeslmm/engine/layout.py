@@ -9,7 +9,7 @@ meets a node also meets its ancestors, so elimination creates no block that is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -191,6 +191,22 @@ def arrange(cross: CrossProducts) -> Layout:
         values=_flat(cross, order, pairs),
         pairs=tuple(pairs),
         S=_cross_product_matrix(cross, order, column_start, m),
+    )
+
+
+def refilled(layout: Layout, cross: CrossProducts) -> Layout:
+    """The layout of other numbers in the same places: of cross-products whose pairs of levels are the same."""
+    pairs = []
+    for pair in layout.pairs:
+        _, _, values = _pair(cross, layout.order[pair.a], layout.order[pair.b])
+        pairs.append(replace(pair, values=values))
+    start = layout.pattern.column_start
+    return replace(
+        layout,
+        cross=cross,
+        values=_flat(cross, layout.order, pairs),
+        pairs=tuple(pairs),
+        S=_cross_product_matrix(cross, layout.order, start, layout.m),
     )
 
 

@@ -28,9 +28,12 @@ BEYOND = 0.3  # how far past the wanted ζ the curve is followed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """What is profiled: columns a (and b) of a grouping factor, sigma, column a of X, or another of the family's."""
+    """What is profiled: columns a (and b) of a grouping factor, sigma, column a of X, or another of the family's.
 
-    kind: Literal["sd", "cor", "sigma", "beta", "family"]
+    Of residuals with parameters besides sigma the a-th of these, which bootstraps know and profiles do not.
+    """
+
+    kind: Literal["sd", "cor", "sigma", "residual", "beta", "family"]
     factor: int = -1
     a: int = -1
     b: int = -1
@@ -63,6 +66,8 @@ def parameters(problem: Problem, family: Sequence[str] = ("sigma",), cutpoints: 
             listed += [Parameter(kind="cor", factor=k, a=block[a], b=block[b]) for b, a in pairs]
     if "sigma" in family and problem.sigma is None:
         listed.append(Parameter(kind="sigma"))
+    if problem.residual is not None:
+        listed += [Parameter(kind="residual", a=a) for a in range(problem.residual.n_values)]
     listed += [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
     return listed + [
         Parameter(kind="family", name=name, a=a)

@@ -17,7 +17,7 @@ from ..covariances.template import cholesky_psd
 from ..design.identification import Identification
 from ..errors import FitError
 from ..tools.arrays import Array
-from . import pls, ridge
+from . import pls, residual_search, ridge
 from .criterion import Criterion, Evaluation, prepare
 from .scaling import Problem, Scaled
 
@@ -45,6 +45,7 @@ class PointSolution:
     singular: tuple[bool, ...]  # per factor: its covariance matrix has not full rank
     gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns), or |∂/∂ log θ̃| where θ̃ is above 1
     evaluations: int
+    residual: Array = field(default_factory=lambda: np.zeros(0))  # δ and ρ of `bayeslmm.residuals`
     nodes: int = 0  # of the rule by which effects are integrated out: one is Laplace's; none where that is exact
     parameter_errors: Mapping[str, Array] = field(default_factory=dict)  # se of their logs, of cutpoints themselves
     rule_error: float = 0.0  # log likelihood of a finer rule less that of this one, where it was looked at
@@ -67,6 +68,11 @@ def fit(problem: Problem, *, reml: bool = True, start: Array | None = None, judg
     variance should grow, the search starts again from inside. A singular optimum is challenged from two more starts:
     small crowded designs have several optima, and the boundary is where the search ends in a lesser one.
     """
+    searched = None
+    if problem.residual is not None:
+        searched = residual_search.search(problem, reml=reml, climb=_climb)
+        problem = problem.at_residual(searched.values)
+        start = searched.theta if start is None else start
     scaled, criterion = prepare(problem, reml=reml)
     untold = ridge.identification(problem, scaled, reml=reml) if judged and problem.codes else None
     if untold and untold.involves_residual:
@@ -74,7 +80,23 @@ def fit(problem: Problem, *, reml: bool = True, start: Array | None = None, judg
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where the residual variance goes to zero
         found = optimum(criterion, start)
     solution = _report(scaled, criterion, found)
+    if searched is not None:
+        solution = _with_residual(solution, searched)
     return solution if untold is None or untold.is_full else _beside(scaled, criterion, solution, untold)
+
+
+def _with_residual(solution: PointSolution, searched: residual_search.Searched) -> PointSolution:
+    """The solution with the parameters of the residuals and what their search says."""
+    status: Status = "failed" if not searched.is_stationary else solution.status
+    if searched.at_end and status == "converged":
+        status = "boundary"
+    return replace(
+        solution,
+        residual=searched.values,
+        status=status,
+        gradient_norm=max(solution.gradient_norm, searched.gradient_norm),
+        evaluations=solution.evaluations + searched.evaluations,
+    )
 
 
 def with_rivals(problem: Problem, solution: PointSolution) -> PointSolution:
@@ -99,7 +121,8 @@ def _beside(scaled: Scaled, criterion: Criterion, solution: PointSolution, untol
         raise ridge.UntoldVariancesError(untold)
     rivals = []
     for theta in ridge.elsewhere(scaled, criterion, solution.scaled_theta, untold):
-        rivals.append(_report(scaled, criterion, criterion.evaluate(theta)))
+        rival = _report(scaled, criterion, criterion.evaluate(theta))
+        rivals.append(replace(rival, residual=solution.residual))
     if not rivals:
         return solution
     singular = tuple(all(s) for s in zip(solution.singular, *(r.singular for r in rivals), strict=True))

@@ -12,7 +12,7 @@ its prior is that at centred predictors; any other constant column is a predicto
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ..covariances import Structure
 from ..covariances.template import Template
 from ..design.design import Design
 from ..errors import NotAvailableError
+from ..residuals import Residuals
 from ..terms.wide import Rotation, WideTerm
 from ..tools.arrays import Array
 from .crossproducts import CrossProducts, accumulate
@@ -48,6 +49,7 @@ class Problem:
     wide: tuple[Rotation | None, ...] = ()  # K, None for an ordinary factor; or empty where all are
 
     structures: tuple[tuple[Structure, ...], ...] = ()  # of every block; none: all unstructured
+    residual: Residuals | None = None  # of residuals with parameters besides sigma; `weights` are those at its values
 
     def __post_init__(self) -> None:
         if not self.wide:
@@ -74,6 +76,20 @@ class Problem:
                 "rows do not belong to one level each that is independent of the others"
             )
 
+    def refuse_correlated(self, verb: str) -> None:
+        """Raise NotAvailableError where residuals are correlated, for a verb that takes rows one by one."""
+        if self.residual is not None and self.residual.correlation is not None:
+            raise NotAvailableError(
+                f"{verb} is not offered for models with correlated residuals (residual=): their rows are not "
+                "independent of each other given the groups"
+            )
+
+    def at_residual(self, values: Array) -> Problem:
+        """The same with the parameters of its residuals at these values."""
+        assert self.residual is not None
+        residual = self.residual.with_values(values)
+        return replace(self, residual=residual, weights=residual.weights())
+
     @property
     def templates(self) -> tuple[Template, ...]:
         """Of each factor: how its columns vary together."""
@@ -98,6 +114,7 @@ class Problem:
             weights=design.weights,
             intercept=design.x_names.index("Intercept") if design.has_intercept else None,
             sigma=design.family.known.get("sigma"),
+            residual=None if design.residual is None else design.residual.structure,
         )
 
 
@@ -206,31 +223,92 @@ def _make_orthogonal(out: Array, T: Array, c: int, before: Sequence[int]) -> boo
     return True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledRows:
+    """The rows of the scaled problem and the way back, before any cross-product is taken."""
+
+    problem: Problem
+    X: Array  # (n, p)
+    y: Array  # (n,)
+    Z: tuple[Array, ...]  # K × (n, q_k)
+    T_x: Array
+    T_z: tuple[Array, ...]
+    y_center: float
+    intercept: int | None
+
+    @classmethod
+    def of(cls, problem: Problem, *, for_priors: bool = False) -> ScaledRows:
+        """Those of a problem."""
+        columns = range(problem.X.shape[1])
+        intercept = problem.intercept if for_priors else _constant_column(problem.X, columns)
+        X, T_x = _transform(problem.X, [columns], [intercept])
+        center = float(problem.y.mean()) if intercept is not None else 0.0
+        transformed = [
+            _for_structures(Z, template) if r is None else _sized(r, problem.weights)
+            for Z, template, r in zip(problem.Z, problem.templates, problem.wide, strict=True)
+        ]
+        return cls(
+            problem=problem,
+            X=X,
+            y=problem.y - center,
+            Z=tuple(Z for Z, _ in transformed),
+            T_x=T_x,
+            T_z=tuple(T for _, T in transformed),
+            y_center=center,
+            intercept=intercept,
+        )
+
+    def cross(self, weights: Array | None) -> CrossProducts:
+        """Cross-products under these weights."""
+        problem = self.problem
+        return accumulate(self.X, self.y, problem.codes, self.Z, levels=problem.levels, weights=weights)
+
+    def whitened(self, values: Array) -> CrossProducts:
+        """Cross-products where the residuals have these parameters (d + r,): rows are whitened first.
+
+        The rows of a block share their levels (`bayeslmm.design.residual` sees to that), so that each stays a row of
+        its level.
+        """
+        problem = self.problem
+        residual = problem.residual
+        assert residual is not None
+        if residual.correlation is None:
+            return self.cross(residual.weights(values))
+        white, log_det = residual.whiten(np.column_stack([self.X, self.y, *self.Z]), values)
+        ends = np.cumsum([self.X.shape[1], 1, *(Z.shape[1] for Z in self.Z)])
+        X, y, *Z = (np.ascontiguousarray(part) for part in np.split(white, ends[:-1], axis=1))
+        cross = accumulate(X, y[:, 0], problem.codes, Z, levels=problem.levels)
+        return replace(cross, sum_log_weights=-log_det)
+
+    def scaled(self, cross: CrossProducts) -> Scaled:
+        """Cross-products of these rows with the way back."""
+        return Scaled(
+            cross=cross,
+            T_x=self.T_x,
+            T_z=self.T_z,
+            y_center=self.y_center,
+            intercept=self.intercept,
+            roots=tuple(None if r is None else r.root for r in self.problem.wide),
+        )
+
+
 def scale(problem: Problem, *, for_priors: bool = False) -> Scaled:
-    """Cross-products of the centred and scaled problem; ``for_priors``: centred as the priors on β are."""
-    columns = range(problem.X.shape[1])
-    intercept = problem.intercept if for_priors else _constant_column(problem.X, columns)
-    X, T_x = _transform(problem.X, [columns], [intercept])
-    center = float(problem.y.mean()) if intercept is not None else 0.0
-    transformed = [
-        _for_structures(Z, template) if r is None else _sized(r, problem.weights)
-        for Z, template, r in zip(problem.Z, problem.templates, problem.wide, strict=True)
-    ]
-    return Scaled(
-        cross=accumulate(
-            X,
-            problem.y - center,
-            problem.codes,
-            [Z for Z, _ in transformed],
-            levels=problem.levels,
-            weights=problem.weights,
-        ),
-        T_x=T_x,
-        T_z=tuple(T for _, T in transformed),
-        y_center=center,
-        intercept=intercept,
-        roots=tuple(None if r is None else r.root for r in problem.wide),
-    )
+    """Cross-products of the centred and scaled problem; ``for_priors``: centred as the priors on β are.
+
+    Raises
+    ------
+    NotAvailableError
+        The residuals have parameters that are not estimated yet.
+    """
+    rows = ScaledRows.of(problem, for_priors=for_priors)
+    if problem.residual is None:
+        return rows.scaled(rows.cross(problem.weights))
+    if problem.residual.values is None:
+        raise NotAvailableError(
+            "this is not offered for models with sigma= or residual= before they are fitted: the parameters of their "
+            "residuals are not known"
+        )
+    return rows.scaled(rows.whitened(problem.residual.values))
 
 
 def _sized(rotation: Rotation, weights: Array | None) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -62,7 +62,7 @@ class Poisson(Family):
     """y ~ Poisson(μ)."""
 
     name = "poisson"
-    links: ClassVar[tuple[str, ...]] = COUNT_LINKS
+    links = COUNT_LINKS
     is_count = True
     is_discrete = True
     has_positive_mean = True

@@ -125,11 +125,11 @@ def anova(
         return ModelTests(title=title, table=test_table, notes=remarks)
     _check_comparable(fits)
     labels = names_of(names, [f"m{i}" for i in range(len(fits))], "anova")
-    models = [f"{label}: {fit.design.formula.text}" for label, fit in zip(labels, fits, strict=True)]
+    models = [f"{label}: {fit.design.described}" for label, fit in zip(labels, fits, strict=True)]
     order = sorted(range(len(fits)), key=lambda i: fits[i].n_parameters)
     fits, labels = tuple(fits[i] for i in order), [labels[i] for i in order]
     nested, notes = _nested(fits, labels)
-    if not any(fit.design.groups or fit.solution.nodes for fit in fits):
+    if not any(fit.design.groups or fit.solution.nodes or fit.design.residual is not None for fit in fits):
         title = _title("F tests between linear models", models)
         return ModelTests(title=title, table=_f_tests(fits, labels, nested), notes=tuple(notes))
     fits, likelihoods_used = _compared_by(fits)

@@ -46,9 +46,33 @@ def covariance_is_nested(small: Design, large: Design) -> bool:
     )
 
 
+def residual_is_nested(small: Design, large: Design) -> bool:
+    """Whether every residual structure of one design is one of the other."""
+    if small.residual is None:
+        return True
+    one, other = small.residual.structure, None if large.residual is None else large.residual.structure
+    sds, constant = one.spread.G, np.ones((small.n, 1))
+    wider = constant if other is None else np.column_stack([constant, other.spread.G])
+    if not _within(sds, wider):
+        return False
+    if one.correlation is None or one.blocks is None:
+        return True
+    if other is None or other.correlation is None or other.blocks is None:
+        return False
+    a, b = one.blocks.codes(), other.blocks.codes()
+    if not (_refines(a, b) and _refines(b, a)):
+        return False
+    if type(one.correlation) is type(other.correlation):
+        return np.array_equal(one.blocks.positions_of_rows(), other.blocks.positions_of_rows())
+    # any correlation of the rows of a block, where it hangs on nothing but the positions
+    same = np.unique(np.column_stack([one.blocks.positions_of_rows(), other.blocks.positions_of_rows()]), axis=0)
+    tied = len(same) == len(np.unique(same[:, 1]))
+    return other.correlation.of_levels and (tied or not one.correlation.has_positions)
+
+
 def parts_not_nested(small: Design, large: Design) -> tuple[str, ...]:
-    """``fixed`` and ``random``, where that part of one design of some rows is no special case of the other's."""
-    parts = {"fixed": mean_is_nested, "random": covariance_is_nested}
+    """``fixed``, ``random`` and ``residual``, where that part of one design is no special case of the other's."""
+    parts = {"fixed": mean_is_nested, "random": covariance_is_nested, "residual": residual_is_nested}
     return tuple(part for part, nested in parts.items() if not nested(small, large))
 
 

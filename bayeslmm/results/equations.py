@@ -24,7 +24,19 @@ WIDTH = 100  # columns of a printed line
 LATEX_WIDTH = 80  # characters that a reader sees in a typeset line
 WIDEST_LEFT = 40  # of a left side that other lines are aligned with
 MOST_LISTED = 6  # effects of a block, levels of a response, before dots
-_GREEK = {"beta": "β", "eta": "η", "mu": "μ", "nu": "ν", "phi": "φ", "rho": "ρ", "sigma": "σ", "Sigma": "Σ", "tau": "τ"}
+_GREEK = {
+    "beta": "β",
+    "delta": "δ",
+    "epsilon": "ε",
+    "eta": "η",
+    "mu": "μ",
+    "nu": "ν",
+    "phi": "φ",
+    "rho": "ρ",
+    "sigma": "σ",
+    "Sigma": "Σ",
+    "tau": "τ",
+}
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TEX = {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"} | {c: "\\" + c for c in "_%&#{}$"}
 _TO_LATEX = (  # of the templates below; spaces between factors first, while operators are no letters
@@ -203,7 +215,10 @@ def equations(design: Design, priors: Priors) -> Equations:
     number = {name: k for k, name in enumerate(dict.fromkeys(["Intercept", *columns]))}
     random = [line for group in design.groups for line in _effects(group, number)]
     prior = [line for entry in priors.entries for line in _prior_lines(design, number, entry)]
-    sections = [s for s in ([_response(design), _predictor(design, number)], random, prior) if s]
+    if design.residual is not None:  # which has no posterior
+        prior = []
+    first = [_response(design), _predictor(design, number), *_residuals(design)]
+    sections = [s for s in (first, random, prior) if s]
     return Equations(paragraphs=_typeset(sections), plain=_printed(sections))
 
 
@@ -215,10 +230,12 @@ def _response(design: Design) -> _Line:
         levels = _listed([_name(level) for level in design.levels[:-1]])
         cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")
         return _Line(_write("P(%s ≤ k)", y), "=", [cumulative], [*notes, _write("k = %s", levels)])
+    if design.residual is not None and design.residual.n_spread:
+        variable = _write("%s_i", variable)
     if design.se is not None:
         variable = _at_row(design.se or "se")
         notes.append(_join("", [variable, _words(": known standard errors")]))
-    elif design.weights is not None:
+    elif design.prior_weights is not None:
         variable = _write("%s/√w_i", variable)
         notes.append(_join("", [_write("w_i"), _words(": weights")]))
     if family.is_binary and design.levels:
@@ -229,6 +246,27 @@ def _response(design: Design) -> _Line:
         notes.append(_join("", [_words("variance "), _write(family.variance_in_words)]))
     template = family.distribution
     return _Line(y, "~", [_write(template, *[variable] * template.count("%s"))], notes)
+
+
+def _residuals(design: Design) -> list[_Line]:
+    """The sd and the correlation of residuals that have more than sigma."""
+    part = design.residual
+    if part is None:
+        return []
+    lines, sigma = [], _symbol("sigma")
+    if part.n_spread:
+        terms = [_write("log(%s)", sigma)]
+        terms += [
+            _write("%s %s", _symbol("delta", k + 1), _at_row(label))
+            for k, label in enumerate(part.labels[: part.n_spread])
+        ]
+        lines.append(_Line(_write("log(%s_i)", sigma), "=", terms))
+    correlation = part.structure.correlation
+    if correlation is not None:
+        note = _join("", [_words("i and j of one "), _name(part.group), _words("; else 0")])
+        entry = _write(correlation.entry)
+        lines.append(_Line(_write("cor(ε_i, ε_j)"), "=", [entry], [note]))
+    return lines
 
 
 def _counts(design: Design) -> tuple[_Math, _Math]:

@@ -22,6 +22,8 @@ class Origin:
     weights: Any = None
     offset: Any = None
     se: Any = None
+    sigma: str | None = None
+    residual: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -41,6 +43,10 @@ class Estimates:
     design: Design
     solution: PointSolution
     origin: Origin = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.design.residual is not None:  # whoever has estimates has a design that knows the weights of its rows
+            object.__setattr__(self, "design", self.design.with_residual(self.solution.residual))
 
     @property
     def sigma(self) -> float:
@@ -67,7 +73,8 @@ class Estimates:
     def n_parameters(self) -> int:
         """Fixed effects, covariance parameters and those of the family that are not known, as lme4 counts them."""
         of_family = sum(np.size(self.solution.parameters[name]) for name in self.design.family.parameters)
-        return self.design.p + len(self.solution.theta) + of_family
+        of_residual = len(self.solution.residual)
+        return self.design.p + len(self.solution.theta) + of_family + of_residual
 
     @property
     def loglik(self) -> float:
@@ -107,4 +114,5 @@ class Estimates:
             beta=solution.beta,
             covariances=solution.covariances,
             family={name: np.asarray(value) for name, value in solution.parameters.items()},
+            residual=None if self.design.residual is None else solution.residual,
         )

@@ -46,7 +46,7 @@ def explain(design: Design) -> Explanation:
     """The explanation behind :meth:`bayeslmm.Model.explain`."""
     return Explanation(
         heading=f"{design.formula.text}, family {design.family}",
-        parts=(*_parts(design), *_errors(design)),
+        parts=(*_parts(design), *_errors(design), *_residuals(design)),
         counts=_counts(design),
         traps=tuple(_traps(design)),
     )
@@ -85,6 +85,25 @@ def _errors(design: Design) -> Iterator[str]:
         )
 
 
+def _residuals(design: Design) -> Iterator[str]:
+    part = design.residual
+    if part is None:
+        return
+    if part.strata:
+        yield (
+            f"Residuals have an sd of their own in each of {len(part.strata)} strata ({', '.join(part.columns)}): "
+            "sigma is that of the first, the others are ratios to it."
+        )
+    elif part.n_spread:
+        yield (
+            f"The log of the residual sd is linear in {', '.join(part.labels[: part.n_spread])}: sigma is the sd where "
+            "they are zero."
+        )
+    correlation = part.structure.correlation
+    if correlation is not None:
+        yield f"Residuals of one {part.group} are {correlation.words}; those of two are independent."
+
+
 def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
     """What a relationship matrix, a multi-membership or a smooth is."""
     J = f"{g.n_levels:,}"
@@ -113,6 +132,10 @@ def _counts(design: Design) -> str:
     family = [
         f"{len(design.levels) - 1} cutpoints" if name == "cutpoint" else name for name in design.family.parameters
     ]
+    if design.residual is not None:
+        spread, n = design.residual.n_spread, design.residual.n_parameters
+        family += [_number(spread, "log ratio") + " of residual sds"] * bool(spread)
+        family += [_number(n - spread, "correlation") + " of residuals"] * bool(n - spread)
     counts = [
         _number(design.p, "fixed effect"),
         _number(sds, "sd") + " of groups" * bool(sds),

@@ -79,7 +79,9 @@ ROWS: Fields = {
     "offset_column": _or_nothing(TEXT),
     "offset_is_array": FLAG,
 }
-LATER: Fields = {"se": _or_nothing(TEXT)}  # of rows, and not in files of older versions
+LATER: Fields = dict.fromkeys(
+    ("se", "sigma", "residual"), _or_nothing(TEXT)
+)  # of rows, and not in files of older versions
 STORED: Fields = {"array": TEXT}
 CATEGORIES: Fields = {**STORED, "categories": RECORD, "ordered": FLAG}
 POINT: Fields = {"reml": FLAG, "solution": RECORD}
@@ -315,6 +317,14 @@ def check_names(kept: Mapping[str, Any], design: Design) -> None:
                 f"the file is damaged: its formula {design.formula.text!r} has {name} {_shown(values)}, and what was "
                 f"fitted has {_shown(kept.get(name))}"
             )
+
+
+def check_residual(solution: PointSolution, design: Design) -> None:
+    """Raise DataError unless the parameters of the residuals are as many as the design has, and possible."""
+    count = 0 if design.residual is None else design.residual.n_parameters
+    check_array("residual", solution.residual, (count,))
+    if design.residual is not None and np.abs(solution.residual[design.residual.n_spread :]).max(initial=0.0) > 1.0:
+        raise DataError("the file is damaged: residual holds correlations beyond ±1")
 
 
 def check_solution(solution: PointSolution, design: Design) -> None:

@@ -47,6 +47,10 @@ def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
     for parameter in parameters_of(design):
         if parameter.kind == "sigma":
             labels.append(("ran_pars", RESIDUAL, "sd__Observation"))
+        elif parameter.kind == "residual":
+            assert design.residual is not None
+            kind = "log_ratio" if parameter.a < design.residual.n_spread else "cor"
+            labels.append(("ran_pars", RESIDUAL, f"{kind}__{design.residual.labels[parameter.a]}"))
         elif parameter.kind == "family":
             level = f"[{design.levels[parameter.a]}]" if parameter.a >= 0 else ""
             labels.append(("family", "", parameter.name + level))
@@ -70,11 +74,14 @@ def values_of(design: Design, estimates: Array) -> Values:
     sds = [np.zeros((*lead, group.q)) for group in groups]
     cors = [np.broadcast_to(np.eye(group.q), (*lead, group.q, group.q)).copy() for group in groups]
     beta = np.zeros((*lead, len(design.x_names)))
+    residual: list[Array] = []
     family: dict[str, Any] = {name: np.full(lead, value) for name, value in design.family.known.items()}
     for j, parameter in enumerate(where):
         value, a, b = estimates[..., j], parameter.a, parameter.b
         if parameter.kind == "sigma":
             family["sigma"] = value
+        elif parameter.kind == "residual":
+            residual.append(value)
         elif parameter.kind == "family":
             family.setdefault(parameter.name, []).append(value)
         elif parameter.kind == "beta":
@@ -83,6 +90,7 @@ def values_of(design: Design, estimates: Array) -> Values:
             sds[parameter.factor][..., a] = value
         else:
             cors[parameter.factor][..., a, b] = cors[parameter.factor][..., b, a] = value
+    of_residual = np.stack(residual, axis=-1) if residual else None
     spread = [group.template.spread_out(sd, cor) for group, sd, cor in zip(groups, sds, cors, strict=True)]
     matrices = tuple(covariance(sd, cor) for sd, cor in spread)
     has_cutpoints = design.family.has_categories
@@ -90,7 +98,7 @@ def values_of(design: Design, estimates: Array) -> Values:
         name: np.stack(value, axis=-1) if has_cutpoints else value[0] if isinstance(value, list) else value
         for name, value in family.items()
     }
-    return Values(beta=beta, covariances=matrices, family=family_values)
+    return Values(beta=beta, covariances=matrices, family=family_values, residual=of_residual)
 
 
 def confint(
@@ -170,6 +178,12 @@ def _curves(fit: Estimates, cutoff: float, progressbar: bool) -> Iterator[profil
         raise NotAvailableError(
             f"profile: profile likelihoods are computed for normal responses, not for {fit.design.family}. "
             "confint('boot') has intervals of every parameter, confint('wald') those of the fixed effects."
+        )
+    if fit.design.residual is not None:
+        raise NotAvailableError(
+            f"profile: profile likelihoods are not computed for models with {fit.design.residual.text}: these "
+            "have parameters of residuals, to be searched anew at every point. confint('boot') has intervals of every "
+            "parameter, confint('wald') those of the fixed effects."
         )
     if fit.solution.rivals and estimated(fit.design, reml=False).rivals:
         raise UnidentifiedTermError(

@@ -668,6 +668,8 @@ class PointFit(Fit, Estimates):
             trust=scope.trusted,
             family=self.design.family,
             matrices=self.design.matrices,
+            sigma=origin.sigma,
+            residual=origin.residual,
         )
         solution = estimated(design, reml=self.solution.reml, nodes=self.solution.nodes)
         return replace(self, design=design, solution=solution, origin=origin)

@@ -28,7 +28,7 @@ from .expected import prediction_table, trials_of, values_of_rows
 from .intervals import bootstrap_table as refits
 from .intervals import values_of
 from .moments import expected_over, keeps_mean
-from .rows import Rows, rows_under
+from .rows import Rows, responses_around, rows_under
 from .shares import check_shares, share_table
 from .summaries import check_interval, summarise
 from .targets import (
@@ -76,6 +76,10 @@ def predict(
     check_transform(fit.design, transform)
     check_shares(fit.design, shares, transform)
     _check_asked(fit.design, kind, interval, draws, shares, transform)
+    if interval == "simulated":
+        fit.design.refuse_residual("predict(interval='simulated')")
+    if draws is not None and kind == "response":
+        fit.design.refuse_correlated("predict(draws=..., kind='response')")
     asked, trials_of_rows = targets(fit.design, groups), trials_of(fit.design, newdata, kind, trials)
     if interval == "plug-in":
         return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset)
@@ -271,7 +275,8 @@ def _plug_in(
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
     variances = np.column_stack([due[name] for name in ("", *_factors(fit))])
     total = np.maximum(variances.sum(axis=1) + residual, 0.0)
-    df = wald.df_of_sums(about, errors.reach_of_rows(new.X, list(effects.values())), total, residual)
+    reach, bends = errors.reach_of_rows(new.X, list(effects.values())), _residual_slopes(design, newdata, residual)
+    df = wald.df_of_sums(about, reach, total, residual, bends)
     table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
     table = wald.with_interval(table, ci_prob)
     if curved:
@@ -280,6 +285,13 @@ def _plug_in(
     if shares:
         table = table.join(share_table(design, variances, residual))
     return table.set_axis(new.index)
+
+
+def _residual_slopes(design: Design, newdata: Any, residual: Array) -> Array | None:
+    """Derivatives (n, d + r) of residual variances (n,) by the residuals' parameters; None where there are none."""
+    if design.residual is None or not residual.any():
+        return None
+    return 2.0 * residual[:, None] * design.residual.columns_at(design.frame, newdata)
 
 
 def _through_link(
@@ -438,4 +450,6 @@ def simulate(fit: Estimates, n: int, random_seed: int | None, groups: str | Mapp
     asked = targets(design, groups, "simulate")
     asked = of_seen(asked)
     rows = _rows_at_estimates(fit, asked_rows(design, None, asked, None), asked, n, rng, design.weights, design.trials)
+    if design.residual is not None:
+        return as_table(design, responses_around(rows, design.residual.structure, rng))
     return as_table(design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1))

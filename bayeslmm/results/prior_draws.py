@@ -63,6 +63,7 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise InputError(f"draws={draws!r}: draws is a whole number, at least 1")
     _check_proper(priors)
+    design.refuse_residual("a draw of the priors")
     root = generator(random_seed)
     beta, middle = _fixed_effects(design, priors, int(draws), root)
     drawn: dict[str, np.ndarray] = {BETA: beta}

@@ -51,4 +51,7 @@ def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Arra
     if "sigma" in values and design.weights is not None:
         values["sigma"] = values["sigma"] / np.sqrt(design.weights)
     with np.errstate(all="ignore"):
-        return family.normal_scores(y, eta, values, design.trials, rng)
+        scores = family.normal_scores(y, eta, values, design.trials, rng)
+    if design.residual is not None and design.residual.is_correlated:
+        return np.ascontiguousarray(design.residual.structure.decorrelated(scores.T).T)
+    return scores

@@ -168,7 +168,7 @@ def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False
         raise InputError(
             f"{what}: the fits have different responses: {a.response!r} holds other values, or in other rows"
         )
-    if not _equal(a.weights, b.weights):
+    if not _equal(a.prior_weights, b.prior_weights):
         raise InputError(f"{what}: the fits have different weights")
 
 

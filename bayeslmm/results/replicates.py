@@ -20,7 +20,7 @@ from ..tools.arrays import Array
 from .draws import Draws
 from .estimates import Estimates
 from .prior_draws import prior_draws, response_stream
-from .rows import Rows, own_rows, rows_under
+from .rows import Rows, own_rows, responses_around, rows_under
 from .targets import asked_rows, check_count, of_seen, targets
 
 
@@ -86,7 +86,11 @@ def replicate(
         kind, (rows, rng) = "estimates", _of_estimates(source, asked, draws, random_seed)
     else:
         kind, (rows, rng) = "prior", _of_priors(design, source.priors, asked, draws, random_seed)
-    return Replicates(design=design, source=kind, groups=asked, y=_responses(rows, rng))
+    if design.residual is not None:
+        y = responses_around(rows, design.residual.structure, rng)
+    else:
+        y = _responses(rows, rng)
+    return Replicates(design=design, source=kind, groups=asked, y=y)
 
 
 def _responses(rows: Rows, rng: Generator) -> Array:

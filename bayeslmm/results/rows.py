@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..design.design import Design
 from ..design.newdata import NewDesign
 from ..families import Family
+from ..residuals import Residuals
 from ..tools.arrays import Array
 from .draws import Draws
 from .moments import expected_of, expected_over, expected_response, keeps_mean
@@ -223,6 +224,15 @@ class Rows:
             trials=None if self.trials is None else self.trials[order],
             weights=None if self.weights is None else self.weights[order],
         )
+
+
+def responses_around(rows: Rows, residual: Residuals, rng: Generator) -> Array:
+    """Responses (S, n) with residuals of such a structure, sd and correlation, at all rows of a fit together."""
+    every = slice(0, len(rows.X))
+    eta, spread = rows.eta(every), rows.spread(every)
+    if spread is not None:
+        eta = eta + spread * rng.standard_normal(eta.shape)
+    return eta + rows.parameters["sigma"][:, None] * residual.noise(rng.standard_normal(eta.T.shape)).T
 
 
 def rows_of(

@@ -104,6 +104,7 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
 
 def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
     """The posterior: by the exact sampler where the model allows it, else by NUTS."""
+    design.refuse_residual("a posterior (fit())")
     family = design.family
     if not design.groups and (family.is_normal or (family.has_residual and family.link == "identity")):
         refuse_perfect_fixed_part(Problem.of(design))

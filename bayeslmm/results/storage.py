@@ -45,6 +45,7 @@ from .file_fields import (
     check_fields,
     check_names,
     check_priors,
+    check_residual,
     check_rows,
     check_solution,
     names_of,
@@ -166,6 +167,9 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
         design, origin = _build_design(about, _arrays(tree[DATA].to_dataset()), Scope(names=names, trusted=trust))
         if about["kind"] == "point":
             solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
+            check_residual(solution, design)
+            if design.residual is not None:
+                design = design.with_residual(solution.residual)
             check_solution(solution, design)
             if solution.nodes == 0:
                 solution = with_rivals(Problem.of(design), solution)
@@ -255,8 +259,8 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
     arrays: Arrays = {"y": design.y, "offset": design.offset}
     if design.standard_errors is not None:
         arrays["se"] = design.standard_errors
-    elif design.weights is not None:
-        arrays["weights"] = design.weights
+    elif design.prior_weights is not None:
+        arrays["weights"] = design.prior_weights
     columns = [
         {"name": name, **_store(f"column_{k}", design.frame[name].array, arrays, f"column {name!r}")}
         for k, name in enumerate(design.frame)
@@ -273,6 +277,8 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "offset_column": _offset_column(design),
         "offset_is_array": design.recipe.offset_given_as_array,
         "se": design.se,
+        "sigma": None if design.residual is None else design.residual.words.sigma,
+        "residual": None if design.residual is None else design.residual.words.residual,
         "names": names_of(design),
     }
     if design.matrices:
@@ -331,6 +337,8 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
             trust=scope.trusted,
             family=family_of(about["family"], about["link"]),
             matrices=_read_matrices(about, arrays) or None,
+            sigma=about.get("sigma"),
+            residual=about.get("residual"),
         )
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")
@@ -346,7 +354,10 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     se: Any = errors
     if design.se:  # the column that they were stands beside those of the formula again
         se, frame = design.se, frame if design.se in frame else frame.assign(**{design.se: errors})
-    return design, Origin(data=frame, weights=weights, offset=offset, se=se)
+    origin = Origin(
+        data=frame, weights=weights, offset=offset, se=se, sigma=about.get("sigma"), residual=about.get("residual")
+    )
+    return design, origin
 
 
 def _check_scale(about: Mapping[str, Any]) -> None:
@@ -466,6 +477,7 @@ def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution
             "rule_error": 0.0,
         }
         arrays = {**arrays, "separation": np.zeros(0)}
+    arrays = {"residual": np.zeros(0), **arrays}  # which files of older versions do not have
     for field in _stored(PointSolution):
         name = field.name
         if name in arrays:

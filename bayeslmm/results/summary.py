@@ -31,6 +31,8 @@ def _header(design: Design, title: str, *more: str) -> str:
     )
     if design.se is not None:
         lines.append(errors_in_words(design))
+    if design.residual is not None:
+        lines.append(f"Residuals: {design.residual.text}")
     if design.aliased:
         lines.append(f"Dropped (linearly dependent): {', '.join(design.aliased)}")
     return "\n".join([*lines, *more])
@@ -64,6 +66,7 @@ def point_summary(fit: Estimates, ddf: str | None) -> Text:
         f"REML criterion: {fit.criterion:.4f}" if solution.reml else _information(fit),
         _scaled_residuals(fit),
         _random_effects(fit),
+        _residual_structure(fit),
         _family_parameters(fit),
         _fixed_effects(fit, ddf),
         _fixed_correlations(fit),
@@ -116,11 +119,38 @@ def _random_effects(fit: Estimates) -> Table | None:
                     corr = []
                 rows.append([name, group.sd_label(k), number(cov[k, k]), number(sd[k]), *corr])
     if residual is not None:
-        rows.append([RESIDUAL, "", number(float(residual) ** 2), number(float(residual))])
+        rows += _residual_rows(fit, float(residual))
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
     return table(headers, full, left=2, title="Random effects:")
+
+
+def _residual_rows(fit: Estimates, sigma: float) -> list[list[str]]:
+    """Variance and sd of the residuals: of every stratum, or where the columns that they follow are zero."""
+    part = fit.design.residual
+    factors = [] if part is None else part.stratum_factors(fit.solution.residual)
+    if not factors:
+        zero = "" if part is None or not part.n_spread else "(at zero)"
+        return [[RESIDUAL, zero, number(sigma**2), number(sigma)]]
+    return [
+        [RESIDUAL * (k == 0), label, number((sigma * float(f)) ** 2), number(sigma * float(f))]
+        for k, (label, f) in enumerate(factors)
+    ]
+
+
+def _residual_structure(fit: Estimates) -> Table | None:
+    """Correlations of residuals, and how their log sd follows columns that are no strata."""
+    part = fit.design.residual
+    if part is None:
+        return None
+    rows = []
+    for k, (label, value) in enumerate(zip(part.labels, fit.solution.residual, strict=True)):
+        if k >= part.n_spread:
+            rows.append([f"correlation {label}", number(float(value))])
+        elif not part.strata:
+            rows.append([f"log sd by {label}", number(float(value))])
+    return table(["", "Estimate"], rows, title="Residual structure:") if rows else None
 
 
 def _corr_width(group: GroupTerm, block: tuple[int, ...], structure: Structure) -> int:

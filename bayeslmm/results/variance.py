@@ -42,6 +42,7 @@ class Values:
     beta: Array
     covariances: tuple[Array, ...]
     family: Mapping[str, Array]
+    residual: Array | None = None  # (..., d + r) of residuals that have parameters besides sigma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +75,9 @@ class Parts:
         mean = values.beta @ design.X.mean(axis=0) + design.offset.mean()
         spread = fixed + _sum(groups.values(), fixed)  # E(y) of a log link is over rows and groups
         residual, residual_words = residual_variance(design, values.family, mean, spread)
+        relative = None if values.residual is None else design.relative_variances(values.residual)
+        if residual is not None and relative is not None:
+            residual = residual * relative.mean(axis=-1)
         return cls(fixed=fixed, groups=groups, residual=residual, residual_words=residual_words)
 
     @property
@@ -212,7 +216,26 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
     if not design.family.residual_is_known:
         rows.append((RESIDUAL, "", "variance", parts.residual))
         rows.append((RESIDUAL, "", "sd", np.sqrt(parts.residual)))
+        rows += residual_parameters(design, values)
     rows.append((RESIDUAL, "", "share", share(parts.residual, total)))
+    return rows
+
+
+def residual_parameters(design: Design, values: Values) -> list[tuple[str, str, str, Array]]:
+    """Rows of `components` for residuals with parameters besides sigma: sds of strata or log ratios, correlations."""
+    part, found = design.residual, values.residual
+    if part is None or found is None:
+        return []
+    sigma = np.asarray(values.family["sigma"])
+    rows: list[tuple[str, str, str, Array]] = []
+    for label, factor in part.stratum_factors(found):
+        rows.append((RESIDUAL, label, "variance", (sigma * factor) ** 2))
+        rows.append((RESIDUAL, label, "sd", sigma * factor))
+    for k, label in enumerate(part.labels):
+        if k >= part.n_spread:
+            rows.append((RESIDUAL, label, "cor", found[..., k]))
+        elif not part.strata:
+            rows.append((RESIDUAL, label, "log_ratio", found[..., k]))
     return rows
 
 
@@ -302,6 +325,7 @@ class AtRows:
             The model has no random effects, or its family no residual variance.
         """
         design.refuse_wide("A share of the variance at given values (icc(at=...), within_correlation)")
+        design.refuse_correlated("A share of the variance at given values (icc(at=...), within_correlation)")
         if not design.groups:
             raise NotAvailableError("an ICC compares groups; this model has no random effects")
         grid, rows = reference_grid(design, at)
@@ -316,6 +340,9 @@ class AtRows:
         residual, residual_words = residual_variance(design, parameters, fixed, _sum(parts, fixed))
         if residual is None:
             raise NotAvailableError(residual_words)
+        relative = None if values.residual is None else design.relative_variances(values.residual, rows)
+        if relative is not None:
+            residual = residual * relative
         return cls(grid=grid, new=new, parts=parts, residual=residual)
 
     def icc(self, design: Design, *, by_group: bool) -> list[tuple[str, Array]]:

@@ -69,7 +69,7 @@ def approximation(design: Design, solution: PointSolution, ddf: str | None) -> i
         return inference.Normal(vcov=solution.vcov)
     if not design.groups and design.family.residual_is_known:
         return inference.Normal(vcov=solution.vcov)
-    if not design.groups:
+    if not design.groups and design.residual is None:
         n, p = design.X.shape
         return inference.Exact(vcov=solution.vcov, residual_df=float(n - p))
     if method == "satterthwaite":
@@ -77,8 +77,16 @@ def approximation(design: Design, solution: PointSolution, ddf: str | None) -> i
     return inference.KenwardRoger.of(problem, solution)
 
 
-def df_of_sums(about: inference.Approximation, reach: Array, variances: Array, residual: Array | float = 0.0) -> Array:
+def df_of_sums(
+    about: inference.Approximation,
+    reach: Array,
+    variances: Array,
+    residual: Array | float = 0.0,
+    residual_slopes: Array | None = None,
+) -> Array:
     """Degrees of freedom (...) of numbers that move with β̂ by ``reach`` (..., p) and have these variances in all.
+
+    ``residual_slopes`` (..., d + r) are the derivatives of the residual part by parameters of the residuals.
 
     What is left of a variance after that of reach'β̂ and the residual is that of random effects, which counts as known.
     """
@@ -88,7 +96,8 @@ def df_of_sums(about: inference.Approximation, reach: Array, variances: Array, r
         remainder > 1e-10 * variances.reshape(-1), remainder, 0.0
     )  # a difference that is only rounding is none
     known_variance = np.where(np.isnan(remainder), np.nan, known_variance)
-    return about.df(contrasts, residual=residual, taken_as_known=known_variance).reshape(variances.shape)
+    more = {} if residual_slopes is None else {"residual_slopes": residual_slopes}
+    return about.df(contrasts, residual=residual, taken_as_known=known_variance, **more).reshape(variances.shape)
 
 
 def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:
@@ -98,7 +107,7 @@ def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:
         return "z"
     if not design.groups and design.family.residual_is_known:
         return "z tests, standard errors known"
-    if not design.groups:  # of ML the residual variance is RSS/n, and t not exact
+    if not design.groups and design.residual is None:  # of ML the residual variance is RSS/n, and t not exact
         return "exact df" if solution.reml else "residual df"
     return f"{METHODS[method]} df"
 

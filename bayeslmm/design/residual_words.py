@@ -1,0 +1,72 @@
+"""``sigma=`` and ``residual=`` of a model, read and held against its family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from ..errors import InputError, NotAvailableError
+from ..families import GAUSSIAN, Family
+from ..formulas.residuals import CorrelationWords, parse_residual, parse_sigma
+from ..formulas.terms import Atom, Terms
+from ..tools.frame import is_numeric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualWords:
+    """``sigma=`` and ``residual=`` once they are read."""
+
+    sigma: str | None
+    residual: str | None
+    terms: Terms  # of log sigma, with the positions of a structure that has an sd each
+    correlation: CorrelationWords | None
+
+    @classmethod
+    def of(cls, sigma: Any, residual: Any, family: Family, se: Any, data: pd.DataFrame) -> ResidualWords | None:
+        """Read them; None where neither is given.
+
+        Raises
+        ------
+        FormulaError
+            They cannot be read.
+        NotAvailableError
+            Another family than gaussian with the identity link.
+        InputError
+            Known standard errors beside them.
+        """
+        if sigma is None and residual is None:
+            return None
+        given = " and ".join(f"{name}=" for name, v in (("sigma", sigma), ("residual", residual)) if v is not None)
+        if se is not None:
+            raise InputError(f"{given} with se=: known standard errors leave no sigma to be modelled. Leave one out.")
+        if family != GAUSSIAN:
+            raise NotAvailableError(
+                f"{given} with family={family}: residual structures are offered for normal responses with the identity "
+                "link, whose residuals are on the scale of the response. Of a lognormal response take log(y) on the "
+                "left; for other families add a bar of one level a row, (1 | row), for spread beyond the family's"
+            )
+        terms = Terms(intercept=True, products=()) if sigma is None else parse_sigma(sigma)
+        correlation = None if residual is None else parse_residual(residual)
+        if correlation is not None and correlation.structure.of_levels and not correlation.structure.hom:
+            name = correlation.position
+            assert name is not None
+            numeric = name in data.columns and is_numeric(pd.Series(data[name]))
+            atom = Atom(f"C({Atom(name)})", is_name=False) if numeric else Atom(name)
+            terms = replace(terms, products=(*terms.products, (atom,)))
+        return cls(
+            sigma=None if sigma is None else sigma.strip(),
+            residual=None if correlation is None else correlation.text,
+            terms=terms,
+            correlation=correlation,
+        )
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """(column, where it stands) of the correlation."""
+        words = self.correlation
+        if words is None:
+            return ()
+        here = f"residual={words.text!r}"
+        return tuple((name, here) for name in (*([words.position] if words.position else []), *words.group))

@@ -1,0 +1,206 @@
+"""Estimates of the parameters of residuals (docs/theory.md, section 14).
+
+The criterion of `criterion.py` is minimised over θ for every δ and ρ, from where the last search ended, and the result
+over δ and ρ.  At the optimum of θ the derivatives by δ and ρ of both are the same, so that they are taken with θ held.
+Where rows fall into a few strata, their cross-products are weighted sums of those of the strata, and no row is read
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..tools.arrays import Array
+from . import pls
+from .criterion import Criterion, Evaluation
+from .crossproducts import CrossProducts, PairBlocks
+from .layout import Layout, arrange, refilled
+from .scaling import Problem, ScaledRows
+
+MOST_STRATA = 40  # whose cross-products are kept
+STEP = 1e-4  # of a free coordinate in a difference: errors of rounding and of the next term are alike, some 1e-9
+FAR = 7.0  # a free coordinate of a correlation beyond which it is at its end
+ENOUGH = 1e-3  # of a derivative per square root of rows, as `reml` has it
+LONG = 20_000  # rows beyond which only the best start is followed
+
+Climb = Callable[..., Evaluation | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """Where a search ended."""
+
+    values: Array  # δ and ρ
+    theta: Array  # θ̃
+    gradient_norm: float  # in free coordinates
+    evaluations: int
+    is_stationary: bool
+    at_end: bool  # a correlation is at an end of what it may be
+
+
+class Criteria:
+    """The criterion as a function of θ̃ for every δ and ρ of the residuals of one problem."""
+
+    def __init__(self, problem: Problem, *, reml: bool) -> None:
+        assert problem.residual is not None
+        self.problem, self.reml, self.residual = problem, reml, problem.residual
+        self.rows = ScaledRows.of(problem)
+        self.evaluations = 0
+        self._strata = self._of_strata()
+        self._layout: Layout | None = None
+
+    def at(self, values: Array) -> Criterion:
+        """The criterion where δ and ρ have these values."""
+        self.evaluations += 1
+        cross = self._cross(values)
+        self._layout = arrange(cross) if self._layout is None else refilled(self._layout, cross)
+        return Criterion(self._layout, self.problem.templates, reml=self.reml, sigma=self.problem.sigma)
+
+    def value(self, values: Array, theta: Array) -> float:
+        """The criterion itself."""
+        criterion = self.at(values)
+        reduced = pls.reduce(criterion.layout, criterion.lams(theta))
+        return criterion.value(reduced, pls.solve(reduced))
+
+    def gradient(self, free: Array, theta: Array) -> Array:
+        """Derivatives (d + r,) by free coordinates with θ̃ held."""
+        out = np.empty(len(free))
+        for i in range(len(free)):
+            h = np.zeros(len(free))
+            h[i] = STEP * max(1.0, abs(free[i]))
+            up, down = (self.value(self.residual.natural(free + s * h), theta) for s in (1.0, -1.0))
+            out[i] = (up - down) / (2.0 * h[i])
+        return out
+
+    def _of_strata(self) -> tuple[Array, list[CrossProducts]] | None:
+        """Rows (strata, d) of G that differ, and the cross-products of the rows that have each."""
+        G = self.residual.spread.G
+        if self.residual.correlation is not None:
+            return None
+        distinct, where = np.unique(G, axis=0, return_inverse=True)
+        if len(distinct) > MOST_STRATA:
+            return None
+        prior = np.ones(len(G)) if self.residual.prior is None else self.residual.prior
+        with np.errstate(divide="ignore"):  # rows of other strata have no weight, and the sum of their logs is not used
+            every = [self.rows.cross(np.where(where.reshape(-1) == s, prior, 0.0)) for s in range(len(distinct))]
+        return distinct, every
+
+    def _cross(self, values: Array) -> CrossProducts:
+        if self._strata is None:
+            return self.rows.whitened(values)
+        distinct, every = self._strata
+        relative = np.exp(-2.0 * (distinct @ values))
+        weights = self.residual.weights(values)
+        assert weights is not None
+        return _combined(every, relative, float(np.log(weights).sum()))
+
+
+def _combined(every: list[CrossProducts], factors: Array, sum_log_weights: float) -> CrossProducts:
+    """Σ factor × cross-products, all of the same rows and so with the same pairs of levels."""
+
+    def total(parts: list[Array]) -> Array:
+        return np.asarray(sum(f * part for f, part in zip(factors, parts, strict=True)))
+
+    first = every[0]
+    return replace(
+        first,
+        ZtZ=tuple(total([e.ZtZ[k] for e in every]) for k in range(len(first.ZtZ))),
+        ZtXy=tuple(total([e.ZtXy[k] for e in every]) for k in range(len(first.ZtXy))),
+        pairs={
+            key: PairBlocks(keys=block.keys, values=total([e.pairs[key].values for e in every]))
+            for key, block in first.pairs.items()
+        },
+        XytXy=total([e.XytXy for e in every]),
+        sum_log_weights=sum_log_weights,
+    )
+
+
+def search(problem: Problem, *, reml: bool, climb: Climb) -> Searched:
+    """The δ, ρ and θ̃ of the lowest criterion found from several starts.
+
+    Parameters
+    ----------
+    problem : Problem
+    reml : bool
+    climb : callable
+        (criterion, θ̃) -> the optimum of a `Criterion` near θ̃, or None where numbers break down.
+
+    Raises
+    ------
+    FloatingPointError
+        The criterion breaks down at every start.
+    """
+    criteria, residual = Criteria(problem, reml=reml), problem.residual
+    assert residual is not None
+    followed = [each for each in (_Path(criteria, climb, free) for free in residual.starts()) if each.is_alive]
+    if not followed:
+        raise FloatingPointError("the criterion breaks down at every start of the residuals' parameters")
+    followed.sort(key=lambda path: path.lowest)
+    best = None
+    for path in followed if len(problem.y) <= LONG else followed[:1]:
+        path.descend()
+        if best is None or path.lowest < best.lowest - 1e-9 * abs(best.lowest):
+            best = path
+    assert best is not None
+    gradient = criteria.gradient(best.free, best.theta)
+    far = np.abs(best.free[residual.n_spread :]) > FAR
+    norm = float(np.abs(np.where(np.r_[np.zeros(residual.n_spread, bool), far], 0.0, gradient)).max(initial=0.0))
+    return Searched(
+        values=residual.natural(best.free),
+        theta=best.theta,
+        gradient_norm=norm,
+        evaluations=criteria.evaluations,
+        is_stationary=norm <= ENOUGH * max(1.0, float(np.sqrt(len(problem.y)))),
+        at_end=bool(far.any()),
+    )
+
+
+class _Path:
+    """A descent over free coordinates of δ and ρ, with θ̃ at its optimum all along."""
+
+    def __init__(self, criteria: Criteria, climb: Climb, free: Array) -> None:
+        self.criteria, self.climb, self.free = criteria, climb, free
+        self.theta: Array = np.zeros(0)
+        self.lowest = np.inf
+        first = criteria.at(criteria.residual.natural(free))
+        self._optimise(free, first.diagonal * 1.0)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the criterion is a number where the path begins."""
+        return bool(np.isfinite(self.lowest))
+
+    def _optimise(self, free: Array, start: Array) -> tuple[float, Array]:
+        """The criterion at its best θ̃, which is kept if it is the lowest so far."""
+        criterion = self.criteria.at(self.criteria.residual.natural(free))
+        if len(start):
+            low = np.where(criterion.diagonal, np.maximum(start, 0.05), start)  # from zero no derivative leads away
+            here = self.climb(criterion, np.clip(low, *criterion.bounds))
+            self.criteria.evaluations += criterion.evaluations
+            if here is None:
+                return np.inf, start
+            value, theta = here.value, here.theta
+        else:
+            value, theta = criterion.evaluate(start).value, start
+        if value < self.lowest:
+            self.lowest, self.free, self.theta = value, np.array(free), theta
+        return value, theta
+
+    def descend(self) -> None:
+        """Quasi-Newton steps until nothing is gained; again from there until a second descent gains nothing."""
+        from scipy.optimize import minimize
+
+        def objective(free: Array) -> tuple[float, Array]:
+            value, theta = self._optimise(free, self.theta)
+            if not np.isfinite(value):
+                return 1e300, np.zeros(len(free))
+            return value, self.criteria.gradient(free, theta)
+
+        for _ in range(3):
+            before = self.lowest
+            minimize(objective, self.free, jac=True, method="BFGS", options={"gtol": 1e-5, "maxiter": 300})
+            if before - self.lowest < 1e-8:
+                break
