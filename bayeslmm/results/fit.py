@@ -174,6 +174,7 @@ class Fit:
         by: str | Sequence[str] | None = None,
         at: Mapping[str, Any] | None = None,
         weights: str = "equal",
+        offset: float | None = None,
         ddf: str | None = wald.DDF,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
@@ -193,6 +194,9 @@ class Fit:
             Values by predictor instead of all levels or the mean: ``{"Time": [0, 21]}``.
         weights : {"equal", "proportional", "cells"}
             How the levels of other factors count: alike, as often as they occur, or as often as they occur in a cell.
+        offset : float, optional
+            What the linear predictor has on top, of a model with offsets: their mean by default, zero for rates per
+            unit of exposure.
         ddf : {"satterthwaite", "kenward-roger", None}
             Of a point fit, as in :meth:`PointFit.fixef`.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
@@ -220,7 +224,7 @@ class Fit:
         >>> fit.means("sample").pairs().table[["contrast", "estimate", "p_value"]].round(3).iloc[0].tolist()
         ['A - B', 3.208, 0.0]
         """
-        return self._marginal(of, by, at, weights, ddf, ci_prob, ci_kind, None)
+        return self._marginal(of, ddf, ci_prob, ci_kind, by=by, at=at, weights=weights, offset=offset)
 
     def trends(
         self,
@@ -252,19 +256,9 @@ class Fit:
         InputError
             No such predictor or level, or the variable is no number.
         """
-        return self._marginal(of, by, at, weights, ddf, ci_prob, ci_kind, variable)
+        return self._marginal(of, ddf, ci_prob, ci_kind, by=by, at=at, weights=weights, trend=variable)
 
-    def _marginal(
-        self,
-        of: Any,
-        by: Any,
-        at: Any,
-        weights: str,
-        ddf: str | None,
-        ci_prob: float | None,
-        ci_kind: str | None,
-        trend: str | None,
-    ) -> Means:
+    def _marginal(self, of: Any, ddf: str | None, ci_prob: float | None, ci_kind: str | None, **request: Any) -> Means:
         raise NotImplementedError
 
     def _effects(

@@ -97,6 +97,10 @@ class Means(Shown):
         What each number is of: the variables of ``means``, or ``contrast``, and those of ``by``.
     combinations : float64 array (k, p)
         The numbers as combinations of the fixed effects; NaN where the data do not tell one.
+    offset : float
+        What the linear predictor of a mean has on top.
+    compared : Means or None
+        Of differences on the scale of the response: the means, of which ``weights`` (k, m) makes the differences.
     table : DataFrame
         The labels with estimate, std_error, df, conf_low, conf_high and, of contrasts, statistic and p_value; of a
         posterior mean, sd, median, conf_low, conf_high and p_positive, the probability of a number above zero.
@@ -113,6 +117,9 @@ class Means(Shown):
     is_contrast: bool = False
     scale: str = "link"
     bias_sd: float = 0.0
+    offset: float = 0.0
+    compared: Means | None = None
+    weights: Array | None = None
     title: str = ""
     remarks: tuple[str, ...] = ()
 
@@ -136,9 +143,9 @@ class Means(Shown):
         coords = {str(label): ("row", self.labels[label].astype(object).to_numpy()) for label in self.labels}
         return xr.DataArray(_values(self), dims=("chain", "draw", "row"), coords=coords)
 
-    def pairs(self, *, adjust: str | None = None) -> Means:
+    def pairs(self, *, adjust: str | None = None, kind: str | None = None) -> Means:
         """Differences between all pairs of means, within every combination of ``by``; Tukey's adjustment by default."""
-        return self.contrasts("pairwise", adjust=adjust)
+        return self.contrasts("pairwise", adjust=adjust, kind=kind)
 
     def contrasts(
         self,
@@ -146,6 +153,7 @@ class Means(Shown):
         *,
         adjust: str | None = None,
         interaction: str | Sequence[str] | None = None,
+        kind: str | None = None,
     ) -> Means:
         """Contrasts of means.
 
@@ -162,6 +170,9 @@ class Means(Shown):
             mean, else none. A posterior has no p-values to adjust.
         interaction : str or sequence of str, optional
             Contrasts of contrasts: a method for every variable of the means, or one for all.
+        kind : {"ratio", "difference"}, optional
+            Of means on the scale of the response: ratios of odds or rates, or differences of the means themselves (of
+            probabilities, of counts). By default ratios where the link has them.
 
         Returns
         -------
@@ -172,7 +183,7 @@ class Means(Shown):
         InputError
             Unknown words, or weights of another number than there are means.
         """
-        return _contrasts(self, method, adjust, interaction)
+        return _contrasts(self, method, adjust, interaction, kind)
 
     def with_adjustment(self, adjust: str) -> Means:
         """The same with p-values and intervals of several tests at once."""
@@ -198,13 +209,14 @@ class Means(Shown):
             raise InputError(f"response(): the mean of {family} is no function of the linear predictor alone")
         if self.is_contrast and family.link not in ("log", "logit"):
             raise InputError(
-                f"response(): differences on the link {family.link!r} are no ratios; take contrasts of "
-                "predictions with comparisons()"
+                f"response(): differences on the link {family.link!r} are no ratios; take the contrasts of "
+                "means(...).response()"
             )
         if bias_sd is not None and (self.is_contrast or not bias_sd >= 0.0):
             raise InputError(f"response(bias_sd={bias_sd!r}): a sd, zero or more, and of means, not of contrasts")
         note = () if not bias_sd else (f"Adjusted for a sd of {bias_sd:.4g} on the link.",)
-        return replace(self, scale="response", remarks=(*self.remarks, *note), bias_sd=bias_sd or 0.0)
+        on_response = replace(self, scale="response", remarks=(*self.remarks, *note), bias_sd=bias_sd or 0.0)
+        return _as_ratios(on_response) if self.is_contrast else on_response
 
     def text(self) -> Text:
         """Title, table, what it rests on."""
@@ -242,10 +254,27 @@ def _caption(means: Means) -> str:
 def _values(means: Means) -> Array:
     draws = means.distribution.draws
     assert draws is not None
-    return _on_scale(means, draws @ means.combinations.T)
+    if means.compared is None:
+        return _on_scale(means, draws @ means.combinations.T)
+    differences: Array = _known(_values(means.compared)) @ _mixing(means).T
+    return np.where(np.isnan(means.combinations).any(axis=1), np.nan, differences)
+
+
+def _known(values: Array) -> Array:
+    """Zero in place of what is not estimable, where weights of zero meet it."""
+    return np.where(np.isnan(values), 0.0, values)
+
+
+def _mixing(means: Means) -> Array:
+    assert means.weights is not None
+    return means.weights
 
 
 def _on_scale(means: Means, eta: Array) -> Array:
+    if means.compared is not None:
+        return eta
+    if not means.is_contrast:
+        eta = eta + means.offset
     if means.scale == "link":
         return eta
     if means.is_contrast:
@@ -271,18 +300,32 @@ def _posterior_numbers(means: Means) -> pd.DataFrame:
     assert summarise is not None
     numbers = summarise(_values(means), means.ci_prob)
     if means.is_contrast:
-        beyond = 1.0 if means.scale == "response" else 0.0
+        beyond = 1.0 if means.scale == "response" and means.compared is None else 0.0
         values = _values(means)
         above = (values > beyond).mean(axis=(0, 1))
         numbers[P_POSITIVE] = np.where(np.isnan(means.combinations).any(axis=1), np.nan, above)
     return numbers[[*SUMMARY, *([P_POSITIVE] if means.is_contrast else [])]]
 
 
+def _gradients(means: Means) -> tuple[Array, Array]:
+    """Differences of means on the scale of the response (k,), and how they move with β (k, p): the delta method."""
+    assert means.compared is not None
+    L = means.compared.combinations
+    eta = L @ means.distribution.estimate
+    moved = _slope(means.compared, eta)[:, None] * L
+    gradients = _mixing(means) @ _known(moved)
+    gradients[np.isnan(means.combinations).any(axis=1)] = np.nan
+    return _mixing(means) @ _known(_on_scale(means.compared, eta)), gradients
+
+
 def _numbers(means: Means) -> pd.DataFrame:
     L, distribution = means.combinations, means.distribution
+    values = L @ distribution.estimate
+    if means.compared is not None:
+        values, L = _gradients(means)
     estimable = ~np.isnan(L).any(axis=1)
     eta, se, df = np.full(len(L), np.nan), np.full(len(L), np.nan), np.full(len(L), np.nan)
-    eta[estimable], se[estimable] = L[estimable] @ distribution.estimate, np.sqrt(distribution.variances(L[estimable]))
+    eta[estimable], se[estimable] = values[estimable], np.sqrt(distribution.variances(L[estimable]))
     df[estimable] = distribution.df(L[estimable])
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = eta / se
@@ -338,6 +381,7 @@ def marginal_means(
     weights: str,
     ci_prob: float,
     trend: str | None = None,
+    offset: float | None = None,
 ) -> Means:
     """Means of the levels of variables, or the slope of a number, averaged over the other factors.
 
@@ -380,8 +424,9 @@ def marginal_means(
     L = np.array([_average(X, weight, _are(rows, cell)) for _, cell in labels.iterrows()]).reshape(len(labels), -1)
     over = [name for name in averaged if len(values[name]) > 1]
     held = [f"{name} at {_short(values[name][0])}" for name in averaged if len(values[name]) == 1]
-    if np.any(design.offset):
-        held.append("offset at 0")
+    level = _offset(design, offset, verb) if trend is None else 0.0
+    if np.any(design.offset) and trend is None:
+        held.append(f"offset at {_short(level)}")
     title = f"Marginal means of {', '.join(variables) or 'all rows'}" if trend is None else f"Trends of {trend}"
     if groups:
         title += f" by {', '.join(groups)}"
@@ -395,9 +440,22 @@ def marginal_means(
         design=design,
         distribution=distribution,
         ci_prob=ci_prob,
+        offset=level,
         title=title,
         remarks=(remark[0].upper() + remark[1:] + ".",) if remark else (),
     )
+
+
+def _offset(design: Design, offset: Any, verb: str) -> float:
+    """What the linear predictor of every mean has on top: the mean of the offsets, as emmeans has it, or a number."""
+    if offset is None:
+        return float(design.offset.mean())
+    number_given = isinstance(offset, int | float | np.number) and not isinstance(offset, bool)
+    if not number_given or not np.isfinite(offset):
+        raise InputError(f"{verb}(offset={offset!r}): a number is needed")
+    if not np.any(design.offset):
+        raise InputError(f"{verb}(offset={offset!r}): the model has no offset")
+    return float(offset)
 
 
 def _names(argument: Any, verb: str) -> list[str]:
@@ -499,16 +557,17 @@ def _average(X: Array, weight: Array, chosen: NDArray[np.bool_]) -> Array:
 
 
 def _contrasts(
-    means: Means, method: str | Mapping[str, Sequence[float]], adjust: str | None, interaction: Any
+    means: Means, method: str | Mapping[str, Sequence[float]], adjust: str | None, interaction: Any, kind: Any
 ) -> Means:
     if means.is_contrast:
         raise InputError("contrasts(...): these are contrasts already")
+    differs = _takes_differences(means, kind)
     if adjust is not None:
         check_method(adjust)
     chosen = adjust or ("none" if interaction or isinstance(method, Mapping) else DEFAULT.get(str(method), "none"))
     contrasted = [label for label in means.labels if label not in means.by]
     blocks = _blocks(means)
-    parts, combos = [], []
+    parts, combos, mixings = [], [], []
     for rows, cell in blocks:
         if interaction:
             labels, C = interaction_weights(means.labels.iloc[rows][contrasted], interaction)
@@ -518,16 +577,47 @@ def _contrasts(
             labels = pd.DataFrame({"contrast": contrast_names})
         parts.append(labels.assign(**cell))
         combos.append(_combined(C, means.combinations[rows]))
+        mixing = np.zeros((len(C), len(means.labels)))
+        mixing[:, rows] = C
+        mixings.append(mixing)
     size = len(blocks[0][0]) if blocks else 0
-    return replace(
+    contrasts = replace(
         means,
         labels=pd.concat(parts, ignore_index=True),
         combinations=np.concatenate(combos),
         adjust=chosen,
         n_means=size,
         is_contrast=True,
+        compared=means if differs else None,
+        weights=np.concatenate(mixings) if differs else None,
         title=f"Contrasts: {means.title[0].lower()}{means.title[1:]}",
     )
+    return contrasts if differs or means.scale == "link" else _as_ratios(contrasts)
+
+
+def _as_ratios(contrasts: Means) -> Means:
+    """Contrasts on a log or logit link as ratios, named so."""
+    of = "odds" if contrasts.design.family.link == "logit" else "means"
+    labels = contrasts.labels
+    if "contrast" in labels:
+        labels = labels.assign(contrast=[str(name).replace(" - ", " / ") for name in labels["contrast"]])
+    return replace(contrasts, labels=labels, remarks=(*contrasts.remarks, f"Ratios of {of}."))
+
+
+def _takes_differences(means: Means, kind: Any) -> bool:
+    """Whether contrasts are differences of means on the scale of the response, not sums of the linear predictor."""
+    if kind is not None and not is_one_of(kind, ("ratio", "difference")):
+        raise InputError(f"contrasts(kind={kind!r}): it is 'ratio' or 'difference'")
+    has_ratios = means.design.family.link in ("log", "logit")
+    if means.scale == "link":
+        if kind == "ratio":
+            raise InputError("contrasts(kind='ratio'): ratios are of means(...).response()")
+        return False
+    if kind == "ratio" and not has_ratios:
+        raise InputError(f"contrasts(kind='ratio'): differences on the link {means.design.family.link!r} are no ratios")
+    if means.bias_sd and kind != "difference":
+        raise InputError("contrasts(...) of means adjusted for bias are differences: kind='difference'")
+    return kind == "difference" or not has_ratios
 
 
 def _blocks(means: Means) -> list[tuple[NDArray[np.int64], dict[str, Any]]]:

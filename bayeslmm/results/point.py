@@ -610,27 +610,12 @@ class PointFit(Fit, Estimates):
         return hypotheses_of.test(self, hypotheses, ddf)
 
     def _marginal(
-        self,
-        of: Any,
-        by: Any,
-        at: Any,
-        weights: str,
-        ddf: str | None,
-        ci_prob: float | None,
-        ci_kind: str | None,
-        trend: str | None,
+        self, of: Any, ddf: str | None, ci_prob: float | None, ci_kind: str | None, **request: Any
     ) -> means.Means:
         if ci_kind is not None:
             raise InputError("means(ci_kind=): a point fit has one kind of interval; a posterior has two")
         return means.marginal_means(
-            self.design,
-            means.of_estimates(self, ddf),
-            of,
-            by=by,
-            at=at,
-            weights=weights,
-            trend=trend,
-            ci_prob=0.95 if ci_prob is None else ci_prob,
+            self.design, means.of_estimates(self, ddf), of, ci_prob=0.95 if ci_prob is None else ci_prob, **request
         )
 
     # -- other fits ------------------------------------------------------------------------------------------

@@ -698,26 +698,15 @@ class PosteriorFit(Fit, Draws):
         return hypotheses_of.hypothesis(self, hypotheses, rope=rope, ci_prob=ci_prob, ci_kind=ci_kind)
 
     def _marginal(
-        self,
-        of: Any,
-        by: Any,
-        at: Any,
-        weights: str,
-        ddf: str | None,
-        ci_prob: float | None,
-        ci_kind: str | None,
-        trend: str | None,
+        self, of: Any, ddf: str | None, ci_prob: float | None, ci_kind: str | None, **request: Any
     ) -> means.Means:
-        wald.refuse_ddf("means" if trend is None else "trends", ddf)
+        wald.refuse_ddf("trends" if request.get("trend") else "means", ddf)
         return means.marginal_means(
             self.design,
             means.of_draws(self, ci_kind),
             of,
-            by=by,
-            at=at,
-            weights=weights,
-            trend=trend,
             ci_prob=self.ci_prob if ci_prob is None else ci_prob,
+            **request,
         )
 
     # -- tables ----------------------------------------------------------------------------------------------

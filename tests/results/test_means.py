@@ -147,12 +147,14 @@ def test_rows_in_another_order_change_nothing():
     )
 
 
-def test_an_offset_stands_at_zero_and_is_no_predictor():
+def test_an_offset_stands_at_its_mean_and_is_no_predictor():
     data = blm.load_dataset("pastes").assign(o=1.5)
     fit = blm.Model("strength ~ cask + (1 | batch)", data, offset="o").fit_reml()
     plain = blm.lmer("strength ~ cask + (1 | batch)", data)
-    np.testing.assert_allclose(fit.means("cask").table["estimate"], plain.means("cask").table["estimate"] - 1.5)
-    assert "Held: offset at 0." in str(fit.means("cask"))
+    np.testing.assert_allclose(fit.means("cask").table["estimate"], plain.means("cask").table["estimate"])
+    without = fit.means("cask", offset=0)
+    np.testing.assert_allclose(without.table["estimate"], plain.means("cask").table["estimate"] - 1.5)
+    assert "Held: offset at 1.5." in str(fit.means("cask")) and "Held: offset at 0." in str(without)
 
 
 def test_what_it_rests_on_is_printed():
