@@ -15,10 +15,11 @@ from ..covariances.template import Template
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
 from . import pls
+from .blocked import Blocked
 from .criterion import Criterion, prepare
 from .reml import PointSolution
 from .residual_search import FAR, Criteria
-from .scaling import Problem
+from .scaling import Problem, ScaledRows
 
 MOST_EFFECTS = 6000  # random effects for which Kenward–Roger builds ZᵀV⁻¹Z: 290 MB
 
@@ -272,9 +273,8 @@ class _Residual:
         residual = problem.residual
         assert residual is not None
         units = np.zeros(residual.n_values)
+        units[: residual.n_spread] = 1.0 / residual.units
         free = residual.free(solution.residual)
-        for k in range(residual.n_spread):
-            units[k] = residual.natural(np.eye(len(free))[k])[k]
         return cls(
             criteria=Criteria(problem, reml=solution.reml),
             theta=solution.scaled_theta,
@@ -306,11 +306,35 @@ class _Residual:
             (inverse_R @ inverse_R.T),
         )
 
+    @property
+    def _blocked(self) -> Blocked | None:
+        """The derivatives in closed form, of a model without bars."""
+        criteria = self.criteria
+        if criteria.problem.codes:
+            return None
+        return criteria.blocked or Blocked.of(criteria.rows, reml=criteria.reml)
+
+    def _joined_without_bars(self, H: Array, blocked: Blocked) -> Array:
+        """As `joined`, from differences of derivatives."""
+        f, out = len(self.free), np.zeros((len(self.free) + 1, len(self.free) + 1))
+        for i, h in enumerate(1e-4 * np.diag(np.maximum(1.0, np.abs(self.free)))):
+            up, down = (blocked.with_gradient(self.free + s * h, self.sigma**2)[1] for s in (1.0, -1.0))
+            out[:f, i] = (up - down) / (2.0 * h[i])
+        out[:f, :f] = (out[:f, :f] + out[:f, :f].T) / 2.0
+        h_sigma = 1e-4 * self.sigma
+        up, down = (blocked.with_gradient(self.free, (self.sigma + s * h_sigma) ** 2)[1] for s in (1.0, -1.0))
+        out[:f, f] = out[f, :f] = (up - down) / (2.0 * h_sigma)
+        out[f, f] = H[-1, -1]
+        return out
+
     def _steps(self) -> Array:
         return np.diag(BEND * np.maximum(1.0, np.abs(self.free)))
 
     def joined(self, H: Array) -> Array:
         """The Hessian (θ, σ) with rows for these parameters between."""
+        blocked = self._blocked
+        if blocked is not None:
+            return self._joined_without_bars(H, blocked)
         n_theta, f, h = len(H) - 1, len(self.free), self._steps()
         out = np.zeros((n_theta + f + 1, n_theta + f + 1))
         outer = np.r_[:n_theta, n_theta + f]
@@ -333,6 +357,9 @@ class _Residual:
     def forms(self, R_x: Array) -> list[Array]:
         """∂v/∂free of every variance v = c'half F halfᵀc, as F (p, p)."""
         found = []
+        blocked = self._blocked
+        if blocked is not None:
+            return [self.sigma**2 * R_x @ slope @ R_x.T for slope in blocked.variance_slopes(self.free)]
         for h in self._steps():
             size = 2.0 * float(h.sum())
             change = (self._at(h)[3] - self._at(-h)[3]) / size
@@ -366,10 +393,7 @@ class KenwardRoger(Approximation):
         if not solution.reml:
             raise InputError("Kenward–Roger is defined for REML fits: use fit_reml(), or ddf='satterthwaite'")
         if problem.residual is not None:
-            raise NotAvailableError(
-                "Kenward–Roger is not offered beside sigma= and residual=: its adjustment needs the derivatives of the "
-                "covariance by their parameters as well: use ddf='satterthwaite'"
-            )
+            return cls._of_blocks(problem, solution)
         scaled, criterion = prepare(problem, reml=True)
         if not criterion.is_linear:
             raise NotAvailableError(
@@ -403,6 +427,44 @@ class KenwardRoger(Approximation):
             T_x=scaled.T_x,
             Phi=Phi,
             moments=np.array([each @ Phi for each in PhiP]),
+            W=W,
+        )
+
+    @classmethod
+    def _of_blocks(cls, problem: Problem, solution: PointSolution) -> KenwardRoger:
+        """That of a model without bars whose covariance is linear in its parameters, over kinds of blocks."""
+        rows, residual = ScaledRows.of(problem), problem.residual
+        assert residual is not None
+        blocked = None if problem.codes else Blocked.of(rows, reml=True)
+        bases = None if blocked is None else blocked.bases()
+        if blocked is None or bases is None:
+            raise NotAvailableError(
+                "Kenward–Roger is written for covariances that are linear in their parameters: of models with sigma= "
+                "and residual= those without bars with us(...), cs(...) or one sd for each level of a factor, none of "
+                "them together: use ddf='satterthwaite'"
+            )
+        V = blocked.covariances(residual.free(solution.residual))
+        p, Phi = blocked.p, blocked.evaluate(residual.free(solution.residual)).inverse_A
+        size = len(bases[0])
+        P, Q, T = np.zeros((size, p, p)), np.zeros((size, size, p, p)), np.zeros((size, size))
+        for kind, covariance, basis in zip(blocked.kinds, V, bases, strict=True):
+            Omega, cross = np.linalg.inv(covariance), kind.cross[:, :p, :, :p]
+            left = np.array([Omega @ E for E in basis])
+            P -= np.einsum("iab,apbq->ipq", left @ Omega, cross, optimize=True)
+            pairs = np.einsum("iab,jbc->ijac", left, left @ Omega)
+            Q += np.einsum("ijab,apbq->ijpq", pairs, cross, optimize=True)
+            T += kind.count * np.einsum("iab,jba->ij", left, left)
+        PhiP = Phi @ P
+        information = T - 2.0 * np.einsum("ab,ijba->ij", Phi, Q) + np.einsum("iab,jba->ij", PhiP, PhiP)
+        W = 2.0 * np.linalg.pinv((information + information.T) / 2.0, rcond=1e-12, hermitian=True)
+        U = np.einsum("ij,ijab->ab", W, Q) - np.einsum("ij,iab,jbc->ac", W, P, PhiP)
+        U = (U + U.T) / 2.0
+        T_x = rows.T_x
+        return cls(
+            vcov=solution.sigma**2 * T_x @ (Phi + 2.0 * Phi @ U @ Phi) @ T_x.T,
+            T_x=T_x,
+            Phi=Phi,
+            moments=PhiP @ Phi,
             W=W,
         )
 

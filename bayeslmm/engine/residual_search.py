@@ -15,6 +15,7 @@ import numpy as np
 
 from ..tools.arrays import Array
 from . import pls
+from .blocked import Blocked
 from .criterion import Criterion, Evaluation
 from .crossproducts import CrossProducts, PairBlocks
 from .layout import Layout, arrange, refilled
@@ -24,7 +25,7 @@ MOST_STRATA = 40  # whose cross-products are kept
 STEP = 1e-4  # of a free coordinate in a difference: errors of rounding and of the next term are alike, some 1e-9
 FAR = 7.0  # a free coordinate of a correlation beyond which it is at its end
 ENOUGH = 1e-3  # of a derivative per square root of rows, as `reml` has it
-LONG = 20_000  # rows beyond which only the best start is followed
+LONG, MANY = 20_000, 3  # rows and parameters beyond which only the best start is followed, where they cost
 
 Climb = Callable[..., Evaluation | None]
 
@@ -49,6 +50,8 @@ class Criteria:
         self.problem, self.reml, self.residual = problem, reml, problem.residual
         self.rows = ScaledRows.of(problem)
         self.evaluations = 0
+        many = self.residual.n_values > MANY  # else differences of the whitened rows cost less
+        self.blocked = Blocked.of(self.rows, reml=reml) if many and not problem.codes else None
         self._strata = self._of_strata()
         self._layout: Layout | None = None
 
@@ -67,6 +70,8 @@ class Criteria:
 
     def gradient(self, free: Array, theta: Array) -> Array:
         """Derivatives (d + r,) by free coordinates with θ̃ held."""
+        if self.blocked is not None:
+            return self.blocked.with_gradient(free)[1]
         out = np.empty(len(free))
         for i in range(len(free)):
             h = np.zeros(len(free))
@@ -78,7 +83,7 @@ class Criteria:
     def _of_strata(self) -> tuple[Array, list[CrossProducts]] | None:
         """Rows (strata, d) of G that differ, and the cross-products of the rows that have each."""
         G = self.residual.spread.G
-        if self.residual.correlation is not None:
+        if self.residual.correlation is not None or self.blocked is not None:
             return None
         distinct, where = np.unique(G, axis=0, return_inverse=True)
         if len(distinct) > MOST_STRATA:
@@ -140,7 +145,8 @@ def search(problem: Problem, *, reml: bool, climb: Climb) -> Searched:
         raise FloatingPointError("the criterion breaks down at every start of the residuals' parameters")
     followed.sort(key=lambda path: path.lowest)
     best = None
-    for path in followed if len(problem.y) <= LONG else followed[:1]:
+    costly = criteria.blocked is None and (len(problem.y) > LONG or residual.n_values > MANY)
+    for path in followed[:1] if costly else followed:
         path.descend()
         if best is None or path.lowest < best.lowest - 1e-9 * abs(best.lowest):
             best = path
@@ -165,8 +171,10 @@ class _Path:
         self.criteria, self.climb, self.free = criteria, climb, free
         self.theta: Array = np.zeros(0)
         self.lowest = np.inf
-        first = criteria.at(criteria.residual.natural(free))
-        self._optimise(free, first.diagonal * 1.0)
+        start = np.zeros(0)
+        if criteria.blocked is None:
+            start = criteria.at(criteria.residual.natural(free)).diagonal * 1.0
+        self._optimise(free, start)
 
     @property
     def is_alive(self) -> bool:
@@ -175,6 +183,16 @@ class _Path:
 
     def _optimise(self, free: Array, start: Array) -> tuple[float, Array]:
         """The criterion at its best θ̃, which is kept if it is the lowest so far."""
+        blocked = self.criteria.blocked
+        if blocked is not None:
+            self.criteria.evaluations += 1
+            try:
+                value, theta = blocked.evaluate(free).value, start
+            except np.linalg.LinAlgError:
+                return np.inf, start
+            if value < self.lowest:
+                self.lowest, self.free = value, np.array(free)
+            return value, theta
         criterion = self.criteria.at(self.criteria.residual.natural(free))
         if len(start):
             low = np.where(criterion.diagonal, np.maximum(start, 0.05), start)  # from zero no derivative leads away

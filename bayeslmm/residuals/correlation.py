@@ -65,6 +65,20 @@ class Correlation(ABC):
     def matrix(self, rho: Array, positions: Array) -> Array:
         """R (m, m) of a block with these positions (m,)."""
 
+    def slopes(self, free: Array, blocks: Blocks, positions: Array) -> Array:
+        """∂R/∂free (r, m, m) of a block with these positions; by differences, whose errors are 1e-10."""
+        found = []
+        for k in range(len(free)):
+            h = np.zeros(len(free))
+            h[k] = 1e-5 * max(1.0, abs(float(free[k])))
+            up, down = (self.matrix(self.natural(free + s * h, blocks), positions) for s in (1.0, -1.0))
+            found.append((up - down) / (2.0 * h[k]))
+        return np.array(found).reshape(len(free), len(positions), len(positions))
+
+    def basis(self, positions: Array, levels: int) -> list[Array] | None:
+        """Matrices (m, m) in which the covariance of a block is linear, with its sds; None where there are none."""
+        return None
+
     def lacks(self, blocks: Blocks) -> str:
         """Why the data do not tell ρ; empty where they do."""
         return "" if int(blocks.sizes.max()) > 1 else "no level has two rows"

@@ -39,6 +39,11 @@ class Exchangeable(Correlation):
         m = len(positions)
         return np.full((m, m), rho[0]) + (1.0 - rho[0]) * np.eye(m)
 
+    def basis(self, positions: Array, levels: int) -> list[Array] | None:
+        """One variance and one covariance."""
+        m = len(positions)
+        return [np.eye(m), np.ones((m, m)) - np.eye(m)]
+
     def whiten(self, rho: Array, blocks: Blocks, A: Array) -> tuple[Array, float]:
         """By R^-½ = (I − cJ/m)/√(1 − ρ), the symmetric root."""
         r, sizes = float(rho[0]), blocks.sizes

@@ -109,14 +109,14 @@ class Residuals:
 
     def free(self, values: Array) -> Array:
         """Coordinates on the whole line (d + r,) of δ and ρ, the δ in units of the spread of their columns."""
-        parts = [values[: self.n_spread] * self._units]
+        parts = [values[: self.n_spread] * self.units]
         if self.correlation and self.blocks:
             parts.append(self.correlation.free(self.rho(values), self.blocks))
         return np.concatenate(parts)
 
     def natural(self, free: Array) -> Array:
         """The other way."""
-        parts = [free[: self.n_spread] / self._units]
+        parts = [free[: self.n_spread] / self.units]
         if self.correlation and self.blocks:
             parts.append(self.correlation.natural(free[self.n_spread :], self.blocks))
         return np.concatenate(parts)
@@ -129,7 +129,8 @@ class Residuals:
         return [np.concatenate([zero, each]) for each in self.correlation.starts(self.blocks)]
 
     @property
-    def _units(self) -> Array:
+    def units(self) -> Array:
+        """Spread (d,) of the columns of the sds, in which free coordinates are counted."""
         return np.maximum(self.spread.G.std(axis=0), 1e-12)
 
     def taking(self, chosen: Any) -> Residuals:

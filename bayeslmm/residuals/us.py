@@ -56,6 +56,36 @@ class Unstructured(Correlation):
         at = positions.astype(np.int64)
         return whole[np.ix_(at, at)]
 
+    def slopes(self, free: Array, blocks: Blocks, positions: Array) -> Array:
+        m = blocks.levels
+        L = np.eye(m)
+        a, b = _pairs(m).T
+        L[b, a] = np.clip(free, -LIMIT, LIMIT)
+        length = np.linalg.norm(L, axis=1)
+        L /= length[:, None]
+        rows = -L[b, a][:, None] * L[b]  # ∂L_b/∂(its entry a), times the length of the row
+        rows[np.arange(len(a)), a] += 1.0
+        moved = (rows / length[b][:, None]) @ L.T  # of R_bc for every c
+        found = np.zeros((len(a), m, m))
+        each = np.arange(len(a))
+        found[each, b, :] = moved
+        found[each, :, b] = moved
+        found[each, b, b] = 0.0
+        at = positions.astype(np.int64)
+        return found[:, at[:, None], at]
+
+    def basis(self, positions: Array, levels: int) -> list[Array] | None:
+        """Every variance and covariance; with one sd for all positions the covariance is linear in none."""
+        if self.hom:
+            return None
+        at, found = positions.astype(np.int64), []
+        for a in range(levels):
+            for b in range(a + 1):
+                E = np.zeros((levels, levels))
+                E[a, b] = E[b, a] = 1.0
+                found.append(E[np.ix_(at, at)])
+        return found
+
     def lacks(self, blocks: Blocks) -> str:
         met = np.zeros((blocks.levels, blocks.levels), dtype=bool)
         for positions, _ in blocks.patterns:

@@ -146,3 +146,53 @@ def test_bars_and_weights_are_those_of_the_whitened_rows():
     np.testing.assert_allclose(fit.fitted(), plain.fitted(), rtol=1e-8)
     cross, same = scale(Problem.of(fit.design)).cross, scale(replace(Problem.of(plain.design))).cross
     np.testing.assert_allclose(cross.XytXy, same.XytXy, rtol=1e-6)
+
+
+LINEAR = [{"residual": "us(v | s)"}, {"residual": "cs(1 | s)", "weights": "w"}, {"sigma": "~ f"}]
+
+
+@pytest.mark.parametrize("options", LINEAR, ids=str)
+def test_kenward_roger_is_that_of_the_dense_covariance(options):
+    """Kenward & Roger (1997), eqs. 1 to 5 and section 3, on dense matrices with V by its linear parameters."""
+    model = blm.Model("y ~ x + f", table(21, subjects=16), **options)
+    fit = model.fit_reml()
+    design = fit.design
+    X, (n, p) = design.X, design.X.shape
+    V = dense.residual_covariance(design, fit.sigma, fit.solution.residual)
+    root = np.ones(n) if design.residual.structure.prior is None else 1.0 / np.sqrt(design.residual.structure.prior)
+    frame = design.frame
+    if "sigma" in options:
+        bases = [np.diag((frame["f"] == level).to_numpy(float)) for level in ("a", "b")]
+    else:
+        same = (frame["s"].to_numpy()[:, None] == frame["s"].to_numpy()).astype(float)
+        if "cs" in options["residual"]:
+            bases = [np.eye(n), same - np.eye(n)]
+        else:
+            v = frame["v"].to_numpy()
+            levels = sorted(set(v))
+            bases = []
+            for i, a in enumerate(levels):
+                for b in levels[: i + 1]:
+                    met = ((v[:, None] == a) & (v == b)) | ((v[:, None] == b) & (v == a))
+                    bases.append(same * met)
+        bases = [root[:, None] * E * root for E in bases]
+    r = range(len(bases))
+    Omega = np.linalg.inv(V)
+    Phi = np.linalg.inv(X.T @ Omega @ X)
+    P = [-X.T @ Omega @ E @ Omega @ X for E in bases]
+    Q = [[X.T @ Omega @ bases[i] @ Omega @ bases[j] @ Omega @ X for j in r] for i in r]
+    proj = Omega - Omega @ X @ Phi @ X.T @ Omega
+    information = np.array([[0.5 * np.trace(proj @ bases[i] @ proj @ bases[j]) for j in r] for i in r])
+    W = np.linalg.inv(information)
+    U = sum(W[i, j] * (Q[i][j] - P[i] @ Phi @ P[j]) for i in r for j in r)
+    adjusted = Phi + 2.0 * Phi @ U @ Phi
+    told = fit.fixef(ddf="kenward-roger")
+    np.testing.assert_allclose(told["std_error"], np.sqrt(np.diag(adjusted)), rtol=1e-7)
+    for k in range(p):
+        c = np.eye(p)[k]
+        theta = np.outer(c, c) / (c @ Phi @ c)
+        t = np.array([np.trace(theta @ Phi @ P[i] @ Phi) for i in r])
+        A = float(t @ W @ t)
+        np.testing.assert_allclose(told["df"].iloc[k], 2.0 / A, rtol=1e-6)
+    whole = fit.test(["x = 0, f[b] = 0"], ddf="kenward-roger")
+    assert np.isfinite(whole.table.select_dtypes("float").to_numpy()).all() if hasattr(whole, "table") else True

@@ -534,7 +534,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
             return errors.NotAvailableError
         if correlated and word == "within_correlation":
             return errors.NotAvailableError
-        if name == "fixef, kenward-roger":
+        if name == "fixef, kenward-roger" and (case.engine == "ml" or case.structure != "unstructured residuals"):
             return errors.NotAvailableError if case.engine == "reml" else errors.InputError
     if name == "fixef, kenward-roger" and case.engine == "ml" and case.has_groups:
         return errors.InputError
