@@ -154,15 +154,18 @@ class Model:
     def fit_ml(self, *, nAGQ: int | None = None) -> PointFit:
         """Estimate by maximum likelihood (``lmer(REML = FALSE)``; ``glmer`` and ``glmmTMB`` for other families).
 
-        The effects of normal responses are integrated out exactly, those of others by Laplace's approximation with the
-        observed information, as glmmTMB's; docs/point-fits.md says where glmer's differs.
+        The effects of normal responses are integrated out exactly, those of others by adaptive quadrature with as many
+        nodes as it takes. One node is Laplace's approximation, with the observed information, as glmmTMB's;
+        docs/point-fits.md says where glmer's differs.
 
         Parameters
         ----------
         nAGQ : int, optional
             Nodes of adaptive Gauss–Hermite quadrature along each effect of a level, an odd number: for other than
-            normal responses with one grouping factor of up to three effects. One, and the default, is Laplace's
-            approximation; the verdict says where that is off.
+            normal responses with one grouping factor of up to three effects. One is Laplace's approximation, glmer's
+            default. By default there are as many (1, 9, 25, 45 or 101) as it takes until the next rule would move no
+            estimate by a tenth of its standard error; where there is no rule but Laplace's, the verdict says if it
+            is known to be off.
 
         Raises
         ------
@@ -183,7 +186,7 @@ class Model:
         """
         return self._point(reml=False, nodes=_nodes(nAGQ, self.design.family))
 
-    def _point(self, *, reml: bool, nodes: int = 1) -> PointFit:
+    def _point(self, *, reml: bool, nodes: int | None = None) -> PointFit:
         fit = self._solve(reml=reml, nodes=nodes)
         if fit.solution.status == "boundary":
             names = [group.name for group, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
@@ -203,7 +206,7 @@ class Model:
             )
         return fit
 
-    def _solve(self, *, reml: bool, nodes: int = 1) -> PointFit:
+    def _solve(self, *, reml: bool, nodes: int | None = None) -> PointFit:
         solution = estimated(self.design, reml=reml, nodes=nodes)
         return PointFit(design=self.design, solution=solution, origin=self._origin)
 
@@ -574,10 +577,10 @@ def assume(
     return assumed(source, beta=beta, sd=sd, cor=cor, **parameters)
 
 
-def _nodes(nAGQ: Any, family: Family) -> int:
+def _nodes(nAGQ: Any, family: Family) -> int | None:
     """The nodes of a rule that a user asked for."""
     if nAGQ is None:
-        return 1
+        return None
     if isinstance(nAGQ, bool) or not isinstance(nAGQ, int) or not 1 <= nAGQ <= 101 or nAGQ % 2 == 0:
         raise InputError(f"fit_ml(nAGQ={nAGQ!r}): nodes are an odd number from 1 to 101, such as 9 or 25")
     if family.has_reml:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import FitError, NotAvailableError
@@ -23,7 +24,10 @@ from .reml import PointSolution
 SLOPE, BEND = 3e-3, 0.05  # steps of first and second differences, in standard errors
 STEPS = 40
 AT_REST = 1e-9  # gain that the next step promises
+MOST_ROWS = 200_000  # of a model whose rule of integration is looked at: some seconds
 FINE = 45  # nodes of the rule that another one is judged by
+RULES = (1, 9, 25, 45, 101)  # that are tried in turn: each is judged by the next
+MOVED = 0.1  # standard errors by which the next rule may move an estimate
 
 
 def refuse(design: Design, nodes: int) -> None:
@@ -87,10 +91,54 @@ def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> Po
     return replace(laplace_fit.report(about, optimum), nodes=nodes)
 
 
+def fit_as_needed(design: Design) -> PointSolution:
+    """Estimates by maximum likelihood, with as many nodes as it takes until more would hardly move them.
+
+    One node, which is Laplace's approximation, where no rule with more can be had: of several factors, of many effects.
+
+    Raises
+    ------
+    FitError
+        As `bayeslmm.engine.laplace_fit.fit`.
+    """
+    about = Approximation(design)
+    first = laplace_fit.optimum(about)
+    solution = laplace_fit.report(about, first)
+    rules = [nodes for nodes in RULES[1:] if has_rule(design, nodes)]
+    if solution.status not in ("converged", "boundary") or not rules:
+        return solution
+    integrals, optimum, chosen = OneFactor(design), first, 1
+    for nodes in rules:
+        likelihood = _Likelihood(about=about, integrals=integrals, nodes=nodes)
+        if _moves(likelihood, optimum) < MOVED:
+            break
+        optimum, chosen = _optimum(likelihood, optimum), nodes
+    return solution if chosen == 1 else replace(laplace_fit.report(about, optimum), nodes=chosen)
+
+
+def has_rule(design: Design, nodes: int) -> bool:
+    """Whether so many nodes along each effect make a rule for this design."""
+    try:
+        refuse(design, nodes)
+    except NotAvailableError:
+        return False
+    return True
+
+
+def _moves(likelihood: _Likelihood, optimum: Optimum) -> float:
+    """By how many standard errors a rule would move an estimate that is furthest from its own, by a Newton step."""
+    if _inside(likelihood, optimum) is not None:
+        return np.inf
+    C = _coordinates(likelihood.about, optimum, optimum.free)
+    step = C @ _gradient(likelihood, optimum.psi, C)
+    se = np.sqrt(np.einsum("ij,ij->i", C, C))
+    return float(np.max(np.abs(step[se > 0.0]) / se[se > 0.0], initial=0.0))
+
+
 def estimates(
-    design: Design, *, restricted: bool = False, nodes: int = 1, start: PointSolution | None = None
+    design: Design, *, restricted: bool = False, nodes: int | None = 1, start: PointSolution | None = None
 ) -> PointSolution:
-    """Estimates by Laplace's approximation, or by quadrature with more nodes than one.
+    """Estimates by Laplace's approximation, by quadrature with more nodes than one, or (None) by what it takes.
 
     Raises
     ------
@@ -99,7 +147,9 @@ def estimates(
     FitError
         There are no estimates.
     """
-    if nodes <= 1:
+    if nodes is None and not restricted and design.n <= MOST_ROWS:
+        return fit_as_needed(design)
+    if nodes is None or nodes <= 1:
         return laplace_fit.fit(design, restricted=restricted, start=start)
     if restricted:
         raise NotAvailableError(
@@ -115,9 +165,7 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     if solution.nodes == 1:
         return laplace_fit.report(about, first)
     likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=solution.nodes)
-    free = first.free
-    C = np.zeros((about.size, int(free.sum())))
-    C[free] = laplace_fit.scales(first.hessian[np.ix_(free, free)])
+    C = _coordinates(about, first, first.free)
     back = np.linalg.pinv(C)
     optimum = replace(
         first, value=float(likelihood(first.psi)[0]), hessian=back.T @ _curvature(likelihood, first.psi, C) @ back
@@ -141,14 +189,10 @@ def error(design: Design, solution: PointSolution) -> float | None:
 
 def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
     about, free = likelihood.about, first.free.copy()
-    psi = first.psi.copy()
-    inside = psi.copy()
-    inside[about.theta_at] = np.where(about.diagonal & ~free[about.theta_at], 0.3, psi[about.theta_at])
-    if (inside != psi).any() and likelihood(inside)[0] < likelihood(psi)[0]:  # zero by Laplace's approximation alone
+    psi, inside = first.psi.copy(), _inside(likelihood, first)
+    if inside is not None:
         psi, free = inside, ~about.held
-    H0 = first.hessian[np.ix_(free, free)]
-    C = np.zeros((about.size, int(free.sum())))
-    C[free] = laplace_fit.scales(H0)
+    C = _coordinates(about, first, free)
     value = float(likelihood(psi)[0])
     if not np.isfinite(value):
         raise FitError("quadrature: the likelihood cannot be computed at the optimum of Laplace's approximation")
@@ -191,6 +235,21 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
         free=free,
         decrement=decrement,
     )
+
+
+def _inside(likelihood: _Likelihood, optimum: Optimum) -> Array | None:
+    """Away from the boundary, if that is better there: a variance is zero by a coarser rule alone."""
+    about, psi = likelihood.about, optimum.psi
+    inside = psi.copy()
+    inside[about.theta_at] = np.where(about.diagonal & ~optimum.free[about.theta_at], 0.3, psi[about.theta_at])
+    return inside if (inside != psi).any() and likelihood(inside)[0] < likelihood(psi)[0] else None
+
+
+def _coordinates(about: Approximation, optimum: Optimum, free: NDArray[np.bool_]) -> Array:
+    """C (size, free) of coordinates in which the curvature at an optimum is the unit matrix."""
+    C = np.zeros((about.size, int(free.sum())))
+    C[free] = laplace_fit.scales(optimum.hessian[np.ix_(free, free)])
+    return C
 
 
 def _gradient(likelihood: _Likelihood, psi: Array, C: Array) -> Array:

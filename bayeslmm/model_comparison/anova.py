@@ -12,9 +12,10 @@ import pandas as pd
 
 from ..covariances import UNSTRUCTURED
 from ..design.design import Design, GroupTerm
+from ..engine.agq import has_rule
 from ..errors import InputError
 from ..results import wald
-from ..results.alike import solved
+from ..results.alike import estimated, solved
 from ..results.point import PointFit
 from ..results.quantities import check_same_data
 from ..results.text import Shown, Text, probability, table
@@ -124,6 +125,7 @@ def anova(
         test_table, title, remarks = term_table(fits[0], type, ddf)
         return ModelTests(title=title, table=test_table, notes=remarks)
     _check_comparable(fits)
+    fits, rule = _by_one_rule(fits)
     labels = names_of(names, [f"m{i}" for i in range(len(fits))], "anova")
     models = [f"{label}: {fit.design.described}" for label, fit in zip(labels, fits, strict=True)]
     order = sorted(range(len(fits)), key=lambda i: fits[i].n_parameters)
@@ -134,7 +136,7 @@ def anova(
         return ModelTests(title=title, table=_f_tests(fits, labels, nested), notes=tuple(notes))
     fits, likelihoods_used = _compared_by(fits)
     test_table = _likelihood_ratios(fits, labels, nested)
-    notes = [*likelihoods_used, *notes, *_worse(test_table, labels)]
+    notes = [*rule, *likelihoods_used, *notes, *_worse(test_table, labels)]
     pairs = zip(nested[1:], pairwise(fits), strict=True)
     if any(tested and _drops_variance(a.design, b.design) for tested, (a, b) in pairs):
         notes.append(BOUNDARY)
@@ -200,14 +202,25 @@ def _check_comparable(fits: tuple[PointFit, ...]) -> None:
             raise InputError(
                 f"anova compares REML or ML fits, not {type(fit).__name__}: call fit_reml() or fit_ml() of a model"
             )
-    rules = sorted({fit.solution.nodes for fit in fits if fit.design.groups})
-    if len(rules) > 1:
-        raise InputError(
-            f"anova compares likelihoods by one rule of integration, and these fits have nAGQ = "
-            f"{', '.join(map(str, rules))}: fit all of them with the same"
-        )
     for fit in fits[1:]:
         check_same_data(fits[0].design, fit.design, "likelihoods of different data cannot be compared")
+
+
+def _by_one_rule(fits: tuple[PointFit, ...]) -> tuple[tuple[PointFit, ...], list[str]]:
+    """The fits with their effects integrated out by the same rule, and which that is."""
+    rules = {fit.solution.nodes for fit in fits if fit.design.groups}
+    if len(rules) < 2:
+        return fits, []
+    with_groups = [fit.design for fit in fits if fit.design.groups]
+    nodes = max(rules) if all(has_rule(design, max(rules)) for design in with_groups) else 1
+    again = tuple(
+        fit
+        if not fit.design.groups or fit.solution.nodes == nodes
+        else replace(fit, solution=estimated(fit.design, reml=False, nodes=nodes))
+        for fit in fits
+    )
+    rule = "Laplace's approximation" if nodes == 1 else f"quadrature with {nodes} nodes"
+    return again, [f"All fits by {rule}, so that their likelihoods can be compared."]
 
 
 def _same_columns(a: Design, b: Design) -> bool:

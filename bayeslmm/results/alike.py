@@ -26,13 +26,12 @@ from .text import number
 
 # rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
 RELATIVE, OF_DF = 1e-4, 0.02
-MOST_ROWS = 200_000  # of a model whose rule of integration is looked at: some seconds
 FAR_OFF = 0.5  # of a log likelihood, between rules
 FROM_DF = ("df", "p_value", "conf_low", "conf_high")
 
 
-def estimated(design: Design, *, reml: bool, nodes: int = 1) -> PointSolution:
-    """Estimates, with others beside them that are as good; of other than normal responses by Laplace's approximation.
+def estimated(design: Design, *, reml: bool, nodes: int | None = 1) -> PointSolution:
+    """Estimates, with others beside them that are as good; of other than normal responses by so many nodes.
 
     Raises
     ------
@@ -41,7 +40,7 @@ def estimated(design: Design, *, reml: bool, nodes: int = 1) -> PointSolution:
     """
     if not design.family.has_reml:
         solution = agq.estimates(design, restricted=reml, nodes=nodes)
-        looked_at = not reml and design.n <= MOST_ROWS and solution.status in ("converged", "boundary")
+        looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")
         return replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
     try:
         return engine.fit(Problem.of(design), reml=reml, judged=True)
@@ -58,7 +57,8 @@ def estimated(design: Design, *, reml: bool, nodes: int = 1) -> PointSolution:
 def solved(design: Design, like: PointSolution, *, reml: bool) -> PointSolution:
     """Estimates of a design by the method of a solution, without others beside them."""
     if like.nodes:
-        return agq.estimates(design, restricted=reml, nodes=like.nodes)
+        nodes = like.nodes if agq.has_rule(design, like.nodes) else 1  # without groups there is nothing to integrate
+        return agq.estimates(design, restricted=reml, nodes=nodes)
     return engine.fit(Problem.of(design), reml=reml)
 
 

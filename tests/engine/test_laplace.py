@@ -257,7 +257,7 @@ def test_one_node_is_laplaces_approximation(family):
 
 def test_the_error_of_a_rule_is_told():
     toenail = model_of("toenail")
-    assert "Take fit_ml(nAGQ=9)" in toenail.fit_ml().verdict
+    assert "Take fit_ml(nAGQ=9)" in toenail.fit_ml(nAGQ=1).verdict
     assert toenail.fit_ml(nAGQ=25).verdict == "converged"
     fit = model("bernoulli", bars="(1 | g)").fit_ml(nAGQ=9)
     assert fit.solution.nodes == fit.refit(fit.design.y[::-1]).solution.nodes == 9
@@ -322,10 +322,32 @@ def test_fits_of_other_families_come_back_from_files(tmp_path):
         assert str(again.summary()) == str(fit.summary()) and again.solution.nodes == fit.solution.nodes
 
 
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
 def test_rules_are_not_mixed_in_a_test():
+    """Fits by different rules are compared by the finer one, or by Laplace's approximation where there is no other."""
     m = model("poisson", bars="(1 | g)")
-    with pytest.raises(blm.errors.InputError, match="nAGQ = 1, 9"):
-        blm.anova(m.fit_ml(), m.update(". ~ . - x").fit_ml(nAGQ=9))
+    small = m.update(". ~ . - x")
+    found = blm.anova(m.fit_ml(nAGQ=1), small.fit_ml(nAGQ=9))
+    assert "All fits by quadrature with 9 nodes" in " ".join(str(found).split())
+    exact = 2 * (m.fit_ml(nAGQ=9).loglik - small.fit_ml(nAGQ=9).loglik)
+    assert found.table["chisq"].iloc[1] == pytest.approx(exact, abs=1e-6)
+    crossed = model("poisson").fit_ml()
+    found = blm.anova(small.update(". ~ . + x").fit_ml(nAGQ=9), crossed)
+    assert "All fits by Laplace's approximation" in " ".join(str(found).split())
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
+def test_as_many_nodes_as_it_takes():
+    """Until estimates stay: what Laplace's approximation has right is left alone; toenail takes more."""
+    toenail = model_of("toenail").fit_ml()
+    assert toenail.solution.nodes > 1 and "quadrature" in " ".join(str(toenail.summary()).split())
+    finer = model_of("toenail").fit_ml(nAGQ=101)
+    se = finer.fixef()["std_error"]
+    # 0.1 of an error as one Newton step has it, and what the next rules still move
+    assert (abs(toenail.fixef()["estimate"] - finer.fixef()["estimate"]) < 0.15 * se).all()
+    cbpp = model_of("cbpp_logit").fit_ml()
+    assert cbpp.solution.nodes == 1 and cbpp.loglik == model_of("cbpp_logit").fit_ml(nAGQ=1).loglik
+    assert model("poisson").fit_ml().solution.nodes == 1  # crossed: there is no other rule
 
 
 def test_counts_that_lose_the_digits_are_refused():
