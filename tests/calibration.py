@@ -274,10 +274,11 @@ def main():
         found[name] = calibrate(empty, priors, options.refits, seed=options.seed + k, cores=options.cores)
         report(name, found[name])
     exact = dict(found)
-    for k, name in enumerate(calibration_models.FAMILIES):
+    for k, name in enumerate([*calibration_models.FAMILIES, *calibration_models.BY_QUADRATURE]):
         seed = options.seed + 1000 * (k + 1)
-        found[f"{name}, NUTS"] = calibration_models.ranks_of_family(name, options.families, seed, cores=options.cores)
-        report(name, found[f"{name}, NUTS"])
+        label = f"{name}, {'NUTS' if name in calibration_models.FAMILIES else 'quadrature'}"
+        found[label] = calibration_models.ranks_of_family(name, options.families, seed, cores=options.cores)
+        report(name, found[label])
     bound = 0.01 / sum(map(len, found.values()))
     doubtful = [
         f"{name} {parameter}: p = {uniformity(values):.2g}"

@@ -8,7 +8,7 @@ from scipy import stats
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(calibration_models.FAMILIES))
+@pytest.mark.parametrize("name", [*calibration_models.FAMILIES, *calibration_models.BY_QUADRATURE])
 def test_ranks_of_families_are_uniform(name):
     found = calibration_models.ranks_of_family(name, refits=40, seed=11)
     for parameter, ranks in found.items():

@@ -236,3 +236,16 @@ def log_prior(kind: int, a: float, b: float, v: float) -> tuple[float, float]:
     if kind == Kind.UNIFORM:
         return (-np.log(b - a) if a <= v <= b else -np.inf), 0.0
     return 0.0, 0.0
+
+
+@compiled
+def log_location_scale(location: float, scale: float, nu: float, value: float) -> tuple[float, float]:
+    """Log density of a normal, Student t or flat prior of a real number, and its derivative."""
+    if np.isinf(scale):
+        return 0.0, 0.0
+    z = (value - location) / scale
+    if np.isinf(nu):
+        return -0.5 * z * z - np.log(scale) - 0.5 * np.log(2.0 * np.pi), -z / scale
+    constant = lgamma(0.5 * (nu + 1.0)) - lgamma(0.5 * nu) - 0.5 * np.log(nu * np.pi)
+    slope = -(nu + 1.0) * z / (nu + z * z) / scale
+    return constant - np.log(scale) - 0.5 * (nu + 1.0) * np.log1p(z * z / nu), slope

@@ -11,7 +11,6 @@ section 11).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import lgamma
 from typing import Any, NamedTuple, get_type_hints
 
 import numba
@@ -30,7 +29,7 @@ from ..families import densities
 from ..tools.arrays import Array
 from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
-from .hyperpriors import Kind, Positive, location_scale, log_prior
+from .hyperpriors import Kind, Positive, location_scale, log_location_scale, log_prior
 from .pql import Rough
 
 Codes = NDArray[np.int64]
@@ -461,25 +460,6 @@ def _views_of_fields() -> Any:
 views = _views_of_fields()
 
 
-@compiled
-def _of_location_scale(location, scale, nu, value):
-    """Log density and slope of a normal, Student t or flat prior (location, scale, degrees of freedom)."""
-    if np.isinf(scale):
-        return 0.0, 0.0
-    z = (value - location) / scale
-    if np.isinf(nu):
-        return -0.5 * z * z - np.log(scale) - 0.5 * np.log(2.0 * np.pi), -z / scale
-    from_t = -0.5 * (nu + 1.0) * np.log1p(z * z / nu)
-    slope = -(nu + 1.0) * z / (nu + z * z) / scale
-    return from_t - np.log(scale) + _log_t_constant(nu), slope
-
-
-@compiled
-def _log_t_constant(nu):
-    from_half = lgamma(0.5 * (nu + 1.0)) - lgamma(0.5 * nu)
-    return from_half - 0.5 * np.log(nu * np.pi)
-
-
 @_inline
 def _sds(joint, k):
     """How many sds factor k has."""
@@ -652,7 +632,7 @@ def _parameters(joint, x, parameters, gradient):
     if joint.positive == 0:
         for k in range(r):
             parameters[k] = x[at] if k == 0 else parameters[k - 1] + np.exp(x[at + k])
-            total += _of_location_scale(prior[0], prior[1], prior[2], parameters[k])[0]
+            total += log_location_scale(prior[0], prior[1], prior[2], parameters[k])[0]
             if k > 0:
                 total += x[at + k]
         return total
@@ -674,7 +654,7 @@ def _pull_back_parameters(joint, x, parameters, by_parameters, gradient):
         return
     from_above, prior = 0.0, joint.parameter_prior
     for k in range(r - 1, -1, -1):
-        from_above += by_parameters[k] + _of_location_scale(prior[0], prior[1], prior[2], parameters[k])[1]
+        from_above += by_parameters[k] + log_location_scale(prior[0], prior[1], prior[2], parameters[k])[1]
         gradient[at + k] += from_above if k == 0 else from_above * np.exp(x[at + k]) + 1.0
 
 
@@ -797,7 +777,7 @@ def log_density(buffer, x, gradient):
     gradient[:] = 0.0
     total = joint.constant
     for j in range(p):
-        value, slope = _of_location_scale(prior[3 * j], prior[3 * j + 1], prior[3 * j + 2], x[j])
+        value, slope = log_location_scale(prior[3 * j], prior[3 * j + 1], prior[3 * j + 2], x[j])
         total += value
         gradient[j] += slope
     sds, Ls = np.zeros((K, widest)), np.zeros((K, widest, widest))

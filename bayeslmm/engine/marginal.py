@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
@@ -148,6 +149,10 @@ class Marginal:
     def softness(self) -> list[Array]:
         """c of each factor, one an sd."""
         return np.split(self.space.softness, np.cumsum(self.space.sds)[:-1])
+
+    def noise(self, rng: Generator, n: int) -> Array:
+        """Standard normal numbers (n, p + m) for as many draws of β and b."""
+        return rng.standard_normal((n, self.p + self.layout.m))
 
     def walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Array) -> Walk:
         """Independence Metropolis–Hastings from x[0] over N proposals, with a draw of β and b each (section 6).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
@@ -23,6 +24,41 @@ from .hyperspace import FARTHEST
 from .marginal import Marginal
 
 Density = Callable[[Array], Array]  # log density at each row of x (N, d)
+
+
+class Coordinates(Protocol):
+    """What a proposal has to know of the coordinates of a density."""
+
+    @property
+    def sd_at(self) -> NDArray[np.bool_]:
+        """(d,) those that are truncated at zero."""
+
+    @property
+    def correlation_at(self) -> NDArray[np.bool_]:
+        """(d,) those of correlations."""
+
+    @property
+    def partial_shape(self) -> Array:
+        """Shapes of the Beta priors of these."""
+
+
+class Target(Protocol):
+    """A density that a proposal can be fitted to."""
+
+    @property
+    def d(self) -> int:
+        """Number of coordinates."""
+
+    @property
+    def space(self) -> Coordinates:
+        """Its coordinates."""
+
+    def log_densities(self, x: Array) -> Array:
+        """Log density at each row of x (N, d)."""
+
+    def rough_sds(self, x: Array) -> Array:
+        """About how far it reaches around x (d,)."""
+
 
 COMPONENTS = 3
 DOF = 10.0  # degrees of freedom of each
@@ -84,9 +120,9 @@ class Proposal:
     shapes: Array  # of the Beta priors of these
 
     @classmethod
-    def around(cls, near: Mixture, marginal: Marginal) -> Proposal:
+    def around(cls, near: Mixture, target: Target) -> Proposal:
         """The near part with the other two."""
-        space = marginal.space
+        space = target.space
         mean = near.shares @ near.means
         off = near.means - mean
         spread = np.einsum("k,kij,klj->il", near.shares, near.roots, near.roots) + (near.shares * off.T) @ off
@@ -173,12 +209,24 @@ def fit_proposal(
         mode = _mode(density, marginal)
         root = cholesky(1.3 * inverse_curvature(density, mode, marginal))
         start = Mixture(shares=np.ones(1), means=mode[None], roots=root[None], dof=5.0), np.zeros(1, np.int64)
-    mixture, of_mode = start
+    return refine(marginal, rng, density, *start, pilot=pilot)
+
+
+def refine(
+    target: Target,
+    rng: Generator,
+    density: Density,
+    mixture: Mixture,
+    of_mode: NDArray[np.int64],
+    *,
+    pilot: int = PILOT,
+) -> Fitted:
+    """The best proposal that rounds of weighted draws make of a mixture; arguments as of `fit_proposal`."""
     seeded = len(mixture.shares) > 1
-    proposal = Proposal.around(mixture, marginal)
-    n = pilot * marginal.d
+    proposal = Proposal.around(mixture, target)
+    n = pilot * target.d
     best = None
-    rows, weights = np.empty((0, marginal.d)), np.empty(0)  # of all rounds, each as heavy as its draws count
+    rows, weights = np.empty((0, target.d)), np.empty(0)  # of all rounds, each as heavy as its draws count
     for _ in range(ROUNDS):
         x = proposal.draw(rng, n)
         log_weights = density(x) - proposal.log_density(x)
@@ -201,7 +249,7 @@ def fit_proposal(
             mixture = _maximise(mixture, rows, weights / weights.sum())
         except np.linalg.LinAlgError:  # fewer draws than dimensions have all of the weight: the best stands as it is
             break
-        proposal = Proposal.around(mixture, marginal)
+        proposal = Proposal.around(mixture, target)
     assert best is not None
     return best
 
@@ -249,11 +297,11 @@ def _mode(density: Density, marginal: Marginal) -> Array:
     return mode
 
 
-def climb(density: Density, marginal: Marginal, start: Array) -> Array:
+def climb(density: Density, target: Target, start: Array) -> Array:
     """A mode, by L-BFGS-B in units of the rough sds; each gradient is a batch of central differences."""
     from scipy.optimize import minimize
 
-    units, bounded = marginal.rough_sds(start), marginal.space.sd_at
+    units, bounded = target.rough_sds(start), target.space.sd_at
     h = 1e-3 * np.diag(units)
 
     def slope(z: Array) -> tuple[float, Array]:
@@ -270,10 +318,10 @@ def climb(density: Density, marginal: Marginal, start: Array) -> Array:
     return np.asarray(found.x * units)
 
 
-def inverse_curvature(density: Density, mode: Array, marginal: Marginal) -> Array:
+def inverse_curvature(density: Density, mode: Array, target: Target) -> Array:
     """Inverse of minus the second differences of the log density over ± a rough sd, made positive definite."""
-    d, steps = len(mode), marginal.rough_sds(mode)
-    center = np.where(marginal.space.sd_at, np.maximum(mode, steps), mode)
+    d, steps = len(mode), target.rough_sds(mode)
+    center = np.where(target.space.sd_at, np.maximum(mode, steps), mode)
     h = np.diag(steps)
     pairs = [(i, j) for i in range(d) for j in range(i)]
     corners = [center + a * h[i] + b * h[j] for i, j in pairs for a in (1, -1) for b in (1, -1)]

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import Generator
@@ -36,6 +36,19 @@ class ExactDraws:
     log_density: Array  # (chain, draw) of the hyperparameters, normalised but for p(y)
     accepted: NDArray[np.bool_]  # (chain, draw) whether the proposal was taken
     log_weights: Array  # (chain, draw) of the proposals: their spread is what k̂ measures
+
+
+class Chainable(Protocol):
+    """A density that chains can be drawn from."""
+
+    def log_densities(self, x: Array) -> Array:
+        """Log density at each row of x (N, d)."""
+
+    def noise(self, rng: Generator, n: int) -> Any:
+        """What n draws need besides their proposals."""
+
+    def walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Any) -> Any:
+        """A stretch of a chain; it has ``x`` and ``log_proposal`` of every draw."""
 
 
 class _Pace:
@@ -131,7 +144,7 @@ class Team:
         self.interrupted.set()
         self._open.close()
 
-    def densities(self, marginal: Marginal) -> Callable[[Array], Array]:
+    def densities(self, marginal: Chainable) -> Callable[[Array], Array]:
         """``marginal.log_densities``, its rows spread over the threads, in pieces that an interrupt can wait for."""
         pace = _Pace()
 
@@ -151,12 +164,16 @@ class Team:
 
     def chains(self, marginal: Marginal, proposal: Proposal, draws: int, rngs: Sequence[Generator]) -> ExactDraws:
         """One chain for each generator."""
+        return _gather(self.walks(marginal, proposal, draws, rngs))
+
+    def walks(self, marginal: Chainable, proposal: Proposal, draws: int, rngs: Sequence[Generator]) -> list[list[Any]]:
+        """The stretches of one chain for each generator."""
         jobs = [self._pool.submit(self._chain, marginal, proposal, draws, rng) for rng in rngs]
         for job in wait(jobs, return_when=FIRST_EXCEPTION).done:
             job.result()  # raises what stopped a chain, and leaving the team stops the others
-        return _gather([job.result() for job in jobs])
+        return [job.result() for job in jobs]
 
-    def _chain(self, marginal: Marginal, proposal: Proposal, draws: int, rng: Generator) -> list[Walk]:
+    def _chain(self, marginal: Chainable, proposal: Proposal, draws: int, rng: Generator) -> list[Any]:
         moves, noise = rng.spawn(2)  # so that the length of a segment changes no draw
         x = proposal.draw(moves, FIRST)
         pace, log_weights = _Pace(), -proposal.log_density(x)
@@ -169,12 +186,12 @@ class Team:
         x = np.concatenate([here[None], proposal.draw(moves, draws)])
         log_proposal = proposal.log_density(x)
         log_uniform = np.log(moves.uniform(size=draws))
-        walks: list[Walk] = []
+        walks: list[Any] = []
         for part in pace.segments(draws):
             if self.interrupted.is_set():
                 break
             end = part.stop
-            normal = noise.standard_normal((end - part.start, marginal.p + marginal.layout.m))
+            normal = marginal.noise(noise, end - part.start)
             rows = slice(part.start, end + 1)
             walks.append(marginal.walk(x[rows], log_proposal[rows], log_uniform[part], normal))
             x[end], log_proposal[end] = (walks[-1].x[-1], walks[-1].log_proposal[-1])  # where the next one begins
@@ -190,7 +207,7 @@ def complete(marginal: Marginal, x: Array, rng: Generator) -> ExactDraws:
             np.concatenate([points[:1], points]),
             np.zeros(len(points) + 1),
             np.full(len(points), -np.inf),
-            rng.standard_normal((len(points), marginal.p + marginal.layout.m)),
+            marginal.noise(rng, len(points)),
         )
 
     pace = _Pace()

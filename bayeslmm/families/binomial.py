@@ -82,6 +82,7 @@ class Binomial(Family):
     links = PROBABILITY_LINKS
     has_trials = True
     is_discrete = True
+    log_concave_links = ("logit", "probit", "cloglog")
     row, rows, bends = row, rows, bends
     distribution = "Binomial(%s, p_i)"
     mean_symbol = "p_i"

@@ -95,6 +95,22 @@ each_bend = _switch(
     "nan",
 )
 
+# Sums over rows from ``first`` up to ``last`` of the log density at η + loading × u and its first two derivatives by u.
+along = _switch(
+    "link, y, trials, weights, eta, loading, u, parameters, first, last",
+    lambda kind: (
+        "value = slope = bend = 0.0\n"
+        "for i in range(first, last):\n"
+        f"    a, b, c, _, _, _, _, _, _, _ = {kind.__name__}_bends("
+        "link, y[i], trials[i], weights[i], eta[i] + loading[i] * u, parameters)\n"
+        "    value += a\n"
+        "    slope += b * loading[i]\n"
+        "    bend += c * loading[i] ** 2\n"
+        "return value, slope, bend"
+    ),
+    "nan, nan, nan",
+)
+
 # What the parameters add to the log density of n rows whatever the linear predictor; adds to ``gradient``. ``values``
 # and their ``counts`` are the distinct responses, where `Family.normaliser_takes_y`.
 normaliser = _switch("n, parameters, values, counts, gradient", _normaliser_of, "nan")

@@ -79,6 +79,7 @@ class Family(ABC):
     has_normal_scores: ClassVar[bool] = False  # of y or log y, in units of sigma: their spread is fitted
     has_long_tails: ClassVar[bool] = False
     has_positive_mean: ClassVar[bool] = False
+    log_concave_links: ClassVar[tuple[str, ...]] = ()  # log density concave in η whatever the parameters
     normaliser_takes_y: ClassVar[bool] = False  # `normaliser` hangs on the distinct responses
     # -- compiled: see `bayeslmm.families.densities`
     row: ClassVar[Any]
@@ -110,6 +111,11 @@ class Family(ABC):
     def is_normal(self) -> bool:
         """Whether response, or its logarithm, is normal around the linear predictor: the exact sampler's case."""
         return False
+
+    @property
+    def is_log_concave(self) -> bool:
+        """Whether the log density of a response is concave in the linear predictor, whatever the parameters."""
+        return self.link in self.log_concave_links
 
     @property
     def mean_is_probability(self) -> bool:

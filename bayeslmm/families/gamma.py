@@ -62,6 +62,7 @@ class Gamma(Family):
     parameters = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True
+    log_concave_links = ("log",)
     row, bends, normaliser = row, bends, normaliser
     distribution = "Gamma(shape, shape/μ_i)"
     variance_in_words = "μ_i²/shape"

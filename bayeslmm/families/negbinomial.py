@@ -68,6 +68,7 @@ class NegativeBinomial(Poisson):
     parameters = ("shape",)
     limited_by: ClassVar[Mapping[str, str]] = {"shape": "poisson"}
     normaliser_takes_y = True
+    log_concave_links = ("log",)
     row, rows, bends, normaliser = row, None, bends, normaliser
     distribution = "Negative-Binomial(μ_i, shape)"
     variance_in_words = "μ_i + μ_i²/shape"

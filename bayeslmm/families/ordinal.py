@@ -95,6 +95,7 @@ class Ordinal(Family):
     has_mean = False
     has_categories = True
     is_discrete = True
+    log_concave_links = ("logit", "probit", "cloglog")
     row, rows, bends = row, rows, bends
 
     def expected(self, eta: Array, parameters: Mapping[str, Array], weights: Array | None = None) -> Array:

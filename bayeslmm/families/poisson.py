@@ -66,6 +66,7 @@ class Poisson(Family):
     is_count = True
     is_discrete = True
     has_positive_mean = True
+    log_concave_links = ("log",)
     row, rows, bends = row, rows, bends
     distribution = "Poisson(μ_i)"
     needs = "whole numbers, zero or more"

@@ -13,6 +13,7 @@ from ..errors import SamplingWarning
 from ..tools.warned import warn
 
 MOST_LEVELS = 100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
+FEWEST_WEIGHTS = 100  # for a k-hat
 K_HAT_LIMIT = 0.7  # above, importance weights have no usable variance (Vehtari et al. 2024)
 RHAT_LIMIT, ESS_LIMIT, EBFMI_LIMIT = 1.01, 100, 0.3  # ESS a chain
 STANDARD_ERRORS, BY_CHANCE = 3.0, 1e-3  # of ESS, and of R-hat: a limit missed by less is missed by chance
@@ -46,6 +47,24 @@ class Diagnosis:
             facts.append(f"k-hat {self.k_hat:.2f}")
         summary = f"({', '.join(facts)}{'; by ' if self.sampler else ''}{self.sampler})"
         return f"converged {summary}" if self.converged else f"doubtful: {'; '.join(self.reasons)} {summary}"
+
+
+def pareto_k(log_weights: np.ndarray) -> float:
+    """The shape of the weights' tail (Vehtari et al. 2024); too few draws have none.
+
+    Infinite where the tail has no shape: next to no draw counts, or its weights are all alike.
+    """
+    from arviz_stats.base import array_stats
+
+    if log_weights.size < FEWEST_WEIGHTS:
+        return float("nan")
+    if np.isfinite(log_weights).sum() < FEWEST_WEIGHTS:
+        return float("inf")
+    try:
+        k = float(array_stats.psislw(-log_weights.reshape(-1))[1])
+    except ValueError:  # "all tail values are the same"
+        return float("inf")
+    return k if np.isfinite(k) else float("inf")
 
 
 def diagnose_draws(tree: Any, names: Names) -> Diagnosis:

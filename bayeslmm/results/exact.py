@@ -21,11 +21,10 @@ from ..engine.randomness import seed_sequence
 from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
 from .contract import as_tree, named
-from .diagnosis import K_HAT_LIMIT
+from .diagnosis import K_HAT_LIMIT, pareto_k
 from .progress import Bar
 from .settings import Settings
 
-FEWEST_WEIGHTS = 100  # for a k-hat
 SHARE_LIMIT = 0.3  # of the proposal's draws that count: below, NUTS does better
 
 NUTS_STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
@@ -56,7 +55,7 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
             if covered.missed and pilot == PILOT:
                 continue
             drawn = team.chains(marginal, fitted.proposal, draws, streams)
-            k_hat = _k_hat(drawn.log_weights)
+            k_hat = pareto_k(drawn.log_weights)
             if not k_hat > K_HAT_LIMIT:
                 reason = ""
                 break
@@ -90,24 +89,6 @@ def why_not_exact(design: Design, priors: Priors) -> str:
 
 def _modes(covered: Cover) -> str:
     return f"; modes with {covered.words} of the mass" if covered.words else ""
-
-
-def _k_hat(log_weights: NDArray[Any]) -> float:
-    """The shape of the weights' tail (Vehtari et al. 2024); too few draws have none.
-
-    Infinite where the tail has no shape: next to no draw counts, or its weights are all alike.
-    """
-    from arviz_stats.base import array_stats
-
-    if log_weights.size < FEWEST_WEIGHTS:
-        return float("nan")
-    if np.isfinite(log_weights).sum() < FEWEST_WEIGHTS:
-        return float("inf")
-    try:
-        k = float(array_stats.psislw(-log_weights.reshape(-1))[1])
-    except ValueError:  # "all tail values are the same"
-        return float("inf")
-    return k if np.isfinite(k) else float("inf")
 
 
 def _by_nuts(

@@ -16,6 +16,7 @@ from .draws import Draws
 from .exact import doubt_about_modes, sample_exact, why_not_exact
 from .extension import settled
 from .nuts import asked_for_pymc, sample_graph, sample_in_loops, why_not_in_loops
+from .quadrature import sample_quadrature, why_no_quadrature
 from .settings import Settings
 
 Sampler = Callable[[Design, Priors, Settings], Any]
@@ -29,12 +30,12 @@ class Plan:
     ----------
     reason : str
         Empty where there is nothing better.
-    told : bool
+    shown : bool
         Whether the verdict says so.
     """
 
     reason: str = ""
-    told: bool = False
+    shown: bool = False
     sampler: ClassVar[Sampler]
 
     def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
@@ -50,12 +51,21 @@ class Exact(Plan):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Marginal(Plan):
+    """Scalar effects of one factor integrated out by quadrature, the rest drawn, the effects drawn given it."""
+
+    def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
+        tree, reason = sample_quadrature(design, priors, settings)
+        return tree if not reason else Joint(reason=reason, shown=True).draw(design, priors, settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Nuts(Plan):
     """NUTS on all unknowns; of a model that the exact sampler knows, its modes are held against those found there."""
 
     def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
         tree = type(self).sampler(design, priors, settings)
-        if self.reason and self.told:
+        if self.reason and self.shown:
             tree.posterior.attrs["reason"] = self.reason
         doubt = doubt_about_modes(design, priors, settings, tree)
         if doubt:
@@ -90,6 +100,11 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
         why = why_not_exact(design, priors)
         if not why:
             return Exact()
+        if not design.family.is_normal and design.groups:
+            by_quadrature = why_no_quadrature(design, priors)
+            if not by_quadrature:
+                return Marginal()
+            why += f", and no quadrature does it: {by_quadrature}"
         if settings.method == "exact":
             raise NotAvailableError(why)
     asked = asked_for_pymc(settings)
@@ -98,8 +113,8 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
     outside = why_not_in_loops(design, priors)
     by_family = not design.family.is_normal  # nobody expects the exact sampler there
     if outside:
-        return Graph(reason=outside if by_family or not why else why, told=True)
-    return Joint(reason=why, told=bool(why) and not by_family)
+        return Graph(reason=outside if by_family or not why else why, shown=True)
+    return Joint(reason=why, shown=bool(why) and not by_family)
 
 
 def sample(design: Design, priors: Priors, settings: Settings) -> Draws:

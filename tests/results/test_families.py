@@ -207,7 +207,6 @@ def test_a_prior_that_only_pymc_knows_is_sampled_on_the_pymc_model():
         ({"nuts_sampler": "blackjax"}, NotAvailableError, "fails with PyMC.*use 'nutpie', 'pymc' or 'numpyro'"),
         ({"nuts_sampler": "stan"}, InputError, "'stan'.*samplers are 'nutpie', 'pymc', 'numpyro'"),
         ({"no_such_option": 1}, InputError, "pymc.sample refuses the options.*no_such_option"),
-        ({"method": "exact"}, NotAvailableError, "binomial.*normal responses only"),
     ],
 )
 def test_refusals(options, error, message):

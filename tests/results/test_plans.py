@@ -26,7 +26,7 @@ def test_plans_are_values():
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason", "told", "case"),
+    ("kind", "reason", "shown", "case"),
     [
         (Joint, "no group sds", True, {"formula": "Reaction ~ Days"}),
         (Joint, "normal responses only", False, {"family": "gamma"}),
@@ -38,9 +38,9 @@ def test_plans_are_values():
         (Graph, "init", False, {"options": {"init": "adapt_diag"}}),
     ],
 )
-def test_every_other_way_has_its_reason(kind, reason, told, case):
+def test_every_other_way_has_its_reason(kind, reason, shown, case):
     found = plan(**case)
-    assert type(found) is kind and reason in found.reason and found.told is told
+    assert type(found) is kind and reason in found.reason and found.shown is shown
 
 
 def test_uniform_priors_are_nothing_to_the_exact_sampler():

@@ -49,9 +49,9 @@ def test_where_the_proposal_fits_badly_nuts_draws_from_the_same_density(model, p
 
 def test_a_high_k_hat_asks_for_more_care_and_then_for_nuts(model, monkeypatch):
     heavy = iter([0.9, 0.3])
-    monkeypatch.setattr(exact, "_k_hat", lambda log_weights: next(heavy))
+    monkeypatch.setattr(exact, "pareto_k", lambda log_weights: next(heavy))
     assert "exact sampler" in model.fit(random_seed=1, progressbar=False).verdict
-    monkeypatch.setattr(exact, "_k_hat", lambda log_weights: 0.9)
+    monkeypatch.setattr(exact, "pareto_k", lambda log_weights: 0.9)
     monkeypatch.setattr(exact, "_by_nuts", lambda *given: pytest.fail(given[-1]))
     with pytest.raises(pytest.fail.Exception, match=r"k-hat 0\.90"):
         model.fit(random_seed=1, draws=50, progressbar=False)

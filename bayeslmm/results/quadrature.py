@@ -1,0 +1,93 @@
+"""Draws from the marginal by quadrature of models with one scalar effect a level, under the naming contract."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from ..design.design import Design
+from ..design.priors import Priors
+from ..engine.hyperpriors import unwritten
+from ..engine.one_factor import OneFactor, why_not
+from ..engine.pql import rough_fit
+from ..engine.proposal import refine
+from ..engine.randomness import seed_sequence
+from ..engine.sampler import Team
+from .contract import as_tree, named
+from .diagnosis import K_HAT_LIMIT, pareto_k
+from .progress import Bar
+from .settings import Settings
+
+PILOT = 100  # draws a coordinate in a round of the proposal's fit
+SHARE_LIMIT = 0.2  # of the proposal's draws that count: below, NUTS does better
+
+
+def why_no_quadrature(design: Design, priors: Priors) -> str:
+    """Why a model is not drawn from its marginal by quadrature, in words; empty where it is."""
+    return why_not(design) or unwritten(design, priors)
+
+
+def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, str]:
+    """An ``xarray.DataTree`` of draws, and an empty text; or none, and why NUTS has to draw them.
+
+    That is where no proposal fits: by its own pilot draws, or by a k-hat over 0.7 twice, the second time with four
+    times as many of them.
+    """
+    started = time.perf_counter()
+    rough = rough_fit(design)
+    if rough is None:
+        return None, "there are no rough estimates to begin with"
+    marginal = OneFactor(design, priors, rough)
+    draws, chains = settings.draws, settings.chains
+    cores = min(settings.cores or os.cpu_count() or 1, chains)
+    first, *streams = map(np.random.default_rng, seed_sequence(settings.random_seed).spawn(chains + 1))
+    reason = ""
+    with Bar("Sampling", chains * draws, show=settings.progressbar) as bar, Team(cores, advance=bar.advance) as team:
+        density = team.densities(marginal)
+        if not np.isfinite(marginal.log_densities(marginal.start[None])[0]):
+            return None, "the density at rough estimates is zero"
+        near = marginal.settle(density, first)
+        for pilot in (PILOT, 4 * PILOT):
+            fitted = refine(marginal, first, density, near, np.zeros(1, np.int64), pilot=pilot)
+            if fitted.share < SHARE_LIMIT:
+                return None, f"only {fitted.share:.1%} of the draws of the best proposal count"
+            walks = team.walks(marginal, fitted.proposal, draws, streams)
+            k_hat = pareto_k(_joined(walks, "log_weights"))
+            if not k_hat > K_HAT_LIMIT:
+                reason = ""
+                break
+            reason = f"the best proposal fits badly (k-hat {k_hat:.2f})"
+    if reason:
+        return None, reason
+    x, accepted = _joined(walks, "x"), _joined(walks, "accepted")
+    beta, parameters = marginal.outwards(x, _joined(walks, "parameters"))
+    variables = named(
+        design,
+        beta=beta,
+        parameters=parameters,
+        sds=[marginal.sd_of(x)[..., None]],
+        correlations=[np.ones((*x.shape[:2], 1, 1))],
+        effects=[_joined(walks, "effects")[..., None]],
+    )
+    rate = float(accepted.mean())
+    tree = as_tree(
+        design,
+        variables,
+        {"lp": _joined(walks, "log_density"), "accepted": accepted},
+        of_posterior={
+            "sampler": f"the exact marginal by quadrature ({marginal.nodes} nodes, {rate:.0%} of proposals accepted)",
+            "method": "exact",
+            "tuning_steps": 0,
+            "seconds": round(time.perf_counter() - started, 3),
+        },
+        of_statistics={"k_hat": k_hat, "acceptance_rate": rate},
+    )
+    return tree, ""
+
+
+def _joined(walks: list[list[Any]], part: str) -> Any:
+    """One part of all stretches, chains side by side (chain, draw, ...)."""
+    return np.stack([np.concatenate([getattr(walk, part) for walk in chain]) for chain in walks])
