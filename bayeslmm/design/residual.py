@@ -22,6 +22,7 @@ from .grouping import factorize
 from .newdata import matrix_at
 from .residual_words import ResidualWords
 
+FAR_OFF = 50.0  # sds from zero, beyond which the sd there is no number that doubles hold
 MOST_PAIRS = 5_000_000  # of rows of one level, in all levels, among which it is judged what the data tell
 UNTOLD = 1e-8  # eigenvalue of unit directions, below which they depend: differences leave 1e-10
 MOST_STRATA = 60  # whose sds are listed one by one
@@ -173,6 +174,7 @@ def build_residual(
                 f"residual={words.residual!r}: {lacking}, so that a correlation cannot be estimated. Leave it out, or "
                 "choose another structure."
             )
+        correlation = correlation.on(blocks)
         _check_groups(words.correlation, blocks, groups)
     try:
         recipe, G = design_columns(words.terms, expressions, frame)
@@ -209,6 +211,14 @@ def _check_spread(G: np.ndarray, names: Sequence[str], texts: str) -> None:
         raise UnidentifiedTermError(
             f"{texts}: the sds of the residuals would follow {', '.join(map(shown, twice))} twice, or it is constant. "
             "Leave it out."
+        )
+    size = G.std(axis=0)
+    far = (size > 0.0) & (np.abs(G.mean(axis=0)) > FAR_OFF * size)
+    if far.any():
+        column = shown(names[int(np.flatnonzero(far)[0])])
+        raise DataError(
+            f"{texts}: {column} lies far from zero, where sigma would be the sd. Count it from its mean: "
+            f"center({column})."
         )
     distinct, where, counts = np.unique(G, axis=0, return_inverse=True, return_counts=True)
     indicators = bool(np.isin(G, (0.0, 1.0)).all())
@@ -292,44 +302,45 @@ def _tangents(structure: Residuals, groups: Sequence[GroupTerm], rows: np.ndarra
 def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple[str, ...], str]:
     name = ":".join(words.group)
     _, codes = factorize([frame[column] for column in words.group], name)
-    if words.position is None:
+    if not words.positions:
         place = np.zeros(len(frame))
         for level in (np.argsort(codes, kind="stable"),):
             sorted_codes = codes[level]
             first = np.r_[0, np.flatnonzero(np.diff(sorted_codes)) + 1]
             place[level] = np.arange(len(frame)) - np.repeat(first, np.diff(np.r_[first, len(frame)]))
         return Blocks.of(codes, place), (), name
-    column, kind, here = frame[words.position], words.structure, f"residual={words.text!r}"
+    called, kind, here = ":".join(words.positions), words.structure, f"residual={words.text!r}"
+    column = frame[words.positions[0]]
     positions: tuple[str, ...] = ()
     levels = 0
     if kind.of_levels:
-        grouping, places = factorize([column], words.position)
+        grouping, places = factorize([frame[c] for c in words.positions], called)
         positions, levels, at = tuple(map(str, grouping.levels)), len(grouping.levels), places.astype(float)
         counts = np.bincount(places, minlength=levels)
         if counts.min() < 2:
             raise UnidentifiedTermError(
-                f"{here}: {words.position} {positions[int(counts.argmin())]!r} has {int(counts.min())} row(s), which "
+                f"{here}: {called} {positions[int(counts.argmin())]!r} has {int(counts.min())} row(s), which "
                 "do not tell an sd and correlations of its own. Leave these rows out, or join it with another."
             )
     elif is_numeric(column) and column.dtype != bool:
         at = column.to_numpy(dtype=float)
         if kind.whole_steps and np.any(at != np.rint(at)):
             raise DataError(
-                f"{here}: {kind.name} counts whole steps, and {words.position} holds {at[at != np.rint(at)][0]:g}. For "
-                f"times as they are write car1({words.position} | {name})."
+                f"{here}: {kind.name} counts whole steps, and {called} holds {at[at != np.rint(at)][0]:g}. For "
+                f"times as they are write car1({called} | {name})."
             )
     elif kind.whole_steps:
-        grouping, places = factorize([column], words.position)
-        in_order(f"{here}: {kind.name}", words.position, grouping.levels, column)
+        grouping, places = factorize([column], called)
+        in_order(f"{here}: {kind.name}", called, grouping.levels, column)
         at = places.astype(float)
     else:
-        raise DataError(f"{here}: {kind.name} needs times that are numbers, and {words.position} holds none.")
+        raise DataError(f"{here}: {kind.name} needs times that are numbers, and {called} holds none.")
     twice = pd.DataFrame({"block": codes, "at": at}).duplicated(keep=False).to_numpy()
     if twice.any():
         row = int(np.flatnonzero(twice)[0])
         whose = " and ".join(f"{c} {frame[c].iloc[row]!r}" for c in words.group)
         raise DataError(
-            f"{here}: {int(twice.sum())} rows share their {words.position} with another one of their level, first of "
+            f"{here}: {int(twice.sum())} rows share their {called} with another one of their level, first of "
             f"{whose} at {brief([column.iloc[row]])}. Errors at one place would be one error: keep one row, average "
             "them, or name what tells them apart on the right of the bar."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -50,11 +51,9 @@ class ResidualWords:
         terms = Terms(intercept=True, products=()) if sigma is None else parse_sigma(sigma)
         correlation = None if residual is None else parse_residual(residual)
         if correlation is not None and correlation.structure.of_levels and not correlation.structure.hom:
-            name = correlation.position
-            assert name is not None
-            numeric = name in data.columns and is_numeric(pd.Series(data[name]))
-            atom = Atom(f"C({Atom(name)})", is_name=False) if numeric else Atom(name)
-            terms = replace(terms, products=(*terms.products, (atom,)))
+            atoms = tuple(_as_factor(name, data) for name in correlation.positions)
+            cells = [subset for size in range(1, len(atoms) + 1) for subset in combinations(atoms, size)]
+            terms = replace(terms, products=(*terms.products, *cells))
         return cls(
             sigma=None if sigma is None else sigma.strip(),
             residual=None if correlation is None else correlation.text,
@@ -69,4 +68,10 @@ class ResidualWords:
         if words is None:
             return ()
         here = f"residual={words.text!r}"
-        return tuple((name, here) for name in (*([words.position] if words.position else []), *words.group))
+        return tuple((name, here) for name in (*words.positions, *words.group))
+
+
+def _as_factor(name: str, data: pd.DataFrame) -> Atom:
+    """A column as the levels that it has, be they numbers."""
+    numeric = name in data.columns and is_numeric(pd.Series(data[name]))
+    return Atom(f"C({Atom(name)})", is_name=False) if numeric else Atom(name)

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..errors import FitError, UnidentifiedTermError
+from ..residuals import Residuals
 from ..tools.arrays import Array
 from . import pls
 from .blocked import Blocked
@@ -26,6 +29,9 @@ STEP = 1e-4  # of a free coordinate in a difference: errors of rounding and of t
 FAR = 7.0  # a free coordinate of a correlation beyond which it is at its end
 ENOUGH = 1e-3  # of a derivative per square root of rows, as `reml` has it
 LONG, MANY = 20_000, 3  # rows and parameters beyond which only the best start is followed, where they cost
+
+WIDEST = 12.0  # of log sds: one sd 160,000 times another
+FLAT = 1e-6  # of a criterion that any information would raise by some thousandths
 
 Climb = Callable[..., Evaluation | None]
 
@@ -67,6 +73,15 @@ class Criteria:
         criterion = self.at(values)
         reduced = pls.reduce(criterion.layout, criterion.lams(theta))
         return criterion.value(reduced, pls.solve(reduced))
+
+    def lowest_at(self, free: Array, theta: Array) -> float:
+        """The criterion at free coordinates, infinite where it breaks down."""
+        try:
+            if self.blocked is not None:
+                return self.blocked.evaluate(free).value
+            return self.value(self.residual.natural(free), theta)
+        except (FloatingPointError, np.linalg.LinAlgError):
+            return np.inf
 
     def gradient(self, free: Array, theta: Array) -> Array:
         """Derivatives (d + r,) by free coordinates with θ̃ held."""
@@ -135,14 +150,19 @@ def search(problem: Problem, *, reml: bool, climb: Climb) -> Searched:
 
     Raises
     ------
-    FloatingPointError
-        The criterion breaks down at every start.
+    FitError
+        The criterion breaks down at every start, or an sd goes to zero.
+    UnidentifiedTermError
+        The criterion is the same wherever a parameter is.
     """
     criteria, residual = Criteria(problem, reml=reml), problem.residual
     assert residual is not None
     followed = [each for each in (_Path(criteria, climb, free) for free in residual.starts()) if each.is_alive]
     if not followed:
-        raise FloatingPointError("the criterion breaks down at every start of the residuals' parameters")
+        raise FitError(
+            "the search for the residuals' parameters broke down at every start: the residual variance goes to zero. "
+            "Leave out what determines the response."
+        )
     followed.sort(key=lambda path: path.lowest)
     best = None
     costly = criteria.blocked is None and (len(problem.y) > LONG or residual.n_values > MANY)
@@ -151,8 +171,10 @@ def search(problem: Problem, *, reml: bool, climb: Climb) -> Searched:
         if best is None or path.lowest < best.lowest - 1e-9 * abs(best.lowest):
             best = path
     assert best is not None
+    _refuse_vanishing(residual, best.free)
     gradient = criteria.gradient(best.free, best.theta)
     far = np.abs(best.free[residual.n_spread :]) > FAR
+    _refuse_flat(criteria, best, far)
     norm = float(np.abs(np.where(np.r_[np.zeros(residual.n_spread, bool), far], 0.0, gradient)).max(initial=0.0))
     return Searched(
         values=residual.natural(best.free),
@@ -162,6 +184,33 @@ def search(problem: Problem, *, reml: bool, climb: Climb) -> Searched:
         is_stationary=norm <= ENOUGH * max(1.0, float(np.sqrt(len(problem.y)))),
         at_end=bool(far.any()),
     )
+
+
+def _refuse_vanishing(residual: Residuals, free: Array) -> None:
+    """Raise FitError where the sd of some rows goes to zero beside that of others."""
+    logs = residual.spread.G @ residual.natural(free)[: residual.n_spread]
+    if len(logs) and float(np.ptp(logs)) > WIDEST:
+        row = int(np.argmin(logs))
+        on = [name for name, v in zip(residual.spread.labels, residual.spread.G[row], strict=True) if v != 0.0]
+        raise FitError(
+            f"the residual sd goes to zero in the rows of {', '.join(on) or 'the first level'}: the model fits them "
+            "perfectly. They are too few for the coefficients that are theirs alone: join them with others, or leave "
+            "out what determines their response."
+        )
+
+
+def _refuse_flat(criteria: Criteria, best: _Path, far: NDArray[np.bool_]) -> None:
+    """Raise UnidentifiedTermError where the criterion is the same wherever a parameter is."""
+    residual = criteria.residual
+    skip = np.append(np.zeros(residual.n_spread, dtype=bool), far)
+    for k in np.flatnonzero(~skip):
+        h = 0.5 * np.eye(len(best.free))[k]
+        rises = [criteria.lowest_at(best.free + s * h, best.theta) - best.lowest for s in (1.0, -1.0)]
+        if max(rises) < FLAT:
+            raise UnidentifiedTermError(
+                f"the data do not tell the residual parameter {residual.labels[k]}: the criterion is the same wherever "
+                "it is. The fixed effects take all that would tell it: leave it out of sigma= or residual=, or use ML."
+            )
 
 
 class _Path:
@@ -202,7 +251,10 @@ class _Path:
                 return np.inf, start
             value, theta = here.value, here.theta
         else:
-            value, theta = criterion.evaluate(start).value, start
+            try:
+                value, theta = criterion.evaluate(start).value, start
+            except FloatingPointError:
+                return np.inf, start
         if value < self.lowest:
             self.lowest, self.free, self.theta = value, np.array(free), theta
         return value, theta
@@ -212,10 +264,12 @@ class _Path:
         from scipy.optimize import minimize
 
         def objective(free: Array) -> tuple[float, Array]:
-            value, theta = self._optimise(free, self.theta)
-            if not np.isfinite(value):
-                return 1e300, np.zeros(len(free))
-            return value, self.criteria.gradient(free, theta)
+            try:
+                value, theta = self._optimise(free, self.theta)
+                gradient = self.criteria.gradient(free, theta) if np.isfinite(value) else np.zeros(len(free))
+            except (FloatingPointError, np.linalg.LinAlgError):
+                value, gradient = np.inf, np.zeros(len(free))
+            return (value, gradient) if np.isfinite(value) else (1e300, np.zeros(len(free)))
 
         for _ in range(3):
             before = self.lowest

@@ -20,10 +20,10 @@ PATTERN = "ar1(week | subject), car1(time | subject), cs(1 | subject) or us(visi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrelationWords:
-    """What ``residual=`` says: a structure, the column of positions, and the columns that name the blocks."""
+    """What ``residual=`` says: a structure, the columns of positions, and the columns that name the blocks."""
 
     structure: Correlation
-    position: str | None
+    positions: tuple[str, ...]
     group: tuple[str, ...]
     text: str
 
@@ -102,7 +102,8 @@ def parse_residual(text: str) -> CorrelationWords:
         raise FormulaError(
             f"residual={text!r}: on the right of the bar stands a column, or several as in school:class, not {group!r}."
         )
-    if kind.has_positions and not re.fullmatch(NAME, left):
+    places = re.split(r"\s*:\s*", left) if kind.of_levels else [left]
+    if kind.has_positions and not all(re.fullmatch(NAME, place) for place in places):
         raise FormulaError(
             f"residual={text!r}: {kind.name} needs to know where each row stands: write the column of "
             f"{'visits' if kind.of_levels else 'times'}, {kind.name}(time | {group}), not {left!r}."
@@ -111,7 +112,7 @@ def parse_residual(text: str) -> CorrelationWords:
         raise FormulaError(f"residual={text!r}: all errors of a level are alike. Write {kind.name}(1 | {group}).")
     return CorrelationWords(
         structure=kind(hom=found["hom"] == "True"),
-        position=left.strip("`") if kind.has_positions else None,
+        positions=tuple(place.strip("`") for place in places) if kind.has_positions else (),
         group=tuple(part.strip("`") for part in parts),
         text=text.strip(),
     )

@@ -62,7 +62,7 @@ def residual_is_nested(small: Design, large: Design) -> bool:
     a, b = one.blocks.codes(), other.blocks.codes()
     if not (_refines(a, b) and _refines(b, a)):
         return False
-    if type(one.correlation) is type(other.correlation):
+    if type(one.correlation) is type(other.correlation) and not other.correlation.of_levels:
         return np.array_equal(one.blocks.positions_of_rows(), other.blocks.positions_of_rows())
     # any correlation of the rows of a block, where it hangs on nothing but the positions
     same = np.unique(np.column_stack([one.blocks.positions_of_rows(), other.blocks.positions_of_rows()]), axis=0)

@@ -41,6 +41,10 @@ class Correlation(ABC):
     whole_steps: ClassVar[bool] = False  # positions are whole numbers, or the order of a factor
     is_shared_effect: ClassVar[bool] = False  # a random intercept of the level gives the same covariance
 
+    def on(self, blocks: Blocks) -> Correlation:
+        """The structure as it is on these blocks."""
+        return self
+
     def count(self, blocks: Blocks) -> int:
         """Number of parameters ρ."""
         return 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..tools.arrays import Array
 from .blocks import Blocks
@@ -15,33 +16,73 @@ LIMIT = 3e4  # of a free coordinate: correlations within 1e-9 of one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unstructured(Correlation):
-    """nlme's ``corSymm`` with ``varIdent`` by position; blocks may lack some of the positions."""
+    """nlme's ``corSymm`` with ``varIdent`` by position; blocks may lack some of the positions.
+
+    Positions that never meet, as the visits of two arms, fall into sets, each with a correlation matrix of its own.
+
+    Attributes
+    ----------
+    sets : tuple of tuples of int
+        The positions that meet; empty until the blocks are known, which is one set of all.
+    """
+
+    sets: tuple[tuple[int, ...], ...] = ()
 
     name = "us"
     words = "correlated with each other"
     entry = "ρ_ij"
     of_levels = True
 
+    def on(self, blocks: Blocks) -> Unstructured:
+        """With the sets of positions that meet."""
+        met = _met(blocks)
+        left, sets = set(range(blocks.levels)), []
+        while left:
+            reached: set[int] = {min(left)}
+            size = 0
+            while size != len(reached):
+                size = len(reached)
+                reached |= set(np.flatnonzero(met[sorted(reached)].any(axis=0)).tolist())
+            sets.append(tuple(sorted(reached)))
+            left -= reached
+        return replace(self, sets=tuple(sets))
+
+    def _pairs(self, levels: int) -> NDArray[np.int64]:
+        """(a, b) with a < b that meet, row by row of the lower triangle (pairs, 2)."""
+        sets = self.sets or (tuple(range(levels)),)
+        which = {place: number for number, each in enumerate(sets) for place in each}
+        pairs = [(a, b) for b in range(levels) for a in range(b) if which[a] == which[b]]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    def _levels(self, rho: Array) -> int:
+        if self.sets:
+            return 1 + max(max(each) for each in self.sets)
+        return int(np.rint((1.0 + np.sqrt(1.0 + 8.0 * len(rho))) / 2.0))
+
+    def _root(self, free: Array, blocks: Blocks) -> tuple[Array, Array]:
+        """L, whose rows are (free numbers, 1) over their length (glmmTMB's coordinates), and the lengths."""
+        L = np.eye(blocks.levels)
+        a, b = self._pairs(blocks.levels).T
+        L[b, a] = np.clip(free, -LIMIT, LIMIT)
+        length = np.linalg.norm(L, axis=1)
+        return L / length[:, None], length
+
     def count(self, blocks: Blocks) -> int:
-        return blocks.levels * (blocks.levels - 1) // 2
+        return len(self._pairs(blocks.levels))
 
     def labels(self, positions: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(f"{positions[a]}.{positions[b]}" for a, b in _pairs(len(positions)))
+        return tuple(f"{positions[a]}.{positions[b]}" for a, b in self._pairs(len(positions)))
 
     def natural(self, free: Array, blocks: Blocks) -> Array:
-        """Correlations of L Lᵀ, whose rows are (free numbers, 1) over their length (glmmTMB's coordinates)."""
-        m = blocks.levels
-        L = np.eye(m)
-        a, b = _pairs(m).T
-        L[b, a] = np.clip(free, -LIMIT, LIMIT)
-        L /= np.linalg.norm(L, axis=1)[:, None]
+        L, _ = self._root(free, blocks)
+        a, b = self._pairs(blocks.levels).T
         return np.asarray(np.einsum("kc,kc->k", L[a], L[b]))
 
     def free(self, rho: Array, blocks: Blocks) -> Array:
         R = self.matrix(rho, np.arange(blocks.levels, dtype=float))
         values, vectors = np.linalg.eigh(R)
         L = np.linalg.cholesky((vectors * np.maximum(values, 1e-9)) @ vectors.T)
-        a, b = _pairs(blocks.levels).T
+        a, b = self._pairs(blocks.levels).T
         return np.clip(L[b, a] / np.diag(L)[b], -LIMIT, LIMIT)
 
     def starts(self, blocks: Blocks) -> list[Array]:
@@ -49,54 +90,51 @@ class Unstructured(Correlation):
         return [np.zeros(self.count(blocks)), self.free(exchangeable, blocks)]
 
     def matrix(self, rho: Array, positions: Array) -> Array:
-        m = int(np.rint((1.0 + np.sqrt(1.0 + 8.0 * len(rho))) / 2.0))
-        whole = np.eye(m)
-        a, b = _pairs(m).T
+        levels = self._levels(rho)
+        whole = np.eye(levels)
+        a, b = self._pairs(levels).T
         whole[a, b] = whole[b, a] = rho
         at = positions.astype(np.int64)
         return whole[np.ix_(at, at)]
 
     def slopes(self, free: Array, blocks: Blocks, positions: Array) -> Array:
-        m = blocks.levels
-        L = np.eye(m)
-        a, b = _pairs(m).T
-        L[b, a] = np.clip(free, -LIMIT, LIMIT)
-        length = np.linalg.norm(L, axis=1)
-        L /= length[:, None]
+        L, length = self._root(free, blocks)
+        a, b = self._pairs(blocks.levels).T
         rows = -L[b, a][:, None] * L[b]  # ∂L_b/∂(its entry a), times the length of the row
         rows[np.arange(len(a)), a] += 1.0
         moved = (rows / length[b][:, None]) @ L.T  # of R_bc for every c
-        found = np.zeros((len(a), m, m))
+        out = np.zeros((len(a), blocks.levels, blocks.levels))
         each = np.arange(len(a))
-        found[each, b, :] = moved
-        found[each, :, b] = moved
-        found[each, b, b] = 0.0
+        out[each, b, :] = moved
+        out[each, :, b] = moved
+        out[each, b, b] = 0.0
         at = positions.astype(np.int64)
-        return found[:, at[:, None], at]
+        return out[:, at[:, None], at]
 
     def basis(self, positions: Array, levels: int) -> list[Array] | None:
         """Every variance and covariance; with one sd for all positions the covariance is linear in none."""
         if self.hom:
             return None
-        at, found = positions.astype(np.int64), []
-        for a in range(levels):
-            for b in range(a + 1):
-                E = np.zeros((levels, levels))
-                E[a, b] = E[b, a] = 1.0
-                found.append(E[np.ix_(at, at)])
-        return found
+        at, out = positions.astype(np.int64), []
+        for a, b in [*((k, k) for k in range(levels)), *self._pairs(levels).tolist()]:
+            E = np.zeros((levels, levels))
+            E[a, b] = E[b, a] = 1.0
+            out.append(E[np.ix_(at, at)])
+        return out
 
     def lacks(self, blocks: Blocks) -> str:
-        met = np.zeros((blocks.levels, blocks.levels), dtype=bool)
-        for positions, _ in blocks.patterns:
-            at = positions.astype(np.int64)
-            met[np.ix_(at, at)] = True
-        never = [(a, b) for a, b in _pairs(blocks.levels) if not met[a, b]]
-        if not never:
-            return "" if blocks.levels > 1 else "there is one position only"
-        return f"positions {never[0][0] + 1} and {never[0][1] + 1} never occur in one level together"
+        met = _met(blocks)
+        never = [(a, b) for a, b in self.on(blocks)._pairs(blocks.levels) if not met[a, b]]
+        if never:
+            a, b = never[0]
+            return f"positions {a + 1} and {b + 1} never occur in one level together"
+        return "" if self.on(blocks).count(blocks) else "no level has two positions"
 
 
-def _pairs(m: int) -> np.ndarray:
-    """(a, b) with a < b, row by row of the lower triangle (pairs, 2)."""
-    return np.array([(a, b) for b in range(m) for a in range(b)], dtype=np.int64).reshape(-1, 2)
+def _met(blocks: Blocks) -> NDArray[np.bool_]:
+    """Which positions occur in one block (levels, levels)."""
+    met = np.zeros((blocks.levels, blocks.levels), dtype=bool)
+    for positions, _ in blocks.patterns:
+        at = positions.astype(np.int64)
+        met[np.ix_(at, at)] = True
+    return met

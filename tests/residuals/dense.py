@@ -21,15 +21,12 @@ def residual_covariance(design, sigma, values):
         name = words.structure.name
         if name == "us":
             levels = list(part.positions)
-            at = [levels.index(str(v)) for v in frame[words.position]]
-            pairs = {}
-            k = 0
-            for b in range(len(levels)):
-                for a in range(b):
-                    pairs[a, b] = rho[k]
-                    k += 1
+            at = [levels.index(":".join(map(str, v))) for v in zip(*(frame[c] for c in words.positions), strict=True)]
+            together = {(at[i], at[j]) for i in range(n) for j in range(n) if block[i] == block[j]}
+            met = [(a, b) for b in range(len(levels)) for a in range(b) if (a, b) in together]
+            pairs = dict(zip(met, rho, strict=True))
         elif name in ("ar1", "car1"):
-            column = frame[words.position]
+            column = frame[words.positions[0]]
             at = column.to_numpy(float) if column.dtype.kind in "if" else column.astype("category").cat.codes.to_numpy()
         for i in range(n):
             for j in range(i):

@@ -195,3 +195,14 @@ def test_files_and_updates_keep_the_structure(sleep, tmp_path):
     np.testing.assert_array_equal(again.predict(sleep.head(2)), fit.predict(sleep.head(2)))
     fewer = fit.update(". ~ . - Days")
     assert fewer.design.residual.text == fit.design.residual.text
+
+
+def test_a_covariance_for_each_arm_is_two_fits():
+    """Where the arms share nothing else: the ML deviance is the sum of two, and the common matrix is nested in it."""
+    data = table(19, subjects=60)
+    both = blm.Model("y ~ arm * x", data, residual="us(arm:v | s)").fit_ml()
+    alone = [blm.Model("y ~ x", part, residual="us(v | s)").fit_ml() for _, part in data.groupby("arm")]
+    np.testing.assert_allclose(both.criterion, sum(fit.criterion for fit in alone), rtol=1e-9)
+    common = blm.Model("y ~ arm * x", data, residual="us(v | s)").fit_ml()
+    found = blm.anova(common, both).table
+    assert found["nested"].tolist() == [None, True] and found["df"].iloc[1] == 10.0

@@ -123,3 +123,24 @@ def test_missing_values_of_the_structure_drop_the_row(sleep):
     with pytest.warns(errors.DroppedRowsWarning, match="half 4"):
         fit = blm.Model("Reaction ~ Days", gap, sigma="~ half").fit_reml()
     assert fit.nobs == 176
+
+
+def test_a_stratum_that_is_fitted_perfectly_and_one_that_says_nothing():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"x": rng.normal(size=40), "f": ["a"] * 38 + ["b"] * 2})
+    data["y"] = data["x"] + rng.normal(size=40)
+    model = blm.Model("y ~ f * x", data, sigma="~ f")
+    with pytest.raises(errors.FitError, match=r"goes to zero in the rows of f\[b\]"):
+        model.fit_ml()
+    with pytest.raises(errors.UnidentifiedTermError, match=r"do not tell the residual parameter f\[b\]"):
+        model.fit_reml()
+
+
+def test_a_predictor_of_the_sd_far_from_zero(sleep):
+    years = sleep.assign(year=2000 + sleep["Days"])
+    with pytest.raises(errors.DataError, match=r"center\(year\)"):
+        blm.Model("Reaction ~ Days", years, sigma="~ year")
+    centred = blm.Model("Reaction ~ Days", years, sigma="~ center(year)").fit_reml()
+    plain = blm.Model("Reaction ~ Days", sleep, sigma="~ Days").fit_reml()
+    np.testing.assert_allclose(centred.solution.residual, plain.solution.residual, rtol=1e-6)
+    np.testing.assert_allclose(centred.criterion, plain.criterion, rtol=1e-12)
