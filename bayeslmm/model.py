@@ -64,9 +64,10 @@ class Model:
         Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
         Keys are described in :func:`bayeslmm.design.priors.resolve_priors`.
     family : str
-        ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` (``p(successes, trials)`` on
-        the left), ``"poisson"``, ``"negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"beta"`` or ``"ordinal"``
-        (cumulative); see :mod:`bayeslmm.families`.
+        ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` or ``"beta_binomial"``
+        (``p(successes, trials)`` on the left), ``"poisson"``, ``"negbinomial"``, ``"nbinom1"``,
+        ``"truncated_poisson"``, ``"truncated_negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"weibull"``,
+        ``"beta"`` or ``"ordinal"`` (cumulative); see :mod:`bayeslmm.families`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
     namespace : mapping, optional

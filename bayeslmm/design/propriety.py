@@ -35,7 +35,7 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
     free = {entry.term for entry in entries if entry.kind in ("Intercept", "fixed")}
     X = design.X[:, [name in free for name in design.x_names]]
     for entry in entries:
-        if entry.kind in design.family.limited_by:
+        if entry.kind in design.family.limited_by and entry.kind not in design.family.limit_at_zero:
             raise PriorError(
                 f"{entry.label}: a flat prior has no posterior, since the likelihood of {design.family.option} "
                 f"tends to that of {design.family.limited_by[entry.kind]} as {entry.label} grows. Give a proper one "
@@ -72,7 +72,7 @@ def _bounding(design: Design, group: GroupTerm, z: Array) -> NDArray[np.bool_]:
     family, y, used = design.family, design.y, z != 0.0
     low, high = np.ones((2, design.n), dtype=np.bool_)
     if family.is_discrete or family.has_categories or family.is_binary:
-        low = y > 0.0
+        low = y > family.least
         if family.has_trials:
             assert design.trials is not None
             high = y < design.trials

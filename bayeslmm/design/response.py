@@ -81,11 +81,13 @@ def read_response(
         )
     if family.has_trials:
         trials = np.ones(len(numbers)) if weights is None else weights
-        return _proportions(expression, frame.index, numbers, trials)
+        return _proportions(expression, frame.index, family, numbers, trials)
     return Response(y=frozen(numbers))
 
 
-def _proportions(expression: Expression, index: pd.Index, share: np.ndarray, trials: np.ndarray) -> Response:
+def _proportions(
+    expression: Expression, index: pd.Index, family: Family, share: np.ndarray, trials: np.ndarray
+) -> Response:
     """R's other way to write a binomial response: proportions, with the trials as weights."""
     counts = share * trials
     off = (np.abs(counts - np.round(counts)) > 1e-6 * np.maximum(trials, 1.0)) | (trials != np.round(trials))
@@ -97,14 +99,24 @@ def _proportions(expression: Expression, index: pd.Index, share: np.ndarray, tri
         "a proportion times its trials (the weights; 1 without them) must be a whole number",
         TRIALS_REMEDY,
     )
+    _refuse_single_trials(expression, family, trials)
     return Response(y=frozen(np.round(counts)), trials=frozen(trials))
+
+
+def _refuse_single_trials(expression: Expression, family: Family, trials: np.ndarray) -> None:
+    """Where no row has two trials, nothing tells how much probabilities vary besides."""
+    if family.parameters and not np.any(trials > 1.0):
+        raise DataError(
+            f"The response {expression.label!r}: no row has more than one trial, and one trial tells nothing of "
+            f"{', '.join(family.parameters)} of family={family.name!r}. Take family='bernoulli'."
+        )
 
 
 def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: Any) -> Response:
     if not family.has_trials:
         raise DataError(
-            f"{expression.label} gives successes and trials, which only family='binomial' takes; this model's is "
-            f"{family.word!r}."
+            f"{expression.label} gives successes and trials, which only family='binomial' and 'beta_binomial' take; "
+            f"this model's is {family.word!r}."
         )
     y = np.asarray(value.successes, dtype=np.float64)
     trials = np.broadcast_to(np.asarray(value.trials, dtype=np.float64), y.shape)
@@ -117,6 +129,7 @@ def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: 
             f"the {what} must be whole numbers, zero or more",
         )
     _refuse(expression.label, frame.index, y > trials, y, "there cannot be more successes than trials")
+    _refuse_single_trials(expression, family, trials)
     return Response(y=frozen(y), trials=frozen(trials))
 
 

@@ -25,7 +25,10 @@ STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises
 H = 1e-4  # of differences of gradients, in standard errors
 ZERO = 1e-4  # a relative sd below, lme4's tolerance, becomes zero if that costs nothing
-BEYOND, ENDLESS = 3e3, 1e6  # a parameter that grows past the one is held at the other, where it has a limit
+BEYOND, ENDLESS = (
+    3e3,
+    1e6,
+)  # a parameter that grows past the one (or below its inverse) is held at the other, if it has a limit
 LARGEST_MEAN = 1e6  # of counts with parameters besides the mean
 CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 
@@ -163,11 +166,17 @@ def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * _units(about)), solution.scaled_theta)
     values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
     if len(values) and not about.parameters.ordered:
-        values = np.minimum(
-            values, [50.0 if parameter in about.family.limited_by else np.inf for parameter in about.family.parameters]
-        )
+        ends = [_ends(about, parameter) for parameter in about.family.parameters]
+        values = np.clip(values, *np.transpose(ends))
     free = about.parameters.free(values) if len(values) else values
     return np.concatenate([psi[: about.n_beta], theta, free])
+
+
+def _ends(about: Approximation, parameter: str) -> tuple[float, float]:
+    """Between which values a search begins that another one has ended at a limit."""
+    if parameter not in about.family.limited_by:
+        return 0.0, np.inf
+    return (0.02, np.inf) if parameter in about.family.limit_at_zero else (0.0, 50.0)
 
 
 def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
@@ -218,14 +227,15 @@ def _search(about: Approximation, psi: Array, rival: float | None) -> Optimum | 
 
 
 def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Array) -> tuple[Array, float]:
-    """The search below, begun again when a parameter of the family turns out to grow without bound."""
+    """The search below, begun again when a parameter of the family turns out to go to its limit."""
     for _ in range(1 + len(about.family.limited_by)):
         psi, value, gradient, endless = _steps(about, psi, value, gradient)
         if endless is None:
             break
         about.held[endless] = True
         far_out = psi.copy()
-        far_out[endless] = np.log(max(ENDLESS, 300.0 * _large(about)))
+        name = about.family.parameters[endless - about.n_beta - about.n_theta]
+        far_out[endless] = _direction(about, name) * np.log(max(ENDLESS, 300.0 * _large(about, name)))
         evaluated = about.at(far_out)
         if evaluated[0] > value + 1e-6:  # it has an optimum, far out
             about.held[endless] = False
@@ -235,18 +245,26 @@ def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Arra
     return psi, value
 
 
-def _large(about: Approximation) -> float:
-    """A shape, or degrees of freedom, that this many rows hardly tell from an infinite one."""
-    mean = max(float(about.y.mean()), 1.0) if about.family.is_count else 1.0
+def _direction(about: Approximation, name: str) -> float:
+    """1 for a parameter that has its limit at infinity, −1 for one that has it at zero."""
+    return -1.0 if name in about.family.limit_at_zero else 1.0
+
+
+def _large(about: Approximation, name: str) -> float:
+    """A shape, or degrees of freedom, that this many rows hardly tell from an infinite one, or one over a zero."""
+    at_zero = name in about.family.limit_at_zero
+    mean = max(float(about.y.mean()), 1.0) if about.family.is_count and not at_zero else 1.0
     return BEYOND * mean * max(1.0, np.sqrt(about.design.n) / 30.0)
 
 
 def _endless(about: Approximation, psi: Array, gradient: Array) -> int | None:
-    """Place of a parameter of the family that is large and wants to be larger."""
+    """Place of a parameter of the family that is near its limit and wants to be nearer."""
     first = about.n_beta + about.n_theta
     for k, name in enumerate(about.family.parameters):
-        grows = psi[first + k] > np.log(_large(about)) and gradient[first + k] <= 0.0
-        if name in about.family.limited_by and not about.held[first + k] and grows:
+        if name not in about.family.limited_by or about.held[first + k]:
+            continue
+        sign = _direction(about, name)
+        if sign * psi[first + k] > np.log(_large(about, name)) and sign * gradient[first + k] <= 0.0:
             return first + k
     return None
 

@@ -48,7 +48,7 @@ def separating(design: Design, X: Array) -> Array:
         rising.append(np.hstack([X[above], -cuts[y[above].astype(int) - 1]]))
     else:
         most = np.full(len(y), np.inf) if design.family.is_count else 1.0 if design.trials is None else design.trials
-        low, high = y <= 0.0, y >= most
+        low, high = y <= design.family.least, y >= most
         some = np.ones(len(y), dtype=bool) if design.trials is None else design.trials > 0
         rising += [-X[low & some], X[high & some]]
         fixed.append(X[~low & ~high & some])

@@ -10,10 +10,15 @@ student_t         identity, log, inverse                      sigma, nu       lo
 lognormal         identity                                    sigma           of log y; sd sigma
 bernoulli         logit, probit, cloglog, cauchit             –               probability of 1
 binomial          logit, probit, cloglog, cauchit             –               probability of a success
+beta_binomial     logit, probit, cloglog, cauchit             phi             the same, of average rows
 poisson           log, sqrt, identity                         –               of y
 negbinomial       log, sqrt, identity                         shape           of y; variance μ + μ²/shape
+nbinom1           log, sqrt, identity                         phi             of y; variance μ (1 + phi)
+truncated_poisson log                                         –               before zeros are left out
+truncated_negbinomial  log                                    shape           before zeros are left out
 gamma             log, inverse, identity                      shape           of y; variance μ²/shape
 inverse_gaussian  log, inverse, identity                      shape           of y; variance μ³/shape
+weibull           log                                         shape           of y; hazard y^(shape - 1)
 beta              logit, probit, cloglog, cauchit             phi             of y; variance μ(1 − μ)/(1 + phi)
 ordinal           logit, probit, cloglog, cauchit             cutpoint        P(y ≤ k) = g⁻¹(cutpoint_k − η)
 ================  ==========================================  ==============  =============================
@@ -29,6 +34,7 @@ from ..tools.hints import family_hint
 from ..tools.words import is_one_of
 from .bernoulli import Bernoulli
 from .beta import Beta
+from .beta_binomial import BetaBinomial
 from .binomial import Binomial
 from .family import Default, Family, Scale
 from .gamma import Gamma
@@ -37,10 +43,14 @@ from .gaussian_known import GaussianKnown
 from .inverse_gaussian import InverseGaussian
 from .links import LINKS, Link
 from .lognormal import LogNormal
+from .nbinom1 import NegativeBinomial1
 from .negbinomial import NegativeBinomial
 from .ordinal import Ordinal
 from .poisson import Poisson
 from .student_t import StudentT
+from .truncated_negbinomial import TruncatedNegativeBinomial
+from .truncated_poisson import TruncatedPoisson
+from .weibull import Weibull
 
 __all__ = [
     "BY_OPTION",
@@ -63,10 +73,15 @@ FAMILIES: dict[str, type[Family]] = {
         LogNormal,
         Bernoulli,
         Binomial,
+        BetaBinomial,
         Poisson,
         NegativeBinomial,
+        NegativeBinomial1,
+        TruncatedPoisson,
+        TruncatedNegativeBinomial,
         Gamma,
         InverseGaussian,
+        Weibull,
         Beta,
         Ordinal,
     )

@@ -65,6 +65,7 @@ class Family(ABC):
     links: ClassVar[tuple[str, ...]]  # default first
     parameters: ClassVar[tuple[str, ...]] = ()  # besides the mean
     limited_by: ClassVar[Mapping[str, str]] = {}  # parameter -> what the family tends to as it grows
+    limit_at_zero: ClassVar[frozenset[str]] = frozenset()  # or, of these, as it goes to zero
     positive_parameters: ClassVar[bool] = True  # sampled by their logs; the others are ordered
     # -- capabilities
     has_mean: ClassVar[bool] = True  # E(y | η) is one number
@@ -74,6 +75,8 @@ class Family(ABC):
     has_trials: ClassVar[bool] = False
     is_binary: ClassVar[bool] = False  # 0 or 1, or two categories by name
     is_count: ClassVar[bool] = False
+    least: ClassVar[float] = 0.0  # count
+    scales_with_mean: ClassVar[bool] = True  # E(y | η) is a multiple of g⁻¹(η), or η with models_log
     is_discrete: ClassVar[bool] = False
     models_log: ClassVar[bool] = False  # the linear predictor is that of log y
     has_normal_scores: ClassVar[bool] = False  # of y or log y, in units of sigma: their spread is fitted

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -62,7 +62,7 @@ class Poisson(Family):
     """y ~ Poisson(μ)."""
 
     name = "poisson"
-    links = COUNT_LINKS
+    links: ClassVar[tuple[str, ...]] = COUNT_LINKS
     is_count = True
     is_discrete = True
     has_positive_mean = True

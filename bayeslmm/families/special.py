@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from math import lgamma
+
 import numpy as np
 
 from ..tools.compiling import compiled
@@ -42,3 +44,21 @@ def tetragamma(x):
     f = 1.0 / (x * x)
     series = 0.5 - f * (1.0 / 6 - f * (1.0 / 6 - f * (3.0 / 10 - f * (5.0 / 6))))
     return total - f - f / x - series * f * f
+
+
+@compiled
+def rising(a, y):
+    """log Γ(a + y) − log Γ(a), a > 0, y ≥ 0, and its first three derivatives by a.
+
+    The first two by their asymptotic series where a is so large that the difference would lose digits.
+    """
+    if y == 0.0:
+        return 0.0, 0.0, 0.0, 0.0
+    b = a + y
+    if a < 100.0:
+        value, first = lgamma(b) - lgamma(a), digamma(b) - digamma(a)
+    else:
+        grown, u, v = np.log1p(y / a), 1.0 / a, 1.0 / b
+        value = (a - 0.5) * grown + y * np.log(b) - y + (v - u) / 12.0 - (v**3 - u**3) / 360.0
+        first = grown - 0.5 * (v - u) - (v * v - u * u) / 12.0 + (v**4 - u**4) / 120.0
+    return value, first, trigamma(b) - trigamma(a), tetragamma(b) - tetragamma(a)

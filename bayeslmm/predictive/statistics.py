@@ -207,7 +207,8 @@ def battery(design: Design) -> list[str]:
     if family.is_binary:
         return ["mean", *_of_levels(scale=False)]
     if family.is_discrete:
-        return ["mean", "sd", "share_of_zeros", "max", *_of_levels(scale=False)]
+        zeros = ["share_of_zeros"] if family.least == 0.0 else []
+        return ["mean", "sd", *zeros, "max", *_of_levels(scale=False)]
     return ["mean", "sd", "skewness", "min", "max", *_of_levels(scale=True)]
 
 

@@ -136,7 +136,11 @@ def verdict(fit: Estimates) -> str:
         details = _separation(fit)
     elif solution.limits and solution.status == "boundary":
         of = fit.design.family.limited_by
-        limits = [f"{name} goes to infinity, where the family is {of[name]}" for name in solution.limits]
+        at_zero = fit.design.family.limit_at_zero
+        limits = [
+            f"{name} goes to {'zero' if name in at_zero else 'infinity'}, where the family is {of[name]}"
+            for name in solution.limits
+        ]
         if not fit.is_singular:
             return f"boundary fit: {', '.join(limits)}"
         details = ", and ".join(limits)

@@ -40,11 +40,12 @@ def expected_over(
 ) -> Array:
     """E(y) where the linear predictor is normal around η with this sd (..., n): averaged over groups.
 
-    In closed form for identity and log links, by Gauss–Hermite quadrature with 31 nodes for the others.
+    In closed form for identity and log links where E(y | η) is a multiple of the mean, by Gauss–Hermite quadrature
+    with 31 nodes for the others.
     """
     if keeps_mean(family):
         return expected_response(family, eta, parameters, weights=weights)
-    if family.link == "log" or family.models_log:
+    if family.scales_with_mean and (family.link == "log" or family.models_log):
         return expected_response(family, eta + 0.5 * sd**2, parameters, weights=weights)
     total = np.zeros(())
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):

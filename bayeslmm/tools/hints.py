@@ -16,13 +16,13 @@ FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
     **dict.fromkeys(("binary", "logistic", "logit", "bern", "bernoullilogit", "quasibinomial"), ZERO_OR_ONE),
     "probit": "'bernoulli' with link='probit'",
     "cloglog": "'bernoulli' with link='cloglog'",
-    **dict.fromkeys(("binom", "betabinomial"), "'binomial' with p(successes, trials) on the left"),
+    "binom": "'binomial' with p(successes, trials) on the left",
+    "betabinom": "'beta_binomial' with p(successes, trials) on the left",
     **dict.fromkeys(
         ("pois", "count", "counts", "quasipoisson"), "'poisson', or 'negbinomial' for counts that vary more"
     ),
     **dict.fromkeys(
-        ("nb", "negbin", "negativebinomial", "nbinom", "nbinom1", "nbinom2", "nbinomial", "negbinomial2"),
-        "'negbinomial'",
+        ("nb", "negbin", "negativebinomial", "nbinom", "nbinom2", "nbinomial", "negbinomial2"), "'negbinomial'"
     ),
     **dict.fromkeys(("invgauss", "invgaussian", "wald", "ig"), "'inverse_gaussian'"),
     **dict.fromkeys(("betareg", "proportion", "betafamily"), "'beta'"),
@@ -49,7 +49,9 @@ FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
         ("zip", "zinb", "zeroinflatedpoisson", "zeroinflatednegbinomial", "hurdlepoisson", "hurdlenegbinomial"),
         "'negbinomial'; a part for zeros is not offered",
     ),
-    **dict.fromkeys(("exponential", "weibull", "tweedie"), "'gamma' or 'lognormal' for positive numbers"),
+    **dict.fromkeys(("truncatednbinom2", "ztnb", "zerotruncatednegbinomial"), "'truncated_negbinomial'"),
+    **dict.fromkeys(("ztp", "zerotruncatedpoisson"), "'truncated_poisson'"),
+    **dict.fromkeys(("exponential", "tweedie"), "'gamma', 'weibull' or 'lognormal' for positive numbers"),
 }
 
 SETTING_WORDS: Mapping[str, str] = {  # of Model.fit

@@ -406,7 +406,7 @@ def test_rows_with_nothing_complete(d):
         ("y ~ offset(v)", UnknownColumnError, "offset"),
         ("y ~ ns(x, 3)", UnknownColumnError, r"cr\(x"),
         ("y ~ cbind(x, y)", UnknownColumnError, r"p\(successes, trials\)"),
-        ("cbind(x, y) ~ z", DataError, "successes and trials, which only family='binomial' takes"),
+        ("cbind(x, y) ~ z", DataError, "successes and trials, which only family='binomial' and 'beta_binomial' take"),
         ("a ~ x", DataError, "'a' holds text"),
         ("a['Z'] ~ x", DataError, "no row of 'a' holds 'Z'"),
         ("poly(x, 2) ~ z", DataError, "2 columns; one is needed"),

@@ -100,7 +100,7 @@ BAD = [
             f,
             "p(s, m)",
             {"s": [0, 1, 2, 3, 4, 5, 0, 1], "m": 5},
-            rf"successes and trials, which only family='binomial' takes; this model's is '{f}'",
+            rf"successes and trials, which only family='binomial' and 'beta_binomial' take; this model's is '{f}'",
         )
         for f in FAMILIES
         if f != "binomial"

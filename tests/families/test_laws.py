@@ -64,7 +64,7 @@ def outcomes(family):
         return np.arange(CATEGORIES, dtype=float)
     if family.has_trials:
         return np.arange(TRIALS + 1.0)
-    return np.arange(2.0) if family.is_binary else np.arange(400.0)
+    return np.arange(2.0) if family.is_binary else np.arange(family.least, 400.0)
 
 
 def support(family):

@@ -21,12 +21,15 @@ FAMILIES = {
     "Gamma": "gamma",
     "beta": "beta",
     "ordinal": "ordinal",
+    "nbinom1": "nbinom1",
+    "betabinomial": "beta_binomial",
     "student_t": "student_t",
 }
 NAMES = (
-    "cbpp_cloglog cbpp_logit cbpp_probit cbpp_reml contraception_intercept contraception_slope epil_nbinom2 "
-    "epil_poisson epil_slope gsim_beta gsim_counts gsim_crossed gsim_crossed_uncorr gsim_gamma gsim_student "
-    "gsim_zerovar owls_nbinom2 owls_poisson respiratory respiratory_reml toenail wine_logit wine_probit"
+    "cbpp_betabinomial cbpp_cloglog cbpp_logit cbpp_probit cbpp_reml contraception_intercept contraception_slope "
+    "epil_nbinom2 epil_poisson epil_slope gsim_beta gsim_counts gsim_crossed gsim_crossed_uncorr gsim_gamma "
+    "gsim_over_betabinomial gsim_over_nbinom1 gsim_student gsim_zerovar owls_nbinom1 owls_nbinom2 owls_poisson "
+    "respiratory respiratory_reml toenail wine_logit wine_probit"
 ).split()
 
 
@@ -39,6 +42,8 @@ def main(fits: Path, data: Path) -> None:
         if family == "binomial":
             left = f"p({left}, {response['size']})" if response.get("size") else left
             family = "binomial" if response.get("size") else "bernoulli"
+        if family == "beta_binomial":
+            left = f"p({left}, {response['size']})"
         ranef = {
             group: {"cond_sd": each["cond_sd"], "levels": each["levels"], "values": each["values"]}
             for group, each in (full.get("ranef") or {}).items()

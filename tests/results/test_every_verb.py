@@ -121,6 +121,11 @@ OTHER_POINTS = [
     Case("no bars", "ml", "ordinal", "cloglog"),
     Case("intercept", "ml", "gaussian", "log"),
     Case("intercept", "reml", "poisson"),
+    Case("nested", "ml", "nbinom1"),
+    Case("independent slope", "ml", "beta_binomial"),
+    Case("offset", "ml", "truncated_poisson"),
+    Case("intercept", "ml", "truncated_negbinomial"),
+    Case("correlated slope", "ml", "weibull"),
 ]
 POSTERIORS = [
     *(posterior(structure) for structure in STRUCTURES),
@@ -151,6 +156,11 @@ POSTERIORS = [
     posterior("nested", "ordinal", "probit"),
     posterior("no bars", "ordinal", "cloglog"),
     posterior("intercept", "gaussian", "log"),
+    posterior("offset", "nbinom1"),
+    posterior("nested", "beta_binomial"),
+    posterior("intercept", "truncated_poisson"),
+    posterior("intercept", "truncated_negbinomial"),
+    posterior("crossed", "weibull"),
 ]
 
 
@@ -169,6 +179,11 @@ def response(family: str, mean: np.ndarray, m: np.ndarray, rng: np.random.Genera
         "negbinomial": lambda: rng.negative_binomial(3, 3 / (3 + mu)),
         "gamma": lambda: rng.gamma(5, mu / 5),
         "beta": lambda: rng.beta(8 * mu, 8 * (1 - mu)),
+        "nbinom1": lambda: rng.poisson(rng.gamma(mu, 1.0)),
+        "beta_binomial": lambda: rng.binomial(m, rng.beta(4 * mu, 4 * (1 - mu))),
+        "truncated_poisson": lambda: 1 + rng.poisson(mu),
+        "truncated_negbinomial": lambda: 1 + rng.negative_binomial(3, 3 / (3 + mu)),
+        "weibull": lambda: mu * rng.weibull(1.5, ROWS),
     }[family]()
 
 
@@ -215,7 +230,7 @@ def data_of(structure: str, family: str) -> pd.DataFrame:
 
 def model_of(case: Case, right: str | None = None) -> blm.Model:
     formula, options = (STRUCTURES | RESIDUALS)[case.structure]
-    left = "p(y, m)" if case.family == "binomial" else "y"
+    left = "p(y, m)" if family_of(case.family).has_trials else "y"
     data = data_of(case.structure, case.family)
     return blm.Model(f"{left} ~ {right or formula}", data, family=case.family, link=case.link, **options)
 
@@ -474,7 +489,11 @@ WITHOUT_RESIDUAL = {
     ("gamma", "inverse"),
     ("beta", None),
     ("beta", "probit"),
+    ("beta_binomial", None),
+    ("truncated_poisson", None),
+    ("truncated_negbinomial", None),
 }
+WITHOUT_DEVIANCE = {"student_t", "lognormal", "beta", "nbinom1", "beta_binomial", "weibull"}
 WITHOUT_G = {
     "nested",
     "nested and crossed",
@@ -522,7 +541,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
             return errors.RefusedVerbError
         if word == "profile" or name in ("confint, profile", "fixef, kenward-roger", "predict, plug-in"):
             return errors.NotAvailableError
-        if name == "residuals, deviance" and case.family in ("student_t", "lognormal", "beta"):
+        if name == "residuals, deviance" and (case.family in WITHOUT_DEVIANCE or family_of(case.family).least):
             return errors.NotAvailableError
         if name in ("predict, mean", "predict, link") and case.family == "ordinal":
             return errors.NotAvailableError
