@@ -22,6 +22,7 @@ from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor
 from .reml import PointSolution
 
 SLOPE, BEND = 3e-3, 0.05  # steps of first and second differences, in standard errors
+FREED = 0.1  # step of the second difference of a parameter that leaves its boundary
 STEPS = 40
 AT_REST = 1e-9  # gain that the next step promises
 MOST_ROWS = 200_000  # of a model whose rule of integration is looked at: some seconds
@@ -192,6 +193,7 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
     psi, inside = first.psi.copy(), _inside(likelihood, first)
     if inside is not None:
         psi, free = inside, ~about.held
+        first = replace(first, hessian=_with_freed(likelihood, first, psi, free & ~first.free))
     C = _coordinates(about, first, free)
     value = float(likelihood(psi)[0])
     if not np.isfinite(value):
@@ -243,6 +245,19 @@ def _inside(likelihood: _Likelihood, optimum: Optimum) -> Array | None:
     inside = psi.copy()
     inside[about.theta_at] = np.where(about.diagonal & ~optimum.free[about.theta_at], 0.3, psi[about.theta_at])
     return inside if (inside != psi).any() and likelihood(inside)[0] < likelihood(psi)[0] else None
+
+
+def _with_freed(likelihood: _Likelihood, optimum: Optimum, psi: Array, freed: NDArray[np.bool_]) -> Array:
+    """The curvature of an optimum with that of parameters which were held at a boundary, one by one."""
+    hessian = optimum.hessian.copy()
+    for c in np.flatnonzero(freed):
+        step = np.zeros(len(psi))
+        step[c] = FREED
+        low, middle, high = likelihood(np.array([psi - step, psi, psi + step]))
+        bend = abs(low - 2.0 * middle + high) / FREED**2
+        hessian[c], hessian[:, c] = 0.0, 0.0
+        hessian[c, c] = bend if np.isfinite(bend) and bend > 0.0 else 1.0
+    return hessian
 
 
 def _coordinates(about: Approximation, optimum: Optimum, free: NDArray[np.bool_]) -> Array:
