@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
-from ..tools.compiling import compiled
+from ..tools.compiling import compiled, inlined
 
 Codes = NDArray[np.int64]
 
@@ -46,77 +46,75 @@ def room(pattern: Any, n_xy: int) -> Room:
 compiled_room = compiled(room)
 
 
+@inlined
+def _times_lambda(S, s, lams, lam, q_a, q_b, half):
+    """S Λ (q_a, q_b) into ``half``, for the block S that begins at S[s] and the template at lams[lam]."""
+    for a in range(q_a):
+        for b in range(q_b):
+            half[a, b] = 0.0
+            for r in range(q_b):
+                half[a, b] += S[s + a * q_b + r] * lams[lam + r * q_b + b]
+
+
+@inlined
+def _lambda_times(lams, lam, q, a, half, b, total):
+    """``total`` + (Λᵀ half)_ab."""
+    for r in range(q):
+        total += lams[lam + r * q + a] * half[r, b]
+    return total
+
+
+@inlined
+def _scale_level(q, lams, lam, half, ZtXy, right, n_xy, diagonal, d, step, sides, p, step_sides):
+    """ΛᵀZᵀWZΛ + I from ``half``, and ΛᵀZᵀW[X y], of one level into rows of length ``step`` and ``step_sides``."""
+    for a in range(q):
+        for b in range(q):
+            diagonal[d + a * step + b] = _lambda_times(lams, lam, q, a, half, b, 1.0 if a == b else 0.0)
+        for c in range(n_xy):
+            total = 0.0
+            for r in range(q):
+                total += lams[lam + r * q + a] * ZtXy[right + r * n_xy + c]
+            sides[p + a * step_sides + c] = total
+
+
 @compiled
 def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
     """ΛᵀZᵀWZΛ + I and ΛᵀZᵀW[X y] (2.1) into a `Room`; ``lams`` holds the q × q templates one after another."""
-    ZtZ, ZtXy, XytXy, lam_start = values.ZtZ, values.ZtXy, values.XytXy, values.lam_start
-    pair_factors, pair_counts, pair_values = values.pair_factors, values.pair_counts, values.pair_values
-    pair_at = values.pair_at
-    panel_start, diagonal_start = pattern.panel_start, pattern.diagonal_start
-    widths, column_start, node_start = pattern.widths, pattern.column_start, pattern.node_start
-    n_chain, n_xy = node_start.shape[0] - 1, xy.shape[0]
+    ZtZ, ZtXy, lam_start = values.ZtZ, values.ZtXy, values.lam_start
+    pair_factors, pair_counts, pair_at = values.pair_factors, values.pair_counts, values.pair_at
+    panel_start, widths, column_start = pattern.panel_start, pattern.widths, pattern.column_start
+    n_chain, n_xy, n_dense = pattern.node_start.shape[0] - 1, xy.shape[0], dense.shape[0]
     m_chain = column_start[n_chain]
-    for i in range(dense.shape[0]):
-        for j in range(dense.shape[0]):
-            dense[i, j] = 0.0
-    for i in range(n_xy):
-        for j in range(n_xy):
-            xy[i, j] = XytXy[i, j]
-    gram_start = right = lam = 0
+    dense[:, :] = 0.0
+    xy[:, :] = values.XytXy
+    flat, flat_xy = dense.ravel(), dense_xy.ravel()  # views
+    gram_start = right = 0
     for k in range(widths.shape[0]):
-        q = widths[k]
+        q, lam = widths[k], lam_start[k]
         for level in range((column_start[k + 1] - column_start[k]) // q):
-            for a in range(q):
-                for b in range(q):
-                    half[a, b] = 0.0
-                    for r in range(q):
-                        half[a, b] += ZtZ[gram_start + a * q + r] * lams[lam + r * q + b]
-            row = column_start[k] + level * q - m_chain
-            p = width = d = 0
+            _times_lambda(ZtZ, gram_start, lams, lam, q, q, half)
             if k < n_chain:
-                v = node_start[k] + level
-                width = (panel_start[v + 1] - panel_start[v]) // q
-                p, d = panel_start[v] + width - n_xy, diagonal_start[v]
-            for a in range(q):
-                for b in range(q):
-                    total = 1.0 if a == b else 0.0
-                    for r in range(q):
-                        total += lams[lam + r * q + a] * half[r, b]
-                    if k < n_chain:
-                        D[d + a * q + b] = total
-                    else:
-                        dense[row + a, row + b] = total
-                for c in range(n_xy):
-                    total = 0.0
-                    for r in range(q):
-                        total += lams[lam + r * q + a] * ZtXy[right + r * n_xy + c]
-                    if k < n_chain:
-                        P[p + a * width + c] = total
-                    else:
-                        dense_xy[row + a, c] = total
+                v = pattern.node_start[k] + level
+                row = (panel_start[v + 1] - panel_start[v]) // q
+                d, p = pattern.diagonal_start[v], panel_start[v] + row - n_xy
+                _scale_level(q, lams, lam, half, ZtXy, right, n_xy, D, d, q, P, p, row)
+            else:
+                first = column_start[k] + level * q - m_chain
+                d, p = first * n_dense + first, first * n_xy
+                _scale_level(q, lams, lam, half, ZtXy, right, n_xy, flat, d, n_dense, flat_xy, p, n_xy)
             gram_start += q * q
             right += q * n_xy
-        lam += q * q
     pair_start = 0
     for i in range(pair_counts.shape[0]):
         first, second = pair_factors[i, 0], pair_factors[i, 1]
         q_a, q_b, lam_a, lam_b = (widths[first], widths[second], lam_start[first], lam_start[second])
+        target = P if first < n_chain else flat
         for _ in range(pair_counts[i]):
+            _times_lambda(values.pair_values, pair_start, lams, lam_b, q_a, q_b, half)
             for a in range(q_a):
                 for b in range(q_b):
-                    half[a, b] = 0.0
-                    for r in range(q_b):
-                        half[a, b] += pair_values[pair_start + a * q_b + r] * lams[lam_b + r * q_b + b]
-            for a in range(q_a):
-                for b in range(q_b):
-                    total = 0.0
-                    for r in range(q_a):
-                        total += lams[lam_a + r * q_a + a] * half[r, b]
                     to = pair_at[pair_start + a * q_b + b]
-                    if first < n_chain:
-                        P[to] = total
-                    else:
-                        dense[to // dense.shape[0], to % dense.shape[0]] = total
+                    target[to] = _lambda_times(lams, lam_a, q_a, a, half, b, 0.0)
             pair_start += q_a * q_b
 
 

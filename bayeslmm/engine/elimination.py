@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..tools.compiling import compiled
+from ..tools.compiling import compiled, inlined
 
 
 @compiled
@@ -45,6 +45,45 @@ def _find_block(pattern, e, w, at_w):
     return at_w, passed
 
 
+@inlined
+def _subtract_square(D, d, P, w, q, row, width):
+    """D_w −= WᵀW, its lower triangle, for the block W (q, width) that begins at P[w] in rows of length ``row``."""
+    for a in range(width):
+        for b in range(a + 1):
+            for r in range(q):
+                D[d + a * width + b] -= P[w + r * row + a] * P[w + r * row + b]
+
+
+@inlined
+def _subtract_product(P, to, row_to, w, u, q, row, width, columns):
+    """The block (width, columns) that begins at P[to] −= WᵀU, for W (q, width) at P[w] and U (q, columns) at P[u]."""
+    for a in range(width):
+        for b in range(columns):
+            for r in range(q):
+                P[to + a * row_to + b] -= P[w + r * row + a] * P[u + r * row + b]
+
+
+@inlined
+def _subtract_from_dense(dense, dense_xy, columns, n_columns, P, w, xy, q, row):
+    """The upper triangle of ``dense`` −= WᵀW in ``columns``, and ``dense_xy`` −= WᵀU, for U at P[xy]."""
+    for a in range(n_columns):
+        for r in range(q):
+            left = P[w + r * row + a]
+            for b in range(a, n_columns):
+                dense[columns[a], columns[b]] -= left * P[w + r * row + b]
+            for b in range(dense_xy.shape[1]):
+                dense_xy[columns[a], b] -= left * P[xy + r * row + b]
+
+
+@inlined
+def _subtract_from_xy(xy, P, u, q, row):
+    """D −= UᵀU of (2.3), for what a node brings to B (2.2): U (q, p + 1) at P[u]."""
+    for a in range(xy.shape[0]):
+        for b in range(xy.shape[0]):
+            for r in range(q):
+                xy[a, b] -= P[u + r * row + a] * P[u + r * row + b]
+
+
 @compiled
 def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
     """Eliminate all nodes: D, P become factors, dense (upper), dense_xy, xy are reduced in place; log|M_chain|.
@@ -61,55 +100,32 @@ def eliminate(pattern, columns, D, P, dense, dense_xy, xy):
     for k in range(node_start.shape[0] - 1):
         q = widths[k]
         for v in range(node_start[k], node_start[k + 1]):
-            d, p = diagonal_start[v], panel_start[v]
+            p = panel_start[v]
             row = (panel_start[v + 1] - p) // q
-            tail = row - n_xy
-            log_det += _factor_node(D, d, P, p, q, row)
-            offset = 0
+            log_det += _factor_node(D, diagonal_start[v], P, p, q, row)
+            block, tail = p, p + row - n_xy  # where its next block, and its [X y], begin in P
             e = block_start[v]
             while e < block_start[v + 1] and block_node[e] >= 0:  # ancestors
                 w, width = block_node[e], widths[block_factor[e]]
-                dw, pw = diagonal_start[w], panel_start[w]
-                row_w = (panel_start[w + 1] - pw) // width
-                for a in range(width):
-                    for b in range(a + 1):
-                        for r in range(q):
-                            D[dw + a * width + b] -= P[p + r * row + offset + a] * P[p + r * row + offset + b]
-                to, position, source = block_start[w], 0, offset + width
+                p_w = panel_start[w]
+                row_w = (panel_start[w + 1] - p_w) // width
+                _subtract_square(D, diagonal_start[w], P, block, q, row, width)
+                to, position, other = block_start[w], p_w, block + width
                 for f in range(e + 1, block_start[v + 1]):
                     to, passed = _find_block(pattern, f, w, to)
                     position += passed
-                    for a in range(width):
-                        for b in range(widths[block_factor[f]]):
-                            for r in range(q):
-                                P[pw + a * row_w + position + b] -= (
-                                    P[p + r * row + offset + a] * P[p + r * row + source + b]
-                                )
-                    source += widths[block_factor[f]]
-                for a in range(width):
-                    for b in range(n_xy):
-                        for r in range(q):
-                            P[pw + a * row_w + row_w - n_xy + b] -= (
-                                P[p + r * row + offset + a] * P[p + r * row + tail + b]
-                            )
-                offset += width
+                    _subtract_product(P, position, row_w, block, other, q, row, width, widths[block_factor[f]])
+                    other += widths[block_factor[f]]
+                _subtract_product(P, p_w + row_w - n_xy, row_w, block, tail, q, row, width, n_xy)
+                block += width
                 e += 1
-            c = 0  # dense columns
+            n_columns = 0
             for f in range(e, block_start[v + 1]):
                 for b in range(widths[block_factor[f]]):
-                    columns[c] = block_column[f] - m_chain + b
-                    c += 1
-            for a in range(tail - offset):
-                for r in range(q):
-                    left = P[p + r * row + offset + a]
-                    for b in range(a, tail - offset):
-                        dense[columns[a], columns[b]] -= left * P[p + r * row + offset + b]
-                    for b in range(n_xy):
-                        dense_xy[columns[a], b] -= left * P[p + r * row + tail + b]
-            for a in range(n_xy):
-                for b in range(n_xy):
-                    for r in range(q):
-                        xy[a, b] -= P[p + r * row + tail + a] * P[p + r * row + tail + b]
+                    columns[n_columns] = block_column[f] - m_chain + b
+                    n_columns += 1
+            _subtract_from_dense(dense, dense_xy, columns, n_columns, P, block, tail, q, row)
+            _subtract_from_xy(xy, P, tail, q, row)
     return log_det
 
 
@@ -209,46 +225,66 @@ def _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T):
         offset += width
 
 
+@inlined
+def _inverse_of_factor(D, d, q):
+    """L_v⁻¹ (q, q)."""
+    inverse = np.zeros((q, q))
+    for b in range(q):
+        inverse[b, b] = 1.0 / D[d + b * q + b]
+        for a in range(b + 1, q):
+            total = 0.0
+            for r in range(b, a):
+                total -= D[d + a * q + r] * inverse[r, b]
+            inverse[a, b] = total / D[d + a * q + a]
+    return inverse
+
+
+@inlined
+def _panel_of_inverse(inverse, P, p, row, T, V_panel):
+    """V_v,tail = −L⁻ᵀWT, for the rows W of node v."""
+    q = inverse.shape[0]
+    for b in range(T.shape[0]):
+        for a in range(q):
+            total = 0.0
+            for s in range(T.shape[0]):
+                total += P[p + a * row + s] * T[s, b]
+            V_panel[p + a * row + b] = total
+        for a in range(q):
+            total = 0.0
+            for r in range(a, q):
+                total -= inverse[r, a] * V_panel[p + r * row + b]
+            V_panel[p + a * row + b] = total
+
+
+@inlined
+def _diagonal_of_inverse(inverse, P, p, row, tail, V_panel, V_diagonal, d):
+    """V_vv = L⁻ᵀ(L⁻¹ − W V_v,tailᵀ)."""
+    q = inverse.shape[0]
+    middle = inverse.copy()
+    for a in range(q):
+        for b in range(q):
+            for s in range(tail):
+                middle[a, b] -= P[p + a * row + s] * V_panel[p + b * row + s]
+    for a in range(q):
+        for b in range(q):
+            total = 0.0
+            for r in range(a, q):
+                total += inverse[r, a] * middle[r, b]
+            V_diagonal[d + a * q + b] = total
+
+
 @compiled
 def selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel):
     """M⁻¹ on the pattern of M (Takahashi): blocks of the chain and between it and what follows."""
     widths, node_start, panel_start = pattern.widths, pattern.node_start, pattern.panel_start
-    diagonal_start = pattern.diagonal_start
     for k in range(node_start.shape[0] - 2, -1, -1):
         q = widths[k]
         for v in range(node_start[k + 1] - 1, node_start[k] - 1, -1):
-            d, p = diagonal_start[v], panel_start[v]
+            d, p = pattern.diagonal_start[v], panel_start[v]
             row = (panel_start[v + 1] - p) // q
             tail = row - n_xy
             T = np.empty((tail, tail))
             _tail_inverse(pattern, v, V_diagonal, V_panel, V_upper, T)
-            inverse = np.zeros((q, q))  # L_v⁻¹
-            for b in range(q):
-                inverse[b, b] = 1.0 / D[d + b * q + b]
-                for a in range(b + 1, q):
-                    total = 0.0
-                    for r in range(b, a):
-                        total -= D[d + a * q + r] * inverse[r, b]
-                    inverse[a, b] = total / D[d + a * q + a]
-            for b in range(tail):  # V_v,tail = −L⁻ᵀ W T
-                for a in range(q):
-                    total = 0.0
-                    for s in range(tail):
-                        total += P[p + a * row + s] * T[s, b]
-                    V_panel[p + a * row + b] = total
-                for a in range(q):
-                    total = 0.0
-                    for r in range(a, q):
-                        total -= inverse[r, a] * V_panel[p + r * row + b]
-                    V_panel[p + a * row + b] = total
-            middle = inverse.copy()  # L⁻¹ − W V_v,tailᵀ
-            for a in range(q):
-                for b in range(q):
-                    for s in range(tail):
-                        middle[a, b] -= P[p + a * row + s] * V_panel[p + b * row + s]
-            for a in range(q):
-                for b in range(q):
-                    total = 0.0
-                    for r in range(a, q):
-                        total += inverse[r, a] * middle[r, b]
-                    V_diagonal[d + a * q + b] = total
+            inverse = _inverse_of_factor(D, d, q)
+            _panel_of_inverse(inverse, P, p, row, T, V_panel)
+            _diagonal_of_inverse(inverse, P, p, row, tail, V_panel, V_diagonal, d)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..covariances.template import cholesky_psd
 from ..errors import NotAvailableError
 from ..tools.arrays import Array
-from ..tools.compiling import compiled
+from ..tools.compiling import compiled, inlined
 from .assembly import right_side
 from .chains import _backward, _factorise, _inverse_of_dense, _work
 from .elimination import back_substitute, selected_inverse
@@ -344,32 +344,96 @@ def _rows(problem: Problem, layout: Layout, coordinates: _Coordinates) -> Rows:
     )
 
 
+@inlined
+def _whiten_row(rows, i, pattern, lam_start, lams, U, a, x):
+    """Fills a = Λᵀz_i, and x = x_i less what M⁻¹ΛᵀZᵀW takes of it; returns what it takes of y: aᵀU_y."""
+    fit, z = 0.0, 0
+    for c in range(x.shape[0]):
+        x[c] = rows.X[i, c]
+    for k in range(pattern.widths.shape[0]):
+        q, lam, row = pattern.widths[k], lam_start[k], rows.first[i, k]
+        for b in range(q):
+            total = 0.0
+            for r in range(q):
+                total += lams[lam + r * q + b] * rows.Z[i, z + r]
+            a[z + b] = total
+            fit += total * U[row + b, x.shape[0]]
+            for c in range(x.shape[0]):
+                x[c] -= total * U[row + b, c]
+        z += q
+    return fit
+
+
+@inlined
+def _quadratic(rows, i, pattern, values, z_start, V_diagonal, V_panel, V_upper, a):
+    """aᵀM⁻¹a, which meets no other blocks of M⁻¹ than those of its pattern."""
+    widths, n_chain = pattern.widths, pattern.node_start.shape[0] - 1
+    m_chain, total = pattern.column_start[n_chain], 0.0
+    for k in range(widths.shape[0]):
+        q, z, row = widths[k], z_start[k], rows.first[i, k]
+        if k < n_chain:
+            level = (row - pattern.column_start[k]) // q
+            d = pattern.diagonal_start[pattern.node_start[k] + level]
+            for b in range(q):
+                for r in range(q):
+                    total += a[z + b] * V_diagonal[d + b * q + r] * a[z + r]
+        else:
+            for b in range(q):
+                for r in range(q):
+                    total += a[z + b] * V_upper[row - m_chain + b, row - m_chain + r] * a[z + r]
+    for pair in range(values.pair_factors.shape[0]):
+        k, other = values.pair_factors[pair, 0], values.pair_factors[pair, 1]
+        for b in range(widths[k]):
+            for r in range(widths[other]):
+                to = values.pair_at[rows.pair_at[i, pair] + b * widths[other] + r]
+                if k < n_chain:
+                    V = V_panel[to]
+                else:
+                    V = V_upper[to // V_upper.shape[0], to % V_upper.shape[0]]
+                total += 2.0 * a[z_start[k] + b] * V * a[z_start[other] + r]
+    return total
+
+
+@inlined
+def _add_fixed(R, x, total):
+    """``total`` + |R_x⁻ᵀx|²; x is lost."""
+    for c in range(x.shape[0]):
+        x[c] /= R[c, c]
+        total += x[c] ** 2
+        for r in range(c + 1, x.shape[0]):
+            x[r] -= R[c, r] * x[c]
+    return total
+
+
+@inlined
+def _left_out(e, h, s2, w):
+    """Log density of a response without its row (12.1), and of a new one in its place; NaN where h is one."""
+    if 1.0 - h < LOST:  # it alone tells a coefficient
+        return np.nan, np.nan
+    variance = s2 / (w * (1.0 - h))
+    without = -0.5 * (np.log(2.0 * np.pi * variance) + (e / (1.0 - h)) ** 2 / variance)
+    variance = s2 * (1.0 + h) / w
+    return without, -0.5 * (np.log(2.0 * np.pi * variance) + e**2 / variance)
+
+
 @compiled
 def _densities(pattern, values, rows, lams, sigmas, precision, betas, beta_given, without, within):
     """Fill both arrays (S, n); NaN where a row alone tells a coefficient, and where the numbers break down."""
-    widths, lam_start, pair_factors = pattern.widths, values.lam_start, values.pair_factors
-    n_chain, K = pattern.node_start.shape[0] - 1, pattern.widths.shape[0]
-    n, n_xy = rows.y.shape[0], values.XytXy.shape[0]
-    p, total_q = n_xy - 1, rows.Z.shape[1]
-    z_start = np.zeros(K + 1, np.int64)
+    K, n, n_xy = pattern.widths.shape[0], rows.y.shape[0], values.XytXy.shape[0]
+    p, z_start = n_xy - 1, np.zeros(K + 1, np.int64)
     for k in range(K):
-        z_start[k + 1] = z_start[k] + widths[k]
+        z_start[k + 1] = z_start[k] + pattern.widths[k]
     work = _work(pattern, n_xy)
     D, P, _, dense_xy, _, _, _ = work.room
-    m_chain = pattern.column_start[n_chain]
-    a, x, U = np.empty(total_q), np.empty(p), np.empty((pattern.column_start[-1], n_xy))
-    held = np.zeros(p)
+    m_chain = pattern.column_start[pattern.node_start.shape[0] - 1]
+    a, x, U = np.empty(rows.Z.shape[1]), np.empty(p), np.empty((pattern.column_start[-1], n_xy))
     for s in range(sigmas.shape[0]):
         s2 = sigmas[s] ** 2
-        for c in range(p):
-            held[c] = precision[c] * s2
-        _, _, Lt, sound = _factorise(pattern, values, lams[s], held, work)
+        _, _, Lt, sound = _factorise(pattern, values, lams[s], precision * s2, work)
         if not sound:
             without[s, :], within[s, :] = np.nan, np.nan
             continue
-        beta, R = work.beta, work.R
-        if beta_given:
-            beta = betas[s]
+        beta = betas[s] if beta_given else work.beta
         right_side(pattern, P, dense_xy, U)
         for c in range(n_xy):
             _backward(Lt, U[m_chain:, c])
@@ -378,55 +442,11 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, beta_given
         V_upper = _inverse_of_dense(Lt)
         selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel)
         for i in range(n):
-            for c in range(p):
-                x[c] = rows.X[i, c]
-            fit, quad = 0.0, 0.0
-            for k in range(K):
-                q, lam, z, row = widths[k], lam_start[k], z_start[k], rows.first[i, k]
-                for b in range(q):  # a = Λᵀz
-                    total = 0.0
-                    for r in range(q):
-                        total += lams[s, lam + r * q + b] * rows.Z[i, z + r]
-                    a[z + b] = total
-                    fit += total * U[row + b, p]
-                    for c in range(p):
-                        x[c] -= total * U[row + b, c]
-                if k < n_chain:
-                    level = (row - pattern.column_start[k]) // q
-                    d = pattern.diagonal_start[pattern.node_start[k] + level]
-                    for b in range(q):
-                        for r in range(q):
-                            quad += a[z + b] * V_diagonal[d + b * q + r] * a[z + r]
-                else:
-                    for b in range(q):
-                        for r in range(q):
-                            quad += a[z + b] * V_upper[row - m_chain + b, row - m_chain + r] * a[z + r]
-            for pair in range(pair_factors.shape[0]):
-                k, other = pair_factors[pair, 0], pair_factors[pair, 1]
-                pair_start = rows.pair_at[i, pair]
-                for b in range(widths[k]):
-                    for r in range(widths[other]):
-                        to = values.pair_at[pair_start + b * widths[other] + r]
-                        if k < n_chain:
-                            V = V_panel[to]
-                        else:
-                            V = V_upper[to // V_upper.shape[0], to % V_upper.shape[0]]
-                        quad += 2.0 * a[z_start[k] + b] * V * a[z_start[other] + r]
+            fit = _whiten_row(rows, i, pattern, values.lam_start, lams[s], U, a, x)
+            quad = _quadratic(rows, i, pattern, values, z_start, V_diagonal, V_panel, V_upper, a)
             for c in range(p):
                 fit += x[c] * beta[c]
-            if not beta_given:  # R_xᵀt = x
-                for c in range(p):
-                    x[c] /= R[c, c]
-                    quad += x[c] ** 2
-                    for r in range(c + 1, p):
-                        x[r] -= R[c, r] * x[c]
+            if not beta_given:
+                quad = _add_fixed(work.R, x, quad)
             w = rows.weights[i]
-            h = w * quad
-            if 1.0 - h < LOST:  # it alone tells a coefficient
-                without[s, i], within[s, i] = np.nan, np.nan
-                continue
-            e = rows.y[i] - fit
-            variance = s2 / (w * (1.0 - h))  # (12.1)
-            without[s, i] = -0.5 * (np.log(2.0 * np.pi * variance) + (e / (1.0 - h)) ** 2 / variance)
-            variance = s2 * (1.0 + h) / w
-            within[s, i] = -0.5 * (np.log(2.0 * np.pi * variance) + e**2 / variance)
+            without[s, i], within[s, i] = _left_out(rows.y[i] - fit, w * quad, s2, w)

@@ -32,6 +32,11 @@ def compiled(function: Callable[..., Any]) -> Any:
     return kept(numba.njit(nogil=True, error_model="numpy")(function))
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """A function that numba writes into each compiled one that calls it: a name for a step that costs no call."""
+    return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+
+
 def is_kept(folder: str, function: str) -> bool:
     """Whether the function of this name (`module.function`) was compiled from the sources as they are."""
     for index in Path(folder).glob(f"{function}-*.nbi"):
