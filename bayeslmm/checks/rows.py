@@ -141,10 +141,10 @@ def spread(rows: Draws) -> Verdict:
 
 def _between_factors(rows: Draws) -> Iterator[Measure]:
     """Residual sds of the levels of the factors in the fixed part, those of few levels."""
-    known = {split.name for split in rows.splits}
+    split_names = {split.name for split in rows.splits}
     for name in _variables(rows.design):
         column = rows.design.frame[name]
-        if is_numeric(column) and column.dtype != bool or name in known:
+        if is_numeric(column) and column.dtype != bool or name in split_names:
             continue
         grouping, codes = factorize([column], name)
         split = Split.of(name, codes, grouping.levels)

@@ -247,7 +247,7 @@ class Design:
         if newdata is None:
             return self.weights
         if self.residual is not None and self.residual.structure.values is not None:
-            lacking = [c for c in self.residual.columns if c not in as_frame(newdata).columns]
+            lacking = [column for column in self.residual.columns if column not in as_frame(newdata).columns]
             return None if lacking and not needed else self.residual.weights_at(self.frame, newdata)
         if not self.family.residual_is_known:
             return None

@@ -142,8 +142,8 @@ def rebuild(
     )
 
 
-def matrix_at(recipe: MatrixRecipe, known: pd.DataFrame, newdata: pd.DataFrame, where: str) -> np.ndarray:
-    """A matrix (m, width) on new rows, NaN in those that lack a value; ``known`` is the frame of the fit.
+def matrix_at(recipe: MatrixRecipe, fit_frame: pd.DataFrame, newdata: pd.DataFrame, where: str) -> np.ndarray:
+    """A matrix (m, width) on new rows, NaN in those that lack a value; ``fit_frame`` is the frame of the fit.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def matrix_at(recipe: MatrixRecipe, known: pd.DataFrame, newdata: pd.DataFrame, 
     used = {name: _present(newdata, name, where) for name in names}
     keep, _ = complete_rows(used)
     complete = np.ones(len(newdata), dtype=bool) if keep is None else keep
-    return _scatter(_columns((recipe,), _new_frame(used, complete, newdata.index, known)), complete)
+    return _scatter(_columns((recipe,), _new_frame(used, complete, newdata.index, fit_frame)), complete)
 
 
 def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> NewWide:

@@ -78,9 +78,9 @@ def make_plan(
     if residual is not None:
         for atom in residual.terms.atoms:
             expressions.setdefault(atom, bind(atom, columns, scope, "sigma="))
-        for name, here in residual.columns:
+        for name, where in residual.columns:
             if name not in columns:
-                raise unknown_column(name, here, columns)
+                raise unknown_column(name, where, columns)
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))

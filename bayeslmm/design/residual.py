@@ -82,7 +82,7 @@ class ResidualPart:
         """That of some rows."""
         return replace(self, structure=self.structure.taking(chosen))
 
-    def weights_at(self, known: pd.DataFrame, newdata: Any, values: np.ndarray | None = None) -> np.ndarray:
+    def weights_at(self, fit_frame: pd.DataFrame, newdata: Any, values: np.ndarray | None = None) -> np.ndarray:
         """One over the squared relative sds (m,) of new rows, whose prior weights are one; NaN where columns lack.
 
         Raises
@@ -95,21 +95,21 @@ class ResidualPart:
         frame = as_frame(newdata)
         if not self.n_spread:
             return np.ones(len(frame))
-        G = matrix_at(self.recipe, known, frame, self._where)[:, 1:]
+        G = matrix_at(self.recipe, fit_frame, frame, self._where)[:, 1:]
         return np.asarray(np.exp(-2.0 * (G @ values[: self.n_spread])))
 
-    def relative_variances(self, values: np.ndarray, known: pd.DataFrame, newdata: Any = None) -> np.ndarray:
+    def relative_variances(self, values: np.ndarray, fit_frame: pd.DataFrame, newdata: Any = None) -> np.ndarray:
         """Variances (..., m) in units of σ² for values (..., d + r): of new rows, or those of the fit."""
         G = self.structure.spread.G
         if newdata is not None:
-            G = matrix_at(self.recipe, known, as_frame(newdata), self._where)[:, 1:]
+            G = matrix_at(self.recipe, fit_frame, as_frame(newdata), self._where)[:, 1:]
         return np.asarray(np.exp(2.0 * (np.asarray(values)[..., : self.n_spread] @ G.T)))
 
-    def columns_at(self, known: pd.DataFrame, newdata: Any = None) -> np.ndarray:
+    def columns_at(self, fit_frame: pd.DataFrame, newdata: Any = None) -> np.ndarray:
         """∂ log sd/∂ values (m, d + r) at new rows, or at those of the fit."""
         G = self.structure.spread.G
         if newdata is not None and self.n_spread:
-            G = matrix_at(self.recipe, known, as_frame(newdata), self._where)[:, 1:]
+            G = matrix_at(self.recipe, fit_frame, as_frame(newdata), self._where)[:, 1:]
         rows = len(G) if newdata is None else len(as_frame(newdata))
         return np.column_stack([G[:rows], np.zeros((rows, self.n_parameters - self.n_spread))])
 
@@ -264,8 +264,8 @@ def _kinds(structure: Residuals, groups: Sequence[GroupTerm], levels: Sequence[n
     parts = [structure.spread.G, *(g.Z for g in groups)]
     if structure.blocks is not None:
         parts.append(structure.blocks.positions_of_rows()[:, None])
-    told = np.column_stack(parts)
-    return list({told[rows].tobytes(): rows for rows in levels}.values())
+    rows_of_parts = np.column_stack(parts)
+    return list({rows_of_parts[rows].tobytes(): rows for rows in levels}.values())
 
 
 def _tangents(structure: Residuals, groups: Sequence[GroupTerm], rows: np.ndarray) -> np.ndarray:
@@ -278,19 +278,19 @@ def _tangents(structure: Residuals, groups: Sequence[GroupTerm], rows: np.ndarra
     if correlation is not None and whole is not None:
         rho = correlation.natural(correlation.starts(whole)[1] + 0.1, whole)
 
-    def covariance(at: np.ndarray) -> np.ndarray:
-        sd = np.exp(part.spread.G @ at[:d])
+    def covariance(parameters: np.ndarray) -> np.ndarray:
+        sd = np.exp(part.spread.G @ parameters[:d])
         if correlation is None or part.blocks is None:
             return np.diag(sd**2)
         R = np.empty((len(rows), len(rows)))
-        R[np.ix_(part.blocks.order, part.blocks.order)] = correlation.matrix(at[d:], part.blocks.positions)
+        R[np.ix_(part.blocks.order, part.blocks.order)] = correlation.matrix(parameters[d:], part.blocks.positions)
         return sd[:, None] * R * sd
 
-    at = np.concatenate([values, rho])
-    moves = [covariance(at)]
-    for i in range(len(at)):
-        h = 1e-5 * np.eye(len(at))[i]
-        moves.append((covariance(at + h) - covariance(at - h)) / 2e-5)
+    parameters = np.concatenate([values, rho])
+    moves = [covariance(parameters)]
+    for i in range(len(parameters)):
+        h = 1e-5 * np.eye(len(parameters))[i]
+        moves.append((covariance(parameters + h) - covariance(parameters - h)) / 2e-5)
     for g in groups:
         for block, kind in g.template.parts():
             Z = g.Z[np.ix_(rows, block)]
@@ -309,42 +309,42 @@ def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple
             first = np.r_[0, np.flatnonzero(np.diff(sorted_codes)) + 1]
             place[level] = np.arange(len(frame)) - np.repeat(first, np.diff(np.r_[first, len(frame)]))
         return Blocks.of(codes, place), (), name
-    called, kind, here = ":".join(words.positions), words.structure, f"residual={words.text!r}"
+    called, kind, where = ":".join(words.positions), words.structure, f"residual={words.text!r}"
     column = frame[words.positions[0]]
     positions: tuple[str, ...] = ()
     levels = 0
     if kind.of_levels:
         grouping, places = factorize([frame[c] for c in words.positions], called)
-        positions, levels, at = tuple(map(str, grouping.levels)), len(grouping.levels), places.astype(float)
+        positions, levels, row_positions = tuple(map(str, grouping.levels)), len(grouping.levels), places.astype(float)
         counts = np.bincount(places, minlength=levels)
         if counts.min() < 2:
             raise UnidentifiedTermError(
-                f"{here}: {called} {positions[int(counts.argmin())]!r} has {int(counts.min())} row(s), which "
+                f"{where}: {called} {positions[int(counts.argmin())]!r} has {int(counts.min())} row(s), which "
                 "do not tell an sd and correlations of its own. Leave these rows out, or join it with another."
             )
     elif is_numeric(column) and column.dtype != bool:
-        at = column.to_numpy(dtype=float)
-        if kind.whole_steps and np.any(at != np.rint(at)):
+        row_positions = column.to_numpy(dtype=float)
+        if kind.whole_steps and np.any(row_positions != np.rint(row_positions)):
             raise DataError(
-                f"{here}: {kind.name} counts whole steps, and {called} holds {at[at != np.rint(at)][0]:g}. For "
+                f"{where}: {kind.name} counts whole steps, and {called} holds {row_positions[row_positions != np.rint(row_positions)][0]:g}. For "
                 f"times as they are write car1({called} | {name})."
             )
     elif kind.whole_steps:
         grouping, places = factorize([column], called)
-        in_order(f"{here}: {kind.name}", called, grouping.levels, column)
-        at = places.astype(float)
+        in_order(f"{where}: {kind.name}", called, grouping.levels, column)
+        row_positions = places.astype(float)
     else:
-        raise DataError(f"{here}: {kind.name} needs times that are numbers, and {called} holds none.")
-    twice = pd.DataFrame({"block": codes, "at": at}).duplicated(keep=False).to_numpy()
-    if twice.any():
-        row = int(np.flatnonzero(twice)[0])
+        raise DataError(f"{where}: {kind.name} needs times that are numbers, and {called} holds none.")
+    shared = pd.DataFrame({"block": codes, "at": row_positions}).duplicated(keep=False).to_numpy()
+    if shared.any():
+        row = int(np.flatnonzero(shared)[0])
         whose = " and ".join(f"{c} {frame[c].iloc[row]!r}" for c in words.group)
         raise DataError(
-            f"{here}: {int(twice.sum())} rows share their {called} with another one of their level, first of "
+            f"{where}: {int(shared.sum())} rows share their {called} with another one of their level, first of "
             f"{whose} at {brief([column.iloc[row]])}. Errors at one place would be one error: keep one row, average "
             "them, or name what tells them apart on the right of the bar."
         )
-    return Blocks.of(codes, at, levels), positions, name
+    return Blocks.of(codes, row_positions, levels), positions, name
 
 
 def _check_groups(words: CorrelationWords, blocks: Blocks, groups: Sequence[GroupTerm]) -> None:

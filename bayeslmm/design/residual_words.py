@@ -39,12 +39,12 @@ class ResidualWords:
         """
         if sigma is None and residual is None:
             return None
-        given = " and ".join(f"{name}=" for name, v in (("sigma", sigma), ("residual", residual)) if v is not None)
+        options = " and ".join(f"{name}=" for name, v in (("sigma", sigma), ("residual", residual)) if v is not None)
         if se is not None:
-            raise InputError(f"{given} with se=: known standard errors leave no sigma to be modelled. Leave one out.")
+            raise InputError(f"{options} with se=: known standard errors leave no sigma to be modelled. Leave one out.")
         if family != GAUSSIAN:
             raise NotAvailableError(
-                f"{given} with family={family}: residual structures are offered for normal responses with the identity "
+                f"{options} with family={family}: residual structures are offered for normal responses with the identity "
                 "link, whose residuals are on the scale of the response. Of a lognormal response take log(y) on the "
                 "left; for other families add a bar of one level a row, (1 | row), for spread beyond the family's"
             )
@@ -67,8 +67,8 @@ class ResidualWords:
         words = self.correlation
         if words is None:
             return ()
-        here = f"residual={words.text!r}"
-        return tuple((name, here) for name in (*words.positions, *words.group))
+        where = f"residual={words.text!r}"
+        return tuple((name, where) for name in (*words.positions, *words.group))
 
 
 def _as_factor(name: str, data: pd.DataFrame) -> Atom:

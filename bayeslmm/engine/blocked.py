@@ -62,11 +62,11 @@ class Blocked:
         else:
             order, starts, positions = residual.blocks.order, residual.blocks.starts, residual.blocks.positions
         prior = np.ones(n) if residual.prior is None else 1.0 / np.sqrt(residual.prior)
-        told = np.column_stack([positions, residual.spread.G[order], prior[order]])
+        pattern = np.column_stack([positions, residual.spread.G[order], prior[order]])
         alike: dict[bytes, list[int]] = {}
         numbers = 0
         for first, last in zip(starts[:-1], starts[1:], strict=True):
-            key = told[first:last].tobytes()
+            key = pattern[first:last].tobytes()
             if key not in alike:
                 numbers += int((last - first) * A.shape[1]) ** 2
                 if numbers > MOST_NUMBERS:
@@ -97,27 +97,27 @@ class Blocked:
     def covariances(self, free: Array) -> list[Array]:
         """V_κ (m, m) of every kind, in units of σ²."""
         values, d = self.residual.natural(free), self.residual.n_spread
-        found = []
+        matrices = []
         for kind in self.kinds:
             sd = kind.prior * np.exp(kind.G @ values[:d])
             R = np.eye(len(sd)) if self.residual.correlation is None else self._correlation(values[d:], kind)
-            found.append(sd[:, None] * R * sd)
-        return found
+            matrices.append(sd[:, None] * R * sd)
+        return matrices
 
     def slopes(self, free: Array, V: list[Array]) -> list[Array]:
         """∂V_κ/∂free (f, m, m) of every kind."""
         values, d = self.residual.natural(free), self.residual.n_spread
         units = 1.0 / self.residual.units
         correlation, blocks = self.residual.correlation, self.residual.blocks
-        found = []
+        by_kind = []
         for kind, covariance in zip(self.kinds, V, strict=True):
             by_sd = [unit * (g[:, None] + g) * covariance for unit, g in zip(units, kind.G.T, strict=True)]
             by_rho: Array = np.zeros((0, *covariance.shape))
             if correlation is not None and blocks is not None:
                 sd = kind.prior * np.exp(kind.G @ values[:d])
                 by_rho = correlation.slopes(free[d:], blocks, kind.positions) * (sd[:, None] * sd)
-            found.append(np.concatenate([np.array(by_sd).reshape(d, *covariance.shape), by_rho]))
-        return found
+            by_kind.append(np.concatenate([np.array(by_sd).reshape(d, *covariance.shape), by_rho]))
+        return by_kind
 
     def _correlation(self, rho: Array, kind: Kind) -> Array:
         assert self.residual.correlation is not None
@@ -151,26 +151,26 @@ class Blocked:
         """The criterion and its derivatives (f,); with σ² given those of the deviance that is not profiled over it."""
         V = self.covariances(free)
         inverses = [np.linalg.inv(each) for each in V]
-        here = self._evaluate(inverses, V)
-        away = np.append(-here.beta, 1.0)
-        W = np.outer(away, away) / (here.sigma2 if sigma2 is None else sigma2)
+        value = self._evaluate(inverses, V)
+        away = np.append(-value.beta, 1.0)
+        W = np.outer(away, away) / (value.sigma2 if sigma2 is None else sigma2)
         if self.reml:
-            W[: self.p, : self.p] += here.inverse_A
+            W[: self.p, : self.p] += value.inverse_A
         gradient = np.zeros(len(free))
         for kind, Omega, dV in zip(self.kinds, inverses, self.slopes(free, V), strict=True):
             T = np.tensordot(kind.cross, W, axes=([1, 3], [0, 1]))
             gradient += np.einsum("ab,jab->j", kind.count * Omega - Omega @ T @ Omega, dV)
-        return here, gradient
+        return value, gradient
 
     def variance_slopes(self, free: Array) -> Array:
         """∂(XᵀV⁻¹X)⁻¹/∂free (f, p, p)."""
         V = self.covariances(free)
         inverses = [np.linalg.inv(each) for each in V]
         inverse_A = self._evaluate(inverses, V).inverse_A
-        p, found = self.p, np.zeros((len(free), self.p, self.p))
+        p, total = self.p, np.zeros((len(free), self.p, self.p))
         for kind, Omega, dV in zip(self.kinds, inverses, self.slopes(free, V), strict=True):
-            found += np.einsum("jab,apbq->jpq", Omega @ dV @ Omega, kind.cross[:, :p, :, :p], optimize=True)
-        return inverse_A @ found @ inverse_A
+            total += np.einsum("jab,apbq->jpq", Omega @ dV @ Omega, kind.cross[:, :p, :, :p], optimize=True)
+        return inverse_A @ total @ inverse_A
 
     def bases(self) -> list[list[Array]] | None:
         """Matrices (m, m) of every kind in which V is linear, in one order of the parameters; None where it is not."""
@@ -185,13 +185,13 @@ class Blocked:
             ]
         assert self.residual.blocks is not None
         levels = self.residual.blocks.levels
-        own = levels - 1 if correlation.of_levels and not correlation.hom else 0
-        if d != own:  # other sds beside those of the structure
+        n_structure_sds = levels - 1 if correlation.of_levels and not correlation.hom else 0
+        if d != n_structure_sds:  # other sds beside those of the structure
             return None
-        found = []
+        bases_of_kinds = []
         for kind in self.kinds:
             basis = correlation.basis(kind.positions, levels)
             if basis is None:
                 return None
-            found.append([kind.prior[:, None] * E * kind.prior for E in basis])
-        return found
+            bases_of_kinds.append([kind.prior[:, None] * E * kind.prior for E in basis])
+        return bases_of_kinds

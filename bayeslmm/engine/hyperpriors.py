@@ -49,14 +49,14 @@ class Positive:
         PriorError
             A scale, rate or shape that is not positive, or an empty interval.
         """
-        found = cls.find(prior)
-        if found is None:
+        positive = cls.find(prior)
+        if positive is None:
             raise NotAvailableError(unknown_positive(prior))
-        sound = {Kind.LOG_NORMAL: found.b > 0.0, Kind.UNIFORM: 0.0 <= found.a < found.b}
-        if not sound.get(found.kind, min(found.a, found.b) > 0.0):
-            wanted = "0 <= lower < upper" if found.kind == Kind.UNIFORM else "positive scales, rates and shapes"
-            raise PriorError(f"{prior!r} is no distribution of a positive number: it needs {wanted}")
-        return found
+        sound = {Kind.LOG_NORMAL: positive.b > 0.0, Kind.UNIFORM: 0.0 <= positive.a < positive.b}
+        if not sound.get(positive.kind, min(positive.a, positive.b) > 0.0):
+            needed = "0 <= lower < upper" if positive.kind == Kind.UNIFORM else "positive scales, rates and shapes"
+            raise PriorError(f"{prior!r} is no distribution of a positive number: it needs {needed}")
+        return positive
 
     @classmethod
     def find(cls, prior: Prior | LKJ) -> Positive | None:
@@ -122,8 +122,11 @@ class HyperPriors:
             beta_mean=mean,
             beta_sd=sd,
             beta_nu=nu,
-            sds=tuple(tuple(Positive.of(priors.get("sd", g.name, term)) for term in g.sd_terms) for g in design.groups),
-            lkj=tuple(_eta(priors, g) for g in design.groups),
+            sds=tuple(
+                tuple(Positive.of(priors.get("sd", group.name, term)) for term in group.sd_terms)
+                for group in design.groups
+            ),
+            lkj=tuple(_eta(priors, group) for group in design.groups),
             sigma=None if design.family.residual_is_known else Positive.of(priors.get("sigma")),
         )
 
@@ -135,9 +138,9 @@ def keeps_from_zero(prior: Prior | LKJ, *, rows: int, spread: float) -> bool:
     """
     if Positive.find(prior) is None:
         return False
-    found = Positive.of(prior)
+    positive = Positive.of(prior)
     sigma = spread * np.geomspace(1e-3 * PERFECT, 1e3, 500)
-    density = [log_prior(int(found.kind), found.a, found.b, s)[0] - rows * np.log(s) for s in sigma]
+    density = [log_prior(int(positive.kind), positive.a, positive.b, s)[0] - rows * np.log(s) for s in sigma]
     return bool(sigma[np.argmax(density)] > PERFECT * spread)
 
 
@@ -149,28 +152,28 @@ def location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float]:
     NotAvailableError
         It has none: see `find_location_scale`.
     """
-    found = find_location_scale(name, prior)
-    if found is None:
+    numbers = find_location_scale(name, prior)
+    if numbers is None:
         raise NotAvailableError(unknown_real(name, prior))
-    return found
+    return numbers
 
 
 def find_location_scale(name: str, prior: Prior | LKJ) -> tuple[float, float, float] | None:
     """(location, scale, degrees of freedom) of a normal, Student t, Cauchy or flat prior; None of any other."""
     if not isinstance(prior, Prior):
         return None
-    given = {key: float(value) for key, value in prior.params}
-    names = frozenset(given)
+    arguments = {key: float(value) for key, value in prior.params}
+    names = frozenset(arguments)
     if prior.name == "Flat":
         return 0.0, np.inf, np.inf
     if prior.name == "Normal" and names <= {"mu", "sigma"}:
-        return given.get("mu", 0.0), given.get("sigma", 1.0), np.inf
+        return arguments.get("mu", 0.0), arguments.get("sigma", 1.0), np.inf
     if prior.name == "StudentT" and "nu" in names <= {"nu", "mu", "sigma"}:
-        return given.get("mu", 0.0), given.get("sigma", 1.0), given["nu"]
+        return arguments.get("mu", 0.0), arguments.get("sigma", 1.0), arguments["nu"]
     if prior.name == "Cauchy" and names == {"alpha", "beta"}:
-        if given["beta"] <= 0.0:
+        if arguments["beta"] <= 0.0:
             raise PriorError(f"{name} has the prior {prior!r}: beta, its scale, must be positive")
-        return given["alpha"], given["beta"], 1.0
+        return arguments["alpha"], arguments["beta"], 1.0
     return None
 
 
@@ -190,7 +193,7 @@ def unwritten(design: Design, priors: Priors) -> str:
         prior = of_fixed_effect(priors, name)
         if find_location_scale(name, prior) is None:
             return unknown_real(name, prior)
-    positive = [priors.get("sd", g.name, term) for g in design.groups for term in g.sd_terms]
+    positive = [priors.get("sd", group.name, term) for group in design.groups for term in group.sd_terms]
     for name in design.family.parameters:
         prior = priors.get(name)
         if design.family.positive_parameters:
@@ -203,7 +206,7 @@ def unwritten(design: Design, priors: Priors) -> str:
 def uniform_positive(design: Design, priors: Priors) -> bool:
     """Whether a positive parameter has a uniform prior, whose ends the joint density in loops does not know."""
     family = design.family
-    positive = [priors.get("sd", g.name, term) for g in design.groups for term in g.sd_terms]
+    positive = [priors.get("sd", group.name, term) for group in design.groups for term in group.sd_terms]
     positive += [priors.get(name) for name in family.parameters if family.positive_parameters]
     return any(isinstance(prior, Prior) and prior.name == "Uniform" for prior in positive)
 

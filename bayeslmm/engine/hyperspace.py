@@ -104,7 +104,10 @@ def build(
     every = [prior for of_factor in priors.sds for prior in of_factor]
     every += [] if priors.sigma is None else [priors.sigma]
     with_t = np.flatnonzero(np.isfinite(priors.beta_nu))
-    is_sd = [np.repeat([True, False], [len(c), len(own)]) for c, own in zip(softness, partials, strict=True)]
+    is_sd = [
+        np.repeat([True, False], [len(c), len(factor_partials)])
+        for c, factor_partials in zip(softness, partials, strict=True)
+    ]
     of_sigma = int(problem.sigma is None)
     sd_at = np.concatenate([*is_sd, np.zeros(of_sigma + len(with_t), bool)])
     return Space(

@@ -88,11 +88,11 @@ class Approximation:
         df = np.empty(k)
         for first in range(0, k, BLOCK):
             rows = slice(first, first + BLOCK)
-            given = known_variance[rows]
+            known_part = known_variance[rows]
             if residual_slopes is None:
-                df[rows] = self._df(contrasts[rows], residual[rows], given)
+                df[rows] = self._df(contrasts[rows], residual[rows], known_part)
             else:
-                df[rows] = self._df_of_structure(contrasts[rows], residual[rows], given, residual_slopes[rows])
+                df[rows] = self._df_of_structure(contrasts[rows], residual[rows], known_part, residual_slopes[rows])
         return df
 
     def _df(self, contrasts: Array, residual: Array, known_variance: Array) -> Array:
@@ -356,15 +356,15 @@ class _Residual:
 
     def forms(self, R_x: Array) -> list[Array]:
         """∂v/∂free of every variance v = c'half F halfᵀc, as F (p, p)."""
-        found = []
+        forms_of = []
         blocked = self._blocked
         if blocked is not None:
             return [self.sigma**2 * R_x @ slope @ R_x.T for slope in blocked.variance_slopes(self.free)]
         for h in self._steps():
             size = 2.0 * float(h.sum())
             change = (self._at(h)[3] - self._at(-h)[3]) / size
-            found.append(self.sigma**2 * R_x @ change @ R_x.T)
-        return found
+            forms_of.append(self.sigma**2 * R_x @ change @ R_x.T)
+        return forms_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

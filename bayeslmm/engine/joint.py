@@ -377,9 +377,9 @@ def starting_point(design: Design, geometry: Geometry, rough: Rough | None, join
             se[k] = rough.solution.sigma / np.sqrt(design.n)
         parts.append(beta + se * rng.uniform(-1.0, 1.0, len(beta)))
     else:
-        at = [family.centre(design.y, design.trials) if n == "Intercept" else 0.0 for n in design.x_names]
+        centres = [family.centre(design.y, design.trials) if n == "Intercept" else 0.0 for n in design.x_names]
         spread = np.where(design.X.std(axis=0) > 0.0, design.X.std(axis=0), 1.0)
-        parts.append(np.array(at) + 0.1 * scale / spread * rng.uniform(-1.0, 1.0, len(at)))
+        parts.append(np.array(centres) + 0.1 * scale / spread * rng.uniform(-1.0, 1.0, len(centres)))
     for k, name in enumerate(geometry.order):
         place = next(i for i, g in enumerate(design.groups) if g.name == name)
         group = design.groups[place]
@@ -469,24 +469,24 @@ def _sds(joint, k):
 @_inline
 def _factors(joint, k, x, sd, L, gradient):
     """Sds by column and rows of the correlation factor of factor k, in the order of places; their log prior."""
-    c0, q, at = joint.column_start[k], joint.column_start[k + 1] - joint.column_start[k], joint.x_start[k]
+    c0, q, position = joint.column_start[k], joint.column_start[k + 1] - joint.column_start[k], joint.x_start[k]
     s0, n_sds = joint.sd_start[k], joint.sd_start[k + 1] - joint.sd_start[k]
     total = 0.0
     for s in range(n_sds):
-        value_of_sd = np.exp(x[at + s])
+        value_of_sd = np.exp(x[position + s])
         a, b = joint.sd_prior[2 * (s0 + s)], joint.sd_prior[2 * (s0 + s) + 1]
         value, slope = log_prior(joint.sd_kind[s0 + s], a, b, value_of_sd)
-        total += value + x[at + s]
-        gradient[at + s] += slope * value_of_sd + 1.0
+        total += value + x[position + s]
+        gradient[position + s] += slope * value_of_sd + 1.0
     for c in range(q):
-        sd[c] = np.exp(x[at + joint.sd_of[c0 + c]])
-    at += n_sds
+        sd[c] = np.exp(x[position + joint.sd_of[c0 + c]])
+    position += n_sds
     partials = joint.partials[k]
-    y = 0.5 * x[at : at + partials]  # x are the log odds of shares
+    y = 0.5 * x[position : position + partials]  # x are the log odds of shares
     for e in range(partials):
         value, slope = loops.log_prior(joint.partial_shape[joint.shape_start[k] + e], y[e])
         total += value
-        gradient[at + e] += 0.5 * slope
+        gradient[position + e] += 0.5 * slope
     for i in range(q):
         L[i, i] = 1.0
     for block in range(joint.blocks_start[k], joint.blocks_start[k + 1]):
@@ -509,9 +509,9 @@ def _shifts(joint, k, c, x, b):
     if joint.above_column[g] >= 0:
         parent, start = joint.outer[k], joint.above_start[k]
         width = joint.column_start[parent + 1] - joint.column_start[parent]
-        at = joint.effect_start[parent] + joint.above_column[g]
+        first_effect = joint.effect_start[parent] + joint.above_column[g]
         for level in range(J):
-            out[level] += b[at + joint.above[start + level] * width]
+            out[level] += b[first_effect + joint.above[start + level] * width]
     for other in range(q):
         mean = joint.middle[g * joint.widest + other]
         if mean != 0.0:
@@ -524,32 +524,32 @@ def _shifts(joint, k, c, x, b):
 def _effects(joint, k, x, sd, L, z, b):
     """Effects of factor k from its coordinates; fills z and b, returns their log density."""
     c0, q, J = joint.column_start[k], joint.column_start[k + 1] - joint.column_start[k], joint.levels[k]
-    at = joint.x_start[k] + _sds(joint, k) + joint.partials[k]
+    position = joint.x_start[k] + _sds(joint, k) + joint.partials[k]
     e0, total = joint.effect_start[k], 0.0
     for i in range(q):
         c, first = joint.place[c0 + i], joint.block_start[c0 + i]
-        own, how = sd[c] * L[i, i], joint.sampled[c0 + c]
-        log_own = np.log(own)
+        spread, sampled_as = sd[c] * L[i, i], joint.sampled[c0 + c]
+        log_spread = np.log(spread)
         shifts = _shifts(joint, k, c, x, b)
-        if how == CENTRED:
-            total -= J * log_own
+        if sampled_as == CENTRED:
+            total -= J * log_spread
         for level in range(J):
             e = e0 + level * q
             mean = 0.0
             for j in range(first, i):
                 mean += L[i, j] * z[e + j]
             mean *= sd[c]
-            v = x[at + c * J + level]
-            if how == Z_ITSELF:
+            v = x[position + c * J + level]
+            if sampled_as == Z_ITSELF:
                 zi = v
-            elif how == CENTRED:
-                zi = (v - mean - shifts[level]) / own
+            elif sampled_as == CENTRED:
+                zi = (v - mean - shifts[level]) / spread
             else:
                 w = joint.centring[e + c]
-                zi = (v - w * (mean + shifts[level])) * np.exp(-w * log_own)
-                total -= w * log_own
+                zi = (v - w * (mean + shifts[level])) * np.exp(-w * log_spread)
+                total -= w * log_spread
             z[e + i] = zi
-            b[e + c] = mean + own * zi
+            b[e + c] = mean + spread * zi
             total -= 0.5 * zi * zi
     return total
 
@@ -560,42 +560,42 @@ def _pull_back(joint, k, x, sd, L, z, by_b, gradient):
     c0, q, J = joint.column_start[k], joint.column_start[k + 1] - joint.column_start[k], joint.levels[k]
     start, e0 = joint.x_start[k], joint.effect_start[k]
     n_sds, partials = _sds(joint, k), joint.partials[k]
-    at = start + n_sds + partials
+    position = start + n_sds + partials
     by_sd, by_L, by_z, by_centre = np.zeros(q), np.zeros((q, q)), np.zeros(J * q), np.zeros(J)
     for i in range(q - 1, -1, -1):
         c, first = joint.place[c0 + i], joint.block_start[c0 + i]
-        how, own, by_own = joint.sampled[c0 + c], sd[c] * L[i, i], 0.0
-        log_own = np.log(own)
+        sampled_as, spread, by_spread = joint.sampled[c0 + c], sd[c] * L[i, i], 0.0
+        log_spread = np.log(spread)
         for level in range(J):
             e = e0 + level * q
             zi, by_effect = z[e + i], by_b[e + c]
-            of_z, by_mean = by_z[level * q + i] + by_effect * own - zi, by_effect
-            by_own += by_effect * zi
-            if how == Z_ITSELF:
-                gradient[at + c * J + level] += of_z
+            of_z, by_mean = by_z[level * q + i] + by_effect * spread - zi, by_effect
+            by_spread += by_effect * zi
+            if sampled_as == Z_ITSELF:
+                gradient[position + c * J + level] += of_z
             else:
-                w = 1.0 if how == CENTRED else joint.centring[e + c]
-                per = 1.0 / own if how == CENTRED else np.exp(-w * log_own)
-                gradient[at + c * J + level] += of_z * per
-                by_own -= w * (of_z * zi + 1.0) / own
+                w = 1.0 if sampled_as == CENTRED else joint.centring[e + c]
+                per = 1.0 / spread if sampled_as == CENTRED else np.exp(-w * log_spread)
+                gradient[position + c * J + level] += of_z * per
+                by_spread -= w * (of_z * zi + 1.0) / spread
                 by_centre[level] = -w * of_z * per
                 by_mean += by_centre[level]
             for j in range(first, i):
                 by_z[level * q + j] += by_mean * sd[c] * L[i, j]
                 by_L[i, j] += by_mean * sd[c] * z[e + j]
                 by_sd[c] += by_mean * L[i, j] * z[e + j]
-        by_sd[c] += by_own * L[i, i]
-        by_L[i, i] += by_own * sd[c]
-        if how != Z_ITSELF:
+        by_sd[c] += by_spread * L[i, i]
+        by_L[i, i] += by_spread * sd[c]
+        if sampled_as != Z_ITSELF:
             _pull_back_shifts(joint, k, c, by_centre, by_b, gradient)
     for c in range(q):
         gradient[start + joint.sd_of[c0 + c]] += by_sd[c] * sd[c]
-    y, by_y = 0.5 * x[start + n_sds : at], np.zeros(partials)
+    y, by_y = 0.5 * x[start + n_sds : position], np.zeros(partials)
     for block in range(joint.blocks_start[k], joint.blocks_start[k + 1]):
         row = joint.blocks[4 * block : 4 * block + 4]
         kind, first, d, p = row[0], row[1], row[2], row[3]
-        here = slice(first, first + d)
-        loops.pull_back(kind, d, y[p:], L[here, here], by_L[here, here], by_y[p:])
+        block_rows = slice(first, first + d)
+        loops.pull_back(kind, d, y[p:], L[block_rows, block_rows], by_L[block_rows, block_rows], by_y[p:])
     for e in range(partials):
         gradient[start + n_sds + e] += 0.5 * by_y[e]
 
@@ -614,9 +614,9 @@ def _pull_back_shifts(joint, k, c, by_centre, by_b, gradient):
     if joint.above_column[g] >= 0:
         parent, start = joint.outer[k], joint.above_start[k]
         width = joint.column_start[parent + 1] - joint.column_start[parent]
-        at = joint.effect_start[parent] + joint.above_column[g]
+        first_effect = joint.effect_start[parent] + joint.above_column[g]
         for level in range(J):
-            by_b[at + joint.above[start + level] * width] += by_centre[level]
+            by_b[first_effect + joint.above[start + level] * width] += by_centre[level]
     for other in range(q):
         mean = joint.middle[g * joint.widest + other]
         if mean != 0.0:
@@ -628,34 +628,34 @@ def _pull_back_shifts(joint, k, c, by_centre, by_b, gradient):
 def _parameters(joint, x, parameters, gradient):
     """The family's parameters from the last coordinates; their log prior."""
     r = joint.n_parameters
-    at, total, prior = x.shape[0] - r, 0.0, joint.parameter_prior
+    position, total, prior = x.shape[0] - r, 0.0, joint.parameter_prior
     if joint.positive == 0:
         for k in range(r):
-            parameters[k] = x[at] if k == 0 else parameters[k - 1] + np.exp(x[at + k])
+            parameters[k] = x[position] if k == 0 else parameters[k - 1] + np.exp(x[position + k])
             total += log_location_scale(prior[0], prior[1], prior[2], parameters[k])[0]
             if k > 0:
-                total += x[at + k]
+                total += x[position + k]
         return total
     for k in range(r):
-        parameters[k] = np.exp(x[at + k])
+        parameters[k] = np.exp(x[position + k])
         value, slope = log_prior(joint.parameter_kind[k], prior[3 * k], prior[3 * k + 1], parameters[k])
-        total += value + x[at + k]
-        gradient[at + k] += slope * parameters[k] + 1.0
+        total += value + x[position + k]
+        gradient[position + k] += slope * parameters[k] + 1.0
     return total
 
 
 @_inline
 def _pull_back_parameters(joint, x, parameters, by_parameters, gradient):
     r = joint.n_parameters
-    at = x.shape[0] - r
+    position = x.shape[0] - r
     if joint.positive != 0:
         for k in range(r):
-            gradient[at + k] += by_parameters[k] * parameters[k]
+            gradient[position + k] += by_parameters[k] * parameters[k]
         return
     from_above, prior = 0.0, joint.parameter_prior
     for k in range(r - 1, -1, -1):
         from_above += by_parameters[k] + log_location_scale(prior[0], prior[1], prior[2], parameters[k])[1]
-        gradient[at + k] += from_above if k == 0 else from_above * np.exp(x[at + k]) + 1.0
+        gradient[position + k] += from_above if k == 0 else from_above * np.exp(x[position + k]) + 1.0
 
 
 @_inline
@@ -678,9 +678,9 @@ def _add_effects(codes, Z, b, eta):
             eta[i] += Z[i] * b[codes[i]]
     else:
         for i in range(n):
-            total, at = 0.0, codes[i] * q
+            total, first = 0.0, codes[i] * q
             for c in range(q):
-                total += Z[i * q + c] * b[at + c]
+                total += Z[i * q + c] * b[first + c]
             eta[i] += total
 
 
@@ -703,9 +703,9 @@ def _sum_by_level(codes, Z, by_eta, by_b):
             by_b[codes[i]] += Z[i] * by_eta[i]
     else:
         for i in range(n):
-            at = codes[i] * q
+            first = codes[i] * q
             for c in range(q):
-                by_b[at + c] += Z[i * q + c] * by_eta[i]
+                by_b[first + c] += Z[i * q + c] * by_eta[i]
 
 
 @_inline
@@ -752,15 +752,15 @@ def _by_products(joint, beta, b, sigma, gradient, by_b, by_parameters):
         squares += c[i] * by_beta[i]
     for level in range(J):
         for i in range(q):
-            bi, at = b[level * q + i], (level * r + i) * r
-            own, others = 0.0, 0.0
+            bi, entry = b[level * q + i], (level * r + i) * r
+            with_itself, with_fixed = 0.0, 0.0
             for j in range(q):
-                own += joint.gram[at + j] * b[level * q + j]
+                with_itself += joint.gram[entry + j] * b[level * q + j]
             for j in range(p + 1):
-                others += joint.gram[at + q + j] * c[j]
-                by_beta[j] += joint.gram[at + q + j] * bi
-            squares += bi * (own + 2.0 * others)
-            by_b[level * q + i] -= (own + others) * precision
+                with_fixed += joint.gram[entry + q + j] * c[j]
+                by_beta[j] += joint.gram[entry + q + j] * bi
+            squares += bi * (with_itself + 2.0 * with_fixed)
+            by_b[level * q + i] -= (with_itself + with_fixed) * precision
     for j in range(p):
         gradient[j] -= by_beta[j] * precision
     by_parameters[0] += (squares * precision - n) / sigma

@@ -30,7 +30,7 @@ class Blocks:
     b: int
     values: Array  # (pairs, q_a, q_b)
     rows: Codes  # (pairs, 2): first row and column of the block among the m
-    at: Codes  # (pairs, q_a, q_b): entries of the flat panels if a is in the chain, else of the flat dense part
+    entries: Codes  # (pairs, q_a, q_b): entries of the flat panels if a is in the chain, else of the flat dense part
 
 
 class Pattern(NamedTuple):
@@ -170,8 +170,8 @@ def arrange(cross: CrossProducts) -> Layout:
     offsets = np.split(offset, ends[:-1]) if len(ends) else []
     for (a, b, first), second, values, nodes, shift in zip(places, column, chain_values, node, offsets, strict=True):
         rows = (panel_start[nodes] + shift)[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
-        at = rows[:, :, None] + np.arange(widths[b])
-        pairs.append(Blocks(a=a, b=b, values=values, rows=np.column_stack([first, second]), at=at))
+        entries = rows[:, :, None] + np.arange(widths[b])
+        pairs.append(Blocks(a=a, b=b, values=values, rows=np.column_stack([first, second]), entries=entries))
     m = int(column_start[-1])
     pairs += _dense_pairs(cross, order, n_chain, column_start)
     return Layout(
@@ -223,7 +223,7 @@ def _flat(cross: CrossProducts, order: tuple[int, ...], pairs: Sequence[Blocks])
         pair_counts=np.array([len(pair.values) for pair in pairs], np.int64),
         pair_values=joined((pair.values for pair in pairs), float),
         pair_rows=joined((pair.rows for pair in pairs), np.int64).reshape(-1, 2),
-        pair_at=joined((pair.at for pair in pairs), np.int64),
+        pair_at=joined((pair.entries for pair in pairs), np.int64),
     )
 
 
@@ -235,8 +235,8 @@ def _dense_pairs(cross: CrossProducts, order: tuple[int, ...], n_chain: int, sta
             q_a, q_b = values.shape[1:]
             rows = np.column_stack([start[a] + first * q_a, start[b] + second * q_b])
             first_row, first_column = (rows - m_chain).T
-            at = _entries(first_row, first_column, q_a, q_b, int(start[-1] - m_chain))
-            pairs.append(Blocks(a=a, b=b, values=values, rows=rows, at=at))
+            entries = _entries(first_row, first_column, q_a, q_b, int(start[-1] - m_chain))
+            pairs.append(Blocks(a=a, b=b, values=values, rows=rows, entries=entries))
     return pairs
 
 
@@ -245,8 +245,8 @@ def _cross_product_matrix(cross: CrossProducts, order: tuple[int, ...], start: C
     entries, values = [], []
     for a, k in enumerate(order):
         q = cross.widths[k]
-        own = start[a] + np.arange(cross.levels[k]) * q
-        entries.append(_entries(own, own, q, q, m))
+        first_rows = start[a] + np.arange(cross.levels[k]) * q
+        entries.append(_entries(first_rows, first_rows, q, q, m))
         values.append(cross.ZtZ[k])
         for b in range(a + 1, len(order)):
             first, second, block = _pair(cross, k, order[b])

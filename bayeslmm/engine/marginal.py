@@ -133,14 +133,14 @@ class Marginal:
 
     def rough_sds(self, x: Array) -> Array:
         """About how far the posterior reaches around x (d,): an sd is known to 1/√(2 levels) of itself, and so on."""
-        out, at = np.empty(self.d), 0
+        out, position = np.empty(self.d), 0
         for k, (c, levels) in enumerate(zip(self.softness, self.problem.levels, strict=True)):
             first, end = self.space.partial_start[k : k + 2]
             pairs = int(end - first)
-            sd = c * np.expm1(x[at : at + len(c)])
-            out[at : at + len(c)] = np.maximum(sd, 0.5 * c) / np.sqrt(2.0 * levels) / (sd + c)
-            out[at + len(c) : at + len(c) + pairs] = np.sqrt(self.space.partial_gain[first:end] / levels)
-            at += len(c) + pairs
+            sd = c * np.expm1(x[position : position + len(c)])
+            out[position : position + len(c)] = np.maximum(sd, 0.5 * c) / np.sqrt(2.0 * levels) / (sd + c)
+            out[position + len(c) : position + len(c) + pairs] = np.sqrt(self.space.partial_gain[first:end] / levels)
+            position += len(c) + pairs
         out[self.sigma_at] = (2.0 * self.n) ** -0.5
         out[self.omega_at] = np.sqrt(2.0 / self.space.nu)
         return out
@@ -172,16 +172,16 @@ class Marginal:
         state, widths = state[1:], self.space.widths
         effects: list[Array] = [np.zeros(0)] * len(self.layout.order)
         for position, k in enumerate(self.layout.order):
-            own = b[1:, self.layout.rows(position)]
+            factor_effects = b[1:, self.layout.rows(position)]
             root = self.scaled.roots[k]
-            own = own if root is None else own @ root.T
-            effects[k] = own.reshape(len(noise), -1, int(widths[k]))
+            factor_effects = factor_effects if root is None else factor_effects @ root.T
+            effects[k] = factor_effects.reshape(len(noise), -1, int(widths[k]))
         return Walk(
             x=x[state],
             sds=tuple(np.split(sds[1:], np.cumsum(widths)[:-1], axis=1)),
             factors=tuple(
-                flat.reshape(-1, q, q)
-                for flat, q in zip(np.split(factors[1:], np.cumsum(widths**2)[:-1], axis=1), widths, strict=True)
+                flat.reshape(-1, width, width)
+                for flat, width in zip(np.split(factors[1:], np.cumsum(widths**2)[:-1], axis=1), widths, strict=True)
             ),
             sigma=sigma[1:],
             log_density=log_density[state],

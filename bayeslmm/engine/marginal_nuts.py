@@ -16,8 +16,8 @@ from .proposal import Proposal
 def unbounded(marginal: Marginal, x: Array) -> Array:
     """z (..., d): log(sd/c) in place of log(1 + sd/c)."""
     z = np.array(x)
-    own = np.maximum(x[..., marginal.space.sd_at], 1e-6)
-    z[..., marginal.space.sd_at] = own + np.log(-np.expm1(-own))
+    log_sds = np.maximum(x[..., marginal.space.sd_at], 1e-6)
+    z[..., marginal.space.sd_at] = log_sds + np.log(-np.expm1(-log_sds))
     return z
 
 

@@ -230,8 +230,8 @@ def refine(
     for _ in range(ROUNDS):
         x = proposal.draw(rng, n)
         log_weights = density(x) - proposal.log_density(x)
-        own, share = _weights(log_weights)
-        rows, weights = np.concatenate([rows, x]), np.concatenate([weights, share * own])
+        round_weights, share = _weights(log_weights)
+        rows, weights = np.concatenate([rows, x]), np.concatenate([weights, share * round_weights])
         gain = share - (best.share if best else 0.0)
         if best is None or gain > 0.0:
             best = _judged(proposal, of_mode, x, log_weights)
@@ -312,10 +312,10 @@ def climb(density: Density, target: Target, start: Array) -> Array:
         return -float(values[0]), -(ahead - behind) / (1e-3 * (1.0 + low))
 
     bounds = [(0.0, None) if b else (None, None) for b in bounded]
-    found = minimize(
+    result = minimize(
         slope, start / units, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-9, "maxiter": 60}
     )
-    return np.asarray(found.x * units)
+    return np.asarray(result.x * units)
 
 
 def inverse_curvature(density: Density, mode: Array, target: Target) -> Array:

@@ -78,8 +78,8 @@ def fit(problem: Problem, *, reml: bool = True, start: Array | None = None, judg
     if untold and untold.involves_residual:
         raise ridge.UntoldResidualError(untold)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where the residual variance goes to zero
-        found = optimum(criterion, start)
-    solution = _report(scaled, criterion, found)
+        evaluation = optimum(criterion, start)
+    solution = _report(scaled, criterion, evaluation)
     if searched is not None:
         solution = _with_residual(solution, searched)
     return solution if untold is None or untold.is_full else _beside(scaled, criterion, solution, untold)
@@ -112,8 +112,8 @@ def reported_at(problem: Problem, solution: PointSolution) -> PointSolution:
     """The estimates that the θ̃ of a solution gives for a problem: its own, if it is a solution of that."""
     scaled, criterion = prepare(problem, reml=solution.reml)
     # the derivatives are taken a little off a boundary, the estimates on it
-    there = replace(criterion.evaluate(solution.scaled_theta), theta=solution.scaled_theta)
-    return _report(scaled, criterion, there)
+    evaluation = replace(criterion.evaluate(solution.scaled_theta), theta=solution.scaled_theta)
+    return _report(scaled, criterion, evaluation)
 
 
 def _beside(scaled: Scaled, criterion: Criterion, solution: PointSolution, untold: Identification) -> PointSolution:
@@ -190,18 +190,18 @@ def _climb(criterion: Criterion, start: Array, *, rival: Evaluation | None = Non
     residual variance to zero.
     """
     try:
-        found = _trust_region(criterion, start)
-        if rival is not None and found.value > rival.value - 1e-9 * abs(rival.value):
+        evaluation = _trust_region(criterion, start)
+        if rival is not None and evaluation.value > rival.value - 1e-9 * abs(rival.value):
             return None
-        found = _finish(criterion, found)
+        evaluation = _finish(criterion, evaluation)
         for _ in range(5):
-            escape = _escape(criterion, found.theta)
+            escape = _escape(criterion, evaluation.theta)
             if escape is None:
                 break
-            found = _finish(criterion, _trust_region(criterion, escape))
+            evaluation = _finish(criterion, _trust_region(criterion, escape))
     except (FloatingPointError, ZeroDivisionError, np.linalg.LinAlgError):
         return None
-    return found
+    return evaluation
 
 
 def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
@@ -210,90 +210,95 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
     The average information leads there in some ten evaluations, unless the data say next to nothing about some
     direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
     """
-    here, radius = criterion.evaluate(start), 1.0
+    evaluation, radius = criterion.evaluate(start), 1.0
     for _ in range(60):
-        among = here.among(_free(criterion, here))
+        among = evaluation.among(_free(criterion, evaluation))
         if _at_rest(among) or radius < 1e-9:
             break
-        step = _embedded(criterion, here, among.step_within(radius))
-        there = criterion.evaluate(here.theta + step)
-        kept = (here.value - there.value) / max(here.promise(step), 1e-300)
+        step = _embedded(criterion, evaluation, among.step_within(radius))
+        trial = criterion.evaluate(evaluation.theta + step)
+        kept = (evaluation.value - trial.value) / max(evaluation.promise(step), 1e-300)
         if kept < 0.25:
             radius = 0.25 * float(np.linalg.norm(step))
         elif kept > 0.75 and np.linalg.norm(step) > 0.99 * radius:
             radius = 2.0 * radius
         if kept > 1e-3:
-            here = there
-    if len(start) and not _at_rest(here.among(_free(criterion, here))):
+            evaluation = trial
+    if len(start) and not _at_rest(evaluation.among(_free(criterion, evaluation))):
         from scipy.optimize import minimize
 
         bounds = None if criterion.is_linear else list(zip(*criterion.bounds, strict=True))
-        found = minimize(
+        result = minimize(
             criterion,
-            here.theta,
+            evaluation.theta,
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
             options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
         )
-        here = criterion.evaluate(found.x)
-    return _canonical(criterion, here)
+        evaluation = criterion.evaluate(result.x)
+    return _canonical(criterion, evaluation)
 
 
-def _free(criterion: Criterion, here: Evaluation) -> NDArray[np.bool_]:
+def _free(criterion: Criterion, evaluation: Evaluation) -> NDArray[np.bool_]:
     """The θ̃ (n_theta,) that are not held at a bound, at which the criterion would fall beyond it only."""
     if criterion.is_linear:
-        return np.ones(len(here.theta), dtype=bool)
+        return np.ones(len(evaluation.theta), dtype=bool)
     low, high = criterion.bounds
-    at_low = (here.theta <= np.where(low == 0.0, NEXT_TO_ZERO, low)) & (here.gradient > 0.0)
-    return ~(at_low | ((here.theta >= high) & (here.gradient < 0.0)))
+    at_low = (evaluation.theta <= np.where(low == 0.0, NEXT_TO_ZERO, low)) & (evaluation.gradient > 0.0)
+    return ~(at_low | ((evaluation.theta >= high) & (evaluation.gradient < 0.0)))
 
 
-def _embedded(criterion: Criterion, here: Evaluation, step: Array) -> Array:
+def _embedded(criterion: Criterion, evaluation: Evaluation, step: Array) -> Array:
     """A step of the free θ̃ as one of all, cut where it leaves the bounds."""
     if criterion.is_linear:
         return step
-    whole = np.zeros(len(here.theta))
-    whole[_free(criterion, here)] = step
-    return np.clip(here.theta + whole, *criterion.bounds) - here.theta
+    full_step = np.zeros(len(evaluation.theta))
+    full_step[_free(criterion, evaluation)] = step
+    return np.clip(evaluation.theta + full_step, *criterion.bounds) - evaluation.theta
 
 
-def _at_rest(here: Evaluation) -> bool:
+def _at_rest(evaluation: Evaluation) -> bool:
     """No step would gain anything, and none leads downhill; far out by the curvature in log θ̃, which vanishes in θ̃."""
-    farthest = max(float(np.abs(here.theta).max(initial=0.0)), 100.0)
-    lowest = float(here.curvatures.min(initial=0.0)) * (farthest / 100.0) ** 2
-    return here.decrement < 1e-13 * abs(here.value) and lowest > -1e-6
+    farthest = max(float(np.abs(evaluation.theta).max(initial=0.0)), 100.0)
+    lowest = float(evaluation.curvatures.min(initial=0.0)) * (farthest / 100.0) ** 2
+    return evaluation.decrement < 1e-13 * abs(evaluation.value) and lowest > -1e-6
 
 
-def _finish(criterion: Criterion, found: Evaluation) -> Evaluation:
+def _finish(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
     """Newton steps until the optimum is known to 1e-7 of a standard error; then small variances become exact zeros."""
     for _ in range(20):
-        among = found.among(_free(criterion, found))
+        among = evaluation.among(_free(criterion, evaluation))
         if among.decrement < 1e-14:
             break
-        step = _embedded(criterion, found, among.newton_step)
-        proposal = _canonical(criterion, criterion.evaluate(found.theta + step))
-        left = proposal.among(_free(criterion, proposal)).gradient
-        if np.abs(left).max(initial=0.0) > 0.5 * np.abs(among.gradient).max():
+        step = _embedded(criterion, evaluation, among.newton_step)
+        proposal = _canonical(criterion, criterion.evaluate(evaluation.theta + step))
+        remaining = proposal.among(_free(criterion, proposal)).gradient
+        if np.abs(remaining).max(initial=0.0) > 0.5 * np.abs(among.gradient).max():
             break
-        found = proposal
-    snapped = np.where(criterion.diagonal & (found.theta < 1e-4), 0.0, found.theta)
+        evaluation = proposal
+    snapped = np.where(criterion.diagonal & (evaluation.theta < 1e-4), 0.0, evaluation.theta)
     for end in criterion.ends:  # correlations that cannot be told from the end of their interval
         bounded = ~criterion.diagonal & np.isfinite(end)
-        snapped[bounded] = np.where(np.abs(found.theta - end) < NEXT_TO_AN_END, end, snapped)[bounded]
-    if np.any(snapped != found.theta):
+        snapped[bounded] = np.where(np.abs(evaluation.theta - end) < NEXT_TO_AN_END, end, snapped)[bounded]
+    if np.any(snapped != evaluation.theta):
         value, gradient = criterion(snapped)
-        if value <= found.value + 1e-9 * abs(found.value):
+        if value <= evaluation.value + 1e-9 * abs(evaluation.value):
             # at an end itself Λ̃ is singular, and derivatives by a correlation are those next to it
-            gradient = np.where(criterion.diagonal | np.isinf(criterion.ends[1]), gradient, found.gradient)
-            return replace(found, theta=snapped, value=value, gradient=gradient)
-    return found
+            gradient = np.where(criterion.diagonal | np.isinf(criterion.ends[1]), gradient, evaluation.gradient)
+            return replace(evaluation, theta=snapped, value=value, gradient=gradient)
+    return evaluation
 
 
-def _canonical(criterion: Criterion, found: Evaluation) -> Evaluation:
+def _canonical(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
     """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign, and so do derivatives with respect to them."""
-    signs = criterion.signs(criterion.lams(found.theta))
-    return replace(found, theta=signs * found.theta, gradient=signs * found.gradient, axes=signs[:, None] * found.axes)
+    signs = criterion.signs(criterion.lams(evaluation.theta))
+    return replace(
+        evaluation,
+        theta=signs * evaluation.theta,
+        gradient=signs * evaluation.gradient,
+        axes=signs[:, None] * evaluation.axes,
+    )
 
 
 def _escape(criterion: Criterion, theta: Array) -> Array | None:
@@ -313,13 +318,13 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
         for block, structure in template.parts():
             if structure.free_entries(len(block)) is None:
                 continue  # its bounds are seen to by the search itself
-            at = np.ix_(block, block)
-            values, vectors = np.linalg.eigh(cov[at])
+            block_index = np.ix_(block, block)
+            values, vectors = np.linalg.eigh(cov[block_index])
             null = vectors[:, values <= 1e-12 * max(values.max(), 1.0)]
             if null.shape[1]:
-                slope, axes = np.linalg.eigh(null.T @ gamma[at] @ null)
+                slope, axes = np.linalg.eigh(null.T @ gamma[block_index] @ null)
                 falling = null @ axes[:, slope < -1e-7]
-                direction[at] += falling @ falling.T
+                direction[block_index] += falling @ falling.T
     if not any(direction.any() for direction in directions):
         return None
     best, lowest = None, criterion(theta)[0]
@@ -336,8 +341,8 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     return best
 
 
-def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSolution:
-    lams = criterion.lams(found.theta)
+def _report(scaled: Scaled, criterion: Criterion, evaluation: Evaluation) -> PointSolution:
+    lams = criterion.lams(evaluation.theta)
     reduced = pls.reduce(criterion.layout, lams)
     solution = pls.solve(reduced)
     _refuse_perfect(criterion, solution)
@@ -345,8 +350,8 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
     sigma2 = solution.r2 / criterion.df if criterion.sigma is None else criterion.sigma**2
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|
     shift = 2.0 * float(np.log(np.abs(np.diag(scaled.T_x))).sum()) if criterion.reml else 0.0
-    steepness = np.abs(found.gradient * np.maximum(np.abs(found.theta), 1.0))
-    norm = float(steepness[_free(criterion, found)].max(initial=0.0))
+    steepness = np.abs(evaluation.gradient * np.maximum(np.abs(evaluation.theta), 1.0))
+    norm = float(steepness[_free(criterion, evaluation)].max(initial=0.0))
     covariances, relative, singular, modes, mode_cov = [], [], [], [], []
     u, V = pls.spherical_modes(reduced, solution.beta), pls.inverse(reduced)
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):
@@ -356,8 +361,8 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
         relative.append(template.theta(cholesky_psd(cov, template.blocks)))
         singular.append(_is_singular(lam))
         modes.append(scaled.outwards(k, u[k] @ to_user.T))
-        own = V.diagonal[k] if scaled.roots[k] is None else _own_of_wide(scaled, reduced, k)
-        mode_cov.append(sigma2 * to_user @ own @ to_user.T)
+        mode_variances = V.diagonal[k] if scaled.roots[k] is None else _own_of_wide(scaled, reduced, k)
+        mode_cov.append(sigma2 * to_user @ mode_variances @ to_user.T)
     inverse_R = np.linalg.solve(solution.R_x, np.eye(p)) if p else np.zeros((0, 0))
     half = scaled.T_x @ inverse_R
     # the criterion is flat to about 1e-5 of a unit per unit of θ̃ where doubles end, on data of this size
@@ -371,7 +376,7 @@ def _report(scaled: Scaled, criterion: Criterion, found: Evaluation) -> PointSol
         parameters={"sigma": np.sqrt(sigma2)},
         covariances=tuple(covariances),
         theta=np.concatenate([np.zeros(0), *relative]),
-        scaled_theta=found.theta,
+        scaled_theta=evaluation.theta,
         modes=tuple(modes),
         mode_covariances=tuple(mode_cov),
         status=status,
@@ -391,7 +396,7 @@ def _own_of_wide(scaled: Scaled, reduced: pls.Reduced, k: int) -> Array:
     found, step = np.empty(len(root)), max(1, 20_000_000 // max(reduced.layout.m, 1))
     for first in range(0, len(root), step):
         rows = root[first : first + step]
-        parts = [np.zeros((J, q, len(rows))) for J, q in zip(cross.levels, cross.widths, strict=True)]
+        parts = [np.zeros((J, width, len(rows))) for J, width in zip(cross.levels, cross.widths, strict=True)]
         parts[k] = rows.T[:, None, :]
         half = pls.spherical_root(reduced, parts)
         found[first : first + step] = np.einsum("mj,mj->j", half, half)

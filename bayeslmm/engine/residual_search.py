@@ -122,7 +122,7 @@ def _combined(every: list[CrossProducts], factors: Array, sum_log_weights: float
     """Σ factor × cross-products, all of the same rows and so with the same pairs of levels."""
 
     def total(parts: list[Array]) -> Array:
-        return np.asarray(sum(f * part for f, part in zip(factors, parts, strict=True)))
+        return np.asarray(sum(factor * part for factor, part in zip(factors, parts, strict=True)))
 
     first = every[0]
     return replace(
@@ -245,11 +245,11 @@ class _Path:
         criterion = self.criteria.at(self.criteria.residual.natural(free))
         if len(start):
             low = np.where(criterion.diagonal, np.maximum(start, 0.05), start)  # from zero no derivative leads away
-            here = self.climb(criterion, np.clip(low, *criterion.bounds))
+            evaluation = self.climb(criterion, np.clip(low, *criterion.bounds))
             self.criteria.evaluations += criterion.evaluations
-            if here is None:
+            if evaluation is None:
                 return np.inf, start
-            value, theta = here.value, here.theta
+            value, theta = evaluation.value, evaluation.theta
         else:
             try:
                 value, theta = criterion.evaluate(start).value, start

@@ -152,13 +152,13 @@ class Team:
             started = time.perf_counter()
             if len(x) <= min(pace.rows, 16 * self.cores):
                 pieces, rounds = [x], 1
-                found = [marginal.log_densities(x)]
+                parts = [marginal.log_densities(x)]
             else:
                 rounds = math.ceil(len(x) / (pace.rows * self.cores))
                 pieces = np.array_split(x, rounds * self.cores)
-                found = list(self._pool.map(marginal.log_densities, pieces))
+                parts = list(self._pool.map(marginal.log_densities, pieces))
             pace.took(len(pieces[0]), (time.perf_counter() - started) / rounds)
-            return np.concatenate(found)
+            return np.concatenate(parts)
 
         return density
 
@@ -182,8 +182,8 @@ class Team:
                 return []
             log_weights[part] += marginal.log_densities(x[part])
         weights = np.exp(log_weights - log_weights.max())
-        here = x[moves.choice(FIRST, p=weights / weights.sum())]
-        x = np.concatenate([here[None], proposal.draw(moves, draws)])
+        first = x[moves.choice(FIRST, p=weights / weights.sum())]
+        x = np.concatenate([first[None], proposal.draw(moves, draws)])
         log_proposal = proposal.log_density(x)
         log_uniform = np.log(moves.uniform(size=draws))
         walks: list[Any] = []

@@ -101,16 +101,16 @@ class Problem:
     @classmethod
     def of(cls, design: Design) -> Problem:
         """The arrays of a design."""
-        wide = tuple(g.rotation if isinstance(g, WideTerm) else None for g in design.groups)
+        wide = tuple(group.rotation if isinstance(group, WideTerm) else None for group in design.groups)
         return cls(
             y=design.normal_response,
             X=design.X,
-            codes=tuple(np.empty(0, np.int64) if g.is_wide else g.codes for g in design.groups),
-            Z=tuple(np.empty((0, 1)) if g.is_wide else g.Z for g in design.groups),
+            codes=tuple(np.empty(0, np.int64) if group.is_wide else group.codes for group in design.groups),
+            Z=tuple(np.empty((0, 1)) if group.is_wide else group.Z for group in design.groups),
             wide=wide,
-            levels=tuple(g.n_levels for g in design.groups),
-            blocks=tuple(g.blocks for g in design.groups),
-            structures=tuple(g.structures for g in design.groups),
+            levels=tuple(group.n_levels for group in design.groups),
+            blocks=tuple(group.blocks for group in design.groups),
+            structures=tuple(group.structures for group in design.groups),
             weights=design.weights,
             intercept=design.x_names.index("Intercept") if design.has_intercept else None,
             sigma=design.family.known.get("sigma"),
@@ -152,9 +152,9 @@ class Scaled:
 
 
 def _constant_column(A: Array, columns: Sequence[int]) -> int | None:
-    for c in columns:
-        if A[0, c] != 0.0 and np.all(A[:, c] == A[0, c]):
-            return c
+    for column in columns:
+        if A[0, column] != 0.0 and np.all(A[:, column] == A[0, column]):
+            return column
     return None
 
 

@@ -76,8 +76,8 @@ def _as_column(atom: Atom, text: str) -> Atom:
 
 def shown(label: str) -> str:
     """What a column of sigma is called: ``power(x)`` for its logarithm."""
-    found = re.fullmatch(r"log\(abs\((.*)\)\)", label)
-    return f"power({found[1]})" if found else label
+    match = re.fullmatch(r"log\(abs\((.*)\)\)", label)
+    return f"power({match[1]})" if match else label
 
 
 def parse_residual(text: str) -> CorrelationWords:
@@ -88,14 +88,14 @@ def parse_residual(text: str) -> CorrelationWords:
     FormulaError
         It cannot be read.
     """
-    found = CALL.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
+    match = CALL.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
         raise FormulaError(f"residual={text!r}: a text such as {PATTERN} is needed.")
-    kind = CORRELATIONS.get(found["word"])
+    kind = CORRELATIONS.get(match["word"])
     if kind is None:
-        raise FormulaError(f"residual={text!r}: there is no structure {found['word']!r}. Write {PATTERN}.")
-    left, group = found["left"].strip(), found["group"].strip()
-    if found["hom"] and not kind.of_levels:
+        raise FormulaError(f"residual={text!r}: there is no structure {match['word']!r}. Write {PATTERN}.")
+    left, group = match["left"].strip(), match["group"].strip()
+    if match["hom"] and not kind.of_levels:
         raise FormulaError(f"residual={text!r}: {kind.name} has one sd, and sigma= models it. Leave out hom=.")
     parts = re.split(r"\s*:\s*", group)
     if not all(re.fullmatch(NAME, part) for part in parts):
@@ -111,7 +111,7 @@ def parse_residual(text: str) -> CorrelationWords:
     if not kind.has_positions and left != "1":
         raise FormulaError(f"residual={text!r}: all errors of a level are alike. Write {kind.name}(1 | {group}).")
     return CorrelationWords(
-        structure=kind(hom=found["hom"] == "True"),
+        structure=kind(hom=match["hom"] == "True"),
         positions=tuple(place.strip("`") for place in places) if kind.has_positions else (),
         group=tuple(part.strip("`") for part in parts),
         text=text.strip(),

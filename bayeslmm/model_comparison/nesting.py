@@ -65,8 +65,10 @@ def residual_is_nested(small: Design, large: Design) -> bool:
     if type(one.correlation) is type(other.correlation) and not other.correlation.of_levels:
         return np.array_equal(one.blocks.positions_of_rows(), other.blocks.positions_of_rows())
     # any correlation of the rows of a block, where it hangs on nothing but the positions
-    same = np.unique(np.column_stack([one.blocks.positions_of_rows(), other.blocks.positions_of_rows()]), axis=0)
-    tied = len(same) == len(np.unique(same[:, 1]))
+    position_pairs = np.unique(
+        np.column_stack([one.blocks.positions_of_rows(), other.blocks.positions_of_rows()]), axis=0
+    )
+    tied = len(position_pairs) == len(np.unique(position_pairs[:, 1]))
     return other.correlation.of_levels and (tied or not one.correlation.has_positions)
 
 

@@ -120,12 +120,12 @@ def assumed(
     if not isinstance(design, Design):
         raise InputError(f"assume: values are assumed of a Model or a fit, not of {type(source).__name__}")
     design.refuse_wide("assume()")
-    given = _of(source)
+    source_values = _of(source)
     return Assumed(
         design=design,
-        beta=_beta(design, beta, None if given is None else given.beta),
-        covariances=_covariances(design, sd, cor, None if given is None else given.covariances),
-        parameters=_parameters(design, parameters, {} if given is None else given.family),
+        beta=_beta(design, beta, None if source_values is None else source_values.beta),
+        covariances=_covariances(design, sd, cor, None if source_values is None else source_values.covariances),
+        parameters=_parameters(design, parameters, {} if source_values is None else source_values.family),
     )
 
 
@@ -153,16 +153,18 @@ def _numbers(values: Any, what: str, *, least: float = -np.inf) -> Array:
     return numbers
 
 
-def _named(given: Mapping[Any, Any], names: Sequence[str], what: str, start: Array | None, least: float) -> Array:
+def _named(
+    named_values: Mapping[Any, Any], names: Sequence[str], what: str, start: Array | None, least: float
+) -> Array:
     """Numbers by name, in the order of the names."""
-    strange = [name for name in given if name not in names]
-    if strange:
-        raise InputError(f"assume({what}=...): {strange[0]!r} is not there; there are {_listed(names)}")
-    missing = [name for name in names if name not in given] if start is None else []
+    unknown = [name for name in named_values if name not in names]
+    if unknown:
+        raise InputError(f"assume({what}=...): {unknown[0]!r} is not there; there are {_listed(names)}")
+    missing = [name for name in names if name not in named_values] if start is None else []
     if missing:
         raise InputError(f"assume({what}=...): no value of {_listed(missing)}")
     values = np.zeros(len(names)) if start is None else np.array(start, dtype=np.float64)
-    for name, value in given.items():
+    for name, value in named_values.items():
         number_given = _numbers(value, f"{what}: {name}", least=least)
         if number_given.ndim:
             raise InputError(f"assume({what}=...): {name} is one number, not {value!r}")
@@ -174,33 +176,33 @@ def _listed(names: Sequence[Any]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
-def _beta(design: Design, given: Any, start: Array | None) -> Array:
+def _beta(design: Design, numbers: Any, start: Array | None) -> Array:
     names = design.x_names
-    if given is None and start is not None:
+    if numbers is None and start is not None:
         return start
-    if given is None and not names:
+    if numbers is None and not names:
         return np.empty(0)
-    if isinstance(given, Mapping) or given is None:
-        return _named(given or {}, names, "beta", start, -np.inf)
-    values = _numbers(given, "beta")
+    if isinstance(numbers, Mapping) or numbers is None:
+        return _named(numbers or {}, names, "beta", start, -np.inf)
+    values = _numbers(numbers, "beta")
     if values.shape != (len(names),):
         raise InputError(f"assume(beta=...): {len(names)} values are needed, of {_listed(names)}")
     return values
 
 
-def _by_factor(design: Design, given: Any, what: str) -> dict[str, Any]:
+def _by_factor(design: Design, by_factor: Any, what: str) -> dict[str, Any]:
     """What is given of each factor, by name."""
     names = [group.name for group in design.groups]
-    if given is None:
+    if by_factor is None:
         return {}
-    if isinstance(given, Mapping) and set(given) <= set(names):
-        return dict(given)
+    if isinstance(by_factor, Mapping) and set(by_factor) <= set(names):
+        return dict(by_factor)
     if len(names) == 1:
-        return {names[0]: given}
-    strange = [key for key in given if key not in names] if isinstance(given, Mapping) else []
-    if strange:
-        raise InputError(f"assume({what}=...): no grouping factor {strange[0]!r}; there are {_listed(names)}")
-    raise InputError(f"assume({what}={given!r}): by grouping factor, of {_listed(names)}: {{{names[0]!r}: ...}}")
+        return {names[0]: by_factor}
+    unknown = [key for key in by_factor if key not in names] if isinstance(by_factor, Mapping) else []
+    if unknown:
+        raise InputError(f"assume({what}=...): no grouping factor {unknown[0]!r}; there are {_listed(names)}")
+    raise InputError(f"assume({what}={by_factor!r}): by grouping factor, of {_listed(names)}: {{{names[0]!r}: ...}}")
 
 
 def _covariances(design: Design, sd: Any, cor: Any, start: Sequence[Array] | None) -> tuple[Array, ...]:
@@ -265,13 +267,13 @@ def _correlations(group: GroupTerm, cor: Any) -> Array:
     return values
 
 
-def _parameters(design: Design, given: Mapping[str, Any], start: Mapping[str, Array]) -> dict[str, Array]:
+def _parameters(design: Design, named_values: Mapping[str, Any], start: Mapping[str, Array]) -> dict[str, Array]:
     family = design.family
-    strange = [name for name in given if name not in family.parameters]
-    if strange:
-        raise InputError(f"assume({strange[0]}=...): {family} has {_listed(family.parameters)} besides the mean")
+    unknown = [name for name in named_values if name not in family.parameters]
+    if unknown:
+        raise InputError(f"assume({unknown[0]}=...): {family} has {_listed(family.parameters)} besides the mean")
     values = {name: np.asarray(start[name], dtype=np.float64) for name in family.parameters if name in start}
-    for name, value in given.items():
+    for name, value in named_values.items():
         values[name] = _numbers(value, name, least=-np.inf if np.ndim(value) else 0.0)
     missing = [name for name in family.parameters if name not in values]
     if missing:

@@ -172,20 +172,20 @@ def _check(studies: int, how: str, ci_prob: float, draws: int) -> None:
         raise InputError(f"plan(draws={draws}): an interval of a posterior takes {FEWEST_DRAWS} draws at least")
 
 
-def _quantities(design: Design, given: Any) -> tuple[list[str], Array, Array]:
+def _quantities(design: Design, quantity: Any) -> tuple[list[str], Array, Array]:
     """Names, contrasts (k, p) and hypothesised values (k,)."""
     names = design.x_names
-    if given is None:
-        given = [name for name in names if name != "Intercept"] or list(names)
-    texts = [given] if isinstance(given, str) else list(given)
+    if quantity is None:
+        quantity = [name for name in names if name != "Intercept"] or list(names)
+    texts = [quantity] if isinstance(quantity, str) else list(quantity)
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"plan(quantity={given!r}): names of coefficients, or statements about them")
+        raise InputError(f"plan(quantity={quantity!r}): names of coefficients, or statements about them")
     compared = [text not in names and bool(RELATIONS.search(text)) for text in texts]
     statements = [
         parse(text if whole else f"{text} = 0", names, "plan") for text, whole in zip(texts, compared, strict=True)
     ]
     if any(len(each) != 1 for each in statements):
-        raise InputError(f"plan(quantity={given!r}): one statement each, without commas and chains")
+        raise InputError(f"plan(quantity={quantity!r}): one statement each, without commas and chains")
     L, r = linear([each[0] for each in statements], names, "plan")
     return texts, L, r + 0.0  # not -0.0
 
@@ -230,7 +230,7 @@ def _summary(study: Array, singular: Array, value: float) -> dict[str, float]:
     significant = (low > value) | (high < value)
     power = significant.sum() / count
     effect, estimated = truth[significant] - value, estimate[significant] - value
-    told = effect != 0.0  # of no effect there is no sign, and no multiple
+    has_effect = effect != 0.0  # of no effect there is no sign, and no multiple
     signs = np.sign(estimate - value) == np.sign(truth - value)
     wilson_low, wilson_high = _wilson(power, count)
     return {
@@ -243,7 +243,7 @@ def _summary(study: Array, singular: Array, value: float) -> dict[str, float]:
         "width": _mean(high - low),
         "coverage": _mean((low <= truth) & (truth <= high)),
         "right_sign": _mean(signs[truth != value]),
-        "exaggeration": _mean(np.abs(estimated[told]) / np.abs(effect[told])),
+        "exaggeration": _mean(np.abs(estimated[has_effect]) / np.abs(effect[has_effect])),
         "mean": _mean(estimate),
         "sd": float(estimate.std(ddof=1)) if len(estimate) > 1 else np.nan,
         "singular": _mean(singular[done]),

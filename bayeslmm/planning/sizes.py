@@ -93,11 +93,11 @@ def axes(design: Design, vary: Any) -> list[Axis]:
             f"plan(vary={vary!r}): sizes by name, such as {{{names[0]!r}: [10, 20, 40]}}; names here are "
             f"{', '.join(map(repr, names))}"
         )
-    found = [_axis(design, name, sizes) for name, sizes in vary.items()]
-    twice = [axis.name for k, axis in enumerate(found) if (axis.of, axis.variable) in _asked(found[:k])]
-    if twice:
-        raise InputError(f"plan(vary=...): {twice[0]!r} is asked for twice")
-    return found
+    asked_axes = [_axis(design, name, sizes) for name, sizes in vary.items()]
+    repeated = [axis.name for k, axis in enumerate(asked_axes) if (axis.of, axis.variable) in _asked(asked_axes[:k])]
+    if repeated:
+        raise InputError(f"plan(vary=...): {repeated[0]!r} is asked for twice")
+    return asked_axes
 
 
 def _asked(of: Sequence[Axis]) -> list[tuple[str, str]]:

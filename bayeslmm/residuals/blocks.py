@@ -40,16 +40,16 @@ class Blocks:
     def of(cls, codes: Codes, positions: Array, levels: int = 0) -> Blocks:
         """From the block (n,) and the position (n,) of every row."""
         order = np.lexsort((positions, codes))
-        sorted_codes, at = codes[order], np.asarray(positions, float)[order]
+        sorted_codes, sorted_positions = codes[order], np.asarray(positions, float)[order]
         starts = np.concatenate([[0], np.flatnonzero(np.diff(sorted_codes)) + 1, [len(codes)]]).astype(np.int64)
-        same: dict[bytes, list[int]] = {}
+        starts_of: dict[bytes, list[int]] = {}
         for b in range(len(starts) - 1):
-            same.setdefault(at[starts[b] : starts[b + 1]].tobytes(), []).append(int(starts[b]))
+            starts_of.setdefault(sorted_positions[starts[b] : starts[b + 1]].tobytes(), []).append(int(starts[b]))
         patterns = []
-        for key, firsts in same.items():
+        for key, firsts in starts_of.items():
             where = np.frombuffer(key)
             patterns.append((where, np.array(firsts)[:, None] + np.arange(len(where))))
-        return cls(order=order, starts=starts, positions=at, patterns=tuple(patterns), levels=levels)
+        return cls(order=order, starts=starts, positions=sorted_positions, patterns=tuple(patterns), levels=levels)
 
     @property
     def sizes(self) -> Codes:

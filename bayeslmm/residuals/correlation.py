@@ -71,13 +71,13 @@ class Correlation(ABC):
 
     def slopes(self, free: Array, blocks: Blocks, positions: Array) -> Array:
         """∂R/∂free (r, m, m) of a block with these positions; by differences, whose errors are 1e-10."""
-        found = []
+        derivatives = []
         for k in range(len(free)):
             h = np.zeros(len(free))
             h[k] = 1e-5 * max(1.0, abs(float(free[k])))
             up, down = (self.matrix(self.natural(free + s * h, blocks), positions) for s in (1.0, -1.0))
-            found.append((up - down) / (2.0 * h[k]))
-        return np.array(found).reshape(len(free), len(positions), len(positions))
+            derivatives.append((up - down) / (2.0 * h[k]))
+        return np.array(derivatives).reshape(len(free), len(positions), len(positions))
 
     def basis(self, positions: Array, levels: int) -> list[Array] | None:
         """Matrices (m, m) in which the covariance of a block is linear, with its sds; None where there are none."""
@@ -117,11 +117,11 @@ def whiten_in_sequence(steps: Array, first: NDArray[np.bool_], A: Array) -> tupl
     ``steps`` (n,) is their correlation, and ``first`` (n,) says which rows have none before them.
     """
     steps = np.where(first, 0.0, steps)
-    rest = np.maximum(1.0 - steps**2, 1e-300)
+    innovation = np.maximum(1.0 - steps**2, 1e-300)
     before = np.empty_like(A)
     before[1:], before[:1] = A[:-1], 0.0
-    white = (A - steps[:, None] * before) / np.sqrt(rest)[:, None]
-    return white, float(np.log(rest).sum())
+    white = (A - steps[:, None] * before) / np.sqrt(innovation)[:, None]
+    return white, float(np.log(innovation).sum())
 
 
 def gaps_of(blocks: Blocks) -> tuple[Array, NDArray[np.bool_]]:

@@ -47,11 +47,11 @@ class Exchangeable(Correlation):
     def whiten(self, rho: Array, blocks: Blocks, A: Array) -> tuple[Array, float]:
         """By R^-½ = (I − cJ/m)/√(1 − ρ), the symmetric root."""
         r, sizes = float(rho[0]), blocks.sizes
-        own, shared = 1.0 - r, 1.0 + (sizes - 1.0) * r
-        c = 1.0 - np.sqrt(own / shared)
+        within, shared = 1.0 - r, 1.0 + (sizes - 1.0) * r
+        c = 1.0 - np.sqrt(within / shared)
         means = np.add.reduceat(A, blocks.starts[:-1], axis=0) / sizes[:, None]
-        white = (A - np.repeat(c[:, None] * means, sizes, axis=0)) / np.sqrt(own)
-        return white, float(np.sum((sizes - 1.0) * np.log(own) + np.log(shared)))
+        white = (A - np.repeat(c[:, None] * means, sizes, axis=0)) / np.sqrt(within)
+        return white, float(np.sum((sizes - 1.0) * np.log(within) + np.log(shared)))
 
 
 def _lowest(blocks: Blocks) -> float:

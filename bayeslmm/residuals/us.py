@@ -91,11 +91,11 @@ class Unstructured(Correlation):
 
     def matrix(self, rho: Array, positions: Array) -> Array:
         levels = self._levels(rho)
-        whole = np.eye(levels)
+        full = np.eye(levels)
         a, b = self._pairs(levels).T
-        whole[a, b] = whole[b, a] = rho
-        at = positions.astype(np.int64)
-        return whole[np.ix_(at, at)]
+        full[a, b] = full[b, a] = rho
+        places = positions.astype(np.int64)
+        return full[np.ix_(places, places)]
 
     def slopes(self, free: Array, blocks: Blocks, positions: Array) -> Array:
         L, length = self._root(free, blocks)
@@ -104,22 +104,22 @@ class Unstructured(Correlation):
         rows[np.arange(len(a)), a] += 1.0
         moved = (rows / length[b][:, None]) @ L.T  # of R_bc for every c
         out = np.zeros((len(a), blocks.levels, blocks.levels))
-        each = np.arange(len(a))
-        out[each, b, :] = moved
-        out[each, :, b] = moved
-        out[each, b, b] = 0.0
-        at = positions.astype(np.int64)
-        return out[:, at[:, None], at]
+        indices = np.arange(len(a))
+        out[indices, b, :] = moved
+        out[indices, :, b] = moved
+        out[indices, b, b] = 0.0
+        places = positions.astype(np.int64)
+        return out[:, places[:, None], places]
 
     def basis(self, positions: Array, levels: int) -> list[Array] | None:
         """Every variance and covariance; with one sd for all positions the covariance is linear in none."""
         if self.hom:
             return None
-        at, out = positions.astype(np.int64), []
+        places, out = positions.astype(np.int64), []
         for a, b in [*((k, k) for k in range(levels)), *self._pairs(levels).tolist()]:
             E = np.zeros((levels, levels))
             E[a, b] = E[b, a] = 1.0
-            out.append(E[np.ix_(at, at)])
+            out.append(E[np.ix_(places, places)])
         return out
 
     def lacks(self, blocks: Blocks) -> str:

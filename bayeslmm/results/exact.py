@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -40,14 +39,14 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     draws, chains = settings.draws, settings.chains
     started = time.perf_counter()
     marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
-    cores = min(settings.cores or os.cpu_count() or 1, chains)
+    cores = min(settings.threads, chains)
     seeds = seed_sequence(settings.random_seed).spawn(chains + 2)
-    own, *streams, elsewhere = map(np.random.default_rng, seeds)
+    proposal_stream, *streams, modes_stream = map(np.random.default_rng, seeds)
     reason, seen = "", None
     with Bar("Sampling", chains * draws, show=settings.progressbar) as bar, Team(cores, advance=bar.advance) as team:
         density = team.densities(marginal)
         for pilot in (PILOT, 4 * PILOT):
-            covered = cover(marginal, density, own, elsewhere, pilot=pilot, seen=seen)
+            covered = cover(marginal, density, proposal_stream, modes_stream, pilot=pilot, seen=seen)
             seen, fitted = covered.seen, covered.fitted
             if fitted.share < SHARE_LIMIT:
                 reason = f"only {fitted.share:.1%} of the draws of the best proposal count"
@@ -61,7 +60,7 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
                 break
             reason = f"the best proposal fits badly (k-hat {k_hat:.2f})"
     if reason:
-        return _by_nuts(design, marginal, covered, settings, cores, own, started, reason)
+        return _by_nuts(design, marginal, covered, settings, cores, proposal_stream, started, reason)
     accepted = float(drawn.accepted.mean())
     return _tree(
         design,
@@ -104,7 +103,7 @@ def _by_nuts(
     fitted = covered.fitted
     steps = settings.chains * (settings.tune + settings.draws)
     with Bar("Sampling", steps, show=settings.progressbar) as bar:
-        x, found = sample_marginal(
+        x, nuts_stats = sample_marginal(
             marginal,
             fitted.proposal,
             draws=settings.draws,
@@ -115,7 +114,7 @@ def _by_nuts(
             report=bar.reached,
         )
     drawn = complete(marginal, x, rng)
-    kept = {name: found[name].to_numpy() for name in NUTS_STATS}
+    kept = {name: nuts_stats[name].to_numpy() for name in NUTS_STATS}
     labels = nearest_modes(fitted.proposal.near, fitted.of_mode, x.reshape(-1, x.shape[-1]))
     doubt = disagreement(fitted, labels.reshape(x.shape[:2]))
     return _tree(
@@ -144,7 +143,7 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
     if covered.missed or len(covered.fitted.masses) == 1:
         return covered.doubt()
     drawn = tree.posterior
-    sds = np.concatenate([drawn[design.names.sd[g.name]].to_numpy() for g in design.groups], axis=-1)
+    sds = np.concatenate([drawn[design.names.sd[group.name]].to_numpy() for group in design.groups], axis=-1)
     each = sds.shape[:2]
     sigma = np.ones(each) if design.family.residual_is_known else drawn["sigma"].to_numpy()
     beta = drawn["beta"].to_numpy() if design.x_names else np.empty((*each, 0))

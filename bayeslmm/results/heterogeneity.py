@@ -67,8 +67,8 @@ def _q_profile(design: Design, w: Array, ci_prob: float) -> tuple[float, float]:
     df, ends = design.n - design.p, []
     for quantile in chi2.ppf([0.5 + ci_prob / 2.0, 0.5 - ci_prob / 2.0], df):
 
-        def above(tau2: float, wanted: float = quantile) -> float:
-            return cochran(design, w, tau2) - wanted
+        def above(tau2: float, level: float = quantile) -> float:
+            return cochran(design, w, tau2) - level
 
         if above(0.0) <= 0.0:
             ends.append(0.0)

@@ -231,10 +231,10 @@ def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
     """Means and sds of the priors of the fixed effects, if all are normal or flat."""
     entries = []
     for name in fit.design.x_names:
-        known = find_location_scale(name, of_fixed_effect(fit.priors, name))
-        if known is None or np.isfinite(known[2]):
+        written_out = find_location_scale(name, of_fixed_effect(fit.priors, name))
+        if written_out is None or np.isfinite(written_out[2]):
             return None
-        mean, sd, _ = known
+        mean, sd, _ = written_out
         entries.append((mean, sd))
     means, sds = np.array(entries, dtype=float).reshape(-1, 2).T
     return means, sds

@@ -258,9 +258,9 @@ def _plug_in(
     if new.wide:
         weights = design.weights_at(newdata, needed=kind == "response")
         return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, about, errors, weights, shares)
-    found = errors.of_rows(new.X, list(effects.values()))
+    error_variances = errors.of_rows(new.X, list(effects.values()))
     nothing = np.zeros(len(new.X))
-    due = dict.fromkeys(_factors(fit), nothing) | dict(zip(("", *effects), found.T, strict=True))
+    due = dict.fromkeys(_factors(fit), nothing) | dict(zip(("", *effects), error_variances.T, strict=True))
     estimate = new.X @ solution.beta + new.offset
     for k, codes, Z in effects.values():
         estimate += np.einsum("nq,nq->n", Z, solution.modes[k][codes])

@@ -128,6 +128,6 @@ def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
     def draw(changed: Settings) -> Any:
         return plan.draw(design, priors, changed)
 
-    tree, found = settled(draw, design, settings)
-    tell(found)
-    return Draws(design=design, priors=priors, idata=tree, settings=settings, diagnosis=found)
+    tree, diagnosis = settled(draw, design, settings)
+    tell(diagnosis)
+    return Draws(design=design, priors=priors, idata=tree, settings=settings, diagnosis=diagnosis)

@@ -223,19 +223,19 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
 
 def residual_parameters(design: Design, values: Values) -> list[tuple[str, str, str, Array]]:
     """Rows of `components` for residuals with parameters besides sigma: sds of strata or log ratios, correlations."""
-    part, found = design.residual, values.residual
-    if part is None or found is None:
+    part, residual_values = design.residual, values.residual
+    if part is None or residual_values is None:
         return []
     sigma = np.asarray(values.family["sigma"])
     rows: list[tuple[str, str, str, Array]] = []
-    for label, factor in part.stratum_factors(found):
+    for label, factor in part.stratum_factors(residual_values):
         rows.append((RESIDUAL, label, "variance", (sigma * factor) ** 2))
         rows.append((RESIDUAL, label, "sd", sigma * factor))
     for k, label in enumerate(part.labels):
         if k >= part.n_spread:
-            rows.append((RESIDUAL, label, "cor", found[..., k]))
+            rows.append((RESIDUAL, label, "cor", residual_values[..., k]))
         elif not part.strata:
-            rows.append((RESIDUAL, label, "log_ratio", found[..., k]))
+            rows.append((RESIDUAL, label, "log_ratio", residual_values[..., k]))
     return rows
 
 

@@ -104,8 +104,8 @@ def _limits(plan: Plan, line: pd.DataFrame, what: str) -> tuple[Any, Any]:
         return line["power_low"], line["power_high"]
     low, high = [], []
     for _, row in line.iterrows():
-        same = (plan.studies[list(plan.varied)] == row[list(plan.varied)]).all(axis=1)
-        values = _of_studies(plan.studies[same & (plan.studies["quantity"] == row["quantity"])], what)
+        at_size = (plan.studies[list(plan.varied)] == row[list(plan.varied)]).all(axis=1)
+        values = _of_studies(plan.studies[at_size & (plan.studies["quantity"] == row["quantity"])], what)
         half = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
         low.append(row[what] - half)
         high.append(row[what] + half)
