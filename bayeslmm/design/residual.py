@@ -326,8 +326,9 @@ def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple
         row_positions = column.to_numpy(dtype=float)
         if kind.whole_steps and np.any(row_positions != np.rint(row_positions)):
             raise DataError(
-                f"{where}: {kind.name} counts whole steps, and {called} holds {row_positions[row_positions != np.rint(row_positions)][0]:g}. For "
-                f"times as they are write car1({called} | {name})."
+                f"{where}: {kind.name} counts whole steps, and {called} holds "
+                f"{row_positions[row_positions != np.rint(row_positions)][0]:g}. For times as they are write "
+                f"car1({called} | {name})."
             )
     elif kind.whole_steps:
         grouping, places = factorize([column], called)

@@ -44,9 +44,10 @@ class ResidualWords:
             raise InputError(f"{options} with se=: known standard errors leave no sigma to be modelled. Leave one out.")
         if family != GAUSSIAN:
             raise NotAvailableError(
-                f"{options} with family={family}: residual structures are offered for normal responses with the identity "
-                "link, whose residuals are on the scale of the response. Of a lognormal response take log(y) on the "
-                "left; for other families add a bar of one level a row, (1 | row), for spread beyond the family's"
+                f"{options} with family={family}: residual structures are offered for normal responses with the "
+                "identity link, whose residuals are on the scale of the response. Of a lognormal response take log(y) "
+                "on the left; for other families add a bar of one level a row, (1 | row), for spread beyond the "
+                "family's"
             )
         terms = Terms(intercept=True, products=()) if sigma is None else parse_sigma(sigma)
         correlation = None if residual is None else parse_residual(residual)

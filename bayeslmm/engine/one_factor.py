@@ -160,7 +160,7 @@ class OneFactor:
         design, family, n = self.design, self.design.family, self.design.n
         least = LEAST_SD * (family.scale(design.y).value or 1.0)
         sd = max(float(np.sqrt(rough.solution.covariances[0][0, 0])), least)
-        own = max(sd, 0.5 * softness) / np.sqrt(2.0 * self.J) / (sd + softness)
+        sd_reach = max(sd, 0.5 * softness) / np.sqrt(2.0 * self.J) / (sd + softness)
         if family.has_categories:
             counts = np.bincount(design.y.astype(int), minlength=self.r + 1)
             cuts = family.eta(np.clip(np.cumsum(counts)[:-1] / n, 0.01, 0.99))
@@ -173,7 +173,7 @@ class OneFactor:
             parameters = np.log([family.guess(name, rough.solution.sigma) for name in family.parameters])
             reach = np.full(self.r, 2.0 * np.sqrt(2.0 / n))
         start = np.concatenate([np.zeros(self.p), [np.log1p(sd / softness)], parameters])
-        return start, np.concatenate([np.full(self.p, 0.5), [own], reach])
+        return start, np.concatenate([np.full(self.p, 0.5), [sd_reach], reach])
 
     def rough_sds(self, x: Array) -> Array:
         """About how far the posterior reaches in each direction (d,)."""

@@ -114,16 +114,16 @@ def _locate(rows, x, parameters):
         beta = rows.center[c] + rows.unit[c] * x[c]
         prior = rows.beta_prior[c]
         total += log_location_scale(prior[0], prior[1], prior[2], beta)[0]
-    at = p + 1
+    first = p + 1
     for k in range(r):
         prior = rows.parameter_prior[0 if not rows.positive else k]
         if rows.positive:
-            parameters[k] = np.exp(x[at + k])
-            total += log_prior(rows.parameter_kind[k], prior[0], prior[1], parameters[k])[0] + x[at + k]
+            parameters[k] = np.exp(x[first + k])
+            total += log_prior(rows.parameter_kind[k], prior[0], prior[1], parameters[k])[0] + x[first + k]
         else:
-            parameters[k] = x[at] if k == 0 else parameters[k - 1] + np.exp(x[at + k])
+            parameters[k] = x[first] if k == 0 else parameters[k - 1] + np.exp(x[first + k])
             total += log_location_scale(prior[0], prior[1], prior[2], parameters[k])[0]
-            total += x[at + k] if k > 0 else 0.0
+            total += x[first + k] if k > 0 else 0.0
     return sd, total
 
 
@@ -164,12 +164,12 @@ def _mode(rows, first, last, start, close, room):
         step = (slope - u) / curvature
         if not 0.5 * step * (slope - u) > close:
             break
-        here, size, trial = value - 0.5 * u * u, 1.0, u
+        objective, size, trial = value - 0.5 * u * u, 1.0, u
         new = value, slope, bend
         while size > SHORTEST:
             trial = u + size * step
             new = _at(rows, first, last, trial, room)
-            if new[0] - 0.5 * trial * trial >= here:
+            if new[0] - 0.5 * trial * trial >= objective:
                 break
             size *= 0.5
         if not size > SHORTEST:
@@ -319,23 +319,23 @@ def walk(rows, rule, anchor, close, r, x, log_proposal, log_uniform, seeds, step
     """
     N, J, K = x.shape[0], rows.starts.shape[0] - 1, rule.x.shape[0]
     log_density, state, parameters, u = steps
-    room, room_here = _room(rows, rule, r), _room(rows, rule, r)
+    room, current_room = _room(rows, rule, r), _room(rows, rule, r)
     ends, mass, generator = np.empty(K), np.empty(K), np.zeros(1, np.uint64)
-    here = -1
+    current = -1
     for i in range(N):
         value = _density(rows, rule, anchor, close, x[i], room)
         log_density[i] = value
         if state.shape[0] == 0:
             continue
         if value > -np.inf and (
-            here < 0 or log_uniform[i] < value - log_proposal[i] - log_density[here] + log_proposal[here]
+            current < 0 or log_uniform[i] < value - log_proposal[i] - log_density[current] + log_proposal[current]
         ):
-            here = i
-            room, room_here = room_here, room
-        if here >= 0:
-            state[i] = here
+            current = i
+            room, current_room = current_room, room
+        if current >= 0:
+            state[i] = current
             generator[0] = seeds[i]
             for k in range(r):
-                parameters[i, k] = room_here.parameters[k]
+                parameters[i, k] = current_room.parameters[k]
             for j in range(J):
-                u[i, j] = _draw(rows, j, room_here, generator, ends, mass)
+                u[i, j] = _draw(rows, j, current_room, generator, ends, mass)

@@ -393,14 +393,14 @@ def _own_of_wide(scaled: Scaled, reduced: pls.Reduced, k: int) -> Array:
     if len(cross.levels) == 1:
         return np.einsum("ja,a,ja->j", root, pls.inverse(reduced).diagonal[k][:, 0, 0], root)[:, None, None]
     lam = reduced.lams[reduced.layout.order.index(k)]
-    found, step = np.empty(len(root)), max(1, 20_000_000 // max(reduced.layout.m, 1))
+    variances, step = np.empty(len(root)), max(1, 20_000_000 // max(reduced.layout.m, 1))
     for first in range(0, len(root), step):
         rows = root[first : first + step]
         parts = [np.zeros((J, width, len(rows))) for J, width in zip(cross.levels, cross.widths, strict=True)]
         parts[k] = rows.T[:, None, :]
         half = pls.spherical_root(reduced, parts)
-        found[first : first + step] = np.einsum("mj,mj->j", half, half)
-    return np.asarray(found[:, None, None] * np.ones_like(lam))
+        variances[first : first + step] = np.einsum("mj,mj->j", half, half)
+    return np.asarray(variances[:, None, None] * np.ones_like(lam))
 
 
 def mode_slopes(problem: Problem, solution: PointSolution) -> tuple[Array, ...]:

@@ -22,32 +22,32 @@ from .special import rising
 def row(link, y, trials, weight, eta, parameters):
     """Log density without the binomial coefficient; its derivatives by η and by phi."""
     mean, slope = mean_and_slope(link, eta)
-    rest = np.exp(log_survival(link, eta)[0])  # 1 − μ without cancellation
-    if not min(mean, rest) > 0.0:
+    complement = np.exp(log_survival(link, eta)[0])  # 1 − μ without cancellation
+    if not min(mean, complement) > 0.0:
         return -np.inf, 0.0, 0.0, 0.0
     phi = parameters[0]
     up, up1, _, _ = rising(mean * phi, y)
-    down, down1, _, _ = rising(rest * phi, trials - y)
+    down, down1, _, _ = rising(complement * phi, trials - y)
     all_, all1, _, _ = rising(phi, trials)
-    return up + down - all_, phi * (up1 - down1) * slope, mean * up1 + rest * down1 - all1, 0.0
+    return up + down - all_, phi * (up1 - down1) * slope, mean * up1 + complement * down1 - all1, 0.0
 
 
 @compiled
 def bends(link, y, trials, weight, eta, parameters):
     """See `Family.bends`."""
     mean, m1, m2, m3 = mean_bends(link, eta)
-    rest = np.exp(log_survival(link, eta)[0])
-    if not min(mean, rest) > 0.0:
+    complement = np.exp(log_survival(link, eta)[0])
+    if not min(mean, complement) > 0.0:
         return -np.inf, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     phi = parameters[0]
     up, up1, up2, up3 = rising(mean * phi, y)
-    down, down1, down2, down3 = rising(rest * phi, trials - y)
+    down, down1, down2, down3 = rising(complement * phi, trials - y)
     all_, all1, _, _ = rising(phi, trials)
     d1, d2, d3 = by_eta(phi * (up1 - down1), phi**2 * (up2 + down2), phi**3 * (up3 - down3), m1, m2, m3)
-    s1 = up1 - down1 + phi * (mean * up2 - rest * down2)
-    s2 = 2.0 * phi * (up2 + down2) + phi**2 * (mean * up3 + rest * down3)
+    s1 = up1 - down1 + phi * (mean * up2 - complement * down2)
+    s2 = 2.0 * phi * (up2 + down2) + phi**2 * (mean * up3 + complement * down3)
     s1, s2, _ = by_eta(s1, s2, 0.0, m1, m2, m3)
-    return up + down - all_, d1, d2, d3, mean * up1 + rest * down1 - all1, s1, s2, 0.0, 0.0, 0.0
+    return up + down - all_, d1, d2, d3, mean * up1 + complement * down1 - all1, s1, s2, 0.0, 0.0, 0.0
 
 
 class BetaBinomial(Binomial):

@@ -122,9 +122,9 @@ def mean_of_all(mean: Array, shape: Array) -> Array:
     for _ in range(STEPS):
         some = share_of_some(mu, shape)
         with np.errstate(all="ignore"):
-            there = mu / some
-            slope = (1.0 - there * (1.0 - some) * shape / (shape + mu)) / some
-            step = np.where(mu > 0.0, (there - mean) / slope, 0.0)
+            mean_of_some = mu / some
+            slope = (1.0 - mean_of_some * (1.0 - some) * shape / (shape + mu)) / some
+            step = np.where(mu > 0.0, (mean_of_some - mean) / slope, 0.0)
         mu = np.maximum(mu - np.nan_to_num(step), 0.0)
         if np.all(np.abs(step) <= 1e-14 * (1.0 + mu)):
             break

@@ -135,6 +135,6 @@ def _met(blocks: Blocks) -> NDArray[np.bool_]:
     """Which positions occur in one block (levels, levels)."""
     met = np.zeros((blocks.levels, blocks.levels), dtype=bool)
     for positions, _ in blocks.patterns:
-        at = positions.astype(np.int64)
-        met[np.ix_(at, at)] = True
+        places = positions.astype(np.int64)
+        met[np.ix_(places, places)] = True
     return met
