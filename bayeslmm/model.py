@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .design.design import Design, build_design
+from .design.build import build_design
+from .design.design import Design
 from .design.priors import Priors
 from .engine.pymc_priors import priors_of
 from .errors import (

@@ -172,7 +172,7 @@ def prior_audit(
     Examples
     --------
     >>> import bayeslmm
-    >>> from bayeslmm.design.design import build_design
+    >>> from bayeslmm.design.build import build_design
     >>> from bayeslmm.design.priors import resolve_priors
     >>> design = build_design("mathach ~ ses + (1 | school)", bayeslmm.load_dataset("hsb"))
     >>> audit = prior_audit(design, resolve_priors(design), draws=200)

@@ -197,7 +197,7 @@ def equations(design: Design, priors: Priors) -> Equations:
     Examples
     --------
     >>> import pandas as pd
-    >>> from bayeslmm.design.design import build_design
+    >>> from bayeslmm.design.build import build_design
     >>> from bayeslmm.design.priors import resolve_priors
     >>> data = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]})
     >>> design = build_design("y ~ (1 | g)", data)

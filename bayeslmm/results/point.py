@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from ..design.design import build_design
 from ..errors import InputError
-from ..formulas.formula import update_formula
 from ..tools.arrays import Array
 from . import (
     curves,
@@ -31,7 +29,7 @@ from . import (
     wald,
 )
 from . import hypotheses as hypotheses_of
-from .alike import estimated, told_alike, verdict
+from .alike import told_alike, verdict
 from .estimates import Estimates
 from .fit import Fit
 from .fitted import fitted, residuals
@@ -641,23 +639,7 @@ class PointFit(Fit, Estimates):
             Another table; by default the one the fit was made from.
         """
         caller = sys._getframe(1)
-        origin = self.origin if data is None else replace(self.origin, data=data)
-        scope = self.design.scope.at({**caller.f_globals, **caller.f_locals})
-        design = build_design(
-            update_formula(self.design.formula, formula),
-            origin.data,
-            weights=origin.weights,
-            offset=origin.offset,
-            se=origin.se,
-            namespace=scope.names,
-            trust=scope.trusted,
-            family=self.design.family,
-            matrices=self.design.matrices,
-            sigma=origin.sigma,
-            residual=origin.residual,
-        )
-        solution = estimated(design, reml=self.solution.reml, nodes=self.solution.nodes)
-        return replace(self, design=design, solution=solution, origin=origin)
+        return refits.updated(self, formula, data, {**caller.f_globals, **caller.f_locals})
 
     def tidy(
         self, effects: str | Sequence[str] = ("fixed", "ran_pars"), *, ddf: str | None = wald.DDF, ci_prob: float = 0.95

@@ -54,7 +54,7 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
     Examples
     --------
     >>> import pandas as pd
-    >>> from bayeslmm.design.design import build_design
+    >>> from bayeslmm.design.build import build_design
     >>> from bayeslmm.design.priors import resolve_priors
     >>> d = build_design("y ~ (1 | g)", pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]}))
     >>> {name: a.shape for name, a in prior_draws(d, resolve_priors(d), draws=5, random_seed=1).items()}

@@ -37,7 +37,7 @@ def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Arra
     Examples
     --------
     >>> import numpy as np
-    >>> from bayeslmm.design.design import build_design
+    >>> from bayeslmm.design.build import build_design
     >>> import pandas as pd
     >>> design = build_design("y ~ 1", pd.DataFrame({"y": [1.0, 3.0]}))
     >>> rng = np.random.default_rng(1)

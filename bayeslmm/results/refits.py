@@ -1,4 +1,4 @@
-"""The same model once more: with another response, or under other priors."""
+"""The same model once more: with another response or formula, or under other priors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
+
+from ..design.build import build_design
 from ..engine.pymc_priors import priors_of
+from ..formulas.formula import update_formula
 from .alike import estimated
 from .draws import Draws
 from .estimates import Estimates
@@ -18,6 +22,29 @@ def on_response[Record: Estimates](record: Record, y: Any) -> Record:
     design = record.design.with_response(y)
     solution = estimated(design, reml=record.solution.reml, nodes=record.solution.nodes)
     return replace(record, design=design, solution=solution)
+
+
+def updated[Record: Estimates](
+    record: Record, formula: str, data: pd.DataFrame | None, namespace: Mapping[str, Any]
+) -> Record:
+    """The estimates behind :meth:`PointFit.update`; functions in the formula are looked up in ``namespace``."""
+    origin = record.origin if data is None else replace(record.origin, data=data)
+    scope = record.design.scope.at(namespace)
+    design = build_design(
+        update_formula(record.design.formula, formula),
+        origin.data,
+        weights=origin.weights,
+        offset=origin.offset,
+        se=origin.se,
+        namespace=scope.names,
+        trust=scope.trusted,
+        family=record.design.family,
+        matrices=record.design.matrices,
+        sigma=origin.sigma,
+        residual=origin.residual,
+    )
+    solution = estimated(design, reml=record.solution.reml, nodes=record.solution.nodes)
+    return replace(record, design=design, solution=solution, origin=origin)
 
 
 def draws_on_response(record: Draws, y: Any, settings: Mapping[str, Any]) -> Draws:

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..design.design import Design, build_design
+from ..design.build import build_design
+from ..design.design import Design
 from ..design.names import EACH
 from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..engine.reml import PointSolution, with_rivals

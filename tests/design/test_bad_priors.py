@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.supports import DISTRIBUTIONS, ends
 from bayeslmm.engine.pymc_priors import priors_of
 from bayeslmm.errors import PriorError

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import examples
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.errors import (
     AliasedColumnsWarning,
     DataError,
@@ -150,7 +150,7 @@ def test_coding_is_that_of_formulae_and_has_full_rank(products, intercept):
 def test_formulae_is_not_imported_for_plain_models():
     code = (
         "import sys, pandas as pd, numpy as np\n"
-        "from bayeslmm.design.design import build_design\n"
+        "from bayeslmm.design.build import build_design\n"
         "d = pd.DataFrame({'y': np.arange(40.) % 7, 'x': np.arange(40.), 'g': np.arange(40) % 4})\n"
         "d['a'] = list('pq') * 20\n"
         "build_design('log1p(y) ~ x * a + I(x**2) + factor(g) + (x | g)', d)\n"

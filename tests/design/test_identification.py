@@ -6,7 +6,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.identification import identification, words_of
 from bayeslmm.engine import ridge
 from bayeslmm.engine.criterion import prepare
@@ -137,7 +137,7 @@ def test_random_designs_with_few_rows_a_level(seed, monkeypatch):
     d["w"] = rng.choice([1.0, 2.0], n)
     weights = "w" if rng.random() < 0.5 else None
     formula = str(rng.choice(SMALL))
-    monkeypatch.setattr("bayeslmm.design.design.refuse_untold_residual", lambda design: None)
+    monkeypatch.setattr("bayeslmm.design.build.refuse_untold_residual", lambda design: None)
     design = build_design(formula, d, weights=weights)
     for project in (True, False):
         A = derivatives(design, project=project)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.names import ARVIZ, COEF, EACH, ROW, THRESHOLD, contract
 
 PACKAGE = Path(__file__).resolve().parents[2] / "bayeslmm"

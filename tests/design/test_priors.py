@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.priors import resolve_priors
 from bayeslmm.errors import PriorError
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from plain import FAMILIES
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.errors import DataError, DroppedRowsWarning, NotAvailableError
 from bayeslmm.families import family_of
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.random import SeedSequence, default_rng
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.engine import bootstrap, reml
 from bayeslmm.engine.scaling import Problem
 

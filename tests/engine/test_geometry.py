@@ -9,7 +9,7 @@ from plain import FAMILIES
 from shifted import fixed_rng
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.engine.geometry import CENTRED_ABOVE, FEW_LEVELS, NOT_BELOW, SURE, choose_geometry, middle_shifts
 from bayeslmm.engine.pql import rough_fit
 from bayeslmm.errors import InputError

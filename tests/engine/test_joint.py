@@ -9,7 +9,7 @@ from plain import FAMILIES
 from scipy import special, stats
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.priors import resolve_priors
 from bayeslmm.engine import joint, pymc_model
 from bayeslmm.engine.geometry import choose_geometry

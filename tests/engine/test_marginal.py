@@ -18,7 +18,7 @@ from strategies import examples, problems
 
 import bayeslmm as blm
 from bayeslmm.covariances.template import covariance
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.priors import Prior, resolve_priors
 from bayeslmm.engine import marginal_nuts
 from bayeslmm.engine.geometry import choose_geometry

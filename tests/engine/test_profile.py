@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.engine import profile, reml
 from bayeslmm.engine.scaling import Problem
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm.covariances.template import covariance
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.names import contract
 from bayeslmm.design.priors import resolve_priors
 from bayeslmm.engine.geometry import choose_geometry

@@ -16,7 +16,7 @@ from shifted import fixed_rng
 from strategies import problems
 
 from bayeslmm.datasets import load_dataset
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.engine import quadrature
 from bayeslmm.engine.loo import Hyperdraws, leave_one_group_out
 from bayeslmm.engine.quadrature import Effects, Integrand, integrate, leave_rows_out, root

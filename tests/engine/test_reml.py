@@ -14,7 +14,7 @@ from strategies import examples, problems
 
 import bayeslmm as blm
 from bayeslmm.covariances.template import Template
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.engine import reml
 from bayeslmm.engine.criterion import Criterion, Evaluation
 from bayeslmm.engine.layout import arrange

@@ -8,7 +8,7 @@ import pytest
 from plain import FAMILIES
 from scipy import special, stats
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.priors import resolve_priors
 from bayeslmm.errors import InputError
 from bayeslmm.families import GAUSSIAN, LINKS, family_of

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import examples
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 
 ROWS = 24
 PLACES = (

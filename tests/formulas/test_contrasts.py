@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.formulas.contrasts import Helmert, Poly, Sum, Treatment
 
 R = {  # contr.poly(4), contr.helmert(4), contr.sum(3), contr.treatment(3)

@@ -13,7 +13,7 @@ from strategies import examples
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.formulas import whitelist
 from bayeslmm.formulas.binding import Scope, bind
 from bayeslmm.formulas.expressions import evaluate

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.errors import BayesLMMError
 from bayeslmm.families import family_of
 from bayeslmm.formulas.remedies import BESIDE_RESPONSE, DOTTED, REMEDIES

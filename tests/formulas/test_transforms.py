@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.errors import DataError, StorageError
 from bayeslmm.formulas.transforms import Average, Scale
 

@@ -13,7 +13,7 @@ import pytest
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.design import coding
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.formulas import binding, expressions, formula, grammar, whitelist
 from bayeslmm.formulas.formula import parse_formula
 from bayeslmm.formulas.terms import Atom

@@ -16,7 +16,7 @@ from strategies import examples
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.priors import resolve_priors
 from bayeslmm.engine import joint, reml
 from bayeslmm.engine.criterion import prepare

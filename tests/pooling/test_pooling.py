@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.engine import pooling as engine
 from bayeslmm.errors import DatasetUnavailableError, InputError, NotAvailableError, SingularFitWarning
 from bayeslmm.results.summaries import flat

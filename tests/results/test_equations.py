@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from plain import FAMILIES
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.priors import LKJ, Prior, flat, resolve_priors
 from bayeslmm.families import family_of
 from bayeslmm.results.equations import WIDTH, Equations, equations

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bayeslmm as blm
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.design.grouping import joined
 
 FEW = {"draws": 40, "tune": 100, "chains": 2, "cores": 1, "random_seed": 1, "progressbar": False}

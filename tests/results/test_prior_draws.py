@@ -10,8 +10,8 @@ from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm.covariances import UNSTRUCTURED
+from bayeslmm.design.build import build_design
 from bayeslmm.design.categories import as_seen
-from bayeslmm.design.design import build_design
 from bayeslmm.design.priors import LKJ, Prior, resolve_priors
 from bayeslmm.errors import InputError, PriorError
 from bayeslmm.families import family_of

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bayeslmm.design.design import build_design
+from bayeslmm.design.build import build_design
 from bayeslmm.families import family_of
 from bayeslmm.families.family import FARTHEST
 from bayeslmm.results.quantile_residuals import quantile_residuals

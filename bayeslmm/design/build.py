@@ -1,0 +1,292 @@
+"""Formula + table → `Design`: the arrays of the model, with names, levels and kept rows.
+
+Rows are chosen once, over every used column; each part of the formula is then built on these rows. Random
+terms stay group codes beside a narrow matrix: indicators are never built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import AliasedColumnsWarning, DataError, InputError, NotAvailableError, UnidentifiedTermError
+from ..families import GAUSSIAN, Family
+from ..formulas.binding import Scope
+from ..formulas.expressions import Expression, total_offset
+from ..formulas.formula import Bar, Formula, parse_formula
+from ..formulas.terms import Atom, Terms
+from ..terms.group import GroupTerm
+from ..terms.relationship import Matrix
+from ..terms.words import Related
+from ..tools.frame import as_frame, frozen
+from ..tools.warned import warn
+from .aliases import Aliases
+from .coding import MatrixRecipe, design_columns, independent_columns
+from .columns import structure_of
+from .design import Design
+from .grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
+from .identification import refuse_untold_residual
+from .newdata import Recipe
+from .plan import check_weights, from_outside, kept_frame, make_plan
+from .residual import build_residual
+from .residual_words import ResidualWords
+from .response import check_order, read_response
+from .standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
+from .wide_terms import wide_terms
+
+LARGEST_LOG = 700.0  # exp of it is within doubles
+
+
+def build_design(
+    formula: Formula | str,
+    data: pd.DataFrame,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    se: Any = None,
+    namespace: Mapping[str, Any] | None = None,
+    trust: bool = True,
+    family: Family = GAUSSIAN,
+    matrices: Mapping[str, Any] | None = None,
+    sigma: str | None = None,
+    residual: str | None = None,
+) -> Design:
+    """Build the arrays of a mixed model.
+
+    Parameters
+    ----------
+    formula : str or Formula
+    data : pandas.DataFrame
+        Left as it is.
+    weights, offset : str or array (len(data),), optional
+        A column's name or values in the order of the rows. Weights are positive; an offset adds to
+        ``offset()`` terms.
+    se : str or array (len(data),), optional
+        Known standard error of each row: the residual variance is se², and no sigma is estimated.
+    namespace : mapping, optional
+        Where functions in the formula are looked up.
+    trust : bool
+        False for a formula of unknown origin: `bayeslmm.formulas.whitelist` says what it may hold besides
+        ``namespace``.
+    family : Family
+        What the response is checked against. Families without an unknown residual sd may have one row per level.
+    matrices : mapping, optional
+        The matrices of ``gr(column, cov=A)`` by their names.
+    sigma, residual : str, optional
+        The log-linear model of the residual sd, and the correlation of residuals (`bayeslmm.formulas.residuals`).
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    FormulaError, DataError, UnknownColumnError, NonFiniteError, UnidentifiedTermError
+
+    Warns
+    -----
+    DroppedRowsWarning, AliasedColumnsWarning
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> d = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "a", "b", "b"]})
+    >>> build_design("y ~ (1 | g)", d).groups[0].levels
+    ('a', 'b')
+    """
+    formula = parse_formula(formula) if isinstance(formula, str) else formula
+    refuse_contradictions(family, se, weights)
+    family = family if se is None else KNOWN
+    data = as_frame(data)
+    words = ResidualWords.of(sigma, residual, family, se, data)
+    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset, se, words)
+    weights = from_outside(weights, data, "weights")
+    offset = from_outside(offset, data, "offset")
+    frame, keep = kept_frame(plan, data, offset)
+    weights = check_weights(weights, keep, frame.index)
+    errors = None if se is None else checked(se, data, keep, frame.index)
+    offset = None if offset is None else (offset if keep is None else offset[keep])
+
+    if family.has_categories and plan.response.is_column:
+        check_order(plan.response.label, data[plan.response.label])
+    response = read_response(plan.response, frame, family, weights)
+    weights = weights if family.has_residual else None  # those of a binomial response are its trials
+    terms = formula.fixed_terms
+    if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one
+        terms = replace(terms, intercept=True)
+    fixed, X = design_columns(terms, plan.expressions, frame)
+    whole, (X, independent, aliased) = X, _without_aliases(X, fixed, terms)
+    kept = independent
+    if family.has_categories:
+        X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
+    _check_rows(len(frame), X.shape[1])
+    if errors is not None:
+        family, weights = family_and_weights(errors)
+    weights = None if weights is None else frozen(weights)
+    named_matrices = _matrices(formula, matrices)
+    groups, bars, groupings = _groups(tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame)
+    wide, wide_recipes = wide_terms(formula, plan.expressions, frame, named_matrices, weights)
+    if wide and not family.is_normal:
+        raise NotAvailableError(
+            f"{wide[0].texts[0]} ({wide[0].kind}) is offered for normal responses (gaussian, lognormal), not for "
+            f"{family}"
+        )
+    if len({g.name for g in (*groups, *wide)}) < len(groups) + len(wide):
+        raise DataError(f"A column of the data is called like a term, {wide[0].name!r}. Rename it.")
+    recipe = Recipe(
+        fixed=fixed,
+        kept=kept,
+        aliases=Aliases.of(whole, kept, independent, fixed.names, intercept=terms.intercept),
+        bars=bars,
+        groupings=groupings,
+        offsets=plan.offsets,
+        offset_given_as_array=offset is not None and not plan.offset_column,
+        wide=tuple(wide_recipes),
+    )
+    design = Design(
+        formula=formula,
+        response=plan.response.label,
+        family=family,
+        y=response.y,
+        trials=response.trials,
+        levels=response.levels,
+        X=frozen(X),
+        x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),
+        aliased=aliased,
+        groups=(*groups, *wide),
+        weights=weights,
+        offset=frozen(total_offset(plan.offsets, frame, offset)),
+        index=frame.index,
+        n_dropped=len(data) - len(frame),
+        frame=frame,
+        recipe=recipe,
+        scope=plan.scope,
+        se=named(se),
+        matrices=named_matrices,
+        residual=None if words is None else build_residual(words, plan.expressions, frame, (*groups, *wide), weights),
+    )
+    _refuse_huge_offset(design)
+    _refuse_constant_remainder(design)
+    refuse_untold_residual(design)
+    return design
+
+
+def _matrices(formula: Formula, matrices: Mapping[str, Any] | None) -> dict[str, Matrix]:
+    """The matrices that a formula names."""
+    if not isinstance(matrices, Mapping | None):
+        raise InputError(f"matrices={type(matrices).__name__}: a dict such as {{'A': A}} is needed")
+    named = {bar.word.matrix for bar in formula.bars if isinstance(bar.word, Related)}
+    unused = [name for name in matrices or {} if name not in named]
+    if unused and not named:
+        raise InputError(
+            f"matrices={{{unused[0]!r}: ...}}: the formula names none. Write (1 | gr(g, cov={unused[0]}))."
+        )
+    return {
+        name: value if isinstance(value, Matrix) else Matrix.of(name, value)
+        for name, value in (matrices or {}).items()
+        if name in named
+    }
+
+
+def _refuse_constant_remainder(design: Design) -> None:
+    """A response that is its offset and a constant leaves nothing to explain, as a constant response does."""
+    if not (design.family.is_on_response_scale and design.family.has_free_dispersion and design.n > 1):
+        return
+    remainder = design.y - design.offset
+    if np.ptp(remainder) == 0.0:
+        raise DataError(
+            f"The response {design.response!r} less its offset is {remainder[0]:g} in all {design.n:,} rows, so there "
+            "is nothing to explain."
+        )
+
+
+def _refuse_huge_offset(design: Design) -> None:
+    """Offsets of a log link beyond what a double can be a factor of: mostly counts whose log was meant."""
+    largest = float(np.abs(design.offset).max(initial=0.0))
+    if design.family.link == "log" and largest > LARGEST_LOG:
+        raise DataError(
+            f"The offset goes up to {largest:.4g} in size, and with a log link it is the logarithm of a factor: "
+            f"exp({LARGEST_LOG:g}) is about the largest number there is. Give log(exposure), not exposure."
+        )
+
+
+def _without_aliases(
+    X: np.ndarray, fixed: MatrixRecipe, terms: Terms
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    kept = independent_columns(X, has_intercept=terms.intercept)
+    aliased = tuple(name for name, use in zip(fixed.names, kept, strict=True) if not use)
+    if aliased:
+        warn(
+            f"The fixed part is rank deficient: {', '.join(aliased)} left out, as "
+            f"{'it depends' if len(aliased) == 1 else 'they depend'} linearly on columns before.",
+            AliasedColumnsWarning,
+        )
+        X = X[:, kept]
+    kept.setflags(write=False)
+    return X, kept, aliased
+
+
+def _check_rows(n: int, p: int) -> None:
+    if n <= p:
+        raise DataError(
+            f"{n} complete row{'s' * (n > 1)} for {p} coefficient{'s' * (p > 1)} of the fixed part: more rows than "
+            "coefficients are needed. Use more data or fewer terms."
+        )
+
+
+def _groups(
+    bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: pd.DataFrame
+) -> tuple[tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...]]:
+    """The bars of each grouping factor merged into one term, in order of first appearance."""
+    bars_of: dict[frozenset[str], list[Bar]] = {}
+    for bar in bars:
+        bars_of.setdefault(frozenset(bar.group), []).append(bar)
+    terms, recipes, groupings = [], [], []
+    names = joined([factor_bars[0].group for factor_bars in bars_of.values()])
+    for factor_bars, name in zip(bars_of.values(), names, strict=True):
+        grouping, codes = factorize([frame[column] for column in factor_bars[0].group], name)
+        check_levels(grouping, len(frame))
+        built = [design_columns(bar.terms, expressions, frame) for bar in factor_bars]
+        for bar, (bar_recipe, Z) in zip(factor_bars, built, strict=True):
+            warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
+        terms.append(_merged(factor_bars, grouping, codes, built, frame))
+        recipes.append(tuple(recipe for recipe, _ in built))
+        groupings.append(grouping)
+    return tuple(terms), tuple(recipes), tuple(groupings)
+
+
+def _merged(
+    bars: list[Bar],
+    grouping: Grouping,
+    codes: np.ndarray,
+    built: list[tuple[MatrixRecipe, np.ndarray]],
+    frame: pd.DataFrame,
+) -> GroupTerm:
+    columns = tuple(name for recipe, _ in built for name in recipe.names)
+    twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
+    if twice:
+        texts = " + ".join(dict.fromkeys(bar.text for bar in bars))
+        raise UnidentifiedTermError(
+            f"{texts}: {', '.join(twice)} varies by {grouping.name} twice, so the two variances cannot be "
+            "told apart. "
+            "Keep one, for example with (0 + x | g) beside (1 | g)."
+        )
+    starts = np.cumsum([0] + [Z.shape[1] for _, Z in built])
+    return GroupTerm(
+        name=grouping.name,
+        variables=grouping.variables,
+        codes=frozen(codes, dtype=np.int64),
+        levels=grouping.levels,
+        columns=columns,
+        Z=frozen(built[0][1] if len(built) == 1 else np.hstack([Z for _, Z in built])),
+        blocks=tuple(tuple(range(int(start), int(b))) for start, b in zip(starts, starts[1:], strict=False)),
+        texts=tuple(bar.text for bar in bars),
+        structures=tuple(
+            structure_of(bar, recipe, grouping.name, frame) for bar, (recipe, _) in zip(bars, built, strict=True)
+        ),
+        lefts=tuple(bar.columns.removeprefix("0 + ") for bar in bars),
+    )
