@@ -163,10 +163,8 @@ def search(problem: Problem, *, reml: bool, climb: Climb) -> Searched:
             "the search for the residuals' parameters broke down at every start: the residual variance goes to zero. "
             "Leave out what determines the response."
         )
-    followed.sort(key=lambda path: path.lowest)
     best = None
-    costly = criteria.blocked is None and (len(problem.y) > LONG or residual.n_values > MANY)
-    for path in followed[:1] if costly else followed:
+    for path in _worth_following(criteria, followed):
         path.descend()
         if best is None or path.lowest < best.lowest - 1e-9 * abs(best.lowest):
             best = path
@@ -184,6 +182,22 @@ def search(problem: Problem, *, reml: bool, climb: Climb) -> Searched:
         is_stationary=norm <= ENOUGH * max(1.0, float(np.sqrt(len(problem.y)))),
         at_end=bool(far.any()),
     )
+
+
+def _worth_following(criteria: Criteria, paths: list[_Path]) -> list[_Path]:
+    """The paths that may end in optima of their own, lowest first.
+
+    Of starts that differ in one correlation those below their neighbours; of others all, or the lowest where they cost.
+    """
+    ordered = sorted(paths, key=lambda path: path.lowest)
+    count, n_spread = criteria.residual.n_values, criteria.residual.n_spread
+    if count - n_spread == 1:
+        along = sorted(paths, key=lambda path: float(path.free[-1]))
+        heights = [np.inf, *(path.lowest for path in along), np.inf]
+        valleys = {id(path) for k, path in enumerate(along) if heights[k + 1] <= min(heights[k], heights[k + 2])}
+        return [path for path in ordered if id(path) in valleys]
+    costly = criteria.blocked is None and (len(criteria.problem.y) > LONG or count > MANY)
+    return ordered[:1] if costly else ordered
 
 
 def _refuse_vanishing(residual: Residuals, free: Array) -> None:
