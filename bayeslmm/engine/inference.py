@@ -367,6 +367,25 @@ class _Residual:
         return forms_of
 
 
+def residual_errors(problem: Problem, solution: PointSolution) -> Array:
+    """Standard errors (d + r,) of the parameters of residuals besides sigma; NaN of one at an end of what it may be.
+
+    From the inverse Hessian of the deviance in all parameters, by the chain rule.
+    """
+    _, criterion = prepare(problem, reml=solution.reml)
+    theta, at = solution.scaled_theta, _Residual.of(problem, solution)
+    terms = criterion.derivatives(theta)[3]
+    H = at.joined(_hessian(criterion, theta, solution.sigma, terms))
+    at_end = np.append(~np.append(_inside(criterion, theta), at.inside), False)
+    H[at_end] = H[:, at_end] = 0.0
+    values, vectors = np.linalg.eigh(H)
+    use = values > 1e-8 * values.max(initial=0.0)
+    root = np.sqrt(2.0) * (vectors[:, use] / np.sqrt(values[use]))[len(theta) : -1]
+    natural, steps = at.criteria.residual.natural, 1e-5 * np.eye(len(at.free))
+    J = np.array([(natural(at.free + h) - natural(at.free - h)) / 2e-5 for h in steps]).T
+    return np.where(at.inside, np.linalg.norm(J @ root, axis=1), np.nan)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KenwardRoger(Approximation):
     """Kenward–Roger's adjusted covariance and degrees of freedom of a REML fit.

@@ -125,7 +125,7 @@ def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = No
         pd.DataFrame({h: [c.get(key, nothing)[i] for key in keys] for h, c in cells.items()}, index=index)
         for i in (0, 1)
     )
-    lines = [f"{head}: {fit.design.formula.text} ({_kind(fit)})" for head, fit in zip(heads, fits, strict=True)]
+    lines = [f"{head}: {fit.design.described} ({_kind(fit)})" for head, fit in zip(heads, fits, strict=True)]
     return ModelTable(table=values, std_error=errors, cells=cells, title="\n".join(lines), notes=tuple(_notes(fits)))
 
 
@@ -164,6 +164,13 @@ def _entries(fit: PointFit | PosteriorFit, loo: bool) -> Iterator[tuple[Key, Cel
     yield from _fit_part(fit, estimate, loo)
 
 
+RESIDUAL_ROWS: Mapping[str, tuple[str, Kind]] = {
+    "variance": ("σ²", "variance"),
+    "cor": ("ρ residual:", "share"),
+    "log_ratio": ("log σ:", "estimate"),
+}
+
+
 def _random_part(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
     """σ² of normal responses, τ of every random effect, ρ."""
     posterior = isinstance(fit, PosteriorFit)
@@ -176,6 +183,10 @@ def _random_part(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
 
     if fit.design.family.is_normal and (RESIDUAL, "", "variance") in components.index:
         yield ("Random part", "σ²"), cell(RESIDUAL, "", "variance", "variance")
+    for group, term, quantity in components.index:
+        if group == RESIDUAL and term and quantity in RESIDUAL_ROWS:  # of residuals with more than sigma
+            name, kind = RESIDUAL_ROWS[quantity]
+            yield ("Random part", f"{name} {term}"), cell(group, term, quantity, kind)
     for g in fit.design.groups:
         for column, k in zip(g.sd_terms, g.template.sd_columns, strict=True):
             name = f"τ{_place(g.columns, k)}{_place(g.columns, k)} {g.name}: {column}"

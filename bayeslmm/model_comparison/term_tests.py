@@ -51,7 +51,7 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
         table["p_value"] = np.where(endless, stats.chi2.sf(q * f, np.maximum(q, 1)), stats.f.sf(f, q, table["den_df"]))
         what = "F tests"
     title = f"{what} of terms, type {IN_WORDS[number]}; {wald.caption(record.design, record.solution, ddf)}"
-    return table, f"{title}\nFormula: {record.design.formula.text}", _remarks(record, number)
+    return table, f"{title}\nFormula: {record.design.described}", _remarks(record, number)
 
 
 def _remarks(record: Estimates, number: int) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ def _title(fit: Any, drawn: Replicates, count: int) -> str:
     how = ("REML" if fit.solution.reml else "ML") if isinstance(fit, PointFit) else ""
     lines = [
         TITLES[drawn.source].format(count=count, how=how),
-        f"Formula: {design.formula.text}",
+        f"Formula: {design.described}",
         f"Rows: {design.n:,}; response: {design.response}, family {design.family}",
     ]
     if drawn.groups and drawn.source != "prior":

@@ -45,7 +45,7 @@ class Explanation(Shown):
 def explain(design: Design) -> Explanation:
     """The explanation behind :meth:`bayeslmm.Model.explain`."""
     return Explanation(
-        heading=f"{design.formula.text}, family {design.family}",
+        heading=f"{design.described}, family {design.family}",
         parts=(*_parts(design), *_errors(design), *_residuals(design)),
         counts=_counts(design),
         traps=tuple(_traps(design)),

@@ -182,7 +182,7 @@ class Imputed(Shown):
         others = self.parameters()
         cells = [[str(v) if isinstance(v, str) else number(float(v)) for v in row] for row in others.to_numpy()]
         return Text.of(
-            f"{len(self.fits)} imputed tables: {kind}\nFormula: {design.formula.text}\nRows: {design.n:,} each",
+            f"{len(self.fits)} imputed tables: {kind}\nFormula: {design.described}\nRows: {design.n:,} each",
             table(["", *map(str, fixed)], rows, title="Fixed effects:"),
             table([*map(str, others)], cells, left=3, title="Other parameters:"),
             f"Verdict: {self.verdict}",

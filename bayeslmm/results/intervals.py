@@ -14,6 +14,7 @@ from ..covariances.template import covariance
 from ..design.design import Design
 from ..engine import bootstrap as engine
 from ..engine import profile as profiles
+from ..engine.inference import residual_errors
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
 from ..tools.arrays import Array
@@ -121,8 +122,8 @@ def confint(
         table = labels[labels["effect"] == "fixed"].reset_index(drop=True)
         fixed = point_tables.fixef(fit, ddf=ddf, ci_prob=ci_prob).reset_index(drop=True)
         table = table.join(fixed[["estimate", "df", "conf_low", "conf_high"]])
-        others = family_table(fit, ci_prob)
-        return pd.concat([table, others[list(table)]], ignore_index=True) if len(others) else table
+        more = [others for others in (family_table(fit, ci_prob), residual_table(fit, ci_prob)) if len(others)]
+        return pd.concat([table, *(others[list(table)] for others in more)], ignore_index=True) if more else table
     values = estimates_of(fit)
     if method == "profile":
         curves = list(_curves(fit, z, progressbar))
@@ -159,6 +160,27 @@ def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
         low, high = (value * np.exp(s * z * se) if positive else value + s * z * se for s in (-1.0, 1.0))
         rows.append((effect, group, term, value, value * se if positive else se, np.inf, low, high))
     columns = ["effect", "group", "term", "estimate", "std_error", "df", "conf_low", "conf_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def residual_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
+    """Parameters of the residuals besides sigma: estimate, std_error, Wald interval (of correlations by artanh)."""
+    columns = ["effect", "group", "term", "estimate", "std_error", "df", "conf_low", "conf_high"]
+    if fit.design.residual is None:
+        return pd.DataFrame(columns=columns)
+    z, rows = quantile(ci_prob), []
+    errors = residual_errors(Problem.of(fit.design), fit.solution)
+    if fit.solution.rivals:
+        errors = np.full(len(errors), np.nan)
+    of_all = zip(parameters_of(fit.design), parameter_labels(fit.design), strict=True)
+    labels = [label for parameter, label in of_all if parameter.kind == "residual"]
+    for (effect, group, term), value, se in zip(labels, fit.solution.residual, errors, strict=True):
+        if term.startswith("cor__"):
+            middle = np.arctanh(np.clip(value, -1.0 + 1e-15, 1.0 - 1e-15))
+            low, high = (np.tanh(middle + side * z * se / (1.0 - value**2 + 1e-300)) for side in (-1.0, 1.0))
+        else:
+            low, high = value - z * se, value + z * se
+        rows.append((effect, group, term, float(value), float(se), np.inf, float(low), float(high)))
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -14,7 +14,7 @@ from .alike import verdict
 from .draws import Draws
 from .estimates import Estimates
 from .fitted import residuals
-from .intervals import family_table
+from .intervals import family_table, residual_table
 from .posterior_tables import parameters
 from .summaries import CI_KINDS
 from .text import Table, Text, number, percent, probability, table
@@ -142,15 +142,17 @@ def _residual_rows(fit: Estimates, sigma: float) -> list[list[str]]:
 def _residual_structure(fit: Estimates) -> Table | None:
     """Correlations of residuals, and how their log sd follows columns that are no strata."""
     part = fit.design.residual
-    if part is None:
+    if part is None or (part.strata and not part.is_correlated):
         return None
     rows = []
-    for k, (label, value) in enumerate(zip(part.labels, fit.solution.residual, strict=True)):
+    told = residual_table(fit, 0.95)
+    for k, (label, value, se) in enumerate(zip(part.labels, told["estimate"], told["std_error"], strict=True)):
+        cells = [number(value, se), number(se, se) if np.isfinite(se) else "-"]
         if k >= part.n_spread:
-            rows.append([f"correlation {label}", number(float(value))])
+            rows.append([f"correlation {label}", *cells])
         elif not part.strata:
-            rows.append([f"log sd by {label}", number(float(value))])
-    return table(["", "Estimate"], rows, title="Residual structure:") if rows else None
+            rows.append([f"log sd by {label}", *cells])
+    return table(["", "Estimate", "Std. Error"], rows, title="Residual structure:") if rows else None
 
 
 def _corr_width(group: GroupTerm, block: tuple[int, ...], structure: Structure) -> int:

@@ -105,7 +105,7 @@ def _defaults(fits: Sequence[Fit]) -> list[str]:
     kinds = [style.name_of(fit) for fit in fits]
     if len(set(kinds)) == len(kinds):
         return kinds
-    formulas = [fit.design.formula.text for fit in fits]
+    formulas = [fit.design.described for fit in fits]
     if len(set(formulas)) == len(formulas):
         return formulas
     both = [f"{formula}, {kind}" for formula, kind in zip(formulas, kinds, strict=True)]

@@ -112,8 +112,8 @@ def report(fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None,
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template(TEMPLATE.name)
     page = template.render(
-        title=title or fit.design.formula.text,
-        formula=fit.design.formula.text,
+        title=title or fit.design.described,
+        formula=fit.design.described,
         kind=f"{name_of(fit)} fit" if isinstance(fit, PointFit) else "Posterior",
         today=date.today().isoformat(),
         verdict=str(fit.verdict),
@@ -263,6 +263,9 @@ def _call(fit: AnyFit) -> str:
     made = [repr(design.formula.text), "data"]
     if design.matrices:
         made.append(f"matrices={{{', '.join(f'{name!r}: {name}' for name in design.matrices)}}}")
+    if design.residual is not None:
+        words = design.residual.words
+        made += [f"{name}={t!r}" for name, t in (("sigma", words.sigma), ("residual", words.residual)) if t is not None]
     if design.family != GAUSSIAN:
         made += [design.family.option, f"link={design.family.link!r}"]
     if isinstance(fit, PointFit):

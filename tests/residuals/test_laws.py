@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bayeslmm as blm
+from bayeslmm.cli.main import main
 from bayeslmm.engine.residual_search import Criteria
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.residuals import CORRELATIONS, Blocks
@@ -206,3 +207,17 @@ def test_a_covariance_for_each_arm_is_two_fits():
     common = blm.Model("y ~ arm * x", data, residual="us(v | s)").fit_ml()
     found = blm.anova(common, both).table
     assert found["nested"].tolist() == [None, True] and found["df"].iloc[1] == 10.0
+
+
+def test_tables_reports_and_the_command_line_name_the_structure(sleep, tmp_path, capsys):
+    fit = blm.Model("Reaction ~ Days", sleep, residual="ar1(Days | Subject)", sigma="~ Days").fit_reml()
+    blm.report(fit, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "residual=&#x27;ar1(Days | Subject)&#x27;" in html
+    told = str(blm.model_table(fit))
+    assert "ρ residual: rho" in told and "log σ: Days" in told
+    options = ["--reml", "--residual", "ar1(Days | Subject)", "--sigma", "~ Days"]
+    assert main(["fit", "sleepstudy", "Reaction ~ Days", *options]) == 0
+    assert "correlation rho" in capsys.readouterr().out
+    assert main(["fit", "sleepstudy", "Reaction ~ Days", *options[1:]]) != 0  # the posterior is refused
+    assert "fit_reml()" in capsys.readouterr().err

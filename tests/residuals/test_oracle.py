@@ -136,6 +136,20 @@ def test_satterthwaite_is_two_squares_of_the_variance_over_its_own(bars, options
     # differences of a deviance of some hundreds by steps of 1e-3 leave 1e-6 of curvatures of some tens
     np.testing.assert_allclose(fit.fixef()["df"], df, rtol=2e-4)
 
+    # and the standard errors of the residuals' parameters, by the chain rule from free coordinates
+    slopes = np.array([(natural(free + e) - natural(free - e)) / 2e-6 for e in 1e-6 * np.eye(d)]).T
+    inverse = 2.0 * np.linalg.inv(H)[1 : 1 + d, 1 : 1 + d]
+    told = fit.confint()
+    told = told[told["group"] == "Residual"]
+    np.testing.assert_allclose(told["estimate"], solution.residual)
+    se = np.sqrt(np.diag(slopes @ inverse @ slopes.T))
+    is_ratio = told["term"].str.startswith("log_ratio").to_numpy()
+    half = (told["conf_high"] - told["conf_low"]).to_numpy()[is_ratio] / 2.0
+    np.testing.assert_allclose(half, 1.959964 * se[is_ratio], rtol=1e-3)
+    rho = solution.residual[~is_ratio]
+    low = np.tanh(np.arctanh(rho) - 1.959964 * se[~is_ratio] / (1.0 - rho**2))
+    np.testing.assert_allclose(told["conf_low"].to_numpy()[~is_ratio], low, rtol=1e-3, atol=1e-4)
+
 
 def test_bars_and_weights_are_those_of_the_whitened_rows():
     """A fit whose residual parameters are known is a fit with weights."""
