@@ -151,7 +151,7 @@ def test_refits_search_the_residual_parameters_anew(sleep):
     fit = model.fit_reml()
     again = fit.refit(fit.simulate(1, random_seed=3)["sim_1"])
     assert again.solution.residual[0] != fit.solution.residual[0]
-    boot = fit.bootstrap(20, random_seed=1, cores=1, progressbar=False)
+    boot = fit.bootstrap(8, random_seed=1, cores=1, progressbar=False)
     drawn = boot["Residual", "cor__rho"]
     assert drawn.std() > 0.01 and abs(drawn.mean() - fit.solution.residual[0]) < 0.1
 
@@ -200,7 +200,7 @@ def test_files_and_updates_keep_the_structure(sleep, tmp_path):
 
 def test_a_covariance_for_each_arm_is_two_fits():
     """Where the arms share nothing else: the ML deviance is the sum of two, and the common matrix is nested in it."""
-    data = table(19, subjects=60)
+    data = table(19, subjects=40)
     both = blm.Model("y ~ arm * x", data, residual="us(arm:v | s)").fit_ml()
     alone = [blm.Model("y ~ x", part, residual="us(v | s)").fit_ml() for _, part in data.groupby("arm")]
     np.testing.assert_allclose(both.criterion, sum(fit.criterion for fit in alone), rtol=1e-9)
