@@ -17,7 +17,7 @@ from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .assembly import Room, compiled_room, project, right_side, scale, trace_sums
 from .elimination import back_substitute, eliminate, selected_inverse
-from .hyperspace import locate, pull_back
+from .hyperspace import at_zero, locate, pull_back
 
 # what is called once only: compiled with its caller, which saves seconds the first time
 _inline = numba.njit(inline="always", error_model="numpy")
@@ -262,7 +262,7 @@ def _to_effects(space, sds, factors, sigma, U, i, b):
         for _ in range(levels[k]):
             for a in range(q):
                 total = 0.0
-                for r in range(a + 1):
+                for r in range(q):
                     total += factors[C + a * q + r] * U[column + r, 0]
                 b[i, column + a] = total * sds[sd + a] / sigma
             column += q
@@ -300,6 +300,7 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
                     current, current_sigma, current_Lt = i, sigma, Lt
                     work, current_work = current_work, work
                     sds, current_sds, factors, current_factors = current_sds, sds, current_factors, factors
+                    at_zero(space, current_sds, current_factors)
         if current >= 0:
             state[i] = current
             D, P, _, dense_xy, _, _, _ = current_work.room

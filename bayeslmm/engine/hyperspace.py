@@ -6,6 +6,12 @@ correlations of an unstructured block), factor after factor; then log σ unless 
 effect with a Student t prior. c is the standard error of one level's own estimate, as if all variance were residual.
 h² = 1 + J r_i r_j v, with r = sd²/(sd² + c²) and v the prior variance of y, is what J levels add to the precision of a
 correlation: in these units it is known about equally well wherever the sds are.
+
+Where a predictor with random slopes lies far from zero, sd and correlations of the intercept are those at the
+predictors' means: at zero it is next to collinear with the slopes. With b = A b̃ and A a shear, densities of covariance
+matrices are the same on both sides, so that a density of (sd, R) at zero is one at the means times
+(s̃/s)^(q + 2(η − 1)), s the intercept's sd, s̃ that at the means: the power q turns sds and correlations into covariances
+and back, and LKJ's |R|^(η − 1) has |R| = |R̃| s̃²/s².
 """
 # mypy: disable-error-code="no-untyped-def"
 
@@ -20,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import polygamma
 
 from ..covariances import loops
+from ..covariances.template import Template
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .hyperpriors import HyperPriors, log_prior
@@ -29,6 +36,7 @@ from .scaling import Problem
 Codes = NDArray[np.int64]
 
 FARTHEST = 100.0  # e¹⁰⁰ times the unit of an sd: beyond, numbers overflow and no posterior reaches
+FAR_FROM_ZERO = 2.0  # |mean| of a predictor in its sds, beyond which intercepts are taken to its mean
 LARGEST_RATIO = 1e6  # of an sd to σ, in scaled columns: its square times rounding error is 1e-4
 
 
@@ -41,7 +49,10 @@ class Space(NamedTuple):
     sd_start: Codes  # (K,) where its columns stand among all
     square_start: Codes  # (K,) where its q × q matrices do
     lam_at: Codes  # (K,) where each template stands among those in elimination order
-    to_scaled: Array  # (Σ q²,) T⁻¹ of each factor
+    to_scaled: Array  # (Σ q²,) T⁻¹A of each factor
+    shear: Array  # (Σ q²,) A of each factor: effects are A times those that have the coordinates' sds and correlations
+    sheared: Codes  # (K,) the column of the intercept that A moves, or -1
+    shear_power: Array  # (K,) q + 2(η − 1) of its block
     sds: Codes  # (K,) how many sds it has
     sd_of: Codes  # (C,) of each column, among those of its factor
     column_of: Codes  # (S,) the first column of each sd, among all
@@ -70,17 +81,45 @@ class Space(NamedTuple):
     correlation_at: NDArray[np.bool_]  # (d,) those of correlations
 
 
+def shears(problem: Problem) -> list[Array | None]:
+    """A of every factor (q, q); None where no predictor with an intercept in its block lies far from zero."""
+    found: list[Array | None] = []
+    for Z, template, wide in zip(problem.Z, problem.templates, problem.wide, strict=True):
+        found.append(None if wide is not None else _shear(Z, template))
+    return found
+
+
+def _shear(Z: Array, template: Template) -> Array | None:
+    for block, structure in template.parts():
+        constant = [c for c in block if Z[0, c] != 0.0 and np.all(Z[:, c] == Z[0, c])]
+        others = [c for c in block if c not in constant[:1]]
+        if not (structure.is_free and constant and others):
+            continue
+        means, spreads = Z[:, others].mean(axis=0), Z[:, others].std(axis=0)
+        if np.any(np.abs(means) > FAR_FROM_ZERO * spreads):
+            A = np.eye(Z.shape[1])
+            A[constant[0], others] = -means / Z[0, constant[0]]
+            return A
+    return None
+
+
 def build(
     problem: Problem, priors: HyperPriors, layout: Layout, to_scaled: Sequence[Array], precision: Array, constant: float
 ) -> Space:
     """The space of a problem whose cross-products were laid out."""
     spread = float(np.hypot(np.std(problem.y), problem.sigma or 0.0)) or 1.0
+    moves = shears(problem)
+    mean_squares = [
+        squares if A is None else np.mean((Z @ A) ** 2, axis=0)
+        for squares, Z, A in zip(problem.mean_squares, problem.Z, moves, strict=True)
+    ]
+    to_scaled = [T if A is None else T @ A for T, A in zip(to_scaled, moves, strict=True)]
     templates = problem.templates
     widths = np.array(problem.widths, np.int64)
     sd_start = np.cumsum([0, *widths])[:-1]
     softness = [
         spread / np.sqrt(np.maximum(_mean_by_sd(len(problem.y) * squares, template.sd_of) / levels, 1e-300))
-        for squares, levels, template in zip(problem.mean_squares, problem.levels, templates, strict=True)
+        for squares, levels, template in zip(mean_squares, problem.levels, templates, strict=True)
     ]
     lam_at = np.empty(len(widths), np.int64)
     lam_at[list(layout.order)] = layout.values.lam_start
@@ -118,6 +157,13 @@ def build(
         square_start=np.cumsum([0, *widths**2])[:-1],
         lam_at=lam_at,
         to_scaled=np.concatenate([np.zeros(0), *(T.reshape(-1) for T in to_scaled)]),
+        shear=np.concatenate(
+            [np.zeros(0), *((np.eye(q) if A is None else A).reshape(-1) for A, q in zip(moves, widths, strict=True))]
+        ),
+        sheared=np.array([-1 if A is None else int(np.argmax(np.any(A != np.eye(len(A)), axis=1))) for A in moves]),
+        shear_power=np.array(
+            [_power(A, template, eta) for A, template, eta in zip(moves, templates, priors.lkj, strict=True)]
+        ),
         sds=np.array([len(c) for c in softness], np.int64),
         sd_of=np.array([place for t in templates for place in t.sd_of], np.int64),
         column_of=np.array(
@@ -147,6 +193,14 @@ def build(
         sd_at=sd_at,
         correlation_at=~sd_at & (np.arange(len(sd_at)) < len(sd_at) - of_sigma - len(with_t)),
     )
+
+
+def _power(A: Array | None, template: Template, eta: float) -> float:
+    """q + 2(η − 1) of the block of the intercept that is moved."""
+    if A is None:
+        return 0.0
+    moved = int(np.argmax(np.any(A != np.eye(len(A)), axis=1)))
+    return next(len(block) for block in template.blocks if moved in block) + 2.0 * (eta - 1.0)
 
 
 def _mean_by_sd(squares: Array, sd_of: Sequence[int]) -> Array:
@@ -180,10 +234,37 @@ def _coordinates(space, x, k, start, position, y, h):
 
 
 @compiled
+def _moved_sd(space, k, first_column, square, sds, factors):
+    """The intercept's sd at zero of a factor whose coordinates have that at the means, and its row of A diag(sd) C."""
+    q, i = space.widths[k], space.sheared[k]
+    row, total = np.zeros(q), 0.0
+    for j in range(q):
+        for r in range(q):
+            row[j] += space.shear[square + i * q + r] * sds[first_column + r] * factors[square + r * q + j]
+        total += row[j] ** 2
+    return np.sqrt(total), row
+
+
+@compiled
+def at_zero(space, sds, factors):
+    """Sds and correlation factors of the effects themselves, in place of those that `locate` fills."""
+    first_column = square = 0
+    for k in range(space.widths.shape[0]):
+        q, i = space.widths[k], space.sheared[k]
+        if i >= 0:
+            sd, row = _moved_sd(space, k, first_column, square, sds, factors)
+            sds[first_column + i] = sd
+            for j in range(q):
+                factors[square + i * q + j] = row[j] / sd
+        first_column += q
+        square += q * q
+
+
+@compiled
 def locate(space, x, sds, factors, lams, precision):
     """The hyperparameters at x: σ, and all of the log density that does not depend on y.
 
-    Fills ``sds`` (C,), ``factors`` (Σq²,) of the correlations, ``lams`` (Σq²,) = T⁻¹ diag(sd) C/σ in elimination order
+    Fills ``sds`` (C,), ``factors`` (Σq²,) of the correlations, ``lams`` (Σq²,) = T⁻¹A diag(sd) C/σ in elimination order
     and ``precision`` (p,) = σ²P₀. Out of bounds the second value is −∞ and they are left half-filled.
     """
     widths, lam_at, to_scaled, softness = space.widths, space.lam_at, space.to_scaled, space.softness
@@ -206,11 +287,13 @@ def locate(space, x, sds, factors, lams, precision):
     position = first_column = square = first_sd = 0
     for k in range(widths.shape[0]):
         q, n_sds = widths[k], space.sds[k]
+        moved = -1 if space.sheared[k] < 0 else sd_of[first_column + space.sheared[k]]
         for s in range(n_sds):
             place = first_sd + s
             sd = softness[place] * np.expm1(x[position + s])
             total += np.log(softness[place]) + x[position + s]
-            total += log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[0]
+            if s != moved:
+                total += log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[0]
         for c in range(q):
             s = sd_of[first_column + c]
             sds[first_column + c] = softness[first_sd + s] * np.expm1(x[position + s])
@@ -234,6 +317,13 @@ def locate(space, x, sds, factors, lams, precision):
                 for j in range(i + 1):
                     factors[row + space.block_columns[begin + j]] = L[i, j]
         position += partial_start[k + 1] - partial_start[k]
+        if moved >= 0:
+            raw = _moved_sd(space, k, first_column, square, sds, factors)[0]
+            if not (raw > 0.0 and sds[first_column + space.sheared[k]] > 0.0):
+                return 1.0, -np.inf
+            place = first_sd + moved
+            total += log_prior(kinds[place], parameters[place, 0], parameters[place, 1], raw)[0]
+            total += space.shear_power[k] * np.log(sds[first_column + space.sheared[k]] / raw)
         lam = lam_at[k]
         for a in range(q):
             for b in range(q):
@@ -277,6 +367,13 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
         q, n_sds = widths[k], space.sds[k]
         lam = lam_at[k]
         by_C, by_sd = np.zeros((q, q)), np.zeros(n_sds)
+        moved, row, by_row = -1, np.zeros(q), 0.0
+        if space.sheared[k] >= 0:
+            moved = sd_of[first_column + space.sheared[k]]
+            raw, row = _moved_sd(space, k, first_column, square, sds, factors)
+            place = first_sd + moved
+            by_row = log_prior(kinds[place], parameters[place, 0], parameters[place, 1], raw)[1]
+            by_row = (by_row - space.shear_power[k] / raw) / raw
         for r in range(q):
             for b in range(r + 1):
                 total = 0.0
@@ -284,10 +381,17 @@ def pull_back(space, x, sigma, sds, factors, lams, by_lam, held, along_prior, gr
                     total += to_scaled[square + a * q + r] * by_lam[lam + a * q + b]
                 by_sd[sd_of[first_column + r]] += total * factors[square + r * q + b] / sigma
                 by_C[r, b] = total * sds[first_column + r] / sigma
+                if moved >= 0:
+                    by_entry = by_row * row[b] * space.shear[square + space.sheared[k] * q + r]
+                    by_sd[sd_of[first_column + r]] += by_entry * factors[square + r * q + b]
+                    by_C[r, b] += by_entry * sds[first_column + r]
         for s in range(n_sds):
             place = first_sd + s
             sd = softness[place] * np.expm1(x[position + s])
-            prior = log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[1]
+            if s == moved:
+                prior = space.shear_power[k] / sd
+            else:
+                prior = log_prior(kinds[place], parameters[place, 0], parameters[place, 1], sd)[1]
             gradient[position + s] = 1.0 + (by_sd[s] + prior) * (sd + softness[place])
         start, first = position, partial_start[k]
         position += n_sds

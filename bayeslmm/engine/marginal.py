@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -64,6 +65,20 @@ class Marginal:
         constant += 0.5 * np.sum(~proper) * np.log(2.0 * np.pi) + np.sum(np.log(np.abs(units[~proper])))
         to_scaled = [np.linalg.inv(T) for T in self.scaled.T_z]
         self.space = hyperspace.build(problem, priors, self.layout, to_scaled, precision, constant)
+
+    def sds_of_coordinates(self, sds: Sequence[Array], correlations: Sequence[Array]) -> list[Array]:
+        """Sds of every factor (..., q_k) as the coordinates have them, from those of the effects (..., q_k).
+
+        The correlations (..., q_k, q_k) are needed where intercepts are taken to the means of predictors.
+        """
+        found = []
+        for sd, correlation, A in zip(sds, correlations, hyperspace.shears(self.problem), strict=True):
+            if A is not None:
+                back = np.linalg.inv(A)
+                covariances = back @ (sd[..., :, None] * correlation * sd[..., None, :]) @ back.T
+                sd = np.sqrt(np.maximum(np.einsum("...ii->...i", covariances), 0.0))
+            found.append(sd)
+        return found
 
     @property
     def d(self) -> int:

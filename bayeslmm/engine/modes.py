@@ -234,7 +234,7 @@ def _distinct(marginal: Marginal, density: Density, particles: Array, log_densit
 
 
 def modes_of_draws(marginal: Marginal, fitted: Fitted, sds: Array, sigma: Array, beta: Array) -> NDArray[np.int64]:
-    """The mode (N,) of draws on the user's scale: all sds (N, Σq), σ (N,) and β (N, p).
+    """The mode (N,) of draws: all sds (N, Σq) as the coordinates have them, σ (N,) and β (N, p) as users do.
 
     A draw's ω is put at its mean given β; correlations are not looked at.
     """

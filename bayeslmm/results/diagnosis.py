@@ -166,6 +166,26 @@ def narrowly_missed(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
     return f"the effective sample size was down to {ess:.0f}"
 
 
+def too_sticky(tree: Any, diagnosis: Diagnosis) -> str:
+    """What more draws of an exact sampler will mend, in words; empty where they will not, or nothing has to be mended.
+
+    Its chains begin in the posterior and their proposals do not hang on where they stand, so that all a small effective
+    size says is that some draws stay for long.
+    """
+    others = (
+        diagnosis.divergences is not None  # by NUTS
+        or tree.posterior.attrs.get("doubt")
+        or (diagnosis.k_hat is not None and diagnosis.k_hat > K_HAT_LIMIT)
+    )
+    numbers = [diagnosis.max_rhat, diagnosis.min_ess_bulk, diagnosis.min_ess_tail]
+    if diagnosis.converged or others or not _is_exact(tree) or not np.isfinite(numbers).all():
+        return ""
+    ess = min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)
+    if ess < ESS_LIMIT * tree.posterior.sizes["chain"]:
+        return f"the effective sample size was down to {ess:.0f}"
+    return f"R-hat was up to {diagnosis.max_rhat:.3f}"
+
+
 def _with_error(ess: float) -> float:
     """An effective sample size and three of its standard errors."""
     return float(ess + STANDARD_ERRORS * np.sqrt(8.0 * ess))

@@ -143,7 +143,12 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
     if covered.missed or len(covered.fitted.masses) == 1:
         return covered.doubt()
     drawn = tree.posterior
-    sds = np.concatenate([drawn[design.names.sd[group.name]].to_numpy() for group in design.groups], axis=-1)
+    of_groups = [drawn[design.names.sd[group.name]].to_numpy() for group in design.groups]
+    correlations = [
+        drawn[design.names.cor[group.name]].to_numpy() if group.correlated else np.eye(group.q)
+        for group in design.groups
+    ]
+    sds = np.concatenate(marginal.sds_of_coordinates(of_groups, correlations), axis=-1)
     each = sds.shape[:2]
     sigma = np.ones(each) if design.family.residual_is_known else drawn["sigma"].to_numpy()
     beta = drawn["beta"].to_numpy() if design.x_names else np.empty((*each, 0))

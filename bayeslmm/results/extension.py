@@ -6,16 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from ..design.design import Design
-from .diagnosis import Diagnosis, judge, narrowly_missed
+from .diagnosis import Diagnosis, judge, narrowly_missed, too_sticky
 from .settings import Settings
 
 LONGER = 4  # times as many draws halve the Monte Carlo error, and quarter that of R-hat
+FEWEST = 500  # draws a chain: those who ask for fewer want to see something soon
+MOST_SECONDS = 60.0  # that a longer run of an exact sampler may take
 MOST_NUMBERS = 250_000_000  # of random effects, held at a time: 2 GB
 EVER = ("diverging", "maxdepth_reached")  # of a draw that is kept and those between it and the last one
 
 
 def settled(sample: Callable[[Settings], Any], design: Design, settings: Settings) -> tuple[Any, Diagnosis]:
-    """The draws of a sampler with their verdict; longer ones, thinned, where a limit is missed within its error.
+    """The draws of a sampler with their verdict; longer ones, thinned, where that helps.
+
+    It does where a limit is missed within its error. Draws of an exact sampler go on as well where they are few for how
+    seldom proposals are taken, up to sixteen times as many and about a minute.
 
     Parameters
     ----------
@@ -31,20 +36,27 @@ def settled(sample: Callable[[Settings], Any], design: Design, settings: Setting
     names, tree = design.names, sample(settings)
     diagnosis = judge(tree, names)
     doubt = narrowly_missed(tree, diagnosis, names)
+    is_sticky = settings.draws >= FEWEST and not doubt
+    doubt = doubt or (too_sticky(tree, diagnosis) if is_sticky else "")
     effects = sum(group.n_levels * group.q for group in design.groups)
-    if not doubt or LONGER * settings.draws * settings.chains * effects > MOST_NUMBERS:
-        return tree, diagnosis
-    longer = sample(settings.changed({"draws": LONGER * settings.draws}))
-    of_longer, thin = judge(longer, names), thinned(longer, LONGER)
-    if of_longer.min_ebfmi is not None:  # the energies of thinned draws are less alike
-        thin.sample_stats.attrs["ebfmi"] = of_longer.min_ebfmi
-    seconds = [t.posterior.attrs.get("seconds", 0.0) for t in (tree, longer)]
-    thin.posterior.attrs |= {
-        "rhat": of_longer.max_rhat,  # few draws that are kept tell less of how chains agree
-        "seconds": round(sum(seconds), 3),
-        "extended": f"{LONGER} times as many draws, thinned, since {doubt} at first",
-    }
-    return thin, judge(thin, names)
+    seconds = spent = float(tree.posterior.attrs.get("seconds", 0.0))
+    for times in (LONGER, LONGER**2) if is_sticky else (LONGER,):
+        too_many = times * settings.draws * settings.chains * effects > MOST_NUMBERS
+        if not doubt or diagnosis.converged or too_many or (is_sticky and LONGER * seconds > MOST_SECONDS):
+            break
+        longer = sample(settings.changed({"draws": times * settings.draws}))
+        of_longer, tree = judge(longer, names), thinned(longer, times)
+        if of_longer.min_ebfmi is not None:  # the energies of thinned draws are less alike
+            tree.sample_stats.attrs["ebfmi"] = of_longer.min_ebfmi
+        seconds = float(longer.posterior.attrs.get("seconds", 0.0))
+        spent += seconds
+        tree.posterior.attrs |= {
+            "rhat": of_longer.max_rhat,  # few draws that are kept tell less of how chains agree
+            "seconds": round(spent, 3),
+            "extended": f"{times} times as many draws, thinned, since {doubt} at first",
+        }
+        diagnosis = judge(tree, names)
+    return tree, diagnosis
 
 
 def thinned(tree: Any, by: int) -> Any:

@@ -147,3 +147,34 @@ def test_what_is_still_in_doubt_is_told():
     tree = chains(np.random.default_rng(1), 0.99)
     with pytest.warns(errors.SamplingWarning, match="doubtful"):
         diagnose_draws(tree, NAMES)
+
+
+@pytest.mark.parametrize(("rho", "asked"), [(0.97, [1000, 4000]), (0.993, [1000, 4000, 16000])])
+def test_draws_of_an_exact_sampler_go_on_until_they_are_enough(rho, asked):
+    """Of 4,000 draws that hang on each other by rho, a share (1 − rho)/(1 + rho) counts: 60 and 14."""
+    sample, seen = counted(rho)
+
+    def exact(settings):
+        tree = sample(settings)
+        tree.posterior.attrs["method"] = "exact"
+        return tree
+
+    tree, diagnosis = settled(exact, DESIGN, Settings(random_seed=1))
+    assert seen[-1] >= asked[-1] and seen[:2] == asked[:2] and tree.posterior.sizes["draw"] == 1000
+    assert f"{seen[-1] // 1000} times as many draws, thinned" in str(diagnosis)
+    seen.clear()
+    settled(exact, DESIGN, Settings(random_seed=1, draws=400))
+    assert seen == [400]
+
+
+def test_an_exact_sampler_does_not_go_on_for_longer_than_a_minute(monkeypatch):
+    monkeypatch.setattr(extension, "MOST_SECONDS", 0.0)
+    sample, seen = counted(0.97)
+
+    def exact(settings):
+        tree = sample(settings)
+        tree.posterior.attrs |= {"method": "exact", "seconds": 1.0}
+        return tree
+
+    _, diagnosis = settled(exact, DESIGN, Settings(random_seed=1))
+    assert seen == [1000] and not diagnosis.converged

@@ -10,7 +10,7 @@ import pytest
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.engine import sampler
-from bayeslmm.results import exact, progress
+from bayeslmm.results import diagnosis, exact, progress
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -294,6 +294,6 @@ def test_what_is_easy_converges():
 def test_weights_without_a_tail_are_no_good_sign(counting):
     log_weights = np.full((4, 1000), -np.inf)
     log_weights.flat[:counting] = 0.0
-    assert exact._k_hat(log_weights) == np.inf
-    assert np.isnan(exact._k_hat(log_weights[:, :10]))
-    assert exact._k_hat(np.random.default_rng(1).normal(size=(4, 1000))) < 0.7
+    assert diagnosis.pareto_k(log_weights) == np.inf
+    assert np.isnan(diagnosis.pareto_k(log_weights[:, :10]))
+    assert diagnosis.pareto_k(np.random.default_rng(1).normal(size=(4, 1000))) < 0.7
