@@ -28,7 +28,7 @@ from .pql import Rough
 from .proposal import Density, Mixture, cholesky, climb, inverse_curvature
 
 NODES = (5, 9, 15, 25, 45)  # of the rules that are tried, coarsest first
-TOLERANCE = 5e-3  # of the log density, between a rule and the next
+TOLERANCE = 1e-2  # of the log density but for a constant, between a rule and the next
 TRIED = 24  # points that choose the rule
 CLOSE, CLOSER = 2e-3, 1e-9  # gain of a step towards the mode of an effect, up to which nodes stay where they are
 LEAST_SD = 0.1  # of the family's natural scale, where the search begins
@@ -238,7 +238,8 @@ class OneFactor:
             self.rule, self.close = _rule(nodes), CLOSE
             after = density(x)
             kept = np.isfinite(before) & np.isfinite(after)
-            if kept.any() and np.abs(after[kept] - before[kept]).max() < TOLERANCE:
+            change = after[kept] - before[kept]  # what it has in common everywhere is a constant of the density
+            if kept.any() and np.abs(change - np.median(change)).max() < TOLERANCE:
                 self.nodes, self.rule = NODES[k - 1], _rule(NODES[k - 1])
                 return
             before = after

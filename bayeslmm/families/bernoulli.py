@@ -19,6 +19,7 @@ class Bernoulli(Binomial):
     name = "bernoulli"
     has_trials = False
     is_binary = True
+    log_concave_links = Binomial.log_concave_links
     distribution = "Bernoulli(p_i)"
     needs = "0 or 1 (or True and False, or two categories)"
 

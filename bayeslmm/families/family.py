@@ -117,8 +117,11 @@ class Family(ABC):
 
     @property
     def is_log_concave(self) -> bool:
-        """Whether the log density of a response is concave in the linear predictor, whatever the parameters."""
-        return self.link in self.log_concave_links
+        """Whether the log density of a response is concave in the linear predictor, whatever the parameters.
+
+        A class says so for itself: one with another density would inherit what does not hold of it.
+        """
+        return self.link in vars(type(self)).get("log_concave_links", ())
 
     @property
     def mean_is_probability(self) -> bool:

@@ -33,8 +33,8 @@ def why_no_quadrature(design: Design, priors: Priors) -> str:
 def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, str]:
     """An ``xarray.DataTree`` of draws, and an empty text; or none, and why NUTS has to draw them.
 
-    That is where no proposal fits: by its own pilot draws, or by a k-hat over 0.7 twice, the second time with four
-    times as many of them.
+    That is where no proposal fits: by its own pilot draws, or by a k-hat over 0.7 three times, each time with
+    four times as many of them.
     """
     started = time.perf_counter()
     rough = rough_fit(design)
@@ -50,7 +50,7 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
         if not np.isfinite(marginal.log_densities(marginal.start[None])[0]):
             return None, "the density at rough estimates is zero"
         near = marginal.settle(density, first)
-        for pilot in (PILOT, 4 * PILOT):
+        for pilot in (PILOT, 4 * PILOT, 16 * PILOT):
             fitted = refine(marginal, first, density, near, np.zeros(1, np.int64), pilot=pilot)
             if fitted.share < SHARE_LIMIT:
                 return None, f"only {fitted.share:.1%} of the draws of the best proposal count"

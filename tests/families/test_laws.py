@@ -311,3 +311,8 @@ def test_log_densities_that_are_said_to_be_concave_are(name, link):
     each_bend(*numbers(family), y, trials, np.ones(eta.size), eta, vector(family, parameters_of(family)), out)
     finite = np.isfinite(out[2])
     assert finite.mean() > 0.99 and np.all(out[2][finite] <= 1e-12)
+
+
+def test_a_density_of_its_own_does_not_inherit_that_it_is_concave():
+    assert family_of("bernoulli").is_log_concave and family_of("poisson").is_log_concave
+    assert not family_of("beta_binomial").is_log_concave and not family_of("nbinom1").is_log_concave
