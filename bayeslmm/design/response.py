@@ -108,7 +108,7 @@ def _refuse_single_trials(expression: Expression, family: Family, trials: np.nda
     if family.parameters and not np.any(trials > 1.0):
         raise DataError(
             f"The response {expression.label!r}: no row has more than one trial, and one trial tells nothing of "
-            f"{', '.join(family.parameters)} of family={family.name!r}. Take family='bernoulli'."
+            f"{', '.join(family.parameters)} of {family.option}. Take family='bernoulli'."
         )
 
 

@@ -180,7 +180,7 @@ def test_checks_look_at_decorrelated_residuals_and_name_the_remedy(sleep):
     better = model.fit_reml()
     better = better.refit(better.simulate(1, random_seed=4)["sim_1"])  # data of this very model
     after = blm.check(better)["independence"]
-    assert after.level == "ok", after.told
+    assert after.level == "ok", after.sentence
     data = table(17, subjects=80)
     unequal = blm.Model("y ~ x + f", data.assign(y=data["y"] * np.where(data["f"] == "b", 3.0, 1.0))).fit_reml()
     remedy = blm.check(unequal)["residual variance"].remedy

@@ -20,7 +20,7 @@ from plain import FAMILIES
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.families import family_of
-from bayeslmm.results import quantities
+from bayeslmm.results import pseudo_r2, quantities
 from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit
 from bayeslmm.results.posterior import PosteriorFit
@@ -746,7 +746,7 @@ def test_fits_of_the_other_kind_are_no_baseline():
 
 def test_nothing_to_reduce_is_said():
     table = fit_of(Case("no variance", "reml")).pseudo_r2(baseline_of(Case("no variance", "reml")))
-    assert np.isnan(table.loc["g", "pseudo_r2"]) and table.loc["g", "note"] == quantities.NOTHING
+    assert np.isnan(table.loc["g", "pseudo_r2"]) and table.loc["g", "note"] == pseudo_r2.NOTHING
     assert np.isfinite(table.loc["Residual", "pseudo_r2"])
 
 

@@ -21,7 +21,7 @@ from bayeslmm.engine.bootstrap import estimates
 from bayeslmm.engine.profile import parameters
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.errors import InputError, NotAvailableError, SingularFitWarning
-from bayeslmm.results import intervals, quantities, variance
+from bayeslmm.results import intervals, pseudo_r2, quantities, variance
 from bayeslmm.results.contract import as_dataset
 from bayeslmm.results.intervals import values_of
 from bayeslmm.results.reference import POINTS, reference_grid
@@ -449,18 +449,18 @@ def test_a_variance_that_rises_is_remarked_upon():
     data = cancelling(np.random.default_rng(1))
     null, fit = blm.Model("y ~ 1 + (1 | g)", data), blm.Model("y ~ x + (1 | g)", data)
     table = fit.fit_reml().pseudo_r2(null.fit_reml())
-    assert table.loc["g", "pseudo_r2"] < 0 and table.loc["g", "note"] == quantities.NEGATIVE
+    assert table.loc["g", "pseudo_r2"] < 0 and table.loc["g", "note"] == pseudo_r2.NEGATIVE
     assert table.loc["Residual", "pseudo_r2"] > 0 and table.loc["Residual", "note"] == ""
     options = {"random_seed": 1, "progressbar": False, "draws": 500}
     table = fit.fit(**options).pseudo_r2(null.fit(**options))
-    assert table.loc["g", "pseudo_r2"] < 0 and table.loc["g", "note"] == quantities.NEGATIVE
+    assert table.loc["g", "pseudo_r2"] < 0 and table.loc["g", "note"] == pseudo_r2.NEGATIVE
 
 
 def test_nothing_can_be_reduced_of_a_variance_of_zero():
     with pytest.warns(SingularFitWarning):
         fit = blm.lmer("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff2"))
     table = fit.pseudo_r2(fit)
-    assert np.isnan(table.loc["Batch", "pseudo_r2"]) and table.loc["Batch", "note"] == quantities.NOTHING
+    assert np.isnan(table.loc["Batch", "pseudo_r2"]) and table.loc["Batch", "note"] == pseudo_r2.NOTHING
     assert table.loc["Residual", "pseudo_r2"] == 0.0 and table.loc["Residual", "note"] == ""
 
 
@@ -470,9 +470,9 @@ def test_variances_of_a_latent_scale_are_not_compared_without_a_word():
     before, after = np.abs(rng.normal(2.0, 0.1, (2, 30, 1))), np.abs(rng.normal(1.0, 0.1, (2, 30, 2)))
     table = posterior_of(model, sd_g=after).pseudo_r2(posterior_of(null, sd_g=before))
     assert list(table.index) == ["g"]  # the latent residual is a constant, no row of its own
-    assert table.loc["g", "note"] == quantities.RESCALED
+    assert table.loc["g", "note"] == pseudo_r2.RESCALED
     table = posterior_of(null, sd_g=before).pseudo_r2(posterior_of(model, sd_g=after))
-    assert table.loc["g", "note"] == f"{quantities.RESCALED}; {quantities.NEGATIVE}"
+    assert table.loc["g", "note"] == f"{pseudo_r2.RESCALED}; {pseudo_r2.NEGATIVE}"
 
 
 def test_posteriors_of_other_lengths_are_paired_as_far_as_they_go():
