@@ -31,6 +31,7 @@ ENOUGH = 1e-3  # of a derivative per square root of rows, as `reml` has it
 LONG, MANY = 20_000, 3  # rows and parameters beyond which only the best start is followed, where they cost
 
 WIDEST = 12.0  # of log sds: one sd 160,000 times another
+MOVED = 0.01  # of a correlation, below which a step in its coordinate says nothing
 FLAT = 1e-6  # of a criterion that any information would raise by some thousandths
 
 Climb = Callable[..., Evaluation | None]
@@ -219,6 +220,9 @@ def _refuse_flat(criteria: Criteria, best: _Path, far: NDArray[np.bool_]) -> Non
     skip = np.append(np.zeros(residual.n_spread, dtype=bool), far)
     for k in np.flatnonzero(~skip):
         h = 0.5 * np.eye(len(best.free))[k]
+        natural = [residual.natural(best.free + s * h)[k] for s in (1.0, -1.0)]
+        if k >= residual.n_spread and abs(natural[0] - natural[1]) < MOVED:
+            continue  # a correlation of zero by a rate without bound, say: it is told, and its coordinate is not
         rises = [criteria.lowest_at(best.free + s * h, best.theta) - best.lowest for s in (1.0, -1.0)]
         if max(rises) < FLAT:
             raise UnidentifiedTermError(

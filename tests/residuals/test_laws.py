@@ -221,3 +221,13 @@ def test_tables_reports_and_the_command_line_name_the_structure(sleep, tmp_path,
     assert "correlation rho" in capsys.readouterr().out
     assert main(["fit", "sleepstudy", "Reaction ~ Days", *options[1:]]) != 0  # the posterior is refused
     assert "fit_reml()" in capsys.readouterr().err
+
+
+def test_a_correlation_that_decays_at_once_is_none():
+    """The best rate of a CAR(1) may be beyond all bounds: the fit is that without it."""
+    data = table(1101140973, subjects=20)
+    fit = quietly(blm.Model("y ~ x + f + (1 | s)", data, sigma="~ f", residual="car1(u | s)").fit_reml)
+    plain = quietly(blm.Model("y ~ x + f + (1 | s)", data, sigma="~ f").fit_reml)
+    assert fit.solution.residual[-1] < 1e-3
+    # the rate is searched up to 40 per typical gap: neighbours that lie much closer keep a little of a correlation
+    np.testing.assert_allclose(fit.criterion, plain.criterion, rtol=1e-5)
