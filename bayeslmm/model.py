@@ -521,7 +521,7 @@ def assume(
     beta: Any = None,
     sd: Any = None,
     cor: Any = None,
-    family: str = "gaussian",
+    family: str | None = None,
     link: str | None = None,
     **parameters: Any,
 ) -> Assumed:
@@ -543,7 +543,7 @@ def assume(
         Correlations of a factor's effects, by factor or for the only one: a number where there is one, else a matrix.
         Zero by default.
     family, link : str, optional
-        Beside a formula.
+        Beside a formula; as of `Model`.
     **parameters
         Those of the family: ``sigma=25.0``, ``shape=2.0``, ``cutpoint=[-1, 0, 1]``.
 
@@ -574,9 +574,10 @@ def assume(
     if isinstance(source, str):
         if data is None:
             raise InputError("assume(formula): a table is needed beside it, one row an observation")
-        frame = with_response(parse_formula(source), data, family_of(family, link), parameters)
-        source = Model(source, frame, family=family, link=link)
-    elif data is not None or family != "gaussian" or link is not None:
+        word = "gaussian" if family is None else family
+        frame = with_response(parse_formula(source), data, family_of(word, link), parameters)
+        source = Model(source, frame, family=word, link=link)
+    elif data is not None or family is not None or link is not None:
         raise InputError(f"assume: data, family and link stand beside a formula; {type(source).__name__} has its own")
     return assumed(source, beta=beta, sd=sd, cor=cor, **parameters)
 

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "bayeslmm"
 # A room imports from its own floor and from those to the left.
 FLOORS = [
-    *("families", "covariances", "residuals", "terms", "formulas", "design", "engine", "results"),
+    *("families", "covariances", "residual_structures", "terms", "formulas", "design", "engine", "results"),
     *("predictive", "pooling", "model_comparison", "checks", "planning", "show", "model"),
 ]
 # leaf -> what it may import; every room may import a leaf

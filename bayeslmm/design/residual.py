@@ -13,7 +13,7 @@ from ..errors import DataError, NonFiniteError, NotAvailableError, UnidentifiedT
 from ..formulas.expressions import Expression
 from ..formulas.residuals import CorrelationWords, shown
 from ..formulas.terms import Atom
-from ..residuals import Blocks, Residuals, Spread
+from ..residual_structures import Blocks, Residuals, Spread
 from ..terms.group import GroupTerm
 from ..tools.frame import as_frame, brief, is_numeric
 from .coding import MatrixRecipe, design_columns, independent_columns

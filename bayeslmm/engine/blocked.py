@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..residuals import Residuals
+from ..residual_structures import Residuals
 from ..tools.arrays import Array
 from .scaling import ScaledRows
 

@@ -45,7 +45,7 @@ class PointSolution:
     singular: tuple[bool, ...]  # per factor: its covariance matrix has not full rank
     gradient_norm: float  # largest |∂ criterion/∂θ̃| (scaled columns), or |∂/∂ log θ̃| where θ̃ is above 1
     evaluations: int
-    residual: Array = field(default_factory=lambda: np.zeros(0))  # δ and ρ of `bayeslmm.residuals`
+    residual: Array = field(default_factory=lambda: np.zeros(0))  # δ and ρ of `bayeslmm.residual_structures`
     nodes: int = 0  # of the rule by which effects are integrated out: one is Laplace's; none where that is exact
     parameter_errors: Mapping[str, Array] = field(default_factory=dict)  # se of their logs, of cutpoints themselves
     rule_error: float = 0.0  # log likelihood of a finer rule less that of this one, where it was looked at

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FitError, UnidentifiedTermError
-from ..residuals import Residuals
+from ..residual_structures import Residuals
 from ..tools.arrays import Array
 from . import pls
 from .blocked import Blocked

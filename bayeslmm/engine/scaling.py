@@ -21,7 +21,7 @@ from ..covariances import Structure
 from ..covariances.template import Template
 from ..design.design import Design
 from ..errors import NotAvailableError
-from ..residuals import Residuals
+from ..residual_structures import Residuals
 from ..terms.wide import Rotation, WideTerm
 from ..tools.arrays import Array
 from .crossproducts import CrossProducts, accumulate

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ..errors import FormulaError, NotAvailableError
-from ..residuals import CORRELATIONS, Correlation
+from ..residual_structures import CORRELATIONS, Correlation
 from .formula import parse_formula
 from .terms import Atom, Terms
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..design.design import Design
 from ..design.newdata import NewDesign
 from ..families import Family
-from ..residuals import Residuals
+from ..residual_structures import Residuals
 from ..tools.arrays import Array
 from .draws import Draws
 from .moments import expected_of, expected_over, expected_response, keeps_mean

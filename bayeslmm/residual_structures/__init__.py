@@ -1,7 +1,7 @@
 """Residual structures: how the errors of a normal response vary, and vary together within the levels of a factor.
 
 A correlation is one file of this room and one line of the table `CORRELATIONS`; sds are log-linear in columns
-(`bayeslmm.residuals.structure`).
+(`bayeslmm.residual_structures.structure`).
 
 =====  ===========================  =============================================  =====================
 word   correlation of two errors    positions                                      sds by position

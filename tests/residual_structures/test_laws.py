@@ -10,7 +10,7 @@ import bayeslmm as blm
 from bayeslmm.cli.main import main
 from bayeslmm.engine.residual_search import Criteria
 from bayeslmm.engine.scaling import Problem
-from bayeslmm.residuals import CORRELATIONS, Blocks
+from bayeslmm.residual_structures import CORRELATIONS, Blocks
 from tests.laws.same import quietly
 from tests.residuals.test_oracle import table
 from tests.strategies import examples
