@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -26,7 +27,7 @@ LONGEST = 1500  # characters of a message that someone reads
 
 def clean() -> pd.DataFrame:
     """60 rows: ten groups g of six, h crosses them; x, z and y are numbers, f has three levels, b two."""
-    rng = np.random.default_rng(7)
+    rng = fixed_rng(7)
     data = pd.DataFrame(
         {
             "g": np.repeat([*"abcdefghij"], 6),

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -148,7 +149,7 @@ def test_other_units(factor):
 @pytest.mark.parametrize("slope", [False, True])
 def test_hardly_a_residual(noise, slope):
     """Down to a residual of 1e-5 REML is right, and says that it converged: it used to stop on the way there."""
-    data, rest = clean(), noise * np.random.default_rng(3).normal(size=ROWS)
+    data, rest = clean(), noise * fixed_rng(3).normal(size=ROWS)
     data["y"] = U + (3.0 + slope * np.repeat(np.linspace(1, -1, 10) ** 2, 6)) * data["x"] + rest
     fit = blm.lmer(f"y ~ x + ({'x' if slope else '1'} | g)", data)
     indicators = pd.get_dummies(data["g"]).to_numpy(dtype=float)

@@ -12,7 +12,7 @@ from bayeslmm.engine.residual_search import Criteria
 from bayeslmm.engine.scaling import Problem
 from bayeslmm.residual_structures import CORRELATIONS, Blocks
 from tests.laws.same import quietly
-from tests.residuals.test_oracle import table
+from tests.residual_structures.test_oracle import table
 from tests.strategies import examples
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from plain import FAMILIES
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -190,7 +191,7 @@ def response(family: str, mean: np.ndarray, m: np.ndarray, rng: np.random.Genera
 @cache
 def data_of(structure: str, family: str) -> pd.DataFrame:
     """96 rows: factors g and h cross each other, b is nested in a; all of them and the slopes matter."""
-    rng = np.random.default_rng(3)
+    rng = fixed_rng(3)  # the boundaries of the cases are those of its numbers
     i = np.arange(ROWS)
     g, h, a, b = i % 12, (3 * i + i // 8) % 8, i // 16, (i // 4) % 4
     x = rng.normal(size=ROWS)

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -13,7 +14,7 @@ from bayeslmm import errors
 
 def schools(seed=1):
     """One class a school."""
-    rng = np.random.default_rng(seed)
+    rng = fixed_rng(seed)
     d = pd.DataFrame({"x": rng.normal(size=120), "s": np.repeat([f"s{i:02d}" for i in range(12)], 10)})
     d["y"] = d.x + np.repeat(rng.normal(0, 2, 12), 10) + rng.normal(size=120)
     return d.assign(c="c" + d.s, b=np.repeat(np.arange(12) % 2, 10), f=np.array(list("ab"))[np.arange(120) % 2])
@@ -147,7 +148,7 @@ def test_a_slope_that_is_constant_within_levels():
 
 def test_a_residual_that_only_the_fixed_part_hides():
     """Two rows of one level, both taken by dummies; without them one row a level is left."""
-    d = pd.DataFrame({"g": [0, 0, *range(1, 20)], "y": np.random.default_rng(0).normal(size=21)})
+    d = pd.DataFrame({"g": [0, 0, *range(1, 20)], "y": fixed_rng(0).normal(size=21)})
     d["p"], d["q"] = (np.arange(21) == 0) * 1.0, (np.arange(21) == 1) * 1.0
     model = blm.Model("y ~ p + q + (1 | g)", d)
     assert any("sigma²" in trap for trap in model.explain().traps)
@@ -157,7 +158,7 @@ def test_a_residual_that_only_the_fixed_part_hides():
 
 def test_short_panels_are_fitted():
     """lme4 with its checks off, nlme and glmmTMB agree on these numbers."""
-    rng = np.random.default_rng(39)
+    rng = fixed_rng(39)
     k = rng.choice([1, 2, 3], 150, p=[0.4, 0.3, 0.3])
     s = np.repeat(np.arange(150), k)
     t = np.concatenate([np.arange(i) for i in k]) + rng.uniform(0, 0.5, len(s))
@@ -172,7 +173,7 @@ def test_short_panels_are_fitted():
 
 def test_one_row_a_level_with_unequal_weights_is_fitted():
     """A meta-analysis with a residual factor: the criterion is that of independent rows, var = τ² + σ²/w."""
-    rng = np.random.default_rng(2)
+    rng = fixed_rng(2)
     w = rng.uniform(0.5, 20, 200)
     d = pd.DataFrame({"s": range(200), "w": w, "y": 1 + rng.normal(0, 1, 200) + rng.normal(0, 1.5, 200) / np.sqrt(w)})
     fit = blm.lmer("y ~ 1 + (1 | s)", d, weights="w", REML=False)
