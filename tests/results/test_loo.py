@@ -206,7 +206,7 @@ def test_bad_groups_of_other_families_are_mended():
     g = np.repeat(np.arange(12), 6)
     data = pd.DataFrame({"g": g, "y": rng.poisson(np.exp(0.5 + 0.3 * rng.normal(size=12))[g])})
     data.loc[g == 3, "y"] += 60
-    short = {"draws": 500, "chains": 2, "random_seed": 1, "progressbar": False}
+    short = {"draws": 2000, "chains": 2, "random_seed": 1, "progressbar": False}
     post = blm.Model("y ~ 1 + (1 | g)", data, family="poisson").fit(**short)
     with pytest.warns(errors.SamplingWarning, match=r"1 of 12 groups of g have a Pareto k"):
         raw = post.loo("g", refit=False)
