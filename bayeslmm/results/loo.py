@@ -94,13 +94,12 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
 def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     """Results by unit as a group of ``idata``: elpd_i, pareto_k, lppd_i, and room for the elpd of refits."""
     import xarray as xr
-    from arviz_stats.base import array_stats
 
     without, within = _densities(fit, unit, conditional, fit, evenly(fit, draws))
     dim, labels = units_of(fit.design, unit)
     elpd, k = np.full(without.shape[1], -np.inf), np.full(without.shape[1], np.inf)
     finite = np.isfinite(without).all(axis=0)  # the others have no coefficient left to tell the rest by
-    elpd[finite], k[finite], _ = array_stats.loo(without[None][..., finite], chain_axis=0, draw_axis=1)
+    elpd[finite], k[finite] = _smoothed(without[:, finite])
     dataset = xr.Dataset(
         {
             "elpd_i": (dim, elpd),
@@ -114,6 +113,24 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     largest = 0.7 if unit == ROW else GOOD_K_OF_GROUPS
     dataset.attrs = {"draws": draws, "good_k": min(1.0 - 1.0 / math.log10(draws), largest) if draws > 1 else largest}
     return xr.DataTree(dataset)
+
+
+def _smoothed(without: Array) -> tuple[Array, Array]:
+    """elpd and Pareto k (units,) by Pareto smoothed importance sampling, from log densities (S, units).
+
+    Where all weights of a tail are alike, as of few draws of a chain that stands, there is no shape: k is infinite, and
+    the weights are taken as they are.
+    """
+    from arviz_stats.base import array_stats
+
+    try:
+        elpd, k, _ = array_stats.loo(without[None], chain_axis=0, draw_axis=1)
+    except ValueError:
+        if without.shape[1] > 1:
+            parts = [_smoothed(without[:, [unit]]) for unit in range(without.shape[1])]
+            return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        return np.log(len(without)) - logsumexp(-without, axis=0), np.full(1, np.inf)
+    return np.atleast_1d(elpd), np.atleast_1d(k)
 
 
 def log_mean(log_density: Array) -> Array:

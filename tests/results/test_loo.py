@@ -14,7 +14,7 @@ import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.results import integrated
 from bayeslmm.results.log_density import log_likelihood
-from bayeslmm.results.loo import _exact_densities, evenly
+from bayeslmm.results.loo import _exact_densities, _smoothed, evenly
 from bayeslmm.results.sampling import sample
 
 
@@ -333,3 +333,14 @@ def test_bad_input(post, unit, draws, match):
 def test_point_fits_are_told_what_to_use(sleep):
     with pytest.raises(errors.RefusedVerbError, match=r"model\.fit\(\)\.loo\(\)"):
         blm.lmer("Reaction ~ Days + (1 | Subject)", sleep).loo()
+
+
+def test_a_tail_without_a_shape_has_an_infinite_k():
+    """Draws of a chain that stands: the weights are taken as they are, and the unit is named as doubtful."""
+    rng = np.random.default_rng(3)
+    sound = rng.normal(-1.0, 0.1, 400)
+    stands = np.where(np.arange(400) < 300, -1.0, -9.0)  # a quarter, and the tail is less
+    elpd, k = _smoothed(np.column_stack([sound, stands]))
+    assert np.isinf(k[1]) and k[0] < 0.7
+    assert elpd[1] == pytest.approx(-np.log(np.mean(np.exp(-stands))))
+    assert elpd[0] == pytest.approx(_smoothed(sound[:, None])[0][0])
