@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from ..errors import FitError
+import numpy as np
+
+from ..errors import FitError, InputError
+
+
+def cores_of(cores: int | None) -> int:
+    """How many processes: as many as asked for, or as there are cores for this one.
+
+    Raises
+    ------
+    InputError
+        Not a whole number of at least one.
+    """
+    if cores is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1:
+        raise InputError(f"cores={cores!r}: a whole number, at least one core, is needed")
+    return int(cores)
 
 
 def shared(work: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], cores: int, *, verb: str) -> Generator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import pandas as pd
 
 from ..design.design import Design
 from ..engine.bootstrap import Truth
-from ..engine.processes import shared
+from ..engine.processes import cores_of, shared
 from ..engine.randomness import seed_sequence
 from ..errors import InputError
 from ..results import wald
@@ -32,6 +31,8 @@ from .studies import COLUMNS, ERROR, ESTIMATE, HIGH, LOW, TRUTH, Analysis, ByEst
 
 KINDS = ("reml", "ml", "posterior")
 BATCH = 50  # studies that a process takes at a time
+FEWEST_STUDIES = 10  # that are worth another process
+MOST_STUDIES = 100_000  # of a size
 FEWEST_DRAWS = 100  # of a posterior, for its intervals
 
 
@@ -117,7 +118,7 @@ def plan(
     sizes = sizes_of(asked)
     designs = [_light(resized(design, asked, size)) for size in sizes]
     analysis = _analysis(how, ddf, ci_prob, priors, draws)
-    cores = min(cores or os.cpu_count() or 1, max(1, studies * len(sizes) // 10))
+    cores = min(cores_of(cores), max(1, studies * len(sizes) // FEWEST_STUDIES))
     started = time.perf_counter()
     seeds = seed_sequence(random_seed).spawn(len(sizes) + 1)
     truths = _truths(source, truth, studies, seeds[-1])
@@ -164,6 +165,8 @@ def _truth(source: Any) -> Assumed:
 
 def _check(studies: int, how: str, ci_prob: float, draws: int) -> None:
     check_count("studies", studies)
+    if studies > MOST_STUDIES:
+        raise InputError(f"plan(studies={studies:,}): {MOST_STUDIES:,} at most, which leave an error of 0.0016")
     check_count("draws", draws)
     check_interval(ci_prob)
     if not is_one_of(how, KINDS):
@@ -175,9 +178,11 @@ def _check(studies: int, how: str, ci_prob: float, draws: int) -> None:
 def _quantities(design: Design, quantity: Any) -> tuple[list[str], Array, Array]:
     """Names, contrasts (k, p) and hypothesised values (k,)."""
     names = design.x_names
+    if not names:
+        raise InputError(f"plan: {design.formula.text!r} has no fixed effects that a study could find")
     if quantity is None:
         quantity = [name for name in names if name != "Intercept"] or list(names)
-    texts = [quantity] if isinstance(quantity, str) else list(quantity)
+    texts = list(quantity) if isinstance(quantity, list | tuple) else [quantity]
     if not texts or not all(isinstance(text, str) for text in texts):
         raise InputError(f"plan(quantity={quantity!r}): names of coefficients, or statements about them")
     compared = [text not in names and bool(RELATIONS.search(text)) for text in texts]

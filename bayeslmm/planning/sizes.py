@@ -144,8 +144,12 @@ def _sizes(name: Any, sizes: Any, least: int) -> tuple[int, ...]:
 def _outermost(design: Design) -> str:
     within = nesting(design)
     outer = [name for name, coarser in within.items() if not coarser]
+    if not outer:
+        raise InputError(
+            "plan(vary={'groups': ...}): the model has no grouping factor; 'rows' is how many rows there are"
+        )
     if len(outer) != 1:
-        listed = ", ".join(map(repr, outer)) or "none"
+        listed = ", ".join(map(repr, outer))
         raise InputError(f"plan(vary={{'groups': ...}}): the factors that lie in no other are {listed}; name one")
     return outer[0]
 

@@ -15,6 +15,7 @@ from ..design.design import Design
 from ..engine import bootstrap as engine
 from ..engine import profile as profiles
 from ..engine.inference import residual_errors
+from ..engine.processes import cores_of
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
 from ..tools.arrays import Array
@@ -225,7 +226,7 @@ def bootstrap_table(
     """The table behind :meth:`PointFit.bootstrap`."""
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise InputError(f"draws={draws!r}: the bootstrap needs a whole number of data sets, better 1,000")
-    asked: dict[str, Any] = {"draws": draws, "random_seed": random_seed, "cores": _cores(cores)}
+    asked: dict[str, Any] = {"draws": draws, "random_seed": random_seed, "cores": cores_of(cores)}
     if fit.solution.nodes:
         batches = engine.bootstrap_of_any(fit.design, fit.solution, parameters_of(fit.design), **asked)
     else:
@@ -240,16 +241,6 @@ def bootstrap_table(
     table = pd.DataFrame(rows[:, :-1], columns=columns, index=pd.RangeIndex(draws, name="draw"))
     table.attrs = {"singular": float(np.nanmean(rows[:, -1])), "failed": failed}
     return table
-
-
-def _cores(cores: int | None) -> int:
-    if cores is None:
-        import os
-
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1:
-        raise InputError(f"cores={cores!r}: a whole number, at least one core, is needed")
-    return int(cores)
 
 
 def quantity_table(

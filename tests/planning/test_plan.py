@@ -266,6 +266,10 @@ def test_values_that_cannot_be(given, words):
         ({"vary": {"Subject": [9]}, "quantity": "Days > 0"}, "a test is of equations"),
         ({"vary": {"Subject": [9]}, "quantity": "Days = Intercept = 0"}, "one statement each"),
         ({"vary": {"Subject": [9]}, "studies": 0}, "studies=0"),
+        ({"vary": {"Subject": [9]}, "studies": 10**9}, "100,000 at most"),
+        ({"vary": {"Subject": [9]}, "cores": 0}, "at least one core"),
+        ({"vary": {"Subject": [9]}, "cores": "2"}, "at least one core"),
+        ({"vary": {"Subject": [9]}, "quantity": 3}, "names of coefficients"),
         ({"vary": {"Subject": [9]}, "how": "bayes"}, "how='bayes'"),
         ({"vary": {"Subject": [9]}, "ci_prob": 95}, "between 0 and 1"),
         ({"vary": {"Subject": [9]}, "priors": {}}, "belong to how='posterior'"),
@@ -285,6 +289,14 @@ def test_a_model_says_nothing_about_effects():
         blm.assume(SLEEP, beta=[1, 2])
     with pytest.raises(errors.InputError, match="more than a name"):
         blm.assume("np.log(y) ~ x", pd.DataFrame({"x": [1.0, 2.0, 3.0]}), beta=[1, 2], sigma=1)
+
+
+def test_models_without_groups_or_fixed_effects():
+    data = blm.load_dataset("sleepstudy")
+    with pytest.raises(errors.InputError, match="no grouping factor"):
+        blm.plan(blm.lmer("Reaction ~ Days", data), vary={"groups": [9]})
+    with pytest.raises(errors.InputError, match="no fixed effects"):
+        blm.plan(blm.lmer("Reaction ~ 0 + (1 | Subject)", data), vary={"Subject": [9]})
 
 
 def test_smooths_and_relationships_are_refused():
