@@ -380,12 +380,14 @@ def test_link_of_new_binomial_rows_needs_no_trials():
 @pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
 def test_quadrature_leaves_a_boundary_and_finds_it_again():
     """Where Laplace's approximation alone has a correlation of one: the search must not stop where it left it."""
-    rng = fixed_rng(2)
+    rng = fixed_rng(4)  # one of the seeds at which quadrature leaves the boundary
     d = pd.DataFrame({"g": np.repeat(np.arange(12), 7), "x": rng.normal(size=84)})
-    eta = 1.2 + 0.7 * d.x + (rng.normal(size=12)[d.g] + 0.0) * (0.2 - 1.1 * d.x)
+    eta = 1.2 + 0.7 * d.x + rng.normal(size=12)[d.g] * (0.2 - 1.1 * d.x)
     d["y"] = (rng.random(84) < 1 / (1 + np.exp(-eta))).astype(float)
     m = blm.Model("y ~ x + (x | g)", d, family="bernoulli")
-    assert m.fit_ml(nAGQ=1).is_singular
+    about = Approximation(m.design)
+    likelihood = agq._Likelihood(about=about, integrals=agq.OneFactor(m.design), nodes=9)
+    assert agq._inside(likelihood, laplace_fit.optimum(about)) is not None
     fits = [m.fit_ml(nAGQ=k) for k in (5, 9, 15)]
     assert all(fit.solution.status in ("boundary", "converged") for fit in fits)
     assert fits[2].loglik == pytest.approx(fits[1].loglik, abs=1e-2)
