@@ -19,6 +19,7 @@ WORDS = {
     "right_sign": "P(right sign)",
     "exaggeration": "exaggeration of significant estimates",
 }
+MOST_TICKS = 10  # sizes that each have their label
 ENOUGH = 0.8  # of a power, as it is asked for by habit
 
 
@@ -84,7 +85,9 @@ def plot_plan(
     if what == "power":
         one.axhline(ENOUGH, color=style.LINE, lw=0.9, ls="--", zorder=0)
         one.set_ylim(0.0, 1.02)
-    one.set_xticks(sorted(table[along].unique()))
+    sizes = sorted(table[along].unique())
+    if len(sizes) <= MOST_TICKS:
+        one.set_xticks(sizes)
     style.clean(one, xlabel=style.as_is(plan.axes[0].label), ylabel=WORDS[what])
     if len(lines) > 1:
         style.legend([one], ax=ax)
