@@ -33,9 +33,28 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import TracebackType
+
+_PACKAGE = str(Path(__file__).parent)
+
 
 class BayesLMMError(Exception):
     """Base of every exception that bayeslmm raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter print: the user's own lines and the message; ``%debug`` still sees every frame."""
+        shell = sys.modules["IPython"].get_ipython()
+        lines = _lines_outside(self.__traceback__)
+        return list(shell.InteractiveTB.structured_traceback(type(self), self, lines, tb_offset=1))
+
+
+def _lines_outside(trace: TracebackType | None) -> TracebackType | None:
+    """The frames of a traceback before the first one of this package."""
+    if trace is None or trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        return None
+    return TracebackType(_lines_outside(trace.tb_next), trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
 
 
 class InputError(BayesLMMError, ValueError):

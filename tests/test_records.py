@@ -18,7 +18,7 @@ EXCEPT = {
     "Relationship": {"slots", "kw_only"},
     "_Call": {"kw_only"},
     **dict.fromkeys(("ContrastMatrix", "Helmert", "Poly", "Sum", "Treatment"), {"kw_only"}),
-    **dict.fromkeys(("Equations", "_Line", "_Math", "Table", "Text", "_Verdicts"), {"kw_only"}),
+    **dict.fromkeys(("Equations", "_Line", "_Math", "Table", "Text"), {"kw_only"}),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from ..predictive.levels import levels_by
 from ..predictive.statistics import Split
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
+from ..results.reading import ResultTable
 from ..results.text import Shown, Text
 from . import draws as checks_draws
 from . import fits as checks_fit
 from . import groups as checks_groups
 from . import influence as checks_influence
 from . import rows as checks_rows
-from .verdict import LIMITS, Verdict, no_answer
+from .verdict import LEVELS, LIMITS, Verdict, html_verdicts, no_answer
 
 HEADINGS = {"no": "NO", "look": "LOOK", "ok": "FINE"}
 
@@ -62,13 +64,13 @@ class Check(Shown):
     def table(self) -> pd.DataFrame:
         """One row a verdict: level, words, remedy; the index is its name."""
         rows = [(verdict.name, verdict.level, verdict.words, verdict.remedy) for verdict in self.verdicts]
-        return pd.DataFrame(rows, columns=["check", "level", "words", "remedy"]).set_index("check")
+        return ResultTable(rows, columns=["check", "level", "words", "remedy"]).set_index("check")
 
     @property
     def limits(self) -> pd.DataFrame:
         """From where on a check says look, and from where on no: one row a quantity, with the source."""
         rows = [(limit.what, limit.look, limit.no, limit.source) for limit in LIMITS.values()]
-        return pd.DataFrame(rows, columns=["quantity", "look", "no", "source"], index=pd.Index(LIMITS, name="limit"))
+        return ResultTable(rows, columns=["quantity", "look", "no", "source"], index=pd.Index(LIMITS, name="limit"))
 
     def text(self) -> Text:
         """The verdicts, worst first, with what to do."""
@@ -82,9 +84,20 @@ class Check(Shown):
             if verdict.level == "none":
                 reasons.setdefault(verdict.words, []).append(verdict.name)
         lines = [f"{', '.join(names)}: {why}." for why, names in reasons.items()]
-        counts = {level: sum(verdict.level == level for verdict in self.verdicts) for level in HEADINGS}
-        summary = f"{counts['no']} no, {counts['look']} to look at, {counts['ok']} fine."
-        return Text.of(f"{self.title}\n{summary}", *blocks, "\n".join(["DOES NOT APPLY", *lines]) if lines else None)
+        return Text.of(_title(self), *blocks, "\n".join(["DOES NOT APPLY", *lines]) if lines else None)
+
+    def _repr_html_(self) -> str:
+        title = escape(_title(self)).replace("\n", "<br>")
+        silent = ", ".join(verdict.name for verdict in self.verdicts if verdict.level == "none")
+        remark = f"<p style='opacity:0.7'>Does not apply here: {escape(silent)}.</p>" if silent else ""
+        judged = sorted((v for v in self.verdicts if v.level in HEADINGS), key=lambda v: LEVELS.index(v.level))
+        return f"<p>{title}</p>{html_verdicts(judged)}{remark}"
+
+
+def _title(check: Check) -> str:
+    """What was checked, and how many verdicts are how bad."""
+    counts = {level: sum(verdict.level == level for verdict in check.verdicts) for level in HEADINGS}
+    return f"{check.title}\n{counts['no']} no, {counts['look']} to look at, {counts['ok']} fine."
 
 
 def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1) -> Check:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from ..results.text import Shown, Text
 from ..tools.arrays import Array
 
 LEVELS = ("no", "look", "ok", "none")  # worst first; "none" does not apply
+COLOURS = {"no": ("#B5361C", "white"), "look": ("#E69F00", "black"), "ok": ("#00795A", "white"), "none": ("none", "")}
 COLUMNS = ["statistic", "of", "observed", "chance_low", "chance_high", "size", "beyond_chance", "level", "words"]
 FEWEST_DRAWS = 100  # that can be reweighted
 CHANCE = 0.01  # how often chance alone may raise one verdict, at most
@@ -180,6 +182,26 @@ class Verdict(Shown):
         """The paragraph, in lines that fit a screen."""
         return Text.of(self.sentence)
 
+    def _repr_html_(self) -> str:
+        return html_verdicts([self])
+
+
+def html_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """A table whose colours say how bad it is."""
+    return f"<table style='border-collapse:collapse'>{''.join(_html_row(v) for v in verdicts)}</table>"
+
+
+def _html_row(verdict: Verdict) -> str:
+    remedy = f"<br><span style='opacity:0.7'>{escape(verdict.remedy)}</span>" if verdict.remedy else ""
+    background, ink = COLOURS[verdict.level]
+    cell = "padding:5px 10px;vertical-align:top;border-top:1px solid #ddd"
+    return (
+        f"<tr class='{verdict.level}' style='background:none'>"
+        f"<td style='{cell};background:{background};color:{ink};font-weight:600;text-align:center'>{verdict.level}</td>"
+        f"<td style='{cell};font-weight:600;white-space:nowrap;text-align:left'>{escape(verdict.name)}</td>"
+        f"<td style='{cell};text-align:left;white-space:normal'>{escape(verdict.words)}{remedy}</td></tr>"
+    )
+
 
 def worst(levels: Sequence[str]) -> str:
     """The worst of some levels; ok of none."""
@@ -247,13 +269,23 @@ def verdict(
     table = judged(measures)
     level = worst(table["level"].tolist())
     if level == "ok":
-        small = "; more than by chance, but too little to matter" if table["beyond_chance"].any() else ""
-        return Verdict(name=name, level=level, words=_sentence(f"{fine}{small}", more), numbers=table)
+        return Verdict(name=name, level=level, words=_sentence(f"{fine}{_too_little(table)}", more), numbers=table)
     out = table[table["level"] != "ok"]
     out = out.sort_values("level", key=lambda c: c.map(LEVELS.index), kind="stable")
     advice = " ".join(dict.fromkeys(remedies[statistic] for statistic in out["statistic"]))
     words = _sentence("; ".join(out["words"]), more)
     return Verdict(name=name, level=level, words=words, remedy=advice, numbers=table)
+
+
+def _too_little(table: pd.DataFrame) -> str:
+    """Why measures beyond chance are fine: the largest beside the limit from where on it matters."""
+    beyond = table[table["beyond_chance"]]
+    if beyond.empty:
+        return ""
+    sizes = beyond["size"] / [LIMITS[name].look for name in beyond["statistic"]]
+    largest = beyond.loc[sizes.idxmax()]
+    limit = LIMITS[str(largest["statistic"])]
+    return f"; more than by chance, but too little to matter: {limit.what} {largest['size']:.2g}, limit {limit.look:g}"
 
 
 def _sentence(words: str, more: str) -> str:

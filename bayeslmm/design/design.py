@@ -26,7 +26,7 @@ from .response import check_values
 from .standard_errors import checked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Design:
     """The data of a mixed model, complete and read-only.
 
@@ -86,6 +86,10 @@ class Design:
     se: str | None = None
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
     residual: ResidualPart | None = None
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{group.name} {group.n_levels:,}" for group in self.groups) or "none"
+        return f"<Design: {self.described}; {self.n:,} rows, X {self.n:,} x {self.p}, levels: {levels}>"
 
     @property
     def is_wide(self) -> bool:

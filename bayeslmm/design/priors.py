@@ -26,6 +26,7 @@ import pandas as pd
 from ..errors import PriorError
 from ..families import Family
 from ..terms.wide import WideTerm
+from ..tools.html import html_table
 from .design import Design, GroupTerm
 from .propriety import refuse_impropriety
 from .supports import DISTRIBUTIONS, check_arguments, ends, not_positive
@@ -164,6 +165,10 @@ class Priors:
         return "\n".join(f"  {e.label:<{widths[0]}}  {e.prior!r:<{widths[1]}}  {e.reason}" for e in self.entries)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = [(entry.label, repr(entry.prior), entry.reason) for entry in self.entries]
+        return html_table(["Parameter", "Prior", "Because"], rows, left=3)
 
 
 def resolve_priors(

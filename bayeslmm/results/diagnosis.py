@@ -19,7 +19,7 @@ RHAT_LIMIT, ESS_LIMIT, EBFMI_LIMIT = 1.01, 100, 0.3  # ESS a chain
 STANDARD_ERRORS, BY_CHANCE = 3.0, 1e-3  # of ESS, and of R-hat: a limit missed by less is missed by chance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Diagnosis:
     """What the draws say about themselves; ``reasons`` is empty when nothing raises doubt."""
 
@@ -36,6 +36,9 @@ class Diagnosis:
     def converged(self) -> bool:
         """Whether nothing raises doubt."""
         return not self.reasons
+
+    def __repr__(self) -> str:
+        return f"<Diagnosis: {self}>"
 
     def __str__(self) -> str:
         ess = min(self.min_ess_bulk, self.min_ess_tail)

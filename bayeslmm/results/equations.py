@@ -12,6 +12,7 @@ import ast
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
@@ -95,6 +96,33 @@ class Equations:
 
     def _repr_latex_(self) -> str:
         return f"$$\n{self.latex}\n$$"
+
+    def _repr_html_(self) -> str:
+        """MathML, which browsers show by themselves, and the LaTeX to copy."""
+        rows = "".join(
+            f"<tr style='background:none'>{_html_side(left, 'right', k)}{_html_side(right, 'left', k)}</tr>"
+            for paragraph in self.paragraphs
+            for k, (left, right) in enumerate(paragraph)
+        )
+        return (
+            f"<table class='mathematics' style='border-collapse:collapse;font-size:1.05em'>{rows}</table>"
+            f"<details><summary>LaTeX</summary><pre>{escape(self.latex)}</pre></details>"
+        )
+
+
+def _html_side(latex: str, side: str, line: int) -> str:
+    """One side of a line as a cell; the first line of a paragraph stands off."""
+    space = "0.7em" if line == 0 else "0.1em"
+    # the converter copies \text{} as it is, and a column may be called <script>
+    mathml = _mathml(latex.replace("<", "&lt;").replace(">", "&gt;"))
+    return f"<td style='text-align:{side};padding:{space} 2px 0.1em;border:0'>{mathml}</td>"
+
+
+def _mathml(latex: str) -> str:
+    from latex2mathml.converter import convert
+
+    # empty before a relation, and space after ~: at the start of a cell it would stand close to what follows
+    return str(convert(rf"{{}} {latex}".replace(r"\sim ", r"\sim \; ", 1))) if latex else ""
 
 
 @dataclass(frozen=True, slots=True)

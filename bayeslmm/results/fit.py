@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import RefusedVerbError
 from ..tools.hints import ATTRIBUTE_WORDS
 from . import effects, wald
+from .reading import tables_for_reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .text import Text
 
 
+@tables_for_reading
 class Fit:
     """A fitted model. Verbs of the other kind of fit are refused with the reason."""
 

@@ -33,11 +33,13 @@ from .alike import told_alike, verdict
 from .estimates import Estimates
 from .fit import Fit
 from .fitted import fitted, residuals
+from .reading import tables_for_reading
 from .tables import square
 from .targets import Transform
 from .text import Text
 
 
+@tables_for_reading
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PointFit(Fit, Estimates):
     """A REML or ML fit of a mixed model, or of a (generalised) linear model where there is no bar.

@@ -30,12 +30,14 @@ from .draws import Draws, add_group
 from .fit import Fit
 from .parameter_draws import parameter_table
 from .ranks import rank_groups
+from .reading import tables_for_reading
 from .summaries import check_interval
 from .tables import square
 from .targets import Transform
 from .text import Text
 
 
+@tables_for_reading
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PosteriorFit(Fit, Draws):
     """Posterior of a mixed model.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..tools.frame import short
+from ..tools.html import html_table
 
 LONGEST_CELL = 200
 
@@ -48,21 +49,7 @@ class Table:
 
     def html(self) -> str:
         """The same as an HTML table."""
-
-        def row(cells: Sequence[str], tag: str) -> str:
-            aligned = (
-                f"<{tag} style='text-align:{'left' if c < self.left else 'right'};padding:1px 10px;"
-                f"white-space:nowrap'>{_html(cell)}</{tag}>"
-                for c, cell in enumerate(cells)
-            )
-            return f"<tr>{''.join(aligned)}</tr>"
-
-        caption = f"<div style='margin-top:0.8em'><b>{html.escape(self.title)}</b></div>" if self.title else ""
-        body = "".join(row(cells, "td") for cells in self.rows)
-        return (
-            f"{caption}<table style='border-collapse:collapse;font-variant-numeric:tabular-nums;margin-bottom:0.8em'>"
-            f"<thead style='border-bottom:1px solid'>{row(self.headers, 'th')}</thead><tbody>{body}</tbody></table>"
-        )
+        return html_table(self.headers, self.rows, self.left, self.title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +99,6 @@ class Text:
             for block in self.blocks
         )
         return f"<div style='line-height:1.35'>{''.join(parts)}</div>"
-
-
-def _html(cell: str) -> str:
-    """A cell with its indent."""
-    inner = cell.lstrip(" ")
-    return "&nbsp;" * (len(cell) - len(inner)) + html.escape(inner)
 
 
 class Shown:

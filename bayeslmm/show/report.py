@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..checks.check import HEADINGS, Check, check
+from ..checks.check import check
 from ..design.design import Design
 from ..design.priors import resolve_priors
 from ..errors import NotAvailableError, StorageError
@@ -25,7 +25,7 @@ from ..pooling.pooling import pool_fit
 from ..predictive.ppc import ppc
 from ..results.audit import prior_audit
 from ..results.described import groups_table, numbers_table, priors_table, variables_table
-from ..results.equations import Equations, equations
+from ..results.equations import equations
 from ..results.explain import explain
 from ..results.files import checked_path, write_whole
 from ..results.point import PointFit
@@ -144,7 +144,7 @@ def _write(path: Path, page: str) -> None:
 def _sections(fit: AnyFit, seed: int) -> Iterator[Section]:
     design = fit.design
     priors = fit.priors if isinstance(fit, PosteriorFit) else resolve_priors(design)
-    yield Section(title="Model", pieces=(_html(explain(design)), _mathematics(equations(design, priors))))
+    yield Section(title="Model", pieces=(_html(explain(design)), _html(equations(design, priors))))
     yield Section(title="Data", pieces=(_html(Text.of(_rows(design), variables_table(design), groups_table(design))),))
     if isinstance(fit, PosteriorFit):
         yield Section(title="Priors", pieces=tuple(_pieces(_priors(fit, seed))))
@@ -204,32 +204,13 @@ def _pictures(fit: AnyFit, seed: int) -> Makers:
 
 
 def _checks(fit: AnyFit, seed: int) -> Makers:
-    yield "", lambda: _Verdicts(check(fit, random_seed=seed))
+    yield "", lambda: check(fit, random_seed=seed)
     yield "Residuals", lambda: plot_residuals(fit, random_seed=seed)
     if any(group.is_grouping for group in fit.design.groups):
         yield "Random effects beside normal samples", lambda: plot_ranef_normality(fit, random_seed=seed)
     predictive = ppc(fit, random_seed=seed)
     yield "Data sets from the model beside the data", lambda: plot_ppc(predictive)
     yield "Predictive checks", lambda: predictive
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdicts:
-    """The verdicts of a check as a table whose colours say how bad it is."""
-
-    check: Check
-
-    def _repr_html_(self) -> str:
-        rows = []
-        for level in HEADINGS:
-            for v in self.check:
-                if v.level == level:
-                    todo = f"<br><span class='quiet'>{escape(v.remedy)}</span>" if v.remedy else ""
-                    cells = (level, escape(v.name), escape(v.words) + todo)
-                    rows.append(f"<tr class='{level}'>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-        silent = [v.name for v in self.check if v.level not in HEADINGS]
-        not_applicable = f"<p class='quiet'>Does not apply here: {escape(', '.join(silent))}.</p>" if silent else ""
-        return f"<table class='verdicts'>{''.join(rows)}</table>{not_applicable}"
 
 
 def _pooling(fit: AnyFit) -> Makers:
@@ -303,27 +284,4 @@ def _picture(figure: Any, caption: str) -> str:
     return (
         f"<figure><img alt='{escape(caption)}' width='{width}' src='data:image/png;base64,{data}'>"
         f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _mathml(latex: str) -> str:
-    from latex2mathml.converter import convert
-
-    # empty before a relation, and space after ~: at the start of a cell it would stand close to what follows
-    return str(convert(rf"{{}} {latex}".replace(r"\sim ", r"\sim \; ", 1))) if latex else ""
-
-
-def _mathematics(written: Equations) -> str:
-    """Equations as MathML, which browsers show by themselves, and as LaTeX to copy."""
-    lines = []
-    for paragraph in written.paragraphs:
-        for k, (left, right) in enumerate(paragraph):
-            start = " class='first'" if k == 0 else ""
-            # the converter copies \text{} as it is, and a column may be called <script>
-            sides = (side.replace("<", "&lt;").replace(">", "&gt;") for side in (left, right))
-            cells = "".join(f"<td>{_mathml(side)}</td>" for side in sides)
-            lines.append(f"<tr{start}>{cells}</tr>")
-    return (
-        f"<table class='mathematics'>{''.join(lines)}</table>"
-        f"<details><summary>LaTeX</summary><pre>{escape(written.latex)}</pre></details>"
     )

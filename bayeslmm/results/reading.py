@@ -1,0 +1,219 @@
+"""Tables of results as they are read: digits that mean something, every column, and long ones folded."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..tools.frame import is_numeric, one_line
+from ..tools.html import html_cell, html_table
+from .text import decimals, number, probability
+
+WIDTH = 80  # where no terminal says another
+PAGE_WIDTH = 145  # characters of a notebook 1,300 pixels wide
+GAP = 2  # characters between columns
+LONGEST_LINE = 40  # characters of a cell of text in a terminal
+FOLDED, ENDS = 40, 10  # more rows than so many show these at both ends
+MOST_ROWS = 1000  # of a notebook's table when it is unfolded
+MOST_DECIMALS = 6
+
+_UNCERTAINTY = ("std_error", "sd")  # columns whose digits are those of the others
+_BY_UNCERTAINTY = {"estimate", "mean", "median", "conf_low", "conf_high", "std_error", "sd", "low", "high", "value"}
+
+_CRITERIA = ("loglik", "deviance", "aic", "bic", "reml_criterion", "elpd_loo", "se_elpd_loo", "p_loo")
+
+
+class ResultTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without types
+    """A DataFrame like any other, which prints for reading; ``pd.DataFrame(table)`` prints as pandas does.
+
+    Numbers have the digits that their standard error or sd justifies, four where there is none. In a terminal columns
+    that do not fit stand below, and of many rows the first and the last are shown; a notebook unfolds them.
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., ResultTable]:
+        return ResultTable
+
+    def __repr__(self) -> str:
+        n = len(self)
+        if n == 0 or self.shape[1] == 0:
+            return pd.DataFrame(self).__repr__()
+        if n <= FOLDED:
+            return "\n\n".join(_blocks(*_cells(self)))
+        ends = self.iloc[[*range(ENDS), *range(n - ENDS, n)]]
+        headers, rows, left = _cells(ends)
+        rows.insert(ENDS, ["…"] * len(headers))
+        return "\n\n".join([*_blocks(headers, rows, left), f"[{n:,} rows x {self.shape[1]} columns]"])
+
+    def _repr_html_(self) -> str:
+        n = len(self)
+        if n == 0 or self.shape[1] == 0:
+            return str(pd.DataFrame(self)._repr_html_())
+        headers, rows, left = _cells(self.iloc[:MOST_ROWS])
+        if n <= 2 * ENDS:
+            return _html(headers, rows, left)
+        summary = f"{n - ENDS:,} more rows" if n <= MOST_ROWS else f"the first {MOST_ROWS:,} of {n:,} rows"
+        return (
+            f"{_html(headers, rows[:ENDS], left)}"
+            f"<details><summary>{summary}</summary>"
+            f"<div style='max-height:36em;overflow:auto'>{_html(headers, rows, left)}</div></details>"
+        )
+
+
+class NamedTables(dict[str, Any]):
+    """A dictionary of tables, each printed below its name."""
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{name}\n{table!r}" for name, table in self.items())
+
+    def _repr_html_(self) -> str:
+        parts = ((html_cell(str(name)), for_reading(table)._repr_html_()) for name, table in self.items())
+        return "".join(f"<b>{name}</b>{table}" for name, table in parts)
+
+
+def for_reading(result: Any) -> Any:
+    """A table, or a dictionary of tables, that prints for reading; anything else as it is."""
+    if type(result) is pd.DataFrame:
+        return ResultTable(result)
+    if type(result) is dict and result and all(isinstance(value, pd.DataFrame) for value in result.values()):
+        return NamedTables({name: for_reading(table) for name, table in result.items()})
+    return result
+
+
+def tables_for_reading[C: type](cls: C) -> C:
+    """Let the tables that the verbs of a class return print for reading."""
+    for name, verb in list(vars(cls).items()):
+        if inspect.isfunction(verb) and not name.startswith("_"):
+            setattr(cls, name, _reading(verb))
+    return cls
+
+
+def _reading(verb: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(verb)
+    def read(*args: Any, **options: Any) -> Any:
+        return for_reading(verb(*args, **options))
+
+    return read
+
+
+# -- cells
+
+
+def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
+    """Headers, rows of texts, and how many columns are flush left."""
+    names = list(frame.columns)
+    spread = next((c for c in _UNCERTAINTY if names.count(c) == 1 and is_numeric(frame[c])), None)
+    uncertainty = None if spread is None else frame[spread].to_numpy(dtype=float, na_value=np.nan)
+    index = [frame.index.get_level_values(k) for k in range(frame.index.nlevels)]
+    columns = [_texts(str(name), pd.Series(level), None) for name, level in zip(frame.index.names, index, strict=True)]
+    headers = ["" if name is None else str(name) for name in frame.index.names]
+    aligned = [True] * len(columns)
+    for j, name in enumerate(frame.columns):
+        column = frame.iloc[:, j]
+        headers.append(" ".join(map(str, name)) if isinstance(name, tuple) else str(name))
+        columns.append(_texts(str(name), column, uncertainty))
+        aligned.append(not is_numeric(column))
+    left = aligned.index(False) if False in aligned else len(aligned)
+    return headers, [list(row) for row in zip(*columns, strict=True)], left
+
+
+def _texts(name: str, column: pd.Series, uncertainty: np.ndarray | None) -> list[str]:
+    """A column as texts."""
+    if not pd.api.types.is_float_dtype(column):
+        return ["" if pd.api.types.is_scalar(v) and pd.isna(v) else one_line(v) for v in column]
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    write = _writer(name, values)
+    if uncertainty is None or name not in _BY_UNCERTAINTY:
+        return [write(v) for v in values]
+    by_uncertainty = np.isfinite(uncertainty) & (uncertainty > 0.0) & np.isfinite(values)
+    return [
+        number(v, u) if known else write(v) for v, u, known in zip(values, uncertainty, by_uncertainty, strict=True)
+    ]
+
+
+def _writer(name: str, values: np.ndarray) -> Callable[[float], str]:
+    """How numbers of such a column are written."""
+    if name in ("p_value", "p_adjusted", "p"):
+        return probability
+    if "ess" in name.split("_"):
+        return lambda v: _finite(v, ",.0f")
+    if name in _CRITERIA:
+        return lambda v: _finite(v, ".2f")
+    if name.endswith("rhat") or name.startswith(("p_", "share")):
+        return lambda v: _finite(v, ".3f")
+    if name in ("df", "num_df", "den_df", "statistic", "chisq", "f", "t_value", "zeta"):
+        return lambda v: _finite(v, ".2f" if abs(v) < 1e4 else ",.0f")
+    if name in _BY_UNCERTAINTY:  # and no uncertainty is there
+        return lambda v: number(v) if np.isfinite(v) else _finite(v, "")
+    return _column_writer(values)
+
+
+def _finite(value: float, form: str) -> str:
+    if np.isnan(value):
+        return ""
+    return format(value, form) if np.isfinite(value) else "∞" if value > 0 else "-∞"
+
+
+def _column_writer(values: np.ndarray) -> Callable[[float], str]:
+    """As many decimals for all: those that the numbers have, or four digits of one of middling size."""
+    finite = values[np.isfinite(values) & (values != 0.0)]
+    size = float(np.median(np.abs(finite))) if finite.size else 1.0
+    if finite.size and (np.abs(finite).min() < 1e-4 or np.abs(finite).max() >= 1e7):  # one layout would show zeros
+        return lambda v: number(v) if np.isfinite(v) else _finite(v, "")
+    most = decimals(size, significant=4, most=MOST_DECIMALS)
+    shown = next((d for d in range(most) if np.allclose(np.round(finite, d), finite, rtol=1e-9, atol=0.0)), most)
+    return lambda v: _finite(v, f".{shown}f")
+
+
+# -- as text
+
+
+def _blocks(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Columns side by side while they fit, the others below, each time with the first column."""
+    width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    columns = [[headers[c], *(row[c] for row in rows)] for c in range(len(headers))]
+    wrapped = [[textwrap.wrap(cell, LONGEST_LINE) or [""] for cell in column] for column in columns]
+    widths = [max(len(line) for cell in column for line in cell) for column in wrapped]
+    return [_aligned(wrapped, widths, block, left) for block in _split(widths, width)]
+
+
+def _split(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns that fit beside the first one, block by block."""
+    blocks = [[0]]
+    for c in range(1, len(widths)):
+        block = blocks[-1]
+        if len(block) > 1 and sum(widths[k] + GAP for k in block) + widths[c] > width:
+            blocks.append([0, c])
+        else:
+            block.append(c)
+    return blocks
+
+
+def _aligned(wrapped: list[list[list[str]]], widths: list[int], block: list[int], left: int) -> str:
+    lines = []
+    for r in range(len(wrapped[0])):
+        for k in range(max(len(wrapped[c][r]) for c in block)):
+            texts = [(wrapped[c][r][k] if k < len(wrapped[c][r]) else "", c) for c in block]
+            is_text = [c < left or widths[c] >= LONGEST_LINE // 2 for c in block]
+            sides = zip(texts, is_text, strict=True)
+            cells = [text.ljust(widths[c]) if flush else text.rjust(widths[c]) for (text, c), flush in sides]
+            lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """The same for a page, on which long texts are broken by the browser."""
+    widths = [min(LONGEST_LINE, max(len(row[c]) for row in (headers, *rows))) for c in range(len(headers))]
+    tables = (
+        html_table([headers[c] for c in block], [[row[c] for c in block] for row in rows], sum(c < left for c in block))
+        for block in _split(widths, PAGE_WIDTH)
+    )
+    return f"<div style='overflow-x:auto'>{''.join(tables)}</div>"

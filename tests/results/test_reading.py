@@ -1,0 +1,137 @@
+"""What a user holds is readable: in a notebook, in a terminal of 80 characters, and when it is an error."""
+
+import pickle
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayeslmm as blm
+from bayeslmm import errors
+from bayeslmm.results.reading import ENDS, FOLDED, ResultTable, for_reading
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+
+
+def closed(page):
+    """Whether every tag that is opened is closed, in order."""
+    opened = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("br", "img"):
+                opened.append(tag)
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    Tags().feed(page)
+    return not opened
+
+
+@pytest.mark.parametrize("verb", ["fixef", "ranef", "coef", "tidy", "glance", "icc", "r2", "variance_components"])
+def test_tables_of_verbs_are_tables_that_print_for_reading(fit, verb):
+    table = getattr(fit, verb)()
+    assert isinstance(table, pd.DataFrame) and type(table) is ResultTable
+    assert type(pd.DataFrame(table)) is pd.DataFrame
+    assert max(map(len, repr(table).splitlines())) <= 80
+    assert not re.search(r"\d\d\.\d{4}|\.\d{6}", repr(table))
+    for column in table.columns:
+        assert column in repr(table)
+    assert closed(table._repr_html_())
+    assert type(pickle.loads(pickle.dumps(table))) is ResultTable and pickle.loads(pickle.dumps(table)).equals(table)
+
+
+def test_digits_are_those_of_the_standard_error(fit):
+    lines = repr(fit.fixef()).splitlines()
+    assert lines[1].split() == ["Intercept", "251.41", "6.82", "17.00", "36.84", "<2e-16", "237.01", "265.80"]
+    assert lines[2].split() == ["Days", "10.47", "1.55", "17.00", "6.77", "3.3e-06", "7.21", "13.73"]
+
+
+def test_columns_have_the_decimals_that_their_numbers_have():
+    shown = repr(ResultTable({"a": [0.25, 0.5], "b": [1.0, 2.0], "c": [1234.5678, 1.0], "d": [np.nan, -np.inf]}))
+    assert [line.split() for line in shown.splitlines()[1:]] == [
+        ["0", "0.25", "1", "1234.6"],
+        ["1", "0.50", "2", "1.0", "-∞"],
+    ]
+
+
+def test_many_rows_are_folded_and_none_is_lost_in_a_notebook(fit):
+    table = fit.augment()
+    lines = repr(table).splitlines()
+    assert len(table) > FOLDED and len(lines) == 2 * ENDS + 4 and lines[-1] == "[180 rows x 7 columns]"
+    page = table._repr_html_()
+    assert page.count("<details>") == 1 and "170 more rows" in page and closed(page)
+    assert page.count("<tr>") == 2 + 10 + 180
+    assert "the first 1,000 of 2,000 rows" in ResultTable({"x": range(2000)})._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pd.DataFrame(),
+        pd.DataFrame({"a": []}),
+        pd.DataFrame(index=range(3)),
+        pd.DataFrame({"sd": [1.0, 2.0], "estimate": [1, 2], "t": pd.to_datetime(["2020", None])}),
+        pd.DataFrame([[1.0, 2.0]], columns=["sd", "sd"]),
+        pd.DataFrame({("a", "b"): [1.0], ("a", "c"): ["<b>"]}),
+        pd.DataFrame({"x": [[1, 2], None], "y": pd.array([1, None], dtype="Int64"), "z": pd.Categorical(["a", None])}),
+        pd.DataFrame({"sd": ["none"], "estimate": [0.5]}),
+        pd.DataFrame({"a": [1.0]}, index=pd.MultiIndex.from_tuples([("<i>", 1)], names=[None, "k"])),
+        pd.DataFrame({"c": [1 + 2j], "big": [1e300], "small": [1e-12], "flag": [True]}),
+    ],
+)
+def test_any_table_prints(odd):
+    table = for_reading(odd)
+    assert repr(table) and "<b>" not in table._repr_html_() and "<i>" not in table._repr_html_()
+    assert closed(table._repr_html_()) or odd.empty
+
+
+def test_text_in_cells_is_whole(fit):
+    check = blm.check(fit)
+    words = check["residual distribution"].words
+    assert words in check._repr_html_() and words in check.table._repr_html_()
+    assert "".join(words.split()) in "".join("".join(line[30:] for line in repr(check.table).splitlines()).split())
+    assert "<tr class='no' " in check._repr_html_() and closed(check._repr_html_())
+
+
+def test_covariances_of_groups_print_below_their_names(fit):
+    matrices = fit.var_corr()
+    assert isinstance(matrices, dict) and repr(matrices).startswith("Subject\n") and closed(matrices._repr_html_())
+
+
+def test_equations_and_priors_have_html(fit):
+    model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+    assert "<math" in model.equations()._repr_html_() and closed(model.equations()._repr_html_())
+    assert "HalfStudentT" in model.priors._repr_html_() and closed(model.priors._repr_html_())
+    assert repr(model.design) == "<Design: Reaction ~ Days + (Days | Subject); 180 rows, X 180 x 2, levels: Subject 18>"
+
+
+def test_a_fine_number_beyond_chance_says_why_it_is_fine():
+    hsb = blm.load_dataset("hsb")
+    words = [v.words for v in blm.check(blm.lmer("mathach ~ ses + (ses | school)", hsb)) if v.level == "ok"]
+    beyond = [text for text in words if "more than by chance, but" in text]
+    assert beyond and all(re.search(r"too little to matter: .* [\d.e-]+, limit [\d.]+", text) for text in beyond)
+
+
+def test_errors_in_ipython_show_the_lines_of_the_user_alone():
+    pytest.importorskip("IPython")
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    shell = InteractiveShell.instance(colors="nocolor")
+    try:
+        with capture_output() as printed:
+            shell.run_cell("import bayeslmm as blm\ndata = blm.load_dataset('sleepstudy')", store_history=True)
+            result = shell.run_cell("def mine():\n    blm.Model('Reaction ~ Dayz', data)\nmine()", store_history=True)
+        text = printed.stdout + printed.stderr
+        assert isinstance(result.error_in_exec, errors.UnknownColumnError)
+        assert "blm.Model('Reaction ~ Dayz', data)" in text and "Did you mean 'Days'?" in text
+        assert "build_design" not in text and "model.py" not in text
+    finally:
+        InteractiveShell.clear_instance()
