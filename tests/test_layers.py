@@ -24,6 +24,7 @@ DOORS = {  # heavy library -> where it may be imported, inside functions
     "nutpie": ("engine/joint_nuts.py", "engine/marginal_nuts.py"),
     "matplotlib": ("show/",),
     "arviz_plots": ("show/",),
+    "plotly": ("show/interactive.py",),
     "arviz": ("results/", "show/"),
     "joblib": ("engine/processes.py",),
     "arviz_base": ("results/", "show/"),

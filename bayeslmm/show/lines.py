@@ -16,6 +16,7 @@ from ..results.point import PointFit
 from ..results.reference import reference_grid
 from . import style
 from .along import chosen_levels, draw_data, label_x, places_of
+from .interactive import interactive_lines, plotly
 from .rows import (
     chosen_x,
     is_continuous,
@@ -39,6 +40,7 @@ def plot_lines(
     group: str | None = None,
     levels: Sequence[Any] | None = None,
     together: bool = False,
+    interactive: bool = False,
     figsize: tuple[float, float] | None = None,
     ax: Any = None,
 ) -> Any:
@@ -60,6 +62,9 @@ def plot_lines(
         Which levels to draw, in this order.
     together : bool
         All lines in one panel (of more than 100 levels, 100), without bands.
+    interactive : bool
+        The same as a figure of plotly, ``pip install 'bayeslmm[interactive]'``: the pointer shows a level's name, rows,
+        effects and shrinkage, a list picks one. ``.write_html("lines.html")`` makes a page that needs no network.
     figsize : (float, float), optional
         Inches.
     ax : Axes, optional
@@ -67,14 +72,14 @@ def plot_lines(
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.Figure, or plotly.graph_objects.Figure
 
     Raises
     ------
     InputError
-        No such predictor, factor or level.
+        No such predictor, factor or level; ``interactive`` with ``ax`` or ``figsize``.
     NotAvailableError
-        Of an ordinal response.
+        Of an ordinal response; plotly is not installed.
 
     Examples
     --------
@@ -89,7 +94,13 @@ def plot_lines(
     term = design.group(group)
     x = chosen_x(design, x, term.name)
     together = together or ax is not None
-    codes = chosen_levels(fit, term, levels, MOST_LINES if together else style.MOST_FACETS)
+    if interactive and (ax is not None or figsize is not None):
+        raise InputError("plot_lines(interactive=True): ax= and figsize= are Matplotlib's")
+    codes = chosen_levels(fit, term, levels, MOST_LINES if together or interactive else style.MOST_FACETS)
+    if interactive:
+        plotly()  # or how to install it, before anything is computed
+        places, place, predictions, _ = _along(fit, term, x, codes)
+        return interactive_lines(fit, term, x, codes, (places, place, predictions), _of_average(fit, x))
     if together:
         return _one_panel(fit, term, x, codes, figsize, ax)
     return _small_panels(fit, term, x, codes, figsize)
@@ -115,14 +126,18 @@ def _one_panel(
             ms=3,
             label=f"fitted, each {term.name}",
         )
-    grid, rows = reference_grid(design, x)
-    average = predicted(fit, rows, "average")["mean"].to_numpy()
-    _draw_average(panel, places_of(design, x, grid[x]), average, term.name, lw=1.6)
+    _draw_average(panel, *_of_average(fit, x), term.name, lw=1.6)
     label_x(panel, design, x)
     style.clean(panel, xlabel=x, ylabel=response_label(design))
     style.legend([panel], ax=ax)
     style.note(figure, style.of_many(len(codes), term.n_levels, f"levels of {term.name}"), ax=ax)
     return figure
+
+
+def _of_average(fit: Fit, x: str) -> tuple[np.ndarray, np.ndarray]:
+    """Places along x, and what is expected there of the average level."""
+    grid, rows = reference_grid(fit.design, x)
+    return places_of(fit.design, x, grid[x]), predicted(fit, rows, "average")["mean"].to_numpy()
 
 
 def _small_panels(fit: Fit, term: GroupTerm, x: str, codes: Sequence[int], figsize: tuple[float, float] | None) -> Any:

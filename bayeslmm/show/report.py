@@ -32,6 +32,7 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.settings import Settings
 from ..results.text import Text, table
+from .interactive import page_part, plotly
 from .levels import plot_ranef
 from .lines import plot_lines, plot_predictions
 from .pooling import plot_pooling
@@ -64,7 +65,14 @@ class Section:
         return self.title.lower().replace(" ", "-")
 
 
-def report(fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None, random_seed: int = 1) -> Path:
+def report(
+    fit: PointFit | PosteriorFit,
+    path: Any,
+    *,
+    title: str | None = None,
+    interactive: bool = False,
+    random_seed: int = 1,
+) -> Path:
     """Write everything there is to say about a fit on one HTML page, which opens without a network.
 
     The model in words and in mathematics, data and dropped rows, priors and what they imply, tables, pictures, checks
@@ -77,6 +85,9 @@ def report(fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None,
         Of the file, such as ``"report.html"``; a file that is there is replaced.
     title : str, optional
         By default the formula.
+    interactive : bool
+        The lines of the levels answer the pointer: name, rows, effects, shrinkage. Made by plotly (``pip install
+        'bayeslmm[interactive]'``), which stands in the page, some 5 MB, so that it still opens without a network.
     random_seed : int
         Of what is simulated for checks and pictures.
 
@@ -88,6 +99,8 @@ def report(fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None,
     ------
     InputError
         This is no fit.
+    NotAvailableError
+        ``interactive``: plotly is not installed.
     StorageError
         The file cannot be written; one that was there stays as it was.
 
@@ -107,7 +120,9 @@ def report(fit: PointFit | PosteriorFit, path: Any, *, title: str | None = None,
     check_fit(fit, "report")
     target = checked_path(path, "report")
     _check_place(target)
-    sections = list(_sections(fit, random_seed))
+    if interactive:
+        plotly()  # or how to install it, before anything is computed
+    sections = list(_sections(fit, interactive, random_seed))
     template = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template(TEMPLATE.name)
@@ -141,7 +156,7 @@ def _write(path: Path, page: str) -> None:
 # -- sections
 
 
-def _sections(fit: AnyFit, seed: int) -> Iterator[Section]:
+def _sections(fit: AnyFit, interactive: bool, seed: int) -> Iterator[Section]:
     design = fit.design
     priors = fit.priors if isinstance(fit, PosteriorFit) else resolve_priors(design)
     yield Section(title="Model", pieces=(_html(explain(design)), _html(equations(design, priors))))
@@ -149,7 +164,7 @@ def _sections(fit: AnyFit, seed: int) -> Iterator[Section]:
     if isinstance(fit, PosteriorFit):
         yield Section(title="Priors", pieces=tuple(_pieces(_priors(fit, seed))))
     yield Section(title="Results", pieces=tuple(_pieces(_results(fit))))
-    yield Section(title="Pictures", pieces=tuple(_pieces(_pictures(fit, seed))))
+    yield Section(title="Pictures", pieces=tuple(_pieces(_pictures(fit, interactive, seed))))
     yield Section(title="Checks", pieces=tuple(_pieces(_checks(fit, seed))))
     if design.groups:
         yield Section(title="Pooling", pieces=tuple(_pieces(_pooling(fit))))
@@ -166,6 +181,8 @@ def _pieces(makers: Makers) -> Iterator[str]:
             continue
         if hasattr(made, "savefig"):
             yield _picture(made, caption)
+        elif hasattr(made, "to_html") and hasattr(made, "add_scatter"):
+            yield f"{_heading(caption)}{page_part(made)}"
         else:
             yield f"{_heading(caption)}{_html(made)}"
 
@@ -183,7 +200,7 @@ def _priors(fit: PosteriorFit, seed: int) -> Makers:
     yield "", lambda: prior_audit(fit.design, fit.priors, random_seed=seed)
 
 
-def _pictures(fit: AnyFit, seed: int) -> Makers:
+def _pictures(fit: AnyFit, interactive: bool, seed: int) -> Makers:
     design = fit.design
     grouped = any(group.is_grouping for group in design.groups)
     if design.smooths:
@@ -198,7 +215,10 @@ def _pictures(fit: AnyFit, seed: int) -> Makers:
         ordinary = [group for group in design.groups if not group.is_wide]
         if ordinary:
             finest = ordinary[-1].name
-            yield f"Levels of {finest}: lines over their rows", lambda: plot_lines(fit, group=finest)
+            yield (
+                f"Levels of {finest}: lines over their rows",
+                lambda: plot_lines(fit, group=finest, interactive=interactive),
+            )
     if isinstance(fit, PosteriorFit):
         yield "Ranks of the chains", lambda: plot_rank(fit)
 

@@ -1,0 +1,82 @@
+"""Pictures that answer the pointer: what they say, and that they need no network."""
+
+import re
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+import bayeslmm as blm
+from bayeslmm import errors
+
+needs_plotly = pytest.mark.skipif(find_spec("plotly") is None, reason="an optional extra")
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return blm.lmer("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+
+
+@needs_plotly
+def test_the_pointer_shows_name_rows_effects_and_shrinkage(fit):
+    figure = blm.plot_lines(fit, interactive=True)
+    assert len(figure.data) == 2 * 18 + 1
+    dots, line = figure.data[:2]
+    assert dots.hovertext == line.hovertext
+    assert re.fullmatch(
+        r"<b>Subject 308</b><br>10 rows<br>Intercept: 2.3 ± 12.1 from the average, shrunk by \d+ %"
+        r"<br>Days: 9.20 ± 2.30 from the average, shrunk by \d+ %",
+        line.hovertext,
+    )
+    sleep = blm.load_dataset("sleepstudy").query("Subject == '308'")
+    assert np.allclose(dots.y, sleep["Reaction"])
+    expected = fit.predict(sleep.iloc[[0, -1]])
+    assert np.allclose([line.y[0], line.y[-1]], expected)
+
+
+@needs_plotly
+def test_a_list_picks_one_level(fit):
+    menu = blm.plot_lines(fit, levels=["308", "335"], interactive=True).layout.updatemenus[0]
+    assert [button.label for button in menu.buttons] == ["every Subject", "308", "335"]
+    opacity = menu.buttons[2].args[0]["opacity"]
+    assert opacity[2] == opacity[3] == 1.0 and max(opacity[:2]) < 0.1 and len(opacity) == 5
+
+
+@needs_plotly
+def test_names_of_the_data_are_no_markup():
+    sleep = blm.load_dataset("sleepstudy")
+    sleep["Subject"] = "<script>" + sleep["Subject"].astype(str)
+    figure = blm.plot_lines(blm.lmer("Reaction ~ Days + (1 | Subject)", sleep), interactive=True)
+    assert "<script>" not in figure.data[0].hovertext + figure.layout.updatemenus[0].buttons[1].label
+
+
+@needs_plotly
+def test_a_response_without_least_squares_has_no_shrinkage():
+    formula = "p(incidence, size) ~ period + (1 | herd)"
+    fit = blm.Model(formula, blm.load_dataset("cbpp"), family="binomial").fit_ml()
+    figure = blm.plot_lines(fit, interactive=True)
+    assert "herd 1</b>" in figure.data[0].hovertext and "shrunk" not in figure.data[0].hovertext
+    assert list(figure.layout.xaxis.ticktext) == ["1", "2", "3", "4"]
+
+
+@needs_plotly
+def test_the_report_carries_the_library(fit, tmp_path):
+    page = blm.report(fit, tmp_path / "page.html", interactive=True).read_text(encoding="utf-8")
+    assert "Plotly.newPlot" in page and len(page) > 3e6
+    assert not re.search(r"<script[^>]*\ssrc=", page)
+
+
+def test_without_the_library_its_extra_is_named(fit, tmp_path, monkeypatch):
+    for name in ("plotly", "plotly.graph_objects"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(errors.NotAvailableError, match=r"pip install 'bayeslmm\[interactive\]'"):
+        blm.plot_lines(fit, interactive=True)
+    with pytest.raises(errors.NotAvailableError, match=r"pip install 'bayeslmm\[interactive\]'"):
+        blm.report(fit, tmp_path / "page.html", interactive=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_belongs_to_matplotlib_is_refused(fit):
+    with pytest.raises(errors.InputError, match="Matplotlib"):
+        blm.plot_lines(fit, interactive=True, figsize=(3, 3))
