@@ -132,8 +132,6 @@ class Model:
             sigma=sigma,
             residual=residual,
         )
-        if priors is not None:
-            self.design.refuse_residual("priors=")
         self.priors: Priors = priors_of(self.design, priors)
         self._origin = Origin(data=data, weights=weights, offset=offset, se=se, sigma=sigma, residual=residual)
 
@@ -297,7 +295,6 @@ class Model:
         """
         from .results.audit import prior_audit
 
-        self.design.refuse_residual("prior_audit")
         return prior_audit(self.design, self.priors, draws=draws, random_seed=random_seed, ci_prob=ci_prob)
 
     def prior_predictive(self, draws: int = 500, *, random_seed: int | None = None) -> Any:
@@ -413,7 +410,6 @@ class Model:
         InputError
             There is no such group, none of the model's variables, or one with another shape.
         """
-        self.design.refuse_residual("read_draws")
         from .results.nuts import read_draws
         from .results.posterior import with_verbs
 

@@ -118,6 +118,7 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
     """Draws of either fit, and as many random numbers as are needed to judge them."""
     n = fit.design.n
     K, S = int(np.clip(RANDOM_NUMBERS // (10 * n), 10, 30)), int(np.clip(RANDOM_NUMBERS // n, 99, 400))
+    residual = None
     if isinstance(fit, PointFit):
         eta, b = _given_variances(fit, K, rng)
         sds = [np.sqrt(np.diag(cov))[None] for cov in fit.solution.covariances]
@@ -126,12 +127,13 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
         chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, K).astype(np.int64)
         rows = own_rows(fit, chosen=chosen)
         eta, parameters = rows.eta(slice(None)), dict(rows.parameters)
+        residual = None if rows.residual is None else rows.residual.values
         names = fit.design.names
         b = [flat(fit.draws(names.b[group.name]))[chosen] for group in fit.design.groups]
         sds = [flat(fit.draws(names.sd[group.name]))[chosen] for group in fit.design.groups]
     return Draws(
         design=fit.design,
-        residuals=quantile_residuals(fit.design, eta, parameters, rng=rng),
+        residuals=quantile_residuals(fit.design, eta, parameters, rng=rng, residual=residual),
         eta=eta,
         noise=rng.standard_normal((S, n)),
         effects=tuple(

@@ -158,6 +158,9 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
     covariances = tuple(flat(cov).mean(axis=0) for cov in fit.covariances())
     if design.family.is_normal:
         sigma = float(np.sqrt(np.mean(fit.values.family["sigma"] ** 2)))
+        residual = fit.values.residual
+        if residual is not None:  # rows are weighed by the means of the parameters of their sds
+            design = design.with_residual(flat(residual).mean(axis=0))
         return Working(problem=Problem.of(design), covariances=covariances, sigma=sigma)
     y, weights = _working_response(fit)
     return Working(

@@ -111,7 +111,10 @@ class Design:
     def names(self) -> Names:
         """What variables and dimensions of draws are called."""
         return contract(
-            self.family.parameters, self.x_names, tuple((group.name, group.columns) for group in self.groups)
+            self.family.parameters,
+            self.x_names,
+            tuple((group.name, group.columns) for group in self.groups),
+            () if self.residual is None else self.residual.variables,
         )
 
     @property
@@ -121,6 +124,8 @@ class Design:
         coords = {COEF: as_labels(self.x_names), ROW: self.index.to_numpy()}
         if CUTPOINT in self.family.parameters:
             coords[THRESHOLD] = as_labels(self.levels[:-1])
+        if self.residual is not None:
+            coords |= self.residual.coords
         for group in self.groups:
             coords[names.level[group.name]] = as_labels(group.levels)
             coords[names.term[group.name]] = coords[names.other[group.name]] = as_labels(group.columns)
@@ -182,8 +187,8 @@ class Design:
         """Raise NotAvailableError where residuals have parameters besides sigma, for a verb that knows none."""
         if self.residual is not None:
             raise NotAvailableError(
-                f"{verb} is not offered for models with {self.residual.text}: parameters of residuals besides sigma "
-                "are estimated by REML and maximum likelihood only, fit_reml() and fit_ml()"
+                f"{verb} is not offered for models with {self.residual.text}: it knows no parameters of residuals "
+                "besides sigma"
             )
 
     def refuse_correlated(self, verb: str) -> None:
@@ -205,6 +210,21 @@ class Design:
         if self.residual is None or not self.residual.n_spread:
             return None
         return self.residual.relative_variances(values, self.frame, newdata)
+
+    def residual_columns(self, newdata: Any = None, *, needed: bool = True) -> np.ndarray | None:
+        """Columns (m, d) of log sd at new rows, those of the fit if no others are given, where residuals have any.
+
+        None as well where they are not ``needed`` and new rows lack them.
+        """
+        part = self.residual
+        if part is None:
+            return None
+        if newdata is None:
+            return part.structure.spread.G
+        lacking = [column for column in part.columns if column not in as_frame(newdata).columns]
+        if lacking and not needed:
+            return None
+        return part.columns_at(self.frame, newdata)[:, : part.n_spread]
 
     def weights_at(self, newdata: Any, *, needed: bool = False) -> np.ndarray | None:
         """Weights of new rows: one, unless standard errors are known. ``None`` for newdata: the rows of the fit.

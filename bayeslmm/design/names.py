@@ -1,6 +1,7 @@
 """The naming contract: what the variables and dimensions of draws are called, for every sampler.
 
-Variables ``beta[coef]``, the parameters of the family, and for a grouping factor g ``sd_g[g_term]``,
+Variables ``beta[coef]``, the parameters of the family, of residuals with parameters besides sigma
+``log_ratio[log_ratio_term]`` and ``rho[rho_term]``, and for a grouping factor g ``sd_g[g_term]``,
 ``cor_g[g_term, g_term_bis]`` and ``b_g[g, g_term]``. Where a name is taken already, by something that stands earlier in
 `Names`, or cannot stand in a file, the later one is changed: a factor ``obs`` has the dimension ``obs_level``. So every
 name is looked up here, and none is made or taken apart elsewhere; tables keep the user's words.
@@ -33,6 +34,8 @@ ARVIZ = (  # dimensions that ArviZ makes, and coordinates of its figures: its fu
 )
 ROW, COEF, THRESHOLD = "obs", "coef", "threshold"
 BETA, CUTPOINT, RESPONSE, OBSERVED = "beta", "cutpoint", "y", "response"
+LOG_RATIO, RHO = "log_ratio", "rho"  # parameters of residuals: log ratios of sds to sigma, and correlations
+LOG_RATIO_TERM, RHO_TERM = "log_ratio_term", "rho_term"
 
 ByGroup = Mapping[str, str]
 
@@ -78,7 +81,10 @@ class Names:
 
 @lru_cache(maxsize=64)
 def contract(
-    parameters: tuple[str, ...], x_names: tuple[str, ...], groups: tuple[tuple[str, tuple[str, ...]], ...]
+    parameters: tuple[str, ...],
+    x_names: tuple[str, ...],
+    groups: tuple[tuple[str, tuple[str, ...]], ...],
+    residual: tuple[str, ...] = (),
 ) -> Names:
     """The names of a model.
 
@@ -90,6 +96,8 @@ def contract(
         Columns of the fixed part.
     groups : tuple of (str, tuple of str)
         Each grouping factor with its columns.
+    residual : tuple of str
+        Which of `LOG_RATIO` and `RHO` there are.
 
     Examples
     --------
@@ -98,6 +106,8 @@ def contract(
     ({'g': 'g', 'obs': 'obs_level'}, ('obs_level', 'obs_term'))
     """
     taken = _Taken((*EACH, *ARVIZ, ROW, COEF, THRESHOLD, BETA, *parameters))
+    terms = {LOG_RATIO: LOG_RATIO_TERM, RHO: RHO_TERM}
+    taken.update(name for kind in residual for name in (kind, terms[kind]))
     factors = [name for name, _ in groups]
 
     def each(template: str) -> ByGroup:
@@ -107,6 +117,7 @@ def contract(
     level = MappingProxyType({name: taken.new(name, "_level") for name in factors})
     term, other = each("{}_term"), each("{}_term_bis")
     dims: dict[str, tuple[str, ...]] = {name: () for name in parameters}
+    dims |= {kind: (terms[kind],) for kind in residual}
     if CUTPOINT in dims:
         dims[CUTPOINT] = (THRESHOLD,)
     if x_names:

@@ -8,6 +8,8 @@ other fixed effects    Normal(0, 2.5 sd y / sd x)
 group sds              HalfStudentT(3, sd y / sd z), sd z = 1 for an intercept
 correlations           LKJ(2)
 sigma                  HalfStudentT(3, sd y)
+log ratios of sds      Normal(0, 1) for a level of a factor, Normal(0, 1 / sd x) for a number
+residual correlations  LKJ(1)
 =====================  ============================================================================
 
 For other families than gaussian the natural scale of the link stands for sd y (`Family.scale`).
@@ -16,7 +18,7 @@ For other families than gaussian the natural scale of the link stands for sd y (
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +30,7 @@ from ..families import Family
 from ..terms.wide import WideTerm
 from ..tools.html import html_table
 from .design import Design, GroupTerm
+from .names import LOG_RATIO, RHO
 from .propriety import refuse_impropriety
 from .supports import DISTRIBUTIONS, check_arguments, ends, not_positive
 
@@ -123,7 +126,7 @@ def flat() -> Prior:
 class ResolvedPrior:
     """The prior of one parameter, with the reason for its scale."""
 
-    kind: str  # "Intercept", "fixed", "sd", "cor", or a parameter of the family such as "sigma"
+    kind: str  # "Intercept", "fixed", "sd", "cor", "log_ratio", "rho", or one of the family's such as "sigma"
     group: str
     term: str
     prior: Prior | LKJ
@@ -136,7 +139,16 @@ class ResolvedPrior:
             return f"sd({self.term} | {self.group})"
         if self.kind == "cor":
             return f"cor({self.group})"
-        return self.term
+        return f"{LOG_RATIO}({self.term})" if self.kind == LOG_RATIO else self.term
+
+    @property
+    def key(self) -> Key:
+        """What the prior goes by in ``priors=``."""
+        if self.kind == "sd":
+            return ("sd", self.group, self.term)
+        if self.kind == "cor":
+            return ("cor", self.group)
+        return (LOG_RATIO, self.term) if self.kind == LOG_RATIO else self.term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +194,8 @@ def resolve_priors(
     user : mapping, optional
         Keys: ``"Intercept"``, the name of a coefficient, ``"fixed"`` (all but the intercept), ``"sd"`` (all group
         sds), ``("sd", group)``, ``("sd", group, term)``, ``"cor"``, ``("cor", group)``, and the parameters of the
-        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"cutpoint"``.
+        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"cutpoint"``. Of residuals with parameters besides
+        sigma ``"log_ratio"`` (all log ratios of sds), ``("log_ratio", term)`` and ``"rho"``.
         Values: `Prior`, and `LKJ` for correlations.
     given : mapping, optional
         What the user gave before: ``user`` replaces or joins it.
@@ -250,11 +263,28 @@ def resolve_priors(
         scaled = family.default_prior(name, y)
         arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
         add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
+    for kind, term, keys, of_residuals, why in _of_residuals(design):
+        add(kind, term, keys, of_residuals, why)
     unused = [key for key in user if key not in used]
     if unused:
         raise PriorError(_no_match(unused[0], entries, design))
     refuse_impropriety(design, entries)
     return Priors(entries=tuple(entries), given=user)
+
+
+def _of_residuals(design: Design) -> Iterator[tuple[str, str, list[Key], Prior | LKJ, str]]:
+    """(kind, term, keys, default, reason) of the parameters of residuals besides sigma."""
+    if design.residual is None:
+        return
+    structure = design.residual.structure
+    for label, g in zip(structure.spread.labels, structure.spread.G.T, strict=True):
+        keys: list[Key] = [(LOG_RATIO, label), LOG_RATIO]
+        size, of = (np.float64(1.0), "") if np.isin(g, (0.0, 1.0)).all() else _size(g, label)
+        prior = Prior("Normal", mu=0.0, sigma=1.0 / size)
+        reason = f"for one sd of {of} ({size:.3g})" if of else "of sigma"
+        yield LOG_RATIO, label, keys, prior, f"sds within a factor of 7 {reason}"
+    if structure.correlation is not None and structure.blocks is not None:
+        yield RHO, RHO, [RHO], LKJ(1.0), structure.correlation.prior_in_words(structure.blocks)
 
 
 def _away_from_ends(group: GroupTerm) -> str:
@@ -306,13 +336,7 @@ def _no_match(key: Any, entries: list[ResolvedPrior], design: Design) -> str:
     kinds = {entry.kind for entry in entries}
     names: list[Key] = [kind for kind in ("fixed", "sd", "cor") if kind in kinds]
     for entry in entries:
-        names.append(
-            ("sd", entry.group, entry.term)
-            if entry.kind == "sd"
-            else ("cor", entry.group)
-            if entry.kind == "cor"
-            else entry.term
-        )
+        names.append(entry.key)
     close = difflib.get_close_matches(str(key), [str(name) for name in names], n=1)
     hint = _what_there_is(key, design) or (f" Did you mean {close[0]}?" if close else "")
     return f"no parameter matches the prior key {key!r}.{hint} Keys here: {', '.join(map(repr, names))}"

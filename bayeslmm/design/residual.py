@@ -19,6 +19,7 @@ from ..tools.frame import as_frame, brief, is_numeric
 from .coding import MatrixRecipe, design_columns, independent_columns
 from .columns import in_order
 from .grouping import factorize
+from .names import LOG_RATIO, LOG_RATIO_TERM, RHO, RHO_TERM, as_labels
 from .newdata import matrix_at
 from .residual_words import ResidualWords
 
@@ -45,6 +46,8 @@ class ResidualPart:
         The name of the levels within which residuals are correlated; empty where they are not.
     strata : tuple of (label, g (d,))
         The groups of rows with one sd each, where they are few and made by factors; none otherwise.
+    levels : tuple
+        The levels within which residuals are correlated.
     """
 
     words: ResidualWords
@@ -53,6 +56,7 @@ class ResidualPart:
     positions: tuple[str, ...]
     group: str
     strata: tuple[tuple[str, np.ndarray], ...]
+    levels: tuple[Any, ...] = ()
 
     @property
     def n_parameters(self) -> int:
@@ -73,6 +77,25 @@ class ResidualPart:
     def is_correlated(self) -> bool:
         """Whether residuals are correlated."""
         return self.structure.correlation is not None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables of draws that hold the parameters."""
+        return (*([LOG_RATIO] * bool(self.n_spread)), *([RHO] * (self.n_parameters > self.n_spread)))
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """The coordinates of these variables by dimension."""
+        spread = self.n_spread
+        return {LOG_RATIO_TERM: as_labels(self.labels[:spread]), RHO_TERM: as_labels(self.labels[spread:])}
+
+    def named(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Parameters (..., d + r) by variable."""
+        return dict(zip(self.variables, self._split(values), strict=True))
+
+    def _split(self, values: np.ndarray) -> list[np.ndarray]:
+        parts = [values[..., : self.n_spread], values[..., self.n_spread :]]
+        return [part for part in parts if part.shape[-1]]
 
     def with_values(self, values: np.ndarray) -> ResidualPart:
         """The same at estimates."""
@@ -164,10 +187,11 @@ def build_residual(
                 "rows of one variance, and here variances are searched"
             )
     correlation, blocks, group = None, None, ""
+    levels: tuple[Any, ...] = ()
     positions: tuple[str, ...] = ()
     if words.correlation is not None:
         correlation = words.correlation.structure
-        blocks, positions, group = _blocks(words.correlation, frame)
+        blocks, positions, group, levels = _blocks(words.correlation, frame)
         lacking = correlation.lacks(blocks)
         if lacking:
             raise UnidentifiedTermError(
@@ -201,6 +225,7 @@ def build_residual(
         positions=positions,
         group=group,
         strata=_strata(recipe, G[:, 1:], frame),
+        levels=levels,
     )
 
 
@@ -299,16 +324,18 @@ def _tangents(structure: Residuals, groups: Sequence[GroupTerm], rows: np.ndarra
     return flat @ flat.T
 
 
-def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple[str, ...], str]:
+def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple[str, ...], str, tuple[Any, ...]]:
+    """The blocks, names of positions, and name and labels of the levels."""
     name = ":".join(words.group)
-    _, codes = factorize([frame[column] for column in words.group], name)
+    grouping_of_rows, codes = factorize([frame[column] for column in words.group], name)
+    labels = tuple(grouping_of_rows.levels)
     if not words.positions:
         place = np.zeros(len(frame))
         for level in (np.argsort(codes, kind="stable"),):
             sorted_codes = codes[level]
             first = np.r_[0, np.flatnonzero(np.diff(sorted_codes)) + 1]
             place[level] = np.arange(len(frame)) - np.repeat(first, np.diff(np.r_[first, len(frame)]))
-        return Blocks.of(codes, place), (), name
+        return Blocks.of(codes, place), (), name, labels
     called, kind, where = ":".join(words.positions), words.structure, f"residual={words.text!r}"
     column = frame[words.positions[0]]
     positions: tuple[str, ...] = ()
@@ -345,7 +372,7 @@ def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple
             f"{whose} at {brief([column.iloc[row]])}. Errors at one place would be one error: keep one row, average "
             "them, or name what tells them apart on the right of the bar."
         )
-    return Blocks.of(codes, row_positions, levels), positions, name
+    return Blocks.of(codes, row_positions, levels), positions, name, labels
 
 
 def _check_groups(words: CorrelationWords, blocks: Blocks, groups: Sequence[GroupTerm]) -> None:

@@ -97,7 +97,7 @@ def accumulate(
                 continue
             keys, where = np.unique(codes[k] * levels[m] + codes[m], return_inverse=True)
             values = np.zeros((len(keys), Z[k].shape[1], Z[m].shape[1]))
-            _add_products(where.reshape(-1), Z[k], Z[m], w, values)
+            add_products(where.reshape(-1), Z[k], Z[m], w, values)
             keys_and_blocks[k, m] = PairBlocks(keys=keys, values=values)
     ZtZ, ZtXy = [], []
     for code, z, J, is_wide in zip(codes, Z, levels, wide, strict=True):
@@ -107,8 +107,8 @@ def accumulate(
             continue
         ZtZ.append(np.zeros((J, z.shape[1], z.shape[1])))
         ZtXy.append(np.zeros((J, z.shape[1], Xy.shape[1])))
-        _add_products(code, z, z, w, ZtZ[-1])
-        _add_products(code, z, Xy, w, ZtXy[-1])
+        add_products(code, z, z, w, ZtZ[-1])
+        add_products(code, z, Xy, w, ZtXy[-1])
     return CrossProducts(
         levels=tuple(levels),
         widths=tuple(1 if is_wide else z.shape[1] for z, is_wide in zip(Z, wide, strict=True)),
@@ -146,7 +146,7 @@ def _wide_pair(
 
 
 @compiled
-def _add_products(where, left, right, w, out):  # type: ignore[no-untyped-def]
+def add_products(where, left, right, w, out):  # type: ignore[no-untyped-def]
     """out[where[i]] += w[i] left[i] right[i]ᵀ for every row i."""
     for i in range(where.shape[0]):
         block = where[i]

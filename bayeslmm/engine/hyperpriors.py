@@ -9,6 +9,7 @@ from math import lgamma
 import numpy as np
 
 from ..design.design import Design, GroupTerm
+from ..design.names import LOG_RATIO, RHO
 from ..design.priors import LKJ, Prior, Priors
 from ..errors import NotAvailableError, PriorError
 from ..tools.arrays import Array
@@ -92,6 +93,16 @@ def unknown_positive(prior: Prior | LKJ) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResidualPriors:
+    """Priors of the parameters of residuals besides sigma: d log ratios of sds, and correlations."""
+
+    mean: Array  # (d,)
+    sd: Array  # (d,) infinite for a flat prior
+    nu: Array  # (d,) infinite for a normal or flat prior
+    eta: float  # of LKJ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HyperPriors:
     """Priors of a model in numbers; K grouping factors with q_k columns, p fixed effects.
 
@@ -105,6 +116,7 @@ class HyperPriors:
     sds: tuple[tuple[Positive, ...], ...]  # K × its number of sds
     lkj: tuple[float, ...]  # K: eta
     sigma: Positive | None  # None where it is known
+    residual: ResidualPriors | None = None  # of residuals with parameters besides sigma
 
     @classmethod
     def of(cls, design: Design, priors: Priors) -> HyperPriors:
@@ -128,7 +140,20 @@ class HyperPriors:
             ),
             lkj=tuple(_eta(priors, group) for group in design.groups),
             sigma=None if design.family.residual_is_known else Positive.of(priors.get("sigma")),
+            residual=_of_residuals(design, priors),
         )
+
+
+def _of_residuals(design: Design, priors: Priors) -> ResidualPriors | None:
+    part = design.residual
+    if part is None:
+        return None
+    each = [priors.get(LOG_RATIO, term=label) for label in part.labels[: part.n_spread]]
+    numbers = [location_scale(label, prior) for label, prior in zip(part.labels, each, strict=False)]
+    mean, sd, nu = np.array(numbers, dtype=float).reshape(-1, 3).T
+    lkj = priors.get(RHO) if part.is_correlated else LKJ(1.0)
+    assert isinstance(lkj, LKJ)
+    return ResidualPriors(mean=mean, sd=sd, nu=nu, eta=lkj.eta)
 
 
 def keeps_from_zero(prior: Prior | LKJ, *, rows: int, spread: float) -> bool:
@@ -193,6 +218,11 @@ def unwritten(design: Design, priors: Priors) -> str:
         prior = of_fixed_effect(priors, name)
         if find_location_scale(name, prior) is None:
             return unknown_real(name, prior)
+    if design.residual is not None:
+        for label in design.residual.labels[: design.residual.n_spread]:
+            prior = priors.get(LOG_RATIO, term=label)
+            if find_location_scale(label, prior) is None:
+                return unknown_real(f"{LOG_RATIO}({label})", prior)
     positive = [priors.get("sd", group.name, term) for group in design.groups for term in group.sd_terms]
     for name in design.family.parameters:
         prior = priors.get(name)

@@ -160,9 +160,11 @@ def build(
         shear=np.concatenate(
             [np.zeros(0), *((np.eye(q) if A is None else A).reshape(-1) for A, q in zip(moves, widths, strict=True))]
         ),
-        sheared=np.array([-1 if A is None else int(np.argmax(np.any(A != np.eye(len(A)), axis=1))) for A in moves]),
+        sheared=np.array(
+            [-1 if A is None else int(np.argmax(np.any(A != np.eye(len(A)), axis=1))) for A in moves], np.int64
+        ),
         shear_power=np.array(
-            [_power(A, template, eta) for A, template, eta in zip(moves, templates, priors.lkj, strict=True)]
+            [_power(A, template, eta) for A, template, eta in zip(moves, templates, priors.lkj, strict=True)], float
         ),
         sds=np.array([len(c) for c in softness], np.int64),
         sd_of=np.array([place for t in templates for place in t.sd_of], np.int64),

@@ -33,6 +33,7 @@ class Walk:
     log_proposal: Array  # (N,)
     beta: Array  # (N, p) on the user's scale
     effects: tuple[Array, ...]  # per factor (N, J_k, q_k)
+    residual: Array  # (N, d + r) of residuals with parameters besides sigma
     accepted: NDArray[np.bool_]  # (N,) whether the proposal was taken
     log_weights: Array  # (N,) of the proposals
 
@@ -86,15 +87,29 @@ class Marginal:
         return len(self.space.sd_at)
 
     @property
+    def n_residual(self) -> int:
+        """Coordinates of the parameters of residuals besides sigma, the last ones."""
+        return 0
+
+    @property
+    def residual_at(self) -> slice:
+        """Where they are."""
+        return slice(self.d - self.n_residual, self.d)
+
+    @property
     def sigma_at(self) -> slice:
         """The coordinate that holds log σ; none where σ is known."""
-        end = self.d - len(self.space.nu)
+        end = self.residual_at.start - len(self.space.nu)
         return slice(end - (self.problem.sigma is None), end)
 
     @property
     def omega_at(self) -> slice:
         """The coordinates that hold log ω."""
-        return slice(self.sigma_at.stop, self.d)
+        return slice(self.sigma_at.stop, self.residual_at.start)
+
+    def residual_values(self, x: Array) -> Array:
+        """Parameters of the residuals besides sigma (N, d + r) at rows of x (N, d)."""
+        return np.empty((len(x), 0))
 
     def log_densities(self, x: Array) -> Array:
         """Log density at each row of x (N, d); −∞ for negative sds and where numbers break down, far out."""
@@ -102,9 +117,15 @@ class Marginal:
         return self._walk(x, nothing, nothing, np.empty((0, 0))).log_density
 
     def _walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Array) -> chains.Steps:
-        N, space = len(noise), self.space
-        steps = chains.Steps(
-            log_density=np.full(len(x), -np.inf),
+        steps, layout = self._steps(len(x), len(noise)), self.layout
+        chains.walk(layout.pattern, layout.values, self.space, self.n, x, log_proposal, log_uniform, noise, steps)
+        return steps
+
+    def _steps(self, points: int, N: int) -> chains.Steps:
+        """Room for the densities of points, and N draws."""
+        space = self.space
+        return chains.Steps(
+            log_density=np.full(points, -np.inf),
             state=np.zeros(N, dtype=np.int64),
             sds=np.empty((N, len(space.sd_of))),
             factors=np.empty((N, len(space.to_scaled))),
@@ -112,9 +133,6 @@ class Marginal:
             beta=np.empty((N, self.p)),
             b=np.empty((N, self.layout.m)),
         )
-        layout = self.layout
-        chains.walk(layout.pattern, layout.values, space, self.n, x, log_proposal, log_uniform, noise, steps)
-        return steps
 
     def with_gradient(self, x: Array) -> tuple[float, Array]:
         """Log density at x and its gradient (d,); −∞ and zeros where `log_densities` gives −∞ (section 5)."""
@@ -129,7 +147,7 @@ class Marginal:
         total = np.sqrt(max(products[-1, -1] - explained, 1e-12 * products[-1, -1], 1e-300) / self.n)
         total = max(total, self.problem.sigma or 0.0)
         c, columns = self.space.softness, self.space.column_of
-        scales = np.sqrt(np.concatenate(self.problem.mean_squares))[columns] * c
+        scales = np.sqrt(np.concatenate([np.zeros(0), *self.problem.mean_squares]))[columns] * c
         out = np.zeros((20, self.d))
         for row, (between, within) in zip(
             out, product((0.03, 0.1, 0.3, 1.0), (1.0, 0.5, 0.2, 0.05, 0.01)), strict=True
@@ -163,7 +181,7 @@ class Marginal:
     @property
     def softness(self) -> list[Array]:
         """c of each factor, one an sd."""
-        return np.split(self.space.softness, np.cumsum(self.space.sds)[:-1])
+        return list(np.split(self.space.softness, np.cumsum(self.space.sds)[:-1])) if len(self.space.sds) else []
 
     def noise(self, rng: Generator, n: int) -> Array:
         """Standard normal numbers (n, p + m) for as many draws of β and b."""
@@ -193,16 +211,22 @@ class Marginal:
             effects[k] = factor_effects.reshape(len(noise), -1, int(widths[k]))
         return Walk(
             x=x[state],
-            sds=tuple(np.split(sds[1:], np.cumsum(widths)[:-1], axis=1)),
+            sds=_split(sds[1:], widths),
             factors=tuple(
                 flat.reshape(-1, width, width)
-                for flat, width in zip(np.split(factors[1:], np.cumsum(widths**2)[:-1], axis=1), widths, strict=True)
+                for flat, width in zip(_split(factors[1:], widths**2), widths, strict=True)
             ),
             sigma=sigma[1:],
             log_density=log_density[state],
             log_proposal=log_proposal[state],
             beta=self.scaled.beta(beta[1:] + self.mean),
             effects=tuple(effects),
+            residual=self.residual_values(x[state]),
             accepted=state == np.arange(1, len(x)),
             log_weights=(log_density - log_proposal)[1:],
         )
+
+
+def _split(values: Array, sizes: NDArray[np.int64]) -> tuple[Array, ...]:
+    """Columns (N, Σ sizes) as one array a size."""
+    return tuple(np.split(values, np.cumsum(sizes)[:-1], axis=1)) if len(sizes) else ()

@@ -10,7 +10,9 @@ from .hyperpriors import Kind, Positive, log_prior
 from .marginal import Marginal
 from .marginal_nuts import unbounded
 
+NARROW, LARGE_ETA = 0.2, 20.0  # of a log ratio, in units of its column; of LKJ for residuals
 RANGE = 3.0  # of the log density of a prior, over what the data allow: more is an opinion
+RESIDUALS = 3.5  # of a coordinate of residuals: sds that differ by a factor of 30, correlations of 0.998
 
 
 def is_opinionated(marginal: Marginal) -> bool:
@@ -21,8 +23,15 @@ def is_opinionated(marginal: Marginal) -> bool:
     reach = size * priors.beta_sd
     away = size * np.abs(priors.beta_mean - _least_squares(marginal))
     of_beta = np.isfinite(priors.beta_sd) & ((reach < spread) | (away > spread + 2.0 * reach))
-    return bool(of_beta.any()) or any(
-        _range(prior, unit) > RANGE for prior, unit in zip(_positive(marginal), _units(marginal), strict=True)
+    residual, structure = priors.residual, problem.residual
+    of_residuals = False
+    if residual is not None and structure is not None:
+        narrow = (residual.sd * structure.units < NARROW) | (np.abs(residual.mean) * structure.units > 1.0)
+        of_residuals = bool(narrow.any()) or residual.eta > LARGE_ETA
+    return (
+        bool(of_beta.any())
+        or of_residuals
+        or any(_range(prior, unit) > RANGE for prior, unit in zip(_positive(marginal), _units(marginal), strict=True))
     )
 
 
@@ -57,7 +66,7 @@ def _positive(marginal: Marginal) -> list[Positive]:
 def _units(marginal: Marginal) -> Array:
     """The sd (all sds and σ) at which each part alone would make up the response's spread."""
     spread = float(np.std(marginal.problem.y)) or 1.0
-    of_sds = np.sqrt(np.concatenate(marginal.problem.mean_squares))[marginal.space.column_of]
+    of_sds = np.sqrt(np.concatenate([np.zeros(0), *marginal.problem.mean_squares]))[marginal.space.column_of]
     of_sigma = np.ones(int(marginal.problem.sigma is None))
     return np.hypot(spread, marginal.problem.sigma or 0.0) / np.append(of_sds, of_sigma)
 
@@ -91,6 +100,7 @@ def box(marginal: Marginal, points: Array) -> tuple[Array, Array]:
     t = mixing(marginal, 2.0)
     low[marginal.omega_at] = np.log(t) - 2.0
     high[marginal.omega_at] = np.log(gammaincinv(space.nu / 2.0, 0.999) / (space.nu / 2.0))
+    low[marginal.residual_at], high[marginal.residual_at] = -RESIDUALS, RESIDUALS
     return np.minimum(low, z.min(axis=0) - 0.5), np.maximum(high, z.max(axis=0) + 0.5)
 
 

@@ -33,6 +33,7 @@ class ExactDraws:
     sds: tuple[Array, ...]  # per factor (chain, draw, q_k)
     correlations: tuple[Array, ...]  # per factor (chain, draw, q_k, q_k)
     effects: tuple[Array, ...]  # per factor (chain, draw, J_k, q_k)
+    residual: Array  # (chain, draw, d + r) of residuals with parameters besides sigma
     log_density: Array  # (chain, draw) of the hyperparameters, normalised but for p(y)
     accepted: NDArray[np.bool_]  # (chain, draw) whether the proposal was taken
     log_weights: Array  # (chain, draw) of the proposals: their spread is what k̂ measures
@@ -232,6 +233,7 @@ def _gather(chains: Sequence[Sequence[Walk]]) -> ExactDraws:
         sds=by_factor(lambda w: w.sds),
         correlations=tuple(map(_correlations, by_factor(lambda w: w.factors))),
         effects=by_factor(lambda w: w.effects),
+        residual=joined(lambda w: w.residual),
         log_density=joined(lambda w: w.log_density),
         accepted=joined(lambda w: w.accepted),
         log_weights=joined(lambda w: w.log_weights),

@@ -151,6 +151,7 @@ def compare_pooling(
     if not hasattr(model, "fit_reml"):
         raise InputError(f"compare_pooling(model): a blm.Model, not {type(model).__name__}")
     check_interval(ci_prob)
+    _refuse_residual(design)
     footing = Footing.of(design, group)
     has_reml = design.family.has_reml
     if not has_reml and reml not in (None, False):
@@ -172,6 +173,8 @@ def pool_fit(fit: PointFit | PosteriorFit, group: str | None = None, ci_prob: fl
             f"{fit.design.family}. Take the posterior: model.fit()"
         )
     post = fit if isinstance(fit, PosteriorFit) else None
+    if post is not None:
+        _refuse_residual(post.design)
     return pool(Footing.of(fit.design, group), reml, post, ci_prob)
 
 
@@ -179,6 +182,14 @@ def pool(footing: Footing, reml: PointFit | None, post: PosteriorFit | None, ci_
     """Put the fits on their footing."""
     tables = together(footing, reml, post, ci_prob)
     return Pooling(**tables, reml=reml, post=post, ci_prob=ci_prob, footing=footing)
+
+
+def _refuse_residual(design: Design) -> None:
+    if design.residual is not None:
+        raise NotAvailableError(
+            f"compare_pooling is not offered for models with {design.residual.text}: complete and no pooling are least "
+            "squares with one residual variance, and partial pooling beside them would differ by more than pooling"
+        )
 
 
 def _design(model: Any, verb: str) -> Design:

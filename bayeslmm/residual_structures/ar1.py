@@ -28,6 +28,18 @@ class Autoregressive(Correlation):
     def free(self, rho: Array, blocks: Blocks) -> Array:
         return np.clip(np.arctanh(np.clip(rho, -1.0 + 1e-15, 1.0 - 1e-15)), -LIMIT, LIMIT)
 
+    def shares(self, free: Array, blocks: Blocks) -> tuple[Array, Array, Array]:
+        """u = (1 + ρ)/2."""
+        y = free[..., 0]
+        log_u, log_rest = -np.logaddexp(0.0, -2.0 * y), -np.logaddexp(0.0, 2.0 * y)
+        return log_u, log_rest, np.log(2.0) + log_u + log_rest
+
+    def of_share(self, u: Array, blocks: Blocks) -> Array:
+        return 2.0 * u - 1.0
+
+    def prior_in_words(self, blocks: Blocks) -> str:
+        return "rho as Beta(eta, eta) between -1 and 1"
+
     def starts(self, blocks: Blocks) -> list[Array]:
         return [np.arctanh([r]) for r in (0.0, 0.5, 0.9, -0.4)]
 

@@ -28,6 +28,8 @@ class Blocks:
         Blocks with the same positions together; places are in that order.
     levels : int
         Number of positions of a factor, 0 where they are numbers.
+    pattern_of : int array (blocks,)
+        The place of each block's pattern.
     """
 
     order: Codes
@@ -35,6 +37,7 @@ class Blocks:
     positions: Array
     patterns: tuple[tuple[Array, Codes], ...]
     levels: int
+    pattern_of: Codes
 
     @classmethod
     def of(cls, codes: Codes, positions: Array, levels: int = 0) -> Blocks:
@@ -45,11 +48,19 @@ class Blocks:
         starts_of: dict[bytes, list[int]] = {}
         for b in range(len(starts) - 1):
             starts_of.setdefault(sorted_positions[starts[b] : starts[b + 1]].tobytes(), []).append(int(starts[b]))
-        patterns = []
-        for key, firsts in starts_of.items():
+        patterns, pattern_of = [], np.empty(len(starts) - 1, dtype=np.int64)
+        for number, (key, firsts) in enumerate(starts_of.items()):
             where = np.frombuffer(key)
             patterns.append((where, np.array(firsts)[:, None] + np.arange(len(where))))
-        return cls(order=order, starts=starts, positions=sorted_positions, patterns=tuple(patterns), levels=levels)
+            pattern_of[np.searchsorted(starts, firsts)] = number
+        return cls(
+            order=order,
+            starts=starts,
+            positions=sorted_positions,
+            patterns=tuple(patterns),
+            levels=levels,
+            pattern_of=pattern_of,
+        )
 
     @property
     def sizes(self) -> Codes:

@@ -32,6 +32,19 @@ class ContinuousAutoregressive(Correlation):
         rate = -np.log(np.clip(rho, 1e-300, 1.0 - 1e-16)) * _typical(blocks)
         return np.log(np.clip(rate, NARROW, WIDE))
 
+    def shares(self, free: Array, blocks: Blocks) -> tuple[Array, Array, Array]:
+        """u = ρ^(typical gap): the correlation over the median of the gaps."""
+        log_rate = np.minimum(free[..., 0], 500.0)
+        rate = np.exp(log_rate)
+        return -rate, np.log(np.maximum(-np.expm1(-rate), 1e-300)), log_rate - rate
+
+    def of_share(self, u: Array, blocks: Blocks) -> Array:
+        return np.asarray(u ** (1.0 / _typical(blocks)))
+
+    def prior_in_words(self, blocks: Blocks) -> str:
+        gap = _typical(blocks)
+        return f"correlation over a typical gap ({gap:.3g}) as Beta(eta, eta) between 0 and 1"
+
     def starts(self, blocks: Blocks) -> list[Array]:
         return [np.log([-np.log(r)]) for r in (0.02, 0.3, 0.7, 0.95)]
 

@@ -2,7 +2,10 @@
 
 A block of rows has the correlation matrix R(ρ), which hangs on a few numbers ρ.  The search moves in free coordinates
 on the whole line.  Rows are whitened by a square root of R⁻¹; any will do, since only AᵀR⁻¹A enters the likelihood.
+
+The prior of a single ρ is Beta(η, η) on its share u of what it may be, 0 < u < 1; that of a matrix LKJ(η).
 """
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.special import betaln
 
 from ..tools.arrays import Array
+from ..tools.compiling import compiled
 from .blocks import Blocks
 
 
@@ -69,6 +74,48 @@ class Correlation(ABC):
     def matrix(self, rho: Array, positions: Array) -> Array:
         """R (m, m) of a block with these positions (m,)."""
 
+    def matrices(self, rho: Array, blocks: Blocks) -> list[Array]:
+        """R of every pattern of blocks."""
+        return [self.matrix(rho, positions) for positions, _ in blocks.patterns]
+
+    def shares(self, free: Array, blocks: Blocks) -> tuple[Array, Array, Array]:
+        """log u, log(1 − u) and log|du/dfree| (...,) of a single ρ at free coordinates (..., 1)."""
+        raise NotImplementedError
+
+    def of_share(self, u: Array, blocks: Blocks) -> Array:
+        """The single ρ (...,) whose share this is."""
+        raise NotImplementedError
+
+    def at(self, y: Array, blocks: Blocks) -> Array:
+        """ρ (r,) at coordinates of samplers: the free ones, unless they have long tails."""
+        return self.natural(y, blocks)
+
+    def coordinates(self, rho: Array, blocks: Blocks) -> Array:
+        """The other way."""
+        return self.free(rho, blocks)
+
+    def log_prior(self, y: Array, eta: float, blocks: Blocks) -> float:
+        """Log prior density of coordinates of samplers (r,)."""
+        log_u, log_rest, log_slope = self.shares(y, blocks)
+        return float((eta - 1.0) * (log_u + log_rest) - betaln(eta, eta) + log_slope)
+
+    def log_density(self, rho: Array, eta: float, blocks: Blocks) -> Array:
+        """Log prior density (...,) of ρ (..., r) as users know it, up to a constant."""
+        log_u, log_rest, _ = self.shares(self.free(rho, blocks), blocks)
+        return (eta - 1.0) * (log_u + log_rest)
+
+    def drawn(self, rng: Generator, n: int, eta: float, blocks: Blocks) -> Array:
+        """ρ (n, r) from the prior."""
+        return self.of_share(rng.beta(eta, eta, n), blocks)[:, None]
+
+    @abstractmethod
+    def prior_in_words(self, blocks: Blocks) -> str:
+        """What LKJ(eta) means here."""
+
+    def rough_sd(self, blocks: Blocks) -> float:
+        """About how well the data tell a free coordinate."""
+        return float(max(len(blocks.order) - len(blocks.sizes), 1)) ** -0.5
+
     def slopes(self, free: Array, blocks: Blocks, positions: Array) -> Array:
         """∂R/∂free (r, m, m) of a block with these positions; by differences, whose errors are 1e-10."""
         derivatives = []
@@ -88,17 +135,30 @@ class Correlation(ABC):
         return "" if int(blocks.sizes.max()) > 1 else "no level has two rows"
 
     def whiten(self, rho: Array, blocks: Blocks, A: Array) -> tuple[Array, float]:
-        """(R^-½A (n, c), log|R|) for A (n, c), both in the order of the blocks."""
-        out, log_det = np.empty_like(A), 0.0
-        for positions, places in blocks.patterns:
-            L = np.linalg.cholesky(self.matrix(rho, positions))
-            stacked = A[places]  # (blocks, m, c)
-            B, m, c = stacked.shape
-            flat = stacked.transpose(1, 0, 2).reshape(m, B * c)
-            white = solve_triangular(L, flat, lower=True, check_finite=False)
-            out[places] = white.reshape(m, B, c).transpose(1, 0, 2)
-            log_det += 2.0 * B * float(np.log(np.diag(L)).sum())
-        return out, log_det
+        """(R^-½A (n, c), log|R|) for A (n, c), both in the order of the blocks.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            R is not positive definite.
+        """
+        every = self.matrices(rho, blocks)
+        first = np.cumsum([0, *(R.size for R in every)])
+        flat = np.concatenate([R.reshape(-1) for R in every])
+        out = np.array(A, order="C")
+        log_det = _whiten(blocks.starts, blocks.pattern_of, first, flat, out)
+        if np.isnan(log_det):
+            raise np.linalg.LinAlgError("a correlation matrix of residuals is not positive definite")
+        return out, float(log_det)
+
+    def in_sequence(self, rho: Array, blocks: Blocks, A: Array) -> tuple[Array, Array]:
+        """A (n, c) less what the rows before it in its block tell of it, over its sd given these; and that sd (n,)."""
+        out, sds = np.empty_like(A), np.empty(len(A))
+        for (_, places), R in zip(blocks.patterns, self.matrices(rho, blocks), strict=True):
+            L = np.linalg.cholesky(R)
+            out[places] = np.linalg.solve(L, A[places])
+            sds[places] = np.diag(L)
+        return out, sds
 
     def correlated(self, rho: Array, blocks: Blocks, noise: Array) -> Array:
         """R^½z (n, c) of independent noise z (n, c), in the order of the blocks."""
@@ -109,6 +169,40 @@ class Correlation(ABC):
             root = vectors * np.sqrt(np.maximum(values, 0.0))
             out[places] = np.einsum("ab,kbc->kac", root, noise[places])
         return out
+
+
+@compiled
+def _whiten(starts, pattern_of, first, R, A):
+    """L⁻¹A in place of A, block by block, for LLᵀ of each pattern in place of R; log|R|, or NaN where there is no L."""
+    done = np.zeros(first.shape[0], dtype=np.int64)
+    log_dets = np.zeros(first.shape[0])
+    total = 0.0
+    for block in range(starts.shape[0] - 1):
+        begin, m = starts[block], starts[block + 1] - starts[block]
+        pattern = pattern_of[block]
+        at = first[pattern]
+        if not done[pattern]:
+            for i in range(m):
+                for j in range(i + 1):
+                    entry = R[at + i * m + j]
+                    for r in range(j):
+                        entry -= R[at + i * m + r] * R[at + j * m + r]
+                    if i == j:
+                        if not entry > 0.0:
+                            return np.nan
+                        R[at + i * m + i] = np.sqrt(entry)
+                        log_dets[pattern] += np.log(entry)
+                    else:
+                        R[at + i * m + j] = entry / R[at + j * m + j]
+            done[pattern] = 1
+        total += log_dets[pattern]
+        for i in range(m):
+            for c in range(A.shape[1]):
+                value = A[begin + i, c]
+                for j in range(i):
+                    value -= R[at + i * m + j] * A[begin + j, c]
+                A[begin + i, c] = value / R[at + i * m + i]
+    return total
 
 
 def whiten_in_sequence(steps: Array, first: NDArray[np.bool_], A: Array) -> tuple[Array, float]:

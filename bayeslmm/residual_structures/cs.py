@@ -32,6 +32,22 @@ class Exchangeable(Correlation):
         share = np.clip((rho - low) / (1.0 - low), 1e-8, 1.0 - 1e-8)
         return np.log(share) - np.log1p(-share)
 
+    def shares(self, free: Array, blocks: Blocks) -> tuple[Array, Array, Array]:
+        """The share of the interval of ρ."""
+        y = free[..., 0]
+        log_u, log_rest = -np.logaddexp(0.0, -y), -np.logaddexp(0.0, y)
+        return log_u, log_rest, log_u + log_rest
+
+    def of_share(self, u: Array, blocks: Blocks) -> Array:
+        low = _lowest(blocks)
+        return low + (1.0 - low) * u
+
+    def prior_in_words(self, blocks: Blocks) -> str:
+        return f"rho as Beta(eta, eta) between {_lowest(blocks):.3g} and 1"
+
+    def rough_sd(self, blocks: Blocks) -> float:
+        return float(len(blocks.sizes)) ** -0.5
+
     def starts(self, blocks: Blocks) -> list[Array]:
         return [self.free(np.array([r]), blocks) for r in (0.0, 0.5)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,10 @@ class Spread:
 
     G: Array
     labels: tuple[str, ...]
+    units: Array = field(init=False)  # (d,) spread of the columns
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", np.maximum(self.G.std(axis=0), 1e-12))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,13 +93,68 @@ class Residuals:
         out[self.blocks.order] = white
         return out, log_det + of_R
 
-    def decorrelated(self, scores: Array) -> Array:
+    def covariance(self, values: Array) -> Array:
+        """Of the errors of few rows (n, n), in units of σ²."""
+        w = self.weights(values)
+        sd = np.ones(len(self.spread.G)) if w is None else 1.0 / np.sqrt(w)
+        R = np.eye(len(sd))
+        if self.correlation is not None and self.blocks is not None:
+            for (_, places), matrix in zip(
+                self.blocks.patterns, self.correlation.matrices(self.rho(values), self.blocks), strict=True
+            ):
+                for rows in self.blocks.order[places]:
+                    R[np.ix_(rows, rows)] = matrix
+        return sd[:, None] * R * sd
+
+    def precision(self, values: Array) -> Array:
+        """Its inverse (n, n)."""
+        return np.linalg.inv(self.covariance(values))
+
+    def precisions(self, values: Array) -> Array:
+        """The diagonal (n,) of that, of many rows."""
+        w = self.weights(values)
+        out = np.ones(len(self.spread.G)) if w is None else np.array(w)
+        if self.correlation is not None and self.blocks is not None:
+            for (_, places), R in zip(
+                self.blocks.patterns, self.correlation.matrices(self.rho(values), self.blocks), strict=True
+            ):
+                out[self.blocks.order[places]] *= np.diag(np.linalg.inv(R))
+        return out
+
+    def weighted(self, A: Array, values: Array) -> Array:
+        """The inverse of their covariance, in units of σ², times A (n, c)."""
+        w = self.weights(values)
+        root = np.ones(len(A)) if w is None else np.sqrt(w)
+        out = A * root[:, None]
+        if self.correlation is not None and self.blocks is not None:
+            sorted_rows, solved = out[self.blocks.order], np.empty_like(out)
+            for (_, places), R in zip(
+                self.blocks.patterns, self.correlation.matrices(self.rho(values), self.blocks), strict=True
+            ):
+                solved[places] = np.linalg.inv(R) @ sorted_rows[places]
+            out[self.blocks.order] = solved
+        return out * root[:, None]
+
+    def decorrelated(self, scores: Array, values: Array | None = None) -> Array:
         """R^-½ of errors (n, c) in units of their sds: independent ones, each told by those before it in its block."""
         if self.correlation is None or self.blocks is None:
             return scores
         out = np.empty_like(scores)
-        out[self.blocks.order], _ = self.correlation.whiten(self.rho(), self.blocks, scores[self.blocks.order])
+        out[self.blocks.order], _ = self.correlation.whiten(self.rho(values), self.blocks, scores[self.blocks.order])
         return out
+
+    def log_densities(self, errors: Array, values: Array) -> Array:
+        """Log normal density (n,) of errors in units of σ, each given those before it in its block."""
+        w = self.weights(values)
+        scores = errors if w is None else errors * np.sqrt(w)
+        log_sd = np.zeros(len(errors)) if w is None else -0.5 * np.log(w)
+        if self.correlation is not None and self.blocks is not None:
+            order, rho = self.blocks.order, self.rho(values)
+            white, sds = self.correlation.in_sequence(rho, self.blocks, scores[order, None])
+            scores, more = np.empty(len(errors)), np.empty(len(errors))
+            scores[order], more[order] = white[:, 0], np.log(sds)
+            log_sd = log_sd + more
+        return np.asarray(-0.5 * scores**2 - log_sd - 0.5 * np.log(2.0 * np.pi))
 
     def noise(self, independent: Array) -> Array:
         """Errors (n, c) in units of σ, from independent standard normal ones (n, c)."""
@@ -121,6 +180,20 @@ class Residuals:
             parts.append(self.correlation.natural(free[self.n_spread :], self.blocks))
         return np.concatenate(parts)
 
+    def at(self, y: Array) -> Array:
+        """δ and ρ (d + r,) at coordinates of samplers."""
+        parts = [y[: self.n_spread] / self.units]
+        if self.correlation and self.blocks:
+            parts.append(self.correlation.at(y[self.n_spread :], self.blocks))
+        return np.concatenate(parts)
+
+    def coordinates(self, values: Array) -> Array:
+        """The other way."""
+        parts = [values[: self.n_spread] * self.units]
+        if self.correlation and self.blocks:
+            parts.append(self.correlation.coordinates(self.rho(values), self.blocks))
+        return np.concatenate(parts)
+
     def starts(self) -> list[Array]:
         """Where searches begin, in free coordinates."""
         zero = np.zeros(self.n_spread)
@@ -128,10 +201,18 @@ class Residuals:
             return [zero]
         return [np.concatenate([zero, each]) for each in self.correlation.starts(self.blocks)]
 
+    def rough_sds(self) -> Array:
+        """About how well the data tell each coordinate of samplers (d + r,)."""
+        parts = [np.full(self.n_spread, (2.0 * len(self.spread.G)) ** -0.5)]
+        if self.correlation and self.blocks:
+            count = self.correlation.count(self.blocks)
+            parts.append(np.full(count, self.correlation.rough_sd(self.blocks)))
+        return np.concatenate(parts)
+
     @property
     def units(self) -> Array:
         """Spread (d,) of the columns of the sds, in which free coordinates are counted."""
-        return np.maximum(self.spread.G.std(axis=0), 1e-12)
+        return self.spread.units
 
     def taking(self, chosen: Any) -> Residuals:
         """That of some rows."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from ..tools.arrays import Array
 from .blocks import Blocks
@@ -49,10 +52,7 @@ class Unstructured(Correlation):
 
     def _pairs(self, levels: int) -> NDArray[np.int64]:
         """(a, b) with a < b that meet, row by row of the lower triangle (pairs, 2)."""
-        sets = self.sets or (tuple(range(levels)),)
-        which = {place: number for number, each in enumerate(sets) for place in each}
-        pairs = [(a, b) for b in range(levels) for a in range(b) if which[a] == which[b]]
-        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        return _pairs_of(self.sets or (tuple(range(levels)),), levels)
 
     def _levels(self, rho: Array) -> int:
         if self.sets:
@@ -85,17 +85,54 @@ class Unstructured(Correlation):
         a, b = self._pairs(blocks.levels).T
         return np.clip(L[b, a] / np.diag(L)[b], -LIMIT, LIMIT)
 
+    def at(self, y: Array, blocks: Blocks) -> Array:
+        """From asinh of the free coordinates: of two positions Fisher's z."""
+        return self.natural(np.sinh(np.clip(y, -50.0, 50.0)), blocks)
+
+    def coordinates(self, rho: Array, blocks: Blocks) -> Array:
+        return np.arcsinh(self.free(rho, blocks))
+
+    def log_prior(self, y: Array, eta: float, blocks: Blocks) -> float:
+        belongs, powers, constant = _prior_of_rows(self.sets or (tuple(range(blocks.levels)),), blocks.levels, eta)
+        cosh = np.cosh(y)  # of what is below `FARTHEST` of the exact sampler, and so no overflow
+        return float(constant - powers @ np.log1p(belongs @ (cosh**2 - 1.0)) + np.sum(np.log(cosh)))
+
+    def log_density(self, rho: Array, eta: float, blocks: Blocks) -> Array:
+        R = np.broadcast_to(np.eye(blocks.levels), (*rho.shape[:-1], blocks.levels, blocks.levels)).copy()
+        a, b = self._pairs(blocks.levels).T
+        R[..., a, b] = R[..., b, a] = rho
+        return np.asarray((eta - 1.0) * np.linalg.slogdet(R)[1])
+
+    def drawn(self, rng: Generator, n: int, eta: float, blocks: Blocks) -> Array:
+        belongs, powers, _ = _prior_of_rows(self.sets or (tuple(range(blocks.levels)),), blocks.levels, eta)
+        scale = np.sqrt(rng.chisquare(2.0 * powers - belongs.sum(axis=1), (n, len(powers))))
+        free = rng.standard_normal((n, self.count(blocks))) / (scale @ belongs)
+        return np.array([self.natural(each, blocks) for each in free]).reshape(free.shape)
+
+    def prior_in_words(self, blocks: Blocks) -> str:
+        return "density det(R)^(eta - 1) of correlation matrices"
+
+    def rough_sd(self, blocks: Blocks) -> float:
+        return float(len(blocks.sizes)) ** -0.5
+
     def starts(self, blocks: Blocks) -> list[Array]:
         exchangeable = np.full(self.count(blocks), 0.5)
         return [np.zeros(self.count(blocks)), self.free(exchangeable, blocks)]
 
     def matrix(self, rho: Array, positions: Array) -> Array:
         levels = self._levels(rho)
+        places = positions.astype(np.int64)
+        return self._full(rho, levels)[places[:, None], places]
+
+    def _full(self, rho: Array, levels: int) -> Array:
         full = np.eye(levels)
         a, b = self._pairs(levels).T
         full[a, b] = full[b, a] = rho
-        places = positions.astype(np.int64)
-        return full[np.ix_(places, places)]
+        return full
+
+    def matrices(self, rho: Array, blocks: Blocks) -> list[Array]:
+        full = self._full(rho, blocks.levels)
+        return [full[places[:, None], places] for places in (p.astype(np.int64) for p, _ in blocks.patterns)]
 
     def slopes(self, free: Array, blocks: Blocks, positions: Array) -> Array:
         L, length = self._root(free, blocks)
@@ -138,3 +175,30 @@ def _met(blocks: Blocks) -> NDArray[np.bool_]:
         places = positions.astype(np.int64)
         met[np.ix_(places, places)] = True
     return met
+
+
+@lru_cache(maxsize=64)
+def _pairs_of(sets: tuple[tuple[int, ...], ...], levels: int) -> NDArray[np.int64]:
+    which = {place: number for number, each in enumerate(sets) for place in each}
+    pairs = [(a, b) for b in range(levels) for a in range(b) if which[a] == which[b]]
+    made = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    made.flags.writeable = False
+    return made
+
+
+@lru_cache(maxsize=64)
+def _prior_of_rows(sets: tuple[tuple[int, ...], ...], levels: int, eta: float) -> tuple[Array, Array, float]:
+    """Of the rows of L: which pairs belong to each (rows, pairs), (ν + b)/2 (rows,), and the constant of their density.
+
+    LKJ's density of the rows of L (Lewandowski, Kurowicka & Joe 2009, eq. 16) makes the free numbers of the b-th of K
+    positions b-variate t with K − 1 + 2η − b degrees of freedom ν, over √ν.
+    """
+    pairs = _pairs_of(sets, levels)
+    belongs, powers, constant = [], [], 0.0
+    for positions in sets:
+        for b, position in enumerate(positions[1:], start=1):
+            nu = len(positions) - 1.0 + 2.0 * eta - b
+            belongs.append(pairs[:, 1] == position)
+            powers.append(0.5 * (nu + b))
+            constant += float(gammaln(powers[-1]) - gammaln(0.5 * nu) - 0.5 * b * np.log(np.pi))
+    return np.array(belongs, dtype=float).reshape(-1, len(pairs)), np.array(powers), constant

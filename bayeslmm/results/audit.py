@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ from ..design.priors import Priors
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from . import variance
-from .prior_draws import prior_draws, response_stream
-from .simulation import linear_predictor, simulate_response
+from .prior_draws import prior_draws, residual_values, response_stream, responses
+from .simulation import linear_predictor
 from .summaries import check_interval
 from .text import Table, Text, number, table
 
@@ -256,6 +256,8 @@ def _parameters(findings: _Findings, design: Design, drawn: dict[str, np.ndarray
                     "more than any data could show. A narrower one, such as HalfNormal with the sd of the response as "
                     "sigma, keeps what is possible."
                 )
+    for label, values in _residual_parameters(design, drawn):
+        findings.add(label[0], "", label[1], values, label[2])
     for name in design.family.parameters:
         if name != "cutpoint":
             findings.add(name, "", "", drawn[name], on if name == "sigma" else "")
@@ -263,6 +265,18 @@ def _parameters(findings: _Findings, design: Design, drawn: dict[str, np.ndarray
         middle = drawn["beta"] @ design.X.mean(axis=0)
         for k, level in enumerate(design.levels[:-1]):
             findings.add(name, "", f"over {level}", drawn[name][:, k] - middle, f"{on}, at average predictors")
+
+
+def _residual_parameters(design: Design, drawn: dict[str, np.ndarray]) -> Iterator[tuple[tuple[str, str, str], Array]]:
+    """(quantity, term, unit) and draws of what residuals have besides sigma: ratios of sds, and correlations."""
+    part, values = design.residual, residual_values(design, drawn)
+    if part is None or values is None:
+        return
+    for k, label in enumerate(part.labels):
+        if k < part.n_spread:
+            yield ("sd_ratio", label, "sd over sigma"), np.exp(values[:, k])
+        else:
+            yield ("rho", "" if label == "rho" else label, "of residuals"), values[:, k]
 
 
 def _natural_scale(design: Design) -> tuple[float, str]:
@@ -293,7 +307,9 @@ def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.nda
     family = {name: drawn[name] for name in design.family.parameters}
     family = design.family.complete(family, covs[0].shape[:1])
     beta = drawn["beta"] if design.x_names else np.zeros((len(covs[0]), 0))
-    parts = variance.Parts.of(design, variance.Values(beta=beta, covariances=covs, family=family))
+    parts = variance.Parts.of(
+        design, variance.Values(beta=beta, covariances=covs, family=family, residual=residual_values(design, drawn))
+    )
     if parts.residual is None:
         findings.notes.append(parts.residual_words)
         return
@@ -356,9 +372,7 @@ def _responses(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]
     for start in range(0, sets, step):
         chunk = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
         eta = linear_predictor(design, chunk["beta"], [chunk[design.names.b[group.name]] for group in design.groups])
-        drawn_y = simulate_response(
-            design.family, eta, parameters=chunk, trials=design.trials, weights=design.weights, rng=rng
-        )
+        drawn_y = responses(design, chunk, rng)
         y = share_of * (as_seen(design, drawn_y) if design.family.has_categories else drawn_y)
         mean, sd = _mean_and_sd(y)
         means.append(mean)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..design.categories import as_seen
 from ..design.design import Design
-from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
+from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW
 
 
 def shapes(design: Design) -> dict[str, tuple[int, ...]]:
@@ -19,6 +19,9 @@ def shapes(design: Design) -> dict[str, tuple[int, ...]]:
     shape_of: dict[str, tuple[int, ...]] = {BETA: (len(design.x_names),)} if design.x_names else {}
     for name in design.family.parameters:
         shape_of[name] = (len(design.levels) - 1,) if name == CUTPOINT else ()
+    if design.residual is not None:
+        lengths = {LOG_RATIO: design.residual.n_spread, RHO: design.residual.n_parameters - design.residual.n_spread}
+        shape_of |= {name: (lengths[name],) for name in design.residual.variables}
     for group in design.groups:
         shape_of |= {names.sd[group.name]: (group.q,), names.b[group.name]: (group.n_levels, group.q)}
         if group.correlated:

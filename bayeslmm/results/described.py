@@ -23,8 +23,8 @@ def model_text(design: Design, priors: Priors) -> Text:
         f"Rows: {design.n:,} used{dropped}",
         f"Fixed: {', '.join(design.x_names) or 'none'}",
     ]
-    if design.residual is not None:  # which has no posterior
-        return Text.of("\n".join([*head, f"Residuals: {design.residual.text}"]), groups_table(design))
+    if design.residual is not None:
+        head.append(f"Residuals: {design.residual.text}")
     return Text.of("\n".join(head), groups_table(design), priors_table(priors))
 
 

@@ -99,7 +99,13 @@ class Draws:
             beta=self.draws("beta") if self.design.x_names else empty,
             covariances=tuple(self.covariances()),
             family=family.complete(drawn, empty.shape[:-1]),
+            residual=self._residual_values(),
         )
+
+    def _residual_values(self) -> Array | None:
+        """Parameters of residuals besides sigma (chain, draw, d + r)."""
+        part = self.design.residual
+        return None if part is None else np.concatenate([self.draws(name) for name in part.variables], axis=-1)
 
     def summarise(
         self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None, *, signs: bool = False

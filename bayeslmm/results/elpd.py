@@ -70,10 +70,21 @@ def unit_in_words(unit: str) -> str:
     )
 
 
+def units_there_are(design: Design) -> tuple[str, ...]:
+    """What can be left out: rows, levels of factors, and those within which residuals are correlated."""
+    units = [ROW, *(group.name for group in design.groups if group.is_grouping)]
+    if design.residual is not None and design.residual.is_correlated and design.residual.group not in units:
+        units.append(design.residual.group)
+    return tuple(units)
+
+
 def units_of(design: Design, unit: str) -> tuple[str, Any]:
     """The dimension of what is left out, and the labels along it."""
     if unit == ROW:
         return names.ROW, design.index.to_numpy()
+    part = design.residual
+    if part is not None and unit not in (group.name for group in design.groups):
+        return f"{unit}_level", names.as_labels(part.levels)
     return design.names.level[unit], names.as_labels(design.group(unit).levels)
 
 

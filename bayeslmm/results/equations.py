@@ -18,7 +18,8 @@ import numpy as np
 
 from ..covariances import Structure
 from ..design.design import Design, GroupTerm
-from ..design.priors import LKJ, Priors, ResolvedPrior
+from ..design.names import LOG_RATIO, RHO
+from ..design.priors import LKJ, SET, Priors, ResolvedPrior
 from ..terms.wide import WideTerm
 
 WIDTH = 100  # columns of a printed line
@@ -243,8 +244,6 @@ def equations(design: Design, priors: Priors) -> Equations:
     number = {name: k for k, name in enumerate(dict.fromkeys(["Intercept", *columns]))}
     random = [line for group in design.groups for line in _effects(group, number)]
     prior = [line for entry in priors.entries for line in _prior_lines(design, number, entry)]
-    if design.residual is not None:  # which has no posterior
-        prior = []
     first = [_response(design), _predictor(design, number), *_residuals(design)]
     sections = [s for s in (first, random, prior) if s]
     return Equations(paragraphs=_typeset(sections), plain=_printed(sections))
@@ -425,6 +424,10 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
                 rho = _symbol("rho", which, entry.group)
                 lines.append(_Line(rho, "~", [beta], [_write("stretched over (%s, %s)", low, high)]))
         return lines
+    if kind == LOG_RATIO and design.residual is not None:
+        return [_Line(_symbol("delta", design.residual.labels.index(entry.term) + 1), "~", right)]
+    if kind == RHO:
+        return [_prior_of_correlation(design, entry, right)]
     if kind not in ("Intercept", "cutpoint"):
         letter = {"fixed": "beta", "sd": "tau"}.get(kind, kind)
         return [_Line(_symbol(letter, number.get(entry.term), entry.group), "~", right)]
@@ -439,6 +442,19 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
         left = _join(plus, [first, total])
     notes = [_words("increasing with k")] * (kind == "cutpoint")
     return [_Line(left, "~", right, notes + [_words("at the means of the predictors")] * bool(slopes))]
+
+
+def _prior_of_correlation(design: Design, entry: ResolvedPrior, right: list[_Math]) -> _Line:
+    """The prior of the correlations of residuals: LKJ of a matrix, Beta of a single one on what it may be."""
+    part = design.residual
+    assert part is not None
+    assert isinstance(entry.prior, LKJ)
+    if part.structure.correlation is not None and part.structure.correlation.of_levels:
+        return _Line(_write("R"), "~", right, [_words("correlation matrix of residuals")])
+    beta = _write("Beta(%s, %s)", *[_number(entry.prior.eta)] * 2)
+    return _Line(
+        _symbol("rho"), "~", [beta], [_words(f"stretched: {entry.reason}" if entry.reason != SET else "stretched")]
+    )
 
 
 def _distribution(entry: ResolvedPrior) -> _Math:

@@ -17,6 +17,7 @@ from ..engine.modes import Cover, cover, disagreement, modes_of_draws
 from ..engine.opinions import is_opinionated
 from ..engine.proposal import PILOT, nearest_modes
 from ..engine.randomness import seed_sequence
+from ..engine.residual_marginal import marginal_of
 from ..engine.sampler import ExactDraws, Team, complete
 from ..engine.scaling import Problem
 from .contract import as_tree, named
@@ -38,7 +39,7 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     """
     draws, chains = settings.draws, settings.chains
     started = time.perf_counter()
-    marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
+    marginal = marginal_of(Problem.of(design), HyperPriors.of(design, priors))
     cores = min(settings.threads, chains)
     seeds = seed_sequence(settings.random_seed).spawn(chains + 2)
     proposal_stream, *streams, modes_stream = map(np.random.default_rng, seeds)
@@ -81,7 +82,7 @@ def why_not_exact(design: Design, priors: Priors) -> str:
     """Why the exact sampler does not draw a model, in words; empty where it does."""
     if not design.family.is_normal:
         return f"family={design.family}: the exact sampler integrates effects out of normal responses only"
-    if not design.groups:
+    if not design.groups and design.residual is None:
         return "a model without random effects has no group sds to sample"
     return unwritten(design, priors)
 
@@ -131,11 +132,12 @@ def _by_nuts(
 def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: Any) -> str:
     """Where draws of NUTS on all unknowns give a mode another mass than the exact density does, in words.
 
-    Nothing is compared, and the answer is empty, where no prior has an opinion, or the density is not written out.
+    Nothing is compared, and the answer is empty, where no prior has an opinion, residuals have parameters besides
+    sigma, or the density is not written out.
     """
-    if why_not_exact(design, priors):
+    if design.residual is not None or why_not_exact(design, priors):
         return ""
-    marginal = Marginal(Problem.of(design), HyperPriors.of(design, priors))
+    marginal = marginal_of(Problem.of(design), HyperPriors.of(design, priors))
     if not is_opinionated(marginal):
         return ""
     first, second = map(np.random.default_rng, seed_sequence(settings.random_seed).spawn(2))
@@ -166,10 +168,11 @@ def _tree(
     of_posterior: dict[str, Any],
     started: float,
 ) -> Any:
+    of_residuals = {} if design.residual is None else design.residual.named(drawn.residual)
     variables = named(
         design,
         beta=drawn.beta,
-        parameters={"sigma": drawn.sigma},
+        parameters={"sigma": drawn.sigma, **of_residuals},
         sds=drawn.sds,
         correlations=drawn.correlations,
         effects=drawn.effects,

@@ -21,7 +21,7 @@ from ..tools.arrays import Array
 from . import variance
 from .draws import Draws
 from .moments import keeps_mean
-from .rows import Rows, own_rows, rows_of
+from .rows import Rows, own_rows, responses_around, rows_of
 from .shares import check_shares, shares_of
 from .summaries import flat
 from .targets import (
@@ -81,6 +81,9 @@ def residuals(fit: Draws, kind: str, *, draws: bool) -> Any:
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
         )
+        if rows.residual is not None:  # whose sds hang on the row; Pearson's are in units of sigma
+            of_sigma = rows.parameters["sigma"][:, None] if kind == "pearson" else 1.0
+            spread = np.broadcast_to((rows.residual_sds(block) / of_sigma) ** 2, mean.shape)
         raw = observed[block] - mean
         part = raw if kind == "raw" else np.divide(raw, np.sqrt(spread), out=np.zeros_like(raw), where=spread > 0.0)
         parts.append(part if draws else part.mean(axis=0))
@@ -102,6 +105,8 @@ def bayes_r2(fit: Draws) -> Array:
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
         )
+        if rows.residual is not None:
+            spread = np.broadcast_to(rows.residual_sds(block) ** 2, mean.shape)
         if block.start == 0:
             centre = mean.mean(axis=1)  # near the mean of all, so that the squares lose no digits
         away = mean - centre[:, None]
@@ -119,6 +124,8 @@ def simulate(fit: Draws, n: int, random_seed: int | None, groups: str | Mapping[
     chosen = rng.choice(available, size=n, replace=n > available)
     asked = of_seen(targets(fit.design, groups, "simulate"))
     rows = own_rows(fit, asked, rng=rng, chosen=chosen)
+    if fit.design.residual is not None:
+        return as_table(fit.design, responses_around(rows, fit.design.residual.structure, rng))
     return as_table(fit.design, np.concatenate([rows.response(block, rng) for block in rows.blocks()], axis=1))
 
 
@@ -127,7 +134,10 @@ def posterior_predictive(fit: Draws, random_seed: int | None) -> Any:
     import xarray as xr
 
     design, rng, rows = fit.design, generator(random_seed), own_rows(fit)
-    values = as_seen(design, np.concatenate(rows.over_blocks(rows.response, rng), axis=1))
+    if design.residual is not None:
+        values = responses_around(rows, design.residual.structure, rng)
+    else:
+        values = as_seen(design, np.concatenate(rows.over_blocks(rows.response, rng), axis=1))
     dataset = xr.Dataset(
         {RESPONSE: ((*EACH, ROW), values.reshape(fit.n_chains, fit.n_draws, design.n))},
         coords={step: fit.idata.posterior[step].to_numpy() for step in EACH} | {ROW: design.index.to_numpy()},
@@ -159,26 +169,41 @@ def predict(
     check_shares(design, shares, transform)
     if shares and draws is not False:
         raise InputError("predict(shares=True, draws=...): shares are columns of the table; draws have none")
+    if draws is not False and kind == "response" and newdata is not None:
+        design.refuse_correlated("predict(draws=..., kind='response') of new rows")
     new, rng = asked_rows(design, newdata, asked, offset), generator(random_seed)
+    needed = kind == "response" or shares or transform is not None
     rows = rows_of(
         fit,
         new,
         asked,
         rng,
         trials=trials_of(design, newdata, kind, trials),
-        weights=design.weights_at(newdata, needed=kind == "response" or shares or transform is not None),
+        weights=design.weights_at(newdata, needed=needed),
         chosen=chosen_draws(fit, draws),
+        columns=design.residual_columns(newdata, needed=needed),
     )
     rows, order = replace(rows, transform=transform).by_new_group()
     if draws is not False:
-        parts = rows.over_blocks(lambda block, rng: values_of_rows(rows, design, kind, block, rng), rng)
-        values = np.concatenate(parts, axis=1)
+        values = _responses(rows, design, order, rng) if kind == "response" else None
+        if values is None:
+            parts = rows.over_blocks(lambda block, rng: values_of_rows(rows, design, kind, block, rng), rng)
+            values = np.concatenate(parts, axis=1)
         values = values if order is None else values[:, np.argsort(order)]
         coords = {name: ("obs", column) for name, column in target_columns(new, asked).items()}
         return as_draws(fit, values, new.index).assign_coords(coords)
     table = prediction_table(rows, order, new.index, design, kind, rng, shares, summarise)
     repeated = len(table) // max(len(new.index), 1)
     return table.assign(**{name: np.repeat(c, repeated) for name, c in target_columns(new, asked).items()})
+
+
+def _responses(rows: Rows, design: Design, order: NDArray[np.intp] | None, rng: Generator) -> Array | None:
+    """Responses (S, n) at the rows of the fit, where they are correlated; None where they are not."""
+    if design.residual is None or not design.residual.is_correlated:
+        return None
+    structure = design.residual.structure
+    y = responses_around(rows, structure if order is None else structure.taking(order), rng)
+    return y if rows.transform is None else rows.transform(y)
 
 
 def prediction_table(

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..design.design import Design, GroupTerm
-from ..design.names import EACH
+from ..design.names import EACH, RHO
 from ..design.priors import LKJ, Priors, resolve_priors
 from ..engine import agq
 from ..engine.reml import PointSolution, Status, reported_at
@@ -404,7 +404,7 @@ def check_draws(posterior: Any, design: Design) -> None:
         check_array(name, values, sizes + shape)
         if name in positive and (values < 0.0).any():
             raise DataError(f"the file is damaged: {name} holds negative values")
-        if name in names.correlations and (np.abs(values) > 1.0 + 1e-9).any():
+        if (name in names.correlations or name == RHO) and (np.abs(values) > 1.0 + 1e-9).any():
             raise DataError(f"the file is damaged: {name} holds correlations beyond ±1")
 
 
@@ -418,7 +418,7 @@ def check_priors(priors: Priors, design: Design) -> None:
             f"parameters are {_shown([e.label for e in expected])}"
         )
     for e in kept:
-        if isinstance(e.prior, LKJ) != (e.kind == "cor"):
+        if isinstance(e.prior, LKJ) != (e.kind in ("cor", RHO)):
             raise DataError(f"the file is damaged: {e.label} has the prior {e.prior!r}")
         if not isinstance(e.prior, LKJ) and e.prior.name not in WRITTEN_OUT:
             from ..engine.pymc_draws import distribution

@@ -19,7 +19,7 @@ from . import variance, wald
 from .draws import Draws
 from .estimates import Estimates
 from .parameter_draws import parameter_draws
-from .prior_draws import prior_draws
+from .prior_draws import prior_draws, residual_values
 from .statements import Statement, linear, parse
 from .summaries import flat
 from .variance import Parts, Values
@@ -156,6 +156,7 @@ def _prior_numbers(record: Draws) -> dict[str, Array]:
         beta=arrays[BETA],
         covariances=tuple(covariance(sd, cor) for sd, cor in zip(sds, correlations, strict=True)),
         family=design.family.complete(parameters, (1, PRIOR_DRAWS)),
+        residual=residual_values(design, arrays),
     )
     source = _PriorDraws(design=design, values=values, arrays=arrays)
     labels, draws = parameter_draws(source)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from ..design.design import Design
-from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW
+from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW
 from ..design.priors import LKJ, Prior, Priors
 from ..engine import hyperpriors, pymc_model
 from ..families import densities
@@ -29,9 +29,9 @@ def linear_predictor(design: Design, posterior: Any) -> Array:
 
 def log_likelihood(design: Design, posterior: Any) -> Any:
     """log p(y_i | β, b, parameters of the family) as a Dataset: y (chain, draw, obs), in the response's own units."""
-    import xarray as xr
-
     eta = linear_predictor(design, posterior)
+    if design.residual is not None:
+        return _as_log_likelihood(design, posterior, _of_residuals(design, posterior, eta))
     each = [posterior[name].to_numpy() for name in design.family.parameters]
     parameters = np.concatenate(
         [np.zeros((*eta.shape[:2], 0)), *(v if v.ndim == 3 else v[..., None] for v in each)], axis=-1
@@ -54,8 +54,28 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
             parameters[draw],
             densities_of_rows[draw],
         )
+    return _as_log_likelihood(design, posterior, densities_of_rows + constants)
+
+
+def _of_residuals(design: Design, posterior: Any, eta: Array) -> Array:
+    """The same (chain, draw, obs) of normal responses whose residuals have parameters besides sigma.
+
+    Where they are correlated, of each row given those before it in its block, which add up to the joint density.
+    """
+    part = design.residual
+    assert part is not None
+    values = np.concatenate([posterior[name].to_numpy() for name in part.variables], axis=-1)
+    sigma, out = posterior["sigma"].to_numpy(), np.empty_like(eta)
+    for draw in np.ndindex(eta.shape[:2]):
+        out[draw] = part.structure.log_densities((design.y - eta[draw]) / sigma[draw], values[draw])
+    return out - np.log(sigma)[..., None]
+
+
+def _as_log_likelihood(design: Design, posterior: Any, values: Array) -> Any:
+    import xarray as xr
+
     return xr.Dataset(
-        {RESPONSE: ((*EACH, ROW), densities_of_rows + constants)},
+        {RESPONSE: ((*EACH, ROW), values)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"], ROW: design.index.to_numpy()},
     )
 
@@ -102,8 +122,27 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
             log_densities[name] = ((*EACH, *names.dims[name]), _real(priors.get(name), centred))
         else:
             log_densities[name] = (EACH, _positive(priors.get(name), values))
+    log_densities |= _log_prior_of_residuals(design, priors, posterior)
     used = {d for dims, _ in log_densities.values() for d in dims}
     return xr.Dataset(log_densities, coords={d: posterior[d] for d in used})
+
+
+def _log_prior_of_residuals(design: Design, priors: Priors, posterior: Any) -> dict[str, Any]:
+    part, found = design.residual, {}
+    if part is None:
+        return {}
+    if part.n_spread:
+        values = posterior[LOG_RATIO].to_numpy()
+        each = [
+            _real(priors.get(LOG_RATIO, term=t), values[..., k]) for k, t in enumerate(part.labels[: part.n_spread])
+        ]
+        found[LOG_RATIO] = ((*EACH, *design.names.dims[LOG_RATIO]), np.stack(each, axis=-1))
+    correlation, blocks = part.structure.correlation, part.structure.blocks
+    if correlation is not None and blocks is not None:
+        lkj = priors.get(RHO)
+        assert isinstance(lkj, LKJ)
+        found[RHO] = (EACH, correlation.log_density(posterior[RHO].to_numpy(), lkj.eta, blocks))
+    return found
 
 
 def _positive(prior: Prior | LKJ, values: Array) -> Array:

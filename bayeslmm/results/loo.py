@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ..design import names
+from ..design.design import Design
+from ..engine import residual_loo
 from ..engine.hyperpriors import find_location_scale, of_fixed_effect
 from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
@@ -20,7 +22,7 @@ from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated
 from .draws import Draws
-from .elpd import ROW, record, units_of
+from .elpd import ROW, record, units_of, units_there_are
 from .log_density import log_likelihood
 from .progress import Bar
 from .sampling import sample
@@ -41,7 +43,8 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     _check_unit(fit, unit, conditional)
     available = fit.n_chains * fit.n_draws
     used = min(available, draws or integrated.draws_used(fit.design, unit, available))
-    name = "conditional_loo" if conditional else "loo" if unit == ROW else fit.design.names.loo[unit]
+    of_unit = fit.design.names.loo.get(unit, f"loo_{unit}")
+    name = "conditional_loo" if conditional else "loo" if unit == ROW else of_unit
     kept = fit.idata.children.get(name)
     if kept is None or int(kept.attrs["draws"]) != used:
         fit.idata[name] = kept = _leave_one_out(fit, unit, conditional, used)
@@ -55,13 +58,15 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
 
 def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     """Whether the units are independent given the parameters that are left, and what is left out can be integrated."""
-    units = (ROW, *(group.name for group in fit.design.groups if group.is_grouping))
+    units = units_there_are(fit.design)
     if not is_one_of(unit, units):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, units))}")
     design = fit.design
     needed = [*([names.BETA] if design.x_names else []), *design.family.parameters]
     for name in (*needed, *design.names.b.values()):
         fit.draws(name)  # draws made elsewhere may lack some, and say so
+    if conditional:
+        design.refuse_correlated("loo(conditional=True)")
     if unit == ROW:
         if design.groups and not (conditional or design.family.is_normal or integrated.factor_of_rows(design)):
             raise NotAvailableError(
@@ -69,11 +74,13 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
                 f"out of {design.family}; loo(conditional=True) reweights draws of them"
             )
         return
-    if conditional:
+    if conditional and unit != ROW:
         raise InputError(
             f"loo(unit={unit!r}, conditional=True): of a group that is left out there are no draws of effects to "
             "condition on; they are always integrated out"
         )
+    if unit not in (group.name for group in design.groups):
+        return
     above = nesting(design)
     for group in design.groups:
         if group.name != unit and unit not in above[group.name]:
@@ -157,7 +164,7 @@ def _refit(fit: Draws, unit: str, kept: Any) -> None:
 def _left_out_in_earnest(fit: Draws, unit: str, i: int, draws: int) -> float:
     """log p(y_i | the others) by the posterior of the others."""
     design, seed = fit.design, fit.settings.random_seed
-    out = np.arange(design.n) == i if unit == ROW else design.group(unit).codes == i
+    out = np.arange(design.n) == i if unit == ROW else _codes_of(design, unit) == i
     settings = fit.settings.changed({"random_seed": None if seed is None else seed + 1 + i, "progressbar": False})
     with muted(SamplingWarning):
         others = sample(design.rows(~out), fit.priors, settings)
@@ -170,6 +177,15 @@ def _left_out_in_earnest(fit: Draws, unit: str, i: int, draws: int) -> float:
         nested = integrated.nested_in(design, unit)
         density = integrated.of_groups(design.rows(out), others, unit, nested, chosen)[0][:, i]
     return float(log_mean(density[:, None])[0])
+
+
+def _codes_of(design: Design, unit: str) -> NDArray[np.int64]:
+    """The unit (n,) of every row: a level of a factor, or rows whose residuals are correlated."""
+    if design.residual is not None and unit not in (group.name for group in design.groups):
+        blocks = design.residual.structure.blocks
+        assert blocks is not None
+        return blocks.codes()
+    return design.group(unit).codes
 
 
 def _warn_of_bad(unit: str, elpd: Any) -> None:
@@ -220,6 +236,10 @@ def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple
         prior=_normal_priors(fit),
     )
     problem = Problem.of(design)
+    if values.residual is not None:
+        codes = None if unit == ROW else _codes_of(design, unit)
+        left = residual_loo.leave_out(problem, draws, flat(values.residual)[chosen], codes)
+        return left.without, left.within
     jacobian = design.family.log_jacobian(design.y)
     if unit == ROW:
         left_out = leave_one_out(problem, draws, cores=fit.settings.threads)

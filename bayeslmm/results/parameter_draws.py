@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..design.design import Design
+from ..design.names import LOG_RATIO, RHO
 from ..tools.arrays import Array
 from .diagnosis import convergence
 from .draws import Draws
@@ -59,6 +60,12 @@ def parameter_draws(fit: Source) -> tuple[pd.DataFrame, Array]:
         else:
             rows += [("family", each, "family", "", each) for each in many]
         parts.append(drawn if drawn.ndim == 3 else drawn[..., None])
+    if design.residual is not None and values.residual is not None:
+        for k, label in enumerate(design.residual.labels):
+            name, kind = (LOG_RATIO, "log_ratio") if k < design.residual.n_spread else (RHO, "cor")
+            called = name if label == name else f"{name}({label})"
+            rows.append(("family", called, "ran_pars", RESIDUAL, f"{kind}__{label}"))
+        parts.append(values.residual)
     labels = pd.DataFrame(rows, columns=["part", "name", "effect", "group", "term"])
     return labels, np.concatenate(parts, axis=-1)
 

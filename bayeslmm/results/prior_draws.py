@@ -5,7 +5,7 @@ Every parameter has a random stream of its own: another prior for one leaves the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,14 @@ from scipy import stats
 
 from ..design.categories import as_seen
 from ..design.design import Design, GroupTerm
-from ..design.names import BETA, CUTPOINT, EACH, RESPONSE, ROW, Names
-from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
+from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW, Names
+from ..design.priors import LKJ, Prior, Priors
 from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator, seed_sequence
 from ..errors import InputError, PriorError
 from ..tools.arrays import Array
 from .contract import as_dataset, observed_data
-from .simulation import linear_predictor, simulate_response
+from .simulation import linear_predictor, residual_noise, simulate_response
 
 IMPROPER = ("Flat", "HalfFlat")
 _WHOLE_LINE = ("Normal", "StudentT", "Cauchy", "Laplace")
@@ -63,7 +63,6 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise InputError(f"draws={draws!r}: draws is a whole number, at least 1")
     _check_proper(priors)
-    design.refuse_residual("a draw of the priors")
     root = generator(random_seed)
     beta, middle = _fixed_effects(design, priors, int(draws), root)
     drawn: dict[str, np.ndarray] = {BETA: beta}
@@ -78,7 +77,30 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
             drawn[name] = at_middle + middle[:, None]
         else:
             drawn[name] = _draw(name, prior, (int(draws),), rng, positive=True)
-    return drawn
+    return drawn | _residuals(design, priors, int(draws), root)
+
+
+def _residuals(design: Design, priors: Priors, draws: int, root: Generator) -> dict[str, Array]:
+    """Parameters of residuals besides sigma."""
+    part, drawn = design.residual, []
+    if part is None:
+        return {}
+    for label in part.labels[: part.n_spread]:
+        prior = priors.get(LOG_RATIO, term=label)
+        assert isinstance(prior, Prior)
+        drawn.append(_draw(label, prior, (draws, 1), root.spawn(1)[0]))
+    correlation, blocks = part.structure.correlation, part.structure.blocks
+    if correlation is not None and blocks is not None:
+        lkj = priors.get(RHO)
+        assert isinstance(lkj, LKJ)
+        drawn.append(correlation.drawn(root.spawn(1)[0], draws, lkj.eta, blocks))
+    return part.named(np.concatenate(drawn, axis=1))
+
+
+def residual_values(design: Design, drawn: Mapping[str, Array]) -> Array | None:
+    """Parameters of residuals besides sigma (..., d + r) among draws by name; None where there are none."""
+    part = design.residual
+    return None if part is None else np.concatenate([drawn[name] for name in part.variables], axis=-1)
 
 
 def _check_proper(priors: Priors) -> None:
@@ -93,13 +115,9 @@ def _check_proper(priors: Priors) -> None:
         }.get(improper[0].kind, "Prior('HalfNormal', sigma=1)")
         raise PriorError(
             f"{names}: a flat prior is improper, so nothing can be drawn from it. Give a proper one, such as "
-            f"priors={{{_key(improper[0])!r}: {example}}} on a scale that suits your data, or leave it out for the "
+            f"priors={{{improper[0].key!r}: {example}}} on a scale that suits your data, or leave it out for the "
             "default."
         )
-
-
-def _key(entry: ResolvedPrior) -> str | tuple[str, ...]:
-    return ("sd", entry.group, entry.term) if entry.kind == "sd" else entry.term
 
 
 def _fixed_effects(design: Design, priors: Priors, draws: int, root: Generator) -> tuple[Array, Array]:
@@ -280,6 +298,9 @@ def response_stream(random_seed: int | None) -> Generator:
 def responses(design: Design, drawn: dict[str, np.ndarray], rng: Generator) -> Array:
     """One simulated response (draw, n) for every draw of the parameters and every row."""
     eta = linear_predictor(design, drawn[BETA], [drawn[design.names.b[group.name]] for group in design.groups])
+    values = residual_values(design, drawn)
+    if design.residual is not None and values is not None:
+        return eta + drawn["sigma"][:, None] * residual_noise(design.residual.structure, values, rng)
     return simulate_response(
         design.family, eta, parameters=drawn, trials=design.trials, weights=design.weights, rng=rng
     )

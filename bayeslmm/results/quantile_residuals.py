@@ -16,7 +16,9 @@ from ..design.design import Design
 from ..tools.arrays import Array
 
 
-def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Array], *, rng: Generator) -> Array:
+def quantile_residuals(
+    design: Design, eta: Array, parameters: Mapping[str, Array], *, rng: Generator, residual: Array | None = None
+) -> Array:
     """Normal scores of the observed responses.
 
     Parameters
@@ -29,6 +31,8 @@ def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Arra
         Of the family, (S,); cutpoints (S, K − 1).
     rng : numpy.random.Generator
         Places discrete responses within the jumps of F.
+    residual : (S, d + r), optional
+        Draws of the parameters of residuals besides sigma; without them the design's estimates.
 
     Returns
     -------
@@ -50,8 +54,15 @@ def quantile_residuals(design: Design, eta: Array, parameters: Mapping[str, Arra
         values = {name: value[..., None] for name, value in values.items()}
     if "sigma" in values and design.weights is not None:
         values["sigma"] = values["sigma"] / np.sqrt(design.weights)
+    relative = None if residual is None else design.relative_variances(residual)
+    if relative is not None:
+        values["sigma"] = values["sigma"] * np.sqrt(relative)
     with np.errstate(all="ignore"):
         scores = family.normal_scores(y, eta, values, design.trials, rng)
     if design.residual is not None and design.residual.is_correlated:
-        return np.ascontiguousarray(design.residual.structure.decorrelated(scores.T).T)
+        structure = design.residual.structure
+        if residual is not None:
+            each = zip(scores, residual, strict=True)
+            return np.array([structure.decorrelated(z[:, None], values)[:, 0] for z, values in each])
+        return np.ascontiguousarray(structure.decorrelated(scores.T).T)
     return scores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from ..errors import InputError
 from ..tools.arrays import Array
 from .draws import Draws
 from .estimates import Estimates
-from .prior_draws import prior_draws, response_stream
-from .rows import Rows, own_rows, responses_around, rows_under
+from .prior_draws import prior_draws, residual_values, response_stream
+from .rows import RowResiduals, Rows, own_rows, responses_around, rows_under
 from .targets import asked_rows, check_count, of_seen, targets
 
 
@@ -144,6 +144,9 @@ def _of_priors(
         effects=lambda name: drawn[names.b[name]],
         parameters={name: drawn[name] for name in design.family.parameters},
     )
+    values = residual_values(design, drawn)
+    if design.residual is not None and values is not None:
+        rows = replace(rows, residual=RowResiduals(G=design.residual.structure.spread.G, values=values))
     return rows, rng
 
 

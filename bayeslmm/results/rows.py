@@ -24,7 +24,7 @@ from ..residual_structures import Residuals
 from ..tools.arrays import Array
 from .draws import Draws
 from .moments import expected_of, expected_over, expected_response, keeps_mean
-from .simulation import simulate_response
+from .simulation import residual_noise, simulate_response
 from .summaries import flat
 from .targets import asked_rows, check_seen, label_places, parts, targets
 
@@ -119,6 +119,18 @@ class Averaged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowResiduals:
+    """Residuals with parameters besides sigma, at n rows under S draws."""
+
+    G: Array  # (n, d) columns of log sd
+    values: Array  # (S, d + r)
+
+    def sds(self, rows: Any) -> Array:
+        """Sds (S, rows) in units of sigma."""
+        return np.asarray(np.exp(self.values[:, : self.G.shape[1]] @ self.G[rows].T))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """n rows under S draws.
 
@@ -135,6 +147,8 @@ class Rows:
     trials, weights : (n,) or None
     transform : callable or None
         What is asked for is this function of a normal response.
+    residual : RowResiduals or None
+        Of draws whose residuals have parameters besides sigma; at estimates these are in the weights.
     """
 
     family: Family
@@ -147,6 +161,14 @@ class Rows:
     trials: Array | None
     weights: Array | None
     transform: Callable[[Array], Array] | None = None
+    residual: RowResiduals | None = None
+
+    def residual_sds(self, rows: Any) -> Array:
+        """Residual sds (S, rows), or (S, 1) where they are alike, of a normal response."""
+        sigma = self.parameters["sigma"][:, None]
+        if self.residual is not None:
+            sigma = sigma * self.residual.sds(rows)
+        return sigma if self.weights is None else sigma / np.sqrt(self.weights[rows])
 
     def blocks(self) -> Iterator[slice]:
         """Slices of rows that are small enough to hold."""
@@ -182,8 +204,7 @@ class Rows:
         """Expected responses, or of their transform, (S, rows), or (S, rows, K)."""
         weights = None if self.weights is None else self.weights[rows]
         if self.transform is not None:
-            noise = self.parameters["sigma"][:, None] / (1.0 if weights is None else np.sqrt(weights))
-            spread = self.spread(rows)
+            noise, spread = self.residual_sds(rows), self.spread(rows)
             return expected_of(self.transform, self.eta(rows), noise if spread is None else np.hypot(spread, noise))
         spread = None if keeps_mean(self.family) else self.spread(rows)
         if spread is None:
@@ -195,6 +216,9 @@ class Rows:
         eta, spread = self.eta(rows), self.spread(rows)
         if spread is not None:
             eta += spread * rng.standard_normal(eta.shape)
+        if self.residual is not None:
+            y = eta + self.residual_sds(rows) * rng.standard_normal(eta.shape)
+            return y if self.transform is None else self.transform(y)
         cut = {name: None if v is None else v[rows] for name, v in (("trials", self.trials), ("weights", self.weights))}
         y = simulate_response(self.family, eta, parameters=self.parameters, rng=rng, **cut)
         return y if self.transform is None else self.transform(y)
@@ -223,16 +247,24 @@ class Rows:
             averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
             trials=None if self.trials is None else self.trials[order],
             weights=None if self.weights is None else self.weights[order],
+            residual=None if self.residual is None else replace(self.residual, G=self.residual.G[order]),
         )
 
 
 def responses_around(rows: Rows, residual: Residuals, rng: Generator) -> Array:
-    """Responses (S, n) with residuals of such a structure, sd and correlation, at all rows of a fit together."""
+    """Responses (S, n) with residuals of such a structure, sd and correlation, at all rows of a fit together.
+
+    ``residual`` has the estimates, unless the rows have draws of these.
+    """
     every = slice(0, len(rows.X))
     eta, spread = rows.eta(every), rows.spread(every)
     if spread is not None:
         eta = eta + spread * rng.standard_normal(eta.shape)
-    return eta + rows.parameters["sigma"][:, None] * residual.noise(rng.standard_normal(eta.T.shape)).T
+    if rows.residual is not None:
+        noise = residual_noise(residual, rows.residual.values, rng)
+    else:
+        noise = residual.noise(rng.standard_normal(eta.T.shape)).T
+    return eta + rows.parameters["sigma"][:, None] * noise
 
 
 def rows_of(
@@ -245,10 +277,18 @@ def rows_of(
     weights: Array | None,
     chosen: Any = slice(None),
     repeated: int | None = None,
+    columns: Array | None = None,
 ) -> Rows:
-    """Rows under the draws of a posterior; ``chosen`` takes some of them."""
+    """Rows under the draws of a posterior; ``chosen`` takes some of them.
+
+    ``columns`` (n, d) are those of log sd, of residuals with parameters besides sigma; without them nothing can be
+    asked that hangs on a residual.
+    """
     values = fit.values
-    return rows_under(
+    residual = None
+    if values.residual is not None and columns is not None:
+        residual = RowResiduals(G=columns, values=flat(values.residual)[chosen])
+    rows = rows_under(
         fit.design,
         new,
         asked,
@@ -261,6 +301,7 @@ def rows_of(
         weights=weights,
         repeated=repeated,
     )
+    return replace(rows, residual=residual)
 
 
 def rows_under(
@@ -339,4 +380,5 @@ def own_rows(
         trials=design.trials,
         weights=design.weights,
         chosen=chosen,
+        columns=design.residual_columns(),
     )

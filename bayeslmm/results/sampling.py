@@ -96,6 +96,8 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
         ``method="exact"`` for a model that no exact sampler is made for.
     """
     why = ""
+    if design.residual is not None and (settings.wants_nuts or why_not_exact(design, priors)):
+        design.refuse_residual(f"NUTS ({why_not_exact(design, priors) or 'asked for'})")
     if not settings.wants_nuts:
         why = why_not_exact(design, priors)
         if not why:
@@ -119,9 +121,12 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
 
 def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
     """The posterior: by the exact sampler where the model allows it, else by NUTS."""
-    design.refuse_residual("a posterior (fit())")
     family = design.family
-    if not design.groups and (family.is_normal or (family.has_residual and family.link == "identity")):
+    if (
+        not design.groups
+        and design.residual is None
+        and (family.is_normal or (family.has_residual and family.link == "identity"))
+    ):
         refuse_perfect_fixed_part(Problem.of(design))
     plan = choose(design, priors, settings)
 

@@ -64,6 +64,8 @@ def shares_of(rows: Rows, block: slice, design: Design, kind: str, rng: Generato
         between = mean.var(axis=0, ddof=1)
         with np.errstate(invalid="ignore"):
             parts = parts * (between / parts.sum(axis=1))[:, None]
+    if rows.residual is not None:
+        return share_table(design, parts, (rows.residual_sds(block) ** 2).mean(axis=0))
     within = rows.family.variance(
         mean,
         rows.parameters,

@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from ..design.design import Design
 from ..families import Family
+from ..residual_structures import Residuals
 from ..tools.arrays import Array
 
 
@@ -33,6 +34,13 @@ def linear_predictor(design: Design, beta: Array, effects: Sequence[Array]) -> A
     for group, effect in zip(design.groups, effects, strict=True):
         eta += group.contribution(effect)
     return eta
+
+
+def residual_noise(structure: Residuals, values: Array, rng: Generator) -> Array:
+    """Errors (S, n) in units of sigma, with sds and correlations as draws (S, d + r) of their parameters have them."""
+    independent = rng.standard_normal((len(values), len(structure.spread.G), 1))
+    each = [structure.with_values(v).noise(z)[:, 0] for v, z in zip(values, independent, strict=True)]
+    return np.array(each)
 
 
 def simulate_response(

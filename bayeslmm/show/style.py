@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..design.design import Design
+from ..design.names import LOG_RATIO, RHO
 from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
@@ -288,6 +289,11 @@ def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
         for a, b in group.correlated:
             term = f"cor__{group.correlation_label(a, b, '.')}"
             named["ran_pars", row_of(group.name), term] = f"cor({group.correlation_label(a, b)} | {group.name})"
+    if design.residual is not None:
+        for k, label in enumerate(design.residual.labels):
+            kind, variable = ("log_ratio", LOG_RATIO) if k < design.residual.n_spread else ("cor", RHO)
+            called = variable if label == variable else f"{variable}({label})"
+            named["ran_pars", RESIDUAL, f"{kind}__{label}"] = called
     keys = labels[["effect", "group", "term"]].itertuples(index=False, name=None)
     return [named.get(key, key[2]) for key in keys]
 

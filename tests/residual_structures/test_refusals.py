@@ -41,12 +41,8 @@ CASES = [
     ("Days", {"sigma": "~ half", "se": "w"}, errors.InputError, "leave no sigma"),
     ("Days", {"sigma": "~ half", "family": "poisson"}, errors.NotAvailableError, "family=poisson"),
     ("Days", {"sigma": "~ half", "family": "lognormal"}, errors.NotAvailableError, "take log(y)"),
-    (
-        "Days",
-        {"sigma": "~ half", "priors": {"sigma": blm.Prior("HalfNormal", sigma=5)}},
-        errors.NotAvailableError,
-        "priors=",
-    ),
+    ("Days", {"sigma": "~ half", "priors": {"rho": blm.LKJ(2)}}, errors.PriorError, "'log_ratio', 'half[late]'"),
+    ("Days", {"sigma": "~ half", "priors": {"log_ratio": blm.LKJ(2)}}, errors.PriorError, "expected a Prior"),
 ]
 
 
@@ -88,20 +84,23 @@ def test_too_few_rows_to_tell_bars_from_residuals(sleep):
 
 
 @pytest.mark.parametrize("options", [{"sigma": "~ half"}, {"residual": "ar1(Days | Subject)"}], ids=str)
-def test_there_is_no_posterior(options, sleep):
+def test_samplers_and_verbs_that_know_no_such_residuals(options, sleep):
     model = blm.Model("Reaction ~ Days + (1 | Subject)", sleep, **options)
+    other = {
+        "log_ratio" if "sigma" in options else "sigma": blm.Prior("Laplace", mu=0, b=1)
+        if "sigma" in options
+        else blm.Prior("Weibull", alpha=2, beta=9)
+    }
     for ask in (
-        lambda: model.fit(),
         lambda: model.pymc,
-        lambda: model.prior_audit(),
-        lambda: model.prior_predictive(),
-        lambda: model.geometry,
-        lambda: blm.compare_pooling(model),
-        lambda: blm.ppc(model),
-        lambda: model.read_draws(None),
         lambda: model.pymc_parts(),
+        lambda: model.geometry,
+        lambda: model.fit(method="nuts"),
+        lambda: model.fit(target_accept=0.9),
+        lambda: blm.Model("Reaction ~ Days + (1 | Subject)", sleep, priors=other, **options).fit(),
+        lambda: blm.compare_pooling(model),
     ):
-        with pytest.raises(errors.NotAvailableError, match=r"fit_reml\(\) and fit_ml\(\)"):
+        with pytest.raises(errors.NotAvailableError, match=r"is not offered for models with (sigma|residual)="):
             ask()
 
 
