@@ -144,7 +144,7 @@ class Approximation:
         self.n_beta = 0 if restricted else self.p
         self.size = self.n_beta + self.n_theta + self.parameters.size
         self.diagonal = np.concatenate([np.zeros(0, bool), *(template.is_diagonal for template in self.templates)])
-        self._ends = np.cumsum([template.n_theta for template in self.templates])
+        self.ends = np.cumsum([template.n_theta for template in self.templates])
         self.evaluations = 0
         self.held = np.zeros(self.size, dtype=bool)  # parameters that are not searched
         self.last: Inner | None = None  # where the next search for û starts
@@ -165,7 +165,7 @@ class Approximation:
 
     def lams(self, theta: Array) -> list[Array]:
         """Λ̃_k from θ̃."""
-        parts = np.split(theta, self._ends[:-1])
+        parts = np.split(theta, self.ends[:-1])
         return [template.factor(part) for template, part in zip(self.templates, parts, strict=False)]
 
     def theta(self, lams: Sequence[Array]) -> Array:
@@ -265,11 +265,25 @@ class Approximation:
         FloatingPointError
             The inner problem has no solution.
         """
-        self.evaluations += 1
         beta, theta, free = self.split(psi)
+        value, by_beta, by_lam, by_free, inner = self.evaluate(beta, self.lams(theta), free)
+        gradient = np.concatenate([by_beta[: self.n_beta], self.theta(by_lam), by_free])
+        return value, gradient, inner
+
+    def evaluate(
+        self, beta: Array, lams: Sequence[Array], free: Array
+    ) -> tuple[float, Array, list[Array], Array, Inner]:
+        """Minus log likelihood, its slopes by β̃, Λ̃_k (of whatever form) and φ̃, and the inner solution.
+
+        Raises
+        ------
+        FloatingPointError
+            The inner problem has no solution.
+        """
+        self.evaluations += 1
         with np.errstate(all="ignore"):
-            values, lams = self.parameters.values(free), self.lams(theta)
-        self._refuse_perfect(values)
+            values = self.parameters.values(free)
+        self.refuse_perfect(values)
         if self.last is not None:
             start, beta = self.last.u, self.last.beta if self.restricted else beta
         else:
@@ -280,12 +294,12 @@ class Approximation:
             if not start.any():
                 raise
             inner = self.inner(beta, lams, values, np.zeros(self.m), joint=self.restricted)
-        value, gradient = self._value(inner, values), self._gradient(inner, lams, values, free)
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+        value, slopes = self._value(inner, values), self._slopes(inner, lams, values, free)
+        if not (np.isfinite(value) and all(np.isfinite(part).all() for part in (slopes[0], *slopes[1], slopes[2]))):
             raise FloatingPointError("the log likelihood or its gradient is not finite")
-        return value, gradient, inner
+        return value, *slopes, inner
 
-    def _refuse_perfect(self, values: Array) -> None:
+    def refuse_perfect(self, values: Array) -> None:
         """Raise FitError where the dispersion has gone: the likelihood then has no bound."""
         if not self.family.has_free_dispersion:
             return
@@ -300,18 +314,21 @@ class Approximation:
                 "likelihood has no bound. Leave out what determines the response."
             )
 
-    def _normaliser(self, values: Array) -> tuple[float, Array]:
+    def normaliser(self, values: Array) -> tuple[float, Array]:
+        """What the parameters add to the log density of all rows whatever η, and its slopes by them."""
         gradient = np.zeros(max(2, len(values)))
         total = normaliser(self.kind, len(self.y), values, self.distinct, self.counts, gradient)
         return float(total), gradient[: len(values)]
 
     def _value(self, inner: Inner, values: Array) -> float:
-        total = inner.h + self.constant + self._normaliser(values)[0] - 0.5 * inner.reduced.log_det_M
+        total = inner.h + self.constant + self.normaliser(values)[0] - 0.5 * inner.reduced.log_det_M
         if inner.joint is not None and self.p:
             total += 0.5 * self.p * np.log(2.0 * np.pi) - float(np.log(inner.joint.R.diagonal()).sum())
         return -total
 
-    def _gradient(self, inner: Inner, lams: Sequence[Array], values: Array, free: Array) -> Array:
+    def _slopes(
+        self, inner: Inner, lams: Sequence[Array], values: Array, free: Array
+    ) -> tuple[Array, list[Array], Array]:
         rows = self.with_X if self.restricted else self.alone
         _, d1, d2, d3, *by = inner.bends
         W, joint, transposed = -d2, inner.joint, [lam.T for lam in lams]
@@ -342,20 +359,25 @@ class Approximation:
                 for k in range(len(G)):
                     G[k] = G[k] - sums[k].T @ reached[k]
         for k in range(len(lams)):
-            by_lam.append(Zr[k].T @ u_k[k] + Zd[k].T @ v_k[k] - G[k])
-        by_values = self._normaliser(values)[1].copy()
+            by_lam.append(G[k] - Zr[k].T @ u_k[k] - Zd[k].T @ v_k[k])
+        direct, slope, bend = by[::3], by[1::3], by[2::3]
+        each = [direct[k] + 0.5 * s * bend[k] + shift * slope[k] for k in range(2)]
+        by_values = self.normaliser(values)[1] + self.by_parameters(each, values)
+        by_free = self.parameters.jacobian(free).T @ by_values if len(values) else np.zeros(0)
+        by_beta = np.zeros(0) if self.restricted else self.X.T @ r
+        return -by_beta, by_lam, -by_free
+
+    def by_parameters(self, each: Sequence[Array], values: Array) -> Array:
+        """Slopes by the parameters (r,) from those of the rows (2, n) by the first two, or the cutpoints around."""
+        out = np.zeros(len(values))
         for number in range(2):
-            direct, slope, bend = by[3 * number : 3 * number + 3]
-            each = direct + 0.5 * s * bend + shift * slope
             if self.parameters.ordered:
                 cut = self.y.astype(np.int64) - number
                 inside = (cut >= 0) & (cut < len(values))
-                by_values += np.bincount(cut[inside], each[inside], minlength=len(values))
+                out += np.bincount(cut[inside], each[number][inside], minlength=len(values))
             elif number < len(values):
-                by_values[number] += each.sum()
-        by_free = self.parameters.jacobian(free).T @ by_values if len(values) else np.zeros(0)
-        by_beta = np.zeros(0) if self.restricted else self.X.T @ r
-        return -np.concatenate([by_beta, self.theta(by_lam), by_free])
+                out[number] += each[number].sum()
+        return out
 
     def _beside(self, rows: Reweighted, lams: Sequence[Array], joint: Joint) -> Array:
         if not self.m or not self.p:

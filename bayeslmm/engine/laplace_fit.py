@@ -163,16 +163,16 @@ def _start(about: Approximation, scale: float) -> Array:
 
 def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     """The parameters of a solution, with sds that are not zero; β as it is here."""
-    theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * _units(about)), solution.scaled_theta)
+    theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * unit_of(about)), solution.scaled_theta)
     values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
     if len(values) and not about.parameters.ordered:
-        ends = [_ends(about, parameter) for parameter in about.family.parameters]
+        ends = [ends_of_start(about, parameter) for parameter in about.family.parameters]
         values = np.clip(values, *np.transpose(ends))
     free = about.parameters.free(values) if len(values) else values
     return np.concatenate([psi[: about.n_beta], theta, free])
 
 
-def _ends(about: Approximation, parameter: str) -> tuple[float, float]:
+def ends_of_start(about: Approximation, parameter: str) -> tuple[float, float]:
     """Between which values a search begins that another one has ended at a limit."""
     if parameter not in about.family.limited_by:
         return 0.0, np.inf
@@ -390,7 +390,7 @@ def _snapped(about: Approximation, psi: Array, value: float) -> tuple[Array, flo
     """Small relative sds as exact zeros, if the likelihood does not mind; with nothing left beside them."""
     psi = canonical(about, psi)
     theta = psi[about.theta_at]
-    unit = _units(about)
+    unit = unit_of(about)
     small = about.diagonal & (np.abs(theta) < ZERO * unit) & (theta != 0.0)
     for candidates in (np.abs(theta) < ZERO * unit, small):
         if not (candidates & small).any():
@@ -406,7 +406,7 @@ def _snapped(about: Approximation, psi: Array, value: float) -> tuple[Array, flo
     return psi, *about.at(psi)
 
 
-def _units(about: Approximation) -> float:
+def unit_of(about: Approximation) -> float:
     """What a θ̃ is small against: one, or the scale of the response under an identity link."""
     if about.family.is_on_response_scale:
         return max(float(np.std(about.y)), 1e-300)
@@ -429,7 +429,7 @@ def _escape(about: Approximation, optimum: Optimum) -> Array | None:
     for k in np.flatnonzero(at_zero):
         for size in (0.03, 0.1, 0.3):
             moved = optimum.psi.copy()
-            moved[about.n_beta + k] = size * _units(about)
+            moved[about.n_beta + k] = size * unit_of(about)
             try:
                 value = about.at(moved)[0]
             except FloatingPointError:
@@ -440,7 +440,7 @@ def _escape(about: Approximation, optimum: Optimum) -> Array | None:
 
 
 def _singular(about: Approximation, psi: Array) -> bool:
-    return any(_is_singular(lam, _units(about)) for lam in about.lams(psi[about.theta_at]))
+    return any(_is_singular(lam, unit_of(about)) for lam in about.lams(psi[about.theta_at]))
 
 
 def _is_singular(lam: Array, unit: float) -> bool:
@@ -491,7 +491,7 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         to_user = T @ lam
         covariances.append(to_user @ to_user.T)
         relative.append(template.theta(cholesky_psd(covariances[-1], template.blocks)))
-        singular.append(_is_singular(lam, _units(about)))
+        singular.append(_is_singular(lam, unit_of(about)))
         modes.append(u[k] @ to_user.T)
         mode_covariances.append(to_user @ V.diagonal[k] @ to_user.T)
     shift = float(np.log(np.abs(np.diag(about.T_x))).sum()) if about.restricted else 0.0

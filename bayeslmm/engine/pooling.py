@@ -6,8 +6,9 @@ orthonormal columns, level by level but in whole arrays, since cross-products wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,32 +58,60 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeastSquares:
-    """One regression for all rows."""
+class Unpenalised:
+    """A fit without random effects: by least squares, or by maximum likelihood of another response."""
 
-    beta: Array  # (p,)
-    vcov: Array  # (p, p), of errors with variance one
-    line: Linear
+    line: Linear | None  # None of other than normal responses
+    rank: int  # number of coefficients
+    parameters: Mapping[str, Array]  # of the family
+
+    @property
+    def linear(self) -> Linear:
+        """What leaving rows out needs, of least squares."""
+        assert self.line is not None
+        return self.line
+
+    @property
+    def sigma(self) -> float:
+        """What standard errors of unit variance are multiplied with."""
+        return 1.0 if self.line is None else self.line.sigma
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of t intervals, infinite of normal ones, and NaN if none are left."""
+        if self.line is None or self.line.known_sigma is not None:
+            return np.inf
+        return float(self.line.df) if self.line.df else np.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unpooled:
+class Regression(Unpenalised):
+    """One regression for all rows."""
+
+    beta: Array  # (p,)
+    vcov: Array  # (p, p), of least squares that of errors with variance one
+    separated: NDArray[np.bool_]  # (p,) coefficients without a finite estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpooled(Unpenalised):
     """Own coefficients for every level, beside columns of X that keep one coefficient.
 
     X = Z A_level + X_common M: what X says about the coefficients of a level, and about those that all levels share.
     """
 
     coefficients: Array  # (J, q); NaN where the rows of a level do not tell them
-    vcov: Array  # (J, q, q), of errors with variance one
+    vcov: Array  # (J, q, q), of least squares that of errors with variance one
     common: NDArray[np.bool_]  # (p,)
     shared: Array  # (c,) their coefficients
     shared_vcov: Array  # (c, c)
     A: Array  # (J, q, p)
     M: Array  # (c, p)
-    line: Linear
+    separated: NDArray[np.bool_]  # (J,) levels without a finite estimate
+    shared_separated: NDArray[np.bool_]  # (c,) common coefficients without one
 
 
-def least_squares(problem: Problem) -> LeastSquares:
+def least_squares(problem: Problem) -> Regression:
     """y on X, groups ignored."""
     problem.refuse_wide("A comparison of pooling")
     root, y, X = _whitened(problem)
@@ -90,7 +119,9 @@ def least_squares(problem: Problem) -> LeastSquares:
     beta = np.linalg.solve(R, Q.T @ y)
     half = np.linalg.inv(R)
     line = _linear(problem, root, y - Q @ (Q.T @ y), (Q**2).sum(axis=1), X.shape[1])
-    return LeastSquares(beta=beta, vcov=half @ half.T, line=line)
+    return Regression(
+        beta=beta, vcov=half @ half.T, separated=np.zeros(X.shape[1], dtype=bool), **_of_line(line, X.shape[1])
+    )
 
 
 def unpooled(problem: Problem, factor: int) -> Unpooled:
@@ -112,6 +143,10 @@ def unpooled(problem: Problem, factor: int) -> Unpooled:
     shared = half @ (Q.T @ residuals)
     per_level = within_levels.coefficients(np.column_stack([y, X[:, common]]))  # (J, q, 1 + c)
     by_shared = per_level[:, :, 1:] @ half
+    rank = within_levels.rank + int(common.sum())
+    line = _linear(
+        problem, root, residuals - Q @ (Q.T @ residuals), (within_levels.Q**2).sum(axis=1) + (Q**2).sum(axis=1), rank
+    )
     return Unpooled(
         coefficients=per_level[:, :, 0] - per_level[:, :, 1:] @ shared,
         vcov=within_levels.vcov() + by_shared @ by_shared.swapaxes(1, 2),
@@ -120,13 +155,9 @@ def unpooled(problem: Problem, factor: int) -> Unpooled:
         shared_vcov=half @ half.T,
         A=attributed(problem, factor, problem.X - problem.X[:, common] @ M),
         M=M,
-        line=_linear(
-            problem,
-            root,
-            residuals - Q @ (Q.T @ residuals),
-            (within_levels.Q**2).sum(axis=1) + (Q**2).sum(axis=1),
-            within_levels.rank + int(common.sum()),
-        ),
+        separated=np.zeros(J, dtype=bool),
+        shared_separated=np.zeros(int(common.sum()), dtype=bool),
+        **_of_line(line, rank),
     )
 
 
@@ -203,7 +234,7 @@ def open_shares(problem: Problem, draws: Hyperdraws, factor: int) -> tuple[Array
         posterior = np.einsum("ka,jab,kb->jk", half, V[factor], half)
         prior = (half**2).sum(axis=1)
         shares[s] = np.where(prior > 0.0, posterior / np.where(prior > 0.0, prior, 1.0), 1.0)
-        traces[s] = _trace(reduced, V, coordinates.precision * draws.sigma[s] ** 2)
+        traces[s] = trace_of_hat(reduced, V, coordinates.precision * draws.sigma[s] ** 2)
     return shares, traces
 
 
@@ -212,10 +243,10 @@ def hat_trace(problem: Problem, solution: PointSolution) -> float:
     problem.refuse_wide("A comparison of pooling")
     _, criterion = prepare(problem, reml=solution.reml)
     reduced = pls.reduce(criterion.layout, criterion.lams(solution.scaled_theta))
-    return _trace(reduced, pls.inverse(reduced).diagonal, np.zeros(criterion.p))
+    return trace_of_hat(reduced, pls.inverse(reduced).diagonal, np.zeros(criterion.p))
 
 
-def _trace(reduced: pls.Reduced, V: Sequence[Array], held: Array) -> float:
+def trace_of_hat(reduced: pls.Reduced, V: Sequence[Array], held: Array) -> float:
     """tr(FᵀWF(FᵀWF + D)⁻¹) = m + p − tr(M⁻¹) − tr(A_x⁻¹(UᵀU + σ²P₀)) with D = blockdiag(I, σ²P₀)."""
     p = len(held)
     UtU = np.diag(held)
@@ -359,6 +390,10 @@ def _whitened(problem: Problem) -> tuple[Array, Array, Array]:
     """√w, √w y and √w X."""
     root = np.ones(len(problem.y)) if problem.weights is None else np.sqrt(problem.weights)
     return root, problem.y * root, problem.X * root[:, None]
+
+
+def _of_line(line: Linear, rank: int) -> dict[str, Any]:
+    return {"line": line, "rank": rank, "parameters": {"sigma": np.asarray(line.sigma)}}
 
 
 def _linear(problem: Problem, root: Array, white: Array, leverage: Array, rank: int) -> Linear:

@@ -8,6 +8,7 @@ right one, is a linear programme (Konis 2007).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import linprog
 
@@ -36,23 +37,18 @@ def separating(design: Design, X: Array) -> Array:
     design : Design
     X : (n, p) its fixed part with columns of size one
     """
-    p, y = X.shape[1], design.y
+    p = X.shape[1]
     K = len(design.levels) - 1 if design.family.has_categories else 0
     if not p or not can_separate(design):
         return np.zeros(0)
-    rising, fixed = [], []  # rows of linear forms that must not fall, and that must stay
+    low, high, fixed = _edges(design)
     if K:
-        cuts = np.eye(K)
-        below, above = y < K, y > 0
-        rising.append(np.hstack([-X[below], cuts[y[below].astype(int)]]))
-        rising.append(np.hstack([X[above], -cuts[y[above].astype(int) - 1]]))
+        y, cuts = design.y.astype(int), np.eye(K)
+        rising = [np.hstack([-X[low], cuts[y[low]]]), np.hstack([X[high], -cuts[y[high] - 1]])]
     else:
-        most = np.full(len(y), np.inf) if design.family.is_count else 1.0 if design.trials is None else design.trials
-        low, high = y <= design.family.least, y >= most
-        some = np.ones(len(y), dtype=bool) if design.trials is None else design.trials > 0
-        rising += [-X[low & some], X[high & some]]
-        fixed.append(X[~low & ~high & some])
-    G, E = (np.unique(np.round(np.vstack([np.zeros((0, p + K)), *a]), 12), axis=0) for a in (rising, fixed))
+        rising = [-X[low], X[high]]
+    forms = (rising, [np.hstack([X[fixed], np.zeros((int(fixed.sum()), K))])])  # that must not fall, and that must stay
+    G, E = (np.unique(np.round(np.vstack(a), 12), axis=0) for a in forms)
     if not len(G):
         return np.zeros(0)
     # the sparsest: least in sum of sizes among those whose rows rise by one on average
@@ -73,6 +69,70 @@ def separating(design: Design, X: Array) -> Array:
     if size <= MOVED:  # the cutpoints alone move, where a category is empty
         return np.zeros(0)
     return np.where(np.abs(direction) > MOVED * size, direction / size, 0.0)
+
+
+def _edges(design: Design) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Rows (n,) that gain by a lower linear predictor, by a higher one (categories between: both), or by neither."""
+    y = design.y
+    if design.family.has_categories:
+        return y < len(design.levels) - 1, y > 0, np.zeros(len(y), dtype=bool)
+    most = np.full(len(y), np.inf) if design.family.is_count else 1.0 if design.trials is None else design.trials
+    low, high = y <= design.family.least, y >= most
+    some = np.ones(len(y), dtype=bool) if design.trials is None else design.trials > 0
+    return low & some, high & some, ~low & ~high & some
+
+
+def rows_that_separate(
+    design: Design, codes: NDArray[np.int64], Z: Array, levels: int
+) -> tuple[NDArray[np.bool_], Array]:
+    """Rows (n,) whose density rises to its limit without a penalty on coefficients of every level, and a direction.
+
+    Parameters
+    ----------
+    design : Design
+        Its X are the columns that keep one coefficient.
+    codes, Z, levels : (n,), (n, q), int
+        The levels with coefficients of their own.
+
+    Returns
+    -------
+    rows : (n,)
+        All that some direction makes certain.
+    direction : (levels q + p,)
+        One that does so to all of them; zero if there is none.
+    """
+    n, q = Z.shape
+    K = len(design.levels) - 1 if design.family.has_categories else 0
+    columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
+    of_levels = sparse.csr_array((Z.reshape(-1), columns, np.arange(0, n * q + 1, q)), shape=(n, levels * q))
+    F = sparse.hstack([of_levels, sparse.csr_array(design.X)], format="csr")
+    low, high, fixed = (np.flatnonzero(rows) for rows in _edges(design))
+    G, E = sparse.vstack([-F[low], F[high]], format="csr"), F[fixed]
+    if K:
+        y = design.y.astype(int)
+        cuts = np.concatenate([y[low], y[high] - 1])
+        signs = np.concatenate([np.ones(len(low)), -np.ones(len(high))])
+        G = sparse.hstack([G, sparse.csr_array((signs, (np.arange(len(cuts)), cuts)), shape=(len(cuts), K))])
+        E = sparse.csr_array((0, G.shape[1]))
+    forms, size = G.shape
+    gains = np.concatenate([np.zeros(size), -np.ones(forms)])  # each form's gain counts up to one
+    program = linprog(
+        gains,
+        A_ub=sparse.hstack([-G, sparse.eye_array(forms)], format="csr"),
+        b_ub=np.zeros(forms),
+        A_eq=sparse.hstack([E, sparse.csr_array((E.shape[0], forms))], format="csr") if E.shape[0] else None,
+        b_eq=np.zeros(E.shape[0]) if E.shape[0] else None,
+        bounds=[(None, None)] * size + [(0.0, 1.0)] * forms,
+        method="highs",
+    )
+    rows = np.zeros(n, dtype=bool)
+    if program.x is None:
+        return rows, np.zeros(levels * q + design.p)
+    certain = program.x[size:] > 0.5  # each is nought or one: directions can be made longer
+    of_form = np.concatenate([low, high])
+    rows[of_form[certain]] = True
+    rows[of_form[~certain]] = False  # of a category between others both forms have to gain
+    return rows, program.x[: levels * q + design.p]
 
 
 def constant_levels(design: Design) -> list[int]:

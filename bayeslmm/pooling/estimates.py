@@ -6,8 +6,9 @@ to a level's coefficients and Mβ what is left for all levels together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
 from ..engine import pooling as engine
-from ..engine import reml
+from ..engine import reml, unpenalised
 from ..engine.loo import Hyperdraws
 from ..engine.scaling import Problem
-from ..errors import NotAvailableError
+from ..engine.working import working
 from ..results import wald
 from ..results.alike import agreed, rivals_of
 from ..results.point import PointFit
@@ -29,6 +30,7 @@ from ..results.variance import nesting
 from ..tools.arrays import Array
 
 MOST_DRAWS, FEWEST_DRAWS = 1000, 50  # whose shrinkage is computed
+MOST_MODES = 200  # whose modes are searched for that, of other than normal responses
 WORK = 50e9  # multiplications that the dense part of all of them may take
 
 
@@ -40,6 +42,7 @@ class Footing:
     term: GroupTerm
     factor: int
     problem: Problem
+    complete: engine.Regression
     unpooled: engine.Unpooled
     outer: tuple[tuple[int, NDArray[np.int64], Array], ...]  # of factors that this one is nested in: k, levels, B
 
@@ -52,10 +55,13 @@ class Footing:
         InputError
             No such factor, or several and none is named.
         NotAvailableError
-            The response is not normal.
+            Terms whose rows do not belong to one level each.
+        FitError
+            There is no fit without pooling.
         """
         term = design.group(group)
-        problem = normal_problem(design)
+        problem = Problem.of(design)
+        problem.refuse_wide("A comparison of pooling")
         names = [g.name for g in design.groups]
         factor, outer = names.index(term.name), []
         first = np.unique(term.codes, return_index=True)[1]
@@ -64,13 +70,30 @@ class Footing:
             B = engine.absorbed(problem, factor, problem.Z[k])
             if np.any(B):
                 outer.append((k, problem.codes[k][first], B))
-        unpooled = engine.unpooled(problem, factor)
-        return cls(design=design, term=term, factor=factor, problem=problem, unpooled=unpooled, outer=tuple(outer))
+        return cls(
+            design=design,
+            term=term,
+            factor=factor,
+            problem=problem,
+            complete=complete_fit(design),
+            unpooled=unpooled_fit(design, factor),
+            outer=tuple(outer),
+        )
 
     @property
     def common(self) -> list[str]:
         """Names of the fixed effects that all levels share."""
         return [name for name, use in zip(self.design.x_names, self.unpooled.common, strict=True) if use]
+
+    @property
+    def levels_sum_to_zero(self) -> bool:
+        """Whether cutpoints stand in place of what the levels of the fit without pooling share."""
+        return self.design.family.has_categories and bool(np.any(self.absorbed_intercept))
+
+    @property
+    def absorbed_intercept(self) -> Array:
+        """Coefficients (J, q) whose columns add to one in every row; zero if there are none."""
+        return engine.absorbed(self.problem, self.factor, np.ones((self.design.n, 1)))[:, :, 0]
 
     def fixed(self, beta: Array) -> Array:
         """A_level β (..., J, q) for β (..., p)."""
@@ -95,14 +118,35 @@ class Estimates:
     toward: Array  # (J, q) what the levels are pulled to; their own value where nothing pulls
 
 
-def normal_problem(design: Design) -> Problem:
-    """The arrays of a design with a normal response, the log of it in a lognormal model."""
-    if not design.family.is_normal:
-        raise NotAvailableError(
-            f"family={design.family}: fits without and with complete pooling are by least squares, which is for normal "
-            "responses"
-        )
-    return Problem.of(design)
+def complete_fit(design: Design) -> engine.Regression:
+    """One regression for all rows: least squares, or maximum likelihood of a response that is not normal."""
+    if design.family.is_normal:
+        return engine.least_squares(Problem.of(design))
+    design.refuse_wide("A comparison of pooling")
+    return unpenalised.complete(design)
+
+
+def unpooled_fit(design: Design, factor: int) -> engine.Unpooled:
+    """Coefficients for every level of a factor."""
+    if design.family.is_normal:
+        return engine.unpooled(Problem.of(design), factor)
+    design.refuse_wide("A comparison of pooling")
+    return unpenalised.unpooled(design, factor)
+
+
+def observed_of(design: Design) -> Array:
+    """What expected responses stand beside (n,): a normal response, or the log of one, less the offset; a share."""
+    if design.family.is_normal:
+        return design.normal_response
+    return np.asarray(design.y if design.trials is None else design.y / design.trials, dtype=float)
+
+
+def expected_of(design: Design, eta: Array, parameters: Mapping[str, Any]) -> Array:
+    """The same by linear predictors (n,) that the offset is not in."""
+    if design.family.is_normal:
+        return eta
+    values = {name: np.asarray(value) for name, value in parameters.items()}
+    return design.family.expected(eta + design.offset, values, design.weights)
 
 
 def _around(
@@ -127,41 +171,44 @@ def _around(
     )
 
 
-def _width(line: engine.Linear, ci_prob: float) -> float:
-    """Half of an interval in standard errors: of the normal distribution where σ is known."""
-    if line.known_sigma is not None:
-        return float(wald.quantile(np.inf, ci_prob))
-    return float(wald.quantile(line.df, ci_prob)) if line.df else float("nan")
+def _width(fit: engine.Unpenalised, ci_prob: float) -> float:
+    """Half of an interval in standard errors: of the normal distribution where σ is known, or there is none."""
+    return float(wald.quantile(fit.df, ci_prob)) if np.isfinite(fit.df) or fit.df == np.inf else float("nan")
 
 
-def complete(footing: Footing, whole: engine.LeastSquares, ci_prob: float) -> Estimates:
-    """One regression for all rows, t intervals."""
-    A, M, line = footing.unpooled.A, footing.unpooled.M, whole.line
-    vcov = line.sigma**2 * whole.vcov
-    value = footing.fixed(whole.beta)
+def complete(footing: Footing, ci_prob: float) -> Estimates:
+    """One regression for all rows, t or normal intervals."""
+    whole = footing.complete
+    A, M = footing.unpooled.A, footing.unpooled.M
+    vcov, beta = whole.sigma**2 * whole.vcov, np.nan_to_num(whole.beta)
+    value, common = footing.fixed(beta), M @ beta
+    if whole.separated.any():  # what hangs on coefficients without an estimate has none
+        value = np.where(A[:, :, whole.separated].any(axis=2), np.nan, value)
+        common = np.where(M[:, whole.separated].any(axis=1), np.nan, common)
     return _around(
         value,
         np.einsum("jqa,ab,jqb->jq", A, vcov, A),
-        M @ whole.beta,
+        common,
         np.einsum("ca,ab,cb->c", M, vcov, M),
-        _width(line, ci_prob),
+        _width(whole, ci_prob),
         value,
     )
 
 
 def none(footing: Footing, ci_prob: float) -> Estimates:
-    """Every level by itself, t intervals with one residual variance of all levels."""
-    unpooled, line = footing.unpooled, footing.unpooled.line
-    variance = line.sigma**2 * np.diagonal(unpooled.vcov, axis1=1, axis2=2)
-    shared = line.sigma**2 * np.diag(unpooled.shared_vcov)
+    """Every level by itself; t intervals with one residual variance of all levels, or normal ones."""
+    unpooled = footing.unpooled
+    variance = unpooled.sigma**2 * np.diagonal(unpooled.vcov, axis1=1, axis2=2)
+    shared = unpooled.sigma**2 * np.diag(unpooled.shared_vcov)
+    variance = np.where(np.isfinite(unpooled.coefficients), variance, np.nan)
     return _around(
-        unpooled.coefficients, variance, unpooled.shared, shared, _width(line, ci_prob), unpooled.coefficients
+        unpooled.coefficients, variance, unpooled.shared, shared, _width(unpooled, ci_prob), unpooled.coefficients
     )
 
 
 def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
     """REML or ML: fixed part and conditional modes, t intervals by the prediction error (docs/theory.md, 9.8)."""
-    solution, k, problem = fit.solution, footing.factor, footing.problem
+    k, (problem, solution) = footing.factor, working(fit.design, fit.solution)
     modes, vcov = solution.modes, solution.vcov
     toward = footing.fixed(solution.beta) + footing.from_outer(lambda other: modes[other])
     slopes = reml.mode_slopes(problem, solution)
@@ -172,7 +219,7 @@ def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
         given_beta = engine.combined_variances(problem, solution, [itself, *footing.outer])
     else:
         given_beta = np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
-    M, about = footing.unpooled.M, wald.approximation(fit.design, solution, wald.DDF)
+    M, about = footing.unpooled.M, wald.approximation(fit.design, fit.solution, wald.DDF)
     variances = given_beta + np.einsum("jqa,ab,jqb->jq", reach, vcov, reach)
     common, shared = M @ solution.beta, about.variances(M)
     width = wald.quantile(wald.df_of_sums(about, reach, variances), ci_prob)
@@ -214,12 +261,22 @@ def open_shares_at(footing: Footing, fit: PointFit) -> Array:
 
 def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
     """The same for draws of the posterior (S, J, q), evenly chosen, and the traces of their hat matrices (S,)."""
+    values, total, is_normal = fit.values, fit.n_chains * fit.n_draws, footing.design.family.is_normal
     sizes = [group.n_levels * group.q for group in footing.design.groups]
     dense = sum(sizes) - max(sizes)
-    most = int(np.clip(WORK / max(dense, 1) ** 3, FEWEST_DRAWS, MOST_DRAWS))
-    total = fit.n_chains * fit.n_draws
+    most = int(np.clip(WORK / max(dense, 1) ** 3, FEWEST_DRAWS, MOST_DRAWS if is_normal else MOST_MODES))
     chosen = np.linspace(0, total - 1, min(most, total)).astype(np.int64)
-    values = fit.values
+    if not is_normal:
+        return unpenalised.open_shares(
+            footing.design,
+            flat(values.beta)[chosen],
+            [flat(cov)[chosen] for cov in values.covariances],
+            np.concatenate(
+                [np.zeros((len(chosen), 0)), *(_columns(flat(values.family[p])[chosen]) for p in _parameters(footing))],
+                axis=1,
+            ),
+            footing.factor,
+        )
     draws = Hyperdraws(
         sigma=np.ascontiguousarray(flat(values.family["sigma"])[chosen]),
         covariances=tuple(flat(cov)[chosen] for cov in values.covariances),
@@ -227,6 +284,15 @@ def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
         prior=None,
     )
     return engine.open_shares(footing.problem, draws, footing.factor)
+
+
+def _parameters(footing: Footing) -> tuple[str, ...]:
+    return footing.design.family.parameters
+
+
+def _columns(values: Array) -> Array:
+    """Draws (S,) or (S, r) as (S, r)."""
+    return values.reshape(len(values), -1)
 
 
 def pooling_factors(footing: Footing, fit: PosteriorFit) -> Array:
@@ -252,10 +318,10 @@ def together(
     footing: Footing, reml: PointFit | None, post: PosteriorFit | None, ci_prob: float
 ) -> dict[str, pd.DataFrame]:
     """The tables of :class:`bayeslmm.pooling.pooling.Pooling`: levels, common, terms and fits."""
-    unpooled, whole = footing.unpooled, engine.least_squares(footing.problem)
+    unpooled, whole = footing.unpooled, footing.complete
     summaries = {
-        "complete": _Summary(estimates=complete(footing, whole, ci_prob), fit=_counted(whole.line)),
-        "none": _Summary(estimates=none(footing, ci_prob), fit=_counted(unpooled.line)),
+        "complete": _Summary(estimates=complete(footing, ci_prob), fit=_counted(whole)),
+        "none": _Summary(estimates=none(footing, ci_prob), fit=_counted(unpooled)),
     }
     if reml is not None:
         summaries["reml"] = _by_point(footing, reml, ci_prob)
@@ -264,7 +330,7 @@ def together(
     shrinkage = {name: values for summary in summaries.values() for name, values in summary.shrinkage.items()}
     if reml is not None or post is not None:
         partial = summaries["reml" if reml is not None else "posterior"].estimates
-        unpooled_se = unpooled.line.sigma * np.sqrt(np.diagonal(unpooled.vcov, axis1=1, axis2=2))
+        unpooled_se = unpooled.sigma * np.sqrt(np.diagonal(unpooled.vcov, axis1=1, axis2=2))
         shrinkage["moved"] = moved(summaries["none"].estimates, unpooled_se, partial)
     terms = {name: values for summary in summaries.values() for name, values in summary.terms.items()}
     numbers = {name: summary.estimates for name, summary in summaries.items()}
@@ -286,8 +352,13 @@ class _Summary:
     terms: dict[str, Array] = field(default_factory=dict)  # (q,) by column of ``Pooling.terms``
 
 
-def _counted(line: engine.Linear) -> dict[str, float]:
-    return {"parameters": float(line.rank), "sigma": line.sigma}
+def _counted(fit: engine.Unpenalised) -> dict[str, float]:
+    return {"parameters": float(fit.rank), **scalars(fit.parameters)}
+
+
+def scalars(parameters: Mapping[str, Array]) -> dict[str, float]:
+    """The family's parameters that are one number each: all but cutpoints."""
+    return {name: float(value) for name, value in parameters.items() if np.ndim(value) == 0}
 
 
 def _by_point(footing: Footing, fit: PointFit, ci_prob: float) -> _Summary:
@@ -312,7 +383,10 @@ def _at_estimates(footing: Footing, fit: PointFit, ci_prob: float) -> _Summary:
     sds = np.sqrt(np.diag(fit.solution.covariances[footing.factor]))
     return _Summary(
         estimates=by_point(footing, fit, ci_prob),
-        fit={"parameters": engine.hat_trace(footing.problem, fit.solution), "sigma": fit.sigma},
+        fit={
+            "parameters": engine.hat_trace(*working(fit.design, fit.solution)),
+            **scalars({name: np.asarray(value) for name, value in fit.solution.parameters.items()}),
+        },
         shrinkage={"shrinkage_reml": shares},
         terms={"sd_reml": sds, "shrinkage_reml": shares.mean(axis=0)},
     )
@@ -330,7 +404,7 @@ def _by_posterior(footing: Footing, fit: PosteriorFit, ci_prob: float) -> _Summa
             "parameters": float(traces.mean()),
             "parameters_low": float(fewest[0]),
             "parameters_high": float(most[0]),
-            "sigma": float(fit.values.family["sigma"].mean()),
+            **scalars({name: flat(draws).mean(axis=0) for name, draws in fit.values.family.items()}),
         },
         shrinkage={"shrinkage": shares.mean(axis=0), "shrinkage_low": low, "shrinkage_high": high},
         terms={

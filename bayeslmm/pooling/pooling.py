@@ -8,19 +8,21 @@ from typing import Any
 import pandas as pd
 
 from ..design.design import Design
-from ..engine import pooling as engine
-from ..errors import InputError, NotAvailableError
+from ..errors import InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.quantities import check_same_data
 from ..results.summaries import check_interval
-from .estimates import Footing, normal_problem, together
+from .estimates import Footing, complete_fit, together
 from .record import Pooling
 
 
 def complete_pooling(model: Any) -> pd.Series:
-    """Least squares of the response on the fixed part, groups ignored.
+    """Regression of the response on the fixed part, groups ignored.
+
+    Least squares, or maximum likelihood of a response that is not normal (``glm``). Missing where separation leaves no
+    finite estimate.
 
     Parameters
     ----------
@@ -29,7 +31,9 @@ def complete_pooling(model: Any) -> pd.Series:
     Raises
     ------
     NotAvailableError
-        The response is not normal.
+        The model has a relationship matrix, multi-membership or a smooth.
+    FitError
+        The likelihood has no maximum that could be found.
 
     Examples
     --------
@@ -39,17 +43,18 @@ def complete_pooling(model: Any) -> pd.Series:
     {'Intercept': 251.41, 'Days': 10.47}
     """
     design = _design(model, "complete_pooling")
-    beta = engine.least_squares(normal_problem(design)).beta
-    return pd.Series(beta, index=list(design.x_names), name="complete")
+    return pd.Series(complete_fit(design).beta, index=list(design.x_names), name="complete")
 
 
 def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
-    """Least squares with coefficients of its own for every level: the limit of infinite variances of this factor.
+    """Regression with coefficients of its own for every level: the limit of infinite variances of this factor.
 
     The columns of the factor's bars get one coefficient a level. Columns of the fixed part that these hold within every
     level (their own, and predictors that are constant in a level) drop out; the others keep one coefficient for all.
     For ``y ~ x + (x | g)`` that is a regression a level, ``lme4::lmList``; for ``y ~ x + (1 | g)`` it is an intercept a
-    level beside a common slope (Gelman & Hill 2007, ch. 12). Other grouping factors are left out.
+    level beside a common slope (Gelman & Hill 2007, ch. 12). Other grouping factors are left out. Least squares, or
+    maximum likelihood of a response that is not normal, with one dispersion, shape or set of cutpoints for all levels;
+    beside cutpoints the intercepts of the levels sum to zero.
 
     Parameters
     ----------
@@ -60,14 +65,18 @@ def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a level, one column a term; missing where a level has too few distinct rows for its own fit.
+        One row a level, one column a term; missing where a level has too few distinct rows for its own fit. An
+        intercept is ±inf where all rows of the level are at one edge, as failures alone are; levels with several
+        coefficients that are separated are missing.
 
     Raises
     ------
     InputError
         No such factor, or several and none is named.
     NotAvailableError
-        The response is not normal.
+        The model has a relationship matrix, multi-membership or a smooth.
+    FitError
+        Every row is fitted perfectly, or the likelihood has no maximum that could be found.
 
     Examples
     --------
@@ -94,11 +103,13 @@ def compare_pooling(
 ) -> Pooling:
     """Complete, no and partial pooling of the levels of a grouping factor, side by side.
 
-    * Complete: one regression for all rows (``lm``). t intervals.
-    * None: own coefficients for every level, see `no_pooling`. t intervals with one residual variance for all levels.
+    * Complete: one regression for all rows (``lm``, ``glm``). t intervals, of other than normal responses normal ones.
+    * None: own coefficients for every level, see `no_pooling`. t intervals with one residual variance for all levels,
+      or normal ones; none where separation leaves no finite estimate, which is said with the names of the levels.
       With known standard errors (``se=``) the intervals of both are normal: the common-effect estimate of meta-analysis
       and the studies as they are.
-    * Partial: the model, by REML (interval from the prediction error) and by its posterior (equal-tailed).
+    * Partial: the model, by REML (ML of other than normal responses; interval from the prediction error) and by its
+      posterior (equal-tailed).
 
     What is compared is, for every level and column of the bars, the whole coefficient: what the fixed part brings to it
     (predictors that are constant in a level with it), the random effect, and those of factors that this one is nested
@@ -110,8 +121,8 @@ def compare_pooling(
     group : str, optional
         The grouping factor, where the model has several; the others are left out of the fit without pooling.
     reml : PointFit or bool, optional
-        A fit of this model, so that it is not made again, or ``False`` for none. By default it is made, except for
-        lognormal models, which have none.
+        A point fit of this model, so that it is not made again, or ``False`` for none. By default it is made: by REML,
+        of other than normal responses by ML.
     post : PosteriorFit or bool, optional
         A posterior of this model, or ``False`` for none.
     random_seed : int, optional
@@ -130,7 +141,9 @@ def compare_pooling(
     InputError
         No such factor, or several and none is named; a fit of another model.
     NotAvailableError
-        The response is not normal.
+        The model has a relationship matrix, multi-membership or a smooth.
+    FitError
+        There is no fit without pooling: every row is fitted perfectly.
 
     References
     ----------
@@ -153,13 +166,8 @@ def compare_pooling(
     check_interval(ci_prob)
     _refuse_residual(design)
     footing = Footing.of(design, group)
-    has_reml = design.family.has_reml
-    if not has_reml and reml not in (None, False):
-        raise NotAvailableError(
-            f"compare_pooling(reml=...): point fits are put beside least squares, which is for normal responses; this "
-            f"one is {design.family}"
-        )
-    point = _given(design, "reml", reml, PointFit, lambda: model.fit_reml() if has_reml or reml else None)
+    point_fit = model.fit_reml if design.family.has_reml else model.fit_ml
+    point = _given(design, "reml", reml, PointFit, point_fit)
     draws = _given(design, "post", post, PosteriorFit, lambda: model.fit(random_seed=random_seed, **settings))
     return pool(footing, point, draws, ci_prob)
 
@@ -167,11 +175,6 @@ def compare_pooling(
 def pool_fit(fit: PointFit | PosteriorFit, group: str | None = None, ci_prob: float = 0.95) -> Pooling:
     """The same of one fit."""
     reml = fit if isinstance(fit, PointFit) else None
-    if reml is not None and not fit.design.family.has_reml:
-        raise NotAvailableError(
-            f"pooling of a point fit is compared with least squares, which is for normal responses; this one is "
-            f"{fit.design.family}. Take the posterior: model.fit()"
-        )
     post = fit if isinstance(fit, PosteriorFit) else None
     if post is not None:
         _refuse_residual(post.design)

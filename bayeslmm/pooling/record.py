@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design
 from ..errors import NotAvailableError
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
@@ -16,6 +17,7 @@ from .scores import HeldOut, PoolingScores, held_out, scores
 
 MOST_LEVELS, SHOWN = 24, 12  # up to so many levels all are printed, else so many
 LONGEST = 14  # letters of a level's label
+NAMED = 12  # separated levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -35,7 +37,8 @@ class Pooling(Shown):
         Pardoe 2006), where 0.5 is as far from no as from complete pooling.
     fits : DataFrame
         By kind of pooling: ``parameters``, the number of coefficients or, of partial pooling, the trace of the matrix
-        that takes y to its fitted values, with ``_low`` and ``_high`` of the posterior; ``sigma``, the residual sd.
+        that takes y to its fitted values (of the working model, where the response is not normal), with ``_low`` and
+        ``_high`` of the posterior; ``sigma``, the residual sd, or what else the family has of single parameters.
     reml : PointFit or None
     post : PosteriorFit or None
         The fits with partial pooling.
@@ -65,7 +68,8 @@ class Pooling(Shown):
         DataFrame
             Columns group, level, n (rows), term; complete, none, reml and posterior (means), each with ``_low`` and
             ``_high``; shrinkage_reml and shrinkage, shrinkage_low, shrinkage_high (posterior); moved. Missing fits have
-            no columns; numbers without pooling are missing for a level whose rows do not tell its coefficients.
+            no columns; numbers without pooling are missing for a level whose rows do not tell its coefficients, and
+            ±inf for an intercept of rows that are all at one edge, such as failures alone.
 
             ``shrinkage`` is Var(b | y, β, Σ, σ) / Var(b): the share of the variance between levels that the rows leave
             open, from 0 (the level's own rows decide) to 1 (complete pooling); for random intercepts
@@ -97,8 +101,13 @@ class Pooling(Shown):
         Raises
         ------
         NotAvailableError
-            There is no posterior (``post=False``), or groups that are not independent.
+            There is no posterior (``post=False``), the response is not normal, or groups are not independent.
         """
+        if not self.footing.design.family.is_normal:
+            raise NotAvailableError(
+                f"loo() puts the posterior beside exact densities of linear models; without priors there are none for "
+                f"{self.footing.design.family}. held_out() compares the three on rows that were held out"
+            )
         if self.post is None:
             raise NotAvailableError(
                 "loo() averages over a posterior; compare_pooling was told post=False. held_out() does without"
@@ -107,6 +116,8 @@ class Pooling(Shown):
 
     def held_out(self, folds: int = 5, *, by: str | None = None, random_seed: int | None = 1) -> HeldOut:
         """Mean squared error on held-out rows; all are fitted again to the others.
+
+        Of other than normal responses the error is that of the expected response, of a share of the trials.
 
         Parameters
         ----------
@@ -121,6 +132,8 @@ class Pooling(Shown):
         ------
         InputError
             Fewer than two parts or more than rows, or a fit that is not there.
+        NotAvailableError
+            Categories have no expected response.
         """
         return held_out(self.footing, self.reml, self.post, folds, by, random_seed)
 
@@ -251,15 +264,17 @@ def _terms_table(pool: Pooling) -> Table | None:
 
 def _fits_table(pool: Pooling) -> Table:
     names = _names(pool)
+    of_family = [name for name in pool.fits if not str(name).startswith("parameters")]
     body = []
     for kind, r in pool.fits.iterrows():
         count = f"{r['parameters']:,.0f}" if kind in ("complete", "none") else f"{r['parameters']:,.1f}"
         if kind == "posterior":
             count += f" ({r['parameters_low']:,.1f}, {r['parameters_high']:,.1f})"
-        body.append([names[str(kind)], count, number(r["sigma"])])
+        body.append([names[str(kind)], count, *(number(r[name]) for name in of_family)])
     known_residual = pool.footing.design.family.residual_is_known
-    of_rows = "Typical standard error" if known_residual else "Residual sd"
-    return table(["", "Parameters", of_rows], body, title="Effective number of parameters:")
+    of_rows = {"sigma": "Typical standard error" if known_residual else "Residual sd"}
+    headers = ["", "Parameters", *(of_rows.get(name, name) for name in of_family)]
+    return table(headers, body, title="Effective number of parameters:")
 
 
 def _notes(pool: Pooling, shown: int) -> list[str]:
@@ -268,7 +283,9 @@ def _notes(pool: Pooling, shown: int) -> list[str]:
     notes = []
     if shown < term.n_levels:
         notes.append(f"{shown} of {term.n_levels:,} levels are printed, from least to most pooled; .table() has all.")
-    missing = int(np.isnan(footing.unpooled.coefficients).any(axis=1).sum())
+    notes += _separated(pool)
+    untold = np.isnan(footing.unpooled.coefficients).any(axis=1) & ~footing.unpooled.separated
+    missing = int(untold.sum()) if not footing.unpooled.shared_separated.any() else 0
     if missing:
         notes.append(
             f"{missing} of {term.n_levels:,} levels {'has' if missing == 1 else 'have'} too few distinct rows for "
@@ -295,8 +312,38 @@ def _notes(pool: Pooling, shown: int) -> list[str]:
         )
     if pool.post is not None:
         notes.append("Pooling factor: 1 - Var(E b) / E Var(b) over the levels (Gelman & Pardoe 2006).")
-    if pool.reml is None and design.family.models_log:
-        notes.append("Coefficients are of the logarithm; lognormal models have no REML fit.")
+    if design.family.models_log:
+        notes.append("Coefficients are of the logarithm.")
+    elif not design.family.is_normal:
+        notes.append(f"Coefficients are of the linear predictor, {_scale(design)}.")
+    if footing.levels_sum_to_zero:
+        notes.append("Without pooling the intercepts of the levels sum to zero: the cutpoints have what they share.")
+    return notes
+
+
+def _scale(design: Design) -> str:
+    if design.family.has_categories:
+        return f"{design.family.link} of the probability of a higher category"
+    return f"{design.family.link} of the expected response"
+
+
+def _separated(pool: Pooling) -> list[str]:
+    """What has no finite estimate, by name."""
+    footing, notes = pool.footing, []
+    complete = [name for name, use in zip(footing.design.x_names, footing.complete.separated, strict=True) if use]
+    if complete:
+        notes.append(f"Complete pooling: separation of {', '.join(complete)}, which has no finite estimate (-).")
+    common = [name for name, use in zip(footing.common, footing.unpooled.shared_separated, strict=True) if use]
+    if common:
+        notes.append(f"No pooling: separation of {', '.join(common)}; no level then has a finite estimate (-).")
+        return notes
+    levels = [str(footing.term.levels[j]) for j in np.flatnonzero(footing.unpooled.separated)]
+    if levels:
+        named = ", ".join(levels[:NAMED]) + (f" and {len(levels) - NAMED:,} more" if len(levels) > NAMED else "")
+        notes.append(
+            f"No pooling: separation in {len(levels):,} of {footing.term.n_levels:,} levels, whose rows no finite "
+            f"coefficients fit best ({'∞' if footing.term.q == 1 else '-'}): {footing.term.name} {named}."
+        )
     return notes
 
 
@@ -307,6 +354,8 @@ def _short(label: object) -> str:
 
 def _fixed(value: object, places: int) -> str:
     number = float(value)  # type: ignore[arg-type]
+    if np.isinf(number):
+        return "∞" if number > 0.0 else "-∞"
     return f"{number:.{max(places, 0)}f}" if np.isfinite(number) else "-"
 
 

@@ -12,21 +12,20 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..engine import pooling as engine
-from ..engine import reml as point
 from ..engine.loo import LeftOut
 from ..engine.randomness import generator
-from ..engine.scaling import Problem
-from ..errors import InputError
+from ..errors import InputError, NotAvailableError
+from ..results.alike import solved
 from ..results.elpd import ROW, ranked, record
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.sampling import sample
 from ..results.text import Shown, Text, number, table
 from ..tools.arrays import Array
-from .estimates import Footing, normal_problem
+from .estimates import Footing, complete_fit, expected_of, observed_of, unpooled_fit
 
 KINDS = ("complete", "none", "partial")
-Predict = Callable[[Problem], Array]
+Predict = Callable[[Design], Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -88,8 +87,8 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
     if unit == ROW:
         jacobian = design.family.log_jacobian(design.y)
         densities = {
-            "complete": engine.rows_left_out(engine.least_squares(problem).line),
-            "none": engine.rows_left_out(footing.unpooled.line),
+            "complete": engine.rows_left_out(footing.complete.linear),
+            "none": engine.rows_left_out(footing.unpooled.linear),
         }
     else:
         left_out = design.group(unit)
@@ -154,8 +153,8 @@ class HeldOut(Shown):
         Mean squared errors: rows ``own fit`` (of levels whose other rows have a fit of their own) and, if there are
         any, ``no own fit``; columns rows, complete, none, partial.
     rows : DataFrame
-        Every row with its level, fold, observed response (its log in a lognormal model, less the offset) and the three
-        predictions.
+        Every row with its level, fold, observed response (its log in a lognormal model, less the offset; a share of the
+        trials) and the three predictions.
     """
 
     table: pd.DataFrame
@@ -187,6 +186,11 @@ def held_out(
 ) -> HeldOut:
     """K-fold cross-validation of the mean squared error, rows dealt within levels."""
     design, codes, n = footing.design, footing.term.codes, footing.design.n
+    if not design.family.has_mean:
+        raise NotAvailableError(
+            f"held_out() compares squared errors of expected responses, which {design.family} has none of; take "
+            "blm.kfold(post) for its categories"
+        )
     whole = isinstance(folds, int | np.integer) and not isinstance(folds, bool)
     if not whole or not 2 <= folds <= n:
         raise InputError(f"held_out(folds={folds!r}): a number of parts from 2 to the {n:,} rows")
@@ -195,12 +199,12 @@ def held_out(
     predicted = {kind: np.empty(n) for kind in KINDS}
     for fold in range(folds):
         out = part == fold
-        training, rows = design.rows(~out), Problem.of(design.rows(out))
+        training, rows = design.rows(~out), design.rows(out)
         _check_told(training, fold, folds)
         fits = {"complete": _complete, "none": _none(footing.factor), "partial": partial}
         for kind, fit in fits.items():
             predicted[kind][out] = fit(training)(rows)
-    observed = footing.problem.y
+    observed = observed_of(design)
     frame = pd.DataFrame(
         {"level": [footing.term.levels[code] for code in codes], "fold": part, "observed": observed, **predicted},
         index=design.index,
@@ -212,7 +216,7 @@ def held_out(
         for name, which in (("own fit", has_own_fit), ("no own fit", ~has_own_fit))
         if which.any()
     }
-    scale = design.family.label(design.response)
+    scale = design.family.label(design.response) + " / trials" * (design.trials is not None)
     return HeldOut(
         table=pd.DataFrame.from_dict(mean_errors, orient="index"),
         rows=frame,
@@ -228,8 +232,7 @@ def _partial(
     if by not in (None, "reml", "posterior"):
         raise InputError(f"held_out(by={by!r}): 'reml' or 'posterior'")
     if reml is not None and by != "posterior":
-        with_reml = reml.solution.reml
-        return "REML" if with_reml else "ML", lambda training: _by_point(training, with_reml)
+        return "REML" if reml.solution.reml else "ML", lambda training: _by_point(training, reml)
     if post is not None and by != "reml":
         return "the posterior", lambda training: _by_posterior(training, post)
     raise InputError(f"held_out: there is no fit by {by or 'REML or posterior'} in this comparison to be made again")
@@ -253,24 +256,29 @@ def _check_told(training: Design, fold: int, folds: int) -> None:
 
 
 def _complete(training: Design) -> Predict:
-    beta = engine.least_squares(normal_problem(training)).beta
-    return lambda rows: rows.X @ beta
+    fit = complete_fit(training)
+    return lambda rows: expected_of(rows, rows.X @ fit.beta, fit.parameters)
 
 
 def _none(factor: int) -> Callable[[Design], Predict]:
     def fit(training: Design) -> Predict:
-        unpooled = engine.unpooled(normal_problem(training), factor)
-        return lambda rows: (
-            np.einsum("nq,nq->n", rows.Z[factor], unpooled.coefficients[rows.codes[factor]])
-            + rows.X[:, unpooled.common] @ unpooled.shared
-        )
+        unpooled = unpooled_fit(training, factor)
+
+        def predict(rows: Design) -> Array:
+            coefficients = unpooled.coefficients[rows.groups[factor].codes]
+            Z = rows.groups[factor].Z
+            with np.errstate(invalid="ignore"):  # an infinite coefficient times zero is none
+                eta = np.where(Z == 0.0, 0.0, Z * coefficients).sum(axis=1)
+            return expected_of(rows, eta + rows.X[:, unpooled.common] @ unpooled.shared, unpooled.parameters)
+
+        return predict
 
     return fit
 
 
-def _by_point(training: Design, with_reml: bool) -> Predict:
-    solution = point.fit(Problem.of(training), reml=with_reml)
-    return lambda rows: _expected(rows, solution.beta, solution.modes)
+def _by_point(training: Design, like: PointFit) -> Predict:
+    solution = solved(training, like.solution, reml=like.solution.reml)
+    return lambda rows: _predicted(rows, solution.beta, solution.modes, solution.parameters)
 
 
 def _by_posterior(training: Design, post: PosteriorFit) -> Predict:
@@ -278,12 +286,11 @@ def _by_posterior(training: Design, post: PosteriorFit) -> Predict:
     effects = tuple(
         posterior.draws(posterior.design.names.b[group.name]).mean(axis=(0, 1)) for group in training.groups
     )
-    beta = posterior.values.beta.mean(axis=(0, 1))
-    return lambda rows: _expected(rows, beta, effects)
+    values = posterior.values
+    parameters = {name: draws.mean(axis=(0, 1)) for name, draws in values.family.items()}
+    return lambda rows: _predicted(rows, values.beta.mean(axis=(0, 1)), effects, parameters)
 
 
-def _expected(rows: Problem, beta: Array, effects: tuple[Array, ...]) -> Array:
-    random = (
-        np.einsum("nq,nq->n", Z, effect[codes]) for Z, codes, effect in zip(rows.Z, rows.codes, effects, strict=True)
-    )
-    return rows.X @ beta + sum(random, np.zeros(len(rows.y)))
+def _predicted(rows: Design, beta: Array, effects: tuple[Array, ...], parameters: Mapping[str, Any]) -> Array:
+    random = (group.contribution(effect) for group, effect in zip(rows.groups, effects, strict=True))
+    return expected_of(rows, rows.X @ beta + sum(random, np.zeros(rows.n)), parameters)

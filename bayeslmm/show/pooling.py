@@ -68,7 +68,7 @@ def plot_pooling(
     InputError
         Something else than a fit; no such kind, factor, term, predictor or level.
     NotAvailableError
-        The response is not normal.
+        ``lines`` of categories, or of a link that an offset cannot be taken off.
 
     Examples
     --------
@@ -140,8 +140,15 @@ def _draw_sorted(ax: Any, pool: Pooling, name: str) -> None:
     table = table.loc[table["none"].fillna(table[partial]).sort_values(kind="stable").index]
     unpooled, partially_pooled, common = (table[c].to_numpy(float) for c in ("none", partial, "complete"))
     positions, size = np.arange(len(table)), _dot(len(table))
-    ax.vlines(positions, unpooled, partially_pooled, color=style.NONE, lw=0.8, alpha=0.7, zorder=1)
-    ax.scatter(positions, unpooled, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
+    ends, endless = _within_reach(unpooled, np.concatenate([unpooled, partially_pooled, common])), np.isinf(unpooled)
+    ax.vlines(positions, ends, partially_pooled, color=style.NONE, lw=0.8, alpha=0.7, zorder=1)
+    unfilled = {"s": size, "facecolors": "white", "edgecolors": style.NONE, "zorder": 2}
+    ax.scatter(positions, np.where(endless, np.nan, unpooled), label="no pooling", **unfilled)
+    for sign, marker in ((1.0, "^"), (-1.0, "v")):
+        which = unpooled == sign * np.inf
+        if which.any():
+            name_of_end = f"no pooling: {'∞' if sign > 0.0 else '-∞'}"
+            ax.scatter(positions[which], ends[which], marker=marker, label=name_of_end, **unfilled)
     ax.scatter(positions, partially_pooled, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
     if np.ptp(common[np.isfinite(common)]) <= 1e-9 * np.abs(np.nan_to_num(common)).max():
         ax.axhline(common[np.isfinite(common)][0], color=style.COMPLETE, lw=1.4, label="complete pooling", zorder=0)
@@ -155,6 +162,13 @@ def _draw_sorted(ax: Any, pool: Pooling, name: str) -> None:
     else:
         ax.set_xticks([])
         style.clean(ax, title=name, xlabel=f"{len(table):,} levels of {pool.group}, in the order of their own fits")
+
+
+def _within_reach(values: Array, drawn: Array) -> Array:
+    """Infinite numbers as ones a little beyond all that are drawn."""
+    finite = drawn[np.isfinite(drawn)]
+    reach = 0.12 * (float(np.ptp(finite)) or 1.0)
+    return np.where(np.isinf(values), np.where(values > 0.0, finite.max() + reach, finite.min() - reach), values)
 
 
 def _draw_plane(ax: Any, pool: Pooling, x: str, y: str) -> None:

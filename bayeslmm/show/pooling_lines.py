@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import NotAvailableError
+from ..pooling.estimates import observed_of
 from ..pooling.record import Pooling
 from ..results.reference import predictors
 from ..tools.arrays import Array
@@ -28,7 +30,7 @@ def draw_lines(
     figure, axes = style.new_figure(
         len(codes), figsize=figsize, columns=min(6, len(codes)), size=(1.8, 1.75), sharex=True, sharey=True
     )
-    y = pool.footing.problem.y
+    y = _responses(pool)
     for code, axis in zip(codes, axes, strict=True):
         of_level = term.codes == code
         places, curves, continuous = _curves(pool, partial, code, x)
@@ -53,7 +55,7 @@ def draw_lines(
         style.clean(axis)
         style.facet_title(axis, term.levels[code])
     style.legend(axes)
-    response = design.family.label(design.response)
+    response = design.family.label(design.response) + " / trials" * (design.trials is not None)
     figure.supylabel(style.as_is(response), fontsize=style.LABEL)
     missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
     how = f"{missing}, from least to most pooled" if missing and levels is None else missing
@@ -98,11 +100,39 @@ def _curves(pool: Pooling, partial: str, code: int, x: str | None) -> tuple[Arra
     names = {"none": "none", "complete": "complete", "partial": partial}
     q = term.q
     table = pool.levels.iloc[code * q : (code + 1) * q]
-    curves = {
-        name: Z @ table[column].to_numpy(float) + common @ pool.common[column].to_numpy(float)
-        for name, column in names.items()
-    }
+    curves = {name: _curve(pool, Z, table[column], common, column) for name, column in names.items()}
     return places, curves, continuous
+
+
+def _curve(pool: Pooling, Z: Array, own: Any, common: Array, column: str) -> Array:
+    """The expected response by one of the three, of a normal one less the offset."""
+    with np.errstate(invalid="ignore"):  # an infinite coefficient times zero is none
+        eta = np.where(Z == 0.0, 0.0, Z * own.to_numpy(float)).sum(axis=1)
+    eta = eta + common @ pool.common[column].to_numpy(float)
+    family = pool.footing.design.family
+    if family.is_normal:
+        return eta
+    parameters = {name: np.asarray(pool.fits.loc[column, name]) for name in family.parameters}
+    return family.expected(eta, parameters)
+
+
+def _responses(pool: Pooling) -> Array:
+    """What is drawn (n,): responses as the lines are of them, without an offset."""
+    design = pool.footing.design
+    if not design.family.has_mean:
+        raise NotAvailableError(
+            "plot_pooling(kind='lines'): lines are of expected responses, which categories have none of; take another "
+            "kind"
+        )
+    observed = observed_of(design)
+    if design.family.is_normal or not design.offset.any():
+        return observed
+    if design.family.link != "log":
+        raise NotAvailableError(
+            f"plot_pooling(kind='lines'): the offset cannot be taken off responses under the link "
+            f"{design.family.link!r}; take another kind"
+        )
+    return np.asarray(observed / np.exp(design.offset))
 
 
 def _no_offset(pool: Pooling, n: int) -> Array | None:

@@ -238,8 +238,7 @@ def _pooling(fit: AnyFit) -> Makers:
         if not group.is_grouping:
             continue
         yield f"By {group.name}", partial(pool_fit, fit, group.name)
-        if fit.design.family.is_normal:
-            yield f"Partial pooling of {group.name}", partial(plot_pooling, fit, group=group.name)
+        yield f"Partial pooling of {group.name}", partial(plot_pooling, fit, group=group.name)
 
 
 def _rows(design: Design) -> str:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import bayeslmm as blm
-from bayeslmm.errors import InputError, NotAvailableError
+from bayeslmm.errors import InputError
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -186,11 +186,3 @@ def test_bad_input_is_named(sleep, schools):
     with pytest.raises(InputError, match="several grouping factors"):
         blm.plot_pooling(two)
     assert "sample" in blm.plot_pooling(two, group="sample").axes[0].get_xlabel()
-
-
-@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")  # few draws will do
-def test_other_families_are_refused():
-    model = blm.Model("p(incidence, size) ~ period + (1 | herd)", blm.load_dataset("cbpp"), family="binomial")
-    post = model.fit(random_seed=1, draws=100, tune=100, chains=2, progressbar=False)
-    with pytest.raises(NotAvailableError, match="normal responses"):
-        blm.plot_pooling(post)
