@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def profile(problem: Problem, solution: PointSolution, cutoff: float) -> Iterato
     best = solution if not solution.reml else fit(problem, reml=False)
     scaled, criterion = prepare(problem, reml=False)
     for parameter in parameters(problem):
-        yield _curve(_Slice(scaled, criterion, best, parameter), cutoff)
+        yield followed(_Slice(scaled, criterion, best, parameter), cutoff)
 
 
 class _Slice:
@@ -114,7 +114,9 @@ class _Slice:
         self.minimum = best.criterion
         self.held_at = [_place(template, parameter, k) for k, template in enumerate(self.templates)]
         self.orders = [
-            list(range(template.q)) if place >= 0 else _order(template.q, template.blocks, parameter, k)
+            list(range(template.q))
+            if place >= 0 or k != parameter.factor
+            else column_order(template.q, template.blocks, parameter)
             for k, (template, place) in enumerate(zip(self.templates, self.held_at, strict=True))
         ]
         self.back = [np.linalg.inv(T)[:, order] for T, order in zip(scaled.T_z, self.orders, strict=True)]
@@ -343,11 +345,9 @@ def _place(template: Template, parameter: Parameter, k: int) -> int:
     return -1
 
 
-def _order(q: int, blocks: tuple[tuple[int, ...], ...], parameter: Parameter, k: int) -> list[int]:
-    """Columns of factor k with the held ones first in their block."""
+def column_order(q: int, blocks: tuple[tuple[int, ...], ...], parameter: Parameter) -> list[int]:
+    """Columns of the parameter's factor with the held ones first in their block."""
     order = list(range(q))
-    if k != parameter.factor:
-        return order
     for block in blocks:
         if parameter.a in block:
             first = [c for c in (parameter.a, parameter.b) if c >= 0]
@@ -356,7 +356,25 @@ def _order(q: int, blocks: tuple[tuple[int, ...], ...], parameter: Parameter, k:
     return order
 
 
-def _curve(piece: _Slice, cutoff: float) -> Curve:
+class Slice(Protocol):
+    """The smallest deviance with one parameter held."""
+
+    parameter: Parameter
+    estimate: float
+    minimum: float
+    scale: float  # about a standard error
+    start: Array  # of the others, at the estimate
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of the parameter."""
+
+    def deviance(self, held: float, start: Array) -> tuple[float, Array]:
+        """Smallest deviance with the parameter held, and where the search ended."""
+
+
+def followed(piece: Slice, cutoff: float) -> Curve:
+    """The curve of a parameter on both sides of its estimate, until |ζ| passes ``cutoff``."""
     low_end, high_end = piece.bounds
     down = _walk(piece, cutoff, -1.0, low_end)
     up = _walk(piece, cutoff, 1.0, high_end)
@@ -372,7 +390,7 @@ def _curve(piece: _Slice, cutoff: float) -> Curve:
     )
 
 
-def _walk(piece: _Slice, cutoff: float, sign: float, end: float) -> list[tuple[float, float]]:
+def _walk(piece: Slice, cutoff: float, sign: float, end: float) -> list[tuple[float, float]]:
     """(value, ζ) from the estimate outwards, at most 40 points and the one where ζ has the cutoff's value.
 
     The curve has kinks where another variance leaves zero, so the crossing is bracketed, not interpolated; searches

@@ -14,6 +14,7 @@ from ..covariances.template import covariance
 from ..design.design import Design
 from ..engine import bootstrap as engine
 from ..engine import profile as profiles
+from ..engine import profile_laplace
 from ..engine.inference import residual_errors
 from ..engine.processes import cores_of
 from ..engine.scaling import Problem
@@ -197,11 +198,6 @@ def profile(fit: Estimates, *, ci_prob: float, progressbar: bool) -> pd.DataFram
 
 def _curves(fit: Estimates, cutoff: float, progressbar: bool) -> Iterator[profiles.Curve]:
     problem = Problem.of(fit.design)
-    if fit.solution.nodes:
-        raise NotAvailableError(
-            f"profile: profile likelihoods are computed for normal responses, not for {fit.design.family}. "
-            "confint('boot') has intervals of every parameter, confint('wald') those of the fixed effects."
-        )
     if fit.design.residual is not None:
         raise NotAvailableError(
             f"profile: profile likelihoods are not computed for models with {fit.design.residual.text}: these "
@@ -213,11 +209,24 @@ def _curves(fit: Estimates, cutoff: float, progressbar: bool) -> Iterator[profil
             f"profile: the data do not tell all variances: {told_of(fit)}. Leave out terms, or take confint('wald') of "
             "the fixed effects."
         )
-    total = len(profiles.parameters(problem))
-    for _, curve in track(
-        ((1, c) for c in profiles.profile(problem, fit.solution, cutoff)), total, "Profiling", progressbar
-    ):
+    if fit.solution.nodes:
+        _refuse_endless(fit)
+        curves = profile_laplace.profile(fit.design, fit.solution, cutoff)
+    else:
+        curves = profiles.profile(problem, fit.solution, cutoff)
+    total = len(parameters_of(fit.design))
+    for _, curve in track(((1, c) for c in curves), total, "Profiling", progressbar):
         yield curve
+
+
+def _refuse_endless(fit: Estimates) -> None:
+    """Raise NotAvailableError where the likelihood has no maximum to measure from."""
+    if fit.solution.status in ("separated", "failed"):
+        raise NotAvailableError(
+            f"profile: the verdict on this fit is {fit.solution.status!r}: there is no maximum of the likelihood "
+            "that a profile could be measured from. Leave out what separates the responses (the verdict names it), or "
+            "take the posterior (model.fit())."
+        )
 
 
 def bootstrap_table(

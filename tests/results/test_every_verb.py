@@ -540,7 +540,9 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
     if case.engine != "posterior" and not normal:
         if word == "sigma" and not family_of(case.family).has_residual:
             return errors.RefusedVerbError
-        if word == "profile" or name in ("confint, profile", "fixef, kenward-roger", "predict, plug-in"):
+        if name in ("fixef, kenward-roger", "predict, plug-in"):
+            return errors.NotAvailableError
+        if "profile" in name and fit_of(case).solution.status in ("separated", "failed"):
             return errors.NotAvailableError
         if name == "residuals, deviance" and (case.family in WITHOUT_DEVIANCE or family_of(case.family).least):
             return errors.NotAvailableError
@@ -589,6 +591,8 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
         found = {str(column) for column in fit.bootstrap(1, **BOOT)}  # a response that rounds to one cannot be refitted
     elif case.engine != "posterior" and fit.solution.limits and name in ("confint", "confint, ci_prob", "tidy, family"):
         found = {"std_error", "conf_low", "conf_high"}  # of a parameter that is infinite
+    elif name == "confint, profile" and fit.design.family.limited_by:
+        found = {"conf_low", "conf_high"}  # of a parameter that may be infinite
     elif case.structure == "hardly a residual" and case.family == "student_t" and word != "compare_estimates":
         # without noise nu wanders to 2 and below in some draws or most, where a t distribution has an infinite variance
         if word == "variance_components":

@@ -1,0 +1,367 @@
+"""Profile likelihood of other than normal responses: by Laplace's approximation or by quadrature, as the fit.
+
+The parameters are those of `profile`, on users' scales; those of the family are followed on the scale of their log.
+With one held the others are searched by quasi-Newton steps in a trust region, with the exact gradients of the
+approximation, from the point further in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..covariances.template import cholesky_psd, sd_and_correlation
+from ..design.design import Design
+from ..errors import FitError
+from ..tools.arrays import Array
+from . import agq, laplace_fit
+from .criterion import Evaluation
+from .laplace import Approximation
+from .laplace_fit import ENDLESS
+from .profile import Curve, Parameter, column_order, followed, parameters
+from .quadrature import OneFactor
+from .reml import PointSolution
+from .scaling import Problem
+
+STEPS = 60
+AT_REST = 1e-10  # gain of the log likelihood that the next step promises
+H, SLOPE = 1e-4, 3e-3  # of differences of gradients, and of likelihoods, in units of the search
+FARTHEST = 30.0  # log of a parameter of the family
+OUT_OF_REACH = 1e4  # deviance above the smallest where the likelihood cannot be computed
+LEAST = 0.1  # relative sd that a search starts from: at zero the derivative says nothing
+
+
+def profile(design: Design, solution: PointSolution, cutoff: float) -> Iterator[Curve]:
+    """The curve of every parameter, followed until |ζ| passes ``cutoff``; see `bayeslmm.engine.profile.profile`.
+
+    Of a restricted fit that of the likelihood itself.
+    """
+    best = agq.estimates(design, nodes=solution.nodes, start=solution) if solution.reml else solution
+    about = Approximation(design)
+    cutpoints = len(design.levels) - 1 if design.family.has_categories else 0
+    for parameter in parameters(Problem.of(design), design.family.parameters, cutpoints):
+        yield _curve(_Held(about, best, parameter), cutoff)
+
+
+def _curve(held: _Held, cutoff: float) -> Curve:
+    curve = followed(held, cutoff)
+    if not held.by_log:
+        return curve
+    low, high = held.bounds
+    return replace(
+        curve,
+        estimate=float(np.exp(curve.estimate)),
+        value=np.exp(curve.value),
+        low=0.0 if curve.low == low else float(np.exp(curve.low)),
+        high=np.inf if curve.high == high else float(np.exp(curve.high)),
+    )
+
+
+class _Held:
+    """Minus twice the log likelihood with one parameter held, as a function of the others.
+
+    The others are β̃ without the direction that is held, the entries of Λ̃ and the family's parameters, free.  Of the
+    factor to which a held sd or correlation belongs they are the entries of the Cholesky factor on the user's columns
+    with the held column first, each over the sd of its row.
+    """
+
+    def __init__(self, about: Approximation, best: PointSolution, parameter: Parameter) -> None:
+        self.about, self.parameter, self.minimum = about, parameter, best.criterion
+        self.nodes, self.integrals = best.nodes, OneFactor(about.design) if best.nodes > 1 else None
+        beta, theta, free = about.split(laplace_fit.coordinates(about, best))
+        names, kind = about.family.parameters, parameter.kind
+        self.place = names.index(parameter.name or "sigma") if kind in ("sigma", "family") else -1
+        self.by_log = self.place >= 0 and not about.parameters.ordered
+        self.row = about.T_x[parameter.a] if kind == "beta" else np.zeros(about.p)
+        self.outside = np.linalg.svd(self.row[None, :])[2][1:].T if kind == "beta" else np.eye(about.p)
+        self.at_limit, self.at_limit_ends = self._limits(best)
+        self.order = self._order()
+        self.unit = self._units(best)
+        factors = np.split(theta, about.ends[:-1])[: len(about.templates)]  # of none there is one piece
+        if kind in ("sd", "cor"):
+            factors[parameter.factor] = self._entries(best)
+        self.shapes = [len(part) for part in factors]
+        self.searched = [self._is_searched(k) for k in range(len(factors))]
+        self.start = np.concatenate(
+            [
+                self.outside.T @ beta,
+                *(part[use] for part, use in zip(factors, self.searched, strict=True)),
+                self._without_held(free),
+            ]
+        )
+        self.estimate, self.scale = self._estimate(best, free), self._scale(best)
+        about.last = None
+        self.C = self._whitened()
+        self.H = np.eye(self.C.shape[1])
+        self.plateau = self._find_plateau(best)
+
+    # -- the coordinates
+
+    def _order(self) -> list[int]:
+        """Columns of the held factor with the held ones first in their block."""
+        if self.parameter.kind not in ("sd", "cor"):
+            return []
+        template = self.about.templates[self.parameter.factor]
+        return column_order(template.q, template.blocks, self.parameter)
+
+    def _limits(self, best: PointSolution) -> tuple[NDArray[np.bool_], Array]:
+        """Which of the family's searched parameters are at their limit, and between what a search begins (r, 2)."""
+        names = [name for k, name in enumerate(self.about.family.parameters) if k != self.place]
+        if self.about.parameters.ordered:
+            return np.zeros(0, dtype=bool), np.zeros((0, 2))
+        ends = np.reshape([laplace_fit.ends_of_start(self.about, name) for name in names], (len(names), 2))
+        return np.array([name in best.limits for name in names], dtype=bool), ends
+
+    def _units(self, best: PointSolution) -> Array:
+        if not self.order:
+            return np.zeros(0)
+        sd = np.sqrt(np.diag(best.covariances[self.parameter.factor]))[self.order]
+        T = np.abs(np.diag(self.about.T_z[self.parameter.factor]))[self.order]
+        return np.where(sd > 0.0, sd, T * laplace_fit.unit_of(self.about))
+
+    def _entries(self, best: PointSolution) -> Array:
+        k = self.parameter.factor
+        template, order = self.about.templates[k], np.ix_(self.order, self.order)
+        root = cholesky_psd(best.covariances[k][order], template.blocks) / self.unit[:, None]
+        return np.asarray(template.theta(root))
+
+    def _held_columns(self) -> tuple[int, int]:
+        a, b = self.parameter.a, self.parameter.b
+        return self.order.index(a), self.order.index(b) if b >= 0 else -1
+
+    def _is_searched(self, k: int) -> NDArray[np.bool_]:
+        """Which entries of factor k are searched; a held correlation turns the second row into one number, its sd."""
+        template = self.about.templates[k]
+        rows, columns = np.array(template.rows, dtype=int), np.array(template.columns, dtype=int)
+        if not self.order or k != self.parameter.factor:
+            return np.ones(len(rows), dtype=bool)
+        a, b = self._held_columns()
+        held = (rows == a) & (columns == a) if b < 0 else (rows == b) & (columns == a)
+        return np.asarray(~held)
+
+    def _without_held(self, free: Array) -> Array:
+        """The family's parameters, free, without the held one: beside a held cutpoint the logs of the gaps."""
+        if self.place < 0:
+            return free
+        return free[1:] if self.about.parameters.ordered else np.delete(free, self.place)
+
+    def _with_held(self, part: Array, held: float) -> Array:
+        if self.place < 0:
+            return part
+        if self.about.parameters.ordered:
+            return np.concatenate([[held - np.exp(part[: self.parameter.a]).sum()], part])
+        return np.insert(part, self.place, held)
+
+    def _gradient_without_held(self, part: Array, by_free: Array) -> Array:
+        if self.place < 0:
+            return by_free
+        if not self.about.parameters.ordered:
+            return np.delete(by_free, self.place)
+        out, a = by_free[1:].copy(), self.parameter.a
+        out[:a] -= by_free[0] * np.exp(part[:a])
+        return out
+
+    def _estimate(self, best: PointSolution, free: Array) -> float:
+        parameter = self.parameter
+        if self.place >= 0:
+            cutpoint = self.about.parameters.values(free)[max(parameter.a, 0)]
+            return float(cutpoint if self.about.parameters.ordered else free[self.place])
+        if parameter.kind == "beta":
+            return float(best.beta[parameter.a])
+        sd, cor = sd_and_correlation(best.covariances[parameter.factor])
+        return float(sd[parameter.a] if parameter.kind == "sd" else cor[parameter.a, parameter.b])
+
+    def _scale(self, best: PointSolution) -> float:
+        """A guess at a standard error; the walk corrects it."""
+        parameter = self.parameter
+        if parameter.kind == "cor":
+            return 0.2
+        if parameter.kind == "beta":
+            se = float(np.sqrt(best.vcov[parameter.a, parameter.a]))
+        elif self.place >= 0:
+            errors = best.parameter_errors[self.about.family.parameters[self.place]]
+            se = float(np.atleast_1d(errors)[max(parameter.a, 0)])
+        else:
+            levels = self.about.with_X.layout.cross.levels[parameter.factor]
+            se = float(self.unit[self._held_columns()[0]]) / np.sqrt(2.0 * levels)
+        return se if np.isfinite(se) and se > 0.0 else 0.5
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of the parameter, that of a family's in logs: as far as one with a limit is followed."""
+        if self.by_log:
+            return (-float(np.log(ENDLESS)), max(float(np.log(ENDLESS)), self.estimate))
+        ranges = {"sd": (0.0, np.inf), "cor": (-1.0, 1.0)}
+        return ranges.get(self.parameter.kind, (-np.inf, np.inf))
+
+    # -- the likelihood
+
+    def _parts(self, x: Array, held: float) -> tuple[Array, list[Array], list[Array], Array]:
+        """β̃, Λ̃, the entries they are made of and the family's parameters, free."""
+        about, n_y = self.about, self.outside.shape[1]
+        beta = self.outside @ x[:n_y]
+        if self.parameter.kind == "beta":
+            beta = beta + held / float(self.row @ self.row) * self.row
+        lams, entries, start = [], [], n_y
+        for k, (use, size) in enumerate(zip(self.searched, self.shapes, strict=True)):
+            part = np.zeros(size)
+            part[use] = x[start : start + use.sum()]
+            start += int(use.sum())
+            entries.append(part)
+            factor = about.templates[k].factor(part)
+            lams.append(self._lam(factor, held) if self.order and k == self.parameter.factor else factor)
+        return beta, lams, entries, self._with_held(x[start:], held)
+
+    def _lam(self, factor: Array, held: float) -> Array:
+        """Λ̃ from the entries on the user's columns."""
+        C, (a, b) = factor.copy(), self._held_columns()
+        if b < 0:
+            C[a, a] = held / self.unit[a]
+        else:  # the entry [b, b] is searched as the sd of row b; of either sd the size
+            C[a, a], sd = abs(C[a, a]), abs(C[b, b])
+            C[b, a], C[b, b] = held * sd, np.sqrt(1.0 - held**2) * sd
+        back = np.linalg.inv(self.about.T_z[self.parameter.factor])[:, self.order]
+        return np.asarray(back @ (C * self.unit[:, None]))
+
+    def _by_entries(self, k: int, entries: Array, by_lam: Array, held: float) -> Array:
+        """Slopes by the searched entries of factor k from those by Λ̃."""
+        template, use = self.about.templates[k], self.searched[k]
+        if not self.order or k != self.parameter.factor:
+            return np.asarray(template.theta(by_lam))[use]
+        back = np.linalg.inv(self.about.T_z[k])[:, self.order]
+        by_C = (back.T @ by_lam) * self.unit[:, None]
+        a, b = self._held_columns()
+        if b >= 0:
+            signs = np.sign(np.diag(template.factor(entries)))
+            by_C[b, b] = signs[b] * (held * by_C[b, a] + np.sqrt(1.0 - held**2) * by_C[b, b])
+            by_C[a, a] *= signs[a]
+        return np.asarray(template.theta(by_C))[use]
+
+    def _values(self, points: Array, held: float) -> Array:
+        """Minus log likelihoods of points by quadrature, infinite where they cannot be computed."""
+        about = self.about
+        assert self.integrals is not None
+        eta, values, roots = [], [], []
+        with np.errstate(all="ignore"):
+            for x in points:
+                beta, lams, _, free = self._parts(x, held)
+                eta.append(about.X @ beta + about.offset)
+                values.append(about.parameters.values(free) if len(free) else free)
+                roots.append(about.T_z[0] @ lams[0])
+            totals = self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
+        return np.where(np.isfinite(totals), -totals, np.inf)
+
+    def _by_laplace(self, x: Array, held: float) -> tuple[float, Array]:
+        """Minus log likelihood by Laplace's approximation and its slopes."""
+        beta, lams, entries, free = self._parts(x, held)
+        value, by_beta, by_lam, by_free, self.about.last = self.about.evaluate(beta, lams, free)
+        n_free = len(free) - (self.place >= 0)
+        part = x[len(x) - n_free :] if n_free else np.zeros(0)
+        slopes = [self._by_entries(k, entries[k], by_lam[k], held) for k in range(len(lams))]
+        return value, np.concatenate([self.outside.T @ by_beta, *slopes, self._gradient_without_held(part, by_free)])
+
+    def _evaluated(self, x: Array, held: float, C: Array) -> tuple[float, Array]:
+        """Value and slopes along the columns of C.
+
+        Raises
+        ------
+        FloatingPointError
+            The likelihood cannot be computed there.
+        """
+        free = x[len(x) - len(self.at_limit) :] if len(self.at_limit) else np.zeros(0)
+        if not np.isfinite(x).all() or (np.abs(free) > FARTHEST).any():
+            raise FloatingPointError("the search is far beyond what numbers hold")
+        if self.integrals is None:
+            value, gradient = self._by_laplace(x, held)
+            return value, C.T @ gradient
+        steps = SLOPE * C.T
+        values = self._values(np.concatenate([[x], x + steps, x - steps]), held)
+        if not np.isfinite(values).all():
+            raise FloatingPointError("the likelihood is zero or cannot be computed")
+        n = len(steps)
+        return float(values[0]), np.asarray((values[1 : n + 1] - values[n + 1 :]) / (2.0 * SLOPE))
+
+    def _whitened(self) -> Array:
+        """C in whose coordinates the curvature of Laplace's approximation at the estimate is about the unit matrix."""
+        d = len(self.start)
+        x, held, bend = self._off_zero(self.start), self._inside(self.estimate), np.zeros((d, d))
+        for i in range(d):
+            step = np.zeros(d)
+            step[i] = H * max(1.0, abs(x[i]))
+            up, down = self._by_laplace(x + step, held)[1], self._by_laplace(x - step, held)[1]
+            bend[:, i] = (up - down) / (2.0 * step[i])
+        return laplace_fit.scales(0.5 * (bend + bend.T))
+
+    def _inside(self, value: float) -> float:
+        """A correlation of ±1 drawn in: beyond it there is no covariance matrix."""
+        return float(np.clip(value, -0.999, 0.999)) if self.parameter.kind == "cor" else value
+
+    def _off_zero(self, x: Array) -> Array:
+        """Zeros on the diagonals moved, and parameters at their limit: there the derivative says nothing."""
+        diagonals = [
+            (np.array(t.is_diagonal, dtype=bool)[use])
+            for t, use in zip(self.about.templates, self.searched, strict=True)
+        ]
+        n_y, pivots = self.outside.shape[1], np.concatenate([np.zeros(0, dtype=bool), *diagonals])
+        out = x.copy()
+        part = slice(n_y, n_y + len(pivots))
+        least = LEAST * (laplace_fit.unit_of(self.about) if not self.order else 1.0)
+        out[part] = np.where(pivots & (np.abs(x[part]) < least), least, x[part])
+        if self.at_limit.any():  # nearer, where the slope still says something
+            ends = np.log(np.maximum(self.at_limit_ends, 1e-300))
+            parameters = slice(len(x) - len(ends), None)
+            out[parameters] = np.where(self.at_limit, np.clip(out[parameters], *ends.T), out[parameters])
+        return out
+
+    # -- the search
+
+    def deviance(self, held: float, start: Array) -> tuple[float, Array]:
+        """Smallest minus twice log likelihood with the parameter held, and where the search ended."""
+        try:
+            value, x = self._search(held, self._off_zero(start))
+        except (FloatingPointError, FitError, np.linalg.LinAlgError):
+            return self.minimum + OUT_OF_REACH, start
+        return min(2.0 * value, self.plateau), x
+
+    def _search(self, held: float, x: Array) -> tuple[float, Array]:
+        C, H, radius = self.C, self.H, 1.0
+        value, gradient = self._evaluated(x, held, C)
+        if not len(x):
+            return value, x
+        for _ in range(STEPS):
+            curvatures, axes = np.linalg.eigh(H)
+            here = Evaluation(theta=x, value=value, gradient=gradient, curvatures=curvatures, axes=axes)
+            step = here.step_within(radius)
+            promise = here.promise(step)
+            if promise < AT_REST or radius < 1e-7:
+                break
+            length = float(np.linalg.norm(step))
+            try:
+                new, new_gradient = self._evaluated(x + C @ step, held, C)
+            except (FloatingPointError, FitError):
+                radius = 0.25 * length
+                continue
+            miss = new_gradient - gradient - H @ step
+            if abs(miss @ step) > 1e-8 * float(np.linalg.norm(miss)) * length:
+                H = H + np.outer(miss, miss) / (miss @ step)
+            gain = (value - new) / promise
+            radius = (
+                0.25 * length if gain < 0.25 else 2.5 * radius if gain > 0.75 and length > 0.99 * radius else radius
+            )
+            if new < value:
+                x, value, gradient = x + C @ step, new, new_gradient
+        self.H = H
+        return value, x
+
+    def _find_plateau(self, best: PointSolution) -> float:
+        """Smallest deviance where one of a held correlation's sds is zero, and the correlation says nothing."""
+        if self.parameter.kind != "cor":
+            return np.inf
+        ends = []
+        for column in (self.parameter.a, self.parameter.b):
+            sd = _Held(self.about, best, replace(self.parameter, kind="sd", a=column, b=-1))
+            ends.append(sd.deviance(0.0, sd.start)[0])
+        return min(ends)
