@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..design.design import Design
-from ..errors import InputError
+from ..errors import InputError, NotAvailableError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
