@@ -3,7 +3,11 @@
 Map of the package
 ------------------
 Fit          `Model`, `lmer`, `glmer`
-Verbs        of a fit; `icc`, `slopes`, `predictions` are functions too
+Verbs        of a fit: `summary`, `fixef`, `ranef`, `coef`, `confint`, `var_corr`, `variance_components`, `icc`, `r2`,
+             `tidy`, `glance`, `augment`, `predict`, `comparisons`, `slopes`, `means`, `trends`, `test`, `fitted`,
+             `residuals`, `simulate`, `refit`; of a point fit `profile`, `bootstrap`, `aic`, `bic`, `loglik`; of a
+             posterior `loo`, `hypothesis`, `rank_groups`, `prior_sensitivity`, `draws`, `idata`.
+             `icc`, `predictions`, `comparisons`, `slopes` are functions of a fit too
 Priors       `Prior`, `LKJ`, `flat`
 Relations    `compare_estimates`, `compare_pooling`, `compare`, `kfold`, `model_table`, `no_pooling`, `complete_pooling`
 Tests        `anova`, `ranova`, `drop1`
@@ -13,7 +17,7 @@ Pictures     `plot_ranef`, `plot_coef`, `plot_pooling`, `plot_lines`, `plot_pred
              `plot_prior_posterior`, `plot_profile`, `plot_estimates`, `plot_residuals`, `plot_ranef_normality`,
              `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`; of a meta-analysis `plot_forest`, `plot_funnel`; of a
              plan `plot_plan`
-Report       `report`
+Report       `report`, on one page; tables have `to_markdown` and `to_latex`
 Data         `load_dataset`, `list_datasets`, `center_within`, `grid`
 Files        `save`, `load`
 Errors       `errors`

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,6 +31,7 @@ from .results.described import model_text
 from .results.estimates import Origin
 from .results.point import PointFit
 from .results.settings import Settings
+from .tools import hints
 from .tools.warned import warn
 from .tools.words import is_one_of
 
@@ -99,6 +100,7 @@ class Model:
     25.592
     """
 
+    @partial(hints.with_hints, name="Model")
     def __init__(
         self,
         formula: str,
@@ -137,9 +139,9 @@ class Model:
 
     @staticmethod
     def _caller() -> dict[str, Any]:
-        """The names in scope where a model is made: of the first frame that is not of this file."""
+        """The names in scope where a model is made: of the first frame that is not of this file or its wrapper."""
         frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        while frame.f_back is not None and frame.f_code.co_filename in (__file__, hints.__file__):
             frame = frame.f_back
         return {**frame.f_globals, **frame.f_locals}
 

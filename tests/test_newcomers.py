@@ -18,7 +18,15 @@ from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit
 from bayeslmm.results.posterior import PosteriorFit
 from bayeslmm.results.settings import Settings
-from bayeslmm.tools.hints import ATTRIBUTE_WORDS, FAMILY_WORDS, FUNCTION_WORDS, METHOD_WORDS, MODEL_WORDS, SETTING_WORDS
+from bayeslmm.tools.hints import (
+    ARGUMENT_WORDS,
+    ATTRIBUTE_WORDS,
+    FAMILY_WORDS,
+    FUNCTION_WORDS,
+    METHOD_WORDS,
+    MODEL_WORDS,
+    SETTING_WORDS,
+)
 
 FORMULA = "Reaction ~ Days + (1 | Subject)"
 
@@ -208,6 +216,77 @@ def test_verbs_as_functions(fit, model):
     from bayeslmm.model_comparison import anova
 
     assert callable(anova.anova)
+
+
+@pytest.mark.parametrize("call", [blm.slopes, blm.comparisons])
+def test_functions_without_their_variable_name_it(fit, call):
+    for options in ({}, {"variables": "Days"}):
+        with pytest.raises(errors.InputError, match=rf"{call.__name__}\(fit, 'Days'\); predictors are Days"):
+            call(fit, **options)
+
+
+# -- arguments of other programs
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "sentence"),
+    [
+        ("predict", {"re_form": None}, "groups='average'"),
+        ("predict", {"exog": 1}, "newdata="),
+        ("predict", {"allow_new_levels": True}, "groups='observed_or_new'"),
+        ("predict", {"se_fit": True}, "interval='plug-in'"),
+        ("confint", {"level": 0.9}, "ci_prob="),
+        ("confint", {"alpha": 0.1}, "ci_prob="),
+        ("confint", {"nsim": 10}, "draws="),
+        ("ranef", {"condVar": True}, "standard error"),
+    ],
+)
+def test_arguments_of_other_programs(fit, verb, options, sentence):
+    with pytest.raises(
+        errors.InputError, match=rf"^{verb}\({next(iter(options))}=\.\.\.\): here it is .*{re.escape(sentence)}"
+    ):
+        getattr(fit, verb)(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"groups": "Subject"}, "(1 | group)"),
+        ({"reml": False}, "fit_ml()"),
+        ({"prior": {}}, "priors="),
+        ({"subset": "Days > 1"}, "filter the table"),
+        ({"draws": 10}, "Model(...).fit("),
+    ],
+)
+def test_arguments_of_models_of_other_programs(sleep, options, sentence):
+    for call in (blm.Model, blm.lmer):
+        with pytest.raises(errors.InputError, match=re.escape(sentence)):
+            call(FORMULA, sleep, **options)
+    with pytest.raises(TypeError, match="nothing_of_the_kind"):
+        blm.Model(FORMULA, sleep, nothing_of_the_kind=1)
+
+
+def test_arguments_lead_to_arguments_that_exist():
+    import inspect
+
+    for verb, words in ARGUMENT_WORDS.items():
+        calls = {"Model": blm.Model, "plot_predictions": blm.plot_predictions}
+        if not verb:
+            continue
+        takes = set(
+            inspect.signature(calls.get(verb) or getattr(PointFit, verb, getattr(PosteriorFit, verb))).parameters
+        )
+        assert not takes & words.keys()
+        for hint in words.values():
+            named = set(re.findall(r"(?<!\w)(\w+)=", hint)) - {"n", "REML", "sigma"}
+            assert named <= takes, (verb, hint)
+
+
+def test_names_in_scope_are_found_behind_the_hints(sleep):
+    def halved(x):
+        return x / 2
+
+    assert blm.Model("Reaction ~ halved(Days) + (1 | Subject)", sleep).design.x_names[1] == "halved(Days)"
 
 
 # -- a model that is not fitted

@@ -27,4 +27,4 @@ __all__ = ["STRUCTURES", "UNSTRUCTURED", "Structure"]
 STRUCTURES: dict[str, type[Structure]] = {
     kind.name: kind for kind in (Unstructured, Diagonal, CompoundSymmetry, Autoregressive)
 }
-UNSTRUCTURED = Unstructured()
+UNSTRUCTURED: Structure = Unstructured()

@@ -17,8 +17,8 @@ from scipy import special
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
 
-PROBABILITY_LINKS = ("logit", "probit", "cloglog", "cauchit")
-COUNT_LINKS = ("log", "sqrt", "identity")
+PROBABILITY_LINKS: tuple[str, ...] = ("logit", "probit", "cloglog", "cauchit")
+COUNT_LINKS: tuple[str, ...] = ("log", "sqrt", "identity")
 # positions in LINKS, for the compiled loops
 IDENTITY, LOG, INVERSE, SQRT, LOGIT, PROBIT, CLOGLOG, CAUCHIT = range(8)
 FAR_TAIL = -8.0  # below, the normal tail by its asymptotic series

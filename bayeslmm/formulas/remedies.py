@@ -6,7 +6,9 @@ SMOOTH = (
     "Penalised smooths of one number are s(x), one for each level of a factor s(x, by=f); splines of a fixed number of "
     "columns are bs(x, df=5) or cr(x, df=5)."
 )
-COVARIANCE = "Residuals that are correlated within a group are not offered; a random slope of time, (t | g), is near."
+COVARIANCE = (
+    "Correlated residuals are Model(formula, data, residual='ar1(time | g)'), or cs, car1, us (docs/residuals.md)."
+)
 STRUCTURE = "The covariance structure of a bar stands before it and holds it, as in ar1(0 + f | g) or diag(x | g)."
 SPATIAL = "Gaussian processes are not offered; bs(x, df=5) or cr(x, df=5) bend a line."
 NO_ERRORS = "Predictors with errors are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md)."
@@ -67,10 +69,7 @@ BESIDE_RESPONSE = {
     "dec": "Decisions of diffusion models are not offered.",
     "mi": NO_ERRORS,
     "rate": "Write offset(log(...)) on the right.",
-    "se": (
-        "Known standard errors are not offered as such: weights= of 1 / s**2 give rows their relative precision, with "
-        "sigma estimated."
-    ),
+    "se": "Known standard errors stand beside the formula: Model(formula, data, se='s') (docs/meta_analysis.md).",
     "subset": "Leave the rows out of the data: data[condition].",
     "trunc": "Truncated responses are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md).",
     "vint": "Families of one's own are not offered.",

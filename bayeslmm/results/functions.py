@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..tools.hints import variable_missing
+from .reference import predictors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,19 +23,26 @@ def of_fit(verb: str, fit: Any, *args: Any, **options: Any) -> Any:
     return getattr(fit, verb)(*args, **options)
 
 
+def of_variable(verb: str, fit: Any, variable: str | None, options: Mapping[str, Any]) -> Any:
+    """The same of a verb that needs a variable."""
+    if variable is None and hasattr(fit, verb):
+        raise InputError(variable_missing(verb, options, predictors(fit.design, groups=False)))
+    return of_fit(verb, fit, variable, **options)
+
+
 def icc(fit: Fit, **options: Any) -> Any:
     """``fit.icc(**options)``: the share of the variance that groups have."""
     return of_fit("icc", fit, **options)
 
 
-def comparisons(fit: Fit, variable: str, **options: Any) -> Any:
+def comparisons(fit: Fit, variable: str | None = None, **options: Any) -> Any:
     """``fit.comparisons(variable, **options)``: how the expected response differs between values of a variable."""
-    return of_fit("comparisons", fit, variable, **options)
+    return of_variable("comparisons", fit, variable, options)
 
 
-def slopes(fit: Fit, variable: str, **options: Any) -> Any:
+def slopes(fit: Fit, variable: str | None = None, **options: Any) -> Any:
     """``fit.slopes(variable, **options)``: how steeply the expected response rises with a number."""
-    return of_fit("slopes", fit, variable, **options)
+    return of_variable("slopes", fit, variable, options)
 
 
 def predictions(fit: Fit, newdata: pd.DataFrame | None = None, **options: Any) -> Any:

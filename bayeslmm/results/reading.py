@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..tools.frame import is_numeric, one_line
+from ..tools.hints import with_hints
 from ..tools.html import html_cell, html_table
 from .text import decimals, number, probability
 
@@ -89,7 +90,7 @@ def for_reading(result: Any) -> Any:
 
 
 def tables_for_reading[C: type](cls: C) -> C:
-    """Let the tables that the verbs of a class return print for reading."""
+    """Let the tables that the verbs of a class return print for reading, and other programs' arguments lead on."""
     for name, verb in list(vars(cls).items()):
         if inspect.isfunction(verb) and not name.startswith("_"):
             setattr(cls, name, _reading(verb))
@@ -97,9 +98,11 @@ def tables_for_reading[C: type](cls: C) -> C:
 
 
 def _reading(verb: Callable[..., Any]) -> Callable[..., Any]:
+    hinted = with_hints(verb)
+
     @functools.wraps(verb)
     def read(*args: Any, **options: Any) -> Any:
-        return for_reading(verb(*args, **options))
+        return for_reading(hinted(*args, **options))
 
     return read
 

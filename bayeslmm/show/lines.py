@@ -14,6 +14,7 @@ from ..results import wald
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.reference import reference_grid
+from ..tools.hints import with_hints
 from . import style
 from .along import chosen_levels, draw_data, label_x, places_of
 from .interactive import interactive_lines, plotly
@@ -211,6 +212,7 @@ def _draw_average(
     )
 
 
+@with_hints
 def plot_predictions(
     fit: Fit,
     x: str | None = None,

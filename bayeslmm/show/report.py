@@ -44,7 +44,7 @@ from .smooths import plot_smooth
 from .style import check_fit, name_of
 from .variances import plot_icc, plot_variance
 
-AnyFit = PointFit | PosteriorFit
+type AnyFit = PointFit | PosteriorFit
 Makers = Iterator[tuple[str, Callable[[], Any]]]  # captions, and what makes the table or picture
 
 DPI = 100

@@ -5,7 +5,12 @@ Formulas have a table of their own, `bayeslmm.formulas.remedies`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ..errors import InputError
 
 ZERO_OR_ONE = "'bernoulli', or 'binomial' with p(successes, trials) on the left"
 
@@ -158,6 +163,15 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
     "loo_R2": "r2()",
     "performance": "glance()",
     "plot": "bayeslmm.plot_coef(fit), and the other plot_ functions",
+    **{name: f"bayeslmm.{name}(fit)" for name in ("plot_trace", "plot_rank", "plot_ranef", "plot_lines", "plot_ppc")},
+    **dict.fromkeys(
+        ("conditional_effects", "plot_slopes", "plot_comparisons", "plot_predictions", "plot_model"),
+        "bayeslmm.plot_predictions(fit, x)",
+    ),
+    **dict.fromkeys(("r2_score", "rsquared", "r_squared", "rsquared_adj"), "r2()"),
+    **dict.fromkeys(("nparams", "df_model", "n_params"), "glance(), whose aic and df_resid count them"),
+    **dict.fromkeys(("fit", "set_params"), "update(formula), or the model's own fit() and fit_reml()"),
+    "hypotheses": "test('a = b'), and hypothesis('a > b') of a posterior",
     **dict.fromkeys(("anova", "ranova", "drop1"), "bayeslmm.anova(fit), with ranova and drop1"),
     "report": "bayeslmm.report(fit)",
     **dict.fromkeys(("save", "to_netcdf", "to_pickle"), "bayeslmm.save(fit, path)"),
@@ -205,6 +219,25 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("funnel", "funnel_plot"), "plot_funnel(fit)"),
     **dict.fromkeys(("loo_compare", "compare_models"), "compare(a, b)"),
     "VarCorr": "fit.var_corr()",
+    **dict.fromkeys(("lmm", "mixed", "gls", "lmerTest", "gamm4", "pymer4", "smf", "MixedModel"), "lmer(formula, data)"),
+    **dict.fromkeys(("bf", "brmsformula", "Formula", "formula"), "Model('y ~ x + (1 | g)', data), a text"),
+    **dict.fromkeys(("bmb", "pm", "Bambi"), "Model(formula, data)"),
+    **dict.fromkeys(("az", "arviz"), "fit.idata, which ArviZ reads"),
+    **dict.fromkeys(("HalfNormal", "StudentT", "HalfCauchy", "Exponential"), "Prior('HalfNormal', sigma=1)"),
+    **dict.fromkeys(("Family", "family"), "Model(formula, data, family='poisson')"),
+    **dict.fromkeys(("conditional_effects", "plot_slopes", "plot_comparisons", "plot_model"), "plot_predictions(fit)"),
+    **dict.fromkeys(("interpret", "marginaleffects"), "predictions(fit), with comparisons and slopes"),
+    **dict.fromkeys(("hypotheses", "linearHypothesis"), "fit.test('a = b = 0')"),
+    **dict.fromkeys(("datagrid", "expand_grid", "ref_grid"), "grid(fit, x)"),
+    **dict.fromkeys(("check_model", "simulateResiduals", "diagnose"), "check(fit)"),
+    **dict.fromkeys(("model_performance", "performance"), "fit.glance()"),
+    **dict.fromkeys(("lrtest", "lr_test"), "anova(smaller, larger)"),
+    **dict.fromkeys(("powerSim", "powerCurve", "simr", "power"), "plan(assume(fit), vary={'g': [20, 40]})"),
+    **dict.fromkeys(("mice", "pool", "MI"), "fit_imputed(formula, tables)"),
+    **dict.fromkeys(("mixed_anova", "aov", "aov_ez", "aov_car"), "anova(lmer(formula, data))"),
+    **dict.fromkeys(("bootMer", "bootstrap"), "fit.bootstrap()"),
+    **dict.fromkeys(("predictInterval", "predict_interval"), "fit.predict(kind='response', interval='simulated')"),
+    **dict.fromkeys(("tab_model", "modelsummary", "stargazer", "texreg", "etable"), "model_table(fit)"),
     "avg_comparisons": "fit.comparisons(variable)",
     "avg_slopes": "slopes(fit, variable)",
     "emtrends": "fit.trends(variable, factor)",
@@ -243,6 +276,73 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
         "",
     ),
 }
+
+
+_WITHOUT_GROUPS = "groups='average' leaves the random effects out, groups='observed' keeps them"
+_NEW_GROUPS = "groups='new', or groups='observed_or_new' where some are known"
+_IN_FORMULA = "a bar in the formula: 'y ~ x + (1 | group)'"
+_FILTERED = "nothing: rows with missing values are left out, with a warning; filter the table before"
+
+ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; those of "" are of all verbs
+    "": {
+        **dict.fromkeys(("prob", "hdi_prob", "level", "conf_level", "conf.level", "cred_mass"), "ci_prob=0.95"),
+        "alpha": "ci_prob=0.95, the probability inside the interval",
+        **dict.fromkeys(("seed", "random_state", "rng"), "random_seed="),
+        **dict.fromkeys(("summary", "pointwise_draws"), "draws=True, for the draws in the place of their table"),
+        **dict.fromkeys(("data", "new_data", "df_new", "exog", "X"), "newdata="),
+        **dict.fromkeys(("variables", "var", "focal"), "the variable itself, as the first argument"),
+        **dict.fromkeys(("nsim", "n_sims", "B", "R"), "draws="),
+        **dict.fromkeys(("n_jobs", "ncpus", "n_cores"), "cores="),
+    },
+    "predict": {
+        **dict.fromkeys(("re_form", "re_formula", "re.form", "include_re", "include_group_specific"), _WITHOUT_GROUPS),
+        **dict.fromkeys(("allow_new_levels", "sample_new_groups", "sample_new_levels"), _NEW_GROUPS),
+        **dict.fromkeys(("se_fit", "se", "se.fit"), "interval='plug-in', whose table has std_error"),
+        "type": "kind='mean' or kind='response'",
+        "by": "the table: blm.grid(fit, by) for chosen values, or fit.means(factor) for averages",
+    },
+    "simulate": {"nsim": "n=, the first argument", "re_form": _WITHOUT_GROUPS},
+    "ranef": {"condVar": "nothing: the table has a standard error for every effect"},
+    "loo": {"pointwise": "nothing: the result has elpd_i, one number a row"},
+    "Model": {
+        **dict.fromkeys(("groups", "group", "re_formula", "vc_formula", "random", "re"), _IN_FORMULA),
+        **dict.fromkeys(("REML", "reml", "method"), "fit_reml() or fit_ml() of the model, and REML= of lmer"),
+        "weight": "weights=",
+        "prior": "priors={'sd': blm.Prior('HalfNormal', sigma=1)}",
+        "auto_scale": "nothing: default priors are scaled to the data, each with its reason in model.priors",
+        **dict.fromkeys(("control", "optimizer", "start"), "nothing: the search is checked; fit.verdict says so"),
+        **dict.fromkeys(("dropna", "na_action", "na.action", "missing", "subset"), _FILTERED),
+        **dict.fromkeys(("seed", "random_seed", "draws", "chains", "tune", "cores"), "of fit(): Model(...).fit(...)"),
+        "contrasts": "written in the formula: C(x, contr.sum)",
+        **dict.fromkeys(("ziformula", "dispformula"), "sigma= for residual sds, and docs/families.md for zeros"),
+    },
+    "plot_predictions": {"condition": "x, by= and at="},
+}
+
+
+def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callable[P, T]:
+    """Let a function say what an argument of another program is here; others are Python's to refuse."""
+    words = {**ARGUMENT_WORDS[""], **ARGUMENT_WORDS.get(name or call.__name__, {})}
+    parameters = inspect.signature(call).parameters.values()
+    takes = {p.name for p in parameters}
+    words = {word: hint for word, hint in words.items() if word not in takes}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return call
+
+    @functools.wraps(call)
+    def hinted(*args: P.args, **options: P.kwargs) -> T:
+        for word in options.keys() & words.keys():
+            raise InputError(f"{name or call.__name__}({word}=...): here it is {words[word]}")
+        return call(*args, **options)
+
+    return hinted
+
+
+def variable_missing(verb: str, options: Mapping[str, Any], available: Collection[str]) -> str:
+    """What to write where a verb was called without its variable."""
+    typed = next((str(options[word]) for word in ("variables", "var", "focal") if word in options), None)
+    example = typed or next(iter(available), "x")
+    return f"{verb}(fit): of which variable? {verb}(fit, {example!r}); predictors are {', '.join(available) or 'none'}"
 
 
 def family_hint(name: object, families: Collection[str]) -> str:

@@ -73,7 +73,7 @@ def test_the_thing(data, written, trust):
 
 
 LEADS = {
-    "y | se(w) ~ x": "weights= of 1 / s",
+    "y | se(w) ~ x": r"se='s'",
     "y | weights(w) ~ x": "weights='w'",
     "y | cens(w) ~ x": "pymc_parts",
     "y | trunc(lb=0) ~ x": "pymc_parts",
@@ -82,7 +82,7 @@ LEADS = {
     "y | trials(n) + weights(w) ~ x": "weights='w'",
     "y | foo(w) ~ x": "left side of '~'",
     "y ~ mo(x)": r"C\(x, Poly\)",
-    "y ~ ar(t, g)": r"\(t \| g\)",
+    "y ~ ar(t, g)": r"residual='ar1\(time",
     "y ~ gp(x)": r"bs\(x",
     "y ~ te(x)": r"s\(x, by=f\)",
     "y ~ te(x, z)": r"bs\(x",
