@@ -73,10 +73,13 @@ def fitted(data):
 def test_the_posterior_holds_the_free_variables_of_the_model(fitted, family, method):
     model, post = fitted(family, method)
     posterior = post.idata.posterior
-    assert {v.name for v in model.pymc.free_RVs} == set(posterior.data_vars)
+    free, derived = model.pymc.free_RVs, model.pymc.deterministics
+    assert {v.name for v in free} | {v.name for v in derived} == set(posterior.data_vars)
+    # x lies three sds from zero, so that the priors of sds and correlations are stated at its mean
+    assert {v.name for v in derived} == {"sd_g", "cor_g"}
     shapes = model.pymc.eval_rv_shapes()
     for name, draws in posterior.data_vars.items():
-        assert tuple(shapes[name]) == draws.shape[2:]
+        assert name in {"sd_g", "cor_g"} or tuple(shapes[name]) == draws.shape[2:]
         assert model.pymc.named_vars_to_dims.get(name, ()) == draws.dims[2:]
 
 

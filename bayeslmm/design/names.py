@@ -52,6 +52,9 @@ class Names:
         Dimensions: levels, columns, columns once more (of a correlation matrix), columns of ``coef``, correlated pairs.
     loo : mapping
         Groups of the tree: what leave-one-out found by level of a factor.
+    sd_at_means, cor_at_means : mapping
+        Variables: sds and correlations where intercepts are those at the means of the slopes' predictors, of factors
+        whose priors are stated there.
     dims : mapping
         The dimensions of every variable of a posterior, beyond chain and draw.
     """
@@ -66,6 +69,8 @@ class Names:
     coef_term: ByGroup
     pair: ByGroup
     loo: ByGroup
+    sd_at_means: ByGroup
+    cor_at_means: ByGroup
     dims: Mapping[str, tuple[str, ...]]
 
     @property
@@ -76,7 +81,17 @@ class Names:
     @property
     def correlations(self) -> frozenset[str]:
         """The variables that hold correlation matrices."""
-        return frozenset(self.cor.values())
+        return frozenset((*self.cor.values(), *self.cor_at_means.values()))
+
+    def spread_of(self, group: str, at_means: bool) -> tuple[str, str]:
+        """The variables of a factor's sds and correlations: at zero, or at the means of predictors."""
+        sd, cor = (self.sd_at_means, self.cor_at_means) if at_means else (self.sd, self.cor)
+        return sd[group], cor[group]
+
+    @property
+    def at_means(self) -> frozenset[str]:
+        """The variables that say once more what others say, at the means of predictors."""
+        return frozenset((*self.sd_at_means.values(), *self.cor_at_means.values()))
 
 
 @lru_cache(maxsize=64)
@@ -129,6 +144,9 @@ def contract(
             b[factor]: (level[factor], term[factor]),
         }
     coef_term, pair, loo = each("{}_coef"), each("{}_pair"), each("loo_{}")
+    sd_at_means, cor_at_means = each("sd_{}_at_means"), each("cor_{}_at_means")
+    for factor in factors:
+        dims |= {sd_at_means[factor]: dims[sd[factor]], cor_at_means[factor]: dims[cor[factor]]}
     taken.update((RESPONSE, OBSERVED))
     return Names(
         sd=sd,
@@ -141,6 +159,8 @@ def contract(
         coef_term=coef_term,
         pair=pair,
         loo=loo,
+        sd_at_means=sd_at_means,
+        cor_at_means=cor_at_means,
         dims=MappingProxyType(dims),
     )
 

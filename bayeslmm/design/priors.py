@@ -5,8 +5,8 @@ Defaults are weakly informative and scaled to the data; none depends on where a 
 =====================  ============================================================================
 Intercept              Normal(mean y, 2.5 sd y), at centred predictors
 other fixed effects    Normal(0, 2.5 sd y / sd x)
-group sds              HalfStudentT(3, sd y / sd z), sd z = 1 for an intercept
-correlations           LKJ(2)
+group sds              HalfStudentT(3, sd y / sd z), sd z = 1 for an intercept, at predictors near their means
+correlations           LKJ(2), likewise
 sigma                  HalfStudentT(3, sd y)
 log ratios of sds      Normal(0, 1) for a level of a factor, Normal(0, 1 / sd x) for a number
 residual correlations  LKJ(1)
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ import pandas as pd
 
 from ..errors import PriorError
 from ..families import Family
+from ..terms.means import at_means, slopes_far_from_zero
 from ..terms.wide import WideTerm
 from ..tools.html import html_table
 from .design import Design, GroupTerm
@@ -131,6 +132,7 @@ class ResolvedPrior:
     term: str
     prior: Prior | LKJ
     reason: str
+    at: str = ""  # where an sd or a correlation is stated, if not at zero: "mean Days"
 
     @property
     def label(self) -> str:
@@ -164,6 +166,13 @@ class Priors:
             if (entry.kind, entry.group) == (kind, group) and (not term or entry.term == term):
                 return entry.prior
         raise KeyError((kind, group, term))
+
+    def at_means(self, design: Design) -> Design:
+        """The design whose effects have these priors: at the means of predictors where the priors are stated there."""
+        stated = {entry.group for entry in self.entries if entry.at}
+        if not stated:
+            return design
+        return replace(design, groups=tuple(at_means(g) if g.name in stated else g for g in design.groups))
 
     def table(self) -> pd.DataFrame:
         """One row a parameter: parameter, prior, reason."""
@@ -226,9 +235,11 @@ def resolve_priors(
     scale = np.float64(scale) or np.float64(1.0)
     entries = []
 
-    def add(kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = "") -> None:
-        prior, why = choose(keys, default, reason)
-        entry = ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why)
+    def add(
+        kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = "", at: str = ""
+    ) -> None:
+        prior, why = choose(keys, default, f"{reason}; at {at}" if at else reason)
+        entry = ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why, at=at)
         entries.append(entry)
         if why == SET and isinstance(prior, Prior):
             _check(entry, prior, positive=is_positive(kind, family))
@@ -247,7 +258,7 @@ def resolve_priors(
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
         add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
     for g in design.groups:
-        template = g.template
+        template, moved = g.template, _stated_at_means(g, user)
         for place, (column, k) in enumerate(zip(g.sd_terms, template.sd_columns, strict=True)):
             size, of = _size_of_wide(g) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
             if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
@@ -256,9 +267,10 @@ def resolve_priors(
                 size, of = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
             why = natural.times(1.0, divisor=size, divisor_name=of)
-            add("sd", column, [("sd", g.name, column), ("sd", g.name), "sd"], default, why, g.name)
+            add("sd", column, _keys_of_sd(g, column), default, why, g.name, moved.get(k, ""))
         if g.correlated:
-            add("cor", "", [("cor", g.name), "cor"], LKJ(2.0), _away_from_ends(g), g.name)
+            at = "; ".join(dict.fromkeys(moved.values()))
+            add("cor", "", _keys_of_cor(g), LKJ(2.0), _away_from_ends(g), g.name, at)
     for name in family.parameters:
         scaled = family.default_prior(name, y)
         arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
@@ -285,6 +297,32 @@ def _of_residuals(design: Design) -> Iterator[tuple[str, str, list[Key], Prior |
         yield LOG_RATIO, label, keys, prior, f"sds within a factor of 7 {reason}"
     if structure.correlation is not None and structure.blocks is not None:
         yield RHO, RHO, [RHO], LKJ(1.0), structure.correlation.prior_in_words(structure.blocks)
+
+
+def _keys_of_sd(group: GroupTerm, column: str) -> list[Key]:
+    return [("sd", group.name, column), ("sd", group.name), "sd"]
+
+
+def _keys_of_cor(group: GroupTerm) -> list[Key]:
+    return [("cor", group.name), "cor"]
+
+
+def _stated_at_means(group: GroupTerm, user: Mapping[Any, Any]) -> dict[int, str]:
+    """Where the default prior of an intercept's sd holds, by its column, if not at zero.
+
+    A predictor far from zero makes an intercept at zero and its slopes nearly collinear: priors stated there would
+    change with the zero of its scale, and tell much about the slopes. What a user says is of the sds and correlations
+    of the model as it is written.
+    """
+    moved = slopes_far_from_zero(group)
+    if any(key in user for key in _keys_of_cor(group)):
+        return {}
+    if any(key in user for column in moved for key in _keys_of_sd(group, group.columns[column])):
+        return {}
+    return {
+        column: f"mean {group.columns[others[0]]}" if len(others) == 1 else "the means of the slopes' predictors"
+        for column, others in moved.items()
+    }
 
 
 def _away_from_ends(group: GroupTerm) -> str:

@@ -236,7 +236,10 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
         for group in factors if name != "Intercept" else [g for g in factors if g.name == widest]:
             placement = placements[group.name]
             centred_columns = [k for k in range(group.q) if placement.is_centred(k)]
-            ratios = [(k, _ratio(group, k, design.X[:, c])) for k in centred_columns]
+            # predictors of effects at means are centred, and so is what is compared with them
+            mean = 0.0 if name == "Intercept" else means[c]
+            column, mean = (design.X[:, c] - mean, 0.0) if group.is_at_means else (design.X[:, c], mean)
+            ratios = [(k, _ratio(group, k, column)) for k in centred_columns]
             constant = [i for i in centred_columns if np.all(group.Z[:, i] == 1.0)]
             # without an intercept to take up the rest, a slope goes with its own fixed effect only
             fitting = [
@@ -248,12 +251,11 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
                 continue
             k, ratio = fitting[0]
             if k in constant:
-                weights = ratio - (means[c] if name != "Intercept" else 0.0)
-                attached[group.name].append(Attached(column=k, coefficient=c, weights=weights))
+                attached[group.name].append(Attached(column=k, coefficient=c, weights=ratio - mean))
             else:
                 attached[group.name].append(Attached(column=k, coefficient=c, weights=ratio))
                 attached[group.name] += [
-                    Attached(column=i, coefficient=c, weights=_at_middle(group, placement, i, k) * ratio - means[c])
+                    Attached(column=i, coefficient=c, weights=_at_middle(group, placement, i, k) * ratio - mean)
                     for i in constant
                 ]
             break

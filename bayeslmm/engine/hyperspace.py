@@ -27,6 +27,7 @@ from scipy.special import polygamma
 
 from ..covariances import loops
 from ..covariances.template import Template
+from ..terms.means import shear
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
 from .hyperpriors import HyperPriors, log_prior
@@ -36,7 +37,6 @@ from .scaling import Problem
 Codes = NDArray[np.int64]
 
 FARTHEST = 100.0  # e¹⁰⁰ times the unit of an sd: beyond, numbers overflow and no posterior reaches
-FAR_FROM_ZERO = 2.0  # |mean| of a predictor in its sds, beyond which intercepts are taken to its mean
 LARGEST_RATIO = 1e6  # of an sd to σ, in scaled columns: its square times rounding error is 1e-4
 
 
@@ -83,24 +83,10 @@ class Space(NamedTuple):
 
 def shears(problem: Problem) -> list[Array | None]:
     """A of every factor (q, q); None where no predictor with an intercept in its block lies far from zero."""
-    found: list[Array | None] = []
-    for Z, template, wide in zip(problem.Z, problem.templates, problem.wide, strict=True):
-        found.append(None if wide is not None else _shear(Z, template))
-    return found
-
-
-def _shear(Z: Array, template: Template) -> Array | None:
-    for block, structure in template.parts():
-        constant = [c for c in block if Z[0, c] != 0.0 and np.all(Z[:, c] == Z[0, c])]
-        others = [c for c in block if c not in constant[:1]]
-        if not (structure.is_free and constant and others):
-            continue
-        means, spreads = Z[:, others].mean(axis=0), Z[:, others].std(axis=0)
-        if np.any(np.abs(means) > FAR_FROM_ZERO * spreads):
-            A = np.eye(Z.shape[1])
-            A[constant[0], others] = -means / Z[0, constant[0]]
-            return A
-    return None
+    return [
+        None if wide is not None else shear(Z, template)
+        for Z, template, wide in zip(problem.Z, problem.templates, problem.wide, strict=True)
+    ]
 
 
 def build(

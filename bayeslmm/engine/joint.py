@@ -230,7 +230,8 @@ def _coordinates(design: Design, factors: list[Factor], of_family: FamilyPart) -
     names, sizes = ([f"{BETA}_centred__"], [design.p]) if design.p else ([], [])
     for factor in factors:
         called = factor.group.name
-        names += [f"{design.names.sd[called]}_log__", f"{design.names.cor[called]}_partial__"]
+        sd, cor = design.names.spread_of(called, factor.group.is_at_means)
+        names += [f"{sd}_log__", f"{cor}_partial__"]
         names.append(f"{design.names.b[called]}_coordinates__")
         sizes += factor.sizes
     return Coordinates(names + of_family.names, sizes + of_family.sizes)

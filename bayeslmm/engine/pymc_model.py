@@ -7,7 +7,7 @@ everything is elementwise arithmetic and gathers by group code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,9 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
         eta, fixed, shift = _fixed_part(design, priors)
         eta = eta + design.offset
         every: dict[str, list[Any]] = {}
+        sampled = priors.at_means(design).groups
         for name in geometry.order:
-            group = next(g for g in design.groups if g.name == name)
+            group = next(g for g in sampled if g.name == name)
             every[name] = _effects(group, design.names, priors, geometry, fixed, every)
         for group in design.groups:
             eta = eta + _random_part(group, every[group.name])
@@ -160,7 +161,8 @@ def _effects(
 ) -> list[Any]:
     """The random effects b of a factor, (J,) a column."""
     name = group.name
-    called_sd, called_cor, called_b = names.sd[name], names.cor[name], names.b[name]
+    called_sd, called_cor = names.spread_of(name, group.is_at_means)
+    called_b = names.b[name]
     template = group.template
     entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.sd_terms]
     params = [independent(called_sd, entries, dims=names.dims[called_sd], positive=True, places=template.sd_of)]
@@ -168,6 +170,8 @@ def _effects(
         lkj, blocks = priors.get("cor", name), geometry.placements[name].blocks
         dims = names.dims[called_cor]
         params.append(correlations(called_cor, lkj, group.q, blocks, template.structures, dims=dims))
+    if group.shear is not None:
+        _at_zero(group.shear, params, names, name)
     correlated = len(params)
     attached = sorted({a.coefficient for a in geometry.attached[name]})
     above = sorted({c for k in range(group.q) if (c := geometry.above_column(group, k)) is not None})
@@ -181,10 +185,43 @@ def _effects(
             above=dict(zip(above, others[len(attached) :], strict=True)),
         )
         cor = symbols[1] if correlated > 1 else None
-        return _walk(group, geometry, symbols[0], cor, centres, columns, start)
+        if start == "effects":
+            columns = _sheared(columns, group.shear, backwards=True)
+        walked = _walk(group, geometry, symbols[0], cor, centres, columns, start)
+        return replace(walked, effects=_sheared(walked.effects, group.shear))
 
     b = effects(called_b, params, walk, (group.n_levels, group.q), dims=names.dims[called_b])
     return [b[:, k] for k in range(group.q)]
+
+
+def _sheared(columns: list[Any], A: Array | None, *, backwards: bool = False) -> list[Any]:
+    """A times effects in columns (J,), or A⁻¹ times them."""
+    if A is None:
+        return columns
+    by_column = np.linalg.inv(A) if backwards else A
+    return [
+        sum((np.float64(w) * columns[j] for j, w in enumerate(row) if w and j != k), columns[k])
+        for k, row in enumerate(by_column)
+    ]
+
+
+def _at_zero(A: Array, at_means: Sequence[Any], names: Names, name: str) -> None:
+    """Add sds and correlations at zero of effects whose free variables are those at the means of predictors."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    sd, cor = at_means
+    q = len(A)
+
+    def entry(i: int, j: int) -> Any:
+        pairs = [(a, b) for a in range(q) for b in range(q) if A[i, a] and A[j, b]]
+        return sum(np.float64(A[i, a] * A[j, b]) * sd[a] * sd[b] * cor[a, b] for a, b in pairs)
+
+    sds = [pt.sqrt(entry(k, k)) for k in range(q)]
+    rows = [entry(i, j) / (sds[i] * sds[j]) if i != j else np.float64(1.0) for i in range(q) for j in range(q)]
+    called_sd, called_cor = names.spread_of(name, False)
+    pm.Deterministic(called_sd, pt.stack(sds), dims=names.dims[called_sd])
+    pm.Deterministic(called_cor, pt.stack(rows).reshape((q, q)), dims=names.dims[called_cor])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,11 +183,12 @@ def prior_audit(
     drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
     probs = ((1.0 - ci_prob) / 2.0, 0.5, (1.0 + ci_prob) / 2.0)
     findings = _Findings(probs)
-    _remark_on_far_predictors(findings, design, drawn)
-    _parameters(findings, design, drawn)
-    _between_groups(findings, design, drawn)
+    stated = priors.at_means(design)
+    _remark_on_far_predictors(findings, stated, drawn)
+    _parameters(findings, stated, {entry.label: entry.at for entry in priors.entries if entry.at}, drawn)
+    _between_groups(findings, stated, drawn)
     sets = _responses(findings, design, drawn, random_seed)
-    findings.notes.append(_about_centring(design))
+    findings.notes.append(_about_centring(design, priors))
     heading = (
         f"Formula: {design.formula.text}\nFamily: {design.family}\n{draws:,} draws of the priors, "
         f"{sets:,} simulated data sets of {design.n:,} rows"
@@ -234,25 +235,30 @@ def _scale_name(design: Design) -> str:
     return design.response if family.link == "identity" else f"{family.link} scale"
 
 
-def _parameters(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
-    """Rows of group sds and of the family's parameters; a remark on sds far over the response's."""
+def _parameters(findings: _Findings, design: Design, where: dict[str, str], drawn: dict[str, np.ndarray]) -> None:
+    """Rows of group sds and of the family's parameters; a remark on sds far over the response's.
+
+    ``where`` says of sds by their labels where they are stated, if not at zero.
+    """
     scale, unit = _natural_scale(design)
     on = _scale_name(design)
     for group in design.groups:
         for term, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
-            sd = drawn[design.names.sd[group.name]][:, k]
+            sd = drawn[design.names.spread_of(group.name, group.is_at_means)[0]][:, k]
+            called = f"sd({term} | {group.name})"
             if isinstance(group, WideTerm):
                 findings.add("sd", group.name, term, sd, on if group.is_grouping else "of a curve's coefficients")
                 continue
             slope = not _is_constant(group.Z[:, k])
-            findings.add("sd", group.name, term, sd, f"{on} per {term}" if slope else on)
+            at = f", at {where[called]}" if called in where else ""
+            findings.add("sd", group.name, term, sd, (f"{on} per {term}" if slope else on) + at)
             spread = float(group.Z[:, k].std(ddof=1)) if slope else float(abs(group.Z[0, k]))
             (most,) = quantiles(sd, (0.95,))
             if most * spread > TIMES_SCALE * scale:
                 times = f"{most * spread / scale:,.0f} times the {unit} ({scale:.3g})"
                 per = f", for one sd of {term}," if slope else ""
                 findings.remarks.append(
-                    f"The prior of sd({term} | {group.name}) reaches{per} {times} at its 95 % point: groups may differ "
+                    f"The prior of {called} reaches{per} {times} at its 95 % point: groups may differ "
                     "more than any data could show. A narrower one, such as HalfNormal with the sd of the response as "
                     "sigma, keeps what is possible."
                 )
@@ -340,8 +346,8 @@ def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.nda
 
 
 def _covariances(group: GroupTerm, names: Names, drawn: dict[str, np.ndarray]) -> Array:
-    sd = drawn[names.sd[group.name]]
-    return covariance(sd, drawn.get(names.cor[group.name], np.eye(group.q)))
+    sd, cor = names.spread_of(group.name, group.is_at_means)
+    return covariance(drawn[sd], drawn.get(cor, np.eye(group.q)))
 
 
 def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
@@ -463,22 +469,22 @@ def _remark_on_certainty(findings: _Findings, design: Design, share: float) -> N
 # -- where predictors are measured from
 
 
-def _about_centring(design: Design) -> str:
+def _about_centring(design: Design, priors: Priors) -> str:
     line = "Default priors do not depend on where predictors are measured from"
     if any(not _is_constant(column) for group in design.groups if not group.is_wide for column in group.Z.T):
-        return (
-            f"{line}. With random slopes the spread of groups does: an sd of Intercept is that of groups where the "
-            "predictors are zero."
-        )
+        spread = "an sd of Intercept is that of groups where the predictors are zero"
+        if any(entry.at for entry in priors.entries):
+            return f"{line}. With random slopes {spread}; its prior is stated at their means, which lie far from zero."
+        return f"{line}. With random slopes the spread of groups does: {spread}."
     if not (design.has_intercept or design.family.has_categories):
         return f"{line}, but a model without an intercept does."
     return f"{line}: a constant added to a column of the fixed part changes no number here."
 
 
 def _remark_on_far_predictors(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
-    """A random slope on a predictor far from zero spreads groups at the observed rows."""
+    """A random slope on a predictor far from zero spreads groups at the observed rows, by priors stated at zero."""
     for group in design.groups:
-        for k, term in enumerate(() if group.is_wide else group.columns):
+        for k, term in enumerate(() if group.is_wide or group.is_at_means else group.columns):
             z = group.Z[:, k]
             if _is_constant(z) or not abs(z.mean()) > FAR_FROM_ZERO * z.std():
                 continue

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.categories import as_seen
-from ..design.design import Design
-from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW
+from ..design.design import Design, GroupTerm
+from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW, Names
+from ..terms.means import sheared
 
 
 def shapes(design: Design) -> dict[str, tuple[int, ...]]:
@@ -50,15 +51,30 @@ def named(
     correlations: Sequence[NDArray[Any]],
     effects: Sequence[NDArray[Any]],
 ) -> dict[str, NDArray[Any]]:
-    """Draws (chain, draw, ...) of a sampler under their names; one array a grouping factor, in the design's order."""
-    names = design.names
+    """Draws (chain, draw, ...) of a sampler under their names; one array a grouping factor, in the design's order.
+
+    The design is that of the sampler: of effects at the means of predictors (`Priors.at_means`) there are sds and
+    correlations twice, and the effects themselves at zero.
+    """
     variables = {BETA: beta, **parameters}
     for k, group in enumerate(design.groups):
-        variables[names.sd[group.name]] = sds[k]
-        if group.correlated:
-            variables[names.cor[group.name]] = correlations[k]
-        variables[names.b[group.name]] = effects[k]
+        variables |= of_group(group, design.names, sds[k], correlations[k], effects[k])
     return variables
+
+
+def of_group(
+    group: GroupTerm, names: Names, sds: NDArray[Any], correlations: NDArray[Any], effects: NDArray[Any]
+) -> dict[str, NDArray[Any]]:
+    """Sds (..., q), correlations (..., q, q) and effects (..., J, q) of a grouping factor under their names."""
+    variables = {}
+    if group.shear is not None:
+        variables = dict(zip(names.spread_of(group.name, True), (sds, correlations), strict=True))
+        sds, correlations = sheared(group.shear, sds, correlations)
+        effects = effects @ group.shear.T
+    variables[names.sd[group.name]] = sds
+    if group.correlated:
+        variables[names.cor[group.name]] = correlations
+    return variables | {names.b[group.name]: effects}
 
 
 def as_tree(

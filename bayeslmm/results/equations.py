@@ -410,13 +410,14 @@ def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
 def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -> list[_Line]:
     """One line; for correlations one for every block that has them."""
     right, kind = [_distribution(entry)], entry.kind
+    where = f" at {entry.at}" if entry.at else ""
     if kind == "cor":
         blocks = next(_blocks(group) for group in design.groups if group.name == entry.group)
         lines = []
         for columns, which, structure in blocks:
             if structure.is_free and len(columns) > 1:
                 R = _symbol("R", which, entry.group)
-                lines.append(_Line(R, "~", right, [_words("correlation matrix")]))
+                lines.append(_Line(R, "~", right, [_words("correlation matrix" + where)]))
             elif structure.n_correlations(len(columns)):
                 low, high = map(_number, structure.interval(len(columns)))
                 assert isinstance(entry.prior, LKJ)
@@ -430,7 +431,8 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
         return [_prior_of_correlation(design, entry, right)]
     if kind not in ("Intercept", "cutpoint"):
         letter = {"fixed": "beta", "sd": "tau"}.get(kind, kind)
-        return [_Line(_symbol(letter, number.get(entry.term), entry.group), "~", right)]
+        note = [_words(f"of the intercepts{where}")] if entry.at else []
+        return [_Line(_symbol(letter, number.get(entry.term), entry.group), "~", right, note)]
     # what an intercept, or cutpoints, are where the predictors have their means
     slopes = [name for name in design.x_names if name != "Intercept"]
     first, plus = (_symbol("beta", 0), " + ") if kind == "Intercept" else (_write("cutpoint_k"), " - ")

@@ -39,6 +39,7 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
     """
     draws, chains = settings.draws, settings.chains
     started = time.perf_counter()
+    design = priors.at_means(design)
     marginal = marginal_of(Problem.of(design), HyperPriors.of(design, priors))
     cores = min(settings.threads, chains)
     seeds = seed_sequence(settings.random_seed).spawn(chains + 2)
@@ -137,6 +138,7 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
     """
     if design.residual is not None or why_not_exact(design, priors):
         return ""
+    design = priors.at_means(design)
     marginal = marginal_of(Problem.of(design), HyperPriors.of(design, priors))
     if not is_opinionated(marginal):
         return ""
@@ -145,10 +147,11 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
     if covered.missed or len(covered.fitted.masses) == 1:
         return covered.doubt()
     drawn = tree.posterior
-    of_groups = [drawn[design.names.sd[group.name]].to_numpy() for group in design.groups]
+    named = [design.names.spread_of(group.name, group.is_at_means) for group in design.groups]
+    of_groups = [drawn[sd].to_numpy() for sd, _ in named]
     correlations = [
-        drawn[design.names.cor[group.name]].to_numpy() if group.correlated else np.eye(group.q)
-        for group in design.groups
+        drawn[cor].to_numpy() if group.correlated else np.eye(group.q)
+        for group, (_, cor) in zip(design.groups, named, strict=True)
     ]
     sds = np.concatenate(marginal.sds_of_coordinates(of_groups, correlations), axis=-1)
     each = sds.shape[:2]

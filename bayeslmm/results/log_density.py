@@ -8,10 +8,11 @@ import numpy as np
 from scipy import stats
 
 from ..design.design import Design
-from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW
+from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW, Names
 from ..design.priors import LKJ, Prior, Priors
 from ..engine import hyperpriors, pymc_model
 from ..families import densities
+from ..terms.means import sheared
 from ..tools.arrays import Array
 
 
@@ -99,8 +100,10 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
         entries = [priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns]
         densities = [_real(prior, beta[..., j]) for j, prior in enumerate(entries)]
         log_densities[BETA] = ((*EACH, *names.dims[BETA]), np.stack(densities, axis=-1))
-    for group in design.groups:
-        sd, cor = names.sd[group.name], names.cor[group.name]
+    for group in priors.at_means(design).groups:
+        sd, cor = names.spread_of(group.name, group.is_at_means)
+        if group.shear is not None and sd not in posterior.data_vars:  # draws made elsewhere may lack it
+            posterior = _with_means(group.name, group.shear, posterior, names)
         sds = posterior[sd].to_numpy()
         template = group.template
         of_sds = np.zeros(sds.shape)  # of an sd that columns share, at the first of them
@@ -143,6 +146,13 @@ def _log_prior_of_residuals(design: Design, priors: Priors, posterior: Any) -> d
         assert isinstance(lkj, LKJ)
         found[RHO] = (EACH, correlation.log_density(posterior[RHO].to_numpy(), lkj.eta, blocks))
     return found
+
+
+def _with_means(group: str, shear: Array, posterior: Any, names: Names) -> Any:
+    """The draws with sds and correlations of a factor at the means of predictors, from those at zero."""
+    sds, correlations = (posterior[name].to_numpy() for name in names.spread_of(group, False))
+    both = zip(names.spread_of(group, True), sheared(np.linalg.inv(shear), sds, correlations), strict=True)
+    return posterior.assign({name: ((*EACH, *names.dims[name]), values) for name, values in both})
 
 
 def _positive(prior: Prior | LKJ, values: Array) -> Array:

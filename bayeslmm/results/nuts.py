@@ -45,6 +45,7 @@ def geometry_of(design: Design, priors: Priors, settings: Settings) -> tuple[Geo
     FitError
         Rows that are fitted perfectly, while the prior of sigma lets it go to zero: the density has no bound there.
     """
+    design = priors.at_means(design)
     try:
         rough = rough_fit(design) if design.groups else None
     except FitError:
@@ -154,19 +155,20 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
     from ..engine.joint_nuts import first_start, sample_joint, with_smaller_steps
 
     begin = time.perf_counter()
-    joint, coordinates = loops.build(design, priors, geometry)
+    sampled = priors.at_means(design)
+    joint, coordinates = loops.build(sampled, priors, geometry)
     options = {"maxdepth" if key == "max_treedepth" else key: v for key, v in settings.options.items()}
     asked_target = options.pop("target_accept", None)
     first = asked_target or (WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT)
     seed = sampler_seed(settings.random_seed)
 
     def start(stream: int) -> Array:
-        return loops.starting_point(design, geometry, rough, joint, np.random.default_rng(stream))
+        return loops.starting_point(sampled, geometry, rough, joint, np.random.default_rng(stream))
 
     buffer, d = loops.pack(joint), sum(coordinates.sizes)
     x, possible = first_start(buffer, start, d, seed)
     if not possible:
-        raise FitError(_why_impossible(design, geometry, joint, x))
+        raise FitError(_why_impossible(design, sampled, geometry, joint, x))
 
     def sample(target: float) -> JointDraws:
         with Bar("Sampling", settings.chains * (settings.tune + settings.draws), show=settings.progressbar) as bar:
@@ -184,7 +186,7 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
             )
 
     drawn, target = with_smaller_steps(sample, first, mend=asked_target is None)
-    tree = _tree(design, geometry, joint, drawn.x, drawn.stats)
+    tree = _tree(sampled, geometry, joint, drawn.x, drawn.stats)
     tree.posterior.attrs |= {
         "sampler": "NUTS",
         "method": "nuts",
@@ -198,11 +200,11 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
     return tree
 
 
-def _why_impossible(design: Design, geometry: Geometry, joint: Joint, x: Array) -> str:
+def _why_impossible(design: Design, sampled: Design, geometry: Geometry, joint: Joint, x: Array) -> str:
     """Which rows have no density at a start, and what their linear predictors are."""
     from ..engine.joint_nuts import START_TRIES
 
-    tree = _tree(design, geometry, joint, x[None, None], {})
+    tree = _tree(sampled, geometry, joint, x[None, None], {})
     eta = linear_predictor(design, tree.posterior)[0, 0]
     bad = ~np.isfinite(log_likelihood(design, tree.posterior)[RESPONSE].to_numpy()[0, 0])
     if not bad.any():

@@ -20,7 +20,7 @@ from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator, seed_sequence
 from ..errors import InputError, PriorError
 from ..tools.arrays import Array
-from .contract import as_dataset, observed_data
+from .contract import as_dataset, observed_data, of_group
 from .simulation import linear_predictor, residual_noise, simulate_response
 
 IMPROPER = ("Flat", "HalfFlat")
@@ -66,7 +66,7 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
     root = generator(random_seed)
     beta, middle = _fixed_effects(design, priors, int(draws), root)
     drawn: dict[str, np.ndarray] = {BETA: beta}
-    for group in design.groups:
+    for group in priors.at_means(design).groups:
         drawn |= _group(group, design.names, priors, int(draws), root)
     for name in design.family.parameters:
         prior, (rng,) = priors.get(name), root.spawn(1)
@@ -153,13 +153,10 @@ def _group(group: GroupTerm, names: Names, priors: Priors, draws: int, root: Gen
             assert isinstance(lkj, LKJ)
             factor[:, np.array(block)[:, None], block] = structure.draw(lkj.eta, len(block), draws, of_cor)
     z = of_b.standard_normal((draws, group.n_levels, group.q))
-    drawn = {names.sd[group.name]: sds}
-    if template.correlated:
-        cor = factor @ factor.transpose(0, 2, 1)
-        cor[:, range(group.q), range(group.q)] = 1.0
-        drawn[names.cor[group.name]] = cor
-    drawn[names.b[group.name]] = group.related(z @ factor.transpose(0, 2, 1) * sds[:, None, :])
-    return drawn
+    cor = factor @ factor.transpose(0, 2, 1)
+    cor[:, range(group.q), range(group.q)] = 1.0
+    effects = z @ factor.transpose(0, 2, 1) * sds[:, None, :]
+    return of_group(group, names, sds, cor, group.related(effects))
 
 
 def _draw(name: str, prior: Prior, size: tuple[int, ...], rng: Generator, *, positive: bool = False) -> Array:

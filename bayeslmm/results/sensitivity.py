@@ -62,7 +62,7 @@ def _without_effects(fit: Draws) -> Any:
     import xarray as xr
 
     posterior, names = fit.idata.posterior.to_dataset(), fit.design.names
-    kept = posterior.drop_vars(names.effects | names.correlations, errors="ignore")
+    kept = posterior.drop_vars(names.effects | names.correlations | names.at_means, errors="ignore")
     for group in fit.design.groups:
         if group.correlated:
             labels = [group.correlation_label(a, b) for a, b in group.correlated]

@@ -518,6 +518,7 @@ def _describe_posterior(fit: PosteriorFit) -> dict[str, Any]:
                 "term": entry.term,
                 "prior": _prior(entry.prior),
                 "reason": entry.reason,
+                "at": entry.at,
             }
             for entry in fit.priors.entries
         ],

@@ -39,6 +39,8 @@ class GroupTerm:
         How the effects of each block vary together; any way by default.
     lefts : tuple of str
         What stands on the left of each bar, which is the name of an sd that all its columns share.
+    shear : float64 array (q, q) or None
+        A, where the effects of this term are those at the means of their predictors (`bayeslmm.terms.means`).
     """
 
     is_wide: ClassVar[bool] = False  # whether a row meets many levels, or levels are related
@@ -54,11 +56,17 @@ class GroupTerm:
     texts: tuple[str, ...] = ()
     structures: tuple[Structure, ...] = ()
     lefts: tuple[str, ...] = ()
+    shear: np.ndarray | None = None
 
     @property
     def template(self) -> Template:
         """What the columns have of sds and correlations."""
         return Template.from_blocks(self.blocks, self.structures)
+
+    @property
+    def is_at_means(self) -> bool:
+        """Whether effects are those at the means of their predictors."""
+        return self.shear is not None
 
     @property
     def sd_terms(self) -> tuple[str, ...]:

@@ -56,8 +56,12 @@ def test_names_of_models_in_which_nothing_clashes():
         "sd_g": ("g_term",),
         "cor_g": ("g_term", "g_term_bis"),
         "b_g": ("g", "g_term"),
+        "sd_g_at_means": ("g_term",),
+        "cor_g_at_means": ("g_term", "g_term_bis"),
         "sd_a:b": ("a:b_term",),
         "cor_a:b": ("a:b_term", "a:b_term_bis"),
+        "sd_a:b_at_means": ("a:b_term",),
+        "cor_a:b_at_means": ("a:b_term", "a:b_term_bis"),
         "b_a:b": ("a:b", "a:b_term"),
     }
     assert (names.coef["g"], names.coef_term["g"], names.pair["g"], names.loo["g"]) == (

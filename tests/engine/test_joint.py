@@ -25,7 +25,9 @@ STRUCTURES = [
     ("x + (1 | a/g)", {"a": 0.4, "a:g": 1.0}),
     ("x + far + (far || g) + (1 | h)", {"g": 0.6, "h": 1.0}),
     ("0 + x + (0 + x | h) + (1 | g)", {"h": 1.0, "g": 0.0}),
-    ("x + (far | h)", {"h": 1.0}),  # an intercept sampled at the middle of a far predictor
+    ("x + (far | h)", {"h": 1.0}),  # its priors and effects are those at the mean of the far predictor
+    ("x + far + (far + u | h) + (far | g)", {"h": 1.0, "g": 0.0}),
+    ("near + (near | h)", {"h": 1.0}),  # an intercept sampled at the middle of its predictor
     ("x + cs(0 + C(step) | g)", {"g": 1.0}),
     ("x + cs(1 + far + u | h, hom=True) + (1 | g)", {"h": 1.0, "g": 0.3}),
     ("x + ar1(0 + C(step) | g)", {"g": 0.0}),
@@ -42,6 +44,7 @@ def data():
             "x": rng.normal(0, 1, N),
             "u": rng.normal(size=N),
             "far": rng.normal(8, 1, N),
+            "near": rng.normal(1.5, 1, N),
             "g": np.arange(N) % 6,
             "h": rng.integers(0, 12, N),
             "w": rng.uniform(0.5, 2, N),
@@ -72,6 +75,7 @@ def build(data, family, link, right, centring, priors=None):
     weights = "w" if family.has_residual and "u" in right else None
     design = build_design(f"{left} ~ {right}", data, family=family, weights=weights)
     resolved = resolve_priors(design, priors)
+    design = resolved.at_means(design)
     geometry = choose_geometry(design, None, centring)
     return design, resolved, geometry, *joint.build(design, resolved, geometry)
 

@@ -102,9 +102,9 @@ def prior_of(model, marginal, beta, named, x):
 
 
 def test_effects_given_the_rest_have_their_distribution(settled):
-    """Of the first two levels, 1,500 draws at one point against the distribution function by the trapezoidal rule."""
+    """Of the first two levels, draws at one point against the distribution function by the trapezoidal rule."""
     model, marginal, x = settled
-    N = 1500
+    N = 10_000
     walk = marginal.walk(
         x[:1].repeat(N + 1, 0), np.zeros(N + 1), np.full(N, -np.inf), marginal.noise(np.random.default_rng(3), N)
     )
@@ -113,8 +113,8 @@ def test_effects_given_the_rest_have_their_distribution(settled):
         density = np.exp(log_integrands(model, marginal, x[0], j, u))
         cdf = integrate.cumulative_trapezoid(density, u, initial=0.0)
         drawn = walk.effects[:, j] / marginal.sd_of(x[0])
-        # one in 1,000 right samples is farther away
-        assert stats.kstest(drawn, lambda v, cdf=cdf: np.interp(v, u, cdf / cdf[-1])).pvalue > 1e-3
+        # one in 100,000 right samples is farther away; the noise is the same in all cases
+        assert stats.kstest(drawn, lambda v, cdf=cdf: np.interp(v, u, cdf / cdf[-1])).pvalue > 1e-5
 
 
 def test_cores_and_neighbours_change_no_number():

@@ -8,7 +8,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm.design.build import build_design
-from bayeslmm.design.priors import Prior, resolve_priors
+from bayeslmm.design.priors import LKJ, Prior, resolve_priors
 from bayeslmm.errors import InputError, PriorError
 from bayeslmm.families import family_of
 from bayeslmm.results.audit import _mean_and_sd, prior_audit, quantiles
@@ -122,18 +122,31 @@ def test_a_constant_added_to_a_predictor_changes_nothing(formula, family, link):
 
 
 def test_a_random_slope_far_from_zero_gets_a_remark():
-    data = frame()
-    here = audit("y ~ x + (x | g)", data=data)
-    there = audit("y ~ x + (x | g)", data=data.assign(x=data["x"] + 1000.0))
+    """Where a user's priors are of the model as written; defaults are stated at the predictor's mean."""
+    data, written = frame(), {"cor": LKJ(2.0)}
+    here = audit("y ~ x + (x | g)", written, data=data)
+    there = audit("y ~ x + (x | g)", written, data=data.assign(x=data["x"] + 1000.0))
     assert here.remarks == ()
     assert any("x lies" in r and "center(x)" in r for r in there.remarks)
     # the priors are the same; what they imply for groups at the observed rows is not
     for term in ("Intercept", "x"):
         assert row(there, "sd", "g", term)["median"] == pytest.approx(row(here, "sd", "g", term)["median"])
     assert row(there, "icc")["median"] > row(here, "icc")["median"]
-    centred = audit("y ~ x + (center(x) | g)", data=data.assign(x=data["x"] + 1000.0))
+    centred = audit("y ~ x + (center(x) | g)", written, data=data.assign(x=data["x"] + 1000.0))
     assert centred.remarks == ()  # the remedy works
     assert "With random slopes the spread of groups does" in there.notes[-1]
+
+
+def test_default_priors_imply_the_same_wherever_a_random_slope_is_measured_from():
+    data = frame()
+    near = audit("y ~ x + (center(x) | g)", data=data)
+    far = audit("y ~ x + (x | g)", data=data.assign(x=data["x"] + 1000.0))
+    assert far.remarks == () and "stated at their means" in far.notes[-1]
+    numbers = ["low", "median", "high"]
+    for quantity, term in (("icc", ""), ("response_sd", "simulated"), ("response", "simulated")):
+        # rounding of 1000 slopes, which cancel
+        ours, theirs = (row(found, quantity, term=term)[numbers].astype(float) for found in (far, near))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
 ABSURD = [
