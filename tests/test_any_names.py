@@ -1,7 +1,7 @@
 """Whatever columns and levels are called, every verb answers, and labels come back as they are."""
 
 import io
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -161,3 +161,52 @@ def test_columns_that_no_formula_can_name_are_refused():
         blm.lmer("y ~ x + (1 | g)", data.assign(g=twice))
     with pytest.raises(errors.DataError, match="mixes or holds types"):
         blm.lmer("y ~ x + (1 | g)", table([1, "1", "a", 2, "b", 3]))
+
+
+HEADINGS = ["estimate", "mean", "contrast", "category", "row", "icc"]
+BOTH = {"point": blm.lmer, "posterior": lambda formula, data: blm.Model(formula, data).fit(**FEW)}
+
+
+def beside_labels(fit, name):
+    """Tables that show the levels of a predictor beside numbers."""
+    yield fit.means(name).table
+    yield from (fit.means(name).pairs().table, fit.means("h", by=name).pairs().table, fit.trends("x", name).table)
+    yield fit.means([name, "h"]).contrasts(interaction="pairwise").table
+    yield from (fit.comparisons("x", by=name), fit.comparisons("h", at={name: ["u", "v"]}), fit.slopes("x", by=name))
+    yield from (fit.icc(at={name: ["u", "v"]}), fit.within_correlation({name: ["u", "v"]}))
+    str(fit.means("h", by=name).pairs())
+
+
+@cache
+def with_a_predictor(name, kind):
+    data = table().assign(h=np.tile(["p", "q"], 30), **{name: np.repeat(["u", "v"], 30)})
+    return BOTH[kind](f"y ~ `{name}` * x + h + (1 | g)", data)
+
+
+@pytest.mark.parametrize("name", HEADINGS)
+@pytest.mark.parametrize("kind", BOTH)
+def test_predictors_called_as_columns_of_tables_stand_beside_them(name, kind):
+    """The same table as under another name, where no column is there twice or lost; likewise draws."""
+    one, other = (with_a_predictor(n, kind) for n in (name, "f"))
+    for found, wanted in zip(beside_labels(one, name), beside_labels(other, "f"), strict=True):
+        assert not found.columns.has_duplicates and found.shape == wanted.shape
+        np.testing.assert_array_equal(found.isna().to_numpy(), wanted.isna().to_numpy())
+        for a, b in zip(found.columns, wanted.columns, strict=True):
+            assert a in (b, str(b).replace("f", name, 1), f"{name} (column)", f"{name} (column)_other")
+            if wanted[b].dtype.kind == "f":
+                np.testing.assert_allclose(found[a], wanted[b], rtol=1e-7, atol=1e-9)
+            else:
+                assert list(found[a].astype(str)) == list(wanted[b].astype(str).replace("f", name))
+    if kind == "posterior":
+        assert name in str(list(one.means(name).draws().coords)) and one.icc(at={name: ["u"]}, draws=True).size
+
+
+@pytest.mark.parametrize("name", ["mean", "smooth"])
+def test_curves_along_columns_called_as_those_of_tables(name):
+    for fitted in BOTH.values():
+        fit = fitted(f"y ~ s(`{name}`, k=5) + (1 | g)", table(number=name))
+        curve = fit.smooth()
+        assert not curve.columns.has_duplicates and curve[f"{name} (column)"].is_monotonic_increasing
+        assert (curve["smooth"] == f"s({name})").all()
+        drawn(blm.plot_smooth, fit)
+        assert fitted is blm.lmer or fit.smooth(draws=True).ndim == 3

@@ -96,7 +96,7 @@ def boundary(fit: PointFit | PosteriorFit) -> Verdict:
 
 
 def _singular(fit: PointFit) -> Verdict:
-    rows, boundaries = [], []
+    rows, boundaries = [], ["sigma is zero"] if "sigma" in fit.solution.limits else []
     covariances = [cov.to_numpy() for cov in fit.var_corr().values()]
     factors = zip(fit.design.groups, covariances, fit.solution.singular, strict=True)
     for g, cov, singular in factors:

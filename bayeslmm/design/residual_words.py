@@ -26,7 +26,7 @@ class ResidualWords:
 
     @classmethod
     def of(cls, sigma: Any, residual: Any, family: Family, se: Any, data: pd.DataFrame) -> ResidualWords | None:
-        """Read them; None where neither is given.
+        """Read them; None where neither is given, and where ``sigma="~ 1"`` asks for one sd.
 
         Raises
         ------
@@ -51,6 +51,8 @@ class ResidualWords:
             )
         terms = Terms(intercept=True, products=()) if sigma is None else parse_sigma(sigma)
         correlation = None if residual is None else parse_residual(residual)
+        if correlation is None and not terms.products:
+            return None
         if correlation is not None and correlation.structure.of_levels and not correlation.structure.hom:
             atoms = tuple(_as_factor(name, data) for name in correlation.positions)
             cells = [subset for size in range(1, len(atoms) + 1) for subset in combinations(atoms, size)]
@@ -75,4 +77,4 @@ class ResidualWords:
 def _as_factor(name: str, data: pd.DataFrame) -> Atom:
     """A column as the levels that it has, be they numbers."""
     numeric = name in data.columns and is_numeric(pd.Series(data[name]))
-    return Atom(f"C({Atom(name)})", is_name=False) if numeric else Atom(name)
+    return Atom(f"C(`{name}`)", is_name=False) if numeric else Atom(name)

@@ -17,6 +17,7 @@ _NO_ORDER = (
     "The response {label!r} holds categories without an order. Say it: data[{label!r}] = "
     "pandas.Categorical(data[{label!r}], categories=[lowest, ..., highest], ordered=True)."
 )
+EXACT = 2.0**53  # whole numbers from which on doubles have gaps
 TRIALS_REMEDY = " Write p(successes, trials) on the left of '~', or give proportions with weights=trials."
 
 
@@ -153,6 +154,14 @@ def _ordered(expression: Expression, frame: pd.DataFrame, value: Any) -> Respons
                 f"The response {label!r} of an ordinal model holds ordered categories or whole numbers"
                 + ("." if value.ndim > 1 else f": {row_names(frame.index, value != np.round(value))}.")
             )
+        _refuse(
+            label,
+            frame.index,
+            np.abs(value) >= EXACT,
+            value,
+            "whole numbers of 2^53 and more have no doubles of their own, so that categories would merge: make them "
+            "ordered categories",
+        )
         seen, codes = np.unique(value, return_inverse=True)
         levels: list[Any] = [int(v) for v in seen]
     else:

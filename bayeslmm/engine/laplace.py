@@ -389,5 +389,6 @@ class Approximation:
 
 
 def _total(values: Array) -> float:
-    total = float(values.sum())
+    with np.errstate(invalid="ignore"):  # an infinite one of each sign has no sum
+        total = float(values.sum())
     return total if total < np.inf else -np.inf

@@ -24,6 +24,7 @@ from .scaling import Problem, Scaled
 Status = Literal["converged", "boundary", "unidentified", "separated", "failed"]
 NEXT_TO_ZERO = 2e-7  # of an sd in θ̃, whose derivatives are taken at 1e-7 or above
 NEXT_TO_AN_END = 1e-6  # of a correlation
+FAR, FARTHEST = 20.0, 1e3  # θ̃ from where on the residual may go to zero, and where rounding hides the criterion
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
 
@@ -49,7 +50,7 @@ class PointSolution:
     nodes: int = 0  # of the rule by which effects are integrated out: one is Laplace's; none where that is exact
     parameter_errors: Mapping[str, Array] = field(default_factory=dict)  # se of their logs, of cutpoints themselves
     rule_error: float = 0.0  # log likelihood of a finer rule less that of this one, where it was looked at
-    limits: tuple[str, ...] = ()  # parameters of the family that grow without bound
+    limits: tuple[str, ...] = ()  # parameters of the family that grow without bound, or go to zero
     separation: Array = field(default_factory=lambda: np.zeros(0))  # (p,) direction in which β̂ is infinite, if any
     untold: Identification | None = None  # what of the variances the data do not tell
     rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them
@@ -78,8 +79,10 @@ def fit(problem: Problem, *, reml: bool = True, start: Array | None = None, judg
     if untold and untold.involves_residual:
         raise ridge.UntoldResidualError(untold)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where the residual variance goes to zero
-        evaluation = optimum(criterion, start)
+        evaluation, at_zero = _without_residual(criterion, optimum(criterion, start))
     solution = _report(scaled, criterion, evaluation)
+    if at_zero and solution.status != "failed":
+        solution = replace(solution, status="boundary", limits=("sigma",))
     if searched is not None:
         solution = _with_residual(solution, searched)
     return solution if untold is None or untold.is_full else _beside(scaled, criterion, solution, untold)
@@ -161,6 +164,23 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
             "leave out what determines the response."
         )
     return best
+
+
+def _without_residual(criterion: Criterion, evaluation: Evaluation) -> tuple[Evaluation, bool]:
+    """The search followed to where the residual variance is zero, if the criterion falls all the way; whether it does.
+
+    Far out it is flat in θ̃, so that the search ends somewhere on the way and takes it for an optimum.
+    """
+    if criterion.sigma is not None or evaluation.theta[criterion.diagonal].max(initial=0.0) < FAR:
+        return evaluation, False
+    of_size = criterion.diagonal | np.isinf(criterion.ends[0])  # correlations stay
+    falls = False
+    while evaluation.theta[criterion.diagonal].max() < FARTHEST:
+        trial = criterion.evaluate(np.where(of_size, 4.0 * evaluation.theta, evaluation.theta))
+        if not trial.value < evaluation.value - 1e-10 * abs(evaluation.value):
+            break
+        evaluation, falls = trial, True
+    return evaluation, falls
 
 
 def refuse_perfect_fixed_part(problem: Problem) -> None:

@@ -13,8 +13,10 @@ from .terms import Atom, Terms
 NAME = r"`[^`]+`|[^\W\d][\w.]*"
 POWER = re.compile(r"power\((.*)\)", re.DOTALL)
 CALL = re.compile(
-    r"\s*(?P<word>\w+)\s*\((?P<left>[^|]*)\|(?P<group>[^,|]*)(?:,\s*hom\s*=\s*(?P<hom>True|False)\s*)?\)\s*"
+    r"\s*(?P<word>\w+)\s*\((?P<left>(?:`[^`]*`|[^`|])*)\|(?P<group>(?:`[^`]*`|[^`,|])*)"
+    r"(?:,\s*hom\s*=\s*(?P<hom>True|False)\s*)?\)\s*"
 )
+COLON = re.compile(r"\s*:\s*(?=(?:[^`]*`[^`]*`)*[^`]*$)")  # none inside backticks
 PATTERN = "ar1(week | subject), car1(time | subject), cs(1 | subject) or us(visit | subject)"
 
 
@@ -97,12 +99,12 @@ def parse_residual(text: str) -> CorrelationWords:
     left, group = match["left"].strip(), match["group"].strip()
     if match["hom"] and not kind.of_levels:
         raise FormulaError(f"residual={text!r}: {kind.name} has one sd, and sigma= models it. Leave out hom=.")
-    parts = re.split(r"\s*:\s*", group)
+    parts = COLON.split(group)
     if not all(re.fullmatch(NAME, part) for part in parts):
         raise FormulaError(
             f"residual={text!r}: on the right of the bar stands a column, or several as in school:class, not {group!r}."
         )
-    places = re.split(r"\s*:\s*", left) if kind.of_levels else [left]
+    places = COLON.split(left) if kind.of_levels else [left]
     if kind.has_positions and not all(re.fullmatch(NAME, place) for place in places):
         raise FormulaError(
             f"residual={text!r}: {kind.name} needs to know where each row stands: write the column of "

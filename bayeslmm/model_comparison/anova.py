@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..covariances import UNSTRUCTURED
+from ..design.coding import independent_columns, new_columns
 from ..design.design import Design, GroupTerm
 from ..engine.agq import has_rule
 from ..errors import InputError
@@ -407,6 +408,7 @@ def drop1(fit: PointFit) -> ModelTests:
     """Drop each fixed term in turn and compare by the likelihood ratio (ML), as R's ``drop1(test = "Chisq")``.
 
     Terms that are part of a higher interaction stay, since without them the interaction would mean something else.
+    A term that says what the others say together has df 0 and no p-value.
 
     Returns
     -------
@@ -415,7 +417,7 @@ def drop1(fit: PointFit) -> ModelTests:
         p_value). Of several it has columns npar, aic, chisq, df, p_value, first the full model.
     """
     _check_point_fit("drop1", fit)
-    if not fit.design.has_intercept and any(
+    if () not in fit.design.recipe.fixed.products and any(
         c.table is not None for product in fit.design.recipe.fixed.products for c in product
     ):
         raise InputError(
@@ -424,9 +426,8 @@ def drop1(fit: PointFit) -> ModelTests:
         )
     full = by_ml(fit)
     labels, rows = ["(none dropped)"], [(full.n_parameters, full.deviance)]
-    for label, keep in _without_each_fixed_term(fit.design):
-        names = tuple(name for name, use in zip(fit.design.x_names, keep, strict=True) if use)
-        design = replace(fit.design, X=np.ascontiguousarray(fit.design.X[:, keep]), x_names=names)
+    for label, X, names in _without_each_fixed_term(fit.design):
+        design = replace(fit.design, X=X, x_names=names)
         smaller = replace(full, design=design, solution=solved(design, full.solution, reml=False))
         labels.append(label)
         rows.append((smaller.n_parameters, smaller.deviance))
@@ -451,7 +452,8 @@ def _check_point_fit(verb: str, fit: Any) -> None:
         raise InputError(f"{verb}({type(fit).__name__}): a REML or ML fit is needed, as fit_reml() gives")
 
 
-def _without_each_fixed_term(design: Design) -> list[tuple[str, np.ndarray]]:
+def _without_each_fixed_term(design: Design) -> list[tuple[str, np.ndarray, tuple[str, ...]]]:
+    """(what is dropped, X, its names) for every term that may go; X has what it was aliased with in its place."""
     columns, start = {}, 0
     for factors in design.recipe.fixed.products:
         width = int(np.prod([len(coded.labels) for coded in factors], dtype=int))
@@ -459,11 +461,22 @@ def _without_each_fixed_term(design: Design) -> list[tuple[str, np.ndarray]]:
         start += width
     cases = []
     for term, where in columns.items():
-        if not term or any(set(term) < set(other) for other in columns):
+        if not term or any(set(term) < set(other) for other in columns) or not design.recipe.kept[where].any():
             continue
-        keep = np.ones(start, dtype=bool)
-        keep[where] = False
-        kept = keep[np.flatnonzero(design.recipe.kept)]
-        if not kept.all():
-            cases.append((":".join(term), kept))
+        cases.append((":".join(term), *_without_fixed_columns(design, where)))
     return cases
+
+
+def _without_fixed_columns(design: Design, dropped: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """X and its names without columns of the whole fixed part: those that depend on others are found anew."""
+    recipe = design.recipe
+    whole = new_columns(recipe.fixed, design.frame)
+    left = np.ones(whole.shape[1], dtype=bool)
+    left[dropped] = False
+    use = left.copy()
+    use[left] = independent_columns(whole[:, left], has_intercept=() in recipe.fixed.products)
+    never = ~recipe.kept  # an intercept that cutpoints stand for
+    never[recipe.aliases.columns] = False
+    use &= ~never
+    names = tuple(name for name, used in zip(recipe.fixed.names, use, strict=True) if used)
+    return np.ascontiguousarray(whole[:, use]), names

@@ -20,6 +20,11 @@ COVARIATE = (
     "take type II."
 )
 
+ALIASED = (
+    "{names}: left out, since the data do not tell them from the other columns. Types II and III are about the "
+    "coefficients that are left, as lmerTest's; what a term says beyond all others, drop1(fit) tests."
+)
+
 
 def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
     """The table, its title and remarks.
@@ -57,4 +62,6 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
 def _remarks(record: Estimates, number: int) -> tuple[str, ...]:
     terms = terms_of(record.design)
     bent = any(term.factors and term.factors <= b.factors and term.numbers < b.numbers for term in terms for b in terms)
-    return (COVARIATE,) if number == 3 and bent else ()
+    remarks = (COVARIATE,) if number == 3 and bent else ()
+    names = record.design.recipe.aliases.names
+    return remarks if number == 1 or not names else (*remarks, ALIASED.format(names=", ".join(names)))

@@ -135,12 +135,7 @@ def verdict(fit: Estimates) -> str:
     if solution.status == "separated":
         details = _separation(fit)
     elif solution.limits and solution.status == "boundary":
-        of = fit.design.family.limited_by
-        at_zero = fit.design.family.limit_at_zero
-        limits = [
-            f"{name} goes to {'zero' if name in at_zero else 'infinity'}, where the family is {of[name]}"
-            for name in solution.limits
-        ]
+        limits = [_limit(name, fit.design) for name in solution.limits]
         if not fit.is_singular:
             return f"boundary fit: {', '.join(limits)}"
         details = ", and ".join(limits)
@@ -153,6 +148,18 @@ def verdict(fit: Estimates) -> str:
             f"estimates. Take fit_ml(nAGQ={more})"
         )
     return words
+
+
+def _limit(name: str, design: Design) -> str:
+    family = design.family
+    if name not in family.limited_by:
+        return (
+            f"{name} goes to zero, where the random effects are all that varies. That printed is where the search ended"
+        )
+    return (
+        f"{name} goes to {'zero' if name in family.limit_at_zero else 'infinity'}, where the family is "
+        + (family.limited_by[name])
+    )
 
 
 def _separation(fit: Estimates) -> str:

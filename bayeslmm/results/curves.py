@@ -26,7 +26,9 @@ from .draws import Draws
 from .estimates import Estimates
 from .reference import typical
 from .summaries import check_interval, flat
+from .tables import set_apart
 
+OWN = ("smooth", "simultaneous_low", "simultaneous_high", "chain", "draw", "point")  # beside columns of the user's
 POINTS = 101
 SIMULATIONS = 10_000  # of the largest deviation over a grid: its quantile is known to 1 %
 STEP = 1e-5  # of the range of x, for slopes
@@ -96,7 +98,8 @@ def _one(design: Design, name: str, at: Sequence[float] | None, derivative: bool
         table = table.astype({column: design.frame[column].dtype for column in table.columns if column != x})
         return _line(design, (x_of.label, *levels), table), np.asarray(recipe.rows(table)[0])
 
-    shown = pd.DataFrame({"smooth": name, **levels, x: values})
+    shown = set_apart(pd.DataFrame({**levels, x: values}), OWN)
+    shown.insert(0, "smooth", name)
     if derivative:
         h = STEP * float(np.ptp(seen))
         (C_up, A_up), (C_down, A_down) = at_points(values + h), at_points(values - h)

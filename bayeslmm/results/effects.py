@@ -20,8 +20,10 @@ from ..tools.arrays import Array
 from ..tools.frame import as_frame
 from ..tools.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
+from .tables import set_apart
 
 KINDS = ("difference", "ratio")
+OWN = ("term", "contrast", "category")  # columns that say what a number is of, beside the user's
 STEP = 1e-5  # of a variable's range, for slopes: far from rounding, and a curve is straight over it
 
 
@@ -65,9 +67,9 @@ class Plan:
         """What every number is of: term, contrast and labels, pair by pair, average by average, category inside."""
         parts = []
         for label, _, _ in self.pairs:
-            part = self.labels.copy()
-            part.insert(0, "contrast", label, allow_duplicates=True)
-            part.insert(0, "term", self.variable, allow_duplicates=True)
+            part = set_apart(self.labels, OWN)
+            part.insert(0, "contrast", label)
+            part.insert(0, "term", self.variable)
             parts.append(part)
         table = pd.concat(parts, ignore_index=True)
         if not len(categories):

@@ -179,7 +179,10 @@ def check_description(about: Any) -> None:
     for k, column in enumerate(about["columns"]):
         check_fields(column, {"name": TEXT}, f"columns[{k}]")
         _check_stored(column, f"columns[{k}]")
-    for k, matrix in enumerate(about.get("matrices", [])):
+    matrices = about.get("matrices", [])
+    if not isinstance(matrices, list):
+        raise DataError(f"the file is damaged: its description has matrices = {_shown(matrices)}, and it is a list")
+    for k, matrix in enumerate(matrices):
         check_fields(matrix, {"name": TEXT, "values": TEXT, "array": TEXT}, f"matrices[{k}]")
     if not about["index"]:
         raise DataError("the file is damaged: its description has no index")
@@ -339,7 +342,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     check_array("beta", solution.beta, (p,))
     check_array("vcov", solution.vcov, (p, p))
     check_array("separation", solution.separation, (p,) if len(solution.separation) else (0,))
-    if not set(solution.limits) <= set(design.family.limited_by):
+    if not set(solution.limits) <= {*design.family.limited_by, *(["sigma"] if design.family.has_reml else [])}:
         raise DataError(f"the file is damaged: limits are of {_shown(list(solution.limits))}, which have none")
     shapes_of: dict[str, list[tuple[int, ...]]] = {
         "covariances": [(group.q, group.q) for group in groups],

@@ -13,8 +13,9 @@ from scipy import stats
 from ..covariances.template import covariance
 from ..design.design import Design
 from ..design.names import BETA
-from ..errors import InputError, NotAvailableError, PriorError
+from ..errors import InputError, NotAvailableError, NotEstimableWarning, PriorError
 from ..tools.arrays import Array
+from ..tools.warned import warn
 from . import variance, wald
 from .draws import Draws
 from .estimates import Estimates
@@ -25,6 +26,7 @@ from .summaries import flat
 from .variance import Parts, Values
 
 PRIOR_DRAWS = 20_000
+FEWEST_NEAR = 10  # draws within two widths of a kernel: a density from fewer is off by a third or more
 HOLDS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
 
 
@@ -64,6 +66,12 @@ def hypothesis(
     rows = []
     for statement in statements:
         difference = _differences(statement, posterior)
+        undefined = int(np.sum(~np.isfinite(difference)))
+        if undefined:
+            raise InputError(
+                f"hypothesis({statement.text!r}): in {undefined:,} of {difference.size:,} draws this is no finite "
+                "number"
+            )
         before = None if prior is None else _differences(statement, prior)
         table = record.summarise(difference.reshape(record.n_chains, record.n_draws, 1), ci_prob, ci_kind)
         row = {"hypothesis": statement.text, **table.iloc[0].to_dict()}
@@ -88,8 +96,7 @@ def _differences(statement: Statement, numbers: Mapping[str, Array]) -> Array:
     """left − right of every draw (draws,)."""
     if not statement.names:
         raise InputError(f"hypothesis({statement.text!r}): no parameter stands in it")
-    differences: Array = np.asarray(statement.difference([numbers[name] for name in statement.names]))
-    return differences
+    return np.asarray(statement.difference([numbers[name] for name in statement.names]))
 
 
 def _evidence(statement: Statement, after: Array, before: Array | None) -> tuple[float, float]:
@@ -98,9 +105,10 @@ def _evidence(statement: Statement, after: Array, before: Array | None) -> tuple
     Of an equation the Savage–Dickey ratio (Dickey 1971): posterior over prior density where the sides are equal; its
     probability is missing, since priors here give it none.
     """
+    if before is not None and np.isnan(before).any():  # the priors allow what the statement is no number for
+        before = None
     if statement.relation == "=":
-        factor = np.nan if before is None else _density_at_zero(after) / _density_at_zero(before)
-        return np.nan, float(factor)
+        return np.nan, np.nan if before is None else _ratio_of_densities(statement, after, before)
     holds = HOLDS[statement.relation]
     p = float(holds(after, 0.0).mean())
     if before is None:
@@ -110,14 +118,28 @@ def _evidence(statement: Statement, after: Array, before: Array | None) -> tuple
         return p, float(np.divide(p, 1.0 - p) / np.divide(q, 1.0 - q))
 
 
-def _density_at_zero(draws: Array) -> float:
-    """By a normal kernel of Silverman's width, from the quartiles where tails are long."""
+def _ratio_of_densities(statement: Statement, after: Array, before: Array) -> float:
+    """Posterior over prior density where the sides are equal; missing where too few draws are near to tell."""
+    (numerator, near), (denominator, near_before) = _density_at_zero(after), _density_at_zero(before)
+    if min(near, near_before) < FEWEST_NEAR:
+        whose, count = ("prior", near_before) if near_before < FEWEST_NEAR else ("posterior", near)
+        warn(
+            f"hypothesis({statement.text!r}): {count} draws of the {whose} come close to equality, too few to estimate "
+            "its density there, so that the Bayes factor is missing",
+            NotEstimableWarning,
+        )
+        return np.nan
+    return numerator / denominator
+
+
+def _density_at_zero(draws: Array) -> tuple[float, int]:
+    """By a normal kernel of Silverman's width, from the quartiles where tails are long; and the draws it rests on."""
     low, high = np.quantile(draws, [0.25, 0.75])
     spread = min(float(draws.std()), float(high - low) / 1.34)
     if not spread > 0.0:
-        return np.nan
+        return np.nan, len(draws)
     width = 0.9 * spread * len(draws) ** -0.2
-    return float(np.mean(stats.norm.pdf(draws / width)) / width)
+    return float(np.mean(stats.norm.pdf(draws / width)) / width), int(np.sum(np.abs(draws) < 2.0 * width))
 
 
 def _posterior_numbers(record: Draws) -> dict[str, Array]:

@@ -25,8 +25,10 @@ from .draws import Draws
 from .estimates import Estimates
 from .reference import is_number, levels, predictors, typical
 from .summaries import P_POSITIVE, SUMMARY, check_interval
+from .tables import apart_names, set_apart
 from .text import Shown, Text, number, percent, probability, table
 
+OWN = ("contrast",)  # columns that say what a number is of, beside the user's
 WEIGHTS = ("equal", "proportional", "cells")
 DEFAULT = {"pairwise": "tukey", "reverse": "tukey", "reference": "dunnett", "consecutive": "mvt", "mean": "fdr"}
 FEW = 2  # values of a number up to which each is a level of the reference grid, as in emmeans
@@ -140,7 +142,8 @@ class Means(Shown):
 
         if self.distribution.draws is None:
             raise InputError("means(...).draws(): a point fit has no draws; model.fit() gives a posterior")
-        coords = {str(label): ("row", self.labels[label].astype(object).to_numpy()) for label in self.labels}
+        labels = set_apart(self.labels, ("chain", "draw", "row"))
+        coords = {str(label): ("row", labels[label].astype(object).to_numpy()) for label in labels}
         return xr.DataArray(_values(self), dims=("chain", "draw", "row"), coords=coords)
 
     def pairs(self, *, adjust: str | None = None, kind: str | None = None) -> Means:
@@ -433,10 +436,12 @@ def marginal_means(
     held = [f"held: {', '.join(held)}"] if held else []  # so that no name stands first and gets a capital
     words = [*([f"averaged over {', '.join(over)} ({weights} weights)"] if over else []), *held]
     remark = "; ".join(words)
+    shown = labels[[*variables, *groups]].reset_index(drop=True)
+    names = apart_names(shown, OWN)
     return Means(
-        labels=labels[[*variables, *groups]].reset_index(drop=True),
+        labels=shown.rename(columns=names),
         combinations=L,
-        by=tuple(groups),
+        by=tuple(names.get(group, group) for group in groups),
         design=design,
         distribution=distribution,
         ci_prob=ci_prob,
@@ -491,6 +496,8 @@ def _grid_values(column: pd.Series, name: str, asked_values: Any, verb: str) -> 
     if asked_values is not None:
         values = [asked_values] if np.ndim(asked_values) == 0 else list(asked_values)
         unknown = [] if is_number(column) else [value for value in values if value not in levels(column)]
+        if any(pd.isna(value) for value in values):
+            raise InputError(f"{verb}(at={{{name!r}: {asked_values!r}}}): a value is missing")
         if not values or unknown:
             raise InputError(
                 f"{verb}(at={{{name!r}: {asked_values!r}}}): "
@@ -561,12 +568,20 @@ def _contrasts(
 ) -> Means:
     if means.is_contrast:
         raise InputError("contrasts(...): these are contrasts already")
+    if isinstance(method, Mapping) and not method:
+        raise InputError("contrasts({}): weights of the means by name of the contrast are needed")
+    blocks = _blocks(means)
+    if not isinstance(method, Mapping) and all(len(rows) < 2 for rows, _ in blocks):
+        within = f" in every combination of {', '.join(means.by)}" if means.by else ""
+        raise InputError(
+            f"contrasts(...): there is one mean{within}, so nothing to compare it with; "
+            "ask for means at several values, at={'x': [0, 1]}, or of a factor"
+        )
     differs = _takes_differences(means, kind)
     if adjust is not None:
         check_method(adjust)
     chosen = adjust or ("none" if interaction or isinstance(method, Mapping) else DEFAULT.get(str(method), "none"))
     contrasted = [label for label in means.labels if label not in means.by]
-    blocks = _blocks(means)
     parts, combos, mixings = [], [], []
     for rows, cell in blocks:
         if interaction:

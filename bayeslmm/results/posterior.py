@@ -676,13 +676,14 @@ class PosteriorFit(Fit, Draws):
         DataFrame
             One row a statement: mean, sd, median, conf_low, conf_high of left − right; ``probability`` of an
             inequality; ``bayes_factor`` for the statement, by 20,000 draws of the priors (missing where one is flat):
-            of an inequality against its opposite, of an equation the Savage–Dickey ratio of densities; ``in_rope``,
+            of an inequality against its opposite, of an equation the Savage–Dickey ratio of densities (missing where
+            fewer than ten draws come close to equality); ``in_rope``,
             the probability of the region.
 
         Raises
         ------
         InputError
-            A name that is no parameter, or no relation.
+            A name that is no parameter, no relation, or arithmetic that has no finite value in some draw.
 
         References
         ----------

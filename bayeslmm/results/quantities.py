@@ -17,6 +17,7 @@ from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
 from . import variance
 from .reference import reference_grid
+from .tables import set_apart
 from .variance import AtRows, Parts, Values
 
 
@@ -50,7 +51,9 @@ class Quantity:
         """Draws (chain, draw, k) as a DataArray with the labels as coordinates."""
         import xarray as xr
 
-        coords = {str(label): (self.name, self.labels[label].to_numpy()) for label in self.labels}
+        only = list(self.labels) == [self.name]
+        labels = self.labels if only else set_apart(self.labels, ("chain", "draw", self.name))
+        coords = {str(label): (self.name, labels[label].to_numpy()) for label in labels}
         return xr.DataArray(values, dims=("chain", "draw", self.name), coords=coords, name=self.verb)
 
 
@@ -77,7 +80,7 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
         ratios = AtRows.of(design, values, at).icc(design, by_group=by_group)
         return np.concatenate([value for _, value in ratios], axis=-1)
 
-    grid, _ = reference_grid(design, at)
+    grid = set_apart(reference_grid(design, at)[0], ("icc", "row"))
     kinds = ["adjusted"]
     if by_group and len(design.groups) > 1:
         kinds += [variance.told_as(group.name, variance.ICC) for group in design.groups]
@@ -109,10 +112,11 @@ def within_correlation(
     term = design.group(group)
     grid, _ = reference_grid(design, at)
     n = len(grid)
+    shown = set_apart(grid, ("pair",))
     labels = pd.concat(
         [
-            grid.loc[np.repeat(np.arange(n), n)].reset_index(drop=True),
-            grid.loc[np.tile(np.arange(n), n)].reset_index(drop=True).add_suffix("_other"),
+            shown.loc[np.repeat(np.arange(n), n)].reset_index(drop=True),
+            shown.loc[np.tile(np.arange(n), n)].reset_index(drop=True).add_suffix("_other"),
         ],
         axis=1,
     )

@@ -207,7 +207,7 @@ def linear(statements: Sequence[Statement], names: Sequence[str], verb: str) -> 
     Raises
     ------
     InputError
-        An inequality, or what is not linear in the names.
+        An inequality, what is not linear in the names, or equations that contradict each other.
     """
     p = len(names)
     L, r = np.zeros((len(statements), p)), np.zeros(len(statements))
@@ -224,10 +224,15 @@ def linear(statements: Sequence[Statement], names: Sequence[str], verb: str) -> 
         origin = at(zero)
         for place in places:
             L[k, place] = at(np.eye(p)[place]) - origin
-        probe = np.linspace(0.7, 2.3, p)
-        if not np.isfinite(origin) or abs(at(probe) - origin - L[k] @ probe) > 1e-8 * (1.0 + np.abs(L[k]).sum()):
+        probe = np.linspace(0.7, 2.3, p) + 1.0 / np.pi
+        beyond = [abs(at(beta) - origin - L[k] @ beta) for beta in (probe, -probe)]  # both signs: |x| is no sum
+        if not np.isfinite(origin) or not max(beyond) <= 1e-8 * (1.0 + np.abs(L[k]).sum()):
             raise InputError(f"{verb}({statement.text!r}): tests are of sums of coefficients times numbers")
         if not L[k].any():
             raise InputError(f"{verb}({statement.text!r}): no coefficient stands in it")
         r[k] = -origin
+    at_best = np.linalg.lstsq(L, r, rcond=None)[0]
+    if np.abs(L @ at_best - r).max() > 1e-8 * (np.abs(r).max() + np.abs(L).max() * np.abs(at_best).max(initial=0.0)):
+        shown = ", ".join(statement.text for statement in statements)
+        raise InputError(f"{verb}({shown!r}): no coefficients fulfil these equations together")
     return L, r

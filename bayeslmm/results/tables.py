@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
 from ..tools.arrays import Array
+from .summaries import P_POSITIVE
+
+# columns of numbers, of either kind of fit
+NUMBERS = frozenset(
+    ("estimate", "std_error", "df", "conf_low", "conf_high", "statistic", "p_value", "mean", "sd", "median", P_POSITIVE)
+)
+
+
+def set_apart(labels: pd.DataFrame, own: Collection[str] = ()) -> pd.DataFrame:
+    """Columns of the user's that say what a number is of, by other names where they are called like numbers.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        One row a number.
+    own : collection of str
+        Other names that the table has for itself.
+    """
+    return labels.rename(columns=apart_names(labels, own))
+
+
+def apart_names(names: Collection[str], own: Collection[str] = ()) -> dict[str, str]:
+    """What such columns are called."""
+    return {name: f"{name} (column)" for name in names if name in NUMBERS or name in own}
 
 
 def level_table(group: str, levels, terms, **values: Array) -> pd.DataFrame:  # type: ignore[no-untyped-def]

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..results.curves import OWN
 from ..results.fit import Fit
+from ..results.tables import apart_names
 from . import style
 
 
@@ -59,8 +61,9 @@ def plot_smooth(
     for each, panel in zip(names, axes, strict=True):
         curve = table[table["smooth"] == each]
         term = next(group for group in fit.design.groups if group.name == each)
-        x = next(c for c in reversed(curve.columns[: curve.columns.get_loc(middle)]) if c in term.variables)
-        along = curve[x].to_numpy()
+        variable_of = {apart_names([v], OWN).get(v, v): v for v in term.variables}
+        column = next(c for c in reversed(curve.columns[: curve.columns.get_loc(middle)]) if c in variable_of)
+        along, x = curve[column].to_numpy(), variable_of[column]
         panel.fill_between(
             along,
             curve["simultaneous_low"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import plain
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ import bayeslmm as blm
 from bayeslmm.covariances.template import Template
 from bayeslmm.design.build import build_design
 from bayeslmm.engine import reml
-from bayeslmm.engine.criterion import Criterion, Evaluation
+from bayeslmm.engine.criterion import Criterion, Evaluation, prepare
 from bayeslmm.engine.layout import arrange
 from bayeslmm.engine.scaling import Problem, scale
 
@@ -214,3 +215,34 @@ def test_steps_within_a_radius_are_the_best_ones(curvatures, gradient):
     rivals = np.concatenate([r * circle for r in (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)])
     # a grid of directions 0.003 apart and a root found to 1e-6
     assert here.promise(step) >= max(here.promise(rival) for rival in rivals) - 1e-4
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
+@pytest.mark.parametrize(("formula", "options"), [("x + (1 | row)", {"weights": "w"}), ("x + cs(0 + f | g)", {})])
+def test_a_residual_variance_of_zero_is_a_boundary(formula, options):
+    """The criterion is flat there: the search stops on the way, at a residual sd that is nobody's estimate."""
+    d = one_row_a_cell()
+    fit = blm.Model(f"y ~ {formula}", d, **options).fit_reml()
+    scaled, criterion = prepare(Problem.of(fit.design), reml=True)
+    theta = fit.solution.scaled_theta
+    nearer = np.where(criterion.diagonal, 0.1 * theta, theta)
+    assert criterion(nearer)[0] > criterion(theta)[0]  # it falls towards no residual
+    assert fit.solution.status == "boundary" and fit.solution.limits == ("sigma",)
+    assert "sigma goes to zero" in fit.verdict and not fit.is_singular
+    assert "sigma is zero" in str(blm.check(fit))
+    # a real residual of a hundredth of the effects is none of that
+    rng = fixed_rng(2)
+    twice = pd.concat([d, d], ignore_index=True)
+    twice["y"] = np.concatenate([d["y"], d["y"]]) + 0.01 * rng.normal(size=len(twice))
+    told = blm.Model("y ~ x + (1 | row)", twice).fit_reml()
+    assert told.verdict == "converged" and told.sigma == pytest.approx(0.01, rel=0.3)
+
+
+def one_row_a_cell():
+    """Twelve groups at six times, a row a time; the weights say nothing of how large a residual is."""
+    rng = fixed_rng(1)
+    x, z = rng.normal(5, 2, 72), rng.uniform(0.5, 2, 72)
+    rng.random(72)
+    y = x + np.repeat(rng.normal(size=12), 6) + rng.normal(size=72) * z
+    g, f = np.repeat(list("abcdefghijkl"), 6), np.tile(list("012345"), 12)
+    return pd.DataFrame({"y": y, "x": x, "w": z, "g": g, "f": f, "row": range(72)})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import chi2
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -89,3 +91,28 @@ def test_what_cannot_be_compared(sleep):
         blm.ranova(blm.Model("Reaction ~ Days", sleep).fit_reml())
     with pytest.raises(errors.InputError, match="intercept"):
         blm.drop1(blm.lmer("Reaction ~ 0 + C(Days) + (1 | Subject)", sleep))
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.AliasedColumnsWarning")
+@pytest.mark.parametrize("order", ["treated + source * rate", "source * rate + treated", "x + source + x2"])
+@pytest.mark.parametrize("family", ["gaussian", "ordinal"])
+def test_a_dropped_term_takes_only_what_the_others_do_not_say(order, family):
+    """A control beside a factorial: whether a plot was treated is what its source says. The models are written out."""
+    cells = [("none", "none"), *((s, r) for s in "AB" for r in ("low", "mid", "high"))]
+    rng = fixed_rng(1)
+    d = pd.DataFrame([(b, s, r) for b in range(6) for s, r in cells], columns=["block", "source", "rate"])
+    d["treated"] = np.where(d["source"] == "none", "no", "yes")
+    d["x"] = rng.normal(size=len(d))
+    d["x2"] = 1.0 - 2.0 * d["x"]
+    score = rng.normal(size=len(d)) + d["source"].map({"none": 0, "A": 1, "B": 2}) + 0.2 * d["block"]
+    d["y"] = pd.qcut(score, 3, labels=False) if family == "ordinal" else score
+    fit = blm.Model(f"y ~ {order} + (1 | block)", d, family=family).fit_ml()
+    table = blm.drop1(fit).table
+    without = {"treated": "source * rate", "source:rate": "treated + source + rate", "x": "source + x2", "source": "x"}
+    for term in table.index[1:]:
+        smaller = blm.Model(f"y ~ {without[term]} + (1 | block)", d, family=family).fit_ml()
+        assert table.loc[term, "df"] == fit.n_parameters - smaller.n_parameters
+        assert table.loc[term, "chisq"] == pytest.approx(max(smaller.deviance - fit.deviance, 0.0), abs=1e-4)
+    nothing_new = [term for term in ("treated", "x") if term in table.index]
+    assert (table.loc[nothing_new, "df"] == 0).all() and table.loc[nothing_new, "p_value"].isna().all()
+    assert "left out" in str(blm.anova(fit, type=2))

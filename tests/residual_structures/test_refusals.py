@@ -143,3 +143,16 @@ def test_a_predictor_of_the_sd_far_from_zero(sleep):
     plain = blm.Model("Reaction ~ Days", sleep, sigma="~ Days").fit_reml()
     np.testing.assert_allclose(centred.solution.residual, plain.solution.residual, rtol=1e-6)
     np.testing.assert_allclose(centred.criterion, plain.criterion, rtol=1e-12)
+
+
+def test_one_sd_is_the_plain_model(sleep):
+    one, plain = (blm.Model("Reaction ~ Days + (1 | Subject)", sleep, sigma=s).fit_reml() for s in ("~ 1", None))
+    assert one.design.residual is None and one.criterion == plain.criterion
+
+
+@pytest.mark.parametrize("name", ["class", "is", "a:b", "x y", "1", "C"])
+def test_visits_may_be_called_anything(name, sleep):
+    few = sleep[sleep["Days"] < 3]
+    wanted = blm.lmer("Reaction ~ 1", few, residual="us(Days | Subject)")
+    fit = blm.lmer("Reaction ~ 1", few.rename(columns={"Days": name}), residual=f"us(`{name}` | Subject)")
+    assert fit.criterion == pytest.approx(wanted.criterion, abs=1e-6)

@@ -100,6 +100,9 @@ def test_thresholds_of_an_ordinal_response_have_names_and_priors():
         ("[d for d in Days] > 1", {}, "a statement holds names|no arithmetic"),
         ("Days > 1", {"rope": -1}, "a half-width above zero"),
         ("Days > 1", {"rope": (2, 1)}, "two ends"),
+        ("log(Days - 10) > 0", {}, "draws this is no finite number"),  # a draw that has no value is not one against
+        ("Days / 0 > 1", {}, "draws this is no finite number"),
+        ("exp(1000 * Days) > 2", {}, "draws this is no finite number"),
     ],
 )
 def test_what_is_no_statement_is_refused(post, text, options, message):
@@ -130,3 +133,24 @@ def test_every_table_of_a_posterior_says_how_likely_a_number_is_above_zero(post)
     assert post.slopes("Days")["p_positive"].iloc[0] == pytest.approx(asked)
     difference, ratio = (post.comparisons("Days", kind=kind)["p_positive"].iloc[0] for kind in ("difference", "ratio"))
     assert ratio == pytest.approx(difference)
+
+
+def test_far_from_all_draws_there_is_no_ratio_of_densities(post):
+    with pytest.warns(errors.NotEstimableWarning, match="0 draws of the posterior come close"):
+        assert np.isnan(post.hypothesis("Days = -50")["bayes_factor"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Days = 0, Days = 1", "no coefficients fulfil"),
+        ("Intercept = Days, Days = 2, Intercept = 3", "no coefficients fulfil"),
+        ("abs(Days) = 1", "sums of coefficients"),  # linear wherever Days is above zero
+        ("sqrt(Days ** 2) = 1", "sums of coefficients"),
+    ],
+)
+def test_equations_that_no_coefficients_fulfil_are_refused(model, text, message):
+    with pytest.raises(errors.InputError, match=message):
+        model.fit_reml().test(text)
+    once, twice = (model.fit_reml().test(t) for t in ("Days = 10", "Days = 10, 2 * Days = 20"))
+    assert once.iloc[0].tolist() == pytest.approx(twice.iloc[0].tolist())

@@ -10,7 +10,6 @@ from bayeslmm.terms.bases import MAKERS, make
 from bayeslmm.terms.smooth import Curve
 from bayeslmm.terms.words import Smooth
 
-RNG = np.random.default_rng(20261128)
 LEVELS = [f"l{k:02d}" for k in range(14)]
 
 
