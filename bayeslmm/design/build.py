@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import AliasedColumnsWarning, DataError, InputError, NotAvailableError, UnidentifiedTermError
+from ..errors import AliasedColumnsWarning, DataError, InputError, UnidentifiedTermError
 from ..families import GAUSSIAN, Family
 from ..formulas.binding import Scope
 from ..formulas.expressions import Expression, total_offset
@@ -130,11 +130,6 @@ def build_design(
     named_matrices = _matrices(formula, matrices)
     groups, bars, groupings = _groups(tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame)
     wide, wide_recipes = wide_terms(formula, plan.expressions, frame, named_matrices, weights)
-    if wide and not family.is_normal:
-        raise NotAvailableError(
-            f"{wide[0].texts[0]} ({wide[0].kind}) is offered for normal responses (gaussian, lognormal), not for "
-            f"{family}"
-        )
     if len({g.name for g in (*groups, *wide)}) < len(groups) + len(wide):
         raise DataError(f"A column of the data is called like a term, {wide[0].name!r}. Rename it.")
     recipe = Recipe(

@@ -6,8 +6,9 @@ v ~ N(w m, s^w) with b = m + s^(1−w) (v − w m) (Papaspiliopoulos, Roberts & 
 
 What the rows tell is the reliability 1 − Var(b | y)/τ² at rough estimates.  Centred effects are sampled around what
 else the mean of their level holds: the effects of the factor that they are nested in, and for one factor the fixed
-effects (Gelfand, Sahu & Carlin 1995).  Effects are not made to sum to zero: they are draws from a population, and β is
-its mean, not that of the levels at hand.
+effects (Gelfand, Sahu & Carlin 1995).  Of a wide term the coordinates are those of its rotation, each with a weight of
+its own: what the rows tell of a column is one number.  Effects are not made to sum to zero: they are draws from a
+population, and β is its mean, not that of the levels at hand.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design, GroupTerm
 from ..errors import InputError
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from .pql import Rough
 
@@ -29,6 +31,7 @@ Codes = NDArray[np.int64]
 CENTRED_ABOVE = 0.7  # mean reliability above which b itself is sampled
 NOT_BELOW = 0.5  # mean reliability below which z is
 FEW_LEVELS = 10  # with fewer levels τ is so uncertain that the estimated reliability is, too
+TOO_FEW = 2.0  # effects of a wide term that the rows tell, in all: below, τ is hardly known
 SURE = 0.95  # reliability above which few levels do not matter
 FAR_FROM_ZERO = 0.5  # |mean| of a predictor in sds
 
@@ -127,9 +130,9 @@ def choose_geometry(design: Design, rough: Rough | None, centring: Mapping[Any, 
             above=above,
         )
         tau2 = 0.0 if rough is None else float(np.diag(rough.solution.covariances[k]).max())
-        spread[group.name] = (_depth(placements, group.name), tau2 / group.n_levels)
+        spread[group.name] = (_depth(placements, group.name), tau2 * _variance_of_mean(group))
     # β is known up to the mean of the effects, so it moves with those of the factor with the widest mean
-    candidates = [g.name for g in design.groups if any(placements[g.name].is_centred(c) for c in range(g.q))]
+    candidates = [g.name for g in design.groups if _has_room(g, placements[g.name])]
     return Geometry(
         placements=placements,
         columns={g.name: g.columns for g in design.groups},
@@ -143,6 +146,13 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     weights = np.zeros((group.n_levels, group.q))
     if rough is None:
         return weights, (float("nan"),) * group.q
+    if isinstance(group, WideTerm):
+        own = np.einsum("n,nj,nj->j", rough.information, group.rotation.columns, group.rotation.columns)
+        ratio = own * group.rotation.size**2 * float(rough.solution.covariances[k][0, 0])
+        each = ratio / (1.0 + ratio)
+        if each.sum() >= TOO_FEW:
+            weights[:, 0] = each
+        return weights, (float(each.mean()),)
     tau2 = np.diag(rough.solution.covariances[k])
     left = np.einsum("jkk->jk", rough.solution.mode_covariances[k])
     each = np.clip(np.where(tau2 > 0.0, 1.0 - left / np.maximum(tau2, 1e-300), 0.0), 0.0, 1.0)
@@ -193,8 +203,8 @@ def _given(design: Design, centring: Mapping[Any, Any]) -> dict[tuple[str, int],
 def _parent(design: Design, group: GroupTerm) -> tuple[str, Codes]:
     """The finest factor that this one is nested in, and the level of it that each level belongs to."""
     best: tuple[str, Codes, int] = ("", np.zeros(group.n_levels, np.int64), 0)
-    for other in design.groups:
-        if other is group or not best[2] < other.n_levels < group.n_levels:
+    for other in () if group.is_wide else design.groups:
+        if other.is_wide or other is group or not best[2] < other.n_levels < group.n_levels:
             continue
         pairs = group.codes * other.n_levels + other.codes
         if len(np.unique(pairs)) == group.n_levels:
@@ -202,6 +212,25 @@ def _parent(design: Design, group: GroupTerm) -> tuple[str, Codes]:
             above[group.codes] = other.codes
             best = (other.name, above, other.n_levels)
     return best[0], best[1]
+
+
+def _has_room(group: GroupTerm, placement: Placement) -> bool:
+    """Whether a fixed effect may be what the effects of a term are sampled around."""
+    if isinstance(group, WideTerm):
+        return group.is_grouping and bool(placement.weights.any()) and _adds_up(group)
+    return any(placement.is_centred(column) for column in range(group.q))
+
+
+def _adds_up(term: WideTerm) -> bool:
+    """Whether equal effects of all levels are an intercept."""
+    return bool(np.allclose(term.matrix @ np.ones(term.n_levels), 1.0))
+
+
+def _variance_of_mean(group: GroupTerm) -> float:
+    """The variance of the mean of all effects, in units of their own."""
+    if not isinstance(group, WideTerm) or group.root is None:
+        return 1.0 / group.n_levels
+    return float(np.sum(group.root.sum(axis=0) ** 2)) / group.n_levels**2
 
 
 def _depth(placements: Mapping[str, Placement], name: str) -> int:
@@ -215,6 +244,8 @@ def _conditioning(group: GroupTerm, block: Sequence[int], weights: Array) -> tup
     Where a predictor lies far from zero, a centred intercept goes last, to be sampled at the middle of the predictors:
     at zero it is almost collinear with the slopes given the rows of a group.
     """
+    if group.is_wide:
+        return tuple(block)
     constant = [k for k in block if np.all(group.Z[:, k] == group.Z[0, k])]
     far = any(abs(z.mean()) > FAR_FROM_ZERO * z.std() > 0.0 for z in group.Z[:, list(block)].T)
     if not far or not any(np.all(weights[:, k] == 1.0) for k in constant):
@@ -231,8 +262,13 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
     attached: dict[str, list[Attached]] = {g.name: [] for g in design.groups}
     centred = design.has_intercept or design.family.has_categories
     means = design.X.mean(axis=0) if centred else np.zeros(len(design.x_names))
-    factors = sorted(design.groups, key=lambda g: (g.name != widest, -g.n_levels))
+    ordinary = [g for g in design.groups if not g.is_wide]
+    factors = sorted(ordinary, key=lambda g: (g.name != widest, -g.n_levels))
+    whole = next((g for g in design.groups if isinstance(g, WideTerm) and g.name == widest), None)
     for c, name in enumerate(design.x_names):
+        if whole is not None and name == "Intercept":  # R u + α 1 = R (u + α R⁻¹ 1)
+            weights = whole.inwards[0].sum(axis=1)
+            attached[whole.name].append(Attached(column=0, coefficient=c, weights=weights))
         for group in factors if name != "Intercept" else [g for g in factors if g.name == widest]:
             placement = placements[group.name]
             centred_columns = [k for k in range(group.q) if placement.is_centred(k)]
@@ -283,6 +319,6 @@ def _at_middle(group: GroupTerm, placement: Placement, intercept: int, other: in
 
 def middle_shifts(group: GroupTerm, block: Sequence[int], place: int) -> list[tuple[int, float]]:
     """(column, mean of its predictor) of what takes a level's intercept to the middle of the predictors before it."""
-    if not np.all(group.Z[:, block[place]] == 1.0):
+    if group.is_wide or not np.all(group.Z[:, block[place]] == 1.0):
         return []
     return [(other, float(group.Z[:, other].mean())) for other in block[:place]]

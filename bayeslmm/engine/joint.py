@@ -26,6 +26,7 @@ from ..design.names import BETA, CUTPOINT
 from ..design.priors import LKJ, Priors
 from ..errors import NotAvailableError
 from ..families import densities
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
@@ -58,8 +59,10 @@ class Joint(NamedTuple):
     offset: Array  # (n,)
     X: Array  # (n, p) centred
     beta_prior: Array  # (p, 3) location, scale, degrees of freedom
-    codes: Codes  # (K, n)
-    Z: Array  # (n Q,) factor after factor
+    codes: Codes  # (K, n), zero for a wide term
+    wide: Codes  # (K,) whether every row meets all effects
+    Z: Array  # factor after factor: (n, q), of a wide term (J, n), the columns of its rotation
+    Z_start: Codes  # (K + 1,)
     levels: Codes  # (K,)
     column_start: Codes  # (K + 1,) where its columns stand among all
     x_start: Codes  # (K,) where its coordinates begin
@@ -250,15 +253,13 @@ def _joined(
     y, ones = design.working_response, np.ones(design.n)
     values, counts = np.unique(y, return_counts=True) if design.family.normaliser_takes_y else (np.zeros(0),) * 2
     groups = [factor.group for factor in factors]
+    columns = [_columns_of(group) for group in groups]
     column_start, effects = _starts([g.q for g in groups]), [g.q * g.n_levels for g in groups]
     shapes = np.array([shape for factor in factors for shape in factor.partial_shape])
     constant = design.density_constants.sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
     constant -= betaln(shapes, shapes).sum()
-    gram, gram_shift = (
-        _gram(design, X, y)
-        if len(groups) == 1 and design.family.is_normal and not design.family.residual_is_known
-        else (np.zeros(0), np.zeros(design.p))
-    )
+    by_products = design.family.is_normal and not design.family.residual_is_known and not design.is_wide
+    gram, gram_shift = _gram(design, X, y) if len(groups) == 1 and by_products else (np.zeros(0), np.zeros(design.p))
     attached = [
         (start + column, coefficient)
         for start, factor in zip(column_start, factors, strict=False)
@@ -278,8 +279,10 @@ def _joined(
         offset=_real(design.offset),
         X=X,
         beta_prior=_real(beta_prior).reshape(-1, 3),
-        codes=_whole([g.codes for g in groups]).reshape(len(groups), design.n),
-        Z=_real(_chained(np.array(g.Z, order="C").reshape(-1) for g in groups)),
+        codes=_whole([np.zeros(design.n) if g.is_wide else g.codes for g in groups]).reshape(len(groups), design.n),
+        wide=_whole([g.is_wide for g in groups]),
+        Z=_real(_chained(columns)),
+        Z_start=_starts([len(values) for values in columns]),
         levels=_whole([g.n_levels for g in groups]),
         column_start=column_start,
         x_start=_starts([sum(factor.sizes) for factor in factors])[:-1] + design.p,
@@ -314,6 +317,13 @@ def _joined(
         gram_shift=gram_shift,
         constant=float(constant),
     )
+
+
+def _columns_of(group: GroupTerm) -> Array:
+    """What rows multiply the effects of a term with, flat: row by row, of a wide term column by column."""
+    if isinstance(group, WideTerm):
+        return (group.rotation.columns.T * group.rotation.size).reshape(-1)
+    return np.array(group.Z, order="C").reshape(-1)
 
 
 def _gram(design: Design, X: Array, y: Array) -> tuple[Array, Array]:
@@ -384,11 +394,17 @@ def starting_point(design: Design, geometry: Geometry, rough: Rough | None, join
     for k, name in enumerate(geometry.order):
         place = next(i for i, g in enumerate(design.groups) if g.name == name)
         group = design.groups[place]
-        rms = np.sqrt(np.mean(group.Z**2, axis=0)) + 1e-300
+        rms = (
+            np.array([group.rotation.size])
+            if isinstance(group, WideTerm)
+            else np.sqrt(np.mean(group.Z**2, axis=0)) + 1e-300
+        )
         least = 0.05 * scale / rms
         tau = 0.3 * scale / rms if rough is None else np.sqrt(np.diag(rough.solution.covariances[place]))
         sds = np.maximum(tau, least)
-        modes = np.zeros((group.n_levels, group.q)) if rough is None else rough.solution.modes[place]
+        modes = np.zeros((group.n_levels, group.q))
+        if rough is not None and not group.is_wide:  # coordinates of a wide term are not its effects
+            modes = rough.solution.modes[place]
         of_sds = np.array(group.template.sd_of)
         logs = np.array([np.log(sds)[of_sds == s].mean() for s in range(of_sds.max() + 1)])
         parts += [logs + rng.uniform(-0.3, 0.3, len(logs)), rng.uniform(-0.3, 0.3, joint.partials[k])]
@@ -710,30 +726,59 @@ def _sum_by_level(codes, Z, by_eta, by_b):
 
 
 @_inline
+def _of_factor(values, start, k):
+    return values[start[k] : start[k + 1]]
+
+
+@_inline
+def _add_columns(Z, b, eta):
+    """``b`` (J,) and ``Z`` (J n,) of a wide term, flat."""
+    n = eta.shape[0]
+    for level in range(b.shape[0]):
+        column, effect = Z[level * n : level * n + n], b[level]
+        for i in range(n):
+            eta[i] += column[i] * effect
+
+
+@_inline
+def _sum_by_column(Z, by_eta, by_b):
+    """The way back of `_add_columns`, in four sums side by side, which a processor adds up at once."""
+    n = by_eta.shape[0]
+    whole = n - n % 4
+    for level in range(by_b.shape[0]):
+        column = Z[level * n : level * n + n]
+        first, second, third, fourth = 0.0, 0.0, 0.0, 0.0
+        for i in range(0, whole, 4):
+            first += column[i] * by_eta[i]
+            second += column[i + 1] * by_eta[i + 1]
+            third += column[i + 2] * by_eta[i + 2]
+            fourth += column[i + 3] * by_eta[i + 3]
+        for i in range(whole, n):
+            first += column[i] * by_eta[i]
+        by_b[level] += first + second + third + fourth
+
+
+@_inline
 def _by_rows(joint, x, b, parameters, gradient, by_b, by_parameters):
     """Log likelihood, row by row; its derivatives join ``gradient`` (of β), ``by_b`` and ``by_parameters``."""
     n, p, K, kind, link = (joint.y.shape[0], joint.p, joint.levels.shape[0], joint.family, joint.link)
     eta, by_eta = joint.offset.copy(), np.empty(n)
     _add_fixed(joint.X, x[:p], eta)
     for k in range(K):
-        first, after = joint.column_start[k] * n, joint.column_start[k + 1] * n
-        _add_effects(
-            joint.codes[k * n : k * n + n],
-            joint.Z[first:after],
-            b[joint.effect_start[k] : joint.effect_start[k + 1]],
-            eta,
-        )
+        Z, effects = _of_factor(joint.Z, joint.Z_start, k), _of_factor(b, joint.effect_start, k)
+        if joint.wide[k]:
+            _add_columns(Z, effects, eta)
+        else:
+            _add_effects(joint.codes[k * n : k * n + n], Z, effects, eta)
     total = densities.add_rows(kind, link, joint.y, joint.trials, joint.weights, eta, parameters, by_eta, by_parameters)
     total += densities.normaliser(kind, n, parameters, joint.values, joint.counts, by_parameters)
     _sum_over_rows(joint.X, by_eta, gradient, p)
     for k in range(K):
-        first, after = joint.column_start[k] * n, joint.column_start[k + 1] * n
-        _sum_by_level(
-            joint.codes[k * n : k * n + n],
-            joint.Z[first:after],
-            by_eta,
-            by_b[joint.effect_start[k] : joint.effect_start[k + 1]],
-        )
+        Z, by_effects = _of_factor(joint.Z, joint.Z_start, k), _of_factor(by_b, joint.effect_start, k)
+        if joint.wide[k]:
+            _sum_by_column(Z, by_eta, by_effects)
+        else:
+            _sum_by_level(joint.codes[k * n : k * n + n], Z, by_eta, by_effects)
     return total
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..design.design import Design
 from ..design.names import CUTPOINT
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from . import joint as loops
 from .geometry import Geometry
@@ -48,6 +49,8 @@ def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Arr
         order = np.argsort(joint.place[first:after])
         correlations.append((L @ L.swapaxes(1, 2))[:, order][:, :, order].reshape(*each, group.q, group.q))
         factor_effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]]
+        if isinstance(group, WideTerm):
+            factor_effects = factor_effects @ group.rotation.root.T
         effects.append(factor_effects.reshape(*each, group.n_levels, group.q))
     parameters = {
         name: (values + moved[:, None]).reshape(*each, -1) if name == CUTPOINT else values[:, k].reshape(each)

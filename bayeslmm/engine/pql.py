@@ -13,12 +13,14 @@ import numpy as np
 from ..design.design import Design
 from ..errors import FitError
 from ..families import Family, family_of
+from ..terms.wide import Rotation, WideTerm
 from ..tools.arrays import Array
 from . import reml
 from .reml import PointSolution
 from .scaling import Problem
 
 STEPS = 15
+FEW_STEPS = 3  # of wide terms, each of which turns them anew
 PERFECT = 1e-3  # sigma in sds of the response below which a fit says nothing about reliability
 MOST_ETA = 15.0  # of a threshold model: beyond, the working weights vanish
 
@@ -47,16 +49,16 @@ def rough_fit(design: Design) -> Rough | None:
         problem = replace(problem, X=np.column_stack([np.ones(design.n), -design.X]))
     offset = -design.offset if design.family.has_categories else design.offset
     eta = family.eta(mean)
-    for _ in range(STEPS):
+    for _ in range(STEPS if not design.is_wide else FEW_STEPS):
         slope = family.slope(eta)
         weights = np.maximum(trials * slope**2 / family.working_variance(mean), 1e-8)
         working = eta - offset + (y - mean) / slope
         try:
-            weighted_fit = reml.fit(replace(problem, y=working, weights=weights))
+            weighted_fit = reml.fit(replace(problem, y=working, weights=weights, wide=_turned(design, weights)))
         except FitError:
             return None
         before = eta
-        eta = _linear_predictor(problem, weighted_fit) + offset
+        eta = _linear_predictor(design, problem.X, weighted_fit) + offset
         if family.mean_is_probability:
             eta = np.clip(eta, -MOST_ETA, MOST_ETA)
         mean = family.mean(eta)
@@ -93,9 +95,17 @@ def _inside(family: Family, mean: Array) -> bool:
     return bool(np.isfinite(mean).all() and (not family.has_positive_mean or mean.min() > 0.0))
 
 
-def _linear_predictor(problem: Problem, solution: PointSolution) -> Array:
+def _turned(design: Design, weights: Array) -> tuple[Rotation | None, ...]:
+    """The rotations of wide terms under other weights of the rows."""
+    return tuple(
+        Rotation.of(group.matrix, group.root, weights) if isinstance(group, WideTerm) else None
+        for group in design.groups
+    )
+
+
+def _linear_predictor(design: Design, X: Array, solution: PointSolution) -> Array:
     """Xβ + Zb (n,)."""
-    eta = problem.X @ solution.beta
-    for Z, codes, modes in zip(problem.Z, problem.codes, solution.modes, strict=True):
-        eta = eta + np.einsum("nq,nq->n", Z, modes[codes])
+    eta = X @ solution.beta
+    for group, modes in zip(design.groups, solution.modes, strict=True):
+        eta = eta + group.contribution(modes)
     return eta

@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
 from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names
 from ..design.priors import Prior, Priors
 from ..errors import NotAvailableError
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from .geometry import Geometry, middle_shifts
-from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of
+from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of, wide_effects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,10 @@ def _effects(
     template = group.template
     entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.sd_terms]
     params = [independent(called_sd, entries, dims=names.dims[called_sd], positive=True, places=template.sd_of)]
+    if isinstance(group, WideTerm):
+        around = [(fixed[a.coefficient], a.weights) for a in geometry.attached[name]]
+        weights = geometry.placements[name].weights[:, 0]
+        return [wide_effects(called_b, params[0], around, group, weights, dims=names.dims[called_b])[:, 0]]
     if template.correlated:
         lkj, blocks = priors.get("cor", name), geometry.placements[name].blocks
         dims = names.dims[called_cor]
@@ -291,6 +297,13 @@ def _around(
 def _random_part(group: GroupTerm, effects: list[Any]) -> Any:
     """Zb of one grouping factor (n,)."""
     total: Any = 0.0
+    if isinstance(group, WideTerm):
+        if not sparse.issparse(group.matrix):
+            return (effects[0][None, :] * np.asarray(group.matrix)).sum(axis=1)
+        places, weights = group.slots()
+        for slot in range(places.shape[1]):
+            total = total + effects[0][places[:, slot]] * weights[:, slot]
+        return total
     for k, effect in enumerate(effects):
         column = group.Z[:, k]
         gathered = effect[group.codes]

@@ -17,6 +17,7 @@ import numpy as np
 from ..covariances import Structure
 from ..design.priors import LKJ, Prior
 from ..errors import PriorError
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from .pymc_draws import distribution
 
@@ -399,5 +400,76 @@ def effects(
         draw=draw,
         log_density=log_density,
         start=lambda rv, size, *symbols: pt.zeros((J, q)),
+        transform=transform,
+    )
+
+
+def wide_effects(
+    name: str, sd: Any, around: Sequence[tuple[Any, Array]], term: WideTerm, weights: Array, *, dims: tuple[str, ...]
+) -> Any:
+    """Effects b = R u (J, 1) of a wide term with u ~ N(0, sd² I) and R the root of its rotation.
+
+    NUTS moves in v = w c + sd^w u/sd, each coordinate of u with its weight w. Of a matrix without full rank the density
+    is that on the effects that it allows.
+
+    Parameters
+    ----------
+    sd : TensorVariable (1,)
+    around : sequence of (TensorVariable, float64 array (J,))
+        Fixed effects, and what c has of each.
+    weights : float64 array (J,)
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    root = term.rotation.root
+    inverse, log_determinant, lost = term.inwards
+    J = len(root)
+
+    def product(matrix: Array, u: Any) -> Any:
+        return (u[None, :] * matrix).sum(axis=1)
+
+    def inside(value: Any) -> Any:
+        return product(inverse, value[:, 0])
+
+    def centre(others: Sequence[Any]) -> Any:
+        total: Any = np.zeros(J)
+        for other, (_, share) in zip(others, around, strict=True):
+            total = total + other * (weights * share)
+        return total
+
+    def draw(spread: Any, *rest: Any) -> Any:
+        return product(root, spread[0] * pm.Normal.dist(0.0, 1.0, size=(J,)))[:, None]
+
+    def log_density(value: Any, spread: Any, *others: Any) -> Any:
+        z = inside(value) / spread[0]
+        return -J * _LOG_ROOT_2PI - 0.5 * pt.sum(z**2) - J * pt.log(spread[0]) - np.float64(log_determinant)
+
+    def log_jacobian(value: Any, spread: Any, *others: Any) -> Any:
+        total = np.float64(np.sum(1.0 - weights)) * pt.log(spread[0]) + np.float64(log_determinant)
+        for column in lost.T:  # coordinates without effects, which are standard normal all the same
+            total = total - 0.5 * pt.sum((value[:, 0] - centre(others)) * spread[0] ** -weights * column) ** 2
+        return total
+
+    transform = _transform(
+        "coordinates",
+        1 + len(around),
+        lambda value, spread, *others: (centre(others) + inside(value) * spread[0] ** (weights - 1.0))[:, None],
+        lambda value, spread, *others: product(root, (value[:, 0] - centre(others)) * spread[0] ** (1.0 - weights))[
+            :, None
+        ],
+        log_jacobian,
+    )
+    return _custom(
+        name,
+        "WideEffects",
+        sd,
+        *(effect for effect, _ in around),
+        dims=dims,
+        core=2,
+        core_params=[1, *(0 for _ in around)],
+        draw=draw,
+        log_density=log_density,
+        start=lambda rv, size, *rest: pt.zeros((J, 1)),
         transform=transform,
     )

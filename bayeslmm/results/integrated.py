@@ -40,9 +40,10 @@ def draws_used(design: Design, unit: str, available: int) -> int:
 def factor_of_rows(design: Design) -> GroupTerm | None:
     """The factor whose effects are integrated out where a row is left out: that with the most levels.
 
-    Its levels have the fewest rows, so one row matters most there. None if no factor has few enough effects a level.
+    Its levels have the fewest rows, so one row matters most there. None if no factor has few enough effects a level,
+    and if all effects are of wide terms.
     """
-    possible = [g for g in design.groups if g.q <= MOST_EFFECTS]
+    possible = [g for g in design.groups if g.q <= MOST_EFFECTS and not g.is_wide]
     return max(possible, key=lambda g: g.n_levels, default=None)
 
 
@@ -89,8 +90,7 @@ def _integrand(design: Design, fit: Draws, chosen: Codes, factor: str, nested: s
             inside[group.name] = Effects(codes=group.codes, Z=group.Z, roots=roots)
             continue
         b = flat(fit.draws(fit.design.names.b[group.name]))[chosen]
-        for k in range(group.q):
-            eta += b[:, group.codes, k] * group.Z[:, k]
+        eta += group.contribution(b)
     each = [flat(values.family[name])[chosen] for name in design.family.parameters]
     parameters = [np.zeros((len(eta), 0)), *(v if v.ndim == 2 else v[:, None] for v in each)]
     return Integrand(

@@ -68,7 +68,8 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     if conditional:
         design.refuse_correlated("loo(conditional=True)")
     if unit == ROW:
-        if design.groups and not (conditional or design.family.is_normal or integrated.factor_of_rows(design)):
+        ordinary = any(not group.is_wide for group in design.groups)
+        if ordinary and not (conditional or design.family.is_normal or integrated.factor_of_rows(design)):
             raise NotAvailableError(
                 f"loo(): every factor has more than {MOST_EFFECTS} effects a level, which quadrature cannot integrate "
                 f"out of {design.family}; loo(conditional=True) reweights draws of them"

@@ -465,8 +465,9 @@ class PosteriorFit(Fit, Draws):
         importance sampling (Vehtari et al. 2024). That is reliable where the usual, conditional LOO of a multilevel
         model fails, for rows of small groups. For normal models p(y_i | the others, hyperparameters) is exact and the
         fixed effects are integrated out as well; for other families the effects of one factor (of rows that with the
-        most levels) are, by adaptive quadrature. The results are kept in ``idata`` (``loo``, ``loo_<factor>``,
-        ``conditional_loo``) for the next call.
+        most levels) are, by adaptive quadrature; smooths, related levels and memberships keep
+        their draws. The results are kept in ``idata`` (``loo``, ``loo_<factor>``, ``conditional_loo``) for the next
+        call.
 
         Parameters
         ----------

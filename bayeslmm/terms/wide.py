@@ -155,6 +155,31 @@ class WideTerm(GroupTerm):
         return Rotation.of(self.matrix, self.root, self.weights)
 
     @cached_property
+    def inwards(self) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+        """The inverse (J, J) of the root of the rotation, the log of its determinant, and what it takes to zero (J, m).
+
+        Of a relationship matrix without full rank the pseudo-inverse and -determinant, on the effects that it allows.
+        """
+        root = self.rotation.root
+        if self.root is None:
+            return np.ascontiguousarray(root.T), 0.0, np.zeros((len(root), 0))
+        values, vectors = linalg.eigh(root @ root.T, driver="evd")
+        used = values > NEGLIGIBLE * values[-1]
+        inverse = (vectors[:, used] / values[used]) @ vectors[:, used].T
+        lost = linalg.svd(root)[2][used.sum() :].T if not used.all() else np.zeros((len(root), 0))
+        return np.ascontiguousarray(root.T @ inverse), 0.5 * float(np.log(values[used]).sum()), lost
+
+    def slots(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Which effects each row meets and their weights (n, m), of rows that meet few; the rest has no weight."""
+        rows = sparse.csr_array(self.matrix)
+        counts = np.diff(rows.indptr)
+        places = np.zeros((rows.shape[0], max(int(counts.max(initial=0)), 1)), np.int64)
+        weights = np.zeros(places.shape)
+        filled = np.arange(places.shape[1]) < counts[:, None]
+        places[filled], weights[filled] = rows.indices, rows.data
+        return places, weights
+
+    @cached_property
     def row_variances(self) -> NDArray[np.float64]:
         """Variance (n,) that the term gives to every row, in units of τ²."""
         return row_variances(self.matrix, self.root)

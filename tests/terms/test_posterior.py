@@ -197,3 +197,32 @@ def test_models_are_compared_by_what_they_predict():
     assert curved.loo(refit=False).elpd > straight.loo(refit=False).elpd
     with pytest.raises(blm.errors.InputError, match="units are"):
         curved.loo("s(t)")
+
+
+@pytest.mark.parametrize("name", ["mm", "gr + s"])
+def test_nuts_draws_what_the_exact_sampler_draws(name):
+    made = model(name)
+    exact = made.fit(draws=1000, random_seed=1, progressbar=False)
+    nuts = made.fit(draws=1000, method="nuts", random_seed=2, progressbar=False)
+    names = made.design.names
+    for variable in ("sigma", "beta", *names.sd.values(), *names.b.values()):
+        one, other = (post.draws(variable).reshape(4000, -1) for post in (exact, nuts))
+        # some 1,000 effective draws at the least: a mean is known to 3 % of an sd, an sd to 2 % where tails are light
+        np.testing.assert_allclose(other.mean(axis=0), one.mean(axis=0), atol=0.16 * one.std(axis=0).max())
+        np.testing.assert_allclose(other.std(axis=0), one.std(axis=0), rtol=0.2)
+
+
+def test_counts_with_unrelated_levels_are_those_of_an_ordinary_factor():
+    """gr() with the identity, by other coordinates, and `(1 | g)`: one posterior."""
+    rng = fixed_rng(31)
+    data = pd.DataFrame({"x": rng.normal(size=150), "g": rng.choice(LEVELS, 150)})
+    data["n"] = rng.poisson(np.exp(0.5 + 0.4 * data.x + data.g.map(dict(zip(LEVELS, rng.normal(size=9), strict=True)))))
+    options = {"family": "poisson", "priors": {key: PRIORS[key] for key in ("Intercept", "fixed", "sd")}}
+    one = blm.Model("n ~ x + (1 | gr(g, cov=A))", data, matrices={"A": (LEVELS, np.eye(9))}, **options)
+    other = blm.Model("n ~ x + (1 | g)", data, **options)
+    wide = one.fit(draws=1000, random_seed=1, progressbar=False)
+    plain = other.fit(draws=1000, random_seed=2, progressbar=False)
+    for first, second in (("beta", "beta"), ("sd_gr(g)", "sd_g"), ("b_gr(g)", "b_g")):
+        mine, theirs = (p.draws(v).reshape(4000, -1) for p, v in ((wide, first), (plain, second)))
+        np.testing.assert_allclose(mine.mean(axis=0), theirs.mean(axis=0), atol=0.16 * theirs.std(axis=0).max())
+        np.testing.assert_allclose(mine.std(axis=0), theirs.std(axis=0), rtol=0.2)

@@ -37,9 +37,23 @@ def fits(request):
     return made, made.fit_reml(), made.fit(draws=100, random_seed=1, progressbar=False)
 
 
-@pytest.mark.parametrize("kind", ["point", "posterior"])
-def test_verbs_answer_or_refuse(fits, kind):
-    fit = fits[1] if kind == "point" else fits[2]
+@pytest.fixture(scope="module")
+def counts():
+    """The posterior of a Poisson model with all three kinds of terms, by NUTS."""
+    made = model("gr")
+    rng, data = np.random.default_rng(8), made.design.frame
+    data = data.assign(t=rng.uniform(0, 4, len(data)), h=np.roll(data.g, 3), s=np.roll(data.g, 5))
+    data["n"] = rng.poisson(np.exp(np.sin(data.t)))
+    formula = "n ~ x + s(t, k=5) + (1 | gr(g, cov=A)) + (1 | mm(h, s))"
+    counted = blm.Model(formula, data, family="poisson", matrices=made.design.matrices)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", blm.errors.SamplingWarning)  # few draws
+        return counted.fit(draws=100, random_seed=1, progressbar=False)
+
+
+@pytest.mark.parametrize("kind", ["point", "posterior", "counts"])
+def test_verbs_answer_or_refuse(fits, kind, request):
+    fit = request.getfixturevalue("counts") if kind == "counts" else fits[1] if kind == "point" else fits[2]
     x = "t" if fit.design.smooths else "x"
     answered = 0
     for name in dir(type(fit)):
@@ -76,15 +90,11 @@ def test_models_are_told(fits, verb):
     assert str(getattr(fits[0], verb)())
 
 
-@pytest.mark.parametrize("verb", ["pymc", "geometry"])
-def test_graphs_are_refused(fits, verb):
-    with pytest.raises(NotAvailableError, match="not offered for a model with"):
-        getattr(fits[0], verb)
-
-
-def test_nuts_is_refused(fits):
-    with pytest.raises(NotAvailableError, match="not offered for a model with"):
-        fits[0].fit(method="nuts", progressbar=False)
+def test_the_graph_has_the_variables_of_the_draws(fits):
+    made, _, posterior = fits
+    free = {variable.name for variable in made.pymc.free_RVs}
+    assert free == set(posterior.idata.posterior.data_vars)
+    assert list(made.geometry["group"]) == [group.name for group in made.design.groups]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -95,6 +105,25 @@ def test_files_keep_the_terms(name, tmp_path):
     np.testing.assert_allclose(again.fitted(), fit.fitted(), atol=1e-9)
     rows = fit.design.frame.head(4)
     np.testing.assert_allclose(again.predict(rows), fit.predict(rows), atol=1e-9)
+
+
+def test_counts_are_predicted_and_kept(counts, tmp_path):
+    rows = counts.design.frame.head(3)
+    means = counts.predict(rows, draws=True)
+    b = {group.name: counts.draws(counts.design.names.b[group.name])[..., 0] for group in counts.design.groups}
+    beta, eta = counts.draws("beta"), 0.0
+    for group in counts.design.groups:
+        eta = eta + np.einsum(
+            "nj,cdj->cdn", np.asarray(group.taking(slice(0, 3)).matrix @ np.eye(group.n_levels)), b[group.name]
+        )
+    eta = eta + np.einsum("np,cdp->cdn", counts.design.X[:3], beta)
+    np.testing.assert_allclose(means, np.exp(eta), rtol=1e-10)
+    counts.save(tmp_path / "counts.nc")
+    np.testing.assert_allclose(blm.load(tmp_path / "counts.nc").predict(rows), counts.predict(rows), rtol=1e-12)
+    elpd = counts.loo(refit=False)
+    assert len(elpd.elpd_i) == counts.design.n
+    with pytest.raises(NotAvailableError, match="average one"):
+        counts.predict(rows, groups="new")
 
 
 def test_files_keep_empty_slots(tmp_path):
@@ -142,12 +171,15 @@ def test_the_command_line_takes_matrices(tmp_path, capsys):
     from bayeslmm.cli.main import main
 
     made = model("gr")
-    made.design.frame.to_csv(tmp_path / "data.csv", index=False)
+    made.design.frame.assign(n=np.arange(45) % 4).to_csv(tmp_path / "data.csv", index=False)
     A = made.design.matrices["A"]
     pd.DataFrame(A.values, index=A.labels, columns=A.labels).to_csv(tmp_path / "A.csv")
     arguments = ["fit", str(tmp_path / "data.csv"), "y ~ x + (1 | gr(g, cov=A))", "--reml"]
     assert main([*arguments, "--matrix", f"A={tmp_path / 'A.csv'}"]) == 0
     assert "gr(g)" in capsys.readouterr().out
+    counted = ["fit", str(tmp_path / "data.csv"), "n ~ x + (1 | gr(g, cov=A))", "--family", "poisson", "--draws", "100"]
+    assert main([*counted, "--matrix", f"A={tmp_path / 'A.csv'}", "--no-progress"]) == 0
+    assert "NUTS" in capsys.readouterr().out
     assert main([*arguments, "--matrix", "A"]) != 0
     assert "NAME=FILE.csv" in capsys.readouterr().err
 
