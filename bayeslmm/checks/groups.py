@@ -146,7 +146,7 @@ def _piled_up(fit: PosteriorFit) -> Verdict:
 def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, str, str]]:
     """Whether the density of an sd does not fall towards zero, and how likely the term adds next to nothing."""
     limit, g = LIMITS["near zero"], fit.design.groups[k]
-    residual = None if fit.design.smooths else Parts.of(fit.design, fit.values).residual
+    residual = Parts.of(fit.design, fit.values).residual
     for column, c in zip(g.sd_terms, g.template.sd_columns, strict=True):
         sd = fit.draws(fit.design.names.sd[g.name])[..., c]
         piled = float(np.mean(sd < 0.1 * np.quantile(sd, 0.95)))

@@ -54,7 +54,7 @@ def rough_fit(design: Design) -> Rough | None:
         weights = np.maximum(trials * slope**2 / family.working_variance(mean), 1e-8)
         working = eta - offset + (y - mean) / slope
         try:
-            weighted_fit = reml.fit(replace(problem, y=working, weights=weights, wide=_turned(design, weights)))
+            weighted_fit = reml.fit(replace(problem, y=working, weights=weights, wide=turned(design, weights)))
         except FitError:
             return None
         before = eta
@@ -95,7 +95,7 @@ def _inside(family: Family, mean: Array) -> bool:
     return bool(np.isfinite(mean).all() and (not family.has_positive_mean or mean.min() > 0.0))
 
 
-def _turned(design: Design, weights: Array) -> tuple[Rotation | None, ...]:
+def turned(design: Design, weights: Array | None) -> tuple[Rotation | None, ...]:
     """The rotations of wide terms under other weights of the rows."""
     return tuple(
         Rotation.of(group.matrix, group.root, weights) if isinstance(group, WideTerm) else None

@@ -196,3 +196,33 @@ def draws_given(
         for k, (T, lam, u) in enumerate(zip(scaled.T_z, lams, spherical, strict=True)):
             effects[k][s] = scaled.outwards(k, u @ (T @ lam).T)
     return beta, effects
+
+
+def degrees_of_freedom(
+    problem: Problem, covariances: Sequence[Array], sigma: Array, factors: Sequence[int], *, reml: bool = True
+) -> Array:
+    """How many of the effects of some terms the data tell (S, len(factors)), for each of S sets of variances.
+
+    J − tr(Cov(b − b̂))/τ² of one isotropic block: the trace of its block of (CᵀWC + P)⁻¹CᵀWC, as mgcv's ``edf``.
+
+    Parameters
+    ----------
+    covariances : per factor (S, q_k, q_k)
+    sigma : (S,)
+    factors : sequence of int
+        Terms with one effect a level.
+    """
+    scaled, criterion = prepare(problem, reml=reml)
+    back = [np.linalg.inv(T) for T in scaled.T_z]
+    used = np.zeros((len(sigma), len(factors)))
+    for s, noise in enumerate(sigma):
+        lams = [
+            cholesky_psd(inverse @ cov[s] @ inverse.T, blocks) / noise
+            for inverse, cov, blocks in zip(back, covariances, problem.blocks, strict=True)
+        ]
+        reduced = pls.reduce(criterion.layout, lams)
+        left, slopes, R_x = pls.inverse(reduced).diagonal, pls.mode_slopes(reduced), pls.solve(reduced).R_x
+        for i, k in enumerate(factors):
+            moved = np.linalg.solve(R_x.T, slopes[k][:, 0].T)
+            used[s, i] = problem.levels[k] - left[k].sum() - np.einsum("pj,pj->", moved, moved)
+    return used

@@ -303,19 +303,17 @@ def _is_constant(column: Array) -> bool:
 
 def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
     """Rows of the ICC and of the shrinkage of random intercepts."""
-    if not design.groups:
-        findings.notes.append("No random effects, so there is no ICC and no shrinkage.")
-        return
-    if design.smooths:
-        findings.notes.append("No ICC beside smooths: the variance of a curve is none between groups.")
+    if not any(group.is_grouping for group in design.groups):
+        findings.notes.append("No random effects of groups, so there is no ICC and no shrinkage.")
         return
     covs = tuple(_covariances(group, design.names, drawn) for group in design.groups)
     family = {name: drawn[name] for name in design.family.parameters}
     family = design.family.complete(family, covs[0].shape[:1])
     beta = drawn["beta"] if design.x_names else np.zeros((len(covs[0]), 0))
-    parts = variance.Parts.of(
-        design, variance.Values(beta=beta, covariances=covs, family=family, residual=residual_values(design, drawn))
-    )
+    curves = variance.curves_of(design, [drawn[design.names.b[group.name]] for group in design.groups])
+    residual_part = residual_values(design, drawn)
+    values = variance.Values(beta=beta, covariances=covs, family=family, residual=residual_part, curves=curves)
+    parts = variance.Parts.of(design, values)
     if parts.residual is None:
         findings.notes.append(parts.residual_words)
         return
@@ -328,8 +326,8 @@ def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.nda
             f"The prior median of the ICC is {middle:.3f}: the priors say that {says} of the variance lies between "
             "groups. Check the scales of the priors of group sds against that of the residual."
         )
-    if len(design.groups) > 1:
-        for group in design.groups:
+    if len(parts.groups) > 1:
+        for group in (group for group in design.groups if group.is_grouping):
             findings.add("icc", group.name, "", shares[group.name], "share of the same total")
     for group, cov in zip(design.groups, covs, strict=True):
         for k in range(0 if group.is_wide else group.q):

@@ -6,7 +6,7 @@ The curve of s(x) is its straight line and what is bent together, centred over t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from scipy import sparse, stats
 
 from ..design.coding import MatrixRecipe, new_columns
 from ..design.design import Design
+from ..engine.pql import rough_fit, turned
 from ..engine.prediction import Errors
+from ..engine.prediction import degrees_of_freedom as degrees_of_freedom_given
 from ..engine.reml import mode_slopes
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
@@ -25,13 +27,14 @@ from ..tools.arrays import Array
 from .draws import Draws
 from .estimates import Estimates
 from .reference import typical
-from .summaries import check_interval, flat
+from .summaries import SUMMARY, check_interval, flat
 from .tables import set_apart
 
 OWN = ("smooth", "simultaneous_low", "simultaneous_high", "chain", "draw", "point")  # beside columns of the user's
 POINTS = 101
 SIMULATIONS = 10_000  # of the largest deviation over a grid: its quantile is known to 1 %
 STEP = 1e-5  # of the range of x, for slopes
+MOST_DRAWS = 500  # of which degrees of freedom are computed: a factorisation each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -214,6 +217,33 @@ def degrees_of_freedom(fit: Estimates) -> pd.DataFrame:
         line = _line_columns(design, group.name)
         rows.append((group.name, np.sqrt(variance), bent + line, float(group.n_levels + line)))
     return pd.DataFrame(rows, columns=["smooth", "sd", "edf", "most"]).set_index("smooth")
+
+
+def draws_of_degrees_of_freedom(fit: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
+    """The table behind :meth:`PosteriorFit.smooths`."""
+    design = fit.design
+    places = [k for k, group in enumerate(design.groups) if group in design.smooths]
+    if not places:
+        return pd.DataFrame(columns=["smooth", "quantity", *SUMMARY])
+    values, problem, noise = fit.values, Problem.of(design), np.ones((fit.n_chains, fit.n_draws))
+    if design.family.is_normal:
+        noise = np.broadcast_to(values.family["sigma"], noise.shape)
+    else:
+        rough = rough_fit(design)
+        weights = None if rough is None else rough.information
+        problem = replace(problem, y=design.X.sum(axis=1), weights=weights, wide=turned(design, weights))
+    chosen = np.linspace(0, noise.size - 1, min(noise.size, MOST_DRAWS)).astype(int)
+    covariances = [flat(cov)[chosen] for cov in values.covariances]
+    bent = degrees_of_freedom_given(problem, covariances, flat(noise)[chosen], places)
+    rows = []
+    for i, k in enumerate(places):
+        name = design.groups[k].name
+        sd = np.sqrt(values.covariances[k][..., 0, 0])
+        edf = bent[:, i] + _line_columns(design, name)
+        for quantity, drawn in (("sd", sd), ("edf", edf.reshape(1, -1))):
+            table = fit.summarise(drawn[..., None], ci_prob, ci_kind)
+            rows.append(table.assign(smooth=name, quantity=quantity))
+    return pd.concat(rows, ignore_index=True)[["smooth", "quantity", *SUMMARY]]
 
 
 def _bent(mode_variances: Array, slopes: Array, vcov: Array, variance: float) -> float:

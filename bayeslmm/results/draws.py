@@ -100,12 +100,18 @@ class Draws:
             covariances=tuple(self.covariances()),
             family=family.complete(drawn, empty.shape[:-1]),
             residual=self._residual_values(),
+            curves=self._curves(present),
         )
 
     def _residual_values(self) -> Array | None:
         """Parameters of residuals besides sigma (chain, draw, d + r)."""
         part = self.design.residual
         return None if part is None else np.concatenate([self.draws(name) for name in part.variables], axis=-1)
+
+    def _curves(self, present: Any) -> tuple[Array, ...] | None:
+        """The coefficients of every smooth; None of draws made elsewhere that lack some."""
+        names = [self.design.names.b[smooth.name] for smooth in self.design.smooths]
+        return tuple(self.draws(name)[..., 0] for name in names) if set(names) <= set(present) else None
 
     def summarise(
         self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None, *, signs: bool = False

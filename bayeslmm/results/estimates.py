@@ -11,7 +11,7 @@ import pandas as pd
 from ..design.design import Design
 from ..engine.reml import PointSolution
 from ..errors import RefusedVerbError
-from .variance import Values
+from .variance import Values, curves_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,4 +115,5 @@ class Estimates:
             covariances=solution.covariances,
             family={name: np.asarray(value) for name, value in solution.parameters.items()},
             residual=None if self.design.residual is None else solution.residual,
+            curves=curves_of(self.design, solution.modes),
         )

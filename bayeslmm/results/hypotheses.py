@@ -179,6 +179,7 @@ def _prior_numbers(record: Draws) -> dict[str, Array]:
         covariances=tuple(covariance(sd, cor) for sd, cor in zip(sds, correlations, strict=True)),
         family=design.family.complete(parameters, (1, PRIOR_DRAWS)),
         residual=residual_values(design, arrays),
+        curves=variance.curves_of(design, [arrays[names.b[group.name]] for group in design.groups]),
     )
     source = _PriorDraws(design=design, values=values, arrays=arrays)
     labels, draws = parameter_draws(source)

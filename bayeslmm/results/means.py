@@ -2,6 +2,7 @@
 
 A mean is a combination lβ of fixed effects: the average of rows of a reference grid, in which factors run over their
 levels and numbers stand at their mean. So it is the mean of the average group, on the scale of the linear predictor.
+Coefficients of smooths stand behind the fixed effects: their curve is the same in all groups.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..design.design import Design
+from ..engine.inference import Approximation
+from ..engine.prediction import Errors
+from ..engine.working import working
 from ..errors import InputError
 from ..tools.arrays import Array
 from ..tools.words import is_one_of
@@ -37,7 +42,7 @@ STEP = 1e-4  # of a variable's range, for the slope of a line that the formula m
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distribution:
-    """What is known of the fixed effects: estimates with errors, or draws.
+    """What is known of the fixed effects, and of the coefficients of smooths: estimates with errors, or draws.
 
     Attributes
     ----------
@@ -63,6 +68,8 @@ class Distribution:
 def of_estimates(record: Estimates, ddf: str | None) -> Distribution:
     """What a point fit knows of its fixed effects."""
     about = wald.approximation(record.design, record.solution, ddf)
+    if record.design.smooths:
+        return _with_curves(record, about, ddf)
     return Distribution(
         estimate=record.solution.beta,
         variances=about.variances,
@@ -72,9 +79,32 @@ def of_estimates(record: Estimates, ddf: str | None) -> Distribution:
     )
 
 
+def _with_curves(record: Estimates, about: Approximation, ddf: str | None) -> Distribution:
+    """The same with the coefficients of smooths, whose errors go with those of the fixed effects."""
+    design, solution = record.design, record.solution
+    errors = Errors.of(*working(design, solution), about.vcov)
+    places = [k for k, group in enumerate(design.groups) if group in design.smooths]
+    ends = np.cumsum([design.p, *(design.groups[k].n_levels for k in places)])
+
+    def split(L: Array) -> tuple[Array, list[tuple[int, Any]]]:
+        blocks = np.split(L, ends[:-1], axis=1)
+        return blocks[0], [(k, sparse.csr_array(A)) for k, A in zip(places, blocks[1:], strict=True)]
+
+    def variances(L: Array) -> Array:
+        return errors.of_combinations(*split(L))
+
+    return Distribution(
+        estimate=np.concatenate([solution.beta, *(solution.modes[k][:, 0] for k in places)]),
+        variances=variances,
+        df=lambda L: wald.df_of_sums(about, errors.reach_of_combinations(*split(L)), variances(L)),
+        covariance=errors.covariance_of_combinations(*split(np.eye(int(ends[-1])))),
+        caption=wald.caption(design, solution, ddf),
+    )
+
+
 def of_draws(record: Draws, ci_kind: str | None) -> Distribution:
     """What a posterior knows of its fixed effects."""
-    beta = record.values.beta
+    beta = np.concatenate([record.values.beta, *(record.values.curves or ())], axis=-1)
     flat = beta.reshape(beta.shape[0] * beta.shape[1], beta.shape[2])
     p = beta.shape[-1]
     covariance = np.cov(flat, rowvar=False).reshape(p, p) if p else np.zeros((0, 0))
@@ -407,7 +437,7 @@ def marginal_means(
             )
     if set(variables) & set(groups):
         raise InputError(f"{verb}: {sorted(set(variables) & set(groups))[0]!r} stands in by= as well")
-    if not design.p:
+    if not design.p and not design.smooths:
         raise InputError(f"{verb}: {design.formula.text!r} has no fixed effects to average")
     if not is_one_of(weights, WEIGHTS):
         raise InputError(f"{verb}(weights={weights!r}): weights are {', '.join(map(repr, WEIGHTS))}")
@@ -471,8 +501,9 @@ def _names(argument: Any, verb: str) -> list[str]:
 
 
 def _of_fixed_part(design: Design) -> list[str]:
-    """Columns of the data that X hangs on."""
+    """Columns of the data that X and the smooths hang on."""
     leaves = [coded.expression for product in design.recipe.fixed.products for coded in product]
+    leaves += [leaf for wide in design.recipe.wide if not wide.is_grouping for leaf in wide.leaves]
     used = {name for leaf in leaves for name in leaf.columns.values()}
     return [name for name in design.frame if name in used]
 
@@ -515,12 +546,10 @@ def _matrix(design: Design, rows: pd.DataFrame) -> Array:
 
     from ..errors import NotEstimableWarning
 
-    for smooth in design.smooths:  # whose curves are no columns of X
-        raise smooth.refusal("means()")
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotEstimableWarning)  # the table shows what is missing
-        return np.array(design.at(_like(design, rows), groups=(), offset=_no_offset(design)).X)
+        new = design.at(_like(design, rows), groups=(), offset=_no_offset(design))
+    return np.hstack([new.X, *(np.asarray(wide.matrix) for wide in new.wide)])
 
 
 def _no_offset(design: Design) -> Any:

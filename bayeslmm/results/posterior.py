@@ -63,7 +63,6 @@ class PosteriorFit(Fit, Draws):
             ("loglik", "deviance", "aic", "bic", "df_resid", "criterion", "is_singular"),
             "a posterior has no maximum to report; model.fit_reml() or fit_ml() has",
         ),
-        "smooths": "degrees of freedom are a point fit's, model.fit_reml().smooths(); a posterior has smooth()",
         "sigma": "a posterior has draws of it: post.draws('sigma'), post.parameters('family')",
         "test": "a posterior has probabilities: post.hypothesis('x > 0'); a point fit tests equations",
         "profile": "profiles are of a likelihood, model.fit_ml().profile(); a posterior has its draws",
@@ -783,6 +782,19 @@ class PosteriorFit(Fit, Draws):
             simultaneous_low and simultaneous_high, which hold the whole curve.
         """
         return curves.of_posterior(self, name, at, derivative, ci_prob, draws)
+
+    def smooths(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
+        """Every smooth: draws of its sd (σ/√λ) and of its effective degrees of freedom, straight line included.
+
+        The degrees of freedom are those of a point fit at the sds of each of up to 500 draws, for other than normal
+        responses with the working weights of rough estimates.
+
+        Returns
+        -------
+        DataFrame
+            smooth, quantity (``sd``, ``edf``), mean, sd, median, conf_low, conf_high.
+        """
+        return curves.draws_of_degrees_of_freedom(self, ci_prob, ci_kind)
 
     def parameters(self, part: str) -> pd.DataFrame:
         """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor.

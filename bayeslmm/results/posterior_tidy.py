@@ -39,7 +39,7 @@ def glance(fit: Draws, *, loo: bool) -> pd.DataFrame:
     try:
         r2 = _means(fit, quantities.r2(fit.design))
         shares |= {"r2_marginal": r2["marginal"], "r2_conditional": r2["conditional"]}
-        if fit.design.groups:
+        if any(group.is_grouping for group in fit.design.groups):
             shares["icc"] = _means(fit, quantities.icc(fit.design, None, False))["adjusted"]
     except NotAvailableError:  # the family has no residual variance to compare with
         pass

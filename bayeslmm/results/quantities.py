@@ -93,7 +93,7 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
 def _names_of_icc(design: Design, by_group: bool) -> list[str]:
     names = list(variance.ICC)
     if by_group:
-        names += [variance.told_as(group.name, variance.ICC) for group in design.groups]
+        names += [variance.told_as(group.name, variance.ICC) for group in design.groups if group.is_grouping]
         names += [variance.cumulative(n, above) for n, above in variance.nesting(design).items() if above]
     return names
 

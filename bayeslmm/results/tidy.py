@@ -78,11 +78,10 @@ def glance(fit: Estimates) -> pd.DataFrame:
     """The table behind :meth:`PointFit.glance`."""
     shares = {"icc": np.nan, "r2_marginal": np.nan, "r2_conditional": np.nan}
     try:
-        if not fit.design.smooths:
-            r2 = quantity_table(fit, quantities.r2(fit.design))["estimate"]
-            shares |= {"r2_marginal": float(r2["marginal"]), "r2_conditional": float(r2["conditional"])}
-            if fit.design.groups:
-                shares["icc"] = _icc(fit)
+        r2 = quantity_table(fit, quantities.r2(fit.design))["estimate"]
+        shares |= {"r2_marginal": float(r2["marginal"]), "r2_conditional": float(r2["conditional"])}
+        if any(group.is_grouping for group in fit.design.groups):
+            shares["icc"] = _icc(fit)
     except NotAvailableError:  # the family has no residual variance to compare with
         if not fit.solution.nodes:
             raise

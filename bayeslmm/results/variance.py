@@ -24,6 +24,7 @@ from .reference import reference_grid
 RESIDUAL = "Residual"
 PARTS = ("fixed", "family")  # of a posterior's parameters, beside those of each grouping factor
 ICC = ("adjusted", "unadjusted")  # rows of all factors together
+NO_GROUPS = "an ICC compares groups; this model has no random effects of groups"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,12 +38,24 @@ class Values:
         Of its random effects.
     family : mapping
         The family's parameters under their names: ``sigma`` (...,), ``cutpoint`` (..., K − 1), ...
+    residual : (..., d + r) or None
+        Of residuals that have parameters besides sigma.
+    curves : per smooth (..., J), or None
+        Its coefficients; None where they are not kept, as of the replicates of a bootstrap.
     """
 
     beta: Array
     covariances: tuple[Array, ...]
     family: Mapping[str, Array]
-    residual: Array | None = None  # (..., d + r) of residuals that have parameters besides sigma
+    residual: Array | None = None
+    curves: tuple[Array, ...] | None = None
+
+
+def curves_of(design: Design, effects: Sequence[Array]) -> tuple[Array, ...]:
+    """The coefficients (..., J) of every smooth among the effects (..., J, q) of all random terms."""
+    return tuple(
+        b[..., 0] for group, b in zip(design.groups, effects, strict=True) if group.is_wide and not group.is_grouping
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,7 +65,7 @@ class Parts:
     Attributes
     ----------
     fixed : (...,)
-        Var(Xβ) over the rows.
+        Var(Xβ) over the rows; smooths are part of Xβ, as their curve is the same in all groups.
     groups : mapping
         v_k (...,) of every grouping factor, by name.
     residual : (...,) or None
@@ -70,9 +83,11 @@ class Parts:
         groups = {
             group.name: average_variance(group, cov)
             for group, cov in zip(design.groups, values.covariances, strict=True)
+            if group.is_grouping
         }
-        fixed = fixed_part_variance(design, values.beta)
-        mean = values.beta @ design.X.mean(axis=0) + design.offset.mean()
+        columns, coefficients = population(design, values)
+        fixed = fixed_part_variance(columns, coefficients)
+        mean = coefficients @ columns.mean(axis=0) + design.offset.mean()
         spread = fixed + _sum(groups.values(), fixed)  # E(y) of a log link is over rows and groups
         residual, residual_words = residual_variance(design, values.family, mean, spread)
         relative = None if values.residual is None else design.relative_variances(values.residual)
@@ -110,17 +125,9 @@ def share(part: Array, total: Array) -> Array:
 
 
 def average_variance(group: GroupTerm, cov: Array) -> Array:
-    """The variance (...,) that a term adds at the average row, for its covariance matrix (..., q, q).
-
-    Raises
-    ------
-    NotAvailableError
-        The term is a smooth, whose variance is about a curve and not between groups.
-    """
+    """The variance (...,) that a grouping factor adds at the average row, for its covariance matrix (..., q, q)."""
     if not isinstance(group, WideTerm):
         return mean_group_variance(group.Z, cov)
-    if not group.is_grouping:
-        raise group.refusal("A share of the variance (icc, r2, variance_components)")
     return np.asarray(cov[..., 0, 0] * group.row_variances.mean())
 
 
@@ -136,11 +143,30 @@ def mean_group_variance(Z: Array, cov: Array) -> Array:
     return np.maximum(np.einsum("ab,...ab->...", second_moment, cov), 0.0)
 
 
-def fixed_part_variance(design: Design, beta: Array) -> Array:
+def population(design: Design, values: Values) -> tuple[Array, Array]:
+    """What all groups have in common: columns (n, c) of X and of the smooths, and their coefficients (..., c).
+
+    Raises
+    ------
+    NotAvailableError
+        The coefficients of the smooths are not kept.
+    """
+    if not design.smooths:
+        return design.X, values.beta
+    if values.curves is None:
+        raise NotAvailableError(
+            "bootstrap replicates keep no coefficients of smooths, whose curves are part of what is explained: "
+            "intervals of shares of the variance are those of the posterior, model.fit()"
+        )
+    columns = np.hstack([design.X, *(np.asarray(smooth.matrix) for smooth in design.smooths)])
+    return columns, np.concatenate([values.beta, *values.curves], axis=-1)
+
+
+def fixed_part_variance(X: Array, beta: Array) -> Array:
     """Var(Xβ) over the rows, with divisor n − 1, for β (..., p); through Cov(X), not through (..., n) fits."""
-    if design.X.shape[1] == 0:
+    if X.shape[1] == 0:
         return np.zeros(np.asarray(beta).shape[:-1])
-    cov_x = np.atleast_2d(np.cov(design.X, rowvar=False))
+    cov_x = np.atleast_2d(np.cov(X, rowvar=False))
     return np.maximum(np.einsum("...a,ab,...b->...", beta, cov_x, beta), 0.0)
 
 
@@ -198,8 +224,9 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
     """(group, term, quantity, value (...,)) for every variance, sd, share and correlation, residual last.
 
     The ``share`` is of a whole grouping factor, v_k over Σ v + σ² at the average row, so that shares lie between 0 and
-    1 and add to one; correlated columns of a factor have no shares of their own. Without a residual variance there are
-    no shares and no residual rows. Known standard errors have a share only: that of a typical row.
+    1 and add to one; correlated columns of a factor have no shares of their own, and smooths, which are no groups,
+    none. Without a residual variance there are no shares and no residual rows. Known standard errors have a share only:
+    that of a typical row.
     """
     total = None if parts.residual is None else parts.random + parts.residual
     rows: list[tuple[str, str, str, Array]] = []
@@ -209,7 +236,7 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
             rows.append((name, term, "variance", cov[..., column, column]))
             rows.append((name, term, "sd", np.sqrt(cov[..., column, column])))
         rows += correlations(group, cov)
-        if total is not None:
+        if total is not None and group.is_grouping:
             rows.append((name, "", "share", share(parts.groups[group.name], total)))
     if parts.residual is None or total is None:
         return rows
@@ -257,8 +284,8 @@ def icc(design: Design, parts: Parts, *, by_group: bool = True) -> dict[str, Arr
     NotAvailableError
         The model has no random effects, or its family no residual variance.
     """
-    if not design.groups:
-        raise NotAvailableError("an ICC compares groups; this model has no random effects")
+    if not parts.groups:
+        raise NotAvailableError(NO_GROUPS)
     random = parts.random
     total = random + parts.compared()
     ratios = {"adjusted": share(random, total), "unadjusted": share(random, total + parts.fixed)}
@@ -327,7 +354,7 @@ class AtRows:
         design.refuse_wide("A share of the variance at given values (icc(at=...), within_correlation)")
         design.refuse_correlated("A share of the variance at given values (icc(at=...), within_correlation)")
         if not design.groups:
-            raise NotAvailableError("an ICC compares groups; this model has no random effects")
+            raise NotAvailableError(NO_GROUPS)
         grid, rows = reference_grid(design, at)
         offset = float(design.offset.mean()) if design.recipe.offset_given_as_array else None
         new = design.at(rows, offset=offset, estimable_only=not design.family.has_residual)

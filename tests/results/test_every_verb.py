@@ -527,8 +527,6 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.InputError  # it names no coefficient
     if word == "smooth":  # tests/terms has models with smooths
         return errors.InputError
-    if word == "smooths" and case.engine == "posterior":
-        return errors.RefusedVerbError
     if case.engine == "posterior" and word == "compare_estimates" and not normal and case.structure in CURVED:
         return errors.NotAvailableError
     if name == "predict, shares, response" and case.family == "ordinal":
