@@ -143,6 +143,7 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
     drawn = _drawn(fit, _splits(fit, by), generator(random_seed))
     questions: dict[str, Callable[[], Verdict]] = {
         "optimiser": lambda: checks_fit.optimiser(fit),
+        "integration": lambda: checks_fit.integration(fit, random_seed),
         "sampler": lambda: checks_fit.sampler(fit),
         "prior sensitivity": lambda: checks_fit.priors(fit),
         "identification": lambda: checks_groups.identified(fit),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ..engine import agq, laplace_error
 from ..predictive.ppc import ppc
 from ..predictive.record import label_of
 from ..results.diagnosis import K_HAT_LIMIT, Diagnosis
@@ -43,6 +44,40 @@ def optimiser(fit: PointFit | PosteriorFit) -> Verdict:
         words=f"stopped away from a stationary point, gradient {solution.gradient_norm:.2g}.",
         remedy="Do not use these numbers. Scale the predictors, simplify the bars, or take the posterior.",
     )
+
+
+def integration(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
+    """How far the rule by which the effects were integrated out is from the likelihood, at the estimates."""
+    name = "integration"
+    if isinstance(fit, PosteriorFit):
+        return no_answer(name, "a posterior needs no integral")
+    if not fit.solution.nodes or not fit.design.groups:
+        return no_answer(name, "the likelihood is exact")
+    if fit.solution.status in ("separated", "failed"):
+        return no_answer(name, f"the fit has {fit.solution.status}")
+    by_rule = None if fit.solution.reml else agq.error(fit.design, fit.solution)
+    sampled = laplace_error.error(fit.design, fit.solution, random_seed=random_seed) if by_rule is None else None
+    if by_rule is None and sampled is None:
+        return no_answer(name, "effects that hang together are too many to be drawn")
+    off, chance = (sampled.value, sampled.monte_carlo) if sampled is not None else (float(by_rule or 0.0), 0.0)
+    rule = "Laplace's approximation" if fit.solution.nodes == 1 else f"quadrature with {fit.solution.nodes} nodes"
+    limit = LIMITS["integration"]
+    level = limit.level(max(abs(off) - 2.0 * chance, 0.0))
+    doubt = f" (Monte Carlo error {chance:.2f})" if sampled is not None else ""
+    is_off = "is off" if level != "ok" else "may be off"
+    return Verdict(
+        name=name,
+        level=level,
+        numbers=pd.DataFrame({"off": [off], "monte_carlo_error": [chance]}),
+        words=f"{rule} {is_off} by about {off:.2f} units of log likelihood at the estimates{doubt}.",
+        remedy="" if level == "ok" else _finer(fit),
+    )
+
+
+def _finer(fit: PointFit) -> str:
+    if agq.has_rule(fit.design, 9) and not fit.solution.reml:
+        return "Leave nAGQ out: fit_ml() takes the nodes that it needs."
+    return "Hold the sds against the posterior, model.fit(): compare_estimates shows both."
 
 
 def sampler(fit: PointFit | PosteriorFit) -> Verdict:

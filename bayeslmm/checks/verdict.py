@@ -48,6 +48,12 @@ LIMITS: Mapping[str, Limit] = {
         no=1 / 25,
         source="Vehtari et al. (2021): 100; our choice",
     ),
+    "integration": Limit(
+        what="|log likelihood - its approximation| at the estimates",
+        look=0.5,
+        no=3.0,
+        source="an AIC off by one, and by six; our choice",
+    ),
     "skewness": Limit(what="|skewness|", look=0.5, no=1.0, source="Bulmer (1979): moderate, high"),
     "kurtosis": Limit(
         what="|excess kurtosis|", look=1.0, no=3.0, source="that of Student t with 10 and 6 degrees of freedom"

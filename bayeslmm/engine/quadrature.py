@@ -204,6 +204,10 @@ class OneFactor:
 
     def __call__(self, eta: Array, parameters: Array, roots: Array, nodes: int) -> Array:
         """Sums over groups (S,), for η without effects (S, n), parameters (S, r) and Λ (S, q, q)."""
+        return np.asarray(self.by_level(eta, parameters, roots, nodes).sum(axis=1))
+
+    def by_level(self, eta: Array, parameters: Array, roots: Array, nodes: int) -> Array:
+        """The same of every group (S, J)."""
         effects = Effects(codes=self.codes, Z=self.Z, roots=roots)
         part = Integrand(design=self.design, eta=eta, parameters=parameters, effects=effects)
         if self._sorted is None:
@@ -211,4 +215,4 @@ class OneFactor:
         rows, order = self._sorted
         out = np.empty((len(eta), len(rows.units) - 1))
         _each_draw(integrals, rows, order, part, nodes, 1, (out,))
-        return np.asarray(out.sum(axis=1))
+        return out

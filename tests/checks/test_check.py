@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning
 FORMULA = "y ~ x + w + (x | g)"
 NAMES = {
     "optimiser",
+    "integration",
     "sampler",
     "prior sensitivity",
     "identification",
@@ -85,7 +86,9 @@ def test_a_good_model_passes_every_check_that_applies(engine, request):
     found = check(request.getfixturevalue(engine))
     level = levels_of(found)
     assert set(level) == NAMES
-    inapplicable = {"reml": {"sampler", "prior sensitivity"}, "post": {"optimiser"}}[engine]
+    inapplicable = {"reml": {"integration", "sampler", "prior sensitivity"}, "post": {"optimiser", "integration"}}[
+        engine
+    ]
     assert {name for name, value in level.items() if value == "none"} == inapplicable
     assert set(level.values()) == {"ok", "none"}, found
     assert found.passed and bool(found)
