@@ -115,6 +115,7 @@ class WideTerm(GroupTerm):
             "weights": weights,
             "structures": (),
             "lefts": (),
+            "shear": None,
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
