@@ -68,8 +68,9 @@ class Model:
     family : str
         ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` or ``"beta_binomial"``
         (``p(successes, trials)`` on the left), ``"poisson"``, ``"negbinomial"``, ``"nbinom1"``,
-        ``"truncated_poisson"``, ``"truncated_negbinomial"``, ``"gamma"``, ``"inverse_gaussian"``, ``"weibull"``,
-        ``"beta"`` or ``"ordinal"`` (cumulative); see :mod:`bayeslmm.families`.
+        ``"truncated_poisson"``, ``"truncated_negbinomial"``, ``"zero_inflated_poisson"``,
+        ``"zero_inflated_negbinomial"``, ``"hurdle_poisson"``, ``"hurdle_negbinomial"``, ``"gamma"``,
+        ``"inverse_gaussian"``, ``"weibull"``, ``"beta"`` or ``"ordinal"`` (cumulative); see :mod:`bayeslmm.families`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
     namespace : mapping, optional
@@ -86,6 +87,10 @@ class Model:
     residual : str, optional
         How residuals of a normal response are correlated: ``"ar1(week | subject)"``, ``"car1(time | subject)"``,
         ``"cs(1 | subject)"`` or ``"us(visit | subject)"``, which has an sd for each visit unless ``hom=True``.
+    zi, hu, shape, phi, nu : str, optional
+        The linear predictor of that parameter of the family: ``zi="~ food"`` lets the log odds of zeros beside those of
+        the counts differ, ``shape="~ x"`` the log of a negative binomial's shape. ``sigma`` is one of them for a
+        Student t response. See docs/families.md.
 
     Raises
     ------
@@ -117,9 +122,16 @@ class Model:
         matrices: Mapping[str, Any] | None = None,
         sigma: str | None = None,
         residual: str | None = None,
+        zi: str | None = None,
+        hu: str | None = None,
+        shape: str | None = None,
+        phi: str | None = None,
+        nu: str | None = None,
     ) -> None:
         if isinstance(data, str) and not isinstance(formula, str):
             raise FormulaError(f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data.")
+        asked = {"zi": zi, "hu": hu, "shape": shape, "phi": phi, "nu": nu}
+        predictors = {name: text for name, text in asked.items() if text is not None}
         names = self._caller() if namespace is None and trust else namespace
         self.design: Design = build_design(
             parse_formula(formula),
@@ -133,9 +145,12 @@ class Model:
             matrices=matrices,
             sigma=sigma,
             residual=residual,
+            predictors=predictors,
         )
         self.priors: Priors = priors_of(self.design, priors)
-        self._origin = Origin(data=data, weights=weights, offset=offset, se=se, sigma=sigma, residual=residual)
+        self._origin = Origin(
+            data=data, weights=weights, offset=offset, se=se, sigma=sigma, residual=residual, predictors=predictors
+        )
 
     @staticmethod
     def _caller() -> dict[str, Any]:
@@ -447,6 +462,7 @@ class Model:
                 matrices=self.design.matrices,
                 sigma=origin.sigma,
                 residual=origin.residual,
+                predictors=origin.predictors,
             )
         changed.priors = priors_of(changed.design, priors, given=self.priors.given)
         changed._origin = origin
@@ -484,6 +500,7 @@ class Model:
                 f"Formula: {d.formula.text}",
                 f"Rows: {len(d.y):,} used{dropped}",
                 f"Fixed: {', '.join(d.x_names) or 'none'}",
+                *d.predictor_lines,
                 f"Groups: {groups or 'none'}",
                 *([f"Residuals: {d.residual.text}"] if d.residual is not None else []),
                 *([f"Smooths: {smooths}"] if smooths else []),

@@ -31,6 +31,7 @@ SHAPES = {
     "eight_schools": (8, 4),
     "bcg": (13, 7),
     "konstantopoulos": (56, 7),
+    "owls": (599, 7),
 }
 
 

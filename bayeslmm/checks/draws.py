@@ -122,11 +122,12 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
     if isinstance(fit, PointFit):
         eta, b = _given_variances(fit, K, rng)
         sds = [np.sqrt(np.diag(cov))[None] for cov in fit.solution.covariances]
-        parameters = {n: np.tile(v, (K, *[1] * np.ndim(v))) for n, v in fit.values.family.items()}
+        repeated = {n: np.tile(v, (K, *[1] * np.ndim(v))) for n, v in fit.values.family.items()}
+        parameters = fit.design.along(repeated)
     else:
         chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, K).astype(np.int64)
         rows = own_rows(fit, chosen=chosen)
-        eta, parameters = rows.eta(slice(None)), dict(rows.parameters)
+        eta, parameters = rows.eta(slice(None)), dict(rows.parameters_at(slice(None)))
         residual = None if rows.residual is None else rows.residual.values
         names = fit.design.names
         b = [flat(fit.draws(names.b[group.name]))[chosen] for group in fit.design.groups]

@@ -172,13 +172,18 @@ def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
         f"{number(r['conf_high'], r['sd'])}"
         for _, r in out.iterrows()
     )
+    remedy = "Averages can be trusted, single predictions in the tails less: another family may do better."
+    if central[out.index].any():
+        remedy = "Another family or a missing term; blm.ppc and plot_ppc show where."
+    zeros = out[out["stat"] == "share_of_zeros"]
+    if len(zeros) and fit.design.family.for_zeros and zeros["observed"].iloc[0] > zeros["mean"].iloc[0]:
+        named = " or ".join(map(repr, fit.design.family.for_zeros))
+        remedy = f"Give the zeros a part of their own: family={named}, whose share zi or hu may hang on predictors."
     return Verdict(
         name="prediction",
         level=level,
         words=f"data sets{of} from the model differ from the data: {statistics}.",
-        remedy="Another family or a missing term; blm.ppc and plot_ppc show where."
-        if central[out.index].any()
-        else "Averages can be trusted, single predictions in the tails less: another family may do better.",
+        remedy=remedy,
         numbers=table,
     )
 

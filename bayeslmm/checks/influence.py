@@ -178,7 +178,7 @@ def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
         eta += np.einsum("nq,nq->n", group.Z, flat(fit.draws(fit.design.names.b[group.name])).mean(axis=0)[group.codes])
     mean, slope = family.mean(eta), family.slope(eta)
     y = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
-    parameters = {name: np.asarray(fit.draws(name).mean()) for name in family.parameters}
+    parameters = design.along({name: fit.draws(name).mean(axis=(0, 1)) for name in design.parameters})
     variance = family.working_residual_variance(y, mean, parameters, trials=design.trials, weights=design.weights)
     return eta + (y - mean) / slope, slope**2 / np.maximum(variance, 1e-300)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, StorageError
+from ..families import PREDICTED
 from .console import DOUBTFUL, OK, heading, note, shows_progress
 from .table import Table, read_table
 
@@ -34,6 +35,7 @@ def run_fit(options: argparse.Namespace) -> int:
         se=options.se,
         sigma=options.sigma,
         residual=options.residual,
+        **{name: getattr(options, name) for name in PREDICTED},
         trust=False,
         matrices=read_matrices(options.matrix) or None,
     )

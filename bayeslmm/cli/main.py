@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ..engine.interrupts import interruptible
 from ..errors import BayesLMMError, FitError
-from ..families import FAMILIES
+from ..families import FAMILIES, PREDICTED
 from .console import (
     BROKEN,
     DOUBTFUL,
@@ -172,6 +172,10 @@ def _add_fit(parser: Parser) -> None:
     model.add_argument(
         "--sigma", metavar="TERMS", help="what the residual sd varies by, such as '~ treatment', in quotes"
     )
+    for name in PREDICTED:
+        model.add_argument(
+            f"--{name}", metavar="TERMS", help=f"what {name} varies by, such as '~ treatment', in quotes"
+        )
     model.add_argument(
         "--residual", metavar="WORDS", help="how residuals are correlated, such as 'ar1(week | subject)', in quotes"
     )

@@ -32,6 +32,8 @@ from .grouping import Grouping, check_levels, factorize, joined, warn_if_constan
 from .identification import refuse_untold_residual
 from .newdata import Recipe
 from .plan import check_weights, from_outside, kept_frame, make_plan
+from .predictor_words import PredictorWords
+from .predictors import ParameterPart
 from .residual import build_residual
 from .residual_words import ResidualWords
 from .response import check_order, read_response
@@ -54,6 +56,7 @@ def build_design(
     matrices: Mapping[str, Any] | None = None,
     sigma: str | None = None,
     residual: str | None = None,
+    predictors: Mapping[str, Any] | None = None,
 ) -> Design:
     """Build the arrays of a mixed model.
 
@@ -78,6 +81,9 @@ def build_design(
         The matrices of ``gr(column, cov=A)`` by their names.
     sigma, residual : str, optional
         The log-linear model of the residual sd, and the correlation of residuals (`bayeslmm.formulas.residuals`).
+        Of another family than gaussian ``sigma`` is one of the ``predictors``.
+    predictors : mapping, optional
+        Linear predictors of the family's parameters by their names, such as ``{"zi": "~ x"}``.
 
     Returns
     -------
@@ -102,8 +108,12 @@ def build_design(
     refuse_contradictions(family, se, weights)
     family = family if se is None else KNOWN
     data = as_frame(data)
-    words = ResidualWords.of(sigma, residual, family, se, data)
-    plan = make_plan(formula, data, Scope(names=namespace or {}, trusted=trust), weights, offset, se, words)
+    given = dict(predictors or {})
+    if sigma is not None and family != GAUSSIAN and residual is None:
+        given, sigma = {"sigma": sigma, **given}, None
+    words, of_parameters = ResidualWords.of(sigma, residual, family, se, data), PredictorWords.of(given, family)
+    scope = Scope(names=namespace or {}, trusted=trust)
+    plan = make_plan(formula, data, scope, weights, offset, se, words, of_parameters)
     weights = from_outside(weights, data, "weights")
     offset = from_outside(offset, data, "offset")
     frame, keep = kept_frame(plan, data, offset)
@@ -119,7 +129,7 @@ def build_design(
     if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one
         terms = replace(terms, intercept=True)
     fixed, X = design_columns(terms, plan.expressions, frame)
-    whole, (X, independent, aliased) = X, _without_aliases(X, fixed, terms)
+    whole, (X, independent, aliased) = X, _without_aliases(X, fixed, terms, "The fixed part")
     kept = independent
     if family.has_categories:
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
@@ -163,6 +173,7 @@ def build_design(
         se=named(se),
         matrices=named_matrices,
         residual=None if words is None else build_residual(words, plan.expressions, frame, (*groups, *wide), weights),
+        predictors={each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters},
     )
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)
@@ -210,19 +221,38 @@ def _refuse_huge_offset(design: Design) -> None:
 
 
 def _without_aliases(
-    X: np.ndarray, fixed: MatrixRecipe, terms: Terms
+    X: np.ndarray, fixed: MatrixRecipe, terms: Terms, what: str
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     kept = independent_columns(X, has_intercept=terms.intercept)
     aliased = tuple(name for name, use in zip(fixed.names, kept, strict=True) if not use)
     if aliased:
         warn(
-            f"The fixed part is rank deficient: {', '.join(aliased)} left out, as "
+            f"{what} is rank deficient: {', '.join(aliased)} left out, as "
             f"{'it depends' if len(aliased) == 1 else 'they depend'} linearly on columns before.",
             AliasedColumnsWarning,
         )
         X = X[:, kept]
     kept.setflags(write=False)
     return X, kept, aliased
+
+
+def _parameter_part(
+    words: PredictorWords, family: Family, expressions: Mapping[Atom, Expression], frame: pd.DataFrame
+) -> ParameterPart:
+    """The linear predictor of a parameter on the rows of a frame."""
+    terms = words.formula.fixed_terms
+    recipe, X = design_columns(terms, expressions, frame)
+    X, kept, _ = _without_aliases(X, recipe, terms, f"{words.parameter}={words.text!r}")
+    _check_rows(len(frame), X.shape[1])
+    return ParameterPart(
+        parameter=words.parameter,
+        text=words.text,
+        link=family.parameter_link(words.parameter),
+        X=frozen(X),
+        x_names=tuple(name for name, use in zip(recipe.names, kept, strict=True) if use),
+        recipe=recipe,
+        kept=kept,
+    )
 
 
 def _check_rows(n: int, p: int) -> None:

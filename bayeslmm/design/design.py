@@ -21,6 +21,7 @@ from ..tools.words import is_one_of
 from .codes import as_codes
 from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
 from .newdata import NewDesign, Recipe, rebuild
+from .predictors import ParameterPart
 from .residual import ResidualPart
 from .response import check_values
 from .standard_errors import checked
@@ -64,6 +65,8 @@ class Design:
     residual : ResidualPart or None
         The structure of the residuals, where they have parameters besides sigma. With estimates in it ``weights`` are
         the prior weights over the squared relative sds, so that sd = sigma/√weight.
+    predictors : mapping
+        The linear predictors of parameters of the family, by name.
     """
 
     formula: Formula
@@ -86,6 +89,7 @@ class Design:
     se: str | None = None
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
     residual: ResidualPart | None = None
+    predictors: Mapping[str, ParameterPart] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{group.name} {group.n_levels:,}" for group in self.groups) or "none"
@@ -110,12 +114,54 @@ class Design:
     @property
     def names(self) -> Names:
         """What variables and dimensions of draws are called."""
-        return contract(
-            self.family.parameters,
-            self.x_names,
-            tuple((group.name, group.columns) for group in self.groups),
-            () if self.residual is None else self.residual.variables,
+        groups = tuple((group.name, group.columns) for group in self.groups)
+        residual = () if self.residual is None else self.residual.variables
+        predicted = tuple((part.variable, part.dimension) for part in self.predictors.values())
+        return contract(self.parameters, self.x_names, groups, residual, predicted)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The unknowns of the family: its parameters, coefficients in place of those with a linear predictor."""
+        return tuple(
+            self.predictors[name].variable if name in self.predictors else name for name in self.family.parameters
         )
+
+    @property
+    def of_variable(self) -> dict[str, ParameterPart]:
+        """The linear predictors by the variables of their coefficients."""
+        return {part.variable: part for part in self.predictors.values()}
+
+    def labels_of(self, name: str) -> tuple[str, ...]:
+        """What the numbers of one of `parameters` are called in tables."""
+        if name in self.of_variable:
+            return self.of_variable[name].labels
+        return tuple(f"{name}[{level}]" for level in self.levels[:-1]) if name == CUTPOINT else (name,)
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of one of `parameters`."""
+        return (len(self.labels_of(name)),) if name == CUTPOINT or name in self.of_variable else ()
+
+    @property
+    def numbers_of_parameters(self) -> dict[str, int | None]:
+        """How many numbers each of `parameters` is; None for one that is a number and no vector."""
+        return {name: (self.shape_of(name) or (None,))[0] for name in self.parameters}
+
+    def along(self, values: Mapping[str, Any], new: NewDesign | None = None) -> dict[str, np.ndarray]:
+        """The family's parameters on rows, so that they broadcast against linear predictors (..., n).
+
+        Parameters
+        ----------
+        values : mapping
+            `parameters` with leading axes (...,).
+        new : NewDesign, optional
+            Other rows than those of the fit.
+        """
+        predicted = {
+            part.parameter: part.values(values[part.variable], None if new is None else new.predictors.get(name))
+            for name, part in self.predictors.items()
+        }
+        constant = {name: value for name, value in values.items() if name not in self.of_variable}
+        return {**self.family.along(constant), **predicted}
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
@@ -126,6 +172,7 @@ class Design:
             coords[THRESHOLD] = as_labels(self.levels[:-1])
         if self.residual is not None:
             coords |= self.residual.coords
+        coords |= {part.dimension: as_labels(part.x_names) for part in self.predictors.values()}
         for group in self.groups:
             coords[names.level[group.name]] = as_labels(group.levels)
             coords[names.term[group.name]] = coords[names.other[group.name]] = as_labels(group.columns)
@@ -170,8 +217,14 @@ class Design:
 
     @property
     def described(self) -> str:
-        """The formula, and what was said of the residuals."""
-        return self.formula.text if self.residual is None else f"{self.formula.text}, {self.residual.text}"
+        """The formula, and what was said of the residuals and of parameters of the family."""
+        parts = [self.formula.text, *([] if self.residual is None else [self.residual.text])]
+        return ", ".join([*parts, *(f'{part.parameter}="{part.text}"' for part in self.predictors.values())])
+
+    @property
+    def predictor_lines(self) -> list[str]:
+        """The linear predictors of parameters of the family, each as a line of text."""
+        return [f"{part.link}({name}): {part.text}" for name, part in self.predictors.items()]
 
     @property
     def takes_residual(self) -> bool:
@@ -190,6 +243,24 @@ class Design:
                 f"{verb} is not offered for models with {self.residual.text}: it knows no parameters of residuals "
                 "besides sigma"
             )
+
+    def refuse_predictors(self, verb: str) -> None:
+        """Raise NotAvailableError where a parameter has a linear predictor, for a verb that knows one for all rows."""
+        for part in self.predictors.values():
+            raise NotAvailableError(
+                f'{verb} is not offered for models with {part.parameter}="{part.text}": it takes the family\'s '
+                "parameters to be the same in all rows"
+            )
+
+    def refuse_predicted_means(self, verb: str) -> None:
+        """Raise NotAvailableError where E(y) hangs on coefficients whose errors a verb of a point fit does not know."""
+        for name, part in self.predictors.items():
+            if name in self.family.mean_parameters:
+                raise NotAvailableError(
+                    f'{verb} is not offered for models with {name}="{part.text}": E(y) hangs on {name}, and the errors '
+                    "of its coefficients would be left out. predict(interval='simulated') and a posterior, fit(), have "
+                    "them"
+                )
 
     def refuse_correlated(self, verb: str) -> None:
         """Raise NotAvailableError where residuals are correlated, for a verb that takes rows one by one."""
@@ -328,7 +399,8 @@ class Design:
         -----
         NotEstimableWarning
         """
-        return rebuild(self.recipe, self.frame, newdata, groups, offset, estimable_only)
+        new = rebuild(self.recipe, self.frame, newdata, groups, offset, estimable_only)
+        return replace(new, predictors={name: part.at(self.frame, newdata) for name, part in self.predictors.items()})
 
     def rows(self, chosen: Any) -> Design:
         """This design on some of its rows, with the same columns, levels and transforms.
@@ -355,7 +427,16 @@ class Design:
                 group.weighted(arrays["weights"]) if isinstance(group, WideTerm) else group for group in groups
             )
         residual = None if self.residual is None else self.residual.taking(chosen)
-        return replace(self, groups=groups, index=frame.index, frame=frame, residual=residual, **arrays)  # type: ignore[arg-type]
+        predictors = {name: part.taking(chosen) for name, part in self.predictors.items()}
+        return replace(
+            self,
+            groups=groups,
+            index=frame.index,
+            frame=frame,
+            residual=residual,
+            predictors=predictors,
+            **arrays,  # type: ignore[arg-type]
+        )
 
     def with_response(self, y: Any) -> Design:
         """This design with another response (n,), in its categories where it has some.

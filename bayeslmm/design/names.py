@@ -100,19 +100,22 @@ def contract(
     x_names: tuple[str, ...],
     groups: tuple[tuple[str, tuple[str, ...]], ...],
     residual: tuple[str, ...] = (),
+    predicted: tuple[tuple[str, str], ...] = (),
 ) -> Names:
     """The names of a model.
 
     Parameters
     ----------
     parameters : tuple of str
-        The family's.
+        The family's, and the coefficients of those that have a linear predictor.
     x_names : tuple of str
         Columns of the fixed part.
     groups : tuple of (str, tuple of str)
         Each grouping factor with its columns.
     residual : tuple of str
         Which of `LOG_RATIO` and `RHO` there are.
+    predicted : tuple of (str, str)
+        The variables of such coefficients, and their dimensions.
 
     Examples
     --------
@@ -120,7 +123,7 @@ def contract(
     >>> dict(names.level), names.dims["b_obs"]
     ({'g': 'g', 'obs': 'obs_level'}, ('obs_level', 'obs_term'))
     """
-    taken = _Taken((*EACH, *ARVIZ, ROW, COEF, THRESHOLD, BETA, *parameters))
+    taken = _Taken((*EACH, *ARVIZ, ROW, COEF, THRESHOLD, BETA, *parameters, *(dim for _, dim in predicted)))
     terms = {LOG_RATIO: LOG_RATIO_TERM, RHO: RHO_TERM}
     taken.update(name for kind in residual for name in (kind, terms[kind]))
     factors = [name for name, _ in groups]
@@ -135,6 +138,7 @@ def contract(
     dims |= {kind: (terms[kind],) for kind in residual}
     if CUTPOINT in dims:
         dims[CUTPOINT] = (THRESHOLD,)
+    dims |= {variable: (dim,) for variable, dim in predicted}
     if x_names:
         dims[BETA] = (COEF,)
     for factor in factors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class NewDesign:
     index: pd.Index
     aliased: np.ndarray
     wide: tuple[NewWide, ...] = ()
+    predictors: Mapping[str, np.ndarray] = field(default_factory=dict)  # X of parameters with a linear predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -28,6 +28,7 @@ from ..tools.frame import (
     unknown_column,
 )
 from ..tools.warned import warn
+from .predictor_words import PredictorWords
 from .residual_words import ResidualWords
 from .wide_terms import atoms_of
 
@@ -54,6 +55,7 @@ def make_plan(
     offset: Any,
     se: Any = None,
     residual: ResidualWords | None = None,
+    predictors: tuple[PredictorWords, ...] = (),
 ) -> Plan:
     """Resolve every name of the formula; UnknownColumnError for the first that nothing answers to."""
     columns = data.columns
@@ -81,6 +83,9 @@ def make_plan(
         for name, where in residual.columns:
             if name not in columns:
                 raise unknown_column(name, where, columns)
+    for words in predictors:
+        for atom in words.formula.fixed_terms.atoms:
+            expressions.setdefault(atom, bind(atom, columns, scope, f"{words.parameter}="))
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))

@@ -26,14 +26,16 @@ import numpy as np
 import pandas as pd
 
 from ..errors import PriorError
-from ..families import Family
+from ..families import Default, Family, Scale
+from ..families.family import linked_moments
 from ..terms.means import at_means, slopes_far_from_zero
 from ..terms.wide import WideTerm
 from ..tools.html import html_table
 from .design import Design, GroupTerm
 from .names import LOG_RATIO, RHO
+from .predictors import ParameterPart
 from .propriety import refuse_impropriety
-from .supports import DISTRIBUTIONS, check_arguments, ends, not_positive
+from .supports import DISTRIBUTIONS, check_arguments, ends, no_probability, not_positive
 
 Key = str | tuple[str, ...]
 
@@ -127,7 +129,7 @@ def flat() -> Prior:
 class ResolvedPrior:
     """The prior of one parameter, with the reason for its scale."""
 
-    kind: str  # "Intercept", "fixed", "sd", "cor", "log_ratio", "rho", or one of the family's such as "sigma"
+    kind: str  # "Intercept", "fixed", "sd", "cor", "log_ratio", "rho", "coef", or one of the family's such as "sigma"
     group: str
     term: str
     prior: Prior | LKJ
@@ -141,6 +143,8 @@ class ResolvedPrior:
             return f"sd({self.term} | {self.group})"
         if self.kind == "cor":
             return f"cor({self.group})"
+        if self.kind == "coef":  # of a parameter's linear predictor
+            return f"{self.group}_{self.term}"
         return f"{LOG_RATIO}({self.term})" if self.kind == LOG_RATIO else self.term
 
     @property
@@ -150,7 +154,7 @@ class ResolvedPrior:
             return ("sd", self.group, self.term)
         if self.kind == "cor":
             return ("cor", self.group)
-        return (LOG_RATIO, self.term) if self.kind == LOG_RATIO else self.term
+        return (LOG_RATIO, self.term) if self.kind == LOG_RATIO else self.label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +207,10 @@ def resolve_priors(
     user : mapping, optional
         Keys: ``"Intercept"``, the name of a coefficient, ``"fixed"`` (all but the intercept), ``"sd"`` (all group
         sds), ``("sd", group)``, ``("sd", group, term)``, ``"cor"``, ``("cor", group)``, and the parameters of the
-        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"cutpoint"``. Of residuals with parameters besides
-        sigma ``"log_ratio"`` (all log ratios of sds), ``("log_ratio", term)`` and ``"rho"``.
-        Values: `Prior`, and `LKJ` for correlations.
+        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"zi"``, ``"hu"``, ``"cutpoint"``. Of residuals with
+        parameters besides sigma ``"log_ratio"`` (all log ratios of sds), ``("log_ratio", term)`` and ``"rho"``. Of a
+        parameter with a linear predictor ``"zi_Intercept"``, ``"zi_x"``, and ``("zi", "fixed")`` for all but its
+        intercept. Values: `Prior`, and `LKJ` for correlations.
     given : mapping, optional
         What the user gave before: ``user`` replaces or joins it.
 
@@ -242,7 +247,7 @@ def resolve_priors(
         entry = ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why, at=at)
         entries.append(entry)
         if why == SET and isinstance(prior, Prior):
-            _check(entry, prior, positive=is_positive(kind, family))
+            _check(entry, prior, positive=is_positive(kind, family), at_most_one=family.is_probability(kind))
 
     for j, name in enumerate(design.x_names):
         if name == "Intercept":
@@ -273,6 +278,12 @@ def resolve_priors(
             add("cor", "", _keys_of_cor(g), LKJ(2.0), _away_from_ends(g), g.name, at)
     for name in family.parameters:
         scaled = family.default_prior(name, y)
+        if name in design.predictors:
+            part = design.predictors[name]
+            for j, (term, label) in enumerate(zip(part.x_names, part.labels, strict=True)):
+                keys: list[Key] = [label, *([] if term == "Intercept" else [(name, "fixed")])]
+                add("coef", term, keys, *_of_coefficient(part, j, scaled), name)
+            continue
         arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
         add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
     for kind, term, keys, of_residuals, why in _of_residuals(design):
@@ -325,6 +336,22 @@ def _stated_at_means(group: GroupTerm, user: Mapping[Any, Any]) -> dict[int, str
     }
 
 
+def _of_coefficient(part: ParameterPart, j: int, of_constant: Default) -> tuple[Prior, str]:
+    """The default prior of a coefficient of a parameter's linear predictor, and its reason.
+
+    An intercept, at centred predictors, has mean and sd of the linked parameter under the prior of a constant one.
+    """
+    if part.x_names[j] == "Intercept":
+        mean, sd = linked_moments(of_constant, part.link)
+        constant = repr(Prior(of_constant.name, **of_constant.arguments))
+        reason = f"mean and sd of {part.link}({part.parameter}) under {constant}; centred predictors"
+        return Prior("Normal", mu=np.float64(mean), sigma=np.float64(sd)), reason
+    natural = Scale(1.0, "log odds" if part.link == "logit" else "log unit", is_unit=part.link == "log")
+    factor = 2.5 if part.link == "logit" else 1.0
+    size, of = _size(part.X[:, j], part.x_names[j])
+    return Prior("Normal", mu=0.0, sigma=factor / size), natural.times(factor, divisor=size, divisor_name=of)
+
+
 def _away_from_ends(group: GroupTerm) -> str:
     """What LKJ means for the correlations of a factor."""
     structured = [
@@ -359,13 +386,15 @@ def is_positive(kind: str, family: Family) -> bool:
     return kind == "sd" or (kind in family.parameters and family.positive_parameters)
 
 
-def _check(entry: ResolvedPrior, prior: Prior, *, positive: bool) -> None:
+def _check(entry: ResolvedPrior, prior: Prior, *, positive: bool, at_most_one: bool) -> None:
     """Refuse a prior of the user's that is no distribution, or not one of this parameter's numbers."""
     if prior.name not in DISTRIBUTIONS:
         return  # asked of PyMC where a model is made
     arguments = {key: float(value) for key, value in prior.params}
     check_arguments(prior.name, arguments, f"{entry.label}: {prior!r}")
     low, high = ends(prior.name, arguments)
+    if at_most_one and (low < 0.0 or high > 1.0):
+        raise no_probability(entry.label, repr(prior), f"its support is {low:g} to {high:g}")
     if positive and low < 0.0 and prior.name != "Flat":  # that is flat on the half line here
         raise not_positive(entry.label, repr(prior), f"its support is {low:g} to {high:g}")
 
@@ -396,9 +425,11 @@ def _what_there_is(key: Any, design: Design) -> str:
         return f" {key} was left out, since it depends linearly on columns before."
     if key == "Intercept" and family.has_categories:
         return " Cutpoints stand in place of an intercept: use 'cutpoint'."
+    if key in design.predictors:
+        return f" {key} has a linear predictor here: {', '.join(map(repr, design.predictors[key].labels))}."
     if key in family.known:
         return f" It is known here, by se={design.se or 'values'}."
-    if key in ("sigma", "nu", "shape", "phi", "cutpoint"):
+    if key in ("sigma", "nu", "shape", "phi", "zi", "hu", "cutpoint"):
         has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has no parameters"
         return f" {family.option} has no {key}; {has} besides the mean."
     return ""

@@ -143,3 +143,11 @@ def not_positive(label: str, shown: str, below: str) -> PriorError:
         f"{label}: {shown} can give numbers below zero ({below}), and this parameter is positive. Use HalfNormal, "
         "HalfStudentT, Exponential, Gamma, LogNormal, or TruncatedNormal with lower=0."
     )
+
+
+def no_probability(label: str, shown: str, outside: str) -> PriorError:
+    """The refusal of a prior of a probability that gives other numbers as well."""
+    return PriorError(
+        f"{label}: {shown} can give numbers that are no probabilities ({outside}). Use Beta, flat with alpha=1 "
+        "and beta=1, or Uniform or TruncatedNormal with lower=0 and upper=1."
+    )

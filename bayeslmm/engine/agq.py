@@ -40,6 +40,11 @@ def refuse(design: Design, nodes: int) -> None:
         Several grouping factors, effects of which rows meet many, or too many effects of a level.
     """
     bars = " + ".join(text for group in design.groups for text in group.texts)
+    for part in design.predictors.values():
+        raise NotAvailableError(
+            f"nAGQ={nodes}: {part.parameter} has a linear predictor, and quadrature takes it to be the same in all "
+            "rows. Leave nAGQ out for Laplace's approximation."
+        )
     if len(design.groups) != 1 or design.groups[0].is_wide:
         raise NotAvailableError(
             f"nAGQ={nodes}: quadrature integrates the effects of one grouping factor out; this model has "

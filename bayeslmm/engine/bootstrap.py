@@ -95,7 +95,7 @@ def simulate_any(design: Design, truth: Truth, rng: Generator) -> Array:
     for group, cov in zip(design.groups, truth.covariances, strict=True):
         b = rng.normal(size=(group.n_levels, group.q)) @ cholesky_psd(cov, group.blocks).T
         eta = eta + np.einsum("nq,nq->n", group.Z, b[group.codes])
-    values = {name: np.asarray(value) for name, value in truth.parameters.items()}
+    values = design.along(truth.parameters)
     if design.family.has_residual and design.weights is not None:
         values["sigma"] = values["sigma"] / np.sqrt(design.weights)
     if design.family.has_mean:

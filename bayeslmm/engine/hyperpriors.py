@@ -19,7 +19,7 @@ PERFECT = 1e-5  # of the response's sd: a residual sd below is rounding
 
 
 class Kind(IntEnum):
-    """Distributions on positive numbers; each has up to two parameters a, b."""
+    """Distributions on positive numbers, or on those between 0 and 1; each has up to two parameters a, b."""
 
     FLAT = 0
     HALF_NORMAL = 1  # scale
@@ -29,6 +29,7 @@ class Kind(IntEnum):
     INVERSE_GAMMA = 5  # shape, scale
     LOG_NORMAL = 6  # mean and sd of the log
     UNIFORM = 7  # lower, upper
+    BETA = 8  # both shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class Positive:
                 return cls(kind=Kind.LOG_NORMAL, a=mu, b=sigma)
             case "Uniform", {"lower": lower, "upper": upper, **rest} if not rest:
                 return cls(kind=Kind.UNIFORM, a=lower, b=upper)
+            case "Beta", {"alpha": a, "beta": b, **rest} if not rest:
+                return cls(kind=Kind.BETA, a=a, b=b)
         return None
 
 
@@ -214,6 +217,8 @@ def of_fixed_effect(priors: Priors, name: str) -> Prior | LKJ:
 
 def unwritten(design: Design, priors: Priors) -> str:
     """Which prior of a model is not written out here, in words; empty where all are."""
+    for part in design.predictors.values():
+        return f"{part.parameter} has a linear predictor, which the loops do not know"
     for name in design.x_names:
         prior = of_fixed_effect(priors, name)
         if find_location_scale(name, prior) is None:
@@ -233,12 +238,19 @@ def unwritten(design: Design, priors: Priors) -> str:
     return next((unknown_positive(prior) for prior in positive if Positive.find(prior) is None), "")
 
 
-def uniform_positive(design: Design, priors: Priors) -> bool:
-    """Whether a positive parameter has a uniform prior, whose ends the joint density in loops does not know."""
+def with_other_ends(design: Design, priors: Priors) -> str:
+    """Which prior ends where its parameter does not, which the joint density in loops does not know; empty if none.
+
+    Such are uniform ones, and beta ones of parameters that may be larger than one.
+    """
     family = design.family
-    positive = [priors.get("sd", group.name, term) for group in design.groups for term in group.sd_terms]
-    positive += [priors.get(name) for name in family.parameters if family.positive_parameters]
-    return any(isinstance(prior, Prior) and prior.name == "Uniform" for prior in positive)
+    each = [(f"sd({t} | {g.name})", priors.get("sd", g.name, t), False) for g in design.groups for t in g.sd_terms]
+    if family.positive_parameters:
+        each += [(name, priors.get(name), family.is_probability(name)) for name in family.parameters]
+    for name, prior, ends_at_one in each:
+        if isinstance(prior, Prior) and (prior.name == "Uniform" or (prior.name == "Beta" and not ends_at_one)):
+            return f"the prior {prior!r} of {name} has ends, and other coordinates in PyMC"
+    return ""
 
 
 def _eta(priors: Priors, group: GroupTerm) -> float:
@@ -268,6 +280,11 @@ def log_prior(kind: int, a: float, b: float, v: float) -> tuple[float, float]:
         return -0.5 * np.log(2.0 * np.pi) - np.log(b) - np.log(v) - 0.5 * z**2, -(1.0 + z / b) / v
     if kind == Kind.UNIFORM:
         return (-np.log(b - a) if a <= v <= b else -np.inf), 0.0
+    if kind == Kind.BETA:
+        constant = lgamma(a + b) - lgamma(a) - lgamma(b)
+        if not 0.0 < v < 1.0:
+            return -np.inf, 0.0
+        return constant + (a - 1.0) * np.log(v) + (b - 1.0) * np.log1p(-v), (a - 1.0) / v - (b - 1.0) / (1.0 - v)
     return 0.0, 0.0
 
 

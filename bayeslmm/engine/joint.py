@@ -25,12 +25,13 @@ from ..design.design import Design, GroupTerm
 from ..design.names import BETA, CUTPOINT
 from ..design.priors import LKJ, Priors
 from ..errors import NotAvailableError
-from ..families import densities
+from ..families import LINKS, densities
+from ..families.links import LOG, mean_and_slope, mean_bends
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.compiling import compiled, compiled_for_c, kept
 from .geometry import Geometry, middle_shifts
-from .hyperpriors import Kind, Positive, location_scale, log_location_scale, log_prior
+from .hyperpriors import Kind, Positive, location_scale, log_location_scale, log_prior, with_other_ends
 from .pql import Rough
 
 Codes = NDArray[np.int64]
@@ -88,6 +89,7 @@ class Joint(NamedTuple):
     sd_start: Codes  # (K + 1,) where its sds begin among all S
     sd_kind: Codes  # (S,)
     sd_prior: Array  # (S, 2)
+    parameter_link: Codes  # (r,) in which positive parameters are sampled
     parameter_kind: Codes  # (r,)
     parameter_prior: Array  # (r, 3): of a positive parameter two numbers, of the cutpoints location, scale, dof
     values: Array  # distinct responses of a negative binomial model
@@ -179,6 +181,7 @@ class FamilyPart(NamedTuple):
 
     names: list[str]
     sizes: list[int]
+    links: list[int]
     kinds: list[int]
     priors: list[tuple[float, float, float]]
 
@@ -187,10 +190,14 @@ class FamilyPart(NamedTuple):
         names = design.family.parameters
         if not design.family.positive_parameters:
             of_cutpoints = [location_scale(name, priors.get(name)) for name in names]
-            return cls([f"{CUTPOINT}_ordered__"], [len(design.levels) - 1], [int(Kind.FLAT)], of_cutpoints)
+            return cls([f"{CUTPOINT}_ordered__"], [len(design.levels) - 1], [], [int(Kind.FLAT)], of_cutpoints)
         positive = [Positive.of(priors.get(name)) for name in names]
         kinds, numbers = [int(prior.kind) for prior in positive], [(prior.a, prior.b, np.inf) for prior in positive]
-        return cls([f"{name}_log__" for name in names], [1] * len(names), kinds, numbers)
+        links = [design.family.parameter_link(name) for name in names]
+        coordinates = [
+            f"{name}_{'log' if link == 'log' else 'logodds'}__" for name, link in zip(names, links, strict=True)
+        ]
+        return cls(coordinates, [1] * len(names), list(map(densities.link_number, links)), kinds, numbers)
 
 
 def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Coordinates]:
@@ -201,8 +208,12 @@ def build(design: Design, priors: Priors, geometry: Geometry) -> tuple[Joint, Co
     NotAvailableError
         A prior is not written out in `hyperpriors`; the PyMC model takes any.
     """
-    if any(Positive.of(p.prior).kind == Kind.UNIFORM for p in priors.entries if _is_positive(p.kind)):
-        raise NotAvailableError("a uniform prior of a positive parameter has other coordinates in PyMC")
+    for prior in priors.entries:
+        if _is_positive(prior.kind):
+            Positive.of(prior.prior)  # which refuses those that are not written out
+    ends = with_other_ends(design, priors)
+    if ends:
+        raise NotAvailableError(ends)
     groups = [next(g for g in design.groups if g.name == name) for name in geometry.order]
     widest = max((g.q for g in groups), default=0)
     factors = [Factor.of(group, priors, geometry, widest) for group in groups]
@@ -308,6 +319,7 @@ def _joined(
         sd_start=_starts([len(factor.sds) for factor in factors]),
         sd_kind=_whole([prior.kind for factor in factors for prior in factor.sds]),
         sd_prior=_real([(prior.a, prior.b) for factor in factors for prior in factor.sds]).reshape(-1, 2),
+        parameter_link=_whole(of_family.links),
         parameter_kind=_whole(of_family.kinds),
         parameter_prior=_real(of_family.priors).reshape(-1, 3),
         values=_real(values),
@@ -428,7 +440,8 @@ def starting_point(design: Design, geometry: Geometry, rough: Rough | None, join
             steps = np.log(np.maximum(np.diff(cuts), 0.05))
             parts.append(np.concatenate([cuts[:1], steps]) + rng.uniform(-0.1, 0.1, len(cuts)))
             continue
-        parts.append(np.log([family.guess(name, sigma)]) + rng.uniform(-0.2, 0.2, 1))
+        guess = LINKS[family.parameter_link(name)].to_eta(np.array([family.guess(name, sigma)]))
+        parts.append(guess + rng.uniform(-0.2, 0.2, 1))
     return np.concatenate(parts)
 
 
@@ -654,10 +667,11 @@ def _parameters(joint, x, parameters, gradient):
                 total += x[position + k]
         return total
     for k in range(r):
-        parameters[k] = np.exp(x[position + k])
-        value, slope = log_prior(joint.parameter_kind[k], prior[3 * k], prior[3 * k + 1], parameters[k])
-        total += value + x[position + k]
-        gradient[position + k] += slope * parameters[k] + 1.0
+        link = joint.parameter_link[k]
+        parameters[k], slope, bend, _ = mean_bends(link, x[position + k])
+        value, by_value = log_prior(joint.parameter_kind[k], prior[3 * k], prior[3 * k + 1], parameters[k])
+        total += value + (x[position + k] if link == LOG else np.log(slope))
+        gradient[position + k] += by_value * slope + (1.0 if link == LOG else bend / slope)
     return total
 
 
@@ -667,7 +681,7 @@ def _pull_back_parameters(joint, x, parameters, by_parameters, gradient):
     position = x.shape[0] - r
     if joint.positive != 0:
         for k in range(r):
-            gradient[position + k] += by_parameters[k] * parameters[k]
+            gradient[position + k] += by_parameters[k] * mean_and_slope(joint.parameter_link[k], x[position + k])[1]
         return
     from_above, prior = 0.0, joint.parameter_prior
     for k in range(r - 1, -1, -1):

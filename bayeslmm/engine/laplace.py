@@ -8,7 +8,7 @@ the parameters included.  Restricted: β is integrated out beside u, with a flat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from scipy.linalg import lapack
 
 from ..design.design import Design
 from ..errors import FitError, NotAvailableError
-from ..families.densities import each_bend, normaliser, numbers
+from ..families import LINKS
+from ..families.densities import each_bend, each_bend_by_row, each_normaliser, normaliser, numbers
 from ..tools.arrays import Array
 from . import pls
 from .reweighting import Reweighted
@@ -71,31 +72,116 @@ class Joint:
 
 
 class Parameters:
-    """Free coordinates of a family's parameters: logs of positive ones; the first cutpoint and logs of the gaps."""
+    """Free coordinates of a family's parameters, in their links; of cutpoints the first and logs of the gaps.
+
+    Of a parameter with a linear predictor they are coefficients of its columns, centred and in units of their sds.
+    """
 
     def __init__(self, design: Design) -> None:
-        self.ordered = not design.family.positive_parameters
-        self.size = len(design.levels) - 1 if self.ordered else len(design.family.parameters)
+        family = design.family
+        self.ordered = not family.positive_parameters
+        self.names, self.of_family = design.parameters, family.parameters
+        self.links = [LINKS[family.parameter_link(name)] for name in family.parameters]
+        self.parts = [design.predictors.get(name) for name in family.parameters]
+        self.scales = [None if part is None else _scaling(part.X, part.has_intercept) for part in self.parts]
+        self.X = [
+            None if part is None or T is None else part.X @ T for part, T in zip(self.parts, self.scales, strict=True)
+        ]
+        self.by_row = bool(design.predictors)
+        self.n, sizes = design.n, [int(np.prod(design.shape_of(name))) for name in self.names]
+        self.size, ends = sum(sizes), np.cumsum([0, *sizes])
+        self.places = [slice(int(start), int(end)) for start, end in zip(ends, ends[1:], strict=False)]
+
+    def place(self, parameter: str) -> int | None:
+        """Where a parameter of the family stands; None for one with a linear predictor."""
+        k = self.of_family.index(parameter)
+        return None if self.parts[k] is not None else self.places[k].start
+
+    def parameter_at(self, place: int) -> str:
+        """The parameter of the family whose coordinate, or one of its coefficients', stands there."""
+        return self.of_family[next(k for k, each in enumerate(self.places) if each.start <= place < each.stop)]
 
     def values(self, free: Array) -> Array:
-        """The parameters as the compiled densities take them."""
+        """The parameters as the compiled densities take them: (r,), or (n, r) where rows have their own."""
         if self.ordered:
             return np.cumsum(np.concatenate([free[:1], np.exp(free[1:])]))
-        return np.exp(free)
+        columns = [
+            link.to_mean(free[place] if X is None else X @ free[place])
+            for link, place, X in zip(self.links, self.places, self.X, strict=True)
+        ]
+        if self.by_row:
+            return np.column_stack([np.broadcast_to(column, self.n) for column in columns])
+        return np.array([float(column[0]) for column in columns])
 
-    def free(self, values: Array) -> Array:
-        """The other way."""
+    def free(self, parameters: Mapping[str, Array]) -> Array:
+        """Coordinates of estimates by their names."""
         if self.ordered:
+            values = np.asarray(next(iter(parameters.values())))
             return np.concatenate([values[:1], np.log(np.diff(values))])
-        return np.log(values)
+        each = [
+            np.atleast_1d(link.to_eta(parameters[name])) if T is None else np.linalg.solve(T, parameters[name])
+            for name, link, T in zip(self.names, self.links, self.scales, strict=True)
+        ]
+        return np.concatenate([np.zeros(0), *each])
+
+    def begin(self, guesses: Array) -> Array:
+        """Coordinates at which the parameters are nearly these (r,) in all rows; of cutpoints, they are these."""
+        if self.ordered:
+            return self.free({self.names[0]: guesses})
+        each = []
+        for link, X, guess in zip(self.links, self.X, guesses, strict=True):
+            eta = np.atleast_1d(link.to_eta(guess))
+            each.append(eta if X is None else np.linalg.lstsq(X, np.full(self.n, eta[0]), rcond=None)[0])
+        return np.concatenate([np.zeros(0), *each])
+
+    def named(self, free: Array) -> dict[str, Array]:
+        """Estimates by their names on the user's scale."""
+        if self.ordered:
+            return {self.names[0]: self.values(free)}
+        return {
+            name: link.to_mean(free[place])[0] if T is None else T @ free[place]
+            for name, link, place, T in zip(self.names, self.links, self.places, self.scales, strict=True)
+        }
+
+    def errors(self, free: Array, covariance: Array) -> dict[str, Array]:
+        """Standard errors of coefficients and cutpoints on the user's scale, of other parameters in their links."""
+        if self.ordered:
+            J = self.jacobian(free)
+            return {self.names[0]: np.sqrt(np.diag(J @ covariance @ J.T))}
+        out: dict[str, Array] = {}
+        for name, place, T in zip(self.names, self.places, self.scales, strict=True):
+            block = covariance[place, place]
+            out[name] = np.sqrt(block[0, 0]) if T is None else np.sqrt(np.diag(T @ block @ T.T))
+        return out
 
     def jacobian(self, free: Array) -> Array:
-        """∂values/∂free (r, r)."""
+        """∂values/∂free (r, r) of parameters that are the same in all rows."""
         if self.ordered:
             J = np.tril(np.ones((self.size, self.size)))
             J[:, 1:] *= np.exp(free[1:])
             return J
-        return np.diag(np.exp(free))
+        return np.diag([float(link.slope(value)) for link, value in zip(self.links, free, strict=True)])
+
+    def pull_back(self, free: Array, by_row: Array) -> Array:
+        """Derivatives by the coordinates, from those by the parameters of each row (r, n)."""
+        out = np.empty(self.size)
+        for k, (link, place, X) in enumerate(zip(self.links, self.places, self.X, strict=True)):
+            if X is None:
+                out[place] = by_row[k].sum() * link.slope(free[place])
+            else:
+                out[place] = X.T @ (by_row[k] * link.slope(X @ free[place]))
+        return out
+
+
+def _scaling(X: Array, centred: bool) -> Array:
+    """T (p, p) for which XT has columns of mean zero, beside an intercept, and of mean square one."""
+    p = X.shape[1]
+    T, constant = np.eye(p), np.ptp(X, axis=0) == 0.0
+    if centred:
+        intercept = int(np.flatnonzero(constant & (X[0] == 1.0))[0])
+        slopes = [j for j in range(p) if j != intercept]
+        T[intercept, slopes] = -X[:, slopes].mean(axis=0)
+    return T / np.maximum(np.sqrt(np.mean((X @ T) ** 2, axis=0)), 1e-300)
 
 
 def refuse_curved(design: Design) -> None:
@@ -182,7 +268,8 @@ class Approximation:
     def _bends(self, eta: Array, values: Array, rows: int) -> Array:
         out = np.empty((rows, len(eta)))
         with np.errstate(all="ignore"):
-            each_bend(self.kind, self.link, self.y, self.trials, self.weights, eta, values, out)
+            of_rows = each_bend_by_row if values.ndim == 2 else each_bend
+            of_rows(self.kind, self.link, self.y, self.trials, self.weights, eta, values, out)
         return out
 
     def fixed_log_density(self, beta: Array, values: Array) -> float:
@@ -303,10 +390,12 @@ class Approximation:
         """Raise FitError where the dispersion has gone: the likelihood then has no bound."""
         if not self.family.has_free_dispersion:
             return
-        first = float(values[0])
+        of_rows = np.atleast_2d(values)[:, 0]
         if self.family.parameters[0] == "sigma":
+            first = float(of_rows.min())
             perfect = first < PERFECT * float(np.std(self.y))
         else:
+            first = float(of_rows.max())
             perfect = first > 1.0 / PERFECT**2
         if perfect:
             raise FitError(
@@ -316,9 +405,18 @@ class Approximation:
 
     def normaliser(self, values: Array) -> tuple[float, Array]:
         """What the parameters add to the log density of all rows whatever η, and its slopes by them."""
+        if values.ndim == 2:
+            return float(self._normalisers(values)[0].sum()), np.zeros(0)
         gradient = np.zeros(max(2, len(values)))
         total = normaliser(self.kind, len(self.y), values, self.distinct, self.counts, gradient)
         return float(total), gradient[: len(values)]
+
+    def _normalisers(self, values: Array) -> tuple[Array, Array]:
+        """`normaliser` of rows (n,) with parameters (n, r) of their own, and its derivatives by these (r, n)."""
+        out, gradient = np.zeros(len(self.y)), np.zeros((len(self.y), 2))
+        takes_y = self.family.normaliser_takes_y
+        each_normaliser(self.kind, takes_y, self.y, values, out, gradient)
+        return out, gradient.T[: values.shape[1]]
 
     def _value(self, inner: Inner, values: Array) -> float:
         total = inner.h + self.constant + self.normaliser(values)[0] - 0.5 * inner.reduced.log_det_M
@@ -362,10 +460,17 @@ class Approximation:
             by_lam.append(G[k] - Zr[k].T @ u_k[k] - Zd[k].T @ v_k[k])
         direct, slope, bend = by[::3], by[1::3], by[2::3]
         each = [direct[k] + 0.5 * s * bend[k] + shift * slope[k] for k in range(2)]
-        by_values = self.normaliser(values)[1] + self.by_parameters(each, values)
-        by_free = self.parameters.jacobian(free).T @ by_values if len(values) else np.zeros(0)
+        by_free = self.by_coordinates(each, values, free)
         by_beta = np.zeros(0) if self.restricted else self.X.T @ r
         return -by_beta, by_lam, -by_free
+
+    def by_coordinates(self, each: Sequence[Array], values: Array, free: Array) -> Array:
+        """Slopes by the coordinates of the family's parameters, from those of the rows (2, n)."""
+        if values.ndim == 2:
+            of_rows = np.stack(each)[: values.shape[1]] + self._normalisers(values)[1]
+            return self.parameters.pull_back(free, of_rows)
+        by_values = self.normaliser(values)[1] + self.by_parameters(each, values)
+        return self.parameters.jacobian(free).T @ by_values if len(values) else np.zeros(0)
 
     def by_parameters(self, each: Sequence[Array], values: Array) -> Array:
         """Slopes by the parameters (r,) from those of the rows (2, n) by the first two, or the cutpoints around."""

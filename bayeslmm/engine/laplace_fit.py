@@ -123,7 +123,7 @@ def _start(about: Approximation, scale: float) -> Array:
         share = np.cumsum(np.bincount(about.y.astype(int), minlength=len(design.levels)))[:-1] / design.n
         cuts = family.eta(np.clip(share, 0.5 / design.n, 1.0 - 0.5 / design.n))
         values = cuts + 1e-3 * np.arange(len(cuts)) * (np.diff(cuts, append=np.inf) <= 0.0)
-        beta, unit = np.zeros(about.p), 1.0
+        beta, unit, free = np.zeros(about.p), 1.0, about.parameters.begin(values)
     else:
         shares = design.y / np.maximum(about.trials, 1.0) if family.has_trials else about.y
         mean = family.start(shares, about.trials if family.has_trials else ones)
@@ -136,6 +136,7 @@ def _start(about: Approximation, scale: float) -> Array:
             pearson = (shares - fitted) ** 2 * about.weights / family.working_variance(np.abs(fitted))
         sigma = float(np.sqrt(np.clip(np.nan_to_num(pearson.mean(), nan=1.0), 1e-12, 1e12)))
         values = np.array([family.guess(name, sigma) for name in family.parameters])
+        free = about.parameters.begin(values)
         unit = sigma if family.link == "identity" and family.has_residual else 1.0
         if (
             not family.mean_is_probability
@@ -147,35 +148,32 @@ def _start(about: Approximation, scale: float) -> Array:
             0
         ]
         for part in (1.0, 0.5, 0.2, 0.0):  # nearer to the mean of all rows, where a line crosses what is impossible
-            if np.isfinite(about.fixed_log_density(level + part * (beta - level), values)):
+            if np.isfinite(about.fixed_log_density(level + part * (beta - level), about.parameters.values(free))):
                 beta = level + part * (beta - level)
                 break
     theta = 0.5 * scale * unit * about.diagonal
     lams = about.lams(theta)
     try:
-        inner = about.inner(beta, lams, values, np.zeros(about.m), joint=True)
+        inner = about.inner(beta, lams, about.parameters.values(free), np.zeros(about.m), joint=True)
         beta, about.last = inner.beta, inner
     except FloatingPointError:
         pass
-    free = about.parameters.free(values) if len(values) else values
     return np.concatenate([np.zeros(0) if about.restricted else beta, theta, free])
 
 
 def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     """The parameters of a solution, with sds that are not zero; β as it is here."""
     theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * unit_of(about)), solution.scaled_theta)
-    values = np.concatenate([np.zeros(0), *(np.atleast_1d(v) for v in solution.parameters.values())])
-    if len(values) and not about.parameters.ordered:
-        ends = [ends_of_start(about, parameter) for parameter in about.family.parameters]
-        values = np.clip(values, *np.transpose(ends))
-    free = about.parameters.free(values) if len(values) else values
+    inside = {
+        name: np.clip(value, *ends_of_start(about, name)) if name in about.family.limited_by else value
+        for name, value in solution.parameters.items()
+    }
+    free = about.parameters.free(inside)
     return np.concatenate([psi[: about.n_beta], theta, free])
 
 
 def ends_of_start(about: Approximation, parameter: str) -> tuple[float, float]:
     """Between which values a search begins that another one has ended at a limit."""
-    if parameter not in about.family.limited_by:
-        return 0.0, np.inf
     return (0.02, np.inf) if parameter in about.family.limit_at_zero else (0.0, 50.0)
 
 
@@ -234,7 +232,7 @@ def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Arra
             break
         about.held[endless] = True
         far_out = psi.copy()
-        name = about.family.parameters[endless - about.n_beta - about.n_theta]
+        name = about.parameters.parameter_at(endless - about.n_beta - about.n_theta)
         far_out[endless] = _direction(about, name) * np.log(max(ENDLESS, 300.0 * _large(about, name)))
         evaluated = about.at(far_out)
         if evaluated[0] > value + 1e-6:  # it has an optimum, far out
@@ -260,8 +258,9 @@ def _large(about: Approximation, name: str) -> float:
 def _endless(about: Approximation, psi: Array, gradient: Array) -> int | None:
     """Place of a parameter of the family that is near its limit and wants to be nearer."""
     first = about.n_beta + about.n_theta
-    for k, name in enumerate(about.family.parameters):
-        if name not in about.family.limited_by or about.held[first + k]:
+    for name in about.family.parameters:
+        k = about.parameters.place(name)
+        if name not in about.family.limited_by or k is None or about.held[first + k]:
             continue
         sign = _direction(about, name)
         if sign * psi[first + k] > np.log(_large(about, name)) and sign * gradient[first + k] <= 0.0:
@@ -339,8 +338,10 @@ def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
     first = about.n_beta + about.n_theta
     limits = tuple(
         parameter
-        for k, parameter in enumerate(about.family.parameters)
-        if parameter in about.family.limited_by and about.held[first + k]
+        for parameter in about.family.parameters
+        if parameter in about.family.limited_by
+        and (k := about.parameters.place(parameter)) is not None
+        and about.held[first + k]
     )
     return Optimum(
         psi=psi,
@@ -475,7 +476,7 @@ def joint_covariance(about: Approximation, optimum: Optimum, least: float = 0.0)
 def report(about: Approximation, optimum: Optimum) -> PointSolution:
     """The estimates on the user's scale."""
     _, theta, free = about.split(optimum.psi)
-    inner, lams, values = optimum.inner, about.lams(theta), about.parameters.values(free)
+    inner, lams = optimum.inner, about.lams(theta)
     spread = joint_covariance(about, optimum)
     W = -inner.bends[2]
     beta = inner.beta if about.restricted else about.split(optimum.psi)[0]
@@ -495,13 +496,8 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         modes.append(u[k] @ to_user.T)
         mode_covariances.append(to_user @ V.diagonal[k] @ to_user.T)
     shift = float(np.log(np.abs(np.diag(about.T_x))).sum()) if about.restricted else 0.0
-    names = about.family.parameters
-    log_se = np.sqrt(np.diag(spread)[about.n_beta + about.n_theta :]) if names else np.zeros(0)
-    ordered = about.parameters.ordered
-    if ordered:
-        J = about.parameters.jacobian(free)
-        inside = slice(about.n_beta + about.n_theta, None)
-        log_se = np.sqrt(np.diag(J @ spread[inside, inside] @ J.T))
+    inside = slice(about.n_beta + about.n_theta, None)
+    errors = about.parameters.errors(free, spread[inside, inside])
     separation = _separation(about, inner)
     endless = constant_levels(about.design)
     if len(separation) or endless:
@@ -515,7 +511,7 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         criterion=2.0 * (optimum.value - shift),
         beta=about.T_x @ beta,
         vcov=about.T_x @ vcov @ about.T_x.T,
-        parameters={names[0]: values} if ordered else dict(zip(names, values, strict=True)),
+        parameters=about.parameters.named(free),
         covariances=tuple(covariances),
         theta=np.concatenate([np.zeros(0), *relative]),
         scaled_theta=theta,
@@ -528,7 +524,7 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         nodes=1,
         limits=optimum.limits,
         separation=separation,
-        parameter_errors={names[0]: log_se} if ordered else dict(zip(names, log_se, strict=True)),
+        parameter_errors=errors,
     )
 
 
@@ -536,8 +532,7 @@ def coordinates(about: Approximation, solution: PointSolution) -> Array:
     """ψ of a solution; the search for a restricted β̂ begins at its own."""
     beta = np.linalg.solve(about.T_x, solution.beta)
     about.first_beta = beta
-    values = np.concatenate([np.zeros(0), *(np.atleast_1d(parameter) for parameter in solution.parameters.values())])
-    free = about.parameters.free(values) if len(values) else values
+    free = about.parameters.free(solution.parameters)
     return np.concatenate([np.zeros(0) if about.restricted else beta, solution.scaled_theta, free])
 
 
@@ -548,8 +543,10 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
     value, gradient, inner = about.at(psi)
     about.last = inner
     first = about.n_beta + about.n_theta
-    for k, name in enumerate(about.family.parameters):
-        about.held[first + k] = name in solution.limits
+    for name in solution.limits:
+        k = about.parameters.place(name)
+        assert k is not None  # those with a linear predictor are not held
+        about.held[first + k] = True
     free = ~about.held
     free[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
     hessian = curvature(about, psi, gradient, inner, free, None)

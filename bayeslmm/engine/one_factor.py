@@ -61,6 +61,8 @@ class Walk:
 def why_not(design: Design) -> str:
     """Why the effects of a model are not integrated out here, in words; empty where they are."""
     family = design.family
+    for part in design.predictors.values():
+        return f"{part.parameter} has a linear predictor"
     if not family.is_log_concave:
         return f"the log density of family={family} is not concave in the linear predictor"
     if len(design.groups) != 1 or design.groups[0].is_wide:

@@ -6,8 +6,9 @@ sigma, and the fixed effects. The deviance is that of maximum likelihood, also a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ from .reml import PointSolution, fit
 from .scaling import Problem, Scaled
 
 STEP = 0.5  # in ζ
+ONLY_SIGMA: Mapping[str, int | None] = MappingProxyType({"sigma": None})
 BEYOND = 0.3  # how far past the wanted ζ the curve is followed
 
 
@@ -52,10 +54,10 @@ class Curve:
     high: float
 
 
-def parameters(problem: Problem, family: Sequence[str] = ("sigma",), cutpoints: int = 0) -> list[Parameter]:
+def parameters(problem: Problem, family: Mapping[str, int | None] = ONLY_SIGMA) -> list[Parameter]:
     """Every parameter of a model, in the order of lme4's ``profile``: sds and correlations, sigma, fixed effects.
 
-    What else the family has follows: ``cutpoints`` of an ordinal response, or one number each.
+    What else the family has follows, each with how many numbers it has: None stands for one.
     """
     listed = []
     for k, template in enumerate(problem.templates):
@@ -71,9 +73,9 @@ def parameters(problem: Problem, family: Sequence[str] = ("sigma",), cutpoints: 
     listed += [Parameter(kind="beta", a=a) for a in range(problem.X.shape[1])]
     return listed + [
         Parameter(kind="family", name=name, a=a)
-        for name in family
+        for name, count in family.items()
         if name != "sigma"
-        for a in (range(cutpoints) if cutpoints else [-1])
+        for a in ([-1] if count is None else range(count))
     ]
 
 

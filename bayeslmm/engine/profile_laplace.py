@@ -41,23 +41,19 @@ def profile(design: Design, solution: PointSolution, cutoff: float) -> Iterator[
     """
     best = agq.estimates(design, nodes=solution.nodes, start=solution) if solution.reml else solution
     about = Approximation(design)
-    cutpoints = len(design.levels) - 1 if design.family.has_categories else 0
-    for parameter in parameters(Problem.of(design), design.family.parameters, cutpoints):
+    design.refuse_predictors("a profile likelihood")
+    for parameter in parameters(Problem.of(design), design.numbers_of_parameters):
         yield _curve(_Held(about, best, parameter), cutoff)
 
 
 def _curve(held: _Held, cutoff: float) -> Curve:
     curve = followed(held, cutoff)
-    if not held.by_log:
+    if held.link is None:
         return curve
     low, high = held.bounds
-    return replace(
-        curve,
-        estimate=float(np.exp(curve.estimate)),
-        value=np.exp(curve.value),
-        low=0.0 if curve.low == low else float(np.exp(curve.low)),
-        high=np.inf if curve.high == high else float(np.exp(curve.high)),
-    )
+    ends = [curve.estimate, -np.inf if curve.low == low else curve.low, np.inf if curve.high == high else curve.high]
+    estimate, lowest, highest = map(float, held.link.to_mean(np.array(ends)))
+    return replace(curve, estimate=estimate, value=held.link.to_mean(curve.value), low=lowest, high=highest)
 
 
 class _Held:
@@ -74,7 +70,8 @@ class _Held:
         beta, theta, free = about.split(laplace_fit.coordinates(about, best))
         names, kind = about.family.parameters, parameter.kind
         self.place = names.index(parameter.name or "sigma") if kind in ("sigma", "family") else -1
-        self.by_log = self.place >= 0 and not about.parameters.ordered
+        in_link = self.place >= 0 and not about.parameters.ordered
+        self.link = about.parameters.links[self.place] if in_link else None
         self.row = about.T_x[parameter.a] if kind == "beta" else np.zeros(about.p)
         self.outside = np.linalg.svd(self.row[None, :])[2][1:].T if kind == "beta" else np.eye(about.p)
         self.at_limit, self.at_limit_ends = self._limits(best)
@@ -191,8 +188,8 @@ class _Held:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The range of the parameter, that of a family's in logs: as far as one with a limit is followed."""
-        if self.by_log:
+        """The range of the parameter, that of a family's in its link: as far as one with a limit is followed."""
+        if self.link is not None:
             return (-float(np.log(ENDLESS)), max(float(np.log(ENDLESS)), self.estimate))
         ranges = {"sd": (0.0, np.inf), "cor": (-1.0, 1.0)}
         return ranges.get(self.parameter.kind, (-np.inf, np.inf))

@@ -16,8 +16,10 @@ from scipy import sparse
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
 from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names
-from ..design.priors import Prior, Priors
+from ..design.predictors import ParameterPart
+from ..design.priors import LKJ, Prior, Priors
 from ..errors import NotAvailableError
+from ..families import LINKS
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from .geometry import Geometry, middle_shifts
@@ -56,19 +58,24 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
             every[name] = _effects(group, design.names, priors, geometry, fixed, every)
         for group in design.groups:
             eta = eta + _random_part(group, every[group.name])
-        parameters = {name: _parameter(name, priors, shift, design) for name in design.family.parameters}
+        parameters = {
+            name: _predicted(design.predictors[name], priors)
+            if name in design.predictors
+            else _parameter(name, priors, shift, design)
+            for name in design.family.parameters
+        }
     return PyMCParts(model=model, eta=eta, parameters=parameters)
 
 
 def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     """The PyMC model of a mixed model.
 
-    Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``),
-    and for each grouping factor g ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated,
-    ``b_g[g, g_term]``; ``y[obs]`` is the response, as in ``idata.observed_data``. All but y are free variables, so that
-    the draws of any sampler are draws of them; NUTS moves in other coordinates, by transforms (`pymc_variables`). The
-    values of the response are data (``pymc.set_data({"response": ...})``), so that others can be set without a new
-    model.
+    Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``zi``, ``hu``,
+    ``cutpoint[threshold]``), of one with a linear predictor ``beta_zi[coef_zi]``, and for each grouping factor g
+    ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated, ``b_g[g, g_term]``; ``y[obs]`` is the
+    response, as in ``idata.observed_data``. All but y are free variables, so that the draws of any sampler are draws of
+    them; NUTS moves in other coordinates, by transforms (`pymc_variables`). The values of the response are data
+    (``pymc.set_data({"response": ...})``), so that others can be set without a new model.
 
     Returns
     -------
@@ -117,12 +124,30 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
 
     Adds the free variable ``beta`` on the user's scale; the prior of its intercept is that at centred predictors.
     """
-    names = list(design.x_names)
-    if not names:
-        return np.zeros(design.n), [], np.float64(0.0)
+    entries = [
+        (name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name))
+        for name in design.x_names
+    ]
     centred = design.has_intercept or design.family.has_categories
-    centre = design.X.mean(axis=0) if centred else np.zeros(len(names))
-    intercept = names.index("Intercept") if design.has_intercept else None
+    return _linear(BETA, COEF, design.X, entries, centred=centred)
+
+
+def _predicted(part: ParameterPart, priors: Priors) -> Any:
+    """A parameter (n,) by its linear predictor; adds its coefficients on the user's scale."""
+    entries = [(name, priors.get("coef", part.parameter, name)) for name in part.x_names]
+    eta, _, _ = _linear(part.variable, part.dimension, part.X, entries, centred=part.has_intercept)
+    return LINKS[part.link].graph(eta)
+
+
+def _linear(
+    variable: str, dim: str, X: Array, entries: list[tuple[str, Prior | LKJ]], *, centred: bool
+) -> tuple[Any, list[Any], Any]:
+    """Xβ of a vector of coefficients with these priors, by their names; as `_fixed_part`."""
+    names = [name for name, _ in entries]
+    if not names:
+        return np.zeros(len(X)), [], np.float64(0.0)
+    centre = X.mean(axis=0) if centred else np.zeros(len(names))
+    intercept = names.index("Intercept") if "Intercept" in names else None
     slopes = [j for j in range(len(names)) if j != intercept]
 
     def shift_of(values: Sequence[Any]) -> Any:
@@ -131,16 +156,12 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
             total = total + values[j] * centre[j]
         return total
 
-    entries = [
-        (name, priors.get("Intercept") if j == intercept else priors.get("fixed", term=name))
-        for j, name in enumerate(names)
-    ]
-    beta = independent(BETA, entries, dims=COEF, shift=shift_of, shifted=intercept)
+    beta = independent(variable, entries, dims=dim, shift=shift_of, shifted=intercept)
     fixed = [beta[j] for j in range(len(names))]
     shift = shift_of(fixed)
     mean: Any = np.float64(0.0)
     for j in slopes:
-        mean = mean + fixed[j] * (design.X[:, j] - centre[j])
+        mean = mean + fixed[j] * (X[:, j] - centre[j])
     if intercept is not None:
         fixed[intercept] = fixed[intercept] + shift
         mean = mean + fixed[intercept]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..design.design import Design
 from ..design.priors import Prior, Priors, is_positive, resolve_priors
-from ..design.supports import DISTRIBUTIONS, not_positive
+from ..design.supports import DISTRIBUTIONS, no_probability, not_positive
 from ..errors import PriorError
 from .pymc_draws import PLAIN, distribution
 
@@ -29,11 +29,13 @@ def priors_of(design: Design, user: Mapping[Any, Any] | None, *, given: Mapping[
     priors = resolve_priors(design, user, given=given)
     for entry in priors.entries:
         if isinstance(entry.prior, Prior) and entry.prior.name not in DISTRIBUTIONS:
-            _judge(entry.prior, entry.label, positive=is_positive(entry.kind, design.family))
+            family = design.family
+            probability = family.is_probability(entry.kind)
+            _judge(entry.prior, entry.label, positive=is_positive(entry.kind, family), probability=probability)
     return priors
 
 
-def _judge(prior: Prior, label: str, *, positive: bool) -> None:
+def _judge(prior: Prior, label: str, *, positive: bool, probability: bool) -> None:
     import pymc as pm
 
     made = distribution(prior, label)
@@ -50,5 +52,7 @@ def _judge(prior: Prior, label: str, *, positive: bool) -> None:
     if not np.isfinite(density[0]):
         raise PriorError(f"{label}: {prior!r} has no density at its own draw {drawn[0]:g}")
     below = [*drawn[drawn < 0.0], *SOUGHT[density[1:] > -np.inf]]
+    if probability and (drawn > 1.0).any():
+        raise no_probability(label, repr(prior), f"such as {drawn.max():.3g}")
     if positive and below:
         raise not_positive(label, repr(prior), f"such as {below[0]:.3g}")

@@ -28,8 +28,7 @@ def working(design: Design, solution: PointSolution) -> tuple[Problem, PointSolu
     eta = design.X @ solution.beta + design.offset
     for Z, codes, modes in zip(problem.Z, problem.codes, solution.modes, strict=True):
         eta = eta + np.einsum("nq,nq->n", Z, modes[codes])
-    values = np.concatenate([np.zeros(0), *(np.atleast_1d(parameter) for parameter in solution.parameters.values())])
-    _, slope, bend = about.bends(eta, values)
+    _, slope, bend = about.bends(eta, about.parameters.values(about.parameters.free(solution.parameters)))
     weights = np.maximum(-bend, LEAST * float(np.max(np.abs(bend))))
     problem = replace(problem, y=eta - design.offset + slope / weights, weights=weights)
     return problem, replace(solution, parameters={"sigma": np.ones(())})

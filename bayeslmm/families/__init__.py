@@ -16,6 +16,10 @@ negbinomial       log, sqrt, identity                         shape           of
 nbinom1           log, sqrt, identity                         phi             of y; variance μ (1 + phi)
 truncated_poisson log                                         –               before zeros are left out
 truncated_negbinomial  log                                    shape           before zeros are left out
+zero_inflated_poisson  log                                    zi              before zeros join, P = zi
+zero_inflated_negbinomial  log                                shape, zi       before zeros join, P = zi
+hurdle_poisson    log                                         hu              of y > 0 before zeros left; P(0) = hu
+hurdle_negbinomial  log                                       shape, hu       of y > 0 before zeros left; P(0) = hu
 gamma             log, inverse, identity                      shape           of y; variance μ²/shape
 inverse_gaussian  log, inverse, identity                      shape           of y; variance μ³/shape
 weibull           log                                         shape           of y; hazard y^(shape - 1)
@@ -40,6 +44,8 @@ from .family import Default, Family, Scale
 from .gamma import Gamma
 from .gaussian import Gaussian
 from .gaussian_known import GaussianKnown
+from .hurdle_negbinomial import HurdleNegativeBinomial
+from .hurdle_poisson import HurdlePoisson
 from .inverse_gaussian import InverseGaussian
 from .links import LINKS, Link
 from .lognormal import LogNormal
@@ -51,12 +57,15 @@ from .student_t import StudentT
 from .truncated_negbinomial import TruncatedNegativeBinomial
 from .truncated_poisson import TruncatedPoisson
 from .weibull import Weibull
+from .zero_inflated_negbinomial import ZeroInflatedNegativeBinomial
+from .zero_inflated_poisson import ZeroInflatedPoisson
 
 __all__ = [
     "BY_OPTION",
     "FAMILIES",
     "GAUSSIAN",
     "LINKS",
+    "PREDICTED",
     "Default",
     "Family",
     "GaussianKnown",
@@ -79,6 +88,10 @@ FAMILIES: dict[str, type[Family]] = {
         NegativeBinomial1,
         TruncatedPoisson,
         TruncatedNegativeBinomial,
+        ZeroInflatedPoisson,
+        ZeroInflatedNegativeBinomial,
+        HurdlePoisson,
+        HurdleNegativeBinomial,
         Gamma,
         InverseGaussian,
         Weibull,
@@ -88,6 +101,12 @@ FAMILIES: dict[str, type[Family]] = {
 }
 # not asked for by name: ``se=`` of a model makes it of a gaussian one
 BY_OPTION: tuple[type[Family], ...] = (GaussianKnown,)
+# parameters that may have a linear predictor, besides sigma
+PREDICTED: tuple[str, ...] = tuple(
+    dict.fromkeys(
+        name for kind in FAMILIES.values() if kind.positive_parameters for name in kind.parameters if name != "sigma"
+    )
+)
 GAUSSIAN = Gaussian(link="identity")
 
 

@@ -92,7 +92,7 @@ class Beta(Family):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        return mean * (1.0 - mean) / (1.0 + parameters["phi"][..., None])
+        return mean * (1.0 - mean) / (1.0 + parameters["phi"])
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

@@ -72,7 +72,7 @@ class BetaBinomial(Binomial):
         of_one = mean * (1.0 - mean)
         if trials is None:
             return of_one
-        return of_one / trials * (1.0 + (trials - 1.0) / (1.0 + parameters["phi"][..., None]))
+        return of_one / trials * (1.0 + (trials - 1.0) / (1.0 + parameters["phi"]))
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

@@ -30,6 +30,11 @@ def numbers(family: Family) -> tuple[int, int]:
     return _FAMILY_NUMBER[type(family)], _LINK_NUMBER[family.link]
 
 
+def link_number(link: str) -> int:
+    """A link by number, for the loops."""
+    return _LINK_NUMBER[link]
+
+
 def _switch(arguments: str, of_family: Callable[[type[Family]], str], otherwise: str) -> Any:
     """A function of ``kind`` and other arguments with one branch a family, compiled into what calls it."""
     lines, functions = [f"def switch(kind, {arguments}):"], {"nan": np.nan}
@@ -79,8 +84,7 @@ bends = _switch(
     ", ".join(["nan"] * 10),
 )
 
-# Those of all rows into ``out`` (10, n), or the first of them.
-each_bend = _switch(
+_each_bend = _switch(
     "link, y, trials, weights, eta, parameters, out",
     lambda kind: (
         "for i in range(y.shape[0]):\n"
@@ -94,6 +98,24 @@ each_bend = _switch(
     ),
     "nan",
 )
+
+
+@compiled
+def each_bend(kind, link, y, trials, weights, eta, parameters, out):
+    """Those of all rows into ``out`` (10, n), or the first three of them."""
+    _each_bend(kind, link, y, trials, weights, eta, parameters, out)
+
+
+@compiled
+def each_bend_by_row(kind, link, y, trials, weights, eta, parameters, out):
+    """The same where every row has parameters of its own: (n, r)."""
+    for i in range(y.shape[0]):
+        a, b, c, d, e, f, g, h, k, m = bends(kind, link, y[i], trials[i], weights[i], eta[i], parameters[i])
+        out[0, i], out[1, i], out[2, i] = a, b, c
+        if out.shape[0] > 3:
+            out[3, i], out[4, i], out[5, i], out[6, i] = d, e, f, g
+            out[7, i], out[8, i], out[9, i] = h, k, m
+
 
 # Sums over rows from ``first`` up to ``last`` of the log density at η + loading × u and its first two derivatives by u.
 along = _switch(
@@ -117,6 +139,14 @@ normaliser = _switch("n, parameters, values, counts, gradient", _normaliser_of, 
 
 
 @compiled
+def each_normaliser(kind, by_value, y, parameters, out, gradient):
+    """`normaliser` of every row with parameters (n, r) of its own into ``out`` (n,), its slopes into ``gradient``."""
+    none, one = np.zeros(0), np.ones(1)
+    for i in range(y.shape[0]):
+        out[i] = normaliser(kind, 1, parameters[i], y[i : i + 1] if by_value else none, one, gradient[i])
+
+
+@compiled
 def each_row(kind, link, by_value, y, trials, weights, eta, parameters, out):
     """Log density of every row, without its constant, into ``out`` (n,); ``by_value``: `Family.normaliser_takes_y`."""
     none, one, unused = np.zeros(0), np.ones(1), np.zeros(max(2, parameters.shape[0]))
@@ -124,3 +154,13 @@ def each_row(kind, link, by_value, y, trials, weights, eta, parameters, out):
         value = row(kind, link, y[i], trials[i], weights[i], eta[i], parameters)[0]
         alone = y[i : i + 1] if by_value else none
         out[i] = value + normaliser(kind, 1, parameters, alone, one, unused)
+
+
+@compiled
+def each_row_by_row(kind, link, by_value, y, trials, weights, eta, parameters, out):
+    """The same where every row has parameters (n, r) of its own."""
+    none, one, unused = np.zeros(0), np.ones(1), np.zeros(max(2, parameters.shape[1]))
+    for i in range(y.shape[0]):
+        value = row(kind, link, y[i], trials[i], weights[i], eta[i], parameters[i])[0]
+        alone = y[i : i + 1] if by_value else none
+        out[i] = value + normaliser(kind, 1, parameters[i], alone, one, unused)

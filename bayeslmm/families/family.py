@@ -49,8 +49,8 @@ class Family(ABC):
     """A response distribution with its link η = g(μ).
 
     One subclass a family, one instance a link.  What a family cannot do is said by the capabilities below; nobody asks
-    for its name.  Arrays of parameters have the leading axes of the draws, (...,), and cutpoints one more; ``eta`` and
-    ``mean`` are (..., n).
+    for its name.  ``eta`` and ``mean`` are (..., n), and arrays of parameters broadcast against them (`along`);
+    cutpoints have the leading axes of the draws, (...,), and one of their own.
 
     Attributes
     ----------
@@ -66,7 +66,8 @@ class Family(ABC):
     parameters: ClassVar[tuple[str, ...]] = ()  # besides the mean
     limited_by: ClassVar[Mapping[str, str]] = {}  # parameter -> what the family tends to as it grows
     limit_at_zero: ClassVar[frozenset[str]] = frozenset()  # or, of these, as it goes to zero
-    positive_parameters: ClassVar[bool] = True  # sampled by their logs; the others are ordered
+    positive_parameters: ClassVar[bool] = True  # sampled by `parameter_links`; the others are ordered
+    parameter_links: ClassVar[Mapping[str, str]] = {}  # in which they are searched and modelled, where that is not log
     # -- capabilities
     has_mean: ClassVar[bool] = True  # E(y | η) is one number
     has_categories: ClassVar[bool] = False  # ordered; cutpoints stand in place of an intercept
@@ -76,7 +77,9 @@ class Family(ABC):
     is_binary: ClassVar[bool] = False  # 0 or 1, or two categories by name
     is_count: ClassVar[bool] = False
     least: ClassVar[float] = 0.0  # count
+    mean_parameters: ClassVar[frozenset[str]] = frozenset()  # on which E(y | η) hangs besides η
     scales_with_mean: ClassVar[bool] = True  # E(y | η) is a multiple of g⁻¹(η), or η with models_log
+    for_zeros: ClassVar[tuple[str, ...]] = ()  # families with a part for zeros besides those of this one
     is_discrete: ClassVar[bool] = False
     models_log: ClassVar[bool] = False  # the linear predictor is that of log y
     has_normal_scores: ClassVar[bool] = False  # of y or log y, in units of sigma: their spread is fitted
@@ -152,6 +155,11 @@ class Family(ABC):
         """All parameters, those that are known repeated to the shape ``like`` of draws."""
         return {**parameters, **{name: np.full(like, value) for name, value in self.known.items()}}
 
+    def along(self, parameters: Mapping[str, Any]) -> dict[str, Array]:
+        """Parameters (...,), one for all rows, as they broadcast against linear predictors (..., n)."""
+        arrays = {name: np.asarray(value, dtype=np.float64) for name, value in parameters.items()}
+        return {name: value[..., None] for name, value in arrays.items()} if self.has_mean else arrays
+
     def precisions(self, weights: Array | None) -> Array | None:
         """What the compiled loops take for the weights (n,): divided by sigma² where that is known."""
         return weights
@@ -178,6 +186,14 @@ class Family(ABC):
         return self.link == "identity" and not self.models_log and self.has_mean
 
     # -- links
+
+    def parameter_link(self, parameter: str) -> str:
+        """The link of a parameter besides the mean: log of a positive one, logit of a probability."""
+        return self.parameter_links.get(parameter, "log")
+
+    def is_probability(self, parameter: str) -> bool:
+        """Whether a parameter lies between 0 and 1."""
+        return self.parameter_link(parameter) in PROBABILITY_LINKS
 
     def eta(self, mean: Array | float) -> Array:
         """The linear predictor of a mean."""
@@ -262,7 +278,7 @@ class Family(ABC):
     ) -> tuple[Array, Array]:
         """P(Y < y) and P(Y ≤ y) (..., n), one array twice for continuous responses.
 
-        Parameters of this method and of `draw` broadcast against ``eta`` (sigma with its weights); cutpoints do not.
+        Sigma of this method and of `draw` is divided by the roots of the weights.
         """
 
     def normal_scores(
@@ -368,6 +384,29 @@ class Family(ABC):
     def default_prior(self, parameter: str, y: Array) -> Default:
         """The prior of a parameter besides the mean, before its class is known."""
         raise AssertionError(f"{self.name} has no parameter {parameter}")
+
+
+def linked_moments(prior: Default, link: str) -> tuple[float, float]:
+    """Mean and sd of the log, or the log odds, of a parameter with such a prior.
+
+    Raises
+    ------
+    AssertionError
+        A default prior whose moments are not written out here.
+    """
+    match prior.name, link, prior.arguments:
+        case "LogNormal", "log", {"mu": mu, "sigma": sigma}:
+            return mu, sigma
+        case "Gamma", "log", {"alpha": shape, "beta": rate}:
+            return float(special.digamma(shape) - np.log(rate)), float(np.sqrt(special.polygamma(1, shape)))
+        case "HalfStudentT", "log", {"nu": nu, "sigma": scale}:  # t² is an F of 1 and ν
+            mean = 0.5 * (special.digamma(0.5) - special.digamma(0.5 * nu) + np.log(nu))
+            variance = 0.25 * (special.polygamma(1, 0.5) + special.polygamma(1, 0.5 * nu))
+            return float(np.log(scale) + mean), float(np.sqrt(variance))
+        case "Beta", "logit", {"alpha": a, "beta": b}:
+            variance = special.polygamma(1, a) + special.polygamma(1, b)
+            return float(special.digamma(a) - special.digamma(b)), float(np.sqrt(variance))
+    raise AssertionError(f"no moments of {link} under {prior.name}")
 
 
 def no_moments(what: str) -> NotAvailableError:

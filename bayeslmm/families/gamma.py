@@ -83,7 +83,7 @@ class Gamma(Family):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        return mean**2 / (1.0 if unit else parameters["shape"][..., None])
+        return mean**2 / (1.0 if unit else parameters["shape"])
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

@@ -87,7 +87,7 @@ class Gaussian(Family):
         unit: bool = False,
     ) -> Array:
         by_weight = 1.0 if weights is None else 1.0 / weights
-        return (1.0 if unit else parameters["sigma"][..., None] ** 2) * by_weight + np.zeros_like(mean)
+        return (1.0 if unit else parameters["sigma"] ** 2) * by_weight + np.zeros_like(mean)
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

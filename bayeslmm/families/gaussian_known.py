@@ -70,7 +70,7 @@ class GaussianKnown(Gaussian):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        completed = self.complete(parameters, np.shape(mean)[:-1])
+        completed = self.complete(parameters, ())
         return super(GaussianKnown, self).variance(mean, completed, trials=trials, weights=weights)
 
     def scale(self, y: Array) -> Scale:

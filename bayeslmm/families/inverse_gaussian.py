@@ -77,7 +77,7 @@ class InverseGaussian(Family):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        return mean**3 / (1.0 if unit else parameters["shape"][..., None])
+        return mean**3 / (1.0 if unit else parameters["shape"])
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

@@ -18,6 +18,7 @@ class LogNormal(Gaussian):
     """log y ~ Normal(μ, σ/√w): a normal model of log y, in the units of y."""
 
     name = "lognormal"
+    mean_parameters = frozenset({"sigma"})
     links: ClassVar[tuple[str, ...]] = ("identity",)
     models_log = True
     distribution = "Log-Normal(μ_i, %s)"
@@ -91,5 +92,5 @@ class LogNormal(Gaussian):
 
 
 def _variance_of_log(parameters: Mapping[str, Array], weights: Array | None) -> Array:
-    variance = parameters["sigma"][..., None] ** 2
+    variance = parameters["sigma"] ** 2
     return variance if weights is None else variance / weights

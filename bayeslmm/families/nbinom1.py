@@ -71,7 +71,7 @@ class NegativeBinomial1(Poisson):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        return mean * (1.0 + parameters["phi"][..., None])
+        return mean * (1.0 + parameters["phi"])
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

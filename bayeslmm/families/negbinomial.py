@@ -65,8 +65,9 @@ class NegativeBinomial(Poisson):
     """y ~ Negative-Binomial(μ, shape), R's second kind."""
 
     name = "negbinomial"
-    parameters = ("shape",)
+    parameters: ClassVar[tuple[str, ...]] = ("shape",)
     limited_by: ClassVar[Mapping[str, str]] = {"shape": "poisson"}
+    for_zeros: ClassVar[tuple[str, ...]] = ("zero_inflated_negbinomial", "hurdle_negbinomial")
     normaliser_takes_y = True
     log_concave_links = ("log",)
     row, rows, bends, normaliser = row, None, bends, normaliser
@@ -82,7 +83,7 @@ class NegativeBinomial(Poisson):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        return mean + mean**2 / parameters["shape"][..., None]
+        return mean + mean**2 / parameters["shape"]
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

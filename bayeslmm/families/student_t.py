@@ -91,8 +91,8 @@ class StudentT(Family):
         by_weight = 1.0 if weights is None else 1.0 / weights
         if unit:
             return by_weight + np.zeros_like(mean)
-        heavy = _variance_of_t(parameters["nu"][..., None])
-        return parameters["sigma"][..., None] ** 2 * heavy * by_weight + np.zeros_like(mean)
+        heavy = _variance_of_t(parameters["nu"])
+        return parameters["sigma"] ** 2 * heavy * by_weight + np.zeros_like(mean)
 
     def working_residual_variance(
         self, y: Array, mean: Array, parameters: Mapping[str, Array], *, trials: Array | None, weights: Array | None

@@ -42,7 +42,9 @@ class TruncatedNegativeBinomial(NegativeBinomial):
     name = "truncated_negbinomial"
     links = ("log",)
     least = 1.0
+    for_zeros: ClassVar[tuple[str, ...]] = ()
     scales_with_mean = False
+    mean_parameters = frozenset({"shape"})
     limited_by: ClassVar[Mapping[str, str]] = {"shape": "truncated_poisson"}
     row, rows, bends = row, None, bends
     distribution = "Negative-Binomial(μ_i, shape), given y_i > 0"
@@ -52,7 +54,7 @@ class TruncatedNegativeBinomial(NegativeBinomial):
         return (y < 1.0) | (y != np.round(y))
 
     def expected(self, eta: Array, parameters: Mapping[str, Array], weights: Array | None = None) -> Array:
-        mean, shape = self.mean(eta), parameters["shape"][..., None]
+        mean, shape = self.mean(eta), parameters["shape"]
         return np.divide(mean, share_of_some(mean, shape), out=np.ones_like(mean), where=mean > 0.0)
 
     def variance(
@@ -64,7 +66,7 @@ class TruncatedNegativeBinomial(NegativeBinomial):
         weights: Array | None = None,
         unit: bool = False,
     ) -> Array:
-        shape = parameters["shape"][..., None]
+        shape = parameters["shape"]
         of_all = mean_of_all(mean, shape)
         return mean * np.maximum(1.0 + of_all * (1.0 + 1.0 / shape) - mean, 0.0)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -39,6 +39,7 @@ class TruncatedPoisson(Poisson):
     name = "truncated_poisson"
     links = ("log",)
     least = 1.0
+    for_zeros: ClassVar[tuple[str, ...]] = ()
     scales_with_mean = False
     row, rows, bends = row, None, bends
     distribution = "Poisson(μ_i), given y_i > 0"

@@ -71,7 +71,7 @@ class Weibull(Family):
     ) -> Array:
         if unit:
             return mean**2
-        shape = parameters["shape"][..., None]
+        shape = parameters["shape"]
         square = special.gammaln(1.0 + 2.0 / shape) - 2.0 * special.gammaln(1.0 + 1.0 / shape)
         return mean**2 * np.expm1(square)
 

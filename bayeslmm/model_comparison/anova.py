@@ -165,7 +165,7 @@ def _nested(fits: tuple[PointFit, ...], labels: list[str]) -> tuple[list[bool | 
         lacking = nesting.parts_not_nested(small.design, large.design)
         nested.append(not lacking)
         if lacking:
-            what = " and ".join(f"{part} effects" for part in lacking)
+            what = " and ".join("predictors" if part == "parameters" else f"{part} effects" for part in lacking)
             notes.append(
                 f"{a} is not nested in {b}: {b} does not contain its {what}. So there is no test between them; compare "
                 "AIC or BIC."

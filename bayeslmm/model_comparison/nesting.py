@@ -72,9 +72,28 @@ def residual_is_nested(small: Design, large: Design) -> bool:
     return other.correlation.of_levels and (tied or not one.correlation.has_positions)
 
 
+def predictors_are_nested(small: Design, large: Design) -> bool:
+    """Whether the family's parameters in the rows of one design are among those of the other."""
+    constant = np.ones((small.n, 1))
+    return all(
+        _within(_columns_of(small, name, constant), _columns_of(large, name, constant))
+        for name in {*small.predictors, *large.predictors}
+    )
+
+
+def _columns_of(design: Design, parameter: str, constant: Array) -> Array:
+    """The columns (n, p) of a parameter's linear predictor, a constant one where it is the same in all rows."""
+    return design.predictors[parameter].X if parameter in design.predictors else constant
+
+
 def parts_not_nested(small: Design, large: Design) -> tuple[str, ...]:
-    """``fixed``, ``random`` and ``residual``, where that part of one design is no special case of the other's."""
-    parts = {"fixed": mean_is_nested, "random": covariance_is_nested, "residual": residual_is_nested}
+    """Parts of one design that are no special case of the other: fixed, random, residual, parameters of the family."""
+    parts = {
+        "fixed": mean_is_nested,
+        "random": covariance_is_nested,
+        "residual": residual_is_nested,
+        "parameters": predictors_are_nested,
+    }
     return tuple(part for part, nested in parts.items() if not nested(small, large))
 
 

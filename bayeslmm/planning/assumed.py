@@ -120,6 +120,7 @@ def assumed(
     if not isinstance(design, Design):
         raise InputError(f"assume: values are assumed of a Model or a fit, not of {type(source).__name__}")
     design.refuse_wide("assume()")
+    design.refuse_predictors("assume()")
     source_values = _of(source)
     return Assumed(
         design=design,

@@ -188,6 +188,7 @@ def pool(footing: Footing, reml: PointFit | None, post: PosteriorFit | None, ci_
 
 
 def _refuse_residual(design: Design) -> None:
+    design.refuse_predictors("a comparison of pooling")
     if design.residual is not None:
         raise NotAvailableError(
             f"compare_pooling is not offered for models with {design.residual.text}: complete and no pooling are least "

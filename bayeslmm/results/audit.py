@@ -190,7 +190,7 @@ def prior_audit(
     sets = _responses(findings, design, drawn, random_seed)
     findings.notes.append(_about_centring(design, priors))
     heading = (
-        f"Formula: {design.formula.text}\nFamily: {design.family}\n{draws:,} draws of the priors, "
+        f"Formula: {design.described}\nFamily: {design.family}\n{draws:,} draws of the priors, "
         f"{sets:,} simulated data sets of {design.n:,} rows"
     )
     return Audit(
@@ -264,7 +264,12 @@ def _parameters(findings: _Findings, design: Design, where: dict[str, str], draw
                 )
     for label, values in _residual_parameters(design, drawn):
         findings.add(label[0], "", label[1], values, label[2])
-    for name in design.family.parameters:
+    for name in design.parameters:
+        if name in design.of_variable:
+            part = design.of_variable[name]
+            for k, label_of in enumerate(part.labels):
+                findings.add(label_of, "", "", drawn[name][:, k], f"{part.link} scale")
+            continue
         if name != "cutpoint":
             findings.add(name, "", "", drawn[name], on if name == "sigma" else "")
             continue
@@ -307,7 +312,7 @@ def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.nda
         findings.notes.append("No random effects of groups, so there is no ICC and no shrinkage.")
         return
     covs = tuple(_covariances(group, design.names, drawn) for group in design.groups)
-    family = {name: drawn[name] for name in design.family.parameters}
+    family = {name: drawn[name] for name in design.parameters}
     family = design.family.complete(family, covs[0].shape[:1])
     beta = drawn["beta"] if design.x_names else np.zeros((len(covs[0]), 0))
     curves = variance.curves_of(design, [drawn[design.names.b[group.name]] for group in design.groups])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..design.categories import as_seen
 from ..design.design import Design, GroupTerm
-from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW, Names
+from ..design.names import BETA, EACH, LOG_RATIO, RESPONSE, RHO, ROW, Names
 from ..terms.means import sheared
 
 
@@ -18,8 +18,7 @@ def shapes(design: Design) -> dict[str, tuple[int, ...]]:
     """The variables that draws of the model have, each with its shape beyond chain and draw."""
     names = design.names
     shape_of: dict[str, tuple[int, ...]] = {BETA: (len(design.x_names),)} if design.x_names else {}
-    for name in design.family.parameters:
-        shape_of[name] = (len(design.levels) - 1,) if name == CUTPOINT else ()
+    shape_of |= {name: design.shape_of(name) for name in design.parameters}
     if design.residual is not None:
         lengths = {LOG_RATIO: design.residual.n_spread, RHO: design.residual.n_parameters - design.residual.n_spread}
         shape_of |= {name: (lengths[name],) for name in design.residual.variables}

@@ -22,6 +22,7 @@ def model_text(design: Design, priors: Priors) -> Text:
         f"Formula: {design.formula.text}",
         f"Rows: {design.n:,} used{dropped}",
         f"Fixed: {', '.join(design.x_names) or 'none'}",
+        *design.predictor_lines,
     ]
     if design.residual is not None:
         head.append(f"Residuals: {design.residual.text}")

@@ -1,8 +1,9 @@
 """The record of a posterior: draws, and what they are draws of. Verbs are functions of it.
 
 Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the parameters of the family (``sigma``,
-``nu``, ``shape``, ``phi``, ``cutpoint[threshold]``), ``sd_<group>[<group>_term]``,
-``cor_<group>[<group>_term, <group>_term_bis]``, ``b_<group>[<group>, <group>_term]``.
+``nu``, ``shape``, ``phi``, ``zi``, ``hu``, ``cutpoint[threshold]``) or the coefficients of their linear predictors
+(``beta_zi[coef_zi]``), ``sd_<group>[<group>_term]``, ``cor_<group>[<group>_term, <group>_term_bis]``,
+``b_<group>[<group>, <group>_term]``.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Draws:
         present = self.idata.posterior.data_vars
         empty = np.zeros((self.n_chains, self.n_draws, 0))
         family = self.design.family
-        drawn = {name: self.draws(name) for name in family.parameters if name in present}
+        drawn = {name: self.draws(name) for name in self.design.parameters if name in present}
         return Values(
             beta=self.draws("beta") if self.design.x_names else empty,
             covariances=tuple(self.covariances()),

@@ -223,6 +223,7 @@ def _by_curved_delta(
     they differ by.
     """
     design, solution, family = fit.design, fit.solution, fit.design.family
+    design.refuse_predicted_means("an effect on the response, with its standard error, of a point fit")
     places = {g.name: k for k, g in enumerate(design.groups)}
     about = wald.approximation(design, solution, ddf)
     errors = Errors.of(*working(design, solution), about.vcov)
@@ -237,7 +238,7 @@ def _by_curved_delta(
     step = 1e-5
 
     def mean(eta: Array) -> Array:
-        means_of = expected_over(family, eta, np.sqrt(np.maximum(spread, 0.0)), fit.values.family)
+        means_of = expected_over(family, eta, np.sqrt(np.maximum(spread, 0.0)), design.along(fit.values.family, new))
         return means_of[:, None] if means_of.ndim == 1 else means_of
 
     value, slope = mean(eta), (mean(eta + step) - mean(eta - step)) / (2.0 * step)

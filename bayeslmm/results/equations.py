@@ -31,6 +31,7 @@ _GREEK = {
     "delta": "δ",
     "epsilon": "ε",
     "eta": "η",
+    "gamma": "γ",
     "mu": "μ",
     "nu": "ν",
     "phi": "φ",
@@ -244,7 +245,7 @@ def equations(design: Design, priors: Priors) -> Equations:
     number = {name: k for k, name in enumerate(dict.fromkeys(["Intercept", *columns]))}
     random = [line for group in design.groups for line in _effects(group, number)]
     prior = [line for entry in priors.entries for line in _prior_lines(design, number, entry)]
-    first = [_response(design), _predictor(design, number), *_residuals(design)]
+    first = [_response(design), _predictor(design, number), *_residuals(design), *_parameters(design)]
     sections = [s for s in (first, random, prior) if s]
     return Equations(paragraphs=_typeset(sections), plain=_printed(sections))
 
@@ -257,7 +258,7 @@ def _response(design: Design) -> _Line:
         levels = _listed([_name(level) for level in design.levels[:-1]])
         cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")
         return _Line(_write("P(%s ≤ k)", y), "=", [cumulative], [*notes, _write("k = %s", levels)])
-    if design.residual is not None and design.residual.n_spread:
+    if (design.residual is not None and design.residual.n_spread) or "sigma" in design.predictors:
         variable = _write("%s_i", variable)
     if design.se is not None:
         variable = _at_row(design.se or "se")
@@ -270,9 +271,30 @@ def _response(design: Design) -> _Line:
     if family.has_trials:
         y, variable = _counts(design)
     if family.variance_in_words:
-        notes.append(_join("", [_words("variance "), _write(family.variance_in_words)]))
-    template = family.distribution
+        notes.append(_join("", [_words("variance "), _write(_by_row(design, family.variance_in_words))]))
+    template = _by_row(design, family.distribution)
     return _Line(y, "~", [_write(template, *[variable] * template.count("%s"))], notes)
+
+
+def _by_row(design: Design, template: str) -> str:
+    """Words in which a parameter that has a linear predictor is that of row i."""
+    for name in design.predictors:
+        template = re.sub(rf"\b{_GREEK.get(name, name)}\b", f"{_GREEK.get(name, name)}_i", template)
+    return template
+
+
+def _parameters(design: Design) -> list[_Line]:
+    """The linear predictors of parameters of the family."""
+    lines = []
+    for name, part in design.predictors.items():
+        terms = [
+            _symbol("gamma", k, name)
+            if term == "Intercept"
+            else _write("%s %s", _symbol("gamma", k, name), _at_row(term))
+            for k, term in enumerate(part.x_names)
+        ]
+        lines.append(_Line(_write(f"{part.link}(%s_i)", _symbol(name)), "=", terms))
+    return lines
 
 
 def _residuals(design: Design) -> list[_Line]:
@@ -429,6 +451,11 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
         return [_Line(_symbol("delta", design.residual.labels.index(entry.term) + 1), "~", right)]
     if kind == RHO:
         return [_prior_of_correlation(design, entry, right)]
+    if kind == "coef":
+        part = design.predictors[entry.group]
+        k, centred = part.x_names.index(entry.term), entry.term == "Intercept" and len(part.x_names) > 1
+        notes = [_words("at the means of the predictors")] * centred
+        return [_Line(_symbol("gamma", k, entry.group), "~", right, notes)]
     if kind not in ("Intercept", "cutpoint"):
         letter = {"fixed": "beta", "sd": "tau"}.get(kind, kind)
         note = [_words(f"of the intercepts{where}")] if entry.at else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ class Origin:
     se: Any = None
     sigma: str | None = None
     residual: str | None = None
+    predictors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -72,7 +74,7 @@ class Estimates:
     @property
     def n_parameters(self) -> int:
         """Fixed effects, covariance parameters and those of the family that are not known, as lme4 counts them."""
-        of_family = sum(np.size(self.solution.parameters[name]) for name in self.design.family.parameters)
+        of_family = sum(np.size(self.solution.parameters[name]) for name in self.design.parameters)
         of_residual = len(self.solution.residual)
         return self.design.p + len(self.solution.theta) + of_family + of_residual
 

@@ -76,13 +76,13 @@ def residuals(fit: Draws, kind: str, *, draws: bool) -> Any:
         mean = rows.mean(block)
         spread = design.family.variance(
             mean,
-            rows.parameters,
+            rows.parameters_at(block),
             unit=kind == "pearson",
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
         )
         if rows.residual is not None:  # whose sds hang on the row; Pearson's are in units of sigma
-            of_sigma = rows.parameters["sigma"][:, None] if kind == "pearson" else 1.0
+            of_sigma = rows.parameters["sigma"] if kind == "pearson" else 1.0
             spread = np.broadcast_to((rows.residual_sds(block) / of_sigma) ** 2, mean.shape)
         raw = observed[block] - mean
         part = raw if kind == "raw" else np.divide(raw, np.sqrt(spread), out=np.zeros_like(raw), where=spread > 0.0)
@@ -101,7 +101,7 @@ def bayes_r2(fit: Draws) -> Array:
         mean = rows.mean(block)
         spread = design.family.variance(
             mean,
-            rows.parameters,
+            rows.parameters_at(block),
             trials=None if design.trials is None else design.trials[block],
             weights=None if design.weights is None else design.weights[block],
         )

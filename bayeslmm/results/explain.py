@@ -42,11 +42,14 @@ class Explanation(Shown):
         return Text.of(self.heading, "\n".join(self.parts), self.counts, *(f"Note: {trap}" for trap in self.traps))
 
 
+_SCALES = {"log": "log", "logit": "log odds"}  # of parameters, by their links
+
+
 def explain(design: Design) -> Explanation:
     """The explanation behind :meth:`bayeslmm.Model.explain`."""
     return Explanation(
         heading=f"{design.described}, family {design.family}",
-        parts=(*_parts(design), *_errors(design), *_residuals(design)),
+        parts=(*_parts(design), *_errors(design), *_residuals(design), *_parameters(design)),
         counts=_counts(design),
         traps=tuple(_traps(design)),
     )
@@ -104,6 +107,11 @@ def _residuals(design: Design) -> Iterator[str]:
         yield f"Residuals of one {part.group} are {correlation.words}; those of two are independent."
 
 
+def _parameters(design: Design) -> Iterator[str]:
+    for name, part in design.predictors.items():
+        yield f"{name} differs between rows: its {_SCALES[part.link]} is linear in {', '.join(part.x_names)}."
+
+
 def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
     """What a relationship matrix, a multi-membership or a smooth is."""
     J = f"{g.n_levels:,}"
@@ -130,7 +138,12 @@ def _counts(design: Design) -> str:
     sds = sum(len(group.sd_terms) for group in design.groups)
     correlations = sum(len(group.correlated) for group in design.groups)
     family = [
-        f"{len(design.levels) - 1} cutpoints" if name == "cutpoint" else name for name in design.family.parameters
+        f"{len(design.levels) - 1} cutpoints"
+        if name == "cutpoint"
+        else _number(len(design.labels_of(name)), "coefficient") + f" of {design.of_variable[name].parameter}"
+        if name in design.of_variable
+        else name
+        for name in design.parameters
     ]
     if design.residual is not None:
         spread, n = design.residual.n_spread, design.residual.n_parameters

@@ -380,16 +380,18 @@ def _check_parameters(solution: PointSolution, design: Design) -> None:
         values = getattr(solution, name)
         if name == "parameter_errors" and solution.nodes == 0:
             continue
-        if tuple(values) != (*family.parameters, *family.known):
+        if tuple(values) != (*design.parameters, *family.known):
             raise DataError(
-                f"the file is damaged: its {name} are of {_shown(list(values))}, and the family's {family.parameters}"
+                f"the file is damaged: its {name} are of {_shown(list(values))}, and the family's {design.parameters}"
             )
         for parameter, value in values.items():
-            shape = () if family.positive_parameters else (len(design.levels) - 1,)
+            shape = () if parameter in family.known else design.shape_of(parameter)
             check_array(f"{name} of {parameter}", np.asarray(value), shape)
     for parameter, value in solution.parameters.items():
+        if parameter in design.of_variable:
+            continue
         possible = value > 0.0 if family.positive_parameters else np.diff(value) > 0.0
-        if not np.all(possible):
+        if not np.all(possible) or (family.is_probability(parameter) and not value < 1.0):
             raise DataError(f"the file is damaged: {parameter} = {_shown(np.asarray(value).tolist())} is impossible")
 
 
@@ -407,6 +409,8 @@ def check_draws(posterior: Any, design: Design) -> None:
         check_array(name, values, sizes + shape)
         if name in positive and (values < 0.0).any():
             raise DataError(f"the file is damaged: {name} holds negative values")
+        if design.family.is_probability(name) and (values > 1.0).any():
+            raise DataError(f"the file is damaged: {name} holds probabilities above one")
         if (name in names.correlations or name == RHO) and (np.abs(values) > 1.0 + 1e-9).any():
             raise DataError(f"the file is damaged: {name} holds correlations beyond ±1")
 
@@ -444,5 +448,6 @@ WRITTEN_OUT = frozenset(
         "InverseGamma",
         "LogNormal",
         "Uniform",
+        "Beta",
     }
 )

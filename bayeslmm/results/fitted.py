@@ -25,8 +25,9 @@ def linear_predictor(record: Estimates, *, with_groups: bool = True) -> Array:
 @told_alike
 def fitted(record: Estimates, *, with_groups: bool = True) -> Array:
     """The values behind :meth:`PointFit.fitted`: E(y) at the modes, or probabilities of categories (nobs, K)."""
-    eta = linear_predictor(record, with_groups=with_groups)
-    return expected_response(record.design.family, eta, record.values.family, weights=record.design.weights)
+    design, eta = record.design, linear_predictor(record, with_groups=with_groups)
+    parameters = design.along(record.values.family)
+    return expected_response(design.family, eta, parameters, weights=design.weights)
 
 
 def residuals(record: Estimates, kind: str = "raw") -> Array:
@@ -35,7 +36,7 @@ def residuals(record: Estimates, kind: str = "raw") -> Array:
     design, family = record.design, record.design.family
     observed = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     mean = fitted(record)
-    parameters = {name: np.asarray(value) for name, value in record.values.family.items()}
+    parameters = design.along(record.values.family)
     if kind == "deviance":
         unit = family.unit_deviance(observed, mean, parameters, trials=design.trials, weights=design.weights)
         return np.asarray(np.sign(observed - mean) * np.sqrt(np.maximum(unit, 0.0)))

@@ -173,7 +173,7 @@ def _prior_numbers(record: Draws) -> dict[str, Array]:
     arrays = {name: values[None] for name, values in drawn.items()}  # one chain
     correlations = [arrays.get(names.cor[group.name], np.eye(group.q)) for group in design.groups]
     sds = [arrays[names.sd[group.name]] for group in design.groups]
-    parameters = {name: arrays[name] for name in design.family.parameters}
+    parameters = {name: arrays[name] for name in design.parameters}
     values = Values(
         beta=arrays[BETA],
         covariances=tuple(covariance(sd, cor) for sd, cor in zip(sds, correlations, strict=True)),

@@ -19,6 +19,7 @@ from ..engine.inference import residual_errors
 from ..engine.processes import cores_of
 from ..engine.scaling import Problem
 from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
+from ..families import LINKS
 from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import point_tables, quantities, wald
@@ -40,8 +41,7 @@ def quantile(ci_prob: float) -> float:
 
 def parameters_of(design: Design) -> list[profiles.Parameter]:
     """Every parameter of a model, in the order of the profile."""
-    cutpoints = len(design.levels) - 1 if design.family.has_categories else 0
-    return profiles.parameters(Problem.of(design), design.family.parameters, cutpoints)
+    return profiles.parameters(Problem.of(design), design.numbers_of_parameters)
 
 
 def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
@@ -55,8 +55,7 @@ def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
             kind = "log_ratio" if parameter.a < design.residual.n_spread else "cor"
             labels.append(("ran_pars", RESIDUAL, f"{kind}__{design.residual.labels[parameter.a]}"))
         elif parameter.kind == "family":
-            level = f"[{design.levels[parameter.a]}]" if parameter.a >= 0 else ""
-            labels.append(("family", "", parameter.name + level))
+            labels.append(("family", "", design.labels_of(parameter.name)[max(parameter.a, 0)]))
         elif parameter.kind == "beta":
             labels.append(("fixed", "", design.x_names[parameter.a]))
         else:
@@ -96,9 +95,8 @@ def values_of(design: Design, estimates: Array) -> Values:
     of_residual = np.stack(residual, axis=-1) if residual else None
     spread = [group.template.spread_out(sd, cor) for group, sd, cor in zip(groups, sds, cors, strict=True)]
     matrices = tuple(covariance(sd, cor) for sd, cor in spread)
-    has_cutpoints = design.family.has_categories
     family_values = {
-        name: np.stack(value, axis=-1) if has_cutpoints else value[0] if isinstance(value, list) else value
+        name: value if not isinstance(value, list) else np.stack(value, axis=-1) if design.shape_of(name) else value[0]
         for name, value in family.items()
     }
     return Values(beta=beta, covariances=matrices, family=family_values, residual=of_residual)
@@ -148,9 +146,9 @@ def estimates_of(fit: Estimates) -> Array:
 
 
 def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
-    """The family's parameters besides sigma: estimate, std_error, Wald interval (of the log if it is positive)."""
+    """The family's parameters besides sigma: estimate, std_error, Wald interval (in its link: of a shape the log)."""
     z, rows = quantile(ci_prob), []
-    positive = fit.design.family.positive_parameters
+    design, family = fit.design, fit.design.family
     for parameter, (effect, group, term) in zip(parameters_of(fit.design), parameter_labels(fit.design), strict=True):
         if parameter.kind != "family":
             continue
@@ -159,8 +157,12 @@ def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
             for of in (fit.solution.parameters, fit.solution.parameter_errors)
         )
         se = np.nan if parameter.name in fit.solution.limits else se
-        low, high = (value * np.exp(s * z * se) if positive else value + s * z * se for s in (-1.0, 1.0))
-        rows.append((effect, group, term, value, value * se if positive else se, np.inf, low, high))
+        low, high, slope = value - z * se, value + z * se, 1.0
+        if not design.shape_of(parameter.name):
+            link = LINKS[family.parameter_link(parameter.name)]
+            free = link.to_eta(np.asarray(value))
+            low, high, slope = (float(part) for part in (*link.to_mean(free + [-z * se, z * se]), link.slope(free)))
+        rows.append((effect, group, term, value, slope * se, np.inf, low, high))
     columns = ["effect", "group", "term", "estimate", "std_error", "df", "conf_low", "conf_high"]
     return pd.DataFrame(rows, columns=columns)
 

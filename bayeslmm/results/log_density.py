@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,28 +34,18 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     eta = linear_predictor(design, posterior)
     if design.residual is not None:
         return _as_log_likelihood(design, posterior, _of_residuals(design, posterior, eta))
-    each = [posterior[name].to_numpy() for name in design.family.parameters]
-    parameters = np.concatenate(
-        [np.zeros((*eta.shape[:2], 0)), *(v if v.ndim == 3 else v[..., None] for v in each)], axis=-1
-    )
     family = design.family
+    drawn = {name: posterior[name].to_numpy() for name in design.parameters}
     kind, link = densities.numbers(family)
     y, ones = design.working_response, np.ones(design.n)
     trials = ones if design.trials is None else design.trials
     weights = ones if design.precisions is None else design.precisions
     densities_of_rows, constants = np.empty_like(eta), design.density_constants
+    by_value = family.normaliser_takes_y
     for draw in np.ndindex(eta.shape[:2]):
-        densities.each_row(
-            kind,
-            link,
-            family.normaliser_takes_y,
-            y,
-            trials,
-            weights,
-            eta[draw],
-            parameters[draw],
-            densities_of_rows[draw],
-        )
+        parameters = _of_rows(design, {name: values[draw] for name, values in drawn.items()})
+        of_rows = densities.each_row_by_row if parameters.ndim == 2 else densities.each_row
+        of_rows(kind, link, by_value, y, trials, weights, eta[draw], parameters, densities_of_rows[draw])
     return _as_log_likelihood(design, posterior, densities_of_rows + constants)
 
 
@@ -81,6 +72,14 @@ def _as_log_likelihood(design: Design, posterior: Any, values: Array) -> Any:
     )
 
 
+def _of_rows(design: Design, values: Mapping[str, Array]) -> Array:
+    """The family's parameters as the compiled densities take them: (r,), or (n, r) where rows have their own."""
+    if not design.predictors:
+        return np.concatenate([np.zeros(0), *(np.atleast_1d(values[name]) for name in design.parameters)])
+    along = design.along(values)
+    return np.column_stack([np.broadcast_to(along[name], design.n) for name in design.family.parameters])
+
+
 def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
     """Log prior density of every parameter as a Dataset under the posterior's names, without the random effects'.
 
@@ -92,14 +91,10 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
     names = design.names
     shift = np.zeros((posterior.sizes["chain"], posterior.sizes["draw"]))
     if design.x_names:
-        beta = posterior[BETA].to_numpy().copy()
-        columns = list(design.x_names)
+        beta, columns = posterior[BETA].to_numpy(), design.x_names
         shift = beta @ design.X.mean(axis=0)
-        if "Intercept" in columns:
-            beta[..., columns.index("Intercept")] = beta @ design.X.mean(axis=0)
         entries = [priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns]
-        densities = [_real(prior, beta[..., j]) for j, prior in enumerate(entries)]
-        log_densities[BETA] = ((*EACH, *names.dims[BETA]), np.stack(densities, axis=-1))
+        log_densities[BETA] = ((*EACH, *names.dims[BETA]), _linear(entries, columns, beta, design.X))
     for group in priors.at_means(design).groups:
         sd, cor = names.spread_of(group.name, group.is_at_means)
         if group.shear is not None and sd not in posterior.data_vars:  # draws made elsewhere may lack it
@@ -118,9 +113,13 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
                 for block, structure in zip(map(list, template.blocks), template.structures, strict=True)
             ]
             log_densities[cor] = (EACH, np.sum(blocks, axis=0))
-    for name in design.family.parameters:
+    for name in design.parameters:
         values = posterior[name].to_numpy()
-        if name == CUTPOINT:
+        if name in design.of_variable:
+            part = design.of_variable[name]
+            entries = [priors.get("coef", part.parameter, term) for term in part.x_names]
+            log_densities[name] = ((*EACH, *names.dims[name]), _linear(entries, part.x_names, values, part.X))
+        elif name == CUTPOINT:
             centred = values - shift[..., None]
             log_densities[name] = ((*EACH, *names.dims[name]), _real(priors.get(name), centred))
         else:
@@ -153,6 +152,14 @@ def _with_means(group: str, shear: Array, posterior: Any, names: Names) -> Any:
     sds, correlations = (posterior[name].to_numpy() for name in names.spread_of(group, False))
     both = zip(names.spread_of(group, True), sheared(np.linalg.inv(shear), sds, correlations), strict=True)
     return posterior.assign({name: ((*EACH, *names.dims[name]), values) for name, values in both})
+
+
+def _linear(entries: Sequence[Prior | LKJ], columns: Sequence[str], values: Array, X: Array) -> Array:
+    """Log densities (..., p) of coefficients, that of an intercept at the means of X."""
+    at_middle = values.copy()
+    if "Intercept" in columns:
+        at_middle[..., list(columns).index("Intercept")] = values @ X.mean(axis=0)
+    return np.stack([_real(prior, at_middle[..., j]) for j, prior in enumerate(entries)], axis=-1)
 
 
 def _positive(prior: Prior | LKJ, values: Array) -> Array:

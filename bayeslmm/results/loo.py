@@ -62,11 +62,18 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     if not is_one_of(unit, units):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, units))}")
     design = fit.design
-    needed = [*([names.BETA] if design.x_names else []), *design.family.parameters]
+    needed = [*([names.BETA] if design.x_names else []), *design.parameters]
     for name in (*needed, *design.names.b.values()):
         fit.draws(name)  # draws made elsewhere may lack some, and say so
     if conditional:
         design.refuse_correlated("loo(conditional=True)")
+    if design.groups and design.predictors and not (unit == ROW and conditional):
+        predicted = ", ".join(f'{part.parameter}="{part.text}"' for part in design.predictors.values())
+        other = "loo(conditional=True) reweights draws of the effects" if unit == ROW else KFOLD.format(unit=unit)
+        raise NotAvailableError(
+            f"loo(): the quadrature that integrates effects out takes the family's parameters to be the same in all "
+            f"rows, and here are {predicted}; {other}"
+        )
     if unit == ROW:
         ordinary = any(not group.is_wide for group in design.groups)
         if ordinary and not (conditional or design.family.is_normal or integrated.factor_of_rows(design)):

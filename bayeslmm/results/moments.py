@@ -24,7 +24,7 @@ def expected_response(
     family : Family
     eta : (..., n)
     parameters : mapping
-        The family's parameters (...,); cutpoints (..., K − 1).
+        The family's parameters as `Family.along` has them: they broadcast against ``eta``; cutpoints (..., K − 1).
     weights : (n,), optional
 
     Returns

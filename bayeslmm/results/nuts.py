@@ -14,7 +14,7 @@ from ..design.priors import Priors
 from ..engine import pymc_model, pymc_sampling
 from ..engine.first_time import joint_compiled_beside
 from ..engine.geometry import Geometry, choose_geometry
-from ..engine.hyperpriors import keeps_from_zero, uniform_positive, unwritten
+from ..engine.hyperpriors import keeps_from_zero, unwritten, with_other_ends
 from ..engine.pql import Rough, rough_fit
 from ..engine.randomness import sampler_seed
 from ..errors import FitError, InputError
@@ -104,10 +104,7 @@ def asked_for_pymc(settings: Settings) -> str:
 
 def why_not_in_loops(design: Design, priors: Priors) -> str:
     """Why NUTS has to go by the PyMC model, in words; empty where the compiled loops do."""
-    outside = unwritten(design, priors)
-    if not outside and uniform_positive(design, priors):
-        return "a uniform prior of a positive parameter has other coordinates in PyMC"
-    return outside
+    return unwritten(design, priors) or with_other_ends(design, priors)
 
 
 def sample_graph(design: Design, priors: Priors, settings: Settings) -> Any:

@@ -50,15 +50,14 @@ def parameter_draws(fit: Source) -> tuple[pd.DataFrame, Array]:
             term = f"cor__{g.correlation_label(a, b, '.')}"
             rows.append((part, f"cor({g.correlation_label(a, b)})", "ran_pars", group, term))
             parts.append(fit.draws(design.names.cor[g.name])[..., a, b, None])
-    for name in design.family.parameters:
+    for name in design.parameters:
         if name not in values.family:  # draws made elsewhere
             continue
         drawn = values.family[name]
-        many = [f"{name}[{level}]" for level in design.levels[:-1]] if name == "cutpoint" else [name]
         if name == "sigma":
             rows.append(("family", name, "ran_pars", RESIDUAL, "sd__Observation"))
         else:
-            rows += [("family", each, "family", "", each) for each in many]
+            rows += [("family", each, "family", "", each) for each in design.labels_of(name)]
         parts.append(drawn if drawn.ndim == 3 else drawn[..., None])
     if design.residual is not None and values.residual is not None:
         for k, label in enumerate(design.residual.labels):

@@ -80,6 +80,10 @@ def predict(
         fit.design.refuse_residual("predict(interval='simulated')")
     if draws is not None and kind == "response":
         fit.design.refuse_correlated("predict(draws=..., kind='response')")
+    if kind != "link" and (interval == "plug-in" or (draws is not None and interval is None)):
+        fit.design.refuse_predicted_means(
+            f"predict({'draws=...' if interval is None else 'interval=' + repr(interval)})"
+        )
     asked, trials_of_rows = targets(fit.design, groups), trials_of(fit.design, newdata, kind, trials)
     if interval == "plug-in":
         return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset)
@@ -280,7 +284,7 @@ def _plug_in(
     table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
     table = wald.with_interval(table, ci_prob)
     if curved:
-        table = _through_link(fit, table, having, weights)
+        table = _through_link(fit, table, new, having, weights)
     table = table.assign(interval="plug-in", **target_columns(new, asked))
     if shares:
         table = table.join(share_table(design, variances, residual))
@@ -295,7 +299,7 @@ def _residual_slopes(design: Design, newdata: Any, residual: Array) -> Array | N
 
 
 def _through_link(
-    fit: Estimates, table: pd.DataFrame, having: list[tuple[NewGroup, str]], weights: Array | None
+    fit: Estimates, table: pd.DataFrame, new: NewDesign, having: list[tuple[NewGroup, str]], weights: Array | None
 ) -> pd.DataFrame:
     """A table of the linear predictor as one of the expected response.
 
@@ -303,13 +307,14 @@ def _through_link(
     those of single groups.
     """
     design, solution = fit.design, fit.solution
+    parameters = design.along(fit.values.family, new)
 
     def variance(*targets_of: str) -> Array:
         parts = [(g, solution.covariances[_factor(design, g.name)]) for g, to in having if to in targets_of]
         return sum((np.einsum("na,ab,nb->n", g.Z, cov, g.Z) for g, cov in parts), np.zeros(len(table)))
 
     def mean(eta: Array, spread: Array) -> Array:
-        return expected_over(design.family, eta, np.sqrt(spread), fit.values.family, weights=weights)
+        return expected_over(design.family, eta, np.sqrt(spread), parameters, weights=weights)
 
     eta, se = table["estimate"].to_numpy(), table["std_error"].to_numpy()
     over, inside = variance("new", "population"), variance("population")

@@ -15,6 +15,7 @@ from scipy import stats
 from ..design.categories import as_seen
 from ..design.design import Design, GroupTerm
 from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW, Names
+from ..design.predictors import ParameterPart
 from ..design.priors import LKJ, Prior, Priors
 from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator, seed_sequence
@@ -68,7 +69,10 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
     drawn: dict[str, np.ndarray] = {BETA: beta}
     for group in priors.at_means(design).groups:
         drawn |= _group(group, design.names, priors, int(draws), root)
-    for name in design.family.parameters:
+    for name in design.parameters:
+        if name in design.of_variable:
+            drawn[name] = _coefficients(design.of_variable[name], priors, int(draws), root)
+            continue
         prior, (rng,) = priors.get(name), root.spawn(1)
         assert isinstance(prior, Prior)
         if name == CUTPOINT:
@@ -122,16 +126,29 @@ def _check_proper(priors: Priors) -> None:
 
 def _fixed_effects(design: Design, priors: Priors, draws: int, root: Generator) -> tuple[Array, Array]:
     """β (draw, p) on the user's scale, and mean(X)·slopes (draw,), by which an intercept or a cutpoint moves."""
-    names = design.x_names
-    beta = np.empty((draws, len(names)))
-    for j, name in enumerate(names):
-        prior = priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name)
+    entries = [
+        (name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name))
+        for name in design.x_names
+    ]
+    return _linear(design.X, entries, draws, root)
+
+
+def _coefficients(part: ParameterPart, priors: Priors, draws: int, root: Generator) -> Array:
+    """γ (draw, p) of a parameter's linear predictor on the user's scale."""
+    entries = [(name, priors.get("coef", part.parameter, name)) for name in part.x_names]
+    return _linear(part.X, entries, draws, root)[0]
+
+
+def _linear(X: Array, entries: list[tuple[str, Prior | LKJ]], draws: int, root: Generator) -> tuple[Array, Array]:
+    """Coefficients (draw, p) with these priors, an intercept's being that at the means of X; how far that moves."""
+    beta = np.empty((draws, len(entries)))
+    for j, (name, prior) in enumerate(entries):
         assert isinstance(prior, Prior)
         beta[:, j] = _draw(name, prior, (draws,), root.spawn(1)[0])
-    slopes = [j for j, name in enumerate(names) if name != "Intercept"]
-    middle = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
-    if design.has_intercept:
-        beta[:, names.index("Intercept")] -= middle
+    slopes = [j for j, (name, _) in enumerate(entries) if name != "Intercept"]
+    middle = beta[:, slopes] @ X[:, slopes].mean(axis=0)
+    if len(slopes) < len(entries):
+        beta[:, [name for name, _ in entries].index("Intercept")] -= middle
     return beta, middle
 
 
@@ -298,6 +315,7 @@ def responses(design: Design, drawn: dict[str, np.ndarray], rng: Generator) -> A
     values = residual_values(design, drawn)
     if design.residual is not None and values is not None:
         return eta + drawn["sigma"][:, None] * residual_noise(design.residual.structure, values, rng)
+    parameters = design.along({name: drawn[name] for name in design.parameters})
     return simulate_response(
-        design.family, eta, parameters=drawn, trials=design.trials, weights=design.weights, rng=rng
+        design.family, eta, parameters=parameters, trials=design.trials, weights=design.weights, rng=rng
     )

@@ -28,7 +28,7 @@ def quantile_residuals(
     eta : (S, n)
         Linear predictor of each draw, offset included.
     parameters : mapping
-        Of the family, (S,); cutpoints (S, K − 1).
+        Of the family, as `Family.along` has them: they broadcast against ``eta``; cutpoints (S, K − 1).
     rng : numpy.random.Generator
         Places discrete responses within the jumps of F.
     residual : (S, d + r), optional
@@ -45,13 +45,11 @@ def quantile_residuals(
     >>> import pandas as pd
     >>> design = build_design("y ~ 1", pd.DataFrame({"y": [1.0, 3.0]}))
     >>> rng = np.random.default_rng(1)
-    >>> quantile_residuals(design, np.array([[1.0, 1.0]]), {"sigma": np.array([2.0])}, rng=rng)
+    >>> quantile_residuals(design, np.array([[1.0, 1.0]]), {"sigma": np.array([[2.0]])}, rng=rng)
     array([[0., 1.]])
     """
     y, family = design.y, design.family
     values = {name: np.asarray(value) for name, value in parameters.items()}
-    if family.has_mean:
-        values = {name: value[..., None] for name, value in values.items()}
     if "sigma" in values and design.weights is not None:
         values["sigma"] = values["sigma"] / np.sqrt(design.weights)
     relative = None if residual is None else design.relative_variances(residual)

@@ -142,7 +142,7 @@ def _of_priors(
             for group in design.groups
         ],
         effects=lambda name: drawn[names.b[name]],
-        parameters={name: drawn[name] for name in design.family.parameters},
+        parameters={name: drawn[name] for name in design.parameters},
     )
     values = residual_values(design, drawn)
     if design.residual is not None and values is not None:

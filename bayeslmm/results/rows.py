@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.newdata import NewDesign
+from ..design.predictors import ParameterPart
 from ..families import Family
 from ..residual_structures import Residuals
 from ..tools.arrays import Array
@@ -131,6 +132,15 @@ class RowResiduals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PredictedRows:
+    """A parameter of the family with a linear predictor: its coefficients (S, p), and their columns at n rows."""
+
+    part: ParameterPart
+    gamma: Array
+    X: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """n rows under S draws.
 
@@ -143,7 +153,7 @@ class Rows:
     averaged : tuple of Averaged
         The factors that are averaged over.
     parameters : mapping
-        Of the family, (S, ...).
+        Of the family, (S, 1) for all rows; cutpoints (S, K − 1). Those that differ between rows are ``predicted``.
     trials, weights : (n,) or None
     transform : callable or None
         What is asked for is this function of a normal response.
@@ -160,12 +170,13 @@ class Rows:
     parameters: Mapping[str, Array]
     trials: Array | None
     weights: Array | None
+    predicted: tuple[PredictedRows, ...] = ()
     transform: Callable[[Array], Array] | None = None
     residual: RowResiduals | None = None
 
     def residual_sds(self, rows: Any) -> Array:
         """Residual sds (S, rows), or (S, 1) where they are alike, of a normal response."""
-        sigma = self.parameters["sigma"][:, None]
+        sigma = self.parameters["sigma"]
         if self.residual is not None:
             sigma = sigma * self.residual.sds(rows)
         return sigma if self.weights is None else sigma / np.sqrt(self.weights[rows])
@@ -193,6 +204,13 @@ class Rows:
             effects.add(eta, rows)
         return eta.T
 
+    def parameters_at(self, rows: Any) -> Mapping[str, Array]:
+        """The family's parameters at some rows: they broadcast against their linear predictors (S, rows)."""
+        if not self.predicted:
+            return self.parameters
+        of_rows = {each.part.parameter: each.part.values(each.gamma, each.X[rows]) for each in self.predicted}
+        return {**self.parameters, **of_rows}
+
     def spread(self, rows: Any) -> Array | None:
         """Sd (S, rows) that the factors averaged over add to the linear predictor."""
         if not self.averaged:
@@ -208,8 +226,8 @@ class Rows:
             return expected_of(self.transform, self.eta(rows), noise if spread is None else np.hypot(spread, noise))
         spread = None if keeps_mean(self.family) else self.spread(rows)
         if spread is None:
-            return expected_response(self.family, self.eta(rows), self.parameters, weights=weights)
-        return expected_over(self.family, self.eta(rows), spread, self.parameters, weights=weights)
+            return expected_response(self.family, self.eta(rows), self.parameters_at(rows), weights=weights)
+        return expected_over(self.family, self.eta(rows), spread, self.parameters_at(rows), weights=weights)
 
     def response(self, rows: Any, rng: Generator) -> Array:
         """A response, or its transform, (S, rows) for every draw."""
@@ -220,7 +238,7 @@ class Rows:
             y = eta + self.residual_sds(rows) * rng.standard_normal(eta.shape)
             return y if self.transform is None else self.transform(y)
         cut = {name: None if v is None else v[rows] for name, v in (("trials", self.trials), ("weights", self.weights))}
-        y = simulate_response(self.family, eta, parameters=self.parameters, rng=rng, **cut)
+        y = simulate_response(self.family, eta, parameters=self.parameters_at(rows), rng=rng, **cut)
         return y if self.transform is None else self.transform(y)
 
     def by_new_group(self) -> tuple[Rows, NDArray[np.intp] | None]:
@@ -245,6 +263,7 @@ class Rows:
             offset=self.offset[order],
             effects=tuple(effect.taking(order) for effect in self.effects),
             averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
+            predicted=tuple(replace(each, X=each.X[order]) for each in self.predicted),
             trials=None if self.trials is None else self.trials[order],
             weights=None if self.weights is None else self.weights[order],
             residual=None if self.residual is None else replace(self.residual, G=self.residual.G[order]),
@@ -264,7 +283,7 @@ def responses_around(rows: Rows, residual: Residuals, rng: Generator) -> Array:
         noise = residual_noise(residual, rows.residual.values, rng)
     else:
         noise = residual.noise(rng.standard_normal(eta.T.shape)).T
-    return eta + rows.parameters["sigma"][:, None] * noise
+    return eta + rows.parameters["sigma"] * noise
 
 
 def rows_of(
@@ -296,7 +315,7 @@ def rows_of(
         beta=flat(values.beta)[chosen],
         covariances=[flat(cov)[chosen] for cov in values.covariances],
         effects=lambda name: flat(fit.draws(fit.design.names.b[name]))[chosen],
-        parameters={name: flat(fit.draws(name))[chosen] for name in fit.design.family.parameters},
+        parameters={name: flat(fit.draws(name))[chosen] for name in fit.design.parameters},
         trials=trials,
         weights=weights,
         repeated=repeated,
@@ -346,6 +365,7 @@ def rows_under(
         elif target != "average":
             b = np.ascontiguousarray(effects(wide.name)[:, :, 0].T)
             having.append(WideEffects(name=wide.name, b=b, matrix=wide.matrix))
+    constant = {name: value for name, value in parameters.items() if name not in design.of_variable}
     return Rows(
         family=design.family,
         beta=beta,
@@ -353,7 +373,11 @@ def rows_under(
         offset=new.offset,
         effects=tuple(having),
         averaged=tuple(averaged),
-        parameters=design.family.complete(parameters, beta.shape[:-1]),
+        parameters=design.family.along(design.family.complete(constant, beta.shape[:-1])),
+        predicted=tuple(
+            PredictedRows(part=part, gamma=parameters[part.variable], X=new.predictors.get(name, part.X))
+            for name, part in design.predictors.items()
+        ),
         trials=trials,
         weights=weights,
     )

@@ -68,7 +68,7 @@ def shares_of(rows: Rows, block: slice, design: Design, kind: str, rng: Generato
         return share_table(design, parts, (rows.residual_sds(block) ** 2).mean(axis=0))
     within = rows.family.variance(
         mean,
-        rows.parameters,
+        rows.parameters_at(block),
         trials=None if rows.trials is None else rows.trials[block],
         weights=None if rows.weights is None else rows.weights[block],
     )
@@ -115,4 +115,4 @@ def _mean_of_any_group(rows: Rows, block: slice, rng: Generator) -> Array:
         return rows.mean(block)
     eta = rows.eta(block) + spread * rng.standard_normal(spread.shape)
     weights = None if rows.weights is None else rows.weights[block]
-    return expected_response(rows.family, eta, rows.parameters, weights=weights)
+    return expected_response(rows.family, eta, rows.parameters_at(block), weights=weights)

@@ -60,8 +60,8 @@ def simulate_response(
     eta : (..., n)
         Linear predictor, offset included.
     parameters : mapping
-        The family's parameters under the names of ``family.parameters``: arrays (...), and ``cutpoint`` (..., K − 1) in
-        increasing order.
+        The family's parameters under the names of ``family.parameters``: they broadcast against ``eta``, as
+        `Family.along` makes those of all rows do; ``cutpoint`` (..., K − 1) in increasing order.
     trials : (n,) or None
         Of a binomial response; one each where there are none.
     weights : (n,) or None
@@ -85,9 +85,9 @@ def simulate_response(
     """
     eta = np.asarray(eta, dtype=np.float64)
     values = {name: np.asarray(parameters[name], dtype=np.float64) for name in family.parameters}
-    values = family.complete(values, eta.shape[:-1])
+    values = family.complete(values, eta.shape)
     if family.has_mean:
-        values = {name: np.broadcast_to(value[..., None], eta.shape) for name, value in values.items()}
+        values = {name: np.broadcast_to(value, eta.shape) for name, value in values.items()}
     with np.errstate(all="ignore"):
         if "sigma" in values and weights is not None:
             values["sigma"] = values["sigma"] / np.sqrt(weights)

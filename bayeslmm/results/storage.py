@@ -280,6 +280,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "se": design.se,
         "sigma": None if design.residual is None else design.residual.words.sigma,
         "residual": None if design.residual is None else design.residual.words.residual,
+        "predictors": {name: part.text for name, part in design.predictors.items()},
         "names": names_of(design),
     }
     if design.matrices:
@@ -340,6 +341,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
             matrices=_read_matrices(about, arrays) or None,
             sigma=about.get("sigma"),
             residual=about.get("residual"),
+            predictors=about.get("predictors"),
         )
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")
@@ -356,7 +358,13 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     if design.se:  # the column that they were stands beside those of the formula again
         se, frame = design.se, frame if design.se in frame else frame.assign(**{design.se: errors})
     origin = Origin(
-        data=frame, weights=weights, offset=offset, se=se, sigma=about.get("sigma"), residual=about.get("residual")
+        data=frame,
+        weights=weights,
+        offset=offset,
+        se=se,
+        sigma=about.get("sigma"),
+        residual=about.get("residual"),
+        predictors=about.get("predictors") or {},
     )
     return design, origin
 

@@ -33,6 +33,7 @@ def _header(design: Design, title: str, *more: str) -> str:
         lines.append(errors_in_words(design))
     if design.residual is not None:
         lines.append(f"Residuals: {design.residual.text}")
+    lines += design.predictor_lines
     if design.aliased:
         lines.append(f"Dropped (linearly dependent): {', '.join(design.aliased)}")
     return "\n".join([*lines, *more])

@@ -194,6 +194,11 @@ def residual_variance(
     None, and the reason, where there is no such variance.
     """
     family = design.family
+    for part in design.predictors.values():
+        return None, (
+            f'No ICC, no R² and no shrinkage with {part.parameter}="{part.text}": the residual variance on the '
+            "scale of the linear predictor differs between rows."
+        )
     for name in family.parameters:
         if name not in drawn:
             return None, f"these draws hold no {name!r}, so what needs it cannot be told"

@@ -266,6 +266,7 @@ def _call(fit: AnyFit) -> str:
     if design.residual is not None:
         words = design.residual.words
         made += [f"{name}={t!r}" for name, t in (("sigma", words.sigma), ("residual", words.residual)) if t is not None]
+    made += [f"{name}={part.text!r}" for name, part in design.predictors.items()]
     if design.family != GAUSSIAN:
         made += [design.family.option, f"link={design.family.link!r}"]
     if isinstance(fit, PointFit):

@@ -31,7 +31,10 @@ def model_of(name):
     for column, levels in fit["factors"].items():
         ordered = bool(fit["ordered"]) and column == fit["response"]
         data[column] = pd.Categorical(data[column].astype(str), categories=levels, ordered=ordered)
-    return blm.Model(fit["formula"], data, family=fit["family"], link=fit["link"], offset=fit["offset"])
+    options = {}
+    if (fit["zero"] or {}).get("formula", "~1") != "~1":
+        options["hu" if fit["family"].startswith("hurdle") else "zi"] = fit["zero"]["formula"]
+    return blm.Model(fit["formula"], data, family=fit["family"], link=fit["link"], offset=fit["offset"], **options)
 
 
 def table(seed=0, n=120):
@@ -52,6 +55,9 @@ def table(seed=0, n=120):
     d["nbinom1"] = rng.poisson(rng.gamma(mean, 1.0))
     d["truncated_poisson"], d["truncated_negbinomial"] = d.poisson + 1, d.negbinomial + 1
     d["weibull"] = d.gamma
+    there = rng.random(n) > 0.25
+    d["zero_inflated_poisson"], d["zero_inflated_negbinomial"] = d.poisson * there, d.negbinomial * there
+    d["hurdle_poisson"], d["hurdle_negbinomial"] = d.truncated_poisson * there, d.truncated_negbinomial * there
     return d
 
 
@@ -189,9 +195,14 @@ def test_optimum_is_that_of_glmmtmb_or_clmm(name):
     wanted = np.sort(np.concatenate([each["sd"] for each in ref["VarCorr"]]))
     np.testing.assert_allclose(sds, wanted, rtol=1e-4, atol=1e-12)
     if ref["dispersion"]:
-        (value,), (log_se,) = found.parameters.values(), found.parameter_errors.values()
+        value, log_se = next(iter(found.parameters.values())), next(iter(found.parameter_errors.values()))
         assert value == pytest.approx(ref["dispersion"]["value"], rel=1e-4)
         assert log_se == pytest.approx(ref["dispersion"]["log_se"], rel=1e-3)
+    if ref["zero"]:
+        value, error = list(found.parameters.values())[-1], list(found.parameter_errors.values())[-1]
+        gamma = value if np.ndim(value) else np.log(value / (1.0 - value))  # the log odds of one for all rows
+        np.testing.assert_allclose(gamma, np.squeeze(list(ref["zero"]["fixef"].values())), rtol=1e-4)
+        np.testing.assert_allclose(error, np.squeeze(list(ref["zero"]["se"].values())), rtol=1e-3)
     if ref["cutpoints"]:
         np.testing.assert_allclose(found.parameters["cutpoint"], list(ref["cutpoints"].values()), rtol=1e-4)
     assert found.status == ("boundary" if name in ("cbpp_betabinomial", "gsim_zerovar", "wine_probit") else "converged")

@@ -18,7 +18,7 @@ from bayeslmm.families.densities import each_row, numbers
 PAIRS = [(name, link) for name, kind in FAMILIES.items() for link in kind.links]
 WITH_MEAN = [pair for pair in PAIRS if FAMILIES[pair[0]].has_mean]
 TRIALS, CATEGORIES, WEIGHT = 6.0, 4, 1.7
-POSITIVE = {"sigma": 0.6, "nu": 5.5}  # others 2.3: of a shape or a precision
+POSITIVE = {"sigma": 0.6, "nu": 5.5, "zi": 0.3, "hu": 0.3}  # others 2.3: of a shape or a precision
 CUTPOINTS = np.array([-0.8, 0.3, 1.4])
 
 
@@ -227,6 +227,17 @@ def test_moments_are_those_of_the_density(name, link):
         variance = family.variance(np.array([mean]), parameters, trials=trials, weights=weights)[0]
         second = expectation(family, lambda y, mean=mean: (y / m - mean) ** 2, eta, parameters, weight=weight)
         assert second == pytest.approx(variance, rel=1e-5)  # heavy tails of t(5.5): quad stops at 1e-6
+
+
+@pytest.mark.parametrize(("name", "link"), WITH_MEAN)
+def test_the_mean_hangs_on_the_parameters_that_a_family_names(name, link):
+    family = family_of(name, link)
+    parameters, eta = parameters_of(family), linear_predictors(link)
+    mean = family.expected(eta, parameters)
+    moved = {
+        key for key in parameters if np.any(family.expected(eta, parameters | {key: 1.1 * parameters[key]}) != mean)
+    }
+    assert moved == family.mean_parameters
 
 
 @pytest.mark.parametrize("name", [name for name, kind in FAMILIES.items() if not kind.has_mean])

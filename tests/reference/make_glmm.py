@@ -24,12 +24,18 @@ FAMILIES = {
     "nbinom1": "nbinom1",
     "betabinomial": "beta_binomial",
     "student_t": "student_t",
+    "truncated_poisson": "truncated_poisson",
+}
+WITH_ZEROS = {  # a part for zeros beside it
+    "poisson": "zero_inflated_poisson",
+    "negbinomial": "zero_inflated_negbinomial",
+    "truncated_poisson": "hurdle_poisson",
 }
 NAMES = (
     "cbpp_betabinomial cbpp_cloglog cbpp_logit cbpp_probit cbpp_reml contraception_intercept contraception_slope "
     "epil_nbinom2 epil_poisson epil_slope gsim_beta gsim_counts gsim_crossed gsim_crossed_uncorr gsim_gamma "
-    "gsim_over_betabinomial gsim_over_nbinom1 gsim_student gsim_zerovar owls_nbinom1 owls_nbinom2 owls_poisson "
-    "respiratory respiratory_reml toenail wine_logit wine_probit"
+    "gsim_over_betabinomial gsim_over_nbinom1 gsim_student gsim_zerovar owls_hurdle owls_nbinom1 owls_nbinom2 "
+    "owls_poisson owls_zinb owls_zip respiratory respiratory_reml toenail wine_logit wine_probit"
 ).split()
 
 
@@ -44,6 +50,8 @@ def main(fits: Path, data: Path) -> None:
             family = "binomial" if response.get("size") else "bernoulli"
         if family == "beta_binomial":
             left = f"p({left}, {response['size']})"
+        zero = full.get("zero")
+        family = WITH_ZEROS[family] if zero else family
         ranef = {
             group: {"cond_sd": each["cond_sd"], "levels": each["levels"], "values": each["values"]}
             for group, each in (full.get("ranef") or {}).items()
@@ -67,6 +75,7 @@ def main(fits: Path, data: Path) -> None:
             "se": full["se"],
             "VarCorr": full["VarCorr"],
             "dispersion": full.get("dispersion"),
+            "zero": zero and {key: zero[key] for key in ("formula", "fixef", "se")},
             "cutpoints": full.get("cutpoints"),
             "ranef": ranef,
             "pearson_sumsq": full.get("pearson_sumsq"),

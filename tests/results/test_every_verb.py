@@ -66,6 +66,10 @@ RESIDUALS: dict[str, tuple[str, dict[str, Any]]] = {  # point fits only
     "autoregressive residuals": ("x + (1 | g)", {"residual": "ar1(t | g)"}),
     "unstructured residuals": ("x", {"residual": "us(f | pair)"}),
 }
+PREDICTORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "zeros by x": ("x + (1 | g)", {"zi": "~ x"}),
+    "shape by f": ("x + (1 | g)", {"shape": "~ f"}),
+}
 OTHER_DATA = ("no variance", "perfect correlation", "hardly a residual")
 
 
@@ -84,7 +88,7 @@ class Case:
 
     @property
     def has_groups(self) -> bool:
-        return "|" in (STRUCTURES | RESIDUALS)[self.structure][0]
+        return "|" in (STRUCTURES | RESIDUALS | PREDICTORS)[self.structure][0]
 
 
 def posterior(structure: str, family: str = "gaussian", link: str | None = None) -> Case:
@@ -127,6 +131,12 @@ OTHER_POINTS = [
     Case("offset", "ml", "truncated_poisson"),
     Case("intercept", "ml", "truncated_negbinomial"),
     Case("correlated slope", "ml", "weibull"),
+    Case("intercept", "ml", "zero_inflated_poisson"),
+    Case("crossed", "ml", "zero_inflated_negbinomial"),
+    Case("offset", "ml", "hurdle_poisson"),
+    Case("intercept", "ml", "hurdle_negbinomial"),
+    Case("zeros by x", "ml", "zero_inflated_negbinomial"),
+    Case("shape by f", "ml", "gamma"),
 ]
 POSTERIORS = [
     *(posterior(structure) for structure in STRUCTURES),
@@ -162,6 +172,11 @@ POSTERIORS = [
     posterior("intercept", "truncated_poisson"),
     posterior("intercept", "truncated_negbinomial"),
     posterior("crossed", "weibull"),
+    posterior("nested", "zero_inflated_poisson"),
+    posterior("intercept", "zero_inflated_negbinomial"),
+    posterior("intercept", "hurdle_poisson"),
+    posterior("offset", "hurdle_negbinomial"),
+    posterior("zeros by x", "zero_inflated_poisson"),
 ]
 
 
@@ -185,6 +200,10 @@ def response(family: str, mean: np.ndarray, m: np.ndarray, rng: np.random.Genera
         "truncated_poisson": lambda: 1 + rng.poisson(mu),
         "truncated_negbinomial": lambda: 1 + rng.negative_binomial(3, 3 / (3 + mu)),
         "weibull": lambda: mu * rng.weibull(1.5, ROWS),
+        "zero_inflated_poisson": lambda: rng.poisson(mu) * (rng.random(ROWS) > 0.3),
+        "zero_inflated_negbinomial": lambda: rng.negative_binomial(3, 3 / (3 + mu)) * (rng.random(ROWS) > 0.3),
+        "hurdle_poisson": lambda: (1 + rng.poisson(mu)) * (rng.random(ROWS) > 0.3),
+        "hurdle_negbinomial": lambda: (1 + rng.negative_binomial(3, 3 / (3 + mu))) * (rng.random(ROWS) > 0.3),
     }[family]()
 
 
@@ -230,7 +249,7 @@ def data_of(structure: str, family: str) -> pd.DataFrame:
 
 
 def model_of(case: Case, right: str | None = None) -> blm.Model:
-    formula, options = (STRUCTURES | RESIDUALS)[case.structure]
+    formula, options = (STRUCTURES | RESIDUALS | PREDICTORS)[case.structure]
     left = "p(y, m)" if family_of(case.family).has_trials else "y"
     data = data_of(case.structure, case.family)
     return blm.Model(f"{left} ~ {right or formula}", data, family=case.family, link=case.link, **options)
@@ -493,8 +512,13 @@ WITHOUT_RESIDUAL = {
     ("beta_binomial", None),
     ("truncated_poisson", None),
     ("truncated_negbinomial", None),
+    ("zero_inflated_poisson", None),
+    ("zero_inflated_negbinomial", None),
+    ("hurdle_poisson", None),
+    ("hurdle_negbinomial", None),
 }
-WITHOUT_DEVIANCE = {"student_t", "lognormal", "beta", "nbinom1", "beta_binomial", "weibull"}
+ZEROS_APART = {"zero_inflated_poisson", "zero_inflated_negbinomial", "hurdle_poisson", "hurdle_negbinomial"}
+WITHOUT_DEVIANCE = {"student_t", "lognormal", "beta", "nbinom1", "beta_binomial", "weibull"} | ZEROS_APART
 WITHOUT_G = {
     "nested",
     "nested and crossed",

@@ -306,7 +306,7 @@ def moments(family, mean, trials, weight):
 def test_responses_have_the_mean_and_variance_of_their_family(name, link):
     family, size, weight, trials = family_of(name, link), 200_000, 2.0, 9
     eta = np.full((size, 1), ETA.get(link, 0.3))
-    parameters = {k: np.full(size, GIVEN[k]) for k in family.parameters}
+    parameters = {k: np.full((size, 1), GIVEN[k]) for k in family.parameters}
     y = simulate_response(
         family,
         eta,
@@ -348,7 +348,7 @@ def test_parameters_broadcast_over_chains_and_draws(name):
     family = family_of(name)
     rng = np.random.default_rng(6)
     eta = np.broadcast_to(np.linspace(-0.5, 0.5, 5), (2, 3, 5))
-    spread = rng.uniform(1.0, 4.0, (2, 3))
+    spread = rng.uniform(1.0, 4.0, (2, 3, 1))
     parameters = {k: spread for k in family.parameters}
     if name == "ordinal":
         parameters = {"cutpoint": np.sort(rng.normal(size=(2, 3, 4)), axis=-1)}
@@ -370,7 +370,7 @@ def test_a_parameter_belongs_to_its_own_draw_and_a_weight_to_its_own_row():
     y = simulate_response(
         family_of("gaussian"),
         np.zeros((3, 2)),
-        parameters={"sigma": sigma},
+        parameters={"sigma": sigma[:, None]},
         trials=None,
         weights=weights,
         rng=np.random.default_rng(1),

@@ -71,7 +71,7 @@ def test_weights_divide_the_variance(name):
 
 def test_draws_of_the_parameters_broadcast():
     design, eta, parameters = simulated("gamma")
-    both = {"shape": np.array([2.0, 20.0])}
+    both = {"shape": np.array([[2.0], [20.0]])}
     z = quantile_residuals(design, np.stack([eta, eta]), both, rng=np.random.default_rng(2))
     one = quantile_residuals(design, eta[None], parameters, rng=np.random.default_rng(2))
     np.testing.assert_allclose(z[0], one[0], rtol=1e-12)  # gamma is continuous: nothing is drawn

@@ -43,7 +43,7 @@ EXACT = {"rtol": 1e-12, "atol": 1e-13}
 
 
 def parameters_of(family):
-    return {name: PARAMETERS[name] for name in family.parameters}
+    return family.along({name: PARAMETERS[name] for name in family.parameters})
 
 
 def predictors(link):
@@ -146,7 +146,7 @@ def test_unit_variances_leave_out_the_scale():
 
 
 def test_a_heavy_tail_has_an_infinite_variance():
-    given = {"sigma": np.array([1.0, 1.0]), "nu": np.array([2.0, 3.0])}
+    given = {"sigma": np.array([[1.0], [1.0]]), "nu": np.array([[2.0], [3.0]])}
     found = family_of("student_t").variance(np.zeros((2, 1)), given)
     assert np.isinf(found[0, 0]) and found[1, 0] == pytest.approx(3.0)
 
@@ -283,7 +283,7 @@ def flat(post, name):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fitted_values_are_means_of_expected_responses(family):
     post = posterior_of(model_of(family, "x + offset(0.1 * w) + (x | s) + (1 | c)"))
-    parameters = {name: flat(post, name) for name in post.design.family.parameters}
+    parameters = post.design.family.along({name: flat(post, name) for name in post.design.family.parameters})
     mean = expected_response(post.design.family, linear_predictor(post), parameters)
     np.testing.assert_allclose(post.fitted(), mean.mean(axis=0), rtol=1e-10)
     draws = post.fitted(draws=True)
@@ -302,7 +302,7 @@ def test_residuals_by_their_formulas(family, weighted):
     post = posterior_of(model_of(family, weights="w" if weighted else None))
     design, p = post.design, {name: flat(post, name) for name in post.design.family.parameters}
     w = design.weights if weighted else np.ones(design.n)
-    mean = expected_response(design.family, linear_predictor(post), p, weights=w)
+    mean = expected_response(design.family, linear_predictor(post), design.family.along(p), weights=w)
     y = design.y / (design.trials if family == "binomial" else 1.0)
     sigma = p["sigma"][:, None] if "sigma" in p else 1.0
     shape = p["shape"][:, None] if "shape" in p else 1.0
