@@ -30,6 +30,7 @@ FAMILIES = {
         {"family": "student_t", "priors": _UNIT | {"sigma": blm.Prior("HalfNormal", sigma=1)}},
     ),
     "bernoulli: (x | g)": ("y ~ x + (x | g)", {"family": "bernoulli", "priors": _UNIT}),
+    "zero_inflated_poisson: (1 | g)": ("y ~ x + (1 | g)", {"family": "zero_inflated_poisson", "priors": _UNIT}),
 }
 BY_QUADRATURE = {
     "bernoulli: (1 | g)": ("y ~ x + (1 | g)", {"family": "bernoulli", "priors": _UNIT}),

@@ -154,6 +154,13 @@ class Parameters:
             out[name] = np.sqrt(block[0, 0]) if T is None else np.sqrt(np.diag(T @ block @ T.T))
         return out
 
+    def covariance(self, name: str, covariance: Array) -> Array:
+        """That of the coefficients (p, p) of a linear predictor on the user's scale, from that of the coordinates."""
+        k = self.names.index(name)
+        T, place = self.scales[k], self.places[k]
+        assert T is not None
+        return T @ covariance[place, place] @ T.T
+
     def jacobian(self, free: Array) -> Array:
         """∂values/∂free (r, r) of parameters that are the same in all rows."""
         if self.ordered:

@@ -78,6 +78,7 @@ class _Sampled:
         beta, theta, free = about.split(psi)
         lams, groups = about.lams(theta), about.design.groups
         narrow = [k for k, group in enumerate(groups) if group.q <= MOST_EFFECTS and len(groups) > 1]
+        narrow = [] if about.parameters.by_row else narrow  # quadrature takes one value of each parameter for all rows
         integrated = max(narrow, key=lambda k: groups[k].n_levels, default=None)
         drawn = [k for k in range(len(groups)) if k != integrated]
         columns = [_columns(group.Z @ T @ lam, group.codes, group.n_levels) for group, T, lam in _each(about, lams)]

@@ -473,6 +473,13 @@ def joint_covariance(about: Approximation, optimum: Optimum, least: float = 0.0)
     return out
 
 
+def coefficient_covariance(design: Design, solution: PointSolution, variable: str) -> Array:
+    """Covariance matrix (p, p) of the coefficients of a parameter's linear predictor, on the user's scale."""
+    about, optimum = optimum_at(design, solution)
+    inside = slice(about.n_beta + about.n_theta, None)
+    return about.parameters.covariance(variable, joint_covariance(about, optimum)[inside, inside])
+
+
 def report(about: Approximation, optimum: Optimum) -> PointSolution:
     """The estimates on the user's scale."""
     _, theta, free = about.split(optimum.psi)

@@ -28,6 +28,7 @@ from .draws import Draws
 from .effects import Plan
 from .estimates import Estimates
 from .moments import expected_over, keeps_mean
+from .parameter_rows import rows_of_plan
 from .quantities import Quantity
 from .rows import rows_of
 from .summaries import P_POSITIVE, check_interval, flat
@@ -61,11 +62,27 @@ def by_draws(
     quantity = Quantity(verb=plan.verb, name="comparison", labels=table, of=lambda _: numbers)
     if draws:
         return quantity.draws(np.where(missing, np.nan, numbers))
+    summary = _summary(fit, plan, numbers, ci_prob, ci_kind)
+    summary.loc[missing] = np.nan
+    return table.join(summary)
+
+
+def on_parameter(
+    fit: Draws, plan: Plan, parameter: str, *, draws: bool, ci_prob: float | None, ci_kind: str | None
+) -> Any:
+    """The same of a parameter of the family in place of the response."""
+    values = _averages(rows_of_plan(fit, plan, parameter), plan)
+    numbers = values.reshape(fit.n_chains, fit.n_draws, -1)
+    if draws:
+        return Quantity(verb=plan.verb, name="comparison", labels=plan.table(), of=lambda _: numbers).draws(numbers)
+    return plan.table().join(_summary(fit, plan, numbers, ci_prob, ci_kind))
+
+
+def _summary(fit: Draws, plan: Plan, numbers: Array, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     summary = fit.summarise(numbers, ci_prob, ci_kind).rename(columns={"mean": "estimate", "sd": "std_error"})
     no_difference = 1.0 if plan.kind == "ratio" else 0.0
     summary[P_POSITIVE] = np.mean(flat(numbers) > no_difference, axis=0)
-    summary.loc[missing] = np.nan
-    return table.join(summary[["estimate", "std_error", "conf_low", "conf_high", P_POSITIVE]])
+    return summary[["estimate", "std_error", "conf_low", "conf_high", P_POSITIVE]]
 
 
 def _estimable(design: Design, plan: Plan, new: NewDesign) -> NDArray[np.bool_]:

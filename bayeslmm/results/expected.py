@@ -21,6 +21,7 @@ from ..tools.arrays import Array
 from . import variance
 from .draws import Draws
 from .moments import keeps_mean
+from .parameter_rows import predict_draws, refuse_beside_parameter
 from .rows import Rows, own_rows, responses_around, rows_of
 from .shares import check_shares, shares_of
 from .summaries import flat
@@ -160,6 +161,7 @@ def predict(
     offset: Any,
     trials: Any,
     transform: Transform | None,
+    parameter: str | None,
     summarise: Callable[[Array], pd.DataFrame],
 ) -> Any:
     """The table or draws behind :meth:`PosteriorFit.predict`."""
@@ -167,6 +169,9 @@ def predict(
     check_kind(kind)
     check_transform(design, transform)
     check_shares(design, shares, transform)
+    if parameter is not None:
+        refuse_beside_parameter(kind=(kind, "mean"), shares=(shares, False), transform=(transform, None))
+        return _parameter(fit, newdata, parameter, draws, summarise)
     if shares and draws is not False:
         raise InputError("predict(shares=True, draws=...): shares are columns of the table; draws have none")
     if draws is not False and kind == "response" and newdata is not None:
@@ -204,6 +209,16 @@ def _responses(rows: Rows, design: Design, order: NDArray[np.intp] | None, rng: 
     structure = design.residual.structure
     y = responses_around(rows, structure if order is None else structure.taking(order), rng)
     return y if rows.transform is None else rows.transform(y)
+
+
+def _parameter(
+    fit: Draws, newdata: Any, parameter: str, draws: bool | int, summarise: Callable[[Array], pd.DataFrame]
+) -> Any:
+    chosen = chosen_draws(fit, draws)
+    if draws is False:
+        return predict_draws(fit, newdata, parameter, chosen, summarise)
+    values, index = predict_draws(fit, newdata, parameter, chosen, None)
+    return as_draws(fit, values, index).rename(parameter)
 
 
 def prediction_table(

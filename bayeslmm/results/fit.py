@@ -60,6 +60,7 @@ class Fit:
         ci_prob: float | None = None,
         ci_kind: str | None = None,
         ddf: str | None = wald.DDF,
+        parameter: str | None = None,
     ) -> Any:
         """How much the expected response changes with a variable, all else as it is: averaged, or at points.
 
@@ -93,6 +94,8 @@ class Fit:
             Probability and kind of the interval; a point fit has one kind.
         ddf : {"satterthwaite", "kenward-roger", None}
             Of a point fit: degrees of freedom of its t intervals, as in :meth:`predict`; None for z.
+        parameter : str, optional
+            A parameter of the family with a linear predictor, such as ``"zi"``: how much that changes instead.
 
         Returns
         -------
@@ -119,7 +122,7 @@ class Fit:
         [['Male - Female', -1, 1.49], ['Male - Female', 1, 0.88]]
         """
         plan = effects.comparison_plan(self.design, variable, contrast, kind, newdata, at, by, average)
-        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, parameter)
 
     def slopes(
         self,
@@ -136,6 +139,7 @@ class Fit:
         ci_prob: float | None = None,
         ci_kind: str | None = None,
         ddf: str | None = wald.DDF,
+        parameter: str | None = None,
     ) -> Any:
         """How steeply the expected response rises with a number: its derivative, averaged, or at points.
 
@@ -146,7 +150,7 @@ class Fit:
         ----------
         variable : str
             A numeric predictor.
-        newdata, at, by, average, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf
+        newdata, at, by, average, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, parameter
             As in :meth:`comparisons`.
 
         Returns
@@ -167,7 +171,7 @@ class Fit:
         [[10.47, 1.55]]
         """
         plan = effects.slope_plan(self.design, variable, newdata, at, by, average)
-        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, parameter)
 
     def means(
         self,
@@ -273,6 +277,7 @@ class Fit:
         ci_prob: float | None,
         ci_kind: str | None,
         ddf: str | None,
+        parameter: str | None = None,
     ) -> Any:
         raise NotImplementedError
 

@@ -19,6 +19,7 @@ from . import (
     heterogeneity,
     intervals,
     means,
+    parameter_rows,
     point_tables,
     predict,
     pseudo_r2,
@@ -458,6 +459,7 @@ class PointFit(Fit, Estimates):
         offset: Any = None,
         trials: Any = None,
         transform: Transform | None = None,
+        parameter: str | None = None,
         cores: int | None = None,
         progressbar: bool = True,
     ) -> Any:
@@ -503,6 +505,9 @@ class PointFit(Fit, Estimates):
         transform : callable, optional
             Predicts this function of the response: ``np.square`` for ``sqrt(weight)``. The mean is E f(y), over
             residual noise and, for ``population``, over groups; not f of the mean.
+        parameter : str, optional
+            A parameter of the family, such as ``"zi"``, instead of the response: estimates, or with
+            ``interval="plug-in"`` their Wald intervals in its link. Only its own predictors are needed.
         cores, progressbar : int, bool, optional
             Of the refits behind a simulated interval.
 
@@ -544,6 +549,7 @@ class PointFit(Fit, Estimates):
             offset=offset,
             trials=trials,
             transform=transform,
+            parameter=parameter,
             cores=cores,
             progressbar=progressbar,
         )
@@ -569,11 +575,14 @@ class PointFit(Fit, Estimates):
         ci_prob: float | None,
         ci_kind: str | None,
         ddf: str | None,
+        parameter: str | None = None,
     ) -> pd.DataFrame:
         if draws or ci_kind is not None:
             raise InputError(
                 f"{plan.verb}(draws=, ci_kind=): a point fit has no draws, and one kind of interval; a posterior has"
             )
+        if parameter is not None:
+            return parameter_rows.by_delta(self, plan, parameter, 0.95 if ci_prob is None else ci_prob)
         return effect_estimates.by_delta(
             self, plan, groups, offset=offset, ci_prob=0.95 if ci_prob is None else ci_prob, ddf=ddf
         )

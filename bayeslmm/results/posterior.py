@@ -550,6 +550,7 @@ class PosteriorFit(Fit, Draws):
         offset: Any = None,
         trials: Any = None,
         transform: Transform | None = None,
+        parameter: str | None = None,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
     ) -> Any:
@@ -585,6 +586,8 @@ class PosteriorFit(Fit, Draws):
         transform : callable, optional
             Predicts this function of a normal response: ``np.square`` for ``sqrt(weight)``. The mean is E f(y), over
             residual noise and, for ``population``, over groups; not f of the mean.
+        parameter : str, optional
+            A parameter of the family, such as ``"zi"``, instead of the response; only its own predictors are needed.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
 
@@ -620,6 +623,7 @@ class PosteriorFit(Fit, Draws):
             offset=offset,
             trials=trials,
             transform=transform,
+            parameter=parameter,
             summarise=lambda values: self.summarise(values, ci_prob, ci_kind),
         )
 
@@ -644,11 +648,13 @@ class PosteriorFit(Fit, Draws):
         ci_prob: float | None,
         ci_kind: str | None,
         ddf: str | None,
+        parameter: str | None = None,
     ) -> Any:
         wald.refuse_ddf(plan.verb, ddf)
-        return effect_estimates.by_draws(
-            self, plan, groups, draws=draws, random_seed=random_seed, offset=offset, ci_prob=ci_prob, ci_kind=ci_kind
-        )
+        asked: dict[str, Any] = {"draws": draws, "ci_prob": ci_prob, "ci_kind": ci_kind}
+        if parameter is not None:
+            return effect_estimates.on_parameter(self, plan, parameter, **asked)
+        return effect_estimates.by_draws(self, plan, groups, random_seed=random_seed, offset=offset, **asked)
 
     def hypothesis(
         self,

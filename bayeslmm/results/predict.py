@@ -21,7 +21,7 @@ from ..engine.randomness import generator
 from ..engine.working import working
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
-from . import wald
+from . import parameter_rows, wald
 from .alike import told_alike, without
 from .estimates import Estimates
 from .expected import prediction_table, trials_of, values_of_rows
@@ -66,6 +66,7 @@ def predict(
     offset: Any,
     trials: Any,
     transform: Transform | None,
+    parameter: str | None,
     cores: int | None,
     progressbar: bool,
 ) -> Any:
@@ -75,6 +76,15 @@ def predict(
     wald.method_of(ddf)
     check_transform(fit.design, transform)
     check_shares(fit.design, shares, transform)
+    if parameter is not None:
+        others = {
+            "kind": (kind, "mean"),
+            "draws": (draws, None),
+            "shares": (shares, False),
+            "transform": (transform, None),
+        }
+        parameter_rows.refuse_beside_parameter(**others, interval=(interval if interval == "simulated" else None, None))
+        return parameter_rows.predict(fit, newdata, parameter, interval, ci_prob)
     _check_asked(fit.design, kind, interval, draws, shares, transform)
     if interval == "simulated":
         fit.design.refuse_residual("predict(interval='simulated')")

@@ -20,6 +20,7 @@ def predictors(design: Design, *, groups: bool = True) -> list[str]:
     """Names of the columns that new rows need: of predictors, offsets and, unless left out, of grouping factors."""
     recipe = design.recipe
     matrices = [recipe.fixed, *(bar for bars in recipe.bars for bar in bars)]
+    matrices += [part.recipe for part in design.predictors.values()]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
     used = {name for leaf in (*leaves, *recipe.offsets) for name in leaf.columns.values()}
     if groups:

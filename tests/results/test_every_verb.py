@@ -570,6 +570,20 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
             return errors.NotAvailableError
         if name in ("predict, mean", "predict, link") and case.family == "ordinal":
             return errors.NotAvailableError
+    if case.structure in PREDICTORS:
+        if word in ("icc", "within_correlation", "r2") or "profile" in name or (name == "loo" and case.has_groups):
+            return errors.NotAvailableError
+        mean_hangs_on_it = case.structure == "zeros by x"
+        of_mean = (
+            "comparisons",
+            "comparisons, rows",
+            "slopes",
+            "predict, draws",
+            "predict, mean",
+            "predict, rows, draws",
+        )
+        if case.engine != "posterior" and mean_hangs_on_it and name in of_mean:
+            return errors.NotAvailableError
     if case.structure in RESIDUALS:
         correlated = "residual" in RESIDUALS[case.structure][1]
         if word == "profile" or name in ("confint, profile", "predict, simulated"):
@@ -654,6 +668,8 @@ def missing_of_glance(case: Case, fit: Any) -> set[str]:
         found |= {"icc", "r2_marginal", "r2_conditional"}
     if "sigma" not in fit.design.family.parameters:
         found |= {"sigma"}
+    if case.structure in PREDICTORS:
+        found |= {"icc", "r2_marginal", "r2_conditional", "elpd_loo", "se_elpd_loo", "p_loo", "k_max"}
     if case.engine != "posterior":
         return found | ({"reml_criterion"} if case.engine == "ml" else set())
     return found | ({"divergences"} if "exact" in fit.verdict else {"k_hat"})

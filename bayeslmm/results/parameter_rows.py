@@ -1,0 +1,184 @@
+"""A parameter of the family at rows, in place of their response: predictions of it and effects on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..design.design import Design
+from ..design.predictors import ParameterPart
+from ..engine.laplace_fit import coefficient_covariance
+from ..errors import InputError, NotAvailableError
+from ..families import LINKS
+from ..tools.arrays import Array
+from ..tools.frame import as_frame
+from ..tools.words import is_one_of
+from . import wald
+from .draws import Draws
+from .effects import Plan
+from .estimates import Estimates
+from .summaries import flat
+
+NUMBERS = 1_000_000  # that are held at a time
+STEP = 1e-5  # of a difference, in standard errors of a coefficient
+
+
+def check_parameter(design: Design, parameter: Any, verb: str) -> str:
+    """Raise InputError unless it is a parameter of the family that is one number in a row."""
+    family = design.family
+    named = family.parameters if family.positive_parameters else ()
+    if not is_one_of(parameter, named):
+        has = f"it has {', '.join(named)}" if named else "it has none that rows have"
+        raise InputError(
+            f"{verb}(parameter={parameter!r}): {family.option} has no such parameter besides the mean; {has}"
+        )
+    return str(parameter)
+
+
+def refuse_beside_parameter(**asked: tuple[Any, Any]) -> None:
+    """Raise InputError for arguments (value, default) of predictions that are about responses."""
+    for name, (value, default) in asked.items():
+        if value is not default and value != default:
+            raise InputError(f"predict(parameter=..., {name}={value!r}): {name}= is about responses. Leave one out.")
+
+
+def part_of(design: Design, parameter: Any, verb: str) -> ParameterPart:
+    """The linear predictor of a parameter; InputError where it is the same in all rows."""
+    name = check_parameter(design, parameter, verb)
+    if name not in design.predictors:
+        raise InputError(
+            f"{verb}(parameter={name!r}): {name} is the same in all rows of this model, so that nothing changes it; "
+            f'{name}="~ x" of a model lets it differ'
+        )
+    return design.predictors[name]
+
+
+# -- a posterior
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ParameterRows:
+    """A parameter at n rows under S draws of its coefficients (S, p): what effects average in place of responses."""
+
+    part: ParameterPart
+    beta: Array
+    X: Array
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices of rows that are small enough to hold."""
+        step = max(1, NUMBERS // len(self.beta))
+        for first in range(0, len(self.X), step):
+            yield slice(first, min(first + step, len(self.X)))
+
+    def mean(self, rows: Any) -> Array:
+        """The parameter (S, rows)."""
+        return self.part.values(self.beta, self.X[rows])
+
+
+def rows_of_plan(fit: Draws, plan: Plan, parameter: Any) -> ParameterRows:
+    """The rows of a plan's states."""
+    part = part_of(fit.design, parameter, plan.verb)
+    X = part.at(fit.design.frame, pd.concat(plan.states))
+    return ParameterRows(part=part, beta=flat(fit.draws(part.variable)), X=X)
+
+
+def predict_draws(
+    fit: Draws, newdata: Any, parameter: Any, chosen: Any, summarise: Callable[[Array], pd.DataFrame] | None
+) -> Any:
+    """Draws (S, n) of a parameter at rows and their index, or summaries of them."""
+    name = check_parameter(fit.design, parameter, "predict")
+    index = fit.design.index if newdata is None else as_frame(newdata).index
+    if name not in fit.design.predictors:
+        values = np.broadcast_to(
+            flat(fit.draws(name))[chosen][:, None], (len(flat(fit.draws(name))[chosen]), len(index))
+        )
+        return (values, index) if summarise is None else summarise(values[None]).set_axis(index)
+    part = fit.design.predictors[name]
+    X = part.X if newdata is None else part.at(fit.design.frame, newdata)
+    rows = ParameterRows(part=part, beta=flat(fit.draws(part.variable))[chosen], X=X)
+    if summarise is None:
+        return rows.mean(slice(None)), index
+    tables = [summarise(rows.mean(block)[None]) for block in rows.blocks()]
+    return pd.concat(tables, ignore_index=True).set_axis(index)
+
+
+# -- a point fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Linked:
+    """A parameter of a point fit at rows: its coefficients (p,), their covariance, their columns (n, p), its link."""
+
+    gamma: Array
+    covariance: Array
+    X: Array
+    link: str
+
+    @classmethod
+    def of(cls, fit: Estimates, parameter: Any, newdata: Any, verb: str) -> Linked:
+        """At new rows, or at those of the fit.
+
+        Raises
+        ------
+        NotAvailableError
+            The sigma of a normal response, which is no part of a linear predictor.
+        """
+        design, solution = fit.design, fit.solution
+        name = check_parameter(design, parameter, verb)
+        if solution.nodes == 0:
+            raise NotAvailableError(
+                f"{verb}(parameter={name!r}) is for other than normal responses; their sds are in variance_components()"
+            )
+        link = design.family.parameter_link(name)
+        if name in design.predictors:
+            part = design.predictors[name]
+            X = part.X if newdata is None else part.at(design.frame, newdata)
+            covariance = coefficient_covariance(design, solution, part.variable)
+            return cls(gamma=solution.parameters[part.variable], covariance=covariance, X=X, link=link)
+        n = design.n if newdata is None else len(as_frame(newdata))
+        gamma = np.atleast_1d(LINKS[link].to_eta(np.asarray(solution.parameters[name])))
+        error = np.atleast_1d(solution.parameter_errors[name])
+        return cls(gamma=gamma, covariance=error[:, None] ** 2, X=np.ones((n, 1)), link=link)
+
+    def values(self, gamma: Array) -> Array:
+        """The parameter (n,)."""
+        return LINKS[self.link].to_mean(self.X @ gamma)
+
+
+def predict(fit: Estimates, newdata: Any, parameter: Any, interval: str | None, ci_prob: float) -> Any:
+    """Estimates of a parameter at rows, with Wald intervals in its link if asked for."""
+    linked = Linked.of(fit, parameter, newdata, "predict")
+    index = fit.design.index if newdata is None else as_frame(newdata).index
+    estimate = linked.values(linked.gamma)
+    if interval is None:
+        return pd.Series(estimate, index=index, name=str(parameter))
+    link, eta = LINKS[linked.link], linked.X @ linked.gamma
+    error = np.sqrt(np.maximum(np.einsum("na,ab,nb->n", linked.X, linked.covariance, linked.X), 0.0))
+    table = wald.with_interval(pd.DataFrame({"estimate": eta, "std_error": error, "df": np.inf}), ci_prob)
+    ends = {name: link.to_mean(table[name].to_numpy()) for name in ("conf_low", "conf_high")}
+    table = table.assign(estimate=estimate, std_error=error * np.abs(link.slope(eta)), **ends, interval=interval)
+    return table.set_axis(index)
+
+
+def by_delta(fit: Estimates, plan: Plan, parameter: Any, ci_prob: float) -> pd.DataFrame:
+    """Estimates of a plan's numbers with standard errors by the delta method."""
+    part_of(fit.design, parameter, plan.verb)
+    linked = Linked.of(fit, parameter, pd.concat(plan.states), plan.verb)
+    n, weights = plan.n, plan.means.T.tocsr()
+
+    def numbers(gamma: Array) -> Array:
+        values = linked.values(gamma).reshape(len(plan.states), n)
+        if plan.kind == "ratio":
+            return np.concatenate([weights @ values[high] / (weights @ values[low]) for _, high, low in plan.pairs])
+        return np.concatenate([weights @ ((values[high] - values[low]) / plan.width) for _, high, low in plan.pairs])
+
+    steps = STEP * np.sqrt(np.diag(linked.covariance))
+    moved = [numbers(linked.gamma + step) - numbers(linked.gamma - step) for step in np.diag(steps)]
+    gradient = np.column_stack(moved) / (2.0 * np.maximum(steps, 1e-300))
+    error = np.sqrt(np.maximum(np.einsum("na,ab,nb->n", gradient, linked.covariance, gradient), 0.0))
+    table = pd.DataFrame({"estimate": numbers(linked.gamma), "std_error": error, "df": np.inf})
+    return plan.table().join(wald.with_interval(table, ci_prob))
