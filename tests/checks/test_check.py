@@ -501,7 +501,7 @@ def test_it_prints_the_worst_first_and_what_does_not_apply(reml):
 
 
 def test_an_unknown_check_is_refused(reml):
-    with pytest.raises(errors.InputError, match="checks are 'optimiser', 'sampler'"):
+    with pytest.raises(errors.InputError, match="checks are 'optimiser', 'integration', 'sampler'"):
         check(reml)["normality"]
 
 
