@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, NotAvailableError, UnidentifiedTermError, UnseenLevelError
+from ..errors import DataError, InputError, NotAvailableError, UnidentifiedTermError, UnseenLevelError
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from ..formulas.formula import Bar, Formula
 from ..formulas.terms import PLAIN_NAME, Atom
@@ -85,7 +85,7 @@ def wide_terms(
         elif isinstance(bar.word, Membership):
             built.append(_membership(bar, bar.word, frame, weights))
     for word, text in formula.smooths:
-        built += _smooth(word, text, expressions, frame, weights)
+        built += _smooth(word, text, formula, expressions, frame, weights)
     names = [term.name for term, _ in built]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -178,13 +178,13 @@ def atoms_of(word: Smooth, text: str) -> tuple[Atom, ...]:
 
 
 def _smooth(
-    word: Smooth, text: str, expressions: Mapping[Atom, Expression], frame: pd.DataFrame, weights: Array | None
+    word: Smooth,
+    text: str,
+    formula: Formula,
+    expressions: Mapping[Atom, Expression],
+    frame: pd.DataFrame,
+    weights: Array | None,
 ) -> list[tuple[WideTerm, WideRecipe]]:
-    if word.basis == "fs":
-        raise NotAvailableError(
-            f"{text}: factor smooths are not offered yet. s(x, by=g) is a curve of its own for every level of a "
-            "factor, (x | g) a line."
-        )
     x_of, *by_of = [expressions[atom] for atom in atoms_of(word, text)]
     x = _numbers(x_of, frame, text)
     curve = Curve.of(word, text, x)
@@ -192,10 +192,12 @@ def _smooth(
         return [_curve_term(word.name, text, curve, x_of, None, frame, weights)]
     by = as_numbers_or_factor(evaluate(by_of[0], frame), by_of[0], frame.index)
     if not isinstance(by, Factor):
-        raise NotAvailableError(
-            f"{text}: by= takes a factor; a curve times a number is not offered. Make {word.by} a column of text if "
-            " its numbers name levels."
-        )
+        if (Atom(word.by),) not in formula.fixed_terms.products:
+            raise InputError(
+                f"{text}: a curve times the number {word.by} holds {word.by} itself, whose effect no penalty reaches: "
+                f"write {word.by} + {text}. (Make {word.by} a column of text if its numbers name levels.)"
+            )
+        return [_curve_term(f"{word.name}:{word.by}", text, curve, x_of, (by_of[0], None, ()), frame, weights)]
     levels = list(dict.fromkeys(sorted(by.data.dropna().astype(object).unique().tolist(), key=str)))
     return [
         _curve_term(f"{word.name}:{word.by}{level}", text, curve, x_of, (by_of[0], level, levels), frame, weights)
@@ -212,13 +214,15 @@ def _curve_term(
     frame: pd.DataFrame,
     weights: Array | None,
 ) -> tuple[WideTerm, WideRecipe]:
-    """A curve; or with ``by`` (the factor, a level, all levels) that of one level."""
+    """A curve; or with ``by`` (the factor, a level, all levels) that of one level, without levels a curve times it."""
 
     def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
         x = _numbers(x_of, table, text)
         matrix, beyond = curve.columns(x), curve.beyond(x)
         if by is not None:
             by_of, level, levels = by
+            if not levels:
+                return matrix * _numbers(by_of, table, text)[:, None], np.zeros(len(table), dtype=bool), beyond
             factor = as_numbers_or_factor(evaluate(by_of, table), by_of, table.index)
             values = factor.data.astype(object) if isinstance(factor, Factor) else pd.Series(factor)
             unseen = values[~values.isin(levels)]

@@ -23,7 +23,7 @@ from ..errors import BayesLMMError, DataError
 from ..tools.frame import check_finite, check_size, is_numeric, plain
 from .contrasts import CONTRASTS, Sum, Treatment
 from .memory import Memory
-from .transforms import Binary, Center, Indicator, Scale, double, double_unless_logical
+from .transforms import Binary, Center, CurvesOfLevels, Indicator, Scale, double, double_unless_logical
 
 LIBRARIES = frozenset({"bayeslmm", "formulae", "numpy", "pandas"})
 # what code calls besides the objects it names
@@ -78,6 +78,7 @@ OWN = {
     "B": Binary,
     "binary": Binary,
     "center": Center,
+    "fs_curves": CurvesOfLevels,
     "indicator": Indicator,
     "scale": Scale,
     "standardize": Scale,

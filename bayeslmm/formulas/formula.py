@@ -345,7 +345,9 @@ class _Reader:
         except WordError as problem:
             raise self.error(f"{problem}.", node) from None
         x = Atom(smooth.x, is_name=PLAIN_NAME.fullmatch(smooth.x) is not None or f"s(`{smooth.x}`" in node.text)
-        lines = [] if smooth.basis in ("cc", "fs") else [(Atom(smooth.by), x) if smooth.by else (x,)]
+        if smooth.basis == "fs":
+            return _Sum(bars=_curves_of_levels(smooth, x, node.text))
+        lines = [] if smooth.basis == "cc" else [(Atom(smooth.by), x) if smooth.by else (x,)]
         total = _Sum.of(lines)
         total.smooths.append((smooth, node.text))
         return total
@@ -574,6 +576,21 @@ class _Reader:
                 node,
             )
         return bare.group(1) or bare.group(2)
+
+
+def _curves_of_levels(smooth: Smooth, x: Atom, text: str) -> list[Bar]:
+    """``s(x, g, bs="fs")`` as bars: what is bent, the line and the constant of every level, with an sd each.
+
+    As mgcv's factor smooths: the penalty of the bent part is that of a thin plate spline, and each of what it leaves
+    alone has a penalty of its own.
+    """
+    bent, line = (Atom(part, is_name=False) for part in (f"fs_curves({x}, {smooth.k})", f"center({x})"))
+    parts = (
+        (Terms(intercept=False, products=((bent,),)), STRUCTURES["diag"](hom=True)),
+        (Terms(intercept=False, products=((line,),)), UNSTRUCTURED),
+        (Terms(intercept=True, products=()), UNSTRUCTURED),
+    )
+    return [Bar(terms=terms, group=(smooth.group,), text=text, structure=structure) for terms, structure in parts]
 
 
 def _longest(total: _Sum) -> int:

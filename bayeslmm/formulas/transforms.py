@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from ..terms.bases import make
+
 
 class Stateful:
     """A transform that learns at its first call."""
@@ -94,6 +96,24 @@ class Indicator(Stateful):
                 raise ValueError(f"no row of {x.name!r} holds {level!r}")
             self.state = True
         return (x == level).astype("float64")
+
+
+class CurvesOfLevels(Stateful):
+    """``fs_curves(x, k)``: the k − 2 bent columns of a thin plate spline with a penalty of one each, for ``bs="fs"``.
+
+    They have no straight line in them over the rows of the fit, as mgcv's.
+    """
+
+    def __call__(self, x: Any, k: int) -> Any:
+        values = np.asarray(x, dtype=np.float64)
+        if self.state is None:
+            basis = make("tp", values, k, "fs_curves()")
+            penalties, vectors = np.linalg.eigh(basis.penalty[: k - 2, : k - 2])
+            bent, lines = np.split(basis.columns(values), [k - 2], axis=1)
+            transform = vectors / np.sqrt(penalties)
+            self.state = basis, np.vstack([transform, -np.linalg.lstsq(lines, bent @ transform)[0]])
+        basis, transform = self.state
+        return basis.columns(values) @ transform
 
 
 def double(value: Any) -> Any:

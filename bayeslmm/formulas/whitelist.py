@@ -49,6 +49,7 @@ BARE = {
     "C": "data contrast@ levels[]",
     "S": "data omit levels[]",
     "T": "data ref levels[]",
+    "fs_curves": "x k#",
     "indicator": "x level",
     "round": "number ndigits",
 }
@@ -72,7 +73,7 @@ CONSTANTS_OF_R = ("pi",)
 MODULES = ("np", "numpy")
 # What arguments may be, wherever the call stands: text too, since the value is 0 or 1; numbers only.
 OF_ANYTHING = {"B", "binary", "indicator", "np.isin", "ave"}
-OF_NUMBERS = {"center", "scale", "standardize", *ONE, *R_WORDS, *(f"np.{name}" for name in NUMPY)} - {
+OF_NUMBERS = {"center", "fs_curves", "scale", "standardize", *ONE, *R_WORDS, *(f"np.{name}" for name in NUMPY)} - {
     "ave",
     "ifelse",
     "np.isin",
@@ -80,7 +81,7 @@ OF_NUMBERS = {"center", "scale", "standardize", *ONE, *R_WORDS, *(f"np.{name}" f
 }
 AS_THEY_ARE = {"I", "round"}  # they would hand a whole number of Python on, which has no bound
 
-SIZES = {"df": 100, "degree": 100, "max_knots": 2000}
+SIZES = {"df": 100, "degree": 100, "k": 500, "max_knots": 2000}
 LONGEST_TEXT = 200
 DEEPEST = 100
 LARGEST = 2.0**53

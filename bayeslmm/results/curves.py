@@ -93,13 +93,17 @@ def _one(design: Design, name: str, at: Sequence[float] | None, derivative: bool
     values = np.linspace(seen.min(), seen.max(), POINTS) if at is None else np.asarray(at, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise InputError("at=...: points are finite numbers, one at least")
-    levels = {by.label: recipe.level for by in by_of}
+    times_number = bool(by_of) and recipe.level is None  # f of z f(x), which nothing centres
+    levels = {by.label: 1.0 if times_number else recipe.level for by in by_of}
     held = {column: typical(design.frame[column]) for column in design.frame.columns}
 
     def at_points(points: Array) -> tuple[Array, Array]:
         table = pd.DataFrame({**held, **levels, x: points})
         table = table.astype({column: design.frame[column].dtype for column in table.columns if column != x})
-        return _line(design, (x_of.label, *levels), table), np.asarray(recipe.rows(table)[0])
+        line = _line(design, (x_of.label, *levels), table)
+        if times_number:
+            line = line + _line(design, tuple(levels), table)
+        return line, np.asarray(recipe.rows(table)[0])
 
     shown = set_apart(pd.DataFrame({**levels, x: values}), OWN)
     shown.insert(0, "smooth", name)
@@ -108,7 +112,7 @@ def _one(design: Design, name: str, at: Sequence[float] | None, derivative: bool
         (C_up, A_up), (C_down, A_down) = at_points(values + h), at_points(values - h)
         return shown, (C_up - C_down) / (2.0 * h), (A_up - A_down) / (2.0 * h)
     C, A = at_points(values)
-    return shown, C - at_points(seen)[0].mean(axis=0), A
+    return shown, C if times_number else C - at_points(seen)[0].mean(axis=0), A
 
 
 def _line(design: Design, labels: Sequence[str], table: pd.DataFrame) -> Array:
@@ -255,6 +259,6 @@ def _bent(mode_variances: Array, slopes: Array, vcov: Array, variance: float) ->
 
 
 def _line_columns(design: Design, name: str) -> int:
-    """Whether the straight line of a smooth is one of the coefficients: 1 or 0."""
-    _, C, _ = _one(design, name, None, derivative=True)
-    return int(np.abs(C).max(initial=0.0) > 0.0)
+    """How many coefficients the straight line of a smooth has: its slope, of a curve times a number its height too."""
+    _, C, _ = _one(design, name, None, derivative=False)
+    return int(np.linalg.matrix_rank(C)) if np.abs(C).max(initial=0.0) > 0.0 else 0

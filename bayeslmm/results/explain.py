@@ -198,7 +198,7 @@ def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
     """Slopes that cannot vary within a level, slopes without a fixed one, factors whose levels stay correlated."""
     first = np.full(g.n_levels, -1)
     first[g.codes[::-1]] = np.arange(design.n)[::-1]
-    for block, text in zip(g.blocks, g.texts, strict=True):
+    for block, text, structure in zip(g.blocks, g.texts, g.template.structures, strict=True):
         names = [g.columns[c] for c in block]
         for c in block:
             name, column = g.columns[c], g.Z[:, c]
@@ -207,11 +207,11 @@ def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
                     f"{name} varies within no level of {g.name}, so its effect there cannot be told from the level's "
                     f"own: keep {name} in the fixed part and leave it out of {text}."
                 )
-            elif not _in_fixed_part(design, column):
+            elif "|" in text and not _in_fixed_part(design, column):  # of curves of levels it is
                 what = "its mean over the levels" if name == "Intercept" else f"the mean effect of {name}"
                 yield f"{name} varies by {g.name} without a fixed counterpart, so {what} is held at zero. Is it meant?"
         of_factor = len(block) > 1 and "Intercept" not in names and len(g.blocks) > 1
-        if of_factor and text == g.texts[g.blocks.index(block) - 1]:
+        if of_factor and structure.is_free and text == g.texts[g.blocks.index(block) - 1]:
             yield (
                 f"{text}: the bars || separate terms, not the columns of one term, so {', '.join(names)} are "
                 "correlated (as in lme4). Write diag(...) to have them independent."
