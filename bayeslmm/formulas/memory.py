@@ -156,14 +156,17 @@ def _same(whole: Any, rows: np.ndarray, value: Any) -> bool:
 
 
 def _samples(frame: pd.DataFrame) -> Iterator[np.ndarray]:
-    """Positions of rows that give a statistic away: some in another order, single ones, the largest of each column."""
+    """Positions of rows that give a statistic away: some in another order, single ones, the ends of each column."""
     n = len(frame)
     some = np.random.default_rng(SEED).choice(n, size=max(1, min(n // 2, TRIED)), replace=False)
     yield some
     yield from (some[k : k + 1] for k in range(min(3, len(some))))
     for name in frame:
         if is_numeric(frame[name]):
-            yield np.argsort(frame[name].to_numpy(), kind="stable")[-max(1, min(n // 3, TRIED)) :]
+            order = np.argsort(frame[name].to_numpy(), kind="stable")
+            yield order[-max(1, min(n // 3, TRIED)) :]
+            yield order[-1:]
+            yield order[:1]
 
 
 def _some(frame: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
