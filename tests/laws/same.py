@@ -12,6 +12,7 @@ from bayeslmm import errors
 # The search ends where a Newton step would gain 1e-14 of a deviance, some 1e-7 of a standard error of θ; where the data
 # say little about θ, rounding of a criterion of size 1000 ends it earlier. The criterion errs by the square of that.
 CRITERION = 1e-6
+ON_A_FACE = 1e-4  # where a covariance of three or more columns is singular, the Hessian is as well: steps gain little
 STANDARD_ERRORS = 1e-3
 
 
@@ -77,8 +78,11 @@ def check_same(one, other, *, rows=slice(None), scale=1.0, shift=0.0, tolerance=
     expected = other.criterion + 2.0 * df * np.log(scale)
     if one.solution.reml:
         expected += 2.0 * (volume(one.design) - volume(other.design))
-    assert abs(one.criterion - expected) < CRITERION * (1.0 + 1e-3 * abs(one.criterion))
-    tolerance += max(cancelled(one.design), cancelled(other.design))
+    wide = max((group.q for group in one.design.groups), default=0) > 2
+    on_a_face = wide and "boundary" in (one.solution.status, other.solution.status)
+    criterion = ON_A_FACE if on_a_face else CRITERION
+    assert abs(one.criterion - expected) < criterion * (1.0 + 1e-3 * abs(one.criterion))
+    tolerance += max(cancelled(one.design), cancelled(other.design)) + (np.sqrt(criterion) if on_a_face else 0.0)
     # estimates are told to a part of their standard error: where groups differ far more than rows that is not sigma
     spread = np.sqrt(np.einsum("ia,ab,ib->i", one.design.X, one.solution.vcov, one.design.X).max(initial=0.0))
     allowed = tolerance * max(one.sigma, spread) + 1e-11 * np.abs(one.design.y).max()
