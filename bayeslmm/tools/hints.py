@@ -219,7 +219,10 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("funnel", "funnel_plot"), "plot_funnel(fit)"),
     **dict.fromkeys(("loo_compare", "compare_models"), "compare(a, b)"),
     "VarCorr": "fit.var_corr()",
-    **dict.fromkeys(("lmm", "mixed", "gls", "lmerTest", "gamm4", "pymer4", "smf", "MixedModel"), "lmer(formula, data)"),
+    **dict.fromkeys(
+        ("lmm", "mixed", "gls", "lmerTest", "gam", "gamm", "gamm4", "pymer4", "smf", "MixedModel"),
+        "lmer(formula, data)",
+    ),
     **dict.fromkeys(("bf", "brmsformula", "Formula", "formula"), "Model('y ~ x + (1 | g)', data), a text"),
     **dict.fromkeys(("bmb", "pm", "Bambi"), "Model(formula, data)"),
     **dict.fromkeys(("az", "arviz"), "fit.idata, which ArviZ reads"),
@@ -314,8 +317,12 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(("dropna", "na_action", "na.action", "missing", "subset"), _FILTERED),
         **dict.fromkeys(("seed", "random_seed", "draws", "chains", "tune", "cores"), "of fit(): Model(...).fit(...)"),
         "contrasts": "written in the formula: C(x, contr.sum)",
+        **dict.fromkeys(("correlation", "autocor"), "residual='ar1(time | group)'"),
+        **dict.fromkeys(("cov_ranef", "data2"), "matrices={'A': A}, with (1 | gr(level, cov=A)) in the formula"),
         **dict.fromkeys(("ziformula", "dispformula"), "sigma= for residual sds, and docs/families.md for zeros"),
     },
+    "means": dict.fromkeys(("specs", "var"), "the first argument: means(factor, by=...)"),
+    "confint": {"parm": "nothing: the table has a row for every parameter"},
     "plot_predictions": {"condition": "x, by= and at="},
 }
 

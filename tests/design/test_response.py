@@ -119,6 +119,12 @@ def test_refused_by_row_and_value(family, left, columns, message):
         design(left, family, **columns)
 
 
+def test_ordered_whole_numbers_that_doubles_cannot_tell_apart_are_refused():
+    with pytest.raises(DataError, match="whole numbers of 2.53 and more .* rows 'r6', 'r7'"):
+        design("y", "ordinal", y=[1, 1, 2, 2, 3, 3, 2**53, 2**53 + 1])
+    assert design("y", "ordinal", y=[1, 1, 2, 2, 3, 3, 9, 2**53 - 1]).levels == (1, 2, 3, 9, 2**53 - 1)
+
+
 def test_long_lists_of_rows_are_cut():
     with pytest.raises(DataError) as caught:
         design("y", "gamma", y=-1.0)

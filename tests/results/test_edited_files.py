@@ -229,3 +229,16 @@ def test_every_value_of_the_description(original, tmp_path):
         if problem:
             wrong.append(f"{what}: {problem}")
     assert len(tried) > 40 and not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("matrices", [1e15, None, {"a": 1}, [3], "A"])
+def test_matrices_that_are_no_list_of_matrices_are_refused(matrices, tmp_path):
+    labels = [f"l{k}" for k in range(6)]
+    data = table().assign(level=np.resize(labels, len(table())))
+    model = blm.Model("y ~ x + (1 | gr(level, cov=A))", data, matrices={"A": (labels, np.eye(6) + 0.2)})
+    blm.save(model.fit_reml(), tmp_path / "fit.nc")
+    with h5py.File(tmp_path / "fit.nc", "r+") as file:
+        about = json.loads(file.attrs["bayeslmm"])
+        file.attrs["bayeslmm"] = json.dumps({**about, "matrices": matrices})
+    with pytest.raises(errors.StorageError):
+        blm.load(tmp_path / "fit.nc")
