@@ -12,6 +12,8 @@ from ..tools.frame import is_numeric
 from .text import Table, Text, number, table
 
 MOST_LEVELS = 6  # named in a line
+MOST_FACTOR_LEVELS = 15  # of which any are named
+ROUNDING = 1e-12  # of an sd: the mean of a predictor that is centred
 
 
 def model_text(design: Design, priors: Priors) -> Text:
@@ -66,9 +68,13 @@ def variables_table(design: Design) -> Table:
 
 def _described(column: pd.Series) -> list[str]:
     if is_numeric(column) and column.dtype != bool:
-        low, mean, high = (number(float(v)) for v in (column.min(), column.mean(), column.max()))
-        return ["number", f"{low} to {high}, mean {mean}, sd {number(float(column.std()))}"]
+        sd, middle = float(column.std()), float(column.mean())
+        centred = abs(middle) <= ROUNDING * sd
+        low, mean, high = (number(float(v)) for v in (column.min(), 0.0 if centred else middle, column.max()))
+        return ["number", f"{low} to {high}, mean {'0' if centred else mean}, sd {number(sd)}"]
     counts = column.value_counts()
+    if len(counts) > MOST_FACTOR_LEVELS:  # who it is matters to nobody who reads the page
+        return ["factor", f"{len(counts):,} levels"]
     shown = ", ".join(f"{level}: {count:,}" for level, count in counts.head(MOST_LEVELS).items())
     return ["factor", f"{shown}, … ({len(counts):,} levels)" if len(counts) > MOST_LEVELS else shown]
 

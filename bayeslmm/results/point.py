@@ -31,6 +31,7 @@ from . import (
 )
 from . import hypotheses as hypotheses_of
 from .alike import told_alike, verdict
+from .beside import beside_data
 from .estimates import Estimates
 from .fit import Fit
 from .fitted import fitted, residuals
@@ -462,6 +463,7 @@ class PointFit(Fit, Estimates):
         parameter: str | None = None,
         cores: int | None = None,
         progressbar: bool = True,
+        with_data: bool = False,
     ) -> Any:
         """Predictions for new rows, or for the rows of the fit.
 
@@ -510,6 +512,8 @@ class PointFit(Fit, Estimates):
             ``interval="plug-in"`` their Wald intervals in its link. Only its own predictors are needed.
         cores, progressbar : int, bool, optional
             Of the refits behind a simulated interval.
+        with_data : bool
+            A table that also has the model's columns of the rows, whose response it is (``target``) and which interval.
 
         Returns
         -------
@@ -535,7 +539,7 @@ class PointFit(Fit, Estimates):
         >>> fit.predict(tomorrow, kind="response", interval="plug-in").round(0).iloc[0, :5].tolist()
         [450.0, 30.0, 276.0, 391.0, 510.0]
         """
-        return predict.predict(
+        table = predict.predict(
             self,
             newdata,
             groups,
@@ -553,6 +557,7 @@ class PointFit(Fit, Estimates):
             cores=cores,
             progressbar=progressbar,
         )
+        return beside_data(table, self.design, newdata, groups, ci_prob, None) if with_data else table
 
     def simulate(
         self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"

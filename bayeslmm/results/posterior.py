@@ -26,6 +26,7 @@ from . import (
     wald,
 )
 from . import hypotheses as hypotheses_of
+from .beside import beside_data
 from .draws import Draws, add_group
 from .fit import Fit
 from .parameter_draws import parameter_table
@@ -553,13 +554,15 @@ class PosteriorFit(Fit, Draws):
         parameter: str | None = None,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
+        with_data: bool = False,
     ) -> Any:
         """Predictions for new rows, or for the rows of the fit, with all uncertainty of the posterior.
 
         Parameters
         ----------
         newdata : DataFrame, optional
-            Needs the predictors, and the columns of the grouping factors that are ``observed`` or ``new``.
+            Needs the predictors, and the columns of the grouping factors that are ``observed``. Of ``new`` ones rows
+            without labels are all of one group.
         groups : str or dict by grouping factor
             ``observed``: groups of the fit. ``new``: groups not seen before; every label gets its own draw of the
             effects. ``average``: the group with b = 0. ``population``: the expected response averaged over groups,
@@ -590,6 +593,8 @@ class PosteriorFit(Fit, Draws):
             A parameter of the family, such as ``"zi"``, instead of the response; only its own predictors are needed.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
+        with_data : bool
+            A table that also has the model's columns of the rows, whose response it is (``target``) and which interval.
 
         Returns
         -------
@@ -612,7 +617,7 @@ class PosteriorFit(Fit, Draws):
         >>> bool((known["sd"] < post.predict(tomorrow, groups="new", random_seed=1)["sd"]).all())
         True
         """
-        return expected.predict(
+        table = expected.predict(
             self,
             newdata,
             groups,
@@ -626,6 +631,7 @@ class PosteriorFit(Fit, Draws):
             parameter=parameter,
             summarise=lambda values: self.summarise(values, ci_prob, ci_kind),
         )
+        return beside_data(table, self.design, newdata, groups, ci_prob, ci_kind) if with_data else table
 
     def simulate(
         self, n: int = 1, *, random_seed: int | None = None, groups: str | Mapping[str, str] = "new"

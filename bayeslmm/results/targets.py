@@ -152,11 +152,21 @@ def asked_rows(
     UnseenLevelError
         ``observed`` groups that the fit has not seen.
     """
+    if newdata is not None:
+        newdata = _with_one_new_group(design, as_frame(newdata), asked)
     averaged = [n for n, target in asked.items() if target in unlabelled]
     labelled = [n for n, target in asked.items() if target != "average" and target not in unlabelled]
     new = new_rows(design, newdata, labelled, offset, averaged=averaged, estimable_only=estimable_only)
     check_seen(new, asked)
     return new
+
+
+def _with_one_new_group(design: Design, newdata: pd.DataFrame, asked: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of new groups without labels, which are all of one new group."""
+    needed = predictors(design, groups=False)
+    factors = [group for group in design.groups if asked.get(group.name) == "new"]
+    absent = [v for group in factors for v in group.variables if v not in newdata.columns and v not in needed]
+    return newdata.assign(**dict.fromkeys(absent, "new")) if absent else newdata
 
 
 def new_rows(
