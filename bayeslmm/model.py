@@ -25,12 +25,16 @@ from .errors import (
     WeaklyIdentifiedWarning,
 )
 from .families import Family, family_of
-from .formulas.formula import parse_formula, update_formula
+from .formulas.binding import Scope
+from .formulas.formula import Formula, parse_formula, update_formula
 from .results.alike import estimated
 from .results.described import model_text
 from .results.estimates import Origin
 from .results.point import PointFit
+from .results.progress import Reading
 from .results.settings import Settings
+from .sources import source_of
+from .streaming.build import Given, stream_design
 from .tools import hints
 from .tools.warned import warn
 from .tools.words import is_one_of
@@ -53,7 +57,10 @@ class Model:
     formula : str
         lme4 formula, such as ``"mathach ~ ses + (ses | school)"``.
     data : pandas.DataFrame
-        One row an observation. Rows with missing values in a used column are dropped and counted.
+        One row an observation. Rows with missing values in a used column are dropped and counted. Or what gives the
+        rows in chunks, for a normal response: a path, glob or folder of Parquet files, a PyArrow Dataset or
+        ParquetFile, a Polars LazyFrame, a DuckDB relation, a Dask data frame, or a function without arguments that
+        gives frames one after another. It is read twice, and sums are kept; see docs/more_than_memory.md.
     weights, offset : str or array-like of shape (rows,), optional
         Prior weights and a known part of the mean: a column name, or one value a row. New rows of any verb have the
         weight 1: their residual sd is sigma.
@@ -91,6 +98,10 @@ class Model:
         The linear predictor of that parameter of the family: ``zi="~ food"`` lets the log odds of zeros beside those of
         the counts differ, ``shape="~ x"`` the log of a negative binomial's shape. ``sigma`` is one of them for a
         Student t response. See docs/families.md.
+    levels : mapping, optional
+        Of data in chunks: the levels of columns in their order, as ``{"dose": ["low", "high"]}``; others are refused.
+    progressbar : bool
+        Of data in chunks: whether to show progress when reading takes more than a second.
 
     Raises
     ------
@@ -127,30 +138,29 @@ class Model:
         shape: str | None = None,
         phi: str | None = None,
         nu: str | None = None,
+        levels: Mapping[str, Sequence[Any]] | None = None,
+        progressbar: bool = True,
     ) -> None:
         if isinstance(data, str) and not isinstance(formula, str):
             raise FormulaError(f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data.")
         asked = {"zi": zi, "hu": hu, "shape": shape, "phi": phi, "nu": nu}
         predictors = {name: text for name, text in asked.items() if text is not None}
         names = self._caller() if namespace is None and trust else namespace
-        self.design: Design = build_design(
-            parse_formula(formula),
-            data,
+        self._origin = Origin(
+            data=data,
             weights=weights,
             offset=offset,
             se=se,
-            namespace=names,
-            trust=trust,
-            family=family_of(family, link),
-            matrices=matrices,
             sigma=sigma,
             residual=residual,
             predictors=predictors,
+            levels=levels,
+        )
+        scope, of_family = Scope(names=names or {}, trusted=trust), family_of(family, link)
+        self.design: Design = _design(
+            parse_formula(formula), self._origin, scope, of_family, matrices, progressbar=progressbar
         )
         self.priors: Priors = priors_of(self.design, priors)
-        self._origin = Origin(
-            data=data, weights=weights, offset=offset, se=se, sigma=sigma, residual=residual, predictors=predictors
-        )
 
     @staticmethod
     def _caller() -> dict[str, Any]:
@@ -450,19 +460,12 @@ class Model:
         changed = copy(self)
         if formula is not None or data is not None:
             scope = self.design.scope.at(self._caller())
-            changed.design = build_design(
+            changed.design = _design(
                 update_formula(self.design.formula, formula or ". ~ ."),
-                origin.data,
-                weights=origin.weights,
-                offset=origin.offset,
-                se=origin.se,
-                namespace=scope.names,
-                trust=scope.trusted,
-                family=self.design.family,
-                matrices=self.design.matrices,
-                sigma=origin.sigma,
-                residual=origin.residual,
-                predictors=origin.predictors,
+                origin,
+                scope,
+                self.design.family,
+                self.design.matrices,
             )
         changed.priors = priors_of(changed.design, priors, given=self.priors.given)
         changed._origin = origin
@@ -510,6 +513,37 @@ class Model:
 
     def _repr_html_(self) -> str:
         return model_text(self.design, self.priors)._repr_html_()
+
+
+def _design(
+    formula: Formula, origin: Origin, scope: Scope, family: Family, matrices: Any, *, progressbar: bool = True
+) -> Design:
+    """The design of a table in memory, or of one that comes in chunks."""
+    source = source_of(origin.data)
+    if source is None:
+        if origin.levels is not None:
+            raise InputError("levels=: of a table in memory say it there, by pandas.Categorical(column, categories)")
+        return build_design(
+            formula,
+            origin.data,
+            weights=origin.weights,
+            offset=origin.offset,
+            se=origin.se,
+            namespace=scope.names,
+            trust=scope.trusted,
+            family=family,
+            matrices=matrices,
+            sigma=origin.sigma,
+            residual=origin.residual,
+            predictors=origin.predictors,
+        )
+    given = Given(
+        formula=formula, family=family, scope=scope, weights=origin.weights, offset=origin.offset, levels=origin.levels
+    )
+    refused = {"se": origin.se, "matrices": matrices or None, "sigma": origin.sigma, "residual": origin.residual}
+    refused |= origin.predictors
+    with Reading(source.n_rows, show=progressbar) as reading:
+        return stream_design(given, source, report=reading.add, **refused)
 
 
 def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) -> PointFit:

@@ -6,7 +6,7 @@ terms stay group codes beside a narrow matrix: indicators are never built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -133,7 +133,7 @@ def build_design(
     kept = independent
     if family.has_categories:
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
-    _check_rows(len(frame), X.shape[1])
+    check_rows(len(frame), X.shape[1])
     if errors is not None:
         family, weights = family_and_weights(errors)
     weights = None if weights is None else frozen(weights)
@@ -224,16 +224,23 @@ def _without_aliases(
     X: np.ndarray, fixed: MatrixRecipe, terms: Terms, what: str
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     kept = independent_columns(X, has_intercept=terms.intercept)
-    aliased = tuple(name for name, use in zip(fixed.names, kept, strict=True) if not use)
+    aliased = warn_of_aliases(fixed.names, kept, what)
+    if aliased:
+        X = X[:, kept]
+    kept.setflags(write=False)
+    return X, kept, aliased
+
+
+def warn_of_aliases(names: Sequence[str], kept: np.ndarray, what: str) -> tuple[str, ...]:
+    """The names of the columns that are left out, after saying so."""
+    aliased = tuple(name for name, use in zip(names, kept, strict=True) if not use)
     if aliased:
         warn(
             f"{what} is rank deficient: {', '.join(aliased)} left out, as "
             f"{'it depends' if len(aliased) == 1 else 'they depend'} linearly on columns before.",
             AliasedColumnsWarning,
         )
-        X = X[:, kept]
-    kept.setflags(write=False)
-    return X, kept, aliased
+    return aliased
 
 
 def _parameter_part(
@@ -243,7 +250,7 @@ def _parameter_part(
     terms = words.formula.fixed_terms
     recipe, X = design_columns(terms, expressions, frame)
     X, kept, _ = _without_aliases(X, recipe, terms, f"{words.parameter}={words.text!r}")
-    _check_rows(len(frame), X.shape[1])
+    check_rows(len(frame), X.shape[1])
     return ParameterPart(
         parameter=words.parameter,
         text=words.text,
@@ -255,7 +262,8 @@ def _parameter_part(
     )
 
 
-def _check_rows(n: int, p: int) -> None:
+def check_rows(n: int, p: int) -> None:
+    """Refuse fewer complete rows than coefficients."""
     if n <= p:
         raise DataError(
             f"{n} complete row{'s' * (n > 1)} for {p} coefficient{'s' * (p > 1)} of the fixed part: more rows than "
@@ -278,19 +286,20 @@ def _groups(
         built = [design_columns(bar.terms, expressions, frame) for bar in factor_bars]
         for bar, (bar_recipe, Z) in zip(factor_bars, built, strict=True):
             warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
-        terms.append(_merged(factor_bars, grouping, codes, built, frame))
+        terms.append(merged(factor_bars, grouping, codes, built, frame))
         recipes.append(tuple(recipe for recipe, _ in built))
         groupings.append(grouping)
     return tuple(terms), tuple(recipes), tuple(groupings)
 
 
-def _merged(
+def merged(
     bars: list[Bar],
     grouping: Grouping,
     codes: np.ndarray,
     built: list[tuple[MatrixRecipe, np.ndarray]],
     frame: pd.DataFrame,
 ) -> GroupTerm:
+    """The bars of one factor as one term, on the rows that they were built on."""
     columns = tuple(name for recipe, _ in built for name in recipe.names)
     twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
     if twice:

@@ -17,6 +17,7 @@ from ..terms.group import GroupTerm as GroupTerm
 from ..terms.relationship import Matrix
 from ..terms.wide import WideTerm
 from ..tools.frame import as_frame, frozen
+from ..tools.summed import RowSums
 from ..tools.words import is_one_of
 from .codes import as_codes
 from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
@@ -67,6 +68,9 @@ class Design:
         the prior weights over the squared relative sds, so that sd = sigma/√weight.
     predictors : mapping
         The linear predictors of parameters of the family, by name.
+    sums : RowSums or None
+        Where the rows went by chunk by chunk: what the engine has of them (`bayeslmm.engine.sums`). ``y``, ``X`` and
+        ``offset`` are `bayeslmm.tools.summed` columns then, and ``frame`` has no rows.
     """
 
     formula: Formula
@@ -90,6 +94,7 @@ class Design:
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
     residual: ResidualPart | None = None
     predictors: Mapping[str, ParameterPart] = field(default_factory=dict)
+    sums: RowSums | None = None
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{group.name} {group.n_levels:,}" for group in self.groups) or "none"
@@ -167,7 +172,9 @@ class Design:
     def coords(self) -> dict[str, np.ndarray]:
         """The coordinates of draws by dimension: coefficients, rows, levels, ... as object arrays."""
         names = self.names
-        coords = {COEF: as_labels(self.x_names), ROW: self.index.to_numpy()}
+        coords = {COEF: as_labels(self.x_names)}
+        if self.sums is None:
+            coords[ROW] = self.index.to_numpy()
         if CUTPOINT in self.family.parameters:
             coords[THRESHOLD] = as_labels(self.levels[:-1])
         if self.residual is not None:
@@ -191,6 +198,8 @@ class Design:
     @property
     def normal_response(self) -> np.ndarray:
         """What is normal around Xβ + Zb (n,): the response, or the log of a lognormal one, less the offset."""
+        if self.sums is not None:  # a gaussian response is its own
+            return self.y - self.offset
         return self.working_response - self.offset
 
     @property

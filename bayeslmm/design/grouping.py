@@ -76,7 +76,7 @@ def factorize(columns: Sequence[pd.Series], name: str) -> tuple[Grouping, np.nda
     tables = tuple(tuple(levels) for levels, _ in coded)
     key = _mixed_base([codes for _, codes in coded], [len(table) for table in tables])
     codes, keys = pd.factorize(key, sort=True) if len(columns) > 1 else (key, np.arange(len(tables[0])))
-    levels = tables[0] if len(columns) == 1 else tuple(_combined(keys, tables))
+    levels = tables[0] if len(columns) == 1 else tuple(combined(keys, tables))
     keys = np.ascontiguousarray(keys, dtype=np.int64)
     keys.setflags(write=False)
     names = tuple(str(column.name) for column in columns)
@@ -143,7 +143,8 @@ def _mixed_base(parts: Sequence[np.ndarray], sizes: Sequence[int]) -> np.ndarray
     return key
 
 
-def _combined(keys: np.ndarray, tables: Sequence[Sequence[Any]]) -> list[str]:
+def combined(keys: np.ndarray, tables: Sequence[Sequence[Any]]) -> list[str]:
+    """What combinations are called, for keys in the mixed base of the level counts."""
     digits = []
     quotient = np.asarray(keys)
     for table in reversed(tables[1:]):

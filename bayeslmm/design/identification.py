@@ -369,7 +369,7 @@ def refuse_untold_residual(design: Design) -> None:
     one trial or one ordered category has a residual as well, whose variance the link sets: a variance that cannot be
     told from it only changes the unit of all the others.
     """
-    if design.is_wide:  # the fit judges them by its cross-products
+    if design.is_wide or design.sums is not None:  # the fit judges them by its cross-products
         return
     effects = sum(group.n_levels * group.q for group in design.groups)
     family = design.family
@@ -436,7 +436,7 @@ def untold_variances(design: Design) -> str:
     """What the data know of the variances that they do not tell, in words; empty where they tell all."""
     if not design.groups or design.is_wide:  # of wide terms a REML fit judges it
         return ""
-    identified = identification(design)
+    identified = identification(design) if design.sums is None else design.sums.untold
     return "" if identified.is_full else words_of(identified, design)
 
 

@@ -31,6 +31,7 @@ from ..families.family import linked_moments
 from ..terms.means import at_means, slopes_far_from_zero
 from ..terms.wide import WideTerm
 from ..tools.html import html_table
+from ..tools.summed import second_moment_of
 from .design import Design, GroupTerm
 from .names import LOG_RATIO, RHO
 from .predictors import ParameterPart
@@ -268,7 +269,7 @@ def resolve_priors(
             size, of = _size_of_wide(g) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
             if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
                 alike = np.array(template.sd_of) == place
-                size = np.float64(np.sqrt(np.mean(np.sum(g.Z[:, alike] ** 2, axis=1))))
+                size = np.float64(np.sqrt(np.trace(second_moment_of(g.Z[:, np.flatnonzero(alike)]))))
                 size, of = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
             why = natural.times(1.0, divisor=size, divisor_name=of)
@@ -369,7 +370,7 @@ def _away_from_ends(group: GroupTerm) -> str:
 def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:
     """The sd of a predictor and its name; one, and none, for a constant, whose sd is zero or rounding."""
     spread = np.float64(column.std(ddof=1))
-    constant = spread <= 1e-12 * np.abs(column).max()
+    constant = spread <= 1e-12 * max(column.max(), -column.min())
     return (np.float64(1.0), "") if constant else (spread, name)
 
 

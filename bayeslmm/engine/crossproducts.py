@@ -17,6 +17,7 @@ from ..tools.arrays import Array
 from ..tools.compiling import compiled
 
 Codes = NDArray[np.int64]
+WAITING = 1_000_000  # blocks of pairs of chunks that wait to be joined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,80 @@ def accumulate(
         n=len(y),
         sum_log_weights=0.0 if weights is None else float(np.log(w).sum()),
     )
+
+
+class Growing:
+    """Cross-products that chunks of rows are added to in place, each factor an ordinary one."""
+
+    def __init__(self, levels: Sequence[int], widths: Sequence[int], n_xy: int) -> None:
+        self.levels, self.widths = tuple(levels), tuple(widths)
+        self.ZtZ = [np.zeros((J, q, q)) for J, q in zip(levels, widths, strict=True)]
+        self.ZtXy = [np.zeros((J, q, n_xy)) for J, q in zip(levels, widths, strict=True)]
+        every = [(k, m) for k in range(len(levels)) for m in range(k + 1, len(levels))]
+        self._pairs = {
+            (k, m): PairBlocks(keys=np.zeros(0, np.int64), values=np.zeros((0, widths[k], widths[m]))) for k, m in every
+        }
+        self._waiting: dict[tuple[int, int], list[PairBlocks]] = {pair: [] for pair in every}
+        self.XytXy = np.zeros((n_xy, n_xy))
+        self.n, self.sum_log_weights = 0, 0.0
+
+    def add(self, Xy: Array, codes: Sequence[Codes], Z: Sequence[Array], weights: Array | None) -> None:
+        """Add rows: [X y] (n, p + 1), and of each factor the levels (n,) and columns (n, q_k)."""
+        w = np.ones(len(Xy)) if weights is None else weights
+        for code, z, ZtZ, ZtXy in zip(codes, Z, self.ZtZ, self.ZtXy, strict=True):
+            add_products(code, z, z, w, ZtZ)
+            add_products(code, z, Xy, w, ZtXy)
+        for k, m in self._pairs:
+            keys, where = np.unique(codes[k] * self.levels[m] + codes[m], return_inverse=True)
+            values = np.zeros((len(keys), self.widths[k], self.widths[m]))
+            add_products(where.reshape(-1), Z[k], Z[m], w, values)
+            self._wait((k, m), PairBlocks(keys=keys, values=values))
+        self.XytXy += Xy.T @ (Xy if weights is None else Xy * w[:, None])
+        self.n += len(Xy)
+        self.sum_log_weights += 0.0 if weights is None else float(np.log(w).sum())
+
+    def merge(self, other: Growing) -> None:
+        """Add those of other rows."""
+        for mine, more in zip([*self.ZtZ, *self.ZtXy], [*other.ZtZ, *other.ZtXy], strict=True):
+            mine += more
+        for pair, block in other.pairs.items():
+            self._wait(pair, block)
+        self.XytXy += other.XytXy
+        self.n, self.sum_log_weights = self.n + other.n, self.sum_log_weights + other.sum_log_weights
+
+    def _wait(self, pair: tuple[int, int], block: PairBlocks) -> None:
+        waiting = self._waiting[pair]
+        waiting.append(block)
+        if sum(len(each.keys) for each in waiting) > max(WAITING, len(self._pairs[pair].keys)):
+            self._join(pair)
+
+    def _join(self, pair: tuple[int, int]) -> None:
+        blocks = [self._pairs[pair], *self._waiting[pair]]
+        keys, where = np.unique(np.concatenate([block.keys for block in blocks]), return_inverse=True)
+        values = np.zeros((len(keys), *blocks[0].values.shape[1:]))
+        np.add.at(values, where.reshape(-1), np.concatenate([block.values for block in blocks]))
+        self._pairs[pair], self._waiting[pair] = PairBlocks(keys=keys, values=values), []
+
+    @property
+    def pairs(self) -> dict[tuple[int, int], PairBlocks]:
+        """The blocks of levels that met."""
+        for pair, waiting in self._waiting.items():
+            if waiting:
+                self._join(pair)
+        return self._pairs
+
+    def finished(self) -> CrossProducts:
+        """The sums so far, which are not copied."""
+        return CrossProducts(
+            levels=self.levels,
+            widths=self.widths,
+            ZtZ=tuple(self.ZtZ),
+            ZtXy=tuple(self.ZtXy),
+            pairs=dict(self.pairs),
+            XytXy=self.XytXy,
+            n=self.n,
+            sum_log_weights=self.sum_log_weights,
+        )
 
 
 def _wide_pair(

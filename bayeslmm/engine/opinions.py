@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from ..tools.arrays import Array
+from ..tools.summed import least_squares
 from .hyperpriors import Kind, Positive, log_prior
 from .marginal import Marginal
 from .marginal_nuts import unbounded
@@ -54,8 +55,7 @@ def centers(marginal: Marginal) -> Array:
 def _least_squares(marginal: Marginal) -> Array:
     """β (p,) by least squares, that of the intercept at centred predictors, as its prior is."""
     X = marginal.problem.X - centers(marginal)
-    beta: Array = np.linalg.lstsq(X, marginal.problem.y)[0]
-    return beta
+    return least_squares(X, marginal.problem.y)
 
 
 def _positive(marginal: Marginal) -> list[Positive]:

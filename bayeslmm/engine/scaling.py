@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,12 @@ from ..errors import NotAvailableError
 from ..residual_structures import Residuals
 from ..terms.wide import Rotation, WideTerm
 from ..tools.arrays import Array
+from ..tools.summed import SummedColumns, constant_in
 from .crossproducts import CrossProducts, accumulate
+from .sums import Sums, scaling_of, transformed
 
 DEPENDENT = 1e-7  # rms of what is left of a column of rms 1: below, rounding is 1e-9 of it
+DEPENDENT_IN_SUMS = 1e-6  # the same by sums of squares, which hold 1e-16 of 1 and so 1e-8 of an rms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,8 @@ class Problem:
     """A Gaussian mixed model as arrays: n rows, p fixed effects, K random terms.
 
     Of a wide term (`bayeslmm.terms.wide`) ``codes`` and ``Z`` are empty, and the columns of its rotation stand for
-    levels.
+    levels. Where the rows went by chunk by chunk there are ``sums`` of them, and ``y``, ``X`` and ``Z`` are
+    `SummedColumns`.
     """
 
     y: Array  # (n,), offset already subtracted
@@ -50,6 +55,7 @@ class Problem:
 
     structures: tuple[tuple[Structure, ...], ...] = ()  # of every block; none: all unstructured
     residual: Residuals | None = None  # of residuals with parameters besides sigma; `weights` are those at its values
+    sums: Sums | None = None
 
     def __post_init__(self) -> None:
         if not self.wide:
@@ -115,6 +121,7 @@ class Problem:
             intercept=design.x_names.index("Intercept") if design.has_intercept else None,
             sigma=design.family.known.get("sigma"),
             residual=None if design.residual is None else design.residual.structure,
+            sums=cast(Sums | None, design.sums),
         )
 
 
@@ -152,10 +159,7 @@ class Scaled:
 
 
 def _constant_column(A: Array, columns: Sequence[int]) -> int | None:
-    for column in columns:
-        if A[0, column] != 0.0 and np.all(A[:, column] == A[0, column]):
-            return column
-    return None
+    return next((column for column in columns if constant_in(A, column) is not None), None)
 
 
 def _transform(
@@ -300,6 +304,8 @@ def scale(problem: Problem, *, for_priors: bool = False) -> Scaled:
     NotAvailableError
         The residuals have parameters that are not estimated yet.
     """
+    if problem.sums is not None:
+        return _scaled_by_sums(problem, problem.sums, for_priors=for_priors)
     rows = ScaledRows.of(problem, for_priors=for_priors)
     if problem.residual is None:
         return rows.scaled(rows.cross(problem.weights))
@@ -309,6 +315,45 @@ def scale(problem: Problem, *, for_priors: bool = False) -> Scaled:
             "residuals are not known"
         )
     return rows.scaled(rows.whitened(problem.residual.values))
+
+
+def _scaled_by_sums(problem: Problem, sums: Sums, *, for_priors: bool) -> Scaled:
+    """The same as of rows, for which means and cross-products are enough."""
+    X, y = cast(SummedColumns, problem.X), cast(SummedColumns, problem.y)
+    p = X.shape[1]
+    intercept = problem.intercept if for_priors else _constant_column(problem.X, range(p))
+    C_xy = np.eye(p + 1)
+    C_xy[:p, :p] = scaling_of(X, [range(p)], [intercept], orthogonal=False, least=0.0)
+    T_x, center = C_xy[:p, :p].copy(), 0.0
+    if intercept is not None:
+        center = float(y.mean())
+        C_xy[intercept, p] = -center * T_x[intercept, intercept]
+    T_z = tuple(
+        _for_structures_by_sums(cast(SummedColumns, Z), template)
+        for Z, template in zip(problem.Z, problem.templates, strict=True)
+    )
+    cross = transformed(sums.cross, sums.B_xy @ C_xy, [B @ T for B, T in zip(sums.B_z, T_z, strict=True)])
+    return Scaled(
+        cross=cross, T_x=T_x, T_z=T_z, y_center=center, intercept=intercept, roots=(None,) * len(problem.levels)
+    )
+
+
+def _for_structures_by_sums(Z: SummedColumns, template: Template) -> Array:
+    """T as `_for_structures` has it."""
+    parts = list(template.parts())
+    free = [block for block, structure in parts if structure.is_free or len(block) == 1]
+    constants = [next((c for c in block if constant_in(Z, c) is not None), None) for block in free]
+    T = scaling_of(Z, free, constants, orthogonal=True, least=DEPENDENT_IN_SUMS)
+    sizes = np.sqrt((Z**2).mean(axis=0))
+    for block, structure in parts:
+        if block in free:
+            continue
+        columns = list(block)
+        size = sizes[columns]
+        if structure.hom:
+            size = np.full(len(block), np.sqrt(np.mean(size**2)))
+        T[columns, columns] = 1.0 / np.where(size > 0.0, size, 1.0)
+    return T
 
 
 def _sized(rotation: Rotation, weights: Array | None) -> tuple[Array, Array]:

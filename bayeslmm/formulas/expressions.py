@@ -119,6 +119,13 @@ def from_formulae(name: str) -> Any:
     return TRANSFORMS[name]
 
 
+def centring_matrix(means: np.ndarray) -> np.ndarray:
+    """What formulae multiplies a basis (n, k) with whose columns have these means (k,), to centre it."""
+    from formulae.utils import get_centering_matrix
+
+    return np.asarray(get_centering_matrix(means[None, :]))
+
+
 def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
     """The value of a leaf on these rows; any failure becomes a DataError that shows the expression."""
     if expression.is_column:
@@ -147,10 +154,16 @@ def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
 
 def _value(expression: Expression, frame: pd.DataFrame) -> Any:
     """What the code of a leaf gives on these rows."""
-    scope: dict[str, Any] = {stand_in: frame[column] for stand_in, column in expression.columns.items()}
+    return value_of(expression, frame, expression.code)
+
+
+def value_of(expression: Expression, frame: pd.DataFrame, code: str) -> Any:
+    """What a piece of the code of a leaf gives on these rows."""
+    columns = expression.columns.items() if len(frame.columns) else ()
+    scope: dict[str, Any] = {stand_in: frame[column] for stand_in, column in columns}
     scope.update(expression.objects)
     scope.update({DOUBLE: double, NUMBER: double_unless_logical, NOT: np.logical_not, KEEP: expression.memory})
-    return eval(expression.code, {"__builtins__": {}, **scope})
+    return eval(code, {"__builtins__": {}, **scope})
 
 
 def _calls_users_code(expression: Expression) -> bool:

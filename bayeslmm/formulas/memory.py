@@ -8,7 +8,7 @@ bins made from the data do not, and are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Memory:
         self.where, self.tried = where, tried
         self.complete = False
         self._statistics: dict[int, Any] = {}
+        self._given: dict[int, Any] = {}
         self._columns: dict[int, Any] = {}
         self._n = 0
         self._rows: np.ndarray | None = None
@@ -79,6 +80,15 @@ class Memory:
             self._statistics[part] = value
         return value
 
+    def preset(self, statistics: Mapping[int, Any]) -> None:
+        """Take the statistics of these parts from elsewhere: of rows that never stand together."""
+        self._given = dict(statistics)
+
+    @property
+    def learnt(self) -> list[str]:
+        """The parts whose statistics were taken of the rows it saw, as written."""
+        return [self.shown[part] for part in self._statistics if part not in self._given]
+
     def learn(self, compute: Compute, frame: pd.DataFrame, label: str) -> Any:
         """The value of the leaf on the rows of the fit, whose statistics are kept.
 
@@ -87,7 +97,7 @@ class Memory:
         FormulaError
             The leaf, or a part of it, does not go row by row.
         """
-        self._statistics, self._columns, self._n = {}, {}, len(frame)
+        self._statistics, self._columns, self._n = dict(self._given), {}, len(frame)
         value = compute(frame)
         if self.tried and has_a_value_a_row(value, self._n):
             for rows in _samples(frame):

@@ -44,10 +44,11 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
         places = [design.x_names.index(name) if name in design.x_names else design.p for name in group.columns]
         alone = tuple(name for name in group.columns if name not in design.x_names)
         return Coding(names=design.x_names + alone, B=np.eye(p + len(alone), p), places=places)
+    X, Z = _matrices(design, group)
     column_in_Z = {
         name: group.columns.index(name)
         for c, name in enumerate(design.x_names)
-        if name in group.columns and np.array_equal(design.X[:, c], group.Z[:, group.columns.index(name)])
+        if name in group.columns and np.array_equal(X[:, c], Z[:, group.columns.index(name)])
     }
     of_Z, of_X = np.zeros((q, p)), np.zeros((p, p))
     others_of_X = []
@@ -59,7 +60,7 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
     stay = list(others_of_X)
     if len(column_in_Z) < q and others_of_X:
         stay = []
-        Z, X = _rows(group.Z), _rows(design.X)
+        Z, X = _rows(Z), _rows(X)
         centred = design.has_intercept or "Intercept" in group.columns
         for c in others_of_X:
             others = np.column_stack([Z, X[:, stay]])
@@ -85,6 +86,14 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
         B[row_of[design.x_names[c]]] = of_X[c]
     B[places] = of_Z
     return Coding(names=tuple(names), B=B, places=places)
+
+
+def _matrices(design: Design, group: GroupTerm) -> tuple[Array, Array]:
+    """X and Z; on the sample of rows that is kept where the others went by chunk by chunk."""
+    if design.sums is None:
+        return design.X, group.Z
+    new = design.at(design.sums.sample, groups=[group.name], estimable_only=False)
+    return new.X, new.groups[0].Z
 
 
 def _rows(A: Array) -> Array:

@@ -103,7 +103,9 @@ def as_tree(
 
 
 def observed_data(design: Design) -> Any:
-    """The response as a Dataset, y (obs), in the numbers that a user sees."""
+    """The response as a Dataset, y (obs), in the numbers that a user sees; empty where the rows are gone."""
     import xarray as xr
 
+    if design.sums is not None:
+        return xr.Dataset()
     return xr.Dataset({RESPONSE: (ROW, as_seen(design, design.y))}, coords={ROW: design.index.to_numpy()})

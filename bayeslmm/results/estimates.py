@@ -26,6 +26,7 @@ class Origin:
     sigma: str | None = None
     residual: str | None = None
     predictors: Mapping[str, str] = field(default_factory=dict)
+    levels: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

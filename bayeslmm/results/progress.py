@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 SECONDS_UNSEEN = 1.0  # what is done sooner needs no bar
 
@@ -30,6 +31,13 @@ class Bar:
             self._show = False  # another thread may still report
             if self._drawn is not None:
                 self._drawn.stop(complete=kind is None)
+
+    def say(self, what: str) -> None:
+        """Other words before the bar."""
+        with self._lock:
+            self._what = what
+            if self._drawn is not None:
+                self._drawn.say(what)
 
     def advance(self, steps: int) -> None:
         """Count steps as done."""
@@ -59,14 +67,17 @@ class _InTerminal:
         from rich.progress import Progress
 
         self._total, self._progress = total, Progress()
-        self._task = self._progress.add_task(what, total=total)
+        self._task = self._progress.add_task(what, total=total or None)
         self._progress.start()
+
+    def say(self, what: str) -> None:
+        self._progress.update(self._task, description=what)
 
     def update(self, done: int) -> None:
         self._progress.update(self._task, completed=done)
 
     def stop(self, *, complete: bool) -> None:
-        if complete:
+        if complete and self._total:
             self.update(self._total)
         self._progress.stop()
 
@@ -79,8 +90,11 @@ class _InNotebook:
         self._what, self._total = what, total
         self._place = display(self._bar(0), raw=True, display_id=True)
 
+    def say(self, what: str) -> None:
+        self._what = what
+
     def _bar(self, done: int) -> dict[str, str]:
-        percent = f"{100 * done // max(self._total, 1)} %"
+        percent = f"{100 * done // self._total} %" if self._total else f"{done:,}"
         bar = f"<progress value='{done}' max='{self._total}'></progress>"
         return {"text/html": f"{self._what} {bar} {percent}", "text/plain": f"{self._what}: {percent}"}
 
@@ -97,3 +111,35 @@ def track(steps: Iterable[tuple[int, Any]], total: int, what: str, show: bool) -
         for weight, item in steps:
             yield weight, item
             bar.advance(weight)
+
+
+class Reading:
+    """Passes over rows that are read chunk by chunk: a bar for each, or a count where nobody knows how many there are.
+
+    The words say how many rows a second.
+    """
+
+    def __init__(self, rows: int | None, *, show: bool) -> None:
+        self._rows, self._show = rows, show
+        self._what, self._bar = "", cast(Bar | None, None)
+        self._done, self._started = 0, 0.0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
+
+    def add(self, what: str, rows: int) -> None:
+        """So many more rows of the pass of this name were read."""
+        if what != self._what:
+            self._stack.close()
+            self._what, self._done, self._started = what, 0, time.perf_counter()
+            self._bar = self._stack.enter_context(Bar(what, self._rows or 0, show=self._show))
+        self._done += rows
+        assert self._bar is not None
+        seconds = time.perf_counter() - self._started
+        if seconds > 0.0:
+            self._bar.say(f"{what}, {self._done / seconds:,.0f} rows/s")
+        self._bar.advance(rows)

@@ -29,7 +29,7 @@ from ..design.names import EACH
 from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..engine.reml import PointSolution, with_rivals
 from ..engine.scaling import Problem
-from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
+from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, NotAvailableError, StorageError
 from ..families import family_of
 from ..formulas.binding import Scope
 from ..formulas.expressions import total_offset
@@ -94,6 +94,11 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
 
     if not isinstance(fit, PointFit | PosteriorFit):
         raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
+    if fit.design.sums is not None:
+        raise NotAvailableError(
+            "save: fits of data in chunks cannot be saved yet. Save the tables (fit.tidy()), or the draws of a "
+            "posterior: post.idata.to_netcdf(path)"
+        )
     target = checked_path(path, "save")
     if not target.parent.is_dir():
         raise StorageError(f"save: there is no folder {target.parent}")

@@ -29,6 +29,8 @@ def _header(design: Design, title: str, *more: str) -> str:
     lines.append(
         f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}" + f"; smooths: {smooths}" * bool(smooths)
     )
+    if design.sums is not None:
+        lines.append("Rows were read chunk by chunk and not kept; quantiles of residuals are not among the sums")
     if design.se is not None:
         lines.append(errors_in_words(design))
     if design.residual is not None:
@@ -92,7 +94,7 @@ def _family_parameters(fit: Estimates) -> Table | None:
 
 
 def _scaled_residuals(fit: Estimates) -> Table | None:
-    if fit.design.family.has_categories:
+    if fit.design.family.has_categories or fit.design.sums is not None:
         return None
     quantiles = np.quantile(residuals(fit, "scaled"), [0, 0.25, 0.5, 0.75, 1])
     cells = [f"{quantile:.4f}" for quantile in quantiles]

@@ -19,6 +19,7 @@ from ..design.newdata import NewDesign
 from ..errors import NotAvailableError
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
+from ..tools.summed import MetLevels, covariance_of, second_moment_of
 from .reference import reference_grid
 
 RESIDUAL = "Residual"
@@ -139,8 +140,7 @@ def mean_group_variance(Z: Array, cov: Array) -> Array:
     Z : (n, q) random-effect columns
     cov : (..., q, q)
     """
-    second_moment = Z.T @ Z / Z.shape[0]
-    return np.maximum(np.einsum("ab,...ab->...", second_moment, cov), 0.0)
+    return np.maximum(np.einsum("ab,...ab->...", second_moment_of(Z), cov), 0.0)
 
 
 def population(design: Design, values: Values) -> tuple[Array, Array]:
@@ -166,7 +166,7 @@ def fixed_part_variance(X: Array, beta: Array) -> Array:
     """Var(Xβ) over the rows, with divisor n − 1, for β (..., p); through Cov(X), not through (..., n) fits."""
     if X.shape[1] == 0:
         return np.zeros(np.asarray(beta).shape[:-1])
-    cov_x = np.atleast_2d(np.cov(X, rowvar=False))
+    cov_x = covariance_of(X)
     return np.maximum(np.einsum("...a,ab,...b->...", beta, cov_x, beta), 0.0)
 
 
@@ -222,6 +222,8 @@ def _determines(fine: GroupTerm, coarse: GroupTerm) -> bool:
     """Whether rows of one level of a factor share a level of the other as well."""
     if fine.is_wide or coarse.is_wide:
         return False
+    if isinstance(fine.codes, MetLevels):
+        return fine.codes.pairs[coarse.name] == fine.n_levels
     return len(np.unique(fine.codes * coarse.n_levels + coarse.codes)) == fine.n_levels
 
 

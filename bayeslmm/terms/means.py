@@ -14,6 +14,7 @@ import numpy as np
 
 from ..covariances.template import Template
 from ..tools.arrays import Array
+from ..tools.summed import constant_in
 from .group import GroupTerm
 
 FAR_FROM_ZERO = 2.0  # |mean| of a predictor in its sds; below, an intercept at zero and one at the mean differ little
@@ -31,14 +32,14 @@ def shear(Z: Array, template: Template, *, beyond: float = FAR_FROM_ZERO) -> Arr
     """
     A = np.eye(Z.shape[1])
     for constant, others in _moved(Z, template, beyond):
-        A[constant, others] = -Z[:, others].mean(axis=0) / Z[0, constant]
+        A[constant, others] = -Z[:, others].mean(axis=0) / (constant_in(Z, constant) or 1.0)
     return None if np.array_equal(A, np.eye(len(A))) else A
 
 
 def _moved(Z: Array, template: Template, beyond: float) -> Iterator[tuple[int, list[int]]]:
     """The column of every intercept with far slopes in its block, and the columns of all slopes there."""
     for block, structure in template.parts():
-        constant = [c for c in block if Z[0, c] != 0.0 and np.all(Z[:, c] == Z[0, c])][:1]
+        constant = [c for c in block if constant_in(Z, c) is not None][:1]
         others = [c for c in block if c not in constant]
         if structure.is_free and constant and others:
             means, spreads = Z[:, others].mean(axis=0), Z[:, others].std(axis=0)

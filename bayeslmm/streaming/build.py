@@ -1,0 +1,423 @@
+"""Formula + source of chunks → a `Design` without rows: two passes, of which levels and sums are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..design.build import check_rows, merged, warn_of_aliases
+from ..design.coding import design_columns
+from ..design.design import Design
+from ..design.grouping import Grouping, check_levels, combined, joined
+from ..design.newdata import Recipe
+from ..design.plan import Plan, make_plan
+from ..engine import ridge
+from ..engine.scaling import Problem, scale
+from ..engine.sums import Sums, transformed
+from ..errors import DataError, DroppedRowsWarning, InputError, NotAvailableError, WeaklyIdentifiedWarning
+from ..families import Family
+from ..formulas.binding import Scope
+from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
+from ..formulas.formula import Bar, Formula
+from ..sources.source import Source, named_by
+from ..terms.group import GroupTerm
+from ..tools.arrays import Array
+from ..tools.frame import check_size, frozen, plain
+from ..tools.summed import GoneFrame, GoneRows, MetLevels, SummedColumns
+from ..tools.warned import warn
+from . import ranks
+from .first_pass import Learned, Uniques
+from .request import Request, named_column, refuse_options
+from .second_pass import Blueprint, Coder, Summed, response_of
+from .statistics import settle, wanted
+
+AS_ROWS = 200_000  # rows that the sample stands for where the formula is laid out
+NOTHING_WITHIN = 1e-12  # of a variance, that rounding leaves within levels
+Report = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Given:
+    """What a model says besides its formula."""
+
+    formula: Formula
+    family: Family
+    scope: Scope
+    weights: Any = None
+    offset: Any = None
+    levels: Mapping[str, Sequence[Any]] | None = None
+
+
+def stream_design(given: Given, source: Source, *, report: Report = lambda what, rows: None, **others: Any) -> Design:
+    """The design of a model whose rows come in chunks.
+
+    Parameters
+    ----------
+    given : Given
+    source : Source
+    report : callable
+        Told what goes on, and how many more rows were read.
+    **others
+        Options of `build_design` that are not offered here, which are refused unless they are None.
+
+    Raises
+    ------
+    NotAvailableError
+        What cannot be summed chunk by chunk, by its name.
+    DataError
+        What a chunk holds that others do not; the message names it.
+    """
+    refuse_options(**others)
+    _refuse_terms(given)
+    stamps = source.stamps()
+    request, bars = _request(given, source)
+    learned: Learned = source.reduce(partial(Learned, request), request.columns, partial(report, "Finding levels"))
+    _refuse_empty(learned)
+    request = learned.request  # the very leaves that the sums are of
+    settle(request.wanted, learned.statistics)
+    blueprint, terms, groupings = lay_out(given.formula, learned, bars)
+    summed: Summed = source.reduce(partial(Summed, blueprint), request.columns, partial(report, "Summing rows"))
+    _refuse_changes(learned, summed, stamps, source.stamps())
+    if learned.missing:
+        shown = ", ".join(f"{name} {count}" for name, count in learned.missing.items())
+        dropped = learned.n_read - learned.n
+        warn(f"{dropped} of {learned.n_read} rows left out, as they have missing values ({shown}).", DroppedRowsWarning)
+    return assemble(given, learned, blueprint, terms, groupings, summed)
+
+
+def _refuse_terms(given: Given) -> None:
+    """Raise NotAvailableError for models that need the rows."""
+    if given.family.word != "gaussian" or given.family.residual_is_known:
+        raise NotAvailableError(
+            f"family={given.family.word!r} of data that come in chunks is not offered: its likelihood is no function "
+            "of sums over rows. A normal response is (family='gaussian'); of others take a sample of rows into memory, "
+            "or of rows that share every predictor the sums, such as p(successes, trials)."
+        )
+    for bar in given.formula.bars:
+        if bar.word is not None:
+            raise NotAvailableError(f"{bar.text} of data that come in chunks is not offered; (x | g) is.")
+    for _, text in given.formula.smooths:
+        raise NotAvailableError(f"{text} of data that come in chunks is not offered; bs(x, knots=[...]) and poly are.")
+
+
+def _request(given: Given, source: Source) -> tuple[Request, dict[tuple[str, ...], list[Bar]]]:
+    """What is read of every chunk, by the first one; and the bars of each factor."""
+    columns = source.columns
+    levels = _levels(given.levels, columns)
+    empty = pd.DataFrame(columns=pd.Index(columns))
+    offset = named_column(given.offset, "offset", columns)
+    plan = make_plan(given.formula, empty, given.scope, None, offset)
+    weights = named_column(given.weights, "weights", columns)
+    of_factor: dict[frozenset[str], list[Bar]] = {}
+    for bar in given.formula.bars:
+        of_factor.setdefault(frozenset(bar.group), []).append(bar)
+    bars = {factor_bars[0].group: factor_bars for factor_bars in of_factor.values()}
+    request = Request(plan=plan, weights=weights, levels=levels, groups=tuple(bars))
+    every = [plan.response, *plan.expressions.values(), *plan.offsets]
+    statistics = tuple(each for expression in every for each in wanted(expression))
+    head = source.head(request.columns)
+    with named_by(head.where):
+        frame, _, _ = request.rows(head.frame)
+        factors = tuple(
+            expression for expression in plan.expressions.values() if len(frame) and _is_factor(expression, frame)
+        )
+    return replace(request, factors=factors, wanted=statistics), bars
+
+
+def _is_factor(expression: Expression, frame: pd.DataFrame) -> bool:
+    """Whether a leaf becomes a factor; one that remembers something of all rows is taken for numbers."""
+    if expression.memory is not None or wanted(expression):
+        return False
+    return isinstance(as_numbers_or_factor(evaluate(expression, frame), expression, frame.index), Factor)
+
+
+def _levels(levels: Any, columns: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(levels, Mapping | None):
+        raise InputError(f"levels={type(levels).__name__}: a dict of levels by column is needed, {{'g': [...]}}")
+    given = {}
+    for name, values in (levels or {}).items():
+        if name not in columns:
+            raise InputError(f"levels={{{name!r}: ...}}: the data have no such column")
+        if isinstance(values, str) or not hasattr(values, "__iter__"):
+            raise InputError(f"levels={{{name!r}: {values!r}}}: the levels of a column are a list")
+        given[name] = tuple(getattr(value, "item", lambda value=value: value)() for value in values)
+        if len(set(given[name])) < len(given[name]):
+            raise InputError(f"levels={{{name!r}: ...}}: a level stands there twice")
+    return given
+
+
+def _refuse_empty(learned: Learned) -> None:
+    if learned.n:
+        return
+    shown = ", ".join(f"{name} {count}" for name, count in learned.missing.items())
+    raise DataError(f"No row is complete: missing values: {shown}. Fill in or leave out the column.")
+
+
+def _refuse_changes(learned: Learned, summed: Summed, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise DataError if the second pass saw other rows than the first."""
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    what = f"{changed[0]} changed" if changed else "the data changed"
+    words = ""
+    if (learned.n_read, learned.n) != (summed.n_read, summed.fixed.n):
+        words = f": {learned.n_read:,} rows ({learned.n:,} complete), then {summed.n_read:,} ({summed.fixed.n:,})"
+    for name, total in learned.totals.items():
+        again = summed.totals.get(name, 0.0)
+        if not words and abs(total - again) > 1e-9 * max(abs(total), abs(again)):  # rows in another order round so
+            words = f": {name!r} adds up to {total:.15g}, then to {again:.15g}"
+    if changed or words:
+        raise DataError(
+            f"{what} between the two passes over the rows{words}. Nothing was fitted. Fit again once they stand still."
+        )
+
+
+# -- columns
+
+
+def lay_out(
+    formula: Formula, learned: Learned, bars: Mapping[tuple[str, ...], list[Bar]]
+) -> tuple[Blueprint, list[GroupTerm], list[Grouping]]:
+    """The columns of the model, laid out on the sample as on a whole table."""
+    plan = learned.request.plan
+    rows = learned.sampled()
+    rows = rows.assign(**{str(name): plain(rows[name], str(name)) for name in rows})  # without categories of no row
+    rows = rows.iloc[np.resize(np.arange(len(rows)), max(len(rows), min(learned.n, AS_ROWS)))]
+    rows = rows.reset_index(drop=True)
+    _settle_memories(plan, rows)
+    fixed, X = design_columns(formula.fixed_terms, plan.expressions, rows)
+    check_rows(learned.n, 0)
+    terms, groupings, coders, recipes = [], [], [], []
+    names = joined(list(bars))
+    for factor_bars, uniques, name in zip(bars.values(), learned.uniques, names, strict=True):
+        grouping, coder = _grouping(name, uniques, learned)
+        check_levels(grouping, learned.n)
+        built = [design_columns(bar.terms, plan.expressions, rows) for bar in factor_bars]
+        terms.append(merged(factor_bars, grouping, np.zeros(0, np.int64), built, rows))
+        groupings.append(grouping)
+        coders.append(coder)
+        recipes.append(tuple(recipe for recipe, _ in built))
+    y = response_of(plan.response, rows)
+    shift, unit = _middles(X, [range(X.shape[1])], fixed.names)
+    extra = np.column_stack([y, y, np.zeros(len(y))])
+    with_intercept = "Intercept" in fixed.names
+    shift = np.concatenate([shift, [float(y.mean()) * with_intercept, float(y.mean()), 0.0]])
+    unit = np.concatenate([unit, _sizes(extra)[:2], [1.0]])
+    of_z = [_middles(term.Z, term.blocks, term.columns) for term in terms]
+    blueprint = Blueprint(
+        request=learned.request,
+        kinds=learned.kinds,
+        fixed=fixed,
+        bars=tuple(recipes),
+        coders=tuple(coders),
+        offsets=plan.offsets,
+        shift=shift,
+        unit=unit,
+        shift_z=tuple(shift for shift, _ in of_z),
+        unit_z=tuple(unit for _, unit in of_z),
+    )
+    return blueprint, terms, groupings
+
+
+def _settle_memories(plan: Plan, rows: pd.DataFrame) -> None:
+    """Evaluate every leaf once: what it would still take of these rows alone is refused."""
+    for expression in (plan.response, *plan.expressions.values(), *plan.offsets):
+        evaluate(expression, rows)
+        if expression.memory is not None and expression.memory.learnt:
+            raise NotAvailableError(
+                f"{expression.memory.learnt[0]} ({expression.memory.where}) of data that come in chunks is not "
+                "offered: it is no sum over rows. mean, sd, var, min, max and sum are, of a column or of what goes row "
+                "by row. Compute it first and write the number into the formula."
+            )
+
+
+def _middles(A: Array, blocks: Sequence[Sequence[int]], names: Sequence[str]) -> tuple[Array, Array]:
+    """What is taken off each column before it is summed, and its unit: about mean and sd beside an intercept."""
+    shift, unit = np.zeros(A.shape[1]), np.ones(A.shape[1])
+    for block in blocks:
+        columns = [c for c in block if names[c] != "Intercept"]
+        if len(columns) < len(block):
+            shift[columns] = A[:, columns].mean(axis=0)
+        unit[columns] = _sizes(A[:, columns] - shift[columns])
+    return shift, unit
+
+
+def _sizes(A: Array) -> Array:
+    size = np.sqrt(np.mean(A**2, axis=0))
+    return np.where(size > 0.0, size, 1.0)
+
+
+def _grouping(name: str, uniques: Uniques, learned: Learned) -> tuple[Grouping, Coder]:
+    """The levels of a factor in order, as `factorize` has them, and what codes them."""
+    table = uniques.table
+    tables, indexes, codes = [], [], []
+    for variable in uniques.names:
+        values = pd.Index(np.sort(np.asarray(table[variable].unique())))
+        kind = learned.kinds[variable]
+        shown = [kind.categories[code] for code in values] if kind.letter == "c" else values.tolist()
+        tables.append(tuple(getattr(value, "item", lambda value=value: value)() for value in shown))
+        indexes.append(values)
+        codes.append(values.get_indexer(pd.Index(table[variable])))
+    keys = None
+    if len(uniques.names) > 1:
+        key = np.zeros(len(table), np.int64)
+        for column, values in zip(codes, indexes, strict=True):
+            key = key * len(values) + column
+        keys = np.unique(key)
+    levels = tables[0] if keys is None else tuple(combined(keys, tables))
+    grouping = Grouping(
+        name=name,
+        variables=uniques.names,
+        tables=tuple(tables),
+        keys=frozen(np.arange(len(levels)) if keys is None else keys, np.int64),
+        levels=levels,
+    )
+    return grouping, Coder(name, uniques.names, indexes, keys)
+
+
+# -- the design
+
+
+def assemble(
+    given: Given,
+    learned: Learned,
+    blueprint: Blueprint,
+    terms: Sequence[GroupTerm],
+    groupings: Sequence[Grouping],
+    summed: Summed,
+) -> Design:
+    """The design, of what both passes have kept."""
+    formula, plan, n = given.formula, blueprint.request.plan, learned.n
+    names, P = blueprint.fixed.names, len(blueprint.fixed.names)
+    basis = summed.fixed.basis(blueprint.shift, blueprint.unit)
+    X = SummedColumns.of(basis, range(P))
+    _check_ranges(summed, names, plan.response.label)
+    kept = ranks.independent(X, names, has_intercept=formula.fixed_terms.intercept)
+    kept.setflags(write=False)
+    aliased = warn_of_aliases(names, kept, "The fixed part")
+    check_rows(n, int(kept.sum()))
+    cross = summed.cross.finished()
+    groups = _summed_groups(terms, summed, blueprint)
+    select = np.eye(P + 1)[:, [*np.flatnonzero(kept), P]]
+    cross = transformed(cross, select, [np.eye(term.q) for term in terms])
+    x_names = tuple(name for name, use in zip(names, kept, strict=True) if use)
+    recipe = Recipe(
+        fixed=blueprint.fixed,
+        kept=kept,
+        aliases=ranks.aliases(X, kept, names, intercept=formula.fixed_terms.intercept),
+        bars=blueprint.bars,
+        groupings=tuple(groupings),
+        offsets=plan.offsets,
+        offset_given_as_array=False,
+    )
+    places, sample = [*np.flatnonzero(kept), P], learned.sampled()
+    sums = Sums(
+        cross=cross,
+        B_xy=_back(blueprint.shift[places], blueprint.unit[places], x_names),
+        B_z=tuple(
+            _back_of_blocks(shift, unit, term)
+            for shift, unit, term in zip(blueprint.shift_z, blueprint.unit_z, terms, strict=True)
+        ),
+        untold=None,
+        sample=sample,
+    )
+    design = Design(
+        formula=formula,
+        response=plan.response.label,
+        family=given.family,
+        y=SummedColumns.of(basis, [P + 1], flat=True),  # type: ignore[arg-type]
+        trials=None,
+        levels=(),
+        X=SummedColumns.of(basis, np.flatnonzero(kept).tolist()),  # type: ignore[arg-type]
+        x_names=x_names,
+        aliased=aliased,
+        groups=groups,
+        weights=None if blueprint.request.weights is None else GoneRows(n),  # type: ignore[arg-type]
+        offset=SummedColumns.of(basis, [P + 2], flat=True),  # type: ignore[arg-type]
+        index=GoneRows(n),
+        n_dropped=learned.n_read - n,
+        frame=GoneFrame(n, {str(name): sample[name].dtype for name in sample}),
+        recipe=recipe,
+        scope=plan.scope,
+        sums=sums,
+    )
+    if not groups:
+        return design
+    problem = Problem.of(design)
+    untold = ridge.identification(problem, scale(problem), reml=True)
+    return replace(design, sums=replace(sums, untold=untold))
+
+
+def _summed_groups(terms: Sequence[GroupTerm], summed: Summed, blueprint: Blueprint) -> tuple[GroupTerm, ...]:
+    """The terms with sums in the place of their rows."""
+    n, pairs, groups = summed.fixed.n, summed.cross.pairs, []
+    for k, term in enumerate(terms):
+        _warn_if_constant(term, summed.cross.ZtZ[k], summed.random[k].low, summed.random[k].high)
+        met = {other.name: len(pairs[min(k, m), max(k, m)].keys) for m, other in enumerate(terms) if m != k}
+        basis = summed.random[k].basis(blueprint.shift_z[k], blueprint.unit_z[k])
+        Z: Any = SummedColumns.of(basis, range(term.q))
+        codes: Any = MetLevels(n, met)
+        groups.append(replace(term, codes=codes, Z=Z))
+    return tuple(groups)
+
+
+def _warn_if_constant(term: GroupTerm, ZtZ: Array, low: Array, high: Array) -> None:
+    """As `warn_if_constant_within_levels`, by sums: ΣZ² of a level is (ΣZ)²/Σ1 then."""
+    for block, text in zip(term.blocks, term.texts, strict=True):
+        names = [term.columns[c] for c in block]
+        if "Intercept" not in names:
+            continue
+        one = block[names.index("Intercept")]
+        flat = []
+        for c in block:
+            within = (ZtZ[:, c, c] - ZtZ[:, one, c] ** 2 / ZtZ[:, one, one]).sum()
+            if c != one and within <= NOTHING_WITHIN * ZtZ[:, c, c].sum():
+                flat.append(term.columns[c])
+        if flat:
+            warn(
+                f"{text}: {', '.join(flat)} {'varies' if len(flat) == 1 else 'vary'} within none of the "
+                f"{term.n_levels:,} levels of {term.name}, so that random slopes can hardly be told from the "
+                f"intercept. Keep what is constant within a level in the fixed part and write (1 | {term.name}).",
+                WeaklyIdentifiedWarning,
+            )
+
+
+def _back(shift: Array, unit: Array, names: Sequence[str]) -> Array:
+    """B (q, q) with A = Â B for Â = (A − shift)/unit and the response behind the columns of X."""
+    B = np.diag(unit)
+    if "Intercept" in names:
+        place = list(names).index("Intercept")
+        B[place] += np.where(np.arange(len(shift)) == place, 0.0, shift)
+    return B
+
+
+def _back_of_blocks(shift: Array, unit: Array, term: GroupTerm) -> Array:
+    B = np.diag(unit)
+    for block in term.blocks:
+        one = next((c for c in block if term.columns[c] == "Intercept"), None)
+        if one is not None:
+            for c in block:
+                B[one, c] += 0.0 if c == one else shift[c]
+    return B
+
+
+def _check_ranges(summed: Summed, names: tuple[str, ...], response: str) -> None:
+    """What a whole table is asked: sizes within doubles, and a response that is no constant."""
+    P = len(names)
+    low, high = summed.fixed.low, summed.fixed.high
+    largest = np.maximum(np.abs(low), np.abs(high))[None, :]
+    check_size(largest[:, :P], names)
+    check_size(largest[:, P + 1 : P + 2], [response])
+    n = summed.fixed.n
+    if n > 1 and low[P + 1] == high[P + 1]:
+        raise DataError(
+            f"The response {response!r} is {low[P + 1]:g} in all {n:,} rows, so there is nothing to explain."
+        )
+    if n > 1 and low[P] == high[P]:
+        raise DataError(
+            f"The response {response!r} less its offset is {low[P]:g} in all {n:,} rows, so there is nothing to "
+            "explain."
+        )
