@@ -15,6 +15,7 @@ from ..errors import BayesLMMError, DataError
 from .source import Chunk, Pass, Progress, Source, added
 
 TOGETHER = 8  # sums merged by one task
+FIRST = 2_000  # rows that are looked at before the first pass
 
 
 class Dask(Source):
@@ -43,16 +44,16 @@ class Dask(Source):
             except BayesLMMError:
                 raise
             except Exception as problem:  # whatever reads the partition
-                raise _unreadable(number, problem) from None
+                raise _unreadable(_where(number), problem) from None
             yield Chunk(where=_where(number), frame=frame)
 
     def head(self, columns: Sequence[str]) -> Chunk:
         """A few rows of the first partition that has some."""
         for number in range(self._data.npartitions):
             try:
-                frame = self._data[list(columns)].get_partition(number).head(2000, npartitions=1, compute=True)
+                frame = self._data[list(columns)].get_partition(number).map_partitions(_first).compute()
             except Exception as problem:
-                raise _unreadable(number, problem) from None
+                raise _unreadable(_where(number), problem) from None
             if len(frame):
                 return Chunk(where=_where(number), frame=frame)
         raise DataError(f"The data ({self.described}) hold no rows. Check how the table was read or filtered.")
@@ -62,14 +63,15 @@ class Dask(Source):
         from dask.base import compute
         from dask.delayed import delayed
 
-        parts = self._data[list(columns)].map_partitions(
-            _summed, make, meta=pd.Series([], dtype=object, name="sums"), partition_info=None
-        )
+        parts = self._data[list(columns)].map_partitions(_summed, make, meta=pd.Series([], dtype=object, name="sums"))
         level = parts.to_delayed()
         merge = delayed(_merged, pure=False)
         while len(level) > 1:
             level = [merge(level[k : k + TOGETHER]) for k in range(0, len(level), TOGETHER)]
-        (answer,) = compute(level[0])  # type: ignore[no-untyped-call]
+        try:
+            (answer,) = compute(level[0])  # type: ignore[no-untyped-call]
+        except Exception as problem:  # whatever reads a partition, or ends a worker
+            raise _unreadable("a partition", problem) from None
         outcome = answer.iloc[0]
         if isinstance(outcome, Exception):
             raise outcome
@@ -111,5 +113,9 @@ def _where(number: int) -> str:
     return f"partition {number}"
 
 
-def _unreadable(number: int, problem: Exception) -> DataError:
-    return DataError(f"{_where(number)} cannot be read: {type(problem).__name__}: {problem}. Nothing was fitted.")
+def _first(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.iloc[:FIRST]
+
+
+def _unreadable(where: str, problem: Exception) -> DataError:
+    return DataError(f"{where} cannot be read: {type(problem).__name__}: {problem}. Nothing was fitted.")
