@@ -25,10 +25,11 @@ from bayeslmm.covariances.compound_symmetry import CompoundSymmetry
 from bayeslmm.covariances.diagonal import Diagonal
 from bayeslmm.covariances.template import covariance
 from bayeslmm.engine import sampler
-from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive
-from bayeslmm.engine.marginal import Marginal
+from bayeslmm.engine.hyperpriors import HyperPriors, Kind, Positive, ResidualPriors
 from bayeslmm.engine.proposal import fit_proposal
+from bayeslmm.engine.residual_marginal import marginal_of
 from bayeslmm.engine.scaling import Problem
+from bayeslmm.residual_structures import CORRELATIONS, Blocks, Residuals, Spread
 
 KEPT, THINNED = 199, 4  # ranks 0 to 199 among nearly independent draws
 SD, ETA, BETA_SD = 1.5, 1.5, 2.0
@@ -71,7 +72,43 @@ def structures():
     return {name: (each, priors_for(each, t="t priors" in name)) for name, each in empty.items()}
 
 
-def problem(X, codes, Z, blocks, weights=None, bar=(), sigma=None):
+def residual_structures():
+    """The same for residuals with parameters besides sigma: every correlation, sds by strata and by a number."""
+    eight, t6 = np.repeat(np.arange(8), 6), np.tile(np.linspace(-1, 1, 6), 8)
+    fifteen, visits = np.repeat(np.arange(15), 4), np.tile(np.arange(4.0), 15)
+    slope, of_visits = np.column_stack([np.ones(48), t6]), np.column_stack([np.ones(60), visits - 1.5])
+    stratum = (np.arange(48) % 3 == 0).astype(float)[:, None]
+    bar = [eight], [np.ones((48, 1))], [((0,),)]
+    none = np.zeros((48, 0))
+    steps = Blocks.of(eight, np.tile(np.arange(6.0), 8))
+    uneven = Blocks.of(eight, np.tile([0.0, 0.4, 1.0, 2.5, 3.0, 4.2], 8))
+    of_four = Blocks.of(fifteen, visits, levels=4)
+    by_visit = np.eye(4)[visits.astype(int)][:, 1:]
+    empty = {
+        "sigma ~ f": problem(slope, *bar, residual=residuals(stratum)),
+        "sigma ~ x, (1 | g)": problem(slope, *bar, residual=residuals(t6[:, None])),
+        "ar1(t | g), (1 | g)": problem(slope, *bar, residual=residuals(none, "ar1", steps)),
+        "car1(t | g), sigma ~ f": problem(slope, [], [], [], residual=residuals(stratum, "car1", uneven)),
+        "cs(1 | g)": problem(slope, [], [], [], residual=residuals(none, "cs", steps)),
+        "us(v | g)": problem(of_visits, [], [], [], residual=residuals(by_visit, "us", of_four)),
+    }
+    return {name: (each, priors_for(each)) for name, each in empty.items()}
+
+
+def residuals(G, name="", blocks=None):
+    structure = CORRELATIONS[name]().on(blocks) if name else None
+    labels = tuple(f"delta_{k}" for k in range(G.shape[1]))
+    count = structure.count(blocks) if structure else 0
+    return Residuals(
+        spread=Spread(G=G, labels=labels),
+        correlation=structure,
+        blocks=blocks,
+        prior=None,
+        labels=labels + tuple(f"rho_{k}" for k in range(count)),
+    )
+
+
+def problem(X, codes, Z, blocks, weights=None, bar=(), sigma=None, residual=None):
     return Problem(
         y=np.zeros(len(X)),
         X=np.ascontiguousarray(X),
@@ -83,6 +120,7 @@ def problem(X, codes, Z, blocks, weights=None, bar=(), sigma=None):
         intercept=0,
         structures=(bar,) if bar else (),
         sigma=sigma,
+        residual=residual,
     )
 
 
@@ -95,7 +133,13 @@ def priors_for(empty, *, t=False):
         sds=tuple((half_t,) * len(template.sd_columns) for template in empty.templates),
         lkj=(ETA,) * len(empty.Z),
         sigma=half_t if empty.sigma is None else None,
+        residual=None if empty.residual is None else of_residuals(empty.residual),
     )
+
+
+def of_residuals(residual):
+    d = residual.n_spread
+    return ResidualPriors(mean=np.zeros(d), sd=np.ones(d), nu=np.full(d, np.inf), eta=ETA)
 
 
 def correlation(structure, d, rng):
@@ -129,7 +173,12 @@ def simulate(empty, priors, rng):
     sigma = float(np.abs(rng.standard_t(3)) * SD) if empty.sigma is None else empty.sigma
     truth = {"sigma": sigma} if empty.sigma is None else {}
     truth |= {f"beta_{j}": value for j, value in enumerate(beta)}
-    y = empty.X @ beta + rng.normal(0, sigma / np.sqrt(1.0 if empty.weights is None else empty.weights), len(empty.X))
+    noise = rng.normal(0, 1.0 / np.sqrt(1.0 if empty.weights is None else empty.weights), len(empty.X))
+    if empty.residual is not None:
+        values = residual_values(empty.residual, rng)
+        noise = empty.residual.with_values(values).noise(noise[:, None])[:, 0]
+        truth |= dict(zip(empty.residual.labels, values, strict=True))
+    y = empty.X @ beta + sigma * noise
     for k, (codes, Z, template) in enumerate(zip(empty.codes, empty.Z, empty.templates, strict=True)):
         q = Z.shape[1]
         sd, cor = np.abs(rng.standard_t(3, len(template.sd_columns))) * SD, np.eye(q)
@@ -143,11 +192,19 @@ def simulate(empty, priors, rng):
     return Problem(**{**{f: getattr(empty, f) for f in empty.__slots__}, "y": y}), truth
 
 
+def residual_values(residual, rng):
+    """Parameters of residuals besides sigma from their priors."""
+    values = rng.normal(size=residual.n_spread)
+    if residual.correlation is None:
+        return values
+    return np.concatenate([values, residual.correlation.drawn(rng, 1, ETA, residual.blocks)[0]])
+
+
 def ranks_of_one(empty, priors, seed):
     """The rank of every true value among KEPT draws of one simulated data set."""
     rng = default_rng(seed)
     data, truth = simulate(empty, priors, rng)
-    marginal = Marginal(data, priors)
+    marginal = marginal_of(data, priors)
     proposal = fit_proposal(marginal, rng).proposal
     with sampler.Team(1) as team:
         draws = team.chains(marginal, proposal, KEPT * THINNED, [rng])
@@ -156,6 +213,8 @@ def ranks_of_one(empty, priors, seed):
         kind, _, at = name.partition("_")
         if kind == "sigma":
             values = draws.sigma[0]
+        elif data.residual is not None and name in data.residual.labels:
+            values = draws.residual[0, :, data.residual.labels.index(name)]
         elif kind == "beta":
             values = draws.beta[0, :, int(at)]
         elif kind == "sd":
@@ -228,7 +287,8 @@ A sampler is right if, over data simulated from the model, the truth ranks unifo
 2018); then intervals hold the truth as often as they say. `make calibrate` checks that and writes this page.
 
 - {date}, bayeslmm {version}, NumPy {numpy}, {machine}; {minutes:.0f} minutes
-- {refits:,} data sets a structure for the exact sampler, {families:,} for NUTS, {intervals:,} for intervals
+- {refits:,} data sets a structure for the exact sampler, {families:,} of residuals and for NUTS
+- {intervals:,} data sets for intervals
 - seed {seed}
 
 ## Posterior: ranks and coverage
@@ -263,7 +323,9 @@ intervals, which take the variances as known or work by ML, are too short; Kenwa
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--refits", type=int, default=1000, help="data sets a structure (1000)")
-    parser.add_argument("--families", type=int, default=300, help="data sets a family by NUTS (300)")
+    parser.add_argument(
+        "--families", type=int, default=300, help="data sets a family by NUTS, and a residual structure (300)"
+    )
     parser.add_argument("--intervals", type=int, default=400, help="data sets for intervals (400)")
     parser.add_argument("--seed", type=int, default=100, help="seed of the first structure (100)")
     parser.add_argument("--cores", type=int, default=2, help="processes (2)")
@@ -274,6 +336,10 @@ def main():
         found[name] = calibrate(empty, priors, options.refits, seed=options.seed + k, cores=options.cores)
         report(name, found[name])
     exact = dict(found)
+    for k, (name, (empty, priors)) in enumerate(residual_structures().items()):
+        seed = options.seed + 100 * (k + 1)
+        found[name] = calibrate(empty, priors, options.families, seed=seed, cores=options.cores)
+        report(name, found[name])
     for k, name in enumerate([*calibration_models.FAMILIES, *calibration_models.BY_QUADRATURE]):
         seed = options.seed + 1000 * (k + 1)
         label = f"{name}, {'NUTS' if name in calibration_models.FAMILIES else 'quadrature'}"

@@ -26,6 +26,7 @@ from .residual_words import ResidualWords
 FAR_OFF = 50.0  # sds from zero, beyond which the sd there is no number that doubles hold
 MOST_PAIRS = 5_000_000  # of rows of one level, in all levels, among which it is judged what the data tell
 UNTOLD = 1e-8  # eigenvalue of unit directions, below which they depend: differences leave 1e-10
+MATRIX_FROM = 4  # positions whose correlations are shown as a matrix
 MOST_STRATA = 60  # whose sds are listed one by one
 
 
@@ -67,6 +68,11 @@ class ResidualPart:
     def n_spread(self) -> int:
         """Those of them that are log ratios of sds."""
         return self.structure.n_spread
+
+    @property
+    def has_many(self) -> bool:
+        """Whether correlations are too many for a list: of four positions or more."""
+        return len(self.positions) >= MATRIX_FROM and self.n_parameters > self.n_spread
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -152,6 +158,32 @@ class ResidualPart:
         """The columns of the data that the sds follow."""
         used = [c for factors in self.recipe.products for coded in factors for c in coded.expression.columns.values()]
         return tuple(dict.fromkeys(used))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Those, and the columns of positions."""
+        words = self.words.correlation
+        return tuple(dict.fromkeys((*self.columns, *(() if words is None else words.positions))))
+
+    def correlations_at(self, fit_frame: pd.DataFrame, rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+        """Correlations (..., m, m) of the residuals of one level at the positions of rows, for values (..., d + r)."""
+        words, structure = self.words.correlation, self.structure.correlation
+        assert words is not None
+        assert structure is not None
+        if not words.positions:
+            positions = np.arange(len(rows), dtype=float)
+        elif words.structure.of_levels:
+            each = [":".join(map(str, row)) for row in rows[list(words.positions)].itertuples(index=False)]
+            positions = np.array([self.positions.index(name) for name in each], dtype=float)
+        elif is_numeric(fit_frame[words.positions[0]]):
+            positions = rows[words.positions[0]].to_numpy(dtype=float)
+        else:
+            grouping, _ = factorize([fit_frame[words.positions[0]]], words.positions[0])
+            places = {level: place for place, level in enumerate(grouping.levels)}
+            positions = np.array([places[value] for value in rows[words.positions[0]]], dtype=float)
+        rho = np.asarray(values)[..., self.n_spread :]
+        each_draw = [structure.matrix(one, positions) for one in rho.reshape(-1, rho.shape[-1])]
+        return np.array(each_draw).reshape(*rho.shape[:-1], len(rows), len(rows))
 
     @property
     def text(self) -> str:

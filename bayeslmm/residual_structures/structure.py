@@ -106,6 +106,12 @@ class Residuals:
                     R[np.ix_(rows, rows)] = matrix
         return sd[:, None] * R * sd
 
+    def correlation_of_positions(self, values: Array) -> Array:
+        """R (levels, levels) of all positions of a factor; zero for two that never meet."""
+        assert self.correlation is not None
+        assert self.blocks is not None
+        return self.correlation.matrix(self.rho(values), np.arange(self.blocks.levels, dtype=float))
+
     def precision(self, values: Array) -> Array:
         """Its inverse (n, n)."""
         return np.linalg.inv(self.covariance(values))

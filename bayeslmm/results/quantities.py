@@ -73,6 +73,8 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
     def of(values: Values) -> dict[str, Array]:
         return variance.icc(design, Parts.of(design, values), by_group=by_group)
 
+    if not design.groups:
+        raise NotAvailableError(variance.NO_GROUPS)
     if at is None:
         return _of_names("icc", _names_of_icc(design, by_group), of)
 
@@ -107,9 +109,7 @@ def within_correlation(
     design: Design, at: Mapping[str, Sequence[Any]] | str, group: str | None
 ) -> tuple[Quantity, pd.DataFrame]:
     """Correlations of two observations of one level of a factor at every pair of rows of a grid; and the grid."""
-    if not design.groups:
-        raise NotAvailableError("observations of one group are compared; this model has no random effects")
-    term = design.group(group)
+    name = _level_shared(design, group)
     grid, _ = reference_grid(design, at)
     n = len(grid)
     shown = set_apart(grid, ("pair",))
@@ -122,10 +122,21 @@ def within_correlation(
     )
 
     def of(values: Values) -> Array:
-        correlations = AtRows.of(design, values, at).correlation(design, values, term)
+        correlations = AtRows.of(design, values, at).correlation(design, values, name)
         return correlations.reshape(*correlations.shape[:-2], n * n)
 
     return Quantity(verb="within_correlation", name="pair", labels=labels, of=of), grid
+
+
+def _level_shared(design: Design, group: str | None) -> str:
+    """The factor whose level two observations share: a grouping factor, or that of correlated residuals."""
+    part = design.residual
+    if part is not None and part.is_correlated and group in (None, part.group):
+        if group is not None or not design.groups or part.group in (g.name for g in design.groups):
+            return part.group
+    if not design.groups:
+        raise NotAvailableError("observations of one group are compared; this model has no random effects")
+    return design.group(group).name
 
 
 def components(design: Design, like: Values) -> Quantity:

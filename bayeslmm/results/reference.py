@@ -158,6 +158,8 @@ def reference_grid(design: Design, at: Mapping[str, Sequence[Any]] | str) -> tup
     if not isinstance(at, Mapping) or not at:
         raise InputError(f"at={at!r}: values by variable, such as at={{'x': [0, 1, 2]}}, or a variable's name")
     available = predictors(design)
+    if design.residual is not None:
+        available += [name for name in design.residual.needed if name not in available]
     for name in at:
         if name not in available:
             raise InputError(

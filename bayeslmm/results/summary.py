@@ -8,7 +8,9 @@ import pandas as pd
 from ..covariances import Structure
 from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
+from ..design.names import RHO
 from ..errors import NotAvailableError
+from ..tools.arrays import Array
 from . import point_tables, wald
 from .alike import verdict
 from .draws import Draws
@@ -16,7 +18,7 @@ from .estimates import Estimates
 from .fitted import residuals
 from .intervals import family_table, residual_table
 from .posterior_tables import parameters
-from .summaries import CI_KINDS
+from .summaries import CI_KINDS, flat
 from .text import Table, Text, number, percent, probability, table
 from .variance import RESIDUAL, part_of, row_of
 
@@ -70,6 +72,7 @@ def point_summary(fit: Estimates, ddf: str | None) -> Text:
         _scaled_residuals(fit),
         _random_effects(fit),
         _residual_structure(fit),
+        _correlations_of_residuals(fit.design, fit.values.residual),
         _family_parameters(fit),
         _fixed_effects(fit, ddf),
         _fixed_correlations(fit),
@@ -126,7 +129,7 @@ def _random_effects(fit: Estimates) -> Table | None:
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
-    return table(headers, full, left=2, title="Random effects:")
+    return table(headers, full, left=2, title="Random effects:" if fit.design.groups else "Residuals:")
 
 
 def _residual_rows(fit: Estimates, sigma: float) -> list[list[str]]:
@@ -151,11 +154,26 @@ def _residual_structure(fit: Estimates) -> Table | None:
     told = residual_table(fit, 0.95)
     for k, (label, value, se) in enumerate(zip(part.labels, told["estimate"], told["std_error"], strict=True)):
         cells = [number(value, se), number(se, se) if np.isfinite(se) else "-"]
-        if k >= part.n_spread:
+        if k >= part.n_spread and not part.has_many:
             rows.append([f"correlation {label}", *cells])
-        elif not part.strata:
+        elif k < part.n_spread and not part.strata:
             rows.append([f"log sd by {label}", *cells])
     return table(["", "Estimate", "Std. Error"], rows, title="Residual structure:") if rows else None
+
+
+def _correlations_of_residuals(design: Design, values: Array | None) -> Table | None:
+    """The matrix of correlations between positions, where they are many."""
+    part = design.residual
+    if part is None or values is None or not part.has_many:
+        return None
+    names = part.positions
+    R = part.structure.correlation_of_positions(values)
+    met = [[b < a and not (R[a, b] == 0.0) for b in range(len(names))] for a in range(len(names))]
+    rows = [
+        [names[a], *(_two_decimals(R[a, b]) if met[a][b] else "" for b in range(len(names) - 1))]
+        for a in range(1, len(names))
+    ]
+    return table(["", *names[:-1]], rows, title="Correlation of residuals:")
 
 
 def _corr_width(group: GroupTerm, block: tuple[int, ...], structure: Structure) -> int:
@@ -235,14 +253,25 @@ def posterior_summary(fit: Draws) -> Text:
     return Text.of(
         _header(design, f"Bayesian {kind} model, family {design.family}", *levels, draws),
         *(_part_table(fit, part, title) for part, title in parts),
+        _mean_correlations(fit),
         f"Verdict: {fit.verdict}\nPriors: .priors   Random effects: .ranef()",
     )
+
+
+def _mean_correlations(fit: Draws) -> Table | None:
+    residual = fit.values.residual if fit.design.residual is not None and fit.design.residual.has_many else None
+    return None if residual is None else _correlations_of_residuals(fit.design, flat(residual).mean(axis=0))
 
 
 def _part_table(fit: Draws, part: str, title: str) -> Table | str:
     """One table of a summary; draws made elsewhere may hold only some of the model's variables."""
     try:
-        return _draws_table(parameters(fit, part), fit.ci_prob, title)
+        frame = parameters(fit, part)
+        residual = fit.design.residual
+        if part == "family" and residual is not None and residual.has_many:
+            shown = [not str(term).startswith(f"{RHO}(") for term in frame.index]
+            frame, title = frame[shown], f"{title[:-1]}, and correlations below (.parameters('family') has intervals):"
+        return _draws_table(frame, fit.ci_prob, title)
     except NotAvailableError as error:
         return f"{title} {error}"
 

@@ -346,6 +346,7 @@ class AtRows:
     new: NewDesign
     parts: tuple[Array, ...]  # per factor (..., rows): zᵀΣz
     residual: Array  # (..., rows)
+    rows: pd.DataFrame  # of all variables
 
     @classmethod
     def of(cls, design: Design, values: Values, at: Mapping[str, Sequence[Any]] | str) -> AtRows:
@@ -359,9 +360,6 @@ class AtRows:
             The model has no random effects, or its family no residual variance.
         """
         design.refuse_wide("A share of the variance at given values (icc(at=...), within_correlation)")
-        design.refuse_correlated("A share of the variance at given values (icc(at=...), within_correlation)")
-        if not design.groups:
-            raise NotAvailableError(NO_GROUPS)
         grid, rows = reference_grid(design, at)
         offset = float(design.offset.mean()) if design.recipe.offset_given_as_array else None
         new = design.at(rows, offset=offset, estimable_only=not design.family.has_residual)
@@ -377,7 +375,8 @@ class AtRows:
         relative = None if values.residual is None else design.relative_variances(values.residual, rows)
         if relative is not None:
             residual = residual * relative
-        return cls(grid=grid, new=new, parts=parts, residual=residual)
+        residual = np.broadcast_to(residual, fixed.shape)
+        return cls(grid=grid, new=new, parts=parts, residual=residual, rows=rows)
 
     def icc(self, design: Design, *, by_group: bool) -> list[tuple[str, Array]]:
         """ICC(x) = zᵀΣz / (zᵀΣz + σ²), (..., rows): all factors together, and each where there are several."""
@@ -388,23 +387,43 @@ class AtRows:
                 ratios.append((told_as(group.name, ICC), share(part, random + self.residual)))
         return ratios
 
-    def correlation(self, design: Design, values: Values, group: GroupTerm) -> Array:
+    def correlation(self, design: Design, values: Values, group: str) -> Array:
         """Correlation (..., rows, rows) of two observations of one level of a factor, at two rows of the grid.
 
             ρ(x, x') = Σ_k z_k(x)ᵀΣ_k z_k(x') / √[(Σ_all zᵀΣz + σ²)(x) · (Σ_all zᵀΣz + σ²)(x')]
 
         where k runs over the factor and those that it is nested in, whose level the two share as well, be they the same
-        groups by another name.
+        groups by another name. Where residuals are correlated within these levels σ²R(x, x') joins the numerator, which
+        makes two observations at one place one.
         """
-        shared = {g.name for g in design.groups if _determines(group, g)}
+        shared, within = _shared(design, group)
         common = sum(
-            np.einsum("na,...ab,mb->...nm", g.Z, cov, g.Z)
-            for g, cov in zip(self.new.groups, values.covariances, strict=True)
-            if g.name in shared
+            (
+                np.einsum("na,...ab,mb->...nm", g.Z, cov, g.Z)
+                for g, cov in zip(self.new.groups, values.covariances, strict=True)
+                if g.name in shared
+            ),
+            np.zeros((*self.residual.shape, self.residual.shape[-1])),
         )
+        if within and design.residual is not None and values.residual is not None:
+            sd = np.sqrt(self.residual)
+            R = design.residual.correlations_at(design.frame, self.rows, values.residual)
+            common = common + sd[..., :, None] * R * sd[..., None, :]
         sd = np.sqrt(_sum(self.parts, self.residual) + self.residual)
         together = sd[..., :, None] * sd[..., None, :]
         return np.divide(common, together, out=np.zeros(together.shape), where=together > 0.0)
+
+
+def _shared(design: Design, name: str) -> tuple[set[str], bool]:
+    """The factors whose level two rows of one level of ``name`` share, and whether their residuals are correlated."""
+    part, own = design.residual, [group for group in design.groups if group.name == name]
+    blocks = None if part is None else part.structure.blocks
+    if own:
+        shared = {g.name for g in design.groups if _determines(own[0], g)}
+        within = blocks is not None and len(blocks.sizes) == own[0].n_levels  # each block lies within a level
+        return shared, within
+    assert blocks is not None  # the levels of the blocks, which lie within one level of every factor
+    return {g.name for g in design.groups}, True
 
 
 def reductions(

@@ -184,3 +184,26 @@ def test_files_priors_and_words(post, tmp_path):
         "sd_ratio half[late]"
         in str(blm.Model("Reaction ~ Days", post.design.frame, sigma="~ half").prior_audit(draws=50)) + text
     )
+
+
+def test_correlations_of_two_observations_are_read_off_v(post):
+    """What AR(1), bars and unequal sds imply together, against the dense covariance; without bars at a lag."""
+    lags = post.within_correlation({"Days": [0, 3]}, wide=True).to_numpy()
+    np.testing.assert_allclose(lags[0, 1], np.mean(post.draws("rho") ** 3), rtol=1e-10)
+    assert lags[0, 0] == lags[1, 1] == 1.0  # one observation
+    data = blm.load_dataset("sleepstudy")
+    for formula, options in (
+        ("Reaction ~ Days + (Days | Subject)", {"residual": "ar1(Days | Subject)", "sigma": "~ Days"}),
+        ("Reaction ~ 1", {"residual": "us(Days | Subject)"}),
+        ("Reaction ~ Days", {"residual": "cs(1 | Subject)"}),
+    ):
+        few = data[data["Days"] < 4]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", blm.errors.SingularFitWarning)
+            fit = blm.Model(formula, few, **options).fit_reml()
+        V = covariance(fit.design, fit.sigma, fit.solution.residual, fit.solution.covariances)
+        first = np.flatnonzero(fit.design.frame["Subject"] == "308")
+        sd = np.sqrt(np.diag(V)[first])
+        expected = V[np.ix_(first, first)] / np.outer(sd, sd)
+        found = fit.within_correlation({"Days": fit.design.frame["Days"].to_numpy()[first]}, wide=True).to_numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-10)

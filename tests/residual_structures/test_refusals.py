@@ -39,8 +39,8 @@ CASES = [
     ("Days", {"sigma": "~ power(Days)"}, errors.NonFiniteError, "other than zero"),
     ("Days", {"sigma": "~ half + I(half == 'late')"}, errors.UnidentifiedTermError, "twice"),
     ("Days", {"sigma": "~ half", "se": "w"}, errors.InputError, "leave no sigma"),
-    ("Days", {"sigma": "~ half", "family": "poisson"}, errors.NotAvailableError, "family=poisson"),
-    ("Days", {"sigma": "~ half", "family": "lognormal"}, errors.NotAvailableError, "take log(y)"),
+    ("Days", {"sigma": "~ half", "family": "poisson"}, errors.InputError, "has no sigma"),
+    ("Days", {"sigma": "~ half", "family": "lognormal"}, errors.NotAvailableError, "Take log(y)"),
     ("Days", {"sigma": "~ half", "priors": {"rho": blm.LKJ(2)}}, errors.PriorError, "'log_ratio', 'half[late]'"),
     ("Days", {"sigma": "~ half", "priors": {"log_ratio": blm.LKJ(2)}}, errors.PriorError, "expected a Prior"),
 ]

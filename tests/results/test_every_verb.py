@@ -590,8 +590,6 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
             return errors.NotAvailableError
         if correlated and name in ("icc, at values", "icc, at a name", "predict, draws"):
             return errors.NotAvailableError
-        if correlated and word == "within_correlation":
-            return errors.NotAvailableError
         if name == "fixef, kenward-roger" and (case.engine == "ml" or case.structure != "unstructured residuals"):
             return errors.NotAvailableError if case.engine == "reml" else errors.InputError
     if name == "fixef, kenward-roger" and case.engine == "ml" and case.has_groups:
