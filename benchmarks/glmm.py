@@ -35,6 +35,7 @@ R_FAMILIES = {
 R_SCRIPT = """
 suppressMessages({{library(lme4); ok <- requireNamespace("glmmTMB", quietly = TRUE)}})
 d <- read.csv({data!r}, stringsAsFactors = TRUE)
+for (column in c({factors})) d[[column]] <- factor(d[[column]])  # numbers in a file that are categories here
 timed <- function(f) {{
   seconds <- sapply(1:{repeats}, function(i) system.time(fit <<- suppressWarnings(f()))["elapsed"])
   c(median(seconds), as.numeric(logLik(fit)))
@@ -100,6 +101,7 @@ def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int) -> dict[str, t
         script = R_SCRIPT.format(
             data=str(path),
             repeats=repeats,
+            factors=", ".join(f'"{column}"' for column in model.get("factors", {})),
             formula=left,
             family=family + link,
             glmer=str(family not in ("nbinom2", "beta_family")).upper(),
