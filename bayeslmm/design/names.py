@@ -88,6 +88,10 @@ class Names:
         sd, cor = (self.sd_at_means, self.cor_at_means) if at_means else (self.sd, self.cor)
         return sd[group], cor[group]
 
+    def loo_of(self, unit: str) -> str:
+        """What leave-one-out found by level of a factor, or of a unit of correlated residuals that is none."""
+        return self.loo.get(unit, f"loo_{unit}")
+
     @property
     def at_means(self) -> frozenset[str]:
         """The variables that say once more what others say, at the means of predictors."""

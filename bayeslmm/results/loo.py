@@ -43,7 +43,7 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     _check_unit(fit, unit, conditional)
     available = fit.n_chains * fit.n_draws
     used = min(available, draws or integrated.draws_used(fit.design, unit, available))
-    of_unit = fit.design.names.loo.get(unit, f"loo_{unit}")
+    of_unit = fit.design.names.loo_of(unit)
     name = "conditional_loo" if conditional else "loo" if unit == ROW else of_unit
     kept = fit.idata.children.get(name)
     if kept is None or int(kept.attrs["draws"]) != used:

@@ -44,7 +44,6 @@ def data():
             "x": rng.normal(0, 1, N),
             "u": rng.normal(size=N),
             "far": rng.normal(8, 1, N),
-            "near": rng.normal(1.5, 1, N),
             "g": np.arange(N) % 6,
             "h": rng.integers(0, 12, N),
             "w": rng.uniform(0.5, 2, N),
@@ -56,6 +55,7 @@ def data():
     eta = 0.4 + 0.3 * d.x + rng.normal(0, 0.5, 6)[d.g]
     return d.assign(
         a=d.g // 2,
+        near=d.far - 6.5,
         gaussian=eta + rng.normal(size=N) + 3,
         student_t=eta + rng.standard_t(4, N) + 3,
         lognormal=np.exp(eta + rng.normal(size=N)),
