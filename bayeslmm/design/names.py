@@ -33,6 +33,7 @@ ARVIZ = (  # dimensions that ArviZ makes, and coordinates of its figures: its fu
     "__variable__",
 )
 ROW, COEF, THRESHOLD = "obs", "coef", "threshold"
+LOO = "loo_{}"  # a group of the tree, by unit
 BETA, CUTPOINT, RESPONSE, OBSERVED = "beta", "cutpoint", "y", "response"
 LOG_RATIO, RHO = "log_ratio", "rho"  # parameters of residuals: log ratios of sds to sigma, and correlations
 LOG_RATIO_TERM, RHO_TERM = "log_ratio_term", "rho_term"
@@ -90,7 +91,7 @@ class Names:
 
     def loo_of(self, unit: str) -> str:
         """What leave-one-out found by level of a factor, or of a unit of correlated residuals that is none."""
-        return self.loo.get(unit, f"loo_{unit}")
+        return self.loo.get(unit, LOO.format(unit))
 
     @property
     def at_means(self) -> frozenset[str]:
@@ -151,7 +152,7 @@ def contract(
             cor[factor]: (term[factor], other[factor]),
             b[factor]: (level[factor], term[factor]),
         }
-    coef_term, pair, loo = each("{}_coef"), each("{}_pair"), each("loo_{}")
+    coef_term, pair, loo = each("{}_coef"), each("{}_pair"), each(LOO)
     sd_at_means, cor_at_means = each("sd_{}_at_means"), each("cor_{}_at_means")
     for factor in factors:
         dims |= {sd_at_means[factor]: dims[sd[factor]], cor_at_means[factor]: dims[cor[factor]]}

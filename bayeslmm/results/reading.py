@@ -101,10 +101,10 @@ def _reading(verb: Callable[..., Any]) -> Callable[..., Any]:
     hinted = with_hints(verb)
 
     @functools.wraps(verb)
-    def read(*args: Any, **options: Any) -> Any:
+    def _read(*args: Any, **options: Any) -> Any:
         return for_reading(hinted(*args, **options))
 
-    return read
+    return _read
 
 
 # -- cells

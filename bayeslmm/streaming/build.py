@@ -20,7 +20,7 @@ from ..engine import ridge
 from ..engine.scaling import Problem, scale
 from ..engine.sums import Sums, transformed
 from ..errors import DataError, DroppedRowsWarning, InputError, NotAvailableError, WeaklyIdentifiedWarning
-from ..families import Family
+from ..families import GAUSSIAN, Family
 from ..formulas.binding import Scope
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from ..formulas.formula import Bar, Formula
@@ -92,7 +92,7 @@ def stream_design(given: Given, source: Source, *, report: Report = lambda what,
 
 def _refuse_terms(given: Given) -> None:
     """Raise NotAvailableError for models that need the rows."""
-    if given.family.word != "gaussian" or given.family.residual_is_known:
+    if given.family != GAUSSIAN:
         raise NotAvailableError(
             f"family={given.family.word!r} of data that come in chunks is not offered: its likelihood is no function "
             "of sums over rows. A normal response is (family='gaussian'); of others take a sample of rows into memory, "

@@ -337,12 +337,12 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
         return call
 
     @functools.wraps(call)
-    def hinted(*args: P.args, **options: P.kwargs) -> T:
+    def _hinted(*args: P.args, **options: P.kwargs) -> T:
         for word in options.keys() & words.keys():
             raise InputError(f"{name or call.__name__}({word}=...): here it is {words[word]}")
         return call(*args, **options)
 
-    return hinted
+    return _hinted
 
 
 def variable_missing(verb: str, options: Mapping[str, Any], available: Collection[str]) -> str:

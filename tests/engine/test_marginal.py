@@ -427,7 +427,7 @@ def test_calibration_notices_a_wrong_density(monkeypatch):
             super().__init__(*arguments)
             self.n += 6
 
-    monkeypatch.setattr(calibration, "Marginal", Broken)
+    monkeypatch.setattr(calibration, "marginal_of", Broken)
     found = calibration.calibrate(problem, priors, refits=100, seed=4)
     assert calibration.uniformity(found["sigma"], bins=5) < 2e-5
 

@@ -51,6 +51,7 @@ def expected(design, priors, values):
     """Log density from scipy: priors, effects and likelihood, with explicit covariance matrices."""
     total = 0.0
     mean = design.X @ values["beta"] + design.offset
+    stated = {e.group: "_at_means" for e in priors.entries if e.at}
     for e in priors.entries:
         p = dict(e.prior.params) if e.kind != "cor" else {}
         if e.kind == "Intercept":
@@ -60,7 +61,7 @@ def expected(design, priors, values):
             total += stats.norm.logpdf(values["beta"][design.x_names.index(e.term)], p["mu"], p["sigma"])
         elif e.kind == "sd":
             columns = next(g.columns for g in design.groups if g.name == e.group)
-            value = values[f"sd_{e.group}"][columns.index(e.term)]
+            value = values[f"sd_{e.group}{stated.get(e.group, '')}"][columns.index(e.term)]
             total += np.log(2) + stats.t.logpdf(value, p["nu"], 0, p["sigma"])
         elif e.kind == "sigma":
             total += np.log(2) + stats.t.logpdf(values["sigma"], p["nu"], 0, p["sigma"])
@@ -70,7 +71,7 @@ def expected(design, priors, values):
         b = values[f"b_{g.name}"]
         total += stats.multivariate_normal(np.zeros(g.q), cov).logpdf(b).sum()
         if g.q == 2 and f"cor_{g.name}" in values:  # LKJ(2): Beta(2, 2) on (-1, 1)
-            total += stats.beta(2, 2, loc=-1, scale=2).logpdf(cor[0, 1])
+            total += stats.beta(2, 2, loc=-1, scale=2).logpdf(values[f"cor_{g.name}{stated.get(g.name, '')}"][0, 1])
         mean = mean + (g.Z * b[g.codes]).sum(axis=1)
     w = np.ones(len(design.y)) if design.weights is None else design.weights
     return total + stats.norm.logpdf(design.y, mean, values["sigma"] / np.sqrt(w)).sum()

@@ -36,6 +36,9 @@ def table(n=120, levels=6):
     d["binomial"] = rng.binomial(5, share)
     d["beta_binomial"] = rng.binomial(5, rng.beta(2 * share, 2 * (1 - share)))
     d["truncated_poisson"], d["truncated_negbinomial"] = d.poisson + 1, d.negbinomial + 1
+    there = rng.random(n) > 0.3
+    for zeros in ("zero_inflated", "hurdle"):
+        d[f"{zeros}_poisson"], d[f"{zeros}_negbinomial"] = there * (d.poisson + 1), there * (d.negbinomial + 1)
     return d
 
 
