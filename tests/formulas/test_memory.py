@@ -44,6 +44,7 @@ def table(seed=1):
 
 
 EXAMPLES = {
+    "fs_curves": "fs_curves(x, 6)",
     "bs": "bs(x, df=5)",
     "cc": "cc(x, 2.5, df=4)",
     "cr": "cr(x, df=4)",
