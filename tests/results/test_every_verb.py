@@ -536,7 +536,9 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
     normal = case.family == "gaussian" and case.link is None
     if name == "predict, unseen" and case.has_groups:
         return errors.UnseenLevelError
-    if word in ("icc", "within_correlation", "rank_groups") and not case.has_groups:
+    shares_residuals = "residual" in RESIDUALS.get(case.structure, ("", {}))[1]
+    without_groups = ("icc", "rank_groups") if shares_residuals else ("icc", "within_correlation", "rank_groups")
+    if word in without_groups and not case.has_groups:
         return errors.InputError if word == "rank_groups" else errors.NotAvailableError
     if word in ("icc", "within_correlation", "r2") and (case.family, case.link) in WITHOUT_RESIDUAL:
         return errors.NotAvailableError
@@ -588,7 +590,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         correlated = "residual" in RESIDUALS[case.structure][1]
         if word == "profile" or name in ("confint, profile", "predict, simulated"):
             return errors.NotAvailableError
-        if correlated and name in ("icc, at values", "icc, at a name", "predict, draws"):
+        if correlated and name == "predict, draws":
             return errors.NotAvailableError
         if name == "fixef, kenward-roger" and (case.engine == "ml" or case.structure != "unstructured residuals"):
             return errors.NotAvailableError if case.engine == "reml" else errors.InputError
