@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-glmm bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-glmm bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -48,6 +48,9 @@ demo: $(STAMP)  ## fit two data sets both ways; pictures go to build/
 
 test: $(STAMP)  ## run the tests, some minutes; what is slower is left to test-all
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-thinned: $(STAMP)  ## run the tests and every other one of those that make test leaves out
+	@$(BIN)/python -m pytest -n 2 -m "not slow or thinned" $(ARGS)
 
 test-all: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

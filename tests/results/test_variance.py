@@ -247,12 +247,12 @@ def test_no_variance_is_negative_by_rounding():
     assert variance.mean_group_variance(Z, cov).min() == 0.0
     beta = rng.normal(size=(200, 1)) * [1.0, 1.0]
     assert np.einsum("da,ab,db->d", beta, np.cov(X, rowvar=False), beta).min() < 0.0
-    assert variance.fixed_part_variance(design, beta).min() == 0.0
+    assert variance.fixed_part_variance(design.X, beta).min() == 0.0
 
 
 def test_the_fixed_part_of_no_columns_is_zero_for_every_draw():
     design = blm.Model("y ~ 0 + (x | g)", table_of(np.random.default_rng(1))).design
-    assert variance.fixed_part_variance(design, np.zeros((2, 3, 0))).tolist() == [[0.0] * 3] * 2
+    assert variance.fixed_part_variance(design.X, np.zeros((2, 3, 0))).tolist() == [[0.0] * 3] * 2
 
 
 FAMILIES = {
