@@ -83,7 +83,9 @@ class NamedTables(dict[str, Any]):
 def for_reading(result: Any) -> Any:
     """A table, or a dictionary of tables, that prints for reading; anything else as it is."""
     if type(result) is pd.DataFrame:
-        return ResultTable(result)
+        table = ResultTable(result)
+        table.attrs.update(result.attrs)  # such as how many fits of a bootstrap failed
+        return table
     if type(result) is dict and result and all(isinstance(value, pd.DataFrame) for value in result.values()):
         return NamedTables({name: for_reading(table) for name, table in result.items()})
     return result

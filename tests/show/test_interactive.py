@@ -52,11 +52,11 @@ def test_names_of_the_data_are_no_markup():
 
 
 @needs_plotly
-def test_a_response_without_least_squares_has_no_shrinkage():
+def test_levels_of_other_responses_say_their_shrinkage_too():
     formula = "p(incidence, size) ~ period + (1 | herd)"
     fit = blm.Model(formula, blm.load_dataset("cbpp"), family="binomial").fit_ml()
     figure = blm.plot_lines(fit, interactive=True)
-    assert "herd 1</b>" in figure.data[0].hovertext and "shrunk" not in figure.data[0].hovertext
+    assert "herd 1</b>" in figure.data[0].hovertext and "shrunk by 29 %" in figure.data[0].hovertext
     assert list(figure.layout.xaxis.ticktext) == ["1", "2", "3", "4"]
 
 
