@@ -32,7 +32,7 @@ def test_plans_are_values():
         (Joint, "normal responses only", False, {"family": "gamma"}),
         (Graph, "Laplace", True, {"priors": LAPLACE}),
         (Graph, "Laplace", True, {"priors": LAPLACE, "method": "nuts"}),
-        (Graph, "uniform prior", True, {"priors": UNIFORM, "method": "nuts"}),
+        (Graph, "Uniform(lower=0, upper=200)", True, {"priors": UNIFORM, "method": "nuts"}),
         (Graph, "Laplace", True, {"priors": LAPLACE, "family": "gamma"}),
         (Graph, "nuts_sampler='pymc'", False, {"nuts_sampler": "pymc"}),
         (Graph, "init", False, {"options": {"init": "adapt_diag"}}),
