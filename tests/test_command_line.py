@@ -122,7 +122,7 @@ def test_results_go_to_files(run, tmp_path):
     code, out, err = run("fit", "sleepstudy", FORMULA, "--reml", "--tidy", "t.csv", "--save", "fit.nc")
     assert code == 0 and "written: t.csv" in err and "written: fit.nc" in err
     fit = blm.load("fit.nc")
-    pd.testing.assert_frame_equal(pd.read_csv("t.csv"), fit.tidy(), check_dtype=False, rtol=1e-12)
+    pd.testing.assert_frame_equal(fit.tidy(), pd.read_csv("t.csv"), check_dtype=False, rtol=1e-12)
     assert str(fit.summary()) in out
 
 
