@@ -32,6 +32,9 @@ SHAPES = {
     "bcg": (13, 7),
     "konstantopoulos": (56, 7),
     "owls": (599, 7),
+    "radon": (919, 4),
+    "reedfrogs": (48, 5),
+    "machines": (54, 3),
 }
 
 

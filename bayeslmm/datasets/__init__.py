@@ -1,7 +1,7 @@
 """Data sets to learn and to test with: :func:`load_dataset` and :func:`list_datasets`.
 
-What is known about each (columns, source, licence) stands in ``data/catalogue.toml``. Thirteen are bundled;
-``minneapolis`` belongs to its publisher: it is looked up in the folder named by the environment variable
+What is known about each (columns, source, licence) stands in ``data/catalogue.toml``. All are bundled but
+for ``minneapolis``, which belongs to its publisher: it is looked up in the folder named by the environment variable
 ``BAYESLMM_DATA``, then in the user's cache, then downloaded once, and its values are checked wherever it came
 from.
 """
@@ -100,7 +100,7 @@ def list_datasets() -> pd.DataFrame:
     Examples
     --------
     >>> list_datasets().query("rows < 50")["name"].tolist()
-    ['dyestuff', 'dyestuff2', 'eight_schools', 'bcg']
+    ['dyestuff', 'dyestuff2', 'eight_schools', 'bcg', 'reedfrogs']
     """
     return pd.DataFrame(
         [

@@ -61,12 +61,13 @@ class Bar:
 
 
 class _InTerminal:
-    """A bar of the library rich, which stays when it is full."""
+    """A bar of the library rich, which stays when it is full; on standard error, since tables go to standard output."""
 
     def __init__(self, what: str, total: int) -> None:
+        from rich.console import Console
         from rich.progress import Progress
 
-        self._total, self._progress = total, Progress()
+        self._total, self._progress = total, Progress(console=Console(stderr=True))
         self._task = self._progress.add_task(what, total=total or None)
         self._progress.start()
 

@@ -185,7 +185,7 @@ def test_progress_shows_when_it_takes_long(model, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(progress, "SECONDS_UNSEEN", 0.0)
     model.fit(random_seed=1, draws=500)
-    assert "Sampling" in capsys.readouterr().out
+    assert "Sampling" in capsys.readouterr().err
     model.fit(random_seed=1, draws=500, progressbar=False)
     assert capsys.readouterr().out == ""
 

@@ -68,7 +68,7 @@ def test_progress_is_shown_unless_refused(fit, capsys, monkeypatch):
     assert capsys.readouterr().out == ""  # over before anyone could read it
     monkeypatch.setattr(progress, "SECONDS_UNSEEN", 0.0)
     fit.bootstrap(3, random_seed=1, cores=1)
-    assert "Refitting" in capsys.readouterr().out
+    assert "Refitting" in capsys.readouterr().err
     fit.bootstrap(3, random_seed=1, cores=1, progressbar=False)
     assert capsys.readouterr().out == ""
 
