@@ -105,20 +105,26 @@ def design_columns(
     return recipe, matrix
 
 
-def new_columns(recipe: MatrixRecipe, frame: pd.DataFrame) -> np.ndarray:
-    """The matrix of a recipe on new rows; UnseenLevelError for a level that the fit has not seen."""
+def new_columns(recipe: MatrixRecipe, frame: pd.DataFrame, out: np.ndarray | None = None) -> np.ndarray:
+    """The matrix of a recipe on new rows; UnseenLevelError for a level that the fit has not seen.
+
+    ``out``: where it is written to; the sizes of its numbers are left to the caller then.
+    """
     expressions = {coded.expression.label: coded.expression for factors in recipe.products for coded in factors}
     values = {
         label: as_numbers_or_factor(evaluate(expression, frame), expression, frame.index)
         for label, expression in expressions.items()
     }
-    matrix = _fill(recipe, values, len(frame))
-    check_size(matrix, recipe.names, smallest=0.0)
+    matrix = _fill(recipe, values, len(frame), out)
+    if out is None:
+        check_size(matrix, recipe.names, smallest=0.0)
     return matrix
 
 
-def _fill(recipe: MatrixRecipe, values: Mapping[str, np.ndarray | Factor], n: int) -> np.ndarray:
-    matrix = np.empty((n, len(recipe.names)))
+def _fill(
+    recipe: MatrixRecipe, values: Mapping[str, np.ndarray | Factor], n: int, out: np.ndarray | None = None
+) -> np.ndarray:
+    matrix = np.empty((n, recipe.width)) if out is None else out
     start = 0
     for factors in recipe.products:
         parts = [_columns(coded, values[coded.expression.label]) for coded in factors]

@@ -123,38 +123,56 @@ def accumulate(
 
 
 class Growing:
-    """Cross-products that chunks of rows are added to in place, each factor an ordinary one."""
+    """Cross-products that chunks of rows are added to in place, each factor an ordinary one.
 
-    def __init__(self, levels: Sequence[int], widths: Sequence[int], n_xy: int) -> None:
-        self.levels, self.widths = tuple(levels), tuple(widths)
-        self.ZtZ = [np.zeros((J, q, q)) for J, q in zip(levels, widths, strict=True)]
-        self.ZtXy = [np.zeros((J, q, n_xy)) for J, q in zip(levels, widths, strict=True)]
+    The columns of all factors, of X and y come in one matrix, so that a product of two columns that several of them
+    share is summed once a level.
+
+    Parameters
+    ----------
+    levels : sequence of int
+        J_k.
+    places : sequence of int arrays (q_k,)
+        Which columns of the rows are those of each factor.
+    xy : int array (p + 1,)
+        Which are those of [X y].
+    """
+
+    def __init__(self, levels: Sequence[int], places: Sequence[Codes], xy: Codes) -> None:
+        self.levels, self.places, self.xy = tuple(levels), tuple(places), xy
+        self._products = tuple(_products(place, np.concatenate([place, xy])) for place in places)
+        self._sums = [np.zeros((J, len(left))) for J, (left, _, _) in zip(levels, self._products, strict=True)]
         every = [(k, m) for k in range(len(levels)) for m in range(k + 1, len(levels))]
         self._pairs = {
-            (k, m): PairBlocks(keys=np.zeros(0, np.int64), values=np.zeros((0, widths[k], widths[m]))) for k, m in every
+            (k, m): PairBlocks(keys=np.zeros(0, np.int64), values=np.zeros((0, len(places[k]), len(places[m]))))
+            for k, m in every
         }
         self._waiting: dict[tuple[int, int], list[PairBlocks]] = {pair: [] for pair in every}
-        self.XytXy = np.zeros((n_xy, n_xy))
+        self.XytXy = np.zeros((len(xy), len(xy)))
         self.n, self.sum_log_weights = 0, 0.0
 
-    def add(self, Xy: Array, codes: Sequence[Codes], Z: Sequence[Array], weights: Array | None) -> None:
-        """Add rows: [X y] (n, p + 1), and of each factor the levels (n,) and columns (n, q_k)."""
-        w = np.ones(len(Xy)) if weights is None else weights
-        for code, z, ZtZ, ZtXy in zip(codes, Z, self.ZtZ, self.ZtXy, strict=True):
-            add_products(code, z, z, w, ZtZ)
-            add_products(code, z, Xy, w, ZtXy)
+    def add(self, rows: Array, codes: Sequence[Codes], weights: Array | None, gram: Array) -> None:
+        """Add rows (n, width), of each factor the levels (n,), and the cross-products of the rows without weights."""
+        w = np.ones(len(rows)) if weights is None else weights
+        for code, sums, (left, right, _) in zip(codes, self._sums, self._products, strict=True):
+            add_rows(code, rows, left, right, w, sums)
         for k, m in self._pairs:
             keys, where = np.unique(codes[k] * self.levels[m] + codes[m], return_inverse=True)
-            values = np.zeros((len(keys), self.widths[k], self.widths[m]))
-            add_products(where.reshape(-1), Z[k], Z[m], w, values)
-            self._wait((k, m), PairBlocks(keys=keys, values=values))
-        self.XytXy += Xy.T @ (Xy if weights is None else Xy * w[:, None])
-        self.n += len(Xy)
-        self.sum_log_weights += 0.0 if weights is None else float(np.log(w).sum())
+            one, other = self.places[k], self.places[m]
+            sums = np.zeros((len(keys), len(one) * len(other)))
+            add_rows(where.reshape(-1), rows, np.repeat(one, len(other)), np.tile(other, len(one)), w, sums)
+            self._wait((k, m), PairBlocks(keys=keys, values=sums.reshape(len(keys), len(one), len(other))))
+        if weights is None:
+            self.XytXy += gram[np.ix_(self.xy, self.xy)]
+        else:
+            Xy = rows[:, self.xy]
+            self.XytXy += Xy.T @ (Xy * w[:, None])
+            self.sum_log_weights += float(np.log(w).sum())
+        self.n += len(rows)
 
     def merge(self, other: Growing) -> None:
         """Add those of other rows."""
-        for mine, more in zip([*self.ZtZ, *self.ZtXy], [*other.ZtZ, *other.ZtXy], strict=True):
+        for mine, more in zip(self._sums, other._sums, strict=True):
             mine += more
         for pair, block in other.pairs.items():
             self._wait(pair, block)
@@ -183,17 +201,29 @@ class Growing:
         return self._pairs
 
     def finished(self) -> CrossProducts:
-        """The sums so far, which are not copied."""
+        """The sums so far."""
+        blocks = [
+            sums[:, where].reshape(len(sums), len(place), -1)
+            for sums, place, (_, _, where) in zip(self._sums, self.places, self._products, strict=True)
+        ]
         return CrossProducts(
             levels=self.levels,
-            widths=self.widths,
-            ZtZ=tuple(self.ZtZ),
-            ZtXy=tuple(self.ZtXy),
+            widths=tuple(map(len, self.places)),
+            ZtZ=tuple(np.ascontiguousarray(block[:, :, : block.shape[1]]) for block in blocks),
+            ZtXy=tuple(np.ascontiguousarray(block[:, :, block.shape[1] :]) for block in blocks),
             pairs=dict(self.pairs),
             XytXy=self.XytXy,
             n=self.n,
             sum_log_weights=self.sum_log_weights,
         )
+
+
+def _products(left: Codes, right: Codes) -> tuple[Codes, Codes, Codes]:
+    """Pairs of columns whose products are all of left × right (q × m), each once; and where each of those is."""
+    different: dict[tuple[int, int], int] = {}
+    where = [different.setdefault((min(a, b), max(a, b)), len(different)) for a in left for b in right]
+    pairs = np.array(list(different), dtype=np.int64).reshape(-1, 2)
+    return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]), np.array(where, dtype=np.int64)
 
 
 def _wide_pair(
@@ -229,3 +259,12 @@ def add_products(where, left, right, w, out):  # type: ignore[no-untyped-def]
             scaled = w[i] * left[i, a]
             for b in range(right.shape[1]):
                 out[block, a, b] += scaled * right[i, b]
+
+
+@compiled
+def add_rows(where, rows, left, right, w, sums):  # type: ignore[no-untyped-def]
+    """sums[where[i], t] += w[i] rows[i, left[t]] rows[i, right[t]] for every row i and pair of columns t."""
+    for i in range(where.shape[0]):
+        block = where[i]
+        for t in range(left.shape[0]):
+            sums[block, t] += w[i] * rows[i, left[t]] * rows[i, right[t]]

@@ -175,7 +175,7 @@ def _converted(where: str, batches: Iterator[Any]) -> Iterator[Chunk]:
     while True:
         try:
             batch = next(iterator, None)
-            frame = None if batch is None else batch.to_pandas()
+            frame = None if batch is None else batch.to_pandas(split_blocks=True)
         except DataError:
             raise
         except Exception as problem:  # PyArrow has no one error for damage

@@ -5,32 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from ..errors import BayesLMMError, DataError
+from .lanes import Chunk as Chunk
+from .lanes import Pass as Pass
+from .lanes import reduced
 
-CHUNK = 500_000  # rows read at a time, where the source leaves the choice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Chunk:
-    """Some rows, and where they came from: a file, a partition or the number of a chunk."""
-
-    where: str
-    frame: pd.DataFrame
-
-
-class Pass(Protocol):
-    """What one pass over the rows adds up."""
-
-    def add(self, frame: pd.DataFrame, where: str) -> None:
-        """Add the rows of one chunk."""
-
-    def merge(self, other: Self) -> None:
-        """Add what another one has added up, of rows behind those of this one."""
+CHUNK = 131_072  # rows read at a time, where the source leaves the choice
 
 
 Progress = Callable[[int], None]
@@ -79,12 +63,8 @@ class Source(ABC):
         raise DataError(f"The data ({self.described}) hold no rows. Check how the table was read or filtered.")
 
     def reduce(self, make: Callable[[], Pass], columns: Sequence[str], progress: Progress) -> Any:
-        """One pass over all rows: here in this process, chunk by chunk."""
-        total = make()
-        for chunk in self.chunks(columns):
-            added(total, chunk)
-            progress(len(chunk.frame))
-        return total
+        """One pass over all rows: here in this process, on its processors."""
+        return reduced(self.chunks(columns), make, added, progress)
 
     @abstractmethod
     def mapped(self, function: Callable[[pd.DataFrame], pd.DataFrame], columns: Sequence[str]) -> Any:

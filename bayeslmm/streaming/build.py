@@ -17,6 +17,7 @@ from ..design.grouping import Grouping, check_levels, combined, joined
 from ..design.newdata import Recipe
 from ..design.plan import Plan, make_plan
 from ..engine import ridge
+from ..engine.crossproducts import CrossProducts
 from ..engine.scaling import Problem, scale
 from ..engine.sums import Sums, transformed
 from ..errors import DataError, DroppedRowsWarning, InputError, NotAvailableError, WeaklyIdentifiedWarning
@@ -28,12 +29,12 @@ from ..sources.source import Source, named_by
 from ..terms.group import GroupTerm
 from ..tools.arrays import Array
 from ..tools.frame import check_size, frozen, plain
-from ..tools.summed import GoneFrame, GoneRows, MetLevels, SummedColumns
+from ..tools.summed import Basis, GoneFrame, GoneRows, MetLevels, SummedColumns
 from ..tools.warned import warn
 from . import ranks
 from .first_pass import Learned, Uniques
 from .request import Request, named_column, refuse_options
-from .second_pass import Blueprint, Coder, Summed, response_of
+from .second_pass import Blueprint, Coder, Summed, response_of, shared_columns
 from .statistics import settle, wanted
 
 AS_ROWS = 200_000  # rows that the sample stands for where the formula is laid out
@@ -122,7 +123,7 @@ def _request(given: Given, source: Source) -> tuple[Request, dict[tuple[str, ...
     statistics = tuple(each for expression in every for each in wanted(expression))
     head = source.head(request.columns)
     with named_by(head.where):
-        frame, _, _ = request.rows(head.frame)
+        frame = request.rows(head.frame).frame
         factors = tuple(
             expression for expression in plan.expressions.values() if len(frame) and _is_factor(expression, frame)
         )
@@ -163,8 +164,8 @@ def _refuse_changes(learned: Learned, summed: Summed, before: Mapping[str, Any],
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     what = f"{changed[0]} changed" if changed else "the data changed"
     words = ""
-    if (learned.n_read, learned.n) != (summed.n_read, summed.fixed.n):
-        words = f": {learned.n_read:,} rows ({learned.n:,} complete), then {summed.n_read:,} ({summed.fixed.n:,})"
+    if (learned.n_read, learned.n) != (summed.n_read, summed.moments.n):
+        words = f": {learned.n_read:,} rows ({learned.n:,} complete), then {summed.n_read:,} ({summed.moments.n:,})"
     for name, total in learned.totals.items():
         again = summed.totals.get(name, 0.0)
         if not words and abs(total - again) > 1e-9 * max(abs(total), abs(again)):  # rows in another order round so
@@ -202,11 +203,15 @@ def lay_out(
         recipes.append(tuple(recipe for recipe, _ in built))
     y = response_of(plan.response, rows)
     shift, unit = _middles(X, [range(X.shape[1])], fixed.names)
-    extra = np.column_stack([y, y, np.zeros(len(y))])
     with_intercept = "Intercept" in fixed.names
     shift = np.concatenate([shift, [float(y.mean()) * with_intercept, float(y.mean()), 0.0]])
-    unit = np.concatenate([unit, _sizes(extra)[:2], [1.0]])
-    of_z = [_middles(term.Z, term.blocks, term.columns) for term in terms]
+    unit = np.concatenate([unit, np.repeat(_sizes(y[:, None]), 2), [1.0]])
+    places, width = shared_columns(fixed, recipes, [_centred(term) for term in terms])
+    shift, unit = np.resize(shift, width), np.resize(unit, width)
+    for term, place in zip(terms, places, strict=True):
+        own = place >= len(fixed.names)
+        of_z = _middles(term.Z, term.blocks, term.columns)
+        shift[place[own]], unit[place[own]] = of_z[0][own], of_z[1][own]
     blueprint = Blueprint(
         request=learned.request,
         kinds=learned.kinds,
@@ -216,8 +221,7 @@ def lay_out(
         offsets=plan.offsets,
         shift=shift,
         unit=unit,
-        shift_z=tuple(shift for shift, _ in of_z),
-        unit_z=tuple(unit for _, unit in of_z),
+        places=tuple(places),
     )
     return blueprint, terms, groupings
 
@@ -243,6 +247,12 @@ def _middles(A: Array, blocks: Sequence[Sequence[int]], names: Sequence[str]) ->
             shift[columns] = A[:, columns].mean(axis=0)
         unit[columns] = _sizes(A[:, columns] - shift[columns])
     return shift, unit
+
+
+def _centred(term: GroupTerm) -> list[bool]:
+    """Which columns of a factor stand beside an intercept of their block."""
+    beside = {c for block in term.blocks if "Intercept" in [term.columns[c] for c in block] for c in block}
+    return [c in beside and name != "Intercept" for c, name in enumerate(term.columns)]
 
 
 def _sizes(A: Array) -> Array:
@@ -292,15 +302,15 @@ def assemble(
     """The design, of what both passes have kept."""
     formula, plan, n = given.formula, blueprint.request.plan, learned.n
     names, P = blueprint.fixed.names, len(blueprint.fixed.names)
-    basis = summed.fixed.basis(blueprint.shift, blueprint.unit)
+    basis = summed.moments.basis(blueprint)
     X = SummedColumns.of(basis, range(P))
-    _check_ranges(summed, names, plan.response.label)
+    _check_ranges(basis, names, plan.response.label)
     kept = ranks.independent(X, names, has_intercept=formula.fixed_terms.intercept)
     kept.setflags(write=False)
     aliased = warn_of_aliases(names, kept, "The fixed part")
     check_rows(n, int(kept.sum()))
     cross = summed.cross.finished()
-    groups = _summed_groups(terms, summed, blueprint)
+    groups = _summed_groups(terms, cross, basis, blueprint)
     select = np.eye(P + 1)[:, [*np.flatnonzero(kept), P]]
     cross = transformed(cross, select, [np.eye(term.q) for term in terms])
     x_names = tuple(name for name, use in zip(names, kept, strict=True) if use)
@@ -318,8 +328,8 @@ def assemble(
         cross=cross,
         B_xy=_back(blueprint.shift[places], blueprint.unit[places], x_names),
         B_z=tuple(
-            _back_of_blocks(shift, unit, term)
-            for shift, unit, term in zip(blueprint.shift_z, blueprint.unit_z, terms, strict=True)
+            _back_of_blocks(blueprint.shift[place], blueprint.unit[place], term)
+            for place, term in zip(blueprint.places, terms, strict=True)
         ),
         untold=None,
         sample=sample,
@@ -351,20 +361,21 @@ def assemble(
     return replace(design, sums=replace(sums, untold=untold))
 
 
-def _summed_groups(terms: Sequence[GroupTerm], summed: Summed, blueprint: Blueprint) -> tuple[GroupTerm, ...]:
+def _summed_groups(
+    terms: Sequence[GroupTerm], cross: CrossProducts, basis: Basis, blueprint: Blueprint
+) -> tuple[GroupTerm, ...]:
     """The terms with sums in the place of their rows."""
-    n, pairs, groups = summed.fixed.n, summed.cross.pairs, []
-    for k, term in enumerate(terms):
-        _warn_if_constant(term, summed.cross.ZtZ[k], summed.random[k].low, summed.random[k].high)
-        met = {other.name: len(pairs[min(k, m), max(k, m)].keys) for m, other in enumerate(terms) if m != k}
-        basis = summed.random[k].basis(blueprint.shift_z[k], blueprint.unit_z[k])
-        Z: Any = SummedColumns.of(basis, range(term.q))
-        codes: Any = MetLevels(n, met)
+    groups = []
+    for k, (term, place) in enumerate(zip(terms, blueprint.places, strict=True)):
+        _warn_if_constant(term, cross.ZtZ[k])
+        met = {other.name: len(cross.pairs[min(k, m), max(k, m)].keys) for m, other in enumerate(terms) if m != k}
+        Z: Any = SummedColumns.of(basis, place.tolist())
+        codes: Any = MetLevels(basis.n, met)
         groups.append(replace(term, codes=codes, Z=Z))
     return tuple(groups)
 
 
-def _warn_if_constant(term: GroupTerm, ZtZ: Array, low: Array, high: Array) -> None:
+def _warn_if_constant(term: GroupTerm, ZtZ: Array) -> None:
     """As `warn_if_constant_within_levels`, by sums: ΣZ² of a level is (ΣZ)²/Σ1 then."""
     for block, text in zip(term.blocks, term.texts, strict=True):
         names = [term.columns[c] for c in block]
@@ -404,14 +415,14 @@ def _back_of_blocks(shift: Array, unit: Array, term: GroupTerm) -> Array:
     return B
 
 
-def _check_ranges(summed: Summed, names: tuple[str, ...], response: str) -> None:
+def _check_ranges(basis: Basis, names: tuple[str, ...], response: str) -> None:
     """What a whole table is asked: sizes within doubles, and a response that is no constant."""
     P = len(names)
-    low, high = summed.fixed.low, summed.fixed.high
+    low, high = basis.low, basis.high
     largest = np.maximum(np.abs(low), np.abs(high))[None, :]
     check_size(largest[:, :P], names)
     check_size(largest[:, P + 1 : P + 2], [response])
-    n = summed.fixed.n
+    n = basis.n
     if n > 1 and low[P + 1] == high[P + 1]:
         raise DataError(
             f"The response {response!r} is {low[P + 1]:g} in all {n:,} rows, so there is nothing to explain."

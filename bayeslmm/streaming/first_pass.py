@@ -6,6 +6,7 @@ every level of a factor, on which the columns of the model are laid out as on th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,12 +15,13 @@ import pandas as pd
 from ..design.coding import MOST_COLUMNS, whole_numbers
 from ..errors import DataError
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
-from ..tools.frame import check_size, is_numeric
+from .loops import mark
 from .request import Kind, Request
 
 FROM_EACH = 16  # rows of a chunk that join the sample
 SAMPLE = 8_000  # rows of it, besides one for every level of a factor
 PENDING = 1_000_000  # values of chunks that wait to be joined
+WIDEST = 1 << 25  # range of whole numbers that has a mark for each
 
 
 class Uniques:
@@ -30,12 +32,15 @@ class Uniques:
         self._known: pd.DataFrame | None = None
         self._waiting: list[pd.DataFrame] = []
         self._many = 0
+        self._marked = Marked()
 
     def add(self, frame: pd.DataFrame) -> None:
         """Those of a chunk."""
         columns = {name: _values(frame[name]) for name in self.names}
         if len(columns) == 1:
             ((name, values),) = columns.items()
+            if self._marked.add(values):
+                return
             self._wait(pd.DataFrame({name: pd.unique(values)}))
         else:
             self._wait(pd.DataFrame(columns).drop_duplicates(ignore_index=True))
@@ -58,24 +63,63 @@ class Uniques:
     @property
     def table(self) -> pd.DataFrame:
         """A row a combination."""
+        if self._marked.any:
+            self._waiting.append(pd.DataFrame({self.names[0]: self._marked.values()}))
+            self._marked = Marked()
         if self._waiting:
             self._join()
         assert self._known is not None
         return self._known
 
     def __getstate__(self) -> Any:
-        return (self.names, self.table if self._waiting or self._known is not None else None)
+        empty = self._known is None and not self._waiting and not self._marked.any
+        return (self.names, None if empty else self.table)
 
     def __setstate__(self, state: Any) -> None:
         self.names, self._known = state
-        self._waiting, self._many = [], 0
+        self._waiting, self._many, self._marked = [], 0, Marked()
+
+
+class Marked:
+    """Which whole numbers there are, by a mark for each number of their range."""
+
+    def __init__(self) -> None:
+        self._low, self._seen = 0, np.zeros(0, np.uint8)
+
+    def add(self, values: Any) -> bool:
+        """Mark these, unless they are something else or too far apart."""
+        if not isinstance(values, np.ndarray) or values.dtype != np.int64:
+            return False
+        low, high = int(values.min()), int(values.max())
+        if not self.any:
+            first, last = low, high
+        else:
+            first, last = min(low, self._low), max(high, self._low + len(self._seen) - 1)
+        if last - first >= WIDEST:
+            return False
+        if last - first >= len(self._seen):
+            seen = np.zeros(last - first + 1, np.uint8)
+            seen[self._low - first : self._low - first + len(self._seen)] = self._seen
+            self._low, self._seen = first, seen
+        mark(values, self._low, self._seen)
+        return True
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return len(self._seen) > 0
+
+    def values(self) -> np.ndarray:
+        """Those that there are, in order."""
+        return np.flatnonzero(self._seen) + self._low
 
 
 def _values(column: pd.Series) -> Any:
     """Labels as they are compared: categories by their codes."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(dtype=np.int64)
-    return whole_numbers(column).array
+    values = whole_numbers(column)
+    return values.to_numpy() if values.dtype.kind in "biuf" else values.array
 
 
 class Learned:
@@ -94,26 +138,27 @@ class Learned:
 
     def add(self, data: pd.DataFrame, where: str) -> None:
         """Learn the rows of a chunk."""
-        frame, _, missing = self.request.rows(data)
+        rows = self.request.rows(data)
+        frame = rows.frame
         self.n_read += len(data)
-        self._count_missing(missing)
+        self._count_missing(rows.missing)
         if not len(frame):
             return
         self.n += len(frame)
         for expression in (self.request.plan.response, *self.request.plan.expressions.values()):
-            if expression.is_column and is_numeric(frame[expression.label]):
-                check_size(frame[[expression.label]].to_numpy(dtype=np.float64), [expression.label], smallest=0.0)
+            if expression.is_column:
+                rows.check_size(expression.label)
         for name in frame:
             self._kind(str(name), Kind.of(frame[name], where))
-            if is_numeric(frame[name]):
-                self.totals[str(name)] = self.totals.get(str(name), 0.0) + float(frame[name].sum())
+        for name, summed in rows.totals().items():
+            self.totals[name] = self.totals.get(name, 0.0) + summed
         for uniques in self.uniques:
             uniques.add(frame)
         for wanted, total in zip(self.request.wanted, self.statistics, strict=True):
             with np.errstate(all="ignore"):
                 total.add(*wanted.values(frame))
-        for expression, rows in zip(self.request.factors, self.levels, strict=True):
-            self._see_levels(expression, frame, rows)
+        for expression, of_levels in zip(self.request.factors, self.levels, strict=True):
+            self._see_levels(expression, frame, of_levels)
         self._take(frame.iloc[np.unique(np.linspace(0, len(frame) - 1, FROM_EACH).astype(np.int64))])
 
     def merge(self, other: Learned) -> None:
@@ -135,7 +180,7 @@ class Learned:
         for rows_of in other.sample:
             self._take(rows_of)
 
-    def _count_missing(self, missing: dict[str, int]) -> None:
+    def _count_missing(self, missing: Mapping[str, int]) -> None:
         for name, count in missing.items():
             self.missing[name] = self.missing.get(name, 0) + count
 

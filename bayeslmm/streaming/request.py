@@ -13,7 +13,8 @@ from ..design.coding import level_codes
 from ..design.plan import Plan, check_weights
 from ..errors import DataError, NotAvailableError
 from ..formulas.expressions import Expression
-from ..tools.frame import brief, check_finite, complete_rows, is_numeric, pick, plain, unknown_column
+from ..tools.frame import brief, check_finite, check_size, complete_rows, is_numeric, pick, plain, unknown_column
+from .loops import scan
 from .statistics import Wanted
 
 KINDS = {"b": "True and False", "i": "whole numbers", "f": "numbers", "s": "text", "c": "categories"}
@@ -59,6 +60,59 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scan:
+    """What one look at the numbers of a column tells."""
+
+    missing: int
+    infinite: int
+    low: float
+    high: float
+    total: float
+
+    @classmethod
+    def of(cls, column: pd.Series) -> Scan | None:
+        """Of a column of NumPy's doubles, whole numbers or booleans; None of others."""
+        if not len(column) or column.dtype not in (np.float64, np.int64, np.bool_):
+            return None
+        values = column.to_numpy()
+        if values.dtype == np.float64:
+            out = np.empty(5)
+            scan(values, out)
+            return cls(missing=int(out[0]), infinite=int(out[1]), low=out[2], high=out[3], total=out[4])
+        return cls(missing=0, infinite=0, low=values.min(), high=values.max(), total=float(values.sum()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """The complete rows of a chunk.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        In plain dtypes.
+    weights : float64 array (n,) or None
+    missing : mapping
+        How many values each column lacks, where it lacks some.
+    scans : mapping
+        What is known of the columns of numbers.
+    """
+
+    frame: pd.DataFrame
+    weights: np.ndarray | None
+    missing: Mapping[str, int]
+    scans: Mapping[str, Scan]
+
+    def totals(self) -> dict[str, float]:
+        """The sums of the columns of numbers."""
+        return {name: scan.total for name, scan in self.scans.items()}
+
+    def check_size(self, name: str) -> None:
+        """Raise DataError where powers of a column of numbers would overflow."""
+        if name in self.scans:
+            check_size(np.array([[self.scans[name].low], [self.scans[name].high]], float), [name], smallest=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
     """What a model needs of every chunk.
 
@@ -89,25 +143,32 @@ class Request:
         """The columns that are read."""
         return list(dict.fromkeys([*self.plan.columns, *([self.weights] if self.weights else [])]))
 
-    def rows(self, data: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray | None, dict[str, int]]:
-        """The complete rows in plain dtypes, their weights, and how many values each column lacks."""
+    def rows(self, data: pd.DataFrame) -> Rows:
+        """The complete rows in plain dtypes."""
         for name in self.columns:
             if name not in data.columns:
                 raise unknown_column(name, "read of every part of the data", data.columns)
         used = {name: pick(data, name) for name in self.plan.columns}
-        keep, counts = complete_rows(used)
+        scans = {name: scan for name, column in used.items() if (scan := Scan.of(column)) is not None}
+        keep, counts = complete_rows(
+            {name: column for name, column in used.items() if name not in scans or scans[name].missing}
+        )
         index = data.index if keep is None else data.index[keep]
         columns = {}
         for name, column in used.items():
-            columns[name] = self._plain(column if keep is None else column[keep], name)
-            if is_numeric(columns[name]):
+            kept = column if keep is None else column[keep]
+            columns[name] = self._plain(kept, name)
+            if keep is not None or columns[name] is not kept or name not in scans:
+                scan = Scan.of(columns[name])
+                scans = {key: value for key, value in scans.items() if key != name} | ({name: scan} if scan else {})
+            if name in scans and scans[name].infinite:
                 check_finite(columns[name].to_numpy(), index, f"Column {name!r}")
         frame = pd.DataFrame({name: column.array for name, column in columns.items()}, index=index, copy=False)
         weights = None
         if self.weights is not None:
             values = pd.to_numeric(pick(data, self.weights)).to_numpy(dtype=np.float64, na_value=np.nan)
             weights = check_weights(values, keep, index)
-        return frame, weights, counts
+        return Rows(frame=frame, weights=weights, missing=counts, scans=scans)
 
     def _plain(self, column: pd.Series, name: str) -> pd.Series:
         if name in self.levels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from ..tools.arrays import Array
 from ..tools.frame import check_size, one_line
 from ..tools.summed import Basis
 from .first_pass import as_learned
+from .loops import look_up, to_units
 from .request import Kind, Request
+
+DIRECT, SCATTERED = 1 << 20, 8  # places of a table of whole numbers: so many, or so many for each
 
 
 class Coder:
@@ -25,6 +29,10 @@ class Coder:
 
     def __init__(self, name: str, variables: tuple[str, ...], tables: Sequence[pd.Index], keys: Any) -> None:
         self.name, self.variables, self.tables, self.keys = name, variables, tuple(tables), keys
+        self._direct: tuple[Any, ...] | None = None
+
+    def __getstate__(self) -> Any:
+        return {**self.__dict__, "_direct": None}
 
     def __call__(self, frame: pd.DataFrame) -> np.ndarray:
         """Codes (n,) of the rows.
@@ -34,16 +42,27 @@ class Coder:
         DataError
             A level that the first pass has not met.
         """
-        key = np.zeros(len(frame), np.int64)
-        for variable, table in zip(self.variables, self.tables, strict=True):
-            codes = table.get_indexer(_labels(frame[variable], table))
-            self._refuse(codes < 0, frame, variable)
-            key = key * len(table) + codes
+        key = np.zeros(0, np.int64)
+        for k, (variable, table) in enumerate(zip(self.variables, self.tables, strict=True)):
+            codes = self._codes(k, _labels(frame[variable]))
+            if codes.min() < 0:
+                self._refuse(codes < 0, frame, variable)
+            key = key * len(table) + codes if k else codes
         if self.keys is None:
             return key
         codes = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
         self._refuse(self.keys[codes] != key, frame, self.variables[-1])
         return np.asarray(codes)
+
+    def _codes(self, k: int, labels: Any) -> np.ndarray:
+        if self._direct is None:
+            self._direct = tuple(direct_table(table) for table in self.tables)
+        direct = self._direct[k]
+        if direct is None or labels.dtype != np.int64:
+            return np.asarray(self.tables[k].get_indexer(pd.Index(labels)), dtype=np.int64)
+        codes = np.empty(len(labels), np.int64)
+        look_up(labels, *direct, codes)
+        return codes
 
     def _refuse(self, unknown: np.ndarray, frame: pd.DataFrame, variable: str) -> None:
         if unknown.any():
@@ -54,19 +73,36 @@ class Coder:
             )
 
 
-def _labels(column: pd.Series, table: pd.Index) -> pd.Index:
+def _labels(column: pd.Series) -> Any:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return pd.Index(column.cat.codes.to_numpy(dtype=np.int64))
+        return column.cat.codes.to_numpy(dtype=np.int64)
     values = whole_numbers(column)
-    return pd.Index(values.to_numpy() if values.dtype.kind in "biuf" else values)
+    return values.to_numpy() if values.dtype.kind in "biuf" else values.array
+
+
+def direct_table(table: pd.Index) -> tuple[int, np.ndarray] | None:
+    """The smallest of sorted whole numbers, and the place of each number from there on; None of far scattered ones."""
+    if table.dtype != np.int64:
+        return None
+    low, width = int(table[0]), int(table[-1]) - int(table[0]) + 1
+    if width > max(DIRECT, SCATTERED * len(table)):
+        return None
+    places = np.full(width, -1, dtype=np.int64)
+    places[table.to_numpy() - low] = np.arange(len(table))
+    return low, places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Blueprint:
     """How the rows of a chunk become columns.
 
-    ``shift`` and ``unit`` of the fixed columns, the response less its offset, the response and the offset; and those of
-    the columns of each factor.
+    Attributes
+    ----------
+    shift, unit : float64 arrays (width,)
+        Of the fixed columns, the response less its offset, the response, the offset, and those columns of factors that
+        are no fixed ones.
+    places : tuple of int arrays (q_k,)
+        Where the columns of each factor are.
     """
 
     request: Request
@@ -77,17 +113,80 @@ class Blueprint:
     offsets: tuple[Expression, ...]
     shift: Array
     unit: Array
-    shift_z: tuple[Array, ...]
-    unit_z: tuple[Array, ...]
+    places: tuple[np.ndarray, ...]
 
-    def columns(self, frame: pd.DataFrame) -> tuple[Array, list[Array]]:
-        """[X, y − offset, y, offset] (n, P + 3), and Z (n, q_k) of every factor."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        out = [*self.fixed.names, *[self.request.plan.response.label] * 2, "offset", *[""] * len(self.shift)]
+        out = out[: len(self.shift)]
+        for recipes, places in zip(self.bars, self.places, strict=True):
+            for name, place in zip((name for recipe in recipes for name in recipe.names), places, strict=True):
+                out[place] = name
+        return tuple(out)
+
+    @property
+    def summed(self) -> np.ndarray:
+        """Which columns are summed: y − offset once if it is y, and both are to be less one middle; no offset then."""
+        P = self.fixed.width
+        every = np.arange(len(self.shift))
+        is_short = not self.offsets and bool(self.shift[P] == self.shift[P + 1])
+        return np.delete(every, [P + 1, P + 2]) if is_short else every
+
+    def columns(self, frame: pd.DataFrame) -> Array:
+        """The columns (n, width) that are `summed`."""
+        P, summed = self.fixed.width, self.summed
+        raw = np.empty((len(frame), len(summed)))
+        at = np.full(len(self.shift), -1)
+        at[summed] = np.arange(len(summed))
+        new_columns(self.fixed, frame, out=raw[:, :P])
         y = response_of(self.request.plan.response, frame)
-        offset = total_offset(self.offsets, frame, None)
-        X = new_columns(self.fixed, frame)
-        return np.column_stack([X, y - offset, y, offset]), [
-            np.hstack([new_columns(recipe, frame) for recipe in recipes]) for recipes in self.bars
-        ]
+        raw[:, P] = y
+        if at[P + 1] >= 0:
+            raw[:, P + 2] = total_offset(self.offsets, frame, None)
+            raw[:, P], raw[:, P + 1] = y - raw[:, P + 2], y
+        for recipes, places in zip(self.bars, self.places, strict=True):
+            first = 0
+            for recipe in recipes:
+                there = places[first : first + recipe.width]
+                first += recipe.width
+                own = there > P
+                if own.any():
+                    raw[:, at[there[own]]] = new_columns(recipe, frame)[:, own]
+        return raw
+
+
+def shared_columns(
+    fixed: MatrixRecipe, bars: Sequence[Sequence[MatrixRecipe]], centred: Sequence[Sequence[bool]]
+) -> tuple[list[np.ndarray], int]:
+    """Where each factor's columns are, those of the fixed part first and three behind them; and how many there are.
+
+    One of a factor is a fixed one if both are summed less their middle, as they are beside an intercept (``centred``),
+    or neither is.
+    """
+    with_intercept = "Intercept" in fixed.names
+    keys = {(key, with_intercept and key != ()): place for place, key in enumerate(_keys(fixed))}
+    count, places = fixed.width + 3, []
+    for recipes, is_centred in zip(bars, centred, strict=True):
+        of_factor = []
+        for key in zip((key for recipe in recipes for key in _keys(recipe)), is_centred, strict=True):
+            if key not in keys:
+                keys[key], count = count, count + 1
+            of_factor.append(keys[key])
+        places.append(np.array(of_factor, dtype=np.int64))
+    return places, count
+
+
+def _keys(recipe: MatrixRecipe) -> list[Any]:
+    """What tells one column from another: its leaves, and the numbers that stand for their levels."""
+    return [
+        tuple(
+            (coded.expression.label, k if coded.table is None else (coded.levels, coded.table[:, k].tobytes()))
+            for coded, k in zip(factors, numbers, strict=True)
+        )
+        for factors in recipe.products
+        for numbers in product(*(range(len(coded.labels)) for coded in factors))
+    ]
 
 
 def response_of(expression: Expression, frame: pd.DataFrame) -> Array:
@@ -95,32 +194,50 @@ def response_of(expression: Expression, frame: pd.DataFrame) -> Array:
     numbers = as_numbers_or_factor(evaluate(expression, frame), expression, frame.index)
     if not isinstance(numbers, np.ndarray) or numbers.ndim > 1:
         raise DataError(f"The response {expression.label!r} is not one number a row: a normal response is needed.")
-    check_size(numbers[:, None], [expression.label], smallest=0.0)
     return numbers
 
 
 class Moments:
     """Sums of columns and of their products, less a shift and over a unit, with their ranges."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, width = tuple(names), len(names)
         self.n, self.gram = 0, np.zeros((width + 1, width + 1))
         self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
 
-    def add(self, raw: Array, units: Array) -> None:
-        """Add rows (n, width), as they are and in units."""
-        A = np.column_stack([np.ones(len(raw)), units])
-        self.gram += A.T @ A
+    def add(self, raw: Array, shift: Array, unit: Array) -> tuple[Array, Array]:
+        """Add rows (n, width); ones and the rows in units (n, 1 + width), with their cross-products.
+
+        Raises
+        ------
+        DataError
+            Numbers whose powers would overflow.
+        """
+        units = np.empty((len(raw), raw.shape[1] + 1))
+        to_units(raw, shift, unit, units, self.low, self.high)
+        check_size(np.stack([self.low, self.high]), self.names, smallest=0.0)
+        gram = units.T @ units
+        self.gram += gram
         self.n += len(raw)
-        self.low, self.high = np.minimum(self.low, raw.min(axis=0)), np.maximum(self.high, raw.max(axis=0))
+        return units, gram
 
     def merge(self, other: Moments) -> None:
         """Add those of other rows."""
         self.n, self.gram = self.n + other.n, self.gram + other.gram
         self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
 
-    def basis(self, shift: Array, unit: Array) -> Basis:
-        """What stands for the columns in a design."""
-        return Basis(n=self.n, gram=self.gram, shift=shift, unit=unit, low=self.low, high=self.high)
+    def basis(self, blueprint: Blueprint) -> Basis:
+        """What stands for the columns of a blueprint in a design; those that were not summed are as it says."""
+        P, summed = blueprint.fixed.width, blueprint.summed
+        width = len(blueprint.shift)
+        gram, low, high = np.zeros((width + 1, width + 1)), np.zeros(width), np.zeros(width)
+        gram[np.ix_([0, *(summed + 1)], [0, *(summed + 1)])] = self.gram
+        low[summed], high[summed] = self.low, self.high
+        if len(summed) < width:
+            gram[P + 2] = gram[P + 1]
+            gram[:, P + 2] = gram[:, P + 1]
+            low[P + 1], high[P + 1] = low[P], high[P]
+        return Basis(n=self.n, gram=gram, shift=blueprint.shift, unit=blueprint.unit, low=low, high=high)
 
 
 class Summed:
@@ -128,42 +245,33 @@ class Summed:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        widths = [len(shift) for shift in blueprint.shift_z]
-        n_fixed = len(blueprint.shift)
+        summed, P = blueprint.summed, blueprint.fixed.width
         levels = [len(c.tables[0]) if c.keys is None else len(c.keys) for c in blueprint.coders]
-        self.cross = Growing(levels, widths, n_fixed - 2)
-        self.fixed = Moments(n_fixed)
-        self.random = [Moments(width) for width in widths]
+        places = [np.searchsorted(summed, place) + 1 for place in blueprint.places]
+        self.cross = Growing(levels, places, np.arange(1, P + 2))
+        self.moments = Moments([blueprint.names[place] for place in summed])
         self.n_read = 0
         self.totals: dict[str, float] = {}
 
     def add(self, data: pd.DataFrame, where: str) -> None:
         """Add the rows of a chunk."""
         blueprint = self.blueprint
-        frame, weights, _ = blueprint.request.rows(data)
+        rows = blueprint.request.rows(data)
         self.n_read += len(data)
-        if not len(frame):
+        if not len(rows.frame):
             return
-        for name in frame:
-            if frame[name].dtype.kind in "biuf":
-                self.totals[str(name)] = self.totals.get(str(name), 0.0) + float(frame[name].sum())
-        frame = as_learned(frame, dict(blueprint.kinds), where)
-        raw, raw_z = blueprint.columns(frame)
-        units = (raw - blueprint.shift) / blueprint.unit
-        self.fixed.add(raw, units)
-        Z = []
-        for z, moments, shift, unit in zip(raw_z, self.random, blueprint.shift_z, blueprint.unit_z, strict=True):
-            Z.append(np.ascontiguousarray((z - shift) / unit))
-            moments.add(z, Z[-1])
+        for name, total in rows.totals().items():
+            self.totals[name] = self.totals.get(name, 0.0) + total
+        frame = as_learned(rows.frame, dict(blueprint.kinds), where)
         codes = [coder(frame) for coder in blueprint.coders]
-        self.cross.add(np.ascontiguousarray(units[:, :-2]), codes, Z, weights)
+        summed = blueprint.summed
+        units, gram = self.moments.add(blueprint.columns(frame), blueprint.shift[summed], blueprint.unit[summed])
+        self.cross.add(units, codes, rows.weights, gram)
 
     def merge(self, other: Summed) -> None:
         """Add what another pass over other rows has."""
         self.n_read += other.n_read
         for name, total in other.totals.items():
             self.totals[name] = self.totals.get(name, 0.0) + total
-        self.fixed.merge(other.fixed)
-        for mine, more in zip(self.random, other.random, strict=True):
-            mine.merge(more)
+        self.moments.merge(other.moments)
         self.cross.merge(other.cross)

@@ -173,3 +173,10 @@ def test_an_updated_model_reads_again():
     data = table()
     model = blm.Model("y ~ x + (1 | g)", in_chunks(data), progressbar=False).update(". ~ . + z")
     assert_same(blm.Model("y ~ x + z + (1 | g)", data).fit_reml(), model.fit_reml())
+
+
+def test_large_chunks_are_summed_side_by_side():
+    data = table().sample(70_000, replace=True, random_state=1, ignore_index=True)
+    data["y"] += np.random.default_rng(2).normal(size=len(data))
+    chunked = blm.Model("y ~ x + (x | g)", in_chunks(data, 23_000), progressbar=False)
+    assert_same(blm.Model("y ~ x + (x | g)", data).fit_reml(), chunked.fit_reml())
