@@ -51,7 +51,7 @@ html_copy_source = False
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": True,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "coming_from": [], "index": []},  # wide tables, and no headings
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_nav_level": 1,
