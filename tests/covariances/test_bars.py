@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -18,9 +19,8 @@ from bayeslmm.formulas.formula import parse_formula, update_formula
 PACKAGE = Path(blm.__file__).parent
 
 
-def simulated(seed, *, groups=15, levels=4, times=2, rho=0.5, sd=1.5):
+def simulated(rng, *, groups=15, levels=4, times=2, rho=0.5, sd=1.5):
     """Rows of groups × levels of f × times, whose effects are autoregressive."""
-    rng = np.random.default_rng(seed)
     grid = pd.MultiIndex.from_product(
         [range(groups), [f"t{k}" for k in range(levels)], range(times)], names=["g", "f", "time"]
     )
@@ -34,7 +34,8 @@ def simulated(seed, *, groups=15, levels=4, times=2, rho=0.5, sd=1.5):
 
 @pytest.fixture(scope="module")
 def data():
-    return simulated(1)
+    """No fit of which is singular."""
+    return simulated(fixed_rng(1))
 
 
 def reml(formula, data, **options):
@@ -159,7 +160,7 @@ def test_steps_of_unequal_length_are_warned_about(data):
 
 def test_effects_without_a_variance_of_their_own_are_refused():
     """One row a cell: hom. cs and the residual share a variance; ar1 tells them apart by its decay."""
-    single = simulated(2, times=1)
+    single = simulated(np.random.default_rng(2), times=1)
     with pytest.raises(errors.UnidentifiedTermError, match="residual"):
         blm.Model("y ~ x + cs(0 + f | g, hom=True)", single)
     assert reml("y ~ x + ar1(0 + f | g)", single).verdict
@@ -288,7 +289,7 @@ def test_no_dense_search_finds_a_lower_criterion(name, hom, rho, sd, seed):
     """Weak and strong effects: optima inside, at ρ next to its ends, and at sds of zero."""
     if rho < 0 and name == "cs":
         rho = 0.0
-    data = simulated(seed, groups=8, rho=rho, sd=sd)
+    data = simulated(np.random.default_rng(seed), groups=8, rho=rho, sd=sd)
     fit = reml(f"y ~ x + {name}(0 + f | g, hom={hom})", data)
     assert fit.solution.status in ("converged", "boundary")
     assert fit.criterion <= dense_optimum(data, name, hom) + 1e-6
@@ -297,7 +298,9 @@ def test_no_dense_search_finds_a_lower_criterion(name, hom, rho, sd, seed):
 def test_a_correlation_at_the_end_of_its_interval_is_found_and_told():
     """Effects that are the same at all levels: (1 | g) is cs with ρ = 1, and no ρ fits better."""
     rng = np.random.default_rng(8)
-    data = simulated(7).assign(y=lambda d: rng.normal(size=15)[d["g"]] + 0.3 * rng.normal(size=len(d)))
+    data = simulated(np.random.default_rng(7)).assign(
+        y=lambda d: rng.normal(size=15)[d["g"]] + 0.3 * rng.normal(size=len(d))
+    )
     fit, plain = reml("y ~ 1 + cs(0 + f | g, hom=True)", data), reml("y ~ 1 + (1 | g)", data)
     assert fit.criterion <= plain.criterion + 1e-8
     if fit.solution.status == "boundary":
@@ -308,7 +311,7 @@ def test_a_correlation_at_the_end_of_its_interval_is_found_and_told():
 
 def test_a_variance_of_zero_is_found_and_told():
     rng = np.random.default_rng(3)
-    data = simulated(9).assign(y=lambda d: rng.normal(size=len(d)) + d["z"])
+    data = simulated(np.random.default_rng(9)).assign(y=lambda d: rng.normal(size=len(d)) + d["z"])
     for bar in ("diag(0 + f | g, hom=True)", "cs(0 + f | g, hom=True)", "ar1(0 + f | g)"):
         fit = reml(f"y ~ z + {bar}", data)
         assert np.isfinite(fit.fixef()["df"]).all()
