@@ -33,6 +33,7 @@ class Rough:
     information: Array  # (n,) inverse variance of the working response
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what overflows breaks the search down
 def rough_fit(design: Design) -> Rough | None:
     """Estimates by penalised quasi-likelihood; None where the search breaks down."""
     family = design.family
@@ -53,6 +54,8 @@ def rough_fit(design: Design) -> Rough | None:
         slope = family.slope(eta)
         weights = np.maximum(trials * slope**2 / family.working_variance(mean), 1e-8)
         working = eta - offset + (y - mean) / slope
+        if not (np.isfinite(weights).all() and np.isfinite(working).all()):
+            return None
         try:
             weighted_fit = reml.fit(replace(problem, y=working, weights=weights, wide=turned(design, weights)))
         except FitError:

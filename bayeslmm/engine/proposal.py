@@ -93,7 +93,8 @@ class Mixture:
         parts = [
             lapack.dtrtrs(root, (x - mean).T, lower=1)[0] for mean, root in zip(self.means, self.roots, strict=True)
         ]
-        return np.sum(np.square(parts), axis=1)
+        with np.errstate(over="ignore"):  # a point so far away that its distance is infinite has density zero
+            return np.sum(np.square(parts), axis=1)
 
     def parts(self, x: Array) -> Array:
         """Log of share times density of each component (K, n)."""
@@ -365,14 +366,20 @@ def _maximise(mixture: Mixture, x: Array, weights: Array) -> Mixture:
     d = x.shape[1]
     for _ in range(EM_STEPS):
         parts = mixture.parts(x)
-        duty = weights * np.exp(parts - np.logaddexp.reduce(parts, axis=0))  # (K, n)
+        total = np.logaddexp.reduce(parts, axis=0)
+        if not np.isfinite(total).all():
+            reached = np.isfinite(total)
+            if weights[~reached].any():
+                raise np.linalg.LinAlgError("draws that count lie where no component reaches")
+            x, weights, parts, total = x[reached], weights[reached], parts[:, reached], total[reached]
+        duty = weights * np.exp(parts - total)  # (K, n)
         pull = duty * (mixture.dof + d) / (mixture.dof + mixture.distances(x))
-        total, pulled = duty.sum(axis=1), pull.sum(axis=1)
+        mass, pulled = duty.sum(axis=1), pull.sum(axis=1)
         means = (pull @ x) / pulled[:, None]
         off = x - means[:, None]
-        scales = (pull[:, :, None] * off).swapaxes(1, 2) @ off / total[:, None, None]
-        common = np.einsum("k,kij->ij", total, scales)
-        shares = np.maximum(total, 0.02)
+        scales = (pull[:, :, None] * off).swapaxes(1, 2) @ off / mass[:, None, None]
+        common = np.einsum("k,kij->ij", mass, scales)
+        shares = np.maximum(mass, 0.02)
         mixture = Mixture(
             shares=shares / shares.sum(),
             means=means,
