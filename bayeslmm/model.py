@@ -62,8 +62,10 @@ class Model:
         ParquetFile, a Polars LazyFrame, a DuckDB relation, a Dask data frame, or a function without arguments that
         gives frames one after another. It is read twice, and sums are kept; see docs/more_than_memory.md.
     weights, offset : str or array-like of shape (rows,), optional
-        Prior weights and a known part of the mean: a column name, or one value a row. New rows of any verb have the
-        weight 1: their residual sd is sigma.
+        Prior weights, which divide the residual variance of a row, and a known part of the mean: a column name, or one
+        value a row. New rows have the weight 1, a residual sd of sigma, where they lack the column of that name. How
+        often a row counts in the likelihood (frequencies, survey weights), whatever the family, stands in the formula:
+        ``"y | weights(w) ~ x + (1 | g)"``.
     se : str or array-like of shape (rows,), optional
         Known standard error of each row, as of the estimates of a meta-analysis: a column name, or one value a row. The
         residual variance of a row is se² then, there is no sigma, and a level may have one row, as in

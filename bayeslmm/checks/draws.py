@@ -116,6 +116,7 @@ class Draws:
 
 def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Generator) -> Draws:
     """Draws of either fit, and as many random numbers as are needed to judge them."""
+    fit.design.refuse_likelihood_weights("a check of residuals or effects")
     n = fit.design.n
     K, S = int(np.clip(RANDOM_NUMBERS // (10 * n), 10, 30)), int(np.clip(RANDOM_NUMBERS // n, 99, 400))
     residual = None

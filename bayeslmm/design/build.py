@@ -27,9 +27,10 @@ from ..tools.warned import warn
 from .aliases import Aliases
 from .coding import MatrixRecipe, design_columns, independent_columns
 from .columns import structure_of
-from .design import Design
+from .design import Design, weighed
 from .grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
 from .identification import refuse_untold_residual
+from .likelihood_weights import read_likelihood_weights
 from .newdata import Recipe
 from .plan import check_weights, from_outside, kept_frame, make_plan
 from .predictor_words import PredictorWords
@@ -111,6 +112,7 @@ def build_design(
     given = dict(predictors or {})
     if sigma is not None and family != GAUSSIAN and residual is None:
         given, sigma = {"sigma": sigma, **given}, None
+    weights_column = weights if isinstance(weights, str) and family.has_residual else None
     words, of_parameters = ResidualWords.of(sigma, residual, family, se, data), PredictorWords.of(given, family)
     scope = Scope(names=namespace or {}, trusted=trust)
     plan = make_plan(formula, data, scope, weights, offset, se, words, of_parameters)
@@ -137,9 +139,11 @@ def build_design(
     if errors is not None:
         family, weights = family_and_weights(errors)
     weights = None if weights is None else frozen(weights)
+    likelihood_weights = read_likelihood_weights(plan.likelihood_weights, frame)
+    information = weighed(weights, likelihood_weights)
     named_matrices = _matrices(formula, matrices)
     groups, bars, groupings = _groups(tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame)
-    wide, wide_recipes = wide_terms(formula, plan.expressions, frame, named_matrices, weights)
+    wide, wide_recipes = wide_terms(formula, plan.expressions, frame, named_matrices, information)
     if len({g.name for g in (*groups, *wide)}) < len(groups) + len(wide):
         raise DataError(f"A column of the data is called like a term, {wide[0].name!r}. Rename it.")
     recipe = Recipe(
@@ -164,6 +168,9 @@ def build_design(
         aliased=aliased,
         groups=(*groups, *wide),
         weights=weights,
+        likelihood_weights=likelihood_weights,
+        information=information,
+        weights_column=weights_column,
         offset=frozen(total_offset(plan.offsets, frame, offset)),
         index=frame.index,
         n_dropped=len(data) - len(frame),
@@ -175,6 +182,8 @@ def build_design(
         residual=None if words is None else build_residual(words, plan.expressions, frame, (*groups, *wide), weights),
         predictors={each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters},
     )
+    if words is not None:
+        design.refuse_likelihood_weights("sigma= or residual=")
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)
     refuse_untold_residual(design)

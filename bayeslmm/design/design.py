@@ -22,6 +22,7 @@ from ..tools.words import is_one_of
 from .codes import as_codes
 from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
 from .newdata import NewDesign, Recipe, rebuild
+from .plan import check_weights, from_outside
 from .predictors import ParameterPart
 from .residual import ResidualPart
 from .response import check_values
@@ -52,6 +53,12 @@ class Design:
         One per grouping factor, in order of first appearance; then wide terms, smooths last.
     weights, offset : float64 arrays (n,)
         ``weights`` is None when none were given; ``offset`` is zero then.
+    weights_column : str or None
+        The column of ``weights``, which new rows may have as well.
+    likelihood_weights : float64 array (n,) or None
+        What the log density of each row is multiplied by: ``y | weights(w)``.
+    information : float64 array (n,) or None
+        Their product with ``weights``: what rows weigh in cross-products, where sigma is one.
     se : str or None
         The column of the known standard errors of the rows; empty where they were given as values. ``weights`` are
         (sigma/se)² then, with the known sigma of the family.
@@ -95,6 +102,9 @@ class Design:
     residual: ResidualPart | None = None
     predictors: Mapping[str, ParameterPart] = field(default_factory=dict)
     sums: RowSums | None = None
+    likelihood_weights: np.ndarray | None = None
+    information: np.ndarray | None = None
+    weights_column: str | None = None
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{group.name} {group.n_levels:,}" for group in self.groups) or "none"
@@ -191,6 +201,11 @@ class Design:
         return len(self.y)
 
     @property
+    def n_counted(self) -> float:
+        """How many rows the likelihood counts: the sum of the likelihood weights."""
+        return self.n if self.likelihood_weights is None else float(self.likelihood_weights.sum())
+
+    @property
     def p(self) -> int:
         """Number of columns of X."""
         return len(self.x_names)
@@ -209,8 +224,31 @@ class Design:
 
     @property
     def density_constants(self) -> np.ndarray:
-        """What the log density of each row (n,) holds besides what hangs on the unknowns."""
+        """What the log density of each row (n,) holds besides what hangs on the unknowns, without its own weight."""
         return self.family.constants(self.y, self.trials, self.weights)
+
+    @property
+    def counted(self) -> np.ndarray:
+        """How often the log density of each row (n,) counts."""
+        return np.ones(self.n) if self.likelihood_weights is None else self.likelihood_weights
+
+    @property
+    def counted_words(self) -> str:
+        """How often the rows count, as it goes on after their number; empty where each counts once."""
+        weights = self.likelihood_weights
+        return "" if weights is None else f", counted {self.n_counted:,.6g} times by {self.formula.weights_text}"
+
+    def average(self, values: np.ndarray) -> np.ndarray:
+        """The mean (...,) of values (n, ...) over the rows, each as often as it counts."""
+        counted = self.likelihood_weights
+        return np.asarray(values.mean(axis=0) if counted is None else np.average(values, axis=0, weights=counted))
+
+    def distinct_responses(self) -> tuple[np.ndarray, np.ndarray]:
+        """The working responses that differ, and how often each counts; none where no normaliser hangs on them."""
+        if not self.family.normaliser_takes_y:
+            return np.zeros(0), np.ones(1)
+        values, which = np.unique(self.working_response, return_inverse=True)
+        return values.astype(float), np.bincount(which.reshape(-1), weights=self.counted)
 
     @property
     def precisions(self) -> np.ndarray | None:
@@ -271,6 +309,14 @@ class Design:
                     "them"
                 )
 
+    def refuse_likelihood_weights(self, verb: str) -> None:
+        """Raise NotAvailableError where rows count several times, for a verb that takes each row once."""
+        if self.likelihood_weights is not None:
+            raise NotAvailableError(
+                f"{verb} is not offered for models with {self.formula.weights_text}: it takes every row once. Of whole "
+                "numbers repeat the rows: data.loc[data.index.repeat(data['w'])]"
+            )
+
     def refuse_correlated(self, verb: str) -> None:
         """Raise NotAvailableError where residuals are correlated, for a verb that takes rows one by one."""
         if self.residual is not None and self.residual.is_correlated:
@@ -307,7 +353,9 @@ class Design:
         return part.columns_at(self.frame, newdata)[:, : part.n_spread]
 
     def weights_at(self, newdata: Any, *, needed: bool = False) -> np.ndarray | None:
-        """Weights of new rows: one, unless standard errors are known. ``None`` for newdata: the rows of the fit.
+        """Weights of new rows: one, unless standard errors are known or newdata have the column of the weights.
+
+        ``None`` for newdata: the rows of the fit.
 
         Parameters
         ----------
@@ -321,16 +369,21 @@ class Design:
         InputError
             Standard errors are needed and not there.
         DataError
-            They are not positive and finite.
+            They, or the weights, are not positive and finite.
         """
         if newdata is None:
             return self.weights
-        if self.residual is not None and self.residual.structure.values is not None:
-            lacking = [column for column in self.residual.columns if column not in as_frame(newdata).columns]
-            return None if lacking and not needed else self.residual.weights_at(self.frame, newdata)
-        if not self.family.residual_is_known:
-            return None
         frame = as_frame(newdata)
+        weights = None
+        if self.weights_column is not None and self.weights_column in frame.columns:
+            weights = check_weights(from_outside(self.weights_column, frame, "weights"), None, frame.index)
+        if self.residual is not None and self.residual.structure.values is not None:
+            if not needed and any(column not in frame.columns for column in self.residual.columns):
+                return None
+            of_residual = self.residual.weights_at(self.frame, newdata)
+            return of_residual if weights is None else of_residual * weights
+        if not self.family.residual_is_known:
+            return weights
         if self.se and self.se in frame.columns:
             return np.asarray((self.family.known["sigma"] / checked(self.se, frame, None, frame.index)) ** 2)
         if needed:
@@ -350,7 +403,8 @@ class Design:
         assert self.residual is not None
         residual = self.residual.with_values(values)
         weights = residual.structure.weights()
-        return replace(self, residual=residual, weights=None if weights is None else frozen(weights))
+        weights = None if weights is None else frozen(weights)
+        return replace(self, residual=residual, weights=weights, information=weights)
 
     @property
     def has_intercept(self) -> bool:
@@ -429,12 +483,12 @@ class Design:
             else replace(group, codes=cut(group.codes), Z=cut(group.Z))  # type: ignore[arg-type]
             for group in self.groups
         )
-        arrays = {name: cut(getattr(self, name)) for name in ("y", "trials", "X", "weights", "offset")}
+        names = ("y", "trials", "X", "weights", "offset", "likelihood_weights")
+        arrays = {name: cut(getattr(self, name)) for name in names}
         frame = self.frame.iloc[np.arange(self.n)[chosen]]
-        if arrays["weights"] is not None:  # the very object, which the rotations of wide terms are checked against
-            groups = tuple(
-                group.weighted(arrays["weights"]) if isinstance(group, WideTerm) else group for group in groups
-            )
+        information = weighed(arrays["weights"], arrays["likelihood_weights"])
+        if information is not None:  # the very object, which the rotations of wide terms are checked against
+            groups = tuple(group.weighted(information) if isinstance(group, WideTerm) else group for group in groups)
         residual = None if self.residual is None else self.residual.taking(chosen)
         predictors = {name: part.taking(chosen) for name, part in self.predictors.items()}
         return replace(
@@ -444,6 +498,7 @@ class Design:
             frame=frame,
             residual=residual,
             predictors=predictors,
+            information=information,
             **arrays,  # type: ignore[arg-type]
         )
 
@@ -475,3 +530,10 @@ class Design:
             raise NonFiniteError(f"refit: {int((~np.isfinite(values)).sum())} values are missing or infinite")
         check_values(self, values)
         return replace(self, y=frozen(values))
+
+
+def weighed(weights: np.ndarray | None, likelihood_weights: np.ndarray | None) -> np.ndarray | None:
+    """What rows weigh in cross-products (n,): one of them itself, or their product."""
+    if weights is None or likelihood_weights is None:
+        return likelihood_weights if weights is None else weights
+    return frozen(weights * likelihood_weights)

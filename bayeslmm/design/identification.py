@@ -135,7 +135,7 @@ def judge(
     ZtZ: Sequence[Array],
     pairs: Pairs,
     ZtQ: Sequence[Array] | None,
-    n: int,
+    n: float,
     p: int,
     templates: Sequence[Template],
     T: Sequence[Array],
@@ -189,7 +189,7 @@ def judge(
     return Identification(directions=tuple(directions), sizes=tuple(_sizes(ZtZ, T, n)))
 
 
-def _sizes(ZtZ: Sequence[Array], T: Sequence[Array], n: int) -> list[Array]:
+def _sizes(ZtZ: Sequence[Array], T: Sequence[Array], n: float) -> list[Array]:
     """Root mean squares (q,) of the columns of each Z."""
     sizes = []
     for S, t in zip(ZtZ, T, strict=True):
@@ -244,7 +244,7 @@ def _products(
     pairs: Pairs,
     ZtQ: Sequence[Array] | None,
     entries: Sequence[tuple[int, int, int]],
-    n: int,
+    n: float,
     p: int,
     residual: bool,
 ) -> Array:

@@ -44,6 +44,7 @@ class Plan:
     group_only: frozenset[str]
     offset_column: bool
     scope: Scope
+    likelihood_weights: Expression | None = None
     loose: frozenset[str] = frozenset()  # where a missing value is an empty slot and the row stays
 
 
@@ -86,13 +87,15 @@ def make_plan(
     for words in predictors:
         for atom in words.formula.fixed_terms.atoms:
             expressions.setdefault(atom, bind(atom, columns, scope, f"{words.parameter}="))
+    counted = formula.likelihood_weights
+    likelihood_weights = None if counted is None else bind(counted, columns, scope, "weights()", once=True)
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))
     for argument, what in ((weights, "weights="), (se, "se=")):
         if isinstance(argument, str) and argument not in columns:
             raise unknown_column(argument, what, columns)
-    every = [response, *expressions.values(), *offsets]
+    every = [response, *expressions.values(), *offsets, *([] if likelihood_weights is None else [likelihood_weights])]
     valued = dict.fromkeys(name for expression in every for name in expression.columns.values())
     for bar in formula.bars:
         if isinstance(bar.word, Membership):
@@ -108,6 +111,7 @@ def make_plan(
         group_only=frozenset(grouping) - frozenset(valued),
         offset_column=isinstance(offset, str),
         scope=Scope(names=captured, trusted=scope.trusted),
+        likelihood_weights=likelihood_weights,
         loose=frozenset(loose)
         - frozenset(valued)
         - frozenset(n for b in formula.bars if not isinstance(b.word, Membership) for n in b.group),

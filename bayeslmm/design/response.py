@@ -56,8 +56,8 @@ def read_response(
     if weights is not None and not family.has_residual and (counted or not family.has_trials):
         raise NotAvailableError(
             f"weights with {family.option}: prior weights divide the variance of gaussian, student_t and "
-            "lognormal responses, and are the trials of a binomial one given as proportions. Repeat rows that count "
-            "several times."
+            "lognormal responses, and are the trials of a binomial one given as proportions. Rows that count "
+            "several times stand in the formula: y | weights(w)."
         )
     if counted:
         return _counts(expression, frame, family, value)

@@ -38,7 +38,7 @@ class CrossProducts:
     ZtXy: tuple[Array, ...]  # (J_k, q_k, p + 1): ZₖᵀW[X y]
     pairs: dict[tuple[int, int], PairBlocks]
     XytXy: Array  # (p + 1, p + 1): [X y]ᵀW[X y]
-    n: int
+    n: float  # rows, or the sum of their likelihood weights
     sum_log_weights: float
 
     def __add__(self, other: CrossProducts) -> CrossProducts:

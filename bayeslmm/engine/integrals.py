@@ -36,6 +36,7 @@ class Rows(NamedTuple):
     y: Array  # (n,)
     trials: Array
     weights: Array
+    counted: Array  # how often each row counts
     constants: Array
     Z: Array  # (n, q)
     Z_nested: Array  # (n, q'), without columns if nothing is nested
@@ -75,6 +76,14 @@ def _normalisers(rows, parameters, out):
         out[i] = rows.constants[i] + shared
         if rows.by_value:
             out[i] += normaliser(rows.kind, 1, parameters, rows.y[i : i + 1], one, unused)
+        out[i] *= rows.counted[i]
+
+
+@compiled
+def _row(rows, i, eta_i, parameters):
+    """Log density of a row without its normaliser, and its slope by η, as often as it counts."""
+    value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], eta_i, parameters)
+    return rows.counted[i] * value, rows.counted[i] * slope
 
 
 @compiled
@@ -99,7 +108,7 @@ def _of_rows(u, gradient, rows, first, last, skip, eta, parameters, a):
         eta_i = eta[i]
         for c in range(u.shape[0]):
             eta_i += a[i, c] * u[c]
-        value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], eta_i, parameters)
+        value, slope = _row(rows, i, eta_i, parameters)
         total += value
         for c in range(u.shape[0]):
             gradient[c] += slope * a[i, c]
@@ -238,9 +247,7 @@ def _integral(rows, first, last, eta, parameters, a, rule, room, by, gradient):
             eta_i = eta[i]
             for c in range(room.trial.shape[0]):
                 eta_i += a[i, c] * room.trial[c]
-            log_density, slope, _, _ = row(
-                rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], eta_i, parameters
-            )
+            log_density, slope = _row(rows, i, eta_i, parameters)
             value += log_density
             for c in range(by.shape[1]):
                 slopes[c] += slope * by[i, c]
@@ -348,8 +355,7 @@ def _row_value(rows, i, eta, parameters, a, u):
     eta_i = eta[i]
     for c in range(u.shape[0]):
         eta_i += a[i, c] * u[c]
-    value, slope, _, _ = row(rows.kind, rows.link, rows.y[i], rows.trials[i], rows.weights[i], eta_i, parameters)
-    return value, slope
+    return _row(rows, i, eta_i, parameters)
 
 
 @compiled

@@ -226,11 +226,9 @@ class Approximation:
         self.y = np.ascontiguousarray(design.working_response, dtype=float)
         self.trials = ones if design.trials is None else np.ascontiguousarray(design.trials, dtype=float)
         self.weights = ones if design.weights is None else np.ascontiguousarray(design.weights, dtype=float)
-        self.constant = float(np.sum(design.density_constants))
-        self.distinct, self.counts = np.zeros(0), np.ones(1)
-        if design.family.normaliser_takes_y:
-            self.distinct, counts = np.unique(self.y, return_counts=True)
-            self.counts = counts.astype(float)
+        self.counted = design.likelihood_weights  # (n,) how often each row counts, if not once
+        self.constant = float(np.sum(design.density_constants * design.counted))
+        self.distinct, self.counts = design.distinct_responses()
         self.parameters = Parameters(design)
         self.p, self.m = X.shape[1], self.alone.layout.m
         self.n_theta = sum(template.n_theta for template in self.templates)
@@ -277,7 +275,7 @@ class Approximation:
         with np.errstate(all="ignore"):
             of_rows = each_bend_by_row if values.ndim == 2 else each_bend
             of_rows(self.kind, self.link, self.y, self.trials, self.weights, eta, values, out)
-        return out
+        return out if self.counted is None else out * self.counted
 
     def fixed_log_density(self, beta: Array, values: Array) -> float:
         """Σ log density without effects, and without its constants."""
@@ -415,7 +413,7 @@ class Approximation:
         if values.ndim == 2:
             return float(self._normalisers(values)[0].sum()), np.zeros(0)
         gradient = np.zeros(max(2, len(values)))
-        total = normaliser(self.kind, len(self.y), values, self.distinct, self.counts, gradient)
+        total = normaliser(self.kind, self.design.n_counted, values, self.distinct, self.counts, gradient)
         return float(total), gradient[: len(values)]
 
     def _normalisers(self, values: Array) -> tuple[Array, Array]:
@@ -423,7 +421,8 @@ class Approximation:
         out, gradient = np.zeros(len(self.y)), np.zeros((len(self.y), 2))
         takes_y = self.family.normaliser_takes_y
         each_normaliser(self.kind, takes_y, self.y, values, out, gradient)
-        return out, gradient.T[: values.shape[1]]
+        out, slopes = out * self.design.counted, gradient.T[: values.shape[1]] * self.design.counted
+        return out, slopes
 
     def _value(self, inner: Inner, values: Array) -> float:
         total = inner.h + self.constant + self.normaliser(values)[0] - 0.5 * inner.reduced.log_det_M

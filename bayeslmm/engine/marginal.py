@@ -60,7 +60,7 @@ class Marginal:
         self.layout = arrange(
             replace(cross, ZtXy=tuple(z @ shift for z in cross.ZtXy), XytXy=shift.T @ cross.XytXy @ shift)
         )
-        self.n, self.p = cross.n, len(units)
+        self.n, self.p = float(cross.n), len(units)
         # Σ log w and log|P₀| halved; the n log 2π of each proper prior cancels against that of its integrated β
         constant = 0.5 * (cross.sum_log_weights + np.sum(np.log(precision[proper])))
         constant += 0.5 * np.sum(~proper) * np.log(2.0 * np.pi) + np.sum(np.log(np.abs(units[~proper])))

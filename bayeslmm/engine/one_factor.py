@@ -105,7 +105,7 @@ class OneFactor:
         self.start, self._sds = self._rough_coordinates(rough, softness)
         kind, link = numbers(family)
         ones, y = np.ones(design.n), design.working_response
-        values, counts = np.unique(y, return_counts=True) if family.normaliser_takes_y else (np.zeros(0), np.ones(0))
+        values, counts = design.distinct_responses()
         of_sd = Positive.of(priors.get("sd", group.name, group.sd_terms[0]))
         if family.positive_parameters:
             positive = [Positive.of(priors.get(name)) for name in family.parameters]
@@ -118,13 +118,14 @@ class OneFactor:
         def sorted_rows(values: Array | None) -> Array:
             return np.ascontiguousarray((ones if values is None else values)[self.order], dtype=np.float64)
 
-        constant = float(design.density_constants.sum() + np.log(unit).sum() + np.log(softness))
+        constant = float(design.density_constants @ design.counted + np.log(unit).sum() + np.log(softness))
         self.rows = loops.Rows(
             kind=kind,
             link=link,
             y=sorted_rows(y),
             trials=sorted_rows(design.trials),
             weights=sorted_rows(design.precisions),
+            counted=sorted_rows(design.likelihood_weights),
             offset=sorted_rows(design.offset),
             z=sorted_rows(group.Z[:, 0]),
             X=sorted_rows(design.X - self.shift),
@@ -140,6 +141,7 @@ class OneFactor:
             parameter_prior=np.array(parameter_prior, dtype=np.float64).reshape(-1, 3),
             values=np.ascontiguousarray(values, dtype=np.float64),
             counts=np.ascontiguousarray(counts, dtype=np.float64),
+            n=float(design.n_counted),
             constant=constant,
         )
         sd_at = np.arange(self.d) == self.p

@@ -36,6 +36,7 @@ class Rows(NamedTuple):
     y: Array  # (n,)
     trials: Array
     weights: Array
+    counted: Array  # how often each row counts
     offset: Array
     z: Array
     X: Array  # (n, p) centred where there is an intercept
@@ -51,6 +52,7 @@ class Rows(NamedTuple):
     parameter_prior: Array  # (r, 3)
     values: Array  # distinct responses, where the normaliser hangs on them
     counts: Array
+    n: float  # rows, as often as they count
     constant: float
 
 
@@ -144,7 +146,18 @@ def _linear_predictor(rows, x, sd, room):
 def _at(rows, first, last, u, room):
     """Log density of the rows of a level at u, and its first two derivatives."""
     return along(
-        rows.kind, rows.link, rows.y, rows.trials, rows.weights, room.eta, room.loading, u, room.parameters, first, last
+        rows.kind,
+        rows.link,
+        rows.y,
+        rows.trials,
+        rows.weights,
+        rows.counted,
+        room.eta,
+        room.loading,
+        u,
+        room.parameters,
+        first,
+        last,
     )
 
 
@@ -226,7 +239,7 @@ def _density(rows, rule, anchor, close, x, room):
     if not total > -np.inf:
         return -np.inf
     _linear_predictor(rows, x, sd, room)
-    total += normaliser(rows.kind, rows.y.shape[0], room.parameters, rows.values, rows.counts, room.unused)
+    total += normaliser(rows.kind, rows.n, room.parameters, rows.values, rows.counts, room.unused)
     for j in range(rows.starts.shape[0] - 1):
         start = anchor.modes[j]
         for c in range(x.shape[0]):

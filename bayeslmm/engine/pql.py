@@ -41,7 +41,7 @@ def rough_fit(design: Design) -> Rough | None:
         solution = reml.fit(Problem.of(design))
         if not family.residual_is_known and solution.sigma < PERFECT * np.std(design.normal_response):
             return None
-        weights = np.ones(design.n) if design.weights is None else design.weights
+        weights = np.ones(design.n) if design.information is None else design.information
         return Rough(solution=solution, information=weights / solution.sigma**2)
     y, trials, family = _as_mean(design)
     mean = family.start(y, trials)
@@ -52,7 +52,7 @@ def rough_fit(design: Design) -> Rough | None:
     eta = family.eta(mean)
     for _ in range(STEPS if not design.is_wide else FEW_STEPS):
         slope = family.slope(eta)
-        weights = np.maximum(trials * slope**2 / family.working_variance(mean), 1e-8)
+        weights = np.maximum(trials * slope**2 / family.working_variance(mean), 1e-8) * design.counted
         working = eta - offset + (y - mean) / slope
         if not (np.isfinite(weights).all() and np.isfinite(working).all()):
             return None

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
-from ..design.names import BETA, COEF, OBSERVED, ROW, THRESHOLD, Names
+from ..design.names import BETA, COEF, COUNTED, OBSERVED, ROW, THRESHOLD, Names
 from ..design.predictors import ParameterPart
 from ..design.priors import LKJ, Prior, Priors
 from ..errors import NotAvailableError
@@ -86,7 +86,7 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     parts = build_parts(design, priors, geometry)
     with parts.model:
         response = pm.Data(OBSERVED, as_seen(design, design.y), dims=ROW)
-        design.family.graph(
+        y = design.family.graph(
             parts.eta,
             {**parts.parameters, **design.family.known},
             trials=design.trials,
@@ -94,6 +94,9 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
             categories=category_numbers(design),
             options={"observed": response, "dims": ROW},
         )
+        if design.likelihood_weights is not None:
+            further = (design.likelihood_weights - 1.0) * pm.logp(y, response)  # y itself counts each row once
+            pm.Potential(COUNTED, further.sum())
     return parts.model
 
 

@@ -185,6 +185,7 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
         y=cut(design.working_response),
         trials=cut(design.trials),
         weights=cut(design.precisions),
+        counted=cut(design.likelihood_weights),
         constants=cut(design.density_constants),
         Z=cut(effects.Z),
         Z_nested=np.zeros((design.n, 0)) if nested is None else cut(nested.Z),

@@ -48,7 +48,7 @@ class Problem:
     Z: tuple[Array, ...]  # K × (n, q_k)
     levels: tuple[int, ...]  # of each factor; every level has rows, which the order of elimination rests on
     blocks: tuple[tuple[tuple[int, ...], ...], ...]
-    weights: Array | None
+    weights: Array | None  # in cross-products: likelihood weights are in them
     intercept: int | None = None  # column of X that is the formula's intercept
     sigma: float | None = None  # of the residuals, where it is known
     wide: tuple[Rotation | None, ...] = ()  # K, None for an ordinary factor; or empty where all are
@@ -56,6 +56,7 @@ class Problem:
     structures: tuple[tuple[Structure, ...], ...] = ()  # of every block; none: all unstructured
     residual: Residuals | None = None  # of residuals with parameters besides sigma; `weights` are those at its values
     sums: Sums | None = None
+    likelihood_weights: Array | None = None  # (n,) how often each row counts
 
     def __post_init__(self) -> None:
         if not self.wide:
@@ -117,7 +118,8 @@ class Problem:
             levels=tuple(group.n_levels for group in design.groups),
             blocks=tuple(group.blocks for group in design.groups),
             structures=tuple(group.structures for group in design.groups),
-            weights=design.weights,
+            weights=design.information,
+            likelihood_weights=design.likelihood_weights,
             intercept=design.x_names.index("Intercept") if design.has_intercept else None,
             sigma=design.family.known.get("sigma"),
             residual=None if design.residual is None else design.residual.structure,
@@ -265,7 +267,12 @@ class ScaledRows:
     def cross(self, weights: Array | None) -> CrossProducts:
         """Cross-products under these weights."""
         problem = self.problem
-        return accumulate(self.X, self.y, problem.codes, self.Z, levels=problem.levels, weights=weights)
+        cross = accumulate(self.X, self.y, problem.codes, self.Z, levels=problem.levels, weights=weights)
+        counted = problem.likelihood_weights
+        if counted is None or weights is None:
+            return cross
+        log_weights = float(counted @ np.log(weights / counted))  # of rows that are alike, each its own
+        return replace(cross, n=float(counted.sum()), sum_log_weights=log_weights)
 
     def whitened(self, values: Array) -> CrossProducts:
         """Cross-products where the residuals have these parameters (d + r,): rows are whitened first.

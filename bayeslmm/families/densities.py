@@ -117,17 +117,18 @@ def each_bend_by_row(kind, link, y, trials, weights, eta, parameters, out):
             out[7, i], out[8, i], out[9, i] = h, k, m
 
 
-# Sums over rows from ``first`` up to ``last`` of the log density at η + loading × u and its first two derivatives by u.
+# Sums over rows from ``first`` up to ``last`` of the log density at η + loading × u and its first two derivatives by u,
+# each as often as it is counted.
 along = _switch(
-    "link, y, trials, weights, eta, loading, u, parameters, first, last",
+    "link, y, trials, weights, counted, eta, loading, u, parameters, first, last",
     lambda kind: (
         "value = slope = bend = 0.0\n"
         "for i in range(first, last):\n"
         f"    a, b, c, _, _, _, _, _, _, _ = {kind.__name__}_bends("
         "link, y[i], trials[i], weights[i], eta[i] + loading[i] * u, parameters)\n"
-        "    value += a\n"
-        "    slope += b * loading[i]\n"
-        "    bend += c * loading[i] ** 2\n"
+        "    value += counted[i] * a\n"
+        "    slope += counted[i] * b * loading[i]\n"
+        "    bend += counted[i] * c * loading[i] ** 2\n"
         "return value, slope, bend"
     ),
     "nan, nan, nan",

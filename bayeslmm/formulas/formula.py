@@ -30,6 +30,7 @@ QUOTED_OR_SPACE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\s+")
 NO_RESPONSE = "The left side of '~' is the response: a column or an expression of columns."
 SUBSCRIPT = re.compile(r"([\w.]+|`[^`]+`)\[(.+)\]")
 WORD = re.compile(r"[^\W\d][\w.]*|`[^`]+`")
+BACKTICKED = re.compile(r"`[^`]+`")
 LONE_DOT = re.compile(r"(?<![\w.)\]`])\.(?![\w.])")
 MOST_TERMS = 5_000
 MOST_FACTORS = 10  # of one interaction: k factors span 2**k subspaces
@@ -78,6 +79,8 @@ class Formula:
         The Python expressions inside ``offset(...)`` terms.
     smooths : tuple of (Smooth, str)
         The ``s(...)`` terms, each with its text; what no penalty reaches of them is in ``fixed_terms``.
+    likelihood_weights : Atom or None
+        What ``y | weights(w)`` counts each row with.
     """
 
     text: str
@@ -86,11 +89,17 @@ class Formula:
     bars: tuple[Bar, ...]
     offsets: tuple[str, ...]
     smooths: tuple[tuple[Smooth, str], ...] = ()
+    likelihood_weights: Atom | None = None
 
     @property
     def response(self) -> str:
         """The response as a Python expression; an unusual column name stands in backticks."""
         return str(self.response_atom)
+
+    @property
+    def weights_text(self) -> str:
+        """``weights(w)`` as it stands beside the response; empty where it does not."""
+        return "" if self.likelihood_weights is None else f"weights({self.likelihood_weights})"
 
     @property
     def fixed(self) -> str:
@@ -246,18 +255,26 @@ class _Reader:
         if left.kind == "binary" and left.text == "~":
             raise complain(self.text, "A formula has one '~'; this is the second.", tree.sign_start)
         total = self.sum(right)
+        response, likelihood_weights = self.left_side(left)
         return Formula(
             text=self.text,
-            response_atom=self.response(left),
+            response_atom=response,
+            likelihood_weights=likelihood_weights,
             fixed_terms=total.terms(),
             bars=tuple(total.bars),
             offsets=tuple(total.offsets),
             smooths=tuple(dict.fromkeys(total.smooths)),
         )
 
-    def response(self, node: Node) -> Atom:
+    def left_side(self, node: Node) -> tuple[Atom, Atom | None]:
+        """The response, and what ``y | weights(w)`` counts rows with."""
         while node.kind == "group":
             node = node.parts[0]
+        if node.kind == "binary" and node.text == "|":
+            return self.beside(node)
+        return self.response(node), None
+
+    def response(self, node: Node) -> Atom:
         if node.kind == "name":
             return Atom(node.text)
         if node.kind == "expression":
@@ -265,8 +282,6 @@ class _Reader:
             if subscript is None:
                 return Atom(canonical_python(node.text, _of_counts), is_name=False)
             return Atom(f"indicator({subscript[1]}, {self.level(subscript[2], node)})", is_name=False)
-        if node.kind == "binary" and node.text == "|":
-            return self.beside(node)
         if node.kind == "number" or (node.kind == "binary" and node.text in ("|", "||", ":", "%in%")):
             raise self.error(NO_RESPONSE, node)
         try:
@@ -274,16 +289,46 @@ class _Reader:
         except SyntaxError:
             raise self.error(NO_RESPONSE, node) from None
 
-    def beside(self, node: Node) -> Atom:
-        """What brms writes beside a response: ``y | trials(n)``, and sentences for the others."""
+    def beside(self, node: Node) -> tuple[Atom, Atom | None]:
+        """What brms writes beside a response: ``y | trials(n) + weights(w)``, and sentences for the others."""
         left, right = node.parts
-        word = re.match(r"(\w+)\((.+)\)", right.text, re.DOTALL) if right.kind == "expression" else None
-        if word is not None and word[1] == "trials" and left.kind in ("name", "expression"):
-            return Atom(canonical_python(f"p({self.written(left)}, {word[2]})"), is_name=False)
+        words = self.words_beside(right)
         for name, remedy in BESIDE_RESPONSE.items():
             if re.search(rf"\b{name}\(", self.written(right)):
                 raise self.error(f"{name}() has no place beside the response. {remedy}", right)
-        raise self.error(NO_RESPONSE, node)
+        if not words or not words.keys() <= {"trials", "weights"}:
+            raise self.error(NO_RESPONSE, node)
+        response, weights = self.response(left), None
+        if "trials" in words:
+            if left.kind not in ("name", "expression"):
+                raise self.error(NO_RESPONSE, node)
+            response = Atom(canonical_python(f"p({self.written(left)}, {words['trials']})"), is_name=False)
+        if "weights" in words:
+            weights = self.counted(words["weights"].strip(), right)
+        return response, weights
+
+    def counted(self, text: str, node: Node) -> Atom:
+        """What stands in the brackets of ``weights()``."""
+        if PLAIN_NAME.fullmatch(text) or BACKTICKED.fullmatch(text):
+            return Atom(text.strip("`"))
+        try:
+            is_one = not isinstance(ast.parse(BACKTICKED.sub("_", text), mode="eval").body, ast.Tuple)
+        except SyntaxError:
+            is_one = False
+        if not is_one:
+            raise self.error("In weights() beside the response stands one column: y | weights(w).", node)
+        return Atom(canonical_python(text), is_name=False)
+
+    def words_beside(self, node: Node) -> dict[str, str]:
+        """The words after the bar with what stands in their brackets; none where something else stands there."""
+        if node.kind == "group":
+            return self.words_beside(node.parts[0])
+        if node.kind == "binary" and node.text == "+":
+            parts = [self.words_beside(part) for part in node.parts]
+            both = parts[0] | parts[1]
+            return both if all(parts) and len(both) == len(parts[0]) + len(parts[1]) else {}
+        word = re.fullmatch(r"(\w+)\((.+)\)", node.text, re.DOTALL) if node.kind == "expression" else None
+        return {} if word is None else {word[1]: word[2]}
 
     def level(self, text: str, node: Node) -> str:
         """What stands in ``name[level]``, in Python: a number and a quoted text as they are, a word as a text."""

@@ -74,9 +74,5 @@ BESIDE_RESPONSE = {
     "trunc": "Truncated responses are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md).",
     "vint": "Families of one's own are not offered.",
     "vreal": "Families of one's own are not offered.",
-    "weights": (
-        "Weights stand beside the formula: weights='w'. They divide the variance of a row as in lme4; brms counts a "
-        "row w times, for which rows are repeated in the data."
-    ),
 }
 """What to write for what brms puts after a bar on the left of '~'."""

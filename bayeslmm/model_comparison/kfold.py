@@ -98,6 +98,7 @@ def kfold(
     if not isinstance(post, PosteriorFit):
         raise InputError(f"kfold takes a posterior from model.fit(), not {type(post).__name__}")
     design = post.design
+    design.refuse_likelihood_weights("kfold")
     if not is_one_of(unit, (ROW,)):
         design.refuse_residual(f"kfold(unit={unit!r})")
     design.refuse_correlated("kfold")

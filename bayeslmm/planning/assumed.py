@@ -121,6 +121,7 @@ def assumed(
         raise InputError(f"assume: values are assumed of a Model or a fit, not of {type(source).__name__}")
     design.refuse_wide("assume()")
     design.refuse_predictors("assume()")
+    design.refuse_likelihood_weights("assume()")
     source_values = _of(source)
     return Assumed(
         design=design,

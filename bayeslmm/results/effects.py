@@ -162,11 +162,12 @@ def _rows(
     for name in names:
         if name not in rows:
             raise InputError(f"{verb}(by={name!r}): no such column; there are {', '.join(map(repr, rows.columns))}")
+    counted = design.counted if newdata is None else np.ones(len(rows))
     if not names:
-        return rows, sparse.csr_matrix(np.full((len(rows), 1), 1.0 / len(rows))), pd.DataFrame(index=[0])
+        return rows, sparse.csr_matrix(counted[:, None] / counted.sum()), pd.DataFrame(index=[0])
     grouped = rows.groupby(names, observed=True, dropna=False, sort=True)
     codes, sizes = grouped.ngroup().to_numpy(), grouped.size()
-    weights = 1.0 / sizes.to_numpy()[codes]
+    weights = counted / np.bincount(codes, weights=counted)[codes]
     means = sparse.csr_matrix((weights, (np.arange(len(rows)), codes)), shape=(len(rows), len(sizes)))
     return rows, means, sizes.index.to_frame(index=False)
 

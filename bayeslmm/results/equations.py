@@ -254,6 +254,8 @@ def _response(design: Design) -> _Line:
     """The distribution of the response."""
     family, y, variable = design.family, _at_row(design.response), _symbol("sigma")
     notes = [_write(f"i = 1, …, {design.n}")]
+    if design.likelihood_weights is not None:
+        notes.append(_words(f"each density to the power {design.formula.weights_text}"))
     if family.has_categories:
         levels = _listed([_name(level) for level in design.levels[:-1]])
         cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")

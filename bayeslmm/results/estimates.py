@@ -96,13 +96,14 @@ class Estimates:
 
     @property
     def bic(self) -> float:
-        """−2 loglik + log(nobs) n_parameters."""
-        return self.criterion + float(np.log(self.design.n)) * self.n_parameters
+        """−2 loglik + log(n) n_parameters, n the rows as often as they count."""
+        return self.criterion + float(np.log(self.design.n_counted)) * self.n_parameters
 
     @property
-    def df_resid(self) -> int:
-        """nobs − n_parameters."""
-        return self.design.n - self.n_parameters
+    def df_resid(self) -> float:
+        """Rows, as often as they count, less n_parameters."""
+        left = self.design.n_counted - self.n_parameters
+        return int(left) if left == int(left) else left
 
     @property
     def is_singular(self) -> bool:

@@ -96,7 +96,7 @@ def bayes_r2(fit: Draws) -> Array:
     design, rows = fit.design, own_rows(fit)
     if design.family.has_categories:
         raise NotAvailableError("categories have no variance: an ordinal response has no Bayesian R²; see r2()")
-    n = design.n
+    n = design.n_counted
     centre, total, square, residual = np.zeros((4, len(rows.beta)))
     for block in rows.blocks():
         mean = rows.mean(block)
@@ -111,8 +111,9 @@ def bayes_r2(fit: Draws) -> Array:
         if block.start == 0:
             centre = mean.mean(axis=1)  # near the mean of all, so that the squares lose no digits
         away = mean - centre[:, None]
-        total, square = total + away.sum(axis=1), square + (away**2).sum(axis=1)
-        residual = residual + spread.sum(axis=1)
+        counted = design.counted[block]
+        total, square = total + away @ counted, square + away**2 @ counted
+        residual = residual + spread @ counted
     of_fit = (square - total**2 / n) / (n - 1)
     return variance.bayes_r2(of_fit, residual / n).reshape(fit.n_chains, fit.n_draws)
 

@@ -80,7 +80,7 @@ ROWS: Fields = {
     "offset_is_array": FLAG,
 }
 LATER: Fields = dict.fromkeys(
-    ("se", "sigma", "residual"), _or_nothing(TEXT)
+    ("se", "weights_column", "sigma", "residual"), _or_nothing(TEXT)
 )  # of rows, and not in files of older versions
 STORED: Fields = {"array": TEXT}
 CATEGORIES: Fields = {**STORED, "categories": RECORD, "ordered": FLAG}

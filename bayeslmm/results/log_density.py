@@ -30,7 +30,10 @@ def linear_predictor(design: Design, posterior: Any) -> Array:
 
 
 def log_likelihood(design: Design, posterior: Any) -> Any:
-    """log p(y_i | β, b, parameters of the family) as a Dataset: y (chain, draw, obs), in the response's own units."""
+    """log p(y_i | β, b, parameters of the family) as a Dataset: y (chain, draw, obs), in the response's own units.
+
+    Times the likelihood weights, where there are some, so that the sum over rows is what the posterior is of.
+    """
     eta = linear_predictor(design, posterior)
     if design.residual is not None:
         return _as_log_likelihood(design, posterior, _of_residuals(design, posterior, eta))
@@ -46,7 +49,7 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
         parameters = _of_rows(design, {name: values[draw] for name, values in drawn.items()})
         of_rows = densities.each_row_by_row if parameters.ndim == 2 else densities.each_row
         of_rows(kind, link, by_value, y, trials, weights, eta[draw], parameters, densities_of_rows[draw])
-    return _as_log_likelihood(design, posterior, densities_of_rows + constants)
+    return _as_log_likelihood(design, posterior, (densities_of_rows + constants) * design.counted)
 
 
 def _of_residuals(design: Design, posterior: Any, eta: Array) -> Array:

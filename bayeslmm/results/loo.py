@@ -62,6 +62,7 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     if not is_one_of(unit, units):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, units))}")
     design = fit.design
+    design.refuse_likelihood_weights("loo()")
     needed = [*([names.BETA] if design.x_names else []), *design.parameters]
     for name in (*needed, *design.names.b.values()):
         fit.draws(name)  # draws made elsewhere may lack some, and say so

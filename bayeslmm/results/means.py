@@ -443,7 +443,7 @@ def marginal_means(
         raise InputError(f"{verb}(weights={weights!r}): weights are {', '.join(map(repr, WEIGHTS))}")
     if trend is not None and not is_number(design.frame[trend]):
         raise InputError(f"trends({trend!r}): {trend!r} has levels, not numbers; means({trend!r}) compares them")
-    values = {name: _grid_values(design.frame[name], name, at.get(name), verb) for name in of_fixed_part}
+    values = {name: _grid_values(design, name, at.get(name), verb) for name in of_fixed_part}
     rows = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
     X = _slopes(design, rows, trend) if trend else _matrix(design, rows)
     keep = [*variables, *groups]
@@ -484,7 +484,7 @@ def marginal_means(
 def _offset(design: Design, offset: Any, verb: str) -> float:
     """What the linear predictor of every mean has on top: the mean of the offsets, as emmeans has it, or a number."""
     if offset is None:
-        return float(design.offset.mean())
+        return float(design.average(design.offset))
     number_given = isinstance(offset, int | float | np.number) and not isinstance(offset, bool)
     if not number_given or not np.isfinite(offset):
         raise InputError(f"{verb}(offset={offset!r}): a number is needed")
@@ -523,7 +523,8 @@ def _are(rows: pd.DataFrame, cell: pd.Series) -> NDArray[np.bool_]:
     return matches
 
 
-def _grid_values(column: pd.Series, name: str, asked_values: Any, verb: str) -> list[Any]:
+def _grid_values(design: Design, name: str, asked_values: Any, verb: str) -> list[Any]:
+    column = design.frame[name]
     if asked_values is not None:
         values = [asked_values] if np.ndim(asked_values) == 0 else list(asked_values)
         unknown = [] if is_number(column) else [value for value in values if value not in levels(column)]
@@ -538,7 +539,7 @@ def _grid_values(column: pd.Series, name: str, asked_values: Any, verb: str) -> 
     if not is_number(column):
         return levels(column)
     distinct = np.unique(column.to_numpy())
-    return distinct.tolist() if len(distinct) <= FEW else [float(column.mean())]
+    return distinct.tolist() if len(distinct) <= FEW else [float(design.average(column.to_numpy()))]
 
 
 def _matrix(design: Design, rows: pd.DataFrame) -> Array:
@@ -575,7 +576,8 @@ def _weights(design: Design, rows: pd.DataFrame, averaged: list[str], keep: list
     if kind == "equal" or not factors:
         return np.ones(len(rows))
     names = factors if kind == "proportional" else [*factors, *(n for n in keep if not is_number(design.frame[n]))]
-    counts = design.frame.groupby(names, observed=False).size()
+    counted = pd.Series(design.counted, index=design.frame.index)
+    counts = counted.groupby([design.frame[name] for name in names], observed=False).sum()
     keys = rows[names].itertuples(index=False, name=None) if len(names) > 1 else rows[names[0]]
     return np.array([float(counts.get(key, 0)) for key in keys])
 

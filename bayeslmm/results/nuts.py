@@ -104,6 +104,8 @@ def asked_for_pymc(settings: Settings) -> str:
 
 def why_not_in_loops(design: Design, priors: Priors) -> str:
     """Why NUTS has to go by the PyMC model, in words; empty where the compiled loops do."""
+    if design.likelihood_weights is not None:
+        return f"{design.formula.weights_text} is not written out in the compiled loops"
     return unwritten(design, priors) or with_other_ends(design, priors)
 
 

@@ -480,8 +480,8 @@ class PointFit(Fit, Estimates):
             one, and otherwise as the second word says (lme4's ``allow.new.levels``); a column ``target_<factor>`` says
             which it was, row by row.
         kind : {"mean", "response", "link"}
-            The expected response, or an observation, which adds residual noise (of new rows that of weight one), or the
-            linear predictor.
+            The expected response, or an observation, which adds residual noise (of new rows that of the weight in the
+            model's column of weights, or of one), or the linear predictor.
         interval : {None, "plug-in", "simulated"}
             ``plug-in``: estimate ± t std_error, by the joint covariance of β̂ and b̂, variances taken as known.
             ``simulated``: quantiles of draws that carry the uncertainty of the variances as well, by a parametric

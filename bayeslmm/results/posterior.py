@@ -571,7 +571,8 @@ class PosteriorFit(Fit, Draws):
             one, and otherwise as the second word says (lme4's ``allow.new.levels``); a column ``target_<factor>`` says
             which it was, row by row.
         kind : {"mean", "response"}
-            The expected response, or an observation, which adds the family's noise (of new rows that of weight one).
+            The expected response, or an observation, which adds the family's noise (of new rows that of the weight in
+            the model's column of weights, or of one).
             Observations of categories are the numbers that the categories are, or their places 1, 2, ... if they have
             labels (of a bernoulli response 0 and 1); :meth:`simulate` gives labels.
         draws : bool or int

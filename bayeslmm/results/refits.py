@@ -42,6 +42,7 @@ def updated[Record: Estimates](
         matrices=record.design.matrices,
         sigma=origin.sigma,
         residual=origin.residual,
+        predictors=origin.predictors,
     )
     solution = estimated(design, reml=record.solution.reml, nodes=record.solution.nodes)
     return replace(record, design=design, solution=solution, origin=origin)

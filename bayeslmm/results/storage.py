@@ -283,6 +283,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "offset_column": _offset_column(design),
         "offset_is_array": design.recipe.offset_given_as_array,
         "se": design.se,
+        "weights_column": design.weights_column,
         "sigma": None if design.residual is None else design.residual.words.sigma,
         "residual": None if design.residual is None else design.residual.words.residual,
         "predictors": {name: part.text for name, part in design.predictors.items()},
@@ -326,7 +327,8 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     index = _read_index(about["index"], arrays, len(arrays["y"]))
     frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
     frame.index = index
-    weights, errors = arrays.get("weights"), arrays.get("se")
+    weights: Any = arrays.get("weights")
+    errors = arrays.get("se")
     if (errors is None) != (about.get("se") is None):
         raise DataError("the file is damaged: of the standard errors it has only the name, or only the values")
     offset: Any = about["offset_column"]
@@ -358,10 +360,14 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
         offset=frozen(arrays["offset"]),
         n_dropped=about["n_dropped"],
         se=about.get("se"),
+        weights_column=about.get("weights_column"),
     )
     se: Any = errors
     if design.se:  # the column that they were stands beside those of the formula again
         se, frame = design.se, frame if design.se in frame else frame.assign(**{design.se: errors})
+    if design.weights_column and weights is not None:
+        frame = frame if design.weights_column in frame else frame.assign(**{design.weights_column: weights})
+        weights = design.weights_column
     origin = Origin(
         data=frame,
         weights=weights,

@@ -28,9 +28,8 @@ def _header(design: Design, title: str, *more: str) -> str:
     groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups if g.is_grouping)
     smooths = ", ".join(g.name for g in design.smooths)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
-    lines.append(
-        f"Rows: {len(design.y):,}{dropped}; groups: {groups or 'none'}" + f"; smooths: {smooths}" * bool(smooths)
-    )
+    rows = f"Rows: {len(design.y):,}{dropped}{design.counted_words}; groups: {groups or 'none'}"
+    lines.append(rows + f"; smooths: {smooths}" * bool(smooths))
     if design.sums is not None:
         lines.append("Rows were read chunk by chunk and not kept; quantiles of residuals are not among the sums")
     if design.se is not None:
@@ -82,7 +81,7 @@ def point_summary(fit: Estimates, ddf: str | None) -> Text:
 
 def _information(fit: Estimates) -> Table:
     values = [f"{v:.2f}" for v in (fit.aic, fit.bic, fit.loglik, fit.deviance)]
-    return table(["AIC", "BIC", "logLik", "-2*logLik", "df.resid"], [[*values, str(fit.df_resid)]], left=0)
+    return table(["AIC", "BIC", "logLik", "-2*logLik", "df.resid"], [[*values, f"{fit.df_resid:.6g}"]], left=0)
 
 
 def _family_parameters(fit: Estimates) -> Table | None:

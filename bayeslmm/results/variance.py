@@ -82,13 +82,13 @@ class Parts:
     def of(cls, design: Design, values: Values) -> Parts:
         """The parts of a model with these parameters."""
         groups = {
-            group.name: average_variance(group, cov)
+            group.name: average_variance(group, cov, design.likelihood_weights)
             for group, cov in zip(design.groups, values.covariances, strict=True)
             if group.is_grouping
         }
         columns, coefficients = population(design, values)
-        fixed = fixed_part_variance(columns, coefficients)
-        mean = coefficients @ columns.mean(axis=0) + design.offset.mean()
+        fixed = fixed_part_variance(columns, coefficients, design.likelihood_weights)
+        mean = coefficients @ design.average(columns) + design.average(design.offset)
         spread = fixed + _sum(groups.values(), fixed)  # E(y) of a log link is over rows and groups
         residual, residual_words = residual_variance(design, values.family, mean, spread)
         relative = None if values.residual is None else design.relative_variances(values.residual)
@@ -125,22 +125,24 @@ def share(part: Array, total: Array) -> Array:
     return np.divide(part, total, out=whole, where=(total > 0.0) & np.isfinite(total))
 
 
-def average_variance(group: GroupTerm, cov: Array) -> Array:
+def average_variance(group: GroupTerm, cov: Array, counted: Array | None = None) -> Array:
     """The variance (...,) that a grouping factor adds at the average row, for its covariance matrix (..., q, q)."""
     if not isinstance(group, WideTerm):
-        return mean_group_variance(group.Z, cov)
-    return np.asarray(cov[..., 0, 0] * group.row_variances.mean())
+        return mean_group_variance(group.Z, cov, counted)
+    return np.asarray(cov[..., 0, 0] * np.average(group.row_variances, weights=counted))
 
 
-def mean_group_variance(Z: Array, cov: Array) -> Array:
+def mean_group_variance(Z: Array, cov: Array, counted: Array | None = None) -> Array:
     """v = mean_i z_iᵀ Σ z_i (Johnson 2014, eq. 10): the variance a factor adds at the average row.
 
     Parameters
     ----------
     Z : (n, q) random-effect columns
     cov : (..., q, q)
+    counted : (n,), optional
+        How often each row counts.
     """
-    return np.maximum(np.einsum("ab,...ab->...", second_moment_of(Z), cov), 0.0)
+    return np.maximum(np.einsum("ab,...ab->...", second_moment_of(Z, counted), cov), 0.0)
 
 
 def population(design: Design, values: Values) -> tuple[Array, Array]:
@@ -162,11 +164,11 @@ def population(design: Design, values: Values) -> tuple[Array, Array]:
     return columns, np.concatenate([values.beta, *values.curves], axis=-1)
 
 
-def fixed_part_variance(X: Array, beta: Array) -> Array:
+def fixed_part_variance(X: Array, beta: Array, counted: Array | None = None) -> Array:
     """Var(Xβ) over the rows, with divisor n − 1, for β (..., p); through Cov(X), not through (..., n) fits."""
     if X.shape[1] == 0:
         return np.zeros(np.asarray(beta).shape[:-1])
-    cov_x = covariance_of(X)
+    cov_x = covariance_of(X, counted)
     return np.maximum(np.einsum("...a,ab,...b->...", beta, cov_x, beta), 0.0)
 
 
@@ -361,7 +363,7 @@ class AtRows:
         """
         design.refuse_wide("A share of the variance at given values (icc(at=...), within_correlation)")
         grid, rows = reference_grid(design, at)
-        offset = float(design.offset.mean()) if design.recipe.offset_given_as_array else None
+        offset = float(design.average(design.offset)) if design.recipe.offset_given_as_array else None
         new = design.at(rows, offset=offset, estimable_only=not design.family.has_residual)
         parts = tuple(
             np.maximum(np.einsum("na,...ab,nb->...n", group.Z, cov, group.Z), 0.0)

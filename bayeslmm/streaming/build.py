@@ -99,6 +99,8 @@ def _refuse_terms(given: Given) -> None:
             "of sums over rows. A normal response is (family='gaussian'); of others take a sample of rows into memory, "
             "or of rows that share every predictor the sums, such as p(successes, trials)."
         )
+    if given.formula.likelihood_weights is not None:
+        raise NotAvailableError(f"{given.formula.weights_text} of data that come in chunks is not offered.")
     for bar in given.formula.bars:
         if bar.word is not None:
             raise NotAvailableError(f"{bar.text} of data that come in chunks is not offered; (x | g) is.")
@@ -346,6 +348,7 @@ def assemble(
         aliased=aliased,
         groups=groups,
         weights=None if blueprint.request.weights is None else GoneRows(n),  # type: ignore[arg-type]
+        weights_column=blueprint.request.weights,
         offset=SummedColumns.of(basis, [P + 2], flat=True),  # type: ignore[arg-type]
         index=GoneRows(n),
         n_dropped=learned.n_read - n,

@@ -300,18 +300,23 @@ def constant_in(A: Any, column: int) -> float | None:
     return float(first) if first != 0.0 and np.all(A[:, column] == first) else None
 
 
-def covariance_of(A: Any) -> Array:
-    """Covariance matrix (k, k) of columns, with divisor n − 1."""
+def covariance_of(A: Any, counted: Array | None = None) -> Array:
+    """Covariance matrix (k, k) of columns (n, k), with divisor n − 1, n the rows as often as they count (n,)."""
     if isinstance(A, SummedColumns):
         return A.centred_products(A) / (len(A) - 1)
-    return np.atleast_2d(np.cov(A, rowvar=False))
+    if counted is None:
+        return np.atleast_2d(np.cov(A, rowvar=False))
+    away = A - np.average(A, axis=0, weights=counted)
+    return np.asarray(away.T @ (away * counted[:, None]) / (counted.sum() - 1.0))
 
 
-def second_moment_of(A: Any) -> Array:
-    """Mean cross-products (k, k) of columns."""
+def second_moment_of(A: Any, counted: Array | None = None) -> Array:
+    """Mean cross-products (k, k) of columns (n, k), rows counted so often (n,)."""
     if isinstance(A, SummedColumns):
         return A.products(A) / len(A)
-    return np.asarray(A.T @ A / A.shape[0])
+    if counted is None:
+        return np.asarray(A.T @ A / A.shape[0])
+    return np.asarray(A.T @ (A * counted[:, None]) / counted.sum())
 
 
 def least_squares(A: Any, y: Any) -> NDArray[np.float64]:

@@ -74,12 +74,10 @@ def test_the_thing(data, written, trust):
 
 LEADS = {
     "y | se(w) ~ x": r"se='s'",
-    "y | weights(w) ~ x": "weights='w'",
     "y | cens(w) ~ x": "pymc_parts",
     "y | trunc(lb=0) ~ x": "pymc_parts",
     "y | rate(n) ~ x": r"offset\(log",
     "y | subset(w) ~ x": r"data\[condition\]",
-    "y | trials(n) + weights(w) ~ x": "weights='w'",
     "y | foo(w) ~ x": "left side of '~'",
     "y ~ mo(x)": r"C\(x, Poly\)",
     "y ~ ar(t, g)": r"residual='ar1\(time",
