@@ -183,7 +183,7 @@ def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False
         raise InputError(
             f"{what}: the fits have different responses: {a.response!r} holds other values, or in other rows"
         )
-    if not _equal(a.prior_weights, b.prior_weights):
+    if not (_equal(a.prior_weights, b.prior_weights) and _equal(a.likelihood_weights, b.likelihood_weights)):
         raise InputError(f"{what}: the fits have different weights")
 
 

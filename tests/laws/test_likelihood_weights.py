@@ -222,3 +222,9 @@ def test_what_takes_rows_once_says_so(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fit.design.n_counted == data[0].w.sum()
+
+
+def test_fits_of_other_weights_are_of_other_data(data):
+    fits = [blm.Model(f"{left} ~ x + (1 | g)", data[0]).fit_ml() for left in ("y | weights(w)", "y")]
+    with pytest.raises(BayesLMMError, match="different weights"):
+        blm.anova(*fits)
