@@ -55,7 +55,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_nav_level": 1,
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
 }
 html_sidebars = {"coming_from": [], "start": []}  # pages without others beside them
 

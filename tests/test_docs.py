@@ -15,7 +15,7 @@ TEXTS = {
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 OUTPUT = "```text\n"  # of the code above it, written by docs/make_gallery.py
-PAGES = [page for page, text in TEXTS.items() if BLOCK.search(text) and OUTPUT not in text]
+PAGES = [page for page, text in TEXTS.items() if BLOCK.search(text) and OUTPUT not in text and page != "README.md"]
 PAGES_WITH_OUTPUT = [page for page, text in TEXTS.items() if OUTPUT in text]
 
 spec = importlib.util.spec_from_file_location("make_gallery", ROOT / "docs" / "make_gallery.py")
@@ -61,13 +61,14 @@ def test_the_numbers_of_the_first_page_are_those_of_the_benchmarks():
     assert f"{{grid-item-card}} {min(exact)} to {max(exact)} %\n" in first
 
 
-@pytest.mark.skipif(SHIFT != 0, reason="the page prints the draws of its seed")
 def test_readme_prints_what_it_says(tmp_path, monkeypatch, capsys):
     run("README.md", tmp_path, monkeypatch)
     printed = capsys.readouterr().out.splitlines()
     said = re.findall(r"```\n(REML beside.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)[0]
     lines = [line for line in said.splitlines() if line not in ("", "...")]
-    assert len(lines) > 10 and [line for line in lines if line not in printed] == []
+    assert len(lines) > 10
+    if SHIFT == 0:
+        assert [line for line in lines if line not in printed] == []
 
 
 def run(page, folder, monkeypatch):
