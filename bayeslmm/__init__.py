@@ -28,6 +28,7 @@ Importing the package is light: PyMC, ArviZ and matplotlib are imported when som
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import isfunction
 from typing import Any
 
 __version__ = "0.1.0"
@@ -101,7 +102,13 @@ def __getattr__(name: str) -> Any:
         if hint:
             raise RefusedVerbError(f"{message}; here it is {hint}")
         raise AttributeError(message)
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    if isfunction(value):
+        from .tools.hints import public
+
+        value = public(value)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -351,6 +351,7 @@ class Model:
         self.design.refuse_residual("geometry")
         return geometry_table(self.design, geometry_of(self.design, self.priors, Settings())[0])
 
+    @hints.with_hints
     def fit(
         self,
         *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import re
 
@@ -412,3 +413,26 @@ def test_an_offset_that_is_not_there(sleep):
     model = blm.Model("Reaction ~ 1 + offset(Days) + (1 | Subject)", sleep)
     without = blm.lmer("Reaction ~ 1 + (1 | Subject)", sleep)
     assert model.update(". ~ . - offset(Days)").fit_reml().criterion == without.criterion
+
+
+def test_arguments_by_place_are_told_their_names(model, fit):
+    for call, words in (
+        (lambda: model.fit(1000), "fit(): arguments have names; write method=, draws="),
+        (lambda: fit.simulate(5, 1), "simulate(): only n may stand without a name; write random_seed="),
+        (lambda: fit.ranef("Subject"), "ranef(): arguments have names; write "),
+        (lambda: blm.ppc(fit, "mean", "Subject"), "ppc(): only fit, stat may stand without a name; write by="),
+    ):
+        with pytest.raises(errors.InputError, match=re.escape(words)):
+            call()
+
+
+@pytest.mark.parametrize("name", [name for name in blm.__all__ if inspect.isfunction(getattr(blm, name))])
+def test_functions_of_the_package_lead_on_and_are_pickled(name, fit):
+    function = getattr(blm, name)
+    assert pickle.loads(pickle.dumps(function)) is function is getattr(blm, name)
+    if (
+        "random_seed" in inspect.signature(function).parameters
+        and "options" not in inspect.signature(function).parameters
+    ):
+        with pytest.raises(errors.InputError, match=r"seed=\.\.\.\): here it is random_seed="):
+            function(fit, seed=1)

@@ -23,6 +23,10 @@ REMEDIES = {
     **dict.fromkeys(("gp", "mat", "exp_cov", "gau"), SPATIAL),
     **dict.fromkeys(("me", "mi"), NO_ERRORS),
     "mo": "Monotonic effects are not offered: C(x) gives a coefficient for each level, C(x, Poly) a trend.",
+    "mvbind": "There is one response a model; long data, a row a response, have (0 + response | subject).",
+    **dict.fromkeys(
+        ("phylo", "animal", "spde", "relmat"), "Related levels are (1 | gr(level, cov=A)), with matrices={'A': A}."
+    ),
     "mmc": "Several memberships are (1 | mm(a, b)), with an intercept only.",
     "rr": "Random effects of reduced rank are not offered; (x || g) leaves their correlations out.",
     "re": "A random intercept is (1 | g).",

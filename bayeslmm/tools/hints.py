@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -152,6 +153,10 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
     "fixefs": "fixef()",
     "ranefs": "ranef()",
     **dict.fromkeys(("posterior", "trace", "inference_data", "to_inferencedata", "as_draws"), "idata"),
+    **dict.fromkeys(
+        ("as_draws_df", "to_dataframe", "to_pandas"), "draws(name); all draws: idata.posterior.to_dataframe()"
+    ),
+    **dict.fromkeys(("hdi", "eti", "credible_interval"), "tidy(), whose intervals are ci_prob=0.95"),
     **dict.fromkeys(("posterior_samples", "get_draws", "samples", "extract"), "draws(name), or idata"),
     **dict.fromkeys(("predictions", "avg_predictions", "fitted_values"), "predict(newdata)"),
     **dict.fromkeys(("marginal_effects", "avg_slopes"), "slopes(variable)"),
@@ -160,7 +165,8 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
     **dict.fromkeys(("emmeans", "lsmeans", "marginal_means"), "means(factor)"),
     **dict.fromkeys(("post_hoc", "contrasts", "pairs"), "means(factor).pairs()"),
     **dict.fromkeys(("linearHypothesis", "linear_hypothesis", "wald_test", "t_test", "f_test"), "test('a = b = 0')"),
-    "loo_R2": "r2()",
+    **dict.fromkeys(("loo_R2", "bayes_R2"), "r2()"),
+    "rePCA": "var_corr(); is_singular and verdict say where a variance or a correlation is at its end",
     "performance": "glance()",
     "plot": "bayeslmm.plot_coef(fit), and the other plot_ functions",
     **{name: f"bayeslmm.{name}(fit)" for name in ("plot_trace", "plot_rank", "plot_ranef", "plot_lines", "plot_ppc")},
@@ -219,10 +225,10 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("funnel", "funnel_plot"), "plot_funnel(fit)"),
     **dict.fromkeys(("loo_compare", "compare_models"), "compare(a, b)"),
     "VarCorr": "fit.var_corr()",
-    **dict.fromkeys(
-        ("lmm", "mixed", "gls", "lmerTest", "gam", "gamm", "gamm4", "pymer4", "smf", "MixedModel"),
-        "lmer(formula, data)",
-    ),
+    **dict.fromkeys(("lmm", "mixed", "lmerTest", "pymer4", "smf", "MixedModel"), "lmer(formula, data)"),
+    **dict.fromkeys(("gam", "gamm", "gamm4", "bam"), "lmer('y ~ s(x) + (1 | g)', data)"),
+    **dict.fromkeys(("gls", "mmrm"), "Model('y ~ x', data, residual='us(visit | subject)').fit_reml()"),
+    **dict.fromkeys(("clmm", "clm", "polr"), "Model(formula, data, family='ordinal').fit_ml()"),
     **dict.fromkeys(("bf", "brmsformula", "Formula", "formula"), "Model('y ~ x + (1 | g)', data), a text"),
     **dict.fromkeys(("bmb", "pm", "Bambi"), "Model(formula, data)"),
     **dict.fromkeys(("az", "arviz"), "fit.idata, which ArviZ reads"),
@@ -319,7 +325,11 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         "contrasts": "written in the formula: C(x, contr.sum)",
         **dict.fromkeys(("correlation", "autocor"), "residual='ar1(time | group)'"),
         **dict.fromkeys(("cov_ranef", "data2"), "matrices={'A': A}, with (1 | gr(level, cov=A)) in the formula"),
-        **dict.fromkeys(("ziformula", "dispformula"), "sigma= for residual sds, and docs/families.md for zeros"),
+        "ziformula": "zi='~ x' with family='zero_inflated_poisson' or 'zero_inflated_negbinomial'",
+        "dispformula": "sigma='~ x' of residual sds, shape='~ x' and phi='~ x' of other families",
+        "vi": "se=, the square roots of the sampling variances",
+        "sei": "se=",
+        "knots": "written in the formula: s(x) takes its k there",
     },
     "means": dict.fromkeys(("specs", "var"), "the first argument: means(factor, by=...)"),
     "confint": {"parm": "nothing: the table has a row for every parameter"},
@@ -328,21 +338,36 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
 
 
 def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callable[P, T]:
-    """Let a function say what an argument of another program is here; others are Python's to refuse."""
-    words = {**ARGUMENT_WORDS[""], **ARGUMENT_WORDS.get(name or call.__name__, {})}
-    parameters = inspect.signature(call).parameters.values()
+    """Let a function say what an argument of another program is here, and which of its arguments have to be named."""
+    label = name or call.__name__
+    parameters = list(inspect.signature(call).parameters.values())
     takes = {p.name for p in parameters}
+    words = {**ARGUMENT_WORDS[""], **ARGUMENT_WORDS.get(label, {})}
     words = {word: hint for word, hint in words.items() if word not in takes}
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return call
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):  # it looks at them itself
+        words = {}
+    by_place = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    by_name = [f"{p.name}=" for p in parameters if p.kind is p.KEYWORD_ONLY]
+    most = len(by_place) if by_name and not any(p.kind is p.VAR_POSITIONAL for p in parameters) else sys.maxsize
+    places = [p for p in by_place if p != "self"]
 
     @functools.wraps(call)
     def _hinted(*args: P.args, **options: P.kwargs) -> T:
         for word in options.keys() & words.keys():
-            raise InputError(f"{name or call.__name__}({word}=...): here it is {words[word]}")
+            raise InputError(f"{label}({word}=...): here it is {words[word]}")
+        if len(args) > most:
+            first = f"only {', '.join(places)} may stand without a name" if places else "arguments have names"
+            raise InputError(f"{label}(): {first}; write {', '.join(by_name)}")
         return call(*args, **options)
 
     return _hinted
+
+
+def public[**P, T](call: Callable[P, T]) -> Callable[P, T]:
+    """A function as the package offers it, with hints; it is pickled by its public name."""
+    hinted = with_hints(call)
+    hinted.__module__, hinted.__qualname__ = __name__.partition(".")[0], call.__name__
+    return hinted
 
 
 def variable_missing(verb: str, options: Mapping[str, Any], available: Collection[str]) -> str:
