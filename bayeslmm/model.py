@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .design.build import build_design
 from .design.design import Design
 from .design.priors import Priors
 from .engine.pymc_priors import priors_of
@@ -26,15 +25,13 @@ from .errors import (
 )
 from .families import Family, family_of
 from .formulas.binding import Scope
-from .formulas.formula import Formula, parse_formula, update_formula
+from .formulas.formula import parse_formula, update_formula
 from .results.alike import estimated
 from .results.described import model_text
+from .results.designed import designed
 from .results.estimates import Origin
 from .results.point import PointFit
-from .results.progress import Reading
 from .results.settings import Settings
-from .sources import source_of
-from .streaming.build import Given, stream_design
 from .tools import hints
 from .tools.warned import warn
 from .tools.words import is_one_of
@@ -159,7 +156,7 @@ class Model:
             levels=levels,
         )
         scope, of_family = Scope(names=names or {}, trusted=trust), family_of(family, link)
-        self.design: Design = _design(
+        self.design: Design = designed(
             parse_formula(formula), self._origin, scope, of_family, matrices, progressbar=progressbar
         )
         self.priors: Priors = priors_of(self.design, priors)
@@ -463,7 +460,7 @@ class Model:
         changed = copy(self)
         if formula is not None or data is not None:
             scope = self.design.scope.at(self._caller())
-            changed.design = _design(
+            changed.design = designed(
                 update_formula(self.design.formula, formula or ". ~ ."),
                 origin,
                 scope,
@@ -516,37 +513,6 @@ class Model:
 
     def _repr_html_(self) -> str:
         return model_text(self.design, self.priors)._repr_html_()
-
-
-def _design(
-    formula: Formula, origin: Origin, scope: Scope, family: Family, matrices: Any, *, progressbar: bool = True
-) -> Design:
-    """The design of a table in memory, or of one that comes in chunks."""
-    source = source_of(origin.data)
-    if source is None:
-        if origin.levels is not None:
-            raise InputError("levels=: of a table in memory say it there, by pandas.Categorical(column, categories)")
-        return build_design(
-            formula,
-            origin.data,
-            weights=origin.weights,
-            offset=origin.offset,
-            se=origin.se,
-            namespace=scope.names,
-            trust=scope.trusted,
-            family=family,
-            matrices=matrices,
-            sigma=origin.sigma,
-            residual=origin.residual,
-            predictors=origin.predictors,
-        )
-    given = Given(
-        formula=formula, family=family, scope=scope, weights=origin.weights, offset=origin.offset, levels=origin.levels
-    )
-    refused = {"se": origin.se, "matrices": matrices or None, "sigma": origin.sigma, "residual": origin.residual}
-    refused |= origin.predictors
-    with Reading(source.n_rows, show=progressbar) as reading:
-        return stream_design(given, source, report=reading.add, **refused)
 
 
 def lmer(formula: str, data: pd.DataFrame, REML: bool = True, **options: Any) -> PointFit:

@@ -41,6 +41,34 @@ def sleep():
     return blm.load_dataset("sleepstudy")
 
 
+# -- what is read in chunks
+
+
+def test_a_folder_or_glob_of_parquet_files_is_read_in_chunks(run, sleep, tmp_path):
+    (tmp_path / "rows").mkdir()
+    for k in range(3):
+        sleep.iloc[60 * k : 60 * (k + 1)].to_parquet(tmp_path / "rows" / f"part-{k}.parquet")
+    for arguments in (["rows"], ["rows/*.parquet"], ["rows/part-0.parquet", "--stream"]):
+        code, out, err = run("fit", *arguments, FORMULA, "--reml", "--save", "fit.nc")
+        assert code == 0 and "read in chunks" in out and "not kept" in out, err
+        assert (CRITERION in out) == ("--stream" not in arguments)
+        assert blm.load(tmp_path / "fit.nc").nobs == (60 if "--stream" in arguments else 180)
+
+
+def test_what_cannot_be_read_in_chunks_is_said_before_anything_is_fitted(run, sleep, tmp_path):
+    (tmp_path / "rows").mkdir()
+    sleep.to_parquet(tmp_path / "rows" / "all.parquet")
+    for arguments, words in (
+        (["rows", "--check"], "--check needs the rows"),
+        (["rows", "--report", "page.html"], "--report needs the rows"),
+        (["sleepstudy", "--stream"], "sleepstudy is no Parquet file"),
+        (["none/*.parquet"], "There is no Parquet file"),
+        (["rows/all.parquet", "--stream", "--save", "rows/all.parquet"], "the table itself"),
+    ):
+        code, out, err = run("fit", arguments[0], FORMULA, *arguments[1:])
+        assert code == 2 and words in " ".join(err.split()) and "Posterior" not in out
+
+
 # -- what is printed
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, StorageError
+from ..errors import InputError, NotAvailableError, StorageError
 from ..families import PREDICTED
 from .console import DOUBTFUL, OK, heading, note, shows_progress
 from .table import Table, read_table
@@ -22,7 +22,9 @@ def run_fit(options: argparse.Namespace) -> int:
 
     check_words(options.data, options.formula, options.rest)
     check_outputs(options)
-    table = read_table(options.data)
+    table = read_table(options.data, stream=options.stream)
+    if table.in_chunks:
+        check_needs_no_rows(options)
     check_not_overwritten(table, options)
     print(table.description)
     model = blm.Model(
@@ -38,6 +40,7 @@ def run_fit(options: argparse.Namespace) -> int:
         **{name: getattr(options, name) for name in PREDICTED},
         trust=False,
         matrices=read_matrices(options.matrix) or None,
+        progressbar=shows_progress(),
     )
     if not model.design.groups:
         note(
@@ -177,6 +180,16 @@ def check_outputs(options: argparse.Namespace) -> None:
         if path.resolve() in seen:
             raise InputError(f"{flag} and {seen[path.resolve()]} name the same file, {path}.")
         seen[path.resolve()] = flag
+
+
+def check_needs_no_rows(options: argparse.Namespace) -> None:
+    """Refuse what needs the rows of a table that is read in chunks."""
+    for is_wanted, flag in ((options.check, "--check"), (options.report is not None, "--report")):
+        if is_wanted:
+            raise NotAvailableError(
+                f"{flag} needs the rows, and {options.data} is read in chunks, of which sums are kept. Ask for it "
+                "with a sample of rows in one file."
+            )
 
 
 def check_not_overwritten(table: Table, options: argparse.Namespace) -> None:

@@ -157,8 +157,11 @@ def _wide(prog: str) -> argparse.HelpFormatter:
 
 
 def _add_fit(parser: Parser) -> None:
-    parser.add_argument("data", metavar="DATA", help="a file, the name of a data set, or - for standard input")
+    parser.add_argument(
+        "data", metavar="DATA", help="a file, a folder or glob of Parquet files, a data set, or - for standard input"
+    )
     parser.add_argument("formula", metavar="FORMULA", help='such as "y ~ x + (x | g)", in quotes')
+    parser.add_argument("--stream", action="store_true", help="read a Parquet file in chunks, as folders and globs are")
     what = parser.add_argument_group("what is fitted (the posterior, if nothing is said; several are compared)")
     what.add_argument("--reml", action="store_true", help="estimates by restricted maximum likelihood, as lmer")
     what.add_argument("--ml", action="store_true", help="estimates by maximum likelihood")

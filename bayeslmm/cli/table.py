@@ -25,6 +25,7 @@ import pandas as pd
 
 from ..datasets import list_datasets, load_dataset
 from ..errors import DataError
+from ..sources import source_of
 
 HEAD = 1 << 16  # bytes that are looked at
 LINES = 50
@@ -51,21 +52,35 @@ BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
-    """A table with what was read, and the file it came from (None for a data set or standard input)."""
+    """A table with what was read, and the file it came from (None for a data set or standard input).
 
-    frame: pd.DataFrame
+    What is to be read in chunks stays a path in the place of the frame.
+    """
+
+    frame: Any
     description: str
     path: Path | None = None
+    in_chunks: bool = False
 
 
-def read_table(source: str) -> Table:
+def read_table(source: str, *, stream: bool = False) -> Table:
     """Read a file, standard input (``-``) or a data set of that name; a file comes first.
+
+    Parameters
+    ----------
+    source : str
+        Folders and globs of Parquet files are left to be read in chunks.
+    stream : bool
+        Whether to leave one Parquet file as well.
 
     Raises
     ------
     DataError
-        There is no such file, or it holds no table.
+        There is no such file, or it holds no table; or chunks are asked for of something else than Parquet files.
     """
+    chunks = _in_chunks(source, stream)
+    if chunks is not None:
+        return chunks
     if source == "-":
         if sys.stdin.isatty():
             raise DataError("'-' reads the table from a pipe, as in: cat data.csv | python -m bayeslmm fit - ...")
@@ -75,14 +90,29 @@ def read_table(source: str) -> Table:
         if path.is_dir():
             raise DataError(f"{source} is a folder. Name the file in it.")
         if path.is_file():
-            with path.open("rb") as stream:
-                return _read(stream, path.name, path)
+            with path.open("rb") as content:
+                return _read(content, path.name, path)
     except OSError as problem:
         raise DataError(f"{source} cannot be read: {problem.strerror or problem}.") from None
     if source in list(list_datasets()["name"]):
         frame = load_dataset(source)
         return Table(frame=frame, description=_described(f"data set {source}", frame, ""))
     raise DataError(_nothing(source))
+
+
+def _in_chunks(source: str, stream: bool) -> Table | None:
+    """Parquet files that are read in chunks: those of a folder or a glob, or one if asked."""
+    path = str(Path(source).expanduser())
+    several = source != "-" and not Path(path).is_file()
+    parquet = source_of(path) if source != "-" and (several or stream) else None
+    if parquet is None:
+        if stream:
+            raise DataError(f"--stream: {source} is no Parquet file, nor a folder or glob of some. {ADVICE}")
+        return None
+    names, rows = parquet.columns, parquet.n_rows
+    many = f"{rows:,} rows" if rows is not None else "rows"
+    description = f"Data: {source}, {many}, {len(names)} columns ({_briefly(names)}), read in chunks"
+    return Table(frame=path, description=description, path=Path(path) if not several else None, in_chunks=True)
 
 
 def _nothing(source: str) -> str:
@@ -113,8 +143,11 @@ def _read(stream: BinaryIO, label: str, path: Path | None) -> Table:
 
 def _described(label: str, frame: pd.DataFrame, how: str) -> str:
     names = [str(name) for name in frame.columns]
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return f"Data: {label}{how}, {len(frame):,} rows, {len(names)} columns ({shown})"
+    return f"Data: {label}{how}, {len(frame):,} rows, {len(names)} columns ({_briefly(names)})"
+
+
+def _briefly(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _parquet(stream: BinaryIO, label: str, path: Path | None) -> Table:

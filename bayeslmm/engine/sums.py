@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ class Sums:
     B_z: tuple[Array, ...]  # K × (q_k, q_k)
     untold: Identification | None  # what the data do not tell of the variances
     sample: pd.DataFrame  # of rows
+    passes: Any = None  # what the passes over the rows told, of which files make all this anew
 
 
 def transformed(cross: CrossProducts, C_xy: Array, C_z: Sequence[Array]) -> CrossProducts:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..design.build import build_design
 from ..engine.pymc_priors import priors_of
 from ..formulas.formula import update_formula
 from .alike import estimated
+from .designed import designed
 from .draws import Draws
 from .estimates import Estimates
 from .sampling import sample
@@ -30,20 +30,8 @@ def updated[Record: Estimates](
     """The estimates behind :meth:`PointFit.update`; functions in the formula are looked up in ``namespace``."""
     origin = record.origin if data is None else replace(record.origin, data=data)
     scope = record.design.scope.at(namespace)
-    design = build_design(
-        update_formula(record.design.formula, formula),
-        origin.data,
-        weights=origin.weights,
-        offset=origin.offset,
-        se=origin.se,
-        namespace=scope.names,
-        trust=scope.trusted,
-        family=record.design.family,
-        matrices=record.design.matrices,
-        sigma=origin.sigma,
-        residual=origin.residual,
-        predictors=origin.predictors,
-    )
+    changed = update_formula(record.design.formula, formula)
+    design = designed(changed, origin, scope, record.design.family, record.design.matrices)
     solution = estimated(design, reml=record.solution.reml, nodes=record.solution.nodes)
     return replace(record, design=design, solution=solution, origin=origin)
 

@@ -29,15 +29,17 @@ from ..design.names import EACH
 from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
 from ..engine.reml import PointSolution, with_rivals
 from ..engine.scaling import Problem
-from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, NotAvailableError, StorageError
+from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
 from ..families import family_of
 from ..formulas.binding import Scope
 from ..formulas.expressions import total_offset
 from ..terms.relationship import Matrix
 from ..tools.frame import frozen
 from ..tools.warned import muted, warn
+from . import stored_sums
 from .diagnosis import Diagnosis
 from .estimates import Origin
+from .file_columns import read, store
 from .file_contents import check_contents
 from .file_fields import (
     HEADER,
@@ -57,7 +59,8 @@ from .posterior import PosteriorFit
 from .settings import Settings
 from .summaries import check_interval
 
-FORMAT = 2  # since 2, a point fit has its family's parameters by name, where there was sigma alone
+FORMAT = 3  # since 2, a point fit has its family's parameters by name, where there was sigma alone
+IN_MEMORY = 2  # the format of fits of rows in memory; 3 has sums of rows that came in chunks
 SCALE = "n - 1"  # what scale() divides by; files without a word about it are of a version that divided by n
 DATA, SOLUTION = "bayeslmm_data", "bayeslmm_solution"  # groups beside those of ArviZ
 Arrays = dict[str, np.ndarray]
@@ -94,16 +97,11 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
 
     if not isinstance(fit, PointFit | PosteriorFit):
         raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
-    if fit.design.sums is not None:
-        raise NotAvailableError(
-            "save: fits of data in chunks cannot be saved yet. Save the tables (fit.tidy()), or the draws of a "
-            "posterior: post.idata.to_netcdf(path)"
-        )
     target = checked_path(path, "save")
     if not target.parent.is_dir():
         raise StorageError(f"save: there is no folder {target.parent}")
     about, data = _describe_design(fit.design)
-    about = {"format": FORMAT, "version": _version(), **about}
+    about = {"format": IN_MEMORY if fit.design.sums is None else FORMAT, "version": _version(), **about}
     groups: dict[str, Any] = {DATA: _dataset(data)}
     if isinstance(fit, PointFit):
         about |= {"kind": "point", "reml": fit.solution.reml}
@@ -262,14 +260,20 @@ def _arrays(dataset: Any) -> Arrays:
 
 
 def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
-    arrays: Arrays = {"y": design.y, "offset": design.offset}
-    if design.standard_errors is not None:
-        arrays["se"] = design.standard_errors
-    elif design.prior_weights is not None:
-        arrays["weights"] = design.prior_weights
+    arrays: Arrays = {}
+    frame, index, streamed = design.frame, design.index, {}
+    if design.sums is not None:
+        described, frame = stored_sums.describe(design, arrays)
+        index, streamed = frame.index, {"streamed": described}
+    else:
+        arrays |= {"y": design.y, "offset": design.offset}
+        if design.standard_errors is not None:
+            arrays["se"] = design.standard_errors
+        elif design.prior_weights is not None:
+            arrays["weights"] = design.prior_weights
     columns = [
-        {"name": name, **_store(f"column_{k}", design.frame[name].array, arrays, f"column {name!r}")}
-        for k, name in enumerate(design.frame)
+        {"name": name, **store(f"column_{k}", frame[name].array, arrays, f"column {name!r}")}
+        for k, name in enumerate(frame)
     ]
     about = {
         "formula": design.formula.text,
@@ -279,7 +283,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "own": sorted(design.scope.names),
         "n_dropped": design.n_dropped,
         "columns": columns,
-        "index": _store_index(design.index, arrays),
+        "index": _store_index(index, arrays),
         "offset_column": _offset_column(design),
         "offset_is_array": design.recipe.offset_given_as_array,
         "se": design.se,
@@ -288,6 +292,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "residual": None if design.residual is None else design.residual.words.residual,
         "predictors": {name: part.text for name, part in design.predictors.items()},
         "names": names_of(design),
+        **streamed,
     }
     if design.matrices:
         about["matrices"] = [
@@ -303,12 +308,12 @@ def _store_matrix(name: str, matrix: Matrix, arrays: Arrays) -> dict[str, Any]:
     return {
         "name": matrix.name,
         "values": name,
-        **_store(f"{name}_labels", labels, arrays, f"the labels of matrices[{matrix.name!r}]"),
+        **store(f"{name}_labels", labels, arrays, f"the labels of matrices[{matrix.name!r}]"),
     }
 
 
 def _read_matrices(about: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    return {each["name"]: (list(_read(each, arrays)), arrays[each["values"]]) for each in about.get("matrices", [])}
+    return {each["name"]: (list(read(each, arrays)), arrays[each["values"]]) for each in about.get("matrices", [])}
 
 
 def _offset_column(design: Design) -> str | None:
@@ -318,6 +323,8 @@ def _offset_column(design: Design) -> str | None:
 
 
 def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tuple[Design, Origin]:
+    if "streamed" in about:
+        return _build_streamed(about, arrays, scope)
     matrices = about.get("matrices", [])
     of_matrices = [*(each["values"] for each in matrices), *_arrays_of(matrices)]
     check_rows(
@@ -325,7 +332,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
         list(_arrays_of([*about["columns"], *about["index"]])),
     )
     index = _read_index(about["index"], arrays, len(arrays["y"]))
-    frame = pd.DataFrame({c["name"]: _read(c, arrays) for c in about["columns"]})
+    frame = pd.DataFrame({c["name"]: read(c, arrays) for c in about["columns"]})
     frame.index = index
     weights: Any = arrays.get("weights")
     errors = arrays.get("se")
@@ -380,6 +387,19 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     return design, origin
 
 
+def _build_streamed(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tuple[Design, Origin]:
+    """The design of sums of rows that came in chunks; the rows themselves are in no file."""
+    lacking = [name for name in _arrays_of(about["columns"]) if name not in arrays]
+    if lacking:
+        raise DataError(f"the file is damaged: it has no array {', '.join(lacking)}")
+    frame = pd.DataFrame({c["name"]: read(c, arrays) for c in about["columns"]})
+    with muted(BayesLMMWarning):  # they were given when the model was made
+        family = family_of(about["family"], about["link"])
+        design, given = stored_sums.restored(about, arrays, frame, scope, family)
+    check_names(about.get("names", names_of(design)), design)
+    return design, Origin(data=design.frame, weights=given.weights, offset=given.offset, levels=given.levels)
+
+
 def _check_scale(about: Mapping[str, Any]) -> None:
     """Refuse estimates for columns that this version scales otherwise."""
     if about.get("scale") != SCALE and re.search(r"\b(scale|standardize)\(", str(about["formula"])):
@@ -387,44 +407,6 @@ def _check_scale(about: Mapping[str, Any]) -> None:
             f"it was written by bayeslmm {about['version']}, whose scale() divided by n and not, as R's and this "
             "one's, by n - 1, so its estimates are for other columns: fit the model again"
         )
-
-
-def _store(name: str, values: Any, arrays: Arrays, what: str) -> dict[str, Any]:
-    """Put labels or numbers into the arrays; what is needed to read them back."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        arrays[name] = np.asarray(values.codes)
-        categories = _store(f"{name}_categories", values.categories.array, arrays, what)
-        return {"array": name, "categories": categories, "ordered": bool(values.ordered)}
-    zoned = isinstance(values.dtype, pd.DatetimeTZDtype)
-    array = np.asarray(values, dtype="datetime64[ns]" if zoned else None)  # in UTC
-    if array.dtype.kind in "biuf":
-        arrays[name] = array
-        return {"array": name}
-    if array.dtype.kind == "M":
-        arrays[name] = array.astype("datetime64[ns]").view(np.int64)
-        return {"array": name, "as": str(values.dtype)}
-    if not all(isinstance(value, str) for value in array):
-        kinds = sorted({type(value).__name__ for value in array})
-        raise StorageError(f"save: {what} holds {', '.join(kinds)}, which the file cannot. Make it one type of label.")
-    arrays[name] = array.astype(object)
-    return {"array": name, "as": "str"}
-
-
-def _read(about: Mapping[str, Any], arrays: Arrays) -> Any:
-    values: Any = arrays[about["array"]]
-    if "categories" in about:
-        categories = _read(about["categories"], arrays)
-        return pd.Categorical.from_codes(values, categories=pd.Index(categories), ordered=about["ordered"])
-    if about.get("as") == "str":
-        return pd.array(values.astype(object), dtype="str")
-    if "as" in about:
-        moments = pd.DatetimeIndex(values.view("datetime64[ns]"))
-        dtype = pd.api.types.pandas_dtype(about["as"])
-        zone = getattr(dtype, "tz", None)
-        if zone is not None:
-            moments = moments.tz_localize("UTC").tz_convert(zone)
-        return moments.astype(dtype).array
-    return values
 
 
 def _arrays_of(stored: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -442,7 +424,7 @@ def _store_index(index: pd.Index, arrays: Arrays) -> list[dict[str, Any]]:
         return [{"name": index.name, "range": [index.start, index.stop, index.step]}]
     levels = [index.get_level_values(k) for k in range(index.nlevels)]
     return [
-        {"name": level.name, **_store(f"index_{k}", level.array, arrays, "the index of the data")}
+        {"name": level.name, **store(f"index_{k}", level.array, arrays, "the index of the data")}
         for k, level in enumerate(levels)
     ]
 
@@ -450,7 +432,7 @@ def _store_index(index: pd.Index, arrays: Arrays) -> list[dict[str, Any]]:
 def _read_index(about: list[dict[str, Any]], arrays: Arrays, n: int) -> pd.Index:
     if "range" in about[0]:
         return pd.RangeIndex(*about[0]["range"], name=about[0]["name"])
-    levels = [_read(level, arrays) for level in about]
+    levels = [read(level, arrays) for level in about]
     names = [level["name"] for level in about]
     if len(levels) == 1:
         return pd.Index(levels[0], name=names[0])

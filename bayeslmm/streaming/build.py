@@ -88,7 +88,55 @@ def stream_design(given: Given, source: Source, *, report: Report = lambda what,
         shown = ", ".join(f"{name} {count}" for name, count in learned.missing.items())
         dropped = learned.n_read - learned.n
         warn(f"{dropped} of {learned.n_read} rows left out, as they have missing values ({shown}).", DroppedRowsWarning)
-    return assemble(given, learned, blueprint, terms, groupings, summed)
+    totals = Totals(basis=summed.moments.basis(blueprint), cross=summed.cross.finished())
+    return assemble(given, learned, (blueprint, terms, groupings), totals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Totals:
+    """What both passes come to.
+
+    Attributes
+    ----------
+    basis : Basis
+        Of all columns.
+    cross : CrossProducts
+        Of those of the factors, of X and y − offset, in units; ``is_short`` without the aliased columns of X.
+    """
+
+    basis: Basis
+    cross: CrossProducts
+    is_short: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Passes:
+    """What a design of data in chunks is made of, besides its cross-products."""
+
+    given: Given
+    learned: Learned
+    basis: Basis
+
+
+def design_again(given: Given, source: Source, fill: Callable[[Request], Learned], totals: Totals) -> Design:
+    """The design of what a file has kept of both passes.
+
+    Parameters
+    ----------
+    given : Given
+    source : Source
+        Of the sample of rows.
+    fill : callable
+        What was learned, for the request.
+    totals : Totals
+    """
+    _refuse_terms(given)
+    request, bars = _request(given, source)
+    learned = fill(request)
+    settle(request.wanted, learned.statistics)
+    blueprint, terms, groupings = lay_out(given.formula, learned, bars)
+    blueprint = replace(blueprint, shift=totals.basis.shift, unit=totals.basis.unit)
+    return assemble(given, learned, (blueprint, terms, groupings), totals)
 
 
 def _refuse_terms(given: Given) -> None:
@@ -294,27 +342,30 @@ def _grouping(name: str, uniques: Uniques, learned: Learned) -> tuple[Grouping, 
 
 
 def assemble(
-    given: Given,
-    learned: Learned,
-    blueprint: Blueprint,
-    terms: Sequence[GroupTerm],
-    groupings: Sequence[Grouping],
-    summed: Summed,
+    given: Given, learned: Learned, laid_out: tuple[Blueprint, Sequence[GroupTerm], Sequence[Grouping]], totals: Totals
 ) -> Design:
-    """The design, of what both passes have kept."""
-    formula, plan, n = given.formula, blueprint.request.plan, learned.n
+    """The design, of what both passes have kept.
+
+    Raises
+    ------
+    DataError
+        Sums that do not fit the columns of the formula, of a file.
+    """
+    blueprint, terms, groupings = laid_out
+    basis, formula, plan, n = totals.basis, given.formula, blueprint.request.plan, learned.n
     names, P = blueprint.fixed.names, len(blueprint.fixed.names)
-    basis = summed.moments.basis(blueprint)
     X = SummedColumns.of(basis, range(P))
     _check_ranges(basis, names, plan.response.label)
     kept = ranks.independent(X, names, has_intercept=formula.fixed_terms.intercept)
     kept.setflags(write=False)
     aliased = warn_of_aliases(names, kept, "The fixed part")
     check_rows(n, int(kept.sum()))
-    cross = summed.cross.finished()
+    cross = totals.cross
+    if not totals.is_short:
+        select = np.eye(P + 1)[:, [*np.flatnonzero(kept), P]]
+        cross = transformed(cross, select, [np.eye(term.q) for term in terms])
+    _check_shapes(cross, terms, int(kept.sum()) + 1)
     groups = _summed_groups(terms, cross, basis, blueprint)
-    select = np.eye(P + 1)[:, [*np.flatnonzero(kept), P]]
-    cross = transformed(cross, select, [np.eye(term.q) for term in terms])
     x_names = tuple(name for name, use in zip(names, kept, strict=True) if use)
     recipe = Recipe(
         fixed=blueprint.fixed,
@@ -335,6 +386,7 @@ def assemble(
         ),
         untold=None,
         sample=sample,
+        passes=Passes(given=given, learned=learned, basis=basis),
     )
     design = Design(
         formula=formula,
@@ -362,6 +414,17 @@ def assemble(
     problem = Problem.of(design)
     untold = ridge.identification(problem, scale(problem), reml=True)
     return replace(design, sums=replace(sums, untold=untold))
+
+
+def _check_shapes(cross: CrossProducts, terms: Sequence[GroupTerm], n_xy: int) -> None:
+    """Raise DataError unless the cross-products are those of these factors and so many columns of [X y]."""
+    for k, term in enumerate(terms):
+        shapes = cross.ZtZ[k].shape, cross.ZtXy[k].shape
+        expected = (term.n_levels, term.q, term.q), (term.n_levels, term.q, n_xy)
+        if shapes != expected:
+            raise DataError(f"the sums of {term.name} have the shapes {shapes}, and by the formula {expected}")
+    if cross.XytXy.shape != (n_xy, n_xy):
+        raise DataError(f"the sums of the fixed part have the shape {cross.XytXy.shape} for {n_xy} columns")
 
 
 def _summed_groups(

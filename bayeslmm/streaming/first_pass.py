@@ -49,6 +49,10 @@ class Uniques:
         """Those of another."""
         self._wait(other.table)
 
+    def known(self, table: pd.DataFrame) -> None:
+        """A row for each, as another's ``table`` has them."""
+        self._known = table
+
     def _wait(self, table: pd.DataFrame) -> None:
         self._waiting.append(table)
         self._many += len(table)
@@ -205,10 +209,11 @@ class Learned:
         if sum(map(len, self.sample)) > SAMPLE:
             self.sample = [pd.concat(self.sample, ignore_index=True).iloc[::2]]
 
-    def sampled(self) -> pd.DataFrame:
-        """The sample, in the dtypes that all rows have together."""
+    def sampled(self, most: int = SAMPLE) -> pd.DataFrame:
+        """The sample, in the dtypes that all rows have together: so many rows, and one of every level of a factor."""
         rows = [row for of_factor in self.levels for row in of_factor.values()]
-        frame = pd.concat([*self.sample, *rows], ignore_index=True)
+        sample = pd.concat(self.sample, ignore_index=True)
+        frame = pd.concat([sample.iloc[:: max(1, -(-len(sample) // most))], *rows], ignore_index=True)
         return frame.astype({name: _dtype(kind) for name, kind in self.kinds.items()})
 
 

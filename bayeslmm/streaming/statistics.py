@@ -35,6 +35,14 @@ class Sum(ABC):
     def merge(self, other: Any) -> None:
         """Add what another one has."""
 
+    @abstractmethod
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All that it has, as files hold it."""
+
+    @abstractmethod
+    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Have what `tables` of another one gave."""
+
 
 class Spread(Sum):
     """Number, mean, sum of squares about it, smallest and largest (Chan, Golub & LeVeque 1983, eq. 2.1)."""
@@ -60,6 +68,14 @@ class Spread(Sum):
         self.n, self.total = n, self.total + other.total
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
+    def tables(self) -> dict[str, pd.DataFrame]:
+        return {"spread": pd.DataFrame({name: [float(value)] for name, value in vars(self).items()})}
+
+    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        row = tables["spread"].iloc[0]
+        self.n, self.mean, self.squares, self.total = int(row["n"]), row["mean"], row["squares"], row["total"]
+        self.low, self.high = row["low"], row["high"]
+
     def variance(self, ddof: int) -> float:
         """With this many degrees of freedom taken."""
         return self.squares / (self.n - ddof)
@@ -82,6 +98,16 @@ class Means(Sum):
 
     def merge(self, other: Self) -> None:
         self._join(other.table)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        table = self.table.reset_index()
+        return {"means": table.set_axis([*map(str, range(table.shape[1] - 2)), "sum", "count"], axis=1)}
+
+    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        table = tables["means"]
+        keys = [table[name] for name in table.columns[:-2]]
+        index = pd.MultiIndex.from_arrays(keys) if len(keys) > 1 else pd.Index(keys[0])
+        self.table = table[["sum", "count"]].set_axis(index.set_names([None] * index.nlevels))
 
     def _join(self, table: pd.DataFrame) -> None:
         if len(self.table):
@@ -114,6 +140,14 @@ class Powers(Sum):
         for k in range(self.degree + 1):
             C[: k + 1, k] = np.polynomial.polynomial.polypow([g, h], k)
         self._join(other.R @ C)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        middle = pd.DataFrame({"a": [self.a], "b": [self.b]})
+        return {"middle": middle, "powers": pd.DataFrame({str(k): column for k, column in enumerate(self.R.T)})}
+
+    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        self.a, self.b = (float(tables["middle"][name].iloc[0]) for name in "ab")
+        self.R = tables["powers"].to_numpy(dtype=np.float64)
 
     def _join(self, rows: Array) -> None:
         self.R = np.linalg.qr(np.vstack([self.R, rows]), mode="r")
@@ -149,6 +183,17 @@ class Knots(Sum):
             self.counts = None
         else:
             self._count(other.counts)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        counts = {} if self.counts is None else {"value": self.counts.index, "count": self.counts.to_numpy()}
+        sums = pd.DataFrame({"sum": np.atleast_1d(self.sums)})
+        return {**self.spread.tables(), "sums": sums, "counts": pd.DataFrame(counts)}
+
+    def take(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        self.spread.take(tables)
+        sums, counts = tables["sums"]["sum"].to_numpy(dtype=np.float64), tables["counts"]
+        self.sums = sums if self.basis is not None else float(sums[0])
+        self.counts = None if counts.shape[1] == 0 else pd.Series(counts["count"].to_numpy(), index=counts["value"])
 
     def _count(self, counts: pd.Series) -> None:
         assert self.counts is not None

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ..errors import DataError, NonFiniteError, UnknownColumnError
+from ..errors import BayesLMMError, DataError, NonFiniteError, UnknownColumnError
 
 SHOWN = 5
 LARGEST, SMALLEST = 1e50, 1e-50  # the variance of a variance takes fourth powers, which doubles still hold
@@ -49,6 +49,8 @@ def _from_elsewhere(data: Any) -> pd.DataFrame:
             frame = pd.DataFrame.from_arrow(data)
         else:
             frame = None
+    except BayesLMMError:
+        raise
     except Exception as problem:
         what = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
         raise DataError(

@@ -162,6 +162,8 @@ def test_they_survive_a_file(data, tmp_path):
         np.testing.assert_array_equal(again.solution.parameters[variable], value)
     assert str(again.summary()) == str(fit.summary()) and "logit(hu): ~ 0 + f" in str(fit.summary())
     assert again.design.described == m.design.described
+    smaller = fit.update(". ~ (1 | g)")
+    assert list(smaller.design.predictors) == list(m.design.predictors) and smaller.design.p == 1
 
 
 def test_priors_are_those_of_a_constant_on_its_link(data):

@@ -1,0 +1,47 @@
+"""Formula and table → design, whether the table is in memory or comes in chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..design.build import build_design
+from ..design.design import Design
+from ..errors import InputError
+from ..families import Family
+from ..formulas.binding import Scope
+from ..formulas.formula import Formula
+from ..sources import source_of
+from ..streaming.build import Given, stream_design
+from .estimates import Origin
+from .progress import Reading
+
+
+def designed(
+    formula: Formula, origin: Origin, scope: Scope, family: Family, matrices: Any, *, progressbar: bool = True
+) -> Design:
+    """The design of a table in memory, or of one that comes in chunks."""
+    source = source_of(origin.data)
+    if source is None:
+        if origin.levels is not None:
+            raise InputError("levels=: of a table in memory say it there, by pandas.Categorical(column, categories)")
+        return build_design(
+            formula,
+            origin.data,
+            weights=origin.weights,
+            offset=origin.offset,
+            se=origin.se,
+            namespace=scope.names,
+            trust=scope.trusted,
+            family=family,
+            matrices=matrices,
+            sigma=origin.sigma,
+            residual=origin.residual,
+            predictors=origin.predictors,
+        )
+    given = Given(
+        formula=formula, family=family, scope=scope, weights=origin.weights, offset=origin.offset, levels=origin.levels
+    )
+    refused = {"se": origin.se, "matrices": matrices or None, "sigma": origin.sigma, "residual": origin.residual}
+    refused |= origin.predictors
+    with Reading(source.n_rows, show=progressbar) as reading:
+        return stream_design(given, source, report=reading.add, **refused)
