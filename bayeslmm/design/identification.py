@@ -148,7 +148,7 @@ def judge(
     ZtZ : K × (J, q, q)
         Z̃_kᵀWZ̃_k by level, for columns Z̃_k = Z_k T_k of like size.
     pairs : {(k, l): (levels of k, levels of l, (pairs, q_k, q_l))} for k < l
-        Z̃_kᵀWZ̃_l where two levels meet.
+        Z̃_kᵀWZ̃_l where two levels meet; (k, k) of a term whose own levels meet, each pair once.
     ZtQ : K × (J, q, p) or None
         Z̃_kᵀW^½Q with an orthonormal basis Q of W^½X, for REML; None judges V itself.
     templates : K × Template
@@ -259,6 +259,10 @@ def _products(
                 first, second, values = index, index, ZtZ[k]
             else:
                 first, second, values = pairs[k, m]
+            if k == m and (k, k) in pairs:  # levels of one term that meet each other, both ways
+                one, other, blocks = pairs[k, k]
+                first, second = np.concatenate([first, one, other]), np.concatenate([second, other, one])
+                values = np.concatenate([values, blocks, blocks.transpose(0, 2, 1)])
             total = np.einsum("pab,pcd->acbd", values, values, optimize=True)
             if ZtQ is not None:
                 cross = sum(

@@ -266,7 +266,7 @@ def resolve_priors(
     for g in design.groups:
         template, moved = g.template, _stated_at_means(g, user)
         for place, (column, k) in enumerate(zip(g.sd_terms, template.sd_columns, strict=True)):
-            size, of = _size_of_wide(g) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
+            size, of = _size_of_wide(g, k) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
             if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
                 alike = np.array(template.sd_of) == place
                 size = np.float64(np.sqrt(np.trace(second_moment_of(g.Z[:, np.flatnonzero(alike)]))))
@@ -374,12 +374,12 @@ def _size(column: np.ndarray, name: str) -> tuple[np.float64, str]:
     return (np.float64(1.0), "") if constant else (spread, name)
 
 
-def _size_of_wide(term: WideTerm) -> tuple[np.float64, str]:
+def _size_of_wide(term: WideTerm, column: int) -> tuple[np.float64, str]:
     """The root mean square of what an sd of one gives to the rows, and its name; one, and none, if it is one."""
-    size = np.float64(np.sqrt(term.row_variances.mean()))
+    size = np.float64(np.sqrt(term.mean_products()[column, column]))
     if abs(size - 1.0) < 1e-9 or size == 0.0:
         return np.float64(1.0), ""
-    return size, f"a row of {term.name}"
+    return size, f"a row of {term.name}" if term.q == 1 else f"{term.columns[column]} in a row of {term.name}"
 
 
 def is_positive(kind: str, family: Family) -> bool:

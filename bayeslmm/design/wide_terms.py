@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from ..errors import DataError, InputError, NotAvailableError, UnidentifiedTermError, UnseenLevelError
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
@@ -21,6 +22,8 @@ from ..terms.words import Membership, Related, Smooth
 from ..tools.arrays import Array
 from .coding import MatrixRecipe, design_columns, new_columns
 
+MOST_CORRELATED = 3_000  # effects of a term of several a level: a factorisation takes a second there
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NewWide:
@@ -28,8 +31,8 @@ class NewWide:
 
     Attributes
     ----------
-    matrix : (n, J), dense or sparse
-        What each row multiplies the effects with; a row with missing predictors has NaN, or nothing.
+    matrix : (n, J q), dense or sparse
+        What each row multiplies the effects with, level by level; a row with missing predictors has NaN, or nothing.
     unknown : bool array (n,)
         Rows of a level that the term does not have.
     beyond : bool array (n,)
@@ -83,7 +86,7 @@ def wide_terms(
         if isinstance(bar.word, Related):
             built.append(_related(bar, bar.word, expressions, frame, matrices, weights))
         elif isinstance(bar.word, Membership):
-            built.append(_membership(bar, bar.word, frame, weights))
+            built.append(_membership(bar, bar.word, expressions, frame, weights))
     for word, text in formula.smooths:
         built += _smooth(word, text, formula, expressions, frame, weights)
     names = [term.name for term, _ in built]
@@ -103,11 +106,6 @@ def _related(
     weights: Array | None,
 ) -> tuple[WideTerm, WideRecipe]:
     recipe, Z = design_columns(bar.terms, expressions, frame)
-    if len(recipe.names) != 1:
-        raise NotAvailableError(
-            f"{bar.text}: {', '.join(recipe.names)} would be correlated between related levels, which is not offered. "
-            f"Independent ones are: ({bar.columns.removeprefix('1 + ')} || {bar.text.rpartition('|')[2].strip()}"
-        )
     relationship = Relationship.of(word, matrices, bar.text)
     places = relationship.places(frame[word.column], bar.text)
     relationship.check(places, frame[word.column], bar.text)
@@ -116,58 +114,102 @@ def _related(
             f"{bar.text}: one level of {word.column!r} has rows, so a variance between levels cannot be estimated."
         )
     J = len(relationship.matrix.labels)
-    column = recipe.names[0]
-    name = word.name if column == "Intercept" else f"{word.name}:{column}"
+    _refuse_too_many(bar, J, recipe)
+    name = _name(word.name, bar, recipe)
+    members = incidence(places, np.ones(len(frame)), J)
     term = WideTerm(
         name=name,
         variables=(word.column,),
         levels=relationship.matrix.labels,
         text=bar.text,
         kind="relationship matrix",
-        matrix=incidence(places, Z[:, 0], J),
+        matrix=by_column(members, Z),
         root=relationship.root,
         weights=weights,
-        columns=(column,),
+        columns=recipe.names,
+        **_several(members, Z),
     )
 
     def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
         places = relationship.places(table[word.column], bar.text)
-        z = new_columns(recipe, table)[:, 0]
-        return incidence(places, z, J), places < 0, np.zeros(len(table), dtype=bool)
+        members = incidence(places, np.ones(len(table)), J)
+        return by_column(members, _left(recipe, table)), places < 0, np.zeros(len(table), dtype=bool)
 
     return term, WideRecipe(
         name=name, is_grouping=True, leaves=_leaves(recipe), columns=(word.column,), loose=(), rows=rows
     )
 
 
+def _name(word: str, bar: Bar, recipe: MatrixRecipe) -> str:
+    """What a term is called: by its columns where it has no intercept, as several of one word may stand together."""
+    if recipe.names[0] == "Intercept":
+        return word
+    return f"{word}:{recipe.names[0] if len(recipe.names) == 1 else bar.columns.removeprefix('0 + ')}"
+
+
+def _refuse_too_many(bar: Bar, J: int, recipe: MatrixRecipe) -> None:
+    q = len(recipe.names)
+    if q > 1 and J * q > MOST_CORRELATED:
+        raise NotAvailableError(
+            f"{bar.text}: {q} correlated effects of each of {J:,} levels are a dense block of {J * q:,} columns, at "
+            f"most {MOST_CORRELATED:,} are offered. Independent ones, with || in place of |, have no such limit."
+        )
+
+
+def _several(members: Any, Z: np.ndarray) -> dict[str, Any]:
+    """What a term of several effects a level keeps besides its matrix."""
+    return {"left": np.ascontiguousarray(Z), "members": members} if Z.shape[1] > 1 else {}
+
+
+def _left(recipe: MatrixRecipe, table: pd.DataFrame) -> np.ndarray:
+    """The columns on the left of a bar on new rows (m, q)."""
+    return new_columns(recipe, table) if len(table) else np.empty((0, len(recipe.names)))
+
+
+def by_column(members: Any, Z: np.ndarray) -> Any:
+    """What rows multiply effects with (n, J q), sparse: of weights of levels (n, J) and columns (n, q)."""
+    each = [sparse.csc_array(members.multiply(z[:, None])) for z in Z.T]
+    if len(each) == 1:
+        return sparse.csr_array(each[0])
+    J, q = members.shape[1], len(each)
+    return sparse.csr_array(sparse.hstack(each, format="csc")[:, np.arange(J * q).reshape(q, J).T.reshape(-1)])
+
+
 def _leaves(recipe: MatrixRecipe) -> tuple[Expression, ...]:
     return tuple(coded.expression for factors in recipe.products for coded in factors)
 
 
-def _membership(bar: Bar, word: Membership, frame: pd.DataFrame, weights: Array | None) -> tuple[WideTerm, WideRecipe]:
-    if str(bar.terms) != "1":
-        raise NotAvailableError(
-            f"{bar.text}: intercepts only are offered with mm(), as in (1 | {word.name}); slopes are not"
-        )
+def _membership(
+    bar: Bar, word: Membership, expressions: Mapping[Atom, Expression], frame: pd.DataFrame, weights: Array | None
+) -> tuple[WideTerm, WideRecipe]:
+    recipe, Z = design_columns(bar.terms, expressions, frame)
     members = Members.of(word, bar.text, [frame[column] for column in word.columns])
+    _refuse_too_many(bar, len(members.levels), recipe)
+    name = _name(word.name, bar, recipe)
+
+    def weighed(table: pd.DataFrame) -> tuple[Any, np.ndarray]:
+        slots, weight_columns = ([table[column] for column in columns] for columns in (word.columns, word.weights))
+        return members.matrix(slots, weight_columns)
 
     def rows(table: pd.DataFrame) -> tuple[Any, np.ndarray, np.ndarray]:
-        slots, weight_columns = ([table[column] for column in columns] for columns in (word.columns, word.weights))
-        matrix, unknown = members.matrix(slots, weight_columns)
-        return matrix, unknown, np.zeros(len(table), dtype=bool)
+        by_level, unknown = weighed(table)
+        return by_column(by_level, _left(recipe, table)), unknown, np.zeros(len(table), dtype=bool)
 
+    by_level = weighed(frame)[0]
     term = WideTerm(
-        name=word.name,
+        name=name,
         variables=word.columns,
         levels=members.levels,
         text=bar.text,
         kind="multi-membership",
-        matrix=rows(frame)[0],
+        matrix=by_column(by_level, Z),
         root=None,
         weights=weights,
+        columns=recipe.names,
+        **_several(by_level, Z),
     )
     return term, WideRecipe(
-        name=word.name, is_grouping=True, leaves=(), columns=word.weights, loose=word.columns, rows=rows
+        name=name, is_grouping=True, leaves=_leaves(recipe), columns=word.weights, loose=word.columns, rows=rows
     )
 
 

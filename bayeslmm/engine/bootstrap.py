@@ -29,7 +29,8 @@ def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array
         root = cholesky_psd(solution.covariances[k], problem.blocks[k])
         rotation = problem.wide[k]
         if rotation is not None:
-            y += rotation.columns @ (rotation.size * root[0, 0] * rng.normal(size=problem.levels[k]))
+            u = rng.normal(size=(problem.levels[k], len(root))) @ root.T
+            y += rotation.whole @ (rotation.size * u.reshape(-1))
             continue
         b = rng.normal(size=(problem.levels[k], Z.shape[1])) @ root.T
         y += np.einsum("nq,nq->n", Z, b[codes])

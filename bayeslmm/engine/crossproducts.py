@@ -22,7 +22,7 @@ WAITING = 1_000_000  # blocks of pairs of chunks that wait to be joined
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairBlocks:
-    """ZₖᵀWZₗ for k < l: only pairs of levels that occur together."""
+    """ZₖᵀWZₗ for k < l: only pairs of levels that occur together; of k = l those whose first level comes before."""
 
     keys: Codes  # (pairs,) sorted: level of k × J_l + level of l
     values: Array  # (pairs, q_k, q_l)
@@ -36,7 +36,7 @@ class CrossProducts:
     widths: tuple[int, ...]  # q_k
     ZtZ: tuple[Array, ...]  # (J_k, q_k, q_k): ZₖᵀWZₖ, block diagonal
     ZtXy: tuple[Array, ...]  # (J_k, q_k, p + 1): ZₖᵀW[X y]
-    pairs: dict[tuple[int, int], PairBlocks]
+    pairs: dict[tuple[int, int], PairBlocks]  # of k < l; (k, k) where levels of one term meet each other
     XytXy: Array  # (p + 1, p + 1): [X y]ᵀW[X y]
     n: float  # rows, or the sum of their likelihood weights
     sum_log_weights: float
@@ -83,7 +83,7 @@ def accumulate(
     ----------
     X, y : (n, p) and (n,)
     codes, Z : for each factor the level of every row (n,) and its columns (n, q_k); no codes for a term whose columns
-        (n, J_k) stand for levels themselves, and are orthogonal under the weights
+        (n, J_k q_k) stand for levels themselves; of one column a level they are orthogonal under the weights
     levels : J_k, the number of levels of each factor (rows of a chunk need not hold all of them)
     weights : (n,) prior weights, or None for ones
     """
@@ -103,8 +103,13 @@ def accumulate(
     ZtZ, ZtXy = [], []
     for code, z, J, is_wide in zip(codes, Z, levels, wide, strict=True):
         if is_wide:
-            ZtZ.append(np.einsum("n,nj,nj->j", w, z, z)[:, None, None])
-            ZtXy.append((z.T @ (Xy * w[:, None]))[:, None, :])
+            ZtXy.append((z.T @ (Xy * w[:, None])).reshape(J, -1, Xy.shape[1]))
+            if z.shape[1] == J:
+                ZtZ.append(np.einsum("n,nj,nj->j", w, z, z)[:, None, None])
+                continue
+            k = len(ZtZ)
+            own, keys_and_blocks[k, k] = _within_wide(z, w, J)
+            ZtZ.append(own)
             continue
         ZtZ.append(np.zeros((J, z.shape[1], z.shape[1])))
         ZtXy.append(np.zeros((J, z.shape[1], Xy.shape[1])))
@@ -112,7 +117,7 @@ def accumulate(
         add_products(code, z, Xy, w, ZtXy[-1])
     return CrossProducts(
         levels=tuple(levels),
-        widths=tuple(1 if is_wide else z.shape[1] for z, is_wide in zip(Z, wide, strict=True)),
+        widths=tuple(z.shape[1] // J if is_wide else z.shape[1] for z, J, is_wide in zip(Z, levels, wide, strict=True)),
         ZtZ=tuple(ZtZ),
         ZtXy=tuple(ZtXy),
         pairs=keys_and_blocks,
@@ -243,11 +248,25 @@ def _wide_pair(
         )
         products = rows.T @ weighted
         products = products if other == k else products.T
-    q_k, q_m = (1 if i in wide else Z[i].shape[1] for i in (k, m))
+    q_k, q_m = (Z[i].shape[1] // levels[i] if i in wide else Z[i].shape[1] for i in (k, m))
     blocks = np.asarray(products).reshape(levels[k], q_k, levels[m], q_m).transpose(0, 2, 1, 3)
-    met = [Z[i].any(axis=0) if i in wide else np.ones(levels[i], dtype=bool) for i in (k, m)]
+    met = [
+        Z[i].any(axis=0).reshape(levels[i], -1).any(axis=1) if i in wide else np.ones(levels[i], dtype=bool)
+        for i in (k, m)
+    ]
     first, second = (part.reshape(-1) for part in np.meshgrid(*map(np.flatnonzero, met), indexing="ij"))
     return PairBlocks(keys=first * levels[m] + second, values=np.ascontiguousarray(blocks[first, second]))
+
+
+def _within_wide(z: Array, w: Array, J: int) -> tuple[Array, PairBlocks]:
+    """ZᵀWZ of a term of several columns a level (n, J q): its own blocks (J, q, q), and those of levels that meet."""
+    q = z.shape[1] // J
+    blocks = (z.T @ (z * w[:, None])).reshape(J, q, J, q).transpose(0, 2, 1, 3)
+    first, second = np.triu_indices(J, 1)
+    meet = blocks[first, second].any(axis=(1, 2))
+    first, second = first[meet], second[meet]
+    own = np.ascontiguousarray(blocks[np.arange(J), np.arange(J)])
+    return own, PairBlocks(keys=first * J + second, values=np.ascontiguousarray(blocks[first, second]))
 
 
 @compiled

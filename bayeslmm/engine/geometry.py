@@ -146,6 +146,8 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     weights = np.zeros((group.n_levels, group.q))
     if rough is None:
         return weights, (float("nan"),) * group.q
+    if isinstance(group, WideTerm) and group.q > 1:  # the effects of all levels are told together: none is centred
+        return weights, (float("nan"),) * group.q
     if isinstance(group, WideTerm):
         own = np.einsum("n,nj,nj->j", rough.information, group.rotation.columns, group.rotation.columns)
         ratio = own * group.rotation.size**2 * float(rough.solution.covariances[k][0, 0])
@@ -217,7 +219,7 @@ def _parent(design: Design, group: GroupTerm) -> tuple[str, Codes]:
 def _has_room(group: GroupTerm, placement: Placement) -> bool:
     """Whether a fixed effect may be what the effects of a term are sampled around."""
     if isinstance(group, WideTerm):
-        return group.is_grouping and bool(placement.weights.any()) and _adds_up(group)
+        return group.is_grouping and group.q == 1 and bool(placement.weights.any()) and _adds_up(group)
     return any(placement.is_centred(column) for column in range(group.q))
 
 

@@ -334,7 +334,7 @@ def _joined(
 def _columns_of(group: GroupTerm) -> Array:
     """What rows multiply the effects of a term with, flat: row by row, of a wide term column by column."""
     if isinstance(group, WideTerm):
-        return (group.rotation.columns.T * group.rotation.size).reshape(-1)
+        return (group.rotation.whole.T * group.rotation.size).reshape(-1)
     return np.array(group.Z, order="C").reshape(-1)
 
 
@@ -407,7 +407,7 @@ def starting_point(design: Design, geometry: Geometry, rough: Rough | None, join
         place = next(i for i, g in enumerate(design.groups) if g.name == name)
         group = design.groups[place]
         rms = (
-            np.array([group.rotation.size])
+            np.sqrt(np.diag(group.rotation.mean_products)) + 1e-300
             if isinstance(group, WideTerm)
             else np.sqrt(np.mean(group.Z**2, axis=0)) + 1e-300
         )
@@ -746,7 +746,7 @@ def _of_factor(values, start, k):
 
 @_inline
 def _add_columns(Z, b, eta):
-    """``b`` (J,) and ``Z`` (J n,) of a wide term, flat."""
+    """``b`` (J q,) and ``Z`` (J q n,) of a wide term, flat."""
     n = eta.shape[0]
     for level in range(b.shape[0]):
         column, effect = Z[level * n : level * n + n], b[level]

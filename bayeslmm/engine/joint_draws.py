@@ -48,9 +48,9 @@ def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Arr
         L = factors[:, first:after, : group.q]
         order = np.argsort(joint.place[first:after])
         correlations.append((L @ L.swapaxes(1, 2))[:, order][:, :, order].reshape(*each, group.q, group.q))
-        factor_effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]]
+        factor_effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]].reshape(S, group.n_levels, group.q)
         if isinstance(group, WideTerm):
-            factor_effects = factor_effects @ group.rotation.root.T
+            factor_effects = np.einsum("jk,skq->sjq", group.rotation.root, factor_effects, optimize=True)
         effects.append(factor_effects.reshape(*each, group.n_levels, group.q))
     parameters = {
         name: (values + moved[:, None]).reshape(*each, -1) if name == CUTPOINT else values[:, k].reshape(each)

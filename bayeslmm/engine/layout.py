@@ -1,9 +1,10 @@
 """The order of elimination and where every block lives (docs/theory.md, section 2: blocked elimination).
 
 Factors are ordered by number of levels, largest first. The first, and every next one in which all earlier ones are
-nested, form the *chain*: their levels are the *nodes*, eliminated one by one. The rest is *dense*. A node's *panel*
-holds its cross-products with its ancestors in the chain, the dense columns it meets, and [X y], in that order; what
-meets a node also meets its ancestors, so elimination creates no block that is not there from the start.
+nested, form the *chain*: their levels are the *nodes*, eliminated one by one. The rest is *dense*, and so is a term
+whose own levels meet each other, which comes last. A node's *panel* holds its cross-products with its ancestors in the
+chain, the dense columns it meets, and [X y], in that order; what meets a node also meets its ancestors, so elimination
+creates no block that is not there from the start.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """Z_aᵀWZ_b of two factors, a before b in the order of elimination, and where ΛᵀZᵀWZΛ keeps such blocks."""
+    """Z_aᵀWZ_b of two factors, a before b in the order of elimination, and where ΛᵀZᵀWZΛ keeps such blocks.
+
+    Of one dense term, a = b, whose levels meet each other, those of a level and one after it.
+    """
 
     a: int
     b: int
@@ -123,6 +127,7 @@ def _pair(cross: CrossProducts, first: int, second: int) -> tuple[Codes, Codes, 
 
 def _chain_length(cross: CrossProducts, order: tuple[int, ...]) -> int:
     """How many leading factors can be eliminated level by level: each nested in all that follow in the chain."""
+    order = tuple(k for k in order if (k, k) not in cross.pairs)
     for length in range(1, len(order)):
         for earlier in order[:length]:
             level, _, _ = _pair(cross, earlier, order[length])
@@ -133,7 +138,7 @@ def _chain_length(cross: CrossProducts, order: tuple[int, ...]) -> int:
 
 def arrange(cross: CrossProducts) -> Layout:
     """Lay the cross-products out for elimination; done once per data set."""
-    order = tuple(sorted(range(len(cross.levels)), key=lambda k: (-cross.levels[k], k)))
+    order = tuple(sorted(range(len(cross.levels)), key=lambda k: ((k, k) in cross.pairs, -cross.levels[k], k)))
     widths = np.array([cross.widths[k] for k in order], dtype=np.int64)
     levels = np.array([cross.levels[k] for k in order], dtype=np.int64)
     column_start = np.concatenate([[0], np.cumsum(widths * levels)]).astype(np.int64)
@@ -230,7 +235,9 @@ def _flat(cross: CrossProducts, order: tuple[int, ...], pairs: Sequence[Blocks])
 def _dense_pairs(cross: CrossProducts, order: tuple[int, ...], n_chain: int, start: Codes) -> list[Blocks]:
     pairs, m_chain = [], start[n_chain]
     for a in range(n_chain, len(order)):
-        for b in range(a + 1, len(order)):
+        for b in range(a, len(order)):
+            if a == b and (order[a], order[a]) not in cross.pairs:
+                continue
             first, second, values = _pair(cross, order[a], order[b])
             q_a, q_b = values.shape[1:]
             rows = np.column_stack([start[a] + first * q_a, start[b] + second * q_b])
@@ -248,7 +255,9 @@ def _cross_product_matrix(cross: CrossProducts, order: tuple[int, ...], start: C
         first_rows = start[a] + np.arange(cross.levels[k]) * q
         entries.append(_entries(first_rows, first_rows, q, q, m))
         values.append(cross.ZtZ[k])
-        for b in range(a + 1, len(order)):
+        for b in range(a, len(order)):
+            if a == b and (k, k) not in cross.pairs:
+                continue
             first, second, block = _pair(cross, k, order[b])
             rows, columns, q_b = start[a] + first * q, start[b] + second * block.shape[2], block.shape[2]
             entries += [_entries(rows, columns, q, q_b, m), _entries(columns, rows, q_b, q, m)]

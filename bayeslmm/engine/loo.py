@@ -186,7 +186,9 @@ def _whole(problem: Problem, coordinates: _Coordinates, k: int) -> Array:
     """All columns of a factor (n, J q), those of a wide term rotated."""
     rotation = problem.wide[k]
     if rotation is not None:
-        return rotation.columns
+        if rotation.left is None:
+            return rotation.columns
+        return rotation.under(rotation.left @ (coordinates.scaled.T_z[k] * rotation.size))
     n, q = coordinates.Z[k].shape
     whole = np.zeros((n, problem.levels[k], q))
     whole[np.arange(n), problem.codes[k]] = coordinates.Z[k]

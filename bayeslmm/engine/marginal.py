@@ -207,8 +207,8 @@ class Marginal:
         for position, k in enumerate(self.layout.order):
             factor_effects = b[1:, self.layout.rows(position)]
             root = self.scaled.roots[k]
-            factor_effects = factor_effects if root is None else factor_effects @ root.T
-            effects[k] = factor_effects.reshape(len(noise), -1, int(widths[k]))
+            by_level = factor_effects.reshape(len(noise), -1, int(widths[k]))
+            effects[k] = by_level if root is None else np.einsum("jk,skq->sjq", root, by_level, optimize=True)
         return Walk(
             x=x[state],
             sds=_split(sds[1:], widths),

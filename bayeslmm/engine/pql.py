@@ -100,10 +100,7 @@ def _inside(family: Family, mean: Array) -> bool:
 
 def turned(design: Design, weights: Array | None) -> tuple[Rotation | None, ...]:
     """The rotations of wide terms under other weights of the rows."""
-    return tuple(
-        Rotation.of(group.matrix, group.root, weights) if isinstance(group, WideTerm) else None
-        for group in design.groups
-    )
+    return tuple(group.turned(weights) if isinstance(group, WideTerm) else None for group in design.groups)
 
 
 def _linear_predictor(design: Design, X: Array, solution: PointSolution) -> Array:

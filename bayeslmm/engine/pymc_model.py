@@ -23,7 +23,7 @@ from ..families import LINKS
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from .geometry import Geometry, middle_shifts
-from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of, wide_effects
+from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of, product, wide_effects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +192,7 @@ def _effects(
     template = group.template
     entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.sd_terms]
     params = [independent(called_sd, entries, dims=names.dims[called_sd], positive=True, places=template.sd_of)]
-    if isinstance(group, WideTerm):
+    if isinstance(group, WideTerm) and group.q == 1:
         around = [(fixed[a.coefficient], a.weights) for a in geometry.attached[name]]
         weights = geometry.placements[name].weights[:, 0]
         return [wide_effects(called_b, params[0], around, group, weights, dims=names.dims[called_b])[:, 0]]
@@ -216,12 +216,29 @@ def _effects(
         )
         cor = symbols[1] if correlated > 1 else None
         if start == "effects":
+            columns = [_turned(group, column, backwards=True) for column in columns]
             columns = _sheared(columns, group.shear, backwards=True)
         walked = _walk(group, geometry, symbols[0], cor, centres, columns, start)
-        return replace(walked, effects=_sheared(walked.effects, group.shear))
+        sheared = _sheared(walked.effects, group.shear)
+        return replace(walked, effects=[_turned(group, column) for column in sheared])
 
-    b = effects(called_b, params, walk, (group.n_levels, group.q), dims=names.dims[called_b])
+    volume = group.inwards[1] if isinstance(group, WideTerm) else 0.0
+    shape = (group.n_levels, group.q)
+    b = effects(called_b, params, walk, shape, dims=names.dims[called_b], log_volume=volume)
     return [b[:, k] for k in range(group.q)]
+
+
+def _turned(group: GroupTerm, column: Any, *, backwards: bool = False) -> Any:
+    """Effects (J,) of related levels from those of independent ones, or the way back."""
+    if not isinstance(group, WideTerm) or group.root is None:
+        return column
+    inverse, _, lost = group.inwards
+    if lost.size:
+        raise NotAvailableError(
+            f"{group.texts[0]}: the matrix has not full rank, so several effects of a level have no density for a PyMC "
+            "model. Independent ones, with || in place of |, have one; fit() draws either"
+        )
+    return product(inverse if backwards else group.root, column)
 
 
 def _sheared(columns: list[Any], A: Array | None, *, backwards: bool = False) -> list[Any]:
@@ -323,10 +340,14 @@ def _random_part(group: GroupTerm, effects: list[Any]) -> Any:
     total: Any = 0.0
     if isinstance(group, WideTerm):
         if not sparse.issparse(group.matrix):
-            return (effects[0][None, :] * np.asarray(group.matrix)).sum(axis=1)
+            return product(np.asarray(group.matrix), effects[0])
         places, weights = group.slots()
         for slot in range(places.shape[1]):
-            total = total + effects[0][places[:, slot]] * weights[:, slot]
+            level, column = np.divmod(places[:, slot], group.q)
+            for k, effect in enumerate(effects):
+                weight = np.where(column == k, weights[:, slot], 0.0)
+                if weight.any():
+                    total = total + effect[level] * weight
         return total
     for k, effect in enumerate(effects):
         column = group.Z[:, k]

@@ -350,11 +350,18 @@ class Walked:
 
 
 def effects(
-    name: str, params: Sequence[Any], walk: Callable[..., Walked], shape: tuple[int, int], *, dims: tuple[str, ...]
+    name: str,
+    params: Sequence[Any],
+    walk: Callable[..., Walked],
+    shape: tuple[int, int],
+    *,
+    dims: tuple[str, ...],
+    log_volume: float = 0.0,
 ) -> Any:
     """Random effects (J, q) that are normal given ``params``, in the coordinates that ``walk`` knows.
 
-    ``walk(columns, params, start)`` gives a `Walked` from one of its parts, which ``start`` names.
+    ``walk(columns, params, start)`` gives a `Walked` from one of its parts, which ``start`` names. Where levels are
+    related, ``log_volume`` is log|L|, by which the effects of a column are wider than those of independent levels.
     """
     import pytensor.tensor as pt
 
@@ -371,14 +378,14 @@ def effects(
 
     def log_density(value: Any, *symbols: Any) -> Any:
         went = walk(columns(value), symbols, "effects")
-        total: Any = -q * _LOG_ROOT_2PI
+        total: Any = -q * (_LOG_ROOT_2PI + log_volume / J)
         for z, spread in zip(went.z, went.log_spread, strict=True):
             total = total - 0.5 * z**2 - spread
         return total
 
     def log_jacobian(value: Any, *symbols: Any) -> Any:
         went = walk(columns(value), symbols, "values")
-        total: Any = np.zeros(J)
+        total: Any = np.full(J, q * log_volume / J)
         for share, spread in zip(went.share, went.log_spread, strict=True):
             total = total + share * spread
         return pt.as_tensor(total)
@@ -404,6 +411,11 @@ def effects(
     )
 
 
+def product(matrix: Array, u: Any) -> Any:
+    """Matrix (J, K) times u (K,), without a product of matrices."""
+    return (u[None, :] * matrix).sum(axis=1)
+
+
 def wide_effects(
     name: str, sd: Any, around: Sequence[tuple[Any, Array]], term: WideTerm, weights: Array, *, dims: tuple[str, ...]
 ) -> Any:
@@ -425,9 +437,6 @@ def wide_effects(
     root = term.rotation.root
     inverse, log_determinant, lost = term.inwards
     J = len(root)
-
-    def product(matrix: Array, u: Any) -> Any:
-        return (u[None, :] * matrix).sum(axis=1)
 
     def inside(value: Any) -> Any:
         return product(inverse, value[:, 0])

@@ -407,20 +407,21 @@ def _report(scaled: Scaled, criterion: Criterion, evaluation: Evaluation) -> Poi
 
 
 def _own_of_wide(scaled: Scaled, reduced: pls.Reduced, k: int) -> Array:
-    """Var(u_j | y, β) of each level (J, 1, 1) of a wide term in units of σ² on its users' levels, its root applied."""
+    """Var(u_j | y, β) of each level (J, q, q) of a wide term in units of σ² on its users' levels, its root applied."""
     cross, root = scaled.cross, scaled.roots[k]
     assert root is not None
-    if len(cross.levels) == 1:
+    q = cross.widths[k]
+    if len(cross.levels) == 1 and q == 1:
         return np.einsum("ja,a,ja->j", root, pls.inverse(reduced).diagonal[k][:, 0, 0], root)[:, None, None]
-    lam = reduced.lams[reduced.layout.order.index(k)]
-    variances, step = np.empty(len(root)), max(1, 20_000_000 // max(reduced.layout.m, 1))
+    variances, step = np.empty((len(root), q, q)), max(1, 20_000_000 // max(reduced.layout.m * q, 1))
     for first in range(0, len(root), step):
         rows = root[first : first + step]
-        parts = [np.zeros((J, width, len(rows))) for J, width in zip(cross.levels, cross.widths, strict=True)]
-        parts[k] = rows.T[:, None, :]
-        half = pls.spherical_root(reduced, parts)
-        variances[first : first + step] = np.einsum("mj,mj->j", half, half)
-    return np.asarray(variances[:, None, None] * np.ones_like(lam))
+        parts = [np.zeros((J, width, len(rows) * q)) for J, width in zip(cross.levels, cross.widths, strict=True)]
+        for c in range(q):
+            parts[k][:, c, c::q] = rows.T
+        half = pls.spherical_root(reduced, parts).reshape(-1, len(rows), q)
+        variances[first : first + step] = np.einsum("mja,mjb->jab", half, half)
+    return variances
 
 
 def mode_slopes(problem: Problem, solution: PointSolution) -> tuple[Array, ...]:

@@ -38,8 +38,8 @@ class Problem:
     """A Gaussian mixed model as arrays: n rows, p fixed effects, K random terms.
 
     Of a wide term (`bayeslmm.terms.wide`) ``codes`` and ``Z`` are empty, and the columns of its rotation stand for
-    levels. Where the rows went by chunk by chunk there are ``sums`` of them, and ``y``, ``X`` and ``Z`` are
-    `SummedColumns`.
+    levels, q of them for each where effects are correlated. Where the rows went by chunk by chunk there are ``sums`` of
+    them, and ``y``, ``X`` and ``Z`` are `SummedColumns`.
     """
 
     y: Array  # (n,), offset already subtracted
@@ -65,13 +65,13 @@ class Problem:
     @property
     def widths(self) -> tuple[int, ...]:
         """q_k: effects of each level."""
-        return tuple(1 if r else Z.shape[1] for Z, r in zip(self.Z, self.wide, strict=True))
+        return tuple(r.q if r else Z.shape[1] for Z, r in zip(self.Z, self.wide, strict=True))
 
     @property
     def mean_squares(self) -> tuple[Array, ...]:
         """What each column adds to the variance of a row on average, in units of its own variance (q_k,)."""
         return tuple(
-            np.mean(Z**2, axis=0) if r is None else np.array([r.size**2])
+            np.mean(Z**2, axis=0) if r is None else np.diag(r.mean_products)
             for Z, r in zip(self.Z, self.wide, strict=True)
         )
 
@@ -113,7 +113,7 @@ class Problem:
             y=design.normal_response,
             X=design.X,
             codes=tuple(np.empty(0, np.int64) if group.is_wide else group.codes for group in design.groups),
-            Z=tuple(np.empty((0, 1)) if group.is_wide else group.Z for group in design.groups),
+            Z=tuple(np.empty((0, group.q)) if group.is_wide else group.Z for group in design.groups),
             wide=wide,
             levels=tuple(group.n_levels for group in design.groups),
             blocks=tuple(group.blocks for group in design.groups),
@@ -250,7 +250,7 @@ class ScaledRows:
         X, T_x = _transform(problem.X, [columns], [intercept])
         center = float(problem.y.mean()) if intercept is not None else 0.0
         transformed = [
-            _for_structures(Z, template) if r is None else _sized(r, problem.weights)
+            _for_structures(Z, template) if r is None else _sized(r, problem.weights, template)
             for Z, template, r in zip(problem.Z, problem.templates, problem.wide, strict=True)
         ]
         return cls(
@@ -363,8 +363,11 @@ def _for_structures_by_sums(Z: SummedColumns, template: Template) -> Array:
     return T
 
 
-def _sized(rotation: Rotation, weights: Array | None) -> tuple[Array, Array]:
-    """The columns of a wide term over the root mean square of their rows, and that as T (1, 1)."""
+def _sized(rotation: Rotation, weights: Array | None, template: Template) -> tuple[Array, Array]:
+    """The columns of a wide term over the root mean square of their rows, and that as T (q, q)."""
     if rotation.weights is not weights:
         raise ValueError("a wide term was turned for other weights than those of the rows")
-    return rotation.columns, np.array([[1.0 / rotation.size]])
+    if rotation.left is None:
+        return rotation.columns, np.array([[1.0 / rotation.size]])
+    left, T = _for_structures(rotation.left, template)
+    return rotation.under(left), T / rotation.size

@@ -43,6 +43,7 @@ _GREEK = {
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TEX = {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"} | {c: "\\" + c for c in "_%&#{}$"}
 _TO_LATEX = (  # of the templates below; spaces between factors first, while operators are no letters
+    (r" ⊗ ", r" \\otimes "),
     (r"(?<=[\w)]) (?=[\w(%])", r"\\, "),
     (r"√(%s|\w+)", r"\\sqrt{\1}"),
     (r"mean\(%s\)", r"\\overline{%s}"),
@@ -350,8 +351,12 @@ def _predictor(design: Design, number: dict[str, int]) -> _Line:
         terms += [_at_row(offset.label) for offset in design.recipe.offsets]
         terms += [_at_row("offset")] * design.recipe.offset_given_as_array
     for group in design.groups:
-        if isinstance(group, WideTerm) and group.kind != "relationship matrix":
-            terms.append(_wide_at_row(group, number))
+        if isinstance(group, WideTerm) and group.kind == "smooth":
+            terms.append(_at_row(group.name))
+        elif isinstance(group, WideTerm) and group.kind == "multi-membership":
+            terms += [
+                times(_write("Σ_k w_ik %s", _symbol("b", number[c], f"{group.name}_ik")), c) for c in group.columns
+            ]
         else:
             terms += [times(_symbol("b", number[c], group.name, row=True), c) for c in group.columns]
     link = design.family.link
@@ -361,13 +366,6 @@ def _predictor(design: Design, number: dict[str, int]) -> _Line:
     return _Line(left_side, "=", terms or [_write("0")])
 
 
-def _wide_at_row(g: WideTerm, number: dict[str, int]) -> _Math:
-    """What a row gets of its memberships, or of a smooth."""
-    if g.kind == "smooth":
-        return _at_row(g.name)
-    return _write("Σ_k w_ik %s", _symbol("b", number[g.columns[0]], f"{g.name}_ik"))
-
-
 def _wide_effects(g: WideTerm, number: dict[str, int]) -> list[_Line]:
     """The distribution of the effects of a wide term."""
     tau = _symbol("tau", number[g.columns[0]], g.name)
@@ -375,15 +373,32 @@ def _wide_effects(g: WideTerm, number: dict[str, int]) -> list[_Line]:
         basis = _write("Σ_j B_ij u_j")
         how = [_words(f"{g.n_levels} columns of the penalised basis"), _write("u_j ~ Normal(0, %s)", tau)]
         return [_Line(_at_row(g.name), "=", [basis], how)]
+    if g.q > 1:
+        return _related_vectors(g, number)
     b = _symbol("b", number[g.columns[0]], g.name)
     if g.kind == "relationship matrix":
-        matrix = re.search(r"(?:cov|prec)=`?([^`)]+)", g.texts[0])
-        name = _name(matrix[1].strip() if matrix else "A")
-        inverse = "⁻¹" if "prec=" in g.texts[0] else ""
+        name, inverse = _matrix_of(g)
         note = [_words(f"together for the {g.n_levels} levels of "), _name(g.name)]
         return [_Line(b, "~", [_write(f"Normal(0, %s² %s{inverse})", tau, name)], [_join("", note)])]
     notes = [_join("", [_words(f"for each of the {g.n_levels} levels of "), _name(g.name)])]
     return [_Line(b, "~", [_write("Normal(0, %s)", tau)], notes)]
+
+
+def _matrix_of(g: WideTerm) -> tuple[_Math, str]:
+    """What the matrix of related levels is called, and whether its inverse is meant."""
+    matrix = re.search(r"(?:cov|prec)=`?([^`)]+)", g.texts[0])
+    return _name(matrix[1].strip() if matrix else "A"), "⁻¹" if "prec=" in g.texts[0] else ""
+
+
+def _related_vectors(g: WideTerm, number: dict[str, int]) -> list[_Line]:
+    """The distribution of several effects a level, of levels that are related or of which a row meets several."""
+    ((columns, which, structure),) = _blocks(g)
+    if g.kind != "relationship matrix":
+        each = [_join("", [_words(f"for each of the {g.n_levels} levels of "), _name(g.name)])]
+        return _vector(g, columns, which, structure, number, each)
+    name, inverse = _matrix_of(g)
+    together = [_join("", [_words(f"together for the {g.n_levels} levels of "), _name(g.name)])]
+    return _vector(g, columns, which, structure, number, together, times=_write(f"%s{inverse} ⊗ ", name))
 
 
 def _blocks(group: GroupTerm) -> list[tuple[list[str], int | None, Structure]]:
@@ -411,20 +426,38 @@ def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
             for effect, scale in zip(b, tau, strict=True):
                 lines.append(_Line(effect, "~", [_write("Normal(0, %s)", scale)], each))
             continue
-        Sigma, R, D = (_symbol(letter, which, group.name) for letter in ("Sigma", "R", "D"))
-        short = _listed([_symbol("b", number[column]) for column in columns]).plain
-        vector = _Math(f"({short})[{_name(group.name).plain}]", rf"({_listed(b).latex})^{{\top}}")
-        scales = _write("%s = diag(%s)", D, _listed(tau))
-        lines.append(_Line(vector, "~", [_write("Normal(%s, %s)", _Math("0", r"\mathbf{0}"), Sigma)], each))
-        if structure.hom:
-            lines.append(_Line(Sigma, "=", [_write("%s² %s", tau[0], R)]))
-        else:
-            lines.append(_Line(Sigma, "=", [_write("%s %s %s", D, R, D)], [scales]))
-        if not structure.is_free:
-            plain, latex = structure.entry
-            rho = _symbol("rho", which, group.name)
-            entry = _Math(plain % rho.plain, latex % rho.latex)
-            lines.append(_Line(_write("%s[k, l]", R), "=", [entry], [_write("k ≠ l")]))
+        lines += _vector(group, columns, which, structure, number, each)
+    return lines
+
+
+def _vector(
+    group: GroupTerm,
+    columns: list[str],
+    which: int | None,
+    structure: Structure,
+    number: dict[str, int],
+    notes: list[_Math],
+    times: _Math | None = None,
+) -> list[_Line]:
+    """Correlated effects of a level, and their covariance matrix; ``times`` stands before it."""
+    b, tau = ([_symbol(letter, number[column], group.name) for column in columns] for letter in ("b", "tau"))
+    if structure.hom:
+        tau = [_symbol("tau", None, group.name)] * len(columns)
+    Sigma, R, D = (_symbol(letter, which, group.name) for letter in ("Sigma", "R", "D"))
+    short = _listed([_symbol("b", number[column]) for column in columns]).plain
+    vector = _Math(f"({short})[{_name(group.name).plain}]", rf"({_listed(b).latex})^{{\top}}")
+    scales = _write("%s = diag(%s)", D, _listed(tau))
+    covariance = Sigma if times is None else _join("", [times, Sigma])
+    lines = [_Line(vector, "~", [_write("Normal(%s, %s)", _Math("0", r"\mathbf{0}"), covariance)], notes)]
+    if structure.hom:
+        lines.append(_Line(Sigma, "=", [_write("%s² %s", tau[0], R)]))
+    else:
+        lines.append(_Line(Sigma, "=", [_write("%s %s %s", D, R, D)], [scales]))
+    if not structure.is_free:
+        plain, latex = structure.entry
+        rho = _symbol("rho", which, group.name)
+        entry = _Math(plain % rho.plain, latex % rho.latex)
+        lines.append(_Line(_write("%s[k, l]", R), "=", [entry], [_write("k ≠ l")]))
     return lines
 
 

@@ -116,22 +116,29 @@ def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
     """What a relationship matrix, a multi-membership or a smooth is."""
     J = f"{g.n_levels:,}"
     if g.kind == "relationship matrix":
-        what = "its own intercept" if g.columns[0] == "Intercept" else f"its own effect of {g.columns[0]}"
+        what = _own_effects(g)
         met = int(np.unique(g.matrix.nonzero()[1]).size)
         yield f"{g.name} has {J} levels, of which {met:,} have rows."
         yield (
-            f"  Each has {what}, drawn together from one normal distribution whose covariances are a variance times "
-            "the given matrix: related levels are alike, and levels without rows are predicted from their relatives."
+            f"  Each has {what}, drawn together from one normal distribution whose covariances are "
+            f"{'a variance' if g.q == 1 else 'those of a level'} times the given matrix: related levels are alike, and "
+            "levels without rows are predicted from their relatives."
         )
     elif g.kind == "multi-membership":
         yield f"{g.name} has {J} levels; a row belongs to several of them."
-        yield "  Each has its own intercept, drawn from one normal distribution; a row gets their weighted sum."
+        yield f"  Each has {_own_effects(g)}, drawn from one normal distribution; a row gets their weighted sum."
     else:
         line = "a straight line, which is one of the fixed effects, and " if not g.texts[0].count("cc") else ""
         yield (
             f"{g.name} is a smooth curve: {line}{J} columns for what is not straight, whose coefficients are drawn "
             "from one normal distribution. Its sd says how far the curve may bend: at zero nothing is left of it."
         )
+
+
+def _own_effects(g: WideTerm) -> str:
+    """The effects of a level in words."""
+    each = ["its own intercept" if name == "Intercept" else f"its own effect of {name}" for name in g.columns]
+    return " and ".join(each) + " that are correlated with each other" * (len(each) > 1)
 
 
 def _counts(design: Design) -> str:

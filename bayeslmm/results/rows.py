@@ -97,9 +97,14 @@ class WideEffects:
     """Effects of a wide term at n rows."""
 
     name: str
-    b: Array  # (J, S)
-    matrix: Any  # (n, J), dense or sparse
+    b: Array  # (J q, S)
+    matrix: Any  # (n, J q), dense or sparse
     covariance: None = None  # no new levels are drawn
+
+    @classmethod
+    def of(cls, name: str, effects: Array, matrix: Any) -> WideEffects:
+        """From effects (S, J, q)."""
+        return cls(name=name, b=np.ascontiguousarray(effects.reshape(len(effects), -1).T), matrix=matrix)
 
     def add(self, eta: Array, rows: Any) -> None:
         """Add Zb to η (rows, S)."""
@@ -360,11 +365,10 @@ def rows_under(
         target = asked[wide.name] if wide.is_grouping else "observed"
         if target == "new":  # all levels anew, related as they are
             term, cov = next(g for g in design.groups if g.name == wide.name), of_factor[wide.name]
-            z = rng.standard_normal((len(cov), term.n_levels, 1)) * np.sqrt(cov)
-            having.append(WideEffects(name=wide.name, b=term.related(z)[:, :, 0].T, matrix=wide.matrix))
+            z = np.einsum("sjc,sac->sja", rng.standard_normal((len(cov), term.n_levels, term.q)), roots_of(cov))
+            having.append(WideEffects.of(wide.name, term.related(z), wide.matrix))
         elif target != "average":
-            b = np.ascontiguousarray(effects(wide.name)[:, :, 0].T)
-            having.append(WideEffects(name=wide.name, b=b, matrix=wide.matrix))
+            having.append(WideEffects.of(wide.name, effects(wide.name), wide.matrix))
     constant = {name: value for name, value in parameters.items() if name not in design.of_variable}
     return Rows(
         family=design.family,
@@ -385,10 +389,16 @@ def rows_under(
 
 def _new_groups(cov: Array, count: int, rng: Generator) -> Array | NewGroups:
     """Effects (q, count, S) of groups not seen before, from each draw's covariance matrix (S, q, q), maybe singular."""
+    groups = NewGroups(
+        roots=np.ascontiguousarray(roots_of(cov).transpose(1, 2, 0)), count=count, seed=int(rng.integers(2**62))
+    )
+    return groups.all() if count * cov[..., 0].size <= HELD else groups
+
+
+def roots_of(cov: Array) -> Array:
+    """C (S, q, q) with C Cᵀ each covariance matrix, maybe singular."""
     values, vectors = np.linalg.eigh(cov)
-    roots = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-    groups = NewGroups(roots=np.ascontiguousarray(roots.transpose(1, 2, 0)), count=count, seed=int(rng.integers(2**62)))
-    return groups.all() if count * roots[..., 0].size <= HELD else groups
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :])
 
 
 def own_rows(

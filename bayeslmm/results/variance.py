@@ -129,7 +129,7 @@ def average_variance(group: GroupTerm, cov: Array, counted: Array | None = None)
     """The variance (...,) that a grouping factor adds at the average row, for its covariance matrix (..., q, q)."""
     if not isinstance(group, WideTerm):
         return mean_group_variance(group.Z, cov, counted)
-    return np.asarray(cov[..., 0, 0] * np.average(group.row_variances, weights=counted))
+    return np.einsum("...ab,ab->...", cov, group.mean_products(counted))
 
 
 def mean_group_variance(Z: Array, cov: Array, counted: Array | None = None) -> Array:

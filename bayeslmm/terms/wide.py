@@ -5,6 +5,10 @@ multi-membership, and for a smooth L is the identity and the columns are those o
 V with (ZL)ᵀW(ZL) = V diag(d) Vᵀ leaves u isotropic, so the columns of ZLV are the levels of an ordinary factor whose
 own cross-products are d (the trick of EMMA, Kang et al. 2008, Genetics 178, eq. 2-5). `Rotation` holds it; the
 effects on the way out are LV times those of the columns.
+
+Correlated intercepts and slopes, b = (L ⊗ T) u with Cov(Tu_j) = Σ, have q columns a level. No orthogonal matrix makes
+all their cross-products diagonal, so V is the identity, and the columns ZL of one level meet those of another: such a
+term is dense in the kernel.
 """
 
 from __future__ import annotations
@@ -31,19 +35,56 @@ class Rotation:
     Attributes
     ----------
     columns : float64 array (n, J)
-        ZLV over ``size``; columns that no row meets are zero.
+        ZLV over ``size``; columns that no row meets are zero. Of several effects a level ML over ``size`` instead,
+        where M has what a row weighs the levels with.
     size : float
         The root mean square of the rows of ZLV.
     root : float64 array (J, J)
         LV: the effects are this times those of the columns.
     weights : float64 array (n,) or None
         W, for which the cross-product is diagonal.
+    left : float64 array (n, q) or None
+        The columns on the left of the bar where a level has several effects.
     """
 
     columns: NDArray[np.float64]
     size: float
     root: NDArray[np.float64]
     weights: NDArray[np.float64] | None
+    left: NDArray[np.float64] | None = None
+
+    @property
+    def q(self) -> int:
+        """Effects of a level."""
+        return 1 if self.left is None else self.left.shape[1]
+
+    def under(self, left: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """What rows multiply the effects of all levels with (n, J q), for columns (n, q), level by level."""
+        if left is None:
+            return self.columns
+        return np.ascontiguousarray((self.columns[:, :, None] * left[:, None, :]).reshape(len(left), -1))
+
+    @property
+    def whole(self) -> NDArray[np.float64]:
+        """`under` the columns as they are."""
+        return self.under(self.left)
+
+    @property
+    def mean_products(self) -> NDArray[np.float64]:
+        """What a row adds to the variance on average (q, q), in units of the covariances of a level's effects."""
+        variances = self.size**2 * np.einsum("nj,nj->n", self.columns, self.columns)
+        left = np.ones((len(variances), 1)) if self.left is None else self.left
+        return (left * variances[:, None]).T @ left / max(len(left), 1)
+
+    @classmethod
+    def correlated(
+        cls, M: Any, left: NDArray[np.float64], L: NDArray[np.float64] | None, weights: NDArray[np.float64] | None
+    ) -> Rotation:
+        """That of several effects a level: of M (n, J) and the columns on the left of the bar (n, q)."""
+        columns = np.asarray(M @ L if L is not None else M.toarray() if sparse.issparse(M) else M, dtype=float)
+        size = float(np.sqrt(np.einsum("nj,nj->", columns, columns) / max(len(columns), 1))) or 1.0
+        root = np.eye(columns.shape[1]) if L is None else L
+        return cls(columns=np.ascontiguousarray(columns / size), size=size, root=root, weights=weights, left=left)
 
     @classmethod
     def of(cls, Z: Any, L: NDArray[np.float64] | None, weights: NDArray[np.float64] | None) -> Rotation:
@@ -64,7 +105,7 @@ class Rotation:
 
 
 class WideTerm(GroupTerm):
-    """One variance for effects of which a row meets several, or which are related.
+    """One covariance matrix for effects of which a row meets several, or which are related.
 
     It has no ``codes`` and no ``Z`` by level: a verb that asks for them is not made for such terms and refuses.
 
@@ -72,15 +113,18 @@ class WideTerm(GroupTerm):
     ----------
     kind : str
         What users call it: ``"relationship matrix"``, ``"multi-membership"``, ``"smooth"``.
-    matrix : (n, J), dense or sparse
-        Z: what each row multiplies the effects b with.
+    matrix : (n, J q), dense or sparse
+        Z: what each row multiplies the effects b with, level by level.
     root : float64 array (J, J) or None
         L of b = L u; None for the identity.
     weights : float64 array (n,) or None
         Those of the design.
+    left : float64 array (n, q) or None
+        The columns on the left of the bar where a level has several effects, and ``members`` (n, J) what a row weighs
+        the levels with, so that Z is their product.
     """
 
-    __slots__ = ("__dict__", "kind", "matrix", "root", "weights")
+    __slots__ = ("__dict__", "kind", "left", "matrix", "members", "root", "weights")
 
     is_wide: ClassVar[bool] = True
 
@@ -88,6 +132,8 @@ class WideTerm(GroupTerm):
     matrix: Any
     root: NDArray[np.float64] | None
     weights: NDArray[np.float64] | None
+    left: NDArray[np.float64] | None
+    members: Any
 
     def __init__(
         self,
@@ -101,18 +147,22 @@ class WideTerm(GroupTerm):
         root: NDArray[np.float64] | None,
         weights: NDArray[np.float64] | None,
         columns: tuple[str, ...] = ("Intercept",),
+        left: NDArray[np.float64] | None = None,
+        members: Any = None,
     ) -> None:
         fields: Mapping[str, Any] = {
             "name": name,
             "variables": variables,
             "levels": levels,
             "columns": columns,
-            "blocks": ((0,),),
+            "blocks": (tuple(range(len(columns))),),
             "texts": (text,),
             "kind": kind,
             "matrix": matrix,
             "root": root,
             "weights": weights,
+            "left": left,
+            "members": members,
             "structures": (),
             "lefts": (),
             "shear": None,
@@ -153,7 +203,13 @@ class WideTerm(GroupTerm):
     @cached_property
     def rotation(self) -> Rotation:
         """Made once, when it is first needed: an eigendecomposition of a J × J matrix."""
-        return Rotation.of(self.matrix, self.root, self.weights)
+        return self.turned(self.weights)
+
+    def turned(self, weights: NDArray[np.float64] | None) -> Rotation:
+        """The rotation under these weights of the rows."""
+        if self.left is not None:
+            return Rotation.correlated(self.members, self.left, self.root, weights)
+        return Rotation.of(self.matrix, self.root, weights)
 
     @cached_property
     def inwards(self) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
@@ -171,7 +227,7 @@ class WideTerm(GroupTerm):
         return np.ascontiguousarray(root.T @ inverse), 0.5 * float(np.log(values[used]).sum()), lost
 
     def slots(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Which effects each row meets and their weights (n, m), of rows that meet few; the rest has no weight."""
+        """Which of the J q effects each row meets with their weights (n, m), of rows that meet few; the rest: none."""
         rows = sparse.csr_array(self.matrix)
         counts = np.diff(rows.indptr)
         places = np.zeros((rows.shape[0], max(int(counts.max(initial=0)), 1)), np.int64)
@@ -182,8 +238,21 @@ class WideTerm(GroupTerm):
 
     @cached_property
     def row_variances(self) -> NDArray[np.float64]:
-        """Variance (n,) that the term gives to every row, in units of τ²."""
+        """Variance (n,) that the term gives to every row, in units of τ², the variance of each effect of a level."""
+        if self.left is not None:
+            return self._per_member * np.einsum("nq,nq->n", self.left, self.left)
         return row_variances(self.matrix, self.root)
+
+    @cached_property
+    def _per_member(self) -> NDArray[np.float64]:
+        return row_variances(self.members, self.root)
+
+    def mean_products(self, counted: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """What the average row gets (q, q), in units of the covariances of a level's effects; rows count as often."""
+        if self.left is None:
+            return np.array([[np.average(self.row_variances, weights=counted)]])
+        weights = np.full(len(self.left), 1.0 / len(self.left)) if counted is None else counted / counted.sum()
+        return np.asarray((self.left * (self._per_member * weights)[:, None]).T @ self.left)
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -191,54 +260,70 @@ class WideTerm(GroupTerm):
         return (self.row_variances, np.asarray(self.matrix @ np.arange(1.0, self.matrix.shape[1] + 1.0)))
 
     def is_same(self, other: WideTerm) -> bool:
-        """Whether another term gives the rows the same covariances, up to its variance."""
-        if self.kind != other.kind or self.matrix.shape != other.matrix.shape:
+        """Whether another term gives the rows the same covariances, up to its variance, or more of them."""
+        if (
+            self.kind != other.kind
+            or len(self.levels) != len(other.levels)
+            or not set(self.columns) <= set(other.columns)
+        ):
             return False
+        if max(self.q, other.q) > 1:
+            return self.levels == other.levels and self._is_part_of(other)
         columns, other_columns = (t.rotation.columns * t.rotation.size for t in (self, other))
         probe = np.random.default_rng(0).standard_normal((len(columns), 3))
         product, other_product = columns @ (columns.T @ probe), other_columns @ (other_columns.T @ probe)
         return bool(np.allclose(product, other_product, rtol=1e-8, atol=1e-8 * np.abs(product).max(initial=0.0)))
 
+    def _is_part_of(self, other: WideTerm) -> bool:
+        """Whether all columns stand in another term of the same levels."""
+        roots = [np.eye(len(self.levels)) if each.root is None else each.root for each in (self, other)]
+        mine, theirs = (sparse.csc_array(each.matrix) for each in (self, other))
+        return bool(np.allclose(roots[0] @ roots[0].T, roots[1] @ roots[1].T)) and all(
+            np.allclose((mine[:, k :: self.q] - theirs[:, other.columns.index(name) :: other.q]).toarray(), 0.0)
+            for k, name in enumerate(self.columns)
+        )
+
     def related(self, b: np.ndarray) -> np.ndarray:
-        """Effects (..., J, 1) from those of independent levels: L times them."""
+        """Effects (..., J, q) from those of independent levels: L times them."""
         return b if self.root is None else np.einsum("jk,...kq->...jq", self.root, b, optimize=True)
 
     def contribution(self, b: np.ndarray) -> np.ndarray:
-        """What effects (..., J, 1) add to the linear predictor of every row (..., n)."""
+        """What effects (..., J, q) add to the linear predictor of every row (..., n)."""
         return contribution(self.matrix, b)
 
     def taking(self, chosen: Any) -> WideTerm:
         """The term on some of the rows."""
-        return WideTerm(
-            name=self.name,
-            variables=self.variables,
-            levels=self.levels,
-            text=self.texts[0],
-            kind=self.kind,
+        return self._with(
             matrix=self.matrix[chosen],
-            root=self.root,
-            columns=self.columns,
             weights=None if self.weights is None else self.weights[chosen],
+            left=None if self.left is None else self.left[chosen],
+            members=None if self.members is None else self.members[chosen],
         )
 
     def weighted(self, weights: NDArray[np.float64] | None) -> WideTerm:
         """The term with other weights of its rows."""
-        return WideTerm(
-            name=self.name,
-            variables=self.variables,
-            levels=self.levels,
-            text=self.texts[0],
-            kind=self.kind,
-            matrix=self.matrix,
-            root=self.root,
-            columns=self.columns,
-            weights=weights,
-        )
+        return self._with(weights=weights)
+
+    def _with(self, **changed: Any) -> WideTerm:
+        fields = {
+            "name": self.name,
+            "variables": self.variables,
+            "levels": self.levels,
+            "text": self.texts[0],
+            "kind": self.kind,
+            "matrix": self.matrix,
+            "root": self.root,
+            "columns": self.columns,
+            "weights": self.weights,
+            "left": self.left,
+            "members": self.members,
+        }
+        return WideTerm(**{**fields, **changed})
 
 
 def contribution(matrix: Any, b: np.ndarray) -> np.ndarray:
-    """Z b (..., n) of effects (..., J, 1)."""
-    flat = b[..., 0].reshape(-1, b.shape[-2])
+    """Z b (..., n) of effects (..., J, q)."""
+    flat = b.reshape(-1, b.shape[-2] * b.shape[-1])
     return np.asarray((matrix @ flat.T).T).reshape(*b.shape[:-2], matrix.shape[0])
 
 

@@ -71,7 +71,8 @@ def test_a_covariance_that_has_not_full_rank_is_none_at_fault():
         ("y ~ (1 | gr(g))", FormulaError, "one column and one matrix"),
         ("y ~ (1 | gr(g, cov=A, prec=A))", FormulaError, "one column and one matrix"),
         ("y ~ (1 | gr(g, by=A))", FormulaError, "no argument by="),
-        ("y ~ (x | gr(g, cov=A))", NotAvailableError, r"\(x \|\| gr"),
+        ("y ~ (x | gr(g, cov=A)) + (1 | gr(g, cov=A))", UnidentifiedTermError, r"gr\(g\) is there twice"),
+        ("y ~ diag(x | gr(g, cov=A))", FormulaError, "write the bar without it"),
         ("y ~ (1 | gr(g, cov=A)/h)", FormulaError, "stands right of a bar"),
         ("y ~ gr(g, cov=A)", FormulaError, "stands right of a bar"),
         ("y ~ (1 | gr(nobody, cov=A))", DataError, "nobody"),
@@ -82,7 +83,7 @@ def test_a_covariance_that_has_not_full_rank_is_none_at_fault():
         ("y ~ (1 | mm(g, h, weights=[w, bad]))", DataError, "30 weights of members"),
         ("y ~ (1 | mm(g, h, weights=[w, nobody]))", DataError, "nobody"),
         ("y ~ (1 | mm(g, z))", DataError, "numbers and others text"),
-        ("y ~ (x | mm(g, h))", NotAvailableError, "intercepts only"),
+        ("y ~ (nobody | mm(g, h))", DataError, "nobody"),
         ("y ~ s(x, k=2)", FormulaError, "between 3 and 500"),
         ("y ~ s(x, k=31)", DataError, "30 distinct values for 31 functions"),
         ("y ~ s(z)", DataError, "3 distinct values for 10 functions"),
@@ -101,6 +102,19 @@ def test_a_covariance_that_has_not_full_rank_is_none_at_fault():
 def test_formulas_at_fault(formula, error, match):
     with pytest.raises(error, match=match):
         model(formula, I3 if "gr(" in formula else None)
+
+
+def test_more_correlated_effects_than_a_dense_block_holds():
+    labels = [*"abc", *(f"l{k}" for k in range(1_600))]
+    with pytest.raises(NotAvailableError, match=r"dense block of 3,206 columns.*with \|\|"):
+        model("y ~ (x | gr(g, cov=A))", (labels, sparse.eye_array(len(labels))))
+
+
+def test_a_covariance_without_full_rank_has_no_density_for_pymc():
+    twins = (list("abc"), np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
+    made = model("y ~ x + (x | gr(g, cov=A))", twins)
+    with pytest.raises(NotAvailableError, match=r"has not full rank.*\|\|"):
+        made.pymc  # noqa: B018
 
 
 def test_a_matrix_that_no_term_names():

@@ -20,7 +20,9 @@ RIGHT = {
     "gr": "x + (1 | gr(g, cov=A))",
     "gr without full rank": "x + (1 | gr(g, cov=B)) + (1 | h)",
     "slope": "x + (1 + x || gr(g, prec=A))",
+    "correlated": "x + (x | gr(g, cov=A)) + (1 | h)",
     "mm": "x + (1 | mm(g, k))",
+    "correlated mm": "x + (x | mm(g, k))",
     "s": "s(t, k=6)",
     "all": "x + s(t, k=5, bs='cr') + (1 | gr(g, cov=A)) + (x | h)",
 }

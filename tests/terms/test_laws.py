@@ -1,5 +1,7 @@
 """What must hold of relationship matrices, multi-memberships and smooths whatever the data."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +84,72 @@ def test_everything_together_is_the_dense_model(reml, weights):
     for C, modes in terms.values():
         np.testing.assert_allclose(modes, C @ Vy, atol=1e-8)
     np.testing.assert_allclose(fit.fitted(), fit.design.X @ fit.solution.beta + Zb, atol=1e-10)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("right", ["(x | gr(g, cov=A)) + (1 | h)", "(x + w | mm(g, k)) + (1 | gr(g, prec=A))"])
+def test_several_effects_of_a_level_are_the_dense_model(reml, right):
+    data = table().assign(k=lambda d: np.roll(d.g, 1))
+    model = blm.Model(f"y ~ x + {right}", data, matrices={"A": related()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", blm.errors.SingularFitWarning)
+        fit = model.fit_reml() if reml else model.fit_ml()
+    V, terms = np.zeros((len(data), len(data))), []
+    for term, cov in zip(fit.design.groups, fit.solution.covariances, strict=True):
+        Z = term.matrix.toarray() if term.is_wide else np.eye(term.n_levels)[term.codes]
+        K = np.eye(term.n_levels) if not term.is_wide or term.root is None else term.root @ term.root.T
+        terms.append(np.kron(K, cov) @ Z.T)
+        V += Z @ terms[-1]
+    assert fit.criterion == pytest.approx(dense_criterion(fit, V, reml), rel=1e-10)
+    residual = fit.design.y - fit.design.X @ fit.solution.beta
+    V += fit.sigma**2 * np.eye(len(data))
+    inverse = np.linalg.inv(V)
+    for C, modes, errors, cov, term in zip(
+        terms,
+        fit.solution.modes,
+        fit.solution.mode_covariances,
+        fit.solution.covariances,
+        fit.design.groups,
+        strict=True,
+    ):
+        np.testing.assert_allclose(modes.reshape(-1), C @ inverse @ residual, atol=1e-8)
+        K = np.eye(term.n_levels) if not term.is_wide or term.root is None else term.root @ term.root.T
+        given = np.kron(K, cov) - C @ inverse @ C.T
+        J, q = term.n_levels, term.q
+        own = given.reshape(J, q, J, q)[np.arange(J), :, np.arange(J)]
+        np.testing.assert_allclose(errors, own, atol=1e-8 * np.abs(own).max())
+
+
+def test_identity_is_the_ordinary_factor_with_slopes_too():
+    data, rng = table(), np.random.default_rng(3)
+    levels = sorted(data.g.unique())
+    data["y"] += data.x * data.g.map(dict(zip(levels, rng.normal(size=len(levels)), strict=True)))
+    one = blm.Model("y ~ x + (x | gr(g, cov=A))", data, matrices={"A": (levels, np.eye(len(levels)))}).fit_reml()
+    other = blm.Model("y ~ x + (x | g)", data).fit_reml()
+    assert one.criterion == pytest.approx(other.criterion, rel=1e-10)
+    np.testing.assert_allclose(one.var_corr()["gr(g)"], other.var_corr()["g"], rtol=1e-4)
+    np.testing.assert_allclose(one.solution.modes[0], other.solution.modes[0], atol=1e-5)
+    alone = blm.Model("y ~ x + (x | mm(g, k))", data.assign(k=None)).fit_reml()
+    assert alone.criterion == pytest.approx(other.criterion, rel=1e-10)
+    for ddf in ("satterthwaite", "kenward-roger"):
+        mine, theirs = (f.fixef(ddf=ddf) for f in (one, other))
+        np.testing.assert_allclose(mine["df"], theirs["df"], rtol=1e-3)
+        np.testing.assert_allclose(mine["std_error"], theirs["std_error"], rtol=1e-5)
+
+
+def test_terms_of_fewer_effects_are_nested_in_those_of_more():
+    data, A = table().assign(k=lambda d: np.roll(d.g, 1)), {"A": related()}
+    pairs = [("(1 | gr(g, cov=A))", "(x | gr(g, cov=A))"), ("(1 | mm(g, k))", "(x | mm(g, k))")]
+    for small, large in pairs:
+        given = A if "gr" in small else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", blm.errors.SingularFitWarning)
+            one, other = (blm.Model(f"y ~ x + {bar}", data, matrices=given).fit_reml() for bar in (small, large))
+        tested = blm.anova(one, other).table.iloc[-1]
+        assert tested["chisq"] == pytest.approx(one.criterion - other.criterion, abs=1e-8)
+        assert tested["chisq"] >= -1e-8
+        assert one.design.groups[0].is_same(other.design.groups[0])
+        assert not other.design.groups[0].is_same(one.design.groups[0])
 
 
 def test_identity_is_the_ordinary_factor():

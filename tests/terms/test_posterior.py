@@ -19,6 +19,8 @@ PRIORS = {
 FORMULAS = {
     "gr": "y ~ x + (1 | gr(g, cov=A))",
     "mm": "y ~ x + (1 | mm(g, h))",
+    "gr slope": "y ~ x + (x | gr(g, cov=A))",
+    "mm slope": "y ~ x + (x | mm(g, h))",
     "s": "y ~ s(t, k=7)",
     "gr + s": "y ~ s(t, k=6) + (1 | gr(g, cov=A)) + (1 | c)",
 }
@@ -44,6 +46,9 @@ def model(name, y=None, n=45):
     )
     members = sum(data[column].map(LEVELS.index) for column in ("g", "h"))
     made = 1 + 0.5 * data.x + np.sin(data.t) + 0.25 * (members - 7) + 0.6 * data.y
+    if "slope" in name:
+        slopes = dict(zip(LEVELS, fixed_rng(6).normal(size=9), strict=True))
+        made = made + 0.7 * data.x * (data.g.map(slopes) + data.h.map(slopes))
     data["y"] = made if y is None else y
     given = {"A": matrix()} if "gr" in name else None
     return blm.Model(FORMULAS[name], data, priors=PRIORS, matrices=given)
@@ -101,10 +106,10 @@ def test_ranks_are_uniform_over_simulated_data(name):
     ranks = {}
     for i in range(refits):
         post = model(name, simulated[i]).fit(draws=kept, chains=4, random_seed=i, progressbar=False)
-        for variable in ("sigma", "beta", *names.sd.values(), *names.b.values()):
+        for variable in ("sigma", "beta", *names.sd.values(), *names.cor.values(), *names.b.values()):
             drawn = post.draws(variable).reshape(4 * kept, -1)[::4]  # nearly independent
             truth = truths[variable].to_numpy()[0, i].reshape(-1)
-            for k in {0, len(truth) - 1}:
+            for k in {1} if variable in names.cor.values() else {0, len(truth) - 1}:
                 ranks.setdefault((variable, k), []).append(int((drawn[:, k] < truth[k]).sum()))
     for parameter, found in ranks.items():
         counts = np.bincount(np.minimum(np.array(found) * 4 // (kept + 1), 3), minlength=4)
@@ -166,7 +171,7 @@ def test_rows_left_out_are_those_of_dense_matrices(name):
     """Given hyperparameters y is normal: the density of a row given the others, by the inverse of its covariance."""
     made = model(name)
     post = made.fit(draws=100, random_seed=1, progressbar=False)
-    design, names = made.design, made.design.names
+    design = made.design
     X = design.X.copy()
     X[:, 1:] -= X[:, 1:].mean(axis=0)
     P = np.diag([4.0] + [1.0] * (X.shape[1] - 1))
@@ -174,11 +179,11 @@ def test_rows_left_out_are_those_of_dense_matrices(name):
     densities = np.empty((100, design.n))
     for s, draw in enumerate(chosen):
         V = X @ P @ X.T + post.draws("sigma").reshape(-1)[draw] ** 2 * np.eye(design.n)
-        for term in design.groups:
-            sd = post.draws(names.sd[term.name]).reshape(-1)[draw]
+        for term, covariances in zip(design.groups, post.values.covariances, strict=True):
+            cov = covariances.reshape(-1, term.q, term.q)[draw]
             Z = sparse.csr_array(term.matrix).toarray() if term.is_wide else np.eye(term.n_levels)[term.codes]
-            root = np.eye(Z.shape[1]) if not term.is_wide or term.root is None else term.root
-            V += sd**2 * Z @ root @ root.T @ Z.T
+            root = np.eye(term.n_levels) if not term.is_wide or term.root is None else term.root
+            V += Z @ np.kron(root @ root.T, cov) @ Z.T
         inverse = np.linalg.inv(V)
         variance = 1.0 / np.diag(inverse)
         away = variance * (inverse @ design.y)

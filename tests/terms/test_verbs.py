@@ -31,7 +31,7 @@ ARGUMENTS = {
 OPTIONS = {"bootstrap": {"draws": 2, "cores": 1, "progressbar": False}, "profile": {"progressbar": False}}
 
 
-@pytest.fixture(scope="module", params=["gr", "mm", "s"])
+@pytest.fixture(scope="module", params=["gr", "mm", "gr slope", "mm slope", "s"])
 def fits(request):
     made = model(request.param)
     return made, made.fit_reml(), made.fit(draws=100, random_seed=1, progressbar=False)
@@ -102,7 +102,7 @@ def test_the_graph_has_the_variables_of_the_draws(fits):
     made, _, posterior = fits
     free = {variable.name for variable in made.pymc.free_RVs}
     assert free == set(posterior.idata.posterior.data_vars)
-    assert list(made.geometry["group"]) == [group.name for group in made.design.groups]
+    assert list(made.geometry["group"]) == [group.name for group in made.design.groups for _ in group.columns]
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -147,6 +147,12 @@ def test_equations_say_what_is_fitted():
     assert "Normal(0, τ₀[gr(g)]² A)" in str(model("gr").equations())
     assert "Σ_k w_ik b₀[mm(g, h)_ik]" in str(model("mm").equations())
     assert "s(t)_i = Σ_j B_ij u_j" in str(model("s").equations())
+
+
+def test_equations_say_how_correlated_effects_are_related():
+    written = str(model("gr slope").equations())
+    assert "A ⊗ Σ" in written
+    assert "Σ_k w_ik b₁[mm(g, h)_ik] x_i" in str(model("mm slope").equations())
 
 
 def test_updates_keep_the_matrix():
