@@ -160,6 +160,7 @@ def matrix_at(recipe: MatrixRecipe, fit_frame: pd.DataFrame, newdata: pd.DataFra
 
 def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> NewWide:
     matrix, unknown, beyond = recipe.rows(frame)
+    others = recipe.others(frame) if recipe.others is not None and unknown.any() else None
     if not complete.all():
         places = np.zeros(len(complete), dtype=np.int64)
         places[complete] = np.arange(len(frame))
@@ -168,7 +169,10 @@ def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> 
             unknown = beyond = np.zeros(1, dtype=bool)
         matrix = matrix[places]  # of incomplete rows anything: their X is missing
         unknown, beyond = unknown[places] & complete, beyond[places] & complete
-    return NewWide(name=recipe.name, is_grouping=recipe.is_grouping, matrix=matrix, unknown=unknown, beyond=beyond)
+        others = None if others is None else others[places]
+    return NewWide(
+        name=recipe.name, is_grouping=recipe.is_grouping, matrix=matrix, unknown=unknown, beyond=beyond, others=others
+    )
 
 
 def _without_inestimable(X: np.ndarray, aliased: np.ndarray, aliases: Aliases) -> np.ndarray:

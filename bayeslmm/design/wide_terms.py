@@ -37,6 +37,8 @@ class NewWide:
         Rows of a level that the term does not have.
     beyond : bool array (n,)
         Rows where a smooth is extrapolated.
+    others : (n, U q), sparse, or None
+        The same for the U levels that the term does not have, which are independent of each other and of the rest.
     """
 
     name: str
@@ -44,6 +46,7 @@ class NewWide:
     matrix: Any
     unknown: np.ndarray
     beyond: np.ndarray
+    others: Any = None
 
     def taking(self, chosen: Any) -> NewWide:
         """Some of the rows."""
@@ -53,6 +56,7 @@ class NewWide:
             matrix=self.matrix[chosen],
             unknown=self.unknown[chosen],
             beyond=self.beyond[chosen],
+            others=None if self.others is None else self.others[chosen],
         )
 
 
@@ -61,7 +65,7 @@ class WideRecipe:
     """How the rows of a wide term are made: ``leaves`` and ``columns`` are what they need of a table.
 
     ``rows`` takes a table in which these are complete, ``loose`` columns excepted, and gives the matrix (n, J), and
-    which rows are of an unknown level or beyond the data.
+    which rows are of an unknown level or beyond the data; ``others`` the matrix of the unknown levels.
     """
 
     name: str
@@ -71,6 +75,7 @@ class WideRecipe:
     loose: tuple[str, ...]
     rows: Callable[[pd.DataFrame], tuple[Any, np.ndarray, np.ndarray]]
     level: Any = None  # of ``by``, of a smooth of one level
+    others: Callable[[pd.DataFrame], Any] | None = None
 
 
 def wide_terms(
@@ -135,8 +140,13 @@ def _related(
         members = incidence(places, np.ones(len(table)), J)
         return by_column(members, _left(recipe, table)), places < 0, np.zeros(len(table), dtype=bool)
 
+    def others(table: pd.DataFrame) -> Any:
+        known = relationship.places(table[word.column], bar.text) >= 0
+        codes, labels = pd.factorize(table[word.column].astype(object).where(~known))
+        return by_column(incidence(codes, np.ones(len(table)), len(labels)), _left(recipe, table))
+
     return term, WideRecipe(
-        name=name, is_grouping=True, leaves=_leaves(recipe), columns=(word.column,), loose=(), rows=rows
+        name=name, is_grouping=True, leaves=_leaves(recipe), columns=(word.column,), loose=(), rows=rows, others=others
     )
 
 
@@ -195,6 +205,10 @@ def _membership(
         by_level, unknown = weighed(table)
         return by_column(by_level, _left(recipe, table)), unknown, np.zeros(len(table), dtype=bool)
 
+    def others(table: pd.DataFrame) -> Any:
+        slots, weight_columns = ([table[column] for column in columns] for columns in (word.columns, word.weights))
+        return by_column(members.unknown(slots, weight_columns), _left(recipe, table))
+
     by_level = weighed(frame)[0]
     term = WideTerm(
         name=name,
@@ -209,7 +223,13 @@ def _membership(
         **_several(by_level, Z),
     )
     return term, WideRecipe(
-        name=name, is_grouping=True, leaves=_leaves(recipe), columns=word.weights, loose=word.columns, rows=rows
+        name=name,
+        is_grouping=True,
+        leaves=_leaves(recipe),
+        columns=word.weights,
+        loose=word.columns,
+        rows=rows,
+        others=others,
     )
 
 

@@ -20,6 +20,7 @@ from ..engine.prediction import Errors, draws_given
 from ..engine.randomness import generator
 from ..engine.working import working
 from ..errors import InputError, NotAvailableError
+from ..terms.wide import WideTerm, spread
 from ..tools.arrays import Array
 from . import parameter_rows, wald
 from .alike import told_alike, without
@@ -34,6 +35,7 @@ from .summaries import check_interval, summarise
 from .targets import (
     MIXED,
     OF_POINTS,
+    PURE,
     Transform,
     asked_rows,
     check_count,
@@ -364,8 +366,16 @@ def _plug_in_of_wide(
         elif target == "new" or (target == "population" and kind == "response"):
             extra += np.einsum("na,ab,nb->n", g.Z, solution.covariances[k], g.Z)
     for wide in new.wide:
-        if not wide.is_grouping or asked[wide.name] != "average":
-            combinations.append((_factor(design, wide.name), sparse.csr_array(wide.matrix)))
+        k, target = _factor(design, wide.name), asked[wide.name] if wide.is_grouping else "observed"
+        known, others = (target, target) if target in PURE else ("observed", MIXED[target])
+        if known == "observed":
+            combinations.append((k, sparse.csr_array(wide.matrix)))
+        term = design.groups[k]
+        assert isinstance(term, WideTerm)
+        for matrix, of_these in ((wide.matrix, known), (wide.others, others)):
+            if matrix is not None and (of_these == "new" or (of_these == "population" and kind == "response")):
+                s = spread(matrix, term.root if matrix is wide.matrix else None, term.q)
+                extra += np.einsum("na,ab,nb->n", s, solution.covariances[k], s)
     for k, A in combinations:
         estimate += A @ solution.modes[k].reshape(-1)
     residual = np.zeros(len(estimate))

@@ -22,12 +22,13 @@ from ..design.newdata import NewDesign
 from ..design.predictors import ParameterPart
 from ..families import Family
 from ..residual_structures import Residuals
+from ..terms.wide import WideTerm, spread
 from ..tools.arrays import Array
 from .draws import Draws
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import residual_noise, simulate_response
 from .summaries import flat
-from .targets import asked_rows, check_seen, label_places, parts, targets
+from .targets import MIXED, PURE, asked_rows, check_seen, label_places, parts, targets
 
 Codes = NDArray[np.int64]
 T = TypeVar("T")
@@ -363,12 +364,22 @@ def rows_under(
             averaged.append(Averaged(name=name, covariance=cov, Z=part.Z))
     for wide in new.wide:
         target = asked[wide.name] if wide.is_grouping else "observed"
-        if target == "new":  # all levels anew, related as they are
-            term, cov = next(g for g in design.groups if g.name == wide.name), of_factor[wide.name]
-            z = np.einsum("sjc,sac->sja", rng.standard_normal((len(cov), term.n_levels, term.q)), roots_of(cov))
-            having.append(WideEffects.of(wide.name, term.related(z), wide.matrix))
-        elif target != "average":
+        term, cov = next(g for g in design.groups if g.name == wide.name), of_factor[wide.name]
+        assert isinstance(term, WideTerm)
+        known, others = (target, target) if target in PURE else ("observed", MIXED[target])
+        if known == "observed":
             having.append(WideEffects.of(wide.name, effects(wide.name), wide.matrix))
+        for matrix, of_these in ((wide.matrix, known), (wide.others, others)):
+            if matrix is None or of_these in ("observed", "average"):
+                continue
+            related = matrix is wide.matrix
+            if of_these == "new":  # all levels anew, related as they are
+                z = rng.standard_normal((len(cov), matrix.shape[1] // term.q, term.q))
+                drawn = np.einsum("sjc,sac->sja", z, roots_of(cov))
+                having.append(WideEffects.of(wide.name, term.related(drawn) if related else drawn, matrix))
+            else:
+                Z = spread(matrix, term.root if related else None, term.q)
+                averaged.append(Averaged(name=wide.name, covariance=cov, Z=Z))
     constant = {name: value for name, value in parameters.items() if name not in design.of_variable}
     return Rows(
         family=design.family,

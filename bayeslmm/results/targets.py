@@ -26,7 +26,7 @@ OF_POINTS = ("mean", "response", "link")
 PURE = ("observed", "new", "average", "population")
 MIXED = {f"observed_or_{other}": other for other in PURE[1:]}  # known levels as they are, others otherwise
 TARGETS = (*PURE, *MIXED)
-OF_WIDE = ("observed", "average", "observed_or_average")  # what can be asked of related levels and of memberships
+OF_WIDE = ("observed", "average", "observed_or_average", "new")  # what other verbs can ask of related levels
 Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -47,15 +47,10 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
             argument = f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
             raise InputError(f"{verb}({argument}): groups are {', '.join(map(repr, TARGETS))}")
     for group in design.groups:
-        if (
-            group.is_wide
-            and group.is_grouping
-            and asked[group.name] not in (*OF_WIDE, *(("new",) if verb != "predict" else ()))
-        ):
+        if group.is_wide and group.is_grouping and verb != "predict" and asked[group.name] not in OF_WIDE:
             raise NotAvailableError(
                 f"{verb}(groups={{{group.name!r}: {asked[group.name]!r}}}): of {group.texts[0]} there are known levels "
-                f"({', '.join(map(repr, OF_WIDE[::2]))}) and the average one ('average'); how a new level would be "
-                "related to the others is not known"
+                f"({', '.join(map(repr, OF_WIDE[::2]))}) and the average one ('average'); predict has the others"
             )
     return asked
 
@@ -98,7 +93,7 @@ def target_columns(new: NewDesign, asked: Mapping[str, str]) -> dict[str, NDArra
         for group in new.groups
         if asked[group.name] in MIXED
     } | {
-        f"target_{wide.name}": np.where(wide.unknown, "average", "observed").astype(object)
+        f"target_{wide.name}": np.where(wide.unknown, MIXED[asked[wide.name]], "observed").astype(object)
         for wide in new.wide
         if wide.is_grouping and asked[wide.name] in MIXED
     }
@@ -183,7 +178,7 @@ def new_rows(
         newdata = as_frame(newdata)
         for group in design.groups:
             absent = [v for v in group.variables if v not in newdata.columns]
-            if group.name in groups and absent:
+            if absent and (group.name in groups or (group.is_wide and group.name in averaged)):
                 raise UnknownColumnError(
                     f"newdata has no column {absent[0]!r}, which says to which {group.name} a row belongs. Add it, or "
                     f"say groups={{{group.name!r}: 'average'}} for the {group.name} with b = 0, or 'population' for "
@@ -232,8 +227,8 @@ def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
         if wide.is_grouping and asked[wide.name] == "observed" and wide.unknown.any():
             raise UnseenLevelError(
                 f"newdata has {_rows(int(wide.unknown.sum()))} to no level of {wide.name}. "
-                f"predict(newdata, groups={{{wide.name!r}: 'observed_or_average'}}) takes these as the average one: "
-                "b = 0."
+                f"predict(newdata, groups={{{wide.name!r}: 'observed_or_new'}}) takes these as new ones that are "
+                "related to none, 'observed_or_average' as the average one: b = 0."
             )
     with_unseen = [g for g in new.groups if asked[g.name] == "observed" and (g.codes < 0).any()]
     if not with_unseen:

@@ -51,7 +51,28 @@ class Members:
         DataError
             A row without a member, weights that are negative, missing or all zero.
         """
-        n, index = len(slots[0]), pd.Index(self.levels, dtype=object)
+        w, present = self._weights(slots, weights)
+        index, unknown = pd.Index(self.levels, dtype=object), np.zeros(len(w), dtype=bool)
+        places = [index.get_indexer(pd.Index(_plain(slot).astype(object), dtype=object)) for slot in slots]
+        for k, each in enumerate(places):
+            unknown |= present[:, k] & (each < 0)
+        return _incidence(np.column_stack(places), w, len(self.levels)), unknown
+
+    def unknown(self, slots: Sequence[pd.Series], weights: Sequence[pd.Series]) -> Any:
+        """Z (n, U), sparse, of the U levels that are not among these."""
+        w, present = self._weights(slots, weights)
+        index = pd.Index(self.levels, dtype=object)
+        labels = np.column_stack([_plain(slot).astype(object).to_numpy() for slot in slots])
+        known = np.column_stack([index.get_indexer(pd.Index(column, dtype=object)) >= 0 for column in labels.T])
+        codes, distinct = pd.factorize(
+            pd.Series(labels.reshape(-1), dtype=object).where((present & ~known).reshape(-1))
+        )
+        return _incidence(codes.reshape(labels.shape), w, len(distinct))
+
+    def _weights(
+        self, slots: Sequence[pd.Series], weights: Sequence[pd.Series]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """What each slot counts in each row (n, slots), and whether it names a level."""
         present = np.column_stack([np.asarray(slot.notna()) for slot in slots])
         w = np.ones(present.shape)
         if weights:
@@ -71,16 +92,13 @@ class Members:
             )
         if self.word.scale:
             w = w / total[:, None]
-        rows, columns, values, unknown = [], [], [], np.zeros(n, dtype=bool)
-        for k, slot in enumerate(slots):
-            places = index.get_indexer(pd.Index(_plain(slot).astype(object), dtype=object))
-            unknown |= present[:, k] & (places < 0)
-            use = np.flatnonzero(present[:, k] & (places >= 0))
-            rows.append(use)
-            columns.append(places[use])
-            values.append(w[use, k])
-        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-        return sparse.csr_array(entries, shape=(n, len(self.levels))), unknown
+        return w, present
+
+
+def _incidence(places: NDArray[np.int64], w: NDArray[np.float64], J: int) -> Any:
+    """Z (n, J), sparse: the weights of each row's slots at their levels; slots of no level, −1, are empty."""
+    rows, slots = np.nonzero(places >= 0)
+    return sparse.csr_array((w[rows, slots], (rows, places[rows, slots])), shape=(len(w), J))
 
 
 def _plain(slot: pd.Series) -> pd.Series:

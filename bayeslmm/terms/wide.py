@@ -327,6 +327,13 @@ def contribution(matrix: Any, b: np.ndarray) -> np.ndarray:
     return np.asarray((matrix @ flat.T).T).reshape(*b.shape[:-2], matrix.shape[0])
 
 
+def spread(matrix: Any, root: NDArray[np.float64] | None, q: int) -> NDArray[np.float64]:
+    """s (n, q) with sᵀΣs the variance that effects of covariances Σ, related by L Lᵀ, give to every row."""
+    columns = [matrix[:, k::q] for k in range(q)]
+    signs = [np.where(np.asarray(each.sum(axis=1)).reshape(-1) < 0.0, -1.0, 1.0) for each in columns]
+    return np.column_stack([sign * np.sqrt(row_variances(c, root)) for sign, c in zip(signs, columns, strict=True)])
+
+
 def row_variances(matrix: Any, root: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """diag(Z L Lᵀ Zᵀ) (n,)."""
     if root is None:
