@@ -17,6 +17,7 @@ from ..engine.agq import has_rule
 from ..errors import InputError
 from ..results import wald
 from ..results.alike import estimated, solved
+from ..results.fitted import residuals
 from ..results.point import PointFit
 from ..results.quantities import check_same_data
 from ..results.text import Shown, Text, probability, table
@@ -280,7 +281,7 @@ def _f_tests(fits: tuple[PointFit, ...], labels: list[str], nested: list[bool | 
     from scipy.stats import f
 
     tested = np.array([each is True for each in nested])
-    rss = np.array([np.sum(fit.residuals("pearson") ** 2) for fit in fits])
+    rss = np.array([np.sum(residuals(fit, "pearson") ** 2) for fit in fits])
     df_resid = np.array([fit.nobs - len(fit.solution.beta) for fit in fits], dtype=float)
     last = [next((k for k in range(i, len(fits) - 1) if not tested[k + 1]), len(fits) - 1) for i in range(len(fits))]
     sum_sq, df = (np.where(tested, np.append(np.nan, -np.diff(v)), np.nan) for v in (rss, df_resid))

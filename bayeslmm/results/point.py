@@ -25,6 +25,7 @@ from . import (
     pseudo_r2,
     quantities,
     refits,
+    streamed,
     summary,
     tidy,
     wald,
@@ -420,6 +421,7 @@ class PointFit(Fit, Estimates):
 
     # -- rows ------------------------------------------------------------------------------------------------
 
+    @streamed.of_rows
     def fitted(self) -> Array:
         """Expected responses (nobs,), groups at their conditional modes: of a normal response Xβ̂ + Zb̂ + offset.
 
@@ -427,6 +429,7 @@ class PointFit(Fit, Estimates):
         """
         return fitted(self)
 
+    @streamed.of_rows
     def residuals(self, kind: str = "raw") -> Array:
         """Residuals (nobs,) of the expected response, of successes over trials.
 
@@ -445,6 +448,7 @@ class PointFit(Fit, Estimates):
         """
         return residuals(self, kind)
 
+    @streamed.of_new_rows
     def predict(
         self,
         newdata: pd.DataFrame | None = None,
@@ -472,6 +476,7 @@ class PointFit(Fit, Estimates):
         newdata : DataFrame, optional
             Needs the predictors, and the columns of the grouping factors that are ``observed`` or, where they differ
             from the estimate of the mean, ``new``.
+            Or what gives rows in chunks, as `Model` takes them: the answer is that kind of table.
         groups : str or dict by grouping factor
             ``observed``: groups of the fit, at their conditional modes. ``average``: the group with b = 0.
             ``new``: groups not seen before; every label is one. ``population``: averaged over groups. The last three
@@ -684,6 +689,7 @@ class PointFit(Fit, Estimates):
         """One row: nobs, sigma, loglik, deviance, aic, bic, df_resid, reml_criterion, icc and R² (both kinds)."""
         return tidy.glance(self)
 
+    @streamed.of_rows
     def augment(self) -> pd.DataFrame:
         """The used rows with ``_fitted``, ``_fixed`` (without groups), ``_resid`` and ``_scaled_resid``."""
         return tidy.augment(self)

@@ -22,6 +22,7 @@ from . import (
     quantities,
     refits,
     sensitivity,
+    streamed,
     summary,
     wald,
 )
@@ -513,6 +514,7 @@ class PosteriorFit(Fit, Draws):
 
     # -- rows ------------------------------------------------------------------------------------------------
 
+    @streamed.of_rows
     def fitted(self, *, draws: bool = False) -> Any:
         """Expected responses of the rows of the fit, in their groups: posterior means (nobs,).
 
@@ -521,6 +523,7 @@ class PosteriorFit(Fit, Draws):
         """
         return expected.fitted_draws(self) if draws else expected.fitted(self)
 
+    @streamed.of_rows
     def residuals(self, kind: str = "raw", *, draws: bool = False) -> Any:
         """Residuals (nobs,), averaged over the draws; ``draws=True`` gives a DataArray (chain, draw, obs).
 
@@ -539,6 +542,7 @@ class PosteriorFit(Fit, Draws):
         """
         return expected.residuals(self, kind, draws=draws)
 
+    @streamed.of_new_rows
     def predict(
         self,
         newdata: pd.DataFrame | None = None,
@@ -563,6 +567,7 @@ class PosteriorFit(Fit, Draws):
         newdata : DataFrame, optional
             Needs the predictors, and the columns of the grouping factors that are ``observed``. Of ``new`` ones rows
             without labels are all of one group.
+            Or what gives rows in chunks, as `Model` takes them: the answer is that kind of table.
         groups : str or dict by grouping factor
             ``observed``: groups of the fit. ``new``: groups not seen before; every label gets its own draw of the
             effects. ``average``: the group with b = 0. ``population``: the expected response averaged over groups,
@@ -761,6 +766,7 @@ class PosteriorFit(Fit, Draws):
         """
         return posterior_tidy.glance(self, loo=loo)
 
+    @streamed.of_rows
     def augment(self) -> pd.DataFrame:
         """The used rows with ``_fitted``, ``_fixed`` (b = 0), ``_fitted_sd``, ``_resid`` and ``_scaled_resid``.
 

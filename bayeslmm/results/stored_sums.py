@@ -69,7 +69,7 @@ def describe(design: Design, arrays: Arrays) -> tuple[dict[str, Any], pd.DataFra
             for name, kind in learned.kinds.items()
         ],
         "levels": [[name, list(values)] for name, values in learned.request.levels.items()],
-        "weights": [passes.given.weights] if passes.given.weights is not None else [],
+        "weights": [] if learned.request.weights is None else [learned.request.weights],
         "uniques": [_store_table(f"uniques_{k}", uniques.table, arrays) for k, uniques in enumerate(learned.uniques)],
         "statistics": [
             [[part, _store_table(f"statistic_{k}_{part}", table, arrays)] for part, table in statistic.tables().items()]

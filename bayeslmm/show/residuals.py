@@ -15,6 +15,7 @@ from ..engine.randomness import generator
 from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
+from ..results.streamed import need_rows
 from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from . import style
@@ -178,6 +179,7 @@ def _kinds(kind: str | Sequence[str]) -> list[str]:
 
 def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
     """Residuals (n,) that are standard normal where the model is right, and what they are called."""
+    need_rows(fit.design)
     if fit.design.family.has_normal_scores and not fit.design.family.models_log:
         return fit.residuals("scaled"), "scaled residual"
     table = fit.simulate(SIMULATED, random_seed=random_seed, groups="observed")

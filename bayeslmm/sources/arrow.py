@@ -110,7 +110,7 @@ class Parquet(Source):
 
     def mapped(self, function: Callable[[pd.DataFrame], pd.DataFrame], columns: Sequence[str]) -> Any:
         """A ``pyarrow.RecordBatchReader``: batches as they are read."""
-        return as_reader((function(chunk.frame) for chunk in self.chunks(self.columns)), self.described)
+        return as_reader((function(chunk.frame) for chunk in self.chunks(columns) if len(chunk.frame)), self.described)
 
 
 def as_reader(frames: Iterator[pd.DataFrame], described: str) -> Any:

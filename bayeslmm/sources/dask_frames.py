@@ -80,8 +80,10 @@ class Dask(Source):
 
     def mapped(self, function: Callable[[pd.DataFrame], pd.DataFrame], columns: Sequence[str]) -> Any:
         """A data frame of Dask."""
-        meta = function(self.head(self.columns).frame.head(2)).iloc[:0]
-        return self._data.map_partitions(lambda frame: function(frame) if len(frame) else meta, meta=meta)
+        meta = function(self.head(columns).frame.head(2)).iloc[:0]
+        return self._data[list(columns)].map_partitions(
+            lambda frame: function(frame) if len(frame) else meta, meta=meta
+        )
 
 
 def _summed(frame: pd.DataFrame, make: Callable[[], Pass], partition_info: Any = None) -> pd.Series:

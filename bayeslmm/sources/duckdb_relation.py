@@ -38,4 +38,4 @@ class DuckDB(Source):
 
     def mapped(self, function: Callable[[pd.DataFrame], pd.DataFrame], columns: Sequence[str]) -> Any:
         """A ``pyarrow.RecordBatchReader``, which ``duckdb.from_arrow`` takes."""
-        return as_reader((function(chunk.frame) for chunk in self.chunks(self.columns)), self.described)
+        return as_reader((function(chunk.frame) for chunk in self.chunks(columns) if len(chunk.frame)), self.described)

@@ -54,4 +54,4 @@ class Frames(Source):
 
     def mapped(self, function: Callable[[pd.DataFrame], pd.DataFrame], columns: Sequence[str]) -> Any:
         """A function that gives frames as well."""
-        return lambda: (function(frame) for frame in self._frames())
+        return lambda: (function(chunk.frame) for chunk in self.chunks(columns) if len(chunk.frame))

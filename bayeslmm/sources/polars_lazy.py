@@ -51,13 +51,16 @@ class PolarsLazy(Source):
         """A LazyFrame."""
         import polars as pl
 
-        few = self._query.head(2).collect().to_pandas()
+        query = self._query.select(list(columns))
+        few = query.head(2).collect().to_pandas()
         if not len(few):
             raise DataError("The data (a Polars LazyFrame) hold no rows.")
         schema = pl.from_pandas(function(few)).schema
-        return self._query.map_batches(
+        return query.map_batches(
             lambda batch: pl.from_pandas(function(batch.to_pandas())) if len(batch) else pl.DataFrame(schema=schema),
             schema=schema,
             streamable=True,
-            no_optimizations=True,
+            predicate_pushdown=False,
+            projection_pushdown=False,
+            slice_pushdown=False,
         )

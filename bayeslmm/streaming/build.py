@@ -89,7 +89,7 @@ def stream_design(given: Given, source: Source, *, report: Report = lambda what,
         dropped = learned.n_read - learned.n
         warn(f"{dropped} of {learned.n_read} rows left out, as they have missing values ({shown}).", DroppedRowsWarning)
     totals = Totals(basis=summed.moments.basis(blueprint), cross=summed.cross.finished())
-    return assemble(given, learned, (blueprint, terms, groupings), totals)
+    return assemble(given, learned, (blueprint, terms, groupings), totals, source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,11 +111,21 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Passes:
-    """What a design of data in chunks is made of, besides its cross-products."""
+    """What a design of data in chunks is made of, besides its cross-products.
 
-    given: Given
+    ``source``: where the rows can be read again; None of a file, and in other processes.
+    """
+
     learned: Learned
     basis: Basis
+    source: Source | None
+
+    def __reduce__(self) -> Any:
+        return (_without_source, (self.learned, self.basis))
+
+
+def _without_source(learned: Learned, basis: Basis) -> Passes:
+    return Passes(learned=learned, basis=basis, source=None)
 
 
 def design_again(given: Given, source: Source, fill: Callable[[Request], Learned], totals: Totals) -> Design:
@@ -342,7 +352,11 @@ def _grouping(name: str, uniques: Uniques, learned: Learned) -> tuple[Grouping, 
 
 
 def assemble(
-    given: Given, learned: Learned, laid_out: tuple[Blueprint, Sequence[GroupTerm], Sequence[Grouping]], totals: Totals
+    given: Given,
+    learned: Learned,
+    laid_out: tuple[Blueprint, Sequence[GroupTerm], Sequence[Grouping]],
+    totals: Totals,
+    source: Source | None = None,
 ) -> Design:
     """The design, of what both passes have kept.
 
@@ -386,7 +400,7 @@ def assemble(
         ),
         untold=None,
         sample=sample,
-        passes=Passes(given=given, learned=learned, basis=basis),
+        passes=Passes(learned=learned, basis=basis, source=source),
     )
     design = Design(
         formula=formula,

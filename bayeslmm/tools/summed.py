@@ -65,11 +65,12 @@ class GoneRows:
     __lt__ = __le__ = __gt__ = __ge__ = _refuse
 
 
-def refusal(n: int) -> NotAvailableError:
-    """The error for a verb that needs rows that are gone."""
+def refusal(n: int, verb: str = "") -> NotAvailableError:
+    """The error for a verb that needs rows that are gone; the function that was called from outside by default."""
     return NotAvailableError(
-        f"{_verb()} needs the {n:,} rows of the data, which were read chunk by chunk and not kept: the model has sums "
-        "of them. Make the model of a sample of rows that fits into memory, as a pandas DataFrame, and ask that one."
+        f"{verb or _verb()} needs the {n:,} rows of the data, which were read chunk by chunk and not kept: the model "
+        "has sums of them. Make the model of a sample of rows that fits into memory, as a pandas DataFrame, and ask "
+        "that one."
     )
 
 

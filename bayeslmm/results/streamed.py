@@ -1,0 +1,143 @@
+"""Verbs about rows that come in chunks: each chunk in turn, as the kind of table that the rows came in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..design.design import Design
+from ..errors import InputError, NotAvailableError
+from ..sources import source_of
+from ..sources.source import Source
+from ..streaming.first_pass import as_learned
+from ..streaming.second_pass import response_of
+from ..tools.frame import frozen
+from ..tools.summed import refusal
+from .stored_sums import passes_of
+
+BESIDE = ("offset", "trials")  # options of predict() that may name a column
+
+
+def of_new_rows[Verb: Callable[..., Any]](verb: Verb) -> Verb:
+    """A verb about new rows, or those of the fit, that takes both in chunks as well."""
+    again = of_rows(verb)
+
+    @wraps(verb)
+    def chunkwise(self: Any, newdata: Any = None, **options: Any) -> Any:
+        if newdata is None:
+            return again(self, newdata, **options)
+        source = source_of(newdata)
+        if source is None:
+            return verb(self, newdata, **options)
+        _refuse_draws(self, options)
+        for name in BESIDE:
+            if not isinstance(options.get(name), str | int | float | None):
+                raise InputError(f"{name}=: of rows in chunks it is the name of a column, or one number for all rows")
+        named = [options[name] for name in BESIDE if isinstance(options.get(name), str)]
+        return _mapped(self.design, source, lambda rows: verb(self, rows, **options), named)
+
+    return chunkwise  # type: ignore[return-value]
+
+
+def of_rows[Verb: Callable[..., Any]](verb: Verb) -> Verb:
+    """A verb about the rows of the fit that reads them again where they came in chunks."""
+
+    @wraps(verb)
+    def chunkwise(self: Any, *arguments: Any, **options: Any) -> Any:
+        source = _behind(self.design, verb.__name__)
+        if source is None:
+            return verb(self, *arguments, **options)
+        _refuse_draws(self, options)
+
+        def of_chunk(rows: pd.DataFrame) -> Any:
+            return verb(replace(self, design=of_chunk_rows(self.design, rows)), *arguments, **options)
+
+        return _mapped(self.design, source, of_chunk, [], name=verb.__name__)
+
+    return chunkwise  # type: ignore[return-value]
+
+
+def need_rows(design: Design) -> None:
+    """Raise NotAvailableError where the rows came in chunks, for what needs them at once."""
+    if design.sums is not None:
+        raise refusal(design.n)
+
+
+def of_chunk_rows(design: Design, data: pd.DataFrame) -> Design:
+    """A design of data in chunks on the complete ones of some rows, which are in memory.
+
+    Raises
+    ------
+    DataError, UnseenLevelError
+        Rows that the passes over the data would have refused.
+    """
+    learned = passes_of(design).learned
+    request = learned.request
+    rows = request.rows(data)
+    frame = as_learned(rows.frame, dict(learned.kinds), "these rows")
+    new = design.at(frame)
+    groups = tuple(
+        replace(term, codes=group.codes, Z=group.Z) for term, group in zip(design.groups, new.groups, strict=True)
+    )
+    return replace(
+        design,
+        y=frozen(response_of(request.plan.response, frame)),
+        X=new.X,
+        groups=groups,
+        weights=None if rows.weights is None else frozen(rows.weights),
+        offset=new.offset,
+        index=frame.index,
+        n_dropped=len(data) - len(frame),
+        frame=frame,
+        sums=None,
+    )
+
+
+def _behind(design: Design, verb: str) -> Source | None:
+    """Where the rows of a design came from in chunks; None of those in memory.
+
+    Raises
+    ------
+    NotAvailableError
+        They are not known any more: the fit was loaded.
+    """
+    if design.sums is None:
+        return None
+    passes = passes_of(design)
+    if passes is None or passes.source is None:
+        raise refusal(design.n, verb)
+    return passes.source
+
+
+def _refuse_draws(fit: Any, options: Any) -> None:
+    """Raise NotAvailableError for draws of rows, which are a number a row and draw."""
+    if options.get("draws") and not options.get("interval"):
+        raise NotAvailableError(
+            f"draws of rows in chunks are not offered: {fit.design.n:,} rows would have as many numbers a draw. Ask "
+            "for a table (draws=False), or for the draws of a few rows in memory."
+        )
+
+
+def _mapped(
+    design: Design, source: Source, verb: Callable[[pd.DataFrame], Any], named: list[str], *, name: str = "prediction"
+) -> Any:
+    there = source.columns
+    columns = [
+        column for column in [*design.frame.columns, design.weights_column, design.se, *named] if column in there
+    ]
+
+    def of_chunk(rows: pd.DataFrame) -> pd.DataFrame:
+        rows = rows.reset_index(drop=True)
+        table = verb(rows)
+        if isinstance(table, np.ndarray):
+            table = pd.Series(table, name=name)
+        if isinstance(table, pd.Series):
+            table = table.to_frame(table.name or name)
+        return pd.DataFrame(table)
+
+    return source.mapped(of_chunk, list(dict.fromkeys(columns)))
