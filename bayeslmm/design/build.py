@@ -29,7 +29,7 @@ from .coding import MatrixRecipe, design_columns, independent_columns
 from .columns import structure_of
 from .design import Design, weighed
 from .grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
-from .identification import refuse_untold_residual
+from .identification import refuse_interchangeable, refuse_untold_residual
 from .likelihood_weights import read_likelihood_weights
 from .newdata import Recipe
 from .plan import check_weights, from_outside, kept_frame, make_plan
@@ -187,6 +187,7 @@ def build_design(
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)
     refuse_untold_residual(design)
+    refuse_interchangeable(design)
     return design
 
 

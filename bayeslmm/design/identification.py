@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..covariances import Structure
 from ..covariances.template import Template
 from ..errors import UnidentifiedTermError
 from ..tools.arrays import Array
@@ -23,6 +24,7 @@ from ..tools.arrays import Array
 if TYPE_CHECKING:
     from ..terms.group import GroupTerm
     from .design import Design
+    from .residual import ResidualPart
 Pairs = Mapping[tuple[int, int], tuple[NDArray[np.int64], NDArray[np.int64], Array]]
 
 # Squared sines of the angle between a derivative and the others. Doubles leave some 1e-14 of a sum of squares; a design
@@ -31,6 +33,8 @@ FLAT = 1e-12  # of a squared length, that is left beside X
 DEPENDENT = 1e-10
 ROUNDING = 1e-14
 PAIRS = 100_000  # of levels looked at together
+BAR_CORRELATIONS = (0.6, 0.3)  # at which the rows of a bar are compared with residuals
+NEAR = 1e-3  # of a correlation: a bounded search ends within some 1e-5 of the parameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -384,6 +388,59 @@ def refuse_untold_residual(design: Design) -> None:
     identified = identification(design, beside_fixed=False, residual=True)
     if identified.involves_residual:
         raise UnidentifiedTermError((_latent_words if latent else untold_residual)(identified, design))
+
+
+def refuse_interchangeable(design: Design) -> None:
+    """Raise UnidentifiedTermError where a bar gives the rows covariances of the same form as correlated residuals do.
+
+    Σ of the two is then the same when their sds and correlations change places, so that a likelihood has two optima, or
+    one in which nothing is told. Whether forms are the same is seen from their matrices: R of the residuals' blocks at
+    the parameter that comes nearest to the correlations of the bar's rows, at two values of the bar's.
+    """
+    part = design.residual
+    if part is None or part.n_spread or part.n_parameters != 1 or design.weights is not None:
+        return
+    blocks = part.structure.blocks
+    assert blocks is not None
+    for group in design.groups:
+        if group.is_wide or group.n_levels != len(blocks.sizes) or len(np.unique(group.codes[blocks.order])) < 2:
+            continue
+        of_block = group.codes[blocks.order]
+        if (of_block != of_block[blocks.starts[blocks.block_of]]).any():
+            continue
+        for text, block, structure in zip(group.texts, group.blocks, group.template.structures, strict=True):
+            if structure.is_free or not structure.hom or structure.n_correlations(len(block)) != 1:
+                continue
+            Z = group.Z[:, list(block)]
+            if all(_comes_near(part, Z, structure, len(block), rho) for rho in BAR_CORRELATIONS):
+                raise UnidentifiedTermError(
+                    f"{text} and {part.text} give the rows covariances of one form, so that their sds and "
+                    "correlations may change places: the data do not tell which is which. Keep one of the two; beside "
+                    f"{text} alone, residuals are what does not last from row to row."
+                )
+
+
+def _comes_near(part: ResidualPart, Z: Array, structure: Structure, q: int, rho: float) -> bool:
+    """Whether residuals can have the correlations of a bar's rows, in one block of every pattern."""
+    from scipy import optimize
+
+    blocks, correlation = part.structure.blocks, part.structure.correlation
+    assert blocks is not None
+    assert correlation is not None
+    C = structure.correlation([np.asarray(rho)], q)
+    wanted = []
+    for _, places in blocks.patterns:
+        rows = Z[blocks.order[places[0]]]
+        wanted.append(rows @ C @ rows.T)
+
+    def distance(free: float) -> float:
+        found = correlation.matrices(correlation.natural(np.array([free]), blocks), blocks)
+        return max(float(np.abs(R - V).max()) for R, V in zip(found, wanted, strict=True))
+
+    grid = np.linspace(-7.0, 7.0, 29)
+    start = grid[int(np.argmin([distance(free) for free in grid]))]
+    nearest = optimize.minimize_scalar(distance, bounds=(start - 0.5, start + 0.5), method="bounded")
+    return float(nearest.fun) < NEAR
 
 
 # -- words

@@ -29,6 +29,24 @@ CASES = [
     ("Days", {"residual": "cs(1 | row)"}, errors.UnidentifiedTermError, "no level has two rows"),
     ("Days + (1 | Subject)", {"residual": "cs(1 | Subject)"}, errors.UnidentifiedTermError, "free already"),
     ("Days + (1 | Subject)", {"residual": "us(Days | Subject)"}, errors.UnidentifiedTermError, "free already"),
+    (
+        "Days + ar1(0 + C(Days) | Subject)",
+        {"residual": "ar1(Days | Subject)"},
+        errors.UnidentifiedTermError,
+        "may change places",
+    ),
+    (
+        "Days + ar1(0 + C(Days) | Subject)",
+        {"residual": "car1(Days | Subject)"},
+        errors.UnidentifiedTermError,
+        "may change places",
+    ),
+    (
+        "Days + cs(0 + C(Days) | Subject, hom=True)",
+        {"residual": "cs(1 | Subject)"},
+        errors.UnidentifiedTermError,
+        "tell these variances and correlations apart",
+    ),
     ("Days + (1 | half)", {"residual": "ar1(Days | Subject)"}, errors.NotAvailableError, "of several half"),
     ("s(Days)", {"sigma": "~ half"}, errors.NotAvailableError, "turned once for all"),
     ("Days", {"sigma": "half"}, errors.FormulaError, "'~' first"),
@@ -44,6 +62,19 @@ CASES = [
     ("Days", {"sigma": "~ half", "priors": {"rho": blm.LKJ(2)}}, errors.PriorError, "'log_ratio', 'half[late]'"),
     ("Days", {"sigma": "~ half", "priors": {"log_ratio": blm.LKJ(2)}}, errors.PriorError, "expected a Prior"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("right", "residual"),
+    [
+        ("Days + ar1(0 + C(Days) | Subject)", "cs(1 | Subject)"),
+        ("Days + ar1(0 + C(Days) | Subject, hom=False)", "ar1(Days | Subject)"),
+        ("Days + ar1(0 + half | Subject)", "ar1(Days | Subject)"),
+        ("Days + (Days | Subject)", "ar1(Days | Subject)"),
+    ],
+)
+def test_bars_of_another_form_stand_beside_correlated_residuals(right, residual, sleep):
+    assert blm.Model(f"Reaction ~ {right}", sleep, residual=residual).design.residual is not None
 
 
 @pytest.mark.parametrize(("right", "options", "error", "words"), CASES, ids=lambda value: str(value)[:50])
