@@ -95,13 +95,13 @@ def __getattr__(name: str) -> Any:
     if name == "errors":
         return import_module(f".{name}", __name__)
     if name not in _HOME:
-        from .errors import RefusedVerbError
-        from .tools.hints import function_hint
+        from .errors import RefusedVerbError, UnknownNameError
+        from .tools.hints import function_hint, like
 
         hint, message = function_hint(name), f"module 'bayeslmm' has no attribute {name!r}"
         if hint:
             raise RefusedVerbError(f"{message}; here it is {hint}")
-        raise AttributeError(message)
+        raise UnknownNameError(f"{message}{'' if name.startswith('_') else like(name, __all__)}")
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)
     if isfunction(value):
         from .tools.hints import public

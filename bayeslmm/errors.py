@@ -17,6 +17,11 @@
     │   └── RefusedVerbError (also AttributeError)   a verb that this kind of fit cannot answer
     └── FitError (also RuntimeError)         the numbers failed although the input was legal
 
+    AttributeError
+    └── UnknownNameError                     nothing here is called that; Python's error, with the name like it
+    TypeError
+    └── UnknownArgumentError                 an argument that a function does not take, or one that it lacks
+
     BayesLMMWarning (UserWarning)
     ├── DroppedRowsWarning                   rows with missing values were left out
     ├── AliasedColumnsWarning                linearly dependent columns of X were dropped
@@ -40,14 +45,19 @@ from types import TracebackType
 _PACKAGE = str(Path(__file__).parent)
 
 
-class BayesLMMError(Exception):
-    """Base of every exception that bayeslmm raises on purpose."""
+class _Brief:
+    """Errors of which a notebook shows the user's own lines alone."""
 
     def _render_traceback_(self) -> list[str]:
         """What IPython and Jupyter print: the user's own lines and the message; ``%debug`` still sees every frame."""
+        assert isinstance(self, Exception)
         shell = sys.modules["IPython"].get_ipython()
         lines = _lines_outside(self.__traceback__)
         return list(shell.InteractiveTB.structured_traceback(type(self), self, lines, tb_offset=1))
+
+
+class BayesLMMError(_Brief, Exception):
+    """Base of every exception that bayeslmm raises on purpose."""
 
 
 def _lines_outside(trace: TracebackType | None) -> TracebackType | None:
@@ -103,6 +113,14 @@ class NotAvailableError(BayesLMMError, NotImplementedError):
 
 class RefusedVerbError(NotAvailableError, AttributeError):
     """A verb that this kind of fit cannot answer; the message says why, and which does."""
+
+
+class UnknownNameError(_Brief, AttributeError):
+    """An attribute that is not there; the message says which one has a name like it."""
+
+
+class UnknownArgumentError(_Brief, TypeError):
+    """An argument that a function does not take, or one that it needs and was not given."""
 
 
 class FitError(BayesLMMError, RuntimeError):

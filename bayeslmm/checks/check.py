@@ -17,6 +17,7 @@ from ..predictive.levels import levels_by
 from ..predictive.statistics import Split
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
+from ..results.progress import Bar
 from ..results.reading import ResultTable
 from ..results.text import Shown, Text
 from . import draws as checks_draws
@@ -100,7 +101,7 @@ def _title(check: Check) -> str:
     return f"{check.title}\n{counts['no']} no, {counts['look']} to look at, {counts['ok']} fine."
 
 
-def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1) -> Check:
+def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1, progressbar: bool = True) -> Check:
     """Whether a fit can be trusted: sampler, priors, prediction, residuals, random effects, influence, in words.
 
     Every check compares the fit with what the model itself would show, and calls for attention only if the difference
@@ -113,6 +114,8 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
         Rows that may belong together although the model has no effect for them: a column, or one value a row.
     random_seed : int
         Residuals are drawn, and so is what they are compared with; same seed, same verdicts.
+    progressbar : bool
+        Whether to show which check is made when they take more than a second.
 
     Returns
     -------
@@ -159,7 +162,12 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1)
         "influence": lambda: checks_influence.influence(fit),
         "prediction": lambda: checks_fit.prediction(fit, random_seed),
     }
-    verdicts = [_answer(name, question) for name, question in questions.items()]
+    verdicts = []
+    with Bar("Checking", len(questions), show=progressbar) as bar:
+        for name, question in questions.items():
+            bar.say(f"Checking: {name}")
+            verdicts.append(_answer(name, question))
+            bar.advance(1)
     how = "posterior" if isinstance(fit, PosteriorFit) else "REML fit" if fit.solution.reml else "ML fit"
     family = "" if design.family.has_reml else f", family {design.family}"
     return Check(title=f"Check of the {how} of {design.described}{family}", verdicts=tuple(verdicts))

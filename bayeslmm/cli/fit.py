@@ -56,7 +56,7 @@ def run_fit(options: argparse.Namespace) -> int:
         print(blm.compare_estimates(*fits) if both else blm.model_table(*fits, loo=False))
     if options.check:
         heading("Check")
-        check = blm.check(fit)
+        check = blm.check(fit, progressbar=shows_progress())
         print(check)
         good = good and check.passed
     _write(fit, options)
@@ -133,7 +133,7 @@ def _write(fit: Any, options: argparse.Namespace) -> None:
     writers: dict[str, Callable[[Path], Any]] = {
         "tidy": lambda path: write_whole(path, fit.tidy().to_csv(index=False).encode()),
         "save": lambda path: blm.save(fit, path),
-        "report": lambda path: blm.report(fit, path),
+        "report": lambda path: blm.report(fit, path, progressbar=shows_progress()),
     }
     for name, flag in OUTPUTS.items():
         path = getattr(options, name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..design import names
 from ..design.design import Design
+from ..tools.html import html_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +61,26 @@ class LeftOut:
         return f"{self.how}: {self.what}\n{super().__str__()}{error}"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """A notebook's tables: the estimates, and how far the weights can be trusted."""
+        numbers: Any = self  # of ArviZ's record
+        what = numbers.kind.removeprefix("loo_")  # loo or kfold
+        rows = [[f"elpd_{what}", f"{numbers.elpd:,.2f}", f"{numbers.se:,.2f}"], [f"p_{what}", f"{numbers.p:,.2f}", ""]]
+        parts = [f"<p>{escape(self.how)}: {escape(self.what)}</p>", html_table(["", "Estimate", "SE"], rows, 1)]
+        if self.mcse is not None:
+            parts.append(f"<p>Monte Carlo error of elpd: {self.mcse:.2f}</p>")
+        k = getattr(self, "pareto_k", None)
+        if k is not None:
+            sizes, good = np.ravel(k), numbers.good_k
+            bands = (("good", -np.inf, good), ("bad", good, max(1.0, good)), ("very bad", max(1.0, good), np.inf))
+            counted = [
+                [f"{word} (up to {high:.2f})" if np.isfinite(high) else word, f"{count:,}", f"{count / sizes.size:.1%}"]
+                for word, low, high in bands
+                for count in [int(((sizes > low) & (sizes <= high)).sum())]
+            ]
+            parts.append(html_table(["", "Count", "Share"], counted, 1, "Pareto k"))
+        return "".join(parts)
 
 
 def unit_in_words(unit: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import RefusedVerbError
-from ..tools.hints import ATTRIBUTE_WORDS
+from ..errors import RefusedVerbError, UnknownNameError
+from ..tools.hints import ATTRIBUTE_WORDS, like
 from . import effects, wald
 from .reading import tables_for_reading
 
@@ -291,7 +291,8 @@ class Fit:
             raise RefusedVerbError(f"{name}: here it is {hint}" + (f"; {reason}" if reason else ""))
         if name in refused:
             raise RefusedVerbError(f"{name}: {refused[name]}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        near = "" if name.startswith("_") else like(name, dir(self))
+        raise UnknownNameError(f"{type(self).__name__!r} object has no attribute {name!r}{near}")
 
     def __repr__(self) -> str:
         return str(self.summary())

@@ -8,13 +8,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 SECONDS_UNSEEN = 1.0  # what is done sooner needs no bar
 
 
 class Bar:
-    """A progress bar that appears when something takes longer than a second; threads may advance it."""
+    """A progress bar that appears when something takes longer than a second; threads may advance it.
+
+    Of bars within bars one is seen: the first that is drawn. A library draws one at a time.
+    """
+
+    _seen: ClassVar[Bar | None] = None
 
     def __init__(self, what: str, total: int, *, show: bool) -> None:
         self._what, self._total, self._show = what, total, show
@@ -31,6 +36,7 @@ class Bar:
             self._show = False  # another thread may still report
             if self._drawn is not None:
                 self._drawn.stop(complete=kind is None)
+                Bar._seen = None
 
     def say(self, what: str) -> None:
         """Other words before the bar."""
@@ -38,6 +44,7 @@ class Bar:
             self._what = what
             if self._drawn is not None:
                 self._drawn.say(what)
+            self._draw(self._done)
 
     def advance(self, steps: int) -> None:
         """Count steps as done."""
@@ -54,8 +61,11 @@ class Bar:
         if not self._show or time.perf_counter() - self._started < SECONDS_UNSEEN:
             return
         if self._drawn is None:
+            if Bar._seen is not None:
+                return
             from rich.console import Console
 
+            Bar._seen = self
             self._drawn = (_InNotebook if Console().is_jupyter else _InTerminal)(self._what, self._total)
         self._drawn.update(done)
 

@@ -12,6 +12,7 @@ from ..design.design import Design
 from ..errors import InputError
 from ..tools.frame import is_numeric
 from ..tools.words import is_one_of
+from .reading import for_reading
 
 POINTS = 41  # of a curve
 
@@ -89,7 +90,7 @@ def grid(
     rows = _crossed(chosen)
     labels = _labels(design, by)
     held = {n: typical(design.frame[n]) for n in available if n not in chosen and n not in labels}
-    return _ordered(labels.merge(rows.assign(**held), how="cross"), available)
+    return for_reading(_ordered(labels.merge(rows.assign(**held), how="cross"), available))
 
 
 def _by_hint(design: Design, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import partial
@@ -30,6 +30,7 @@ from ..results.explain import explain
 from ..results.files import checked_path, write_whole
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
+from ..results.progress import Bar
 from ..results.settings import Settings
 from ..results.text import Text, table
 from .interactive import page_part, plotly
@@ -72,6 +73,7 @@ def report(
     title: str | None = None,
     interactive: bool = False,
     random_seed: int = 1,
+    progressbar: bool = True,
 ) -> Path:
     """Write everything there is to say about a fit on one HTML page, which opens without a network.
 
@@ -90,6 +92,8 @@ def report(
         'bayeslmm[interactive]'``), which stands in the page, some 5 MB, so that it still opens without a network.
     random_seed : int
         Of what is simulated for checks and pictures.
+    progressbar : bool
+        Whether to show which part is written when the page takes more than a second.
 
     Returns
     -------
@@ -122,7 +126,13 @@ def report(
     _check_place(target)
     if interactive:
         plotly()  # or how to install it, before anything is computed
-    sections = list(_sections(fit, interactive, random_seed))
+    parts = _sections(fit, interactive, random_seed)
+    sections = []
+    with Bar("Reporting", len(parts), show=progressbar) as bar:
+        for part, pieces in parts.items():
+            bar.say(f"Reporting: {part}")
+            sections.append(Section(title=part, pieces=tuple(pieces())))
+            bar.advance(1)
     template = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     ).get_template(TEMPLATE.name)
@@ -156,19 +166,24 @@ def _write(path: Path, page: str) -> None:
 # -- sections
 
 
-def _sections(fit: AnyFit, interactive: bool, seed: int) -> Iterator[Section]:
+def _sections(fit: AnyFit, interactive: bool, seed: int) -> dict[str, Callable[[], Iterable[str]]]:
+    """By title what makes the pieces."""
     design = fit.design
     priors = fit.priors if isinstance(fit, PosteriorFit) else resolve_priors(design)
-    yield Section(title="Model", pieces=(_html(explain(design)), _html(equations(design, priors))))
-    yield Section(title="Data", pieces=(_html(Text.of(_rows(design), variables_table(design), groups_table(design))),))
+    data = Text.of(_rows(design), variables_table(design), groups_table(design))
+    parts: dict[str, Callable[[], Iterable[str]]] = {
+        "Model": lambda: (_html(explain(design)), _html(equations(design, priors))),
+        "Data": lambda: (_html(data),),
+    }
     if isinstance(fit, PosteriorFit):
-        yield Section(title="Priors", pieces=tuple(_pieces(_priors(fit, seed))))
-    yield Section(title="Results", pieces=tuple(_pieces(_results(fit))))
-    yield Section(title="Pictures", pieces=tuple(_pieces(_pictures(fit, interactive, seed))))
-    yield Section(title="Checks", pieces=tuple(_pieces(_checks(fit, seed))))
+        parts["Priors"] = lambda: _pieces(_priors(fit, seed))
+    parts["Results"] = lambda: _pieces(_results(fit))
+    parts["Pictures"] = lambda: _pieces(_pictures(fit, interactive, seed))
+    parts["Checks"] = lambda: _pieces(_checks(fit, seed))
     if design.groups:
-        yield Section(title="Pooling", pieces=tuple(_pieces(_pooling(fit))))
-    yield Section(title="Reproduce", pieces=(_html(_reproduce(fit)),))
+        parts["Pooling"] = lambda: _pieces(_pooling(fit))
+    parts["Reproduce"] = lambda: (_html(_reproduce(fit)),)
+    return parts
 
 
 def _pieces(makers: Makers) -> Iterator[str]:
@@ -224,7 +239,7 @@ def _pictures(fit: AnyFit, interactive: bool, seed: int) -> Makers:
 
 
 def _checks(fit: AnyFit, seed: int) -> Makers:
-    yield "", lambda: check(fit, random_seed=seed)
+    yield "", lambda: check(fit, random_seed=seed, progressbar=False)
     yield "Residuals", lambda: plot_residuals(fit, random_seed=seed)
     if any(group.is_grouping for group in fit.design.groups):
         yield "Random effects beside normal samples", lambda: plot_ranef_normality(fit, random_seed=seed)

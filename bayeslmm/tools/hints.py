@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, UnknownArgumentError
 
 ZERO_OR_ONE = "'bernoulli', or 'binomial' with p(successes, trials) on the left"
 
@@ -106,6 +107,7 @@ METHOD_WORDS: Mapping[str, str] = {  # of fit(method=), in small letters
 ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages call it
     "VarCorr": "var_corr()",
     "logLik": "loglik",
+    **dict.fromkeys(("reml_criterion", "REMLcrit", "remlcrit"), "criterion"),
     "AIC": "aic",
     "BIC": "bic",
     "isSingular": "is_singular",
@@ -302,6 +304,10 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(("variables", "var", "focal"), "the variable itself, as the first argument"),
         **dict.fromkeys(("nsim", "n_sims", "B", "R"), "draws="),
         **dict.fromkeys(("n_jobs", "ncpus", "n_cores"), "cores="),
+        **dict.fromkeys(
+            ("exponentiate", "exp", "eform"),
+            "means(factor).pairs().response(), for ratios; or numpy.exp of the estimates",
+        ),
     },
     "predict": {
         **dict.fromkeys(("re_form", "re_formula", "re.form", "include_re", "include_group_specific"), _WITHOUT_GROUPS),
@@ -337,10 +343,17 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
 }
 
 
+def like(name: str, names: Iterable[str]) -> str:
+    """Which of some names was probably meant, as a sentence; nothing where none is like it."""
+    close = get_close_matches(name, [each for each in names if not each.startswith("_")], n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
 def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callable[P, T]:
     """Let a function say what an argument of another program is here, and which of its arguments have to be named."""
     label = name or call.__name__
-    parameters = list(inspect.signature(call).parameters.values())
+    signature = inspect.signature(call)
+    parameters = list(signature.parameters.values())
     takes = {p.name for p in parameters}
     words = {**ARGUMENT_WORDS[""], **ARGUMENT_WORDS.get(label, {})}
     words = {word: hint for word, hint in words.items() if word not in takes}
@@ -358,6 +371,11 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
         if len(args) > most:
             first = f"only {', '.join(places)} may stand without a name" if places else "arguments have names"
             raise InputError(f"{label}(): {first}; write {', '.join(by_name)}")
+        try:
+            signature.bind(*args, **options)
+        except TypeError as error:
+            unknown = [word for word in options if word not in takes]
+            raise UnknownArgumentError(f"{label}(): {error}{like(unknown[0], takes) if unknown else ''}") from None
         return call(*args, **options)
 
     return _hinted

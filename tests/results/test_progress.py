@@ -55,3 +55,29 @@ def test_nuts_reports_how_far_its_chains_are(at_once, capsys):
     with pytest.warns(blm.errors.SamplingWarning):
         model.fit(**few, progressbar=False)
     assert capsys.readouterr() == ("", "")
+
+
+def test_of_bars_within_bars_one_is_seen(at_once, notebook):
+    with progress.Bar("Reporting", 2, show=True) as outer:
+        outer.say("Reporting: Checks")
+        with progress.Bar("Refitting", 4, show=True) as inner:
+            inner.advance(4)
+        outer.advance(1)
+    with progress.Bar("Refitting", 4, show=True) as again:
+        again.advance(1)
+    assert [data["text/plain"] for data in notebook] == [
+        *("Reporting: Checks: 0 %", "Reporting: Checks: 0 %", "Reporting: Checks: 50 %", ""),
+        *("Refitting: 0 %", "Refitting: 25 %", ""),
+    ]
+
+
+def test_checks_and_reports_say_where_they_are(at_once, capsys, tmp_path):
+    fit = blm.lmer("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
+    for work, what in (
+        (lambda **options: blm.check(fit, **options), "Checking: prediction"),
+        (lambda **options: blm.report(fit, tmp_path / "page.html", **options), "Reporting: Reproduce"),
+    ):
+        work()
+        assert what in capsys.readouterr().err
+        work(progressbar=False)
+        assert capsys.readouterr() == ("", "")

@@ -112,6 +112,28 @@ def test_equations_and_priors_have_html(fit):
     assert repr(model.design) == "<Design: Reaction ~ Days + (Days | Subject); 180 rows, X 180 x 2, levels: Subject 18>"
 
 
+def test_what_was_left_out_has_html():
+    post = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).fit(random_seed=1)
+    page = post.loo()._repr_html_()
+    assert closed(page) and "elpd_loo" in page and "Pareto k" in page and f"{post.loo().elpd:.2f}" in page
+    assert re.findall(r">(\d+)</td>", page) == ["30", "0", "0"]
+    folds = blm.kfold(post, 2, progressbar=False)._repr_html_()
+    assert closed(folds) and "elpd_kfold" in folds and "Monte Carlo" in folds and "Pareto" not in folds
+
+
+def test_an_argument_or_name_that_is_not_there_says_which_is_like_it(fit):
+    with pytest.raises(errors.UnknownArgumentError, match="'group'. Did you mean 'groups'") as caught:
+        fit.predict(group="new")
+    assert isinstance(caught.value, TypeError)
+    with pytest.raises(errors.UnknownArgumentError, match="missing a required argument: 'hypotheses'"):
+        fit.test()
+    with pytest.raises(errors.UnknownNameError, match="Did you mean 'criterion'"):
+        _ = fit.criterium
+    with pytest.raises(errors.RefusedVerbError, match="here it is criterion"):
+        _ = fit.reml_criterion
+    assert not hasattr(fit, "criterium") and not hasattr(blm, "plot_line")
+
+
 def test_a_fine_number_beyond_chance_says_why_it_is_fine():
     hsb = blm.load_dataset("hsb")
     words = [v.words for v in blm.check(blm.lmer("mathach ~ ses + (ses | school)", hsb)) if v.level == "ok"]
@@ -133,5 +155,15 @@ def test_errors_in_ipython_show_the_lines_of_the_user_alone():
         assert isinstance(result.error_in_exec, errors.UnknownColumnError)
         assert "blm.Model('Reaction ~ Dayz', data)" in text and "Did you mean 'Days'?" in text
         assert "build_design" not in text and "model.py" not in text
+        for line, error, words in (
+            ("fit = blm.lmer('Reaction ~ 1 + (1 | Subject)', data); fit.sigmas", AttributeError, "mean 'sigma'?"),
+            ("fit.predict(group='new')", TypeError, "Did you mean 'groups'?"),
+            ("fit.confint('nonsense')", ValueError, "nonsense"),
+            ("blm.plot_line", AttributeError, "Did you mean 'plot_lines'?"),
+        ):
+            with capture_output() as printed:
+                result = shell.run_cell(line, store_history=True)
+            text = printed.stdout + printed.stderr
+            assert isinstance(result.error_in_exec, error) and words in text and "bayeslmm/" not in text, text
     finally:
         InteractiveShell.clear_instance()

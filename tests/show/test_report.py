@@ -165,7 +165,7 @@ def test_a_failure_leaves_the_old_page(model, tmp_path, monkeypatch):
 
     page = tmp_path / "page.html"
     page.write_text("old")
-    monkeypatch.setattr(report, "_sections", lambda fit, interactive, seed: [])
+    monkeypatch.setattr(report, "_sections", lambda fit, interactive, seed: {})
 
     def full(self, target):
         raise OSError(28, "No space left on device")
