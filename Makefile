@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-reml bench-glmm bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-python bench-reml bench-glmm bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -104,6 +104,15 @@ bench-reml: $(STAMP)  ## time the point fits beside lme4 and statsmodels, into b
 
 bench-glmm: $(STAMP)  ## time the point fits of other families beside glmer and glmmTMB
 	@$(BIN)/python benchmarks/glmm.py $(ARGS)
+
+bench-python: $(STAMP) .venv/peers/.installed  ## time the point fits beside those of other Python packages
+	@$(BIN)/python benchmarks/peers.py --python .venv/peers/bin/python $(ARGS)
+
+.venv/peers/.installed: benchmarks/peers.txt | $(STAMP)
+	@echo "Installing other packages for mixed models beside .venv ..."
+	@$(BIN)/python -m venv --clear .venv/peers
+	@.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	@touch $@
 
 bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into benchmarks/README.md
 	@$(BIN)/python benchmarks/growth.py $(ARGS)

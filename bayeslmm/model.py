@@ -159,7 +159,13 @@ class Model:
         self.design: Design = designed(
             parse_formula(formula), self._origin, scope, of_family, matrices, progressbar=progressbar
         )
-        self.priors: Priors = priors_of(self.design, priors)
+        if priors is not None:  # which may be at fault
+            self.priors = priors_of(self.design, priors)
+
+    @cached_property
+    def priors(self) -> Priors:
+        """The prior of every parameter with its reason; the default ones are made when first asked for."""
+        return priors_of(self.design, None)
 
     @staticmethod
     def _caller() -> dict[str, Any]:

@@ -69,7 +69,9 @@ def run_compile(options: argparse.Namespace) -> int:
     with _timed("compiling"), warnings.catch_warnings():
         warnings.simplefilter("ignore", blm.errors.SamplingWarning)  # ten draws are in doubt
         model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
-        model.fit_reml().summary()
+        fit = model.fit_reml()
+        fit.summary()
+        fit.confint(method="boot", draws=2, cores=1, progressbar=False)  # the search of many responses
         model.fit(random_seed=1, progressbar=False).loo()
         few = {"draws": 25, "tune": 25, "random_seed": 1, "progressbar": False}
         model.fit(method="nuts", **few)

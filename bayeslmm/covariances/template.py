@@ -20,6 +20,7 @@ from ..tools.arrays import Array
 from . import UNSTRUCTURED
 from .structure import Structure
 
+SOUND = 1e-3  # sd that is left of a column, of which rounding in its square is 1e-10
 NEXT_TO_END = 1e-8  # of the interval of a correlation: nearer to its ends derivatives are those here
 
 
@@ -250,17 +251,34 @@ def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
     """Lower-triangular L ≥ 0 on the diagonal with L Lᵀ = cov, block by block; cov may be singular.
 
     By the eigenvectors of the correlation matrix and a QR factorisation of the square root they give, which is stable
-    where the pivots of Cholesky's algorithm are rounding error.
+    where the pivots of Cholesky's algorithm are rounding error; where none is small, by that.
     """
     lam = np.zeros_like(cov)
     for block in blocks:
+        if len(block) == 1:
+            (k,) = block
+            lam[k, k] = np.sqrt(max(cov[k, k], 0.0))
+            continue
         index = np.ix_(block, block)
         sd, cor = sd_and_correlation(cov[index])
+        triangle = _cholesky(cor)
+        if triangle is not None:
+            lam[index] = sd[:, None] * triangle
+            continue
         values, vectors = np.linalg.eigh(cor)
         root = sd[:, None] * vectors * np.sqrt(np.where(values > 1e-14 * len(sd), values, 0.0))
         triangle = np.linalg.qr(root.T, mode="r").T
         lam[index] = triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
     return lam
+
+
+def _cholesky(cor: Array) -> Array | None:
+    """The Cholesky factor of a correlation matrix, or None if a pivot has lost digits."""
+    try:
+        triangle = np.linalg.cholesky(cor)
+    except np.linalg.LinAlgError:
+        return None
+    return triangle if triangle.diagonal().min() > SOUND else None
 
 
 def sd_and_correlation(cov: Array) -> tuple[Array, Array]:

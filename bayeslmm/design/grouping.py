@@ -17,6 +17,8 @@ from ..tools.warned import warn
 from .coding import level_codes, whole_numbers
 from .names import as_labels
 
+FEW = 10_000  # levels
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grouping:
@@ -132,6 +134,14 @@ def _whole_unless_missing(column: pd.Series) -> pd.Series:
 def _levels_and_codes(column: pd.Series) -> tuple[list[Any], np.ndarray]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.categories.tolist(), column.cat.codes.to_numpy(dtype=np.int64)
+    if isinstance(column.dtype, pd.StringDtype):  # which `plain` made; pandas takes longer to sort a few
+        codes, texts = pd.factorize(column)
+        levels = texts.tolist()
+        if len(levels) <= FEW:
+            order = sorted(range(len(levels)), key=levels.__getitem__)
+            place = np.empty(len(order), dtype=np.int64)
+            place[order] = np.arange(len(order))
+            return [levels[k] for k in order], place[codes]
     codes, levels = pd.factorize(whole_numbers(column), sort=True)
     return levels.tolist(), codes.astype(np.int64)
 

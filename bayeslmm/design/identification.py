@@ -267,14 +267,16 @@ def _products(
                 one, other, blocks = pairs[k, k]
                 first, second = np.concatenate([first, one, other]), np.concatenate([second, other, one])
                 values = np.concatenate([values, blocks, blocks.transpose(0, 2, 1)])
-            total = np.einsum("pab,pcd->acbd", values, values, optimize=True)
+            total = _sum_of_products(values, values)
             if ZtQ is not None:
                 cross = sum(
-                    np.einsum("pab,pcd->acbd", values[s], _met(ZtQ[k][first[s]], ZtQ[m][second[s]]), optimize=True)
+                    _sum_of_products(values[s], _met(ZtQ[k][first[s]], ZtQ[m][second[s]]))
                     for s in (slice(i, i + PAIRS) for i in range(0, max(len(values), 1), PAIRS))
                 )
                 total = total - cross - np.transpose(cross, (1, 0, 3, 2))
-                total = total + np.einsum("acxy,bdxy->acbd", A[k], A[m], optimize=True)
+                (q, _, x, y), r = A[k].shape, len(A[m])
+                both = A[k].reshape(q * q, x * y) @ A[m].reshape(r * r, x * y).T  # Σ_xy A_acxy A_bdxy
+                total = total + both.reshape(q, q, r, r)
             tensors[k, m] = total
     size = len(entries) + residual
     gram = np.zeros((size, size))
@@ -291,6 +293,13 @@ def _products(
     if residual:
         gram[-1, -1] = n - p
     return gram
+
+
+def _sum_of_products(left: Array, right: Array) -> Array:
+    """Σ_p left_pab right_pcd as (a, c, b, d)."""
+    pairs, q, r = left.shape
+    flat = left.reshape(pairs, q * r).T @ right.reshape(pairs, q * r)
+    return flat.reshape(q, r, q, r).transpose(0, 2, 1, 3)
 
 
 def _outer(R: Array) -> Array:

@@ -134,8 +134,8 @@ def kept_frame(plan: Plan, data: pd.DataFrame, offset: np.ndarray | None) -> tup
     index = data.index if keep is None else data.index[keep]
     frame = pd.DataFrame({name: column.array for name, column in columns.items()}, index=index, copy=False)
     for name in plan.columns:
-        if is_numeric(frame[name]) and name not in plan.loose:
-            check_finite(frame[name].to_numpy(), index, f"Column {name!r}")
+        if is_numeric(columns[name]) and name not in plan.loose:
+            check_finite(columns[name].to_numpy(), index, f"Column {name!r}")
     return frame, keep
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
-from ..tools.compiling import compiled, inlined
+from ..tools.compiling import compiled, copy_into, inlined
 
 Codes = NDArray[np.int64]
 
@@ -86,7 +86,8 @@ def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
     n_chain, n_xy, n_dense = pattern.node_start.shape[0] - 1, xy.shape[0], dense.shape[0]
     m_chain = column_start[n_chain]
     dense[:, :] = 0.0
-    xy[:, :] = values.XytXy
+    for i in range(n_xy):
+        copy_into(xy[i], values.XytXy[i])
     flat, flat_xy = dense.ravel(), dense_xy.ravel()  # views
     gram_start = right = 0
     for k in range(widths.shape[0]):
@@ -137,10 +138,39 @@ def right_side(pattern, P, dense_xy, B):
 
 
 @compiled
+def subtract_products(pattern, values, A, E):
+    """E −= ZᵀWZ A, both (m, columns) in elimination order."""
+    ZtZ, pair_factors = values.ZtZ, values.pair_factors
+    pair_counts, pair_values, pair_rows = values.pair_counts, values.pair_values, values.pair_rows
+    widths, column_start = pattern.widths, pattern.column_start
+    gram_start = 0
+    for k in range(widths.shape[0]):
+        q = widths[k]
+        for row in range(column_start[k], column_start[k + 1], q):
+            for a in range(q):
+                for r in range(q):
+                    for c in range(A.shape[1]):
+                        E[row + a, c] -= ZtZ[gram_start + a * q + r] * A[row + r, c]
+            gram_start += q * q
+    i = pair_start = 0
+    for pair in range(pair_counts.shape[0]):
+        q_a, q_b = widths[pair_factors[pair, 0]], widths[pair_factors[pair, 1]]
+        for _ in range(pair_counts[pair]):
+            row, column = pair_rows[i, 0], pair_rows[i, 1]
+            for a in range(q_a):
+                for b in range(q_b):
+                    value = pair_values[pair_start + a * q_b + b]
+                    for c in range(A.shape[1]):
+                        E[row + a, c] -= value * A[column + b, c]
+                        E[column + b, c] -= value * A[row + a, c]
+            i += 1
+            pair_start += q_a * q_b
+
+
+@compiled
 def project(pattern, values, lams, U, E):
     """Into E: ZᵀV⁻¹[X y] = ZᵀW[X y] − ZᵀWZ ΛU, (m, p + 1) in elimination order, from U = M⁻¹ΛᵀZᵀW[X y]."""
-    ZtZ, ZtXy, lam_start, pair_factors = values.ZtZ, values.ZtXy, values.lam_start, values.pair_factors
-    pair_counts, pair_values, pair_rows = values.pair_counts, values.pair_values, values.pair_rows
+    ZtXy, lam_start = values.ZtXy, values.lam_start
     widths, column_start = pattern.widths, pattern.column_start
     n_xy = U.shape[1]
     scaled = np.zeros(U.shape)  # ΛU
@@ -154,28 +184,7 @@ def project(pattern, values, lams, U, E):
     for row in range(U.shape[0]):
         for c in range(n_xy):
             E[row, c] = ZtXy[row * n_xy + c]
-    gram_start = 0
-    for k in range(widths.shape[0]):
-        q = widths[k]
-        for row in range(column_start[k], column_start[k + 1], q):
-            for a in range(q):
-                for r in range(q):
-                    for c in range(n_xy):
-                        E[row + a, c] -= ZtZ[gram_start + a * q + r] * scaled[row + r, c]
-            gram_start += q * q
-    i = pair_start = 0
-    for pair in range(pair_counts.shape[0]):
-        q_a, q_b = widths[pair_factors[pair, 0]], widths[pair_factors[pair, 1]]
-        for _ in range(pair_counts[pair]):
-            row, column = pair_rows[i, 0], pair_rows[i, 1]
-            for a in range(q_a):
-                for b in range(q_b):
-                    value = pair_values[pair_start + a * q_b + b]
-                    for c in range(n_xy):
-                        E[row + a, c] -= value * scaled[column + b, c]
-                        E[column + b, c] -= value * scaled[row + a, c]
-            i += 1
-            pair_start += q_a * q_b
+    subtract_products(pattern, values, scaled, E)
 
 
 @compiled

@@ -14,19 +14,31 @@ from ..covariances.template import cholesky_psd, sd_and_correlation
 from ..design.design import Design
 from ..errors import DataError, FitError, UnidentifiedTermError
 from ..tools.arrays import Array
-from . import agq
+from . import agq, refitting
 from .processes import shared
 from .profile import Parameter, parameters
 from .randomness import seed_sequence
 from .reml import PointSolution, fit
 from .scaling import Problem
 
+MOST_AT_ONCE = 4_000_000  # numbers of responses that are simulated before they are fitted
+
 
 def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array:
     """One response (n,) of the fitted model with new effects of all groups, without the offset."""
-    y = problem.X @ solution.beta
-    for k, (codes, Z) in enumerate(zip(problem.codes, problem.Z, strict=True)):
-        root = cholesky_psd(solution.covariances[k], problem.blocks[k])
+    return _simulated(problem, solution, problem.X @ solution.beta, _roots(problem, solution), rng)
+
+
+def _roots(problem: Problem, solution: PointSolution) -> list[Array]:
+    return [cholesky_psd(cov, blocks) for cov, blocks in zip(solution.covariances, problem.blocks, strict=True)]
+
+
+def _simulated(
+    problem: Problem, solution: PointSolution, fixed: Array, roots: Sequence[Array], rng: Generator
+) -> Array:
+    """The same from Xβ̂ (n,) and the roots (q, q) of the covariance matrices."""
+    y = fixed.copy()
+    for k, (codes, Z, root) in enumerate(zip(problem.codes, problem.Z, roots, strict=True)):
         rotation = problem.wide[k]
         if rotation is not None:
             u = rng.normal(size=(problem.levels[k], len(root))) @ root.T
@@ -61,17 +73,47 @@ def estimates(of: Sequence[Parameter], solution: PointSolution) -> Array:
 def refits(problem: Problem, solution: PointSolution, seeds: Sequence[SeedSequence]) -> Array:
     """Estimates (len(seeds), parameters + 1) of one simulated data set a seed; the last column is 1 where singular.
 
-    A row of NaN stands for a data set on which the search broke down.
+    A row of NaN stands for a data set on which the search broke down. Where the design allows it the searches of many
+    responses share what they can (`refitting`).
     """
-    rows = np.full((len(seeds), len(parameters(problem)) + 1), np.nan)
-    for row, seed in zip(rows, seeds, strict=True):
-        simulated = replace(problem, y=simulate(problem, solution, default_rng(seed)))
-        try:
-            again = fit(simulated, reml=solution.reml, start=solution.scaled_theta)
-        except FitError:
-            continue
-        row[:-1], row[-1] = estimates(parameters(problem), again), any(again.singular)
+    of, fixed, roots = parameters(problem), problem.X @ solution.beta, _roots(problem, solution)
+    rows = np.full((len(seeds), len(of) + 1), np.nan)
+    step = max(1, MOST_AT_ONCE // max(len(problem.y), 1))
+    for first in range(0, len(seeds), step):
+        some = seeds[first : first + step]
+        responses = np.array([_simulated(problem, solution, fixed, roots, default_rng(seed)) for seed in some])
+        again = refitting.refits(problem, responses, reml=solution.reml, start=solution.scaled_theta)
+        regular = again.regular
+        part = rows[first : first + step]
+        if regular.any():
+            part[regular, :-1], part[regular, -1] = estimates_of_many(of, again), 0.0
+        for i in np.flatnonzero(~regular):
+            part[i] = _refitted(replace(problem, y=responses[i]), solution, of)
     return rows
+
+
+def _refitted(simulated: Problem, solution: PointSolution, of: Sequence[Parameter]) -> Array:
+    """The row of one data set."""
+    try:
+        again = fit(simulated, reml=solution.reml, start=solution.scaled_theta)
+    except FitError:
+        return np.full(len(of) + 1, np.nan)
+    return np.append(estimates(of, again), any(again.singular))
+
+
+def estimates_of_many(of: Sequence[Parameter], refits: refitting.Refits) -> Array:
+    """What the regular ones of many refits say about each of these parameters (refits, parameters)."""
+    columns = []
+    spread = [sd_and_correlation(cov) for cov in refits.covariances]
+    for parameter in of:
+        if parameter.kind == "sigma":
+            columns.append(refits.sigma)
+        elif parameter.kind == "beta":
+            columns.append(refits.beta[:, parameter.a])
+        else:
+            sd, cor = spread[parameter.factor]
+            columns.append(sd[:, parameter.a] if parameter.kind == "sd" else cor[:, parameter.a, parameter.b])
+    return np.column_stack([np.zeros((len(refits.beta), 0)), *columns])
 
 
 class Truth(Protocol):

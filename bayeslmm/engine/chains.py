@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .assembly import Room, compiled_room, project, right_side, scale, trace_sums
-from .elimination import back_substitute, eliminate, selected_inverse
+from .assembly import project, right_side, trace_sums
+from .elimination import back_substitute, selected_inverse
 from .hyperspace import at_zero, locate, pull_back
+from .reduction import backward, factorise, inverse_of_dense, work_for
 
 # what is called once only: compiled with its caller, which saves seconds the first time
 _inline = numba.njit(inline="always", error_model="numpy")
-
-SMALL = 16  # up to this size a matrix is factorised by loops, beyond by LAPACK
 
 
 class Steps(NamedTuple):
@@ -35,100 +34,6 @@ class Steps(NamedTuple):
     sigma: Array  # (N,)
     beta: Array  # (N, p)
     b: Array  # (N, m)
-
-
-class _Work(NamedTuple):
-    """What one factorisation leaves, used again and again."""
-
-    room: Room
-    R: Array  # (p, p) R_x; its lower triangle is of no use
-    beta: Array  # (p,) β̂
-
-
-@_inline
-def _work(pattern, n_xy):
-    return _Work(compiled_room(pattern, n_xy), np.empty((n_xy - 1, n_xy - 1)), np.empty(n_xy - 1))
-
-
-@compiled
-def _cholesky(A):
-    """In place of A, of which the upper triangle is read, the upper R with RᵀR = A; whether A is positive definite."""
-    for i in range(A.shape[0]):
-        for j in range(i, A.shape[0]):
-            for r in range(i):
-                A[i, j] -= A[r, i] * A[r, j]
-            if i == j:
-                if not A[i, i] > 0.0:
-                    return False
-                A[i, i] = np.sqrt(A[i, i])
-            else:
-                A[i, j] /= A[i, i]
-    return True
-
-
-@compiled
-def _dense_cholesky(A):
-    """The same for a matrix that may be large, by LAPACK then; its lower triangle is of no use."""
-    if A.shape[0] <= SMALL:
-        return A, _cholesky(A)
-    try:
-        return np.linalg.cholesky(A.T).T, True
-    except Exception:
-        return A, False
-
-
-@compiled
-def _forward(R, rows):
-    """Solve RᵀX = rows in place."""
-    for r in range(R.shape[0]):
-        for c in range(rows.shape[1]):
-            rows[r, c] /= R[r, r]
-            for i in range(r + 1, R.shape[0]):
-                rows[i, c] -= R[r, i] * rows[r, c]
-
-
-@compiled
-def _backward(R, x):
-    """Solve Rx = x in place."""
-    for i in range(R.shape[0] - 1, -1, -1):
-        for r in range(i + 1, R.shape[0]):
-            x[i] -= R[i, r] * x[r]
-        x[i] /= R[i, i]
-
-
-@_inline
-def _factorise(pattern, values, lams, prior_precision, work):
-    """Reduce at Λ, solve for β: log|M| + log|A_x|, r², Lᵀ of the dense part, and whether the numbers held."""
-    D, P, dense, dense_xy, xy, half, columns = work.room
-    R, beta = work.R, work.beta
-    n_xy = xy.shape[0]
-    p = n_xy - 1
-    scale(pattern, values, lams, half, D, P, dense, dense_xy, xy)
-    log_det = eliminate(pattern, columns, D, P, dense, dense_xy, xy)
-    Lt, sound = _dense_cholesky(dense)
-    if sound:
-        _forward(Lt, dense_xy)
-        for i in range(dense.shape[0]):
-            log_det += 2.0 * np.log(Lt[i, i])
-            for a in range(n_xy):
-                for b in range(n_xy):
-                    xy[a, b] -= dense_xy[i, a] * dense_xy[i, b]
-    for a in range(p):
-        for b in range(a, p):
-            R[a, b] = xy[a, b]
-        R[a, a] += prior_precision[a]
-        beta[a] = xy[a, p]
-    definite = _cholesky(R)
-    r2 = xy[p, p]
-    if definite:
-        for r in range(p):
-            beta[r] /= R[r, r]
-            r2 -= beta[r] ** 2
-            log_det += 2.0 * np.log(R[r, r])
-            for i in range(r + 1, p):
-                beta[i] -= R[r, i] * beta[r]
-        _backward(R, beta)
-    return log_det, max(r2, 0.0), Lt, sound and definite
 
 
 @_inline
@@ -146,23 +51,11 @@ def _rooms(space):
 
 
 @compiled
-def _inverse_of_dense(Rt):
-    """(RᵀR)⁻¹ of the dense part, both triangles."""
-    if Rt.shape[0] > SMALL:
-        half = np.ascontiguousarray(np.linalg.inv(Rt))
-    else:
-        half = np.eye(Rt.shape[0])
-        for c in range(Rt.shape[0]):
-            _backward(Rt, half[:, c])
-    return half @ half.T
-
-
-@compiled
 def with_gradient(pattern, values, space, n, x, gradient):
     """The log density at x and, into ``gradient`` (d,), its derivatives (5.1); −∞ and zeros as in `log_densities`."""
     n_xy = values.XytXy.shape[0]
     p = n_xy - 1
-    work = _work(pattern, n_xy)
+    work = work_for(pattern, n_xy)
     D, P, _, dense_xy, _, _, _ = work.room
     beta = work.beta
     sds, factors, lams, precision = _rooms(space)
@@ -170,15 +63,15 @@ def with_gradient(pattern, values, space, n, x, gradient):
     sigma, log_prior = locate(space, x, sds, factors, lams, precision)
     if log_prior == -np.inf:
         return -np.inf
-    log_det, r2, Lt, sound = _factorise(pattern, values, lams, precision, work)
-    value = _log_likelihood(n, p, log_det, r2, sigma) + log_prior
+    log_det_M, log_det_A, r2, Lt, sound = factorise(pattern, values, lams, precision, work)
+    value = _log_likelihood(n, p, log_det_M + log_det_A, r2, sigma) + log_prior
     if not (sound and np.isfinite(value)):
         return -np.inf
     U = np.empty((pattern.column_start[-1], n_xy))
     right_side(pattern, P, dense_xy, U)
     m_chain = U.shape[0] - dense_xy.shape[0]
     for c in range(n_xy):
-        _backward(Lt, U[m_chain:, c])
+        backward(Lt, U[m_chain:, c])
     back_substitute(pattern, D, P, U)
     E = np.empty(U.shape)
     project(pattern, values, lams, U, E)  # [Q | ZᵀV⁻¹y]
@@ -186,11 +79,11 @@ def with_gradient(pattern, values, space, n, x, gradient):
         for c in range(p):
             E[row, p] -= E[row, c] * beta[c]  # e
     V_diagonal, V_panel = np.empty_like(D), np.empty_like(P)
-    V_upper = _inverse_of_dense(Lt)
+    V_upper = inverse_of_dense(Lt)
     selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel)
     by_lam = np.zeros(lams.shape[0])
     trace_sums(pattern, values, lams, V_diagonal, V_panel, V_upper, by_lam)  # KΛ
-    A_inverse = _inverse_of_dense(work.R)
+    A_inverse = inverse_of_dense(work.R)
     square = 0
     for k in range(pattern.widths.shape[0]):
         q = pattern.widths[k]
@@ -281,7 +174,7 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
     """
     N, p, m = x.shape[0], values.XytXy.shape[0] - 1, pattern.column_start[-1]
     log_density, state, all_sds, all_factors, sigmas, betas, bs = steps
-    work, current_work = _work(pattern, p + 1), _work(pattern, p + 1)
+    work, current_work = work_for(pattern, p + 1), work_for(pattern, p + 1)
     sds, factors, lams, precision = _rooms(space)
     current_sds, current_factors, _, _ = _rooms(space)
     U = np.empty((m, 1))
@@ -289,8 +182,8 @@ def walk(pattern, values, space, n, x, log_proposal, log_uniform, noise, steps):
     for i in range(N):
         sigma, log_prior = locate(space, x[i], sds, factors, lams, precision)
         if log_prior > -np.inf:
-            log_det, r2, Lt, sound = _factorise(pattern, values, lams, precision, work)
-            value = _log_likelihood(n, p, log_det, r2, sigma) + log_prior
+            log_det_M, log_det_A, r2, Lt, sound = factorise(pattern, values, lams, precision, work)
+            value = _log_likelihood(n, p, log_det_M + log_det_A, r2, sigma) + log_prior
             if sound and np.isfinite(value):
                 log_density[i] = value
                 if state.shape[0] and (

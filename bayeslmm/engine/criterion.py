@@ -13,9 +13,12 @@ from scipy.optimize import brentq
 
 from ..covariances.template import Template
 from ..tools.arrays import Array
-from . import pls
+from . import newton, pls
+from .kept import kept_of
 from .layout import Layout, arrange
 from .scaling import Problem, Scaled, scale
+
+MOST_EFFECTS, MOST_DENSE = 20_000, 200  # of a search that Python does not interrupt: a second at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,58 @@ class Criterion:
         """Whether every Λ̃ is a linear function of θ̃."""
         return all(template.is_linear for template in self.templates)
 
+    @cached_property
+    def is_small(self) -> bool:
+        """Whether the search can be one compiled loop (`newton`)."""
+        m, m_chain = self.layout.m, self.layout.m_chain
+        return self.is_linear and len(self.diagonal) > 0 and m <= MOST_EFFECTS and m - m_chain <= MOST_DENSE
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the search is."""
+        return self.is_small and newton.is_ready()
+
+    @cached_property
+    def form(self) -> newton.Form:
+        """What the compiled search needs to know of it."""
+        place = np.argsort(self.layout.order)
+        entries = [
+            (place[k], r, c) for k, t in enumerate(self.templates) for r, c in zip(t.rows, t.columns, strict=True)
+        ]
+        factor, row, column = np.array(entries, dtype=np.int64).T.copy()
+        return newton.Form(
+            factor=factor,
+            row=row,
+            column=column,
+            df=float(self.df),
+            reml=self.reml,
+            sigma=np.nan if self.sigma is None else float(self.sigma),
+            constant=-float(self.layout.cross.sum_log_weights),
+        )
+
+    def searched(self, start: Array, rival: float) -> tuple[Evaluation | None, int]:
+        """Where the compiled search ends, or None if the numbers break down, and how it ends (`newton.AT_REST`, …)."""
+        point, trial = (newton.empty_point(len(start), self.p) for _ in range(2))
+        point.theta[:] = start
+        newton.search(self.layout.pattern, self.layout.values, self.form, rival, newton.STEPS, point, trial)
+        value, evaluations, ended, _ = point.numbers
+        self.evaluations += int(evaluations)
+        if ended == newton.BROKEN:
+            return None, newton.BROKEN
+        return Evaluation(
+            theta=point.theta, value=float(value), gradient=point.gradient, curvatures=point.curvatures, axes=point.axes
+        ), int(ended)
+
+    def gradient_given_sigma(self, theta: Array, sigma: float) -> Array | None:
+        """The gradient by the compiled loop where σ is held; None if the search is none, or θ̃ next to zero."""
+        if not self.is_compiled or bool(np.any(self.diagonal & (np.abs(theta) < 1e-6))):  # which it moves
+            return None
+        point, trial = (newton.empty_point(len(theta), self.p) for _ in range(2))
+        point.theta[:] = theta
+        form = self.form._replace(sigma=float(sigma))
+        newton.search(self.layout.pattern, self.layout.values, form, np.inf, 0, point, trial)
+        return None if np.isnan(point.numbers[newton.VALUE]) else point.gradient
+
     def _of_templates(self, which: str) -> tuple[Array, Array]:
         pairs = [getattr(template, which) for template in self.templates]
         low, high = (np.concatenate([np.zeros(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
@@ -156,6 +211,7 @@ class Criterion:
     def derivatives(self, theta: Array) -> tuple[pls.Reduced, pls.Solution, float, pls.Slopes]:
         """Factors, β̂, σ̂² and the terms of the derivatives."""
         self.evaluations += 1
+        newton.is_ready.evaluations += self.is_small
         reduced = pls.reduce(self.layout, self.lams(theta))
         solution = pls.solve(reduced)
         sigma2 = self.sigma2(solution)
@@ -246,5 +302,9 @@ class Criterion:
 
 def prepare(problem: Problem, *, reml: bool) -> tuple[Scaled, Criterion]:
     """The scaled problem and its criterion."""
-    scaled = scale(problem)
-    return scaled, Criterion(arrange(scaled.cross), problem.templates, reml=reml, sigma=problem.sigma)
+    kept = kept_of(problem)
+    if kept is None:
+        scaled = scale(problem)
+        return scaled, Criterion(arrange(scaled.cross), problem.templates, reml=reml, sigma=problem.sigma)
+    scaled, layout = kept.arranged(problem.y)
+    return scaled, Criterion(layout, kept.templates, reml=reml, sigma=problem.sigma)

@@ -245,6 +245,9 @@ def _hessian(criterion: Criterion, theta: Array, sigma: float, terms: pls.Slopes
 
 
 def _gradient_given_sigma(criterion: Criterion, theta: Array, sigma: float) -> Array:
+    gradient = criterion.gradient_given_sigma(theta, sigma)
+    if gradient is not None:
+        return gradient
     lams = criterion.lams(theta)
     reduced = pls.reduce(criterion.layout, lams)
     terms = pls.slopes(reduced, pls.solve(reduced), sigma**2, with_X=criterion.reml)

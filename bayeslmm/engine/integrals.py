@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..families.densities import normaliser, row
 from ..tools.arrays import Array
-from ..tools.compiling import compiled
+from ..tools.compiling import compiled, copy_into
 
 Codes = NDArray[np.int64]
 
@@ -204,10 +204,11 @@ def _search(log_density: Any) -> Any:
         value = log_density(u, room.gradient, *of)
         for _ in range(MOST_STEPS):
             for c in range(q):
-                room.trial[:] = u
+                copy_into(room.trial, u)
                 room.trial[c] += STEP
                 log_density(room.trial, room.other, *of)
-                room.L[:, c] = (room.other - room.gradient) / STEP
+                for r in range(q):
+                    room.L[r, c] = (room.other[r] - room.gradient[r]) / STEP
             _differences(room.L, q)
             _factor(room.L)
             promised = _newton_step(room.L, u, room.gradient, room.step)
@@ -215,14 +216,15 @@ def _search(log_density: Any) -> Any:
                 return
             objective, size = value - 0.5 * _square(u), 1.0
             while size > SHORTEST:
-                room.trial[:] = u + size * room.step
+                for c in range(q):
+                    room.trial[c] = u[c] + size * room.step[c]
                 value = log_density(room.trial, room.gradient, *of)
                 if value - 0.5 * _square(room.trial) >= objective:
                     break
                 size *= 0.5
             if not size > SHORTEST:
                 return
-            u[:] = room.trial
+            copy_into(u, room.trial)
 
     return search
 
@@ -238,9 +240,10 @@ def _integral(rows, first, last, eta, parameters, a, rule, room, by, gradient):
     total, largest, slopes = 0.0, -np.inf, np.empty(gradient.shape[0])
     gradient[:] = 0.0
     for k in range(K):
-        room.step[:] = rule.x[k]
+        copy_into(room.step, rule.x[k])
         _solve_upper(room.L, room.step)
-        room.trial[:] = room.u + room.step
+        for c in range(room.u.shape[0]):
+            room.trial[c] = room.u[c] + room.step[c]
         value = rule.log_weight[k] - 0.5 * _square(room.trial)
         slopes[:] = 0.0
         for i in range(first, last):
@@ -277,7 +280,7 @@ def _of_unit(u, gradient, rows, j, eta, parameters, a, a_nested, rule, modes, in
     total, piece_gradient = 0.0, np.zeros(u.shape[0])
     gradient[:] = 0.0
     for piece in range(first, last):
-        inner.u[:] = modes[piece]
+        copy_into(inner.u, modes[piece])
         total += _integral(
             rows,
             rows.pieces[piece],
@@ -290,7 +293,7 @@ def _of_unit(u, gradient, rows, j, eta, parameters, a, a_nested, rule, modes, in
             a,
             piece_gradient,
         )
-        modes[piece] = inner.u
+        copy_into(modes[piece], inner.u)
         gradient += piece_gradient
     return total
 
@@ -313,16 +316,17 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
         _loadings(rows.Z_nested, roots_nested[s], a_nested)
         for j in range(J):
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
-            room.u[:] = starts[j]  # the mode of the draw before is near
+            copy_into(room.u, starts[j])  # the mode of the draw before is near
             if q_nested == 0:
                 _mode(room, rows, first, last, -1, eta[s], parameters[s], a)
             else:
                 _unit_mode(room, rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted)
-            starts[j] = room.u
+            copy_into(starts[j], room.u)
             for k in range(K):
-                room.step[:] = rule.x[k]
+                copy_into(room.step, rule.x[k])
                 _solve_upper(room.L, room.step)
-                room.trial[:] = room.u + room.step
+                for c in range(room.u.shape[0]):
+                    room.trial[c] = room.u[c] + room.step[c]
                 values[k] = rule.log_weight[k] - 0.5 * _square(room.trial)
                 values[k] += _of_unit(
                     room.trial,
@@ -364,9 +368,10 @@ def _at_nodes(rows, first, last, skip, eta, parameters, a, rule, room, each):
     K = rule.x.shape[0]
     values = np.empty(K)
     for k in range(K):
-        room.step[:] = rule.x[k]
+        copy_into(room.step, rule.x[k])
         _solve_upper(room.L, room.step)
-        room.trial[:] = room.u + room.step
+        for c in range(room.u.shape[0]):
+            room.trial[c] = room.u[c] + room.step[c]
         values[k] = rule.log_weight[k] - 0.5 * _square(room.trial) - _log_det(room.L)
         for i in range(first, last):
             if i != skip:
@@ -387,7 +392,8 @@ def _counts(rows, i, eta, parameters, a, room):
     if reach == 0.0:
         return False
     slope = _row_value(rows, i, eta, parameters, a, room.u)[1]
-    room.trial[:] = room.u + STEP / reach * a[i]
+    for c in range(room.u.shape[0]):
+        room.trial[c] = room.u[c] + STEP / reach * a[i, c]
     bend = (slope - _row_value(rows, i, eta, parameters, a, room.trial)[1]) / (STEP * reach)
     return not (abs(bend) * size**2 <= SHARE and abs(slope) * size <= SHIFT)
 
@@ -404,15 +410,15 @@ def rows_left_out(rows, rule, nested_rule, eta, parameters, roots, roots_nested,
         _loadings(rows.Z, roots[s], a)
         for j in range(J):
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
-            room.u[:] = starts[j]
+            copy_into(room.u, starts[j])
             _mode(room, rows, first, last, -1, eta[s], parameters[s], a)
-            starts[j] = room.u
+            copy_into(starts[j], room.u)
             values = _at_nodes(rows, first, last, -1, eta[s], parameters[s], a, rule, room, each)
             total = _log_sum(values)
             for i in range(first, last):
                 within[s, i] = _log_sum(values + each[i]) - total + normalisers[i]
                 if _counts(rows, i, eta[s], parameters[s], a, room) or not np.isfinite(each[i]).all():
-                    other.u[:] = room.u
+                    copy_into(other.u, room.u)
                     _mode(other, rows, first, last, i, eta[s], parameters[s], a)
                     others = _at_nodes(rows, first, last, i, eta[s], parameters[s], a, rule, other, unused)
                 else:

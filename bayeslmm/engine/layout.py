@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ class Values(NamedTuple):
     pair_at: Codes  # where their entries go
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """Cross-products arranged for elimination. m random effects, of which m_chain belong to the chain."""
 
@@ -74,7 +75,11 @@ class Layout:
     pattern: Pattern
     values: Values
     pairs: tuple[Blocks, ...]
-    S: sparse.csr_array  # (m, m): ZᵀWZ in elimination order
+
+    @cached_property
+    def S(self) -> sparse.csr_array:
+        """ZᵀWZ (m, m) in elimination order, made when first asked for."""
+        return _cross_product_matrix(self.cross, self.order, self.pattern.column_start, self.m)
 
     @property
     def n_chain(self) -> int:
@@ -177,7 +182,6 @@ def arrange(cross: CrossProducts) -> Layout:
         rows = (panel_start[nodes] + shift)[:, None] + np.arange(widths[a]) * row_length[nodes][:, None]
         entries = rows[:, :, None] + np.arange(widths[b])
         pairs.append(Blocks(a=a, b=b, values=values, rows=np.column_stack([first, second]), entries=entries))
-    m = int(column_start[-1])
     pairs += _dense_pairs(cross, order, n_chain, column_start)
     return Layout(
         cross=cross,
@@ -195,7 +199,6 @@ def arrange(cross: CrossProducts) -> Layout:
         ),
         values=_flat(cross, order, pairs),
         pairs=tuple(pairs),
-        S=_cross_product_matrix(cross, order, column_start, m),
     )
 
 
@@ -205,14 +208,16 @@ def refilled(layout: Layout, cross: CrossProducts) -> Layout:
     for pair in layout.pairs:
         _, _, values = _pair(cross, layout.order[pair.a], layout.order[pair.b])
         pairs.append(replace(pair, values=values))
-    start = layout.pattern.column_start
-    return replace(
-        layout,
-        cross=cross,
-        values=_flat(cross, layout.order, pairs),
-        pairs=tuple(pairs),
-        S=_cross_product_matrix(cross, layout.order, start, layout.m),
-    )
+    return replace(layout, cross=cross, values=_flat(cross, layout.order, pairs), pairs=tuple(pairs))
+
+
+def with_response(layout: Layout, cross: CrossProducts) -> Layout:
+    """The layout of cross-products that differ in those with the response only."""
+    ZtXy = np.concatenate([np.zeros(0), *(cross.ZtXy[k].reshape(-1) for k in layout.order)])
+    other = replace(layout, cross=cross, values=layout.values._replace(ZtXy=ZtXy, XytXy=cross.XytXy))
+    if "S" in layout.__dict__:  # which does not hang on the response
+        other.__dict__["S"] = layout.S
+    return other
 
 
 def _flat(cross: CrossProducts, order: tuple[int, ...], pairs: Sequence[Blocks]) -> Values:

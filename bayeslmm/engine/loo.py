@@ -20,10 +20,10 @@ from ..errors import NotAvailableError
 from ..tools.arrays import Array
 from ..tools.compiling import compiled, inlined
 from .assembly import right_side
-from .chains import _backward, _factorise, _inverse_of_dense, _work
 from .elimination import back_substitute, selected_inverse
 from .layout import Layout, arrange
 from .pieces import in_pieces
+from .reduction import backward, factorise, inverse_of_dense, work_for
 from .scaling import Problem, Scaled, scale
 
 Codes = NDArray[np.int64]
@@ -425,23 +425,23 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, beta_given
     p, z_start = n_xy - 1, np.zeros(K + 1, np.int64)
     for k in range(K):
         z_start[k + 1] = z_start[k] + pattern.widths[k]
-    work = _work(pattern, n_xy)
+    work = work_for(pattern, n_xy)
     D, P, _, dense_xy, _, _, _ = work.room
     m_chain = pattern.column_start[pattern.node_start.shape[0] - 1]
     a, x, U = np.empty(rows.Z.shape[1]), np.empty(p), np.empty((pattern.column_start[-1], n_xy))
     for s in range(sigmas.shape[0]):
         s2 = sigmas[s] ** 2
-        _, _, Lt, sound = _factorise(pattern, values, lams[s], precision * s2, work)
+        _, _, _, Lt, sound = factorise(pattern, values, lams[s], precision * s2, work)
         if not sound:
             without[s, :], within[s, :] = np.nan, np.nan
             continue
         beta = betas[s] if beta_given else work.beta
         right_side(pattern, P, dense_xy, U)
         for c in range(n_xy):
-            _backward(Lt, U[m_chain:, c])
+            backward(Lt, U[m_chain:, c])
         back_substitute(pattern, D, P, U)
         V_diagonal, V_panel = np.empty_like(D), np.empty_like(P)
-        V_upper = _inverse_of_dense(Lt)
+        V_upper = inverse_of_dense(Lt)
         selected_inverse(pattern, n_xy, D, P, V_upper, V_diagonal, V_panel)
         for i in range(n):
             fit = _whiten_row(rows, i, pattern, values.lam_start, lams[s], U, a, x)

@@ -17,7 +17,7 @@ from ..covariances.template import cholesky_psd
 from ..design.identification import Identification
 from ..errors import FitError
 from ..tools.arrays import Array
-from . import pls, residual_search, ridge
+from . import newton, pls, residual_search, ridge
 from .criterion import Criterion, Evaluation, prepare
 from .scaling import Problem, Scaled
 
@@ -25,6 +25,7 @@ Status = Literal["converged", "boundary", "unidentified", "separated", "failed"]
 NEXT_TO_ZERO = 2e-7  # of an sd in θ̃, whose derivatives are taken at 1e-7 or above
 NEXT_TO_AN_END = 1e-6  # of a correlation
 FAR, FARTHEST = 20.0, 1e3  # θ̃ from where on the residual may go to zero, and where rounding hides the criterion
+SINGULAR = 1e-4  # sd of a combination of effects in θ̃ (lme4's tolerance), below which a covariance matrix is singular
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
 
@@ -141,9 +142,7 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
     FitError
         The factorisation broke down from every start.
     """
-    first = criterion.diagonal * 1.0 if start is None else np.where(criterion.diagonal, np.maximum(start, 0.1), start)
-    first = np.clip(first, *criterion.bounds)
-    best = _climb(criterion, first)
+    best = _climb(criterion, clear_of_ends(criterion, criterion.diagonal * 1.0 if start is None else start))
     if best is None or any(_is_singular(lam) for lam in criterion.lams(best.theta)):
         for scale in (0.2, 3.0):
             other = _climb(criterion, scale * criterion.diagonal, rival=best)
@@ -164,6 +163,11 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
             "leave out what determines the response."
         )
     return best
+
+
+def clear_of_ends(criterion: Criterion, start: Array) -> Array:
+    """A start for the search, moved off zero sds and inside its bounds."""
+    return np.clip(np.where(criterion.diagonal, np.maximum(start, 0.1), start), *criterion.bounds)
 
 
 def _without_residual(criterion: Criterion, evaluation: Evaluation) -> tuple[Evaluation, bool]:
@@ -210,18 +214,33 @@ def _climb(criterion: Criterion, start: Array, *, rival: Evaluation | None = Non
     residual variance to zero.
     """
     try:
-        evaluation = _trust_region(criterion, start)
-        if rival is not None and evaluation.value > rival.value - 1e-9 * abs(rival.value):
-            return None
-        evaluation = _finish(criterion, evaluation)
+        evaluation = _descend(criterion, start, rival)
         for _ in range(5):
-            escape = _escape(criterion, evaluation.theta)
+            escape = None if evaluation is None else _escape(criterion, evaluation.theta)
             if escape is None:
                 break
-            evaluation = _finish(criterion, _trust_region(criterion, escape))
+            evaluation = _descend(criterion, escape)
     except (FloatingPointError, ZeroDivisionError, np.linalg.LinAlgError):
         return None
     return evaluation
+
+
+def _descend(criterion: Criterion, start: Array, rival: Evaluation | None = None) -> Evaluation | None:
+    """From a start to where the criterion is lowest nearby; None if that is not below a rival."""
+    evaluation = None
+    if criterion.is_compiled:
+        evaluation, ended = criterion.searched(start, np.inf if rival is None else rival.value)
+        if evaluation is not None and ended == newton.AT_REST:
+            return _snapped(criterion, evaluation)
+        if ended == newton.NOT_LOWER:
+            return None
+    if evaluation is None:
+        evaluation = _trust_region(criterion, start)
+    else:
+        evaluation = _canonical(criterion, _along_valleys(criterion, evaluation))
+    if rival is not None and evaluation.value > rival.value - 1e-9 * abs(rival.value):
+        return None
+    return _finish(criterion, evaluation)
 
 
 def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
@@ -231,7 +250,7 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
     direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
     """
     evaluation, radius = criterion.evaluate(start), 1.0
-    for _ in range(60):
+    for _ in range(newton.STEPS):
         among = evaluation.among(_free(criterion, evaluation))
         if _at_rest(among) or radius < 1e-9:
             break
@@ -245,19 +264,24 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
         if kept > 1e-3:
             evaluation = trial
     if len(start) and not _at_rest(evaluation.among(_free(criterion, evaluation))):
-        from scipy.optimize import minimize
-
-        bounds = None if criterion.is_linear else list(zip(*criterion.bounds, strict=True))
-        result = minimize(
-            criterion,
-            evaluation.theta,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
-        )
-        evaluation = criterion.evaluate(result.x)
+        evaluation = _along_valleys(criterion, evaluation)
     return _canonical(criterion, evaluation)
+
+
+def _along_valleys(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
+    """The search by L-BFGS."""
+    from scipy.optimize import minimize
+
+    bounds = None if criterion.is_linear else list(zip(*criterion.bounds, strict=True))
+    result = minimize(
+        criterion,
+        evaluation.theta,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-13, "gtol": 1e-5, "maxiter": 500, "maxcor": 20},
+    )
+    return criterion.evaluate(result.x)
 
 
 def _free(criterion: Criterion, evaluation: Evaluation) -> NDArray[np.bool_]:
@@ -286,7 +310,7 @@ def _at_rest(evaluation: Evaluation) -> bool:
 
 
 def _finish(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
-    """Newton steps until the optimum is known to 1e-7 of a standard error; then small variances become exact zeros."""
+    """Newton steps until the optimum is known to 1e-7 of a standard error; small variances are made exact zeros."""
     for _ in range(20):
         among = evaluation.among(_free(criterion, evaluation))
         if among.decrement < 1e-14:
@@ -297,6 +321,11 @@ def _finish(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
         if np.abs(remaining).max(initial=0.0) > 0.5 * np.abs(among.gradient).max():
             break
         evaluation = proposal
+    return _snapped(criterion, evaluation)
+
+
+def _snapped(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
+    """The evaluation with small variances made exact zeros, where that is no worse."""
     snapped = np.where(criterion.diagonal & (evaluation.theta < 1e-4), 0.0, evaluation.theta)
     for end in criterion.ends:  # correlations that cannot be told from the end of their interval
         bounded = ~criterion.diagonal & np.isfinite(end)
@@ -448,5 +477,5 @@ def conditional_draws(problem: Problem, solution: PointSolution, noise: Array) -
 
 
 def _is_singular(lam: Array) -> bool:
-    """Whether Λ̃Λ̃ᵀ has an eigenvalue below (1e-4)², lme4's tolerance, in units of scaled columns."""
-    return bool(np.linalg.svd(lam, compute_uv=False)[-1] < 1e-4)
+    """Whether Λ̃Λ̃ᵀ has an eigenvalue below SINGULAR², in units of scaled columns."""
+    return bool(np.linalg.svd(lam, compute_uv=False)[-1] < SINGULAR)

@@ -14,6 +14,7 @@ from ..covariances.template import cholesky_psd
 from ..design.identification import Identification, judge
 from ..tools.arrays import Array
 from .criterion import Criterion
+from .kept import kept_of
 from .scaling import Problem, Scaled
 
 MOST = 4  # points looked at beside the first
@@ -22,7 +23,17 @@ COMBINED = 8  # random combinations of directions that are tried where there are
 
 
 def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
-    """What variances a normal response tells, from its cross-products."""
+    """What variances a normal response tells, from its cross-products; whatever the response."""
+    kept = kept_of(problem)
+    if kept is None:
+        return _judged(problem, scaled, reml=reml)
+    by = (reml, problem.sigma is None)
+    if by not in kept.identified:
+        kept.identified[by] = _judged(problem, scaled, reml=reml)
+    return kept.identified[by]
+
+
+def _judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
     cross = scaled.cross
     XtX = cross.XytXy[:-1, :-1]
     size = np.sqrt(np.maximum(np.diag(XtX), 1e-300))

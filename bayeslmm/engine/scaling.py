@@ -138,11 +138,11 @@ class Scaled:
     intercept: int | None  # column of X about which the others are centred
     roots: tuple[Array | None, ...]  # K × (J_k, J_k) of wide terms: their effects are this times their columns'
 
-    def beta(self, scaled: Array) -> Array:
-        """β (..., p) on the user's scale from β̃."""
-        beta = scaled @ self.T_x.T
+    def beta(self, scaled: Array, center: Array | None = None) -> Array:
+        """β (..., p) on the user's scale from β̃; of responses with other centres (...) with these."""
+        beta = np.matmul(self.T_x, scaled[..., None])[..., 0]  # each by itself, to the last digit
         if self.intercept is not None:
-            beta[..., self.intercept] += self.y_center / self._intercept_value
+            beta[..., self.intercept] += (self.y_center if center is None else center) / self._intercept_value
         return beta
 
     def outwards(self, k: int, values: Array) -> Array:

@@ -16,6 +16,7 @@ import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations_with_replacement, product
 from math import comb
 
@@ -158,6 +159,11 @@ def parse_formula(text: str) -> Formula:
     """
     if not isinstance(text, str):
         raise FormulaError(f"A formula is a text such as 'y ~ x + (x | g)', not a {type(text).__name__}: {text!r}.")
+    return _parsed(text)
+
+
+@lru_cache(maxsize=256)  # a study fits one formula thousands of times
+def _parsed(text: str) -> Formula:
     text = QUOTED_OR_SPACE.sub(_on_one_line, text).strip()
     try:
         return _Reader(text).formula(Parser(text).parse())

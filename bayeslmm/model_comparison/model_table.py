@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError, NotAvailableError
+from ..results.loo import is_wanted
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, number, table
@@ -76,7 +77,9 @@ class ModelTable(Shown):
         return Text.of(self.title, table(["", *heads], rows), *self.notes)
 
 
-def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = None, loo: bool = True) -> ModelTable:
+def model_table(
+    *fits: PointFit | PosteriorFit, names: Sequence[str] | None = None, loo: bool | None = None
+) -> ModelTable:
     """Fixed effects, variances, ICC, R² and measures of fit of several models, one column each.
 
     Parameters
@@ -85,9 +88,9 @@ def model_table(*fits: PointFit | PosteriorFit, names: Sequence[str] | None = No
         One or more; both kinds may stand side by side.
     names : sequence of str, optional
         Heads of the columns; by default Model A, Model B, ...
-    loo : bool
-        Whether posteriors have a row for leave-one-out prediction: of many thousand rows it takes seconds, the first
-        time.
+    loo : bool, optional
+        Whether posteriors have a row for leave-one-out prediction, which of many thousand rows takes seconds; by
+        default those for which ``loo()`` was called before.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def _in_order(columns: Iterable[Mapping[Key, Cell]]) -> list[Key]:
     return sorted(ordered, key=lambda key: (PARTS.index(key[0]), key[1] == ELPD))
 
 
-def _entries(fit: PointFit | PosteriorFit, loo: bool) -> Iterator[tuple[Key, Cell]]:
+def _entries(fit: PointFit | PosteriorFit, loo: bool | None) -> Iterator[tuple[Key, Cell]]:
     estimate, error = ("mean", "sd") if isinstance(fit, PosteriorFit) else ("estimate", "std_error")
     for term, row in fit.fixef().iterrows():
         yield ("Fixed effects", str(term)), Cell(row[estimate], row[error], "estimate")
@@ -203,7 +206,7 @@ def _place(columns: Sequence[str], k: int) -> str:
     return str(k + first).translate(SUBSCRIPTS)
 
 
-def _fit_part(fit: PointFit | PosteriorFit, estimate: str, loo: bool) -> Iterator[tuple[Key, Cell]]:
+def _fit_part(fit: PointFit | PosteriorFit, estimate: str, loo: bool | None) -> Iterator[tuple[Key, Cell]]:
     posterior = isinstance(fit, PosteriorFit)
     try:
         if fit.design.groups:
@@ -219,7 +222,7 @@ def _fit_part(fit: PointFit | PosteriorFit, estimate: str, loo: bool) -> Iterato
     if isinstance(fit, PointFit):
         for name, value in (("Deviance", fit.deviance), ("AIC", fit.aic), ("BIC", fit.bic)):
             yield ("Fit", name), Cell(value, np.nan, "criterion")
-    elif loo:
+    elif is_wanted(fit, loo):
         try:
             elpd = fit.loo()
             yield ("Fit", ELPD), Cell(elpd.elpd, elpd.se, "criterion")

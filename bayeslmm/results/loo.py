@@ -32,6 +32,7 @@ from .variance import nesting
 # A group tells more of the hyperparameters than a row, most of all where groups are few. Beyond 1/2 its weights have no
 # variance, and 4,000 draws were off by up to 0.3 (tests/results/test_loo_groups.py holds them to quadrature).
 GOOD_K_OF_GROUPS = 0.5
+ROW_GROUP = "loo"  # of the tree, with what leaving rows out gives
 KFOLD = "blm.kfold(post, unit={unit!r}) refits without whole groups instead"
 
 
@@ -44,7 +45,7 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     available = fit.n_chains * fit.n_draws
     used = min(available, draws or integrated.draws_used(fit.design, unit, available))
     of_unit = fit.design.names.loo_of(unit)
-    name = "conditional_loo" if conditional else "loo" if unit == ROW else of_unit
+    name = "conditional_loo" if conditional else ROW_GROUP if unit == ROW else of_unit
     kept = fit.idata.children.get(name)
     if kept is None or int(kept.attrs["draws"]) != used:
         fit.idata[name] = kept = _leave_one_out(fit, unit, conditional, used)
@@ -54,6 +55,11 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     elpd = _record_of(fit, unit, conditional, kept, mend=mend)
     _warn_of_bad(unit, elpd)
     return elpd
+
+
+def is_wanted(fit: Draws, asked: bool | None) -> bool:
+    """Whether a table shows what leaving rows out gives: if asked to, or if that is there and nobody says no."""
+    return ROW_GROUP in fit.idata.children if asked is None else asked
 
 
 def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:

@@ -11,7 +11,7 @@ from . import wald
 from .alike import told_alike
 from .coefficients import coding_of
 from .estimates import Estimates
-from .tables import level_table, stack, wide_table
+from .tables import level_labels, level_table, stack, wide_table
 
 
 @told_alike
@@ -30,15 +30,27 @@ def vcov(record: Estimates) -> pd.DataFrame:
 @told_alike
 def ranef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
     """The table behind :meth:`PointFit.ranef`."""
-    parts = []
-    for group, modes, cov in zip(
-        record.design.groups, record.solution.modes, record.solution.mode_covariances, strict=True
-    ):
-        if not group.is_grouping:
-            continue
-        sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=1, axis2=2), 0.0))
-        parts.append(level_table(group.name, group.levels, group.columns, estimate=modes, std_error=sd))
-    table = wald.with_interval(stack(parts).assign(df=np.inf), ci_prob)
+    solution = record.solution
+    grouping = [k for k, group in enumerate(record.design.groups) if group.is_grouping]
+    if not grouping:
+        table = wald.with_interval(stack([]).assign(df=np.inf), ci_prob)
+        return wide_table(table) if wide else table
+    groups = [record.design.groups[k] for k in grouping]
+    estimate = np.concatenate([solution.modes[k].reshape(-1) for k in grouping])
+    variances = [np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2).reshape(-1) for k in grouping]
+    se = np.sqrt(np.maximum(np.concatenate(variances), 0.0))
+    half = float(wald.quantile(np.inf, ci_prob)) * se
+    table = pd.DataFrame(
+        {
+            **level_labels([(group.name, group.levels, group.columns) for group in groups]),
+            "estimate": estimate,
+            "std_error": se,
+            "df": np.full(len(se), np.inf),
+            "conf_low": estimate - half,
+            "conf_high": estimate + half,
+        },
+        copy=False,
+    )
     return wide_table(table) if wide else table
 
 

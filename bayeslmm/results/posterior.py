@@ -756,13 +756,13 @@ class PosteriorFit(Fit, Draws):
         """
         return posterior_tidy.tidy(self, effects, ci_prob, ci_kind)
 
-    def glance(self, *, loo: bool = True) -> pd.DataFrame:
+    def glance(self, *, loo: bool | None = None) -> pd.DataFrame:
         """One row: nobs, posterior means of sigma, icc and R² (both kinds), :meth:`loo`, diagnostics of the draws.
 
         Parameters
         ----------
-        loo : bool
-            Whether to leave rows out: that of many thousand rows takes seconds, the first time.
+        loo : bool, optional
+            Whether to leave rows out, which of many thousand takes seconds; by default if :meth:`loo` did so before.
         """
         return posterior_tidy.glance(self, loo=loo)
 

@@ -31,7 +31,7 @@ def tidy(fit: Draws, effects: str | Sequence[str], ci_prob: float | None, ci_kin
     return joined(tables)
 
 
-def glance(fit: Draws, *, loo: bool) -> pd.DataFrame:
+def glance(fit: Draws, *, loo: bool | None) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.glance`."""
     sigma = None if fit.design.family.residual_is_known else fit.values.family.get("sigma")
     row = {"nobs": fit.design.n, "sigma": np.nan if sigma is None else float(sigma.mean())}
@@ -43,7 +43,7 @@ def glance(fit: Draws, *, loo: bool) -> pd.DataFrame:
             shares["icc"] = _means(fit, quantities.icc(fit.design, None, False))["adjusted"]
     except NotAvailableError:  # the family has no residual variance to compare with
         pass
-    shares |= _left_out(fit) if loo else {}
+    shares |= _left_out(fit) if leaving_out.is_wanted(fit, loo) else {}
     diagnosis = fit.diagnosis
     row |= shares | {
         "max_rhat": diagnosis.max_rhat,

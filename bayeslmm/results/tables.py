@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..tools.arrays import Array
@@ -44,6 +46,30 @@ def level_table(group: str, levels, terms, **values: Array) -> pd.DataFrame:  # 
             **{name: array.reshape(-1) for name, array in values.items()},
         }
     )
+
+
+def level_labels(parts: Sequence[tuple[str, Sequence[Any], Sequence[str]]]) -> dict[str, Any]:
+    """The columns group, level and term of tables of (name, levels, terms) one below the other, as `stack` has them.
+
+    Made at once, since every column that pandas adds to a table takes longer than a small fit.
+    """
+    names, every_level = [name for name, _, _ in parts], [level for _, levels, _ in parts for level in levels]
+    every_term = list(dict.fromkeys(term for _, _, terms in parts for term in terms))
+    sizes = [len(levels) * len(terms) for _, levels, terms in parts]
+    widths = np.repeat([len(terms) for _, _, terms in parts], [len(levels) for _, levels, _ in parts])
+    of_terms = [np.tile([every_term.index(term) for term in terms], len(levels)) for _, levels, terms in parts]
+    return {
+        "group": _column(names).take(np.repeat(np.arange(len(names)), sizes)),
+        "level": _column(every_level).take(np.repeat(np.arange(len(every_level)), widths)),
+        "term": _column(every_term).take(np.concatenate(of_terms)),
+    }
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """Labels as a column of a table holds them: text as text, others as they are."""
+    labels = np.empty(len(values), dtype=object)
+    labels[:] = values
+    return pd.Series(labels).array
 
 
 def stack(parts: list[pd.DataFrame], numbers: Sequence[str] = ("estimate", "std_error")) -> pd.DataFrame:

@@ -138,10 +138,10 @@ def coefficients(design: Design, solution: PointSolution, ddf: str | None, ci_pr
     se = np.sqrt(about.variances(each))
     with np.errstate(divide="ignore", invalid="ignore"):  # a perfect fit has no errors
         statistic = solution.beta / se
-    table = pd.DataFrame(
-        {"estimate": solution.beta, "std_error": se, "df": about.df(each), "statistic": statistic},
-        index=pd.Index(design.x_names, name="term"),
-    )
+    df = about.df(each)
+    half = quantile(df, ci_prob) * se
+    numbers = {"estimate": solution.beta, "std_error": se, "df": df, "statistic": statistic}
     if method_of(ddf) is not None or solution.nodes:  # with z tests there is nothing that is not known
-        table["p_value"] = _p_value(statistic, table["df"].to_numpy())
-    return with_interval(table, ci_prob)
+        numbers["p_value"] = _p_value(statistic, df)
+    numbers |= {"conf_low": solution.beta - half, "conf_high": solution.beta + half}
+    return pd.DataFrame(numbers, index=pd.Index(design.x_names, name="term"))

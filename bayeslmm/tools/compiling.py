@@ -37,6 +37,13 @@ def inlined(function: Callable[..., Any]) -> Any:
     return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
 
 
+@inlined
+def copy_into(target, source):
+    """``target[:] = source`` of vectors as long, for which numba would compile two seconds of messages about shapes."""
+    for i in range(target.shape[0]):
+        target[i] = source[i]
+
+
 def is_kept(folder: str, function: str) -> bool:
     """Whether the function of this name (`module.function`) was compiled from the sources as they are."""
     for index in Path(folder).glob(f"{function}-*.nbi"):

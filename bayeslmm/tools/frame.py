@@ -20,6 +20,7 @@ from ..errors import BayesLMMError, DataError, NonFiniteError, UnknownColumnErro
 SHOWN = 5
 LARGEST, SMALLEST = 1e50, 1e-50  # the variance of a variance takes fourth powers, which doubles still hold
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+PLAIN = frozenset((np.dtype("float64"), np.dtype("int64"), np.dtype("bool")))
 NUMBER_LIKE = {"integer", "floating", "mixed-integer-float", "decimal"}
 
 
@@ -110,12 +111,23 @@ def complete_rows(columns: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[s
     keep: np.ndarray | None = None
     counts: dict[str, int] = {}
     for name, values in columns.items():
-        missing = np.asarray(pd.isna(values))
+        missing = _missing(values)
+        if missing is None:
+            continue
         count = int(np.count_nonzero(missing))
         if count:
             counts[name] = count
             keep = ~missing if keep is None else keep & ~missing
     return keep, counts
+
+
+def _missing(values: Any) -> np.ndarray | None:
+    """Which values are missing; None where none can be. Of NumPy's numbers without pandas, which takes longer."""
+    dtype = getattr(values, "dtype", None)
+    kind = dtype.kind if isinstance(dtype, np.dtype) else "O"
+    if kind in "iub":
+        return None
+    return np.isnan(np.asarray(values)) if kind == "f" else np.asarray(pd.isna(values))
 
 
 def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Series:
@@ -124,10 +136,12 @@ def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Serie
     Columns used only as grouping factors may also hold dates or tuples; these become text.
     """
     dtype = series.dtype
-    if isinstance(dtype, np.dtype) and dtype in (np.dtype("float64"), np.dtype("int64"), np.dtype("bool")):
+    if isinstance(dtype, np.dtype) and dtype in PLAIN:
         return series
     if isinstance(dtype, pd.CategoricalDtype):
         return _plain_category(series)
+    if isinstance(dtype, pd.StringDtype):
+        return series.astype("str")
     if types.is_bool_dtype(dtype):
         return series.astype(bool)
     if types.is_integer_dtype(dtype):
