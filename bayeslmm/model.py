@@ -329,6 +329,33 @@ class Model:
 
         return prior_audit(self.design, self.priors, draws=draws, random_seed=random_seed, ci_prob=ci_prob)
 
+    def explore_priors(self, *, random_seed: int | None = 1) -> Any:
+        """Responses that the priors imply beside the observed ones, with a slider that widens or narrows the priors.
+
+        A list picks whose priors the slider changes: all, or those of the fixed effects, of the sds of groups, or of
+        the family. Everything is computed beforehand, so that ``figure.write_html("priors.html")`` works without a
+        server or a network.
+
+        Parameters
+        ----------
+        random_seed : int, optional
+            Same seed, same page.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+
+        Raises
+        ------
+        PriorError
+            A prior is improper (flat), so it implies nothing.
+        NotAvailableError
+            plotly is not installed: ``pip install 'bayeslmm[interactive]'``.
+        """
+        from .show.prior_explorer import explore_priors
+
+        return explore_priors(self.design, self.priors, random_seed=random_seed)
+
     def prior_predictive(self, draws: int = 500, *, random_seed: int | None = None) -> Any:
         """Draws of the priors and responses simulated from them, as ArviZ takes them.
 

@@ -377,7 +377,7 @@ def _responses(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]
     sets = min(len(drawn["beta"]), max(FEWEST_SETS, VALUES // design.n))
     step = max(1, CHUNK // design.n)
     parts, means, sds, certain = [], [], [], []
-    share_of = _per_trial(design)
+    share_of = per_trial(design)
     for start in range(0, sets, step):
         chunk = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
         eta = linear_predictor(design, chunk["beta"], [chunk[design.names.b[group.name]] for group in design.groups])
@@ -407,7 +407,7 @@ def _responses(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]
     return sets
 
 
-def _per_trial(design: Design) -> Array:
+def per_trial(design: Design) -> Array:
     """What turns successes into shares (n,): one over the trials, NaN where there are none; one for other families."""
     if design.trials is None:
         return np.ones(design.n)

@@ -200,7 +200,7 @@ MODEL_WORDS: Mapping[str, str] = {  # of a model that is not fitted: what it has
     **dict.fromkeys(("reml", "REML", "optimize", "optimise"), "fit_reml()"),
     **dict.fromkeys(("ml", "ML", "mle", "fit_mle"), "fit_ml()"),
     **dict.fromkeys(("build", "backend", "to_pymc", "pymc_model"), "pymc"),
-    "plot_priors": "prior_audit()",
+    "plot_priors": "prior_audit(), or explore_priors() with a slider",
     **dict.fromkeys(("sample_prior_predictive", "prior_predict"), "prior_predictive()"),
     **dict.fromkeys(("set_priors", "set_family"), "update(priors={...}), or another Model(..., family=...)"),
     "formula": "design.formula.text",

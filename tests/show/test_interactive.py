@@ -9,6 +9,8 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.results.prior_draws import prior_draws
+from bayeslmm.show.prior_explorer import TIMES, wider
 
 needs_plotly = pytest.mark.skipif(find_spec("plotly") is None, reason="an optional extra")
 
@@ -80,3 +82,44 @@ def test_without_the_library_its_extra_is_named(fit, tmp_path, monkeypatch):
 def test_what_belongs_to_matplotlib_is_refused(fit):
     with pytest.raises(errors.InputError, match="Matplotlib"):
         blm.plot_lines(fit, interactive=True, figsize=(3, 3))
+
+
+@needs_plotly
+def test_a_slider_widens_priors_and_says_what_they_imply():
+    model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+    figure = model.explore_priors()
+    menu, (slider,) = figure.layout.updatemenus[0], figure.layout.sliders
+    parts = ["all priors", "fixed effects", "sds of groups", "parameters of the family"]
+    assert [button.label for button in menu.buttons] == parts
+    assert (
+        len(figure.data) == 1 + len(parts) * len(TIMES) and [bool(t.visible) for t in figure.data[1:]].count(True) == 1
+    )
+    assert figure.data[1 + TIMES.index(1.0)].visible
+
+    def width(words):
+        low, high = re.search(r"from (\S+) to (\S+);", words).groups()
+        return float(high) - float(low)
+
+    widths = [width(step.args[1]["title.text"]) for step in slider.steps]
+    assert widths == sorted(widths)
+    assert 7.0 < widths[-1] / widths[3] < 9.0  # all eight times as wide: heavy tails move the quantiles a little
+    # what is seen of a step is its line: one of the same part and width
+    for button in menu.buttons:
+        (own,) = button.args[1]["sliders"]
+        assert own["steps"][own["active"]]["args"][1]["title.text"] == button.args[1]["title.text"]
+        assert all(step["args"][0]["visible"].count(True) == 2 for step in own["steps"])
+    assert "cdn" not in figure.to_html(include_plotlyjs=True)[:5000]
+
+
+@needs_plotly
+def test_a_prior_is_as_many_times_as_wide_whatever_its_parameter():
+    priors = {"sd": blm.Prior("Exponential", lam=0.1), "sigma": blm.Prior("Gamma", alpha=2, beta=0.1)}
+    model = blm.Model("Reaction ~ Days + (1 | Subject)", blm.load_dataset("sleepstudy"), priors=priors)
+    drawn = prior_draws(model.design, model.priors, draws=200, random_seed=1)
+    wide = prior_draws(model.design, wider(model.priors, "all priors", 4.0), draws=200, random_seed=1)
+    for name in ("sd_Subject", "sigma"):
+        assert np.allclose(wide[name], 4.0 * drawn[name])
+    only = wider(model.priors, "sds of groups", 4.0)
+    assert [str(a.prior) != str(b.prior) for a, b in zip(only.entries, model.priors.entries, strict=True)] == [
+        entry.kind == "sd" for entry in model.priors.entries
+    ]
