@@ -62,7 +62,7 @@ class Model:
         Prior weights, which divide the residual variance of a row, and a known part of the mean: a column name, or one
         value a row. New rows have the weight 1, a residual sd of sigma, where they lack the column of that name. How
         often a row counts in the likelihood (frequencies, survey weights), whatever the family, stands in the formula:
-        ``"y | weights(w) ~ x + (1 | g)"``.
+        ``"y | weights(w) ~ x + (1 | g)"``. Censored rows do as well: ``"cens(time, event == 0) ~ x"``.
     se : str or array-like of shape (rows,), optional
         Known standard error of each row, as of the estimates of a meta-analysis: a column name, or one value a row. The
         residual variance of a row is se² then, there is no sigma, and a level may have one row, as in

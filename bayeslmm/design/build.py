@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import AliasedColumnsWarning, DataError, InputError, UnidentifiedTermError
-from ..families import GAUSSIAN, Family
+from ..families import CENSORED, GAUSSIAN, Family
 from ..formulas.binding import Scope
 from ..formulas.expressions import Expression, total_offset
 from ..formulas.formula import Bar, Formula, parse_formula
@@ -126,6 +126,8 @@ def build_design(
     if family.has_categories and plan.response.is_column:
         check_order(plan.response.label, data[plan.response.label])
     response = read_response(plan.response, frame, family, weights)
+    if response.bounds is not None:
+        family = CENSORED[family.name](link=family.link)
     weights = weights if family.has_residual else None  # those of a binomial response are its trials
     terms = formula.fixed_terms
     if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one
@@ -162,6 +164,7 @@ def build_design(
         family=family,
         y=response.y,
         trials=response.trials,
+        bounds=response.bounds,
         levels=response.levels,
         X=frozen(X),
         x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),

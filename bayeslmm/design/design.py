@@ -19,6 +19,7 @@ from ..terms.wide import WideTerm
 from ..tools.frame import as_frame, frozen
 from ..tools.summed import RowSums
 from ..tools.words import is_one_of
+from .censoring import words as censored_words
 from .codes import as_codes
 from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
 from .newdata import NewDesign, Recipe, rebuild
@@ -53,6 +54,8 @@ class Design:
         One per grouping factor, in order of first appearance; then wide terms, smooths last.
     weights, offset : float64 arrays (n,)
         ``weights`` is None when none were given; ``offset`` is zero then.
+    bounds : float64 array (n, 2) or None
+        Of a censored response the interval in which each row lies; of rows that were observed ``y`` twice.
     weights_column : str or None
         The column of ``weights``, which new rows may have as well.
     likelihood_weights : float64 array (n,) or None
@@ -105,6 +108,7 @@ class Design:
     likelihood_weights: np.ndarray | None = None
     information: np.ndarray | None = None
     weights_column: str | None = None
+    bounds: np.ndarray | None = None
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{group.name} {group.n_levels:,}" for group in self.groups) or "none"
@@ -225,7 +229,7 @@ class Design:
     @property
     def density_constants(self) -> np.ndarray:
         """What the log density of each row (n,) holds besides what hangs on the unknowns, without its own weight."""
-        return self.family.constants(self.y, self.trials, self.weights)
+        return self.family.constants(*self.ends, self.weights)
 
     @property
     def counted(self) -> np.ndarray:
@@ -233,10 +237,24 @@ class Design:
         return np.ones(self.n) if self.likelihood_weights is None else self.likelihood_weights
 
     @property
-    def counted_words(self) -> str:
-        """How often the rows count, as it goes on after their number; empty where each counts once."""
+    def rows_words(self) -> str:
+        """How often rows count and how many are censored, as it goes on after their number; empty for plain rows."""
         weights = self.likelihood_weights
-        return "" if weights is None else f", counted {self.n_counted:,.6g} times by {self.formula.weights_text}"
+        counted = "" if weights is None else f", counted {self.n_counted:,.6g} times by {self.formula.weights_text}"
+        return counted + censored_words(self.bounds, self.y)
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """What stands in the places of a response and its trials (n,): of a censored one the ends of the intervals."""
+        return (self.y, self.trials) if self.bounds is None else (self.bounds[:, 0], self.bounds[:, 1])
+
+    @property
+    def working_ends(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """`ends` as the compiled loops take them."""
+        if self.bounds is None:
+            return self.working_response, self.trials
+        low, high = (self.family.working_response(end) for end in self.bounds.T)
+        return low, high
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """The mean (...,) of values (n, ...) over the rows, each as often as it counts."""
@@ -315,6 +333,14 @@ class Design:
             raise NotAvailableError(
                 f"{verb} is not offered for models with {self.formula.weights_text}: it takes every row once. Of whole "
                 "numbers repeat the rows: data.loc[data.index.repeat(data['w'])]"
+            )
+
+    def refuse_censored(self, verb: str) -> None:
+        """Raise NotAvailableError where responses may be censored, for a verb that needs their values."""
+        if self.bounds is not None:
+            raise NotAvailableError(
+                f"{verb} is not offered for a censored response, {self.response}: the values of censored rows are not "
+                "known. blm.check has residuals that are drawn within what is known"
             )
 
     def refuse_correlated(self, verb: str) -> None:
@@ -483,7 +509,7 @@ class Design:
             else replace(group, codes=cut(group.codes), Z=cut(group.Z))  # type: ignore[arg-type]
             for group in self.groups
         )
-        names = ("y", "trials", "X", "weights", "offset", "likelihood_weights")
+        names = ("y", "trials", "bounds", "X", "weights", "offset", "likelihood_weights")
         arrays = {name: cut(getattr(self, name)) for name in names}
         frame = self.frame.iloc[np.arange(self.n)[chosen]]
         information = weighed(arrays["weights"], arrays["likelihood_weights"])
@@ -509,7 +535,10 @@ class Design:
         ------
         DataError
             Another number of values, or values that the family cannot have.
+        NotAvailableError
+            The response is censored.
         """
+        self.refuse_censored("refit")
         if isinstance(y, pd.Series) and len(y) != self.n and self.index.isin(y.index).all():
             y = y.loc[self.index]
         return self.with_coded_response(self.codes_of(y) if np.shape(y) == (self.n,) else y)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from ..errors import DataError, NotAvailableError
 from ..families import Family
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from ..tools.frame import check_size, frozen, row_names
+from .censoring import censored
+from .response_record import Response
 
 _NO_ORDER = (
     "The response {label!r} holds categories without an order. Say it: data[{label!r}] = "
@@ -19,24 +20,6 @@ _NO_ORDER = (
 )
 EXACT = 2.0**53  # whole numbers from which on doubles have gaps
 TRIALS_REMEDY = " Write p(successes, trials) on the left of '~', or give proportions with weights=trials."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Response:
-    """The response in numbers.
-
-    Attributes
-    ----------
-    y : float64 array (n,)
-        Successes for binomial; 0 or 1 for bernoulli; 0, 1, ... for the categories of an ordinal response.
-    trials : float64 array (n,) or None
-    levels : tuple
-        Categories of an ordinal response in order; (failure, success) where these are given by name.
-    """
-
-    y: np.ndarray
-    trials: np.ndarray | None = None
-    levels: tuple[Any, ...] = ()
 
 
 def read_response(
@@ -52,6 +35,8 @@ def read_response(
         Weights for a family in which they have no one meaning.
     """
     value = evaluate(expression, frame)
+    if hasattr(value, "status"):
+        return censored(expression, frame.index, family, value)
     counted = hasattr(value, "successes") and hasattr(value, "trials")
     if weights is not None and not family.has_residual and (counted or not family.has_trials):
         raise NotAvailableError(

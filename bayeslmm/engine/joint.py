@@ -262,6 +262,7 @@ def _joined(
     """The arrays of all factors one after the other, with those of the fixed effects and of the response."""
     family, link = densities.numbers(design.family)
     y, ones = design.working_response, np.ones(design.n)
+    low, high = design.working_ends
     values, counts = np.unique(y, return_counts=True) if design.family.normaliser_takes_y else (np.zeros(0),) * 2
     groups = [factor.group for factor in factors]
     columns = [_columns_of(group) for group in groups]
@@ -284,8 +285,8 @@ def _joined(
         n_parameters=sum(of_family.sizes),
         widest=widest,
         positive=int(design.family.positive_parameters),
-        y=_real(y),
-        trials=_real(ones if design.trials is None else design.trials),
+        y=_real(low),
+        trials=_real(ones if high is None else high),
         weights=_real(ones if design.precisions is None else design.precisions),
         offset=_real(design.offset),
         X=X,

@@ -225,6 +225,9 @@ class Approximation:
         ones = np.ones(design.n)
         self.y = np.ascontiguousarray(design.working_response, dtype=float)
         self.trials = ones if design.trials is None else np.ascontiguousarray(design.trials, dtype=float)
+        low, high = design.working_ends
+        high = ones if high is None else high
+        self.response = np.ascontiguousarray(low, dtype=float), np.ascontiguousarray(high, dtype=float)
         self.weights = ones if design.weights is None else np.ascontiguousarray(design.weights, dtype=float)
         self.counted = design.likelihood_weights  # (n,) how often each row counts, if not once
         self.constant = float(np.sum(design.density_constants * design.counted))
@@ -274,7 +277,7 @@ class Approximation:
         out = np.empty((rows, len(eta)))
         with np.errstate(all="ignore"):
             of_rows = each_bend_by_row if values.ndim == 2 else each_bend
-            of_rows(self.kind, self.link, self.y, self.trials, self.weights, eta, values, out)
+            of_rows(self.kind, self.link, *self.response, self.weights, eta, values, out)
         return out if self.counted is None else out * self.counted
 
     def fixed_log_density(self, beta: Array, values: Array) -> float:

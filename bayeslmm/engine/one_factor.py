@@ -104,7 +104,8 @@ class OneFactor:
         softness = 1.0 / np.sqrt(np.maximum(information.mean(), 1e-300))
         self.start, self._sds = self._rough_coordinates(rough, softness)
         kind, link = numbers(family)
-        ones, y = np.ones(design.n), design.working_response
+        ones = np.ones(design.n)
+        low, high = design.working_ends
         values, counts = design.distinct_responses()
         of_sd = Positive.of(priors.get("sd", group.name, group.sd_terms[0]))
         if family.positive_parameters:
@@ -122,8 +123,8 @@ class OneFactor:
         self.rows = loops.Rows(
             kind=kind,
             link=link,
-            y=sorted_rows(y),
-            trials=sorted_rows(design.trials),
+            y=sorted_rows(low),
+            trials=sorted_rows(high),
             weights=sorted_rows(design.precisions),
             counted=sorted_rows(design.likelihood_weights),
             offset=sorted_rows(design.offset),

@@ -94,10 +94,23 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
             categories=category_numbers(design),
             options={"observed": response, "dims": ROW},
         )
-        if design.likelihood_weights is not None:
-            further = (design.likelihood_weights - 1.0) * pm.logp(y, response)  # y itself counts each row once
-            pm.Potential(COUNTED, further.sum())
+        _add_rest_of_likelihood(design, y, response)
     return parts.model
+
+
+def _add_rest_of_likelihood(design: Design, y: Any, response: Any) -> None:
+    """What likelihood weights and censoring add to the density of y, in which each row is observed and counts once."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    if design.likelihood_weights is None and design.bounds is None:
+        return
+    density = pm.logp(y, response)
+    known = density
+    if design.bounds is not None:
+        low, high = design.bounds.T
+        known = pt.where(low == high, density, design.family.graph_interval(y, low, high))
+    pm.Potential(COUNTED, (design.counted * known - density).sum())
 
 
 def graph(model: Any) -> Any:

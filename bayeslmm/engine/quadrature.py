@@ -171,6 +171,7 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
     order = np.lexsort((inner, effects.codes))
     kind, link = numbers(design.family)
     ones = np.ones(design.n)
+    low, high = design.working_ends
 
     def cut(values: Array | None) -> Array:
         return np.ascontiguousarray((ones if values is None else values)[order], dtype=np.float64)
@@ -182,8 +183,8 @@ def _sorted(integrand: Integrand) -> tuple[Rows, Codes]:
         kind=kind,
         link=link,
         by_value=design.family.normaliser_takes_y,
-        y=cut(design.working_response),
-        trials=cut(design.trials),
+        y=cut(low),
+        trials=cut(high),
         weights=cut(design.precisions),
         counted=cut(design.likelihood_weights),
         constants=cut(design.density_constants),

@@ -40,6 +40,10 @@ from .bernoulli import Bernoulli
 from .beta import Beta
 from .beta_binomial import BetaBinomial
 from .binomial import Binomial
+from .censored import Censored
+from .censored_gaussian import CensoredGaussian
+from .censored_lognormal import CensoredLogNormal
+from .censored_weibull import CensoredWeibull
 from .family import Default, Family, Scale
 from .gamma import Gamma
 from .gaussian import Gaussian
@@ -62,6 +66,7 @@ from .zero_inflated_poisson import ZeroInflatedPoisson
 
 __all__ = [
     "BY_OPTION",
+    "CENSORED",
     "FAMILIES",
     "GAUSSIAN",
     "LINKS",
@@ -99,8 +104,12 @@ FAMILIES: dict[str, type[Family]] = {
         Ordinal,
     )
 }
-# not asked for by name: ``se=`` of a model makes it of a gaussian one
-BY_OPTION: tuple[type[Family], ...] = (GaussianKnown,)
+# what ``cens(y, status)`` makes of a family
+CENSORED: dict[str, type[Censored]] = {
+    kind.name: kind for kind in (CensoredGaussian, CensoredLogNormal, CensoredWeibull)
+}
+# not asked for by name: ``se=`` of a model makes the first of a gaussian one
+BY_OPTION: tuple[type[Family], ...] = (GaussianKnown, *CENSORED.values())
 # parameters that may have a linear predictor, besides sigma
 PREDICTED: tuple[str, ...] = tuple(
     dict.fromkeys(

@@ -81,6 +81,8 @@ class Family(ABC):
     scales_with_mean: ClassVar[bool] = True  # E(y | η) is a multiple of g⁻¹(η), or η with models_log
     for_zeros: ClassVar[tuple[str, ...]] = ()  # families with a part for zeros besides those of this one
     is_discrete: ClassVar[bool] = False
+    is_censored: ClassVar[bool] = False  # rows may lie in intervals, whose ends stand for the response and the trials
+    lowest: ClassVar[float] = -np.inf  # end of the support
     models_log: ClassVar[bool] = False  # the linear predictor is that of log y
     has_normal_scores: ClassVar[bool] = False  # of y or log y, in units of sigma: their spread is fitted
     has_long_tails: ClassVar[bool] = False
@@ -330,6 +332,10 @@ class Family(ABC):
 
         ``categories`` are the numbers (K,) that stand for those of an ordered response, increasing.
         """
+
+    def graph_interval(self, y: Any, lower: Array, upper: Array) -> Any:
+        """log P(lower < y ≤ upper) (n,) in PyTensor, of the observed variable ``y`` of `graph`."""
+        raise AssertionError(f"{self} has no intervals")
 
     def graph_mean(self, eta: Any) -> Any:
         """g⁻¹(η) in PyTensor."""

@@ -118,7 +118,7 @@ class Gaussian(Family):
     def residual_variance(
         self, parameters: Mapping[str, Array], fixed: Array, random: Array
     ) -> tuple[Array | None, str]:
-        if not self.is_normal:
+        if self.link != "identity":
             return super().residual_variance(parameters, fixed, random)
         return parameters["sigma"] ** 2 + np.zeros_like(fixed), "residual: sigma^2"
 

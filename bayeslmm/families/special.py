@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from math import lgamma
+from math import erfc, lgamma
 
 import numpy as np
 
 from ..tools.compiling import compiled
+
+SQRT_2 = np.sqrt(2.0)
+HALF_LOG_2_PI = 0.5 * np.log(2.0 * np.pi)
 
 
 @compiled
@@ -62,3 +65,24 @@ def rising(a, y):
         value = (a - 0.5) * grown + y * np.log(b) - y + (v - u) / 12.0 - (v**3 - u**3) / 360.0
         first = grown - 0.5 * (v - u) - (v * v - u * u) / 12.0 + (v**4 - u**4) / 120.0
     return value, first, trigamma(b) - trigamma(a), tetragamma(b) - tetragamma(a)
+
+
+@compiled
+def log_normal_cdf(z):
+    """log Φ(z): below −30 by the asymptotic series (Abramowitz & Stegun 26.2.12), above zero by its complement."""
+    if z > 0.0:
+        return np.log1p(-0.5 * erfc(z / SQRT_2))
+    if z > -30.0:
+        return np.log(0.5 * erfc(-z / SQRT_2))
+    f = 1.0 / (z * z)
+    series = -f * (1.0 - f * (3.0 - f * (15.0 - f * 105.0)))
+    return -0.5 * z * z - np.log(-z) - HALF_LOG_2_PI + np.log1p(series)
+
+
+@compiled
+def log_normal_between(low, high):
+    """log(Φ(high) − Φ(low)), low < high, from the tail that both are nearer to."""
+    if low > 0.0:
+        low, high = -high, -low
+    top, bottom = log_normal_cdf(high), log_normal_cdf(low)
+    return top + np.log(-np.expm1(bottom - top))

@@ -69,6 +69,15 @@ class Counts:
     trials: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Censoring:
+    """``cens(y, status, upper)``: a response of which some rows are known to lie in an interval only."""
+
+    values: Any
+    status: Any
+    upper: Any = None
+
+
 OWN = {
     "C": as_factor,
     "I": identity,
@@ -85,6 +94,7 @@ OWN = {
     "p": Counts,
     "prop": Counts,
     "proportion": Counts,
+    "cens": Censoring,
 }
 
 

@@ -296,19 +296,21 @@ class _Reader:
             raise self.error(NO_RESPONSE, node) from None
 
     def beside(self, node: Node) -> tuple[Atom, Atom | None]:
-        """What brms writes beside a response: ``y | trials(n) + weights(w)``, and sentences for the others."""
+        """What brms writes beside a response: trials(), cens() and weights(), and sentences for the others."""
         left, right = node.parts
         words = self.words_beside(right)
         for name, remedy in BESIDE_RESPONSE.items():
             if re.search(rf"\b{name}\(", self.written(right)):
                 raise self.error(f"{name}() has no place beside the response. {remedy}", right)
-        if not words or not words.keys() <= {"trials", "weights"}:
+        if not words or not words.keys() <= {"trials", "cens", "weights"} or {"trials", "cens"} <= words.keys():
             raise self.error(NO_RESPONSE, node)
         response, weights = self.response(left), None
-        if "trials" in words:
-            if left.kind not in ("name", "expression"):
-                raise self.error(NO_RESPONSE, node)
-            response = Atom(canonical_python(f"p({self.written(left)}, {words['trials']})"), is_name=False)
+        for word, function in (("trials", "p"), ("cens", "cens")):
+            if word in words:
+                if left.kind not in ("name", "expression"):
+                    raise self.error(NO_RESPONSE, node)
+                text = f"{function}({self.written(left)}, {words[word]})"
+                response = Atom(canonical_python(text), is_name=False)
         if "weights" in words:
             weights = self.counted(words["weights"].strip(), right)
         return response, weights

@@ -69,7 +69,6 @@ DOTTED = {
 """The same for functions with dots in their names, which are none of Python."""
 
 BESIDE_RESPONSE = {
-    "cens": "Censored responses are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md).",
     "dec": "Decisions of diffusion models are not offered.",
     "mi": NO_ERRORS,
     "rate": "Write offset(log(...)) on the right.",

@@ -47,6 +47,7 @@ BARE = {
     **dict.fromkeys(["B", "binary"], "x success"),
     **dict.fromkeys(["p", "prop", "proportion"], "successes trials"),
     "C": "data contrast@ levels[]",
+    "cens": "y status upper",
     "S": "data omit levels[]",
     "T": "data ref levels[]",
     "fs_curves": "x k#",

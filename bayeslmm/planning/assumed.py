@@ -122,6 +122,7 @@ def assumed(
     design.refuse_wide("assume()")
     design.refuse_predictors("assume()")
     design.refuse_likelihood_weights("assume()")
+    design.refuse_censored("assume()")
     source_values = _of(source)
     return Assumed(
         design=design,

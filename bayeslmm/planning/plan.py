@@ -114,6 +114,7 @@ def plan(
     design.refuse_residual("a plan of a study")
     design.refuse_predictors("a plan of a study")
     design.refuse_likelihood_weights("a plan of a study")
+    design.refuse_censored("a plan of a study")
     _check(studies, how, ci_prob, draws)
     quantities, contrasts, values = _quantities(design, quantity)
     asked = axes(design, vary)

@@ -190,6 +190,7 @@ def pool(footing: Footing, reml: PointFit | None, post: PosteriorFit | None, ci_
 def _refuse_residual(design: Design) -> None:
     design.refuse_predictors("a comparison of pooling")
     design.refuse_likelihood_weights("a comparison of pooling")
+    design.refuse_censored("a comparison of pooling")
     if design.residual is not None:
         raise NotAvailableError(
             f"compare_pooling is not offered for models with {design.residual.text}: complete and no pooling are least "

@@ -107,6 +107,7 @@ def ppc(
     drawn = replicate(fit, draws=draws, groups=groups, random_seed=random_seed)
     design = drawn.design
     design.refuse_likelihood_weights("ppc()")
+    design.refuse_censored("ppc()")
     used, y, y_rep, remarks = _on_scale(drawn)
     by_split = None if by is None else levels_by(fit, by).split(used)
     statistics_of, left_out = _wanted(design, stat, by_split, used)

@@ -22,7 +22,7 @@ def model_text(design: Design, priors: Priors) -> Text:
     head = [
         f"Mixed-effects model, family {design.family}",
         f"Formula: {design.formula.text}",
-        f"Rows: {design.n:,} used{dropped}{design.counted_words}",
+        f"Rows: {design.n:,} used{dropped}{design.rows_words}",
         f"Fixed: {', '.join(design.x_names) or 'none'}",
         *design.predictor_lines,
     ]

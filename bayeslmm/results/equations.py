@@ -255,6 +255,8 @@ def _response(design: Design) -> _Line:
     """The distribution of the response."""
     family, y, variable = design.family, _at_row(design.response), _symbol("sigma")
     notes = [_write(f"i = 1, …, {design.n}")]
+    if design.bounds is not None:
+        notes.append(_words("of censored rows the probability of what is known stands in place of the density"))
     if design.likelihood_weights is not None:
         notes.append(_words(f"each density to the power {design.formula.weights_text}"))
     if family.has_categories:

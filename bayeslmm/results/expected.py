@@ -69,6 +69,7 @@ def residuals(fit: Draws, kind: str, *, draws: bool) -> Any:
     """Residuals of every draw or their mean (n,)."""
     check_residuals(kind)
     design, rows = fit.design, own_rows(fit)
+    design.refuse_censored("residuals()")
     observed = design.y if design.trials is None else design.y / design.trials
     if kind == "raw" and not draws and design.family.has_mean:
         return observed - fitted(fit)

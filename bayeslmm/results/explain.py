@@ -164,7 +164,7 @@ def _counts(design: Design) -> str:
     ]
     effects = sum(group.q * group.n_levels for group in design.groups)
     return (
-        f"Estimated from {design.n:,} rows{design.counted_words}: {', '.join(part for part in counts if part)}; "
+        f"Estimated from {design.n:,} rows{design.rows_words}: {', '.join(part for part in counts if part)}; "
         f"{effects:,} random effects follow from these."
     )
 

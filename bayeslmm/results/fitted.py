@@ -34,6 +34,7 @@ def residuals(record: Estimates, kind: str = "raw") -> Array:
     """The values behind :meth:`PointFit.residuals`."""
     check_residuals(kind, KINDS)
     design, family = record.design, record.design.family
+    design.refuse_censored("residuals()")
     observed = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     mean = fitted(record)
     parameters = design.along(record.values.family)

@@ -238,6 +238,7 @@ def bootstrap_table(
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise InputError(f"draws={draws!r}: the bootstrap needs a whole number of data sets, better 1,000")
     fit.design.refuse_likelihood_weights("a bootstrap")
+    fit.design.refuse_censored("a bootstrap")
     asked: dict[str, Any] = {"draws": draws, "random_seed": random_seed, "cores": cores_of(cores)}
     if fit.solution.nodes:
         batches = engine.bootstrap_of_any(fit.design, fit.solution, parameters_of(fit.design), **asked)

@@ -40,8 +40,8 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     family = design.family
     drawn = {name: posterior[name].to_numpy() for name in design.parameters}
     kind, link = densities.numbers(family)
-    y, ones = design.working_response, np.ones(design.n)
-    trials = ones if design.trials is None else design.trials
+    ones, (y, trials) = np.ones(design.n), design.working_ends
+    trials = ones if trials is None else trials
     weights = ones if design.precisions is None else design.precisions
     densities_of_rows, constants = np.empty_like(eta), design.density_constants
     by_value = family.normaliser_takes_y

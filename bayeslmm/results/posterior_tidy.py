@@ -74,11 +74,8 @@ def augment(fit: Draws) -> pd.DataFrame:
     fitted, sd = expected.fitted_and_sd(fit)
     if design.family.has_categories:
         return design.frame.assign(**{f"_p[{level}]": fitted[:, k] for k, level in enumerate(design.levels)})
+    table = design.frame.assign(_fitted=fitted, _fixed=expected.fitted_and_sd(fit, "average")[0], _fitted_sd=sd)
+    if design.bounds is not None:
+        return table
     observed = design.y if design.trials is None else design.y / design.trials
-    return design.frame.assign(
-        _fitted=fitted,
-        _fixed=expected.fitted_and_sd(fit, "average")[0],
-        _fitted_sd=sd,
-        _resid=observed - fitted,
-        _scaled_resid=expected.residuals(fit, "scaled", draws=False),
-    )
+    return table.assign(_resid=observed - fitted, _scaled_resid=expected.residuals(fit, "scaled", draws=False))

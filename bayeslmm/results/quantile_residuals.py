@@ -48,7 +48,7 @@ def quantile_residuals(
     >>> quantile_residuals(design, np.array([[1.0, 1.0]]), {"sigma": np.array([[2.0]])}, rng=rng)
     array([[0., 1.]])
     """
-    y, family = design.y, design.family
+    family, (y, trials) = design.family, design.ends
     values = {name: np.asarray(value) for name, value in parameters.items()}
     if "sigma" in values and design.weights is not None:
         values["sigma"] = values["sigma"] / np.sqrt(design.weights)
@@ -56,7 +56,7 @@ def quantile_residuals(
     if relative is not None:
         values["sigma"] = values["sigma"] * np.sqrt(relative)
     with np.errstate(all="ignore"):
-        scores = family.normal_scores(y, eta, values, design.trials, rng)
+        scores = family.normal_scores(y, eta, values, trials, rng)
     if design.residual is not None and design.residual.is_correlated:
         structure = design.residual.structure
         if residual is not None:

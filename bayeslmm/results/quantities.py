@@ -179,7 +179,7 @@ def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False
         raise InputError(f"{what}: the fits have different responses, {a.response!r} and {b.response!r}")
     if not any_family and a.family != b.family:
         raise InputError(f"{what}: the fits have different families, {a.family} and {b.family}")
-    if not (_equal(a.y, b.y) and _equal(a.trials, b.trials)):
+    if not (_equal(a.y, b.y) and _equal(a.trials, b.trials) and _equal(a.bounds, b.bounds)):
         raise InputError(
             f"{what}: the fits have different responses: {a.response!r} holds other values, or in other rows"
         )

@@ -28,7 +28,7 @@ def _header(design: Design, title: str, *more: str) -> str:
     groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups if g.is_grouping)
     smooths = ", ".join(g.name for g in design.smooths)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
-    rows = f"Rows: {len(design.y):,}{dropped}{design.counted_words}; groups: {groups or 'none'}"
+    rows = f"Rows: {len(design.y):,}{dropped}{design.rows_words}; groups: {groups or 'none'}"
     lines.append(rows + f"; smooths: {smooths}" * bool(smooths))
     if design.sums is not None:
         lines.append("Rows were read chunk by chunk and not kept; quantiles of residuals are not among the sums")
@@ -96,7 +96,8 @@ def _family_parameters(fit: Estimates) -> Table | None:
 
 
 def _scaled_residuals(fit: Estimates) -> Table | None:
-    if fit.design.family.has_categories or fit.design.sums is not None:
+    design = fit.design
+    if design.family.has_categories or design.bounds is not None or design.sums is not None:
         return None
     quantiles = np.quantile(residuals(fit, "scaled"), [0, 0.25, 0.5, 0.75, 1])
     cells = [f"{quantile:.4f}" for quantile in quantiles]

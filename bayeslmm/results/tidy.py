@@ -113,12 +113,10 @@ def augment(fit: Estimates) -> pd.DataFrame:
     values = fitted(fit)
     if design.family.has_categories:
         return design.frame.assign(**{f"_p[{level}]": values[:, k] for k, level in enumerate(design.levels)})
-    table = design.frame.assign(
-        _fitted=values,
-        _fixed=fitted(fit, with_groups=False),
-        _resid=residuals(fit),
-        _scaled_resid=residuals(fit, "scaled"),
-    )
+    table = design.frame.assign(_fitted=values, _fixed=fitted(fit, with_groups=False))
+    if design.bounds is not None:
+        return table
+    table = table.assign(_resid=residuals(fit), _scaled_resid=residuals(fit, "scaled"))
     if not fit.solution.nodes:
         return table
     table = table.assign(_pearson_resid=residuals(fit, "pearson"))

@@ -180,6 +180,7 @@ def _kinds(kind: str | Sequence[str]) -> list[str]:
 def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
     """Residuals (n,) that are standard normal where the model is right, and what they are called."""
     need_rows(fit.design)
+    fit.design.refuse_censored("plot_residuals()")
     if fit.design.family.has_normal_scores and not fit.design.family.models_log:
         return fit.residuals("scaled"), "scaled residual"
     table = fit.simulate(SIMULATED, random_seed=random_seed, groups="observed")

@@ -159,6 +159,8 @@ def _refuse_terms(given: Given) -> None:
         )
     if given.formula.likelihood_weights is not None:
         raise NotAvailableError(f"{given.formula.weights_text} of data that come in chunks is not offered.")
+    if not given.formula.response_atom.is_name and given.formula.response.startswith("cens("):
+        raise NotAvailableError("A censored response of data that come in chunks is not offered.")
     for bar in given.formula.bars:
         if bar.word is not None:
             raise NotAvailableError(f"{bar.text} of data that come in chunks is not offered; (x | g) is.")

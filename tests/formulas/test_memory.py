@@ -44,6 +44,7 @@ def table(seed=1):
 
 
 EXAMPLES = {
+    "cens": "cens(x, x > 1)",
     "fs_curves": "fs_curves(x, 6)",
     "bs": "bs(x, df=5)",
     "cc": "cc(x, 2.5, df=4)",
@@ -102,7 +103,7 @@ EXAMPLES = {
 }
 for one in whitelist.CALLS:
     EXAMPLES.setdefault(one, f"{one}(x)")
-COUNTED = {"p", "prop", "proportion"}  # these give a response and nothing else
+COUNTED = {"p", "prop", "proportion", "cens"}  # these give a response and nothing else
 
 TRUSTED = """
 I(x - x.mean()) ; I((x - x.mean()) / x.std()) ; I(x / len(x)) ; I(x - min(x)) ; I(x / sum(x)) ; x.clip(x.min(), 1.5)

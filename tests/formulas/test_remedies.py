@@ -74,7 +74,6 @@ def test_the_thing(data, written, trust):
 
 LEADS = {
     "y | se(w) ~ x": r"se='s'",
-    "y | cens(w) ~ x": "pymc_parts",
     "y | trunc(lb=0) ~ x": "pymc_parts",
     "y | rate(n) ~ x": r"offset\(log",
     "y | subset(w) ~ x": r"data\[condition\]",
