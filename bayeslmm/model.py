@@ -76,7 +76,8 @@ class Model:
         (``p(successes, trials)`` on the left), ``"poisson"``, ``"negbinomial"``, ``"nbinom1"``,
         ``"truncated_poisson"``, ``"truncated_negbinomial"``, ``"zero_inflated_poisson"``,
         ``"zero_inflated_negbinomial"``, ``"hurdle_poisson"``, ``"hurdle_negbinomial"``, ``"gamma"``,
-        ``"inverse_gaussian"``, ``"weibull"``, ``"beta"`` or ``"ordinal"`` (cumulative); see :mod:`bayeslmm.families`.
+        ``"inverse_gaussian"``, ``"weibull"``, ``"exgaussian"``, ``"beta"`` or ``"ordinal"`` (cumulative); see
+        :mod:`bayeslmm.families`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
     namespace : mapping, optional

@@ -35,6 +35,14 @@ FAMILIES = {
 BY_QUADRATURE = {
     "bernoulli: (1 | g)": ("y ~ x + (1 | g)", {"family": "bernoulli", "priors": _UNIT}),
     "poisson: (1 | g)": ("y ~ x + (1 | g)", {"family": "poisson", "priors": _UNIT}),
+    "gaussian, censored at 1: (1 | g)": (  # by a condition on themselves
+        "cens(pmin(y, 1), y > 1) ~ x + (1 | g)",
+        {"family": "gaussian", "priors": _UNIT | {"sigma": blm.Prior("HalfNormal", sigma=1)}},
+    ),
+    "exgaussian: (1 | g)": (
+        "y ~ x + (1 | g)",
+        {"family": "exgaussian", "priors": _UNIT | dict.fromkeys(("sigma", "nu"), blm.Prior("HalfNormal", sigma=1))},
+    ),
 }
 
 

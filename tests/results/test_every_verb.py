@@ -131,6 +131,7 @@ OTHER_POINTS = [
     Case("offset", "ml", "truncated_poisson"),
     Case("intercept", "ml", "truncated_negbinomial"),
     Case("correlated slope", "ml", "weibull"),
+    Case("intercept", "ml", "exgaussian"),
     Case("intercept", "ml", "zero_inflated_poisson"),
     Case("crossed", "ml", "zero_inflated_negbinomial"),
     Case("offset", "ml", "hurdle_poisson"),
@@ -172,6 +173,7 @@ POSTERIORS = [
     posterior("intercept", "truncated_poisson"),
     posterior("intercept", "truncated_negbinomial"),
     posterior("crossed", "weibull"),
+    posterior("intercept", "exgaussian"),
     posterior("nested", "zero_inflated_poisson"),
     posterior("intercept", "zero_inflated_negbinomial"),
     posterior("intercept", "hurdle_poisson"),
@@ -200,6 +202,7 @@ def response(family: str, mean: np.ndarray, m: np.ndarray, rng: np.random.Genera
         "truncated_poisson": lambda: 1 + rng.poisson(mu),
         "truncated_negbinomial": lambda: 1 + rng.negative_binomial(3, 3 / (3 + mu)),
         "weibull": lambda: mu * rng.weibull(1.5, ROWS),
+        "exgaussian": lambda: rng.normal(mu - 0.5, 0.4) + rng.exponential(0.5, ROWS),
         "zero_inflated_poisson": lambda: rng.poisson(mu) * (rng.random(ROWS) > 0.3),
         "zero_inflated_negbinomial": lambda: rng.negative_binomial(3, 3 / (3 + mu)) * (rng.random(ROWS) > 0.3),
         "hurdle_poisson": lambda: (1 + rng.poisson(mu)) * (rng.random(ROWS) > 0.3),
@@ -518,7 +521,7 @@ WITHOUT_RESIDUAL = {
     ("hurdle_negbinomial", None),
 }
 ZEROS_APART = {"zero_inflated_poisson", "zero_inflated_negbinomial", "hurdle_poisson", "hurdle_negbinomial"}
-WITHOUT_DEVIANCE = {"student_t", "lognormal", "beta", "nbinom1", "beta_binomial", "weibull"} | ZEROS_APART
+WITHOUT_DEVIANCE = {"student_t", "lognormal", "beta", "nbinom1", "beta_binomial", "weibull", "exgaussian"} | ZEROS_APART
 WITHOUT_G = {
     "nested",
     "nested and crossed",
