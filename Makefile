@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-python bench-reml bench-glmm bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-python bench-reml bench-glmm bench-structures bench-growth bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -113,6 +113,9 @@ bench-python: $(STAMP) .venv/peers/.installed  ## time the point fits beside tho
 	@$(BIN)/python -m venv --clear .venv/peers
 	@.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 	@touch $@
+
+bench-structures: $(STAMP)  ## time structures of effects beside nlme, glmmTMB, metafor and mgcv
+	@$(BIN)/python benchmarks/structures.py $(ARGS)
 
 bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into benchmarks/README.md
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
