@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -49,7 +50,7 @@ def lme_python(task: Task, data: pd.DataFrame) -> Callable[[], float]:
 
     def run() -> float:
         fit = package.lmer(task["formula"], data, reml=task["reml"])
-        fit.v_beta_unscaled, fit.std_errors, fit.ranef()  # noqa: B018  (computed when asked for)
+        fit.v_beta_unscaled, fit.std_errors, fit.ranef  # noqa: B018  (computed when asked for)
         return -2.0 * float(fit.log_likelihood)
 
     return run
@@ -89,6 +90,7 @@ def interlace(task: Task, data: pd.DataFrame) -> Callable[[], float]:
     import interlace as package
 
     fixed, bars = parts_of(task["formula"])
+    bars = [re.sub(r"^\((?![01] )", "(1 + ", bar) for bar in bars]  # an intercept is not understood there
 
     def run() -> float:
         fit = package.fit(fixed, data, random=bars, method="REML" if task["reml"] else "ML")
@@ -112,7 +114,7 @@ def answer(prepare: Any, task: Task) -> dict[str, Any]:
         data = pd.read_csv(task["file"]).dropna()
         for column in task["factors"]:
             data[column] = data[column].astype(str)
-        seconds, runs, criterion = workers.timed(prepare(task, data), task["repeats"])
+        seconds, runs, criterion = workers.timed(prepare(task, data), task["repeats"], time.process_time)
     except BaseException as error:  # a panic of compiled code is no Exception
         if isinstance(error, KeyboardInterrupt):
             raise

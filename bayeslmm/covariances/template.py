@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,19 +50,7 @@ class Template:
     def from_blocks(cls, blocks: Sequence[Sequence[int]], structures: Sequence[Structure] = ()) -> Template:
         """Template of a factor whose columns are correlated inside blocks only; these are unstructured by default."""
         ordered = tuple(tuple(sorted(block)) for block in blocks)
-        structures = tuple(structures) or (UNSTRUCTURED,) * len(ordered)
-        entries = sorted(
-            (block[c], block[r])
-            for block, structure in zip(ordered, structures, strict=True)
-            for r, c in structure.free_entries(len(block)) or ()
-        )
-        return cls(
-            q=sum(len(block) for block in ordered),
-            blocks=ordered,
-            structures=structures,
-            rows=tuple(r for _, r in entries),
-            columns=tuple(c for c, _ in entries),
-        )
+        return _template_of(ordered, tuple(structures) or (UNSTRUCTURED,) * len(ordered))
 
     # -- what there is
 
@@ -245,6 +233,22 @@ class Template:
                 enlarged[np.ix_(block, block)] = change
                 changes.append(enlarged)
         return changes
+
+
+@lru_cache(maxsize=256)  # every fit asks for the same ones several times
+def _template_of(blocks: tuple[tuple[int, ...], ...], structures: tuple[Structure, ...]) -> Template:
+    entries = sorted(
+        (block[c], block[r])
+        for block, structure in zip(blocks, structures, strict=True)
+        for r, c in structure.free_entries(len(block)) or ()
+    )
+    return Template(
+        q=sum(len(block) for block in blocks),
+        blocks=blocks,
+        structures=structures,
+        rows=tuple(r for _, r in entries),
+        columns=tuple(c for c, _ in entries),
+    )
 
 
 def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
