@@ -138,8 +138,11 @@ def contract(
         return MappingProxyType({name: taken.new(template.format(name)) for name in factors})
 
     sd, cor, b, coef = each("sd_{}"), each("cor_{}"), each("b_{}"), each("coef_{}")
-    level = MappingProxyType({name: taken.new(name, "_level") for name in factors})
-    term, other = each("{}_term"), each("{}_term_bis")
+    level = MappingProxyType({name: taken.new(_listed(name), "_level") for name in factors})
+    term, other = (
+        MappingProxyType({name: taken.new(_listed(name) + ending) for name in factors})
+        for ending in ("_term", "_term_bis")
+    )
     dims: dict[str, tuple[str, ...]] = {name: () for name in parameters}
     dims |= {kind: (terms[kind],) for kind in residual}
     if CUTPOINT in dims:
@@ -173,6 +176,11 @@ def contract(
         cor_at_means=cor_at_means,
         dims=MappingProxyType(dims),
     )
+
+
+def _listed(dimension: str) -> str:
+    """A dimension's name as nutpie can keep it, which writes those of a variable between commas."""
+    return dimension.replace(",", ";")
 
 
 class _Taken(set[str]):

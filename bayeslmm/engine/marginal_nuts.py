@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import FitError
 from ..tools.arrays import Array
 from .interrupts import interruptible
 from .marginal import Marginal
 from .proposal import Proposal
+
+STARTS = 64  # draws of a proposal among which a chain begins
 
 
 def unbounded(marginal: Marginal, x: Array) -> Array:
@@ -35,6 +38,12 @@ def log_density(marginal: Marginal, z: Array) -> tuple[float, Array]:
     log_slope = -np.logaddexp(0.0, -z[sds])  # log dx/dz
     gradient[sds] = gradient[sds] * np.exp(log_slope) + 1.0 - np.exp(log_slope)
     return value + float(np.sum(log_slope)), gradient
+
+
+def _densest(marginal: Marginal, proposal: Proposal) -> Array:
+    """The middle (d,) of the component where the density is highest."""
+    means = proposal.near.means
+    return means[np.argmax(marginal.log_densities(means))]
 
 
 def sample_marginal(
@@ -62,21 +71,29 @@ def sample_marginal(
         return lambda z: {"z": np.array(z)}
 
     def start(seed: int) -> Array:
-        return unbounded(marginal, proposal.near.draw(np.random.default_rng(seed), 1)[0])
+        drawn = proposal.near.draw(np.random.default_rng(seed), STARTS)
+        possible = np.isfinite(marginal.log_densities(drawn))  # a prior may have ends, which the proposal ignores
+        return unbounded(marginal, drawn[possible.argmax()] if possible.any() else _densest(marginal, proposal))
 
     compiled = from_pyfunc(
         marginal.d, make_log_density, make_expand, [np.dtype("f8")], [(marginal.d,)], ["z"], make_initial_point_fn=start
     )
-    with interruptible():  # as in `joint_nuts`
-        tree = nutpie.sample(
-            compiled,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            cores=cores,
-            seed=random_seed,
-            progress_bar=False,
-            progress_callback=report,
-            save_warmup=False,
-        )
+    try:
+        with interruptible():  # as in `joint_nuts`
+            tree = nutpie.sample(
+                compiled,
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                cores=cores,
+                seed=random_seed,
+                progress_bar=False,
+                progress_callback=report,
+                save_warmup=False,
+            )
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise FitError(
+            f"sampling failed: {reason}. NUTS found no point to begin at: do the priors leave room where the data are?"
+        ) from error
     return bounded(marginal, tree.posterior["z"].to_numpy()), tree.sample_stats.to_dataset()

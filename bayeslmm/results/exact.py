@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.priors import Priors
-from ..engine.hyperpriors import HyperPriors, unwritten
+from ..engine.hyperpriors import HyperPriors, unwritten, with_other_ends
 from ..engine.marginal import Marginal
 from ..engine.marginal_nuts import sample_marginal
 from ..engine.modes import Cover, cover, disagreement, modes_of_draws
@@ -30,15 +30,19 @@ SHARE_LIMIT = 0.3  # of the proposal's draws that count: below, NUTS does better
 NUTS_STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
 
 
-def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
-    """An ``xarray.DataTree`` as NUTS gives; k-hat and the acceptance rate are attributes of ``sample_stats``.
+def sample_exact(design: Design, priors: Priors, settings: Settings) -> tuple[Any, str]:
+    """An ``xarray.DataTree`` as NUTS gives, and an empty text; or none, and why the PyMC model has to be sampled.
+
+    K-hat and the acceptance rate are attributes of ``sample_stats``.
 
     Where the proposal covers the posterior badly, by its own pilot draws or by a k-hat over 0.7 twice, the second time
     with a proposal made with more care, NUTS draws the hyperparameters from the same density instead, and
-    ``posterior.attrs["reason"]`` says why.
+    ``posterior.attrs["reason"]`` says why. Where a prior has ends, which that density breaks off at, it is the PyMC
+    model's to be drawn, whose coordinates have none.
     """
     draws, chains = settings.draws, settings.chains
     started = time.perf_counter()
+    ends = with_other_ends(design, priors)
     design = priors.at_means(design)
     marginal = marginal_of(Problem.of(design), HyperPriors.of(design, priors))
     cores = min(settings.threads, chains)
@@ -61,10 +65,12 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
                 reason = ""
                 break
             reason = f"the best proposal fits badly (k-hat {k_hat:.2f})"
+    if reason and ends and design.residual is None:
+        return None, f"{reason}, and {ends}"
     if reason:
-        return _by_nuts(design, marginal, covered, settings, cores, proposal_stream, started, reason)
+        return _by_nuts(design, marginal, covered, settings, cores, proposal_stream, started, reason), ""
     accepted = float(drawn.accepted.mean())
-    return _tree(
+    tree = _tree(
         design,
         drawn,
         {"lp": drawn.log_density, "accepted": drawn.accepted},
@@ -77,6 +83,7 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> Any:
         },
         started,
     )
+    return tree, ""
 
 
 def why_not_exact(design: Design, priors: Priors) -> str:

@@ -47,7 +47,9 @@ class Plan:
 class Exact(Plan):
     """Fixed and random effects integrated out, the hyperparameters drawn, the effects drawn given them."""
 
-    sampler: ClassVar[Sampler] = sample_exact
+    def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
+        tree, reason = sample_exact(design, priors, settings)
+        return tree if not reason else Graph(reason=reason, shown=True).draw(design, priors, settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

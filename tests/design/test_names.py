@@ -30,6 +30,7 @@ WORDS = st.one_of(
             "x",
             "",
             "a/b",
+            "a, b",
             "a_b",
             " ",
             ".",
@@ -86,6 +87,7 @@ def test_every_name_is_given_once_and_fits_a_file(family, x_names, groups):
     every = [name for field in by_key for name in getattr(names, field).values()]
     if not {"y", "response"} & set(names.level.values()):  # these stand in other datasets than levels do
         assert len({*every, *fixed}) == len(every) + len(fixed)
+    assert not any("," in dim for dims in names.dims.values() for dim in dims)  # nutpie joins them by commas
     assert len(set(every)) == len(every) and not set(every) & {*EACH, *ARVIZ, ROW, COEF, THRESHOLD, "beta", *family}
     for name in every:
         assert "/" not in name and "\0" not in name and name.replace(".", "").strip() and name.encode()

@@ -675,7 +675,7 @@ def missing_of_glance(case: Case, fit: Any) -> set[str]:
         found |= {"icc", "r2_marginal", "r2_conditional", "elpd_loo", "se_elpd_loo", "p_loo", "k_max"}
     if case.engine != "posterior":
         return found | ({"reml_criterion"} if case.engine == "ml" else set())
-    return found | ({"divergences"} if "exact" in fit.verdict else {"k_hat"})
+    return found | ({"divergences"} if "k_hat" in fit.idata.sample_stats.attrs else {"k_hat"})
 
 
 def problems(fit: Any, case: Case, name: str, verb: Verb) -> Iterator[str]:
