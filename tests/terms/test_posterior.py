@@ -103,13 +103,14 @@ def test_ranks_are_uniform_over_simulated_data(name):
     prior = empty.prior_predictive(refits, random_seed=11)
     truths, simulated = prior["prior"].to_dataset(), prior["prior_predictive"]["y"].to_numpy()[0]
     names = empty.design.names
+    correlations = [names.cor[group.name] for group in empty.design.groups if group.correlated]
     ranks = {}
     for i in range(refits):
         post = model(name, simulated[i]).fit(draws=kept, chains=4, random_seed=i, progressbar=False)
-        for variable in ("sigma", "beta", *names.sd.values(), *names.cor.values(), *names.b.values()):
+        for variable in ("sigma", "beta", *names.sd.values(), *correlations, *names.b.values()):
             drawn = post.draws(variable).reshape(4 * kept, -1)[::4]  # nearly independent
             truth = truths[variable].to_numpy()[0, i].reshape(-1)
-            for k in {1} if variable in names.cor.values() else {0, len(truth) - 1}:
+            for k in {1} if variable in correlations else {0, len(truth) - 1}:
                 ranks.setdefault((variable, k), []).append(int((drawn[:, k] < truth[k]).sum()))
     for parameter, found in ranks.items():
         counts = np.bincount(np.minimum(np.array(found) * 4 // (kept + 1), 3), minlength=4)
