@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import AliasedColumnsWarning, DataError, InputError, UnidentifiedTermError
-from ..families import CENSORED, GAUSSIAN, Family
+from ..families import CENSORED, FAMILIES, GAUSSIAN, Family
 from ..formulas.binding import Scope
 from ..formulas.expressions import Expression, total_offset
 from ..formulas.formula import Bar, Formula, parse_formula
@@ -108,6 +108,8 @@ def build_design(
     formula = parse_formula(formula) if isinstance(formula, str) else formula
     refuse_contradictions(family, se, weights)
     family = family if se is None else KNOWN
+    if family.is_censored:  # of a design that is built anew, whose response says so again
+        family = FAMILIES[family.name](link=family.link)
     data = as_frame(data)
     given = dict(predictors or {})
     if sigma is not None and family != GAUSSIAN and residual is None:

@@ -32,7 +32,7 @@ def censored(expression: Expression, index: pd.Index, family: Family, value: Any
     """
     label = expression.label
     kind = CENSORED.get(family.name)
-    if kind is None or type(family).__name__ == kind.__name__ or family.link not in kind.links:
+    if kind is None or family.link not in kind.links:
         raise NotAvailableError(
             f"{label}: censored responses are those of {', '.join(map(repr, CENSORED))} with their first link, not of "
             f"{family}; model.pymc_parts() lets PyMC have others (docs/extending.md)."

@@ -153,6 +153,14 @@ def answer_or_refuse(fit, data, tmp_path):
     np.testing.assert_allclose(again.predict(), fit.predict())
 
 
+def test_models_and_fits_are_updated(data):
+    made = model(data, "weibull")
+    assert made.update(". ~ . - x").design.family.is_censored
+    changed = made.fit_ml().update("t ~ x")
+    assert changed.design.bounds is None
+    assert changed.loglik == pytest.approx(blm.Model("t ~ x", data, family="weibull").fit_ml().loglik)
+
+
 def test_conditions_words_and_brms(data):
     fits = [
         blm.Model(f"{left} ~ x", data, family="weibull").fit_ml().loglik
