@@ -22,7 +22,7 @@ from .interactive import HEIGHT, plotly
 from .rows import response_label
 
 TIMES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # widths of the priors
-MOST_ROWS, MOST_SETS, VALUES = 10_000, 400, 1_000_000  # simulated data sets of a width, and responses of them in all
+MOST_ROWS, MOST_SETS, VALUES = 10_000, 400, 300_000  # simulated data sets of a width, and responses of them in all
 BINS = 60
 INSIDE = (0.02, 0.98)  # quantiles of responses at the widths of the model, which the axis holds
 
