@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-python bench-reml bench-glmm bench-structures bench-growth bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-python bench-reml bench-glmm bench-structures bench-growth bench-anysize bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -119,6 +119,9 @@ bench-structures: $(STAMP)  ## time structures of effects beside nlme, glmmTMB, 
 
 bench-growth: $(STAMP)  ## time and memory of fits up to 10,000,000 rows, into benchmarks/README.md
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
+
+bench-anysize: $(STAMP)  ## time and memory of 10,000,000 rows in memory, in Parquet files and on workers of Dask
+	@$(BIN)/python benchmarks/anysize.py $(ARGS)
 
 bench-posterior: $(STAMP) .venv/bambi/.installed  ## time the posterior beside Bambi and rstanarm, into benchmarks/README.md
 	@$(BIN)/python benchmarks/posterior.py --bambi .venv/bambi/bin/python $(ARGS)

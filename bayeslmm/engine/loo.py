@@ -59,9 +59,68 @@ class Hyperdraws:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledDraws:
+    """Draws in the units of the scaled problem, where the prior of β̃ has mean zero."""
+
+    scaled: Scaled
+    lams: tuple[Array, ...]  # K × (S, q_k, q_k) templates
+    beta: Array  # (S, p)
+    mean: Array  # (p,) that was taken out of β̃
+    precision: Array  # (p,) of the prior; zero where β is given or its prior flat
+
+    @classmethod
+    def of(cls, problem: Problem, draws: Hyperdraws) -> ScaledDraws:
+        """Those of a problem."""
+        scaled = scale(problem, for_priors=True)
+        units, center = np.diag(scaled.T_x), np.zeros(problem.X.shape[1])
+        if scaled.intercept is not None:
+            center[scaled.intercept] = scaled.y_center
+        mean, precision = np.zeros(len(units)), np.zeros(len(units))
+        if draws.prior is not None:
+            proper = np.isfinite(draws.prior[1])
+            mean = np.where(proper, (draws.prior[0] - center) / units, 0.0)
+            precision = (units / draws.prior[1]) ** 2
+        of_center = scaled.beta(np.zeros(len(units)))
+        beta = np.linalg.solve(scaled.T_x, (draws.beta - of_center).T).T - mean
+        lams = tuple(
+            _templates(cov, T, blocks, draws.sigma)
+            for cov, T, blocks in zip(draws.covariances, scaled.T_z, problem.blocks, strict=True)
+        )
+        return cls(scaled=scaled, lams=lams, beta=np.ascontiguousarray(beta), mean=mean, precision=precision)
+
+    def shift(self) -> Array:
+        """What takes the mean of the prior out of [X̃ ỹ] (p + 1, p + 1)."""
+        shift = np.eye(len(self.mean) + 1)
+        shift[:-1, -1] = -self.mean
+        return shift
+
+    def left_out(self, T: Array, log_det: Array, normaliser: Array, draws: Hyperdraws, part: slice) -> LeftOut:
+        """Densities of groups that are independent given the draws of a part.
+
+        Parameters
+        ----------
+        T : (S, J, p + 1, p + 1)
+            [X y]ᵀV⁻¹[X y]/σ² of each group.
+        log_det : (S, J)
+            log|M|.
+        normaliser : (S, J)
+            −2 log of the density but for the determinant and the quadratic form.
+        """
+        s2, beta = draws.sigma[part, None] ** 2, self.beta[part]
+        around = np.concatenate([-beta, np.ones((len(beta), 1))], axis=1)
+        rest = normaliser + log_det
+        within = -0.5 * (rest + np.einsum("sa,sjab,sb->sj", around, T, around) / s2)
+        if draws.prior is None:
+            return LeftOut(without=within, within=within)
+        lost, difference = _without_each(T, s2[..., None] * self.precision)
+        return LeftOut(without=-0.5 * (rest + lost + difference / s2), within=within)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Coordinates:
     """Problem and draws on centred and scaled columns, where the prior of β̃ has mean zero."""
 
+    at: ScaledDraws
     scaled: Scaled
     X: Array  # (n, p)
     y: Array  # (n,)
@@ -74,39 +133,24 @@ class _Coordinates:
 
     @classmethod
     def of(cls, problem: Problem, draws: Hyperdraws) -> _Coordinates:
-        scaled = scale(problem, for_priors=True)
-        units, center = np.diag(scaled.T_x), np.zeros(problem.X.shape[1])
-        if scaled.intercept is not None:
-            center[scaled.intercept] = scaled.y_center
-        mean, precision = np.zeros(len(units)), np.zeros(len(units))
-        if draws.prior is not None:
-            proper = np.isfinite(draws.prior[1])
-            mean = np.where(proper, (draws.prior[0] - center) / units, 0.0)
-            precision = (units / draws.prior[1]) ** 2
-        X = np.ascontiguousarray(problem.X @ scaled.T_x)
-        of_center = scaled.beta(np.zeros(len(units)))
-        beta = np.linalg.solve(scaled.T_x, (draws.beta - of_center).T).T - mean
-        lams = [
-            _templates(cov, T, blocks, draws.sigma)
-            for cov, T, blocks in zip(draws.covariances, scaled.T_z, problem.blocks, strict=True)
-        ]
+        at = ScaledDraws.of(problem, draws)
+        X = np.ascontiguousarray(problem.X @ at.scaled.T_x)
         return cls(
-            scaled=scaled,
+            at=at,
+            scaled=at.scaled,
             X=X,
-            y=problem.y - scaled.y_center - X @ mean,
+            y=problem.y - at.scaled.y_center - X @ at.mean,
             weights=np.ones(len(X)) if problem.weights is None else problem.weights,
-            Z=tuple(Z @ T for Z, T in zip(problem.Z, scaled.T_z, strict=True)),
-            lams=tuple(lams),
-            beta=np.ascontiguousarray(beta),
-            mean=mean,
-            precision=precision,
+            Z=tuple(Z @ T for Z, T in zip(problem.Z, at.scaled.T_z, strict=True)),
+            lams=at.lams,
+            beta=at.beta,
+            mean=at.mean,
+            precision=at.precision,
         )
 
     def layout(self) -> Layout:
         """The cross-products arranged for the kernel."""
-        shift = np.eye(len(self.mean) + 1)
-        shift[:-1, -1] = -self.mean
-        cross = self.scaled.cross
+        shift, cross = self.at.shift(), self.scaled.cross
         return arrange(replace(cross, ZtXy=tuple(z @ shift for z in cross.ZtXy), XytXy=shift.T @ cross.XytXy @ shift))
 
 
@@ -239,14 +283,8 @@ def _groups_left_out(groups: Sequence[_Group], draws: Hyperdraws, coordinates: _
     T = np.stack([products for products, _ in reduced], axis=1)  # (S, J, p + 1, p + 1)
     log_det = np.stack([det for _, det in reduced], axis=1)
     sizes, log_weights = (np.array([getattr(g, name) for g in groups]) for name in ("size", "log_weights"))
-    s2, beta = draws.sigma[part, None] ** 2, coordinates.beta[part]
-    normaliser = sizes * np.log(2.0 * np.pi * s2) - log_weights + log_det  # all but the quadratic form
-    around = np.concatenate([-beta, np.ones((len(beta), 1))], axis=1)
-    within = -0.5 * (normaliser + np.einsum("sa,sjab,sb->sj", around, T, around) / s2)
-    if draws.prior is None:
-        return LeftOut(without=within, within=within)
-    lost, difference = _without_each(T, s2[..., None] * coordinates.precision)
-    return LeftOut(without=-0.5 * (normaliser + lost + difference / s2), within=within)
+    normaliser = sizes * np.log(2.0 * np.pi * draws.sigma[part, None] ** 2) - log_weights
+    return coordinates.at.left_out(T, log_det, normaliser, draws, part)
 
 
 def _group(problem: Problem, coordinates: _Coordinates, rows: Codes) -> _Group:

@@ -13,6 +13,7 @@ from ..design import names
 from ..design.design import Design
 from ..engine import residual_loo
 from ..engine.hyperpriors import find_location_scale, of_fixed_effect
+from ..engine.level_loo import leave_one_level_out
 from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
@@ -26,6 +27,7 @@ from .elpd import ROW, record, units_of, units_there_are
 from .log_density import log_likelihood
 from .progress import Bar
 from .sampling import sample
+from .streamed import level_sums, need_rows
 from .summaries import flat
 from .variance import nesting
 
@@ -42,6 +44,8 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     if draws is not None and not (whole and draws >= 100):
         raise InputError(f"loo(draws={draws!r}): a number of draws to use, at least 100")
     _check_unit(fit, unit, conditional)
+    if refit:
+        need_rows(fit.design)
     available = fit.n_chains * fit.n_draws
     used = min(available, draws or integrated.draws_used(fit.design, unit, available))
     of_unit = fit.design.names.loo_of(unit)
@@ -49,7 +53,11 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     kept = fit.idata.children.get(name)
     if kept is None or int(kept.attrs["draws"]) != used:
         fit.idata[name] = kept = _leave_one_out(fit, unit, conditional, used)
-    mend = not conditional if refit is None else refit
+    if refit and fit.design.sums is not None:
+        raise NotAvailableError(
+            "loo(refit=True) needs the rows of the others, and those of data in chunks are not kept"
+        )
+    mend = not conditional and fit.design.sums is None if refit is None else refit
     if mend:
         _refit(fit, unit, kept)
     elpd = _record_of(fit, unit, conditional, kept, mend=mend)
@@ -251,6 +259,9 @@ def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple
         prior=_normal_priors(fit),
     )
     problem = Problem.of(design)
+    if design.sums is not None:
+        levels = leave_one_level_out(problem, draws, level_sums(design, unit, "loo"))
+        return levels.without, levels.within
     if values.residual is not None:
         codes = None if unit == ROW else _codes_of(design, unit)
         left = residual_loo.leave_out(problem, draws, flat(values.residual)[chosen], codes)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..design.design import Design
-from ..errors import InputError, NotAvailableError
+from ..engine.level_loo import LevelSums
+from ..errors import DataError, InputError, NotAvailableError
 from ..sources import source_of
 from ..sources.source import Source
 from ..streaming.first_pass import as_learned
+from ..streaming.levels import OfLevels
 from ..streaming.second_pass import response_of
 from ..tools.frame import frozen
 from ..tools.summed import refusal
@@ -96,6 +98,35 @@ def of_chunk_rows(design: Design, data: pd.DataFrame) -> Design:
         frame=frame,
         sums=None,
     )
+
+
+def level_sums(design: Design, unit: str, verb: str) -> LevelSums:
+    """The sums of the rows of each level of the only factor, by another pass over them.
+
+    Raises
+    ------
+    NotAvailableError
+        The unit is a single row, there are other factors, or nobody knows where the rows are.
+    DataError
+        They are others than those of the fit.
+    """
+    if [group.name for group in design.groups] != [unit]:
+        names = ", ".join(f"{verb}(unit={group.name!r})" for group in design.groups) if len(design.groups) == 1 else ""
+        raise NotAvailableError(
+            f"{verb}(unit={unit!r}) is not offered for data in chunks, of which sums are kept: the levels of the only "
+            f"factor of a model may be left out{f', {names}' if names else ''}. Make the model of a sample of rows "
+            "that fits into memory, as a pandas DataFrame, and ask that one."
+        )
+    passes, source = passes_of(design), _behind(design, verb)
+    assert source is not None
+    blueprint = passes.blueprint
+    columns = [*np.flatnonzero(design.recipe.kept), blueprint.fixed.width]
+    make = partial(OfLevels, blueprint, 0, columns)
+    levels: LevelSums = source.reduce(make, blueprint.request.columns, lambda rows: None).finished()
+    if levels.sizes.sum() != design.n:
+        now = int(levels.sizes.sum())
+        raise DataError(f"the data changed since the fit: {design.n:,} complete rows then, {now:,} now. Fit again.")
+    return levels
 
 
 def _behind(design: Design, verb: str) -> Source | None:

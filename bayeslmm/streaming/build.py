@@ -118,14 +118,15 @@ class Passes:
 
     learned: Learned
     basis: Basis
+    blueprint: Blueprint
     source: Source | None
 
     def __reduce__(self) -> Any:
-        return (_without_source, (self.learned, self.basis))
+        return (_without_source, (self.learned, self.basis, self.blueprint))
 
 
-def _without_source(learned: Learned, basis: Basis) -> Passes:
-    return Passes(learned=learned, basis=basis, source=None)
+def _without_source(learned: Learned, basis: Basis, blueprint: Blueprint) -> Passes:
+    return Passes(learned=learned, basis=basis, blueprint=blueprint, source=None)
 
 
 def design_again(given: Given, source: Source, fill: Callable[[Request], Learned], totals: Totals) -> Design:
@@ -402,7 +403,7 @@ def assemble(
         ),
         untold=None,
         sample=sample,
-        passes=Passes(learned=learned, basis=basis, source=source),
+        passes=Passes(learned=learned, basis=basis, blueprint=blueprint, source=source),
     )
     design = Design(
         formula=formula,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayeslmm as blm
-from bayeslmm.errors import InputError, NotAvailableError, UnknownColumnError
+from bayeslmm.errors import DataError, InputError, NotAvailableError, UnknownColumnError
 
 from .chunked import in_chunks, table
 
@@ -109,3 +109,30 @@ def test_what_needs_all_rows_or_a_number_a_row_and_draw_is_refused(tmp_path):
     with pytest.raises(NotAvailableError, match="augment needs the 1,479 rows"):
         loaded.augment()
     assert len(gathered(loaded.predict(new, groups="observed_or_new"))) == 1500
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + f + (x | g)", "y ~ 0 + f + z + (1 | g:h)", "y ~ x + I(2 * x) + (z | g)"])
+def test_levels_are_left_out_by_their_sums(formula):
+    data = table()
+    model = blm.Model(formula, in_chunks(data), weights="w", progressbar=False)
+    post = model.fit(**SETTINGS)
+    unit = model.design.groups[0].name
+    in_memory = blm.Model(formula, data, weights="w").read_draws(post.idata.copy())
+    one, other = (fit.loo(unit=unit, refit=False) for fit in (in_memory, post))
+    np.testing.assert_allclose(other.elpd_i, one.elpd_i, rtol=1e-8)
+    np.testing.assert_allclose(other.pareto_k, one.pareto_k, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(other.p, one.p, rtol=1e-6)
+
+
+def test_what_is_left_out_otherwise_needs_rows():
+    with pytest.raises(NotAvailableError, match="the levels of the only factor"):
+        fits("posterior")[1].loo()
+    changing = iter([table()] * 4 + [table().iloc[:900]] * 9)
+    model = blm.Model("y ~ z + (1 | g)", lambda: iter([next(changing)]), progressbar=False)
+    post = model.fit(**SETTINGS)
+    with pytest.raises(NotAvailableError, match=r"loo\(unit='g'\)"):
+        post.loo()
+    with pytest.raises(NotAvailableError, match="needs the 1,500 rows"):
+        post.loo(unit="g", refit=True)
+    with pytest.raises(DataError, match="changed since the fit: 1,500 complete rows then, 900 now"):
+        post.loo(unit="g")
