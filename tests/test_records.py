@@ -14,7 +14,7 @@ EXCEPT = {
     # few fields in an order that needs no names
     **dict.fromkeys(("Atom", "Counts", "Factor", "LKJ", "Prior"), {"kw_only"}),
     # compute once what is asked of them often
-    **dict.fromkeys(("Identification", "Template"), {"slots"}),
+    **dict.fromkeys(("Identification", "Layout", "Template"), {"slots"}),
     "Relationship": {"slots", "kw_only"},
     "_Call": {"kw_only"},
     **dict.fromkeys(("ContrastMatrix", "Helmert", "Poly", "Sum", "Treatment"), {"kw_only"}),

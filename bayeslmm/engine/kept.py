@@ -25,7 +25,7 @@ MOST_NUMBERS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Kept:
     """The rows of a problem without its response."""
 
