@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel bench-python bench-reml bench-glmm bench-structures bench-growth bench-anysize bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel clean-posteriors bench-python bench-reml bench-glmm bench-structures bench-growth bench-anysize bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -87,6 +87,9 @@ boundary: $(STAMP)  ## judge fits of 1,000 data sets at zero variances and corre
 
 modes: $(STAMP)  ## judge 200 posteriors under priors that the data contradict, some minutes
 	@$(BIN)/python tests/modes.py $(ARGS)
+
+clean-posteriors: $(STAMP)  ## draw hard models of real data with ten seeds each, print their verdicts
+	@$(BIN)/python tests/clean_posteriors.py $(ARGS)
 
 fuzz: $(STAMP)  ## fit 20,000 strange formulas, some minutes
 	@$(BIN)/python tests/fuzz_formulas.py $(ARGS)

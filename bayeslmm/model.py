@@ -402,9 +402,10 @@ class Model:
         The exact sampler integrates the fixed and random effects out, draws the few hyperparameters, and draws the
         effects given them. It needs normal, Student t, Cauchy or flat priors on the fixed effects and written-out
         priors on the sds (`bayeslmm.engine.hyperpriors.Positive`). Where its proposal fits badly (many correlated
-        columns, k-hat above 0.7) NUTS draws the hyperparameters from the same density. Of other responses with one
-        effect a level of one grouping factor the effects are integrated out by quadrature, where the log density is
-        concave in the linear predictor.
+        columns, k-hat above 0.7) NUTS draws the hyperparameters from the same density. Of other responses with up to
+        three effects a row, of one grouping factor or of nested ones, the effects are integrated out by quadrature,
+        where the log density is concave in the linear predictor; with several effects and many rows only where draws of
+        NUTS are doubtful.
 
         Parameters
         ----------

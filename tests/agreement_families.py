@@ -1,6 +1,6 @@
 """Marginals by quadrature against NUTS on the joint density: ``python tests/agreement_families.py`` prints how far.
 
-As `agreement` does for normal models, for other families with one scalar effect a level.
+As `agreement` does for normal models, for other families with few effects a row: of one factor, or of nested ones.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def simulated(groups=20, rows=8, seed=6):
     return pd.DataFrame(
         {
             "g": [f"g{k}" for k in g],
+            "h": [f"h{k}" for k in np.arange(n) // groups % 3],
             "i": [f"i{k}" for k in range(n)],
             "x": x,
             "w": w[g],
@@ -65,6 +66,13 @@ def structures():
         "negbinomial": ("wide ~ x + (1 | g)", data, {"family": "negbinomial"}),
         "gamma": ("time ~ x + (1 | g)", data, {"family": "gamma"}),
         "ordinal logit": ("grade ~ x + (1 | g)", data, {"family": "ordinal"}),
+        "poisson, slopes": ("count ~ x + (x | g)", data, {"family": "poisson", "offset": "o"}),
+        "bernoulli, slopes": ("binary ~ x + (x | g)", data, binary),
+        "negbinomial, independent slopes": ("wide ~ x + (x || g)", data, {"family": "negbinomial"}),
+        "bernoulli, nested": ("binary ~ x + (1 | g/h)", data, binary),
+        "poisson, nested, a row a level": ("count ~ x + (1 | g) + (1 | i)", data, {"family": "poisson"}),
+        "ordinal, nested": ("grade ~ x + (1 | g/h)", data, {"family": "ordinal"}),
+        "gamma, slopes and nested": ("time ~ x + (x | g) + (1 | g:h)", data, {"family": "gamma"}),
         "ordinal probit": ("grade ~ x + w + (1 | g)", data, {"family": "ordinal", "link": "probit"}),
     }
 

@@ -117,21 +117,30 @@ def each_bend_by_row(kind, link, y, trials, weights, eta, parameters, out):
             out[7, i], out[8, i], out[9, i] = h, k, m
 
 
-# Sums over rows from ``first`` up to ``last`` of the log density at η + loading × u and its first two derivatives by u,
-# each as often as it is counted.
+# Sum over rows from ``first`` up to ``last`` of the log density at η + loadings[at] × u, each row so many ``times``.
+# Its first two derivatives by u, and by what earlier loadings belong to, go into ``slopes`` and ``curves``.
 along = _switch(
-    "link, y, trials, weights, counted, eta, loading, u, parameters, first, last",
+    "link, y, trials, weights, times, eta, loadings, at, u, parameters, first, last, slopes, curves",
     lambda kind: (
-        "value = slope = bend = 0.0\n"
+        "value = slope = curve = 0.0\n"
+        "for s in range(at):\n"
+        "    slopes[s] = curves[s] = 0.0\n"
         "for i in range(first, last):\n"
+        "    loading = loadings[at, i]\n"
         f"    a, b, c, _, _, _, _, _, _, _ = {kind.__name__}_bends("
-        "link, y[i], trials[i], weights[i], eta[i] + loading[i] * u, parameters)\n"
-        "    value += counted[i] * a\n"
-        "    slope += counted[i] * b * loading[i]\n"
-        "    bend += counted[i] * c * loading[i] ** 2\n"
-        "return value, slope, bend"
+        "link, y[i], trials[i], weights[i], eta[i] + loading * u, parameters)\n"
+        "    b *= times[i]\n"
+        "    c *= times[i]\n"
+        "    value += times[i] * a\n"
+        "    slope += b * loading\n"
+        "    curve += c * loading**2\n"
+        "    for s in range(at):\n"
+        "        slopes[s] += b * loadings[s, i]\n"
+        "        curves[s] += c * loadings[s, i] ** 2\n"
+        "slopes[at], curves[at] = slope, curve\n"
+        "return value"
     ),
-    "nan, nan, nan",
+    "nan",
 )
 
 # What the parameters add to the log density of n rows whatever the linear predictor; adds to ``gradient``. ``values``

@@ -1,4 +1,4 @@
-"""Draws from the marginal by quadrature of models with one scalar effect a level, under the naming contract."""
+"""Draws from the marginal by quadrature of models with few effects a row, under the naming contract."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ..design.design import Design
 from ..design.priors import Priors
 from ..engine.hyperpriors import unwritten
-from ..engine.one_factor import OneFactor, why_not
+from ..engine.nested_marginal import NestedMarginal, why_not
 from ..engine.pql import rough_fit
 from ..engine.proposal import refine
 from ..engine.randomness import seed_sequence
@@ -25,9 +25,9 @@ PILOT = 100  # draws a coordinate in a round of the proposal's fit
 SHARE_LIMIT = 0.2  # of the proposal's draws that count: below, NUTS does better
 
 
-def why_no_quadrature(design: Design, priors: Priors) -> str:
-    """Why a model is not drawn from its marginal by quadrature, in words; empty where it is."""
-    return why_not(design) or unwritten(design, priors)
+def why_no_quadrature(design: Design, priors: Priors, *, patiently: bool = False) -> str:
+    """Why a model is not drawn from its marginal by quadrature, in words; empty where it is, in minutes if need be."""
+    return why_not(design, patiently=patiently) or unwritten(design, priors)
 
 
 def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, str]:
@@ -37,10 +37,11 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
     four times as many of them.
     """
     started = time.perf_counter()
+    design = priors.at_means(design)
     rough = rough_fit(design)
     if rough is None:
         return None, "there are no rough estimates to begin with"
-    marginal = OneFactor(design, priors, rough)
+    marginal = NestedMarginal(design, priors, rough)
     draws, chains = settings.draws, settings.chains
     cores = min(settings.cores or os.cpu_count() or 1, chains)
     first, *streams = map(np.random.default_rng, seed_sequence(settings.random_seed).spawn(chains + 1))
@@ -64,21 +65,22 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
         return None, reason
     x, accepted = _joined(walks, "x"), _joined(walks, "accepted")
     beta, parameters = marginal.outwards(x, _joined(walks, "parameters"))
+    of_bars = marginal.effects_of(_joined(walks, "lam"), _joined(walks, "u"))
     variables = named(
         design,
         beta=beta,
         parameters=parameters,
-        sds=[marginal.sd_of(x)[..., None]],
-        correlations=[np.ones((*x.shape[:2], 1, 1))],
-        effects=[_joined(walks, "effects")[..., None]],
+        sds=[each.sds for each in of_bars],
+        correlations=[each.correlations for each in of_bars],
+        effects=[each.effects for each in of_bars],
     )
-    rate = float(accepted.mean())
+    rate, nodes = float(accepted.mean()), " × ".join(map(str, marginal.nodes))
     tree = as_tree(
         design,
         variables,
         {"lp": _joined(walks, "log_density"), "accepted": accepted},
         of_posterior={
-            "sampler": f"the exact marginal by quadrature ({marginal.nodes} nodes, {rate:.0%} of proposals accepted)",
+            "sampler": f"the exact marginal by quadrature ({nodes} nodes, {rate:.0%} of proposals accepted)",
             "method": "exact",
             "tuning_steps": 0,
             "seconds": round(time.perf_counter() - started, 3),

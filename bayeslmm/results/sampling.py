@@ -11,10 +11,10 @@ from ..design.priors import Priors
 from ..engine.reml import refuse_perfect_fixed_part
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
-from .diagnosis import tell
+from .diagnosis import Diagnosis, tell
 from .draws import Draws
 from .exact import doubt_about_modes, sample_exact, why_not_exact
-from .extension import settled
+from .extension import FEWEST, settled
 from .nuts import asked_for_pymc, sample_graph, sample_in_loops, why_not_in_loops
 from .quadrature import sample_quadrature, why_no_quadrature
 from .settings import Settings
@@ -54,7 +54,7 @@ class Exact(Plan):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marginal(Plan):
-    """Scalar effects of one factor integrated out by quadrature, the rest drawn, the effects drawn given it."""
+    """Few effects a row, of one or nested factors, integrated out by quadrature; the rest drawn, and they given it."""
 
     def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
         tree, reason = sample_quadrature(design, priors, settings)
@@ -105,7 +105,7 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
         if not why:
             return Exact()
         if not design.family.is_normal and design.groups:
-            by_quadrature = why_no_quadrature(design, priors)
+            by_quadrature = why_no_quadrature(design, priors, patiently=settings.method == "exact")
             if not by_quadrature:
                 return Marginal()
             why += f", and no quadrature does it: {by_quadrature}"
@@ -136,5 +136,39 @@ def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
         return plan.draw(design, priors, changed)
 
     tree, diagnosis = settled(draw, design, settings)
+    if isinstance(plan, Joint) and _is_worth_another(design, priors, settings, diagnosis):
+        tree, diagnosis = _by_quadrature_instead(design, priors, settings, tree, diagnosis)
     tell(diagnosis)
     return Draws(design=design, priors=priors, idata=tree, settings=settings, diagnosis=diagnosis)
+
+
+def _is_worth_another(design: Design, priors: Priors, settings: Settings, diagnosis: Diagnosis) -> bool:
+    """Whether doubtful draws of NUTS are of a model that quadrature draws exactly, if more slowly."""
+    if diagnosis.converged or settings.wants_nuts or settings.draws < FEWEST or not design.groups:
+        return False
+    return not design.family.is_normal and not why_no_quadrature(design, priors, patiently=True)
+
+
+def _by_quadrature_instead(
+    design: Design, priors: Priors, settings: Settings, tree: Any, diagnosis: Diagnosis
+) -> tuple[Any, Diagnosis]:
+    """Draws from the marginal with their verdict; those of NUTS, where no proposal fits it."""
+
+    def draw(changed: Settings) -> Any:
+        again, reason = sample_quadrature(design, priors, changed)
+        if reason:
+            raise _NoProposalError(reason)
+        again.posterior.attrs["reason"] = (
+            f"NUTS was doubtful (R-hat {diagnosis.max_rhat:.3f}, ESS "
+            f"{min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail):,.0f})"
+        )
+        return again
+
+    try:
+        return settled(draw, design, settings)
+    except _NoProposalError:
+        return tree, diagnosis
+
+
+class _NoProposalError(Exception):
+    """No proposal fits the marginal."""

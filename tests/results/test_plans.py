@@ -6,7 +6,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.results.sampling import Exact, Graph, Joint, choose
+from bayeslmm.results.sampling import Exact, Graph, Joint, Marginal, choose
 from bayeslmm.results.settings import Settings
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -22,14 +22,14 @@ def plan(formula=FORMULA, *, priors=None, family="gaussian", **settings):
 def test_plans_are_values():
     assert plan() == Exact() == plan(method="exact", random_seed=3)
     assert plan(method="nuts") == Joint() and plan(centring={"Subject": 0}) == Joint()
-    assert plan().reason == ""
+    assert plan().reason == "" and plan(family="gamma") == Marginal() == plan(family="gamma", method="exact")
 
 
 @pytest.mark.parametrize(
     ("kind", "reason", "shown", "case"),
     [
         (Joint, "no group sds", True, {"formula": "Reaction ~ Days"}),
-        (Joint, "normal responses only", False, {"family": "gamma"}),
+        (Joint, "normal responses only", False, {"family": "inverse_gaussian"}),
         (Graph, "Laplace", True, {"priors": LAPLACE}),
         (Graph, "Laplace", True, {"priors": LAPLACE, "method": "nuts"}),
         (Graph, "Uniform(lower=0, upper=200)", True, {"priors": UNIFORM, "method": "nuts"}),
@@ -48,7 +48,7 @@ def test_uniform_priors_are_nothing_to_the_exact_sampler():
 
 
 @pytest.mark.parametrize(
-    ("words", "case"), [("normal responses only", {"family": "gamma"}), ("Laplace", {"priors": LAPLACE})]
+    ("words", "case"), [("normal responses only", {"family": "inverse_gaussian"}), ("Laplace", {"priors": LAPLACE})]
 )
 def test_what_no_exact_sampler_draws_is_refused_by_its_reason(words, case):
     with pytest.raises(errors.NotAvailableError, match=words):

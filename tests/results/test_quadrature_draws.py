@@ -1,6 +1,8 @@
-"""Posteriors of other families with one effect a level as a user meets them."""
+"""Posteriors of other families with few effects a row as a user meets them."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import agreement
 import agreement_families
@@ -9,7 +11,10 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.results import quadrature
+from bayeslmm.engine import nested_marginal
+from bayeslmm.results import quadrature, sampling
+from bayeslmm.results.diagnosis import Diagnosis
+from bayeslmm.results.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +38,9 @@ def test_the_verdict_says_which_way_it_went(post):
 def test_it_is_an_exact_posterior_by_name(model, post):
     again = model.fit(method="exact", random_seed=1, progressbar=False)
     np.testing.assert_array_equal(again.draws("b_herd"), post.draws("b_herd"))
-    slopes = blm.Model("wide ~ x + (x | g)", agreement_families.simulated(), family="poisson")
-    with pytest.raises(errors.NotAvailableError, match="2 effects a level"):
-        slopes.fit(method="exact")
+    crossed = blm.Model("wide ~ x + (1 | g) + (1 | h)", agreement_families.simulated(), family="poisson")
+    with pytest.raises(errors.NotAvailableError, match="crossed"):
+        crossed.fit(method="exact")
 
 
 def test_where_no_proposal_fits_nuts_draws_and_the_reason_is_said(model, monkeypatch):
@@ -54,8 +59,25 @@ def test_verbs_that_sample_or_weigh_again(model, post):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["bernoulli logit", "ordinal logit", "poisson, a row a level"])
+@pytest.mark.parametrize("name", ["ordinal logit", "poisson, a row a level", "gamma, slopes and nested"])
 def test_draws_agree_with_nuts(name):
-    """A thin run of ``python tests/agreement_families.py``, which takes fifteen structures."""
+    """A thin run of ``python tests/agreement_families.py``, which takes 22 structures."""
     found = agreement.disagreement(*agreement_families.both(*agreement_families.structures()[name]))
     assert found["largest"].max() < 4.5, found.to_string()  # up to 652 quantities; seeds are fixed
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_doubtful_nuts_gives_way_to_quadrature_that_takes_longer(monkeypatch, fits):
+    """Where a proposal fits; the samplers themselves are tried elsewhere."""
+    model = blm.Model("count ~ x + (x | g)", agreement_families.simulated(8, 6), family="poisson")
+    trees = [SimpleNamespace(posterior=SimpleNamespace(attrs={})) for _ in range(2)]
+    doubtful = Diagnosis(max_rhat=1.2, min_ess_bulk=50.0, min_ess_tail=60.0, reasons=("chains disagree",))
+    sound = Diagnosis(max_rhat=1.0, min_ess_bulk=900.0, min_ess_tail=900.0)
+    verdicts = iter([lambda draw: (trees[0], doubtful), lambda draw: (draw(Settings()), sound)])
+    monkeypatch.setattr(nested_marginal, "FEW_NODES", 0)
+    monkeypatch.setattr(sampling, "settled", lambda draw, design, settings: next(verdicts)(draw))
+    monkeypatch.setattr(sampling, "sample_quadrature", lambda *of: (trees[1], "" if fits else "no proposal fits"))
+    monkeypatch.setattr(sampling, "tell", lambda diagnosis: None)
+    draws = sampling.sample(model.design, model.priors, Settings(draws=500))
+    assert draws.idata is trees[fits] and draws.diagnosis is (sound if fits else doubtful)
+    assert trees[1].posterior.attrs == ({"reason": "NUTS was doubtful (R-hat 1.200, ESS 50)"} if fits else {})
