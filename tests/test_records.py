@@ -12,7 +12,7 @@ EXCEPT = {
     "_Sum": {"frozen", "kw_only"},
     "Check": {"frozen"},
     # few fields in an order that needs no names
-    **dict.fromkeys(("Atom", "Counts", "Factor", "LKJ", "Prior"), {"kw_only"}),
+    **dict.fromkeys(("Atom", "Censoring", "Counts", "Factor", "LKJ", "Prior"), {"kw_only"}),
     # compute once what is asked of them often
     **dict.fromkeys(("Identification", "Layout", "Template"), {"slots"}),
     "Relationship": {"slots", "kw_only"},
