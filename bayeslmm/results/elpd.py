@@ -65,7 +65,7 @@ class LeftOut:
     def _repr_html_(self) -> str:
         """A notebook's tables: the estimates, and how far the weights can be trusted."""
         numbers: Any = self  # of ArviZ's record
-        what = numbers.kind.removeprefix("loo_")  # loo or kfold
+        what = numbers.kind.split("_")[-1]  # loo, or kfold of loo_kfold
         rows = [[f"elpd_{what}", f"{numbers.elpd:,.2f}", f"{numbers.se:,.2f}"], [f"p_{what}", f"{numbers.p:,.2f}", ""]]
         parts = [f"<p>{escape(self.how)}: {escape(self.what)}</p>", html_table(["", "Estimate", "SE"], rows, 1)]
         if self.mcse is not None:

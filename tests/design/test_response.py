@@ -145,7 +145,7 @@ def test_a_categorical_without_an_order_is_refused_as_text_is():
 def test_weights_are_refused_where_they_have_no_meaning(family):
     y = [0.2, 0.3] * 4 if family == "beta" else [0, 1] * 4 if family != "gamma" else [1.0, 2.0] * 4
     assert design("y", family, y=y).weights is None
-    with pytest.raises(NotAvailableError, match=f"weights with family='{family}'.*Repeat rows"):
+    with pytest.raises(NotAvailableError, match=f"weights with family='{family}'.*count several times are y | weights"):
         design("y", family, y=y, w=2.0, weights="w")
 
 

@@ -58,6 +58,7 @@ def table(seed=0, n=120):
     there = rng.random(n) > 0.25
     d["zero_inflated_poisson"], d["zero_inflated_negbinomial"] = d.poisson * there, d.negbinomial * there
     d["hurdle_poisson"], d["hurdle_negbinomial"] = d.truncated_poisson * there, d.truncated_negbinomial * there
+    d["exgaussian"] = eta + 0.5 * rng.normal(size=n) + rng.exponential(0.5, n)
     return d
 
 
