@@ -37,7 +37,7 @@ def censored(expression: Expression, index: pd.Index, family: Family, value: Any
             f"{label}: censored responses are those of {', '.join(map(repr, CENSORED))} with their first link, not of "
             f"{family}; model.pymc_parts() lets PyMC have others (docs/extending.md)."
         )
-    y = _numbers(value.values, label, "y", index)
+    y = _numbers(value.y, label, "y", index)
     status = _states(value.status, label, len(y))
     unknown = ~np.isin(status, STATES)
     if unknown.any():

@@ -73,7 +73,7 @@ class Counts:
 class Censoring:
     """``cens(y, status, upper)``: a response of which some rows are known to lie in an interval only."""
 
-    values: Any
+    y: Any
     status: Any
     upper: Any = None
 
