@@ -158,7 +158,7 @@ ASKED = {
             method="nuts", **SHORT
         ),
         errors.FitError,
-        "perfectly",
+        "out what determines the response",
     ),
     "priors without data": (lambda p: p.with_priors({"nothing": blm.flat()}), errors.PriorError, "'nothing'"),
     "a grid of nothing": (lambda p: blm.grid(p, "nothing"), INPUT, "'nothing'"),
