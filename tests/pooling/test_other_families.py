@@ -39,6 +39,7 @@ def table(n=120, levels=6):
     there = rng.random(n) > 0.3
     for zeros in ("zero_inflated", "hurdle"):
         d[f"{zeros}_poisson"], d[f"{zeros}_negbinomial"] = there * (d.poisson + 1), there * (d.negbinomial + 1)
+    d["exgaussian"] = eta + rng.normal(size=n) + rng.exponential(0.8, n)
     return d
 
 

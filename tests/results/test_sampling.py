@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import agreement
 import numpy as np
 import pandas as pd
@@ -297,3 +299,16 @@ def test_weights_without_a_tail_are_no_good_sign(counting):
     assert diagnosis.pareto_k(log_weights) == np.inf
     assert np.isnan(diagnosis.pareto_k(log_weights[:, :10]))
     assert diagnosis.pareto_k(np.random.default_rng(1).normal(size=(4, 1000))) < 0.7
+
+
+def test_priors_with_ends_narrower_than_a_proposal_are_drawn_in_pymcs_coordinates():
+    data = blm.load_dataset("sleepstudy")
+    narrow = {("sd", "Subject", "Days"): blm.Prior("Uniform", lower=5.99, upper=6.01)}
+    with warnings.catch_warnings():  # what 50 draws are like does not matter here
+        warnings.simplefilter("ignore", errors.SamplingWarning)
+        post = blm.Model("Reaction ~ Days + (Days | Subject)", data, priors=narrow).fit(
+            draws=50, tune=100, chains=2, random_seed=1, progressbar=False
+        )
+    sd = post.draws("sd_Subject")[..., 1]
+    assert 5.99 < sd.min() < sd.max() < 6.01 and sd.std() > 1e-3
+    assert "has ends, and other coordinates in PyMC" in post.verdict
