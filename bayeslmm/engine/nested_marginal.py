@@ -69,7 +69,7 @@ class Walk:
 class Effects:
     """Draws of what belongs to a bar."""
 
-    sds: Array  # (..., number of sds)
+    sds: Array  # (..., q) of each column
     correlations: Array  # (..., q, q)
     effects: Array  # (..., J, q)
 
@@ -437,8 +437,7 @@ class NestedMarginal:
             correlations = np.divide(covariances, size, out=np.zeros_like(covariances), where=size > 0.0)
             diagonal = np.arange(bar.q)
             correlations[..., diagonal, diagonal] = 1.0
-            sds = sd[..., list(bar.template.sd_columns)]
-            out[place] = Effects(sds=sds, correlations=correlations, effects=effects)
+            out[place] = Effects(sds=sd, correlations=correlations, effects=effects)
             first += bar.q
         return out
 
