@@ -49,7 +49,7 @@ demo: $(STAMP)  ## fit two data sets both ways; pictures go to build/
 test: $(STAMP)  ## run the tests, some minutes; what is slower is left to test-all
 	@$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
-test-thinned: $(STAMP)  ## run the tests and every other one of those that make test leaves out
+test-thinned: $(STAMP)  ## run the tests and one in four of those that make test leaves out
 	@$(BIN)/python -m pytest -n 2 -m "not slow or thinned" $(ARGS)
 
 test-all: $(STAMP)  ## run all tests

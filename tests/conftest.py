@@ -36,12 +36,12 @@ settings.load_profile("bayeslmm")
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
-    """Mark what slow.txt lists, which `make slow-tests` writes; every other one is tried before a change is taken."""
+    """Mark what slow.txt lists, which `make slow-tests` writes; one in four is tried before a change is taken."""
     names = set((TESTS / "slow.txt").read_text(encoding="utf-8").splitlines())
     for item in items:
         if item.nodeid in names:
             item.add_marker(pytest.mark.slow)
-    for item in sorted((each for each in items if each.get_closest_marker("slow")), key=lambda each: each.nodeid)[::2]:
+    for item in sorted((each for each in items if each.get_closest_marker("slow")), key=lambda each: each.nodeid)[::4]:
         item.add_marker(pytest.mark.thinned)
 
 
