@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -33,6 +32,7 @@ from .results.estimates import Origin
 from .results.point import PointFit
 from .results.settings import Settings
 from .tools import hints
+from .tools.caller import names_of_caller
 from .tools.warned import warn
 from .tools.words import is_one_of
 
@@ -145,7 +145,7 @@ class Model:
             raise FormulaError(f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data.")
         asked = {"zi": zi, "hu": hu, "shape": shape, "phi": phi, "nu": nu}
         predictors = {name: text for name, text in asked.items() if text is not None}
-        names = self._caller() if namespace is None and trust else namespace
+        names = names_of_caller() if namespace is None and trust else namespace
         self._origin = Origin(
             data=data,
             weights=weights,
@@ -167,14 +167,6 @@ class Model:
     def priors(self) -> Priors:
         """The prior of every parameter with its reason; the default ones are made when first asked for."""
         return priors_of(self.design, None)
-
-    @staticmethod
-    def _caller() -> dict[str, Any]:
-        """The names in scope where a model is made: of the first frame that is not of this file or its wrapper."""
-        frame = sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename in (__file__, hints.__file__):
-            frame = frame.f_back
-        return {**frame.f_globals, **frame.f_locals}
 
     def fit_reml(self) -> PointFit:
         """Estimate by REML (what ``lme4::lmer`` does by default).
@@ -494,7 +486,7 @@ class Model:
         origin = self._origin if data is None else replace(self._origin, data=data)
         changed = copy(self)
         if formula is not None or data is not None:
-            scope = self.design.scope.at(self._caller())
+            scope = self.design.scope.at(names_of_caller())
             changed.design = designed(
                 update_formula(self.design.formula, formula or ". ~ ."),
                 origin,

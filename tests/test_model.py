@@ -197,3 +197,27 @@ def test_what_the_exact_sampler_cannot_do_is_said(sleep):
     post = model.fit(random_seed=1, draws=500, tune=500, progressbar=False)
     words = " ".join(str(post.summary()).split())
     assert "by NUTS (nutpie), since Intercept has the prior Laplace" in words
+
+
+def test_functions_of_the_user_are_found_wherever_a_formula_is_taken(tmp_path):
+    """In the scope of the caller, behind whatever wraps the function or verb that is called."""
+
+    def half(values):
+        return np.asarray(values) / 2.0
+
+    data, formula = blm.load_dataset("sleepstudy"), "Reaction ~ half(Days) + (1 | Subject)"
+    plain = blm.Model("Reaction ~ Days + (1 | Subject)", data)
+    wanted = 2.0 * plain.fit_reml().fixef()["estimate"]["Days"]
+    fit = blm.lmer(formula, data)
+    blm.save(fit, tmp_path / "fit.nc")
+    for made in (
+        fit,
+        blm.Model(formula, data).fit_reml(),
+        plain.update(". ~ half(Days) + (1 | Subject)").fit_reml(),
+        plain.fit_reml().update(". ~ half(Days) + (1 | Subject)"),
+        blm.load(tmp_path / "fit.nc", trust=True),
+        blm.fit_imputed(formula, [data, data]),
+    ):
+        assert made.fixef()["estimate"]["half(Days)"] == pytest.approx(wanted, rel=1e-9)
+    whether = blm.glmer("I(Reaction > 300) ~ half(Days) + (1 | Subject)", data, family="bernoulli")
+    assert "half(Days)" in whether.fixef().index

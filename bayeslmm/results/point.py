@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ import pandas as pd
 
 from ..errors import InputError
 from ..tools.arrays import Array
+from ..tools.caller import names_of_caller
 from . import (
     curves,
     effect_estimates,
@@ -659,8 +659,7 @@ class PointFit(Fit, Estimates):
         data : DataFrame, optional
             Another table; by default the one the fit was made from.
         """
-        caller = sys._getframe(1)
-        return refits.updated(self, formula, data, {**caller.f_globals, **caller.f_locals})
+        return refits.updated(self, formula, data, names_of_caller())
 
     def tidy(
         self, effects: str | Sequence[str] = ("fixed", "ran_pars"), *, ddf: str | None = wald.DDF, ci_prob: float = 0.95

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from ..families import family_of
 from ..formulas.binding import Scope
 from ..formulas.expressions import total_offset
 from ..terms.relationship import Matrix
+from ..tools.caller import names_of_caller
 from ..tools.frame import frozen
 from ..tools.warned import muted, warn
 from . import stored_sums
@@ -152,8 +152,7 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
         There is no such file, it is damaged, no fit, or of a newer format; or its formula may not be evaluated.
     """
     source = checked_path(path, "load")
-    caller = sys._getframe(1)
-    names = {**caller.f_globals, **caller.f_locals} if trust and namespace is None else namespace or {}
+    names = names_of_caller() if trust and namespace is None else namespace or {}
     about = _about(source)
     if about["format"] > FORMAT:
         raise StorageError(
