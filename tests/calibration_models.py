@@ -35,8 +35,8 @@ FAMILIES = {
 BY_QUADRATURE = {
     "bernoulli: (1 | g)": ("y ~ x + (1 | g)", {"family": "bernoulli", "priors": _UNIT}),
     "poisson: (1 | g)": ("y ~ x + (1 | g)", {"family": "poisson", "priors": _UNIT}),
-    "gaussian, censored at 1: (1 | g)": (  # by a condition on themselves
-        "cens(pmin(y, 1), y > 1) ~ x + (1 | g)",
+    "gaussian, censored at 2: (1 | g)": (  # by a condition on themselves, of which the prior puts some rows below
+        "cens(pmin(y, 2), y > 2) ~ x + (1 | g)",
         {"family": "gaussian", "priors": _UNIT | {"sigma": blm.Prior("HalfNormal", sigma=1)}},
     ),
     "exgaussian: (1 | g)": (

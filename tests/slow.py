@@ -12,13 +12,15 @@ from collections import defaultdict
 from pathlib import Path
 
 LIST = Path(__file__).parent / "slow.txt"
-SECONDS = 3.0  # of one case
-EVEN_ALONE = 12.0  # the only case of a test goes from here on
+SECONDS = 1.0  # of one case
+EVEN_ALONE = 4.0  # the only case of a test goes from here on
 
 
 def cases(report: Path):
     """Every test that ran, as pytest names it, with the seconds that it computed."""
-    for case in ElementTree.parse(report).iter("testcase"):
+    for case in ElementTree.parse(report).iter("testcase"):  # one that was interrupted has no place
+        if case.get("classname") is None:
+            continue
         path = Path(*case.get("classname").split(".")).with_suffix(".py")
         for each in case.iter("property"):
             if each.get("name") == "processor_seconds":

@@ -36,8 +36,10 @@ TRIED = 24  # points that choose the rule
 CLOSE, CLOSER = 2e-3, 1e-9  # gain of a step towards the mode of an effect, up to which nodes stay where they are
 LEAST_SD = 0.1  # of the family's natural scale, where the search begins
 MOST_COORDINATES = 40  # beyond, no independent proposal fits well
-FEW_NODES = 25_000  # rows times five nodes an effect, if there are several: beyond, NUTS is worth a try first,
-MOST_NODES = 1_000_000  # and beyond these it takes more than minutes
+FEW_NODES = 25_000  # rows times five nodes an effect, if there are several: beyond, NUTS is worth a try first
+SOME_NODES = 50_000  # beyond, the draws of NUTS stand with their doubts: it would take many minutes
+MOST_NODES = 1_000_000  # and beyond these hours
+OF_THREE = 10  # how much longer a node takes under three effects a row, whose finer rules have 9³ and 15³ of them
 WIDER = 1.3  # of the inverse curvature at the mode
 STEP = 0.5  # of an effect's sd, over which the way of inner modes is measured
 
@@ -74,14 +76,14 @@ class Effects:
     effects: Array  # (..., J, q)
 
 
-def why_not(design: Design, *, patiently: bool = False) -> str:
+def why_not(design: Design, most: int = FEW_NODES) -> str:
     """Why the effects of a model are not integrated out here, in words; empty where they are.
 
     Parameters
     ----------
     design : Design
-    patiently : bool
-        Whether it may take minutes.
+    most : int
+        Rows times nodes of several effects a row that are not too many.
     """
     family = design.family
     for part in design.predictors.values():
@@ -97,7 +99,7 @@ def why_not(design: Design, *, patiently: bool = False) -> str:
     stages = sum(group.q for group in bars)
     if stages > loops.MOST_STAGES:
         return f"it has {stages} effects a row, and more than {loops.MOST_STAGES} are not integrated out"
-    if stages > 1 and design.n * NODES[0] ** stages > (MOST_NODES if patiently else FEW_NODES):
+    if stages > 1 and design.n * NODES[0] ** stages * (OF_THREE if stages > 2 else 1) > most:
         return f"{design.n:,} rows times the nodes of {stages} effects a row are too many"
     of_bars = sum(len(group.sd_terms) + len(group.template.correlated) for group in bars)
     if len(design.x_names) + of_bars + max(len(family.parameters), len(design.levels) - 1) > MOST_COORDINATES:

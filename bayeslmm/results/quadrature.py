@@ -11,7 +11,7 @@ import numpy as np
 from ..design.design import Design
 from ..design.priors import Priors
 from ..engine.hyperpriors import unwritten
-from ..engine.nested_marginal import NestedMarginal, why_not
+from ..engine.nested_marginal import FEW_NODES, NestedMarginal, why_not
 from ..engine.pql import rough_fit
 from ..engine.proposal import refine
 from ..engine.randomness import seed_sequence
@@ -25,9 +25,9 @@ PILOT = 100  # draws a coordinate in a round of the proposal's fit
 SHARE_LIMIT = 0.2  # of the proposal's draws that count: below, NUTS does better
 
 
-def why_no_quadrature(design: Design, priors: Priors, *, patiently: bool = False) -> str:
-    """Why a model is not drawn from its marginal by quadrature, in words; empty where it is, in minutes if need be."""
-    return why_not(design, patiently=patiently) or unwritten(design, priors)
+def why_no_quadrature(design: Design, priors: Priors, most: int = FEW_NODES) -> str:
+    """Why a model is not drawn from its marginal by quadrature of so many nodes, in words; empty where it is."""
+    return why_not(design, most) or unwritten(design, priors)
 
 
 def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, str]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ..design.design import Design
 from ..design.priors import Priors
+from ..engine.nested_marginal import FEW_NODES, MOST_NODES, SOME_NODES
 from ..engine.reml import refuse_perfect_fixed_part
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
@@ -105,7 +106,7 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
         if not why:
             return Exact()
         if not design.family.is_normal and design.groups:
-            by_quadrature = why_no_quadrature(design, priors, patiently=settings.method == "exact")
+            by_quadrature = why_no_quadrature(design, priors, MOST_NODES if settings.method == "exact" else FEW_NODES)
             if not by_quadrature:
                 return Marginal()
             why += f", and no quadrature does it: {by_quadrature}"
@@ -146,7 +147,7 @@ def _is_worth_another(design: Design, priors: Priors, settings: Settings, diagno
     """Whether doubtful draws of NUTS are of a model that quadrature draws exactly, if more slowly."""
     if diagnosis.converged or settings.wants_nuts or settings.draws < FEWEST or not design.groups:
         return False
-    return not design.family.is_normal and not why_no_quadrature(design, priors, patiently=True)
+    return not design.family.is_normal and not why_no_quadrature(design, priors, SOME_NODES)
 
 
 def _by_quadrature_instead(

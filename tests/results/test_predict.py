@@ -116,7 +116,8 @@ def test_plug_in_variances_by_dense_algebra(right, weights):
     np.testing.assert_allclose(found.filter(like="share_").iloc[:, :-1], expected, atol=1e-8)
     np.testing.assert_allclose(found.filter(like="share_").sum(axis=1), 1.0)
     response = fit.predict(rows, interval="plug-in", kind="response")
-    np.testing.assert_allclose(response["std_error"] ** 2 - found["std_error"] ** 2, fit.sigma**2, rtol=1e-8)
+    noise = fit.sigma**2 / (rows["w"] if weights else 1.0)  # of the new rows' own weights
+    np.testing.assert_allclose(response["std_error"] ** 2 - found["std_error"] ** 2, noise, rtol=1e-8)
     own = fit.predict(kind="response", interval="plug-in")
     noise = own["std_error"] ** 2 - fit.predict(interval="plug-in")["std_error"] ** 2
     by_weight = fit.sigma**2 / (1.0 if weights is None else fit.design.weights)
