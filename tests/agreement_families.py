@@ -82,7 +82,7 @@ def both(formula, table, options, *, draws=2000):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BayesLMMWarning)  # verdicts are reported instead
         model = blm.Model(formula, table, **options)
-        marginal = model.fit(random_seed=1, draws=draws, progressbar=False)
+        marginal = model.fit(method="exact", random_seed=1, draws=draws, progressbar=False)
         return marginal, model.fit(method="nuts", random_seed=2, draws=draws, progressbar=False, target_accept=0.95)
 
 

@@ -11,7 +11,6 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.engine import nested_marginal
 from bayeslmm.results import quadrature, sampling
 from bayeslmm.results.diagnosis import Diagnosis
 from bayeslmm.results.settings import Settings
@@ -74,7 +73,7 @@ def test_doubtful_nuts_gives_way_to_quadrature_that_takes_longer(monkeypatch, fi
     doubtful = Diagnosis(max_rhat=1.2, min_ess_bulk=50.0, min_ess_tail=60.0, reasons=("chains disagree",))
     sound = Diagnosis(max_rhat=1.0, min_ess_bulk=900.0, min_ess_tail=900.0)
     verdicts = iter([lambda draw: (trees[0], doubtful), lambda draw: (draw(Settings()), sound)])
-    monkeypatch.setattr(nested_marginal, "FEW_NODES", 0)
+    monkeypatch.setattr(sampling, "FEW_NODES", 0)
     monkeypatch.setattr(sampling, "settled", lambda draw, design, settings: next(verdicts)(draw))
     monkeypatch.setattr(sampling, "sample_quadrature", lambda *of: (trees[1], "" if fits else "no proposal fits"))
     monkeypatch.setattr(sampling, "tell", lambda diagnosis: None)
