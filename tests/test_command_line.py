@@ -156,7 +156,7 @@ def test_results_go_to_files(run, tmp_path):
 
 def test_the_report_is_of_the_last_fit(run, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setitem(blm.__dict__, "report", lambda fit, path: seen.append((fit, path)))
+    monkeypatch.setitem(blm.__dict__, "report", lambda fit, path, **_: seen.append((fit, path)))
     code, _, err = run("fit", "sleepstudy", FORMULA, "--reml", "--ml", "--report", "out.html")
     assert code == 0 and "written: out.html" in err
     ((fit, path),) = seen
@@ -400,7 +400,7 @@ def test_numbers_that_cannot_be_trusted_are_one(run, monkeypatch):
     short = ("--seed", 1, "--draws", 10, "--chains", 2, "--tune", 20, "--method", "nuts", "--cores", 1)
     code, out, err = run("fit", "sleepstudy", FORMULA, *short)
     assert code == 1 and "Verdict: doubtful" in out and "warning: sampling: doubtful" in err
-    monkeypatch.setattr(blm, "check", lambda fit: Verdicts(), raising=False)
+    monkeypatch.setattr(blm, "check", lambda fit, **_: Verdicts(), raising=False)
     code, out, _ = run("fit", "sleepstudy", FORMULA, "--reml", "--check")
     assert code == 1 and "all is bad" in out
 

@@ -115,6 +115,7 @@ def test_files_keep_the_terms(name, tmp_path):
     np.testing.assert_allclose(again.predict(rows), fit.predict(rows), atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:loo:bayeslmm.errors.SamplingWarning")  # short chains
 def test_counts_are_predicted_and_kept(counts, tmp_path):
     rows = counts.design.frame.head(3)
     means = counts.predict(rows, draws=True)
