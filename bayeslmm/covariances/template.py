@@ -9,6 +9,7 @@ else they are the sds relative to σ and the correlation parameters, block after
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -49,8 +50,7 @@ class Template:
     @classmethod
     def from_blocks(cls, blocks: Sequence[Sequence[int]], structures: Sequence[Structure] = ()) -> Template:
         """Template of a factor whose columns are correlated inside blocks only; these are unstructured by default."""
-        ordered = tuple(tuple(sorted(block)) for block in blocks)
-        return _template_of(ordered, tuple(structures) or (UNSTRUCTURED,) * len(ordered))
+        return _from_blocks(tuple(map(tuple, blocks)), tuple(structures))
 
     # -- what there is
 
@@ -236,6 +236,12 @@ class Template:
 
 
 @lru_cache(maxsize=256)  # every fit asks for the same ones several times
+def _from_blocks(blocks: tuple[tuple[int, ...], ...], structures: tuple[Structure, ...]) -> Template:
+    ordered = tuple(tuple(sorted(block)) for block in blocks)
+    return _template_of(ordered, structures or (UNSTRUCTURED,) * len(ordered))
+
+
+@lru_cache(maxsize=256)
 def _template_of(blocks: tuple[tuple[int, ...], ...], structures: tuple[Structure, ...]) -> Template:
     entries = sorted(
         (block[c], block[r])
@@ -261,7 +267,9 @@ def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
     for block in blocks:
         if len(block) == 1:
             (k,) = block
-            lam[k, k] = np.sqrt(max(cov[k, k], 0.0))
+            lam[k, k] = math.sqrt(max(cov[k, k], 0.0))
+            continue
+        if len(block) == 2 and _fill_two(cov, block[0], block[1], lam):
             continue
         index = np.ix_(block, block)
         sd, cor = sd_and_correlation(cov[index])
@@ -274,6 +282,20 @@ def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
         triangle = np.linalg.qr(root.T, mode="r").T
         lam[index] = triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
     return lam
+
+
+def _fill_two(cov: Array, a: int, b: int, lam: Array) -> bool:
+    """Two columns without matrices; False, and nothing done, if a pivot has lost digits."""
+    variance, other = float(cov[a, a]), float(cov[b, b])
+    if not (variance > 0.0 and other > 0.0):
+        return False
+    first, second = math.sqrt(variance), math.sqrt(other)
+    cor = float(cov[b, a]) / (first * second)
+    left = 1.0 - cor * cor
+    if not left > SOUND * SOUND:
+        return False
+    lam[a, a], lam[b, a], lam[b, b] = first, second * cor, second * math.sqrt(left)
+    return True
 
 
 def _cholesky(cor: Array) -> Array | None:

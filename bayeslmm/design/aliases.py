@@ -45,6 +45,16 @@ class Aliases:
         cls, X: np.ndarray, kept: np.ndarray, independent: np.ndarray, names: tuple[str, ...], *, intercept: bool
     ) -> Aliases:
         """From the whole matrix (n, P), the columns in use, and which do not depend on earlier ones."""
+        if independent.all():
+            p, none = int(np.count_nonzero(kept)), frozen(np.zeros(0))
+            return cls(
+                columns=np.zeros(0, np.int64),
+                names=(),
+                weights=frozen(np.zeros((p, 0))),
+                centre=frozen(np.zeros(p)),
+                aliased_centre=none,
+                spread=none,
+            )
         columns = np.flatnonzero(~independent)
         A, B = X[:, kept], X[:, columns]
         shift = 1.0 if intercept and len(columns) else 0.0

@@ -21,8 +21,9 @@ from ..formulas.formula import Bar, Formula, parse_formula
 from ..formulas.terms import Atom, Terms
 from ..terms.group import GroupTerm
 from ..terms.relationship import Matrix
+from ..terms.wide import WideTerm
 from ..terms.words import Related
-from ..tools.frame import as_frame, frozen
+from ..tools.frame import Columns, as_frame, frozen
 from ..tools.warned import warn
 from .aliases import Aliases
 from .coding import MatrixRecipe, design_columns, independent_columns
@@ -32,14 +33,14 @@ from .grouping import Grouping, check_levels, factorize, joined, warn_if_constan
 from .identification import refuse_interchangeable, refuse_untold_residual
 from .likelihood_weights import read_likelihood_weights
 from .newdata import Recipe
-from .plan import check_weights, from_outside, kept_frame, make_plan
+from .plan import check_weights, from_outside, kept_columns, make_plan
 from .predictor_words import PredictorWords
 from .predictors import ParameterPart
 from .residual import build_residual
 from .residual_words import ResidualWords
 from .response import check_order, read_response
 from .standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
-from .wide_terms import wide_terms
+from .wide_terms import WideRecipe, wide_terms
 
 LARGEST_LOG = 700.0  # exp of it is within doubles
 
@@ -120,7 +121,7 @@ def build_design(
     plan = make_plan(formula, data, scope, weights, offset, se, words, of_parameters)
     weights = from_outside(weights, data, "weights")
     offset = from_outside(offset, data, "offset")
-    frame, keep = kept_frame(plan, data, offset)
+    frame, keep = kept_columns(plan, data, offset)
     weights = check_weights(weights, keep, frame.index)
     errors = None if se is None else checked(se, data, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
@@ -147,7 +148,10 @@ def build_design(
     information = weighed(weights, likelihood_weights)
     named_matrices = _matrices(formula, matrices)
     groups, bars, groupings = _groups(tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame)
-    wide, wide_recipes = wide_terms(formula, plan.expressions, frame, named_matrices, information)
+    wide: list[WideTerm] = []
+    wide_recipes: list[WideRecipe] = []
+    if formula.smooths or any(bar.word is not None for bar in formula.bars):
+        wide, wide_recipes = wide_terms(formula, plan.expressions, frame.frame, named_matrices, information)
     if len({g.name for g in (*groups, *wide)}) < len(groups) + len(wide):
         raise DataError(f"A column of the data is called like a term, {wide[0].name!r}. Rename it.")
     recipe = Recipe(
@@ -179,12 +183,14 @@ def build_design(
         offset=frozen(total_offset(plan.offsets, frame, offset)),
         index=frame.index,
         n_dropped=len(data) - len(frame),
-        frame=frame,
+        table=frame,
         recipe=recipe,
         scope=plan.scope,
         se=named(se),
         matrices=named_matrices,
-        residual=None if words is None else build_residual(words, plan.expressions, frame, (*groups, *wide), weights),
+        residual=None
+        if words is None
+        else build_residual(words, plan.expressions, frame.frame, (*groups, *wide), weights),
         predictors={each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters},
     )
     if words is not None:
@@ -259,7 +265,7 @@ def warn_of_aliases(names: Sequence[str], kept: np.ndarray, what: str) -> tuple[
 
 
 def _parameter_part(
-    words: PredictorWords, family: Family, expressions: Mapping[Atom, Expression], frame: pd.DataFrame
+    words: PredictorWords, family: Family, expressions: Mapping[Atom, Expression], frame: Columns
 ) -> ParameterPart:
     """The linear predictor of a parameter on the rows of a frame."""
     terms = words.formula.fixed_terms
@@ -287,7 +293,7 @@ def check_rows(n: int, p: int) -> None:
 
 
 def _groups(
-    bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: pd.DataFrame
+    bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: Columns
 ) -> tuple[tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...]]:
     """The bars of each grouping factor merged into one term, in order of first appearance."""
     bars_of: dict[frozenset[str], list[Bar]] = {}
@@ -308,11 +314,7 @@ def _groups(
 
 
 def merged(
-    bars: list[Bar],
-    grouping: Grouping,
-    codes: np.ndarray,
-    built: list[tuple[MatrixRecipe, np.ndarray]],
-    frame: pd.DataFrame,
+    bars: list[Bar], grouping: Grouping, codes: np.ndarray, built: list[tuple[MatrixRecipe, np.ndarray]], frame: Columns
 ) -> GroupTerm:
     """The bars of one factor as one term, on the rows that they were built on."""
     columns = tuple(name for recipe, _ in built for name in recipe.names)

@@ -20,7 +20,7 @@ import pandas as pd
 from ..errors import DataError, UnseenLevelError
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from ..formulas.terms import Atom, Terms
-from ..tools.frame import brief, check_size, one_line, short
+from ..tools.frame import Columns, brief, check_size, one_line, short
 
 ALIAS_TOLERANCE = 1e-7
 ROUNDING = 1e-13
@@ -62,7 +62,7 @@ Values = Mapping[Atom, "np.ndarray | Factor"]
 
 
 def design_columns(
-    terms: Terms, expressions: Mapping[Atom, Expression], frame: pd.DataFrame
+    terms: Terms, expressions: Mapping[Atom, Expression], frame: pd.DataFrame | Columns
 ) -> tuple[MatrixRecipe, np.ndarray]:
     """The recipe and the matrix (n × p, float64) of a sum of terms on these rows."""
     values = {
@@ -165,12 +165,22 @@ def level_codes(data: pd.Series, levels: Sequence[Any]) -> np.ndarray:
         per_category = level_codes(pd.Series(data.cat.categories), levels)
         codes = data.cat.codes.to_numpy()
         return np.where(codes < 0, -1, np.append(per_category, -1)[codes]).astype(np.int64)
+    if isinstance(data.dtype, pd.StringDtype) and set(map(type, levels)) == {str}:
+        return _text_codes(data, levels)
     index = pd.Index(levels)
     numeric = index.dtype.kind in "biuf"
     if numeric != (data.dtype.kind in "biuf"):
         index = pd.Index([str(level) for level in levels])
         data = whole_numbers(data).astype("str")
     return index.get_indexer(pd.Index(data)).astype(np.int64)
+
+
+def _text_codes(data: pd.Series, levels: Sequence[str]) -> np.ndarray:
+    """The same of text, of which pandas would make an index first."""
+    codes, distinct = pd.factorize(data.array)
+    place = {level: k for k, level in enumerate(levels)}
+    places = [place.get(text, -1) for text in distinct.tolist()]
+    return np.array([*places, -1], dtype=np.int64)[codes]  # the last for a missing value, whose code is −1
 
 
 def whole_numbers(data: pd.Series) -> pd.Series:
@@ -237,6 +247,8 @@ def _is_number(text: str) -> bool:
 def _distinct(data: pd.Series) -> list[Any]:
     if isinstance(data.dtype, pd.CategoricalDtype):
         return list(data.cat.categories.tolist())
+    if isinstance(data.dtype, pd.StringDtype):
+        return sorted(data.array.unique().tolist())
     return list(np.sort(np.asarray(whole_numbers(data).unique(), dtype=None)).tolist())
 
 
@@ -339,7 +351,10 @@ def independent_columns(X: np.ndarray, *, has_intercept: bool) -> np.ndarray:
         A, alive = X, sizes > 0
         least = np.maximum(ALIAS_TOLERANCE * np.where(spread > 0, spread, sizes), 10 * ROUNDING * sizes)
     scale = np.where(alive, np.sqrt(np.einsum("ij,ij->j", A, A)), 1.0)
-    kept = _gram_schmidt(np.where(alive, A / scale, 0.0), least / scale, alive)
+    if np.count_nonzero(alive) > 1:
+        kept = _gram_schmidt(np.where(alive, A / scale, 0.0), least / scale, alive)
+    else:  # alone it keeps its whole length
+        kept = alive & (1.0 > least / scale)
     if has_intercept:
         kept[0] = True
     return kept

@@ -12,13 +12,14 @@ import pandas as pd
 from ..covariances import UNSTRUCTURED, Structure
 from ..errors import DataError, UnequalStepsWarning, UnidentifiedTermError
 from ..formulas.formula import Bar
+from ..tools.frame import Columns
 from ..tools.warned import warn
 from .coding import Coded, MatrixRecipe
 
 SHOWN = 6  # levels that a message lists
 
 
-def structure_of(bar: Bar, recipe: MatrixRecipe, group: str, frame: pd.DataFrame) -> Structure:
+def structure_of(bar: Bar, recipe: MatrixRecipe, group: str, frame: pd.DataFrame | Columns) -> Structure:
     """The structure of a bar with these columns; a single column has an sd and no more.
 
     Raises
@@ -46,7 +47,7 @@ def structure_of(bar: Bar, recipe: MatrixRecipe, group: str, frame: pd.DataFrame
     return structure
 
 
-def _check_steps(bar: Bar, recipe: MatrixRecipe, frame: pd.DataFrame) -> None:
+def _check_steps(bar: Bar, recipe: MatrixRecipe, frame: pd.DataFrame | Columns) -> None:
     """Refuse columns of which nobody says which comes next."""
     factors = [coded for product in recipe.products for coded in product if coded.table is not None]
     word = bar.structure.name

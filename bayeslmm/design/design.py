@@ -16,7 +16,7 @@ from ..formulas.formula import Formula
 from ..terms.group import GroupTerm as GroupTerm
 from ..terms.relationship import Matrix
 from ..terms.wide import WideTerm
-from ..tools.frame import as_frame, frozen
+from ..tools.frame import Columns, as_frame, frozen
 from ..tools.summed import RowSums
 from ..tools.words import is_one_of
 from .censoring import words as censored_words
@@ -67,8 +67,8 @@ class Design:
         (sigma/se)² then, with the known sigma of the family.
     index : pandas.Index
         Labels of the kept rows; ``n_dropped`` rows had missing values.
-    frame : pandas.DataFrame
-        The used columns on the kept rows, in plain dtypes.
+    table : pandas.DataFrame or Columns
+        The used columns on the kept rows, in plain dtypes; ``frame`` is a DataFrame of them.
     scope : Scope
         Functions and values of its author that the formula uses, and whether its text was trusted.
     matrices : mapping
@@ -97,7 +97,7 @@ class Design:
     offset: np.ndarray
     index: pd.Index
     n_dropped: int
-    frame: pd.DataFrame
+    table: pd.DataFrame | Columns
     recipe: Recipe
     scope: Scope
     se: str | None = None
@@ -113,6 +113,11 @@ class Design:
     def __repr__(self) -> str:
         levels = ", ".join(f"{group.name} {group.n_levels:,}" for group in self.groups) or "none"
         return f"<Design: {self.described}; {self.n:,} rows, X {self.n:,} x {self.p}, levels: {levels}>"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The used columns on the kept rows, in plain dtypes."""
+        return self.table.frame if isinstance(self.table, Columns) else self.table
 
     @property
     def is_wide(self) -> bool:
@@ -521,7 +526,7 @@ class Design:
             self,
             groups=groups,
             index=frame.index,
-            frame=frame,
+            table=frame,
             residual=residual,
             predictors=predictors,
             information=information,

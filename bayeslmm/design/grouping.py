@@ -135,7 +135,7 @@ def _levels_and_codes(column: pd.Series) -> tuple[list[Any], np.ndarray]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.categories.tolist(), column.cat.codes.to_numpy(dtype=np.int64)
     if isinstance(column.dtype, pd.StringDtype):  # which `plain` made; pandas takes longer to sort a few
-        codes, texts = pd.factorize(column)
+        codes, texts = pd.factorize(column.array)
         levels = texts.tolist()
         if len(levels) <= FEW:
             order = sorted(range(len(levels)), key=levels.__getitem__)

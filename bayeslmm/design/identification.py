@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +54,7 @@ class Identification:
     directions : tuple of Direction
         Independent ones that together span what is not told.
     sizes : tuple of float64 array (q_k,)
-        Root mean squares of the columns of Z, by which entries of different units are compared.
+        Root mean squares of the columns of Z, by which entries of different units are compared; none where all is told.
     """
 
     directions: tuple[Direction, ...]
@@ -168,13 +168,14 @@ def judge(
         for i, b in enumerate(block)
         for a in block[: i + 1]
     ]
-    whole = _products(ZtZ, pairs, None, entries, n, 0, residual)
-    gram = whole if ZtQ is None else _products(ZtZ, pairs, ZtQ, entries, n, p, residual)
+    whole, gram = _products(ZtZ, pairs, ZtQ, templates, n, p, residual)
     changes = _changes(templates, entries, ZtZ, T, residual)
     if changes is not None:
         null = changes.T @ _null_space(changes @ gram @ changes.T, np.diag(changes @ whole @ changes.T).copy())
     else:
         null = _null_space(gram, np.diag(whole).copy())
+    if not null.shape[1]:
+        return Identification(directions=(), sizes=())
     directions = []
     for v in null.T:
         matrices = [np.zeros_like(t) for t in T]
@@ -231,6 +232,11 @@ def _null_space(gram: Array, unprojected: Array) -> Array:
     """Directions (entries, d) along which Σ v_i V̇_i vanishes."""
     left = np.diag(gram)
     flat = left <= FLAT * unprojected
+    if not flat.any():
+        scale = np.sqrt(left)
+        noise = ROUNDING * len(gram) * float((unprojected / left).max())
+        if np.linalg.eigvalsh(gram / (scale[:, None] * scale))[0] > max(DEPENDENT, noise):
+            return np.zeros((len(gram), 0))
     size = np.sqrt(np.where(flat, 1.0, left))
     correlation = np.where(flat[:, None] | flat, 0.0, gram / np.outer(size, size))
     noise = ROUNDING * len(gram) * float((unprojected[~flat] / left[~flat]).max(initial=1.0))
@@ -247,52 +253,71 @@ def _products(
     ZtZ: Sequence[Array],
     pairs: Pairs,
     ZtQ: Sequence[Array] | None,
-    entries: Sequence[tuple[int, int, int]],
+    templates: Sequence[Template],
     n: float,
     p: int,
     residual: bool,
-) -> Array:
-    """tr(P V̇_i P V̇_j) of all entries, the residual last."""
+) -> tuple[Array, Array]:
+    """tr(V̇_i V̇_j) and tr(P V̇_i P V̇_j) of all entries, the residual last."""
     K = len(ZtZ)
-    A = [np.zeros(0)] * K if ZtQ is None else [_outer(R) for R in ZtQ]
-    tensors = {}
+    A = [] if ZtQ is None else [_outer(R) for R in ZtQ]
+    spread = [_spread(template.blocks, template.q) for template in templates]
+    ends = np.cumsum([0, *(D.shape[1] for D in spread)])
+    whole = np.zeros((ends[-1] + residual, ends[-1] + residual))
+    gram = np.zeros_like(whole)
     for k in range(K):
+        of_k = slice(ends[k], ends[k + 1])
         for m in range(k, K):
+            of_m = slice(ends[m], ends[m + 1])
             if k == m:
-                index = np.arange(len(ZtZ[k]))
-                first, second, values = index, index, ZtZ[k]
+                first = second = None  # each level by itself
+                values = ZtZ[k]
             else:
                 first, second, values = pairs[k, m]
             if k == m and (k, k) in pairs:  # levels of one term that meet each other, both ways
                 one, other, blocks = pairs[k, k]
-                first, second = np.concatenate([first, one, other]), np.concatenate([second, other, one])
+                index = np.arange(len(ZtZ[k]))
+                first, second = np.concatenate([index, one, other]), np.concatenate([index, other, one])
                 values = np.concatenate([values, blocks, blocks.transpose(0, 2, 1)])
             total = _sum_of_products(values, values)
+            q, r = total.shape[0], total.shape[2]
+            whole[of_k, of_m] = spread[k].T @ total.reshape(q * q, r * r) @ spread[m]
             if ZtQ is not None:
                 cross = sum(
-                    _sum_of_products(values[s], _met(ZtQ[k][first[s]], ZtQ[m][second[s]]))
+                    _sum_of_products(values[s], _met(_chosen(ZtQ[k], first, s), _chosen(ZtQ[m], second, s)))
                     for s in (slice(i, i + PAIRS) for i in range(0, max(len(values), 1), PAIRS))
                 )
                 total = total - cross - np.transpose(cross, (1, 0, 3, 2))
-                (q, _, x, y), r = A[k].shape, len(A[m])
-                both = A[k].reshape(q * q, x * y) @ A[m].reshape(r * r, x * y).T  # Σ_xy A_acxy A_bdxy
+                columns = ZtQ[k].shape[2]
+                both = A[k].reshape(q * q, columns**2) @ A[m].reshape(r * r, columns**2).T  # Σ_xy A_acxy A_bdxy
                 total = total + both.reshape(q, q, r, r)
-            tensors[k, m] = total
-    size = len(entries) + residual
-    gram = np.zeros((size, size))
-    for i, (k, a, c) in enumerate(entries):
-        for j, (m, b, d) in enumerate(entries[: i + 1]):
-            t = tensors[k, m] if k <= m else np.transpose(tensors[m, k], (2, 3, 0, 1))
-            ways = {(a, c), (c, a)}
-            gram[i, j] = gram[j, i] = sum(t[x, y, z, w] for x, y in ways for z, w in {(b, d), (d, b)})
+            gram[of_k, of_m] = spread[k].T @ total.reshape(q * q, r * r) @ spread[m]
+            if k != m:
+                whole[of_m, of_k], gram[of_m, of_k] = whole[of_k, of_m].T, gram[of_k, of_m].T
         if residual:
             trace = ZtZ[k].sum(axis=0)
+            whole[of_k, -1] = whole[-1, of_k] = trace.reshape(-1) @ spread[k]
             if ZtQ is not None:
                 trace = trace - np.einsum("acxx->ac", A[k])
-            gram[i, -1] = gram[-1, i] = trace[a, c] * (1.0 if a == c else 2.0)
+            gram[of_k, -1] = gram[-1, of_k] = trace.reshape(-1) @ spread[k]
     if residual:
-        gram[-1, -1] = n - p
-    return gram
+        whole[-1, -1], gram[-1, -1] = n, n - (0 if ZtQ is None else p)
+    return whole, gram
+
+
+@lru_cache(maxsize=256)
+def _spread(blocks: tuple[tuple[int, ...], ...], q: int) -> Array:
+    """Where the entries of a covariance matrix stand in it (q², entries): (b, a) below the diagonal in two places."""
+    entries = [(b, a) for block in blocks for i, b in enumerate(block) for a in block[: i + 1]]
+    places = np.zeros((q * q, len(entries)))
+    for i, (b, a) in enumerate(entries):
+        places[b * q + a, i] = places[a * q + b, i] = 1.0
+    places.setflags(write=False)
+    return places
+
+
+def _chosen(products: Array, levels: NDArray[np.int64] | None, part: slice) -> Array:
+    return products[part] if levels is None else products[levels[part]]
 
 
 def _sum_of_products(left: Array, right: Array) -> Array:

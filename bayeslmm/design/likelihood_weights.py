@@ -12,10 +12,10 @@ import pandas as pd
 from ..errors import DataError
 from ..formulas.expressions import Expression, as_numbers_or_factor, evaluate
 from ..tools.arrays import Array
-from ..tools.frame import check_size, frozen, row_names
+from ..tools.frame import Columns, check_size, frozen, row_names
 
 
-def read_likelihood_weights(expression: Expression | None, frame: pd.DataFrame) -> Array | None:
+def read_likelihood_weights(expression: Expression | None, frame: pd.DataFrame | Columns) -> Array | None:
     """The weights (n,) of the rows of a frame; None where the formula has none.
 
     Raises

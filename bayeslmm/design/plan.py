@@ -17,6 +17,7 @@ from ..formulas.formula import Formula
 from ..formulas.terms import Atom
 from ..terms.words import Membership
 from ..tools.frame import (
+    Columns,
     check_finite,
     check_size,
     complete_rows,
@@ -118,25 +119,29 @@ def make_plan(
     )
 
 
-def kept_frame(plan: Plan, data: pd.DataFrame, offset: np.ndarray | None) -> tuple[pd.DataFrame, np.ndarray | None]:
+def kept_columns(plan: Plan, data: pd.DataFrame, offset: np.ndarray | None) -> tuple[Columns, np.ndarray | None]:
     """The used columns on the complete rows, and the mask of these rows (None: all of them)."""
     used = {name: pick(data, name) for name in plan.columns}
     outside = {"offset": offset} if offset is not None else {}
     keep, counts = complete_rows({**{k: v for k, v in used.items() if k not in plan.loose}, **outside})
     if keep is not None:
         _report_dropped(keep, counts)
+    index = data.index
+    if keep is not None:
+        index = index[keep]
+        used = {
+            name: pd.Series(column.array[keep], index=index, name=name, copy=False) for name, column in used.items()
+        }
     columns = {
-        name: group_column(column if keep is None else column[keep]).astype("category")  # which files can hold
+        name: group_column(column).astype("category")  # which files can hold
         if name in plan.loose
-        else plain(column if keep is None else column[keep], name, group_only=name in plan.group_only)
+        else plain(column, name, group_only=name in plan.group_only)
         for name, column in used.items()
     }
-    index = data.index if keep is None else data.index[keep]
-    frame = pd.DataFrame({name: column.array for name, column in columns.items()}, index=index, copy=False)
-    for name in plan.columns:
-        if is_numeric(columns[name]) and name not in plan.loose:
-            check_finite(columns[name].to_numpy(), index, f"Column {name!r}")
-    return frame, keep
+    for name, column in columns.items():
+        if name not in plan.loose and is_numeric(column):
+            check_finite(column.to_numpy(), index, f"Column {name!r}")
+    return Columns(columns, index), keep
 
 
 def _report_dropped(keep: np.ndarray, counts: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from ..errors import DataError, NotAvailableError
 from ..families import Family
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
-from ..tools.frame import check_size, frozen, row_names
+from ..tools.frame import Columns, check_size, frozen, row_names
 from .censoring import censored
 from .response_record import Response
 
@@ -23,7 +23,7 @@ TRIALS_REMEDY = " Write p(successes, trials) on the left of '~', or give proport
 
 
 def read_response(
-    expression: Expression, frame: pd.DataFrame, family: Family, weights: np.ndarray | None = None
+    expression: Expression, frame: pd.DataFrame | Columns, family: Family, weights: np.ndarray | None = None
 ) -> Response:
     """Evaluate the response and check it against the support of its family.
 
@@ -98,7 +98,7 @@ def _refuse_single_trials(expression: Expression, family: Family, trials: np.nda
         )
 
 
-def _counts(expression: Expression, frame: pd.DataFrame, family: Family, value: Any) -> Response:
+def _counts(expression: Expression, frame: pd.DataFrame | Columns, family: Family, value: Any) -> Response:
     if not family.has_trials:
         raise DataError(
             f"{expression.label} gives successes and trials, which only family='binomial' and 'beta_binomial' take; "
@@ -131,7 +131,7 @@ def _yes_or_no(expression: Expression, factor: Factor) -> Response:
     return Response(y=frozen(success), levels=tuple(levels))
 
 
-def _ordered(expression: Expression, frame: pd.DataFrame, value: Any) -> Response:
+def _ordered(expression: Expression, frame: pd.DataFrame | Columns, value: Any) -> Response:
     label = expression.label
     if isinstance(value, np.ndarray):
         if value.ndim > 1 or np.any(value != np.round(value)):

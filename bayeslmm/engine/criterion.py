@@ -93,12 +93,15 @@ class Criterion:
         self.df = layout.cross.n - (self.p if reml else 0)
         self.evaluations = 0
         self.diagonal = np.concatenate([np.zeros(0, bool), *(template.is_diagonal for template in self.templates)])
-        self._ends = np.cumsum([template.n_theta for template in self.templates])
+        self._ends = np.cumsum([template.n_theta for template in self.templates], dtype=np.int64).tolist()
 
     def lams(self, theta: Array) -> list[Array]:
         """Λ̃_k from θ̃."""
-        parts = np.split(theta, self._ends[:-1])
-        return [template.factor(part) for template, part in zip(self.templates, parts, strict=False)]
+        return [template.factor(part) for template, part in zip(self.templates, self._parts(theta), strict=True)]
+
+    def _parts(self, theta: Array) -> list[Array]:
+        """The part of θ̃ of each factor."""
+        return [theta[end - t.n_theta : end] for t, end in zip(self.templates, self._ends, strict=True)]
 
     def theta(self, lams: Sequence[Array]) -> Array:
         """θ̃ from Λ̃_k."""
@@ -149,7 +152,7 @@ class Criterion:
     @cached_property
     def form(self) -> newton.Form:
         """What the compiled search needs to know of it."""
-        place = np.argsort(self.layout.order)
+        place = np.argsort(self.layout.order).tolist()
         entries = [
             (place[k], r, c) for k, t in enumerate(self.templates) for r, c in zip(t.rows, t.columns, strict=True)
         ]
@@ -194,7 +197,7 @@ class Criterion:
 
     def _with_templates(self, theta: Array, others: Sequence[Any]) -> Iterator[tuple[Template, Array, Any]]:
         """(template, its part of θ̃, its part of something else)."""
-        yield from zip(self.templates, np.split(theta, self._ends[:-1]), others, strict=False)
+        yield from zip(self.templates, self._parts(theta), others, strict=True)
 
     def value(self, reduced: pls.Reduced, solution: pls.Solution) -> float:
         """Equation (3.1), up to nothing: constants included."""

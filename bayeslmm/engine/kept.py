@@ -57,7 +57,9 @@ class Kept:
 
     def centred(self, responses: Array) -> tuple[Array, Array]:
         """The centres (R,) of responses (R, n), and what is left."""
-        centers = responses.mean(axis=1) if self.rows.intercept is not None else np.zeros(len(responses))
+        if self.rows.intercept is None:
+            return np.zeros(len(responses)), responses
+        centers = responses.sum(axis=1) / responses.shape[1]
         return centers, responses - centers[:, None]
 
     def products(self, responses: Array) -> tuple[list[Array], Array, Array]:

@@ -143,6 +143,8 @@ def _chain_length(cross: CrossProducts, order: tuple[int, ...]) -> int:
 
 def arrange(cross: CrossProducts) -> Layout:
     """Lay the cross-products out for elimination; done once per data set."""
+    if len(cross.levels) == 1 and not cross.pairs:
+        return _of_one_factor(cross)
     order = tuple(sorted(range(len(cross.levels)), key=lambda k: ((k, k) in cross.pairs, -cross.levels[k], k)))
     widths = np.array([cross.widths[k] for k in order], dtype=np.int64)
     levels = np.array([cross.levels[k] for k in order], dtype=np.int64)
@@ -199,6 +201,40 @@ def arrange(cross: CrossProducts) -> Layout:
         ),
         values=_flat(cross, order, pairs),
         pairs=tuple(pairs),
+    )
+
+
+def _of_one_factor(cross: CrossProducts) -> Layout:
+    """That of levels which meet no others: the same as `arrange` comes to, in a tenth of the time of a small fit."""
+    (J,), (q,) = cross.levels, cross.widths
+    n_xy = cross.XytXy.shape[0]
+    none, count = np.zeros(0, dtype=np.int64), np.arange(J + 1, dtype=np.int64)
+    return Layout(
+        cross=cross,
+        order=(0,),
+        pattern=Pattern(
+            widths=np.array([q], dtype=np.int64),
+            column_start=np.array([0, J * q], dtype=np.int64),
+            node_start=np.array([0, J], dtype=np.int64),
+            block_start=np.zeros(J + 1, dtype=np.int64),
+            block_column=none,
+            block_factor=none,
+            block_node=none,
+            panel_start=count * (q * n_xy),
+            diagonal_start=count * (q * q),
+        ),
+        values=Values(
+            ZtZ=cross.ZtZ[0].reshape(-1),
+            ZtXy=cross.ZtXy[0].reshape(-1),
+            XytXy=np.ascontiguousarray(cross.XytXy),
+            lam_start=np.zeros(1, dtype=np.int64),
+            pair_factors=np.zeros((0, 2), dtype=np.int64),
+            pair_counts=none,
+            pair_values=np.zeros(0),
+            pair_rows=np.zeros((0, 2), dtype=np.int64),
+            pair_at=none,
+        ),
+        pairs=(),
     )
 
 

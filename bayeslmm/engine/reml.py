@@ -6,6 +6,7 @@ points where the best covariance lies just across. Signs are made canonical afte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -326,7 +327,10 @@ def _finish(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
 
 def _snapped(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
     """The evaluation with small variances made exact zeros, where that is no worse."""
-    snapped = np.where(criterion.diagonal & (evaluation.theta < 1e-4), 0.0, evaluation.theta)
+    small = criterion.diagonal & (evaluation.theta < 1e-4)
+    if criterion.is_linear and not small.any():
+        return evaluation
+    snapped = np.where(small, 0.0, evaluation.theta)
     for end in criterion.ends:  # correlations that cannot be told from the end of their interval
         bounded = ~criterion.diagonal & np.isfinite(end)
         snapped[bounded] = np.where(np.abs(evaluation.theta - end) < NEXT_TO_AN_END, end, snapped)[bounded]
@@ -358,7 +362,7 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
     boundary, so a descending search from there cannot come back.
     """
     lams = criterion.lams(theta)
-    if all(np.all(np.diag(lam) > 0) for lam in lams):
+    if all((lam.diagonal() > 0.0).all() for lam in lams):
         return None
     covariances = [lam @ lam.T for lam in lams]
     directions = [np.zeros_like(cov) for cov in covariances]
@@ -398,9 +402,10 @@ def _report(scaled: Scaled, criterion: Criterion, evaluation: Evaluation) -> Poi
     p = criterion.p
     sigma2 = solution.r2 / criterion.df if criterion.sigma is None else criterion.sigma**2
     # |X̃ᵀV⁻¹X̃| = |T_x|² |XᵀV⁻¹X|
-    shift = 2.0 * float(np.log(np.abs(np.diag(scaled.T_x))).sum()) if criterion.reml else 0.0
+    shift = 2.0 * float(np.log(np.abs(scaled.T_x.diagonal())).sum()) if criterion.reml else 0.0
     steepness = np.abs(evaluation.gradient * np.maximum(np.abs(evaluation.theta), 1.0))
-    norm = float(steepness[_free(criterion, evaluation)].max(initial=0.0))
+    free = steepness if criterion.is_linear else steepness[_free(criterion, evaluation)]
+    norm = float(free.max(initial=0.0))
     covariances, relative, singular, modes, mode_cov = [], [], [], [], []
     u, V = pls.spherical_modes(reduced, solution.beta), pls.inverse(reduced)
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):
@@ -412,8 +417,7 @@ def _report(scaled: Scaled, criterion: Criterion, evaluation: Evaluation) -> Poi
         modes.append(scaled.outwards(k, u[k] @ to_user.T))
         mode_variances = V.diagonal[k] if scaled.roots[k] is None else _own_of_wide(scaled, reduced, k)
         mode_cov.append(sigma2 * to_user @ mode_variances @ to_user.T)
-    inverse_R = np.linalg.solve(solution.R_x, np.eye(p)) if p else np.zeros((0, 0))
-    half = scaled.T_x @ inverse_R
+    half = scaled.T_x @ np.linalg.inv(solution.R_x) if p else np.zeros((0, 0))
     # the criterion is flat to about 1e-5 of a unit per unit of θ̃ where doubles end, on data of this size
     stationary = norm <= 1e-3 * max(1.0, np.sqrt(criterion.layout.cross.n))
     status: Status = "failed" if not stationary else "boundary" if any(singular) else "converged"
@@ -478,4 +482,11 @@ def conditional_draws(problem: Problem, solution: PointSolution, noise: Array) -
 
 def _is_singular(lam: Array) -> bool:
     """Whether Λ̃Λ̃ᵀ has an eigenvalue below SINGULAR², in units of scaled columns."""
+    if len(lam) == 1:
+        return abs(float(lam[0, 0])) < SINGULAR
+    if len(lam) == 2:
+        (a, b), (c, d) = lam.tolist()
+        squares, det = a * a + b * b + c * c + d * d, a * d - b * c
+        largest = math.sqrt((squares + math.sqrt(max(squares * squares - 4.0 * det * det, 0.0))) / 2.0)
+        return largest == 0.0 or abs(det) / largest < SINGULAR
     return bool(np.linalg.svd(lam, compute_uv=False)[-1] < SINGULAR)

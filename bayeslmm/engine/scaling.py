@@ -11,6 +11,7 @@ its prior is that at centred predictors; any other constant column is a predicto
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -182,10 +183,11 @@ def _transform(
                 T[c, c] = 1.0 / A[0, c]
                 out[:, c] = 1.0
                 continue
-            shift = 0.0 if constant is None else float(out[:, c].mean())
-            out[:, c] -= shift
-            scale = float(np.sqrt(np.mean(out[:, c] ** 2))) or 1.0
-            out[:, c] /= scale
+            column = out[:, c]
+            shift = 0.0 if constant is None else float(column.sum()) / n
+            column -= shift
+            scale = math.sqrt(float((column**2).sum()) / n) or 1.0
+            column /= scale
             T[c, c] = 1.0 / scale
             if constant is not None:
                 T[constant, c] = -shift / (scale * A[0, constant])
@@ -219,10 +221,10 @@ def _make_orthogonal(out: Array, T: Array, c: int, before: Sequence[int]) -> boo
     """
     column, back = out[:, c].copy(), T[:, c].copy()
     for k in [*before, *before]:
-        share = float(np.mean(column * out[:, k]))
+        share = float((column * out[:, k]).sum()) / len(column)
         column -= share * out[:, k]
         back -= share * T[:, k]
-    size = float(np.sqrt(np.mean(column**2)))
+    size = math.sqrt(float((column**2).sum()) / len(column))
     if size < DEPENDENT:
         return False
     out[:, c], T[:, c] = column / size, back / size

@@ -20,7 +20,7 @@ import pandas as pd
 from pandas.api import types
 
 from ..errors import BayesLMMError, DataError
-from ..tools.frame import check_finite, check_size, is_numeric, plain
+from ..tools.frame import Columns, check_finite, check_size, is_numeric, plain
 from .contrasts import CONTRASTS, Sum, Treatment
 from .memory import Memory
 from .transforms import Binary, Center, CurvesOfLevels, Indicator, Scale, double, double_unless_logical
@@ -136,7 +136,7 @@ def centring_matrix(means: np.ndarray) -> np.ndarray:
     return np.asarray(get_centering_matrix(means[None, :]))
 
 
-def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
+def evaluate(expression: Expression, frame: pd.DataFrame | Columns) -> Any:
     """The value of a leaf on these rows; any failure becomes a DataError that shows the expression."""
     if expression.is_column:
         return frame[expression.label]
@@ -162,12 +162,12 @@ def evaluate(expression: Expression, frame: pd.DataFrame) -> Any:
         ) from (problem if _calls_users_code(expression) else None)
 
 
-def _value(expression: Expression, frame: pd.DataFrame) -> Any:
+def _value(expression: Expression, frame: pd.DataFrame | Columns) -> Any:
     """What the code of a leaf gives on these rows."""
     return value_of(expression, frame, expression.code)
 
 
-def value_of(expression: Expression, frame: pd.DataFrame, code: str) -> Any:
+def value_of(expression: Expression, frame: pd.DataFrame | Columns, code: str) -> Any:
     """What a piece of the code of a leaf gives on these rows."""
     columns = expression.columns.items() if len(frame.columns) else ()
     scope: dict[str, Any] = {stand_in: frame[column] for stand_in, column in columns}
@@ -189,6 +189,10 @@ def _sentence(problem: Exception) -> str:
 
 def as_numbers_or_factor(value: Any, expression: Expression, index: pd.Index) -> np.ndarray | Factor:
     """A value as float64 of shape (n,) or (n, k), or as a Factor whose data are a plain Series."""
+    if expression.is_column and isinstance(value, pd.Series) and is_numeric(value):
+        numbers = value.to_numpy(dtype=np.float64)
+        check_finite(numbers, index, _described(expression))
+        return numbers
     n = len(index)
     if isinstance(value, Factor) or (hasattr(value, "contrast") and hasattr(value, "levels")):
         data = _as_series(value.data, expression, index)
@@ -226,7 +230,9 @@ def _as_series(value: Any, expression: Expression, index: pd.Index) -> pd.Series
     return plain(series, expression.label)
 
 
-def total_offset(expressions: tuple[Expression, ...], frame: pd.DataFrame, passed: np.ndarray | None) -> np.ndarray:
+def total_offset(
+    expressions: tuple[Expression, ...], frame: pd.DataFrame | Columns, passed: np.ndarray | None
+) -> np.ndarray:
     """The sum of the offsets on these rows, with what was given from outside."""
     total = np.zeros(len(frame)) if passed is None else passed.copy()
     for expression in expressions:

@@ -322,7 +322,7 @@ def _built(design: Design, layout: Layout, words: str) -> Design:
         offset=frozen(np.array(offset)),
         groups=groups,
         index=frame.index,
-        frame=frame,
+        table=frame,
     )
     try:
         refuse_untold_residual(resized_design)

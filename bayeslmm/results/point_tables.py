@@ -11,7 +11,7 @@ from . import wald
 from .alike import told_alike
 from .coefficients import coding_of
 from .estimates import Estimates
-from .tables import level_labels, level_table, stack, wide_table
+from .tables import level_labels, level_table, named_square, stack, wide_table
 
 
 @told_alike
@@ -23,8 +23,7 @@ def fixef(record: Estimates, *, ddf: str | None = wald.DDF, ci_prob: float = 0.9
 @told_alike
 def vcov(record: Estimates) -> pd.DataFrame:
     """The matrix behind :meth:`PointFit.vcov`."""
-    names = list(record.design.x_names)
-    return pd.DataFrame(record.solution.vcov, index=names, columns=names)
+    return named_square(record.solution.vcov, record.design.x_names)
 
 
 @told_alike
@@ -86,6 +85,6 @@ def coef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: s
 def var_corr(record: Estimates) -> dict[str, pd.DataFrame]:
     """The matrices behind :meth:`PointFit.var_corr`."""
     return {
-        group.name: pd.DataFrame(cov, index=list(group.columns), columns=list(group.columns))
+        group.name: named_square(cov, group.columns)
         for group, cov in zip(record.design.groups, record.solution.covariances, strict=True)
     }

@@ -95,7 +95,7 @@ def of_chunk_rows(design: Design, data: pd.DataFrame) -> Design:
         offset=new.offset,
         index=frame.index,
         n_dropped=len(data) - len(frame),
-        frame=frame,
+        table=frame,
         sums=None,
     )
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..tools.arrays import Array
+from ..tools.frame import TEXT
 from .summaries import P_POSITIVE
+
+FEW = 2_000  # rows of a table
 
 # columns of numbers, of either kind of fit
 NUMBERS = frozenset(
@@ -53,6 +57,12 @@ def level_labels(parts: Sequence[tuple[str, Sequence[Any], Sequence[str]]]) -> d
 
     Made at once, since every column that pandas adds to a table takes longer than a small fit.
     """
+    if sum(len(levels) * len(terms) for _, levels, terms in parts) <= FEW:
+        return {  # a column of text takes longer to be told places than to be made of as many texts
+            "group": _column([name for name, levels, terms in parts for _ in range(len(levels) * len(terms))]),
+            "level": _column([level for _, levels, terms in parts for level in levels for _ in terms]),
+            "term": _column([term for _, levels, terms in parts for _ in levels for term in terms]),
+        }
     names, every_level = [name for name, _, _ in parts], [level for _, levels, _ in parts for level in levels]
     every_term = list(dict.fromkeys(term for _, _, terms in parts for term in terms))
     sizes = [len(levels) * len(terms) for _, levels, terms in parts]
@@ -69,7 +79,20 @@ def _column(values: Sequence[Any]) -> Any:
     """Labels as a column of a table holds them: text as text, others as they are."""
     labels = np.empty(len(values), dtype=object)
     labels[:] = values
+    if set(map(type, values)) == {str}:  # pandas takes as long again to find that out
+        return pd.array(labels, dtype=TEXT)
     return pd.Series(labels).array
+
+
+@lru_cache(maxsize=256)
+def _index_of(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(list(names))
+
+
+def named_square(values: Array, names: Sequence[str]) -> pd.DataFrame:
+    """A matrix (k, k) with these names on both sides, of which a user may rename one: each has an index of its own."""
+    index = _index_of(tuple(names))
+    return pd.DataFrame(values, index=index.view(), columns=index.view())
 
 
 def stack(parts: list[pd.DataFrame], numbers: Sequence[str] = ("estimate", "std_error")) -> pd.DataFrame:

@@ -421,7 +421,7 @@ def assemble(
         offset=SummedColumns.of(basis, [P + 2], flat=True),  # type: ignore[arg-type]
         index=GoneRows(n),
         n_dropped=learned.n_read - n,
-        frame=GoneFrame(n, {str(name): sample[name].dtype for name in sample}),
+        table=GoneFrame(n, {str(name): sample[name].dtype for name in sample}),
         recipe=recipe,
         scope=plan.scope,
         sums=sums,

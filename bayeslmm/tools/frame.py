@@ -18,10 +18,47 @@ from pandas.api import types
 from ..errors import BayesLMMError, DataError, NonFiniteError, UnknownColumnError
 
 SHOWN = 5
+FEW = 100_000  # numbers of which a copy costs less than a second look
 LARGEST, SMALLEST = 1e50, 1e-50  # the variance of a variance takes fourth powers, which doubles still hold
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 PLAIN = frozenset((np.dtype("float64"), np.dtype("int64"), np.dtype("bool")))
+TEXT = pd.StringDtype(na_value=np.nan)  # what pandas makes of text
 NUMBER_LIKE = {"integer", "floating", "mixed-integer-float", "decimal"}
+
+
+class Columns:
+    """Columns of one length by name, as Series: a DataFrame when first asked for one, which may take as long as a fit.
+
+    Attributes
+    ----------
+    index : pandas.Index
+        Labels of the rows, those of each Series.
+    """
+
+    __slots__ = ("_frame", "_series", "index")
+
+    def __init__(self, series: Mapping[str, pd.Series], index: pd.Index) -> None:
+        self._series, self.index = dict(series), index
+        self._frame: pd.DataFrame | None = None
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """All of them as a table."""
+        if self._frame is None:
+            arrays = {name: column.array for name, column in self._series.items()}
+            self._frame = pd.DataFrame(arrays, index=self.index, copy=False)
+        return self._frame
+
+    @property
+    def columns(self) -> list[str]:
+        """Their names."""
+        return list(self._series)
+
+    def __getitem__(self, name: Any) -> Any:
+        return self._series[name] if isinstance(name, str) else self.frame[name]
+
+    def __len__(self) -> int:
+        return len(self.index)
 
 
 def as_frame(data: Any) -> pd.DataFrame:
@@ -127,7 +164,11 @@ def _missing(values: Any) -> np.ndarray | None:
     kind = dtype.kind if isinstance(dtype, np.dtype) else "O"
     if kind in "iub":
         return None
-    return np.isnan(np.asarray(values)) if kind == "f" else np.asarray(pd.isna(values))
+    if kind == "f":
+        return np.isnan(np.asarray(values))
+    if isinstance(dtype, pd.StringDtype):
+        return np.asarray(values.array.isna())
+    return np.asarray(pd.isna(values))
 
 
 def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Series:
@@ -141,7 +182,7 @@ def plain(series: pd.Series, name: str, *, group_only: bool = False) -> pd.Serie
     if isinstance(dtype, pd.CategoricalDtype):
         return _plain_category(series)
     if isinstance(dtype, pd.StringDtype):
-        return series.astype("str")
+        return series if dtype == TEXT else series.astype("str")
     if types.is_bool_dtype(dtype):
         return series.astype(bool)
     if types.is_integer_dtype(dtype):
@@ -269,10 +310,13 @@ def check_finite(values: np.ndarray, index: pd.Index, what: str) -> None:
 
 def check_size(values: np.ndarray, names: Sequence[str], *, smallest: float = SMALLEST) -> None:
     """Raise DataError for the first column of values (n, k) whose powers would overflow, or vanish."""
-    sizes = np.maximum(values.max(axis=0, initial=0.0), -values.min(axis=0, initial=0.0))
-    bad = np.flatnonzero(~(sizes <= LARGEST) | ((sizes > 0.0) & (sizes < smallest)))
-    if len(bad):
-        name, size = names[bad[0]], sizes[bad[0]]
+    if values.size <= FEW:
+        sizes = np.abs(values).max(axis=0, initial=0.0).tolist()
+    else:  # without a copy of a large matrix
+        sizes = np.maximum(values.max(axis=0, initial=0.0), -values.min(axis=0, initial=0.0)).tolist()
+    for name, size in zip(names, sizes, strict=True):
+        if size <= LARGEST and (size >= smallest or size == 0.0):
+            continue
         limit = f"above {LARGEST:g}" if size > LARGEST else f"below {smallest:g}"
         raise DataError(
             f"{name!r} holds numbers up to {size:.3g}, {limit}: computing with them leaves the range of floating-point "

@@ -363,6 +363,8 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
     by_name = [f"{p.name}=" for p in parameters if p.kind is p.KEYWORD_ONLY]
     most = len(by_place) if by_name and not any(p.kind is p.VAR_POSITIONAL for p in parameters) else sys.maxsize
     places = [p for p in by_place if p != "self"]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = {p.name for p in parameters if p.default is p.empty and p.kind not in variable}
 
     @functools.wraps(call)
     def _hinted(*args: P.args, **options: P.kwargs) -> T:
@@ -371,11 +373,18 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
         if len(args) > most:
             first = f"only {', '.join(places)} may stand without a name" if places else "arguments have names"
             raise InputError(f"{label}(): {first}; write {', '.join(by_name)}")
-        try:
-            signature.bind(*args, **options)
-        except TypeError as error:
-            unknown = [word for word in options if word not in takes]
-            raise UnknownArgumentError(f"{label}(): {error}{like(unknown[0], takes) if unknown else ''}") from None
+        by_position = by_place[: len(args)]
+        if not (  # as they should be; `bind` takes longer to find that, and says what is wrong
+            len(args) <= len(by_place)
+            and takes.issuperset(options)
+            and options.keys().isdisjoint(by_position)
+            and needed.issubset((*by_position, *options))
+        ):
+            try:
+                signature.bind(*args, **options)
+            except TypeError as error:
+                unknown = [word for word in options if word not in takes]
+                raise UnknownArgumentError(f"{label}(): {error}{like(unknown[0], takes) if unknown else ''}") from None
         return call(*args, **options)
 
     return _hinted
