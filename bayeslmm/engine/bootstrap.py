@@ -134,17 +134,32 @@ class Truth(Protocol):
 
 def simulate_any(design: Design, truth: Truth, rng: Generator) -> Array:
     """One response (n,) of a model of any family with new effects of all groups."""
-    eta = design.X @ truth.beta + design.offset
-    for group, cov in zip(design.groups, truth.covariances, strict=True):
-        b = rng.normal(size=(group.n_levels, group.q)) @ cholesky_psd(cov, group.blocks).T
-        eta = eta + np.einsum("nq,nq->n", group.Z, b[group.codes])
-    values = design.along(truth.parameters)
-    if design.family.has_residual and design.weights is not None:
-        values["sigma"] = values["sigma"] / np.sqrt(design.weights)
-    if design.family.has_mean:
-        values = {name: np.broadcast_to(value, eta.shape) for name, value in values.items()}
-    with np.errstate(all="ignore"):
-        return design.family.draw(eta, values, design.trials, rng)
+    return Simulator(design, truth).response(rng)
+
+
+class Simulator:
+    """Responses of one design and one truth, of any family, with new effects of all groups in each."""
+
+    def __init__(self, design: Design, truth: Truth) -> None:
+        self.design = design
+        self._fixed = design.X @ truth.beta + design.offset
+        self._roots = [
+            cholesky_psd(cov, group.blocks).T for group, cov in zip(design.groups, truth.covariances, strict=True)
+        ]
+        self._values = design.along(truth.parameters)
+        if design.family.has_residual and design.weights is not None:
+            self._values["sigma"] = self._values["sigma"] / np.sqrt(design.weights)
+        if design.family.has_mean:
+            self._values = {name: np.broadcast_to(value, design.n) for name, value in self._values.items()}
+
+    def response(self, rng: Generator) -> Array:
+        """One response (n,)."""
+        eta = self._fixed
+        for group, root in zip(self.design.groups, self._roots, strict=True):
+            b = rng.normal(size=(group.n_levels, group.q)) @ root
+            eta = eta + np.einsum("nq,nq->n", group.Z, b[group.codes])
+        with np.errstate(all="ignore"):
+            return self.design.family.draw(eta, self._values, self.design.trials, rng)
 
 
 def refits_of_any(

@@ -6,7 +6,7 @@ Højsgaard 2014), both on the cross-products alone: no n × n matrix appears.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Approximation:
 
     def variances(self, contrasts: Array) -> Array:
         """c'Cov(β̂)c (k,) of contrasts (k, p)."""
-        return np.maximum(np.einsum("ka,ab,kb->k", contrasts, self.vcov, contrasts, optimize=True), 0.0)
+        return np.maximum(np.einsum("ka,ka->k", contrasts @ self.vcov, contrasts), 0.0)
 
     def df(
         self,
@@ -171,12 +171,21 @@ class Satterthwaite(Approximation):
     @classmethod
     def of(cls, problem: Problem, solution: PointSolution) -> Satterthwaite:
         """That of a solution."""
-        scaled, criterion = prepare(problem, reml=solution.reml)
-        theta, sigma = solution.scaled_theta, solution.sigma
+        free = None if problem.residual is None else _Residual.of(problem, solution)
+        about = cls._at(problem, solution.reml, solution.scaled_theta, solution.sigma, free)
+        return replace(about, vcov=solution.vcov)
+
+    @classmethod
+    def of_refit(cls, problem: Problem, *, reml: bool, theta: Array, sigma: float) -> Satterthwaite:
+        """That of estimates θ̃ (n_theta,) inside and σ̂ of a problem whose residuals have no other parameters."""
+        return cls._at(problem, reml, theta, sigma, None)
+
+    @classmethod
+    def _at(cls, problem: Problem, reml: bool, theta: Array, sigma: float, free: _Residual | None) -> Satterthwaite:
+        scaled, criterion = prepare(problem, reml=reml)
         reduced, at_optimum, _, terms = criterion.derivatives(theta)
         H = _hessian(criterion, theta, sigma, terms)
         inside = _inside(criterion, theta)
-        free = None if problem.residual is None else _Residual.of(problem, solution)
         if free is not None:
             H = free.joined(H)
             inside = np.append(inside, free.inside)
@@ -196,12 +205,12 @@ class Satterthwaite(Approximation):
             for entries in of_factor:
                 form = sum(2.0 * sigma**2 * value * Q[:, a].T @ spherical[:, b] for a, b, value in entries)
                 forms.append(form if entries else np.zeros((Q.shape[2], Q.shape[2])))
-        p = len(solution.beta)
+        half, p = scaled.T_x @ inverse_R, len(inverse_R)
         if free is not None:
             forms += free.forms(at_optimum.R_x)
         return cls(
-            vcov=solution.vcov,
-            half=scaled.T_x @ inverse_R,
+            vcov=sigma**2 * half @ half.T,
+            half=half,
             forms=np.array(forms).reshape(len(forms), p, p),
             root=np.sqrt(2.0) * vectors[:, use] / np.sqrt(values[use]),
             sigma=sigma,

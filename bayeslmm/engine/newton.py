@@ -38,13 +38,16 @@ class Readiness:
 
     def __call__(self) -> bool:
         """Whether to search by the compiled loop."""
+        if self._is_kept:
+            return True
         signatures = getattr(search, "signatures", None)  # none where numba is told not to compile
         if signatures is None:
             return False
-        if not (self._is_kept or signatures) and self.evaluations == 0:
+        if not signatures and self.evaluations == 0:
             folder = search._cache.cache_path
             self._is_kept = folder is not None and is_kept(folder, "newton.search")
-        return bool(self._is_kept or signatures or self.evaluations >= WORTH_COMPILING)
+        self._is_kept = self._is_kept or bool(signatures)  # to list them takes a tenth of a millisecond
+        return self._is_kept or self.evaluations >= WORTH_COMPILING
 
 
 is_ready = Readiness()

@@ -188,6 +188,7 @@ def fit_proposal(
     density: Density | None = None,
     pilot: int = PILOT,
     start: tuple[Mixture, NDArray[np.int64]] | None = None,
+    enough: float = ENOUGH,
 ) -> Fitted:
     """A proposal for the hyperparameters.
 
@@ -199,6 +200,8 @@ def fit_proposal(
         Number of draws a coordinate in every round.
     start
         A mixture to begin with and the mode each component belongs to; without it, one mode is searched for.
+    enough
+        Share of the draws that count, at which the rounds end.
 
     Raises
     ------
@@ -210,7 +213,7 @@ def fit_proposal(
         mode = _mode(density, marginal)
         root = cholesky(1.3 * inverse_curvature(density, mode, marginal))
         start = Mixture(shares=np.ones(1), means=mode[None], roots=root[None], dof=5.0), np.zeros(1, np.int64)
-    return refine(marginal, rng, density, *start, pilot=pilot)
+    return refine(marginal, rng, density, *start, pilot=pilot, enough=enough)
 
 
 def refine(
@@ -221,6 +224,7 @@ def refine(
     of_mode: NDArray[np.int64],
     *,
     pilot: int = PILOT,
+    enough: float = ENOUGH,
 ) -> Fitted:
     """The best proposal that rounds of weighted draws make of a mixture; arguments as of `fit_proposal`."""
     seeded = len(mixture.shares) > 1
@@ -238,7 +242,7 @@ def refine(
             best = _judged(proposal, of_mode, x, log_weights)
         if share == 0.0:
             break
-        if share > ENOUGH or (gain < TOO_LITTLE and best.share > FAIR):
+        if share > enough or (gain < TOO_LITTLE and best.share > FAIR):
             break
         try:
             if not seeded:

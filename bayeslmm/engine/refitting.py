@@ -26,6 +26,7 @@ class Refits:
     regular: NDArray[np.bool_]  # (R,)
     beta: Array  # (regular, p)
     sigma: Array  # (regular,)
+    theta: Array  # (regular, n_theta) θ̃, of scaled columns
     covariances: tuple[Array, ...]  # K × (regular, q, q)
 
 
@@ -35,7 +36,9 @@ def refits(problem: Problem, responses: Array, *, reml: bool, start: Array) -> R
     criterion = None if kept is None else Criterion(kept.layout, kept.templates, reml=reml, sigma=problem.sigma)
     if kept is None or criterion is None or not criterion.is_small:
         none = np.zeros(len(responses), dtype=bool)
-        return Refits(regular=none, beta=np.zeros((0, p)), sigma=np.zeros(0), covariances=())
+        return Refits(
+            regular=none, beta=np.zeros((0, p)), sigma=np.zeros(0), theta=np.zeros((0, len(start))), covariances=()
+        )
     return _searched(problem, kept, criterion, responses, clear_of_ends(criterion, start))
 
 
@@ -79,5 +82,6 @@ def _searched(problem: Problem, kept: Kept, criterion: Criterion, responses: Arr
         regular=regular,
         beta=back.beta(beta[regular], center[regular]),
         sigma=np.sqrt(sigma2[regular]),
+        theta=theta[regular],
         covariances=tuple(sigma2[regular, None, None] * (half @ half.swapaxes(-1, -2)) for half in halves),
     )

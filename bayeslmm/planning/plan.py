@@ -77,7 +77,8 @@ def plan(
     priors : mapping, optional
         Of posteriors, as of `Model`.
     draws : int
-        Of each posterior, in two chains.
+        Of each posterior, in two chains. A normal response needs none: given the hyperparameters its β is normal, and
+        the interval is that of the mixture, found by as many evaluations of the density.
     random_seed : int, optional
     cores : int, optional
         Processes; all by default.

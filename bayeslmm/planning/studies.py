@@ -12,12 +12,17 @@ from numpy.random import SeedSequence, default_rng
 
 from ..design.design import Design
 from ..design.priors import resolve_priors
-from ..engine import agq, reml
-from ..engine.bootstrap import Truth, simulate_any
+from ..engine import agq, refitting, reml
+from ..engine.bootstrap import Simulator, Truth
+from ..engine.hyperpriors import HyperPriors
+from ..engine.inference import Approximation, Satterthwaite
+from ..engine.marginal import Marginal
+from ..engine.mixtures import mixture_of_beta
 from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import BayesLMMWarning, DataError, FitError, UnidentifiedTermError
 from ..results import wald
+from ..results.exact import why_not_exact
 from ..results.sampling import sample
 from ..results.settings import Settings
 from ..results.summaries import flat
@@ -38,6 +43,9 @@ class Analysis(Protocol):
         FitError, DataError, UnidentifiedTermError
             The data of the study cannot be analysed.
         """
+
+    def together(self, designs: Sequence[Design], contrasts: Array) -> list[tuple[Array, bool] | None]:
+        """The same of studies that differ by their responses, where they are sooner done together; None where not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +68,30 @@ class ByEstimates:
         """As in the contract."""
         solution = self._solution(design)
         about = wald.approximation(design, solution, self.ddf)
-        estimate = contrasts @ solution.beta
+        return self._around(contrasts @ solution.beta, about, contrasts), any(solution.singular)
+
+    def together(self, designs: Sequence[Design], contrasts: Array) -> list[tuple[Array, bool] | None]:
+        """As in the contract: one compiled search after the other, and Satterthwaite's degrees of freedom."""
+        nothing: list[tuple[Array, bool] | None] = [None] * len(designs)
+        first = designs[0]
+        if not (first.family.is_normal and first.groups) or wald.method_of(self.ddf) != wald.DDF:
+            return nothing
+        problem, responses = Problem.of(first), np.array([each.normal_response for each in designs])
+        start = np.concatenate([template.is_diagonal for template in problem.templates]).astype(float)
+        found = refitting.refits(problem, responses, reml=self.restricted, start=start)
+        for i, beta, theta, sigma in zip(
+            np.flatnonzero(found.regular), found.beta, found.theta, found.sigma, strict=True
+        ):
+            about = Satterthwaite.of_refit(
+                replace(problem, y=responses[i]), reml=self.restricted, theta=theta, sigma=float(sigma)
+            )
+            nothing[i] = self._around(contrasts @ beta, about, contrasts), False
+        return nothing
+
+    def _around(self, estimate: Array, about: Approximation, contrasts: Array) -> Array:
         error = np.sqrt(about.variances(contrasts))
         half = wald.quantile(about.df(contrasts), self.ci_prob) * error
-        return np.array([estimate - half, estimate + half, estimate, error]), any(solution.singular)
+        return np.array([estimate - half, estimate + half, estimate, error])
 
     def _solution(self, design: Design) -> PointSolution:
         if design.family.is_normal:
@@ -93,13 +121,24 @@ class ByPosterior:
     ci_prob: float
 
     def intervals(self, design: Design, contrasts: Array, seed: SeedSequence) -> tuple[Array, bool]:
-        """As in the contract."""
+        """As in the contract: by the normal distributions given the hyperparameters, by draws where these do not do."""
+        priors = resolve_priors(design, self.priors)
+        if not why_not_exact(design, priors):
+            shifted = priors.at_means(design)
+            marginal = Marginal(Problem.of(shifted), HyperPriors.of(shifted, priors))
+            draws = self.settings.chains * self.settings.draws
+            mixture = mixture_of_beta(marginal, default_rng(seed), draws)
+            if mixture is not None:
+                return mixture.intervals(contrasts, self.ci_prob), False
         settings = replace(self.settings, random_seed=int(seed.generate_state(1)[0] >> 1))
-        draws = sample(design, resolve_priors(design, self.priors), settings)
-        values = flat(draws.values.beta) @ contrasts.T
+        values = flat(sample(design, priors, settings).values.beta) @ contrasts.T
         tail = (1.0 - self.ci_prob) / 2.0
         low, high = np.quantile(values, [tail, 1.0 - tail], axis=0)
         return np.array([low, high, values.mean(axis=0), values.std(axis=0)]), False
+
+    def together(self, designs: Sequence[Design], contrasts: Array) -> list[tuple[Array, bool] | None]:
+        """As in the contract: each by itself."""
+        return [None] * len(designs)
 
 
 def analysed(
@@ -111,16 +150,34 @@ def analysed(
     """
     k = len(contrasts)
     results = np.full((len(seeds), k + 1, len(COLUMNS)), np.nan)
-    for result, truth, seed in zip(results, truths, seeds, strict=True):
-        data, sampler = seed.spawn(2)
-        result[:k, TRUTH] = contrasts @ truth.beta
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", BayesLMMWarning)  # of single studies nothing is reported
+    results[:, :k, TRUTH] = [contrasts @ truth.beta for truth in truths]
+    streams = [seed.spawn(2) for seed in seeds]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BayesLMMWarning)  # of single studies nothing is reported
+        studies = _simulated(design, truths, [data for data, _ in streams])
+        whole = [study for study in studies if study is not None]
+        quick = iter(analysis.together(whole, contrasts) if whole else [])
+        for result, study, (_, sampler) in zip(results, studies, streams, strict=True):
+            if study is None:
+                continue
             try:
-                study = design.with_coded_response(simulate_any(design, truth, default_rng(data)))
-                numbers, singular = analysis.intervals(study, contrasts, sampler)
+                numbers, singular = next(quick) or analysis.intervals(study, contrasts, sampler)
             except (FitError, DataError, UnidentifiedTermError):
                 continue
-        result[:k, :TRUTH] = numbers.T
-        result[k, 0] = singular
+            result[:k, :TRUTH] = numbers.T
+            result[k, 0] = singular
     return results
+
+
+def _simulated(design: Design, truths: Sequence[Truth], seeds: Sequence[SeedSequence]) -> list[Design | None]:
+    """A study for each truth; None where no data can be had, such as of counts beyond all measure."""
+    simulators: dict[int, Simulator] = {}
+    studies: list[Design | None] = []
+    for truth, seed in zip(truths, seeds, strict=True):
+        try:
+            if id(truth) not in simulators:
+                simulators[id(truth)] = Simulator(design, truth)
+            studies.append(design.with_coded_response(simulators[id(truth)].response(default_rng(seed))))
+        except (FitError, DataError, UnidentifiedTermError):
+            studies.append(None)
+    return studies

@@ -12,7 +12,10 @@ from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.engine.mixtures import NormalMixture
 from bayeslmm.planning.sizes import axes, resized
+from bayeslmm.planning.studies import ByEstimates, ByPosterior, _simulated
+from bayeslmm.results.settings import Settings
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "planning" / "power_clusters.json").read_text())
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -130,6 +133,50 @@ def test_studies_that_cannot_be_analysed_have_no_power():
     found = blm.plan(truth, vary={"cluster": [4]}, studies=20, how="ml", **SERIAL)
     assert found.table.loc[0, "failed"] > 0.2 and found.table.loc[0, "power"] == 0.0
     assert "could not be analysed" in str(found)
+
+
+def test_studies_analysed_together_are_those_analysed_one_by_one(pilot):
+    """One compiled search after the other gives the estimates, errors and df of fits by themselves."""
+    truth, contrasts = blm.assume(pilot), np.eye(2)
+    streams = np.random.SeedSequence(3).spawn(12)
+    designs = [
+        study for study in _simulated(truth.design, [truth] * 12, [s.spawn(2)[0] for s in streams]) if study is not None
+    ]
+    for restricted in (True, False):
+        analysis = ByEstimates(restricted=restricted, ddf="satterthwaite", ci_prob=0.9)
+        together = analysis.together(designs, contrasts)
+        assert sum(numbers is not None for numbers in together) >= 8  # the others are next to a boundary
+        for numbers, design in zip(together, designs, strict=True):
+            if numbers is not None:
+                single, _ = analysis.intervals(design, contrasts, streams[0])
+                np.testing.assert_allclose(numbers[0], single, rtol=1e-6)  # searches end within 1e-7 of each other
+    by_z = ByEstimates(restricted=True, ddf=None, ci_prob=0.9)
+    assert by_z.together(designs, contrasts) == [None] * len(designs)
+
+
+def test_a_mixture_of_normals_is_the_posterior_of_beta(pilot):
+    """Its intervals are those of many draws, of which 8,000 leave an error of a 25th of an sd at the ends."""
+    analysis = ByPosterior(priors={}, settings=Settings(draws=250, chains=2, progressbar=False), ci_prob=0.95)
+    found, _ = analysis.intervals(pilot.design, np.eye(2), np.random.SeedSequence(1))
+    post = blm.Model(SLEEP, blm.load_dataset("sleepstudy")).fit(draws=2000, random_seed=1, progressbar=False)
+    wanted = post.fixef()
+    sd = wanted["sd"].to_numpy()
+    for row, column, near in ((0, "conf_low", 0.15), (1, "conf_high", 0.15), (2, "mean", 0.05), (3, "sd", 0.08)):
+        assert np.abs(found[row] - wanted[column]).max() < near * sd.max(), column
+        assert (np.abs(found[row] - wanted[column]) < near * sd).all(), column
+
+
+def test_a_mixture_is_exact_where_variances_are_known():
+    """Of one normal its quantiles are the normal's; of two they solve F(q) = share."""
+    mixture = NormalMixture(
+        weights=np.array([0.3, 0.7]), means=np.array([[0.0], [1.0]]), roots=np.array([[[1.0]], [[2.0]]])
+    )
+    low, high, mean, sd = mixture.intervals(np.array([[1.0], [2.0]]), 0.8)
+    for end, share in ((low, 0.1), (high, 0.9)):
+        np.testing.assert_allclose(0.3 * stats.norm.cdf(end[0]) + 0.7 * stats.norm.cdf(end[0], 1.0, 2.0), share)
+        np.testing.assert_allclose(end[1], 2.0 * end[0])
+    assert mean[0] == pytest.approx(0.7)
+    assert sd[0] == pytest.approx(np.sqrt(0.3 * (1 + 0.49) + 0.7 * (4 + 0.09)))
 
 
 # -- sizes
