@@ -28,6 +28,8 @@ from .adjustment import IN_WORDS, adjusted, check_method
 from .contrast_weights import contrast_weights, interaction_weights
 from .draws import Draws
 from .estimates import Estimates
+from .margins import EQUIVALENCE, NON_INFERIORITY, against_margin
+from .reading import for_reading
 from .reference import is_number, levels, predictors, typical
 from .summaries import P_POSITIVE, SUMMARY, check_interval
 from .tables import apart_names, set_apart
@@ -217,6 +219,44 @@ class Means(Shown):
             Unknown words, or weights of another number than there are means.
         """
         return _contrasts(self, method, adjust, interaction, kind)
+
+    def equivalence(self, margin: float) -> pd.DataFrame:
+        """Whether contrasts lie within ± a margin: of the two one-sided t tests the larger p-value, or a probability.
+
+        Parameters
+        ----------
+        margin : float
+            The largest difference that does not matter, in the unit of the contrasts.
+
+        Returns
+        -------
+        DataFrame
+            The labels with estimate, std_error, df, margin, statistic and p_value (not adjusted); of a posterior mean,
+            sd, margin and the probability of a difference within it.
+
+        Raises
+        ------
+        InputError
+            Means that are no contrasts, ratios, or a margin that is not above zero.
+        """
+        return self._against(EQUIVALENCE, margin)
+
+    def noninferiority(self, margin: float) -> pd.DataFrame:
+        """Whether contrasts lie above minus a margin; arguments as of `equivalence`, whose test is of both sides."""
+        return self._against(NON_INFERIORITY, margin)
+
+    def _against(self, kind: str, margin: float) -> pd.DataFrame:
+        if not self.is_contrast:
+            raise InputError(f"{kind}(...): it is of contrasts: means(...).pairs().{kind}(margin)")
+        if self.scale == "response" and self.compared is None:
+            raise InputError(
+                f"{kind}(...): ratios have no margin around zero; take the contrasts of means(...) on the scale of the "
+                "linear predictor, with the log of the ratio as the margin"
+            )
+        values = None if self.distribution.draws is None else _values(self)
+        numbers = _numbers(self) if self.distribution.draws is None else _posterior_numbers(self)
+        table: pd.DataFrame = for_reading(against_margin(self.labels, kind, margin, numbers, values))
+        return table
 
     def with_adjustment(self, adjust: str) -> Means:
         """The same with p-values and intervals of several tests at once."""

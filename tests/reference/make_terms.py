@@ -15,13 +15,15 @@ FITS = (
     "control_plus",
     "empty_cell",
     "factorial_sum",
+    "factorial_treatment",
     "items_crossed",
     "pastes_cask",
     "penicillin_sample",
     "science_nested",
     "sleepstudy_slope",
 )
-KEPT = ("formula_py", "data_file", "columns", "contrasts", "weights", "anova", "means", "tests")
+KEPT = ("formula_py", "data_file", "columns", "contrasts", "weights", "anova", "means", "tests", "coefficients")
+OTHERS = {"mmrm": ("trial_mmrm",), "bootstrap": ("boot_pastes", "boot_sleepstudy")}  # folders of their own
 
 references, data = map(pathlib.Path, sys.argv[1:3])
 folder = pathlib.Path(__file__).parent / "terms"
@@ -32,3 +34,12 @@ for name in FITS:
     if full["data_file"].startswith("psim"):
         shutil.copy(data / full["data_file"], folder / full["data_file"])
         (folder / full["data_file"]).chmod(0o644)
+for kind, names in OTHERS.items():
+    folder = pathlib.Path(__file__).parent / kind
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        full = json.loads((references / f"{name}.json").read_text())
+        (folder / f"{name}.json").write_text(json.dumps(full, separators=(",", ":")) + "\n")
+        if full["data_file"].startswith("psim"):
+            shutil.copy(data / full["data_file"], folder / full["data_file"])
+            (folder / full["data_file"]).chmod(0o644)

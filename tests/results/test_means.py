@@ -167,9 +167,20 @@ def test_what_it_rests_on_is_printed():
     assert "<table" in fit_of("pastes_cask").means("cask")._repr_html_()
 
 
+def test_margins_of_a_posterior_are_shares_of_its_draws(sleep):
+    pairs = sleep.means("Days", at={"Days": [0, 1]}).pairs()
+    drawn = pairs.draws().to_numpy()
+    assert pairs.equivalence(11).loc[0, "probability"] == pytest.approx((np.abs(drawn) < 11).mean())
+    assert pairs.noninferiority(11).loc[0, "probability"] == pytest.approx((drawn > -11).mean())
+    assert list(pairs.equivalence(11)) == ["contrast", "mean", "sd", "margin", "probability"]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda fit: fit.means("cask").equivalence(1), r"pairs\(\).equivalence"),
+        (lambda fit: fit.means("cask").pairs().noninferiority(0), "above zero"),
+        (lambda fit: fit.means("cask").pairs().equivalence("a"), "above zero"),
         (lambda fit: fit.means("caskk"), "no predictor of the model; it has 'cask'"),
         (lambda fit: fit.means("cask", at={"cask": ["z"]}), "has no level 'z'"),
         (lambda fit: fit.means("cask", weights="flat"), "weights are"),
