@@ -85,8 +85,9 @@ laws: $(STAMP)  ## try the laws of mixed models on thousands of random designs, 
 boundary: $(STAMP)  ## judge fits of 1,000 data sets at zero variances and correlations of 1, some minutes
 	@$(BIN)/python tests/boundary.py $(ARGS)
 
-modes: $(STAMP)  ## judge 200 posteriors under priors that the data contradict, some minutes
+modes: $(STAMP)  ## judge 400 posteriors under priors that the data contradict, some minutes
 	@$(BIN)/python tests/modes.py $(ARGS)
+	@$(BIN)/python tests/modes_of_counts.py
 
 clean-posteriors: $(STAMP)  ## draw hard models of real data with ten seeds each, print their verdicts
 	@$(BIN)/python tests/clean_posteriors.py $(ARGS)

@@ -213,7 +213,7 @@ def _distinct(marginal: Marginal, density: Density, particles: Array, log_densit
         if not np.isfinite(values[i]):
             continue
         if all(
-            _dip(density, mode, ends[i], min(height, values[i])) > DIP
+            dip(density, mode, ends[i], min(height, values[i])) > DIP
             for mode, height in zip(modes, heights, strict=True)
         ):
             modes.append(ends[i])
@@ -270,7 +270,7 @@ def disagreement(fitted: Fitted, labels: NDArray[np.int64]) -> str:
     return ""
 
 
-def _dip(density: Density, first: Array, second: Array, lower: float) -> float:
+def dip(density: Density, first: Array, second: Array, lower: float) -> float:
     """How far the log density falls between two points, below the lower of them."""
     along = np.linspace(0.0, 1.0, 17)[1:-1, None]
     return lower - float(np.min(density(first + along * (second - first))))

@@ -292,9 +292,38 @@ class NestedMarginal:
         start = np.concatenate([np.zeros(self.p), *of_bars, parameters])
         return start, np.concatenate([np.full(self.p, 0.5), *reach_of_bars, reach])
 
+    @property
+    def priors_of_beta(self) -> tuple[Array, Array]:
+        """Centers and scales (p,) of the priors of fixed effects in the coordinates; flat ones at zero, infinite."""
+        location, scale, _ = self.rows.beta_prior.T
+        flat = ~np.isfinite(scale)
+        centers = np.where(flat, 0.0, (location - self.rows.center) / self.rows.unit)
+        return centers, np.where(flat, np.inf, scale / self.rows.unit)
+
+    @property
+    def sizes_of_beta(self) -> Array:
+        """What a unit of each fixed effect's coordinate moves the linear predictor by, as an sd over rows (p,)."""
+        size = np.sqrt(np.mean((self.design.X - self.shift) ** 2, axis=0))
+        return np.asarray(size * self.rows.unit)
+
+    def with_sds_beside(self, x: Array, spread: float) -> Array:
+        """Coordinates x (d,) with the sds that effects have which make up so large an sd of the predictor besides."""
+        x, first = x.copy(), self.p
+        for k, bar in enumerate(self.bars):
+            size = np.sqrt(np.mean(bar.Z**2, axis=0))[list(bar.template.sd_columns)]
+            softness = self.of_bars.softness[self.of_bars.bar_sd[k] : self.of_bars.bar_sd[k + 1]]
+            places = slice(first, first + len(softness))
+            sds = np.hypot(softness * np.expm1(x[places]), spread / np.maximum(size, 1e-300))
+            x[places] = np.log1p(sds / softness)
+            first += len(softness) + self.of_bars.bar_partial[k + 1] - self.of_bars.bar_partial[k]
+        return x
+
     def rough_sds(self, x: Array) -> Array:
-        """About how far the posterior reaches in each direction (d,)."""
-        return self._sds
+        """About how far the posterior reaches in each direction around x (d,): less in the middle of a narrow prior."""
+        centers, scales = self.priors_of_beta
+        sds = self._sds.copy()
+        sds[: self.p] = np.minimum(sds[: self.p], np.maximum(scales, 0.5 * np.abs(x[: self.p] - centers)))
+        return sds
 
     # -- density
 
@@ -332,7 +361,7 @@ class NestedMarginal:
             spread = inverse_curvature(density, mode, self)
             self._sds = np.sqrt(np.diag(spread))
         near = Mixture(shares=np.ones(1), means=mode[None], roots=cholesky(WIDER * spread)[None], dof=5.0)
-        self._choose_rule(density, near, rng)
+        self.choose_rule(density, near, rng)
         return near
 
     def _modes(self, x: Array, moved: int = -1, by: float = 0.0) -> Array:
@@ -349,6 +378,11 @@ class NestedMarginal:
         loops.walk(self.rows, self.rule, self.anchor, CLOSER, self.r, *task)
         return out[0]
 
+    def search_from_zero(self) -> None:
+        """Search the modes of effects from zero: where they are expected from one mode is far off around another."""
+        nothing = (np.zeros(self.U), np.zeros((self.U, self.d)), np.zeros((self.U, self.S)))
+        self.anchor = loops.Anchor(self.anchor.x, *nothing)
+
     def _anchor_at(self, x: Array) -> None:
         u = self._modes(x)
         self.anchor = self.anchor._replace(x=x.copy(), modes=u)
@@ -362,7 +396,7 @@ class NestedMarginal:
             gains[inner, s] = (self._modes(x, s, STEP) - u)[inner] / STEP
         self.anchor = loops.Anchor(x=x.copy(), modes=u, slopes=slopes, gains=gains)
 
-    def _choose_rule(self, density: Density, near: Mixture, rng: Generator) -> None:
+    def choose_rule(self, density: Density, near: Mixture, rng: Generator) -> None:
         """For every stage the first rule that the next one hardly corrects where the posterior is."""
         x = near.draw(rng, TRIED)
         x[:, self.space.sd_at] = np.abs(x[:, self.space.sd_at])
@@ -422,6 +456,13 @@ class NestedMarginal:
         if CUTPOINT in names:
             return beta, {CUTPOINT: parameters + moved[..., None]}
         return beta, {name: parameters[..., k] for k, name in enumerate(names)}
+
+    def inwards(self, beta: Array) -> Array:
+        """The coordinates of fixed effects β (..., p) on the user's scale: `outwards` the other way."""
+        beta = beta.copy()
+        if self.intercept is not None:
+            beta[..., self.intercept] += beta @ self.shift
+        return np.asarray((beta - self.rows.center) / self.rows.unit)
 
     def effects_of(self, lam: Array, u: Array) -> list[Effects]:
         """What belongs to each bar, in the order of the design, from Λ (..., S, S) and u (..., U)."""

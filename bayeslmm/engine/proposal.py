@@ -251,7 +251,7 @@ def refine(
                     np.zeros(COMPONENTS, np.int64),
                     True,
                 )
-            mixture = _maximise(mixture, rows, weights / weights.sum())
+            mixture = _maximise(mixture, of_mode, rows, weights / weights.sum())
         except np.linalg.LinAlgError:  # fewer draws than dimensions have all of the weight: the best stands as it is
             break
         proposal = Proposal.around(mixture, target)
@@ -365,9 +365,13 @@ def _seeds(x: Array, weights: Array, rng: Generator) -> Mixture:
     )
 
 
-def _maximise(mixture: Mixture, x: Array, weights: Array) -> Mixture:
-    """Steps of expectation maximisation for weighted draws; each scale matrix leans a little towards their mean."""
+def _maximise(mixture: Mixture, of_mode: NDArray[np.int64], x: Array, weights: Array) -> Mixture:
+    """Steps of expectation maximisation for weighted draws.
+
+    Each scale matrix leans a little towards the mean of those of its mode: another mode may be a thousand times wider.
+    """
     d = x.shape[1]
+    same = (of_mode[:, None] == of_mode).astype(float)
     for _ in range(EM_STEPS):
         parts = mixture.parts(x)
         total = np.logaddexp.reduce(parts, axis=0)
@@ -382,12 +386,15 @@ def _maximise(mixture: Mixture, x: Array, weights: Array) -> Mixture:
         means = (pull @ x) / pulled[:, None]
         off = x - means[:, None]
         scales = (pull[:, :, None] * off).swapaxes(1, 2) @ off / mass[:, None, None]
-        common = np.einsum("k,kij->ij", mass, scales)
+        of_each = same * mass
+        common = np.einsum("mk,kij->mij", of_each / of_each.sum(axis=1, keepdims=True), scales)
         shares = np.maximum(mass, 0.02)
         mixture = Mixture(
             shares=shares / shares.sum(),
             means=means,
-            roots=np.array([cholesky(1.05 * (scale + 0.02 * common)) for scale in scales]),
+            roots=np.array(
+                [cholesky(1.05 * (scale + 0.02 * lean)) for scale, lean in zip(scales, common, strict=True)]
+            ),
             dof=mixture.dof,
         )
     return mixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from ..design.design import Design
 from ..design.priors import Priors
 from ..engine.hyperpriors import unwritten
 from ..engine.nested_marginal import FEW_NODES, NestedMarginal, why_not
+from ..engine.nested_modes import Modes, modes_in_conflict
 from ..engine.pql import rough_fit
-from ..engine.proposal import refine
+from ..engine.proposal import Fitted, refine
 from ..engine.randomness import seed_sequence
 from ..engine.sampler import Team
 from .contract import as_tree, named
@@ -22,6 +24,7 @@ from .progress import Bar
 from .settings import Settings
 
 PILOT = 100  # draws a coordinate in a round of the proposal's fit
+PILOT_OF_MODES = 1600  # where there are several: few draws tell little of a narrow one's mass and tails
 SHARE_LIMIT = 0.2  # of the proposal's draws that count: below, NUTS does better
 
 
@@ -30,8 +33,30 @@ def why_no_quadrature(design: Design, priors: Priors, most: int = FEW_NODES) -> 
     return why_not(design, most) or unwritten(design, priors)
 
 
-def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, str]:
-    """An ``xarray.DataTree`` of draws, and an empty text; or none, and why NUTS has to draw them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """Why no proposal fits a marginal, and where its modes are, if there are several."""
+
+    reason: str
+    marginal: NestedMarginal | None = None
+    modes: Modes | None = None
+
+    def doubt(self, tree: Any) -> str:
+        """Which mode the draws of another sampler leave out, in words; empty where none is."""
+        if self.modes is None or self.marginal is None:
+            return ""
+        beta = tree.posterior["beta"].to_numpy()
+        skipped = self.modes.skipped(self.marginal.inwards(beta.reshape(-1, beta.shape[-1])))
+        if not skipped:
+            return ""
+        return (
+            f"priors and data are in conflict: the posterior has {len(self.modes.points)} modes, and one {skipped}. "
+            "Look at prior_audit()"
+        )
+
+
+def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, Unfit | None]:
+    """An ``xarray.DataTree`` of draws; or none, and why NUTS has to draw them.
 
     That is where no proposal fits: by its own pilot draws, or by a k-hat over 0.7 three times, each time with
     four times as many of them.
@@ -40,7 +65,7 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
     design = priors.at_means(design)
     rough = rough_fit(design)
     if rough is None:
-        return None, "there are no rough estimates to begin with"
+        return None, Unfit(reason="there are no rough estimates to begin with")
     marginal = NestedMarginal(design, priors, rough)
     draws, chains = settings.draws, settings.chains
     cores = min(settings.cores or os.cpu_count() or 1, chains)
@@ -49,12 +74,19 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
     with Bar("Sampling", chains * draws, show=settings.progressbar) as bar, Team(cores, advance=bar.advance) as team:
         density = team.densities(marginal)
         if not np.isfinite(marginal.log_densities(marginal.start[None])[0]):
-            return None, "the density at rough estimates is zero"
-        near = marginal.settle(density, first)
-        for pilot in (PILOT, 4 * PILOT, 16 * PILOT):
-            fitted = refine(marginal, first, density, near, np.zeros(1, np.int64), pilot=pilot)
+            return None, Unfit(reason="the density at rough estimates is zero")
+        near, of_mode = marginal.settle(density, first), np.zeros(1, np.int64)
+        modes = modes_in_conflict(marginal, density, near)
+        if modes is not None:
+            near, of_mode = modes.mixture(first)
+            marginal.search_from_zero()
+            marginal.choose_rule(density, near, first)
+        least = PILOT if modes is None else PILOT_OF_MODES
+        for pilot in (least, 4 * least, 16 * least):
+            fitted = refine(marginal, first, density, near, of_mode, pilot=pilot)
             if fitted.share < SHARE_LIMIT:
-                return None, f"only {fitted.share:.1%} of the draws of the best proposal count"
+                reason = f"only {fitted.share:.1%} of the draws of the best proposal count"
+                break
             walks = team.walks(marginal, fitted.proposal, draws, streams)
             k_hat = pareto_k(_joined(walks, "log_weights"))
             if not k_hat > K_HAT_LIMIT:
@@ -62,7 +94,7 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
                 break
             reason = f"the best proposal fits badly (k-hat {k_hat:.2f})"
     if reason:
-        return None, reason
+        return None, Unfit(reason=reason, marginal=marginal, modes=modes)
     x, accepted = _joined(walks, "x"), _joined(walks, "accepted")
     beta, parameters = marginal.outwards(x, _joined(walks, "parameters"))
     of_bars = marginal.effects_of(_joined(walks, "lam"), _joined(walks, "u"))
@@ -75,19 +107,26 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
         effects=[each.effects for each in of_bars],
     )
     rate, nodes = float(accepted.mean()), " × ".join(map(str, marginal.nodes))
+    said = f"{nodes} nodes, {rate:.0%} of proposals accepted{_modes(fitted)}"
     tree = as_tree(
         design,
         variables,
         {"lp": _joined(walks, "log_density"), "accepted": accepted},
         of_posterior={
-            "sampler": f"the exact marginal by quadrature ({nodes} nodes, {rate:.0%} of proposals accepted)",
+            "sampler": f"the exact marginal by quadrature ({said})",
             "method": "exact",
             "tuning_steps": 0,
             "seconds": round(time.perf_counter() - started, 3),
         },
         of_statistics={"k_hat": k_hat, "acceptance_rate": rate},
     )
-    return tree, ""
+    return tree, None
+
+
+def _modes(fitted: Fitted) -> str:
+    """The masses of modes, where there are several of a thousandth or more."""
+    masses = [mass for mass in sorted(fitted.masses, reverse=True) if mass >= 0.001]
+    return f"; modes with {', '.join(f'{mass:.1%}' for mass in masses)} of the mass" if len(masses) > 1 else ""
 
 
 def _joined(walks: list[list[Any]], part: str) -> Any:

@@ -58,8 +58,13 @@ class Marginal(Plan):
     """Few effects a row, of one or nested factors, integrated out by quadrature; the rest drawn, and they given it."""
 
     def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
-        tree, reason = sample_quadrature(design, priors, settings)
-        return tree if not reason else Joint(reason=reason, shown=True).draw(design, priors, settings)
+        tree, unfit = sample_quadrature(design, priors, settings)
+        if unfit is None:
+            return tree
+        tree = Joint(reason=unfit.reason, shown=True).draw(design, priors, settings)
+        if doubt := unfit.doubt(tree):
+            tree.posterior.attrs["doubt"] = doubt
+        return tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +161,9 @@ def _by_quadrature_instead(
     """Draws from the marginal with their verdict; those of NUTS, where no proposal fits it."""
 
     def draw(changed: Settings) -> Any:
-        again, reason = sample_quadrature(design, priors, changed)
-        if reason:
-            raise _NoProposalError(reason)
+        again, unfit = sample_quadrature(design, priors, changed)
+        if unfit is not None:
+            raise _NoProposalError(unfit.reason)
         again.posterior.attrs["reason"] = (
             f"NUTS was doubtful (R-hat {diagnosis.max_rhat:.3f}, ESS "
             f"{min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail):,.0f})"

@@ -1,0 +1,111 @@
+"""Other modes of a marginal by quadrature: where priors of fixed effects and the data are in conflict.
+
+A slope of a predictor of groups under a narrow prior is either near the prior's center, and the groups' sd takes what
+the predictor explains, or where the data have it, and heavy tails of the prior let it be. A climb from rough estimates
+ends in one of the two. Here the density is climbed from both ends of every conflict (docs/theory.md, section 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tools.arrays import Array
+from .modes import DIP, NEGLIGIBLE, dip
+from .nested_marginal import WIDER, NestedMarginal
+from .proposal import DOF, Density, Mixture, cholesky, climb, inverse_curvature, nearest_modes
+
+APART = 1.5  # standard errors between a prior's center and rough estimates, at which there may be two modes
+NARROW = 4.0  # scales of the prior in that distance
+MOST_COMBINED = 3  # fixed effects in conflict whose ends are all combined; of more, one end each against the others
+LEAST_MASS = 0.005  # of a mode that draws must not skip
+SKIPPED = 0.25  # of a mode's mass among the draws: less is called skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modes:
+    """K modes of a density, the heaviest first."""
+
+    points: Array  # (K, d)
+    spreads: Array  # (K, d, d) inverse curvatures
+    masses: Array  # (K,) by Laplace's method, adding to one
+
+    def mixture(self, rng: np.random.Generator) -> tuple[Mixture, NDArray[np.int64]]:
+        """Two t distributions for every mode, one of them wide for the tails, and the mode of each."""
+        K = len(self.points)
+        roots = [width * cholesky(spread) for spread in self.spreads for width in (1.0, 2.5)]
+        means = np.repeat(self.points, 2, axis=0)
+        means[1::2] += 0.1 * np.array([root @ rng.normal(size=len(root)) for root in roots[1::2]])
+        shares = np.repeat(np.maximum(self.masses, 0.05), 2)
+        return Mixture(shares=shares / shares.sum(), means=means, roots=np.array(roots), dof=DOF), np.repeat(
+            np.arange(K), 2
+        )
+
+    def skipped(self, of_beta: Array) -> str:
+        """Which mode is left out by draws of the coordinates of fixed effects (N, p), in words; empty where none."""
+        p = of_beta.shape[1]
+        roots = np.array([cholesky(spread[:p, :p]) for spread in self.spreads])
+        laplace = Mixture(shares=self.masses, means=self.points[:, :p], roots=roots, dof=DOF)
+        labels = nearest_modes(laplace, np.arange(len(roots)), of_beta)
+        for k, mass in enumerate(self.masses):
+            share = float(np.mean(labels == k))
+            if mass > LEAST_MASS and share < SKIPPED * mass:
+                return f"has about {mass:.1%} of the mass and got {share:.1%} of the draws"
+        return ""
+
+
+def modes_in_conflict(marginal: NestedMarginal, density: Density, near: Mixture) -> Modes | None:
+    """The modes of a marginal whose ``near`` mode is known; None where that is the only one."""
+    conflicts = _conflicts(marginal)
+    if not len(conflicts):
+        return None
+    starts = np.array(_starts(marginal, conflicts))
+    starts = starts[np.isfinite(density(starts))]
+    ends = np.array([near.means[0], *(climb(density, marginal, start) for start in starts)])
+    values = density(ends)
+    modes: list[Array] = []
+    heights: list[float] = []
+    for i in np.argsort(-values):
+        if np.isfinite(values[i]) and all(
+            dip(density, mode, ends[i], min(height, values[i])) > DIP
+            for mode, height in zip(modes, heights, strict=True)
+        ):
+            modes.append(ends[i])
+            heights.append(float(values[i]))
+    spreads = np.array([inverse_curvature(density, mode, marginal) for mode in modes])
+    log_masses = np.array(heights) + 0.5 * np.linalg.slogdet(spreads)[1]
+    order = np.argsort(-log_masses)
+    order = order[log_masses[order] > log_masses.max() - NEGLIGIBLE]
+    if len(order) == 1 and np.array_equal(modes[order[0]], near.means[0]):
+        return None
+    masses = np.exp(log_masses[order] - np.logaddexp.reduce(log_masses[order]))
+    return Modes(points=np.array(modes)[order], spreads=WIDER * spreads[order], masses=masses)
+
+
+def _conflicts(marginal: NestedMarginal) -> NDArray[np.int64]:
+    """The fixed effects whose priors have rough estimates far out in their tails."""
+    centers, scales = marginal.priors_of_beta
+    away = np.abs(centers)  # rough estimates are the origin, and their standard errors the unit
+    return np.flatnonzero((away > APART) & (away > NARROW * scales))
+
+
+def _starts(marginal: NestedMarginal, conflicts: NDArray[np.int64]) -> list[Array]:
+    """Every conflict at either end, with sds as they are roughly, and with what the predictors leave to the groups."""
+    k = len(conflicts)
+    patterns: list[tuple[bool, ...]] = (
+        list(product((False, True), repeat=k))
+        if k <= MOST_COMBINED
+        else [tuple(row) for row in np.concatenate([np.eye(k, dtype=bool), ~np.eye(k, dtype=bool)])]
+    )
+    centers, _ = marginal.priors_of_beta
+    starts = []
+    for pattern in patterns:
+        at_prior = conflicts[np.array(pattern)]
+        x = marginal.start.copy()
+        x[at_prior] = centers[at_prior]
+        left = float(np.sqrt(np.sum((centers[at_prior] * marginal.sizes_of_beta[at_prior]) ** 2)))
+        starts += [x, marginal.with_sds_beside(x, left)] if len(at_prior) else [x]
+    return starts
