@@ -417,8 +417,10 @@ class Model:
             Overrides the coordinates of NUTS (`geometry`): weights between 0 (not centred) and 1 (centred) by
             grouping factor or (factor, column), such as ``{"school": 0, ("school", "ses"): 1}``.
         **options
-            ``target_accept`` and ``max_treedepth``, or whatever else ``pymc.sample`` takes, which then samples the PyMC
-            model. Without ``target_accept`` divergences are answered by sampling again with smaller steps.
+            ``target_accept``, ``max_treedepth`` and ``adaptation`` of the metric (nutpie's ``"diag"``, ``"draw_diag"``
+            or ``"low_rank"``), or whatever else ``pymc.sample`` takes, which then samples the PyMC model. Without
+            ``target_accept`` divergences are answered by sampling again with smaller steps. Chains that agree but are
+            slow go on, in coordinates learned from their draws, up to sixteen times as long; the verdict says so.
         random_seed : int, optional
             Same seed, same draws.
         progressbar : bool

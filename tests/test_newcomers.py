@@ -83,7 +83,7 @@ def test_words_of_families_lead_to_families():
 def test_words_of_settings_lead_to_arguments_of_fit():
     import inspect
 
-    arguments = set(inspect.signature(blm.Model.fit).parameters) | {"target_accept", "max_treedepth"}
+    arguments = set(inspect.signature(blm.Model.fit).parameters) | {"target_accept", "max_treedepth", "adaptation"}
     for word, hint in SETTING_WORDS.items():
         assert word not in arguments
         with pytest.raises(errors.InputError, match=re.escape(f"fit({word}=...): here it is {hint}")):

@@ -33,6 +33,7 @@ NOT_BELOW = 0.5  # mean reliability below which z is
 FEW_LEVELS = 10  # with fewer levels τ is so uncertain that the estimated reliability is, too
 TOO_FEW = 2.0  # effects of a wide term that the rows tell, in all: below, τ is hardly known
 SURE = 0.95  # reliability above which few levels do not matter
+OTHER_WEIGHT = 0.1  # from which on coordinates are others
 FAR_FROM_ZERO = 0.5  # |mean| of a predictor in sds
 
 
@@ -161,13 +162,46 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     # at a correlation of ±1 one column seems to tell the other: each has to be told by its own rows as well
     each = np.minimum(each, tau2 / (tau2 + _own_variances(group, rough.information) + 1e-300))
     alone = [any(block == (column,) for block, _ in group.template.parts()) for column in range(group.q)]
-    for column, mean in enumerate(each.mean(axis=0)):
-        few = group.n_levels < FEW_LEVELS
-        if mean >= (SURE if few else CENTRED_ABOVE):
-            weights[:, column] = 1.0
-        elif alone[column] and (few or mean >= NOT_BELOW):
-            weights[:, column] = each[:, column]
+    for column in range(group.q):
+        weights[:, column] = _weights(each[:, column], alone=alone[column])
     return weights, tuple(float(v) for v in each.mean(axis=0))
+
+
+def _weights(reliability: Array, *, alone: bool) -> Array:
+    """Weights (J,) of a column from the reliability of each level; ``alone``: it is correlated with no other."""
+    mean, few = reliability.mean(), len(reliability) < FEW_LEVELS
+    if mean >= (SURE if few else CENTRED_ABOVE):
+        return np.ones_like(reliability)
+    return reliability if alone and (few or mean >= NOT_BELOW) else np.zeros_like(reliability)
+
+
+def learned_centring(
+    groups: Sequence[GroupTerm], geometry: Geometry, effects: Mapping[str, Array], sds: Mapping[str, Array]
+) -> dict[tuple[str, str], float]:
+    """Weights by factor and column that draws suggest, where they are others than those of the geometry.
+
+    Rough estimates of variances are too small where rows say little each, as of sparse binary responses, and so is what
+    they make of the reliability.
+
+    Parameters
+    ----------
+    groups : sequence of GroupTerm
+        Those to learn about, with independent levels.
+    effects : mapping of float64 array (S, J, q)
+        Draws, by grouping factor.
+    sds : mapping of float64 array (S, q)
+        Those of their columns.
+    """
+    centring = {}
+    for group in groups:
+        b, tau2 = effects[group.name], np.mean(sds[group.name] ** 2, axis=0)
+        each = np.clip(1.0 - b.var(axis=0) / np.maximum(tau2, 1e-300), 0.0, 1.0)
+        parts = [block for block, _ in group.template.parts()]
+        for k, column in enumerate(group.columns):
+            weight = float(_weights(each[:, k], alone=(k,) in [tuple(part) for part in parts]).mean())
+            if abs(weight - geometry.placements[group.name].weights[:, k].mean()) > OTHER_WEIGHT:
+                centring[group.name, column] = round(weight, 3)
+    return centring
 
 
 def _own_variances(group: GroupTerm, information: Array) -> Array:

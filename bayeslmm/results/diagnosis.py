@@ -16,6 +16,7 @@ MOST_LEVELS = 100  # of a factor, evenly chosen, whose effects NUTS is judged by
 FEWEST_WEIGHTS = 100  # for a k-hat
 K_HAT_LIMIT = 0.7  # above, importance weights have no usable variance (Vehtari et al. 2024)
 RHAT_LIMIT, ESS_LIMIT, EBFMI_LIMIT = 1.01, 100, 0.3  # ESS a chain
+MOST_LONGER = 16  # times as many draws, where chains are slow
 STANDARD_ERRORS, BY_CHANCE = 3.0, 1e-3  # of ESS, and of R-hat: a limit missed by less is missed by chance
 
 
@@ -142,6 +143,42 @@ def narrowly_missed(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
     1 + c / (2s(2m − 1)), where c is chi-squared with 2m − 1 degrees of freedom and s the effective size of half a
     chain, by every chain alone: what chains disagree about does not make it smaller.
     """
+    ess = min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)
+    if _with_error(ess) < ESS_LIMIT * tree.posterior.sizes["chain"]:
+        return ""
+    return _by_chance(tree, diagnosis, names)
+
+
+def too_slow(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
+    """What more draws of NUTS will mend, in words; empty where they will not, or nothing has to be mended.
+
+    Its chains agree as far as they can tell and nothing diverges, so that all a small effective size says is that they
+    move slowly; not so slowly, though, that sixteen times as many draws would be too few.
+    """
+    if _is_exact(tree):
+        return ""
+    ess = min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)
+    if ess * MOST_LONGER < ESS_LIMIT * tree.posterior.sizes["chain"]:
+        return ""
+    return _by_chance(tree, diagnosis, names)
+
+
+def hardly_moves(tree: Any, diagnosis: Diagnosis) -> str:
+    """What other coordinates of NUTS may mend, in words: few effective draws or a large R-hat, without divergences."""
+    if diagnosis.converged or _is_exact(tree) or tree.posterior.attrs.get("doubt") or diagnosis.divergences != 0:
+        return ""
+    numbers = [diagnosis.max_rhat, diagnosis.min_ess_bulk, diagnosis.min_ess_tail]
+    return f"R-hat was up to {diagnosis.max_rhat:.3f}" if np.isfinite(numbers).all() else ""
+
+
+def covers(tree: Any, other: Any, names: Names) -> bool:
+    """Whether draws reach the middle of every chain of others: a mode that they had found is not lost."""
+    draws, middles = _judged(tree, names), np.median(_judged(other, names), axis=1)
+    return bool(((draws.min(axis=(0, 1)) <= middles) & (middles <= draws.max(axis=(0, 1)))).all())
+
+
+def _by_chance(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
+    """What raises doubt, in words, if chains do not disagree by more than chance and the sampler reports no trouble."""
     from scipy.stats import chi2
 
     of_sampler = (
@@ -155,8 +192,6 @@ def narrowly_missed(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
         return ""
     draws = _judged(tree, names)
     chains, ess = draws.shape[0], min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)
-    if _with_error(ess) < ESS_LIMIT * chains:
-        return ""
     high = draws[..., convergence(draws)[0] > RHAT_LIMIT]
     alone = [np.minimum(*convergence(high[[c]])[1:]) for c in range(chains)] if high.size else []
     if alone:
@@ -165,6 +200,7 @@ def narrowly_missed(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
         by_chance = 1.0 + chi2.isf(BY_CHANCE, df) / (2.0 * df * half_chain)
         if (convergence(high)[0] > by_chance).any():
             return ""
+    if ess >= ESS_LIMIT * chains:
         return f"R-hat was up to {diagnosis.max_rhat:.3f}"
     return f"the effective sample size was down to {ess:.0f}"
 

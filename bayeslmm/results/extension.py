@@ -5,27 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..design.design import Design
-from .diagnosis import Diagnosis, judge, narrowly_missed, too_sticky
+from .diagnosis import MOST_LONGER, Diagnosis, covers, hardly_moves, judge, narrowly_missed, too_slow, too_sticky
+from .progress import note
 from .settings import Settings
 
 LONGER = 4  # times as many draws halve the Monte Carlo error, and quarter that of R-hat
 FEWEST = 500  # draws a chain: those who ask for fewer want to see something soon
 MOST_SECONDS = 60.0  # that a longer run of an exact sampler may take
+MOST_SECONDS_OF_NUTS = 240.0  # the same where chains of NUTS are slow: that they mix is in little doubt
 MOST_NUMBERS = 250_000_000  # of random effects, held at a time: 2 GB
+ELSEWHERE = "chains in other coordinates do not reach where those before were: there may be two modes"
 EVER = ("diverging", "maxdepth_reached")  # of a draw that is kept and those between it and the last one
 
 
-def settled(sample: Callable[[Settings], Any], design: Design, settings: Settings) -> tuple[Any, Diagnosis]:
+def settled(
+    sample: Callable[[Settings], Any],
+    design: Design,
+    settings: Settings,
+    better: Callable[[Any, Settings], tuple[Settings, str]] | None = None,
+) -> tuple[Any, Diagnosis]:
     """The draws of a sampler with their verdict; longer ones, thinned, where that helps.
 
     It does where a limit is missed within its error. Draws of an exact sampler go on as well where they are few for how
-    seldom proposals are taken, up to sixteen times as many and about a minute.
+    seldom proposals are taken, and those of NUTS where chains agree but are slow: up to sixteen times as many, and some
+    minutes. Chains of NUTS that hardly move have another try, in better coordinates.
 
     Parameters
     ----------
     sample : callable
         Settings → an ``xarray.DataTree``.
+    better : callable, optional
+        Draws of slow chains and their settings → settings under which they may be faster, and these in words.
 
     Returns
     -------
@@ -36,15 +49,22 @@ def settled(sample: Callable[[Settings], Any], design: Design, settings: Setting
     names, tree = design.names, sample(settings)
     diagnosis = judge(tree, names)
     doubt = narrowly_missed(tree, diagnosis, names)
-    is_sticky = settings.draws >= FEWEST and not doubt
-    doubt = doubt or (too_sticky(tree, diagnosis) if is_sticky else "")
+    has_enough = settings.draws >= FEWEST and not doubt
+    sticky = too_sticky(tree, diagnosis) if has_enough else ""
+    slow = too_slow(tree, diagnosis, names) if has_enough else ""
+    hardly = hardly_moves(tree, diagnosis) if has_enough and better and not slow else ""
+    changed, words = better(tree, settings) if better and (slow or hardly) else (settings, "")
+    doubt = doubt or sticky or slow or (hardly if words else "")
     effects = sum(group.n_levels * group.q for group in design.groups)
     seconds = spent = float(tree.posterior.attrs.get("seconds", 0.0))
-    for times in (LONGER, LONGER**2) if is_sticky else (LONGER,):
+    most = MOST_SECONDS if sticky else MOST_SECONDS_OF_NUTS if slow or hardly else np.inf
+    first, first_ess = tree, min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)
+    for times in (LONGER, MOST_LONGER) if sticky or slow else (LONGER,):
         too_many = times * settings.draws * settings.chains * effects > MOST_NUMBERS
-        if not doubt or diagnosis.converged or too_many or (is_sticky and LONGER * seconds > MOST_SECONDS):
+        if not doubt or diagnosis.converged or diagnosis.divergences or too_many or LONGER * seconds > most:
             break
-        longer = sample(settings.changed({"draws": times * settings.draws}))
+        note(f"{doubt}: {times} times as many draws{words}", show=settings.progressbar and seconds > 1.0)
+        longer = sample(changed.changed({"draws": times * settings.draws}))
         of_longer, tree = judge(longer, names), thinned(longer, times)
         if of_longer.min_ebfmi is not None:  # the energies of thinned draws are less alike
             tree.sample_stats.attrs["ebfmi"] = of_longer.min_ebfmi
@@ -53,9 +73,13 @@ def settled(sample: Callable[[Settings], Any], design: Design, settings: Setting
         tree.posterior.attrs |= {
             "rhat": of_longer.max_rhat,  # few draws that are kept tell less of how chains agree
             "seconds": round(spent, 3),
-            "extended": f"{times} times as many draws, thinned, since {doubt} at first",
+            "extended": f"{times} times as many draws{words}, thinned, since {doubt} at first",
         }
+        if hardly and not covers(longer, first, names):
+            tree.posterior.attrs["doubt"] = ELSEWHERE
         diagnosis = judge(tree, names)
+        if words and min(of_longer.min_ess_bulk, of_longer.min_ess_tail) < times * first_ess:
+            changed, words = settings, ""  # it was no better
     return tree, diagnosis
 
 

@@ -13,7 +13,7 @@ from ..design.names import RESPONSE
 from ..design.priors import Priors
 from ..engine import pymc_model, pymc_sampling
 from ..engine.first_time import joint_compiled_beside
-from ..engine.geometry import Geometry, choose_geometry
+from ..engine.geometry import Geometry, choose_geometry, learned_centring
 from ..engine.hyperpriors import keeps_from_zero, unwritten, with_other_ends
 from ..engine.pql import Rough, rough_fit
 from ..engine.randomness import sampler_seed
@@ -31,7 +31,8 @@ if TYPE_CHECKING:  # importing it compiles it, the first time
     from ..engine.joint import Joint
     from ..engine.joint_nuts import JointDraws
 
-LOOP_OPTIONS = {"target_accept", "max_treedepth", "maxdepth"}
+LOOP_OPTIONS = {"target_accept", "max_treedepth", "maxdepth", "adaptation"}
+MOST_OF_LOW_RANK = 300  # unknowns: the eigenvectors of a window of draws take longer than these draws beyond
 TARGET_ACCEPT = 0.8
 WITH_FEW_LEVELS = 0.95  # an sd known from few levels has a long tail, whose neck asks for small steps
 STATS = ("diverging", "energy", "depth", "maxdepth_reached", "n_steps", "step_size", "mean_tree_accept")
@@ -197,6 +198,33 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
         "draw_seconds": round(drawn.draw_seconds, 3),
     }
     return tree
+
+
+def better_coordinates(design: Design, priors: Priors, tree: Any, settings: Settings) -> tuple[Settings, str]:
+    """Settings under which chains that were slow may be faster, learned from their draws, and these in words.
+
+    A metric with correlations where unknowns are few (a mean moves against the effects of few levels), and effects
+    centred as their reliability among the draws says. What the user asked for stays.
+    """
+    options, words = dict(settings.options), []
+    if "adaptation" not in options and sum(g.n_levels * g.q for g in design.groups) <= MOST_OF_LOW_RANK:
+        options["adaptation"] = "low_rank"
+        words.append("a metric with correlations")
+    centring = dict(settings.centring)
+    if not centring:
+        geometry, _ = geometry_of(design, priors, settings)
+        groups = [g for g in priors.at_means(design).groups if not (g.is_wide or g.is_at_means)]
+        effects = {g.name: _flat(tree.posterior[design.names.b[g.name]]) for g in groups}
+        sds = {g.name: _flat(tree.posterior[design.names.sd[g.name]]) for g in groups}
+        centring = dict(learned_centring(groups, geometry, effects, sds))
+        words += [f"{group}'s {column} centred by {weight:.2g}" for (group, column), weight in centring.items()]
+    return settings.changed({"options": options, "centring": centring}), f" with {', '.join(words)}" if words else ""
+
+
+def _flat(variable: Any) -> Array:
+    """Draws of all chains one after the other."""
+    values = variable.to_numpy()
+    return values.reshape(-1, *values.shape[2:])
 
 
 def _why_impossible(design: Design, sampled: Design, geometry: Geometry, joint: Joint, x: Array) -> str:

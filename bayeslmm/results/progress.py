@@ -116,6 +116,14 @@ class _InNotebook:
         self._place.update({"text/html": "", "text/plain": ""}, raw=True)
 
 
+def note(text: str, *, show: bool) -> None:
+    """Say between two bars why there is another one."""
+    if show:
+        from rich.console import Console
+
+        Console(stderr=True).print(text, markup=False, highlight=False)
+
+
 def track(steps: Iterable[tuple[int, Any]], total: int, what: str, show: bool) -> Iterator[tuple[int, Any]]:
     """Pass (weight, item) on, drawing a bar that fills by the weights."""
     with Bar(what, total, show=show) as bar:

@@ -16,7 +16,7 @@ from .diagnosis import Diagnosis, tell
 from .draws import Draws
 from .exact import doubt_about_modes, sample_exact, why_not_exact
 from .extension import FEWEST, settled
-from .nuts import asked_for_pymc, sample_graph, sample_in_loops, why_not_in_loops
+from .nuts import asked_for_pymc, better_coordinates, sample_graph, sample_in_loops, why_not_in_loops
 from .quadrature import sample_quadrature, why_no_quadrature
 from .settings import Settings
 
@@ -141,7 +141,10 @@ def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
     def draw(changed: Settings) -> Any:
         return plan.draw(design, priors, changed)
 
-    tree, diagnosis = settled(draw, design, settings)
+    def better(slow: Any, changed: Settings) -> tuple[Settings, str]:
+        return better_coordinates(design, priors, slow, changed)
+
+    tree, diagnosis = settled(draw, design, settings, better if isinstance(plan, Joint) else None)
     if isinstance(plan, Joint) and _is_worth_another(design, priors, settings, diagnosis):
         tree, diagnosis = _by_quadrature_instead(design, priors, settings, tree, diagnosis)
     tell(diagnosis)

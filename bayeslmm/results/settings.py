@@ -14,6 +14,7 @@ from ..tools.hints import METHOD_WORDS, SETTING_WORDS
 from ..tools.words import is_one_of
 
 METHODS = ("auto", "exact", "nuts")
+ADAPTATIONS = ("diag", "draw_diag", "low_rank")  # of the metric of NUTS, by nutpie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,9 @@ class Settings:
         target = self.options.get("target_accept", 0.8)
         if isinstance(target, bool) or not isinstance(target, int | float | np.number) or not 0.0 < target < 1.0:
             raise InputError(f"fit(target_accept={target!r}): target_accept lies between 0 and 1")
+        adaptation = self.options.get("adaptation", ADAPTATIONS[0])
+        if not is_one_of(adaptation, ADAPTATIONS):
+            raise InputError(f"fit(adaptation={adaptation!r}): it is one of {', '.join(map(repr, ADAPTATIONS))}")
         for name in ("max_treedepth", "maxdepth"):
             depth = self.options.get(name, 10)
             if not isinstance(depth, int | np.integer) or isinstance(depth, bool) or depth < 1:

@@ -10,7 +10,15 @@ from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.design.build import build_design
-from bayeslmm.engine.geometry import CENTRED_ABOVE, FEW_LEVELS, NOT_BELOW, SURE, choose_geometry, middle_shifts
+from bayeslmm.engine.geometry import (
+    CENTRED_ABOVE,
+    FEW_LEVELS,
+    NOT_BELOW,
+    SURE,
+    choose_geometry,
+    learned_centring,
+    middle_shifts,
+)
 from bayeslmm.engine.pql import rough_fit
 from bayeslmm.errors import InputError
 from bayeslmm.families import family_of
@@ -327,3 +335,16 @@ def test_rough_estimates_give_up_rather_than_leave_the_support():
     design = build_design("y ~ x + (1 | g)", d, family=family_of("poisson", "identity"))
     assert rough_fit(design) is None
     assert not choose_geometry(design, rough_fit(design)).placements["g"].weights.any()
+
+
+@pytest.mark.parametrize(("reliability", "weight"), [(0.1, 0.0), (0.6, 0.6), (0.9, 1.0)])
+def test_draws_teach_the_weights_that_rough_estimates_miss(reliability, weight):
+    """Effects b with Var(b | y) = (1 − r)τ² around modes: r is their reliability."""
+    data = pd.DataFrame({"y": np.tile([0.0, 1.0], 20), "g": np.repeat(np.arange(20), 2)})
+    design = blm.Model("y ~ 1 + (1 | g)", data).design
+    rng, modes = np.random.default_rng(1), np.random.default_rng(2).normal(size=20)
+    draws = modes + np.sqrt(1.0 - reliability) * rng.normal(size=(2000, 20))
+    for start in (0.0, 0.3, 1.0):
+        geometry = choose_geometry(design, None, {"g": start})
+        learned = learned_centring(design.groups, geometry, {"g": draws[..., None]}, {"g": np.ones((2000, 1))})
+        assert learned.get(("g", "Intercept"), start) == pytest.approx(weight, abs=0.02)

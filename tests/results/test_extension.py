@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from scipy.signal import lfilter
@@ -10,7 +11,7 @@ from scipy.signal import lfilter
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.results import extension
-from bayeslmm.results.diagnosis import diagnose_draws, judge, narrowly_missed
+from bayeslmm.results.diagnosis import diagnose_draws, judge, narrowly_missed, too_slow
 from bayeslmm.results.extension import LONGER, settled, thinned
 from bayeslmm.results.settings import Settings
 
@@ -110,7 +111,7 @@ FORMULA = "Reaction ~ Days + (Days | Subject)"
 HOW = {
     "exact": {"method": "exact"},
     "marginal": {"method": "exact"},
-    "joint": {"method": "nuts"},
+    "joint": {"method": "nuts", "target_accept": 0.9},  # else one divergence in four times as many draws changes it
     "pymc": {"method": "nuts", "nuts_sampler": "nutpie"},
 }
 
@@ -165,6 +166,99 @@ def test_draws_of_an_exact_sampler_go_on_until_they_are_enough(rho, asked):
     seen.clear()
     settled(exact, DESIGN, Settings(random_seed=1, draws=400))
     assert seen == [400]
+
+
+@pytest.mark.parametrize(("rho", "asked"), [(0.96, 4000), (0.98, 16000)])
+def test_slow_chains_that_agree_go_on_until_their_draws_are_enough(rho, asked):
+    """Of 4,000 draws a share (1 − rho)/(1 + rho) counts: 82 and 40."""
+    sample, seen = counted(rho)
+    tree, diagnosis = settled(sample, DESIGN, Settings(random_seed=1))
+    assert seen == [n for n in (1000, 4000, 16000) if n <= max(asked, seen[-1])] and seen[-1] >= asked
+    assert tree.posterior.sizes["draw"] == 1000 and diagnosis.min_ess_bulk > 200.0
+    assert "times as many draws, thinned, since the effective sample size was down to" in str(diagnosis)
+    few, seen = counted(rho)
+    settled(few, DESIGN, Settings(random_seed=1, draws=400))
+    assert seen == [400]
+
+
+def test_slow_chains_go_on_in_better_coordinates_and_in_the_old_ones_where_these_are_worse():
+    sample, _ = counted(0.97)
+    settings, asked = Settings(random_seed=1), []
+
+    def in_others(rho):
+        def by_target(changed):
+            asked.append(dict(changed.options))
+            rng = np.random.default_rng(changed.random_seed)
+            return chains(rng, rho if changed.options else 0.97, n=changed.draws)
+
+        return by_target
+
+    def better(slow, of_slow):
+        assert slow.posterior.sizes["draw"] == 1000 and of_slow == settings
+        return of_slow.changed({"options": {"adaptation": "low_rank"}}), " with a better metric"
+
+    _, diagnosis = settled(in_others(0.5), DESIGN, settings, better)
+    assert asked == [{}, {"adaptation": "low_rank"}] and diagnosis.converged
+    assert "4 times as many draws with a better metric, thinned" in str(diagnosis)
+    asked.clear()
+    settled(in_others(0.999), DESIGN, settings, better)
+    assert asked == [{}, {"adaptation": "low_rank"}, {}]
+
+
+@pytest.mark.parametrize("apart", [0.0, 30.0])
+def test_chains_that_hardly_move_have_another_try_that_may_lose_no_mode(apart):
+    """The first chain stays ``apart`` sds off: where better coordinates never lead, two modes are spoken of."""
+
+    def sample(changed):
+        rng = np.random.default_rng(changed.random_seed)
+        diverging = np.zeros((4, changed.draws), dtype=bool)
+        how = {"rho": 0.0} if changed.options else {"rho": 0.995, "apart": apart}
+        return chains(rng, n=changed.draws, diverging=diverging, **how)
+
+    def better(slow, of_slow):
+        return of_slow.changed({"options": {"adaptation": "low_rank"}}), " with a better metric"
+
+    _, diagnosis = settled(sample, DESIGN, Settings(random_seed=1), better)
+    assert "since R-hat was up to" in str(diagnosis) and diagnosis.converged == (apart == 0.0)
+    assert ("two modes" in str(diagnosis)) == (apart > 0.0)
+
+
+def test_chains_that_diverge_do_not_go_on():
+    diverging = np.zeros((4, 1000), dtype=bool)
+    rng = np.random.default_rng(1)
+    assert too_slow(chains(rng, 0.96, diverging=diverging), *_judged(rng, diverging))
+    diverging[0, 3] = True
+    assert not too_slow(chains(rng, 0.96, diverging=diverging), *_judged(rng, diverging))
+
+
+def _judged(rng, diverging):
+    return judge(chains(rng, 0.96, diverging=diverging), NAMES), NAMES
+
+
+def test_slow_chains_do_not_go_on_for_longer_than_some_minutes(monkeypatch):
+    monkeypatch.setattr(extension, "MOST_SECONDS_OF_NUTS", 0.0)
+    sample, seen = counted(0.97)
+
+    def timed(settings):
+        tree = sample(settings)
+        tree.posterior.attrs |= {"seconds": 1.0}
+        return tree
+
+    _, diagnosis = settled(timed, DESIGN, Settings(random_seed=1, progressbar=False))
+    assert seen == [1000] and not diagnosis.converged
+
+
+def test_crossed_factors_of_few_levels_are_clean_by_default():
+    """Four levels crossed with 45: their mean moves against the intercept, and a diagonal metric leaves 8 of 4,000."""
+    rng = np.random.default_rng(1)
+    a, b = np.repeat(np.arange(4), 45), np.tile(np.arange(45), 4)
+    eta = -0.8 + rng.normal(0, 0.5, 4)[a] + rng.normal(0, 1.0, 45)[b]
+    trials = rng.integers(20, 200, 180)
+    table = {"r": rng.binomial(trials, 1 / (1 + np.exp(-eta))), "n": trials, "a": a, "b": b}
+    data = pd.DataFrame(table)
+    post = blm.Model("p(r, n) ~ 1 + (1 | a) + (1 | b)", data, family="binomial").fit(random_seed=1, progressbar=False)
+    assert post.diagnosis.converged and post.diagnosis.min_ess_bulk > 400.0
+    assert post.settings.options == {}
 
 
 def test_an_exact_sampler_does_not_go_on_for_longer_than_a_minute(monkeypatch):

@@ -214,7 +214,9 @@ def test_refusals(options, error, message):
         cbpp().fit(**SHORT | options)
 
 
-@pytest.mark.parametrize("options", [{"target_accept": 1.5}, {"target_accept": "high"}, {"max_treedepth": 0}])
+@pytest.mark.parametrize(
+    "options", [{"target_accept": 1.5}, {"target_accept": "high"}, {"max_treedepth": 0}, {"adaptation": "dense"}]
+)
 def test_options_of_nuts_that_cannot_be(options):
     with pytest.raises(InputError, match=next(iter(options))):
         cbpp().fit(**SHORT | {"draws": 50, "tune": 50} | options)
