@@ -59,10 +59,10 @@ class Modes:
 
 def modes_in_conflict(marginal: NestedMarginal, density: Density, near: Mixture) -> Modes | None:
     """The modes of a marginal whose ``near`` mode is known; None where that is the only one."""
-    conflicts = _conflicts(marginal)
-    if not len(conflicts):
+    effects = conflicts(marginal)
+    if not len(effects):
         return None
-    starts = np.array(_starts(marginal, conflicts))
+    starts = np.array(_starts(marginal, effects))
     starts = starts[np.isfinite(density(starts))]
     ends = np.array([near.means[0], *(climb(density, marginal, start) for start in starts)])
     values = density(ends)
@@ -85,16 +85,16 @@ def modes_in_conflict(marginal: NestedMarginal, density: Density, near: Mixture)
     return Modes(points=np.array(modes)[order], spreads=WIDER * spreads[order], masses=masses)
 
 
-def _conflicts(marginal: NestedMarginal) -> NDArray[np.int64]:
+def conflicts(marginal: NestedMarginal) -> NDArray[np.int64]:
     """The fixed effects whose priors have rough estimates far out in their tails."""
     centers, scales = marginal.priors_of_beta
     away = np.abs(centers)  # rough estimates are the origin, and their standard errors the unit
     return np.flatnonzero((away > APART) & (away > NARROW * scales))
 
 
-def _starts(marginal: NestedMarginal, conflicts: NDArray[np.int64]) -> list[Array]:
+def _starts(marginal: NestedMarginal, effects: NDArray[np.int64]) -> list[Array]:
     """Every conflict at either end, with sds as they are roughly, and with what the predictors leave to the groups."""
-    k = len(conflicts)
+    k = len(effects)
     patterns: list[tuple[bool, ...]] = (
         list(product((False, True), repeat=k))
         if k <= MOST_COMBINED
@@ -103,7 +103,7 @@ def _starts(marginal: NestedMarginal, conflicts: NDArray[np.int64]) -> list[Arra
     centers, _ = marginal.priors_of_beta
     starts = []
     for pattern in patterns:
-        at_prior = conflicts[np.array(pattern)]
+        at_prior = effects[np.array(pattern)]
         x = marginal.start.copy()
         x[at_prior] = centers[at_prior]
         left = float(np.sqrt(np.sum((centers[at_prior] * marginal.sizes_of_beta[at_prior]) ** 2)))

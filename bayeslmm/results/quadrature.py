@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..design.design import Design
 from ..design.priors import Priors
 from ..engine.hyperpriors import unwritten
 from ..engine.nested_marginal import FEW_NODES, NestedMarginal, why_not
-from ..engine.nested_modes import Modes, modes_in_conflict
+from ..engine.nested_modes import conflicts, modes_in_conflict
 from ..engine.pql import rough_fit
 from ..engine.proposal import Fitted, refine
 from ..engine.randomness import seed_sequence
@@ -33,30 +32,8 @@ def why_no_quadrature(design: Design, priors: Priors, most: int = FEW_NODES) -> 
     return why_not(design, most) or unwritten(design, priors)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unfit:
-    """Why no proposal fits a marginal, and where its modes are, if there are several."""
-
-    reason: str
-    marginal: NestedMarginal | None = None
-    modes: Modes | None = None
-
-    def doubt(self, tree: Any) -> str:
-        """Which mode the draws of another sampler leave out, in words; empty where none is."""
-        if self.modes is None or self.marginal is None:
-            return ""
-        beta = tree.posterior["beta"].to_numpy()
-        skipped = self.modes.skipped(self.marginal.inwards(beta.reshape(-1, beta.shape[-1])))
-        if not skipped:
-            return ""
-        return (
-            f"priors and data are in conflict: the posterior has {len(self.modes.points)} modes, and one {skipped}. "
-            "Look at prior_audit()"
-        )
-
-
-def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, Unfit | None]:
-    """An ``xarray.DataTree`` of draws; or none, and why NUTS has to draw them.
+def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tuple[Any, str]:
+    """An ``xarray.DataTree`` of draws, and an empty text; or none, and why NUTS has to draw them.
 
     That is where no proposal fits: by its own pilot draws, or by a k-hat over 0.7 three times, each time with
     four times as many of them.
@@ -65,7 +42,7 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
     design = priors.at_means(design)
     rough = rough_fit(design)
     if rough is None:
-        return None, Unfit(reason="there are no rough estimates to begin with")
+        return None, "there are no rough estimates to begin with"
     marginal = NestedMarginal(design, priors, rough)
     draws, chains = settings.draws, settings.chains
     cores = min(settings.cores or os.cpu_count() or 1, chains)
@@ -74,7 +51,7 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
     with Bar("Sampling", chains * draws, show=settings.progressbar) as bar, Team(cores, advance=bar.advance) as team:
         density = team.densities(marginal)
         if not np.isfinite(marginal.log_densities(marginal.start[None])[0]):
-            return None, Unfit(reason="the density at rough estimates is zero")
+            return None, "the density at rough estimates is zero"
         near, of_mode = marginal.settle(density, first), np.zeros(1, np.int64)
         modes = modes_in_conflict(marginal, density, near)
         if modes is not None:
@@ -94,7 +71,7 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
                 break
             reason = f"the best proposal fits badly (k-hat {k_hat:.2f})"
     if reason:
-        return None, Unfit(reason=reason, marginal=marginal, modes=modes)
+        return None, reason
     x, accepted = _joined(walks, "x"), _joined(walks, "accepted")
     beta, parameters = marginal.outwards(x, _joined(walks, "parameters"))
     of_bars = marginal.effects_of(_joined(walks, "lam"), _joined(walks, "u"))
@@ -120,7 +97,30 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
         },
         of_statistics={"k_hat": k_hat, "acceptance_rate": rate},
     )
-    return tree, None
+    return tree, ""
+
+
+def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: Any) -> str:
+    """Which mode draws of NUTS leave out, in words; empty where none, or where the density is not to be had here."""
+    if design.family.is_normal or not design.groups or why_no_quadrature(design, priors):
+        return ""
+    design = priors.at_means(design)
+    rough = rough_fit(design)
+    if rough is None:
+        return ""
+    marginal = NestedMarginal(design, priors, rough)
+    if not len(conflicts(marginal)) or not np.isfinite(marginal.log_densities(marginal.start[None])[0]):
+        return ""
+    near = marginal.settle(marginal.log_densities, np.random.default_rng(seed_sequence(settings.random_seed)))
+    modes = modes_in_conflict(marginal, marginal.log_densities, near)
+    beta = tree.posterior["beta"].to_numpy()
+    skipped = "" if modes is None else modes.skipped(marginal.inwards(beta.reshape(-1, beta.shape[-1])))
+    if not skipped:
+        return ""
+    return (
+        f"priors and data are in conflict: the posterior has several modes, and one {skipped}. "
+        "Look at prior_audit(); method='exact' draws from all of them where a proposal fits"
+    )
 
 
 def _modes(fitted: Fitted) -> str:

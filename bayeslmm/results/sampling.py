@@ -12,9 +12,10 @@ from ..engine.nested_marginal import FEW_NODES, MOST_NODES, SOME_NODES
 from ..engine.reml import refuse_perfect_fixed_part
 from ..engine.scaling import Problem
 from ..errors import NotAvailableError
+from . import exact, quadrature
 from .diagnosis import Diagnosis, tell
 from .draws import Draws
-from .exact import doubt_about_modes, sample_exact, why_not_exact
+from .exact import sample_exact, why_not_exact
 from .extension import FEWEST, settled
 from .nuts import asked_for_pymc, better_coordinates, sample_graph, sample_in_loops, why_not_in_loops
 from .quadrature import sample_quadrature, why_no_quadrature
@@ -58,13 +59,8 @@ class Marginal(Plan):
     """Few effects a row, of one or nested factors, integrated out by quadrature; the rest drawn, and they given it."""
 
     def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
-        tree, unfit = sample_quadrature(design, priors, settings)
-        if unfit is None:
-            return tree
-        tree = Joint(reason=unfit.reason, shown=True).draw(design, priors, settings)
-        if doubt := unfit.doubt(tree):
-            tree.posterior.attrs["doubt"] = doubt
-        return tree
+        tree, reason = sample_quadrature(design, priors, settings)
+        return tree if not reason else Joint(reason=reason, shown=True).draw(design, priors, settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +71,8 @@ class _Nuts(Plan):
         tree = type(self).sampler(design, priors, settings)
         if self.reason and self.shown:
             tree.posterior.attrs["reason"] = self.reason
-        doubt = doubt_about_modes(design, priors, settings, tree)
+        compared = exact.doubt_about_modes if design.family.is_normal else quadrature.doubt_about_modes
+        doubt = compared(design, priors, settings, tree)
         if doubt:
             tree.posterior.attrs["doubt"] = doubt
         return tree
@@ -164,9 +161,9 @@ def _by_quadrature_instead(
     """Draws from the marginal with their verdict; those of NUTS, where no proposal fits it."""
 
     def draw(changed: Settings) -> Any:
-        again, unfit = sample_quadrature(design, priors, changed)
-        if unfit is not None:
-            raise _NoProposalError(unfit.reason)
+        again, reason = sample_quadrature(design, priors, changed)
+        if reason:
+            raise _NoProposalError(reason)
         again.posterior.attrs["reason"] = (
             f"NUTS was doubtful (R-hat {diagnosis.max_rhat:.3f}, ESS "
             f"{min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail):,.0f})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import modes_of_counts
 import numpy as np
 import pandas as pd
@@ -56,25 +54,25 @@ def settled(data, scale):
     return marginal, marginal.settle(marginal.log_densities, fixed_rng(1))
 
 
-def test_draws_of_nuts_that_leave_a_mode_out_are_doubtful(monkeypatch):
-    """Where no proposal fits: draws beside one of the modes are told, those beside both are not."""
+def test_draws_that_leave_a_mode_out_are_told():
     marginal, near = settled(counts(), 0.002)
     modes = modes_in_conflict(marginal, marginal.log_densities, near)
     assert len(modes.points) == 2 and modes.masses.sum() == pytest.approx(1.0)
-    unfit = quadrature.Unfit(reason="-", marginal=marginal, modes=modes)
     beta, _ = marginal.outwards(np.repeat(modes.points, 50, axis=0), np.empty((100, 0)))
-    np.testing.assert_allclose(marginal.inwards(beta)[::50], modes.points[:, :2], atol=1e-9)
+    of_beta = marginal.inwards(beta)
+    np.testing.assert_allclose(of_beta[::50], modes.points[:, :2], atol=1e-9)
+    assert modes.skipped(of_beta) == ""
+    for only in (of_beta[:50], of_beta[50:]):
+        assert "got 0.0% of the draws" in modes.skipped(only)
 
-    def tree(values):
-        return SimpleNamespace(posterior={"beta": SimpleNamespace(to_numpy=lambda: values[None])})
 
-    assert unfit.doubt(tree(beta)) == ""
-    for only in (beta[:50], beta[50:]):
-        assert "the posterior has 2 modes" in unfit.doubt(tree(only)) and "0.0% of the draws" in unfit.doubt(tree(only))
-    monkeypatch.setattr(quadrature, "SHARE_LIMIT", 1.1)
-    with pytest.warns(SamplingWarning, match="modes"):
-        post = fit(counts(), "poisson", 3, 0.002, random_seed=1, draws=200, tune=200)
+def test_nuts_in_one_mode_says_so(monkeypatch):
+    with pytest.warns(SamplingWarning, match="several modes"):
+        post = fit(counts(), "poisson", 3, 0.002, random_seed=1, draws=200, tune=200, method="nuts")
     assert not post.diagnosis.converged
+    monkeypatch.setattr(quadrature, "SHARE_LIMIT", 1.1)  # so that no proposal fits
+    with pytest.warns(SamplingWarning, match="several modes"):
+        fit(counts(), "poisson", 3, 0.002, random_seed=1, draws=200, tune=200)
 
 
 @pytest.mark.slow

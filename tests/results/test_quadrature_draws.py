@@ -75,11 +75,7 @@ def test_doubtful_nuts_gives_way_to_quadrature_that_takes_longer(monkeypatch, fi
     verdicts = iter([lambda draw: (trees[0], doubtful), lambda draw: (draw(Settings()), sound)])
     monkeypatch.setattr(sampling, "FEW_NODES", 0)
     monkeypatch.setattr(sampling, "settled", lambda draw, design, settings: next(verdicts)(draw))
-    monkeypatch.setattr(
-        sampling,
-        "sample_quadrature",
-        lambda *of: (trees[1], None if fits else quadrature.Unfit(reason="no proposal fits")),
-    )
+    monkeypatch.setattr(sampling, "sample_quadrature", lambda *of: (trees[1], "" if fits else "no proposal fits"))
     monkeypatch.setattr(sampling, "tell", lambda diagnosis: None)
     draws = sampling.sample(model.design, model.priors, Settings(draws=500))
     assert draws.idata is trees[fits] and draws.diagnosis is (sound if fits else doubtful)
