@@ -85,7 +85,7 @@ _HOME = {
     "load": "results.storage",
     "center_within": "design.centring",
     "load_dataset": "datasets",
-    "list_datasets": "datasets",
+    "list_datasets": "results.catalogue",
 }
 
 __all__ = ["__version__", "errors", *_HOME]

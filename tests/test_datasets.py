@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import bayeslmm as blm
 from bayeslmm import datasets
 from bayeslmm.datasets import list_datasets, load_dataset
 from bayeslmm.errors import BayesLMMError, DataError, DatasetUnavailableError
@@ -93,6 +94,13 @@ def test_hsb_is_centred_as_its_columns_say():
 
 
 # ---- catalogue -------------------------------------------------------------------------------------------
+
+
+def test_the_table_prints_a_line_for_each():
+    table = blm.list_datasets()
+    lines = str(table).splitlines()
+    assert max(map(len, lines)) <= 80 and all(any(name in line for line in lines) for name in table["name"])
+    assert "Growth of chicks" in table._repr_html_() and list(table) == list(list_datasets())
 
 
 def test_list_datasets_describes_each_one():

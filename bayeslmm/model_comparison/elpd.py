@@ -14,7 +14,7 @@ from ..results.elpd import ROW, LeftOut, ranked
 from ..results.posterior import PosteriorFit
 from ..results.quantities import check_same_data
 from ..results.text import Shown, Text, number, table
-from .names import names_of
+from .names import names_of, spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -70,7 +70,8 @@ def compare(
     Parameters
     ----------
     *models : PosteriorFit, or what their ``loo`` or `bayeslmm.kfold` gave
-        Two or more, of the same response on the same rows; results of `kfold` with the same folds.
+        Two or more, of the same response on the same rows; results of `kfold` with the same folds. One
+        list of them, or a dict by name, will do as well.
     unit : str, optional
         ``"observation"``: a new row of a known group, which posteriors are compared by unless said. A grouping factor:
         a whole new group, for which another model may be the best. Results of ``loo`` and ``kfold`` have their own.
@@ -93,6 +94,7 @@ def compare(
     >>> blm.compare(*fits, names=["intercepts", "slopes"]).table.index[0]
     'slopes'
     """
+    models, names = spread(models, names, "compare")  # type: ignore[assignment]
     if len(models) < 2:
         raise InputError("compare(post_a, post_b, ...): two posteriors or more are needed")
     for model in models:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.text import Shown, Text, number, table
 from ..results.variance import RESIDUAL, row_of
-from .names import names_of
+from .names import names_of, spread
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 Key = tuple[str, str]  # part, row
@@ -78,14 +78,16 @@ class ModelTable(Shown):
 
 
 def model_table(
-    *fits: PointFit | PosteriorFit, names: Sequence[str] | None = None, loo: bool | None = None
+    *fits: PointFit | PosteriorFit | Mapping[str, Any] | Sequence[Any],
+    names: Sequence[str] | None = None,
+    loo: bool | None = None,
 ) -> ModelTable:
     """Fixed effects, variances, ICC, R² and measures of fit of several models, one column each.
 
     Parameters
     ----------
     *fits : PointFit or PosteriorFit
-        One or more; both kinds may stand side by side.
+        One or more; both kinds may stand side by side. One list of them, or a dict by name, will do as well.
     names : sequence of str, optional
         Heads of the columns; by default Model A, Model B, ...
     loo : bool, optional
@@ -112,13 +114,16 @@ def model_table(
     >>> round(table.loc[("Random part", "σ²"), "A"], 2)
     39.15
     """
+    models, names = spread(fits, names, "model_table")
+    return _side_by_side(models, names, loo)
+
+
+def _side_by_side(fits: Sequence[Any], names: Sequence[str] | None, loo: bool | None) -> ModelTable:
     if not fits:
         raise InputError("model_table(fit, ...): one fit at least is needed")
     for fit in fits:
         if not isinstance(fit, PointFit | PosteriorFit):
-            raise InputError(
-                f"model_table: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some (a list: *fits)"
-            )
+            raise InputError(f"model_table: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
     heads = names_of(names, [f"Model {_letter(i)}" for i in range(len(fits))], "model_table")
     cells = {head: dict(_entries(fit, loo)) for head, fit in zip(heads, fits, strict=True)}
     keys = _in_order(cells.values())

@@ -80,8 +80,7 @@ def on_parameter(
 
 def _summary(fit: Draws, plan: Plan, numbers: Array, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     summary = fit.summarise(numbers, ci_prob, ci_kind).rename(columns={"mean": "estimate", "sd": "std_error"})
-    no_difference = 1.0 if plan.kind == "ratio" else 0.0
-    summary[P_POSITIVE] = np.mean(flat(numbers) > no_difference, axis=0)
+    summary[P_POSITIVE] = np.mean(flat(numbers) > plan.null, axis=0)
     return summary[["estimate", "std_error", "conf_low", "conf_high", P_POSITIVE]]
 
 
@@ -100,7 +99,7 @@ def _estimable(design: Design, plan: Plan, new: NewDesign) -> NDArray[np.bool_]:
     parts = []
     for _, high, low in plan.pairs:
         sides = [(new.X[rows[k]], new.aliased[rows[k]]) for k in (high, low)]
-        if linear and plan.kind != "ratio":
+        if linear and not plan.is_ratio:
             (X, aliased), (X_low, aliased_low) = ((means @ X, means @ a) for X, a in sides)
             size = aliases.sizes(X, aliased) + aliases.sizes(X_low, aliased_low)
             parts.append(aliases.estimable(X - X_low, aliased - aliased_low, weight=0.0, size=size))
@@ -143,13 +142,13 @@ def _averages(rows: Any, plan: Plan) -> Array:
         means, width = plan.means[block].T, plan.width[block]
         states = [rows.mean(block + k * n) for k in range(len(plan.states))]
         for i, (_, high, low) in enumerate(plan.pairs):
-            if plan.kind == "ratio":
+            if plan.is_ratio:
                 top[i] = top[i] + _weighted(means, states[high])
                 bottom[i] = bottom[i] + _weighted(means, states[low])
             else:
                 shape = (-1, *(1,) * (states[0].ndim - 2))
                 top[i] = top[i] + _weighted(means, (states[high] - states[low]) / width.reshape(shape))
-    parts = [top[i] / bottom[i] if plan.kind == "ratio" else top[i] for i in top]
+    parts = [plan.scaled(top[i])[0] / plan.scaled(bottom[i])[0] if plan.is_ratio else top[i] for i in top]
     return np.stack(parts, axis=1).reshape(S, -1)
 
 
@@ -184,7 +183,14 @@ class _Linear:
 
 
 def by_delta(
-    fit: Estimates, plan: Plan, groups: str | Mapping[str, str], *, offset: Any, ci_prob: float, ddf: str | None
+    fit: Estimates,
+    plan: Plan,
+    groups: str | Mapping[str, str],
+    *,
+    offset: Any,
+    ci_prob: float,
+    ddf: str | None,
+    adjust: str = "none",
 ) -> pd.DataFrame:
     """Estimates of a plan's numbers with standard errors, variances taken as known; ratios by the delta method."""
     check_interval(ci_prob)
@@ -192,7 +198,7 @@ def by_delta(
     asked, offsets = targets(design, groups, plan.verb), _repeated(design, plan, offset)
     new = asked_rows(design, pd.concat(plan.states), asked, offsets, estimable_only=False)
     if not keeps_mean(design.family):
-        return _by_curved_delta(fit, plan, asked, new, ci_prob, ddf)
+        return _by_curved_delta(fit, plan, asked, new, ci_prob, ddf, adjust)
     states = _linear_states(design, plan, asked, new)
     about = wald.approximation(design, solution, ddf)
     errors = Errors.of(*working(design, solution), about.vcov)
@@ -207,7 +213,7 @@ def by_delta(
     for _, high, low in plan.pairs:
         top, bottom = states[high], states[low]
         one = np.ones(len(top.X))
-        if plan.kind == "ratio":
+        if plan.is_ratio:
             divisor = value(bottom)
             estimate = value(top) / divisor
             change = top.combined(one / divisor, bottom, -estimate / divisor)
@@ -228,11 +234,11 @@ def by_delta(
     )
     numbers.loc[~_estimable(design, plan, new)] = np.nan
     table = plan.table().assign(**_whose(plan, new, asked))
-    return table.join(wald.with_interval(numbers, ci_prob))
+    return table.join(wald.with_tests(numbers, ci_prob, adjust, null=plan.null, verb=plan.verb))
 
 
 def _by_curved_delta(
-    fit: Estimates, plan: Plan, asked: Mapping[str, str], new: NewDesign, ci_prob: float, ddf: str | None
+    fit: Estimates, plan: Plan, asked: Mapping[str, str], new: NewDesign, ci_prob: float, ddf: str | None, adjust: str
 ) -> pd.DataFrame:
     """As `by_delta` where the expected response bends: every row's slope stands before its linear predictor.
 
@@ -260,7 +266,7 @@ def _by_curved_delta(
 
     value, slope = mean(eta), (mean(eta + step) - mean(eta - step)) / (2.0 * step)
     n, K = plan.n, value.shape[1]
-    weights = plan.means if plan.kind == "ratio" else sparse.diags_array(1.0 / plan.width) @ plan.means
+    weights = plan.means if plan.is_ratio else sparse.diags_array(1.0 / plan.width) @ plan.means
     means = weights.T.tocsr()
 
     def state(number: int, k: int) -> tuple[Array, _Linear]:
@@ -283,9 +289,10 @@ def _by_curved_delta(
         for k in range(K):
             (top, up), (bottom, down) = state(high, k), state(low, k)
             one = np.ones(len(top))
-            if plan.kind == "ratio":
-                estimate = top / bottom
-                change = up.combined(one / bottom, down, -estimate / bottom)
+            if plan.is_ratio:
+                (above, by_top), (below, by_bottom) = plan.scaled(top), plan.scaled(bottom)
+                estimate = above / below
+                change = up.combined(by_top / below, down, -by_bottom * estimate / below)
             else:
                 estimate, change = top - bottom, up.combined(one, down, -one)
             variances = errors.of_combinations(change.X, list(change.observed.items()))
@@ -300,7 +307,7 @@ def _by_curved_delta(
     table.loc[np.repeat(~_estimable(design, plan, new), K)] = np.nan
     levels = design.levels if family.has_categories else ()
     labels = plan.table(levels).assign(**_whose(plan, new, asked, K))
-    return labels.join(wald.with_interval(table, ci_prob))
+    return labels.join(wald.with_tests(table, ci_prob, adjust, null=plan.null, verb=plan.verb))
 
 
 def _root(cov: Array) -> Array:
@@ -312,7 +319,7 @@ def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], new: Ne
     """Averages of the rows of every state."""
     places = {g.name: k for k, g in enumerate(design.groups)}
     n, states = plan.n, []
-    weights = plan.means if plan.kind == "ratio" else sparse.diags_array(1.0 / plan.width) @ plan.means
+    weights = plan.means if plan.is_ratio else sparse.diags_array(1.0 / plan.width) @ plan.means
     means = weights.T.tocsr()
     for state in range(len(plan.states)):
         rows = slice(state * n, (state + 1) * n)

@@ -22,7 +22,7 @@ from ..tools.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
 from .tables import set_apart
 
-KINDS = ("difference", "ratio")
+KINDS = ("difference", "ratio", "odds_ratio")
 OWN = ("term", "contrast", "category")  # columns that say what a number is of, beside the user's
 STEP = 1e-5  # of a variable's range, for slopes: far from rounding, and a curve is straight over it
 
@@ -39,7 +39,7 @@ class Plan:
         Numbers of states.
     width : float64 array (n,)
         What a difference is divided by.
-    kind : {"difference", "ratio", "slope"}
+    kind : {"difference", "ratio", "odds_ratio", "slope"}
     means : sparse (n, G)
         Weights of the rows in each of G averages; columns add up to one.
     labels : DataFrame
@@ -57,6 +57,23 @@ class Plan:
     means: Any
     labels: pd.DataFrame
     own_rows: bool
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether one side is divided by the other, so that no difference is a one."""
+        return self.kind in ("ratio", "odds_ratio")
+
+    @property
+    def null(self) -> float:
+        """No difference."""
+        return 1.0 if self.is_ratio else 0.0
+
+    def scaled(self, mean: Array) -> tuple[Array, Array]:
+        """What is divided, of averages, and how it moves with them: these themselves, or their odds."""
+        if self.kind != "odds_ratio":
+            return mean, np.ones_like(mean)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return mean / (1.0 - mean), (1.0 - mean) ** -2.0
 
     @property
     def n(self) -> int:
@@ -86,7 +103,11 @@ def comparison_plan(
 ) -> Plan:
     """States for the contrasts of a variable."""
     if not is_one_of(kind, KINDS):
-        raise InputError(f"comparisons(kind={kind!r}): kind is 'difference' or 'ratio'")
+        raise InputError(f"comparisons(kind={kind!r}): kind is 'difference', 'ratio' or 'odds_ratio'")
+    if kind == "odds_ratio" and not design.family.mean_is_probability:
+        raise InputError(f"comparisons(kind='odds_ratio'): the mean of {design.family} is no probability; kind='ratio'")
+    if isinstance(variable, Mapping) and len(variable) == 1 and contrast is None:  # marginaleffects' way
+        ((variable, contrast),) = variable.items()
     _check_variable(design, variable, "comparisons")
     if isinstance(at, Mapping) and variable in at and not _is_step(design, variable, contrast):
         raise InputError(

@@ -60,6 +60,7 @@ class Fit:
         ci_prob: float | None = None,
         ci_kind: str | None = None,
         ddf: str | None = wald.DDF,
+        adjust: str = "none",
         parameter: str | None = None,
     ) -> Any:
         """How much the expected response changes with a variable, all else as it is: averaged, or at points.
@@ -67,12 +68,12 @@ class Fit:
         Parameters
         ----------
         variable : str
-            A predictor.
+            A predictor; ``{"x": (0, 1)}`` names its contrast as well, marginaleffects' way.
         contrast : optional
             Of levels: ``"reference"`` (each against the first), ``"pairwise"``. Of a number: how much it grows from
             the value that a row has (1), or ``"sd"``. Of both: two values, (low, high).
-        kind : {"difference", "ratio"}
-            Averages are formed first, then their ratio.
+        kind : {"difference", "ratio", "odds_ratio"}
+            Averages are formed first, then their ratio: of risks or rates, or of the odds of probabilities.
         newdata : DataFrame, optional
             Rows instead of those of the fit.
         at : mapping or str, optional
@@ -94,16 +95,18 @@ class Fit:
             Probability and kind of the interval; a point fit has one kind.
         ddf : {"satterthwaite", "kenward-roger", None}
             Of a point fit: degrees of freedom of its t intervals, as in :meth:`predict`; None for z.
+        adjust : {"none", "holm", "bonferroni", "sidak", "fdr"}
+            Of a point fit: p-values and intervals of all rows of the table at once.
         parameter : str, optional
             A parameter of the family with a linear predictor, such as ``"zi"``: how much that changes instead.
 
         Returns
         -------
         DataFrame
-            term, contrast, the columns of ``by`` or ``at``, estimate, std_error, df, conf_low, conf_high. Of a
-            posterior the mean and sd of the draws, no df, and ``p_positive``, the probability of a number above zero
-            (of a ratio above one). Of a point fit standard errors by the joint covariance of β̂ and b̂, variances taken
-            as known; ratios by the delta method.
+            term, contrast, the columns of ``by`` or ``at``, estimate, std_error, df, conf_low, conf_high, statistic,
+            p_value (of no difference; of a ratio, that it is one). Of a posterior the mean and sd of the draws, no df,
+            and ``p_positive``, the probability of a number above zero (of a ratio above one). Of a point fit standard
+            errors by the joint covariance of β̂ and b̂, variances taken as known; ratios by the delta method.
 
         Raises
         ------
@@ -122,7 +125,7 @@ class Fit:
         [['Male - Female', -1, 1.49], ['Male - Female', 1, 0.88]]
         """
         plan = effects.comparison_plan(self.design, variable, contrast, kind, newdata, at, by, average)
-        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, parameter)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, adjust, parameter)
 
     def slopes(
         self,
@@ -139,6 +142,7 @@ class Fit:
         ci_prob: float | None = None,
         ci_kind: str | None = None,
         ddf: str | None = wald.DDF,
+        adjust: str = "none",
         parameter: str | None = None,
     ) -> Any:
         """How steeply the expected response rises with a number: its derivative, averaged, or at points.
@@ -150,7 +154,7 @@ class Fit:
         ----------
         variable : str
             A numeric predictor.
-        newdata, at, by, average, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, parameter
+        newdata, at, by, average, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, adjust, parameter
             As in :meth:`comparisons`.
 
         Returns
@@ -171,7 +175,7 @@ class Fit:
         [[10.47, 1.55]]
         """
         plan = effects.slope_plan(self.design, variable, newdata, at, by, average)
-        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, parameter)
+        return self._effects(plan, groups, draws, random_seed, offset, ci_prob, ci_kind, ddf, adjust, parameter)
 
     def means(
         self,
@@ -277,6 +281,7 @@ class Fit:
         ci_prob: float | None,
         ci_kind: str | None,
         ddf: str | None,
+        adjust: str,
         parameter: str | None = None,
     ) -> Any:
         raise NotImplementedError

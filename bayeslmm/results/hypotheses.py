@@ -193,7 +193,9 @@ def _named(design: Design, labels: pd.DataFrame, draws: Array, values: Values) -
         full = f"{name[:-1]} | {part})" if is_factor else name  # sd(Days) of Subject: sd(Days | Subject)
         numbers[full] = draws[..., k]
     try:
-        numbers["icc"] = np.asarray(variance.icc(design, Parts.of(design, values), by_group=False)["adjusted"])
+        shares = variance.icc(design, Parts.of(design, values))
     except NotAvailableError:  # no random effects, or no residual variance to compare with
         return numbers
+    numbers["icc"] = np.asarray(shares.pop("adjusted"))
+    numbers |= {f"icc({name})": np.asarray(share) for name, share in shares.items() if name != "unadjusted"}
     return numbers

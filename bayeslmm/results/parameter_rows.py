@@ -164,7 +164,7 @@ def predict(fit: Estimates, newdata: Any, parameter: Any, interval: str | None, 
     return table.set_axis(index)
 
 
-def by_delta(fit: Estimates, plan: Plan, parameter: Any, ci_prob: float) -> pd.DataFrame:
+def by_delta(fit: Estimates, plan: Plan, parameter: Any, ci_prob: float, adjust: str = "none") -> pd.DataFrame:
     """Estimates of a plan's numbers with standard errors by the delta method."""
     part_of(fit.design, parameter, plan.verb)
     linked = Linked.of(fit, parameter, pd.concat(plan.states), plan.verb)
@@ -172,8 +172,9 @@ def by_delta(fit: Estimates, plan: Plan, parameter: Any, ci_prob: float) -> pd.D
 
     def numbers(gamma: Array) -> Array:
         values = linked.values(gamma).reshape(len(plan.states), n)
-        if plan.kind == "ratio":
-            return np.concatenate([weights @ values[high] / (weights @ values[low]) for _, high, low in plan.pairs])
+        if plan.is_ratio:
+            parts = [(weights @ values[high], weights @ values[low]) for _, high, low in plan.pairs]
+            return np.concatenate([plan.scaled(top)[0] / plan.scaled(bottom)[0] for top, bottom in parts])
         return np.concatenate([weights @ ((values[high] - values[low]) / plan.width) for _, high, low in plan.pairs])
 
     steps = STEP * np.sqrt(np.diag(linked.covariance))
@@ -181,4 +182,4 @@ def by_delta(fit: Estimates, plan: Plan, parameter: Any, ci_prob: float) -> pd.D
     gradient = np.column_stack(moved) / (2.0 * np.maximum(steps, 1e-300))
     error = np.sqrt(np.maximum(np.einsum("na,ab,nb->n", gradient, linked.covariance, gradient), 0.0))
     table = pd.DataFrame({"estimate": numbers(linked.gamma), "std_error": error, "df": np.inf})
-    return plan.table().join(wald.with_interval(table, ci_prob))
+    return plan.table().join(wald.with_tests(table, ci_prob, adjust, null=plan.null, verb=plan.verb))

@@ -585,6 +585,7 @@ class PointFit(Fit, Estimates):
         ci_prob: float | None,
         ci_kind: str | None,
         ddf: str | None,
+        adjust: str,
         parameter: str | None = None,
     ) -> pd.DataFrame:
         if draws or ci_kind is not None:
@@ -592,9 +593,9 @@ class PointFit(Fit, Estimates):
                 f"{plan.verb}(draws=, ci_kind=): a point fit has no draws, and one kind of interval; a posterior has"
             )
         if parameter is not None:
-            return parameter_rows.by_delta(self, plan, parameter, 0.95 if ci_prob is None else ci_prob)
+            return parameter_rows.by_delta(self, plan, parameter, 0.95 if ci_prob is None else ci_prob, adjust)
         return effect_estimates.by_delta(
-            self, plan, groups, offset=offset, ci_prob=0.95 if ci_prob is None else ci_prob, ddf=ddf
+            self, plan, groups, offset=offset, ci_prob=0.95 if ci_prob is None else ci_prob, ddf=ddf, adjust=adjust
         )
 
     def test(self, hypotheses: str | Sequence[str], *, ddf: str | None = wald.DDF) -> pd.DataFrame:

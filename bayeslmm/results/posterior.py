@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from ..errors import InputError
 from . import (
     curves,
     effect_estimates,
@@ -293,7 +294,7 @@ class PosteriorFit(Fit, Draws):
     ) -> Any:
         """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table.
 
-        ``p_positive``, the probability of a number above zero, tells of correlations.
+        ``p_positive``, the probability of a number above zero, is told of correlations: the others are.
 
         The residual is that of the scale of the linear predictor, where the family has one
         (:func:`bayeslmm.results.variance.residual_variance`).
@@ -424,9 +425,9 @@ class PosteriorFit(Fit, Draws):
     ) -> Any:
         """A quantity of every draw, summarised or as it is."""
         values = quantity.of(self.values)
-        return (
-            quantity.draws(values) if draws else quantity.table(self.summarise(values, ci_prob, ci_kind, signs=signs))
-        )
+        if draws:
+            return quantity.draws(values)
+        return quantity.table(self.summarise(values, ci_prob, ci_kind, signs=signs))
 
     def heterogeneity(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """How much true effects differ beyond their known standard errors: posterior of τ², τ, I², H²; Cochran's Q.
@@ -660,9 +661,12 @@ class PosteriorFit(Fit, Draws):
         ci_prob: float | None,
         ci_kind: str | None,
         ddf: str | None,
+        adjust: str,
         parameter: str | None = None,
     ) -> Any:
         wald.refuse_ddf(plan.verb, ddf)
+        if adjust != "none":
+            raise InputError(f"{plan.verb}(adjust={adjust!r}): a posterior has no p-values to adjust")
         asked: dict[str, Any] = {"draws": draws, "ci_prob": ci_prob, "ci_kind": ci_kind}
         if parameter is not None:
             return effect_estimates.on_parameter(self, plan, parameter, **asked)

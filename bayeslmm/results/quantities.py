@@ -17,8 +17,11 @@ from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
 from . import variance
 from .reference import reference_grid
+from .summaries import P_POSITIVE
 from .tables import set_apart
 from .variance import AtRows, Parts, Values
+
+SIGNED = ("cor", "cov")  # of the quantities of a variance table those that may be negative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +48,8 @@ class Quantity:
     def table(self, numbers: pd.DataFrame) -> pd.DataFrame:
         """The labels beside k rows of numbers."""
         joined = self.labels.join(numbers)
+        if P_POSITIVE in joined and "quantity" in joined:
+            joined.loc[~joined["quantity"].isin(SIGNED), P_POSITIVE] = np.nan
         return joined.set_index(self.name) if list(self.labels) == [self.name] else joined
 
     def draws(self, values: Array) -> Any:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from ..tools.arrays import Array
 FUNCTIONS = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
 RELATIONS = re.compile(r"(<=|>=|==|=|<|>|≤|≥)")
 PLAIN = {"==": "=", "≤": "<=", "≥": ">="}
+SPREAD = re.compile(r"\b(sd|cor|icc|var)\([^()]*\)")  # what looks like one, when all names are marks
 WORD = re.compile(r"[^\W\d]\w*")
 LONGEST = 1000  # letters of a statement
 LARGEST = 1e300  # of the numbers in it
@@ -85,9 +88,10 @@ def _marked(text: str, names: Sequence[str]) -> str:
     out, position = [], 0
     while position < len(text):
         for k, name in enumerate(ordered):
-            if text.startswith(name, position) and _is_whole(text, position, name):
+            length = _length_of(name, text, position)
+            if length and _is_whole(text, position, name, length):
                 out.append(f"\x00{k}\x00")
-                position += len(name)
+                position += length
                 break
         else:
             if text[position] == "`" and "`" in text[position + 1 :]:
@@ -103,8 +107,28 @@ def _marked(text: str, names: Sequence[str]) -> str:
     return "".join(out)
 
 
-def _is_whole(text: str, position: int, name: str) -> bool:
-    before, after = text[position - 1 : position], text[position + len(name) : position + len(name) + 1]
+def _length_of(name: str, text: str, position: int) -> int:
+    """How many letters of a text a name takes at a place, with any spaces beside its signs; none if it is not there."""
+    if text.startswith(name, position):
+        return len(name)
+    if " " not in name:
+        return 0
+    found = _with_free_spaces(name).match(text, position)
+    return len(found[0]) if found else 0
+
+
+@cache
+def _with_free_spaces(name: str) -> re.Pattern[str]:
+    words = name.split(" ")
+    pattern = re.escape(words[0])
+    for before, after in pairwise(words):
+        inside = re.match(r"\w", before[-1:]) and re.match(r"\w", after[:1])
+        pattern += (r"\s+" if inside else r"\s*") + re.escape(after)
+    return re.compile(pattern)
+
+
+def _is_whole(text: str, position: int, name: str, length: int) -> bool:
+    before, after = text[position - 1 : position], text[position + length : position + length + 1]
     return not (name[:1].isidentifier() and before.isidentifier()) and not (
         re.match(r"\w", name[-1:]) and re.match(r"\w", after)
     )
@@ -147,12 +171,32 @@ def _expression(
         return f"_{used.index(name)}"
 
     source = re.sub("\x00(\\d+)\x00", place, marked).strip().replace("^", "**")
+    other = SPREAD.search(re.sub(r"\b_(\d+)(?=\()", lambda m: used[int(m[1])], source))  # icc is a name as well
+    if other is not None:
+        whole = re.sub(r"\b_(\d+)\b", lambda m: used[int(m[1])], other[0])
+        _refuse_other_spread(other[1], whole, text, verb, names)
     try:
         tree = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"{verb}({text.strip()!r}): {_shown(marked, ordered)!r} is no arithmetic") from None
     _check(tree, text, verb, names)
     return tree
+
+
+def _refuse_other_spread(kind: str, shown: str, text: str, verb: str, names: Sequence[str]) -> None:
+    """Raise InputError for what looks like an sd, a correlation or an ICC that is not there, where there are some."""
+    if not any(SPREAD.match(name) for name in names):
+        return
+    if kind == "var":
+        remedy = f"variances are squares of sds, such as {_nearest('sd' + shown[3:], names)} ** 2."
+    else:
+        remedy = f"did you mean {_nearest(shown, names)}"
+    raise InputError(f"{verb}({text.strip()!r}): no {shown!r} here; {remedy} There are {', '.join(names)}")
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    spreads = [n for n in names if "(" in n and n.split("(")[0] == name.split("(")[0]] or list(names)
+    return repr(next(iter(get_close_matches(name, spreads, n=1, cutoff=0.0)), spreads[0]))
 
 
 def _check(node: ast.expr, text: str, verb: str, names: Sequence[str]) -> None:

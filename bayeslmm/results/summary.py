@@ -254,7 +254,7 @@ def posterior_summary(fit: Draws) -> Text:
         _header(design, f"Bayesian {kind} model, family {design.family}", *levels, draws),
         *(_part_table(fit, part, title) for part, title in parts),
         _mean_correlations(fit),
-        f"Verdict: {fit.verdict}\nPriors: .priors   Random effects: .ranef()",
+        f"Verdict: {fit.verdict}\nPriors: .priors; random effects: .ranef()",
     )
 
 

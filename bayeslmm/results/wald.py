@@ -18,10 +18,13 @@ from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
+from ..tools.words import is_one_of
+from .adjustment import adjusted
 from .summaries import check_interval
 
 DDF = "satterthwaite"  # what summary, intervals, tests, tables and pictures take unless asked otherwise
 METHODS = {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward-Roger"}
+ADJUSTMENTS = ("none", "holm", "bonferroni", "sidak", "fdr")  # that need nothing but the p-values
 WORDS = {"satterthwaite": "satterthwaite", "kenward-roger": "kenward-roger", "kr": "kenward-roger", "z": None}
 
 
@@ -129,6 +132,30 @@ def with_interval(table: pd.DataFrame, ci_prob: float) -> pd.DataFrame:
     """Add conf_low and conf_high to a table with estimate, std_error and df."""
     half = quantile(table["df"].to_numpy(dtype=float), ci_prob) * table["std_error"]
     return table.assign(conf_low=table["estimate"] - half, conf_high=table["estimate"] + half)
+
+
+def with_tests(numbers: pd.DataFrame, ci_prob: float, adjust: str, *, null: float, verb: str) -> pd.DataFrame:
+    """Add interval, statistic and p_value of a hypothesised number to estimate, std_error and df, of all rows at once.
+
+    Raises
+    ------
+    InputError
+        A method that needs to know more than the p-values.
+    """
+    if not is_one_of(adjust, ADJUSTMENTS):
+        raise InputError(
+            f"{verb}(adjust={adjust!r}): methods here are {', '.join(map(repr, ADJUSTMENTS))}; those for families of "
+            "means are of means(...).pairs(adjust=...)"
+        )
+    estimate, error, df = (numbers[c].to_numpy(dtype=float) for c in ("estimate", "std_error", "df"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = (estimate - null) / error
+    nothing = np.empty((0, 0))  # correlations, for which none of these methods asks
+    p, width = adjusted(statistic, df, adjust, n_means=len(df), correlation=nothing, ci_prob=ci_prob)
+    if adjust == "none":
+        width = quantile(df, ci_prob)
+    low, high = estimate - width * error, estimate + width * error
+    return numbers.assign(conf_low=low, conf_high=high, statistic=statistic, p_value=p)
 
 
 def coefficients(design: Design, solution: PointSolution, ddf: str | None, ci_prob: float) -> pd.DataFrame:

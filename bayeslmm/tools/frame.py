@@ -65,8 +65,10 @@ def as_frame(data: Any) -> pd.DataFrame:
     """Return the data as a DataFrame with rows, or say how to make one.
 
     The one door for tables: of pandas, or of any library that offers ``to_pandas`` or Arrow's C stream (Polars,
-    PyArrow, DuckDB, ...).
+    PyArrow, DuckDB, ...), or columns by name in a mapping.
     """
+    if isinstance(data, Mapping):
+        data = _from_columns(data)
     if not isinstance(data, pd.DataFrame):
         data = _from_elsewhere(data)
     if data.columns.nlevels > 1:
@@ -77,6 +79,25 @@ def as_frame(data: Any) -> pd.DataFrame:
     if len(data) == 0:
         raise DataError("The data hold no rows. Check how the table was read or filtered.")
     return data
+
+
+def _from_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
+    """Columns by name; a single value stands in every row."""
+    lengths = {name: len(v) for name, v in columns.items() if np.ndim(v) == 1 or isinstance(v, pd.Series | pd.Index)}
+    odd = [name for name, v in columns.items() if name not in lengths and not types.is_scalar(v)]
+    if odd:
+        raise DataError(
+            f"The data are a dict whose {odd[0]!r} is no column: a list of values, or one value, is needed."
+        )
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name!r} has {length:,}" for name, length in list(lengths.items())[:SHOWN])
+        raise DataError(f"The data are a dict of columns of different lengths: {told}.")
+    rows = next(iter(lengths.values()), 1 if columns else 0)
+    kept = {
+        name: np.asarray(v) if isinstance(v, pd.Index) else v.array if isinstance(v, pd.Series) else v
+        for name, v in columns.items()
+    }
+    return pd.DataFrame(kept, index=range(rows))
 
 
 def _from_elsewhere(data: Any) -> pd.DataFrame:
@@ -102,9 +123,7 @@ def _from_elsewhere(data: Any) -> pd.DataFrame:
 def _not_a_frame(data: Any) -> str:
     what = type(data).__name__
     remedy = "pandas.DataFrame(data, columns=[...])"
-    if isinstance(data, Mapping):
-        remedy = "pandas.DataFrame(data)"
-    elif isinstance(data, str):
+    if isinstance(data, str):
         remedy = "pandas.read_csv(path)"
     elif isinstance(data, np.ndarray):
         what = f"numpy array of shape {data.shape}"

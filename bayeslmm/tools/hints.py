@@ -369,7 +369,7 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
     @functools.wraps(call)
     def _hinted(*args: P.args, **options: P.kwargs) -> T:
         for word in options.keys() & words.keys():
-            raise InputError(f"{label}({word}=...): here it is {words[word]}")
+            raise InputError(f"{label}({word}=...): here it is {_filled(word, words[word], options[word])}")
         if len(args) > most:
             first = f"only {', '.join(places)} may stand without a name" if places else "arguments have names"
             raise InputError(f"{label}(): {first}; write {', '.join(by_name)}")
@@ -388,6 +388,16 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
         return call(*args, **options)
 
     return _hinted
+
+
+def _filled(word: str, hint: str, value: Any) -> str:
+    """The hint with the probability of an interval that was asked for."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not hint.startswith("ci_prob=0.95"):
+        return hint
+    share = value / 100.0 if 50.0 <= value < 100.0 else value
+    inside = 1.0 - share if word == "alpha" else share
+    return hint.replace("0.95", f"{inside:.6g}", 1) if 0.0 < inside < 1.0 else hint
 
 
 def public[**P, T](call: Callable[P, T]) -> Callable[P, T]:

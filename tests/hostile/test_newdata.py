@@ -98,7 +98,13 @@ CASES = [
     same("b NA", {"b": B.astype("boolean").where(B.index != 7)}, missing=(1,)),
     same("x all missing", {"x": np.nan}, missing=(0, 1, 2, 3)),
     refused("no rows", lambda d: d.iloc[:0], DATA, "no rows"),
-    refused("None of a dict", lambda d: {"x": [1.0]}, DATA, "dict", "pandas.DataFrame(data)"),
+    same("a dict of lists", lambda d: d.to_dict("list"), of=lambda d: d.reset_index(drop=True)),
+    same(
+        "a dict with one value for all",
+        lambda d: {**d.to_dict("list"), "x": 1.0},
+        of=lambda d: d.reset_index(drop=True).assign(x=1.0),
+    ),
+    refused("a dict of unequal lists", lambda d: {**d.to_dict("list"), "x": [1.0]}, DATA, "different lengths"),
     refused("an array", lambda d: d.to_numpy(), DATA, "numpy array"),
     refused("one row as a Series", lambda d: d.iloc[0], DATA, "Series", "to_frame"),
     refused("a list of dicts", lambda d: d.to_dict("records"), DATA, "list"),
@@ -156,7 +162,7 @@ def test_new_rows(fit, case):
             lost = np.isin(np.arange(len(expected)), case.missing)
             np.testing.assert_array_equal(np.isnan(found), lost)
             np.testing.assert_allclose(found.to_numpy()[~lost], expected.to_numpy()[~lost], rtol=1e-12)
-            assert found.index.equals(rows.index)
+            assert found.index.equals(getattr(rows, "index", pd.RangeIndex(len(found))))
     check_warnings(given, None)
     check_unchanged(rows, before)
 

@@ -107,6 +107,15 @@ def test_rows_keep_the_order_of_every_model(fits):
             pd.testing.assert_index_equal(table[head].dropna().index, alone.iloc[:, 0].dropna().index)
 
 
+def test_a_list_or_a_dict_of_fits_will_do(fits):
+    plain = blm.model_table(*fits, names=["a", "b", "c"][: len(fits)])
+    heads = list(plain.cells)
+    for same in (blm.model_table(list(fits), names=heads), blm.model_table(dict(zip(heads, fits, strict=True)))):
+        pd.testing.assert_frame_equal(same.table, plain.table)
+    with pytest.raises(InputError, match="has names already"):
+        blm.model_table({"a": fits[0]}, names=["b"])
+
+
 def test_what_is_printed(hsb_table):
     text = str(hsb_table)
     assert max(map(len, text.splitlines())) <= 100
@@ -239,7 +248,7 @@ def test_what_is_no_table_of_models(fits):
     with pytest.raises(InputError, match="one fit at least"):
         blm.model_table()
     with pytest.raises(InputError, match="list is no fit"):
-        blm.model_table(fits)
+        blm.model_table([fits], fits[0])
     with pytest.raises(InputError, match="Model is no fit"):
         blm.model_table(blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")))
     for names in (["A"], ["A", "A"], ["A", "B", "C"]):

@@ -54,6 +54,45 @@ def coefficient_table(either):
     return beta["estimate" if "estimate" in beta else "mean"], either.vcov()
 
 
+# -- tests, adjustments, odds
+
+
+def test_p_values_are_those_of_the_coefficients_and_are_adjusted(fit):
+    slope, table = fit.slopes("x", at={"f": ["p"]}).iloc[0], fit.fixef()
+    assert slope["p_value"] == pytest.approx(table.loc["x", "p_value"], rel=1e-4)
+    assert slope["statistic"] == pytest.approx(table.loc["x", "statistic"], rel=1e-4)
+    asked = {"at": {"x": [-1.0, 0.0, 2.0]}}
+    plain, holm = fit.comparisons("f", **asked), fit.comparisons("f", adjust="holm", **asked)
+    p, k = np.sort(plain["p_value"]), len(plain)
+    wanted = np.maximum.accumulate(np.minimum(p * (k - np.arange(k)), 1.0))
+    np.testing.assert_allclose(np.sort(holm["p_value"]), wanted)
+    assert (holm["conf_low"] < plain["conf_low"]).all()
+    with pytest.raises(errors.InputError, match=r"pairs\(adjust=...\)"):
+        fit.comparisons("f", adjust="tukey")
+
+
+def test_odds_ratios_are_those_of_the_averages():
+    cbpp = blm.load_dataset("cbpp")
+    fit = blm.glmer("p(incidence, size) ~ period + (1 | herd)", cbpp, family="binomial")
+    at = {"at": {"herd": ["1"]}, "groups": "average"}
+    found = fit.comparisons("period", kind="odds_ratio", **at)
+    beta = fit.fixef()["estimate"].to_numpy()
+    np.testing.assert_allclose(
+        found["estimate"], np.exp(beta[1:]), rtol=1e-8
+    )  # of one point they are those of the model
+    np.testing.assert_allclose(found["std_error"], np.exp(beta[1:]) * fit.fixef()["std_error"].iloc[1:], rtol=1e-4)
+    linear = blm.lmer("Reaction ~ Days + (1 | Subject)", blm.load_dataset("sleepstudy"))
+    with pytest.raises(errors.InputError, match="is no probability"):
+        linear.comparisons("Days", kind="odds_ratio")
+    by_name = linear.comparisons({"Days": (0, 9)})
+    pd.testing.assert_frame_equal(by_name, linear.comparisons("Days", contrast=(0, 9)))
+
+
+def test_a_posterior_has_no_p_values_to_adjust(post):
+    with pytest.raises(errors.InputError, match="no p-values to adjust"):
+        post.slopes("x", adjust="holm")
+
+
 # -- linear models: contrasts of coefficients
 
 
@@ -118,7 +157,7 @@ def test_steps_of_a_number(either):
 
 def test_points_and_rows(either):
     points = either.comparisons("f", at={"x": [-1.0, 0.5]})
-    df, sign = (["df"], []) if isinstance(either, PointFit) else ([], ["p_positive"])
+    df, sign = (["df"], ["statistic", "p_value"]) if isinstance(either, PointFit) else ([], ["p_positive"])
     assert list(points) == ["term", "contrast", "x", *NUMBERS[:2], *df, *NUMBERS[2:], *sign] and len(points) == 4
     rows = either.design.frame.assign(x=0.5)
     np.testing.assert_allclose(
@@ -300,7 +339,7 @@ def test_offsets_of_the_rows():
         (lambda f: f.comparisons("z"), "'z' is no predictor of the model; it has 'x', 'f'"),
         (lambda f: f.comparisons("s"), "'s' is no predictor"),
         (lambda f: f.slopes("f"), r"comparisons\('f'\)"),
-        (lambda f: f.comparisons("x", kind="log"), "'difference' or 'ratio'"),
+        (lambda f: f.comparisons("x", kind="log"), "'difference', 'ratio' or"),
         (lambda f: f.comparisons("x", contrast="double"), "how much it grows"),
         (lambda f: f.comparisons("x", contrast=0), "how much it grows"),
         (lambda f: f.comparisons("x", contrast=(1, 2, 3)), "two values"),

@@ -44,6 +44,12 @@ def test_the_icc_can_be_asked_about(post):
     assert post.hypothesis("icc > 0.7")["probability"].iloc[0] == pytest.approx((draws > 0.7).mean())
 
 
+def test_names_may_be_written_without_their_spaces(post):
+    wanted = post.hypothesis("sd(Days | Subject) > 5, cor(Intercept, Days | Subject) < 0, icc > 0.7")
+    found = post.hypothesis("sd(Days|Subject) > 5, cor(Intercept,Days|Subject) < 0, icc(Subject) > 0.7")
+    np.testing.assert_array_equal(found["probability"], wanted["probability"])
+
+
 def test_a_bayes_factor_is_the_ratio_of_odds(model):
     wide = model.update(priors={"Days": blm.Prior("Normal", mu=0, sigma=20)}).fit(random_seed=1)
     found = wide.hypothesis("Days > 10").iloc[0]
@@ -94,6 +100,10 @@ def test_thresholds_of_an_ordinal_response_have_names_and_priors():
     [
         ("Dayz > 1", {}, "did you mean 'Days'"),
         ("Days", {}, "a statement holds"),
+        ("sd(Dayz | Subject) > 1", {}, r"no 'sd\(Dayz \| Subject\)' here; did you mean 'sd\(Days \| Subject\)'"),
+        ("sd(Days | Subj) > 1", {}, r"no 'sd\(Days \| Subj\)' here; did you mean 'sd\(Days \| Subject\)'"),
+        ("var(Days | Subject) > 1", {}, r"squares of sds, such as 'sd\(Days \| Subject\)'"),
+        ("icc(Class) > 1", {}, r"did you mean 'icc\(Subject\)'"),
         ("1 > 0", {}, "no parameter stands in it"),
         ("Days > 'x'", {}, "a statement holds names"),
         ("Days.real > 1", {}, "hypothesis"),
@@ -127,7 +137,7 @@ def test_every_table_of_a_posterior_says_how_likely_a_number_is_above_zero(post)
     assert post.ranef()["p_positive"].to_numpy() == pytest.approx((effects > 0).mean(axis=(0, 1)).reshape(-1))
     assert 0.5 < post.coef().query("term == 'Days'")["p_positive"].mean() < 1.0
     components = post.variance_components()
-    assert (components.loc[components["quantity"] == "sd", "p_positive"] == 1).all()
+    assert components.loc[components["quantity"] != "cor", "p_positive"].isna().all()  # they cannot be negative
     correlation = post.hypothesis("cor(Intercept, Days | Subject) > 0")["probability"].iloc[0]
     assert components.loc[components["quantity"] == "cor", "p_positive"].iloc[0] == pytest.approx(correlation)
     assert post.slopes("Days")["p_positive"].iloc[0] == pytest.approx(asked)
