@@ -1,10 +1,9 @@
-"""``bayeslmm demo`` and ``bayeslmm compile``."""
+"""``bayeslmm demo``."""
 
 from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -60,26 +59,6 @@ def _save(figure: Any, path: Path) -> None:
         write_whole(path, buffer.getbuffer())
     except OSError as problem:
         raise StorageError(f"--build: {path} cannot be written: {problem.strerror}") from None
-
-
-def run_compile(options: argparse.Namespace) -> int:
-    """Fit a small model both ways; what gets compiled is kept beside the modules, or in NUMBA_CACHE_DIR."""
-    import bayeslmm as blm
-
-    with _timed("compiling"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", blm.errors.SamplingWarning)  # ten draws are in doubt
-        model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
-        fit = model.fit_reml()
-        fit.summary()
-        fit.confint(method="boot", draws=2, cores=1, progressbar=False)  # the search of many responses
-        model.fit(random_seed=1, progressbar=False).loo()
-        few = {"draws": 25, "tune": 25, "random_seed": 1, "progressbar": False}
-        model.fit(method="nuts", **few)
-        herds = blm.Model("p(incidence, size) ~ period + (1 | herd)", blm.load_dataset("cbpp"), family="binomial")
-        draws = herds.fit(**few)
-        for unit in ("observation", "herd"):
-            draws.loo(unit, refit=False)
-    return 0
 
 
 class _timed:

@@ -15,6 +15,7 @@ from typing import NoReturn
 from ..engine.interrupts import interruptible
 from ..errors import BayesLMMError, FitError
 from ..families import FAMILIES, PREDICTED
+from .compile_loops import run_compile
 from .console import (
     BROKEN,
     DOUBTFUL,
@@ -27,7 +28,7 @@ from .console import (
     write_what_can_be_written,
 )
 from .datasets import run_datasets
-from .demo import run_compile, run_demo
+from .demo import run_demo
 from .fit import run_fit
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

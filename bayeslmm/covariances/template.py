@@ -174,9 +174,10 @@ class Template:
     def jacobian(self, theta: Array) -> Array:
         """∂Λ/∂θ (n_theta, q, q)."""
         J = np.zeros((self.n_theta, self.q, self.q))
-        for each, entries in zip(J, self.slopes(theta), strict=True):
-            for r, c, value in entries:
-                each[r, c] = value
+        J[np.arange(len(self.rows)), list(self.rows), list(self.columns)] = 1.0
+        for block, structure, offset in self.curved:
+            part = structure.jacobian(theta[offset:], len(block))
+            J[(slice(offset, offset + len(part)), *np.ix_(block, block))] = part
         return J
 
     def curvature(self, theta: Array, by_lam: Array) -> Array:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 from ..covariances.template import Template
 from ..tools.arrays import Array
+from ..tools.lazy import optimize
 from . import newton, pls
 from .kept import kept_of
 from .layout import Layout, arrange
@@ -59,7 +59,7 @@ class Evaluation:
         high = (1.0 + 1e-6) * float(np.linalg.norm(slope)) / radius + 1e-100  # short enough, rounding included
         low = 1e-9 * high
         if excess(low) < 0.0:
-            return self.axes @ (-slope / (base + brentq(excess, low, high, rtol=1e-6)))
+            return self.axes @ (-slope / (base + optimize.brentq(excess, low, high, rtol=1e-6)))
         step = -slope / (base + low)  # the gradient has next to no part along the most negative curvature: go there
         step[0] = 0.0
         step[0] = np.copysign(np.sqrt(max(radius**2 - float(step @ step), 0.0)), -slope[0])
@@ -241,51 +241,63 @@ class Criterion:
         theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
         reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
-        products, forces = self._working_products(reduced, solution, terms, theta, lams)
+        jacobians = [t.jacobian(part) for t, part in zip(self.templates, self._parts(theta), strict=True)]
+        products, forces = self._working_products(reduced, solution, terms, jacobians, lams)
         information = products / sigma2
         if self.sigma is None:
             information -= np.outer(forces, forces) / (self.df * sigma2**2)
-        curvatures, axes = np.linalg.eigh(information + self._second_derivative_of_V(terms, theta, lams))
+        by_lams = terms.gradients(lams)
+        curved = self._second_derivative_of_V(terms, theta, lams, jacobians, by_lams)
+        curvatures, axes = np.linalg.eigh(information + curved)
         return Evaluation(
             theta=theta,
             value=self.value(reduced, solution),
-            gradient=self.gradient(theta, terms.gradients(lams)),
+            gradient=np.concatenate([np.tensordot(J, by, 2) for J, by in zip(jacobians, by_lams, strict=True)]),
             curvatures=curvatures,
             axes=axes,
         )
 
     def _working_products(
-        self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, theta: Array, lams: Sequence[Array]
+        self,
+        reduced: pls.Reduced,
+        solution: pls.Solution,
+        terms: pls.Slopes,
+        jacobians: Sequence[Array],
+        lams: Sequence[Array],
     ) -> tuple[Array, Array]:
         """yᵀPV̇_iPV̇_jPy (n_theta, n_theta) and yᵀPV̇_iPy (n_theta,), where V̇_iPy = Z_k(Λ̇_iΛᵀ + ΛΛ̇_iᵀ)e_k."""
         n_theta, i = len(self.diagonal), 0
         directions, forces = [], np.zeros(n_theta)
-        for (template, part, lam), e in zip(self._with_templates(theta, lams), terms.e, strict=True):
-            a = np.zeros((*e.shape, n_theta))
-            spherical = e @ lam
-            for slope in template.slopes(part):
-                for r, c, value in slope:
-                    a[:, :, i] += value * np.outer(e[:, r], lam[:, c])
-                    a[:, r, i] += value * spherical[:, c]
-                    forces[i] += 2.0 * value * (e[:, r] @ spherical[:, c])
-                i += 1
+        for J, lam, e in zip(jacobians, lams, terms.e, strict=True):
+            half = J @ lam.T
+            whole = half + half.transpose(0, 2, 1)  # Λ̇_iΛᵀ + ΛΛ̇_iᵀ, (n_k, q, q)
+            a, span = np.zeros((*e.shape, n_theta)), slice(i, i + len(J))
+            a[:, :, span] = np.tensordot(e, whole, axes=(1, 1)).transpose(0, 2, 1)
+            forces[span] = np.tensordot(whole, e.T @ e, 2)
+            i += len(J)
             directions.append(a)
         return pls.projected_products(reduced, solution, terms, directions), forces
 
-    def _second_derivative_of_V(self, terms: pls.Slopes, theta: Array, lams: Sequence[Array]) -> Array:
+    def _second_derivative_of_V(
+        self,
+        terms: pls.Slopes,
+        theta: Array,
+        lams: Sequence[Array],
+        jacobians: Sequence[Array],
+        by_lams: Sequence[Array],
+    ) -> Array:
         """⟨Γ, V̈_ij⟩ = 2⟨ΓΛ̇_i, Λ̇_j⟩ + ⟨2ΓΛ, Λ̈_ij⟩, Γ summed over levels; between two factors zero."""
         H = np.zeros((len(self.diagonal), len(self.diagonal)))
         start = 0
-        by_lams = [np.zeros(0)] * len(lams) if self.is_linear else terms.gradients(lams)
         gammas = self._gammas(terms, lams)
-        for (template, part, gamma), by_lam in zip(self._with_templates(theta, gammas), by_lams, strict=True):
+        each = zip(self._with_templates(theta, gammas), jacobians, by_lams, strict=True)
+        for (template, part, gamma), J, by_lam in each:
             span = slice(start, start + template.n_theta)
             if template.is_linear:
                 rows, columns = np.array(template.rows), np.array(template.columns)
                 H[span, span] = 2.0 * gamma[np.ix_(rows, rows)] * (columns[:, None] == columns)
             else:
-                J = template.jacobian(part)
-                H[span, span] = 2.0 * np.einsum("irc,rs,jsc->ij", J, gamma, J, optimize=True)
+                H[span, span] = 2.0 * np.tensordot(J, gamma @ J, ((1, 2), (1, 2)))
                 H[span, span] += template.curvature(part, by_lam)
             start += template.n_theta
         return H

@@ -23,6 +23,7 @@ CLOSE = 1e-9  # gain that Newton's next step promises, where it stops
 FLAT = 1e-3  # curvature that is no guide to a step
 SHORTEST = 1e-3  # part of a step: where none gains, as with few nodes inside, the place is good enough
 MOST_STEPS = 30
+ALL = np.int64(-1)  # no row is skipped; a bare −1 is a type of its own, for which numba compiles everything once more
 # a row's part in what tells its group's effects, and how far it moves their mode, up to which their nodes do without it
 SHARE, SHIFT = 0.15, 0.5
 
@@ -71,11 +72,11 @@ def _room(q):
 def _normalisers(rows, parameters, out):
     """What the log density of every row holds besides `row`, into ``out`` (n,)."""
     none, one, unused = np.zeros(0), np.ones(1), np.zeros(max(2, parameters.shape[0]))
-    shared = 0.0 if rows.by_value else normaliser(rows.kind, 1, parameters, none, one, unused)
+    shared = 0.0 if rows.by_value else normaliser(rows.kind, 1.0, parameters, none, one, unused)
     for i in range(out.shape[0]):
         out[i] = rows.constants[i] + shared
         if rows.by_value:
-            out[i] += normaliser(rows.kind, 1, parameters, rows.y[i : i + 1], one, unused)
+            out[i] += normaliser(rows.kind, 1.0, parameters, rows.y[i : i + 1], one, unused)
         out[i] *= rows.counted[i]
 
 
@@ -272,7 +273,7 @@ def _of_unit(u, gradient, rows, j, eta, parameters, a, a_nested, rule, modes, in
     """Log density of the rows of a unit at u, what is nested in it integrated out; fills its gradient."""
     first, last = rows.units[j], rows.units[j + 1]
     if a_nested.shape[1] == 0:
-        return _of_rows(u, gradient, rows, rows.pieces[first], rows.pieces[last], -1, eta, parameters, a)
+        return _of_rows(u, gradient, rows, rows.pieces[first], rows.pieces[last], ALL, eta, parameters, a)
     for i in range(rows.pieces[first], rows.pieces[last]):
         shifted[i] = eta[i]
         for c in range(u.shape[0]):
@@ -318,7 +319,7 @@ def integrals(rows, rule, nested_rule, eta, parameters, roots, roots_nested, out
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
             copy_into(room.u, starts[j])  # the mode of the draw before is near
             if q_nested == 0:
-                _mode(room, rows, first, last, -1, eta[s], parameters[s], a)
+                _mode(room, rows, first, last, ALL, eta[s], parameters[s], a)
             else:
                 _unit_mode(room, rows, j, eta[s], parameters[s], a, a_nested, nested_rule, modes, inner, shifted)
             copy_into(starts[j], room.u)
@@ -411,9 +412,9 @@ def rows_left_out(rows, rule, nested_rule, eta, parameters, roots, roots_nested,
         for j in range(J):
             first, last = rows.pieces[rows.units[j]], rows.pieces[rows.units[j + 1]]
             copy_into(room.u, starts[j])
-            _mode(room, rows, first, last, -1, eta[s], parameters[s], a)
+            _mode(room, rows, first, last, ALL, eta[s], parameters[s], a)
             copy_into(starts[j], room.u)
-            values = _at_nodes(rows, first, last, -1, eta[s], parameters[s], a, rule, room, each)
+            values = _at_nodes(rows, first, last, ALL, eta[s], parameters[s], a, rule, room, each)
             total = _log_sum(values)
             for i in range(first, last):
                 within[s, i] = _log_sum(values + each[i]) - total + normalisers[i]

@@ -342,7 +342,7 @@ class NestedMarginal:
         )
         x = np.ascontiguousarray(x)
         task = (loops.NO_TRACE, 0.0, x, log_proposal, log_uniform, seeds, steps)
-        loops.walk(self.rows, self.rule, self.anchor, self.close, self.r, *task)
+        loops.walk(self.rows, self.rule, self.anchor, self.close, loops.along_address(), self.r, *task)
         return steps
 
     def settle(self, density: Density, rng: Generator) -> Mixture:
@@ -375,7 +375,7 @@ class NestedMarginal:
             u=out,
         )
         task = (moved, by, x[None], none, none, np.zeros(0, np.uint64), steps)
-        loops.walk(self.rows, self.rule, self.anchor, CLOSER, self.r, *task)
+        loops.walk(self.rows, self.rule, self.anchor, CLOSER, loops.along_address(), self.r, *task)
         return out[0]
 
     def search_from_zero(self) -> None:

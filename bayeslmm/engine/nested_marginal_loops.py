@@ -17,16 +17,19 @@ from the exponential pieces between them (Gilks & Wild 1992), outer stages first
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from ..covariances import loops as structures
 from ..families.densities import along, normaliser
 from ..tools.arrays import Array
-from ..tools.compiling import compiled
+from ..tools.compiling import called_at, compiled, compiled_for_c, reals_at
 from .hyperpriors import log_location_scale, log_prior
 from .hyperspace import FARTHEST
 
@@ -38,7 +41,8 @@ REACH = 40.0  # of a start for u: beyond, no normal effect lies
 FLAT = 1e-6  # change of a tangent over its piece, below which it is level
 MOST_TRIALS = 10_000
 MOST_STAGES = 3  # for which loops are compiled
-NO_TRACE = -2
+# for numba a number that is written out is a type of its own, for which all that it is handed to is compiled once more
+NO_TRACE, FIRST = np.int64(-2), np.int64(0)
 
 
 class Rows(NamedTuple):
@@ -132,28 +136,95 @@ class _Room(NamedTuple):
     ends: Array  # (S, K)
     mass: Array
     generator: NDArray[np.uint64]  # (1,)
+    along: int  # address of the density of rows
+    where: Codes  # what it is handed: see `_along_for_c`
+
+
+class _Tree(NamedTuple):
+    """What units hold, of `Rows`: few arrays, since each that a function takes is a tenth of a second of compiling."""
+
+    begin: Codes
+    children: Codes
+    rows_of: Codes
 
 
 _part = numba.njit(nogil=True, error_model="numpy")  # compiled into what calls it
 _inline = numba.njit(nogil=True, error_model="numpy", inline="always")  # each level of calls compiles all below anew
 
 
+def _along_for_c(where_, s, u, first, last):  # pragma: no cover - called from compiled code
+    """`along` of the rows from ``first`` to ``last`` at u of a unit of stage s, of what ``where`` holds."""
+    where = numba.carray(reals_at(where_), 14).view(np.int64)
+    kind, link, n, S, r = where[0], where[1], where[2], where[3], where[4]
+    return along(
+        kind,
+        link,
+        numba.carray(reals_at(where[5]), n),
+        numba.carray(reals_at(where[6]), n),
+        numba.carray(reals_at(where[7]), n),
+        numba.carray(reals_at(where[8]), n),
+        numba.carray(reals_at(where[9]), (S, n))[s],
+        numba.carray(reals_at(where[10]), (S, n)),
+        s,
+        u,
+        numba.carray(reals_at(where[11]), r),
+        first,
+        last,
+        numba.carray(reals_at(where[12]), (S + 1, S))[s],
+        numba.carray(reals_at(where[13]), (S + 1, S))[s],
+    )
+
+
+def along_address() -> int:
+    """Where `along` of rows stands as a C function, compiled when first asked for."""
+    return int(_along_in_c().address)
+
+
+@cache
+def _along_in_c() -> Any:
+    """It, which has to live as long as its address is called.
+
+    The one place where the switch over the families is compiled for these loops: what calls it by its address does not
+    hold it, and numba compiles a function with all that it calls, once for each that calls it.
+    """
+    whole, real = types.int64, types.float64
+    return compiled_for_c(real(whole, whole, real, whole, whole))(_along_for_c)
+
+
+@intrinsic
+def _along_at(typing_context, address, where, s, u, first, last):
+    """The C function at an address, of what stands at ``where``."""
+    whole, real = types.int64, types.float64
+
+    def generate(context, builder, signature, values):
+        return called_at(builder, values[0], values[1:], context.get_value_type(signature.return_type))
+
+    return real(whole, whole, whole, real, whole, whole), generate
+
+
 @_part
-def _room(rows, rule, r, d):
+def _room(rows, rule, r, d, address):
     n, S, K = rows.y.shape[0], rule.nodes.shape[0], rule.x.shape[1]
     outer = rows.begin[1] - rows.begin[0]
+    eta, loadings, parameters = np.zeros((S, n)), np.zeros((S, n)), np.zeros(r)
+    slopes, curves, where = np.zeros((S + 1, S)), np.zeros((S + 1, S)), np.empty(14, np.int64)
+    where[0], where[1], where[2], where[3], where[4] = rows.kind, rows.link, n, S, r
+    where[5], where[6] = rows.y.ctypes.data, rows.trials.ctypes.data
+    where[7], where[8] = rows.weights.ctypes.data, rows.times.ctypes.data
+    where[9], where[10] = eta.ctypes.data, loadings.ctypes.data
+    where[11], where[12], where[13] = parameters.ctypes.data, slopes.ctypes.data, curves.ctypes.data
     return _Room(
         np.zeros(d),
         np.zeros((S, S)),
-        np.zeros((S, n)),
-        np.zeros((S, n)),
+        eta,
+        loadings,
         np.zeros(max(2, r)),
-        np.zeros(r),
+        parameters,
         np.zeros(S),
         np.zeros(S),
         np.zeros(S),
-        np.zeros((S + 1, S)),
-        np.zeros((S + 1, S)),
+        slopes,
+        curves,
         np.zeros((S + 1, S)),
         np.zeros((S + 1, S)),
         np.zeros((S, K, S)),
@@ -164,6 +235,8 @@ def _room(rows, rule, r, d):
         np.zeros((S, K)),
         np.zeros((S, K)),
         np.zeros(1, np.uint64),
+        address,
+        where,
     )
 
 
@@ -264,26 +337,25 @@ def _linear_predictor(rows, x, room):
 
 
 @_part
-def _predict(rows, anchor, room, s, j):
+def _predict(begin, anchor, x, u, predicted, s, j):
     """Where the mode of unit j of stage s is expected, given outer u."""
-    unit = rows.begin[s] + j
+    unit = begin[s] + j
     start = anchor.modes[unit]
-    for c in range(room.x.shape[0]):
-        start += anchor.slopes[unit, c] * (room.x[c] - anchor.x[c])
+    for c in range(x.shape[0]):
+        start += anchor.slopes[unit, c] * (x[c] - anchor.x[c])
     for t in range(s):
-        start += anchor.gains[unit, t] * (room.u[t] - room.predicted[t])
-    room.predicted[s] = start
+        start += anchor.gains[unit, t] * (u[t] - predicted[t])
+    predicted[s] = start
     return start
 
 
 @_part
-def _move(rows, room, s, j, u):
+def _move(tree, eta, loadings, of_stages, s, j, u):
     """Takes u of unit j of stage s into the linear predictor of the next stage."""
-    at = rows.begin[s] + s + j
-    room.u[s] = u
-    eta, after, loading = room.eta[s], room.eta[s + 1], room.loadings[s]
-    for i in range(rows.rows_of[at], rows.rows_of[at + 1]):
-        after[i] = eta[i] + loading[i] * u
+    at = tree.begin[s] + s + j
+    of_stages[s] = u
+    for i in range(tree.rows_of[at], tree.rows_of[at + 1]):
+        eta[s + 1, i] = eta[s, i] + loadings[s, i] * u
 
 
 @_part
@@ -309,39 +381,23 @@ def _uniform(state):
 
 
 @_inline
-def _of_rows(rows, rule, anchor, close, room, s, j, u):
+def _of_rows(tree, rule, anchor, close, room, s, j, u):
     """Log density of the rows of unit j of the last stage at u; its derivatives go into ``slopes`` and ``curves``."""
-    at = rows.begin[s] + s + j
-    return along(
-        rows.kind,
-        rows.link,
-        rows.y,
-        rows.trials,
-        rows.weights,
-        rows.times,
-        room.eta[s],
-        room.loadings,
-        s,
-        u,
-        room.parameters,
-        rows.rows_of[at],
-        rows.rows_of[at + 1],
-        room.slopes[s],
-        room.curves[s],
-    )
+    at = tree.begin[s] + s + j
+    return _along_at(room.along, room.where.ctypes.data, s, u, tree.rows_of[at], tree.rows_of[at + 1])
 
 
 def _of_units(integral: Callable[..., Any]) -> Any:
     """The same of a stage whose units hold others, which ``integral`` integrates out."""
 
     @_inline
-    def of_units(rows, rule, anchor, close, room, s, j, u):
-        at, value = rows.begin[s] + s + j, 0.0
-        _move(rows, room, s, j, u)
+    def of_units(tree, rule, anchor, close, room, s, j, u):
+        at, value = tree.begin[s] + s + j, 0.0
+        _move(tree, room.eta, room.loadings, room.u, s, j, u)
         for t in range(s + 1):
             room.slopes[s, t] = room.curves[s, t] = 0.0
-        for child in range(rows.children[at], rows.children[at + 1]):
-            value += integral(rows, rule, anchor, close, room, s + 1, child, room.inner[s + 1])
+        for child in range(tree.children[at], tree.children[at + 1]):
+            value += integral(tree, rule, anchor, close, room, s + 1, child, room.inner[s + 1])
             for t in range(s + 1):
                 room.slopes[s, t] += room.of_slopes[s + 1, t]
                 room.curves[s, t] += room.of_curves[s + 1, t]
@@ -354,7 +410,7 @@ def _integral_of(value_at: Callable[..., Any]) -> Any:
     """log ∫ of a unit, given the log density of what it holds."""
 
     @_part
-    def integral(rows, rule, anchor, close, room, s, j, kept):
+    def integral(tree, rule, anchor, close, room, s, j, kept):
         """log ∫ φ(u) of unit j of stage s; keeps nodes, log integrand and its derivative (3, K).
 
         Its derivatives by outer u go into ``of_slopes`` and ``of_curves``, the mode into ``mode``.
@@ -363,7 +419,7 @@ def _integral_of(value_at: Callable[..., Any]) -> Any:
         nodes, values, bends, share = kept[0], kept[1], kept[2], room.share[s]
         # first the mode, by Newton's method from where it is expected; its value is that of the middle node
         middle, largest = K // 2, -np.inf
-        u = min(max(_predict(rows, anchor, room, s, j), -REACH), REACH)
+        u = min(max(_predict(tree.begin, anchor, room.x, room.u, room.predicted, s, j), -REACH), REACH)
         L = best = size = step = 0.0
         trials, k, is_searching, is_again = 0, 0, True, False
         while k < K:
@@ -372,7 +428,7 @@ def _integral_of(value_at: Callable[..., Any]) -> Any:
             else:
                 trial = u if k == middle else u + rule.x[s, k] / L
             if is_searching or k != middle:
-                value = value_at(rows, rule, anchor, close, room, s, j, trial)
+                value = value_at(tree, rule, anchor, close, room, s, j, trial)
             if is_searching:
                 slope, objective = room.slopes[s, s], value - 0.5 * trial * trial
                 if trials == 0 and not (np.isfinite(value) and np.isfinite(slope)):
@@ -432,7 +488,7 @@ def _draw_of(value_at: Callable[..., Any]) -> Any:
     """A draw of u of a unit, given the same."""
 
     @_inline
-    def draw(rows, rule, anchor, close, room, s, j, kept):
+    def draw(tree, rule, anchor, close, room, s, j, kept):
         """u of a unit given outer ones and what is no effect, by rejection from the pieces between tangents."""
         nodes, values, bends, ends, mass, state = kept[0], kept[1], kept[2], room.ends[s], room.mass[s], room.generator
         low, high = _ends(values, bends, rule.nodes[s])
@@ -475,7 +531,7 @@ def _draw_of(value_at: Callable[..., Any]) -> Any:
             if low <= i < high:
                 share = (u - nodes[i]) / (nodes[i + 1] - nodes[i])
                 is_below = asked <= (1.0 - share) * values[i] + share * values[i + 1] - hull
-            if is_below or asked <= value_at(rows, rule, anchor, close, room, s, j, u) - 0.5 * u * u - hull:
+            if is_below or asked <= value_at(tree, rule, anchor, close, room, s, j, u) - 0.5 * u * u - hull:
                 drawn = u
                 break
         return drawn
@@ -487,10 +543,10 @@ def _last(draw: Callable[..., Any]) -> Any:
     """u of a unit of the last stage into ``out`` (U,): see `_descent`."""
 
     @_part
-    def last(rows, rule, anchor, close, room, s, j, kept, moved, by, out):
-        _predict(rows, anchor, room, s, j)
-        u = draw(rows, rule, anchor, close, room, s, j, kept) if moved == NO_TRACE else room.mode[s]
-        out[rows.begin[s] + j] = u
+    def last(tree, rule, anchor, close, room, s, j, kept, moved, by, out):
+        _predict(tree.begin, anchor, room.x, room.u, room.predicted, s, j)
+        u = draw(tree, rule, anchor, close, room, s, j, kept) if moved == NO_TRACE else room.mode[s]
+        out[tree.begin[s] + j] = u
 
     return last
 
@@ -503,16 +559,16 @@ def _descent(draw: Callable[..., Any], integral: Callable[..., Any], deeper: Cal
     """
 
     @_part
-    def descend(rows, rule, anchor, close, room, s, j, kept, moved, by, out):
-        at = rows.begin[s] + s + j
-        _predict(rows, anchor, room, s, j)
-        u = draw(rows, rule, anchor, close, room, s, j, kept) if moved == NO_TRACE else room.mode[s]
-        out[rows.begin[s] + j] = u
-        _move(rows, room, s, j, u + by if s == moved else u)
-        for child in range(rows.children[at], rows.children[at + 1]):
+    def descend(tree, rule, anchor, close, room, s, j, kept, moved, by, out):
+        at = tree.begin[s] + s + j
+        _predict(tree.begin, anchor, room.x, room.u, room.predicted, s, j)
+        u = draw(tree, rule, anchor, close, room, s, j, kept) if moved == NO_TRACE else room.mode[s]
+        out[tree.begin[s] + j] = u
+        _move(tree, room.eta, room.loadings, room.u, s, j, u + by if s == moved else u)
+        for child in range(tree.children[at], tree.children[at + 1]):
             inner = room.inner[s + 1]
-            integral(rows, rule, anchor, close, room, s + 1, child, inner)
-            deeper(rows, rule, anchor, close, room, s + 1, child, inner, moved, by, out)
+            integral(tree, rule, anchor, close, room, s + 1, child, inner)
+            deeper(tree, rule, anchor, close, room, s + 1, child, inner, moved, by, out)
 
     return descend
 
@@ -526,62 +582,64 @@ _integral_3, _descend_3 = _integral_of(_of_units_3), _descent(_draw_of(_of_units
 
 
 @_inline
-def _integral(rows, rule, anchor, close, room, j):
+def _integral(tree, rule, anchor, close, room, j):
     """log ∫ of unit j of the first stage."""
     S, kept, value = rule.nodes.shape[0], room.outermost[j], 0.0
     if S == 1:
-        value = _integral_1(rows, rule, anchor, close, room, 0, j, kept)
+        value = _integral_1(tree, rule, anchor, close, room, FIRST, j, kept)
     elif S == 2:
-        value = _integral_2(rows, rule, anchor, close, room, 0, j, kept)
+        value = _integral_2(tree, rule, anchor, close, room, FIRST, j, kept)
     else:
-        value = _integral_3(rows, rule, anchor, close, room, 0, j, kept)
+        value = _integral_3(tree, rule, anchor, close, room, FIRST, j, kept)
     return value
 
 
 @_part
-def _descend(rows, rule, anchor, close, room, j, moved, by, out):
+def _descend(tree, rule, anchor, close, room, j, moved, by, out):
     """u of unit j of the first stage and of all that it holds."""
     S, kept = rule.nodes.shape[0], room.outermost[j]
     if S == 1:
-        _descend_1(rows, rule, anchor, close, room, 0, j, kept, moved, by, out)
+        _descend_1(tree, rule, anchor, close, room, FIRST, j, kept, moved, by, out)
     elif S == 2:
-        _descend_2(rows, rule, anchor, close, room, 0, j, kept, moved, by, out)
+        _descend_2(tree, rule, anchor, close, room, FIRST, j, kept, moved, by, out)
     else:
-        _descend_3(rows, rule, anchor, close, room, 0, j, kept, moved, by, out)
+        _descend_3(tree, rule, anchor, close, room, FIRST, j, kept, moved, by, out)
 
 
 @_inline
-def _density(rows, rule, anchor, close, x, room):
+def _density(rows, tree, rule, anchor, close, x, room):
     """Log density at x."""
     total = _locate(rows, x, room.lam, room.parameters)
     if total > -np.inf:
         _linear_predictor(rows, x, room)
         total += normaliser(rows.kind, rows.n_rows, room.parameters, rows.values, rows.counts, room.unused)
         for j in range(rows.begin[1]):
-            total += _integral(rows, rule, anchor, close, room, j)
+            total += _integral(tree, rule, anchor, close, room, j)
             if not np.isfinite(total):
                 break
     return total if np.isfinite(total) else -np.inf
 
 
 @compiled
-def walk(rows, rule, anchor, close, r, moved, by, x, log_proposal, log_uniform, seeds, steps):
+def walk(rows, rule, anchor, close, address, r, moved, by, x, log_proposal, log_uniform, seeds, steps):
     """Log densities at x (N, d); with ``seeds`` (N,) a chain from x[0] over the proposals x[1:], with all u.
 
-    The chain is that of `bayeslmm.engine.chains.walk`. Where ``moved`` is no `NO_TRACE`, ``u`` (N, U) are modes: see
-    `_descent`. It is all one function, since numba compiles every one from the rows on.
+    ``address`` is `along_address()`. The chain is that of `bayeslmm.engine.chains.walk`. Where ``moved`` is no
+    `NO_TRACE`, ``u`` (N, U) are modes: see `_descent`. It is all one function, since numba compiles every one with all
+    that it calls.
     """
     N, d = x.shape
     log_density, state, parameters, lam, u = steps
-    room, current_room = _room(rows, rule, r, d), _room(rows, rule, r, d)
+    room, current_room = _room(rows, rule, r, d, address), _room(rows, rule, r, d, address)
+    tree = _Tree(rows.begin, rows.children, rows.rows_of)
     current = -1
     for i in range(N):
-        value = _density(rows, rule, anchor, close, x[i], room)
+        value = _density(rows, tree, rule, anchor, close, x[i], room)
         log_density[i] = value
         if moved != NO_TRACE and value > -np.inf:
             for j in range(rows.begin[1]):
-                _integral(rows, rule, anchor, close, room, j)
-                _descend(rows, rule, anchor, close, room, j, moved, by, u[i])
+                _integral(tree, rule, anchor, close, room, j)
+                _descend(tree, rule, anchor, close, room, j, moved, by, u[i])
         if state.shape[0] == 0:
             continue
         if value > -np.inf and (
@@ -596,4 +654,4 @@ def walk(rows, rule, anchor, close, r, moved, by, x, log_proposal, log_uniform, 
                 parameters[i, k] = current_room.parameters[k]
             lam[i] = current_room.lam
             for j in range(rows.begin[1]):
-                _descend(rows, rule, anchor, close, current_room, j, NO_TRACE, by, u[i])
+                _descend(tree, rule, anchor, close, current_room, j, NO_TRACE, by, u[i])

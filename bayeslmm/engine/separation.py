@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import linprog
 
 from ..design.design import Design
 from ..tools.arrays import Array
+from ..tools.lazy import optimize
 
 MOVED = 1e-6  # of a coefficient of scaled columns, where the largest is one
 
@@ -53,7 +53,7 @@ def separating(design: Design, X: Array) -> Array:
         return np.zeros(0)
     # the sparsest: least in sum of sizes among those whose rows rise by one on average
     gain = G.sum(axis=0) / len(G)
-    program = linprog(
+    program = optimize.linprog(
         np.ones(2 * (p + K)),
         A_ub=sparse.csr_array(np.hstack([-G, G])),
         b_ub=np.zeros(len(G)),
@@ -116,7 +116,7 @@ def rows_that_separate(
         E = sparse.csr_array((0, G.shape[1]))
     forms, size = G.shape
     gains = np.concatenate([np.zeros(size), -np.ones(forms)])  # each form's gain counts up to one
-    program = linprog(
+    program = optimize.linprog(
         gains,
         A_ub=sparse.hstack([-G, sparse.eye_array(forms)], format="csr"),
         b_ub=np.zeros(forms),

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
-from scipy import stats
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import stats
 from .binomial import Binomial
 from .family import Default, Family
 from .links import by_eta, log_survival, mean_and_slope, mean_bends

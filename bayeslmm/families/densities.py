@@ -153,7 +153,7 @@ def each_normaliser(kind, by_value, y, parameters, out, gradient):
     """`normaliser` of every row with parameters (n, r) of its own into ``out`` (n,), its slopes into ``gradient``."""
     none, one = np.zeros(0), np.ones(1)
     for i in range(y.shape[0]):
-        out[i] = normaliser(kind, 1, parameters[i], y[i : i + 1] if by_value else none, one, gradient[i])
+        out[i] = normaliser(kind, 1.0, parameters[i], y[i : i + 1] if by_value else none, one, gradient[i])
 
 
 @compiled
@@ -163,7 +163,7 @@ def each_row(kind, link, by_value, y, trials, weights, eta, parameters, out):
     for i in range(y.shape[0]):
         value = row(kind, link, y[i], trials[i], weights[i], eta[i], parameters)[0]
         alone = y[i : i + 1] if by_value else none
-        out[i] = value + normaliser(kind, 1, parameters, alone, one, unused)
+        out[i] = value + normaliser(kind, 1.0, parameters, alone, one, unused)
 
 
 @compiled
@@ -173,4 +173,4 @@ def each_row_by_row(kind, link, by_value, y, trials, weights, eta, parameters, o
     for i in range(y.shape[0]):
         value = row(kind, link, y[i], trials[i], weights[i], eta[i], parameters[i])[0]
         alone = y[i : i + 1] if by_value else none
-        out[i] = value + normaliser(kind, 1, parameters[i], alone, one, unused)
+        out[i] = value + normaliser(kind, 1.0, parameters[i], alone, one, unused)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import stats
 from .family import Default, Family
 from .links import by_eta, mean_and_slope, mean_bends
 from .special import digamma

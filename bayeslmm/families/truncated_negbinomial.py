@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import stats
 from . import negbinomial
 from .family import Family
 from .negbinomial import NegativeBinomial

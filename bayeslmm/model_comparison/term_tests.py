@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import InputError
 from ..results import wald
 from ..results.estimates import Estimates
 from ..results.hypothesis_matrices import hypotheses, terms_of
+from ..tools.lazy import stats
 
 TYPES = {1: 1, 2: 2, 3: 3, "I": 1, "II": 2, "III": 3}
 IN_WORDS = {1: "I (in the order of the formula)", 2: "II (terms that contain it left out)", 3: "III (all others kept)"}

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
-from scipy.optimize import brentq
 
 from ..errors import InputError
 from ..tools.arrays import Array
+from ..tools.lazy import optimize, stats
 from ..tools.words import is_one_of
 
 IN_WORDS = {
@@ -122,7 +121,7 @@ def _dunnett(size: Array, df: Array, k: int, ci_prob: float) -> tuple[Array, Arr
     p, width = np.full(k, np.nan), np.full(k, np.nan)
     for i in np.flatnonzero(np.isfinite(size)):
         p[i] = 1.0 - inside(size[i], df[i])
-        width[i] = brentq(lambda x, nu=df[i]: inside(x, nu) - ci_prob, 0.1, 100.0)
+        width[i] = optimize.brentq(lambda x, nu=df[i]: inside(x, nu) - ci_prob, 0.1, 100.0)
     return p, width
 
 

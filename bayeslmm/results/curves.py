@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.random import default_rng
-from scipy import sparse, stats
+from scipy import sparse
 
 from ..design.coding import MatrixRecipe, new_columns
 from ..design.design import Design
@@ -24,6 +24,7 @@ from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
+from ..tools.lazy import stats
 from .draws import Draws
 from .estimates import Estimates
 from .reference import typical

@@ -11,7 +11,6 @@ from ..families import Family
 from ..formulas.binding import Scope
 from ..formulas.formula import Formula
 from ..sources import source_of
-from ..streaming.build import Given, stream_design
 from .estimates import Origin
 from .progress import Reading
 
@@ -38,6 +37,8 @@ def designed(
             residual=origin.residual,
             predictors=origin.predictors,
         )
+    from ..streaming.build import Given, stream_design
+
     given = Given(
         formula=formula, family=family, scope=scope, weights=origin.weights, offset=origin.offset, levels=origin.levels
     )

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..covariances.template import covariance
 from ..design.design import Design
 from ..design.names import BETA
 from ..errors import InputError, NotAvailableError, NotEstimableWarning, PriorError
 from ..tools.arrays import Array
+from ..tools.lazy import stats
 from ..tools.warned import warn
 from . import variance, wald
 from .draws import Draws

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
+from ..tools.lazy import stats
 from . import wald
 from .parameter_draws import parameter_draws
 from .point import PointFit

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from ..design.design import Design
 from ..design.names import BETA, CUTPOINT, EACH, LOG_RATIO, RESPONSE, RHO, ROW, Names
@@ -15,6 +14,7 @@ from ..engine import hyperpriors, pymc_model
 from ..families import densities
 from ..terms.means import sheared
 from ..tools.arrays import Array
+from ..tools.lazy import stats
 
 
 def linear_predictor(design: Design, posterior: Any) -> Array:
@@ -171,10 +171,14 @@ def _positive(prior: Prior | LKJ, values: Array) -> Array:
     if hyperpriors.Positive.find(prior) is None:
         return pymc_model.log_density(prior, values)
     written_out = hyperpriors.Positive.of(prior)
-    flat = [
-        hyperpriors.log_prior(written_out.kind, written_out.a, written_out.b, value)[0] for value in values.reshape(-1)
-    ]
-    return np.array(flat).reshape(values.shape)
+    kind, a, b = written_out.kind, written_out.a, written_out.b
+    density = getattr(
+        hyperpriors.log_prior, "py_func", hyperpriors.log_prior
+    )  # which takes arrays where it asks nothing
+    if kind in (hyperpriors.Kind.UNIFORM, hyperpriors.Kind.BETA):
+        return np.array([density(kind, a, b, v)[0] for v in values.reshape(-1).tolist()]).reshape(values.shape)
+    with np.errstate(all="ignore"):
+        return np.broadcast_to(density(kind, a, b, values)[0], values.shape).copy()
 
 
 def _real(prior: Prior | LKJ, values: Array) -> Array:

@@ -21,7 +21,7 @@ from ..errors import InputError, NotAvailableError, SamplingWarning
 from ..tools.arrays import Array
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
-from . import integrated
+from . import integrated, psis
 from .draws import Draws
 from .elpd import ROW, record, units_of, units_there_are
 from .log_density import log_likelihood
@@ -146,7 +146,15 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
 
 
 def _smoothed(without: Array) -> tuple[Array, Array]:
-    """elpd and Pareto k (units,) by Pareto smoothed importance sampling, from log densities (S, units).
+    """elpd and Pareto k (units,) by Pareto smoothed importance sampling, from log densities (S, units)."""
+    elpd, k, known = psis.leave_out(without)
+    if not known.all():
+        elpd[~known], k[~known] = _smoothed_by_unit(without[:, ~known])
+    return elpd, k
+
+
+def _smoothed_by_unit(without: Array) -> tuple[Array, Array]:
+    """The same by ArviZ, unit by unit.
 
     Where all weights of a tail are alike, as of few draws of a chain that stands, there is no shape: k is infinite, and
     the weights are taken as they are.
@@ -157,7 +165,7 @@ def _smoothed(without: Array) -> tuple[Array, Array]:
         elpd, k, _ = array_stats.loo(without[None], chain_axis=0, draw_axis=1)
     except ValueError:
         if without.shape[1] > 1:
-            parts = [_smoothed(without[:, [unit]]) for unit in range(without.shape[1])]
+            parts = [_smoothed_by_unit(without[:, [unit]]) for unit in range(without.shape[1])]
             return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
         return np.log(len(without)) - logsumexp(-without, axis=0), np.full(1, np.inf)
     return np.atleast_1d(elpd), np.atleast_1d(k)
@@ -165,7 +173,10 @@ def _smoothed(without: Array) -> tuple[Array, Array]:
 
 def log_mean(log_density: Array) -> Array:
     """log of the mean density over draws (S, units)."""
-    return logsumexp(log_density, axis=0) - np.log(len(log_density))
+    largest = log_density.max(axis=0)
+    largest = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(log_density - largest).mean(axis=0)) + largest
 
 
 def evenly(fit: Draws, draws: int) -> NDArray[np.int64]:
@@ -269,6 +280,8 @@ def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple
     jacobian = design.family.log_jacobian(design.y)
     if unit == ROW:
         left_out = leave_one_out(problem, draws, cores=fit.settings.threads)
+        if not jacobian.any():  # tens of millions of numbers
+            return left_out.without, left_out.within
         return left_out.without - jacobian, left_out.within - jacobian
     group = design.group(unit)
     factor = [g.name for g in design.groups].index(unit)

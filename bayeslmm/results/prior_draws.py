@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from scipy import stats
 
 from ..design.categories import as_seen
 from ..design.design import Design, GroupTerm
@@ -21,6 +20,7 @@ from ..engine.pymc_draws import draw_prior
 from ..engine.randomness import generator, seed_sequence
 from ..errors import InputError, PriorError
 from ..tools.arrays import Array
+from ..tools.lazy import stats
 from .contract import as_dataset, observed_data, of_group
 from .simulation import linear_predictor, residual_noise, simulate_response
 

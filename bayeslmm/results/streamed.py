@@ -15,12 +15,8 @@ from ..engine.level_loo import LevelSums
 from ..errors import DataError, InputError, NotAvailableError
 from ..sources import source_of
 from ..sources.source import Source
-from ..streaming.first_pass import as_learned
-from ..streaming.levels import OfLevels
-from ..streaming.second_pass import response_of
 from ..tools.frame import frozen
 from ..tools.summed import refusal
-from .stored_sums import passes_of
 
 BESIDE = ("offset", "trials")  # options of predict() that may name a column
 
@@ -78,6 +74,10 @@ def of_chunk_rows(design: Design, data: pd.DataFrame) -> Design:
     DataError, UnseenLevelError
         Rows that the passes over the data would have refused.
     """
+    from ..streaming.first_pass import as_learned
+    from ..streaming.second_pass import response_of
+    from .stored_sums import passes_of
+
     learned = passes_of(design).learned
     request = learned.request
     rows = request.rows(data)
@@ -110,6 +110,9 @@ def level_sums(design: Design, unit: str, verb: str) -> LevelSums:
     DataError
         They are others than those of the fit.
     """
+    from ..streaming.levels import OfLevels
+    from .stored_sums import passes_of
+
     if [group.name for group in design.groups] != [unit]:
         names = ", ".join(f"{verb}(unit={group.name!r})" for group in design.groups) if len(design.groups) == 1 else ""
         raise NotAvailableError(
@@ -137,6 +140,8 @@ def _behind(design: Design, verb: str) -> Source | None:
     NotAvailableError
         They are not known any more: the fit was loaded.
     """
+    from .stored_sums import passes_of
+
     if design.sums is None:
         return None
     passes = passes_of(design)

@@ -12,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 from scipy import linalg
-from scipy.interpolate import BSpline
 
 from ..errors import DataError
 from ..tools.arrays import Array
+from ..tools.lazy import interpolate
 
 MOST_KNOTS = 2_000  # distinct values that a thin plate basis is made of, as in mgcv
 
@@ -141,7 +141,7 @@ class PSpline:
         self.low, self.high = low - margin, high + margin
         step = (self.high - self.low) / (k - 3)
         knots = self.low + step * np.arange(-3, k + 1)
-        self.spline = BSpline(knots, np.eye(k), 3)
+        self.spline = interpolate.BSpline(knots, np.eye(k), 3)
         self.slope = self.spline.derivative()
         differences = np.diff(np.eye(k), n=2, axis=0)
         self.penalty = differences.T @ differences

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite import ir
+from numba import types
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
 
 from .. import __version__
 from ..errors import CompilationWarning
@@ -72,6 +75,26 @@ def compiled_for_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
         return made
 
     return compile_now
+
+
+def called_at(builder: Any, address: Any, values: Any, result: Any) -> Any:
+    """In the code of an intrinsic: what the C function at an address gives for some values.
+
+    What calls by an address is compiled without what is called, and may be kept on disk: the address is handed over
+    anew in every process.
+    """
+    function = ir.FunctionType(result, [value.type for value in values])
+    return builder.call(builder.inttoptr(address, function.as_pointer()), values)
+
+
+@intrinsic
+def reals_at(typing_context, address):
+    """Doubles at an address, for ``numba.carray``."""
+
+    def generate(context, builder, signature, values):
+        return builder.inttoptr(values[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.double)(types.intp), generate
 
 
 PACKAGE = Path(__file__).parents[1]
