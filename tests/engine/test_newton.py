@@ -105,7 +105,7 @@ def test_a_first_fit_does_not_wait_for_the_search_to_be_compiled(monkeypatch, tm
     ready.evaluations = newton.WORTH_COMPILING
     assert ready()
     monkeypatch.setattr(newton, "search", lambda *_: None)  # numba is told not to compile
-    assert not ready()
+    assert not newton.Readiness()()
 
 
 # -- what is shared
