@@ -97,7 +97,7 @@ class Model:
     zi, hu, shape, phi, nu : str, optional
         The linear predictor of that parameter of the family: ``zi="~ food"`` lets the log odds of zeros beside those of
         the counts differ, ``shape="~ x"`` the log of a negative binomial's shape. ``sigma`` is one of them for a
-        Student t response. See docs/families.md.
+        Student t response, and where it has bars, ``"~ x + (1 | g)"``, smooths or offsets. See docs/predictors.md.
     levels : mapping, optional
         Of data in chunks: the levels of columns in their order, as ``{"dose": ["low", "high"]}``; others are refused.
     progressbar : bool
@@ -522,7 +522,7 @@ class Model:
     def __repr__(self) -> str:
         d = self.design
         groups = ", ".join(
-            f"{g.name} ({g.n_levels:,} levels: {', '.join(g.columns)})" for g in d.groups if g.is_grouping
+            f"{g.name} ({g.n_levels:,} levels: {', '.join(g.columns)})" for g in d.every_group if g.is_grouping
         )
         smooths = ", ".join(f"{g.name} ({g.n_levels} columns)" for g in d.smooths)
         dropped = f", {d.n_dropped:,} dropped (missing values)" if d.n_dropped else ""

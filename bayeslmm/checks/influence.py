@@ -156,7 +156,7 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
         problem, solution = working(design, fit.solution)
         return Working(problem=problem, covariances=solution.covariances, sigma=solution.sigma)
     covariances = tuple(flat(cov).mean(axis=0) for cov in fit.covariances())
-    if design.family.is_normal:
+    if design.family.is_normal and not design.predictors:
         sigma = float(np.sqrt(np.mean(fit.values.family["sigma"] ** 2)))
         residual = fit.values.residual
         if residual is not None:  # rows are weighed by the means of the parameters of their sds
@@ -178,7 +178,7 @@ def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
         eta += np.einsum("nq,nq->n", group.Z, flat(fit.draws(fit.design.names.b[group.name])).mean(axis=0)[group.codes])
     mean, slope = family.mean(eta), family.slope(eta)
     y = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
-    parameters = design.along({name: fit.draws(name).mean(axis=(0, 1)) for name in design.parameters})
+    parameters = design.along({name: fit.draws(name).mean(axis=(0, 1)) for name in design.of_rows})
     variance = family.working_residual_variance(y, mean, parameters, trials=design.trials, weights=design.weights)
     return eta + (y - mean) / slope, slope**2 / np.maximum(variance, 1e-300)
 

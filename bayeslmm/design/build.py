@@ -18,6 +18,7 @@ from ..families import CENSORED, FAMILIES, GAUSSIAN, Family
 from ..formulas.binding import Scope
 from ..formulas.expressions import Expression, total_offset
 from ..formulas.formula import Bar, Formula, parse_formula
+from ..formulas.predictors import has_more_than_columns
 from ..formulas.terms import Atom, Terms
 from ..terms.group import GroupTerm
 from ..terms.relationship import Matrix
@@ -113,7 +114,8 @@ def build_design(
         family = FAMILIES[family.name](link=family.link)
     data = as_frame(data)
     given = dict(predictors or {})
-    if sigma is not None and family != GAUSSIAN and residual is None:
+    # effects of log sigma are drawn by NUTS, as those of any parameter; columns alone are for the kernel of residuals
+    if sigma is not None and (family != GAUSSIAN or has_more_than_columns(sigma)) and residual is None and se is None:
         given, sigma = {"sigma": sigma, **given}, None
     weights_column = weights if isinstance(weights, str) and family.has_residual else None
     words, of_parameters = ResidualWords.of(sigma, residual, family, se, data), PredictorWords.of(given, family)
@@ -152,8 +154,8 @@ def build_design(
     wide_recipes: list[WideRecipe] = []
     if formula.smooths or any(bar.word is not None for bar in formula.bars):
         wide, wide_recipes = wide_terms(formula, plan.expressions, frame.frame, named_matrices, information)
-    if len({g.name for g in (*groups, *wide)}) < len(groups) + len(wide):
-        raise DataError(f"A column of the data is called like a term, {wide[0].name!r}. Rename it.")
+    predictors = {each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters}
+    _refuse_names_twice([g.name for g in (*groups, *wide, *(g for part in predictors.values() for g in part.groups))])
     recipe = Recipe(
         fixed=fixed,
         kept=kept,
@@ -191,7 +193,7 @@ def build_design(
         residual=None
         if words is None
         else build_residual(words, plan.expressions, frame.frame, (*groups, *wide), weights),
-        predictors={each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters},
+        predictors=predictors,
     )
     if words is not None:
         design.refuse_likelihood_weights("sigma= or residual=")
@@ -269,18 +271,45 @@ def _parameter_part(
 ) -> ParameterPart:
     """The linear predictor of a parameter on the rows of a frame."""
     terms = words.formula.fixed_terms
-    recipe, X = design_columns(terms, expressions, frame)
-    X, kept, _ = _without_aliases(X, recipe, terms, f"{words.parameter}={words.text!r}")
+    fixed, whole = design_columns(terms, expressions, frame)
+    X, kept, _ = _without_aliases(whole, fixed, terms, f"{words.parameter}={words.text!r}")
     check_rows(len(frame), X.shape[1])
+    groups, bars, groupings = _groups(words.formula.bars, expressions, frame)
+    wide: list[WideTerm] = []
+    wide_recipes: list[WideRecipe] = []
+    if words.formula.smooths:
+        wide, wide_recipes = wide_terms(words.formula, expressions, frame.frame, {}, None)
+
+    def called(name: str) -> str:
+        return f"{words.parameter}_{name}"
+
+    offsets = tuple(expressions[atom] for atom in words.offset_atoms)
+    recipe = Recipe(
+        fixed=fixed,
+        kept=kept,
+        aliases=Aliases.of(whole, kept, kept, fixed.names, intercept=terms.intercept),
+        bars=bars,
+        groupings=tuple(replace(grouping, name=called(grouping.name)) for grouping in groupings),
+        offsets=offsets,
+        offset_given_as_array=False,
+        wide=tuple(replace(each, name=called(each.name)) for each in wide_recipes),
+    )
     return ParameterPart(
         parameter=words.parameter,
         text=words.text,
         link=family.parameter_link(words.parameter),
         X=frozen(X),
-        x_names=tuple(name for name, use in zip(recipe.names, kept, strict=True) if use),
+        x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),
+        groups=(*(replace(g, name=called(g.name)) for g in groups), *(g.renamed(called(g.name)) for g in wide)),
+        offset=frozen(total_offset(offsets, frame, None)),
         recipe=recipe,
-        kept=kept,
     )
+
+
+def _refuse_names_twice(names: Sequence[str]) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"A column of the data is called like a term, {twice[0]!r}. Rename it.")
 
 
 def check_rows(n: int, p: int) -> None:

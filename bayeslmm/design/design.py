@@ -138,7 +138,7 @@ class Design:
     @property
     def names(self) -> Names:
         """What variables and dimensions of draws are called."""
-        groups = tuple((group.name, group.columns) for group in self.groups)
+        groups = tuple((group.name, group.columns) for group in self.every_group)
         residual = () if self.residual is None else self.residual.variables
         predicted = tuple((part.variable, part.dimension) for part in self.predictors.values())
         return contract(self.parameters, self.x_names, groups, residual, predicted)
@@ -149,6 +149,22 @@ class Design:
         return tuple(
             self.predictors[name].variable if name in self.predictors else name for name in self.family.parameters
         )
+
+    @property
+    def parameter_groups(self) -> tuple[GroupTerm, ...]:
+        """The bars and smooths of linear predictors of the family's parameters."""
+        return tuple(group for part in self.predictors.values() for group in part.groups)
+
+    @property
+    def every_group(self) -> tuple[GroupTerm, ...]:
+        """All terms with random effects: `groups`, which the mean has, and `parameter_groups`."""
+        return (*self.groups, *self.parameter_groups)
+
+    @property
+    def of_rows(self) -> tuple[str, ...]:
+        """The variables that the family's parameters hang on in a row: `parameters`, and effects that they have."""
+        names = self.names.b
+        return (*self.parameters, *(names[group.name] for group in self.parameter_groups))
 
     @property
     def of_variable(self) -> dict[str, ParameterPart]:
@@ -176,15 +192,18 @@ class Design:
         Parameters
         ----------
         values : mapping
-            `parameters` with leading axes (...,).
+            `of_rows` with leading axes (...,).
         new : NewDesign, optional
-            Other rows than those of the fit.
+            Other rows than those of the fit, of a model without `parameter_groups`.
         """
-        predicted = {
-            part.parameter: part.values(values[part.variable], None if new is None else new.predictors.get(name))
-            for name, part in self.predictors.items()
-        }
-        constant = {name: value for name, value in values.items() if name not in self.of_variable}
+        b, of_effects = self.names.b, {self.names.b[group.name] for group in self.parameter_groups}
+        predicted = {}
+        for name, part in self.predictors.items():
+            random = sum((group.contribution(values[b[group.name]]) for group in part.groups), np.zeros(1))
+            rows = None if new is None else new.predictors.get(name)
+            predicted[name] = part.values(values[part.variable], rows, random)
+        elsewhere = {*self.of_variable, *of_effects}
+        constant = {name: value for name, value in values.items() if name not in elsewhere}
         return {**self.family.along(constant), **predicted}
 
     @property
@@ -199,7 +218,7 @@ class Design:
         if self.residual is not None:
             coords |= self.residual.coords
         coords |= {part.dimension: as_labels(part.x_names) for part in self.predictors.values()}
-        for group in self.groups:
+        for group in self.every_group:
             coords[names.level[group.name]] = as_labels(group.levels)
             coords[names.term[group.name]] = coords[names.other[group.name]] = as_labels(group.columns)
         return coords
@@ -299,7 +318,7 @@ class Design:
     @property
     def takes_residual(self) -> bool:
         """Whether the residuals could have parameters besides sigma: ``sigma=`` and ``residual=``."""
-        return self.family == GAUSSIAN and not self.is_wide
+        return self.family == GAUSSIAN and not self.is_wide and not self.predictors
 
     @property
     def prior_weights(self) -> np.ndarray | None:
@@ -321,6 +340,16 @@ class Design:
                 f'{verb} is not offered for models with {part.parameter}="{part.text}": it takes the family\'s '
                 "parameters to be the same in all rows"
             )
+
+    def refuse_point_fit(self) -> None:
+        """Raise NotAvailableError where a parameter has effects of its own, or log sigma an offset: by NUTS only."""
+        for part in self.predictors.values():
+            if part.groups or self.family.is_normal:
+                raise NotAvailableError(
+                    f'fit_ml and fit_reml are not offered for models with {part.parameter}="{part.text}": no kernel '
+                    f"integrates effects, or an offset, of {part.parameter} out of the likelihood. fit() draws the "
+                    f'posterior; columns alone, such as {part.parameter}="~ x", have a point fit'
+                )
 
     def refuse_predicted_means(self, verb: str) -> None:
         """Raise NotAvailableError where E(y) hangs on coefficients whose errors a verb of a point fit does not know."""
@@ -476,7 +505,8 @@ class Design:
         newdata : pandas.DataFrame
             Needs the predictors and grouping columns, not the response.
         groups : collection of str, optional
-            Names of the grouping factors to build; all by default. The others' columns need not be there.
+            Names of the grouping factors to build; all by default, those of `parameter_groups` as well. The columns
+            of others need not be there.
         offset : array or str, optional
             Replaces an offset that was given to the model as an array.
         estimable_only : bool
@@ -493,8 +523,12 @@ class Design:
         -----
         NotEstimableWarning
         """
-        new = rebuild(self.recipe, self.frame, newdata, groups, offset, estimable_only)
-        return replace(new, predictors={name: part.at(self.frame, newdata) for name, part in self.predictors.items()})
+        of_parameters = [group.name for group in self.parameter_groups if group.is_grouping]
+        named = None if groups is None else [name for name in groups if name not in of_parameters]
+        new = rebuild(self.recipe, self.frame, newdata, named, offset, estimable_only)
+        asked = of_parameters if groups is None else groups
+        parts = {name: part.at(self.frame, newdata, asked) for name, part in self.predictors.items()}
+        return replace(new, predictors=parts)
 
     def rows(self, chosen: Any) -> Design:
         """This design on some of its rows, with the same columns, levels and transforms.
@@ -508,12 +542,7 @@ class Design:
         def cut(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else frozen(values[chosen], values.dtype)
 
-        groups = tuple(
-            group.taking(chosen)
-            if isinstance(group, WideTerm)
-            else replace(group, codes=cut(group.codes), Z=cut(group.Z))  # type: ignore[arg-type]
-            for group in self.groups
-        )
+        groups = tuple(group.taking(chosen) for group in self.groups)
         names = ("y", "trials", "bounds", "X", "weights", "offset", "likelihood_weights")
         arrays = {name: cut(getattr(self, name)) for name in names}
         frame = self.frame.iloc[np.arange(self.n)[chosen]]

@@ -58,7 +58,7 @@ class NewDesign:
     index: pd.Index
     aliased: np.ndarray
     wide: tuple[NewWide, ...] = ()
-    predictors: Mapping[str, np.ndarray] = field(default_factory=dict)  # X of parameters with a linear predictor
+    predictors: Mapping[str, NewDesign] = field(default_factory=dict)  # of parameters with a linear predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,8 +82,9 @@ def rebuild(
     groups: Collection[str] | None,
     offset: Any,
     estimable_only: bool = True,
+    where: str = "fixed part or left of a bar",
 ) -> NewDesign:
-    """The arrays of a recipe on new rows; ``fit_frame`` is the frame of the fit."""
+    """The arrays of a recipe on new rows; ``fit_frame`` is the frame of the fit, ``where`` what the recipe is of."""
     newdata = as_frame(newdata)
     factor_names = [*(g.name for g in recipe.groupings), *(wide.name for wide in recipe.wide if wide.is_grouping)]
     unknown = sorted(set(groups or ()) - set(factor_names))
@@ -100,7 +101,7 @@ def rebuild(
     matrices = [recipe.fixed, *(bar for bars, _ in groupings for bar in bars)]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
     leaves += [leaf for each in wide for leaf in each.leaves]
-    named = [(leaf, "fixed part or left of a bar") for leaf in leaves] + [(leaf, "offset") for leaf in recipe.offsets]
+    named = [(leaf, where) for leaf in leaves] + [(leaf, "offset") for leaf in recipe.offsets]
     used: dict[str, pd.Series] = {}
     for leaf, where in named:
         for name in leaf.columns.values():

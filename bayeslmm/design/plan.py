@@ -69,6 +69,7 @@ def make_plan(
         for name in bar.group:
             if name not in columns:
                 raise unknown_column(name, f"grouping factor of {bar.text}", columns)
+    bars_of_parameters = [(words.parameter, bar) for words in predictors for bar in words.formula.bars]
     loose: dict[str, None] = {}
     for bar in formula.bars:
         if isinstance(bar.word, Membership):
@@ -86,8 +87,16 @@ def make_plan(
             if name not in columns:
                 raise unknown_column(name, where, columns)
     for words in predictors:
-        for atom in words.formula.fixed_terms.atoms:
+        atoms = [*words.formula.fixed_terms.atoms, *words.offset_atoms]
+        atoms += [atom for smooth, text in words.formula.smooths for atom in atoms_of(smooth, text)]
+        for atom in atoms:
             expressions.setdefault(atom, bind(atom, columns, scope, f"{words.parameter}="))
+    for parameter, bar in bars_of_parameters:
+        for atom in bar.terms.atoms:
+            expressions.setdefault(atom, bind(atom, columns, scope, f"left side of {bar.text} of {parameter}="))
+        for name in bar.group:
+            if name not in columns:
+                raise unknown_column(name, f"grouping factor of {bar.text} of {parameter}=", columns)
     counted = formula.likelihood_weights
     likelihood_weights = None if counted is None else bind(counted, columns, scope, "weights()", once=True)
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
@@ -102,6 +111,7 @@ def make_plan(
         if isinstance(bar.word, Membership):
             valued |= dict.fromkeys(bar.word.weights)
     grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)
+    grouping |= dict.fromkeys(name for _, bar in bars_of_parameters for name in bar.group)
     grouping |= dict.fromkeys(name for name, _ in (residual.columns if residual is not None else ()))
     captured = {name: value for expression in every for name, value in expression.captured.items()}
     return Plan(

@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import InputError, NotAvailableError
 from ..families import FAMILIES, Family
 from ..formulas.formula import Formula
-from ..formulas.predictors import parse_predictor
+from ..formulas.predictors import has_more_than_columns, parse_predictor
+from ..formulas.terms import Atom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,11 @@ class PredictorWords:
     parameter: str
     text: str
     formula: Formula
+
+    @property
+    def offset_atoms(self) -> tuple[Atom, ...]:
+        """Its offsets."""
+        return tuple(Atom(text, is_name=False) for text in self.formula.offsets)
 
     @classmethod
     def of(cls, given: Mapping[str, Any], family: Family) -> tuple[PredictorWords, ...]:
@@ -35,7 +41,7 @@ class PredictorWords:
         for name in asked:
             if name not in family.parameters or not family.positive_parameters:
                 raise InputError(_no_such_parameter(name, asked[name], family))
-            if family.is_normal:
+            if family.is_normal and not has_more_than_columns(asked[name]):
                 raise NotAvailableError(
                     f"{name}={asked[name]!r} of {family.option}: unequal sds of normal errors are estimated with the "
                     "response as it is. Take log(y) on the left of the formula, with family='gaussian'"

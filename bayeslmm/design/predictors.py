@@ -1,7 +1,8 @@
-"""Linear predictors of the family's parameters besides the mean, ``zi="~ x"``, on rows and on new ones."""
+"""Linear predictors of the family's parameters besides the mean, ``zi="~ x + (1 | g)"``, on rows and on new ones."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 import pandas as pd
 
 from ..families import LINKS
+from ..terms.group import GroupTerm
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.frame import as_frame, frozen
-from .coding import MatrixRecipe
 from .names import BETA, COEF
-from .newdata import matrix_at
+from .newdata import NewDesign, NewGroup, Recipe, rebuild
+from .wide_terms import NewWide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ParameterPart:
-    """g(parameter) = Xγ on the rows of a design.
+    """g(parameter) = Xγ + Zb + offset on the rows of a design.
 
     Attributes
     ----------
@@ -26,8 +29,12 @@ class ParameterPart:
         The parameter, its formula as it was written, and the link g.
     X : float64 array (n, p)
         Without columns that depend linearly on earlier ones; ``x_names`` names them.
-    recipe : MatrixRecipe
-        What X is made of; ``kept`` are the columns of it that X has.
+    groups : tuple of GroupTerm
+        The terms of its bars and smooths, called as the parameter and the factor: ``zi_nest``.
+    offset : float64 array (n,)
+        The sum of its offsets.
+    recipe : Recipe
+        What it is made of.
     """
 
     parameter: str
@@ -35,8 +42,9 @@ class ParameterPart:
     link: str
     X: Array
     x_names: tuple[str, ...]
-    recipe: MatrixRecipe
-    kept: np.ndarray
+    groups: tuple[GroupTerm, ...]
+    offset: Array
+    recipe: Recipe
 
     @property
     def variable(self) -> str:
@@ -58,22 +66,49 @@ class ParameterPart:
         """Whether X has one."""
         return "Intercept" in self.x_names
 
-    def values(self, gamma: Array, X: Array | None = None) -> Array:
-        """The parameter (..., n) for γ (..., p) on rows X, those of the fit if no others are given."""
-        with np.errstate(over="ignore"):
-            return LINKS[self.link].to_mean(np.asarray(gamma) @ (self.X if X is None else X).T)
+    @property
+    def where(self) -> str:
+        """How it was said."""
+        return f"{self.parameter}={self.text!r}"
 
-    def at(self, fit_frame: pd.DataFrame, newdata: Any) -> Array:
-        """X (m, p) of new rows, NaN where a value is missing.
+    def values(self, gamma: Array, new: NewDesign | None = None, random: Array | float = 0.0) -> Array:
+        """The parameter (..., n) for γ (..., p) and Zb (..., n), on the rows of the fit if no others are given."""
+        X, offset = (self.X, self.offset) if new is None else (new.X, new.offset)
+        with np.errstate(over="ignore"):
+            return LINKS[self.link].to_mean(np.asarray(gamma) @ X.T + offset + random)
+
+    def at(self, fit_frame: pd.DataFrame, newdata: Any, groups: Collection[str] = ()) -> NewDesign:
+        """New rows with these of its `groups`, smooths in any case; X is NaN where a value is missing.
 
         Raises
         ------
         UnknownColumnError, UnseenLevelError
-            A column is not there, or has a level that the fit has not seen.
+            A column is not there, or a factor has a level that the fit has not seen.
         """
-        where = f"{self.parameter}={self.text!r}"
-        return matrix_at(self.recipe, fit_frame, as_frame(newdata), where)[:, self.kept]
+        chosen = [group.name for group in self.groups if group.is_grouping and group.name in groups]
+        return rebuild(self.recipe, fit_frame, as_frame(newdata), chosen, None, estimable_only=False, where=self.where)
+
+    def of_fit(self, index: pd.Index, groups: Collection[str] = ()) -> NewDesign:
+        """The rows of the fit in the same form."""
+        ordinary = tuple(
+            NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
+            for g in self.groups
+            if not g.is_wide and g.name in groups
+        )
+        nowhere = np.zeros(len(self.X), dtype=bool)
+        wide = tuple(
+            NewWide(name=g.name, is_grouping=False, matrix=g.matrix, unknown=nowhere, beyond=nowhere)
+            for g in self.groups
+            if isinstance(g, WideTerm)
+        )
+        none = np.empty((len(self.X), 0))
+        return NewDesign(X=self.X, groups=ordinary, offset=self.offset, index=index, aliased=none, wide=wide)
 
     def taking(self, chosen: Any) -> ParameterPart:
         """That of some rows."""
-        return replace(self, X=frozen(self.X[chosen]))
+        return replace(
+            self,
+            X=frozen(self.X[chosen]),
+            offset=frozen(self.offset[chosen]),
+            groups=tuple(group.taking(chosen) for group in self.groups),
+        )

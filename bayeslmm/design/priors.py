@@ -177,7 +177,12 @@ class Priors:
         stated = {entry.group for entry in self.entries if entry.at}
         if not stated:
             return design
-        return replace(design, groups=tuple(at_means(g) if g.name in stated else g for g in design.groups))
+
+        def moved(groups: Sequence[GroupTerm]) -> tuple[GroupTerm, ...]:
+            return tuple(at_means(g) if g.name in stated else g for g in groups)
+
+        parts = {name: replace(part, groups=moved(part.groups)) for name, part in design.predictors.items()}
+        return replace(design, groups=moved(design.groups), predictors=parts)
 
     def table(self) -> pd.DataFrame:
         """One row a parameter: parameter, prior, reason."""
@@ -211,7 +216,8 @@ def resolve_priors(
         family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"zi"``, ``"hu"``, ``"cutpoint"``. Of residuals with
         parameters besides sigma ``"log_ratio"`` (all log ratios of sds), ``("log_ratio", term)`` and ``"rho"``. Of a
         parameter with a linear predictor ``"zi_Intercept"``, ``"zi_x"``, and ``("zi", "fixed")`` for all but its
-        intercept. Values: `Prior`, and `LKJ` for correlations.
+        intercept; the factor ``g`` of its bars is called ``"zi_g"``: ``("sd", "zi_g", "Intercept")``. Values: `Prior`,
+        and `LKJ` for correlations.
     given : mapping, optional
         What the user gave before: ``user`` replaces or joins it.
 
@@ -263,7 +269,8 @@ def resolve_priors(
         size, of = _size(design.X[:, j], name)
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
         add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
-    for g in design.groups:
+
+    def add_group(g: GroupTerm, natural: Scale, scale: np.float64) -> None:
         template, moved = g.template, _stated_at_means(g, user)
         for place, (column, k) in enumerate(zip(g.sd_terms, template.sd_columns, strict=True)):
             size, of = _size_of_wide(g, k) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
@@ -277,6 +284,9 @@ def resolve_priors(
         if g.correlated:
             at = "; ".join(dict.fromkeys(moved.values()))
             add("cor", "", _keys_of_cor(g), LKJ(2.0), _away_from_ends(g), g.name, at)
+
+    for g in design.groups:
+        add_group(g, natural, scale)
     for name in family.parameters:
         scaled = family.default_prior(name, y)
         if name in design.predictors:
@@ -284,6 +294,8 @@ def resolve_priors(
             for j, (term, label) in enumerate(zip(part.x_names, part.labels, strict=True)):
                 keys: list[Key] = [label, *([] if term == "Intercept" else [(name, "fixed")])]
                 add("coef", term, keys, *_of_coefficient(part, j, scaled), name)
+            for g in part.groups:
+                add_group(g, _scale_of(part), np.float64(1.0))
             continue
         arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
         add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
@@ -346,11 +358,16 @@ def _of_coefficient(part: ParameterPart, j: int, of_constant: Default) -> tuple[
         mean, sd = linked_moments(of_constant, part.link)
         constant = repr(Prior(of_constant.name, **of_constant.arguments))
         reason = f"mean and sd of {part.link}({part.parameter}) under {constant}; centred predictors"
-        return Prior("Normal", mu=np.float64(mean), sigma=np.float64(sd)), reason
-    natural = Scale(1.0, "log odds" if part.link == "logit" else "log unit", is_unit=part.link == "log")
+        return Prior("Normal", mu=np.float64(mean - part.offset.mean()), sigma=np.float64(sd)), reason
+    natural = _scale_of(part)
     factor = 2.5 if part.link == "logit" else 1.0
     size, of = _size(part.X[:, j], part.x_names[j])
     return Prior("Normal", mu=0.0, sigma=factor / size), natural.times(factor, divisor=size, divisor_name=of)
+
+
+def _scale_of(part: ParameterPart) -> Scale:
+    """The unit of a parameter's linear predictor."""
+    return Scale(1.0, "log odds" if part.link == "logit" else "log unit", is_unit=part.link == "log")
 
 
 def _away_from_ends(group: GroupTerm) -> str:
@@ -415,10 +432,10 @@ def _what_there_is(key: Any, design: Design) -> str:
     family = design.family
     first = key[0] if isinstance(key, tuple) and key else key
     if first == "cor":
-        bars = [group for group in design.groups if key == "cor" or group.name in key]
+        bars = [group for group in design.every_group if key == "cor" or group.name in key]
         several = f" Write (1 + x | {bars[0].name}) for one." if bars else ""
         return "" if key != "cor" and not bars else f" No correlation is estimated here.{several}"
-    if first == "sd" and not design.groups:
+    if first == "sd" and not design.every_group:
         return " There is no grouping factor here."
     if key == "fixed":
         return " There is no fixed effect besides the intercept."

@@ -42,7 +42,7 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
                 "such as Prior('Gamma', alpha=2, beta=0.1)."
             )
         if entry.kind == "sd":
-            group = next(g for g in design.groups if g.name == entry.group)
+            group = next(g for g in design.every_group if g.name == entry.group)
             _check_sd(design, group, entry, X)
 
 

@@ -75,7 +75,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
-    """The coordinates of a model; ``order`` are the factors, outer before inner ones."""
+    """The coordinates of a model; ``order`` are the factors of the mean, outer before inner ones."""
 
     placements: Mapping[str, Placement]
     columns: Mapping[str, tuple[str, ...]]
@@ -132,11 +132,22 @@ def choose_geometry(design: Design, rough: Rough | None, centring: Mapping[Any, 
         )
         tau2 = 0.0 if rough is None else float(np.diag(rough.solution.covariances[k]).max())
         spread[group.name] = (_depth(placements, group.name), tau2 * _variance_of_mean(group))
+    for group in design.parameter_groups:  # of which a rough fit says nothing
+        weights = np.zeros((group.n_levels, group.q))
+        for (name, column), weight in user_weights.items():
+            if name == group.name:
+                weights[:, column] = weight
+        placements[group.name] = Placement(
+            weights=weights,
+            reliability=(float("nan"),) * group.q,
+            blocks=tuple(tuple(block) for block in group.blocks),
+            above=np.zeros(group.n_levels, np.int64),
+        )
     # β is known up to the mean of the effects, so it moves with those of the factor with the widest mean
     candidates = [g.name for g in design.groups if _has_room(g, placements[g.name])]
     return Geometry(
         placements=placements,
-        columns={g.name: g.columns for g in design.groups},
+        columns={g.name: g.columns for g in design.every_group},
         order=tuple(g.name for g in sorted(design.groups, key=lambda g: g.n_levels)),
         attached=_attach(design, placements, max(candidates, key=spread.__getitem__, default="")),
     )
@@ -222,7 +233,7 @@ def _given(design: Design, centring: Mapping[Any, Any]) -> dict[tuple[str, int],
     if not isinstance(centring, Mapping):
         raise InputError(f"centring={centring!r}: it is a dict of weights such as {{'school': 0}}")
     user_weights: dict[tuple[str, int], float] = {}
-    columns_of = {g.name: g.columns for g in design.groups}
+    columns_of = {g.name: g.columns for g in design.every_group}
     for key, weight in sorted(centring.items(), key=lambda item: isinstance(item[0], tuple)):
         group, *terms = key if isinstance(key, tuple) else (key,)
         if group not in columns_of or len(terms) > 1 or (terms and terms[0] not in columns_of[group]):
@@ -295,7 +306,7 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
     The intercept goes to one factor, the ``widest``; another column goes there as well if it can, else to the factor
     with most levels of those that it does not vary within.
     """
-    attached: dict[str, list[Attached]] = {g.name: [] for g in design.groups}
+    attached: dict[str, list[Attached]] = {g.name: [] for g in design.every_group}
     centred = design.has_intercept or design.family.has_categories
     means = design.X.mean(axis=0) if centred else np.zeros(len(design.x_names))
     ordinary = [g for g in design.groups if not g.is_wide]

@@ -87,6 +87,7 @@ class Parameters:
         self.X = [
             None if part is None or T is None else part.X @ T for part, T in zip(self.parts, self.scales, strict=True)
         ]
+        self.shifts = [np.zeros(0) if part is None else part.offset for part in self.parts]
         self.by_row = bool(design.predictors)
         self.n, sizes = design.n, [int(np.prod(design.shape_of(name))) for name in self.names]
         self.size, ends = sum(sizes), np.cumsum([0, *sizes])
@@ -106,8 +107,8 @@ class Parameters:
         if self.ordered:
             return np.cumsum(np.concatenate([free[:1], np.exp(free[1:])]))
         columns = [
-            link.to_mean(free[place] if X is None else X @ free[place])
-            for link, place, X in zip(self.links, self.places, self.X, strict=True)
+            link.to_mean(free[place] if X is None else X @ free[place] + shift)
+            for link, place, X, shift in zip(self.links, self.places, self.X, self.shifts, strict=True)
         ]
         if self.by_row:
             return np.column_stack([np.broadcast_to(column, self.n) for column in columns])
@@ -129,9 +130,9 @@ class Parameters:
         if self.ordered:
             return self.free({self.names[0]: guesses})
         each = []
-        for link, X, guess in zip(self.links, self.X, guesses, strict=True):
+        for link, X, shift, guess in zip(self.links, self.X, self.shifts, guesses, strict=True):
             eta = np.atleast_1d(link.to_eta(guess))
-            each.append(eta if X is None else np.linalg.lstsq(X, np.full(self.n, eta[0]), rcond=None)[0])
+            each.append(eta if X is None else np.linalg.lstsq(X, eta[0] - shift, rcond=None)[0])
         return np.concatenate([np.zeros(0), *each])
 
     def named(self, free: Array) -> dict[str, Array]:
@@ -172,11 +173,12 @@ class Parameters:
     def pull_back(self, free: Array, by_row: Array) -> Array:
         """Derivatives by the coordinates, from those by the parameters of each row (r, n)."""
         out = np.empty(self.size)
-        for k, (link, place, X) in enumerate(zip(self.links, self.places, self.X, strict=True)):
+        each = zip(self.links, self.places, self.X, self.shifts, strict=True)
+        for k, (link, place, X, shift) in enumerate(each):
             if X is None:
                 out[place] = by_row[k].sum() * link.slope(free[place])
             else:
-                out[place] = X.T @ (by_row[k] * link.slope(X @ free[place]))
+                out[place] = X.T @ (by_row[k] * link.slope(X @ free[place] + shift))
         return out
 
 

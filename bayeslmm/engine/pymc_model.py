@@ -52,14 +52,14 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
         eta, fixed, shift = _fixed_part(design, priors)
         eta = eta + design.offset
         every: dict[str, list[Any]] = {}
-        sampled = priors.at_means(design).groups
+        moved = priors.at_means(design)
         for name in geometry.order:
-            group = next(g for g in sampled if g.name == name)
+            group = next(g for g in moved.groups if g.name == name)
             every[name] = _effects(group, design.names, priors, geometry, fixed, every)
         for group in design.groups:
             eta = eta + _random_part(group, every[group.name])
         parameters = {
-            name: _predicted(design.predictors[name], priors)
+            name: _predicted(design.predictors[name], moved.predictors[name], priors, design.names, geometry)
             if name in design.predictors
             else _parameter(name, priors, shift, design)
             for name in design.family.parameters
@@ -71,11 +71,12 @@ def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     """The PyMC model of a mixed model.
 
     Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``zi``, ``hu``,
-    ``cutpoint[threshold]``), of one with a linear predictor ``beta_zi[coef_zi]``, and for each grouping factor g
-    ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated, ``b_g[g, g_term]``; ``y[obs]`` is the
-    response, as in ``idata.observed_data``. All but y are free variables, so that the draws of any sampler are draws of
-    them; NUTS moves in other coordinates, by transforms (`pymc_variables`). The values of the response are data
-    (``pymc.set_data({"response": ...})``), so that others can be set without a new model.
+    ``cutpoint[threshold]``), of one with a linear predictor ``beta_zi[coef_zi]``, and for each grouping factor g, and
+    ``zi_g`` for bars of such a predictor, ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated,
+    ``b_g[g, g_term]``; ``y[obs]`` is the response, as in ``idata.observed_data``. All but y are free variables, so that
+    the draws of any sampler are draws of them; NUTS moves in other coordinates, by transforms (`pymc_variables`). The
+    values of the response are data (``pymc.set_data({"response": ...})``), so that others can be set without a new
+    model.
 
     Returns
     -------
@@ -148,10 +149,16 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
     return _linear(BETA, COEF, design.X, entries, centred=centred)
 
 
-def _predicted(part: ParameterPart, priors: Priors) -> Any:
-    """A parameter (n,) by its linear predictor; adds its coefficients on the user's scale."""
+def _predicted(part: ParameterPart, moved: ParameterPart, priors: Priors, names: Names, geometry: Geometry) -> Any:
+    """A parameter (n,) by its linear predictor; adds its coefficients and effects on the user's scale.
+
+    ``moved`` has the terms whose effects are sampled, at the means of predictors where the priors are stated there.
+    """
     entries = [(name, priors.get("coef", part.parameter, name)) for name in part.x_names]
     eta, _, _ = _linear(part.variable, part.dimension, part.X, entries, centred=part.has_intercept)
+    eta = eta + part.offset
+    for group, sampled in zip(part.groups, moved.groups, strict=True):
+        eta = eta + _random_part(group, _effects(sampled, names, priors, geometry, [], {}))
     return LINKS[part.link].graph(eta)
 
 

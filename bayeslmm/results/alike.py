@@ -37,7 +37,10 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1) -> PointSolu
     ------
     UnidentifiedTermError
         A variance cannot be told from that of the residual.
+    NotAvailableError
+        A parameter of the family has effects of its own.
     """
+    design.refuse_point_fit()
     if not design.family.has_reml:
         solution = agq.estimates(design, restricted=reml, nodes=nodes)
         looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")

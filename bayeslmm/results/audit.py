@@ -242,19 +242,21 @@ def _parameters(findings: _Findings, design: Design, where: dict[str, str], draw
     """
     scale, unit = _natural_scale(design)
     on = _scale_name(design)
-    for group in design.groups:
+    links = {group.name: part.link for part in design.predictors.values() for group in part.groups}
+    for group in design.every_group:
+        on_its, of_mean = f"{links[group.name]} scale" if group.name in links else on, group.name not in links
         for term, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
             sd = drawn[design.names.spread_of(group.name, group.is_at_means)[0]][:, k]
             called = f"sd({term} | {group.name})"
             if isinstance(group, WideTerm):
-                findings.add("sd", group.name, term, sd, on if group.is_grouping else "of a curve's coefficients")
+                findings.add("sd", group.name, term, sd, on_its if group.is_grouping else "of a curve's coefficients")
                 continue
             slope = not _is_constant(group.Z[:, k])
             at = f", at {where[called]}" if called in where else ""
-            findings.add("sd", group.name, term, sd, (f"{on} per {term}" if slope else on) + at)
+            findings.add("sd", group.name, term, sd, (f"{on_its} per {term}" if slope else on_its) + at)
             spread = float(group.Z[:, k].std(ddof=1)) if slope else float(abs(group.Z[0, k]))
             (most,) = quantiles(sd, (0.95,))
-            if most * spread > TIMES_SCALE * scale:
+            if of_mean and most * spread > TIMES_SCALE * scale:
                 times = f"{most * spread / scale:,.0f} times the {unit} ({scale:.3g})"
                 per = f", for one sd of {term}," if slope else ""
                 findings.remarks.append(

@@ -22,7 +22,7 @@ def shapes(design: Design) -> dict[str, tuple[int, ...]]:
     if design.residual is not None:
         lengths = {LOG_RATIO: design.residual.n_spread, RHO: design.residual.n_parameters - design.residual.n_spread}
         shape_of |= {name: (lengths[name],) for name in design.residual.variables}
-    for group in design.groups:
+    for group in design.every_group:
         shape_of |= {names.sd[group.name]: (group.q,), names.b[group.name]: (group.n_levels, group.q)}
         if group.correlated:
             shape_of[names.cor[group.name]] = (group.q, group.q)

@@ -34,7 +34,7 @@ def model_text(design: Design, priors: Priors) -> Text:
 def groups_table(design: Design) -> Table | None:
     """Grouping factors with their random effects and sizes, if there are any."""
     rows = []
-    for group in design.groups:
+    for group in design.every_group:
         if group.is_wide:
             rows.append(
                 [

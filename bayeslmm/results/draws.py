@@ -3,7 +3,7 @@
 Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the parameters of the family (``sigma``,
 ``nu``, ``shape``, ``phi``, ``zi``, ``hu``, ``cutpoint[threshold]``) or the coefficients of their linear predictors
 (``beta_zi[coef_zi]``), ``sd_<group>[<group>_term]``, ``cor_<group>[<group>_term, <group>_term_bis]``,
-``b_<group>[<group>, <group>_term]``.
+``b_<group>[<group>, <group>_term]``. A factor in the predictor of a parameter is a group ``zi_<group>``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..covariances.template import covariance
-from ..design.design import Design
+from ..design.design import Design, GroupTerm
 from ..design.identification import untold_variances
 from ..design.priors import Priors
 from ..errors import NotAvailableError
@@ -80,14 +80,15 @@ class Draws:
         return str(self.diagnosis) + (f"; of the sds {combinations}, the rest is the priors'" if combinations else "")
 
     def covariances(self) -> list[Array]:
-        """Covariance matrix of the random effects of each factor, per draw (chain, draw, q, q)."""
-        out = []
-        for group in self.design.groups:
-            sd = self.draws(self.design.names.sd[group.name])
-            name = self.design.names.cor[group.name]
-            cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(group.q)
-            out.append(covariance(sd, cor))
-        return out
+        """Covariance matrix of the random effects of each factor of the mean, per draw (chain, draw, q, q)."""
+        return [self.covariance(group) for group in self.design.groups]
+
+    def covariance(self, group: GroupTerm) -> Array:
+        """That of the effects of a term, per draw (chain, draw, q, q)."""
+        sd = self.draws(self.design.names.sd[group.name])
+        name = self.design.names.cor[group.name]
+        cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(group.q)
+        return covariance(sd, cor)
 
     @property
     def values(self) -> Values:

@@ -68,10 +68,18 @@ def by_draws(
 
 
 def on_parameter(
-    fit: Draws, plan: Plan, parameter: str, *, draws: bool, ci_prob: float | None, ci_kind: str | None
+    fit: Draws,
+    plan: Plan,
+    parameter: str,
+    groups: str | Mapping[str, str],
+    *,
+    draws: bool,
+    random_seed: int | None,
+    ci_prob: float | None,
+    ci_kind: str | None,
 ) -> Any:
     """The same of a parameter of the family in place of the response."""
-    values = _averages(rows_of_plan(fit, plan, parameter), plan)
+    values = _averages(rows_of_plan(fit, plan, parameter, groups, random_seed), plan)
     numbers = values.reshape(fit.n_chains, fit.n_draws, -1)
     if draws:
         return Quantity(verb=plan.verb, name="comparison", labels=plan.table(), of=lambda _: numbers).draws(numbers)

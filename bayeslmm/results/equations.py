@@ -242,11 +242,11 @@ def equations(design: Design, priors: Priors) -> Equations:
     τ₀[g] ~ Half-Student-t(3, 1.29)
         σ ~ Half-Student-t(3, 1.29)
     """
-    columns = [*design.x_names, *(name for group in design.groups for name in group.columns)]
+    columns = [*design.x_names, *(name for group in design.every_group for name in group.columns)]
     number = {name: k for k, name in enumerate(dict.fromkeys(["Intercept", *columns]))}
-    random = [line for group in design.groups for line in _effects(group, number)]
+    random = [line for group in design.every_group for line in _effects(group, number)]
     prior = [line for entry in priors.entries for line in _prior_lines(design, number, entry)]
-    first = [_response(design), _predictor(design, number), *_residuals(design), *_parameters(design)]
+    first = [_response(design), _predictor(design, number), *_residuals(design), *_parameters(design, number)]
     sections = [s for s in (first, random, prior) if s]
     return Equations(paragraphs=_typeset(sections), plain=_printed(sections))
 
@@ -288,7 +288,7 @@ def _by_row(design: Design, template: str) -> str:
     return template
 
 
-def _parameters(design: Design) -> list[_Line]:
+def _parameters(design: Design, number: dict[str, int]) -> list[_Line]:
     """The linear predictors of parameters of the family."""
     lines = []
     for name, part in design.predictors.items():
@@ -298,6 +298,8 @@ def _parameters(design: Design) -> list[_Line]:
             else _write("%s %s", _symbol("gamma", k, name), _at_row(term))
             for k, term in enumerate(part.x_names)
         ]
+        terms += [_at_row(offset.label) for offset in part.recipe.offsets]
+        terms += [term for group in part.groups for term in _terms_of(group, number)]
         lines.append(_Line(_write(f"{part.link}(%s_i)", _symbol(name)), "=", terms))
     return lines
 
@@ -344,28 +346,29 @@ def _counts(design: Design) -> tuple[_Math, _Math]:
 
 def _predictor(design: Design, number: dict[str, int]) -> _Line:
     """The link of the mean to fixed part, offset and random effects."""
-
-    def times(coefficient: _Math, column: str) -> _Math:
-        return coefficient if column == "Intercept" else _write("%s %s", coefficient, _at_row(column))
-
-    terms = [times(_symbol("beta", number[c]), c) for c in design.x_names]
+    terms = [_times(_symbol("beta", number[c]), c) for c in design.x_names]
     if np.any(design.offset):
         terms += [_at_row(offset.label) for offset in design.recipe.offsets]
         terms += [_at_row("offset")] * design.recipe.offset_given_as_array
-    for group in design.groups:
-        if isinstance(group, WideTerm) and group.kind == "smooth":
-            terms.append(_at_row(group.name))
-        elif isinstance(group, WideTerm) and group.kind == "multi-membership":
-            terms += [
-                times(_write("Σ_k w_ik %s", _symbol("b", number[c], f"{group.name}_ik")), c) for c in group.columns
-            ]
-        else:
-            terms += [times(_symbol("b", number[c], group.name, row=True), c) for c in group.columns]
+    terms += [term for group in design.groups for term in _terms_of(group, number)]
     link = design.family.link
     left = {"identity": "%s", "inverse": "1/%s", "sqrt": "√%s"}.get(link, f"{link}(%s)")
     mean = _write(design.family.mean_symbol)
     left_side = _write(left, mean) if design.family.has_mean else _write("η_i")
     return _Line(left_side, "=", terms or [_write("0")])
+
+
+def _times(coefficient: _Math, column: str) -> _Math:
+    return coefficient if column == "Intercept" else _write("%s %s", coefficient, _at_row(column))
+
+
+def _terms_of(group: GroupTerm, number: dict[str, int]) -> list[_Math]:
+    """What a term adds to a linear predictor."""
+    if isinstance(group, WideTerm) and group.kind == "smooth":
+        return [_at_row(group.name)]
+    if isinstance(group, WideTerm) and group.kind == "multi-membership":
+        return [_times(_write("Σ_k w_ik %s", _symbol("b", number[c], f"{group.name}_ik")), c) for c in group.columns]
+    return [_times(_symbol("b", number[c], group.name, row=True), c) for c in group.columns]
 
 
 def _wide_effects(g: WideTerm, number: dict[str, int]) -> list[_Line]:
@@ -471,7 +474,7 @@ def _prior_lines(design: Design, number: dict[str, int], entry: ResolvedPrior) -
     right, kind = [_distribution(entry)], entry.kind
     where = f" at {entry.at}" if entry.at else ""
     if kind == "cor":
-        blocks = next(_blocks(group) for group in design.groups if group.name == entry.group)
+        blocks = next(_blocks(group) for group in design.every_group if group.name == entry.group)
         lines = []
         for columns, which, structure in blocks:
             if structure.is_free and len(columns) > 1:

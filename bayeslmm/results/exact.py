@@ -90,7 +90,7 @@ def why_not_exact(design: Design, priors: Priors) -> str:
     """Why the exact sampler does not draw a model, in words; empty where it does."""
     if not design.family.is_normal:
         return f"family={design.family}: the exact sampler integrates effects out of normal responses only"
-    if not design.groups and design.residual is None:
+    if not design.every_group and design.residual is None:
         return "a model without random effects has no group sds to sample"
     return unwritten(design, priors)
 

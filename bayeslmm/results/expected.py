@@ -173,7 +173,7 @@ def predict(
     check_shares(design, shares, transform)
     if parameter is not None:
         refuse_beside_parameter(kind=(kind, "mean"), shares=(shares, False), transform=(transform, None))
-        return _parameter(fit, newdata, parameter, draws, summarise)
+        return _parameter(fit, newdata, parameter, draws, asked, generator(random_seed), summarise)
     if shares and draws is not False:
         raise InputError("predict(shares=True, draws=...): shares are columns of the table; draws have none")
     if draws is not False and kind == "response" and newdata is not None:
@@ -214,12 +214,18 @@ def _responses(rows: Rows, design: Design, order: NDArray[np.intp] | None, rng: 
 
 
 def _parameter(
-    fit: Draws, newdata: Any, parameter: str, draws: bool | int, summarise: Callable[[Array], pd.DataFrame]
+    fit: Draws,
+    newdata: Any,
+    parameter: str,
+    draws: bool | int,
+    asked: Mapping[str, str],
+    rng: Generator,
+    summarise: Callable[[Array], pd.DataFrame],
 ) -> Any:
     chosen = chosen_draws(fit, draws)
     if draws is False:
-        return predict_draws(fit, newdata, parameter, chosen, summarise)
-    values, index = predict_draws(fit, newdata, parameter, chosen, None)
+        return predict_draws(fit, newdata, parameter, chosen, asked, rng, summarise)
+    values, index = predict_draws(fit, newdata, parameter, chosen, asked, rng, None)
     return as_draws(fit, values, index).rename(parameter)
 
 

@@ -65,18 +65,24 @@ def _parts(design: Design) -> Iterator[str]:
             continue
         where = f" Each lies in one level of {' and one of '.join(above[group.name])}." if above[group.name] else ""
         yield f"{group.name} has {group.n_levels:,} levels.{where}"
-        for block, structure in zip(group.blocks, group.template.structures, strict=True):
-            names = [group.columns[c] for c in block]
-            slopes = [name for name in names if name != "Intercept"]
-            effects = ["its own intercept"] if "Intercept" in names else []
-            effects += [f"its own effect of {name}" for name in slopes]
-            how = ""
-            if len(block) > 1:
-                how = " and correlated with each other" if structure.is_free else f", {structure.words}"
-                how += ", with one sd" * structure.hom
-            yield f"  Each level of {group.name} has {' and '.join(effects)}, drawn from one normal distribution{how}."
-        if len(group.blocks) > 1:
-            yield f"  Effects of {group.name} from different bars are independent of each other."
+        yield from _bars(group)
+
+
+def _bars(group: GroupTerm, levels: str = "", what: str = "") -> Iterator[str]:
+    """What the bars of a factor say: of its ``levels``, and of ``what`` they have effects, if not of the mean."""
+    for block, structure in zip(group.blocks, group.template.structures, strict=True):
+        names = [group.columns[c] for c in block]
+        slopes = [name for name in names if name != "Intercept"]
+        effects = ["its own intercept"] if "Intercept" in names else []
+        effects += [f"its own effect of {name}" for name in slopes]
+        how = ""
+        if len(block) > 1:
+            how = " and correlated with each other" if structure.is_free else f", {structure.words}"
+            how += ", with one sd" * structure.hom
+        each = f"Each level of {levels or group.name} has {' and '.join(effects)}"
+        yield f"  {each}{what}, drawn from one normal distribution{how}."
+    if len(group.blocks) > 1:
+        yield f"  Effects of {group.name} from different bars are independent of each other."
 
 
 def _errors(design: Design) -> Iterator[str]:
@@ -110,6 +116,12 @@ def _residuals(design: Design) -> Iterator[str]:
 def _parameters(design: Design) -> Iterator[str]:
     for name, part in design.predictors.items():
         yield f"{name} differs between rows: its {_SCALES[part.link]} is linear in {', '.join(part.x_names)}."
+        for group in part.groups:
+            if isinstance(group, WideTerm):
+                yield f"  {group.name} is a smooth curve along {', '.join(group.variables)} that is added to it."
+                continue
+            levels = ":".join(group.variables)
+            yield from _bars(group, levels, f" of that {_SCALES[part.link]} (called {group.name})")
 
 
 def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
@@ -142,8 +154,8 @@ def _own_effects(g: WideTerm) -> str:
 
 
 def _counts(design: Design) -> str:
-    sds = sum(len(group.sd_terms) for group in design.groups)
-    correlations = sum(len(group.correlated) for group in design.groups)
+    sds = sum(len(group.sd_terms) for group in design.every_group)
+    correlations = sum(len(group.correlated) for group in design.every_group)
     family = [
         f"{len(design.levels) - 1} cutpoints"
         if name == "cutpoint"
@@ -162,7 +174,7 @@ def _counts(design: Design) -> str:
         _number(correlations, "correlation"),
         *family,
     ]
-    effects = sum(group.q * group.n_levels for group in design.groups)
+    effects = sum(group.q * group.n_levels for group in design.every_group)
     return (
         f"Estimated from {design.n:,} rows{design.rows_words}: {', '.join(part for part in counts if part)}; "
         f"{effects:,} random effects follow from these."

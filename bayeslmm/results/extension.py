@@ -55,7 +55,7 @@ def settled(
     hardly = hardly_moves(tree, diagnosis) if has_enough and better and not slow else ""
     changed, words = better(tree, settings) if better and (slow or hardly) else (settings, "")
     doubt = doubt or sticky or slow or (hardly if words else "")
-    effects = sum(group.n_levels * group.q for group in design.groups)
+    effects = sum(group.n_levels * group.q for group in design.every_group)
     seconds = spent = float(tree.posterior.attrs.get("seconds", 0.0))
     most = MOST_SECONDS if sticky else MOST_SECONDS_OF_NUTS if slow or hardly else np.inf
     first, first_ess = tree, min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)

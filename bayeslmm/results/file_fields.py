@@ -299,7 +299,7 @@ def names_of(design: Design) -> dict[str, Any]:
                 group.n_levels,
                 *_structures(group),
             ]
-            for group in design.groups
+            for group in design.every_group
         ],
     }
 

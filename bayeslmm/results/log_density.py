@@ -38,7 +38,7 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     if design.residual is not None:
         return _as_log_likelihood(design, posterior, _of_residuals(design, posterior, eta))
     family = design.family
-    drawn = {name: posterior[name].to_numpy() for name in design.parameters}
+    drawn = {name: posterior[name].to_numpy() for name in design.of_rows}
     kind, link = densities.numbers(family)
     ones, (y, trials) = np.ones(design.n), design.working_ends
     trials = ones if trials is None else trials
@@ -98,7 +98,7 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
         shift = beta @ design.X.mean(axis=0)
         entries = [priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns]
         log_densities[BETA] = ((*EACH, *names.dims[BETA]), _linear(entries, columns, beta, design.X))
-    for group in priors.at_means(design).groups:
+    for group in priors.at_means(design).every_group:
         sd, cor = names.spread_of(group.name, group.is_at_means)
         if group.shear is not None and sd not in posterior.data_vars:  # draws made elsewhere may lack it
             posterior = _with_means(group.name, group.shear, posterior, names)

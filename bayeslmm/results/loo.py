@@ -82,7 +82,8 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
         fit.draws(name)  # draws made elsewhere may lack some, and say so
     if conditional:
         design.refuse_correlated("loo(conditional=True)")
-    if design.groups and design.predictors and not (unit == ROW and conditional):
+    integrates = bool(design.every_group) or design.family.is_normal
+    if design.predictors and integrates and not (unit == ROW and conditional):
         predicted = ", ".join(f'{part.parameter}="{part.text}"' for part in design.predictors.values())
         other = "loo(conditional=True) reweights draws of the effects" if unit == ROW else KFOLD.format(unit=unit)
         raise NotAvailableError(

@@ -60,7 +60,7 @@ def geometry_of(design: Design, priors: Priors, settings: Settings) -> tuple[Geo
 def geometry_table(design: Design, geometry: Geometry) -> pd.DataFrame:
     """The table behind `bayeslmm.Model.geometry`."""
     rows = []
-    for group in design.groups:
+    for group in design.every_group:
         placement = geometry.placements[group.name]
         for k, column in enumerate(group.columns):
             attached = [a.coefficient for a in geometry.attached[group.name] if a.column == k]

@@ -42,7 +42,7 @@ def parameter_draws(fit: Source) -> tuple[pd.DataFrame, Array]:
     design, values = fit.design, fit.values
     rows = [("fixed", name, "fixed", "", name) for name in design.x_names]
     parts = [values.beta]
-    for g in design.groups:
+    for g in design.every_group:
         part, group = part_of(g.name), row_of(g.name)
         rows += [(part, f"sd({c})", "ran_pars", group, f"sd__{c}") for c in g.sd_terms]
         parts.append(fit.draws(design.names.sd[g.name])[..., list(g.template.sd_columns)])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 
 from ..design.design import Design
 from ..design.predictors import ParameterPart
 from ..engine.laplace_fit import coefficient_covariance
+from ..engine.randomness import generator
 from ..errors import InputError, NotAvailableError
 from ..families import LINKS
 from ..tools.arrays import Array
@@ -21,7 +23,9 @@ from . import wald
 from .draws import Draws
 from .effects import Plan
 from .estimates import Estimates
+from .rows import PredictedRows, covariances_of_parameters, parameter_at
 from .summaries import flat
+from .targets import labelled, targets, warn_beyond
 
 NUMBERS = 1_000_000  # that are held at a time
 STEP = 1e-5  # of a difference, in standard errors of a coefficient
@@ -62,32 +66,74 @@ def part_of(design: Design, parameter: Any, verb: str) -> ParameterPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ParameterRows:
-    """A parameter at n rows under S draws of its coefficients (S, p): what effects average in place of responses."""
+    """A parameter at n rows under S draws: what effects average in place of responses."""
 
-    part: ParameterPart
-    beta: Array
-    X: Array
+    predicted: PredictedRows
+
+    @property
+    def beta(self) -> Array:
+        """The coefficients (S, p)."""
+        return self.predicted.gamma
 
     def blocks(self) -> Iterator[slice]:
         """Slices of rows that are small enough to hold."""
         step = max(1, NUMBERS // len(self.beta))
-        for first in range(0, len(self.X), step):
-            yield slice(first, min(first + step, len(self.X)))
+        for first in range(0, len(self.predicted.X), step):
+            yield slice(first, min(first + step, len(self.predicted.X)))
 
     def mean(self, rows: Any) -> Array:
         """The parameter (S, rows)."""
-        return self.part.values(self.beta, self.X[rows])
+        return self.predicted.values(rows)
 
 
-def rows_of_plan(fit: Draws, plan: Plan, parameter: Any) -> ParameterRows:
+def rows_of_plan(
+    fit: Draws, plan: Plan, parameter: Any, groups: str | Mapping[str, str], random_seed: int | None
+) -> ParameterRows:
     """The rows of a plan's states."""
     part = part_of(fit.design, parameter, plan.verb)
-    X = part.at(fit.design.frame, pd.concat(plan.states))
-    return ParameterRows(part=part, beta=flat(fit.draws(part.variable)), X=X)
+    asked, rng = targets(fit.design, groups, plan.verb), generator(random_seed)
+    return _rows(fit, part, pd.concat(plan.states), asked, rng, slice(None), repeated=plan.n)
+
+
+def _rows(
+    fit: Draws,
+    part: ParameterPart,
+    newdata: Any,
+    asked: Mapping[str, str],
+    rng: Generator,
+    chosen: Any,
+    repeated: int | None = None,
+) -> ParameterRows:
+    """A parameter with a linear predictor at rows, those of the fit if no others are given."""
+    design = fit.design
+    wanted = [name for name, target in asked.items() if target != "average"]
+    if newdata is None:
+        new = part.of_fit(design.index, wanted)
+    else:
+        new = part.at(design.frame, labelled(part.groups, as_frame(newdata), asked), wanted)
+        warn_beyond(new)
+    names = design.names.b
+    predicted = parameter_at(
+        part,
+        new,
+        asked,
+        rng,
+        gamma=flat(fit.draws(part.variable))[chosen],
+        covariances=covariances_of_parameters(fit, chosen),
+        effects=lambda name: flat(fit.draws(names[name]))[chosen],
+        repeated=repeated,
+    )
+    return ParameterRows(predicted=predicted)
 
 
 def predict_draws(
-    fit: Draws, newdata: Any, parameter: Any, chosen: Any, summarise: Callable[[Array], pd.DataFrame] | None
+    fit: Draws,
+    newdata: Any,
+    parameter: Any,
+    chosen: Any,
+    asked: Mapping[str, str],
+    rng: Generator,
+    summarise: Callable[[Array], pd.DataFrame] | None,
 ) -> Any:
     """Draws (S, n) of a parameter at rows and their index, or summaries of them."""
     name = check_parameter(fit.design, parameter, "predict")
@@ -97,9 +143,7 @@ def predict_draws(
             flat(fit.draws(name))[chosen][:, None], (len(flat(fit.draws(name))[chosen]), len(index))
         )
         return (values, index) if summarise is None else summarise(values[None]).set_axis(index)
-    part = fit.design.predictors[name]
-    X = part.X if newdata is None else part.at(fit.design.frame, newdata)
-    rows = ParameterRows(part=part, beta=flat(fit.draws(part.variable))[chosen], X=X)
+    rows = _rows(fit, fit.design.predictors[name], newdata, asked, rng, chosen)
     if summarise is None:
         return rows.mean(slice(None)), index
     tables = [summarise(rows.mean(block)[None]) for block in rows.blocks()]
@@ -111,12 +155,16 @@ def predict_draws(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Linked:
-    """A parameter of a point fit at rows: its coefficients (p,), their covariance, their columns (n, p), its link."""
+    """A parameter of a point fit at rows: its coefficients (p,), their covariance, their columns (n, p), its link.
+
+    ``offset`` (n,) is what is added to these.
+    """
 
     gamma: Array
     covariance: Array
     X: Array
     link: str
+    offset: Array | float = 0.0
 
     @classmethod
     def of(cls, fit: Estimates, parameter: Any, newdata: Any, verb: str) -> Linked:
@@ -136,9 +184,10 @@ class Linked:
         link = design.family.parameter_link(name)
         if name in design.predictors:
             part = design.predictors[name]
-            X = part.X if newdata is None else part.at(design.frame, newdata)
+            new = part.of_fit(design.index) if newdata is None else part.at(design.frame, newdata)
             covariance = coefficient_covariance(design, solution, part.variable)
-            return cls(gamma=solution.parameters[part.variable], covariance=covariance, X=X, link=link)
+            gamma = solution.parameters[part.variable]
+            return cls(gamma=gamma, covariance=covariance, X=new.X, link=link, offset=new.offset)
         n = design.n if newdata is None else len(as_frame(newdata))
         gamma = np.atleast_1d(LINKS[link].to_eta(np.asarray(solution.parameters[name])))
         error = np.atleast_1d(solution.parameter_errors[name])
@@ -146,7 +195,7 @@ class Linked:
 
     def values(self, gamma: Array) -> Array:
         """The parameter (n,)."""
-        return LINKS[self.link].to_mean(self.X @ gamma)
+        return LINKS[self.link].to_mean(self.X @ gamma + self.offset)
 
 
 def predict(fit: Estimates, newdata: Any, parameter: Any, interval: str | None, ci_prob: float) -> Any:
@@ -156,7 +205,7 @@ def predict(fit: Estimates, newdata: Any, parameter: Any, interval: str | None, 
     estimate = linked.values(linked.gamma)
     if interval is None:
         return pd.Series(estimate, index=index, name=str(parameter))
-    link, eta = LINKS[linked.link], linked.X @ linked.gamma
+    link, eta = LINKS[linked.link], linked.X @ linked.gamma + linked.offset
     error = np.sqrt(np.maximum(np.einsum("na,ab,nb->n", linked.X, linked.covariance, linked.X), 0.0))
     table = wald.with_interval(pd.DataFrame({"estimate": eta, "std_error": error, "df": np.inf}), ci_prob)
     ends = {name: link.to_mean(table[name].to_numpy()) for name in ("conf_low", "conf_high")}

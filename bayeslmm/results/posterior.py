@@ -597,7 +597,8 @@ class PosteriorFit(Fit, Draws):
             Predicts this function of a normal response: ``np.square`` for ``sqrt(weight)``. The mean is E f(y), over
             residual noise and, for ``population``, over groups; not f of the mean.
         parameter : str, optional
-            A parameter of the family, such as ``"zi"``, instead of the response; only its own predictors are needed.
+            A parameter of the family, such as ``"zi"``, instead of the response; only its own predictors, and columns
+            of the groups that it has effects of, are needed.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
             Probability and kind of the interval.
         with_data : bool
@@ -667,10 +668,10 @@ class PosteriorFit(Fit, Draws):
         wald.refuse_ddf(plan.verb, ddf)
         if adjust != "none":
             raise InputError(f"{plan.verb}(adjust={adjust!r}): a posterior has no p-values to adjust")
-        asked: dict[str, Any] = {"draws": draws, "ci_prob": ci_prob, "ci_kind": ci_kind}
+        asked: dict[str, Any] = {"draws": draws, "random_seed": random_seed, "ci_prob": ci_prob, "ci_kind": ci_kind}
         if parameter is not None:
-            return effect_estimates.on_parameter(self, plan, parameter, **asked)
-        return effect_estimates.by_draws(self, plan, groups, random_seed=random_seed, offset=offset, **asked)
+            return effect_estimates.on_parameter(self, plan, parameter, groups, **asked)
+        return effect_estimates.by_draws(self, plan, groups, offset=offset, **asked)
 
     def hypothesis(
         self,

@@ -40,7 +40,7 @@ def ranef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind
         return record.idata.posterior.to_dataset()[list(names.values())]
     parts = [
         _levels(record, group.name, group.levels, group.columns, record.draws(names[group.name]), ci_prob, ci_kind)
-        for group in record.design.groups
+        for group in record.design.every_group
         if group.is_grouping
     ]
     table = stack(parts, (*SUMMARY, P_POSITIVE))
@@ -90,7 +90,8 @@ def var_corr(record: Draws, draws: bool) -> dict[str, Any]:
 
     matrices: dict[str, Any] = {}
     names = record.design.names
-    for group, covariance in zip(record.design.groups, record.covariances(), strict=True):
+    for group in record.design.every_group:
+        covariance = record.covariance(group)
         terms = list(group.columns)
         if draws:
             dims = (names.term[group.name], names.other[group.name])
@@ -104,7 +105,7 @@ def var_corr(record: Draws, draws: bool) -> dict[str, Any]:
 def parameters(record: Draws, part: str) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.parameters`."""
     labels, draws = parameter_draws(record)
-    parts = (*variance.PARTS, *(variance.part_of(group.name) for group in record.design.groups))
+    parts = (*variance.PARTS, *(variance.part_of(group.name) for group in record.design.every_group))
     if part not in parts:
         raise InputError(f"parameters({part!r}): parts are {', '.join(map(repr, parts))}")
     in_part = labels["part"] == part

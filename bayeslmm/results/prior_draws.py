@@ -67,7 +67,7 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
     root = generator(random_seed)
     beta, middle = _fixed_effects(design, priors, int(draws), root)
     drawn: dict[str, np.ndarray] = {BETA: beta}
-    for group in priors.at_means(design).groups:
+    for group in priors.at_means(design).every_group:
         drawn |= _group(group, design.names, priors, int(draws), root)
     for name in design.parameters:
         if name in design.of_variable:
@@ -315,7 +315,7 @@ def responses(design: Design, drawn: dict[str, np.ndarray], rng: Generator) -> A
     values = residual_values(design, drawn)
     if design.residual is not None and values is not None:
         return eta + drawn["sigma"][:, None] * residual_noise(design.residual.structure, values, rng)
-    parameters = design.along({name: drawn[name] for name in design.parameters})
+    parameters = design.along({name: drawn[name] for name in design.of_rows})
     return simulate_response(
         design.family, eta, parameters=parameters, trials=design.trials, weights=design.weights, rng=rng
     )

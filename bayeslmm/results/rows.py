@@ -17,10 +17,10 @@ import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from ..design.design import Design
+from ..design.design import Design, GroupTerm
 from ..design.newdata import NewDesign
 from ..design.predictors import ParameterPart
-from ..families import Family
+from ..families import LINKS, Family
 from ..residual_structures import Residuals
 from ..terms.wide import WideTerm, spread
 from ..tools.arrays import Array
@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 NUMBERS = 1_000_000  # of a linear predictor held at a time: 8 MB, which stay close to the processor
 CHUNK = 1_000_000  # of the effects of new groups drawn at a time
+NODES = 21  # of the average of a parameter over groups: of a probability right to 1e-6 where the sd is 3
 HELD = 16_000_000  # of the effects of new groups that are kept: 128 MB
 
 
@@ -139,11 +140,65 @@ class RowResiduals:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PredictedRows:
-    """A parameter of the family with a linear predictor: its coefficients (S, p), and their columns at n rows."""
+    """A parameter of the family with a linear predictor at n rows under S draws.
+
+    Attributes
+    ----------
+    gamma : (S, p)
+    X, offset : (n, p), (n,)
+    effects, averaged : tuple
+        As of `Rows`, of the parameter's own bars and smooths.
+    """
 
     part: ParameterPart
     gamma: Array
     X: Array
+    offset: Array
+    effects: tuple[Effects | WideEffects, ...] = ()
+    averaged: tuple[Averaged, ...] = ()
+
+    def eta(self, rows: Any) -> Array:
+        """The linked parameter (S, rows) with the effects of the groups that have any."""
+        return _linear_predictor(self.X, self.gamma, self.offset, self.effects, rows)
+
+    def values(self, rows: Any, rng: Generator | None = None) -> Array:
+        """The parameter (S, rows): its mean over the groups averaged over, or with ``rng`` that of one drawn a row."""
+        link, eta, spread = LINKS[self.part.link], self.eta(rows), _spread(self.averaged, rows)
+        with np.errstate(over="ignore"):
+            if spread is None:
+                return link.to_mean(eta)
+            if rng is not None:
+                return link.to_mean(eta + spread * rng.standard_normal(eta.shape))
+            nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+            each = (w * link.to_mean(eta + z * spread) for z, w in zip(nodes, weights / weights.sum(), strict=True))
+            return np.asarray(sum(each))
+
+    def taking(self, order: Any) -> PredictedRows:
+        """That of some rows."""
+        return replace(
+            self,
+            X=self.X[order],
+            offset=self.offset[order],
+            effects=tuple(effect.taking(order) for effect in self.effects),
+            averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
+        )
+
+
+def _linear_predictor(X: Array, beta: Array, offset: Array, effects: Sequence[Effects | WideEffects], rows: Any) -> Any:
+    """Xβ + Zb + offset (S, rows) for β (S, p); the draws of a row lie together."""
+    eta = X[rows] @ beta.T
+    eta += offset[rows, None]
+    for each in effects:
+        each.add(eta, rows)
+    return eta.T
+
+
+def _spread(averaged: Sequence[Averaged], rows: Any) -> Array | None:
+    """Sd (S, rows) that factors averaged over add to a linear predictor; None without any."""
+    if not averaged:
+        return None
+    total = sum(np.einsum("na,sab,nb->sn", a.Z[rows], a.covariance, a.Z[rows]) for a in averaged)
+    return np.sqrt(np.maximum(total, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -182,7 +237,7 @@ class Rows:
 
     def residual_sds(self, rows: Any) -> Array:
         """Residual sds (S, rows), or (S, 1) where they are alike, of a normal response."""
-        sigma = self.parameters["sigma"]
+        sigma = self.parameters_at(rows)["sigma"]
         if self.residual is not None:
             sigma = sigma * self.residual.sds(rows)
         return sigma if self.weights is None else sigma / np.sqrt(self.weights[rows])
@@ -204,25 +259,20 @@ class Rows:
 
     def eta(self, rows: Any) -> Array:
         """Linear predictor (S, rows) with the effects of the groups that have any; the draws of a row lie together."""
-        eta = self.X[rows] @ self.beta.T
-        eta += self.offset[rows, None]
-        for effects in self.effects:
-            effects.add(eta, rows)
-        return eta.T
+        return np.asarray(_linear_predictor(self.X, self.beta, self.offset, self.effects, rows))
 
-    def parameters_at(self, rows: Any) -> Mapping[str, Array]:
-        """The family's parameters at some rows: they broadcast against their linear predictors (S, rows)."""
+    def parameters_at(self, rows: Any, rng: Generator | None = None) -> Mapping[str, Array]:
+        """The family's parameters at some rows: they broadcast against their linear predictors (S, rows).
+
+        With ``rng`` those of a group drawn for each row, where their own groups are averaged over.
+        """
         if not self.predicted:
             return self.parameters
-        of_rows = {each.part.parameter: each.part.values(each.gamma, each.X[rows]) for each in self.predicted}
-        return {**self.parameters, **of_rows}
+        return {**self.parameters, **{each.part.parameter: each.values(rows, rng) for each in self.predicted}}
 
     def spread(self, rows: Any) -> Array | None:
         """Sd (S, rows) that the factors averaged over add to the linear predictor."""
-        if not self.averaged:
-            return None
-        total = sum(np.einsum("na,sab,nb->sn", a.Z[rows], a.covariance, a.Z[rows]) for a in self.averaged)
-        return np.sqrt(np.maximum(total, 0.0))
+        return _spread(self.averaged, rows)
 
     def mean(self, rows: Any) -> Array:
         """Expected responses, or of their transform, (S, rows), or (S, rows, K)."""
@@ -244,7 +294,7 @@ class Rows:
             y = eta + self.residual_sds(rows) * rng.standard_normal(eta.shape)
             return y if self.transform is None else self.transform(y)
         cut = {name: None if v is None else v[rows] for name, v in (("trials", self.trials), ("weights", self.weights))}
-        y = simulate_response(self.family, eta, parameters=self.parameters_at(rows), rng=rng, **cut)
+        y = simulate_response(self.family, eta, parameters=self.parameters_at(rows, rng), rng=rng, **cut)
         return y if self.transform is None else self.transform(y)
 
     def by_new_group(self) -> tuple[Rows, NDArray[np.intp] | None]:
@@ -269,7 +319,7 @@ class Rows:
             offset=self.offset[order],
             effects=tuple(effect.taking(order) for effect in self.effects),
             averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
-            predicted=tuple(replace(each, X=each.X[order]) for each in self.predicted),
+            predicted=tuple(each.taking(order) for each in self.predicted),
             trials=None if self.trials is None else self.trials[order],
             weights=None if self.weights is None else self.weights[order],
             residual=None if self.residual is None else replace(self.residual, G=self.residual.G[order]),
@@ -322,11 +372,17 @@ def rows_of(
         covariances=[flat(cov)[chosen] for cov in values.covariances],
         effects=lambda name: flat(fit.draws(fit.design.names.b[name]))[chosen],
         parameters={name: flat(fit.draws(name))[chosen] for name in fit.design.parameters},
+        of_parameters=covariances_of_parameters(fit, chosen),
         trials=trials,
         weights=weights,
         repeated=repeated,
     )
     return replace(rows, residual=residual)
+
+
+def covariances_of_parameters(fit: Draws, chosen: Any = slice(None)) -> dict[str, Array]:
+    """Covariance matrices (S, q, q) of the effects of parameters of the family, by the names of their terms."""
+    return {group.name: flat(fit.covariance(group))[chosen] for group in fit.design.parameter_groups}
 
 
 def rows_under(
@@ -342,15 +398,71 @@ def rows_under(
     trials: Array | None,
     weights: Array | None,
     repeated: int | None = None,
+    of_parameters: Mapping[str, Array] | None = None,
 ) -> Rows:
     """Rows under S draws of β (S, p), covariance matrices (S, q, q), parameters, and effects (S, J, q) where asked.
 
-    ``repeated`` is the number of rows, if the same ones are there several times with other predictors.
+    ``repeated`` is the number of rows, if the same ones are there several times with other predictors;
+    ``of_parameters`` are the covariance matrices of effects in predictors of the family's parameters.
     """
+    of_factor = {group.name: cov for group, cov in zip(design.groups, covariances, strict=True)}
+    having, averaged = _effects_at(design.groups, new, asked, rng, of_factor, effects, repeated)
+    constant = {name: value for name, value in parameters.items() if name not in design.of_variable}
+    return Rows(
+        family=design.family,
+        beta=beta,
+        X=new.X,
+        offset=new.offset,
+        effects=having,
+        averaged=averaged,
+        parameters=design.family.along(design.family.complete(constant, beta.shape[:-1])),
+        predicted=tuple(
+            parameter_at(
+                part,
+                new.predictors.get(name) or part.of_fit(new.index),
+                asked,
+                rng,
+                gamma=parameters[part.variable],
+                covariances=of_parameters or {},
+                effects=effects,
+                repeated=repeated,
+            )
+            for name, part in design.predictors.items()
+        ),
+        trials=trials,
+        weights=weights,
+    )
+
+
+def parameter_at(
+    part: ParameterPart,
+    new: NewDesign,
+    asked: Mapping[str, str],
+    rng: Generator,
+    *,
+    gamma: Array,
+    covariances: Mapping[str, Array],
+    effects: Callable[[str], Array],
+    repeated: int | None = None,
+) -> PredictedRows:
+    """A parameter of the family at rows under S draws of γ (S, p) and of what its own terms have."""
+    having, averaged = _effects_at(part.groups, new, asked, rng, covariances, effects, repeated)
+    return PredictedRows(part=part, gamma=gamma, X=new.X, offset=new.offset, effects=having, averaged=averaged)
+
+
+def _effects_at(
+    groups: Sequence[GroupTerm],
+    new: NewDesign,
+    asked: Mapping[str, str],
+    rng: Generator,
+    of_factor: Mapping[str, Array],
+    effects: Callable[[str], Array],
+    repeated: int | None,
+) -> tuple[tuple[Effects | WideEffects, ...], tuple[Averaged, ...]]:
+    """The effects of some terms at new rows, and the factors that are averaged over."""
     check_seen(new, asked)
     having: list[Effects | WideEffects] = []
     averaged = []
-    of_factor = {group.name: cov for group, cov in zip(design.groups, covariances, strict=True)}
     for part, target in parts(new, asked):
         name, cov = part.name, of_factor[part.name]
         if target == "observed":
@@ -364,7 +476,7 @@ def rows_under(
             averaged.append(Averaged(name=name, covariance=cov, Z=part.Z))
     for wide in new.wide:
         target = asked[wide.name] if wide.is_grouping else "observed"
-        term, cov = next(g for g in design.groups if g.name == wide.name), of_factor[wide.name]
+        term, cov = next(g for g in groups if g.name == wide.name), of_factor[wide.name]
         assert isinstance(term, WideTerm)
         known, others = (target, target) if target in PURE else ("observed", MIXED[target])
         if known == "observed":
@@ -380,22 +492,7 @@ def rows_under(
             else:
                 Z = spread(matrix, term.root if related else None, term.q)
                 averaged.append(Averaged(name=wide.name, covariance=cov, Z=Z))
-    constant = {name: value for name, value in parameters.items() if name not in design.of_variable}
-    return Rows(
-        family=design.family,
-        beta=beta,
-        X=new.X,
-        offset=new.offset,
-        effects=tuple(having),
-        averaged=tuple(averaged),
-        parameters=design.family.along(design.family.complete(constant, beta.shape[:-1])),
-        predicted=tuple(
-            PredictedRows(part=part, gamma=parameters[part.variable], X=new.predictors.get(name, part.X))
-            for name, part in design.predictors.items()
-        ),
-        trials=trials,
-        weights=weights,
-    )
+    return tuple(having), tuple(averaged)
 
 
 def _new_groups(cov: Array, count: int, rng: Generator) -> Array | NewGroups:

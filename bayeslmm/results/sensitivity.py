@@ -63,7 +63,7 @@ def _without_effects(fit: Draws) -> Any:
 
     posterior, names = fit.idata.posterior.to_dataset(), fit.design.names
     kept = posterior.drop_vars(names.effects | names.correlations | names.at_means, errors="ignore")
-    for group in fit.design.groups:
+    for group in fit.design.every_group:
         if group.correlated:
             labels = [group.correlation_label(a, b) for a, b in group.correlated]
             draws = np.stack([fit.draws(names.cor[group.name])[..., a, b] for a, b in group.correlated], axis=-1)

@@ -25,7 +25,7 @@ from .variance import RESIDUAL, part_of, row_of
 
 def _header(design: Design, title: str, *more: str) -> str:
     lines = [title, f"Formula: {design.formula.text}"]
-    groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.groups if g.is_grouping)
+    groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.every_group if g.is_grouping)
     smooths = ", ".join(g.name for g in design.smooths)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
     rows = f"Rows: {len(design.y):,}{dropped}{design.rows_words}; groups: {groups or 'none'}"
@@ -237,7 +237,7 @@ def posterior_summary(fit: Draws) -> Text:
     if attrs.get("seconds"):
         draws += f"\nSeconds: {attrs['seconds']:.1f}" + (f" ({split})" if split else "")
     linear = "linear" if design.family.is_normal else "generalised linear"
-    kind = f"{linear} mixed" if design.groups else linear
+    kind = f"{linear} mixed" if design.every_group else linear
     levels = []
     if design.levels:
         joint = " < ".join(map(str, design.levels))
@@ -245,7 +245,7 @@ def posterior_summary(fit: Draws) -> Text:
     parts = [
         *(
             (part_of(group.name), f"Group-level effects of {group.name} ({group.n_levels:,} levels):")
-            for group in design.groups
+            for group in design.every_group
         ),
         *([("fixed", "Population-level effects:")] if design.x_names else []),
         *([("family", "Family parameters:")] if design.family.parameters else []),

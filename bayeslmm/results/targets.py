@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..design.design import Design
+from ..design.design import Design, GroupTerm
 from ..design.newdata import NewDesign, NewGroup
 from ..design.wide_terms import NewWide
 from ..errors import ExtrapolationWarning, InputError, NotAvailableError, UnknownColumnError, UnseenLevelError
@@ -32,12 +32,13 @@ Transform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predict") -> dict[str, str]:
     """What is asked of each grouping factor, one of `TARGETS`."""
-    names = [group.name for group in design.groups if group.is_grouping]
+    factors = {group.name: group for group in design.every_group if group.is_grouping}
+    names = list(factors)
     if not isinstance(groups, str | Mapping):
         raise InputError(
             f"{verb}(groups={groups!r}): groups is one of {', '.join(map(repr, TARGETS))}, or a dict of them"
         )
-    asked = dict.fromkeys(names, groups) if isinstance(groups, str) else {n: groups.get(n, "observed") for n in names}
+    asked = dict.fromkeys(names, groups) if isinstance(groups, str) else _by_name(design, factors, groups)
     if not isinstance(groups, str):
         for name in groups:
             if name not in names:
@@ -53,6 +54,12 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
                 f"({', '.join(map(repr, OF_WIDE[::2]))}) and the average one ('average'); predict has the others"
             )
     return asked
+
+
+def _by_name(design: Design, factors: Mapping[str, GroupTerm], groups: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dict asks of each factor; in a predictor of a parameter, if not named, the same as in that of the mean."""
+    of_mean = {group.variables: groups.get(group.name, "observed") for group in design.groups if group.is_grouping}
+    return {name: groups.get(name, of_mean.get(group.variables, "observed")) for name, group in factors.items()}
 
 
 def of_seen(asked: Mapping[str, str]) -> dict[str, str]:
@@ -159,9 +166,35 @@ def asked_rows(
 def _with_one_new_group(design: Design, newdata: pd.DataFrame, asked: Mapping[str, str]) -> pd.DataFrame:
     """Rows of new groups without labels, which are all of one new group."""
     needed = predictors(design, groups=False)
-    factors = [group for group in design.groups if asked.get(group.name) == "new"]
+    factors = [group for group in design.every_group if asked.get(group.name) == "new"]
     absent = [v for group in factors for v in group.variables if v not in newdata.columns and v not in needed]
     return newdata.assign(**dict.fromkeys(absent, "new")) if absent else newdata
+
+
+def labelled(groups: Sequence[GroupTerm], newdata: pd.DataFrame, asked: Mapping[str, str]) -> pd.DataFrame:
+    """New rows with the columns of labels that these factors need: of new groups one label, of the population none.
+
+    Raises
+    ------
+    UnknownColumnError
+        There is no column for groups that are observed.
+    """
+    for group in groups:
+        target = asked.get(group.name, "average")
+        absent = [v for v in group.variables if v not in newdata.columns]
+        if not absent or not group.is_grouping or target == "average":
+            continue
+        if target not in ("new", "population"):
+            raise _no_labels(absent[0], group.name)
+        newdata = newdata.assign(**dict.fromkeys(absent, "new" if target == "new" else None))
+    return newdata
+
+
+def _no_labels(column: str, factor: str) -> UnknownColumnError:
+    return UnknownColumnError(
+        f"newdata has no column {column!r}, which says to which {factor} a row belongs. Add it, or say "
+        f"groups={{{factor!r}: 'average'}} for the {factor} with b = 0, or 'population' for all of them."
+    )
 
 
 def new_rows(
@@ -176,14 +209,10 @@ def new_rows(
     """The rows of the fit, or new ones, with these grouping factors; those averaged over need no column of labels."""
     if newdata is not None:
         newdata = as_frame(newdata)
-        for group in design.groups:
+        for group in design.every_group:
             absent = [v for v in group.variables if v not in newdata.columns]
             if absent and (group.name in groups or (group.is_wide and group.name in averaged)):
-                raise UnknownColumnError(
-                    f"newdata has no column {absent[0]!r}, which says to which {group.name} a row belongs. Add it, or "
-                    f"say groups={{{group.name!r}: 'average'}} for the {group.name} with b = 0, or 'population' for "
-                    "all of them."
-                )
+                raise _no_labels(absent[0], group.name)
             if group.name in averaged:
                 filled = [v for v in absent if v not in predictors(design, groups=False)]
                 newdata = newdata.assign(**dict.fromkeys(filled))
@@ -205,13 +234,19 @@ def new_rows(
         if isinstance(group, WideTerm) and (not group.is_grouping or group.name in (*groups, *averaged))
     )
     return NewDesign(
-        X=design.X, groups=of_fit, offset=design.offset, index=design.index, aliased=np.empty((design.n, 0)), wide=wide
+        X=design.X,
+        groups=of_fit,
+        offset=design.offset,
+        index=design.index,
+        aliased=np.empty((design.n, 0)),
+        wide=wide,
+        predictors={n: part.of_fit(design.index, (*groups, *averaged)) for n, part in design.predictors.items()},
     )
 
 
 def warn_beyond(new: NewDesign) -> None:
     """Say where a smooth is extrapolated."""
-    for wide in new.wide:
+    for wide in (*new.wide, *(each for part in new.predictors.values() for each in part.wide)):
         if wide.beyond.any():
             count = int(wide.beyond.sum())
             warn(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..covariances import Structure
 from ..covariances.template import Template
+from ..tools.frame import frozen
 
 RHO = "rho"  # a correlation that is one number for several pairs of columns
 
@@ -112,6 +113,10 @@ class GroupTerm:
     def arrays(self) -> tuple[np.ndarray, ...]:
         """What tells the rows of one term from those of another."""
         return (self.codes, self.Z)
+
+    def taking(self, chosen: Any) -> GroupTerm:
+        """The term on some of the rows; a level may be left without any."""
+        return replace(self, codes=frozen(self.codes[chosen], self.codes.dtype), Z=frozen(self.Z[chosen]))
 
     def related(self, b: np.ndarray) -> np.ndarray:
         """Effects (..., J, q) from those of independent levels: the same."""

@@ -300,6 +300,10 @@ class WideTerm(GroupTerm):
             members=None if self.members is None else self.members[chosen],
         )
 
+    def renamed(self, name: str) -> WideTerm:
+        """The term under another name."""
+        return self._with(name=name)
+
     def weighted(self, weights: NDArray[np.float64] | None) -> WideTerm:
         """The term with other weights of its rows."""
         return self._with(weights=weights)
