@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
 from ..tools.lazy import stats
 from . import wald
+from .means import Distribution, Means
 from .parameter_draws import parameter_draws
 from .point import PointFit
 from .posterior import PosteriorFit
+from .reading import tables_for_reading
 from .statements import linear, parse
 from .summaries import SUMMARY, summarise
 from .text import Shown, Text, number, percent, probability, table
@@ -24,6 +26,7 @@ from .variance import PARTS
 LARGE_SHARE = 0.5  # of a coefficient's variance between imputations: the imputation model decides
 
 
+@tables_for_reading
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Imputed(Shown):
     """One model fitted to several imputed tables.
@@ -53,9 +56,9 @@ class Imputed(Shown):
         -------
         DataFrame
             Of point fits estimate, std_error, df (Barnard & Rubin 1999, of complete data the residual ones), statistic,
-            p_value, conf_low, conf_high; of posteriors mean, sd, median and interval of the draws of all imputations
-            together. ``between_share``: the part of the variance that imputations make (mice's ``lambda``); of point
-            fits ``fmi``, the fraction of missing information.
+            p_value, conf_low, conf_high; of posteriors mean, sd, median, interval and p_positive of the draws of all
+            imputations together. ``between_share``: the part of the variance that imputations make (mice's
+            ``lambda``); of point fits ``fmi``, the fraction of missing information.
 
         References
         ----------
@@ -65,7 +68,7 @@ class Imputed(Shown):
         names = pd.Index(self.fits[0].design.x_names, name="term")
         if self.is_posterior:
             betas = [fit.values.beta for fit in self.fits]
-            summary = summarise(np.concatenate(betas), ci_prob, ci_kind).set_index(names)
+            summary = summarise(np.concatenate(betas), ci_prob, ci_kind, signs=True).set_index(names)
             within = np.mean([draws.var(axis=(0, 1)) for draws in betas], axis=0)
             between = np.var([draws.mean(axis=(0, 1)) for draws in betas], axis=0)
             return summary.assign(between_share=_share(between, within + between))
@@ -106,6 +109,61 @@ class Imputed(Shown):
         estimates = np.array([each["estimate"].to_numpy() for each in tables])
         kept = tables[0][[c for c in ("effect", "group", "term") if c in tables[0]]]
         return kept.assign(estimate=estimates.mean(axis=0), between=estimates.std(axis=0, ddof=1))
+
+    def means(self, specs: Any, **options: Any) -> Means:
+        """Marginal means over all imputations, with their contrasts: options as of :meth:`PointFit.means`.
+
+        Numbers stand at the mean of their means in the tables; degrees of freedom are Barnard and Rubin's.
+
+        Raises
+        ------
+        InputError
+            ``ddf=``, of which there is one kind.
+        NotAvailableError
+            Models with smooths.
+        """
+        return self._pooled_means("means", (specs,), options)
+
+    def trends(self, variable: str, specs: Any = None, **options: Any) -> Means:
+        """Slopes of a number over all imputations: options as of :meth:`PointFit.trends`; see `means`."""
+        return self._pooled_means("trends", (variable, specs), options)
+
+    def _pooled_means(self, verb: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Means:
+        if "ddf" in options:
+            raise InputError(f"{verb}(ddf=...): of imputed tables degrees of freedom are Barnard and Rubin's")
+        if any(fit.design.smooths for fit in self.fits):
+            raise NotAvailableError(f"{verb}: not offered for smooths of imputed tables; .fits are the single fits")
+        parts = [getattr(fit, verb)(*arguments, **options) for fit in self.fits]
+        combinations = np.mean([part.combinations for part in parts], axis=0)
+        if self.is_posterior:
+            draws = np.concatenate([part.distribution.draws for part in parts])
+            distribution = replace(
+                parts[0].distribution, draws=draws, estimate=draws.mean(axis=(0, 1)), covariance=self.vcov().to_numpy()
+            )
+        else:
+            distribution = self._distribution()
+        return replace(
+            parts[0],
+            combinations=combinations,
+            distribution=distribution,
+            offset=float(np.mean([part.offset for part in parts])),
+            remarks=(*parts[0].remarks, f"Over {len(self.fits)} imputed tables."),
+        )
+
+    def _distribution(self) -> Distribution:
+        estimate, within, between = _moments(self.fits)
+        m, complete = len(self.fits), self._complete_df
+        total = within + (1.0 + 1.0 / m) * between
+
+        def of(L: Array, matrix: Array) -> Array:
+            return np.einsum("ka,ab,kb->k", L, matrix, L)
+
+        def df(L: Array) -> Array:
+            return _pooled(L @ estimate, of(L, within), of(L, between), m, complete, 0.95)["df"].to_numpy()
+
+        return Distribution(
+            estimate=estimate, variances=lambda L: of(L, total), df=df, covariance=total, caption="Barnard-Rubin df"
+        )
 
     def draws(self, name: str) -> Array:
         """Draws of a variable of posteriors, the chains of all imputations together (chain, draw, ...).

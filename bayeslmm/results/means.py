@@ -137,7 +137,8 @@ class Means(Shown):
         Of differences on the scale of the response: the means, of which ``weights`` (k, m) makes the differences.
     table : DataFrame
         The labels with estimate, std_error, df, conf_low, conf_high and, of contrasts, statistic and p_value; of a
-        posterior mean, sd, median, conf_low, conf_high and p_positive, the probability of a number above zero.
+        posterior mean, sd, median, conf_low, conf_high and, but for means on the scale of the response, p_positive, the
+        probability of a number above zero.
     """
 
     labels: pd.DataFrame
@@ -372,12 +373,12 @@ def _posterior_numbers(means: Means) -> pd.DataFrame:
     summarise = means.distribution.summarise
     assert summarise is not None
     numbers = summarise(_values(means), means.ci_prob)
-    if means.is_contrast:
+    if means.is_contrast or means.scale == "link":
         beyond = 1.0 if means.scale == "response" and means.compared is None else 0.0
         values = _values(means)
         above = (values > beyond).mean(axis=(0, 1))
         numbers[P_POSITIVE] = np.where(np.isnan(means.combinations).any(axis=1), np.nan, above)
-    return numbers[[*SUMMARY, *([P_POSITIVE] if means.is_contrast else [])]]
+    return numbers[[*SUMMARY, *([P_POSITIVE] if P_POSITIVE in numbers else [])]]
 
 
 def _gradients(means: Means) -> tuple[Array, Array]:

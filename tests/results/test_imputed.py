@@ -69,6 +69,21 @@ def test_tables_that_are_alike_are_one_table():
     assert found.verdict == "all 2 fits converged"
 
 
+def test_means_and_trends_are_pooled_as_coefficients_are(imputed):
+    """A difference of means is a coefficient, whatever stands at the means of the tables."""
+    pair, coefficients = imputed.means("sector").contrasts("reverse", adjust="none").table.iloc[0], imputed.fixef()
+    slope = imputed.trends("ses").table.iloc[0]
+    for found, name in ((pair, "sector[Public]"), (slope, "ses")):
+        for column in ("estimate", "std_error", "df", "conf_low", "conf_high"):
+            assert found[column] == pytest.approx(coefficients.loc[name, column], rel=1e-8), (name, column)
+    means = imputed.means("sector")
+    single = [fit.means("sector").table["estimate"] for fit in imputed.fits]
+    np.testing.assert_allclose(means.table["estimate"], np.mean(single, axis=0), rtol=1e-3)  # ses at the mean of means
+    assert "Barnard-Rubin df" in str(means) and "5 imputed tables" in str(means)
+    with pytest.raises(errors.InputError, match="Barnard and Rubin"):
+        imputed.means("sector", ddf=None)
+
+
 def test_posteriors_are_stacked(tables):
     found = blm.fit_imputed(
         WANTED["formula_py"], tables[:2], how="posterior", sampling={"random_seed": 1, "progressbar": False}
@@ -78,6 +93,10 @@ def test_posteriors_are_stacked(tables):
     assert found.draws("sigma").shape == (8, 1000)
     assert found.parameters()["mean"].iloc[-1] == pytest.approx(found.draws("sigma").mean())
     assert found.fixef()["between_share"].between(0, 1).all()
+    np.testing.assert_allclose(found.fixef()["p_positive"], (draws > 0).mean(axis=(0, 1)))
+    pair = found.means("sector").pairs()
+    assert pair.table["mean"].iloc[0] == pytest.approx(-found.fixef().loc["sector[Public]", "mean"])
+    assert pair.draws().sizes["chain"] == 8
     assert "draws stacked" in str(found)
     with pytest.raises(errors.NotAvailableError, match="draws"):
         found.test("ses = 0")
