@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .design import fixing
 from .design.design import Design
 from .design.priors import Priors
 from .engine.pymc_priors import priors_of
@@ -69,7 +70,8 @@ class Model:
         ``Model("y ~ 1 + (1 | study)", data, se="sei")``. For normal responses; without weights. Observations of new
         rows are predicted where ``newdata`` has the column.
     priors : mapping, optional
-        Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``.
+        Priors that replace defaults: ``{"sigma": blm.Prior("HalfNormal", sigma=5), "cor": blm.LKJ(1)}``. A number fixes
+        a parameter, in point fits as well: ``{"nu": 4}``, ``{("sd", "g", "x"): 0}``; docs/families.md says which.
         Keys are described in :func:`bayeslmm.design.priors.resolve_priors`.
     family : str
         ``"gaussian"``, ``"student_t"``, ``"lognormal"``, ``"bernoulli"``, ``"binomial"`` or ``"beta_binomial"``
@@ -146,6 +148,7 @@ class Model:
         asked = {"zi": zi, "hu": hu, "shape": shape, "phi": phi, "nu": nu}
         predictors = {name: text for name, text in asked.items() if text is not None}
         names = names_of_caller() if namespace is None and trust else namespace
+        fixed, priors = fixing.apart(priors)
         self._origin = Origin(
             data=data,
             weights=weights,
@@ -155,6 +158,7 @@ class Model:
             residual=residual,
             predictors=predictors,
             levels=levels,
+            fixed=fixed,
         )
         scope, of_family = Scope(names=names or {}, trusted=trust), family_of(family, link)
         self.design: Design = designed(
@@ -486,8 +490,10 @@ class Model:
             Priors that replace or join those given before; see `Model`.
         """
         origin = self._origin if data is None else replace(self._origin, data=data)
+        fixed, others = fixing.changed(origin.fixed, priors)
+        origin = replace(origin, fixed=fixed)
         changed = copy(self)
-        if formula is not None or data is not None:
+        if formula is not None or data is not None or fixed != dict(self._origin.fixed):
             scope = self.design.scope.at(names_of_caller())
             changed.design = designed(
                 update_formula(self.design.formula, formula or ". ~ ."),
@@ -496,7 +502,7 @@ class Model:
                 self.design.family,
                 self.design.matrices,
             )
-        changed.priors = priors_of(changed.design, priors, given=self.priors.given)
+        changed.priors = priors_of(changed.design, others, given=fixing.without(self.priors.given, fixed))
         changed._origin = origin
         for cached in ("pymc", "geometry"):
             changed.__dict__.pop(cached, None)

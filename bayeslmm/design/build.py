@@ -30,6 +30,7 @@ from .aliases import Aliases
 from .coding import MatrixRecipe, design_columns, independent_columns
 from .columns import structure_of
 from .design import Design, weighed
+from .fixing import Fixed, Fixing, reduced
 from .grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
 from .identification import refuse_interchangeable, refuse_untold_residual
 from .likelihood_weights import read_likelihood_weights
@@ -60,6 +61,7 @@ def build_design(
     sigma: str | None = None,
     residual: str | None = None,
     predictors: Mapping[str, Any] | None = None,
+    fixed: Fixed | None = None,
 ) -> Design:
     """Build the arrays of a mixed model.
 
@@ -87,6 +89,8 @@ def build_design(
         Of another family than gaussian ``sigma`` is one of the ``predictors``.
     predictors : mapping, optional
         Linear predictors of the family's parameters by their names, such as ``{"zi": "~ x"}``.
+    fixed : mapping, optional
+        Parameters that are no unknowns, by the keys of priors: ``{"sigma": 1.0, ("sd", "g", "x"): 0.0}``.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def build_design(
     """
     formula = parse_formula(formula) if isinstance(formula, str) else formula
     refuse_contradictions(family, se, weights)
-    family = family if se is None else KNOWN
+    family = replace(family if se is None else KNOWN, fixed=())
     if family.is_censored:  # of a design that is built anew, whose response says so again
         family = FAMILIES[family.name](link=family.link)
     data = as_frame(data)
@@ -119,6 +123,7 @@ def build_design(
         given, sigma = {"sigma": sigma, **given}, None
     weights_column = weights if isinstance(weights, str) and family.has_residual else None
     words, of_parameters = ResidualWords.of(sigma, residual, family, se, data), PredictorWords.of(given, family)
+    fixing = Fixing.of(fixed, family, se=se, residual=words, predicted=[each.parameter for each in of_parameters])
     scope = Scope(names=namespace or {}, trusted=trust)
     plan = make_plan(formula, data, scope, weights, offset, se, words, of_parameters)
     weights = from_outside(weights, data, "weights")
@@ -137,8 +142,8 @@ def build_design(
     terms = formula.fixed_terms
     if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one
         terms = replace(terms, intercept=True)
-    fixed, X = design_columns(terms, plan.expressions, frame)
-    whole, (X, independent, aliased) = X, _without_aliases(X, fixed, terms, "The fixed part")
+    columns, X = design_columns(terms, plan.expressions, frame)
+    whole, (X, independent, aliased) = X, _without_aliases(X, columns, terms, "The fixed part")
     kept = independent
     if family.has_categories:
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
@@ -149,7 +154,11 @@ def build_design(
     likelihood_weights = read_likelihood_weights(plan.likelihood_weights, frame)
     information = weighed(weights, likelihood_weights)
     named_matrices = _matrices(formula, matrices)
-    groups, bars, groupings = _groups(tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame)
+    whole_groups, bars, groupings = _groups(
+        tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame
+    )
+    groups, bars, groupings, kept_of_bars = _without_fixed(whole_groups, bars, groupings, fixing)
+    family = fixing.family(family)
     wide: list[WideTerm] = []
     wide_recipes: list[WideRecipe] = []
     if formula.smooths or any(bar.word is not None for bar in formula.bars):
@@ -157,11 +166,12 @@ def build_design(
     predictors = {each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters}
     _refuse_names_twice([g.name for g in (*groups, *wide, *(g for part in predictors.values() for g in part.groups))])
     recipe = Recipe(
-        fixed=fixed,
+        fixed=columns,
         kept=kept,
-        aliases=Aliases.of(whole, kept, independent, fixed.names, intercept=terms.intercept),
+        aliases=Aliases.of(whole, kept, independent, columns.names, intercept=terms.intercept),
         bars=bars,
         groupings=groupings,
+        kept_of_bars=kept_of_bars,
         offsets=plan.offsets,
         offset_given_as_array=offset is not None and not plan.offset_column,
         wide=tuple(wide_recipes),
@@ -175,7 +185,7 @@ def build_design(
         bounds=response.bounds,
         levels=response.levels,
         X=frozen(X),
-        x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),
+        x_names=tuple(name for name, use in zip(columns.names, kept, strict=True) if use),
         aliased=aliased,
         groups=(*groups, *wide),
         weights=weights,
@@ -193,6 +203,7 @@ def build_design(
         residual=None
         if words is None
         else build_residual(words, plan.expressions, frame.frame, (*groups, *wide), weights),
+        fixed=fixing.resolved(family, whole_groups, [g for part in predictors.values() for g in part.groups]),
         predictors=predictors,
     )
     if words is not None:
@@ -340,6 +351,25 @@ def _groups(
         recipes.append(tuple(recipe for recipe, _ in built))
         groupings.append(grouping)
     return tuple(terms), tuple(recipes), tuple(groupings)
+
+
+def _without_fixed(
+    groups: tuple[GroupTerm, ...],
+    bars: tuple[tuple[MatrixRecipe, ...], ...],
+    groupings: tuple[Grouping, ...],
+    fixing: Fixing,
+) -> tuple[
+    tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...], tuple[np.ndarray | None, ...]
+]:
+    """Grouping factors without columns whose sds are fixed at zero, and which columns of their bars are left."""
+    left = []
+    for term, recipes, grouping in zip(groups, bars, groupings, strict=True):
+        kept = fixing.kept(term)
+        smaller = term if kept is None else reduced(term, kept)
+        if smaller is not None:
+            left.append((smaller, recipes, grouping, kept))
+    terms, recipes_of, groupings_of, kept_of = zip(*left, strict=True) if left else ((), (), (), ())
+    return tuple(terms), tuple(recipes_of), tuple(groupings_of), tuple(kept_of)
 
 
 def merged(

@@ -21,6 +21,7 @@ from ..tools.summed import RowSums
 from ..tools.words import is_one_of
 from .censoring import words as censored_words
 from .codes import as_codes
+from .fixing import Fixed, in_words
 from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
 from .newdata import NewDesign, Recipe, rebuild
 from .plan import check_weights, from_outside
@@ -78,6 +79,9 @@ class Design:
         the prior weights over the squared relative sds, so that sd = sigma/√weight.
     predictors : mapping
         The linear predictors of parameters of the family, by name.
+    fixed : mapping
+        Parameters that are no unknowns, since they were given as numbers, by the keys of priors: of the family, and sds
+        of zero, whose columns are not among those of the groups.
     sums : RowSums or None
         Where the rows went by chunk by chunk: what the engine has of them (`bayeslmm.engine.sums`). ``y``, ``X`` and
         ``offset`` are `bayeslmm.tools.summed` columns then, and ``frame`` has no rows.
@@ -109,6 +113,7 @@ class Design:
     information: np.ndarray | None = None
     weights_column: str | None = None
     bounds: np.ndarray | None = None
+    fixed: Fixed = field(default_factory=dict)
 
     def __repr__(self) -> str:
         levels = ", ".join(f"{group.name} {group.n_levels:,}" for group in self.groups) or "none"
@@ -204,7 +209,8 @@ class Design:
             predicted[name] = part.values(values[part.variable], rows, random)
         elsewhere = {*self.of_variable, *of_effects}
         constant = {name: value for name, value in values.items() if name not in elsewhere}
-        return {**self.family.along(constant), **predicted}
+        known = {name: np.asarray(value) for name, value in self.family.known.items()}
+        return {**known, **self.family.along(constant), **predicted}
 
     @property
     def coords(self) -> dict[str, np.ndarray]:
@@ -300,7 +306,7 @@ class Design:
     @property
     def standard_errors(self) -> np.ndarray | None:
         """The known standard errors (n,) of the rows; None where sigma is estimated."""
-        if self.weights is None or not self.family.residual_is_known:
+        if self.weights is None or self.se is None:
             return None
         return np.asarray(self.family.known["sigma"] / np.sqrt(self.weights))
 
@@ -308,12 +314,18 @@ class Design:
     def described(self) -> str:
         """The formula, and what was said of the residuals and of parameters of the family."""
         parts = [self.formula.text, *([] if self.residual is None else [self.residual.text])]
-        return ", ".join([*parts, *(f'{part.parameter}="{part.text}"' for part in self.predictors.values())])
+        parts += [f'{part.parameter}="{part.text}"' for part in self.predictors.values()]
+        return ", ".join([*parts, *([f"fixed: {self.fixed_in_words}"] if self.fixed else [])])
 
     @property
     def predictor_lines(self) -> list[str]:
         """The linear predictors of parameters of the family, each as a line of text."""
         return [f"{part.link}({name}): {part.text}" for name, part in self.predictors.items()]
+
+    @property
+    def fixed_in_words(self) -> str:
+        """Which parameters are fixed, and where; empty if none is."""
+        return in_words(self.fixed)
 
     @property
     def takes_residual(self) -> bool:
@@ -442,7 +454,7 @@ class Design:
                 return None
             of_residual = self.residual.weights_at(self.frame, newdata)
             return of_residual if weights is None else of_residual * weights
-        if not self.family.residual_is_known:
+        if self.se is None:
             return weights
         if self.se and self.se in frame.columns:
             return np.asarray((self.family.known["sigma"] / checked(self.se, frame, None, frame.index)) ** 2)

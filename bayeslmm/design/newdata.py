@@ -73,6 +73,7 @@ class Recipe:
     offsets: tuple[Expression, ...]
     offset_given_as_array: bool
     wide: tuple[WideRecipe, ...] = ()
+    kept_of_bars: tuple[np.ndarray | None, ...] = ()  # which columns of the bars of each factor; None for all
 
 
 def rebuild(
@@ -93,12 +94,13 @@ def rebuild(
             f"{unknown[0]!r} is no grouping factor of the model; it has {', '.join(map(repr, factor_names)) or 'none'}."
         )
     wide = [each for each in recipe.wide if groups is None or not each.is_grouping or each.name in groups]
+    kept_of_bars = recipe.kept_of_bars or (None,) * len(recipe.bars)
     groupings = [
-        (bars, grouping)
-        for bars, grouping in zip(recipe.bars, recipe.groupings, strict=True)
+        (bars, grouping, kept)
+        for bars, grouping, kept in zip(recipe.bars, recipe.groupings, kept_of_bars, strict=True)
         if groups is None or grouping.name in groups
     ]
-    matrices = [recipe.fixed, *(bar for bars, _ in groupings for bar in bars)]
+    matrices = [recipe.fixed, *(bar for bars, *_ in groupings for bar in bars)]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
     leaves += [leaf for each in wide for leaf in each.leaves]
     named = [(leaf, where) for leaf in leaves] + [(leaf, "offset") for leaf in recipe.offsets]
@@ -123,12 +125,13 @@ def rebuild(
     if len(frame):
         shift[complete] = total_offset(recipe.offsets, frame, None)
     built = []
-    for bars, grouping in groupings:
+    for bars, grouping, kept in groupings:
         columns = [
             group_column(_present(newdata, name, f"grouping factor {grouping.name}")) for name in grouping.variables
         ]
         codes, labels = new_codes(grouping, columns)
-        Z = _scatter(_columns(bars, frame), complete)
+        every = _columns(bars, frame)
+        Z = _scatter(every if kept is None else every[:, kept], complete)
         labels.setflags(write=False)
         built.append(NewGroup(name=grouping.name, codes=frozen(codes, np.int64), labels=labels, Z=frozen(Z)))
     for each in wide:

@@ -56,6 +56,6 @@ class PredictorWords:
 def _no_such_parameter(name: str, text: Any, family: Family) -> str:
     if name in family.known:
         return f"{name}= with se=: known standard errors leave no {name} to be modelled. Leave one out."
-    having = [other for other, kind in FAMILIES.items() if name in kind.parameters]
+    having = [other for other, kind in FAMILIES.items() if name in kind.every_parameter]
     has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has none besides the mean"
     return f"{name}={text!r}: {family.option} has no {name}; {has}. Families with {name}: {', '.join(having)}."

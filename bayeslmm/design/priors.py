@@ -33,6 +33,7 @@ from ..terms.wide import WideTerm
 from ..tools.html import html_table
 from ..tools.summed import second_moment_of
 from .design import Design, GroupTerm
+from .fixing import Fixed, label_of
 from .names import LOG_RATIO, RHO
 from .predictors import ParameterPart
 from .propriety import refuse_impropriety
@@ -42,6 +43,7 @@ Key = str | tuple[str, ...]
 
 _ONLY_POSITIVE_SCALE = {"sigma", "nu"}
 SET = "set by you"  # the reason of a prior that is no default
+FIXED = "fixed by you"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,13 @@ class Priors:
 
     entries: tuple[ResolvedPrior, ...]
     given: Mapping[Any, Prior | LKJ] = field(default_factory=dict, hash=False)
+    fixed: Fixed = field(default_factory=dict, hash=False)
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Parameter, prior and reason of every parameter; then those that are fixed."""
+        rows = [(entry.label, repr(entry.prior), entry.reason) for entry in self.entries]
+        return rows + [(label_of(key), f"{value:.6g}", FIXED) for key, value in self.fixed.items()]
 
     def get(self, kind: str, group: str = "", term: str = "") -> Prior | LKJ:
         """The prior of one parameter."""
@@ -186,20 +195,16 @@ class Priors:
 
     def table(self) -> pd.DataFrame:
         """One row a parameter: parameter, prior, reason."""
-        return pd.DataFrame(
-            [(entry.label, repr(entry.prior), entry.reason) for entry in self.entries],
-            columns=["parameter", "prior", "reason"],
-        )
+        return pd.DataFrame(self.rows, columns=["parameter", "prior", "reason"])
 
     def __str__(self) -> str:
-        widths = [max(len(f(e)) for e in self.entries) for f in (lambda e: e.label, lambda e: repr(e.prior))]
-        return "\n".join(f"  {e.label:<{widths[0]}}  {e.prior!r:<{widths[1]}}  {e.reason}" for e in self.entries)
+        label, prior = (max(len(row[k]) for row in self.rows) for k in (0, 1))
+        return "\n".join(f"  {row[0]:<{label}}  {row[1]:<{prior}}  {row[2]}" for row in self.rows)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = [(entry.label, repr(entry.prior), entry.reason) for entry in self.entries]
-        return html_table(["Parameter", "Prior", "Because"], rows, left=3)
+        return html_table(["Parameter", "Prior", "Because"], self.rows, left=3)
 
 
 def resolve_priors(
@@ -217,7 +222,7 @@ def resolve_priors(
         parameters besides sigma ``"log_ratio"`` (all log ratios of sds), ``("log_ratio", term)`` and ``"rho"``. Of a
         parameter with a linear predictor ``"zi_Intercept"``, ``"zi_x"``, and ``("zi", "fixed")`` for all but its
         intercept; the factor ``g`` of its bars is called ``"zi_g"``: ``("sd", "zi_g", "Intercept")``. Values: `Prior`,
-        and `LKJ` for correlations.
+        and `LKJ` for correlations; numbers, which fix a parameter, are the design's.
     given : mapping, optional
         What the user gave before: ``user`` replaces or joins it.
 
@@ -305,7 +310,7 @@ def resolve_priors(
     if unused:
         raise PriorError(_no_match(unused[0], entries, design))
     refuse_impropriety(design, entries)
-    return Priors(entries=tuple(entries), given=user)
+    return Priors(entries=tuple(entries), given=user, fixed=design.fixed)
 
 
 def _of_residuals(design: Design) -> Iterator[tuple[str, str, list[Key], Prior | LKJ, str]]:
@@ -445,6 +450,8 @@ def _what_there_is(key: Any, design: Design) -> str:
         return " Cutpoints stand in place of an intercept: use 'cutpoint'."
     if key in design.predictors:
         return f" {key} has a linear predictor here: {', '.join(map(repr, design.predictors[key].labels))}."
+    if key in design.fixed:
+        return " It is fixed here: update the model by priors= to make it an unknown."
     if key in family.known:
         return f" It is known here, by se={design.se or 'values'}."
     if key in ("sigma", "nu", "shape", "phi", "zi", "hu", "cutpoint"):

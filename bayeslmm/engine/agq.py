@@ -73,7 +73,7 @@ class _Likelihood:
             for point in np.atleast_2d(psi):
                 beta, theta, free = about.split(point)
                 eta.append(about.X @ beta + about.offset)
-                values.append(about.parameters.values(free) if len(free) else free)
+                values.append(about.parameters.values(free))
                 roots.append(T @ about.lams(theta)[0])
             deviances = -self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
         return np.where(np.isfinite(deviances), deviances, np.inf)

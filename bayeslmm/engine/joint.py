@@ -91,6 +91,7 @@ class Joint(NamedTuple):
     sd_prior: Array  # (S, 2)
     parameter_link: Codes  # (r,) in which positive parameters are sampled
     parameter_kind: Codes  # (r,)
+    parameter_known: Array  # of every parameter: its value where it is fixed, else NaN; of cutpoints NaN
     parameter_prior: Array  # (r, 3): of a positive parameter two numbers, of the cutpoints location, scale, dof
     values: Array  # distinct responses of a negative binomial model
     counts: Array
@@ -251,6 +252,14 @@ def _coordinates(design: Design, factors: list[Factor], of_family: FamilyPart) -
     return Coordinates(names + of_family.names, sizes + of_family.sizes)
 
 
+def _known_of(design: Design, coordinates: int) -> list[float]:
+    """Values of the parameters that are fixed, NaN in the places of the others."""
+    family = design.family
+    if not family.positive_parameters:
+        return [np.nan] * coordinates
+    return [family.known.get(name, np.nan) for name in family.every_parameter]
+
+
 def _joined(
     design: Design,
     X: Array,
@@ -322,6 +331,7 @@ def _joined(
         sd_prior=_real([(prior.a, prior.b) for factor in factors for prior in factor.sds]).reshape(-1, 2),
         parameter_link=_whole(of_family.links),
         parameter_kind=_whole(of_family.kinds),
+        parameter_known=_real(_known_of(design, sum(of_family.sizes))),
         parameter_prior=_real(of_family.priors).reshape(-1, 3),
         values=_real(values),
         counts=_real(counts),
@@ -667,12 +677,17 @@ def _parameters(joint, x, parameters, gradient):
             if k > 0:
                 total += x[position + k]
         return total
-    for k in range(r):
-        link = joint.parameter_link[k]
-        parameters[k], slope, bend, _ = mean_bends(link, x[position + k])
-        value, by_value = log_prior(joint.parameter_kind[k], prior[3 * k], prior[3 * k + 1], parameters[k])
-        total += value + (x[position + k] if link == LOG else np.log(slope))
-        gradient[position + k] += by_value * slope + (1.0 if link == LOG else bend / slope)
+    i = 0  # among those that are not fixed
+    for k in range(joint.parameter_known.shape[0]):
+        if not np.isnan(joint.parameter_known[k]):
+            parameters[k] = joint.parameter_known[k]
+            continue
+        link = joint.parameter_link[i]
+        parameters[k], slope, bend, _ = mean_bends(link, x[position + i])
+        value, by_value = log_prior(joint.parameter_kind[i], prior[3 * i], prior[3 * i + 1], parameters[k])
+        total += value + (x[position + i] if link == LOG else np.log(slope))
+        gradient[position + i] += by_value * slope + (1.0 if link == LOG else bend / slope)
+        i += 1
     return total
 
 
@@ -681,8 +696,11 @@ def _pull_back_parameters(joint, x, parameters, by_parameters, gradient):
     r = joint.n_parameters
     position = x.shape[0] - r
     if joint.positive != 0:
-        for k in range(r):
-            gradient[position + k] += by_parameters[k] * mean_and_slope(joint.parameter_link[k], x[position + k])[1]
+        i = 0
+        for k in range(joint.parameter_known.shape[0]):
+            if np.isnan(joint.parameter_known[k]):
+                gradient[position + i] += by_parameters[k] * mean_and_slope(joint.parameter_link[i], x[position + i])[1]
+                i += 1
         return
     from_above, prior = 0.0, joint.parameter_prior
     for k in range(r - 1, -1, -1):
@@ -847,7 +865,8 @@ def log_density(buffer, x, gradient):
     for k in range(K):
         total += _factors(joint, k, x, sds[k], Ls[k], gradient)
         total += _effects(joint, k, x, sds[k], Ls[k], z, b)
-    parameters, by_parameters = np.empty(joint.n_parameters), np.zeros(max(joint.n_parameters, 2))
+    every = joint.parameter_known.shape[0]
+    parameters, by_parameters = np.empty(every), np.zeros(max(every, 2))
     total += _parameters(joint, x, parameters, gradient)
     if joint.gram.shape[0] > 0:
         total += _by_products(joint, x[:p] - joint.gram_shift, b, parameters[0], gradient, by_b, by_parameters)
@@ -863,7 +882,7 @@ def log_density(buffer, x, gradient):
 def unfold(buffer, x, sds, factors, b, parameters):
     """Sds (S, Q), correlation factors (S, Q, widest), effects (S, Σ J q) and parameters (S, r) of draws x (S, d).
 
-    Rows of a correlation factor stand in the order of places.
+    Rows of a correlation factor stand in the order of places; parameters that are fixed are among the r.
     """
     joint = views(buffer)
     unused, z = np.zeros(x.shape[1]), np.empty(b.shape[1])

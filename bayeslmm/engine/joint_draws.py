@@ -29,7 +29,7 @@ class ParameterDraws:
 def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Array) -> ParameterDraws:
     """The parameters at coordinates x (chain, draw, d)."""
     each, flat = x.shape[:2], x.reshape(-1, x.shape[-1])
-    S, p, Q, r = len(flat), len(design.x_names), int(joint.column_start[-1]), joint.n_parameters
+    S, p, Q, r = len(flat), len(design.x_names), int(joint.column_start[-1]), len(joint.parameter_known)
     sds, factors = np.zeros((S, Q)), np.zeros((S, Q, joint.middle.shape[1]))
     b, values = np.empty((S, int(joint.effect_start[-1]))), np.empty((S, r))
     loops.unfold(loops.pack(joint), flat, sds, factors, b, values)
@@ -54,7 +54,8 @@ def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Arr
         effects.append(factor_effects.reshape(*each, group.n_levels, group.q))
     parameters = {
         name: (values + moved[:, None]).reshape(*each, -1) if name == CUTPOINT else values[:, k].reshape(each)
-        for k, name in enumerate(design.family.parameters)
+        for k, name in enumerate(design.family.every_parameter)
+        if name in design.family.parameters
     }
     return ParameterDraws(
         beta=beta.reshape(*each, p),

@@ -8,7 +8,7 @@ the parameters included.  Restricted: β is integrated out beside u, with a flat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.linalg import lapack
 
 from ..design.design import Design
 from ..errors import FitError, NotAvailableError
-from ..families import LINKS
+from ..families import LINKS, Link
 from ..families.densities import each_bend, each_bend_by_row, each_normaliser, normaliser, numbers
 from ..tools.arrays import Array
 from . import pls
@@ -74,22 +74,31 @@ class Joint:
 class Parameters:
     """Free coordinates of a family's parameters, in their links; of cutpoints the first and logs of the gaps.
 
-    Of a parameter with a linear predictor they are coefficients of its columns, centred and in units of their sds.
+    Of a parameter with a linear predictor they are coefficients of its columns, centred and in units of their sds; one
+    that is fixed has none.
     """
 
     def __init__(self, design: Design) -> None:
         family = design.family
         self.ordered = not family.positive_parameters
-        self.names, self.of_family = design.parameters, family.parameters
-        self.links = [LINKS[family.parameter_link(name)] for name in family.parameters]
-        self.parts = [design.predictors.get(name) for name in family.parameters]
+        self.of_family = family.every_parameter
+        self.known = [family.known.get(name) for name in self.of_family]
+        self.links = [LINKS[family.parameter_link(name)] for name in self.of_family]
+        self.parts = [design.predictors.get(name) for name in self.of_family]
+        self.names = tuple(
+            name if part is None else part.variable for name, part in zip(self.of_family, self.parts, strict=True)
+        )
         self.scales = [None if part is None else _scaling(part.X, part.has_intercept) for part in self.parts]
         self.X = [
             None if part is None or T is None else part.X @ T for part, T in zip(self.parts, self.scales, strict=True)
         ]
         self.shifts = [np.zeros(0) if part is None else part.offset for part in self.parts]
         self.by_row = bool(design.predictors)
-        self.n, sizes = design.n, [int(np.prod(design.shape_of(name))) for name in self.names]
+        self.n = design.n
+        sizes = [
+            int(np.prod(design.shape_of(name))) if known is None else 0
+            for name, known in zip(self.names, self.known, strict=True)
+        ]
         self.size, ends = sum(sizes), np.cumsum([0, *sizes])
         self.places = [slice(int(start), int(end)) for start, end in zip(ends, ends[1:], strict=False)]
 
@@ -107,8 +116,10 @@ class Parameters:
         if self.ordered:
             return np.cumsum(np.concatenate([free[:1], np.exp(free[1:])]))
         columns = [
-            link.to_mean(free[place] if X is None else X @ free[place] + shift)
-            for link, place, X, shift in zip(self.links, self.places, self.X, self.shifts, strict=True)
+            link.to_mean(free[place] if X is None else X @ free[place] + shift) if known is None else np.array([known])
+            for link, place, X, shift, known in zip(
+                self.links, self.places, self.X, self.shifts, self.known, strict=True
+            )
         ]
         if self.by_row:
             return np.column_stack([np.broadcast_to(column, self.n) for column in columns])
@@ -121,16 +132,19 @@ class Parameters:
             return np.concatenate([values[:1], np.log(np.diff(values))])
         each = [
             np.atleast_1d(link.to_eta(parameters[name])) if T is None else np.linalg.solve(T, parameters[name])
-            for name, link, T in zip(self.names, self.links, self.scales, strict=True)
+            for name, link, T, known in zip(self.names, self.links, self.scales, self.known, strict=True)
+            if known is None
         ]
         return np.concatenate([np.zeros(0), *each])
 
     def begin(self, guesses: Array) -> Array:
-        """Coordinates at which the parameters are nearly these (r,) in all rows; of cutpoints, they are these."""
+        """Coordinates at which the unknown parameters are nearly these in all rows; of cutpoints, they are these."""
         if self.ordered:
             return self.free({self.names[0]: guesses})
         each = []
-        for link, X, shift, guess in zip(self.links, self.X, self.shifts, guesses, strict=True):
+        unknown = [k for k, known in enumerate(self.known) if known is None]
+        for k, guess in zip(unknown, guesses, strict=True):
+            link, X, shift = self.links[k], self.X[k], self.shifts[k]
             eta = np.atleast_1d(link.to_eta(guess))
             each.append(eta if X is None else np.linalg.lstsq(X, eta[0] - shift, rcond=None)[0])
         return np.concatenate([np.zeros(0), *each])
@@ -139,10 +153,16 @@ class Parameters:
         """Estimates by their names on the user's scale."""
         if self.ordered:
             return {self.names[0]: self.values(free)}
-        return {
+        named = {
             name: link.to_mean(free[place])[0] if T is None else T @ free[place]
-            for name, link, place, T in zip(self.names, self.links, self.places, self.scales, strict=True)
+            for name, link, place, T, known in self._each()
+            if known is None
         }
+        return named | {name: np.asarray(known) for name, *_, known in self._each() if known is not None}
+
+    def _each(self) -> Iterator[tuple[str, Link, slice, Array | None, float | None]]:
+        """(variable, link, place, scaling of its columns, value if it is fixed) of every parameter."""
+        yield from zip(self.names, self.links, self.places, self.scales, self.known, strict=True)
 
     def errors(self, free: Array, covariance: Array) -> dict[str, Array]:
         """Standard errors of coefficients and cutpoints on the user's scale, of other parameters in their links."""
@@ -150,7 +170,9 @@ class Parameters:
             J = self.jacobian(free)
             return {self.names[0]: np.sqrt(np.diag(J @ covariance @ J.T))}
         out: dict[str, Array] = {}
-        for name, place, T in zip(self.names, self.places, self.scales, strict=True):
+        for name, _, place, T, known in self._each():
+            if known is not None:
+                continue
             block = covariance[place, place]
             out[name] = np.sqrt(block[0, 0]) if T is None else np.sqrt(np.diag(T @ block @ T.T))
         return out
@@ -163,12 +185,16 @@ class Parameters:
         return T @ covariance[place, place] @ T.T
 
     def jacobian(self, free: Array) -> Array:
-        """∂values/∂free (r, r) of parameters that are the same in all rows."""
+        """∂values/∂free (r, size) of parameters that are the same in all rows."""
         if self.ordered:
             J = np.tril(np.ones((self.size, self.size)))
             J[:, 1:] *= np.exp(free[1:])
             return J
-        return np.diag([float(link.slope(value)) for link, value in zip(self.links, free, strict=True)])
+        J = np.zeros((len(self.of_family), self.size))
+        for k, (_, link, place, _, known) in enumerate(self._each()):
+            if known is None:
+                J[k, place] = link.slope(free[place])
+        return J
 
     def pull_back(self, free: Array, by_row: Array) -> Array:
         """Derivatives by the coordinates, from those by the parameters of each row (r, n)."""
@@ -396,12 +422,18 @@ class Approximation:
             raise FloatingPointError("the log likelihood or its gradient is not finite")
         return value, *slopes, inner
 
+    @property
+    def has_free_dispersion(self) -> bool:
+        """Whether the first parameter of the family is a dispersion, and unknown."""
+        return self.family.has_free_dispersion and self.family.every_parameter[0] not in self.family.known
+
     def refuse_perfect(self, values: Array) -> None:
-        """Raise FitError where the dispersion has gone: the likelihood then has no bound."""
-        if not self.family.has_free_dispersion:
+        """Raise FitError where the dispersion has gone, by which the likelihood may have no bound."""
+        family = self.family
+        if not self.has_free_dispersion:
             return
-        of_rows = np.atleast_2d(values)[:, 0]
-        if self.family.parameters[0] == "sigma":
+        of_rows, dispersion = np.atleast_2d(values)[:, 0], family.every_parameter[0]
+        if dispersion == "sigma":
             first = float(of_rows.min())
             perfect = first < PERFECT * float(np.std(self.y))
         else:
@@ -409,8 +441,7 @@ class Approximation:
             perfect = first > 1.0 / PERFECT**2
         if perfect:
             raise FitError(
-                f"the model fits the data perfectly: {self.family.parameters[0]} goes to {first:.2g}, and the "
-                "likelihood has no bound. Leave out what determines the response."
+                f"the residual variance goes away ({dispersion} goes to {first:.2g}): {family.without_dispersion}"
             )
 
     def normaliser(self, values: Array) -> tuple[float, Array]:

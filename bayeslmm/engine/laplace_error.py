@@ -102,7 +102,7 @@ class _Sampled:
         return cls(
             about=about,
             fixed=about.X @ beta + about.offset,
-            values=about.parameters.values(free) if len(free) else free,
+            values=about.parameters.values(free),
             integrated=integrated,
             root=None if integrated is None else about.T_z[integrated] @ lams[integrated],
             A=A,

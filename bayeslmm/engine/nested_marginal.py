@@ -88,6 +88,8 @@ def why_not(design: Design, most: int = FEW_NODES) -> str:
     family = design.family
     for part in design.predictors.values():
         return f"{part.parameter} has a linear predictor"
+    for name in family.fixed:
+        return f"{name[0]} is fixed"
     if not family.is_log_concave:
         return f"the log density of family={family} is not concave in the linear predictor"
     if any(group.is_wide for group in design.groups):

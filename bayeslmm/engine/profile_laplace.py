@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..covariances.template import cholesky_psd, sd_and_correlation
 from ..design.design import Design
 from ..errors import FitError
+from ..families import LINKS
 from ..tools.arrays import Array
 from . import agq, laplace_fit
 from .criterion import Evaluation
@@ -71,7 +72,7 @@ class _Held:
         names, kind = about.family.parameters, parameter.kind
         self.place = names.index(parameter.name or "sigma") if kind in ("sigma", "family") else -1
         in_link = self.place >= 0 and not about.parameters.ordered
-        self.link = about.parameters.links[self.place] if in_link else None
+        self.link = LINKS[about.family.parameter_link(names[self.place])] if in_link else None
         self.row = about.T_x[parameter.a] if kind == "beta" else np.zeros(about.p)
         self.outside = np.linalg.svd(self.row[None, :])[2][1:].T if kind == "beta" else np.eye(about.p)
         self.at_limit, self.at_limit_ends = self._limits(best)

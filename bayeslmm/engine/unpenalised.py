@@ -159,7 +159,7 @@ class _Levels:
         """BFGS with steps of at most one log unit, shorter ones where the likelihood falls or cannot be computed."""
         value, gradient = self._profile(free, inner)
         gradient, ends = gradient * searched, np.full(len(free), FARTHEST)
-        ends[:1] = PERFECT if self.design.family.has_free_dispersion else FARTHEST
+        ends[:1] = PERFECT if self.about.has_free_dispersion else FARTHEST
         H, failure = np.eye(len(free)) * max(1.0, float(np.abs(gradient).max())), None
         for _ in range(STEPS):
             step = -np.linalg.solve(H, gradient)
@@ -276,7 +276,7 @@ class _Levels:
 
     def named(self, free: Array, shift: float) -> dict[str, Array]:
         """The family's parameters by name."""
-        values, names = self.about.parameters.values(free), self.design.family.parameters
+        values, names = self.about.parameters.values(free), self.design.family.every_parameter
         if self.about.parameters.ordered:
             return {names[0]: values - shift}
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}

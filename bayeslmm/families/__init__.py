@@ -116,7 +116,11 @@ BY_OPTION: tuple[type[Family], ...] = (GaussianKnown, *CENSORED.values())
 # parameters that may have a linear predictor, besides sigma
 PREDICTED: tuple[str, ...] = tuple(
     dict.fromkeys(
-        name for kind in FAMILIES.values() if kind.positive_parameters for name in kind.parameters if name != "sigma"
+        name
+        for kind in FAMILIES.values()
+        if kind.positive_parameters
+        for name in kind.every_parameter
+        if name != "sigma"
     )
 )
 GAUSSIAN = Gaussian(link="identity")

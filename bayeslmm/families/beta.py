@@ -70,7 +70,7 @@ class Beta(Family):
 
     name = "beta"
     links = PROBABILITY_LINKS
-    parameters = ("phi",)
+    every_parameter = ("phi",)
     has_free_dispersion = True
     row, bends, normaliser = row, bends, normaliser
     distribution = "Beta(μ_i φ, (1 - μ_i) φ)"

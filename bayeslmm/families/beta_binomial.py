@@ -54,7 +54,7 @@ class BetaBinomial(Binomial):
     """y successes of m trials, whose probability is Beta(μφ, (1 − μ)φ) in every row."""
 
     name = "beta_binomial"
-    parameters = ("phi",)
+    every_parameter = ("phi",)
     limited_by: ClassVar[Mapping[str, str]] = {"phi": "binomial"}
     row, rows, bends = row, None, bends
     distribution = "Beta-Binomial(%s, p_i φ, (1 - p_i) φ)"

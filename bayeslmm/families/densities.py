@@ -50,7 +50,7 @@ def _sum_of_rows(kind: type[Family]) -> str:
     """The family's own loop, or one over its rows."""
     if kind.rows is not None:
         return f"return {kind.__name__}_rows({_ROWS})"
-    sums = "".join(f"    gradient[{k}] += by_{k}\n" for k in range(len(kind.parameters)))
+    sums = "".join(f"    gradient[{k}] += by_{k}\n" for k in range(len(kind.every_parameter)))
     return (
         "total = 0.0\n"
         "for i in range(y.shape[0]):\n"

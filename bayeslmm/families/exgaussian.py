@@ -70,9 +70,15 @@ class ExGaussian(Family):
 
     name = "exgaussian"
     links = ("identity",)
-    parameters = ("sigma", "nu")
+    every_parameter = ("sigma", "nu")
     limited_by: ClassVar[Mapping[str, str]] = {"nu": "gaussian"}
     limit_at_zero = frozenset({"nu"})
+    without_dispersion = (
+        "this is no perfect fit. The rows are few, or pile up at their least values, so that the likelihood is highest "
+        "where the normal part is gone and an exponential one begins at each row's lower end; there it has no smooth "
+        "maximum, or no bound. Fix sigma, as priors={'sigma': 0.02}, or take fit(), whose prior keeps it away from "
+        "zero, or family='gamma' or 'lognormal'."
+    )
     has_free_dispersion = True
     log_concave_links = ("identity",)
     row, bends = row, bends

@@ -59,11 +59,12 @@ class Family(ABC):
     """
 
     link: str
+    fixed: tuple[tuple[str, float], ...] = ()  # parameters that are given as numbers: no unknowns
 
     # -- what it is called and takes
     name: ClassVar[str]
     links: ClassVar[tuple[str, ...]]  # default first
-    parameters: ClassVar[tuple[str, ...]] = ()  # besides the mean
+    every_parameter: ClassVar[tuple[str, ...]] = ()  # besides the mean
     limited_by: ClassVar[Mapping[str, str]] = {}  # parameter -> what the family tends to as it grows
     limit_at_zero: ClassVar[frozenset[str]] = frozenset()  # or, of these, as it goes to zero
     positive_parameters: ClassVar[bool] = True  # sampled by `parameter_links`; the others are ordered
@@ -101,6 +102,9 @@ class Family(ABC):
     variance_in_words: ClassVar[str] = ""
     mean_symbol: ClassVar[str] = "μ_i"
     needs: ClassVar[str] = ""  # what responses must be
+    without_dispersion: ClassVar[str] = (  # what is known where the dispersion goes away
+        "the model fits the data perfectly, and the likelihood has no bound. Leave out what determines the response."
+    )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.link} link)"
@@ -144,9 +148,21 @@ class Family(ABC):
         return self.is_binary or self.has_categories
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """The unknown ones of `every_parameter`, which the compiled densities take all."""
+        fixed = dict(self.fixed)
+        return tuple(name for name in self.every_parameter if name not in fixed)
+
+    @property
     def known(self) -> Mapping[str, float]:
-        """Parameters that are no unknowns of the model, such as the sigma of known standard errors."""
-        return {}
+        """Parameters that are no unknowns of the model: fixed ones, or the sigma of known standard errors."""
+        return dict(self.fixed)
+
+    def among_all(self, values: Mapping[str, Array]) -> Array:
+        """All parameters (r,) as the compiled densities take them, from the unknown ones."""
+        known = self.known
+        every = (np.atleast_1d(known[name] if name in known else values[name]) for name in self.every_parameter)
+        return np.concatenate([np.zeros(0), *every])
 
     @property
     def residual_is_known(self) -> bool:

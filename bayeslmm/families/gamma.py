@@ -59,7 +59,7 @@ class Gamma(Family):
 
     name = "gamma"
     links = ("log", "inverse", "identity")
-    parameters = ("shape",)
+    every_parameter = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True
     log_concave_links = ("log",)

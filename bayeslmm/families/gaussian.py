@@ -63,7 +63,7 @@ class Gaussian(Family):
 
     name = "gaussian"
     links: ClassVar[tuple[str, ...]] = ("identity", "log", "inverse")
-    parameters: ClassVar[tuple[str, ...]] = ("sigma",)
+    every_parameter: ClassVar[tuple[str, ...]] = ("sigma",)
     has_residual = True
     has_free_dispersion = True
     has_normal_scores = True

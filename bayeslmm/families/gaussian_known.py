@@ -47,7 +47,7 @@ class GaussianKnown(Gaussian):
     sigma: float = 1.0
 
     links: ClassVar[tuple[str, ...]] = ("identity",)
-    parameters: ClassVar[tuple[str, ...]] = ()
+    every_parameter: ClassVar[tuple[str, ...]] = ()
     has_free_dispersion: ClassVar[bool] = False
     row, rows, bends = row, None, bends
 

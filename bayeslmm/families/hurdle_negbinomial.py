@@ -37,7 +37,7 @@ class HurdleNegativeBinomial(Hurdle, TruncatedNegativeBinomial):
 
     name = "hurdle_negbinomial"
     mean_parameters = frozenset({"shape", "hu"})
-    parameters: ClassVar[tuple[str, ...]] = ("shape", "hu")
+    every_parameter: ClassVar[tuple[str, ...]] = ("shape", "hu")
     limited_by: ClassVar[Mapping[str, str]] = {"shape": "hurdle_poisson", "hu": "truncated_negbinomial"}
     row, rows, bends = row, None, bends
     distribution = "0 with probability hu, else Negative-Binomial(μ_i, shape) given y_i > 0"

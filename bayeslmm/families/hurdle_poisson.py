@@ -37,7 +37,7 @@ class HurdlePoisson(Hurdle, TruncatedPoisson):
     """y = 0 with probability hu, else y ~ Poisson(μ) given y > 0."""
 
     name = "hurdle_poisson"
-    parameters = ("hu",)
+    every_parameter = ("hu",)
     limited_by: ClassVar[Mapping[str, str]] = {"hu": "truncated_poisson"}
     row, rows, bends = row, None, bends
     distribution = "0 with probability hu, else Poisson(μ_i) given y_i > 0"

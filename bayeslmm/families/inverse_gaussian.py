@@ -54,7 +54,7 @@ class InverseGaussian(Family):
 
     name = "inverse_gaussian"
     links = ("log", "inverse", "identity")
-    parameters = ("shape",)
+    every_parameter = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True
     row, bends = row, bends

@@ -55,7 +55,7 @@ class NegativeBinomial1(Poisson):
     """y ~ Negative-Binomial(μ, μ/phi), the first kind: a variance proportional to the mean (glmmTMB's nbinom1)."""
 
     name = "nbinom1"
-    parameters = ("phi",)
+    every_parameter = ("phi",)
     limited_by: ClassVar[Mapping[str, str]] = {"phi": "poisson"}
     limit_at_zero: ClassVar[frozenset[str]] = frozenset({"phi"})
     row, rows, bends = row, None, bends

@@ -66,7 +66,7 @@ class NegativeBinomial(Poisson):
     """y ~ Negative-Binomial(μ, shape), R's second kind."""
 
     name = "negbinomial"
-    parameters: ClassVar[tuple[str, ...]] = ("shape",)
+    every_parameter: ClassVar[tuple[str, ...]] = ("shape",)
     limited_by: ClassVar[Mapping[str, str]] = {"shape": "poisson"}
     for_zeros: ClassVar[tuple[str, ...]] = ("zero_inflated_negbinomial", "hurdle_negbinomial")
     normaliser_takes_y = True

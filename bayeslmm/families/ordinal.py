@@ -90,7 +90,7 @@ class Ordinal(Family):
 
     name = "ordinal"
     links = PROBABILITY_LINKS
-    parameters = ("cutpoint",)
+    every_parameter = ("cutpoint",)
     positive_parameters = False
     has_mean = False
     has_categories = True

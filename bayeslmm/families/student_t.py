@@ -68,7 +68,7 @@ class StudentT(Family):
 
     name = "student_t"
     links = ("identity", "log", "inverse")
-    parameters = ("sigma", "nu")
+    every_parameter = ("sigma", "nu")
     limited_by: ClassVar[Mapping[str, str]] = {"nu": "gaussian"}
     has_residual = True
     has_free_dispersion = True

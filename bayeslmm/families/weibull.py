@@ -46,7 +46,7 @@ class Weibull(Family):
 
     name = "weibull"
     links = ("log",)
-    parameters = ("shape",)
+    every_parameter = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True
     row, bends = row, bends

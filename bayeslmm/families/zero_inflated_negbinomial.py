@@ -33,7 +33,7 @@ class ZeroInflatedNegativeBinomial(ZeroInflated, NegativeBinomial):
     """y = 0 with probability zi, else y ~ Negative-Binomial(μ, shape)."""
 
     name = "zero_inflated_negbinomial"
-    parameters: ClassVar[tuple[str, ...]] = ("shape", "zi")
+    every_parameter: ClassVar[tuple[str, ...]] = ("shape", "zi")
     limited_by: ClassVar[Mapping[str, str]] = {"shape": "zero_inflated_poisson", "zi": "negbinomial"}
     row, rows, bends = row, None, bends
     distribution = "0 with probability zi, else Negative-Binomial(μ_i, shape)"

@@ -34,7 +34,7 @@ class ZeroInflatedPoisson(ZeroInflated, Poisson):
     """y = 0 with probability zi, else y ~ Poisson(μ)."""
 
     name = "zero_inflated_poisson"
-    parameters = ("zi",)
+    every_parameter = ("zi",)
     limited_by: ClassVar[Mapping[str, str]] = {"zi": "poisson"}
     row, rows, bends = row, None, bends
     distribution = "0 with probability zi, else Poisson(μ_i)"

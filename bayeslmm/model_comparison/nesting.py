@@ -75,6 +75,8 @@ def residual_is_nested(small: Design, large: Design) -> bool:
 def predictors_are_nested(small: Design, large: Design) -> bool:
     """Whether the family's parameters in the rows of one design are among those of the other."""
     constant = np.ones((small.n, 1))
+    if any(small.family.known.get(name) != value for name, value in large.family.fixed):
+        return False
     return all(
         _within(_columns_of(small, name, constant), _columns_of(large, name, constant))
         for name in {*small.predictors, *large.predictors}

@@ -287,7 +287,7 @@ def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
 
 
 def _parameters(footing: Footing) -> tuple[str, ...]:
-    return footing.design.family.parameters
+    return footing.design.family.every_parameter
 
 
 def _columns(values: Array) -> Array:

@@ -56,8 +56,7 @@ def groups_table(design: Design) -> Table | None:
 
 def priors_table(priors: Priors) -> Table:
     """Every prior with the reason for its scale."""
-    rows = [[entry.label, repr(entry.prior), entry.reason] for entry in priors.entries]
-    return table(["Parameter", "Prior", "Because"], rows, left=3)
+    return table(["Parameter", "Prior", "Because"], [list(row) for row in priors.rows], left=3)
 
 
 def variables_table(design: Design) -> Table:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ..design.build import build_design
 from ..design.design import Design
-from ..errors import InputError
+from ..design.fixing import in_words
+from ..errors import InputError, NotAvailableError
 from ..families import Family
 from ..formulas.binding import Scope
 from ..formulas.formula import Formula
@@ -36,6 +37,12 @@ def designed(
             sigma=origin.sigma,
             residual=origin.residual,
             predictors=origin.predictors,
+            fixed=origin.fixed,
+        )
+    if origin.fixed:
+        raise NotAvailableError(
+            f"priors= with {in_words(origin.fixed)}: parameters are fixed in tables in memory. Read a sample of rows "
+            "into memory for it."
         )
     from ..streaming.build import Given, stream_design
 

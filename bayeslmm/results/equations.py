@@ -246,6 +246,10 @@ def equations(design: Design, priors: Priors) -> Equations:
     number = {name: k for k, name in enumerate(dict.fromkeys(["Intercept", *columns]))}
     random = [line for group in design.every_group for line in _effects(group, number)]
     prior = [line for entry in priors.entries for line in _prior_lines(design, number, entry)]
+    prior += [
+        _Line(_symbol(name), "=", [_write("%s", _number(value))], [_words("fixed")])
+        for name, value in design.family.fixed
+    ]
     first = [_response(design), _predictor(design, number), *_residuals(design), *_parameters(design, number)]
     sections = [s for s in (first, random, prior) if s]
     return Equations(paragraphs=_typeset(sections), plain=_printed(sections))

@@ -27,6 +27,7 @@ class Origin:
     residual: str | None = None
     predictors: Mapping[str, str] = field(default_factory=dict)
     levels: Any = None
+    fixed: Mapping[Any, float] = field(default_factory=dict)  # parameters given as numbers, by the keys of priors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -194,6 +194,13 @@ def check_description(about: Any) -> None:
             _check_stored(level, f"index[{k}]")
     if "names" in about:  # versions before did not write it
         check_fields(about, {"names": RECORD})
+    if "fixed" in about:
+        check_fields(about, {"fixed": LIST})
+        for pair in about["fixed"]:
+            if not (
+                isinstance(pair, list) and len(pair) == 2 and _is_key(pair[0]) and isinstance(pair[1], float | int)
+            ):
+                raise DataError(f"the file is damaged: {pair!r} among its fixed parameters is no key and number")
     if about["kind"] == "point":
         check_fields(about, POINT)
         check_fields(about["solution"], ESTIMATES, "solution")
@@ -205,6 +212,11 @@ def check_description(about: Any) -> None:
     else:
         check_fields(about, POSTERIOR)
         _check_posterior(about)
+
+
+def _is_key(key: Any) -> bool:
+    """Whether it is a key of priors as JSON has it."""
+    return isinstance(key, str) or (isinstance(key, list) and all(isinstance(part, str) for part in key))
 
 
 TUPLES = ("covariances", "modes", "mode_covariances")
@@ -380,7 +392,8 @@ def _check_parameters(solution: PointSolution, design: Design) -> None:
         values = getattr(solution, name)
         if name == "parameter_errors" and solution.nodes == 0:
             continue
-        if tuple(values) != (*design.parameters, *family.known):
+        known = () if name == "parameter_errors" else tuple(family.known)
+        if tuple(values) != (*design.parameters, *known):
             raise DataError(
                 f"the file is damaged: its {name} are of {_shown(list(values))}, and the family's {design.parameters}"
             )

@@ -36,8 +36,8 @@ def weights_of(design: Design, verb: str) -> Array:
     if design.standard_errors is None:
         raise NotAvailableError(
             f"{verb} compares the differences between true effects with known sampling errors, and this model "
-            "estimates its residual variance: Model(..., se='column') is that of a meta-analysis. icc() compares with "
-            "an estimated one."
+            "has one residual variance for all rows: Model(..., se='column') is that of a meta-analysis. icc() "
+            "compares with the residual variance."
         )
     design.refuse_wide(verb)
     return design.standard_errors**-2.0

@@ -92,7 +92,7 @@ def _integrand(design: Design, fit: Draws, chosen: Codes, factor: str, nested: s
             continue
         b = flat(fit.draws(fit.design.names.b[group.name]))[chosen]
         eta += group.contribution(b)
-    each = [flat(values.family[name])[chosen] for name in design.family.parameters]
+    each = [flat(values.family[name])[chosen] for name in design.family.every_parameter]
     parameters = [np.zeros((len(eta), 0)), *(v if v.ndim == 2 else v[:, None] for v in each)]
     return Integrand(
         design=design,

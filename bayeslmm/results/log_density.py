@@ -78,9 +78,9 @@ def _as_log_likelihood(design: Design, posterior: Any, values: Array) -> Any:
 def _of_rows(design: Design, values: Mapping[str, Array]) -> Array:
     """The family's parameters as the compiled densities take them: (r,), or (n, r) where rows have their own."""
     if not design.predictors:
-        return np.concatenate([np.zeros(0), *(np.atleast_1d(values[name]) for name in design.parameters)])
+        return design.family.among_all(values)
     along = design.along(values)
-    return np.column_stack([np.broadcast_to(along[name], design.n) for name in design.family.parameters])
+    return np.column_stack([np.broadcast_to(along[name], design.n) for name in design.family.every_parameter])
 
 
 def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:

@@ -13,7 +13,7 @@ from . import loo as leaving_out
 from .draws import Draws
 from .elpd import ROW
 from .parameter_draws import parameter_table
-from .tidy import joined, wanted_effects
+from .tidy import fixed_rows, joined, wanted_effects
 
 
 def tidy(fit: Draws, effects: str | Sequence[str], ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def tidy(fit: Draws, effects: str | Sequence[str], ci_prob: float | None, ci_kin
         names = {"mean": "estimate", "sd": "std_error"}
         table = verb(fit, False, False, ci_prob, ci_kind).rename(columns=names)
         tables.append(table.assign(effect=effect))
-    return joined(tables)
+    return joined([*tables, fixed_rows(fit.design, wanted_effects(effects))])
 
 
 def glance(fit: Draws, *, loo: bool | None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ A point fit puts its estimates into the function, its bootstrap and a posterior 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -182,7 +182,7 @@ def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False
         )
     if a.response != b.response:
         raise InputError(f"{what}: the fits have different responses, {a.response!r} and {b.response!r}")
-    if not any_family and a.family != b.family:
+    if not any_family and replace(a.family, fixed=()) != replace(b.family, fixed=()):
         raise InputError(f"{what}: the fits have different families, {a.family} and {b.family}")
     if not (_equal(a.y, b.y) and _equal(a.trials, b.trials) and _equal(a.bounds, b.bounds)):
         raise InputError(

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from ..design import fixing
 from ..engine.pymc_priors import priors_of
+from ..errors import NotAvailableError
 from ..formulas.formula import update_formula
 from .alike import estimated
 from .designed import designed
@@ -43,5 +45,11 @@ def draws_on_response(record: Draws, y: Any, settings: Mapping[str, Any]) -> Dra
 
 def under_priors(record: Draws, priors: Mapping[Any, Any], settings: Mapping[str, Any]) -> Draws:
     """The draws behind :meth:`PosteriorFit.with_priors`, with changes of the settings."""
-    resolved = priors_of(record.design, priors, given=record.priors.given)
+    fixed, others = fixing.changed(record.design.fixed, priors)
+    if fixed != dict(record.design.fixed) or fixing.numbers(priors):
+        raise NotAvailableError(
+            "with_priors: which parameters are fixed by a number is part of the model. Fit that model: "
+            "model.update(priors={...}).fit()"
+        )
+    resolved = priors_of(record.design, others, given=record.priors.given)
     return sample(record.design, resolved, record.settings.changed(settings))

@@ -290,6 +290,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "sigma": None if design.residual is None else design.residual.words.sigma,
         "residual": None if design.residual is None else design.residual.words.residual,
         "predictors": {name: part.text for name, part in design.predictors.items()},
+        "fixed": [[_plain(key), value] for key, value in design.fixed.items()],
         "names": names_of(design),
         **streamed,
     }
@@ -340,6 +341,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     offset: Any = about["offset_column"]
     if about["offset_is_array"]:
         offset = np.zeros(len(frame))
+    fixed = {_key(key): value for key, value in about.get("fixed", [])}
     with muted(BayesLMMWarning):  # they were given when the model was made
         _check_scale(about)
         design = build_design(
@@ -355,6 +357,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
             sigma=about.get("sigma"),
             residual=about.get("residual"),
             predictors=about.get("predictors"),
+            fixed=fixed,
         )
     if design.n != len(arrays["y"]):
         raise DataError(f"{len(arrays['y'])} rows were saved and {design.n} are complete")
@@ -382,6 +385,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
         sigma=about.get("sigma"),
         residual=about.get("residual"),
         predictors=about.get("predictors") or {},
+        fixed=fixed,
     )
     return design, origin
 
@@ -545,7 +549,7 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
     check_interval(about["ci_prob"], about["ci_kind"])
     user_priors = {_key(key): _build_prior(value) for key, value in about["priors"]}
     entries = (ResolvedPrior(**{**e, "prior": _build_prior(e["prior"])}) for e in about["resolved"])
-    priors = Priors(entries=tuple(entries), given=user_priors)
+    priors = Priors(entries=tuple(entries), given=user_priors, fixed=design.fixed)
     check_priors(priors, design)
     if "posterior" not in about["groups"]:
         raise DataError("the file is damaged: its description has no group posterior, which holds the draws")

@@ -37,6 +37,8 @@ def _header(design: Design, title: str, *more: str) -> str:
     if design.residual is not None:
         lines.append(f"Residuals: {design.residual.text}")
     lines += design.predictor_lines
+    if design.fixed:
+        lines.append(f"Fixed, not estimated: {design.fixed_in_words}")
     if design.aliased:
         lines.append(f"Dropped (linearly dependent): {', '.join(design.aliased)}")
     return "\n".join([*lines, *more])

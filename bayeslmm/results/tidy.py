@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design
 from ..errors import InputError, NotAvailableError
 from ..tools.words import is_one_of
 from . import point_tables, quantities
@@ -14,6 +15,7 @@ from .alike import told_alike
 from .estimates import Estimates
 from .fitted import fitted, residuals
 from .intervals import estimates_of, family_table, parameter_labels, quantity_table
+from .variance import RESIDUAL, row_of
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs", "family")
 COLUMNS = [
@@ -54,6 +56,20 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return table[[column for column in COLUMNS if column in table]]
 
 
+def fixed_rows(design: Design, effects: Sequence[str]) -> pd.DataFrame:
+    """Parameters that are fixed: they have no errors, and a row where their kind was asked for."""
+    rows: list[tuple[str, str | None, str, float]] = []
+    for key, value in design.fixed.items():
+        if isinstance(key, tuple):
+            rows.append(("ran_pars", row_of(key[1]), f"sd__{key[2]}", value))
+        elif key == "sigma":
+            rows.append(("ran_pars", RESIDUAL, "sd__Observation", value))
+        else:
+            rows.append(("family", None, key, value))
+    columns = ["effect", "group", "term", "estimate"]
+    return pd.DataFrame([row for row in rows if row[0] in effects], columns=columns)
+
+
 @told_alike
 def tidy(fit: Estimates, effects: str | Sequence[str], *, ddf: str | None, ci_prob: float) -> pd.DataFrame:
     """The table behind :meth:`PointFit.tidy`."""
@@ -64,7 +80,8 @@ def tidy(fit: Estimates, effects: str | Sequence[str], *, ddf: str | None, ci_pr
         "ran_coefs": lambda: point_tables.coef(fit, ci_prob=ci_prob, ddf=ddf).assign(effect="ran_coefs"),
         "family": lambda: family_table(fit, ci_prob),  # without sigma, which is one of the ran_pars
     }
-    return joined([parts[effect]() for effect in wanted_effects(effects)])
+    wanted = wanted_effects(effects)
+    return joined([*(parts[effect]() for effect in wanted), fixed_rows(fit.design, wanted)])
 
 
 def _ran_pars(fit: Estimates) -> pd.DataFrame:

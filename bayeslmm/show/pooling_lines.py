@@ -113,7 +113,7 @@ def _curve(pool: Pooling, Z: Array, own: Any, common: Array, column: str) -> Arr
     if family.is_normal:
         return eta
     parameters = {name: np.asarray(pool.fits.loc[column, name]) for name in family.parameters}
-    return family.expected(eta, parameters)
+    return family.expected(eta, family.complete(parameters, ()))
 
 
 def _responses(pool: Pooling) -> Array:

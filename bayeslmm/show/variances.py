@@ -312,7 +312,9 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
         if not fit.design.family.residual_is_known:
             keys.append((RESIDUAL, "sd__Observation"))
     table = fit.confint("profile", ci_prob=style.OUTER, progressbar=False).set_index(["group", "term"])
-    ends = table.loc[keys, ["conf_low", "conf_high"]].to_numpy()
+    ends = table.reindex(keys)[
+        ["conf_low", "conf_high"]
+    ].to_numpy()  # of residuals that follow from others there are none
     return ends**2 if quantity == "variance" else ends
 
 

@@ -124,6 +124,31 @@ def test_density_of_further_structures(data, family, right, centring):
     assert density(loops, x) == pytest.approx(reference, rel=1e-8, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("family", "fixed"),
+    [
+        ("student_t", {"nu": 4.0}),
+        ("student_t", {"sigma": 0.8}),
+        ("negbinomial", {"shape": 1.5}),
+        ("gaussian", {"sigma": 2.0}),
+    ],
+)
+def test_fixed_parameters_are_no_coordinates(data, family, fixed):
+    of_family = family_of(family, None)
+    design = build_design(f"{family} ~ x + (1 | g)", data, family=of_family, fixed=fixed)
+    priors = resolve_priors(design, None)
+    geometry = choose_geometry(design, None, {})
+    loops, coordinates = joint.build(design, priors, geometry)
+    x, gradient = a_point(design, geometry, loops), np.zeros(sum(coordinates.sizes))
+    model = pymc_model.build_model(design, priors, geometry)
+    reference = float(model.compile_logp(mode="FAST_COMPILE")(at_point(model, coordinates, x)))
+    value = joint.log_density(joint.pack(loops), x, gradient)
+    assert value == pytest.approx(reference, rel=1e-8, abs=1e-6)  # as above
+    for k in range(len(x)):
+        h = 1e-5 * (np.arange(len(x)) == k)
+        assert gradient[k] == pytest.approx((density(loops, x + h) - density(loops, x - h)) / 2e-5, rel=1e-5, abs=1e-4)
+
+
 @pytest.mark.parametrize(("family", "link"), PAIRS)
 @pytest.mark.parametrize(("right", "centring"), STRUCTURES)
 def test_gradient_is_that_of_differences(data, family, link, right, centring):

@@ -125,7 +125,7 @@ def test_what_a_family_says_of_itself_is_whole(name):
     assert bool(kind.distribution) == kind.has_mean
     assert bool(kind.needs) == bool(np.any(family.impossible(np.array([-1.5, 0.0, 0.5, 2.0]))))
     y = np.array([0.2, 0.4, 0.7]) if not kind.is_discrete else np.array([0.0, 1.0, 1.0])
-    for parameter in kind.parameters:
+    for parameter in kind.every_parameter:
         default = family.default_prior(parameter, y)
         assert default.reason and all(np.isfinite(value) for value in default.arguments.values())
         if kind.positive_parameters:

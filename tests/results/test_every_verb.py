@@ -70,6 +70,12 @@ PREDICTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "zeros by x": ("x + (1 | g)", {"zi": "~ x"}),
     "shape by f": ("x + (1 | g)", {"shape": "~ f"}),
 }
+FIXED: dict[str, tuple[str, dict[str, Any]]] = {
+    "sigma fixed": ("x + (1 | g)", {"priors": {"sigma": 0.9}}),
+    "nu fixed": ("x + (1 | g)", {"priors": {"nu": 4}}),
+    "no sd of slopes": ("x + (x | g)", {"priors": {("sd", "g", "x"): 0}}),
+}
+ALL = STRUCTURES | RESIDUALS | PREDICTORS | FIXED
 OTHER_DATA = ("no variance", "perfect correlation", "hardly a residual")
 
 
@@ -88,7 +94,7 @@ class Case:
 
     @property
     def has_groups(self) -> bool:
-        return "|" in (STRUCTURES | RESIDUALS | PREDICTORS)[self.structure][0]
+        return "|" in ALL[self.structure][0]
 
 
 def posterior(structure: str, family: str = "gaussian", link: str | None = None) -> Case:
@@ -103,6 +109,8 @@ POINTS += [
     *(Case(structure, "reml") for structure in RESIDUALS),
     Case("strata", "ml"),
     Case("unstructured residuals", "ml"),
+    Case("sigma fixed", "reml"),
+    Case("no sd of slopes", "reml"),
 ]
 OTHER_POINTS = [
     Case("intercept", "ml", "student_t"),
@@ -138,9 +146,14 @@ OTHER_POINTS = [
     Case("intercept", "ml", "hurdle_negbinomial"),
     Case("zeros by x", "ml", "zero_inflated_negbinomial"),
     Case("shape by f", "ml", "gamma"),
+    Case("sigma fixed", "ml", "lognormal"),
+    Case("nu fixed", "ml", "student_t"),
+    Case("no sd of slopes", "ml", "poisson"),
 ]
 POSTERIORS = [
     *(posterior(structure) for structure in STRUCTURES),
+    posterior("sigma fixed"),
+    posterior("nu fixed", "student_t"),
     posterior("intercept", "student_t"),
     posterior("autoregressive", "bernoulli"),
     posterior("weights", "student_t"),
@@ -252,7 +265,7 @@ def data_of(structure: str, family: str) -> pd.DataFrame:
 
 
 def model_of(case: Case, right: str | None = None) -> blm.Model:
-    formula, options = (STRUCTURES | RESIDUALS | PREDICTORS)[case.structure]
+    formula, options = ALL[case.structure]
     left = "p(y, m)" if family_of(case.family).has_trials else "y"
     data = data_of(case.structure, case.family)
     return blm.Model(f"{left} ~ {right or formula}", data, family=case.family, link=case.link, **options)
@@ -273,7 +286,8 @@ def fit_of(case: Case) -> Any:
 
 @cache
 def baseline_of(case: Case) -> Any:
-    return fitted_by(model_of(case, "1 + (1 | g)"), case.engine, **SHORTER)
+    right = "1 + (x | g)" if case.structure == "no sd of slopes" else "1 + (1 | g)"
+    return fitted_by(model_of(case, right), case.engine, **SHORTER)
 
 
 # -- verbs
@@ -545,7 +559,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.InputError if word == "rank_groups" else errors.NotAvailableError
     if word in ("icc", "within_correlation", "r2") and (case.family, case.link) in WITHOUT_RESIDUAL:
         return errors.NotAvailableError
-    if word == "heterogeneity" and not fit_of(case).design.family.residual_is_known:
+    if word == "heterogeneity" and fit_of(case).design.se is None:
         return errors.NotAvailableError
     if word == "pseudo_r2" and case.structure == "known errors":  # no intercept of g, and no residual variance
         return errors.NotAvailableError
@@ -612,7 +626,10 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     if name in ("tidy", "tidy, all"):
         # columns that apply to some of the effects only: no tests of sds, no R-hat of levels, no level of a parameter
         found = {"group", "level", "std_error", "df", "statistic", "p_value", "conf_low", "conf_high"}
-        found = {"group", "level", "rhat", "ess_bulk", "ess_tail"} if case.engine == "posterior" else found
+        of_draws = {"group", "level", "rhat", "ess_bulk", "ess_tail"}  # what is fixed has no errors
+        found = of_draws | (found if case.structure in FIXED else set()) if case.engine == "posterior" else found
+    elif name == "tidy, ran_pars" and "sigma" in fit.design.fixed:
+        found = {"std_error", "conf_low", "conf_high", "rhat", "ess_bulk", "ess_tail"}
     elif word == "heterogeneity":
         # no df of variances, no interval of tests, and of several factors none by the Q-profile
         found = {"df", "p_value", "conf_low", "conf_high", "sd", "median"}
@@ -845,7 +862,7 @@ def test_rows_of_a_point_fit_agree(case):
         np.testing.assert_allclose(fit.predict(data_of(case.structure, "gaussian")), fit.fitted(), **EXACT)
     np.testing.assert_allclose(fit.predict(draws=2, random_seed=1)[1], fit.fitted(), **EXACT)
     np.testing.assert_allclose(fit.augment()["_resid"], fit.residuals(), **EXACT)
-    sigma = 1.0 if fit.design.family.residual_is_known else fit.sigma
+    sigma = 1.0 if fit.design.se is not None else fit.sigma
     np.testing.assert_allclose(fit.residuals("scaled") * sigma, fit.residuals("pearson"), **EXACT)
     if case.structure == "weights":
         assert not np.allclose(fit.residuals("pearson"), fit.residuals())
