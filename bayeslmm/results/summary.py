@@ -218,6 +218,7 @@ def _fixed_correlations(fit: Estimates) -> Table | None:
     se = np.sqrt(np.diag(vcov))
     cor = vcov / np.outer(se, se)
     short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
+    short = [f"…{name[-11:]}" if short.count(head) > 1 else head for name, head in zip(names, short, strict=True)]
     rows = [
         [names[i], *(f"{cor[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1))]
         for i in range(1, len(names))

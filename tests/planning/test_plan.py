@@ -77,6 +77,19 @@ def test_a_regression_has_the_power_of_the_noncentral_t():
         assert abs(row["power"] - exact) < 4 * np.sqrt(exact * (1 - exact) / 500)
 
 
+def test_simrs_vignette_from_scratch():
+    """The slope of three groups that differ by their level has the power of a t test within groups, exactly."""
+    times = pd.DataFrame({"x": list(range(1, 11)) * 3, "g": np.repeat(list("abc"), 10)})
+    truth = blm.assume("y ~ x + (1 | g)", times, beta=[2, -0.1], sd=0.5**0.5, sigma=1)
+    found = blm.plan(truth, vary={"x": [10, 15], "g": [3, 6]}, studies=250, **SERIAL)
+    for row in found.table.to_dict("records"):
+        x = np.arange(1.0, row["x"] + 1)
+        df, shift = row["g"] * (len(x) - 1) - 1, 0.1 * np.sqrt(row["g"] * np.sum((x - x.mean()) ** 2))
+        far = stats.t.isf(0.025, df)
+        exact = stats.nct.sf(far, df, shift) + stats.nct.cdf(-far, df, shift)
+        assert abs(row["power"] - exact) < 4 * np.sqrt(exact * (1 - exact) / 250)
+
+
 def test_no_effect_is_seen_as_often_as_alpha_says(pilot):
     found = blm.plan(blm.assume(pilot, beta={"Days": 0.0}), vary={"Subject": [30]}, studies=400, ci_prob=0.9, **SERIAL)
     row = found.table.iloc[0]
