@@ -6,7 +6,7 @@ the unit matrix, with exact gradients; differences of them give the curvature at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from . import pls
 from .criterion import Evaluation
 from .laplace import Approximation, Inner
 from .reml import PointSolution, Status
-from .separation import can_separate, constant_levels, separating
+from .separation import can_separate, constant_levels, separating, separating_zeros
 
 STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises
@@ -506,13 +506,22 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
     inside = slice(about.n_beta + about.n_theta, None)
     errors = about.parameters.errors(free, spread[inside, inside])
     separation = _separation(about, inner)
-    endless = constant_levels(about.design)
-    if len(separation) or endless:
+    of_zeros, towards = _separation_of_zeros(about, free)
+    endless = bool(len(separation) or constant_levels(about.design) or of_zeros)
+    if endless:
         spread = joint_covariance(about, optimum, least=1e-12)
         vcov = vcov if about.restricted else spread[: about.p, : about.p]
+        errors = about.parameters.errors(free, spread[inside, inside])
+    if of_zeros:  # those of the others are what they are however far out the search stopped
+        apart = joint_covariance(about, replace(optimum, hessian=_stiff(optimum.hessian, towards)))
+        finite = about.parameters.errors(free, apart[inside, inside])
+        vcov = vcov if about.restricted or len(separation) else apart[: about.p, : about.p]
+        part = about.design.predictors[about.family.zeros]
+        infinite = np.isin(part.labels, of_zeros)
+        errors = {n: np.where(infinite, e, finite[n]) if n == part.variable else finite[n] for n, e in errors.items()}
     status: Status = "boundary" if any(singular) or optimum.limits else "converged"
-    if len(separation) or endless or not optimum.at_rest:
-        status = "separated" if len(separation) or endless else "failed"
+    if endless or not optimum.at_rest:
+        status = "separated" if endless else "failed"
     return PointSolution(
         reml=about.restricted,
         criterion=2.0 * (optimum.value - shift),
@@ -529,7 +538,7 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         gradient_norm=float(np.abs(optimum.gradient).max(initial=0.0)),
         evaluations=about.evaluations,
         nodes=1,
-        limits=optimum.limits,
+        limits=(*optimum.limits, *of_zeros),
         separation=separation,
         parameter_errors=errors,
     )
@@ -551,8 +560,9 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
     about.last = inner
     first = about.n_beta + about.n_theta
     for name in solution.limits:
-        k = about.parameters.place(name)
-        assert k is not None  # those with a linear predictor are not held
+        k = about.parameters.place(name) if name in about.family.parameters else None
+        if k is None:  # a coefficient of a linear predictor, which is not held
+            continue
         about.held[first + k] = True
     free = ~about.held
     free[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
@@ -578,6 +588,36 @@ def _separation(about: Approximation, inner: Inner) -> Array:
         return scaled
     direction = about.T_x @ scaled
     return direction / np.abs(direction).max()
+
+
+def _stiff(hessian: Array, direction: Array) -> Array:
+    """The curvature (size, size) of a criterion that is flat along a unit direction, as if it were held there."""
+    across = np.eye(len(direction)) - np.outer(direction, direction)
+    return across @ hessian @ across + float(np.diag(hessian).max()) * np.outer(direction, direction)
+
+
+def _separation_of_zeros(about: Approximation, free: Array) -> tuple[tuple[str, ...], Array]:
+    """The coefficients of a zero's probability that are infinite, as tables call them, and the direction (size,) of ψ.
+
+    None if all are finite.
+    """
+    design, of_family, towards = about.design, about.family, np.zeros(about.size)
+    part = design.predictors.get(of_family.zeros)
+    if part is None:
+        return (), towards
+    k = of_family.parameters.index(of_family.zeros)
+    X, T = about.parameters.X[k], about.parameters.scales[k]
+    assert X is not None
+    assert T is not None
+    scaled = separating_zeros(design, X, about.parameters.values(free)[:, k])
+    if not len(scaled):
+        return (), towards
+    first = about.n_beta + about.n_theta
+    place = about.parameters.places[k]
+    towards[first + place.start : first + place.stop] = scaled / np.linalg.norm(scaled)
+    direction = np.abs(T @ scaled)
+    labels = tuple(label for label, d in zip(part.labels, direction, strict=True) if d > 1e-6 * direction.max())
+    return labels, towards
 
 
 def _vcov_of_modes(about: Approximation, optimum: Optimum, spread: Array) -> Array:

@@ -52,7 +52,7 @@ class PointSolution:
     nodes: int = 0  # of the rule by which effects are integrated out: one is Laplace's; none where that is exact
     parameter_errors: Mapping[str, Array] = field(default_factory=dict)  # se of their logs, of cutpoints themselves
     rule_error: float = 0.0  # log likelihood of a finer rule less that of this one, where it was looked at
-    limits: tuple[str, ...] = ()  # parameters of the family that grow without bound, or go to zero
+    limits: tuple[str, ...] = ()  # parameters of the family, or coefficients of theirs, without a bound or at zero
     separation: Array = field(default_factory=lambda: np.zeros(0))  # (p,) direction in which β̂ is infinite, if any
     untold: Identification | None = None  # what of the variances the data do not tell
     rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them

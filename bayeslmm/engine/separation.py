@@ -16,6 +16,7 @@ from ..tools.arrays import Array
 from ..tools.lazy import optimize
 
 MOVED = 1e-6  # of a coefficient of scaled columns, where the largest is one
+HARDLY = 0.05  # zeros expected beside the counts in all rows, below which one's probability is nothing
 
 
 def can_separate(design: Design) -> bool:
@@ -51,10 +52,37 @@ def separating(design: Design, X: Array) -> Array:
     G, E = (np.unique(np.round(np.vstack(a), 12), axis=0) for a in forms)
     if not len(G):
         return np.zeros(0)
-    # the sparsest: least in sum of sizes among those whose rows rise by one on average
-    gain = G.sum(axis=0) / len(G)
+    return _sparsest(G, E, p)
+
+
+def separating_zeros(design: Design, X: Array, probabilities: Array) -> Array:
+    """Such a direction (p,) of the linear predictor of a zero's probability; without entries if there is none.
+
+    A zero gains by a higher one and any other count by a lower one, whatever the counts' mean. A zero that the count
+    explains alone, where that probability is as good as nothing, loses nothing by a lower one.
+
+    Parameters
+    ----------
+    design : Design
+    X : (n, p) columns of the predictor, of size one
+    probabilities : (n,) where a search ended
+    """
+    none, n = probabilities * len(X) < HARDLY, len(X)
+    if not (none | ((1.0 - probabilities) * n < HARDLY)).any():
+        return np.zeros(0)
+    zero = (design.y == 0.0) & ~none
+    G = np.unique(np.round(np.where(zero[:, None], X, -X), 12), axis=0)
+    return _sparsest(G, np.zeros((0, X.shape[1])), X.shape[1])
+
+
+def _sparsest(G: Array, E: Array, p: int) -> Array:
+    """Of the directions along which no form G falls, some rise and E stay, the least in sum of sizes: its first p.
+
+    Its forms rise by one on average; the largest entry is ±1. Without entries if there is none.
+    """
+    q, gain = G.shape[1], G.sum(axis=0) / len(G)
     program = optimize.linprog(
-        np.ones(2 * (p + K)),
+        np.ones(2 * q),
         A_ub=sparse.csr_array(np.hstack([-G, G])),
         b_ub=np.zeros(len(G)),
         A_eq=sparse.csr_array(np.vstack([np.hstack([E, -E]), np.concatenate([gain, -gain])])),
@@ -64,7 +92,7 @@ def separating(design: Design, X: Array) -> Array:
     )
     if program.x is None:
         return np.zeros(0)
-    direction = (program.x[: p + K] - program.x[p + K :])[:p]
+    direction = (program.x[:q] - program.x[q:])[:p]
     size = np.abs(direction).max()
     if size <= MOVED:  # the cutpoints alone move, where a category is empty
         return np.zeros(0)

@@ -80,6 +80,7 @@ class Family(ABC):
     least: ClassVar[float] = 0.0  # count
     mean_parameters: ClassVar[frozenset[str]] = frozenset()  # on which E(y | η) hangs besides η
     scales_with_mean: ClassVar[bool] = True  # E(y | η) is a multiple of g⁻¹(η), or η with models_log
+    zeros: ClassVar[str] = ""  # the parameter that is the probability of a zero beside, or in place of, the count's
     for_zeros: ClassVar[tuple[str, ...]] = ()  # families with a part for zeros besides those of this one
     is_discrete: ClassVar[bool] = False
     is_censored: ClassVar[bool] = False  # rows may lie in intervals, whose ends stand for the response and the trials

@@ -142,7 +142,6 @@ def first_of_some(rate: Array, rng: Generator) -> Array:
 class ZerosApart(Poisson):
     """A count that is zero with a probability of its own, its last parameter, and else as the next base has it."""
 
-    zeros: ClassVar[str]  # the name of that probability
     links = ("log",)
     for_zeros: ClassVar[tuple[str, ...]] = ()
     meaning: ClassVar[str]  # of that probability, in the words of its prior's reason

@@ -167,15 +167,21 @@ def _limit(name: str, design: Design) -> str:
 
 def _separation(fit: Estimates) -> str:
     """What is infinite, and why."""
-    direction = fit.solution.separation
-    if not len(direction):
+    direction, design = fit.solution.separation, fit.design
+    labels = {label for part in design.predictors.values() for label in part.labels}
+    infinite = [name for name in fit.solution.limits if name in labels]
+    if not len(direction) and not infinite:
         names = ", ".join(fit.design.groups[k].name for k in constant_levels(fit.design))
         return (
             f"every level of {names} has one response only, so that its sd is infinite. That printed is where the "
             "search stopped. Leave the term out, or take a prior: fit()"
         )
-    infinite = [n for n, d in zip(fit.design.x_names, direction, strict=True) if d != 0.0]
-    named = [n for n in infinite if n != "Intercept"] or infinite
+    of_mean = [n for n, d in zip(design.x_names, direction, strict=True) if d != 0.0] if len(direction) else []
+    named = [
+        name
+        for names, intercepts in ((of_mean, {"Intercept"}), (infinite, {f"{p}_Intercept" for p in design.predictors}))
+        for name in [n for n in names if n not in intercepts] or names
+    ]
     return (
         f"separation of {', '.join(named)}. The estimate and its error are infinite, and those printed where the "
         "search stopped. Join categories, leave the predictor out, or take a prior: fit()"

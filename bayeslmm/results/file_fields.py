@@ -354,7 +354,9 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     check_array("beta", solution.beta, (p,))
     check_array("vcov", solution.vcov, (p, p))
     check_array("separation", solution.separation, (p,) if len(solution.separation) else (0,))
-    if not set(solution.limits) <= {*design.family.limited_by, *(["sigma"] if design.family.has_reml else [])}:
+    endless = {*design.family.limited_by, *(["sigma"] if design.family.has_reml else [])}
+    endless |= {label for part in design.predictors.values() for label in part.labels}
+    if not set(solution.limits) <= endless:
         raise DataError(f"the file is damaged: limits are of {_shown(list(solution.limits))}, which have none")
     shapes_of: dict[str, list[tuple[int, ...]]] = {
         "covariances": [(group.q, group.q) for group in groups],

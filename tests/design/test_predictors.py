@@ -11,6 +11,7 @@ import bayeslmm as blm
 from bayeslmm.engine import laplace_fit
 from bayeslmm.engine.laplace import Approximation
 from bayeslmm.errors import (
+    ConvergenceWarning,
     FormulaError,
     InputError,
     NotAvailableError,
@@ -115,6 +116,43 @@ def test_without_zeros_beside_the_counts_the_model_is_the_plain_one(data):
     # 160 rows at zi = 1e-6 differ from the plain density by 1e-6 each
     assert inflated.loglik == pytest.approx(plain.loglik, abs=1e-3)
     np.testing.assert_allclose(inflated.solution.beta, plain.solution.beta, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "zeros_in_b", "slope"),
+    [
+        ("zero_inflated_poisson", "none", -1.0),
+        ("zero_inflated_poisson", "all", 1.0),
+        ("zero_inflated_negbinomial", "none", -1.0),
+        ("hurdle_poisson", "none", -1.0),
+        ("hurdle_poisson", "all", 1.0),
+    ],
+)
+def test_a_level_without_zeros_or_of_zeros_alone_is_named(family, zeros_in_b, slope, data):
+    """Errors of what is finite are those of the rows that tell it: of the other level alone."""
+    rng, parameter = fixed_rng(4), "hu" if family.startswith("hurdle") else "zi"
+    counts = rng.poisson(3.0, len(data))
+    in_b = counts + 1 if zeros_in_b == "none" else np.zeros(len(data))
+    d = data.assign(count=np.where(data.f == "b", in_b, counts * (rng.random(len(data)) > 0.4)))
+    options = {"family": family, parameter: "~ f"}
+    with pytest.warns(ConvergenceWarning, match=f"separation of {parameter}_f\\[b\\]"):
+        fit = blm.Model("count ~ 1", d, **options).fit_ml()
+    assert fit.solution.status == "separated" and f"{parameter}_f[b]" in fit.solution.limits
+    gamma, errors = fit.solution.parameters[f"beta_{parameter}"], fit.solution.parameter_errors[f"beta_{parameter}"]
+    assert slope * gamma[1] > 8.0 and errors[1] > 10.0
+    if family == "hurdle_poisson":  # a share of zeros in the rows of level a
+        share = np.mean(d["count"][d.f == "a"] == 0)
+        assert gamma[0] == pytest.approx(np.log(share / (1 - share)), abs=1e-5)
+        assert errors[0] == pytest.approx((np.sum(d.f == "a") * share * (1 - share)) ** -0.5, rel=1e-4)
+    else:
+        assert 0.05 < errors[0] < 1.0
+
+
+def test_a_level_with_zeros_that_counts_explain_is_no_separation_unless_it_is(data):
+    rng = fixed_rng(6)
+    d = data.assign(count=rng.poisson(3.0, len(data)) * (rng.random(len(data)) > np.where(data.f == "a", 0.2, 0.5)))
+    fit = blm.Model("count ~ 1", d, family="zero_inflated_poisson", zi="~ f + x").fit_ml()
+    assert fit.solution.status == "converged" and not fit.solution.limits
 
 
 @pytest.mark.parametrize("name", ["zi", "both", "sigma"])
