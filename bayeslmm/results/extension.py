@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..design.design import Design
 from .diagnosis import MOST_LONGER, Diagnosis, covers, hardly_moves, judge, narrowly_missed, too_slow, too_sticky
 from .progress import note
@@ -15,7 +13,7 @@ from .settings import Settings
 LONGER = 4  # times as many draws halve the Monte Carlo error, and quarter that of R-hat
 FEWEST = 500  # draws a chain: those who ask for fewer want to see something soon
 MOST_SECONDS = 60.0  # that a longer run of an exact sampler may take
-MOST_SECONDS_OF_NUTS = 240.0  # the same where chains of NUTS are slow: that they mix is in little doubt
+MOST_WORK = 4e9  # of a longer run of NUTS, in rows and effects met by gradients: some minutes, and the same everywhere
 MOST_NUMBERS = 250_000_000  # of random effects, held at a time: 2 GB
 ELSEWHERE = "chains in other coordinates do not reach where those before were: there may be two modes"
 EVER = ("diverging", "maxdepth_reached")  # of a draw that is kept and those between it and the last one
@@ -57,18 +55,19 @@ def settled(
     doubt = doubt or sticky or slow or (hardly if words else "")
     effects = sum(group.n_levels * group.q for group in design.every_group)
     seconds = spent = float(tree.posterior.attrs.get("seconds", 0.0))
-    most = MOST_SECONDS if sticky else MOST_SECONDS_OF_NUTS if slow or hardly else np.inf
+    work = _gradients(tree) * (design.n + effects)
     first, first_ess = tree, min(diagnosis.min_ess_bulk, diagnosis.min_ess_tail)
     for times in (LONGER, MOST_LONGER) if sticky or slow else (LONGER,):
         too_many = times * settings.draws * settings.chains * effects > MOST_NUMBERS
-        if not doubt or diagnosis.converged or diagnosis.divergences or too_many or LONGER * seconds > most:
+        too_long = (sticky and LONGER * seconds > MOST_SECONDS) or ((slow or hardly) and LONGER * work > MOST_WORK)
+        if not doubt or diagnosis.converged or diagnosis.divergences or too_many or too_long:
             break
         note(f"{doubt}: {times} times as many draws{words}", show=settings.progressbar and seconds > 1.0)
         longer = sample(changed.changed({"draws": times * settings.draws}))
         of_longer, tree = judge(longer, names), thinned(longer, times)
         if of_longer.min_ebfmi is not None:  # the energies of thinned draws are less alike
             tree.sample_stats.attrs["ebfmi"] = of_longer.min_ebfmi
-        seconds = float(longer.posterior.attrs.get("seconds", 0.0))
+        seconds, work = float(longer.posterior.attrs.get("seconds", 0.0)), LONGER * work
         spent += seconds
         tree.posterior.attrs |= {
             "rhat": of_longer.max_rhat,  # few draws that are kept tell less of how chains agree
@@ -81,6 +80,12 @@ def settled(
         if words and min(of_longer.min_ess_bulk, of_longer.min_ess_tail) < times * first_ess:
             changed, words = settings, ""  # it was no better
     return tree, diagnosis
+
+
+def _gradients(tree: Any) -> float:
+    """How many gradients NUTS took for its draws; 0 where nothing says so."""
+    stats = tree.sample_stats if "sample_stats" in tree.children else {}
+    return float(stats["n_steps"].sum()) if "n_steps" in stats else 0.0
 
 
 def thinned(tree: Any, by: int) -> Any:

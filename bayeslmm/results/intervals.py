@@ -161,7 +161,8 @@ def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
         if not design.shape_of(parameter.name):
             link = LINKS[family.parameter_link(parameter.name)]
             free = link.to_eta(np.asarray(value))
-            low, high, slope = (float(part) for part in (*link.to_mean(free + [-z * se, z * se]), link.slope(free)))
+            with np.errstate(over="ignore"):  # an end of the interval may be infinite
+                low, high, slope = (float(part) for part in (*link.to_mean(free + [-z * se, z * se]), link.slope(free)))
         rows.append((effect, group, term, value, slope * se, np.inf, low, high))
     columns = ["effect", "group", "term", "estimate", "std_error", "df", "conf_low", "conf_high"]
     return pd.DataFrame(rows, columns=columns)

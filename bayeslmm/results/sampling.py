@@ -134,14 +134,17 @@ def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
     ):
         refuse_perfect_fixed_part(Problem.of(design))
     plan = choose(design, priors, settings)
+    ways = [plan]
 
     def draw(changed: Settings) -> Any:
-        return plan.draw(design, priors, changed)
+        return ways[-1].draw(design, priors, changed)
 
     def better(slow: Any, changed: Settings) -> tuple[Settings, str]:
+        if isinstance(plan, Marginal):  # no proposal was good enough, and none will be
+            ways.append(Joint(reason=slow.posterior.attrs.get("reason", ""), shown=True))
         return better_coordinates(design, priors, slow, changed)
 
-    tree, diagnosis = settled(draw, design, settings, better if isinstance(plan, Joint) else None)
+    tree, diagnosis = settled(draw, design, settings, better if isinstance(plan, Joint | Marginal) else None)
     if isinstance(plan, Joint) and _is_worth_another(design, priors, settings, diagnosis):
         tree, diagnosis = _by_quadrature_instead(design, priors, settings, tree, diagnosis)
     tell(diagnosis)

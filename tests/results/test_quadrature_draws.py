@@ -57,6 +57,67 @@ def test_verbs_that_sample_or_weigh_again(model, post):
     assert np.isfinite(post.loo().elpd)
 
 
+OF_SEVERAL = {
+    "slopes": "count ~ x + (x | g)",
+    "nested": "count ~ x + (1 | g/h)",
+    "a row a level": "count ~ x + (1 | g/i)",
+}
+PICTURES = (
+    "plot_ranef",
+    "plot_coef",
+    "plot_pooling",
+    "plot_lines",
+    "plot_predictions",
+    "plot_variance",
+    "plot_icc",
+    "plot_prior_posterior",
+    "plot_residuals",
+    "plot_ranef_normality",
+    "plot_ppc",
+    "plot_trace",
+    "plot_rank",
+    "plot_energy",
+)
+
+
+@pytest.fixture(scope="module", params=OF_SEVERAL)
+def of_several(request):
+    """Draws by quadrature of several effects a row."""
+    model = blm.Model(OF_SEVERAL[request.param], agreement_families.simulated(8, 6), family="poisson")
+    post = model.fit(random_seed=1, draws=500, progressbar=False)
+    assert "exact marginal by quadrature" in " ".join(post.verdict.split()) and post.diagnosis.converged
+    return post
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_drawn_of_several_effects_a_row(of_several, name):
+    import matplotlib.pyplot as plt
+
+    if name == "plot_energy":  # it is the energy of NUTS
+        with pytest.raises(errors.RefusedVerbError, match="energy"):
+            blm.plot_energy(of_several)
+        return
+    of_one = {"group": of_several.design.groups[0].name} if name in ("plot_lines", "plot_pooling") else {}
+    drawn = getattr(blm, name)(of_several, **of_one)
+    assert drawn is not None
+    plt.close("all")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")  # of 48 rows a few are hard to leave out
+def test_draws_of_several_effects_a_row_are_weighed_and_drawn_again(of_several):
+    """Leave-one-out is what three folds estimate from less data, but for a few of its standard errors."""
+    loo = of_several.loo()
+    folds = blm.kfold(of_several, 3, random_seed=1, progressbar=False)
+    assert folds.elpd == pytest.approx(loo.elpd, abs=4.0 * folds.se)
+    sd = f"sd_{of_several.design.groups[0].name}"
+    tight = of_several.with_priors({"sd": blm.Prior("HalfNormal", sigma=0.02)}, random_seed=2, draws=500)
+    assert tight.draws(sd).mean() < 0.3 * of_several.draws(sd).mean()
+    assert "exact marginal" in " ".join(tight.verdict.split())
+    sensitivity = of_several.prior_sensitivity()
+    assert np.isfinite(sensitivity["prior"]).all() and (sensitivity["prior"] >= 0.0).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ordinal logit", "poisson, a row a level", "gamma, slopes and nested"])
 def test_draws_agree_with_nuts(name):
@@ -74,7 +135,7 @@ def test_doubtful_nuts_gives_way_to_quadrature_that_takes_longer(monkeypatch, fi
     sound = Diagnosis(max_rhat=1.0, min_ess_bulk=900.0, min_ess_tail=900.0)
     verdicts = iter([lambda draw: (trees[0], doubtful), lambda draw: (draw(Settings()), sound)])
     monkeypatch.setattr(sampling, "FEW_NODES", 0)
-    monkeypatch.setattr(sampling, "settled", lambda draw, design, settings: next(verdicts)(draw))
+    monkeypatch.setattr(sampling, "settled", lambda draw, *rest: next(verdicts)(draw))
     monkeypatch.setattr(sampling, "sample_quadrature", lambda *of: (trees[1], "" if fits else "no proposal fits"))
     monkeypatch.setattr(sampling, "tell", lambda diagnosis: None)
     draws = sampling.sample(model.design, model.priors, Settings(draws=500))
