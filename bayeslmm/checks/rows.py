@@ -131,6 +131,9 @@ def spread(rows: Draws) -> Verdict:
         if worst is not None:
             remedies["predictor sds"] = f'Give every level its own residual sd: sigma="~ {Atom(worst.of)}".'
         remedies["level sds"] += ' What tells such levels apart can stand in sigma="~ x".'
+        levels = max((m for m in measures if m.limit == "level sds"), key=lambda m: m.size, default=None)
+        if levels is not None and levels.of in rows.design.frame:
+            remedies["level sds"] += f' Or let the sd vary by level: sigma="~ (1 | {Atom(levels.of)})", drawn by fit().'
     return verdict(
         "residual variance",
         [*measures, *of_predictors],
