@@ -138,7 +138,7 @@ def _chain(text: str, names: Sequence[str], verb: str) -> list[Statement]:
     marked = _marked(text, names)
     pieces = RELATIONS.split(marked)
     if len(pieces) < 3:
-        raise InputError(f"{verb}({text.strip()!r}): a statement holds =, <, <=, > or >=")
+        raise InputError(f"{verb}({text.strip()!r}): a statement holds =, <, <=, > or >=, such as '{text.strip()} = 0'")
     ordered = sorted(names, key=len, reverse=True)
     statements = []
     for k in range(0, len(pieces) - 2, 2):

@@ -252,7 +252,13 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     "avg_comparisons": "fit.comparisons(variable)",
     "avg_slopes": "slopes(fit, variable)",
     "emtrends": "fit.trends(variable, factor)",
-    **dict.fromkeys(("emmeans", "lsmeans"), "fit.means(factor)"),
+    **dict.fromkeys(("emmeans", "lsmeans", "means", "marginal_means", "emm"), "fit.means(factor)"),
+    "trends": "fit.trends(variable, factor)",
+    **dict.fromkeys(("hypothesis", "glht"), "fit.hypothesis('x > 0') of a posterior, fit.test('x = 0') of a point fit"),
+    **dict.fromkeys(("equivalence", "TOST", "tost", "noninferiority"), "fit.means(factor).pairs().equivalence(margin)"),
+    **dict.fromkeys(
+        ("extend", "makeLmer", "makeGlmer", "doTest"), "assume(formula, table, beta=..., sd=...), for plan()"
+    ),
     **dict.fromkeys(("contrast", "pairs"), "fit.means(factor).pairs()"),
     "joint_tests": "anova(fit)",
     "avg_predictions": "predictions(fit)",
