@@ -130,10 +130,15 @@ class Template:
 
     # -- between θ and Λ
 
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`rows` and `columns` as NumPy asks for places."""
+        return np.array(self.rows, dtype=np.int64), np.array(self.columns, dtype=np.int64)
+
     def factor(self, theta: Array) -> Array:
         """Λ (q, q) from this factor's part of θ."""
         lam = np.zeros((self.q, self.q))
-        lam[list(self.rows), list(self.columns)] = theta[: len(self.rows)]
+        lam[self._places] = theta[: len(self.rows)]
         for block, structure, offset in self.curved:
             lam[np.ix_(block, block)] = structure.template(theta[offset:], len(block))
         return lam
@@ -141,7 +146,7 @@ class Template:
     def theta(self, lam: Array) -> Array:
         """This factor's part of θ from Λ."""
         theta = np.empty(self.n_theta)
-        theta[: len(self.rows)] = lam[list(self.rows), list(self.columns)]
+        theta[: len(self.rows)] = lam[self._places]
         for block, structure, offset in self.curved:
             factor = lam[np.ix_(block, block)]
             numbers = structure.parameters(factor @ factor.T)

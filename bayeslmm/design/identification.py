@@ -161,6 +161,11 @@ def judge(
     residual : bool
         Whether there is a residual variance.
     """
+    whole, gram = _products(ZtZ, pairs, ZtQ, templates, n, p, residual)
+    if all(structure.is_free for t in templates for structure in t.structures):  # all entries are parameters
+        null = _null_space(gram, whole.diagonal())
+        if not null.shape[1]:
+            return Identification(directions=(), sizes=())
     entries = [
         (k, b, a)
         for k, template in enumerate(templates)
@@ -168,14 +173,11 @@ def judge(
         for i, b in enumerate(block)
         for a in block[: i + 1]
     ]
-    whole, gram = _products(ZtZ, pairs, ZtQ, templates, n, p, residual)
     changes = _changes(templates, entries, ZtZ, T, residual)
     if changes is not None:
         null = changes.T @ _null_space(changes @ gram @ changes.T, np.diag(changes @ whole @ changes.T).copy())
-    else:
-        null = _null_space(gram, np.diag(whole).copy())
-    if not null.shape[1]:
-        return Identification(directions=(), sizes=())
+        if not null.shape[1]:
+            return Identification(directions=(), sizes=())
     directions = []
     for v in null.T:
         matrices = [np.zeros_like(t) for t in T]
@@ -230,7 +232,7 @@ def _changes(
 
 def _null_space(gram: Array, unprojected: Array) -> Array:
     """Directions (entries, d) along which Σ v_i V̇_i vanishes."""
-    left = np.diag(gram)
+    left = gram.diagonal()
     flat = left <= FLAT * unprojected
     if not flat.any():
         scale = np.sqrt(left)

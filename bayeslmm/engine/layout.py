@@ -130,13 +130,20 @@ def _pair(cross: CrossProducts, first: int, second: int) -> tuple[Codes, Codes, 
     return b, a, block.values.transpose(0, 2, 1)
 
 
+def _starts(counts: Codes) -> Codes:
+    """Where each of so many begins, and the last one ends."""
+    starts = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts
+
+
 def _chain_length(cross: CrossProducts, order: tuple[int, ...]) -> int:
     """How many leading factors can be eliminated level by level: each nested in all that follow in the chain."""
     order = tuple(k for k in order if (k, k) not in cross.pairs)
     for length in range(1, len(order)):
         for earlier in order[:length]:
             level, _, _ = _pair(cross, earlier, order[length])
-            if len(np.unique(level)) < len(level):  # one of them meets two
+            if np.bincount(level, minlength=1).max() > 1:  # one of them meets two
                 return length
     return len(order)
 
@@ -148,9 +155,9 @@ def arrange(cross: CrossProducts) -> Layout:
     order = tuple(sorted(range(len(cross.levels)), key=lambda k: ((k, k) in cross.pairs, -cross.levels[k], k)))
     widths = np.array([cross.widths[k] for k in order], dtype=np.int64)
     levels = np.array([cross.levels[k] for k in order], dtype=np.int64)
-    column_start = np.concatenate([[0], np.cumsum(widths * levels)]).astype(np.int64)
+    column_start = _starts(widths * levels)
     n_chain = _chain_length(cross, order)
-    node_start = np.concatenate([[0], np.cumsum(levels[:n_chain])]).astype(np.int64)
+    node_start = _starts(levels[:n_chain])
     n_xy = cross.XytXy.shape[0]
 
     node, column, factor, target, places, chain_values = [], [], [], [], [], []
@@ -170,10 +177,10 @@ def arrange(cross: CrossProducts) -> Layout:
     )
     by_node = np.lexsort((block_column, node_of))
     block_start = np.searchsorted(node_of[by_node], np.arange(n_nodes + 1)).astype(np.int64)
-    before = np.concatenate([[0], np.cumsum(widths[block_factor][by_node])])
+    before = _starts(widths[block_factor][by_node])
     tail = np.diff(before[block_start])
     row_length = tail + n_xy
-    panel_start = np.concatenate([[0], np.cumsum(width_of_node * row_length)]).astype(np.int64)
+    panel_start = _starts(width_of_node * row_length)
 
     offset = np.empty(len(by_node), dtype=np.int64)  # of a block inside its node's panel
     offset[by_node] = before[:-1] - before[block_start[node_of[by_node]]]
@@ -197,7 +204,7 @@ def arrange(cross: CrossProducts) -> Layout:
             block_factor=block_factor[by_node],
             block_node=block_node[by_node],
             panel_start=panel_start,
-            diagonal_start=np.concatenate([[0], np.cumsum(width_of_node**2)]).astype(np.int64),
+            diagonal_start=_starts(width_of_node**2),
         ),
         values=_flat(cross, order, pairs),
         pairs=tuple(pairs),
@@ -249,8 +256,10 @@ def refilled(layout: Layout, cross: CrossProducts) -> Layout:
 
 def with_response(layout: Layout, cross: CrossProducts) -> Layout:
     """The layout of cross-products that differ in those with the response only."""
-    ZtXy = np.concatenate([np.zeros(0), *(cross.ZtXy[k].reshape(-1) for k in layout.order)])
-    other = replace(layout, cross=cross, values=layout.values._replace(ZtXy=ZtXy, XytXy=cross.XytXy))
+    parts = [cross.ZtXy[k].reshape(-1) for k in layout.order]
+    ZtXy = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0), *parts])
+    values = layout.values._replace(ZtXy=ZtXy, XytXy=cross.XytXy)
+    other = Layout(cross=cross, order=layout.order, pattern=layout.pattern, values=values, pairs=layout.pairs)
     if "S" in layout.__dict__:  # which does not hang on the response
         other.__dict__["S"] = layout.S
     return other

@@ -220,6 +220,8 @@ def solve_M(reduced: Reduced, right: Array) -> Array:
 
 def _symmetrized(blocks: Array) -> Array:
     """Blocks (..., q, q) of which only the upper triangles are given."""
+    if blocks.shape[-1] == 1:
+        return blocks
     return np.triu(blocks) + np.triu(blocks, 1).swapaxes(-1, -2)
 
 

@@ -36,10 +36,13 @@ def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identific
 def _judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
     cross = scaled.cross
     XtX = cross.XytXy[:-1, :-1]
-    size = np.sqrt(np.maximum(np.diag(XtX), 1e-300))
-    values, vectors = np.linalg.eigh(XtX / np.outer(size, size))
-    use = values > 1e-13 * values.max(initial=0.0)
-    whitening = (vectors / size[:, None])[:, use] / np.sqrt(values[use])
+    size = np.sqrt(np.maximum(XtX.diagonal(), 1e-300))
+    values, vectors = np.linalg.eigh(XtX / (size[:, None] * size))
+    if len(values) and values[0] > 1e-13 * values[-1]:
+        whitening, p = vectors / size[:, None] / np.sqrt(values), len(values)
+    else:
+        use = values > 1e-13 * values.max(initial=0.0)
+        whitening, p = (vectors / size[:, None])[:, use] / np.sqrt(values[use]), int(use.sum())
     return judge(
         ZtZ=cross.ZtZ,
         pairs={
@@ -47,7 +50,7 @@ def _judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
         },
         ZtQ=[products[:, :, :-1] @ whitening for products in cross.ZtXy] if reml else None,
         n=cross.n,
-        p=int(use.sum()),
+        p=p,
         templates=problem.templates,
         T=scaled.T_z,
         residual=problem.sigma is None,
