@@ -139,6 +139,10 @@ class AliasedColumnsWarning(BayesLMMWarning):
     """Linearly dependent columns of the fixed part were dropped."""
 
 
+class DroppedCategoriesWarning(BayesLMMWarning):
+    """Ordered categories that were declared occur in no row, and the model has none of them."""
+
+
 class SingularFitWarning(BayesLMMWarning):
     """The optimum lies on the boundary: a zero variance or a correlation of ±1."""
 

@@ -40,7 +40,7 @@ from .predictor_words import PredictorWords
 from .predictors import ParameterPart
 from .residual import build_residual
 from .residual_words import ResidualWords
-from .response import check_order, read_response
+from .response import check_order, read_response, warn_of_categories
 from .standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
 from .wide_terms import WideRecipe, wide_terms
 
@@ -136,6 +136,8 @@ def build_design(
     if family.has_categories and plan.response.is_column:
         check_order(plan.response.label, data[plan.response.label])
     response = read_response(plan.response, frame, family, weights)
+    if family.has_categories and plan.response.is_column:
+        warn_of_categories(plan.response.label, data[plan.response.label], response.levels)
     if response.bounds is not None:
         family = CENSORED[family.name](link=family.link)
     weights = weights if family.has_residual else None  # those of a binomial response are its trials

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, NotAvailableError
+from ..errors import DataError, DroppedCategoriesWarning, NotAvailableError
 from ..families import Family
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from ..tools.frame import Columns, check_size, frozen, row_names
+from ..tools.warned import warn
 from .censoring import censored
 from .response_record import Response
 
@@ -180,6 +182,20 @@ def check_order(label: str, column: pd.Series) -> None:
     """Refuse categories without an order as an ordinal response."""
     if isinstance(column.dtype, pd.CategoricalDtype) and not column.dtype.ordered:
         raise DataError(_NO_ORDER.format(label=label))
+
+
+def warn_of_categories(label: str, column: pd.Series, levels: Sequence[Any]) -> None:
+    """Say which declared categories occur in no row: a likelihood gives them no probability, and no finite cutpoint."""
+    declared = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else ()
+    unseen = [level for level in declared if level not in levels]
+    if unseen:
+        shown = ", ".join(map(repr, unseen[:5])) + (", …" if len(unseen) > 5 else "")
+        warn(
+            f"The response {label!r} has no row in {shown}: left out of the model, whose predictions never are in "
+            f"{'it' if len(unseen) == 1 else 'them'}. data[{label!r}].cat.remove_unused_categories() says so of the "
+            "data.",
+            DroppedCategoriesWarning,
+        )
 
 
 def check_values(design: Any, y: np.ndarray) -> None:

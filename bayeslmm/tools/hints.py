@@ -15,6 +15,10 @@ from typing import Any
 from ..errors import InputError, UnknownArgumentError
 
 ZERO_OR_ONE = "'bernoulli', or 'binomial' with p(successes, trials) on the left"
+SHARES = (
+    "'beta' of the rows strictly between 0 and 1, and 'bernoulli' of whether a row is at an end and of at which: the "
+    "likelihoods of the three multiply"
+)
 
 FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
     **dict.fromkeys(("normal", "norm", "gauss", "n", "lm", "linear", "gaussianidentity"), "'gaussian'"),
@@ -52,6 +56,7 @@ FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
         ("categorical", "multinomial", "multinom"),
         "'ordinal' for ordered categories; those without an order are not offered, two at a time are 'bernoulli'",
     ),
+    **dict.fromkeys(("zerooneinflatedbeta", "zeroinflatedbeta", "oneinflatedbeta", "zoib"), SHARES),
     "zip": "'zero_inflated_poisson'",
     **dict.fromkeys(("zinb", "zinb2", "zeroinflatednegativebinomial"), "'zero_inflated_negbinomial'"),
     **dict.fromkeys(("hurdle", "hp"), "'hurdle_poisson'"),
@@ -339,6 +344,11 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(("cov_ranef", "data2"), "matrices={'A': A}, with (1 | gr(level, cov=A)) in the formula"),
         "ziformula": "zi='~ x' with family='zero_inflated_poisson' or 'zero_inflated_negbinomial'",
         "dispformula": "sigma='~ x' of residual sds, shape='~ x' and phi='~ x' of other families",
+        **dict.fromkeys(
+            ("disc", "scale"),
+            "one scale for all rows: of an ordinal response a predictor of it is not offered (brms has disc, "
+            "ordinal scale); sigma='~ x' is that of a normal one",
+        ),
         "vi": "se=, the square roots of the sampling variances",
         "sei": "se=",
         "knots": "written in the formula: s(x) takes its k there",

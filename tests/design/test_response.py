@@ -8,7 +8,7 @@ import pytest
 from plain import FAMILIES
 
 from bayeslmm.design.build import build_design
-from bayeslmm.errors import DataError, DroppedRowsWarning, NotAvailableError
+from bayeslmm.errors import DataError, DroppedCategoriesWarning, DroppedRowsWarning, NotAvailableError
 from bayeslmm.families import family_of
 
 ROWS = [f"r{k}" for k in range(8)]
@@ -214,6 +214,7 @@ def test_trials_may_be_one_number_or_none_at_all():
     np.testing.assert_array_equal(empty.trials, [0.0, 5.0] * 4)
 
 
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.DroppedCategoriesWarning")
 @pytest.mark.parametrize(
     ("y", "codes", "levels"),
     [
@@ -281,3 +282,25 @@ def test_a_left_out_intercept_changes_no_coding():
     full = design("x", "gaussian", right="0 + f + (1 | g)", f=list("pqrpqrpq"))
     assert full.x_names == ("f[p]", "f[q]", "f[r]")
     assert ordinal("0 + f + (1 | g)").x_names == ("f[q]", "f[r]")
+
+
+# -- categories that were declared
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        (["none", "low", "mid", "high"], r"no row in 'none'.*never are in it"),
+        (["low", "rather low", "mid", "high", "highest"], r"'rather low', 'highest'.*never are in them"),
+    ],
+)
+def test_declared_categories_without_rows_are_told(declared, words):
+    y = pd.Categorical(["low", "mid", "high", "mid"] * 2, categories=declared, ordered=True)
+    with pytest.warns(DroppedCategoriesWarning, match=words):
+        without = design("y", "ordinal", y=y)
+    assert without.levels == ("low", "mid", "high")
+    assert design("y", "ordinal", y=y.remove_unused_categories()).levels == without.levels
+
+
+def test_numbers_declare_no_categories():
+    assert design("y", "ordinal", y=[1, 2, 4, 1, 2, 4, 1, 2]).levels == (1, 2, 4)
