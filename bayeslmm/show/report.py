@@ -284,11 +284,12 @@ def _call(fit: AnyFit) -> str:
     made += [f"{name}={part.text!r}" for name, part in design.predictors.items()]
     if design.family != GAUSSIAN:
         made += [design.family.option, f"link={design.family.link!r}"]
+    priors = {**design.fixed, **(fit.priors.given if isinstance(fit, PosteriorFit) else {})}
+    if priors:
+        made.append(f"priors={priors!r}")
     if isinstance(fit, PointFit):
         return f"bayeslmm.Model({', '.join(made)}).fit_{'reml' if fit.solution.reml else 'ml'}()"
     assert isinstance(fit, PosteriorFit)
-    if fit.priors.given:
-        made.append(f"priors={dict(fit.priors.given)!r}")
     usual = Settings()
     settings = {f.name: getattr(fit.settings, f.name) for f in fields(usual) if f.name != "progressbar"}
     changed = [f"{name}={value!r}" for name, value in settings.items() if value != getattr(usual, name)]

@@ -159,6 +159,13 @@ def test_fixed_parameters_are_told():
     assert "fixed: sd(Days | Subject) = 0, sigma = 25" in model.design.described
 
 
+def test_a_report_says_how_to_fit_it_again(tmp_path):
+    fit = blm.Model("Reaction ~ Days + (1 | Subject)", SLEEP, priors={"sigma": 25}).fit_reml()
+    page = blm.report(fit, tmp_path / "fit.html").read_text()
+    assert "priors={&#x27;sigma&#x27;: 25.0}" in page
+    assert "Fixed, not estimated: sigma = 25" in page
+
+
 def test_saved_loaded_updated_and_freed(tmp_path, counts):
     model = blm.Model("t ~ x + (x | g)", counts, family="student_t", priors={"nu": 4, ("sd", "g", "x"): 0})
     fit = model.fit_ml()
