@@ -35,14 +35,12 @@ class Modes:
 
     def mixture(self, rng: np.random.Generator) -> tuple[Mixture, NDArray[np.int64]]:
         """Two t distributions for every mode, one of them wide for the tails, and the mode of each."""
-        K = len(self.points)
         roots = [width * cholesky(spread) for spread in self.spreads for width in (1.0, 2.5)]
         means = np.repeat(self.points, 2, axis=0)
         means[1::2] += 0.1 * np.array([root @ rng.normal(size=len(root)) for root in roots[1::2]])
         shares = np.repeat(np.maximum(self.masses, 0.05), 2)
-        return Mixture(shares=shares / shares.sum(), means=means, roots=np.array(roots), dof=DOF), np.repeat(
-            np.arange(K), 2
-        )
+        mixture = Mixture(shares=shares / shares.sum(), means=means, roots=np.array(roots), dof=DOF)
+        return mixture, np.repeat(np.arange(len(self.points)), 2)
 
     def skipped(self, of_beta: Array) -> str:
         """Which mode is left out by draws of the coordinates of fixed effects (N, p), in words; empty where none."""
