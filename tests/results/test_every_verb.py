@@ -675,6 +675,8 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
         found |= {"no rows"}
     if not fit.design.groups and "sigma" not in parameters and name == "tidy, ran_pars":
         found |= {"no rows"}
+    if word == "variance_components" and case.engine == "posterior":
+        found |= {"p_positive"}  # of variances, sds and shares, which are positive
     if name == "tidy, family" and not parameters - {"sigma"}:
         found |= {"no rows"}
     if name == "parameters" and not parameters:
