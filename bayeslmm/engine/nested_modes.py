@@ -76,7 +76,7 @@ def modes_in_conflict(marginal: NestedMarginal, density: Density, near: Mixture)
     spreads = np.array([inverse_curvature(density, mode, marginal) for mode in modes])
     log_masses = np.array(heights) + 0.5 * np.linalg.slogdet(spreads)[1]
     order = np.argsort(-log_masses)
-    order = order[log_masses[order] > log_masses.max() - NEGLIGIBLE]
+    order = order[log_masses[order] >= log_masses.max() - NEGLIGIBLE]  # equal where 9 is less than rounding
     if len(order) == 1 and np.array_equal(modes[order[0]], near.means[0]):
         return None
     masses = np.exp(log_masses[order] - np.logaddexp.reduce(log_masses[order]))

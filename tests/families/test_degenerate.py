@@ -1,0 +1,93 @@
+"""Every family on data and under priors that leave little to fit: a right answer, or an error that names the cause."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayeslmm as blm
+from bayeslmm import errors, families
+
+ROWS, GROUPS = 60, 10
+SHORT = {"draws": 60, "tune": 100, "chains": 2, "random_seed": 1, "progressbar": False}
+CONTINUOUS = (
+    "gaussian",
+    "student_t",
+    "lognormal",
+    "gamma",
+    "inverse_gaussian",
+    "weibull",
+    "exgaussian",
+    "beta",
+    "ordinal",
+)
+NAMES = [name for name in families.FAMILIES if not name.startswith(("censored", "gaussian_known"))]
+
+
+def table(name):
+    """Rows of a family, two for every other level, with factors of ten and two levels and one a row."""
+    rng = np.random.default_rng(1)
+    g, x = np.arange(ROWS) % GROUPS, rng.normal(size=ROWS)
+    eta = 0.3 * x + 0.4 * rng.normal(size=GROUPS)[g]
+    columns = {"x": x, "g": [f"g{k}" for k in g], "h": [f"h{k % 2}" for k in g], "i": np.arange(ROWS), "m": 8}
+    family = families.family_of(name)
+    if family.has_categories:
+        y = np.digitize(eta + rng.logistic(size=ROWS), [-0.5, 0.8])
+    elif family.has_trials:
+        y = rng.binomial(8, 1.0 / (1.0 + np.exp(-eta)))
+    elif family.is_binary:
+        y = (rng.uniform(size=ROWS) < 1.0 / (1.0 + np.exp(-eta))).astype(int)
+    elif family.is_discrete:
+        y = rng.poisson(np.exp(eta + 0.5)) + ("truncated" in name)
+    elif name == "beta":
+        y = 1.0 / (1.0 + np.exp(-eta - 0.5 * rng.normal(size=ROWS)))
+    else:
+        y = eta + rng.normal(size=ROWS) if name in ("gaussian", "student_t") else np.exp(eta)
+    return pd.DataFrame({"y": y, **columns})
+
+
+def model(name, bar="(1 | g)", *, priors=None, **change):
+    left = "p(y, m)" if families.family_of(name).has_trials else "y"
+    return blm.Model(f"{left} ~ x + {bar}", table(name).assign(**change), family=name, priors=priors)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_flat_sd_of_two_levels_is_refused(name):
+    with pytest.raises(errors.PriorError, match="takes at least 3 levels"):
+        model(name, "(1 | h)", priors={"sd": blm.flat()}).fit(**SHORT)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
+def test_a_constant_response_is_refused_or_its_variance_is_zero(name):
+    """Trials that all succeed and bernoulli rows that are all one are separated; equal counts have no variance."""
+    family = families.family_of(name)
+    if name in CONTINUOUS:
+        with pytest.raises(errors.DataError, match="nothing to explain|categor"):
+            model(name, y=table(name)["y"].iloc[0]).fit_ml()
+        return
+    fit = model(name, y=8 if family.has_trials else 1 if family.is_binary else 3).fit_ml()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "separat" in fit.verdict or "singular" in fit.verdict
+        assert "nan" not in str(fit.summary()).lower()
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "ordinal", "gaussian", "lognormal"])
+def test_rows_that_are_one_a_level_do_not_tell_its_variance(name):
+    for fit in ("fit_ml", "fit"):
+        with pytest.raises(errors.UnidentifiedTermError, match="60 levels for 60 rows"):
+            getattr(model(name, "(1 | i)"), fit)()
+
+
+@pytest.mark.parametrize(
+    "priors", [{"x": blm.Prior("Normal", mu=1e6, sigma=1e-3)}, {"sd": blm.Prior("HalfNormal", sigma=1e-8)}]
+)
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")  # they contradict the data
+def test_narrow_priors_give_draws_within_them_or_doubt(priors):
+    """Linear predictors of a million leave log densities of -5e17, in which nine is less than rounding."""
+    post = model("bernoulli", priors=priors).fit(**SHORT)
+    assert np.isfinite(post.draws("beta")).all()
+    is_within = post.draws("sd_g").max() < 1e-7 if "sd" in priors else abs(post.draws("beta")[..., 1] - 1e6).max() < 1.0
+    assert is_within or not post.diagnosis.converged
