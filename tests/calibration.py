@@ -345,6 +345,10 @@ def main():
         label = f"{name}, {'NUTS' if name in calibration_models.FAMILIES else 'quadrature'}"
         found[label] = calibration_models.ranks_of_family(name, options.families, seed, cores=options.cores)
         report(name, found[label])
+    for k, name in enumerate(calibration_models.SECOND):
+        seed = options.seed + 10_000 * (k + 1)
+        found[f"{name}, NUTS"] = calibration_models.ranks_of_second(name, options.families, seed)
+        report(name, found[f"{name}, NUTS"])
     bound = 0.01 / sum(map(len, found.values()))
     doubtful = [
         f"{name} {parameter}: p = {uniformity(values):.2g}"

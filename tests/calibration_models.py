@@ -51,6 +51,24 @@ BY_QUADRATURE = {
 SMALL = {"bernoulli: (1 | g / h / k)": (6, 8)}  # groups and their rows, where each costs 125 nodes and more
 
 
+_LOG_SD = {
+    "sigma_Intercept": blm.Prior("Normal", mu=0, sigma=0.5),
+    ("sigma", "fixed"): blm.Prior("Normal", mu=0, sigma=0.5),
+}
+_LOG_ODDS = {"zi_Intercept": blm.Prior("Normal", mu=-1, sigma=0.7), ("zi", "fixed"): blm.Prior("Normal", mu=0, sigma=1)}
+_NARROW = blm.Prior("HalfNormal", sigma=0.5)
+SECOND = {  # predictors of parameters besides the mean, by NUTS on a PyMC model that is compiled once
+    "gaussian: (1 | g), sigma ~ x + (1 | g)": (
+        "y ~ x + (1 | g)",
+        {"sigma": "~ x + (1 | g)", "priors": _UNIT | _LOG_SD | {("sd", "sigma_g"): _NARROW}},
+    ),
+    "zero_inflated_poisson: x, zi ~ x + (1 | g)": (
+        "y ~ x",
+        {"family": "zero_inflated_poisson", "zi": "~ x + (1 | g)", "priors": _UNIT | _LOG_ODDS},
+    ),
+}
+
+
 def frame(groups, rows, rng):
     """A predictor within groups, one of groups, halves and quarters of groups, and a response to be replaced."""
     x = np.tile(np.linspace(-1, 1, rows), groups)
@@ -80,6 +98,34 @@ def ranks_of_family(name, refits, seed, cores=1):
         delayed(_ranks_of_one)(model, truths.isel(chain=0, draw=i), simulated[i], seed + i, method)
         for i in range(refits)
     )
+    return {label: np.array([ranks[label] for ranks in found]) for label in found[0]}
+
+
+def ranks_of_second(name, refits, seed):
+    """The same of `SECOND`."""
+    import nutpie
+
+    formula, options = SECOND[name]
+    model = blm.Model(formula, frame(12, 10, default_rng(seed)), **options)
+    prior = model.prior_predictive(refits, random_seed=seed)
+    truths, simulated = prior["prior"].to_dataset(), prior["prior_predictive"]["y"].to_numpy()[0]
+    compiled, found = nutpie.compile_pymc_model(model.pymc), []
+    for i in range(refits):
+        drawn = nutpie.sample(
+            compiled.with_data(response=simulated[i]),
+            draws=600,
+            tune=500,
+            chains=2,
+            cores=1,
+            seed=seed + i,
+            target_accept=0.9,
+            progress_bar=False,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of warnings no data set is left out
+            post = model.read_draws(drawn)
+        scalars = _scalars(truths.isel(chain=0, draw=i), post)
+        found.append({label: int(np.sum(draws < value)) for label, value, draws in scalars})
     return {label: np.array([ranks[label] for ranks in found]) for label in found[0]}
 
 
