@@ -81,14 +81,7 @@ class Draws:
 
     def covariances(self) -> list[Array]:
         """Covariance matrix of the random effects of each factor of the mean, per draw (chain, draw, q, q)."""
-        return [self.covariance(group) for group in self.design.groups]
-
-    def covariance(self, group: GroupTerm) -> Array:
-        """That of the effects of a term, per draw (chain, draw, q, q)."""
-        sd = self.draws(self.design.names.sd[group.name])
-        name = self.design.names.cor[group.name]
-        cor = self.draws(name) if name in self.idata.posterior.data_vars else np.eye(group.q)
-        return covariance(sd, cor)
+        return [covariance_of(self, group) for group in self.design.groups]
 
     @property
     def values(self) -> Values:
@@ -128,3 +121,11 @@ def add_group(record: Draws, group: str, dataset: Any) -> None:
     import xarray as xr
 
     record.idata[group] = xr.DataTree(dataset)
+
+
+def covariance_of(record: Draws, group: GroupTerm) -> Array:
+    """Covariance matrix of the effects of a term, of the mean or of another parameter, per draw (chain, draw, q, q)."""
+    sd = record.draws(record.design.names.sd[group.name])
+    name = record.design.names.cor[group.name]
+    cor = record.draws(name) if name in record.idata.posterior.data_vars else np.eye(group.q)
+    return covariance(sd, cor)

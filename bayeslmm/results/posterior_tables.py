@@ -14,7 +14,7 @@ from ..tools.arrays import Array
 from . import variance
 from .coefficients import coding_of
 from .diagnosis import convergence
-from .draws import Draws
+from .draws import Draws, covariance_of
 from .parameter_draws import parameter_draws
 from .summaries import P_POSITIVE, SUMMARY, flat
 from .tables import level_table, stack, wide_table
@@ -91,7 +91,7 @@ def var_corr(record: Draws, draws: bool) -> dict[str, Any]:
     matrices: dict[str, Any] = {}
     names = record.design.names
     for group in record.design.every_group:
-        covariance = record.covariance(group)
+        covariance = covariance_of(record, group)
         terms = list(group.columns)
         if draws:
             dims = (names.term[group.name], names.other[group.name])

@@ -24,7 +24,7 @@ from ..families import LINKS, Family
 from ..residual_structures import Residuals
 from ..terms.wide import WideTerm, spread
 from ..tools.arrays import Array
-from .draws import Draws
+from .draws import Draws, covariance_of
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import residual_noise, simulate_response
 from .summaries import flat
@@ -382,7 +382,7 @@ def rows_of(
 
 def covariances_of_parameters(fit: Draws, chosen: Any = slice(None)) -> dict[str, Array]:
     """Covariance matrices (S, q, q) of the effects of parameters of the family, by the names of their terms."""
-    return {group.name: flat(fit.covariance(group))[chosen] for group in fit.design.parameter_groups}
+    return {group.name: flat(covariance_of(fit, group))[chosen] for group in fit.design.parameter_groups}
 
 
 def rows_under(

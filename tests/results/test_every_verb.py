@@ -662,8 +662,6 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif case.link == "inverse" and (word == "simulate" or "response" in name or "draws" in name):
         # 1/η < 0 is no mean of a gamma response: `simulate_response`
         found = {"numbers", "sim_1", "sim_2", "sim_3", "mean", "sd", "median", "conf_low", "conf_high"}
-    if word == "variance_components" and case.engine == "posterior":
-        found |= {"p_positive"}  # of what cannot be negative
     if case.engine != "posterior":
         found |= {"df"}  # infinite where variances count as known, as of conditional modes
     lists = {"parameters", "refit", "with_priors", "update"}
