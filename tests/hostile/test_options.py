@@ -187,6 +187,7 @@ RESPONSES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.DroppedCategoriesWarning")
 @pytest.mark.parametrize("family", RESPONSES)
 def test_responses_of_every_dtype(family):
     first, *others = [
