@@ -275,9 +275,13 @@ def test_numbers_and_targets_that_make_no_sense(fit, call, message):
         call(fit)
 
 
-def test_a_dictionary_is_no_table(fit):
+def test_a_dictionary_of_columns_is_a_table(fit):
+    rows = pd.DataFrame({"Days": [1.0, 3.0]})
+    pd.testing.assert_series_equal(
+        fit.predict(rows.to_dict("list"), groups="average"), fit.predict(rows, groups="average")
+    )
     with pytest.raises(errors.DataError, match="DataFrame"):
-        fit.predict({"Days": [1.0]}, groups="average")
+        fit.predict([{"Days": 1.0}], groups="average")
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("VarCorr", "var_corr"), ("logLik", "loglik"), ("waic", "loo")])
