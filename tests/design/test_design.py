@@ -459,7 +459,7 @@ def test_sentence_of_the_identification_error():
     ("data", "message"),
     [
         ([1, 2], r"are a list.*pandas\.DataFrame\("),
-        ({"y": [1]}, r"are a dict.*pandas\.DataFrame\(data\)"),
+        ({"y": [1], "x": [1, 2]}, "columns of different lengths: .y. has 1, .x. has 2"),
         (np.ones((3, 2)), r"numpy array of shape \(3, 2\)"),
         ("file.csv", "read_csv"),
         (pd.Series([1.0]), "to_frame"),
