@@ -2,7 +2,6 @@
 
 from . import errors as errors
 from .checks.check import check as check
-from .datasets import list_datasets as list_datasets
 from .datasets import load_dataset as load_dataset
 from .design.centring import center_within as center_within
 from .design.priors import LKJ as LKJ
@@ -25,6 +24,7 @@ from .pooling.pooling import compare_pooling as compare_pooling
 from .pooling.pooling import complete_pooling as complete_pooling
 from .pooling.pooling import no_pooling as no_pooling
 from .predictive.ppc import ppc as ppc
+from .results.catalogue import list_datasets as list_datasets
 from .results.functions import comparisons as comparisons
 from .results.functions import icc as icc
 from .results.functions import predictions as predictions

@@ -60,6 +60,18 @@ class Positive:
             raise PriorError(f"{prior!r} is no distribution of a positive number: it needs {needed}")
         return positive
 
+    @property
+    def scale(self) -> float:
+        """Of a density that is highest at zero; infinite for others."""
+        match self.kind:
+            case Kind.HALF_NORMAL:
+                return self.a
+            case Kind.HALF_T:
+                return self.b
+            case Kind.EXPONENTIAL:
+                return 1.0 / self.a
+        return np.inf
+
     @classmethod
     def find(cls, prior: Prior | LKJ) -> Positive | None:
         """The numbers of a prior, sound or not; None for one that is not written out here."""

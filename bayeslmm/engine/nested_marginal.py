@@ -40,6 +40,7 @@ FEW_NODES = 25_000  # rows times five nodes an effect, if there are several: bey
 SOME_NODES = 50_000  # beyond, the draws of NUTS stand with their doubts: it would take many minutes
 MOST_NODES = 1_000_000  # and beyond these hours
 OF_THREE = 10  # how much longer a node takes under three effects a row, whose finer rules have 9³ and 15³ of them
+SOFTEST = 30.0  # scales of a narrow prior of an sd: beyond, no coordinate of it is bent
 WIDER = 1.3  # of the inverse curvature at the mode
 STEP = 0.5  # of an effect's sd, over which the way of inner modes is measured
 
@@ -274,6 +275,7 @@ class NestedMarginal:
             size = np.sqrt(np.mean(bar.Z**2, axis=0))[list(bar.template.sd_columns)]
             sds = np.maximum(rough_sds, least / np.maximum(size, 1e-300))
             softness = self.of_bars.softness[self.of_bars.bar_sd[k] : self.of_bars.bar_sd[k + 1]]
+            sds = np.minimum(sds, self.of_bars.sd_scale[self.of_bars.bar_sd[k] : self.of_bars.bar_sd[k + 1]])
             first, last = self.of_bars.bar_partial[k : k + 2]
             of_bars += [np.log1p(sds / softness), np.zeros(last - first)]
             reach = np.maximum(sds, 0.5 * softness) / np.sqrt(2.0 * bar.n_levels) / (sds + softness)
@@ -492,6 +494,7 @@ class _Bars:
     """Coordinates and priors of sds and correlations, bar after bar: see `loops.Rows`."""
 
     softness: Array
+    sd_scale: Array  # of their priors
     sd_kind: NDArray[np.int64]
     sd_prior: Array
     bar_sd: NDArray[np.int64]
@@ -515,8 +518,12 @@ class _Bars:
         for k, bar in enumerate(bars):
             products = bar.Z**2 * rough.information[:, None]
             information = np.array([np.bincount(bar.codes, column, bar.n_levels).mean() for column in products.T])
-            softness += [1.0 / np.sqrt(max(information[c], 1e-300)) for c in bar.template.sd_columns]
-            sds += [Positive.of(priors.get("sd", bar.name, term)) for term in bar.sd_terms]
+            of_bar = [Positive.of(priors.get("sd", bar.name, term)) for term in bar.sd_terms]
+            softness += [
+                min(1.0 / np.sqrt(max(information[c], 1e-300)), SOFTEST * prior.scale)
+                for c, prior in zip(bar.template.sd_columns, of_bar, strict=True)
+            ]
+            sds += of_bar
             lkj = priors.get("cor", bar.name) if bar.correlated else LKJ(1.0)
             assert isinstance(lkj, LKJ)
             for block, structure in zip(bar.template.blocks, bar.template.structures, strict=True):
@@ -533,6 +540,7 @@ class _Bars:
         row, column, shape, gain = np.array(entries, float).reshape(-1, 4).T
         return cls(
             softness=np.array(softness),
+            sd_scale=np.array([prior.scale for prior in sds]),
             sd_kind=np.array([int(prior.kind) for prior in sds], np.int64),
             sd_prior=np.array([(prior.a, prior.b) for prior in sds]),
             bar_sd=np.cumsum([0, *(len(bar.sd_terms) for bar in bars)]).astype(np.int64),

@@ -292,7 +292,9 @@ def _mode(density: Density, marginal: Marginal) -> Array:
         raise FitError("no start of the search has a positive density: the priors exclude what the data ask for")
     mode = climb(density, marginal, starts[np.argmax(values)])
     spread = np.std(marginal.problem.y)
-    for sigma in np.exp(mode[marginal.sigma_at]):
+    for sigma in np.exp(
+        np.nan_to_num(mode[marginal.sigma_at], nan=np.log(1e-3 * PERFECT * spread))
+    ):  # past all numbers
         if not sigma < PERFECT * spread:
             continue
         raise FitError(

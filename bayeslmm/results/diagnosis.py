@@ -282,4 +282,5 @@ def _varying(posterior: Any, names: Names, *, without: frozenset[str]) -> np.nda
 
 
 def _ebfmi(energy: np.ndarray) -> float:
-    return float((np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)).min())
+    spread, moved = energy.var(axis=1), np.square(np.diff(energy, axis=1)).mean(axis=1)
+    return float(np.divide(moved, spread, out=np.zeros_like(moved), where=spread > 0.0).min())  # 0: it never moved

@@ -49,7 +49,9 @@ class Quantity:
         """The labels beside k rows of numbers."""
         joined = self.labels.join(numbers)
         if P_POSITIVE in joined and "quantity" in joined:
-            joined.loc[~joined["quantity"].isin(SIGNED), P_POSITIVE] = np.nan
+            signed = joined["quantity"].isin(SIGNED)
+            joined.loc[~signed, P_POSITIVE] = np.nan
+            joined = joined if signed.any() else joined.drop(columns=P_POSITIVE)
         return joined.set_index(self.name) if list(self.labels) == [self.name] else joined
 
     def draws(self, values: Array) -> Any:

@@ -302,8 +302,14 @@ def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
 
 
 def density(draws: Any) -> tuple[Array, Array]:
-    """Grid and density of draws by ArviZ's kernel estimate, which keeps to the ends of what was drawn."""
+    """Grid and density of draws by ArviZ's kernel estimate, which keeps to the ends of what was drawn.
+
+    A single value, which has no density, is an upright line of height one.
+    """
     from arviz_stats.base import array_stats
 
-    grid, height, _ = array_stats.kde(np.ravel(draws), bw_fct=1.25)
+    values = np.ravel(draws)
+    if np.ptp(values) == 0.0:
+        return np.repeat(values[0], 2), np.array([0.0, 1.0])
+    grid, height, _ = array_stats.kde(values, bw_fct=1.25)
     return grid, height

@@ -69,7 +69,9 @@ def compiled_for_c(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """A C function with this signature, compiled at once and kept on disk."""
 
     def compile_now(function):
-        made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+        # nothing can be raised across an address: a division by zero is infinite, as in all that is compiled here
+        options = {"error_model": "numpy"}
+        made: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
         made._cache = _cache_of(function)
         made.compile()
         return made

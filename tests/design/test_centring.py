@@ -152,7 +152,7 @@ def test_what_cannot_be_split(table):
         with pytest.raises(InputError, match="needed"):
             blm.center_within(table, columns, by=by)
     with pytest.raises(DataError, match="DataFrame"):
-        blm.center_within({"x": [1.0], "g": ["a"]}, "x", by="g")
+        blm.center_within([1.0], "x", by="g")
     with pytest.raises(DataError, match="no rows"):
         blm.center_within(table.iloc[:0], "x", by="g")
 

@@ -102,10 +102,11 @@ def test_an_sd_of_zero_is_a_model_without_the_column(counts, right, priors, same
     np.testing.assert_allclose(*(np.asarray(fit.predict(rows)) for fit in fits), rtol=1e-9)
 
 
-def test_one_level_of_a_factor_in_a_bar(counts):
-    counts = counts.assign(d=(counts["f"] == "d") * 1.0)
+def test_levels_of_a_factor_in_a_bar(counts):
+    """``f || g`` is an intercept and the cells of f, which are correlated: a and d are left of them."""
+    counts = counts.assign(a=(counts["f"] == "a") * 1.0, d=(counts["f"] == "d") * 1.0)
     fixed = blm.Model("t ~ f + (f || g)", counts, priors={("sd", "g", "f[b]"): 0, ("sd", "g", "f[c]"): 0}).fit_reml()
-    same = blm.Model("t ~ f + (1 | g) + (0 + d | g)", counts).fit_reml()
+    same = blm.Model("t ~ f + (1 | g) + (0 + a + d | g)", counts).fit_reml()
     assert fixed.criterion == pytest.approx(same.criterion, abs=1e-6)
     rows = counts.head(6)
     np.testing.assert_allclose(fixed.predict(rows), same.predict(rows), rtol=1e-6)

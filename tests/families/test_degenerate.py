@@ -89,5 +89,7 @@ def test_narrow_priors_give_draws_within_them_or_doubt(priors):
     """Linear predictors of a million leave log densities of -5e17, in which nine is less than rounding."""
     post = model("bernoulli", priors=priors).fit(**SHORT)
     assert np.isfinite(post.draws("beta")).all()
-    is_within = post.draws("sd_g").max() < 1e-7 if "sd" in priors else abs(post.draws("beta")[..., 1] - 1e6).max() < 1.0
-    assert is_within or not post.diagnosis.converged
+    if "sd" in priors:
+        assert post.draws("sd_g").max() < 1e-7
+    else:
+        assert abs(post.draws("beta")[..., 1] - 1e6).max() < 1.0 or not post.diagnosis.converged

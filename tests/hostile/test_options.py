@@ -135,7 +135,7 @@ REFUSED = {
     "priors that are no mapping": ({"priors": [1]}, PRIOR, "priors"),
     "priors as a text": ({"priors": "flat"}, PRIOR, "priors"),
     "prior of nothing": ({"priors": {"ses": blm.Prior("Normal", mu=0, sigma=1)}}, PRIOR, "'ses'"),
-    "prior as a number": ({"priors": {"x": 3}}, PRIOR, "x"),
+    "prior as a number": ({"priors": {"x": 3}}, errors.NotAvailableError, "x", "offset(3 * x)"),
     "prior as a text": ({"priors": {"x": "Normal(0, 1)"}}, PRIOR, "x"),
     "prior with a key of another type": ({"priors": {3: blm.flat()}}, PRIOR, "3"),
     "bernoulli of numbers": ({"family": "bernoulli"}, DATA, "0 or 1"),

@@ -67,7 +67,9 @@ ANSWERED = {
 def test_answers_have_no_holes(post, name):
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
-        assert list(holes(ANSWERED[name](post))) == []
+        # a variance is positive by definition, so its probability of that says nothing
+        meant = {"p_positive"} if name == "variance_components" else set()
+        assert set(holes(ANSWERED[name](post))) == meant
     check_warnings(given, None)
 
 
@@ -95,7 +97,7 @@ def given(name: str, **parameters: object) -> object:
 ASKED = {
     "an unseen group": (lambda p: p.predict(rows(**{"a group": "zz"})), UNSEEN, "'zz'", "'new'"),
     "an unseen level": (lambda p: p.predict(rows(f="zz")), UNSEEN, "'zz'", "u, v, w"),
-    "rows as a dict": (lambda p: p.predict({"x": [1.0]}), DATA, "pandas.DataFrame(data)"),
+    "rows as a dict": (lambda p: p.predict({"x": [1.0]}), DATA, "no column 'a group'"),
     "no rows": (lambda p: p.predict(rows().iloc[:0]), DATA, "no rows"),
     "huge x": (lambda p: p.predict(rows(x=1e300)), DATA, "'x'", "Rescale"),
     "infinite x": (lambda p: p.predict(rows(x=np.inf)), errors.NonFiniteError, "'x'"),

@@ -50,7 +50,6 @@ CASES = [
     ("Days + (1 | half)", {"residual": "ar1(Days | Subject)"}, errors.NotAvailableError, "of several half"),
     ("s(Days)", {"sigma": "~ half"}, errors.NotAvailableError, "turned once for all"),
     ("Days", {"sigma": "half"}, errors.FormulaError, "'~' first"),
-    ("Days", {"sigma": "~ half + (1 | Subject)"}, errors.NotAvailableError, "without bars"),
     ("Days", {"sigma": "~ 0 + half"}, errors.FormulaError, "keeps its intercept"),
     ("Days", {"sigma": "~ exp(Days)"}, errors.FormulaError, "varExp"),
     ("Days", {"sigma": "~ power(fitted)"}, errors.NotAvailableError, "power of the fitted mean"),

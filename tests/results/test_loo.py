@@ -136,7 +136,9 @@ def test_bad_weights_are_mended_by_refits(sleep):
     expected, error = mean_of_densities(
         _exact_densities(post, "observation", without(post, out), slice(None))[0][:, 57]
     )
-    assert float(mended.elpd_i[57]) == pytest.approx(expected, abs=0.5 + 5 * error)  # far out, both uncertain
+    assert float(mended.elpd_i[57]) == pytest.approx(
+        expected, abs=0.5 + 8 * error
+    )  # far out, both uncertain, the error too
 
 
 def test_other_priors_condition_on_the_fixed_effects(sleep, post):

@@ -110,8 +110,8 @@ def test_probabilities_of_categories(link):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_moments_are_those_of_what_is_simulated(name):
-    """The same conventions on both sides: trials, weights, categories."""
-    family, rng, S = family_of(name), np.random.default_rng(5), 40_000
+    """The same conventions on both sides: trials, weights, categories; fourth moments of lognormal rows vary much."""
+    family, rng, S = family_of(name), fixed_rng(5), 40_000
     eta = predictors(family.link)[1]
     one = {key: value[1] for key, value in parameters_of(family).items()}
     each = {key: np.broadcast_to(value, (S, *np.shape(value))) for key, value in one.items()}

@@ -73,6 +73,15 @@ def test_proportions_say_so():
     assert ax.lines[0].get_xdata().max() <= 1.0
 
 
+def test_data_sets_of_one_value_are_upright_lines():
+    data = pd.DataFrame({"s": [0, 0, 1, 0] * 5, "n": 3, "g": list("abcde") * 4})
+    model = blm.Model(
+        "p(s, n) ~ 1 + (1 | g)", data, family="binomial", priors={"Intercept": blm.Prior("Normal", mu=-30, sigma=1)}
+    )
+    (ax,) = blm.plot_ppc(model, draws=20, random_seed=1).axes
+    assert all(line.get_xdata().tolist() == [0.0, 0.0] for line in ax.lines[:20])
+
+
 def test_statistics_with_their_observed_values():
     pooled = blm.lmer("mathach ~ ses", blm.load_dataset("hsb"))
     check = blm.ppc(pooled, ["between_group_sd", "icc", "largest_group_mean"], by="school", random_seed=1)

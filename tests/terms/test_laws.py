@@ -12,6 +12,7 @@ from bayeslmm.terms.bases import MAKERS, make
 from bayeslmm.terms.smooth import Curve
 from bayeslmm.terms.words import Smooth
 
+pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")  # as random data may be
 LEVELS = [f"l{k:02d}" for k in range(14)]
 
 
