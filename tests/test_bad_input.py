@@ -159,7 +159,9 @@ def test_tables_of_the_wrong_kind(base):
     twice = base.set_axis(["g", "x", "f", "y", "x", "h"], axis=1)
     with pytest.raises(errors.DataError, match="2 columns called 'x'"):
         blm.Model("y ~ x + (1 | g)", twice)
-    for table in ({"y": [1.0]}, [1.0], base.to_numpy()):
+    with pytest.raises(errors.DataError, match="columns of different lengths"):
+        blm.Model("y ~ x + (1 | g)", {"y": [1.0], "x": [1.0, 2.0]})
+    for table in ([1.0], base.to_numpy()):
         with pytest.raises(errors.DataError, match="DataFrame"):
             blm.Model("y ~ x + (1 | g)", table)
     fit = blm.lmer("y ~ `my x` + (1 | g)", base.rename(columns={"x": "my x"}).set_axis([0] * N))
