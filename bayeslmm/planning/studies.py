@@ -72,21 +72,21 @@ class ByEstimates:
 
     def together(self, designs: Sequence[Design], contrasts: Array) -> list[tuple[Array, bool] | None]:
         """As in the contract: one compiled search after the other, and Satterthwaite's degrees of freedom."""
-        nothing: list[tuple[Array, bool] | None] = [None] * len(designs)
+        results: list[tuple[Array, bool] | None] = [None] * len(designs)
         first = designs[0]
         if not (first.family.is_normal and first.groups) or wald.method_of(self.ddf) != wald.DDF:
-            return nothing
+            return results
         problem, responses = Problem.of(first), np.array([each.normal_response for each in designs])
         start = np.concatenate([template.is_diagonal for template in problem.templates]).astype(float)
-        found = refitting.refits(problem, responses, reml=self.restricted, start=start)
+        refitted = refitting.refits(problem, responses, reml=self.restricted, start=start)
         for i, beta, theta, sigma in zip(
-            np.flatnonzero(found.regular), found.beta, found.theta, found.sigma, strict=True
+            np.flatnonzero(refitted.regular), refitted.beta, refitted.theta, refitted.sigma, strict=True
         ):
             about = Satterthwaite.of_refit(
                 replace(problem, y=responses[i]), reml=self.restricted, theta=theta, sigma=float(sigma)
             )
-            nothing[i] = self._around(contrasts @ beta, about, contrasts), False
-        return nothing
+            results[i] = self._around(contrasts @ beta, about, contrasts), False
+        return results
 
     def _around(self, estimate: Array, about: Approximation, contrasts: Array) -> Array:
         error = np.sqrt(about.variances(contrasts))
