@@ -206,25 +206,14 @@ def _dispersed(x: Array, n: int) -> Array:
 
 def _distinct(marginal: Marginal, density: Density, particles: Array, log_density: Array, ends: Array) -> Survey:
     """The ends of climbs that are modes of their own, and hold more than next to nothing."""
-    values = density(ends)
-    modes: list[Array] = []
-    heights: list[float] = []
-    for i in np.argsort(-values):
-        if not np.isfinite(values[i]):
-            continue
-        if all(
-            dip(density, mode, ends[i], min(height, values[i])) > DIP
-            for mode, height in zip(modes, heights, strict=True)
-        ):
-            modes.append(ends[i])
-            heights.append(float(values[i]))
+    modes, heights = parted(density, ends)
     spreads = np.array([inverse_curvature(density, mode, marginal) for mode in modes])
-    masses = np.array(heights) + 0.5 * np.linalg.slogdet(spreads)[1]
+    masses = heights + 0.5 * np.linalg.slogdet(spreads)[1]
     order = np.argsort(-masses)
     result = Survey(
         particles=particles,
         log_density=log_density,
-        modes=np.array(modes)[order],
+        modes=modes[order],
         spreads=spreads[order],
         log_masses=masses[order] - masses.max(),
     )
@@ -270,7 +259,22 @@ def disagreement(fitted: Fitted, labels: NDArray[np.int64]) -> str:
     return ""
 
 
-def dip(density: Density, first: Array, second: Array, lower: float) -> float:
+def parted(density: Density, ends: Array) -> tuple[Array, Array]:
+    """Ends of climbs with a dip between any two (K, d), the densest first, and their log densities."""
+    values = density(ends)
+    modes: list[Array] = []
+    heights: list[float] = []
+    for i in np.argsort(-values):
+        if np.isfinite(values[i]) and all(
+            _dip(density, mode, ends[i], min(height, values[i])) > DIP
+            for mode, height in zip(modes, heights, strict=True)
+        ):
+            modes.append(ends[i])
+            heights.append(float(values[i]))
+    return np.array(modes), np.array(heights)
+
+
+def _dip(density: Density, first: Array, second: Array, lower: float) -> float:
     """How far the log density falls between two points, below the lower of them."""
     along = np.linspace(0.0, 1.0, 17)[1:-1, None]
     return lower - float(np.min(density(first + along * (second - first))))

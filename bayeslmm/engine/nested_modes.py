@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
-from .modes import DIP, NEGLIGIBLE, dip
+from .modes import NEGLIGIBLE, parted
 from .nested_marginal import WIDER, NestedMarginal
 from .proposal import DOF, Density, Mixture, cholesky, climb, inverse_curvature, nearest_modes
 
@@ -63,24 +63,15 @@ def modes_in_conflict(marginal: NestedMarginal, density: Density, near: Mixture)
     starts = np.array(_starts(marginal, effects))
     starts = starts[np.isfinite(density(starts))]
     ends = np.array([near.means[0], *(climb(density, marginal, start) for start in starts)])
-    values = density(ends)
-    modes: list[Array] = []
-    heights: list[float] = []
-    for i in np.argsort(-values):
-        if np.isfinite(values[i]) and all(
-            dip(density, mode, ends[i], min(height, values[i])) > DIP
-            for mode, height in zip(modes, heights, strict=True)
-        ):
-            modes.append(ends[i])
-            heights.append(float(values[i]))
+    modes, heights = parted(density, ends)
     spreads = np.array([inverse_curvature(density, mode, marginal) for mode in modes])
-    log_masses = np.array(heights) + 0.5 * np.linalg.slogdet(spreads)[1]
+    log_masses = heights + 0.5 * np.linalg.slogdet(spreads)[1]
     order = np.argsort(-log_masses)
     order = order[log_masses[order] >= log_masses.max() - NEGLIGIBLE]  # equal where 9 is less than rounding
     if len(order) == 1 and np.array_equal(modes[order[0]], near.means[0]):
         return None
     masses = np.exp(log_masses[order] - np.logaddexp.reduce(log_masses[order]))
-    return Modes(points=np.array(modes)[order], spreads=WIDER * spreads[order], masses=masses)
+    return Modes(points=modes[order], spreads=WIDER * spreads[order], masses=masses)
 
 
 def conflicts(marginal: NestedMarginal) -> NDArray[np.int64]:
