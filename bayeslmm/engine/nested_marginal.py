@@ -40,6 +40,7 @@ FEW_NODES = 25_000  # rows times five nodes an effect, if there are several: bey
 SOME_NODES = 50_000  # beyond, the draws of NUTS stand with their doubts: it would take many minutes
 MOST_NODES = 1_000_000  # and beyond these hours
 OF_THREE = 10  # how much longer a node takes under three effects a row, whose finer rules have 9³ and 15³ of them
+SOFTEST = 30.0  # scales of its prior: a unit of an sd's coordinate is no larger, whatever little the data say
 WIDER = 1.3  # of the inverse curvature at the mode
 STEP = 0.5  # of an effect's sd, over which the way of inner modes is measured
 
@@ -518,7 +519,10 @@ class _Bars:
             products = bar.Z**2 * rough.information[:, None]
             information = np.array([np.bincount(bar.codes, column, bar.n_levels).mean() for column in products.T])
             of_bar = [Positive.of(priors.get("sd", bar.name, term)) for term in bar.sd_terms]
-            softness += [1.0 / np.sqrt(max(information[c], 1e-300)) for c in bar.template.sd_columns]
+            softness += [
+                min(1.0 / np.sqrt(max(information[c], 1e-300)), SOFTEST * prior.scale)
+                for c, prior in zip(bar.template.sd_columns, of_bar, strict=True)
+            ]
             sds += of_bar
             lkj = priors.get("cor", bar.name) if bar.correlated else LKJ(1.0)
             assert isinstance(lkj, LKJ)
