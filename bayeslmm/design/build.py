@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import AliasedColumnsWarning, DataError, InputError, UnidentifiedTermError
-from ..families import CENSORED, FAMILIES, GAUSSIAN, Family
+from ..families import GAUSSIAN, Family, with_censoring, without_censoring
 from ..formulas.binding import Scope
 from ..formulas.expressions import Expression, total_offset
 from ..formulas.formula import Bar, Formula, parse_formula
@@ -113,9 +113,8 @@ def build_design(
     """
     formula = parse_formula(formula) if isinstance(formula, str) else formula
     refuse_contradictions(family, se, weights)
-    family = replace(family if se is None else KNOWN, fixed=())
-    if family.is_censored:  # of a design that is built anew, whose response says so again
-        family = FAMILIES[family.name](link=family.link)
+    # the response of a design that is built anew says again that it is censored
+    family = without_censoring(replace(family if se is None else KNOWN, fixed=()))
     data = as_frame(data)
     given = dict(predictors or {})
     # effects of log sigma are drawn by NUTS, as those of any parameter; columns alone are for the kernel of residuals
@@ -139,7 +138,7 @@ def build_design(
     if family.has_categories and plan.response.is_column:
         warn_of_categories(plan.response.label, data[plan.response.label], response.levels)
     if response.bounds is not None:
-        family = CENSORED[family.name](link=family.link)
+        family = with_censoring(family) or family
     weights = weights if family.has_residual else None  # those of a binomial response are its trials
     terms = formula.fixed_terms
     if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one

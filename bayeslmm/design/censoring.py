@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, NotAvailableError
-from ..families import CENSORED, Family
+from ..families import CENSORED, Family, with_censoring
 from ..formulas.expressions import Expression
 from ..tools.frame import check_finite, check_size, frozen, row_names
 from .response_record import Response
@@ -31,8 +31,8 @@ def censored(expression: Expression, index: pd.Index, family: Family, value: Any
         Numbers that are none, codes of other packages, an interval without an upper end, or no row that was observed.
     """
     label = expression.label
-    kind = CENSORED.get(family.name)
-    if kind is None or family.link not in kind.links:
+    kind = with_censoring(family)
+    if kind is None:
         raise NotAvailableError(
             f"{label}: censored responses are those of {', '.join(map(repr, CENSORED))} with their first link, not of "
             f"{family}; model.pymc_parts() lets PyMC have others (docs/extending.md)."

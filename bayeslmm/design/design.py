@@ -209,8 +209,8 @@ class Design:
             predicted[name] = part.values(values[part.variable], rows, random)
         elsewhere = {*self.of_variable, *of_effects}
         constant = {name: value for name, value in values.items() if name not in elsewhere}
-        known = {name: np.asarray(value) for name, value in self.family.known.items()}
-        return {**known, **self.family.along(constant), **predicted}
+        fixed = {name: np.asarray(value) for name, value in self.family.known.items()}
+        return {**fixed, **self.family.along(constant), **predicted}
 
     @property
     def coords(self) -> dict[str, np.ndarray]:

@@ -470,8 +470,8 @@ def _comes_near(part: ResidualPart, Z: Array, structure: Structure, q: int, rho:
         wanted.append(rows @ C @ rows.T)
 
     def distance(free: float) -> float:
-        found = correlation.matrices(correlation.natural(np.array([free]), blocks), blocks)
-        return max(float(np.abs(R - V).max()) for R, V in zip(found, wanted, strict=True))
+        reached = correlation.matrices(correlation.natural(np.array([free]), blocks), blocks)
+        return max(float(np.abs(R - V).max()) for R, V in zip(reached, wanted, strict=True))
 
     grid = np.linspace(-7.0, 7.0, 29)
     start = grid[int(np.argmin([distance(free) for free in grid]))]

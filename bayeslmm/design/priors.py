@@ -287,8 +287,8 @@ def resolve_priors(
             why = natural.times(1.0, divisor=size, divisor_name=of)
             add("sd", column, _keys_of_sd(g, column), default, why, g.name, moved.get(k, ""))
         if g.correlated:
-            at = "; ".join(dict.fromkeys(moved.values()))
-            add("cor", "", _keys_of_cor(g), LKJ(2.0), _away_from_ends(g), g.name, at)
+            remark = "; ".join(dict.fromkeys(moved.values()))
+            add("cor", "", _keys_of_cor(g), LKJ(2.0), _away_from_ends(g), g.name, remark)
 
     for g in design.groups:
         add_group(g, natural, scale)

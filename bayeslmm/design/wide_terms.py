@@ -141,8 +141,8 @@ def _related(
         return by_column(members, _left(recipe, table)), places < 0, np.zeros(len(table), dtype=bool)
 
     def others(table: pd.DataFrame) -> Any:
-        known = relationship.places(table[word.column], bar.text) >= 0
-        codes, labels = pd.factorize(table[word.column].astype(object).where(~known))
+        is_labelled = relationship.places(table[word.column], bar.text) >= 0
+        codes, labels = pd.factorize(table[word.column].astype(object).where(~is_labelled))
         return by_column(incidence(codes, np.ones(len(table)), len(labels)), _left(recipe, table))
 
     return term, WideRecipe(

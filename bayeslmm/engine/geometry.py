@@ -161,8 +161,8 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     if isinstance(group, WideTerm) and group.q > 1:  # the effects of all levels are told together: none is centred
         return weights, (float("nan"),) * group.q
     if isinstance(group, WideTerm):
-        own = np.einsum("n,nj,nj->j", rough.information, group.rotation.columns, group.rotation.columns)
-        ratio = own * group.rotation.size**2 * float(rough.solution.covariances[k][0, 0])
+        information = np.einsum("n,nj,nj->j", rough.information, group.rotation.columns, group.rotation.columns)
+        ratio = information * group.rotation.size**2 * float(rough.solution.covariances[k][0, 0])
         each = ratio / (1.0 + ratio)
         if each.sum() >= TOO_FEW:
             weights[:, 0] = each

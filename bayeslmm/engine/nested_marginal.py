@@ -578,6 +578,6 @@ def _rules(nodes: list[int] | tuple[int, ...]) -> loops.Rule:
     """One rule a stage."""
     x, log_weight = np.zeros((len(nodes), max(nodes))), np.zeros((len(nodes), max(nodes)))
     for s, count in enumerate(nodes):
-        at, weight = hermegauss(count)
-        x[s, :count], log_weight[s, :count] = at, np.log(weight / weight.sum()) + 0.5 * at**2
+        points, weights = hermegauss(count)
+        x[s, :count], log_weight[s, :count] = points, np.log(weights / weights.sum()) + 0.5 * points**2
     return loops.Rule(nodes=np.array(nodes, np.int64), x=x, log_weight=log_weight)

@@ -64,10 +64,10 @@ def _searched(problem: Problem, kept: Kept, criterion: Criterion, responses: Arr
         theta[i], beta[i], numbers[i] = point.theta, point.beta, point.numbers
         steepness[i] = np.abs(point.gradient * np.maximum(np.abs(point.theta), 1.0)).max()
     r2, n = numbers[:, newton.RESIDUAL], criterion.layout.cross.n
-    known = criterion.sigma
-    sigma2 = r2 / criterion.df if known is None else np.full(R, known**2)
+    known_sigma = criterion.sigma
+    sigma2 = r2 / criterion.df if known_sigma is None else np.full(R, known_sigma**2)
     regular = (numbers[:, newton.ENDED] == newton.AT_REST) & (steepness <= 1e-3 * max(1.0, np.sqrt(n)))
-    if known is None:
+    if known_sigma is None:
         regular &= (r2 / criterion.df > PERFECT**2 * yty / n) & (np.abs(theta[:, criterion.diagonal]).max(axis=1) < FAR)
     lams, first = [], 0
     for template in kept.templates:

@@ -73,11 +73,11 @@ class ResidualMarginal(Marginal):
         N, k = len(noise), self.residual_at.start
         steps = self._steps(len(x), N)
         for i, point in enumerate(x):
-            at = self._at(point[k:])
-            if at is not None:
+            inner = self._at(point[k:])
+            if inner is not None:
                 none = self._steps(1, 0)
-                self._run(at[0], point[None, :k], none, np.empty((0, 0)))
-                steps.log_density[i] = none.log_density[0] + at[1]
+                self._run(inner[0], point[None, :k], none, np.empty((0, 0)))
+                steps.log_density[i] = none.log_density[0] + inner[1]
         if not N:
             return steps
         current, first = -1, 0
@@ -101,10 +101,10 @@ class ResidualMarginal(Marginal):
     def _fill(self, point: Array, steps: chains.Steps, noise: Array, stay: slice) -> None:
         """Draws of β and b for each of the steps that stay at a point."""
         k, count = self.residual_at.start, stay.stop - stay.start
-        at = self._at(point[k:])
-        assert at is not None
+        inner = self._at(point[k:])
+        assert inner is not None
         drawn = self._steps(count, count)
-        self._run(at[0], np.repeat(point[None, :k], count, axis=0), drawn, noise[stay])
+        self._run(inner[0], np.repeat(point[None, :k], count, axis=0), drawn, noise[stay])
         for name in ("sds", "factors", "sigma", "beta", "b"):
             getattr(steps, name)[stay] = getattr(drawn, name)
 
@@ -115,19 +115,19 @@ class ResidualMarginal(Marginal):
 
     def with_gradient(self, x: Array) -> tuple[float, Array]:
         k, gradient = self.residual_at.start, np.zeros(self.d)
-        at = self._at(x[k:])
-        if at is None:
+        inner = self._at(x[k:])
+        if inner is None:
             return -np.inf, gradient
-        inner = np.empty(k)
-        value = chains.with_gradient(self.layout.pattern, at[0], self.kernel, self.n, x[:k].copy(), inner)
+        slopes = np.empty(k)
+        value = chains.with_gradient(self.layout.pattern, inner[0], self.kernel, self.n, x[:k].copy(), slopes)
         if not np.isfinite(value):
             return -np.inf, gradient
         moves = STEP * np.eye(self.d)[k:]
         values = self.log_densities(np.concatenate([x + moves, x - moves]))
         with np.errstate(invalid="ignore"):
             differences = (values[: len(moves)] - values[len(moves) :]) / (2.0 * STEP)
-        gradient[:k], gradient[k:] = inner, np.where(np.isfinite(differences), differences, 0.0)
-        return float(value + at[1]), gradient
+        gradient[:k], gradient[k:] = slopes, np.where(np.isfinite(differences), differences, 0.0)
+        return float(value + inner[1]), gradient
 
     def starts(self) -> Array:
         others = super().starts()

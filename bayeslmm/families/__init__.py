@@ -79,6 +79,8 @@ __all__ = [
     "Link",
     "Scale",
     "family_of",
+    "with_censoring",
+    "without_censoring",
 ]
 
 FAMILIES: dict[str, type[Family]] = {
@@ -142,3 +144,14 @@ def family_of(name: str, link: str | None = None) -> Family:
     if link is not None and not is_one_of(link, kind.links):
         raise InputError(f"link={link!r}: links of {name} are {', '.join(kind.links)}")
     return kind(link=link or kind.links[0])
+
+
+def with_censoring(family: Family) -> Family | None:
+    """What ``cens(y, status)`` makes of a family; None of one that knows no censoring, or not under its link."""
+    kind = CENSORED.get(family.name)
+    return kind(link=family.link) if kind is not None and family.link in kind.links else None
+
+
+def without_censoring(family: Family) -> Family:
+    """The family whose rows are all observed; itself where they are."""
+    return FAMILIES[family.name](link=family.link) if family.is_censored else family

@@ -16,6 +16,7 @@ MOST_LEVELS = 100  # of a factor, evenly chosen, whose effects NUTS is judged by
 FEWEST_WEIGHTS = 100  # for a k-hat
 K_HAT_LIMIT = 0.7  # above, importance weights have no usable variance (Vehtari et al. 2024)
 RHAT_LIMIT, ESS_LIMIT, EBFMI_LIMIT = 1.01, 100, 0.3  # ESS a chain
+STUCK = 100.0  # an R-hat of chains that do not move, which is infinite or of the order of 1e15 by rounding
 MOST_LONGER = 16  # times as many draws, where chains are slow
 STANDARD_ERRORS, BY_CHANCE = 3.0, 1e-3  # of ESS, and of R-hat: a limit missed by less is missed by chance
 
@@ -43,7 +44,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         ess = min(self.min_ess_bulk, self.min_ess_tail)
-        facts = [f"R-hat ≤ {self.max_rhat:.3f}"] if np.isfinite(self.max_rhat) else ["R-hat unknown"]
+        facts = ["R-hat unknown"] if np.isnan(self.max_rhat) else [f"R-hat {_up_to(self.max_rhat, '≤')}"]
         facts.append(f"ESS ≥ {ess:,.0f}" if np.isfinite(ess) else "ESS unknown")
         if self.divergences is not None:
             facts.append(f"{self.divergences} divergences")
@@ -107,11 +108,11 @@ def judge(tree: Any, names: Names) -> Diagnosis:
     because = f", since {attrs['reason']}" if attrs.get("reason") else ""
     longer = f"; {attrs['extended']}" if attrs.get("extended") else ""
     reasons = []
-    if not np.isfinite([rhat, bulk, tail]).all():
+    if np.isnan([rhat, bulk, tail]).any():
         size = f"{draws.shape[0]} x {draws.shape[1]} draws"
         reasons.append(f"{size} do not tell whether chains agree: take two chains or more and draw more")
     if rhat > RHAT_LIMIT:
-        reasons.append(f"R-hat up to {rhat:.3f}: chains disagree, draw more")
+        reasons.append(f"R-hat {_up_to(rhat, 'up to')}: chains disagree, draw more")
     enough = _with_error(min(bulk, tail)) if longer else min(bulk, tail)
     if enough < ESS_LIMIT * draws.shape[0]:
         reasons.append(f"effective sample size down to {min(bulk, tail):.0f}: draw more")
@@ -225,6 +226,10 @@ def too_sticky(tree: Any, diagnosis: Diagnosis) -> str:
     return f"R-hat was up to {diagnosis.max_rhat:.3f}"
 
 
+def _up_to(rhat: float, words: str) -> str:
+    return f"{words} {rhat:.3f}" if rhat < STUCK else f"over {STUCK:.0f}"
+
+
 def _with_error(ess: float) -> float:
     """An effective sample size and three of its standard errors."""
     return float(ess + STANDARD_ERRORS * np.sqrt(8.0 * ess))
@@ -242,11 +247,12 @@ def _judged(tree: Any, names: Names) -> np.ndarray:
 def convergence(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """R-hat, bulk and tail ESS (k,) of draws (chain, draw, k), by ArviZ."""
     axes, stats = {"chain_axis": 0, "draw_axis": 1}, _array_stats()
-    return (
-        stats.rhat(draws, **axes),
-        stats.ess(draws, method="bulk", **axes),
-        stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes),
-    )
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # chains that stay where they are: infinite
+        return (
+            stats.rhat(draws, **axes),
+            stats.ess(draws, method="bulk", **axes),
+            stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes),
+        )
 
 
 @cache

@@ -60,7 +60,7 @@ class Marginal(Plan):
 
     def draw(self, design: Design, priors: Priors, settings: Settings) -> Any:
         tree, reason = sample_quadrature(design, priors, settings)
-        return tree if not reason else Joint(reason=reason, shown=True).draw(design, priors, settings)
+        return tree if not reason else _nuts(design, priors, reason).draw(design, priors, settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,12 @@ class Graph(_Nuts):
     """NUTS on the PyMC model: any prior, any sampler, any option of ``pymc.sample``."""
 
     sampler: ClassVar[Sampler] = sample_graph
+
+
+def _nuts(design: Design, priors: Priors, reason: str) -> _Nuts:
+    """NUTS in place of a sampler that did not do, in loops where these know the priors."""
+    kind = Graph if why_not_in_loops(design, priors) else Joint
+    return kind(reason=reason, shown=True)
 
 
 def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
@@ -141,7 +147,7 @@ def sample(design: Design, priors: Priors, settings: Settings) -> Draws:
 
     def better(slow: Any, changed: Settings) -> tuple[Settings, str]:
         if isinstance(plan, Marginal):  # no proposal was good enough, and none will be
-            ways.append(Joint(reason=slow.posterior.attrs.get("reason", ""), shown=True))
+            ways.append(_nuts(design, priors, slow.posterior.attrs.get("reason", "")))
         return better_coordinates(design, priors, slow, changed)
 
     tree, diagnosis = settled(draw, design, settings, better if isinstance(plan, Joint | Marginal) else None)

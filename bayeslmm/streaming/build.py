@@ -272,9 +272,9 @@ def lay_out(
     places, width = shared_columns(fixed, recipes, [_centred(term) for term in terms])
     shift, unit = np.resize(shift, width), np.resize(unit, width)
     for term, place in zip(terms, places, strict=True):
-        own = place >= len(fixed.names)
+        is_of_bar = place >= len(fixed.names)
         of_z = _middles(term.Z, term.blocks, term.columns)
-        shift[place[own]], unit[place[own]] = of_z[0][own], of_z[1][own]
+        shift[place[is_of_bar]], unit[place[is_of_bar]] = of_z[0][is_of_bar], of_z[1][is_of_bar]
     blueprint = Blueprint(
         request=learned.request,
         kinds=learned.kinds,

@@ -137,12 +137,12 @@ class Blueprint:
         """The columns (n, width) that are `summed`."""
         P, summed = self.fixed.width, self.summed
         raw = np.empty((len(frame), len(summed)))
-        at = np.full(len(self.shift), -1)
-        at[summed] = np.arange(len(summed))
+        place_of = np.full(len(self.shift), -1)
+        place_of[summed] = np.arange(len(summed))
         new_columns(self.fixed, frame, out=raw[:, :P])
         y = response_of(self.request.plan.response, frame)
         raw[:, P] = y
-        if at[P + 1] >= 0:
+        if place_of[P + 1] >= 0:
             raw[:, P + 2] = total_offset(self.offsets, frame, None)
             raw[:, P], raw[:, P + 1] = y - raw[:, P + 2], y
         for recipes, places in zip(self.bars, self.places, strict=True):
@@ -150,9 +150,9 @@ class Blueprint:
             for recipe in recipes:
                 there = places[first : first + recipe.width]
                 first += recipe.width
-                own = there > P
-                if own.any():
-                    raw[:, at[there[own]]] = new_columns(recipe, frame)[:, own]
+                is_of_bar = there > P
+                if is_of_bar.any():
+                    raw[:, place_of[there[is_of_bar]]] = new_columns(recipe, frame)[:, is_of_bar]
         return raw
 
 

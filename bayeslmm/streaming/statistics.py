@@ -365,7 +365,7 @@ def wanted(expression: Expression) -> list[Wanted]:
     if expression.is_column:
         return []
     tree = ast.parse(expression.code, mode="eval")
-    found = []
+    wanted = []
     for node in ast.walk(tree):
         for call, part in _calls(node, expression):
             inner = [child for argument in _arguments(call) for child in ast.walk(argument)]
@@ -374,8 +374,8 @@ def wanted(expression: Expression) -> list[Wanted]:
                     f"{expression.label} of data that come in chunks: it takes a statistic of what holds one already, "
                     f"and one pass tells one of them. {REMEDY}"
                 )
-            found.append(_wanted(call, part, expression))
-    return [each for each in found if each is not None]
+            wanted.append(_wanted(call, part, expression))
+    return [each for each in wanted if each is not None]
 
 
 def _calls(node: ast.AST, expression: Expression) -> Iterator[tuple[ast.Call, int | None]]:

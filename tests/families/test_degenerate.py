@@ -93,3 +93,12 @@ def test_narrow_priors_give_draws_within_them_or_doubt(priors):
         assert post.draws("sd_g").max() < 1e-7 and "by quadrature" in " ".join(post.verdict.split())
     else:
         assert abs(post.draws("beta")[..., 1] - 1e6).max() < 1.0 or not post.diagnosis.converged
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "poisson"])
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")
+def test_a_narrow_uniform_prior_of_an_sd_goes_to_the_sampler_that_knows_its_ends(name):
+    """Quadrature breaks down between them, and NUTS in loops has no such coordinates: PyMC's has."""
+    post = model(name, priors={"sd": blm.Prior("Uniform", lower=0.799, upper=0.801)}).fit(**SHORT)
+    sds = post.draws("sd_g")
+    assert 0.799 <= sds.min() <= sds.max() <= 0.801

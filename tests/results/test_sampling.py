@@ -312,3 +312,13 @@ def test_priors_with_ends_narrower_than_a_proposal_are_drawn_in_pymcs_coordinate
     sd = post.draws("sd_Subject")[..., 1]
     assert 5.99 < sd.min() < sd.max() < 6.01 and sd.std() > 1e-3
     assert "has ends, and other coordinates in PyMC" in post.verdict
+
+
+def test_chains_that_stay_where_they_are_disagree_without_a_warning():
+    """A variance within chains that is zero or rounding."""
+    still = np.repeat(np.array([0.0, 1.0, 5.0])[:, None, None], 100, axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rhat, _, _ = diagnosis.convergence(still)
+    assert (rhat > 1e6).all()
+    assert "R-hat over 100" in str(diagnosis.Diagnosis(max_rhat=float(rhat[0]), min_ess_bulk=2.0, min_ess_tail=2.0))
