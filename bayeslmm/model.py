@@ -78,7 +78,8 @@ class Model:
         (``p(successes, trials)`` on the left), ``"poisson"``, ``"negbinomial"``, ``"nbinom1"``,
         ``"truncated_poisson"``, ``"truncated_negbinomial"``, ``"zero_inflated_poisson"``,
         ``"zero_inflated_negbinomial"``, ``"hurdle_poisson"``, ``"hurdle_negbinomial"``, ``"gamma"``,
-        ``"inverse_gaussian"``, ``"weibull"``, ``"exgaussian"``, ``"beta"`` or ``"ordinal"`` (cumulative); see
+        ``"inverse_gaussian"``, ``"weibull"``, ``"exgaussian"``, ``"beta"``, ``"ordinal"`` (cumulative) or
+        ``"categorical"`` (multinomial logit: categories without an order), or ``"zero_one_inflated_beta"``; see
         :mod:`bayeslmm.families`.
     link : str, optional
         By R's name: ``"logit"``, ``"probit"``, ``"cloglog"``, ``"log"``, ... By default the first of the family's.
@@ -96,7 +97,7 @@ class Model:
     residual : str, optional
         How residuals of a normal response are correlated: ``"ar1(week | subject)"``, ``"car1(time | subject)"``,
         ``"cs(1 | subject)"`` or ``"us(visit | subject)"``, which has an sd for each visit unless ``hom=True``.
-    zi, hu, shape, phi, nu : str, optional
+    zi, hu, shape, phi, nu, zoi, coi : str, optional
         The linear predictor of that parameter of the family: ``zi="~ food"`` lets the log odds of zeros beside those of
         the counts differ, ``shape="~ x"`` the log of a negative binomial's shape. ``sigma`` is one of them for a
         Student t response, and where it has bars, ``"~ x + (1 | g)"``, smooths or offsets. See docs/predictors.md.
@@ -140,12 +141,14 @@ class Model:
         shape: str | None = None,
         phi: str | None = None,
         nu: str | None = None,
+        zoi: str | None = None,
+        coi: str | None = None,
         levels: Mapping[str, Sequence[Any]] | None = None,
         progressbar: bool = True,
     ) -> None:
         if isinstance(data, str) and not isinstance(formula, str):
             raise FormulaError(f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data.")
-        asked = {"zi": zi, "hu": hu, "shape": shape, "phi": phi, "nu": nu}
+        asked = {"zi": zi, "hu": hu, "shape": shape, "phi": phi, "nu": nu, "zoi": zoi, "coi": coi}
         predictors = {name: text for name, text in asked.items() if text is not None}
         names = names_of_caller() if namespace is None and trust else namespace
         fixed, priors = fixing.apart(priors)
@@ -537,7 +540,7 @@ class Model:
                 f"Mixed-effects model, family {d.family}",
                 f"Formula: {d.formula.text}",
                 f"Rows: {len(d.y):,} used{dropped}",
-                f"Fixed: {', '.join(d.x_names) or 'none'}",
+                f"Fixed: {d.fixed_words}",
                 *d.predictor_lines,
                 f"Groups: {groups or 'none'}",
                 *([f"Residuals: {d.residual.text}"] if d.residual is not None else []),

@@ -57,6 +57,11 @@ _LOG_SD = {
 }
 _LOG_ODDS = {"zi_Intercept": blm.Prior("Normal", mu=-1, sigma=0.7), ("zi", "fixed"): blm.Prior("Normal", mu=0, sigma=1)}
 _NARROW = blm.Prior("HalfNormal", sigma=0.5)
+_ENDS = {
+    "phi": blm.Prior("LogNormal", mu=2, sigma=0.5),
+    "zoi_Intercept": blm.Prior("Normal", mu=-1, sigma=0.7),
+    ("zoi", "fixed"): blm.Prior("Normal", mu=0, sigma=1),
+}
 SECOND = {  # predictors of parameters besides the mean, by NUTS on a PyMC model that is compiled once
     "gaussian: (1 | g), sigma ~ x + (1 | g)": (
         "y ~ x + (1 | g)",
@@ -65,6 +70,11 @@ SECOND = {  # predictors of parameters besides the mean, by NUTS on a PyMC model
     "zero_inflated_poisson: x, zi ~ x + (1 | g)": (
         "y ~ x",
         {"family": "zero_inflated_poisson", "zi": "~ x + (1 | g)", "priors": _UNIT | _LOG_ODDS},
+    ),
+    "categorical: x + (1 | g)": ("cut ~ x + (1 | g)", {"family": "categorical", "priors": _UNIT}),
+    "zero_one_inflated_beta: x + (1 | g), zoi ~ x": (
+        "share ~ x + (1 | g)",
+        {"family": "zero_one_inflated_beta", "zoi": "~ x", "priors": _UNIT | _ENDS},
     ),
 }
 
@@ -75,6 +85,8 @@ def frame(groups, rows, rng):
     return pd.DataFrame(
         {
             "y": (x + rng.normal(size=len(x)) > 0).astype(float),
+            "cut": np.resize(np.arange(3), len(x)),
+            "share": np.resize([0.0, 0.3, 0.6, 1.0], len(x)),
             "x": x,
             "z": np.repeat(np.linspace(-1, 1, groups), rows),
             "g": np.repeat(np.arange(groups), rows).astype(str),

@@ -13,7 +13,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.families import FAMILIES, family_of
+from bayeslmm.families import NAMES, family_of
 from bayeslmm.formulas.formula import parse_formula, update_formula
 from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit
@@ -74,10 +74,10 @@ def post(model):
 def test_words_of_families_lead_to_families():
     for word, hint in FAMILY_WORDS.items():
         assert word == "".join(c for c in word.lower() if c.isalnum()), word
-        assert word not in FAMILIES
+        assert word not in NAMES
         with pytest.raises(errors.InputError, match=re.escape(f"family={word!r}: here it is {hint}; ")):
             family_of(word)
-        assert set(re.findall(r"^'(\w+)'", hint)) & set(FAMILIES), word
+        assert set(re.findall(r"^'(\w+)'", hint)) & set(NAMES), word
 
 
 def test_words_of_settings_lead_to_arguments_of_fit():
@@ -162,7 +162,7 @@ def test_settings_as_they_are_typed(model, options, sentence):
         ("nbinom2", "negbinomial"),
         ("negative_binomial", "negbinomial"),
         ("inverse.gaussian", "inverse_gaussian"),
-        ("categorical", "ordinal"),
+        ("Categorical", "categorical"),
     ],
 )
 def test_families_as_they_are_typed(sleep, typed, ours):

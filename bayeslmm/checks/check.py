@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from html import escape
 from typing import Any
 
@@ -95,6 +95,19 @@ class Check(Shown):
         return f"<p>{title}</p>{html_verdicts(judged)}{remark}"
 
 
+OF_CATEGORIES = "it is not looked at where categories have linear predictors"
+NOT_OF_CATEGORIES = (
+    "identification",
+    "boundary",
+    "collinearity",
+    "residual variance",
+    "linearity",
+    "random effects",
+    "level means",
+    "influence",
+)
+
+
 def _title(check: Check) -> str:
     """What was checked, and how many verdicts are how bad."""
     counts = {level: sum(verdict.level == level for verdict in check.verdicts) for level in HEADINGS}
@@ -162,6 +175,8 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1,
         "influence": lambda: checks_influence.influence(fit),
         "prediction": lambda: checks_fit.prediction(fit, random_seed),
     }
+    if design.of_categories:
+        questions |= {name: partial(no_answer, name, OF_CATEGORIES) for name in NOT_OF_CATEGORIES}
     verdicts = []
     with Bar("Checking", len(questions), show=progressbar) as bar:
         for name, question in questions.items():
@@ -175,7 +190,8 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1,
 
 def _splits(fit: PointFit | PosteriorFit, by: Any) -> tuple[Split, ...]:
     """Rows by every factor of the model, and by what the user named."""
-    of_factors = [Split.of(group.name, group.codes, group.levels) for group in fit.design.groups if not group.is_wide]
+    ordinary = {name: group for name, group in fit.design.factors.items() if not group.is_wide}
+    of_factors = [Split.of(name, group.codes, group.levels) for name, group in ordinary.items()]
     part = fit.design.residual
     if part is not None and part.structure.blocks is not None and part.group not in {f.name for f in of_factors}:
         row_blocks = part.structure.blocks

@@ -33,14 +33,14 @@ ALL_WIDE = "its random effects are related, of several memberships or of curves,
 
 def levels(design: Design) -> Verdict:
     """Whether every factor has levels enough to tell their sd."""
-    groups = [group for group in design.groups if not group.is_wide]
-    if not groups:
-        return no_answer("levels", NO_GROUPS if not design.groups else ALL_WIDE)
+    ordinary = {name: group for name, group in design.factors.items() if not group.is_wide}
+    if not ordinary:
+        return no_answer("levels", ALL_WIDE if design.groups else NO_GROUPS)
     limit, rows = LIMITS["few levels"], []
-    for group in groups:
+    for name, group in ordinary.items():
         sizes = np.bincount(group.codes, minlength=group.n_levels)
         level = limit.level(1.0 / (group.n_levels + 0.5))  # "fewer than": five levels are not fewer than five
-        rows.append((group.name, group.n_levels, int(sizes.min()), float(np.median(sizes)), int(sizes.max()), level))
+        rows.append((name, group.n_levels, int(sizes.min()), float(np.median(sizes)), int(sizes.max()), level))
     columns = ["group", "levels", "fewest_rows", "median_rows", "most_rows", "level"]
     table = pd.DataFrame(rows, columns=columns)
     table["sd_known_to"] = 1.0 / np.sqrt(2.0 * np.maximum(table["levels"] - 1, 1))

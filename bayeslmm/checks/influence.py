@@ -171,6 +171,8 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
 def _working_response(fit: PosteriorFit) -> tuple[Array, Array]:
     """Working response, offset included, and its inverse variance (n,)."""
     design, family = fit.design, fit.design.family
+    if family.ends:
+        raise NotAvailableError("a response with probabilities of its ends is not linear around one mean")
     if not family.has_mean:
         raise NotAvailableError("an ordinal response has no mean to be linear around")
     eta = design.offset + design.X @ flat(fit.values.beta).mean(axis=0)

@@ -208,7 +208,7 @@ def independence(rows: Draws) -> Verdict:
     if rows.design.takes_residual and rows.design.residual is None:
         within = finest.name or "group"
         correlated = f' Or let residuals be correlated over time: residual="ar1(time | {within})".'
-    factors = {group.name for group in rows.design.groups}
+    factors = set(rows.design.factors)
     outside = [split.name for split in rows.splits if split.name not in factors]
     unasked = "" if rows.splits else "No groups are known: by='column' says which rows belong together."
     return verdict(
@@ -236,7 +236,7 @@ def _same_sign(rows: Draws, split: Split) -> Measure:
     """
     sizes = split.sizes.astype(np.float64)
     n, typical = sizes.sum(), (sizes**2).sum() / sizes.sum()
-    ignored = split.name not in {group.name for group in rows.design.groups}
+    ignored = split.name not in rows.design.factors
 
     def agree(e: Array) -> Array:
         return 0.5 + 0.5 * ((_sums(np.sign(e), split) ** 2).sum(axis=1) - n) / (n * (typical - 1.0))

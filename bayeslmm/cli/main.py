@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ..engine.interrupts import interruptible
 from ..errors import BayesLMMError, FitError
-from ..families import FAMILIES, PREDICTED
+from ..families import NAMES, PREDICTED
 from .compile_loops import run_compile
 from .console import (
     BROKEN,
@@ -168,9 +168,7 @@ def _add_fit(parser: Parser) -> None:
     what.add_argument("--ml", action="store_true", help="estimates by maximum likelihood")
     what.add_argument("--posterior", action="store_true", help="draws of the posterior")
     model = parser.add_argument_group("the model")
-    model.add_argument(
-        "--family", choices=tuple(FAMILIES), default="gaussian", metavar="NAME", help=", ".join(FAMILIES)
-    )
+    model.add_argument("--family", choices=NAMES, default="gaussian", metavar="NAME", help=", ".join(NAMES))
     model.add_argument("--link", metavar="NAME", help="by R's name: logit, probit, log, ... (the family's first)")
     model.add_argument("--weights", metavar="COLUMN", help="prior weights")
     model.add_argument(

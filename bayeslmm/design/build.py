@@ -36,11 +36,11 @@ from .identification import refuse_interchangeable, refuse_untold_residual
 from .likelihood_weights import read_likelihood_weights
 from .newdata import Recipe
 from .plan import check_weights, from_outside, kept_columns, make_plan
-from .predictor_words import PredictorWords
+from .predictor_words import PredictorWords, words_of_categories
 from .predictors import ParameterPart
 from .residual import build_residual
 from .residual_words import ResidualWords
-from .response import check_order, read_response, warn_of_categories
+from .response import check_order, read_response, warn_of_categories, with_declared
 from .standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
 from .wide_terms import WideRecipe, wide_terms
 
@@ -115,6 +115,8 @@ def build_design(
     refuse_contradictions(family, se, weights)
     # the response of a design that is built anew says again that it is censored
     family = without_censoring(replace(family if se is None else KNOWN, fixed=()))
+    if family.is_nominal:  # whose categories the response says again
+        family = replace(family, categories=())  # type: ignore[call-arg]
     data = as_frame(data)
     given = dict(predictors or {})
     # effects of log sigma are drawn by NUTS, as those of any parameter; columns alone are for the kernel of residuals
@@ -132,21 +134,28 @@ def build_design(
     errors = None if se is None else checked(se, data, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
 
-    if family.has_categories and plan.response.is_column:
+    if family.has_cutpoints and plan.response.is_column:
         check_order(plan.response.label, data[plan.response.label])
+    if family.is_nominal and plan.response.is_column:
+        frame = with_declared(plan.response.label, frame, data[plan.response.label])
     response = read_response(plan.response, frame, family, weights)
-    if family.has_categories and plan.response.is_column:
+    if family.has_cutpoints and plan.response.is_column:
         warn_of_categories(plan.response.label, data[plan.response.label], response.levels)
     if response.bounds is not None:
         family = with_censoring(family) or family
     weights = weights if family.has_residual else None  # those of a binomial response are its trials
-    terms = formula.fixed_terms
-    if family.has_categories:  # the cutpoints stand in place of an intercept: factors are coded beside one
+    of_mean, of_categories = formula, None
+    if family.is_nominal:
+        family = replace(family, categories=response.levels)  # type: ignore[call-arg]
+        of_categories = words_of_categories(formula, family, has_offset=offset is not None or plan.offset_column)
+        of_mean = replace(formula, fixed_terms=Terms(intercept=False, products=()), bars=(), offsets=(), smooths=())
+    terms = of_mean.fixed_terms
+    if family.has_cutpoints:  # the cutpoints stand in place of an intercept: factors are coded beside one
         terms = replace(terms, intercept=True)
     columns, X = design_columns(terms, plan.expressions, frame)
     whole, (X, independent, aliased) = X, _without_aliases(X, columns, terms, "The fixed part")
     kept = independent
-    if family.has_categories:
+    if family.has_cutpoints:
         X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
     check_rows(len(frame), X.shape[1])
     if errors is not None:
@@ -156,15 +165,19 @@ def build_design(
     information = weighed(weights, likelihood_weights)
     named_matrices = _matrices(formula, matrices)
     whole_groups, bars, groupings = _groups(
-        tuple(bar for bar in formula.bars if bar.word is None), plan.expressions, frame
+        tuple(bar for bar in of_mean.bars if bar.word is None), plan.expressions, frame
     )
     groups, bars, groupings, kept_of_bars = _without_fixed(whole_groups, bars, groupings, fixing)
     family = fixing.family(family)
     wide: list[WideTerm] = []
     wide_recipes: list[WideRecipe] = []
-    if formula.smooths or any(bar.word is not None for bar in formula.bars):
-        wide, wide_recipes = wide_terms(formula, plan.expressions, frame.frame, named_matrices, information)
+    if of_mean.smooths or any(bar.word is not None for bar in of_mean.bars):
+        wide, wide_recipes = wide_terms(of_mean, plan.expressions, frame.frame, named_matrices, information)
     predictors = {each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters}
+    if of_categories is not None:
+        first = _parameter_part(of_categories, family, plan.expressions, frame)
+        named_categories = zip(family.parameters, response.levels[1:], strict=True)
+        predictors = {name: first.of_category(name, str(category)) for name, category in named_categories}
     _refuse_names_twice([g.name for g in (*groups, *wide, *(g for part in predictors.values() for g in part.groups))])
     recipe = Recipe(
         fixed=columns,

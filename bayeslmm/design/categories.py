@@ -16,7 +16,7 @@ EMPTY = np.zeros(0)
 
 
 def category_numbers(design: Design) -> NDArray[Any]:
-    """The numbers (K,) that a user sees of the categories of an ordered response; none of another."""
+    """The numbers (K,) that a user sees of the categories of a response; none of another."""
     return as_seen(design, np.arange(len(design.levels), dtype=np.float64)) if design.family.has_categories else EMPTY
 
 
@@ -35,14 +35,14 @@ def as_seen(design: Design, y: Array) -> NDArray[Any]:
 
 def as_table(design: Design, y: Array) -> pd.DataFrame:
     """Data sets (S, n) as columns ``sim_1``, ... of the type of the response: categories where it has labels."""
-    ordinal = design.family.has_categories
-    named = bool(design.levels) and not (ordinal and are_numbers(design.levels))
+    several = design.family.has_categories
+    named = bool(design.levels) and not (several and are_numbers(design.levels))
     columns: dict[str, Any] = {}
     for i, values in enumerate(y):
         if named:
             columns[f"sim_{i + 1}"] = pd.Categorical.from_codes(
-                values.astype(np.int64), categories=list(design.levels), ordered=ordinal
+                values.astype(np.int64), categories=list(design.levels), ordered=design.family.has_cutpoints
             )
         else:
-            columns[f"sim_{i + 1}"] = as_seen(design, values) if ordinal else values
+            columns[f"sim_{i + 1}"] = as_seen(design, values) if several else values
     return pd.DataFrame(columns, index=design.index)

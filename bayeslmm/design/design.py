@@ -166,10 +166,36 @@ class Design:
         return (*self.groups, *self.parameter_groups)
 
     @property
+    def of_categories(self) -> tuple[ParameterPart, ...]:
+        """The linear predictors of categories, which are all of one formula."""
+        return tuple(part for part in self.predictors.values() if part.category)
+
+    @property
+    def factors(self) -> dict[str, GroupTerm]:
+        """The grouping factors by what the formula calls them; of a formula of all categories those of the first."""
+        each = {group.name: group for group in self.groups if group.is_grouping}
+        for part in self.of_categories[:1]:
+            each |= {part.factor_of(group): group for group in part.groups if group.is_grouping}
+        return each
+
+    @property
+    def fixed_words(self) -> str:
+        """The columns of the fixed part."""
+        parts = self.of_categories
+        if not parts:
+            return ", ".join(self.x_names) or "none"
+        categories = ", ".join(part.category for part in parts)
+        return f"{', '.join(parts[0].x_names)} of each of {categories}: log odds against {self.levels[0]}"
+
+    @property
     def of_rows(self) -> tuple[str, ...]:
         """The variables that the family's parameters hang on in a row: `parameters`, and effects that they have."""
         names = self.names.b
         return (*self.parameters, *(names[group.name] for group in self.parameter_groups))
+
+    def for_category(self, part: ParameterPart) -> Design:
+        """The design whose linear predictor is that of a category."""
+        return replace(self, X=part.X, x_names=part.x_names, groups=part.groups, offset=part.offset, predictors={})
 
     @property
     def of_variable(self) -> dict[str, ParameterPart]:
@@ -314,13 +340,18 @@ class Design:
     def described(self) -> str:
         """The formula, and what was said of the residuals and of parameters of the family."""
         parts = [self.formula.text, *([] if self.residual is None else [self.residual.text])]
-        parts += [f'{part.parameter}="{part.text}"' for part in self.predictors.values()]
+        parts += [part.said for part in self.predictors.values() if not part.category]
         return ", ".join([*parts, *([f"fixed: {self.fixed_in_words}"] if self.fixed else [])])
 
     @property
     def predictor_lines(self) -> list[str]:
         """The linear predictors of parameters of the family, each as a line of text."""
-        return [f"{part.link}({name}): {part.text}" for name, part in self.predictors.items()]
+        return [f"{part.link}({name}): {part.text}" for name, part in self.predictors.items() if not part.category]
+
+    @property
+    def said_predictors(self) -> dict[str, str]:
+        """The formulas of linear predictors that were given besides that of the model, by their parameters."""
+        return {name: part.text for name, part in self.predictors.items() if not part.category}
 
     @property
     def fixed_in_words(self) -> str:
@@ -347,15 +378,37 @@ class Design:
 
     def refuse_predictors(self, verb: str) -> None:
         """Raise NotAvailableError where a parameter has a linear predictor, for a verb that knows one for all rows."""
+        self.refuse_uncompiled(verb)
         for part in self.predictors.values():
+            knows = (
+                "knows one linear predictor"
+                if part.category
+                else "takes the family's parameters to be the same in all rows"
+            )
+            raise NotAvailableError(f"{verb} is not offered for models with {part.said}: it {knows}")
+
+    def refuse_nominal(self, verb: str, why: str) -> None:
+        """Raise NotAvailableError where categories have linear predictors, for a verb that needs one, or a mean."""
+        if self.family.is_nominal:
+            raise NotAvailableError(f"{verb} is not offered for models with {self.family.option}: {why}")
+
+    def refuse_uncompiled(self, verb: str, instead: str = "") -> None:
+        """Raise NotAvailableError where no compiled loop knows the family, for a verb that goes by these."""
+        if not self.family.is_compiled and not self.of_categories:
             raise NotAvailableError(
-                f'{verb} is not offered for models with {part.parameter}="{part.text}": it takes the family\'s '
-                "parameters to be the same in all rows"
+                f"{verb} is not offered for models with {self.family.option}, whose posterior is drawn by NUTS and "
+                f"whose effects no quadrature integrates out{instead}"
             )
 
     def refuse_point_fit(self) -> None:
         """Raise NotAvailableError where a parameter has effects of its own, or log sigma an offset: by NUTS only."""
+        self.refuse_uncompiled("fit_ml", ". fit() draws it")
         for part in self.predictors.values():
+            if part.category:
+                raise NotAvailableError(
+                    f"fit_ml and fit_reml are not offered for models with {part.said}: no kernel integrates effects "
+                    "out of several linear predictors. fit() draws the posterior"
+                )
             if part.groups or self.family.is_normal:
                 raise NotAvailableError(
                     f'fit_ml and fit_reml are not offered for models with {part.parameter}="{part.text}": no kernel '
@@ -491,7 +544,7 @@ class Design:
         InputError
             No such factor, or several and none is named.
         """
-        groups = tuple(g for g in self.groups if g.is_grouping)
+        groups = tuple(g for g in (self.parameter_groups if self.of_categories else self.groups) if g.is_grouping)
         names = ", ".join(repr(g.name) for g in groups)
         if not groups:
             raise InputError("the model has no grouping factor")

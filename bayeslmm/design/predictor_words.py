@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError, NotAvailableError
-from ..families import FAMILIES, Family
+from ..errors import FormulaError, InputError, NotAvailableError
+from ..families import BY_NUTS, FAMILIES, Family
 from ..formulas.formula import Formula
 from ..formulas.predictors import has_more_than_columns, parse_predictor
 from ..formulas.terms import Atom
@@ -53,9 +53,39 @@ class PredictorWords:
         )
 
 
+def words_of_categories(formula: Formula, family: Family, *, has_offset: bool) -> PredictorWords:
+    """The linear predictor of the second category, which is that of every other one as well.
+
+    Raises
+    ------
+    FormulaError, NotAvailableError
+        The formula has no term, or terms that are not offered.
+    """
+    for bar in formula.bars:
+        if bar.word is not None:
+            raise NotAvailableError(
+                f"{bar.text} with {family.option}: in the predictors of categories levels are independent and a row "
+                "has one, (1 | g); brms has the others"
+            )
+    if formula.offsets or has_offset:
+        raise NotAvailableError(
+            f"an offset with {family.option}: each category but the first has a linear predictor, and an offset does "
+            "not say of which it is a part"
+        )
+    if not len(formula.fixed_terms):
+        raise FormulaError(
+            f"{formula.text!r} with {family.option}: without a fixed term all categories are as likely as the first. "
+            "Write '1 + ...'."
+        )
+    text = formula.text.partition("~")[2].strip()
+    return PredictorWords(parameter=family.parameters[0], text=f"~ {text}", formula=formula)
+
+
 def _no_such_parameter(name: str, text: Any, family: Family) -> str:
     if name in family.known:
         return f"{name}= with se=: known standard errors leave no {name} to be modelled. Leave one out."
-    having = [other for other, kind in FAMILIES.items() if name in kind.every_parameter]
+    having = [other for other, kind in (FAMILIES | BY_NUTS).items() if name in kind.every_parameter]
+    if family.is_nominal:
+        return f"{name}={text!r}: {family.option} has no {name}; its categories have linear predictors, by the formula."
     has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has none besides the mean"
     return f"{name}={text!r}: {family.option} has no {name}; {has}. Families with {name}: {', '.join(having)}."

@@ -27,6 +27,8 @@ class ParameterPart:
     ----------
     parameter, text, link : str
         The parameter, its formula as it was written, and the link g.
+    category : str
+        That whose log odds the parameter is, where the formula is that of all categories of a response; else empty.
     X : float64 array (n, p)
         Without columns that depend linearly on earlier ones; ``x_names`` names them.
     groups : tuple of GroupTerm
@@ -45,6 +47,7 @@ class ParameterPart:
     groups: tuple[GroupTerm, ...]
     offset: Array
     recipe: Recipe
+    category: str = ""
 
     @property
     def variable(self) -> str:
@@ -68,8 +71,42 @@ class ParameterPart:
 
     @property
     def where(self) -> str:
-        """How it was said."""
-        return f"{self.parameter}={self.text!r}"
+        """How it was said, as messages about its columns have it."""
+        return self.said if self.category else f"{self.parameter}={self.text!r}"
+
+    @property
+    def said(self) -> str:
+        """What of a model makes it."""
+        return 'family="categorical"' if self.category else f'{self.parameter}="{self.text}"'
+
+    @property
+    def is_log_odds(self) -> bool:
+        """Whether the linear predictor is one of log odds."""
+        return self.link == "logit" or bool(self.category)
+
+    def factor_of(self, group: GroupTerm) -> str:
+        """What the factor of one of its `groups` is called in the formula."""
+        return group.name.removeprefix(f"{self.parameter}_")
+
+    def of_category(self, parameter: str, category: str) -> ParameterPart:
+        """The same linear predictor of another category."""
+        name_of = {group.name: f"{parameter}_{self.factor_of(group)}" for group in self.groups}
+        return replace(
+            self,
+            parameter=parameter,
+            category=category,
+            groups=tuple(
+                group.renamed(name_of[group.name])
+                if isinstance(group, WideTerm)
+                else replace(group, name=name_of[group.name])
+                for group in self.groups
+            ),
+            recipe=replace(
+                self.recipe,
+                groupings=tuple(replace(each, name=name_of[each.name]) for each in self.recipe.groupings),
+                wide=tuple(replace(each, name=name_of[each.name]) for each in self.recipe.wide),
+            ),
+        )
 
     def values(self, gamma: Array, new: NewDesign | None = None, random: Array | float = 0.0) -> Array:
         """The parameter (..., n) for γ (..., p) and Zb (..., n), on the rows of the fit if no others are given."""

@@ -218,7 +218,8 @@ def resolve_priors(
     user : mapping, optional
         Keys: ``"Intercept"``, the name of a coefficient, ``"fixed"`` (all but the intercept), ``"sd"`` (all group
         sds), ``("sd", group)``, ``("sd", group, term)``, ``"cor"``, ``("cor", group)``, and the parameters of the
-        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"zi"``, ``"hu"``, ``"cutpoint"``. Of residuals with
+        family: ``"sigma"``, ``"nu"``, ``"shape"``, ``"phi"``, ``"zi"``, ``"hu"``, ``"zoi"``, ``"coi"``,
+        ``"cutpoint"``. Of residuals with
         parameters besides sigma ``"log_ratio"`` (all log ratios of sds), ``("log_ratio", term)`` and ``"rho"``. Of a
         parameter with a linear predictor ``"zi_Intercept"``, ``"zi_x"``, and ``("zi", "fixed")`` for all but its
         intercept; the factor ``g`` of its bars is called ``"zi_g"``: ``("sd", "zi_g", "Intercept")``. Values: `Prior`,
@@ -275,8 +276,8 @@ def resolve_priors(
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
         add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
 
-    def add_group(g: GroupTerm, natural: Scale, scale: np.float64) -> None:
-        template, moved = g.template, _stated_at_means(g, user)
+    def add_group(g: GroupTerm, natural: Scale, scale: np.float64, factor: str = "") -> None:
+        template, moved = g.template, _stated_at_means(g, user, factor)
         for place, (column, k) in enumerate(zip(g.sd_terms, template.sd_columns, strict=True)):
             size, of = _size_of_wide(g, k) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
             if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
@@ -285,10 +286,10 @@ def resolve_priors(
                 size, of = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
             why = natural.times(1.0, divisor=size, divisor_name=of)
-            add("sd", column, _keys_of_sd(g, column), default, why, g.name, moved.get(k, ""))
+            add("sd", column, _keys_of_sd(g, column, factor), default, why, g.name, moved.get(k, ""))
         if g.correlated:
             remark = "; ".join(dict.fromkeys(moved.values()))
-            add("cor", "", _keys_of_cor(g), LKJ(2.0), _away_from_ends(g), g.name, remark)
+            add("cor", "", _keys_of_cor(g, factor), LKJ(2.0), _away_from_ends(g), g.name, remark)
 
     for g in design.groups:
         add_group(g, natural, scale)
@@ -298,9 +299,11 @@ def resolve_priors(
             part = design.predictors[name]
             for j, (term, label) in enumerate(zip(part.x_names, part.labels, strict=True)):
                 keys: list[Key] = [label, *([] if term == "Intercept" else [(name, "fixed")])]
+                if part.category:  # of all categories
+                    keys += [term, *([] if term == "Intercept" else ["fixed"])]
                 add("coef", term, keys, *_of_coefficient(part, j, scaled), name)
             for g in part.groups:
-                add_group(g, _scale_of(part), np.float64(1.0))
+                add_group(g, _scale_of(part), np.float64(1.0), part.factor_of(g) if part.category else "")
             continue
         arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
         add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
@@ -328,15 +331,18 @@ def _of_residuals(design: Design) -> Iterator[tuple[str, str, list[Key], Prior |
         yield RHO, RHO, [RHO], LKJ(1.0), structure.correlation.prior_in_words(structure.blocks)
 
 
-def _keys_of_sd(group: GroupTerm, column: str) -> list[Key]:
-    return [("sd", group.name, column), ("sd", group.name), "sd"]
+def _keys_of_sd(group: GroupTerm, column: str, factor: str = "") -> list[Key]:
+    """Of one sd, the most specific first; ``factor`` is what the factor is called for all categories."""
+    of_all: list[Key] = [("sd", factor, column), ("sd", factor)] if factor else []
+    return [("sd", group.name, column), ("sd", group.name), *of_all, "sd"]
 
 
-def _keys_of_cor(group: GroupTerm) -> list[Key]:
-    return [("cor", group.name), "cor"]
+def _keys_of_cor(group: GroupTerm, factor: str = "") -> list[Key]:
+    of_all: list[Key] = [("cor", factor)] if factor else []
+    return [("cor", group.name), *of_all, "cor"]
 
 
-def _stated_at_means(group: GroupTerm, user: Mapping[Any, Any]) -> dict[int, str]:
+def _stated_at_means(group: GroupTerm, user: Mapping[Any, Any], factor: str = "") -> dict[int, str]:
     """Where the default prior of an intercept's sd holds, by its column, if not at zero.
 
     A predictor far from zero makes an intercept at zero and its slopes nearly collinear: priors stated there would
@@ -344,9 +350,9 @@ def _stated_at_means(group: GroupTerm, user: Mapping[Any, Any]) -> dict[int, str
     of the model as it is written.
     """
     moved = slopes_far_from_zero(group)
-    if any(key in user for key in _keys_of_cor(group)):
+    if any(key in user for key in _keys_of_cor(group, factor)):
         return {}
-    if any(key in user for column in moved for key in _keys_of_sd(group, group.columns[column])):
+    if any(key in user for column in moved for key in _keys_of_sd(group, group.columns[column], factor)):
         return {}
     return {
         column: f"mean {group.columns[others[0]]}" if len(others) == 1 else "the means of the slopes' predictors"
@@ -363,16 +369,18 @@ def _of_coefficient(part: ParameterPart, j: int, of_constant: Default) -> tuple[
         mean, sd = linked_moments(of_constant, part.link)
         constant = repr(Prior(of_constant.name, **of_constant.arguments))
         reason = f"mean and sd of {part.link}({part.parameter}) under {constant}; centred predictors"
+        if part.category:
+            reason = f"{of_constant.reason}; centred predictors"
         return Prior("Normal", mu=np.float64(mean - part.offset.mean()), sigma=np.float64(sd)), reason
     natural = _scale_of(part)
-    factor = 2.5 if part.link == "logit" else 1.0
+    factor = 2.5 if part.is_log_odds else 1.0
     size, of = _size(part.X[:, j], part.x_names[j])
     return Prior("Normal", mu=0.0, sigma=factor / size), natural.times(factor, divisor=size, divisor_name=of)
 
 
 def _scale_of(part: ParameterPart) -> Scale:
     """The unit of a parameter's linear predictor."""
-    return Scale(1.0, "log odds" if part.link == "logit" else "log unit", is_unit=part.link == "log")
+    return Scale(1.0, "log odds" if part.is_log_odds else "log unit", is_unit=not part.is_log_odds)
 
 
 def _away_from_ends(group: GroupTerm) -> str:
@@ -446,7 +454,7 @@ def _what_there_is(key: Any, design: Design) -> str:
         return " There is no fixed effect besides the intercept."
     if key in design.aliased:
         return f" {key} was left out, since it depends linearly on columns before."
-    if key == "Intercept" and family.has_categories:
+    if key == "Intercept" and family.has_cutpoints:
         return " Cutpoints stand in place of an intercept: use 'cutpoint'."
     if key in design.predictors:
         return f" {key} has a linear predictor here: {', '.join(map(repr, design.predictors[key].labels))}."
@@ -454,7 +462,7 @@ def _what_there_is(key: Any, design: Design) -> str:
         return " It is fixed here: update the model by priors= to make it an unknown."
     if key in family.known:
         return f" It is known here, by se={design.se or 'values'}."
-    if key in ("sigma", "nu", "shape", "phi", "zi", "hu", "cutpoint"):
+    if key in ("sigma", "nu", "shape", "phi", "zi", "hu", "zoi", "coi", "cutpoint"):
         has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has no parameters"
         return f" {family.option} has no {key}; {has} besides the mean."
     return ""

@@ -32,6 +32,11 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
     entries : iterable of ResolvedPrior
     """
     entries = [entry for entry in entries if getattr(entry.prior, "name", "") in FLAT]
+    if entries and design.family.is_nominal:
+        raise PriorError(
+            f"{entries[0].label}: a flat prior is not offered with {design.family.option}: whether there is a "
+            f"posterior is not judged for several linear predictors. {REMEDY}"
+        )
     free = {entry.term for entry in entries if entry.kind in ("Intercept", "fixed")}
     X = design.X[:, [name in free for name in design.x_names]]
     for entry in entries:

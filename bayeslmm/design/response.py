@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from ..errors import DataError, DroppedCategoriesWarning, NotAvailableError
 from ..families import Family
@@ -18,8 +19,10 @@ from .response_record import Response
 
 _NO_ORDER = (
     "The response {label!r} holds categories without an order. Say it: data[{label!r}] = "
-    "pandas.Categorical(data[{label!r}], categories=[lowest, ..., highest], ordered=True)."
+    "pandas.Categorical(data[{label!r}], categories=[lowest, ..., highest], ordered=True). Where they have none, "
+    "take family='categorical'."
 )
+MOST_CATEGORIES = 30  # of a response without an order
 EXACT = 2.0**53  # whole numbers from which on doubles have gaps
 TRIALS_REMEDY = " Write p(successes, trials) on the left of '~', or give proportions with weights=trials."
 
@@ -50,7 +53,7 @@ def read_response(
         return _counts(expression, frame, family, value)
     numbers = as_numbers_or_factor(value, expression, frame.index)
     if family.has_categories:
-        return _ordered(expression, frame, numbers)
+        return (_ordered if family.is_ordered else _unordered)(expression, frame, numbers)
     if not isinstance(numbers, np.ndarray):
         if family.is_binary:
             return _yes_or_no(expression, numbers)
@@ -66,6 +69,11 @@ def read_response(
         raise DataError(
             f"The response {expression.label!r} is {numbers[0]:g} in all {len(numbers):,} rows, so there is nothing to "
             "explain."
+        )
+    if family.ends and np.isin(numbers, family.ends).all():
+        raise DataError(
+            f"The response {expression.label!r} is at an end ({' or '.join(f'{end:g}' for end in family.ends)}) in all "
+            "rows, so that nothing tells the part between. Take family='bernoulli'."
         )
     if family.has_trials:
         trials = np.ones(len(numbers)) if weights is None else weights
@@ -127,7 +135,7 @@ def _yes_or_no(expression: Expression, factor: Factor) -> Response:
         shown = ", ".join(map(repr, levels[:5])) + (", …" if len(levels) > 5 else "")
         raise DataError(
             f"The response {expression.label!r} has {len(levels)} categories ({shown}); a yes/no response has two. "
-            f"Write I({expression.label} == 'level'), or family='ordinal' if they are ordered."
+            f"Write I({expression.label} == 'level'), family='ordinal' if they are ordered, or 'categorical'."
         )
     success = np.asarray(factor.data == levels[1], dtype=np.float64)
     return Response(y=frozen(success), levels=tuple(levels))
@@ -162,6 +170,38 @@ def _ordered(expression: Expression, frame: pd.DataFrame | Columns, value: Any) 
     return Response(y=frozen(codes), levels=tuple(levels))
 
 
+def _unordered(expression: Expression, frame: pd.DataFrame | Columns, value: Any) -> Response:
+    """Categories without an order; those that a column declares stay, with and without rows."""
+    label = expression.label
+    if isinstance(value, np.ndarray):
+        if value.ndim > 1 or np.any(value != np.round(value)):
+            raise DataError(
+                f"The response {label!r} of a categorical model holds categories, text or whole numbers"
+                + ("." if value.ndim > 1 else f": {row_names(frame.index, value != np.round(value))}.")
+            )
+        seen, codes = np.unique(value, return_inverse=True)
+        levels: list[Any] = [int(v) for v in seen]
+    else:
+        declared = isinstance(value.data.dtype, pd.CategoricalDtype) and not value.levels
+        levels = list(value.data.cat.categories) if declared else _levels(value)
+        codes = pd.Categorical(value.data, categories=levels).codes
+    counts = np.bincount(codes, minlength=len(levels))
+    if np.count_nonzero(counts) < 2:
+        only = levels[int(np.argmax(counts))]
+        raise DataError(f"The response {label!r} is {only!r} in all rows: there is nothing to explain.")
+    if not counts[0]:
+        raise DataError(
+            f"The response {label!r} has no row in {levels[0]!r}, its first category, which the others are compared "
+            f"with. Put another one first: data[{label!r}].cat.reorder_categories([...])."
+        )
+    if len(levels) > MOST_CATEGORIES:
+        raise DataError(
+            f"The response {label!r} has {len(levels):,} categories; each but the first has a linear predictor, and "
+            f"{MOST_CATEGORIES} are the most. Join rare ones, or take another family if these are numbers."
+        )
+    return Response(y=frozen(codes), levels=tuple(levels))
+
+
 def _levels(factor: Factor) -> list[Any]:
     """Levels in the order of the categories, or sorted."""
     if factor.levels:
@@ -176,6 +216,18 @@ def check_support(label: str, index: pd.Index, family: Family, y: np.ndarray) ->
     """Refuse, by row, numbers that a family cannot have."""
     remedy = TRIALS_REMEDY if family.has_trials else ""
     _refuse(label, index, family.impossible(y), y, f"{family.option} needs {family.needs}", remedy)
+
+
+def with_declared(label: str, frame: Columns, column: pd.Series) -> Columns:
+    """The used columns in which a response without an order has the categories that its column declares.
+
+    A category without rows may be observed elsewhere, and its linear predictor follows from its priors.
+    """
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return frame
+    declared = column.cat.categories
+    kept = types.is_string_dtype(declared) or types.is_numeric_dtype(declared)
+    return frame.replaced(label, frame[label].cat.set_categories(declared if kept else map(str, declared)))
 
 
 def check_order(label: str, column: pd.Series) -> None:

@@ -307,7 +307,7 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
     with most levels of those that it does not vary within.
     """
     attached: dict[str, list[Attached]] = {g.name: [] for g in design.every_group}
-    centred = design.has_intercept or design.family.has_categories
+    centred = design.has_intercept or design.family.has_cutpoints
     means = design.X.mean(axis=0) if centred else np.zeros(len(design.x_names))
     ordinary = [g for g in design.groups if not g.is_wide]
     factors = sorted(ordinary, key=lambda g: (g.name != widest, -g.n_levels))

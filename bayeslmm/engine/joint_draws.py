@@ -35,7 +35,7 @@ def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Arr
     loops.unfold(loops.pack(joint), flat, sds, factors, b, values)
     beta = flat[:, :p].copy()
     moved = np.zeros(S)
-    if design.has_intercept or design.family.has_categories:
+    if design.has_intercept or design.family.has_cutpoints:
         slopes = [j for j, n in enumerate(design.x_names) if n != "Intercept"]
         moved = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
     if design.has_intercept:

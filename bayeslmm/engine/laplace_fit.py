@@ -119,7 +119,7 @@ def _start(about: Approximation, scale: float) -> Array:
     ones = np.ones(design.n)
     about.last = None
     about.held[:] = False
-    if family.has_categories:
+    if family.has_cutpoints:
         share = np.cumsum(np.bincount(about.y.astype(int), minlength=len(design.levels)))[:-1] / design.n
         cuts = family.eta(np.clip(share, 0.5 / design.n, 1.0 - 0.5 / design.n))
         values = cuts + 1e-3 * np.arange(len(cuts)) * (np.diff(cuts, append=np.inf) <= 0.0)

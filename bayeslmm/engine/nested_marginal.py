@@ -171,13 +171,13 @@ class NestedMarginal:
         self.bars = [design.groups[k] for k in self.places]
         self.tree = _Tree.of(self.bars)
         self.S, self.U = len(self.tree.begin) - 1, int(self.tree.begin[-1])
-        self.is_centred = design.has_intercept or family.has_categories
+        self.is_centred = design.has_intercept or family.has_cutpoints
         names = list(design.x_names)
         self.shift = design.X.mean(axis=0) if self.is_centred else np.zeros(len(names))
         self.intercept = names.index("Intercept") if design.has_intercept else None
         if self.intercept is not None:
             self.shift[self.intercept] = 0.0
-        self.p, self.r = len(names), len(design.levels) - 1 if family.has_categories else len(family.parameters)
+        self.p, self.r = len(names), len(design.levels) - 1 if family.has_cutpoints else len(family.parameters)
         center, unit = self._rough_fixed_effects(rough)
         bars = _Bars.of(self.bars, priors, rough)
         self.of_bars = bars
@@ -282,7 +282,7 @@ class NestedMarginal:
             reach_of_bars += [reach, np.sqrt(polygamma(1, self.of_bars.partial_shape[first:last]) / 2.0)]
             total += float((sds * size) @ (sds * size))
             uncertain += float((sds * size) @ (sds * size)) / bar.n_levels
-        if family.has_categories:
+        if family.has_cutpoints:
             counts = np.bincount(design.y.astype(int), minlength=self.r + 1)
             cuts = family.eta(np.clip(np.cumsum(counts)[:-1] / n, 0.01, 0.99))
             # effects widen the scale of the latent variable

@@ -46,9 +46,9 @@ def rough_fit(design: Design) -> Rough | None:
     y, trials, family = _as_mean(design)
     mean = family.start(y, trials)
     problem, weighted_fit = Problem.of(design), None
-    if design.family.has_categories:  # P(y ≤ k) = F(cutpoint − η), and the cutpoint is an intercept
+    if design.family.has_cutpoints:  # P(y ≤ k) = F(cutpoint − η), and the cutpoint is an intercept
         problem = replace(problem, X=np.column_stack([np.ones(design.n), -design.X]))
-    offset = -design.offset if design.family.has_categories else design.offset
+    offset = -design.offset if design.family.has_cutpoints else design.offset
     eta = family.eta(mean)
     for _ in range(STEPS if not design.is_wide else FEW_STEPS):
         slope = family.slope(eta)
@@ -70,7 +70,7 @@ def rough_fit(design: Design) -> Rough | None:
         if np.abs(eta - before).max() < 1e-4 * (1.0 + np.abs(eta).max()):
             break
     assert weighted_fit is not None
-    if design.family.has_categories:
+    if design.family.has_cutpoints:
         weighted_fit = replace(
             weighted_fit,
             beta=weighted_fit.beta[1:],
@@ -86,7 +86,7 @@ def _as_mean(design: Design) -> tuple[Array, Array, Family]:
     family, y = design.family, design.y
     if design.trials is not None:
         return y / np.maximum(design.trials, 1.0), design.trials, family
-    if family.has_categories:
+    if family.has_cutpoints:
         counts = np.bincount(y.astype(int))
         below = np.cumsum(counts)[:-1]
         cut = int(np.argmin(np.abs(below - len(y) / 2.0)))

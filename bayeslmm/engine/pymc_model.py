@@ -70,13 +70,13 @@ def build_parts(design: Design, priors: Priors, geometry: Geometry) -> PyMCParts
 def build_model(design: Design, priors: Priors, geometry: Geometry) -> Any:
     """The PyMC model of a mixed model.
 
-    Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``zi``, ``hu``,
-    ``cutpoint[threshold]``), of one with a linear predictor ``beta_zi[coef_zi]``, and for each grouping factor g, and
-    ``zi_g`` for bars of such a predictor, ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are correlated,
-    ``b_g[g, g_term]``; ``y[obs]`` is the response, as in ``idata.observed_data``. All but y are free variables, so that
-    the draws of any sampler are draws of them; NUTS moves in other coordinates, by transforms (`pymc_variables`). The
-    values of the response are data (``pymc.set_data({"response": ...})``), so that others can be set without a new
-    model.
+    Variables: ``beta[coef]``, the family's parameters (``sigma``, ``nu``, ``shape``, ``phi``, ``zi``, ``hu``, ``zoi``,
+    ``coi``, ``cutpoint[threshold]``), of one with a linear predictor ``beta_zi[coef_zi]``, and for each grouping factor
+    g, and ``zi_g`` for bars of such a predictor, ``sd_g[g_term]``, ``cor_g[g_term, g_term_bis]`` where columns are
+    correlated, ``b_g[g, g_term]``; ``y[obs]`` is the response, as in ``idata.observed_data``. All but y are free
+    variables, so that the draws of any sampler are draws of them; NUTS moves in other coordinates, by transforms
+    (`pymc_variables`). The values of the response are data (``pymc.set_data({"response": ...})``), so that others can
+    be set without a new model.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def _fixed_part(design: Design, priors: Priors) -> tuple[Any, list[Any], Any]:
         (name, priors.get("Intercept") if name == "Intercept" else priors.get("fixed", term=name))
         for name in design.x_names
     ]
-    centred = design.has_intercept or design.family.has_categories
+    centred = design.has_intercept or design.family.has_cutpoints
     return _linear(BETA, COEF, design.X, entries, centred=centred)
 
 

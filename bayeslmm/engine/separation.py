@@ -25,7 +25,7 @@ def can_separate(design: Design) -> bool:
     return (
         family.mean_is_probability
         and family.is_discrete
-        or family.has_categories
+        or family.has_cutpoints
         or (family.is_count and family.link == "log")
     )
 
@@ -39,7 +39,7 @@ def separating(design: Design, X: Array) -> Array:
     X : (n, p) its fixed part with columns of size one
     """
     p = X.shape[1]
-    K = len(design.levels) - 1 if design.family.has_categories else 0
+    K = len(design.levels) - 1 if design.family.has_cutpoints else 0
     if not p or not can_separate(design):
         return np.zeros(0)
     low, high, fixed = _edges(design)
@@ -102,7 +102,7 @@ def _sparsest(G: Array, E: Array, p: int) -> Array:
 def _edges(design: Design) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Rows (n,) that gain by a lower linear predictor, by a higher one (categories between: both), or by neither."""
     y = design.y
-    if design.family.has_categories:
+    if design.family.has_cutpoints:
         return y < len(design.levels) - 1, y > 0, np.zeros(len(y), dtype=bool)
     most = np.full(len(y), np.inf) if design.family.is_count else 1.0 if design.trials is None else design.trials
     low, high = y <= design.family.least, y >= most
@@ -130,7 +130,7 @@ def rows_that_separate(
         One that does so to all of them; zero if there is none.
     """
     n, q = Z.shape
-    K = len(design.levels) - 1 if design.family.has_categories else 0
+    K = len(design.levels) - 1 if design.family.has_cutpoints else 0
     columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
     of_levels = sparse.csr_array((Z.reshape(-1), columns, np.arange(0, n * q + 1, q)), shape=(n, levels * q))
     F = sparse.hstack([of_levels, sparse.csr_array(design.X)], format="csr")
@@ -165,7 +165,7 @@ def rows_that_separate(
 
 def constant_levels(design: Design) -> list[int]:
     """Grouping factors of which every level has several rows that are all at one edge: their variance has no bound."""
-    if not can_separate(design) or design.family.is_count or design.family.has_categories:
+    if not can_separate(design) or design.family.is_count or design.family.has_cutpoints:
         return []
     trials = np.ones(design.n) if design.trials is None else design.trials
     factors = []

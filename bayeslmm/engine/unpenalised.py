@@ -119,7 +119,7 @@ class _Levels:
         names = tuple(name for name, use in zip(design.x_names, common, strict=True) if use)
         alone = replace(design, X=design.X[:, common], x_names=names, groups=(free,))
         constant = None
-        if design.family.has_categories:
+        if design.family.has_cutpoints:
             constant = pooling.absorbed(Problem.of(alone), 0, np.ones((design.n, 1)))[:, :, 0]
             constant = constant if np.any(constant) else None
         about = Approximation(alone)

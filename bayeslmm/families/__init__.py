@@ -1,6 +1,6 @@
 """Families: which distribution a response has, and how its mean hangs on the linear predictor.
 
-A family is one file of this room and one line of the table `FAMILIES`.
+A family is one file of this room and one line of the table `FAMILIES`, or of `BY_NUTS`.
 
 ================  ==========================================  ==============  =============================
 family            links, default first                        parameters      mean μ = g⁻¹(η)
@@ -26,6 +26,8 @@ weibull           log                                         shape           of
 exgaussian        identity                                    sigma, nu       of y; normal plus exponential of mean nu
 beta              logit, probit, cloglog, cauchit             phi             of y; variance μ(1 − μ)/(1 + phi)
 ordinal           logit, probit, cloglog, cauchit             cutpoint        P(y ≤ k) = g⁻¹(cutpoint_k − η)
+categorical       logit                                       mu_b, mu_c, …   P(y = k) ∝ exp(mu_k); mu of the first is 0
+zero_one_inflated_beta  logit, probit, cloglog, cauchit       phi, zoi, coi   of 0 < y < 1; P(0 or 1) = zoi
 ================  ==========================================  ==============  =============================
 
 Names are R's (``family()``, brms).  The default is R's canonical link, except for gamma: 1/η is negative for half of
@@ -41,6 +43,7 @@ from .bernoulli import Bernoulli
 from .beta import Beta
 from .beta_binomial import BetaBinomial
 from .binomial import Binomial
+from .categorical import Categorical
 from .censored import Censored
 from .censored_gaussian import CensoredGaussian
 from .censored_lognormal import CensoredLogNormal
@@ -65,6 +68,7 @@ from .truncated_poisson import TruncatedPoisson
 from .weibull import Weibull
 from .zero_inflated_negbinomial import ZeroInflatedNegativeBinomial
 from .zero_inflated_poisson import ZeroInflatedPoisson
+from .zero_one_inflated_beta import ZeroOneInflatedBeta
 
 __all__ = [
     "BY_OPTION",
@@ -72,6 +76,8 @@ __all__ = [
     "FAMILIES",
     "GAUSSIAN",
     "LINKS",
+    "NAMES",
+    "BY_NUTS",
     "PREDICTED",
     "Default",
     "Family",
@@ -109,6 +115,9 @@ FAMILIES: dict[str, type[Family]] = {
         Ordinal,
     )
 }
+# which no compiled loop knows: posteriors by NUTS on the PyMC model, no point fits
+BY_NUTS: dict[str, type[Family]] = {kind.name: kind for kind in (Categorical, ZeroOneInflatedBeta)}
+NAMES: tuple[str, ...] = (*FAMILIES, *BY_NUTS)
 # what ``cens(y, status)`` makes of a family
 CENSORED: dict[str, type[Censored]] = {
     kind.name: kind for kind in (CensoredGaussian, CensoredLogNormal, CensoredWeibull)
@@ -119,7 +128,7 @@ BY_OPTION: tuple[type[Family], ...] = (GaussianKnown, *CENSORED.values())
 PREDICTED: tuple[str, ...] = tuple(
     dict.fromkeys(
         name
-        for kind in FAMILIES.values()
+        for kind in (*FAMILIES.values(), *BY_NUTS.values())
         if kind.positive_parameters
         for name in kind.every_parameter
         if name != "sigma"
@@ -136,11 +145,11 @@ def family_of(name: str, link: str | None = None) -> Family:
     InputError
         No such family, or it has no such link.
     """
-    kind = FAMILIES.get(name) if isinstance(name, str) else None
+    kind = FAMILIES.get(name, BY_NUTS.get(name)) if isinstance(name, str) else None
     if kind is None:
-        hint = family_hint(name, FAMILIES)
+        hint = family_hint(name, NAMES)
         lead = f"here it is {hint}; " if hint else ""
-        raise InputError(f"family={name!r}: {lead}families are {', '.join(FAMILIES)}")
+        raise InputError(f"family={name!r}: {lead}families are {', '.join(NAMES)}")
     if link is not None and not is_one_of(link, kind.links):
         raise InputError(f"link={link!r}: links of {name} are {', '.join(kind.links)}")
     return kind(link=link or kind.links[0])

@@ -71,7 +71,8 @@ class Family(ABC):
     parameter_links: ClassVar[Mapping[str, str]] = {}  # in which they are searched and modelled, where that is not log
     # -- capabilities
     has_mean: ClassVar[bool] = True  # E(y | η) is one number
-    has_categories: ClassVar[bool] = False  # ordered; cutpoints stand in place of an intercept
+    has_categories: ClassVar[bool] = False
+    is_ordered: ClassVar[bool] = True  # of categories: whether cutpoints stand in place of an intercept
     has_residual: ClassVar[bool] = False  # sigma is the sd of an error, which weights divide
     has_free_dispersion: ClassVar[bool] = False  # the likelihood has no bound where every row is at its mean
     has_trials: ClassVar[bool] = False
@@ -85,6 +86,8 @@ class Family(ABC):
     is_discrete: ClassVar[bool] = False
     is_censored: ClassVar[bool] = False  # rows may lie in intervals, whose ends stand for the response and the trials
     lowest: ClassVar[float] = -np.inf  # end of the support
+    ends: ClassVar[tuple[float, ...]] = ()  # of a continuous response: values with a probability of their own
+    is_compiled: ClassVar[bool] = True  # known to compiled loops; else by `log_density` and its graph alone
     models_log: ClassVar[bool] = False  # the linear predictor is that of log y
     has_normal_scores: ClassVar[bool] = False  # of y or log y, in units of sigma: their spread is fitted
     has_long_tails: ClassVar[bool] = False
@@ -142,6 +145,16 @@ class Family(ABC):
     def has_reml(self) -> bool:
         """Whether REML and ML are for this response as it is."""
         return self.is_normal and not self.models_log
+
+    @property
+    def has_cutpoints(self) -> bool:
+        """Whether responses are ordered categories, between which there are cutpoints in place of an intercept."""
+        return self.has_categories and self.is_ordered
+
+    @property
+    def is_nominal(self) -> bool:
+        """Whether responses are categories without an order, each but the first with a linear predictor of its own."""
+        return self.has_categories and not self.is_ordered
 
     @property
     def is_categorical(self) -> bool:
@@ -239,6 +252,10 @@ class Family(ABC):
     def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
         """What the log density of each row holds besides `row` and `normaliser` (n,): it hangs on the data only."""
         return np.zeros(len(y))
+
+    def log_density(self, y: Array, eta: Array, parameters: Mapping[str, Array]) -> Array:
+        """log P(y | parameters) (..., n), of families that no compiled loop knows."""
+        raise AssertionError(f"{self} is known to compiled loops")
 
     # -- moments, distribution, draws
 
@@ -426,12 +443,14 @@ def linked_moments(prior: Default, link: str) -> tuple[float, float]:
             mean = 0.5 * (special.digamma(0.5) - special.digamma(0.5 * nu) + np.log(nu))
             variance = 0.25 * (special.polygamma(1, 0.5) + special.polygamma(1, 0.5 * nu))
             return float(np.log(scale) + mean), float(np.sqrt(variance))
+        case "Normal", "identity", {"mu": mu, "sigma": sigma}:
+            return mu, sigma
         case "Beta", "logit", {"alpha": a, "beta": b}:
             variance = special.polygamma(1, a) + special.polygamma(1, b)
             return float(special.digamma(a) - special.digamma(b)), float(np.sqrt(variance))
     raise AssertionError(f"no moments of {link} under {prior.name}")
 
 
-def no_moments(what: str) -> NotAvailableError:
+def no_moments(what: str, response: str = "an ordinal") -> NotAvailableError:
     """The refusal of families without a mean."""
-    return NotAvailableError(f"categories have no mean and no variance: an ordinal response has no {what}")
+    return NotAvailableError(f"categories have no mean and no variance: {response} response has no {what}")

@@ -16,7 +16,7 @@ from ..results import integrated
 from ..results.draws import Draws
 from ..results.elpd import ROW, record, units_of
 from ..results.log_density import log_likelihood
-from ..results.loo import evenly, log_mean, thinned
+from ..results.loo import OF_ROWS, ONE_PREDICTOR, evenly, log_mean, thinned
 from ..results.posterior import PosteriorFit
 from ..results.progress import Bar
 from ..results.sampling import sample
@@ -101,6 +101,8 @@ def kfold(
     design.refuse_likelihood_weights("kfold")
     if not is_one_of(unit, (ROW,)):
         design.refuse_residual(f"kfold(unit={unit!r})")
+        design.refuse_nominal(f"kfold(unit={unit!r})", ONE_PREDICTOR)
+        design.refuse_uncompiled(f"kfold(unit={unit!r})", OF_ROWS)
     design.refuse_correlated("kfold")
     _check(post, k, unit)
     if folds is None:
@@ -160,6 +162,8 @@ def deal(design: Design, unit: str, k: int, rng: np.random.Generator) -> Codes:
         group = design.group(unit)
         return (rng.permutation(group.n_levels) % min(k, group.n_levels))[group.codes]
     keys = [rng.random(design.n)]
+    parts = design.of_categories  # which all have the same factors
+    design = design.for_category(parts[0]) if parts else design
     ordinary = [g for g in design.groups if not g.is_wide]
     if ordinary:
         finest = max(ordinary, key=lambda g: g.n_levels)

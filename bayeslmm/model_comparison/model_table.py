@@ -195,7 +195,8 @@ def _random_part(fit: PointFit | PosteriorFit) -> Iterator[tuple[Key, Cell]]:
         if group == RESIDUAL and term and quantity in RESIDUAL_ROWS:  # of residuals with more than sigma
             name, kind = RESIDUAL_ROWS[quantity]
             yield ("Random part", f"{name} {term}"), cell(group, term, quantity, kind)
-    for g in fit.design.groups:
+    design = fit.design
+    for g in design.parameter_groups if design.of_categories else design.groups:
         for column, k in zip(g.sd_terms, g.template.sd_columns, strict=True):
             name = f"τ{_place(g.columns, k)}{_place(g.columns, k)} {g.name}: {column}"
             yield ("Random part", name), cell(row_of(g.name), column, "variance", "variance")

@@ -312,6 +312,6 @@ def with_response(formula: Formula, data: Any, family: Family, parameters: Mappi
         values = {each: np.broadcast_to(value, shape) for each, value in values.items()}
     for _ in range(TRIES):
         y = family.draw(np.full(shape, MIDDLE), values, None, rng)
-        if np.ptp(y) > 0.0 and (not family.has_categories or len(np.unique(y)) == np.size(parameters["cutpoint"]) + 1):
+        if np.ptp(y) > 0.0 and (not family.has_cutpoints or len(np.unique(y)) == np.size(parameters["cutpoint"]) + 1):
             return frame.assign(**{name: y})
     raise InputError(f"assume: {TRIES} simulated responses of {len(frame):,} rows were constant; add a column {name!r}")

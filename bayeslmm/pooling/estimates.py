@@ -88,7 +88,7 @@ class Footing:
     @property
     def levels_sum_to_zero(self) -> bool:
         """Whether cutpoints stand in place of what the levels of the fit without pooling share."""
-        return self.design.family.has_categories and bool(np.any(self.absorbed_intercept))
+        return self.design.family.has_cutpoints and bool(np.any(self.absorbed_intercept))
 
     @property
     def absorbed_intercept(self) -> Array:

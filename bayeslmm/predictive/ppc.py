@@ -54,10 +54,10 @@ def ppc(
         estimates as known, a model the prior predictive check.
     stat : str, callable, list of these, or dict of callables by name, optional
         By default what suits the family. Built-in: ``mean``, ``sd``, ``skewness``, ``min``, ``max``, ``median``,
-        quantiles such as ``q10``, ``share_of_zeros``, ``share[category]``; and between the levels of every grouping
-        factor: ``between_group_sd``, ``icc``, ``smallest_group_mean``, ``largest_group_mean``, ``within_sd_ratio``
-        (see Notes). A callable gets one data set (rows,) and returns a number; if it has a parameter ``axis``, all of
-        them at once.
+        quantiles such as ``q10``, ``share_of_zeros``, ``share_of_ones``, ``share[category]``; and between the levels of
+        every grouping factor: ``between_group_sd``, ``icc``, ``smallest_group_mean``, ``largest_group_mean``,
+        ``within_sd_ratio`` (see Notes). A callable gets one data set (rows,) and returns a number; if it has a
+        parameter ``axis``, all of them at once.
     by : str, Series or array, optional
         A grouping factor, a column of the data, or one value a row: statistics are then taken within each of its
         levels, and those between groups compare its levels. Numbers that are not whole are cut into ten bins of equal
@@ -165,7 +165,7 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
     elif design.family.has_categories:
         y, y_rep = as_seen(design, y).astype(np.float64), as_seen(design, y_rep).astype(np.float64)
         first, last = design.levels[0], design.levels[-1]
-        if not are_numbers(design.levels):
+        if design.family.is_ordered and not are_numbers(design.levels):
             remarks.append(
                 f"Categories are scored 1, 2, ... in their order, from {first} to {last}; shares need no scores."
             )
@@ -238,6 +238,10 @@ def _statistics(design: Design, stat: Any, within: bool) -> list[Statistic]:
 
 def _statistic(design: Design, stat: Any, name: str | None = None) -> Statistic:
     if isinstance(stat, str):
+        suiting = statistics.battery(design)
+        if stat not in suiting:
+            why = f"categories have no mean and no order; there are {', '.join(suiting)}"
+            design.refuse_nominal(f"ppc(stat={stat!r})", why)
         return statistics.named(stat, design)
     if callable(stat):
         return statistics.user_statistic(name or str(getattr(stat, "__name__", "stat")), stat)

@@ -141,6 +141,7 @@ WITHIN: dict[str, Compute] = {
     "median": _quantile(0.5),
     "skewness": _skewness,
     "share_of_zeros": _share(0.0),
+    "share_of_ones": _share(1.0),
 }
 
 
@@ -202,6 +203,8 @@ def undefined(name: str, split: Split) -> str | None:
 def battery(design: Design) -> list[str]:
     """Names of the statistics of all rows and between levels that suit a family."""
     family = design.family
+    if family.is_nominal:
+        return [*_shares(design)]
     if family.has_categories:
         return [*_shares(design), *_of_levels(scale=False)]
     if family.is_binary:
@@ -209,6 +212,8 @@ def battery(design: Design) -> list[str]:
     if family.is_discrete:
         zeros = ["share_of_zeros"] if family.least == 0.0 else []
         return ["mean", "sd", *zeros, "max", *_of_levels(scale=False)]
+    if family.ends:
+        return ["mean", "sd", "share_of_zeros", "share_of_ones", *_of_levels(scale=True)]
     return ["mean", "sd", "skewness", "min", "max", *_of_levels(scale=True)]
 
 
@@ -218,6 +223,8 @@ def _of_levels(*, scale: bool) -> list[str]:
 
 def within_battery(design: Design) -> list[str]:
     """Names of the statistics that are looked at within every level."""
+    if design.family.is_nominal:
+        return [*_shares(design)]
     return ["mean"] if design.family.is_categorical or design.family.has_trials else ["mean", "sd"]
 
 

@@ -14,6 +14,7 @@ from ..design.categories import as_seen
 from ..design.codes import are_numbers
 from ..design.design import Design, GroupTerm
 from ..design.names import Names
+from ..design.predictors import ParameterPart
 from ..design.priors import Priors
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
@@ -47,7 +48,7 @@ class Audit:
     table : pandas.DataFrame
         One row a quantity: quantity, group, term, low, median, high, remark. Quantities are ``sd``, the family's
         parameters, ``icc``, ``shrinkage``, and ``response``, ``response_mean``, ``response_sd`` with the terms
-        ``simulated`` and ``observed``.
+        ``simulated`` and ``observed``; of categories without an order ``share[...]`` in place of these.
     remarks : tuple of str
         What is off; empty where nothing is.
     notes : tuple of str
@@ -80,7 +81,7 @@ class Audit:
         return f"{low:g} %", "median", f"{high:g} %"
 
     def _parameters(self) -> Table | None:
-        rows = self.table[~self.table["quantity"].isin(list(_RESPONSES))]
+        rows = self.table[~self.table["term"].isin(_SOURCES)]
         cells = []
         for _, r in rows.iterrows():
             values = _numbers(r, share=r["quantity"] in ("icc", "shrinkage"))
@@ -90,11 +91,12 @@ class Audit:
     def _responses(self) -> Table:
         rows = self.table.set_index(["quantity", "term"])
         cells = []
-        for quantity, label in _RESPONSES.items():
+        for quantity in self.table.loc[self.table["term"] == "simulated", "quantity"]:
+            label = _RESPONSES.get(quantity, quantity)
             simulated, observed = rows.loc[(quantity, "simulated")], rows.loc[(quantity, "observed")]
             observed_text = " / ".join(text for text in _numbers(observed) if text != "-")
             cells.append([label, *_numbers(simulated), observed_text])
-        unit = rows.loc[("response", "simulated"), "remark"]
+        unit = self.table.loc[self.table["term"] == "simulated", "remark"].iloc[0]
         return _flush_left(["", *self._headers(), "observed"], cells, f"Simulated responses ({unit}):")
 
     def __str__(self) -> str:
@@ -106,6 +108,7 @@ class Audit:
         return self.text._repr_html_()
 
 
+_SOURCES = ("simulated", "observed")
 _RESPONSES = {"response": "one response", "response_mean": "mean of a data set", "response_sd": "sd of a data set"}
 
 
@@ -242,9 +245,9 @@ def _parameters(findings: _Findings, design: Design, where: dict[str, str], draw
     """
     scale, unit = _natural_scale(design)
     on = _scale_name(design)
-    links = {group.name: part.link for part in design.predictors.values() for group in part.groups}
+    links = {group.name: _scale_of(part) for part in design.predictors.values() for group in part.groups}
     for group in design.every_group:
-        on_its, of_mean = f"{links[group.name]} scale" if group.name in links else on, group.name not in links
+        on_its, of_mean = links[group.name] if group.name in links else on, group.name not in links
         for term, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
             sd = drawn[design.names.spread_of(group.name, group.is_at_means)[0]][:, k]
             called = f"sd({term} | {group.name})"
@@ -270,7 +273,7 @@ def _parameters(findings: _Findings, design: Design, where: dict[str, str], draw
         if name in design.of_variable:
             part = design.of_variable[name]
             for k, label_of in enumerate(part.labels):
-                findings.add(label_of, "", "", drawn[name][:, k], f"{part.link} scale")
+                findings.add(label_of, "", "", drawn[name][:, k], _scale_of(part))
             continue
         if name != "cutpoint":
             findings.add(name, "", "", drawn[name], on if name == "sigma" else "")
@@ -278,6 +281,11 @@ def _parameters(findings: _Findings, design: Design, where: dict[str, str], draw
         middle = drawn["beta"] @ design.X.mean(axis=0)
         for k, level in enumerate(design.levels[:-1]):
             findings.add(name, "", f"over {level}", drawn[name][:, k] - middle, f"{on}, at average predictors")
+
+
+def _scale_of(part: ParameterPart) -> str:
+    """The scale of a linear predictor."""
+    return f"log odds of {part.category}" if part.category else f"{part.link} scale"
 
 
 def _residual_parameters(design: Design, drawn: dict[str, np.ndarray]) -> Iterator[tuple[tuple[str, str, str], Array]]:
@@ -311,7 +319,8 @@ def _is_constant(column: Array) -> bool:
 def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]) -> None:
     """Rows of the ICC and of the shrinkage of random intercepts."""
     if not any(group.is_grouping for group in design.groups):
-        findings.notes.append("No random effects of groups, so there is no ICC and no shrinkage.")
+        reason = "No random effects of groups, so there is no ICC and no shrinkage."
+        findings.notes.append("Categories have no common ICC, and no shrinkage." if design.of_categories else reason)
         return
     covs = tuple(_covariances(group, design.names, drawn) for group in design.groups)
     family = {name: drawn[name] for name in design.parameters}
@@ -384,6 +393,9 @@ def _responses(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]
         chunk = {name: values[start : min(start + step, sets)] for name, values in drawn.items()}
         eta = linear_predictor(design, chunk["beta"], [chunk[design.names.b[group.name]] for group in design.groups])
         drawn_y = responses(design, chunk, rng)
+        if design.family.is_nominal:
+            parts.append(np.stack([(drawn_y == k).mean(axis=1) for k in range(len(design.levels))], axis=1))
+            continue
         y = share_of * (as_seen(design, drawn_y) if design.family.has_categories else drawn_y)
         mean, sd = _mean_and_sd(y)
         means.append(mean)
@@ -392,6 +404,9 @@ def _responses(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]
         if design.family.mean_is_probability:
             with np.errstate(all="ignore"):
                 certain.append(np.abs(design.family.mean(eta[:, kept]) - 0.5) > 0.5 - CERTAIN)
+    if design.family.is_nominal:
+        _shares(findings, design, np.concatenate(parts))
+        return sets
     simulated, observed = np.concatenate(parts), share_of * as_seen(design, design.y)
     unit = _response_unit(design)
     for quantity, values, observed_values in (
@@ -407,6 +422,14 @@ def _responses(findings: _Findings, design: Design, drawn: dict[str, np.ndarray]
     if certain:
         _remark_on_certainty(findings, design, float(np.concatenate(certain).mean()))
     return sets
+
+
+def _shares(findings: _Findings, design: Design, simulated: Array) -> None:
+    """Rows of the shares (sets, K) of categories in simulated data sets, and in the data."""
+    for k, level in enumerate(design.levels):
+        observed = float(np.mean(design.y == k))
+        findings.add(f"share[{level}]", "", "simulated", simulated[:, k], "share of the rows of a data set")
+        findings.rows.append((f"share[{level}]", "", "observed", np.nan, observed, np.nan, ""))
 
 
 def per_trial(design: Design) -> Array:

@@ -23,7 +23,7 @@ def model_text(design: Design, priors: Priors) -> Text:
         f"Mixed-effects model, family {design.family}",
         f"Formula: {design.formula.text}",
         f"Rows: {design.n:,} used{dropped}{design.rows_words}",
-        f"Fixed: {', '.join(design.x_names) or 'none'}",
+        f"Fixed: {design.fixed_words}",
         *design.predictor_lines,
     ]
     if design.residual is not None:

@@ -1,14 +1,14 @@
 """The record of a posterior: draws, and what they are draws of. Verbs are functions of it.
 
 Naming contract of ``idata.posterior``, whatever the method: ``beta[coef]``, the parameters of the family (``sigma``,
-``nu``, ``shape``, ``phi``, ``zi``, ``hu``, ``cutpoint[threshold]``) or the coefficients of their linear predictors
-(``beta_zi[coef_zi]``), ``sd_<group>[<group>_term]``, ``cor_<group>[<group>_term, <group>_term_bis]``,
+``nu``, ``shape``, ``phi``, ``zi``, ``hu``, ``zoi``, ``coi``, ``cutpoint[threshold]``) or the coefficients of their
+linear predictors (``beta_zi[coef_zi]``), ``sd_<group>[<group>_term]``, ``cor_<group>[<group>_term, <group>_term_bis]``,
 ``b_<group>[<group>, <group>_term]``. A factor in the predictor of a parameter is a group ``zi_<group>``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,15 @@ class Draws:
         """The coefficients of every smooth; None of draws made elsewhere that lack some."""
         names = [self.design.names.b[smooth.name] for smooth in self.design.smooths]
         return tuple(self.draws(name)[..., 0] for name in names) if set(names) <= set(present) else None
+
+    @property
+    def of_every_group(self) -> tuple[Design, Values]:
+        """The design and its values for verbs of variances; of all categories' groups where these have predictors."""
+        if not self.design.of_categories:
+            return self.design, self.values
+        groups = self.design.parameter_groups
+        covariances = tuple(covariance_of(self, group) for group in groups)
+        return replace(self.design, groups=groups, predictors={}), replace(self.values, covariances=covariances)
 
     def summarise(
         self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None, *, signs: bool = False

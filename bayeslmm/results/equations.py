@@ -250,7 +250,8 @@ def equations(design: Design, priors: Priors) -> Equations:
         _Line(_symbol(name), "=", [_write("%s", _number(value))], [_words("fixed")])
         for name, value in design.family.fixed
     ]
-    first = [_response(design), _predictor(design, number), *_residuals(design), *_parameters(design, number)]
+    of_mean = [] if design.family.is_nominal else [_predictor(design, number)]
+    first = [_response(design), *of_mean, *_residuals(design), *_parameters(design, number)]
     sections = [s for s in (first, random, prior) if s]
     return Equations(paragraphs=_typeset(sections), plain=_printed(sections))
 
@@ -263,6 +264,14 @@ def _response(design: Design) -> _Line:
         notes.append(_words("of censored rows the probability of what is known stands in place of the density"))
     if design.likelihood_weights is not None:
         notes.append(_words(f"each density to the power {design.formula.weights_text}"))
+    if family.is_nominal:
+        each = _join(", ", [_name(level) for level in design.levels])
+        softmax = _write("exp(μ_ik) / Σ_j exp(μ_ij)")
+        notes += [
+            _join("", [_words("k = "), each]),
+            _join("", [_write("μ_ik = 0"), _words(" of "), _name(design.levels[0])]),
+        ]
+        return _Line(_write("P(%s = k)", y), "=", [softmax], notes)
     if family.has_categories:
         levels = _listed([_name(level) for level in design.levels[:-1]])
         cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")
@@ -304,7 +313,8 @@ def _parameters(design: Design, number: dict[str, int]) -> list[_Line]:
         ]
         terms += [_at_row(offset.label) for offset in part.recipe.offsets]
         terms += [term for group in part.groups for term in _terms_of(group, number)]
-        lines.append(_Line(_write(f"{part.link}(%s_i)", _symbol(name)), "=", terms))
+        left = _write("μ_i[%s]", _name(part.category)) if part.category else _write(f"{part.link}(%s_i)", _symbol(name))
+        lines.append(_Line(left, "=", terms))
     return lines
 
 

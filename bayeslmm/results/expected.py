@@ -96,6 +96,7 @@ def bayes_r2(fit: Draws) -> Array:
     """`variance.bayes_r2` (chain, draw)."""
     design, rows = fit.design, own_rows(fit)
     if design.family.has_categories:
+        design.refuse_nominal("bayes_r2()", "categories have no variance")
         raise NotAvailableError("categories have no variance: an ordinal response has no Bayesian R²; see r2()")
     n = design.n_counted
     centre, total, square, residual = np.zeros((4, len(rows.beta)))
@@ -169,6 +170,12 @@ def predict(
     """The table or draws behind :meth:`PosteriorFit.predict`."""
     design, asked = fit.design, targets(fit.design, groups)
     check_kind(kind)
+    if kind == "response" and draws is False:
+        design.refuse_nominal(
+            "predict(kind='response')",
+            "categories have no mean and no order. kind='mean' has their probabilities, draws=True draws of them by "
+            "number",
+        )
     check_transform(design, transform)
     check_shares(design, shares, transform)
     if parameter is not None:

@@ -43,6 +43,7 @@ class Explanation(Shown):
 
 
 _SCALES = {"log": "log", "logit": "log odds"}  # of parameters, by their links
+_MOST_NAMED = 6  # categories
 
 
 def explain(design: Design) -> Explanation:
@@ -114,6 +115,9 @@ def _residuals(design: Design) -> Iterator[str]:
 
 
 def _parameters(design: Design) -> Iterator[str]:
+    if design.family.is_nominal:
+        yield from _of_categories(design)
+        return
     for name, part in design.predictors.items():
         yield f"{name} differs between rows: its {_SCALES[part.link]} is linear in {', '.join(part.x_names)}."
         for group in part.groups:
@@ -122,6 +126,26 @@ def _parameters(design: Design) -> Iterator[str]:
                 continue
             levels = ":".join(group.variables)
             yield from _bars(group, levels, f" of that {_SCALES[part.link]} (called {group.name})")
+
+
+def _of_categories(design: Design) -> Iterator[str]:
+    """What the linear predictors of categories are."""
+    first, *others = map(str, design.levels)
+    named = ", ".join(others[:_MOST_NAMED]) + (", ..." if len(others) > _MOST_NAMED else "")
+    part = next(iter(design.predictors.values()))
+    yield (
+        f"Each category but the first ({named}) has a linear predictor, its log odds against {first}, linear in "
+        f"{', '.join(part.x_names)}: the coefficients of {others[0]} are called {part.labels[0]} and so on."
+    )
+    for group in part.groups:
+        name = part.factor_of(group)
+        if isinstance(group, WideTerm):
+            yield f"  {name} is a smooth curve along {', '.join(group.variables)}, another one for each of them."
+            continue
+        yield f"{name} has {group.n_levels:,} levels."
+        yield from _bars(group, name, f" on each of these log odds (of {others[0]}: called {group.name})")
+    if part.groups:
+        yield "  Effects of different categories are independent of each other."
 
 
 def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
@@ -239,7 +263,7 @@ def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
 
 def _in_fixed_part(design: Design, column: np.ndarray) -> bool:
     X = design.X
-    if design.family.has_categories:  # the cutpoints stand in place of an intercept
+    if design.family.has_cutpoints:  # the cutpoints stand in place of an intercept
         X = np.column_stack([np.ones(design.n), X])
     if not X.shape[1]:
         return False

@@ -37,7 +37,7 @@ class Fit:
     @property
     def ngroups(self) -> dict[str, int]:
         """Number of levels of each grouping factor."""
-        return {group.name: group.n_levels for group in self.design.groups if group.is_grouping}
+        return {name: group.n_levels for name, group in self.design.factors.items()}
 
     def summary(self) -> Text:
         """The fit in print."""

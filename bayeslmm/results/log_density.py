@@ -20,8 +20,7 @@ from ..tools.lazy import stats
 def linear_predictor(design: Design, posterior: Any) -> Array:
     """η (chain, draw, obs) of the rows of the fit."""
     names = design.names
-    some = posterior[names.sd[design.groups[0].name]] if design.groups else posterior[BETA]
-    eta = np.broadcast_to(design.offset, (*some.shape[:2], design.n)).copy()
+    eta = np.broadcast_to(design.offset, (*(posterior.sizes[dim] for dim in EACH), design.n)).copy()
     if design.x_names:
         eta += posterior[BETA].to_numpy() @ design.X.T
     for group in design.groups:
@@ -38,6 +37,8 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     if design.residual is not None:
         return _as_log_likelihood(design, posterior, _of_residuals(design, posterior, eta))
     family = design.family
+    if not family.is_compiled:
+        return _as_log_likelihood(design, posterior, _uncompiled(design, posterior, eta) * design.counted)
     drawn = {name: posterior[name].to_numpy() for name in design.of_rows}
     kind, link = densities.numbers(family)
     ones, (y, trials) = np.ones(design.n), design.working_ends
@@ -50,6 +51,15 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
         of_rows = densities.each_row_by_row if parameters.ndim == 2 else densities.each_row
         of_rows(kind, link, by_value, y, trials, weights, eta[draw], parameters, densities_of_rows[draw])
     return _as_log_likelihood(design, posterior, (densities_of_rows + constants) * design.counted)
+
+
+def _uncompiled(design: Design, posterior: Any, eta: Array) -> Array:
+    """The same (chain, draw, obs) of a family that no compiled loop knows."""
+    drawn, out = {name: posterior[name].to_numpy() for name in design.of_rows}, np.empty_like(eta)
+    for chain, draw in np.ndindex(eta.shape[:2]):
+        along = design.along({name: values[chain, draw] for name, values in drawn.items()})
+        out[chain, draw] = design.family.log_density(design.y, eta[chain, draw], along)
+    return out
 
 
 def _of_residuals(design: Design, posterior: Any, eta: Array) -> Array:

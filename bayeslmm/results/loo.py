@@ -35,6 +35,11 @@ from .variance import nesting
 # variance, and 4,000 draws were off by up to 0.3 (tests/results/test_loo_groups.py holds them to quadrature).
 GOOD_K_OF_GROUPS = 0.5
 ROW_GROUP = "loo"  # of the tree, with what leaving rows out gives
+OF_ROWS = ". loo(conditional=True) and kfold() leave out rows"
+ONE_PREDICTOR = (
+    "the quadrature that integrates effects out knows one linear predictor. Rows can be left out: "
+    "loo(conditional=True), kfold()"
+)
 KFOLD = "blm.kfold(post, unit={unit!r}) refits without whole groups instead"
 
 
@@ -72,6 +77,8 @@ def is_wanted(fit: Draws, asked: bool | None) -> bool:
 
 def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     """Whether the units are independent given the parameters that are left, and what is left out can be integrated."""
+    if not is_one_of(unit, (ROW,)):
+        fit.design.refuse_nominal(f"loo(unit={unit!r})", ONE_PREDICTOR)
     units = units_there_are(fit.design)
     if not is_one_of(unit, units):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, units))}")
@@ -83,8 +90,11 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     if conditional:
         design.refuse_correlated("loo(conditional=True)")
     integrates = bool(design.every_group) or design.family.is_normal
+    if design.every_group and not conditional:
+        design.refuse_nominal("loo()", ONE_PREDICTOR)
+        design.refuse_uncompiled(f"loo(unit={unit!r})", OF_ROWS)
     if design.predictors and integrates and not (unit == ROW and conditional):
-        predicted = ", ".join(f'{part.parameter}="{part.text}"' for part in design.predictors.values())
+        predicted = ", ".join(dict.fromkeys(part.said for part in design.predictors.values()))
         other = "loo(conditional=True) reweights draws of the effects" if unit == ROW else KFOLD.format(unit=unit)
         raise NotAvailableError(
             f"loo(): the quadrature that integrates effects out takes the family's parameters to be the same in all "

@@ -466,6 +466,11 @@ def marginal_means(
     """
     check_interval(ci_prob)
     verb = "means" if trend is None else "trends"
+    design.refuse_nominal(
+        f"{verb}()",
+        "it is of one linear predictor. predict(blm.grid(fit, ...)) and comparisons() have the probabilities of the "
+        "categories",
+    )
     variables, groups = _names(of, verb), _names(by, verb)
     if not isinstance(at, Mapping | None):
         raise InputError(f"{verb}(at={at!r}): values by predictor, such as at={{'x': [0, 1]}}")

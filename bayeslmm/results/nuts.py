@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,12 +108,15 @@ def why_not_in_loops(design: Design, priors: Priors) -> str:
     """Why NUTS has to go by the PyMC model, in words; empty where the compiled loops do."""
     if design.likelihood_weights is not None:
         return f"{design.formula.weights_text} is not written out in the compiled loops"
+    if not design.family.is_compiled and not design.of_categories:
+        return f"{design.family.option} is not written out in the compiled loops"
     return unwritten(design, priors) or with_other_ends(design, priors)
 
 
 def sample_graph(design: Design, priors: Priors, settings: Settings) -> Any:
     """An ``xarray.DataTree`` by NUTS on the PyMC model, for priors, samplers and options that the loops do not know."""
-    with joint_compiled_beside():
+    # without effects in the mean there is no rough fit, and nothing is compiled
+    with joint_compiled_beside() if design.groups else nullcontext():
         geometry, _ = geometry_of(design, priors, settings)
     first = WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT
     options = dict(settings.options)

@@ -57,7 +57,8 @@ def parameter_draws(fit: Source) -> tuple[pd.DataFrame, Array]:
         if name == "sigma":
             rows.append(("family", name, "ran_pars", RESIDUAL, "sd__Observation"))
         else:
-            rows += [("family", each, "family", "", each) for each in design.labels_of(name)]
+            kind = "fixed" if design.family.is_nominal else "family"
+            rows += [(kind, each, kind, "", each) for each in design.labels_of(name)]
         parts.append(drawn if drawn.ndim == 3 else drawn[..., None])
     if design.residual is not None and values.residual is not None:
         for k, label in enumerate(design.residual.labels):

@@ -38,6 +38,7 @@ from .summaries import check_interval
 from .tables import square
 from .targets import Transform
 from .text import Text
+from .variance import Values
 
 
 @tables_for_reading
@@ -299,7 +300,9 @@ class PosteriorFit(Fit, Draws):
         The residual is that of the scale of the linear predictor, where the family has one
         (:func:`bayeslmm.results.variance.residual_variance`).
         """
-        return self._tell(quantities.components(self.design, self.values), draws, ci_prob, ci_kind, signs=True)
+        design, values = self.of_every_group
+        quantity = quantities.components(design, values)
+        return self._tell(quantity, draws, ci_prob, ci_kind, signs=True, values=values)
 
     def icc(
         self,
@@ -422,12 +425,13 @@ class PosteriorFit(Fit, Draws):
         ci_kind: str | None,
         *,
         signs: bool = False,
+        values: Values | None = None,
     ) -> Any:
         """A quantity of every draw, summarised or as it is."""
-        values = quantity.of(self.values)
+        numbers = quantity.of(self.values if values is None else values)
         if draws:
-            return quantity.draws(values)
-        return quantity.table(self.summarise(values, ci_prob, ci_kind, signs=signs))
+            return quantity.draws(numbers)
+        return quantity.table(self.summarise(numbers, ci_prob, ci_kind, signs=signs))
 
     def heterogeneity(self, *, ci_prob: float | None = None, ci_kind: str | None = None) -> pd.DataFrame:
         """How much true effects differ beyond their known standard errors: posterior of τ², τ, I², H²; Cochran's Q.

@@ -22,15 +22,26 @@ from .tables import level_table, stack, wide_table
 
 def fixef(record: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.fixef`."""
-    table = record.summarise(record.values.beta, ci_prob, ci_kind, signs=True)
-    return table.set_index(pd.Index(record.design.x_names, name="term"))
+    labels, beta = _fixed(record)
+    table = record.summarise(beta, ci_prob, ci_kind, signs=True)
+    return table.set_index(pd.Index(labels, name="term"))
+
+
+def _fixed(record: Draws) -> tuple[tuple[str, ...], Array]:
+    """What fixed effects are called, and their draws (chain, draw, p): those of all categories one after the other."""
+    design = record.design
+    if not design.family.is_nominal:
+        return design.x_names, record.values.beta
+    of_parts = [(part.labels, record.draws(part.variable)) for part in design.predictors.values()]
+    labels = tuple(label for each, _ in of_parts for label in each)
+    return labels, np.concatenate([drawn for _, drawn in of_parts], axis=-1)
 
 
 def vcov(record: Draws) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.vcov`."""
-    names = list(record.design.x_names)
-    covariance = np.cov(flat(record.values.beta), rowvar=False).reshape(len(names), len(names))
-    return pd.DataFrame(covariance, index=names, columns=names)
+    names, beta = _fixed(record)
+    covariance = np.cov(flat(beta), rowvar=False).reshape(len(names), len(names))
+    return pd.DataFrame(covariance, index=list(names), columns=list(names))
 
 
 def ranef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind: str | None) -> Any:
@@ -52,11 +63,17 @@ def coef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind:
     import xarray as xr
 
     parts, kept = [], {}
-    beta, names = record.values.beta, record.design.names
-    for group in record.design.groups:
+    names = record.design.names
+    of_groups = [(record.design, record.values.beta, group) for group in record.design.groups]
+    of_groups += [
+        (record.design.for_category(part), record.draws(part.variable), group)
+        for part in record.design.of_categories
+        for group in part.groups
+    ]
+    for design, beta, group in of_groups:
         if not group.is_grouping:
             continue
-        coding = coding_of(record.design, group)
+        coding = coding_of(design, group)
         values = np.repeat((beta @ coding.B.T)[:, :, None, :], group.n_levels, axis=2)
         values[..., coding.places] += record.draws(names.b[group.name])
         if draws:

@@ -21,6 +21,10 @@ from .summaries import P_POSITIVE
 from .tables import set_apart
 from .variance import AtRows, Parts, Values
 
+NO_COMMON_VARIANCE = (
+    "each category but the first has a linear predictor, and no residual variance is that of all. var_corr() has the "
+    "variances of groups"
+)
 SIGNED = ("cor", "cov")  # of the quantities of a variance table those that may be negative
 
 
@@ -80,6 +84,7 @@ def icc(design: Design, at: Mapping[str, Sequence[Any]] | str | None, by_group: 
     def of(values: Values) -> dict[str, Array]:
         return variance.icc(design, Parts.of(design, values), by_group=by_group)
 
+    design.refuse_nominal("icc()", NO_COMMON_VARIANCE)
     if not design.groups:
         raise NotAvailableError(variance.NO_GROUPS)
     if at is None:
@@ -109,6 +114,7 @@ def _names_of_icc(design: Design, by_group: bool) -> list[str]:
 
 def r2(design: Design) -> Quantity:
     """`variance.r2`."""
+    design.refuse_nominal("r2()", NO_COMMON_VARIANCE)
     return _of_names("r2", ("marginal", "conditional"), lambda values: variance.r2(Parts.of(design, values)))
 
 
@@ -116,6 +122,7 @@ def within_correlation(
     design: Design, at: Mapping[str, Sequence[Any]] | str, group: str | None
 ) -> tuple[Quantity, pd.DataFrame]:
     """Correlations of two observations of one level of a factor at every pair of rows of a grid; and the grid."""
+    design.refuse_nominal("within_correlation()", NO_COMMON_VARIANCE)
     name = _level_shared(design, group)
     grid, _ = reference_grid(design, at)
     n = len(grid)
@@ -153,6 +160,8 @@ def components(design: Design, like: Values) -> Quantity:
         return variance.components(design, values, Parts.of(design, values))
 
     labels = pd.DataFrame([labels for *labels, _ in rows(like)], columns=["group", "term", "quantity"])
+    if not len(labels):
+        raise NotAvailableError("variance_components(): this model has no random effects and no residual variance")
     return Quantity(
         verb="variance_components",
         name="component",

@@ -96,7 +96,7 @@ def grid(
 
 
 def _by_hint(design: Design, name: str) -> str:
-    of_groups = {x for group in design.groups if group.is_grouping for x in (group.name, *group.variables)}
+    of_groups = {x for factor, group in design.factors.items() for x in (factor, *group.variables)}
     return f". Levels of a grouping factor: by={name!r}" if is_one_of(name, of_groups) else ""
 
 
@@ -122,7 +122,7 @@ def _labels(design: Design, by: str | Mapping[str, Sequence[Any]] | None) -> pd.
     if isinstance(by, Mapping) and len(by) != 1:
         raise InputError(f"grid(by={by!r}): one grouping factor, such as by={{'school': [3, 7]}}")
     name = by if isinstance(by, str) else next(iter(by))
-    group = design.group(name)
+    group = design.factors[name] if is_one_of(name, tuple(design.factors)) else design.group(name)
     codes, first = np.unique(group.codes, return_index=True)
     rows = design.frame[list(group.variables)].iloc[first].reset_index(drop=True)
     if isinstance(by, str):

@@ -143,6 +143,10 @@ def _of_priors(
         ],
         effects=lambda name: drawn[names.b[name]],
         parameters={name: drawn[name] for name in design.parameters},
+        of_parameters={
+            group.name: covariance(drawn[names.sd[group.name]], drawn.get(names.cor[group.name], np.eye(group.q)))
+            for group in design.parameter_groups
+        },
     )
     values = residual_values(design, drawn)
     if design.residual is not None and values is not None:

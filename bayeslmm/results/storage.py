@@ -289,7 +289,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         "weights_column": design.weights_column,
         "sigma": None if design.residual is None else design.residual.words.sigma,
         "residual": None if design.residual is None else design.residual.words.residual,
-        "predictors": {name: part.text for name, part in design.predictors.items()},
+        "predictors": design.said_predictors,
         "fixed": [[_plain(key), value] for key, value in design.fixed.items()],
         "names": names_of(design),
         **streamed,

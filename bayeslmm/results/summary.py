@@ -243,15 +243,16 @@ def posterior_summary(fit: Draws) -> Text:
     kind = f"{linear} mixed" if design.every_group else linear
     levels = []
     if design.levels:
-        joint = " < ".join(map(str, design.levels))
+        joint = (" < " if design.family.is_ordered else ", ").join(map(str, design.levels))
         levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {design.levels[1]}"]
+        levels += [f"Log odds are against {design.levels[0]}"] * design.family.is_nominal
     parts = [
         *(
             (part_of(group.name), f"Group-level effects of {group.name} ({group.n_levels:,} levels):")
             for group in design.every_group
         ),
-        *([("fixed", "Population-level effects:")] if design.x_names else []),
-        *([("family", "Family parameters:")] if design.family.parameters else []),
+        *([("fixed", "Population-level effects:")] if design.x_names or design.family.is_nominal else []),
+        *([("family", "Family parameters:")] if design.family.parameters and not design.family.is_nominal else []),
     ]
     return Text.of(
         _header(design, f"Bayesian {kind} model, family {design.family}", *levels, draws),

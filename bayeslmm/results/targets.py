@@ -40,9 +40,10 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
         )
     asked = dict.fromkeys(names, groups) if isinstance(groups, str) else _by_name(design, factors, groups)
     if not isinstance(groups, str):
+        available = [*_of_categories(design), *names]
         for name in groups:
-            if name not in names:
-                raise InputError(f"{verb}(groups=...): {name!r} is no grouping factor; the model has {names}")
+            if name not in available:
+                raise InputError(f"{verb}(groups=...): {name!r} is no grouping factor; the model has {available}")
     for name, target in asked.items():
         if not is_one_of(target, TARGETS):
             argument = f"groups={{{name!r}: {target!r}}}" if isinstance(groups, Mapping) else f"groups={target!r}"
@@ -59,7 +60,13 @@ def targets(design: Design, groups: str | Mapping[str, str], verb: str = "predic
 def _by_name(design: Design, factors: Mapping[str, GroupTerm], groups: Mapping[str, Any]) -> dict[str, Any]:
     """What a dict asks of each factor; in a predictor of a parameter, if not named, the same as in that of the mean."""
     of_mean = {group.variables: groups.get(group.name, "observed") for group in design.groups if group.is_grouping}
+    of_mean |= {variables: groups.get(name, "observed") for name, variables in _of_categories(design).items()}
     return {name: groups.get(name, of_mean.get(group.variables, "observed")) for name, group in factors.items()}
+
+
+def _of_categories(design: Design) -> dict[str, tuple[str, ...]]:
+    """Grouping factors as the formula of all categories calls them, and their columns."""
+    return {name: group.variables for name, group in design.factors.items()} if design.of_categories else {}
 
 
 def of_seen(asked: Mapping[str, str]) -> dict[str, str]:
@@ -265,7 +272,8 @@ def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
                 f"predict(newdata, groups={{{wide.name!r}: 'observed_or_new'}}) takes these as new ones that are "
                 "related to none, 'observed_or_average' as the average one: b = 0."
             )
-    with_unseen = [g for g in new.groups if asked[g.name] == "observed" and (g.codes < 0).any()]
+    of_parameters = (g for part in new.predictors.values() for g in part.groups)
+    with_unseen = [g for g in (*new.groups, *of_parameters) if asked[g.name] == "observed" and (g.codes < 0).any()]
     if not with_unseen:
         return
     counts = [f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in with_unseen]

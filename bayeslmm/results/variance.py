@@ -198,8 +198,12 @@ def residual_variance(
     family = design.family
     for part in design.predictors.values():
         return None, (
-            f'No ICC, no R² and no shrinkage with {part.parameter}="{part.text}": the residual variance on the '
-            "scale of the linear predictor differs between rows."
+            f"No ICC, no R² and no shrinkage with {part.said}: "
+            + (
+                "each category but the first has a linear predictor, and no residual variance is that of all."
+                if part.category
+                else "the residual variance on the scale of the linear predictor differs between rows."
+            )
         )
     for name in family.parameters:
         if name not in drawn:

@@ -130,6 +130,7 @@ def plot_coef(
     'coefficient'
     """
     style.check_fit(fit, "plot_coef")
+    fit.design.refuse_nominal("plot_coef", "coef() has their coefficients, and plot_ranef draws the effects of levels")
     beta = fit.fixef().iloc[:, 0].to_numpy()
     codings = {g.name: coding_of(fit.design, g) for g in fit.design.groups if g.is_grouping}
     fixed = {name: dict(zip(c.names, c.B @ beta, strict=True)) for name, c in codings.items()}
@@ -145,7 +146,7 @@ def _panels(
     order: str | None,
 ) -> list[Panel]:
     """Panels of each factor in turn; ``fixed`` holds, by factor, what the verb adds to the random effects."""
-    factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups if g.is_grouping])
+    factors = style.chosen("grouping factor", group, _factors(fit))
     inner, outer = verb(ci_prob=style.INNER), verb(ci_prob=style.OUTER)
     if terms is not None:
         random = [column for f in factors for column in fit.design.group(f).columns]
@@ -163,6 +164,12 @@ def _panels(
             _panel(term, name, upwards, narrow.loc[name], wide.loc[name], common.get(name, 0.0)) for name in names
         ]
     return panels
+
+
+def _factors(fit: Fit) -> list[str]:
+    """The grouping factors with effects on the mean, or on the log odds of categories."""
+    design = fit.design
+    return [g.name for g in (design.parameter_groups if design.of_categories else design.groups) if g.is_grouping]
 
 
 def _upwards(table: pd.DataFrame, term: GroupTerm, order: str) -> np.ndarray:

@@ -280,7 +280,7 @@ def plot_predictions(
     ordinal = design.family.has_categories
     values = _values(design, x, by, at)
     if ordinal and by is not None:
-        raise InputError("plot_predictions(by=...): the colours of an ordinal response are its categories")
+        raise InputError("plot_predictions(by=...): the colours of such a response are its categories")
     grid, rows = reference_grid(design, values)
     figure, axes = style.new_figure(figsize=figsize, ax=ax, size=(6.0, 4.4))
     canvas, missing = axes[0], ""

@@ -281,7 +281,7 @@ def _call(fit: AnyFit) -> str:
     if design.residual is not None:
         words = design.residual.words
         made += [f"{name}={t!r}" for name, t in (("sigma", words.sigma), ("residual", words.residual)) if t is not None]
-    made += [f"{name}={part.text!r}" for name, part in design.predictors.items()]
+    made += [f"{name}={text!r}" for name, text in design.said_predictors.items()]
     if design.family != GAUSSIAN:
         made += [design.family.option, f"link={design.family.link!r}"]
     priors = {**design.fixed, **(fit.priors.given if isinstance(fit, PosteriorFit) else {})}

@@ -284,7 +284,7 @@ def chosen(what: str, requested: str | Sequence[str] | None, available: Sequence
 def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
     """What pictures call the parameters of tables with columns effect, group and term: ``sd(Days | Subject)``."""
     named = {("ran_pars", RESIDUAL, "sd__Observation"): "sigma"}
-    for group in design.groups:
+    for group in design.every_group:
         named |= {("ran_pars", row_of(group.name), f"sd__{c}"): f"sd({c} | {group.name})" for c in group.sd_terms}
         for a, b in group.correlated:
             term = f"cor__{group.correlation_label(a, b, '.')}"

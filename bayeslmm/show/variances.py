@@ -72,6 +72,7 @@ def plot_variance(
     style.check_fit(fit, "plot_variance")
     if not is_one_of(quantity, QUANTITIES):
         raise InputError(f"plot_variance(quantity={quantity!r}): it is {', '.join(map(repr, QUANTITIES))}")
+    fit.design.refuse_nominal("plot_variance", "plot_estimates and plot_prior_posterior draw the sds of all categories")
     components = quantities.components(fit.design, fit.values)
     of_quantity = (components.labels["quantity"] == quantity).to_numpy()
     if not of_quantity.any():

@@ -54,6 +54,10 @@ class Columns:
         """Their names."""
         return list(self._series)
 
+    def replaced(self, name: str, series: pd.Series) -> Columns:
+        """These with another Series of that name."""
+        return Columns({**self._series, name: series}, self.index)
+
     def __getitem__(self, name: Any) -> Any:
         return self._series[name] if isinstance(name, str) else self.frame[name]
 

@@ -15,10 +15,7 @@ from typing import Any
 from ..errors import InputError, UnknownArgumentError
 
 ZERO_OR_ONE = "'bernoulli', or 'binomial' with p(successes, trials) on the left"
-SHARES = (
-    "'beta' of the rows strictly between 0 and 1, and 'bernoulli' of whether a row is at an end and of at which: the "
-    "likelihoods of the three multiply"
-)
+SHARES = "'zero_one_inflated_beta', of whose ends one may occur in no row"
 
 FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
     **dict.fromkeys(("normal", "norm", "gauss", "n", "lm", "linear", "gaussianidentity"), "'gaussian'"),
@@ -53,10 +50,10 @@ FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
     ),
     **dict.fromkeys(("sratio", "cratio", "acat"), "'ordinal', which is the cumulative model, no other"),
     **dict.fromkeys(
-        ("categorical", "multinomial", "multinom"),
-        "'ordinal' for ordered categories; those without an order are not offered, two at a time are 'bernoulli'",
+        ("multinomial", "multinom", "softmax"),
+        "'categorical', a category a row, for those without an order, and 'ordinal' for ordered ones",
     ),
-    **dict.fromkeys(("zerooneinflatedbeta", "zeroinflatedbeta", "oneinflatedbeta", "zoib"), SHARES),
+    **dict.fromkeys(("zeroinflatedbeta", "oneinflatedbeta", "zoib"), SHARES),
     "zip": "'zero_inflated_poisson'",
     **dict.fromkeys(("zinb", "zinb2", "zeroinflatednegativebinomial"), "'zero_inflated_negbinomial'"),
     **dict.fromkeys(("hurdle", "hp"), "'hurdle_poisson'"),

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 
 import bayeslmm.families as families
 from bayeslmm.errors import NotAvailableError
-from bayeslmm.families import FAMILIES, Family, family_of
+from bayeslmm.families import BY_NUTS, FAMILIES, Family, family_of
 from bayeslmm.families.densities import each_row, numbers
 
 PAIRS = [(name, link) for name, kind in FAMILIES.items() for link in kind.links]
@@ -104,8 +104,8 @@ def test_every_file_of_a_family_is_in_the_table():
         for path in folder.glob("*.py")
         if "(Family):" in path.read_text() or "    name = " in path.read_text()
     }
-    assert defined == set(FAMILIES)
-    assert all(Path(inspect.getfile(kind)).stem == name for name, kind in FAMILIES.items())
+    assert defined == {*FAMILIES, *BY_NUTS}
+    assert all(Path(inspect.getfile(kind)).stem == name for name, kind in (FAMILIES | BY_NUTS).items())
 
 
 def test_a_family_that_lacks_a_part_cannot_be_made():
@@ -295,7 +295,7 @@ def test_the_graph_is_the_density(name, link):
 def test_no_room_but_the_families_asks_for_a_name():
     """A family's name is printed, saved and looked up; what it can do is asked of its capabilities."""
     package = Path(families.__file__).parents[1]
-    names = "|".join(set(FAMILIES) - {"beta"})  # which the fixed effects are called as well
+    names = "|".join({*FAMILIES, *BY_NUTS} - {"beta"})  # which the fixed effects are called as well
     asked = re.compile(rf"family\.name\s*(==|!=|in\b|not in\b)|(==|!=)\s*[\"']({names})[\"']")
     found = [
         f"{path.relative_to(package)}:{number}"

@@ -55,6 +55,7 @@ def plain_within(name, y):
         "q10": float(np.percentile(y, 10)),
         "skewness": (sum((v - mean) ** 3 for v in y) / n) / (square / n) ** 1.5 if square else np.nan,
         "share_of_zeros": sum(v == 0 for v in y) / n,
+        "share_of_ones": sum(v == 1 for v in y) / n,
     }[name]
 
 
