@@ -103,6 +103,7 @@ def kfold(
         design.refuse_residual(f"kfold(unit={unit!r})")
         design.refuse_nominal(f"kfold(unit={unit!r})", ONE_PREDICTOR)
         design.refuse_uncompiled(f"kfold(unit={unit!r})", OF_ROWS)
+        design.refuse_predictors(f"kfold(unit={unit!r})")  # before anything is fitted
     design.refuse_correlated("kfold")
     _check(post, k, unit)
     if folds is None:

@@ -95,10 +95,9 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
         design.refuse_uncompiled(f"loo(unit={unit!r})", OF_ROWS)
     if design.predictors and integrates and not (unit == ROW and conditional):
         predicted = ", ".join(dict.fromkeys(part.said for part in design.predictors.values()))
-        other = "loo(conditional=True) reweights draws of the effects" if unit == ROW else KFOLD.format(unit=unit)
         raise NotAvailableError(
             f"loo(): the quadrature that integrates effects out takes the family's parameters to be the same in all "
-            f"rows, and here are {predicted}; {other}"
+            f"rows, and here are {predicted}{OF_ROWS}"
         )
     if unit == ROW:
         ordinary = any(not group.is_wide for group in design.groups)
@@ -128,8 +127,14 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
         raise NotAvailableError(
             f"loo(unit={unit!r}) of {design.family} integrates random effects out by quadrature, of one factor and at "
             f"most one nested in it, with {MOST_EFFECTS} effects a level together; here are {len(design.groups)} "
-            f"factors with {effects}. {KFOLD.format(unit=unit)}"
+            f"factors with {effects}. {_instead_of_quadrature(design, unit)}"
         )
+
+
+def _instead_of_quadrature(design: Design, unit: str) -> str:
+    """What leaves out levels of a factor, or else rows, where quadrature takes not all effects together."""
+    few = design.group(unit).q <= MOST_EFFECTS
+    return KFOLD.format(unit=unit) if few else "blm.kfold(post) leaves out rows, and needs no quadrature"
 
 
 def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:

@@ -235,7 +235,10 @@ def test_nuts_finds_the_groups_that_scatter(data):
     told = post.ranef().query("group == 'sigma_g'")["mean"].to_numpy()
     assert np.corrcoef(told, np.log(of_groups))[0, 1] > 0.9
     assert "since sigma has a linear predictor" in post.verdict
-    with pytest.raises(NotAvailableError, match="quadrature"):
-        post.loo()
+    for refused in (post.loo, lambda: post.loo("g")):
+        with pytest.raises(NotAvailableError, match=r"quadrature.*kfold\(\) leave out rows"):
+            refused()
+    with pytest.raises(NotAvailableError, match="same in all rows"):  # before anything is fitted
+        blm.kfold(post, unit="g")
     assert np.isfinite(post.loo(conditional=True).elpd)
     assert blm.check(post).table is not None
