@@ -224,7 +224,8 @@ def build_design(
         design.refuse_likelihood_weights("sigma= or residual=")
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)
-    refuse_untold_residual(design)
+    parts = design.of_categories  # all with the same terms
+    refuse_untold_residual(design.for_category(parts[0]) if parts else design)
     refuse_interchangeable(design)
     return design
 

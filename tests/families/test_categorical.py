@@ -9,7 +9,15 @@ from scipy import special, stats
 from shifted import fixed_rng
 
 import bayeslmm as blm
-from bayeslmm.errors import DataError, FormulaError, InputError, NotAvailableError, PriorError, UnseenLevelError
+from bayeslmm.errors import (
+    DataError,
+    FormulaError,
+    InputError,
+    NotAvailableError,
+    PriorError,
+    UnidentifiedTermError,
+    UnseenLevelError,
+)
 from bayeslmm.families import family_of
 from bayeslmm.results.log_density import log_likelihood, log_prior
 from bayeslmm.results.rows import normal_nodes
@@ -352,6 +360,13 @@ def test_other_models_are_refused(data, formula, options, error, match):
 def test_what_has_no_answer_says_why(data, post, verb):
     with pytest.raises(NotAvailableError, match=r"categor"):
         verb(made(data), post)
+
+
+def test_an_effect_of_every_row_is_refused_as_it_is_of_two_categories(data):
+    d = data.assign(row=range(len(data)), two=data.way == "car")
+    for response, family in (("way", "categorical"), ("two", "bernoulli")):
+        with pytest.raises(UnidentifiedTermError, match="row"):
+            blm.Model(f"{response} ~ x + (1 | row)", d, family=family)
 
 
 def test_likelihood_weights_slopes_and_smooths_join_every_predictor(data):
