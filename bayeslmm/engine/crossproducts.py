@@ -108,8 +108,8 @@ def accumulate(
                 ZtZ.append(np.einsum("n,nj,nj->j", w, z, z)[:, None, None])
                 continue
             k = len(ZtZ)
-            own, keys_and_blocks[k, k] = _within_wide(z, w, J)
-            ZtZ.append(own)
+            within, keys_and_blocks[k, k] = _within_wide(z, w, J)
+            ZtZ.append(within)
             continue
         ZtZ.append(np.zeros((J, z.shape[1], z.shape[1])))
         ZtXy.append(np.zeros((J, z.shape[1], Xy.shape[1])))
@@ -265,8 +265,8 @@ def _within_wide(z: Array, w: Array, J: int) -> tuple[Array, PairBlocks]:
     first, second = np.triu_indices(J, 1)
     meet = blocks[first, second].any(axis=(1, 2))
     first, second = first[meet], second[meet]
-    own = np.ascontiguousarray(blocks[np.arange(J), np.arange(J)])
-    return own, PairBlocks(keys=first * J + second, values=np.ascontiguousarray(blocks[first, second]))
+    within = np.ascontiguousarray(blocks[np.arange(J), np.arange(J)])
+    return within, PairBlocks(keys=first * J + second, values=np.ascontiguousarray(blocks[first, second]))
 
 
 @compiled

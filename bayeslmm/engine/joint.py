@@ -40,6 +40,7 @@ NONE = -1
 NOT_FINITE = 3  # a recoverable error to nutpie: the trajectory diverges
 POINTER = types.CPointer(types.double)
 Z_ITSELF, CENTRED, BETWEEN = 0, 1, 2  # what is sampled of a column
+FARTHEST_START = 10.0  # scales of their priors: farther out no sd and no fixed effect begins
 
 
 class Joint(NamedTuple):
@@ -399,6 +400,13 @@ def _starts(sizes) -> Codes:
     return np.cumsum([0, *sizes]).astype(np.int64)
 
 
+def _farthest_sds(joint: Joint, k: int) -> Array:
+    """Where the sds of the k-th factor begin at the farthest, within narrow priors (S_k,)."""
+    sds = slice(joint.sd_start[k], joint.sd_start[k + 1])
+    priors = zip(joint.sd_kind[sds], joint.sd_prior[sds], strict=True)
+    return np.array([FARTHEST_START * Positive(kind=Kind(kind), a=a, b=b).scale for kind, (a, b) in priors])
+
+
 def starting_point(design: Design, geometry: Geometry, rough: Rough | None, joint: Joint, rng: Generator) -> Array:
     """A start (d,) near rough estimates, spread about as widely as the posterior might be."""
     family = design.family
@@ -414,6 +422,9 @@ def starting_point(design: Design, geometry: Geometry, rough: Rough | None, join
         centres = [family.centre(design.y, design.trials) if n == "Intercept" else 0.0 for n in design.x_names]
         spread = np.where(design.X.std(axis=0) > 0.0, design.X.std(axis=0), 1.0)
         parts.append(np.array(centres) + 0.1 * scale / spread * rng.uniform(-1.0, 1.0, len(centres)))
+    center, scale_of_prior, _ = joint.beta_prior.T
+    reach = FARTHEST_START * scale_of_prior
+    parts[0] = np.clip(parts[0], center - reach, center + reach)
     for k, name in enumerate(geometry.order):
         place = next(i for i, g in enumerate(design.groups) if g.name == name)
         group = design.groups[place]
@@ -424,11 +435,12 @@ def starting_point(design: Design, geometry: Geometry, rough: Rough | None, join
         )
         least = 0.05 * scale / rms
         tau = 0.3 * scale / rms if rough is None else np.sqrt(np.diag(rough.solution.covariances[place]))
-        sds = np.maximum(tau, least)
+        of_sds = np.array(group.template.sd_of)
+        asked = np.maximum(tau, least)
+        sds = np.minimum(asked, _farthest_sds(joint, k)[of_sds])
         modes = np.zeros((group.n_levels, group.q))
         if rough is not None and not group.is_wide:  # coordinates of a wide term are not its effects
-            modes = rough.solution.modes[place]
-        of_sds = np.array(group.template.sd_of)
+            modes = rough.solution.modes[place] * (sds / asked)
         logs = np.array([np.log(sds)[of_sds == s].mean() for s in range(of_sds.max() + 1)])
         parts += [logs + rng.uniform(-0.3, 0.3, len(logs)), rng.uniform(-0.3, 0.3, joint.partials[k])]
         for c in range(group.q):

@@ -352,9 +352,9 @@ def _predict(begin, anchor, x, u, predicted, s, j):
 @_part
 def _move(tree, eta, loadings, of_stages, s, j, u):
     """Takes u of unit j of stage s into the linear predictor of the next stage."""
-    at = tree.begin[s] + s + j
+    place = tree.begin[s] + s + j
     of_stages[s] = u
-    for i in range(tree.rows_of[at], tree.rows_of[at + 1]):
+    for i in range(tree.rows_of[place], tree.rows_of[place + 1]):
         eta[s + 1, i] = eta[s, i] + loadings[s, i] * u
 
 
@@ -383,8 +383,8 @@ def _uniform(state):
 @_inline
 def _of_rows(tree, rule, anchor, close, room, s, j, u):
     """Log density of the rows of unit j of the last stage at u; its derivatives go into ``slopes`` and ``curves``."""
-    at = tree.begin[s] + s + j
-    return _along_at(room.along, room.where.ctypes.data, s, u, tree.rows_of[at], tree.rows_of[at + 1])
+    place = tree.begin[s] + s + j
+    return _along_at(room.along, room.where.ctypes.data, s, u, tree.rows_of[place], tree.rows_of[place + 1])
 
 
 def _of_units(integral: Callable[..., Any]) -> Any:
@@ -392,11 +392,11 @@ def _of_units(integral: Callable[..., Any]) -> Any:
 
     @_inline
     def of_units(tree, rule, anchor, close, room, s, j, u):
-        at, value = tree.begin[s] + s + j, 0.0
+        place, value = tree.begin[s] + s + j, 0.0
         _move(tree, room.eta, room.loadings, room.u, s, j, u)
         for t in range(s + 1):
             room.slopes[s, t] = room.curves[s, t] = 0.0
-        for child in range(tree.children[at], tree.children[at + 1]):
+        for child in range(tree.children[place], tree.children[place + 1]):
             value += integral(tree, rule, anchor, close, room, s + 1, child, room.inner[s + 1])
             for t in range(s + 1):
                 room.slopes[s, t] += room.of_slopes[s + 1, t]
@@ -560,12 +560,12 @@ def _descent(draw: Callable[..., Any], integral: Callable[..., Any], deeper: Cal
 
     @_part
     def descend(tree, rule, anchor, close, room, s, j, kept, moved, by, out):
-        at = tree.begin[s] + s + j
+        place = tree.begin[s] + s + j
         _predict(tree.begin, anchor, room.x, room.u, room.predicted, s, j)
         u = draw(tree, rule, anchor, close, room, s, j, kept) if moved == NO_TRACE else room.mode[s]
         out[tree.begin[s] + j] = u
         _move(tree, room.eta, room.loadings, room.u, s, j, u + by if s == moved else u)
-        for child in range(tree.children[at], tree.children[at + 1]):
+        for child in range(tree.children[place], tree.children[place + 1]):
             inner = room.inner[s + 1]
             integral(tree, rule, anchor, close, room, s + 1, child, inner)
             deeper(tree, rule, anchor, close, room, s + 1, child, inner, moved, by, out)

@@ -102,3 +102,14 @@ def test_a_narrow_uniform_prior_of_an_sd_goes_to_the_sampler_that_knows_its_ends
     post = model(name, priors={"sd": blm.Prior("Uniform", lower=0.799, upper=0.801)}).fit(**SHORT)
     sds = post.draws("sd_g")
     assert 0.799 <= sds.min() <= sds.max() <= 0.801
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SamplingWarning")
+def test_nuts_begins_within_narrow_priors():
+    """Farther out their density is so low that steps become tiny, and chains stay where they are."""
+    narrow = blm.Prior("HalfNormal", sigma=1e-8)
+    assert model("truncated_poisson", priors={"sd": narrow}).fit(**SHORT).draws("sd_g").max() < 1e-7
+    far = {"x": blm.Prior("Normal", mu=1e6, sigma=1e-3)}
+    assert abs(model("student_t", priors=far).fit(**SHORT).draws("beta")[..., 1] - 1e6).max() < 1.0
+    with pytest.raises(errors.FitError, match="none of 100 starts has a positive density"):
+        model("poisson", priors=far).fit(**SHORT)
