@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
 from ..tools.lazy import stats
@@ -17,6 +18,7 @@ from .means import Distribution, Means
 from .parameter_draws import parameter_draws
 from .point import PointFit
 from .posterior import PosteriorFit
+from .posterior_tables import fixed_draws
 from .reading import tables_for_reading
 from .statements import linear, parse
 from .summaries import SUMMARY, summarise
@@ -65,13 +67,14 @@ class Imputed(Shown):
         Rubin (1987), Multiple Imputation for Nonresponse in Surveys; Barnard & Rubin (1999), Biometrika 86; Zhou &
         Reiter (2010), A note on Bayesian inference after multiple imputation, Am. Stat. 64.
         """
-        names = pd.Index(self.fits[0].design.x_names, name="term")
         if self.is_posterior:
-            betas = [fit.values.beta for fit in self.fits]
+            betas = [fixed_draws(fit)[1] for fit in self.fits]
+            names = pd.Index(fixed_draws(self.fits[0])[0], name="term")
             summary = summarise(np.concatenate(betas), ci_prob, ci_kind, signs=True).set_index(names)
             within = np.mean([draws.var(axis=(0, 1)) for draws in betas], axis=0)
             between = np.var([draws.mean(axis=(0, 1)) for draws in betas], axis=0)
             return summary.assign(between_share=_share(between, within + between))
+        names = pd.Index(self.fits[0].design.x_names, name="term")
         estimate, within, between = _moments(self.fits)
         U, B = np.diag(within), np.diag(between)
         return _pooled(estimate, U, B, len(self.fits), self._complete_df, ci_prob).set_index(names)
@@ -82,10 +85,11 @@ class Imputed(Shown):
 
     def vcov(self) -> pd.DataFrame:
         """Covariance matrix of the fixed effects, within and between imputations together."""
-        names = list(self.fits[0].design.x_names)
         if self.is_posterior:
-            draws = np.concatenate([fit.values.beta for fit in self.fits]).reshape(-1, len(names))
+            names = list(fixed_draws(self.fits[0])[0])
+            draws = np.concatenate([fixed_draws(fit)[1] for fit in self.fits]).reshape(-1, len(names))
             return pd.DataFrame(np.cov(draws, rowvar=False).reshape(len(names), -1), index=names, columns=names)
+        names = list(self.fits[0].design.x_names)
         _, within, between = _moments(self.fits)
         return pd.DataFrame(within + (1.0 + 1.0 / len(self.fits)) * between, index=names, columns=names)
 
@@ -272,15 +276,19 @@ def pooled(fits: Sequence[Any]) -> Imputed:
         a, b = first.design, fit.design  # type: ignore[union-attr]
         if a.n != b.n:
             raise InputError(f"fit_imputed: table {k} gives {b.n:,} rows, the first {a.n:,}; impute all missing values")
-        if a.x_names != b.x_names or [(group.name, group.columns) for group in a.groups] != [
-            (group.name, group.columns) for group in b.groups
-        ]:
-            differ = sorted(set(a.x_names) ^ set(b.x_names))
+        if _columns(a) != _columns(b):
+            differ = sorted(set(_columns(a)[0]) ^ set(_columns(b)[0]))
             raise InputError(
                 f"fit_imputed: table {k} gives other columns than the first ({', '.join(differ) or 'other factors'}): "
                 "give factors the same categories in every table"
             )
     return Imputed(fits=tuple(fits))
+
+
+def _columns(design: Design) -> tuple[tuple[str, ...], list[tuple[str, tuple[str, ...]]], tuple[Any, ...]]:
+    """Coefficients of all linear predictors, the terms of all factors, and the categories of the response."""
+    labels = (*design.x_names, *(label for part in design.predictors.values() for label in part.labels))
+    return labels, [(group.name, group.columns) for group in design.every_group], design.levels
 
 
 def _moments(fits: Sequence[PointFit]) -> tuple[Array, Array, Array]:

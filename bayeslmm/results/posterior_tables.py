@@ -22,12 +22,12 @@ from .tables import level_table, stack, wide_table
 
 def fixef(record: Draws, ci_prob: float | None, ci_kind: str | None) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.fixef`."""
-    labels, beta = _fixed(record)
+    labels, beta = fixed_draws(record)
     table = record.summarise(beta, ci_prob, ci_kind, signs=True)
     return table.set_index(pd.Index(labels, name="term"))
 
 
-def _fixed(record: Draws) -> tuple[tuple[str, ...], Array]:
+def fixed_draws(record: Draws) -> tuple[tuple[str, ...], Array]:
     """What fixed effects are called, and their draws (chain, draw, p): those of all categories one after the other."""
     design = record.design
     if not design.family.is_nominal:
@@ -39,7 +39,7 @@ def _fixed(record: Draws) -> tuple[tuple[str, ...], Array]:
 
 def vcov(record: Draws) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.vcov`."""
-    names, beta = _fixed(record)
+    names, beta = fixed_draws(record)
     covariance = np.cov(flat(beta), rowvar=False).reshape(len(names), len(names))
     return pd.DataFrame(covariance, index=list(names), columns=list(names))
 

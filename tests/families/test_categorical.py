@@ -209,6 +209,16 @@ def test_tables_have_rows_by_category(post):
     assert list(post.augment().columns[-3:]) == [f"_p[{level}]" for level in LEVELS]
 
 
+def test_fits_of_imputed_tables_have_rows_by_category(data, post):
+    from bayeslmm.results.imputed import pooled
+
+    both = pooled([post, from_priors(made(data.assign(x=data.x + 0.1)))])
+    assert list(both.fixef().index) == list(post.fixef().index) == list(both.vcov().index)
+    renamed = from_priors(made(data.assign(way=data.way.replace("car", "cab"))))
+    with pytest.raises(InputError, match="mu_cab_x, mu_car_Intercept"):
+        pooled([post, renamed])
+
+
 def test_data_sets_have_the_categories_of_the_data(data, post):
     drawn = post.simulate(4, random_seed=1)
     assert list(drawn["sim_1"].cat.categories) == list(LEVELS) and not drawn["sim_1"].cat.ordered
