@@ -62,6 +62,12 @@ def curves(design: Design, name: str | None, at: Sequence[float] | None, derivat
     smooths = {
         group.name: k for k, group in enumerate(design.groups) if isinstance(group, WideTerm) and not group.is_grouping
     }
+    for part in design.predictors.values() if not smooths else ():
+        if any(group.is_wide for group in part.groups):
+            raise NotAvailableError(
+                f"smooth() is of curves of the mean. Those in the predictor of {part.parameter} are in "
+                f"predict(blm.grid(fit, 'x'), parameter={part.parameter!r}, groups='average')"
+            )
     if not smooths:
         raise InputError("the model has no smooth; write s(x) in its formula")
     if name is not None and name not in smooths:

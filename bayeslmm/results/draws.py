@@ -108,15 +108,6 @@ class Draws:
         names = [self.design.names.b[smooth.name] for smooth in self.design.smooths]
         return tuple(self.draws(name)[..., 0] for name in names) if set(names) <= set(present) else None
 
-    @property
-    def of_every_group(self) -> tuple[Design, Values]:
-        """The design and its values for verbs of variances; of all categories' groups where these have predictors."""
-        if not self.design.of_categories:
-            return self.design, self.values
-        groups = self.design.parameter_groups
-        covariances = tuple(covariance_of(self, group) for group in groups)
-        return replace(self.design, groups=groups, predictors={}), replace(self.values, covariances=covariances)
-
     def summarise(
         self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None, *, signs: bool = False
     ) -> pd.DataFrame:
@@ -130,6 +121,15 @@ def add_group(record: Draws, group: str, dataset: Any) -> None:
     import xarray as xr
 
     record.idata[group] = xr.DataTree(dataset)
+
+
+def of_all_groups(record: Draws) -> tuple[Design, Values]:
+    """The design and its values for verbs of variances; of all categories' groups where these have predictors."""
+    if not record.design.of_categories:
+        return record.design, record.values
+    groups = record.design.parameter_groups
+    covariances = tuple(covariance_of(record, group) for group in groups)
+    return replace(record.design, groups=groups, predictors={}), replace(record.values, covariances=covariances)
 
 
 def covariance_of(record: Draws, group: GroupTerm) -> Array:

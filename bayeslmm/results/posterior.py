@@ -29,7 +29,7 @@ from . import (
 )
 from . import hypotheses as hypotheses_of
 from .beside import beside_data
-from .draws import Draws, add_group
+from .draws import Draws, add_group, of_all_groups
 from .fit import Fit
 from .parameter_draws import parameter_table
 from .ranks import rank_groups
@@ -300,7 +300,7 @@ class PosteriorFit(Fit, Draws):
         The residual is that of the scale of the linear predictor, where the family has one
         (:func:`bayeslmm.results.variance.residual_variance`).
         """
-        design, values = self.of_every_group
+        design, values = of_all_groups(self)
         quantity = quantities.components(design, values)
         return self._tell(quantity, draws, ci_prob, ci_kind, signs=True, values=values)
 

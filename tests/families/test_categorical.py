@@ -386,3 +386,6 @@ def test_likelihood_weights_slopes_and_smooths_join_every_predictor(data):
     ratio = (log_likelihood(m.design, post.idata.posterior) / log_likelihood(plain.design, post.idata.posterior))["y"]
     np.testing.assert_allclose(ratio.to_numpy()[0, 0], data.w, rtol=1e-9)
     assert set(post.var_corr()) == {f"mu_{c}_{term}" for c in LEVELS[1:] for term in ("g", "s(x)")}
+    with pytest.raises(NotAvailableError, match="parameter='mu_car'"):
+        post.smooth()
+    assert np.isfinite(post.predict(blm.grid(post, "x"), parameter="mu_car", groups="average")["mean"]).all()
