@@ -13,6 +13,7 @@ import pandas as pd
 from .design import fixing
 from .design.design import Design
 from .design.priors import Priors
+from .engine.iterative_fit import FEWEST, MOST, PROBES
 from .engine.pymc_priors import priors_of
 from .errors import (
     ConvergenceWarning,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from .results.explain import Explanation
     from .results.imputed import Imputed
     from .results.posterior import PosteriorFit
+
+SOLVERS = ("auto", "direct", "iterative")
 
 
 class Model:
@@ -175,15 +178,33 @@ class Model:
         """The prior of every parameter with its reason; the default ones are made when first asked for."""
         return priors_of(self.design, None)
 
-    def fit_reml(self) -> PointFit:
+    def fit_reml(self, *, solver: str = "auto", probes: int | None = None) -> PointFit:
         """Estimate by REML (what ``lme4::lmer`` does by default).
 
         Of other than normal responses by the restricted likelihood in which Laplace's approximation integrates out the
         fixed effects as well (glmmTMB's ``REML = TRUE``).
-        """
-        return self._point(reml=True)
 
-    def fit_ml(self, *, nAGQ: int | None = None) -> PointFit:
+        Parameters
+        ----------
+        solver : {"auto", "direct", "iterative"}
+            Of normal responses with crossed factors. ``direct`` eliminates the effects, exactly; what is left after the
+            largest factor is a dense matrix. ``iterative`` never forms it: conjugate gradients, and random probes for
+            the traces of the gradient, with a Monte Carlo error that the verdict states and tables have as ``mcse``
+            (docs/theory.md, section 16). ``auto`` takes it where the dense matrix with its inverse would take more than
+            4 GB (some 13,000 effects besides those of the largest factor).
+        probes : int, optional
+            Random probes of the iterative solver, 16 by default; four times as many halve the Monte Carlo error.
+
+        Raises
+        ------
+        InputError
+            Another word, or fewer than 4 probes.
+        NotAvailableError
+            The dense matrix does not fit, or the iterative solver cannot take the model; the message says why.
+        """
+        return self._point(reml=True, probes=_probes(solver, probes, self.design.family))
+
+    def fit_ml(self, *, nAGQ: int | None = None, solver: str = "auto", probes: int | None = None) -> PointFit:
         """Estimate by maximum likelihood (``lmer(REML = FALSE)``; ``glmer`` and ``glmmTMB`` for other families).
 
         The effects of normal responses are integrated out exactly, those of others by adaptive quadrature with as many
@@ -198,6 +219,8 @@ class Model:
             default. By default there are as many (1, 9, 25, 45 or 101) as it takes until the next rule would move no
             estimate by a tenth of its standard error; where there is no rule but Laplace's, the verdict says if it
             is known to be off.
+        solver, probes
+            As of :meth:`fit_reml`.
 
         Raises
         ------
@@ -216,10 +239,11 @@ class Model:
         >>> fit.fixef()["estimate"].round(2).tolist()
         [-3.2, 0.59]
         """
-        return self._point(reml=False, nodes=_nodes(nAGQ, self.design.family))
+        family = self.design.family
+        return self._point(reml=False, nodes=_nodes(nAGQ, family), probes=_probes(solver, probes, family))
 
-    def _point(self, *, reml: bool, nodes: int | None = None) -> PointFit:
-        fit = self._solve(reml=reml, nodes=nodes)
+    def _point(self, *, reml: bool, nodes: int | None = None, probes: int | None = None) -> PointFit:
+        fit = self._solve(reml=reml, nodes=nodes, probes=probes)
         if fit.solution.status == "boundary":
             names = [group.name for group, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
             warn(fit.verdict + (f" ({', '.join(names)})" if names else ""), SingularFitWarning)
@@ -238,8 +262,8 @@ class Model:
             )
         return fit
 
-    def _solve(self, *, reml: bool, nodes: int | None = None) -> PointFit:
-        solution = estimated(self.design, reml=reml, nodes=nodes)
+    def _solve(self, *, reml: bool, nodes: int | None = None, probes: int | None = None) -> PointFit:
+        solution = estimated(self.design, reml=reml, nodes=nodes, probes=probes)
         return PointFit(design=self.design, solution=solution, origin=self._origin)
 
     @cached_property
@@ -649,6 +673,22 @@ def _nodes(nAGQ: Any, family: Family) -> int | None:
             f"fit_ml(nAGQ={nAGQ}): the effects of a normal response are integrated out exactly; leave nAGQ out"
         )
     return nAGQ
+
+
+def _probes(solver: Any, probes: Any, family: Family) -> int | None:
+    """The probes of the solver that a user asked for: none of elimination; None where the size decides."""
+    if not is_one_of(solver, SOLVERS):
+        raise InputError(f"solver={solver!r}: it is {', '.join(map(repr, SOLVERS))}")
+    if probes is not None:
+        if isinstance(probes, bool) or not isinstance(probes, int) or not FEWEST <= probes <= MOST:
+            raise InputError(f"probes={probes!r}: a whole number from {FEWEST} to {MOST:,}, such as {PROBES}")
+        if solver != "iterative":
+            raise InputError(f"probes={probes}: probes are those of solver='iterative'")
+    if not family.has_reml and solver == "iterative":
+        raise NotAvailableError(f"solver='iterative' is for normal responses, not for those of {family}")
+    if solver == "auto":
+        return None
+    return 0 if solver == "direct" else probes or PROBES
 
 
 def fit_imputed(

@@ -242,13 +242,11 @@ class Criterion:
         reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
         jacobians = [t.jacobian(part) for t, part in zip(self.templates, self._parts(theta), strict=True)]
-        products, forces = self._working_products(reduced, solution, terms, jacobians, lams)
-        information = products / sigma2
+        information, forces = self.information(reduced, solution, terms, theta)
         if self.sigma is None:
             information -= np.outer(forces, forces) / (self.df * sigma2**2)
         by_lams = terms.gradients(lams)
-        curved = self._second_derivative_of_V(terms, theta, lams, jacobians, by_lams)
-        curvatures, axes = np.linalg.eigh(information + curved)
+        curvatures, axes = np.linalg.eigh(information)
         return Evaluation(
             theta=theta,
             value=self.value(reduced, solution),
@@ -256,6 +254,16 @@ class Criterion:
             curvatures=curvatures,
             axes=axes,
         )
+
+    def information(
+        self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, theta: Array
+    ) -> tuple[Array, Array]:
+        """The approximation to the second derivatives given σ (n_theta, n_theta), and yᵀPV̇_iPy (n_theta,)."""
+        lams, sigma2 = self.lams(theta), self.sigma2(solution)
+        jacobians = [t.jacobian(part) for t, part in zip(self.templates, self._parts(theta), strict=True)]
+        products, forces = self._working_products(reduced, solution, terms, jacobians, lams)
+        curved = self._second_derivative_of_V(terms, theta, lams, jacobians, terms.gradients(lams))
+        return products / sigma2 + curved, forces
 
     def _working_products(
         self,
@@ -276,7 +284,13 @@ class Criterion:
             forces[span] = np.tensordot(whole, e.T @ e, 2)
             i += len(J)
             directions.append(a)
-        return pls.projected_products(reduced, solution, terms, directions), forces
+        return self.products(reduced, solution, terms, directions), forces
+
+    def products(
+        self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, directions: Sequence[Array]
+    ) -> Array:
+        """AᵀZᵀPZA (N, N) for directions A_k (J_k, q_k, N)."""
+        return pls.projected_products(reduced, solution, terms, directions)
 
     def _second_derivative_of_V(
         self,

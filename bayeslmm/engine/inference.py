@@ -6,6 +6,7 @@ Højsgaard 2014), both on the cross-products alone: no n × n matrix appears.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -171,6 +172,16 @@ class Satterthwaite(Approximation):
     @classmethod
     def of(cls, problem: Problem, solution: PointSolution) -> Satterthwaite:
         """That of a solution."""
+        told = solution.iterative
+        if told is not None:
+            return cls(
+                vcov=solution.vcov,
+                half=told.half,
+                forms=told.forms,
+                root=told.root,
+                sigma=solution.sigma,
+                residual_units=np.zeros(0),
+            )
         free = None if problem.residual is None else _Residual.of(problem, solution)
         about = cls._at(problem, solution.reml, solution.scaled_theta, solution.sigma, free)
         return replace(about, vcov=solution.vcov)
@@ -193,18 +204,8 @@ class Satterthwaite(Approximation):
         H[at_end] = H[:, at_end] = 0.0
         if criterion.sigma is not None:
             H = H[:-1, :-1]
-        values, vectors = np.linalg.eigh(H)
-        use = values > 1e-8 * values.max(initial=0.0)  # flat directions carry no information: lmerTest leaves them out
         inverse_R = np.linalg.inv(at_optimum.R_x)
-        forms = []
-        projected = pls.projected(reduced)
-        slopes = criterion.slopes(theta)
-        for of_factor, lam, E in zip(slopes, criterion.lams(theta), projected, strict=True):
-            Q = E[:, :, :-1] @ inverse_R  # (J, q, p)
-            spherical = np.einsum("ab,jap->jbp", lam, Q)
-            for entries in of_factor:
-                form = sum(2.0 * sigma**2 * value * Q[:, a].T @ spherical[:, b] for a, b, value in entries)
-                forms.append(form if entries else np.zeros((Q.shape[2], Q.shape[2])))
+        forms = forms_of(criterion, theta, sigma, inverse_R, pls.projected(reduced))
         half, p = scaled.T_x @ inverse_R, len(inverse_R)
         if free is not None:
             forms += free.forms(at_optimum.R_x)
@@ -212,7 +213,7 @@ class Satterthwaite(Approximation):
             vcov=sigma**2 * half @ half.T,
             half=half,
             forms=np.array(forms).reshape(len(forms), p, p),
-            root=np.sqrt(2.0) * vectors[:, use] / np.sqrt(values[use]),
+            root=root_of(H),
             sigma=sigma,
             residual_units=np.zeros(0) if free is None else free.units,
         )
@@ -232,6 +233,27 @@ class Satterthwaite(Approximation):
         g[:, -1] = 2.0 * estimated / self.sigma
         g = g[:, : len(self.root)]
         return _ratio(2.0 * (estimated + known_variance) ** 2, np.sum((g @ self.root) ** 2, axis=1))
+
+
+def root_of(H: Array) -> Array:
+    """A root of twice the inverse of a Hessian of the deviance."""
+    values, vectors = np.linalg.eigh(H)
+    use = values > 1e-8 * values.max(initial=0.0)  # flat directions carry no information: lmerTest leaves them out
+    return np.asarray(np.sqrt(2.0) * vectors[:, use] / np.sqrt(values[use]))
+
+
+def forms_of(
+    criterion: Criterion, theta: Array, sigma: float, inverse_R: Array, projected: Sequence[Array]
+) -> list[Array]:
+    """∂v/∂θ_t = c'half forms_t halfᵀc (n_theta of (p, p)), from ZᵀV⁻¹[X y] per factor."""
+    forms = []
+    for of_factor, lam, E in zip(criterion.slopes(theta), criterion.lams(theta), projected, strict=True):
+        Q = E[:, :, :-1] @ inverse_R  # (J, q, p)
+        spherical = np.einsum("ab,jap->jbp", lam, Q)
+        for entries in of_factor:
+            form = sum(2.0 * sigma**2 * value * Q[:, a].T @ spherical[:, b] for a, b, value in entries)
+            forms.append(form if entries else np.zeros((Q.shape[2], Q.shape[2])))
+    return forms
 
 
 def _hessian(criterion: Criterion, theta: Array, sigma: float, terms: pls.Slopes) -> Array:

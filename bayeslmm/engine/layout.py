@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ..errors import NotAvailableError
 from ..tools.arrays import Array
 from .crossproducts import CrossProducts
 
 Codes = NDArray[np.int64]
+MOST_DENSE = 12_909  # columns of the dense rest: 4 GB with its inverse and a copy, and a minute an evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ def _entries(rows: Codes, columns: Codes, q_rows: int, q_columns: int, row_lengt
     return start[:, None, None] + np.arange(q_rows)[:, None] * row_length + np.arange(q_columns)
 
 
-def _pair(cross: CrossProducts, first: int, second: int) -> tuple[Codes, Codes, Array]:
+def pair_of(cross: CrossProducts, first: int, second: int) -> tuple[Codes, Codes, Array]:
     """Levels of both factors and the blocks Z_firstᵀ W Z_second (pairs, q_first, q_second)."""
     low, high = min(first, second), max(first, second)
     block = cross.pairs[low, high]
@@ -142,28 +144,60 @@ def _chain_length(cross: CrossProducts, order: tuple[int, ...]) -> int:
     order = tuple(k for k in order if (k, k) not in cross.pairs)
     for length in range(1, len(order)):
         for earlier in order[:length]:
-            level, _, _ = _pair(cross, earlier, order[length])
+            level, _, _ = pair_of(cross, earlier, order[length])
             if np.bincount(level, minlength=1).max() > 1:  # one of them meets two
                 return length
     return len(order)
 
 
+def dense_columns(cross: CrossProducts) -> int:
+    """How many random effects elimination leaves for its dense rest."""
+    order = _order(cross)
+    return sum(cross.levels[k] * cross.widths[k] for k in order[_chain_length(cross, order) :])
+
+
+def refuse_dense(cross: CrossProducts, columns: int) -> None:
+    """Raise NotAvailableError where the dense rest has so many columns that it would not fit."""
+    if columns <= MOST_DENSE:
+        return
+    shown = " and ".join(f"{J:,}" for J in sorted(cross.levels, reverse=True))
+    raise NotAvailableError(
+        f"Factors of {shown} levels are crossed: eliminating the largest leaves {columns:,} columns that all meet, "
+        f"a dense matrix of {8e-9 * columns**2:.1f} GB, with its inverse and a copy more than the "
+        f"{24e-9 * MOST_DENSE**2:.0f} GB that are taken here. fit_reml() and fit_ml() give estimates without it, by "
+        "conjugate gradients (docs/more_than_memory.md says what these answer); this needs it: take a sample of the "
+        "levels, or leave out a factor."
+    )
+
+
+def _order(cross: CrossProducts) -> tuple[int, ...]:
+    """Factors by their number of levels, largest first; those whose own levels meet come last."""
+    return tuple(sorted(range(len(cross.levels)), key=lambda k: ((k, k) in cross.pairs, -cross.levels[k], k)))
+
+
 def arrange(cross: CrossProducts) -> Layout:
-    """Lay the cross-products out for elimination; done once per data set."""
+    """Lay the cross-products out for elimination; done once per data set.
+
+    Raises
+    ------
+    NotAvailableError
+        The dense rest would not fit.
+    """
     if len(cross.levels) == 1 and not cross.pairs:
         return _of_one_factor(cross)
-    order = tuple(sorted(range(len(cross.levels)), key=lambda k: ((k, k) in cross.pairs, -cross.levels[k], k)))
+    order = _order(cross)
     widths = np.array([cross.widths[k] for k in order], dtype=np.int64)
     levels = np.array([cross.levels[k] for k in order], dtype=np.int64)
     column_start = _starts(widths * levels)
     n_chain = _chain_length(cross, order)
+    refuse_dense(cross, int(column_start[-1] - column_start[n_chain]))
     node_start = _starts(levels[:n_chain])
     n_xy = cross.XytXy.shape[0]
 
     node, column, factor, target, places, chain_values = [], [], [], [], [], []
     for a in range(n_chain):
         for b in range(a + 1, len(order)):
-            first, second, values = _pair(cross, order[a], order[b])
+            first, second, values = pair_of(cross, order[a], order[b])
             node.append(node_start[a] + first)
             column.append(column_start[b] + second * widths[b])
             factor.append(np.full(len(first), b))
@@ -249,7 +283,7 @@ def refilled(layout: Layout, cross: CrossProducts) -> Layout:
     """The layout of other numbers in the same places: of cross-products whose pairs of levels are the same."""
     pairs = []
     for pair in layout.pairs:
-        _, _, values = _pair(cross, layout.order[pair.a], layout.order[pair.b])
+        _, _, values = pair_of(cross, layout.order[pair.a], layout.order[pair.b])
         pairs.append(replace(pair, values=values))
     return replace(layout, cross=cross, values=_flat(cross, layout.order, pairs), pairs=tuple(pairs))
 
@@ -288,7 +322,7 @@ def _dense_pairs(cross: CrossProducts, order: tuple[int, ...], n_chain: int, sta
         for b in range(a, len(order)):
             if a == b and (order[a], order[a]) not in cross.pairs:
                 continue
-            first, second, values = _pair(cross, order[a], order[b])
+            first, second, values = pair_of(cross, order[a], order[b])
             q_a, q_b = values.shape[1:]
             rows = np.column_stack([start[a] + first * q_a, start[b] + second * q_b])
             first_row, first_column = (rows - m_chain).T
@@ -308,7 +342,7 @@ def _cross_product_matrix(cross: CrossProducts, order: tuple[int, ...], start: C
         for b in range(a, len(order)):
             if a == b and (k, k) not in cross.pairs:
                 continue
-            first, second, block = _pair(cross, k, order[b])
+            first, second, block = pair_of(cross, k, order[b])
             rows, columns, q_b = start[a] + first * q, start[b] + second * block.shape[2], block.shape[2]
             entries += [_entries(rows, columns, q, q_b, m), _entries(columns, rows, q_b, q, m)]
             values += [block, block.transpose(0, 2, 1)]

@@ -264,8 +264,15 @@ class Slopes:
 
 def slopes(reduced: Reduced, solution: Solution, sigma2: float, *, with_X: bool) -> Slopes:
     """Derivative terms at a `Reduced`; ``with_X=False`` leaves out the Q terms (ML)."""
+    return slopes_of(projected(reduced), inverse(reduced).G, solution, sigma2, with_X=with_X)
+
+
+def slopes_of(
+    parts: Sequence[Array], K_lam: tuple[Array, ...], solution: Solution, sigma2: float, *, with_X: bool
+) -> Slopes:
+    """Derivative terms from ZᵀV⁻¹[X y] per factor and the traces."""
     Q, e, outer = [], [], []
-    for E in projected(reduced):
+    for E in parts:
         Qk, ek = E[:, :, :-1], E[:, :, -1] - E[:, :, :-1] @ solution.beta
         total = ek.T @ ek / sigma2
         if with_X and Qk.shape[2]:
@@ -274,7 +281,7 @@ def slopes(reduced: Reduced, solution: Solution, sigma2: float, *, with_X: bool)
         Q.append(Qk if with_X else Qk[:, :, :0])
         e.append(ek)
         outer.append(total)
-    return Slopes(Q=tuple(Q), e=tuple(e), K_lam=inverse(reduced).G, outer=tuple(outer))
+    return Slopes(Q=tuple(Q), e=tuple(e), K_lam=K_lam, outer=tuple(outer))
 
 
 def _whiten(solution: Solution, right: Array) -> Array:
@@ -288,8 +295,12 @@ def projected_products(reduced: Reduced, solution: Solution, terms: Slopes, A: S
     stacked = np.concatenate([A[k].reshape(-1, N) for k in layout.order])
     SA = layout.S @ stacked
     half = _forward_substitute(reduced, _lambda([lam.T for lam in reduced.lams], layout, SA))
-    products = stacked.T @ SA - half.T @ half
-    QtA = np.zeros((terms.Q[0].shape[2], N))
+    return less_fixed(solution, terms, A, stacked.T @ SA - half.T @ half)
+
+
+def less_fixed(solution: Solution, terms: Slopes, A: Sequence[Array], products: Array) -> Array:
+    """AᵀZᵀPZA (N, N) from AᵀZᵀV⁻¹ZA, which is overwritten."""
+    QtA = np.zeros((terms.Q[0].shape[2], products.shape[0]))
     for Q, a in zip(terms.Q, A, strict=True):
         QtA += np.tensordot(Q, a, axes=((0, 1), (0, 1)))
     if len(QtA):

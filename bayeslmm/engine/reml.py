@@ -7,7 +7,7 @@ points where the best covariance lies just across. Signs are made canonical afte
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -28,6 +28,35 @@ NEXT_TO_AN_END = 1e-6  # of a correlation
 FAR, FARTHEST = 20.0, 1e3  # θ̃ from where on the residual may go to zero, and where rounding hides the criterion
 SINGULAR = 1e-4  # sd of a combination of effects in θ̃ (lme4's tolerance), below which a covariance matrix is singular
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Iterative:
+    """What the iterative solver says of its Monte Carlo error, and what verbs would else take from elimination.
+
+    Attributes
+    ----------
+    betas : float64 array (r, p)
+    covariances : per factor (r, q_k, q_k)
+    sigmas : float64 array (r,)
+        Estimates one standard Monte Carlo error away along r independent directions: the error of a function of them is
+        the root of the sum of its squared changes.
+    criterion_error : float
+        Standard Monte Carlo error of −2 log (restricted) likelihood.
+    half, forms, root : float64 arrays
+        Of Satterthwaite's degrees of freedom (`bayeslmm.engine.inference.Satterthwaite`), by the average information.
+    mode_slopes : per factor (J_k, q_k, p)
+        ∂b̂/∂β.
+    """
+
+    betas: Array
+    covariances: tuple[Array, ...]
+    sigmas: Array
+    criterion_error: float
+    half: Array
+    forms: Array
+    root: Array
+    mode_slopes: tuple[Array, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +85,8 @@ class PointSolution:
     separation: Array = field(default_factory=lambda: np.zeros(0))  # (p,) direction in which β̂ is infinite, if any
     untold: Identification | None = None  # what of the variances the data do not tell
     rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them
+    probes: int = 0  # random signs of the iterative solver; none of elimination, which is exact
+    iterative: Iterative | None = None  # what that solver says of its errors, and what verbs need of it
 
     @property
     def sigma(self) -> float:
@@ -144,7 +175,7 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
         The factorisation broke down from every start.
     """
     best = _climb(criterion, clear_of_ends(criterion, criterion.diagonal * 1.0 if start is None else start))
-    if best is None or any(_is_singular(lam) for lam in criterion.lams(best.theta)):
+    if best is None or any(is_singular(lam) for lam in criterion.lams(best.theta)):
         for scale in (0.2, 3.0):
             other = _climb(criterion, scale * criterion.diagonal, rival=best)
             best = other or best
@@ -217,7 +248,7 @@ def _climb(criterion: Criterion, start: Array, *, rival: Evaluation | None = Non
     try:
         evaluation = _descend(criterion, start, rival)
         for _ in range(5):
-            escape = None if evaluation is None else _escape(criterion, evaluation.theta)
+            escape = None if evaluation is None else better_inside(criterion, evaluation.theta)
             if escape is None:
                 break
             evaluation = _descend(criterion, escape)
@@ -238,7 +269,7 @@ def _descend(criterion: Criterion, start: Array, rival: Evaluation | None = None
     if evaluation is None:
         evaluation = _trust_region(criterion, start)
     else:
-        evaluation = _canonical(criterion, _along_valleys(criterion, evaluation))
+        evaluation = canonical(criterion, _along_valleys(criterion, evaluation))
     if rival is not None and evaluation.value > rival.value - 1e-9 * abs(rival.value):
         return None
     return _finish(criterion, evaluation)
@@ -266,7 +297,7 @@ def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
             evaluation = trial
     if len(start) and not _at_rest(evaluation.among(_free(criterion, evaluation))):
         evaluation = _along_valleys(criterion, evaluation)
-    return _canonical(criterion, evaluation)
+    return canonical(criterion, evaluation)
 
 
 def _along_valleys(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
@@ -317,7 +348,7 @@ def _finish(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
         if among.decrement < 1e-14:
             break
         step = _embedded(criterion, evaluation, among.newton_step)
-        proposal = _canonical(criterion, criterion.evaluate(evaluation.theta + step))
+        proposal = canonical(criterion, criterion.evaluate(evaluation.theta + step))
         remaining = proposal.among(_free(criterion, proposal)).gradient
         if np.abs(remaining).max(initial=0.0) > 0.5 * np.abs(among.gradient).max():
             break
@@ -343,7 +374,7 @@ def _snapped(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
     return evaluation
 
 
-def _canonical(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
+def canonical(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
     """The same ΛΛᵀ with a diagonal ≥ 0: columns of Λ change sign, and so do derivatives with respect to them."""
     signs = criterion.signs(criterion.lams(evaluation.theta))
     return replace(
@@ -354,7 +385,7 @@ def _canonical(criterion: Criterion, evaluation: Evaluation) -> Evaluation:
     )
 
 
-def _escape(criterion: Criterion, theta: Array) -> Array | None:
+def better_inside(criterion: Criterion, theta: Array) -> Array | None:
     """A better start away from a boundary that is no optimum, or None if every boundary is one.
 
     At the optimum Σ Γ_jj must be positive semidefinite on the null space of each singular covariance block. Where it
@@ -395,9 +426,42 @@ def _escape(criterion: Criterion, theta: Array) -> Array | None:
 
 
 def _report(scaled: Scaled, criterion: Criterion, evaluation: Evaluation) -> PointSolution:
-    lams = criterion.lams(evaluation.theta)
-    reduced = pls.reduce(criterion.layout, lams)
+    reduced = pls.reduce(criterion.layout, criterion.lams(evaluation.theta))
     solution = pls.solve(reduced)
+    V = pls.inverse(reduced).diagonal
+    return assembled(
+        scaled,
+        criterion,
+        evaluation,
+        solution,
+        value=criterion.value(reduced, solution),
+        modes=pls.spherical_modes(reduced, solution.beta),
+        mode_variances=[
+            V[k] if root is None else _own_of_wide(scaled, reduced, k) for k, root in enumerate(scaled.roots)
+        ],
+    )
+
+
+def assembled(
+    scaled: Scaled,
+    criterion: Criterion,
+    evaluation: Evaluation,
+    solution: pls.Solution,
+    *,
+    value: float,
+    modes: Sequence[Array],
+    mode_variances: Sequence[Array],
+) -> PointSolution:
+    """Estimates on the user's scale from those of scaled columns.
+
+    Parameters
+    ----------
+    value : float
+        The criterion.
+    modes, mode_variances : sequence of float64 array (J_k, q_k) and (J_k, q_k, q_k)
+        û and Var(u_j | y, β) in units of σ².
+    """
+    lams = criterion.lams(evaluation.theta)
     _refuse_perfect(criterion, solution)
     p = criterion.p
     sigma2 = solution.r2 / criterion.df if criterion.sigma is None else criterion.sigma**2
@@ -406,31 +470,29 @@ def _report(scaled: Scaled, criterion: Criterion, evaluation: Evaluation) -> Poi
     steepness = np.abs(evaluation.gradient * np.maximum(np.abs(evaluation.theta), 1.0))
     free = steepness if criterion.is_linear else steepness[_free(criterion, evaluation)]
     norm = float(free.max(initial=0.0))
-    covariances, relative, singular, modes, mode_cov = [], [], [], [], []
-    u, V = pls.spherical_modes(reduced, solution.beta), pls.inverse(reduced)
+    covariances, relative, singular, user_modes, mode_cov = [], [], [], [], []
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):
         to_user = T @ lam
         cov = to_user @ to_user.T
         covariances.append(sigma2 * cov)
         relative.append(template.theta(cholesky_psd(cov, template.blocks)))
-        singular.append(_is_singular(lam))
-        modes.append(scaled.outwards(k, u[k] @ to_user.T))
-        mode_variances = V.diagonal[k] if scaled.roots[k] is None else _own_of_wide(scaled, reduced, k)
-        mode_cov.append(sigma2 * to_user @ mode_variances @ to_user.T)
+        singular.append(is_singular(lam))
+        user_modes.append(scaled.outwards(k, modes[k] @ to_user.T))
+        mode_cov.append(sigma2 * to_user @ mode_variances[k] @ to_user.T)
     half = scaled.T_x @ np.linalg.inv(solution.R_x) if p else np.zeros((0, 0))
     # the criterion is flat to about 1e-5 of a unit per unit of θ̃ where doubles end, on data of this size
     stationary = norm <= 1e-3 * max(1.0, np.sqrt(criterion.layout.cross.n))
     status: Status = "failed" if not stationary else "boundary" if any(singular) else "converged"
     return PointSolution(
         reml=criterion.reml,
-        criterion=criterion.value(reduced, solution) - shift,
+        criterion=value - shift,
         beta=scaled.beta(solution.beta),
         vcov=sigma2 * half @ half.T,
         parameters={"sigma": np.sqrt(sigma2)},
         covariances=tuple(covariances),
         theta=np.concatenate([np.zeros(0), *relative]),
         scaled_theta=evaluation.theta,
-        modes=tuple(modes),
+        modes=tuple(user_modes),
         mode_covariances=tuple(mode_cov),
         status=status,
         singular=tuple(singular),
@@ -459,9 +521,15 @@ def _own_of_wide(scaled: Scaled, reduced: pls.Reduced, k: int) -> Array:
 
 def mode_slopes(problem: Problem, solution: PointSolution) -> tuple[Array, ...]:
     """∂b̂/∂β per factor (J_k, q_k, p) on the user's scale: Cov(b̂_j − b_j, β̂) is this times Cov(β̂) (section 6)."""
+    if solution.iterative is not None:
+        return solution.iterative.mode_slopes
     scaled, criterion = prepare(problem, reml=solution.reml)
     lams = criterion.lams(solution.scaled_theta)
-    slopes = pls.mode_slopes(pls.reduce(criterion.layout, lams))
+    return outward_slopes(scaled, lams, pls.mode_slopes(pls.reduce(criterion.layout, lams)))
+
+
+def outward_slopes(scaled: Scaled, lams: Sequence[Array], slopes: Sequence[Array]) -> tuple[Array, ...]:
+    """∂b̂/∂β on the user's scale from ∂û/∂β."""
     to_scaled = np.linalg.inv(scaled.T_x)
     return tuple(
         scaled.outwards(k, T @ lam @ S @ to_scaled)
@@ -480,7 +548,7 @@ def conditional_draws(problem: Problem, solution: PointSolution, noise: Array) -
     )
 
 
-def _is_singular(lam: Array) -> bool:
+def is_singular(lam: Array) -> bool:
     """Whether Λ̃Λ̃ᵀ has an eigenvalue below SINGULAR², in units of scaled columns."""
     if len(lam) == 1:
         return abs(float(lam[0, 0])) < SINGULAR

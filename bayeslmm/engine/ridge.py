@@ -26,14 +26,15 @@ def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identific
     """What variances a normal response tells, from its cross-products; whatever the response."""
     kept = kept_of(problem)
     if kept is None:
-        return _judged(problem, scaled, reml=reml)
+        return judged(problem, scaled, reml=reml)
     by = (reml, problem.sigma is None)
     if by not in kept.identified:
-        kept.identified[by] = _judged(problem, scaled, reml=reml)
+        kept.identified[by] = judged(problem, scaled, reml=reml)
     return kept.identified[by]
 
 
-def _judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
+def judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
+    """The same, looked at anew."""
     cross = scaled.cross
     XtX = cross.XytXy[:-1, :-1]
     size = np.sqrt(np.maximum(XtX.diagonal(), 1e-300))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.identification import combination_names, untold_residual, words_of
-from ..engine import agq
+from ..engine import agq, iterative_fit
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
@@ -22,6 +22,7 @@ from ..engine.separation import constant_levels
 from ..errors import UnidentifiedTermError
 from ..tools.arrays import Array
 from .estimates import Estimates
+from .monte_carlo import in_words
 from .text import number
 
 # rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
@@ -30,15 +31,17 @@ FAR_OFF = 0.5  # of a log likelihood, between rules
 FROM_DF = ("df", "p_value", "conf_low", "conf_high")
 
 
-def estimated(design: Design, *, reml: bool, nodes: int | None = 1) -> PointSolution:
+def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int | None = None) -> PointSolution:
     """Estimates, with others beside them that are as good; of other than normal responses by so many nodes.
+
+    By elimination, or with random probes by the iterative solver; by default where the rest of it would not fit.
 
     Raises
     ------
     UnidentifiedTermError
         A variance cannot be told from that of the residual.
     NotAvailableError
-        A parameter of the family has effects of its own.
+        A parameter of the family has effects of its own; the iterative solver cannot take the model.
     """
     design.refuse_point_fit()
     if not design.family.has_reml:
@@ -46,14 +49,19 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1) -> PointSolu
         looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")
         return replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
     try:
-        return engine.fit(Problem.of(design), reml=reml, judged=True)
-    except UntoldResidualError as problem:
-        raise UnidentifiedTermError(untold_residual(problem.identified, design)) from None
-    except UntoldVariancesError as problem:
+        problem = Problem.of(design)
+        if probes is None:
+            probes = iterative_fit.PROBES if iterative_fit.is_too_large(problem) else 0
+        fit = partial(iterative_fit.fit, probes=probes) if probes else engine.fit
+        return fit(problem, reml=reml, judged=True)
+    except UntoldResidualError as untold:
+        raise UnidentifiedTermError(untold_residual(untold.identified, design)) from None
+    except UntoldVariancesError as untold:
+        how = "By the iterative solver" if probes else "With a covariance structure other than us and diag"
         raise UnidentifiedTermError(
-            f"the data do not tell all variances: {words_of(problem.identified, design)}. With a covariance structure "
-            "other than us and diag no estimate stands for all that are as good: leave out a term, or take the "
-            "posterior (model.fit()), whose priors tell the rest."
+            f"the data do not tell all variances: {words_of(untold.identified, design)}. {how} no estimate "
+            "stands for all that are as good: leave out a term, or take the posterior (model.fit()), whose priors "
+            "tell the rest."
         ) from None
 
 
@@ -62,6 +70,8 @@ def solved(design: Design, like: PointSolution, *, reml: bool) -> PointSolution:
     if like.nodes:
         nodes = like.nodes if agq.has_rule(design, like.nodes) else 1  # without groups there is nothing to integrate
         return agq.estimates(design, restricted=reml, nodes=nodes)
+    if like.probes:
+        return iterative_fit.fit(Problem.of(design), reml=reml, probes=like.probes)
     return engine.fit(Problem.of(design), reml=reml)
 
 
@@ -150,7 +160,8 @@ def verdict(fit: Estimates) -> str:
             f". But {rule} is off: a fine rule gives a log-likelihood higher by {solution.rule_error:.2f} at these "
             f"estimates. Take fit_ml(nAGQ={more})"
         )
-    return words
+    by_chance = in_words(fit)
+    return f"{words}. {by_chance}" if by_chance else words
 
 
 def _limit(name: str, design: Design) -> str:

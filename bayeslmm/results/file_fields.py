@@ -14,7 +14,7 @@ import numpy as np
 from ..design.design import Design, GroupTerm
 from ..design.names import EACH, RHO
 from ..design.priors import LKJ, Priors, resolve_priors
-from ..engine import agq
+from ..engine import agq, iterative_fit
 from ..engine.reml import PointSolution, Status, reported_at
 from ..engine.scaling import Problem
 from ..errors import DataError
@@ -204,6 +204,7 @@ def check_description(about: Any) -> None:
     if about["kind"] == "point":
         check_fields(about, POINT)
         check_fields(about["solution"], ESTIMATES, "solution")
+        check_fields(about["solution"], {"probes": COUNT}, "solution", optional=True)
         check_fields(about["solution"], FORMAT_1 if about["format"] == 1 else FORMAT_2, "solution")
         for name in ("parameters", "parameter_errors"):
             values = about["solution"].get(name, {})
@@ -342,8 +343,8 @@ def check_residual(solution: PointSolution, design: Design) -> None:
         raise DataError("the file is damaged: residual holds correlations beyond ±1")
 
 
-def check_solution(solution: PointSolution, design: Design) -> None:
-    """Raise DataError unless the estimates are those that their θ gives on the rows of the file."""
+def check_solution(solution: PointSolution, design: Design) -> PointSolution:
+    """What θ gives on the rows of the file; raise DataError unless these are the estimates."""
     p, groups = len(design.x_names), design.groups
     if solution.nodes == 0 and not design.family.has_reml:
         raise DataError(f"the file is damaged: its fit is that of a normal response, and its family {design.family}")
@@ -372,7 +373,10 @@ def check_solution(solution: PointSolution, design: Design) -> None:
     if len(solution.singular) != len(groups):
         raise DataError(f"the file is damaged: singular has {len(solution.singular)} entries for {len(groups)} factors")
     exact = solution.nodes == 0
-    again = reported_at(Problem.of(design), solution) if exact else agq.reported_at(design, solution)
+    if solution.probes and (not exact or not iterative_fit.FEWEST <= solution.probes <= iterative_fit.MOST):
+        raise DataError(f"the file is damaged: its fit has {solution.probes} probes")
+    by = iterative_fit.reported_at if solution.probes else reported_at
+    again = by(Problem.of(design), solution) if exact else agq.reported_at(design, solution)
     shapes_of |= dict.fromkeys(("parameters", "parameter_errors"), [])
     for name in ("criterion", "theta", "beta", "vcov", *shapes_of):
         one, other = getattr(solution, name), getattr(again, name)
@@ -385,6 +389,7 @@ def check_solution(solution: PointSolution, design: Design) -> None:
                 raise DataError(
                     f"the file is damaged: its {name} is not what its theta gives on its rows; either was changed"
                 )
+    return again
 
 
 def _check_parameters(solution: PointSolution, design: Design) -> None:

@@ -25,6 +25,7 @@ from ..tools.words import is_one_of
 from . import point_tables, quantities, wald
 from .alike import agreed_numbers, combinations_of, estimated, rivals_of, told_of
 from .estimates import Estimates
+from .monte_carlo import error_of
 from .progress import track
 from .summaries import check_interval, interval
 from .targets import check_count
@@ -267,12 +268,15 @@ def quantity_table(
     cores: int | None = None,
     progressbar: bool = True,
 ) -> pd.DataFrame:
-    """A quantity at the estimates, with the percentiles of a bootstrap if asked for."""
+    """A quantity at the estimates, with its Monte Carlo error if it has one, and of a bootstrap the percentiles."""
     check_interval(ci_prob)
     estimate = quantity.of(record.values)
     for rival in rivals_of(record):
         estimate = agreed_numbers(estimate, quantity.of(rival.values))
     numbers = pd.DataFrame({"estimate": estimate})
+    by_chance = error_of(record, lambda fit: quantity.of(fit.values))
+    if by_chance is not None:
+        numbers = numbers.assign(mcse=by_chance)
     if bootstrap:
         check_count("bootstrap", bootstrap)
         rows = bootstrap_table(record, draws=bootstrap, random_seed=random_seed, cores=cores, progressbar=progressbar)

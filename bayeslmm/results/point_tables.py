@@ -11,13 +11,16 @@ from . import wald
 from .alike import told_alike
 from .coefficients import coding_of
 from .estimates import Estimates
+from .monte_carlo import error_of
 from .tables import level_labels, level_table, named_square, stack, wide_table
 
 
 @told_alike
 def fixef(record: Estimates, *, ddf: str | None = wald.DDF, ci_prob: float = 0.95) -> pd.DataFrame:
     """The table behind :meth:`PointFit.fixef`."""
-    return wald.coefficients(record.design, record.solution, ddf, ci_prob)
+    table = wald.coefficients(record.design, record.solution, ddf, ci_prob)
+    by_chance = error_of(record, lambda fit: fit.solution.beta)
+    return table if by_chance is None else table.assign(mcse=by_chance)
 
 
 @told_alike

@@ -22,7 +22,8 @@ from .sampling import sample
 def on_response[Record: Estimates](record: Record, y: Any) -> Record:
     """The estimates behind :meth:`PointFit.refit`."""
     design = record.design.with_response(y)
-    solution = estimated(design, reml=record.solution.reml, nodes=record.solution.nodes)
+    solver = record.solution.probes or None
+    solution = estimated(design, reml=record.solution.reml, nodes=record.solution.nodes, probes=solver)
     return replace(record, design=design, solution=solution)
 
 

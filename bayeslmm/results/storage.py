@@ -173,8 +173,10 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
             check_residual(solution, design)
             if design.residual is not None:
                 design = design.with_residual(solution.residual)
-            check_solution(solution, design)
-            if solution.nodes == 0:
+            again = check_solution(solution, design)
+            if solution.probes:
+                solution = replace(solution, iterative=again.iterative)
+            elif solution.nodes == 0:
                 solution = with_rivals(Problem.of(design), solution)
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(about, tree, design)
@@ -467,7 +469,7 @@ def _describe_solution(solution: PointSolution) -> tuple[dict[str, Any], Arrays]
 
 def _stored(solution: Any) -> list[Any]:
     """The fields that are stored; estimates that are as good are found again."""
-    return [field for field in fields(solution) if field.name not in ("untold", "rivals")]
+    return [field for field in fields(solution) if field.name not in ("untold", "rivals", "iterative")]
 
 
 def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution:
@@ -483,6 +485,7 @@ def _build_solution(scalars: Mapping[str, Any], arrays: Arrays) -> PointSolution
         }
         arrays = {**arrays, "separation": np.zeros(0)}
     arrays = {"residual": np.zeros(0), **arrays}  # which files of older versions do not have
+    scalars = {"probes": 0, **scalars}
     for field in _stored(PointSolution):
         name = field.name
         if name in arrays:

@@ -63,11 +63,11 @@ def test_no_point_around_is_better(problem):
 
 def test_a_zero_variance_is_an_optimum_only_where_the_data_say_so():
     crowded = criterion_of(problem_of("sleepstudy", "Reaction ~ Days + (Days | Subject)"))
-    assert reml._escape(crowded, np.zeros(3)) is not None
+    assert reml.better_inside(crowded, np.zeros(3)) is not None
     lam = crowded.lams(reml._climb(crowded, np.zeros(3)).theta)[0]
     assert np.all(np.diag(lam) > 0.1)
     empty = criterion_of(problem_of("dyestuff2", "Yield ~ 1 + (1 | Batch)"))
-    assert reml._escape(empty, np.zeros(1)) is None
+    assert reml.better_inside(empty, np.zeros(1)) is None
 
 
 def test_the_verdict_can_be_failed(monkeypatch):
