@@ -22,9 +22,10 @@ from .diagonal import Diagonal
 from .structure import Structure
 from .unstructured import Unstructured
 
-__all__ = ["STRUCTURES", "UNSTRUCTURED", "Structure"]
+__all__ = ["INDEPENDENT_ALIKE", "STRUCTURES", "UNSTRUCTURED", "Structure"]
 
 STRUCTURES: dict[str, type[Structure]] = {
     kind.name: kind for kind in (Unstructured, Diagonal, CompoundSymmetry, Autoregressive)
 }
 UNSTRUCTURED: Structure = Unstructured()
+INDEPENDENT_ALIKE: Structure = Diagonal(hom=True)

@@ -92,7 +92,7 @@ class Structure(ABC):
 
     def template(self, numbers: Array, q: int) -> Array:
         """diag(sd) L (q, q) of sds and correlation parameters; what follows these is left alone."""
-        return self._sds(numbers, q)[:, None] * self.factors(self._coordinates(numbers, q)[None], q)[0]
+        return self._sds(numbers, q)[:, None] * self.factors(self.coordinates(numbers, q)[None], q)[0]
 
     def parameters(self, covariance: Array) -> Array:
         """Sds and correlation parameters of a covariance matrix (q, q) of this structure."""
@@ -110,7 +110,7 @@ class Structure(ABC):
 
     def jacobian(self, numbers: Array, q: int) -> Array:
         """∂Λ/∂(sds, correlations) (n, q, q)."""
-        sds, y = self._sds(numbers, q), self._coordinates(numbers, q, inside=True)
+        sds, y = self._sds(numbers, q), self.coordinates(numbers, q, inside=True)
         L = self.factors(y[None], q)[0]
         J = np.zeros((self.n_sds(q) + len(y), q, q))
         for i in range(q):
@@ -121,7 +121,7 @@ class Structure(ABC):
     def curvature(self, numbers: Array, by_template: Array) -> Array:
         """Σ_rc ∂f/∂Λ_rc ∂²Λ_rc (n, n); Λ is linear in the sds, and the slopes of L are differenced."""
         q, s = len(by_template), self.n_sds(len(by_template))
-        sds, y = self._sds(numbers, q), self._coordinates(numbers, q, inside=True)
+        sds, y = self._sds(numbers, q), self.coordinates(numbers, q, inside=True)
         H = np.zeros((len(numbers), len(numbers)))
         by_sds = np.einsum("nrc,rc->rn", self._slopes(y, q), by_template)
         H[:s, s:] = by_sds.sum(axis=0) if self.hom else by_sds
@@ -159,7 +159,7 @@ class Structure(ABC):
     def _sds(self, numbers: Array, q: int) -> Array:
         return np.full(q, numbers[0]) if self.hom else np.asarray(numbers[:q], dtype=float)
 
-    def _coordinates(self, numbers: Array, q: int, *, inside: bool = False) -> Array:
+    def coordinates(self, numbers: Array, q: int, *, inside: bool = False) -> Array:
         """y (n,) of the correlation parameters; ``inside``: of numbers a little off the ends of their interval."""
         s, (low, high) = self.n_sds(q), self.interval(q)
         share = (np.asarray(numbers[s : s + self.n_correlations(q)], float) - low) / (high - low)

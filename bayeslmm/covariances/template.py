@@ -162,6 +162,85 @@ class Template:
             by_theta[offset : offset + len(J)] = np.einsum("irc,rc->i", J, by_lam[np.ix_(block, block)])
         return by_theta
 
+    # -- a search without bounds: sds of either sign, and the coordinates of correlations
+
+    def unbounded(self, theta: Array) -> Array:
+        """θ with the coordinates of correlations in their place, infinite at the ends of their intervals."""
+        x = np.array(theta, dtype=float)
+        for block, structure, offset in self.curved:
+            d = len(block)
+            place = self._correlations(structure, d, offset)
+            x[place] = structure.coordinates(theta[offset:], d)
+        return x
+
+    def bounded(self, x: Array) -> Array:
+        """θ of what `unbounded` gives: sds are no negative numbers."""
+        theta = np.array(x, dtype=float)
+        for block, structure, offset in self.curved:
+            d = len(block)
+            sds, place = slice(offset, offset + structure.n_sds(d)), self._correlations(structure, d, offset)
+            low, high = structure.interval(d)
+            theta[sds] = np.abs(x[sds])
+            theta[place] = low + 0.5 * (high - low) * (1.0 + np.tanh(x[place]))
+        return theta
+
+    def unbounded_factor(self, x: Array) -> Array:
+        """Λ (q, q) from what `unbounded` gives."""
+        lam = np.zeros((self.q, self.q))
+        lam[self._places] = x[: len(self.rows)]
+        for block, structure, offset in self.curved:
+            d = len(block)
+            sds, place = np.abs(x[offset : offset + structure.n_sds(d)]), self._correlations(structure, d, offset)
+            lam[np.ix_(block, block)] = sds[:, None] * structure.factors(x[place][None], d)[0]
+        return lam
+
+    def unbounded_gradient(self, x: Array, by_lam: Array) -> Array:
+        """Derivatives by what `unbounded` gives from those by Λ (q, q)."""
+        by_x = np.empty(self.n_theta)
+        by_x[: len(self.rows)] = by_lam[self._places]
+        for block, structure, offset in self.curved:
+            d = len(block)
+            n, place = structure.n_sds(d), self._correlations(structure, d, offset)
+            sds, by_block = x[offset : offset + n], by_lam[np.ix_(block, block)]
+            by_sds = np.sum(structure.factors(x[place][None], d)[0] * by_block, axis=1)
+            by_x[offset : offset + n] = np.where(sds < 0.0, -1.0, 1.0) * (by_sds.sum() if structure.hom else by_sds)
+            if structure.n_correlations(d):
+                by_x[place] = np.einsum("nrc,rc->n", structure.slopes(x[place], d), np.abs(sds)[:, None] * by_block)
+        return by_x
+
+    @staticmethod
+    def _correlations(structure: Structure, d: int, offset: int) -> slice:
+        """Where in θ the correlations of a curved block of d columns stand."""
+        first = offset + structure.n_sds(d)
+        return slice(first, first + structure.n_correlations(d))
+
+    @cached_property
+    def is_correlation(self) -> NDArray[np.bool_]:
+        """(n_theta,): which parameters are correlations, of a block in which Λ is no linear function of θ."""
+        are = np.zeros(self.n_theta, dtype=bool)
+        for block, structure, offset in self.curved:
+            are[self._correlations(structure, len(block), offset)] = True
+        return are
+
+    def at_boundary(self, x: Array) -> NDArray[np.bool_]:
+        """(n_theta,): which of what `unbounded` gives say nothing, or stand at an end.
+
+        Zero sds and entries on the diagonal, what is to the left of these, and correlations of ±1 or of no two effects.
+        """
+        lam, out = self.unbounded_factor(x), np.zeros(self.n_theta, dtype=bool)
+        gone = np.diag(lam) == 0.0
+        empty = ~lam.any(axis=1)  # a variance of zero: nothing of its row is free
+        rows, columns = self._places
+        out[: len(rows)] = (gone[rows] & (rows == columns)) | empty[rows] | ~lam.any(axis=0)[columns]
+        for block, structure, offset in self.curved:
+            d = len(block)
+            n, place = structure.n_sds(d), self._correlations(structure, d, offset)
+            sds = x[offset : offset + n]
+            out[offset : offset + n] = sds == 0.0
+            some = (d if structure.hom else 1) * np.count_nonzero(sds)
+            out[place] = np.isinf(x[place]) | (some < 2)
+        return out
+
     def slopes(self, theta: Array) -> list[list[tuple[int, int, float]]]:
         """Entries (row, column, value) of ∂Λ/∂θ_i for every parameter."""
         entries = [[(row, column, 1.0)] for row, column in zip(self.rows, self.columns, strict=True)]

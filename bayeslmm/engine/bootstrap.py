@@ -156,8 +156,7 @@ class Simulator:
         """One response (n,)."""
         eta = self._fixed
         for group, root in zip(self.design.groups, self._roots, strict=True):
-            b = rng.normal(size=(group.n_levels, group.q)) @ root
-            eta = eta + np.einsum("nq,nq->n", group.Z, b[group.codes])
+            eta = eta + group.contribution(group.related(rng.normal(size=(group.n_levels, group.q)) @ root))
         with np.errstate(all="ignore"):
             return self.design.family.draw(eta, self._values, self.design.trials, rng)
 

@@ -9,15 +9,19 @@ the parameters included.  Restricted: β is integrated out beside u, with a flat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from ..covariances import INDEPENDENT_ALIKE
+from ..covariances.template import Template
 from ..design.design import Design
 from ..errors import FitError, NotAvailableError
 from ..families import LINKS, Link
 from ..families.densities import each_bend, each_bend_by_row, each_normaliser, normaliser, numbers
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from . import pls
 from .reweighting import Reweighted
@@ -219,15 +223,48 @@ def _scaling(X: Array, centred: bool) -> Array:
     return T / np.maximum(np.sqrt(np.mean((X @ T) ** 2, axis=0)), 1e-300)
 
 
-def refuse_curved(design: Design) -> None:
-    """Raise NotAvailableError for a structure whose Λ̃ is no linear function of θ̃: the search here has no bounds."""
-    for group in design.groups:
-        for columns, structure, _ in group.template.curved:
-            text = group.texts[group.blocks.index(columns)] if group.texts else structure.name
+MOST_PRODUCTS = 500_000_000  # of the columns of a wide term, whose cross-products change from step to step
+
+
+def narrowed(design: Design) -> Problem:
+    """The arrays of a design with every wide term as one level of as many effects that share an sd.
+
+    Under weights that change from step to step no rotation makes its cross-products diagonal.
+
+    Raises
+    ------
+    NotAvailableError
+        Its effects are correlated, or too many.
+    """
+    problem = Problem.of(design)
+    codes, Z, levels = list(problem.codes), list(problem.Z), list(problem.levels)
+    blocks, structures = list(problem.blocks), list(problem.structures)
+    for k, group in enumerate(design.groups):
+        if not isinstance(group, WideTerm):
+            continue
+        if group.q > 1:
             raise NotAvailableError(
-                f"{text}: point estimates of {design.family.option} are for us, diag and ||, not for "
-                f"{structure.name}{', hom=True' * structure.hom}. The posterior, fit(), has them."
+                f"{group.texts[0]}: point estimates of {design.family.option} take one effect a level of a {group.kind}"
+                ", or several that are independent, ||. The posterior, fit(), has correlated ones."
             )
+        columns = group.loadings
+        if design.n * columns.shape[1] ** 2 > MOST_PRODUCTS:
+            raise NotAvailableError(
+                f"{group.texts[0]}: {columns.shape[1]:,} effects that hang together, of {design.n:,} rows, are too "
+                f"many for point estimates of {design.family.option}, whose cross-products change from step to step. "
+                "The posterior, fit(), has them."
+            )
+        codes[k], Z[k], levels[k] = np.zeros(design.n, dtype=np.int64), columns, 1
+        blocks[k], structures[k] = (tuple(range(columns.shape[1])),), (INDEPENDENT_ALIKE,)
+    return replace(
+        problem,
+        codes=tuple(codes),
+        Z=tuple(Z),
+        levels=tuple(levels),
+        blocks=tuple(blocks),
+        structures=tuple(structures),
+        wide=(),
+    )
 
 
 class Approximation:
@@ -237,13 +274,15 @@ class Approximation:
     """
 
     def __init__(self, design: Design, *, restricted: bool = False) -> None:
-        problem = Problem.of(design)
+        problem = narrowed(design)
         self.design, self.family, self.restricted = design, design.family, restricted
         self.templates = problem.templates
-        refuse_curved(design)
-        problem.refuse_wide(f"a point fit of {design.family.option}")
         centred = scale(problem)
-        self.T_x, self.T_z = centred.T_x, centred.T_z
+        self.T_x = centred.T_x
+        # rows of a wide term have a mean square of one, not its columns: as its rotation has them
+        self.T_z = tuple(
+            T / np.sqrt(len(T)) if group.is_wide else T for T, group in zip(centred.T_z, design.groups, strict=True)
+        )
         X = design.X @ self.T_x
         Z = [z @ T for z, T in zip(problem.Z, self.T_z, strict=True)]
         self.with_X = Reweighted.of(X, problem.codes, Z, problem.levels)
@@ -266,6 +305,7 @@ class Approximation:
         self.n_beta = 0 if restricted else self.p
         self.size = self.n_beta + self.n_theta + self.parameters.size
         self.diagonal = np.concatenate([np.zeros(0, bool), *(template.is_diagonal for template in self.templates)])
+        self.correlation = np.concatenate([np.zeros(0, bool), *(t.is_correlation for t in self.templates)])
         self.ends = np.cumsum([template.n_theta for template in self.templates])
         self.evaluations = 0
         self.held = np.zeros(self.size, dtype=bool)  # parameters that are not searched
@@ -286,14 +326,36 @@ class Approximation:
         return slice(self.n_beta, self.n_beta + self.n_theta)
 
     def lams(self, theta: Array) -> list[Array]:
-        """Λ̃_k from θ̃."""
-        parts = np.split(theta, self.ends[:-1])
-        return [template.factor(part) for template, part in zip(self.templates, parts, strict=False)]
+        """Λ̃_k from θ̃, which has no bounds (`Template.unbounded`)."""
+        return [template.unbounded_factor(part) for template, part in self._with_templates(theta)]
 
-    def theta(self, lams: Sequence[Array]) -> Array:
-        """θ̃ from Λ̃_k; also the gradient in θ̃ from those in Λ̃_k."""
-        parts = [template.theta(lam) for template, lam in zip(self.templates, lams, strict=True)]
-        return np.concatenate([np.zeros(0), *parts])
+    def gradient(self, theta: Array, by_lam: Sequence[Array]) -> Array:
+        """Slopes by θ̃ from those by Λ̃_k."""
+        each = zip(self._with_templates(theta), by_lam, strict=True)
+        return np.concatenate([np.zeros(0), *(template.unbounded_gradient(part, by) for (template, part), by in each)])
+
+    def bounded(self, theta: Array) -> Array:
+        """θ̃ as solutions have it, with correlations themselves."""
+        return np.concatenate([np.zeros(0), *(t.bounded(part) for t, part in self._with_templates(theta))])
+
+    def unbounded(self, theta: Array) -> Array:
+        """The other way."""
+        return np.concatenate([np.zeros(0), *(t.unbounded(part) for t, part in self._with_templates(theta))])
+
+    def at_boundary(self, theta: Array) -> NDArray[np.bool_]:
+        """Which θ̃ stand at a boundary, or say nothing there."""
+        each = (t.at_boundary(part) for t, part in self._with_templates(theta))
+        return np.concatenate([np.zeros(0, dtype=bool), *each])
+
+    def canonical(self, theta: Array) -> Array:
+        """The same covariance matrices with a diagonal of Λ̃, and sds, that are not negative."""
+        each = (t.signs(t.unbounded_factor(part)) * part for t, part in self._with_templates(theta))
+        theta = np.concatenate([np.zeros(0), *each])
+        return np.where(self.diagonal, np.abs(theta), theta)
+
+    def _with_templates(self, theta: Array) -> Iterator[tuple[Template, Array]]:
+        """(template, its part of θ̃)."""
+        yield from zip(self.templates, np.split(theta, self.ends[:-1])[: len(self.templates)], strict=True)
 
     # -- the inner problem
 
@@ -390,7 +452,7 @@ class Approximation:
         """
         beta, theta, free = self.split(psi)
         value, by_beta, by_lam, by_free, inner = self.evaluate(beta, self.lams(theta), free)
-        gradient = np.concatenate([by_beta[: self.n_beta], self.theta(by_lam), by_free])
+        gradient = np.concatenate([by_beta[: self.n_beta], self.gradient(theta, by_lam), by_free])
         return value, gradient, inner
 
     def evaluate(

@@ -21,6 +21,7 @@ from scipy.sparse.linalg import spsolve
 from scipy.special import logsumexp
 
 from ..design.design import Design, GroupTerm
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from .laplace import Approximation, Inner
 from .laplace_fit import coordinates
@@ -77,11 +78,11 @@ class _Sampled:
     def of(cls, about: Approximation, psi: Array, inner: Inner) -> _Sampled | None:
         beta, theta, free = about.split(psi)
         lams, groups = about.lams(theta), about.design.groups
-        narrow = [k for k, group in enumerate(groups) if group.q <= MOST_EFFECTS and len(groups) > 1]
+        narrow = [k for k, g in enumerate(groups) if g.q <= MOST_EFFECTS and len(groups) > 1 and not g.is_wide]
         narrow = [] if about.parameters.by_row else narrow  # quadrature takes one value of each parameter for all rows
         integrated = max(narrow, key=lambda k: groups[k].n_levels, default=None)
         drawn = [k for k in range(len(groups)) if k != integrated]
-        columns = [_columns(group.Z @ T @ lam, group.codes, group.n_levels) for group, T, lam in _each(about, lams)]
+        columns = [_loadings(group, T @ lam) for group, T, lam in _each(about, lams)]
         A = sparse.hstack([sparse.csr_array((about.design.n, 0)), *(columns[k] for k in drawn)], format="csr")
         if not 0 < A.shape[1] <= MOST_DRAWN:
             return None
@@ -156,6 +157,13 @@ class _Sampled:
 
 def _each(about: Approximation, lams: Sequence[Array]) -> Iterator[tuple[GroupTerm, Array, Array]]:
     yield from zip(about.design.groups, about.T_z, lams, strict=True)
+
+
+def _loadings(group: GroupTerm, root: Array) -> sparse.csr_array:
+    """Columns of the effects u of a term, which are independent and have an sd of one."""
+    if isinstance(group, WideTerm):
+        return sparse.csr_array(group.loadings @ root)
+    return _columns(group.Z @ root, group.codes, group.n_levels)
 
 
 def _columns(Z: Array, codes: NDArray[np.int64], levels: int) -> sparse.csr_array:

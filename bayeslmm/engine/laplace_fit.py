@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..covariances.template import cholesky_psd
 from ..design.design import Design
 from ..errors import FitError
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from . import pls
 from .criterion import Evaluation
@@ -24,6 +25,8 @@ from .separation import can_separate, constant_levels, separating, separating_ze
 STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises
 H = 1e-4  # of differences of gradients, in standard errors
+NEXT_TO_AN_END = 4.0  # coordinate of a correlation, 7e-4 of its interval from an end, which is tried
+START_OF_CORRELATION = 1.0  # coordinate of one from which searches begin, either side of the middle
 ZERO = 1e-4  # a relative sd below, lme4's tolerance, becomes zero if that costs nothing
 BEYOND, ENDLESS = (
     3e3,
@@ -66,14 +69,16 @@ def fit(design: Design, *, restricted: bool = False, start: PointSolution | None
 
 
 def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum:
-    """The best of the searches: one, and two more where it ends at a boundary or breaks down."""
+    """The best of the searches: one, two more where it ends at a boundary or breaks down, and two of a correlation."""
     _refuse_large_counts(about)
     best = None
-    for scale in (1.0, 0.2, 3.0):
-        if best is not None and best.at_rest and not _singular(about, best.psi):
+    signs = (1.0, -1.0) if about.correlation.any() and start is None else ()
+    for scale, sign in ((1.0, 0.0), *((1.0, sign) for sign in signs), (0.2, 0.0), (3.0, 0.0)):
+        if best is not None and best.at_rest and not sign and not _singular(about, best.psi):
             break
         try:
             psi = _start(about, scale)
+            psi[about.theta_at] += sign * START_OF_CORRELATION * about.correlation
             if start is not None and scale == 1.0:
                 psi = _inside(about, start, psi)
             candidate = _search(about, psi, None if best is None else best.value)
@@ -164,6 +169,8 @@ def _start(about: Approximation, scale: float) -> Array:
 def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     """The parameters of a solution, with sds that are not zero; β as it is here."""
     theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * unit_of(about)), solution.scaled_theta)
+    theta = about.unbounded(theta)
+    theta[about.correlation] = np.clip(theta[about.correlation], -START_OF_CORRELATION, START_OF_CORRELATION)
     inside = {
         name: np.clip(value, *ends_of_start(about, name)) if name in about.family.limited_by else value
         for name, value in solution.parameters.items()
@@ -187,6 +194,9 @@ def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
         reduced = about.with_X.reduce(np.maximum(-about.last.bends[2], 1e-12), lams)
         H0[: about.p, : about.p] = reduced.XyVXy[: about.p, : about.p]
     for i in range(about.n_beta, about.size):
+        if np.isinf(psi[i]):  # a correlation at its end, which stays
+            H0[i, i] = 1.0
+            continue
         step = np.zeros(about.size)
         step[i] = 1e-4 * max(1.0, abs(psi[i]))
         column = (about.at(psi + step)[1] - gradient) / step[i]
@@ -315,7 +325,7 @@ def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
     psi, value, gradient, inner = _snapped(about, psi, value)
     about.last = inner
     free = ~about.held
-    free[about.theta_at] = ~_at_zero(about, psi[about.theta_at])
+    free[about.theta_at] = ~about.at_boundary(psi[about.theta_at])
     hessian, decrement = np.eye(about.size), 0.0
     for attempt in range(4):
         hessian = curvature(about, psi, gradient, inner, free, hessian if attempt else None)
@@ -373,31 +383,20 @@ def curvature(
     return 0.5 * (second + second.T)
 
 
-def _at_zero(about: Approximation, theta: Array) -> NDArray[np.bool_]:
-    """θ̃ that stand at a boundary: zeros on the diagonal, and what is to the left of them."""
-    out, start = np.zeros(len(theta), dtype=bool), 0
-    for template in about.templates:
-        part = slice(start, start + template.n_theta)
-        lam = template.factor(theta[part])
-        gone = np.diag(lam) == 0.0
-        empty = ~lam.any(axis=1)  # a variance of zero: nothing of its row is free
-        rows, columns = np.array(template.rows), np.array(template.columns)
-        out[part] = (gone[rows] & (rows == columns)) | empty[rows] | ~lam.any(axis=0)[columns]
-        start += template.n_theta
-    return out
-
-
 def _snapped(about: Approximation, psi: Array, value: float) -> tuple[Array, float, Array, Inner]:
     """Small relative sds as exact zeros, if the likelihood does not mind; with nothing left beside them."""
     psi = canonical(about, psi)
     theta = psi[about.theta_at]
     unit = unit_of(about)
     small = about.diagonal & (np.abs(theta) < ZERO * unit) & (theta != 0.0)
-    for candidates in (np.abs(theta) < ZERO * unit, small):
-        if not (candidates & small).any():
-            break
+    ended = about.correlation & (np.abs(theta) > NEXT_TO_AN_END) & np.isfinite(theta)
+    ends = np.where(ended, np.copysign(np.inf, theta), theta)
+    tiny = (np.abs(theta) < ZERO * unit) & ~about.correlation
+    for candidates, moved_theta in ((tiny, ends), (small, ends), (tiny, theta), (small, theta)):
+        if not ((candidates & small).any() or (ended.any() and moved_theta is ends)):
+            continue
         moved = psi.copy()
-        moved[about.theta_at] = np.where(candidates, 0.0, theta)
+        moved[about.theta_at] = np.where(candidates, 0.0, moved_theta)
         try:
             evaluated = about.at(moved)
         except FloatingPointError:
@@ -415,10 +414,9 @@ def unit_of(about: Approximation) -> float:
 
 
 def canonical(about: Approximation, psi: Array) -> Array:
-    """The same ΛΛᵀ with a diagonal ≥ 0."""
-    lams = [lam * np.where(np.diag(lam) < 0.0, -1.0, 1.0) for lam in about.lams(psi[about.theta_at])]
+    """The same covariances with a diagonal of Λ ≥ 0."""
     out = psi.copy()
-    out[about.theta_at] = about.theta(lams)
+    out[about.theta_at] = about.canonical(psi[about.theta_at])
     return out
 
 
@@ -495,13 +493,20 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
     V = pls.inverse(reduced)
     covariances, singular, modes, mode_covariances, relative = [], [], [], [], []
     u = about.alone.by_factor(inner.u)
-    for k, (T, lam, template) in enumerate(zip(about.T_z, lams, about.templates, strict=True)):
-        to_user = T @ lam
-        covariances.append(to_user @ to_user.T)
-        relative.append(template.theta(cholesky_psd(covariances[-1], template.blocks)))
+    of_design = (group.template for group in about.design.groups)
+    for k, (T, lam, template) in enumerate(zip(about.T_z, lams, of_design, strict=True)):
+        to_user, group = T @ lam, about.design.groups[k]
         singular.append(_is_singular(lam, unit_of(about)))
-        modes.append(u[k] @ to_user.T)
-        mode_covariances.append(to_user @ V.diagonal[k] @ to_user.T)
+        mode, mode_covariance = u[k] @ to_user.T, to_user @ V.diagonal[k] @ to_user.T
+        covariance = to_user @ to_user.T
+        if isinstance(group, WideTerm):  # one level of effects that are independent, and alike
+            covariance, root = covariance[:1, :1], np.eye(len(T)) if group.root is None else group.root
+            mode, own = root @ mode.T, np.einsum("ja,ab,jb->j", root, mode_covariance[0], root)
+            mode_covariance = own[:, None, None]
+        covariances.append(covariance)
+        relative.append(template.theta(cholesky_psd(covariance, template.blocks)))
+        modes.append(mode)
+        mode_covariances.append(mode_covariance)
     shift = float(np.log(np.abs(np.diag(about.T_x))).sum()) if about.restricted else 0.0
     inside = slice(about.n_beta + about.n_theta, None)
     errors = about.parameters.errors(free, spread[inside, inside])
@@ -530,7 +535,7 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         parameters=about.parameters.named(free),
         covariances=tuple(covariances),
         theta=np.concatenate([np.zeros(0), *relative]),
-        scaled_theta=theta,
+        scaled_theta=about.bounded(theta),
         modes=tuple(modes),
         mode_covariances=tuple(mode_covariances),
         status=status,
@@ -549,7 +554,7 @@ def coordinates(about: Approximation, solution: PointSolution) -> Array:
     beta = np.linalg.solve(about.T_x, solution.beta)
     about.first_beta = beta
     free = about.parameters.free(solution.parameters)
-    return np.concatenate([np.zeros(0) if about.restricted else beta, solution.scaled_theta, free])
+    return np.concatenate([np.zeros(0) if about.restricted else beta, about.unbounded(solution.scaled_theta), free])
 
 
 def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, Optimum]:
@@ -565,7 +570,7 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
             continue
         about.held[first + k] = True
     free = ~about.held
-    free[about.theta_at] = ~_at_zero(about, solution.scaled_theta)
+    free[about.theta_at] = ~about.at_boundary(psi[about.theta_at])
     hessian = curvature(about, psi, gradient, inner, free, None)
     return about, Optimum(
         psi=psi,

@@ -30,6 +30,7 @@ from .scaling import Problem
 STEPS = 60
 AT_REST = 1e-10  # gain of the log likelihood that the next step promises
 H, SLOPE = 1e-4, 3e-3  # of differences of gradients, and of likelihoods, in units of the search
+FARTHEST_CORRELATION = 3.0  # coordinate of one from which a search begins
 FARTHEST = 30.0  # log of a parameter of the family
 OUT_OF_REACH = 1e4  # deviance above the smallest where the likelihood cannot be computed
 LEAST = 0.1  # relative sd that a search starts from: at zero the derivative says nothing
@@ -76,10 +77,11 @@ class _Held:
         self.row = about.T_x[parameter.a] if kind == "beta" else np.zeros(about.p)
         self.outside = np.linalg.svd(self.row[None, :])[2][1:].T if kind == "beta" else np.eye(about.p)
         self.at_limit, self.at_limit_ends = self._limits(best)
+        self.direct = self._direct()
         self.order = self._order()
         self.unit = self._units(best)
         factors = np.split(theta, about.ends[:-1])[: len(about.templates)]  # of none there is one piece
-        if kind in ("sd", "cor"):
+        if self.order:
             factors[parameter.factor] = self._entries(best)
         self.shapes = [len(part) for part in factors]
         self.searched = [self._is_searched(k) for k in range(len(factors))]
@@ -90,7 +92,8 @@ class _Held:
                 self._without_held(free),
             ]
         )
-        self.estimate, self.scale = self._estimate(best, free), self._scale(best)
+        self.estimate = self._estimate(best, free)
+        self.scale = self._scale(best)
         about.last = None
         self.C = self._whitened()
         self.H = np.eye(self.C.shape[1])
@@ -98,9 +101,21 @@ class _Held:
 
     # -- the coordinates
 
+    def _direct(self) -> int | None:
+        """Where a held sd or correlation stands in the factor's coordinates, if it is one of them."""
+        if self.parameter.kind not in ("sd", "cor"):
+            return None
+        for block, structure, offset in self.about.templates[self.parameter.factor].curved:
+            if self.parameter.a in block:
+                a, d = block.index(self.parameter.a), len(block)
+                if self.parameter.b < 0:
+                    return offset + (0 if structure.hom else a)
+                return offset + structure.n_sds(d) + structure.entries(d).index((block.index(self.parameter.b), a))
+        return None
+
     def _order(self) -> list[int]:
         """Columns of the held factor with the held ones first in their block."""
-        if self.parameter.kind not in ("sd", "cor"):
+        if self.parameter.kind not in ("sd", "cor") or self.direct is not None:
             return []
         template = self.about.templates[self.parameter.factor]
         return column_order(template.q, template.blocks, self.parameter)
@@ -124,7 +139,7 @@ class _Held:
         k = self.parameter.factor
         template, order = self.about.templates[k], np.ix_(self.order, self.order)
         root = cholesky_psd(best.covariances[k][order], template.blocks) / self.unit[:, None]
-        return np.asarray(template.theta(root))
+        return template.unbounded(template.theta(root))
 
     def _held_columns(self) -> tuple[int, int]:
         a, b = self.parameter.a, self.parameter.b
@@ -133,12 +148,17 @@ class _Held:
     def _is_searched(self, k: int) -> NDArray[np.bool_]:
         """Which entries of factor k are searched; a held correlation turns the second row into one number, its sd."""
         template = self.about.templates[k]
-        rows, columns = np.array(template.rows, dtype=int), np.array(template.columns, dtype=int)
-        if not self.order or k != self.parameter.factor:
-            return np.ones(len(rows), dtype=bool)
-        a, b = self._held_columns()
-        held = (rows == a) & (columns == a) if b < 0 else (rows == b) & (columns == a)
-        return np.asarray(~held)
+        searched = np.ones(template.n_theta, dtype=bool)
+        if k != self.parameter.factor:
+            return searched
+        if self.direct is not None:
+            searched[self.direct] = False
+        if self.order:
+            rows, columns = np.array(template.rows, dtype=int), np.array(template.columns, dtype=int)
+            a, b = self._held_columns()
+            held = (rows == a) & (columns == a) if b < 0 else (rows == b) & (columns == a)
+            searched[: len(rows)] = ~held
+        return searched
 
     def _without_held(self, free: Array) -> Array:
         """The family's parameters, free, without the held one: beside a held cutpoint the logs of the gaps."""
@@ -183,8 +203,9 @@ class _Held:
             errors = best.parameter_errors[self.about.family.parameters[self.place]]
             se = float(np.atleast_1d(errors)[max(parameter.a, 0)])
         else:
-            levels = self.about.with_X.layout.cross.levels[parameter.factor]
-            se = float(self.unit[self._held_columns()[0]]) / np.sqrt(2.0 * levels)
+            unit = self.estimate if self.direct is not None else float(self.unit[self._held_columns()[0]])
+            unit = unit or self._size_of_direct * laplace_fit.unit_of(self.about)
+            se = unit / np.sqrt(2.0 * self.about.design.groups[parameter.factor].n_levels)
         return se if np.isfinite(se) and se > 0.0 else 0.5
 
     @property
@@ -193,6 +214,9 @@ class _Held:
         if self.link is not None:
             return (-float(np.log(ENDLESS)), max(float(np.log(ENDLESS)), self.estimate))
         ranges = {"sd": (0.0, np.inf), "cor": (-1.0, 1.0)}
+        if self.parameter.kind == "cor" and self.direct is not None:
+            ends = self.about.templates[self.parameter.factor].ends
+            return float(ends[0][self.direct]), float(ends[1][self.direct])
         return ranges.get(self.parameter.kind, (-np.inf, np.inf))
 
     # -- the likelihood
@@ -208,10 +232,28 @@ class _Held:
             part = np.zeros(size)
             part[use] = x[start : start + use.sum()]
             start += int(use.sum())
+            if self.direct is not None and k == self.parameter.factor:
+                part[self.direct] = self._coordinate(part, held)
             entries.append(part)
-            factor = about.templates[k].factor(part)
+            factor = about.templates[k].unbounded_factor(part)
             lams.append(self._lam(factor, held) if self.order and k == self.parameter.factor else factor)
         return beta, lams, entries, self._with_held(x[start:], held)
+
+    def _coordinate(self, part: Array, held: float) -> float:
+        """That of a held sd or correlation among those of its factor."""
+        if self.parameter.kind == "sd":
+            return held / self._size_of_direct
+        assert self.direct is not None
+        template = self.about.templates[self.parameter.factor]
+        theta = template.bounded(part)
+        theta[self.direct] = held
+        return float(template.unbounded(theta)[self.direct])
+
+    @property
+    def _size_of_direct(self) -> float:
+        """The sd on the user's scale of one in the factor's coordinates."""
+        a = self.parameter.a
+        return float(self.about.T_z[self.parameter.factor][a, a])
 
     def _lam(self, factor: Array, held: float) -> Array:
         """Λ̃ from the entries on the user's columns."""
@@ -228,15 +270,15 @@ class _Held:
         """Slopes by the searched entries of factor k from those by Λ̃."""
         template, use = self.about.templates[k], self.searched[k]
         if not self.order or k != self.parameter.factor:
-            return np.asarray(template.theta(by_lam))[use]
+            return template.unbounded_gradient(entries, by_lam)[use]
         back = np.linalg.inv(self.about.T_z[k])[:, self.order]
         by_C = (back.T @ by_lam) * self.unit[:, None]
         a, b = self._held_columns()
         if b >= 0:
-            signs = np.sign(np.diag(template.factor(entries)))
+            signs = np.sign(np.diag(template.unbounded_factor(entries)))
             by_C[b, b] = signs[b] * (held * by_C[b, a] + np.sqrt(1.0 - held**2) * by_C[b, b])
             by_C[a, a] *= signs[a]
-        return np.asarray(template.theta(by_C))[use]
+        return template.unbounded_gradient(entries, by_C)[use]
 
     def _values(self, points: Array, held: float) -> Array:
         """Minus log likelihoods of points by quadrature, infinite where they cannot be computed."""
@@ -308,6 +350,9 @@ class _Held:
         part = slice(n_y, n_y + len(pivots))
         least = LEAST * (laplace_fit.unit_of(self.about) if not self.order else 1.0)
         out[part] = np.where(pivots & (np.abs(x[part]) < least), least, x[part])
+        correlations = [t.is_correlation[use] for t, use in zip(self.about.templates, self.searched, strict=True)]
+        bent = np.concatenate([np.zeros(0, dtype=bool), *correlations])
+        out[part] = np.where(bent, np.clip(out[part], -FARTHEST_CORRELATION, FARTHEST_CORRELATION), out[part])
         if self.at_limit.any():  # nearer, where the slope still says something
             ends = np.log(np.maximum(self.at_limit_ends, 1e-300))
             parameters = slice(len(x) - len(ends), None)
@@ -358,8 +403,12 @@ class _Held:
         """Smallest deviance where one of a held correlation's sds is zero, and the correlation says nothing."""
         if self.parameter.kind != "cor":
             return np.inf
-        ends = []
-        for column in (self.parameter.a, self.parameter.b):
+        ends, columns = [], [self.parameter.a, self.parameter.b]
+        if self.direct is not None:
+            curved = self.about.templates[self.parameter.factor].curved
+            block, hom = next((block, structure.hom) for block, structure, _ in curved if columns[0] in block)
+            columns = [block[0]] if hom else columns if len(block) == 2 else []  # others still tell it
+        for column in columns:
             sd = _Held(self.about, best, replace(self.parameter, kind="sd", a=column, b=-1))
             ends.append(sd.deviance(0.0, sd.start)[0])
-        return min(ends)
+        return min(ends, default=np.inf)

@@ -170,6 +170,8 @@ def constant_levels(design: Design) -> list[int]:
     trials = np.ones(design.n) if design.trials is None else design.trials
     factors = []
     for k, group in enumerate(design.groups):
+        if group.is_wide:  # its effects are shared by rows of several levels
+            continue
         successes, of = (np.bincount(group.codes, v, group.n_levels) for v in (design.y, trials))
         edges = (successes == 0.0) | (successes == of)
         if edges.all() and successes.any() and (successes < of).any() and (of > 1.0).all():

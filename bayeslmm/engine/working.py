@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..design.design import Design
+from ..terms.wide import WideTerm
 from .laplace import Approximation
 from .reml import PointSolution
 from .scaling import Problem
@@ -26,9 +27,10 @@ def working(design: Design, solution: PointSolution) -> tuple[Problem, PointSolu
         return problem, solution
     about = Approximation(design)
     eta = design.X @ solution.beta + design.offset
-    for Z, codes, modes in zip(problem.Z, problem.codes, solution.modes, strict=True):
-        eta = eta + np.einsum("nq,nq->n", Z, modes[codes])
+    for group, modes in zip(design.groups, solution.modes, strict=True):
+        eta = eta + group.contribution(modes)
     _, slope, bend = about.bends(eta, about.parameters.values(about.parameters.free(solution.parameters)))
     weights = np.maximum(-bend, LEAST * float(np.max(np.abs(bend))))
-    problem = replace(problem, y=eta - design.offset + slope / weights, weights=weights)
+    wide = tuple(group.turned(weights) if isinstance(group, WideTerm) else None for group in design.groups)
+    problem = replace(problem, y=eta - design.offset + slope / weights, weights=weights, wide=wide)
     return problem, replace(solution, parameters={"sigma": np.ones(())})

@@ -54,6 +54,7 @@ class BetaBinomial(Binomial):
     """y successes of m trials, whose probability is Beta(μφ, (1 − μ)φ) in every row."""
 
     name = "beta_binomial"
+    has_unit_deviance = False
     every_parameter = ("phi",)
     limited_by: ClassVar[Mapping[str, str]] = {"phi": "binomial"}
     row, rows, bends = row, None, bends
@@ -80,17 +81,6 @@ class BetaBinomial(Binomial):
         m, mean, phi = np.ones(np.shape(y)) if trials is None else trials, self.mean(eta), parameters["phi"]
         a, b = mean * phi, (1.0 - mean) * phi
         return stats.betabinom.cdf(y - 1.0, m, a, b), stats.betabinom.cdf(y, m, a, b)
-
-    def unit_deviance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None = None,
-        weights: Array | None = None,
-    ) -> Array:
-        return Family.unit_deviance(self, y, mean, parameters, trials=trials, weights=weights)
 
     def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean, phi = self.mean(eta), parameters["phi"]

@@ -80,6 +80,7 @@ class Binomial(Family):
     """y successes of m trials."""
 
     name = "binomial"
+    has_unit_deviance = True
     links = PROBABILITY_LINKS
     has_trials = True
     is_discrete = True

@@ -75,6 +75,7 @@ class Family(ABC):
     is_ordered: ClassVar[bool] = True  # of categories: whether cutpoints stand in place of an intercept
     has_residual: ClassVar[bool] = False  # sigma is the sd of an error, which weights divide
     has_free_dispersion: ClassVar[bool] = False  # the likelihood has no bound where every row is at its mean
+    has_unit_deviance: ClassVar[bool] = False  # the largest density of a response is where its mean is
     has_trials: ClassVar[bool] = False
     is_binary: ClassVar[bool] = False  # 0 or 1, or two categories by name
     is_count: ClassVar[bool] = False
@@ -296,17 +297,8 @@ class Family(ABC):
         trials: Array | None = None,
         weights: Array | None = None,
     ) -> Array:
-        """−2 (log density at the mean less that at μ = y) of each row (n,), without the dispersion.
-
-        Raises
-        ------
-        NotAvailableError
-            The family has none.
-        """
-        raise NotAvailableError(
-            f"residuals('deviance'): the largest density of a {self.name} response is not where its mean is; take "
-            "'pearson'"
-        )
+        """−2 (log density at the mean less that at μ = y) of each row (n,), without the dispersion."""
+        raise AssertionError(f"{self.name} has no unit deviance")
 
     @abstractmethod
     def cdf(

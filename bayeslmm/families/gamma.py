@@ -59,6 +59,7 @@ class Gamma(Family):
 
     name = "gamma"
     links = ("log", "inverse", "identity")
+    has_unit_deviance = True
     every_parameter = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True

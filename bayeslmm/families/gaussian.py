@@ -63,6 +63,7 @@ class Gaussian(Family):
 
     name = "gaussian"
     links: ClassVar[tuple[str, ...]] = ("identity", "log", "inverse")
+    has_unit_deviance = True
     every_parameter: ClassVar[tuple[str, ...]] = ("sigma",)
     has_residual = True
     has_free_dispersion = True

@@ -54,6 +54,7 @@ class InverseGaussian(Family):
 
     name = "inverse_gaussian"
     links = ("log", "inverse", "identity")
+    has_unit_deviance = True
     every_parameter = ("shape",)
     has_free_dispersion = True
     has_positive_mean = True

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
-from .family import Family, Scale
+from .family import Scale
 from .gaussian import Gaussian, weighted
 
 
@@ -18,6 +18,7 @@ class LogNormal(Gaussian):
     """log y ~ Normal(μ, σ/√w): a normal model of log y, in the units of y."""
 
     name = "lognormal"
+    has_unit_deviance = False
     mean_parameters = frozenset({"sigma"})
     links: ClassVar[tuple[str, ...]] = ("identity",)
     models_log = True
@@ -32,17 +33,6 @@ class LogNormal(Gaussian):
 
     def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
         return super().constants(y, trials, weights) - np.log(y)
-
-    def unit_deviance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None = None,
-        weights: Array | None = None,
-    ) -> Array:
-        return Family.unit_deviance(self, y, mean, parameters)  # that of y, not of log y
 
     def expected(self, eta: Array, parameters: Mapping[str, Array], weights: Array | None = None) -> Array:
         return np.exp(eta + 0.5 * _variance_of_log(parameters, weights))

@@ -55,6 +55,7 @@ class NegativeBinomial1(Poisson):
     """y ~ Negative-Binomial(μ, μ/phi), the first kind: a variance proportional to the mean (glmmTMB's nbinom1)."""
 
     name = "nbinom1"
+    has_unit_deviance = False
     every_parameter = ("phi",)
     limited_by: ClassVar[Mapping[str, str]] = {"phi": "poisson"}
     limit_at_zero: ClassVar[frozenset[str]] = frozenset({"phi"})
@@ -79,17 +80,6 @@ class NegativeBinomial1(Poisson):
         phi = parameters["phi"]
         r, p = self.mean(eta) / phi, 1.0 / (1.0 + phi)
         return stats.nbinom.cdf(y - 1.0, r, p), stats.nbinom.cdf(y, r, p)
-
-    def unit_deviance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None = None,
-        weights: Array | None = None,
-    ) -> Array:
-        return Family.unit_deviance(self, y, mean, parameters, trials=trials, weights=weights)
 
     def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean, phi = self.mean(eta), parameters["phi"]

@@ -64,6 +64,7 @@ class Poisson(Family):
 
     name = "poisson"
     links: ClassVar[tuple[str, ...]] = COUNT_LINKS
+    has_unit_deviance = True
     is_count = True
     for_zeros: ClassVar[tuple[str, ...]] = ("zero_inflated_poisson", "hurdle_poisson")
     is_discrete = True

@@ -40,6 +40,7 @@ class TruncatedNegativeBinomial(NegativeBinomial):
     """y ~ Negative-Binomial(μ, shape) given y > 0."""
 
     name = "truncated_negbinomial"
+    has_unit_deviance = False
     links = ("log",)
     least = 1.0
     for_zeros: ClassVar[tuple[str, ...]] = ()
@@ -77,17 +78,6 @@ class TruncatedNegativeBinomial(NegativeBinomial):
         some, p = share_of_some(mean, shape), shape / (shape + mean)
         below = stats.nbinom.sf(np.maximum(y - 1.0, 0.0), shape, p)
         return 1.0 - below / some, 1.0 - stats.nbinom.sf(y, shape, p) / some
-
-    def unit_deviance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None = None,
-        weights: Array | None = None,
-    ) -> Array:
-        return Family.unit_deviance(self, y, mean, parameters, trials=trials, weights=weights)
 
     def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         return draw_some(self.mean(eta), parameters["shape"], rng)

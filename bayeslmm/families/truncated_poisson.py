@@ -38,6 +38,7 @@ class TruncatedPoisson(Poisson):
     """y ~ Poisson(μ) given y > 0; μ/(1 − exp(−μ)) is its mean."""
 
     name = "truncated_poisson"
+    has_unit_deviance = False
     links = ("log",)
     least = 1.0
     for_zeros: ClassVar[tuple[str, ...]] = ()
@@ -71,17 +72,6 @@ class TruncatedPoisson(Poisson):
         mean = self.mean(eta)
         some = -np.expm1(-mean)
         return 1.0 - stats.poisson.sf(np.maximum(y - 1.0, 0.0), mean) / some, 1.0 - stats.poisson.sf(y, mean) / some
-
-    def unit_deviance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None = None,
-        weights: Array | None = None,
-    ) -> Array:
-        return Family.unit_deviance(self, y, mean, parameters, trials=trials, weights=weights)
 
     def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         mean = self.mean(eta)

@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from .family import Default, Family
+from .family import Default
 from .poisson import Poisson
 
 
@@ -143,6 +143,7 @@ class ZerosApart(Poisson):
     """A count that is zero with a probability of its own, its last parameter, and else as the next base has it."""
 
     links = ("log",)
+    has_unit_deviance = False
     for_zeros: ClassVar[tuple[str, ...]] = ()
     meaning: ClassVar[str]  # of that probability, in the words of its prior's reason
 
@@ -169,17 +170,6 @@ class ZerosApart(Poisson):
         share = parameters[self.zeros]
         below, up_to = (np.clip(part, 0.0, 1.0) for part in super().cdf(y, eta, parameters, trials))
         return np.where(y > 0.0, share + (1.0 - share) * below, 0.0), share + (1.0 - share) * up_to
-
-    def unit_deviance(
-        self,
-        y: Array,
-        mean: Array,
-        parameters: Mapping[str, Array],
-        *,
-        trials: Array | None = None,
-        weights: Array | None = None,
-    ) -> Array:
-        return Family.unit_deviance(self, y, mean, parameters, trials=trials, weights=weights)
 
     def draw(self, eta: Array, parameters: Mapping[str, Array], trials: Array | None, rng: Generator) -> Array:
         drawn = super().draw(eta, parameters, trials, rng)

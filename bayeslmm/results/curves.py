@@ -21,6 +21,7 @@ from ..engine.prediction import Errors
 from ..engine.prediction import degrees_of_freedom as degrees_of_freedom_given
 from ..engine.reml import mode_slopes
 from ..engine.scaling import Problem
+from ..engine.working import working
 from ..errors import InputError, NotAvailableError
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
@@ -142,7 +143,7 @@ def of_point(
     """The table behind :meth:`PointFit.smooth`."""
     check_interval(ci_prob)
     made, solution = curves(fit.design, name, at, derivative), fit.solution
-    errors, parts = Errors.of(Problem.of(fit.design), solution), []
+    errors, parts = Errors.of(*working(fit.design, solution)), []
     z = float(stats.norm.ppf(0.5 + ci_prob / 2.0))
     for C, A, place in zip(made.C, made.A, made.places, strict=True):
         estimate = C @ solution.beta + A @ solution.modes[place][:, 0]
@@ -218,7 +219,7 @@ def of_posterior(
 def degrees_of_freedom(fit: Estimates) -> pd.DataFrame:
     """The table behind :meth:`PointFit.smooths`."""
     design, solution = fit.design, fit.solution
-    slopes = mode_slopes(Problem.of(design), solution)
+    slopes = mode_slopes(*working(design, solution))
     rows = []
     for k, group in enumerate(design.groups):
         if not isinstance(group, WideTerm) or group.is_grouping:

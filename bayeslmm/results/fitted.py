@@ -6,6 +6,7 @@ import numpy as np
 
 from ..tools.arrays import Array
 from .alike import told_alike
+from .deviances import deviance_residuals
 from .estimates import Estimates
 from .moments import expected_response
 from .targets import check_residuals
@@ -39,8 +40,7 @@ def residuals(record: Estimates, kind: str = "raw") -> Array:
     mean = fitted(record)
     parameters = design.along(record.values.family)
     if kind == "deviance":
-        unit = family.unit_deviance(observed, mean, parameters, trials=design.trials, weights=design.weights)
-        return np.asarray(np.sign(observed - mean) * np.sqrt(np.maximum(unit, 0.0)))
+        return deviance_residuals(design, observed, mean, linear_predictor(record), parameters)
     spread = family.variance(
         mean, parameters, unit=kind == "pearson", trials=design.trials, weights=design.weights
     )  # which says that categories have none

@@ -438,13 +438,14 @@ class PointFit(Fit, Estimates):
         kind : {"raw", "pearson", "scaled", "deviance"}
             ``raw``: y − fitted. ``pearson``: over the square root of the variance function (of one unit of sigma²: for
             normal responses √weight times raw). ``scaled``: over the sd of y given the modes. ``deviance``: signed
-            square roots of the unit deviances. Where standard errors are known, ``pearson`` and ``scaled`` are over
-            these.
+            square roots of the unit deviances: of a row whose density is not largest at the mean, of twice the gain in
+            log density by the best linear predictor it could have, other parameters as estimated. Where standard
+            errors are known, ``pearson`` and ``scaled`` are over these.
 
         Raises
         ------
         NotAvailableError
-            For ordinal responses; ``deviance`` for student_t, lognormal and beta ones.
+            For ordinal responses but ``deviance``; for censored ones.
         """
         return residuals(self, kind)
 

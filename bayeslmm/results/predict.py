@@ -29,6 +29,7 @@ from .expected import prediction_table, trials_of, values_of_rows
 from .intervals import bootstrap_table as refits
 from .intervals import values_of
 from .moments import expected_over, keeps_mean
+from .predictive_quantiles import predictive
 from .rows import Rows, responses_around, rows_under
 from .shares import check_shares, share_table
 from .summaries import check_interval, summarise
@@ -98,7 +99,7 @@ def predict(
         )
     asked, trials_of_rows = targets(fit.design, groups), trials_of(fit.design, newdata, kind, trials)
     if interval == "plug-in":
-        return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset)
+        return _plug_in(fit, newdata, asked, kind, ci_prob, ddf, shares, offset, trials_of_rows)
     if interval is None and draws is None:
         return _estimates(fit, newdata, asked, offset, transform, linear=kind == "link")
     rng, count = generator(random_seed), REFITS if draws is None else draws
@@ -128,20 +129,16 @@ def _check_asked(design: Design, kind: str, interval: str | None, draws: Any, sh
             "interval='plug-in' or 'simulated', or are simulated, draws=1000"
         )
     curved = not keeps_mean(design.family)
+    curved = curved or (kind == "response" and not design.family.has_reml)
     if interval == "plug-in" and (curved and shares and kind != "link"):
         raise NotAvailableError(
             f"predict(interval='plug-in', shares=True): shares of the variance of {design.family} responses are those "
             "of the linear predictor: kind='link'"
         )
-    if kind == "response" and interval == "plug-in" and not design.family.has_reml:
+    if kind != "link" and interval == "plug-in" and design.family.has_categories:
         raise NotAvailableError(
-            f"predict(kind='response', interval='plug-in'): observations of {design.family} are not normal around "
-            "their mean: interval='simulated', or draws=1000"
-        )
-    if kind == "mean" and interval == "plug-in" and design.family.has_categories:
-        raise NotAvailableError(
-            "predict(kind='mean', interval='plug-in'): the probability of a category need not rise with the linear "
-            "predictor, so its interval cannot be carried through the link: kind='link', or interval='simulated'"
+            f"predict(kind={kind!r}, interval='plug-in'): the probability of a category need not rise with the linear "
+            "predictor, and hangs on cutpoints with errors of their own: kind='link', or interval='simulated'"
         )
     if kind == "link" and (draws is not None or interval == "simulated" or transform is not None):
         raise InputError(
@@ -263,6 +260,7 @@ def _plug_in(
     ddf: str | None,
     shares: bool,
     offset: Any,
+    trials: Array | None = None,
 ) -> pd.DataFrame:
     """Estimates ± t sd, with variances of random effects taken as known (docs/theory.md, eq. 9.8)."""
     design, solution = fit.design, fit.solution
@@ -273,7 +271,7 @@ def _plug_in(
     errors = Errors.of(*working(design, solution), about.vcov)
     if new.wide:
         weights = design.weights_at(newdata, needed=kind == "response")
-        return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, about, errors, weights, shares)
+        return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, about, errors, weights, shares, trials)
     error_variances = errors.of_rows(new.X, list(effects.values()))
     nothing = np.zeros(len(new.X))
     due = dict.fromkeys(_factors(fit), nothing) | dict(zip(("", *effects), error_variances.T, strict=True))
@@ -287,7 +285,7 @@ def _plug_in(
     weights = design.weights_at(newdata, needed=kind == "response")
     residual = np.zeros(len(estimate))
     curved = kind == "mean" and not keeps_mean(design.family)
-    if kind == "response":
+    if kind == "response" and design.family.has_reml:
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
     variances = np.column_stack([due[name] for name in ("", *_factors(fit))])
     total = np.maximum(variances.sum(axis=1) + residual, 0.0)
@@ -297,6 +295,8 @@ def _plug_in(
     table = wald.with_interval(table, ci_prob)
     if curved:
         table = _through_link(fit, table, new, having, weights)
+    elif kind == "response" and not design.family.has_reml:
+        table = _of_responses(fit, table, new, weights, trials, ci_prob)
     table = table.assign(interval="plug-in", **target_columns(new, asked))
     if shares:
         table = table.join(share_table(design, variances, residual))
@@ -311,19 +311,29 @@ def _residual_slopes(design: Design, newdata: Any, residual: Array) -> Array | N
 
 
 def _through_link(
-    fit: Estimates, table: pd.DataFrame, new: NewDesign, having: list[tuple[NewGroup, str]], weights: Array | None
+    fit: Estimates,
+    table: pd.DataFrame,
+    new: NewDesign,
+    having: Sequence[tuple[NewGroup, str]],
+    weights: Array | None,
+    of_wide: Mapping[str, Array] | None = None,
 ) -> pd.DataFrame:
     """A table of the linear predictor as one of the expected response.
 
     Its estimate is averaged over groups that are not observed; the interval of new groups spans them, and its ends are
-    those of single groups.
+    those of single groups. ``of_wide`` has the variances (n,) of levels of wide terms by their target.
     """
     design, solution = fit.design, fit.solution
     parameters = design.along(fit.values.family, new)
 
     def variance(*targets_of: str) -> Array:
         parts = [(g, solution.covariances[_factor(design, g.name)]) for g, to in having if to in targets_of]
-        return sum((np.einsum("na,ab,nb->n", g.Z, cov, g.Z) for g, cov in parts), np.zeros(len(table)))
+        total = np.zeros(len(table))
+        for g, cov in parts:
+            total += np.einsum("na,ab,nb->n", g.Z, cov, g.Z)
+        for to in targets_of:
+            total += (of_wide or {}).get(to, np.zeros(1))
+        return total
 
     def mean(eta: Array, spread: Array) -> Array:
         return expected_over(design.family, eta, np.sqrt(spread), parameters, weights=weights)
@@ -341,6 +351,24 @@ def _through_link(
     )
 
 
+def _of_responses(
+    fit: Estimates, table: pd.DataFrame, new: NewDesign, weights: Array | None, trials: Array | None, ci_prob: float
+) -> pd.DataFrame:
+    """A table of the linear predictor as one of new responses, of which there are other distributions than normal."""
+    design, tail = fit.design, 0.5 * (1.0 - ci_prob)
+    predicted = predictive(
+        design.family,
+        table["estimate"].to_numpy(),
+        table["std_error"].to_numpy(),
+        design.along(fit.values.family, new),
+        trials=trials,
+        weights=weights,
+        probabilities=(tail, 1.0 - tail),
+    )
+    low, high = predicted.quantiles
+    return table.assign(estimate=predicted.mean, std_error=predicted.sd, conf_low=low, conf_high=high)
+
+
 def _plug_in_of_wide(
     fit: Estimates,
     new: NewDesign,
@@ -352,6 +380,7 @@ def _plug_in_of_wide(
     errors: Errors,
     weights: Array | None,
     shares: bool,
+    trials: Array | None,
 ) -> pd.DataFrame:
     """The same where rows meet many effects of a term: by combinations of all effects."""
     design, solution = fit.design, fit.solution
@@ -359,6 +388,7 @@ def _plug_in_of_wide(
         design.refuse_wide("predict(shares=True)")
     estimate, extra = new.X @ solution.beta + new.offset, np.zeros(len(new.X))
     combinations: list[tuple[int, Any]] = []
+    of_wide = dict.fromkeys(("new", "population"), np.zeros(len(new.X)))
     for g, target in having:
         k = _factor(design, g.name)
         if target == "observed":
@@ -373,19 +403,24 @@ def _plug_in_of_wide(
         term = design.groups[k]
         assert isinstance(term, WideTerm)
         for matrix, of_these in ((wide.matrix, known), (wide.others, others)):
-            if matrix is not None and (of_these == "new" or (of_these == "population" and kind == "response")):
+            if matrix is not None and of_these in of_wide:
                 s = spread(matrix, term.root if matrix is wide.matrix else None, term.q)
-                extra += np.einsum("na,ab,nb->n", s, solution.covariances[k], s)
+                of_wide[of_these] = of_wide[of_these] + np.einsum("na,ab,nb->n", s, solution.covariances[k], s)
+    extra += of_wide["new"] + (of_wide["population"] if kind == "response" else 0.0)
     for k, A in combinations:
         estimate += A @ solution.modes[k].reshape(-1)
     residual = np.zeros(len(estimate))
-    if kind == "response":
+    if kind == "response" and design.family.has_reml:
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
     total = np.maximum(errors.of_combinations(new.X, combinations) + extra + residual, 0.0)
     df = wald.df_of_sums(about, errors.reach_of_combinations(new.X, combinations), total, residual)
     table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
-    table = wald.with_interval(table, ci_prob).assign(interval="plug-in", **target_columns(new, asked))
-    return table.set_axis(new.index)
+    table = wald.with_interval(table, ci_prob)
+    if kind == "mean" and not keeps_mean(design.family):
+        table = _through_link(fit, table, new, having, weights, of_wide)
+    elif kind == "response" and not design.family.has_reml:
+        table = _of_responses(fit, table, new, weights, trials, ci_prob)
+    return table.assign(interval="plug-in", **target_columns(new, asked)).set_axis(new.index)
 
 
 def of_levels(codes: NDArray[np.int64], Z: Array, J: int) -> Any:

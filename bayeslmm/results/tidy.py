@@ -129,15 +129,12 @@ def augment(fit: Estimates) -> pd.DataFrame:
     design = fit.design
     values = fitted(fit)
     if design.family.has_categories:
-        return design.frame.assign(**{f"_p[{level}]": values[:, k] for k, level in enumerate(design.levels)})
+        table = design.frame.assign(**{f"_p[{level}]": values[:, k] for k, level in enumerate(design.levels)})
+        return table.assign(_deviance_resid=residuals(fit, "deviance"))
     table = design.frame.assign(_fitted=values, _fixed=fitted(fit, with_groups=False))
     if design.bounds is not None:
         return table
     table = table.assign(_resid=residuals(fit), _scaled_resid=residuals(fit, "scaled"))
     if not fit.solution.nodes:
         return table
-    table = table.assign(_pearson_resid=residuals(fit, "pearson"))
-    try:
-        return table.assign(_deviance_resid=residuals(fit, "deviance"))
-    except NotAvailableError:  # the family has none
-        return table
+    return table.assign(_pearson_resid=residuals(fit, "pearson"), _deviance_resid=residuals(fit, "deviance"))

@@ -211,6 +211,12 @@ class WideTerm(GroupTerm):
             return Rotation.correlated(self.members, self.left, self.root, weights)
         return Rotation.of(self.matrix, self.root, weights)
 
+    @property
+    def loadings(self) -> NDArray[np.float64]:
+        """ZL (n, J): what rows multiply effects with that are independent of each other; of one effect a level."""
+        Z = self.matrix if self.root is None else self.matrix @ self.root
+        return np.ascontiguousarray(Z.toarray() if sparse.issparse(Z) else Z, dtype=float)
+
     @cached_property
     def inwards(self) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
         """The inverse (J, J) of the root of the rotation, the log of its determinant, and what it takes to zero (J, m).

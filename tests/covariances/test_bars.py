@@ -13,7 +13,6 @@ from shifted import fixed_rng
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.covariances import STRUCTURES
-from bayeslmm.engine.laplace import Approximation
 from bayeslmm.formulas.formula import parse_formula, update_formula
 
 PACKAGE = Path(blm.__file__).parent
@@ -164,14 +163,6 @@ def test_effects_without_a_variance_of_their_own_are_refused():
     with pytest.raises(errors.UnidentifiedTermError, match="residual"):
         blm.Model("y ~ x + cs(0 + f | g, hom=True)", single)
     assert reml("y ~ x + ar1(0 + f | g)", single).verdict
-
-
-@pytest.mark.parametrize("family", ["poisson", "bernoulli"])
-def test_point_fits_of_other_families_are_refused_by_structure(family, data):
-    counts = data.assign(y=(data["y"] > 1).astype(int))
-    with pytest.raises(errors.NotAvailableError, match=r"cs.*posterior"):
-        Approximation(blm.Model("y ~ x + cs(0 + f | g)", counts, family=family).design)
-    assert Approximation(blm.Model("y ~ x + diag(0 + f | g)", counts, family=family).design).n_theta == 4
 
 
 def test_kenward_roger_is_refused_by_structure(data):

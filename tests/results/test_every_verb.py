@@ -149,6 +149,9 @@ OTHER_POINTS = [
     Case("sigma fixed", "ml", "lognormal"),
     Case("nu fixed", "ml", "student_t"),
     Case("no sd of slopes", "ml", "poisson"),
+    Case("autoregressive", "ml", "poisson"),
+    Case("compound symmetry", "ml", "bernoulli"),
+    Case("one sd", "reml", "gamma"),
 ]
 POSTERIORS = [
     *(posterior(structure) for structure in STRUCTURES),
@@ -429,6 +432,7 @@ OF_POINTS: dict[str, Verb] = {
     "predict, draws": lambda f, c: f.predict(draws=3, kind="response", random_seed=1),
     "predict, plug-in": lambda f, c: f.predict(interval="plug-in", kind="response", shares=True),
     "predict, mean": lambda f, c: f.predict(interval="plug-in", groups="new"),
+    "predict, response, plug-in": lambda f, c: f.predict(interval="plug-in", kind="response", groups="new"),
     "predict, link": lambda f, c: f.predict(kind="link", interval="plug-in", shares=True),
     "residuals, deviance": lambda f, c: f.residuals("deviance"),
     "predict, simulated": lambda f, c: f.predict(interval="simulated", draws=5, groups="new", **BOOT),
@@ -534,8 +538,6 @@ WITHOUT_RESIDUAL = {
     ("hurdle_poisson", None),
     ("hurdle_negbinomial", None),
 }
-ZEROS_APART = {"zero_inflated_poisson", "zero_inflated_negbinomial", "hurdle_poisson", "hurdle_negbinomial"}
-WITHOUT_DEVIANCE = {"student_t", "lognormal", "beta", "nbinom1", "beta_binomial", "weibull", "exgaussian"} | ZEROS_APART
 WITHOUT_G = {
     "nested",
     "nested and crossed",
@@ -543,6 +545,7 @@ WITHOUT_G = {
     "slope only",
     "compound symmetry",
     "autoregressive",
+    "one sd",
 }  # no intercept of g, as the baseline has
 CURVED = {"compound symmetry", "autoregressive", "one sd"}  # covariances that are not linear in their parameters
 
@@ -570,11 +573,9 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
         return errors.InputError  # it names no coefficient
     if word == "smooth":  # tests/terms has models with smooths
         return errors.InputError
-    if case.engine == "posterior" and word == "compare_estimates" and not normal and case.structure in CURVED:
-        return errors.NotAvailableError
     if name == "predict, shares, response" and case.family == "ordinal":
         return errors.NotAvailableError
-    if word in ("residuals", "bayes_r2") and case.family == "ordinal":
+    if word in ("residuals", "bayes_r2") and case.family == "ordinal" and name != "residuals, deviance":
         return errors.NotAvailableError
     if word == "pseudo_r2" and case.structure in WITHOUT_G and not family_of(case.family).has_residual:
         return errors.NotAvailableError
@@ -585,9 +586,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
             return errors.NotAvailableError
         if "profile" in name and fit_of(case).solution.status in ("separated", "failed"):
             return errors.NotAvailableError
-        if name == "residuals, deviance" and (case.family in WITHOUT_DEVIANCE or family_of(case.family).least):
-            return errors.NotAvailableError
-        if name in ("predict, mean", "predict, link") and case.family == "ordinal":
+        if name in ("predict, mean", "predict, response, plug-in", "predict, link") and case.family == "ordinal":
             return errors.NotAvailableError
     if case.structure in PREDICTORS:
         if word in ("icc", "within_correlation", "r2") or "profile" in name or (name == "loo" and case.has_groups):
@@ -599,6 +598,7 @@ def refusal(case: Case, name: str) -> type[Exception] | None:
             "slopes",
             "predict, draws",
             "predict, mean",
+            "predict, response, plug-in",
             "predict, rows, draws",
         )
         if case.engine != "posterior" and mean_hangs_on_it and name in of_mean:

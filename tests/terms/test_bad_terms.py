@@ -122,13 +122,6 @@ def test_a_matrix_that_no_term_names():
         model("y ~ x + (1 | g)")
 
 
-@pytest.mark.parametrize("family", ["bernoulli", "poisson"])
-def test_point_fits_of_other_families_are_refused(family):
-    data = DATA.assign(y=(DATA.y > 0).astype(int))
-    with pytest.raises(NotAvailableError, match="a point fit of"):
-        blm.Model("y ~ x + (1 | gr(g, cov=A))", data, family=family, matrices={"A": I3}).fit_ml()
-
-
 def test_rows_without_any_member():
     data = DATA.assign(g=[None, *DATA.g[1:]], h=[None, *DATA.h[1:]])
     with pytest.raises(DataError, match="1 rows have no member"):
