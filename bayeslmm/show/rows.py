@@ -83,7 +83,9 @@ def response_label(design: Design) -> str:
 def no_categories(design: Design, verb: str) -> None:
     """Refuse an ordinal response."""
     if not design.family.has_mean:
-        raise NotAvailableError(f"{verb}: such a response has a probability for each category; plot_predictions draws them")
+        raise NotAvailableError(
+            f"{verb}: such a response has a probability for each category; plot_predictions draws them"
+        )
 
 
 def rows_by_level(
