@@ -18,8 +18,8 @@ from ..predictive.statistics import Split
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.progress import Bar
-from ..results.reading import ResultTable
-from ..results.text import Shown, Text
+from ..results.reading import ResultTable, Shown
+from ..results.text import Text
 from . import draws as checks_draws
 from . import fits as checks_fit
 from . import groups as checks_groups

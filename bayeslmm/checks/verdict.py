@@ -14,7 +14,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from ..results.text import Shown, Text
+from ..results.reading import Shown
+from ..results.text import Text
 from ..tools.arrays import Array
 
 LEVELS = ("no", "look", "ok", "none")  # worst first; "none" does not apply

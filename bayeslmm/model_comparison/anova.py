@@ -20,7 +20,8 @@ from ..results.alike import estimated, solved
 from ..results.fitted import residuals
 from ..results.point import PointFit
 from ..results.quantities import check_same_data
-from ..results.text import Shown, Text, probability, table
+from ..results.reading import Shown
+from ..results.text import Text, probability, table
 from . import nesting
 from .names import names_of
 from .term_tests import term_table

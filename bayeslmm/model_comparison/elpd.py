@@ -13,7 +13,8 @@ from ..errors import InputError
 from ..results.elpd import ROW, LeftOut, ranked
 from ..results.posterior import PosteriorFit
 from ..results.quantities import check_same_data
-from ..results.text import Shown, Text, number, table
+from ..results.reading import Shown
+from ..results.text import Text, number, table
 from .names import names_of, spread
 
 

@@ -15,7 +15,9 @@ from ..results import wald
 from ..results.parameter_draws import parameter_draws
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.text import Shown, Text, decimals, number, percent, table
+from ..results.reading import Shown
+from ..results.summaries import P_POSITIVE
+from ..results.text import Text, decimals, number, percent, table
 from ..results.variance import RESIDUAL
 from ..terms.group import RHO
 from ..tools.words import is_one_of
@@ -38,7 +40,8 @@ class EstimateComparison(Shown):
     table : pandas.DataFrame
         Index effect, group, term, as `tidy` names them. Columns parameter (as in a summary); estimate, std_error, df,
         estimate_low, estimate_high of the point fit, missing where it has none; mean, sd, conf_low, conf_high of the
-        posterior; difference: (mean − estimate) in posterior sds; prior_sensitivity and whether it is above 0.05.
+        posterior, p_positive of what can be negative; difference: (mean − estimate) in posterior sds; prior_sensitivity
+        and whether it is above 0.05.
     ci_prob : float
         Probability of all intervals.
     boundary : tuple of str
@@ -129,8 +132,8 @@ def compare_estimates(
     ends = _keyed(point.confint(method, ci_prob=ci_prob, ddf=ddf, progressbar=False), ["conf_low", "conf_high"])
     ends.columns = pd.Index([*KEYS, "estimate_low", "estimate_high"])
     posterior_table = posterior.tidy(effects, ci_prob=ci_prob)
-    right = _keyed(posterior_table, ["estimate", "std_error", "conf_low", "conf_high"])
-    right.columns = pd.Index([*KEYS, "mean", "sd", "conf_low", "conf_high"])
+    right = _keyed(posterior_table, ["estimate", "std_error", "conf_low", "conf_high", P_POSITIVE])
+    right = right.rename(columns={"estimate": "mean", "std_error": "sd"})
     joined = _named(posterior).merge(left, on=KEYS).merge(ends, on=KEYS, how="left").merge(right, on=KEYS)
     joined["difference"] = (joined["mean"] - joined["estimate"]) / joined["sd"]
     moved = _keyed(posterior.prior_influence(), ["prior_sensitivity"])

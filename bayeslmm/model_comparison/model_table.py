@@ -13,7 +13,8 @@ from ..errors import InputError, NotAvailableError
 from ..results.loo import is_wanted
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.text import Shown, Text, number, table
+from ..results.reading import Shown
+from ..results.text import Text, number, table
 from ..results.variance import RESIDUAL, row_of
 from .names import names_of, spread
 

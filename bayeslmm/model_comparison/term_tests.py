@@ -37,7 +37,8 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
     if isinstance(kind, bool) or kind not in TYPES:
         raise InputError(f"anova(type={kind!r}): types of tests are 1, 2 and 3")
     number = TYPES[kind]
-    matrices = hypotheses(record.design, number)
+    # of other than normal responses R has type II by car alone
+    matrices = hypotheses(record.design, number, record.solution.vcov if record.solution.nodes else None)
     if not matrices:
         raise InputError(f"anova: {record.design.formula.text!r} has no terms but the intercept to test")
     about = wald.approximation(record.design, record.solution, ddf)

@@ -17,8 +17,9 @@ from ..families import Family
 from ..formulas.formula import Formula
 from ..results.draws import Draws
 from ..results.estimates import Estimates
+from ..results.reading import Shown
 from ..results.summaries import flat
-from ..results.text import Shown, Text, number, table
+from ..results.text import Text, number, table
 from ..results.variance import Parts as VarianceParts
 from ..results.variance import Values, components
 from ..terms.group import GroupTerm

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ..design.design import Design
 from ..errors import InputError
-from ..results.text import Shown, Text, number, percent, table
+from ..results.reading import Shown
+from ..results.text import Text, number, percent, table
 from .sizes import Axis
 
 

@@ -11,7 +11,8 @@ from ..design.design import Design
 from ..errors import NotAvailableError
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
-from ..results.text import Shown, Table, Text, decimals, number, percent, table
+from ..results.reading import Shown
+from ..results.text import Table, Text, decimals, number, percent, table
 from .estimates import Footing
 from .scores import HeldOut, PoolingScores, held_out, scores
 

@@ -19,8 +19,9 @@ from ..results.alike import solved
 from ..results.elpd import ROW, ranked, record
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
+from ..results.reading import Shown
 from ..results.sampling import sample
-from ..results.text import Shown, Text, number, table
+from ..results.text import Text, number, table
 from ..tools.arrays import Array
 from .estimates import Footing, complete_fit, expected_of, observed_of, unpooled_fit
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..design.design import Design
-from ..results.text import Shown, Table, Text, number, percent, table
+from ..results.reading import ResultTable, Shown
+from ..results.text import Table, Text, number, percent, table
 from ..tools.arrays import Array
 
 LEVELS_SHOWN = 5
@@ -102,7 +103,7 @@ class PredictiveCheck(Shown):
         rows = [(label_of(r), r["p_two_sided"], _what(r)) for _, r in whole.iterrows()]
         rows += [(label_of(r), min(1.0, 2.0 * r["p_value"]), _what_of_levels(r)) for _, r in self.counts.iterrows()]
         judged = pd.DataFrame(rows, columns=["label", "p", "found"]).dropna(subset="p")
-        return judged.assign(p=judged["p"].clip(lower=1.0 / len(self.replicates)))
+        return ResultTable(judged).assign(p=judged["p"].clip(lower=1.0 / len(self.replicates)))
 
     @property
     def failed(self) -> tuple[str, ...]:

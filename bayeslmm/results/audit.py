@@ -20,6 +20,7 @@ from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from . import variance
 from .prior_draws import prior_draws, residual_values, response_stream, responses
+from .reading import for_reading
 from .simulation import linear_predictor
 from .summaries import check_interval
 from .text import Table, Text, number, table
@@ -197,7 +198,7 @@ def prior_audit(
         f"{sets:,} simulated data sets of {design.n:,} rows"
     )
     return Audit(
-        table=pd.DataFrame(findings.rows, columns=_COLUMNS),
+        table=for_reading(pd.DataFrame(findings.rows, columns=_COLUMNS)),
         remarks=tuple(findings.remarks),
         notes=tuple(findings.notes),
         heading=heading,

@@ -14,10 +14,18 @@ from ..tools.arrays import Array
 from ..tools.words import is_one_of
 
 CONTRASTS = ("pairwise", "reverse", "reference", "consecutive", "mean", "poly")
+ROUNDING = 1e-8  # of weights such as 1 / 3
 
 
-def contrast_weights(method: Any, names: list[str]) -> tuple[list[str], Array]:
-    """Names and weights (contrasts, means) of a method."""
+def contrast_weights(method: Any, names: list[str], *, sum_to_zero: bool = True) -> tuple[list[str], Array]:
+    """Names and weights (contrasts, means) of a method.
+
+    Raises
+    ------
+    InputError
+        No such method, other than a finite weight for each mean, weights that are all zero, or with ``sum_to_zero``
+        weights that do not.
+    """
     k = len(names)
     if isinstance(method, Mapping):
         C = []
@@ -29,6 +37,15 @@ def contrast_weights(method: Any, names: list[str]) -> tuple[list[str], Array]:
             if row.shape != (k,) or not np.isfinite(row).all():
                 raise InputError(
                     f"contrasts({{{name!r}: ...}}): {k} finite weights are needed, one for each of {', '.join(names)}"
+                )
+            size, total = float(np.abs(row).sum()), float(row.sum())
+            if not size:
+                raise InputError(f"contrasts({{{name!r}: ...}}): all weights are zero, so nothing is compared")
+            if sum_to_zero and abs(total) > ROUNDING * size:
+                raise InputError(
+                    f"contrasts({{{name!r}: ...}}): the weights of {', '.join(names)} sum to {total:.6g}; those of a "
+                    "contrast sum to zero, as [0.5, 0.5, -1]. For another sum or average of means say "
+                    "contrasts(..., sum_to_zero=False)"
                 )
             C.append(row)
         return [str(name) for name in method], np.array(C).reshape(len(C), k)

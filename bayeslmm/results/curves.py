@@ -29,7 +29,7 @@ from ..tools.lazy import stats
 from .draws import Draws
 from .estimates import Estimates
 from .reference import typical
-from .summaries import SUMMARY, check_interval, flat
+from .summaries import P_POSITIVE, SUMMARY, check_interval, flat
 from .tables import set_apart
 
 OWN = ("smooth", "simultaneous_low", "simultaneous_high", "chain", "draw", "point")  # beside columns of the user's
@@ -204,6 +204,7 @@ def of_posterior(
                     "conf_high": high,
                     "simultaneous_low": mean - wide * sd,
                     "simultaneous_high": mean + wide * sd,
+                    P_POSITIVE: np.mean(values > 0.0, axis=0),
                 }
             )
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..covariances.template import covariance
 from ..design.design import Design, GroupTerm
@@ -109,9 +110,14 @@ class Draws:
         return tuple(self.draws(name)[..., 0] for name in names) if set(names) <= set(present) else None
 
     def summarise(
-        self, values: Array, ci_prob: float | None = None, ci_kind: str | None = None, *, signs: bool = False
+        self,
+        values: Array,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+        *,
+        signs: bool | NDArray[np.bool_] = False,
     ) -> pd.DataFrame:
-        """mean, sd, median and interval of draws (chain, draw, k); with ``signs`` p_positive as well."""
+        """mean, sd, median and interval of draws (chain, draw, k); with ``signs``, of all or some, p_positive too."""
         prob = self.ci_prob if ci_prob is None else ci_prob
         return summarise(values, prob, self.ci_kind if ci_kind is None else ci_kind, signs=signs)
 

@@ -11,7 +11,8 @@ import pandas as pd
 from ..design.design import Design, GroupTerm
 from ..design.identification import identification, words_of
 from ..terms.wide import WideTerm
-from .text import Shown, Text
+from .reading import Shown
+from .text import Text
 from .variance import nesting
 
 FEW_LEVELS = 5  # from so many on an sd is learnt from the data rather than from its prior

@@ -73,7 +73,7 @@ def hypothesis(
                 "number"
             )
         before = None if prior is None else _differences(statement, prior)
-        table = record.summarise(difference.reshape(record.n_chains, record.n_draws, 1), ci_prob, ci_kind)
+        table = record.summarise(difference.reshape(record.n_chains, record.n_draws, 1), ci_prob, ci_kind, signs=True)
         row = {"hypothesis": statement.text, **table.iloc[0].to_dict()}
         row["probability"], row["bayes_factor"] = _evidence(statement, difference, before)
         if interval is not None:

@@ -2,7 +2,8 @@
 
 A hypothesis is a matrix L (q, p) with Lβ = 0. Type I follows the order of the terms; type II leaves out the terms that
 contain the tested one; type III (SAS, lmerTest) compares cell means that count alike. All three are taken from X'X, not
-from the weights of generalised least squares, as lmerTest does (Kuznetsova, Brockhoff & Christensen 2017).
+from the weights of generalised least squares, as lmerTest does (Kuznetsova, Brockhoff & Christensen 2017). Given the
+covariance matrix of the estimates, type II is that of R's car (Fox & Weisberg 2019), which is there for all models.
 """
 
 from __future__ import annotations
@@ -65,15 +66,19 @@ def _term_name(design: Design, product: tuple[Coded, ...]) -> str:
     return ":".join(holders[0]) if holders else ":".join(coded.expression.label for coded in product)
 
 
-def hypotheses(design: Design, kind: int) -> dict[str, Array]:
+def hypotheses(design: Design, kind: int, vcov: Array | None = None) -> dict[str, Array]:
     """L (q, p) of every term; terms without a column of their own have q = 0.
 
     Parameters
     ----------
     design : Design
     kind : {1, 2, 3}
+    vcov : (p, p), optional
+        Of the estimates, for a type II that is independent of the terms that contain the tested one.
     """
     terms = terms_of(design)
+    if kind == 2 and vcov is not None:
+        return {term.name: _type_two_of_estimates(design, terms, term, vcov) for term in terms}
     if kind == 3 and len(terms) > 1:
         return _type_three(design, terms)
     if kind == 2 and len(terms) > 1:
@@ -101,6 +106,19 @@ def _type_two(design: Design, terms: list[Term], term: Term) -> Array:
     L[:, order] = _sequential(design.X[:, order])
     rows = L[len(first) : len(first) + len(term.columns)]
     return np.linalg.solve(rows[:, list(term.columns)], rows) if len(rows) else rows
+
+
+def _type_two_of_estimates(design: Design, terms: list[Term], term: Term, vcov: Array) -> Array:
+    """The term's coefficients plus those of terms that hold it, so that their estimates are uncorrelated with these.
+
+    L = [I, −V_tr V_rr⁻¹] of the tested columns t and those r of its relatives, which have all its factors and numbers.
+    """
+    tested, atoms = list(term.columns), term.factors | term.numbers
+    relatives = [c for other in terms if atoms < other.factors | other.numbers for c in other.columns]
+    L = np.zeros((len(tested), design.p))
+    L[np.arange(len(tested)), tested] = 1.0
+    L[:, relatives] = -np.linalg.solve(vcov[np.ix_(relatives, relatives)], vcov[np.ix_(relatives, tested)]).T
+    return L
 
 
 def _type_three(design: Design, terms: list[Term]) -> dict[str, Array]:

@@ -19,10 +19,10 @@ from .parameter_draws import parameter_draws
 from .point import PointFit
 from .posterior import PosteriorFit
 from .posterior_tables import fixed_draws
-from .reading import tables_for_reading
+from .reading import Shown, tables_for_reading
 from .statements import linear, parse
-from .summaries import SUMMARY, summarise
-from .text import Shown, Text, number, percent, probability, table
+from .summaries import summarise
+from .text import Text, number, percent, probability, table
 from .variance import PARTS
 
 LARGE_SHARE = 0.5  # of a coefficient's variance between imputations: the imputation model decides
@@ -100,15 +100,15 @@ class Imputed(Shown):
         -------
         DataFrame
             effect, group, term and, of point fits, estimate and the sd ``between`` imputations; of posteriors mean, sd,
-            median and interval.
+            median, interval and, of correlations, p_positive.
         """
         if self.is_posterior:
             labels, first = parameter_draws(self.fits[0])
             draws = np.concatenate([first, *(parameter_draws(fit)[1] for fit in self.fits[1:])])
             not_fixed = (labels["part"] != PARTS[0]).to_numpy()
-            numbers = summarise(draws[..., not_fixed], ci_prob, ci_kind)
+            signed = labels.loc[not_fixed, "signed"].to_numpy(dtype=bool)
             names = labels.loc[not_fixed, ["effect", "group", "term"]].reset_index(drop=True)
-            return names.join(numbers[list(SUMMARY)])
+            return names.join(summarise(draws[..., not_fixed], ci_prob, ci_kind, signs=signed))
         tables = [fit.tidy("ran_pars") for fit in self.fits]
         estimates = np.array([each["estimate"].to_numpy() for each in tables])
         kept = tables[0][[c for c in ("effect", "group", "term") if c in tables[0]]]

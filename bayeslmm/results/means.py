@@ -29,11 +29,11 @@ from .contrast_weights import contrast_weights, interaction_weights
 from .draws import Draws
 from .estimates import Estimates
 from .margins import EQUIVALENCE, NON_INFERIORITY, against_margin
-from .reading import for_reading
+from .reading import Shown, for_reading
 from .reference import is_number, levels, predictors, typical
 from .summaries import P_POSITIVE, SUMMARY, check_interval
 from .tables import apart_names, set_apart
-from .text import Shown, Text, number, percent, probability, table
+from .text import Text, number, percent, probability, table
 
 OWN = ("contrast",)  # columns that say what a number is of, beside the user's
 WEIGHTS = ("equal", "proportional", "cells")
@@ -161,7 +161,9 @@ class Means(Shown):
     @property
     def table(self) -> pd.DataFrame:
         """Labels and numbers."""
-        return self.labels.join(_posterior_numbers(self) if self.distribution.draws is not None else _numbers(self))
+        numbers = _posterior_numbers(self) if self.distribution.draws is not None else _numbers(self)
+        table: pd.DataFrame = for_reading(self.labels.join(numbers))
+        return table
 
     def draws(self) -> Any:
         """Draws of a posterior as a DataArray (chain, draw, row), the labels as coordinates.
@@ -190,6 +192,7 @@ class Means(Shown):
         adjust: str | None = None,
         interaction: str | Sequence[str] | None = None,
         kind: str | None = None,
+        sum_to_zero: bool = True,
     ) -> Means:
         """Contrasts of means.
 
@@ -198,7 +201,7 @@ class Means(Shown):
         method : str or mapping
             ``"pairwise"``, ``"reverse"`` (the later less the earlier), ``"reference"`` (each against the first),
             ``"consecutive"``, ``"mean"`` (each against the mean of all), ``"poly"`` (linear, quadratic, ...), or
-            weights of the means by name, in the order of the table: ``{"active": [0.5, 0.5, -1]}``.
+            weights of the means by name, in the order of the table, that sum to zero: ``{"active": [0.5, 0.5, -1]}``.
         adjust : str, optional
             ``"none"``, ``"tukey"``, ``"holm"``, ``"bonferroni"``, ``"sidak"``, ``"fdr"``, ``"dunnett"`` (emmeans'
             approximation) or ``"mvt"`` (multivariate t), of the contrasts within a combination of ``by``. By default
@@ -209,6 +212,9 @@ class Means(Shown):
         kind : {"ratio", "difference"}, optional
             Of means on the scale of the response: ratios of odds or rates, or differences of the means themselves (of
             probabilities, of counts). By default ratios where the link has them.
+        sum_to_zero : bool
+            Whether weights by name have to, as those of contrasts do. False takes other sums of means, such as the
+            average of two, but not of ratios, nor of linear predictors with an offset.
 
         Returns
         -------
@@ -217,9 +223,9 @@ class Means(Shown):
         Raises
         ------
         InputError
-            Unknown words, or weights of another number than there are means.
+            Unknown words, weights of another number than there are means, or whose sum is not zero.
         """
-        return _contrasts(self, method, adjust, interaction, kind)
+        return _contrasts(self, method, adjust, interaction, kind, sum_to_zero)
 
     def equivalence(self, margin: float) -> pd.DataFrame:
         """Whether contrasts lie within ± a margin: of the two one-sided t tests the larger p-value, or a probability.
@@ -490,7 +496,9 @@ def marginal_means(
     if trend is not None and not is_number(design.frame[trend]):
         raise InputError(f"trends({trend!r}): {trend!r} has levels, not numbers; means({trend!r}) compares them")
     values = {name: _grid_values(design, name, at.get(name), verb) for name in of_fixed_part}
-    rows = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
+    rows = pd.DataFrame(index=[0])  # of an intercept alone
+    if values:
+        rows = pd.MultiIndex.from_product(list(values.values()), names=list(values)).to_frame(index=False)
     X = _slopes(design, rows, trend) if trend else _matrix(design, rows)
     keep = [*variables, *groups]
     averaged = [name for name in of_fixed_part if name not in keep]
@@ -641,7 +649,12 @@ def _average(X: Array, weight: Array, chosen: NDArray[np.bool_]) -> Array:
 
 
 def _contrasts(
-    means: Means, method: str | Mapping[str, Sequence[float]], adjust: str | None, interaction: Any, kind: Any
+    means: Means,
+    method: str | Mapping[str, Sequence[float]],
+    adjust: str | None,
+    interaction: Any,
+    kind: Any,
+    sum_to_zero: bool,
 ) -> Means:
     if means.is_contrast:
         raise InputError("contrasts(...): these are contrasts already")
@@ -655,6 +668,8 @@ def _contrasts(
             "ask for means at several values, at={'x': [0, 1]}, or of a factor"
         )
     differs = _takes_differences(means, kind)
+    if not sum_to_zero:
+        _refuse_other_sums(means, differs)
     if adjust is not None:
         check_method(adjust)
     chosen = adjust or ("none" if interaction or isinstance(method, Mapping) else DEFAULT.get(str(method), "none"))
@@ -665,7 +680,7 @@ def _contrasts(
             labels, C = interaction_weights(means.labels.iloc[rows][contrasted], interaction)
         else:
             names = [" ".join(str(v) for v in r) for r in means.labels.iloc[rows][contrasted].itertuples(index=False)]
-            contrast_names, C = contrast_weights(method, names)
+            contrast_names, C = contrast_weights(method, names, sum_to_zero=sum_to_zero)
             labels = pd.DataFrame({"contrast": contrast_names})
         parts.append(labels.assign(**cell))
         combos.append(_combined(C, means.combinations[rows]))
@@ -710,6 +725,19 @@ def _takes_differences(means: Means, kind: Any) -> bool:
     if means.bias_sd and kind != "difference":
         raise InputError("contrasts(...) of means adjusted for bias are differences: kind='difference'")
     return kind == "difference" or not has_ratios
+
+
+def _refuse_other_sums(means: Means, differs: bool) -> None:
+    """Raise InputError where sums of means with weights that do not sum to zero have no meaning."""
+    if differs:  # sums of the means themselves
+        return
+    if means.scale == "response":
+        raise InputError("contrasts(sum_to_zero=False): ratios are of weights that sum to zero; add kind='difference'")
+    if means.offset:
+        raise InputError(
+            f"contrasts(sum_to_zero=False): every mean has an offset of {means.offset:.4g}, which such weights do not "
+            "take away; ask for means(..., offset=0)"
+        )
 
 
 def _blocks(means: Means) -> list[tuple[NDArray[np.int64], dict[str, Any]]]:

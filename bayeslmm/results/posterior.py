@@ -295,7 +295,8 @@ class PosteriorFit(Fit, Draws):
     ) -> Any:
         """Posterior of variance, sd, share of the total and correlations; rows as in the point fit's table.
 
-        ``p_positive``, the probability of a number above zero, is told of correlations: the others are.
+        ``p_positive``, the probability of a number above zero, is told of correlations: the others cannot be negative,
+        and ``hypothesis("sd(x | g) > 1")`` tells the probability that they are large enough to matter.
 
         The residual is that of the scale of the linear predictor, where the family has one
         (:func:`bayeslmm.results.variance.residual_variance`).
@@ -337,7 +338,8 @@ class PosteriorFit(Fit, Draws):
 
         Notes
         -----
-        The definitions of the point fit (:func:`bayeslmm.results.variance.icc`), put to every draw. Other families are
+        The definitions of the point fit (:func:`bayeslmm.results.variance.icc`), put to every draw. An ICC cannot be
+        negative; ``hypothesis("icc > 0.1")`` tells the probability of one that matters. Other families are
         compared on the scale of the linear predictor (Nakagawa, Johnson & Schielzeth 2017).
         """
         return self._tell(quantities.icc(self.design, at, by_group), draws, ci_prob, ci_kind)
@@ -362,9 +364,14 @@ class PosteriorFit(Fit, Draws):
             The factor whose level they share (and so those that it is nested in); needed where there are several.
         wide : bool
             A symmetric matrix of posterior means instead of one row a pair.
+
+        Returns
+        -------
+        DataFrame or DataArray
+            The two rows with mean, sd, median, conf_low, conf_high and p_positive of the correlation.
         """
         quantity, grid = quantities.within_correlation(self.design, at, group)
-        table = self._tell(quantity, draws, ci_prob, ci_kind)
+        table = self._tell(quantity, draws, ci_prob, ci_kind, signs=True)
         return square(table["mean"], grid) if wide and not draws else table
 
     def r2(self, *, draws: bool = False, ci_prob: float | None = None, ci_kind: str | None = None) -> Any:
@@ -408,7 +415,8 @@ class PosteriorFit(Fit, Draws):
         Returns
         -------
         DataFrame
-            Rows as of the point fit. Columns baseline, model, pseudo_r2 (medians), sd, conf_low, conf_high, note.
+            Rows as of the point fit. Columns baseline, model, pseudo_r2 (medians), sd, conf_low, conf_high, p_positive,
+            note.
 
         Raises
         ------
@@ -701,11 +709,10 @@ class PosteriorFit(Fit, Draws):
         Returns
         -------
         DataFrame
-            One row a statement: mean, sd, median, conf_low, conf_high of left − right; ``probability`` of an
-            inequality; ``bayes_factor`` for the statement, by 20,000 draws of the priors (missing where one is flat):
-            of an inequality against its opposite, of an equation the Savage–Dickey ratio of densities (missing where
-            fewer than ten draws come close to equality); ``in_rope``,
-            the probability of the region.
+            One row a statement: mean, sd, median, conf_low, conf_high, p_positive of left − right; ``probability`` of
+            an inequality; ``bayes_factor`` for the statement, by 20,000 draws of the priors (missing where one is
+            flat): of an inequality against its opposite, of an equation the Savage–Dickey ratio of densities (missing
+            where fewer than ten draws come close to equality); ``in_rope``, the probability of the region.
 
         Raises
         ------
@@ -760,8 +767,9 @@ class PosteriorFit(Fit, Draws):
         Returns
         -------
         DataFrame
-            Columns effect, group, level, term, estimate (mean), std_error (sd), conf_low, conf_high, rhat, ess_bulk,
-            ess_tail, those that apply.
+            Columns effect, group, level, term, estimate (mean), std_error (sd), conf_low, conf_high, p_positive, rhat,
+            ess_bulk, ess_tail, those that apply. ``p_positive``, the probability of a number above zero, is missing of
+            sds and other parameters that cannot be negative: ask ``hypothesis("sd(x | g) > 1")``.
         """
         return posterior_tidy.tidy(self, effects, ci_prob, ci_kind)
 
@@ -806,8 +814,8 @@ class PosteriorFit(Fit, Draws):
         Returns
         -------
         DataFrame
-            smooth, the factor of ``by``, the variable, mean, sd, conf_low, conf_high (quantiles), and
-            simultaneous_low and simultaneous_high, which hold the whole curve.
+            smooth, the factor of ``by``, the variable, mean, sd, conf_low, conf_high (quantiles),
+            simultaneous_low and simultaneous_high, which hold the whole curve, and p_positive, of each point.
         """
         return curves.of_posterior(self, name, at, derivative, ci_prob, draws)
 
@@ -825,7 +833,7 @@ class PosteriorFit(Fit, Draws):
         return curves.draws_of_degrees_of_freedom(self, ci_prob, ci_kind)
 
     def parameters(self, part: str) -> pd.DataFrame:
-        """Summary with R-hat and ESS of ``"fixed"``, ``"family"`` or the sds and correlations of a grouping factor.
+        """Summary with P(> 0), R-hat and ESS of ``"fixed"``, ``"family"`` or what varies between levels of a factor.
 
         A factor that is itself called so is ``"fixed (factor)"`` here.
         """

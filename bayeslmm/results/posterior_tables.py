@@ -130,5 +130,6 @@ def parameters(record: Draws, part: str) -> pd.DataFrame:
         return pd.DataFrame(columns=[*SUMMARY, "rhat", "ess_bulk", "ess_tail"])
     chosen = draws[..., in_part.to_numpy()]
     rhat, bulk, tail = convergence(chosen)
-    table = record.summarise(chosen).set_index(pd.Index(labels.loc[in_part, "name"], name="term"))
+    signed = labels.loc[in_part, "signed"].to_numpy(dtype=bool)
+    table = record.summarise(chosen, signs=signed).set_index(pd.Index(labels.loc[in_part, "name"], name="term"))
     return table.assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)

@@ -17,7 +17,7 @@ from .alike import agreed, rivals_of
 from .draws import Draws
 from .estimates import Estimates
 from .quantities import check_same_data
-from .summaries import flat
+from .summaries import P_POSITIVE, flat
 from .variance import Parts, Values
 
 NEGATIVE = "negative: the variance is larger than the baseline's, as when predictors uncover differences of groups"
@@ -45,7 +45,7 @@ def of_posterior(record: Draws, baseline: Draws, ci_prob: float | None, ci_kind:
         record.values,
         baseline.design,
         baseline.values,
-        lambda draws: record.summarise(draws, ci_prob, ci_kind),
+        lambda draws: record.summarise(draws, ci_prob, ci_kind, signs=True),
     )
 
 
@@ -73,7 +73,7 @@ def _reductions(
         table = pd.DataFrame({"baseline": np.median(old, axis=0), "model": np.median(new, axis=0)})
         summary = summarise(reduction)
         table = table.assign(pseudo_r2=summary["median"], sd=summary["sd"], conf_low=summary["conf_low"])
-        table["conf_high"] = summary["conf_high"]
+        table = table.assign(**{column: summary[column] for column in ("conf_high", P_POSITIVE)})
     else:
         table = pd.DataFrame({"baseline": old, "model": new, "pseudo_r2": reduction})
     table["note"] = [NOTHING if np.isnan(value) else NEGATIVE if value < 0.0 else "" for value in table["pseudo_r2"]]

@@ -1,4 +1,4 @@
-"""Tables of results as they are read: digits that mean something, every column, and long ones folded."""
+"""Tables and records of results as they are read: digits that mean something, every column, and long ones folded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from ..tools.frame import is_numeric, one_line
 from ..tools.hints import with_hints
 from ..tools.html import html_cell, html_table
-from .text import decimals, number, probability
+from .text import Text, decimals, number, probability
 
 WIDTH = 80  # where no terminal says another
 PAGE_WIDTH = 145  # characters of a notebook 1,300 pixels wide
@@ -50,23 +51,56 @@ class ResultTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without t
         if n <= FOLDED:
             return "\n\n".join(_blocks(*_cells(self)))
         ends = self.iloc[[*range(ENDS), *range(n - ENDS, n)]]
-        headers, rows, left = _cells(ends)
+        headers, rows, left, labels = _cells(ends)
         rows.insert(ENDS, ["…"] * len(headers))
-        return "\n\n".join([*_blocks(headers, rows, left), f"[{n:,} rows x {self.shape[1]} columns]"])
+        return "\n\n".join([*_blocks(headers, rows, left, labels), f"[{n:,} rows x {self.shape[1]} columns]"])
 
     def _repr_html_(self) -> str:
         n = len(self)
         if n == 0 or self.shape[1] == 0:
             return str(pd.DataFrame(self)._repr_html_())
-        headers, rows, left = _cells(self.iloc[:MOST_ROWS])
+        headers, rows, left, labels = _cells(self.iloc[:MOST_ROWS])
         if n <= 2 * ENDS:
-            return _html(headers, rows, left)
+            return _html(headers, rows, left, labels)
         summary = f"{n - ENDS:,} more rows" if n <= MOST_ROWS else f"the first {MOST_ROWS:,} of {n:,} rows"
         return (
-            f"{_html(headers, rows[:ENDS], left)}"
+            f"{_html(headers, rows[:ENDS], left, labels)}"
             f"<details><summary>{summary}</summary>"
-            f"<div style='max-height:36em;overflow:auto'>{_html(headers, rows, left)}</div></details>"
+            f"<div style='max-height:36em;overflow:auto'>{_html(headers, rows, left, labels)}</div></details>"
         )
+
+
+class Shown:
+    """A record that prints as the `Text` it makes of itself, in a terminal, a notebook, Markdown and LaTeX.
+
+    Its tables print for reading as well, as those of a fit do.
+    """
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):  # type: ignore[arg-type]  # every record is a dataclass
+            value = getattr(self, entry.name)
+            if type(value) is pd.DataFrame:
+                object.__setattr__(self, entry.name, for_reading(value))
+
+    def text(self) -> Text:
+        """Paragraphs and tables."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return str(self.text())
+
+    def _repr_html_(self) -> str:
+        return self.text()._repr_html_()
+
+    def to_markdown(self) -> str:
+        """The printed tables and remarks as Markdown."""
+        return self.text().to_markdown()
+
+    def to_latex(self) -> str:
+        """The printed tables and remarks as LaTeX, for the package booktabs."""
+        return self.text().to_latex()
 
 
 class NamedTables(dict[str, Any]):
@@ -112,8 +146,8 @@ def _reading(verb: Callable[..., Any]) -> Callable[..., Any]:
 # -- cells
 
 
-def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
-    """Headers, rows of texts, and how many columns are flush left."""
+def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], int, list[int]]:
+    """Headers, rows of texts, how many columns are flush left, and which say what row it is."""
     names = list(frame.columns)
     spread = next((c for c in _UNCERTAINTY if names.count(c) == 1 and is_numeric(frame[c])), None)
     uncertainty = None if spread is None else frame[spread].to_numpy(dtype=float, na_value=np.nan)
@@ -127,7 +161,12 @@ def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
         columns.append(_texts(str(name), column, uncertainty))
         aligned.append(not is_numeric(column))
     left = aligned.index(False) if False in aligned else len(aligned)
-    return headers, [list(row) for row in zip(*columns, strict=True)], left
+    return headers, [list(row) for row in zip(*columns, strict=True)], left, _labels_of_rows(columns[: len(index)])
+
+
+def _labels_of_rows(index: Sequence[Sequence[str]]) -> list[int]:
+    """The one level of an index that differs from row to row, or all of them."""
+    return next(([k] for k, texts in enumerate(index) if len(set(texts)) == len(texts)), list(range(len(index))))
 
 
 def _texts(name: str, column: pd.Series, uncertainty: np.ndarray | None) -> list[str]:
@@ -181,22 +220,23 @@ def _column_writer(values: np.ndarray) -> Callable[[float], str]:
 # -- as text
 
 
-def _blocks(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns side by side while they fit, the others below, each time with the first column."""
+def _blocks(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int, labels: Sequence[int]) -> list[str]:
+    """Columns side by side while they fit, the others below, each time with those that say which row it is."""
     width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
     columns = [[headers[c], *(row[c] for row in rows)] for c in range(len(headers))]
     wrapped = [[textwrap.wrap(cell, LONGEST_LINE) or [""] for cell in column] for column in columns]
     widths = [max(len(line) for cell in column for line in cell) for column in wrapped]
-    return [_aligned(wrapped, widths, block, left) for block in _split(widths, width)]
+    return [_aligned(wrapped, widths, block, left) for block in _split(widths, width, labels)]
 
 
-def _split(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns that fit beside the first one, block by block."""
-    blocks = [[0]]
-    for c in range(1, len(widths)):
+def _split(widths: Sequence[int], width: int, labels: Sequence[int]) -> list[list[int]]:
+    """Columns that fit in a line, block by block; in later ones after the labels of rows, or the first of many."""
+    repeated = list(labels) if sum(widths[k] + GAP for k in labels) <= width / 2 else list(labels[:1])
+    blocks: list[list[int]] = [[]]
+    for c in range(len(widths)):
         block = blocks[-1]
-        if len(block) > 1 and sum(widths[k] + GAP for k in block) + widths[c] > width:
-            blocks.append([0, c])
+        if len(block) > len(repeated) and sum(widths[k] + GAP for k in block) + widths[c] > width:
+            blocks.append([*repeated, c])
         else:
             block.append(c)
     return blocks
@@ -214,11 +254,11 @@ def _aligned(wrapped: list[list[list[str]]], widths: list[int], block: list[int]
     return "\n".join(lines)
 
 
-def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int, labels: Sequence[int]) -> str:
     """The same for a page, on which long texts are broken by the browser."""
     widths = [min(LONGEST_LINE, max(len(row[c]) for row in (headers, *rows))) for c in range(len(headers))]
     tables = (
         html_table([headers[c] for c in block], [[row[c] for c in block] for row in rows], sum(c < left for c in block))
-        for block in _split(widths, PAGE_WIDTH)
+        for block in _split(widths, PAGE_WIDTH, labels)
     )
     return f"<div style='overflow-x:auto'>{''.join(tables)}</div>"

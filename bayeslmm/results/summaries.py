@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..tools.arrays import Array
@@ -44,8 +45,13 @@ def interval(draws: Array, ci_prob: float, ci_kind: str = "eti") -> tuple[Array,
     return ends[..., 0], ends[..., 1]
 
 
-def summarise(values: Array, ci_prob: float, ci_kind: str = "eti", *, signs: bool = False) -> pd.DataFrame:
-    """Mean, sd, median and interval of draws (chain, draw, k): k rows; with ``signs`` the share that is above zero."""
+def summarise(
+    values: Array, ci_prob: float, ci_kind: str = "eti", *, signs: bool | NDArray[np.bool_] = False
+) -> pd.DataFrame:
+    """Mean, sd, median and interval of draws (chain, draw, k): k rows; with ``signs`` the share that is above zero.
+
+    ``signs`` (k,) tells it of some, missing of those that cannot be negative, and not at all where that is all.
+    """
     check_interval(ci_prob, ci_kind)
     draws = np.asarray(values, dtype=np.float64)
     draws = draws.reshape(int(np.prod(draws.shape[:-1])), draws.shape[-1])
@@ -62,7 +68,9 @@ def summarise(values: Array, ci_prob: float, ci_kind: str = "eti", *, signs: boo
     if ci_kind != "eti":
         low, high = interval(draws, ci_prob, ci_kind)
     table = pd.DataFrame({"mean": mean, "sd": sd, "median": middle, "conf_low": low, "conf_high": high})
-    return table.assign(**{P_POSITIVE: above}) if signs else table
+    if not np.any(signs):
+        return table
+    return table.assign(**{P_POSITIVE: np.where(signs, above, np.nan)})
 
 
 def _quantile(ordered: Array, p: float) -> Array:

@@ -18,7 +18,7 @@ from .estimates import Estimates
 from .fitted import residuals
 from .intervals import family_table, residual_table
 from .posterior_tables import parameters
-from .summaries import CI_KINDS, flat
+from .summaries import CI_KINDS, P_POSITIVE, flat
 from .text import Table, Text, number, percent, probability, table
 from .variance import RESIDUAL, part_of, row_of
 
@@ -281,10 +281,12 @@ def _part_table(fit: Draws, part: str, title: str) -> Table | str:
 
 
 def _draws_table(frame: pd.DataFrame, ci_prob: float, title: str) -> Table:
+    signed = P_POSITIVE in frame and bool(frame[P_POSITIVE].notna().all())  # elsewhere the table would be too wide
     rows = [
         [
             str(term),
             *(number(r[c], r["sd"]) for c in ("mean", "sd", "conf_low", "conf_high")),
+            *([f"{r[P_POSITIVE]:.3f}"] if signed else []),
             f"{r['rhat']:.3f}",
             f"{r['ess_bulk']:,.0f}",
             f"{r['ess_tail']:,.0f}",
@@ -292,4 +294,5 @@ def _draws_table(frame: pd.DataFrame, ci_prob: float, title: str) -> Table:
         for term, r in frame.iterrows()
     ]
     lower, upper = f"l-{percent(ci_prob)} CI", f"u-{percent(ci_prob)} CI"
-    return table(["", "Mean", "SD", lower, upper, "R-hat", "Bulk ESS", "Tail ESS"], rows, title=title)
+    headers = ["", "Mean", "SD", lower, upper, *(["P(>0)"] if signed else []), "R-hat", "Bulk ESS", "Tail ESS"]
+    return table(headers, rows, title=title)

@@ -101,30 +101,6 @@ class Text:
         return f"<div style='line-height:1.35'>{''.join(parts)}</div>"
 
 
-class Shown:
-    """Prints as the `Text` that it makes of itself, in a terminal, a notebook, Markdown and LaTeX."""
-
-    __slots__ = ()
-
-    def text(self) -> Text:
-        """Paragraphs and tables."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return str(self.text())
-
-    def _repr_html_(self) -> str:
-        return self.text()._repr_html_()
-
-    def to_markdown(self) -> str:
-        """The printed tables and remarks as Markdown."""
-        return self.text().to_markdown()
-
-    def to_latex(self) -> str:
-        """The printed tables and remarks as LaTeX, for the package booktabs."""
-        return self.text().to_latex()
-
-
 _LATEX_LETTERS = str.maketrans(
     {
         "σ": r"$\sigma$",

@@ -15,6 +15,7 @@ from .alike import told_alike
 from .estimates import Estimates
 from .fitted import fitted, residuals
 from .intervals import estimates_of, family_table, parameter_labels, quantity_table
+from .summaries import P_POSITIVE
 from .variance import RESIDUAL, row_of
 
 EFFECTS = ("fixed", "ran_pars", "ran_vals", "ran_coefs", "family")
@@ -30,6 +31,7 @@ COLUMNS = [
     "p_value",
     "conf_low",
     "conf_high",
+    P_POSITIVE,
     "rhat",
     "ess_bulk",
     "ess_tail",

@@ -1,5 +1,7 @@
 """F tests of terms against lmerTest and pbkrtest."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,14 @@ from terms_reference import FITS, fit_of, numbers, reference
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.results import wald
+from bayeslmm.results.hypothesis_matrices import hypotheses
 
 TYPES = {"I": 1, "II": 2, "III": 3}
+CENTRED = {
+    "chickweight_diet": "weight ~ Diet * center(Time) + (Time | Chick)",
+    "items_crossed": "rt ~ cond * center(freq) + (cond | subject) + (1 | item)",
+}
 pytestmark = pytest.mark.filterwarnings(
     "ignore::bayeslmm.errors.AliasedColumnsWarning", "ignore::bayeslmm.errors.SingularFitWarning"
 )
@@ -47,6 +55,52 @@ def test_linear_hypotheses_are_those_of_lmertest(name, ddf):
         assert found["f"] == pytest.approx(wanted["F"], rel=1e-6)
         assert found["den_df"] == pytest.approx(wanted["DenDF"], rel=1e-4)
         assert found["p_value"] == pytest.approx(wanted["p"], rel=2e-4)
+
+
+def of_r(term):
+    """The name of a term of ours in R."""
+    return re.sub(r"(?:C|center)\((\w+)[^)]*\)", r"\1", term)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", [name for name in FITS if "car_Anova" in reference(name)])
+def test_type_two_by_the_covariance_of_the_estimates_is_that_of_car(name):
+    """The hypotheses that tables of other than normal responses test, here with car's Kenward-Roger F tests."""
+    fit, wanted = fit_of(name), {row[0]: row[1:] for row in reference(name)["car_Anova"]["II"]["rows"]}
+    about = wald.approximation(fit.design, fit.solution, "kenward-roger")
+    matrices = hypotheses(fit.design, 2, about.vcov)
+    assert [of_r(term) for term in matrices] == list(wanted)
+    for term, L in matrices.items():
+        found = about.f_test(L, L @ fit.solution.beta)
+        num_df, den_df, f, _ = wanted[of_r(term)]
+        assert found.num_df == num_df
+        assert found.den_df == pytest.approx(den_df, rel=1e-7)
+        assert found.f == pytest.approx(f, rel=1e-7)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", [name for name in FITS if "joint_tests" in reference(name)])
+@pytest.mark.parametrize("ddf", ["satterthwaite", "kenward_roger"])
+def test_type_three_is_that_of_joint_tests(name, ddf):
+    """Numbers at their mean, so centred here; F has three decimals there, df two.
+
+    With several df emmeans takes other denominators, and leaves the scale of Kenward and Roger's F out; where cells are
+    empty it tests what is estimable.
+    """
+    kept = reference(name)["joint_tests"].get(ddf)
+    if kept is None or kept["note"] is not None:
+        pytest.skip("not there, or of cells that are empty")
+    fit = fit_of(name)
+    fit = fit.update(CENTRED[name]) if name in CENTRED else fit
+    found = blm.anova(fit, ddf=ddf.replace("_", "-")).table.rename(index=of_r)
+    for term, num_df, den_df, f, p in (row[:5] for row in kept["rows"]):
+        row, single = found.loc[term], num_df == 1
+        assert row["num_df"] == num_df
+        if single or ddf == "satterthwaite":
+            assert row["f"] == pytest.approx(f, abs=6e-4)
+        if single:
+            assert row["den_df"] == pytest.approx(den_df, abs=6e-3)
+            assert row["p_value"] == pytest.approx(p, rel=1e-4)
 
 
 def test_a_term_with_one_column_is_tested_by_its_t(sleep):

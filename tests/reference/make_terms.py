@@ -1,7 +1,7 @@
 """Extract what the tests need from full reference files into terms/: ``python make_terms.py REFERENCES DATA``.
 
-REFERENCES holds F tests of terms by ``lmerTest`` 3.1-3 and ``pbkrtest`` 0.5.2, marginal means and contrasts by
-``emmeans`` 1.8.4; DATA the simulated tables that are not bundled.
+REFERENCES holds F tests of terms by ``lmerTest`` 3.1-3, ``pbkrtest`` 0.5.2 and ``car`` 3.1-1, marginal means, contrasts
+and joint tests by ``emmeans`` 1.8.4; DATA the simulated tables that are not bundled.
 """
 
 import json
@@ -22,7 +22,19 @@ FITS = (
     "science_nested",
     "sleepstudy_slope",
 )
-KEPT = ("formula_py", "data_file", "columns", "contrasts", "weights", "anova", "means", "tests", "coefficients")
+KEPT = (
+    "formula_py",
+    "data_file",
+    "columns",
+    "contrasts",
+    "weights",
+    "anova",
+    "car_Anova",
+    "joint_tests",
+    "means",
+    "tests",
+    "coefficients",
+)
 OTHERS = {"mmrm": ("trial_mmrm",), "bootstrap": ("boot_pastes", "boot_sleepstudy")}  # folders of their own
 
 references, data = map(pathlib.Path, sys.argv[1:3])

@@ -673,7 +673,7 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
         found |= {"no rows"}
     if not fit.design.groups and "sigma" not in parameters and name == "tidy, ran_pars":
         found |= {"no rows"}
-    if word == "variance_components" and case.engine == "posterior":
+    if case.engine == "posterior" and word in {"variance_components", "tidy", "parameters", "compare_estimates"}:
         found |= {"p_positive"}  # of variances, sds and shares, which are positive
     if name == "tidy, family" and not parameters - {"sigma"}:
         found |= {"no rows"}

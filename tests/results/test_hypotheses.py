@@ -1,7 +1,11 @@
 """Probabilities of statements about parameters."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
+import shifted
 from scipy import stats
 
 import bayeslmm as blm
@@ -143,6 +147,36 @@ def test_every_table_of_a_posterior_says_how_likely_a_number_is_above_zero(post)
     assert post.slopes("Days")["p_positive"].iloc[0] == pytest.approx(asked)
     difference, ratio = (post.comparisons("Days", kind=kind)["p_positive"].iloc[0] for kind in ("difference", "ratio"))
     assert ratio == pytest.approx(difference)
+    tidy = post.tidy().set_index("term")["p_positive"]
+    assert tidy["Days"] == pytest.approx(asked) and tidy["cor__Intercept.Days"] == pytest.approx(correlation)
+    assert tidy.drop(["Intercept", "Days", "cor__Intercept.Days"]).isna().all()  # sds, which cannot be negative
+    assert "p_positive" not in post.parameters("family") and "p_positive" not in post.icc()
+    assert post.parameters("Subject")["p_positive"].notna().tolist() == [False, False, True]
+    assert post.hypothesis("Days = 10")["p_positive"].iloc[0] == pytest.approx((draws[..., 1] > 10).mean())
+    together = post.within_correlation({"Days": [0, 9]}, draws=True).to_numpy()
+    assert post.within_correlation({"Days": [0, 9]})["p_positive"].to_numpy() == pytest.approx(
+        (together > 0).mean(axis=(0, 1))
+    )
+    assert "P(>0)" in str(post.summary()).split("Population-level")[1].splitlines()[1]
+
+
+def test_parameters_of_families_that_can_be_negative_have_the_probability_of_a_number_above_zero():
+    """Cutpoints and coefficients of a parameter's predictor can, a shape cannot."""
+    rng = shifted.fixed_rng(3)
+    data = pd.DataFrame({"g": np.repeat(np.arange(8), 10).astype(str), "x": rng.normal(size=80)})
+    data["grade"] = pd.Categorical(rng.choice(list("abc"), 80), list("abc"), ordered=True)
+    data["n"] = rng.poisson(3.0, 80)
+    settings = {"draws": 50, "tune": 100, "chains": 2, "random_seed": 1, "progressbar": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graded = blm.Model("grade ~ x + (1 | g)", data, family="ordinal").fit(**settings)
+        counted = blm.Model("n ~ x + (1 | g)", data, family="negbinomial").fit(**settings)
+    cutpoints = graded.parameters("family")
+    drawn = graded.draws("cutpoint")
+    assert cutpoints["p_positive"].to_numpy() == pytest.approx((drawn > 0).mean(axis=(0, 1)))
+    assert "p_positive" not in counted.parameters("family")
+    rows = counted.tidy(["fixed", "family"]).set_index("term")["p_positive"]
+    assert rows.isna().to_dict() == {"Intercept": False, "x": False, "shape": True}
 
 
 def test_far_from_all_draws_there_is_no_ratio_of_densities(post):

@@ -175,6 +175,42 @@ def test_margins_of_a_posterior_are_shares_of_its_draws(sleep):
     assert list(pairs.equivalence(11)) == ["contrast", "mean", "sd", "margin", "probability"]
 
 
+def test_other_sums_of_means_are_taken_where_they_are_asked_for():
+    fit = blm.lmer("strength ~ cask + (1 | batch)", blm.load_dataset("pastes"))
+    means = fit.means("cask")
+    assert len(means.contrasts({"thirds": [1 / 3, 1 / 3, -2 / 3]}).table) == 1  # zero but for rounding
+    average = means.contrasts({"all": [1 / 3] * 3}, sum_to_zero=False).table.iloc[0]
+    overall = fit.means([]).table.iloc[0]  # the same mean, by another way
+    assert average["estimate"] == pytest.approx(overall["estimate"])
+    assert average["std_error"] == pytest.approx(overall["std_error"])
+
+
+def test_the_mean_of_a_model_of_an_intercept_is_the_intercept():
+    fit = blm.lmer("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
+    found, intercept = fit.means([]).table.iloc[0], fit.fixef().iloc[0]
+    shared = ["estimate", "std_error", "df", "conf_low", "conf_high"]
+    np.testing.assert_allclose(found[shared].astype(float), intercept[shared].astype(float))
+
+
+def test_sums_that_have_no_meaning_are_refused():
+    """Ratios are of weights that sum to zero; an offset cancels in such sums alone."""
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"f": list("ab") * 30, "g": np.repeat(list("uvwxyz"), 10), "t": rng.uniform(1.0, 3.0, 60)})
+    data["n"] = rng.poisson(3.0 * data["t"])
+    fit = blm.glmer("n ~ f + offset(log(t)) + (1 | g)", data, family="poisson")
+    half = {"half": [0.5, 0.5]}
+    response = fit.means("f").response()
+    with pytest.raises(errors.InputError, match="ratios are of weights that sum to zero; add kind='difference'"):
+        response.contrasts(half, sum_to_zero=False)
+    found = response.contrasts(half, sum_to_zero=False, kind="difference").table.iloc[0]
+    assert found["estimate"] == pytest.approx(response.table["estimate"].mean())
+    with pytest.raises(errors.InputError, match="every mean has an offset of .*offset=0"):
+        fit.means("f").contrasts(half, sum_to_zero=False)
+    without = fit.means("f", offset=0)
+    found = without.contrasts(half, sum_to_zero=False).table.iloc[0]
+    assert found["estimate"] == pytest.approx(without.table["estimate"].mean())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -196,6 +232,10 @@ def test_margins_of_a_posterior_are_shares_of_its_draws(sleep):
         (lambda fit: fit.means("cask", by="cask"), "stands in by= as well"),
         (lambda fit: fit.means("cask", ci_kind="hdi"), "one kind of interval"),
         (lambda fit: fit.means("cask").draws(), "a point fit has no draws"),
+        (lambda fit: fit.means("cask").contrasts({"a": [0.5, 0.5, 0]}), "sum to 1; those of a contrast sum to zero"),
+        (lambda fit: fit.means("cask").contrasts({"a": [1, -0.5, -0.49]}), "sum to 0.01; those.*sum_to_zero=False"),
+        (lambda fit: fit.means("cask").contrasts({"a": [0, 0, 0]}), "all weights are zero"),
+        (lambda fit: fit.means("cask").contrasts({"a": [0, 0, 0]}, sum_to_zero=False), "all weights are zero"),
         (lambda fit: fit.means("cask").contrasts("all"), "methods are"),
         (lambda fit: fit.means("cask").contrasts({"a": [1, -1]}), "3 finite weights are needed"),
         (lambda fit: fit.means("cask").pairs(adjust="scheffe"), "methods are"),

@@ -92,6 +92,48 @@ def test_any_table_prints(odd):
     assert closed(table._repr_html_()) or odd.empty
 
 
+def test_columns_that_do_not_fit_stand_below_the_label_that_tells_rows_apart():
+    index = pd.MultiIndex.from_tuples([("fixed", "a"), ("fixed", "b")], names=["effect", "term"])
+    wide = ResultTable({f"a_long_name_{k}": [1.0, 2.0] for k in range(6)}, index=index)
+    blocks = repr(wide).split("\n\n")
+    assert blocks[0].split()[:2] == ["effect", "term"] and all(b.split()[0] == "term" for b in blocks[1:])
+    both = pd.MultiIndex.from_product([["u", "v"], ["a", "b"]], names=["effect", "term"])
+    wide = ResultTable({f"a_long_name_{k}": range(4) for k in range(6)}, index=both)
+    assert all(block.split()[:2] == ["effect", "term"] for block in repr(wide).split("\n\n"))
+
+
+def records(model, reml, post):
+    """One of every record that holds tables."""
+    yield blm.ranova(reml)
+    yield blm.compare_estimates(reml, post)
+    yield blm.model_table(reml, post)
+    yield blm.compare(post, post.refit(model.design.y, random_seed=2))
+    yield (pool := blm.compare_pooling(model, post=post))
+    yield pool.held_out()
+    yield pool.loo()
+    yield blm.ppc(post)
+    yield blm.plan(reml, vary={"Batch": [6, 12]}, quantity="Intercept", studies=4, progressbar=False)
+    yield model.prior_audit(draws=200)
+    yield reml.means([])
+    yield blm.check(reml)["influence"]
+
+
+def test_tables_of_records_print_for_reading():
+    """No column is hidden at 80 characters, whoever made the table."""
+    model = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff"))
+    for record in records(model, model.fit_reml(), model.fit(random_seed=1)):
+        names = [name for name in dir(type(record)) if not name.startswith("_")]
+        held = {name: value for name in names if isinstance(value := getattr(record, name), pd.DataFrame)}
+        if callable(getattr(record, "table", None)):
+            held["table()"] = record.table()
+        assert held, record
+        for name, table in held.items():
+            assert type(table) is ResultTable, (type(record), name)
+            if len(table) and len(table.columns):
+                assert max(map(len, repr(table).splitlines())) <= 80, (type(record), name)
+                assert all(str(column) in repr(table) for column in table.columns)
+
+
 def test_text_in_cells_is_whole(fit):
     check = blm.check(fit)
     words = check["residual distribution"].words
