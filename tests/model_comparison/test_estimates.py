@@ -32,6 +32,7 @@ COLUMNS = [
     "sd",
     "conf_low",
     "conf_high",
+    "p_positive",
     "difference",
     "prior_sensitivity",
     "prior_matters",
