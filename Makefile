@@ -1,7 +1,7 @@
 # make demo | make test: each sets up .venv first. Further arguments: make test ARGS="-k reml".
 # PYTHON=... names the interpreter to build .venv with.
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel clean-posteriors bench-python bench-reml bench-glmm bench-structures bench-growth bench-anysize bench-posterior agree calibrate clean
+.PHONY: help venv install demo test test-thinned test-all slow-tests coverage lint format laws boundary modes fuzz docs examples oldest wheel clean-posteriors bench-python bench-waits bench-reml bench-glmm bench-structures bench-growth bench-anysize bench-posterior agree calibrate clean
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -117,6 +117,9 @@ bench-python: $(STAMP) .venv/peers/.installed  ## time the point fits beside tho
 	@$(BIN)/python -m venv --clear .venv/peers
 	@.venv/peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
 	@touch $@
+
+bench-waits: $(STAMP)  ## time what users wait for: first fits, verbs, refits; ARGS=--compile also compiling
+	@$(BIN)/python benchmarks/waits.py $(ARGS)
 
 bench-structures: $(STAMP)  ## time structures of effects beside nlme, glmmTMB, metafor and mgcv
 	@$(BIN)/python benchmarks/structures.py $(ARGS)

@@ -30,6 +30,7 @@ ROOT = pathlib.Path(__file__).parents[1]
             "--models cbpp --repeats 1 --no-compile --no-write",
             ["bayeslmm: first of a process", "bayeslmm: again", "Bambi was left out"],
         ),
+        ("waits.py", "--repeats 1 --no-write", ["first posterior after it", "loo() by row", "400 refits of hsb"]),
         ("anysize.py", "--rows 3e4 --ways memory,Parquet --no-write", ["30,000", "of themselves at most"]),
         ("growth.py", "--most 1e4 --repeats 1 --no-write", ["10,000", "within 4 standard errors"]),
     ],

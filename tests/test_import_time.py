@@ -1,4 +1,4 @@
-"""`import bayeslmm` and a REML fit, each in a fresh process, load no sampler, no ArviZ and no matplotlib."""
+"""What first fits load, each in a fresh process: no sampler, no ArviZ and no matplotlib for REML, and no SciPy."""
 
 import subprocess
 import sys
@@ -13,17 +13,40 @@ blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy")).
 """
 
 
-def modules_after(code: str) -> set[str]:
-    """Top-level modules that a fresh process has loaded after running ``code``."""
-    show = "\nimport sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+POSTERIOR = """
+import bayeslmm as blm
+model = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy"))
+model.fit(random_seed=1, progressbar=False)
+"""
+
+
+def all_modules_after(code: str) -> set[str]:
+    """Modules that a fresh process has loaded after running ``code``."""
+    show = "\nimport sys; print(*sorted(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code + show], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return set(run.stdout.splitlines()[-1].split())
 
 
+def modules_after(code: str) -> set[str]:
+    """The same, of the top level."""
+    return {name.partition(".")[0] for name in all_modules_after(code)}
+
+
 @pytest.mark.parametrize("code", ["import bayeslmm", REML_FIT], ids=["import", "REML fit"])
 def test_heavy_libraries_stay_out(code):
     assert modules_after(code) & HEAVY == set()
+
+
+def test_a_kept_reml_fit_loads_no_part_of_scipy_and_not_what_numba_compiles_with():
+    all_modules_after(REML_FIT)  # compiles what is not kept yet
+    loaded = all_modules_after(REML_FIT)
+    assert loaded & {"scipy.linalg", "scipy.special", "scipy.sparse", "scipy.optimize", "scipy.stats"} == set()
+    assert loaded & {"numba.np.arraymath", "numba.np.npyimpl"} == set()
+
+
+def test_a_posterior_loads_no_arviz():
+    assert modules_after(POSTERIOR) & {"arviz", "arviz_base", "arviz_stats"} == set()
 
 
 def test_datasets_need_pandas_only():

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from ..covariances.template import cholesky_psd
 from ..design.design import Design, GroupTerm
@@ -24,6 +23,7 @@ from ..results.summaries import flat
 from ..results.text import number
 from ..results.variance import nesting
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from ..tools.warned import muted
 from .groups import NO_GROUPS
 from .verdict import CHANCE, FEWEST_DRAWS, LIMITS, Verdict, no_answer, worst

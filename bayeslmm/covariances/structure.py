@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
-from scipy.special import betaln
 
 from ..tools.arrays import Array
+from ..tools.lazy import special
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +235,7 @@ class Structure(ABC):
     def log_constant(self, q: int, eta: float) -> float:
         """The logarithm of ∫ Π(1 − p²)^(η − 1) over the correlation parameters."""
         shapes = eta + self.excess(q)
-        return float(np.sum((2.0 * shapes - 1.0) * np.log(2.0) + betaln(shapes, shapes)) + self.log_volume(q))
+        return float(np.sum((2.0 * shapes - 1.0) * np.log(2.0) + special.betaln(shapes, shapes)) + self.log_volume(q))
 
     def log_density(self, eta: float, cor: Array) -> Array:
         """Log prior density (...,) of correlation matrices (..., q, q), by their correlation parameters."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import betaln
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import special
 from .structure import Structure
 
 
@@ -123,5 +123,5 @@ class Unstructured(Structure):
         steps = np.arange(1, q)
         shape = eta + (q - steps - 1) / 2.0
         constant = np.sum((2.0 * eta - 2.0 + q - steps) * (q - steps)) * np.log(2.0)
-        constant += np.sum((q - steps) * betaln(shape, shape))
+        constant += np.sum((q - steps) * special.betaln(shape, shape))
         return np.asarray((eta - 1.0) * np.linalg.slogdet(cor)[1] - constant)

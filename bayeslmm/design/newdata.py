@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from ..errors import DataError, NotEstimableWarning
 from ..formulas.expressions import Expression, total_offset
@@ -23,6 +22,7 @@ from ..tools.frame import (
     plain,
     unknown_column,
 )
+from ..tools.lazy import sparse
 from ..tools.warned import warn
 from .aliases import Aliases
 from .coding import MatrixRecipe, new_columns

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from ..errors import DataError, InputError, NotAvailableError, UnidentifiedTermError, UnseenLevelError
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
@@ -20,6 +19,7 @@ from ..terms.smooth import Curve
 from ..terms.wide import WideTerm
 from ..terms.words import Membership, Related, Smooth
 from ..tools.arrays import Array
+from ..tools.lazy import sparse
 from .coding import MatrixRecipe, design_columns, new_columns
 
 MOST_CORRELATED = 3_000  # effects of a term of several a level: a factorisation takes a second there

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import sparse
 
 Codes = NDArray[np.int64]
 WAITING = 1_000_000  # blocks of pairs of chunks that wait to be joined

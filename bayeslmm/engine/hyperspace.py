@@ -23,13 +23,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import polygamma
 
 from ..covariances import loops
 from ..covariances.template import Template
 from ..terms.means import shear
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import special
 from .hyperpriors import HyperPriors, log_prior
 from .layout import Layout
 from .scaling import Problem
@@ -120,7 +120,7 @@ def build(
             of_partials += [(block[i], block[j], s) for (i, j), s in zip(entries, shapes, strict=True)]
             # one correlation is told by every column after the first
             information = levels * (len(block) * (len(block) - 1) / 2.0 / len(entries))
-            gains += list(information * polygamma(1, shapes) / 2.0)
+            gains += list(information * special.polygamma(1, shapes) / 2.0)
         blocks.append(of_factor)
         partials.append(of_partials)
     every_block = [block for of_factor in blocks for block in of_factor]

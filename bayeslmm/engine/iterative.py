@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.linalg import eigh_tridiagonal
 
 from ..tools.arrays import Array
+from ..tools.lazy import linalg, sparse
 from . import pls
 from .crossproducts import CrossProducts
 from .layout import pair_of
@@ -216,7 +215,7 @@ def _log_form(tridiagonal: tuple[Array, Array], square: float) -> float:
     """vᵀ(log A − (A − I))v by Gauss's quadrature, |v|² = ``square``."""
     if not len(tridiagonal[0]):
         return 0.0
-    values, vectors = eigh_tridiagonal(*tridiagonal)
+    values, vectors = linalg.eigh_tridiagonal(*tridiagonal)
     weights = square * vectors[0] ** 2
     return float(weights @ (np.log(values) - (values - 1.0)))
 

@@ -18,7 +18,6 @@ import numpy as np
 from numba import types
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.special import betaln
 
 from ..covariances import loops
 from ..design.design import Design, GroupTerm
@@ -30,6 +29,7 @@ from ..families.links import LOG, mean_and_slope, mean_bends
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.compiling import compiled, compiled_for_c, kept
+from ..tools.lazy import special
 from .geometry import Geometry, middle_shifts
 from .hyperpriors import Kind, Positive, location_scale, log_location_scale, log_prior, with_other_ends
 from .pql import Rough
@@ -279,7 +279,7 @@ def _joined(
     column_start, effects = _starts([g.q for g in groups]), [g.q * g.n_levels for g in groups]
     shapes = np.array([shape for factor in factors for shape in factor.partial_shape])
     constant = design.density_constants.sum() - 0.5 * np.log(2.0 * np.pi) * sum(effects)
-    constant -= betaln(shapes, shapes).sum()
+    constant -= special.betaln(shapes, shapes).sum()
     by_products = design.family.is_normal and not design.family.residual_is_known and not design.is_wide
     gram, gram_shift = _gram(design, X, y) if len(groups) == 1 and by_products else (np.zeros(0), np.zeros(design.p))
     attached = [

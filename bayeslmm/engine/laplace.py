@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from ..covariances import INDEPENDENT_ALIKE
 from ..covariances.template import Template
@@ -23,6 +22,7 @@ from ..families import LINKS, Link
 from ..families.densities import each_bend, each_bend_by_row, each_normaliser, normaliser, numbers
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
+from ..tools.lazy import lapack
 from . import pls
 from .reweighting import Reweighted
 from .scaling import Problem, scale

@@ -14,15 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.linalg import solve_triangular
-from scipy.sparse import csgraph
-from scipy.sparse.linalg import spsolve
-from scipy.special import logsumexp
 
 from ..design.design import Design, GroupTerm
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
+from ..tools.lazy import linalg, sparse, special
 from .laplace import Approximation, Inner
 from .laplace_fit import coordinates
 from .quadrature import MOST_EFFECTS, OneFactor
@@ -76,6 +72,9 @@ class _Sampled:
 
     @classmethod
     def of(cls, about: Approximation, psi: Array, inner: Inner) -> _Sampled | None:
+        from scipy.sparse import csgraph
+        from scipy.sparse.linalg import spsolve
+
         beta, theta, free = about.split(psi)
         lams, groups = about.lams(theta), about.design.groups
         narrow = [k for k, g in enumerate(groups) if g.q <= MOST_EFFECTS and len(groups) > 1 and not g.is_wide]
@@ -123,15 +122,15 @@ class _Sampled:
         z = generator(random_seed).normal(size=(pairs, len(self.mode)))
         sizes = np.bincount(self.parts, minlength=self.n_parts)
         wider = 1.0 + WIDER / np.sqrt(np.maximum(sizes, 1.0))
-        steps = solve_triangular(self.L, z.T, lower=True, trans="T").T * wider[self.parts]
+        steps = linalg.solve_triangular(self.L, z.T, lower=True, trans="T").T * wider[self.parts]
         logs = np.empty((2, pairs, self.n_parts))
         constant = self._summed(-np.log(np.diag(self.L)), self.parts) + sizes * np.log(wider)
         for side, sign in enumerate((1.0, -1.0)):
             v = self.mode + sign * steps
             logs[side] = self._summed(0.5 * (z**2 - v**2), self.parts) + constant
             logs[side] += self._summed(self._given(v, nodes), self.parts_of_units)
-        of_pairs = logsumexp(logs, axis=0) - np.log(2.0)  # (pairs, parts)
-        means = logsumexp(of_pairs, axis=0) - np.log(pairs)
+        of_pairs = special.logsumexp(logs, axis=0) - np.log(2.0)  # (pairs, parts)
+        means = special.logsumexp(of_pairs, axis=0) - np.log(pairs)
         variance = np.var(np.exp(of_pairs - means), axis=0, ddof=1) / pairs
         total = float(means.sum())
         if self.root is None:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..errors import NotAvailableError
 from ..tools.arrays import Array
+from ..tools.lazy import sparse
 from .crossproducts import CrossProducts
 
 Codes = NDArray[np.int64]

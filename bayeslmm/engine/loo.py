@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from .elimination import back_substitute, selected_inverse
 from .layout import Layout, arrange
 from .pieces import in_pieces
 from .reduction import backward, factorise, inverse_of_dense, work_for
+from .row_loo import MOST_COLUMNS, LevelRows, leverages_and_residuals
 from .scaling import Problem, Scaled, scale
 
 Codes = NDArray[np.int64]
@@ -159,24 +160,20 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
     coordinates = _Coordinates.of(problem, draws)
     if any(problem.wide):
         return _leave_one_out_of_wide(problem, draws, coordinates, cores)
-    layout = coordinates.layout()
-    rows, S = _rows(problem, layout, coordinates), len(draws.sigma)
+    layout, S, w = coordinates.layout(), len(draws.sigma), coordinates.weights
+    one_factor = len(layout.order) == 1 and problem.widths[0] + len(coordinates.precision) <= MOST_COLUMNS
+    fill: Any = leverages_and_residuals if one_factor else _leverages_and_residuals
+    rows = _level_rows(problem, coordinates) if one_factor else _rows(problem, layout, coordinates)
     lams = np.concatenate([np.empty((S, 0)), *(coordinates.lams[k].reshape(S, -1) for k in layout.order)], axis=1)
     without, within = np.empty((2, S, len(problem.y)))
+    log_w = np.log(w)
 
     def work(part: slice) -> None:
-        _densities(
-            layout.pattern,
-            layout.values,
-            rows,
-            lams[part],
-            np.ascontiguousarray(draws.sigma[part]),
-            coordinates.precision,
-            coordinates.beta[part],
-            draws.prior is None,
-            without[part],
-            within[part],
-        )
+        sigma, leverage, residual = np.ascontiguousarray(draws.sigma[part]), within[part], without[part]
+        known = coordinates.precision, coordinates.beta[part], draws.prior is None
+        fill(layout.pattern, layout.values, rows, lams[part], sigma, *known, leverage, residual)
+        for s2, h, e in zip(sigma**2, leverage, residual, strict=True):
+            _to_densities(e, h, w / s2, log_w - np.log(2.0 * np.pi * s2))
 
     in_pieces(work, S, cores)
     return LeftOut(without=without, within=within)
@@ -360,6 +357,12 @@ def _templates(cov: Array, T: Array, blocks: Sequence[Sequence[int]], sigma: Arr
     return np.stack([to_scaled @ cholesky_psd(each, blocks) for each in relative])
 
 
+def _level_rows(problem: Problem, coordinates: _Coordinates) -> LevelRows:
+    return LevelRows.of(
+        coordinates.Z[0], coordinates.X, coordinates.y, coordinates.weights, problem.codes[0], problem.levels[0]
+    )
+
+
 def _rows(problem: Problem, layout: Layout, coordinates: _Coordinates) -> Rows:
     pattern, n = layout.pattern, len(coordinates.y)
     first = np.empty((n, len(layout.order)), np.int64)
@@ -445,20 +448,31 @@ def _add_fixed(R, x, total):
     return total
 
 
-@inlined
-def _left_out(e, h, s2, w):
-    """Log density of a response without its row (12.1), and of a new one in its place; NaN where h is one."""
-    if 1.0 - h < LOST:  # it alone tells a coefficient
-        return np.nan, np.nan
-    variance = s2 / (w * (1.0 - h))
-    without = -0.5 * (np.log(2.0 * np.pi * variance) + (e / (1.0 - h)) ** 2 / variance)
-    variance = s2 * (1.0 + h) / w
-    return without, -0.5 * (np.log(2.0 * np.pi * variance) + e**2 / variance)
+def _to_densities(e: Array, h: Array, precision: Array, log_precision: Array) -> None:
+    """Residuals e and leverages h (n,) to log densities without the row (12.1) and of a new one; NaN where h is one.
+
+    In place, and by NumPy, whose logs take a fifth of the time of compiled ones; ``log_precision`` is less log 2π.
+    """
+    left = 1.0 - h
+    left[left < LOST] = np.nan  # it alone tells a coefficient
+    squares = e * e
+    squares *= precision
+    np.log(left, out=e)
+    e -= squares / left
+    e += log_precision
+    e *= 0.5
+    h += 1.0
+    squares /= h
+    np.log(h, out=h)
+    h += squares
+    h -= log_precision
+    h *= -0.5
+    h += 0.0 * left
 
 
 @compiled
-def _densities(pattern, values, rows, lams, sigmas, precision, betas, beta_given, without, within):
-    """Fill both arrays (S, n); NaN where a row alone tells a coefficient, and where the numbers break down."""
+def _leverages_and_residuals(pattern, values, rows, lams, sigmas, precision, betas, beta_given, leverage, residual):
+    """Fill both arrays (S, n); NaN where the numbers break down."""
     K, n, n_xy = pattern.widths.shape[0], rows.y.shape[0], values.XytXy.shape[0]
     p, z_start = n_xy - 1, np.zeros(K + 1, np.int64)
     for k in range(K):
@@ -471,7 +485,7 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, beta_given
         s2 = sigmas[s] ** 2
         _, _, _, Lt, sound = factorise(pattern, values, lams[s], precision * s2, work)
         if not sound:
-            without[s, :], within[s, :] = np.nan, np.nan
+            leverage[s, :], residual[s, :] = np.nan, np.nan
             continue
         beta = betas[s] if beta_given else work.beta
         right_side(pattern, P, dense_xy, U)
@@ -488,5 +502,4 @@ def _densities(pattern, values, rows, lams, sigmas, precision, betas, beta_given
                 fit += x[c] * beta[c]
             if not beta_given:
                 quad = _add_fixed(work.R, x, quad)
-            w = rows.weights[i]
-            without[s, i], within[s, i] = _left_out(rows.y[i] - fit, w * quad, s2, w)
+            leverage[s, i], residual[s, i] = rows.weights[i] * quad, rows.y[i] - fit

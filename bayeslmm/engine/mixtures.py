@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from scipy.special import ndtr
 
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from .marginal import Marginal
 from .modes import look_around
 from .opinions import is_opinionated
@@ -56,7 +56,7 @@ class NormalMixture:
         for _ in range(BISECTIONS):
             middle = 0.5 * (low + high)
             with np.errstate(divide="ignore", invalid="ignore"):
-                below = self.weights @ ndtr((middle - means) / spread) < share
+                below = self.weights @ special.ndtr((middle - means) / spread) < share
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return 0.5 * (low + high)
 

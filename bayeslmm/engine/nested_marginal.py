@@ -17,7 +17,6 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.special import polygamma
 
 from ..covariances import loops as structures
 from ..design.design import Design, GroupTerm
@@ -25,6 +24,7 @@ from ..design.names import CUTPOINT
 from ..design.priors import LKJ, Priors
 from ..families.densities import numbers
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from . import nested_marginal_loops as loops
 from .hyperpriors import Kind, Positive, location_scale, of_fixed_effect
 from .pql import Rough
@@ -279,7 +279,7 @@ class NestedMarginal:
             first, last = self.of_bars.bar_partial[k : k + 2]
             of_bars += [np.log1p(sds / softness), np.zeros(last - first)]
             reach = np.maximum(sds, 0.5 * softness) / np.sqrt(2.0 * bar.n_levels) / (sds + softness)
-            reach_of_bars += [reach, np.sqrt(polygamma(1, self.of_bars.partial_shape[first:last]) / 2.0)]
+            reach_of_bars += [reach, np.sqrt(special.polygamma(1, self.of_bars.partial_shape[first:last]) / 2.0)]
             total += float((sds * size) @ (sds * size))
             uncertain += float((sds * size) @ (sds * size)) / bar.n_levels
         if family.has_cutpoints:
@@ -533,7 +533,7 @@ class _Bars:
                     continue
                 blocks.append((k, structures.number(structure), len(columns), q, len(entries)))
                 columns += list(block)
-                gains = bar.n_levels * (q * (q - 1) / 2.0 / len(pairs)) * polygamma(1, shapes) / 2.0
+                gains = bar.n_levels * (q * (q - 1) / 2.0 / len(pairs)) * special.polygamma(1, shapes) / 2.0
                 entries += [(block[i], block[j], s, g) for (i, j), s, g in zip(pairs, shapes, gains, strict=True)]
             partials.append(len(entries))
             is_sd += [True] * len(bar.sd_terms) + [False] * (partials[-1] - partials[-2])

@@ -17,7 +17,7 @@ from ..tools.arrays import Array
 from ..tools.compiling import compiled, copy_into, inlined, is_kept
 from .assembly import project, right_side, subtract_products, trace_sums
 from .elimination import back_substitute, forward_substitute, selected_inverse
-from .reduction import backward, factorise, forward, inverse_of_dense, work_for
+from .reduction import SMALL, backward, factorise, forward, inverse_of_dense, work_for
 
 Codes = NDArray[np.int64]
 
@@ -166,6 +166,65 @@ def _second_derivative_of_V(pattern, values, form, by_lam, outer, lams, H):
                     H[i, j] += gamma[a, b] + gamma[b, a] - 2.0 * outer[lam + a * q + b]
 
 
+@compiled
+def _eigen(A, values, vectors):
+    """Eigenvalues of a symmetric A, rising, and eigenvectors in columns. A small one is overwritten.
+
+    A small one by Jacobi's rotations, each of which makes an entry beside the diagonal zero: LAPACK has to be loaded,
+    with much else of SciPy.
+    """
+    n = A.shape[0]
+    if n > SMALL:
+        by_lapack = np.linalg.eigh(A)
+        copy_into(values, by_lapack[0])
+        for i in range(n):
+            copy_into(vectors[i], by_lapack[1][i])
+        return
+    vectors[:, :] = 0.0
+    for i in range(n):
+        vectors[i, i] = 1.0
+    for _ in range(50):  # quadratic convergence: some six sweeps
+        beside, all_squares = 0.0, 0.0
+        for i in range(n):
+            for j in range(n):
+                all_squares += A[i, j] ** 2
+                if i != j:
+                    beside += A[i, j] ** 2
+        if not beside > 1e-36 * all_squares:
+            break
+        for i in range(n):
+            for j in range(i + 1, n):
+                if A[i, j] != 0.0:
+                    _rotate(A, vectors, i, j)
+    for i in range(n):
+        least = i
+        for j in range(i + 1, n):
+            if A[j, j] < A[least, least]:
+                least = j
+        values[i] = A[least, least]
+        A[least, least] = A[i, i]
+        for r in range(n):
+            vectors[r, i], vectors[r, least] = vectors[r, least], vectors[r, i]
+
+
+@inlined
+def _rotate(A, vectors, i, j):
+    """Turn rows and columns i and j of a symmetric A so that A_ij vanishes."""
+    ratio = (A[j, j] - A[i, i]) / (2.0 * A[i, j])
+    tangent = (1.0 if ratio >= 0.0 else -1.0) / (abs(ratio) + np.sqrt(1.0 + ratio**2))
+    cosine = 1.0 / np.sqrt(1.0 + tangent**2)
+    sine = tangent * cosine
+    for r in range(A.shape[0]):
+        A[r, i], A[r, j] = cosine * A[r, i] - sine * A[r, j], sine * A[r, i] + cosine * A[r, j]
+        vectors[r, i], vectors[r, j] = (
+            cosine * vectors[r, i] - sine * vectors[r, j],
+            sine * vectors[r, i] + cosine * vectors[r, j],
+        )
+    for c in range(A.shape[0]):
+        A[i, c], A[j, c] = cosine * A[i, c] - sine * A[j, c], sine * A[i, c] + cosine * A[j, c]
+    A[i, j] = A[j, i] = 0.0
+
+
 @inlined
 def _evaluate(pattern, values, form, point):
     """The criterion (3.1) at ``point.theta`` with its gradient (5.1) and H (5.2); NaN if the numbers break down.
@@ -263,10 +322,7 @@ def _derivatives(pattern, values, form, lams, work, Lt, sigma2, point):
         for j in range(n_theta):
             finite = finite and np.isfinite(H[i, j])
     if finite:
-        values_of_H, vectors = np.linalg.eigh(H)
-        for i in range(n_theta):
-            curvatures[i] = values_of_H[i]
-            copy_into(axes[i], vectors[i])
+        _eigen(H, curvatures, axes)
     return finite
 
 

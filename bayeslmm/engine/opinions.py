@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaincinv
 
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from ..tools.summed import least_squares
 from .hyperpriors import Kind, Positive, log_prior
 from .marginal import Marginal
@@ -99,7 +99,7 @@ def box(marginal: Marginal, points: Array) -> tuple[Array, Array]:
     low[correlations], high[correlations] = (s * 2.5 * np.sqrt(1.0 + space.partial_gain) for s in (-1.0, 1.0))
     t = mixing(marginal, 2.0)
     low[marginal.omega_at] = np.log(t) - 2.0
-    high[marginal.omega_at] = np.log(gammaincinv(space.nu / 2.0, 0.999) / (space.nu / 2.0))
+    high[marginal.omega_at] = np.log(special.gammaincinv(space.nu / 2.0, 0.999) / (space.nu / 2.0))
     low[marginal.residual_at], high[marginal.residual_at] = -RESIDUALS, RESIDUALS
     return np.minimum(low, z.min(axis=0) - 0.5), np.maximum(high, z.max(axis=0) + 0.5)
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
 
 from ..tools.arrays import Array
+from ..tools.lazy import lapack
 from . import assembly, elimination
 from .layout import Layout
+from .reduction import SMALL, solve_small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +95,17 @@ def solve(reduced: Reduced, *, prior_precision: Array | None = None) -> Solution
         A = A + prior_precision
     if p == 0:
         return Solution(beta=np.zeros(0), R_x=np.zeros((0, 0)), r2=float(reduced.XyVXy[0, 0]), log_det_A=0.0)
-    R_x, info = lapack.dpotrf(A, lower=0, clean=1)
-    if info:
-        raise FloatingPointError(f"XᵀV⁻¹X is not positive definite at column {info}")
-    half, _ = lapack.dtrtrs(R_x, d_xy, lower=0, trans=1)
-    beta, _ = lapack.dtrtrs(R_x, half, lower=0)
+    if p <= SMALL:
+        R_x, half, beta = np.array(A, order="C"), np.array(d_xy), np.empty(p)
+        is_definite = solve_small(R_x, half, beta)
+    else:
+        R_x, info = lapack.dpotrf(A, lower=0, clean=1)
+        is_definite = info == 0
+        if is_definite:
+            half, _ = lapack.dtrtrs(R_x, d_xy, lower=0, trans=1)
+            beta, _ = lapack.dtrtrs(R_x, half, lower=0)
+    if not is_definite:
+        raise FloatingPointError("XᵀV⁻¹X is not positive definite")
     r2 = max(float(reduced.XyVXy[p, p] - half @ half), 0.0)
     return Solution(beta=beta, R_x=R_x, r2=r2, log_det_A=2.0 * float(np.log(R_x.diagonal()).sum()))
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ..design.coding import independent_columns
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from . import pls
 from .criterion import prepare
 from .loo import LOST, Hyperdraws, LeftOut, _Coordinates
@@ -304,9 +304,9 @@ def groups_left_out(problem: Problem, codes: Codes, J: int) -> LeftOut:
         log_det = np.linalg.slogdet(A)[1]
         if problem.sigma is not None:
             return -0.5 * (df * np.log(2.0 * np.pi * problem.sigma**2) + log_det + S / problem.sigma**2)
-        return gammaln(df / 2.0) - df / 2.0 * np.log(np.pi * np.maximum(S, 1e-300)) - 0.5 * log_det
+        return special.gammaln(df / 2.0) - df / 2.0 * np.log(np.pi * np.maximum(S, 1e-300)) - 0.5 * log_det
 
-    whole = gammaln((n - p) / 2.0) - (n - p) / 2.0 * np.log(np.pi * max(rss, 1e-300))
+    whole = special.gammaln((n - p) / 2.0) - (n - p) / 2.0 * np.log(np.pi * max(rss, 1e-300))
     if problem.sigma is not None:
         whole = -0.5 * ((n - p) * np.log(2.0 * np.pi * problem.sigma**2) + rss / problem.sigma**2)
     jacobian = _summed(np.log(root), codes, J)
@@ -318,7 +318,7 @@ def _log_normal(x: Array, variance: Array) -> Array:
 
 
 def _log_t(x: Array, variance: Array, df: int) -> Array:
-    constant = gammaln((df + 1) / 2.0) - gammaln(df / 2.0) if df > 0 else np.nan
+    constant = special.gammaln((df + 1) / 2.0) - special.gammaln(df / 2.0) if df > 0 else np.nan
     df = max(df, 1)
     return constant - 0.5 * np.log(df * np.pi * variance) - (df + 1) / 2.0 * np.log1p(x**2 / (df * variance))
 

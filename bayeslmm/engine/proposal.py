@@ -13,12 +13,11 @@ from typing import Protocol
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.linalg import lapack
-from scipy.special import gammaln
 
 from ..covariances import loops
 from ..errors import FitError
 from ..tools.arrays import Array
+from ..tools.lazy import lapack, special
 from .hyperpriors import PERFECT
 from .hyperspace import FARTHEST
 from .marginal import Marginal
@@ -100,7 +99,7 @@ class Mixture:
         """Log of share times density of each component (K, n)."""
         d, nu = x.shape[1], self.dof
         scale = np.sum(np.log(np.diagonal(self.roots, axis1=1, axis2=2)), axis=1)
-        constant = gammaln((nu + d) / 2) - gammaln(nu / 2) - 0.5 * d * np.log(np.pi * nu)
+        constant = special.gammaln((nu + d) / 2) - special.gammaln(nu / 2) - 0.5 * d * np.log(np.pi * nu)
         kernel = -0.5 * (nu + d) * np.log1p(self.distances(x) / nu)
         return (np.log(self.shares) - scale + constant)[:, None] + kernel
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from ..design.categories import as_seen, category_numbers
 from ..design.design import Design, GroupTerm
@@ -22,6 +21,7 @@ from ..errors import NotAvailableError
 from ..families import LINKS
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
+from ..tools.lazy import sparse
 from .geometry import Geometry, middle_shifts
 from .pymc_variables import Walked, correlations, cutpoints, effects, independent, prior_of, product, wide_effects
 

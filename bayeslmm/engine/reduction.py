@@ -113,10 +113,31 @@ def factorise(pattern, values, lams, prior_precision, work):
 @compiled
 def inverse_of_dense(Rt):
     """(RᵀR)⁻¹ of the dense part, both triangles."""
-    if Rt.shape[0] > SMALL:
+    size = Rt.shape[0]
+    if size > SMALL:
         half = np.ascontiguousarray(np.linalg.inv(Rt))
-    else:
-        half = np.eye(Rt.shape[0])
-        for c in range(Rt.shape[0]):
-            backward(Rt, half[:, c])
-    return half @ half.T
+        return half @ half.T
+    half, inverse = np.eye(size), np.zeros((size, size))
+    for c in range(size):
+        backward(Rt, half[:, c])
+    for a in range(size):
+        for b in range(a + 1):
+            for c in range(a, size):  # half is upper triangular
+                inverse[a, b] += half[a, c] * half[b, c]
+            inverse[b, a] = inverse[a, b]
+    return inverse
+
+
+@compiled
+def solve_small(R, half, x):
+    """A becomes its upper R, RᵀR = A, and b becomes half = R⁻ᵀb; x = A⁻¹b. Whether A is positive definite."""
+    if not _cholesky(R):
+        return False
+    for a in range(R.shape[0]):
+        for r in range(a):
+            R[a, r] = 0.0
+            half[a] -= R[r, a] * half[r]
+        half[a] /= R[a, a]
+        x[a] = half[a]
+    backward(R, x)
+    return True

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from ..covariances.template import cholesky_psd
 from ..residual_structures import Residuals
 from ..tools.arrays import Array
+from ..tools.lazy import linalg
 from .loo import Hyperdraws, LeftOut
 from .scaling import Problem
 
@@ -65,8 +65,8 @@ class _Precision:
         weighted = residual.weighted(np.column_stack([columns, y]), values) / sigma**2  # by Ω
         M = columns.T @ weighted[:, :-1] + np.diag(np.concatenate(inverse_variances))
         L = np.linalg.cholesky(M)
-        T = solve_triangular(L, weighted[:, :-1].T, lower=True, check_finite=False).T
-        right = solve_triangular(L, columns.T @ weighted[:, -1], lower=True, check_finite=False)
+        T = linalg.solve_triangular(L, weighted[:, :-1].T, lower=True, check_finite=False).T
+        right = linalg.solve_triangular(L, columns.T @ weighted[:, -1], lower=True, check_finite=False)
         return cls(residual, values, sigma, T, weighted[:, -1] - T @ right)
 
     def of_rows(self) -> tuple[Array, Array]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..design.design import Design
 from ..tools.arrays import Array
-from ..tools.lazy import optimize
+from ..tools.lazy import optimize, sparse
 
 MOVED = 1e-6  # of a coefficient of scaled columns, where the largest is one
 HARDLY = 0.05  # zeros expected beside the counts in all rows, below which one's probability is nothing

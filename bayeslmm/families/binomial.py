@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from ..tools.lazy import stats
+from ..tools.lazy import special, stats
 from .family import Family
 from .links import LINKS, LOGIT, PROBABILITY_LINKS, log_cdf, log_cdf_bends, log_survival, log_survival_bends
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special
 
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from .family import Default, Family, no_moments
 
 HALF = 0.5  # a row, added to each category where its odds centre a prior: there may be none

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
-from scipy import special
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import special
 from .family import Default, Family, Scale
 from .gaussian import sigma_prior
 from .special import HALF_LOG_2_PI, log_normal_cdf

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special
 
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from .links import LINKS, PROBABILITY_LINKS
 
 FARTHEST = 8.0  # of a normal score: doubles know no probability nearer to one

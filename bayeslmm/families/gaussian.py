@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
-from scipy import special
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import special
 from .family import Default, Family, Scale
 from .links import IDENTITY, by_eta, mean_and_slope, mean_bends
 

@@ -12,10 +12,10 @@ from math import erfc
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import special
 
 PROBABILITY_LINKS: tuple[str, ...] = ("logit", "probit", "cloglog", "cauchit")
 COUNT_LINKS: tuple[str, ...] = ("log", "sqrt", "identity")
@@ -64,16 +64,16 @@ LINKS = {
     ),
     "sqrt": Link(to_eta=np.sqrt, to_mean=np.square, slope=lambda e: 2.0 * e, graph=lambda eta: eta**2),
     "logit": Link(
-        to_eta=special.logit,
-        to_mean=special.expit,
+        to_eta=lambda m: special.logit(m),
+        to_mean=lambda e: special.expit(e),
         slope=_logistic_slope,
         graph=_in_pytensor(lambda pt, eta: pt.sigmoid(eta)),
         latent_sd=np.pi / np.sqrt(3.0),
         latent_variance="pi^2/3",
     ),
     "probit": Link(
-        to_eta=special.ndtri,
-        to_mean=special.ndtr,
+        to_eta=lambda m: special.ndtri(m),
+        to_mean=lambda e: special.ndtr(e),
         slope=lambda e: np.exp(-0.5 * e**2) / np.sqrt(2.0 * np.pi),
         graph=_in_pytensor(lambda pt, eta: 0.5 * pt.erfc(-eta / np.sqrt(2.0))),
         latent_sd=1.0,

@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
-from scipy import special
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from ..tools.lazy import stats
+from ..tools.lazy import special, stats
 from .family import Default
 from .gamma import draw_gamma
 from .links import by_eta, mean_and_slope, mean_bends

@@ -9,11 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
-from ..tools.lazy import stats
+from ..tools.lazy import special, stats
 from . import poisson
 from .family import Family
 from .poisson import Poisson, draw_counts

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import special
 from .family import Default, Family
 from .special import digamma
 

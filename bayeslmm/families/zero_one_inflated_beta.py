@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special
 
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from .beta import Beta
 from .family import Default, Family
 from .links import PROBABILITY_LINKS

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from ..errors import InputError
 from ..tools.arrays import Array
+from ..tools.lazy import stats
 from .statistics import Split, Statistic
 
 
@@ -55,7 +55,7 @@ def count_levels(frame: pd.DataFrame, replicates: Array, ci_prob: float) -> pd.D
     tail, rows = (1.0 - ci_prob) / 2.0, []
     for (stat, group), levels in within.groupby(["stat", "group"], sort=False):
         drawn = replicates[:, levels.index]
-        above = (~np.isnan(drawn)).sum(axis=0) + 0.5 - rankdata(drawn, axis=0, nan_policy="omit")
+        above = (~np.isnan(drawn)).sum(axis=0) + 0.5 - stats.rankdata(drawn, axis=0, nan_policy="omit")
         p = above / np.maximum((~np.isnan(drawn)).sum(axis=0), 1)
         counts = (2.0 * np.minimum(p, 1.0 - p) < 1.0 - ci_prob).sum(axis=1)
         outside = int((levels["p_two_sided"] < 1.0 - ci_prob).sum())

@@ -16,10 +16,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.special import betaln
 
 from ..tools.arrays import Array
 from ..tools.compiling import compiled
+from ..tools.lazy import special
 from .blocks import Blocks
 
 
@@ -97,7 +97,7 @@ class Correlation(ABC):
     def log_prior(self, y: Array, eta: float, blocks: Blocks) -> float:
         """Log prior density of coordinates of samplers (r,)."""
         log_u, log_rest, log_slope = self.shares(y, blocks)
-        return float((eta - 1.0) * (log_u + log_rest) - betaln(eta, eta) + log_slope)
+        return float((eta - 1.0) * (log_u + log_rest) - special.betaln(eta, eta) + log_slope)
 
     def log_density(self, rho: Array, eta: float, blocks: Blocks) -> Array:
         """Log prior density (...,) of ρ (..., r) as users know it, up to a constant."""

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from .blocks import Blocks
 from .correlation import Correlation
 
@@ -200,5 +200,5 @@ def _prior_of_rows(sets: tuple[tuple[int, ...], ...], levels: int, eta: float) -
             nu = len(positions) - 1.0 + 2.0 * eta - b
             belongs.append(pairs[:, 1] == position)
             powers.append(0.5 * (nu + b))
-            constant += float(gammaln(powers[-1]) - gammaln(0.5 * nu) - 0.5 * b * np.log(np.pi))
+            constant += float(special.gammaln(powers[-1]) - special.gammaln(0.5 * nu) - 0.5 * b * np.log(np.pi))
     return np.array(belongs, dtype=float).reshape(-1, len(pairs)), np.array(powers), constant

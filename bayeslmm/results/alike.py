@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial, wraps
-from typing import Any, Concatenate, cast
+from typing import TYPE_CHECKING, Any, Concatenate, cast
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.identification import combination_names, untold_residual, words_of
-from ..engine import agq, iterative_fit
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
@@ -21,9 +20,15 @@ from ..engine.scaling import Problem
 from ..engine.separation import constant_levels
 from ..errors import UnidentifiedTermError
 from ..tools.arrays import Array
+from ..tools.lazy import Later
 from .estimates import Estimates
 from .monte_carlo import in_words
 from .text import number
+
+if TYPE_CHECKING:
+    from ..engine import agq, iterative_fit
+else:
+    agq, iterative_fit = Later("bayeslmm.engine.agq"), Later("bayeslmm.engine.iterative_fit")
 
 # rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
 RELATIVE, OF_DF = 1e-4, 0.02

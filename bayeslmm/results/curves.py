@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.random import default_rng
-from scipy import sparse
 
 from ..design.coding import MatrixRecipe, new_columns
 from ..design.design import Design
@@ -25,7 +24,7 @@ from ..engine.working import working
 from ..errors import InputError, NotAvailableError
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
-from ..tools.lazy import stats
+from ..tools.lazy import sparse, stats
 from .draws import Draws
 from .estimates import Estimates
 from .reference import typical

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..design.names import ROW, Names
 from ..errors import SamplingWarning
+from ..tools.lazy import special
 from ..tools.warned import warn
+from . import psis
+from .convergence import convergence
 
 MOST_LEVELS = 100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
 FEWEST_WEIGHTS = 100  # for a k-hat
@@ -59,12 +61,15 @@ def pareto_k(log_weights: np.ndarray) -> float:
 
     Infinite where the tail has no shape: next to no draw counts, or its weights are all alike.
     """
-    from arviz_stats.base import array_stats
-
     if log_weights.size < FEWEST_WEIGHTS:
         return float("nan")
     if np.isfinite(log_weights).sum() < FEWEST_WEIGHTS:
         return float("inf")
+    _, shape, is_known = psis.leave_out(-log_weights.reshape(-1, 1))
+    if is_known[0]:
+        return float(shape[0])
+    from arviz_stats.base import array_stats
+
     try:
         k = float(array_stats.psislw(-log_weights.reshape(-1))[1])
     except ValueError:  # "all tail values are the same"
@@ -180,8 +185,6 @@ def covers(tree: Any, other: Any, names: Names) -> bool:
 
 def _by_chance(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
     """What raises doubt, in words, if chains do not disagree by more than chance and the sampler reports no trouble."""
-    from scipy.stats import chi2
-
     of_sampler = (
         diagnosis.divergences
         or tree.posterior.attrs.get("doubt")
@@ -198,7 +201,7 @@ def _by_chance(tree: Any, diagnosis: Diagnosis, names: Names) -> str:
     if alone:
         df = 2 * chains - 1
         half_chain = np.sum(alone, axis=0) / (2 * chains)
-        by_chance = 1.0 + chi2.isf(BY_CHANCE, df) / (2.0 * df * half_chain)
+        by_chance = 1.0 + special.chdtri(df, BY_CHANCE) / (2.0 * df * half_chain)
         if (convergence(high)[0] > by_chance).any():
             return ""
     if ess >= ESS_LIMIT * chains:
@@ -242,35 +245,6 @@ def _is_exact(tree: Any) -> bool:
 def _judged(tree: Any, names: Names) -> np.ndarray:
     """The draws (chain, draw, k) that decide."""
     return _varying(tree.posterior.to_dataset(), names, without=names.effects if _is_exact(tree) else frozenset())
-
-
-def convergence(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """R-hat, bulk and tail ESS (k,) of draws (chain, draw, k), by ArviZ."""
-    axes, stats = {"chain_axis": 0, "draw_axis": 1}, _array_stats()
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # chains that stay where they are: infinite
-        return (
-            stats.rhat(draws, **axes),
-            stats.ess(draws, method="bulk", **axes),
-            stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes),
-        )
-
-
-@cache
-def _array_stats() -> Any:
-    from arviz_stats.base import array_stats
-    from scipy.fft import next_fast_len
-
-    class Quiet(type(array_stats)):  # type: ignore[misc]
-        """ArviZ's functions without its ``warnings.catch_warnings``: of two threads, one may leave all ignored."""
-
-        def autocov(self, ary: np.ndarray, axis: int = -1) -> np.ndarray:
-            n = ary.shape[axis]
-            centred = np.moveaxis(ary - ary.mean(axis, keepdims=True), axis, -1)
-            spectrum = np.fft.rfft(centred, n=next_fast_len(2 * n))
-            covariances = np.fft.irfft(spectrum * np.conjugate(spectrum), n=next_fast_len(2 * n))[..., :n]
-            return np.moveaxis(covariances / n, -1, axis)
-
-    return Quiet()
 
 
 def _varying(posterior: Any, names: Names, *, without: frozenset[str]) -> np.ndarray:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..design.design import Design
 from ..design.newdata import NewDesign
@@ -22,6 +21,7 @@ from ..engine.randomness import generator
 from ..engine.working import working
 from ..errors import NotEstimableWarning
 from ..tools.arrays import Array
+from ..tools.lazy import sparse
 from ..tools.warned import warn
 from . import wald
 from .draws import Draws

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from ..design.design import Design
 from ..errors import InputError, UnknownColumnError
 from ..tools.arrays import Array
 from ..tools.frame import as_frame
+from ..tools.lazy import sparse
 from ..tools.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
 from .tables import set_apart

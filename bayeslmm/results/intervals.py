@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from ..covariances.template import covariance
 from ..design.design import Design
@@ -21,6 +20,7 @@ from ..engine.scaling import Problem
 from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
 from ..families import LINKS
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from ..tools.words import is_one_of
 from . import point_tables, quantities, wald
 from .alike import agreed_numbers, combinations_of, estimated, rivals_of, told_of
@@ -37,7 +37,7 @@ METHODS = ("wald", "profile", "boot")
 def quantile(ci_prob: float) -> float:
     """The z with P(|Z| < z) = ci_prob."""
     check_interval(ci_prob)
-    return float(ndtri(0.5 + ci_prob / 2.0))
+    return float(special.ndtri(0.5 + ci_prob / 2.0))
 
 
 def parameters_of(design: Design) -> list[profiles.Parameter]:

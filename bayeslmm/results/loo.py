@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from ..design import names
 from ..design.design import Design
@@ -19,6 +18,7 @@ from ..engine.quadrature import MOST_EFFECTS
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError, SamplingWarning
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated, psis
@@ -144,13 +144,15 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     without, within = _densities(fit, unit, conditional, fit, evenly(fit, draws))
     dim, labels = units_of(fit.design, unit)
     elpd, k = np.full(without.shape[1], -np.inf), np.full(without.shape[1], np.inf)
-    finite = np.isfinite(without).all(axis=0)  # the others have no coefficient left to tell the rest by
-    elpd[finite], k[finite] = _smoothed(without[:, finite])
+    finite = np.isfinite(without.sum(axis=0))  # the others have no coefficient left to tell the rest by
+    if not finite.all():  # tens of millions of numbers
+        within = np.where(finite, within, 0.0)
+    elpd[finite], k[finite] = _smoothed(without if finite.all() else without[:, finite], fit.settings.threads)
     dataset = xr.Dataset(
         {
             "elpd_i": (dim, elpd),
             "pareto_k": (dim, k),
-            "lppd_i": (dim, log_mean(np.where(finite, within, 0.0))),
+            "lppd_i": (dim, log_mean(within)),
             "refitted_elpd_i": (dim, np.full(len(k), np.nan)),
         },
         coords={dim: labels},
@@ -161,9 +163,9 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
     return xr.DataTree(dataset)
 
 
-def _smoothed(without: Array) -> tuple[Array, Array]:
+def _smoothed(without: Array, cores: int = 1) -> tuple[Array, Array]:
     """elpd and Pareto k (units,) by Pareto smoothed importance sampling, from log densities (S, units)."""
-    elpd, k, known = psis.leave_out(without)
+    elpd, k, known = psis.leave_out(without, cores=cores)
     if not known.all():
         elpd[~known], k[~known] = _smoothed_by_unit(without[:, ~known])
     return elpd, k
@@ -183,7 +185,7 @@ def _smoothed_by_unit(without: Array) -> tuple[Array, Array]:
         if without.shape[1] > 1:
             parts = [_smoothed_by_unit(without[:, [unit]]) for unit in range(without.shape[1])]
             return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-        return np.log(len(without)) - logsumexp(-without, axis=0), np.full(1, np.inf)
+        return np.log(len(without)) - special.logsumexp(-without, axis=0), np.full(1, np.inf)
     return np.atleast_1d(elpd), np.atleast_1d(k)
 
 
@@ -191,8 +193,13 @@ def log_mean(log_density: Array) -> Array:
     """log of the mean density over draws (S, units)."""
     largest = log_density.max(axis=0)
     largest = np.where(np.isfinite(largest), largest, 0.0)
+    total, away = np.zeros_like(largest), np.empty_like(largest)
+    for of_draw in log_density:  # one at a time, since all together do not fit into a processor's cache
+        np.subtract(of_draw, largest, out=away)
+        np.exp(away, out=away)
+        total += away
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(log_density - largest).mean(axis=0)) + largest
+        return np.log(total / len(log_density)) + largest
 
 
 def evenly(fit: Draws, draws: int) -> NDArray[np.int64]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, stdtr
 
 from ..errors import InputError
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from .summaries import flat
 
 EQUIVALENCE, NON_INFERIORITY = "equivalence", "noninferiority"
@@ -54,5 +54,5 @@ def against_margin(
         else:
             statistic, side = (estimate + size) / error, -1.0
     endless = np.isinf(df)
-    p = np.where(endless, ndtr(side * statistic), stdtr(np.where(endless, 1.0, df), side * statistic))
+    p = np.where(endless, special.ndtr(side * statistic), special.stdtr(np.where(endless, 1.0, df), side * statistic))
     return labels.assign(estimate=estimate, std_error=error, df=df, margin=size, statistic=statistic, p_value=p)

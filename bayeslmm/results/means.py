@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..design.design import Design
 from ..engine.inference import Approximation
@@ -22,6 +21,7 @@ from ..engine.prediction import Errors
 from ..engine.working import working
 from ..errors import InputError
 from ..tools.arrays import Array
+from ..tools.lazy import sparse
 from ..tools.words import is_one_of
 from . import wald
 from .adjustment import IN_WORDS, adjusted, check_method

@@ -11,7 +11,7 @@ import pandas as pd
 from ..design.design import Design
 from ..design.names import LOG_RATIO, RHO
 from ..tools.arrays import Array
-from .diagnosis import convergence
+from .convergence import convergence
 from .draws import Draws
 from .variance import RESIDUAL, Values, part_of, row_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,25 +12,8 @@ import pandas as pd
 from ..errors import InputError
 from ..tools.arrays import Array
 from ..tools.caller import names_of_caller
-from . import (
-    curves,
-    effect_estimates,
-    effects,
-    heterogeneity,
-    intervals,
-    means,
-    parameter_rows,
-    point_tables,
-    predict,
-    pseudo_r2,
-    quantities,
-    refits,
-    streamed,
-    summary,
-    tidy,
-    wald,
-)
-from . import hypotheses as hypotheses_of
+from ..tools.lazy import later
+from . import effects, streamed, wald
 from .alike import told_alike, verdict
 from .beside import beside_data
 from .estimates import Estimates
@@ -40,6 +23,33 @@ from .reading import tables_for_reading
 from .tables import square
 from .targets import Transform
 from .text import Text
+
+if TYPE_CHECKING:
+    from . import (
+        curves,
+        effect_estimates,
+        heterogeneity,
+        intervals,
+        means,
+        parameter_rows,
+        point_tables,
+        predict,
+        pseudo_r2,
+        quantities,
+        refits,
+        summary,
+        tidy,
+    )
+    from . import hypotheses as hypotheses_of
+else:
+    globals().update(
+        later(
+            __package__,
+            *("curves", "effect_estimates", "heterogeneity", "intervals", "means", "parameter_rows", "point_tables"),
+            *("predict", "pseudo_r2", "quantities", "refits", "summary", "tidy"),
+        ),
+        hypotheses_of=later(__package__, "hypotheses")["hypotheses"],
+    )
 
 
 @tables_for_reading

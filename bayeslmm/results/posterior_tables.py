@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..tools.arrays import Array
 from . import variance
 from .coefficients import coding_of
-from .diagnosis import convergence
+from .convergence import convergence
 from .draws import Draws, covariance_of
 from .parameter_draws import parameter_draws
 from .summaries import P_POSITIVE, SUMMARY, flat

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..design.categories import as_table
 from ..design.design import Design
@@ -22,6 +21,7 @@ from ..engine.working import working
 from ..errors import InputError, NotAvailableError
 from ..terms.wide import WideTerm, spread
 from ..tools.arrays import Array
+from ..tools.lazy import sparse
 from . import parameter_rows, wald
 from .alike import told_alike, without
 from .estimates import Estimates

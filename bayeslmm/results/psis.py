@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.pieces import in_pieces
 from ..tools.arrays import Array
 
 AT_ONCE = 2_000_000  # numbers of one block of units
@@ -18,17 +19,18 @@ NEGLIGIBLE = 10.0 * float(np.finfo(float).eps)
 FOLDS = 3  # times that factors are multiplied in pairs before their log is taken
 
 
-def leave_out(log_density: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def leave_out(log_density: Array, *, cores: int = 1) -> tuple[Array, Array, NDArray[np.bool_]]:
     """elpd and Pareto k (units,) of log densities (S, units) under draws, and of which units they hold."""
     S, units = log_density.shape
     tail = int(3.0 * np.sqrt(S)) if S > 225 else S // 5
     elpd, k, known = np.full(units, np.nan), np.full(units, np.nan), np.zeros(units, dtype=bool)
     if tail < SMALLEST_TAIL:
         return elpd, k, known
-    step = max(1, AT_ONCE // max(S, tail * _grid_size(tail)))
-    for first in range(0, units, step):
-        part = slice(first, first + step)
+
+    def work(part: slice) -> None:
         elpd[part], k[part], known[part] = _block(log_density[:, part], tail)
+
+    in_pieces(work, units, cores, length=max(1, AT_ONCE // max(S, tail * _grid_size(tail))))
     return elpd, k, known
 
 

@@ -16,7 +16,6 @@ from .alike import estimated
 from .designed import designed
 from .draws import Draws
 from .estimates import Estimates
-from .sampling import sample
 
 
 def on_response[Record: Estimates](record: Record, y: Any) -> Record:
@@ -41,11 +40,15 @@ def updated[Record: Estimates](
 
 def draws_on_response(record: Draws, y: Any, settings: Mapping[str, Any]) -> Draws:
     """The draws behind :meth:`PosteriorFit.refit`, with changes of the settings."""
+    from .sampling import sample
+
     return sample(record.design.with_response(y), record.priors, record.settings.changed(settings))
 
 
 def under_priors(record: Draws, priors: Mapping[Any, Any], settings: Mapping[str, Any]) -> Draws:
     """The draws behind :meth:`PosteriorFit.with_priors`, with changes of the settings."""
+    from .sampling import sample
+
     fixed, others = fixing.changed(record.design.fixed, priors)
     if fixed != dict(record.design.fixed) or fixing.numbers(priors):
         raise NotAvailableError(

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
-from scipy import special
 
 from ..design.design import Design, GroupTerm
 from ..design.newdata import NewDesign
@@ -26,6 +25,7 @@ from ..families import LINKS, Family
 from ..residual_structures import Residuals
 from ..terms.wide import WideTerm, spread
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from .draws import Draws, covariance_of
 from .moments import expected_of, expected_over, expected_response, keeps_mean
 from .simulation import residual_noise, simulate_response

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from ..design.design import Design
 from ..engine import inference
@@ -18,6 +17,7 @@ from ..engine.reml import PointSolution
 from ..engine.scaling import Problem
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from ..tools.words import is_one_of
 from .adjustment import adjusted
 from .summaries import check_interval
@@ -120,12 +120,12 @@ def quantile(df: Any, ci_prob: float) -> Any:
     check_interval(ci_prob)
     df, p = np.asarray(df, dtype=float), 0.5 + ci_prob / 2.0
     endless = np.isinf(df)
-    return np.where(endless, ndtri(p), stdtrit(np.where(endless, 1.0, df), p))
+    return np.where(endless, special.ndtri(p), special.stdtrit(np.where(endless, 1.0, df), p))
 
 
 def _p_value(statistic: Array, df: Array) -> Array:
     endless, beyond = np.isinf(df), -np.abs(statistic)
-    return 2.0 * np.where(endless, ndtr(beyond), stdtr(np.where(endless, 1.0, df), beyond))
+    return 2.0 * np.where(endless, special.ndtr(beyond), special.stdtr(np.where(endless, 1.0, df), beyond))
 
 
 def with_interval(table: pd.DataFrame, ci_prob: float) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from ..design.codes import scores
 from ..design.design import Design
@@ -17,6 +16,7 @@ from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.streamed import need_rows
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from ..tools.words import is_one_of
 from . import style
 from .along import MANY_POINTS
@@ -189,7 +189,7 @@ def _residuals(fit: Fit, random_seed: int | None) -> tuple[Array, str]:
     simulated, y = table.to_numpy(), fit.design.y[:, None]
     below, equal = (simulated < y).sum(axis=1), (simulated == y).sum(axis=1)
     inside = generator(random_seed).random(len(y))
-    return ndtri((below + inside * (equal + 1.0)) / (SIMULATED + 1.0)), "quantile residual"
+    return special.ndtri((below + inside * (equal + 1.0)) / (SIMULATED + 1.0)), "quantile residual"
 
 
 def _fitted(fit: Fit) -> Array:
@@ -244,7 +244,7 @@ def _draw_density(ax: Any, values: Array, rng: np.random.Generator, label: str) 
 def _draw_qq(ax: Any, values: Array, rng: np.random.Generator, label: str) -> None:
     n = len(values)
     centre, spread = values.mean(), values.std(ddof=1)
-    normal = ndtri((np.arange(n) + 0.5) / n)
+    normal = special.ndtri((np.arange(n) + 0.5) / n)
     some = np.unique(np.linspace(0, n - 1, min(n, QUANTILES)).round().astype(int))
     sorted_samples = np.array([np.sort(sample)[some] for sample in _normal_samples(n, rng)])
     low, high = _middle(centre + spread * sorted_samples)
@@ -308,7 +308,7 @@ def _name_outliers(ax: Any, effects: pd.Series) -> None:
     for place, level, side in ((0, effects.idxmin(), 1), (n - 1, effects.idxmax(), -1)):
         ax.annotate(
             style.as_is(style.short(level, 14)),
-            (ndtri((place + 0.5) / n), effects[level]),
+            (special.ndtri((place + 0.5) / n), effects[level]),
             xytext=(4 * side, -9 * side),
             textcoords="offset points",
             ha="left" if side > 0 else "right",

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from ..errors import InputError
 from ..results.fit import Fit
@@ -15,6 +14,7 @@ from ..results.heterogeneity import averages, weights_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..tools.arrays import Array
+from ..tools.lazy import special
 from ..tools.words import is_one_of
 from . import style
 
@@ -88,7 +88,7 @@ def plot_forest(
             "draws the effects of many levels, plot_funnel all rows"
         )
     names = _names(fit, labels)
-    se, z = w**-0.5, float(ndtri(0.5 + style.OUTER / 2.0))
+    se, z = w**-0.5, float(special.ndtri(0.5 + style.OUTER / 2.0))
     intervals = np.column_stack([design.y, design.y - z * se, design.y + z * se])
     shrunk = _shrunk(fit)
     mean = averages(fit, style.OUTER)
@@ -176,7 +176,7 @@ def plot_funnel(fit: Fit, *, figsize: tuple[float, float] | None = None, ax: Any
     figure, (panel,) = style.new_figure(figsize=figsize, ax=ax, size=(5.2, 4.4))
     most = 1.05 * float(se.max())
     for prob, colour in ((ALTERNATIVE, "#EEEEEE"), (style.OUTER, style.ENVELOPE)):
-        half = float(ndtri(0.5 + prob / 2.0)) * most
+        half = float(special.ndtri(0.5 + prob / 2.0)) * most
         panel.fill(
             [middle - half, middle, middle + half],
             [most, 0.0, most],
@@ -190,7 +190,7 @@ def plot_funnel(fit: Fit, *, figsize: tuple[float, float] | None = None, ax: Any
     panel.set_ylim(most, 0.0)
     style.clean(panel, xlabel=style.as_is(xlabel), ylabel="standard error")
     style.legend([panel], ax=ax)
-    outside = int(np.sum(np.abs(x - middle) > float(ndtri(0.5 + style.OUTER / 2.0)) * se))
+    outside = int(np.sum(np.abs(x - middle) > float(special.ndtri(0.5 + style.OUTER / 2.0)) * se))
     style.note(figure, f"{outside} of {design.n:,} rows lie outside the 95 % region", ax=ax)
     return figure
 

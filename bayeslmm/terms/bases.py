@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from scipy import linalg
 
 from ..errors import DataError
 from ..tools.arrays import Array
-from ..tools.lazy import interpolate
+from ..tools.lazy import interpolate, linalg
 
 MOST_KNOTS = 2_000  # distinct values that a thin plate basis is made of, as in mgcv
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from ..errors import DataError
+from ..tools.lazy import sparse
 from .words import Membership
 
 MOST_LEVELS = 6_000

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import linalg, sparse
 
 from ..errors import DataError, InputError
 from ..tools.arrays import Array
+from ..tools.lazy import linalg, sparse
 from .words import Related
 
 MOST_LEVELS = 6_000  # of a matrix that is held whole: 290 MB

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from ..tools.arrays import Array
+from ..tools.lazy import linalg
 from .bases import Basis, ThinPlate, make
 from .words import Smooth
 

@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
 
 from ..errors import NotAvailableError
+from ..tools.lazy import linalg, sparse
 from .group import GroupTerm
 
 NEGLIGIBLE = 1e-12  # of the largest own cross-product: a column that no row meets

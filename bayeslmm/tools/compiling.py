@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.runtime import _nrt_python
 from numba.extending import intrinsic
 
 from .. import __version__
@@ -32,7 +34,8 @@ def compiled(function: Callable[..., Any]) -> Any:
     Floating-point errors give inf and nan, which callers look for. What Python calls fills arrays and returns none: to
     wrap one, numba runs Python, where a Ctrl-C pressed meanwhile becomes a SystemError.
     """
-    return kept(numba.njit(nogil=True, error_model="numpy")(function))
+    # called by Python and by compiled functions, never by an address
+    return kept(numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function))
 
 
 def inlined(function: Callable[..., Any]) -> Any:
@@ -61,7 +64,7 @@ def is_kept(folder: str, function: str) -> bool:
 def kept(dispatcher: Any) -> Any:
     """A compiled function, kept on disk; with NUMBA_DISABLE_JIT numba gives the function itself."""
     if not numba.config.DISABLE_JIT:
-        dispatcher._cache = _cache_of(dispatcher.py_func)
+        dispatcher._cache = _WhenUsed(dispatcher.py_func)
     return dispatcher
 
 
@@ -119,6 +122,16 @@ def source_stamp() -> str:
     return digest.hexdigest()
 
 
+class _WhenUsed:
+    """The cache of a function, made when it is first asked something: that of two hundred looks at as many folders."""
+
+    def __init__(self, function):
+        self._made = cache(lambda: _cache_of(function))
+
+    def __getattr__(self, name):
+        return getattr(self._made(), name)
+
+
 class _Cache(FunctionCache):
     """What cannot be read is compiled and written anew; what cannot be written is done without."""
 
@@ -128,10 +141,31 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # unpickling what a full disk or a lost power supply has left may raise anything
-            self._write(self.flush)
+            return self._run_only(sig, target_context)
+        except Exception:  # another numba, or what is said below
+            try:
+                return super().load_overload(sig, target_context)
+            except Exception:  # unpickling what a full disk or a lost power supply has left may raise anything
+                self._write(self.flush)
+                return None
+
+    def _run_only(self, sig, target_context):
+        """As numba loads, but without all that it knows to compile, which takes three times as long to load."""
+        codegen = target_context.codegen()
+        data = self._cache_file.load(self._index_key(sig, codegen))
+        if data is None:
             return None
+        (_, _, (code, _)), described = data[:2]
+        if any(name in code for name in DEFINED_TO_COMPILE):
+            return super().load_overload(sig, target_context)
+        _define_runtime()
+        ways_in = (described.llvm_func_name, described.llvm_cpython_wrapper_name, described.llvm_cfunc_wrapper_name)
+        codegen._engine._defined_symbols.update(name for name in ways_in if name.encode() in code)
+        codegen._library_class = _Library
+        try:
+            return self._impl.rebuild(target_context, data)
+        finally:
+            del codegen._library_class
 
     def save_overload(self, sig, data):
         self._write(lambda: super(_Cache, self).save_overload(sig, data))
@@ -141,6 +175,39 @@ class _Cache(FunctionCache):
             write()
         except OSError as problem:
             _say_not_kept(f"{self.cache_path}: {problem.strerror or problem}")
+
+
+# beginnings of the symbols that numba defines with what it knows to compile; to run code that asks for one ends Python
+DEFINED_TO_COMPILE = (b"_numba_hashsecret", b"numba_parallel", b"set_num_threads", b"get_num_threads", b"get_thread_id")
+
+
+@cache
+def _define_runtime() -> None:
+    """Tell LLVM where numba's reference counting stands, as numba does before it compiles."""
+    for name, address in _nrt_python.c_helpers.items():
+        binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+
+
+class _Library(JITCodeLibrary):
+    """Code from a cache. What other functions contain of it is read when one of them is compiled."""
+
+    _shared_module: Any
+
+    @classmethod
+    def _unserialize(cls, codegen, state):
+        name, _, (code, bitcode) = state
+        self = cls(codegen, name)
+        self._bitcode = bitcode
+        self.enable_object_caching()
+        self._set_compiled_object(code)
+        self._finalize_final_module()
+        return self
+
+    def _get_module_for_linking(self):
+        if self._shared_module is None:
+            self._shared_module = binding.parse_bitcode(self._bitcode)
+            self._codegen._engine._load_defined_symbols(self._shared_module)
+        return self._shared_module
 
 
 class _Nowhere(NullCache):

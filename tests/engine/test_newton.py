@@ -108,6 +108,22 @@ def test_a_first_fit_does_not_wait_for_the_search_to_be_compiled(monkeypatch, tm
     assert not newton.Readiness()()
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 6, newton.SMALL, newton.SMALL + 1])
+def test_eigenvalues_are_those_of_lapack(n):
+    rng = default_rng(n)
+    B = rng.normal(size=(n, n)) * np.logspace(-4.0, 4.0, n)
+    for H in (B @ B.T, np.diag(np.arange(n) - 1.0), np.zeros((n, n)), rng.normal(size=(n, n))):
+        H = H + H.T
+        values, vectors = np.empty(n), np.empty((n, n))
+        newton._eigen(H.copy(), values, vectors)
+        size = max(float(np.abs(H).max()), 1e-300)
+        assert (np.diff(values) >= 0.0).all()
+        # rounding of sums of n products
+        np.testing.assert_allclose(values / size, np.linalg.eigvalsh(H) / size, atol=1e-13 * n)
+        np.testing.assert_allclose((vectors * values) @ vectors.T / size, H / size, atol=1e-13 * n)
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(n), atol=1e-13 * n)
+
+
 # -- what is shared
 
 

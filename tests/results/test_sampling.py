@@ -255,23 +255,6 @@ def test_settings_of_a_refit_are_checked(post):
         post.with_priors({}, drawz=3)
 
 
-def test_convergence_is_that_of_arviz():
-    """Their autocovariance is replaced, since it mutes warnings for all threads: the numbers must not be."""
-    from arviz_stats.base import array_stats
-
-    from bayeslmm.results.diagnosis import convergence
-
-    steps = np.random.default_rng(1).normal(size=(4, 203, 3))
-    for t in range(1, 203):
-        steps[:, t] += 0.6 * steps[:, t - 1]
-    axes = {"chain_axis": 0, "draw_axis": 1}
-    rhat, bulk, tail = convergence(steps)
-    np.testing.assert_allclose(rhat, array_stats.rhat(steps, **axes), rtol=1e-12)
-    np.testing.assert_allclose(bulk, array_stats.ess(steps, method="bulk", **axes), rtol=1e-10)  # sums of two orders
-    expected = array_stats.ess(steps, method="tail", prob=(0.05, 0.95), **axes)
-    np.testing.assert_allclose(tail, expected, rtol=1e-10)
-
-
 EASY = {
     "exact": ("Reaction ~ Days + (Days | Subject)", "sleepstudy", {}),
     "nested": ("strength ~ 1 + (1 | batch/cask)", "pastes", {}),

@@ -72,6 +72,33 @@ def test_what_was_compiled_from_other_sources_is_not_kept(package):
     assert not compiling.is_kept(folder, "caller.value")
 
 
+LINKED = f"""
+import numpy as np; from {CALLER} import value; from bayeslmm.engine.callee import text_of
+x = np.zeros(1); value(x); assert x[0] == 1.0
+import numba
+@numba.njit
+def twice(x):
+    value(x)
+    x[0] *= 2.0
+twice(x); assert x[0] == 2.0
+assert text_of(3) == 1
+"""
+
+
+def test_kept_code_is_run_and_linked_into_what_is_compiled_later(package):
+    """Also where it needs a symbol (the secret of hashes of text) that is defined with what numba compiles by."""
+    callee = package / "bayeslmm/engine/callee.py"
+    callee.write_text(
+        callee.read_text() + "\n\n@compiled\ndef text_of(n):\n    return len({str(i % 1): i for i in range(n)})\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(package / "cache")}
+    for _ in range(2):  # compiled, then kept
+        process = subprocess.run(
+            [sys.executable, "-c", LINKED], env=environment, cwd=package, capture_output=True, text=True
+        )
+        assert process.returncode == 0, process.stderr
+
+
 def imported_names(tree):
     """What a file imports from the package itself: name -> file of the package."""
     for node in ast.walk(tree):
