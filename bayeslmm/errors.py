@@ -19,6 +19,8 @@
 
     AttributeError
     └── UnknownNameError                     nothing here is called that; Python's error, with the name like it
+    KeyError
+    └── UnknownEntryError                    a table of results has no such column or group; says which it has
     TypeError
     └── UnknownArgumentError                 an argument that a function does not take, or one that it lacks
 
@@ -117,6 +119,14 @@ class RefusedVerbError(NotAvailableError, AttributeError):
 
 class UnknownNameError(_Brief, AttributeError):
     """An attribute that is not there; the message says which one has a name like it."""
+
+
+class UnknownEntryError(_Brief, KeyError):
+    """A table of results has no such column or group."""
+
+    def __str__(self) -> str:
+        """The message itself; Python's KeyError would quote it."""
+        return str(self.args[0]) if self.args else ""
 
 
 class UnknownArgumentError(_Brief, TypeError):

@@ -592,7 +592,11 @@ class Design:
         named = None if groups is None else [name for name in groups if name not in of_parameters]
         new = rebuild(self.recipe, self.frame, newdata, named, offset, estimable_only)
         asked = of_parameters if groups is None else groups
-        parts = {name: part.at(self.frame, newdata, asked) for name, part in self.predictors.items()}
+        in_mean = self.family.mean_parameters if estimable_only else frozenset()  # what E(y) hangs on
+        parts = {
+            name: part.at(self.frame, newdata, asked, estimable_only=name in in_mean)
+            for name, part in self.predictors.items()
+        }
         return replace(new, predictors=parts)
 
     def rows(self, chosen: Any) -> Design:

@@ -415,6 +415,8 @@ def refuse_untold_residual(design: Design) -> None:
     """
     if design.is_wide or design.sums is not None:  # the fit judges them by its cross-products
         return
+    if design.residual is not None and design.residual.structure.blocks is not None:  # judged when it was built
+        return
     effects = sum(group.n_levels * group.q for group in design.groups)
     family = design.family
     latent = family.hides_row_effects(design.trials)

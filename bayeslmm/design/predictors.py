@@ -114,8 +114,12 @@ class ParameterPart:
         with np.errstate(over="ignore"):
             return LINKS[self.link].to_mean(np.asarray(gamma) @ X.T + offset + random)
 
-    def at(self, fit_frame: pd.DataFrame, newdata: Any, groups: Collection[str] = ()) -> NewDesign:
-        """New rows with these of its `groups`, smooths in any case; X is NaN where a value is missing.
+    def at(
+        self, fit_frame: pd.DataFrame, newdata: Any, groups: Collection[str] = (), *, estimable_only: bool = True
+    ) -> NewDesign:
+        """New rows with these of its `groups`, smooths in any case.
+
+        X is NaN where a value is missing, and of ``estimable_only`` where the data say nothing of it.
 
         Raises
         ------
@@ -123,7 +127,7 @@ class ParameterPart:
             A column is not there, or a factor has a level that the fit has not seen.
         """
         chosen = [group.name for group in self.groups if group.is_grouping and group.name in groups]
-        return rebuild(self.recipe, fit_frame, as_frame(newdata), chosen, None, estimable_only=False, where=self.where)
+        return rebuild(self.recipe, fit_frame, as_frame(newdata), chosen, None, estimable_only, where=self.where)
 
     def of_fit(self, index: pd.Index, groups: Collection[str] = ()) -> NewDesign:
         """The rows of the fit in the same form."""

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design
+from ..design.identification import identification
 from ..errors import FitError, NotAvailableError
 from ..tools.arrays import Array
-from . import laplace_fit
+from . import laplace_fit, ridge
 from .criterion import Evaluation
 from .laplace import Approximation
 from .laplace_fit import Optimum
@@ -169,14 +170,42 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     """What the parameters of a solution give for a design: that solution, if it is one."""
     about, first = laplace_fit.optimum_at(design, solution)
     if solution.nodes == 1:
-        return laplace_fit.report(about, first)
+        return _kept_status(solution, laplace_fit.report(about, first))
     likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=solution.nodes)
     C = _coordinates(about, first, first.free)
     back = np.linalg.pinv(C)
     optimum = replace(
         first, value=float(likelihood(first.psi)[0]), hessian=back.T @ _curvature(likelihood, first.psi, C) @ back
     )
-    return replace(laplace_fit.report(about, optimum), nodes=solution.nodes)
+    return _kept_status(solution, replace(laplace_fit.report(about, optimum), nodes=solution.nodes))
+
+
+def _kept_status(solution: PointSolution, again: PointSolution) -> PointSolution:
+    return replace(again, status=solution.status) if solution.status == "unidentified" else again
+
+
+def with_rivals(design: Design, solution: PointSolution) -> PointSolution:
+    """The solution with other estimates that are as good beside it, where the data do not tell all variances.
+
+    A likelihood knows the effects by the covariances ZGZᵀ of the linear predictor alone, whatever the family, so that
+    what does not change these is not told by any data (docs/theory.md, section 13).
+    """
+    if not design.groups or solution.status not in ("converged", "boundary", "unidentified"):
+        return solution
+    identified = identification(design, beside_fixed=solution.reml, residual=False)
+    if identified.is_full:
+        return solution
+    about = Approximation(design, restricted=solution.reml)
+    rivals = [
+        reported_at(design, replace(solution, scaled_theta=theta, status="unidentified"))
+        for theta in ridge.elsewhere(about.T_z, about, solution.scaled_theta, identified)
+    ]
+    if not rivals:  # as where their sum is zero, which tells all of them
+        return solution
+    fields = {"untold": identified, "rivals": tuple(rivals), "status": "unidentified"}
+    singular = tuple(all(s) for s in zip(solution.singular, *(r.singular for r in rivals), strict=True))
+    there = reported_at(design, replace(solution, status="unidentified"))
+    return replace(there, singular=singular, rule_error=solution.rule_error, **fields)
 
 
 def error(design: Design, solution: PointSolution) -> float | None:

@@ -33,6 +33,7 @@ BEYOND, ENDLESS = (
     1e6,
 )  # a parameter that grows past the one (or below its inverse) is held at the other, if it has a limit
 LARGEST_MEAN = 1e6  # of counts with parameters besides the mean
+FLAT = 1e-5  # curvature along a ridge, in units of each parameter's: differences of gradients leave some 1e-7
 CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 
 
@@ -572,7 +573,7 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
     free = ~about.held
     free[about.theta_at] = ~about.at_boundary(psi[about.theta_at])
     hessian = curvature(about, psi, gradient, inner, free, None)
-    return about, Optimum(
+    optimum = Optimum(
         psi=psi,
         value=value,
         gradient=gradient,
@@ -582,6 +583,26 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
         decrement=0.0,
         limits=solution.limits,
     )
+    return about, optimum if solution.status != "unidentified" else across_ridge(about, optimum)
+
+
+def across_ridge(about: Approximation, optimum: Optimum) -> Optimum:
+    """The optimum with as many variances held as the data do not tell, for the errors of all else.
+
+    Along a ridge nothing but θ̃ changes, so that β̂ and the family's parameters vary as if the ridge's coordinate were
+    known.
+    """
+    free = optimum.free.copy()
+    for _ in range(about.n_theta):
+        block = optimum.hessian[np.ix_(free, free)]
+        d = 1.0 / np.sqrt(np.maximum(np.diag(block), 1e-300))
+        values, axes = np.linalg.eigh(block * np.outer(d, d))
+        places = np.flatnonzero(free)
+        of_theta = (places >= about.n_beta) & (places < about.n_beta + about.n_theta)
+        if not of_theta.any() or values[0] > FLAT:
+            break
+        free[places[int(np.argmax(np.abs(axes[:, 0]) * of_theta))]] = False
+    return replace(optimum, free=free)
 
 
 def _separation(about: Approximation, inner: Inner) -> Array:

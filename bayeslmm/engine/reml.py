@@ -156,7 +156,7 @@ def _beside(scaled: Scaled, criterion: Criterion, solution: PointSolution, untol
     if not criterion.is_linear:
         raise ridge.UntoldVariancesError(untold)
     rivals = []
-    for theta in ridge.elsewhere(scaled, criterion, solution.scaled_theta, untold):
+    for theta in ridge.elsewhere(scaled.T_z, criterion, solution.scaled_theta, untold):
         rival = _report(scaled, criterion, criterion.evaluate(theta))
         rivals.append(replace(rival, residual=solution.residual))
     if not rivals:

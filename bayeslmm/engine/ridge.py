@@ -7,18 +7,20 @@ a sum is split) they do not. Where the ridge meets the boundary in one point, as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from ..covariances.template import cholesky_psd
+from ..covariances.template import Template, cholesky_psd
 from ..design.identification import Identification, judge
 from ..tools.arrays import Array
-from .criterion import Criterion
 from .kept import kept_of
 from .scaling import Problem, Scaled
 
-MOST = 4  # points looked at beside the first
+MOST = 3  # points on straight lines looked at beside the first
 SHORTEST = 1e-3  # step, in units of the largest variance, that counts as another point
+SAME = 1e-8  # of what is told, in the same units: what the search for another point may leave
+STARTS = (1.0, 0.3, 0.1)  # sizes of random factors from which other points are sought, in units of what is told
 COMBINED = 8  # random combinations of directions that are tried where there are several
 
 
@@ -58,12 +60,26 @@ def judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
     )
 
 
-def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, identified: Identification) -> list[Array]:
+class Factors(Protocol):
+    """What takes θ̃ to the factors Λ̃_k and back: a criterion, an approximation of a likelihood."""
+
+    @property
+    def templates(self) -> Sequence[Template]:
+        """How the effects of each factor vary together."""
+
+    def lams(self, theta: Array) -> list[Array]:
+        """Λ̃_k from θ̃."""
+
+    def theta(self, lams: Sequence[Array]) -> Array:
+        """θ̃ from Λ̃_k."""
+
+
+def elsewhere(T_z: Sequence[Array], criterion: Factors, theta: Array, identified: Identification) -> list[Array]:
     """Other θ̃ (n_theta,) with the same criterion, if there are any: a few that differ in all that is not told."""
     covariances = [lam @ lam.T for lam in criterion.lams(theta)]
     unit = max(1.0, *(float(np.diag(cov).max(initial=0.0)) for cov in covariances))
     points = []
-    for direction in _directions(identified, scaled):
+    for direction in _directions(identified, T_z):
         for step in unit * np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003, SHORTEST]):
             moved = [cov + step * change for cov, change in zip(covariances, direction, strict=True)]
             if all(
@@ -77,12 +93,53 @@ def elsewhere(scaled: Scaled, criterion: Criterion, theta: Array, identified: Id
                 break
         if len(points) == MOST:
             break
+    return [*points, *_around(T_z, criterion, theta, identified, unit)]
+
+
+def _around(
+    T_z: Sequence[Array], criterion: Factors, theta: Array, identified: Identification, unit: float
+) -> list[Array]:
+    """Some that no straight line from the point may reach, as from a singular covariance matrix.
+
+    Factors are sought, from random starts, whose ΛΛᵀ has the same told combinations.
+    """
+    from scipy import optimize
+
+    inside = [np.zeros((template.q, template.q), dtype=bool) for template in criterion.templates]
+    for template, mask in zip(criterion.templates, inside, strict=True):
+        for block in template.blocks:
+            mask[np.ix_(block, block)] = True
+
+    def flat(matrices: Sequence[Array]) -> Array:
+        return np.concatenate([matrix[mask] for matrix, mask in zip(matrices, inside, strict=True)])
+
+    back = [np.linalg.inv(T) for T in T_z]
+    changes = [
+        flat([b @ covariance @ b.T for b, covariance in zip(back, each.covariances, strict=True)])
+        for each in identified.directions
+    ]
+    across = np.linalg.qr(np.array(changes).T)[0]
+    here = flat([lam @ lam.T for lam in criterion.lams(theta)])
+    told = here - across @ (across.T @ here)
+    size = max(float(np.abs(told).max(initial=0.0)), SHORTEST)
+
+    def miss(point: Array) -> Array:
+        there = flat([lam @ lam.T for lam in criterion.lams(point)])
+        return (there - across @ (across.T @ there) - told) / size
+
+    rng, points = np.random.default_rng(0), []
+    for scale in STARTS:
+        start = scale * np.sqrt(size) * rng.normal(size=len(theta))
+        found = optimize.least_squares(miss, start, xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=500)
+        moved = flat([lam @ lam.T for lam in criterion.lams(found.x)]) - here
+        if np.abs(found.fun).max(initial=0.0) < SAME and np.abs(moved).max(initial=0.0) > SHORTEST * unit:
+            points.append(found.x)
     return points
 
 
-def _directions(identified: Identification, scaled: Scaled) -> Iterator[list[Array]]:
+def _directions(identified: Identification, T_z: Sequence[Array]) -> Iterator[list[Array]]:
     """Changes of the scaled covariance matrices along which the criterion is flat, of largest entry one."""
-    back = [np.linalg.inv(T) for T in scaled.T_z]
+    back = [np.linalg.inv(T) for T in T_z]
     basis = [
         [b @ covariance @ b.T for b, covariance in zip(back, each.covariances, strict=True)]
         for each in identified.directions

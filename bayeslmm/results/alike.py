@@ -52,7 +52,8 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int 
     if not design.family.has_reml:
         solution = agq.estimates(design, restricted=reml, nodes=nodes)
         looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")
-        return replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
+        solution = replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
+        return agq.with_rivals(design, solution)
     try:
         problem = Problem.of(design)
         if probes is None:
@@ -127,7 +128,7 @@ def agreed_numbers(one: Array, other: Array, tolerance: float = RELATIVE) -> Arr
     largest = float(np.max(size, where=np.isfinite(size), initial=0.0))
     scale = np.maximum(np.maximum(np.abs(one), np.abs(other)), 1e-3 * largest)
     with np.errstate(invalid="ignore"):
-        return np.where(np.abs(one - other) <= tolerance * scale, one, np.nan)
+        return np.where((one == other) | (np.abs(one - other) <= tolerance * scale), one, np.nan)  # also where infinite
 
 
 def without(value: Any, missing: NDArray[np.bool_]) -> Any:
@@ -157,6 +158,8 @@ def verdict(fit: Estimates) -> str:
         if not fit.is_singular:
             return f"boundary fit: {', '.join(limits)}"
         details = ", and ".join(limits)
+    elif solution.limits and solution.status == "unidentified":
+        details += "".join(f"; {_limit(name, fit.design)}" for name in solution.limits)
     words = VERDICTS[solution.status] + (f": {details}" if details else "")
     if abs(solution.rule_error) > FAR_OFF:
         rule = "Laplace's approximation" if solution.nodes == 1 else f"quadrature with {solution.nodes} nodes"

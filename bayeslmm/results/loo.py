@@ -22,6 +22,7 @@ from ..tools.lazy import special
 from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated, psis
+from .bridge import log_ratio
 from .draws import Draws
 from .elpd import ROW, record, units_of, units_there_are
 from .log_density import log_likelihood
@@ -34,6 +35,8 @@ from .variance import nesting
 # A group tells more of the hyperparameters than a row, most of all where groups are few. Beyond 1/2 its weights have no
 # variance, and 4,000 draws were off by up to 0.3 (tests/results/test_loo_groups.py holds them to quadrature).
 GOOD_K_OF_GROUPS = 0.5
+LARGE_ERROR = 0.2  # Monte Carlo error of a refitted unit's elpd, from which it is said
+REFIT_ERROR = "refitted_error_i"
 ROW_GROUP = "loo"  # of the tree, with what leaving rows out gives
 OF_ROWS = ". loo(conditional=True) and kfold() leave out rows"
 ONE_PREDICTOR = (
@@ -55,18 +58,19 @@ def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: b
     used = min(available, draws or integrated.draws_used(fit.design, unit, available))
     of_unit = fit.design.names.loo_of(unit)
     name = "conditional_loo" if conditional else ROW_GROUP if unit == ROW else of_unit
-    kept = fit.idata.children.get(name)
+    kept, without = fit.idata.children.get(name), None
     if kept is None or int(kept.attrs["draws"]) != used:
-        fit.idata[name] = kept = _leave_one_out(fit, unit, conditional, used)
+        fit.idata[name], without = _leave_one_out(fit, unit, conditional, used)
+        kept = fit.idata[name]
     if refit and fit.design.sums is not None:
         raise NotAvailableError(
             "loo(refit=True) needs the rows of the others, and those of data in chunks are not kept"
         )
     mend = not conditional and fit.design.sums is None if refit is None else refit
     if mend:
-        _refit(fit, unit, kept)
+        _refit(fit, unit, kept, None if conditional else without)
     elpd = _record_of(fit, unit, conditional, kept, mend=mend)
-    _warn_of_bad(unit, elpd)
+    _warn_of_bad(unit, elpd, mended=mend)
     return elpd
 
 
@@ -137,8 +141,11 @@ def _instead_of_quadrature(design: Design, unit: str) -> str:
     return KFOLD.format(unit=unit) if few else "blm.kfold(post) leaves out rows, and needs no quadrature"
 
 
-def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
-    """Results by unit as a group of ``idata``: elpd_i, pareto_k, lppd_i, and room for the elpd of refits."""
+def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> tuple[Any, Array]:
+    """Results by unit as a group of ``idata``: elpd_i, pareto_k, lppd_i, and room for the elpd of refits.
+
+    Beside them log p(y_i | the others, draw) (S, units).
+    """
     import xarray as xr
 
     without, within = _densities(fit, unit, conditional, fit, evenly(fit, draws))
@@ -154,13 +161,14 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> Any:
             "pareto_k": (dim, k),
             "lppd_i": (dim, log_mean(within)),
             "refitted_elpd_i": (dim, np.full(len(k), np.nan)),
+            REFIT_ERROR: (dim, np.full(len(k), np.nan)),
         },
         coords={dim: labels},
     )
     # from this k on so many draws are not enough: Vehtari et al. (2024), Pareto smoothed importance sampling, JMLR 25
     largest = 0.7 if unit == ROW else GOOD_K_OF_GROUPS
     dataset.attrs = {"draws": draws, "good_k": min(1.0 - 1.0 / math.log10(draws), largest) if draws > 1 else largest}
-    return xr.DataTree(dataset)
+    return xr.DataTree(dataset), without
 
 
 def _smoothed(without: Array, cores: int = 1) -> tuple[Array, Array]:
@@ -208,32 +216,48 @@ def evenly(fit: Draws, draws: int) -> NDArray[np.int64]:
     return np.linspace(0, available - 1, min(draws, available)).astype(np.int64)
 
 
-def _refit(fit: Draws, unit: str, kept: Any) -> None:
-    """Where weights cannot tell what the others say, sample their posterior; its draws need no weights."""
+def _refit(fit: Draws, unit: str, kept: Any, without: Array | None) -> None:
+    """Where weights cannot tell what the others say, sample their posterior, and compare the draws of both."""
     doubtful = (kept["pareto_k"] > kept.attrs["good_k"]) & np.isfinite(kept["elpd_i"])
     todo = np.flatnonzero(doubtful & np.isnan(kept["refitted_elpd_i"]))
+    if not len(todo):
+        return
+    if REFIT_ERROR not in kept:  # of a file that an older version wrote
+        kept[REFIT_ERROR] = kept["refitted_elpd_i"] * np.nan
+    chosen = evenly(fit, kept.attrs["draws"])
+    if fit.design.family.is_normal and without is None:
+        without = _exact_densities(fit, unit, fit, chosen)[0]
     with Bar("Leaving out in earnest", len(todo), show=fit.settings.progressbar) as bar:
         for i in todo:
-            kept["refitted_elpd_i"][i] = _left_out_in_earnest(fit, unit, int(i), kept.attrs["draws"])
+            others = _others(fit, unit, int(i))
+            by_others = _held_out(fit, unit, int(i), others, evenly(others, kept.attrs["draws"]))
+            by_all = without[:, i] if fit.design.family.is_normal else _held_out(fit, unit, int(i), fit, chosen)
+            kept["refitted_elpd_i"][i], kept[REFIT_ERROR][i] = log_ratio(by_all, by_others)
             bar.advance(1)
 
 
-def _left_out_in_earnest(fit: Draws, unit: str, i: int, draws: int) -> float:
-    """log p(y_i | the others) by the posterior of the others."""
+def _rows_of(design: Design, unit: str, i: int) -> NDArray[np.bool_]:
+    """Which rows (n,) a unit has."""
+    return np.arange(design.n) == i if unit == ROW else _codes_of(design, unit) == i
+
+
+def _others(fit: Draws, unit: str, i: int) -> Draws:
+    """Draws of the posterior of the other units."""
     design, seed = fit.design, fit.settings.random_seed
-    out = np.arange(design.n) == i if unit == ROW else _codes_of(design, unit) == i
     settings = fit.settings.changed({"random_seed": None if seed is None else seed + 1 + i, "progressbar": False})
     with muted(SamplingWarning):
-        others = sample(design.rows(~out), fit.priors, settings)
-    chosen = evenly(others, draws)
+        return sample(design.rows(~_rows_of(design, unit, i)), fit.priors, settings)
+
+
+def _held_out(fit: Draws, unit: str, i: int, source: Draws, chosen: NDArray[np.int64]) -> Array:
+    """log p(y_i | the others, draw) (S,) under draws of the posterior of all units, or of the others."""
+    design = fit.design
     if design.family.is_normal:
-        density = _exact_densities(fit, unit, others, chosen)[0][:, i]
-    elif unit == ROW:
-        density = flat(log_likelihood(design.rows(out), others.idata.posterior)["y"].to_numpy())[:, 0]
-    else:
-        nested = integrated.nested_in(design, unit)
-        density = integrated.of_groups(design.rows(out), others, unit, nested, chosen)[0][:, i]
-    return float(log_mean(density[:, None])[0])
+        return np.asarray(_exact_densities(fit, unit, source, chosen)[0][:, i])
+    rows = design.rows(_rows_of(design, unit, i))
+    if unit == ROW:
+        return flat(log_likelihood(rows, thinned(source, chosen))["y"].to_numpy())[:, 0]
+    return integrated.of_groups(rows, source, unit, integrated.nested_in(design, unit), chosen)[0][:, i]
 
 
 def _codes_of(design: Design, unit: str) -> NDArray[np.int64]:
@@ -245,7 +269,7 @@ def _codes_of(design: Design, unit: str) -> NDArray[np.int64]:
     return design.group(unit).codes
 
 
-def _warn_of_bad(unit: str, elpd: Any) -> None:
+def _warn_of_bad(unit: str, elpd: Any, *, mended: bool) -> None:
     what = "rows" if unit == ROW else f"groups of {unit}"
     k, untold = elpd.pareto_k.to_numpy(), np.isneginf(elpd.elpd_i.to_numpy())
     if untold.any():
@@ -256,10 +280,15 @@ def _warn_of_bad(unit: str, elpd: Any) -> None:
         )
     bad = int(((k > elpd.good_k) & ~untold).sum())
     if bad:
+        remedy = (
+            f"Their posterior was sampled, and the Monte Carlo error is still above {LARGE_ERROR}. Fit with more draws."
+            if mended
+            else "loo(refit=True) samples it."
+        )
         warn(
             f"loo: {bad} of {len(k):,} {what} have a Pareto k above {elpd.good_k:.2f} (largest "
             f"{k[~untold].max():.2f}): the posterior without them is not near enough to this one, and their elpd is "
-            "not reliable. loo(refit=True) samples it.",
+            f"not reliable. {remedy}",
             SamplingWarning,
         )
 
@@ -340,12 +369,13 @@ def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
 
 
 def _record_of(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:
-    """Results by unit as ArviZ's record, with those of the refits, whose k is zero, if wanted."""
+    """Results by unit as ArviZ's record, if wanted with those of the refits, whose k is zero if they are good."""
     results = kept.to_dataset()
     elpd_i, k, good = results["elpd_i"], results["pareto_k"], float(results.attrs["good_k"])
     if mend:
         refitted = np.isfinite(results["refitted_elpd_i"])
-        elpd_i, k = results["refitted_elpd_i"].where(refitted, elpd_i), k.where(~refitted, 0.0)
+        large = results[REFIT_ERROR] > LARGE_ERROR if REFIT_ERROR in results else ~refitted
+        elpd_i, k = results["refitted_elpd_i"].where(refitted, elpd_i), k.where(~refitted | large, 0.0)
     p_i = results["lppd_i"] - elpd_i
     return record(
         "ELPDDataLOO",

@@ -7,16 +7,18 @@ import inspect
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..errors import UnknownEntryError
 from ..tools.frame import is_numeric, one_line
 from ..tools.hints import with_hints
 from ..tools.html import html_cell, html_table
+from ..tools.words import is_one_of
 from .text import Text, decimals, number, probability
 
 WIDTH = 80  # where no terminal says another
@@ -26,6 +28,7 @@ LONGEST_LINE = 40  # characters of a cell of text in a terminal
 FOLDED, ENDS = 40, 10  # more rows than so many show these at both ends
 MOST_ROWS = 1000  # of a notebook's table when it is unfolded
 MOST_DECIMALS = 6
+MOST_NAMES = 20  # that an error lists
 
 _UNCERTAINTY = ("std_error", "sd")  # columns whose digits are those of the others
 _BY_UNCERTAINTY = {"estimate", "mean", "median", "conf_low", "conf_high", "std_error", "sd", "low", "high", "value"}
@@ -43,6 +46,12 @@ class ResultTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without t
     @property
     def _constructor(self) -> Callable[..., ResultTable]:
         return ResultTable
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return super().__getitem__(key)
+        except KeyError:
+            raise UnknownEntryError(_lacking(self, key)) from None
 
     def __repr__(self) -> str:
         n = len(self)
@@ -106,6 +115,9 @@ class Shown:
 class NamedTables(dict[str, Any]):
     """A dictionary of tables, each printed below its name."""
 
+    def __missing__(self, key: Any) -> Any:
+        raise UnknownEntryError(f"no table is called {key!r}; there are {_listed(self)}")
+
     def __repr__(self) -> str:
         return "\n\n".join(f"{name}\n{table!r}" for name, table in self.items())
 
@@ -141,6 +153,27 @@ def _reading(verb: Callable[..., Any]) -> Callable[..., Any]:
         return for_reading(hinted(*args, **options))
 
     return _read
+
+
+def _lacking(table: pd.DataFrame, key: Any) -> str:
+    """What a table has in place of a column that it lacks; where to find a group that was meant."""
+    words = f"this table has no column {key!r}; its columns are {_listed(map(str, table.columns))}"
+    if "group" in table.index.names:
+        groups, rows = table.index.unique("group"), f"table.loc[{key!r}]"
+    elif list(table.columns).count("group") == 1:
+        groups, rows = table.get("group").unique(), f"table[table['group'] == {key!r}]"
+    elif is_one_of(key, list(table.index)):
+        return f"{words}. Its row is table.loc[{key!r}]"
+    else:
+        return words
+    if is_one_of(key, list(groups)):
+        return f"{words}. The rows of this group are {rows}"
+    return f"{words}. Groups are {_listed(groups)}"
+
+
+def _listed(names: Iterable[Any]) -> str:
+    shown = list(map(repr, names))
+    return ", ".join(shown[:MOST_NAMES]) + ", …" * (len(shown) > MOST_NAMES) if shown else "none"
 
 
 # -- cells

@@ -26,6 +26,7 @@ from ..design.build import build_design
 from ..design.design import Design
 from ..design.names import EACH
 from ..design.priors import LKJ, Prior, Priors, ResolvedPrior
+from ..engine import agq
 from ..engine.reml import PointSolution, with_rivals
 from ..engine.scaling import Problem
 from ..errors import BayesLMMError, BayesLMMWarning, DataError, FormulaError, StorageError
@@ -178,6 +179,8 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
                 solution = replace(solution, iterative=again.iterative)
             elif solution.nodes == 0:
                 solution = with_rivals(Problem.of(design), solution)
+            else:
+                solution = agq.with_rivals(design, solution)
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(about, tree, design)
     except BayesLMMError as problem:

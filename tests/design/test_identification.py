@@ -200,3 +200,23 @@ def test_as_many_effects_as_rows_are_refused_only_where_they_are_the_residual(fo
         return
     with pytest.raises(errors.UnidentifiedTermError, match=r"cannot be told from the residual: only .*sigma²"):
         build_design(formula, data, weights=weights)
+
+
+def cells(positions):
+    """One row of every subject at every position: an AR(1) beside what lasts."""
+    rng = np.random.default_rng(3)
+    e = rng.normal(size=(30, positions)) + rng.normal(size=(30, 1))
+    t, u = np.tile(np.arange(positions), 30), np.repeat(np.arange(30), positions)
+    return pd.DataFrame({"y": e.ravel(), "t": t, "u": u, "f": [f"t{k}" for k in t]})
+
+
+@pytest.mark.parametrize("bar", ["cs(0 + f | u, hom=True)", "diag(0 + f | u, hom=True)"])
+def test_residuals_that_are_correlated_are_no_multiple_of_the_unit_matrix(bar):
+    """Four positions have four covariances, of which cs and ar1 have four parameters; three positions have three."""
+    design = build_design(f"y ~ 1 + {bar}", cells(4), residual="ar1(t | u)")
+    assert design.residual is not None
+    if bar.startswith("cs"):
+        with pytest.raises(errors.UnidentifiedTermError, match="too few, or too alike"):
+            build_design(f"y ~ 1 + {bar}", cells(3), residual="ar1(t | u)")
+    with pytest.raises(errors.UnidentifiedTermError, match="residual"):
+        build_design(f"y ~ 1 + {bar}", cells(4))

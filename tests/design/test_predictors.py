@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +13,12 @@ import bayeslmm as blm
 from bayeslmm.engine import laplace_fit
 from bayeslmm.engine.laplace import Approximation
 from bayeslmm.errors import (
+    AliasedColumnsWarning,
     ConvergenceWarning,
     FormulaError,
     InputError,
     NotAvailableError,
+    NotEstimableWarning,
     PriorError,
     SingularFitWarning,
     UnknownColumnError,
@@ -295,3 +299,22 @@ def test_draws_of_a_parameter_are_those_of_its_coefficients(data):
     ratio = post.comparisons("f", kind="ratio", parameter="zi", at={"x": [2.0]}, draws=True)
     np.testing.assert_allclose(ratio.to_numpy().reshape(-1), zi[:, 1] / zi[:, 0], rtol=1e-9)
     assert post.slopes("x", parameter="zi")["estimate"].notna().all()
+
+
+def test_what_the_data_do_not_tell_of_a_parameter_is_missing(data):
+    """x2 is twice x in the data: rows where it is not, and effects of either alone, have no number."""
+    d = data.assign(x2=2.0 * data.x)
+    with pytest.warns(AliasedColumnsWarning, match="x2 left out"):
+        model = blm.Model("size ~ f + (1 | g)", d, family="gamma", shape="~ x + x2")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SingularFitWarning)
+        fit = model.fit_ml()
+    for name in ("x", "x2"):
+        with pytest.warns(NotEstimableWarning, match="x2 depends linearly"):
+            effects = fit.comparisons(name, parameter="shape")
+        assert effects[["estimate", "std_error"]].isna().all(axis=None)
+    rows = pd.DataFrame({"x": [1.0, 1.0], "x2": [2.0, 5.0], "f": "a", "g": 1})
+    with pytest.warns(NotEstimableWarning, match="1 of 2 rows"):
+        shape = fit.predict(rows, parameter="shape", interval="plug-in")
+    assert shape["estimate"].notna().tolist() == [True, False]
+    assert np.isfinite(fit.fitted()).all() and np.isfinite(fit.predict(rows, groups="average")).all()

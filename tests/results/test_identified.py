@@ -216,3 +216,77 @@ def test_a_posterior_that_the_data_tell_says_nothing():
         warnings.simplefilter("ignore", errors.SamplingWarning)
         post = model.fit(draws=200, chains=2, random_seed=1, progressbar=False)
     assert "known" not in post.verdict
+
+
+def of_family(family, seed=2):
+    """One class a school, and a response of a family."""
+    d, rng = schools(seed), np.random.default_rng(seed)
+    eta = 0.4 * d.x + np.repeat(rng.normal(size=12), 10)
+    draw = {
+        "poisson": lambda: rng.poisson(np.exp(eta)),
+        "zero_inflated_poisson": lambda: rng.poisson(np.exp(eta)) * (rng.random(120) < 0.7),
+        "bernoulli": lambda: (rng.random(120) < 1.0 / (1.0 + np.exp(-2.0 * eta))).astype(int),
+        "ordinal": lambda: np.digitize(eta + rng.logistic(size=120), [-1.0, 0.5]),
+        "gamma": lambda: np.exp(eta) * rng.gamma(3.0, size=120),
+        "student_t": lambda: eta + rng.standard_t(4, size=120),
+    }
+    return d.assign(y=draw[family]())
+
+
+@pytest.mark.parametrize(
+    ("family", "formula", "told"),
+    [
+        *(
+            (family, "y ~ x + (1 | s / c)", "y ~ x + (1 | s)")
+            for family in ("poisson", "zero_inflated_poisson", "bernoulli", "ordinal", "gamma", "student_t")
+        ),
+        ("poisson", "y ~ x + (x || s) + (1 | c)", "y ~ x + (x || s)"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
+def test_of_other_families_what_the_data_tell_is_that_of_the_model_that_they_tell(family, formula, told, tmp_path):
+    data = of_family(family)
+    with pytest.warns(errors.WeaklyIdentifiedWarning, match=r"only sd\(s"):
+        fit = blm.Model(formula, data, family=family).fit_ml()
+    other = blm.Model(told, data, family=family).fit_ml()
+    assert fit.verdict.startswith("not identified") and blm.check(fit)["identification"].level == "no"
+    assert fit.criterion == pytest.approx(other.criterion, abs=1e-5)
+    assert np.allclose(fit.fitted(), other.fitted(), atol=2e-3)
+    # errors come from differences of gradients, here and there in other coordinates
+    pd.testing.assert_frame_equal(fit.fixef(), other.fixef(), rtol=5e-3, atol=1e-4)
+    table = fit.variance_components().set_index(["group", "term", "quantity"])["estimate"]
+    split = table[[row for row in table.index if row[0] in ("s", "s:c", "c") and row[1] == "Intercept"]]
+    assert len(split) == 4 and split.isna().all()
+    combined = next(v for (name, _, kind), v in table.items() if kind == "combination")
+    expected = other.var_corr()["s"].loc["Intercept", "Intercept"]
+    assert combined == pytest.approx(expected, rel=5e-3, abs=1e-4)
+    blm.save(fit, tmp_path / "fit.nc")
+    again = blm.load(tmp_path / "fit.nc")
+    assert again.verdict == fit.verdict and again.variance_components().equals(fit.variance_components())
+
+
+def test_a_restricted_likelihood_of_counts_is_flat_where_predictors_tell_all_levels():
+    data = saturated(1)
+    data["y"] = np.random.default_rng(1).poisson(np.exp(0.5 * data.y.clip(-2, 2)))
+    model = blm.Model("y ~ z1 + z2 + z3 + z4 + z5 + (1 | s)", data, family="poisson")
+    with pytest.warns(errors.WeaklyIdentifiedWarning, match=r"the data say nothing about sd\(s\)²"):
+        assert model.fit_reml().var_corr()["s"].isna().all(axis=None)
+    with pytest.warns(errors.SingularFitWarning):
+        assert model.fit_ml().is_singular
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
+def test_slopes_of_columns_that_say_the_same_are_not_told_at_a_boundary_either():
+    """No straight line from a singular covariance matrix stays among covariance matrices."""
+    data = schools().assign(x2=lambda d: 2.0 * d.x)
+    fit = untold("y ~ x + (x + x2 | s)", data)
+    table = fit.variance_components().set_index(["term", "quantity"])["estimate"]
+    assert table[[("x", "sd"), ("x2", "sd"), ("x, x2", "cor")]].isna().all()
+    assert np.isfinite(table["Intercept", "sd"])
+    assert np.allclose(fit.fitted(), blm.lmer("y ~ x + (x | s)", data).fitted(), atol=1e-3)
+
+
+def test_check_answers_where_no_error_is_told():
+    data = schools()
+    fit = untold("y ~ s + f + (1 | s)", data)
+    assert blm.check(fit)["identification"].level == "no" and blm.check(fit)["collinearity"].words

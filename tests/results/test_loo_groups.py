@@ -114,3 +114,25 @@ def test_a_group_far_from_few_others_is_refitted_or_named(family):
     # 1,000 draws each, few of which have the sd that a2 needs: that one differed by 1.0 over seeds, the others by 0.1
     far = np.abs(mended.elpd_i - folds.elpd_i)
     assert float(far.sel(a="a2")) < 3.0 and float(far.drop_sel(a="a2").max()) < 0.5
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.FewLevelsWarning")
+@pytest.mark.parametrize(("seed", "far"), [(7, 8.0), (8, 12.0)])
+def test_a_group_far_from_the_others_is_predicted_as_by_quadrature(seed, far):
+    """Few draws of the others' posterior lie where it is likely: those of all groups make up for it."""
+    d = unbalanced(seed, 6, "none", True)
+    d["y"] += np.where(d["a"] == "a2", far, 0.0)
+    post = fitted(d, "none")
+    with pytest.warns(errors.SamplingWarning, match="Pareto k above 0.50"):
+        assert post.loo("a", refit=False).warning
+    np.testing.assert_allclose(post.loo("a").elpd_i, by_quadrature(d, ["a"], nodes=40), atol=TOLERANCE)
+
+
+def test_a_refit_that_does_not_reach_a_group_is_told(monkeypatch):
+    d = unbalanced(7, 6, "none", True)
+    d["y"] += np.where(d["a"] == "a2", 8.0, 0.0)
+    post = fitted(d, "none")
+    monkeypatch.setattr("bayeslmm.results.loo.log_ratio", lambda one, other: (-9.0, 0.5))
+    with pytest.warns(errors.SamplingWarning, match="the Monte Carlo error is still above 0.2. Fit with more draws"):
+        found = post.loo("a")
+    assert found.warning and float(found.pareto_k.sel(a="a2")) > 0.5

@@ -209,3 +209,20 @@ def test_errors_in_ipython_show_the_lines_of_the_user_alone():
             assert isinstance(result.error_in_exec, error) and words in text and "bayeslmm/" not in text, text
     finally:
         InteractiveShell.clear_instance()
+
+
+def test_a_key_that_is_not_there_leads_to_the_columns_and_groups():
+    sleep = blm.load_dataset("sleepstudy")
+    fit = blm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
+    for table, key, words in [
+        (fit.ranef(), "Subject", "table[table['group'] == 'Subject']"),
+        (fit.ranef(wide=True), "Subject", "table.loc['Subject']"),
+        (fit.coef(wide=True), "subject", "Groups are 'Subject'"),
+        (fit.var_corr(), "subject", "there are 'Subject'"),
+        (fit.fixef(), "Days", "table.loc['Days']"),
+        (fit.tidy(), ["group", "nothing"], "its columns are"),
+    ]:
+        with pytest.raises(errors.UnknownEntryError) as caught:
+            table[key]
+        assert words in str(caught.value) and isinstance(caught.value, KeyError)
+    assert fit.ranef().get("Subject") is None and fit.var_corr().get("subject") is None and "q" not in fit.fixef()
