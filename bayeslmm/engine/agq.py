@@ -202,10 +202,9 @@ def with_rivals(design: Design, solution: PointSolution) -> PointSolution:
     ]
     if not rivals:  # as where their sum is zero, which tells all of them
         return solution
-    fields = {"untold": identified, "rivals": tuple(rivals), "status": "unidentified"}
     singular = tuple(all(s) for s in zip(solution.singular, *(r.singular for r in rivals), strict=True))
     there = reported_at(design, replace(solution, status="unidentified"))
-    return replace(there, singular=singular, rule_error=solution.rule_error, **fields)
+    return replace(there, singular=singular, rule_error=solution.rule_error, untold=identified, rivals=tuple(rivals))
 
 
 def error(design: Design, solution: PointSolution) -> float | None:

@@ -225,13 +225,15 @@ def _refit(fit: Draws, unit: str, kept: Any, without: Array | None) -> None:
     if REFIT_ERROR not in kept:  # of a file that an older version wrote
         kept[REFIT_ERROR] = kept["refitted_elpd_i"] * np.nan
     chosen = evenly(fit, kept.attrs["draws"])
-    if fit.design.family.is_normal and without is None:
+    if not fit.design.family.is_normal:
+        without = None  # of rows the effects are integrated out there, and taken as they are drawn below
+    elif without is None:
         without = _exact_densities(fit, unit, fit, chosen)[0]
     with Bar("Leaving out in earnest", len(todo), show=fit.settings.progressbar) as bar:
         for i in todo:
             others = _others(fit, unit, int(i))
             by_others = _held_out(fit, unit, int(i), others, evenly(others, kept.attrs["draws"]))
-            by_all = without[:, i] if fit.design.family.is_normal else _held_out(fit, unit, int(i), fit, chosen)
+            by_all = _held_out(fit, unit, int(i), fit, chosen) if without is None else without[:, i]
             kept["refitted_elpd_i"][i], kept[REFIT_ERROR][i] = log_ratio(by_all, by_others)
             bar.advance(1)
 
