@@ -190,15 +190,18 @@ def with_rivals(design: Design, solution: PointSolution) -> PointSolution:
     A likelihood knows the effects by the covariances ZGZᵀ of the linear predictor alone, whatever the family, so that
     what does not change these is not told by any data (docs/theory.md, section 13).
     """
-    if not design.groups or solution.status not in ("converged", "boundary", "unidentified"):
+    if not design.groups or design.is_wide or solution.status not in ("converged", "boundary", "unidentified"):
         return solution
     identified = identification(design, beside_fixed=solution.reml, residual=False)
     if identified.is_full:
         return solution
     about = Approximation(design, restricted=solution.reml)
+    if any(template.curved for template in about.templates):
+        raise ridge.UntoldVariancesError(identified)
+    factors = ridge.OfTemplates(templates=tuple(about.templates))
     rivals = [
         reported_at(design, replace(solution, scaled_theta=theta, status="unidentified"))
-        for theta in ridge.elsewhere(about.T_z, about, solution.scaled_theta, identified)
+        for theta in ridge.elsewhere(about.T_z, factors, solution.scaled_theta, identified)
     ]
     if not rivals:  # as where their sum is zero, which tells all of them
         return solution

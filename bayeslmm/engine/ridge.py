@@ -7,6 +7,7 @@ a sum is split) they do not. Where the ridge meets the boundary in one point, as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -72,6 +73,22 @@ class Factors(Protocol):
 
     def theta(self, lams: Sequence[Array]) -> Array:
         """θ̃ from Λ̃_k."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfTemplates:
+    """`Factors` of structures whose Λ̃ is a linear function of θ̃."""
+
+    templates: tuple[Template, ...]
+
+    def lams(self, theta: Array) -> list[Array]:
+        """Λ̃_k from θ̃."""
+        parts = np.split(theta, np.cumsum([template.n_theta for template in self.templates])[:-1])
+        return [template.factor(part) for template, part in zip(self.templates, parts, strict=True)]
+
+    def theta(self, lams: Sequence[Array]) -> Array:
+        """θ̃ from Λ̃_k."""
+        return np.concatenate([template.theta(lam) for template, lam in zip(self.templates, lams, strict=True)])
 
 
 def elsewhere(T_z: Sequence[Array], criterion: Factors, theta: Array, identified: Identification) -> list[Array]:

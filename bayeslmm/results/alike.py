@@ -49,12 +49,12 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int 
         A parameter of the family has effects of its own; the iterative solver cannot take the model.
     """
     design.refuse_point_fit()
-    if not design.family.has_reml:
-        solution = agq.estimates(design, restricted=reml, nodes=nodes)
-        looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")
-        solution = replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
-        return agq.with_rivals(design, solution)
     try:
+        if not design.family.has_reml:
+            solution = agq.estimates(design, restricted=reml, nodes=nodes)
+            looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")
+            solution = replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
+            return agq.with_rivals(design, solution)
         problem = Problem.of(design)
         if probes is None:
             probes = iterative_fit.PROBES if iterative_fit.is_too_large(problem) else 0

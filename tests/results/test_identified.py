@@ -265,6 +265,12 @@ def test_of_other_families_what_the_data_tell_is_that_of_the_model_that_they_tel
     assert again.verdict == fit.verdict and again.variance_components().equals(fit.variance_components())
 
 
+def test_of_other_families_a_structure_with_untold_variances_is_refused():
+    data = of_family("poisson")
+    with pytest.raises(errors.UnidentifiedTermError, match="the data do not tell all variances"):
+        blm.Model("y ~ x + (1 | c) + cs(0 + f | s, hom=True)", data, family="poisson").fit_ml()
+
+
 def test_a_restricted_likelihood_of_counts_is_flat_where_predictors_tell_all_levels():
     data = saturated(1)
     data["y"] = np.random.default_rng(1).poisson(np.exp(0.5 * data.y.clip(-2, 2)))
