@@ -6,6 +6,7 @@ terms stay group codes beside a narrow matrix: indicators are never built.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -179,6 +180,8 @@ def build_design(
         named_categories = zip(family.parameters, response.levels[1:], strict=True)
         predictors = {name: first.of_category(name, str(category)) for name, category in named_categories}
     _refuse_names_twice([g.name for g in (*groups, *wide, *(g for part in predictors.values() for g in part.groups))])
+    x_names = tuple(name for name, use in zip(columns.names, kept, strict=True) if use)
+    _refuse_names_twice([*x_names, *(label for part in predictors.values() for label in part.labels)])
     recipe = Recipe(
         fixed=columns,
         kept=kept,
@@ -199,7 +202,7 @@ def build_design(
         bounds=response.bounds,
         levels=response.levels,
         X=frozen(X),
-        x_names=tuple(name for name, use in zip(columns.names, kept, strict=True) if use),
+        x_names=x_names,
         aliased=aliased,
         groups=(*groups, *wide),
         weights=weights,
@@ -333,9 +336,13 @@ def _parameter_part(
 
 
 def _refuse_names_twice(names: Sequence[str]) -> None:
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise DataError(f"A column of the data is called like a term, {twice[0]!r}. Rename it.")
+    """Refuse factors, or coefficients, of one name: a column of the data may be called like those of a parameter."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"Two terms of the model would be called {twice!r}, since a column of the data, or a category of the "
+            "response, is called like a part of it. Rename it."
+        )
 
 
 def check_rows(n: int, p: int) -> None:

@@ -445,8 +445,10 @@ def _what_there_is(key: Any, design: Design) -> str:
     family = design.family
     first = key[0] if isinstance(key, tuple) and key else key
     if first == "cor":
-        bars = [group for group in design.every_group if key == "cor" or group.name in key]
-        several = f" Write (1 + x | {bars[0].name}) for one." if bars else ""
+        factors = {g.name: part.factor_of(g) for part in design.predictors.values() for g in part.groups}
+        called = {g.name: factors.get(g.name, g.name) for g in design.every_group}  # in the formula
+        bars = [factor for name, factor in called.items() if key == "cor" or name in key or factor in key]
+        several = f" Write (1 + x | {bars[0]}) for one." if bars else ""
         return "" if key != "cor" and not bars else f" No correlation is estimated here.{several}"
     if first == "sd" and not design.every_group:
         return " There is no grouping factor here."

@@ -144,21 +144,7 @@ def _yes_or_no(expression: Expression, factor: Factor) -> Response:
 def _ordered(expression: Expression, frame: pd.DataFrame | Columns, value: Any) -> Response:
     label = expression.label
     if isinstance(value, np.ndarray):
-        if value.ndim > 1 or np.any(value != np.round(value)):
-            raise DataError(
-                f"The response {label!r} of an ordinal model holds ordered categories or whole numbers"
-                + ("." if value.ndim > 1 else f": {row_names(frame.index, value != np.round(value))}.")
-            )
-        _refuse(
-            label,
-            frame.index,
-            np.abs(value) >= EXACT,
-            value,
-            "whole numbers of 2^53 and more have no doubles of their own, so that categories would merge: make them "
-            "ordered categories",
-        )
-        seen, codes = np.unique(value, return_inverse=True)
-        levels: list[Any] = [int(v) for v in seen]
+        levels, codes = _whole_numbers(label, frame.index, value, "an ordinal model holds ordered categories or")
     else:
         data = value.data
         if not (isinstance(data.dtype, pd.CategoricalDtype) and data.dtype.ordered) and not value.levels:
@@ -174,13 +160,7 @@ def _unordered(expression: Expression, frame: pd.DataFrame | Columns, value: Any
     """Categories without an order; those that a column declares stay, with and without rows."""
     label = expression.label
     if isinstance(value, np.ndarray):
-        if value.ndim > 1 or np.any(value != np.round(value)):
-            raise DataError(
-                f"The response {label!r} of a categorical model holds categories, text or whole numbers"
-                + ("." if value.ndim > 1 else f": {row_names(frame.index, value != np.round(value))}.")
-            )
-        seen, codes = np.unique(value, return_inverse=True)
-        levels: list[Any] = [int(v) for v in seen]
+        levels, codes = _whole_numbers(label, frame.index, value, "a categorical model holds categories, text or")
     else:
         declared = isinstance(value.data.dtype, pd.CategoricalDtype) and not value.levels
         levels = list(value.data.cat.categories) if declared else _levels(value)
@@ -200,6 +180,25 @@ def _unordered(expression: Expression, frame: pd.DataFrame | Columns, value: Any
             f"{MOST_CATEGORIES} are the most. Join rare ones, or take another family if these are numbers."
         )
     return Response(y=frozen(codes), levels=tuple(levels))
+
+
+def _whole_numbers(label: str, index: pd.Index, value: np.ndarray, holds: str) -> tuple[list[Any], np.ndarray]:
+    """Categories that are whole numbers, and the code (n,) of each row."""
+    if value.ndim > 1 or np.any(value != np.round(value)):
+        raise DataError(
+            f"The response {label!r} of {holds} whole numbers"
+            + ("." if value.ndim > 1 else f": {row_names(index, value != np.round(value))}.")
+        )
+    _refuse(
+        label,
+        index,
+        np.abs(value) >= EXACT,
+        value,
+        "whole numbers of 2^53 and more have no doubles of their own, so that categories would merge: make them "
+        "a pandas.Categorical",
+    )
+    seen, codes = np.unique(value, return_inverse=True)
+    return [int(v) for v in seen], codes
 
 
 def _levels(factor: Factor) -> list[Any]:

@@ -72,7 +72,7 @@ def why_not(problem: Problem) -> str:
     if any(problem.wide):
         return "a relationship matrix, multi-membership or a smooth has effects that are no levels"
     if problem.sigma is not None:
-        return "the standard errors of its rows are known (se=)"
+        return "its residual sd is known (se=, or a number in priors=)"
     if problem.residual is not None:
         return "its residuals have parameters besides sigma"
     if not all(template.is_linear for template in problem.templates):

@@ -76,9 +76,10 @@ def solved(design: Design, like: PointSolution, *, reml: bool) -> PointSolution:
     if like.nodes:
         nodes = like.nodes if agq.has_rule(design, like.nodes) else 1  # without groups there is nothing to integrate
         return agq.estimates(design, restricted=reml, nodes=nodes)
-    if like.probes:
-        return iterative_fit.fit(Problem.of(design), reml=reml, probes=like.probes)
-    return engine.fit(Problem.of(design), reml=reml)
+    problem = Problem.of(design)
+    if like.probes and not iterative_fit.why_not(problem):  # of one factor elimination leaves nothing dense
+        return iterative_fit.fit(problem, reml=reml, probes=like.probes)
+    return engine.fit(problem, reml=reml)
 
 
 def told_alike[Record: Estimates, **P, R](

@@ -19,14 +19,15 @@ from ..tools.arrays import Array
 NODES = 31  # of Gauss and Hermite, where the response scatters no less than its mean does
 POINTS, ENDS = 401, 6.0  # of a sum over equal steps, where it scatters less and F at a node is next to a step itself
 NARROW = 3.0  # sds of the response in one of its mean, from where on
-CLOSE = 1e-7  # of an sd: how near a bisection comes
-WIDENINGS, BISECTIONS = 120, 80
+FAR = 1.0  # se from where on means differ by factors, and sds of the response and of its mean compare nothing
+CLOSE = 1e-7  # of an sd, and of a number above zero itself: how near a bisection comes
+WIDENINGS, BISECTIONS = 120, 200
 NUMBERS = 4_000_000  # of a distribution function held at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictive:
-    """Responses (n,) around linear predictors that are normal: moments and quantiles."""
+    """Responses (n,) around linear predictors that are normal: moments and quantiles; NaN where there are none."""
 
     mean: Array
     sd: Array
@@ -70,6 +71,7 @@ def predictive(
         with np.errstate(all="ignore"):
             mean[places], sd[places], of_mean = whole.taking(places).moments()
             is_narrow = of_mean * (1.0 + NARROW**2) > NARROW**2 * sd[places] ** 2
+            is_narrow |= (se[places] > FAR) & (not family.is_on_response_scale)
             for chosen, rule in ((places[~is_narrow], _hermite()), (places[is_narrow], _equal_steps())):
                 rows = whole.taking(chosen)
                 for i, probability in enumerate(probabilities):
@@ -131,7 +133,7 @@ class _Rows:
         used = weights > 0.0
 
         def average(values: Array) -> Array:
-            return np.asarray(np.sum(np.where(used, weights * values, 0.0), axis=0))
+            return np.where(used.any(axis=0), np.sum(np.where(used, weights * values, 0.0), axis=0), np.nan)
 
         total = average(mean)
         of_mean = average((mean - total) ** 2)
@@ -184,10 +186,11 @@ class _Rows:
             if whole:
                 if not (sound & (middle > low) & (middle < high)).any():
                     break
-            elif not (sound & (high - low > CLOSE * size)).any():
+            elif not (sound & (high - low > CLOSE * np.where(lowest == 0.0, np.minimum(size, high), size))).any():
                 break
             enough = self._below(middle, rule) >= probability
             low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        sound &= (self._below(high, rule) >= probability) & ((low <= lowest) | (self._below(low, rule) < probability))
         return np.where(sound, high if whole else 0.5 * (low + high), np.nan)
 
     def _ends(self) -> tuple[Array, Array]:

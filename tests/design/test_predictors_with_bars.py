@@ -224,6 +224,8 @@ def test_what_has_no_meaning_is_refused(options, error, says, data):
 def test_a_column_may_not_be_called_like_a_term(data):
     with pytest.raises(DataError, match="'sigma_g'"):
         blm.Model("y ~ x + (1 | sigma_g)", data.assign(sigma_g=data.g), sigma="~ (1 | g)")
+    with pytest.raises(DataError, match="'sigma_x'"):  # one row of tables, and one key of priors, for two coefficients
+        blm.Model("y ~ sigma_x + (1 | g)", data.assign(sigma_x=data.x**2), family="student_t", sigma="~ x")
 
 
 def test_nuts_finds_the_groups_that_scatter(data):

@@ -189,6 +189,13 @@ def test_verbs_answer_without_elimination(small, tmp_path):
     pd.testing.assert_frame_equal(again.fixef(), fit.fixef())
 
 
+def test_one_of_two_factors_is_left_out_by_elimination():
+    """What is left has nothing dense, and the iterative solver does not take it."""
+    model = blm.Model("y ~ x + (1 | a) + (1 | b)", DATA)
+    one, other = (blm.ranova(model.fit_reml(solver=solver)).table for solver in ("iterative", "direct"))
+    assert np.allclose(one["chisq"].dropna(), other["chisq"].dropna(), atol=0.05)  # Monte Carlo, of both likelihoods
+
+
 def test_rows_in_chunks_give_the_same(small):
     memory, chunks = (blm.Model("y ~ x + (1 | a) + (1 | b)", each).fit_reml() for each in (DATA, in_chunks(DATA)))
     assert chunks.solution.probes == iterative_fit.PROBES
@@ -227,7 +234,8 @@ def test_options_at_fault_are_told(options, words, verb):
         ("y ~ s(x) + (1 | a) + (1 | b)", {}, "smooth"),
         ("y ~ x + (1 | a) + cs(x | b)", {}, "other than us and diag"),
         ("y ~ x + (1 | a) + (1 | b)", {"sigma": "~ x"}, "parameters besides sigma"),
-        ("y ~ x + (1 | a) + (1 | b)", {"se": "w"}, "are known"),
+        ("y ~ x + (1 | a) + (1 | b)", {"se": "w"}, "residual sd is known"),
+        ("y ~ x + (1 | a) + (1 | b)", {"priors": {"sigma": 1.0}}, "a number in priors="),
         ("c ~ x + (1 | a) + (1 | b)", {"family": "poisson"}, "for normal responses"),
     ],
 )

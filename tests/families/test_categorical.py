@@ -292,6 +292,15 @@ def test_priors_go_by_category_or_for_all(data):
 # -- responses
 
 
+def test_categories_and_columns_that_give_one_name_are_refused(data):
+    """``mu_b_c_x`` would be x of the category ``b_c``, and c_x of ``b``."""
+    joined = data.assign(way=data.way.map(dict(zip(LEVELS, ("a", "b", "b_c"), strict=True))), c_x=data.x**2, c_g=data.g)
+    with pytest.raises(DataError, match="called 'mu_b_c_x'"):
+        made(joined, "way ~ x + c_x")
+    with pytest.raises(DataError, match="called 'mu_b_c_g'"):
+        made(joined, "way ~ x + (1 | g) + (1 | c_g)")
+
+
 def test_declared_categories_without_rows_stay(data, tmp_path):
     d = data.assign(way=pd.Categorical(data.way, categories=[*LEVELS, "rail"]))
     m = made(d)
@@ -318,6 +327,7 @@ def test_categories_are_whole_numbers_or_text(data, codes, levels):
         ({"way": "bus"}, DataError, "'bus' in all rows"),
         ({"way": 0.5}, DataError, "categories, text or whole numbers"),
         ({"way": range(25 * J)}, DataError, "200 categories"),
+        ({"way": np.arange(25 * J) % 3 + 2**53}, DataError, "categories would merge"),
     ],
 )
 def test_other_responses_are_refused(data, changed, error, match):
