@@ -9,6 +9,7 @@ compiled code, and of the package's version; numba adds its own.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -151,6 +152,8 @@ class _Cache(FunctionCache):
 
     def _run_only(self, sig, target_context):
         """As numba loads, but without all that it knows to compile, which takes three times as long to load."""
+        if not RUNS_ONLY:
+            return super().load_overload(sig, target_context)
         codegen = target_context.codegen()
         data = self._cache_file.load(self._index_key(sig, codegen))
         if data is None:
@@ -177,6 +180,8 @@ class _Cache(FunctionCache):
             _say_not_kept(f"{self.cache_path}: {problem.strerror or problem}")
 
 
+# where kept code was seen to find all symbols that it asks for: elsewhere numba loads it in its own way
+RUNS_ONLY = sys.platform == "linux" and (0, 65) <= numba.version_info.short <= (0, 68)
 # beginnings of the symbols that numba defines with what it knows to compile; to run code that asks for one ends Python
 DEFINED_TO_COMPILE = (b"_numba_hashsecret", b"numba_parallel", b"set_num_threads", b"get_num_threads", b"get_thread_id")
 
