@@ -122,6 +122,14 @@ def test_a_formula_without_groups_may_have_lost_its_bar_to_the_shell(run):
     assert code == 0 and "put the formula in quotes" in err and "Linear model" in out
 
 
+def test_bars_of_every_category_are_a_random_part(run, tmp_path):
+    """The predictors of categories have them, and none is left for the mean."""
+    path = tmp_path / "ways.csv"
+    path.write_text("way,g\n" + "".join(f"{way},{g}\n" for g in range(5) for way in ("bus", "car", "foot", "bus")))
+    done = run("fit", str(path), "way ~ 1 + (1 | g)", "--family", "categorical", "--ml")
+    assert "posterior" in str(done) and "no random part" not in str(done)
+
+
 def test_data_sets_are_listed_and_described(run):
     code, out, _ = run("datasets")
     assert code == 0 and all(name in out for name in blm.list_datasets()["name"])

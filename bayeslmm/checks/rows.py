@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..design.grouping import factorize
+from ..families import Family
 from ..formulas.terms import Atom
 from ..predictive.statistics import Split
 from ..tools.arrays import Array
@@ -68,13 +69,28 @@ def distribution(rows: Draws) -> Verdict:
         measures,
         fine=f"{what}: skewness {measures[0].observed:.2f}, excess kurtosis {measures[1].observed:.2f}, "
         f"{beyond:.2g}% beyond 3 sds (normal 0.27%)",
-        remedies={
-            "skewness": "Try log(y) or sqrt(y), family='lognormal' or 'gamma'.",
-            "kurtosis": "Try family='student_t'.",
-            "largest": "Look at these rows.",
-            "dispersion": "Try another family (negbinomial for counts), or an effect for every row.",
-        },
+        remedies=remedies_of_shape(family) | {"largest": "Look at these rows."},
     )
+
+
+def remedies_of_shape(family: Family) -> dict[str, str]:
+    """What to do about the shape of residuals that a response of this family can take."""
+    elsewhere = ""
+    if family.has_categories or family.is_binary:
+        elsewhere = "Look for a predictor or an interaction left out."
+    elif family.has_trials:
+        elsewhere = "Try family='beta_binomial', or an effect for every row."
+    elif family.is_discrete:
+        elsewhere = "Try another family (negbinomial for counts), or an effect for every row."
+    elif family.mean_is_probability:
+        elsewhere = "Look for a predictor left out, of the mean or of phi (phi='~ x')."
+    if elsewhere:
+        return dict.fromkeys(("skewness", "kurtosis", "dispersion"), elsewhere)
+    return {
+        "skewness": "Try log(y) or sqrt(y), family='lognormal' or 'gamma'.",
+        "kurtosis": "Try family='student_t'.",
+        "dispersion": "Try another family, or an effect for every row.",
+    }
 
 
 def skewness(z: Array) -> Array:

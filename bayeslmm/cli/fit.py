@@ -42,7 +42,7 @@ def run_fit(options: argparse.Namespace) -> int:
         matrices=read_matrices(options.matrix) or None,
         progressbar=shows_progress(),
     )
-    if not model.design.groups:
+    if not model.design.every_group:
         note(
             "note: the formula has no random part (... | group), so this is a model without groups. "
             "If you wrote one, the shell took it: put the formula in quotes."

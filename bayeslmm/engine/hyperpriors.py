@@ -230,7 +230,8 @@ def of_fixed_effect(priors: Priors, name: str) -> Prior | LKJ:
 def unwritten(design: Design, priors: Priors) -> str:
     """Which prior of a model is not written out here, in words; empty where all are."""
     for part in design.predictors.values():
-        return f"{part.parameter} has a linear predictor, which the loops do not know"
+        having = "every category" if part.category else part.parameter
+        return f"{having} has a linear predictor, which the loops do not know"
     for name in design.x_names:
         prior = of_fixed_effect(priors, name)
         if find_location_scale(name, prior) is None:

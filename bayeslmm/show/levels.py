@@ -146,7 +146,7 @@ def _panels(
     order: str | None,
 ) -> list[Panel]:
     """Panels of each factor in turn; ``fixed`` holds, by factor, what the verb adds to the random effects."""
-    factors = style.chosen("grouping factor", group, _factors(fit))
+    factors = style.chosen("grouping factor", group, factors_of(fit))
     inner, outer = verb(ci_prob=style.INNER), verb(ci_prob=style.OUTER)
     if terms is not None:
         random = [column for f in factors for column in fit.design.group(f).columns]
@@ -166,7 +166,7 @@ def _panels(
     return panels
 
 
-def _factors(fit: Fit) -> list[str]:
+def factors_of(fit: Fit) -> list[str]:
     """The grouping factors with effects on the mean, or on the log odds of categories."""
     design = fit.design
     return [g.name for g in (design.parameter_groups if design.of_categories else design.groups) if g.is_grouping]

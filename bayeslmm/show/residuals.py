@@ -20,6 +20,7 @@ from ..tools.lazy import special
 from ..tools.words import is_one_of
 from . import style
 from .along import MANY_POINTS
+from .levels import factors_of
 
 KINDS = ("density", "fitted", "qq", "scale")
 SPAN = 2.0 / 3.0  # of the rows that a local regression looks at, as R's lowess
@@ -143,7 +144,7 @@ def plot_ranef_normality(
     4
     """
     style.check_fit(fit, "plot_ranef_normality")
-    factors = style.chosen("grouping factor", group, [g.name for g in fit.design.groups if g.is_grouping])
+    factors = style.chosen("grouping factor", group, factors_of(fit))
     effects = fit.ranef(wide=True)
     terms = [(f, column) for f in factors for column in fit.design.group(f).columns]
     figure, axes = style.new_figure(2 * len(terms), figsize=figsize, ax=ax, columns=2, size=(4.4, 2.9))

@@ -9,6 +9,8 @@ from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.checks.check import check
+from bayeslmm.checks.rows import remedies_of_shape
+from bayeslmm.families import BY_NUTS, FAMILIES, family_of
 
 J, M = 30, 10
 
@@ -59,3 +61,14 @@ def test_the_remedy_that_is_named_mends_the_fault(response, fixed, plain, verdic
 def test_groups_that_scatter_by_themselves_lead_to_a_bar():
     found = check(blm.Model("groups ~ x + (1 | g)", simulated()).fit_reml())["residual variance"]
     assert found.level == "no" and 'sigma="~ (1 | g)", drawn by fit()' in found.remedy
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *BY_NUTS])
+def test_remedies_of_the_shape_of_residuals_suit_the_response(name):
+    """No logarithm of categories, no Student's t of shares, and no effect of every row where it is refused."""
+    family = family_of(name)
+    words = " ".join(remedies_of_shape(family).values())
+    if family.is_discrete or family.mean_is_probability:
+        assert "student_t" not in words and "log(y)" not in words
+    if family.has_categories or family.is_binary:
+        assert "every row" not in words

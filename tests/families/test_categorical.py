@@ -249,6 +249,12 @@ def test_checks_of_shares_and_of_rows(data, post):
     assert set(audit["quantity"]) >= {"sd", "mu_car_x", "share[bus]"} and "response" not in set(audit["quantity"])
 
 
+def test_pictures_of_effects_are_of_every_category(post):
+    figure = blm.plot_ranef_normality(post, group="mu_car_g")
+    assert len(figure.axes) == 2  # density and QQ plot of one term
+    assert len(blm.plot_ranef_normality(post).axes) == 4
+
+
 def test_folds_spread_the_rows_of_every_group(data):
     from bayeslmm.model_comparison.kfold import deal
 
