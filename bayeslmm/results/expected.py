@@ -284,6 +284,10 @@ def chosen_draws(fit: Draws, draws: bool | int) -> Any:
 def trials_of(design: Design, newdata: Any, kind: str, trials: Any) -> Array | None:
     """Trials of the rows asked for, where responses are counts of successes."""
     if design.trials is None:
+        if trials is not None:
+            raise InputError(
+                f"predict(trials=...): a response of {design.family.option} is no number of successes in trials"
+            )
         return None
     if trials is None and newdata is None:
         return design.trials

@@ -587,3 +587,10 @@ def test_a_grid_leaves_the_response_out(chicks):
 def test_grids_that_make_no_sense(fit, call, message):
     with pytest.raises(errors.InputError, match=message):
         call(fit)
+
+
+@pytest.mark.parametrize("family", ["poisson", "bernoulli"])
+def test_trials_of_a_response_without_trials_are_refused(family):
+    post = posterior_of(model_of(family, "1 + (1 | s)"), (1, 8))
+    with pytest.raises(errors.InputError, match="no number of successes in trials"):
+        post.predict(table_of().head(2), groups="observed", kind="response", trials=3)
