@@ -84,7 +84,9 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
     if not is_one_of(unit, (ROW,)):
         fit.design.refuse_nominal(f"loo(unit={unit!r})", ONE_PREDICTOR)
     units = units_there_are(fit.design)
-    if not is_one_of(unit, units):
+    parts = fit.design.predictors.values()
+    of_parameters = [part.factor_of(group) for part in parts for group in part.groups]  # refused below, and why
+    if not is_one_of(unit, (*units, *of_parameters)):
         raise InputError(f"loo(unit={unit!r}): units are {', '.join(map(repr, units))}")
     design = fit.design
     design.refuse_likelihood_weights("loo()")
