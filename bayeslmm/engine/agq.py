@@ -1,7 +1,8 @@
 """Maximum likelihood by adaptive Gauss–Hermite quadrature where there is one grouping factor (Pinheiro & Bates 1995).
 
 The search starts at the optimum of Laplace's approximation, in coordinates in which the curvature there is the unit
-matrix; derivatives are differences of the likelihood over a small part of a standard error.
+matrix. With one effect a level, the gradient is that of the rule itself, how its nodes move with the parameters
+included, and the curvature at the end its differences. Otherwise both are differences of the likelihood.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from . import laplace_fit, ridge
 from .criterion import Evaluation
 from .laplace import Approximation
 from .laplace_fit import Optimum
-from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor
+from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor, rule_of
 from .reml import PointSolution
 
 SLOPE, BEND = 3e-3, 0.05  # steps of first and second differences, in standard errors
+TILT = 3e-3  # of differences of gradients
 FREED = 0.1  # step of the second difference of a parameter that leaves its boundary
 STEPS = 40
 AT_REST = 1e-9  # gain that the next step promises
@@ -78,6 +80,88 @@ class _Likelihood:
                 roots.append(T @ about.lams(theta)[0])
             deviances = -self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
         return np.where(np.isfinite(deviances), deviances, np.inf)
+
+    def slopes(self, psi: Array, C: Array, most: float = np.inf) -> tuple[float, Array]:
+        """The value, and unless it is more than ``most`` the gradient in coordinates C."""
+        exact = self.exact(psi)
+        if exact is not None:
+            return exact[0], C.T @ exact[1]
+        value = float(self(psi)[0])
+        return value, _gradient(self, psi, C) if value <= most else np.zeros(C.shape[1])
+
+    def exact(self, psi: Array) -> tuple[float, Array] | None:
+        """`with_gradient`, where it answers: with one effect a level, whose modes have a curvature."""
+        if self.about.design.groups[0].q > 1:
+            return None
+        try:
+            return self.with_gradient(psi)
+        except FloatingPointError:
+            return None
+
+    def with_gradient(self, psi: Array) -> tuple[float, Array]:
+        """The value and the gradient (size,) at one ψ, of a model with one effect a level.
+
+        With û_j the mode of an effect, M_j the curvature there and s = M^(−½), the likelihood of a level is
+        s Σ_k w_k f(û + s x_k): its slopes are those of log f at the nodes, weighted by their parts of the sum, and how
+        û and s move, which for an exact rule would have no effect.
+
+        Raises
+        ------
+        FloatingPointError
+            The modes are not reached, or the sum over the nodes is not finite.
+        """
+        about, (group,) = self.about, self.about.design.groups
+        beta, theta, free = about.split(psi)
+        codes, lams = group.codes, about.lams(theta)
+        z = group.Z[:, 0] * about.T_z[0][0, 0]
+        a = lams[0][0, 0] * z
+        with np.errstate(all="ignore"):
+            values = about.parameters.values(free)
+            inner = about.mode(beta, lams, values)
+            about.last = inner
+            u = about.alone.by_factor(inner.u)[0][:, 0]
+
+            def sums(of_rows: Array) -> Array:
+                return np.bincount(codes, of_rows, minlength=len(u))
+
+            density, d1, d2, d3, *by = inner.bends
+            M = 1.0 - sums(a**2 * d2)
+            s, h = 1.0 / np.sqrt(M), sums(density) - 0.5 * u**2
+            fixed = about.X @ beta + about.offset
+            total, first, second = np.zeros((3, len(u)))  # over nodes, of weights × 1, u, u²
+            d1_total, d1_first, *direct = np.zeros((4, len(codes)))
+            rule = rule_of(self.nodes, 1)
+            for x, log_weight in zip(rule.x[:, 0], rule.log_weight, strict=True):
+                node = u + s * x
+                each = about.bends(fixed + a * node[codes], values, 10 if about.parameters.size else 3)
+                weight = np.exp(log_weight + sums(each[0]) - 0.5 * node**2 - h)  # against the largest, at the mode
+                total += weight
+                first += weight * node
+                second += weight * node**2
+                of_rows = weight[codes]
+                there = of_rows > 0.0  # elsewhere a density is zero, and has no slope
+                d1_total += np.where(there, of_rows * each[1], 0.0)
+                d1_first += np.where(there, (weight * node)[codes] * each[1], 0.0)
+                for out, slope in zip(direct, each[4::3], strict=False):
+                    out += np.where(there, of_rows * slope, 0.0)
+            value = float(np.sum(h + np.log(total) + np.log(s))) + about.constant + about.normaliser(values)[0]
+            d1_total, d1_first, *direct = (rows / total[codes] for rows in (d1_total, d1_first, *direct))
+            left = sums(a * d1_total) - first / total  # what the slope of log f keeps at the nodes
+            by_s = (1.0 + sums(a * d1_first) - second / total - u * left) / s
+            by_M = -0.5 * s**3 * by_s
+            by_u = ((left - by_M * sums(a**3 * d3)) * s**2)[codes]
+            by_M = by_M[codes]
+            by_eta = by_u * a * d2 - by_M * a**2 * d3
+            by_beta = about.X.T @ (d1_total + by_eta)
+            by_lam = np.sum(z * (d1_first + u[codes] * by_eta + by_u * d1 - 2.0 * by_M * a * d2))
+            each_way = zip(direct, by[1::3], by[2::3], strict=True)
+            by_rows = [way + by_u * a * slope - by_M * a**2 * bend for way, slope, bend in each_way]
+            by_free = about.by_coordinates(by_rows, values, free)
+        by_theta = about.gradient(theta, [np.full((1, 1), by_lam)])
+        gradient = -np.concatenate([by_beta, by_theta, by_free])
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise FloatingPointError("the likelihood or its gradient is not finite")
+        return -value, gradient
 
 
 def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> PointSolution:
@@ -137,7 +221,7 @@ def _moves(likelihood: _Likelihood, optimum: Optimum) -> float:
     if _inside(likelihood, optimum) is not None:
         return np.inf
     C = _coordinates(likelihood.about, optimum, optimum.free)
-    step = C @ _gradient(likelihood, optimum.psi, C)
+    step = C @ likelihood.slopes(optimum.psi, C)[1]
     se = np.sqrt(np.einsum("ij,ij->i", C, C))
     return float(np.max(np.abs(step[se > 0.0]) / se[se > 0.0], initial=0.0))
 
@@ -231,11 +315,11 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
         psi, free = inside, ~about.held
         first = replace(first, hessian=_with_freed(likelihood, first, psi, free & ~first.free))
     C = _coordinates(about, first, free)
-    value = float(likelihood(psi)[0])
+    value, gradient = likelihood.slopes(psi, C)
     if not np.isfinite(value):
         raise FitError("quadrature: the likelihood cannot be computed at the optimum of Laplace's approximation")
     n, radius = C.shape[1], 1.0
-    H, gradient = np.eye(n), _gradient(likelihood, psi, C)
+    H = np.eye(n)
     for _ in range(STEPS):
         curvatures, axes = np.linalg.eigh(H)
         evaluation = Evaluation(theta=psi, value=value, gradient=gradient, curvatures=curvatures, axes=axes)
@@ -244,11 +328,10 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
         if promise < AT_REST or radius < 1e-6:
             break
         proposal = psi + C @ step
-        new = float(likelihood(proposal)[0])
+        new, new_gradient = likelihood.slopes(proposal, C, value)
         if not np.isfinite(new) or new > value:
             radius = 0.25 * float(np.linalg.norm(step))
             continue
-        new_gradient = _gradient(likelihood, proposal, C)
         miss = new_gradient - gradient - H @ step
         if abs(miss @ step) > 1e-8 * float(np.linalg.norm(miss) * np.linalg.norm(step)):
             H = H + np.outer(miss, miss) / (miss @ step)
@@ -311,7 +394,12 @@ def _gradient(likelihood: _Likelihood, psi: Array, C: Array) -> Array:
 
 
 def _curvature(likelihood: _Likelihood, psi: Array, C: Array) -> Array:
-    """Second differences, of fourth order along each axis."""
+    """Differences of the gradient, or second ones of the likelihood, of fourth order along each axis."""
+    sides = [(likelihood.exact(psi + step), likelihood.exact(psi - step)) for step in TILT * C.T]
+    ways = [up[1] - down[1] for up, down in sides if up is not None and down is not None]
+    if len(ways) == len(sides) > 0:
+        H = np.array(ways) @ C / (2.0 * TILT)
+        return np.asarray(0.5 * (H + H.T))
     n, steps = C.shape[1], BEND * C.T
     pairs = [(i, j) for i in range(n) for j in range(i)]
     points = [psi, *(psi + k * step for step in steps for k in (-2.0, -1.0, 1.0, 2.0))]

@@ -359,11 +359,11 @@ class Approximation:
 
     # -- the inner problem
 
-    def bends(self, eta: Array, values: Array) -> Array:
-        """Log density of each row without its constants, and its first two derivatives by η, (3, n)."""
-        return self._bends(eta, values, 3)
+    def bends(self, eta: Array, values: Array, rows: int = 3) -> Array:
+        """Log density of each row without its constants, and its first two derivatives by η, (3, n); or all of (10, n).
 
-    def _bends(self, eta: Array, values: Array, rows: int) -> Array:
+        The rest are as in `Family.bends`.
+        """
         out = np.empty((rows, len(eta)))
         with np.errstate(all="ignore"):
             of_rows = each_bend_by_row if values.ndim == 2 else each_bend
@@ -372,7 +372,7 @@ class Approximation:
 
     def fixed_log_density(self, beta: Array, values: Array) -> float:
         """Σ log density without effects, and without its constants."""
-        return _total(self._bends(self.X @ beta + self.offset, values, 3)[0])
+        return _total(self.bends(self.X @ beta + self.offset, values)[0])
 
     def eta(self, beta: Array, lams: Sequence[Array], u: Array) -> Array:
         """The linear predictor (n,)."""
@@ -391,7 +391,7 @@ class Approximation:
         transposed = [lam.T for lam in lams]
         u, beta = start.copy(), beta.copy()
         eta = self.eta(beta, lams, u)
-        bends = self._bends(eta, values, 3)
+        bends = self.bends(eta, values)
         h = _total(bends[0]) - 0.5 * float(u @ u)
         if not np.isfinite(h):
             raise FloatingPointError("the density of the responses is zero or infinite at the start")
@@ -416,7 +416,7 @@ class Approximation:
                 along = along + rows.effect(rows.scaled(lams, step_u[:, None])[:, 0])
             size = 1.0
             for _ in range(HALVINGS):
-                trial = self._bends(eta + size * along, values, 3)
+                trial = self.bends(eta + size * along, values)
                 moved = u + size * step_u
                 trial_h = _total(trial[0]) - 0.5 * float(moved @ moved)
                 if trial_h >= h + 1e-4 * size * promised - 1e-13 * level:
@@ -429,7 +429,7 @@ class Approximation:
             raise FloatingPointError("the modes of the effects were not reached")
         if not exact:
             raise FloatingPointError("the effects have no mode: the curvature has the wrong sign")
-        return Inner(u=u, beta=beta, eta=eta, bends=self._bends(eta, values, 10), h=h, reduced=reduced, joint=about)
+        return Inner(u=u, beta=beta, eta=eta, bends=self.bends(eta, values, 10), h=h, reduced=reduced, joint=about)
 
     def _factorise(self, rows: Reweighted, W: Array, lams: Sequence[Array]) -> tuple[pls.Reduced, bool]:
         """M, and whether it is that of these weights: elsewhere than at a mode they may have to be above zero."""
@@ -469,20 +469,30 @@ class Approximation:
         with np.errstate(all="ignore"):
             values = self.parameters.values(free)
         self.refuse_perfect(values)
+        inner = self.mode(beta, lams, values)
+        value, slopes = self._value(inner, values), self._slopes(inner, lams, values, free)
+        if not (np.isfinite(value) and all(np.isfinite(part).all() for part in (slopes[0], *slopes[1], slopes[2]))):
+            raise FloatingPointError("the log likelihood or its gradient is not finite")
+        return value, *slopes, inner
+
+    def mode(self, beta: Array, lams: Sequence[Array], values: Array) -> Inner:
+        """The inner solution, sought from the last one, and from zero effects where that fails.
+
+        Raises
+        ------
+        FloatingPointError
+            As `inner`.
+        """
         if self.last is not None:
             start, beta = self.last.u, self.last.beta if self.restricted else beta
         else:
             start, beta = np.zeros(self.m), self.first_beta if self.restricted else beta
         try:
-            inner = self.inner(beta, lams, values, start, joint=self.restricted)
+            return self.inner(beta, lams, values, start, joint=self.restricted)
         except FloatingPointError:
             if not start.any():
                 raise
-            inner = self.inner(beta, lams, values, np.zeros(self.m), joint=self.restricted)
-        value, slopes = self._value(inner, values), self._slopes(inner, lams, values, free)
-        if not (np.isfinite(value) and all(np.isfinite(part).all() for part in (slopes[0], *slopes[1], slopes[2]))):
-            raise FloatingPointError("the log likelihood or its gradient is not finite")
-        return value, *slopes, inner
+            return self.inner(beta, lams, values, np.zeros(self.m), joint=self.restricted)
 
     @property
     def has_free_dispersion(self) -> bool:

@@ -143,7 +143,7 @@ def _each_draw(
     S, nested = len(part.eta), part.nested
     roots = np.ascontiguousarray(part.effects.roots)
     inner = np.zeros((S, 0, 0)) if nested is None else np.ascontiguousarray(nested.roots)
-    outer_rule, inner_rule = _rule(nodes, roots.shape[-1]), _rule(nodes, inner.shape[-1])
+    outer_rule, inner_rule = rule_of(nodes, roots.shape[-1]), rule_of(nodes, inner.shape[-1])
 
     def work(chunk: slice) -> None:
         eta = np.ascontiguousarray(part.eta[chunk][:, order])
@@ -156,7 +156,8 @@ def _each_draw(
     in_pieces(work, S, cores, length=max(1, PIECE // evaluations))
 
 
-def _rule(nodes: int, q: int) -> Rule:
+def rule_of(nodes: int, q: int) -> Rule:
+    """The product rule of so many nodes along each of q effects."""
     x, weight = hermegauss(nodes)
     grid = np.stack(np.meshgrid(*[x] * q, indexing="ij"), axis=-1).reshape(-1, q) if q else np.zeros((1, 0))
     log_weight = np.log(weight / weight.sum())
