@@ -19,6 +19,9 @@ class Later:
     def __getattr__(self, what: str) -> Any:
         return getattr(import_module(self._name), what)
 
+    def __reduce__(self) -> tuple[type[Later], tuple[str]]:  # verbs go to other processes with what they call
+        return Later, (self._name,)
+
 
 def later(package: str, *names: str) -> dict[str, Any]:
     """Modules of a package by their names, each loaded when it is first asked for something."""
