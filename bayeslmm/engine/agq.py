@@ -258,9 +258,8 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=solution.nodes)
     C = _coordinates(about, first, first.free)
     back = np.linalg.pinv(C)
-    optimum = replace(
-        first, value=float(likelihood(first.psi)[0]), hessian=back.T @ _curvature(likelihood, first.psi, C) @ back
-    )
+    value, _ = likelihood.slopes(first.psi, C)
+    optimum = replace(first, value=value, hessian=back.T @ _curvature(likelihood, first.psi, C) @ back)
     return _kept_status(solution, replace(laplace_fit.report(about, optimum), nodes=solution.nodes))
 
 

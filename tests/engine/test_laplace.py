@@ -269,6 +269,7 @@ def test_quadrature_is_that_of_glmer(name):
     beta, se = (np.array(list(ref[part].values()))[-p:] for part in ("fixef", "se"))
     np.testing.assert_allclose(found.beta, beta, atol=1e-3 * se.min())
     np.testing.assert_allclose(np.sqrt(np.diag(found.vcov)), se, rtol=1e-4)
+    assert agq.reported_at(m.design, found).criterion == pytest.approx(found.criterion, abs=1e-8)  # of the same rule
 
 
 @pytest.mark.reference
