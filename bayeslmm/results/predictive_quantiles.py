@@ -25,7 +25,7 @@ WIDENINGS, BISECTIONS = 120, 200
 NUMBERS = 4_000_000  # of a distribution function held at a time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Predictive:
     """Responses (n,) around linear predictors that are normal: moments and quantiles; NaN where there are none."""
 
@@ -93,7 +93,7 @@ def _equal_steps() -> Rule:
     return nodes, weights / weights.sum()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Rows:
     """Rows (n,) of `predictive`."""
 
