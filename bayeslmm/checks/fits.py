@@ -192,11 +192,13 @@ def collinearity(fit: PointFit | PosteriorFit) -> Verdict:
     """Variance inflation of the fixed effects, diag(R⁻¹) of their correlations, and columns that had to be dropped."""
     design = fit.design
     spread = fit.vcov()
-    told = np.isfinite(np.diag(spread))  # the others hang on variances that the data do not tell
-    names = [name for name, is_told in zip(design.x_names, told, strict=True) if name != "Intercept" and is_told]
+    is_known = np.isfinite(np.diag(spread))  # the others hang on variances that the data do not tell
+    names = [name for name, known in zip(design.x_names, is_known, strict=True) if name != "Intercept" and known]
     dropped = f"{', '.join(design.aliased)} dropped: linearly dependent on the others." if design.aliased else ""
     if len(names) < 2 and not dropped:
-        return no_answer("collinearity", f"fewer than two predictors{'' if told.all() else ' whose errors are told'}")
+        return no_answer(
+            "collinearity", f"fewer than two predictors{'' if is_known.all() else ' whose errors are told'}"
+        )
     cov = spread.loc[names, names].to_numpy()
     se = np.sqrt(np.diag(cov))
     factor = np.diag(np.linalg.pinv(cov / np.outer(se, se), hermitian=True, rcond=1e-12)) if names else np.ones(0)

@@ -172,13 +172,13 @@ class Satterthwaite(Approximation):
     @classmethod
     def of(cls, problem: Problem, solution: PointSolution) -> Satterthwaite:
         """That of a solution."""
-        told = solution.iterative
-        if told is not None:
+        by_probes = solution.iterative
+        if by_probes is not None:
             return cls(
                 vcov=solution.vcov,
-                half=told.half,
-                forms=told.forms,
-                root=told.root,
+                half=by_probes.half,
+                forms=by_probes.forms,
+                root=by_probes.root,
                 sigma=solution.sigma,
                 residual_units=np.zeros(0),
             )

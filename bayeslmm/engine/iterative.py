@@ -87,7 +87,7 @@ def halved(cross: CrossProducts) -> Halves:
     order = tuple(sorted(range(len(cross.levels)), key=lambda k: (-cross.levels[k], k)))
     sizes = [cross.levels[k] * cross.widths[k] for k in order]
     starts = np.concatenate([[0], np.cumsum(sizes[1:])]).tolist()
-    across = _matrix(cross, [(order[0], k, 0, at) for k, at in zip(order[1:], starts, strict=False)])
+    across = _matrix(cross, [(order[0], k, 0, start) for k, start in zip(order[1:], starts, strict=False)])
     between = [
         (order[a], order[b], starts[a - 1], starts[b - 1])
         for a in range(1, len(order))
@@ -391,19 +391,19 @@ def reduce(halves: Halves, lams: Sequence[Array], *, probes: int) -> Iterated:
 def _constants(halves: Halves, eliminated: Eliminated) -> Array:
     """An orthonormal basis of the constants of every column of the others, where A is next to singular."""
     columns = np.zeros((halves.across.shape[1], sum(len(lam) for lam in eliminated.lams[1:])))
-    at = 0
+    column = 0
     for start, k in zip(halves.starts, halves.order[1:], strict=False):
         q = halves.cross.widths[k]
         for a in range(q):
-            columns[start + a : start + halves.cross.levels[k] * q : q, at] = 1.0
-            at += 1
+            columns[start + a : start + halves.cross.levels[k] * q : q, column] = 1.0
+            column += 1
     # L^T of the constants: levels with more rows weigh more
     conditioned = eliminated.each([_transposed(np.linalg.inv(block)) for block in eliminated.L_inverse], columns)
     return np.linalg.qr(conditioned)[0]
 
 
 def _traces(eliminated: Eliminated, probes: int) -> Traces:
-    """Random signs (m₂,), less their part along the constants, and the constants themselves."""
+    """log|M| and traces by runs from the constants, exact, and from random signs less their part along these."""
     halves, lam = eliminated.halves, eliminated.lams
     cross, order = halves.cross, halves.order
     Q = _constants(halves, eliminated)
@@ -430,8 +430,8 @@ def _traces(eliminated: Eliminated, probes: int) -> Traces:
     V_spread = eliminated.V @ lam[0].T
     diagonal = [eliminated.V + V_spread @ met @ _transposed(V_spread), *D_inverse]
     logs, sums = [], [[] for _ in order]  # type: ignore[var-annotated]
-    for at in range(0, starts.shape[1], COLUMNS):
-        here = slice(at, at + COLUMNS)
+    for first in range(0, starts.shape[1], COLUMNS):
+        here = slice(first, first + COLUMNS)
         start = starts[:, here]
         steps = conjugate_gradients(eliminated.times, start)
         squares = np.einsum("mc,mc->c", start, start)
@@ -451,9 +451,9 @@ def _traces(eliminated: Eliminated, probes: int) -> Traces:
     n_exact, place = Q.shape[1], np.argsort(order)
     log_dets = eliminated.log_det + log_forms[:n_exact].sum() + log_forms[n_exact:]
     Gs = []
-    for known, each in zip(exact, sums, strict=True):
+    for first_terms, each in zip(exact, sums, strict=True):
         values = np.concatenate(each)
-        Gs.append(known + values[:n_exact].sum(axis=0) + values[n_exact:])
+        Gs.append(first_terms + values[:n_exact].sum(axis=0) + values[n_exact:])
     return Traces(
         log_det=float(log_dets.mean()),
         log_dets=log_dets,

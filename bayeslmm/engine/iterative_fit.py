@@ -157,7 +157,7 @@ def _search(criterion: IterativeCriterion, start: Array, rest: float) -> Evaluat
 
 
 def _report(problem: Problem, scaled: Scaled, criterion: IterativeCriterion, theta: Array) -> PointSolution:
-    reduced, at, sigma2, terms = criterion.derivatives(theta)
+    reduced, solved, sigma2, terms = criterion.derivatives(theta)
     traces, lams = reduced.traces, criterion.lams(theta)
     gradient = criterion.gradient(theta, terms.gradients(lams))
     evaluation = Evaluation(
@@ -167,21 +167,21 @@ def _report(problem: Problem, scaled: Scaled, criterion: IterativeCriterion, the
         scaled,
         criterion,
         evaluation,
-        at,
-        value=criterion.value(cast(pls.Reduced, reduced), at),
-        modes=iterative.spherical_modes(reduced, at.beta),
+        solved,
+        value=criterion.value(cast(pls.Reduced, reduced), solved),
+        modes=iterative.spherical_modes(reduced, solved.beta),
         mode_variances=traces.diagonal,
     )
     inside = np.where(criterion.diagonal, np.maximum(theta, 1e-7), theta)  # from zero the curvature is invisible
     if np.any(inside != theta):
-        reduced, at, sigma2, terms = criterion.derivatives(inside)
-    information, forces = criterion.information(cast(pls.Reduced, reduced), at, terms, inside)
+        reduced, solved, sigma2, terms = criterion.derivatives(inside)
+    information, forces = criterion.information(cast(pls.Reduced, reduced), solved, terms, inside)
     n_theta, sigma = len(theta), np.sqrt(sigma2)
     H = np.zeros((n_theta + 1, n_theta + 1))
     H[:n_theta, :n_theta] = information
     H[n_theta, :n_theta] = H[:n_theta, n_theta] = 2.0 * forces / sigma**3
     H[n_theta, n_theta] = 4.0 * criterion.df / sigma2
-    inverse_R, parts = np.linalg.inv(at.R_x), iterative.projected(reduced)
+    inverse_R, parts = np.linalg.inv(solved.R_x), iterative.projected(reduced)
     profiled = information - np.outer(forces, forces) / (criterion.df * sigma2**2)
     away = _away(criterion, theta, profiled, traces)
     effects = _beta_slopes(criterion, theta, inverse_R, parts, terms)
@@ -193,7 +193,7 @@ def _report(problem: Problem, scaled: Scaled, criterion: IterativeCriterion, the
         by_factor = [T @ lam for T, lam in zip(scaled.T_z, criterion.lams(theta + step), strict=True)]
         covariances.append([moved * each @ each.T for each in by_factor])
     p, r = criterion.p, away.shape[1]
-    told = Iterative(
+    by_probes = Iterative(
         betas=np.array(betas).reshape(r, p),
         covariances=tuple(
             np.array([each[k] for each in covariances]).reshape(r, len(lam), len(lam)) for k, lam in enumerate(lams)
@@ -205,7 +205,7 @@ def _report(problem: Problem, scaled: Scaled, criterion: IterativeCriterion, the
         root=root_of(H),
         mode_slopes=reml.outward_slopes(scaled, lams, iterative.mode_slopes(reduced)),
     )
-    return replace(solution, probes=criterion.probes, iterative=told)
+    return replace(solution, probes=criterion.probes, iterative=by_probes)
 
 
 def _away(criterion: IterativeCriterion, theta: Array, H: Array, traces: iterative.Traces) -> Array:

@@ -502,8 +502,8 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         covariance = to_user @ to_user.T
         if isinstance(group, WideTerm):  # one level of effects that are independent, and alike
             covariance, root = covariance[:1, :1], np.eye(len(T)) if group.root is None else group.root
-            mode, own = root @ mode.T, np.einsum("ja,ab,jb->j", root, mode_covariance[0], root)
-            mode_covariance = own[:, None, None]
+            mode, variances = root @ mode.T, np.einsum("ja,ab,jb->j", root, mode_covariance[0], root)
+            mode_covariance = variances[:, None, None]
         covariances.append(covariance)
         relative.append(template.theta(cholesky_psd(covariance, template.blocks)))
         modes.append(mode)

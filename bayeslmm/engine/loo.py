@@ -170,8 +170,8 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
 
     def work(part: slice) -> None:
         sigma, leverage, residual = np.ascontiguousarray(draws.sigma[part]), within[part], without[part]
-        known = coordinates.precision, coordinates.beta[part], draws.prior is None
-        fill(layout.pattern, layout.values, rows, lams[part], sigma, *known, leverage, residual)
+        given = coordinates.precision, coordinates.beta[part], draws.prior is None
+        fill(layout.pattern, layout.values, rows, lams[part], sigma, *given, leverage, residual)
         for s2, h, e in zip(sigma**2, leverage, residual, strict=True):
             _to_densities(e, h, w / s2, log_w - np.log(2.0 * np.pi * s2))
 

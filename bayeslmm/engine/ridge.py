@@ -137,20 +137,20 @@ def _around(
     ]
     across = np.linalg.qr(np.array(changes).T)[0]
     here = flat([lam @ lam.T for lam in criterion.lams(theta)])
-    told = here - across @ (across.T @ here)
-    size = max(float(np.abs(told).max(initial=0.0)), SHORTEST)
+    kept = here - across @ (across.T @ here)
+    size = max(float(np.abs(kept).max(initial=0.0)), SHORTEST)
 
     def miss(point: Array) -> Array:
         there = flat([lam @ lam.T for lam in criterion.lams(point)])
-        return (there - across @ (across.T @ there) - told) / size
+        return (there - across @ (across.T @ there) - kept) / size
 
     rng, points = np.random.default_rng(0), []
     for scale in STARTS:
         start = scale * np.sqrt(size) * rng.normal(size=len(theta))
-        found = optimize.least_squares(miss, start, xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=500)
-        moved = flat([lam @ lam.T for lam in criterion.lams(found.x)]) - here
-        if np.abs(found.fun).max(initial=0.0) < SAME and np.abs(moved).max(initial=0.0) > SHORTEST * unit:
-            points.append(found.x)
+        reached = optimize.least_squares(miss, start, xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=500)
+        moved = flat([lam @ lam.T for lam in criterion.lams(reached.x)]) - here
+        if np.abs(reached.fun).max(initial=0.0) < SAME and np.abs(moved).max(initial=0.0) > SHORTEST * unit:
+            points.append(reached.x)
     return points
 
 

@@ -175,9 +175,9 @@ def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> tupl
 
 def _smoothed(without: Array, cores: int = 1) -> tuple[Array, Array]:
     """elpd and Pareto k (units,) by Pareto smoothed importance sampling, from log densities (S, units)."""
-    elpd, k, known = psis.leave_out(without, cores=cores)
-    if not known.all():
-        elpd[~known], k[~known] = _smoothed_by_unit(without[:, ~known])
+    elpd, k, is_told = psis.leave_out(without, cores=cores)
+    if not is_told.all():
+        elpd[~is_told], k[~is_told] = _smoothed_by_unit(without[:, ~is_told])
     return elpd, k
 
 

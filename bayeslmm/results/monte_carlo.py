@@ -16,16 +16,16 @@ def error_of[Record: Estimates](record: Record, numbers: Callable[[Record], Arra
 
     The numbers are taken one error away along independent directions (`bayeslmm.engine.reml.Iterative`).
     """
-    told, solution = record.solution.iterative, record.solution
-    if told is None:
+    by_probes, solution = record.solution.iterative, record.solution
+    if by_probes is None:
         return None
     middle = numbers(record)
     squares = np.zeros_like(middle)
-    for i, sigma in enumerate(told.sigmas):
+    for i, sigma in enumerate(by_probes.sigmas):
         away = replace(
             solution,
-            beta=told.betas[i],
-            covariances=tuple(each[i] for each in told.covariances),
+            beta=by_probes.betas[i],
+            covariances=tuple(each[i] for each in by_probes.covariances),
             parameters={"sigma": np.asarray(sigma)},
         )
         squares = squares + (numbers(replace(record, solution=away)) - middle) ** 2
@@ -34,8 +34,8 @@ def error_of[Record: Estimates](record: Record, numbers: Callable[[Record], Arra
 
 def in_words(record: Estimates) -> str:
     """How the estimates came about and how far chance moves them; empty of those without chance."""
-    told = record.solution.iterative
-    if told is None:
+    by_probes = record.solution.iterative
+    if by_probes is None:
         return ""
 
     def sds(fit: Estimates) -> Array:
@@ -50,5 +50,5 @@ def in_words(record: Estimates) -> str:
     return (
         f"By conjugate gradients with {record.solution.probes} random probes (solver='iterative'); Monte Carlo error "
         f"of sds at most {100.0 * shares[worst]:.2g} % ({labels[worst]}), of the log-likelihood "
-        f"{told.criterion_error / 2.0:.2g}"
+        f"{by_probes.criterion_error / 2.0:.2g}"
     )
