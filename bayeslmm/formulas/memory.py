@@ -80,6 +80,12 @@ class Memory:
             self._statistics[part] = value
         return value
 
+    def like(self) -> Memory:
+        """One of the same parts that has seen no rows."""
+        memory = Memory(self.where, tried=True)
+        memory.shown.extend(self.shown)
+        return memory
+
     def preset(self, statistics: Mapping[int, Any]) -> None:
         """Take the statistics of these parts from elsewhere: of rows that never stand together."""
         self._given = dict(statistics)
@@ -129,7 +135,7 @@ def has_a_value_a_row(value: Any, n: int) -> bool:
     """Whether a value holds one entry, or one line of entries, for each of n rows."""
     value = getattr(value, "data", value) if hasattr(value, "contrast") else value
     value = getattr(value, "successes", value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return len(value) == n
     return isinstance(value, DATA) and np.ndim(value) > 0 and np.shape(value)[0] == n
 

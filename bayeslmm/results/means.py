@@ -21,6 +21,7 @@ from ..engine.prediction import Errors
 from ..engine.working import working
 from ..errors import InputError
 from ..tools.arrays import Array
+from ..tools.hints import with_hints
 from ..tools.lazy import sparse
 from ..tools.words import is_one_of
 from . import wald
@@ -185,6 +186,7 @@ class Means(Shown):
         """Differences between all pairs of means, within every combination of ``by``; Tukey's adjustment by default."""
         return self.contrasts("pairwise", adjust=adjust, kind=kind)
 
+    @with_hints
     def contrasts(
         self,
         method: str | Mapping[str, Sequence[float]] = "pairwise",

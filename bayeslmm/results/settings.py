@@ -50,6 +50,8 @@ class Settings:
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
             if not optional and not (whole and value >= least):
                 raise InputError(f"fit({name}={value!r}): {name} is a whole number, at least {least}")
+        if not isinstance(self.progressbar, bool | np.bool_):
+            raise InputError(f"fit(progressbar={self.progressbar!r}): progressbar is True or False")
         if self.method == "exact" and self.wants_nuts:
             nuts_options = self.nuts_sampler or sorted(self.options) or "centring"
             raise InputError(f"options of NUTS do not apply to method='exact': {nuts_options}")

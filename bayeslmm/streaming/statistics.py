@@ -9,14 +9,15 @@ from __future__ import annotations
 import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from ..errors import NotAvailableError
+from ..errors import FormulaError, NotAvailableError
 from ..formulas.expressions import KEEP, Expression, centring_matrix, value_of
+from ..formulas.memory import has_a_value_a_row
 from ..formulas.transforms import Average, Center, Scale, sd, var
 from ..tools.arrays import Array
 
@@ -225,6 +226,7 @@ REDUCTIONS: tuple[tuple[Any, Finish], ...] = (
     *((function, lambda s, _: s.high) for function in (max, np.max)),
     *((function, lambda s, _: s.total) for function in (sum, np.sum)),
 )
+CUTS = frozenset(("get", "head", "iloc", "loc", "tail", "take", "truncate", "xs"))
 METHODS: dict[str, Finish] = {  # of a column, as pandas has them
     "mean": lambda s, _: s.mean,
     "std": lambda s, o: np.sqrt(s.variance(o.get("ddof", 1))),
@@ -245,7 +247,7 @@ class Wanted:
     expression: Expression
     part: int | None
     transform: Any
-    arguments: str
+    arguments: tuple[str, ...]
     options: Mapping[str, Any]
     finish: Finish | None = None
 
@@ -261,8 +263,32 @@ class Wanted:
         return Knots(self._given_basis())
 
     def values(self, frame: pd.DataFrame) -> tuple[Any, ...]:
-        """The arguments on some rows."""
-        return tuple(value_of(self.expression, frame, f"({self.arguments},)"))
+        """The arguments on some rows.
+
+        Raises
+        ------
+        NotAvailableError
+            Rows have other values, or are others, where other rows stand beside them: sums over chunks are not theirs.
+        """
+        return tuple(self._argument(code, frame) for code in self.arguments)
+
+    def _argument(self, code: str, frame: pd.DataFrame) -> Any:
+        if KEEP not in code:
+            return value_of(self.expression, frame, code)
+        refusal = self.refusal(f"a statistic in it is of some of the rows, or of what hangs on other rows. {REMEDY}")
+        if any(_cuts(node) for node in ast.walk(ast.parse(code, mode="eval"))):  # which a short chunk would not show
+            raise refusal
+        assert self.expression.memory is not None
+        memory = self.expression.memory.like()  # that of the leaf would keep the rows of one chunk
+        of_chunk = replace(self.expression, memory=memory)
+        used = frame[list(dict.fromkeys(self.expression.columns.values()))]
+        try:
+            value = memory.learn(lambda rows: value_of(of_chunk, rows, code), used, self.expression.label)
+        except FormulaError:
+            value = None
+        if value is None or memory.learnt or not has_a_value_a_row(value, len(used)):
+            raise refusal
+        return value
 
     def result(self, total: Any) -> Any:
         """What the leaf's memory keeps; a transform is told here."""
@@ -391,6 +417,11 @@ def _calls(node: ast.AST, expression: Expression) -> Iterator[tuple[ast.Call, in
         yield node, None
 
 
+def _cuts(node: ast.AST) -> bool:
+    """Whether a part of a leaf may take some of the rows alone."""
+    return isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr in CUTS)
+
+
 def _finish_of(call: ast.Call, expression: Expression) -> Finish | None:
     if isinstance(call.func, ast.Attribute):
         return METHODS.get(call.func.attr)
@@ -421,6 +452,11 @@ def _wanted(call: ast.Call, part: int | None, expression: Expression) -> Wanted 
     else:
         rest = call.args if isinstance(call.func, ast.Attribute) else call.args[1:]
         names = PLACES.get(kind, ())
+        if len(rest) > len(names) or not rows or (part is not None and not options.keys() <= {"ddof"}):
+            raise NotAvailableError(
+                f"{expression.label} of data that come in chunks: of what is taken of all rows the column alone may be "
+                f"given, and ddof= by its name. {REMEDY}"
+            )
         options |= {name: _constant(argument, expression) for name, argument in zip(names, rest, strict=False)}
     if kind == "Polynomial" and options.get("raw"):
         return None
@@ -428,7 +464,7 @@ def _wanted(call: ast.Call, part: int | None, expression: Expression) -> Wanted 
         expression=expression,
         part=part,
         transform=transform,
-        arguments=", ".join(ast.unparse(row) for row in rows),
+        arguments=tuple(ast.unparse(row) for row in rows),
         options=options,
         finish=None if part is None else _finish_of(call, expression),
     )

@@ -12,7 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError, UnknownArgumentError
+from .words import is_one_of
 
 ZERO_OR_ONE = "'bernoulli', or 'binomial' with p(successes, trials) on the left"
 SHARES = "'zero_one_inflated_beta', of whose ends one may occur in no row"
@@ -356,6 +359,12 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
 }
 
 
+TRUTH: Mapping[str, Any] = {  # what an argument may be, by its annotation
+    "bool": bool | np.bool_,
+    "bool | None": bool | np.bool_ | None,
+}
+
+
 def like(name: str, names: Iterable[str]) -> str:
     """Which of some names was probably meant, as a sentence; nothing where none is like it."""
     close = get_close_matches(name, [each for each in names if not each.startswith("_")], n=1)
@@ -363,7 +372,10 @@ def like(name: str, names: Iterable[str]) -> str:
 
 
 def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callable[P, T]:
-    """Let a function say what an argument of another program is here, and which of its arguments have to be named."""
+    """Let a function say what an argument of another program is here, and which of its arguments have to be named.
+
+    What is declared to be a bool has to be one: ``"no"`` counts as true, and so would be taken for yes.
+    """
     label = name or call.__name__
     signature = inspect.signature(call)
     parameters = list(signature.parameters.values())
@@ -378,6 +390,7 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
     places = [p for p in by_place if p != "self"]
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = {p.name for p in parameters if p.default is p.empty and p.kind not in variable}
+    switches = {p.name: TRUTH[p.annotation] for p in parameters if is_one_of(p.annotation, TRUTH)}
 
     @functools.wraps(call)
     def _hinted(*args: P.args, **options: P.kwargs) -> T:
@@ -387,6 +400,9 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
             first = f"only {', '.join(places)} may stand without a name" if places else "arguments have names"
             raise InputError(f"{label}(): {first}; write {', '.join(by_name)}")
         by_position = by_place[: len(args)]
+        for word, value in (*zip(by_position, args, strict=False), *options.items()):
+            if word in switches and not isinstance(value, switches[word]):
+                raise InputError(f"{label}({word}={value!r}): {word} is True or False")
         if not (  # as they should be; `bind` takes longer to find that, and says what is wrong
             len(args) <= len(by_place)
             and takes.issuperset(options)

@@ -1,6 +1,8 @@
 """Weights, offsets, priors, families and other arguments that are bad or strange."""
 
+import inspect
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -204,3 +206,34 @@ def test_gaps_in_responses_of_every_family(family):
     counts = counts + 1 if family == "gamma" else counts
     with pytest.warns(errors.DroppedRowsWarning, match="5 of 60 rows left out"):
         assert blm.Model("r ~ x + (1 | g)", clean().assign(r=counts), family=family).design.n == ROWS - 5
+
+
+CLASSES = ("results.point.PointFit", "results.posterior.PosteriorFit", "results.imputed.Imputed", "results.means.Means")
+
+
+def switches():
+    """Every argument that is true or false, of every public function and of every verb."""
+    functions = {name: getattr(blm, name) for name in blm.__all__ if inspect.isfunction(getattr(blm, name))}
+    functions |= {"Model": blm.Model.__init__, "fit": blm.Model.fit}
+    for path in CLASSES:
+        room, _, name = path.rpartition(".")
+        verbs = inspect.getmembers(getattr(import_module(f"bayeslmm.{room}"), name), inspect.isfunction)
+        functions |= {f"{name}.{verb}": function for verb, function in verbs if not verb.startswith("_")}
+    for name, function in functions.items():
+        for word, parameter in inspect.signature(function).parameters.items():
+            if str(parameter.annotation) in ("bool", "bool | None"):
+                yield name, function, word
+
+
+def test_what_is_true_or_false_is_no_text_or_number():
+    """``sum_to_zero="no"`` counted as true."""
+    found = list(switches())
+    assert len(found) > 60 and {word for _, _, word in found} > {"trust", "sum_to_zero", "REML", "refit", "wide"}
+    for name, function, word in found:
+        for wrong in ("no", "False", 0, 1, np.array([True, False]), []):
+            with pytest.raises(errors.InputError, match=f"{word} is True or False"):
+                function(**{word: wrong})
+                pytest.fail(name)
+    with pytest.raises(errors.InputError, match="REML is True or False"):
+        blm.lmer(PLAIN, clean(), "no")
+    assert blm.lmer(PLAIN, clean(), REML=np.bool_(False)).solution.reml is False

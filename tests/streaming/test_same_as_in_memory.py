@@ -31,6 +31,7 @@ FORMULAS = [
     "y ~ bs(z, knots=[1, 2], lower_bound=0, upper_bound=20) + (1 | g)",
     "y ~ I(x - np.mean(x)) + I(z / sd(z)) + I(z > z.mean()) + (1 | g:h) + (1 | g)",
     "y ~ ave(x, g) + x + (1 | g)",
+    "y ~ I(z * x.abs().max()) + I(x - x.clip(995, 1003).mean()) + scale(z.clip(0, 2)) + ave(z.abs(), f) + (1 | g)",
     "y ~ log(z) + I(z**2) + C(f, Sum) + dose + (1 | g / h)",
     "y ~ x + offset(z) + (0 + f | h)",
     "I(y - np.max(y)) ~ z + cs(0 + f | g)",
