@@ -18,7 +18,7 @@ from ..errors import FitError, NotAvailableError
 from ..tools.arrays import Array
 from . import laplace_fit, ridge
 from .criterion import Evaluation
-from .laplace import Approximation
+from .laplace import Approximation, Inner
 from .laplace_fit import Optimum
 from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor, rule_of
 from .reml import PointSolution
@@ -29,7 +29,8 @@ FREED = 0.1  # step of the second difference of a parameter that leaves its boun
 STEPS = 40
 AT_REST = 1e-9  # gain that the next step promises
 MOST_ROWS = 200_000  # of a model whose rule of integration is looked at: some seconds
-FINE = 45  # nodes of the rule that another one is judged by
+FINER = {1: (9, 15, 25, 45), 2: (9, 15, 25), 3: (5, 7, 9)}  # by effects a level: what another rule is judged by
+SETTLED = 1e-3  # of a log likelihood, or of how far another rule is from it, between two of them
 RULES = (1, 9, 25, 45, 101)  # that are tried in turn: each is judged by the next
 MOVED = 0.1  # standard errors by which the next rule may move an estimate
 
@@ -59,6 +60,20 @@ def refuse(design: Design, nodes: int) -> None:
             f"nAGQ={nodes}: {bars} has {q} effects a level, and {nodes}^{q} nodes are more than {MOST_NODES:,}. Take "
             "fewer nodes, or leave nAGQ out for Laplace's approximation."
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Modes:
+    """Where the nodes of a rule lie, with one effect a level."""
+
+    inner: Inner
+    values: Array  # of the family's parameters
+    u: Array  # (J,)
+    s: Array  # (J,) sds of the effects around them
+    h: Array  # (J,) log density of a level and its effect
+    a: Array  # (n,) what an effect is multiplied by, and
+    z: Array  # (n,) over Λ
+    fixed: Array  # (n,) Xβ + offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +113,56 @@ class _Likelihood:
         except FloatingPointError:
             return None
 
+    def value(self, psi: Array) -> float:
+        """The value at one ψ, with one effect a level around the modes of Laplace's approximation if these are there."""
+        about = self.about
+        if about.design.groups[0].q > 1:
+            return float(self(psi)[0])
+        try:
+            with np.errstate(all="ignore"):
+                at = self._around(psi)
+        except FloatingPointError:
+            return float(self(psi)[0])
+        codes, rule, total = about.design.groups[0].codes, rule_of(self.nodes, 1), np.zeros(len(at.u))
+        with np.errstate(all="ignore"):
+            for x, log_weight in zip(rule.x[:, 0], rule.log_weight, strict=True):
+                node = at.u + at.s * x
+                density = about.bends(at.fixed + at.a * node[codes], at.values)[0]
+                total += np.exp(log_weight + np.bincount(codes, density, len(node)) - 0.5 * node**2 - at.h)
+            value = float(np.sum(at.h + np.log(total) + np.log(at.s))) + about.constant
+            value += about.normaliser(at.values)[0]
+        return -value if np.isfinite(value) else np.inf
+
+    def _around(self, psi: Array) -> _Modes:
+        """The modes at one ψ, of a model with one effect a level.
+
+        Raises
+        ------
+        FloatingPointError
+            They are not reached.
+        """
+        about, (group,) = self.about, self.about.design.groups
+        beta, theta, free = about.split(psi)
+        lams = about.lams(theta)
+        z = group.Z[:, 0] * about.T_z[0][0, 0]
+        a = lams[0][0, 0] * z
+        values = about.parameters.values(free)
+        inner = about.mode(beta, lams, values)
+        about.last = inner
+        u = about.alone.by_factor(inner.u)[0][:, 0]
+        density, _, d2, *_ = inner.bends
+        M = 1.0 - np.bincount(group.codes, a**2 * d2, len(u))
+        return _Modes(
+            inner=inner,
+            values=values,
+            u=u,
+            s=1.0 / np.sqrt(M),
+            h=np.bincount(group.codes, density, len(u)) - 0.5 * u**2,
+            a=a,
+            z=z,
+            fixed=about.X @ beta + about.offset,
+        )
+
     def with_gradient(self, psi: Array) -> tuple[float, Array]:
         """The value and the gradient (size,) at one ψ, of a model with one effect a level.
 
@@ -110,24 +175,17 @@ class _Likelihood:
         FloatingPointError
             The modes are not reached, or the sum over the nodes is not finite.
         """
-        about, (group,) = self.about, self.about.design.groups
-        beta, theta, free = about.split(psi)
-        codes, lams = group.codes, about.lams(theta)
-        z = group.Z[:, 0] * about.T_z[0][0, 0]
-        a = lams[0][0, 0] * z
+        about, codes = self.about, self.about.design.groups[0].codes
         with np.errstate(all="ignore"):
-            values = about.parameters.values(free)
-            inner = about.mode(beta, lams, values)
-            about.last = inner
-            u = about.alone.by_factor(inner.u)[0][:, 0]
+            around = self._around(psi)
+            inner, values, u, a, z = around.inner, around.values, around.u, around.a, around.z
+            s, h, fixed = around.s, around.h, around.fixed
+            _, theta, free = about.split(psi)
+            _, d1, d2, d3, *by = inner.bends
 
             def sums(of_rows: Array) -> Array:
                 return np.bincount(codes, of_rows, minlength=len(u))
 
-            density, d1, d2, d3, *by = inner.bends
-            M = 1.0 - sums(a**2 * d2)
-            s, h = 1.0 / np.sqrt(M), sums(density) - 0.5 * u**2
-            fixed = about.X @ beta + about.offset
             total, first, second = np.zeros((3, len(u)))  # over nodes, of weights × 1, u, u²
             d1_total, d1_first, *direct = np.zeros((4, len(codes)))
             rule = rule_of(self.nodes, 1)
@@ -294,17 +352,22 @@ def with_rivals(design: Design, solution: PointSolution) -> PointSolution:
 
 
 def error(design: Design, solution: PointSolution) -> float | None:
-    """Log likelihood of a fine rule less that of the solution's at its estimates; None where there is no rule."""
-    try:
-        q = design.groups[0].q if len(design.groups) == 1 else MOST_EFFECTS + 1
-        fine = next(k for k in (FINE, 25, 15, 9) if k**q <= MOST_NODES and k > solution.nodes)
-        refuse(design, fine)
-    except (NotAvailableError, StopIteration):
+    """Log likelihood of finer rules less that of the solution's at its estimates, until one hardly corrects the other.
+
+    None where there is no rule.
+    """
+    q = design.groups[0].q if len(design.groups) == 1 else 0
+    rules = [k for k in FINER.get(q, ()) if k > solution.nodes and has_rule(design, k)]
+    if not rules:
         return None
-    about = Approximation(design)
-    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=fine)
-    psi = laplace_fit.coordinates(about, solution)
-    return float(-likelihood(psi)[0] + 0.5 * solution.criterion)
+    about, integrals = Approximation(design), OneFactor(design)
+    psi, before = laplace_fit.coordinates(about, solution), np.inf
+    for nodes in rules:
+        off = -_Likelihood(about=about, integrals=integrals, nodes=nodes).value(psi) + 0.5 * solution.criterion
+        if abs(off - before) <= SETTLED * max(1.0, abs(off)):
+            break
+        before = off
+    return off
 
 
 def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:

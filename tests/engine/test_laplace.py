@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
+import agreement_glmm
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,21 +19,12 @@ from bayeslmm.engine.scaling import Problem
 from bayeslmm.families import FAMILIES, family_of
 from bayeslmm.families.densities import each_row
 
-HERE = Path(__file__).parents[1] / "reference"
-GLMM = json.loads((HERE / "glmm.json").read_text())
+GLMM = agreement_glmm.references()
 
 
 def model_of(name):
     """The model of a reference fit."""
-    fit = GLMM[name]
-    data = pd.read_csv(HERE / "glmm_data" / f"{fit['data']}.gz")
-    for column, levels in fit["factors"].items():
-        ordered = bool(fit["ordered"]) and column == fit["response"]
-        data[column] = pd.Categorical(data[column].astype(str), categories=levels, ordered=ordered)
-    options = {}
-    if (fit["zero"] or {}).get("formula", "~1") != "~1":
-        options["hu" if fit["family"].startswith("hurdle") else "zi"] = fit["zero"]["formula"]
-    return blm.Model(fit["formula"], data, family=fit["family"], link=fit["link"], offset=fit["offset"], **options)
+    return agreement_glmm.model_of(name, GLMM[name])
 
 
 def table(seed=0, n=120):
@@ -232,6 +221,14 @@ def test_optimum_is_that_of_glmmtmb_or_clmm(name):
             sd = np.array(given["cond_sd"])[order]
             np.testing.assert_allclose(modes, np.array(given["values"])[order], atol=1e-3 * sd.max())
             np.testing.assert_allclose(np.sqrt(np.diagonal(cov, axis1=1, axis2=2)), sd, rtol=1e-3)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", GLMM)
+def test_verbs_of_a_fit_are_those_of_the_other_programs(name):
+    """Criteria, residuals and the rest within what two programs may differ by; `agreement_glmm` prints how far."""
+    found = agreement_glmm.differences(name, GLMM[name], agreement_glmm.fitted(name, GLMM[name]))
+    assert not agreement_glmm.beyond(found), found
 
 
 def test_every_family_and_link_ends_in_an_answer():

@@ -79,6 +79,8 @@ def main(fits: Path, data: Path) -> None:
             "cutpoints": full.get("cutpoints"),
             "ranef": ranef,
             "pearson_sumsq": full.get("pearson_sumsq"),
+            "deviance_sumsq": full.get("conditional_deviance_residual_sum"),
+            "others": [each["logLik"] for each in (full.get("lme4"),) if each and full.get("canonical_link")],
             "nAGQ25": (full.get("adaptive_quadrature") or {}).get("nAGQ25"),
         }
         table = pd.read_csv(data / full["data_file"])
