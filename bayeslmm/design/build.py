@@ -28,6 +28,7 @@ from ..terms.words import Related
 from ..tools.frame import Columns, as_frame, frozen
 from ..tools.warned import warn
 from .aliases import Aliases
+from .codes import as_word
 from .coding import MatrixRecipe, design_columns, independent_columns
 from .columns import structure_of
 from .design import Design, weighed
@@ -178,7 +179,7 @@ def build_design(
     if of_categories is not None:
         first = _parameter_part(of_categories, family, plan.expressions, frame)
         named_categories = zip(family.parameters, response.levels[1:], strict=True)
-        predictors = {name: first.of_category(name, str(category)) for name, category in named_categories}
+        predictors = {name: first.of_category(name, as_word(category)) for name, category in named_categories}
     _refuse_names_twice([g.name for g in (*groups, *wide, *(g for part in predictors.values() for g in part.groups))])
     x_names = tuple(name for name, use in zip(columns.names, kept, strict=True) if use)
     _refuse_names_twice([*x_names, *(label for part in predictors.values() for label in part.labels)])

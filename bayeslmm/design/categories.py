@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
-from .codes import are_numbers, scores
+from .codes import are_numbers, as_word, scores
 from .design import Design
 
 EMPTY = np.zeros(0)
@@ -18,6 +18,11 @@ EMPTY = np.zeros(0)
 def category_numbers(design: Design) -> NDArray[Any]:
     """The numbers (K,) that a user sees of the categories of a response; none of another."""
     return as_seen(design, np.arange(len(design.levels), dtype=np.float64)) if design.family.has_categories else EMPTY
+
+
+def category_words(design: Design) -> list[str]:
+    """The categories as a sentence shows them."""
+    return list(map(as_word, design.levels))
 
 
 def as_seen(design: Design, y: Array) -> NDArray[Any]:

@@ -15,12 +15,18 @@ import pandas as pd
 
 from ..errors import DataError
 from ..tools.arrays import Array
+from ..tools.frame import one_line
 
 
 def are_numbers(levels: Sequence[Any]) -> bool:
     """Whether categories are numbers in increasing order."""
     numeric = all(isinstance(level, int | float | np.number) and not isinstance(level, bool) for level in levels)
     return numeric and all(a < b for a, b in zip(levels, levels[1:], strict=False))
+
+
+def as_word(level: Any) -> str:
+    """A category as a sentence shows it: on one line, and in quotes where nothing would be seen."""
+    return one_line(level) if str(level).strip() else repr(str(level))
 
 
 def scores(levels: Sequence[Any]) -> Array:

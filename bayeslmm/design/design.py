@@ -16,11 +16,11 @@ from ..formulas.formula import Formula
 from ..terms.group import GroupTerm as GroupTerm
 from ..terms.relationship import Matrix
 from ..terms.wide import WideTerm
-from ..tools.frame import Columns, as_frame, frozen
+from ..tools.frame import Columns, as_frame, frozen, one_line
 from ..tools.summed import RowSums
 from ..tools.words import is_one_of
 from .censoring import words as censored_words
-from .codes import as_codes
+from .codes import as_codes, as_word
 from .fixing import Fixed, in_words
 from .names import COEF, CUTPOINT, ROW, THRESHOLD, Names, as_labels, contract
 from .newdata import NewDesign, Recipe, rebuild
@@ -185,7 +185,7 @@ class Design:
         if not parts:
             return ", ".join(self.x_names) or "none"
         categories = ", ".join(part.category for part in parts)
-        return f"{', '.join(parts[0].x_names)} of each of {categories}: log odds against {self.levels[0]}"
+        return f"{', '.join(parts[0].x_names)} of each of {categories}: log odds against {as_word(self.levels[0])}"
 
     @property
     def of_rows(self) -> tuple[str, ...]:
@@ -206,7 +206,7 @@ class Design:
         """What the numbers of one of `parameters` are called in tables."""
         if name in self.of_variable:
             return self.of_variable[name].labels
-        return tuple(f"{name}[{level}]" for level in self.levels[:-1]) if name == CUTPOINT else (name,)
+        return tuple(f"{name}[{one_line(level)}]" for level in self.levels[:-1]) if name == CUTPOINT else (name,)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """The shape of one of `parameters`."""

@@ -185,11 +185,15 @@ class Fixing:
                 )
         for key in self.given:
             if key not in used:
-                there = [repr(("sd", term.name, name)) for term in groups for name in term.sd_terms]
+                there, others = (
+                    ", ".join(repr(("sd", term.name, name)) for term in terms for name in term.sd_terms)
+                    for terms in (groups, elsewhere)
+                )
+                others = others and f" Those of effects on other parameters are not fixed by a number: {others}."
                 raise PriorError(
-                    f"priors={{{key!r}: {self.given[key]:g}}}: no sd goes by that key that can be fixed. "
-                    f"Sds here: {', '.join(there) or 'none'}. A smooth, or a term with gr() or mm(), is left out of "
-                    "the formula instead."
+                    f"priors={{{key!r}: {self.given[key]:g}}}: no sd goes by that key that can be fixed. Sds here that "
+                    f"can: {there or 'none'}.{others} A smooth, or a term with gr() or mm(), is left out of the "
+                    "formula instead."
                 )
         return {**sds, **dict(self.family(family).fixed)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ..errors import DataError, DroppedRowsWarning
+from ..errors import DataError, DroppedRowsWarning, FormulaError
 from ..formulas.binding import Scope, bind
-from ..formulas.expressions import Expression
+from ..formulas.expressions import Censoring, Counts, Expression
 from ..formulas.formula import Formula
 from ..formulas.terms import Atom
 from ..terms.words import Membership
@@ -113,6 +114,7 @@ def make_plan(
     grouping = dict.fromkeys(name for bar in formula.bars for name in bar.group)
     grouping |= dict.fromkeys(name for _, bar in bars_of_parameters for name in bar.group)
     grouping |= dict.fromkeys(name for name, _ in (residual.columns if residual is not None else ()))
+    _refuse_response_as_predictor(formula, response, {e.label: e for e in (*expressions.values(), *offsets)}, grouping)
     captured = {name: value for expression in every for name, value in expression.captured.items()}
     return Plan(
         response=response,
@@ -127,6 +129,35 @@ def make_plan(
         - frozenset(valued)
         - frozenset(n for b in formula.bars if not isinstance(b.word, Membership) for n in b.group),
     )
+
+
+def _refuse_response_as_predictor(
+    formula: Formula, response: Expression, right: Mapping[str, Expression], grouping: Mapping[str, None]
+) -> None:
+    """Raise FormulaError where the response explains itself; of ``I(post - pre)`` either column may."""
+    of_response = _columns_of_response(response)
+    where = [text for text, expression in right.items() if not of_response.isdisjoint(expression.columns.values())]
+    if where or not of_response.isdisjoint(grouping):
+        (name,) = of_response
+        shown = f", in {where[0]}" if where and where[0] != name else ""
+        raise FormulaError(
+            f"{formula.text!r}: the response {name!r} is among its own predictors{shown}: it would explain itself, and "
+            "nothing else could. Leave it out there, or make the column that is meant, as of the values before."
+        )
+
+
+def _columns_of_response(response: Expression) -> frozenset[str]:
+    """The one column of which the response is a function, beside trials and status; none where there are more."""
+    if response.is_column:
+        return frozenset((response.label,))
+    tree: ast.AST = ast.parse(response.code, mode="eval").body
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+        kind = response.objects.get(tree.func.id)
+        if kind in (Counts, Censoring):
+            tree = next(iter((*tree.args, *(keyword.value for keyword in tree.keywords))))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & response.columns.keys()
+    columns = frozenset(response.columns[name] for name in names)
+    return columns if len(columns) == 1 else frozenset()
 
 
 def kept_columns(plan: Plan, data: pd.DataFrame, offset: np.ndarray | None) -> tuple[Columns, np.ndarray | None]:

@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
+from ..tools.frame import one_line
 from ..tools.lazy import special
 from .family import Default, Family, no_moments
 
@@ -46,7 +47,7 @@ class Categorical(Family):
         """The linear predictors of the categories but the first."""
         names: list[str] = []
         for category in self.categories[1:]:
-            name = f"mu_{category}".replace("/", "_").replace("\0", "_")  # that a file can hold
+            name = one_line(f"mu_{category}".replace("/", "_").replace("\0", "_"))  # that a file and a table can hold
             while name in names:
                 name += "_"
             names.append(name)
@@ -126,7 +127,7 @@ class Categorical(Family):
         """Of the log odds of a category against the first: their own among all rows, as bernoulli's are centred."""
         counts = np.bincount(y.astype(np.int64), minlength=len(self.categories)) + HALF
         k = 1 + self.parameters.index(parameter)
-        reason = f"log odds of {self.categories[k]} against {self.categories[0]}, 2.5 log odds"
+        reason = one_line(f"log odds of {self.categories[k]} against {self.categories[0]}, 2.5 log odds")
         return Default("Normal", {"mu": float(np.log(counts[k] / counts[0])), "sigma": 2.5}, reason)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..design.categories import as_seen
+from ..design.categories import as_seen, category_words
 from ..design.codes import are_numbers
 from ..design.design import Design
 from ..errors import FitError, InputError
@@ -164,13 +164,13 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
         remarks.append("Responses are looked at as proportions, successes over trials.")
     elif design.family.has_categories:
         y, y_rep = as_seen(design, y).astype(np.float64), as_seen(design, y_rep).astype(np.float64)
-        first, last = design.levels[0], design.levels[-1]
+        first, *_, last = category_words(design)
         if design.family.is_ordered and not are_numbers(design.levels):
             remarks.append(
                 f"Categories are scored 1, 2, ... in their order, from {first} to {last}; shares need no scores."
             )
     elif design.levels:
-        remarks.append(f"Means are shares of {design.levels[1]}.")
+        remarks.append(f"Means are shares of {category_words(design)[1]}.")
     elif design.response not in design.frame.columns:
         remarks.append(f"Everything is on the scale of {design.response}, the left side of the formula.")
     for values in (y, y_rep):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..covariances.template import covariance
-from ..design.categories import as_seen
+from ..design.categories import as_seen, category_words
 from ..design.codes import are_numbers
 from ..design.design import Design, GroupTerm
 from ..design.names import Names
@@ -280,7 +280,7 @@ def _parameters(findings: _Findings, design: Design, where: dict[str, str], draw
             findings.add(name, "", "", drawn[name], on if name == "sigma" else "")
             continue
         middle = drawn["beta"] @ design.X.mean(axis=0)
-        for k, level in enumerate(design.levels[:-1]):
+        for k, level in enumerate(category_words(design)[:-1]):
             findings.add(name, "", f"over {level}", drawn[name][:, k] - middle, f"{on}, at average predictors")
 
 
@@ -446,9 +446,9 @@ def _response_unit(design: Design) -> str:
     if design.family.has_categories:
         if are_numbers(design.levels):
             return "category"
-        return f"category: 1 = {design.levels[0]} ... {len(design.levels)} = {design.levels[-1]}"
+        return f"category: 1 = {category_words(design)[0]} ... {len(design.levels)} = {category_words(design)[-1]}"
     if design.family.is_binary and design.levels:
-        return f"1 = {design.levels[1]}"
+        return f"1 = {category_words(design)[1]}"
     return design.response
 
 

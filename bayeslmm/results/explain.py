@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..design.categories import category_words
 from ..design.design import Design, GroupTerm
 from ..design.identification import identification, words_of
 from ..terms.wide import WideTerm
@@ -131,7 +132,7 @@ def _parameters(design: Design) -> Iterator[str]:
 
 def _of_categories(design: Design) -> Iterator[str]:
     """What the linear predictors of categories are."""
-    first, *others = map(str, design.levels)
+    first, *others = category_words(design)
     named = ", ".join(others[:_MOST_NAMED]) + (", ..." if len(others) > _MOST_NAMED else "")
     part = next(iter(design.predictors.values()))
     yield (

@@ -119,7 +119,7 @@ class NamedTables(dict[str, Any]):
         raise UnknownEntryError(f"no table is called {key!r}; there are {_listed(self)}")
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{name}\n{table!r}" for name, table in self.items())
+        return "\n\n".join(f"{one_line(name)}\n{table!r}" for name, table in self.items())
 
     def _repr_html_(self) -> str:
         parts = ((html_cell(str(name)), for_reading(table)._repr_html_()) for name, table in self.items())
@@ -186,11 +186,11 @@ def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], int, list[i
     uncertainty = None if spread is None else frame[spread].to_numpy(dtype=float, na_value=np.nan)
     index = [frame.index.get_level_values(k) for k in range(frame.index.nlevels)]
     columns = [_texts(str(name), pd.Series(level), None) for name, level in zip(frame.index.names, index, strict=True)]
-    headers = ["" if name is None else str(name) for name in frame.index.names]
+    headers = ["" if name is None else one_line(name) for name in frame.index.names]
     aligned = [True] * len(columns)
     for j, name in enumerate(frame.columns):
         column = frame.iloc[:, j]
-        headers.append(" ".join(map(str, name)) if isinstance(name, tuple) else str(name))
+        headers.append(" ".join(map(one_line, name)) if isinstance(name, tuple) else one_line(name))
         columns.append(_texts(str(name), column, uncertainty))
         aligned.append(not is_numeric(column))
     left = aligned.index(False) if False in aligned else len(aligned)

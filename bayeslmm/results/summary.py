@@ -7,10 +7,12 @@ import pandas as pd
 
 from ..covariances import Structure
 from ..covariances.template import sd_and_correlation
+from ..design.categories import category_words
 from ..design.design import Design, GroupTerm
 from ..design.names import RHO
 from ..errors import NotAvailableError
 from ..tools.arrays import Array
+from ..tools.frame import one_line
 from . import point_tables, wald
 from .alike import verdict
 from .draws import Draws
@@ -25,8 +27,8 @@ from .variance import RESIDUAL, part_of, row_of
 
 def _header(design: Design, title: str, *more: str) -> str:
     lines = [title, f"Formula: {design.formula.text}"]
-    groups = ", ".join(f"{g.name} {g.n_levels:,}" for g in design.every_group if g.is_grouping)
-    smooths = ", ".join(g.name for g in design.smooths)
+    groups = ", ".join(f"{one_line(g.name)} {g.n_levels:,}" for g in design.every_group if g.is_grouping)
+    smooths = ", ".join(one_line(g.name) for g in design.smooths)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
     rows = f"Rows: {len(design.y):,}{dropped}{design.rows_words}; groups: {groups or 'none'}"
     lines.append(rows + f"; smooths: {smooths}" * bool(smooths))
@@ -64,9 +66,9 @@ def point_summary(fit: Estimates, ddf: str | None) -> Text:
         how_integrated = f"; effects integrated out by {rule}" if design.groups else ""
         family = [f"Family: {design.family}{how_integrated}"]
         if design.family.has_categories:
-            family.append(f"Response: {' < '.join(map(str, design.levels))}")
+            family.append(f"Response: {' < '.join(category_words(design))}")
         elif design.levels:
-            family.append(f"Success: {design.levels[1]}")
+            family.append(f"Success: {category_words(design)[1]}")
     return Text.of(
         _header(design, f"{title} fit by {how}", *family),
         f"REML criterion: {fit.criterion:.4f}" if solution.reml else _information(fit),
@@ -243,12 +245,12 @@ def posterior_summary(fit: Draws) -> Text:
     kind = f"{linear} mixed" if design.every_group else linear
     levels = []
     if design.levels:
-        joint = (" < " if design.family.is_ordered else ", ").join(map(str, design.levels))
-        levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {design.levels[1]}"]
-        levels += [f"Log odds are against {design.levels[0]}"] * design.family.is_nominal
+        joint = (" < " if design.family.is_ordered else ", ").join(category_words(design))
+        levels = [f"Response: {joint}" if design.family.has_categories else f"Success: {category_words(design)[1]}"]
+        levels += [f"Log odds are against {category_words(design)[0]}"] * design.family.is_nominal
     parts = [
         *(
-            (part_of(group.name), f"Group-level effects of {group.name} ({group.n_levels:,} levels):")
+            (part_of(group.name), f"Group-level effects of {one_line(group.name)} ({group.n_levels:,} levels):")
             for group in design.every_group
         ),
         *([("fixed", "Population-level effects:")] if design.x_names or design.family.is_nominal else []),

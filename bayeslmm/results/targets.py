@@ -166,7 +166,7 @@ def asked_rows(
     averaged = [n for n, target in asked.items() if target in unlabelled]
     labelled = [n for n, target in asked.items() if target != "average" and target not in unlabelled]
     new = new_rows(design, newdata, labelled, offset, averaged=averaged, estimable_only=estimable_only)
-    check_seen(new, asked)
+    check_seen(new, asked, {g.name: part.factor_of(g) for part in design.of_categories for g in part.groups})
     return new
 
 
@@ -263,8 +263,12 @@ def warn_beyond(new: NewDesign) -> None:
             )
 
 
-def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
-    """Raise UnseenLevelError if the fit has not seen some of the groups asked for as observed, with all of them."""
+def check_seen(new: NewDesign, asked: Mapping[str, str], formula_names: Mapping[str, str] | None = None) -> None:
+    """Raise UnseenLevelError if the fit has not seen some of the groups asked for as observed, with all of them.
+
+    ``formula_names`` says what the formula calls factors that every category has under a name of its own.
+    """
+    name_of = formula_names or {}
     for wide in new.wide:
         if wide.is_grouping and asked[wide.name] == "observed" and wide.unknown.any():
             raise UnseenLevelError(
@@ -276,10 +280,12 @@ def check_seen(new: NewDesign, asked: Mapping[str, str]) -> None:
     with_unseen = [g for g in (*new.groups, *of_parameters) if asked[g.name] == "observed" and (g.codes < 0).any()]
     if not with_unseen:
         return
-    counts = [f"{_rows(int((g.codes < 0).sum()))} to no {g.name} of the fit ({_unseen_labels(g)})" for g in with_unseen]
-    remedy = {n: t for n, t in asked.items() if t != "observed"} | dict.fromkeys(
-        (g.name for g in with_unseen), "observed_or_new"
+    counts = dict.fromkeys(
+        f"{_rows(int((g.codes < 0).sum()))} to no {name_of.get(g.name, g.name)} of the fit ({_unseen_labels(g)})"
+        for g in with_unseen
     )
+    remedy = {name_of.get(n, n): t for n, t in asked.items() if t != "observed"}
+    remedy |= dict.fromkeys((name_of.get(g.name, g.name) for g in with_unseen), "observed_or_new")
     raise UnseenLevelError(
         f"newdata has {', and '.join(counts)}. Say what to predict for: predict(newdata, groups={remedy}) keeps the "
         "groups that are known and takes the others as new ones, 'observed_or_average' takes these as the one with b = "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..design.categories import category_words
 from ..design.coding import MatrixRecipe
 from ..design.design import Design, GroupTerm
 from ..errors import InputError, NotAvailableError
@@ -76,7 +77,7 @@ def observed(design: Design) -> Array:
 def response_label(design: Design) -> str:
     """What stands along the axis of the response."""
     if design.family.is_binary:
-        return f"probability of {design.levels[1]}" if design.levels else f"probability of {design.response}"
+        return f"probability of {category_words(design)[1]}" if design.levels else f"probability of {design.response}"
     return design.response if design.trials is None else f"proportion, {design.response}"
 
 

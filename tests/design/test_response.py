@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from plain import FAMILIES
 
+import bayeslmm as blm
 from bayeslmm.design.build import build_design
-from bayeslmm.errors import DataError, DroppedCategoriesWarning, DroppedRowsWarning, NotAvailableError
+from bayeslmm.errors import DataError, DroppedCategoriesWarning, DroppedRowsWarning, FormulaError, NotAvailableError
 from bayeslmm.families import family_of
 
 ROWS = [f"r{k}" for k in range(8)]
@@ -258,7 +259,7 @@ def ordinal(right):
 def test_cutpoints_stand_in_place_of_the_intercept(right):
     """The columns of the fixed part are those of a model with an intercept, without it."""
     ours = ordinal(right)
-    other = design("x", "poisson", right=right, f=list("pqrpqrpq"))
+    other = design("k", "poisson", right=right, f=list("pqrpqrpq"), k=[0, 1, 2, 3, 1, 0, 4, 2])
     assert other.x_names[0] == "Intercept"
     assert ours.x_names == other.x_names[1:] and not ours.has_intercept
     np.testing.assert_array_equal(ours.X, other.X[:, 1:])
@@ -304,3 +305,33 @@ def test_declared_categories_without_rows_are_told(declared, words):
 
 def test_numbers_declare_no_categories():
     assert design("y", "ordinal", y=[1, 2, 4, 1, 2, 4, 1, 2]).levels == (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    "right", ["y", "x + I(y**2)", "x:y", "x + (y | g)", "x + (1 | y)", "x + (1 | g:y)", "s(y, k=4)"]
+)
+@pytest.mark.parametrize("left", ["y", "np.log(y)", "p(y, m)", "cens(y, event)", "y | weights(m)", "y['1']"])
+def test_what_is_explained_does_not_explain_itself(left, right):
+    """It was refused for normal responses alone, and there where a variance gave it away."""
+    rng, n = np.random.default_rng(0), 24
+    data = pd.DataFrame({"y": rng.integers(1, 3, n), "x": rng.normal(size=n), "g": np.arange(n) % 4, "m": 5})
+    data["event"] = data["x"] > 0
+    family = {"p": "binomial", "c": "lognormal"}.get(left[0], "bernoulli" if "[" in left else "gaussian")
+    with pytest.raises(FormulaError, match="the response 'y' is among its own predictors"):
+        build_design(f"{left} ~ {right}", data, family=family_of(family))
+    for more in (
+        {"family": "negbinomial", "shape": "~ y"},
+        {"sigma": "~ y"},
+        {"residual": "cs(1 | y)"},
+        {"offset": "y"},
+    ):
+        with pytest.raises(FormulaError, match="among its own predictors"):
+            blm.Model("y ~ x + (1 | g)", data, **more)
+
+
+def test_a_change_may_hang_on_the_value_before():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"before": rng.normal(size=24), "m": np.tile([5, 7], 12), "g": np.arange(24) % 4, "s": 2})
+    data["after"], data["s"] = data["before"] + rng.normal(size=24), rng.integers(0, 5, 24)
+    assert build_design("I(after - before) ~ before + (1 | g)", data).x_names == ("Intercept", "before")
+    assert "m" in build_design("p(s, m) ~ m + (1 | g)", data, family=family_of("binomial")).x_names

@@ -180,7 +180,7 @@ def test_probabilities_of_known_new_average_and_all_groups(data, post):
     assert not np.allclose(p("new", random_seed=1), p("new", random_seed=2))
     by_factor = post.predict(rows, groups={"g": "average"}, draws=True).to_numpy()[0]
     np.testing.assert_array_equal(by_factor, p("average"))
-    with pytest.raises(UnseenLevelError, match=r"'mu_car_g': 'observed_or_new', 'mu_very good_g'"):
+    with pytest.raises(UnseenLevelError, match=r"groups=\{'g': 'observed_or_new'\}"):
         post.predict(rows.assign(g=99))
 
 
@@ -269,6 +269,40 @@ def test_words_and_equations_name_the_categories(data):
     equations = m.equations()
     assert "μ_i[car]" in str(equations) and "η_i" not in str(equations)
     assert str(m).splitlines()[3] == "Fixed: Intercept, x of each of car, very good: log odds against bus"
+
+
+def texts(data, labels):
+    """All that is printed of a model and of a posterior, where the categories are called so."""
+    m = made(data.assign(way=data.way.map(dict(zip(LEVELS, labels, strict=True)))))
+    post = from_priors(m)
+    yield from (m, m.explain(), m.equations(), m.prior_audit(draws=20), m.priors.table())
+    yield from (post.fixef(), post.ranef(), post.ranef(wide=True), post.coef(), post.var_corr(), post.tidy())
+    yield from (post.predict(data.head(3)), post.augment().drop(columns="way"), post.comparisons("x"))
+    yield from (post.summary().to_markdown(), post.summary().to_latex())
+    yield str(post.summary()).partition("Seconds")[0]
+
+
+def test_a_line_break_in_a_category_tears_no_line(data):
+    """All that is printed is the same as with a space."""
+    labels = ("bus", "a{}car", "very{0}good")
+    torn, whole = (texts(data, [label.format(sign) for label in labels]) for sign in ("\n", " "))
+    for one, other in zip(torn, whole, strict=True):
+        assert str(one) == str(other)
+    assert "Response: '', " in str(from_priors(made(data.assign(way=data.way.replace("bus", "")))).summary())
+
+
+def test_levels_that_are_not_known_are_told_once(data, post):
+    with pytest.raises(blm.errors.UnseenLevelError) as refusal:
+        post.predict(data.head(2).assign(g=99))
+    assert str(refusal.value).startswith("newdata has 2 rows that belong to no g of the fit (99). Say what")
+    assert "predict(newdata, groups={'g': 'observed_or_new'})" in str(refusal.value)
+    post.predict(data.head(2).assign(g=99), groups={"g": "observed_or_new"})
+
+
+@pytest.mark.parametrize("key", [("sd", "g"), ("sd", "mu_bus_g"), ("sd", "g", "Intercept")])
+def test_sds_that_cannot_be_fixed_are_named(data, key):
+    with pytest.raises(blm.errors.PriorError, match=r"not fixed by a number: \('sd', 'mu_car_g', 'Intercept'\)"):
+        made(data, priors={key: 0})
 
 
 def test_a_saved_fit_is_the_same(data, post, tmp_path):

@@ -142,7 +142,7 @@ BARS = [
     no("the same bar twice", "y ~ (1 | g) + (1 | g)", errors.UnidentifiedTermError, "varies by g twice"),
     no("nothing to take away", "y ~ x - (1 | h)", FORMULA, "no bar (1 | h)"),
     no("three levels of nesting, one a row", "y ~ (1 | g/h/f)", errors.UnidentifiedTermError, "60 levels for 60 rows"),
-    no("response as group", "y ~ (1 | y)", errors.UnidentifiedTermError, "60 levels for 60 rows"),
+    no("response as group", "y ~ (1 | y)", FORMULA, "'y' is among its own predictors"),
     fitted("nested in itself", "y ~ x + (1 | g/g)", like=PLAIN),
     fitted("bar of a bar taken away", "y ~ x + (1 | g) + (1 | h) - (1 | h)", like=PLAIN),
 ]

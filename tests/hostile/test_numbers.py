@@ -86,8 +86,10 @@ SIZES = [
     ),
 ]
 PERFECT = [
-    refused("y on y", "y ~ y", None, FIT, "fits the data perfectly", "Leave out what determines the response"),
-    refused("y on y and groups", "y ~ y + (1 | g)", None, FIT, "fits the data perfectly"),
+    refused(
+        "y on y", "y ~ k", lambda d: d.assign(k=d["y"]), FIT, "fits the data perfectly", "Leave out what determines"
+    ),
+    refused("y on y and groups", "y ~ k + (1 | g)", lambda d: d.assign(k=d["y"]), FIT, "fits the data perfectly"),
     refused("y on twice y", "y ~ k + (1 | g)", lambda d: d.assign(k=2 * d["y"] + 1), FIT, "fits the data perfectly"),
     refused("y is a line", PLAIN, lambda d: d.assign(y=2 * d["x"] + 1), FIT, "fits the data perfectly"),
     refused("y is a line of whole numbers", PLAIN, {"x": np.arange(ROWS), "y": 3 * np.arange(ROWS)}, FIT, "perfectly"),
@@ -105,8 +107,14 @@ PERFECT = [
         "y is a line in every group", "y ~ x + (x | g)", lambda d: d.assign(y=U + (1 + U**2) * d["x"]), FIT, "perfectly"
     ),
     refused("y is a line and a group", PLAIN, lambda d: d.assign(y=U + 3 * d["x"]), FIT, "fits the data perfectly"),
-    refused("y is its offset", "y ~ x + offset(y) + (1 | g)", None, DATA, "less its offset is 0 in all 60 rows"),
-    refused("y is the dummy of a factor", "f['u'] ~ f + (1 | g)", None, FIT, "fits the data perfectly"),
+    refused(
+        "y is its offset",
+        "y ~ x + offset(k) + (1 | g)",
+        lambda d: d.assign(k=d["y"]),
+        DATA,
+        "less its offset is 0 in all 60 rows",
+    ),
+    refused("y is the dummy of a factor", "k['u'] ~ f + (1 | g)", lambda d: d.assign(k=d["f"]), FIT, "perfectly"),
     refused("y constant", PLAIN, {"y": 3.0}, DATA, "'y' is 3 in all 60 rows"),
     refused(
         "y constant where complete",

@@ -122,7 +122,7 @@ def test_a_factor_with_one_level_and_a_response_without_any_spread():
     with pytest.raises(DataError, match="is 2 in all 1,484 rows"):
         blm.Model("y ~ x + (1 | g)", in_chunks(table().assign(y=2.0)), progressbar=False)
     with pytest.raises(DataError, match="less its offset is 0"):
-        blm.Model("y ~ x + offset(y) + (1 | g)", in_chunks(table()), progressbar=False)
+        blm.Model("y ~ x + offset(k) + (1 | g)", in_chunks(table().assign(k=lambda d: d["y"])), progressbar=False)
 
 
 @pytest.mark.parametrize(
