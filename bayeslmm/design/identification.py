@@ -420,8 +420,7 @@ def refuse_untold_residual(design: Design) -> None:
     effects = sum(group.n_levels * group.q for group in design.groups)
     family = design.family
     latent = family.hides_row_effects(design.trials)
-    unknown = family.has_residual and not family.residual_is_known
-    if not (unknown or latent) or effects < design.n - design.p or not design.groups:
+    if not (family.adds_unknown_error or latent) or effects < design.n - design.p or not design.groups:
         return
     identified = identification(design, beside_fixed=False, residual=True)
     if identified.involves_residual:

@@ -30,6 +30,7 @@ STEPS = 40
 AT_REST = 1e-9  # gain that the next step promises
 MOST_ROWS = 200_000  # of a model whose rule of integration is looked at: some seconds
 FINER = {1: (9, 15, 25, 45), 2: (9, 15, 25), 3: (5, 7, 9)}  # by effects a level: what another rule is judged by
+ROUNDING = 1e-14  # of terms that cancel in a log density, as those of counts of 1e15 do
 SETTLED = 1e-3  # of a log likelihood, or of how far another rule is from it, between two of them
 RULES = (1, 9, 25, 45, 101)  # that are tried in turn: each is judged by the next
 MOVED = 0.1  # standard errors by which the next rule may move an estimate
@@ -114,7 +115,7 @@ class _Likelihood:
             return None
 
     def value(self, psi: Array) -> float:
-        """The value at one ψ, with one effect a level around the modes of Laplace's approximation if these are there."""
+        """The value at one ψ, with one effect a level around the modes that Laplace's approximation has."""
         about = self.about
         if about.design.groups[0].q > 1:
             return float(self(psi)[0])
@@ -296,16 +297,19 @@ def estimates(
     FitError
         There are no estimates.
     """
-    if nodes is None and not restricted and design.n <= MOST_ROWS:
-        return fit_as_needed(design)
-    if nodes is None or nodes <= 1:
-        return laplace_fit.fit(design, restricted=restricted, start=start)
-    if restricted:
-        raise NotAvailableError(
-            f"nAGQ={nodes} is for fit_ml(): the restricted likelihood integrates the fixed effects out as well, which "
-            "Laplace's approximation does: fit_reml()"
-        )
-    return fit(design, nodes, start=start)
+    try:
+        if nodes is None and not restricted and design.n <= MOST_ROWS:
+            return fit_as_needed(design)
+        if nodes is None or nodes <= 1:
+            return laplace_fit.fit(design, restricted=restricted, start=start)
+        if not restricted:
+            return fit(design, nodes, start=start)
+    except FloatingPointError:  # at the end of a search, or around it
+        raise FitError(laplace_fit.broken_down(Approximation(design))) from None
+    raise NotAvailableError(
+        f"nAGQ={nodes} is for fit_ml(): the restricted likelihood integrates the fixed effects out as well, which "
+        "Laplace's approximation does: fit_reml()"
+    )
 
 
 def reported_at(design: Design, solution: PointSolution) -> PointSolution:
@@ -367,7 +371,7 @@ def error(design: Design, solution: PointSolution) -> float | None:
         if abs(off - before) <= SETTLED * max(1.0, abs(off)):
             break
         before = off
-    return off
+    return off if abs(off) > ROUNDING * float(np.abs(design.density_constants).sum()) else 0.0
 
 
 def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:

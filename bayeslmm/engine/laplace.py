@@ -31,6 +31,7 @@ INNER_STEPS = 100
 CLOSE, SURE = (1e-12, 1e-20)  # gain that an inner Newton step promises, below which rounding may, or does, decide
 HALVINGS = 30
 PERFECT = 1e-6  # residual sd over that of the response, below which there is none
+NEARLY_PERFECT = 1e-4  # the same of a search that came to no rest, as a coefficient of variation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -499,8 +500,11 @@ class Approximation:
         """Whether the first parameter of the family is a dispersion, and unknown."""
         return self.family.has_free_dispersion and self.family.every_parameter[0] not in self.family.known
 
-    def refuse_perfect(self, values: Array) -> None:
-        """Raise FitError where the dispersion has gone, by which the likelihood may have no bound."""
+    def refuse_perfect(self, values: Array, *, stuck: bool = False) -> None:
+        """Raise FitError where the dispersion has gone, by which the likelihood may have no bound.
+
+        A search that got stuck is judged by a coefficient of variation that rounding may leave.
+        """
         family = self.family
         if not self.has_free_dispersion:
             return
@@ -511,6 +515,9 @@ class Approximation:
         else:
             first = float(of_rows.max())
             perfect = first > 1.0 / PERFECT**2
+            if stuck and family.has_positive_mean:
+                variances = family.variance(np.ones(len(of_rows)), {dispersion: of_rows})
+                perfect = float(np.min(variances)) < NEARLY_PERFECT**2
         if perfect:
             raise FitError(
                 f"the residual variance goes away ({dispersion} goes to {first:.2g}): {family.without_dispersion}"
@@ -608,6 +615,6 @@ class Approximation:
 
 
 def _total(values: Array) -> float:
-    with np.errstate(invalid="ignore"):  # an infinite one of each sign has no sum
+    with np.errstate(invalid="ignore", over="ignore"):  # an infinite one of each sign has no sum
         total = float(values.sum())
     return total if total < np.inf else -np.inf

@@ -33,6 +33,7 @@ BEYOND, ENDLESS = (
     1e6,
 )  # a parameter that grows past the one (or below its inverse) is held at the other, if it has a limit
 LARGEST_MEAN = 1e6  # of counts with parameters besides the mean
+FAR_APART = 100.0  # offsets of two rows under a link: more than any data tell
 FLAT = 1e-5  # curvature along a ridge, in units of each parameter's: differences of gradients leave some 1e-7
 CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 
@@ -88,7 +89,9 @@ def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum
         if candidate is not None and (best is None or candidate.value < best.value - 1e-9 * abs(best.value)):
             best = candidate
     if best is None:
-        raise FitError(_broken_down(about))
+        raise FitError(broken_down(about))
+    if not best.at_rest:
+        about.refuse_perfect(about.parameters.values(about.split(best.psi)[2]), stuck=True)
     return best
 
 
@@ -100,7 +103,8 @@ def _refuse_large_counts(about: Approximation) -> None:
         )
 
 
-def _broken_down(about: Approximation) -> str:
+def broken_down(about: Approximation) -> str:
+    """What is told where the likelihood cannot be computed, with the likely cause."""
     family, n = about.family, about.design.n
     message = (
         f"the search broke down from every start, with {about.p} fixed and {about.m:,} random effects for {n:,} rows"
@@ -110,9 +114,23 @@ def _broken_down(about: Approximation) -> str:
             f"{message} of family {family}: the likelihood rises up to the edge where a mean is no longer positive, "
             "which this link allows. Take link='log', or fit()."
         )
+    of_offset = spread_of_offset(about.design)
+    if of_offset:
+        return f"{message} of family {family}: {of_offset}"
     return (
         f"{message} of family {family}: their likelihood, or the modes of the effects, could not be computed. Look for "
         "very large predictors, offsets or responses, or leave out terms."
+    )
+
+
+def spread_of_offset(design: Design) -> str:
+    """That offsets leave nothing to a link, in words; empty where they do not."""
+    low, high = float(np.min(design.offset)), float(np.max(design.offset))
+    if design.family.is_on_response_scale or high - low < FAR_APART:
+        return ""
+    return (
+        f"the offset goes from {low:,.4g} to {high:,.4g} on the scale of the {design.family.link} link, which takes "
+        "means to their ends whatever the predictors. Give it in units of the link, such as log(exposure)"
     )
 
 

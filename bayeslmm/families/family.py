@@ -184,6 +184,11 @@ class Family(ABC):
         """Whether sigma is known, so that an effect of every row can be told from the residual."""
         return "sigma" in self.known
 
+    @property
+    def adds_unknown_error(self) -> bool:
+        """Whether a normal error of unknown sd is added to every row, as an effect of the row would be."""
+        return "sigma" in self.parameters and (self.has_residual or self.is_on_response_scale)
+
     def complete(self, parameters: Mapping[str, Array], like: tuple[int, ...]) -> dict[str, Array]:
         """All parameters, those that are known repeated to the shape ``like`` of draws."""
         return {**parameters, **{name: np.full(like, value) for name, value in self.known.items()}}

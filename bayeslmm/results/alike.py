@@ -26,12 +26,14 @@ from .monte_carlo import in_words
 from .text import number
 
 if TYPE_CHECKING:
-    from ..engine import agq, iterative_fit
+    from ..engine import agq, iterative_fit, laplace_fit
 else:
     agq, iterative_fit = Later("bayeslmm.engine.agq"), Later("bayeslmm.engine.iterative_fit")
+    laplace_fit = Later("bayeslmm.engine.laplace_fit")
 
 # rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
 RELATIVE, OF_DF = 1e-4, 0.02
+LARGE_SD = 15.0  # of effects in units of a link
 FAR_OFF = 0.5  # of a log likelihood, between rules
 FROM_DF = ("df", "p_value", "conf_low", "conf_high")
 
@@ -154,6 +156,8 @@ def verdict(fit: Estimates) -> str:
     details, solution = told_of(fit), fit.solution
     if solution.status == "separated":
         details = _separation(fit)
+    elif solution.status == "failed":
+        details = _why_failed(fit)
     elif solution.limits and solution.status == "boundary":
         limits = [_limit(name, fit.design) for name in solution.limits]
         if not fit.is_singular:
@@ -171,6 +175,31 @@ def verdict(fit: Estimates) -> str:
         )
     by_chance = in_words(fit)
     return f"{words}. {by_chance}" if by_chance else words
+
+
+def _why_failed(fit: Estimates) -> str:
+    """What a search came to no rest for, where that is seen; empty elsewhere."""
+    design = fit.design
+    if design.family.has_reml:
+        return ""
+    of_offset = laplace_fit.spread_of_offset(design)
+    far = [] if design.family.is_on_response_scale else _large_sds(fit)
+    limits = [_limit(name, design) for name in fit.solution.limits]
+    if limits and not of_offset:
+        return f"{' and '.join(limits)}. Take that family"
+    if far and not of_offset:
+        return (
+            f"{' and '.join(far)} on the scale of the {design.family.link} link: nearly all levels have responses of "
+            "one end alone, which any larger sd explains as well"
+        )
+    return of_offset
+
+
+def _large_sds(fit: Estimates) -> list[str]:
+    """Factors whose effects on the scale of a link are larger than any response tells, with their sds."""
+    sds = [float(np.sqrt(np.diag(covariance).max())) for covariance in fit.solution.covariances]
+    groups = zip(fit.design.groups, sds, strict=True)
+    return [f"effects of {group.name} have an sd of {number(sd)}" for group, sd in groups if sd > LARGE_SD]
 
 
 def _limit(name: str, design: Design) -> str:

@@ -1,6 +1,7 @@
 """Every family on data and under priors that leave little to fit: a right answer, or an error that names the cause."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors, families
+from bayeslmm.engine import agq
+from bayeslmm.results import alike
 
 ROWS, GROUPS = 60, 10
 SHORT = {"draws": 60, "tune": 100, "chains": 2, "random_seed": 1, "progressbar": False}
@@ -74,7 +77,7 @@ def test_a_constant_response_is_refused_or_its_variance_is_zero(name):
         assert "nan" not in str(fit.summary()).lower()
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "ordinal", "gaussian", "lognormal"])
+@pytest.mark.parametrize("name", ["bernoulli", "ordinal", "gaussian", "lognormal", "exgaussian"])
 def test_rows_that_are_one_a_level_do_not_tell_its_variance(name):
     for fit in ("fit_ml", "fit"):
         with pytest.raises(errors.UnidentifiedTermError, match="60 levels for 60 rows"):
@@ -113,3 +116,61 @@ def test_nuts_begins_within_narrow_priors():
     assert abs(model("student_t", priors=far).fit(**SHORT).draws("beta")[..., 1] - 1e6).max() < 1.0
     with pytest.raises(errors.FitError, match="none of 100 starts has a positive density"):
         model("poisson", priors=far).fit(**SHORT)
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "exgaussian"])
+def test_offsets_that_no_data_tell_are_named(name):
+    """Where they leave nothing to the link; on the scale of the response they are a number like others."""
+    left = "p(y, m)" if families.family_of(name).has_trials else "y"
+    offset = 500.0 * (-1.0) ** np.arange(ROWS)
+    try:
+        verdict = blm.Model(f"{left} ~ x + (1 | g)", table(name), family=name, offset=offset).fit_ml().verdict
+    except errors.FitError as refused:
+        verdict = str(refused)
+    told = "offset goes from -500 to 500" in verdict
+    assert told or "perfect" in verdict or not verdict.startswith(("failed", "the search"))
+
+
+def test_a_search_that_breaks_down_under_quadrature_is_refused(monkeypatch):
+    """As an exgaussian one of offsets of ±500 did, at its end."""
+
+    def break_down(*_):
+        raise FloatingPointError("the modes of the effects were not reached")
+
+    monkeypatch.setattr(agq, "_optimum", break_down)
+    with pytest.raises(errors.FitError, match="broke down.*very large predictors, offsets"):
+        model("poisson").fit_ml(nAGQ=9)
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
+@pytest.mark.parametrize("name", ["truncated_poisson", "negbinomial", "hurdle_negbinomial", "zero_inflated_poisson"])
+def test_levels_at_the_least_count_but_one_end_in_an_answer(name):
+    low = 1 if families.family_of(name).least else 0
+    fit = model(name, y=np.where(table(name)["g"] == "g0", table(name)["y"], low)).fit_ml(nAGQ=1)
+    assert fit.solution.status in ("converged", "boundary")
+    assert np.isfinite(fit.loglik) and "nan" not in str(fit.summary()).lower()
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
+def test_a_search_without_rest_says_what_is_seen():
+    fit = model("negbinomial").fit_ml(nAGQ=1)
+
+    def verdict(**change):
+        return alike.verdict(replace(fit, solution=replace(fit.solution, status="failed", **change)))
+
+    assert "shape goes to infinity, where the family is poisson. Take that family" in verdict(limits=("shape",))
+    wide = tuple(np.full_like(covariance, 400.0) for covariance in fit.solution.covariances)
+    assert "effects of g have an sd of 20.00 on the scale of the log link" in verdict(limits=(), covariances=wide)
+
+
+def test_a_perfect_fit_of_times_is_refused():
+    """The search gets stuck long before the shape is infinite: 8e4 here."""
+    with pytest.raises(errors.FitError, match="fits the data perfectly"):
+        model("weibull").fit_ml()
+
+
+def test_counts_of_many_digits_are_not_said_to_be_off_by_their_rounding():
+    for name in ("poisson", "truncated_poisson"):
+        fit = model(name, y=table(name)["y"] + 1e15).fit_ml()
+        assert fit.solution.rule_error == 0.0 and fit.verdict == "converged"
