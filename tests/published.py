@@ -37,6 +37,9 @@ LIMITS = {  # of each kind; R's own rounding, Monte Carlo error of mvt, standard
     "p, adjusted where some are not estimable": 1e-3,
     "estimate, in SE (Laplace)": 1e-3,
     "SE (Laplace)": 2e-3,
+    "interval, in SE (Laplace)": 1e-2,
+    "sd of effects (Laplace)": 1e-3,
+    "log likelihood (Laplace)": 1e-6,
     "p (Laplace)": 1e-3,
     "χ² of terms (Laplace)": 5e-3,
     "χ² of likelihood ratios (Laplace)": 1e-3,
@@ -69,6 +72,9 @@ class Differences:
 def terms(name: str, into: Differences) -> None:
     """F tests of terms of three types, hypotheses and coefficients, by Satterthwaite and by Kenward and Roger."""
     kept, fit = reference(name), fit_of(name)
+    _estimated(into, fit, kept["fit"])
+    if "kenward_roger_dense" in kept:  # pbkrtest is wrong with weights
+        _by_dense_matrices(into, fit, kept)
     for kind, place in (("I", 1), ("II", 2), ("III", 3)):
         for method, wanted in kept["anova"][kind].items():
             found = blm.anova(fit, type=place, ddf=DDF[method]).table
@@ -85,6 +91,35 @@ def terms(name: str, into: Differences) -> None:
         names = [_names(fit).get(row[0]) for row in wanted["rows"]]
         if None not in names:  # in sum coding, or where other columns are left out, they are other coefficients
             _estimates(into, fit.fixef(ddf=DDF[method]).loc[names], wanted)
+
+
+def _estimated(into, fit, wanted):
+    """Estimates, standard errors, variances and the criterion."""
+    into.add("criterion", [-2.0 * fit.loglik], [wanted["criterion"]])
+    into.add("residual sd", [fit.sigma], [wanted["sigma"]])
+    ours = fit.var_corr()
+    for group in wanted["VarCorr"] if not any("Sum" in name for name in fit.design.x_names) else ():
+        cov, theirs = np.asarray(ours[group["group"]]), np.array(group["cov"])  # in sum coding they are others
+        into.add("covariances of effects", cov, theirs, theirs.max() + 1e-12 * fit.sigma**2)
+    names = [_names(fit).get(term) for term in wanted["fixef"]]
+    if None not in names:  # in sum coding they have other names
+        found, se = fit.fixef().loc[names], np.array(list(wanted["se"].values()))
+        into.add("estimate, in SE", found["estimate"], list(wanted["fixef"].values()), se)
+        into.add("SE", found["std_error"], se)
+
+
+def _by_dense_matrices(into, fit, kept):
+    """Kenward and Roger's tests and means by plain matrices, of a model with weights."""
+    dense = kept["kenward_roger_dense"]
+    for kind, rows in dense["anova"].items():
+        found = blm.anova(fit, type=kind, ddf="kenward-roger").table
+        wanted = dict(zip(dense["anova_columns"], map(np.array, zip(*rows, strict=True)), strict=True))
+        _f_test(into, found, {c: wanted[c].astype(float) for c in ("NumDF", "DenDF", "F", "p")})
+    for mean, tables in dense["means"].items():
+        request = kept["means"][mean]["request"]
+        found = _means(fit, request, "kenward-roger")
+        for table, ours in (("table", found.table), ("contrasts", found.contrasts(METHODS[request["method"]]).table)):
+            _estimates(into, ours, {"columns": dense["means_columns"], "rows": tables[table]})
 
 
 def _names(fit):
@@ -234,6 +269,11 @@ def imputations(name: str, into: Differences) -> None:
     into.add("F", [joint["f"]], [kept["D1"]["F"]])
     into.add("df of F", [joint["den_df"]], [kept["D1"]["df2_reiter"]])
     into.add("p", [joint["p_value"]], [kept["D1"]["p_reiter"]], 1.0)
+    for single, wanted in zip(fit.fits, kept["each"].values(), strict=True):
+        found, se = single.fixef().loc[[_names(single)[term] for term in wanted["fixef"]]], [*wanted["se"].values()]
+        into.add("estimate, in SE", found["estimate"], list(wanted["fixef"].values()), se)
+        into.add("SE", found["std_error"], se)
+        into.add("criterion", [-2.0 * single.loglik], [wanted["REML_criterion"]])
 
 
 def likelihood_ratios(name: str, into: Differences) -> None:
@@ -256,7 +296,14 @@ def generalised(name: str, into: Differences) -> None:
     from results import test_means_of_families as other
 
     kept, fit = other.reference(name), other.fit_of(name)
-    spread = kept["bias_adjust_sigma"]
+    spread, estimates = kept["bias_adjust_sigma"], kept["fit"]
+    names = [_names(fit)[term.replace("^", " ** ")] for term in estimates["fixef"]]
+    coefficients, se = fit.fixef().loc[names], list(estimates["se"].values())
+    into.add("estimate, in SE (Laplace)", coefficients["estimate"], list(estimates["fixef"].values()), se)
+    into.add("SE (Laplace)", coefficients["std_error"], se)
+    sds = [np.sqrt(np.diag(np.atleast_2d(cov))) for cov in fit.var_corr().values() if np.ndim(cov) == 2]
+    into.add("sd of effects (Laplace)", np.concatenate(sds), list(estimates["sd"].values()))
+    into.add("log likelihood (Laplace)", [fit.loglik], [estimates["logLik"]])
     for mean, tables in kept["means"].items():
         means = other.means_of(name, mean)
         for found, which, value in (
@@ -265,6 +312,9 @@ def generalised(name: str, into: Differences) -> None:
             (means.response(bias_sd=spread), "response_bias_adjusted", ("prob", "response", "rate")),
         ):
             _laplace(into, found.table, tables[which], value)
+        if "interaction_link" in tables:
+            found = means.contrasts(interaction="pairwise").table
+            _laplace(into, found, tables["interaction_link"], ("estimate",))
         if "ratios" not in tables:
             continue
         method, response = other.METHODS[tables["request"]["method"]], means.response()
@@ -276,9 +326,22 @@ def generalised(name: str, into: Differences) -> None:
             (moved.contrasts(method, adjust="none", kind="difference"), "response_differences_bias_adjusted"),
         ):
             _laplace(into, found.table, tables[which], ("estimate", "odds.ratio", "ratio"))
-    by_term = {row[0]: row[1] for row in kept["anova"]["III"]["wald_chisq_sum_coding"]["rows"]}
-    found = blm.anova(fit).table
-    into.add("χ² of terms (Laplace)", found["chisq"], [by_term[str(t).replace(" ** ", "^")] for t in found.index])
+        for theirs, ours in ADJUSTMENTS.items():
+            wanted = tables["contrasts_link"]
+            if ours == "none" or f"p_{theirs}" not in wanted["columns"]:
+                continue
+            found, rest = means.contrasts(method, adjust=ours).table, ", mvt" if ours == "mvt" else " (Laplace)"
+            into.add(f"p{rest}", found["p_value"], numbers(wanted, f"p_{theirs}"), 1.0)
+            for side, there in (("conf_low", f"lower_{theirs}"), ("conf_high", f"upper_{theirs}")):
+                if there in wanted["columns"]:
+                    into.add(f"interval, in SE{rest}", found[side], numbers(wanted, there), numbers(wanted, "SE"))
+    for kind, table in (("II", "wald_chisq"), ("III", "wald_chisq_sum_coding")):
+        by_term = {row[0]: row for row in kept["anova"][kind][table]["rows"]}
+        found = blm.anova(fit, type=kind).table
+        rows = [by_term[str(t).replace(" ** ", "^")] for t in found.index]
+        into.add("χ² of terms (Laplace)", found["chisq"], [row[1] for row in rows])
+        assert list(found["df"]) == [row[2] for row in rows]
+        into.add("p (Laplace)", found["p_value"], [row[3] for row in rows], 1.0)
     dropped = kept["anova"]["drop1_LRT"]["rows"]
     ratios = [blm.drop1(fit).table.loc[row[0].replace("^", " ** "), "chisq"] for row in dropped]
     into.add("χ² of likelihood ratios (Laplace)", ratios, [row[1] for row in dropped])
@@ -289,6 +352,10 @@ def _laplace(into, found, wanted, value):
     name = next(each for each in value if each in wanted["columns"])
     into.add("estimate, in SE (Laplace)", found["estimate"], numbers(wanted, name), se)
     into.add("SE (Laplace)", found["std_error"], se)
+    for side, there in (("conf_low", ("lower", "lower_none")), ("conf_high", ("upper", "upper_none"))):
+        end = next((each for each in there if each in wanted["columns"]), None)
+        if end:
+            into.add("interval, in SE (Laplace)", found[side], numbers(wanted, end), se)
     p = next((each for each in ("p_none", "p") if each in wanted["columns"]), None)
     if p and "p_value" in found:
         into.add("p (Laplace)", found["p_value"], numbers(wanted, p), 1.0)
@@ -314,13 +381,15 @@ def differences(name: str) -> Differences:
     return into
 
 
-def main() -> None:
-    """Print the table of docs/evidence.md."""
+def main(*, each: bool = False) -> None:
+    """Print the table of docs/evidence.md; with ``--each`` that of every file before it."""
     largest: dict[str, tuple[float, str]] = {}
     count: dict[str, int] = defaultdict(int)
     for name in KINDS:
         found = differences(name)
         for kind, value in found.largest.items():
+            if each:
+                print(f"{name}: {kind}: {found.count[kind]:,} compared, {value:.0e}", flush=True)
             count[kind] += found.count[kind]
             largest[kind] = max(largest.get(kind, (-1.0, "")), (value, name))
     print("| number | compared | largest difference | of |\n|---|---|---|---|")
@@ -329,4 +398,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(each="--each" in sys.argv)

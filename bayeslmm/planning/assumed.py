@@ -278,7 +278,10 @@ def _parameters(design: Design, named_values: Mapping[str, Any], start: Mapping[
         raise InputError(f"assume({unknown[0]}=...): {family} has {_listed(family.parameters)} besides the mean")
     values = {name: np.asarray(start[name], dtype=np.float64) for name in family.parameters if name in start}
     for name, value in named_values.items():
-        values[name] = _numbers(value, name, least=-np.inf if np.ndim(value) else 0.0)
+        values[name] = numbers = _numbers(value, name, least=-np.inf if np.ndim(value) else 0.0)
+        is_share = family.is_probability(name)
+        if np.ndim(value) == 0 and family.positive_parameters and not (numbers < 1.0 if is_share else numbers > 0.0):
+            raise InputError(f"assume({name}={value!r}): it is {'a share below 1' if is_share else 'above zero'}")
     missing = [name for name in family.parameters if name not in values]
     if missing:
         raise InputError(f"assume: no value of {_listed(missing)}")

@@ -100,6 +100,7 @@ class Plan(Shown):
         several = self.table["quantity"].nunique() > 1
         labels = ["quantity", *self.varied] if several else list(self.varied)
         shown = self.table.sort_values("quantity", kind="stable") if several else self.table
+        narrowest = self.table.groupby("quantity")["width"].min()  # whose digits the others of a quantity have
         words = [axis.label[0].upper() + axis.label[1:] if axis.of != "groups" else axis.label for axis in self.axes]
         headers = [
             *(["Quantity"] if several else []),
@@ -118,7 +119,7 @@ class Plan(Shown):
                 f"{row['rows_in_all']:,}",
                 f"{row['power']:.3f}",
                 f"{1.96 * row['power_error']:.3f}",
-                number(row["width"]),
+                number(row["width"], narrowest[row["quantity"]]),
                 f"{row['coverage']:.3f}",
                 _share(row["right_sign"]),
                 "" if np.isnan(row["exaggeration"]) else f"{row['exaggeration']:.2f}",

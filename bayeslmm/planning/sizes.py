@@ -135,7 +135,7 @@ def _sizes(name: Any, sizes: Any, least: int) -> tuple[int, ...]:
     values = [sizes] if np.ndim(sizes) == 0 else list(sizes)
     whole = [isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values]
     if not values or not all(whole) or any(not least <= value <= MOST_ROWS for value in values):
-        raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): whole numbers of at least {least} are needed")
+        raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): whole numbers from {least} to {MOST_ROWS:,} are needed")
     if len(set(values)) < len(values):
         raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): a size stands there twice")
     return tuple(int(value) for value in values)

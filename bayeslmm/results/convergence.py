@@ -21,6 +21,13 @@ def convergence(draws: Array) -> tuple[Array, Array, Array]:
         )
 
 
+def effective_size(values: Array) -> float:
+    """As many independent draws tell the mean of values (chain, draw) as well; all of them where they do not differ."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = float(_array_stats().ess(values[..., None], method="mean", chain_axis=0, draw_axis=1)[0])
+    return size if np.isfinite(size) else float(values.size)
+
+
 @cache
 def _array_stats() -> Any:
     from arviz_stats.base import array_stats

@@ -22,7 +22,8 @@ from ..tools.words import is_one_of
 from .reference import is_number, levels, predictors, reference_grid
 from .tables import set_apart
 
-KINDS = ("difference", "ratio", "odds_ratio")
+RATIOS = ("ratio", "odds_ratio")
+KINDS = ("difference", *RATIOS)
 OWN = ("term", "contrast", "category")  # columns that say what a number is of, beside the user's
 STEP = 1e-5  # of a variable's range, for slopes: far from rounding, and a curve is straight over it
 
@@ -61,7 +62,7 @@ class Plan:
     @property
     def is_ratio(self) -> bool:
         """Whether one side is divided by the other, so that no difference is a one."""
-        return self.kind in ("ratio", "odds_ratio")
+        return self.kind in RATIOS
 
     @property
     def null(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,13 @@ from ..tools.arrays import Array
 from ..tools.lazy import stats
 from ..tools.warned import warn
 from . import variance, wald
+from .convergence import effective_size
 from .draws import Draws
 from .estimates import Estimates
+from .named_effects import Effect, effects_in
 from .parameter_draws import parameter_draws
 from .prior_draws import prior_draws, residual_values
 from .statements import Statement, linear, parse
-from .summaries import flat
 from .variance import Parts, Values
 
 PRIOR_DRAWS = 20_000
@@ -56,11 +57,25 @@ def hypothesis(
     ci_kind: str | None,
 ) -> pd.DataFrame:
     """The table behind :meth:`PosteriorFit.hypothesis`."""
+    return hypothesis_over([record], hypotheses, rope=rope, ci_prob=ci_prob, ci_kind=ci_kind)
+
+
+def hypothesis_over(
+    records: Sequence[Draws],
+    hypotheses: Any,
+    *,
+    rope: float | tuple[float, float] | None,
+    ci_prob: float | None,
+    ci_kind: str | None,
+) -> pd.DataFrame:
+    """The same of one model's posteriors of several imputed tables, their chains side by side."""
     interval = _rope(rope)
-    posterior = {name: flat(values) for name, values in _posterior_numbers(record).items()}
+    mentioned = effects_in(hypotheses, records[0].design)
+    posterior = _side_by_side([_posterior_numbers(record, mentioned) for record in records])
     statements = parse(hypotheses, list(posterior), "hypothesis")
     try:
-        prior = _prior_numbers(record)
+        draws = PRIOR_DRAWS // len(records)
+        prior = _side_by_side([_prior_numbers(record, mentioned, draws) for record in records])
     except (PriorError, NotAvailableError):  # a flat prior has no draws: there is no Bayes factor
         prior = None
     rows = []
@@ -73,9 +88,8 @@ def hypothesis(
                 "number"
             )
         before = None if prior is None else _differences(statement, prior)
-        table = record.summarise(difference.reshape(record.n_chains, record.n_draws, 1), ci_prob, ci_kind, signs=True)
-        row = {"hypothesis": statement.text, **table.iloc[0].to_dict()}
-        row["probability"], row["bayes_factor"] = _evidence(statement, difference, before)
+        table = records[0].summarise(difference[..., None], ci_prob, ci_kind, signs=True)
+        row = {"hypothesis": statement.text, **table.iloc[0].to_dict(), **_evidence(statement, difference, before)}
         if interval is not None:
             inside = (difference >= interval[0]) & (difference <= interval[1])
             row["in_rope"] = float(inside.mean())
@@ -83,10 +97,17 @@ def hypothesis(
     return pd.DataFrame(rows).set_index("hypothesis")
 
 
+def _side_by_side(numbers: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Numbers (chain, draw) by name, the chains of all records together."""
+    return {name: np.concatenate([each[name] for each in numbers]) for name in numbers[0]}
+
+
 def _rope(rope: Any) -> tuple[float, float] | None:
     if rope is None:
         return None
-    low, high = (-rope, rope) if np.ndim(rope) == 0 else tuple(rope)
+    ends = list(rope) if isinstance(rope, tuple | list | np.ndarray) else [rope]
+    numbers = [isinstance(end, int | float | np.number) and not isinstance(end, bool) for end in ends]
+    low, high = (-ends[0], ends[0]) if numbers == [True] else ends if numbers == [True, True] else (np.nan, np.nan)
     if not (np.isfinite([low, high]).all() and low < high):
         raise InputError(f"hypothesis(rope={rope!r}): a half-width above zero, or two ends, (low, high)")
     return float(low), float(high)
@@ -99,8 +120,8 @@ def _differences(statement: Statement, numbers: Mapping[str, Array]) -> Array:
     return np.asarray(statement.difference([numbers[name] for name in statement.names]))
 
 
-def _evidence(statement: Statement, after: Array, before: Array | None) -> tuple[float, float]:
-    """P(statement | data), and the Bayes factor for it against its opposite.
+def _evidence(statement: Statement, after: Array, before: Array | None) -> dict[str, float]:
+    """P(statement | data), and the Bayes factor for it against its opposite, with their Monte Carlo errors.
 
     Of an equation the Savage–Dickey ratio (Dickey 1971): posterior over prior density where the sides are equal; its
     probability is missing, since priors here give it none.
@@ -108,19 +129,34 @@ def _evidence(statement: Statement, after: Array, before: Array | None) -> tuple
     if before is not None and np.isnan(before).any():  # the priors allow what the statement is no number for
         before = None
     if statement.relation == "=":
-        return np.nan, np.nan if before is None else _ratio_of_densities(statement, after, before)
+        factor, error = (np.nan, np.nan) if before is None else _ratio_of_densities(statement, after, before)
+        return {"probability": np.nan, "p_mcse": np.nan, "bayes_factor": factor, "bf_mcse": error}
     holds = HOLDS[statement.relation]
-    p = float(holds(after, 0.0).mean())
+    p, size, p_error = _share(holds(after, 0.0))
     if before is None:
-        return p, np.nan
-    q = float(holds(before, 0.0).mean())
+        return {"probability": p, "p_mcse": p_error, "bayes_factor": np.nan, "bf_mcse": np.nan}
+    q, prior_size, _ = _share(holds(before, 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return p, float(np.divide(p, 1.0 - p) / np.divide(q, 1.0 - q))
+        factor = float(np.divide(p, 1.0 - p) / np.divide(q, 1.0 - q))
+    if not 0.0 < p < 1.0 or not 0.0 < q < 1.0:  # a factor of zero, or without a bound
+        return {"probability": p, "p_mcse": p_error, "bayes_factor": factor, "bf_mcse": np.nan}
+    of_log = 1.0 / (size * p * (1.0 - p)) + 1.0 / (prior_size * q * (1.0 - q))  # by the delta method
+    return {"probability": p, "p_mcse": p_error, "bayes_factor": factor, "bf_mcse": factor * float(np.sqrt(of_log))}
 
 
-def _ratio_of_densities(statement: Statement, after: Array, before: Array) -> float:
-    """Posterior over prior density where the sides are equal; missing where too few draws are near to tell."""
-    (numerator, near), (denominator, near_before) = _density_at_zero(after), _density_at_zero(before)
+def _share(holds: Array) -> tuple[float, float, float]:
+    """How many of the draws (chain, draw) fulfil a statement, their effective number, and the error of the share.
+
+    The error is that of a share with one draw for and one against on top, so that all or none leave some as well.
+    """
+    share, size = float(holds.mean()), effective_size(holds.astype(float))
+    smoothed = (share * size + 1.0) / (size + 2.0)
+    return share, size, float(np.sqrt(smoothed * (1.0 - smoothed) / (size + 2.0)))
+
+
+def _ratio_of_densities(statement: Statement, after: Array, before: Array) -> tuple[float, float]:
+    """Posterior over prior density where the sides are equal, and its error; missing where too few draws are near."""
+    (numerator, near, above), (denominator, near_before, below) = _density_at_zero(after), _density_at_zero(before)
     if min(near, near_before) < FEWEST_NEAR:
         whose, count = ("prior", near_before) if near_before < FEWEST_NEAR else ("posterior", near)
         warn(
@@ -128,24 +164,33 @@ def _ratio_of_densities(statement: Statement, after: Array, before: Array) -> fl
             "its density there, so that the Bayes factor is missing",
             NotEstimableWarning,
         )
-        return np.nan
-    return numerator / denominator
+        return np.nan, np.nan
+    ratio = numerator / denominator
+    return ratio, float(ratio * np.hypot(above, below))
 
 
-def _density_at_zero(draws: Array) -> tuple[float, int]:
-    """By a normal kernel of Silverman's width, from the quartiles where tails are long; and the draws it rests on."""
+def _density_at_zero(draws: Array) -> tuple[float, int, float]:
+    """By a normal kernel of Silverman's width, from the quartiles where tails are long.
+
+    With the number of draws that it rests on, and its relative Monte Carlo error by their effective number.
+    """
     low, high = np.quantile(draws, [0.25, 0.75])
     spread = min(float(draws.std()), float(high - low) / 1.34)
     if not spread > 0.0:
-        return np.nan, len(draws)
-    width = 0.9 * spread * len(draws) ** -0.2
-    return float(np.mean(stats.norm.pdf(draws / width)) / width), int(np.sum(np.abs(draws) < 2.0 * width))
+        return np.nan, draws.size, np.nan
+    width = 0.9 * spread * draws.size**-0.2
+    kernels = stats.norm.pdf(draws / width) / width
+    density, near = float(kernels.mean()), int(np.sum(np.abs(draws) < 2.0 * width))
+    if not density > 0.0:
+        return density, near, np.nan
+    return density, near, float(kernels.std() / np.sqrt(effective_size(kernels)) / density)
 
 
-def _posterior_numbers(record: Draws) -> dict[str, Array]:
+def _posterior_numbers(record: Draws, mentioned: Sequence[Effect]) -> dict[str, Array]:
     """Draws (chain, draw) of everything a statement may name."""
     labels, draws = parameter_draws(record)
-    return _named(record.design, labels, draws, record.values)
+    numbers = _named(record.design, labels, draws, record.values)
+    return numbers | {effect.name: effect.drawn(record.design, record) for effect in mentioned}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,8 +205,8 @@ class _PriorDraws:
         return self.arrays[name]
 
 
-def _prior_numbers(record: Draws) -> dict[str, Array]:
-    """Draws of the same from the priors (draws,).
+def _prior_numbers(record: Draws, mentioned: Sequence[Effect], draws: int) -> dict[str, Array]:
+    """Draws (1, draw) of the same from the priors.
 
     Raises
     ------
@@ -169,7 +214,9 @@ def _prior_numbers(record: Draws) -> dict[str, Array]:
         A prior is improper.
     """
     design, names = record.design, record.design.names
-    drawn = prior_draws(design, record.priors, draws=PRIOR_DRAWS, random_seed=0)
+    smooths = [smooth.name for smooth in design.smooths]
+    effects_of = {*smooths, *(effect.group.name for effect in mentioned)}
+    drawn = prior_draws(design, record.priors, draws=draws, random_seed=0, effects_of=effects_of)
     arrays = {name: values[None] for name, values in drawn.items()}  # one chain
     correlations = [arrays.get(names.cor[group.name], np.eye(group.q)) for group in design.groups]
     sds = [arrays[names.sd[group.name]] for group in design.groups]
@@ -177,13 +224,14 @@ def _prior_numbers(record: Draws) -> dict[str, Array]:
     values = Values(
         beta=arrays[BETA],
         covariances=tuple(covariance(sd, cor) for sd, cor in zip(sds, correlations, strict=True)),
-        family=design.family.complete(parameters, (1, PRIOR_DRAWS)),
+        family=design.family.complete(parameters, (1, draws)),
         residual=residual_values(design, arrays),
-        curves=variance.curves_of(design, [arrays[names.b[group.name]] for group in design.groups]),
+        curves=tuple(arrays[names.b[name]][..., 0] for name in smooths),
     )
     source = _PriorDraws(design=design, values=values, arrays=arrays)
-    labels, draws = parameter_draws(source)
-    return {name: flat(each) for name, each in _named(design, labels, draws, values).items()}
+    labels, of_parameters = parameter_draws(source)
+    numbers = _named(design, labels, of_parameters, values)
+    return numbers | {effect.name: effect.drawn(design, source) for effect in mentioned}
 
 
 def _named(design: Design, labels: pd.DataFrame, draws: Array, values: Values) -> dict[str, Array]:

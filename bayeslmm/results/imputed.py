@@ -14,21 +14,22 @@ from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
 from ..tools.lazy import stats
 from . import wald
+from .effects import RATIOS
+from .hypotheses import hypothesis_over
 from .means import Distribution, Means
 from .parameter_draws import parameter_draws
 from .point import PointFit
 from .posterior import PosteriorFit
 from .posterior_tables import fixed_draws
-from .reading import Shown, tables_for_reading
+from .reading import Shown
 from .statements import linear, parse
-from .summaries import summarise
+from .summaries import P_POSITIVE, check_interval, summarise
 from .text import Text, number, percent, probability, table
 from .variance import PARTS
 
 LARGE_SHARE = 0.5  # of a coefficient's variance between imputations: the imputation model decides
 
 
-@tables_for_reading
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Imputed(Shown):
     """One model fitted to several imputed tables.
@@ -109,6 +110,7 @@ class Imputed(Shown):
             signed = labels.loc[not_fixed, "signed"].to_numpy(dtype=bool)
             names = labels.loc[not_fixed, ["effect", "group", "term"]].reset_index(drop=True)
             return names.join(summarise(draws[..., not_fixed], ci_prob, ci_kind, signs=signed))
+        check_interval(ci_prob, ci_kind)
         tables = [fit.tidy("ran_pars") for fit in self.fits]
         estimates = np.array([each["estimate"].to_numpy() for each in tables])
         kept = tables[0][[c for c in ("effect", "group", "term") if c in tables[0]]]
@@ -169,6 +171,70 @@ class Imputed(Shown):
             estimate=estimate, variances=lambda L: of(L, total), df=df, covariance=total, caption="Barnard-Rubin df"
         )
 
+    def comparisons(self, variable: str, **options: Any) -> pd.DataFrame:
+        """How the expected response differs over all imputations: options as of :meth:`PointFit.comparisons`.
+
+        Each table's numbers are averaged over its own rows. Point fits are pooled by Rubin's rules, with Barnard and
+        Rubin's degrees of freedom; of posteriors the draws of all imputations are put together.
+
+        Raises
+        ------
+        InputError
+            ``ddf=``, of which there is one kind, or ``draws=``.
+        """
+        return self._pooled_effects("comparisons", variable, options)
+
+    def slopes(self, variable: str, **options: Any) -> pd.DataFrame:
+        """How steeply the expected response rises over all imputations: as `comparisons`."""
+        return self._pooled_effects("slopes", variable, options)
+
+    def _pooled_effects(self, verb: str, variable: str, options: dict[str, Any]) -> pd.DataFrame:
+        if "ddf" in options:
+            raise InputError(f"{verb}(ddf=...): of imputed tables degrees of freedom are Barnard and Rubin's")
+        if "draws" in options:
+            raise InputError(f"{verb}(draws=...): of imputed tables take those of every fit of .fits")
+        first = getattr(self.fits[0], verb)(variable, **options)
+        labels = first.loc[:, : first.columns[list(first.columns).index("estimate") - 1]]
+        null = 1.0 if options.get("kind", "difference") in RATIOS else 0.0
+        if self.is_posterior:
+            parts = [getattr(fit, verb)(variable, **options, draws=True).to_numpy() for fit in self.fits]
+            drawn = np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts])
+            of_first = self.fits[0].summarise(drawn, options.get("ci_prob"), options.get("ci_kind"))
+            numbers = of_first.rename(columns={"mean": "estimate", "sd": "std_error"}).drop(columns="median")
+            numbers[P_POSITIVE] = np.where(numbers["estimate"].isna(), np.nan, (drawn > null).mean(axis=(0, 1)))
+            return labels.join(numbers)
+        tables = [first, *(getattr(fit, verb)(variable, **options) for fit in self.fits[1:])]
+        estimates, errors = (np.array([t[c] for t in tables], dtype=float) for c in ("estimate", "std_error"))
+        within, between = (errors**2).mean(axis=0), estimates.var(axis=0, ddof=1)
+        ci_prob = options.get("ci_prob") or 0.95
+        numbers = _pooled(estimates.mean(axis=0), within, between, len(tables), self._complete_df, ci_prob)
+        tested = wald.with_tests(
+            numbers[["estimate", "std_error", "df"]], ci_prob, options.get("adjust", "none"), null=null, verb=verb
+        )
+        return labels.join(tested.assign(between_share=numbers["between_share"]))
+
+    def hypothesis(
+        self,
+        hypotheses: str | Sequence[str],
+        *,
+        rope: float | tuple[float, float] | None = None,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
+    ) -> pd.DataFrame:
+        """Probabilities of statements by the draws of all imputations: as :meth:`PosteriorFit.hypothesis`.
+
+        Raises
+        ------
+        NotAvailableError
+            Point fits have none.
+        """
+        if not self.is_posterior:
+            raise NotAvailableError(
+                "hypothesis: these are point fits, which test equations, test('x = 0'); fit_imputed(..., "
+                "how='posterior') has probabilities"
+            )
+        return hypothesis_over(self.fits, hypotheses, rope=rope, ci_prob=ci_prob, ci_kind=ci_kind)
+
     def draws(self, name: str) -> Array:
         """Draws of a variable of posteriors, the chains of all imputations together (chain, draw, ...).
 
@@ -202,7 +268,7 @@ class Imputed(Shown):
             A name that is no coefficient, an inequality, or what is not linear.
         """
         if self.is_posterior:
-            raise NotAvailableError("test: posteriors have draws(name), of which any statement is a mean")
+            raise NotAvailableError("test: posteriors have probabilities, hypothesis('x > 0'), and no tests")
         names = self.fits[0].design.x_names
         statements = parse(hypotheses, names, "test")
         L, r = linear(statements, names, "test")
@@ -233,6 +299,8 @@ class Imputed(Shown):
                 f"more than half of the variance is between imputations for {', '.join(large)}: what is said of them "
                 "rests on how values were imputed"
             )
+        if not self.is_posterior and not shares.any():
+            remarks.append("the tables do not differ in what the model uses: nothing was imputed there, or only once")
         return "; ".join(remarks) or f"all {len(self.fits)} fits converged"
 
     def text(self) -> Text:
@@ -282,6 +350,13 @@ def pooled(fits: Sequence[Any]) -> Imputed:
                 f"fit_imputed: table {k} gives other columns than the first ({', '.join(differ) or 'other factors'}): "
                 "give factors the same categories in every table"
             )
+        for one, other in zip(a.every_group, b.every_group, strict=True):
+            differ = [level for level in other.levels if level not in set(one.levels)]
+            if differ or len(one.levels) != len(other.levels):
+                raise InputError(
+                    f"fit_imputed: table {k} has other levels of {one.name!r} than the first"
+                    f"{f' ({differ[0]!r})' if differ else ''}: give every table the same rows"
+                )
     return Imputed(fits=tuple(fits))
 
 

@@ -294,7 +294,8 @@ class Means(Shown):
                 f"response(): differences on the link {family.link!r} are no ratios; take the contrasts of "
                 "means(...).response()"
             )
-        if bias_sd is not None and (self.is_contrast or not bias_sd >= 0.0):
+        is_number = isinstance(bias_sd, int | float | np.number) and not isinstance(bias_sd, bool)
+        if bias_sd is not None and (self.is_contrast or not is_number or not 0.0 <= bias_sd < np.inf):
             raise InputError(f"response(bias_sd={bias_sd!r}): a sd, zero or more, and of means, not of contrasts")
         note = () if not bias_sd else (f"Adjusted for a sd of {bias_sd:.4g} on the link.",)
         on_response = replace(self, scale="response", remarks=(*self.remarks, *note), bias_sd=bias_sd or 0.0)
@@ -317,7 +318,7 @@ def _cell(column: str, value: float, row: pd.Series) -> str:
     if column == "p_value":
         return probability(value)
     if column in ("df", "statistic", P_POSITIVE):
-        return f"{value:.2f}" if column != "df" else f"{value:.1f}"
+        return format(value, {"df": ".1f", "statistic": ".2f"}.get(column, ".3f"))
     return number(value, row.get("std_error", row.get("sd")))
 
 
@@ -553,6 +554,8 @@ def _names(argument: Any, verb: str) -> list[str]:
     names = [] if argument is None else [argument] if isinstance(argument, str) else argument
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{verb}({argument!r}): the name of a predictor, or a list of names")
+    if len(set(names)) < len(names):
+        raise InputError(f"{verb}({argument!r}): a predictor stands there twice")
     return list(names)
 
 

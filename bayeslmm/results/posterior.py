@@ -700,7 +700,8 @@ class PosteriorFit(Fit, Draws):
         hypotheses : str or sequence of str
             Inequalities and equations, separated by commas, in the names of the tables: ``"Days > 10"``,
             ``"sd(Days | Subject) > 5"``, ``"cor(Intercept, Days | Subject) < 0"``, ``"sigma < 30"``, ``"icc > 0.1"``,
-            ``"Diet[2] = Diet[3]"``, with + - * / ** and exp, log, sqrt, abs.
+            ``"Diet[2] = Diet[3]"``, with + - * / ** and exp, log, sqrt, abs. Of single levels
+            ``"ranef(Days | Subject[308]) > 0"``, and ``coef(...)`` with the fixed effect.
         rope : float or (low, high), optional
             A region around equality that is as good as none, of left − right: its half-width or its ends.
         ci_prob, ci_kind : float, {"eti", "hdi"}, optional
@@ -711,8 +712,10 @@ class PosteriorFit(Fit, Draws):
         DataFrame
             One row a statement: mean, sd, median, conf_low, conf_high, p_positive of left − right; ``probability`` of
             an inequality; ``bayes_factor`` for the statement, by 20,000 draws of the priors (missing where one is
-            flat): of an inequality against its opposite, of an equation the Savage–Dickey ratio of densities (missing
-            where fewer than ten draws come close to equality); ``in_rope``, the probability of the region.
+            flat): of an inequality against its opposite, zero or infinite where no draw or every draw fulfils it, of an
+            equation the Savage–Dickey ratio of densities (missing where fewer than ten draws come close to equality);
+            ``p_mcse`` and ``bf_mcse``, the Monte Carlo errors of both, by the effective number of draws; ``in_rope``,
+            the probability of the region.
 
         Raises
         ------

@@ -5,7 +5,7 @@ Every parameter has a random stream of its own: another prior for one leaves the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ IMPROPER = ("Flat", "HalfFlat")
 _WHOLE_LINE = ("Normal", "StudentT", "Cauchy", "Laplace")
 
 
-def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int | None) -> dict[str, np.ndarray]:
+def prior_draws(
+    design: Design, priors: Priors, *, draws: int, random_seed: int | None, effects_of: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
     """Independent draws of every parameter from its prior.
 
     Parameters
@@ -38,6 +40,8 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
         All of them proper.
     draws : int
     random_seed : int or None
+    effects_of : collection of str, optional
+        Grouping factors whose effects are drawn as well; of all by default. The other numbers do not hang on it.
 
     Returns
     -------
@@ -68,7 +72,8 @@ def prior_draws(design: Design, priors: Priors, *, draws: int, random_seed: int 
     beta, middle = _fixed_effects(design, priors, int(draws), root)
     drawn: dict[str, np.ndarray] = {BETA: beta}
     for group in priors.at_means(design).every_group:
-        drawn |= _group(group, design.names, priors, int(draws), root)
+        with_effects = effects_of is None or group.name in effects_of
+        drawn |= _group(group, design.names, priors, int(draws), root, with_effects=with_effects)
     for name in design.parameters:
         if name in design.of_variable:
             drawn[name] = _coefficients(design.of_variable[name], priors, int(draws), root)
@@ -152,8 +157,10 @@ def _linear(X: Array, entries: list[tuple[str, Prior | LKJ]], draws: int, root: 
     return beta, middle
 
 
-def _group(group: GroupTerm, names: Names, priors: Priors, draws: int, root: Generator) -> dict[str, Array]:
-    """sds, correlations and effects of one grouping factor."""
+def _group(
+    group: GroupTerm, names: Names, priors: Priors, draws: int, root: Generator, *, with_effects: bool
+) -> dict[str, Array]:
+    """sds and correlations of one grouping factor, and its effects if they are asked for."""
     template = group.template
     each = np.empty((draws, len(group.sd_terms)))
     for k, term in enumerate(group.sd_terms):
@@ -169,9 +176,13 @@ def _group(group: GroupTerm, names: Names, priors: Priors, draws: int, root: Gen
             lkj = priors.get("cor", group.name)
             assert isinstance(lkj, LKJ)
             factor[:, np.array(block)[:, None], block] = structure.draw(lkj.eta, len(block), draws, of_cor)
-    z = of_b.standard_normal((draws, group.n_levels, group.q))
     cor = factor @ factor.transpose(0, 2, 1)
     cor[:, range(group.q), range(group.q)] = 1.0
+    if not with_effects:
+        variables = of_group(group, names, sds, cor, np.zeros((0, group.q)))
+        del variables[names.b[group.name]]
+        return variables
+    z = of_b.standard_normal((draws, group.n_levels, group.q))
     effects = z @ factor.transpose(0, 2, 1) * sds[:, None, :]
     return of_group(group, names, sds, cor, group.related(effects))
 

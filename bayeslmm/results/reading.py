@@ -29,9 +29,11 @@ FOLDED, ENDS = 40, 10  # more rows than so many show these at both ends
 MOST_ROWS = 1000  # of a notebook's table when it is unfolded
 MOST_DECIMALS = 6
 MOST_NAMES = 20  # that an error lists
+READ = "_prints_for_reading"  # the mark of a verb whose tables do
 
 _UNCERTAINTY = ("std_error", "sd")  # columns whose digits are those of the others
 _BY_UNCERTAINTY = {"estimate", "mean", "median", "conf_low", "conf_high", "std_error", "sd", "low", "high", "value"}
+_BY_UNCERTAINTY |= {"bayes_factor", "bf_mcse"}  # their own Monte Carlo error
 
 _CRITERIA = ("loglik", "deviance", "aic", "bic", "reml_criterion", "elpd_loo", "se_elpd_loo", "p_loo")
 
@@ -87,6 +89,10 @@ class Shown:
 
     __slots__ = ()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        tables_for_reading(cls)
+
     def __post_init__(self) -> None:
         for entry in fields(self):  # type: ignore[arg-type]  # every record is a dataclass
             value = getattr(self, entry.name)
@@ -140,7 +146,7 @@ def for_reading(result: Any) -> Any:
 def tables_for_reading[C: type](cls: C) -> C:
     """Let the tables that the verbs of a class return print for reading, and other programs' arguments lead on."""
     for name, verb in list(vars(cls).items()):
-        if inspect.isfunction(verb) and not name.startswith("_"):
+        if inspect.isfunction(verb) and not name.startswith("_") and READ not in vars(verb):  # slots make a class twice
             setattr(cls, name, _reading(verb))
     return cls
 
@@ -152,6 +158,7 @@ def _reading(verb: Callable[..., Any]) -> Callable[..., Any]:
     def _read(*args: Any, **options: Any) -> Any:
         return for_reading(hinted(*args, **options))
 
+    setattr(_read, READ, True)
     return _read
 
 
@@ -191,7 +198,8 @@ def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], int, list[i
     for j, name in enumerate(frame.columns):
         column = frame.iloc[:, j]
         headers.append(" ".join(map(one_line, name)) if isinstance(name, tuple) else one_line(name))
-        columns.append(_texts(str(name), column, uncertainty))
+        own = "bf_mcse" if str(name) in ("bayes_factor", "bf_mcse") and "bf_mcse" in names else None
+        columns.append(_texts(str(name), column, uncertainty if own is None else frame[own].to_numpy(dtype=float)))
         aligned.append(not is_numeric(column))
     left = aligned.index(False) if False in aligned else len(aligned)
     return headers, [list(row) for row in zip(*columns, strict=True)], left, _labels_of_rows(columns[: len(index)])
@@ -224,7 +232,7 @@ def _writer(name: str, values: np.ndarray) -> Callable[[float], str]:
         return lambda v: _finite(v, ",.0f")
     if name in _CRITERIA:
         return lambda v: _finite(v, ".2f")
-    if name.endswith("rhat") or name.startswith(("p_", "share")):
+    if name.endswith(("rhat", "_share")) or name.startswith(("p_", "share")) or name in ("probability", "fmi"):
         return lambda v: _finite(v, ".3f")
     if name in ("df", "num_df", "den_df", "statistic", "chisq", "f", "t_value", "zeta"):
         return lambda v: _finite(v, ".2f" if abs(v) < 1e4 else ",.0f")

@@ -23,7 +23,7 @@ from ..tools.arrays import Array
 FUNCTIONS = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
 RELATIONS = re.compile(r"(<=|>=|==|=|<|>|≤|≥)")
 PLAIN = {"==": "=", "≤": "<=", "≥": ">="}
-SPREAD = re.compile(r"\b(sd|cor|icc|var)\([^()]*\)")  # what looks like one, when all names are marks
+SPREAD = re.compile(r"\b(sd|cor|icc|var|ranef|coef)\([^()]*\)")  # what looks like one, when all names are marks
 WORD = re.compile(r"[^\W\d]\w*")
 LONGEST = 1000  # letters of a statement
 LARGEST = 1e300  # of the numbers in it
@@ -79,7 +79,14 @@ def _parts(text: str, names: Sequence[str]) -> list[str]:
     """A text at its commas, but for those inside names."""
     marked = _marked(text, names)
     ordered = sorted(names, key=len, reverse=True)
-    return [_shown(piece, ordered) for piece in marked.split(",")]
+    pieces, depth = [""], 0
+    for sign in marked:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "," and depth <= 0:
+            pieces.append("")
+        else:
+            pieces[-1] += sign
+    return [_shown(piece, ordered) for piece in pieces]
 
 
 def _marked(text: str, names: Sequence[str]) -> str:
@@ -184,13 +191,18 @@ def _expression(
 
 
 def _refuse_other_spread(kind: str, shown: str, text: str, verb: str, names: Sequence[str]) -> None:
-    """Raise InputError for what looks like an sd, a correlation or an ICC that is not there, where there are some."""
+    """Raise InputError for what looks like an sd, a correlation or an ICC that is not there."""
     if not any(SPREAD.match(name) for name in names):
-        return
+        if verb == "hypothesis":  # of a model without groups
+            return
+        raise InputError(
+            f"{verb}({text.strip()!r}): no {shown!r} here, it is about fixed effects: {', '.join(names)}. Of sds, "
+            "correlations and levels model.fit().hypothesis(...) tells probabilities"
+        )
     if kind == "var":
         remedy = f"variances are squares of sds, such as {_nearest('sd' + shown[3:], names)} ** 2."
     else:
-        remedy = f"did you mean {_nearest(shown, names)}"
+        remedy = f"did you mean {_nearest(shown, names)}?"
     raise InputError(f"{verb}({text.strip()!r}): no {shown!r} here; {remedy} There are {', '.join(names)}")
 
 
@@ -209,8 +221,8 @@ def _check(node: ast.expr, text: str, verb: str, names: Sequence[str]) -> None:
             return
         case ast.Name(id=name):
             near = get_close_matches(name, [str(n) for n in names], n=3, cutoff=0.4)
-            hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
-            raise InputError(f"{verb}({text.strip()!r}): no {name!r} here; {hint}There are {', '.join(names)}")
+            hint = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+            raise InputError(f"{verb}({text.strip()!r}): no {name!r} here{hint} There are {', '.join(names)}")
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow(), right=right):
             _check(left, text, verb, names)
             _check(right, text, verb, names)

@@ -351,6 +351,19 @@ def test_a_model_says_nothing_about_effects():
         blm.assume("np.log(y) ~ x", pd.DataFrame({"x": [1.0, 2.0, 3.0]}), beta=[1, 2], sigma=1)
 
 
+@pytest.mark.parametrize(
+    ("family", "parameters", "message"),
+    [
+        ("gaussian", {"sigma": 0.0}, "sigma=0.0.*above zero"),
+        ("negbinomial", {"shape": 0}, "shape=0.*above zero"),
+        ("zero_inflated_poisson", {"zi": 1.0}, "zi=1.0.*a share below 1"),
+    ],
+)
+def test_parameters_that_no_response_has_are_refused(family, parameters, message):
+    with pytest.raises(errors.InputError, match=message):
+        blm.assume("y ~ arm + (1 | cluster)", clusters(4), beta=[0.0, 0.5], sd=0.4, family=family, **parameters)
+
+
 def test_models_without_groups_or_fixed_effects():
     data = blm.load_dataset("sleepstudy")
     with pytest.raises(errors.InputError, match="no grouping factor"):

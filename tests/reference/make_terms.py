@@ -34,7 +34,10 @@ KEPT = (
     "means",
     "tests",
     "coefficients",
+    "fit",
+    "kenward_roger_dense",
 )
+OF_IMPUTED = ("formula_py", "pooled", "parts", "D1", "each")
 OTHERS = {"mmrm": ("trial_mmrm",), "bootstrap": ("boot_pastes", "boot_sleepstudy")}  # folders of their own
 
 references, data = map(pathlib.Path, sys.argv[1:3])
@@ -46,6 +49,9 @@ for name in FITS:
     if full["data_file"].startswith("psim"):
         shutil.copy(data / full["data_file"], folder / full["data_file"])
         (folder / full["data_file"]).chmod(0o644)
+full = json.loads((references / "hsb_imputed.json").read_text())
+kept = {key: full[key] for key in OF_IMPUTED}
+(folder.parent / "imputed.json").write_text(json.dumps(kept, separators=(",", ":")) + "\n")
 for kind, names in OTHERS.items():
     folder = pathlib.Path(__file__).parent / kind
     folder.mkdir(exist_ok=True)

@@ -636,7 +636,7 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
     elif name == "smooths":
         found = {"no rows"}
     elif name == "hypothesis":
-        found = {"probability", "bayes_factor"}  # of an equation, and beside flat priors
+        found = {"probability", "p_mcse", "bayes_factor", "bf_mcse"}  # of an equation, and beside flat priors
     elif word == "glance":
         found = missing_of_glance(case, fit)
     elif name == "pseudo_r2" and case.structure == "no variance":

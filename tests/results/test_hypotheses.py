@@ -10,6 +10,9 @@ from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.results.hypotheses import _evidence
+from bayeslmm.results.prior_draws import prior_draws
+from bayeslmm.results.statements import parse
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,9 @@ def test_thresholds_of_an_ordinal_response_have_names_and_priors():
         ("[d for d in Days] > 1", {}, "a statement holds names|no arithmetic"),
         ("Days > 1", {"rope": -1}, "a half-width above zero"),
         ("Days > 1", {"rope": (2, 1)}, "two ends"),
+        ("Days > 1", {"rope": "2"}, "two ends"),
+        ("Days > 1", {"rope": True}, "two ends"),
+        ("Days > 1", {"rope": (1, 2, 3)}, "two ends"),
         ("log(Days - 10) > 0", {}, "draws this is no finite number"),  # a draw that has no value is not one against
         ("Days / 0 > 1", {}, "draws this is no finite number"),
         ("exp(1000 * Days) > 2", {}, "draws this is no finite number"),
@@ -191,6 +197,8 @@ def test_far_from_all_draws_there_is_no_ratio_of_densities(post):
         ("Intercept = Days, Days = 2, Intercept = 3", "no coefficients fulfil"),
         ("abs(Days) = 1", "sums of coefficients"),  # linear wherever Days is above zero
         ("sqrt(Days ** 2) = 1", "sums of coefficients"),
+        ("cor(Intercept, Days | Subject) = 0", r"no 'cor\(Intercept, Days \| Subject\)' here, it is about fixed"),
+        ("ranef(Days | Subject[308]) = 0", "it is about fixed effects: Intercept, Days"),
     ],
 )
 def test_equations_that_no_coefficients_fulfil_are_refused(model, text, message):
@@ -198,3 +206,73 @@ def test_equations_that_no_coefficients_fulfil_are_refused(model, text, message)
         model.fit_reml().test(text)
     once, twice = (model.fit_reml().test(t) for t in ("Days = 10", "Days = 10, 2 * Days = 20"))
     assert once.iloc[0].tolist() == pytest.approx(twice.iloc[0].tolist())
+
+
+def slow_chains(rng, count, phi=0.6, chains=4, draws=250):
+    """Chains of an autoregression whose draws have the standard normal distribution (count, chains, draws)."""
+    noise = rng.normal(size=(count, chains, draws)) * np.sqrt(1 - phi**2)
+    values = np.empty_like(noise)
+    values[..., 0] = rng.normal(size=(count, chains))
+    for t in range(1, draws):
+        values[..., t] = phi * values[..., t - 1] + noise[..., t]
+    return values
+
+
+def test_monte_carlo_errors_are_how_far_repeated_samplers_lie_apart():
+    """Of chains that move slowly, too: 120 of them tell a spread to 7 %."""
+    statement = parse("x > 0.5, x = 0.5", ["x"], "hypothesis")
+    chains = slow_chains(shifted.fixed_rng(11), 120)
+    before = shifted.fixed_rng(12).normal(0, 2, (120, 1, 2000))
+    for each, value, error in ((0, "probability", "p_mcse"), (0, "bayes_factor", "bf_mcse")) + (
+        (1, "bayes_factor", "bf_mcse"),
+    ):
+        found = [_evidence(statement[each], a - 0.5, b - 0.5) for a, b in zip(chains, before, strict=True)]
+        spread = np.std([one[value] for one in found])
+        assert np.mean([one[error] for one in found]) == pytest.approx(spread, rel=0.25), (value, error)
+    exact = stats.norm.pdf(0.5) / stats.norm(0, 2).pdf(0.5)
+    assert np.mean([one["bayes_factor"] for one in found]) == pytest.approx(exact, rel=0.05)
+
+
+def test_a_probability_of_one_has_an_error_too(post):
+    found = post.hypothesis("Days > -100").iloc[0]
+    assert found["probability"] == 1.0 and 0.0 < found["p_mcse"] < 1e-3
+    assert np.isinf(found["bayes_factor"]) or found["bayes_factor"] > 1
+
+
+def test_effects_of_levels_can_be_asked_about(post):
+    beta, b = post.draws("beta"), post.draws(post.design.names.b["Subject"])
+    level = list(map(str, post.design.groups[0].levels)).index("372")
+    text = "ranef(Days | Subject[372]) < 0, coef(Days|Subject[372]) > coef(Days | Subject[308])"
+    found = post.hypothesis([text, "coef(Intercept | Subject[372]) > 260"])
+    slopes = beta[..., 1] + b[..., level, 1]
+    first = list(map(str, post.design.groups[0].levels)).index("308")
+    wanted = [b[..., level, 1] < 0, slopes > beta[..., 1] + b[..., first, 1], beta[..., 0] + b[..., level, 0] > 260]
+    np.testing.assert_allclose(found["probability"], [each.mean() for each in wanted])
+    odds = found["probability"].iloc[0] / (1 - found["probability"].iloc[0])
+    assert found["bayes_factor"].iloc[0] == pytest.approx(odds, rel=0.1)  # before the data either sign is as likely
+    assert post.hypothesis("ranef(Days | Subject[372]) = 0")["bayes_factor"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ranef(Days | Subject[3099]) > 0", r"no level '3099'; did you mean '309'"),
+        ("coef(Dayz | Subject[309]) > 0", r"no coef 'Dayz'; did you mean 'Days'"),
+        ("ranef(Days | Subjects[309]) > 0", r"no grouping factor 'Subjects'; did you mean 'Subject'"),
+        ("ranef(Days) > 0", r"written ranef\(Intercept \| Subject\[308\]\)"),
+        ("coef(Days | Subject) > 0", r"written coef\(Intercept \| Subject\[308\]\)"),
+    ],
+)
+def test_levels_that_are_not_there_are_refused(post, text, message):
+    with pytest.raises(errors.InputError, match=message):
+        post.hypothesis(text)
+
+
+def test_priors_of_effects_nobody_asks_about_are_not_drawn(model):
+    """Twenty thousand draws of the effects of all levels would be gigabytes where there are thousands of these."""
+    design, priors = model.design, model.priors
+    every = prior_draws(design, priors, draws=50, random_seed=1)
+    some = prior_draws(design, priors, draws=50, random_seed=1, effects_of=())
+    assert set(every) - set(some) == {design.names.b["Subject"]}
+    for name, values in some.items():
+        np.testing.assert_array_equal(values, every[name])

@@ -78,3 +78,17 @@ def test_arguments_that_are_wrong_are_still_said_so():
     for arguments, options in (((None,), {}), ((None, 1), {"a": 2}), ((None, 1), {"d": 2})):
         with pytest.raises(blm.errors.UnknownArgumentError):
             verb(*arguments, **options)
+
+
+@pytest.mark.parametrize("value", ["no", "False", 0, None])
+def test_what_is_true_or_false_is_no_text(value):
+    """Of Python's own, every text but the empty one counts as true."""
+
+    @with_hints
+    def verb(self, wide: bool = False, *, draws: bool = True):
+        return wide, draws
+
+    assert verb(None, np.bool_(True), draws=False) == (True, False)
+    for arguments, options in (((None, value), {}), ((None,), {"wide": value}), ((None,), {"draws": value})):
+        with pytest.raises(blm.errors.InputError, match="is True or False"):
+            verb(*arguments, **options)
