@@ -278,14 +278,20 @@ def _parameters(design: Design, named_values: Mapping[str, Any], start: Mapping[
         raise InputError(f"assume({unknown[0]}=...): {family} has {_listed(family.parameters)} besides the mean")
     values = {name: np.asarray(start[name], dtype=np.float64) for name in family.parameters if name in start}
     for name, value in named_values.items():
-        values[name] = numbers = _numbers(value, name, least=-np.inf if np.ndim(value) else 0.0)
-        is_share = family.is_probability(name)
-        if np.ndim(value) == 0 and family.positive_parameters and not (numbers < 1.0 if is_share else numbers > 0.0):
-            raise InputError(f"assume({name}={value!r}): it is {'a share below 1' if is_share else 'above zero'}")
+        values[name] = _parameter(family, name, value)
     missing = [name for name in family.parameters if name not in values]
     if missing:
         raise InputError(f"assume: no value of {_listed(missing)}")
     return {**{name: np.asarray(value) for name, value in family.known.items()}, **values}
+
+
+def _parameter(family: Family, name: str, value: Any) -> Array:
+    """A parameter of the family, one that a response can have."""
+    numbers = _numbers(value, name, least=-np.inf if np.ndim(value) else 0.0)
+    is_share = family.is_probability(name)
+    if np.ndim(value) == 0 and family.positive_parameters and not (numbers < 1.0 if is_share else numbers > 0.0):
+        raise InputError(f"assume({name}={value!r}): it is {'a share below 1' if is_share else 'above zero'}")
+    return numbers
 
 
 def with_response(formula: Formula, data: Any, family: Family, parameters: Mapping[str, Any]) -> pd.DataFrame:
@@ -311,7 +317,7 @@ def with_response(formula: Formula, data: Any, family: Family, parameters: Mappi
     if missing:
         raise InputError(f"assume: no value of {_listed(missing)}")
     rng, shape = default_rng(1), (len(frame),)
-    values = {each: np.asarray(parameters[each], dtype=np.float64) for each in family.parameters}
+    values = {each: _parameter(family, each, parameters[each]) for each in family.parameters}
     if family.has_mean:
         values = {each: np.broadcast_to(value, shape) for each, value in values.items()}
     for _ in range(TRIES):

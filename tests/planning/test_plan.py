@@ -355,6 +355,7 @@ def test_a_model_says_nothing_about_effects():
     ("family", "parameters", "message"),
     [
         ("gaussian", {"sigma": 0.0}, "sigma=0.0.*above zero"),
+        ("gaussian", {"sigma": "a"}, "sigma='a'.*numbers are needed"),
         ("negbinomial", {"shape": 0}, "shape=0.*above zero"),
         ("zero_inflated_poisson", {"zi": 1.0}, "zi=1.0.*a share below 1"),
     ],
