@@ -46,9 +46,29 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
                 f"tends to that of {design.family.limited_by[entry.kind]} as {entry.label} grows. Give a proper one "
                 "such as Prior('Gamma', alpha=2, beta=0.1)."
             )
+        if entry.kind == "coef":
+            _check_coefficient(design, entry)
+        if entry.kind == "sd" and entry.group in {g.name for g in design.parameter_groups}:
+            raise PriorError(
+                f"{entry.label}: a flat prior is not offered for effects on a parameter besides the mean: whether "
+                "there is a posterior is not judged. Give a proper one such as Prior('HalfNormal', sigma=1)."
+            )
         if entry.kind == "sd":
             group = next(g for g in design.every_group if g.name == entry.group)
             _check_sd(design, group, entry, X)
+
+
+def _check_coefficient(design: Design, entry: Any) -> None:
+    """Raise PriorError where the likelihood need not vanish at an end of what a linear predictor may reach."""
+    family, part = design.family, design.predictors[entry.group]
+    becomes = family.limited_by.get(entry.group)
+    if becomes is None and part.link != "logit":
+        return
+    why = f"tends to that of {becomes}" if becomes else "need not vanish"
+    raise PriorError(
+        f"{entry.label}: a flat prior has no posterior, since the likelihood of {family.option} {why} as the linear "
+        f"predictor of {entry.group} goes to an end. Give a proper one such as Prior('Normal', mu=0, sigma=2.5)."
+    )
 
 
 def _check_sd(design: Design, group: GroupTerm, entry: Any, X: Array) -> None:

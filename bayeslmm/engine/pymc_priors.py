@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..design.design import Design
+from ..design.names import CUTPOINT
 from ..design.priors import Prior, Priors, is_positive, resolve_priors
+from ..design.propriety import FLAT
 from ..design.supports import DISTRIBUTIONS, no_probability, not_positive
 from ..errors import PriorError
 from .pymc_draws import PLAIN, distribution
+from .separation import can_separate, separating
 
 SOUGHT = -np.geomspace(1e-10, 1e10, 401)  # negative numbers at which a prior of a positive parameter has no density
 DRAWS = 200
@@ -24,15 +27,34 @@ def priors_of(design: Design, user: Mapping[Any, Any] | None, *, given: Mapping[
     ------
     PriorError
         As there; or PyMC has no such distribution of one number, refuses its arguments, or it gives negative numbers
-        to a positive parameter.
+        to a positive parameter; or flat priors of coefficients along which the likelihood rises for ever.
     """
     priors = resolve_priors(design, user, given=given)
+    _refuse_flat_and_separated(design, priors)
     for entry in priors.entries:
         if isinstance(entry.prior, Prior) and entry.prior.name not in DISTRIBUTIONS:
             family = design.family
             probability = family.is_probability(entry.kind)
             _judge(entry.prior, entry.label, positive=is_positive(entry.kind, family), probability=probability)
     return priors
+
+
+def _refuse_flat_and_separated(design: Design, priors: Priors) -> None:
+    """Raise PriorError where responses are separated by predictors whose priors do not hold their coefficients."""
+    flat = [entry for entry in priors.entries if isinstance(entry.prior, Prior) and entry.prior.name in FLAT]
+    free = {entry.term for entry in flat if entry.kind in ("Intercept", "fixed")}
+    columns = [j for j, name in enumerate(design.x_names) if name in free]
+    cutpoints_held = design.family.has_cutpoints and not any(entry.kind == CUTPOINT for entry in flat)
+    if not columns or cutpoints_held or not can_separate(design):
+        return
+    X = design.X[:, columns]
+    direction = separating(design, X / np.linalg.norm(X, axis=0))
+    names = [design.x_names[columns[j]] for j in np.flatnonzero(direction)]
+    if names:
+        raise PriorError(
+            f"{', '.join(names)}: a flat prior has no posterior, since the responses are separated: their likelihood "
+            "rises for ever along these coefficients. Give a proper one such as Prior('Normal', mu=0, sigma=2.5)."
+        )
 
 
 def _judge(prior: Prior, label: str, *, positive: bool, probability: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.design.build import build_design
@@ -193,6 +194,64 @@ def test_flat_priors_of_a_parameter_with_a_limit(data, family, name):
     design = build_design("y ~ x + (1 | g)", counts, family=family_of(family))
     with pytest.raises(PriorError, match=f"{name}: a flat prior has no posterior"):
         priors_of(design, {name: blm.flat()})
+
+
+SEPARATED = [
+    # family, y of x and of the first level, flat priors, whose coefficients run to infinity
+    ("bernoulli", lambda x, a: x > 0, ["x"], "x"),
+    ("bernoulli", lambda x, a: x > 0.3, ["x", "Intercept"], "Intercept, x"),
+    ("bernoulli", lambda x, a: x > 0.3, ["Intercept"], None),
+    ("bernoulli", lambda x, a: x == x, ["Intercept"], "Intercept"),
+    ("bernoulli", lambda x, a: a | (np.arange(48) % 2 == 0), ["fixed"], "a"),
+    ("bernoulli", lambda x, a: np.arange(48) % 2, ["fixed", "Intercept"], None),
+    ("poisson", lambda x, a: 0 * x, ["Intercept"], "Intercept"),
+    ("poisson", lambda x, a: 0 * x, ["x"], None),
+    ("negbinomial", lambda x, a: np.where(a, 0, np.arange(48) % 5), ["fixed"], "a"),
+    ("zero_inflated_poisson", lambda x, a: np.arange(48) % 5, ["fixed", "Intercept"], None),
+    ("ordinal", lambda x, a: np.digitize(x, [-0.5, 0.5]), ["fixed", "cutpoint"], "x"),
+    ("ordinal", lambda x, a: np.arange(48) % 3, ["fixed", "cutpoint"], None),
+    ("gaussian", lambda x, a: x + np.arange(48) % 3, ["fixed", "Intercept"], None),
+]
+
+
+@pytest.mark.parametrize(("family", "response", "flat", "which"), SEPARATED)
+def test_flat_priors_along_which_the_likelihood_rises_for_ever(family, response, flat, which):
+    """They were sampled, to wherever the chains had come."""
+    x, a = fixed_rng(4).normal(size=48), np.arange(48) < 8
+    data = pd.DataFrame({"x": x, "a": a.astype(float), "g": np.arange(48) % 6, "y": np.asarray(response(x, a)) * 1.0})
+    design = build_design("y ~ x + a + (1 | g)", data, family=family_of(family))
+    priors = dict.fromkeys(flat, blm.flat())
+    if which is None:
+        priors_of(design, priors)
+    else:
+        with pytest.raises(PriorError, match=f"^{which}: a flat prior has no posterior, since the responses are sep"):
+            priors_of(design, priors)
+    priors_of(design, dict.fromkeys(flat, P("Normal", mu=0, sigma=10)))
+
+
+@pytest.mark.parametrize(
+    ("family", "parameter", "becomes"),
+    [
+        ("negbinomial", "shape", "poisson"),
+        ("student_t", "nu", "gaussian"),
+        ("zero_inflated_poisson", "zi", "poisson"),
+        ("hurdle_poisson", "hu", "truncated_poisson"),
+        ("student_t", "sigma", None),
+    ],
+)
+def test_flat_priors_of_the_coefficients_of_a_parameter(data, family, parameter, becomes):
+    """On the scale of its linear predictor both ends are open."""
+    model = blm.Model(
+        "y ~ x + (1 | g)", data.assign(y=np.arange(48.0) % 5), family=family, **{parameter: "~ x + (1 | g)"}
+    )
+    for key in (f"{parameter}_Intercept", f"{parameter}_x", (parameter, "fixed")):
+        if becomes is None:
+            model.update(priors={key: blm.flat()})
+            continue
+        with pytest.raises(PriorError, match=f"{parameter}_.*no posterior, since .* tends to that of {becomes}"):
+            model.update(priors={key: blm.flat()})
+    with pytest.raises(PriorError, match="not offered for effects on a parameter"):
+        model.update(priors={("sd", f"{parameter}_g"): blm.flat()})
 
 
 # -- words
