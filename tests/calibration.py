@@ -340,6 +340,10 @@ def main():
         seed = options.seed + 100 * (k + 1)
         found[name] = calibrate(empty, priors, options.families, seed=seed, cores=options.cores)
         report(name, found[name])
+    for k, name in enumerate(calibration_models.WIDE):
+        seed = options.seed + 500_000 * (k + 1)
+        found[name] = calibration_models.ranks_of_family(name, options.families, seed, cores=options.cores)
+        report(name, found[name])
     for k, name in enumerate([*calibration_models.FAMILIES, *calibration_models.BY_QUADRATURE]):
         seed = options.seed + 1000 * (k + 1)
         label = f"{name}, {'NUTS' if name in calibration_models.FAMILIES else 'quadrature'}"

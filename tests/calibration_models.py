@@ -48,6 +48,18 @@ BY_QUADRATURE = {
         {"family": "exgaussian", "priors": _UNIT | dict.fromkeys(("sigma", "nu"), blm.Prior("HalfNormal", sigma=1))},
     ),
 }
+RELATED = pd.DataFrame(  # of twelve levels the more alike the nearer they are
+    0.6 ** np.abs(np.subtract.outer(np.arange(12), np.arange(12))), index=list(map(str, range(12)))
+).set_axis(list(map(str, range(12))), axis=1)
+_NORMAL = {"family": "gaussian", "priors": _UNIT | {"sigma": blm.Prior("HalfNormal", sigma=1)}}
+WIDE = {  # normal responses beside terms that are wide, by the exact sampler
+    "(1 | gr(g, cov=A))": ("y ~ x + (1 | gr(g, cov=A))", _NORMAL | {"matrices": {"A": RELATED}}),
+    "(x | gr(g, cov=A))": ("y ~ x + (x | gr(g, cov=A))", _NORMAL | {"matrices": {"A": RELATED}}),
+    "(1 | mm(g, m))": ("y ~ x + (1 | mm(g, m))", _NORMAL),
+    "s(u)": ("y ~ s(u, k=8)", _NORMAL),
+    "s(u) + (1 | g)": ("y ~ s(u, k=8) + (1 | g)", _NORMAL),
+    "s(u, g, fs)": ("y ~ s(u, g, bs='fs', k=4)", _NORMAL),
+}
 SMALL = {"bernoulli: (1 | g / h / k)": (6, 8)}  # groups and their rows, where each costs 125 nodes and more
 
 
@@ -92,6 +104,8 @@ def frame(groups, rows, rng):
             "g": np.repeat(np.arange(groups), rows).astype(str),
             "h": np.tile(2 * np.arange(rows) // rows, groups).astype(str),
             "k": np.tile(4 * np.arange(rows) // rows, groups).astype(str),
+            "m": np.roll(np.repeat(np.arange(groups), rows), 7 * rows // 2).astype(str),
+            "u": np.linspace(-1, 1, groups * rows) ** 3,
         }
     )
 
@@ -100,10 +114,10 @@ def ranks_of_family(name, refits, seed, cores=1):
     """Ranks (refits,) of true values among KEPT draws, with parameters from the prior, by parameter."""
     from joblib import Parallel, delayed
 
-    formula, options = (FAMILIES | BY_QUADRATURE)[name]
+    formula, options = (FAMILIES | BY_QUADRATURE | WIDE)[name]
     model = blm.Model(formula, frame(*SMALL.get(name, (12, 10)), default_rng(seed)), **options)
     # of three effects a row NUTS would go first; an exGaussian density is not log-concave
-    method = "exact" if name in BY_QUADRATURE and "exgaussian" not in name else "auto"
+    method = "exact" if name in BY_QUADRATURE | WIDE and "exgaussian" not in name else "auto"
     prior = model.prior_predictive(refits, random_seed=seed)
     truths, simulated = prior["prior"].to_dataset(), prior["prior_predictive"]["y"].to_numpy()[0]
     found = Parallel(n_jobs=cores)(

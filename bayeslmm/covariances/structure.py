@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -127,12 +128,12 @@ class Structure(ABC):
         H[:s, s:] = by_sds.sum(axis=0) if self.hom else by_sds
         H[s:, :s] = H[:s, s:].T
         low, high = self.interval(q)
+        by_factor = sds[:, None] * by_template
         for i in range(len(y)):
             step = np.zeros(len(y))
             step[i] = 1e-5
-            change = self._slopes(y + step, q) - self._slopes(y - step, q)
-            per_number = np.cosh(y[i]) ** 2 * 2.0 / (high - low)  # of y per number
-            H[s + i, s:] = np.einsum("nrc,r,rc->n", change, sds, by_template) / (2.0 * step[i]) * per_number
+            change = self._along(y + step, by_factor) - self._along(y - step, by_factor)
+            H[s + i, s:] = change / (2.0 * step[i]) * np.cosh(y[i]) ** 2 * 2.0 / (high - low)  # of y per number
         H[s:, s:] = (H[s:, s:] + H[s:, s:].T) / 2.0
         return H
 
@@ -179,18 +180,22 @@ class Structure(ABC):
 
     def slopes(self, y: Array, q: int) -> Array:
         """∂L/∂y (n, q, q) at coordinates y (n,)."""
-        L, by_L, by_y, J = self.factors(y[None], q)[0], np.zeros((q, q)), np.zeros(len(y)), np.zeros((len(y), q, q))
-        for i, j in zip(*np.tril_indices(q), strict=True):
-            by_L[i, j] = 1.0
-            type(self).pull_back(q, y, L, by_L, by_y)
-            by_L[i, j] = 0.0
-            J[:, i, j] = by_y
-        return J
+        return _slopes_at(self, q, tuple(y.tolist())).copy()
 
     def _slopes(self, y: Array, q: int) -> Array:
         """∂L/∂(correlation parameters) (n, q, q) at coordinates y."""
+        return _slopes_at(self, q, tuple(y.tolist())) * self._per_number(y, q)[:, None, None]
+
+    def _along(self, y: Array, by_factor: Array) -> Array:
+        """Derivatives (n,) by correlation parameters, at coordinates y, from those by L (q, q)."""
+        q, by_y = len(by_factor), np.zeros(len(y))
+        type(self).pull_back(q, y, self.factors(y[None], q)[0], by_factor, by_y)
+        return by_y * self._per_number(y, q)
+
+    def _per_number(self, y: Array, q: int) -> Array:
+        """Change of coordinates (n,) per correlation parameter."""
         low, high = self.interval(q)
-        return self.slopes(y, q) * (2.0 / (high - low) * np.cosh(y) ** 2)[:, None, None]
+        return np.asarray(2.0 / (high - low) * np.cosh(y) ** 2)
 
     # -- correlations for graphs and tables
 
@@ -254,3 +259,18 @@ class Structure(ABC):
         shares = np.stack([rng.beta(shape, shape, size=draws) for shape in shapes] or [np.zeros(draws)], axis=1)
         with np.errstate(divide="ignore"):
             return self.factors(0.5 * (np.log(shares) - np.log1p(-shares))[:, : len(shapes)], q)
+
+
+@lru_cache(maxsize=64)  # an evaluation of a criterion asks for the same ones several times
+def _slopes_at(structure: Structure, q: int, coordinates: tuple[float, ...]) -> Array:
+    """∂L/∂y (n, q, q), not to be written to."""
+    y = np.array(coordinates)
+    L, by_L, by_y, J = structure.factors(y[None], q)[0], np.zeros((q, q)), np.zeros(len(y)), np.zeros((len(y), q, q))
+    pull_back = type(structure).pull_back
+    for i in range(q):
+        for j in range(i + 1):
+            by_L[i, j] = 1.0
+            pull_back(q, y, L, by_L, by_y)
+            by_L[i, j] = 0.0
+            J[:, i, j] = by_y
+    return J

@@ -43,6 +43,20 @@ class Evaluation:
         """gᵀH⁻¹g: twice the decrease a Newton step promises, and twice the squared distance in standard errors."""
         return float(-self.gradient @ self.newton_step)
 
+    def leads_to(self, other: Evaluation) -> bool:
+        """Whether the quadratic model has its minimum, to a fifth of the way, at another point, and knows the gain.
+
+        Then both lie in one valley, and a search from here would end there.
+        """
+        gain = self.value - other.value
+        if not (gain > 0.0 and self.curvatures.min(initial=1.0) > 0.0):
+            return False
+        way = other.theta - self.theta
+        length, missed = (
+            float(np.sqrt(np.sum(self.curvatures * (each @ self.axes) ** 2))) for each in (way, way - self.newton_step)
+        )
+        return missed <= 0.2 * length and abs(self.promise(way) - gain) <= 0.2 * gain
+
     def step_within(self, radius: float) -> Array:
         """The step of at most this length that lowers the quadratic model most (Moré & Sorensen 1983)."""
         slope, lowest = self.gradient @ self.axes, float(self.curvatures[0])
@@ -242,10 +256,10 @@ class Criterion:
         reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
         jacobians = [t.jacobian(part) for t, part in zip(self.templates, self._parts(theta), strict=True)]
-        information, forces = self.information(reduced, solution, terms, theta)
+        by_lams = terms.gradients(lams)
+        information, forces = self._information(reduced, solution, terms, theta, jacobians, lams, by_lams)
         if self.sigma is None:
             information -= np.outer(forces, forces) / (self.df * sigma2**2)
-        by_lams = terms.gradients(lams)
         curvatures, axes = np.linalg.eigh(information)
         return Evaluation(
             theta=theta,
@@ -259,11 +273,23 @@ class Criterion:
         self, reduced: pls.Reduced, solution: pls.Solution, terms: pls.Slopes, theta: Array
     ) -> tuple[Array, Array]:
         """The approximation to the second derivatives given σ (n_theta, n_theta), and yᵀPV̇_iPy (n_theta,)."""
-        lams, sigma2 = self.lams(theta), self.sigma2(solution)
+        lams = self.lams(theta)
         jacobians = [t.jacobian(part) for t, part in zip(self.templates, self._parts(theta), strict=True)]
+        return self._information(reduced, solution, terms, theta, jacobians, lams, terms.gradients(lams))
+
+    def _information(
+        self,
+        reduced: pls.Reduced,
+        solution: pls.Solution,
+        terms: pls.Slopes,
+        theta: Array,
+        jacobians: Sequence[Array],
+        lams: Sequence[Array],
+        by_lams: Sequence[Array],
+    ) -> tuple[Array, Array]:
         products, forces = self._working_products(reduced, solution, terms, jacobians, lams)
-        curved = self._second_derivative_of_V(terms, theta, lams, jacobians, terms.gradients(lams))
-        return products / sigma2 + curved, forces
+        curved = self._second_derivative_of_V(terms, theta, lams, jacobians, by_lams)
+        return products / self.sigma2(solution) + curved, forces
 
     def _working_products(
         self,

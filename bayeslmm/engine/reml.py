@@ -26,6 +26,7 @@ Status = Literal["converged", "boundary", "unidentified", "separated", "failed"]
 NEXT_TO_ZERO = 2e-7  # of an sd in θ̃, whose derivatives are taken at 1e-7 or above
 NEXT_TO_AN_END = 1e-6  # of a correlation
 FAR, FARTHEST = 20.0, 1e3  # θ̃ from where on the residual may go to zero, and where rounding hides the criterion
+WELL_KNOWN = 200.0  # curvature by θ̃ from where on its standard error is below 0.1
 SINGULAR = 1e-4  # sd of a combination of effects in θ̃ (lme4's tolerance), below which a covariance matrix is singular
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
@@ -185,6 +186,10 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
         for place in (0.1, 0.5, 0.9) if correlations.any() else ():
             begin = criterion.diagonal * 1.0
             begin[correlations] = (low + place * (high - low))[correlations]
+            if not begin[correlations].any():
+                continue  # where the first search began
+            if best is not None and best.curvatures.min(initial=0.0) > WELL_KNOWN:
+                begin[criterion.diagonal] = np.maximum(best.theta, 0.5)[criterion.diagonal]  # 0: ρ says nothing
             other = _climb(criterion, begin, rival=best)
             best = other or best
     if best is None:
@@ -267,7 +272,7 @@ def _descend(criterion: Criterion, start: Array, rival: Evaluation | None = None
         if ended == newton.NOT_LOWER:
             return None
     if evaluation is None:
-        evaluation = _trust_region(criterion, start)
+        evaluation = _trust_region(criterion, start, rival)
     else:
         evaluation = canonical(criterion, _along_valleys(criterion, evaluation))
     if rival is not None and evaluation.value > rival.value - 1e-9 * abs(rival.value):
@@ -275,14 +280,19 @@ def _descend(criterion: Criterion, start: Array, rival: Evaluation | None = None
     return _finish(criterion, evaluation)
 
 
-def _trust_region(criterion: Criterion, start: Array) -> Evaluation:
+def _trust_region(criterion: Criterion, start: Array, rival: Evaluation | None = None) -> Evaluation:
     """Newton steps in a trust region, until the next would gain no more than the rounding error of the criterion.
+
+    A search on its way to a rival inside the bounds ends as that.
 
     The average information leads there in some ten evaluations, unless the data say next to nothing about some
     direction; along such valleys L-BFGS, which learns the curvature as it goes, does better.
     """
     evaluation, radius = criterion.evaluate(start), 1.0
+    is_inside = rival is not None and _is_inside(criterion, rival.theta)
     for _ in range(newton.STEPS):
+        if rival is not None and is_inside and evaluation.leads_to(rival):
+            return rival
         among = evaluation.among(_free(criterion, evaluation))
         if _at_rest(among) or radius < 1e-9:
             break
@@ -323,6 +333,13 @@ def _free(criterion: Criterion, evaluation: Evaluation) -> NDArray[np.bool_]:
     low, high = criterion.bounds
     at_low = (evaluation.theta <= np.where(low == 0.0, NEXT_TO_ZERO, low)) & (evaluation.gradient > 0.0)
     return ~(at_low | ((evaluation.theta >= high) & (evaluation.gradient < 0.0)))
+
+
+def _is_inside(criterion: Criterion, theta: Array) -> bool:
+    """Whether no θ̃ is near a bound, in a criterion that has some."""
+    low, high = criterion.bounds
+    low = np.where(low == 0.0, SINGULAR, low + NEXT_TO_AN_END)
+    return not criterion.is_linear and bool(np.all((theta > low) & (theta < high - NEXT_TO_AN_END)))
 
 
 def _embedded(criterion: Criterion, evaluation: Evaluation, step: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from shifted import fixed_rng
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.covariances import STRUCTURES
+from bayeslmm.engine.criterion import Evaluation
 from bayeslmm.formulas.formula import parse_formula, update_formula
 
 PACKAGE = Path(blm.__file__).parent
@@ -284,6 +286,35 @@ def test_no_dense_search_finds_a_lower_criterion(name, hom, rho, sd, seed):
     fit = reml(f"y ~ x + {name}(0 + f | g, hom={hom})", data)
     assert fit.solution.status in ("converged", "boundary")
     assert fit.criterion <= dense_optimum(data, name, hom) + 1e-6
+
+
+@pytest.mark.parametrize("bar", ["cs(0 + f | g)", "ar1(0 + f | g)", "ar1(0 + f | g, hom=False)"])
+@pytest.mark.parametrize("seed", [3, 4])
+def test_searches_on_their_way_to_a_known_optimum_end_early(bar, seed, monkeypatch):
+    """And nothing is lost by it: the optimum is that of searches that all go to their ends."""
+    data = simulated(fixed_rng(seed), groups=25, rho=0.6, sd=1.0)
+    short = reml(f"y ~ x + {bar}", data)
+    monkeypatch.setattr(Evaluation, "leads_to", lambda self, other: False)
+    long = reml(f"y ~ x + {bar}", data)
+    assert short.criterion == pytest.approx(long.criterion, abs=1e-7)
+    assert short.solution.evaluations < 0.9 * long.solution.evaluations
+
+
+def test_a_valley_is_known_by_its_quadratic_model():
+    """A parabola leads to its own minimum, and to no other point, no point above it, nor one of another gain."""
+
+    def at(x, value):
+        x = np.array(x)
+        return Evaluation(
+            theta=x, value=value, gradient=np.array([2.0, 6.0]) * x, curvatures=np.array([2.0, 6.0]), axes=np.eye(2)
+        )
+
+    here, minimum = at([1.0, 1.0], 4.0), at([0.0, 0.0], 0.0)
+    assert here.leads_to(minimum)
+    assert not here.leads_to(at([0.0, 1.0], 3.0))
+    assert not here.leads_to(replace(minimum, value=-3.0))
+    assert not minimum.leads_to(here)
+    assert not replace(here, curvatures=np.array([-2.0, 6.0])).leads_to(minimum)
 
 
 def test_a_correlation_at_the_end_of_its_interval_is_found_and_told():
