@@ -106,7 +106,8 @@ class Fit:
             term, contrast, the columns of ``by`` or ``at``, estimate, std_error, df, conf_low, conf_high, statistic,
             p_value (of no difference; of a ratio, that it is one). Of a posterior the mean and sd of the draws, no df,
             and ``p_positive``, the probability of a number above zero (of a ratio above one). Of a point fit standard
-            errors by the joint covariance of β̂ and b̂, variances taken as known; ratios by the delta method.
+            errors by the joint covariance of β̂ and b̂, variances taken as known; ratios by the delta method, their
+            intervals and tests on the scale of the logarithm.
 
         Raises
         ------

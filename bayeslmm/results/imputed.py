@@ -205,9 +205,15 @@ class Imputed(Shown):
             return labels.join(numbers)
         tables = [first, *(getattr(fit, verb)(variable, **options) for fit in self.fits[1:])]
         estimates, errors = (np.array([t[c] for t in tables], dtype=float) for c in ("estimate", "std_error"))
+        on_log = null == 1.0 and bool((estimates > 0.0).all())  # ratios
+        if on_log:
+            estimates, errors = np.log(estimates), errors / estimates
         within, between = (errors**2).mean(axis=0), estimates.var(axis=0, ddof=1)
         ci_prob = options.get("ci_prob") or 0.95
         numbers = _pooled(estimates.mean(axis=0), within, between, len(tables), self._complete_df, ci_prob)
+        if on_log:
+            ratios = np.exp(numbers["estimate"])
+            numbers = numbers.assign(estimate=ratios, std_error=ratios * numbers["std_error"])
         tested = wald.with_tests(
             numbers[["estimate", "std_error", "df"]], ci_prob, options.get("adjust", "none"), null=null, verb=verb
         )

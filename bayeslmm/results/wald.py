@@ -137,6 +137,9 @@ def with_interval(table: pd.DataFrame, ci_prob: float) -> pd.DataFrame:
 def with_tests(numbers: pd.DataFrame, ci_prob: float, adjust: str, *, null: float, verb: str) -> pd.DataFrame:
     """Add interval, statistic and p_value of a hypothesised number to estimate, std_error and df, of all rows at once.
 
+    Of ratios, whose null is one, on the scale of their logarithm: there they are nearer to normal, and no end is
+    negative.
+
     Raises
     ------
     InputError
@@ -148,13 +151,20 @@ def with_tests(numbers: pd.DataFrame, ci_prob: float, adjust: str, *, null: floa
             "means are of means(...).pairs(adjust=...)"
         )
     estimate, error, df = (numbers[c].to_numpy(dtype=float) for c in ("estimate", "std_error", "df"))
+    on_log = (estimate > 0.0) & (null == 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = (estimate - null) / error
+        centre = np.where(on_log, np.log(estimate), estimate - null)
+        spread = np.where(on_log, error / estimate, error)
+        statistic = centre / spread
     nothing = np.empty((0, 0))  # correlations, for which none of these methods asks
     p, width = adjusted(statistic, df, adjust, n_means=len(df), correlation=nothing, ci_prob=ci_prob)
     if adjust == "none":
         width = quantile(df, ci_prob)
-    low, high = estimate - width * error, estimate + width * error
+    with np.errstate(over="ignore"):
+        low, high = (
+            np.where(on_log, np.exp(np.where(on_log, end, 0.0)), end + null)
+            for end in (centre - width * spread, centre + width * spread)
+        )
     return numbers.assign(conf_low=low, conf_high=high, statistic=statistic, p_value=p)
 
 

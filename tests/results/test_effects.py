@@ -81,6 +81,9 @@ def test_odds_ratios_are_those_of_the_averages():
         found["estimate"], np.exp(beta[1:]), rtol=1e-8
     )  # of one point they are those of the model
     np.testing.assert_allclose(found["std_error"], np.exp(beta[1:]) * fit.fixef()["std_error"].iloc[1:], rtol=1e-4)
+    for end in ("conf_low", "conf_high"):
+        np.testing.assert_allclose(found[end], np.exp(fit.fixef()[end].iloc[1:]), rtol=1e-4)
+    np.testing.assert_allclose(found["statistic"], fit.fixef()["statistic"].iloc[1:], rtol=1e-4)
     linear = blm.lmer("Reaction ~ Days + (1 | Subject)", blm.load_dataset("sleepstudy"))
     with pytest.raises(errors.InputError, match="is no probability"):
         linear.comparisons("Days", kind="odds_ratio")
