@@ -152,9 +152,10 @@ oldest: .venv/oldest/.installed  ## run the tests with the oldest versions that 
 	  pytest hypothesis pytest-xdist
 	@touch $@
 
-wheel: $(STAMP)  ## build the wheel, install it into an empty environment, fit a model there
+wheel: $(STAMP)  ## build sdist and wheel, check both, install the wheel into an empty environment, fit a model there
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[release]"
 	@rm -rf dist build/lib .venv/wheel
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@$(BIN)/python -m build --quiet --outdir dist . && $(BIN)/python -m twine check --strict dist/*
 	@$(BIN)/python -m venv --clear .venv/wheel
 	@.venv/wheel/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
 	@.venv/wheel/bin/python -m pip check

@@ -2,11 +2,12 @@
 
 Map of the package
 ------------------
-Fit          `Model`, `lmer`, `glmer`
+Fit          `Model`, `lmer`, `glmer`; `fit_imputed` of tables imputed several times
 Verbs        of a fit: `summary`, `fixef`, `ranef`, `coef`, `confint`, `var_corr`, `variance_components`, `icc`, `r2`,
              `tidy`, `glance`, `augment`, `predict`, `comparisons`, `slopes`, `means`, `trends`, `test`, `fitted`,
              `residuals`, `simulate`, `refit`; of a point fit `profile`, `bootstrap`, `aic`, `bic`, `loglik`; of a
-             posterior `loo`, `hypothesis`, `rank_groups`, `prior_sensitivity`, `draws`, `idata`.
+             posterior `loo`, `hypothesis`, `rank_groups`, `prior_sensitivity`, `draws`, `idata`; of smooths `smooth`,
+             `smooths`; of a meta-analysis `heterogeneity`.
              `icc`, `predictions`, `comparisons`, `slopes` are functions of a fit too
 Priors       `Prior`, `LKJ`, `flat`
 Relations    `compare_estimates`, `compare_pooling`, `compare`, `kfold`, `model_table`, `no_pooling`, `complete_pooling`
@@ -14,9 +15,9 @@ Tests        `anova`, `ranova`, `drop1`
 Checks       `check`, `ppc`
 Studies      `assume`, `plan`: power, precision and errors of studies that are not yet made
 Pictures     `plot_ranef`, `plot_coef`, `plot_pooling`, `plot_lines`, `plot_predictions`, `plot_variance`, `plot_icc`,
-             `plot_prior_posterior`, `plot_profile`, `plot_estimates`, `plot_residuals`, `plot_ranef_normality`,
-             `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`; of a meta-analysis `plot_forest`, `plot_funnel`; of a
-             plan `plot_plan`
+             `plot_prior_posterior`, `plot_profile`, `plot_smooth`, `plot_estimates`, `plot_residuals`,
+             `plot_ranef_normality`, `plot_ppc`, `plot_trace`, `plot_rank`, `plot_energy`; of a meta-analysis
+             `plot_forest`, `plot_funnel`; of a plan `plot_plan`
 Report       `report`, on one page; tables have `to_markdown` and `to_latex`
 Data         `load_dataset`, `list_datasets`, `center_within`, `grid`
 Files        `save`, `load`

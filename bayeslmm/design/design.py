@@ -553,7 +553,9 @@ class Design:
         for term in groups:
             if name is None or is_one_of(name, (term.name,)):
                 return term
-        raise InputError(f"no grouping factor {name!r}; the model has {names}")
+        varying = [repr(term.name) for term in groups if is_one_of(name, term.columns)]
+        effect = f"; {name!r} is an effect that varies by {', '.join(varying)}" if varying else ""
+        raise InputError(f"no grouping factor {name!r}; the model has {names}{effect}")
 
     def at(
         self,

@@ -60,7 +60,7 @@ class Iterative:
     mode_slopes: tuple[Array, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PointSolution:
     """REML or ML estimates on the user's scale."""
 
@@ -88,6 +88,11 @@ class PointSolution:
     rivals: tuple[PointSolution, ...] = ()  # other estimates that are as good; this one is any of them
     probes: int = 0  # random signs of the iterative solver; none of elimination, which is exact
     iterative: Iterative | None = None  # what that solver says of its errors, and what verbs need of it
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: {'REML' if self.reml else 'ML'}, criterion {self.criterion:.4f}, {self.status}>"
+        )
 
     @property
     def sigma(self) -> float:

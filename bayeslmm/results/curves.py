@@ -71,6 +71,9 @@ def curves(design: Design, name: str | None, at: Sequence[float] | None, derivat
     if not smooths:
         raise InputError("the model has no smooth; write s(x) in its formula")
     if name is not None and name not in smooths:
+        of_column = [smooth for smooth in smooths if smooth.startswith((f"s({name})", f"s({name},"))]
+        name = of_column[0] if len(of_column) == 1 else name  # by the predictor alone
+    if name is not None and name not in smooths:
         raise InputError(f"no smooth {name!r}; the model has {', '.join(map(repr, smooths))}")
     chosen = list(smooths) if name is None else [name]
     tables, C, A = [], [], []

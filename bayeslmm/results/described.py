@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..design.design import Design
 from ..design.priors import Priors
 from ..tools.frame import is_numeric
+from .summaries import P_POSITIVE
 from .text import Table, Text, number, table
 
 MOST_LEVELS = 6  # named in a line
 MOST_FACTOR_LEVELS = 15  # of which any are named
-ROUNDING = 1e-12  # of an sd: the mean of a predictor that is centred
 
 
 def model_text(design: Design, priors: Priors) -> Text:
@@ -68,14 +69,18 @@ def variables_table(design: Design) -> Table:
 def _described(column: pd.Series) -> list[str]:
     if is_numeric(column) and column.dtype != bool:
         sd, middle = float(column.std()), float(column.mean())
-        centred = abs(middle) <= ROUNDING * sd
-        low, mean, high = (number(float(v)) for v in (column.min(), 0.0 if centred else middle, column.max()))
-        return ["number", f"{low} to {high}, mean {'0' if centred else mean}, sd {number(sd)}"]
+        low, mean, high = (number(float(v)) for v in (column.min(), middle, column.max()))
+        return ["number", f"{low} to {high}, mean {'0' if rounds_to_zero(middle, sd) else mean}, sd {number(sd)}"]
     counts = column.value_counts()
     if len(counts) > MOST_FACTOR_LEVELS:  # who it is matters to nobody who reads the page
         return ["factor", f"{len(counts):,} levels"]
     shown = ", ".join(f"{level}: {count:,}" for level, count in counts.head(MOST_LEVELS).items())
     return ["factor", f"{shown}, … ({len(counts):,} levels)" if len(counts) > MOST_LEVELS else shown]
+
+
+def rounds_to_zero(mean: float, sd: float) -> bool:
+    """Whether a predictor is centred, but for what rounding left: to the digits that its sd has, its mean is zero."""
+    return abs(mean) <= 5e-4 * sd
 
 
 def numbers_table(frame: pd.DataFrame) -> Table:
@@ -84,16 +89,24 @@ def numbers_table(frame: pd.DataFrame) -> Table:
     rows = []
     for _, row in frame.iterrows():
         uncertainty = row[spread] if spread else None
-        rows.append([_cell(row[c], uncertainty) for c in frame])
+        rows.append([_cell(row[c], None if c == P_POSITIVE else uncertainty) for c in frame])
     numeric = [is_numeric(frame[c]) for c in frame]
     left = numeric.index(True) if True in numeric else len(numeric)
     return table([HEADERS.get(str(c), str(c).capitalize()) for c in frame], rows, left=left)
 
 
-HEADERS = {"conf_low": "Low", "conf_high": "High", "sd": "SD", "icc": "", "r2": "", "std_error": "Std.Error"}
+HEADERS = {
+    "conf_low": "Low",
+    "conf_high": "High",
+    "sd": "SD",
+    "icc": "",
+    "r2": "",
+    "std_error": "Std.Error",
+    P_POSITIVE: "P(>0)",
+}
 
 
 def _cell(value: Any, uncertainty: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    return number(value, uncertainty if uncertainty else None)
+    return "" if np.isnan(value) else number(value, uncertainty if uncertainty else None)

@@ -19,7 +19,7 @@ from ..covariances.template import covariance
 from ..design.design import Design, GroupTerm
 from ..design.identification import untold_variances
 from ..design.priors import Priors
-from ..errors import NotAvailableError
+from ..errors import NotAvailableError, UnknownArgumentError
 from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from .diagnosis import Diagnosis
@@ -57,10 +57,12 @@ class Draws:
     ci_prob: float = 0.95
     ci_kind: str = "eti"
 
-    def draws(self, name: str) -> Array:
+    def draws(self, name: str | None = None) -> Array:
         """Draws of one variable as an array (chain, draw, ...)."""
         if not is_one_of(name, self.idata.posterior.data_vars):
             hint = variable_hint(name, self.design, self.idata.posterior.data_vars)
+            if name is None:
+                raise UnknownArgumentError(f"draws(): say of which variable. {hint}")
             raise NotAvailableError(f"these draws hold no {name!r}, so what needs it cannot be told. {hint}")
         return self.idata.posterior[name].to_numpy()
 

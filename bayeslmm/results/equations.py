@@ -44,6 +44,7 @@ _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _TEX = {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"} | {c: "\\" + c for c in "_%&#{}$"}
 _TO_LATEX = (  # of the templates below; spaces between factors first, while operators are no letters
     (r" ⊗ ", r" \\otimes "),
+    (r"\^(\|[^|]*\|)", r"^{\1}"),
     (r"(?<=[\w)]) (?=[\w(%])", r"\\, "),
     (r"√(%s|\w+)", r"\\sqrt{\1}"),
     (r"mean\(%s\)", r"\\overline{%s}"),
@@ -599,6 +600,6 @@ def _typeset(sections: Sequence[Sequence[_Line]]) -> tuple[tuple[tuple[str, str]
             rows += [(s.left.latex, f"{relation} {first}"), *(("", rf"\quad {{}} {each}") for each in more)]
             if s.notes:
                 left, right = rows[-1]
-                rows[-1] = (left, rf"{right} \qquad ({_join('; ', s.notes).latex})")
+                rows[-1] = (left, rf"{right} \qquad ({_join(r';\quad ', s.notes).latex})")
         paragraphs.append(tuple(rows))
     return tuple(paragraphs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..errors import RefusedVerbError
 from .variance import Values, curves_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Origin:
     """What a design was built from, so that a fit can be updated."""
 
@@ -28,6 +28,11 @@ class Origin:
     predictors: Mapping[str, str] = field(default_factory=dict)
     levels: Any = None
     fixed: Mapping[Any, float] = field(default_factory=dict)  # parameters given as numbers, by the keys of priors
+
+    def __repr__(self) -> str:
+        values = {each.name: getattr(self, each.name) for each in fields(self)[1:]}
+        given = [name for name, value in values.items() if not (value is None or isinstance(value, dict) and not value)]
+        return f"<Origin: {len(self.data):,} rows{''.join(f', {name}' for name in given)}>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -27,6 +27,7 @@ from ..tools.words import is_one_of
 from . import wald
 from .adjustment import IN_WORDS, adjusted, check_method
 from .contrast_weights import contrast_weights, interaction_weights
+from .described import rounds_to_zero
 from .draws import Draws
 from .estimates import Estimates
 from .margins import EQUIVALENCE, NON_INFERIORITY, against_margin
@@ -314,7 +315,7 @@ class Means(Shown):
 
 def _cell(column: str, value: float, row: pd.Series) -> str:
     if not np.isfinite(value):
-        return "Inf" if column == "df" and np.isinf(value) else "-"
+        return "∞" if column == "df" and np.isinf(value) else "-"
     if column == "p_value":
         return probability(value)
     if column in ("df", "statistic", P_POSITIVE):
@@ -513,7 +514,7 @@ def marginal_means(
         labels = cells.to_frame(index=False)
     L = np.array([_average(X, weight, _are(rows, cell)) for _, cell in labels.iterrows()]).reshape(len(labels), -1)
     over = [name for name in averaged if len(values[name]) > 1]
-    held = [f"{name} at {_short(values[name][0])}" for name in averaged if len(values[name]) == 1]
+    held = [f"{name} at {_held(design, name, values[name][0], at)}" for name in averaged if len(values[name]) == 1]
     level = _offset(design, offset, verb) if trend is None else 0.0
     if np.any(design.offset) and trend is None:
         held.append(f"offset at {_short(level)}")
@@ -569,6 +570,12 @@ def _of_fixed_part(design: Design) -> list[str]:
 
 def _places(values: Sequence[Any]) -> dict[Any, int]:
     return {value: k for k, value in enumerate(values)}
+
+
+def _held(design: Design, name: str, value: Any, at: Mapping[str, Any]) -> str:
+    """What a predictor is held at: the mean of a centred one is zero, but for what rounding left of it."""
+    is_mean = isinstance(value, float) and name not in at
+    return "0" if is_mean and rounds_to_zero(value, float(design.frame[name].std())) else _short(value)
 
 
 def _short(value: Any) -> str:

@@ -26,6 +26,7 @@ from .diagnosis import diagnose_draws
 from .draws import Draws
 from .log_density import linear_predictor, log_likelihood
 from .progress import Bar
+from .reading import for_reading
 from .settings import Settings
 
 if TYPE_CHECKING:  # importing it compiles it, the first time
@@ -69,7 +70,7 @@ def geometry_table(design: Design, geometry: Geometry) -> pd.DataFrame:
             around += [placement.parent] if geometry.above_column(group, k) is not None else []
             weight = float(placement.weights[:, k].mean())
             rows.append((group.name, column, placement.reliability[k], weight, " + ".join(around) or "zero"))
-    return pd.DataFrame(rows, columns=["group", "term", "reliability", "centring", "around"])
+    return for_reading(pd.DataFrame(rows, columns=["group", "term", "reliability", "centring", "around"]))
 
 
 def pymc_of(design: Design, priors: Priors, settings: Settings) -> Any:

@@ -22,8 +22,8 @@ from ..tools.words import is_one_of
 from .text import Text, decimals, number, probability
 
 WIDTH = 80  # where no terminal says another
-PAGE_WIDTH = 145  # characters of a notebook 1,300 pixels wide
-GAP = 2  # characters between columns
+PAGE_WIDTH = 140  # characters of a notebook 1,300 pixels wide, whose headers are bold
+GAP, PAGE_GAP = 2, 3  # characters between columns
 LONGEST_LINE = 40  # characters of a cell of text in a terminal
 FOLDED, ENDS = 40, 10  # more rows than so many show these at both ends
 MOST_ROWS = 1000  # of a notebook's table when it is unfolded
@@ -62,22 +62,22 @@ class ResultTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without t
         if n <= FOLDED:
             return "\n\n".join(_blocks(*_cells(self)))
         ends = self.iloc[[*range(ENDS), *range(n - ENDS, n)]]
-        headers, rows, left, labels = _cells(ends)
+        headers, rows, texts, labels = _cells(ends)
         rows.insert(ENDS, ["…"] * len(headers))
-        return "\n\n".join([*_blocks(headers, rows, left, labels), f"[{n:,} rows x {self.shape[1]} columns]"])
+        return "\n\n".join([*_blocks(headers, rows, texts, labels), f"[{n:,} rows x {self.shape[1]} columns]"])
 
     def _repr_html_(self) -> str:
         n = len(self)
         if n == 0 or self.shape[1] == 0:
             return str(pd.DataFrame(self)._repr_html_())
-        headers, rows, left, labels = _cells(self.iloc[:MOST_ROWS])
+        headers, rows, texts, labels = _cells(self.iloc[:MOST_ROWS])
         if n <= 2 * ENDS:
-            return _html(headers, rows, left, labels)
+            return _html(headers, rows, texts, labels)
         summary = f"{n - ENDS:,} more rows" if n <= MOST_ROWS else f"the first {MOST_ROWS:,} of {n:,} rows"
         return (
-            f"{_html(headers, rows[:ENDS], left, labels)}"
+            f"{_html(headers, rows[:ENDS], texts, labels)}"
             f"<details><summary>{summary}</summary>"
-            f"<div style='max-height:36em;overflow:auto'>{_html(headers, rows, left, labels)}</div></details>"
+            f"<div style='max-height:36em;overflow:auto'>{_html(headers, rows, texts, labels)}</div></details>"
         )
 
 
@@ -186,23 +186,23 @@ def _listed(names: Iterable[Any]) -> str:
 # -- cells
 
 
-def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], int, list[int]]:
-    """Headers, rows of texts, how many columns are flush left, and which say what row it is."""
+def _cells(frame: pd.DataFrame) -> tuple[list[str], list[list[str]], list[int], list[int]]:
+    """Headers, rows of texts, which columns are text, and which say what row it is."""
     names = list(frame.columns)
     spread = next((c for c in _UNCERTAINTY if names.count(c) == 1 and is_numeric(frame[c])), None)
     uncertainty = None if spread is None else frame[spread].to_numpy(dtype=float, na_value=np.nan)
     index = [frame.index.get_level_values(k) for k in range(frame.index.nlevels)]
     columns = [_texts(str(name), pd.Series(level), None) for name, level in zip(frame.index.names, index, strict=True)]
     headers = ["" if name is None else one_line(name) for name in frame.index.names]
-    aligned = [True] * len(columns)
+    is_text = [True] * len(columns)
     for j, name in enumerate(frame.columns):
         column = frame.iloc[:, j]
         headers.append(" ".join(map(one_line, name)) if isinstance(name, tuple) else one_line(name))
         own = "bf_mcse" if str(name) in ("bayes_factor", "bf_mcse") and "bf_mcse" in names else None
         columns.append(_texts(str(name), column, uncertainty if own is None else frame[own].to_numpy(dtype=float)))
-        aligned.append(not is_numeric(column))
-    left = aligned.index(False) if False in aligned else len(aligned)
-    return headers, [list(row) for row in zip(*columns, strict=True)], left, _labels_of_rows(columns[: len(index)])
+        is_text.append(not is_numeric(column))
+    texts = [c for c, text in enumerate(is_text) if text]
+    return headers, [list(row) for row in zip(*columns, strict=True)], texts, _labels_of_rows(columns[: len(index)])
 
 
 def _labels_of_rows(index: Sequence[Sequence[str]]) -> list[int]:
@@ -235,7 +235,7 @@ def _writer(name: str, values: np.ndarray) -> Callable[[float], str]:
     if name.endswith(("rhat", "_share")) or name.startswith(("p_", "share")) or name in ("probability", "fmi"):
         return lambda v: _finite(v, ".3f")
     if name in ("df", "num_df", "den_df", "statistic", "chisq", "f", "t_value", "zeta"):
-        return lambda v: _finite(v, ".2f" if abs(v) < 1e4 else ",.0f")
+        return lambda v: _finite(v, ".2f" if abs(v) < 1e3 else ",.0f")
     if name in _BY_UNCERTAINTY:  # and no uncertainty is there
         return lambda v: number(v) if np.isfinite(v) else _finite(v, "")
     return _column_writer(values)
@@ -261,22 +261,25 @@ def _column_writer(values: np.ndarray) -> Callable[[float], str]:
 # -- as text
 
 
-def _blocks(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int, labels: Sequence[int]) -> list[str]:
+def _blocks(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int], labels: Sequence[int]
+) -> list[str]:
     """Columns side by side while they fit, the others below, each time with those that say which row it is."""
     width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
     columns = [[headers[c], *(row[c] for row in rows)] for c in range(len(headers))]
     wrapped = [[textwrap.wrap(cell, LONGEST_LINE) or [""] for cell in column] for column in columns]
     widths = [max(len(line) for cell in column for line in cell) for column in wrapped]
-    return [_aligned(wrapped, widths, block, left) for block in _split(widths, width, labels)]
+    left = next((c for c in range(len(headers)) if c not in texts), len(headers))  # those that stand first
+    return [_aligned(wrapped, widths, block, left) for block in _split(widths, width, labels, GAP)]
 
 
-def _split(widths: Sequence[int], width: int, labels: Sequence[int]) -> list[list[int]]:
+def _split(widths: Sequence[int], width: int, labels: Sequence[int], gap: int) -> list[list[int]]:
     """Columns that fit in a line, block by block; in later ones after the labels of rows, or the first of many."""
-    repeated = list(labels) if sum(widths[k] + GAP for k in labels) <= width / 2 else list(labels[:1])
+    repeated = list(labels) if sum(widths[k] + gap for k in labels) <= width / 2 else list(labels[:1])
     blocks: list[list[int]] = [[]]
     for c in range(len(widths)):
         block = blocks[-1]
-        if len(block) > len(repeated) and sum(widths[k] + GAP for k in block) + widths[c] > width:
+        if len(block) > len(repeated) and sum(widths[k] + gap for k in block) + widths[c] > width:
             blocks.append([*repeated, c])
         else:
             block.append(c)
@@ -295,11 +298,15 @@ def _aligned(wrapped: list[list[list[str]]], widths: list[int], block: list[int]
     return "\n".join(lines)
 
 
-def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int, labels: Sequence[int]) -> str:
+def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int], labels: Sequence[int]) -> str:
     """The same for a page, on which long texts are broken by the browser."""
     widths = [min(LONGEST_LINE, max(len(row[c]) for row in (headers, *rows))) for c in range(len(headers))]
     tables = (
-        html_table([headers[c] for c in block], [[row[c] for c in block] for row in rows], sum(c < left for c in block))
-        for block in _split(widths, PAGE_WIDTH, labels)
+        html_table(
+            [headers[c] for c in block],
+            [[row[c] for c in block] for row in rows],
+            [place for place, c in enumerate(block) if c in texts],
+        )
+        for block in _split(widths, PAGE_WIDTH, labels, PAGE_GAP)
     )
     return f"<div style='overflow-x:auto'>{''.join(tables)}</div>"

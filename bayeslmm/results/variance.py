@@ -28,7 +28,7 @@ ICC = ("adjusted", "unadjusted")  # rows of all factors together
 NO_GROUPS = "an ICC compares groups; this model has no random effects of groups"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Values:
     """The parameters of a model: a value each, or draws along leading axes.
 
@@ -50,6 +50,10 @@ class Values:
     family: Mapping[str, Array]
     residual: Array | None = None
     curves: tuple[Array, ...] | None = None
+
+    def __repr__(self) -> str:
+        sizes = [f"beta {self.beta.shape}", *(f"covariance {each.shape}" for each in self.covariances), *self.family]
+        return f"<Values: {', '.join(sizes)}>"
 
 
 def curves_of(design: Design, effects: Sequence[Array]) -> tuple[Array, ...]:

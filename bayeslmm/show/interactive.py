@@ -47,6 +47,7 @@ def interactive_lines(
     codes: Sequence[int],
     along: tuple[np.ndarray, np.ndarray, pd.DataFrame],
     average: tuple[np.ndarray, np.ndarray],
+    held: str,
 ) -> Any:
     """Fitted lines of levels, each with its name, rows, effects and shrinkage under the pointer; a list picks one.
 
@@ -61,6 +62,8 @@ def interactive_lines(
         Of the rows of the lines.
     average : (places, expected responses)
         Of the average level.
+    held : str
+        Where its other predictors are held; empty where there are none.
 
     Returns
     -------
@@ -82,9 +85,8 @@ def interactive_lines(
             x=places[of_level], y=mean, mode="lines+markers" if len(mean) == 1 else mode, line=lines, **shared
         )
     dashed = {"color": style.AVERAGE, "dash": "dash"}
-    figure.add_scatter(
-        x=average[0], y=average[1], mode=mode, line=dashed, name=f"average {term.name}", hoverinfo="name"
-    )
+    name = escape(f"average {term.name}{f' ({held})' if held else ''}")
+    figure.add_scatter(x=average[0], y=average[1], mode=mode, line=dashed, name=name, hoverinfo="name")
     _lay_out(figure, fit, term, x, codes)
     return figure
 

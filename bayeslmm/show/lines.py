@@ -101,7 +101,8 @@ def plot_lines(
     if interactive:
         plotly()  # or how to install it, before anything is computed
         places, place, predictions, _ = _along(fit, term, x, codes)
-        return interactive_lines(fit, term, x, codes, (places, place, predictions), _of_average(fit, x))
+        at, expected, held = _of_average(fit, x)
+        return interactive_lines(fit, term, x, codes, (places, place, predictions), (at, expected), held)
     if together:
         return _one_panel(fit, term, x, codes, figsize, ax)
     return _small_panels(fit, term, x, codes, figsize)
@@ -127,18 +128,21 @@ def _one_panel(
             ms=3,
             label=f"fitted, each {term.name}",
         )
-    _draw_average(panel, *_of_average(fit, x), term.name, lw=1.6)
+    at, expected, held = _of_average(fit, x)
+    _draw_average(panel, at, expected, term.name, lw=1.6)
     label_x(panel, design, x)
     style.clean(panel, xlabel=x, ylabel=response_label(design))
     style.legend([panel], ax=ax)
-    style.note(figure, style.of_many(len(codes), term.n_levels, f"levels of {term.name}"), ax=ax)
+    missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
+    style.note(figure, "; ".join(filter(None, [held and f"average {term.name} {held}", missing])), ax=ax)
     return figure
 
 
-def _of_average(fit: Fit, x: str) -> tuple[np.ndarray, np.ndarray]:
-    """Places along x, and what is expected there of the average level."""
+def _of_average(fit: Fit, x: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """Places along x, what is expected there of the average level, and where other predictors are held."""
     grid, rows = reference_grid(fit.design, x)
-    return places_of(fit.design, x, grid[x]), predicted(fit, rows, "average")["mean"].to_numpy()
+    expected = predicted(fit, rows, "average")["mean"].to_numpy()
+    return places_of(fit.design, x, grid[x]), expected, _held(fit.design, rows, {x: grid[x]})
 
 
 def _small_panels(fit: Fit, term: GroupTerm, x: str, codes: Sequence[int], figsize: tuple[float, float] | None) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 LONGEST_LINE = 60  # characters of a cell that stay on one line
 
@@ -17,11 +17,14 @@ def html_cell(text: str) -> str:
     return "&nbsp;" * (len(text) - len(inner)) + html.escape(inner)
 
 
-def html_table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int, title: str = "") -> str:
-    """Cells, of which those of the first ``left`` columns are flush left, the others flush right."""
+def html_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], left: int | Collection[int], title: str = ""
+) -> str:
+    """Cells: the first ``left`` columns, or those whose places are given, are flush left, the others flush right."""
+    flush_left = range(left) if isinstance(left, int) else left
 
     def row(cells: Sequence[str], tag: str) -> str:
-        return f"<tr>{''.join(_cell(cell, tag, c < left) for c, cell in enumerate(cells))}</tr>"
+        return f"<tr>{''.join(_cell(cell, tag, c in flush_left) for c, cell in enumerate(cells))}</tr>"
 
     caption = f"<div style='margin-top:0.8em'><b>{html.escape(title)}</b></div>" if title else ""
     body = "".join(row(cells, "td") for cells in rows)

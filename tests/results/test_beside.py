@@ -7,7 +7,7 @@ import pytest
 import bayeslmm as blm
 from bayeslmm import errors
 from bayeslmm.results.beside import beside_data
-from bayeslmm.results.described import variables_table
+from bayeslmm.results.described import numbers_table, variables_table
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,7 @@ def test_names_are_counted_and_centred_means_are_zero():
     sleep["centred"] = (sleep["Days"] - sleep["Days"].mean()) / 3.0
     table = str(variables_table(blm.Model("Reaction ~ centred + (1 | Subject)", sleep).design))
     assert "18 levels" in table and "308" not in table and "mean 0, sd" in table
+    hsb = blm.load_dataset("hsb")[["ses", "mathach"]]  # ses is centred, to its three decimals
+    assert "mean 0, sd 0.7794" in str(variables_table(blm.Model("mathach ~ ses", hsb).design))
+    shown = str(numbers_table(pd.DataFrame({"mean": [0.25, 0.5], "sd": [0.1, 0.1], "p_positive": [np.nan, 0.924]})))
+    assert "P(>0)" in shown and "0.924" in shown and "-" not in shown

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from plain import FAMILIES
 
+import bayeslmm as blm
 from bayeslmm.design.build import build_design
 from bayeslmm.design.priors import LKJ, Prior, flat, resolve_priors
 from bayeslmm.families import family_of
@@ -308,6 +309,13 @@ def test_many_coefficients_are_all_there_in_broken_lines():
     assert "β₀ + Σⱼ βⱼ mean(xⱼ) ~ Normal(" in result.plain
     assert "&\\quad {} + \\beta" in result.latex
     assert all(len(re.sub(r"\\[A-Za-z]+|[{}\\&]", "", row)) < 130 for row in result.latex.splitlines())
+
+
+def test_exponents_and_notes_are_whole():
+    sleep = blm.load_dataset("sleepstudy")
+    model = blm.Model("Reaction ~ Days + (1 | Subject)", sleep, residual="ar1(Days | Subject)")
+    assert r"\rho^{|t_i - t_j|}" in model.equations().latex
+    assert r";\quad" in blm.Model("y ~ 1", {"y": [0, 1, 4, 0, 2, 0]}, family="zero_inflated_poisson").equations().latex
 
 
 def test_names_that_tex_would_trip_over():

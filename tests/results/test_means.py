@@ -157,6 +157,13 @@ def test_an_offset_stands_at_its_mean_and_is_no_predictor():
     assert "Held: offset at 1.5." in str(fit.means("cask")) and "Held: offset at 0." in str(without)
 
 
+def test_a_centred_predictor_is_held_at_zero():
+    sleep = blm.load_dataset("sleepstudy")
+    sleep = sleep.assign(day=sleep["Days"] / 3 - (sleep["Days"] / 3).mean(), late=sleep["Days"] > 4)
+    fit = blm.lmer("Reaction ~ day + C(late) + (1 | Subject)", sleep)
+    assert sleep["day"].mean() != 0.0 and "eld: day at 0." in str(fit.means("late"))
+
+
 def test_what_it_rests_on_is_printed():
     text = str(fit_of("chickweight_diet").means("Diet"))
     assert "Time at 10.72" in text

@@ -134,6 +134,36 @@ def test_tables_of_records_print_for_reading():
                 assert all(str(column) in repr(table) for column in table.columns)
 
 
+def test_text_is_flush_left_in_a_notebook_wherever_it_stands():
+    page = ResultTable({"n": [1.5], "what": ["a"], "m": [7]})._repr_html_()
+    assert re.findall(r"<td style='text-align:(\w+)[^>]*>(?:1.5|a|7)<", page) == ["right", "left", "right"]
+
+
+def test_columns_of_a_page_fit_into_it():
+    """At 1,300 pixels 1,160 are left, of which a cell takes 20 and a letter of a bold header up to 8.5."""
+    wide = ResultTable({f"a_column_{k}": [0.25, 0.5] for k in range(20)})
+    for block in wide._repr_html_().split("<table")[1:]:
+        headers = re.findall(r"<th [^>]*>([^<]*)</th>", block)
+        assert sum(20 + 8.5 * len(name) for name in headers) <= 1160, headers
+
+
+def test_degrees_of_freedom_beyond_a_thousand_are_whole():
+    assert repr(ResultTable({"df": [17.0, 1429.85, np.inf]})).split() == ["df", "0", "17.00", "1", "1,430", "2", "∞"]
+
+
+def test_what_a_fit_is_made_of_is_one_line(fit):
+    assert repr(fit.solution) == "<PointSolution: REML, criterion 1743.6283, converged>"
+    assert repr(fit.values) == "<Values: beta (2,), covariance (2, 2), sigma>"
+    assert repr(fit.origin) == "<Origin: 180 rows>"
+    weighted = blm.lmer("Reaction ~ Days + (1 | Subject)", blm.load_dataset("sleepstudy"), weights=np.ones(180))
+    assert repr(weighted.origin) == "<Origin: 180 rows, weights>"
+
+
+def test_the_coordinates_of_a_sampler_print_for_reading():
+    geometry = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).geometry
+    assert type(geometry) is ResultTable
+
+
 def test_text_in_cells_is_whole(fit):
     check = blm.check(fit)
     words = check["residual distribution"].words
@@ -171,6 +201,11 @@ def test_an_argument_or_name_that_is_not_there_says_which_is_like_it(fit):
         fit.test()
     with pytest.raises(errors.UnknownNameError, match="Did you mean 'criterion'"):
         _ = fit.criterium
+    post = blm.Model("Yield ~ 1 + (1 | Batch)", blm.load_dataset("dyestuff")).fit(random_seed=1)
+    with pytest.raises(errors.UnknownArgumentError, match="say of which variable. Variables here: beta, sigma"):
+        post.draws()
+    with pytest.raises(errors.InputError, match="'Intercept' is an effect that varies by 'Batch'"):
+        post.rank_groups("Intercept")
     with pytest.raises(errors.RefusedVerbError, match="here it is criterion"):
         _ = fit.reml_criterion
     assert not hasattr(fit, "criterium") and not hasattr(blm, "plot_line")

@@ -4,6 +4,7 @@ import re
 import sys
 from importlib.util import find_spec
 
+import matplotlib.text
 import numpy as np
 import pytest
 
@@ -35,6 +36,16 @@ def test_the_pointer_shows_name_rows_effects_and_shrinkage(fit):
     assert np.allclose(dots.y, sleep["Reaction"])
     expected = fit.predict(sleep.iloc[[0, -1]])
     assert np.allclose([line.y[0], line.y[-1]], expected)
+
+
+@needs_plotly
+def test_the_average_says_where_other_predictors_are_held(fit):
+    assert blm.plot_lines(fit, interactive=True).data[-1].name == "average Subject"
+    sectors = blm.lmer("mathach ~ ses * sector + (1 | school)", blm.load_dataset("hsb"))
+    average = blm.plot_lines(sectors, x="ses", levels=["1224", "1317"], interactive=True).data[-1]
+    assert average.name == "average school (at sector = Public)"
+    note = blm.plot_lines(sectors, x="ses", levels=["1224", "1317"], together=True).findobj(match=matplotlib.text.Text)
+    assert any("average school at sector = Public" in text.get_text() for text in note)
 
 
 @needs_plotly

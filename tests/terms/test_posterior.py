@@ -154,7 +154,7 @@ def test_slope_of_a_curve_is_its_derivative():
     x = np.linspace(0.6, 3.4, 7)
     h = 1e-4
     up, down = (fit.smooth(at=x + s * h)["estimate"].to_numpy() for s in (1, -1))
-    slope = fit.smooth(at=x, derivative=True)
+    slope = fit.smooth("t", at=x, derivative=True)  # by the predictor's name
     np.testing.assert_allclose(slope["estimate"], (up - down) / (2 * h), rtol=1e-4, atol=1e-5)
 
 
