@@ -211,7 +211,7 @@ EITHER: dict[str, Verb] = {
     "save, load": kept,
     "check": lambda f, s: str(blm.check(f, progressbar=False)),
     "ppc": lambda f, s: str(blm.ppc(f)),
-    "compare_pooling": lambda f, s: str(blm.compare_pooling(f)),
+    "compare_pooling": lambda f, s: str(blm.compare_pooling(model_of(s, _family(f)), **SHORT)),
     "model_table": lambda f, s: str(blm.model_table(f, loo=False)),
     "report": reported,
     "command line": called,
