@@ -30,6 +30,7 @@ from .residual import ResidualPart
 from .response import check_values
 from .standard_errors import checked
 
+MOST_COUNTED = 100_000  # repeated rows that stand for all
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Design:
@@ -316,6 +317,21 @@ class Design:
         """The mean (...,) of values (n, ...) over the rows, each as often as it counts."""
         counted = self.likelihood_weights
         return np.asarray(values.mean(axis=0) if counted is None else np.average(values, axis=0, weights=counted))
+
+    def as_counted(self, values: np.ndarray) -> np.ndarray:
+        """Values (n,) of the rows, each as often as it counts, for what defaults are measured by.
+
+        Whole weights that add up to `MOST_COUNTED` at most repeat the rows; of others so many repeated rows are taken,
+        evenly spaced.
+        """
+        weights = self.likelihood_weights
+        if weights is None:
+            return values
+        ends = np.cumsum(weights)
+        are_counts = ends[-1] <= MOST_COUNTED and np.array_equal(weights, np.round(weights))
+        many = int(ends[-1]) if are_counts else max(self.n, MOST_COUNTED)
+        places = np.searchsorted(ends, (np.arange(many) + 0.5) * (ends[-1] / many))
+        return np.asarray(values[places])
 
     def distinct_responses(self) -> tuple[np.ndarray, np.ndarray]:
         """The working responses that differ, and how often each counts; none where no normaliser hangs on them."""

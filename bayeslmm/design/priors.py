@@ -247,7 +247,7 @@ def resolve_priors(
         return (user[matching[0]], SET) if matching else (default, reason)
 
     family = design.family
-    y = design.y - design.offset if family.is_on_response_scale else design.y
+    y = design.as_counted(design.y - design.offset if family.is_on_response_scale else design.y)
     natural = family.scale(y)
     scale = natural.value
     scale = np.float64(scale) or np.float64(1.0)
@@ -264,25 +264,26 @@ def resolve_priors(
 
     for j, name in enumerate(design.x_names):
         if name == "Intercept":
-            centre = np.float64(family.centre(y, design.trials))
+            trials = None if design.trials is None else design.as_counted(design.trials)
+            centre = np.float64(family.centre(y, trials))
             if not family.is_on_response_scale:
-                centre -= design.offset.mean()
+                centre -= design.as_counted(design.offset).mean()
             default = Prior("Normal", mu=centre, sigma=2.5 * scale)
             unit = natural.words + "s" * natural.is_unit
             reason = f"{family.centre_in_words}, 2.5 {unit}; centred predictors"
             add("Intercept", name, [name], default, reason)
             continue
-        size, of = _size(design.X[:, j], name)
+        size, of = _size(design.as_counted(design.X[:, j]), name)
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
         add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
 
     def add_group(g: GroupTerm, natural: Scale, scale: np.float64, factor: str = "") -> None:
         template, moved = g.template, _stated_at_means(g, user, factor)
         for place, (column, k) in enumerate(zip(g.sd_terms, template.sd_columns, strict=True)):
-            size, of = _size_of_wide(g, k) if isinstance(g, WideTerm) else _size(g.Z[:, k], column)
+            size, of = _size_of_wide(g, k) if isinstance(g, WideTerm) else _size(design.as_counted(g.Z[:, k]), column)
             if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
                 alike = np.array(template.sd_of) == place
-                size = np.float64(np.sqrt(np.trace(second_moment_of(g.Z[:, np.flatnonzero(alike)]))))
+                size = np.float64(np.sqrt(np.trace(second_moment_of(g.Z[:, np.flatnonzero(alike)], design.likelihood_weights))))
                 size, of = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
             why = natural.times(1.0, divisor=size, divisor_name=of)
@@ -301,7 +302,7 @@ def resolve_priors(
                 keys: list[Key] = [label, *([] if term == "Intercept" else [(name, "fixed")])]
                 if part.category:  # of all categories
                     keys += [term, *([] if term == "Intercept" else ["fixed"])]
-                add("coef", term, keys, *_of_coefficient(part, j, scaled), name)
+                add("coef", term, keys, *_of_coefficient(design, part, j, scaled), name)
             for g in part.groups:
                 add_group(g, _scale_of(part), np.float64(1.0), part.factor_of(g) if part.category else "")
             continue
@@ -360,7 +361,9 @@ def _stated_at_means(group: GroupTerm, user: Mapping[Any, Any], factor: str = ""
     }
 
 
-def _of_coefficient(part: ParameterPart, j: int, of_constant: Default) -> tuple[Prior, str]:
+def _of_coefficient(
+    design: Design, part: ParameterPart, j: int, of_constant: Default
+) -> tuple[Prior, str]:
     """The default prior of a coefficient of a parameter's linear predictor, and its reason.
 
     An intercept, at centred predictors, has mean and sd of the linked parameter under the prior of a constant one.
@@ -371,10 +374,10 @@ def _of_coefficient(part: ParameterPart, j: int, of_constant: Default) -> tuple[
         reason = f"mean and sd of {part.link}({part.parameter}) under {constant}; centred predictors"
         if part.category:
             reason = f"{of_constant.reason}; centred predictors"
-        return Prior("Normal", mu=np.float64(mean - part.offset.mean()), sigma=np.float64(sd)), reason
+        return Prior("Normal", mu=np.float64(mean - design.as_counted(part.offset).mean()), sigma=np.float64(sd)), reason
     natural = _scale_of(part)
     factor = 2.5 if part.is_log_odds else 1.0
-    size, of = _size(part.X[:, j], part.x_names[j])
+    size, of = _size(design.as_counted(part.X[:, j]), part.x_names[j])
     return Prior("Normal", mu=0.0, sigma=factor / size), natural.times(factor, divisor=size, divisor_name=of)
 
 

@@ -116,6 +116,31 @@ def test_beside_other_terms(data, response, right, options):
         np.testing.assert_allclose(counted.fixef()["std_error"], repeated.fixef()["std_error"], rtol=2e-4)
 
 
+@pytest.mark.parametrize("family", [*RESPONSES, "weibull", "inverse_gaussian", "categorical"])
+def test_default_priors_are_measured_by_rows_as_often_as_they_count(data, family):
+    response = RESPONSES.get(family, "o" if family == "categorical" else "p")
+    counted, repeated = pair(data, response, "x + f + (x | g)", lambda m: m.priors, family=family)
+    assert str(counted) == str(repeated)
+
+
+def test_default_priors_beside_a_predictor_of_a_parameter_trials_and_an_offset(data):
+    options = {"family": "zero_inflated_poisson", "zi": "~ x"}
+    counted, repeated = pair(data, "n", "x + offset(v) + (x || g)", lambda m: m.priors, **options)
+    assert str(counted) == str(repeated)
+    counted, repeated = pair(data, "p(n, n + 2)", "x + (1 | g)", lambda m: m.priors, family="binomial")
+    assert str(counted) == str(repeated)
+
+
+@pytest.mark.parametrize("size", [1e-3, 2e7])
+def test_default_priors_of_weights_that_are_no_counts(data, size):
+    """Weights of a survey, and counts of more rows than are repeated, give priors near those of the repeated rows."""
+    rows, repeated = data
+    scaled = blm.Model("y | weights(u) ~ x + (1 | g)", rows.assign(u=rows.w * size)).priors.get("Intercept").params
+    expected = blm.Model("y ~ x + (1 | g)", repeated).priors.get("Intercept").params
+    assert scaled["mu"] == pytest.approx(expected["mu"], abs=1e-3)  # a row is cut by one of 100,000 at most
+    assert scaled["sigma"] == pytest.approx(expected["sigma"], rel=5e-3)  # a divisor of 142 rows less one, or none
+
+
 def test_brms_words_beside_trials(data):
     counted = blm.Model("n | trials(n + 2) + weights(w) ~ x + (1 | g)", data[0], family="binomial").fit_ml()
     repeated = blm.Model("p(n, n + 2) ~ x + (1 | g)", data[1], family="binomial").fit_ml()
