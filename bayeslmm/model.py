@@ -59,9 +59,10 @@ class Model:
         lme4 formula, such as ``"mathach ~ ses + (ses | school)"``.
     data : pandas.DataFrame
         One row an observation. Rows with missing values in a used column are dropped and counted. Or what gives the
-        rows in chunks, for a normal response: a path, glob or folder of Parquet files, a PyArrow Dataset or
-        ParquetFile, a Polars LazyFrame, a DuckDB relation, a Dask data frame, or a function without arguments that
-        gives frames one after another. It is read twice, and sums are kept; see docs/more_than_memory.md.
+        rows in chunks: a path, glob or folder of Parquet files, a PyArrow Dataset or ParquetFile, a Polars LazyFrame, a
+        DuckDB relation, a Dask data frame, or a function without arguments that gives frames one after another. For a
+        normal response it is read twice, and sums are kept; for others once, and the rows that differ are kept with
+        their numbers; see docs/more_than_memory.md.
     weights, offset : str or array-like of shape (rows,), optional
         Prior weights, which divide the residual variance of a row, and a known part of the mean: a column name, or one
         value a row. New rows have the weight 1, a residual sd of sigma, where they lack the column of that name. How

@@ -32,6 +32,7 @@ from .standard_errors import checked
 
 MOST_COUNTED = 100_000  # repeated rows that stand for all
 
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Design:
     """The data of a mixed model, complete and read-only.

@@ -283,7 +283,9 @@ def resolve_priors(
             size, of = _size_of_wide(g, k) if isinstance(g, WideTerm) else _size(design.as_counted(g.Z[:, k]), column)
             if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
                 alike = np.array(template.sd_of) == place
-                size = np.float64(np.sqrt(np.trace(second_moment_of(g.Z[:, np.flatnonzero(alike)], design.likelihood_weights))))
+                size = np.float64(
+                    np.sqrt(np.trace(second_moment_of(g.Z[:, np.flatnonzero(alike)], design.likelihood_weights)))
+                )
                 size, of = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
             default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
             why = natural.times(1.0, divisor=size, divisor_name=of)
@@ -361,9 +363,7 @@ def _stated_at_means(group: GroupTerm, user: Mapping[Any, Any], factor: str = ""
     }
 
 
-def _of_coefficient(
-    design: Design, part: ParameterPart, j: int, of_constant: Default
-) -> tuple[Prior, str]:
+def _of_coefficient(design: Design, part: ParameterPart, j: int, of_constant: Default) -> tuple[Prior, str]:
     """The default prior of a coefficient of a parameter's linear predictor, and its reason.
 
     An intercept, at centred predictors, has mean and sd of the linked parameter under the prior of a constant one.
@@ -374,7 +374,9 @@ def _of_coefficient(
         reason = f"mean and sd of {part.link}({part.parameter}) under {constant}; centred predictors"
         if part.category:
             reason = f"{of_constant.reason}; centred predictors"
-        return Prior("Normal", mu=np.float64(mean - design.as_counted(part.offset).mean()), sigma=np.float64(sd)), reason
+        return Prior(
+            "Normal", mu=np.float64(mean - design.as_counted(part.offset).mean()), sigma=np.float64(sd)
+        ), reason
     natural = _scale_of(part)
     factor = 2.5 if part.is_log_odds else 1.0
     size, of = _size(design.as_counted(part.X[:, j]), part.x_names[j])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..design.design import Design
 from ..errors import DataError
-from ..tools.frame import pick
+from ..sources import source_of
+from ..tools.frame import as_frame, pick
 from .statistics import Split
 
 BINS = 10  # of a column of numbers
@@ -47,8 +48,10 @@ def _column(fit: Any, name: str) -> pd.Series:
     if name in design.frame:
         return pick(design.frame, name)
     origin = getattr(fit, "origin", None) or getattr(fit, "_origin", None)
-    if origin is not None and name in origin.data:
-        return _aligned(pick(origin.data, name), design)
+    if origin is not None and source_of(origin.data) is None:
+        data = as_frame(origin.data)
+        if name in data:
+            return _aligned(pick(data, name), design)
     columns = dict.fromkeys(map(repr, [*(group.name for group in design.groups), *map(str, design.frame.columns)]))
     raise DataError(
         f"by={name!r}: {'the data have' if origin is not None else 'a posterior keeps'} no such column; there are "

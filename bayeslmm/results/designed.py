@@ -8,7 +8,7 @@ from ..design.build import build_design
 from ..design.design import Design
 from ..design.fixing import in_words
 from ..errors import InputError, NotAvailableError
-from ..families import Family
+from ..families import GAUSSIAN, Family
 from ..formulas.binding import Scope
 from ..formulas.formula import Formula
 from ..sources import source_of
@@ -39,17 +39,26 @@ def designed(
             predictors=origin.predictors,
             fixed=origin.fixed,
         )
+    from ..streaming.cells import counted_design
+    from ..streaming.given import Given
+
+    given = Given(
+        formula=formula, family=family, scope=scope, weights=origin.weights, offset=origin.offset, levels=origin.levels
+    )
+    refused = {"se": origin.se, "matrices": matrices or None, "residual": origin.residual}
+    if family != GAUSSIAN:
+        predictors = {**({} if origin.sigma is None else {"sigma": origin.sigma}), **origin.predictors}
+        with Reading(source.n_rows, show=progressbar) as reading:
+            return counted_design(
+                given, source, report=reading.add, predictors=predictors, fixed=origin.fixed, **refused
+            )
     if origin.fixed:
         raise NotAvailableError(
             f"priors= with {in_words(origin.fixed)}: parameters are fixed in tables in memory. Read a sample of rows "
             "into memory for it."
         )
-    from ..streaming.build import Given, stream_design
+    from ..streaming.build import stream_design
 
-    given = Given(
-        formula=formula, family=family, scope=scope, weights=origin.weights, offset=origin.offset, levels=origin.levels
-    )
-    refused = {"se": origin.se, "matrices": matrices or None, "sigma": origin.sigma, "residual": origin.residual}
-    refused |= origin.predictors
+    refused |= {"sigma": origin.sigma, **origin.predictors}
     with Reading(source.n_rows, show=progressbar) as reading:
         return stream_design(given, source, report=reading.add, **refused)

@@ -22,6 +22,7 @@ from .quadrature import sample_quadrature, why_no_quadrature
 from .settings import Settings
 
 Sampler = Callable[[Design, Priors, Settings], Any]
+MOST_ROWS_OF_NUTS = 1_000_000  # a gradient over them takes some 10 ms, a posterior hundreds of thousands of gradients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,19 @@ class Graph(_Nuts):
 
 def _nuts(design: Design, priors: Priors, reason: str) -> _Nuts:
     """NUTS in place of a sampler that did not do, in loops where these know the priors."""
+    _refuse_many_rows(design, reason)
     kind = Graph if why_not_in_loops(design, priors) else Joint
     return kind(reason=reason, shown=True)
+
+
+def _refuse_many_rows(design: Design, reason: str) -> None:
+    """Raise NotAvailableError where NUTS, which nobody asked for by its name, would take hours."""
+    if design.n > MOST_ROWS_OF_NUTS:
+        raise NotAvailableError(
+            f"The posterior of {design.n:,} rows by NUTS takes hours ({reason}), and is drawn up to "
+            f"{MOST_ROWS_OF_NUTS:,} rows. fit_ml() has estimates; of a sample of rows, or of rows that are alike "
+            'counted by y | weights(n), there is a posterior; method="nuts" takes the hours.'
+        )
 
 
 def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
@@ -123,6 +135,8 @@ def choose(design: Design, priors: Priors, settings: Settings) -> Plan:
     asked = asked_for_pymc(settings)
     if asked:
         return Graph(reason=asked)
+    if not settings.wants_nuts:
+        _refuse_many_rows(design, why)
     outside = why_not_in_loops(design, priors)
     by_family = not design.family.is_normal  # nobody expects the exact sampler there
     if outside:

@@ -21,8 +21,9 @@ from ..families import Family
 from ..formulas.binding import Scope
 from ..formulas.formula import parse_formula
 from ..sources.frames import Frames
-from ..streaming.build import Given, Passes, Totals, design_again
+from ..streaming.build import Passes, Totals, design_again
 from ..streaming.first_pass import Learned
+from ..streaming.given import Given
 from ..streaming.request import KINDS, Kind, Request
 from ..tools.summed import Basis
 from .file_columns import read, store

@@ -15,7 +15,9 @@ from ..errors import DataError, InputError
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.streamed import need_rows
+from ..sources import source_of
 from ..tools.arrays import Array
+from ..tools.frame import as_frame
 from ..tools.lazy import special
 from ..tools.words import is_one_of
 from . import style
@@ -208,8 +210,10 @@ def _labels(fit: Fit, by: str | pd.Series) -> pd.Series:
             return pd.Series(np.asarray(group.levels, dtype=object)[group.codes], name=by)
     if by in design.frame:
         return design.frame[by].reset_index(drop=True)
-    if isinstance(fit, PointFit) and by in fit.origin.data and fit.origin.data.index.is_unique:
-        return fit.origin.data.loc[design.index, by].reset_index(drop=True)
+    if isinstance(fit, PointFit) and source_of(fit.origin.data) is None:
+        data = as_frame(fit.origin.data)
+        if by in data and data.index.is_unique:
+            return data.loc[design.index, by].reset_index(drop=True)
     raise InputError(f"by={by!r}: it is no grouping factor and no column of the data")
 
 

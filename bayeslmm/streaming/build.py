@@ -15,14 +15,12 @@ from ..design.coding import design_columns
 from ..design.design import Design
 from ..design.grouping import Grouping, check_levels, combined, joined
 from ..design.newdata import Recipe
-from ..design.plan import Plan, make_plan
+from ..design.plan import make_plan
 from ..engine import ridge
 from ..engine.crossproducts import CrossProducts
 from ..engine.scaling import Problem, scale
 from ..engine.sums import Sums, transformed
-from ..errors import DataError, DroppedRowsWarning, InputError, NotAvailableError, WeaklyIdentifiedWarning
-from ..families import GAUSSIAN, Family
-from ..formulas.binding import Scope
+from ..errors import DataError, NotAvailableError, WeaklyIdentifiedWarning
 from ..formulas.expressions import Expression, Factor, as_numbers_or_factor, evaluate
 from ..formulas.formula import Bar, Formula
 from ..sources.source import Source, named_by
@@ -33,25 +31,24 @@ from ..tools.summed import Basis, GoneFrame, GoneRows, MetLevels, SummedColumns
 from ..tools.warned import warn
 from . import ranks
 from .first_pass import Learned, Uniques
-from .request import Request, named_column, refuse_options
+from .given import (
+    Given,
+    given_levels,
+    named_column,
+    refuse_changed,
+    refuse_empty,
+    refuse_options,
+    refuse_wide,
+    settle_memories,
+    warn_of_dropped,
+)
+from .request import Request
 from .second_pass import Blueprint, Coder, Summed, response_of, shared_columns
 from .statistics import settle, wanted
 
 AS_ROWS = 200_000  # rows that the sample stands for where the formula is laid out
 NOTHING_WITHIN = 1e-12  # of a variance, that rounding leaves within levels
 Report = Callable[[str, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Given:
-    """What a model says besides its formula."""
-
-    formula: Formula
-    family: Family
-    scope: Scope
-    weights: Any = None
-    offset: Any = None
-    levels: Mapping[str, Sequence[Any]] | None = None
 
 
 def stream_design(given: Given, source: Source, *, report: Report = lambda what, rows: None, **others: Any) -> Design:
@@ -74,20 +71,17 @@ def stream_design(given: Given, source: Source, *, report: Report = lambda what,
         What a chunk holds that others do not; the message names it.
     """
     refuse_options(**others)
-    _refuse_terms(given)
+    _refuse_terms(given.formula)
     stamps = source.stamps()
     request, bars = _request(given, source)
     learned: Learned = source.reduce(partial(Learned, request), request.columns, partial(report, "Finding levels"))
-    _refuse_empty(learned)
+    refuse_empty(learned.n, learned.missing)
     request = learned.request  # the very leaves that the sums are of
     settle(request.wanted, learned.statistics)
     blueprint, terms, groupings = lay_out(given.formula, learned, bars)
     summed: Summed = source.reduce(partial(Summed, blueprint), request.columns, partial(report, "Summing rows"))
     _refuse_changes(learned, summed, stamps, source.stamps())
-    if learned.missing:
-        shown = ", ".join(f"{name} {count}" for name, count in learned.missing.items())
-        dropped = learned.n_read - learned.n
-        warn(f"{dropped} of {learned.n_read} rows left out, as they have missing values ({shown}).", DroppedRowsWarning)
+    warn_of_dropped(learned.n, learned.n_read, learned.missing)
     totals = Totals(basis=summed.moments.basis(blueprint), cross=summed.cross.finished())
     return assemble(given, learned, (blueprint, terms, groupings), totals, source)
 
@@ -141,7 +135,7 @@ def design_again(given: Given, source: Source, fill: Callable[[Request], Learned
         What was learned, for the request.
     totals : Totals
     """
-    _refuse_terms(given)
+    _refuse_terms(given.formula)
     request, bars = _request(given, source)
     learned = fill(request)
     settle(request.wanted, learned.statistics)
@@ -150,29 +144,10 @@ def design_again(given: Given, source: Source, fill: Callable[[Request], Learned
     return assemble(given, learned, (blueprint, terms, groupings), totals)
 
 
-def _refuse_terms(given: Given) -> None:
-    """Raise NotAvailableError for models that need the rows."""
-    if given.family != GAUSSIAN:
-        raise NotAvailableError(
-            f"family={given.family.word!r} of data that come in chunks is not offered: its likelihood is no function "
-            "of sums over rows. A normal response is (family='gaussian'); of others take a sample of rows into memory, "
-            "or of rows that share every predictor the sums, such as p(successes, trials)."
-        )
-    if given.formula.likelihood_weights is not None:
-        raise NotAvailableError(f"{given.formula.weights_text} of data that come in chunks is not offered.")
-    if not given.formula.response_atom.is_name and given.formula.response.startswith("cens("):
-        raise NotAvailableError("A censored response of data that come in chunks is not offered.")
-    for bar in given.formula.bars:
-        if bar.word is not None:
-            raise NotAvailableError(f"{bar.text} of data that come in chunks is not offered; (x | g) is.")
-    for _, text in given.formula.smooths:
-        raise NotAvailableError(f"{text} of data that come in chunks is not offered; bs(x, knots=[...]) and poly are.")
-
-
 def _request(given: Given, source: Source) -> tuple[Request, dict[tuple[str, ...], list[Bar]]]:
     """What is read of every chunk, by the first one; and the bars of each factor."""
     columns = source.columns
-    levels = _levels(given.levels, columns)
+    levels = given_levels(given.levels, columns)
     empty = pd.DataFrame(columns=pd.Index(columns))
     offset = named_column(given.offset, "offset", columns)
     plan = make_plan(given.formula, empty, given.scope, None, offset)
@@ -200,32 +175,17 @@ def _is_factor(expression: Expression, frame: pd.DataFrame) -> bool:
     return isinstance(as_numbers_or_factor(evaluate(expression, frame), expression, frame.index), Factor)
 
 
-def _levels(levels: Any, columns: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    if not isinstance(levels, Mapping | None):
-        raise InputError(f"levels={type(levels).__name__}: a dict of levels by column is needed, {{'g': [...]}}")
-    given = {}
-    for name, values in (levels or {}).items():
-        if name not in columns:
-            raise InputError(f"levels={{{name!r}: ...}}: the data have no such column")
-        if isinstance(values, str) or not hasattr(values, "__iter__"):
-            raise InputError(f"levels={{{name!r}: {values!r}}}: the levels of a column are a list")
-        given[name] = tuple(getattr(value, "item", lambda value=value: value)() for value in values)
-        if len(set(given[name])) < len(given[name]):
-            raise InputError(f"levels={{{name!r}: ...}}: a level stands there twice")
-    return given
-
-
-def _refuse_empty(learned: Learned) -> None:
-    if learned.n:
-        return
-    shown = ", ".join(f"{name} {count}" for name, count in learned.missing.items())
-    raise DataError(f"No row is complete: missing values: {shown}. Fill in or leave out the column.")
+def _refuse_terms(formula: Formula) -> None:
+    """Raise NotAvailableError for models that need the rows."""
+    if formula.likelihood_weights is not None:
+        raise NotAvailableError(f"{formula.weights_text} of data that come in chunks is not offered.")
+    if not formula.response_atom.is_name and formula.response.startswith("cens("):
+        raise NotAvailableError("A censored response of data that come in chunks is not offered.")
+    refuse_wide(formula)
 
 
 def _refuse_changes(learned: Learned, summed: Summed, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Raise DataError if the second pass saw other rows than the first."""
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    what = f"{changed[0]} changed" if changed else "the data changed"
     words = ""
     if (learned.n_read, learned.n) != (summed.n_read, summed.moments.n):
         words = f": {learned.n_read:,} rows ({learned.n:,} complete), then {summed.n_read:,} ({summed.moments.n:,})"
@@ -233,10 +193,7 @@ def _refuse_changes(learned: Learned, summed: Summed, before: Mapping[str, Any],
         again = summed.totals.get(name, 0.0)
         if not words and abs(total - again) > 1e-9 * max(abs(total), abs(again)):  # rows in another order round so
             words = f": {name!r} adds up to {total:.15g}, then to {again:.15g}"
-    if changed or words:
-        raise DataError(
-            f"{what} between the two passes over the rows{words}. Nothing was fitted. Fit again once they stand still."
-        )
+    refuse_changed(before, after, words)
 
 
 # -- columns
@@ -251,7 +208,7 @@ def lay_out(
     rows = rows.assign(**{str(name): plain(rows[name], str(name)) for name in rows})  # without categories of no row
     rows = rows.iloc[np.resize(np.arange(len(rows)), max(len(rows), min(learned.n, AS_ROWS)))]
     rows = rows.reset_index(drop=True)
-    _settle_memories(plan, rows)
+    settle_memories(plan, rows)
     fixed, X = design_columns(formula.fixed_terms, plan.expressions, rows)
     check_rows(learned.n, 0)
     terms, groupings, coders, recipes = [], [], [], []
@@ -287,18 +244,6 @@ def lay_out(
         places=tuple(places),
     )
     return blueprint, terms, groupings
-
-
-def _settle_memories(plan: Plan, rows: pd.DataFrame) -> None:
-    """Evaluate every leaf once: what it would still take of these rows alone is refused."""
-    for expression in (plan.response, *plan.expressions.values(), *plan.offsets):
-        evaluate(expression, rows)
-        if expression.memory is not None and expression.memory.learnt:
-            raise NotAvailableError(
-                f"{expression.memory.learnt[0]} ({expression.memory.where}) of data that come in chunks is not "
-                "offered: it is no sum over rows. mean, sd, var, min, max and sum are, of a column or of what goes row "
-                "by row. Compute it first and write the number into the formula."
-            )
 
 
 def _middles(A: Array, blocks: Sequence[Sequence[int]], names: Sequence[str]) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..design.coding import level_codes
 from ..design.plan import Plan, check_weights
-from ..errors import DataError, NotAvailableError
+from ..errors import DataError
 from ..formulas.expressions import Expression
 from ..tools.frame import brief, check_finite, check_size, complete_rows, is_numeric, pick, plain, unknown_column
 from .loops import scan
@@ -195,25 +195,3 @@ class Request:
             )
         values = pd.Categorical.from_codes(codes, categories=pd.Index(list(levels)), ordered=True)
         return pd.Series(values, index=column.index, name=name)
-
-
-def refuse_options(**options: Any) -> None:
-    """Raise NotAvailableError for what a model of data in chunks does not take."""
-    for name, value in options.items():
-        if value is not None:
-            raise NotAvailableError(
-                f"{name}= is not offered for data that come in chunks. Read a sample of rows into memory for it."
-            )
-
-
-def named_column(value: Any, what: str, columns: Sequence[str]) -> str | None:
-    """The column that ``weights=`` or ``offset=`` names; values beside the data cannot be told apart by chunk."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise NotAvailableError(
-            f"{what}= of data that come in chunks is the name of a column, not a {type(value).__name__} of values."
-        )
-    if value not in columns:
-        raise unknown_column(value, f"{what}=", columns)
-    return value

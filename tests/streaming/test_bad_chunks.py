@@ -142,7 +142,6 @@ def test_a_factor_with_one_level_and_a_response_without_any_spread():
         ("y ~ cr(x, df=4)", {}, "NaturalCubicSpline"),
         ("y ~ s(x)", {}, r"s\(x\) of data that come in chunks"),
         ("y ~ (1 | mm(g, h))", {}, r"mm\(g, h\)"),
-        ("y ~ x", {"family": "student_t"}, "family='student_t' of data that come in chunks"),
         ("y ~ x", {"se": "w"}, "se= is not offered"),
         ("y ~ x", {"sigma": "~ f"}, "sigma= is not offered"),
         ("y ~ x", {"weights": np.ones(1500)}, "weights= of data that come in chunks is the name of a column"),
