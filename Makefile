@@ -106,8 +106,8 @@ bench-reml: $(STAMP)  ## time the point fits beside lme4 and statsmodels, into b
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
 	@$(BIN)/python benchmarks/reml.py $(ARGS)
 
-bench-glmm: $(STAMP)  ## time the point fits of other families beside glmer and glmmTMB
-	@$(BIN)/python benchmarks/glmm.py $(ARGS)
+bench-glmm: $(STAMP) .venv/peers/.installed  ## time the point fits of other families beside glmer, glmmTMB and Python packages
+	@$(BIN)/python benchmarks/glmm.py --python .venv/peers/bin/python $(ARGS)
 
 bench-python: $(STAMP) .venv/peers/.installed  ## time the point fits beside those of other Python packages
 	@$(BIN)/python benchmarks/peers.py --python .venv/peers/bin/python $(ARGS)

@@ -1,4 +1,4 @@
-"""Point fits of other families side by side with glmer and glmmTMB, where R has them: python benchmarks/glmm.py --help.
+"""Point fits of other families beside glmer, glmmTMB and Python packages, where they are: benchmarks/glmm.py --help.
 
 The references of the tests, and two larger simulated models; one thread, models made and fitted, medians of some runs.
 """
@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import report
+from peers import Peer
 
 import bayeslmm as blm
 
@@ -37,14 +41,20 @@ suppressMessages({{library(lme4); ok <- requireNamespace("glmmTMB", quietly = TR
 d <- read.csv({data!r}, stringsAsFactors = TRUE)
 for (column in c({factors})) d[[column]] <- factor(d[[column]])  # numbers in a file that are categories here
 timed <- function(f) {{
-  seconds <- sapply(1:{repeats}, function(i) system.time(fit <<- suppressWarnings(f()))["elapsed"])
+  processor <- function(i) sum(system.time(fit <<- suppressWarnings(f()))[c("user.self", "sys.self")])
+  seconds <- sapply(1:{repeats}, processor)
   c(median(seconds), as.numeric(logLik(fit)))
 }}
 say <- function(name, f) tryCatch(cat(name, timed(f), "\\n"), error = function(e) NULL)
 formula <- {formula}
 if ({glmer}) say("glmer", function() glmer(formula, d, family = {family}))
+if ({glmer} && {scalar}) say("glmer25", function() glmer(formula, d, family = {family}, nAGQ = 25))
 if (ok) say("glmmTMB", function() glmmTMB::glmmTMB(formula, d, family = {tmb}))
 """
+PEERS = ("mixedlm", "lme-python")  # of families that they have
+OF_PEERS = {"bernoulli": "binomial", "binomial": "binomial", "poisson": "poisson"}
+NODES = 25
+CLOSE = 0.05  # log likelihoods of another optimum, or another function, are not compared
 
 
 def references() -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
@@ -77,9 +87,9 @@ def simulated() -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
 def median_time(run: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     seconds, answer = [], run()  # the first loads the loops
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         answer = run()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return statistics.median(seconds), answer
 
 
@@ -104,6 +114,7 @@ def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int) -> dict[str, t
             factors=", ".join(f'"{column}"' for column in model.get("factors", {})),
             formula=left,
             family=family + link,
+            scalar=str(is_scalar(model)).upper(),
             glmer=str(family not in ("nbinom2", "beta_family")).upper(),
             tmb=("glmmTMB::" if family in ("nbinom2", "beta_family") else "") + family + link,
         )
@@ -114,30 +125,114 @@ def by_r(model: dict[str, Any], data: pd.DataFrame, repeats: int) -> dict[str, t
     return {line[0]: (float(line[1]), float(line[2])) for line in lines if len(line) == 3}
 
 
+def is_scalar(model: dict[str, Any]) -> bool:
+    """Whether there is one bar with one effect a level, which all programs integrate out by quadrature."""
+    bars = re.findall(r"\(([^()|]*)\|", model["formula"])
+    return len(bars) == 1 and bars[0].strip() == "1" and "/" not in model["formula"]
+
+
+def by_peers(
+    peers: dict[str, Peer], model: dict[str, Any], data: pd.DataFrame, repeats: int
+) -> dict[str, tuple[float, float]]:
+    """Seconds and log likelihood by Python package, of those that answer."""
+    if model["family"] not in OF_PEERS:
+        return {}
+    trials = re.match(r"p\(\w+,\s*(\w+)\)", model["formula"])
+    answers = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "data.csv")
+        data.to_csv(path, index=False)
+        columns = re.findall(r"\|\s*(\w+)", model["formula"])
+        task = {
+            "formula": model["formula"],
+            "family": OF_PEERS[model["family"]],
+            "link": model["link"],
+            "offset": model["offset"],
+            "trials": trials and trials[1],
+            "factors": sorted({*model.get("factors", {}), *columns} - {model.get("response")}),
+            "file": str(path),
+            "repeats": repeats,
+            "nodes": 1,
+        }
+        for name, peer in peers.items():
+            answer = peer.ask(task)
+            if "error" not in answer:
+                answers[name] = (answer["seconds"], -0.5 * answer["criterion"])
+    return answers
+
+
+def row_of(
+    name: str, ours: dict[str, float | None], loglik: float, others: dict[str, tuple[float, float]]
+) -> dict[str, str]:
+    """A line of the table: processor ms, and of others how many times as long they take."""
+    row = {"model": name}
+    row |= {way: report.number(None if seconds is None else 1e3 * seconds) for way, seconds in ours.items()}
+    for program in ("glmer", "glmmTMB", *PEERS, "glmer25"):
+        if program not in others:
+            row[f"{program} /"] = report.ABSENT
+            continue
+        seconds, value = others[program]
+        of_ours = ours["nAGQ=25 ms" if program == "glmer25" else "Laplace ms"]
+        ratio = report.number(seconds / of_ours if of_ours else None)
+        off = value - loglik if program not in PEERS else 0.0  # these leave constants out, each its own
+        row[f"{program} /"] = ratio if program == "glmer25" or abs(off) < 1e-3 else f"{ratio} ({off:+.1g})"
+    return row
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--models", default="", help="beginnings of names, separated by commas")
+    parser.add_argument("--python", default=".venv/peers/bin/python", help="of the environment with other packages")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds a package may take for all its runs")
+    parser.add_argument("--no-write", action="store_true", help="print only, leave README.md alone")
     options = parser.parse_args(arguments)
     wanted = tuple(part.strip() for part in options.models.split(",") if part.strip())
     if not shutil.which("Rscript"):
-        print("R is not installed: our times alone.")
-    print(f"{'model':28}{'seconds':>9}{'logLik':>13}  R: seconds (difference in logLik)")
+        print("R is not installed: without glmer and glmmTMB.")
+    there = Path(options.python).exists()
+    peers = {package: Peer(options.python, package, options.patience) for package in PEERS if there}
+    rows, slower = [], []
     for name, model, data in (*references(), *simulated()):
         if wanted and not name.startswith(wanted):
             continue
 
-        def fit(model: dict[str, Any] = model, data: pd.DataFrame = data) -> Any:
+        def fit(nodes: int | None, model: dict[str, Any] = model, data: pd.DataFrame = data) -> Any:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", blm.errors.BayesLMMWarning)
                 return blm.Model(
                     model["formula"], data, family=model["family"], link=model["link"], offset=model["offset"]
-                ).fit_ml()
+                ).fit_ml(nAGQ=nodes)
 
-        seconds, answer = median_time(fit, options.repeats)
-        others = by_r(model, data, options.repeats)
-        told = ", ".join(f"{k} {s:.2f} ({value - answer.loglik:+.1e})" for k, (s, value) in others.items())
-        print(f"{name:28}{seconds:9.3f}{answer.loglik:13.4f}  {told}", flush=True)
+        laplace, answer = median_time(partial(fit, 1), options.repeats)
+        ours: dict[str, float | None] = {
+            "Laplace ms": laplace,
+            "default ms": median_time(partial(fit, None), options.repeats)[0],
+        }
+        by_rule = is_scalar(model) and model["family"] not in ("gaussian",)
+        ours["nAGQ=25 ms"] = median_time(partial(fit, NODES), options.repeats)[0] if by_rule else None
+        others = by_r(model, data, options.repeats) | by_peers(peers, model, data, options.repeats)
+        rows.append(row_of(name, ours, answer.loglik, others))
+        slower += [
+            f"{name} ({program})"
+            for program, (seconds, value) in others.items()
+            if program != "glmer25" and seconds < laplace and (program in PEERS or value > answer.loglik - CLOSE)
+        ]
+        print("  ".join(rows[-1].values()), flush=True)
+    for peer in peers.values():
+        peer.close()
+    facts = {
+        "Machine": report.machine(),
+        "Threads": "one for each process; times are the processor's",
+        "Versions": report.versions("numpy", "numba", "bayeslmm"),
+        "Command": f"`{report.command('glmm.py', sys.argv[1:])}`",
+    }
+    text = "\n\n".join(
+        [report.facts(facts), report.table(rows), f"Slower than another: {', '.join(slower) or 'nowhere'}."]
+    )
+    print(f"\n{text}")
+    if not options.no_write:
+        report.write_between("glmm", text)
 
 
 if __name__ == "__main__":

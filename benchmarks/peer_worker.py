@@ -27,8 +27,25 @@ def parts_of(formula: str) -> tuple[str, list[str]]:
     return BAR.sub("", formula), BAR.findall(formula)
 
 
+def successes(task: Task, data: pd.DataFrame) -> tuple[str, Any]:
+    """The formula and the trials of each row, with the share of successes on the left of binomial ones."""
+    formula, trials = task["formula"], None
+    if task.get("trials"):
+        count, right = re.fullmatch(r"p\((\w+),.*?\)(.*)", formula, re.DOTALL).groups()  # type: ignore[union-attr]
+        data["share_of_trials"] = data[count] / data[task["trials"]]
+        formula, trials = f"share_of_trials{right}", data[task["trials"]].to_numpy(float)
+    return formula, trials
+
+
 def mixedlm(task: Task, data: pd.DataFrame) -> Callable[[], float]:
     import mixedlm as package
+
+    if "family" in task:
+        formula, trials = successes(task, data)
+        family = getattr(package.families, {"binomial": "Binomial", "poisson": "Poisson"}[task["family"]])(task["link"])
+        offset = None if task["offset"] is None else data[task["offset"]].to_numpy(float)
+        of_family = {"family": family, "weights": trials, "offset": offset, "nAGQ": task["nodes"]}
+        return lambda: -2.0 * log_lik(package.glmer(formula, data, **of_family))
 
     def run() -> float:
         fit = package.lmer(task["formula"], data, REML=task["reml"])
@@ -47,6 +64,15 @@ def log_lik(fit: Any) -> float:
 
 def lme_python(task: Task, data: pd.DataFrame) -> Callable[[], float]:
     import lme_python as package
+
+    if "family" in task:
+        formula, trials = successes(task, data)
+        if task["offset"] is not None:
+            formula += f" + offset({task['offset']})"
+        asked: tuple[Any, ...] = (formula, data, task["family"], task["nodes"])
+        if trials is None:
+            return lambda: -2.0 * float(package.glmer(*asked, task["link"]).log_likelihood)
+        return lambda: -2.0 * float(package.glmer_weighted(*asked, trials, task["link"]).log_likelihood)
 
     def run() -> float:
         fit = package.lmer(task["formula"], data, reml=task["reml"])

@@ -33,6 +33,7 @@ else:
 
 # rivals are far apart on the ridge and agree to rounding in what is told; df come from differences of gradients
 RELATIVE, OF_DF = 1e-4, 0.02
+BLURRED = 10.0  # variance of an effect given the data, over its own
 LARGE_SD = 15.0  # of effects in units of a link
 FAR_OFF = 0.5  # of a log likelihood, between rules
 FROM_DF = ("df", "p_value", "conf_low", "conf_high")
@@ -55,7 +56,10 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int 
         if not design.family.has_reml:
             solution = agq.estimates(design, restricted=reml, nodes=nodes)
             looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")
-            solution = replace(solution, rule_error=(looked_at and agq.error(design, solution)) or 0.0)
+            off = (looked_at and agq.error(design, solution)) or 0.0
+            if not np.isfinite(off):  # as where a curvature is next to zero, which spreads the nodes over all numbers
+                solution, off = replace(solution, status="failed"), 0.0
+            solution = replace(solution, rule_error=off)
             return agq.with_rivals(design, solution)
         problem = Problem.of(design)
         if probes is None:
@@ -169,9 +173,10 @@ def verdict(fit: Estimates) -> str:
     if abs(solution.rule_error) > FAR_OFF:
         rule = "Laplace's approximation" if solution.nodes == 1 else f"quadrature with {solution.nodes} nodes"
         more = next((k for k in (9, 25, 45) if k > solution.nodes), 2 * solution.nodes + 1)
+        way = "higher" if solution.rule_error > 0.0 else "lower"
         words += (
-            f". But {rule} is off: a fine rule gives a log-likelihood higher by {solution.rule_error:.2f} at these "
-            f"estimates. Take fit_ml(nAGQ={more})"
+            f". But {rule} is off: a fine rule gives a log-likelihood {way} by "
+            f"{abs(solution.rule_error):.2f} at these estimates. Take fit_ml(nAGQ={more})"
         )
     by_chance = in_words(fit)
     return f"{words}. {by_chance}" if by_chance else words
@@ -187,12 +192,31 @@ def _why_failed(fit: Estimates) -> str:
     limits = [_limit(name, design) for name in fit.solution.limits]
     if limits and not of_offset:
         return f"{' and '.join(limits)}. Take that family"
+    flat = [] if of_offset else _without_curvature(fit)
+    if flat:
+        return (
+            f"effects of {' and '.join(flat)} are less certain given the data than without. The log density of "
+            f"{design.family} is not concave in them, and Laplace's approximation grows without bound where its "
+            "curvature goes to zero, so that it has no maximum. Take another family, or fit()"
+        )
     if far and not of_offset:
         return (
             f"{' and '.join(far)} on the scale of the {design.family.link} link: nearly all levels have responses of "
             "one end alone, which any larger sd explains as well"
         )
     return of_offset
+
+
+def _without_curvature(fit: Estimates) -> list[str]:
+    """Factors with levels whose conditional variances are far above the effects' own: of no log-concave density."""
+    solution, names = fit.solution, []
+    for group, covariance, of_modes in zip(
+        fit.design.groups, solution.covariances, solution.mode_covariances, strict=True
+    ):
+        largest = np.diagonal(of_modes, axis1=1, axis2=2).max(axis=0, initial=0.0)
+        if (largest > BLURRED * np.diag(covariance)).any():
+            names.append(group.name)
+    return names
 
 
 def _large_sds(fit: Estimates) -> list[str]:

@@ -82,7 +82,8 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     StorageError
-        The file cannot be written, or the data hold labels that no file can.
+        The file cannot be written, or the data hold labels that no file can, or the fit is one of another family than
+        gaussian whose search failed: its numbers are not what its rows give again.
 
     Examples
     --------
@@ -98,6 +99,8 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
 
     if not isinstance(fit, PointFit | PosteriorFit):
         raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
+    if isinstance(fit, PointFit) and fit.solution.status == "failed" and not fit.design.family.has_reml:
+        raise StorageError(f"save: this fit ended nowhere that load could find again. Its verdict: {fit.verdict}")
     target = checked_path(path, "save")
     if not target.parent.is_dir():
         raise StorageError(f"save: there is no folder {target.parent}")

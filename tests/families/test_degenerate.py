@@ -164,6 +164,19 @@ def test_a_search_without_rest_says_what_is_seen():
     assert "effects of g have an sd of 20.00 on the scale of the log link" in verdict(limits=(), covariances=wide)
 
 
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
+@pytest.mark.parametrize("seed", [0, 2])
+def test_an_approximation_without_maximum_says_so(seed, tmp_path):
+    """Long tails of inverse Gaussian times: at some mode the curvature goes to zero, and the number to infinity."""
+    rng = np.random.default_rng(seed)  # numbers at which that happens; of the other seed no finer rule has a value
+    g, x = np.arange(96) % 12, rng.normal(size=96)
+    y = rng.gamma(1.0, np.exp(1.0 + rng.permutation(np.linspace(-2.0, 2.0, 12))[g] + x))
+    fit = blm.Model("y ~ x + (1 | g)", pd.DataFrame({"y": y, "x": x, "g": g}), family="inverse_gaussian").fit_ml(nAGQ=1)
+    assert fit.solution.status == "failed" and "effects of g are less certain given the data" in fit.verdict
+    with pytest.raises(errors.StorageError, match="less certain given the data"):
+        blm.save(fit, tmp_path / "fit.nc")
+
+
 def test_a_perfect_fit_of_times_is_refused():
     """The search gets stuck long before the shape is infinite: 8e4 here."""
     with pytest.raises(errors.FitError, match="fits the data perfectly"):
