@@ -82,7 +82,7 @@ def plot_variance(
     ]
     if isinstance(fit, PointFit):
         _no_point(point)
-        ends = _profile_ends(fit, quantity)
+        ends = _profile_ends(fit, quantity, len(names))
         return _estimates(fit, names, components.of(fit.values)[of_quantity], ends, quantity, figsize, ax)
     assert isinstance(fit, PosteriorFit)
     return _densities(
@@ -297,8 +297,8 @@ def _finish(figure: Any, axes: Sequence[Any], ax: Any, remarks: Sequence[str]) -
     style.note(figure, "; ".join(filter(None, ["Mean with 50 and 95 % intervals below", *remarks])), ax=ax)
 
 
-def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
-    """Ends (k, 2) of 95 % profile intervals in the order of the components; None for shares."""
+def _profile_ends(fit: PointFit, quantity: str, count: int) -> Array | None:
+    """Ends (k, 2) of 95 % profile intervals of so many components, in their order; None for shares."""
     if quantity == "share":
         return None
     groups = fit.design.groups
@@ -310,7 +310,7 @@ def _profile_ends(fit: PointFit, quantity: str) -> Array | None:
         ]
     else:
         keys = [(row_of(group.name), f"sd__{term}") for group in groups for term in group.sd_terms]
-        if not fit.design.family.residual_is_known:
+        if len(keys) < count:  # a residual variance, which not every family has on the scale of its link
             keys.append((RESIDUAL, "sd__Observation"))
     table = fit.confint("profile", ci_prob=style.OUTER, progressbar=False).set_index(["group", "term"])
     ends = table.reindex(keys)[

@@ -1,8 +1,10 @@
 """Densities, marks, priors and curves of variances."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.errors import InputError, RefusedVerbError
@@ -169,3 +171,15 @@ def test_the_mark_is_of_the_same_model(point, post):
 def test_a_point_fit_has_no_priors(point):
     with pytest.raises(RefusedVerbError, match="no priors"):
         blm.plot_prior_posterior(point("sleepstudy"))
+
+
+@pytest.mark.parametrize("quantity", ["sd", "variance"])
+def test_a_family_without_residual_variance_shows_the_sds_of_its_effects(quantity):
+    """A beta response has none on the scale of its link, and so no profile of one."""
+    rng = fixed_rng(2)
+    g, x = np.repeat(np.arange(8), 6), rng.normal(size=48)
+    mean = 1.0 / (1.0 + np.exp(-0.3 * x - rng.normal(size=8)[g]))
+    d = pd.DataFrame({"g": g, "x": x, "y": rng.beta(8.0 * mean, 8.0 * (1.0 - mean))})
+    (ax,) = blm.plot_variance(blm.Model("y ~ x + (1 | g)", d, family="beta").fit_ml(nAGQ=1), quantity=quantity).axes
+    ((low, high),) = (segment[:, 0] for segment in ax.collections[0].get_segments())
+    assert low < ax.lines[0].get_xdata()[0] < high
