@@ -19,18 +19,18 @@ REACH = 12.0  # posterior sds to either side that a prior is drawn for
 
 
 def from_priors(fit: PosteriorFit) -> PosteriorFit | None:
-    """The fit with draws of its priors in place of the posterior's, without random effects; None if one is improper."""
+    """The fit with draws of its priors in place of the posterior's; None if one is improper.
+
+    Without random effects but the coefficients of smooths, which are part of what the fixed effects vary by.
+    """
     import xarray as xr
 
     if any(isinstance(entry.prior, Prior) and entry.prior.name in IMPROPER for entry in fit.priors.entries):
         return None
-    groups = tuple(
-        replace(group, levels=group.levels[:1]) for group in fit.design.groups
-    )  # effects are drawn, but not used
-    drawn = prior_draws(replace(fit.design, groups=groups), fit.priors, draws=PRIOR_DRAWS, random_seed=0)
-    used = {name: v for name, v in drawn.items() if name not in fit.design.names.effects}
+    smooths = {group.name for group in fit.design.every_group if not group.is_grouping}
+    drawn = prior_draws(fit.design, fit.priors, draws=PRIOR_DRAWS, random_seed=0, effects_of=smooths)
     variables = {
-        name: (("chain", "draw", *(f"{name}_{k}" for k in range(v.ndim - 1))), v[None]) for name, v in used.items()
+        name: (("chain", "draw", *(f"{name}_{k}" for k in range(v.ndim - 1))), v[None]) for name, v in drawn.items()
     }
     return replace(fit, idata=xr.DataTree.from_dict({"posterior": xr.Dataset(variables)}))
 

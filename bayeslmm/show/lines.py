@@ -14,6 +14,7 @@ from ..results import wald
 from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.reference import reference_grid
+from ..terms.wide import WideTerm
 from ..tools.hints import with_hints
 from . import style
 from .along import chosen_levels, draw_data, label_x, places_of
@@ -93,6 +94,8 @@ def plot_lines(
     design = fit.design
     no_categories(design, "plot_lines")
     term = design.group(group)
+    if isinstance(term, WideTerm):
+        raise term.refusal("plot_lines")
     x = chosen_x(design, x, term.name)
     together = together or ax is not None
     if interactive and (ax is not None or figsize is not None):

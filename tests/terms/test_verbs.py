@@ -93,6 +93,24 @@ def test_functions_answer_or_refuse(fits, verb, tmp_path):
         assert getattr(blm, verb)(fit, *options) is not None
 
 
+@pytest.mark.parametrize("verb", ["plot_variance", "plot_icc", "plot_prior_posterior"])
+def test_pictures_of_posteriors_have_their_priors(fits, verb):
+    """Which are drawn of the parameters alone, so that no level has to be one of its own."""
+    if verb == "plot_icc" and fits[0].design.smooths:
+        with pytest.raises(NotAvailableError, match="no random effects of groups"):
+            blm.plot_icc(fits[2])
+        return
+    figure = getattr(blm, verb)(fits[2])
+    assert {"posterior", "prior"} <= {line.get_label() for ax in figure.axes for line in ax.get_lines()}
+
+
+def test_the_prior_beside_a_curve_counts_it():
+    post = model("gr + s").fit(draws=100, random_seed=1, progressbar=False)
+    assert blm.plot_icc(post) is not None
+    with pytest.raises(NotAvailableError, match=r"plot_lines is not offered.*relationship matrix"):
+        blm.plot_lines(post, "t", group="gr(g)")
+
+
 @pytest.mark.parametrize("verb", ["explain", "equations", "prior_audit", "__repr__", "_repr_html_"])
 def test_models_are_told(fits, verb):
     assert str(getattr(fits[0], verb)())
