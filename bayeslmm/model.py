@@ -556,9 +556,11 @@ class Model:
     def __repr__(self) -> str:
         d = self.design
         groups = ", ".join(
-            f"{g.name} ({g.n_levels:,} levels: {', '.join(g.columns)})" for g in d.every_group if g.is_grouping
+            f"{group.name} ({group.n_levels:,} levels: {', '.join(group.columns)})"
+            for group in d.every_group
+            if group.is_grouping
         )
-        smooths = ", ".join(f"{g.name} ({g.n_levels} columns)" for g in d.smooths)
+        smooths = ", ".join(f"{smooth.name} ({smooth.n_levels} columns)" for smooth in d.smooths)
         dropped = f", {d.n_dropped:,} dropped (missing values)" if d.n_dropped else ""
         return "\n".join(
             [
@@ -738,7 +740,7 @@ def fit_imputed(
         raise InputError("fit_imputed(sampling=...): options of the sampler belong to how='posterior'")
     if isinstance(tables, str) or not isinstance(tables, Sequence):
         raise InputError(f"fit_imputed: tables are a list of tables, one an imputation, not {type(tables).__name__}")
-    models = [Model(formula, each, **options) for each in tables]
+    models = [Model(formula, table, **options) for table in tables]
     if how == "posterior":
         return pooled([model.fit(**(sampling or {})) for model in models])
     return pooled([model.fit_reml() if how == "reml" else model.fit_ml() for model in models])

@@ -91,7 +91,9 @@ class Check(Shown):
         title = escape(_title(self)).replace("\n", "<br>")
         silent = ", ".join(verdict.name for verdict in self.verdicts if verdict.level == "none")
         remark = f"<p style='opacity:0.7'>Does not apply here: {escape(silent)}.</p>" if silent else ""
-        judged = sorted((v for v in self.verdicts if v.level in HEADINGS), key=lambda v: LEVELS.index(v.level))
+        judged = sorted(
+            (verdict for verdict in self.verdicts if verdict.level in HEADINGS), key=lambda v: LEVELS.index(v.level)
+        )
         return f"<p>{title}</p>{html_verdicts(judged)}{remark}"
 
 
@@ -183,9 +185,9 @@ def check(fit: PointFit | PosteriorFit, *, by: Any = None, random_seed: int = 1,
             bar.say(f"Checking: {name}")
             verdicts.append(_answer(name, question))
             bar.advance(1)
-    how = "posterior" if isinstance(fit, PosteriorFit) else "REML fit" if fit.solution.reml else "ML fit"
+    method = "posterior" if isinstance(fit, PosteriorFit) else "REML fit" if fit.solution.reml else "ML fit"
     family = "" if design.family.has_reml else f", family {design.family}"
-    return Check(title=f"Check of the {how} of {design.described}{family}", verdicts=tuple(verdicts))
+    return Check(title=f"Check of the {method} of {design.described}{family}", verdicts=tuple(verdicts))
 
 
 def _splits(fit: PointFit | PosteriorFit, by: Any) -> tuple[Split, ...]:
@@ -193,7 +195,11 @@ def _splits(fit: PointFit | PosteriorFit, by: Any) -> tuple[Split, ...]:
     ordinary = {name: group for name, group in fit.design.factors.items() if not group.is_wide}
     of_factors = [Split.of(name, group.codes, group.levels) for name, group in ordinary.items()]
     part = fit.design.residual
-    if part is not None and part.structure.blocks is not None and part.group not in {f.name for f in of_factors}:
+    if (
+        part is not None
+        and part.structure.blocks is not None
+        and part.group not in {factor.name for factor in of_factors}
+    ):
         row_blocks = part.structure.blocks
         of_factors.append(Split.of(part.group, row_blocks.codes(), range(len(row_blocks.sizes))))
     if by is None:

@@ -122,8 +122,8 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
     residual = None
     if isinstance(fit, PointFit):
         eta, b = _given_variances(fit, K, rng)
-        sds = [np.sqrt(np.diag(cov))[None] for cov in fit.solution.covariances]
-        repeated = {n: np.tile(v, (K, *[1] * np.ndim(v))) for n, v in fit.values.family.items()}
+        sds = [np.sqrt(np.diag(covariance))[None] for covariance in fit.solution.covariances]
+        repeated = {name: np.tile(value, (K, *[1] * np.ndim(value))) for name, value in fit.values.family.items()}
         parameters = fit.design.along(repeated)
     else:
         chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, K).astype(np.int64)
@@ -160,14 +160,14 @@ def _given_variances(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list
     design = fit.design
     problem, solution = working(design, fit.solution)
     root = np.linalg.cholesky(solution.vcov) if design.p else np.zeros((0, 0))
-    away = rng.standard_normal((K, design.p)) @ root.T
-    eta = design.offset + (solution.beta + away) @ design.X.T
+    noise = rng.standard_normal((K, design.p)) @ root.T
+    eta = design.offset + (solution.beta + noise) @ design.X.T
     effects: list[Array] = []
     if not design.groups:
         return eta, effects
     count = sum(group.n_levels * group.q for group in design.groups)
-    drawn = reml.conditional_draws(problem, solution, rng.standard_normal((K, count)))
-    for group, b, slope in zip(design.groups, drawn, reml.mode_slopes(problem, solution), strict=True):
-        effects.append(b + np.einsum("jqp,kp->kjq", slope, away))
+    simulated_effects = reml.conditional_draws(problem, solution, rng.standard_normal((K, count)))
+    for group, effect, slope in zip(design.groups, simulated_effects, reml.mode_slopes(problem, solution), strict=True):
+        effects.append(effect + np.einsum("jqp,kp->kjq", slope, noise))
         eta += group.contribution(effects[-1])
     return eta, effects

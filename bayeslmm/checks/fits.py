@@ -113,8 +113,8 @@ def _of_draws(d: Diagnosis, chains: int) -> str:
     ess = min(d.min_ess_bulk, d.min_ess_tail)
     if any(worse) or not np.isfinite([d.max_rhat, ess]).all():
         return "no"
-    few = LIMITS["ess"].level(chains / ess)
-    return worst([LIMITS["rhat"].level(d.max_rhat), few, "look"])
+    level_of_ess = LIMITS["ess"].level(chains / ess)
+    return worst([LIMITS["rhat"].level(d.max_rhat), level_of_ess, "look"])
 
 
 def priors(fit: PointFit | PosteriorFit) -> Verdict:
@@ -162,27 +162,27 @@ def prediction(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
         for f, c, d in zip(failed, central, table["distance"], strict=True)
     ]
     level = worst(table["level"].tolist())
-    of = " of new groups" if fit.design.groups else ""
+    suffix = " of new groups" if fit.design.groups else ""
     if level == "ok":
-        words = f"{len(table)} statistics of the data are as in data sets{of} from the model."
+        words = f"{len(table)} statistics of the data are as in data sets{suffix} from the model."
         return Verdict(name="prediction", level=level, words=words, numbers=table)
-    out = table[table["level"] != "ok"].sort_values("distance", ascending=False)
+    flagged = table[table["level"] != "ok"].sort_values("distance", ascending=False)
     statistics = "; ".join(
         f"{r['label']} is {number(r['observed'], r['sd'])}, expected {number(r['conf_low'], r['sd'])} to "
         f"{number(r['conf_high'], r['sd'])}"
-        for _, r in out.iterrows()
+        for _, r in flagged.iterrows()
     )
     remedy = "Averages can be trusted, single predictions in the tails less: another family may do better."
-    if central[out.index].any():
+    if central[flagged.index].any():
         remedy = "Another family or a missing term; blm.ppc and plot_ppc show where."
-    zeros = out[out["stat"] == "share_of_zeros"]
+    zeros = flagged[flagged["stat"] == "share_of_zeros"]
     if len(zeros) and fit.design.family.for_zeros and zeros["observed"].iloc[0] > zeros["mean"].iloc[0]:
         named = " or ".join(map(repr, fit.design.family.for_zeros))
         remedy = f"Give the zeros a part of their own: family={named}, whose share zi or hu may hang on predictors."
     return Verdict(
         name="prediction",
         level=level,
-        words=f"data sets{of} from the model differ from the data: {statistics}.",
+        words=f"data sets{suffix} from the model differ from the data: {statistics}.",
         remedy=remedy,
         numbers=table,
     )
@@ -199,9 +199,11 @@ def collinearity(fit: PointFit | PosteriorFit) -> Verdict:
         return no_answer(
             "collinearity", f"fewer than two predictors{'' if is_known.all() else ' whose errors are told'}"
         )
-    cov = spread.loc[names, names].to_numpy()
-    se = np.sqrt(np.diag(cov))
-    factor = np.diag(np.linalg.pinv(cov / np.outer(se, se), hermitian=True, rcond=1e-12)) if names else np.ones(0)
+    covariance = spread.loc[names, names].to_numpy()
+    se = np.sqrt(np.diag(covariance))
+    factor = (
+        np.diag(np.linalg.pinv(covariance / np.outer(se, se), hermitian=True, rcond=1e-12)) if names else np.ones(0)
+    )
     table = pd.DataFrame({"term": names, "inflation": factor})
     limit = LIMITS["collinearity"]
     table["level"] = [limit.level(v) for v in factor]

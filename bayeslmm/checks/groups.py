@@ -97,19 +97,19 @@ def boundary(fit: PointFit | PosteriorFit) -> Verdict:
 
 def _singular(fit: PointFit) -> Verdict:
     rows, boundaries = [], ["sigma is zero"] if "sigma" in fit.solution.limits else []
-    covariances = [cov.to_numpy() for cov in fit.var_corr().values()]
+    covariances = [covariance_matrix.to_numpy() for covariance_matrix in fit.var_corr().values()]
     factors = zip(fit.design.groups, covariances, fit.solution.singular, strict=True)
-    for g, cov, singular in factors:
-        sd, cor = sd_and_correlation(cov)
+    for g, covariance, singular in factors:
+        sd, correlation = sd_and_correlation(covariance)
         parameters = zip(g.sd_terms, sd[list(g.template.sd_columns)], strict=True)
         at_boundary = [f"sd({c} | {g.name}) is zero" for c, s in parameters if s == 0.0]
         at_boundary += [
-            f"{_pair(g, a, b)} is {cor[a, b]:+.0f}"
+            f"{_pair(g, a, b)} is {correlation[a, b]:+.0f}"
             for a, b in g.correlated
-            if abs(cor[a, b]) > AT_ONE and sd[a] and sd[b]
+            if abs(correlation[a, b]) > AT_ONE and sd[a] and sd[b]
         ]
         boundaries += at_boundary or [f"the covariance matrix of {g.name} is singular"] * singular
-        rows += [(g.name, c, s, singular) for c, s in zip(g.columns, sd, strict=True)]
+        rows += [(g.name, column, s, singular) for column, s in zip(g.columns, sd, strict=True)]
     table = pd.DataFrame(rows, columns=["group", "term", "sd", "singular"])
     if not boundaries:
         return Verdict(name="boundary", level="ok", words="no variance is zero, no correlation is ±1.", numbers=table)
@@ -153,8 +153,8 @@ def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, 
         small = np.nan
         if residual is not None:
             alike = [k for k in range(g.q) if g.template.sd_of[k] == g.template.sd_of[c]]
-            cov = sd[..., None, None] ** 2 * np.eye(len(alike))
-            added = average_variance(g, cov) if g.is_wide else mean_group_variance(g.Z[:, alike], cov)
+            covariance = sd[..., None, None] ** 2 * np.eye(len(alike))
+            added = average_variance(g, covariance) if g.is_wide else mean_group_variance(g.Z[:, alike], covariance)
             small = float(np.mean(added < NEGLIGIBLE * residual))
         level = limit.level(max(piled, small) if piled >= limit.look else piled)
         name = f"sd({column} | {g.name})"
@@ -167,10 +167,10 @@ def _sds(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, 
 def _correlations(fit: PosteriorFit, k: int) -> Iterator[tuple[str, float, float, float, str, str]]:
     g = fit.design.groups[k]
     for a, b in g.correlated:
-        cor = fit.draws(fit.design.names.cor[g.name])[..., a, b]
-        p, name = float(np.mean(np.abs(cor) > 0.95)), _pair(g, a, b)
+        correlation = fit.draws(fit.design.names.cor[g.name])[..., a, b]
+        p, name = float(np.mean(np.abs(correlation) > 0.95)), _pair(g, a, b)
         words = f"{name} is beyond ±0.95 with probability {percent(round(p, 2))}"
-        yield name, float(np.median(cor)), p, np.nan, LIMITS["near one"].level(p), words
+        yield name, float(np.median(correlation)), p, np.nan, LIMITS["near one"].level(p), words
 
 
 # -- random effects
@@ -191,11 +191,11 @@ def random_effects(draws: Draws) -> Verdict:
         reason = NO_GROUPS if not draws.design.groups else "their sds are zero"
         reason = ALL_WIDE if draws.design.groups and all(group.is_wide for group in draws.design.groups) else reason
         return no_answer("random effects", f"too little is known of {', '.join(skipped)}" if skipped else reason)
-    most = max((m for m in measures if m.limit == "skewness"), key=lambda m: m.size)
+    largest = max((measure for measure in measures if measure.limit == "skewness"), key=lambda m: m.size)
     return verdict(
         "random effects",
         measures,
-        fine=f"close to normal ({', '.join(dict.fromkeys(m.of for m in measures))}); {most.words} at most",
+        fine=f"close to normal ({', '.join(dict.fromkeys(m.of for m in measures))}); {largest.words} at most",
         remedies={
             "skewness": "Look for a predictor of levels that is missing; log(y) or sqrt(y) may help.",
             "kurtosis": "Look at the levels far out, or for a predictor of levels that is missing.",
@@ -290,5 +290,5 @@ def _means_of_predictors(design: Design, g: GroupTerm) -> Iterator[tuple[str, Ar
 
 def _correlation(z: Array, x: Array) -> Array:
     """Of every row of z (S, J) with x (J,)."""
-    away, x = z - z.mean(axis=1, keepdims=True), x - x.mean()
-    return away @ x / np.sqrt((away**2).sum(axis=1) * (x @ x))
+    centred, x = z - z.mean(axis=1, keepdims=True), x - x.mean()
+    return centred @ x / np.sqrt((centred**2).sum(axis=1) * (x @ x))

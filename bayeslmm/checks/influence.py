@@ -114,8 +114,8 @@ def influence(fit: PointFit | PosteriorFit) -> Verdict:
     if isinstance(fit, PointFit):
         sentences.append(_fitted_without(fit, max(every, key=lambda s: np.abs(s.shift).max())))
     else:
-        level, words, who = _pareto(fit)
-        judged_levels, sentences, influential = [*judged_levels, level], [*sentences, words], [*influential, who]
+        level, words, level_name = _pareto(fit)
+        judged_levels, sentences, influential = [*judged_levels, level], [*sentences, words], [*influential, level_name]
     doubtful = [who for who, level in zip(influential, judged_levels, strict=True) if level != "ok"]
     return Verdict(
         name=name,
@@ -133,11 +133,11 @@ def _judge(shifts: Shifts, names: tuple[str, ...]) -> tuple[str, str, str]:
     judged = np.where(beyond, size, np.where(size >= FAR_OUT, limit.look, 0.0))
     level = limit.level(float(judged.max()))
     j, c = np.unravel_index(int(np.argmax(judged if level != "ok" else size)), size.shape)
-    who = f"{shifts.group.name} {shifts.group.levels[j]}"
-    words = f"Without {who} {names[c]} moves by {-shifts.shift[j, c]:+.2f} standard errors, the most."
+    level_name = f"{shifts.group.name} {shifts.group.levels[j]}"
+    words = f"Without {level_name} {names[c]} moves by {-shifts.shift[j, c]:+.2f} standard errors, the most."
     if np.isinf(size[j, c]):
-        words = f"{who} alone tells {names[c]}."
-    return level, words, who
+        words = f"{level_name} alone tells {names[c]}."
+    return level, words, level_name
 
 
 # -- one level left out
@@ -155,7 +155,7 @@ def working_model(fit: PointFit | PosteriorFit) -> Working:
     if isinstance(fit, PointFit):
         problem, solution = working(design, fit.solution)
         return Working(problem=problem, covariances=solution.covariances, sigma=solution.sigma)
-    covariances = tuple(flat(cov).mean(axis=0) for cov in fit.covariances())
+    covariances = tuple(flat(covariance).mean(axis=0) for covariance in fit.covariances())
     if design.family.is_normal and not design.predictors:
         sigma = float(np.sqrt(np.mean(fit.values.family["sigma"] ** 2)))
         residual = fit.values.residual
@@ -250,8 +250,8 @@ def _solve(model: Working) -> Solved:
     problem = model.problem
     scaled, criterion = prepare(problem, reml=True)
     lams = [
-        cholesky_psd(np.linalg.solve(T, np.linalg.solve(T, cov).T), blocks) / model.sigma
-        for T, cov, blocks in zip(scaled.T_z, model.covariances, problem.blocks, strict=True)
+        cholesky_psd(np.linalg.solve(T, np.linalg.solve(T, covariance).T), blocks) / model.sigma
+        for T, covariance, blocks in zip(scaled.T_z, model.covariances, problem.blocks, strict=True)
     ]
     reduced = pls.reduce(criterion.layout, lams)
     solution = pls.solve(reduced)
@@ -298,6 +298,6 @@ def _pareto(fit: PosteriorFit) -> tuple[str, str, str]:
     except NotAvailableError as error:
         return "ok", f"Pareto k: {error}.", ""
     j = int(np.argmax(k))
-    who = f"{outer.name} {outer.levels[j]}"
-    words = f"Leaving one {outer.name} out changes the posterior by a Pareto k of {k[j]:.2f} at most ({who})."
-    return LIMITS["pareto k"].level(float(k[j])), words, who
+    level_name = f"{outer.name} {outer.levels[j]}"
+    words = f"Leaving one {outer.name} out changes the posterior by a Pareto k of {k[j]:.2f} at most ({level_name})."
+    return LIMITS["pareto k"].level(float(k[j])), words, level_name

@@ -63,11 +63,11 @@ def distribution(rows: Draws) -> Verdict:
             )
         )
     beyond = 100.0 * np.mean(np.abs(rows.residuals) > 3.0)
-    what = "close to normal" if normal else f"as those of {family.word} responses"
+    shape_words = "close to normal" if normal else f"as those of {family.word} responses"
     return verdict(
         "residual distribution",
         measures,
-        fine=f"{what}: skewness {measures[0].observed:.2f}, excess kurtosis {measures[1].observed:.2f}, "
+        fine=f"{shape_words}: skewness {measures[0].observed:.2f}, excess kurtosis {measures[1].observed:.2f}, "
         f"{beyond:.2g}% beyond 3 sds (normal 0.27%)",
         remedies=remedies_of_shape(family) | {"largest": "Look at these rows."},
     )
@@ -95,9 +95,9 @@ def remedies_of_shape(family: Family) -> dict[str, str]:
 
 def skewness(z: Array) -> Array:
     """Of every row of z (S, k)."""
-    away = z - z.mean(axis=1, keepdims=True)
-    square = away * away
-    return (square * away).mean(axis=1) / square.mean(axis=1) ** 1.5
+    centred = z - z.mean(axis=1, keepdims=True)
+    square = centred * centred
+    return (square * centred).mean(axis=1) / square.mean(axis=1) ** 1.5
 
 
 def kurtosis(z: Array) -> Array:
@@ -147,7 +147,9 @@ def spread(rows: Draws) -> Verdict:
         if worst is not None:
             remedies["predictor sds"] = f'Give every level its own residual sd: sigma="~ {Atom(worst.of)}".'
         remedies["level sds"] += ' What tells such levels apart can stand in sigma="~ x".'
-        levels = max((m for m in measures if m.limit == "level sds"), key=lambda m: m.size, default=None)
+        levels = max(
+            (measure for measure in measures if measure.limit == "level sds"), key=lambda m: m.size, default=None
+        )
         if levels is not None and levels.of in rows.design.frame:
             remedies["level sds"] += f' Or let the sd vary by level: sigma="~ (1 | {Atom(levels.of)})", drawn by fit().'
     return verdict(
@@ -332,13 +334,13 @@ def linearity(rows: Draws) -> Verdict:
 
 def _variables(design: Design) -> Iterator[str]:
     """The columns that the fixed part uses."""
-    used = (
+    used_names = (
         name
         for factors in design.recipe.fixed.products
         for coded in factors
         for name in coded.expression.columns.values()
     )
-    yield from dict.fromkeys(used)
+    yield from dict.fromkeys(used_names)
 
 
 def _numeric(design: Design) -> Iterator[str]:

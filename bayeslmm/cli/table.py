@@ -208,11 +208,11 @@ def _parsed(stream: BinaryIO, lines: list[str], label: str, encoding: str) -> tu
         cut = f"separator {SEPARATORS[separator]}"
         raise DataError(f"{label} is no regular table ({cut}): {_sentence(problem)}") from None
     frame = frame.assign(**codes)
-    how = [f"separator {SEPARATORS[separator]}"] if separator != "," else []
-    how += ["decimal comma"] if decimal == "," else []
-    how += ["read as Windows-1252, since it is not UTF-8"] if encoding == "cp1252" else []
-    how += [f"{name} kept as text for its leading zeros" for name in codes]
-    return frame, f" ({', '.join(how)})" if how else ""
+    format_words = [f"separator {SEPARATORS[separator]}"] if separator != "," else []
+    format_words += ["decimal comma"] if decimal == "," else []
+    format_words += ["read as Windows-1252, since it is not UTF-8"] if encoding == "cp1252" else []
+    format_words += [f"{name} kept as text for its leading zeros" for name in codes]
+    return frame, f" ({', '.join(format_words)})" if format_words else ""
 
 
 def _codes(texts: pd.DataFrame, frame: pd.DataFrame) -> dict[str, pd.Series]:

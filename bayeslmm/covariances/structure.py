@@ -155,7 +155,7 @@ class Structure(ABC):
             ]
         )
         lam = self.template(numbers, q)
-        return [each @ lam.T + lam @ each.T for each in self.jacobian(numbers, q)]
+        return [derivative @ lam.T + lam @ derivative.T for derivative in self.jacobian(numbers, q)]
 
     def _sds(self, numbers: Array, q: int) -> Array:
         return np.full(q, numbers[0]) if self.hom else np.asarray(numbers[:q], dtype=float)
@@ -216,8 +216,8 @@ class Structure(ABC):
         import pytensor.tensor as pt
 
         total: Any = np.float64(0.0)
-        for p in self.positions(cor, columns):
-            total = total + pt.log1p(-(p**2))
+        for position in self.positions(cor, columns):
+            total = total + pt.log1p(-(position**2))
         return total
 
     def correlation(self, numbers: Sequence[Array], q: int) -> Array:

@@ -357,12 +357,12 @@ def cholesky_psd(cov: Array, blocks: Sequence[Sequence[int]]) -> Array:
         if len(block) == 2 and _fill_two(cov, block[0], block[1], lam):
             continue
         index = np.ix_(block, block)
-        sd, cor = sd_and_correlation(cov[index])
-        triangle = _cholesky(cor)
+        sd, correlation = sd_and_correlation(cov[index])
+        triangle = _cholesky(correlation)
         if triangle is not None:
             lam[index] = sd[:, None] * triangle
             continue
-        values, vectors = np.linalg.eigh(cor)
+        values, vectors = np.linalg.eigh(correlation)
         root = sd[:, None] * vectors * np.sqrt(np.where(values > 1e-14 * len(sd), values, 0.0))
         triangle = np.linalg.qr(root.T, mode="r").T
         lam[index] = triangle * np.where(np.diag(triangle) < 0.0, -1.0, 1.0)
@@ -375,11 +375,11 @@ def _fill_two(cov: Array, a: int, b: int, lam: Array) -> bool:
     if not (variance > 0.0 and other > 0.0):
         return False
     first, second = math.sqrt(variance), math.sqrt(other)
-    cor = float(cov[b, a]) / (first * second)
-    left = 1.0 - cor * cor
+    correlation = float(cov[b, a]) / (first * second)
+    left = 1.0 - correlation * correlation
     if not left > SOUND * SOUND:
         return False
-    lam[a, a], lam[b, a], lam[b, b] = first, second * cor, second * math.sqrt(left)
+    lam[a, a], lam[b, a], lam[b, b] = first, second * correlation, second * math.sqrt(left)
     return True
 
 
@@ -399,10 +399,10 @@ def sd_and_correlation(cov: Array) -> tuple[Array, Array]:
     """
     sd = np.sqrt(np.maximum(np.diagonal(cov, axis1=-2, axis2=-1), 0.0))
     scale = sd[..., :, None] * sd[..., None, :]
-    cor = np.divide(cov, scale, out=np.zeros_like(cov), where=scale > 0)
+    correlation = np.divide(cov, scale, out=np.zeros_like(cov), where=scale > 0)
     index = np.arange(cov.shape[-1])
-    cor[..., index, index] = 1.0
-    return sd, np.clip(cor, -1.0, 1.0)
+    correlation[..., index, index] = 1.0
+    return sd, np.clip(correlation, -1.0, 1.0)
 
 
 def covariance(sd: Array, cor: Array) -> Array:

@@ -62,10 +62,10 @@ class Aliases:
         spread = np.sqrt(np.mean((B - aliased_centre) ** 2, axis=0))
         weights = np.zeros((A.shape[1], len(columns)))
         if len(columns):
-            away = A - centre
-            size = np.sqrt(np.mean(away**2, axis=0))
+            centred = A - centre
+            size = np.sqrt(np.mean(centred**2, axis=0))
             size[size <= ROUNDING * np.abs(centre)] = np.inf  # the intercept itself
-            parts = np.linalg.lstsq(away / size, B - aliased_centre, rcond=None)[0]
+            parts = np.linalg.lstsq(centred / size, B - aliased_centre, rcond=None)[0]
             weights = np.where(np.abs(parts) > NEGLIGIBLE * spread, parts, 0.0) / size[:, None]
         return cls(
             columns=columns,
@@ -88,9 +88,9 @@ class Aliases:
         size : float64 array (G, a)
             How large the numbers were that a contrast is the difference of (`sizes`): what rounding is told by.
         """
-        along, away = X - weight * self.centre, aliased - weight * self.aliased_centre
-        beyond = np.abs(away - along @ self.weights)
-        moved = np.abs(away) + np.abs(along) @ np.abs(self.weights)
+        along, centred = X - weight * self.centre, aliased - weight * self.aliased_centre
+        beyond = np.abs(centred - along @ self.weights)
+        moved = np.abs(centred) + np.abs(along) @ np.abs(self.weights)
         least = DEPENDENT * (moved + weight * self.spread) + ROUNDING * (size + self.sizes(X, aliased))
         return ~np.any(beyond > least, axis=1)  # a missing predictor is another reason
 
@@ -100,10 +100,10 @@ class Aliases:
 
     def words(self, count: int, of: int, what: str = "row") -> str:
         """Why so many numbers are missing."""
-        one = len(self.names) == 1
+        single = len(self.names) == 1
         names = ", ".join(self.names[:4]) + ", …" * (len(self.names) > 4)
         return (
             f"{count:,} of {of:,} {what}{'s' * (of != 1)} not estimable, and missing in the result: in the data "
-            f"{names} depend{'s' * one} linearly on the other columns of the fixed part, and here not. "
+            f"{names} depend{'s' * single} linearly on the other columns of the fixed part, and here not. "
             "Ask for combinations that occur in the data, or leave terms out of the formula."
         )

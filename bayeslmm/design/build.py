@@ -126,7 +126,9 @@ def build_design(
         given, sigma = {"sigma": sigma, **given}, None
     weights_column = weights if isinstance(weights, str) and family.has_residual else None
     words, of_parameters = ResidualWords.of(sigma, residual, family, se, data), PredictorWords.of(given, family)
-    fixing = Fixing.of(fixed, family, se=se, residual=words, predicted=[each.parameter for each in of_parameters])
+    fixing = Fixing.of(
+        fixed, family, se=se, residual=words, predicted=[predictor.parameter for predictor in of_parameters]
+    )
     scope = Scope(names=namespace or {}, trusted=trust)
     plan = make_plan(formula, data, scope, weights, offset, se, words, of_parameters)
     weights = from_outside(weights, data, "weights")
@@ -175,13 +177,17 @@ def build_design(
     wide_recipes: list[WideRecipe] = []
     if of_mean.smooths or any(bar.word is not None for bar in of_mean.bars):
         wide, wide_recipes = wide_terms(of_mean, plan.expressions, frame.frame, named_matrices, information)
-    predictors = {each.parameter: _parameter_part(each, family, plan.expressions, frame) for each in of_parameters}
+    predictors = {
+        predictor.parameter: _parameter_part(predictor, family, plan.expressions, frame) for predictor in of_parameters
+    }
     if of_categories is not None:
         first = _parameter_part(of_categories, family, plan.expressions, frame)
         named_categories = zip(family.parameters, response.levels[1:], strict=True)
         predictors = {name: first.of_category(name, as_word(category)) for name, category in named_categories}
-    _refuse_names_twice([g.name for g in (*groups, *wide, *(g for part in predictors.values() for g in part.groups))])
-    x_names = tuple(name for name, use in zip(columns.names, kept, strict=True) if use)
+    _refuse_names_twice(
+        [g.name for g in (*groups, *wide, *(group for part in predictors.values() for group in part.groups))]
+    )
+    x_names = tuple(name for name, is_kept in zip(columns.names, kept, strict=True) if is_kept)
     _refuse_names_twice([*x_names, *(label for part in predictors.values() for label in part.labels)])
     recipe = Recipe(
         fixed=columns,
@@ -221,7 +227,7 @@ def build_design(
         residual=None
         if words is None
         else build_residual(words, plan.expressions, frame.frame, (*groups, *wide), weights),
-        fixed=fixing.resolved(family, whole_groups, [g for part in predictors.values() for g in part.groups]),
+        fixed=fixing.resolved(family, whole_groups, [group for part in predictors.values() for group in part.groups]),
         predictors=predictors,
     )
     if words is not None:
@@ -276,17 +282,17 @@ def _refuse_huge_offset(design: Design) -> None:
 def _without_aliases(
     X: np.ndarray, fixed: MatrixRecipe, terms: Terms, what: str
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    kept = independent_columns(X, has_intercept=terms.intercept)
-    aliased = warn_of_aliases(fixed.names, kept, what)
+    is_kept = independent_columns(X, has_intercept=terms.intercept)
+    aliased = warn_of_aliases(fixed.names, is_kept, what)
     if aliased:
-        X = X[:, kept]
-    kept.setflags(write=False)
-    return X, kept, aliased
+        X = X[:, is_kept]
+    is_kept.setflags(write=False)
+    return X, is_kept, aliased
 
 
 def warn_of_aliases(names: Sequence[str], kept: np.ndarray, what: str) -> tuple[str, ...]:
     """The names of the columns that are left out, after saying so."""
-    aliased = tuple(name for name, use in zip(names, kept, strict=True) if not use)
+    aliased = tuple(name for name, is_kept in zip(names, kept, strict=True) if not is_kept)
     if aliased:
         warn(
             f"{what} is rank deficient: {', '.join(aliased)} left out, as "
@@ -301,8 +307,8 @@ def _parameter_part(
 ) -> ParameterPart:
     """The linear predictor of a parameter on the rows of a frame."""
     terms = words.formula.fixed_terms
-    fixed, whole = design_columns(terms, expressions, frame)
-    X, kept, _ = _without_aliases(whole, fixed, terms, f"{words.parameter}={words.text!r}")
+    fixed, every_column = design_columns(terms, expressions, frame)
+    X, kept, _ = _without_aliases(every_column, fixed, terms, f"{words.parameter}={words.text!r}")
     check_rows(len(frame), X.shape[1])
     groups, bars, groupings = _groups(words.formula.bars, expressions, frame)
     wide: list[WideTerm] = []
@@ -317,20 +323,23 @@ def _parameter_part(
     recipe = Recipe(
         fixed=fixed,
         kept=kept,
-        aliases=Aliases.of(whole, kept, kept, fixed.names, intercept=terms.intercept),
+        aliases=Aliases.of(every_column, kept, kept, fixed.names, intercept=terms.intercept),
         bars=bars,
         groupings=tuple(replace(grouping, name=called(grouping.name)) for grouping in groupings),
         offsets=offsets,
         offset_given_as_array=False,
-        wide=tuple(replace(each, name=called(each.name)) for each in wide_recipes),
+        wide=tuple(replace(term, name=called(term.name)) for term in wide_recipes),
     )
     return ParameterPart(
         parameter=words.parameter,
         text=words.text,
         link=family.parameter_link(words.parameter),
         X=frozen(X),
-        x_names=tuple(name for name, use in zip(fixed.names, kept, strict=True) if use),
-        groups=(*(replace(g, name=called(g.name)) for g in groups), *(g.renamed(called(g.name)) for g in wide)),
+        x_names=tuple(name for name, is_kept in zip(fixed.names, kept, strict=True) if is_kept),
+        groups=(
+            *(replace(group, name=called(group.name)) for group in groups),
+            *(g.renamed(called(g.name)) for g in wide),
+        ),
         offset=frozen(total_offset(offsets, frame, None)),
         recipe=recipe,
     )
@@ -387,10 +396,10 @@ def _without_fixed(
     """Grouping factors without columns whose sds are fixed at zero, and which columns of their bars are left."""
     left = []
     for term, recipes, grouping in zip(groups, bars, groupings, strict=True):
-        kept = fixing.kept(term)
-        smaller = term if kept is None else reduced(term, kept)
+        is_kept = fixing.kept(term)
+        smaller = term if is_kept is None else reduced(term, is_kept)
         if smaller is not None:
-            left.append((smaller, recipes, grouping, kept))
+            left.append((smaller, recipes, grouping, is_kept))
     terms, recipes_of, groupings_of, kept_of = zip(*left, strict=True) if left else ((), (), (), ())
     return tuple(terms), tuple(recipes_of), tuple(groupings_of), tuple(kept_of)
 

@@ -34,8 +34,8 @@ def as_seen(design: Design, y: Array) -> NDArray[Any]:
         missing = np.isnan(y)
         seen = scores(design.levels)[np.where(missing, 0.0, y).astype(np.int64)]
         y = np.where(missing, np.nan, seen) if missing.any() else seen
-    whole = design.family.is_discrete and bool(np.all(np.abs(y) < 2.0**53)) and bool(np.all(y == np.rint(y)))
-    return y.astype(np.int64) if whole else y
+    is_whole = design.family.is_discrete and bool(np.all(np.abs(y) < 2.0**53)) and bool(np.all(y == np.rint(y)))
+    return y.astype(np.int64) if is_whole else y
 
 
 def as_table(design: Design, y: Array) -> pd.DataFrame:

@@ -55,15 +55,15 @@ def as_codes(y: Any, levels: Sequence[Any], *, is_binary: bool, response: str) -
     if not all(_is_among(value, code_of) for value in values):
         numbers = (0.0, 1.0) if is_binary else scores(levels).tolist()
         code_of_number = {number: code for code, number in enumerate(numbers)}
-        unknown = next((v for v in values if not _is_among(v, code_of_number) and not pd.isna(v)), None)
+        unknown = next((value for value in values if not _is_among(value, code_of_number) and not pd.isna(value)), None)
         if unknown is not None:
-            shown = ", ".join(map(repr, levels))
+            listed = ", ".join(map(repr, levels))
             raise DataError(
-                f"refit: {unknown!r} is no category of {response!r}; there are {shown}"
+                f"refit: {unknown!r} is no category of {response!r}; there are {listed}"
                 + ("" if numbers == list(levels) else f", or the numbers {numbers[0]:g} to {numbers[-1]:g}")
             )
         code_of = code_of_number
-    return np.array([np.nan if pd.isna(v) else code_of[v] for v in values])
+    return np.array([np.nan if pd.isna(value) else code_of[value] for value in values])
 
 
 def _is_among(value: Any, places: dict[Any, int]) -> bool:

@@ -275,8 +275,8 @@ def _contrast(contrast: Any, levels: tuple[Any, ...], full: bool, label: str) ->
         coder: Any = contrast() if inspect.isclass(contrast) else contrast
         coded = (coder.code_with_intercept if full else coder.code_without_intercept)(list(levels))
     except Exception as problem:
-        shown = ", ".join(map(repr, levels[:8]))
-        raise DataError(f"{label} cannot be coded: {problem}. The levels are {shown}.") from None
+        listed = ", ".join(map(repr, levels[:8]))
+        raise DataError(f"{label} cannot be coded: {problem}. The levels are {listed}.") from None
     return np.array(coded.matrix, dtype=np.float64), [one_line(name) for name in coded.labels]
 
 

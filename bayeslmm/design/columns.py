@@ -99,9 +99,9 @@ def _warn_of_gaps(bar: Bar, steps: Coded) -> None:
         return
     distances = np.diff(numbers)
     if len(distances) > 1 and not np.allclose(distances, distances[0]):
-        shown = ", ".join(f"{number:g}" for number in numbers[:SHOWN])
+        listed = ", ".join(f"{number:g}" for number in numbers[:SHOWN])
         warn(
-            f"{bar.text}: {bar.structure.name} counts the levels {shown}{', ...' * (len(numbers) > SHOWN)} as steps of "
-            "equal length, and as numbers they are not.",
+            f"{bar.text}: {bar.structure.name} counts the levels {listed}{', ...' * (len(numbers) > SHOWN)} as steps "
+            "of equal length, and as numbers they are not.",
             UnequalStepsWarning,
         )

@@ -175,10 +175,10 @@ class Design:
     @property
     def factors(self) -> dict[str, GroupTerm]:
         """The grouping factors by what the formula calls them; of a formula of all categories those of the first."""
-        each = {group.name: group for group in self.groups if group.is_grouping}
+        group_of = {group.name: group for group in self.groups if group.is_grouping}
         for part in self.of_categories[:1]:
-            each |= {part.factor_of(group): group for group in part.groups if group.is_grouping}
-        return each
+            group_of |= {part.factor_of(group): group for group in part.groups if group.is_grouping}
+        return group_of
 
     @property
     def fixed_words(self) -> str:
@@ -338,8 +338,8 @@ class Design:
         """The working responses that differ, and how often each counts; none where no normaliser hangs on them."""
         if not self.family.normaliser_takes_y:
             return np.zeros(0), np.ones(1)
-        values, which = np.unique(self.working_response, return_inverse=True)
-        return values.astype(float), np.bincount(which.reshape(-1), weights=self.counted)
+        values, inverse_index = np.unique(self.working_response, return_inverse=True)
+        return values.astype(float), np.bincount(inverse_index.reshape(-1), weights=self.counted)
 
     @property
     def precisions(self) -> np.ndarray | None:
@@ -562,7 +562,7 @@ class Design:
             No such factor, or several and none is named.
         """
         groups = tuple(g for g in (self.parameter_groups if self.of_categories else self.groups) if g.is_grouping)
-        names = ", ".join(repr(g.name) for g in groups)
+        names = ", ".join(repr(group.name) for group in groups)
         if not groups:
             raise InputError("the model has no grouping factor")
         if name is None and len(groups) > 1:

@@ -185,14 +185,14 @@ class Fixing:
                 )
         for key in self.given:
             if key not in used:
-                there, others = (
+                available, others = (
                     ", ".join(repr(("sd", term.name, name)) for term in terms for name in term.sd_terms)
                     for terms in (groups, elsewhere)
                 )
                 others = others and f" Those of effects on other parameters are not fixed by a number: {others}."
                 raise PriorError(
                     f"priors={{{key!r}: {self.given[key]:g}}}: no sd goes by that key that can be fixed. Sds here that "
-                    f"can: {there or 'none'}.{others} A smooth, or a term with gr() or mm(), is left out of the "
+                    f"can: {available or 'none'}.{others} A smooth, or a term with gr() or mm(), is left out of the "
                     "formula instead."
                 )
         return {**sds, **dict(self.family(family).fixed)}
@@ -203,15 +203,15 @@ def reduced(term: GroupTerm, kept: np.ndarray) -> GroupTerm | None:
     if not kept.any():
         return None
     columns = [int(c) for c in np.flatnonzero(kept)]
-    place = {c: i for i, c in enumerate(columns)}
-    blocks = [tuple(place[c] for c in block if c in place) for block in term.blocks]
+    place = {column: i for i, column in enumerate(columns)}
+    blocks = [tuple(place[column] for column in block if column in place) for block in term.blocks]
     left = [b for b, block in enumerate(blocks) if block]
     structures = term.template.structures
     Z = np.ascontiguousarray(term.Z[:, columns])
     Z.setflags(write=False)
     return replace(
         term,
-        columns=tuple(term.columns[c] for c in columns),
+        columns=tuple(term.columns[column] for column in columns),
         Z=Z,
         blocks=tuple(blocks[b] for b in left),
         structures=tuple(UNSTRUCTURED if len(blocks[b]) == 1 else structures[b] for b in left),

@@ -125,10 +125,10 @@ def _labels(columns: Sequence[pd.Series], missing: np.ndarray, codes: np.ndarray
 
 def _whole_unless_missing(column: pd.Series) -> pd.Series:
     present = column.dropna()
-    whole = whole_numbers(present)
-    if whole.dtype == present.dtype:
+    is_whole = whole_numbers(present)
+    if is_whole.dtype == present.dtype:
         return column
-    return whole.astype(object).reindex(column.index) if column.index.is_unique else column.astype("Int64")
+    return is_whole.astype(object).reindex(column.index) if column.index.is_unique else column.astype("Int64")
 
 
 def _levels_and_codes(column: pd.Series) -> tuple[list[Any], np.ndarray]:
@@ -189,10 +189,10 @@ def warn_if_constant_within_levels(
     at_first = first[codes]
     flat = [name for c, name in enumerate(names) if name != "Intercept" and np.array_equal(Z[:, c], Z[at_first, c])]
     if flat:
-        one = len(flat) == 1
+        single = len(flat) == 1
         warn(
-            f"{text}: {', '.join(flat)} {'varies' if one else 'vary'} within none of the {len(grouping.levels):,} "
-            f"levels of {grouping.name}, so {'its' if one else 'their'} random slope can hardly be told from the "
-            f"intercept. Keep {'it' if one else 'them'} in the fixed part and write (1 | {grouping.name}).",
+            f"{text}: {', '.join(flat)} {'varies' if single else 'vary'} within none of the {len(grouping.levels):,} "
+            f"levels of {grouping.name}, so {'its' if single else 'their'} random slope can hardly be told from the "
+            f"intercept. Keep {'it' if single else 'them'} in the fixed part and write (1 | {grouping.name}).",
             WeaklyIdentifiedWarning,
         )

@@ -30,11 +30,11 @@ def read_likelihood_weights(expression: Expression | None, frame: pd.DataFrame |
     if not isinstance(values, np.ndarray) or values.ndim > 1:
         raise DataError(f"{what}: one column of numbers is needed, how often each row counts.")
     values = np.asarray(values, dtype=np.float64)
-    bad = ~(np.isfinite(values) & (values > 0.0))
-    if bad.any():
+    is_invalid = ~(np.isfinite(values) & (values > 0.0))
+    if is_invalid.any():
         raise DataError(
-            f"{what}: they are positive and finite; {int(bad.sum())} are not ({row_names(frame.index, bad)}). Leave "
-            "these rows out of the data."
+            f"{what}: they are positive and finite; {int(is_invalid.sum())} are not "
+            f"({row_names(frame.index, is_invalid)}). Leave these rows out of the data."
         )
     check_size(values[:, None], [expression.label])
     return frozen(values)

@@ -87,8 +87,8 @@ class Names:
 
     def spread_of(self, group: str, at_means: bool) -> tuple[str, str]:
         """The variables of a factor's sds and correlations: at zero, or at the means of predictors."""
-        sd, cor = (self.sd_at_means, self.cor_at_means) if at_means else (self.sd, self.cor)
-        return sd[group], cor[group]
+        sd, correlation = (self.sd_at_means, self.cor_at_means) if at_means else (self.sd, self.cor)
+        return sd[group], correlation[group]
 
     def loo_of(self, unit: str) -> str:
         """What leave-one-out found by level of a factor, or of a unit of correlated residuals that is none."""
@@ -137,7 +137,7 @@ def contract(
     def each(template: str) -> ByGroup:
         return MappingProxyType({name: taken.new(template.format(name)) for name in factors})
 
-    sd, cor, b, coef = each("sd_{}"), each("cor_{}"), each("b_{}"), each("coef_{}")
+    sd, correlation, b, coef = each("sd_{}"), each("cor_{}"), each("b_{}"), each("coef_{}")
     level = MappingProxyType({name: taken.new(_listed(name), "_level") for name in factors})
     term, other = (
         MappingProxyType({name: taken.new(_listed(name) + ending) for name in factors})
@@ -153,17 +153,17 @@ def contract(
     for factor in factors:
         dims |= {
             sd[factor]: (term[factor],),
-            cor[factor]: (term[factor], other[factor]),
+            correlation[factor]: (term[factor], other[factor]),
             b[factor]: (level[factor], term[factor]),
         }
     coef_term, pair, loo = each("{}_coef"), each("{}_pair"), each(LOO)
     sd_at_means, cor_at_means = each("sd_{}_at_means"), each("cor_{}_at_means")
     for factor in factors:
-        dims |= {sd_at_means[factor]: dims[sd[factor]], cor_at_means[factor]: dims[cor[factor]]}
+        dims |= {sd_at_means[factor]: dims[sd[factor]], cor_at_means[factor]: dims[correlation[factor]]}
     taken.update((RESPONSE, OBSERVED, COUNTED))
     return Names(
         sd=sd,
-        cor=cor,
+        cor=correlation,
         b=b,
         coef=coef,
         level=level,

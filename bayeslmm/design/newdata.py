@@ -93,7 +93,11 @@ def rebuild(
         raise DataError(
             f"{unknown[0]!r} is no grouping factor of the model; it has {', '.join(map(repr, factor_names)) or 'none'}."
         )
-    wide = [each for each in recipe.wide if groups is None or not each.is_grouping or each.name in groups]
+    wide = [
+        wide_term
+        for wide_term in recipe.wide
+        if groups is None or not wide_term.is_grouping or wide_term.name in groups
+    ]
     kept_of_bars = recipe.kept_of_bars or (None,) * len(recipe.bars)
     groupings = [
         (bars, grouping, kept)
@@ -102,18 +106,18 @@ def rebuild(
     ]
     matrices = [recipe.fixed, *(bar for bars, *_ in groupings for bar in bars)]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
-    leaves += [leaf for each in wide for leaf in each.leaves]
+    leaves += [leaf for wide_term in wide for leaf in wide_term.leaves]
     named = [(leaf, where) for leaf in leaves] + [(leaf, "offset") for leaf in recipe.offsets]
-    used: dict[str, pd.Series] = {}
+    used_columns: dict[str, pd.Series] = {}
     for leaf, where in named:
         for name in leaf.columns.values():
-            used[name] = _present(newdata, name, where)
-    for each in wide:
-        for name in each.columns:
-            used[name] = _present(newdata, name, each.name)
-    keep, _ = complete_rows(used)
+            used_columns[name] = _present(newdata, name, where)
+    for term in wide:
+        for name in term.columns:
+            used_columns[name] = _present(newdata, name, term.name)
+    keep, _ = complete_rows(used_columns)
     complete = np.ones(len(newdata), dtype=bool) if keep is None else keep
-    frame = _new_frame(used, complete, newdata.index, fit_frame)
+    frame = _new_frame(used_columns, complete, newdata.index, fit_frame)
     outside = _new_offset(recipe, newdata, offset)
 
     full = _columns((recipe.fixed,), frame)
@@ -134,16 +138,16 @@ def rebuild(
         Z = _scatter(every if kept is None else every[:, kept], complete)
         labels.setflags(write=False)
         built.append(NewGroup(name=grouping.name, codes=frozen(codes, np.int64), labels=labels, Z=frozen(Z)))
-    for each in wide:
-        for name in each.loose:
-            frame[name] = group_column(_present(newdata, name, each.name)[complete]).array
+    for term in wide:
+        for name in term.loose:
+            frame[name] = group_column(_present(newdata, name, term.name)[complete]).array
     return NewDesign(
         X=frozen(X),
         groups=tuple(built),
         offset=frozen(shift + outside),
         index=newdata.index,
         aliased=frozen(aliased),
-        wide=tuple(_new_wide(each, frame, complete) for each in wide),
+        wide=tuple(_new_wide(wide_term, frame, complete) for wide_term in wide),
     )
 
 
@@ -156,10 +160,10 @@ def matrix_at(recipe: MatrixRecipe, fit_frame: pd.DataFrame, newdata: pd.DataFra
     """
     leaves = [coded.expression for factors in recipe.products for coded in factors]
     names = dict.fromkeys(name for leaf in leaves for name in leaf.columns.values())
-    used = {name: _present(newdata, name, where) for name in names}
-    keep, _ = complete_rows(used)
+    used_names = {name: _present(newdata, name, where) for name in names}
+    keep, _ = complete_rows(used_names)
     complete = np.ones(len(newdata), dtype=bool) if keep is None else keep
-    return _scatter(_columns((recipe,), _new_frame(used, complete, newdata.index, fit_frame)), complete)
+    return _scatter(_columns((recipe,), _new_frame(used_names, complete, newdata.index, fit_frame)), complete)
 
 
 def _new_wide(recipe: WideRecipe, frame: pd.DataFrame, complete: np.ndarray) -> NewWide:

@@ -103,9 +103,9 @@ def make_plan(
     offsets = [bind(Atom(text, is_name=False), columns, scope, "offset") for text in formula.offsets]
     if isinstance(offset, str):
         offsets.append(bind(Atom(offset), columns, scope, "offset="))
-    for argument, what in ((weights, "weights="), (se, "se=")):
+    for argument, label in ((weights, "weights="), (se, "se=")):
         if isinstance(argument, str) and argument not in columns:
-            raise unknown_column(argument, what, columns)
+            raise unknown_column(argument, label, columns)
     every = [response, *expressions.values(), *offsets, *([] if likelihood_weights is None else [likelihood_weights])]
     valued = dict.fromkeys(name for expression in every for name in expression.columns.values())
     for bar in formula.bars:
@@ -162,22 +162,25 @@ def _columns_of_response(response: Expression) -> frozenset[str]:
 
 def kept_columns(plan: Plan, data: pd.DataFrame, offset: np.ndarray | None) -> tuple[Columns, np.ndarray | None]:
     """The used columns on the complete rows, and the mask of these rows (None: all of them)."""
-    used = {name: pick(data, name) for name in plan.columns}
+    used_names = {name: pick(data, name) for name in plan.columns}
     outside = {"offset": offset} if offset is not None else {}
-    keep, counts = complete_rows({**{k: v for k, v in used.items() if k not in plan.loose}, **outside})
+    keep, counts = complete_rows(
+        {**{key: value for key, value in used_names.items() if key not in plan.loose}, **outside}
+    )
     if keep is not None:
         _report_dropped(keep, counts)
     index = data.index
     if keep is not None:
         index = index[keep]
-        used = {
-            name: pd.Series(column.array[keep], index=index, name=name, copy=False) for name, column in used.items()
+        used_names = {
+            name: pd.Series(column.array[keep], index=index, name=name, copy=False)
+            for name, column in used_names.items()
         }
     columns = {
         name: group_column(column).astype("category")  # which files can hold
         if name in plan.loose
         else plain(column, name, group_only=name in plan.group_only)
-        for name, column in used.items()
+        for name, column in used_names.items()
     }
     for name, column in columns.items():
         if name not in plan.loose and is_numeric(column):
@@ -187,12 +190,12 @@ def kept_columns(plan: Plan, data: pd.DataFrame, offset: np.ndarray | None) -> t
 
 def _report_dropped(keep: np.ndarray, counts: Mapping[str, int]) -> None:
     n, dropped = len(keep), int(len(keep) - keep.sum())
-    shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
     if dropped == n:
         empty = [name for name, count in counts.items() if count == n]
-        why = f"{', '.join(map(repr, empty))} is all missing" if empty else f"missing values: {shown}"
+        why = f"{', '.join(map(repr, empty))} is all missing" if empty else f"missing values: {listed}"
         raise DataError(f"No row is complete: {why}. Fill in or leave out the column.")
-    warn(f"{dropped} of {n} rows left out, as they have missing values ({shown}).", DroppedRowsWarning)
+    warn(f"{dropped} of {n} rows left out, as they have missing values ({listed}).", DroppedRowsWarning)
 
 
 def from_outside(values: Any, data: pd.DataFrame, what: str) -> np.ndarray | None:
@@ -229,10 +232,10 @@ def check_weights(values: np.ndarray | None, keep: np.ndarray | None, index: pd.
     if values is None:
         return None
     values = values if keep is None else values[keep]
-    bad = ~(np.isfinite(values) & (values > 0))
-    if bad.any():
+    is_invalid = ~(np.isfinite(values) & (values > 0))
+    if is_invalid.any():
         raise DataError(
-            f"Weights are positive and finite; {int(bad.sum())} are not ({row_names(index, bad)}). "
+            f"Weights are positive and finite; {int(is_invalid.sum())} are not ({row_names(index, is_invalid)}). "
             "Leave these rows out of the data."
         )
     check_size(values[:, None], ["weights"])

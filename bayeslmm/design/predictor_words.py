@@ -87,5 +87,9 @@ def _no_such_parameter(name: str, text: Any, family: Family) -> str:
     having = [other for other, kind in (FAMILIES | BY_NUTS).items() if name in kind.every_parameter]
     if family.is_nominal:
         return f"{name}={text!r}: {family.option} has no {name}; its categories have linear predictors, by the formula."
-    has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has none besides the mean"
-    return f"{name}={text!r}: {family.option} has no {name}; {has}. Families with {name}: {', '.join(having)}."
+    available_words = (
+        f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has none besides the mean"
+    )
+    return (
+        f"{name}={text!r}: {family.option} has no {name}; {available_words}. Families with {name}: {', '.join(having)}."
+    )

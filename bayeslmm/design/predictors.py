@@ -103,8 +103,8 @@ class ParameterPart:
             ),
             recipe=replace(
                 self.recipe,
-                groupings=tuple(replace(each, name=name_of[each.name]) for each in self.recipe.groupings),
-                wide=tuple(replace(each, name=name_of[each.name]) for each in self.recipe.wide),
+                groupings=tuple(replace(grouping, name=name_of[grouping.name]) for grouping in self.recipe.groupings),
+                wide=tuple(replace(term, name=name_of[term.name]) for term in self.recipe.wide),
             ),
         )
 
@@ -132,15 +132,20 @@ class ParameterPart:
     def of_fit(self, index: pd.Index, groups: Collection[str] = ()) -> NewDesign:
         """The rows of the fit in the same form."""
         ordinary = tuple(
-            NewGroup(name=g.name, codes=g.codes, labels=np.asarray(g.levels, dtype=object)[g.codes], Z=g.Z)
-            for g in self.groups
-            if not g.is_wide and g.name in groups
+            NewGroup(
+                name=group.name,
+                codes=group.codes,
+                labels=np.asarray(group.levels, dtype=object)[group.codes],
+                Z=group.Z,
+            )
+            for group in self.groups
+            if not group.is_wide and group.name in groups
         )
         nowhere = np.zeros(len(self.X), dtype=bool)
         wide = tuple(
-            NewWide(name=g.name, is_grouping=False, matrix=g.matrix, unknown=nowhere, beyond=nowhere)
-            for g in self.groups
-            if isinstance(g, WideTerm)
+            NewWide(name=group.name, is_grouping=False, matrix=group.matrix, unknown=nowhere, beyond=nowhere)
+            for group in self.groups
+            if isinstance(group, WideTerm)
         )
         none = np.empty((len(self.X), 0))
         return NewDesign(X=self.X, groups=ordinary, offset=self.offset, index=index, aliased=none, wide=wide)

@@ -76,7 +76,7 @@ class Prior:
                 raise PriorError(f"{name}({key}={value!r}): {key} must be positive")
         object.__setattr__(self, "name", name)
         # bare Python numbers cost 1e-8 of log density in PyMC, which casts them to float32 on the way
-        object.__setattr__(self, "params", tuple((k, np.float64(v)) for k, v in params.items()))
+        object.__setattr__(self, "params", tuple((k, np.float64(number)) for k, number in params.items()))
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{k}={v:.4g}' for k, v in self.params)})"
@@ -188,7 +188,7 @@ class Priors:
             return design
 
         def moved(groups: Sequence[GroupTerm]) -> tuple[GroupTerm, ...]:
-            return tuple(at_means(g) if g.name in stated else g for g in groups)
+            return tuple(at_means(group) if group.name in stated else group for group in groups)
 
         parts = {name: replace(part, groups=moved(part.groups)) for name, part in design.predictors.items()}
         return replace(design, groups=moved(design.groups), predictors=parts)
@@ -235,11 +235,11 @@ def resolve_priors(
     if not isinstance(user, Mapping | None):
         raise PriorError(f"priors={user!r}: priors are a dict such as {{'sigma': Prior('HalfNormal', sigma=5)}}")
     user = {**(given or {}), **(user or {})}
-    used: set[Any] = set()
+    used_keys: set[Any] = set()
 
     def choose(keys: Sequence[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
         matching = [key for key in keys if key in user]  # most specific first
-        used.update(matching)
+        used_keys.update(matching)
         expected = LKJ if isinstance(default, LKJ) else Prior
         for key in matching:
             if not isinstance(user[key], expected):
@@ -273,9 +273,9 @@ def resolve_priors(
             reason = f"{family.centre_in_words}, 2.5 {unit}; centred predictors"
             add("Intercept", name, [name], default, reason)
             continue
-        size, of = _size(design.as_counted(design.X[:, j]), name)
+        size, unit_name = _size(design.as_counted(design.X[:, j]), name)
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
-        add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=of))
+        add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=unit_name))
 
     def add_group(g: GroupTerm, natural: Scale, scale: np.float64, factor: str = "") -> None:
         template, moved = g.template, _stated_at_means(g, user, factor)
@@ -312,7 +312,7 @@ def resolve_priors(
         add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
     for kind, term, keys, of_residuals, why in _of_residuals(design):
         add(kind, term, keys, of_residuals, why)
-    unused = [key for key in user if key not in used]
+    unused = [key for key in user if key not in used_keys]
     if unused:
         raise PriorError(_no_match(unused[0], entries, design))
     refuse_impropriety(design, entries)
@@ -326,9 +326,9 @@ def _of_residuals(design: Design) -> Iterator[tuple[str, str, list[Key], Prior |
     structure = design.residual.structure
     for label, g in zip(structure.spread.labels, structure.spread.G.T, strict=True):
         keys: list[Key] = [(LOG_RATIO, label), LOG_RATIO]
-        size, of = (np.float64(1.0), "") if np.isin(g, (0.0, 1.0)).all() else _size(g, label)
+        size, unit_name = (np.float64(1.0), "") if np.isin(g, (0.0, 1.0)).all() else _size(g, label)
         prior = Prior("Normal", mu=0.0, sigma=1.0 / size)
-        reason = f"for one sd of {of} ({size:.3g})" if of else "of sigma"
+        reason = f"for one sd of {unit_name} ({size:.3g})" if unit_name else "of sigma"
         yield LOG_RATIO, label, keys, prior, f"sds within a factor of 7 {reason}"
     if structure.correlation is not None and structure.blocks is not None:
         yield RHO, RHO, [RHO], LKJ(1.0), structure.correlation.prior_in_words(structure.blocks)
@@ -379,8 +379,8 @@ def _of_coefficient(design: Design, part: ParameterPart, j: int, of_constant: De
         ), reason
     natural = _scale_of(part)
     factor = 2.5 if part.is_log_odds else 1.0
-    size, of = _size(design.as_counted(part.X[:, j]), part.x_names[j])
-    return Prior("Normal", mu=0.0, sigma=factor / size), natural.times(factor, divisor=size, divisor_name=of)
+    size, unit_name = _size(design.as_counted(part.X[:, j]), part.x_names[j])
+    return Prior("Normal", mu=0.0, sigma=factor / size), natural.times(factor, divisor=size, divisor_name=unit_name)
 
 
 def _scale_of(part: ParameterPart) -> Scale:
@@ -450,8 +450,8 @@ def _what_there_is(key: Any, design: Design) -> str:
     family = design.family
     first = key[0] if isinstance(key, tuple) and key else key
     if first == "cor":
-        factors = {g.name: part.factor_of(g) for part in design.predictors.values() for g in part.groups}
-        called = {g.name: factors.get(g.name, g.name) for g in design.every_group}  # in the formula
+        factors = {group.name: part.factor_of(group) for part in design.predictors.values() for group in part.groups}
+        called = {group.name: factors.get(group.name, group.name) for group in design.every_group}  # in the formula
         bars = [factor for name, factor in called.items() if key == "cor" or name in key or factor in key]
         several = f" Write (1 + x | {bars[0]}) for one." if bars else ""
         return "" if key != "cor" and not bars else f" No correlation is estimated here.{several}"
@@ -470,6 +470,8 @@ def _what_there_is(key: Any, design: Design) -> str:
     if key in family.known:
         return f" It is known here, by se={design.se or 'values'}."
     if key in ("sigma", "nu", "shape", "phi", "zi", "hu", "zoi", "coi", "cutpoint"):
-        has = f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has no parameters"
-        return f" {family.option} has no {key}; {has} besides the mean."
+        available_words = (
+            f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has no parameters"
+        )
+        return f" {family.option} has no {key}; {available_words} besides the mean."
     return ""

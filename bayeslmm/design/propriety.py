@@ -85,9 +85,9 @@ def _check_sd(design: Design, group: GroupTerm, entry: Any, X: Array) -> None:
     which = "levels" if levels == group.n_levels else f"of {group.n_levels:,} levels"
     which += "" if levels == group.n_levels else " have responses that bound their effects"
     beside = f" and {taken} flat fixed effect{'s' * (taken > 1)} beside them" if taken else ""
-    what = "no posterior" if levels - taken < 2 else "a posterior without a mean"
+    consequence = "no posterior" if levels - taken < 2 else "a posterior without a mean"
     raise PriorError(
-        f"{entry.label}: a flat prior has {what}, as {levels} {which}{beside}: that takes at least "
+        f"{entry.label}: a flat prior has {consequence}, as {levels} {which}{beside}: that takes at least "
         f"{max(LEVELS, taken + 2)} levels (Gelman 2006). {REMEDY}"
     )
 

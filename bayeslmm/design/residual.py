@@ -156,8 +156,13 @@ class ResidualPart:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the data that the sds follow."""
-        used = [c for factors in self.recipe.products for coded in factors for c in coded.expression.columns.values()]
-        return tuple(dict.fromkeys(used))
+        used_names = [
+            column
+            for factors in self.recipe.products
+            for coded in factors
+            for column in coded.expression.columns.values()
+        ]
+        return tuple(dict.fromkeys(used_names))
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -173,8 +178,8 @@ class ResidualPart:
         if not words.positions:
             positions = np.arange(len(rows), dtype=float)
         elif words.structure.of_levels:
-            each = [":".join(map(str, row)) for row in rows[list(words.positions)].itertuples(index=False)]
-            positions = np.array([self.positions.index(name) for name in each], dtype=float)
+            labels = [":".join(map(str, row)) for row in rows[list(words.positions)].itertuples(index=False)]
+            positions = np.array([self.positions.index(name) for name in labels], dtype=float)
         elif is_numeric(fit_frame[words.positions[0]]):
             positions = rows[words.positions[0]].to_numpy(dtype=float)
         else:
@@ -264,7 +269,7 @@ def build_residual(
 def _check_spread(G: np.ndarray, names: Sequence[str], texts: str) -> None:
     independent = independent_columns(G, has_intercept=True)
     if not independent.all():
-        twice = [name for name, use in zip(names, independent, strict=True) if not use]
+        twice = [name for name, is_kept in zip(names, independent, strict=True) if not is_kept]
         raise UnidentifiedTermError(
             f"{texts}: the sds of the residuals would follow {', '.join(map(shown, twice))} twice, or it is constant. "
             "Leave it out."
@@ -277,13 +282,13 @@ def _check_spread(G: np.ndarray, names: Sequence[str], texts: str) -> None:
             f"{texts}: {column} lies far from zero, where sigma would be the sd. Count it from its mean: "
             f"center({column})."
         )
-    distinct, where, counts = np.unique(G, axis=0, return_inverse=True, return_counts=True)
+    distinct, inverse_index, counts = np.unique(G, axis=0, return_inverse=True, return_counts=True)
     indicators = bool(np.isin(G, (0.0, 1.0)).all())
     if indicators and G.shape[1] == len(distinct) and counts.min() < 2:  # one sd for every stratum
-        row = int(np.flatnonzero(where.reshape(-1) == int(np.argmin(counts)))[0])
-        on = [n for n, v in zip(names[1:], G[row, 1:], strict=True) if v] or ["the first level"]
+        row = int(np.flatnonzero(inverse_index.reshape(-1) == int(np.argmin(counts)))[0])
+        strata = [n for n, v in zip(names[1:], G[row, 1:], strict=True) if v] or ["the first level"]
         raise UnidentifiedTermError(
-            f"{texts}: {', '.join(map(shown, on))} has one row, which does not tell an sd of its own. Join it with "
+            f"{texts}: {', '.join(map(shown, strata))} has one row, which does not tell an sd of its own. Join it with "
             "another level."
         )
 
@@ -296,10 +301,10 @@ def _refuse_untold(structure: Residuals, groups: Sequence[GroupTerm], texts: str
     themselves by the rows of two blocks.
     """
     if structure.blocks is None:
-        places = [(g.codes, [g]) for g in groups]
+        places = [(group.codes, [group]) for group in groups]
     else:
         codes = structure.blocks.codes()
-        places = [(codes, [g for g in groups if g.n_levels == len(structure.blocks.sizes)])]
+        places = [(codes, [group for group in groups if group.n_levels == len(structure.blocks.sizes)])]
     for codes, beside in places:
         order = np.argsort(codes, kind="stable")
         starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
@@ -318,7 +323,7 @@ def _refuse_untold(structure: Residuals, groups: Sequence[GroupTerm], texts: str
 
 def _kinds(structure: Residuals, groups: Sequence[GroupTerm], levels: Sequence[np.ndarray]) -> list[np.ndarray]:
     """One level of every kind: those alike in all that their covariance hangs on."""
-    parts = [structure.spread.G, *(g.Z for g in groups)]
+    parts = [structure.spread.G, *(group.Z for group in groups)]
     if structure.blocks is not None:
         parts.append(structure.blocks.positions_of_rows()[:, None])
     rows_of_parts = np.column_stack(parts)
@@ -348,9 +353,9 @@ def _tangents(structure: Residuals, groups: Sequence[GroupTerm], rows: np.ndarra
     for i in range(len(parameters)):
         h = 1e-5 * np.eye(len(parameters))[i]
         moves.append((covariance(parameters + h) - covariance(parameters - h)) / 2e-5)
-    for g in groups:
-        for block, kind in g.template.parts():
-            Z = g.Z[np.ix_(rows, block)]
+    for group in groups:
+        for block, kind in group.template.parts():
+            Z = group.Z[np.ix_(rows, block)]
             moves += [Z @ change @ Z.T for change in kind.tangents(np.ones(len(block)))]
     flat = np.array([move.reshape(-1) for move in moves])
     return flat @ flat.T
@@ -373,7 +378,7 @@ def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple
     positions: tuple[str, ...] = ()
     levels = 0
     if kind.of_levels:
-        grouping, places = factorize([frame[c] for c in words.positions], called)
+        grouping, places = factorize([frame[position] for position in words.positions], called)
         positions, levels, row_positions = tuple(map(str, grouping.levels)), len(grouping.levels), places.astype(float)
         counts = np.bincount(places, minlength=levels)
         if counts.min() < 2:
@@ -410,21 +415,21 @@ def _blocks(words: CorrelationWords, frame: pd.DataFrame) -> tuple[Blocks, tuple
 def _check_groups(words: CorrelationWords, blocks: Blocks, groups: Sequence[GroupTerm]) -> None:
     """The rows of a block share a level of every factor, and the bars do not say the same again."""
     codes, n_blocks = blocks.codes(), len(blocks.sizes)
-    for g in groups:
-        together = len(np.unique(codes * g.n_levels + g.codes))
+    for group in groups:
+        together = len(np.unique(codes * group.n_levels + group.codes))
         if together != n_blocks:
             raise NotAvailableError(
-                f"residual={words.text!r} beside {g.texts[0]}: rows of one {':'.join(words.group)} are of several "
-                f"{g.name}. Correlated residuals are offered where every level of {':'.join(words.group)} lies within "
-                "one level of each grouping factor"
+                f"residual={words.text!r} beside {group.texts[0]}: rows of one {':'.join(words.group)} are of "
+                f"several {group.name}. Correlated residuals are offered where every level of {':'.join(words.group)} "
+                "lies within one level of each grouping factor"
             )
-        if g.n_levels != n_blocks:
+        if group.n_levels != n_blocks:
             continue
-        constant = any(np.ptp(g.Z[:, k]) == 0.0 for k in range(g.q))
+        constant = any(np.ptp(group.Z[:, k]) == 0.0 for k in range(group.q))
         if words.structure.of_levels or (words.structure.is_shared_effect and constant):
             raise UnidentifiedTermError(
-                f"residual={words.text!r} beside {g.texts[0]}: the covariance within a level of {g.name} is free "
-                "already, so that the two cannot be told apart. Leave one of them out."
+                f"residual={words.text!r} beside {group.texts[0]}: the covariance within a level of {group.name} is "
+                "free already, so that the two cannot be told apart. Leave one of them out."
             )
 
 
@@ -432,10 +437,10 @@ def _strata(recipe: MatrixRecipe, G: np.ndarray, frame: pd.DataFrame) -> tuple[t
     leaves = [coded for factors in recipe.products for coded in factors]
     if not leaves or any(coded.table is None for coded in leaves):
         return ()
-    columns = list(dict.fromkeys(c for coded in leaves for c in coded.expression.columns.values()))
+    columns = list(dict.fromkeys(column for coded in leaves for column in coded.expression.columns.values()))
     distinct, first = np.unique(G, axis=0, return_index=True)
     if len(distinct) > MOST_STRATA:
         return ()
-    codes = [factorize([frame[c]], c)[1] for c in columns]
+    codes = [factorize([frame[column]], column)[1] for column in columns]
     rows = sorted(first, key=lambda row: tuple(code[row] for code in codes))
-    return tuple((":".join(str(frame[c].iloc[row]) for c in columns), G[row]) for row in rows)
+    return tuple((":".join(str(frame[column].iloc[row]) for column in columns), G[row]) for row in rows)

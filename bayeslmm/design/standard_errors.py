@@ -59,11 +59,11 @@ def checked(se: Any, data: pd.DataFrame, keep: np.ndarray | None, index: pd.Inde
     assert values is not None
     values = values if keep is None else values[keep]
     which = f"se={se!r}" if named(se) else "se="
-    bad = ~(np.isfinite(values) & (values > 0.0))
-    if bad.any():
+    is_invalid = ~(np.isfinite(values) & (values > 0.0))
+    if is_invalid.any():
         raise DataError(
-            f"{which}: standard errors are positive and finite; {int(bad.sum())} are not "
-            f"({row_names(index, bad)}). Leave these rows out of the data: how much they tell is not known."
+            f"{which}: standard errors are positive and finite; {int(is_invalid.sum())} are not "
+            f"({row_names(index, is_invalid)}). Leave these rows out of the data: how much they tell is not known."
         )
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         squares = values**2

@@ -178,11 +178,11 @@ def _left(recipe: MatrixRecipe, table: pd.DataFrame) -> np.ndarray:
 
 def by_column(members: Any, Z: np.ndarray) -> Any:
     """What rows multiply effects with (n, J q), sparse: of weights of levels (n, J) and columns (n, q)."""
-    each = [sparse.csc_array(members.multiply(z[:, None])) for z in Z.T]
-    if len(each) == 1:
-        return sparse.csr_array(each[0])
-    J, q = members.shape[1], len(each)
-    return sparse.csr_array(sparse.hstack(each, format="csc")[:, np.arange(J * q).reshape(q, J).T.reshape(-1)])
+    columns = [sparse.csc_array(members.multiply(z[:, None])) for z in Z.T]
+    if len(columns) == 1:
+        return sparse.csr_array(columns[0])
+    J, q = members.shape[1], len(columns)
+    return sparse.csr_array(sparse.hstack(columns, format="csc")[:, np.arange(J * q).reshape(q, J).T.reshape(-1)])
 
 
 def _leaves(recipe: MatrixRecipe) -> tuple[Expression, ...]:

@@ -126,7 +126,7 @@ class Blocked:
     def evaluate(self, free: Array) -> Value:
         """The criterion, profiled over β and σ."""
         V = self.covariances(free)
-        return self._evaluate([np.linalg.inv(each) for each in V], V)
+        return self._evaluate([np.linalg.inv(block) for block in V], V)
 
     def _evaluate(self, inverses: list[Array], V: list[Array]) -> Value:
         c, p = self.p + 1, self.p
@@ -150,7 +150,7 @@ class Blocked:
     def with_gradient(self, free: Array, sigma2: float | None = None) -> tuple[Value, Array]:
         """The criterion and its derivatives (f,); with σ² given those of the deviance that is not profiled over it."""
         V = self.covariances(free)
-        inverses = [np.linalg.inv(each) for each in V]
+        inverses = [np.linalg.inv(block) for block in V]
         value = self._evaluate(inverses, V)
         away = np.append(-value.beta, 1.0)
         W = np.outer(away, away) / (value.sigma2 if sigma2 is None else sigma2)
@@ -165,7 +165,7 @@ class Blocked:
     def variance_slopes(self, free: Array) -> Array:
         """∂(XᵀV⁻¹X)⁻¹/∂free (f, p, p)."""
         V = self.covariances(free)
-        inverses = [np.linalg.inv(each) for each in V]
+        inverses = [np.linalg.inv(block) for block in V]
         inverse_A = self._evaluate(inverses, V).inverse_A
         p, total = self.p, np.zeros((len(free), self.p, self.p))
         for kind, Omega, dV in zip(self.kinds, inverses, self.slopes(free, V), strict=True):

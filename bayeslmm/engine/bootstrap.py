@@ -30,7 +30,10 @@ def simulate(problem: Problem, solution: PointSolution, rng: Generator) -> Array
 
 
 def _roots(problem: Problem, solution: PointSolution) -> list[Array]:
-    return [cholesky_psd(cov, blocks) for cov, blocks in zip(solution.covariances, problem.blocks, strict=True)]
+    return [
+        cholesky_psd(covariance, blocks)
+        for covariance, blocks in zip(solution.covariances, problem.blocks, strict=True)
+    ]
 
 
 def _simulated(
@@ -65,8 +68,8 @@ def estimates(of: Sequence[Parameter], solution: PointSolution) -> Array:
         elif parameter.kind == "family":
             values.append(float(np.atleast_1d(solution.parameters[parameter.name])[max(parameter.a, 0)]))
         else:
-            sd, cor = sd_and_correlation(solution.covariances[parameter.factor])
-            values.append(sd[parameter.a] if parameter.kind == "sd" else cor[parameter.a, parameter.b])
+            sd, correlation = sd_and_correlation(solution.covariances[parameter.factor])
+            values.append(sd[parameter.a] if parameter.kind == "sd" else correlation[parameter.a, parameter.b])
     return np.array(values)
 
 
@@ -76,8 +79,8 @@ def refits(problem: Problem, solution: PointSolution, seeds: Sequence[SeedSequen
     A row of NaN stands for a data set on which the search broke down. Where the design allows it the searches of many
     responses share what they can (`refitting`).
     """
-    of, fixed, roots = parameters(problem), problem.X @ solution.beta, _roots(problem, solution)
-    rows = np.full((len(seeds), len(of) + 1), np.nan)
+    parameter_values, fixed, roots = parameters(problem), problem.X @ solution.beta, _roots(problem, solution)
+    rows = np.full((len(seeds), len(parameter_values) + 1), np.nan)
     step = max(1, MOST_AT_ONCE // max(len(problem.y), 1))
     for first in range(0, len(seeds), step):
         some = seeds[first : first + step]
@@ -86,9 +89,9 @@ def refits(problem: Problem, solution: PointSolution, seeds: Sequence[SeedSequen
         regular = again.regular
         part = rows[first : first + step]
         if regular.any():
-            part[regular, :-1], part[regular, -1] = estimates_of_many(of, again), 0.0
+            part[regular, :-1], part[regular, -1] = estimates_of_many(parameter_values, again), 0.0
         for i in np.flatnonzero(~regular):
-            part[i] = _refitted(replace(problem, y=responses[i]), solution, of)
+            part[i] = _refitted(replace(problem, y=responses[i]), solution, parameter_values)
     return rows
 
 
@@ -104,15 +107,15 @@ def _refitted(simulated: Problem, solution: PointSolution, of: Sequence[Paramete
 def estimates_of_many(of: Sequence[Parameter], refits: refitting.Refits) -> Array:
     """What the regular ones of many refits say about each of these parameters (refits, parameters)."""
     columns = []
-    spread = [sd_and_correlation(cov) for cov in refits.covariances]
+    spread = [sd_and_correlation(covariance) for covariance in refits.covariances]
     for parameter in of:
         if parameter.kind == "sigma":
             columns.append(refits.sigma)
         elif parameter.kind == "beta":
             columns.append(refits.beta[:, parameter.a])
         else:
-            sd, cor = spread[parameter.factor]
-            columns.append(sd[:, parameter.a] if parameter.kind == "sd" else cor[:, parameter.a, parameter.b])
+            sd, correlation = spread[parameter.factor]
+            columns.append(sd[:, parameter.a] if parameter.kind == "sd" else correlation[:, parameter.a, parameter.b])
     return np.column_stack([np.zeros((len(refits.beta), 0)), *columns])
 
 
@@ -144,7 +147,8 @@ class Simulator:
         self.design = design
         self._fixed = design.X @ truth.beta + design.offset
         self._roots = [
-            cholesky_psd(cov, group.blocks).T for group, cov in zip(design.groups, truth.covariances, strict=True)
+            cholesky_psd(covariance, group.blocks).T
+            for group, covariance in zip(design.groups, truth.covariances, strict=True)
         ]
         self._values = design.along(truth.parameters)
         if design.family.has_residual and design.weights is not None:

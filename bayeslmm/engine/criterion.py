@@ -34,9 +34,9 @@ class Evaluation:
     @property
     def newton_step(self) -> Array:
         """−H⁻¹g along the directions in which the criterion curves upwards; flat directions are left alone."""
-        use = self.curvatures > 1e-10 * max(float(self.curvatures.max(initial=0.0)), 1e-300)
-        axes = self.axes[:, use]
-        return -axes @ ((self.gradient @ axes) / self.curvatures[use])
+        is_used = self.curvatures > 1e-10 * max(float(self.curvatures.max(initial=0.0)), 1e-300)
+        axes = self.axes[:, is_used]
+        return -axes @ ((self.gradient @ axes) / self.curvatures[is_used])
 
     @property
     def decrement(self) -> float:
@@ -115,7 +115,7 @@ class Criterion:
 
     def _parts(self, theta: Array) -> list[Array]:
         """The part of θ̃ of each factor."""
-        return [theta[end - t.n_theta : end] for t, end in zip(self.templates, self._ends, strict=True)]
+        return [theta[end - template.n_theta : end] for template, end in zip(self.templates, self._ends, strict=True)]
 
     def theta(self, lams: Sequence[Array]) -> Array:
         """θ̃ from Λ̃_k."""
@@ -168,7 +168,9 @@ class Criterion:
         """What the compiled search needs to know of it."""
         place = np.argsort(self.layout.order).tolist()
         entries = [
-            (place[k], r, c) for k, t in enumerate(self.templates) for r, c in zip(t.rows, t.columns, strict=True)
+            (place[k], r, c)
+            for k, template in enumerate(self.templates)
+            for r, c in zip(template.rows, template.columns, strict=True)
         ]
         factor, row, column = np.array(entries, dtype=np.int64).T.copy()
         return newton.Form(
@@ -255,7 +257,7 @@ class Criterion:
         theta = np.where(near_zero, np.where(theta < 0.0, -1e-7, 1e-7), theta)
         reduced, solution, sigma2, terms = self.derivatives(theta)
         lams = self.lams(theta)
-        jacobians = [t.jacobian(part) for t, part in zip(self.templates, self._parts(theta), strict=True)]
+        jacobians = [template.jacobian(part) for template, part in zip(self.templates, self._parts(theta), strict=True)]
         by_lams = terms.gradients(lams)
         information, forces = self._information(reduced, solution, terms, theta, jacobians, lams, by_lams)
         if self.sigma is None:
@@ -274,7 +276,7 @@ class Criterion:
     ) -> tuple[Array, Array]:
         """The approximation to the second derivatives given σ (n_theta, n_theta), and yᵀPV̇_iPy (n_theta,)."""
         lams = self.lams(theta)
-        jacobians = [t.jacobian(part) for t, part in zip(self.templates, self._parts(theta), strict=True)]
+        jacobians = [template.jacobian(part) for template, part in zip(self.templates, self._parts(theta), strict=True)]
         return self._information(reduced, solution, terms, theta, jacobians, lams, terms.gradients(lams))
 
     def _information(
@@ -304,10 +306,10 @@ class Criterion:
         directions, forces = [], np.zeros(n_theta)
         for J, lam, e in zip(jacobians, lams, terms.e, strict=True):
             half = J @ lam.T
-            whole = half + half.transpose(0, 2, 1)  # Λ̇_iΛᵀ + ΛΛ̇_iᵀ, (n_k, q, q)
+            symmetric_sum = half + half.transpose(0, 2, 1)  # Λ̇_iΛᵀ + ΛΛ̇_iᵀ, (n_k, q, q)
             a, span = np.zeros((*e.shape, n_theta)), slice(i, i + len(J))
-            a[:, :, span] = np.tensordot(e, whole, axes=(1, 1)).transpose(0, 2, 1)
-            forces[span] = np.tensordot(whole, e.T @ e, 2)
+            a[:, :, span] = np.tensordot(e, symmetric_sum, axes=(1, 1)).transpose(0, 2, 1)
+            forces[span] = np.tensordot(symmetric_sum, e.T @ e, 2)
             i += len(J)
             directions.append(a)
         return self.products(reduced, solution, terms, directions), forces
@@ -330,8 +332,8 @@ class Criterion:
         H = np.zeros((len(self.diagonal), len(self.diagonal)))
         start = 0
         gammas = self._gammas(terms, lams)
-        each = zip(self._with_templates(theta, gammas), jacobians, by_lams, strict=True)
-        for (template, part, gamma), J, by_lam in each:
+        arguments = zip(self._with_templates(theta, gammas), jacobians, by_lams, strict=True)
+        for (template, part, gamma), J, by_lam in arguments:
             span = slice(start, start + template.n_theta)
             if template.is_linear:
                 rows, columns = np.array(template.rows), np.array(template.columns)
@@ -357,9 +359,9 @@ class Criterion:
 
 def prepare(problem: Problem, *, reml: bool) -> tuple[Scaled, Criterion]:
     """The scaled problem and its criterion."""
-    kept = kept_of(problem)
-    if kept is None:
+    shared = kept_of(problem)
+    if shared is None:
         scaled = scale(problem)
         return scaled, Criterion(arrange(scaled.cross), problem.templates, reml=reml, sigma=problem.sigma)
-    scaled, layout = kept.arranged(problem.y)
-    return scaled, Criterion(layout, kept.templates, reml=reml, sigma=problem.sigma)
+    scaled, layout = shared.arranged(problem.y)
+    return scaled, Criterion(layout, shared.templates, reml=reml, sigma=problem.sigma)

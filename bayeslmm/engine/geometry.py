@@ -163,27 +163,27 @@ def _suggested(group: GroupTerm, rough: Rough | None, k: int) -> tuple[Array, tu
     if isinstance(group, WideTerm):
         information = np.einsum("n,nj,nj->j", rough.information, group.rotation.columns, group.rotation.columns)
         ratio = information * group.rotation.size**2 * float(rough.solution.covariances[k][0, 0])
-        each = ratio / (1.0 + ratio)
-        if each.sum() >= TOO_FEW:
-            weights[:, 0] = each
-        return weights, (float(each.mean()),)
+        pooling_factor = ratio / (1.0 + ratio)
+        if pooling_factor.sum() >= TOO_FEW:
+            weights[:, 0] = pooling_factor
+        return weights, (float(pooling_factor.mean()),)
     tau2 = np.diag(rough.solution.covariances[k])
     left = np.einsum("jkk->jk", rough.solution.mode_covariances[k])
-    each = np.clip(np.where(tau2 > 0.0, 1.0 - left / np.maximum(tau2, 1e-300), 0.0), 0.0, 1.0)
+    pooling_factor = np.clip(np.where(tau2 > 0.0, 1.0 - left / np.maximum(tau2, 1e-300), 0.0), 0.0, 1.0)
     # at a correlation of ±1 one column seems to tell the other: each has to be told by its own rows as well
-    each = np.minimum(each, tau2 / (tau2 + _own_variances(group, rough.information) + 1e-300))
+    pooling_factor = np.minimum(pooling_factor, tau2 / (tau2 + _own_variances(group, rough.information) + 1e-300))
     alone = [any(block == (column,) for block, _ in group.template.parts()) for column in range(group.q)]
     for column in range(group.q):
-        weights[:, column] = _weights(each[:, column], alone=alone[column])
-    return weights, tuple(float(v) for v in each.mean(axis=0))
+        weights[:, column] = _weights(pooling_factor[:, column], alone=alone[column])
+    return weights, tuple(float(v) for v in pooling_factor.mean(axis=0))
 
 
 def _weights(reliability: Array, *, alone: bool) -> Array:
     """Weights (J,) of a column from the reliability of each level; ``alone``: it is correlated with no other."""
-    mean, few = reliability.mean(), len(reliability) < FEW_LEVELS
-    if mean >= (SURE if few else CENTRED_ABOVE):
+    mean, is_few = reliability.mean(), len(reliability) < FEW_LEVELS
+    if mean >= (SURE if is_few else CENTRED_ABOVE):
         return np.ones_like(reliability)
-    return reliability if alone and (few or mean >= NOT_BELOW) else np.zeros_like(reliability)
+    return reliability if alone and (is_few or mean >= NOT_BELOW) else np.zeros_like(reliability)
 
 
 def learned_centring(
@@ -206,10 +206,10 @@ def learned_centring(
     centring = {}
     for group in groups:
         b, tau2 = effects[group.name], np.mean(sds[group.name] ** 2, axis=0)
-        each = np.clip(1.0 - b.var(axis=0) / np.maximum(tau2, 1e-300), 0.0, 1.0)
+        pooling_factor = np.clip(1.0 - b.var(axis=0) / np.maximum(tau2, 1e-300), 0.0, 1.0)
         parts = [block for block, _ in group.template.parts()]
         for k, column in enumerate(group.columns):
-            weight = float(_weights(each[:, k], alone=(k,) in [tuple(part) for part in parts]).mean())
+            weight = float(_weights(pooling_factor[:, k], alone=(k,) in [tuple(part) for part in parts]).mean())
             if abs(weight - geometry.placements[group.name].weights[:, k].mean()) > OTHER_WEIGHT:
                 centring[group.name, column] = round(weight, 3)
     return centring
@@ -311,12 +311,12 @@ def _attach(design: Design, placements: Mapping[str, Placement], widest: str) ->
     means = design.X.mean(axis=0) if centred else np.zeros(len(design.x_names))
     ordinary = [g for g in design.groups if not g.is_wide]
     factors = sorted(ordinary, key=lambda g: (g.name != widest, -g.n_levels))
-    whole = next((g for g in design.groups if isinstance(g, WideTerm) and g.name == widest), None)
+    wide_term = next((g for g in design.groups if isinstance(g, WideTerm) and g.name == widest), None)
     for c, name in enumerate(design.x_names):
-        if whole is not None and name == "Intercept":  # R u + α 1 = R (u + α R⁻¹ 1)
-            weights = whole.inwards[0].sum(axis=1)
-            attached[whole.name].append(Attached(column=0, coefficient=c, weights=weights))
-        for group in factors if name != "Intercept" else [g for g in factors if g.name == widest]:
+        if wide_term is not None and name == "Intercept":  # R u + α 1 = R (u + α R⁻¹ 1)
+            weights = wide_term.inwards[0].sum(axis=1)
+            attached[wide_term.name].append(Attached(column=0, coefficient=c, weights=weights))
+        for group in factors if name != "Intercept" else [factor for factor in factors if factor.name == widest]:
             placement = placements[group.name]
             centred_columns = [k for k in range(group.q) if placement.is_centred(k)]
             # predictors of effects at means are centred, and so is what is compared with them

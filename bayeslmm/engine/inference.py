@@ -110,11 +110,11 @@ class Approximation:
         t variables along the eigenvectors of the contrasts' covariance (Fai & Cornelius 1996, as lmerTest).
         """
         values, vectors = np.linalg.eigh(contrasts @ self.vcov @ contrasts.T)
-        use = values > DEPENDENT * max(float(values.max(initial=0.0)), 0.0)
-        q = int(use.sum())
+        is_used = values > DEPENDENT * max(float(values.max(initial=0.0)), 0.0)
+        q = int(is_used.sum())
         if q == 0:
             return FTest(num_df=0, den_df=np.nan, f=np.nan)
-        vectors, values = vectors[:, use], values[use]
+        vectors, values = vectors[:, is_used], values[is_used]
         f = float(np.sum((vectors.T @ differences) ** 2 / values) / q)
         return FTest(num_df=q, den_df=self._den_df(vectors.T @ contrasts), f=f)
 
@@ -183,8 +183,8 @@ class Satterthwaite(Approximation):
                 residual_units=np.zeros(0),
             )
         free = None if problem.residual is None else _Residual.of(problem, solution)
-        about = cls._at(problem, solution.reml, solution.scaled_theta, solution.sigma, free)
-        return replace(about, vcov=solution.vcov)
+        approximation = cls._at(problem, solution.reml, solution.scaled_theta, solution.sigma, free)
+        return replace(approximation, vcov=solution.vcov)
 
     @classmethod
     def of_refit(cls, problem: Problem, *, reml: bool, theta: Array, sigma: float) -> Satterthwaite:
@@ -238,8 +238,8 @@ class Satterthwaite(Approximation):
 def root_of(H: Array) -> Array:
     """A root of twice the inverse of a Hessian of the deviance."""
     values, vectors = np.linalg.eigh(H)
-    use = values > 1e-8 * values.max(initial=0.0)  # flat directions carry no information: lmerTest leaves them out
-    return np.asarray(np.sqrt(2.0) * vectors[:, use] / np.sqrt(values[use]))
+    is_used = values > 1e-8 * values.max(initial=0.0)  # flat directions carry no information: lmerTest leaves them out
+    return np.asarray(np.sqrt(2.0) * vectors[:, is_used] / np.sqrt(values[is_used]))
 
 
 def forms_of(
@@ -266,8 +266,8 @@ def _hessian(criterion: Criterion, theta: Array, sigma: float, terms: pls.Slopes
         h[i] = 1e-4 * max(abs(theta[i]), 0.1)
         if not criterion.is_linear:  # no further than half of the way to an end
             h[i] = min(h[i], 0.5 * min(theta[i] - criterion.ends[0][i], criterion.ends[1][i] - theta[i]))
-        up, down = (_gradient_given_sigma(criterion, theta + s * h, sigma) for s in (1.0, -1.0))
-        H[:n_theta, i] = (up - down) / (2.0 * h[i])
+        forward, backward = (_gradient_given_sigma(criterion, theta + sign * h, sigma) for sign in (1.0, -1.0))
+        H[:n_theta, i] = (forward - backward) / (2.0 * h[i])
     H[:n_theta, :n_theta] = (H[:n_theta, :n_theta] + H[:n_theta, :n_theta].T) / 2.0
     forces = criterion.gradient(theta, [2.0 * e.T @ e @ lam for e, lam in zip(terms.e, lams, strict=True)])
     H[n_theta, :n_theta] = H[:n_theta, n_theta] = 2.0 * forces / sigma**3
@@ -352,12 +352,14 @@ class _Residual:
         """As `joined`, from differences of derivatives."""
         f, out = len(self.free), np.zeros((len(self.free) + 1, len(self.free) + 1))
         for i, h in enumerate(1e-4 * np.diag(np.maximum(1.0, np.abs(self.free)))):
-            up, down = (blocked.with_gradient(self.free + s * h, self.sigma**2)[1] for s in (1.0, -1.0))
-            out[:f, i] = (up - down) / (2.0 * h[i])
+            forward, backward = (blocked.with_gradient(self.free + sign * h, self.sigma**2)[1] for sign in (1.0, -1.0))
+            out[:f, i] = (forward - backward) / (2.0 * h[i])
         out[:f, :f] = (out[:f, :f] + out[:f, :f].T) / 2.0
         h_sigma = 1e-4 * self.sigma
-        up, down = (blocked.with_gradient(self.free, (self.sigma + s * h_sigma) ** 2)[1] for s in (1.0, -1.0))
-        out[:f, f] = out[f, :f] = (up - down) / (2.0 * h_sigma)
+        forward, backward = (
+            blocked.with_gradient(self.free, (self.sigma + sign * h_sigma) ** 2)[1] for sign in (1.0, -1.0)
+        )
+        out[:f, f] = out[f, :f] = (forward - backward) / (2.0 * h_sigma)
         out[f, f] = H[-1, -1]
         return out
 
@@ -374,16 +376,16 @@ class _Residual:
         outer = np.r_[:n_theta, n_theta + f]
         out[np.ix_(outer, outer)] = H
         middle = self._at(np.zeros(f))[0]
-        up, down = ([self._at(s * h[i]) for i in range(f)] for s in (1.0, -1.0))
+        forward, backward = ([self._at(sign * h[i]) for i in range(f)] for sign in (1.0, -1.0))
         for i in range(f):
             i_at, size = n_theta + i, 2.0 * h[i, i]
-            out[i_at, :n_theta] = out[:n_theta, i_at] = (up[i][1] - down[i][1]) / size
-            out[i_at, -1] = out[-1, i_at] = (up[i][2] - down[i][2]) / size
-            out[i_at, i_at] = (up[i][0] - 2.0 * middle + down[i][0]) / h[i, i] ** 2
+            out[i_at, :n_theta] = out[:n_theta, i_at] = (forward[i][1] - backward[i][1]) / size
+            out[i_at, -1] = out[-1, i_at] = (forward[i][2] - backward[i][2]) / size
+            out[i_at, i_at] = (forward[i][0] - 2.0 * middle + backward[i][0]) / h[i, i] ** 2
             for j in range(i):
                 along, across = h[i] + h[j], h[i] - h[j]
-                pair = sum(self._at(s * along)[0] for s in (1.0, -1.0)) - sum(
-                    self._at(s * across)[0] for s in (1.0, -1.0)
+                pair = sum(self._at(sign * along)[0] for sign in (1.0, -1.0)) - sum(
+                    self._at(sign * across)[0] for sign in (1.0, -1.0)
                 )
                 out[i_at, n_theta + j] = out[n_theta + j, i_at] = pair / (4.0 * h[i, i] * h[j, j])
         return out
@@ -394,9 +396,9 @@ class _Residual:
         blocked = self._blocked
         if blocked is not None:
             return [self.sigma**2 * R_x @ slope @ R_x.T for slope in blocked.variance_slopes(self.free)]
-        for h in self._steps():
-            size = 2.0 * float(h.sum())
-            change = (self._at(h)[3] - self._at(-h)[3]) / size
+        for step in self._steps():
+            size = 2.0 * float(step.sum())
+            change = (self._at(step)[3] - self._at(-step)[3]) / size
             forms_of.append(self.sigma**2 * R_x @ change @ R_x.T)
         return forms_of
 
@@ -407,17 +409,17 @@ def residual_errors(problem: Problem, solution: PointSolution) -> Array:
     From the inverse Hessian of the deviance in all parameters, by the chain rule.
     """
     _, criterion = prepare(problem, reml=solution.reml)
-    theta, at = solution.scaled_theta, _Residual.of(problem, solution)
+    theta, residual = solution.scaled_theta, _Residual.of(problem, solution)
     terms = criterion.derivatives(theta)[3]
-    H = at.joined(_hessian(criterion, theta, solution.sigma, terms))
-    at_end = np.append(~np.append(_inside(criterion, theta), at.inside), False)
+    H = residual.joined(_hessian(criterion, theta, solution.sigma, terms))
+    at_end = np.append(~np.append(_inside(criterion, theta), residual.inside), False)
     H[at_end] = H[:, at_end] = 0.0
     values, vectors = np.linalg.eigh(H)
-    use = values > 1e-8 * values.max(initial=0.0)
-    root = np.sqrt(2.0) * (vectors[:, use] / np.sqrt(values[use]))[len(theta) : -1]
-    natural, steps = at.criteria.residual.natural, 1e-5 * np.eye(len(at.free))
-    J = np.array([(natural(at.free + h) - natural(at.free - h)) / 2e-5 for h in steps]).T
-    return np.where(at.inside, np.linalg.norm(J @ root, axis=1), np.nan)
+    is_used = values > 1e-8 * values.max(initial=0.0)
+    root = np.sqrt(2.0) * (vectors[:, is_used] / np.sqrt(values[is_used]))[len(theta) : -1]
+    natural, steps = residual.criteria.residual.natural, 1e-5 * np.eye(len(residual.free))
+    J = np.array([(natural(residual.free + step) - natural(residual.free - step)) / 2e-5 for step in steps]).T
+    return np.where(residual.inside, np.linalg.norm(J @ root, axis=1), np.nan)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -466,7 +468,7 @@ class KenwardRoger(Approximation):
         P, Q, T = pieces.P, pieces.Q, pieces.T
         if criterion.sigma is not None:  # the residual, which is last, is no parameter
             P, T = P[:-1], T[:-1, :-1]
-        PhiP = [Phi @ each for each in P]
+        PhiP = [Phi @ matrix for matrix in P]
         r = range(len(P))
         information = np.array(
             [[T[i, j] - 2.0 * np.sum(Phi * Q[i][j]) + np.sum(PhiP[i] * PhiP[j].T) for j in r] for i in r]
@@ -479,7 +481,7 @@ class KenwardRoger(Approximation):
             vcov=solution.sigma**2 * scaled.T_x @ (Phi + 2.0 * Phi @ U @ Phi) @ scaled.T_x.T,
             T_x=scaled.T_x,
             Phi=Phi,
-            moments=np.array([each @ Phi for each in PhiP]),
+            moments=np.array([matrix @ Phi for matrix in PhiP]),
             W=W,
         )
 
@@ -534,17 +536,17 @@ class KenwardRoger(Approximation):
             )
         c = contrasts @ self.T_x
         v = np.einsum("ka,ab,kb->k", c, self.Phi, c, optimize=True)
-        forms = np.array([np.einsum("kp,kp->k", c @ each, c) for each in self.moments]).T
+        forms = np.array([np.einsum("kp,kp->k", c @ moment, c) for moment in self.moments]).T
         moments = np.divide(forms, v[:, None], out=np.zeros_like(forms), where=v[:, None] > 0.0)
         A = np.einsum("kr,rs,ks->k", moments, self.W, moments)
         return _ratio(np.full(len(c), 2.0), np.where(A > 1e-12, A, 0.0))
 
     def f_test(self, contrasts: Array, differences: Array) -> FTest:
         """The scaled F test of Kenward & Roger (1997), section 3, as pbkrtest."""
-        whole = Approximation.f_test(self, contrasts, differences)
-        q = whole.num_df
+        chi2_test = Approximation.f_test(self, contrasts, differences)
+        q = chi2_test.num_df
         if q <= 1:
-            return whole
+            return chi2_test
         # any q of the contrasts that do not depend on each other say the same
         values, vectors = np.linalg.eigh(contrasts @ self.vcov @ contrasts.T)
         c = vectors[:, -q:].T @ contrasts @ self.T_x
@@ -555,7 +557,7 @@ class KenwardRoger(Approximation):
         A_1 = float(traces @ self.W @ traces)
         A_2 = float(np.einsum("rs,rab,sba->", self.W, each, each))
         den_df, scale = _scaled_f(q, A_1, A_2)
-        return FTest(num_df=q, den_df=den_df, f=scale * whole.f)
+        return FTest(num_df=q, den_df=den_df, f=scale * chi2_test.f)
 
     def _den_df(self, independent: Array) -> float:
         return float(self.df(independent)[0]) if len(independent) == 1 else np.nan  # f_test knows it
@@ -624,12 +626,12 @@ class _Pieces:
 
 def _covariance_entries(template: Template, lam: Array) -> list[tuple[Array, float]]:
     """(E, γ) for every free entry of the relative covariance ΛΛᵀ = Σ γE."""
-    cov = lam @ lam.T
+    covariance = lam @ lam.T
     entries = []
     for row, column in zip(template.rows, template.columns, strict=True):
-        E = np.zeros_like(cov)
+        E = np.zeros_like(covariance)
         E[row, column] = E[column, row] = 1.0
-        entries.append((E, float(cov[row, column])))
+        entries.append((E, float(covariance[row, column])))
     return entries
 
 

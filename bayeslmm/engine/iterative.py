@@ -98,13 +98,13 @@ def halved(cross: CrossProducts) -> Halves:
     if between:
         upper = _sparse(_matrix(cross, between), (starts[-1], starts[-1]))
         among = _Rows(sparse.csr_array(upper + upper.T))
-    whole = _sparse(across, shape)
+    matrix = _sparse(across, shape)
     return Halves(
         cross=cross,
         order=order,
         starts=tuple(starts),
-        across=_Rows(whole),
-        back=_Rows(sparse.csr_array(whole.T)),
+        across=_Rows(matrix),
+        back=_Rows(sparse.csr_array(matrix.T)),
         among=among,
     )
 
@@ -201,7 +201,7 @@ def conjugate_gradients(times: Callable[[Array], Array], B: Array) -> _Steps:
     shape = (len(alphas), B.shape[1])
     a, b = np.array(alphas).reshape(shape), np.array(betas).reshape(shape)
     counts = np.array(active, dtype=bool).reshape(shape).sum(axis=0)
-    return _Steps(X, [_tridiagonal(a[:n, c], b[:n, c]) for c, n in enumerate(counts)])
+    return _Steps(X, [_tridiagonal(a[:count, c], b[:count, c]) for c, count in enumerate(counts)])
 
 
 def _tridiagonal(alpha: Array, beta: Array) -> tuple[Array, Array]:
@@ -256,7 +256,9 @@ class Eliminated:
 
     def each(self, blocks: Sequence[Array], rest: Array) -> Array:
         """Blocks of each other factor times the rest."""
-        return np.concatenate([_times(b, part) for b, part in zip(blocks, self.halves.parts(rest), strict=True)])
+        return np.concatenate(
+            [_times(block, part) for block, part in zip(blocks, self.halves.parts(rest), strict=True)]
+        )
 
     def scaled(self, rest: Array) -> Array:
         """Λ₂ rest."""
@@ -410,7 +412,7 @@ def _traces(eliminated: Eliminated, probes: int) -> Traces:
     signs = halves.probes(probes)
     starts = np.column_stack([Q, signs - Q @ (Q.T @ signs)])
     weights = np.concatenate([np.ones(Q.shape[1]), np.full(probes, 1.0 / probes)])
-    widths = [len(each) for each in lam]
+    widths = [len(matrix) for matrix in lam]
     # what is known: of C by its diagonal blocks
     D_inverse = [np.linalg.inv(block) for block in eliminated.D]
     spread = [each @ block @ each.T for each, block in zip(lam[1:], D_inverse, strict=True)]
@@ -431,22 +433,24 @@ def _traces(eliminated: Eliminated, probes: int) -> Traces:
     diagonal = [eliminated.V + V_spread @ met @ _transposed(V_spread), *D_inverse]
     logs, sums = [], [[] for _ in order]  # type: ignore[var-annotated]
     for first in range(0, starts.shape[1], COLUMNS):
-        here = slice(first, first + COLUMNS)
-        start = starts[:, here]
+        span = slice(first, first + COLUMNS)
+        start = starts[:, span]
         steps = conjugate_gradients(eliminated.times, start)
         squares = np.einsum("mc,mc->c", start, start)
-        logs += [_log_form(each, square) for each, square in zip(steps.tridiagonals, squares, strict=True)]
+        logs += [
+            _log_form(tridiagonal, square) for tridiagonal, square in zip(steps.tridiagonals, squares, strict=True)
+        ]
         x, w = eliminated.unconditioned(steps.solution), eliminated.unconditioned(start)
         # C⁻¹ beyond the first two terms of its series, I − E, whose diagonal blocks are known
         beyond = eliminated.apart(eliminated.scaled(w - x))
         for i, (part, of_w) in enumerate(zip(halves.parts(beyond), halves.parts(w), strict=True), start=1):
             sums[i].append(-_outer_sums(_times(unwhiten[i - 1], part), of_w, widths[i]))
             later = _times(D_inverse[i - 1] @ lam[i].T, part)
-            diagonal[i] = diagonal[i] + _outers(later, of_w, widths[i], weights[here])
+            diagonal[i] = diagonal[i] + _outers(later, of_w, widths[i], weights[span])
         change, of_w = halves.across @ eliminated.scaled(x - w), halves.across @ eliminated.scaled(w)
         of_w = _times(V_spread, of_w)
         sums[0].append(-_outer_sums(_times(whiten, change), of_w, widths[0]))
-        diagonal[0] = diagonal[0] + _outers(_times(V_spread, change), of_w, widths[0], weights[here])
+        diagonal[0] = diagonal[0] + _outers(_times(V_spread, change), of_w, widths[0], weights[span])
     log_forms = np.array(logs)
     n_exact, place = Q.shape[1], np.argsort(order)
     log_dets = eliminated.log_det + log_forms[:n_exact].sum() + log_forms[n_exact:]

@@ -144,12 +144,12 @@ def _search(criterion: IterativeCriterion, start: Array, rest: float) -> Evaluat
         step = evaluation.step_within(radius)
         trial = criterion.evaluate(evaluation.theta + step)
         gained = -0.5 * float((evaluation.gradient + trial.gradient) @ step)  # by the trapezoid
-        kept = gained / max(evaluation.promise(step), 1e-300)
-        if kept < 0.25:
+        gain_ratio = gained / max(evaluation.promise(step), 1e-300)
+        if gain_ratio < 0.25:
             radius = 0.25 * float(np.linalg.norm(step))
-        elif kept > 0.75 and np.linalg.norm(step) > 0.99 * radius:
+        elif gain_ratio > 0.75 and np.linalg.norm(step) > 0.99 * radius:
             radius = 2.0 * radius
-        if kept > 1e-3 or trial.decrement < rest:
+        if gain_ratio > 1e-3 or trial.decrement < rest:
             evaluation = trial
     evaluation = reml.canonical(criterion, evaluation)
     small = criterion.diagonal & (evaluation.theta < 1e-4)
@@ -191,12 +191,13 @@ def _report(problem: Problem, scaled: Scaled, criterion: IterativeCriterion, the
         betas.append(solution.beta + scaled.T_x @ (effects.T @ step))
         sigmas.append(np.sqrt(max(moved, 0.0)))
         by_factor = [T @ lam for T, lam in zip(scaled.T_z, criterion.lams(theta + step), strict=True)]
-        covariances.append([moved * each @ each.T for each in by_factor])
+        covariances.append([moved * matrix @ matrix.T for matrix in by_factor])
     p, r = criterion.p, away.shape[1]
     by_probes = Iterative(
         betas=np.array(betas).reshape(r, p),
         covariances=tuple(
-            np.array([each[k] for each in covariances]).reshape(r, len(lam), len(lam)) for k, lam in enumerate(lams)
+            np.array([covariance[k] for covariance in covariances]).reshape(r, len(lam), len(lam))
+            for k, lam in enumerate(lams)
         ),
         sigmas=np.array(sigmas),
         criterion_error=float(traces.log_dets.std(ddof=1) / np.sqrt(len(traces.log_dets))),
@@ -211,11 +212,11 @@ def _report(problem: Problem, scaled: Scaled, criterion: IterativeCriterion, the
 def _away(criterion: IterativeCriterion, theta: Array, H: Array, traces: iterative.Traces) -> Array:
     """A root (n_theta, r) of the Monte Carlo covariance of θ̂: H⁻¹ times that of the gradient."""
     number = len(traces.log_dets)
-    each = np.array([criterion.gradient(theta, [2.0 * G[n] for G in traces.Gs]) for n in range(number)])
-    each = (each - each.mean(axis=0)) / np.sqrt(number * (number - 1))
+    gradients = np.array([criterion.gradient(theta, [2.0 * G[n] for G in traces.Gs]) for n in range(number)])
+    gradients = (gradients - gradients.mean(axis=0)) / np.sqrt(number * (number - 1))
     values, axes = np.linalg.eigh(H)
-    use = values > 1e-8 * max(float(values.max(initial=0.0)), 1e-300)
-    moves = axes[:, use] @ ((axes[:, use].T @ each.T) / values[use][:, None])
+    is_used = values > 1e-8 * max(float(values.max(initial=0.0)), 1e-300)
+    moves = axes[:, is_used] @ ((axes[:, is_used].T @ gradients.T) / values[is_used][:, None])
     values, axes = np.linalg.eigh(moves @ moves.T)
     return np.asarray(axes * np.sqrt(np.maximum(values, 0.0)))
 
@@ -230,6 +231,8 @@ def _beta_slopes(
             change = np.zeros_like(lam)
             for a, b, value in entries:
                 change[a, b] += value
-            whole = change @ lam.T + lam @ change.T
-            slopes.append(-inverse_R @ (inverse_R.T @ np.einsum("jap,jb,ab->p", E[:, :, :-1], e, whole, optimize=True)))
+            symmetric_sum = change @ lam.T + lam @ change.T
+            slopes.append(
+                -inverse_R @ (inverse_R.T @ np.einsum("jap,jb,ab->p", E[:, :, :-1], e, symmetric_sum, optimize=True))
+            )
     return np.array(slopes).reshape(len(theta), len(inverse_R))

@@ -28,7 +28,7 @@ class ParameterDraws:
 
 def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Array) -> ParameterDraws:
     """The parameters at coordinates x (chain, draw, d)."""
-    each, flat = x.shape[:2], x.reshape(-1, x.shape[-1])
+    shape, flat = x.shape[:2], x.reshape(-1, x.shape[-1])
     S, p, Q, r = len(flat), len(design.x_names), int(joint.column_start[-1]), len(joint.parameter_known)
     sds, factors = np.zeros((S, Q)), np.zeros((S, Q, joint.middle.shape[1]))
     b, values = np.empty((S, int(joint.effect_start[-1]))), np.empty((S, r))
@@ -36,7 +36,7 @@ def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Arr
     beta = flat[:, :p].copy()
     moved = np.zeros(S)
     if design.has_intercept or design.family.has_cutpoints:
-        slopes = [j for j, n in enumerate(design.x_names) if n != "Intercept"]
+        slopes = [j for j, name in enumerate(design.x_names) if name != "Intercept"]
         moved = beta[:, slopes] @ design.X[:, slopes].mean(axis=0)
     if design.has_intercept:
         beta[:, design.x_names.index("Intercept")] -= moved
@@ -44,21 +44,21 @@ def parameters_of(design: Design, geometry: Geometry, joint: loops.Joint, x: Arr
     for group in design.groups:
         k = geometry.order.index(group.name)
         first, after = int(joint.column_start[k]), int(joint.column_start[k + 1])
-        of_sds.append(sds[:, first:after].reshape(*each, -1))
+        of_sds.append(sds[:, first:after].reshape(*shape, -1))
         L = factors[:, first:after, : group.q]
         order = np.argsort(joint.place[first:after])
-        correlations.append((L @ L.swapaxes(1, 2))[:, order][:, :, order].reshape(*each, group.q, group.q))
+        correlations.append((L @ L.swapaxes(1, 2))[:, order][:, :, order].reshape(*shape, group.q, group.q))
         factor_effects = b[:, joint.effect_start[k] : joint.effect_start[k + 1]].reshape(S, group.n_levels, group.q)
         if isinstance(group, WideTerm):
             factor_effects = np.einsum("jk,skq->sjq", group.rotation.root, factor_effects, optimize=True)
-        effects.append(factor_effects.reshape(*each, group.n_levels, group.q))
+        effects.append(factor_effects.reshape(*shape, group.n_levels, group.q))
     parameters = {
-        name: (values + moved[:, None]).reshape(*each, -1) if name == CUTPOINT else values[:, k].reshape(each)
+        name: (values + moved[:, None]).reshape(*shape, -1) if name == CUTPOINT else values[:, k].reshape(shape)
         for k, name in enumerate(design.family.every_parameter)
         if name in design.family.parameters
     }
     return ParameterDraws(
-        beta=beta.reshape(*each, p),
+        beta=beta.reshape(*shape, p),
         parameters=parameters,
         sds=tuple(of_sds),
         correlations=tuple(correlations),

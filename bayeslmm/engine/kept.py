@@ -49,7 +49,7 @@ class Kept:
         same: list[tuple[Any, Any]] = [(mine.weights, problem.weights)]
         same += zip((*mine.Z, *mine.codes), (*problem.Z, *problem.codes), strict=False)
         return (
-            all(one is other for one, other in same)
+            all(first is other for first, other in same)
             and len(mine.Z) == len(problem.Z)
             and (mine.levels, mine.blocks, mine.structures, mine.intercept)
             == (problem.levels, problem.blocks, problem.structures, problem.intercept)
@@ -109,9 +109,9 @@ def kept_of(problem: Problem) -> Kept | None:
     entry = _KEPT.get(key)
     if entry is not None and entry[0]() is problem.X and entry[1].is_of(problem):
         return entry[1]
-    kept = Kept.of(problem)
-    _KEPT[key] = (weakref.ref(problem.X, _forget(key)), kept)
-    return kept
+    shared = Kept.of(problem)
+    _KEPT[key] = (weakref.ref(problem.X, _forget(key)), shared)
+    return shared
 
 
 def _forget(key: int) -> Callable[[weakref.ref[Array]], None]:

@@ -101,8 +101,8 @@ class Parameters:
         self.by_row = bool(design.predictors)
         self.n = design.n
         sizes = [
-            int(np.prod(design.shape_of(name))) if known is None else 0
-            for name, known in zip(self.names, self.known, strict=True)
+            int(np.prod(design.shape_of(name))) if known_value is None else 0
+            for name, known_value in zip(self.names, self.known, strict=True)
         ]
         self.size, ends = sum(sizes), np.cumsum([0, *sizes])
         self.places = [slice(int(start), int(end)) for start, end in zip(ends, ends[1:], strict=False)]
@@ -121,8 +121,10 @@ class Parameters:
         if self.ordered:
             return np.cumsum(np.concatenate([free[:1], np.exp(free[1:])]))
         columns = [
-            link.to_mean(free[place] if X is None else X @ free[place] + shift) if known is None else np.array([known])
-            for link, place, X, shift, known in zip(
+            link.to_mean(free[place] if X is None else X @ free[place] + shift)
+            if known_value is None
+            else np.array([known_value])
+            for link, place, X, shift, known_value in zip(
                 self.links, self.places, self.X, self.shifts, self.known, strict=True
             )
         ]
@@ -137,8 +139,8 @@ class Parameters:
             return np.concatenate([values[:1], np.log(np.diff(values))])
         each = [
             np.atleast_1d(link.to_eta(parameters[name])) if T is None else np.linalg.solve(T, parameters[name])
-            for name, link, T, known in zip(self.names, self.links, self.scales, self.known, strict=True)
-            if known is None
+            for name, link, T, known_value in zip(self.names, self.links, self.scales, self.known, strict=True)
+            if known_value is None
         ]
         return np.concatenate([np.zeros(0), *each])
 
@@ -147,7 +149,7 @@ class Parameters:
         if self.ordered:
             return self.free({self.names[0]: guesses})
         each = []
-        unknown = [k for k, known in enumerate(self.known) if known is None]
+        unknown = [k for k, known_value in enumerate(self.known) if known_value is None]
         for k, guess in zip(unknown, guesses, strict=True):
             link, X, shift = self.links[k], self.X[k], self.shifts[k]
             eta = np.atleast_1d(link.to_eta(guess))
@@ -160,10 +162,12 @@ class Parameters:
             return {self.names[0]: self.values(free)}
         named = {
             name: link.to_mean(free[place])[0] if T is None else T @ free[place]
-            for name, link, place, T, known in self._each()
-            if known is None
+            for name, link, place, T, known_value in self._each()
+            if known_value is None
         }
-        return named | {name: np.asarray(known) for name, *_, known in self._each() if known is not None}
+        return named | {
+            name: np.asarray(known_value) for name, *_, known_value in self._each() if known_value is not None
+        }
 
     def _each(self) -> Iterator[tuple[str, Link, slice, Array | None, float | None]]:
         """(variable, link, place, scaling of its columns, value if it is fixed) of every parameter."""
@@ -175,8 +179,8 @@ class Parameters:
             J = self.jacobian(free)
             return {self.names[0]: np.sqrt(np.diag(J @ covariance @ J.T))}
         out: dict[str, Array] = {}
-        for name, _, place, T, known in self._each():
-            if known is not None:
+        for name, _, place, T, known_value in self._each():
+            if known_value is not None:
                 continue
             block = covariance[place, place]
             out[name] = np.sqrt(block[0, 0]) if T is None else np.sqrt(np.diag(T @ block @ T.T))
@@ -196,16 +200,16 @@ class Parameters:
             J[:, 1:] *= np.exp(free[1:])
             return J
         J = np.zeros((len(self.of_family), self.size))
-        for k, (_, link, place, _, known) in enumerate(self._each()):
-            if known is None:
+        for k, (_, link, place, _, known_value) in enumerate(self._each()):
+            if known_value is None:
                 J[k, place] = link.slope(free[place])
         return J
 
     def pull_back(self, free: Array, by_row: Array) -> Array:
         """Derivatives by the coordinates, from those by the parameters of each row (r, n)."""
         out = np.empty(self.size)
-        each = zip(self.links, self.places, self.X, self.shifts, strict=True)
-        for k, (link, place, X, shift) in enumerate(each):
+        arguments = zip(self.links, self.places, self.X, self.shifts, strict=True)
+        for k, (link, place, X, shift) in enumerate(arguments):
             if X is None:
                 out[place] = by_row[k].sum() * link.slope(free[place])
             else:
@@ -306,7 +310,9 @@ class Approximation:
         self.n_beta = 0 if restricted else self.p
         self.size = self.n_beta + self.n_theta + self.parameters.size
         self.diagonal = np.concatenate([np.zeros(0, bool), *(template.is_diagonal for template in self.templates)])
-        self.correlation = np.concatenate([np.zeros(0, bool), *(t.is_correlation for t in self.templates)])
+        self.correlation = np.concatenate(
+            [np.zeros(0, bool), *(template.is_correlation for template in self.templates)]
+        )
         self.ends = np.cumsum([template.n_theta for template in self.templates])
         self.evaluations = 0
         self.held = np.zeros(self.size, dtype=bool)  # parameters that are not searched
@@ -332,8 +338,10 @@ class Approximation:
 
     def gradient(self, theta: Array, by_lam: Sequence[Array]) -> Array:
         """Slopes by θ̃ from those by Λ̃_k."""
-        each = zip(self._with_templates(theta), by_lam, strict=True)
-        return np.concatenate([np.zeros(0), *(template.unbounded_gradient(part, by) for (template, part), by in each)])
+        arguments = zip(self._with_templates(theta), by_lam, strict=True)
+        return np.concatenate(
+            [np.zeros(0), *(template.unbounded_gradient(part, by) for (template, part), by in arguments)]
+        )
 
     def bounded(self, theta: Array) -> Array:
         """θ̃ as solutions have it, with correlations themselves."""
@@ -345,13 +353,13 @@ class Approximation:
 
     def at_boundary(self, theta: Array) -> NDArray[np.bool_]:
         """Which θ̃ stand at a boundary, or say nothing there."""
-        each = (t.at_boundary(part) for t, part in self._with_templates(theta))
-        return np.concatenate([np.zeros(0, dtype=bool), *each])
+        of_templates = (t.at_boundary(part) for t, part in self._with_templates(theta))
+        return np.concatenate([np.zeros(0, dtype=bool), *of_templates])
 
     def canonical(self, theta: Array) -> Array:
         """The same covariance matrices with a diagonal of Λ̃, and sds, that are not negative."""
-        each = (t.signs(t.unbounded_factor(part)) * part for t, part in self._with_templates(theta))
-        theta = np.concatenate([np.zeros(0), *each])
+        of_templates = (t.signs(t.unbounded_factor(part)) * part for t, part in self._with_templates(theta))
+        theta = np.concatenate([np.zeros(0), *of_templates])
         return np.where(self.diagonal, np.abs(theta), theta)
 
     def _with_templates(self, theta: Array) -> Iterator[tuple[Template, Array]]:
@@ -401,12 +409,12 @@ class Approximation:
             reduced, exact = self._factorise(rows, -bends[2], lams)
             g_u = rows.scaled(transposed, rows.sums(bends[1])[:, None])[:, 0] - u
             step_u = pls.solve_M(reduced, g_u[:, None].copy())[:, 0]
-            step_b, about, promised = np.zeros_like(beta), None, float(step_u @ g_u)
+            step_b, normal_equations, promised = np.zeros_like(beta), None, float(step_u @ g_u)
             if joint:
-                about = Joint.of(reduced, self.order)
-                left = self.X.T @ bends[1] - about.C.T @ g_u
-                step_b = about.solve(left)
-                step_u = step_u - about.C @ step_b
+                normal_equations = Joint.of(reduced, self.order)
+                left = self.X.T @ bends[1] - normal_equations.C.T @ g_u
+                step_b = normal_equations.solve(left)
+                step_u = step_u - normal_equations.C @ step_b
                 promised += float(step_b @ left)
             level = 1.0 + abs(h)
             if not promised > SURE * level or (promised <= CLOSE * level and promised >= 0.1 * smallest):
@@ -430,7 +438,9 @@ class Approximation:
             raise FloatingPointError("the modes of the effects were not reached")
         if not exact:
             raise FloatingPointError("the effects have no mode: the curvature has the wrong sign")
-        return Inner(u=u, beta=beta, eta=eta, bends=self.bends(eta, values, 10), h=h, reduced=reduced, joint=about)
+        return Inner(
+            u=u, beta=beta, eta=eta, bends=self.bends(eta, values, 10), h=h, reduced=reduced, joint=normal_equations
+        )
 
     def _factorise(self, rows: Reweighted, W: Array, lams: Sequence[Array]) -> tuple[pls.Reduced, bool]:
         """M, and whether it is that of these weights: elsewhere than at a mode they may have to be above zero."""

@@ -44,10 +44,10 @@ def error(design: Design, solution: PointSolution, *, random_seed: int = 1) -> L
 
     Of a restricted fit that of the likelihood of the fixed effects' estimates.
     """
-    about = Approximation(design)
-    psi = coordinates(about, solution)
-    minus_log_likelihood, _, inner = about.at(psi)
-    sampled = _Sampled.of(about, psi, inner)
+    approximation = Approximation(design)
+    psi = coordinates(approximation, solution)
+    minus_log_likelihood, _, inner = approximation.at(psi)
+    sampled = _Sampled.of(approximation, psi, inner)
     if sampled is None:
         return None
     total, variance = sampled.log_likelihood(random_seed)
@@ -58,7 +58,7 @@ def error(design: Design, solution: PointSolution, *, random_seed: int = 1) -> L
 class _Sampled:
     """What is drawn, around what, and what is left to quadrature."""
 
-    about: Approximation
+    approximation: Approximation
     fixed: Array  # (n,) Xβ + offset
     values: Array  # of the family's parameters
     integrated: int | None  # the factor
@@ -71,23 +71,27 @@ class _Sampled:
     n_parts: int
 
     @classmethod
-    def of(cls, about: Approximation, psi: Array, inner: Inner) -> _Sampled | None:
+    def of(cls, approximation: Approximation, psi: Array, inner: Inner) -> _Sampled | None:
         from scipy.sparse import csgraph
         from scipy.sparse.linalg import spsolve
 
-        beta, theta, free = about.split(psi)
-        lams, groups = about.lams(theta), about.design.groups
-        narrow = [k for k, g in enumerate(groups) if g.q <= MOST_EFFECTS and len(groups) > 1 and not g.is_wide]
-        narrow = [] if about.parameters.by_row else narrow  # quadrature takes one value of each parameter for all rows
+        beta, theta, free = approximation.split(psi)
+        lams, groups = approximation.lams(theta), approximation.design.groups
+        narrow = [
+            k for k, group in enumerate(groups) if group.q <= MOST_EFFECTS and len(groups) > 1 and not group.is_wide
+        ]
+        narrow = (
+            [] if approximation.parameters.by_row else narrow
+        )  # quadrature takes one value of each parameter for all rows
         integrated = max(narrow, key=lambda k: groups[k].n_levels, default=None)
         drawn = [k for k in range(len(groups)) if k != integrated]
-        columns = [_loadings(group, T @ lam) for group, T, lam in _each(about, lams)]
-        A = sparse.hstack([sparse.csr_array((about.design.n, 0)), *(columns[k] for k in drawn)], format="csr")
+        columns = [_loadings(group, T @ lam) for group, T, lam in _each(approximation, lams)]
+        A = sparse.hstack([sparse.csr_array((approximation.design.n, 0)), *(columns[k] for k in drawn)], format="csr")
         if not 0 < A.shape[1] <= MOST_DRAWN:
             return None
         W = sparse.diags_array(-inner.bends[2])
         precision = (A.T @ W @ A).toarray() + np.eye(A.shape[1])
-        codes = np.arange(about.design.n)
+        codes = np.arange(approximation.design.n)
         if integrated is not None:
             B, codes = columns[integrated], groups[integrated].codes
             beside = (B.T @ W @ B).tocsc() + sparse.eye_array(B.shape[1], format="csc")
@@ -98,13 +102,13 @@ class _Sampled:
         joined = meets @ _pattern(A)
         graph = sparse.block_array([[None, joined], [joined.T, None]])
         n_parts, parts = csgraph.connected_components(graph, directed=False)
-        u = about.alone.by_factor(inner.u)
+        u = approximation.alone.by_factor(inner.u)
         return cls(
-            about=about,
-            fixed=about.X @ beta + about.offset,
-            values=about.parameters.values(free),
+            approximation=approximation,
+            fixed=approximation.X @ beta + approximation.offset,
+            values=approximation.parameters.values(free),
             integrated=integrated,
-            root=None if integrated is None else about.T_z[integrated] @ lams[integrated],
+            root=None if integrated is None else approximation.T_z[integrated] @ lams[integrated],
             A=A,
             mode=np.concatenate([u[k].reshape(-1) for k in drawn]),
             L=np.linalg.cholesky(precision),
@@ -115,7 +119,7 @@ class _Sampled:
 
     def log_likelihood(self, random_seed: int) -> tuple[float, float]:
         """Its estimate, and the Monte Carlo variance of that."""
-        n, q = self.about.design.n, 0 if self.root is None else len(self.root)
+        n, q = self.approximation.design.n, 0 if self.root is None else len(self.root)
         rules = RULES.get(q, (1,))
         nodes = next((k for k in rules if 2.0 * FEWEST * n * k**q <= WORK), rules[-1])
         pairs = int(np.clip(WORK / (2.0 * n * nodes**q), FEWEST, PAIRS))
@@ -134,15 +138,15 @@ class _Sampled:
         variance = np.var(np.exp(of_pairs - means), axis=0, ddof=1) / pairs
         total = float(means.sum())
         if self.root is None:
-            total += self.about.constant + self.about.normaliser(self.values)[0]
+            total += self.approximation.constant + self.approximation.normaliser(self.values)[0]
         return total, float(variance.sum())
 
     def _given(self, v: Array, nodes: int) -> Array:
         """log p(y | v) of the levels that are integrated out (S, J), or of the rows without their constants."""
         eta = self.fixed + (self.A @ v.T).T
         if self.integrated is None or self.root is None:
-            return np.array([self.about.bends(row, self.values)[0] for row in eta])
-        design = self.about.design
+            return np.array([self.approximation.bends(row, self.values)[0] for row in eta])
+        design = self.approximation.design
         alone = replace(design, groups=(design.groups[self.integrated],))
         S = len(v)
         return OneFactor(alone).by_level(eta, np.tile(self.values, (S, 1)), np.tile(self.root, (S, 1, 1)), nodes)
@@ -154,8 +158,8 @@ class _Sampled:
         return np.asarray(values @ membership)
 
 
-def _each(about: Approximation, lams: Sequence[Array]) -> Iterator[tuple[GroupTerm, Array, Array]]:
-    yield from zip(about.design.groups, about.T_z, lams, strict=True)
+def _each(approximation: Approximation, lams: Sequence[Array]) -> Iterator[tuple[GroupTerm, Array, Array]]:
+    yield from zip(approximation.design.groups, approximation.T_z, lams, strict=True)
 
 
 def _loadings(group: GroupTerm, root: Array) -> sparse.csr_array:
@@ -168,8 +172,8 @@ def _loadings(group: GroupTerm, root: Array) -> sparse.csr_array:
 def _columns(Z: Array, codes: NDArray[np.int64], levels: int) -> sparse.csr_array:
     """Columns (n, levels q) of every level's effects."""
     n, q = Z.shape
-    where = (codes[:, None] * q + np.arange(q)).reshape(-1)
-    return sparse.csr_array((Z.reshape(-1), where, np.arange(0, n * q + 1, q)), shape=(n, levels * q))
+    positions = (codes[:, None] * q + np.arange(q)).reshape(-1)
+    return sparse.csr_array((Z.reshape(-1), positions, np.arange(0, n * q + 1, q)), shape=(n, levels * q))
 
 
 def _pattern(A: sparse.csr_array) -> sparse.csr_array:

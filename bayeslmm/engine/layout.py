@@ -160,9 +160,9 @@ def refuse_dense(cross: CrossProducts, columns: int) -> None:
     """Raise NotAvailableError where the dense rest has so many columns that it would not fit."""
     if columns <= MOST_DENSE:
         return
-    shown = " and ".join(f"{J:,}" for J in sorted(cross.levels, reverse=True))
+    listed = " and ".join(f"{J:,}" for J in sorted(cross.levels, reverse=True))
     raise NotAvailableError(
-        f"Factors of {shown} levels are crossed: eliminating the largest leaves {columns:,} columns that all meet, "
+        f"Factors of {listed} levels are crossed: eliminating the largest leaves {columns:,} columns that all meet, "
         f"a dense matrix of {8e-9 * columns**2:.1f} GB, with its inverse and a copy more than the "
         f"{24e-9 * MOST_DENSE**2:.0f} GB that are taken here. fit_reml() and fit_ml() give estimates without it, by "
         "conjugate gradients (docs/more_than_memory.md says what these answer); this needs it: take a sample of the "
@@ -346,6 +346,6 @@ def _cross_product_matrix(cross: CrossProducts, order: tuple[int, ...], start: C
             rows, columns, q_b = start[a] + first * q, start[b] + second * block.shape[2], block.shape[2]
             entries += [_entries(rows, columns, q, q_b, m), _entries(columns, rows, q_b, q, m)]
             values += [block, block.transpose(0, 2, 1)]
-    flat = np.concatenate([np.zeros(0, np.int64), *(each.reshape(-1) for each in entries)])
-    data = np.concatenate([np.zeros(0), *(each.reshape(-1) for each in values)])
+    flat = np.concatenate([np.zeros(0, np.int64), *(entry.reshape(-1) for entry in entries)])
+    data = np.concatenate([np.zeros(0), *(value.reshape(-1) for value in values)])
     return sparse.csr_array((data, np.divmod(flat, max(m, 1))), shape=(m, m))

@@ -72,14 +72,14 @@ class Marginal:
 
         The correlations (..., q_k, q_k) are needed where intercepts are taken to the means of predictors.
         """
-        found = []
+        collected = []
         for sd, correlation, A in zip(sds, correlations, hyperspace.shears(self.problem), strict=True):
             if A is not None:
                 back = np.linalg.inv(A)
                 covariances = back @ (sd[..., :, None] * correlation * sd[..., None, :]) @ back.T
                 sd = np.sqrt(np.maximum(np.einsum("...ii->...i", covariances), 0.0))
-            found.append(sd)
-        return found
+            collected.append(sd)
+        return collected
 
     @property
     def d(self) -> int:

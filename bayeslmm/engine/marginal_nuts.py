@@ -71,9 +71,9 @@ def sample_marginal(
         return lambda z: {"z": np.array(z)}
 
     def start(seed: int) -> Array:
-        drawn = proposal.near.draw(np.random.default_rng(seed), STARTS)
-        possible = np.isfinite(marginal.log_densities(drawn))  # a prior may have ends, which the proposal ignores
-        return unbounded(marginal, drawn[possible.argmax()] if possible.any() else _densest(marginal, proposal))
+        points = proposal.near.draw(np.random.default_rng(seed), STARTS)
+        possible = np.isfinite(marginal.log_densities(points))  # a prior may have ends, which the proposal ignores
+        return unbounded(marginal, points[possible.argmax()] if possible.any() else _densest(marginal, proposal))
 
     compiled = from_pyfunc(
         marginal.d, make_log_density, make_expand, [np.dtype("f8")], [(marginal.d,)], ["z"], make_initial_point_fn=start

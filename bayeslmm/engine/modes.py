@@ -161,9 +161,9 @@ def look_around(marginal: Marginal, density: Density, rng: Generator, fitted: Fi
 
 def survey(marginal: Marginal, density: Density, rng: Generator, proposal: Proposal) -> Survey:
     """Particles and modes; the box they are looked for in holds draws of a proposal that has found one mode."""
-    drawn = proposal.draw(rng, KNOWN)
-    low, high = box(marginal, drawn)
-    particles, log_density, midway = temper(marginal, density, rng, low, high, drawn)
+    points = proposal.draw(rng, KNOWN)
+    low, high = box(marginal, points)
+    particles, log_density, midway = temper(marginal, density, rng, low, high, points)
     starts = np.concatenate(
         [proposal.near.means, _structured(marginal, density), _dispersed(particles, CLIMBS), _dispersed(midway, CLIMBS)]
     )

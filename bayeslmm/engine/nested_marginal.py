@@ -232,9 +232,9 @@ class NestedMarginal:
             rows_of=rows_of,
             center=center,
             unit=unit,
-            beta_prior=np.array([location_scale(n, of_fixed_effect(priors, n)) for n in self.design.x_names]).reshape(
-                -1, 3
-            ),
+            beta_prior=np.array(
+                [location_scale(name, of_fixed_effect(priors, name)) for name in self.design.x_names]
+            ).reshape(-1, 3),
             bar_stage=np.cumsum([0, *(bar.q for bar in self.bars)]).astype(np.int64),
             bar_sd=bars.bar_sd,
             sd_of=np.array([place for bar in self.bars for place in bar.template.sd_of], np.int64),
@@ -395,9 +395,9 @@ class NestedMarginal:
             moved = x.copy()
             moved[c] += step
             slopes[:, c] = (self._modes(moved) - u) / step
-        for s in range(self.S - 1):
-            inner = slice(self.tree.begin[s + 1], None)
-            gains[inner, s] = (self._modes(x, s, STEP) - u)[inner] / STEP
+        for draw in range(self.S - 1):
+            inner = slice(self.tree.begin[draw + 1], None)
+            gains[inner, draw] = (self._modes(x, draw, STEP) - u)[inner] / STEP
         self.anchor = loops.Anchor(x=x.copy(), modes=u, slopes=slopes, gains=gains)
 
     def choose_rule(self, density: Density, near: Mixture, rng: Generator) -> None:
@@ -409,17 +409,19 @@ class NestedMarginal:
         before = self._by_rules(density, x, taken)
         stages = list(range(self.S))
         while stages:
-            for s in list(stages):
-                finer = [k + (t == s) for t, k in enumerate(taken)]
+            for stage in list(stages):
+                finer = [k + (t == stage) for t, k in enumerate(taken)]
                 after = self._by_rules(density, x, finer)
-                kept = np.isfinite(before) & np.isfinite(after)
-                change = after[kept] - before[kept]  # what it has in common everywhere is a constant of the density
-                if kept.any() and np.abs(change - np.median(change)).max() < TOLERANCE / self.S:
-                    stages.remove(s)
+                is_finite = np.isfinite(before) & np.isfinite(after)
+                change = (
+                    after[is_finite] - before[is_finite]
+                )  # what it has in common everywhere is a constant of the density
+                if is_finite.any() and np.abs(change - np.median(change)).max() < TOLERANCE / self.S:
+                    stages.remove(stage)
                     continue
                 taken, before = finer, after
-                if taken[s] == len(NODES) - 1:
-                    stages.remove(s)
+                if taken[stage] == len(NODES) - 1:
+                    stages.remove(stage)
         self.nodes = tuple(NODES[k] for k in taken)
         self.rule = _rules(self.nodes)
 

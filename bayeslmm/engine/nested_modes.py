@@ -77,8 +77,8 @@ def modes_in_conflict(marginal: NestedMarginal, density: Density, near: Mixture)
 def conflicts(marginal: NestedMarginal) -> NDArray[np.int64]:
     """The fixed effects whose priors have rough estimates far out in their tails."""
     centers, scales = marginal.priors_of_beta
-    away = np.abs(centers)  # rough estimates are the origin, and their standard errors the unit
-    return np.flatnonzero((away > APART) & (away > NARROW * scales))
+    distance = np.abs(centers)  # rough estimates are the origin, and their standard errors the unit
+    return np.flatnonzero((distance > APART) & (distance > NARROW * scales))
 
 
 def _starts(marginal: NestedMarginal, effects: NDArray[np.int64]) -> list[Array]:

@@ -22,8 +22,8 @@ def is_opinionated(marginal: Marginal) -> bool:
     spread = float(np.std(problem.y)) or 1.0
     size = np.sqrt(np.mean((problem.X - centers(marginal)) ** 2, axis=0))
     reach = size * priors.beta_sd
-    away = size * np.abs(priors.beta_mean - _least_squares(marginal))
-    of_beta = np.isfinite(priors.beta_sd) & ((reach < spread) | (away > spread + 2.0 * reach))
+    distance = size * np.abs(priors.beta_mean - _least_squares(marginal))
+    of_beta = np.isfinite(priors.beta_sd) & ((reach < spread) | (distance > spread + 2.0 * reach))
     residual, structure = priors.residual, problem.residual
     of_residuals = False
     if residual is not None and structure is not None:
@@ -76,7 +76,7 @@ def _bulk(prior: Positive, unit: float) -> tuple[float, float]:
     if prior.kind == Kind.FLAT:
         return unit, unit
     grid = unit * np.geomspace(1e-6, 1e3, 600)
-    values = np.array([log_prior(int(prior.kind), prior.a, prior.b, v)[0] for v in grid]) + np.log(grid)
+    values = np.array([log_prior(int(prior.kind), prior.a, prior.b, value)[0] for value in grid]) + np.log(grid)
     if not np.isfinite(values.max()):
         return unit, unit
     share = np.cumsum(np.exp(values - values.max()))
@@ -96,7 +96,7 @@ def box(marginal: Marginal, points: Array) -> tuple[Array, Array]:
         low[place] = np.log(min(ends[0], 0.02 * unit) / scale)
         high[place] = np.log(max(ends[1], 3.0 * unit) / scale)
     correlations = np.flatnonzero(space.correlation_at)
-    low[correlations], high[correlations] = (s * 2.5 * np.sqrt(1.0 + space.partial_gain) for s in (-1.0, 1.0))
+    low[correlations], high[correlations] = (sign * 2.5 * np.sqrt(1.0 + space.partial_gain) for sign in (-1.0, 1.0))
     t = mixing(marginal, 2.0)
     low[marginal.omega_at] = np.log(t) - 2.0
     high[marginal.omega_at] = np.log(special.gammaincinv(space.nu / 2.0, 0.999) / (space.nu / 2.0))

@@ -227,14 +227,14 @@ def open_shares(problem: Problem, draws: Hyperdraws, factor: int) -> tuple[Array
     layout, S = coordinates.layout(), len(draws.sigma)
     T, J = coordinates.scaled.T_z[factor], problem.levels[factor]
     shares, traces = np.empty((S, J, len(T))), np.empty(S)
-    for s in range(S):
-        reduced = pls.reduce(layout, [lam[s] for lam in coordinates.lams])
+    for draw in range(S):
+        reduced = pls.reduce(layout, [lam[draw] for lam in coordinates.lams])
         V = pls.inverse(reduced).diagonal
-        half = T @ coordinates.lams[factor][s]
+        half = T @ coordinates.lams[factor][draw]
         posterior = np.einsum("ka,jab,kb->jk", half, V[factor], half)
         prior = (half**2).sum(axis=1)
-        shares[s] = np.where(prior > 0.0, posterior / np.where(prior > 0.0, prior, 1.0), 1.0)
-        traces[s] = trace_of_hat(reduced, V, coordinates.precision * draws.sigma[s] ** 2)
+        shares[draw] = np.where(prior > 0.0, posterior / np.where(prior > 0.0, prior, 1.0), 1.0)
+        traces[draw] = trace_of_hat(reduced, V, coordinates.precision * draws.sigma[draw] ** 2)
     return shares, traces
 
 
@@ -296,21 +296,21 @@ def groups_left_out(problem: Problem, codes: Codes, J: int) -> LeftOut:
         """log p(y with a group added or taken away), up to a constant."""
         A = np.eye(p) + sign * T[:, :p, :p]
         df = n + sign * rows - p
-        kept = np.linalg.eigvalsh(A).min(axis=1, initial=np.inf) > LOST
-        A = np.where(kept[:, None, None], A, np.eye(p))
+        is_definite = np.linalg.eigvalsh(A).min(axis=1, initial=np.inf) > LOST
+        A = np.where(is_definite[:, None, None], A, np.eye(p))
         v = T[:, :p, p]
         S = rss + sign * T[:, p, p] - np.einsum("ja,ja->j", v, np.linalg.solve(A, v[..., None])[..., 0])
-        df = np.where(kept & (df > 0), df, np.nan)
+        df = np.where(is_definite & (df > 0), df, np.nan)
         log_det = np.linalg.slogdet(A)[1]
         if problem.sigma is not None:
             return -0.5 * (df * np.log(2.0 * np.pi * problem.sigma**2) + log_det + S / problem.sigma**2)
         return special.gammaln(df / 2.0) - df / 2.0 * np.log(np.pi * np.maximum(S, 1e-300)) - 0.5 * log_det
 
-    whole = special.gammaln((n - p) / 2.0) - (n - p) / 2.0 * np.log(np.pi * max(rss, 1e-300))
+    log_likelihood = special.gammaln((n - p) / 2.0) - (n - p) / 2.0 * np.log(np.pi * max(rss, 1e-300))
     if problem.sigma is not None:
-        whole = -0.5 * ((n - p) * np.log(2.0 * np.pi * problem.sigma**2) + rss / problem.sigma**2)
+        log_likelihood = -0.5 * ((n - p) * np.log(2.0 * np.pi * problem.sigma**2) + rss / problem.sigma**2)
     jacobian = _summed(np.log(root), codes, J)
-    return LeftOut(without=whole - evidence(-1.0) + jacobian, within=evidence(1.0) - whole + jacobian)
+    return LeftOut(without=log_likelihood - evidence(-1.0) + jacobian, within=evidence(1.0) - log_likelihood + jacobian)
 
 
 def _log_normal(x: Array, variance: Array) -> Array:

@@ -137,14 +137,18 @@ class Errors:
         if len(effects) == 1:
             factor, codes, _ = effects[0]
             return self.mode_covariances[factor], codes
-        met, which = np.unique(np.column_stack([codes for _, codes, _ in effects]), axis=0, return_inverse=True)
+        distinct, inverse_index = np.unique(
+            np.column_stack([codes for _, codes, _ in effects]), axis=0, return_inverse=True
+        )
         factors = [factor for factor, _, _ in effects]
         sizes = [self.mode_covariances[factor].shape[1] for factor in factors]
         m = max(self.reduced.layout.m, 1)
-        whole = sum(len(np.unique(met[:, i])) * size for i, size in enumerate(sizes)) * m <= NUMBERS
-        step = len(met) if whole else max(1, NUMBERS // (m * sum(sizes)))
-        blocks = [self._joint_of(factors, sizes, met[first : first + step]) for first in range(0, len(met), step)]
-        return np.concatenate(blocks), which.reshape(-1)
+        whole = sum(len(np.unique(distinct[:, i])) * size for i, size in enumerate(sizes)) * m <= NUMBERS
+        step = len(distinct) if whole else max(1, NUMBERS // (m * sum(sizes)))
+        blocks = [
+            self._joint_of(factors, sizes, distinct[first : first + step]) for first in range(0, len(distinct), step)
+        ]
+        return np.concatenate(blocks), inverse_index.reshape(-1)
 
     def _joint_of(self, factors: Sequence[int], sizes: Sequence[int], met: Codes) -> Array:
         levels, places = zip(*(np.unique(codes, return_inverse=True) for codes in met.T), strict=True)
@@ -183,18 +187,18 @@ def draws_given(
     back = [np.linalg.inv(T) for T in scaled.T_z]
     beta = np.empty((len(sigma), criterion.p))
     effects = tuple(np.empty((len(sigma), J, len(T))) for J, T in zip(problem.levels, scaled.T_z, strict=True))
-    for s, noise in enumerate(sigma):
+    for draw, noise in enumerate(sigma):
         lams = [
-            cholesky_psd(inverse @ cov[s] @ inverse.T, blocks) / noise
-            for inverse, cov, blocks in zip(back, covariances, problem.blocks, strict=True)
+            cholesky_psd(inverse @ covariance[draw] @ inverse.T, blocks) / noise
+            for inverse, covariance, blocks in zip(back, covariances, problem.blocks, strict=True)
         ]
         reduced = pls.reduce(layout, lams)
         solved = pls.solve(reduced)
         scaled_beta = solved.beta + noise * np.linalg.solve(solved.R_x, rng.standard_normal(criterion.p))
         spherical = pls.spherical_modes(reduced, scaled_beta, noise * rng.standard_normal(layout.m))
-        beta[s] = scaled.beta(scaled_beta)
+        beta[draw] = scaled.beta(scaled_beta)
         for k, (T, lam, u) in enumerate(zip(scaled.T_z, lams, spherical, strict=True)):
-            effects[k][s] = scaled.outwards(k, u @ (T @ lam).T)
+            effects[k][draw] = scaled.outwards(k, u @ (T @ lam).T)
     return beta, effects
 
 
@@ -215,14 +219,14 @@ def degrees_of_freedom(
     scaled, criterion = prepare(problem, reml=reml)
     back = [np.linalg.inv(T) for T in scaled.T_z]
     used = np.zeros((len(sigma), len(factors)))
-    for s, noise in enumerate(sigma):
+    for draw, noise in enumerate(sigma):
         lams = [
-            cholesky_psd(inverse @ cov[s] @ inverse.T, blocks) / noise
-            for inverse, cov, blocks in zip(back, covariances, problem.blocks, strict=True)
+            cholesky_psd(inverse @ covariance[draw] @ inverse.T, blocks) / noise
+            for inverse, covariance, blocks in zip(back, covariances, problem.blocks, strict=True)
         ]
         reduced = pls.reduce(criterion.layout, lams)
         left, slopes, R_x = pls.inverse(reduced).diagonal, pls.mode_slopes(reduced), pls.solve(reduced).R_x
         for i, k in enumerate(factors):
             moved = np.linalg.solve(R_x.T, slopes[k][:, 0].T)
-            used[s, i] = problem.levels[k] - left[k].sum() - np.einsum("pj,pj->", moved, moved)
+            used[draw, i] = problem.levels[k] - left[k].sum() - np.einsum("pj,pj->", moved, moved)
     return used

@@ -122,13 +122,16 @@ class _Slice:
             for k, (template, place) in enumerate(zip(self.templates, self.held_at, strict=True))
         ]
         self.back = [np.linalg.inv(T)[:, order] for T, order in zip(scaled.T_z, self.orders, strict=True)]
-        covariances = [cov[np.ix_(o, o)] for cov, o in zip(best.covariances, self.orders, strict=True)]
+        covariances = [
+            covariance[np.ix_(order, order)] for covariance, order in zip(best.covariances, self.orders, strict=True)
+        ]
         factors = [
-            cholesky_psd(cov, template.blocks) for cov, template in zip(covariances, self.templates, strict=True)
+            cholesky_psd(covariance, template.blocks)
+            for covariance, template in zip(covariances, self.templates, strict=True)
         ]
         self.units = [
-            np.where(np.diag(cov) > 0.0, np.sqrt(np.diag(cov)), best.sigma * np.abs(np.diag(T)[order]))
-            for cov, T, order in zip(covariances, scaled.T_z, self.orders, strict=True)
+            np.where(np.diag(covariance) > 0.0, np.sqrt(np.diag(covariance)), best.sigma * np.abs(np.diag(T)[order]))
+            for covariance, T, order in zip(covariances, scaled.T_z, self.orders, strict=True)
         ]
         self.free = [self._searched(k, template) for k, template in enumerate(self.templates)]
         self.entries = [np.zeros(template.n_theta) for template in self.templates]  # of the last point looked at
@@ -162,8 +165,8 @@ class _Slice:
             return best.sigma
         if p.kind == "beta":
             return float(best.beta[p.a])
-        sd, cor = sd_and_correlation(best.covariances[p.factor])
-        return float(sd[p.a] if p.kind == "sd" else cor[p.a, p.b])
+        sd, correlation = sd_and_correlation(best.covariances[p.factor])
+        return float(sd[p.a] if p.kind == "sd" else correlation[p.a, p.b])
 
     def _first_step(self, best: PointSolution) -> float:
         """A guess at a standard error; the walk corrects it."""

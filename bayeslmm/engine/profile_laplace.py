@@ -42,10 +42,10 @@ def profile(design: Design, solution: PointSolution, cutoff: float) -> Iterator[
     Of a restricted fit that of the likelihood itself.
     """
     best = agq.estimates(design, nodes=solution.nodes, start=solution) if solution.reml else solution
-    about = Approximation(design)
+    approximation = Approximation(design)
     design.refuse_predictors("a profile likelihood")
     for parameter in parameters(Problem.of(design), design.numbers_of_parameters):
-        yield _curve(_Held(about, best, parameter), cutoff)
+        yield _curve(_Held(approximation, best, parameter), cutoff)
 
 
 def _curve(held: _Held, cutoff: float) -> Curve:
@@ -66,21 +66,21 @@ class _Held:
     with the held column first, each over the sd of its row.
     """
 
-    def __init__(self, about: Approximation, best: PointSolution, parameter: Parameter) -> None:
-        self.about, self.parameter, self.minimum = about, parameter, best.criterion
-        self.nodes, self.integrals = best.nodes, OneFactor(about.design) if best.nodes > 1 else None
-        beta, theta, free = about.split(laplace_fit.coordinates(about, best))
-        names, kind = about.family.parameters, parameter.kind
+    def __init__(self, approximation: Approximation, best: PointSolution, parameter: Parameter) -> None:
+        self.approximation, self.parameter, self.minimum = approximation, parameter, best.criterion
+        self.nodes, self.integrals = best.nodes, OneFactor(approximation.design) if best.nodes > 1 else None
+        beta, theta, free = approximation.split(laplace_fit.coordinates(approximation, best))
+        names, kind = approximation.family.parameters, parameter.kind
         self.place = names.index(parameter.name or "sigma") if kind in ("sigma", "family") else -1
-        in_link = self.place >= 0 and not about.parameters.ordered
-        self.link = LINKS[about.family.parameter_link(names[self.place])] if in_link else None
-        self.row = about.T_x[parameter.a] if kind == "beta" else np.zeros(about.p)
-        self.outside = np.linalg.svd(self.row[None, :])[2][1:].T if kind == "beta" else np.eye(about.p)
+        in_link = self.place >= 0 and not approximation.parameters.ordered
+        self.link = LINKS[approximation.family.parameter_link(names[self.place])] if in_link else None
+        self.row = approximation.T_x[parameter.a] if kind == "beta" else np.zeros(approximation.p)
+        self.outside = np.linalg.svd(self.row[None, :])[2][1:].T if kind == "beta" else np.eye(approximation.p)
         self.at_limit, self.at_limit_ends = self._limits(best)
         self.direct = self._direct()
         self.order = self._order()
         self.unit = self._units(best)
-        factors = np.split(theta, about.ends[:-1])[: len(about.templates)]  # of none there is one piece
+        factors = np.split(theta, approximation.ends[:-1])[: len(approximation.templates)]  # of none there is one piece
         if self.order:
             factors[parameter.factor] = self._entries(best)
         self.shapes = [len(part) for part in factors]
@@ -88,13 +88,13 @@ class _Held:
         self.start = np.concatenate(
             [
                 self.outside.T @ beta,
-                *(part[use] for part, use in zip(factors, self.searched, strict=True)),
+                *(part[is_searched] for part, is_searched in zip(factors, self.searched, strict=True)),
                 self._without_held(free),
             ]
         )
         self.estimate = self._estimate(best, free)
         self.scale = self._scale(best)
-        about.last = None
+        approximation.last = None
         self.C = self._whitened()
         self.H = np.eye(self.C.shape[1])
         self.plateau = self._find_plateau(best)
@@ -105,7 +105,7 @@ class _Held:
         """Where a held sd or correlation stands in the factor's coordinates, if it is one of them."""
         if self.parameter.kind not in ("sd", "cor"):
             return None
-        for block, structure, offset in self.about.templates[self.parameter.factor].curved:
+        for block, structure, offset in self.approximation.templates[self.parameter.factor].curved:
             if self.parameter.a in block:
                 a, d = block.index(self.parameter.a), len(block)
                 if self.parameter.b < 0:
@@ -117,27 +117,27 @@ class _Held:
         """Columns of the held factor with the held ones first in their block."""
         if self.parameter.kind not in ("sd", "cor") or self.direct is not None:
             return []
-        template = self.about.templates[self.parameter.factor]
+        template = self.approximation.templates[self.parameter.factor]
         return column_order(template.q, template.blocks, self.parameter)
 
     def _limits(self, best: PointSolution) -> tuple[NDArray[np.bool_], Array]:
         """Which of the family's searched parameters are at their limit, and between what a search begins (r, 2)."""
-        names = [name for k, name in enumerate(self.about.family.parameters) if k != self.place]
-        if self.about.parameters.ordered:
+        names = [name for k, name in enumerate(self.approximation.family.parameters) if k != self.place]
+        if self.approximation.parameters.ordered:
             return np.zeros(0, dtype=bool), np.zeros((0, 2))
-        ends = np.reshape([laplace_fit.ends_of_start(self.about, name) for name in names], (len(names), 2))
+        ends = np.reshape([laplace_fit.ends_of_start(self.approximation, name) for name in names], (len(names), 2))
         return np.array([name in best.limits for name in names], dtype=bool), ends
 
     def _units(self, best: PointSolution) -> Array:
         if not self.order:
             return np.zeros(0)
         sd = np.sqrt(np.diag(best.covariances[self.parameter.factor]))[self.order]
-        T = np.abs(np.diag(self.about.T_z[self.parameter.factor]))[self.order]
-        return np.where(sd > 0.0, sd, T * laplace_fit.unit_of(self.about))
+        T = np.abs(np.diag(self.approximation.T_z[self.parameter.factor]))[self.order]
+        return np.where(sd > 0.0, sd, T * laplace_fit.unit_of(self.approximation))
 
     def _entries(self, best: PointSolution) -> Array:
         k = self.parameter.factor
-        template, order = self.about.templates[k], np.ix_(self.order, self.order)
+        template, order = self.approximation.templates[k], np.ix_(self.order, self.order)
         root = cholesky_psd(best.covariances[k][order], template.blocks) / self.unit[:, None]
         return template.unbounded(template.theta(root))
 
@@ -147,7 +147,7 @@ class _Held:
 
     def _is_searched(self, k: int) -> NDArray[np.bool_]:
         """Which entries of factor k are searched; a held correlation turns the second row into one number, its sd."""
-        template = self.about.templates[k]
+        template = self.approximation.templates[k]
         searched = np.ones(template.n_theta, dtype=bool)
         if k != self.parameter.factor:
             return searched
@@ -164,19 +164,19 @@ class _Held:
         """The family's parameters, free, without the held one: beside a held cutpoint the logs of the gaps."""
         if self.place < 0:
             return free
-        return free[1:] if self.about.parameters.ordered else np.delete(free, self.place)
+        return free[1:] if self.approximation.parameters.ordered else np.delete(free, self.place)
 
     def _with_held(self, part: Array, held: float) -> Array:
         if self.place < 0:
             return part
-        if self.about.parameters.ordered:
+        if self.approximation.parameters.ordered:
             return np.concatenate([[held - np.exp(part[: self.parameter.a]).sum()], part])
         return np.insert(part, self.place, held)
 
     def _gradient_without_held(self, part: Array, by_free: Array) -> Array:
         if self.place < 0:
             return by_free
-        if not self.about.parameters.ordered:
+        if not self.approximation.parameters.ordered:
             return np.delete(by_free, self.place)
         out, a = by_free[1:].copy(), self.parameter.a
         out[:a] -= by_free[0] * np.exp(part[:a])
@@ -185,12 +185,12 @@ class _Held:
     def _estimate(self, best: PointSolution, free: Array) -> float:
         parameter = self.parameter
         if self.place >= 0:
-            cutpoint = self.about.parameters.values(free)[max(parameter.a, 0)]
-            return float(cutpoint if self.about.parameters.ordered else free[self.place])
+            cutpoint = self.approximation.parameters.values(free)[max(parameter.a, 0)]
+            return float(cutpoint if self.approximation.parameters.ordered else free[self.place])
         if parameter.kind == "beta":
             return float(best.beta[parameter.a])
-        sd, cor = sd_and_correlation(best.covariances[parameter.factor])
-        return float(sd[parameter.a] if parameter.kind == "sd" else cor[parameter.a, parameter.b])
+        sd, correlation = sd_and_correlation(best.covariances[parameter.factor])
+        return float(sd[parameter.a] if parameter.kind == "sd" else correlation[parameter.a, parameter.b])
 
     def _scale(self, best: PointSolution) -> float:
         """A guess at a standard error; the walk corrects it."""
@@ -200,12 +200,12 @@ class _Held:
         if parameter.kind == "beta":
             se = float(np.sqrt(best.vcov[parameter.a, parameter.a]))
         elif self.place >= 0:
-            errors = best.parameter_errors[self.about.family.parameters[self.place]]
+            errors = best.parameter_errors[self.approximation.family.parameters[self.place]]
             se = float(np.atleast_1d(errors)[max(parameter.a, 0)])
         else:
             unit = self.estimate if self.direct is not None else float(self.unit[self._held_columns()[0]])
-            unit = unit or self._size_of_direct * laplace_fit.unit_of(self.about)
-            se = unit / np.sqrt(2.0 * self.about.design.groups[parameter.factor].n_levels)
+            unit = unit or self._size_of_direct * laplace_fit.unit_of(self.approximation)
+            se = unit / np.sqrt(2.0 * self.approximation.design.groups[parameter.factor].n_levels)
         return se if np.isfinite(se) and se > 0.0 else 0.5
 
     @property
@@ -215,7 +215,7 @@ class _Held:
             return (-float(np.log(ENDLESS)), max(float(np.log(ENDLESS)), self.estimate))
         ranges = {"sd": (0.0, np.inf), "cor": (-1.0, 1.0)}
         if self.parameter.kind == "cor" and self.direct is not None:
-            ends = self.about.templates[self.parameter.factor].ends
+            ends = self.approximation.templates[self.parameter.factor].ends
             return float(ends[0][self.direct]), float(ends[1][self.direct])
         return ranges.get(self.parameter.kind, (-np.inf, np.inf))
 
@@ -223,19 +223,19 @@ class _Held:
 
     def _parts(self, x: Array, held: float) -> tuple[Array, list[Array], list[Array], Array]:
         """β̃, Λ̃, the entries they are made of and the family's parameters, free."""
-        about, n_y = self.about, self.outside.shape[1]
+        approximation, n_y = self.approximation, self.outside.shape[1]
         beta = self.outside @ x[:n_y]
         if self.parameter.kind == "beta":
             beta = beta + held / float(self.row @ self.row) * self.row
         lams, entries, start = [], [], n_y
-        for k, (use, size) in enumerate(zip(self.searched, self.shapes, strict=True)):
+        for k, (is_searched, size) in enumerate(zip(self.searched, self.shapes, strict=True)):
             part = np.zeros(size)
-            part[use] = x[start : start + use.sum()]
-            start += int(use.sum())
+            part[is_searched] = x[start : start + is_searched.sum()]
+            start += int(is_searched.sum())
             if self.direct is not None and k == self.parameter.factor:
                 part[self.direct] = self._coordinate(part, held)
             entries.append(part)
-            factor = about.templates[k].unbounded_factor(part)
+            factor = approximation.templates[k].unbounded_factor(part)
             lams.append(self._lam(factor, held) if self.order and k == self.parameter.factor else factor)
         return beta, lams, entries, self._with_held(x[start:], held)
 
@@ -244,7 +244,7 @@ class _Held:
         if self.parameter.kind == "sd":
             return held / self._size_of_direct
         assert self.direct is not None
-        template = self.about.templates[self.parameter.factor]
+        template = self.approximation.templates[self.parameter.factor]
         theta = template.bounded(part)
         theta[self.direct] = held
         return float(template.unbounded(theta)[self.direct])
@@ -253,7 +253,7 @@ class _Held:
     def _size_of_direct(self) -> float:
         """The sd on the user's scale of one in the factor's coordinates."""
         a = self.parameter.a
-        return float(self.about.T_z[self.parameter.factor][a, a])
+        return float(self.approximation.T_z[self.parameter.factor][a, a])
 
     def _lam(self, factor: Array, held: float) -> Array:
         """Λ̃ from the entries on the user's columns."""
@@ -263,41 +263,41 @@ class _Held:
         else:  # the entry [b, b] is searched as the sd of row b; of either sd the size
             C[a, a], sd = abs(C[a, a]), abs(C[b, b])
             C[b, a], C[b, b] = held * sd, np.sqrt(1.0 - held**2) * sd
-        back = np.linalg.inv(self.about.T_z[self.parameter.factor])[:, self.order]
+        back = np.linalg.inv(self.approximation.T_z[self.parameter.factor])[:, self.order]
         return np.asarray(back @ (C * self.unit[:, None]))
 
     def _by_entries(self, k: int, entries: Array, by_lam: Array, held: float) -> Array:
         """Slopes by the searched entries of factor k from those by Λ̃."""
-        template, use = self.about.templates[k], self.searched[k]
+        template, is_searched = self.approximation.templates[k], self.searched[k]
         if not self.order or k != self.parameter.factor:
-            return template.unbounded_gradient(entries, by_lam)[use]
-        back = np.linalg.inv(self.about.T_z[k])[:, self.order]
+            return template.unbounded_gradient(entries, by_lam)[is_searched]
+        back = np.linalg.inv(self.approximation.T_z[k])[:, self.order]
         by_C = (back.T @ by_lam) * self.unit[:, None]
         a, b = self._held_columns()
         if b >= 0:
             signs = np.sign(np.diag(template.unbounded_factor(entries)))
             by_C[b, b] = signs[b] * (held * by_C[b, a] + np.sqrt(1.0 - held**2) * by_C[b, b])
             by_C[a, a] *= signs[a]
-        return template.unbounded_gradient(entries, by_C)[use]
+        return template.unbounded_gradient(entries, by_C)[is_searched]
 
     def _values(self, points: Array, held: float) -> Array:
         """Minus log likelihoods of points by quadrature, infinite where they cannot be computed."""
-        about = self.about
+        approximation = self.approximation
         assert self.integrals is not None
         eta, values, roots = [], [], []
         with np.errstate(all="ignore"):
             for x in points:
                 beta, lams, _, free = self._parts(x, held)
-                eta.append(about.X @ beta + about.offset)
-                values.append(about.parameters.values(free) if len(free) else free)
-                roots.append(about.T_z[0] @ lams[0])
+                eta.append(approximation.X @ beta + approximation.offset)
+                values.append(approximation.parameters.values(free) if len(free) else free)
+                roots.append(approximation.T_z[0] @ lams[0])
             totals = self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
         return np.where(np.isfinite(totals), -totals, np.inf)
 
     def _by_laplace(self, x: Array, held: float) -> tuple[float, Array]:
         """Minus log likelihood by Laplace's approximation and its slopes."""
         beta, lams, entries, free = self._parts(x, held)
-        value, by_beta, by_lam, by_free, self.about.last = self.about.evaluate(beta, lams, free)
+        value, by_beta, by_lam, by_free, self.approximation.last = self.approximation.evaluate(beta, lams, free)
         n_free = len(free) - (self.place >= 0)
         part = x[len(x) - n_free :] if n_free else np.zeros(0)
         slopes = [self._by_entries(k, entries[k], by_lam[k], held) for k in range(len(lams))]
@@ -331,8 +331,8 @@ class _Held:
         for i in range(d):
             step = np.zeros(d)
             step[i] = H * max(1.0, abs(x[i]))
-            up, down = self._by_laplace(x + step, held)[1], self._by_laplace(x - step, held)[1]
-            bend[:, i] = (up - down) / (2.0 * step[i])
+            forward, backward = self._by_laplace(x + step, held)[1], self._by_laplace(x - step, held)[1]
+            bend[:, i] = (forward - backward) / (2.0 * step[i])
         return laplace_fit.scales(0.5 * (bend + bend.T))
 
     def _inside(self, value: float) -> float:
@@ -342,15 +342,18 @@ class _Held:
     def _off_zero(self, x: Array) -> Array:
         """Zeros on the diagonals moved, and parameters at their limit: there the derivative says nothing."""
         diagonals = [
-            (np.array(t.is_diagonal, dtype=bool)[use])
-            for t, use in zip(self.about.templates, self.searched, strict=True)
+            (np.array(template.is_diagonal, dtype=bool)[is_searched])
+            for template, is_searched in zip(self.approximation.templates, self.searched, strict=True)
         ]
         n_y, pivots = self.outside.shape[1], np.concatenate([np.zeros(0, dtype=bool), *diagonals])
         out = x.copy()
         part = slice(n_y, n_y + len(pivots))
-        least = LEAST * (laplace_fit.unit_of(self.about) if not self.order else 1.0)
+        least = LEAST * (laplace_fit.unit_of(self.approximation) if not self.order else 1.0)
         out[part] = np.where(pivots & (np.abs(x[part]) < least), least, x[part])
-        correlations = [t.is_correlation[use] for t, use in zip(self.about.templates, self.searched, strict=True)]
+        correlations = [
+            template.is_correlation[is_searched]
+            for template, is_searched in zip(self.approximation.templates, self.searched, strict=True)
+        ]
         bent = np.concatenate([np.zeros(0, dtype=bool), *correlations])
         out[part] = np.where(bent, np.clip(out[part], -FARTHEST_CORRELATION, FARTHEST_CORRELATION), out[part])
         if self.at_limit.any():  # nearer, where the slope still says something
@@ -376,9 +379,9 @@ class _Held:
             return value, x
         for _ in range(STEPS):
             curvatures, axes = np.linalg.eigh(H)
-            here = Evaluation(theta=x, value=value, gradient=gradient, curvatures=curvatures, axes=axes)
-            step = here.step_within(radius)
-            promise = here.promise(step)
+            evaluation = Evaluation(theta=x, value=value, gradient=gradient, curvatures=curvatures, axes=axes)
+            step = evaluation.step_within(radius)
+            promise = evaluation.promise(step)
             if promise < AT_REST or radius < 1e-7:
                 break
             length = float(np.linalg.norm(step))
@@ -405,10 +408,10 @@ class _Held:
             return np.inf
         ends, columns = [], [self.parameter.a, self.parameter.b]
         if self.direct is not None:
-            curved = self.about.templates[self.parameter.factor].curved
+            curved = self.approximation.templates[self.parameter.factor].curved
             block, hom = next((block, structure.hom) for block, structure, _ in curved if columns[0] in block)
             columns = [block[0]] if hom else columns if len(block) == 2 else []  # others still tell it
         for column in columns:
-            sd = _Held(self.about, best, replace(self.parameter, kind="sd", a=column, b=-1))
+            sd = _Held(self.approximation, best, replace(self.parameter, kind="sd", a=column, b=-1))
             ends.append(sd.deviance(0.0, sd.start)[0])
         return min(ends, default=np.inf)

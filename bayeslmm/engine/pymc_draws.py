@@ -32,7 +32,7 @@ def distribution(prior: Prior, label: str = "") -> Any:
     accepted = inspect.signature(made.dist).parameters
     unknown = [parameter for parameter, _ in prior.params if parameter not in accepted]
     if unknown:
-        named = [n for n, p in accepted.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        named = [variable for variable, p in accepted.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         raise PriorError(f"{name}{prior!r}: {prior.name} has no {', '.join(unknown)}; it has {', '.join(named)}")
     return made
 
@@ -47,12 +47,12 @@ def draw_prior(prior: Prior, draws: int, rng: np.random.Generator) -> Array:
     """
     import pymc as pm
 
-    made = distribution(prior)
+    distribution_of_prior = distribution(prior)
     try:
-        variable = made.dist(**dict(prior.params), shape=draws)
-        drawn = pm.draw(variable, random_seed=int(rng.integers(2**31)), mode=PLAIN)
+        variable = distribution_of_prior.dist(**dict(prior.params), shape=draws)
+        sample = pm.draw(variable, random_seed=int(rng.integers(2**31)), mode=PLAIN)
         # drawing does not look at the parameters, the density does
-        pm.logp(made.dist(**dict(prior.params)), drawn[0]).eval(mode=PLAIN)
+        pm.logp(distribution_of_prior.dist(**dict(prior.params)), sample[0]).eval(mode=PLAIN)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise PriorError(f"PyMC refuses to draw from {prior!r}: {error}") from None
-    return np.asarray(drawn, dtype=np.float64)
+    return np.asarray(sample, dtype=np.float64)

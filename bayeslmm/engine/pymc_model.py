@@ -210,7 +210,7 @@ def _effects(
     called_sd, called_cor = names.spread_of(name, group.is_at_means)
     called_b = names.b[name]
     template = group.template
-    entries = [(f"sd({c} | {name})", priors.get("sd", name, c)) for c in group.sd_terms]
+    entries = [(f"sd({column} | {name})", priors.get("sd", name, column)) for column in group.sd_terms]
     params = [independent(called_sd, entries, dims=names.dims[called_sd], positive=True, places=template.sd_of)]
     if isinstance(group, WideTerm) and group.q == 1:
         around = [(fixed[a.coefficient], a.weights) for a in geometry.attached[name]]
@@ -225,7 +225,7 @@ def _effects(
     correlated = len(params)
     attached = sorted({a.coefficient for a in geometry.attached[name]})
     above = sorted({c for k in range(group.q) if (c := geometry.above_column(group, k)) is not None})
-    params += [fixed[c] for c in attached]
+    params += [fixed[column] for column in attached]
     params += [outer[geometry.placements[name].parent][c] for c in above]
 
     def walk(columns: list[Any], symbols: Sequence[Any], start: str) -> Walked:
@@ -234,11 +234,11 @@ def _effects(
             fixed=dict(zip(attached, others, strict=False)),
             above=dict(zip(above, others[len(attached) :], strict=True)),
         )
-        cor = symbols[1] if correlated > 1 else None
+        correlation = symbols[1] if correlated > 1 else None
         if start == "effects":
             columns = [_turned(group, column, backwards=True) for column in columns]
             columns = _sheared(columns, group.shear, backwards=True)
-        walked = _walk(group, geometry, symbols[0], cor, centres, columns, start)
+        walked = _walk(group, geometry, symbols[0], correlation, centres, columns, start)
         sheared = _sheared(walked.effects, group.shear)
         return replace(walked, effects=[_turned(group, column) for column in sheared])
 
@@ -252,8 +252,8 @@ def _turned(group: GroupTerm, column: Any, *, backwards: bool = False) -> Any:
     """Effects (J,) of related levels from those of independent ones, or the way back."""
     if not isinstance(group, WideTerm) or group.root is None:
         return column
-    inverse, _, lost = group.inwards
-    if lost.size:
+    inverse, _, dropped = group.inwards
+    if dropped.size:
         raise NotAvailableError(
             f"{group.texts[0]}: the matrix has not full rank, so several effects of a level have no density for a PyMC "
             "model. Independent ones, with || in place of |, have one; fit() draws either"
@@ -277,12 +277,12 @@ def _at_zero(A: Array, at_means: Sequence[Any], names: Names, name: str) -> None
     import pymc as pm
     import pytensor.tensor as pt
 
-    sd, cor = at_means
+    sd, correlation = at_means
     q = len(A)
 
     def entry(i: int, j: int) -> Any:
         pairs = [(a, b) for a in range(q) for b in range(q) if A[i, a] and A[j, b]]
-        return sum(np.float64(A[i, a] * A[j, b]) * sd[a] * sd[b] * cor[a, b] for a, b in pairs)
+        return sum(np.float64(A[i, a] * A[j, b]) * sd[a] * sd[b] * correlation[a, b] for a, b in pairs)
 
     sds = [pt.sqrt(entry(k, k)) for k in range(q)]
     rows = [entry(i, j) / (sds[i] * sds[j]) if i != j else np.float64(1.0) for i in range(q) for j in range(q)]

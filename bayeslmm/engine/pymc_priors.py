@@ -60,21 +60,21 @@ def _refuse_flat_and_separated(design: Design, priors: Priors) -> None:
 def _judge(prior: Prior, label: str, *, positive: bool, probability: bool) -> None:
     import pymc as pm
 
-    made = distribution(prior, label)
+    distribution_of_prior = distribution(prior, label)
     try:
-        variable = made.dist(**dict(prior.params))
+        variable = distribution_of_prior.dist(**dict(prior.params))
         if variable.ndim != 0:
             raise PriorError(f"{label}: {prior!r} is a distribution of several numbers; one is needed")
-        drawn = pm.draw(made.dist(**dict(prior.params), shape=DRAWS), random_seed=1, mode=PLAIN)
-        density = pm.logp(variable, np.concatenate([drawn[:1], SOUGHT])).eval(mode=PLAIN)
+        sample = pm.draw(distribution_of_prior.dist(**dict(prior.params), shape=DRAWS), random_seed=1, mode=PLAIN)
+        density = pm.logp(variable, np.concatenate([sample[:1], SOUGHT])).eval(mode=PLAIN)
     except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
         if isinstance(error, PriorError):
             raise
         raise PriorError(f"{label}: PyMC refuses {prior!r}: {error}") from None
     if not np.isfinite(density[0]):
-        raise PriorError(f"{label}: {prior!r} has no density at its own draw {drawn[0]:g}")
-    below = [*drawn[drawn < 0.0], *SOUGHT[density[1:] > -np.inf]]
-    if probability and (drawn > 1.0).any():
-        raise no_probability(label, repr(prior), f"such as {drawn.max():.3g}")
+        raise PriorError(f"{label}: {prior!r} has no density at its own draw {sample[0]:g}")
+    below = [*sample[sample < 0.0], *SOUGHT[density[1:] > -np.inf]]
+    if probability and (sample > 1.0).any():
+        raise no_probability(label, repr(prior), f"such as {sample.max():.3g}")
     if positive and below:
         raise not_positive(label, repr(prior), f"such as {below[0]:.3g}")

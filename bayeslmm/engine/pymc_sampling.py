@@ -111,8 +111,8 @@ def sample_nuts(
 
 def keep_contract(tree: Any, names: Names) -> None:
     """Leave only the variables of the naming contract in the posterior: no coordinates of the sampler."""
-    kept = [name for name in tree.posterior.data_vars if name in names.dims]
-    tree["posterior"] = tree.posterior.to_dataset()[kept]
+    kept_names = [name for name in tree.posterior.data_vars if name in names.dims]
+    tree["posterior"] = tree.posterior.to_dataset()[kept_names]
 
 
 def _share_of_tuning(tree: Any) -> float:

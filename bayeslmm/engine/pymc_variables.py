@@ -140,8 +140,8 @@ def independent(
         return [value + step if j == shifted else value for j, value in enumerate(values)]
 
     def of_elements(values: list[Any], what: str) -> list[Any]:
-        each = zip(values, transforms, inputs, strict=True)
-        return [value if t is None else getattr(t, what)(value, *symbols) for value, t, symbols in each]
+        arguments = zip(values, transforms, inputs, strict=True)
+        return [value if t is None else getattr(t, what)(value, *symbols) for value, t, symbols in arguments]
 
     def split(vector: Any) -> list[Any]:
         return [vector[j] for j in range(k)]
@@ -169,8 +169,10 @@ def independent(
         return whole(moved([support_point(variable) for variable, _ in made], -1.0))
 
     def log_jacobian(value: Any) -> Any:
-        each = zip(split(value), transforms, inputs, strict=True)
-        return one_or_each([pt.zeros_like(v) if t is None else t.log_jac_det(v, *symbols) for v, t, symbols in each])
+        arguments = zip(split(value), transforms, inputs, strict=True)
+        return one_or_each(
+            [pt.zeros_like(v) if t is None else t.log_jac_det(v, *symbols) for v, t, symbols in arguments]
+        )
 
     of_sds = all(t is not None and t.name == "log" for t in transforms)
     transform = _transform(
@@ -234,8 +236,8 @@ def _sorted(values: list[Any]) -> list[Any]:
     ordered = list(values)
     for last in range(len(ordered) - 1, 0, -1):
         for j in range(last):
-            one, other = ordered[j], ordered[j + 1]
-            ordered[j], ordered[j + 1] = pt.minimum(one, other), pt.maximum(one, other)
+            first, other = ordered[j], ordered[j + 1]
+            ordered[j], ordered[j + 1] = pt.minimum(first, other), pt.maximum(first, other)
     return ordered
 
 
@@ -266,19 +268,19 @@ def correlations(
     import pytensor.tensor as pt
 
     assert isinstance(lkj, LKJ)
-    both = zip(blocks, structures, strict=True)
-    wide = [(tuple(block), each) for block, each in both if each.n_correlations(len(block))]
+    pairs = zip(blocks, structures, strict=True)
+    wide = [(tuple(block), each) for block, each in pairs if each.n_correlations(len(block))]
     # log of the volume per position, (1 - p²)^excess, of every coordinate in their order
-    excess = [float(e) for block, each in wide for e in each.excess(len(block))]
-    shapes = np.array([lkj.eta + e for e in excess])
-    constant = sum(each.log_constant(len(block), lkj.eta) for block, each in wide)
-    volume = sum(each.log_volume(len(block)) for block, each in wide)
+    excess = [float(e) for block, term in wide for e in term.excess(len(block))]
+    shapes = np.array([lkj.eta + entry for entry in excess])
+    constant = sum(term.log_constant(len(block), lkj.eta) for block, term in wide)
+    volume = sum(term.log_volume(len(block)) for block, term in wide)
 
     def split(values: Any) -> list[list[Any]]:
         """A vector as the positions of each block."""
         out, k = [], 0
-        for block, each in wide:
-            n = each.n_correlations(len(block))
+        for block, term in wide:
+            n = term.n_correlations(len(block))
             out.append([values[k + j] for j in range(n)])
             k += n
         return out
@@ -292,22 +294,22 @@ def correlations(
 
     def log_density(value: Any) -> Any:
         total: Any = -np.float64(constant)
-        for block, each in wide:
-            total = total + np.float64(lkj.eta - 1.0) * each.graph_log_shrinkage(value, block)
+        for block, term in wide:
+            total = total + np.float64(lkj.eta - 1.0) * term.graph_log_shrinkage(value, block)
         return total
 
     def forward(value: Any) -> Any:
-        positions = [p for block, each in wide for p in each.positions(value, block)]
-        return pt.stack([pt.log1p(p) - pt.log1p(-p) for p in positions])
+        positions = [position for block, term in wide for position in term.positions(value, block)]
+        return pt.stack([pt.log1p(position) - pt.log1p(-position) for position in positions])
 
     def backward(value: Any) -> Any:
         return matrix(2.0 * pt.sigmoid(value) - 1.0)
 
     def log_jacobian(value: Any) -> Any:
         # 1 - p² is 4 s(1 - s) with s = sigmoid(value), and dp is 2 s(1 - s)
-        both = -pt.softplus(value) - pt.softplus(-value)
+        log_slope = -pt.softplus(value) - pt.softplus(-value)
         powers = np.array(excess)
-        return pt.sum((powers + 1.0) * both) + np.float64(np.sum(powers * np.log(4.0) + np.log(2.0)) + volume)
+        return pt.sum((powers + 1.0) * log_slope) + np.float64(np.sum(powers * np.log(4.0) + np.log(2.0)) + volume)
 
     return _custom(
         name,
@@ -435,7 +437,7 @@ def wide_effects(
     import pytensor.tensor as pt
 
     root = term.rotation.root
-    inverse, log_determinant, lost = term.inwards
+    inverse, log_determinant, dropped = term.inwards
     J = len(root)
 
     def inside(value: Any) -> Any:
@@ -456,7 +458,7 @@ def wide_effects(
 
     def log_jacobian(value: Any, spread: Any, *others: Any) -> Any:
         total = np.float64(np.sum(1.0 - weights)) * pt.log(spread[0]) + np.float64(log_determinant)
-        for column in lost.T:  # coordinates without effects, which are standard normal all the same
+        for column in dropped.T:  # coordinates without effects, which are standard normal all the same
             total = total - 0.5 * pt.sum((value[:, 0] - centre(others)) * spread[0] ** -weights * column) ** 2
         return total
 

@@ -118,12 +118,12 @@ def _choose(integrand: Integrand, of: Callable[[Integrand, int], Array]) -> tupl
     width = integrand.effects.Z.shape[1] + (0 if integrand.nested is None else integrand.nested.Z.shape[1])
     rules = [k for k in RULES if k**width <= MOST_NODES]
     draws = len(integrand.eta)
-    some = integrand.some(np.unique(np.linspace(0, draws - 1, min(TRIED, draws)).astype(np.int64)))
-    before, error = of(some, rules[0]), np.inf
+    subset = integrand.some(np.unique(np.linspace(0, draws - 1, min(TRIED, draws)).astype(np.int64)))
+    before, error = of(subset, rules[0]), np.inf
     for k, finer in zip(rules, rules[1:], strict=False):
-        after = of(some, finer)
-        both = np.isfinite(before) & np.isfinite(after)
-        error = float(np.abs(np.where(both, after - before, 0.0)).max())
+        after = of(subset, finer)
+        is_finite = np.isfinite(before) & np.isfinite(after)
+        error = float(np.abs(np.where(is_finite, after - before, 0.0)).max())
         if error < TOLERANCE:
             return k, error
         before = after

@@ -32,14 +32,14 @@ class Refits:
 
 def refits(problem: Problem, responses: Array, *, reml: bool, start: Array) -> Refits:
     """Estimates for responses (R, n), less the offset, from θ̃ = start (n_theta,)."""
-    kept, p = kept_of(problem), problem.X.shape[1]
-    criterion = None if kept is None else Criterion(kept.layout, kept.templates, reml=reml, sigma=problem.sigma)
-    if kept is None or criterion is None or not criterion.is_small:
+    shared, p = kept_of(problem), problem.X.shape[1]
+    criterion = None if shared is None else Criterion(shared.layout, shared.templates, reml=reml, sigma=problem.sigma)
+    if shared is None or criterion is None or not criterion.is_small:
         none = np.zeros(len(responses), dtype=bool)
         return Refits(
             regular=none, beta=np.zeros((0, p)), sigma=np.zeros(0), theta=np.zeros((0, len(start))), covariances=()
         )
-    return _searched(problem, kept, criterion, responses, clear_of_ends(criterion, start))
+    return _searched(problem, shared, criterion, responses, clear_of_ends(criterion, start))
 
 
 def _searched(problem: Problem, kept: Kept, criterion: Criterion, responses: Array, start: Array) -> Refits:

@@ -303,12 +303,12 @@ def _trust_region(criterion: Criterion, start: Array, rival: Evaluation | None =
             break
         step = _embedded(criterion, evaluation, among.step_within(radius))
         trial = criterion.evaluate(evaluation.theta + step)
-        kept = (evaluation.value - trial.value) / max(evaluation.promise(step), 1e-300)
-        if kept < 0.25:
+        gain_ratio = (evaluation.value - trial.value) / max(evaluation.promise(step), 1e-300)
+        if gain_ratio < 0.25:
             radius = 0.25 * float(np.linalg.norm(step))
-        elif kept > 0.75 and np.linalg.norm(step) > 0.99 * radius:
+        elif gain_ratio > 0.75 and np.linalg.norm(step) > 0.99 * radius:
             radius = 2.0 * radius
-        if kept > 1e-3:
+        if gain_ratio > 1e-3:
             evaluation = trial
     if len(start) and not _at_rest(evaluation.among(_free(criterion, evaluation))):
         evaluation = _along_valleys(criterion, evaluation)
@@ -418,14 +418,16 @@ def better_inside(criterion: Criterion, theta: Array) -> Array | None:
     if all((lam.diagonal() > 0.0).all() for lam in lams):
         return None
     covariances = [lam @ lam.T for lam in lams]
-    directions = [np.zeros_like(cov) for cov in covariances]
+    directions = [np.zeros_like(covariance_matrix) for covariance_matrix in covariances]
     slopes = criterion.variance_slopes(theta)
-    for cov, direction, gamma, template in zip(covariances, directions, slopes, criterion.templates, strict=True):
+    for covariance, direction, gamma, template in zip(
+        covariances, directions, slopes, criterion.templates, strict=True
+    ):
         for block, structure in template.parts():
             if structure.free_entries(len(block)) is None:
                 continue  # its bounds are seen to by the search itself
             block_index = np.ix_(block, block)
-            values, vectors = np.linalg.eigh(cov[block_index])
+            values, vectors = np.linalg.eigh(covariance[block_index])
             null = vectors[:, values <= 1e-12 * max(values.max(), 1.0)]
             if null.shape[1]:
                 slope, axes = np.linalg.eigh(null.T @ gamma[block_index] @ null)
@@ -437,8 +439,10 @@ def better_inside(criterion: Criterion, theta: Array) -> Array | None:
     for step in np.geomspace(1.0, 1e-7, 8):
         start = criterion.theta(
             [
-                cholesky_psd(cov + step * direction, template.blocks)
-                for cov, direction, template in zip(covariances, directions, criterion.templates, strict=True)
+                cholesky_psd(covariance_matrix + step * direction, template.blocks)
+                for covariance_matrix, direction, template in zip(
+                    covariances, directions, criterion.templates, strict=True
+                )
             ]
         )
         value = criterion(start)[0]
@@ -495,9 +499,9 @@ def assembled(
     covariances, relative, singular, user_modes, mode_cov = [], [], [], [], []
     for k, (T, lam, template) in enumerate(zip(scaled.T_z, lams, criterion.templates, strict=True)):
         to_user = T @ lam
-        cov = to_user @ to_user.T
-        covariances.append(sigma2 * cov)
-        relative.append(template.theta(cholesky_psd(cov, template.blocks)))
+        covariance = to_user @ to_user.T
+        covariances.append(sigma2 * covariance)
+        relative.append(template.theta(cholesky_psd(covariance, template.blocks)))
         singular.append(is_singular(lam))
         user_modes.append(scaled.outwards(k, modes[k] @ to_user.T))
         mode_cov.append(sigma2 * to_user @ mode_variances[k] @ to_user.T)

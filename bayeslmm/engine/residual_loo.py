@@ -30,12 +30,12 @@ def leave_out(problem: Problem, draws: Hyperdraws, values: Array, codes: NDArray
     S, n = len(draws.sigma), len(problem.y)
     units = None if codes is None else [np.flatnonzero(codes == unit) for unit in range(int(codes.max()) + 1)]
     without, within = np.empty((2, S, n if units is None else len(units)))
-    for s in range(S):
-        precision = _Precision.of(problem, draws, values[s], s)
+    for draw in range(S):
+        precision = _Precision.of(problem, draws, values[draw], draw)
         if units is None:
-            without[s], within[s] = precision.of_rows()
+            without[draw], within[draw] = precision.of_rows()
         else:
-            without[s], within[s] = np.array([precision.of_unit(rows) for rows in units]).T
+            without[draw], within[draw] = np.array([precision.of_unit(rows) for rows in units]).T
     return LeftOut(without=without, within=within)
 
 
@@ -99,10 +99,10 @@ def _log_normal(z: Array, variance: Array) -> float:
 def _effects(problem: Problem, draws: Hyperdraws, s: int) -> Array:
     """Columns (n, Σ J q) of all effects in units of their sds."""
     n, parts = len(problem.y), [np.zeros((len(problem.y), 0))]
-    for Z, codes, levels, blocks, cov in zip(
+    for Z, codes, levels, blocks, covariance in zip(
         problem.Z, problem.codes, problem.levels, problem.blocks, draws.covariances, strict=True
     ):
-        scaled = Z @ cholesky_psd(cov[s], blocks)
+        scaled = Z @ cholesky_psd(covariance[s], blocks)
         columns = np.zeros((n, levels, Z.shape[1]))
         columns[np.arange(n), codes] = scaled
         parts.append(columns.reshape(n, -1))

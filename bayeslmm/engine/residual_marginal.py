@@ -64,10 +64,10 @@ class ResidualMarginal(Marginal):
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 values, log_weights = self.rows.at(self.residual.at(y))
-                more = self.log_prior(y) + 0.5 * (log_weights - self.log_weights)
+                log_ratio = self.log_prior(y) + 0.5 * (log_weights - self.log_weights)
         except np.linalg.LinAlgError:
             return None
-        return (values, more) if np.isfinite(more) and np.isfinite(values.XytXy).all() else None
+        return (values, log_ratio) if np.isfinite(log_ratio) and np.isfinite(values.XytXy).all() else None
 
     def _walk(self, x: Array, log_proposal: Array, log_uniform: Array, noise: Array) -> chains.Steps:
         N, k = len(noise), self.residual_at.start
@@ -103,10 +103,10 @@ class ResidualMarginal(Marginal):
         k, count = self.residual_at.start, stay.stop - stay.start
         inner = self._at(point[k:])
         assert inner is not None
-        drawn = self._steps(count, count)
-        self._run(inner[0], np.repeat(point[None, :k], count, axis=0), drawn, noise[stay])
+        chain_draws = self._steps(count, count)
+        self._run(inner[0], np.repeat(point[None, :k], count, axis=0), chain_draws, noise[stay])
         for name in ("sds", "factors", "sigma", "beta", "b"):
-            getattr(steps, name)[stay] = getattr(drawn, name)
+            getattr(steps, name)[stay] = getattr(chain_draws, name)
 
     def _run(self, values: Values, x: Array, steps: chains.Steps, noise: Array) -> None:
         nothing = np.zeros(len(x))

@@ -92,8 +92,8 @@ class Criteria:
         for i in range(len(free)):
             h = np.zeros(len(free))
             h[i] = STEP * max(1.0, abs(free[i]))
-            up, down = (self.value(self.residual.natural(free + s * h), theta) for s in (1.0, -1.0))
-            out[i] = (up - down) / (2.0 * h[i])
+            forward, backward = (self.value(self.residual.natural(free + sign * h), theta) for sign in (1.0, -1.0))
+            out[i] = (forward - backward) / (2.0 * h[i])
         return out
 
     def _of_strata(self) -> tuple[Array, list[CrossProducts]] | None:
@@ -101,12 +101,14 @@ class Criteria:
         G = self.residual.spread.G
         if self.residual.correlation is not None or self.blocked is not None:
             return None
-        distinct, where = np.unique(G, axis=0, return_inverse=True)
+        distinct, inverse_index = np.unique(G, axis=0, return_inverse=True)
         if len(distinct) > MOST_STRATA:
             return None
         prior = np.ones(len(G)) if self.residual.prior is None else self.residual.prior
         with np.errstate(divide="ignore"):  # rows of other strata have no weight, and the sum of their logs is not used
-            every = [self.rows.cross(np.where(where.reshape(-1) == s, prior, 0.0)) for s in range(len(distinct))]
+            every = [
+                self.rows.cross(np.where(inverse_index.reshape(-1) == s, prior, 0.0)) for s in range(len(distinct))
+            ]
         return distinct, every
 
     def _cross(self, values: Array) -> CrossProducts:
@@ -128,13 +130,13 @@ def _combined(every: list[CrossProducts], factors: Array, sum_log_weights: float
     first = every[0]
     return replace(
         first,
-        ZtZ=tuple(total([e.ZtZ[k] for e in every]) for k in range(len(first.ZtZ))),
-        ZtXy=tuple(total([e.ZtXy[k] for e in every]) for k in range(len(first.ZtXy))),
+        ZtZ=tuple(total([entry.ZtZ[k] for entry in every]) for k in range(len(first.ZtZ))),
+        ZtXy=tuple(total([entry.ZtXy[k] for entry in every]) for k in range(len(first.ZtXy))),
         pairs={
-            key: PairBlocks(keys=block.keys, values=total([e.pairs[key].values for e in every]))
+            key: PairBlocks(keys=block.keys, values=total([entry.pairs[key].values for entry in every]))
             for key, block in first.pairs.items()
         },
-        XytXy=total([e.XytXy for e in every]),
+        XytXy=total([entry.XytXy for entry in every]),
         sum_log_weights=sum_log_weights,
     )
 
@@ -206,11 +208,11 @@ def _refuse_vanishing(residual: Residuals, free: Array) -> None:
     logs = residual.spread.G @ residual.natural(free)[: residual.n_spread]
     if len(logs) and float(np.ptp(logs)) > WIDEST:
         row = int(np.argmin(logs))
-        on = [name for name, v in zip(residual.spread.labels, residual.spread.G[row], strict=True) if v != 0.0]
+        strata = [name for name, v in zip(residual.spread.labels, residual.spread.G[row], strict=True) if v != 0.0]
         raise FitError(
-            f"the residual sd goes to zero in the rows of {', '.join(on) or 'the first level'}: the model fits them "
-            "perfectly. They are too few for the coefficients that are theirs alone: join them with others, or leave "
-            "out what determines their response."
+            f"the residual sd goes to zero in the rows of {', '.join(strata) or 'the first level'}: the model fits "
+            "them perfectly. They are too few for the coefficients that are theirs alone: join them with others, or "
+            "leave out what determines their response."
         )
 
 
@@ -220,10 +222,10 @@ def _refuse_flat(criteria: Criteria, best: _Path, far: NDArray[np.bool_]) -> Non
     skip = np.append(np.zeros(residual.n_spread, dtype=bool), far)
     for k in np.flatnonzero(~skip):
         h = 0.5 * np.eye(len(best.free))[k]
-        natural = [residual.natural(best.free + s * h)[k] for s in (1.0, -1.0)]
+        natural = [residual.natural(best.free + sign * h)[k] for sign in (1.0, -1.0)]
         if k >= residual.n_spread and abs(natural[0] - natural[1]) < MOVED:
             continue  # a correlation of zero by a rate without bound, say: it is told, and its coordinate is not
-        rises = [criteria.lowest_at(best.free + s * h, best.theta) - best.lowest for s in (1.0, -1.0)]
+        rises = [criteria.lowest_at(best.free + sign * h, best.theta) - best.lowest for sign in (1.0, -1.0)]
         if max(rises) < FLAT:
             raise UnidentifiedTermError(
                 f"the data do not tell the residual parameter {residual.labels[k]}: the criterion is the same wherever "

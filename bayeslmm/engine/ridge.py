@@ -27,13 +27,13 @@ COMBINED = 8  # random combinations of directions that are tried where there are
 
 def identification(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
     """What variances a normal response tells, from its cross-products; whatever the response."""
-    kept = kept_of(problem)
-    if kept is None:
+    shared = kept_of(problem)
+    if shared is None:
         return judged(problem, scaled, reml=reml)
-    by = (reml, problem.sigma is None)
-    if by not in kept.identified:
-        kept.identified[by] = judged(problem, scaled, reml=reml)
-    return kept.identified[by]
+    key = (reml, problem.sigma is None)
+    if key not in shared.identified:
+        shared.identified[key] = judged(problem, scaled, reml=reml)
+    return shared.identified[key]
 
 
 def judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
@@ -45,8 +45,8 @@ def judged(problem: Problem, scaled: Scaled, *, reml: bool) -> Identification:
     if len(values) and values[0] > 1e-13 * values[-1]:
         whitening, p = vectors / size[:, None] / np.sqrt(values), len(values)
     else:
-        use = values > 1e-13 * values.max(initial=0.0)
-        whitening, p = (vectors / size[:, None])[:, use] / np.sqrt(values[use]), int(use.sum())
+        is_used = values > 1e-13 * values.max(initial=0.0)
+        whitening, p = (vectors / size[:, None])[:, is_used] / np.sqrt(values[is_used]), int(is_used.sum())
     return judge(
         ZtZ=cross.ZtZ,
         pairs={
@@ -94,17 +94,18 @@ class OfTemplates:
 def elsewhere(T_z: Sequence[Array], criterion: Factors, theta: Array, identified: Identification) -> list[Array]:
     """Other θ̃ (n_theta,) with the same criterion, if there are any: a few that differ in all that is not told."""
     covariances = [lam @ lam.T for lam in criterion.lams(theta)]
-    unit = max(1.0, *(float(np.diag(cov).max(initial=0.0)) for cov in covariances))
+    unit = max(1.0, *(float(np.diag(covariance).max(initial=0.0)) for covariance in covariances))
     points = []
     for direction in _directions(identified, T_z):
         for step in unit * np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 0.003, SHORTEST]):
-            moved = [cov + step * change for cov, change in zip(covariances, direction, strict=True)]
+            moved = [covariance + step * change for covariance, change in zip(covariances, direction, strict=True)]
             if all(
-                _is_covariance(cov, template.blocks, unit)
-                for cov, template in zip(moved, criterion.templates, strict=True)
+                _is_covariance(covariance, template.blocks, unit)
+                for covariance, template in zip(moved, criterion.templates, strict=True)
             ):
                 lams = [
-                    cholesky_psd(cov, template.blocks) for cov, template in zip(moved, criterion.templates, strict=True)
+                    cholesky_psd(covariance, template.blocks)
+                    for covariance, template in zip(moved, criterion.templates, strict=True)
                 ]
                 points.append(criterion.theta(lams))
                 break
@@ -132,23 +133,23 @@ def _around(
 
     back = [np.linalg.inv(T) for T in T_z]
     changes = [
-        flat([b @ covariance @ b.T for b, covariance in zip(back, each.covariances, strict=True)])
-        for each in identified.directions
+        flat([b @ covariance @ b.T for b, covariance in zip(back, direction.covariances, strict=True)])
+        for direction in identified.directions
     ]
     across = np.linalg.qr(np.array(changes).T)[0]
-    here = flat([lam @ lam.T for lam in criterion.lams(theta)])
-    kept = here - across @ (across.T @ here)
+    covariances = flat([lam @ lam.T for lam in criterion.lams(theta)])
+    kept = covariances - across @ (across.T @ covariances)
     size = max(float(np.abs(kept).max(initial=0.0)), SHORTEST)
 
     def miss(point: Array) -> Array:
-        there = flat([lam @ lam.T for lam in criterion.lams(point)])
-        return (there - across @ (across.T @ there) - kept) / size
+        other_covariances = flat([lam @ lam.T for lam in criterion.lams(point)])
+        return (other_covariances - across @ (across.T @ other_covariances) - kept) / size
 
     rng, points = np.random.default_rng(0), []
     for scale in STARTS:
         start = scale * np.sqrt(size) * rng.normal(size=len(theta))
         reached = optimize.least_squares(miss, start, xtol=1e-15, ftol=1e-15, gtol=1e-15, max_nfev=500)
-        moved = flat([lam @ lam.T for lam in criterion.lams(reached.x)]) - here
+        moved = flat([lam @ lam.T for lam in criterion.lams(reached.x)]) - covariances
         if np.abs(reached.fun).max(initial=0.0) < SAME and np.abs(moved).max(initial=0.0) > SHORTEST * unit:
             points.append(reached.x)
     return points
@@ -167,7 +168,7 @@ def _directions(identified: Identification, T_z: Sequence[Array]) -> Iterator[li
         weights = np.vstack([rng.normal(size=(COMBINED, len(basis))), weights])
     for row in weights:
         direction = [
-            sum((w * each[k] for w, each in zip(row, basis, strict=True)), np.zeros_like(back[k]))
+            sum((w * column[k] for w, column in zip(row, basis, strict=True)), np.zeros_like(back[k]))
             for k in range(len(back))
         ]
         size = max(float(np.abs(change).max(initial=0.0)) for change in direction)

@@ -242,7 +242,7 @@ def _gather(chains: Sequence[Sequence[Walk]]) -> ExactDraws:
 
 def _correlations(factors: Array) -> Array:
     """CCᵀ with ones on the diagonal."""
-    out = factors @ factors.swapaxes(-1, -2)
-    diagonal = range(out.shape[-1])
-    out[..., diagonal, diagonal] = 1.0
-    return out
+    correlations = factors @ factors.swapaxes(-1, -2)
+    diagonal = range(correlations.shape[-1])
+    correlations[..., diagonal, diagonal] = 1.0
+    return correlations

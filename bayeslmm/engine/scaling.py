@@ -351,7 +351,7 @@ def _for_structures_by_sums(Z: SummedColumns, template: Template) -> Array:
     """T as `_for_structures` has it."""
     parts = list(template.parts())
     free = [block for block, structure in parts if structure.is_free or len(block) == 1]
-    constants = [next((c for c in block if constant_in(Z, c) is not None), None) for block in free]
+    constants = [next((column for column in block if constant_in(Z, column) is not None), None) for block in free]
     T = scaling_of(Z, free, constants, orthogonal=True, least=DEPENDENT_IN_SUMS)
     sizes = np.sqrt((Z**2).mean(axis=0))
     for block, structure in parts:

@@ -48,7 +48,7 @@ def separating(design: Design, X: Array) -> Array:
     else:
         rising = [-X[low], X[high]]
     forms = (rising, [np.hstack([X[fixed], np.zeros((int(fixed.sum()), K))])])  # that must not fall, and that must stay
-    G, E = (np.unique(np.round(np.vstack(a), 12), axis=0) for a in forms)
+    G, E = (np.unique(np.round(np.vstack(form), 12), axis=0) for form in forms)
     if not len(G):
         return np.zeros(0)
     return _sparsest(G, E, p)
@@ -105,8 +105,8 @@ def _edges(design: Design) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArra
         return y < len(design.levels) - 1, y > 0, np.zeros(len(y), dtype=bool)
     most = np.full(len(y), np.inf) if design.family.is_count else 1.0 if design.trials is None else design.trials
     low, high = y <= design.family.least, y >= most
-    some = np.ones(len(y), dtype=bool) if design.trials is None else design.trials > 0
-    return low & some, high & some, ~low & ~high & some
+    has_trials = np.ones(len(y), dtype=bool) if design.trials is None else design.trials > 0
+    return low & has_trials, high & has_trials, ~low & ~high & has_trials
 
 
 def rows_that_separate(
@@ -171,8 +171,8 @@ def constant_levels(design: Design) -> list[int]:
     for k, group in enumerate(design.groups):
         if group.is_wide:  # its effects are shared by rows of several levels
             continue
-        successes, of = (np.bincount(group.codes, v, group.n_levels) for v in (design.y, trials))
-        edges = (successes == 0.0) | (successes == of)
-        if edges.all() and successes.any() and (successes < of).any() and (of > 1.0).all():
+        successes, trials_of = (np.bincount(group.codes, v, group.n_levels) for v in (design.y, trials))
+        edges = (successes == 0.0) | (successes == trials_of)
+        if edges.all() and successes.any() and (successes < trials_of).any() and (trials_of > 1.0).all():
             factors.append(k)
     return factors

@@ -62,16 +62,16 @@ def scaling_of(
     means, spreads, sizes = A.mean(axis=0), A.std(axis=0), np.sqrt((A**2).mean(axis=0))
     for block, constant in zip(blocks, constants, strict=True):
         before: list[int] = []
-        for c in block:
-            if c == constant:
-                T[c, c] = 1.0 / float(A.constant(c) or 1.0)
+        for column in block:
+            if column == constant:
+                T[column, column] = 1.0 / float(A.constant(column) or 1.0)
                 continue
-            scale = float(sizes[c] if constant is None else spreads[c]) or 1.0
-            T[c, c] = 1.0 / scale
+            scale = float(sizes[column] if constant is None else spreads[column]) or 1.0
+            T[column, column] = 1.0 / scale
             if constant is not None:
-                T[constant, c] = -means[c] / (scale * float(A.constant(constant) or 1.0))
-            if orthogonal and _make_orthogonal(A, T, c, before, least):
-                before.append(c)
+                T[constant, column] = -means[column] / (scale * float(A.constant(constant) or 1.0))
+            if orthogonal and _make_orthogonal(A, T, column, before, least):
+                before.append(column)
     return T
 
 

@@ -105,7 +105,7 @@ class _Exact:
 class _Levels:
     """The likelihood of one factor's levels without a penalty."""
 
-    about: Approximation
+    approximation: Approximation
     design: Design  # of this factor and the columns in common alone
     Z: Array
     codes: NDArray[np.int64]
@@ -116,14 +116,14 @@ class _Levels:
         group = design.groups[factor]
         assert isinstance(group, GroupTerm)
         free = replace(group, blocks=(tuple(range(group.q)),), structures=(), texts=(), lefts=())
-        names = tuple(name for name, use in zip(design.x_names, common, strict=True) if use)
+        names = tuple(name for name, is_common in zip(design.x_names, common, strict=True) if is_common)
         alone = replace(design, X=design.X[:, common], x_names=names, groups=(free,))
         constant = None
         if design.family.has_cutpoints:
             constant = pooling.absorbed(Problem.of(alone), 0, np.ones((design.n, 1)))[:, :, 0]
             constant = constant if np.any(constant) else None
-        about = Approximation(alone)
-        return cls(about=about, design=alone, Z=group.Z, codes=group.codes, constant=constant)
+        approximation = Approximation(alone)
+        return cls(approximation=approximation, design=alone, Z=group.Z, codes=group.codes, constant=constant)
 
     @property
     def q(self) -> int:
@@ -131,12 +131,12 @@ class _Levels:
 
     def maximum(self) -> tuple[Array, Inner]:
         """The family's parameters, free, at the maximum of their profile, and the coefficients there."""
-        start = laplace_fit._start(self.about, 1.0)
-        beta, _, free = self.about.split(start)
+        start = laplace_fit._start(self.approximation, 1.0)
+        beta, _, free = self.approximation.split(start)
         searched = np.ones(len(free))
         searched[:1] = float(self.constant is None)  # else moving all cutpoints is moving all levels
         try:
-            inner = self._inner(beta, free, np.zeros(self.about.m))
+            inner = self._inner(beta, free, np.zeros(self.approximation.m))
             return self._search(free, searched, inner) if searched.any() else (free, inner)
         except FitError as error:
             raise FitError(f"no pooling, coefficients for every level of {self._name}: {error}") from None
@@ -147,9 +147,9 @@ class _Levels:
             ) from None
 
     def _inner(self, beta: Array, free: Array, start: Array) -> Inner:
-        values = self.about.parameters.values(free)
-        self.about.refuse_perfect(values)
-        return self.about.inner(beta, [LOOSE * np.eye(self.q)], values, start, joint=True)
+        values = self.approximation.parameters.values(free)
+        self.approximation.refuse_perfect(values)
+        return self.approximation.inner(beta, [LOOSE * np.eye(self.q)], values, start, joint=True)
 
     @property
     def _name(self) -> str:
@@ -159,7 +159,7 @@ class _Levels:
         """BFGS with steps of at most one log unit, shorter ones where the likelihood falls or cannot be computed."""
         value, gradient = self._profile(free, inner)
         gradient, ends = gradient * searched, np.full(len(free), FARTHEST)
-        ends[:1] = PERFECT if self.about.has_free_dispersion else FARTHEST
+        ends[:1] = PERFECT if self.approximation.has_free_dispersion else FARTHEST
         H, failure = np.eye(len(free)) * max(1.0, float(np.abs(gradient).max())), None
         for _ in range(STEPS):
             step = -np.linalg.solve(H, gradient)
@@ -192,20 +192,20 @@ class _Levels:
 
     def _profile(self, free: Array, inner: Inner) -> tuple[float, Array]:
         """Minus the log likelihood but for constants, and its slopes by the family's parameters, free."""
-        values = self.about.parameters.values(free)
-        total, by_values = self.about.normaliser(values)
-        by_values = by_values + self.about.by_parameters([inner.bends[4], inner.bends[7]], values)
-        return -(inner.h + total), -(self.about.parameters.jacobian(free).T @ by_values)
+        values = self.approximation.parameters.values(free)
+        total, by_values = self.approximation.normaliser(values)
+        by_values = by_values + self.approximation.by_parameters([inner.bends[4], inner.bends[7]], values)
+        return -(inner.h + total), -(self.approximation.parameters.jacobian(free).T @ by_values)
 
     def modes(self, inner: Inner) -> Array:
         """Coefficients (J, q) in the user's units."""
-        return self.about.alone.by_factor(inner.u)[0] @ (LOOSE * self.about.T_z[0]).T
+        return self.approximation.alone.by_factor(inner.u)[0] @ (LOOSE * self.approximation.T_z[0]).T
 
     def separated(self, inner: Inner) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Levels (J,) some rows of which no finite coefficient fits best, and columns in common (c,) of that kind."""
         J, c = self.design.groups[0].n_levels, self.design.p
         none = np.zeros(J, dtype=bool), np.zeros(c, dtype=bool)
-        if not can_separate(self.design) or not (-inner.bends[2] < CERTAIN * self.about.trials).any():
+        if not can_separate(self.design) or not (-inner.bends[2] < CERTAIN * self.approximation.trials).any():
             return none
         rows, direction = rows_that_separate(self.design, self.codes, self.Z, J)
         none[0][self.codes[rows]] = True
@@ -219,26 +219,28 @@ class _Levels:
 
         X, J, q = self.design.X, self.design.groups[0].n_levels, self.q
         kept = (~left_out).astype(float)
-        told = _Within.of(self.Z * kept[:, None], self.codes, J).full
-        kept = kept * told[self.codes]
+        is_identified = _Within.of(self.Z * kept[:, None], self.codes, J).full
+        kept = kept * is_identified[self.codes]
         W, slope = -inner.bends[2] * kept, inner.bends[1] * kept
-        D = np.where(told[:, None, None], self._sums(W, self.Z, self.Z), np.eye(q))
+        D = np.where(is_identified[:, None, None], self._sums(W, self.Z, self.Z), np.eye(q))
         inverse = np.linalg.inv(D)
         by_shared = -inverse @ self._sums(W, self.Z, X)  # (J, q, c), how coefficients move with those in common
         S = X.T @ (W[:, None] * X) + np.einsum("jqc,jqd->cd", self._sums(W, self.Z, X), by_shared)
         G = np.linalg.pinv(S) if X.shape[1] else S
         score = self._sums(slope, self.Z, np.ones((len(X), 1)))[:, :, 0]
         step = G @ (X.T @ slope + np.einsum("jqc,jq->c", by_shared, score))
-        shared = self.about.T_x @ inner.beta + step
+        shared = self.approximation.T_x @ inner.beta + step
         coefficients = self.modes(inner) + np.einsum("jab,jb->ja", inverse, score) + by_shared @ step
         root, of_shared = self._by_parameters(free, inner)
         reach = np.concatenate([by_shared @ _root(G), root], axis=2)  # (J, q, c + r)
-        coefficients[~told], inverse[~told], reach[~told] = 0.0, 0.0, 0.0
+        coefficients[~is_identified], inverse[~is_identified], reach[~is_identified] = 0.0, 0.0, 0.0
         shift = 0.0
         if self.constant is not None:
-            coefficients, inverse, reach, shift = _centred(self.constant * told[:, None], coefficients, inverse, reach)
+            coefficients, inverse, reach, shift = _centred(
+                self.constant * is_identified[:, None], coefficients, inverse, reach
+            )
         vcov = inverse + reach @ reach.swapaxes(1, 2)
-        coefficients[~told], vcov[~told] = np.nan, np.nan
+        coefficients[~is_identified], vcov[~is_identified] = np.nan, np.nan
         shared_vcov = G + of_shared @ of_shared.T
         return _Exact(coefficients=coefficients, vcov=vcov, shared=shared, shared_vcov=shared_vcov, shift=shift)
 
@@ -256,19 +258,19 @@ class _Levels:
 
         The root is that of the covariance matrix of the parameters by the curvature of their profile.
         """
-        about, r = self.about, len(free)
+        approximation, r = self.approximation, len(free)
         J, c = self.design.groups[0].n_levels, self.design.p
         searched = np.arange(0 if self.constant is None else 1, r)
         moves, moves_shared = np.zeros((J, self.q, r)), np.zeros((c, r))
         bend = np.zeros((r, r))
         for k in searched:
             step = STEP * np.eye(r)[k]
-            up, down = (self._inner(inner.beta, free + sign * step, inner.u) for sign in (1.0, -1.0))
-            moves[:, :, k] = (self.modes(up) - self.modes(down)) / (2.0 * STEP)
-            moves_shared[:, k] = about.T_x @ (up.beta - down.beta) / (2.0 * STEP)
-            slopes = (self._profile(free + step, up)[1], self._profile(free - step, down)[1])
+            forward, backward = (self._inner(inner.beta, free + sign * step, inner.u) for sign in (1.0, -1.0))
+            moves[:, :, k] = (self.modes(forward) - self.modes(backward)) / (2.0 * STEP)
+            moves_shared[:, k] = approximation.T_x @ (forward.beta - backward.beta) / (2.0 * STEP)
+            slopes = (self._profile(free + step, forward)[1], self._profile(free - step, backward)[1])
             bend[:, k] = (slopes[0] - slopes[1]) / (2.0 * STEP)
-        curved = [k for k in searched if bend[k, k] > FLAT * max(about.design.n, 1)]
+        curved = [k for k in searched if bend[k, k] > FLAT * max(approximation.design.n, 1)]
         block = np.ix_(curved, curved)
         half = np.zeros((r, r))
         half[block] = _root(np.linalg.pinv(0.5 * (bend + bend.T)[block], hermitian=True))
@@ -276,8 +278,8 @@ class _Levels:
 
     def named(self, free: Array, shift: float) -> dict[str, Array]:
         """The family's parameters by name."""
-        values, names = self.about.parameters.values(free), self.design.family.every_parameter
-        if self.about.parameters.ordered:
+        values, names = self.approximation.parameters.values(free), self.design.family.every_parameter
+        if self.approximation.parameters.ordered:
             return {names[0]: values - shift}
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
@@ -312,22 +314,24 @@ def open_shares(
     parameters : (S, r)
         The family's, in their order.
     """
-    about, S = Approximation(design), len(beta)
-    T, J, start = about.T_z[factor], design.groups[factor].n_levels, np.zeros(about.m)
+    approximation, S = Approximation(design), len(beta)
+    T, J, start = approximation.T_z[factor], design.groups[factor].n_levels, np.zeros(approximation.m)
     shares, traces = np.empty((S, J, len(T))), np.empty(S)
-    inverses = [np.linalg.inv(T) for T in about.T_z]
-    for s in range(S):
+    inverses = [np.linalg.inv(T) for T in approximation.T_z]
+    for draw in range(S):
         lams = [
-            cholesky_psd(back @ covariance[s] @ back.T, group.blocks)
+            cholesky_psd(back @ covariance[draw] @ back.T, group.blocks)
             for back, covariance, group in zip(inverses, covariances, design.groups, strict=True)
         ]
-        inner = about.inner(np.linalg.solve(about.T_x, beta[s]), lams, parameters[s], start, joint=False)
+        inner = approximation.inner(
+            np.linalg.solve(approximation.T_x, beta[draw]), lams, parameters[draw], start, joint=False
+        )
         start = inner.u
-        reduced = about.with_X.reduce(-inner.bends[2], lams)
+        reduced = approximation.with_X.reduce(-inner.bends[2], lams)
         V = pls.inverse(reduced).diagonal
         half = T @ lams[factor]
         prior = (half**2).sum(axis=1)
         posterior = np.einsum("ka,jab,kb->jk", half, V[factor], half)
-        shares[s] = np.where(prior > 0.0, posterior / np.where(prior > 0.0, prior, 1.0), 1.0)
-        traces[s] = pooling.trace_of_hat(reduced, V, np.zeros(design.p))
+        shares[draw] = np.where(prior > 0.0, posterior / np.where(prior > 0.0, prior, 1.0), 1.0)
+        traces[draw] = pooling.trace_of_hat(reduced, V, np.zeros(design.p))
     return shares, traces

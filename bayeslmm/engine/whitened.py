@@ -59,12 +59,12 @@ class Whitened:
         G = self.residual.spread.G
         if self.residual.correlation is not None:
             return self
-        distinct, where = np.unique(G, axis=0, return_inverse=True)
+        distinct, inverse_index = np.unique(G, axis=0, return_inverse=True)
         if len(distinct) > MOST_STRATA:
             return self
         prior = np.ones(len(G)) if self.residual.prior is None else self.residual.prior
         parts = [
-            self._numbers(self.A * np.sqrt(np.where(where.reshape(-1) == s, prior, 0.0))[:, None])
+            self._numbers(self.A * np.sqrt(np.where(inverse_index.reshape(-1) == s, prior, 0.0))[:, None])
             for s in range(len(distinct))
         ]
         return Whitened(

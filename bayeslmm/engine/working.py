@@ -25,11 +25,13 @@ def working(design: Design, solution: PointSolution) -> tuple[Problem, PointSolu
     problem = Problem.of(design)
     if solution.nodes == 0:
         return problem, solution
-    about = Approximation(design)
+    approximation = Approximation(design)
     eta = design.X @ solution.beta + design.offset
     for group, modes in zip(design.groups, solution.modes, strict=True):
         eta = eta + group.contribution(modes)
-    _, slope, bend = about.bends(eta, about.parameters.values(about.parameters.free(solution.parameters)))
+    _, slope, bend = approximation.bends(
+        eta, approximation.parameters.values(approximation.parameters.free(solution.parameters))
+    )
     weights = np.maximum(-bend, LEAST * float(np.max(np.abs(bend))))
     wide = tuple(group.turned(weights) if isinstance(group, WideTerm) else None for group in design.groups)
     problem = replace(problem, y=eta - design.offset + slope / weights, weights=weights, wide=wide)

@@ -32,8 +32,8 @@ class Censored(Family, ABC):
 
     def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
         is_observed = np.ones(len(y), dtype=bool) if trials is None else y == trials
-        some = np.where(is_observed, y, 1.0)
-        return np.where(is_observed, super().constants(some, None, weights), 0.0)
+        stand_in = np.where(is_observed, y, 1.0)
+        return np.where(is_observed, super().constants(stand_in, None, weights), 0.0)
 
     def cdf(
         self, y: Array, eta: Array, parameters: Mapping[str, Array], trials: Array | None = None

@@ -175,8 +175,7 @@ class Family(ABC):
 
     def among_all(self, values: Mapping[str, Array]) -> Array:
         """All parameters (r,) as the compiled densities take them, from the unknown ones."""
-        known = self.known
-        every = (np.atleast_1d(known[name] if name in known else values[name]) for name in self.every_parameter)
+        every = (np.atleast_1d({**values, **self.known}[name]) for name in self.every_parameter)
         return np.concatenate([np.zeros(0), *every])
 
     @property
@@ -394,8 +393,10 @@ class Family(ABC):
         """The linear predictor of the average response: where the prior of the intercept sits."""
         mean = y.mean()
         if (self.link == "log" and mean <= 0.0) or (self.link == "inverse" and mean == 0.0):
-            what = "logarithm" if self.link == "log" else "inverse"
-            raise InputError(f"link={self.link!r}: the mean of the response is {mean:.4g}, which has no {what}")
+            function_word = "logarithm" if self.link == "log" else "inverse"
+            raise InputError(
+                f"link={self.link!r}: the mean of the response is {mean:.4g}, which has no {function_word}"
+            )
         return float(self.eta(mean))
 
     @property

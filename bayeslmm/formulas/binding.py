@@ -124,8 +124,10 @@ class _Binder(ast.NodeTransformer):
         self.parts: list[str] = []
         self.doubtful = False
         self.touched = 0  # columns met so far
-        self.local = {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-        self.local |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        self.local = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        self.local |= {
+            node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.Expression | ast.Constant | ast.Name | ast.expr_context):
@@ -282,10 +284,10 @@ def _call(name: str, *arguments: ast.expr) -> ast.Call:
 
 def _free(node: ast.AST) -> set[str]:
     """Names in a part of a tree that it does not bind itself."""
-    names = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
-    bound = {n.id for n in names if isinstance(n.ctx, ast.Store)}
-    bound |= {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
-    return {n.id for n in names} - bound
+    names = [inner_node for inner_node in ast.walk(node) if isinstance(inner_node, ast.Name)]
+    bound = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    bound |= {inner_node.arg for inner_node in ast.walk(node) if isinstance(inner_node, ast.arg)}
+    return {name.id for name in names} - bound
 
 
 def _as_double(node: Any, function: str = DOUBLE) -> Any:

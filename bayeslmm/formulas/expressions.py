@@ -155,7 +155,7 @@ def evaluate(expression: Expression, frame: pd.DataFrame | Columns) -> Any:
     except BayesLMMError:
         raise
     except Exception as problem:
-        text = [c for c in dict.fromkeys(expression.columns.values()) if not is_numeric(frame[c])]
+        text = [column for column in dict.fromkeys(expression.columns.values()) if not is_numeric(frame[column])]
         hint = f" Note that {', '.join(map(repr, text))} holds text or categories, not numbers." if text else ""
         raise DataError(
             f"{expression.label} cannot be computed: {type(problem).__name__}: {_sentence(problem)}{hint}"

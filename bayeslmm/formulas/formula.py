@@ -213,8 +213,8 @@ def _tidy_right(formula: Formula) -> str:
         written.setdefault(bar.text, []).append(bar)
     texts = []
     for text, bars in written.items():
-        whole = parse_formula(f"y ~ {text}").bars
-        texts += [text] if len(whole) == len(bars) else [_written(bar) for bar in bars]
+        every_bar = parse_formula(f"y ~ {text}").bars
+        texts += [text] if len(every_bar) == len(bars) else [_written(bar) for bar in bars]
     texts += [text for _, text in formula.smooths]
     return " + ".join([fixed, *texts, *(f"offset({offset})" for offset in formula.offsets)])
 
@@ -463,14 +463,17 @@ class _Reader:
         if operator == "*":
             return _Sum.of([*left.products.values(), *right.products.values(), *_cross(left, right)])
         if operator == "/":
-            whole = tuple(atom for factors in left.products.values() for atom in factors)
-            nested = [whole + factors for factors in right.products.values()]
+            atoms = tuple(atom for factors in left.products.values() for atom in factors)
+            nested = [atoms + factors for factors in right.products.values()]
             return _Sum.of([*left.products.values(), *nested])
         return _Sum.of(_cross(left, right))
 
     def plus(self, left: _Sum, right: _Sum) -> _Sum:
         return _Sum(
-            products={**left.products, **{k: v for k, v in right.products.items() if k not in left.products}},
+            products={
+                **left.products,
+                **{key: value for key, value in right.products.items() if key not in left.products},
+            },
             intercept=left.intercept if right.intercept is None else right.intercept,
             bars=left.bars + right.bars,
             offsets=left.offsets + right.offsets,
@@ -493,10 +496,10 @@ class _Reader:
                 raise self.error(f"There is no bar {bar.text} on the left that could be taken away.", node)
         absent = [factors for key, factors in right.products.items() if key not in left.products]
         if absent:
-            shown = ":".join(str(atom) for atom in absent[0])
-            raise self.error(f"There is no term {shown} on the left that could be taken away.", node)
+            listed = ":".join(str(atom) for atom in absent[0])
+            raise self.error(f"There is no term {listed} on the left that could be taken away.", node)
         return _Sum(
-            products={key: v for key, v in left.products.items() if key not in right.products},
+            products={key: value for key, value in left.products.items() if key not in right.products},
             intercept=left.intercept if right.intercept is None else not right.intercept,
             bars=[bar for bar in left.bars if not any(_same_bar(bar, other) for other in right.bars)],
             offsets=[offset for offset in left.offsets if offset not in right.offsets],

@@ -174,9 +174,9 @@ def _same(whole: Any, rows: np.ndarray, value: Any) -> bool:
 def _samples(frame: pd.DataFrame) -> Iterator[np.ndarray]:
     """Positions of rows that give a statistic away: some in another order, single ones, the ends of each column."""
     n = len(frame)
-    some = np.random.default_rng(SEED).choice(n, size=max(1, min(n // 2, TRIED)), replace=False)
-    yield some
-    yield from (some[k : k + 1] for k in range(min(3, len(some))))
+    sample = np.random.default_rng(SEED).choice(n, size=max(1, min(n // 2, TRIED)), replace=False)
+    yield sample
+    yield from (sample[k : k + 1] for k in range(min(3, len(sample))))
     for name in frame:
         if is_numeric(frame[name]):
             order = np.argsort(frame[name].to_numpy(), kind="stable")

@@ -32,8 +32,8 @@ class Terms:
     products: tuple[tuple[Atom, ...], ...]
 
     def __str__(self) -> str:
-        shown = [":".join(str(atom) for atom in factors) for factors in self.products]
-        return " + ".join(["1" if self.intercept else "0", *shown])
+        listed = [":".join(str(atom) for atom in factors) for factors in self.products]
+        return " + ".join(["1" if self.intercept else "0", *listed])
 
     def __len__(self) -> int:
         return self.intercept + len(self.products)

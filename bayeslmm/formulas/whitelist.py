@@ -288,9 +288,9 @@ class Check:
 
     def _holds_column(self, node: ast.AST) -> bool:
         return any(
-            (isinstance(each, ast.Name) and (each.id in self.quoted or each.id in self.columns))
-            or (isinstance(each, ast.Attribute) and ast.unparse(each) in self.columns)
-            for each in ast.walk(node)
+            (isinstance(inner_node, ast.Name) and (inner_node.id in self.quoted or inner_node.id in self.columns))
+            or (isinstance(inner_node, ast.Attribute) and ast.unparse(inner_node) in self.columns)
+            for inner_node in ast.walk(node)
         )
 
 

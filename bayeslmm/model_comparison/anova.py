@@ -265,7 +265,7 @@ def _likelihood_ratios(fits: tuple[PointFit, ...], labels: list[str], nested: li
         },
         index=pd.Index(labels, name="model"),
     )
-    tested = np.array([each is True for each in nested])
+    tested = np.array([fit is True for fit in nested])
     deviance = table["deviance"].to_numpy()
     chisq = _statistic(np.append(np.nan, deviance[:-1]), deviance)
     table["chisq"] = np.where(tested, chisq, np.nan)
@@ -281,7 +281,7 @@ def _f_tests(fits: tuple[PointFit, ...], labels: list[str], nested: list[bool | 
     """
     from scipy.stats import f
 
-    tested = np.array([each is True for each in nested])
+    tested = np.array([fit is True for fit in nested])
     rss = np.array([np.sum(residuals(fit, "pearson") ** 2) for fit in fits])
     df_resid = np.array([fit.nobs - len(fit.solution.beta) for fit in fits], dtype=float)
     last = [next((k for k in range(i, len(fits) - 1) if not tested[k + 1]), len(fits) - 1) for i in range(len(fits))]
@@ -357,7 +357,7 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
             cases.append((label, (*design.groups[:k], *design.groups[k + 1 :])))
             continue
         bars = next(recipes)
-        said = [bar for bar in design.formula.bars if bar.group == group.variables and bar.word is None]
+        bars_of_group = [bar for bar in design.formula.bars if bar.group == group.variables and bar.word is None]
         for b, bar in enumerate(bars):
             terms = _columns_of_terms(bar, group.blocks[b])
             droppable = {name: columns for name, columns in terms.items() if name != "Intercept"}
@@ -368,7 +368,7 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
                 word = "" if group.texts[b].startswith("(") else group.texts[b].partition("(")[0]
                 bar_text = group.texts[b] if word else f"({group.texts[b].strip('()')})"
                 if written[group.texts[b]] > 1:  # over nested factors: the bar of this one
-                    bar_text = f"{word}({said[b].columns} | {group.name})"
+                    bar_text = f"{word}({bars_of_group[b].columns} | {group.name})"
                 label = f"{name} in {bar_text}" if name else bar_text
                 left = _without_columns(group, columns)
                 cases.append(
@@ -393,12 +393,12 @@ def _without_columns(group: GroupTerm, dropped: tuple[int, ...]) -> GroupTerm | 
     if not kept:
         return None
     place = {c: i for i, c in enumerate(kept)}
-    blocks = [tuple(place[c] for c in block if c in place) for block in group.blocks]
+    blocks = [tuple(place[column] for column in block if column in place) for block in group.blocks]
     left = [b for b, block in enumerate(blocks) if block]
     structures = group.template.structures
     return replace(
         group,
-        columns=tuple(group.columns[c] for c in kept),
+        columns=tuple(group.columns[column] for column in kept),
         Z=np.ascontiguousarray(group.Z[:, kept]),
         blocks=tuple(blocks[b] for b in left),
         structures=tuple(UNSTRUCTURED if len(blocks[b]) == 1 else structures[b] for b in left),
@@ -472,13 +472,13 @@ def _without_each_fixed_term(design: Design) -> list[tuple[str, np.ndarray, tupl
 def _without_fixed_columns(design: Design, dropped: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """X and its names without columns of the whole fixed part: those that depend on others are found anew."""
     recipe = design.recipe
-    whole = new_columns(recipe.fixed, design.frame)
-    left = np.ones(whole.shape[1], dtype=bool)
+    every_column = new_columns(recipe.fixed, design.frame)
+    left = np.ones(every_column.shape[1], dtype=bool)
     left[dropped] = False
-    use = left.copy()
-    use[left] = independent_columns(whole[:, left], has_intercept=() in recipe.fixed.products)
+    is_used = left.copy()
+    is_used[left] = independent_columns(every_column[:, left], has_intercept=() in recipe.fixed.products)
     never = ~recipe.kept  # an intercept that cutpoints stand for
     never[recipe.aliases.columns] = False
-    use &= ~never
-    names = tuple(name for name, used in zip(recipe.fixed.names, use, strict=True) if used)
-    return np.ascontiguousarray(whole[:, use]), names
+    is_used &= ~never
+    names = tuple(name for name, used in zip(recipe.fixed.names, is_used, strict=True) if used)
+    return np.ascontiguousarray(every_column[:, is_used]), names

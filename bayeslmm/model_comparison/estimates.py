@@ -139,15 +139,16 @@ def compare_estimates(
     moved = _keyed(posterior.prior_influence(), ["prior_sensitivity"])
     joined = joined.merge(moved, on=KEYS, how="left").set_index(KEYS)
     joined["prior_matters"] = joined["prior_sensitivity"] > PRIOR_MATTERS
-    how = "REML" if point.solution.reml else "ML"
+    criterion_name = "REML" if point.solution.reml else "ML"
     kind = "profile likelihood"
     if method == "wald":
         kind = f"Wald, {wald.caption(point.design, point.solution, ddf)}"
     return EstimateComparison(
         table=joined,
         ci_prob=ci_prob,
-        title=f"{how} beside the posterior\nFormula: {point.design.formula.text}\nIntervals of {how}: {kind}",
-        boundary=tuple(_boundary(point, posterior, how, ci_prob)),
+        title=f"{criterion_name} beside the posterior\nFormula: {point.design.formula.text}\n"
+        f"Intervals of {criterion_name}: {kind}",
+        boundary=tuple(_boundary(point, posterior, criterion_name, ci_prob)),
     )
 
 
@@ -155,7 +156,7 @@ def _same(a: Design, b: Design) -> bool:
     """Whether two designs are of one formula and family, and of the same arrays."""
     if (a.formula.text, a.family, a.n) != (b.formula.text, b.family, b.n):
         return False
-    return all(np.array_equal(one, other) for one, other in zip(_arrays(a), _arrays(b), strict=True))
+    return all(np.array_equal(array, other) for array, other in zip(_arrays(a), _arrays(b), strict=True))
 
 
 def _arrays(design: Design) -> list[np.ndarray]:
@@ -183,20 +184,20 @@ def _boundary(point: PointFit, posterior: PosteriorFit, how: str, ci_prob: float
     for k, group in enumerate(point.design.groups):
         if not point.solution.singular[k]:
             continue
-        sd, cor = sd_and_correlation(point.solution.covariances[k])
-        drawn, named = posterior.draws(posterior.design.names.sd[group.name]), False
+        sd, correlation = sd_and_correlation(point.solution.covariances[k])
+        posterior_draws, named = posterior.draws(posterior.design.names.sd[group.name]), False
         for column, c in zip(group.sd_terms, group.template.sd_columns, strict=True):
             if sd[c] == 0.0:
                 named = True
-                yield _zero_sd(group, column, drawn[..., c], how, ci_prob)
+                yield _zero_sd(group, column, posterior_draws[..., c], how, ci_prob)
         for a, b in group.correlated:
-            if abs(cor[a, b]) > AT_ONE and sd[a] and sd[b]:
+            if abs(correlation[a, b]) > AT_ONE and sd[a] and sd[b]:
                 named = True
                 yield _extreme_correlation(
                     group,
                     a,
                     b,
-                    float(cor[a, b]),
+                    float(correlation[a, b]),
                     posterior.draws(posterior.design.names.cor[group.name])[..., a, b],
                     how,
                     ci_prob,

@@ -120,10 +120,10 @@ def kfold(
     inexact = 0.0
     with Bar("Cross-validation", n_folds, show=progressbar) as bar:
         for fold in range(n_folds):
-            out = labels == fold
-            others = _without(post, out, None if random_seed is None else random_seed + 1 + fold)
-            density, integration_error = _densities(design.rows(out), others, unit, nested, draws)
-            held_out = np.unique(codes[out])
+            in_fold = labels == fold
+            others = _without(post, in_fold, None if random_seed is None else random_seed + 1 + fold)
+            density, integration_error = _densities(design.rows(in_fold), others, unit, nested, draws)
+            held_out = np.unique(codes[in_fold])
             density = density if unit == ROW else density[:, held_out]
             elpd[held_out] = log_mean(density)
             error[held_out] = np.exp(density - elpd[held_out]).std(axis=0) / np.sqrt(len(density))
@@ -141,8 +141,8 @@ def _check(post: PosteriorFit, k: int, unit: str) -> None:
     if not is_one_of(unit, units_known):
         raise InputError(f"kfold(unit={unit!r}): units are {', '.join(map(repr, units_known))}")
     units = design.n if unit == ROW else post.ngroups[unit]
-    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
-    if not whole or k < 2:
+    is_whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if not is_whole or k < 2:
         raise InputError(f"kfold(k={k!r}): the number of folds is a whole number, at least 2")
     if unit == ROW and k > units:
         raise InputError(f"kfold(k={k}): there are {units:,} rows to make folds of")
@@ -184,8 +184,8 @@ def _given(design: Design, unit: str, folds: Any) -> Codes:
         raise InputError(f"kfold(folds=...): shape {labels.shape}; the fit uses {design.n:,} rows, and each has a fold")
     if pd.isna(labels).any():
         raise InputError(f"kfold(folds=...): {int(pd.isna(labels).sum())} rows have no fold")
-    codes, seen = pd.factorize(labels, sort=True)
-    if len(seen) < 2:
+    codes, distinct = pd.factorize(labels, sort=True)
+    if len(distinct) < 2:
         raise InputError("kfold(folds=...): one fold holds all rows; there are none left to fit")
     if unit != ROW:
         group = design.group(unit)
@@ -235,11 +235,11 @@ def _densities(design: Design, fit: Draws, unit: str, nested: str | None, draws:
 
 
 def _warn_of_error(unit: str, error: Array) -> None:
-    bad = int((error > LARGE_ERROR).sum())
-    if bad:
-        what = "rows" if unit == ROW else f"groups of {unit}"
+    n_invalid = int((error > LARGE_ERROR).sum())
+    if n_invalid:
+        units = "rows" if unit == ROW else f"groups of {unit}"
         warn(
-            f"kfold: the Monte Carlo error of {bad} of {len(error):,} {what} is above {LARGE_ERROR} (largest "
+            f"kfold: the Monte Carlo error of {n_invalid} of {len(error):,} {units} is above {LARGE_ERROR} (largest "
             f"{error.max():.1f}): too few draws lie where they are likely. Fit with more draws.",
             SamplingWarning,
         )

@@ -36,9 +36,11 @@ def same_mean(a: Design, b: Design) -> bool:
 
 def covariance_is_nested(small: Design, large: Design) -> bool:
     """Whether every covariance of one design's responses is one of the other's."""
-    merged = _by_partition([g for g in large.groups if not g.is_wide])
-    wide_terms = [g for g in large.groups if isinstance(g, WideTerm)]
-    return all(any(g.is_same(other) for other in wide_terms) for g in small.groups if isinstance(g, WideTerm)) and all(
+    merged = _by_partition([group for group in large.groups if not group.is_wide])
+    wide_terms = [group for group in large.groups if isinstance(group, WideTerm)]
+    return all(
+        any(group.is_same(other) for other in wide_terms) for group in small.groups if isinstance(group, WideTerm)
+    ) and all(
         any(_term_is_nested(group, block, other) or _is_among(group, block, structure, other) for other in merged)
         for group in small.groups
         if not group.is_wide
@@ -50,26 +52,26 @@ def residual_is_nested(small: Design, large: Design) -> bool:
     """Whether every residual structure of one design is one of the other."""
     if small.residual is None:
         return True
-    one, other = small.residual.structure, None if large.residual is None else large.residual.structure
-    sds, constant = one.spread.G, np.ones((small.n, 1))
+    first, other = small.residual.structure, None if large.residual is None else large.residual.structure
+    sds, constant = first.spread.G, np.ones((small.n, 1))
     wider = constant if other is None else np.column_stack([constant, other.spread.G])
     if not _within(sds, wider):
         return False
-    if one.correlation is None or one.blocks is None:
+    if first.correlation is None or first.blocks is None:
         return True
     if other is None or other.correlation is None or other.blocks is None:
         return False
-    a, b = one.blocks.codes(), other.blocks.codes()
+    a, b = first.blocks.codes(), other.blocks.codes()
     if not (_refines(a, b) and _refines(b, a)):
         return False
-    if type(one.correlation) is type(other.correlation) and not other.correlation.of_levels:
-        return np.array_equal(one.blocks.positions_of_rows(), other.blocks.positions_of_rows())
+    if type(first.correlation) is type(other.correlation) and not other.correlation.of_levels:
+        return np.array_equal(first.blocks.positions_of_rows(), other.blocks.positions_of_rows())
     # any correlation of the rows of a block, where it hangs on nothing but the positions
     position_pairs = np.unique(
-        np.column_stack([one.blocks.positions_of_rows(), other.blocks.positions_of_rows()]), axis=0
+        np.column_stack([first.blocks.positions_of_rows(), other.blocks.positions_of_rows()]), axis=0
     )
     tied = len(position_pairs) == len(np.unique(position_pairs[:, 1]))
-    return other.correlation.of_levels and (tied or not one.correlation.has_positions)
+    return other.correlation.of_levels and (tied or not first.correlation.has_positions)
 
 
 def predictors_are_nested(small: Design, large: Design) -> bool:
@@ -157,7 +159,7 @@ def _joined(a: GroupTerm, b: GroupTerm) -> GroupTerm:
         a,
         columns=(*a.columns, *b.columns),
         Z=np.hstack([a.Z, b.Z]),
-        blocks=(*a.blocks, *(tuple(c + a.q for c in block) for block in b.blocks)),
+        blocks=(*a.blocks, *(tuple(column + a.q for column in block) for block in b.blocks)),
         structures=(*a.template.structures, *b.template.structures),
     )
 

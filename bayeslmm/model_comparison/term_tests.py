@@ -41,10 +41,10 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
     matrices = hypotheses(record.design, number, record.solution.vcov if record.solution.nodes else None)
     if not matrices:
         raise InputError(f"anova: {record.design.formula.text!r} has no terms but the intercept to test")
-    about = wald.approximation(record.design, record.solution, ddf)
+    approximation = wald.approximation(record.design, record.solution, ddf)
     rows = []
     for L in matrices.values():
-        f_test = about.f_test(L, L @ record.solution.beta)
+        f_test = approximation.f_test(L, L @ record.solution.beta)
         rows.append((f_test.num_df, f_test.den_df, f_test.f))
     table = pd.DataFrame(rows, columns=["num_df", "den_df", "f"], index=pd.Index(list(matrices), name="term"))
     endless = np.isinf(table["den_df"]).to_numpy() | table["den_df"].isna().to_numpy()
@@ -52,11 +52,11 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
     if endless.all():  # z: the sum of squares of independent z is χ²
         table = pd.DataFrame({"chisq": q * f, "df": q}, index=table.index)
         table["p_value"] = np.where(q > 0, stats.chi2.sf(q * f, np.maximum(q, 1)), np.nan)
-        what = "Wald tests"
+        test_kind = "Wald tests"
     else:
         table["p_value"] = np.where(endless, stats.chi2.sf(q * f, np.maximum(q, 1)), stats.f.sf(f, q, table["den_df"]))
-        what = "F tests"
-    title = f"{what} of terms, type {IN_WORDS[number]}; {wald.caption(record.design, record.solution, ddf)}"
+        test_kind = "F tests"
+    title = f"{test_kind} of terms, type {IN_WORDS[number]}; {wald.caption(record.design, record.solution, ddf)}"
     return table, f"{title}\nFormula: {record.design.described}", _remarks(record, number)
 
 

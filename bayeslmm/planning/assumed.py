@@ -141,7 +141,7 @@ def _of(source: Any) -> Values | None:
         values = source.values
         return Values(
             beta=flat(values.beta).mean(axis=0),
-            covariances=tuple(flat(cov).mean(axis=0) for cov in values.covariances),
+            covariances=tuple(flat(covariance_matrix).mean(axis=0) for covariance_matrix in values.covariances),
             family={name: flat(value).mean(axis=0) for name, value in values.family.items()},
         )
     return None
@@ -222,52 +222,54 @@ def _covariances(design: Design, sd: Any, cor: Any, start: Sequence[Array] | Non
 
 
 def _covariance(group: GroupTerm, sd: Any, cor: Any, before: Array | None) -> Array:
-    what, q = f"sd: {group.name}", group.q
+    label, q = f"sd: {group.name}", group.q
     start, matrix = (None, np.eye(q)) if before is None else sd_and_correlation(before)
     if isinstance(sd, Mapping) or sd is None:
-        sds = _named(sd or {}, group.columns, what, start, 0.0)
+        sds = _named(sd or {}, group.columns, label, start, 0.0)
     else:
-        sds = np.atleast_1d(_numbers(sd, what, least=0.0))
+        sds = np.atleast_1d(_numbers(sd, label, least=0.0))
         if sds.shape == (1,) and len(group.sd_terms) == 1:  # one for all columns
             sds = np.repeat(sds, q)
         if sds.shape != (q,):
-            raise InputError(f"assume({what}={sd!r}): {q} values are needed, of {_listed(group.columns)}")
+            raise InputError(f"assume({label}={sd!r}): {q} values are needed, of {_listed(group.columns)}")
     if cor is not None:
         matrix = _correlations(group, cor)
-    cov = covariance(sds, matrix)
+    covariance_matrix = covariance(sds, matrix)
     apart = np.ones((q, q), dtype=bool)
     for block, structure in zip(group.blocks, group.template.structures, strict=True):
         columns = np.ix_(block, block)
         apart[columns] = False
-        template = structure.template(structure.parameters(cov[columns]), len(block))
-        if not np.allclose(template @ template.T, cov[columns], rtol=1e-6, atol=1e-9 * np.max(sds, initial=0.0) ** 2):
+        template = structure.template(structure.parameters(covariance_matrix[columns]), len(block))
+        if not np.allclose(
+            template @ template.T, covariance_matrix[columns], rtol=1e-6, atol=1e-9 * np.max(sds, initial=0.0) ** 2
+        ):
             raise InputError(
                 f"assume(sd={sd!r}, cor={cor!r}): the effects of {' + '.join(group.texts)} are {structure.words}, and "
                 "these values are not of that kind"
             )
-    if np.any(cov[apart] != 0.0):
-        raise InputError(f"assume({what}): {' + '.join(group.texts)} are independent of each other, without cor")
-    return cov
+    if np.any(covariance_matrix[apart] != 0.0):
+        raise InputError(f"assume({label}): {' + '.join(group.texts)} are independent of each other, without cor")
+    return covariance_matrix
 
 
 def _correlations(group: GroupTerm, cor: Any) -> Array:
-    what, q = f"cor: {group.name}", group.q
-    values = _numbers(cor, what)
+    label, q = f"cor: {group.name}", group.q
+    values = _numbers(cor, label)
     structures = group.template.structures
     if values.ndim == 0 and len(structures) == 1 and structures[0].n_correlations(q) == 1:
         low, high = structures[0].interval(q)
         if not low <= float(values) <= high:
-            raise InputError(f"assume({what}={cor!r}): it lies between {low:.4g} and {high:.4g}")
+            raise InputError(f"assume({label}={cor!r}): it lies between {low:.4g} and {high:.4g}")
         numbers = np.concatenate([np.ones(structures[0].n_sds(q)), [float(values)]])
         template = structures[0].template(numbers, q)
         return np.asarray(template @ template.T)
     if values.shape != (q, q) or not np.allclose(values, values.T) or not np.allclose(np.diag(values), 1.0):
         raise InputError(
-            f"assume({what}={cor!r}): the correlations of {_listed(group.columns)} are a matrix ({q}, {q}), symmetric "
+            f"assume({label}={cor!r}): the correlations of {_listed(group.columns)} are a matrix ({q}, {q}), symmetric "
             "with ones on its diagonal; a single one is a number"
         )
     if np.linalg.eigvalsh(values).min() < -1e-10:
-        raise InputError(f"assume({what}={cor!r}): no effects have these correlations; an eigenvalue is negative")
+        raise InputError(f"assume({label}={cor!r}): no effects have these correlations; an eigenvalue is negative")
     return values
 
 
@@ -313,13 +315,13 @@ def with_response(formula: Formula, data: Any, family: Family, parameters: Mappi
             f"assume: the table has no {name!r}. Of a response that is more than a name its columns have to be there, "
             "with any values that the family can have."
         )
-    missing = [each for each in family.parameters if each not in parameters]
+    missing = [parameter for parameter in family.parameters if parameter not in parameters]
     if missing:
         raise InputError(f"assume: no value of {_listed(missing)}")
     rng, shape = default_rng(1), (len(frame),)
-    values = {each: _parameter(family, each, parameters[each]) for each in family.parameters}
+    values = {parameter: _parameter(family, parameter, parameters[parameter]) for parameter in family.parameters}
     if family.has_mean:
-        values = {each: np.broadcast_to(value, shape) for each, value in values.items()}
+        values = {parameter: np.broadcast_to(value, shape) for parameter, value in values.items()}
     for _ in range(TRIES):
         y = family.draw(np.full(shape, MIDDLE), values, None, rng)
         if np.ptp(y) > 0.0 and (not family.has_cutpoints or len(np.unique(y)) == np.size(parameters["cutpoint"]) + 1):

@@ -193,9 +193,9 @@ def _quantities(design: Design, quantity: Any) -> tuple[list[str], Array, Array]
     statements = [
         parse(text if whole else f"{text} = 0", names, "plan") for text, whole in zip(texts, compared, strict=True)
     ]
-    if any(len(each) != 1 for each in statements):
+    if any(len(statement) != 1 for statement in statements):
         raise InputError(f"plan(quantity={quantity!r}): one statement each, without commas and chains")
-    L, r = linear([each[0] for each in statements], names, "plan")
+    L, r = linear([statement[0] for statement in statements], names, "plan")
     return texts, L, r + 0.0  # not -0.0
 
 
@@ -218,14 +218,14 @@ def _truths(source: Any, truth: Assumed, studies: int, seed: np.random.SeedSeque
     if not isinstance(source, Draws):
         return [truth] * studies
     values = source.values
-    beta, covariances = flat(values.beta), [flat(cov) for cov in values.covariances]
+    beta, covariances = flat(values.beta), [flat(covariance) for covariance in values.covariances]
     family = {name: flat(value) for name, value in values.family.items()}
     chosen = np.random.default_rng(seed).choice(len(beta), size=studies, replace=studies > len(beta))
     return [
         Assumed(
             design=truth.design,
             beta=beta[s],
-            covariances=tuple(cov[s] for cov in covariances),
+            covariances=tuple(covariance[s] for covariance in covariances),
             parameters={name: value[s] for name, value in family.items()},
         )
         for s in chosen

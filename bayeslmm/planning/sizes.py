@@ -110,25 +110,29 @@ def _axis(design: Design, name: Any, sizes: Any) -> Axis:
     least = 2
     if name == ROWS and ROWS not in (*factors, *numbers):
         _refuse_crossed(design)
-        of, variable, least = ROWS, "", 1
+        kind, variable, least = ROWS, "", 1
     elif name == GROUPS and GROUPS not in (*factors, *numbers):
-        of, variable = GROUPS, _outermost(design)
+        kind, variable = GROUPS, _outermost(design)
     elif name in factors:
-        of, variable = GROUPS, name
+        kind, variable = GROUPS, name
     elif name in numbers:
-        of, variable = "values", name
+        kind, variable = "values", name
     else:
         raise InputError(
             f"plan(vary={{{name!r}: ...}}): sizes are of a grouping factor, of the values of a number, or of "
             f"{ROWS!r} a group; names here are {', '.join(map(repr, [*factors, *numbers, ROWS]))}"
         )
-    return Axis(name=str(name), of=of, variable=variable, sizes=_sizes(name, sizes, least))
+    return Axis(name=str(name), of=kind, variable=variable, sizes=_sizes(name, sizes, least))
 
 
 def _numbers(design: Design) -> list[str]:
     """Predictors whose number of values may vary."""
     levels = {name for group in design.groups for name in group.variables}
-    return [n for n in predictors(design, groups=False) if is_number(design.frame[n]) and n not in levels]
+    return [
+        predictor
+        for predictor in predictors(design, groups=False)
+        if is_number(design.frame[predictor]) and predictor not in levels
+    ]
 
 
 def _sizes(name: Any, sizes: Any, least: int) -> tuple[int, ...]:
@@ -182,10 +186,10 @@ def resized(design: Design, asked: Sequence[Axis], size: Mapping[str, int]) -> D
         Too many rows, steps that are not equal, or a design of which the data could not tell all parameters.
     """
     layout = Layout(source=np.arange(design.n), codes=tuple(group.codes for group in design.groups), changed={})
-    for of in ("values", GROUPS, ROWS):
+    for kind in ("values", GROUPS, ROWS):
         for axis in asked:
-            if axis.of == of:
-                layout = _RESIZE[of](design, layout, axis, size[axis.name])
+            if axis.of == kind:
+                layout = _RESIZE[kind](design, layout, axis, size[axis.name])
     return _built(design, layout, ", ".join(f"{name}={count}" for name, count in size.items()))
 
 
@@ -268,7 +272,9 @@ def _with_rows(design: Design, layout: Layout, axis: Axis, count: int) -> Layout
     finest = max(layout.codes, key=lambda codes: int(codes.max(initial=0)), default=np.zeros(design.n, np.int64))
     levels = int(finest.max(initial=0)) + 1
     _check_size(levels * count)
-    factors = [n for n in predictors(design, groups=False) if not is_number(_column(design, layout, n))]
+    factors = [
+        predictor for predictor in predictors(design, groups=False) if not is_number(_column(design, layout, predictor))
+    ]
     chosen = []
     for level in range(levels):
         rows = np.flatnonzero(finest == level)
@@ -296,13 +302,13 @@ def _built(design: Design, layout: Layout, words: str) -> Design:
     source, n = layout.source, len(layout.source)
     frame = design.frame.iloc[source].reset_index(drop=True)
     X, offset = design.X[source], design.offset[source]
-    columns = [g.Z[source] for g in design.groups]
+    columns = [group.Z[source] for group in design.groups]
     if layout.changed:
         if design.recipe.offset_given_as_array:
             raise NotAvailableError("plan: an offset that was given as values has none for other rows; name a column")
         frame = frame.assign(**layout.changed)
         new = design.at(frame)
-        X, offset, columns = new.X, new.offset, [g.Z for g in new.groups]
+        X, offset, columns = new.X, new.offset, [group.Z for group in new.groups]
     if n <= design.p or np.linalg.matrix_rank(X) < design.p:
         raise InputError(
             f"plan: with {words} the {n:,} rows do not tell {design.p} fixed effects ({', '.join(design.x_names)})"
@@ -310,7 +316,7 @@ def _built(design: Design, layout: Layout, words: str) -> Design:
     groups = tuple(
         _group(group, codes, Z) for group, codes, Z in zip(design.groups, layout.codes, columns, strict=True)
     )
-    small = [g.name for g in groups if g.n_levels < 2]
+    small = [group.name for group in groups if group.n_levels < 2]
     if small:
         raise InputError(f"plan: with {words} there is one level of {small[0]}, which has no variance")
     resized_design = replace(

@@ -67,8 +67,8 @@ class ByEstimates:
     def intervals(self, design: Design, contrasts: Array, seed: SeedSequence) -> tuple[Array, bool]:
         """As in the contract."""
         solution = self._solution(design)
-        about = wald.approximation(design, solution, self.ddf)
-        return self._around(contrasts @ solution.beta, about, contrasts), any(solution.singular)
+        approximation = wald.approximation(design, solution, self.ddf)
+        return self._around(contrasts @ solution.beta, approximation, contrasts), any(solution.singular)
 
     def together(self, designs: Sequence[Design], contrasts: Array) -> list[tuple[Array, bool] | None]:
         """As in the contract: one compiled search after the other, and Satterthwaite's degrees of freedom."""
@@ -76,21 +76,21 @@ class ByEstimates:
         first = designs[0]
         if not (first.family.is_normal and first.groups) or wald.method_of(self.ddf) != wald.DDF:
             return results
-        problem, responses = Problem.of(first), np.array([each.normal_response for each in designs])
+        problem, responses = Problem.of(first), np.array([design.normal_response for design in designs])
         start = np.concatenate([template.is_diagonal for template in problem.templates]).astype(float)
         refitted = refitting.refits(problem, responses, reml=self.restricted, start=start)
         for i, beta, theta, sigma in zip(
             np.flatnonzero(refitted.regular), refitted.beta, refitted.theta, refitted.sigma, strict=True
         ):
-            about = Satterthwaite.of_refit(
+            approximation = Satterthwaite.of_refit(
                 replace(problem, y=responses[i]), reml=self.restricted, theta=theta, sigma=float(sigma)
             )
-            results[i] = self._around(contrasts @ beta, about, contrasts), False
+            results[i] = self._around(contrasts @ beta, approximation, contrasts), False
         return results
 
-    def _around(self, estimate: Array, about: Approximation, contrasts: Array) -> Array:
-        error = np.sqrt(about.variances(contrasts))
-        half = wald.quantile(about.df(contrasts), self.ci_prob) * error
+    def _around(self, estimate: Array, approximation: Approximation, contrasts: Array) -> Array:
+        error = np.sqrt(approximation.variances(contrasts))
+        half = wald.quantile(approximation.df(contrasts), self.ci_prob) * error
         return np.array([estimate - half, estimate + half, estimate, error])
 
     def _solution(self, design: Design) -> PointSolution:

@@ -83,7 +83,7 @@ class Footing:
     @property
     def common(self) -> list[str]:
         """Names of the fixed effects that all levels share."""
-        return [name for name, use in zip(self.design.x_names, self.unpooled.common, strict=True) if use]
+        return [name for name, is_common in zip(self.design.x_names, self.unpooled.common, strict=True) if is_common]
 
     @property
     def levels_sum_to_zero(self) -> bool:
@@ -219,11 +219,11 @@ def by_point(footing: Footing, fit: PointFit, ci_prob: float) -> Estimates:
         given_beta = engine.combined_variances(problem, solution, [itself, *footing.outer])
     else:
         given_beta = np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
-    M, about = footing.unpooled.M, wald.approximation(fit.design, fit.solution, wald.DDF)
+    M, approximation = footing.unpooled.M, wald.approximation(fit.design, fit.solution, wald.DDF)
     variances = given_beta + np.einsum("jqa,ab,jqb->jq", reach, vcov, reach)
-    common, shared = M @ solution.beta, about.variances(M)
-    width = wald.quantile(wald.df_of_sums(about, reach, variances), ci_prob)
-    shared_width = wald.quantile(about.df(M), ci_prob)
+    common, shared = M @ solution.beta, approximation.variances(M)
+    width = wald.quantile(wald.df_of_sums(approximation, reach, variances), ci_prob)
+    shared_width = wald.quantile(approximation.df(M), ci_prob)
     return _around(toward + modes[k], variances, common, shared, width, toward, shared_width)
 
 
@@ -264,22 +264,25 @@ def open_shares_of(footing: Footing, fit: PosteriorFit) -> tuple[Array, Array]:
     values, total, is_normal = fit.values, fit.n_chains * fit.n_draws, footing.design.family.is_normal
     sizes = [group.n_levels * group.q for group in footing.design.groups]
     dense = sum(sizes) - max(sizes)
-    most = int(np.clip(WORK / max(dense, 1) ** 3, FEWEST_DRAWS, MOST_DRAWS if is_normal else MOST_MODES))
-    chosen = np.linspace(0, total - 1, min(most, total)).astype(np.int64)
+    largest = int(np.clip(WORK / max(dense, 1) ** 3, FEWEST_DRAWS, MOST_DRAWS if is_normal else MOST_MODES))
+    chosen = np.linspace(0, total - 1, min(largest, total)).astype(np.int64)
     if not is_normal:
         return unpenalised.open_shares(
             footing.design,
             flat(values.beta)[chosen],
-            [flat(cov)[chosen] for cov in values.covariances],
+            [flat(covariance)[chosen] for covariance in values.covariances],
             np.concatenate(
-                [np.zeros((len(chosen), 0)), *(_columns(flat(values.family[p])[chosen]) for p in _parameters(footing))],
+                [
+                    np.zeros((len(chosen), 0)),
+                    *(_columns(flat(values.family[parameter])[chosen]) for parameter in _parameters(footing)),
+                ],
                 axis=1,
             ),
             footing.factor,
         )
     draws = Hyperdraws(
         sigma=np.ascontiguousarray(flat(values.family["sigma"])[chosen]),
-        covariances=tuple(flat(cov)[chosen] for cov in values.covariances),
+        covariances=tuple(flat(covariance)[chosen] for covariance in values.covariances),
         beta=flat(values.beta)[chosen],
         prior=None,
     )

@@ -219,8 +219,8 @@ def _given[Kind: Fit](
     if fit is None or fit is True:
         return make()
     if not isinstance(fit, kind):
-        made = "model.fit_reml()" if kind is PointFit else "model.fit()"
-        raise InputError(f"compare_pooling({name}=...): a fit from {made}, or False; not {type(fit).__name__}")
+        call = "model.fit_reml()" if kind is PointFit else "model.fit()"
+        raise InputError(f"compare_pooling({name}=...): a fit from {call}, or False; not {type(fit).__name__}")
     if fit.design.formula.text != design.formula.text:
         raise InputError(
             f"compare_pooling({name}=...): a fit of {fit.design.formula.text!r}, where the model is "

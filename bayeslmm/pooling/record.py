@@ -148,13 +148,13 @@ def _printed(pool: Pooling) -> Text:
     term, design = pool.footing.term, pool.footing.design
     points = _names(pool)
     head = [f"Pooling of {term.name} ({term.n_levels:,} levels)", f"Formula: {design.formula.text}"]
-    how = {
+    description = {
         "complete": "complete: one regression for all rows",
         "none": "none: own coefficients for every level",
         "reml": f"{points.get('reml')}: the model's conditional modes",
         "posterior": "posterior: means",
     }
-    head.append("; ".join(how[name] for name in points))
+    head.append("; ".join(description[name] for name in points))
     head.append(f"Intervals are {percent(pool.ci_prob)}")
     shown = _selection(pool)
     return Text.of(
@@ -222,7 +222,7 @@ def _common_table(pool: Pooling) -> Table | None:
 
 def _headers(names: dict[str, str]) -> tuple[list[str], dict[str, bool]]:
     """Headers, and which columns have their interval beside them: no pooling and the last."""
-    columns = {c: c == "none" or c == list(names)[-1] for c in names}
+    columns = {name: name == "none" or name == list(names)[-1] for name in names}
     headers = []
     for c, with_ends in columns.items():
         headers += [names[c], "interval"] if with_ends else [names[c]]
@@ -331,10 +331,18 @@ def _scale(design: Design) -> str:
 def _separated(pool: Pooling) -> list[str]:
     """What has no finite estimate, by name."""
     footing, notes = pool.footing, []
-    complete = [name for name, use in zip(footing.design.x_names, footing.complete.separated, strict=True) if use]
+    complete = [
+        name
+        for name, is_separated in zip(footing.design.x_names, footing.complete.separated, strict=True)
+        if is_separated
+    ]
     if complete:
         notes.append(f"Complete pooling: separation of {', '.join(complete)}, which has no finite estimate (-).")
-    common = [name for name, use in zip(footing.common, footing.unpooled.shared_separated, strict=True) if use]
+    common = [
+        name
+        for name, is_separated in zip(footing.common, footing.unpooled.shared_separated, strict=True)
+        if is_separated
+    ]
     if common:
         notes.append(f"No pooling: separation of {', '.join(common)}; no level then has a finite estimate (-).")
         return notes

@@ -71,12 +71,13 @@ class PoolingScores(Shown):
         if absent:
             notes.append(f"No pooling says nothing about a {self.unit} that it has not seen.")
         if self.untold:
-            one = self.untold == 1
-            what = "rows" if self.unit == ROW else f"groups of {self.unit}"
+            single = self.untold == 1
+            units = "rows" if self.unit == ROW else f"groups of {self.unit}"
             notes.append(
-                f"{self.untold} of {self.elpd['partial'].n_data_points:,} {what} alone {'tells' if one else 'tell'} a "
-                f"coefficient, as in a level with few rows: without pooling the others predict nothing for "
-                f"{'it' if one else 'them'} (elpd -inf). {'It is' if one else 'They are'} left out of all three."
+                f"{self.untold} of {self.elpd['partial'].n_data_points:,} {units} alone "
+                f"{'tells' if single else 'tell'} a coefficient, as in a level with few rows: without "
+                f"pooling the others predict nothing for {'it' if single else 'them'} (elpd -inf). "
+                f"{'It is' if single else 'They are'} left out of all three."
             )
         return Text.of(self.title, table(["Pooling", "elpd", "SE", "p", "elpd - best", "SE of that"], rows), *notes)
 
@@ -99,17 +100,17 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
             jacobian = np.bincount(left_out.codes, weights=np.log(design.y), minlength=left_out.n_levels)
     elpd = {name: _exact_record(partial, density, jacobian) for name, density in densities.items()}
     elpd["partial"] = partial
-    finite = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
+    finite = np.all([np.isfinite(score.elpd_i.to_numpy()) for score in elpd.values()], axis=0)
     if not finite.any():  # not a row that every other one could do without
         del elpd["none"]
-        finite = np.all([np.isfinite(each.elpd_i.to_numpy()) for each in elpd.values()], axis=0)
-    what = f"row of a known {footing.term.name}" if unit == ROW else f"{unit} with all its rows"
+        finite = np.all([np.isfinite(score.elpd_i.to_numpy()) for score in elpd.values()], axis=0)
+    left_out = f"row of a known {footing.term.name}" if unit == ROW else f"{unit} with all its rows"
     return PoolingScores(
-        table=ranked({name: _on(each, finite) for name, each in elpd.items()}),
+        table=ranked({name: _on(score, finite) for name, score in elpd.items()}),
         elpd=elpd,
         unit=unit,
         untold=int((~finite).sum()),
-        title=f"Pooling of {footing.term.name}, by prediction of a left-out {what}\nFormula: {design.formula.text}",
+        title=f"Pooling of {footing.term.name}, by prediction of a left-out {left_out}\nFormula: {design.formula.text}",
     )
 
 
@@ -192,19 +193,19 @@ def held_out(
             f"held_out() compares squared errors of expected responses, which {design.family} has none of; take "
             "blm.kfold(post) for its categories"
         )
-    whole = isinstance(folds, int | np.integer) and not isinstance(folds, bool)
-    if not whole or not 2 <= folds <= n:
+    is_whole = isinstance(folds, int | np.integer) and not isinstance(folds, bool)
+    if not is_whole or not 2 <= folds <= n:
         raise InputError(f"held_out(folds={folds!r}): a number of parts from 2 to the {n:,} rows")
     by, partial = _partial(reml, post, by)
     part = _dealt(codes, folds, generator(random_seed))
     predicted = {kind: np.empty(n) for kind in KINDS}
     for fold in range(folds):
-        out = part == fold
-        training, rows = design.rows(~out), design.rows(out)
+        in_fold = part == fold
+        training, rows = design.rows(~in_fold), design.rows(in_fold)
         _check_told(training, fold, folds)
         fits = {"complete": _complete, "none": _none(footing.factor), "partial": partial}
         for kind, fit in fits.items():
-            predicted[kind][out] = fit(training)(rows)
+            predicted[kind][in_fold] = fit(training)(rows)
     observed = observed_of(design)
     frame = pd.DataFrame(
         {"level": [footing.term.levels[code] for code in codes], "fold": part, "observed": observed, **predicted},

@@ -30,13 +30,13 @@ def summarise(
         if name in user_given:
             raise InputError(f"ppc(stat={name!r}): it is no finite number for the observed response")
     defined = ~np.isnan(observed) & ~np.isnan(replicates).all(axis=0)
-    drawn = np.where(defined, replicates, 0.0)
+    simulated = np.where(defined, replicates, 0.0)
     tail = (1.0 - ci_prob) / 2.0
     with np.errstate(all="ignore"):  # statistics of priors may be too large to be squared
         ends = [tail, 0.5, 1.0 - tail]
-        low, median, high = np.nanquantile(drawn, ends, axis=0, method="inverted_cdf")
-        mean, sd = np.nanmean(drawn, axis=0), np.nanstd(drawn, axis=0)
-    p = _share_above(drawn, observed)
+        low, median, high = np.nanquantile(simulated, ends, axis=0, method="inverted_cdf")
+        mean, sd = np.nanmean(simulated, axis=0), np.nanstd(simulated, axis=0)
+    p = _share_above(simulated, observed)
     numbers = {"mean": mean, "sd": sd, "median": median, "conf_low": low, "conf_high": high, "p_value": p}
     numbers["p_two_sided"] = 2.0 * np.minimum(p, 1.0 - p)
     masked = {name: np.where(defined, values, np.nan) for name, values in numbers.items()}
@@ -54,9 +54,9 @@ def count_levels(frame: pd.DataFrame, replicates: Array, ci_prob: float) -> pd.D
     within = frame[frame["level"].notna() & frame["p_two_sided"].notna()]
     tail, rows = (1.0 - ci_prob) / 2.0, []
     for (stat, group), levels in within.groupby(["stat", "group"], sort=False):
-        drawn = replicates[:, levels.index]
-        above = (~np.isnan(drawn)).sum(axis=0) + 0.5 - stats.rankdata(drawn, axis=0, nan_policy="omit")
-        p = above / np.maximum((~np.isnan(drawn)).sum(axis=0), 1)
+        simulated = replicates[:, levels.index]
+        above = (~np.isnan(simulated)).sum(axis=0) + 0.5 - stats.rankdata(simulated, axis=0, nan_policy="omit")
+        p = above / np.maximum((~np.isnan(simulated)).sum(axis=0), 1)
         counts = (2.0 * np.minimum(p, 1.0 - p) < 1.0 - ci_prob).sum(axis=1)
         outside = int((levels["p_two_sided"] < 1.0 - ci_prob).sum())
         low, high = np.quantile(counts, [tail, 1.0 - tail], method="inverted_cdf")

@@ -104,11 +104,11 @@ def ppc(
     ('between_group_sd | school', 'icc | school')
     """
     check_interval(ci_prob)
-    drawn = replicate(fit, draws=draws, groups=groups, random_seed=random_seed)
-    design = drawn.design
+    simulated = replicate(fit, draws=draws, groups=groups, random_seed=random_seed)
+    design = simulated.design
     design.refuse_likelihood_weights("ppc()")
     design.refuse_censored("ppc()")
-    used, y, y_rep, remarks = _on_scale(drawn)
+    used, y, y_rep, remarks = _on_scale(simulated)
     by_split = None if by is None else levels_by(fit, by).split(used)
     statistics_of, left_out = _wanted(design, stat, by_split, used)
     observed, replicates = statistics.compute(y[None], statistics_of)[0], statistics.compute(y_rep, statistics_of)
@@ -121,20 +121,20 @@ def ppc(
         y_rep=y_rep,
         index=design.index[used],
         design=design,
-        source=drawn.source,
-        groups=drawn.groups,
+        source=simulated.source,
+        groups=simulated.groups,
         by="" if by_split is None else by_split.name,
         ci_prob=ci_prob,
-        title=_title(fit, drawn, len(y_rep)),
+        title=_title(fit, simulated, len(y_rep)),
         remarks=(*remarks, *left_out),
     )
 
 
 def _title(fit: Any, drawn: Replicates, count: int) -> str:
     design = drawn.design
-    how = ("REML" if fit.solution.reml else "ML") if isinstance(fit, PointFit) else ""
+    method = ("REML" if fit.solution.reml else "ML") if isinstance(fit, PointFit) else ""
     lines = [
-        TITLES[drawn.source].format(count=count, how=how),
+        TITLES[drawn.source].format(count=count, how=method),
         f"Formula: {design.described}",
         f"Rows: {design.n:,}; response: {design.response}, family {design.family}",
     ]
@@ -148,8 +148,8 @@ def _title(fit: Any, drawn: Replicates, count: int) -> str:
 def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[str]]:
     """The rows used (n,), response and data sets on the scale of the check, and remarks on them."""
     design, remarks = drawn.design, []
-    used = np.ones(design.n, dtype=bool) if design.trials is None else design.trials > 0
-    y, y_rep = design.y[used], drawn.y[:, used] if not used.all() else drawn.y
+    is_used = np.ones(design.n, dtype=bool) if design.trials is None else design.trials > 0
+    y, y_rep = design.y[is_used], drawn.y[:, is_used] if not is_used.all() else drawn.y
     finite = np.isfinite(y_rep).all(axis=1)
     if not finite.any():
         raise FitError(
@@ -160,7 +160,7 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
         y_rep = y_rep[finite]
         remarks.append(f"{many(int((~finite).sum()), 'data set')} with impossible or infinite responses left out.")
     if design.trials is not None:
-        y, y_rep = y / design.trials[used], y_rep / design.trials[used]
+        y, y_rep = y / design.trials[is_used], y_rep / design.trials[is_used]
         remarks.append("Responses are looked at as proportions, successes over trials.")
     elif design.family.has_categories:
         y, y_rep = as_seen(design, y).astype(np.float64), as_seen(design, y_rep).astype(np.float64)
@@ -175,7 +175,7 @@ def _on_scale(drawn: Replicates) -> tuple[NDArray[np.bool_], Array, Array, list[
         remarks.append(f"Everything is on the scale of {design.response}, the left side of the formula.")
     for values in (y, y_rep):
         values.setflags(write=False)
-    return used, y, y_rep, remarks
+    return is_used, y, y_rep, remarks
 
 
 # -- statistics
@@ -185,7 +185,7 @@ def _wanted(
     design: Design, stat: Any, by: Split | None, used: NDArray[np.bool_]
 ) -> tuple[list[tuple[Statistic, Split]], list[str]]:
     """Every statistic with the levels it is of, and what had to be left out of those that nobody asked for."""
-    whole = Split.whole(int(used.sum()))
+    all_rows = Split.whole(int(used.sum()))
     factors = (
         [by]
         if by is not None
@@ -194,7 +194,7 @@ def _wanted(
     statistics_of, left_out = [], []
     for statistic in _statistics(design, stat, by is not None):
         if not statistic.between:
-            statistics_of.append((statistic, by or whole))
+            statistics_of.append((statistic, by or all_rows))
             continue
         if not factors and stat is not None:
             raise InputError(

@@ -85,8 +85,8 @@ class PredictiveCheck(Shown):
 
         obs = {"obs": self.index.to_numpy()}
         steps = {"chain": np.arange(1), "draw": np.arange(len(self.y_rep))}
-        whole = self.design.family.is_count or self.design.family.is_categorical
-        kind = np.int64 if whole else np.float64  # ArviZ goes by the type
+        is_whole = self.design.family.is_count or self.design.family.is_categorical
+        kind = np.int64 if is_whole else np.float64  # ArviZ goes by the type
         y, y_rep = self.y.astype(kind), self.y_rep.astype(kind)
         drawn = xr.Dataset({"y": (("chain", "draw", "obs"), y_rep[None])}, coords=steps | obs)
         drawn.attrs["sample_dims"] = ["chain", "draw"]
@@ -99,8 +99,8 @@ class PredictiveCheck(Shown):
 
         p is two-sided, for counts of levels twice the one-sided, and no less than the number of data sets can tell.
         """
-        whole = self.table[self.table["level"].isna()]
-        rows = [(label_of(r), r["p_two_sided"], _what(r)) for _, r in whole.iterrows()]
+        overall = self.table[self.table["level"].isna()]
+        rows = [(label_of(r), r["p_two_sided"], _what(r)) for _, r in overall.iterrows()]
         rows += [(label_of(r), min(1.0, 2.0 * r["p_value"]), _what_of_levels(r)) for _, r in self.counts.iterrows()]
         judged = pd.DataFrame(rows, columns=["label", "p", "found"]).dropna(subset="p")
         return ResultTable(judged).assign(p=judged["p"].clip(lower=1.0 / len(self.replicates)))
@@ -133,18 +133,18 @@ class PredictiveCheck(Shown):
 
 def _printed(check: PredictiveCheck) -> Text:
     """Title, tables, how to read them, verdict."""
-    whole = check.table[check.table["level"].isna()]
-    how = (
+    overall = check.table[check.table["level"].isna()]
+    caption = (
         "Expected: median of the data sets. p: share of them whose statistic is as large as the observed one or "
         f"larger, ties counted half. *: outside the {percent(check.ci_prob)} interval."
     )
     if check.source != "prior":
-        how += " These data were used for the fit, so p lies nearer to 0.5 than chance alone would put it."
+        caption += " These data were used for the fit, so p lies nearer to 0.5 than chance alone would put it."
     return Text.of(
         check.title,
-        _table_of(check, whole, "", label_of) if len(whole) else None,
+        _table_of(check, overall, "", label_of) if len(overall) else None,
         *_level_tables(check),
-        how,
+        caption,
         *check.remarks,
         f"Verdict: {_verdict(check)}",
     )
@@ -155,16 +155,16 @@ def _verdict(check: PredictiveCheck) -> str:
     judged = check.judged.set_index("label")["found"]
     failed, doubtful = check.failed, check.doubtful
     k, level = len(judged), 1.0 - check.ci_prob
-    who, does, does_not = (
+    subject, does, does_not = (
         ("the priors", "expect", "do not expect")
         if check.source == "prior"
         else ("the model", "reproduces", "does not reproduce")
     )
     if not failed and not doubtful:
-        return f"{who} {does} the {many(k, 'statistic') if k != 1 else 'statistic'} looked at."
+        return f"{subject} {does} the {many(k, 'statistic') if k != 1 else 'statistic'} looked at."
     sentences = [
         f"{start} {'; '.join(f'{label} ({judged[label]})' for label in labels)}."
-        for start, labels in ((f"{who} {does_not}", failed), ("In doubt:", doubtful))
+        for start, labels in ((f"{subject} {does_not}", failed), ("In doubt:", doubtful))
         if labels
     ]
     if k > 1:
@@ -194,8 +194,8 @@ def _level_tables(check: PredictiveCheck) -> Iterator[Table]:
     headers = ["", "Levels", "Outside", "Expected", *_ends(check), "p "]
     yield table(headers, rows, title=f"Within the levels of {check.by}:")
     within = check.table[check.table["level"].notna()]
-    away = ((within["observed"] - within["mean"]) / within["sd"]).abs()
-    order = within.assign(away=-away).sort_values(["p_two_sided", "away"])
+    distance = ((within["observed"] - within["mean"]) / within["sd"]).abs()
+    order = within.assign(away=-distance).sort_values(["p_two_sided", "away"])
     furthest = order[order["p_two_sided"].notna()].iloc[:LEVELS_SHOWN]
     yield _table_of(check, furthest, "Furthest from what is expected:", _level_label)
 

@@ -155,8 +155,8 @@ def _mean_squares(parts: Parts) -> tuple[Array, Array, float]:
     """
     sizes = parts.split.sizes
     n, levels = sizes.sum(), len(sizes)
-    away = parts.means - parts.values.mean(axis=1, keepdims=True)
-    between = (away**2) @ sizes / (levels - 1.0)
+    centred = parts.means - parts.values.mean(axis=1, keepdims=True)
+    between = (centred**2) @ sizes / (levels - 1.0)
     within = parts.squares.sum(axis=1) / (n - levels)
     return between, within, float((n - (sizes**2).sum() / n) / (levels - 1.0))
 
@@ -265,7 +265,7 @@ def user_statistic(name: str, function: Callable[..., Any]) -> Statistic:
     at_once = _takes_axis(function)
 
     def compute(parts: Parts) -> Array:
-        blocks = (parts.values[:, b] for b in parts.split.blocks)
+        blocks = (parts.values[:, block] for block in parts.split.blocks)
         return np.column_stack([_apply(name, function, block, at_once) for block in blocks])
 
     return Statistic(name=name, compute=compute, by_user=True)

@@ -205,7 +205,7 @@ class Residuals:
         zero = np.zeros(self.n_spread)
         if not (self.correlation and self.blocks):
             return [zero]
-        return [np.concatenate([zero, each]) for each in self.correlation.starts(self.blocks)]
+        return [np.concatenate([zero, start]) for start in self.correlation.starts(self.blocks)]
 
     def rough_sds(self) -> Array:
         """About how well the data tell each coordinate of samplers (d + r,)."""

@@ -38,14 +38,14 @@ class Unstructured(Correlation):
 
     def on(self, blocks: Blocks) -> Unstructured:
         """With the sets of positions that meet."""
-        met = _met(blocks)
+        pairs_met = _met(blocks)
         left, sets = set(range(blocks.levels)), []
         while left:
             reached: set[int] = {min(left)}
             size = 0
             while size != len(reached):
                 size = len(reached)
-                reached |= set(np.flatnonzero(met[sorted(reached)].any(axis=0)).tolist())
+                reached |= set(np.flatnonzero(pairs_met[sorted(reached)].any(axis=0)).tolist())
             sets.append(tuple(sorted(reached)))
             left -= reached
         return replace(self, sets=tuple(sets))
@@ -56,7 +56,7 @@ class Unstructured(Correlation):
 
     def _levels(self, rho: Array) -> int:
         if self.sets:
-            return 1 + max(max(each) for each in self.sets)
+            return 1 + max(max(places) for places in self.sets)
         return int(np.rint((1.0 + np.sqrt(1.0 + 8.0 * len(rho))) / 2.0))
 
     def _root(self, free: Array, blocks: Blocks) -> tuple[Array, Array]:
@@ -160,8 +160,8 @@ class Unstructured(Correlation):
         return out
 
     def lacks(self, blocks: Blocks) -> str:
-        met = _met(blocks)
-        never = [(a, b) for a, b in self.on(blocks)._pairs(blocks.levels) if not met[a, b]]
+        pairs_met = _met(blocks)
+        never = [(a, b) for a, b in self.on(blocks)._pairs(blocks.levels) if not pairs_met[a, b]]
         if never:
             a, b = never[0]
             return f"positions {a + 1} and {b + 1} never occur in one level together"
@@ -181,9 +181,9 @@ def _met(blocks: Blocks) -> NDArray[np.bool_]:
 def _pairs_of(sets: tuple[tuple[int, ...], ...], levels: int) -> NDArray[np.int64]:
     which = {place: number for number, each in enumerate(sets) for place in each}
     pairs = [(a, b) for b in range(levels) for a in range(b) if which[a] == which[b]]
-    made = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    made.flags.writeable = False
-    return made
+    index_pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    index_pairs.flags.writeable = False
+    return index_pairs
 
 
 @lru_cache(maxsize=64)

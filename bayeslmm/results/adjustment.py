@@ -134,8 +134,8 @@ def _multivariate(size: Array, df: Array, correlation: Array, ci_prob: float, si
     p, width = np.full(len(size), np.nan), np.full(len(size), np.nan)
     finite = np.isfinite(size)
     values, vectors = np.linalg.eigh(correlation[np.ix_(finite, finite)])
-    kept = values > 1e-9 * values.max(initial=0.0)
-    root = vectors[:, kept] * np.sqrt(values[kept])  # (contrasts, rank): contrasts may follow from each other
+    is_kept = values > 1e-9 * values.max(initial=0.0)
+    root = vectors[:, is_kept] * np.sqrt(values[is_kept])  # (contrasts, rank): contrasts may follow from each other
     rank = root.shape[1]
     u = stats.qmc.Sobol(rank + 1, seed=1).random_base2(POINTS_LOG2)
     normal = np.abs(stats.norm.ppf(u[:, :rank]) @ root.T).max(axis=1)

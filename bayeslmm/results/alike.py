@@ -69,9 +69,9 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int 
     except UntoldResidualError as untold:
         raise UnidentifiedTermError(untold_residual(untold.identified, design)) from None
     except UntoldVariancesError as untold:
-        how = "By the iterative solver" if probes else "With a covariance structure other than us and diag"
+        subject = "By the iterative solver" if probes else "With a covariance structure other than us and diag"
         raise UnidentifiedTermError(
-            f"the data do not tell all variances: {words_of(untold.identified, design)}. {how} no estimate "
+            f"the data do not tell all variances: {words_of(untold.identified, design)}. {subject} no estimate "
             "stands for all that are as good: leave out a term, or take the posterior (model.fit()), whose priors "
             "tell the rest."
         ) from None
@@ -249,10 +249,13 @@ def _separation(fit: Estimates) -> str:
             f"every level of {names} has one response only, so that its sd is infinite. That printed is where the "
             "search stopped. Leave the term out, or take a prior: fit()"
         )
-    of_mean = [n for n, d in zip(design.x_names, direction, strict=True) if d != 0.0] if len(direction) else []
+    of_mean = [name for name, d in zip(design.x_names, direction, strict=True) if d != 0.0] if len(direction) else []
     named = [
         name
-        for names, intercepts in ((of_mean, {"Intercept"}), (infinite, {f"{p}_Intercept" for p in design.predictors}))
+        for names, intercepts in (
+            (of_mean, {"Intercept"}),
+            (infinite, {f"{predictor}_Intercept" for predictor in design.predictors}),
+        )
         for name in [n for n in names if n not in intercepts] or names
     ]
     return (

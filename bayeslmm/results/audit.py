@@ -184,14 +184,14 @@ def prior_audit(
     ['sd', 'sigma', 'icc', 'shrinkage']
     """
     check_interval(ci_prob)
-    drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
+    prior_sample = prior_draws(design, priors, draws=draws, random_seed=random_seed)
     probs = ((1.0 - ci_prob) / 2.0, 0.5, (1.0 + ci_prob) / 2.0)
     findings = _Findings(probs)
     stated = priors.at_means(design)
-    _remark_on_far_predictors(findings, stated, drawn)
-    _parameters(findings, stated, {entry.label: entry.at for entry in priors.entries if entry.at}, drawn)
-    _between_groups(findings, stated, drawn)
-    sets = _responses(findings, design, drawn, random_seed)
+    _remark_on_far_predictors(findings, stated, prior_sample)
+    _parameters(findings, stated, {entry.label: entry.at for entry in priors.entries if entry.at}, prior_sample)
+    _between_groups(findings, stated, prior_sample)
+    sets = _responses(findings, design, prior_sample, random_seed)
     findings.notes.append(_about_centring(design, priors))
     heading = (
         f"Formula: {design.described}\nFamily: {design.family}\n{draws:,} draws of the priors, "
@@ -256,8 +256,8 @@ def _parameters(findings: _Findings, design: Design, where: dict[str, str], draw
                 findings.add("sd", group.name, term, sd, on_its if group.is_grouping else "of a curve's coefficients")
                 continue
             slope = not _is_constant(group.Z[:, k])
-            at = f", at {where[called]}" if called in where else ""
-            findings.add("sd", group.name, term, sd, (f"{on_its} per {term}" if slope else on_its) + at)
+            position_words = f", at {where[called]}" if called in where else ""
+            findings.add("sd", group.name, term, sd, (f"{on_its} per {term}" if slope else on_its) + position_words)
             spread = float(group.Z[:, k].std(ddof=1)) if slope else float(abs(group.Z[0, k]))
             (most,) = quantiles(sd, (0.95,))
             if of_mean and most * spread > TIMES_SCALE * scale:
@@ -346,13 +346,17 @@ def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.nda
     if len(parts.groups) > 1:
         for group in (group for group in design.groups if group.is_grouping):
             findings.add("icc", group.name, "", shares[group.name], "share of the same total")
-    for group, cov in zip(design.groups, covs, strict=True):
+    for group, covariance_matrix in zip(design.groups, covs, strict=True):
         for k in range(0 if group.is_wide else group.q):
             if np.all(group.Z[:, k] == 1.0):
                 size, unit = _typical_size(design, group)
                 residual_of_mean = residual / size
                 with np.errstate(all="ignore"):
-                    kept = np.where(np.isinf(residual_of_mean), 0.0, cov[:, k, k] / (cov[:, k, k] + residual_of_mean))
+                    kept = np.where(
+                        np.isinf(residual_of_mean),
+                        0.0,
+                        covariance_matrix[:, k, k] / (covariance_matrix[:, k, k] + residual_of_mean),
+                    )
                 findings.add("shrinkage", group.name, group.columns[k], 1.0 - kept, f"{size:g} {unit}")
     findings.notes.append(
         "ICC: share of the variance that lies between groups. Shrinkage of the effect of a group of median size: "
@@ -361,8 +365,8 @@ def _between_groups(findings: _Findings, design: Design, drawn: dict[str, np.nda
 
 
 def _covariances(group: GroupTerm, names: Names, drawn: dict[str, np.ndarray]) -> Array:
-    sd, cor = names.spread_of(group.name, group.is_at_means)
-    return covariance(drawn[sd], drawn.get(cor, np.eye(group.q)))
+    sd, correlation = names.spread_of(group.name, group.is_at_means)
+    return covariance(drawn[sd], drawn.get(correlation, np.eye(group.q)))
 
 
 def _typical_size(design: Design, group: GroupTerm) -> tuple[float, str]:
@@ -487,9 +491,9 @@ def _remark_on_responses(findings: _Findings, design: Design, simulated: Array, 
 
 def _remark_on_certainty(findings: _Findings, design: Design, share: float) -> None:
     if share > 0.5:
-        what = "probabilities" if design.family.is_discrete else "means"
+        kind = "probabilities" if design.family.is_discrete else "means"
         findings.remarks.append(
-            f"{share:.0%} of the simulated {what} are under {CERTAIN:.0%} or over {1 - CERTAIN:.0%}: together the "
+            f"{share:.0%} of the simulated {kind} are under {CERTAIN:.0%} or over {1 - CERTAIN:.0%}: together the "
             f"priors lean towards near-certain outcomes. Narrower ones on the {design.family.link} scale, such as "
             "{'fixed': Prior('Normal', mu=0, sigma=1)}, are more even on the scale of the response."
         )

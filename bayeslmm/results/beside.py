@@ -36,16 +36,16 @@ def beside_data(
     if isinstance(table, pd.Series):
         table = table.to_frame("estimate").assign(**mixed)
     rows = design.frame if newdata is None else as_frame(newdata)
-    used = [name for name in design.frame.columns if name in rows.columns and name != design.response]
-    said: dict[str, Any] = {"target": _words(groups)}
+    used_names = [name for name in design.frame.columns if name in rows.columns and name != design.response]
+    caption: dict[str, Any] = {"target": _words(groups)}
     if "conf_low" in table and "interval" not in table:
-        said["interval"] = f"{100.0 * (0.95 if ci_prob is None else ci_prob):g}% {INTERVALS[ci_kind]}"
-    clash = set(used) & (set(map(str, table.columns)) | set(said))
+        caption["interval"] = f"{100.0 * (0.95 if ci_prob is None else ci_prob):g}% {INTERVALS[ci_kind]}"
+    clash = set(used_names) & (set(map(str, table.columns)) | set(caption))
     if clash:
         name = sorted(clash)[0]
         raise InputError(f"predict(with_data=True): the data and the prediction both have a column {name!r}; rename it")
     of_row = np.repeat(np.arange(len(rows)), len(table) // max(len(rows), 1))  # of categories a row has several
-    return pd.concat([rows[used].iloc[of_row].set_axis(table.index), table.assign(**said)], axis=1)
+    return pd.concat([rows[used_names].iloc[of_row].set_axis(table.index), table.assign(**caption)], axis=1)
 
 
 def _words(groups: str | Mapping[str, str]) -> str:

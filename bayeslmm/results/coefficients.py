@@ -47,8 +47,8 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
     X, Z = _matrices(design, group)
     column_in_Z = {
         name: group.columns.index(name)
-        for c, name in enumerate(design.x_names)
-        if name in group.columns and np.array_equal(X[:, c], Z[:, group.columns.index(name)])
+        for column, name in enumerate(design.x_names)
+        if name in group.columns and np.array_equal(X[:, column], Z[:, group.columns.index(name)])
     }
     of_Z, of_X = np.zeros((q, p)), np.zeros((p, p))
     others_of_X = []
@@ -73,9 +73,9 @@ def coding_of(design: Design, group: GroupTerm) -> Coding:
                 of_X[stay, c] = weights[q:]
     else:
         of_X[stay, stay] = 1.0
-    kept = [c for c, name in enumerate(design.x_names) if name in column_in_Z or c in stay]
+    kept = [column for column, name in enumerate(design.x_names) if name in column_in_Z or column in stay]
     only = [k for k, name in enumerate(group.columns) if name not in column_in_Z]
-    names = [design.x_names[c] for c in kept]
+    names = [design.x_names[column] for column in kept]
     names += [name if name not in names else f"{name} | {group.name}" for name in (group.columns[k] for k in only)]
     row_of = {design.x_names[c]: row for row, c in enumerate(kept)}
     places = [

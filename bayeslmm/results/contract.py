@@ -36,8 +36,8 @@ def as_dataset(design: Design, variables: Mapping[str, NDArray[Any]]) -> Any:
     n_chains, n_draws = next(variable for variable in variables.values() if variable.size).shape[:2]
     dims = design.names.dims
     kept = {name: ((*EACH, *dims[name]), values) for name, values in variables.items() if name in dims}
-    used = {dim for of_variable, _ in kept.values() for dim in of_variable}
-    coords = {dim: values for dim, values in design.coords.items() if dim in used}
+    used_names = {dim for of_variable, _ in kept.values() for dim in of_variable}
+    coords = {dim: values for dim, values in design.coords.items() if dim in used_names}
     return xr.Dataset(kept, coords={"chain": np.arange(n_chains), "draw": np.arange(n_draws), **coords})
 
 

@@ -88,16 +88,20 @@ def _polynomial(k: int) -> tuple[list[str], Array]:
 def interaction_weights(labels: pd.DataFrame, methods: Any) -> tuple[pd.DataFrame, Array]:
     """Products of the contrasts of every variable."""
     names = list(labels)
-    each = [methods] * len(names) if isinstance(methods, str) else list(methods)
-    if len(each) != len(names):
+    methods_of = [methods] * len(names) if isinstance(methods, str) else list(methods)
+    if len(methods_of) != len(names):
         raise InputError(
             f"contrasts(interaction=...): {len(names)} methods are needed, one each for {', '.join(names)}"
         )
     parts = []
-    for name, method in zip(names, each, strict=True):
+    for name, method in zip(names, methods_of, strict=True):
         distinct = list(dict.fromkeys(labels[name]))
         parts.append(
-            (name, contrast_weights(method, [str(v) for v in distinct]), {value: k for k, value in enumerate(distinct)})
+            (
+                name,
+                contrast_weights(method, [str(value) for value in distinct]),
+                {value: k for k, value in enumerate(distinct)},
+            )
         )
     rows: list[dict[str, str]] = [{}]
     C = np.ones((1, len(labels)))

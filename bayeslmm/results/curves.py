@@ -128,15 +128,15 @@ def _one(design: Design, name: str, at: Sequence[float] | None, derivative: bool
 def _line(design: Design, labels: Sequence[str], table: pd.DataFrame) -> Array:
     """The columns of X that are the straight line of a smooth, the others zero (n, p)."""
     fixed = design.recipe.fixed
-    whole = np.zeros((len(table), len(fixed.names)))
+    complete = np.zeros((len(table), len(fixed.names)))
     start = 0
     for factors in fixed.products:
         product = MatrixRecipe(products=(factors,))
         width = product.width
         if factors and {coded.expression.label for coded in factors} == set(labels):
-            whole[:, start : start + width] = new_columns(product, table)
+            complete[:, start : start + width] = new_columns(product, table)
         start += width
-    return whole[:, design.recipe.kept]
+    return complete[:, design.recipe.kept]
 
 
 def of_point(
@@ -144,16 +144,16 @@ def of_point(
 ) -> pd.DataFrame:
     """The table behind :meth:`PointFit.smooth`."""
     check_interval(ci_prob)
-    made, solution = curves(fit.design, name, at, derivative), fit.solution
+    smooth_curves, solution = curves(fit.design, name, at, derivative), fit.solution
     errors, parts = Errors.of(*working(fit.design, solution)), []
     z = float(stats.norm.ppf(0.5 + ci_prob / 2.0))
-    for C, A, place in zip(made.C, made.A, made.places, strict=True):
+    for C, A, place in zip(smooth_curves.C, smooth_curves.A, smooth_curves.places, strict=True):
         estimate = C @ solution.beta + A @ solution.modes[place][:, 0]
         covariance = errors.covariance_of_combinations(C, [(place, sparse.csr_array(A))])
         se = np.sqrt(np.maximum(np.diag(covariance), 0.0))
         wide = _critical(covariance, se, ci_prob, seed)
         parts.append(_bands(estimate, se, z, wide))
-    return made.table.join(pd.concat(parts, ignore_index=True))
+    return smooth_curves.table.join(pd.concat(parts, ignore_index=True))
 
 
 def _bands(estimate: Array, se: Array, z: float, wide: float) -> pd.DataFrame:
@@ -171,32 +171,32 @@ def _bands(estimate: Array, se: Array, z: float, wide: float) -> pd.DataFrame:
 
 def _critical(covariance: Array, se: Array, ci_prob: float, seed: int | None) -> float:
     """How many standard errors hold the whole curve with this probability (Ruppert, Wand & Carroll 2003, 6.5)."""
-    use = se > 0.0
-    if not use.any():
+    is_used = se > 0.0
+    if not is_used.any():
         return 0.0
-    values, vectors = np.linalg.eigh(covariance[np.ix_(use, use)])
+    values, vectors = np.linalg.eigh(covariance[np.ix_(is_used, is_used)])
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    drawn = default_rng(seed).standard_normal((SIMULATIONS, len(root))) @ root.T
-    return float(np.quantile(np.abs(drawn / se[use]).max(axis=1), ci_prob))
+    noise = default_rng(seed).standard_normal((SIMULATIONS, len(root))) @ root.T
+    return float(np.quantile(np.abs(noise / se[is_used]).max(axis=1), ci_prob))
 
 
 def of_posterior(
     fit: Draws, name: str | None, at: Sequence[float] | None, derivative: bool, ci_prob: float | None, draws: bool
 ) -> Any:
     """The table or draws behind :meth:`PosteriorFit.smooth`."""
-    made = curves(fit.design, name, at, derivative)
+    smooth_curves = curves(fit.design, name, at, derivative)
     names, beta = fit.design.names, flat(fit.values.beta)
     prob = fit.ci_prob if ci_prob is None else ci_prob
     check_interval(prob)
     parts, every = [], []
-    for C, A, place in zip(made.C, made.A, made.places, strict=True):
+    for C, A, place in zip(smooth_curves.C, smooth_curves.A, smooth_curves.places, strict=True):
         b = flat(fit.draws(names.b[fit.design.groups[place].name]))[:, :, 0]
         values = beta @ C.T + b @ A.T
         every.append(values)
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
         low, high = np.quantile(values, [0.5 - prob / 2.0, 0.5 + prob / 2.0], axis=0)
-        away = np.abs(values - mean) / np.where(sd > 0.0, sd, np.inf)
-        wide = float(np.quantile(away.max(axis=1), prob))
+        distance = np.abs(values - mean) / np.where(sd > 0.0, sd, np.inf)
+        wide = float(np.quantile(distance.max(axis=1), prob))
         parts.append(
             pd.DataFrame(
                 {
@@ -214,9 +214,9 @@ def of_posterior(
         import xarray as xr
 
         values = np.concatenate(every, axis=1).reshape(fit.n_chains, fit.n_draws, -1)
-        coords = {column: ("point", made.table[column].to_numpy()) for column in made.table}
+        coords = {column: ("point", smooth_curves.table[column].to_numpy()) for column in smooth_curves.table}
         return xr.DataArray(values, dims=("chain", "draw", "point"), coords=coords, name="smooth")
-    return made.table.join(pd.concat(parts, ignore_index=True))
+    return smooth_curves.table.join(pd.concat(parts, ignore_index=True))
 
 
 def degrees_of_freedom(fit: Estimates) -> pd.DataFrame:
@@ -248,7 +248,7 @@ def draws_of_degrees_of_freedom(fit: Draws, ci_prob: float | None, ci_kind: str 
         weights = None if rough is None else rough.information
         problem = replace(problem, y=design.X.sum(axis=1), weights=weights, wide=turned(design, weights))
     chosen = np.linspace(0, noise.size - 1, min(noise.size, MOST_DRAWS)).astype(int)
-    covariances = [flat(cov)[chosen] for cov in values.covariances]
+    covariances = [flat(covariance)[chosen] for covariance in values.covariances]
     bent = degrees_of_freedom_given(problem, covariances, flat(noise)[chosen], places)
     rows = []
     for i, k in enumerate(places):

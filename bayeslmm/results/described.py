@@ -74,8 +74,8 @@ def _described(column: pd.Series) -> list[str]:
     counts = column.value_counts()
     if len(counts) > MOST_FACTOR_LEVELS:  # who it is matters to nobody who reads the page
         return ["factor", f"{len(counts):,} levels"]
-    shown = ", ".join(f"{level}: {count:,}" for level, count in counts.head(MOST_LEVELS).items())
-    return ["factor", f"{shown}, … ({len(counts):,} levels)" if len(counts) > MOST_LEVELS else shown]
+    listed = ", ".join(f"{level}: {count:,}" for level, count in counts.head(MOST_LEVELS).items())
+    return ["factor", f"{listed}, … ({len(counts):,} levels)" if len(counts) > MOST_LEVELS else listed]
 
 
 def rounds_to_zero(mean: float, sd: float) -> bool:
@@ -89,10 +89,10 @@ def numbers_table(frame: pd.DataFrame) -> Table:
     rows = []
     for _, row in frame.iterrows():
         uncertainty = row[spread] if spread else None
-        rows.append([_cell(row[c], None if c == P_POSITIVE else uncertainty) for c in frame])
-    numeric = [is_numeric(frame[c]) for c in frame]
+        rows.append([_cell(row[column], None if column == P_POSITIVE else uncertainty) for column in frame])
+    numeric = [is_numeric(frame[column]) for column in frame]
     left = numeric.index(True) if True in numeric else len(numeric)
-    return table([HEADERS.get(str(c), str(c).capitalize()) for c in frame], rows, left=left)
+    return table([HEADERS.get(str(column), str(column).capitalize()) for column in frame], rows, left=left)
 
 
 HEADERS = {

@@ -88,9 +88,9 @@ def _best(log_density: Callable[[Array], Array], eta: Array, starts: Array | Non
     best = eta.copy()
     here = log_density(best)
     if starts is not None:
-        there = log_density(np.where(np.isfinite(starts), starts, eta))
-        nearer = np.isfinite(starts) & (there[0] > here[0])
-        best, here = np.where(nearer, starts, best), np.where(nearer, there, here)
+        start_values = log_density(np.where(np.isfinite(starts), starts, eta))
+        nearer = np.isfinite(starts) & (start_values[0] > here[0])
+        best, here = np.where(nearer, starts, best), np.where(nearer, start_values, here)
     longest = np.full(len(eta), max(REACH, spread))
     for _ in range(STEPS):
         value, slope, bend = here

@@ -144,5 +144,5 @@ def covariance_of(record: Draws, group: GroupTerm) -> Array:
     """Covariance matrix of the effects of a term, of the mean or of another parameter, per draw (chain, draw, q, q)."""
     sd = record.draws(record.design.names.sd[group.name])
     name = record.design.names.cor[group.name]
-    cor = record.draws(name) if name in record.idata.posterior.data_vars else np.eye(group.q)
-    return covariance(sd, cor)
+    correlation = record.draws(name) if name in record.idata.posterior.data_vars else np.eye(group.q)
+    return covariance(sd, correlation)

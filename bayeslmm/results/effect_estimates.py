@@ -208,8 +208,8 @@ def by_delta(
     if not keeps_mean(design.family):
         return _by_curved_delta(fit, plan, asked, new, ci_prob, ddf, adjust)
     states = _linear_states(design, plan, asked, new)
-    about = wald.approximation(design, solution, ddf)
-    errors = Errors.of(*working(design, solution), about.vcov)
+    approximation = wald.approximation(design, solution, ddf)
+    errors = Errors.of(*working(design, solution), approximation.vcov)
 
     def value(of: _Linear) -> Array:
         eta = of.offset + of.X @ solution.beta
@@ -220,22 +220,22 @@ def by_delta(
     estimates, deviations, dfs = [], [], []
     for _, high, low in plan.pairs:
         top, bottom = states[high], states[low]
-        one = np.ones(len(top.X))
+        ones = np.ones(len(top.X))
         if plan.is_ratio:
             divisor = value(bottom)
             estimate = value(top) / divisor
-            change = top.combined(one / divisor, bottom, -estimate / divisor)
+            change = top.combined(ones / divisor, bottom, -estimate / divisor)
         else:
-            change = top.combined(one, bottom, -one)
+            change = top.combined(ones, bottom, -ones)
             estimate = value(change)
         variances = errors.of_combinations(change.X, list(change.observed.items()))
-        for k, A in change.new.items():
-            root = _root(solution.covariances[k])
+        for key, A in change.new.items():
+            root = _root(solution.covariances[key])
             spread = A @ sparse.kron(sparse.identity(A.shape[1] // len(root)), root)
             variances = variances + np.asarray(spread.multiply(spread).sum(axis=1)).reshape(-1)
         reach = errors.reach_of_combinations(change.X, list(change.observed.items()))
         estimates.append(estimate)
-        dfs.append(wald.df_of_sums(about, reach, variances))
+        dfs.append(wald.df_of_sums(approximation, reach, variances))
         deviations.append(np.sqrt(np.maximum(variances, 0.0)))
     numbers = pd.DataFrame(
         {"estimate": np.concatenate(estimates), "std_error": np.concatenate(deviations), "df": np.concatenate(dfs)}
@@ -255,9 +255,9 @@ def _by_curved_delta(
     """
     design, solution, family = fit.design, fit.solution, fit.design.family
     design.refuse_predicted_means("an effect on the response, with its standard error, of a point fit")
-    places = {g.name: k for k, g in enumerate(design.groups)}
-    about = wald.approximation(design, solution, ddf)
-    errors = Errors.of(*working(design, solution), about.vcov)
+    places = {group.name: k for k, group in enumerate(design.groups)}
+    approximation = wald.approximation(design, solution, ddf)
+    errors = Errors.of(*working(design, solution), approximation.vcov)
     eta, spread = new.X @ solution.beta + new.offset, np.zeros(len(new.X))
     having = parts(new, asked)
     for g, target in having:
@@ -296,13 +296,13 @@ def _by_curved_delta(
         of_category = []
         for k in range(K):
             (top, up), (bottom, down) = state(high, k), state(low, k)
-            one = np.ones(len(top))
+            ones = np.ones(len(top))
             if plan.is_ratio:
                 (above, by_top), (below, by_bottom) = plan.scaled(top), plan.scaled(bottom)
                 estimate = above / below
                 change = up.combined(by_top / below, down, -by_bottom * estimate / below)
             else:
-                estimate, change = top - bottom, up.combined(one, down, -one)
+                estimate, change = top - bottom, up.combined(ones, down, -ones)
             variances = errors.of_combinations(change.X, list(change.observed.items()))
             for factor, A in change.new.items():
                 root = _root(solution.covariances[factor])
@@ -310,7 +310,7 @@ def _by_curved_delta(
                 variances = variances + np.asarray(reached.multiply(reached).sum(axis=1)).reshape(-1)
             of_category.append((estimate, np.sqrt(np.maximum(variances, 0.0))))
         numbers.append(np.stack(of_category, axis=-1))  # (2, averages, categories)
-    estimates, deviations = (np.concatenate([each[i].reshape(-1) for each in numbers]) for i in (0, 1))
+    estimates, deviations = (np.concatenate([number[i].reshape(-1) for number in numbers]) for i in (0, 1))
     table = pd.DataFrame({"estimate": estimates, "std_error": deviations, "df": np.inf})
     table.loc[np.repeat(~_estimable(design, plan, new), K)] = np.nan
     levels = design.levels if family.has_categories else ()
@@ -325,7 +325,7 @@ def _root(cov: Array) -> Array:
 
 def _linear_states(design: Design, plan: Plan, asked: Mapping[str, str], new: NewDesign) -> list[_Linear]:
     """Averages of the rows of every state."""
-    places = {g.name: k for k, g in enumerate(design.groups)}
+    places = {group.name: k for k, group in enumerate(design.groups)}
     n, states = plan.n, []
     weights = plan.means if plan.is_ratio else sparse.diags_array(1.0 / plan.width) @ plan.means
     means = weights.T.tocsr()

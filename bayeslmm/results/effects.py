@@ -172,7 +172,11 @@ def _rows(
         if newdata is not None or by is not None:
             raise InputError(f"{verb}(at=...): points are predicted one by one; newdata= and by= are averaged over")
         points, rows = reference_grid(design, at)
-        held = [c for c in predictors(design) if c in points or c in predictors(design, groups=False)]
+        held = [
+            predictor
+            for predictor in predictors(design)
+            if predictor in points or predictor in predictors(design, groups=False)
+        ]
         return rows[held], sparse.identity(len(rows), format="csr"), points
     rows = design.frame if newdata is None else as_frame(newdata)
     rows = rows.reset_index(names="row") if not average and "row" not in rows else rows.reset_index(drop=True)

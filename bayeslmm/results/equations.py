@@ -266,10 +266,10 @@ def _response(design: Design) -> _Line:
     if design.likelihood_weights is not None:
         notes.append(_words(f"each density to the power {design.formula.weights_text}"))
     if family.is_nominal:
-        each = _join(", ", [_name(level) for level in design.levels])
+        levels_in_words = _join(", ", [_name(level) for level in design.levels])
         softmax = _write("exp(μ_ik) / Σ_j exp(μ_ij)")
         notes += [
-            _join("", [_words("k = "), each]),
+            _join("", [_words("k = "), levels_in_words]),
             _join("", [_write("μ_ik = 0"), _words(" of "), _name(design.levels[0])]),
         ]
         return _Line(_write("P(%s = k)", y), "=", [softmax], notes)
@@ -361,7 +361,7 @@ def _counts(design: Design) -> tuple[_Math, _Math]:
 
 def _predictor(design: Design, number: dict[str, int]) -> _Line:
     """The link of the mean to fixed part, offset and random effects."""
-    terms = [_times(_symbol("beta", number[c]), c) for c in design.x_names]
+    terms = [_times(_symbol("beta", number[name]), name) for name in design.x_names]
     if np.any(design.offset):
         terms += [_at_row(offset.label) for offset in design.recipe.offsets]
         terms += [_at_row("offset")] * design.recipe.offset_given_as_array
@@ -382,8 +382,11 @@ def _terms_of(group: GroupTerm, number: dict[str, int]) -> list[_Math]:
     if isinstance(group, WideTerm) and group.kind == "smooth":
         return [_at_row(group.name)]
     if isinstance(group, WideTerm) and group.kind == "multi-membership":
-        return [_times(_write("Σ_k w_ik %s", _symbol("b", number[c], f"{group.name}_ik")), c) for c in group.columns]
-    return [_times(_symbol("b", number[c], group.name, row=True), c) for c in group.columns]
+        return [
+            _times(_write("Σ_k w_ik %s", _symbol("b", number[column], f"{group.name}_ik")), column)
+            for column in group.columns
+        ]
+    return [_times(_symbol("b", number[column], group.name, row=True), column) for column in group.columns]
 
 
 def _wide_effects(g: WideTerm, number: dict[str, int]) -> list[_Line]:
@@ -414,8 +417,8 @@ def _related_vectors(g: WideTerm, number: dict[str, int]) -> list[_Line]:
     """The distribution of several effects a level, of levels that are related or of which a row meets several."""
     ((columns, which, structure),) = _blocks(g)
     if g.kind != "relationship matrix":
-        each = [_join("", [_words(f"for each of the {g.n_levels} levels of "), _name(g.name)])]
-        return _vector(g, columns, which, structure, number, each)
+        for_each = [_join("", [_words(f"for each of the {g.n_levels} levels of "), _name(g.name)])]
+        return _vector(g, columns, which, structure, number, for_each)
     name, inverse = _matrix_of(g)
     together = [_join("", [_words(f"together for the {g.n_levels} levels of "), _name(g.name)])]
     return _vector(g, columns, which, structure, number, together, times=_write(f"%s{inverse} ⊗ ", name))
@@ -436,7 +439,7 @@ def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
     """The distribution of the random effects of one grouping factor."""
     if isinstance(group, WideTerm):
         return _wide_effects(group, number)
-    each = [_join("", [_words(f"for each of the {group.n_levels} levels of "), _name(group.name)])]
+    for_each = [_join("", [_words(f"for each of the {group.n_levels} levels of "), _name(group.name)])]
     lines = []
     for columns, which, structure in _blocks(group):
         b, tau = ([_symbol(letter, number[column], group.name) for column in columns] for letter in ("b", "tau"))
@@ -444,9 +447,9 @@ def _effects(group: GroupTerm, number: dict[str, int]) -> list[_Line]:
             tau = [_symbol("tau", None, group.name)] * len(columns)
         if not structure.n_correlations(len(columns)):
             for effect, scale in zip(b, tau, strict=True):
-                lines.append(_Line(effect, "~", [_write("Normal(0, %s)", scale)], each))
+                lines.append(_Line(effect, "~", [_write("Normal(0, %s)", scale)], for_each))
             continue
-        lines += _vector(group, columns, which, structure, number, each)
+        lines += _vector(group, columns, which, structure, number, for_each)
     return lines
 
 

@@ -59,8 +59,8 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> tuple[An
                 break
             if covered.missed and pilot == PILOT:
                 continue
-            drawn = team.chains(marginal, fitted.proposal, draws, streams)
-            k_hat = pareto_k(drawn.log_weights)
+            chain_draws = team.chains(marginal, fitted.proposal, draws, streams)
+            k_hat = pareto_k(chain_draws.log_weights)
             if not k_hat > K_HAT_LIMIT:
                 reason = ""
                 break
@@ -69,11 +69,11 @@ def sample_exact(design: Design, priors: Priors, settings: Settings) -> tuple[An
         return None, f"{reason}, and {ends}"
     if reason:
         return _by_nuts(design, marginal, covered, settings, cores, proposal_stream, started, reason), ""
-    accepted = float(drawn.accepted.mean())
+    accepted = float(chain_draws.accepted.mean())
     tree = _tree(
         design,
-        drawn,
-        {"lp": drawn.log_density, "accepted": drawn.accepted},
+        chain_draws,
+        {"lp": chain_draws.log_density, "accepted": chain_draws.accepted},
         {"k_hat": k_hat, "acceptance_rate": accepted},
         {
             "sampler": f"the exact sampler ({accepted:.0%} of proposals accepted{_modes(covered)})",
@@ -122,14 +122,14 @@ def _by_nuts(
             random_seed=int(rng.integers(2**31)),
             report=bar.reached,
         )
-    drawn = complete(marginal, x, rng)
-    kept = {name: nuts_stats[name].to_numpy() for name in NUTS_STATS}
+    chain_draws = complete(marginal, x, rng)
+    statistics = {name: nuts_stats[name].to_numpy() for name in NUTS_STATS}
     labels = nearest_modes(fitted.proposal.near, fitted.of_mode, x.reshape(-1, x.shape[-1]))
     doubt = disagreement(fitted, labels.reshape(x.shape[:2]))
     return _tree(
         design,
-        drawn,
-        {"lp": drawn.log_density, **kept},
+        chain_draws,
+        {"lp": chain_draws.log_density, **statistics},
         {},
         {"sampler": "NUTS on the exact marginal", "method": "exact", "tuning_steps": settings.tune, "reason": reason}
         | ({"doubt": doubt} if doubt else {}),
@@ -153,20 +153,20 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
     covered = cover(marginal, marginal.log_densities, first, second)
     if covered.missed or len(covered.fitted.masses) == 1:
         return covered.doubt()
-    drawn = tree.posterior
+    posterior_draws = tree.posterior
     named = [design.names.spread_of(group.name, group.is_at_means) for group in design.groups]
-    of_groups = [drawn[sd].to_numpy() for sd, _ in named]
+    of_groups = [posterior_draws[sd].to_numpy() for sd, _ in named]
     correlations = [
-        drawn[cor].to_numpy() if group.correlated else np.eye(group.q)
-        for group, (_, cor) in zip(design.groups, named, strict=True)
+        posterior_draws[correlation].to_numpy() if group.correlated else np.eye(group.q)
+        for group, (_, correlation) in zip(design.groups, named, strict=True)
     ]
     sds = np.concatenate(marginal.sds_of_coordinates(of_groups, correlations), axis=-1)
-    each = sds.shape[:2]
-    sigma = np.ones(each) if design.family.residual_is_known else drawn["sigma"].to_numpy()
-    beta = drawn["beta"].to_numpy() if design.x_names else np.empty((*each, 0))
+    shape = sds.shape[:2]
+    sigma = np.ones(shape) if design.family.residual_is_known else posterior_draws["sigma"].to_numpy()
+    beta = posterior_draws["beta"].to_numpy() if design.x_names else np.empty((*shape, 0))
     flat = [values.reshape(sigma.size, -1) for values in (sds, sigma, beta)]
     labels = modes_of_draws(marginal, covered.fitted, flat[0], flat[1][:, 0], flat[2])
-    doubt = disagreement(covered.fitted, labels.reshape(each))
+    doubt = disagreement(covered.fitted, labels.reshape(shape))
     return f"{doubt}. method='exact' draws from all of them" if doubt else ""
 
 

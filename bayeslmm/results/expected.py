@@ -112,9 +112,9 @@ def bayes_r2(fit: Draws) -> Array:
             spread = np.broadcast_to(rows.residual_sds(block) ** 2, mean.shape)
         if block.start == 0:
             centre = mean.mean(axis=1)  # near the mean of all, so that the squares lose no digits
-        away = mean - centre[:, None]
+        centred = mean - centre[:, None]
         counted = design.counted[block]
-        total, square = total + away @ counted, square + away**2 @ counted
+        total, square = total + centred @ counted, square + centred**2 @ counted
         residual = residual + spread @ counted
     of_fit = (square - total**2 / n) / (n - 1)
     return variance.bayes_r2(of_fit, residual / n).reshape(fit.n_chains, fit.n_draws)
@@ -276,8 +276,8 @@ def chosen_draws(fit: Draws, draws: bool | int) -> Any:
     if isinstance(draws, bool):
         return slice(None)
     check_count("draws", draws)
-    each = min(fit.n_draws, -(-draws // fit.n_chains))
-    within = np.arange(each) * fit.n_draws // each
+    per_chain = min(fit.n_draws, -(-draws // fit.n_chains))
+    within = np.arange(per_chain) * fit.n_draws // per_chain
     return (np.arange(fit.n_chains)[:, None] * fit.n_draws + within).reshape(-1)
 
 

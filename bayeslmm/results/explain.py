@@ -74,16 +74,16 @@ def _parts(design: Design) -> Iterator[str]:
 def _bars(group: GroupTerm, levels: str = "", what: str = "") -> Iterator[str]:
     """What the bars of a factor say: of its ``levels``, and of ``what`` they have effects, if not of the mean."""
     for block, structure in zip(group.blocks, group.template.structures, strict=True):
-        names = [group.columns[c] for c in block]
+        names = [group.columns[column] for column in block]
         slopes = [name for name in names if name != "Intercept"]
         effects = ["its own intercept"] if "Intercept" in names else []
         effects += [f"its own effect of {name}" for name in slopes]
-        how = ""
+        correlation_words = ""
         if len(block) > 1:
-            how = " and correlated with each other" if structure.is_free else f", {structure.words}"
-            how += ", with one sd" * structure.hom
-        each = f"Each level of {levels or group.name} has {' and '.join(effects)}"
-        yield f"  {each}{what}, drawn from one normal distribution{how}."
+            correlation_words = " and correlated with each other" if structure.is_free else f", {structure.words}"
+            correlation_words += ", with one sd" * structure.hom
+        opening = f"Each level of {levels or group.name} has {' and '.join(effects)}"
+        yield f"  {opening}{what}, drawn from one normal distribution{correlation_words}."
     if len(group.blocks) > 1:
         yield f"  Effects of {group.name} from different bars are independent of each other."
 
@@ -155,8 +155,8 @@ def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
     J = f"{g.n_levels:,}"
     if g.kind == "relationship matrix":
         what = _own_effects(g)
-        met = int(np.unique(g.matrix.nonzero()[1]).size)
-        yield f"{g.name} has {J} levels, of which {met:,} have rows."
+        distinct = int(np.unique(g.matrix.nonzero()[1]).size)
+        yield f"{g.name} has {J} levels, of which {distinct:,} have rows."
         yield (
             f"  Each has {what}, drawn together from one normal distribution whose covariances are "
             f"{'a variance' if g.q == 1 else 'those of a level'} times the given matrix: related levels are alike, and "
@@ -175,8 +175,8 @@ def _of_wide(design: Design, g: WideTerm) -> Iterator[str]:
 
 def _own_effects(g: WideTerm) -> str:
     """The effects of a level in words."""
-    each = ["its own intercept" if name == "Intercept" else f"its own effect of {name}" for name in g.columns]
-    return " and ".join(each) + " that are correlated with each other" * (len(each) > 1)
+    own_effects = ["its own intercept" if name == "Intercept" else f"its own effect of {name}" for name in g.columns]
+    return " and ".join(own_effects) + " that are correlated with each other" * (len(own_effects) > 1)
 
 
 def _counts(design: Design) -> str:
@@ -253,8 +253,8 @@ def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:
                     f"own: keep {name} in the fixed part and leave it out of {text}."
                 )
             elif "|" in text and not _in_fixed_part(design, column):  # of curves of levels it is
-                what = "its mean over the levels" if name == "Intercept" else f"the mean effect of {name}"
-                yield f"{name} varies by {g.name} without a fixed counterpart, so {what} is held at zero. Is it meant?"
+                mean = "its mean over the levels" if name == "Intercept" else f"the mean effect of {name}"
+                yield f"{name} varies by {g.name} without a fixed counterpart, so {mean} is held at zero. Is it meant?"
         of_factor = len(block) > 1 and "Intercept" not in names and len(g.blocks) > 1
         if of_factor and structure.is_free and text == g.texts[g.blocks.index(block) - 1]:
             yield (

@@ -24,7 +24,7 @@ def check_contents(file: Any) -> None:
     """
     import h5py
 
-    claimed, groups, seen = 0, [file], set()
+    claimed, groups, visited = 0, [file], set()
     while groups:
         group = groups.pop()
         for name in group:
@@ -33,9 +33,9 @@ def check_contents(file: Any) -> None:
                 raise ValueError(f"{where} is a link, and a saved fit has none")
             item = group[name]
             address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
+            if address in visited:
                 raise ValueError(f"{where} stands in the file under two names")
-            seen.add(address)
+            visited.add(address)
             if isinstance(item, h5py.Group):
                 groups.append(item)
             elif isinstance(item, h5py.Dataset):

@@ -46,14 +46,14 @@ POSITIVE: Kind = ("a whole number, at least 1", lambda v: _is_whole(v) and 1 <= 
 NUMBER: Kind = ("a number", _is_number)
 FINITE: Kind = ("a finite number", lambda v: _is_number(v) and bool(np.isfinite(float(v))))
 SIZE: Kind = ("a number, at least 0", _is_size)
-TEXTS: Kind = ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(each, str) for each in v))
+TEXTS: Kind = ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(block, str) for block in v))
 FLAGS: Kind = ("a list of true and false", lambda v: isinstance(v, list) and all(isinstance(e, bool) for e in v))
 RECORD: Kind = ("an object", lambda v: isinstance(v, dict))
 LIST: Kind = ("a list", lambda v: isinstance(v, list))
 KEY: Kind = ("text or a list of texts", lambda v: TEXT[1](v) or TEXTS[1](v))
 VALUES: Kind = (
     "a finite number or a list of them",
-    lambda v: all(FINITE[1](each) for each in v) if isinstance(v, list) else FINITE[1](v),
+    lambda v: all(FINITE[1](block) for block in v) if isinstance(v, list) else FINITE[1](v),
 )
 RANGE: Kind = ("three whole numbers", lambda v: isinstance(v, list) and len(v) == 3 and all(_is_whole(e) for e in v))
 
@@ -295,8 +295,8 @@ def check_array(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise DataError(f"the file is damaged: {name} has shape {array.shape}, and by its formula {shape}")
     if not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise DataError(f"the file is damaged: {name} holds {bad} values that are missing or infinite")
+        n_invalid = int((~np.isfinite(array)).sum())
+        raise DataError(f"the file is damaged: {name} holds {n_invalid} values that are missing or infinite")
 
 
 def names_of(design: Design) -> dict[str, Any]:
@@ -375,14 +375,14 @@ def check_solution(solution: PointSolution, design: Design) -> PointSolution:
     exact = solution.nodes == 0
     if solution.probes and (not exact or not iterative_fit.FEWEST <= solution.probes <= iterative_fit.MOST):
         raise DataError(f"the file is damaged: its fit has {solution.probes} probes")
-    by = iterative_fit.reported_at if solution.probes else reported_at
-    again = by(Problem.of(design), solution) if exact else agq.reported_at(design, solution)
+    report = iterative_fit.reported_at if solution.probes else reported_at
+    again = report(Problem.of(design), solution) if exact else agq.reported_at(design, solution)
     shapes_of |= dict.fromkeys(("parameters", "parameter_errors"), [])
     for name in ("criterion", "theta", "beta", "vcov", *shapes_of):
-        one, other = getattr(solution, name), getattr(again, name)
+        first, other = getattr(solution, name), getattr(again, name)
         if isinstance(other, Mapping):
-            one, other = list(one.values()), list(other.values())
-        pairs: list[Any] = list(zip(one, other, strict=True)) if name in shapes_of else [(one, other)]
+            first, other = list(first.values()), list(other.values())
+        pairs: list[Any] = list(zip(first, other, strict=True)) if name in shapes_of else [(first, other)]
         for kept, anew in pairs:
             largest = float(np.abs(anew).max(initial=0.0))
             if not np.allclose(kept, anew, rtol=CLOSE, atol=CLOSE * largest):
@@ -439,18 +439,20 @@ def check_priors(priors: Priors, design: Design) -> None:
     """Raise DataError or PriorError unless there is one prior for each parameter of the design, of its kind."""
     expected = resolve_priors(design, priors.given).entries
     kept = priors.entries
-    if [(e.kind, e.group, e.term) for e in kept] != [(e.kind, e.group, e.term) for e in expected]:
+    if [(parameter.kind, parameter.group, parameter.term) for parameter in kept] != [
+        (parameter.kind, parameter.group, parameter.term) for parameter in expected
+    ]:
         raise DataError(
-            f"the file is damaged: it has priors of {_shown([e.label for e in kept])}, and by its formula the "
-            f"parameters are {_shown([e.label for e in expected])}"
+            f"the file is damaged: it has priors of {_shown([parameter.label for parameter in kept])}, and by its "
+            f"formula the parameters are {_shown([parameter.label for parameter in expected])}"
         )
-    for e in kept:
-        if isinstance(e.prior, LKJ) != (e.kind in ("cor", RHO)):
-            raise DataError(f"the file is damaged: {e.label} has the prior {e.prior!r}")
-        if not isinstance(e.prior, LKJ) and e.prior.name not in WRITTEN_OUT:
+    for entry in kept:
+        if isinstance(entry.prior, LKJ) != (entry.kind in ("cor", RHO)):
+            raise DataError(f"the file is damaged: {entry.label} has the prior {entry.prior!r}")
+        if not isinstance(entry.prior, LKJ) and entry.prior.name not in WRITTEN_OUT:
             from ..engine.pymc_draws import distribution
 
-            distribution(e.prior, e.label)
+            distribution(entry.prior, entry.label)
 
 
 WRITTEN_OUT = frozenset(

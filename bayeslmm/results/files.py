@@ -76,10 +76,10 @@ def _is_abandoned(part: Path) -> bool:
     A part without a byte may be about to be locked; it is left until it is old, as all are where there are no locks.
     """
     with part.open("rb") as stream:
-        about = os.fstat(stream.fileno())
-        if time.time() - about.st_mtime > ABANDONED:
+        status = os.fstat(stream.fileno())
+        if time.time() - status.st_mtime > ABANDONED:
             return _lock(stream.fileno())
-        return fcntl is not None and about.st_size > 0 and _lock(stream.fileno())
+        return fcntl is not None and status.st_size > 0 and _lock(stream.fileno())
 
 
 def _lock(descriptor: int) -> bool:

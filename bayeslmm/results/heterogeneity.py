@@ -91,8 +91,8 @@ def _is_one_effect_a_row(design: Design) -> bool:
 def quantities(design: Design, values: Values, s2: float) -> list[tuple[str, str, Array]]:
     """(group, quantity, value (...,)) of τ², τ, I² by grouping factor and in all, and H²."""
     parts = {
-        group.name: variance.mean_group_variance(group.Z, cov)
-        for group, cov in zip(design.groups, values.covariances, strict=True)
+        group.name: variance.mean_group_variance(group.Z, covariance)
+        for group, covariance in zip(design.groups, values.covariances, strict=True)
     }
     if not parts:
         return []
@@ -171,24 +171,24 @@ def averages(fit: Estimates | Draws, ci_prob: float) -> pd.DataFrame:
     design = fit.design
     x_mean, offset = design.X.mean(axis=0), float(design.offset.mean())
     if isinstance(fit, Estimates):
-        about = wald.approximation(design, fit.solution, wald.DDF)
+        approximation = wald.approximation(design, fit.solution, wald.DDF)
         spread = sum(
-            float(variance.mean_group_variance(group.Z, cov))
-            for group, cov in zip(design.groups, fit.solution.covariances, strict=True)
+            float(variance.mean_group_variance(group.Z, covariance))
+            for group, covariance in zip(design.groups, fit.solution.covariances, strict=True)
         )
         mean = float(x_mean @ fit.solution.beta) + offset
-        variance_of_mean = float(about.variances(x_mean[None])[0])
+        variance_of_mean = float(approximation.variances(x_mean[None])[0])
         rows = []
         for total in (variance_of_mean, variance_of_mean + spread):
-            df = wald.df_of_sums(about, x_mean[None], np.array([total]))
+            df = wald.df_of_sums(approximation, x_mean[None], np.array([total]))
             half = float(wald.quantile(df, ci_prob)[0]) * np.sqrt(total)
             rows.append((mean, mean - half, mean + half))
     else:
         values = fit.values
         draws = (values.beta @ x_mean + offset).ravel()
         parts = [
-            variance.mean_group_variance(group.Z, cov)
-            for group, cov in zip(design.groups, values.covariances, strict=True)
+            variance.mean_group_variance(group.Z, covariance)
+            for group, covariance in zip(design.groups, values.covariances, strict=True)
         ]
         sds = np.sqrt(np.asarray(sum(parts, np.zeros(values.beta.shape[:-1])))).ravel()
         new = draws + sds * np.random.default_rng(0).standard_normal(len(draws))

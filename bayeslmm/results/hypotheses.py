@@ -36,8 +36,8 @@ def test(record: Estimates, hypotheses: Any, ddf: str | None) -> pd.DataFrame:
     names = record.design.x_names
     statements = parse(hypotheses, names, "test")
     L, r = linear(statements, names, "test")
-    about = wald.approximation(record.design, record.solution, ddf)
-    f_test = about.f_test(L, L @ record.solution.beta - r)
+    approximation = wald.approximation(record.design, record.solution, ddf)
+    f_test = approximation.f_test(L, L @ record.solution.beta - r)
     index = pd.Index([", ".join(statement.text for statement in statements)], name="hypothesis")
     if np.isinf(f_test.den_df):  # variances count as known: Wald's χ²
         chisq = f_test.num_df * f_test.f
@@ -99,7 +99,7 @@ def hypothesis_over(
 
 def _side_by_side(numbers: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """Numbers (chain, draw) by name, the chains of all records together."""
-    return {name: np.concatenate([each[name] for each in numbers]) for name in numbers[0]}
+    return {name: np.concatenate([number[name] for number in numbers]) for name in numbers[0]}
 
 
 def _rope(rope: Any) -> tuple[float, float] | None:
@@ -216,14 +216,14 @@ def _prior_numbers(record: Draws, mentioned: Sequence[Effect], draws: int) -> di
     design, names = record.design, record.design.names
     smooths = [smooth.name for smooth in design.smooths]
     effects_of = {*smooths, *(effect.group.name for effect in mentioned)}
-    drawn = prior_draws(design, record.priors, draws=draws, random_seed=0, effects_of=effects_of)
-    arrays = {name: values[None] for name, values in drawn.items()}  # one chain
+    prior_sample = prior_draws(design, record.priors, draws=draws, random_seed=0, effects_of=effects_of)
+    arrays = {name: values[None] for name, values in prior_sample.items()}  # one chain
     correlations = [arrays.get(names.cor[group.name], np.eye(group.q)) for group in design.groups]
     sds = [arrays[names.sd[group.name]] for group in design.groups]
     parameters = {name: arrays[name] for name in design.parameters}
     values = Values(
         beta=arrays[BETA],
-        covariances=tuple(covariance(sd, cor) for sd, cor in zip(sds, correlations, strict=True)),
+        covariances=tuple(covariance(sd, correlation) for sd, correlation in zip(sds, correlations, strict=True)),
         family=design.family.complete(parameters, (1, draws)),
         residual=residual_values(design, arrays),
         curves=tuple(arrays[names.b[name]][..., 0] for name in smooths),

@@ -99,7 +99,7 @@ def _type_two(design: Design, terms: list[Term], term: Term) -> Array:
     In rows that each hold one of the term's coefficients, as lmerTest writes it: degrees of freedom by Satterthwaite
     depend on how a hypothesis is written.
     """
-    last = [c for other in terms if term.is_in(other) for c in other.columns]
+    last = [column for other in terms if term.is_in(other) for column in other.columns]
     first = [c for c in range(design.p) if c not in last and c not in term.columns]
     order = [*first, *term.columns, *last]
     L = np.zeros((design.p, design.p))
@@ -114,7 +114,7 @@ def _type_two_of_estimates(design: Design, terms: list[Term], term: Term, vcov: 
     L = [I, −V_tr V_rr⁻¹] of the tested columns t and those r of its relatives, which have all its factors and numbers.
     """
     tested, atoms = list(term.columns), term.factors | term.numbers
-    relatives = [c for other in terms if atoms < other.factors | other.numbers for c in other.columns]
+    relatives = [column for other in terms if atoms < other.factors | other.numbers for column in other.columns]
     L = np.zeros((len(tested), design.p))
     L[np.arange(len(tested)), tested] = 1.0
     L[:, relatives] = -np.linalg.solve(vcov[np.ix_(relatives, relatives)], vcov[np.ix_(relatives, tested)]).T
@@ -141,13 +141,13 @@ def _type_three(design: Design, terms: list[Term]) -> dict[str, Array]:
             f"anova(type=3): an interaction in {design.formula.text!r} stands without {unwritten[0]}, which it holds; "
             "type=1 and type=2 test its terms"
         )
-    treatment, whole = (new_columns(recipe, design.frame) for recipe in (coded, indicators))
-    kept = independent_columns(treatment, has_intercept=design.has_intercept)
-    names = [name for name, keep in zip(coded.names, kept, strict=True) if keep]
+    treatment, every_column = (new_columns(recipe, design.frame) for recipe in (coded, indicators))
+    is_kept = independent_columns(treatment, has_intercept=design.has_intercept)
+    names = [name for name, keep in zip(coded.names, is_kept, strict=True) if keep]
     place = {name: k for k, name in enumerate(indicators.names)}
-    treatment = treatment[:, kept]
-    L = _without_rounding(np.linalg.pinv(treatment) @ whole).T  # (indicators, coefficients)
-    columns = _columns_of_terms(coded, kept)
+    treatment = treatment[:, is_kept]
+    L = _without_rounding(np.linalg.pinv(treatment) @ every_column).T  # (indicators, coefficients)
+    columns = _columns_of_terms(coded, is_kept)
     for term in sorted(terms, key=lambda t: -len(t.factors | t.numbers)):
         above = [c for other in terms if term.is_in(other) for c in columns[other.name]]
         if above:

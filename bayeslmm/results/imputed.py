@@ -112,7 +112,7 @@ class Imputed(Shown):
             return names.join(summarise(draws[..., not_fixed], ci_prob, ci_kind, signs=signed))
         check_interval(ci_prob, ci_kind)
         tables = [fit.tidy("ran_pars") for fit in self.fits]
-        estimates = np.array([each["estimate"].to_numpy() for each in tables])
+        estimates = np.array([one_table["estimate"].to_numpy() for one_table in tables])
         kept = tables[0][[c for c in ("effect", "group", "term") if c in tables[0]]]
         return kept.assign(estimate=estimates.mean(axis=0), between=estimates.std(axis=0, ddof=1))
 
@@ -316,7 +316,10 @@ class Imputed(Shown):
         kind = "posteriors, draws stacked" if self.is_posterior else "point fits, pooled by Rubin's rules"
         rows = [[str(term), *(_cell(str(c), row[c], row) for c in fixed)] for term, row in fixed.iterrows()]
         others = self.parameters()
-        cells = [[str(v) if isinstance(v, str) else number(float(v)) for v in row] for row in others.to_numpy()]
+        cells = [
+            [str(value) if isinstance(value, str) else number(float(value)) for value in row]
+            for row in others.to_numpy()
+        ]
         return Text.of(
             f"{len(self.fits)} imputed tables: {kind}\nFormula: {design.described}\nRows: {design.n:,} each",
             table(["", *map(str, fixed)], rows, title="Fixed effects:"),

@@ -43,14 +43,14 @@ def factor_of_rows(design: Design) -> GroupTerm | None:
     Its levels have the fewest rows, so one row matters most there. None if no factor has few enough effects a level,
     and if all effects are of wide terms.
     """
-    possible = [g for g in design.groups if g.q <= MOST_EFFECTS and not g.is_wide]
+    possible = [group for group in design.groups if group.q <= MOST_EFFECTS and not group.is_wide]
     return max(possible, key=lambda g: g.n_levels, default=None)
 
 
 def nested_in(design: Design, unit: str) -> str | None:
     """The factor nested in a unit whose effects are integrated out beside its own: that with the fewest levels."""
     above = nesting(design)
-    inside = [g for g in design.groups if unit in above[g.name]]
+    inside = [group for group in design.groups if unit in above[group.name]]
     n_effects = design.group(unit).q
     possible = [g for g in inside if design.family.is_normal or n_effects + g.q <= MOST_EFFECTS]
     return min(possible, key=lambda g: g.n_levels).name if possible else None

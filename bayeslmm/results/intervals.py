@@ -94,8 +94,10 @@ def values_of(design: Design, estimates: Array) -> Values:
         else:
             cors[parameter.factor][..., a, b] = cors[parameter.factor][..., b, a] = value
     of_residual = np.stack(residual, axis=-1) if residual else None
-    spread = [group.template.spread_out(sd, cor) for group, sd, cor in zip(groups, sds, cors, strict=True)]
-    matrices = tuple(covariance(sd, cor) for sd, cor in spread)
+    spread = [
+        group.template.spread_out(sd, correlation) for group, sd, correlation in zip(groups, sds, cors, strict=True)
+    ]
+    matrices = tuple(covariance(sd, correlation) for sd, correlation in spread)
     family_values = {
         name: value if not isinstance(value, list) else np.stack(value, axis=-1) if design.shape_of(name) else value[0]
         for name, value in family.items()
@@ -123,8 +125,8 @@ def confint(
         table = labels[labels["effect"] == "fixed"].reset_index(drop=True)
         fixed = point_tables.fixef(fit, ddf=ddf, ci_prob=ci_prob).reset_index(drop=True)
         table = table.join(fixed[["estimate", "df", "conf_low", "conf_high"]])
-        more = [others for others in (family_table(fit, ci_prob), residual_table(fit, ci_prob)) if len(others)]
-        return pd.concat([table, *(others[list(table)] for others in more)], ignore_index=True) if more else table
+        extra = [others for others in (family_table(fit, ci_prob), residual_table(fit, ci_prob)) if len(others)]
+        return pd.concat([table, *(others[list(table)] for others in extra)], ignore_index=True) if extra else table
     values = estimates_of(fit)
     if method == "profile":
         curves = list(_curves(fit, z, progressbar))
@@ -154,8 +156,8 @@ def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
         if parameter.kind != "family":
             continue
         value, se = (
-            float(np.atleast_1d(of[parameter.name])[max(parameter.a, 0)])
-            for of in (fit.solution.parameters, fit.solution.parameter_errors)
+            float(np.atleast_1d(values_by_name[parameter.name])[max(parameter.a, 0)])
+            for values_by_name in (fit.solution.parameters, fit.solution.parameter_errors)
         )
         se = np.nan if parameter.name in fit.solution.limits else se
         low, high, slope = value - z * se, value + z * se, 1.0
@@ -291,5 +293,8 @@ def variance_components(record: Estimates, **boot: Any) -> pd.DataFrame:
     """The table behind :meth:`PointFit.variance_components`."""
     table = quantity_table(record, quantities.components(record.design, record.values), **boot)
     combinations = combinations_of(record)
-    rows = [{"group": name, "term": "", "quantity": "combination", "estimate": v} for name, v in combinations.items()]
+    rows = [
+        {"group": name, "term": "", "quantity": "combination", "estimate": value}
+        for name, value in combinations.items()
+    ]
     return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table

@@ -39,7 +39,7 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     family = design.family
     if not family.is_compiled:
         return _as_log_likelihood(design, posterior, _uncompiled(design, posterior, eta) * design.counted)
-    drawn = {name: posterior[name].to_numpy() for name in design.of_rows}
+    posterior_draws = {name: posterior[name].to_numpy() for name in design.of_rows}
     kind, link = densities.numbers(family)
     ones, (y, trials) = np.ones(design.n), design.working_ends
     trials = ones if trials is None else trials
@@ -47,7 +47,7 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     densities_of_rows, constants = np.empty_like(eta), design.density_constants
     by_value = family.normaliser_takes_y
     for draw in np.ndindex(eta.shape[:2]):
-        parameters = _of_rows(design, {name: values[draw] for name, values in drawn.items()})
+        parameters = _of_rows(design, {name: values[draw] for name, values in posterior_draws.items()})
         of_rows = densities.each_row_by_row if parameters.ndim == 2 else densities.each_row
         of_rows(kind, link, by_value, y, trials, weights, eta[draw], parameters, densities_of_rows[draw])
     return _as_log_likelihood(design, posterior, (densities_of_rows + constants) * design.counted)
@@ -55,9 +55,9 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
 
 def _uncompiled(design: Design, posterior: Any, eta: Array) -> Array:
     """The same (chain, draw, obs) of a family that no compiled loop knows."""
-    drawn, out = {name: posterior[name].to_numpy() for name in design.of_rows}, np.empty_like(eta)
+    posterior_draws, out = {name: posterior[name].to_numpy() for name in design.of_rows}, np.empty_like(eta)
     for chain, draw in np.ndindex(eta.shape[:2]):
-        along = design.along({name: values[chain, draw] for name, values in drawn.items()})
+        along = design.along({name: values[chain, draw] for name, values in posterior_draws.items()})
         out[chain, draw] = design.family.log_density(design.y, eta[chain, draw], along)
     return out
 
@@ -109,7 +109,7 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
         entries = [priors.get("Intercept") if n == "Intercept" else priors.get("fixed", term=n) for n in columns]
         log_densities[BETA] = ((*EACH, *names.dims[BETA]), _linear(entries, columns, beta, design.X))
     for group in priors.at_means(design).every_group:
-        sd, cor = names.spread_of(group.name, group.is_at_means)
+        sd, correlation = names.spread_of(group.name, group.is_at_means)
         if group.shear is not None and sd not in posterior.data_vars:  # draws made elsewhere may lack it
             posterior = _with_means(group.name, group.shear, posterior, names)
         sds = posterior[sd].to_numpy()
@@ -119,13 +119,13 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
             of_sds[..., column] = _positive(priors.get("sd", group.name, term), sds[..., column])
         log_densities[sd] = ((*EACH, *names.dims[sd]), of_sds)
         if template.correlated:
-            lkj, matrices = priors.get("cor", group.name), posterior[cor].to_numpy()
+            lkj, matrices = priors.get("cor", group.name), posterior[correlation].to_numpy()
             assert isinstance(lkj, LKJ)
             blocks = [
                 structure.log_density(lkj.eta, matrices[..., block, :][..., block])
                 for block, structure in zip(map(list, template.blocks), template.structures, strict=True)
             ]
-            log_densities[cor] = (EACH, np.sum(blocks, axis=0))
+            log_densities[correlation] = (EACH, np.sum(blocks, axis=0))
     for name in design.parameters:
         values = posterior[name].to_numpy()
         if name in design.of_variable:
@@ -138,33 +138,34 @@ def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:
         else:
             log_densities[name] = (EACH, _positive(priors.get(name), values))
     log_densities |= _log_prior_of_residuals(design, priors, posterior)
-    used = {d for dims, _ in log_densities.values() for d in dims}
-    return xr.Dataset(log_densities, coords={d: posterior[d] for d in used})
+    used_names = {dimension for dims, _ in log_densities.values() for dimension in dims}
+    return xr.Dataset(log_densities, coords={d: posterior[d] for d in used_names})
 
 
 def _log_prior_of_residuals(design: Design, priors: Priors, posterior: Any) -> dict[str, Any]:
-    part, found = design.residual, {}
+    part, log_densities = design.residual, {}
     if part is None:
         return {}
     if part.n_spread:
         values = posterior[LOG_RATIO].to_numpy()
         each = [
-            _real(priors.get(LOG_RATIO, term=t), values[..., k]) for k, t in enumerate(part.labels[: part.n_spread])
+            _real(priors.get(LOG_RATIO, term=label), values[..., k])
+            for k, label in enumerate(part.labels[: part.n_spread])
         ]
-        found[LOG_RATIO] = ((*EACH, *design.names.dims[LOG_RATIO]), np.stack(each, axis=-1))
+        log_densities[LOG_RATIO] = ((*EACH, *design.names.dims[LOG_RATIO]), np.stack(each, axis=-1))
     correlation, blocks = part.structure.correlation, part.structure.blocks
     if correlation is not None and blocks is not None:
         lkj = priors.get(RHO)
         assert isinstance(lkj, LKJ)
-        found[RHO] = (EACH, correlation.log_density(posterior[RHO].to_numpy(), lkj.eta, blocks))
-    return found
+        log_densities[RHO] = (EACH, correlation.log_density(posterior[RHO].to_numpy(), lkj.eta, blocks))
+    return log_densities
 
 
 def _with_means(group: str, shear: Array, posterior: Any, names: Names) -> Any:
     """The draws with sds and correlations of a factor at the means of predictors, from those at zero."""
     sds, correlations = (posterior[name].to_numpy() for name in names.spread_of(group, False))
-    both = zip(names.spread_of(group, True), sheared(np.linalg.inv(shear), sds, correlations), strict=True)
-    return posterior.assign({name: ((*EACH, *names.dims[name]), values) for name, values in both})
+    pairs = zip(names.spread_of(group, True), sheared(np.linalg.inv(shear), sds, correlations), strict=True)
+    return posterior.assign({name: ((*EACH, *names.dims[name]), values) for name, values in pairs})
 
 
 def _linear(entries: Sequence[Prior | LKJ], columns: Sequence[str], values: Array, X: Array) -> Array:

@@ -48,8 +48,8 @@ KFOLD = "blm.kfold(post, unit={unit!r}) refits without whole groups instead"
 
 def loo(fit: Draws, unit: str, *, conditional: bool, draws: int | None, refit: bool | None) -> Any:
     """The record behind :meth:`PosteriorFit.loo`; what it is made of is a group of ``idata`` for the next call."""
-    whole = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
-    if draws is not None and not (whole and draws >= 100):
+    is_whole = isinstance(draws, int | np.integer) and not isinstance(draws, bool)
+    if draws is not None and not (is_whole and draws >= 100):
         raise InputError(f"loo(draws={draws!r}): a number of draws to use, at least 100")
     _check_unit(fit, unit, conditional)
     if refit:
@@ -139,8 +139,8 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
 
 def _instead_of_quadrature(design: Design, unit: str) -> str:
     """What leaves out levels of a factor, or else rows, where quadrature takes not all effects together."""
-    few = design.group(unit).q <= MOST_EFFECTS
-    return KFOLD.format(unit=unit) if few else "blm.kfold(post) leaves out rows, and needs no quadrature"
+    is_few = design.group(unit).q <= MOST_EFFECTS
+    return KFOLD.format(unit=unit) if is_few else "blm.kfold(post) leaves out rows, and needs no quadrature"
 
 
 def _leave_one_out(fit: Draws, unit: str, conditional: bool, draws: int) -> tuple[Any, Array]:
@@ -274,23 +274,23 @@ def _codes_of(design: Design, unit: str) -> NDArray[np.int64]:
 
 
 def _warn_of_bad(unit: str, elpd: Any, *, mended: bool) -> None:
-    what = "rows" if unit == ROW else f"groups of {unit}"
+    units = "rows" if unit == ROW else f"groups of {unit}"
     k, untold = elpd.pareto_k.to_numpy(), np.isneginf(elpd.elpd_i.to_numpy())
     if untold.any():
         warn(
-            f"loo: {untold.sum()} of {len(k):,} {what} alone tell a coefficient with a flat prior, so that the "
+            f"loo: {untold.sum()} of {len(k):,} {units} alone tell a coefficient with a flat prior, so that the "
             "others predict nothing for them: their elpd is -inf. Give the coefficient a prior.",
             SamplingWarning,
         )
-    bad = int(((k > elpd.good_k) & ~untold).sum())
-    if bad:
+    n_invalid = int(((k > elpd.good_k) & ~untold).sum())
+    if n_invalid:
         remedy = (
             f"Their posterior was sampled, and the Monte Carlo error is still above {LARGE_ERROR}. Fit with more draws."
             if mended
             else "loo(refit=True) samples it."
         )
         warn(
-            f"loo: {bad} of {len(k):,} {what} have a Pareto k above {elpd.good_k:.2f} (largest "
+            f"loo: {n_invalid} of {len(k):,} {units} have a Pareto k above {elpd.good_k:.2f} (largest "
             f"{k[~untold].max():.2f}): the posterior without them is not near enough to this one, and their elpd is "
             f"not reliable. {remedy}",
             SamplingWarning,
@@ -321,7 +321,7 @@ def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple
     design, values = fit.design, source.values
     draws = Hyperdraws(
         sigma=np.ascontiguousarray(flat(values.family["sigma"])[chosen]),
-        covariances=tuple(flat(cov)[chosen] for cov in values.covariances),
+        covariances=tuple(flat(covariance)[chosen] for covariance in values.covariances),
         beta=flat(values.beta)[chosen],
         prior=_normal_priors(fit),
     )

@@ -71,14 +71,14 @@ class Distribution:
 
 def of_estimates(record: Estimates, ddf: str | None) -> Distribution:
     """What a point fit knows of its fixed effects."""
-    about = wald.approximation(record.design, record.solution, ddf)
+    approximation = wald.approximation(record.design, record.solution, ddf)
     if record.design.smooths:
-        return _with_curves(record, about, ddf)
+        return _with_curves(record, approximation, ddf)
     return Distribution(
         estimate=record.solution.beta,
-        variances=about.variances,
-        df=about.df,
-        covariance=about.vcov,
+        variances=approximation.variances,
+        df=approximation.df,
+        covariance=approximation.vcov,
         caption=wald.caption(record.design, record.solution, ddf),
     )
 
@@ -307,7 +307,10 @@ class Means(Shown):
         shown = self.table
         columns = list(self.labels)
         numbers = [c for c in shown if c not in columns]
-        rows = [[*(str(r[c]) for c in columns), *(_cell(c, r[c], r) for c in numbers)] for _, r in shown.iterrows()]
+        rows = [
+            [*(str(r[column]) for column in columns), *(_cell(c, r[c], r) for c in numbers)]
+            for _, r in shown.iterrows()
+        ]
         return Text.of(
             self.title, table([*map(str, columns), *numbers], rows, left=len(columns)), _caption(self), *self.remarks
         )
@@ -564,8 +567,8 @@ def _of_fixed_part(design: Design) -> list[str]:
     """Columns of the data that X and the smooths hang on."""
     leaves = [coded.expression for product in design.recipe.fixed.products for coded in product]
     leaves += [leaf for wide in design.recipe.wide if not wide.is_grouping for leaf in wide.leaves]
-    used = {name for leaf in leaves for name in leaf.columns.values()}
-    return [name for name in design.frame if name in used]
+    used_names = {name for leaf in leaves for name in leaf.columns.values()}
+    return [name for name in design.frame if name in used_names]
 
 
 def _places(values: Sequence[Any]) -> dict[Any, int]:
@@ -632,7 +635,7 @@ def _like(design: Design, rows: pd.DataFrame) -> pd.DataFrame:
 def _slopes(design: Design, rows: pd.DataFrame, variable: str) -> Array:
     column = design.frame[variable]
     step = STEP * float(column.max() - column.min() or 1.0)
-    high, low = (_matrix(design, rows.assign(**{variable: rows[variable] + s * step})) for s in (0.5, -0.5))
+    high, low = (_matrix(design, rows.assign(**{variable: rows[variable] + sign * step})) for sign in (0.5, -0.5))
     return (high - low) / step
 
 
@@ -716,11 +719,11 @@ def _contrasts(
 
 def _as_ratios(contrasts: Means) -> Means:
     """Contrasts on a log or logit link as ratios, named so."""
-    of = "odds" if contrasts.design.family.link == "logit" else "means"
+    scale_word = "odds" if contrasts.design.family.link == "logit" else "means"
     labels = contrasts.labels
     if "contrast" in labels:
         labels = labels.assign(contrast=[str(name).replace(" - ", " / ") for name in labels["contrast"]])
-    return replace(contrasts, labels=labels, remarks=(*contrasts.remarks, f"Ratios of {of}."))
+    return replace(contrasts, labels=labels, remarks=(*contrasts.remarks, f"Ratios of {scale_word}."))
 
 
 def _takes_differences(means: Means, kind: Any) -> bool:

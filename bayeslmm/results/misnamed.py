@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def variable_hint(name: object, design: Design, variables: Iterable[str]) -> str:
     """Which variable of draws is meant by a column, a factor or a verb; and which there are."""
-    names, present = design.names, [str(v) for v in variables]
+    names, present = design.names, [str(variable) for variable in variables]
     lead = ""
     if not isinstance(name, str):
         return f"Variables here: {', '.join(present)}"

@@ -25,7 +25,7 @@ def error_of[Record: Estimates](record: Record, numbers: Callable[[Record], Arra
         away = replace(
             solution,
             beta=by_probes.betas[i],
-            covariances=tuple(each[i] for each in by_probes.covariances),
+            covariances=tuple(covariance[i] for covariance in by_probes.covariances),
             parameters={"sigma": np.asarray(sigma)},
         )
         squares = squares + (numbers(replace(record, solution=away)) - middle) ** 2
@@ -39,10 +39,10 @@ def in_words(record: Estimates) -> str:
         return ""
 
     def sds(fit: Estimates) -> Array:
-        variances = [np.diagonal(cov) for cov in fit.solution.covariances]
+        variances = [np.diagonal(covariance) for covariance in fit.solution.covariances]
         return np.sqrt(np.maximum(np.concatenate(variances), 0.0))
 
-    labels = [f"sd({name} | {g.name})" for g in record.design.groups for name in g.columns]
+    labels = [f"sd({name} | {group.name})" for group in record.design.groups for name in group.columns]
     values, errors = sds(record), error_of(record, sds)
     assert errors is not None
     shares = np.divide(errors, values, out=np.zeros(len(values)), where=values > 0.0)

@@ -82,7 +82,7 @@ def read_draws(design: Design, priors: Priors, idata: Any) -> Draws:
     """Behind `bayeslmm.Model.read_draws`."""
     if "posterior" not in getattr(idata, "children", {}):
         raise InputError("read_draws: an xarray.DataTree with a group 'posterior' is needed, as pymc.sample gives")
-    present = {str(name): tuple(v.shape[2:]) for name, v in idata.posterior.data_vars.items()}
+    present = {str(name): tuple(value.shape[2:]) for name, value in idata.posterior.data_vars.items()}
     expected = shapes(design)
     wrong = [name for name, shape in expected.items() if present.get(name, shape) != shape]
     if wrong or not present.keys() & expected.keys():
@@ -162,7 +162,7 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
     begin = time.perf_counter()
     sampled = priors.at_means(design)
     joint, coordinates = loops.build(sampled, priors, geometry)
-    options = {"maxdepth" if key == "max_treedepth" else key: v for key, v in settings.options.items()}
+    options = {"maxdepth" if key == "max_treedepth" else key: value for key, value in settings.options.items()}
     asked_target = options.pop("target_accept", None)
     first = asked_target or (WITH_FEW_LEVELS if geometry.few_levels else TARGET_ACCEPT)
     seed = sampler_seed(settings.random_seed)
@@ -190,8 +190,8 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
                 options={**options, "target_accept": target},
             )
 
-    drawn, target = with_smaller_steps(sample, first, mend=asked_target is None)
-    tree = _tree(sampled, geometry, joint, drawn.x, drawn.stats)
+    chain_draws, target = with_smaller_steps(sample, first, mend=asked_target is None)
+    tree = _tree(sampled, geometry, joint, chain_draws.x, chain_draws.stats)
     tree.posterior.attrs |= {
         "sampler": "NUTS",
         "method": "nuts",
@@ -199,8 +199,8 @@ def sample_in_loops(design: Design, priors: Priors, settings: Settings) -> Any:
         "target_accept": target,
         "seconds": round(time.perf_counter() - begin, 3),
         "compile_seconds": 0.0,
-        "tune_seconds": round(drawn.tune_seconds, 3),
-        "draw_seconds": round(drawn.draw_seconds, 3),
+        "tune_seconds": round(chain_draws.tune_seconds, 3),
+        "draw_seconds": round(chain_draws.draw_seconds, 3),
     }
     return tree
 
@@ -212,15 +212,15 @@ def better_coordinates(design: Design, priors: Priors, tree: Any, settings: Sett
     centred as their reliability among the draws says. What the user asked for stays.
     """
     options, words = dict(settings.options), []
-    if "adaptation" not in options and sum(g.n_levels * g.q for g in design.groups) <= MOST_OF_LOW_RANK:
+    if "adaptation" not in options and sum(group.n_levels * group.q for group in design.groups) <= MOST_OF_LOW_RANK:
         options["adaptation"] = "low_rank"
         words.append("a metric with correlations")
     centring = dict(settings.centring)
     if not centring:
         geometry, _ = geometry_of(design, priors, settings)
-        groups = [g for g in priors.at_means(design).groups if not (g.is_wide or g.is_at_means)]
-        effects = {g.name: _flat(tree.posterior[design.names.b[g.name]]) for g in groups}
-        sds = {g.name: _flat(tree.posterior[design.names.sd[g.name]]) for g in groups}
+        groups = [group for group in priors.at_means(design).groups if not (group.is_wide or group.is_at_means)]
+        effects = {group.name: _flat(tree.posterior[design.names.b[group.name]]) for group in groups}
+        sds = {group.name: _flat(tree.posterior[design.names.sd[group.name]]) for group in groups}
         centring = dict(learned_centring(groups, geometry, effects, sds))
         words += [f"{group}'s {column} centred by {weight:.2g}" for (group, column), weight in centring.items()]
     return settings.changed({"options": options, "centring": centring}), f" with {', '.join(words)}" if words else ""
@@ -238,17 +238,18 @@ def _why_impossible(design: Design, sampled: Design, geometry: Geometry, joint: 
 
     tree = _tree(sampled, geometry, joint, x[None, None], {})
     eta = linear_predictor(design, tree.posterior)[0, 0]
-    bad = ~np.isfinite(log_likelihood(design, tree.posterior)[RESPONSE].to_numpy()[0, 0])
-    if not bad.any():
+    is_invalid = ~np.isfinite(log_likelihood(design, tree.posterior)[RESPONSE].to_numpy()[0, 0])
+    if not is_invalid.any():
         return (
             f"none of {START_TRIES} starts has a positive density, although the response has one in every row: the "
             "priors exclude what the data ask for"
         )
-    shown = ", ".join(f"{v:.3g}" for v in eta[bad][:5])
+    listed = ", ".join(f"{v:.3g}" for v in eta[is_invalid][:5])
     return (
-        f"none of {START_TRIES} starts has a positive density. At the last {bad.sum():,} of {design.n:,} responses are "
-        f"impossible ({row_names(design.index, bad)}): link={design.family.link!r} turns linear predictors of {shown} "
-        f"into means that {design.family.option} cannot have. Take its first link, or priors nearer to the data."
+        f"none of {START_TRIES} starts has a positive density. At the last {is_invalid.sum():,} of {design.n:,} "
+        f"responses are impossible ({row_names(design.index, is_invalid)}): link={design.family.link!r} turns linear "
+        f"predictors of {listed} into means that {design.family.option} cannot have. Take its first link, or priors "
+        "nearer to the data."
     )
 
 
@@ -265,5 +266,5 @@ def _tree(design: Design, geometry: Geometry, joint: Joint, x: Array, stats: Any
         correlations=drawn.correlations,
         effects=drawn.effects,
     )
-    kept = {name: stats[name].to_numpy() for name in STATS if name in stats}
-    return as_tree(design, variables, kept, of_posterior={}, of_statistics={})
+    statistics = {name: stats[name].to_numpy() for name in STATS if name in stats}
+    return as_tree(design, variables, statistics, of_posterior={}, of_statistics={})

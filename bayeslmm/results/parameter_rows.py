@@ -36,9 +36,9 @@ def check_parameter(design: Design, parameter: Any, verb: str) -> str:
     family = design.family
     named = family.parameters if family.positive_parameters else ()
     if not is_one_of(parameter, named):
-        has = f"it has {', '.join(named)}" if named else "it has none that rows have"
+        known_names = f"it has {', '.join(named)}" if named else "it has none that rows have"
         raise InputError(
-            f"{verb}(parameter={parameter!r}): {family.option} has no such parameter besides the mean; {has}"
+            f"{verb}(parameter={parameter!r}): {family.option} has no such parameter besides the mean; {known_names}"
         )
     return str(parameter)
 

@@ -60,7 +60,10 @@ def ranef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95) -> pd
 def coef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: str | None = wald.DDF) -> pd.DataFrame:
     """The table behind :meth:`PointFit.coef`."""
     parts = []
-    solution, about = (record.solution, wald.approximation(record.design, record.solution, None if wide else ddf))
+    solution, approximation = (
+        record.solution,
+        wald.approximation(record.design, record.solution, None if wide else ddf),
+    )
     with_beta = record.design.x_names and not wide
     slopes = reml.mode_slopes(*working(record.design, solution)) if with_beta else ()
     for k, (group, modes) in enumerate(zip(record.design.groups, solution.modes, strict=True)):
@@ -78,7 +81,7 @@ def coef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: s
         variances = np.einsum("jac,cd,jad->ja", reach, solution.vcov, reach)
         variances[:, where] += np.diagonal(solution.mode_covariances[k], axis1=1, axis2=2)
         se = np.sqrt(np.maximum(variances, 0.0))
-        df = wald.df_of_sums(about, reach, variances)
+        df = wald.df_of_sums(approximation, reach, variances)
         parts.append(level_table(group.name, group.levels, names, estimate=values, std_error=se, df=df))
     table = stack(parts, ("estimate",) if wide else ("estimate", "std_error", "df"))
     return wide_table(table) if wide else wald.with_interval(table, ci_prob)
@@ -88,6 +91,6 @@ def coef(record: Estimates, *, wide: bool = False, ci_prob: float = 0.95, ddf: s
 def var_corr(record: Estimates) -> dict[str, pd.DataFrame]:
     """The matrices behind :meth:`PointFit.var_corr`."""
     return {
-        group.name: named_square(cov, group.columns)
-        for group, cov in zip(record.design.groups, record.solution.covariances, strict=True)
+        group.name: named_square(covariance, group.columns)
+        for group, covariance in zip(record.design.groups, record.solution.covariances, strict=True)
     }

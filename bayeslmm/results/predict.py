@@ -169,7 +169,7 @@ def _estimates(
     """Predictions at the estimates; new groups count as the mean over groups, which in a linear model is b = 0."""
     design = fit.design
     if transform is None and (linear or keeps_mean(design.family)):
-        kept = [n for n, target in asked.items() if target == "observed" or target in MIXED]
+        kept = [name for name, target in asked.items() if target == "observed" or target in MIXED]
         new = new_rows(design, newdata, kept, offset)
         check_seen(new, asked)
         same_mean = dict.fromkeys(asked, "average") | {
@@ -177,12 +177,12 @@ def _estimates(
             for name in (*(group.name for group in new.groups), *(w.name for w in new.wide if w.is_grouping))
         }
     else:
-        same_mean = {n: target.replace("new", "population") for n, target in asked.items()}
+        same_mean = {name: target.replace("new", "population") for name, target in asked.items()}
         new = asked_rows(design, newdata, same_mean, offset)
     weights = design.weights_at(newdata, needed=transform is not None)
     rows = replace(_rows_at_estimates(fit, new, same_mean, 1, default_rng(0), weights), transform=transform)
-    of = rows.eta if linear else rows.mean
-    values = np.concatenate([of(block)[0] for block in rows.blocks()])
+    prediction = rows.eta if linear else rows.mean
+    values = np.concatenate([prediction(block)[0] for block in rows.blocks()])
     if values.ndim == 2:
         levels = pd.Index(design.levels, name="category")
         return pd.DataFrame(values, index=new.index, columns=levels).assign(**target_columns(new, asked))
@@ -214,9 +214,9 @@ def _rows_at_estimates(
         asked,
         rng,
         beta=np.broadcast_to(solution.beta, (draws, len(solution.beta))),
-        covariances=[np.broadcast_to(cov, (draws, *cov.shape)) for cov in solution.covariances],
+        covariances=[np.broadcast_to(covariance, (draws, *covariance.shape)) for covariance in solution.covariances],
         effects=lambda name: np.broadcast_to(modes[name], (draws, *modes[name].shape)),
-        parameters={n: np.tile(v, (draws, *[1] * np.ndim(v))) for n, v in fit.values.family.items()},
+        parameters={name: np.tile(value, (draws, *[1] * np.ndim(value))) for name, value in fit.values.family.items()},
         trials=trials,
         weights=weights,
     )
@@ -267,30 +267,32 @@ def _plug_in(
     new = asked_rows(design, newdata, asked, offset)
     having = parts(new, asked)
     effects = {g.name: (_factor(design, g.name), g.codes, g.Z) for g, target in having if target == "observed"}
-    about = wald.approximation(design, solution, ddf)
-    errors = Errors.of(*working(design, solution), about.vcov)
+    approximation = wald.approximation(design, solution, ddf)
+    errors = Errors.of(*working(design, solution), approximation.vcov)
     if new.wide:
         weights = design.weights_at(newdata, needed=kind == "response")
-        return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, about, errors, weights, shares, trials)
+        return _plug_in_of_wide(fit, new, asked, having, kind, ci_prob, approximation, errors, weights, shares, trials)
     error_variances = errors.of_rows(new.X, list(effects.values()))
     nothing = np.zeros(len(new.X))
-    due = dict.fromkeys(_factors(fit), nothing) | dict(zip(("", *effects), error_variances.T, strict=True))
+    error_variance_of = dict.fromkeys(_factors(fit), nothing) | dict(
+        zip(("", *effects), error_variances.T, strict=True)
+    )
     estimate = new.X @ solution.beta + new.offset
     for k, codes, Z in effects.values():
         estimate += np.einsum("nq,nq->n", Z, solution.modes[k][codes])
     for g, target in having:
         if target == "new" or (target == "population" and kind == "response"):
-            cov = solution.covariances[_factor(design, g.name)]
-            due[g.name] = due[g.name] + np.einsum("na,ab,nb->n", g.Z, cov, g.Z)
+            covariance = solution.covariances[_factor(design, g.name)]
+            error_variance_of[g.name] = error_variance_of[g.name] + np.einsum("na,ab,nb->n", g.Z, covariance, g.Z)
     weights = design.weights_at(newdata, needed=kind == "response")
     residual = np.zeros(len(estimate))
     curved = kind == "mean" and not keeps_mean(design.family)
     if kind == "response" and design.family.has_reml:
         residual = residual + fit.sigma**2 / (1.0 if weights is None else weights)
-    variances = np.column_stack([due[name] for name in ("", *_factors(fit))])
+    variances = np.column_stack([error_variance_of[name] for name in ("", *_factors(fit))])
     total = np.maximum(variances.sum(axis=1) + residual, 0.0)
     reach, bends = errors.reach_of_rows(new.X, list(effects.values())), _residual_slopes(design, newdata, residual)
-    df = wald.df_of_sums(about, reach, total, residual, bends)
+    df = wald.df_of_sums(approximation, reach, total, residual, bends)
     table = pd.DataFrame({"estimate": estimate, "std_error": np.sqrt(total), "df": df})
     table = wald.with_interval(table, ci_prob)
     if curved:
@@ -329,8 +331,8 @@ def _through_link(
     def variance(*targets_of: str) -> Array:
         parts = [(g, solution.covariances[_factor(design, g.name)]) for g, to in having if to in targets_of]
         total = np.zeros(len(table))
-        for g, cov in parts:
-            total += np.einsum("na,ab,nb->n", g.Z, cov, g.Z)
+        for g, covariance in parts:
+            total += np.einsum("na,ab,nb->n", g.Z, covariance, g.Z)
         for to in targets_of:
             total += (of_wide or {}).get(to, np.zeros(1))
         return total

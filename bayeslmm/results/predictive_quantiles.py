@@ -58,7 +58,7 @@ def predictive(
     """
     n = len(eta)
     mean, sd, quantiles = np.empty(n), np.empty(n), np.empty((len(probabilities), n))
-    whole = _Rows(
+    complete = _Rows(
         family=family,
         eta=eta,
         se=se,
@@ -69,11 +69,11 @@ def predictive(
     for first in range(0, n, NUMBERS // POINTS):
         places = np.arange(first, min(first + NUMBERS // POINTS, n))
         with np.errstate(all="ignore"):
-            mean[places], sd[places], of_mean = whole.taking(places).moments()
+            mean[places], sd[places], of_mean = complete.taking(places).moments()
             is_narrow = of_mean * (1.0 + NARROW**2) > NARROW**2 * sd[places] ** 2
             is_narrow |= (se[places] > FAR) & (not family.is_on_response_scale)
             for chosen, rule in ((places[~is_narrow], _hermite()), (places[is_narrow], _equal_steps())):
-                rows = whole.taking(chosen)
+                rows = complete.taking(chosen)
                 for i, probability in enumerate(probabilities):
                     quantiles[i, chosen] = rows.quantile(probability, rule)
     return Predictive(mean=mean, sd=sd, quantiles=quantiles)
@@ -130,10 +130,10 @@ class _Rows:
         mean = self.family.expected(eta, self.parameters, self.weights)
         spread = self.family.variance(mean, self.parameters, trials=self.trials, weights=self.weights) * times**2
         mean = mean * times
-        used = weights > 0.0
+        is_used = weights > 0.0
 
         def average(values: Array) -> Array:
-            return np.where(used.any(axis=0), np.sum(np.where(used, weights * values, 0.0), axis=0), np.nan)
+            return np.where(is_used.any(axis=0), np.sum(np.where(is_used, weights * values, 0.0), axis=0), np.nan)
 
         total = average(mean)
         of_mean = average((mean - total) ** 2)
@@ -155,16 +155,16 @@ class _Rows:
         if "sigma" in values and self.weights is not None:
             values["sigma"] = values["sigma"] / np.sqrt(self.weights)
         trials = None if self.trials is None else np.broadcast_to(self.trials, eta.shape)
-        each = self.family.cdf(np.broadcast_to(y, eta.shape), eta, values, trials)[1]
-        return np.asarray(np.sum(np.where(weights > 0.0, weights * each, 0.0), axis=0))
+        probability = self.family.cdf(np.broadcast_to(y, eta.shape), eta, values, trials)[1]
+        return np.asarray(np.sum(np.where(weights > 0.0, weights * probability, 0.0), axis=0))
 
     def quantile(self, probability: float, rule: Rule) -> Array:
         """The least y (n,) at which F reaches a probability; NaN where there is no distribution."""
-        whole = self.family.is_discrete
+        is_whole = self.family.is_discrete
         center, unit = self._about()
         lowest, highest = self._ends()
         low, high = np.maximum(center - unit, lowest), np.minimum(center + unit, highest)
-        if whole:
+        if is_whole:
             low, high = np.floor(low), np.ceil(high)
         sound, size = np.isfinite(self.eta) & np.isfinite(self.se) & np.isfinite(center), unit
         for _ in range(WIDENINGS):
@@ -173,17 +173,17 @@ class _Rows:
                 break
             high = np.where(above, low, high)
             unit = np.where(above, 2.0 * unit, unit)
-            low = np.where(above, np.maximum(low - np.ceil(unit) if whole else low - unit, lowest), low)
+            low = np.where(above, np.maximum(low - np.ceil(unit) if is_whole else low - unit, lowest), low)
         for _ in range(WIDENINGS):
             short = sound & (high < highest) & ~(self._below(high, rule) >= probability)
             if not short.any():
                 break
             low = np.where(short, high, low)
             unit = np.where(short, 2.0 * unit, unit)
-            high = np.where(short, np.minimum(high + np.ceil(unit) if whole else high + unit, highest), high)
+            high = np.where(short, np.minimum(high + np.ceil(unit) if is_whole else high + unit, highest), high)
         for _ in range(BISECTIONS):
-            middle = np.floor(0.5 * (low + high)) if whole else 0.5 * (low + high)
-            if whole:
+            middle = np.floor(0.5 * (low + high)) if is_whole else 0.5 * (low + high)
+            if is_whole:
                 if not (sound & (middle > low) & (middle < high)).any():
                     break
             elif not (sound & (high - low > CLOSE * np.where(lowest == 0.0, np.minimum(size, high), size))).any():
@@ -191,7 +191,7 @@ class _Rows:
             enough = self._below(middle, rule) >= probability
             low, high = np.where(enough, low, middle), np.where(enough, middle, high)
         sound &= (self._below(high, rule) >= probability) & ((low <= lowest) | (self._below(low, rule) < probability))
-        return np.where(sound, high if whole else 0.5 * (low + high), np.nan)
+        return np.where(sound, high if is_whole else 0.5 * (low + high), np.nan)
 
     def _ends(self) -> tuple[Array, Array]:
         """What the response is above, and not above (n,)."""

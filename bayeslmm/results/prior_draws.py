@@ -113,9 +113,9 @@ def residual_values(design: Design, drawn: Mapping[str, Array]) -> Array | None:
 
 
 def _check_proper(priors: Priors) -> None:
-    improper = [e for e in priors.entries if isinstance(e.prior, Prior) and e.prior.name in IMPROPER]
+    improper = [entry for entry in priors.entries if isinstance(entry.prior, Prior) and entry.prior.name in IMPROPER]
     if improper:
-        names = ", ".join(e.label for e in improper)
+        names = ", ".join(entry.label for entry in improper)
         example = {
             "sd": "Prior('HalfNormal', sigma=1)",
             "Intercept": "Prior('Normal', mu=0, sigma=1)",
@@ -162,13 +162,13 @@ def _group(
 ) -> dict[str, Array]:
     """sds and correlations of one grouping factor, and its effects if they are asked for."""
     template = group.template
-    each = np.empty((draws, len(group.sd_terms)))
+    sd_draws = np.empty((draws, len(group.sd_terms)))
     for k, term in enumerate(group.sd_terms):
         prior = priors.get("sd", group.name, term)
         assert isinstance(prior, Prior)
         name = f"sd({term} | {group.name})"
-        each[:, k] = _draw(name, prior, (draws,), root.spawn(1)[0], positive=True)
-    sds = each[:, list(template.sd_of)]
+        sd_draws[:, k] = _draw(name, prior, (draws,), root.spawn(1)[0], positive=True)
+    sds = sd_draws[:, list(template.sd_of)]
     of_cor, of_b = root.spawn(2)
     factor = np.broadcast_to(np.eye(group.q), (draws, group.q, group.q)).copy()
     for block, structure in zip(map(list, template.blocks), template.structures, strict=True):
@@ -176,15 +176,15 @@ def _group(
             lkj = priors.get("cor", group.name)
             assert isinstance(lkj, LKJ)
             factor[:, np.array(block)[:, None], block] = structure.draw(lkj.eta, len(block), draws, of_cor)
-    cor = factor @ factor.transpose(0, 2, 1)
-    cor[:, range(group.q), range(group.q)] = 1.0
+    correlation = factor @ factor.transpose(0, 2, 1)
+    correlation[:, range(group.q), range(group.q)] = 1.0
     if not with_effects:
-        variables = of_group(group, names, sds, cor, np.zeros((0, group.q)))
+        variables = of_group(group, names, sds, correlation, np.zeros((0, group.q)))
         del variables[names.b[group.name]]
         return variables
     z = of_b.standard_normal((draws, group.n_levels, group.q))
     effects = z @ factor.transpose(0, 2, 1) * sds[:, None, :]
-    return of_group(group, names, sds, cor, group.related(effects))
+    return of_group(group, names, sds, correlation, group.related(effects))
 
 
 def _draw(name: str, prior: Prior, size: tuple[int, ...], rng: Generator, *, positive: bool = False) -> Array:
@@ -303,9 +303,9 @@ def prior_predictive(design: Design, priors: Priors, *, draws: int = 500, random
     """
     import xarray as xr
 
-    drawn = prior_draws(design, priors, draws=draws, random_seed=random_seed)
-    y = responses(design, drawn, response_stream(random_seed))
-    prior = as_dataset(design, {name: values[None] for name, values in drawn.items()})
+    prior_sample = prior_draws(design, priors, draws=draws, random_seed=random_seed)
+    y = responses(design, prior_sample, response_stream(random_seed))
+    prior = as_dataset(design, {name: values[None] for name, values in prior_sample.items()})
     steps, rows = {dim: prior[dim].to_numpy() for dim in EACH}, {ROW: design.index.to_numpy()}
     predictive = xr.Dataset({RESPONSE: ((*EACH, ROW), as_seen(design, y)[None])}, coords=steps | rows)
     for dataset in (prior, predictive):

@@ -30,8 +30,8 @@ def of_point(record: Estimates, baseline: Estimates) -> pd.DataFrame:
     if not isinstance(baseline, Estimates):
         raise InputError("pseudo_r2(baseline): a REML or ML fit is compared with another one, not with a posterior")
     tables = [
-        _reductions(record.design, record.values, each.design, each.values, lambda draws: draws)
-        for each in (baseline, *rivals_of(baseline))
+        _reductions(record.design, record.values, rival.design, rival.values, lambda draws: draws)
+        for rival in (baseline, *rivals_of(baseline))
     ]
     return reduce(agreed, tables)
 

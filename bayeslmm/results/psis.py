@@ -51,8 +51,8 @@ def _block(log_density: Array, tail: int) -> tuple[Array, Array, NDArray[np.bool
         # of a draw that is not smoothed weight times density is one number, whatever the draw
         elpd = np.log(n_body + np.exp(smoothed - highest).sum(axis=1)) - total - largest
         spread = highest[:, -1] - highest[:, 0] >= np.finfo(float).tiny
-        known = spread & np.isfinite(k) & (k != 0.0) & (sigma > 0.0) & np.isfinite(elpd)
-    return elpd, k, known
+        is_defined = spread & np.isfinite(k) & (k != 0.0) & (sigma > 0.0) & np.isfinite(elpd)
+    return elpd, k, is_defined
 
 
 def _grid_size(n: int) -> int:

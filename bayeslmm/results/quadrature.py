@@ -79,18 +79,18 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
         design,
         beta=beta,
         parameters=parameters,
-        sds=[each.sds for each in of_bars],
-        correlations=[each.correlations for each in of_bars],
-        effects=[each.effects for each in of_bars],
+        sds=[of_bar.sds for of_bar in of_bars],
+        correlations=[of_bar.correlations for of_bar in of_bars],
+        effects=[of_bar.effects for of_bar in of_bars],
     )
     rate, nodes = float(accepted.mean()), " × ".join(map(str, marginal.nodes))
-    said = f"{nodes} nodes, {rate:.0%} of proposals accepted{_modes(fitted)}"
+    sampler_words = f"{nodes} nodes, {rate:.0%} of proposals accepted{_modes(fitted)}"
     tree = as_tree(
         design,
         variables,
         {"lp": _joined(walks, "log_density"), "accepted": accepted},
         of_posterior={
-            "sampler": f"the exact marginal by quadrature ({said})",
+            "sampler": f"the exact marginal by quadrature ({sampler_words})",
             "method": "exact",
             "tuning_steps": 0,
             "seconds": round(time.perf_counter() - started, 3),

@@ -60,7 +60,7 @@ def quantile_residuals(
     if design.residual is not None and design.residual.is_correlated:
         structure = design.residual.structure
         if residual is not None:
-            each = zip(scores, residual, strict=True)
-            return np.array([structure.decorrelated(z[:, None], values)[:, 0] for z, values in each])
+            arguments = zip(scores, residual, strict=True)
+            return np.array([structure.decorrelated(z[:, None], values)[:, 0] for z, values in arguments])
         return np.ascontiguousarray(structure.decorrelated(scores.T).T)
     return scores

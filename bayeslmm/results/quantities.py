@@ -108,7 +108,7 @@ def _names_of_icc(design: Design, by_group: bool) -> list[str]:
     names = list(variance.ICC)
     if by_group:
         names += [variance.told_as(group.name, variance.ICC) for group in design.groups if group.is_grouping]
-        names += [variance.cumulative(n, above) for n, above in variance.nesting(design).items() if above]
+        names += [variance.cumulative(name, above) for name, above in variance.nesting(design).items() if above]
     return names
 
 
@@ -166,7 +166,7 @@ def components(design: Design, like: Values) -> Quantity:
         verb="variance_components",
         name="component",
         labels=labels,
-        of=lambda values: np.stack([v for *_, v in rows(values)], axis=-1),
+        of=lambda values: np.stack([value for *_, value in rows(values)], axis=-1),
     )
 
 

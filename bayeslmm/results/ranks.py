@@ -17,8 +17,8 @@ def rank_groups(
     g = fit.design.group(group)
     if term not in g.columns:
         raise InputError(f"rank_groups(term={term!r}): the random effects of {g.name} are {', '.join(g.columns)}")
-    whole = isinstance(top, int | np.integer) and not isinstance(top, bool)
-    if not whole or top < 1:
+    is_whole = isinstance(top, int | np.integer) and not isinstance(top, bool)
+    if not is_whole or top < 1:
         raise InputError(f"rank_groups(top={top!r}): a number of places, from 1 to {g.n_levels}")
     places = min(int(top), max(g.n_levels - 1, 1))
     effects = flat(fit.draws(fit.design.names.b[g.name]))[..., g.columns.index(term)]

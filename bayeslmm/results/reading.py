@@ -213,14 +213,15 @@ def _labels_of_rows(index: Sequence[Sequence[str]]) -> list[int]:
 def _texts(name: str, column: pd.Series, uncertainty: np.ndarray | None) -> list[str]:
     """A column as texts."""
     if not pd.api.types.is_float_dtype(column):
-        return ["" if pd.api.types.is_scalar(v) and pd.isna(v) else one_line(v) for v in column]
+        return ["" if pd.api.types.is_scalar(value) and pd.isna(value) else one_line(value) for value in column]
     values = column.to_numpy(dtype=float, na_value=np.nan)
     write = _writer(name, values)
     if uncertainty is None or name not in _BY_UNCERTAINTY:
-        return [write(v) for v in values]
+        return [write(value) for value in values]
     by_uncertainty = np.isfinite(uncertainty) & (uncertainty > 0.0) & np.isfinite(values)
     return [
-        number(v, u) if known else write(v) for v, u, known in zip(values, uncertainty, by_uncertainty, strict=True)
+        number(value, u) if known else write(value)
+        for value, u, known in zip(values, uncertainty, by_uncertainty, strict=True)
     ]
 
 
@@ -289,9 +290,9 @@ def _split(widths: Sequence[int], width: int, labels: Sequence[int], gap: int) -
 def _aligned(wrapped: list[list[list[str]]], widths: list[int], block: list[int], left: int) -> str:
     lines = []
     for r in range(len(wrapped[0])):
-        for k in range(max(len(wrapped[c][r]) for c in block)):
-            texts = [(wrapped[c][r][k] if k < len(wrapped[c][r]) else "", c) for c in block]
-            is_text = [c < left or widths[c] >= LONGEST_LINE // 2 for c in block]
+        for k in range(max(len(wrapped[column][r]) for column in block)):
+            texts = [(wrapped[column][r][k] if k < len(wrapped[column][r]) else "", column) for column in block]
+            is_text = [column < left or widths[column] >= LONGEST_LINE // 2 for column in block]
             sides = zip(texts, is_text, strict=True)
             cells = [text.ljust(widths[c]) if flush else text.rjust(widths[c]) for (text, c), flush in sides]
             lines.append("  ".join(cells).rstrip())
@@ -303,8 +304,8 @@ def _html(headers: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence
     widths = [min(LONGEST_LINE, max(len(row[c]) for row in (headers, *rows))) for c in range(len(headers))]
     tables = (
         html_table(
-            [headers[c] for c in block],
-            [[row[c] for c in block] for row in rows],
+            [headers[column] for column in block],
+            [[row[column] for column in block] for row in rows],
             [place for place, c in enumerate(block) if c in texts],
         )
         for block in _split(widths, PAGE_WIDTH, labels, PAGE_GAP)

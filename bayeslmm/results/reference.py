@@ -24,11 +24,11 @@ def predictors(design: Design, *, groups: bool = True) -> list[str]:
     of_parameters = [part.recipe for part in design.predictors.values()]
     matrices += [each for part in of_parameters for each in (part.fixed, *(bar for bars in part.bars for bar in bars))]
     leaves = [coded.expression for matrix in matrices for factors in matrix.products for coded in factors]
-    used = {name for leaf in (*leaves, *recipe.offsets) for name in leaf.columns.values()}
-    used |= {name for part in of_parameters for leaf in part.offsets for name in leaf.columns.values()}
+    used_names = {name for leaf in (*leaves, *recipe.offsets) for name in leaf.columns.values()}
+    used_names |= {name for part in of_parameters for leaf in part.offsets for name in leaf.columns.values()}
     if groups:
-        used |= {variable for group in design.every_group if group.is_grouping for variable in group.variables}
-    return [name for name in design.frame if name in used]
+        used_names |= {variable for group in design.every_group if group.is_grouping for variable in group.variables}
+    return [name for name in design.frame if name in used_names]
 
 
 def grid(

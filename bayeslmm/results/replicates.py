@@ -113,16 +113,16 @@ def _of_estimates(
     effects: dict[str, Array] = {}
     if "observed" in asked.values() or fit.design.smooths:
         count = sum(group.n_levels * group.q for group in fit.design.groups)
-        drawn = conditional_draws(*working(fit.design, solution), rng.standard_normal((draws, count)))
-        effects = dict(zip((group.name for group in fit.design.groups), drawn, strict=True))
+        simulated_effects = conditional_draws(*working(fit.design, solution), rng.standard_normal((draws, count)))
+        effects = dict(zip((group.name for group in fit.design.groups), simulated_effects, strict=True))
     rows = _rows_of_design(
         fit.design,
         asked,
         rng,
         beta=np.tile(solution.beta, (draws, 1)),
-        covariances=[np.tile(cov, (draws, 1, 1)) for cov in solution.covariances],
+        covariances=[np.tile(covariance_matrix, (draws, 1, 1)) for covariance_matrix in solution.covariances],
         effects=effects.__getitem__,
-        parameters={n: np.tile(v, (draws, *[1] * np.ndim(v))) for n, v in fit.values.family.items()},
+        parameters={name: np.tile(value, (draws, *[1] * np.ndim(value))) for name, value in fit.values.family.items()},
     )
     return rows, rng
 
@@ -130,25 +130,30 @@ def _of_estimates(
 def _of_priors(
     design: Design, priors: Priors, asked: Mapping[str, str], draws: int, random_seed: int | None
 ) -> tuple[Rows, Generator]:
-    drawn, rng = (prior_draws(design, priors, draws=draws, random_seed=random_seed), response_stream(random_seed))
+    prior_sample, rng = (
+        prior_draws(design, priors, draws=draws, random_seed=random_seed),
+        response_stream(random_seed),
+    )
     names = design.names
     rows = _rows_of_design(
         design,
         {name: "observed" if target == "new" else target for name, target in asked.items()},
         rng,
-        beta=drawn["beta"],
+        beta=prior_sample["beta"],
         covariances=[
-            covariance(drawn[names.sd[group.name]], drawn.get(names.cor[group.name], np.eye(group.q)))
+            covariance(prior_sample[names.sd[group.name]], prior_sample.get(names.cor[group.name], np.eye(group.q)))
             for group in design.groups
         ],
-        effects=lambda name: drawn[names.b[name]],
-        parameters={name: drawn[name] for name in design.parameters},
+        effects=lambda name: prior_sample[names.b[name]],
+        parameters={name: prior_sample[name] for name in design.parameters},
         of_parameters={
-            group.name: covariance(drawn[names.sd[group.name]], drawn.get(names.cor[group.name], np.eye(group.q)))
+            group.name: covariance(
+                prior_sample[names.sd[group.name]], prior_sample.get(names.cor[group.name], np.eye(group.q))
+            )
             for group in design.parameter_groups
         },
     )
-    values = residual_values(design, drawn)
+    values = residual_values(design, prior_sample)
     if design.residual is not None and values is not None:
         rows = replace(rows, residual=RowResiduals(G=design.residual.structure.spread.G, values=values))
     return rows, rng

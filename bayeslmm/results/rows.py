@@ -69,9 +69,9 @@ class NewGroups:
 
     def some(self, codes: Codes) -> tuple[Array, Codes]:
         """Effects (q, groups, S) of the groups with these codes, and the places (n,) of the codes among them."""
-        chunks, where = np.unique(codes // self._size, return_inverse=True)
+        chunks, inverse_index = np.unique(codes // self._size, return_inverse=True)
         drawn = np.concatenate([self._chunk(int(number)) for number in chunks], axis=1)
-        return drawn, where * self._size + codes % self._size
+        return drawn, inverse_index * self._size + codes % self._size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,7 +174,9 @@ class PredictedRows:
             if rng is not None:
                 return link.to_mean(eta + spread * rng.standard_normal(eta.shape))
             nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-            each = (w * link.to_mean(eta + z * spread) for z, w in zip(nodes, weights / weights.sum(), strict=True))
+            each = (
+                w * link.to_mean(eta + node * spread) for node, w in zip(nodes, weights / weights.sum(), strict=True)
+            )
             return np.asarray(sum(each))
 
     def taking(self, order: Any) -> PredictedRows:
@@ -192,8 +194,8 @@ def _linear_predictor(X: Array, beta: Array, offset: Array, effects: Sequence[Ef
     """Xβ + Zb + offset (S, rows) for β (S, p); the draws of a row lie together."""
     eta = X[rows] @ beta.T
     eta += offset[rows, None]
-    for each in effects:
-        each.add(eta, rows)
+    for effect in effects:
+        effect.add(eta, rows)
     return eta.T
 
 
@@ -272,7 +274,10 @@ class Rows:
         """
         if not self.predicted:
             return self.parameters
-        return {**self.parameters, **{each.part.parameter: each.values(rows, rng) for each in self.predicted}}
+        return {
+            **self.parameters,
+            **{predictor.part.parameter: predictor.values(rows, rng) for predictor in self.predicted},
+        }
 
     def spread(self, rows: Any) -> Array | None:
         """Sd (S, rows) that the factors averaged over add to the linear predictor."""
@@ -284,7 +289,7 @@ class Rows:
         if self.transform is not None:
             noise, spread = self.residual_sds(rows), self.spread(rows)
             return expected_of(self.transform, self.eta(rows), noise if spread is None else np.hypot(spread, noise))
-        if self.family.is_nominal and any(each.averaged for each in self.predicted):
+        if self.family.is_nominal and any(predictor.averaged for predictor in self.predicted):
             return self._mean_over_groups(rows)
         spread = None if keeps_mean(self.family) else self.spread(rows)
         if spread is None:
@@ -294,8 +299,8 @@ class Rows:
     def _mean_over_groups(self, rows: Any) -> Array:
         """Probabilities (S, rows, K) averaged over groups, whose effects move several linear predictors at once."""
         eta = self.eta(rows)
-        centres = {each.part.parameter: each.eta(rows) for each in self.predicted}
-        spreads = {each.part.parameter: _spread(each.averaged, rows) for each in self.predicted}
+        centres = {predictor.part.parameter: predictor.eta(rows) for predictor in self.predicted}
+        spreads = {predictor.part.parameter: _spread(predictor.averaged, rows) for predictor in self.predicted}
         nodes, weights = normal_nodes(len(self.predicted))
         total = np.zeros(())
         for node, weight in zip(nodes, weights, strict=True):
@@ -321,15 +326,16 @@ class Rows:
     def by_new_group(self) -> tuple[Rows, NDArray[np.intp] | None]:
         """The rows in an order in which every block needs few of the new groups, and that order, if it is another."""
         lazy = sorted(
-            (e for e in self.effects if isinstance(e.b, NewGroups)),
+            (effect for effect in self.effects if isinstance(effect.b, NewGroups)),
             key=lambda e: -e.b.count,  # type: ignore[union-attr]
         )
         if not lazy:
             return self, None
-        order = np.lexsort([e.codes for e in lazy])  # the last key, that of the fewest groups, comes first
+        order = np.lexsort([entry.codes for entry in lazy])  # the last key, that of the fewest groups, comes first
         taken = self._taken(order)
         numbered = (
-            replace(e, codes=pd.factorize(e.codes)[0]) if isinstance(e.b, NewGroups) else e for e in taken.effects
+            replace(effect, codes=pd.factorize(effect.codes)[0]) if isinstance(effect.b, NewGroups) else effect
+            for effect in taken.effects
         )
         return replace(taken, effects=tuple(numbered)), order
 
@@ -340,7 +346,7 @@ class Rows:
             offset=self.offset[order],
             effects=tuple(effect.taking(order) for effect in self.effects),
             averaged=tuple(replace(a, Z=a.Z[order]) for a in self.averaged),
-            predicted=tuple(each.taking(order) for each in self.predicted),
+            predicted=tuple(predictor.taking(order) for predictor in self.predicted),
             trials=None if self.trials is None else self.trials[order],
             weights=None if self.weights is None else self.weights[order],
             residual=None if self.residual is None else replace(self.residual, G=self.residual.G[order]),
@@ -408,7 +414,7 @@ def rows_of(
         asked,
         rng,
         beta=flat(values.beta)[chosen],
-        covariances=[flat(cov)[chosen] for cov in values.covariances],
+        covariances=[flat(covariance)[chosen] for covariance in values.covariances],
         effects=lambda name: flat(fit.draws(fit.design.names.b[name]))[chosen],
         parameters={name: flat(fit.draws(name))[chosen] for name in fit.design.parameters},
         of_parameters=covariances_of_parameters(fit, chosen),
@@ -444,7 +450,7 @@ def rows_under(
     ``repeated`` is the number of rows, if the same ones are there several times with other predictors;
     ``of_parameters`` are the covariance matrices of effects in predictors of the family's parameters.
     """
-    of_factor = {group.name: cov for group, cov in zip(design.groups, covariances, strict=True)}
+    of_factor = {group.name: covariance for group, covariance in zip(design.groups, covariances, strict=True)}
     having, averaged = _effects_at(design.groups, new, asked, rng, of_factor, effects, repeated)
     constant = {name: value for name, value in parameters.items() if name not in design.of_variable}
     return Rows(
@@ -503,19 +509,19 @@ def _effects_at(
     having: list[Effects | WideEffects] = []
     averaged = []
     for part, target in parts(new, asked):
-        name, cov = part.name, of_factor[part.name]
+        name, covariance = part.name, of_factor[part.name]
         if target == "observed":
             b = np.ascontiguousarray(effects(name).transpose(2, 1, 0))
             having.append(Effects(name=name, b=b, codes=part.codes, Z=part.Z))
         elif target == "new":
             codes, count = label_places(part, repeated)
-            drawn = _new_groups(cov, count, rng)
-            having.append(Effects(name=name, b=drawn, codes=codes, Z=part.Z, covariance=cov))
+            drawn = _new_groups(covariance, count, rng)
+            having.append(Effects(name=name, b=drawn, codes=codes, Z=part.Z, covariance=covariance))
         else:
-            averaged.append(Averaged(name=name, covariance=cov, Z=part.Z))
+            averaged.append(Averaged(name=name, covariance=covariance, Z=part.Z))
     for wide in new.wide:
         target = asked[wide.name] if wide.is_grouping else "observed"
-        term, cov = next(g for g in groups if g.name == wide.name), of_factor[wide.name]
+        term, covariance = next(group for group in groups if group.name == wide.name), of_factor[wide.name]
         assert isinstance(term, WideTerm)
         known, others = (target, target) if target in PURE else ("observed", MIXED[target])
         if known == "observed":
@@ -525,12 +531,12 @@ def _effects_at(
                 continue
             related = matrix is wide.matrix
             if of_these == "new":  # all levels anew, related as they are
-                z = rng.standard_normal((len(cov), matrix.shape[1] // term.q, term.q))
-                drawn = np.einsum("sjc,sac->sja", z, roots_of(cov))
+                z = rng.standard_normal((len(covariance), matrix.shape[1] // term.q, term.q))
+                drawn = np.einsum("sjc,sac->sja", z, roots_of(covariance))
                 having.append(WideEffects.of(wide.name, term.related(drawn) if related else drawn, matrix))
             else:
                 Z = spread(matrix, term.root if related else None, term.q)
-                averaged.append(Averaged(name=wide.name, covariance=cov, Z=Z))
+                averaged.append(Averaged(name=wide.name, covariance=covariance, Z=Z))
     return tuple(having), tuple(averaged)
 
 

@@ -47,8 +47,8 @@ class Settings:
         for name, least in (("draws", 1), ("tune", 1), ("chains", 1), ("cores", 1), ("random_seed", 0)):
             value = getattr(self, name)
             optional = name in ("cores", "random_seed") and value is None
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not optional and not (whole and value >= least):
+            is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not optional and not (is_whole and value >= least):
                 raise InputError(f"fit({name}={value!r}): {name} is a whole number, at least {least}")
         if not isinstance(self.progressbar, bool | np.bool_):
             raise InputError(f"fit(progressbar={self.progressbar!r}): progressbar is True or False")

@@ -39,8 +39,8 @@ def linear_predictor(design: Design, beta: Array, effects: Sequence[Array]) -> A
 def residual_noise(structure: Residuals, values: Array, rng: Generator) -> Array:
     """Errors (S, n) in units of sigma, with sds and correlations as draws (S, d + r) of their parameters have them."""
     independent = rng.standard_normal((len(values), len(structure.spread.G), 1))
-    each = [structure.with_values(v).noise(z)[:, 0] for v, z in zip(values, independent, strict=True)]
-    return np.array(each)
+    noise = [structure.with_values(value).noise(z)[:, 0] for value, z in zip(values, independent, strict=True)]
+    return np.array(noise)
 
 
 def simulate_response(

@@ -120,8 +120,8 @@ def _length_of(name: str, text: str, position: int) -> int:
         return len(name)
     if " " not in name:
         return 0
-    found = _with_free_spaces(name).match(text, position)
-    return len(found[0]) if found else 0
+    match = _with_free_spaces(name).match(text, position)
+    return len(match[0]) if match else 0
 
 
 @cache
@@ -289,6 +289,6 @@ def linear(statements: Sequence[Statement], names: Sequence[str], verb: str) -> 
         r[k] = -origin
     at_best = np.linalg.lstsq(L, r, rcond=None)[0]
     if np.abs(L @ at_best - r).max() > 1e-8 * (np.abs(r).max() + np.abs(L).max() * np.abs(at_best).max(initial=0.0)):
-        shown = ", ".join(statement.text for statement in statements)
-        raise InputError(f"{verb}({shown!r}): no coefficients fulfil these equations together")
+        listed = ", ".join(statement.text for statement in statements)
+        raise InputError(f"{verb}({listed!r}): no coefficients fulfil these equations together")
     return L, r

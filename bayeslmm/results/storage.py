@@ -104,24 +104,24 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
     target = checked_path(path, "save")
     if not target.parent.is_dir():
         raise StorageError(f"save: there is no folder {target.parent}")
-    about, data = _describe_design(fit.design)
-    about = {"format": IN_MEMORY if fit.design.sums is None else FORMAT, "version": _version(), **about}
+    description, data = _describe_design(fit.design)
+    description = {"format": IN_MEMORY if fit.design.sums is None else FORMAT, "version": _version(), **description}
     groups: dict[str, Any] = {DATA: _dataset(data)}
     if isinstance(fit, PointFit):
-        about |= {"kind": "point", "reml": fit.solution.reml}
+        description |= {"kind": "point", "reml": fit.solution.reml}
         described, arrays = _describe_solution(fit.solution)
-        about["solution"], groups[SOLUTION] = described, _dataset(arrays)
+        description["solution"], groups[SOLUTION] = described, _dataset(arrays)
     else:
-        about |= {"kind": "posterior", **_describe_posterior(fit)}
-        label_names, about["groups"] = set(fit.design.coords), {}
+        description |= {"kind": "posterior", **_describe_posterior(fit)}
+        label_names, description["groups"] = set(fit.design.coords), {}
         for name, node in fit.idata.children.items():
             dataset = node.to_dataset()
-            about["groups"][name] = _plain(dict(dataset.attrs))
+            description["groups"][name] = _plain(dict(dataset.attrs))
             dataset.attrs = {}
             groups[name] = dataset.drop_vars([str(coord) for coord in dataset.coords if str(coord) in label_names])
     tree = xr.DataTree.from_dict(groups)
     try:
-        tree.attrs["bayeslmm"] = json.dumps(about)
+        tree.attrs["bayeslmm"] = json.dumps(description)
     except (TypeError, ValueError) as problem:
         raise StorageError(f"save: an attribute of idata cannot be written: {problem}") from None
     try:
@@ -157,23 +157,24 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
     """
     source = checked_path(path, "load")
     names = names_of_caller() if trust and namespace is None else namespace or {}
-    about = _about(source)
-    if about["format"] > FORMAT:
+    description = _about(source)
+    if description["format"] > FORMAT:
         raise StorageError(
-            f"load: {source} is of format {about['format']}, written by bayeslmm {about['version']}; this version "
-            f"({_version()}) reads up to format {FORMAT}. Upgrade bayeslmm to load it."
+            f"load: {source} is of format {description['format']}, written by bayeslmm "
+            f"{description['version']}; this version ({_version()}) reads up to format {FORMAT}. Upgrade "
+            "bayeslmm to load it."
         )
     try:
-        check_description(about)
+        check_description(description)
     except DataError as problem:
         raise StorageError(f"load: {source}: {problem}") from None
     tree = _tree(source)
     try:
         if not trust:
-            _check_own(about.get("own", []), names)
-        design, origin = _build_design(about, _arrays(tree[DATA].to_dataset()), Scope(names=names, trusted=trust))
-        if about["kind"] == "point":
-            solution = _build_solution(about["solution"], _arrays(tree[SOLUTION].to_dataset()))
+            _check_own(description.get("own", []), names)
+        design, origin = _build_design(description, _arrays(tree[DATA].to_dataset()), Scope(names=names, trusted=trust))
+        if description["kind"] == "point":
+            solution = _build_solution(description["solution"], _arrays(tree[SOLUTION].to_dataset()))
             check_residual(solution, design)
             if design.residual is not None:
                 design = design.with_residual(solution.residual)
@@ -185,7 +186,7 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
             else:
                 solution = agq.with_rivals(design, solution)
             return PointFit(design=design, solution=solution, origin=origin)
-        return _build_posterior(about, tree, design)
+        return _build_posterior(description, tree, design)
     except BayesLMMError as problem:
         raise StorageError(f"load: {source}: {problem}") from None
     except Exception as problem:  # the libraries below meet what no `save` has written in ways of their own
@@ -218,16 +219,16 @@ def _about(source: Path) -> dict[str, Any]:
     if text is None:
         raise StorageError(f"load: {source} holds no fit: it was not written by bayeslmm.save")
     try:
-        about = json.loads(text)
+        description = json.loads(text)
     except (ValueError, TypeError, RecursionError):
-        about = None
-    if not isinstance(about, dict):
+        description = None
+    if not isinstance(description, dict):
         raise StorageError(f"load: {source} is damaged: its description cannot be read")
     try:
-        check_fields(about, HEADER)
+        check_fields(description, HEADER)
     except DataError as problem:
         raise StorageError(f"load: {source}: {problem}") from None
-    return about
+    return description
 
 
 def _tree(source: Path) -> Any:
@@ -282,7 +283,7 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         {"name": name, **store(f"column_{k}", frame[name].array, arrays, f"column {name!r}")}
         for k, name in enumerate(frame)
     ]
-    about = {
+    description = {
         "formula": design.formula.text,
         "family": design.family.word,
         "link": design.family.link,
@@ -303,10 +304,10 @@ def _describe_design(design: Design) -> tuple[dict[str, Any], Arrays]:
         **streamed,
     }
     if design.matrices:
-        about["matrices"] = [
+        description["matrices"] = [
             _store_matrix(f"matrix_{k}", matrix, arrays) for k, matrix in enumerate(design.matrices.values())
         ]
-    return about, arrays
+    return description, arrays
 
 
 def _store_matrix(name: str, matrix: Matrix, arrays: Arrays) -> dict[str, Any]:
@@ -334,7 +335,7 @@ def _build_design(about: Mapping[str, Any], arrays: Arrays, scope: Scope) -> tup
     if "streamed" in about:
         return _build_streamed(about, arrays, scope)
     matrices = about.get("matrices", [])
-    of_matrices = [*(each["values"] for each in matrices), *_arrays_of(matrices)]
+    of_matrices = [*(matrix["values"] for matrix in matrices), *_arrays_of(matrices)]
     check_rows(
         {name: array for name, array in arrays.items() if name not in of_matrices},
         list(_arrays_of([*about["columns"], *about["index"]])),
@@ -422,11 +423,11 @@ def _check_scale(about: Mapping[str, Any]) -> None:
 
 def _arrays_of(stored: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The arrays that columns or levels of an index are read from."""
-    for about in stored:
-        if "array" in about:
-            yield about["array"]
-        if "categories" in about:
-            yield from _arrays_of([about["categories"]])
+    for description in stored:
+        if "array" in description:
+            yield description["array"]
+        if "categories" in description:
+            yield from _arrays_of([description["categories"]])
 
 
 def _store_index(index: pd.Index, arrays: Arrays) -> list[dict[str, Any]]:
@@ -514,10 +515,10 @@ def _describe_posterior(fit: PosteriorFit) -> dict[str, Any]:
     settings = asdict(fit.settings)
     settings["centring"] = [[_plain(key), _plain(value)] for key, value in fit.settings.centring.items()]
     options = {name: value for name, value in fit.settings.options.items() if _is_json(value)}
-    lost = sorted(set(fit.settings.options) - set(options))
-    if lost:
+    dropped = sorted(set(fit.settings.options) - set(options))
+    if dropped:
         warn(
-            f"save: options of the sampler that JSON cannot hold are left out ({', '.join(lost)}); with_priors and "
+            f"save: options of the sampler that JSON cannot hold are left out ({', '.join(dropped)}); with_priors and "
             "refit of the loaded fit will do without them",
             BayesLMMWarning,
         )
@@ -557,7 +558,7 @@ def _build_posterior(about: Mapping[str, Any], tree: Any, design: Design) -> Pos
 
     check_interval(about["ci_prob"], about["ci_kind"])
     user_priors = {_key(key): _build_prior(value) for key, value in about["priors"]}
-    entries = (ResolvedPrior(**{**e, "prior": _build_prior(e["prior"])}) for e in about["resolved"])
+    entries = (ResolvedPrior(**{**entry, "prior": _build_prior(entry["prior"])}) for entry in about["resolved"])
     priors = Priors(entries=tuple(entries), given=user_priors, fixed=design.fixed)
     check_priors(priors, design)
     if "posterior" not in about["groups"]:

@@ -61,7 +61,7 @@ def describe(design: Design, arrays: Arrays) -> tuple[dict[str, Any], pd.DataFra
         arrays |= {f"sums_ZtZ_{k}": ZtZ, f"sums_ZtXy_{k}": ZtXy}
     for (k, m), block in cross.pairs.items():
         arrays |= {f"sums_keys_{k}_{m}": block.keys, f"sums_pairs_{k}_{m}": block.values}
-    about = {
+    description = {
         "n": learned.n,
         "n_read": learned.n_read,
         "missing": dict(learned.missing),
@@ -78,7 +78,7 @@ def describe(design: Design, arrays: Arrays) -> tuple[dict[str, Any], pd.DataFra
         ],
         "sum_log_weights": float(cross.sum_log_weights),
     }
-    return about, learned.sampled(FEW)
+    return description, learned.sampled(FEW)
 
 
 def restored(

@@ -162,9 +162,9 @@ def _refuse_draws(fit: Any, options: Any) -> None:
 def _mapped(
     design: Design, source: Source, verb: Callable[[pd.DataFrame], Any], named: list[str], *, name: str = "prediction"
 ) -> Any:
-    there = source.columns
+    available = source.columns
     columns = [
-        column for column in [*design.frame.columns, design.weights_column, design.se, *named] if column in there
+        column for column in [*design.frame.columns, design.weights_column, design.se, *named] if column in available
     ]
 
     def of_chunk(rows: pd.DataFrame) -> pd.DataFrame:

@@ -27,8 +27,10 @@ from .variance import RESIDUAL, part_of, row_of
 
 def _header(design: Design, title: str, *more: str) -> str:
     lines = [title, f"Formula: {design.formula.text}"]
-    groups = ", ".join(f"{one_line(g.name)} {g.n_levels:,}" for g in design.every_group if g.is_grouping)
-    smooths = ", ".join(one_line(g.name) for g in design.smooths)
+    groups = ", ".join(
+        f"{one_line(group.name)} {group.n_levels:,}" for group in design.every_group if group.is_grouping
+    )
+    smooths = ", ".join(one_line(smooth.name) for smooth in design.smooths)
     dropped = f" ({design.n_dropped:,} dropped: missing values)" if design.n_dropped else ""
     rows = f"Rows: {len(design.y):,}{dropped}{design.rows_words}; groups: {groups or 'none'}"
     lines.append(rows + f"; smooths: {smooths}" * bool(smooths))
@@ -50,14 +52,14 @@ def errors_in_words(design: Design) -> str:
     """Which standard errors are known, and how large they are."""
     errors = design.standard_errors
     assert errors is not None
-    of = design.se or "given as values"
-    return f"Standard errors of the rows: known, {of} ({number(errors.min())} to {number(errors.max())})"
+    source = design.se or "given as values"
+    return f"Standard errors of the rows: known, {source} ({number(errors.min())} to {number(errors.max())})"
 
 
 def point_summary(fit: Estimates, ddf: str | None) -> Text:
     """What lme4 and lmerTest print of a REML or ML fit."""
     solution, design = fit.solution, fit.design
-    how = "REML" if solution.reml else "maximum likelihood"
+    method = "REML" if solution.reml else "maximum likelihood"
     kind = "Linear" if design.family.has_reml else "Generalised linear"
     title = f"{kind} mixed model" if design.groups else f"{kind} model (no random effects)"
     family = []
@@ -70,7 +72,7 @@ def point_summary(fit: Estimates, ddf: str | None) -> Text:
         elif design.levels:
             family.append(f"Success: {category_words(design)[1]}")
     return Text.of(
-        _header(design, f"{title} fit by {how}", *family),
+        _header(design, f"{title} fit by {method}", *family),
         f"REML criterion: {fit.criterion:.4f}" if solution.reml else _information(fit),
         _scaled_residuals(fit),
         _random_effects(fit),
@@ -115,19 +117,19 @@ def _random_effects(fit: Estimates) -> Table | None:
         return None
     widest = max((_corr_width(g, block, s) for g in fit.design.groups for block, s in g.template.parts()), default=1)
     for group in fit.design.groups:
-        cov = point_tables.var_corr(fit)[group.name].to_numpy()
-        sd, cor = sd_and_correlation(cov)
+        covariance = point_tables.var_corr(fit)[group.name].to_numpy()
+        sd, correlation = sd_and_correlation(covariance)
         for block, structure in group.template.parts():
             shown = block[: structure.n_sds(len(block))]
             for place, k in enumerate(shown):
                 name = row_of(group.name) if place == 0 else ""
-                corr = [_two_decimals(cor[k, other]) for other in block[:place]]
+                corr = [_two_decimals(correlation[k, other]) for other in block[:place]]
                 if structure.n_correlations(len(block)) and not structure.is_free:
                     a, b = structure.pairs(len(block))[0]
-                    corr = [f"{_two_decimals(cor[block[a], block[b]])} ({structure.name})"] * (place == 0)
+                    corr = [f"{_two_decimals(correlation[block[a], block[b]])} ({structure.name})"] * (place == 0)
                 elif not structure.n_correlations(len(block)):
                     corr = []
-                rows.append([name, group.sd_label(k), number(cov[k, k]), number(sd[k]), *corr])
+                rows.append([name, group.sd_label(k), number(covariance[k, k]), number(sd[k]), *corr])
     if residual is not None:
         rows += _residual_rows(fit, float(residual))
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
@@ -155,8 +157,10 @@ def _residual_structure(fit: Estimates) -> Table | None:
     if part is None or (part.strata and not part.is_correlated):
         return None
     rows = []
-    told = residual_table(fit, 0.95)
-    for k, (label, value, se) in enumerate(zip(part.labels, told["estimate"], told["std_error"], strict=True)):
+    residual_rows = residual_table(fit, 0.95)
+    for k, (label, value, se) in enumerate(
+        zip(part.labels, residual_rows["estimate"], residual_rows["std_error"], strict=True)
+    ):
         cells = [number(value, se), number(se, se) if np.isfinite(se) else "-"]
         if k >= part.n_spread and not part.has_many:
             rows.append([f"correlation {label}", *cells])
@@ -204,10 +208,10 @@ def _fixed_effects(fit: Estimates, ddf: str | None) -> Table:
         rows.append([*cells, probability(r.p_value)] if with_p else cells)
     headers = ["", "Estimate", "Std. Error", *(["df"] if with_df else []), f"{letter} value"]
     headers += [f"Pr(>|{letter}|)"] if with_p else []
-    by = wald.caption(fit.design, fit.solution, ddf)
-    by = " (z tests)" if z else f" ({by})" if by.startswith("z") else f" (t tests, {by})"
-    by = by if with_p else ""
-    return table(headers, rows, title=f"Fixed effects{by}:")
+    caption = wald.caption(fit.design, fit.solution, ddf)
+    caption = " (z tests)" if z else f" ({caption})" if caption.startswith("z") else f" (t tests, {caption})"
+    caption = caption if with_p else ""
+    return table(headers, rows, title=f"Fixed effects{caption}:")
 
 
 def _fixed_correlations(fit: Estimates) -> Table | None:
@@ -218,11 +222,14 @@ def _fixed_correlations(fit: Estimates) -> Table | None:
     if np.isnan(vcov).any():
         return None
     se = np.sqrt(np.diag(vcov))
-    cor = vcov / np.outer(se, se)
+    correlation = vcov / np.outer(se, se)
     short = [name if len(name) <= 12 else name[:11] + "…" for name in names]
     short = [f"…{name[-11:]}" if short.count(head) > 1 else head for name, head in zip(names, short, strict=True)]
     rows = [
-        [names[i], *(f"{cor[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1))]
+        [
+            names[i],
+            *(f"{correlation[i, j]:.3f}".replace("-0.000", "0.000") if j < i else "" for j in range(len(names) - 1)),
+        ]
         for i in range(1, len(names))
     ]
     return table(["", *short[:-1]], rows, title="Correlation of fixed effects:")

@@ -86,17 +86,21 @@ def parts(new: NewDesign, asked: Mapping[str, str]) -> list[tuple[NewGroup, str]
         if target not in MIXED:
             pure.append((group, target))
             continue
-        seen = group.codes >= 0
-        if seen.all():
+        is_known_level = group.codes >= 0
+        if is_known_level.all():
             pure.append((group, "observed"))
             continue
-        if seen.any():
-            Z = np.where(seen[:, None], group.Z, 0.0)
-            pure.append((replace(group, codes=np.where(seen, group.codes, 0), Z=Z), "observed"))
+        if is_known_level.any():
+            Z = np.where(is_known_level[:, None], group.Z, 0.0)
+            pure.append((replace(group, codes=np.where(is_known_level, group.codes, 0), Z=Z), "observed"))
         if MIXED[target] != "average":
             others = group.labels.copy()
-            others[seen] = next((label for label in others[~seen] if label is not None), "")  # a group they lack
-            pure.append((replace(group, labels=others, Z=np.where(seen[:, None], 0.0, group.Z)), MIXED[target]))
+            others[is_known_level] = next(
+                (label for label in others[~is_known_level] if label is not None), ""
+            )  # a group they lack
+            pure.append(
+                (replace(group, labels=others, Z=np.where(is_known_level[:, None], 0.0, group.Z)), MIXED[target])
+            )
     return pure
 
 
@@ -163,10 +167,12 @@ def asked_rows(
     """
     if newdata is not None:
         newdata = _with_one_new_group(design, as_frame(newdata), asked)
-    averaged = [n for n, target in asked.items() if target in unlabelled]
-    labelled = [n for n, target in asked.items() if target != "average" and target not in unlabelled]
+    averaged = [name for name, target in asked.items() if target in unlabelled]
+    labelled = [name for name, target in asked.items() if target != "average" and target not in unlabelled]
     new = new_rows(design, newdata, labelled, offset, averaged=averaged, estimable_only=estimable_only)
-    check_seen(new, asked, {g.name: part.factor_of(g) for part in design.of_categories for g in part.groups})
+    check_seen(
+        new, asked, {group.name: part.factor_of(group) for part in design.of_categories for group in part.groups}
+    )
     return new
 
 
@@ -174,7 +180,12 @@ def _with_one_new_group(design: Design, newdata: pd.DataFrame, asked: Mapping[st
     """Rows of new groups without labels, which are all of one new group."""
     needed = predictors(design, groups=False)
     factors = [group for group in design.every_group if asked.get(group.name) == "new"]
-    absent = [v for group in factors for v in group.variables if v not in newdata.columns and v not in needed]
+    absent = [
+        variable
+        for group in factors
+        for variable in group.variables
+        if variable not in newdata.columns and variable not in needed
+    ]
     return newdata.assign(**dict.fromkeys(absent, "new")) if absent else newdata
 
 
@@ -188,7 +199,7 @@ def labelled(groups: Sequence[GroupTerm], newdata: pd.DataFrame, asked: Mapping[
     """
     for group in groups:
         target = asked.get(group.name, "average")
-        absent = [v for v in group.variables if v not in newdata.columns]
+        absent = [variable for variable in group.variables if variable not in newdata.columns]
         if not absent or not group.is_grouping or target == "average":
             continue
         if target not in ("new", "population"):
@@ -217,11 +228,11 @@ def new_rows(
     if newdata is not None:
         newdata = as_frame(newdata)
         for group in design.every_group:
-            absent = [v for v in group.variables if v not in newdata.columns]
+            absent = [variable for variable in group.variables if variable not in newdata.columns]
             if absent and (group.name in groups or (group.is_wide and group.name in averaged)):
                 raise _no_labels(absent[0], group.name)
             if group.name in averaged:
-                filled = [v for v in absent if v not in predictors(design, groups=False)]
+                filled = [value for value in absent if value not in predictors(design, groups=False)]
                 newdata = newdata.assign(**dict.fromkeys(filled))
         named = [*groups, *averaged]
         new = design.at(newdata, groups=named, offset=offset, estimable_only=estimable_only)
@@ -247,13 +258,13 @@ def new_rows(
         index=design.index,
         aliased=np.empty((design.n, 0)),
         wide=wide,
-        predictors={n: part.of_fit(design.index, (*groups, *averaged)) for n, part in design.predictors.items()},
+        predictors={name: part.of_fit(design.index, (*groups, *averaged)) for name, part in design.predictors.items()},
     )
 
 
 def warn_beyond(new: NewDesign) -> None:
     """Say where a smooth is extrapolated."""
-    for wide in (*new.wide, *(each for part in new.predictors.values() for each in part.wide)):
+    for wide in (*new.wide, *(term for part in new.predictors.values() for term in part.wide)):
         if wide.beyond.any():
             count = int(wide.beyond.sum())
             warn(
@@ -276,7 +287,7 @@ def check_seen(new: NewDesign, asked: Mapping[str, str], formula_names: Mapping[
                 f"predict(newdata, groups={{{wide.name!r}: 'observed_or_new'}}) takes these as new ones that are "
                 "related to none, 'observed_or_average' as the average one: b = 0."
             )
-    of_parameters = (g for part in new.predictors.values() for g in part.groups)
+    of_parameters = (group for part in new.predictors.values() for group in part.groups)
     with_unseen = [g for g in (*new.groups, *of_parameters) if asked[g.name] == "observed" and (g.codes < 0).any()]
     if not with_unseen:
         return
@@ -284,7 +295,7 @@ def check_seen(new: NewDesign, asked: Mapping[str, str], formula_names: Mapping[
         f"{_rows(int((g.codes < 0).sum()))} to no {name_of.get(g.name, g.name)} of the fit ({_unseen_labels(g)})"
         for g in with_unseen
     )
-    remedy = {name_of.get(n, n): t for n, t in asked.items() if t != "observed"}
+    remedy = {name_of.get(name, name): t for name, t in asked.items() if t != "observed"}
     remedy |= dict.fromkeys((name_of.get(g.name, g.name) for g in with_unseen), "observed_or_new")
     raise UnseenLevelError(
         f"newdata has {', and '.join(counts)}. Say what to predict for: predict(newdata, groups={remedy}) keeps the "

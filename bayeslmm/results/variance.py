@@ -59,7 +59,9 @@ class Values:
 def curves_of(design: Design, effects: Sequence[Array]) -> tuple[Array, ...]:
     """The coefficients (..., J) of every smooth among the effects (..., J, q) of all random terms."""
     return tuple(
-        b[..., 0] for group, b in zip(design.groups, effects, strict=True) if group.is_wide and not group.is_grouping
+        effect[..., 0]
+        for group, effect in zip(design.groups, effects, strict=True)
+        if group.is_wide and not group.is_grouping
     )
 
 
@@ -86,8 +88,8 @@ class Parts:
     def of(cls, design: Design, values: Values) -> Parts:
         """The parts of a model with these parameters."""
         groups = {
-            group.name: average_variance(group, cov, design.likelihood_weights)
-            for group, cov in zip(design.groups, values.covariances, strict=True)
+            group.name: average_variance(group, covariance, design.likelihood_weights)
+            for group, covariance in zip(design.groups, values.covariances, strict=True)
             if group.is_grouping
         }
         columns, coefficients = population(design, values)
@@ -247,12 +249,12 @@ def components(design: Design, values: Values, parts: Parts) -> list[tuple[str, 
     """
     total = None if parts.residual is None else parts.random + parts.residual
     rows: list[tuple[str, str, str, Array]] = []
-    for group, cov in zip(design.groups, values.covariances, strict=True):
+    for group, covariance in zip(design.groups, values.covariances, strict=True):
         name = row_of(group.name)
         for term, column in zip(group.sd_terms, group.template.sd_columns, strict=True):
-            rows.append((name, term, "variance", cov[..., column, column]))
-            rows.append((name, term, "sd", np.sqrt(cov[..., column, column])))
-        rows += correlations(group, cov)
+            rows.append((name, term, "variance", covariance[..., column, column]))
+            rows.append((name, term, "sd", np.sqrt(covariance[..., column, column])))
+        rows += correlations(group, covariance)
         if total is not None and group.is_grouping:
             rows.append((name, "", "share", share(parts.groups[group.name], total)))
     if parts.residual is None or total is None:
@@ -285,8 +287,10 @@ def residual_parameters(design: Design, values: Values) -> list[tuple[str, str, 
 
 def correlations(group: GroupTerm, cov: Array) -> list[tuple[str, str, str, Array]]:
     """A row as in `components` for every pair of columns inside a block."""
-    _, cor = sd_and_correlation(cov)
-    return [(row_of(group.name), group.correlation_label(a, b), "cor", cor[..., a, b]) for a, b in group.correlated]
+    _, correlation = sd_and_correlation(cov)
+    return [
+        (row_of(group.name), group.correlation_label(a, b), "cor", correlation[..., a, b]) for a, b in group.correlated
+    ]
 
 
 def icc(design: Design, parts: Parts, *, by_group: bool = True) -> dict[str, Array]:
@@ -374,8 +378,8 @@ class AtRows:
         offset = float(design.average(design.offset)) if design.recipe.offset_given_as_array else None
         new = design.at(rows, offset=offset, estimable_only=not design.family.has_residual)
         parts = tuple(
-            np.maximum(np.einsum("na,...ab,nb->...n", group.Z, cov, group.Z), 0.0)
-            for group, cov in zip(new.groups, values.covariances, strict=True)
+            np.maximum(np.einsum("na,...ab,nb->...n", group.Z, covariance, group.Z), 0.0)
+            for group, covariance in zip(new.groups, values.covariances, strict=True)
         )
         parameters = {name: value[..., None] for name, value in values.family.items()}
         fixed = values.beta @ new.X.T + new.offset
@@ -409,8 +413,8 @@ class AtRows:
         shared, within = _shared(design, group)
         common = sum(
             (
-                np.einsum("na,...ab,mb->...nm", g.Z, cov, g.Z)
-                for g, cov in zip(self.new.groups, values.covariances, strict=True)
+                np.einsum("na,...ab,mb->...nm", g.Z, covariance, g.Z)
+                for g, covariance in zip(self.new.groups, values.covariances, strict=True)
                 if g.name in shared
             ),
             np.zeros((*self.residual.shape, self.residual.shape[-1])),
@@ -429,11 +433,11 @@ def _shared(design: Design, name: str) -> tuple[set[str], bool]:
     part, own = design.residual, [group for group in design.groups if group.name == name]
     blocks = None if part is None else part.structure.blocks
     if own:
-        shared = {g.name for g in design.groups if _determines(own[0], g)}
+        shared = {group.name for group in design.groups if _determines(own[0], group)}
         within = blocks is not None and len(blocks.sizes) == own[0].n_levels  # each block lies within a level
         return shared, within
     assert blocks is not None  # the levels of the blocks, which lie within one level of every factor
-    return {g.name for g in design.groups}, True
+    return {group.name for group in design.groups}, True
 
 
 def reductions(
@@ -452,9 +456,9 @@ def _variances(design: Design, values: Values, parts: Parts) -> dict[str, Array]
     variance_of = {}
     if parts.residual is not None and design.family.has_residual and not design.family.residual_is_known:
         variance_of[RESIDUAL] = parts.residual
-    for group, cov in zip(design.groups, values.covariances, strict=True):
+    for group, covariance in zip(design.groups, values.covariances, strict=True):
         for column, k in zip(group.sd_terms, group.template.sd_columns, strict=True):
             of_intercept = row_of(group.name)
             name = of_intercept if column == "Intercept" else f"{column} | {group.name}"
-            variance_of[name] = cov[..., k, k]
+            variance_of[name] = covariance[..., k, k]
     return variance_of

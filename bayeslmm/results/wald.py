@@ -99,8 +99,8 @@ def df_of_sums(
         remainder > 1e-10 * variances.reshape(-1), remainder, 0.0
     )  # a difference that is only rounding is none
     known_variance = np.where(np.isnan(remainder), np.nan, known_variance)
-    more = {} if residual_slopes is None else {"residual_slopes": residual_slopes}
-    return about.df(contrasts, residual=residual, taken_as_known=known_variance, **more).reshape(variances.shape)
+    extra = {} if residual_slopes is None else {"residual_slopes": residual_slopes}
+    return about.df(contrasts, residual=residual, taken_as_known=known_variance, **extra).reshape(variances.shape)
 
 
 def caption(design: Design, solution: PointSolution, ddf: str | None) -> str:
@@ -171,11 +171,11 @@ def with_tests(numbers: pd.DataFrame, ci_prob: float, adjust: str, *, null: floa
 def coefficients(design: Design, solution: PointSolution, ddf: str | None, ci_prob: float) -> pd.DataFrame:
     """The fixed effects: estimate, std_error, df, statistic, p_value (not of z) and interval."""
     check_interval(ci_prob)
-    about, each = approximation(design, solution, ddf), np.eye(len(solution.beta))
-    se = np.sqrt(about.variances(each))
+    fixed_effects, each = approximation(design, solution, ddf), np.eye(len(solution.beta))
+    se = np.sqrt(fixed_effects.variances(each))
     with np.errstate(divide="ignore", invalid="ignore"):  # a perfect fit has no errors
         statistic = solution.beta / se
-    df = about.df(each)
+    df = fixed_effects.df(each)
     half = quantile(df, ci_prob) * se
     numbers = {"estimate": solution.beta, "std_error": se, "df": df, "statistic": statistic}
     if method_of(ddf) is not None or solution.nodes:  # with z tests there is nothing that is not known

@@ -80,8 +80,8 @@ def places_of(design: Design, x: str, values: pd.Series) -> np.ndarray:
 def label_x(ax: Any, design: Design, x: str, ticks: int | None = None) -> None:
     """Ticks at whole numbers for whole numbers, the names of levels for a factor."""
     if is_continuous(design, x):
-        whole = pd.api.types.is_integer_dtype(design.frame[x])
-        ax.locator_params(axis="x", nbins=ticks or "auto", integer=whole)
+        is_whole = pd.api.types.is_integer_dtype(design.frame[x])
+        ax.locator_params(axis="x", nbins=ticks or "auto", integer=is_whole)
     else:
         levels = levels_of(design.frame[x])
         style.label_levels(ax, levels, axis="x")

@@ -28,9 +28,10 @@ def from_priors(fit: PosteriorFit) -> PosteriorFit | None:
     if any(isinstance(entry.prior, Prior) and entry.prior.name in IMPROPER for entry in fit.priors.entries):
         return None
     smooths = {group.name for group in fit.design.every_group if not group.is_grouping}
-    drawn = prior_draws(fit.design, fit.priors, draws=PRIOR_DRAWS, random_seed=0, effects_of=smooths)
+    prior_sample = prior_draws(fit.design, fit.priors, draws=PRIOR_DRAWS, random_seed=0, effects_of=smooths)
     variables = {
-        name: (("chain", "draw", *(f"{name}_{k}" for k in range(v.ndim - 1))), v[None]) for name, v in drawn.items()
+        name: (("chain", "draw", *(f"{name}_{k}" for k in range(value.ndim - 1))), value[None])
+        for name, value in prior_sample.items()
     }
     return replace(fit, idata=xr.DataTree.from_dict({"posterior": xr.Dataset(variables)}))
 

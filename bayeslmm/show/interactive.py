@@ -75,10 +75,10 @@ def interactive_lines(
     all_places, response = places_of(design, x, design.frame[x]), observed(design)
     figure = go.Figure()
     for k, code in enumerate(codes):
-        mine, of_level = term.codes == code, place == k
+        is_level, of_level = term.codes == code, place == k
         shared = {"hovertext": described[code], "hoverinfo": "text", "opacity": FAINT, "showlegend": False}
         dots = {"color": style.DATA, "size": 5}
-        figure.add_scatter(x=all_places[mine], y=response[mine], mode="markers", marker=dots, **shared)
+        figure.add_scatter(x=all_places[is_level], y=response[is_level], mode="markers", marker=dots, **shared)
         lines = {"color": style.PARTIAL, "width": 2}
         mean = predictions["mean"].to_numpy()[of_level]
         figure.add_scatter(

@@ -201,19 +201,19 @@ def _panel(
 
 
 def _draw(fit: Fit, panels: Sequence[Panel], quantity: str, figsize: tuple[float, float] | None, ax: Any) -> Any:
-    most = max(len(p.levels) for p in panels)
-    height = float(np.clip(0.19 * most + 1.0, 2.4, 9.5))
+    largest = max(len(p.levels) for p in panels)
+    height = float(np.clip(0.19 * largest + 1.0, 2.4, 9.5))
     columns = min(len(panels), 4)
     figure, axes = style.new_figure(
         len(panels), figsize=figsize, ax=ax, columns=columns, size=(3.6 if columns > 1 else 4.8, height)
     )
     several = len({p.group for p in panels}) > 1
-    for k, (panel, one) in enumerate(zip(panels, axes, strict=True)):
+    for k, (panel, panel_axes) in enumerate(zip(panels, axes, strict=True)):
         first = k % columns == 0 or panels[k - 1].group != panel.group
-        _caterpillar(one, panel, points=72.0 * height / (len(panel.levels) + 5))
-        side = _name_levels(one, panel, first)
+        _caterpillar(panel_axes, panel, points=72.0 * height / (len(panel.levels) + 5))
+        side = _name_levels(panel_axes, panel, first)
         title = f"{panel.term} | {panel.group}" if several else panel.term
-        style.clean(one, title=title, xlabel=quantity, ylabel=side)
+        style.clean(panel_axes, title=title, xlabel=quantity, ylabel=side)
     if not isinstance(fit, PointFit):
         middle = "Posterior means"
     else:

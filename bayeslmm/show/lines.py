@@ -319,7 +319,9 @@ def _values(design: Design, x: str, by: str | None, at: Mapping[str, Any] | None
     along = reference_grid(design, x)[0][x].tolist()
     values: dict[str, Any] = {x: along, **(at or {})}
     if by is None:
-        several = [n for n, v in values.items() if n != x and not isinstance(v, str) and np.size(v) > 1]
+        several = [
+            name for name, value in values.items() if name != x and not isinstance(value, str) and np.size(value) > 1
+        ]
         if several:
             raise InputError(f"at={{{several[0]!r}: ...}}: one value, unless by={several[0]!r} says so")
         return values
@@ -328,8 +330,8 @@ def _values(design: Design, x: str, by: str | None, at: Mapping[str, Any] | None
         raise InputError(f"by={by!r}: it is along the x-axis already")
     if by not in values:
         column = design.frame[by]
-        few = not is_continuous(design, by) or column.nunique() <= len(QUANTILES)
-        values[by] = levels_of(column) if few else np.quantile(column, QUANTILES, method="nearest").tolist()
+        is_few = not is_continuous(design, by) or column.nunique() <= len(QUANTILES)
+        values[by] = levels_of(column) if is_few else np.quantile(column, QUANTILES, method="nearest").tolist()
     if np.size(values[by]) > len(style.CYCLE):
         raise InputError(
             f"by={by!r}: {np.size(values[by])} levels are more than there are colours ({len(style.CYCLE)}); "
@@ -432,10 +434,17 @@ def _draw_coloured(
         key = grid[by].to_numpy()
     levels = list(dict.fromkeys(key))
     for k, (level, colour) in enumerate(zip(levels, style.CYCLE * (1 + len(levels) // 8), strict=False)):
-        mine, shift = key == level, min(0.14, 0.5 / len(levels)) * k - 0.08
+        is_level, shift = key == level, min(0.14, 0.5 / len(levels)) * k - 0.08
         name = design.response if by is None else by
         _draw_band(
-            ax, design, x, places[mine], table[mine], colour, style.entry(f"{name} = {_text(level)}"), shift=shift
+            ax,
+            design,
+            x,
+            places[is_level],
+            table[is_level],
+            colour,
+            style.entry(f"{name} = {_text(level)}"),
+            shift=shift,
         )
 
 

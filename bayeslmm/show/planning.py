@@ -71,26 +71,26 @@ def plot_plan(
     if quantity is not None and not is_one_of(quantity, quantities):
         raise InputError(f"plot_plan(quantity={quantity!r}): there are {', '.join(map(repr, quantities))}")
     table = plan.table if quantity is None else plan.table[plan.table["quantity"] == quantity]
-    figure, (one,) = style.new_figure(figsize=figsize, ax=ax, size=(5.6, 4.0))
+    figure, (axes,) = style.new_figure(figsize=figsize, ax=ax, size=(5.6, 4.0))
     along, *others = plan.varied
     lines = list(table.groupby(["quantity", *others], sort=False))
     for k, (labels, line) in enumerate(lines):
         line = line.sort_values(along)
         colour = style.CYCLE[k % len(style.CYCLE)]
         low, high = _limits(plan, line, what)
-        one.fill_between(line[along], low, high, color=colour, alpha=0.18, lw=0.0)
-        one.plot(
+        axes.fill_between(line[along], low, high, color=colour, alpha=0.18, lw=0.0)
+        axes.plot(
             line[along], line[what], "o-", ms=4.5, lw=1.4, color=colour, label=_label(plan, labels, len(quantities))
         )
     if what == "power":
-        one.axhline(ENOUGH, color=style.LINE, lw=0.9, ls="--", zorder=0)
-        one.set_ylim(0.0, 1.02)
+        axes.axhline(ENOUGH, color=style.LINE, lw=0.9, ls="--", zorder=0)
+        axes.set_ylim(0.0, 1.02)
     sizes = sorted(table[along].unique())
     if len(sizes) <= MOST_TICKS:
-        one.set_xticks(sizes)
-    style.clean(one, xlabel=style.as_is(plan.axes[0].label), ylabel=WORDS[what])
+        axes.set_xticks(sizes)
+    style.clean(axes, xlabel=style.as_is(plan.axes[0].label), ylabel=WORDS[what])
     if len(lines) > 1:
-        style.legend([one], ax=ax)
+        style.legend([axes], ax=ax)
     style.note(figure, f"{plan.count:,} simulated studies a size; bands: 95 % Monte Carlo intervals", ax=ax)
     return figure
 

@@ -192,14 +192,14 @@ def _draw_plane(ax: Any, pool: Pooling, x: str, y: str) -> None:
     )
     ax.scatter(*unpooled.T, s=size, facecolors="white", edgecolors=style.NONE, label="no pooling", zorder=2)
     ax.scatter(*partially_pooled.T, s=size, color=style.PARTIAL, label=partial_label(pool), zorder=3)
-    few = len(_distinct(common)) <= MOST_CENTERS
+    is_few = len(_distinct(common)) <= MOST_CENTERS
     ax.scatter(
         *common.T,
-        s=110 if few else size,
+        s=110 if is_few else size,
         marker="X",
         color=style.COMPLETE,
         edgecolors="white",
-        lw=0.8 if few else 0.3,
+        lw=0.8 if is_few else 0.3,
         label="complete pooling",
         zorder=4,
     )

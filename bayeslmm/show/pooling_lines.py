@@ -58,8 +58,8 @@ def draw_lines(
     response = design.family.label(design.response) + " / trials" * (design.trials is not None)
     figure.supylabel(style.as_is(response), fontsize=style.LABEL)
     missing = style.of_many(len(codes), term.n_levels, f"levels of {term.name}")
-    how = f"{missing}, from least to most pooled" if missing and levels is None else missing
-    figure.supxlabel(style.as_is("\n".join(filter(None, [x or "row", how]))), fontsize=style.LABEL)
+    order_words = f"{missing}, from least to most pooled" if missing and levels is None else missing
+    figure.supxlabel(style.as_is("\n".join(filter(None, [x or "row", order_words]))), fontsize=style.LABEL)
     return figure
 
 

@@ -142,8 +142,8 @@ def _draw_counts(ax: Any, check: PredictiveCheck) -> None:
     ticks = ticks[np.sqrt(ticks) <= ax.get_ylim()[1]]
     ax.set_yticks(np.sqrt(ticks), [f"{tick:,}" for tick in ticks])
     beyond = int((check.y > values[-1]).sum())
-    more = f" ({beyond} larger not shown)" if beyond else ""
-    style.clean(ax, xlabel=f"{_response(check)}{more}", ylabel="rows (square-root scale)")
+    suffix = f" ({beyond} larger not shown)" if beyond else ""
+    style.clean(ax, xlabel=f"{_response(check)}{suffix}", ylabel="rows (square-root scale)")
 
 
 def _draw_frequencies(ax: Any, check: PredictiveCheck, values: Array, scale: Callable[[Array], Array]) -> None:
@@ -207,7 +207,7 @@ def _chosen(rows: pd.DataFrame, stat: Any, kind: str) -> pd.DataFrame:
         if unknown:
             present = ", ".join(dict.fromkeys(map(repr, rows["stat"]))) or "none of this kind"
             raise InputError(f"plot_ppc(stat={unknown[0]!r}): the check has {present}")
-        rows = rows[[r["stat"] in names or label_of(r) in names for r in _rows(rows)]]
+        rows = rows[[row["stat"] in names or label_of(row) in names for row in _rows(rows)]]
     if rows.empty:
         remedy = "run ppc(..., by=...)" if kind == "by" else "name statistics: ppc(fit, ['mean', 'sd'])"
         raise InputError(f"plot_ppc(kind={kind!r}): the check has no statistic of this kind; {remedy}")
@@ -224,8 +224,8 @@ def _rows(frame: pd.DataFrame) -> list[pd.Series]:
 def _levels(check: PredictiveCheck, stat: Any, ax: Any, figsize: Any) -> Any:
     rows = _chosen(check.table[check.table["level"].notna()], stat, "by")
     names = list(dict.fromkeys(rows["stat"]))
-    most = int(rows.groupby("stat")["level"].size().max())
-    height = min(max(2.4, 0.9 + 0.22 * most), 8.0)
+    largest = int(rows.groupby("stat")["level"].size().max())
+    height = min(max(2.4, 0.9 + 0.22 * largest), 8.0)
     width = 6.0 if len(names) == 1 else 4.4  # as wide as the legend
     figure, axes = style.new_figure(len(names), figsize=figsize, ax=ax, size=(width, height))
     for panel, name in zip(axes, names, strict=True):

@@ -129,7 +129,9 @@ def _part(kind: str) -> str:
 
 def _parts(priors: Priors) -> list[str]:
     """All, and what they are the priors of, where there is more than one kind."""
-    there = [_part(e.kind) for e in priors.entries if isinstance(e.prior, Prior) and e.prior.name in _WIDTHS]
+    there = [
+        _part(entry.kind) for entry in priors.entries if isinstance(entry.prior, Prior) and entry.prior.name in _WIDTHS
+    ]
     kinds = list(dict.fromkeys(there))
     return [_ALL, *kinds] if len(kinds) > 1 else kinds
 
@@ -137,10 +139,10 @@ def _parts(priors: Priors) -> list[str]:
 def _simulated(design: Design, priors: Priors, share: Array, random_seed: int | None) -> Array:
     """Finite responses (any,) of as many data sets as stay cheap, on the scale on which they are seen."""
     sets = max(20, min(MOST_SETS, VALUES // design.n))
-    drawn = prior_draws(design, priors, draws=sets, random_seed=random_seed)
-    y = responses(design, drawn, response_stream(random_seed))
-    seen = share * (as_seen(design, y) if design.family.has_categories else y)
-    return seen[np.isfinite(seen)]
+    prior_sample = prior_draws(design, priors, draws=sets, random_seed=random_seed)
+    y = responses(design, prior_sample, response_stream(random_seed))
+    weighted_response = share * (as_seen(design, y) if design.family.has_categories else y)
+    return weighted_response[np.isfinite(weighted_response)]
 
 
 def _shares(values: Array, edges: Array) -> Array:

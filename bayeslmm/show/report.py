@@ -291,7 +291,7 @@ def _call(fit: AnyFit) -> str:
         return f"bayeslmm.Model({', '.join(made)}).fit_{'reml' if fit.solution.reml else 'ml'}()"
     assert isinstance(fit, PosteriorFit)
     usual = Settings()
-    settings = {f.name: getattr(fit.settings, f.name) for f in fields(usual) if f.name != "progressbar"}
+    settings = {field.name: getattr(fit.settings, field.name) for field in fields(usual) if field.name != "progressbar"}
     changed = [f"{name}={value!r}" for name, value in settings.items() if value != getattr(usual, name)]
     return f"bayeslmm.Model({', '.join(made)}).fit({', '.join(changed)})"
 

@@ -250,10 +250,10 @@ def _draw_qq(ax: Any, values: Array, rng: np.random.Generator, label: str) -> No
     n = len(values)
     centre, spread = values.mean(), values.std(ddof=1)
     normal = special.ndtri((np.arange(n) + 0.5) / n)
-    some = np.unique(np.linspace(0, n - 1, min(n, QUANTILES)).round().astype(int))
-    sorted_samples = np.array([np.sort(sample)[some] for sample in _normal_samples(n, rng)])
+    positions = np.unique(np.linspace(0, n - 1, min(n, QUANTILES)).round().astype(int))
+    sorted_samples = np.array([np.sort(sample)[positions] for sample in _normal_samples(n, rng)])
     low, high = _middle(centre + spread * sorted_samples)
-    ax.fill_between(normal[some], low, high, color=style.ENVELOPE, lw=0, label="95 % of normal samples")
+    ax.fill_between(normal[positions], low, high, color=style.ENVELOPE, lw=0, label="95 % of normal samples")
     ax.plot(normal[[0, -1]], centre + spread * normal[[0, -1]], color=style.GREY, lw=1.0)
     ax.plot(
         normal,

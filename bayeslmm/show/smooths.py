@@ -61,7 +61,7 @@ def plot_smooth(
     for each, panel in zip(names, axes, strict=True):
         curve = table[table["smooth"] == each]
         term = next(group for group in fit.design.groups if group.name == each)
-        variable_of = {apart_names([v], OWN).get(v, v): v for v in term.variables}
+        variable_of = {apart_names([variable], OWN).get(variable, variable): variable for variable in term.variables}
         column = next(c for c in reversed(curve.columns[: curve.columns.get_loc(middle)]) if c in variable_of)
         along, x = curve[column].to_numpy(), variable_of[column]
         panel.fill_between(

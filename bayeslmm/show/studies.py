@@ -174,20 +174,20 @@ def plot_funnel(fit: Fit, *, figsize: tuple[float, float] | None = None, ax: Any
     else:
         x, middle, xlabel = design.y, float(averages(fit, style.OUTER).value.iloc[0]), design.response
     figure, (panel,) = style.new_figure(figsize=figsize, ax=ax, size=(5.2, 4.4))
-    most = 1.05 * float(se.max())
+    largest = 1.05 * float(se.max())
     for prob, colour in ((ALTERNATIVE, "#EEEEEE"), (style.OUTER, style.ENVELOPE)):
-        half = float(special.ndtri(0.5 + prob / 2.0)) * most
+        half = float(special.ndtri(0.5 + prob / 2.0)) * largest
         panel.fill(
             [middle - half, middle, middle + half],
-            [most, 0.0, most],
+            [largest, 0.0, largest],
             color=colour,
             lw=0.0,
             zorder=0,
             label=f"{prob:.0%} by sampling error alone",
         )
-    panel.plot([middle, middle], [0.0, most], color=style.COMPLETE, lw=1.1, zorder=1)
+    panel.plot([middle, middle], [0.0, largest], color=style.COMPLETE, lw=1.1, zorder=1)
     panel.plot(x, se, "o", ms=5.0, color=style.DATA, mec="white", mew=0.6, zorder=2)
-    panel.set_ylim(most, 0.0)
+    panel.set_ylim(largest, 0.0)
     style.clean(panel, xlabel=style.as_is(xlabel), ylabel="standard error")
     style.legend([panel], ax=ax)
     outside = int(np.sum(np.abs(x - middle) > float(special.ndtri(0.5 + style.OUTER / 2.0)) * se))

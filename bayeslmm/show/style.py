@@ -274,8 +274,8 @@ def chosen(what: str, requested: str | Sequence[str] | None, available: Sequence
     names = list(available) if requested is None else [requested] if isinstance(requested, str) else list(requested)
     for name in names:
         if name not in available:
-            has = f"there are {', '.join(map(repr, available))}" if available else "the model has none"
-            raise InputError(f"no {what} {name!r}; {has}")
+            available_words = f"there are {', '.join(map(repr, available))}" if available else "the model has none"
+            raise InputError(f"no {what} {name!r}; {available_words}")
     if not names:
         raise InputError(f"no {what} to draw: {what}s were asked for as {requested!r}, the model has {list(available)}")
     return names
@@ -285,7 +285,10 @@ def parameter_names(design: Design, labels: pd.DataFrame) -> list[str]:
     """What pictures call the parameters of tables with columns effect, group and term: ``sd(Days | Subject)``."""
     named = {("ran_pars", RESIDUAL, "sd__Observation"): "sigma"}
     for group in design.every_group:
-        named |= {("ran_pars", row_of(group.name), f"sd__{c}"): f"sd({c} | {group.name})" for c in group.sd_terms}
+        named |= {
+            ("ran_pars", row_of(group.name), f"sd__{column}"): f"sd({column} | {group.name})"
+            for column in group.sd_terms
+        }
         for a, b in group.correlated:
             term = f"cor__{group.correlation_label(a, b, '.')}"
             named["ran_pars", row_of(group.name), term] = f"cor({group.correlation_label(a, b)} | {group.name})"

@@ -155,7 +155,7 @@ def plot_icc(
     if not several:
         left_out |= set(names) - {"adjusted", "unadjusted"}  # one factor: it is adjusted
     is_shown = np.array([name not in left_out for name in names])
-    shown = [f"ICC, {name}" for name, use in zip(names, is_shown, strict=True) if use]
+    shown = [f"ICC, {name}" for name, has_row in zip(names, is_shown, strict=True) if has_row]
     if isinstance(fit, PointFit):
         table = fit.icc(**boot)[is_shown]
         ends = table[["conf_low", "conf_high"]].to_numpy() if bootstrap else None

@@ -31,7 +31,9 @@ class Parquet(Source):
             self._parts: list[tuple[str, Any]] = [("the Parquet file", self._file)]
         elif self._whole is not None:
             fragments = list(self._whole.get_fragments()) if hasattr(self._whole, "files") else []
-            self._parts = [(str(getattr(f, "path", "")) or f"part {k}", f) for k, f in enumerate(fragments, 1)]
+            self._parts = [
+                (str(getattr(fragment, "path", "")) or f"part {k}", fragment) for k, fragment in enumerate(fragments, 1)
+            ]
         else:
             self._parts = [(path, path) for path in paths_of(data)]
 
@@ -69,12 +71,12 @@ class Parquet(Source):
 
     def stamps(self) -> dict[str, Any]:
         """Size and time of every file on a disk."""
-        found = {}
+        collected = {}
         for where, _ in self._parts:
             if os.path.isfile(where):
                 state = os.stat(where)
-                found[where] = (state.st_size, state.st_mtime_ns)
-        return found
+                collected[where] = (state.st_size, state.st_mtime_ns)
+        return collected
 
     def chunks(self, columns: Sequence[str]) -> Iterator[Chunk]:
         """Batches of the files, one file after another."""
@@ -139,10 +141,10 @@ def paths_of(data: Any) -> list[str]:
         There are none.
     """
     text = os.fspath(data)
-    found = _matching(text)
-    if not found:
+    match = _matching(text)
+    if not match:
         raise DataError(f"There is no Parquet file {text!r}: a path, a glob such as 'rows/*.parquet', or a folder.")
-    return found
+    return match
 
 
 def _matching(text: str) -> list[str]:

@@ -250,7 +250,7 @@ def _middles(A: Array, blocks: Sequence[Sequence[int]], names: Sequence[str]) ->
     """What is taken off each column before it is summed, and its unit: about mean and sd beside an intercept."""
     shift, unit = np.zeros(A.shape[1]), np.ones(A.shape[1])
     for block in blocks:
-        columns = [c for c in block if names[c] != "Intercept"]
+        columns = [column for column in block if names[column] != "Intercept"]
         if len(columns) < len(block):
             shift[columns] = A[:, columns].mean(axis=0)
         unit[columns] = _sizes(A[:, columns] - shift[columns])
@@ -259,7 +259,7 @@ def _middles(A: Array, blocks: Sequence[Sequence[int]], names: Sequence[str]) ->
 
 def _centred(term: GroupTerm) -> list[bool]:
     """Which columns of a factor stand beside an intercept of their block."""
-    beside = {c for block in term.blocks if "Intercept" in [term.columns[c] for c in block] for c in block}
+    beside = {column for block in term.blocks if "Intercept" in [term.columns[c] for c in block] for column in block}
     return [c in beside and name != "Intercept" for c, name in enumerate(term.columns)]
 
 
@@ -328,7 +328,7 @@ def assemble(
         cross = transformed(cross, select, [np.eye(term.q) for term in terms])
     _check_shapes(cross, terms, int(kept.sum()) + 1)
     groups = _summed_groups(terms, cross, basis, blueprint)
-    x_names = tuple(name for name, use in zip(names, kept, strict=True) if use)
+    x_names = tuple(name for name, is_kept in zip(names, kept, strict=True) if is_kept)
     recipe = Recipe(
         fixed=blueprint.fixed,
         kept=kept,
@@ -409,12 +409,15 @@ def _warn_if_constant(term: GroupTerm, ZtZ: Array) -> None:
         names = [term.columns[c] for c in block]
         if "Intercept" not in names:
             continue
-        one = block[names.index("Intercept")]
+        intercept_column = block[names.index("Intercept")]
         flat = []
-        for c in block:
-            within = (ZtZ[:, c, c] - ZtZ[:, one, c] ** 2 / ZtZ[:, one, one]).sum()
-            if c != one and within <= NOTHING_WITHIN * ZtZ[:, c, c].sum():
-                flat.append(term.columns[c])
+        for column in block:
+            within = (
+                ZtZ[:, column, column]
+                - ZtZ[:, intercept_column, column] ** 2 / ZtZ[:, intercept_column, intercept_column]
+            ).sum()
+            if column != intercept_column and within <= NOTHING_WITHIN * ZtZ[:, column, column].sum():
+                flat.append(term.columns[column])
         if flat:
             warn(
                 f"{text}: {', '.join(flat)} {'varies' if len(flat) == 1 else 'vary'} within none of the "
@@ -436,10 +439,10 @@ def _back(shift: Array, unit: Array, names: Sequence[str]) -> Array:
 def _back_of_blocks(shift: Array, unit: Array, term: GroupTerm) -> Array:
     B = np.diag(unit)
     for block in term.blocks:
-        one = next((c for c in block if term.columns[c] == "Intercept"), None)
-        if one is not None:
-            for c in block:
-                B[one, c] += 0.0 if c == one else shift[c]
+        intercept_column = next((c for c in block if term.columns[c] == "Intercept"), None)
+        if intercept_column is not None:
+            for column in block:
+                B[intercept_column, column] += 0.0 if column == intercept_column else shift[column]
     return B
 
 

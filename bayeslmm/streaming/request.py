@@ -148,14 +148,14 @@ class Request:
         for name in self.columns:
             if name not in data.columns:
                 raise unknown_column(name, "read of every part of the data", data.columns)
-        used = {name: pick(data, name) for name in self.plan.columns}
-        scans = {name: scan for name, column in used.items() if (scan := Scan.of(column)) is not None}
+        used_names = {name: pick(data, name) for name in self.plan.columns}
+        scans = {name: scan for name, column in used_names.items() if (scan := Scan.of(column)) is not None}
         keep, counts = complete_rows(
-            {name: column for name, column in used.items() if name not in scans or scans[name].missing}
+            {name: column for name, column in used_names.items() if name not in scans or scans[name].missing}
         )
         index = data.index if keep is None else data.index[keep]
         columns = {}
-        for name, column in used.items():
+        for name, column in used_names.items():
             kept = column if keep is None else column[keep]
             columns[name] = self._plain(kept, name)
             if keep is not None or columns[name] is not kept or name not in scans:

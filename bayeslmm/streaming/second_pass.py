@@ -246,7 +246,7 @@ class Summed:
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
         summed, P = blueprint.summed, blueprint.fixed.width
-        levels = [len(c.tables[0]) if c.keys is None else len(c.keys) for c in blueprint.coders]
+        levels = [len(coder.tables[0]) if coder.keys is None else len(coder.keys) for coder in blueprint.coders]
         places = [np.searchsorted(summed, place) + 1 for place in blueprint.places]
         self.cross = Growing(levels, places, np.arange(1, P + 2))
         self.moments = Moments([blueprint.names[place] for place in summed])

@@ -39,8 +39,8 @@ def shear(Z: Array, template: Template, *, beyond: float = FAR_FROM_ZERO) -> Arr
 def _moved(Z: Array, template: Template, beyond: float) -> Iterator[tuple[int, list[int]]]:
     """The column of every intercept with far slopes in its block, and the columns of all slopes there."""
     for block, structure in template.parts():
-        constant = [c for c in block if constant_in(Z, c) is not None][:1]
-        others = [c for c in block if c not in constant]
+        constant = [column for column in block if constant_in(Z, column) is not None][:1]
+        others = [column for column in block if column not in constant]
         if structure.is_free and constant and others:
             means, spreads = Z[:, others].mean(axis=0), Z[:, others].std(axis=0)
             if np.any(np.abs(means) > beyond * spreads):

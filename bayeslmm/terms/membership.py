@@ -54,8 +54,8 @@ class Members:
         w, present = self._weights(slots, weights)
         index, unknown = pd.Index(self.levels, dtype=object), np.zeros(len(w), dtype=bool)
         places = [index.get_indexer(pd.Index(_plain(slot).astype(object), dtype=object)) for slot in slots]
-        for k, each in enumerate(places):
-            unknown |= present[:, k] & (each < 0)
+        for k, place in enumerate(places):
+            unknown |= present[:, k] & (place < 0)
         return _incidence(np.column_stack(places), w, len(self.levels)), unknown
 
     def unknown(self, slots: Sequence[pd.Series], weights: Sequence[pd.Series]) -> Any:
@@ -77,11 +77,11 @@ class Members:
         w = np.ones(present.shape)
         if weights:
             w = np.column_stack([np.asarray(pd.to_numeric(weight), dtype=float) for weight in weights])
-            bad = present & ~(np.isfinite(w) & (w >= 0.0))
-            if bad.any():
+            is_invalid = present & ~(np.isfinite(w) & (w >= 0.0))
+            if is_invalid.any():
                 raise DataError(
-                    f"{self.text}: {int(bad.sum())} weights of members are missing, infinite or negative (first in row "
-                    f"{int(np.argmax(bad.any(axis=1))) + 1})"
+                    f"{self.text}: {int(is_invalid.sum())} weights of members are missing, infinite or negative "
+                    f"(first in row {int(np.argmax(is_invalid.any(axis=1))) + 1})"
                 )
         w = np.where(present, w, 0.0)
         total = w.sum(axis=1)

@@ -155,7 +155,7 @@ class Relationship:
         unknown = list(dict.fromkeys(_plain(values[places < 0])))
         labels = self.matrix.labels
         hint = ""
-        if {type(v) for v in unknown}.isdisjoint({type(v) for v in labels}):
+        if {type(value) for value in unknown}.isdisjoint({type(label) for label in labels}):
             kinds = [type(each[0]).__name__ for each in (labels, unknown)]
             hint = f" Its labels are {kinds[0]}, the column's {kinds[1]}: make them alike."
         raise DataError(
@@ -167,7 +167,7 @@ class Relationship:
 
 def _plain(values: pd.Series) -> list[Any]:
     objects = values.astype(object).tolist()
-    return [int(v) if isinstance(v, float) and v.is_integer() else v for v in objects]
+    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in objects]
 
 
 def incidence(places: NDArray[np.int64], z: Array, J: int) -> Any:

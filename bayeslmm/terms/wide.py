@@ -227,10 +227,10 @@ class WideTerm(GroupTerm):
         if self.root is None:
             return np.ascontiguousarray(root.T), 0.0, np.zeros((len(root), 0))
         values, vectors = linalg.eigh(root @ root.T, driver="evd")
-        used = values > NEGLIGIBLE * values[-1]
-        inverse = (vectors[:, used] / values[used]) @ vectors[:, used].T
-        lost = linalg.svd(root)[2][used.sum() :].T if not used.all() else np.zeros((len(root), 0))
-        return np.ascontiguousarray(root.T @ inverse), 0.5 * float(np.log(values[used]).sum()), lost
+        is_used = values > NEGLIGIBLE * values[-1]
+        inverse = (vectors[:, is_used] / values[is_used]) @ vectors[:, is_used].T
+        null_space = linalg.svd(root)[2][is_used.sum() :].T if not is_used.all() else np.zeros((len(root), 0))
+        return np.ascontiguousarray(root.T @ inverse), 0.5 * float(np.log(values[is_used]).sum()), null_space
 
     def slots(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Which of the J q effects each row meets with their weights (n, m), of rows that meet few; the rest: none."""
@@ -282,10 +282,10 @@ class WideTerm(GroupTerm):
 
     def _is_part_of(self, other: WideTerm) -> bool:
         """Whether all columns stand in another term of the same levels."""
-        roots = [np.eye(len(self.levels)) if each.root is None else each.root for each in (self, other)]
-        mine, theirs = (sparse.csc_array(each.matrix) for each in (self, other))
+        roots = [np.eye(len(self.levels)) if side.root is None else side.root for side in (self, other)]
+        first, theirs = (sparse.csc_array(side.matrix) for side in (self, other))
         return bool(np.allclose(roots[0] @ roots[0].T, roots[1] @ roots[1].T)) and all(
-            np.allclose((mine[:, k :: self.q] - theirs[:, other.columns.index(name) :: other.q]).toarray(), 0.0)
+            np.allclose((first[:, k :: self.q] - theirs[:, other.columns.index(name) :: other.q]).toarray(), 0.0)
             for k, name in enumerate(self.columns)
         )
 
@@ -340,8 +340,10 @@ def contribution(matrix: Any, b: np.ndarray) -> np.ndarray:
 def spread(matrix: Any, root: NDArray[np.float64] | None, q: int) -> NDArray[np.float64]:
     """s (n, q) with sᵀΣs the variance that effects of covariances Σ, related by L Lᵀ, give to every row."""
     columns = [matrix[:, k::q] for k in range(q)]
-    signs = [np.where(np.asarray(each.sum(axis=1)).reshape(-1) < 0.0, -1.0, 1.0) for each in columns]
-    return np.column_stack([sign * np.sqrt(row_variances(c, root)) for sign, c in zip(signs, columns, strict=True)])
+    signs = [np.where(np.asarray(column.sum(axis=1)).reshape(-1) < 0.0, -1.0, 1.0) for column in columns]
+    return np.column_stack(
+        [sign * np.sqrt(row_variances(column, root)) for sign, column in zip(signs, columns, strict=True)]
+    )
 
 
 def row_variances(matrix: Any, root: NDArray[np.float64] | None) -> NDArray[np.float64]:

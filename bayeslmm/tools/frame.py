@@ -87,19 +87,27 @@ def as_frame(data: Any) -> pd.DataFrame:
 
 def _from_columns(columns: Mapping[Any, Any]) -> pd.DataFrame:
     """Columns by name; a single value stands in every row."""
-    lengths = {name: len(v) for name, v in columns.items() if np.ndim(v) == 1 or isinstance(v, pd.Series | pd.Index)}
-    odd = [name for name, v in columns.items() if name not in lengths and not types.is_scalar(v)]
+    lengths = {
+        name: len(value)
+        for name, value in columns.items()
+        if np.ndim(value) == 1 or isinstance(value, pd.Series | pd.Index)
+    }
+    odd = [name for name, value in columns.items() if name not in lengths and not types.is_scalar(value)]
     if odd:
         raise DataError(
             f"The data are a dict whose {odd[0]!r} is no column: a list of values, or one value, is needed."
         )
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name!r} has {length:,}" for name, length in list(lengths.items())[:SHOWN])
-        raise DataError(f"The data are a dict of columns of different lengths: {told}.")
+        lengths_in_words = ", ".join(f"{name!r} has {length:,}" for name, length in list(lengths.items())[:SHOWN])
+        raise DataError(f"The data are a dict of columns of different lengths: {lengths_in_words}.")
     rows = next(iter(lengths.values()), 1 if columns else 0)
     kept = {
-        name: np.asarray(v) if isinstance(v, pd.Index) else v.array if isinstance(v, pd.Series) else v
-        for name, v in columns.items()
+        name: np.asarray(value)
+        if isinstance(value, pd.Index)
+        else value.array
+        if isinstance(value, pd.Series)
+        else value
+        for name, value in columns.items()
     }
     return pd.DataFrame(kept, index=range(rows))
 
@@ -299,7 +307,7 @@ def _are_labels(series: pd.Series) -> bool:
         distinct = set(series)
     except TypeError:  # lists and the like
         return False
-    return len({type(value) for value in distinct}) == 1 and len({str(v) for v in distinct}) == len(distinct)
+    return len({type(value) for value in distinct}) == 1 and len({str(value) for value in distinct}) == len(distinct)
 
 
 def _plain_category(series: pd.Series) -> pd.Series:
@@ -367,8 +375,8 @@ def short(value: Any, most: int = 60) -> str:
 def row_names(index: pd.Index, chosen: np.ndarray) -> str:
     """The labels of the first chosen rows, for a message."""
     labels = index[np.flatnonzero(chosen)]
-    shown = ", ".join(repr(label) if isinstance(label, str) else str(label) for label in labels[:SHOWN])
-    return f"row{'s' * (len(labels) > 1)} {shown}" + (", …" if len(labels) > SHOWN else "")
+    listed = ", ".join(repr(label) if isinstance(label, str) else str(label) for label in labels[:SHOWN])
+    return f"row{'s' * (len(labels) > 1)} {listed}" + (", …" if len(labels) > SHOWN else "")
 
 
 def is_numeric(series: pd.Series) -> bool:

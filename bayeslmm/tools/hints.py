@@ -379,18 +379,34 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
     label = name or call.__name__
     signature = inspect.signature(call)
     parameters = list(signature.parameters.values())
-    takes = {p.name for p in parameters}
+    takes = {parameter.name for parameter in parameters}
     words = {**ARGUMENT_WORDS[""], **ARGUMENT_WORDS.get(label, {})}
     words = {word: hint for word, hint in words.items() if word not in takes}
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):  # it looks at them itself
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):  # it looks at them itself
         words = {}
-    by_place = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    by_name = [f"{p.name}=" for p in parameters if p.kind is p.KEYWORD_ONLY]
-    most = len(by_place) if by_name and not any(p.kind is p.VAR_POSITIONAL for p in parameters) else sys.maxsize
+    by_place = [
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    by_name = [f"{parameter.name}=" for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    most = (
+        len(by_place)
+        if by_name and not any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+        else sys.maxsize
+    )
     places = [p for p in by_place if p != "self"]
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    needed = {p.name for p in parameters if p.default is p.empty and p.kind not in variable}
-    switches = {p.name: TRUTH[p.annotation] for p in parameters if is_one_of(p.annotation, TRUTH)}
+    needed = {
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.kind not in variable
+    }
+    switches = {
+        parameter.name: TRUTH[parameter.annotation]
+        for parameter in parameters
+        if is_one_of(parameter.annotation, TRUTH)
+    }
 
     @functools.wraps(call)
     def _hinted(*args: P.args, **options: P.kwargs) -> T:

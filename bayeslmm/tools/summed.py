@@ -193,9 +193,9 @@ class SummedColumns(GoneRows):
     def __getitem__(self, key: Any) -> SummedColumns:  # type: ignore[override]
         if self._flat or not isinstance(key, tuple) or len(key) != 2 or key[0] != slice(None):
             raise refusal(len(self))
-        one = isinstance(key[1], int | np.integer)
-        columns = [key[1]] if one else key[1]
-        return SummedColumns(self._basis, self._weights[:, columns], flat=one)
+        is_number = isinstance(key[1], int | np.integer)
+        columns = [key[1]] if is_number else key[1]
+        return SummedColumns(self._basis, self._weights[:, columns], flat=is_number)
 
     def __sub__(self, other: Any) -> SummedColumns:  # type: ignore[override]
         if isinstance(other, SummedColumns) and other._basis is self._basis:
