@@ -14,35 +14,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import AliasedColumnsWarning, DataError, InputError, UnidentifiedTermError
+from ..errors import DataError, InputError
 from ..families import GAUSSIAN, Family, with_censoring, without_censoring
 from ..formulas.binding import Scope
-from ..formulas.expressions import Expression, total_offset
-from ..formulas.formula import Bar, Formula, parse_formula
+from ..formulas.expressions import total_offset
+from ..formulas.formula import Formula, parse_formula
 from ..formulas.predictors import has_more_than_columns
-from ..formulas.terms import Atom, Terms
-from ..terms.group import GroupTerm
+from ..formulas.terms import Terms
 from ..terms.relationship import Matrix
 from ..terms.wide import WideTerm
 from ..terms.words import Related
 from ..tools.frame import Columns, as_frame, frozen
-from ..tools.warned import warn
-from .aliases import Aliases
 from .codes import as_word
-from .coding import MatrixRecipe, design_columns, independent_columns
-from .columns import structure_of
 from .design import Design, weighed
-from .fixing import Fixed, Fixing, reduced
-from .grouping import Grouping, check_levels, factorize, joined, warn_if_constant_within_levels
+from .fixing import Fixed, Fixing
 from .identification import refuse_interchangeable, refuse_untold_residual
 from .likelihood_weights import read_likelihood_weights
 from .newdata import Recipe
-from .plan import check_weights, from_outside, kept_columns, make_plan
+from .parts import fixed_part, merged_bars, parameter_part, without_fixed
+from .plan import Plan, check_weights, from_outside, kept_columns, make_plan
 from .predictor_words import PredictorWords, words_of_categories
 from .predictors import ParameterPart
 from .residual import build_residual
 from .residual_words import ResidualWords
 from .response import check_order, read_response, warn_of_categories, with_declared
+from .response_record import Response
 from .standard_errors import KNOWN, checked, family_and_weights, named, refuse_contradictions
 from .wide_terms import WideRecipe, wide_terms
 
@@ -115,10 +111,7 @@ def build_design(
     """
     formula = parse_formula(formula) if isinstance(formula, str) else formula
     refuse_contradictions(family, se, weights)
-    # the response of a design that is built anew says again that it is censored
-    family = without_censoring(replace(family if se is None else KNOWN, fixed=()))
-    if family.is_nominal:  # whose categories the response says again
-        family = replace(family, categories=())  # type: ignore[call-arg]
+    family = _before_its_response(family if se is None else KNOWN)
     data = as_frame(data)
     given = dict(predictors or {})
     # effects of log sigma are drawn by NUTS, as those of any parameter; columns alone are for the kernel of residuals
@@ -138,13 +131,7 @@ def build_design(
     errors = None if se is None else checked(se, data, keep, frame.index)
     offset = None if offset is None else (offset if keep is None else offset[keep])
 
-    if family.has_cutpoints and plan.response.is_column:
-        check_order(plan.response.label, data[plan.response.label])
-    if family.is_nominal and plan.response.is_column:
-        frame = with_declared(plan.response.label, frame, data[plan.response.label])
-    response = read_response(plan.response, frame, family, weights)
-    if family.has_cutpoints and plan.response.is_column:
-        warn_of_categories(plan.response.label, data[plan.response.label], response.levels)
+    response, frame = _response(plan, data, frame, family, weights)
     if response.bounds is not None:
         family = with_censoring(family) or family
     weights = weights if family.has_residual else None  # those of a binomial response are its trials
@@ -153,53 +140,28 @@ def build_design(
         family = replace(family, categories=response.levels)  # type: ignore[call-arg]
         of_categories = words_of_categories(formula, family, has_offset=offset is not None or plan.offset_column)
         of_mean = replace(formula, fixed_terms=Terms(intercept=False, products=()), bars=(), offsets=(), smooths=())
-    terms = of_mean.fixed_terms
-    if family.has_cutpoints:  # the cutpoints stand in place of an intercept: factors are coded beside one
-        terms = replace(terms, intercept=True)
-    columns, X = design_columns(terms, plan.expressions, frame)
-    whole, (X, independent, aliased) = X, _without_aliases(X, columns, terms, "The fixed part")
-    kept = independent
-    if family.has_cutpoints:
-        X, kept = X[:, 1:], np.concatenate([[False], kept[1:]])
-    check_rows(len(frame), X.shape[1])
+    fixed_effects = fixed_part(
+        of_mean.fixed_terms, plan.expressions, frame, "The fixed part", has_cutpoints=family.has_cutpoints
+    )
     if errors is not None:
         family, weights = family_and_weights(errors)
     weights = None if weights is None else frozen(weights)
     likelihood_weights = read_likelihood_weights(plan.likelihood_weights, frame)
     information = weighed(weights, likelihood_weights)
     named_matrices = _matrices(formula, matrices)
-    whole_groups, bars, groupings = _groups(
-        tuple(bar for bar in of_mean.bars if bar.word is None), plan.expressions, frame
-    )
-    groups, bars, groupings, kept_of_bars = _without_fixed(whole_groups, bars, groupings, fixing)
+    ordinary = tuple(bar for bar in of_mean.bars if bar.word is None)
+    whole_groups, bars, groupings = merged_bars(ordinary, plan.expressions, frame)
+    groups, bars, groupings, kept_of_bars = without_fixed(whole_groups, bars, groupings, fixing)
     family = fixing.family(family)
     wide: list[WideTerm] = []
     wide_recipes: list[WideRecipe] = []
-    if of_mean.smooths or any(bar.word is not None for bar in of_mean.bars):
+    if of_mean.smooths or len(ordinary) < len(of_mean.bars):
         wide, wide_recipes = wide_terms(of_mean, plan.expressions, frame.frame, named_matrices, information)
-    predictors = {
-        predictor.parameter: _parameter_part(predictor, family, plan.expressions, frame) for predictor in of_parameters
-    }
-    if of_categories is not None:
-        first = _parameter_part(of_categories, family, plan.expressions, frame)
-        named_categories = zip(family.parameters, response.levels[1:], strict=True)
-        predictors = {name: first.of_category(name, as_word(category)) for name, category in named_categories}
-    _refuse_names_twice(
-        [g.name for g in (*groups, *wide, *(group for part in predictors.values() for group in part.groups))]
-    )
-    x_names = tuple(name for name, is_kept in zip(columns.names, kept, strict=True) if is_kept)
-    _refuse_names_twice([*x_names, *(label for part in predictors.values() for label in part.labels)])
-    recipe = Recipe(
-        fixed=columns,
-        kept=kept,
-        aliases=Aliases.of(whole, kept, independent, columns.names, intercept=terms.intercept),
-        bars=bars,
-        groupings=groupings,
-        kept_of_bars=kept_of_bars,
-        offsets=plan.offsets,
-        offset_given_as_array=offset is not None and not plan.offset_column,
-        wide=tuple(wide_recipes),
-    )
+    parts = _parts_of_parameters(of_parameters, of_categories, family, response, plan, frame)
+    every_group = (*groups, *wide)
+    groups_of_parameters = [group for part in parts.values() for group in part.groups]
+    _refuse_names_twice([group.name for group in (*every_group, *groups_of_parameters)])
+    _refuse_names_twice([*fixed_effects.names, *(label for part in parts.values() for label in part.labels)])
     design = Design(
         formula=formula,
         response=plan.response.label,
@@ -208,10 +170,10 @@ def build_design(
         trials=response.trials,
         bounds=response.bounds,
         levels=response.levels,
-        X=frozen(X),
-        x_names=x_names,
-        aliased=aliased,
-        groups=(*groups, *wide),
+        X=fixed_effects.X,
+        x_names=fixed_effects.names,
+        aliased=fixed_effects.aliased,
+        groups=every_group,
         weights=weights,
         likelihood_weights=likelihood_weights,
         information=information,
@@ -220,24 +182,72 @@ def build_design(
         index=frame.index,
         n_dropped=len(data) - len(frame),
         table=frame,
-        recipe=recipe,
+        recipe=Recipe(
+            fixed=fixed_effects.columns,
+            kept=fixed_effects.kept,
+            aliases=fixed_effects.aliases,
+            bars=bars,
+            groupings=groupings,
+            kept_of_bars=kept_of_bars,
+            offsets=plan.offsets,
+            offset_given_as_array=offset is not None and not plan.offset_column,
+            wide=tuple(wide_recipes),
+        ),
         scope=plan.scope,
         se=named(se),
         matrices=named_matrices,
-        residual=None
-        if words is None
-        else build_residual(words, plan.expressions, frame.frame, (*groups, *wide), weights),
-        fixed=fixing.resolved(family, whole_groups, [group for part in predictors.values() for group in part.groups]),
-        predictors=predictors,
+        residual=None if words is None else build_residual(words, plan.expressions, frame.frame, every_group, weights),
+        fixed=fixing.resolved(family, whole_groups, groups_of_parameters),
+        predictors=parts,
     )
-    if words is not None:
+    _refuse_what_is_not_told(design)
+    return design
+
+
+def _before_its_response(family: Family) -> Family:
+    """A family without what a response says again where a design is built anew: censoring, categories, fixed values."""
+    family = without_censoring(replace(family, fixed=()))
+    return replace(family, categories=()) if family.is_nominal else family  # type: ignore[call-arg]
+
+
+def _response(plan: Plan, data: pd.DataFrame, frame: Columns, family: Family, weights: Any) -> tuple[Response, Columns]:
+    """The response, and the frame with its categories where the whole column declares them."""
+    label, is_column = plan.response.label, plan.response.is_column
+    if family.has_cutpoints and is_column:
+        check_order(label, data[label])
+    if family.is_nominal and is_column:
+        frame = with_declared(label, frame, data[label])
+    response = read_response(plan.response, frame, family, weights)
+    if family.has_cutpoints and is_column:
+        warn_of_categories(label, data[label], response.levels)
+    return response, frame
+
+
+def _parts_of_parameters(
+    of_parameters: Sequence[PredictorWords],
+    of_categories: PredictorWords | None,
+    family: Family,
+    response: Response,
+    plan: Plan,
+    frame: Columns,
+) -> dict[str, ParameterPart]:
+    """Linear predictors of parameters by their names; of categories without an order, one each of one formula."""
+    if of_categories is not None:
+        first = parameter_part(of_categories, family, plan.expressions, frame)
+        named_categories = zip(family.parameters, response.levels[1:], strict=True)
+        return {name: first.of_category(name, as_word(category)) for name, category in named_categories}
+    return {words.parameter: parameter_part(words, family, plan.expressions, frame) for words in of_parameters}
+
+
+def _refuse_what_is_not_told(design: Design) -> None:
+    """Raise where the data of a design cannot tell its unknowns, or numbers would break down."""
+    if design.residual is not None:
         design.refuse_likelihood_weights("sigma= or residual=")
     _refuse_huge_offset(design)
     _refuse_constant_remainder(design)
     parts = design.of_categories  # all with the same terms
     refuse_untold_residual(design.for_category(parts[0]) if parts else design)
     refuse_interchangeable(design)
-    return design
 
 
 def _matrices(formula: Formula, matrices: Mapping[str, Any] | None) -> dict[str, Matrix]:
@@ -279,72 +289,6 @@ def _refuse_huge_offset(design: Design) -> None:
         )
 
 
-def _without_aliases(
-    X: np.ndarray, fixed: MatrixRecipe, terms: Terms, what: str
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    is_kept = independent_columns(X, has_intercept=terms.intercept)
-    aliased = warn_of_aliases(fixed.names, is_kept, what)
-    if aliased:
-        X = X[:, is_kept]
-    is_kept.setflags(write=False)
-    return X, is_kept, aliased
-
-
-def warn_of_aliases(names: Sequence[str], kept: np.ndarray, what: str) -> tuple[str, ...]:
-    """The names of the columns that are left out, after saying so."""
-    aliased = tuple(name for name, is_kept in zip(names, kept, strict=True) if not is_kept)
-    if aliased:
-        warn(
-            f"{what} is rank deficient: {', '.join(aliased)} left out, as "
-            f"{'it depends' if len(aliased) == 1 else 'they depend'} linearly on columns before.",
-            AliasedColumnsWarning,
-        )
-    return aliased
-
-
-def _parameter_part(
-    words: PredictorWords, family: Family, expressions: Mapping[Atom, Expression], frame: Columns
-) -> ParameterPart:
-    """The linear predictor of a parameter on the rows of a frame."""
-    terms = words.formula.fixed_terms
-    fixed, every_column = design_columns(terms, expressions, frame)
-    X, kept, _ = _without_aliases(every_column, fixed, terms, f"{words.parameter}={words.text!r}")
-    check_rows(len(frame), X.shape[1])
-    groups, bars, groupings = _groups(words.formula.bars, expressions, frame)
-    wide: list[WideTerm] = []
-    wide_recipes: list[WideRecipe] = []
-    if words.formula.smooths:
-        wide, wide_recipes = wide_terms(words.formula, expressions, frame.frame, {}, None)
-
-    def called(name: str) -> str:
-        return f"{words.parameter}_{name}"
-
-    offsets = tuple(expressions[atom] for atom in words.offset_atoms)
-    recipe = Recipe(
-        fixed=fixed,
-        kept=kept,
-        aliases=Aliases.of(every_column, kept, kept, fixed.names, intercept=terms.intercept),
-        bars=bars,
-        groupings=tuple(replace(grouping, name=called(grouping.name)) for grouping in groupings),
-        offsets=offsets,
-        offset_given_as_array=False,
-        wide=tuple(replace(term, name=called(term.name)) for term in wide_recipes),
-    )
-    return ParameterPart(
-        parameter=words.parameter,
-        text=words.text,
-        link=family.parameter_link(words.parameter),
-        X=frozen(X),
-        x_names=tuple(name for name, is_kept in zip(fixed.names, kept, strict=True) if is_kept),
-        groups=(
-            *(replace(group, name=called(group.name)) for group in groups),
-            *(g.renamed(called(g.name)) for g in wide),
-        ),
-        offset=frozen(total_offset(offsets, frame, None)),
-        recipe=recipe,
-    )
-
-
 def _refuse_names_twice(names: Sequence[str]) -> None:
     """Refuse factors, or coefficients, of one name: a column of the data may be called like those of a parameter."""
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
@@ -353,82 +297,3 @@ def _refuse_names_twice(names: Sequence[str]) -> None:
             f"Two terms of the model would be called {twice!r}, since a column of the data, or a category of the "
             "response, is called like a part of it. Rename it."
         )
-
-
-def check_rows(n: int, p: int) -> None:
-    """Refuse fewer complete rows than coefficients."""
-    if n <= p:
-        raise DataError(
-            f"{n} complete row{'s' * (n > 1)} for {p} coefficient{'s' * (p > 1)} of the fixed part: more rows than "
-            "coefficients are needed. Use more data or fewer terms."
-        )
-
-
-def _groups(
-    bars: tuple[Bar, ...], expressions: Mapping[Atom, Expression], frame: Columns
-) -> tuple[tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...]]:
-    """The bars of each grouping factor merged into one term, in order of first appearance."""
-    bars_of: dict[frozenset[str], list[Bar]] = {}
-    for bar in bars:
-        bars_of.setdefault(frozenset(bar.group), []).append(bar)
-    terms, recipes, groupings = [], [], []
-    names = joined([factor_bars[0].group for factor_bars in bars_of.values()])
-    for factor_bars, name in zip(bars_of.values(), names, strict=True):
-        grouping, codes = factorize([frame[column] for column in factor_bars[0].group], name)
-        check_levels(grouping, len(frame))
-        built = [design_columns(bar.terms, expressions, frame) for bar in factor_bars]
-        for bar, (bar_recipe, Z) in zip(factor_bars, built, strict=True):
-            warn_if_constant_within_levels(bar.text, grouping, codes, bar_recipe.names, Z)
-        terms.append(merged(factor_bars, grouping, codes, built, frame))
-        recipes.append(tuple(recipe for recipe, _ in built))
-        groupings.append(grouping)
-    return tuple(terms), tuple(recipes), tuple(groupings)
-
-
-def _without_fixed(
-    groups: tuple[GroupTerm, ...],
-    bars: tuple[tuple[MatrixRecipe, ...], ...],
-    groupings: tuple[Grouping, ...],
-    fixing: Fixing,
-) -> tuple[
-    tuple[GroupTerm, ...], tuple[tuple[MatrixRecipe, ...], ...], tuple[Grouping, ...], tuple[np.ndarray | None, ...]
-]:
-    """Grouping factors without columns whose sds are fixed at zero, and which columns of their bars are left."""
-    left = []
-    for term, recipes, grouping in zip(groups, bars, groupings, strict=True):
-        is_kept = fixing.kept(term)
-        smaller = term if is_kept is None else reduced(term, is_kept)
-        if smaller is not None:
-            left.append((smaller, recipes, grouping, is_kept))
-    terms, recipes_of, groupings_of, kept_of = zip(*left, strict=True) if left else ((), (), (), ())
-    return tuple(terms), tuple(recipes_of), tuple(groupings_of), tuple(kept_of)
-
-
-def merged(
-    bars: list[Bar], grouping: Grouping, codes: np.ndarray, built: list[tuple[MatrixRecipe, np.ndarray]], frame: Columns
-) -> GroupTerm:
-    """The bars of one factor as one term, on the rows that they were built on."""
-    columns = tuple(name for recipe, _ in built for name in recipe.names)
-    twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
-    if twice:
-        texts = " + ".join(dict.fromkeys(bar.text for bar in bars))
-        raise UnidentifiedTermError(
-            f"{texts}: {', '.join(twice)} varies by {grouping.name} twice, so the two variances cannot be "
-            "told apart. "
-            "Keep one, for example with (0 + x | g) beside (1 | g)."
-        )
-    starts = np.cumsum([0] + [Z.shape[1] for _, Z in built])
-    return GroupTerm(
-        name=grouping.name,
-        variables=grouping.variables,
-        codes=frozen(codes, dtype=np.int64),
-        levels=grouping.levels,
-        columns=columns,
-        Z=frozen(built[0][1] if len(built) == 1 else np.hstack([Z for _, Z in built])),
-        blocks=tuple(tuple(range(int(start), int(b))) for start, b in zip(starts, starts[1:], strict=False)),
-        texts=tuple(bar.text for bar in bars),
-        structures=tuple(
-            structure_of(bar, recipe, grouping.name, frame) for bar, (recipe, _) in zip(bars, built, strict=True)
-        ),
-        lefts=tuple(bar.columns.removeprefix("0 + ") for bar in bars),
-    )

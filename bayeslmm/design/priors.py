@@ -20,7 +20,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from ..families import Default, Family, Scale
 from ..families.family import linked_moments
 from ..terms.means import at_means, slopes_far_from_zero
 from ..terms.wide import WideTerm
+from ..tools.arrays import Array
 from ..tools.html import html_table
 from ..tools.summed import second_moment_of
 from .design import Design, GroupTerm
@@ -236,32 +237,68 @@ def resolve_priors(
         raise PriorError(f"priors={user!r}: priors are a dict such as {{'sigma': Prior('HalfNormal', sigma=5)}}")
     user = {**(given or {}), **(user or {})}
     used_keys: set[Any] = set()
-
-    def choose(keys: Sequence[Key], default: Prior | LKJ, reason: str) -> tuple[Prior | LKJ, str]:
-        matching = [key for key in keys if key in user]  # most specific first
+    entries = []
+    for unknown in _unknowns(design, user):
+        matching = [key for key in unknown.keys if key in user]  # most specific first
         used_keys.update(matching)
-        expected = LKJ if isinstance(default, LKJ) else Prior
-        for key in matching:
-            if not isinstance(user[key], expected):
-                raise PriorError(f"prior for {key!r}: expected a {expected.__name__}, got {user[key]!r}")
-        return (user[matching[0]], SET) if matching else (default, reason)
+        entries.append(_resolved(unknown, user, matching, design.family))
+    unused = [key for key in user if key not in used_keys]
+    if unused:
+        raise PriorError(_no_match(unused[0], entries, design))
+    refuse_impropriety(design, entries)
+    return Priors(entries=tuple(entries), given=user, fixed=design.fixed)
 
+
+class _Unknown(NamedTuple):
+    """A parameter with the keys by which a user gives its prior, and the default otherwise."""
+
+    kind: str
+    term: str
+    keys: Sequence[Key]
+    default: Prior | LKJ
+    reason: str
+    group: str = ""
+    at: str = ""
+
+
+def _resolved(unknown: _Unknown, user: Mapping[Any, Any], matching: Sequence[Key], family: Family) -> ResolvedPrior:
+    """The user's prior of the first key that matches, checked; else the default."""
+    expected = LKJ if isinstance(unknown.default, LKJ) else Prior
+    for key in matching:
+        if not isinstance(user[key], expected):
+            raise PriorError(f"prior for {key!r}: expected a {expected.__name__}, got {user[key]!r}")
+    kind, at = unknown.kind, unknown.at
+    prior, reason = unknown.default, f"{unknown.reason}; at {at}" if at else unknown.reason
+    if matching:
+        prior, reason = user[matching[0]], SET
+    entry = ResolvedPrior(kind=kind, group=unknown.group, term=unknown.term, prior=prior, reason=reason, at=at)
+    if matching and isinstance(prior, Prior):
+        _check(entry, prior, positive=is_positive(kind, family), at_most_one=family.is_probability(kind))
+    return entry
+
+
+def _unknowns(design: Design, user: Mapping[Any, Any]) -> Iterator[_Unknown]:
+    """All of a design, in the order of tables; the user's keys say where priors of intercepts are meant."""
     family = design.family
     y = design.as_counted(design.y - design.offset if family.is_on_response_scale else design.y)
     natural = family.scale(y)
-    scale = natural.value
-    scale = np.float64(scale) or np.float64(1.0)
-    entries = []
+    scale = np.float64(natural.value) or np.float64(1.0)
+    yield from _of_fixed(design, y, natural, scale)
+    for group in design.groups:
+        yield from _of_group(design, group, user, natural, scale)
+    for name in family.parameters:
+        scaled = family.default_prior(name, y)
+        if name in design.predictors:
+            yield from _of_predictor(design, design.predictors[name], user, scaled)
+            continue
+        arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
+        yield _Unknown(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
+    yield from _of_residuals(design)
 
-    def add(
-        kind: str, term: str, keys: Sequence[Key], default: Prior | LKJ, reason: str, group: str = "", at: str = ""
-    ) -> None:
-        prior, why = choose(keys, default, f"{reason}; at {at}" if at else reason)
-        entry = ResolvedPrior(kind=kind, group=group, term=term, prior=prior, reason=why, at=at)
-        entries.append(entry)
-        if why == SET and isinstance(prior, Prior):
-            _check(entry, prior, positive=is_positive(kind, family), at_most_one=family.is_probability(kind))
 
+def _of_fixed(design: Design, y: Array, natural: Scale, scale: np.float64) -> Iterator[_Unknown]:
+    """Of the fixed part, on the scale of the linear predictor."""
+    family = design.family
     for j, name in enumerate(design.x_names):
         if name == "Intercept":
             trials = None if design.trials is None else design.as_counted(design.trials)
@@ -271,67 +308,64 @@ def resolve_priors(
             default = Prior("Normal", mu=centre, sigma=2.5 * scale)
             unit = natural.words + "s" * natural.is_unit
             reason = f"{family.centre_in_words}, 2.5 {unit}; centred predictors"
-            add("Intercept", name, [name], default, reason)
+            yield _Unknown("Intercept", name, [name], default, reason)
             continue
         size, unit_name = _size(design.as_counted(design.X[:, j]), name)
         default = Prior("Normal", mu=0.0, sigma=2.5 * scale / size)
-        add("fixed", name, [name, "fixed"], default, natural.times(2.5, divisor=size, divisor_name=unit_name))
-
-    def add_group(g: GroupTerm, natural: Scale, scale: np.float64, factor: str = "") -> None:
-        template, moved = g.template, _stated_at_means(g, user, factor)
-        for place, (column, k) in enumerate(zip(g.sd_terms, template.sd_columns, strict=True)):
-            size, of = _size_of_wide(g, k) if isinstance(g, WideTerm) else _size(design.as_counted(g.Z[:, k]), column)
-            if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
-                alike = np.array(template.sd_of) == place
-                size = np.float64(
-                    np.sqrt(np.trace(second_moment_of(g.Z[:, np.flatnonzero(alike)], design.likelihood_weights)))
-                )
-                size, of = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
-            default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
-            why = natural.times(1.0, divisor=size, divisor_name=of)
-            add("sd", column, _keys_of_sd(g, column, factor), default, why, g.name, moved.get(k, ""))
-        if g.correlated:
-            remark = "; ".join(dict.fromkeys(moved.values()))
-            add("cor", "", _keys_of_cor(g, factor), LKJ(2.0), _away_from_ends(g), g.name, remark)
-
-    for g in design.groups:
-        add_group(g, natural, scale)
-    for name in family.parameters:
-        scaled = family.default_prior(name, y)
-        if name in design.predictors:
-            part = design.predictors[name]
-            for j, (term, label) in enumerate(zip(part.x_names, part.labels, strict=True)):
-                keys: list[Key] = [label, *([] if term == "Intercept" else [(name, "fixed")])]
-                if part.category:  # of all categories
-                    keys += [term, *([] if term == "Intercept" else ["fixed"])]
-                add("coef", term, keys, *_of_coefficient(design, part, j, scaled), name)
-            for g in part.groups:
-                add_group(g, _scale_of(part), np.float64(1.0), part.factor_of(g) if part.category else "")
-            continue
-        arguments = {key: np.float64(value) for key, value in scaled.arguments.items()}
-        add(name, name, [name], Prior(scaled.name, **arguments), scaled.reason)
-    for kind, term, keys, of_residuals, why in _of_residuals(design):
-        add(kind, term, keys, of_residuals, why)
-    unused = [key for key in user if key not in used_keys]
-    if unused:
-        raise PriorError(_no_match(unused[0], entries, design))
-    refuse_impropriety(design, entries)
-    return Priors(entries=tuple(entries), given=user, fixed=design.fixed)
+        reason = natural.times(2.5, divisor=size, divisor_name=unit_name)
+        yield _Unknown("fixed", name, [name, "fixed"], default, reason)
 
 
-def _of_residuals(design: Design) -> Iterator[tuple[str, str, list[Key], Prior | LKJ, str]]:
-    """(kind, term, keys, default, reason) of the parameters of residuals besides sigma."""
+def _of_group(
+    design: Design, group: GroupTerm, user: Mapping[Any, Any], natural: Scale, scale: np.float64, factor: str = ""
+) -> Iterator[_Unknown]:
+    """Sds and correlations of the effects of a term."""
+    template, moved = group.template, _stated_at_means(group, user, factor)
+    for place, (column, k) in enumerate(zip(group.sd_terms, template.sd_columns, strict=True)):
+        if isinstance(group, WideTerm):
+            size, unit_name = _size_of_wide(group, k)
+        else:
+            size, unit_name = _size(design.as_counted(group.Z[:, k]), column)
+        if template.sd_of.count(place) > 1:  # an effect of a row is Σ z b, of variance sd² Σ z²
+            alike = np.array(template.sd_of) == place
+            moment = second_moment_of(group.Z[:, np.flatnonzero(alike)], design.likelihood_weights)
+            size = np.float64(np.sqrt(np.trace(moment)))
+            size, unit_name = (size, f"a row of {column}") if abs(size - 1.0) > 1e-12 else (np.float64(1.0), "")
+        default = Prior("HalfStudentT", nu=3.0, sigma=scale / size)
+        reason = natural.times(1.0, divisor=size, divisor_name=unit_name)
+        keys = _keys_of_sd(group, column, factor)
+        yield _Unknown("sd", column, keys, default, reason, group.name, moved.get(k, ""))
+    if group.correlated:
+        remark = "; ".join(dict.fromkeys(moved.values()))
+        yield _Unknown("cor", "", _keys_of_cor(group, factor), LKJ(2.0), _away_from_ends(group), group.name, remark)
+
+
+def _of_predictor(design: Design, part: ParameterPart, user: Mapping[Any, Any], scaled: Default) -> Iterator[_Unknown]:
+    """Of the linear predictor of a parameter of the family, whose default as a number is ``scaled``."""
+    name = part.parameter
+    for j, (term, label) in enumerate(zip(part.x_names, part.labels, strict=True)):
+        keys: list[Key] = [label, *([] if term == "Intercept" else [(name, "fixed")])]
+        if part.category:  # of all categories
+            keys += [term, *([] if term == "Intercept" else ["fixed"])]
+        yield _Unknown("coef", term, keys, *_of_coefficient(design, part, j, scaled), name)
+    for group in part.groups:
+        factor = part.factor_of(group) if part.category else ""
+        yield from _of_group(design, group, user, _scale_of(part), np.float64(1.0), factor)
+
+
+def _of_residuals(design: Design) -> Iterator[_Unknown]:
+    """Of the parameters of residuals besides sigma."""
     if design.residual is None:
         return
     structure = design.residual.structure
-    for label, g in zip(structure.spread.labels, structure.spread.G.T, strict=True):
+    for label, column in zip(structure.spread.labels, structure.spread.G.T, strict=True):
         keys: list[Key] = [(LOG_RATIO, label), LOG_RATIO]
-        size, unit_name = (np.float64(1.0), "") if np.isin(g, (0.0, 1.0)).all() else _size(g, label)
+        size, unit_name = (np.float64(1.0), "") if np.isin(column, (0.0, 1.0)).all() else _size(column, label)
         prior = Prior("Normal", mu=0.0, sigma=1.0 / size)
         reason = f"for one sd of {unit_name} ({size:.3g})" if unit_name else "of sigma"
-        yield LOG_RATIO, label, keys, prior, f"sds within a factor of 7 {reason}"
+        yield _Unknown(LOG_RATIO, label, keys, prior, f"sds within a factor of 7 {reason}")
     if structure.correlation is not None and structure.blocks is not None:
-        yield RHO, RHO, [RHO], LKJ(1.0), structure.correlation.prior_in_words(structure.blocks)
+        yield _Unknown(RHO, RHO, [RHO], LKJ(1.0), structure.correlation.prior_in_words(structure.blocks))
 
 
 def _keys_of_sd(group: GroupTerm, column: str, factor: str = "") -> list[Key]:
@@ -374,9 +408,8 @@ def _of_coefficient(design: Design, part: ParameterPart, j: int, of_constant: De
         reason = f"mean and sd of {part.link}({part.parameter}) under {constant}; centred predictors"
         if part.category:
             reason = f"{of_constant.reason}; centred predictors"
-        return Prior(
-            "Normal", mu=np.float64(mean - design.as_counted(part.offset).mean()), sigma=np.float64(sd)
-        ), reason
+        centre = mean - design.as_counted(part.offset).mean()
+        return Prior("Normal", mu=np.float64(centre), sigma=np.float64(sd)), reason
     natural = _scale_of(part)
     factor = 2.5 if part.is_log_odds else 1.0
     size, unit_name = _size(design.as_counted(part.X[:, j]), part.x_names[j])

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..design.build import check_rows, merged, warn_of_aliases
 from ..design.coding import design_columns
 from ..design.design import Design
 from ..design.grouping import Grouping, check_levels, combined, joined
 from ..design.newdata import Recipe
+from ..design.parts import check_rows, merged, warn_of_aliases
 from ..design.plan import make_plan
 from ..engine import ridge
 from ..engine.crossproducts import CrossProducts
