@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
-from ..tools.compiling import compiled, copy_into, inlined
+from ..tools.compiling import compiled, inlined
 
 Codes = NDArray[np.int64]
 
@@ -46,14 +46,16 @@ def room(pattern: Any, n_xy: int) -> Room:
 compiled_room = compiled(room)
 
 
+# Helpers return numbers: where numba writes one into its caller, every array among its arguments is counted anew
+
+
 @inlined
-def _times_lambda(S, s, lams, lam, q_a, q_b, half):
-    """S Λ (q_a, q_b) into ``half``, for the block S that begins at S[s] and the template at lams[lam]."""
-    for a in range(q_a):
-        for b in range(q_b):
-            half[a, b] = 0.0
-            for r in range(q_b):
-                half[a, b] += S[s + a * q_b + r] * lams[lam + r * q_b + b]
+def _product_with_lambda(S, s, q, lams, lam, a, b):
+    """(S Λ)_ab, for a block S of q columns that begins at S[s] and the template at lams[lam]."""
+    total = 0.0
+    for r in range(q):
+        total += S[s + a * q + r] * lams[lam + r * q + b]
+    return total
 
 
 @inlined
@@ -64,58 +66,66 @@ def _lambda_times(lams, lam, q, a, half, b, total):
     return total
 
 
-@inlined
-def _scale_level(q, lams, lam, half, ZtXy, right, n_xy, diagonal, d, step, sides, p, step_sides):
-    """ΛᵀZᵀWZΛ + I from ``half``, and ΛᵀZᵀW[X y], of one level into rows of length ``step`` and ``step_sides``."""
-    for a in range(q):
-        for b in range(q):
-            diagonal[d + a * step + b] = _lambda_times(lams, lam, q, a, half, b, 1.0 if a == b else 0.0)
-        for c in range(n_xy):
-            total = 0.0
-            for r in range(q):
-                total += lams[lam + r * q + a] * ZtXy[right + r * n_xy + c]
-            sides[p + a * step_sides + c] = total
-
-
 @compiled
 def scale(pattern, values, lams, half, D, P, dense, dense_xy, xy):
     """ΛᵀZᵀWZΛ + I and ΛᵀZᵀW[X y] (2.1) into a `Room`; ``lams`` holds the q × q templates one after another."""
-    ZtZ, ZtXy, lam_start = values.ZtZ, values.ZtXy, values.lam_start
+    ZtZ, ZtXy, XytXy, lam_start = values.ZtZ, values.ZtXy, values.XytXy, values.lam_start
     pair_factors, pair_counts, pair_at = values.pair_factors, values.pair_counts, values.pair_at
-    panel_start, widths, column_start = pattern.panel_start, pattern.widths, pattern.column_start
-    n_chain, n_xy, n_dense = pattern.node_start.shape[0] - 1, xy.shape[0], dense.shape[0]
+    pair_values, panel_start, diagonal_start = values.pair_values, pattern.panel_start, pattern.diagonal_start
+    widths, column_start, node_start = pattern.widths, pattern.column_start, pattern.node_start
+    n_chain, n_xy, n_dense = node_start.shape[0] - 1, xy.shape[0], dense.shape[0]
     m_chain = column_start[n_chain]
-    dense[:, :] = 0.0
+    for i in range(n_dense):
+        for j in range(n_dense):
+            dense[i, j] = 0.0
     for i in range(n_xy):
-        copy_into(xy[i], values.XytXy[i])
-    flat, flat_xy = dense.ravel(), dense_xy.ravel()  # views
+        for j in range(n_xy):
+            xy[i, j] = XytXy[i, j]
     gram_start = right = 0
     for k in range(widths.shape[0]):
         q, lam = widths[k], lam_start[k]
         for level in range((column_start[k + 1] - column_start[k]) // q):
-            _times_lambda(ZtZ, gram_start, lams, lam, q, q, half)
+            for a in range(q):
+                for b in range(q):
+                    half[a, b] = _product_with_lambda(ZtZ, gram_start, q, lams, lam, a, b)
+            first = column_start[k] + level * q - m_chain
+            row = d = p = 0
             if k < n_chain:
-                v = pattern.node_start[k] + level
+                v = node_start[k] + level
                 row = (panel_start[v + 1] - panel_start[v]) // q
-                d, p = pattern.diagonal_start[v], panel_start[v] + row - n_xy
-                _scale_level(q, lams, lam, half, ZtXy, right, n_xy, D, d, q, P, p, row)
-            else:
-                first = column_start[k] + level * q - m_chain
-                d, p = first * n_dense + first, first * n_xy
-                _scale_level(q, lams, lam, half, ZtXy, right, n_xy, flat, d, n_dense, flat_xy, p, n_xy)
+                d, p = diagonal_start[v], panel_start[v] + row - n_xy
+            for a in range(q):
+                for b in range(q):
+                    entry = _lambda_times(lams, lam, q, a, half, b, 1.0 if a == b else 0.0)
+                    if k < n_chain:
+                        D[d + a * q + b] = entry
+                    else:
+                        dense[first + a, first + b] = entry
+                for c in range(n_xy):
+                    entry = 0.0
+                    for r in range(q):
+                        entry += lams[lam + r * q + a] * ZtXy[right + r * n_xy + c]
+                    if k < n_chain:
+                        P[p + a * row + c] = entry
+                    else:
+                        dense_xy[first + a, c] = entry
             gram_start += q * q
             right += q * n_xy
     pair_start = 0
     for i in range(pair_counts.shape[0]):
         first, second = pair_factors[i, 0], pair_factors[i, 1]
-        q_a, q_b, lam_a, lam_b = (widths[first], widths[second], lam_start[first], lam_start[second])
-        target = P if first < n_chain else flat
+        q_a, q_b, lam_a, lam_b = widths[first], widths[second], lam_start[first], lam_start[second]
         for _ in range(pair_counts[i]):
-            _times_lambda(values.pair_values, pair_start, lams, lam_b, q_a, q_b, half)
             for a in range(q_a):
                 for b in range(q_b):
-                    to = pair_at[pair_start + a * q_b + b]
-                    target[to] = _lambda_times(lams, lam_a, q_a, a, half, b, 0.0)
+                    half[a, b] = _product_with_lambda(pair_values, pair_start, q_b, lams, lam_b, a, b)
+            for a in range(q_a):
+                for b in range(q_b):
+                    entry, to = _lambda_times(lams, lam_a, q_a, a, half, b, 0.0), pair_at[pair_start + a * q_b + b]
+                    if first < n_chain:
+                        P[to] = entry
+                    else:
+                        dense[to // n_dense, to % n_dense] = entry
             pair_start += q_a * q_b
 
 
