@@ -104,13 +104,13 @@ def scores(footing: Footing, post: PosteriorFit, unit: str) -> PoolingScores:
     if not finite.any():  # not a row that every other one could do without
         del elpd["none"]
         finite = np.all([np.isfinite(score.elpd_i.to_numpy()) for score in elpd.values()], axis=0)
-    left_out = f"row of a known {footing.term.name}" if unit == ROW else f"{unit} with all its rows"
+    words = f"row of a known {footing.term.name}" if unit == ROW else f"{unit} with all its rows"
     return PoolingScores(
         table=ranked({name: _on(score, finite) for name, score in elpd.items()}),
         elpd=elpd,
         unit=unit,
         untold=int((~finite).sum()),
-        title=f"Pooling of {footing.term.name}, by prediction of a left-out {left_out}\nFormula: {design.formula.text}",
+        title=f"Pooling of {footing.term.name}, by prediction of a left-out {words}\nFormula: {design.formula.text}",
     )
 
 
