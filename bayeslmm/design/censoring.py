@@ -47,11 +47,11 @@ def censored(expression: Expression, index: pd.Index, family: Family, value: Any
     upper = np.full(len(y), np.nan)
     if value.upper is not None:
         upper = np.asarray(value.upper, dtype=np.float64) + np.zeros(len(y))
-    is_invalid = between & ~(upper > y)
-    if is_invalid.any():
+    bad = between & ~(upper > y)
+    if bad.any():
         raise DataError(
             f"{label}: a row in an interval lies between y and a larger number, the third of cens(y, status, upper); "
-            f"{row_names(index, is_invalid)} have none."
+            f"{row_names(index, bad)} have none."
         )
     lower_end = np.where(status == "left", kind.lowest, y)
     upper_end = np.select([status == "right", between], [np.inf, upper], y)
@@ -60,8 +60,8 @@ def censored(expression: Expression, index: pd.Index, family: Family, value: Any
         raise DataError(
             f"The response {label!r}: {family.option} needs {family.needs}; {row_names(index, impossible)}."
         )
-    is_uncensored = status == "none"
-    if not is_uncensored.any():
+    seen = status == "none"
+    if not seen.any():
         raise DataError(f"{label}: no row was observed, so the data do not tell how much responses vary.")
     if family.has_free_dispersion and len(y) > 1 and np.all(y == y[0]):
         raise DataError(f"The response {label!r} is {y[0]:g} in all {len(y):,} rows, so there is nothing to explain.")

@@ -68,7 +68,7 @@ class Identification:
     @property
     def involves_residual(self) -> bool:
         """Whether a variance cannot be told from that of the residual."""
-        return any(direction.residual != 0.0 for direction in self.directions)
+        return any(each.residual != 0.0 for each in self.directions)
 
     @cached_property
     def untold(self) -> tuple[tuple[int, int, int], ...]:
@@ -106,12 +106,7 @@ class Identification:
         null = self._null[moving]
         basis, values, _ = np.linalg.svd(null)
         rank = int((values > 1e-8 * values.max(initial=0.0)).sum())
-        units = np.array(
-            [
-                1.0 if entry[0] < 0 else self.sizes[entry[0]][entry[1]] * self.sizes[entry[0]][entry[2]]
-                for entry in self.untold
-            ]
-        )
+        units = np.array([1.0 if e[0] < 0 else self.sizes[e[0]][e[1]] * self.sizes[e[0]][e[2]] for e in self.untold])
         rows = _echelon(basis[:, rank:].T) * units
         rows /= rows[np.arange(len(rows)), [int(np.flatnonzero(row)[0]) for row in rows]][:, None]
         return [{e: float(v) for e, v in zip(self.untold, row, strict=True) if v} for row in rows]
@@ -166,11 +161,9 @@ def judge(
     residual : bool
         Whether there is a residual variance.
     """
-    information, gram = _products(ZtZ, pairs, ZtQ, templates, n, p, residual)
-    if all(
-        structure.is_free for template in templates for structure in template.structures
-    ):  # all entries are parameters
-        null = _null_space(gram, information.diagonal())
+    whole, gram = _products(ZtZ, pairs, ZtQ, templates, n, p, residual)
+    if all(structure.is_free for t in templates for structure in t.structures):  # all entries are parameters
+        null = _null_space(gram, whole.diagonal())
         if not null.shape[1]:
             return Identification(directions=(), sizes=())
     entries = [
@@ -182,7 +175,7 @@ def judge(
     ]
     changes = _changes(templates, entries, ZtZ, T, residual)
     if changes is not None:
-        null = changes.T @ _null_space(changes @ gram @ changes.T, np.diag(changes @ information @ changes.T).copy())
+        null = changes.T @ _null_space(changes @ gram @ changes.T, np.diag(changes @ whole @ changes.T).copy())
         if not null.shape[1]:
             return Identification(directions=(), sizes=())
     directions = []
@@ -192,7 +185,7 @@ def judge(
             matrices[k][a, b] = matrices[k][b, a] = value
         residual_entry = float(v[-1]) if residual else 0.0
         residual_entry = (
-            residual_entry if abs(residual_entry) > 1e-6 * np.abs(v * np.sqrt(np.diag(information) / n)).max() else 0.0
+            residual_entry if abs(residual_entry) > 1e-6 * np.abs(v * np.sqrt(np.diag(whole) / n)).max() else 0.0
         )
         directions.append(
             Direction(
@@ -249,12 +242,12 @@ def _null_space(gram: Array, unprojected: Array) -> Array:
     size = np.sqrt(np.where(flat, 1.0, left))
     correlation = np.where(flat[:, None] | flat, 0.0, gram / np.outer(size, size))
     noise = ROUNDING * len(gram) * float((unprojected[~flat] / left[~flat]).max(initial=1.0))
-    varying = np.flatnonzero(~flat)
-    values, vectors = np.linalg.eigh(correlation[np.ix_(varying, varying)])
+    seen = np.flatnonzero(~flat)
+    values, vectors = np.linalg.eigh(correlation[np.ix_(seen, seen)])
     dependent = values <= max(DEPENDENT, noise)
     null = np.zeros((len(gram), int(flat.sum() + dependent.sum())))
     null[np.flatnonzero(flat), np.arange(flat.sum())] = 1.0
-    null[np.ix_(varying, np.arange(flat.sum(), null.shape[1]))] = vectors[:, dependent] / size[varying, None]
+    null[np.ix_(seen, np.arange(flat.sum(), null.shape[1]))] = vectors[:, dependent] / size[seen, None]
     return null
 
 
@@ -373,8 +366,8 @@ def identification(design: Design, *, beside_fixed: bool = True, residual: bool 
     pairs = {}
     for k in range(len(codes)):
         for m in range(k + 1, len(codes)):
-            keys, inverse_index = np.unique(codes[k] * counts[m] + codes[m], return_inverse=True)
-            values = _summed(inverse_index.reshape(-1), columns[k], columns[m], len(keys))
+            keys, where = np.unique(codes[k] * counts[m] + codes[m], return_inverse=True)
+            values = _summed(where.reshape(-1), columns[k], columns[m], len(keys))
             pairs[k, m] = (keys // counts[m], keys % counts[m], values)
     return judge(
         ZtZ=[_summed(code, Z, Z, J) for code, Z, J in zip(codes, columns, counts, strict=True)],
@@ -511,7 +504,7 @@ def _latent_words(identified: Identification, design: Design) -> str:
 
 def _guilty(identified: Identification, design: Design) -> tuple[list[GroupTerm], str, str]:
     """The terms at fault, their texts, and how many effects they have for how many rows."""
-    guilty = [group for k, group in enumerate(design.groups) if any(entry[0] == k for entry in identified.untold)]
+    guilty = [group for k, group in enumerate(design.groups) if any(e[0] == k for e in identified.untold)]
     texts = " + ".join(dict.fromkeys(text for group in guilty for text in group.texts))
     effects = sum(group.n_levels * group.q for group in guilty)
     if any(group.n_levels == design.n for group in guilty):
@@ -528,10 +521,10 @@ def words_of(identified: Identification, design: Design, values: Sequence[str] =
     names = combination_names(combinations, design)
     parts = []
     if combinations:
-        listed = " and ".join(name + value for name, value in zip(names, values or [""] * len(names), strict=True))
-        parts.append(f"only {listed} {'is' if len(combinations) == 1 else 'are'} known")
-    inside = {e for combination in combinations for e in combination}
-    unknown = [_entry(entry, design) for entry in identified.untold if entry not in inside]
+        shown = " and ".join(name + value for name, value in zip(names, values or [""] * len(names), strict=True))
+        parts.append(f"only {shown} {'is' if len(combinations) == 1 else 'are'} known")
+    inside = {e for each in combinations for e in each}
+    unknown = [_entry(e, design) for e in identified.untold if e not in inside]
     if unknown:
         parts.append(f"the data say nothing about {', '.join(unknown)}")
     return "; ".join(parts)
@@ -547,7 +540,7 @@ def untold_variances(design: Design) -> str:
 
 def combination_names(combinations: Sequence[Mapping[tuple[int, int, int], float]], design: Design) -> list[str]:
     """Sums such as ``sd(s)² + 0.5·sd(x | s)²``."""
-    return [_sum(combination, design) for combination in combinations]
+    return [_sum(each, design) for each in combinations]
 
 
 def _sum(each: Mapping[tuple[int, int, int], float], design: Design) -> str:

@@ -116,13 +116,13 @@ def _counts(expression: Expression, frame: pd.DataFrame | Columns, family: Famil
         )
     y = np.asarray(value.successes, dtype=np.float64)
     trials = np.broadcast_to(np.asarray(value.trials, dtype=np.float64), y.shape)
-    for argument, numbers in (("successes", y), ("trials", trials)):
+    for what, numbers in (("successes", y), ("trials", trials)):
         _refuse(
             expression.label,
             frame.index,
             (numbers < 0) | (numbers != np.round(numbers)),
             numbers,
-            f"the {argument} must be whole numbers, zero or more",
+            f"the {what} must be whole numbers, zero or more",
         )
     _refuse(expression.label, frame.index, y > trials, y, "there cannot be more successes than trials")
     _refuse_single_trials(expression, family, trials)
@@ -132,9 +132,9 @@ def _counts(expression: Expression, frame: pd.DataFrame | Columns, family: Famil
 def _yes_or_no(expression: Expression, factor: Factor) -> Response:
     levels = _levels(factor)
     if len(levels) != 2:
-        listed = ", ".join(map(repr, levels[:5])) + (", …" if len(levels) > 5 else "")
+        shown = ", ".join(map(repr, levels[:5])) + (", …" if len(levels) > 5 else "")
         raise DataError(
-            f"The response {expression.label!r} has {len(levels)} categories ({listed}); a yes/no response has two. "
+            f"The response {expression.label!r} has {len(levels)} categories ({shown}); a yes/no response has two. "
             f"Write I({expression.label} == 'level'), family='ordinal' if they are ordered, or 'categorical'."
         )
     success = np.asarray(factor.data == levels[1], dtype=np.float64)
@@ -197,8 +197,8 @@ def _whole_numbers(label: str, index: pd.Index, value: np.ndarray, holds: str) -
         "whole numbers of 2^53 and more have no doubles of their own, so that categories would merge: make them "
         "a pandas.Categorical",
     )
-    distinct, codes = np.unique(value, return_inverse=True)
-    return [int(v) for v in distinct], codes
+    seen, codes = np.unique(value, return_inverse=True)
+    return [int(v) for v in seen], codes
 
 
 def _levels(factor: Factor) -> list[Any]:
@@ -240,9 +240,9 @@ def warn_of_categories(label: str, column: pd.Series, levels: Sequence[Any]) -> 
     declared = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else ()
     unseen = [level for level in declared if level not in levels]
     if unseen:
-        listed = ", ".join(map(repr, unseen[:5])) + (", …" if len(unseen) > 5 else "")
+        shown = ", ".join(map(repr, unseen[:5])) + (", …" if len(unseen) > 5 else "")
         warn(
-            f"The response {label!r} has no row in {listed}: left out of the model, whose predictions never are in "
+            f"The response {label!r} has no row in {shown}: left out of the model, whose predictions never are in "
             f"{'it' if len(unseen) == 1 else 'them'}. data[{label!r}].cat.remove_unused_categories() says so of the "
             "data.",
             DroppedCategoriesWarning,
@@ -253,12 +253,12 @@ def check_values(design: Any, y: np.ndarray) -> None:
     """Refuse a response (n,) that does not fit a design: coded as the design's is."""
     label, index, family = design.response, design.index, design.family
     if family.has_trials:
-        is_invalid = (y < 0) | (y > design.trials) | (y != np.round(y))
-        _refuse(label, index, is_invalid, y, "successes are whole numbers from zero to the trials")
+        bad = (y < 0) | (y > design.trials) | (y != np.round(y))
+        _refuse(label, index, bad, y, "successes are whole numbers from zero to the trials")
     elif family.has_categories:
         last = len(design.levels) - 1
-        is_invalid = (y < 0) | (y > last) | (y != np.round(y))
-        _refuse(label, index, is_invalid, y, f"categories are coded 0 to {last}")
+        bad = (y < 0) | (y > last) | (y != np.round(y))
+        _refuse(label, index, bad, y, f"categories are coded 0 to {last}")
     else:
         check_support(label, index, family, y)
 

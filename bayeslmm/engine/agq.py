@@ -81,19 +81,19 @@ class _Modes:
 class _Likelihood:
     """Minus log likelihood of points ψ (S, size) under a rule."""
 
-    approximation: Approximation
+    about: Approximation
     integrals: OneFactor
     nodes: int
 
     def __call__(self, psi: Array) -> Array:
-        approximation, T = self.approximation, self.approximation.T_z[0]
+        about, T = self.about, self.about.T_z[0]
         eta, values, roots = [], [], []
         with np.errstate(all="ignore"):
             for point in np.atleast_2d(psi):
-                beta, theta, free = approximation.split(point)
-                eta.append(approximation.X @ beta + approximation.offset)
-                values.append(approximation.parameters.values(free))
-                roots.append(T @ approximation.lams(theta)[0])
+                beta, theta, free = about.split(point)
+                eta.append(about.X @ beta + about.offset)
+                values.append(about.parameters.values(free))
+                roots.append(T @ about.lams(theta)[0])
             deviances = -self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
         return np.where(np.isfinite(deviances), deviances, np.inf)
 
@@ -107,7 +107,7 @@ class _Likelihood:
 
     def exact(self, psi: Array) -> tuple[float, Array] | None:
         """`with_gradient`, where it answers: with one effect a level, whose modes have a curvature."""
-        if self.approximation.design.groups[0].q > 1:
+        if self.about.design.groups[0].q > 1:
             return None
         try:
             return self.with_gradient(psi)
@@ -116,22 +116,22 @@ class _Likelihood:
 
     def value(self, psi: Array) -> float:
         """The value at one ψ, with one effect a level around the modes that Laplace's approximation has."""
-        approximation = self.approximation
-        if approximation.design.groups[0].q > 1:
+        about = self.about
+        if about.design.groups[0].q > 1:
             return float(self(psi)[0])
         try:
             with np.errstate(all="ignore"):
                 at = self._around(psi)
         except FloatingPointError:
             return float(self(psi)[0])
-        codes, rule, total = approximation.design.groups[0].codes, rule_of(self.nodes, 1), np.zeros(len(at.u))
+        codes, rule, total = about.design.groups[0].codes, rule_of(self.nodes, 1), np.zeros(len(at.u))
         with np.errstate(all="ignore"):
             for x, log_weight in zip(rule.x[:, 0], rule.log_weight, strict=True):
                 node = at.u + at.s * x
-                density = approximation.bends(at.fixed + at.a * node[codes], at.values)[0]
+                density = about.bends(at.fixed + at.a * node[codes], at.values)[0]
                 total += np.exp(log_weight + np.bincount(codes, density, len(node)) - 0.5 * node**2 - at.h)
-            value = float(np.sum(at.h + np.log(total) + np.log(at.s))) + approximation.constant
-            value += approximation.normaliser(at.values)[0]
+            value = float(np.sum(at.h + np.log(total) + np.log(at.s))) + about.constant
+            value += about.normaliser(at.values)[0]
         return -value if np.isfinite(value) else np.inf
 
     def _around(self, psi: Array) -> _Modes:
@@ -142,15 +142,15 @@ class _Likelihood:
         FloatingPointError
             They are not reached.
         """
-        approximation, (group,) = self.approximation, self.approximation.design.groups
-        beta, theta, free = approximation.split(psi)
-        lams = approximation.lams(theta)
-        z = group.Z[:, 0] * approximation.T_z[0][0, 0]
+        about, (group,) = self.about, self.about.design.groups
+        beta, theta, free = about.split(psi)
+        lams = about.lams(theta)
+        z = group.Z[:, 0] * about.T_z[0][0, 0]
         a = lams[0][0, 0] * z
-        values = approximation.parameters.values(free)
-        inner = approximation.mode(beta, lams, values)
-        approximation.last = inner
-        u = approximation.alone.by_factor(inner.u)[0][:, 0]
+        values = about.parameters.values(free)
+        inner = about.mode(beta, lams, values)
+        about.last = inner
+        u = about.alone.by_factor(inner.u)[0][:, 0]
         density, _, d2, *_ = inner.bends
         M = 1.0 - np.bincount(group.codes, a**2 * d2, len(u))
         return _Modes(
@@ -161,7 +161,7 @@ class _Likelihood:
             h=np.bincount(group.codes, density, len(u)) - 0.5 * u**2,
             a=a,
             z=z,
-            fixed=approximation.X @ beta + approximation.offset,
+            fixed=about.X @ beta + about.offset,
         )
 
     def with_gradient(self, psi: Array) -> tuple[float, Array]:
@@ -176,12 +176,12 @@ class _Likelihood:
         FloatingPointError
             The modes are not reached, or the sum over the nodes is not finite.
         """
-        approximation, codes = self.approximation, self.approximation.design.groups[0].codes
+        about, codes = self.about, self.about.design.groups[0].codes
         with np.errstate(all="ignore"):
             around = self._around(psi)
             inner, values, u, a, z = around.inner, around.values, around.u, around.a, around.z
             s, h, fixed = around.s, around.h, around.fixed
-            _, theta, free = approximation.split(psi)
+            _, theta, free = about.split(psi)
             _, d1, d2, d3, *by = inner.bends
 
             def sums(of_rows: Array) -> Array:
@@ -192,22 +192,18 @@ class _Likelihood:
             rule = rule_of(self.nodes, 1)
             for x, log_weight in zip(rule.x[:, 0], rule.log_weight, strict=True):
                 node = u + s * x
-                each = approximation.bends(fixed + a * node[codes], values, 10 if approximation.parameters.size else 3)
+                each = about.bends(fixed + a * node[codes], values, 10 if about.parameters.size else 3)
                 weight = np.exp(log_weight + sums(each[0]) - 0.5 * node**2 - h)  # against the largest, at the mode
                 total += weight
                 first += weight * node
                 second += weight * node**2
                 of_rows = weight[codes]
-                is_present = of_rows > 0.0  # elsewhere a density is zero, and has no slope
-                d1_total += np.where(is_present, of_rows * each[1], 0.0)
-                d1_first += np.where(is_present, (weight * node)[codes] * each[1], 0.0)
+                there = of_rows > 0.0  # elsewhere a density is zero, and has no slope
+                d1_total += np.where(there, of_rows * each[1], 0.0)
+                d1_first += np.where(there, (weight * node)[codes] * each[1], 0.0)
                 for out, slope in zip(direct, each[4::3], strict=False):
-                    out += np.where(is_present, of_rows * slope, 0.0)
-            value = (
-                float(np.sum(h + np.log(total) + np.log(s)))
-                + approximation.constant
-                + approximation.normaliser(values)[0]
-            )
+                    out += np.where(there, of_rows * slope, 0.0)
+            value = float(np.sum(h + np.log(total) + np.log(s))) + about.constant + about.normaliser(values)[0]
             d1_total, d1_first, *direct = (rows / total[codes] for rows in (d1_total, d1_first, *direct))
             left = sums(a * d1_total) - first / total  # what the slope of log f keeps at the nodes
             by_s = (1.0 + sums(a * d1_first) - second / total - u * left) / s
@@ -215,12 +211,12 @@ class _Likelihood:
             by_u = ((left - by_M * sums(a**3 * d3)) * s**2)[codes]
             by_M = by_M[codes]
             by_eta = by_u * a * d2 - by_M * a**2 * d3
-            by_beta = approximation.X.T @ (d1_total + by_eta)
+            by_beta = about.X.T @ (d1_total + by_eta)
             by_lam = np.sum(z * (d1_first + u[codes] * by_eta + by_u * d1 - 2.0 * by_M * a * d2))
             each_way = zip(direct, by[1::3], by[2::3], strict=True)
             by_rows = [way + by_u * a * slope - by_M * a**2 * bend for way, slope, bend in each_way]
-            by_free = approximation.by_coordinates(by_rows, values, free)
-        by_theta = approximation.gradient(theta, [np.full((1, 1), by_lam)])
+            by_free = about.by_coordinates(by_rows, values, free)
+        by_theta = about.gradient(theta, [np.full((1, 1), by_lam)])
         gradient = -np.concatenate([by_beta, by_theta, by_free])
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
             raise FloatingPointError("the likelihood or its gradient is not finite")
@@ -238,11 +234,11 @@ def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> Po
         The likelihood cannot be computed around the optimum of Laplace's approximation.
     """
     refuse(design, nodes)
-    approximation = Approximation(design)
-    first = laplace_fit.optimum(approximation, start)
-    likelihood = _Likelihood(approximation=approximation, integrals=OneFactor(design), nodes=nodes)
+    about = Approximation(design)
+    first = laplace_fit.optimum(about, start)
+    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=nodes)
     optimum = _optimum(likelihood, first)
-    return replace(laplace_fit.report(approximation, optimum), nodes=nodes)
+    return replace(laplace_fit.report(about, optimum), nodes=nodes)
 
 
 def fit_as_needed(design: Design) -> PointSolution:
@@ -255,19 +251,19 @@ def fit_as_needed(design: Design) -> PointSolution:
     FitError
         As `bayeslmm.engine.laplace_fit.fit`.
     """
-    approximation = Approximation(design)
-    first = laplace_fit.optimum(approximation)
-    solution = laplace_fit.report(approximation, first)
+    about = Approximation(design)
+    first = laplace_fit.optimum(about)
+    solution = laplace_fit.report(about, first)
     rules = [nodes for nodes in RULES[1:] if has_rule(design, nodes)]
     if solution.status not in ("converged", "boundary") or not rules:
         return solution
     integrals, optimum, chosen = OneFactor(design), first, 1
     for nodes in rules:
-        likelihood = _Likelihood(approximation=approximation, integrals=integrals, nodes=nodes)
+        likelihood = _Likelihood(about=about, integrals=integrals, nodes=nodes)
         if _moves(likelihood, optimum) < MOVED:
             break
         optimum, chosen = _optimum(likelihood, optimum), nodes
-    return solution if chosen == 1 else replace(laplace_fit.report(approximation, optimum), nodes=chosen)
+    return solution if chosen == 1 else replace(laplace_fit.report(about, optimum), nodes=chosen)
 
 
 def has_rule(design: Design, nodes: int) -> bool:
@@ -283,7 +279,7 @@ def _moves(likelihood: _Likelihood, optimum: Optimum) -> float:
     """By how many standard errors a rule would move an estimate that is furthest from its own, by a Newton step."""
     if _inside(likelihood, optimum) is not None:
         return np.inf
-    C = _coordinates(likelihood.approximation, optimum, optimum.free)
+    C = _coordinates(likelihood.about, optimum, optimum.free)
     step = C @ likelihood.slopes(optimum.psi, C)[1]
     se = np.sqrt(np.einsum("ij,ij->i", C, C))
     return float(np.max(np.abs(step[se > 0.0]) / se[se > 0.0], initial=0.0))
@@ -318,15 +314,15 @@ def estimates(
 
 def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     """What the parameters of a solution give for a design: that solution, if it is one."""
-    approximation, first = laplace_fit.optimum_at(design, solution)
+    about, first = laplace_fit.optimum_at(design, solution)
     if solution.nodes == 1:
-        return _kept_status(solution, laplace_fit.report(approximation, first))
-    likelihood = _Likelihood(approximation=approximation, integrals=OneFactor(design), nodes=solution.nodes)
-    C = _coordinates(approximation, first, first.free)
+        return _kept_status(solution, laplace_fit.report(about, first))
+    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=solution.nodes)
+    C = _coordinates(about, first, first.free)
     back = np.linalg.pinv(C)
     value, _ = likelihood.slopes(first.psi, C)
     optimum = replace(first, value=value, hessian=back.T @ _curvature(likelihood, first.psi, C) @ back)
-    return _kept_status(solution, replace(laplace_fit.report(approximation, optimum), nodes=solution.nodes))
+    return _kept_status(solution, replace(laplace_fit.report(about, optimum), nodes=solution.nodes))
 
 
 def _kept_status(solution: PointSolution, again: PointSolution) -> PointSolution:
@@ -344,21 +340,19 @@ def with_rivals(design: Design, solution: PointSolution) -> PointSolution:
     identified = identification(design, beside_fixed=solution.reml, residual=False)
     if identified.is_full:
         return solution
-    approximation = Approximation(design, restricted=solution.reml)
-    if any(template.curved for template in approximation.templates):
+    about = Approximation(design, restricted=solution.reml)
+    if any(template.curved for template in about.templates):
         raise ridge.UntoldVariancesError(identified)
-    factors = ridge.OfTemplates(templates=tuple(approximation.templates))
+    factors = ridge.OfTemplates(templates=tuple(about.templates))
     rivals = [
         reported_at(design, replace(solution, scaled_theta=theta, status="unidentified"))
-        for theta in ridge.elsewhere(approximation.T_z, factors, solution.scaled_theta, identified)
+        for theta in ridge.elsewhere(about.T_z, factors, solution.scaled_theta, identified)
     ]
     if not rivals:  # as where their sum is zero, which tells all of them
         return solution
-    singular = tuple(all(s) for s in zip(solution.singular, *(rival.singular for rival in rivals), strict=True))
-    unidentified = reported_at(design, replace(solution, status="unidentified"))
-    return replace(
-        unidentified, singular=singular, rule_error=solution.rule_error, untold=identified, rivals=tuple(rivals)
-    )
+    singular = tuple(all(s) for s in zip(solution.singular, *(r.singular for r in rivals), strict=True))
+    there = reported_at(design, replace(solution, status="unidentified"))
+    return replace(there, singular=singular, rule_error=solution.rule_error, untold=identified, rivals=tuple(rivals))
 
 
 def error(design: Design, solution: PointSolution) -> float | None:
@@ -370,13 +364,10 @@ def error(design: Design, solution: PointSolution) -> float | None:
     rules = [k for k in FINER.get(q, ()) if k > solution.nodes and has_rule(design, k)]
     if not rules:
         return None
-    approximation, integrals = Approximation(design), OneFactor(design)
-    psi, before = laplace_fit.coordinates(approximation, solution), np.inf
+    about, integrals = Approximation(design), OneFactor(design)
+    psi, before = laplace_fit.coordinates(about, solution), np.inf
     for nodes in rules:
-        off = (
-            -_Likelihood(approximation=approximation, integrals=integrals, nodes=nodes).value(psi)
-            + 0.5 * solution.criterion
-        )
+        off = -_Likelihood(about=about, integrals=integrals, nodes=nodes).value(psi) + 0.5 * solution.criterion
         if abs(off - before) <= SETTLED * max(1.0, abs(off)):
             break
         before = off
@@ -384,12 +375,12 @@ def error(design: Design, solution: PointSolution) -> float | None:
 
 
 def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
-    approximation, free = likelihood.approximation, first.free.copy()
+    about, free = likelihood.about, first.free.copy()
     psi, inside = first.psi.copy(), _inside(likelihood, first)
     if inside is not None:
-        psi, free = inside, ~approximation.held
+        psi, free = inside, ~about.held
         first = replace(first, hessian=_with_freed(likelihood, first, psi, free & ~first.free))
-    C = _coordinates(approximation, first, free)
+    C = _coordinates(about, first, free)
     value, gradient = likelihood.slopes(psi, C)
     if not np.isfinite(value):
         raise FitError("quadrature: the likelihood cannot be computed at the optimum of Laplace's approximation")
@@ -418,9 +409,9 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
     curved = values > 1e-10
     decrement = float(np.sum((axes.T @ gradient)[curved] ** 2 / values[curved]))
     back = np.linalg.pinv(C)
-    psi = laplace_fit.canonical(approximation, psi)
-    approximation.last = None
-    inner = approximation.at(psi)[2]
+    psi = laplace_fit.canonical(about, psi)
+    about.last = None
+    inner = about.at(psi)[2]
     return replace(
         first,
         psi=psi,
@@ -435,11 +426,9 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
 
 def _inside(likelihood: _Likelihood, optimum: Optimum) -> Array | None:
     """Away from the boundary, if that is better there: a variance is zero by a coarser rule alone."""
-    approximation, psi = likelihood.approximation, optimum.psi
+    about, psi = likelihood.about, optimum.psi
     inside = psi.copy()
-    inside[approximation.theta_at] = np.where(
-        approximation.diagonal & ~optimum.free[approximation.theta_at], 0.3, psi[approximation.theta_at]
-    )
+    inside[about.theta_at] = np.where(about.diagonal & ~optimum.free[about.theta_at], 0.3, psi[about.theta_at])
     return inside if (inside != psi).any() and likelihood(inside)[0] < likelihood(psi)[0] else None
 
 
@@ -456,9 +445,9 @@ def _with_freed(likelihood: _Likelihood, optimum: Optimum, psi: Array, freed: ND
     return hessian
 
 
-def _coordinates(approximation: Approximation, optimum: Optimum, free: NDArray[np.bool_]) -> Array:
+def _coordinates(about: Approximation, optimum: Optimum, free: NDArray[np.bool_]) -> Array:
     """C (size, free) of coordinates in which the curvature at an optimum is the unit matrix."""
-    C = np.zeros((approximation.size, int(free.sum())))
+    C = np.zeros((about.size, int(free.sum())))
     C[free] = laplace_fit.scales(optimum.hessian[np.ix_(free, free)])
     return C
 

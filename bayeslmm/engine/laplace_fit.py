@@ -66,55 +66,55 @@ def fit(design: Design, *, restricted: bool = False, start: PointSolution | None
     FitError
         The likelihood cannot be computed anywhere near the start.
     """
-    approximation = Approximation(design, restricted=restricted)
-    return report(approximation, optimum(approximation, start))
+    about = Approximation(design, restricted=restricted)
+    return report(about, optimum(about, start))
 
 
-def optimum(approximation: Approximation, start: PointSolution | None = None) -> Optimum:
+def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum:
     """The best of the searches: one, two more where it ends at a boundary or breaks down, and two of a correlation."""
-    _refuse_large_counts(approximation)
+    _refuse_large_counts(about)
     best = None
-    signs = (1.0, -1.0) if approximation.correlation.any() and start is None else ()
+    signs = (1.0, -1.0) if about.correlation.any() and start is None else ()
     for scale, sign in ((1.0, 0.0), *((1.0, sign) for sign in signs), (0.2, 0.0), (3.0, 0.0)):
-        if best is not None and best.at_rest and not sign and not _singular(approximation, best.psi):
+        if best is not None and best.at_rest and not sign and not _singular(about, best.psi):
             break
         try:
-            psi = _start(approximation, scale)
-            psi[approximation.theta_at] += sign * START_OF_CORRELATION * approximation.correlation
+            psi = _start(about, scale)
+            psi[about.theta_at] += sign * START_OF_CORRELATION * about.correlation
             if start is not None and scale == 1.0:
-                psi = _inside(approximation, start, psi)
-            candidate = _search(approximation, psi, None if best is None else best.value)
+                psi = _inside(about, start, psi)
+            candidate = _search(about, psi, None if best is None else best.value)
         except (FloatingPointError, np.linalg.LinAlgError):
             continue
         if candidate is not None and (best is None or candidate.value < best.value - 1e-9 * abs(best.value)):
             best = candidate
     if best is None:
-        raise FitError(broken_down(approximation))
+        raise FitError(broken_down(about))
     if not best.at_rest:
-        approximation.refuse_perfect(approximation.parameters.values(approximation.split(best.psi)[2]), stuck=True)
+        about.refuse_perfect(about.parameters.values(about.split(best.psi)[2]), stuck=True)
     return best
 
 
-def _refuse_large_counts(approximation: Approximation) -> None:
-    if approximation.family.is_count and approximation.family.limited_by and approximation.y.mean() > LARGEST_MEAN:
+def _refuse_large_counts(about: Approximation) -> None:
+    if about.family.is_count and about.family.limited_by and about.y.mean() > LARGEST_MEAN:
         raise FitError(
-            f"counts of {approximation.y.mean():.2g} on average: the gamma functions in the density of "
-            f"{approximation.family} lose the digits that tell its parameters. Take family='poisson' with an effect of "
-            "every row, or 'gamma'."
+            f"counts of {about.y.mean():.2g} on average: the gamma functions in the density of {about.family} lose the "
+            "digits that tell its parameters. Take family='poisson' with an effect of every row, or 'gamma'."
         )
 
 
-def broken_down(approximation: Approximation) -> str:
+def broken_down(about: Approximation) -> str:
     """What is told where the likelihood cannot be computed, with the likely cause."""
-    family, n = approximation.family, approximation.design.n
-    effects = f"{approximation.p} fixed and {approximation.m:,} random effects"
-    message = f"the search broke down from every start, with {effects} for {n:,} rows"
+    family, n = about.family, about.design.n
+    message = (
+        f"the search broke down from every start, with {about.p} fixed and {about.m:,} random effects for {n:,} rows"
+    )
     if family.has_positive_mean and family.link not in ("log", "sqrt"):
         return (
             f"{message} of family {family}: the likelihood rises up to the edge where a mean is no longer positive, "
             "which this link allows. Take link='log', or fit()."
         )
-    of_offset = spread_of_offset(approximation.design)
+    of_offset = spread_of_offset(about.design)
     if of_offset:
         return f"{message} of family {family}: {of_offset}"
     return (
@@ -137,30 +137,30 @@ def spread_of_offset(design: Design) -> str:
 # -- the start
 
 
-def _start(approximation: Approximation, scale: float) -> Array:
+def _start(about: Approximation, scale: float) -> Array:
     """β by least squares on the scale of the link, then the joint mode of β and u at sds that are a guess."""
-    design, family = approximation.design, approximation.family
+    design, family = about.design, about.family
     ones = np.ones(design.n)
-    approximation.last = None
-    approximation.held[:] = False
+    about.last = None
+    about.held[:] = False
     if family.has_cutpoints:
-        share = np.cumsum(np.bincount(approximation.y.astype(int), minlength=len(design.levels)))[:-1] / design.n
+        share = np.cumsum(np.bincount(about.y.astype(int), minlength=len(design.levels)))[:-1] / design.n
         cuts = family.eta(np.clip(share, 0.5 / design.n, 1.0 - 0.5 / design.n))
         values = cuts + 1e-3 * np.arange(len(cuts)) * (np.diff(cuts, append=np.inf) <= 0.0)
-        beta, unit, free = np.zeros(approximation.p), 1.0, approximation.parameters.begin(values)
+        beta, unit, free = np.zeros(about.p), 1.0, about.parameters.begin(values)
     else:
-        shares = design.y / np.maximum(approximation.trials, 1.0) if family.has_trials else approximation.y
-        mean = family.start(shares, approximation.trials if family.has_trials else ones)
+        shares = design.y / np.maximum(about.trials, 1.0) if family.has_trials else about.y
+        mean = family.start(shares, about.trials if family.has_trials else ones)
         if family.is_binary:
             mean = 0.25 + 0.5 * shares
         with np.errstate(all="ignore"):
             z = np.nan_to_num(family.eta(np.maximum(mean, 0.1) if family.is_count else mean)) - design.offset
-            beta = np.linalg.lstsq(approximation.X, z, rcond=None)[0]
-            fitted = family.mean(approximation.X @ beta + design.offset)
-            pearson = (shares - fitted) ** 2 * approximation.weights / family.working_variance(np.abs(fitted))
+            beta = np.linalg.lstsq(about.X, z, rcond=None)[0]
+            fitted = family.mean(about.X @ beta + design.offset)
+            pearson = (shares - fitted) ** 2 * about.weights / family.working_variance(np.abs(fitted))
         sigma = float(np.sqrt(np.clip(np.nan_to_num(pearson.mean(), nan=1.0), 1e-12, 1e12)))
         values = np.array([family.guess(name, sigma) for name in family.parameters])
-        free = approximation.parameters.begin(values)
+        free = about.parameters.begin(values)
         unit = sigma if family.link == "identity" and family.has_residual else 1.0
         if (
             not family.mean_is_probability
@@ -168,68 +168,60 @@ def _start(approximation: Approximation, scale: float) -> Array:
             and not family.has_residual
         ):
             unit = 0.3 * float(np.std(z)) or 1.0
-        level = np.linalg.lstsq(
-            approximation.X, np.full(design.n, float(family.eta(mean.mean()))) - design.offset, rcond=None
-        )[0]
+        level = np.linalg.lstsq(about.X, np.full(design.n, float(family.eta(mean.mean()))) - design.offset, rcond=None)[
+            0
+        ]
         for part in (1.0, 0.5, 0.2, 0.0):  # nearer to the mean of all rows, where a line crosses what is impossible
-            if np.isfinite(
-                approximation.fixed_log_density(level + part * (beta - level), approximation.parameters.values(free))
-            ):
+            if np.isfinite(about.fixed_log_density(level + part * (beta - level), about.parameters.values(free))):
                 beta = level + part * (beta - level)
                 break
-    theta = 0.5 * scale * unit * approximation.diagonal
-    lams = approximation.lams(theta)
+    theta = 0.5 * scale * unit * about.diagonal
+    lams = about.lams(theta)
     try:
-        inner = approximation.inner(
-            beta, lams, approximation.parameters.values(free), np.zeros(approximation.m), joint=True
-        )
-        beta, approximation.last = inner.beta, inner
+        inner = about.inner(beta, lams, about.parameters.values(free), np.zeros(about.m), joint=True)
+        beta, about.last = inner.beta, inner
     except FloatingPointError:
         pass
-    return np.concatenate([np.zeros(0) if approximation.restricted else beta, theta, free])
+    return np.concatenate([np.zeros(0) if about.restricted else beta, theta, free])
 
 
-def _inside(approximation: Approximation, solution: PointSolution, psi: Array) -> Array:
+def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     """The parameters of a solution, with sds that are not zero; β as it is here."""
-    theta = np.where(
-        approximation.diagonal, np.maximum(solution.scaled_theta, 0.1 * unit_of(approximation)), solution.scaled_theta
-    )
-    theta = approximation.unbounded(theta)
-    theta[approximation.correlation] = np.clip(
-        theta[approximation.correlation], -START_OF_CORRELATION, START_OF_CORRELATION
-    )
+    theta = np.where(about.diagonal, np.maximum(solution.scaled_theta, 0.1 * unit_of(about)), solution.scaled_theta)
+    theta = about.unbounded(theta)
+    theta[about.correlation] = np.clip(theta[about.correlation], -START_OF_CORRELATION, START_OF_CORRELATION)
     inside = {
-        name: np.clip(value, *ends_of_start(approximation, name)) if name in approximation.family.limited_by else value
+        name: np.clip(value, *ends_of_start(about, name)) if name in about.family.limited_by else value
         for name, value in solution.parameters.items()
     }
-    free = approximation.parameters.free(inside)
-    return np.concatenate([psi[: approximation.n_beta], theta, free])
+    free = about.parameters.free(inside)
+    return np.concatenate([psi[: about.n_beta], theta, free])
 
 
-def ends_of_start(approximation: Approximation, parameter: str) -> tuple[float, float]:
+def ends_of_start(about: Approximation, parameter: str) -> tuple[float, float]:
     """Between which values a search begins that another one has ended at a limit."""
-    return (0.02, np.inf) if parameter in approximation.family.limit_at_zero else (0.0, 50.0)
+    return (0.02, np.inf) if parameter in about.family.limit_at_zero else (0.0, 50.0)
 
 
-def _first_guess(approximation: Approximation, psi: Array, gradient: Array) -> Array:
+def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
     """The curvature at the start: of β that of the working linear model, of the rest by differences of gradients."""
-    H0 = np.zeros((approximation.size, approximation.size))
-    if approximation.n_beta:
-        beta, theta, free = approximation.split(psi)
-        lams = approximation.lams(theta)
-        assert approximation.last is not None
-        reduced = approximation.with_X.reduce(np.maximum(-approximation.last.bends[2], 1e-12), lams)
-        H0[: approximation.p, : approximation.p] = reduced.XyVXy[: approximation.p, : approximation.p]
-    for i in range(approximation.n_beta, approximation.size):
+    H0 = np.zeros((about.size, about.size))
+    if about.n_beta:
+        beta, theta, free = about.split(psi)
+        lams = about.lams(theta)
+        assert about.last is not None
+        reduced = about.with_X.reduce(np.maximum(-about.last.bends[2], 1e-12), lams)
+        H0[: about.p, : about.p] = reduced.XyVXy[: about.p, : about.p]
+    for i in range(about.n_beta, about.size):
         if np.isinf(psi[i]):  # a correlation at its end, which stays
             H0[i, i] = 1.0
             continue
-        step = np.zeros(approximation.size)
+        step = np.zeros(about.size)
         step[i] = 1e-4 * max(1.0, abs(psi[i]))
-        column = (approximation.at(psi + step)[1] - gradient) / step[i]
+        column = (about.at(psi + step)[1] - gradient) / step[i]
         H0[:, i] = column
-        H0[i, : approximation.n_beta] = column[: approximation.n_beta]
-    variances = slice(approximation.n_beta, None)
+        H0[i, : about.n_beta] = column[: about.n_beta]
+    variances = slice(about.n_beta, None)
     H0[variances, variances] = 0.5 * (H0[variances, variances] + H0[variances, variances].T)
     return H0
 
@@ -244,76 +236,76 @@ def scales(H0: Array) -> Array:
 # -- the search
 
 
-def _search(approximation: Approximation, psi: Array, rival: float | None) -> Optimum | None:
+def _search(about: Approximation, psi: Array, rival: float | None) -> Optimum | None:
     """Quasi-Newton steps, then Newton's with the curvature by differences; again from inside a boundary if need be."""
-    value, gradient, inner = approximation.at(psi)
-    approximation.last = inner
-    candidate = _polished(approximation, *_quasi_newton(approximation, psi, value, gradient))
+    value, gradient, inner = about.at(psi)
+    about.last = inner
+    candidate = _polished(about, *_quasi_newton(about, psi, value, gradient))
     if rival is not None and candidate.value > rival - 1e-9 * abs(rival):
         return None
     for _ in range(3):
-        inside = _escape(approximation, candidate)
+        inside = _escape(about, candidate)
         if inside is None:
             break
-        value, gradient, inner = approximation.at(inside)
-        approximation.last = inner
-        candidate = _polished(approximation, *_quasi_newton(approximation, inside, value, gradient))
+        value, gradient, inner = about.at(inside)
+        about.last = inner
+        candidate = _polished(about, *_quasi_newton(about, inside, value, gradient))
     return candidate
 
 
-def _quasi_newton(approximation: Approximation, psi: Array, value: float, gradient: Array) -> tuple[Array, float]:
+def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Array) -> tuple[Array, float]:
     """The search below, begun again when a parameter of the family turns out to go to its limit."""
-    for _ in range(1 + len(approximation.family.limited_by)):
-        psi, value, gradient, endless = _steps(approximation, psi, value, gradient)
+    for _ in range(1 + len(about.family.limited_by)):
+        psi, value, gradient, endless = _steps(about, psi, value, gradient)
         if endless is None:
             break
-        approximation.held[endless] = True
+        about.held[endless] = True
         far_out = psi.copy()
-        name = approximation.parameters.parameter_at(endless - approximation.n_beta - approximation.n_theta)
-        far_out[endless] = _direction(approximation, name) * np.log(max(ENDLESS, 300.0 * _large(approximation, name)))
-        evaluated = approximation.at(far_out)
+        name = about.parameters.parameter_at(endless - about.n_beta - about.n_theta)
+        far_out[endless] = _direction(about, name) * np.log(max(ENDLESS, 300.0 * _large(about, name)))
+        evaluated = about.at(far_out)
         if evaluated[0] > value + 1e-6:  # it has an optimum, far out
-            approximation.held[endless] = False
-            psi, value, gradient, _ = _steps(approximation, psi, value, gradient, watched=False)
+            about.held[endless] = False
+            psi, value, gradient, _ = _steps(about, psi, value, gradient, watched=False)
             break
-        psi, (value, gradient, approximation.last) = far_out, evaluated
+        psi, (value, gradient, about.last) = far_out, evaluated
     return psi, value
 
 
-def _direction(approximation: Approximation, name: str) -> float:
+def _direction(about: Approximation, name: str) -> float:
     """1 for a parameter that has its limit at infinity, −1 for one that has it at zero."""
-    return -1.0 if name in approximation.family.limit_at_zero else 1.0
+    return -1.0 if name in about.family.limit_at_zero else 1.0
 
 
-def _large(approximation: Approximation, name: str) -> float:
+def _large(about: Approximation, name: str) -> float:
     """A shape, or degrees of freedom, that this many rows hardly tell from an infinite one, or one over a zero."""
-    at_zero = name in approximation.family.limit_at_zero
-    mean = max(float(approximation.y.mean()), 1.0) if approximation.family.is_count and not at_zero else 1.0
-    return BEYOND * mean * max(1.0, np.sqrt(approximation.design.n) / 30.0)
+    at_zero = name in about.family.limit_at_zero
+    mean = max(float(about.y.mean()), 1.0) if about.family.is_count and not at_zero else 1.0
+    return BEYOND * mean * max(1.0, np.sqrt(about.design.n) / 30.0)
 
 
-def _endless(approximation: Approximation, psi: Array, gradient: Array) -> int | None:
+def _endless(about: Approximation, psi: Array, gradient: Array) -> int | None:
     """Place of a parameter of the family that is near its limit and wants to be nearer."""
-    first = approximation.n_beta + approximation.n_theta
-    for name in approximation.family.parameters:
-        k = approximation.parameters.place(name)
-        if name not in approximation.family.limited_by or k is None or approximation.held[first + k]:
+    first = about.n_beta + about.n_theta
+    for name in about.family.parameters:
+        k = about.parameters.place(name)
+        if name not in about.family.limited_by or k is None or about.held[first + k]:
             continue
-        sign = _direction(approximation, name)
-        if sign * psi[first + k] > np.log(_large(approximation, name)) and sign * gradient[first + k] <= 0.0:
+        sign = _direction(about, name)
+        if sign * psi[first + k] > np.log(_large(about, name)) and sign * gradient[first + k] <= 0.0:
             return first + k
     return None
 
 
 def _steps(
-    approximation: Approximation, psi: Array, value: float, gradient: Array, *, watched: bool = True
+    about: Approximation, psi: Array, value: float, gradient: Array, *, watched: bool = True
 ) -> tuple[Array, float, Array, int | None]:
     """Steps in a trust region by the symmetric rank-one update (Conn, Gould & Toint 1991), which may curve down."""
     if not len(psi):
         return psi, value, gradient, None
-    H0 = _first_guess(approximation, psi, gradient)
-    free = ~approximation.held
-    C = np.zeros((approximation.size, int(free.sum())))
+    H0 = _first_guess(about, psi, gradient)
+    free = ~about.held
+    C = np.zeros((about.size, int(free.sum())))
     C[free] = scales(H0[np.ix_(free, free)])
     H, radius = C.T @ H0 @ C, 2.0
     for _ in range(STEPS):
@@ -325,7 +317,7 @@ def _steps(
             break
         length = float(np.linalg.norm(step))
         try:
-            new_value, new_gradient, new_inner = approximation.at(psi + C @ step)
+            new_value, new_gradient, new_inner = about.at(psi + C @ step)
         except FloatingPointError:
             radius = 0.25 * length
             continue
@@ -333,52 +325,52 @@ def _steps(
         miss = change - H @ step
         if abs(miss @ step) > 1e-8 * length * float(np.linalg.norm(miss)):
             H = H + np.outer(miss, miss) / (miss @ step)
-        gain_ratio = (value - new_value) / promise
-        if gain_ratio < 0.25:
+        kept = (value - new_value) / promise
+        if kept < 0.25:
             radius = 0.25 * length
-        elif gain_ratio > 0.75 and length > 0.99 * radius:
+        elif kept > 0.75 and length > 0.99 * radius:
             radius *= 2.5
-        if gain_ratio > 1e-4:
+        if kept > 1e-4:
             psi, value, gradient = psi + C @ step, new_value, new_gradient
-            approximation.last = new_inner
-            endless = _endless(approximation, psi, gradient)
+            about.last = new_inner
+            endless = _endless(about, psi, gradient)
             if watched and endless is not None:
                 return psi, value, gradient, endless
     return psi, value, gradient, None
 
 
-def _polished(approximation: Approximation, psi: Array, value: float) -> Optimum:
+def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
     """Zeros made exact, and Newton's steps with the curvature by differences, which stays as the answer's."""
-    psi, value, gradient, inner = _snapped(approximation, psi, value)
-    approximation.last = inner
-    free = ~approximation.held
-    free[approximation.theta_at] = ~approximation.at_boundary(psi[approximation.theta_at])
-    hessian, decrement = np.eye(approximation.size), 0.0
+    psi, value, gradient, inner = _snapped(about, psi, value)
+    about.last = inner
+    free = ~about.held
+    free[about.theta_at] = ~about.at_boundary(psi[about.theta_at])
+    hessian, decrement = np.eye(about.size), 0.0
     for attempt in range(4):
-        hessian = curvature(approximation, psi, gradient, inner, free, hessian if attempt else None)
+        hessian = curvature(about, psi, gradient, inner, free, hessian if attempt else None)
         values, axes = np.linalg.eigh(hessian[np.ix_(free, free)])
         slope = axes.T @ gradient[free]
-        is_used = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
-        decrement = float(np.sum(slope[is_used] ** 2 / values[is_used]))
+        use = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-300)
+        decrement = float(np.sum(slope[use] ** 2 / values[use]))
         if decrement < AT_REST:
             break
-        step = np.zeros(approximation.size)
-        step[free] = -axes[:, is_used] @ (slope[is_used] / values[is_used])
+        step = np.zeros(about.size)
+        step[free] = -axes[:, use] @ (slope[use] / values[use])
         try:
-            new = approximation.at(psi + step)
+            new = about.at(psi + step)
         except FloatingPointError:
             break
         if new[0] > value + 1e-12 * abs(value):
             break
         psi, (value, gradient, inner) = psi + step, new
-        approximation.last = inner
-    first = approximation.n_beta + approximation.n_theta
+        about.last = inner
+    first = about.n_beta + about.n_theta
     limits = tuple(
         parameter
-        for parameter in approximation.family.parameters
-        if parameter in approximation.family.limited_by
-        and (k := approximation.parameters.place(parameter)) is not None
-        and approximation.held[first + k]
+        for parameter in about.family.parameters
+        if parameter in about.family.limited_by
+        and (k := about.parameters.place(parameter)) is not None
+        and about.held[first + k]
     )
     return Optimum(
         psi=psi,
@@ -393,76 +385,71 @@ def _polished(approximation: Approximation, psi: Array, value: float) -> Optimum
 
 
 def curvature(
-    approximation: Approximation,
-    psi: Array,
-    gradient: Array,
-    inner: Inner,
-    free: NDArray[np.bool_],
-    guess: Array | None,
+    about: Approximation, psi: Array, gradient: Array, inner: Inner, free: NDArray[np.bool_], guess: Array | None
 ) -> Array:
     """The second derivatives by differences of gradients to both sides, each over a small part of a standard error."""
-    approximation.last = inner
-    second = np.zeros((approximation.size, approximation.size))
+    about.last = inner
+    second = np.zeros((about.size, about.size))
     if guess is None:
-        scale = np.abs(np.diag(_first_guess(approximation, psi, gradient)))
+        scale = np.abs(np.diag(_first_guess(about, psi, gradient)))
     else:
         scale = np.abs(np.diag(guess))
     for i in np.flatnonzero(free):
-        step = np.zeros(approximation.size)
+        step = np.zeros(about.size)
         step[i] = min(1e-3 / np.sqrt(max(scale[i], 1e-12)), 1e-2 * max(1.0, abs(psi[i])))
-        second[:, i] = (approximation.at(psi + step)[1] - approximation.at(psi - step)[1]) / (2.0 * step[i])
-    approximation.last = inner
+        second[:, i] = (about.at(psi + step)[1] - about.at(psi - step)[1]) / (2.0 * step[i])
+    about.last = inner
     return 0.5 * (second + second.T)
 
 
-def _snapped(approximation: Approximation, psi: Array, value: float) -> tuple[Array, float, Array, Inner]:
+def _snapped(about: Approximation, psi: Array, value: float) -> tuple[Array, float, Array, Inner]:
     """Small relative sds as exact zeros, if the likelihood does not mind; with nothing left beside them."""
-    psi = canonical(approximation, psi)
-    theta = psi[approximation.theta_at]
-    unit = unit_of(approximation)
-    small = approximation.diagonal & (np.abs(theta) < ZERO * unit) & (theta != 0.0)
-    ended = approximation.correlation & (np.abs(theta) > NEXT_TO_AN_END) & np.isfinite(theta)
+    psi = canonical(about, psi)
+    theta = psi[about.theta_at]
+    unit = unit_of(about)
+    small = about.diagonal & (np.abs(theta) < ZERO * unit) & (theta != 0.0)
+    ended = about.correlation & (np.abs(theta) > NEXT_TO_AN_END) & np.isfinite(theta)
     ends = np.where(ended, np.copysign(np.inf, theta), theta)
-    tiny = (np.abs(theta) < ZERO * unit) & ~approximation.correlation
+    tiny = (np.abs(theta) < ZERO * unit) & ~about.correlation
     for candidates, moved_theta in ((tiny, ends), (small, ends), (tiny, theta), (small, theta)):
         if not ((candidates & small).any() or (ended.any() and moved_theta is ends)):
             continue
         moved = psi.copy()
-        moved[approximation.theta_at] = np.where(candidates, 0.0, moved_theta)
+        moved[about.theta_at] = np.where(candidates, 0.0, moved_theta)
         try:
-            evaluated = approximation.at(moved)
+            evaluated = about.at(moved)
         except FloatingPointError:
             continue
         if evaluated[0] <= value + 1e-8 * max(1.0, 1e-3 * abs(value)):
             return moved, *evaluated
-    return psi, *approximation.at(psi)
+    return psi, *about.at(psi)
 
 
-def unit_of(approximation: Approximation) -> float:
+def unit_of(about: Approximation) -> float:
     """What a θ̃ is small against: one, or the scale of the response under an identity link."""
-    if approximation.family.is_on_response_scale:
-        return max(float(np.std(approximation.y)), 1e-300)
+    if about.family.is_on_response_scale:
+        return max(float(np.std(about.y)), 1e-300)
     return 1.0
 
 
-def canonical(approximation: Approximation, psi: Array) -> Array:
+def canonical(about: Approximation, psi: Array) -> Array:
     """The same covariances with a diagonal of Λ ≥ 0."""
     out = psi.copy()
-    out[approximation.theta_at] = approximation.canonical(psi[approximation.theta_at])
+    out[about.theta_at] = about.canonical(psi[about.theta_at])
     return out
 
 
-def _escape(approximation: Approximation, optimum: Optimum) -> Array | None:
+def _escape(about: Approximation, optimum: Optimum) -> Array | None:
     """A better start away from a boundary that is no optimum: where some variance that is zero should grow."""
-    theta = optimum.psi[approximation.theta_at]
-    at_zero = approximation.diagonal & (theta == 0.0)
+    theta = optimum.psi[about.theta_at]
+    at_zero = about.diagonal & (theta == 0.0)
     best, lowest = None, optimum.value - 1e-8 * max(1.0, 1e-3 * abs(optimum.value))
     for k in np.flatnonzero(at_zero):
         for size in (0.03, 0.1, 0.3):
             moved = optimum.psi.copy()
-            moved[approximation.n_beta + k] = size * unit_of(approximation)
+            moved[about.n_beta + k] = size * unit_of(about)
             try:
-                value = approximation.at(moved)[0]
+                value = about.at(moved)[0]
             except FloatingPointError:
                 continue
             if value < lowest:
@@ -470,8 +457,8 @@ def _escape(approximation: Approximation, optimum: Optimum) -> Array | None:
     return best
 
 
-def _singular(approximation: Approximation, psi: Array) -> bool:
-    return any(_is_singular(lam, unit_of(approximation)) for lam in approximation.lams(psi[approximation.theta_at]))
+def _singular(about: Approximation, psi: Array) -> bool:
+    return any(_is_singular(lam, unit_of(about)) for lam in about.lams(psi[about.theta_at]))
 
 
 def _is_singular(lam: Array, unit: float) -> bool:
@@ -481,12 +468,12 @@ def _is_singular(lam: Array, unit: float) -> bool:
 # -- the report
 
 
-def joint_covariance(approximation: Approximation, optimum: Optimum, least: float = 0.0) -> Array:
+def joint_covariance(about: Approximation, optimum: Optimum, least: float = 0.0) -> Array:
     """Covariance matrix (size, size) of ψ̂, zero for what stands at a boundary; NaN where the data tell nothing.
 
     With a ``least`` curvature, in units of each parameter's, what the data do not tell has a large variance instead.
     """
-    out = np.zeros((approximation.size, approximation.size))
+    out = np.zeros((about.size, about.size))
     block = np.ix_(optimum.free, optimum.free)
     hessian = optimum.hessian[block]
     if not len(hessian):
@@ -505,30 +492,30 @@ def joint_covariance(approximation: Approximation, optimum: Optimum, least: floa
 
 def coefficient_covariance(design: Design, solution: PointSolution, variable: str) -> Array:
     """Covariance matrix (p, p) of the coefficients of a parameter's linear predictor, on the user's scale."""
-    approximation, optimum = optimum_at(design, solution)
-    inside = slice(approximation.n_beta + approximation.n_theta, None)
-    return approximation.parameters.covariance(variable, joint_covariance(approximation, optimum)[inside, inside])
+    about, optimum = optimum_at(design, solution)
+    inside = slice(about.n_beta + about.n_theta, None)
+    return about.parameters.covariance(variable, joint_covariance(about, optimum)[inside, inside])
 
 
-def report(approximation: Approximation, optimum: Optimum) -> PointSolution:
+def report(about: Approximation, optimum: Optimum) -> PointSolution:
     """The estimates on the user's scale."""
-    _, theta, free = approximation.split(optimum.psi)
-    inner, lams = optimum.inner, approximation.lams(theta)
-    spread = joint_covariance(approximation, optimum)
+    _, theta, free = about.split(optimum.psi)
+    inner, lams = optimum.inner, about.lams(theta)
+    spread = joint_covariance(about, optimum)
     W = -inner.bends[2]
-    beta = inner.beta if approximation.restricted else approximation.split(optimum.psi)[0]
-    if approximation.restricted:
-        vcov = _vcov_of_modes(approximation, optimum, spread)
+    beta = inner.beta if about.restricted else about.split(optimum.psi)[0]
+    if about.restricted:
+        vcov = _vcov_of_modes(about, optimum, spread)
     else:
-        vcov = spread[: approximation.p, : approximation.p]
-    reduced = approximation.alone.reduce(W, lams)
+        vcov = spread[: about.p, : about.p]
+    reduced = about.alone.reduce(W, lams)
     V = pls.inverse(reduced)
     covariances, singular, modes, mode_covariances, relative = [], [], [], [], []
-    u = approximation.alone.by_factor(inner.u)
-    of_design = (group.template for group in approximation.design.groups)
-    for k, (T, lam, template) in enumerate(zip(approximation.T_z, lams, of_design, strict=True)):
-        to_user, group = T @ lam, approximation.design.groups[k]
-        singular.append(_is_singular(lam, unit_of(approximation)))
+    u = about.alone.by_factor(inner.u)
+    of_design = (group.template for group in about.design.groups)
+    for k, (T, lam, template) in enumerate(zip(about.T_z, lams, of_design, strict=True)):
+        to_user, group = T @ lam, about.design.groups[k]
+        singular.append(_is_singular(lam, unit_of(about)))
         mode, mode_covariance = u[k] @ to_user.T, to_user @ V.diagonal[k] @ to_user.T
         covariance = to_user @ to_user.T
         if isinstance(group, WideTerm):  # one level of effects that are independent, and alike
@@ -539,44 +526,41 @@ def report(approximation: Approximation, optimum: Optimum) -> PointSolution:
         relative.append(template.theta(cholesky_psd(covariance, template.blocks)))
         modes.append(mode)
         mode_covariances.append(mode_covariance)
-    shift = float(np.log(np.abs(np.diag(approximation.T_x))).sum()) if approximation.restricted else 0.0
-    inside = slice(approximation.n_beta + approximation.n_theta, None)
-    errors = approximation.parameters.errors(free, spread[inside, inside])
-    separation = _separation(approximation, inner)
-    of_zeros, towards = _separation_of_zeros(approximation, free)
-    endless = bool(len(separation) or constant_levels(approximation.design) or of_zeros)
+    shift = float(np.log(np.abs(np.diag(about.T_x))).sum()) if about.restricted else 0.0
+    inside = slice(about.n_beta + about.n_theta, None)
+    errors = about.parameters.errors(free, spread[inside, inside])
+    separation = _separation(about, inner)
+    of_zeros, towards = _separation_of_zeros(about, free)
+    endless = bool(len(separation) or constant_levels(about.design) or of_zeros)
     if endless:
-        spread = joint_covariance(approximation, optimum, least=1e-12)
-        vcov = vcov if approximation.restricted else spread[: approximation.p, : approximation.p]
-        errors = approximation.parameters.errors(free, spread[inside, inside])
+        spread = joint_covariance(about, optimum, least=1e-12)
+        vcov = vcov if about.restricted else spread[: about.p, : about.p]
+        errors = about.parameters.errors(free, spread[inside, inside])
     if of_zeros:  # those of the others are what they are however far out the search stopped
-        apart = joint_covariance(approximation, replace(optimum, hessian=_stiff(optimum.hessian, towards)))
-        finite = approximation.parameters.errors(free, apart[inside, inside])
-        vcov = vcov if approximation.restricted or len(separation) else apart[: approximation.p, : approximation.p]
-        part = approximation.design.predictors[approximation.family.zeros]
+        apart = joint_covariance(about, replace(optimum, hessian=_stiff(optimum.hessian, towards)))
+        finite = about.parameters.errors(free, apart[inside, inside])
+        vcov = vcov if about.restricted or len(separation) else apart[: about.p, : about.p]
+        part = about.design.predictors[about.family.zeros]
         infinite = np.isin(part.labels, of_zeros)
-        errors = {
-            name: np.where(infinite, e, finite[name]) if name == part.variable else finite[name]
-            for name, e in errors.items()
-        }
+        errors = {n: np.where(infinite, e, finite[n]) if n == part.variable else finite[n] for n, e in errors.items()}
     status: Status = "boundary" if any(singular) or optimum.limits else "converged"
     if endless or not optimum.at_rest:
         status = "separated" if endless else "failed"
     return PointSolution(
-        reml=approximation.restricted,
+        reml=about.restricted,
         criterion=2.0 * (optimum.value - shift),
-        beta=approximation.T_x @ beta,
-        vcov=approximation.T_x @ vcov @ approximation.T_x.T,
-        parameters=approximation.parameters.named(free),
+        beta=about.T_x @ beta,
+        vcov=about.T_x @ vcov @ about.T_x.T,
+        parameters=about.parameters.named(free),
         covariances=tuple(covariances),
         theta=np.concatenate([np.zeros(0), *relative]),
-        scaled_theta=approximation.bounded(theta),
+        scaled_theta=about.bounded(theta),
         modes=tuple(modes),
         mode_covariances=tuple(mode_covariances),
         status=status,
         singular=tuple(singular),
         gradient_norm=float(np.abs(optimum.gradient).max(initial=0.0)),
-        evaluations=approximation.evaluations,
+        evaluations=about.evaluations,
         nodes=1,
         limits=(*optimum.limits, *of_zeros),
         separation=separation,
@@ -584,31 +568,29 @@ def report(approximation: Approximation, optimum: Optimum) -> PointSolution:
     )
 
 
-def coordinates(approximation: Approximation, solution: PointSolution) -> Array:
+def coordinates(about: Approximation, solution: PointSolution) -> Array:
     """ψ of a solution; the search for a restricted β̂ begins at its own."""
-    beta = np.linalg.solve(approximation.T_x, solution.beta)
-    approximation.first_beta = beta
-    free = approximation.parameters.free(solution.parameters)
-    return np.concatenate(
-        [np.zeros(0) if approximation.restricted else beta, approximation.unbounded(solution.scaled_theta), free]
-    )
+    beta = np.linalg.solve(about.T_x, solution.beta)
+    about.first_beta = beta
+    free = about.parameters.free(solution.parameters)
+    return np.concatenate([np.zeros(0) if about.restricted else beta, about.unbounded(solution.scaled_theta), free])
 
 
 def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, Optimum]:
     """The approximation at the parameters of a solution, as where a search ended."""
-    approximation = Approximation(design, restricted=solution.reml)
-    psi = coordinates(approximation, solution)
-    value, gradient, inner = approximation.at(psi)
-    approximation.last = inner
-    first = approximation.n_beta + approximation.n_theta
+    about = Approximation(design, restricted=solution.reml)
+    psi = coordinates(about, solution)
+    value, gradient, inner = about.at(psi)
+    about.last = inner
+    first = about.n_beta + about.n_theta
     for name in solution.limits:
-        k = approximation.parameters.place(name) if name in approximation.family.parameters else None
+        k = about.parameters.place(name) if name in about.family.parameters else None
         if k is None:  # a coefficient of a linear predictor, which is not held
             continue
-        approximation.held[first + k] = True
-    free = ~approximation.held
-    free[approximation.theta_at] = ~approximation.at_boundary(psi[approximation.theta_at])
-    hessian = curvature(approximation, psi, gradient, inner, free, None)
+        about.held[first + k] = True
+    free = ~about.held
+    free[about.theta_at] = ~about.at_boundary(psi[about.theta_at])
+    hessian = curvature(about, psi, gradient, inner, free, None)
     optimum = Optimum(
         psi=psi,
         value=value,
@@ -619,36 +601,36 @@ def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, 
         decrement=0.0,
         limits=solution.limits,
     )
-    return approximation, optimum if solution.status != "unidentified" else across_ridge(approximation, optimum)
+    return about, optimum if solution.status != "unidentified" else across_ridge(about, optimum)
 
 
-def across_ridge(approximation: Approximation, optimum: Optimum) -> Optimum:
+def across_ridge(about: Approximation, optimum: Optimum) -> Optimum:
     """The optimum with as many variances held as the data do not tell, for the errors of all else.
 
     Along a ridge nothing but θ̃ changes, so that β̂ and the family's parameters vary as if the ridge's coordinate were
     known.
     """
     free = optimum.free.copy()
-    for _ in range(approximation.n_theta):
+    for _ in range(about.n_theta):
         block = optimum.hessian[np.ix_(free, free)]
         d = 1.0 / np.sqrt(np.maximum(np.diag(block), 1e-300))
         values, axes = np.linalg.eigh(block * np.outer(d, d))
         places = np.flatnonzero(free)
-        of_theta = (places >= approximation.n_beta) & (places < approximation.n_beta + approximation.n_theta)
+        of_theta = (places >= about.n_beta) & (places < about.n_beta + about.n_theta)
         if not of_theta.any() or values[0] > FLAT:
             break
         free[places[int(np.argmax(np.abs(axes[:, 0]) * of_theta))]] = False
     return replace(optimum, free=free)
 
 
-def _separation(approximation: Approximation, inner: Inner) -> Array:
+def _separation(about: Approximation, inner: Inner) -> Array:
     """Where some rows are certain, whether that is separation: a direction (p,) of β on the user's scale."""
-    if not can_separate(approximation.design) or not (-inner.bends[2] < CERTAIN * approximation.trials).any():
+    if not can_separate(about.design) or not (-inner.bends[2] < CERTAIN * about.trials).any():
         return np.zeros(0)
-    scaled = separating(approximation.design, approximation.X)
+    scaled = separating(about.design, about.X)
     if not len(scaled):
         return scaled
-    direction = approximation.T_x @ scaled
+    direction = about.T_x @ scaled
     return direction / np.abs(direction).max()
 
 
@@ -658,40 +640,40 @@ def _stiff(hessian: Array, direction: Array) -> Array:
     return across @ hessian @ across + float(np.diag(hessian).max()) * np.outer(direction, direction)
 
 
-def _separation_of_zeros(approximation: Approximation, free: Array) -> tuple[tuple[str, ...], Array]:
+def _separation_of_zeros(about: Approximation, free: Array) -> tuple[tuple[str, ...], Array]:
     """The coefficients of a zero's probability that are infinite, as tables call them, and the direction (size,) of ψ.
 
     None if all are finite.
     """
-    design, of_family, towards = approximation.design, approximation.family, np.zeros(approximation.size)
+    design, of_family, towards = about.design, about.family, np.zeros(about.size)
     part = design.predictors.get(of_family.zeros)
     if part is None:
         return (), towards
     k = of_family.parameters.index(of_family.zeros)
-    X, T = approximation.parameters.X[k], approximation.parameters.scales[k]
+    X, T = about.parameters.X[k], about.parameters.scales[k]
     assert X is not None
     assert T is not None
-    scaled = separating_zeros(design, X, approximation.parameters.values(free)[:, k])
+    scaled = separating_zeros(design, X, about.parameters.values(free)[:, k])
     if not len(scaled):
         return (), towards
-    first = approximation.n_beta + approximation.n_theta
-    place = approximation.parameters.places[k]
+    first = about.n_beta + about.n_theta
+    place = about.parameters.places[k]
     towards[first + place.start : first + place.stop] = scaled / np.linalg.norm(scaled)
     direction = np.abs(T @ scaled)
     labels = tuple(label for label, d in zip(part.labels, direction, strict=True) if d > 1e-6 * direction.max())
     return labels, towards
 
 
-def _vcov_of_modes(approximation: Approximation, optimum: Optimum, spread: Array) -> Array:
+def _vcov_of_modes(about: Approximation, optimum: Optimum, spread: Array) -> Array:
     """Covariance of β̂ as a joint mode: given the variances, and how it moves with them (Kass & Steffey 1989)."""
     joint = optimum.inner.joint
     assert joint is not None
-    given_variances = joint.solve(np.eye(approximation.p))
-    slopes = np.zeros((approximation.p, approximation.size))
+    given_variances = joint.solve(np.eye(about.p))
+    slopes = np.zeros((about.p, about.size))
     scale = np.sqrt(np.maximum(np.diag(spread), 0.0))
     for i in np.flatnonzero(optimum.free):
-        step = np.zeros(approximation.size)
+        step = np.zeros(about.size)
         step[i] = 1e-2 * scale[i] if np.isfinite(scale[i]) and scale[i] > 0.0 else 1e-4
-        forward, backward = approximation.at(optimum.psi + step)[2].beta, approximation.at(optimum.psi - step)[2].beta
-        slopes[:, i] = (forward - backward) / (2.0 * step[i])
+        up, down = about.at(optimum.psi + step)[2].beta, about.at(optimum.psi - step)[2].beta
+        slopes[:, i] = (up - down) / (2.0 * step[i])
     return given_variances + slopes @ np.nan_to_num(spread) @ slopes.T

@@ -88,7 +88,7 @@ def test_gradient_of_a_rule_is_that_of_differences(family, link):
     """Of few nodes as well, where that of the integral is another one: how the nodes move is included."""
     design = model(family, link, bars="(1 | g)").design
     about = Approximation(design)
-    likelihood = agq._Likelihood(approximation=about, integrals=OneFactor(design), nodes=3)
+    likelihood = agq._Likelihood(about=about, integrals=OneFactor(design), nodes=3)
     psi, h = somewhere(about), 1e-5
     value, gradient = likelihood.with_gradient(psi)
     # modes of compiled loops are where a step promises 1e-9, and their curvature is that of differences over 1e-4
@@ -282,7 +282,7 @@ def test_many_nodes_are_the_integral():
 def test_one_node_is_laplaces_approximation(family):
     about = Approximation(model(family, bars="(x | g)").design)
     psi = somewhere(about)
-    one = agq._Likelihood(approximation=about, integrals=agq.OneFactor(about.design), nodes=1)(psi)[0]
+    one = agq._Likelihood(about=about, integrals=agq.OneFactor(about.design), nodes=1)(psi)[0]
     # the modes of the loops are those of differences, good to 1e-5, and move log|M| by as much
     assert one == pytest.approx(about.at(psi)[0], abs=1e-3)
 
@@ -435,7 +435,7 @@ def test_quadrature_leaves_a_boundary_and_finds_it_again():
     d["y"] = (rng.random(84) < 1 / (1 + np.exp(-eta))).astype(float)
     m = blm.Model("y ~ x + (x | g)", d, family="bernoulli")
     about = Approximation(m.design)
-    likelihood = agq._Likelihood(approximation=about, integrals=agq.OneFactor(m.design), nodes=9)
+    likelihood = agq._Likelihood(about=about, integrals=agq.OneFactor(m.design), nodes=9)
     assert agq._inside(likelihood, laplace_fit.optimum(about)) is not None
     fits = [m.fit_ml(nAGQ=k) for k in (5, 9, 15)]
     assert all(fit.solution.status in ("boundary", "converged") for fit in fits)
