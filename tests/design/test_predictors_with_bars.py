@@ -228,6 +228,7 @@ def test_a_column_may_not_be_called_like_a_term(data):
         blm.Model("y ~ sigma_x + (1 | g)", data.assign(sigma_x=data.x**2), family="student_t", sigma="~ x")
 
 
+@pytest.mark.filterwarnings("ignore:loo.* Pareto k above:bayeslmm.errors.SamplingWarning")  # of a row in some draws
 def test_nuts_finds_the_groups_that_scatter(data):
     """End to end: the sds that rows were drawn with, found again by group."""
     post = model("t", data, sigma="~ x + (1 | g)", family="gaussian", nu=None).fit(

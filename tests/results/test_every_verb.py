@@ -438,7 +438,7 @@ OF_POINTS: dict[str, Verb] = {
     "predict, simulated": lambda f, c: f.predict(interval="simulated", draws=5, groups="new", **BOOT),
     "predict, rows, draws": lambda f, c: new(c, f, strange=True, groups="new", draws=3, random_seed=1),
     "test": lambda f, c: f.test([f"{name} = 0" for name in f.design.x_names]),
-    "refit": lambda f, c: f.refit(f.simulate(1, random_seed=2)["sim_1"]),
+    "refit": lambda f, c: f.refit(f.simulate(1, random_seed=200)["sim_1"]),  # no seed, shifted or not, of the data
     "update": lambda f, c: f.update(". ~ . + z"),
 }
 OF_POSTERIORS: dict[str, Verb] = {
