@@ -218,7 +218,7 @@ def _response(plan: Plan, data: pd.DataFrame, frame: Columns, family: Family, we
     if family.is_nominal and is_column:
         frame = with_declared(label, frame, data[label])
     response = read_response(plan.response, frame, family, weights)
-    if family.has_cutpoints and is_column:
+    if response.levels and not family.is_nominal and is_column:
         warn_of_categories(label, data[label], response.levels)
     return response, frame
 

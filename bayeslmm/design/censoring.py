@@ -46,7 +46,7 @@ def censored(expression: Expression, index: pd.Index, family: Family, value: Any
     between = status == "interval"
     upper = np.full(len(y), np.nan)
     if value.upper is not None:
-        upper = np.asarray(value.upper, dtype=np.float64) + np.zeros(len(y))
+        upper = _column(value.upper if np.ndim(value.upper) else [value.upper] * len(y), label, "upper", index)
     bad = between & ~(upper > y)
     if bad.any():
         raise DataError(
@@ -68,13 +68,18 @@ def censored(expression: Expression, index: pd.Index, family: Family, value: Any
     return Response(y=frozen(y), bounds=frozen(np.column_stack([lower_end, upper_end])))
 
 
-def _numbers(values: Any, label: str, what: str, index: pd.Index) -> np.ndarray:
+def _column(values: Any, label: str, what: str, index: pd.Index) -> np.ndarray:
     try:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{label}: {what} holds other things than numbers.") from None
     if numbers.shape != (len(index),):
         raise DataError(f"{label}: {what} is one column of numbers.")
+    return numbers
+
+
+def _numbers(values: Any, label: str, what: str, index: pd.Index) -> np.ndarray:
+    numbers = _column(values, label, what, index)
     check_finite(numbers, index, f"{label}: {what}")
     check_size(numbers[:, None], [label])
     return numbers

@@ -108,14 +108,24 @@ def _refuse_single_trials(expression: Expression, family: Family, trials: np.nda
         )
 
 
+def _as_counts(expression: Expression, what: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"The response {expression.label!r}: the {what} hold text or categories, not numbers. Of yes and no in "
+            "single rows write the column itself, with family='bernoulli'."
+        ) from None
+
+
 def _counts(expression: Expression, frame: pd.DataFrame | Columns, family: Family, value: Any) -> Response:
     if not family.has_trials:
         raise DataError(
             f"{expression.label} gives successes and trials, which only family='binomial' and 'beta_binomial' take; "
             f"this model's is {family.word!r}."
         )
-    y = np.asarray(value.successes, dtype=np.float64)
-    trials = np.broadcast_to(np.asarray(value.trials, dtype=np.float64), y.shape)
+    y = _as_counts(expression, "successes", value.successes)
+    trials = np.broadcast_to(_as_counts(expression, "trials", value.trials), y.shape)
     for what, numbers in (("successes", y), ("trials", trials)):
         _refuse(
             expression.label,

@@ -164,6 +164,7 @@ def test_weights_are_kept_where_they_divide_the_variance(family):
 # -- accepted
 
 
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.DroppedCategoriesWarning")
 @pytest.mark.parametrize(
     ("y", "success", "levels"),
     [
@@ -327,6 +328,31 @@ def test_what_is_explained_does_not_explain_itself(left, right):
     ):
         with pytest.raises(FormulaError, match="among its own predictors"):
             blm.Model("y ~ x + (1 | g)", data, **more)
+
+
+@pytest.mark.parametrize(
+    ("left", "family", "words"),
+    [
+        ("p(c, 1)", "binomial", "the successes hold text or categories, not numbers"),
+        ("p(k, c)", "binomial", "the trials hold text or categories, not numbers"),
+        ("p(t, 3)", "beta_binomial", "the successes hold text or categories, not numbers"),
+        ("cens(x, s, t)", "lognormal", "upper holds other things than numbers"),
+        ("cens(x, s, [1, 2])", "lognormal", "upper is one column of numbers"),
+        ("cens(t, s)", "weibull", "y holds other things than numbers"),
+    ],
+)
+def test_text_in_the_place_of_numbers_of_a_response_is_refused(left, family, words):
+    columns = {"c": pd.Categorical(list("abababab")), "t": list("abcdefgh"), "k": 1, "s": ["none", "interval"] * 4}
+    with pytest.raises(DataError, match=words):
+        design(left, family, **columns)
+
+
+def test_a_third_category_without_rows_is_told_of_two_as_well():
+    """As of ordered ones: a binary response left it out without a word."""
+    declared = pd.Categorical(YES_NO, ["no", "yes", "perhaps"])
+    with pytest.warns(DroppedCategoriesWarning, match="no row in 'perhaps'"):
+        assert design("y", "bernoulli", y=declared).levels == ("no", "yes")
+    assert design("y", "categorical", y=declared).levels == ("no", "yes", "perhaps")
 
 
 def test_a_change_may_hang_on_the_value_before():
