@@ -12,6 +12,7 @@ import pandas as pd
 
 from .design import fixing
 from .design.design import Design
+from .design.identification import by_form_alone
 from .design.priors import Priors
 from .engine.iterative_fit import FEWEST, MOST, PROBES
 from .engine.pymc_priors import priors_of
@@ -179,6 +180,7 @@ class Model:
         """The prior of every parameter with its reason; the default ones are made when first asked for."""
         return priors_of(self.design, None)
 
+    @hints.with_hints
     def fit_reml(self, *, solver: str = "auto", probes: int | None = None) -> PointFit:
         """Estimate by REML (what ``lme4::lmer`` does by default).
 
@@ -205,6 +207,7 @@ class Model:
         """
         return self._point(reml=True, probes=_probes(solver, probes, self.design.family))
 
+    @hints.with_hints
     def fit_ml(self, *, nAGQ: int | None = None, solver: str = "auto", probes: int | None = None) -> PointFit:
         """Estimate by maximum likelihood (``lmer(REML = FALSE)``; ``glmer`` and ``glmmTMB`` for other families).
 
@@ -255,6 +258,8 @@ class Model:
             )
         elif fit.solution.status == "separated":
             warn(fit.verdict, ConvergenceWarning)
+        elif fit.solution.status == "converged" and (alone := by_form_alone(self.design)):
+            warn(f"{alone}: take their sum as known, and each as a guess.", WeaklyIdentifiedWarning)
         elif fit.solution.status == "failed":
             warn(
                 f"{fit.verdict} (gradient {fit.solution.gradient_norm:.2g} after "
@@ -381,6 +386,7 @@ class Model:
 
         return explore_priors(self.design, self.priors, random_seed=random_seed)
 
+    @hints.with_hints
     def prior_predictive(self, draws: int = 500, *, random_seed: int | None = None) -> Any:
         """Draws of the priors and responses simulated from them, as ArviZ takes them.
 

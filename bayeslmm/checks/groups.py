@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..covariances.template import sd_and_correlation
 from ..design.design import Design, GroupTerm
-from ..design.identification import untold_variances
+from ..design.identification import by_form_alone, can_judge, untold_variances
 from ..results.alike import told_of
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
@@ -69,10 +69,19 @@ def identified(fit: PointFit | PosteriorFit) -> Verdict:
     if isinstance(fit, PointFit):
         combinations = told_of(fit) if fit.solution.rivals else ""
         consequence = "estimates that are as good differ in the rest, which is missing in the tables."
-    elif fit.design.is_wide:
-        return no_answer("identification", "of related levels, memberships and curves a REML fit judges it")
+    elif not can_judge(fit.design):
+        return no_answer("identification", "these terms have too many columns for products of all of them")
     else:
         combinations, consequence = untold_variances(fit.design), "the rest is the priors'."
+    alone = by_form_alone(fit.design)
+    if not combinations and alone:
+        return Verdict(
+            name="identification",
+            level="look",
+            numbers=pd.DataFrame(),
+            words=f"{alone}.",
+            remedy="Leave one of the two out: take the family without that parameter, or the model without the term.",
+        )
     if not combinations:
         return Verdict(name="identification", level="ok", words="the data tell every variance.", numbers=pd.DataFrame())
     return Verdict(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..covariances import Structure
 from ..covariances.template import Template
 from ..errors import UnidentifiedTermError
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ FLAT = 1e-12  # of a squared length, that is left beside X
 DEPENDENT = 1e-10
 ROUNDING = 1e-14
 PAIRS = 100_000  # of levels looked at together
+MOST_WIDE = 20_000_000  # numbers of the columns of a wide term, or of its products with another term
 BAR_CORRELATIONS = (0.6, 0.3)  # at which the rows of a bar are compared with residuals
 NEAR = 1e-3  # of a correlation: a bounded search ends within some 1e-5 of the parameter
 
@@ -354,33 +356,110 @@ def identification(design: Design, *, beside_fixed: bool = True, residual: bool 
         Whether there is an error of every row of unknown variance; by default if the family has one.
     """
     root = np.ones(design.n) if design.weights is None else np.sqrt(design.weights)
-    has_error = design.family.has_residual and not design.family.residual_is_known
+    has_error = design.family.adds_unknown_error
     Q = np.linalg.qr(design.X * root[:, None])[0] if beside_fixed else np.zeros((design.n, 0))
-    templates = [group.template for group in design.groups]
-    columns, T = zip(
-        *(_like_sized(group.Z, template, root) for group, template in zip(design.groups, templates, strict=True)),
-        strict=True,
-    )
-    counts = [group.n_levels for group in design.groups]
-    codes = [group.codes for group in design.groups]
-    pairs = {}
-    for k in range(len(codes)):
-        for m in range(k + 1, len(codes)):
-            keys, where = np.unique(codes[k] * counts[m] + codes[m], return_inverse=True)
-            values = _summed(where.reshape(-1), columns[k], columns[m], len(keys))
-            pairs[k, m] = (keys // counts[m], keys % counts[m], values)
+    terms = [
+        _Sparse.of(group, root) if not isinstance(group, WideTerm) else _Full.of(group, root) for group in design.groups
+    ]
+    pairs = {(k, m): terms[k].pairs(terms[m]) for k in range(len(terms)) for m in range(k + 1, len(terms))}
+    pairs |= {
+        (k, k): term.inner for k, term in enumerate(terms) if isinstance(term, _Full) and term.columns.shape[2] > 1
+    }
     return judge(
-        ZtZ=[_summed(code, Z, Z, J) for code, Z, J in zip(codes, columns, counts, strict=True)],
+        ZtZ=[term.own for term in terms],
         pairs=pairs,
-        ZtQ=[_summed(code, Z, Q, J) for code, Z, J in zip(codes, columns, counts, strict=True)]
-        if beside_fixed
-        else None,
+        ZtQ=[term.times(Q) for term in terms] if beside_fixed else None,
         n=design.n,
         p=Q.shape[1],
-        templates=templates,
-        T=T,
+        templates=[group.template for group in design.groups],
+        T=[term.T for term in terms],
         residual=has_error if residual is None else residual,
     )
+
+
+def can_judge(design: Design) -> bool:
+    """Whether wide terms are small enough for products of all their columns, which `identification` needs."""
+    columns = [group.n_levels * group.q for group in design.groups if group.is_wide]
+    others = [group.n_levels * group.q for group in design.groups]
+    return not columns or design.sums is None and max(columns) * (design.n + max(others)) <= MOST_WIDE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sparse:
+    """A term of which a row meets one level: W^½ZT (n, q)."""
+
+    codes: NDArray[np.int64]
+    columns: Array
+    T: Array
+    count: int
+
+    @classmethod
+    def of(cls, group: GroupTerm, root: Array) -> _Sparse:
+        columns, T = _like_sized(group.Z, group.template, root)
+        return cls(codes=group.codes, columns=columns, T=T, count=group.n_levels)
+
+    @property
+    def own(self) -> Array:
+        return _summed(self.codes, self.columns, self.columns, self.count)
+
+    def times(self, right: Array) -> Array:
+        return _summed(self.codes, self.columns, right, self.count)
+
+    def pairs(self, other: _Sparse | _Full) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+        if isinstance(other, _Full):
+            first, second, values = other.pairs(self)
+            return second, first, values.transpose(0, 2, 1)
+        keys, where = np.unique(self.codes * other.count + other.codes, return_inverse=True)
+        values = _summed(where.reshape(-1), self.columns, other.columns, len(keys))
+        return keys // other.count, keys % other.count, values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Full:
+    """A wide term, of which a row meets many levels: W^½ZLVT (n, J, q), whose own products are diagonal if q is one."""
+
+    columns: Array
+    T: Array
+
+    @classmethod
+    def of(cls, group: WideTerm, root: Array) -> _Full:
+        rotation = group.rotation
+        left = np.ones((len(root), 1)) if rotation.left is None else rotation.left
+        T = _like_sized(left, group.template, root)[1]
+        columns = (rotation.columns * root[:, None])[:, :, None] * (left @ T)[:, None, :]
+        return cls(columns=columns, T=T / rotation.size)
+
+    @property
+    def own(self) -> Array:
+        return np.einsum("nja,njb->jab", self.columns, self.columns)
+
+    @property
+    def inner(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+        """Products of every two of its levels."""
+        first, second = np.triu_indices(self.columns.shape[1], 1)
+        return first, second, self._all(self.columns)[first, :, second, :]
+
+    def times(self, right: Array) -> Array:
+        return np.einsum("nja,nb->jab", self.columns, right)
+
+    def pairs(self, other: _Sparse | _Full) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+        J = self.columns.shape[1]
+        if isinstance(other, _Full):
+            products = self._all(other.columns)
+        else:
+            products = np.zeros((J, self.columns.shape[2], other.count, other.columns.shape[1]))
+            for b in range(other.columns.shape[1]):
+                by_level = np.zeros((other.count, J, self.columns.shape[2]))
+                np.add.at(by_level, other.codes, self.columns * other.columns[:, b, None, None])
+                products[:, :, :, b] = by_level.transpose(1, 2, 0)
+        first, second = (index.reshape(-1) for index in np.indices((J, products.shape[2])))
+        return first, second, products[first, :, second, :]
+
+    def _all(self, others: Array) -> Array:
+        """(J, q, J', q')."""
+        n, J, q = self.columns.shape
+        product = self.columns.reshape(n, J * q).T @ others.reshape(n, -1)
+        return product.reshape(J, q, *others.shape[1:])
 
 
 def _like_sized(Z: Array, template: Template, root: Array) -> tuple[Array, Array]:
@@ -425,6 +504,45 @@ def refuse_untold_residual(design: Design) -> None:
     identified = identification(design, beside_fixed=False, residual=True)
     if identified.involves_residual:
         raise UnidentifiedTermError((_latent_words if latent else untold_residual)(identified, design))
+
+
+def beside_dispersion(design: Design) -> Identification | None:
+    """The variances of effects that a row has alone, beside a parameter by which the family's rows vary; or None.
+
+    Both spread the rows around one mean: second moments tell them together only, and the form of the distribution tells
+    one from the other. The rank is that of `refuse_untold_residual`, with an error of every row in the parameter's
+    place. Where a link makes the two no sums, they are as alike on the scale of the linear predictor.
+    """
+    family = design.family
+    if not family.dispersion or not design.groups or not can_judge(design) or design.residual is not None:
+        return None
+    effects = sum(group.n_levels * group.q for group in design.groups)
+    if effects < design.n - design.p or family.hides_row_effects(design.trials):
+        return None
+    identified = identification(design, beside_fixed=False, residual=True)
+    return identified if identified.involves_residual else None
+
+
+def limits_of(design: Design) -> dict[str, str]:
+    """Parameters of the family that may go to an end at which a likelihood is finite, and what there is at that end."""
+    family = design.family
+    limits = {name: f"the family is {other}" for name, other in family.limited_by.items()}
+    name = family.dispersion
+    if family.has_free_dispersion and name and name not in design.predictors and beside_dispersion(design):
+        limits.setdefault(name, "the random effects are all that varies")
+    return limits
+
+
+def by_form_alone(design: Design) -> str:
+    """Which variances a family's own parameter is told from by the form of the distribution alone; or empty."""
+    identified = beside_dispersion(design)
+    if identified is None:
+        return ""
+    _, texts, why = _guilty(identified, design)
+    return (
+        f"{texts}: {why}. Such effects and {design.family.dispersion} both spread single rows, and nothing but the "
+        "form of the distribution tells them apart"
+    )
 
 
 def refuse_interchangeable(design: Design) -> None:
@@ -532,7 +650,7 @@ def words_of(identified: Identification, design: Design, values: Sequence[str] =
 
 def untold_variances(design: Design) -> str:
     """What the data know of the variances that they do not tell, in words; empty where they tell all."""
-    if not design.groups or design.is_wide:  # of wide terms a REML fit judges it
+    if not design.groups or not can_judge(design):
         return ""
     identified = identification(design) if design.sums is None else design.sums.untold
     return "" if identified.is_full else words_of(identified, design)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import PriorError
 from ..tools.arrays import Array
+from .identification import limits_of
 
 if TYPE_CHECKING:
     from .design import Design, GroupTerm
@@ -40,10 +41,11 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
     free = {entry.term for entry in entries if entry.kind in ("Intercept", "fixed")}
     X = design.X[:, [name in free for name in design.x_names]]
     for entry in entries:
-        if entry.kind in design.family.limited_by and entry.kind not in design.family.limit_at_zero:
+        limits = limits_of(design) if entry.kind in design.family.every_parameter else {}
+        if entry.kind in limits and entry.kind not in design.family.limit_at_zero:
             raise PriorError(
                 f"{entry.label}: a flat prior has no posterior, since the likelihood of {design.family.option} "
-                f"tends to that of {design.family.limited_by[entry.kind]} as {entry.label} grows. Give a proper one "
+                f"tends to one in which {limits[entry.kind]} as {entry.label} grows. Give a proper one "
                 "such as Prior('Gamma', alpha=2, beta=0.1)."
             )
         if entry.kind == "coef":

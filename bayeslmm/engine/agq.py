@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design
-from ..design.identification import identification
+from ..design.identification import can_judge, identification
 from ..errors import FitError, NotAvailableError
 from ..tools.arrays import Array
 from . import laplace_fit, ridge
@@ -27,6 +27,7 @@ SLOPE, BEND = 3e-3, 0.05  # steps of first and second differences, in standard e
 TILT = 3e-3  # of differences of gradients
 FREED = 0.1  # step of the second difference of a parameter that leaves its boundary
 STEPS = 40
+NEAR, UNKNOWN = 4.0, 0.5  # errors from zero; error of a log
 AT_REST = 1e-9  # gain that the next step promises
 MOST_ROWS = 200_000  # of a model whose rule of integration is looked at: some seconds
 FINER = {1: (9, 15, 25, 45), 2: (9, 15, 25), 3: (5, 7, 9)}  # by effects a level: what another rule is judged by
@@ -237,8 +238,42 @@ def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> Po
     about = Approximation(design)
     first = laplace_fit.optimum(about, start)
     likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=nodes)
-    optimum = _optimum(likelihood, first)
-    return replace(laplace_fit.report(about, optimum), nodes=nodes)
+    optimum = _best(likelihood, _optimum(likelihood, first), start)
+    solution = replace(laplace_fit.report(about, optimum), nodes=nodes)
+    return _settled(about, solution, optimum) if start is None else solution
+
+
+def _settled(about: Approximation, solution: PointSolution, optimum: Optimum) -> PointSolution:
+    """The solution with errors that hang on where it is alone, as those of a fit that is loaded, not on the way there.
+
+    So they do to rounding where a standard error is a small step. Where an sd is within a few errors of zero, or a
+    parameter of the family is all but unknown, second differences depend on the coordinates that they are taken in.
+    """
+    spread = laplace_fit.joint_covariance(about, optimum)
+    with np.errstate(invalid="ignore"):
+        se = np.sqrt(np.diag(spread))
+    theta, errors = np.abs(optimum.psi[about.theta_at]), se[about.theta_at]
+    near_zero = about.diagonal & (theta < NEAR * errors) & (errors > 0.0)
+    unknown = se[about.n_beta + about.n_theta :] > UNKNOWN
+    if not (near_zero.any() or unknown.any()):
+        return solution
+    again = reported_at(about.design, solution)
+    return replace(again, status=solution.status, evaluations=solution.evaluations)
+
+
+def _best(likelihood: _Likelihood, optimum: Optimum, start: PointSolution | None = None) -> Optimum:
+    """An optimum, or a better one at another end of what effects and a dispersion explain alike."""
+    best, about = optimum, likelihood.about
+    for end in laplace_fit.ends(about) if start is None else ():
+        laplace_fit.hold(about, end)
+        try:
+            candidate = _optimum(likelihood, end)
+        except (FitError, FloatingPointError, np.linalg.LinAlgError):
+            continue
+        if candidate.value < best.value - 1e-9 * abs(best.value):
+            best = candidate
+    laplace_fit.hold(about, best)
+    return best
 
 
 def fit_as_needed(design: Design) -> PointSolution:
@@ -263,7 +298,13 @@ def fit_as_needed(design: Design) -> PointSolution:
         if _moves(likelihood, optimum) < MOVED:
             break
         optimum, chosen = _optimum(likelihood, optimum), nodes
-    return solution if chosen == 1 else replace(laplace_fit.report(about, optimum), nodes=chosen)
+    if about.has_rivals:
+        likelihood = _Likelihood(about=about, integrals=integrals, nodes=chosen if chosen > 1 else rules[0])
+        better = _best(likelihood, optimum if chosen > 1 else _optimum(likelihood, optimum))
+        optimum, chosen = better, likelihood.nodes
+    if chosen == 1:
+        return solution
+    return _settled(about, replace(laplace_fit.report(about, optimum), nodes=chosen), optimum)
 
 
 def has_rule(design: Design, nodes: int) -> bool:
@@ -335,18 +376,20 @@ def with_rivals(design: Design, solution: PointSolution) -> PointSolution:
     A likelihood knows the effects by the covariances ZGZᵀ of the linear predictor alone, whatever the family, so that
     what does not change these is not told by any data (docs/theory.md, section 13).
     """
-    if not design.groups or design.is_wide or solution.status not in ("converged", "boundary", "unidentified"):
+    if not design.groups or not can_judge(design) or solution.status not in ("converged", "boundary", "unidentified"):
         return solution
     identified = identification(design, beside_fixed=solution.reml, residual=False)
     if identified.is_full:
         return solution
     about = Approximation(design, restricted=solution.reml)
-    if any(template.curved for template in about.templates):
+    templates = tuple(group.template for group in design.groups)  # a wide term has one variance, however many columns
+    if any(template.curved for template in templates):
         raise ridge.UntoldVariancesError(identified)
-    factors = ridge.OfTemplates(templates=tuple(about.templates))
+    T_z = [T[:1, :1] if group.is_wide else T for T, group in zip(about.T_z, design.groups, strict=True)]
+    factors = ridge.OfTemplates(templates=templates)
     rivals = [
         reported_at(design, replace(solution, scaled_theta=theta, status="unidentified"))
-        for theta in ridge.elsewhere(about.T_z, factors, solution.scaled_theta, identified)
+        for theta in ridge.elsewhere(T_z, factors, solution.scaled_theta, identified)
     ]
     if not rivals:  # as where their sum is zero, which tells all of them
         return solution
@@ -375,6 +418,25 @@ def error(design: Design, solution: PointSolution) -> float | None:
 
 
 def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
+    """Where a search ends, at the end of a parameter of the family that grows for ever and costs nothing there."""
+    optimum, about = _searched(likelihood, first), likelihood.about
+    for _ in about.limits:
+        place = laplace_fit.far_out(about, optimum)
+        if place is None:
+            break
+        ended = laplace_fit.at_its_end(about, optimum, place)
+        laplace_fit.hold(about, ended)
+        at_end = _searched(likelihood, ended)
+        if at_end.value > optimum.value + laplace_fit.lost(about, ended.limits[-1]):  # it has an optimum, far out
+            laplace_fit.hold(about, first)
+            optimum = _searched(likelihood, first, watched=False)
+            break
+        optimum = at_end
+    return optimum
+
+
+def _searched(likelihood: _Likelihood, first: Optimum, *, watched: bool = True) -> Optimum:
+    """Where steps from an optimum end, or (``watched``) where a parameter of the family goes to its limit."""
     about, free = likelihood.about, first.free.copy()
     psi, inside = first.psi.copy(), _inside(likelihood, first)
     if inside is not None:
@@ -404,14 +466,15 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
         if value - new > 0.75 * promise and np.linalg.norm(step) > 0.99 * radius:
             radius *= 2.5
         psi, value, gradient = proposal, new, new_gradient
+        if laplace_fit.far_out(about, replace(first, psi=psi)) is not None and watched:
+            break
     bend = _curvature(likelihood, psi, C)
     values, axes = np.linalg.eigh(bend)
     curved = values > 1e-10
     decrement = float(np.sum((axes.T @ gradient)[curved] ** 2 / values[curved]))
     back = np.linalg.pinv(C)
     psi = laplace_fit.canonical(about, psi)
-    about.last = None
-    inner = about.at(psi)[2]
+    inner = _inner(about, psi, first)
     return replace(
         first,
         psi=psi,
@@ -422,6 +485,24 @@ def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:
         free=free,
         decrement=decrement,
     )
+
+
+def _inner(about: Approximation, psi: Array, first: Optimum) -> Inner:
+    """The modes at ψ, from nothing, so that they are those of a fit that is loaded, or else from those of the start."""
+    for last in (None, first.inner):
+        about.last = last
+        try:
+            return about.at(psi)[2]
+        except FloatingPointError:
+            continue
+    raise FitError(
+        f"quadrature: the modes of the effects cannot be computed where the search ended, at {_shown(about, psi)}"
+    )
+
+
+def _shown(about: Approximation, psi: Array) -> str:
+    named = about.parameters.named(about.split(psi)[2])
+    return ", ".join(f"{name} = {np.asarray(value).reshape(-1)[0]:.4g}" for name, value in named.items())
 
 
 def _inside(likelihood: _Likelihood, optimum: Optimum) -> Array | None:

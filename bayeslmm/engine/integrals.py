@@ -22,7 +22,7 @@ STEP = 1e-4  # of differences, in prior sds of an effect
 CLOSE = 1e-9  # gain that Newton's next step promises, where it stops
 FLAT = 1e-3  # curvature that is no guide to a step
 SHORTEST = 1e-3  # part of a step: where none gains, as with few nodes inside, the place is good enough
-MOST_STEPS = 30
+MOST_STEPS = 1000  # where a density falls doubly exponentially, as a Weibull one with a large shape, steps are short
 ALL = np.int64(-1)  # no row is skipped; a bare −1 is a type of its own, for which numba compiles everything once more
 # a row's part in what tells its group's effects, and how far it moves their mode, up to which their nodes do without it
 SHARE, SHIFT = 0.15, 0.5

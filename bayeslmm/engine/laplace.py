@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..covariances import INDEPENDENT_ALIKE
 from ..covariances.template import Template
 from ..design.design import Design
+from ..design.identification import beside_dispersion, limits_of
 from ..errors import FitError, NotAvailableError
 from ..families import LINKS, Link
 from ..families.densities import each_bend, each_bend_by_row, each_normaliser, normaliser, numbers
@@ -27,7 +28,7 @@ from . import pls
 from .reweighting import Reweighted
 from .scaling import Problem, scale
 
-INNER_STEPS = 100
+INNER_STEPS = 1000
 CLOSE, SURE = (1e-12, 1e-20)  # gain that an inner Newton step promises, below which rounding may, or does, decide
 HALVINGS = 30
 PERFECT = 1e-6  # residual sd over that of the response, below which there is none
@@ -316,6 +317,8 @@ class Approximation:
         self.ends = np.cumsum([template.n_theta for template in self.templates])
         self.evaluations = 0
         self.held = np.zeros(self.size, dtype=bool)  # parameters that are not searched
+        self.limits = frozenset(limits_of(design))  # parameters of the family that may go to an end
+        self.has_rivals = bool(beside_dispersion(design))  # effects and a parameter that spread the rows alike
         self.last: Inner | None = None  # where the next search for û starts
         self.first_beta = np.zeros(self.p)  # and for β̂ of a restricted one, before there is a last
 

@@ -26,6 +26,8 @@ STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises
 H = 1e-4  # of differences of gradients, in standard errors
 NEXT_TO_AN_END = 4.0  # coordinate of a correlation, 7e-4 of its interval from an end, which is tried
+NARROWER = 3.0  # times a large dispersion, at which one stands that grows without end
+QUIET = 30.0  # times a dispersion by which rows vary as they do, of one by which they hardly vary
 START_OF_CORRELATION = 1.0  # coordinate of one from which searches begin, either side of the middle
 ZERO = 1e-4  # a relative sd below, lme4's tolerance, becomes zero if that costs nothing
 BEYOND, ENDLESS = (
@@ -88,15 +90,42 @@ def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum
             continue
         if candidate is not None and (best is None or candidate.value < best.value - 1e-9 * abs(best.value)):
             best = candidate
+    for candidate in ends(about) if start is None else ():
+        if best is None or candidate.value < best.value - 1e-9 * abs(best.value):
+            best = candidate
     if best is None:
         raise FitError(broken_down(about))
-    if not best.at_rest:
+    if not best.at_rest and not about.has_rivals:
         about.refuse_perfect(about.parameters.values(about.split(best.psi)[2]), stuck=True)
+    hold(about, best)
     return best
 
 
+def ends(about: Approximation) -> list[Optimum]:
+    """Optima in which effects of single rows, or the family's dispersion, take what both explain; none without both."""
+    reached = []
+    for quiet in (True, False) if about.has_rivals else ():
+        try:
+            candidate = _search(about, _start(about, 2.0 if quiet else 0.1, quiet=quiet), None)
+        except (FloatingPointError, np.linalg.LinAlgError):
+            continue
+        if candidate is not None:
+            reached.append(candidate)
+    return reached
+
+
+def hold(about: Approximation, optimum: Optimum) -> None:
+    """Hold the parameters that an optimum has at their limits, and no others."""
+    about.held[:] = False
+    for name in optimum.limits:
+        k = about.parameters.place(name)
+        assert k is not None
+        about.held[about.n_beta + about.n_theta + k] = True
+    about.last = optimum.inner
+
+
 def _refuse_large_counts(about: Approximation) -> None:
-    if about.family.is_count and about.family.limited_by and about.y.mean() > LARGEST_MEAN:
+    if about.family.is_count and about.limits and about.y.mean() > LARGEST_MEAN:
         raise FitError(
             f"counts of {about.y.mean():.2g} on average: the gamma functions in the density of {about.family} lose the "
             "digits that tell its parameters. Take family='poisson' with an effect of every row, or 'gamma'."
@@ -137,8 +166,11 @@ def spread_of_offset(design: Design) -> str:
 # -- the start
 
 
-def _start(about: Approximation, scale: float) -> Array:
-    """β by least squares on the scale of the link, then the joint mode of β and u at sds that are a guess."""
+def _start(about: Approximation, scale: float, *, quiet: bool = False) -> Array:
+    """β by least squares on the scale of the link, then the joint mode of β and u at sds that are a guess.
+
+    ``quiet``: with a dispersion by which the rows hardly vary, so that the effects have to explain them.
+    """
     design, family = about.design, about.family
     ones = np.ones(design.n)
     about.last = None
@@ -160,6 +192,8 @@ def _start(about: Approximation, scale: float) -> Array:
             pearson = (shares - fitted) ** 2 * about.weights / family.working_variance(np.abs(fitted))
         sigma = float(np.sqrt(np.clip(np.nan_to_num(pearson.mean(), nan=1.0), 1e-12, 1e12)))
         values = np.array([family.guess(name, sigma) for name in family.parameters])
+        if quiet:
+            values[family.parameters.index(family.dispersion)] *= QUIET ** _direction(about, family.dispersion)
         free = about.parameters.begin(values)
         unit = sigma if family.link == "identity" and family.has_residual else 1.0
         if (
@@ -191,7 +225,7 @@ def _inside(about: Approximation, solution: PointSolution, psi: Array) -> Array:
     theta = about.unbounded(theta)
     theta[about.correlation] = np.clip(theta[about.correlation], -START_OF_CORRELATION, START_OF_CORRELATION)
     inside = {
-        name: np.clip(value, *ends_of_start(about, name)) if name in about.family.limited_by else value
+        name: np.clip(value, *ends_of_start(about, name)) if name in about.limits else value
         for name, value in solution.parameters.items()
     }
     free = about.parameters.free(inside)
@@ -255,21 +289,26 @@ def _search(about: Approximation, psi: Array, rival: float | None) -> Optimum | 
 
 def _quasi_newton(about: Approximation, psi: Array, value: float, gradient: Array) -> tuple[Array, float]:
     """The search below, begun again when a parameter of the family turns out to go to its limit."""
-    for _ in range(1 + len(about.family.limited_by)):
+    for _ in range(1 + len(about.limits)):
         psi, value, gradient, endless = _steps(about, psi, value, gradient)
         if endless is None:
             break
         about.held[endless] = True
-        far_out = psi.copy()
+        moved = psi.copy()
         name = about.parameters.parameter_at(endless - about.n_beta - about.n_theta)
-        far_out[endless] = _direction(about, name) * np.log(max(ENDLESS, 300.0 * _large(about, name)))
-        evaluated = about.at(far_out)
-        if evaluated[0] > value + 1e-6:  # it has an optimum, far out
+        moved[endless] = _end(about, name)
+        evaluated = about.at(moved)
+        if evaluated[0] > value + lost(about, name):  # it has an optimum, far out
             about.held[endless] = False
             psi, value, gradient, _ = _steps(about, psi, value, gradient, watched=False)
             break
-        psi, (value, gradient, about.last) = far_out, evaluated
+        psi, (value, gradient, about.last) = moved, evaluated
     return psi, value
+
+
+def lost(about: Approximation, name: str) -> float:
+    """What a log likelihood may lose where a parameter stands at its limit, which is no infinite number."""
+    return 1e-6 if name in about.family.limited_by else 1e-3
 
 
 def _direction(about: Approximation, name: str) -> float:
@@ -279,9 +318,38 @@ def _direction(about: Approximation, name: str) -> float:
 
 def _large(about: Approximation, name: str) -> float:
     """A shape, or degrees of freedom, that this many rows hardly tell from an infinite one, or one over a zero."""
+    if name not in about.family.limited_by:  # of rows that vary with their effects: densities are ever narrower
+        return about.family.narrow
     at_zero = name in about.family.limit_at_zero
     mean = max(float(about.y.mean()), 1.0) if about.family.is_count and not at_zero else 1.0
     return BEYOND * mean * max(1.0, np.sqrt(about.design.n) / 30.0)
+
+
+def far_out(about: Approximation, optimum: Optimum) -> int | None:
+    """Place of a parameter of the family that a search left beyond what so many rows tell from its limit."""
+    first = about.n_beta + about.n_theta
+    for name in about.family.parameters:
+        k = about.parameters.place(name)
+        if name in about.limits and k is not None and name not in optimum.limits:
+            if _direction(about, name) * optimum.psi[first + k] > np.log(_large(about, name)):
+                return first + k
+    return None
+
+
+def at_its_end(about: Approximation, optimum: Optimum, place: int) -> Optimum:
+    """An optimum with the parameter at a place at its limit, where it is held."""
+    name = about.parameters.parameter_at(place - about.n_beta - about.n_theta)
+    psi, free = optimum.psi.copy(), optimum.free.copy()
+    psi[place], free[place] = _end(about, name), False
+    return replace(optimum, psi=psi, free=free, limits=(*optimum.limits, name))
+
+
+def _end(about: Approximation, name: str) -> float:
+    """The coordinate at which a parameter stands that goes to its limit."""
+    large = _large(about, name)
+    if name not in about.family.limited_by:
+        return float(np.log(NARROWER * large))
+    return _direction(about, name) * float(np.log(max(ENDLESS, 300.0 * large)))
 
 
 def _endless(about: Approximation, psi: Array, gradient: Array) -> int | None:
@@ -289,7 +357,7 @@ def _endless(about: Approximation, psi: Array, gradient: Array) -> int | None:
     first = about.n_beta + about.n_theta
     for name in about.family.parameters:
         k = about.parameters.place(name)
-        if name not in about.family.limited_by or k is None or about.held[first + k]:
+        if name not in about.limits or k is None or about.held[first + k]:
             continue
         sign = _direction(about, name)
         if sign * psi[first + k] > np.log(_large(about, name)) and sign * gradient[first + k] <= 0.0:
@@ -368,9 +436,7 @@ def _polished(about: Approximation, psi: Array, value: float) -> Optimum:
     limits = tuple(
         parameter
         for parameter in about.family.parameters
-        if parameter in about.family.limited_by
-        and (k := about.parameters.place(parameter)) is not None
-        and about.held[first + k]
+        if parameter in about.limits and (k := about.parameters.place(parameter)) is not None and about.held[first + k]
     )
     return Optimum(
         psi=psi,
@@ -396,7 +462,9 @@ def curvature(
         scale = np.abs(np.diag(guess))
     for i in np.flatnonzero(free):
         step = np.zeros(about.size)
-        step[i] = min(1e-3 / np.sqrt(max(scale[i], 1e-12)), 1e-2 * max(1.0, abs(psi[i])))
+        # coordinates in a link may have run far out, where a hundredth of them reaches parameters that are impossible
+        far = 1.0 if i >= about.n_beta + about.n_theta else max(1.0, abs(psi[i]))
+        step[i] = min(1e-3 / np.sqrt(max(scale[i], 1e-12)), 1e-2 * far)
         second[:, i] = (about.at(psi + step)[1] - about.at(psi - step)[1]) / (2.0 * step[i])
     about.last = inner
     return 0.5 * (second + second.T)

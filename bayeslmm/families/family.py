@@ -75,6 +75,7 @@ class Family(ABC):
     is_ordered: ClassVar[bool] = True  # of categories: whether cutpoints stand in place of an intercept
     has_residual: ClassVar[bool] = False  # sigma is the sd of an error, which weights divide
     has_free_dispersion: ClassVar[bool] = False  # the likelihood has no bound where every row is at its mean
+    narrow: ClassVar[float] = 1e4  # dispersion with which rows vary by about a hundredth around their means
     has_unit_deviance: ClassVar[bool] = False  # the largest density of a response is where its mean is
     has_trials: ClassVar[bool] = False
     is_binary: ClassVar[bool] = False  # 0 or 1, or two categories by name
@@ -128,6 +129,11 @@ class Family(ABC):
     def is_normal(self) -> bool:
         """Whether response, or its logarithm, is normal around the linear predictor: the exact sampler's case."""
         return False
+
+    @property
+    def dispersion(self) -> str:
+        """The unknown parameter by which responses vary more or less around one mean; empty where there is none."""
+        return next((name for name in self.parameters if name in ("shape", "phi")), "")
 
     @property
     def is_log_concave(self) -> bool:

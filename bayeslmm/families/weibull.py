@@ -47,6 +47,7 @@ class Weibull(Family):
     name = "weibull"
     links = ("log",)
     every_parameter = ("shape",)
+    narrow = 40.0
     has_free_dispersion = True
     has_positive_mean = True
     row, bends = row, bends

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..design.design import Design
-from ..design.identification import combination_names, untold_residual, words_of
+from ..design.identification import by_form_alone, combination_names, limits_of, untold_residual, words_of
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
@@ -164,12 +164,12 @@ def verdict(fit: Estimates) -> str:
         details = _why_failed(fit)
     elif solution.limits and solution.status == "boundary":
         limits = [_limit(name, fit.design) for name in solution.limits]
-        if not fit.is_singular:
-            return f"boundary fit: {', '.join(limits)}"
         details = ", and ".join(limits)
     elif solution.limits and solution.status == "unidentified":
         details += "".join(f"; {_limit(name, fit.design)}" for name in solution.limits)
     words = VERDICTS[solution.status] + (f": {details}" if details else "")
+    if solution.limits and solution.status == "boundary" and not fit.is_singular:
+        words = f"boundary fit: {details}"
     if abs(solution.rule_error) > FAR_OFF:
         rule = "Laplace's approximation" if solution.nodes == 1 else f"quadrature with {solution.nodes} nodes"
         more = next((k for k in (9, 25, 45) if k > solution.nodes), 2 * solution.nodes + 1)
@@ -178,6 +178,9 @@ def verdict(fit: Estimates) -> str:
             f". But {rule} is off: a fine rule gives a log-likelihood {way} by "
             f"{abs(solution.rule_error):.2f} at these estimates. Take fit_ml(nAGQ={more})"
         )
+    alone = by_form_alone(fit.design)
+    if alone and solution.status in ("converged", "boundary", "unidentified"):
+        words += f". {alone}: take their sum as known, and each as a guess"
     by_chance = in_words(fit)
     return f"{words}. {by_chance}" if by_chance else words
 
@@ -227,15 +230,12 @@ def _large_sds(fit: Estimates) -> list[str]:
 
 
 def _limit(name: str, design: Design) -> str:
-    family = design.family
-    if name not in family.limited_by:
+    family, limits = design.family, limits_of(design)
+    if name not in limits:
         return (
             f"{name} goes to zero, where the random effects are all that varies. That printed is where the search ended"
         )
-    return (
-        f"{name} goes to {'zero' if name in family.limit_at_zero else 'infinity'}, where the family is "
-        + (family.limited_by[name])
-    )
+    return f"{name} goes to {'zero' if name in family.limit_at_zero else 'infinity'}, where {limits[name]}"
 
 
 def _separation(fit: Estimates) -> str:

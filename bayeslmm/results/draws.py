@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..covariances.template import covariance
 from ..design.design import Design, GroupTerm
-from ..design.identification import untold_variances
+from ..design.identification import by_form_alone, untold_variances
 from ..design.priors import Priors
 from ..errors import NotAvailableError, UnknownArgumentError
 from ..tools.arrays import Array
@@ -80,7 +80,12 @@ class Draws:
     def verdict(self) -> str:
         """What the diagnostics say, in words, and where the priors decide what the data do not tell."""
         combinations = untold_variances(self.design)
-        return str(self.diagnosis) + (f"; of the sds {combinations}, the rest is the priors'" if combinations else "")
+        alone = by_form_alone(self.design)
+        return (
+            str(self.diagnosis)
+            + (f"; of the sds {combinations}, the rest is the priors'" if combinations else "")
+            + (f"; {alone}, so that the priors decide much of the split" if alone else "")
+        )
 
     def covariances(self) -> list[Array]:
         """Covariance matrix of the random effects of each factor of the mean, per draw (chain, draw, q, q)."""

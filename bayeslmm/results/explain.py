@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..design.categories import category_words
 from ..design.design import Design, GroupTerm
-from ..design.identification import identification, words_of
+from ..design.identification import by_form_alone, can_judge, identification, words_of
 from ..terms.wide import WideTerm
 from .reading import Shown
 from .text import Text
@@ -213,8 +213,10 @@ def _number(count: int, what: str) -> str:
 
 def _untold(design: Design) -> Iterator[str]:
     """What the data cannot tell of the variances."""
-    if not design.groups or design.is_wide:
+    if not design.groups or not can_judge(design):
         return
+    if alone := by_form_alone(design):
+        yield f"{alone}. Leave one of the two out."
     identified, without_fixed = identification(design), identification(design, beside_fixed=False)
     if identified.is_full:
         return

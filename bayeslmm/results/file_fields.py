@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..design.design import Design, GroupTerm
+from ..design.identification import limits_of
 from ..design.names import EACH, RHO
 from ..design.priors import LKJ, Priors, resolve_priors
 from ..engine import agq, iterative_fit
@@ -355,7 +356,7 @@ def check_solution(solution: PointSolution, design: Design) -> PointSolution:
     check_array("beta", solution.beta, (p,))
     check_array("vcov", solution.vcov, (p, p))
     check_array("separation", solution.separation, (p,) if len(solution.separation) else (0,))
-    endless = {*design.family.limited_by, *(["sigma"] if design.family.has_reml else [])}
+    endless = {*limits_of(design), *(["sigma"] if design.family.has_reml else [])}
     endless |= {label for part in design.predictors.values() for label in part.labels}
     if not set(solution.limits) <= endless:
         raise DataError(f"the file is damaged: limits are of {_shown(list(solution.limits))}, which have none")
