@@ -13,17 +13,21 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.families import NAMES, family_of
+from bayeslmm.families import LINKS, NAMES, family_of
 from bayeslmm.formulas.formula import parse_formula, update_formula
 from bayeslmm.results.fit import Fit
+from bayeslmm.results.intervals import BOOT_OPTIONS
+from bayeslmm.results.means import Means
 from bayeslmm.results.point import PointFit
 from bayeslmm.results.posterior import PosteriorFit
 from bayeslmm.results.settings import Settings
 from bayeslmm.tools.hints import (
+    ABSENT_FAMILIES,
     ARGUMENT_WORDS,
     ATTRIBUTE_WORDS,
     FAMILY_WORDS,
     FUNCTION_WORDS,
+    LINK_WORDS,
     METHOD_WORDS,
     MODEL_WORDS,
     SETTING_WORDS,
@@ -78,6 +82,27 @@ def test_words_of_families_lead_to_families():
         with pytest.raises(errors.InputError, match=re.escape(f"family={word!r}: here it is {hint}; ")):
             family_of(word)
         assert set(re.findall(r"^'(\w+)'", hint)) & set(NAMES), word
+
+
+def test_families_that_are_not_offered_say_what_to_do():
+    for word, hint in ABSENT_FAMILIES.items():
+        assert word == "".join(c for c in word.lower() if c.isalnum()), word
+        assert word not in NAMES and word not in FAMILY_WORDS
+        with pytest.raises(errors.InputError, match=re.escape(f"family={word!r}: {hint}; families are ")):
+            family_of(word)
+        assert set(re.findall(r"'(\w+)'", hint)) <= set(NAMES), word
+        assert "pymc_parts()" not in hint or hasattr(blm.Model, "pymc_parts")
+
+
+def test_words_of_links_lead_to_links_of_the_family():
+    for word, link in LINK_WORDS.items():
+        assert word not in LINKS and link in LINKS, word
+    for name in NAMES:
+        links = family_of(name).links
+        for word, link in {**LINK_WORDS, **{f"{each.upper()}()": each for each in LINKS}}.items():
+            lead = f"link={word!r}: here it is {link!r}; " if link in links else f"link={word!r}: links of "
+            with pytest.raises(errors.InputError, match=f"^{re.escape(lead)}.*{links[-1]}"):
+                family_of(name, word)
 
 
 def test_words_of_settings_lead_to_arguments_of_fit():
@@ -163,10 +188,16 @@ def test_settings_as_they_are_typed(model, options, sentence):
         ("negative_binomial", "negbinomial"),
         ("inverse.gaussian", "inverse_gaussian"),
         ("Categorical", "categorical"),
+        ("binomial(link='logit')", "binomial' with link='logit'"),
+        ("Gamma(link=log)", "gamma"),
+        ("skew_normal", "exgaussian"),
+        ("compois", "negbinomial"),
+        ("coxph", "weibull"),
+        ("ordbeta", "zero_one_inflated_beta"),
     ],
 )
 def test_families_as_they_are_typed(sleep, typed, ours):
-    sentence = rf"family='{typed}': here it is '{ours}'.*families are gaussian"
+    sentence = rf"family={re.escape(repr(typed))}: here it is '{ours}.*families are gaussian"
     for call in (blm.Model, blm.lmer, blm.glmer):
         with pytest.raises(errors.InputError, match=sentence):
             call(FORMULA, sleep, family=typed)
@@ -195,6 +226,49 @@ def test_a_prior_of_correlations_where_there_are_none(sleep):
     blm.Model("Reaction ~ Days + (Days | Subject)", sleep, priors={"cor": blm.LKJ(1)})
     with pytest.raises(errors.PriorError, match=r"no parameter matches the prior key 'sd'\. There is no grouping"):
         blm.Model("Reaction ~ Days", sleep, priors={"sd": blm.Prior("HalfNormal", sigma=1)})
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda fit, model: fit.r2(nsim=3), r"r2\(nsim=\.\.\.\): here it is bootstrap="),
+        (lambda fit, model: fit.r2(bootstraps=3), "'bootstraps'; it takes .* Did you mean 'bootstrap'"),
+        (lambda fit, model: fit.within_correlation("Days", levels=3), "it takes bootstrap, ci_prob"),
+        (lambda fit, model: model.fit_ml(maxiter=10), "the search chooses"),
+        (lambda fit, model: model.fit_reml(method="powell"), "the search chooses"),
+        (lambda fit, model: model.prior_predictive(samples=3), "draws="),
+        (lambda fit, model: blm.anova(fit, test="Chisq"), "F tests"),
+        (lambda fit, model: blm.plot_ranef(fit, which="Subject"), "group="),
+        (lambda fit, model: blm.kfold(fit, K=3), "k="),
+        (lambda fit, model: fit.means("Days").pairs(reverse=True), "contrasts"),
+        (lambda fit, model: fit.means("Days", at={"Days": [0, 1]}).pairs(adjust="bonf"), "here it is 'bonferroni'"),
+        (lambda fit, model: model.update("~ . + I(Days ** 2)").aic, "fit first"),
+    ],
+)
+def test_arguments_of_functions_of_other_programs(fit, model, call, sentence):
+    with pytest.raises((errors.BayesLMMError, errors.UnknownArgumentError), match=sentence):
+        call(fit, model)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("Common", "It is 'fixed' here"),
+        ("group_specific", "It is 'sd' here"),
+        ("residual", "It is 'sigma' here"),
+        ("(Intercept)", "Did you mean Intercept"),
+        ("lkj", "It is 'cor' here"),
+    ],
+)
+def test_keys_of_priors_of_other_programs(sleep, key, sentence):
+    with pytest.raises(errors.PriorError, match=sentence):
+        blm.Model(FORMULA, sleep, priors={key: blm.Prior("Normal", mu=0, sigma=1)})
+
+
+@pytest.mark.parametrize("value", ["normal(0, 1)", ("Normal", 0, 1), blm.flat])
+def test_priors_that_are_none_say_what_to_write(sleep, value):
+    with pytest.raises(errors.PriorError, match=r"Write (flat\(\)|Prior\('Normal', mu=0, sigma=1\))"):
+        blm.Model(FORMULA, sleep, priors={"Days": value})
 
 
 def test_a_generalised_model_under_lme4s_name(sleep, fit):
@@ -240,6 +314,14 @@ def test_functions_without_their_variable_name_it(fit, call):
         ("confint", {"alpha": 0.1}, "ci_prob="),
         ("confint", {"nsim": 10}, "draws="),
         ("ranef", {"condVar": True}, "standard error"),
+        ("predict", {"level": 0}, "groups='average'"),
+        ("r2", {"method": "nakagawa"}, "Nakagawa's"),
+        ("variance_components", {"seed": 1}, "random_seed="),
+        ("summary", {"correlation": False}, "vcov()"),
+        ("tidy", {"conf_int": True}, "always there"),
+        ("slopes", {"wrt": "Days"}, "the variable first"),
+        ("profile", {"which": "Days"}, "all parameters"),
+        ("update", {"REML": False}, "fit_ml()"),
     ],
 )
 def test_arguments_of_other_programs(fit, verb, options, sentence):
@@ -271,12 +353,17 @@ def test_arguments_lead_to_arguments_that_exist():
     import inspect
 
     for verb, words in ARGUMENT_WORDS.items():
-        calls = {"Model": blm.Model, "plot_predictions": blm.plot_predictions}
+        on_models = ("fit_reml", "fit_ml", "prior_predictive")
+        functions = ("plot_predictions", "plot_ranef", "anova", "drop1", "ppc", "kfold", "Model", "LKJ")
+        calls = {
+            **{name: getattr(blm, name) for name in functions},
+            **{name: getattr(blm.Model, name) for name in on_models},
+            "pairs": Means.pairs,
+        }
         if not verb:
             continue
-        takes = set(
-            inspect.signature(calls.get(verb) or getattr(PointFit, verb, getattr(PosteriorFit, verb))).parameters
-        )
+        call = calls.get(verb) or getattr(PointFit, verb, getattr(PosteriorFit, verb, None))
+        takes = set(inspect.signature(call).parameters) | (set(BOOT_OPTIONS) if verb == "r2" else set())
         assert not takes & words.keys()
         for hint in words.values():
             named = set(re.findall(r"(?<!\w)(\w+)=", hint)) - {"n", "REML", "sigma", "cov"}  # cov= stands in gr()

@@ -266,7 +266,9 @@ def _resolved(unknown: _Unknown, user: Mapping[Any, Any], matching: Sequence[Key
     expected = LKJ if isinstance(unknown.default, LKJ) else Prior
     for key in matching:
         if not isinstance(user[key], expected):
-            raise PriorError(f"prior for {key!r}: expected a {expected.__name__}, got {user[key]!r}")
+            example = "LKJ(2)" if expected is LKJ else "Prior('Normal', mu=0, sigma=1)"
+            written = "flat()" if user[key] is flat else example
+            raise PriorError(f"prior for {key!r}: expected a {expected.__name__}, got {user[key]!r}. Write {written}")
     kind, at = unknown.kind, unknown.at
     prior, reason = unknown.default, f"{unknown.reason}; at {at}" if at else unknown.reason
     if matching:
@@ -478,6 +480,15 @@ def _no_match(key: Any, entries: list[ResolvedPrior], design: Design) -> str:
     return f"no parameter matches the prior key {key!r}.{hint} Keys here: {', '.join(map(repr, names))}"
 
 
+KEY_WORDS = {  # of other programs, by their letters
+    **dict.fromkeys(("b", "beta", "common", "coef", "fixef", "slopes", "betas"), "'fixed'"),
+    **dict.fromkeys(("groupspecific", "random", "ranef", "tau", "sds", "theta", "sdgroup"), "'sd'"),
+    **dict.fromkeys(("residual", "error", "auxiliary", "scale", "sigmaresidual", "epsilon"), "'sigma'"),
+    **dict.fromkeys(("correlation", "lkj", "corr", "l", "rho", "omega"), "'cor'"),
+    **dict.fromkeys(("const", "constant", "alpha", "b0"), "'Intercept'"),
+}
+
+
 def _what_there_is(key: Any, design: Design) -> str:
     """Why a key that is right in other models matches nothing in this one."""
     family = design.family
@@ -488,6 +499,9 @@ def _what_there_is(key: Any, design: Design) -> str:
         bars = [factor for name, factor in called.items() if key == "cor" or name in key or factor in key]
         several = f" Write (1 + x | {bars[0]}) for one." if bars else ""
         return "" if key != "cor" and not bars else f" No correlation is estimated here.{several}"
+    word = "".join(c for c in str(first).lower() if c.isalnum())
+    if first not in design.x_names and word in KEY_WORDS:
+        return f" It is {KEY_WORDS[word]} here."
     if first == "sd" and not design.every_group:
         return " There is no grouping factor here."
     if key == "fixed":

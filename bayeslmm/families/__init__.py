@@ -37,7 +37,7 @@ the normal random effects, so ``log`` comes first there, as in brms.
 from __future__ import annotations
 
 from ..errors import InputError
-from ..tools.hints import family_hint
+from ..tools.hints import absent_family, family_hint, link_hint
 from ..tools.words import is_one_of
 from .bernoulli import Bernoulli
 from .beta import Beta
@@ -147,11 +147,13 @@ def family_of(name: str, link: str | None = None) -> Family:
     """
     kind = FAMILIES.get(name, BY_NUTS.get(name)) if isinstance(name, str) else None
     if kind is None:
-        hint = family_hint(name, NAMES)
-        lead = f"here it is {hint}; " if hint else ""
+        hint, absent = family_hint(name, NAMES), absent_family(name)
+        lead = f"here it is {hint}; " if hint else f"{absent}; " if absent else ""
         raise InputError(f"family={name!r}: {lead}families are {', '.join(NAMES)}")
     if link is not None and not is_one_of(link, kind.links):
-        raise InputError(f"link={link!r}: links of {name} are {', '.join(kind.links)}")
+        hint = link_hint(link, kind.links)
+        lead = f"here it is {hint!r}; " if hint else ""
+        raise InputError(f"link={link!r}: {lead}links of {name} are {', '.join(kind.links)}")
     return kind(link=link or kind.links[0])
 
 

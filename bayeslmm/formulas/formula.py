@@ -180,7 +180,7 @@ def _on_one_line(match: re.Match[str]) -> str:
 
 
 def update_formula(old: Formula, change: str) -> Formula:
-    """The formula that R's ``update(old, change)`` gives: a lone ``.`` stands for the old side.
+    """The formula that R's ``update(old, change)`` gives: a lone ``.`` stands for the old side, as no left one does.
 
     Examples
     --------
@@ -199,6 +199,7 @@ def update_formula(old: Formula, change: str) -> Formula:
         raise FormulaError(f"A change of a formula is a text such as '. ~ . + x', not {change!r}.")
     sides = [side.strip() for side in old.text.split("~", 1)]
     left, right = change.split("~")
+    left = left if left.strip() else "."
     left = sides[0].join(LONE_DOT.split(left))
     right = f"({sides[1]})".join(LONE_DOT.split(right))
     changed = parse_formula(f"{left.strip()} ~ {right.strip()}")
@@ -572,7 +573,12 @@ class _Reader:
     def bar(self, node: Node, whole: Node, structure: Structure = UNSTRUCTURED) -> list[Bar]:
         left_node, group_node = node.parts
         if left_node.kind == "binary" and left_node.text in ("|", "||"):
-            raise complain(self.text, "There are two bars in one pair of parentheses.", node.sign_start)
+            raise complain(
+                self.text,
+                "There are two bars in one pair of parentheses. Write (x | g): a name between them, by which brms "
+                "joins effects of several formulas, is not offered.",
+                node.sign_start,
+            )
         left = self.sum(left_node)
         if left.bars or left.offsets:
             raise self.error("The left side of a bar holds columns: no bars, no offset.", left_node)

@@ -304,6 +304,10 @@ class Parser:
             return self._error("'.' (all other columns) is not offered: name the columns.", token)
         if token.kind == "string":
             return self._error("A quoted text is no term. Quote a column's name with backticks.", token)
+        if token.text == "[":
+            return self._error("Random effects stand in round parentheses: (1 | g).", token)
+        if token.text == ":":
+            return self._error("'::' has no meaning here: leave the name of R's package out.", token)
         if token.text == "!":
             return self._error("'!' has no meaning here. Write I(...) around a condition.", token)
         before = self.tokens[self.position - 2] if self.position > 1 else None
@@ -332,6 +336,8 @@ def _between(token: Token) -> tuple[str, Token]:
         return "'.' (all other columns) is not offered: name the columns.", token
     if token.text == "[":
         return "Square brackets go after a plain column name only, as in y['yes'].", token
+    if token.text == ",":
+        return "',' has no meaning here: a formula is one text, and random effects are bars in it, (1 | g).", token
     if token.kind == "operator":
         return f"{token.text!r} has no meaning here.", token
     return f"An operator such as '+' is missing before {token.text!r}.", token

@@ -48,6 +48,20 @@ REMEDIES = {
     "logit": "Write log(x / (1 - x)).",
     "plogis": "Write 1 / (1 + exp(-x)).",
     "inv_logit": "Write 1 / (1 + exp(-x)).",
+    "Surv": "Censored rows are cens(y, status) on the left, of family='weibull', 'lognormal' or 'gaussian'.",
+    "monotonic": "Monotonic effects are not offered: C(x) gives a coefficient for each level, C(x, Poly) a trend.",
+    **dict.fromkeys(("dummy",), "Write I(f == 'a'), 1 in the rows with that level."),
+    "Q": "A column with any name stands in backticks: `my column`.",
+    **dict.fromkeys(("hsgp", "gaussian_process", "kriging"), SPATIAL),
+    **dict.fromkeys(("rcs", "pol", "lsp", "rms"), "Splines are cr(x, df=5) or bs(x, df=5), polynomials poly(x, 2)."),
+    **dict.fromkeys(("frailty", "cluster"), "A random intercept is (1 | g)."),
+    "tt": "Effects that change with time are x:t, of long data with a row an interval.",
+    **dict.fromkeys(("corAR1", "corCAR1", "corSymm", "corCompSymm", "corExp", "acor"), COVARIANCE),
+    **dict.fromkeys(("un", "toep", "homdiag", "hetar1", "propto", "equalto", "pdDiag", "pdSymm"), STRUCTURE),
+    "resp_se": "Known standard errors stand beside the formula: Model(formula, data, se='s').",
+    **dict.fromkeys(("contrasts", "code"), "Contrasts stand in the formula: C(f, contr.sum), C(f, Treatment('b'))."),
+    "droplevels": "Levels without rows are left out by themselves.",
+    **dict.fromkeys(("year", "month", "weekday", "yday"), "Make the column first: data['x'].dt.month."),
 }
 """What to write for a function of R or of a package of R, by its name."""
 

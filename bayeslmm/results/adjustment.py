@@ -32,7 +32,10 @@ POINTS_LOG2 = 18  # of a Sobol sequence
 def check_method(adjust: object) -> None:
     """Raise InputError for another word."""
     if not is_one_of(adjust, METHODS):
-        raise InputError(f"adjust={adjust!r}: methods are {', '.join(map(repr, METHODS))}")
+        words = {"bonf": "bonferroni", "bh": "fdr", "benjaminihochberg": "fdr", "scheffe": "tukey", "hsd": "tukey"}
+        hint = words.get("".join(c for c in str(adjust).lower() if c.isalnum()), "")
+        lead = f"here it is {hint!r}; " if hint else ""
+        raise InputError(f"adjust={adjust!r}: {lead}methods are {', '.join(map(repr, METHODS))}")
 
 
 def adjusted(

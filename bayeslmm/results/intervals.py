@@ -17,9 +17,10 @@ from ..engine import profile_laplace
 from ..engine.inference import residual_errors
 from ..engine.processes import cores_of
 from ..engine.scaling import Problem
-from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError
+from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError, UnknownArgumentError
 from ..families import LINKS
 from ..tools.arrays import Array
+from ..tools.hints import ARGUMENT_WORDS, like
 from ..tools.lazy import special
 from ..tools.words import is_one_of
 from . import point_tables, quantities, wald
@@ -32,6 +33,7 @@ from .targets import check_count
 from .variance import RESIDUAL, Values, row_of
 
 METHODS = ("wald", "profile", "boot")
+BOOT_OPTIONS = ("bootstrap", "ci_prob", "random_seed", "cores", "progressbar")
 
 
 def quantile(ci_prob: float) -> float:
@@ -258,6 +260,28 @@ def bootstrap_table(
     table = pd.DataFrame(rows[:, :-1], columns=columns, index=pd.RangeIndex(draws, name="draw"))
     table.attrs = {"singular": float(np.nanmean(rows[:, -1])), "failed": failed}
     return table
+
+
+def boot_options(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `quantity_table` that a verb was called with.
+
+    Raises
+    ------
+    UnknownArgumentError, InputError
+        There is no such option; a word of another program.
+    """
+    counts = dict.fromkeys(("nsim", "n_sims", "B", "R", "draws", "n_boot"), "bootstrap=, how many data sets")
+    words = {**ARGUMENT_WORDS[""], **ARGUMENT_WORDS.get(verb, {}), **counts}
+    for word in options:
+        if word in BOOT_OPTIONS:
+            continue
+        if word in words:
+            raise InputError(f"{verb}({word}=...): here it is {words[word]}")
+        raise UnknownArgumentError(
+            f"{verb}(): got an unexpected keyword argument {word!r}; it takes {', '.join(BOOT_OPTIONS)}"
+            f"{like(word, BOOT_OPTIONS)}"
+        )
+    return options
 
 
 def quantity_table(

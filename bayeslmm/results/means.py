@@ -183,6 +183,7 @@ class Means(Shown):
         coords = {str(label): ("row", labels[label].astype(object).to_numpy()) for label in labels}
         return xr.DataArray(_values(self), dims=("chain", "draw", "row"), coords=coords)
 
+    @with_hints
     def pairs(self, *, adjust: str | None = None, kind: str | None = None) -> Means:
         """Differences between all pairs of means, within every combination of ``by``; Tukey's adjustment by default."""
         return self.contrasts("pairwise", adjust=adjust, kind=kind)

@@ -279,7 +279,7 @@ class PointFit(Fit, Estimates):
         :func:`bayeslmm.results.variance.components`. Where the data tell only a combination of variances, they are
         missing, and it is a row of its own: group ``sd(a)² + sd(b)²``, quantity ``combination``.
         """
-        return intervals.variance_components(self, **boot)
+        return intervals.variance_components(self, **intervals.boot_options("variance_components", boot))
 
     def icc(
         self,
@@ -359,6 +359,7 @@ class PointFit(Fit, Estimates):
             The variables, the same with ``_other``, ``estimate``.
         """
         quantity, grid = quantities.within_correlation(self.design, at, group)
+        boot = intervals.boot_options("within_correlation", boot)
         table = intervals.quantity_table(self, quantity, **boot)
         return square(table["estimate"], grid) if wide else table
 
@@ -367,7 +368,7 @@ class PointFit(Fit, Estimates):
 
         ``bootstrap`` and what belongs to it as in :meth:`icc`.
         """
-        return intervals.quantity_table(self, quantities.r2(self.design), **boot)
+        return intervals.quantity_table(self, quantities.r2(self.design), **intervals.boot_options("r2", boot))
 
     @told_alike
     def pseudo_r2(self, baseline: PointFit) -> pd.DataFrame:

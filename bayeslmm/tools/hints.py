@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -63,7 +64,68 @@ FAMILY_WORDS: Mapping[str, str] = {  # of family=, by the letters of the word
     **dict.fromkeys(("hnb", "hurdlenegativebinomial"), "'hurdle_negbinomial'"),
     **dict.fromkeys(("truncatednbinom2", "ztnb", "zerotruncatednegbinomial"), "'truncated_negbinomial'"),
     **dict.fromkeys(("ztp", "zerotruncatedpoisson"), "'truncated_poisson'"),
-    **dict.fromkeys(("exponential", "tweedie"), "'gamma', 'weibull' or 'lognormal' for positive numbers"),
+    **dict.fromkeys(
+        ("exponential", "tweedie", "tw", "frechet", "loglogistic", "gompertz", "pareto", "genextremevalue", "gev"),
+        "'gamma', 'weibull' or 'lognormal' for positive numbers",
+    ),
+    **dict.fromkeys(("cauchy", "laplace", "asymlaplace", "asymmetriclaplace", "scat"), "'student_t', for long tails"),
+    **dict.fromkeys(
+        ("skewnormal", "gengamma", "shash"), "'exgaussian' for skewed numbers, or 'lognormal' for positive ones"
+    ),
+    **dict.fromkeys(("exgauss", "exgaussianfamily"), "'exgaussian'"),
+    **dict.fromkeys(
+        ("cox", "coxph", "weibullsurvival", "survreg", "tobit", "cnorm", "survival", "surv"),
+        "'weibull', 'lognormal' or 'gaussian' with cens(y, status) on the left",
+    ),
+    **dict.fromkeys(
+        (
+            "nbinom12",
+            "compois",
+            "genpois",
+            "compoisson",
+            "conwaymaxwell",
+            "geometric",
+            "discreteweibull",
+            "gpoisson",
+            "poissonlognormal",
+        ),
+        "'negbinomial' or 'nbinom1' for counts that vary more",
+    ),
+    **dict.fromkeys(("ordbeta", "orderedbeta", "xbx"), SHARES),
+    **dict.fromkeys(("ocat", "thurstone"), "'ordinal'"),
+    **dict.fromkeys(("betar",), "'beta'"),
+    **dict.fromkeys(("zip0", "ziplss", "hurdlepoissonfamily"), "'zero_inflated_poisson' or 'hurdle_poisson'"),
+    **dict.fromkeys(("ztpoisson", "truncatedpois"), "'truncated_poisson'"),
+    **dict.fromkeys(("gaulss", "gaussianls"), "'gaussian' with sigma='~ x' for residual sds"),
+}
+
+PARTS = "model.pymc_parts() lets PyMC have it (docs/extending.md)"
+ABSENT_FAMILIES: Mapping[str, str] = {  # of family=, by the letters of the word: what is not offered, and what to do
+    **dict.fromkeys(
+        ("vonmises", "wiener", "ddm", "dirichlet", "mvn", "multivariatenormal", "rankordered", "bell", "quasi"),
+        f"is not offered; {PARTS}",
+    ),
+    **dict.fromkeys(("truncatednormal", "truncnormal"), f"truncated responses are not offered; {PARTS}"),
+    **dict.fromkeys(
+        ("hurdlegamma", "ziga", "hurdlelognormal"),
+        "zeros beside positive numbers are not offered as one model: 'bernoulli' of y > 0 and 'gamma' or 'lognormal' "
+        "of the rows above zero are its two parts",
+    ),
+    **dict.fromkeys(
+        ("zeroinflatedbinomial", "zeroinflatedbetabinomial", "zib", "zibb"),
+        f"extra zeros of binomial responses are not offered; 'beta_binomial' varies more, and {PARTS}",
+    ),
+}
+
+LINK_WORDS: Mapping[str, str] = {  # of link=, by the letters of the word
+    **dict.fromkeys(("logistic", "expit", "sigmoid", "invlogit", "logodds"), "logit"),
+    **dict.fromkeys(("loglog", "cll", "comploglog", "complementaryloglog"), "cloglog"),
+    **dict.fromkeys(("linear", "none", "id", "lin"), "identity"),
+    **dict.fromkeys(("ln", "loge", "exp", "log10", "logarithm"), "log"),
+    **dict.fromkeys(("reciprocal", "inv", "1/mu", "power"), "inverse"),
+    **dict.fromkeys(("norm", "normit", "phi"), "probit"),
+    **dict.fromkeys(("squareroot",), "sqrt"),
+    **dict.fromkeys(("cauchy",), "cauchit"),
 }
 
 SETTING_WORDS: Mapping[str, str] = {  # of Model.fit
@@ -173,6 +235,68 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
     **dict.fromkeys(("post_hoc", "contrasts", "pairs"), "means(factor).pairs()"),
     **dict.fromkeys(("linearHypothesis", "linear_hypothesis", "wald_test", "t_test", "f_test"), "test('a = b = 0')"),
     **dict.fromkeys(("loo_R2", "bayes_R2"), "r2()"),
+    **dict.fromkeys(("theta", "Lambda"), "solution.theta, relative sds as lme4 has them; var_corr() has covariances"),
+    **dict.fromkeys(("X", "exog"), "design.X"),
+    "Z": "design.groups, of which each has Z and the codes of its levels",
+    **dict.fromkeys(("beta", "fixed", "coefficients"), "fixef()"),
+    **dict.fromkeys(("b", "u", "re", "random", "random_effect", "get_ranef", "ranef_df"), "ranef()"),
+    "devfun": "criterion, at the optimum; profile() has it elsewhere",
+    "isREML": "solution.reml",
+    **dict.fromkeys(("optinfo", "convergence", "message", "warnings", "status"), "verdict"),
+    **dict.fromkeys(("call", "terms"), "design.formula.text"),
+    **dict.fromkeys(("data", "frame", "model_frame", "mod_data"), "augment(), whose rows are those of the fit"),
+    "family": "design.family",
+    "link": "design.family.link",
+    **dict.fromkeys(("groups", "group_names", "n_groups", "levels", "ngrps_"), "ngroups, the levels of each factor"),
+    **dict.fromkeys(("n", "n_obs", "nrow", "N"), "nobs"),
+    **dict.fromkeys(("se", "std_errors", "stderr", "std_error", "SE"), "tidy(), one row a parameter"),
+    **dict.fromkeys(("ci", "confidence_intervals", "conf", "confidence_interval"), "confint()"),
+    **dict.fromkeys(
+        ("to_latex", "to_html", "to_markdown", "print", "show", "head", "describe", "summary2", "as_text"),
+        "summary(), whose tables have to_markdown() and to_latex()",
+    ),
+    **dict.fromkeys(
+        ("diagnostics", "plot_diagnostics", "check_convergence", "overdispersion", "dispersion"), "bayeslmm.check(fit)"
+    ),
+    **dict.fromkeys(
+        ("qqplot", "residual_plot", "plot_residuals", "plot_resid", "qqnorm"), "bayeslmm.plot_residuals(fit)"
+    ),
+    **dict.fromkeys(
+        ("r_hat", "rhat", "ess", "n_eff", "mcse"), "summary() of a posterior, whose table has r_hat and ess"
+    ),
+    **dict.fromkeys(("posterior_predictive", "ppd"), "predict(kind='response', draws=True)"),
+    **dict.fromkeys(("plot_posterior", "plot_prior_posterior"), "bayeslmm.plot_prior_posterior(fit)"),
+    **dict.fromkeys(("loo_pit", "plot_loo_pit"), "bayeslmm.plot_ppc(fit)"),
+    "bootMer": "bootstrap()",
+    **dict.fromkeys(("step", "stepwise"), "bayeslmm.drop1(fit), which leaves terms out one by one"),
+    **dict.fromkeys(("lrtest", "lr_test", "compare_lr_test"), "bayeslmm.anova(smaller, larger)"),
+    **dict.fromkeys(("compare", "loo_compare"), "bayeslmm.compare(a, b), of posteriors"),
+    **dict.fromkeys(
+        ("kfold", "cv", "cross_val_score", "cross_validate"),
+        "bayeslmm.kfold(fit), of a posterior; loo() needs no refits",
+    ),
+    **dict.fromkeys(
+        ("bayes_factor", "bridge_sampler", "marginal_likelihood"),
+        "bayeslmm.compare(a, b) by loo(): Bayes factors are not offered, for they hang on the width of priors",
+    ),
+    "equivalence": "means(factor).pairs().equivalence(margin)",
+    **dict.fromkeys(("contrast", "t_test_pairwise"), "means(factor).pairs()"),
+    **dict.fromkeys(("r2_nakagawa", "r2c", "r2m"), "r2()"),
+    **dict.fromkeys(("transform", "fit_transform", "inverse_transform", "fit_predict"), "predict(newdata)"),
+    **dict.fromkeys(("feature_names_in_", "n_features_in_"), "design.x_names"),
+    "chains": "idata.posterior, which has the dimensions chain and draw",
+    **dict.fromkeys(
+        ("effects", "allEffects", "marginaleffects", "ggpredict"), "predict(grid), comparisons() and slopes()"
+    ),
+    **dict.fromkeys(("plot_effects", "effect_plot", "plot_cap"), "bayeslmm.plot_predictions(fit, x)"),
+    **dict.fromkeys(
+        ("stancode", "make_stancode", "standata", "code"),
+        "design, of the model as numbers; model.pymc and model.equations() write it out",
+    ),
+    **dict.fromkeys(("clone", "copy", "deepcopy"), "update(...), a new fit; none is ever changed"),
+    **dict.fromkeys(("get_distribution",), "design.family, or predict(kind='response', draws=True)"),
+    "remove_data": "bayeslmm.save(fit, path), which needs the data; nothing is thrown away",
+    "load": "bayeslmm.load(path)",
     "rePCA": "var_corr(); is_singular and verdict say where a variance or a correlation is at its end",
     "performance": "glance()",
     "plot": "bayeslmm.plot_coef(fit), and the other plot_ functions",
@@ -243,7 +367,7 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("Family", "family"), "Model(formula, data, family='poisson')"),
     **dict.fromkeys(("conditional_effects", "plot_slopes", "plot_comparisons", "plot_model"), "plot_predictions(fit)"),
     **dict.fromkeys(("interpret", "marginaleffects"), "predictions(fit), with comparisons and slopes"),
-    **dict.fromkeys(("hypotheses", "linearHypothesis"), "fit.test('a = b = 0')"),
+    **dict.fromkeys(("hypotheses", "linearHypothesis", "test", "wald_test"), "fit.test('a = b = 0')"),
     **dict.fromkeys(("datagrid", "expand_grid", "ref_grid"), "grid(fit, x)"),
     **dict.fromkeys(("check_model", "simulateResiduals", "diagnose"), "check(fit)"),
     **dict.fromkeys(("model_performance", "performance"), "fit.glance()"),
@@ -254,6 +378,107 @@ FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("bootMer", "bootstrap"), "fit.bootstrap()"),
     **dict.fromkeys(("predictInterval", "predict_interval"), "fit.predict(kind='response', interval='simulated')"),
     **dict.fromkeys(("tab_model", "modelsummary", "stargazer", "texreg", "etable"), "model_table(fit)"),
+    **dict.fromkeys(("lme4", "nlme", "lmer4"), "lmer(formula, data)"),
+    **dict.fromkeys(
+        ("glmmPQL", "MCMCglmm", "inla", "INLA", "stan_glm", "stan_gamm4", "rstanarm", "brms", "bambi", "GLMMadaptive")
+        + (
+            "mixed_model",
+            "BinomialBayesMixedGLM",
+            "PoissonBayesMixedGLM",
+            "GEE",
+            "gee",
+            "geeglm",
+            "pymc",
+            "statsmodels",
+        ),
+        "Model(formula, data, family=...).fit(), or fit_ml()",
+    ),
+    "GLS": "Model('y ~ x', data, residual='us(visit | subject)').fit_reml()",
+    "glmer_nb": "glmer(formula, data, family='negbinomial')",
+    "nlmer": "Model(formula, data): non-linear formulas are not offered; model.pymc_parts() lets PyMC have them",
+    "lmList": "no_pooling(formula, data), a regression a level",
+    **dict.fromkeys(
+        ("fit", "fit_model", "train", "sklearn", "LinearRegression", "Ridge"), "Model(formula, data).fit()"
+    ),
+    **dict.fromkeys(
+        ("lmerControl", "glmerControl", "lmeControl", "glmmTMBControl", "allFit", "control"),
+        "fit.verdict, which says how the search ended; it takes no settings",
+    ),
+    **dict.fromkeys(("getME", "mkMerMod", "getVarCov"), "fit.var_corr(), with fit.design and fit.solution"),
+    "ngrps": "fit.ngroups",
+    **dict.fromkeys(("logLik", "loglik"), "fit.loglik"),
+    **dict.fromkeys(("AIC", "aic", "extractAIC"), "fit.aic"),
+    **dict.fromkeys(("BIC", "bic"), "fit.bic"),
+    **dict.fromkeys(("sigma", "deviance", "nobs"), "fit.sigma, fit.deviance and fit.nobs, each of a fit"),
+    **dict.fromkeys(("model_frame", "model_matrix", "dmatrices"), "Model(formula, data).design"),
+    "weights": "Model(formula, data, weights='w')",
+    **dict.fromkeys(("fortify", "add_epred_draws", "add_fitted_draws"), "fit.augment(), or fit.predict(draws=True)"),
+    **dict.fromkeys(("rePCA", "check_singularity", "is_singular"), "fit.is_singular, with fit.var_corr()"),
+    **dict.fromkeys(("intervals", "conf_int"), "fit.confint()"),
+    **dict.fromkeys(
+        ("corAR1", "corCAR1", "corSymm", "corCompSymm", "ACF", "autocor"), "Model(formula, data, residual='ar1(t | g)')"
+    ),
+    "Variogram": "Model(formula, data, residual='car1(t | g)'): correlations in space are not offered",
+    **dict.fromkeys(("varIdent", "varExp", "varPower", "varFixed"), "Model(formula, data, sigma='~ f')"),
+    **dict.fromkeys(("pdDiag", "pdSymm", "pdCompSymm", "pdIdent"), "lmer('y ~ x + diag(x | g)', data)"),
+    "groupedData": "lmer(formula, data), which takes any table",
+    **dict.fromkeys(("augPred", "plot_subjects"), "plot_lines(fit)"),
+    **dict.fromkeys(
+        ("dotplot", "caterpillar", "ranef_plot", "qqmath"), "plot_ranef(fit), or plot_ranef_normality(fit)"
+    ),
+    **dict.fromkeys(
+        ("bayesplot", "mcmc_plot", "plot_posterior", "mcmc_trace"), "plot_trace(fit), or plot_prior_posterior(fit)"
+    ),
+    **dict.fromkeys(("mcmc_areas", "mcmc_intervals"), "plot_estimates(fit)"),
+    **dict.fromkeys(("pp_average", "model_weights", "loo_model_weights", "loo_moment_compare"), "compare(a, b)"),
+    **dict.fromkeys(("add_criterion", "waic", "reloo", "loo_subsample"), "fit.loo(), of a posterior"),
+    **dict.fromkeys(
+        ("bayes_factor", "bridge_sampler", "BayesFactor", "bayesfactor_models"),
+        "compare(a, b): Bayes factors are not offered, for they hang on the width of priors",
+    ),
+    **dict.fromkeys(("bayes_R2", "r2_nakagawa", "r2_bayes", "rsquared", "r_squared"), "fit.r2()"),
+    **dict.fromkeys(("posterior_epred", "fitted_draws"), "fit.predict(draws=True)"),
+    "posterior_linpred": "fit.predict(kind='link', draws=True)",
+    **dict.fromkeys(
+        ("posterior_samples", "as_draws", "as_draws_df", "tidy_draws", "spread_draws", "gather_draws", "draws"),
+        "fit.draws(name), or fit.idata",
+    ),
+    "prior_summary": "Model(formula, data).priors",
+    **dict.fromkeys(("make_stancode", "stancode", "standata", "make_standata"), "Model(formula, data).pymc"),
+    "log_lik": "fit.idata, whose log_likelihood pymc.compute_log_likelihood(fit.idata, model=model.pymc) adds",
+    "hypothesis_test": "fit.test('x = 0')",
+    "kfold_compare": "compare(kfold(a), kfold(b))",
+    **dict.fromkeys(("rhat", "ess", "neff_ratio", "launch_shinystan", "check_hmc_diagnostics"), "check(fit)"),
+    **dict.fromkeys(("train_test_split", "cross_val_score", "GridSearchCV", "GroupKFold"), "kfold(fit, unit='g')"),
+    **dict.fromkeys(("rma_uni", "rma_glmm", "meta", "metareg"), "Model('y ~ x + (1 | study)', data, se='sei')"),
+    "escalc": "Model(formula, data, se='sei'): effect sizes and their standard errors are made in the table",
+    **dict.fromkeys(("regtest", "trimfill"), "plot_funnel(fit): tests of funnels are not offered (metafor has them)"),
+    "leave1out": "check(fit), whose influence of levels leaves each out",
+    **dict.fromkeys(("gam_check", "k_check"), "check(fit)"),
+    **dict.fromkeys(("vis_gam", "predict_gam", "smoothCon"), "plot_smooth(fit)"),
+    **dict.fromkeys(("emm_options", "regrid", "contrast_matrix"), "fit.means(factor), with pairs() and response()"),
+    **dict.fromkeys(
+        ("emmip", "plot_cap", "plot_effects", "ggpredict", "Effect", "allEffects"), "plot_predictions(fit, x)"
+    ),
+    "ggeffects": "plot_predictions(fit, x)",
+    **dict.fromkeys(("cld", "pwpp", "pwpm", "eff_size", "estimate_contrasts"), "fit.means(factor).pairs()"),
+    "estimate_means": "fit.means(factor)",
+    **dict.fromkeys(("sjPlot", "sjplot", "model_parameters", "broom"), "model_table(fit), or fit.tidy()"),
+    **dict.fromkeys(
+        ("check_collinearity", "check_overdispersion", "check_heteroscedasticity", "DHARMa", "testDispersion")
+        + ("testZeroInflation", "testUniformity", "check_normality", "vif"),
+        "check(fit)",
+    ),
+    **dict.fromkeys(("load_model", "read", "readRDS"), "load(path)"),
+    **dict.fromkeys(("save_model", "saveRDS", "write"), "save(fit, path)"),
+    **dict.fromkeys(
+        ("set_random_seed", "set_seed", "seed"),
+        "fit.simulate(random_seed=1), as every verb that draws takes it; Model(...).fit(random_seed=1)",
+    ),
+    **dict.fromkeys(("sleepstudy", "load_sleepstudy", "cbpp", "penicillin"), "load_dataset('sleepstudy')"),
+    **dict.fromkeys(
+        ("center", "scale", "standardize", "demean"), "lmer('y ~ scale(x) + (1 | g)', data), or center_within"
+    ),
     "avg_comparisons": "fit.comparisons(variable)",
     "avg_slopes": "slopes(fit, variable)",
     "emtrends": "fit.trends(variable, factor)",
@@ -325,8 +550,51 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(("allow_new_levels", "sample_new_groups", "sample_new_levels"), _NEW_GROUPS),
         **dict.fromkeys(("se_fit", "se", "se.fit"), "interval='plug-in', whose table has std_error"),
         "type": "kind='mean' or kind='response'",
+        "level": "ci_prob= of an interval; of groups groups='average' (level 0 of nlme) and groups='observed'",
         "by": "the table: blm.grid(fit, by) for chosen values, or fit.means(factor) for averages",
     },
+    "fitted": {"level": "predict(), whose groups say it; fitted() is of the observed ones"},
+    "residuals": {"type": "kind='raw', 'pearson', 'scaled' or 'deviance'"},
+    "summary": {
+        **dict.fromkeys(
+            ("correlation", "corr", "digits", "signif"), "nothing: vcov() has covariances, tables all digits"
+        ),
+        **dict.fromkeys(("type", "test"), "ddf="),
+    },
+    "vcov": dict.fromkeys(("full", "correlation"), "nothing: it is the covariance matrix of the fixed effects"),
+    "icc": dict.fromkeys(("adjusted", "by", "method"), "by_group=, and at= where it depends on predictors"),
+    "r2": dict.fromkeys(("method", "type", "partial"), "nothing: it is Nakagawa's, marginal and conditional"),
+    "profile": dict.fromkeys(("which", "parm", "param"), "nothing: the result has all parameters, to choose from"),
+    "augment": dict.fromkeys(("newdata", "data"), "predict(newdata), for other rows than those of the fit"),
+    "tidy": dict.fromkeys(("conf_int", "conf_level"), "ci_prob=0.95; intervals are always there"),
+    "slopes": dict.fromkeys(("wrt", "conditional", "condition"), "the variable first, by= and at="),
+    "comparisons": dict.fromkeys(("hypothesis", "contrast_type"), "contrast='pairwise', or means(factor).pairs()"),
+    "update": dict.fromkeys(("REML", "reml"), "the model's fit_reml() or fit_ml()"),
+    "anova": {
+        "test": "nothing: one fit gets F tests (chi-squared of other families), two get a likelihood ratio test",
+        "refit": "nothing: REML fits with one fixed part are compared as they are, others refused; compare ML fits",
+    },
+    "drop1": {"test": "nothing: it is the likelihood ratio test"},
+    "ppc": {
+        **dict.fromkeys(("ndraws", "nsamples", "n_draws"), "draws="),
+        **dict.fromkeys(("kind", "type"), "statistics=, and plot_ppc(result) for the picture"),
+    },
+    "kfold": dict.fromkeys(("K", "n_splits", "cv", "n_folds"), "k="),
+    "plot_ranef": {"which": "group="},
+    "fit_reml": dict.fromkeys(
+        ("method", "optimizer", "maxiter", "control", "start", "start_params"),
+        "nothing: the search chooses its way and is checked; fit.verdict says how it ended",
+    ),
+    "fit_ml": dict.fromkeys(
+        ("method", "optimizer", "maxiter", "control", "start", "start_params"),
+        "nothing: the search chooses its way and is checked; fit.verdict says how it ended",
+    ),
+    "prior_predictive": dict.fromkeys(("samples", "n_draws", "n_samples"), "draws="),
+    "pairs": {
+        **dict.fromkeys(("reverse", "infer", "by"), "nothing: contrasts([...]) takes weights by name"),
+        "method": "contrasts(method)",
+    },
+    "LKJ": dict.fromkeys(("n", "dim", "shape"), "eta alone: the size is that of the bar"),
     "simulate": {"nsim": "n=, the first argument", "re_form": _WITHOUT_GROUPS},
     "ranef": {"condVar": "nothing: the table has a standard error for every effect"},
     "loo": {"pointwise": "nothing: the result has elpd_i, one number a row"},
@@ -463,8 +731,26 @@ def family_hint(name: object, families: Collection[str]) -> str:
     """What another program's word for a family is here; empty for a word that says nothing to us."""
     if not isinstance(name, str):
         return ""
+    called = re.fullmatch(r"(\w+)\((?:link *= *)?['\"]?(\w+)['\"]?\)", name.strip())
+    if called:  # R's function, in a text
+        kind = next((ours for ours in families if _letters(ours) == _letters(called[1])), None)
+        return f"{kind!r} with link={called[2]!r}" if kind else family_hint(called[1], families)
     alike = [repr(ours) for ours in families if _letters(ours) == _letters(name)]
     return alike[0] if alike else FAMILY_WORDS.get(_letters(name), "")
+
+
+def absent_family(name: object) -> str:
+    """What to do without a family of other programs that is not offered; empty for all other words."""
+    return ABSENT_FAMILIES.get(_letters(name), "") if isinstance(name, str) else ""
+
+
+def link_hint(name: object, links: Collection[str]) -> str:
+    """Which of the links another program's word, or R's spelling, means; empty for a word that says nothing to us."""
+    if not isinstance(name, str):
+        return ""
+    word = name.lower().removesuffix("()").strip().replace("_", "").replace(" ", "")
+    ours = next((link for link in links if _letters(link) == _letters(word)), LINK_WORDS.get(word, ""))
+    return ours if ours in links else ""
 
 
 def _letters(name: str) -> str:
