@@ -577,7 +577,7 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
     "drop1": {"test": "nothing: it is the likelihood ratio test"},
     "ppc": {
         **dict.fromkeys(("ndraws", "nsamples", "n_draws"), "draws="),
-        **dict.fromkeys(("kind", "type"), "statistics=, and plot_ppc(result) for the picture"),
+        **dict.fromkeys(("kind", "type"), "the second argument, stat, and plot_ppc(result) for the picture"),
     },
     "kfold": dict.fromkeys(("K", "n_splits", "cv", "n_folds"), "k="),
     "plot_ranef": {"which": "group="},
