@@ -721,7 +721,8 @@ def fit_imputed(
     Returns
     -------
     Imputed
-        ``fixef()`` by Rubin's rules, or of all draws together; ``parameters()``, ``test()``, ``verdict``, ``fits``.
+        ``fixef()`` by Rubin's rules, or of all draws together; ``parameters()``, ``means()``, ``comparisons()``, of
+        point fits ``test()``, ``predict()``, ``ranef()``, ``icc()``; ``verdict``, ``fits``.
 
     Raises
     ------

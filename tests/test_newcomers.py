@@ -322,13 +322,23 @@ def test_functions_without_their_variable_name_it(fit, call):
         ("slopes", {"wrt": "Days"}, "the variable first"),
         ("profile", {"which": "Days"}, "all parameters"),
         ("update", {"REML": False}, "fit_ml()"),
+        ("fit_reml", {"nAGQ": 9}, "fit_ml()"),
+        ("fit_ml", {"REML": True}, "fit_reml()"),
     ],
 )
-def test_arguments_of_other_programs(fit, verb, options, sentence):
+def test_arguments_of_other_programs(fit, model, verb, options, sentence):
     with pytest.raises(
         errors.InputError, match=rf"^{verb}\({next(iter(options))}=\.\.\.\): here it is .*{re.escape(sentence)}"
     ):
-        getattr(fit, verb)(**options)
+        getattr(model if verb in ("fit_reml", "fit_ml") else fit, verb)(**options)
+
+
+def test_arguments_that_lead_nowhere_are_unknown(model):
+    """A hint of all verbs holds for those that have what it names."""
+    for call in (model.fit_reml, model.fit_ml):
+        for word in ("seed", "alpha", "n_jobs"):
+            with pytest.raises(errors.UnknownArgumentError, match=rf"^{call.__name__}\(\): .*'{word}'"):
+                call(**{word: 1})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from ..design.design import Design
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
+from ..tools.frame import as_frame
 from ..tools.lazy import stats
 from . import wald
 from .effects import RATIOS
@@ -24,10 +25,13 @@ from .posterior_tables import fixed_draws
 from .reading import Shown
 from .statements import linear, parse
 from .summaries import P_POSITIVE, check_interval, summarise
+from .tables import wide_table
+from .targets import OF_POINTS, check_kind
 from .text import Text, number, percent, probability, table
 from .variance import PARTS
 
 LARGE_SHARE = 0.5  # of a coefficient's variance between imputations: the imputation model decides
+LEVEL = ["group", "level", "term"]  # columns that say whose effect a row is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -204,13 +208,12 @@ class Imputed(Shown):
             numbers[P_POSITIVE] = np.where(numbers["estimate"].isna(), np.nan, (drawn > null).mean(axis=(0, 1)))
             return labels.join(numbers)
         tables = [first, *(getattr(fit, verb)(variable, **options) for fit in self.fits[1:])]
-        estimates, errors = (np.array([t[c] for t in tables], dtype=float) for c in ("estimate", "std_error"))
+        estimates, errors = _estimates_and_errors(tables)
         on_log = null == 1.0 and bool((estimates > 0.0).all())  # ratios
         if on_log:
             estimates, errors = np.log(estimates), errors / estimates
-        within, between = (errors**2).mean(axis=0), estimates.var(axis=0, ddof=1)
         ci_prob = options.get("ci_prob") or 0.95
-        numbers = _pooled(estimates.mean(axis=0), within, between, len(tables), self._complete_df, ci_prob)
+        numbers = self._by_rubin(estimates, errors, ci_prob)
         if on_log:
             ratios = np.exp(numbers["estimate"])
             numbers = numbers.assign(estimate=ratios, std_error=ratios * numbers["std_error"])
@@ -218,6 +221,214 @@ class Imputed(Shown):
             numbers[["estimate", "std_error", "df"]], ci_prob, options.get("adjust", "none"), null=null, verb=verb
         )
         return labels.join(tested.assign(between_share=numbers["between_share"]))
+
+    def predict(
+        self,
+        newdata: pd.DataFrame | None = None,
+        *,
+        groups: str | Mapping[str, str] = "observed",
+        kind: str = "mean",
+        interval: str | None = None,
+        ci_prob: float = 0.95,
+        offset: Any = None,
+    ) -> Any:
+        """Means of the predictions of all point fits, with intervals by Rubin's rules.
+
+        Parameters
+        ----------
+        newdata : DataFrame, optional
+            Complete rows, the same for every fit. Without it every fit predicts the rows of its own table, which
+            have to have the same labels and, each, the same groups.
+        groups, kind, offset
+            As of :meth:`PointFit.predict`.
+        interval : {None, "plug-in"}
+            ``plug-in``: estimate ± t std_error, where the variance is the mean of the fits' plug-in variances and
+            1 + 1/m times the variance between their predictions; degrees of freedom are Barnard and Rubin's. Of the
+            linear predictor, ``kind="link"``, and of responses that are on its scale.
+        ci_prob : float
+            Probability of the interval.
+
+        Returns
+        -------
+        Series or DataFrame
+            Estimates with the index of ``newdata``, of ordinal responses one column a category; with ``interval``
+            estimate, std_error, df, conf_low, conf_high, interval, target_<factor> of a mixed target, and
+            ``between_share`` as in `fixef`.
+
+        Raises
+        ------
+        NotAvailableError
+            Posteriors; intervals of responses that a link bends.
+        InputError
+            Another interval; no ``newdata`` where the tables' rows are not the same.
+
+        References
+        ----------
+        Rubin (1987), Multiple Imputation for Nonresponse in Surveys, chapter 3; van Buuren (2018), Flexible Imputation
+        of Missing Data, sections 2.3 and 5.1: of quantities that are near to normal, so not beyond a link.
+        """
+        self._of_point_fits("predict")
+        check_kind(kind, OF_POINTS)
+        family = self.fits[0].design.family
+        if interval not in (None, "plug-in"):
+            raise InputError(
+                f"predict(interval={interval!r}): of imputed tables it is 'plug-in'; the fits in .fits have others"
+            )
+        if interval and kind != "link" and not (family.has_reml or (family.is_on_response_scale and kind == "mean")):
+            raise NotAvailableError(
+                f"predict(kind={kind!r}, interval='plug-in'): Rubin's rules are of what is near to normal, which of "
+                f"{family} responses is the linear predictor: kind='link', whose ends the link takes to the response"
+            )
+        if newdata is None:
+            self._refuse_other_rows()
+        else:
+            newdata = as_frame(newdata)
+        options: dict[str, Any] = {"groups": groups, "kind": kind, "offset": offset}
+        if interval is None:
+            return _averaged([fit.predict(newdata, **options) for fit in self.fits])
+        tables = [fit.predict(newdata, **options, interval=interval, ci_prob=ci_prob, ddf=None) for fit in self.fits]
+        numbers = self._by_rubin(*_estimates_and_errors(tables), ci_prob).set_index(tables[0].index)
+        pooled_table = tables[0].assign(**{name: numbers[name] for name in numbers if name in tables[0]})
+        return pooled_table.assign(between_share=numbers["between_share"])
+
+    def _refuse_other_rows(self) -> None:
+        first = self.fits[0].design
+        for k, fit in enumerate(self.fits[1:], start=2):
+            if not fit.design.index.equals(first.index):
+                differ = "other labels of rows"
+            else:
+                names = [
+                    one.name
+                    for one, other in zip(first.groups, fit.design.groups, strict=True)
+                    if not one.is_wide and not np.array_equal(_levels_of_rows(one), _levels_of_rows(other))
+                ]
+                if not names:
+                    continue
+                differ = f"other levels of {names[0]!r} in its rows"
+            raise InputError(
+                f"predict(): table {k} has {differ} than the first, so that a row is not the same in all tables; give "
+                "newdata"
+            )
+
+    def ranef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
+        """Conditional modes of the random effects over all point fits, by Rubin's rules.
+
+        Parameters
+        ----------
+        wide : bool
+            One row a level, one column a term (means of the modes only) instead of one row a number.
+        ci_prob : float
+            Probability of the interval.
+
+        Returns
+        -------
+        DataFrame
+            group, level, term; estimate, the mean of the fits' modes; std_error by the mean of their squared
+            conditional sds and 1 + 1/m times the variance between their modes; df (Barnard and Rubin's), conf_low,
+            conf_high and ``between_share`` as in `fixef`. Variances are taken as known, as in a single fit.
+
+        Raises
+        ------
+        NotAvailableError
+            Posteriors.
+
+        References
+        ----------
+        Rubin (1987), Multiple Imputation for Nonresponse in Surveys, chapter 3; van Buuren (2018), Flexible Imputation
+        of Missing Data, section 2.3.
+        """
+        self._of_point_fits("ranef")
+        return self._pooled_levels([fit.ranef(ci_prob=ci_prob) for fit in self.fits], wide, ci_prob)
+
+    def coef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
+        """β + b for every level of every grouping factor over all point fits, by Rubin's rules.
+
+        Parameters
+        ----------
+        wide, ci_prob
+            As of `ranef`.
+
+        Returns
+        -------
+        DataFrame
+            As of `ranef`; the standard errors that are pooled are those of :meth:`PointFit.coef`, of β̂ + b̂ as a
+            predictor of β + b.
+
+        Raises
+        ------
+        NotAvailableError
+            Posteriors.
+
+        References
+        ----------
+        As of `ranef`.
+        """
+        self._of_point_fits("coef")
+        return self._pooled_levels([fit.coef(ci_prob=ci_prob, ddf=None) for fit in self.fits], wide, ci_prob)
+
+    def _pooled_levels(self, tables: Sequence[pd.DataFrame], wide: bool, ci_prob: float) -> pd.DataFrame:
+        labels = tables[0][LEVEL]
+        keys = pd.MultiIndex.from_frame(labels)
+        aligned = [table.set_index(LEVEL).reindex(keys) for table in tables]  # tables may order levels differently
+        numbers = self._by_rubin(*_estimates_and_errors(aligned), ci_prob)
+        table = labels.join(numbers[["estimate", "std_error", "df", "conf_low", "conf_high", "between_share"]])
+        return wide_table(table) if wide else table
+
+    def icc(self, *, at: Mapping[str, Sequence[Any]] | None = None, by_group: bool = True) -> pd.DataFrame:
+        """Intraclass correlations: means over all point fits, and how far these differ.
+
+        Parameters
+        ----------
+        at, by_group
+            As of :meth:`PointFit.icc`; other variables are held where each table has them.
+
+        Returns
+        -------
+        DataFrame
+            ``estimate``, the mean of the fits' estimates, and ``between``, their sd between the tables: what the
+            imputations add, not a standard error, since point fits have none of an intraclass correlation.
+
+        Raises
+        ------
+        NotAvailableError
+            Posteriors; models without random effects.
+        InputError
+            ``at`` names a variable whose range differs between the tables.
+
+        References
+        ----------
+        Rubin (1987), Multiple Imputation for Nonresponse in Surveys, chapter 3, whose estimate is the mean.
+        """
+        self._of_point_fits("icc")
+        return _with_spread("icc", [fit.icc(at=at, by_group=by_group) for fit in self.fits])
+
+    def r2(self) -> pd.DataFrame:
+        """R², marginal and conditional: means over all point fits, and how far these differ.
+
+        Returns
+        -------
+        DataFrame
+            ``estimate`` and ``between``, as of `icc`.
+
+        Raises
+        ------
+        NotAvailableError
+            Posteriors.
+        """
+        self._of_point_fits("r2")
+        return _with_spread("r2", [fit.r2() for fit in self.fits])
+
+    def _of_point_fits(self, verb: str) -> None:
+        if self.is_posterior:
+            raise NotAvailableError(
+                f"{verb}: of imputed tables it is offered for point fits; of posteriors take {verb}(draws=True) of "
+                "every fit in .fits and put the draws together"
+            )
+
+    def _by_rubin(self, estimates: Array, errors: Array, ci_prob: float) -> pd.DataFrame:
+        """Rubin's rules for estimates (m, k) with standard errors (m, k)."""
+        within, between = (errors**2).mean(axis=0), estimates.var(axis=0, ddof=1)
+        return _pooled(estimates.mean(axis=0), within, between, len(estimates), self._complete_df, ci_prob)
 
     def hypothesis(
         self,
@@ -383,8 +594,40 @@ def _moments(fits: Sequence[PointFit]) -> tuple[Array, Array, Array]:
     return estimates.mean(axis=0), within, between
 
 
+def _levels_of_rows(group: Any) -> Array:
+    return np.array(group.levels, dtype=object)[group.codes]
+
+
+def _estimates_and_errors(tables: Sequence[pd.DataFrame]) -> tuple[Array, Array]:
+    """Columns estimate and std_error of tables of the same k rows, (m, k) each."""
+    estimates, errors = (np.array([table[c] for table in tables], dtype=float) for c in ("estimate", "std_error"))
+    return estimates, errors
+
+
+def _averaged(predictions: Sequence[Any]) -> Any:
+    """The mean of series, or of the numbers of tables, of the same rows."""
+    first = predictions[0]
+    if isinstance(first, pd.Series):
+        mean = pd.Series(np.mean(predictions, axis=0), index=first.index, name=first.name)
+        mean.attrs = dict(first.attrs)
+        return mean
+    numbers = [name for name in first if first[name].dtype.kind == "f"]  # the others say for whom
+    return first.assign(**{name: np.mean([table[name] for table in predictions], axis=0) for name in numbers})
+
+
+def _with_spread(verb: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Means of the estimates of tables of the same rows, with the sd between them."""
+    labels = [table.drop(columns="estimate") for table in tables]
+    if not all(each.equals(labels[0]) for each in labels):
+        raise InputError(
+            f"{verb}(at=...): the tables differ in where this would be told; give its values, at={{'x': [0, 1]}}"
+        )
+    estimates = np.array([table["estimate"] for table in tables], dtype=float)
+    return tables[0].assign(estimate=estimates.mean(axis=0), between=estimates.std(axis=0, ddof=1))
+
+
 def _share(part: Array, total: Array) -> Array:
-    return np.divide(part, total, out=np.zeros_like(part), where=total > 0.0)
+    return np.divide(part, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0.0)
 
 
 def _pooled(estimate: Array, U: Array, B: Array, m: int, complete: float, ci_prob: float) -> pd.DataFrame:

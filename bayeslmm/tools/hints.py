@@ -581,14 +581,21 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
     },
     "kfold": dict.fromkeys(("K", "n_splits", "cv", "n_folds"), "k="),
     "plot_ranef": {"which": "group="},
-    "fit_reml": dict.fromkeys(
-        ("method", "optimizer", "maxiter", "control", "start", "start_params"),
-        "nothing: the search chooses its way and is checked; fit.verdict says how it ended",
-    ),
-    "fit_ml": dict.fromkeys(
-        ("method", "optimizer", "maxiter", "control", "start", "start_params"),
-        "nothing: the search chooses its way and is checked; fit.verdict says how it ended",
-    ),
+    "fit_reml": {
+        **dict.fromkeys(
+            ("method", "optimizer", "maxiter", "control", "start", "start_params"),
+            "nothing: the search chooses its way and is checked; fit.verdict says how it ended",
+        ),
+        **dict.fromkeys(("REML", "reml"), "nothing: fit_reml() is by REML and fit_ml() by maximum likelihood"),
+        "nAGQ": "of fit_ml(), for the likelihood; the restricted one has Laplace's approximation, or is exact",
+    },
+    "fit_ml": {
+        **dict.fromkeys(
+            ("method", "optimizer", "maxiter", "control", "start", "start_params"),
+            "nothing: the search chooses its way and is checked; fit.verdict says how it ended",
+        ),
+        **dict.fromkeys(("REML", "reml"), "nothing: fit_reml() is by REML and fit_ml() by maximum likelihood"),
+    },
     "prior_predictive": dict.fromkeys(("samples", "n_draws", "n_samples"), "draws="),
     "pairs": {
         **dict.fromkeys(("reverse", "infer", "by"), "nothing: contrasts([...]) takes weights by name"),
@@ -649,7 +656,7 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
     parameters = list(signature.parameters.values())
     takes = {parameter.name for parameter in parameters}
     words = {**ARGUMENT_WORDS[""], **ARGUMENT_WORDS.get(label, {})}
-    words = {word: hint for word, hint in words.items() if word not in takes}
+    words = {word: hint for word, hint in words.items() if word not in takes and _leads_here(hint, takes)}
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):  # it looks at them itself
         words = {}
     by_place = [
@@ -701,6 +708,12 @@ def with_hints[**P, T](call: Callable[P, T], name: str | None = None) -> Callabl
         return call(*args, **options)
 
     return _hinted
+
+
+def _leads_here(hint: str, takes: Collection[str]) -> bool:
+    """Whether a hint that begins with an argument names one that there is."""
+    argument, sign, _ = hint.partition("=")
+    return not sign or not argument.isidentifier() or argument in takes
 
 
 def _filled(word: str, hint: str, value: Any) -> str:

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -99,6 +100,142 @@ def test_comparisons_and_slopes_are_pooled_as_coefficients_are(imputed):
         imputed.hypothesis("ses > 0")
 
 
+def by_hand(estimates, errors, complete, ci_prob=0.95):
+    """Rubin (1987, 3.1.2 to 3.1.5) and Barnard & Rubin (1999) for one number, written out."""
+    m = len(estimates)
+    mean = sum(estimates) / m
+    between = sum((estimate - mean) ** 2 for estimate in estimates) / (m - 1)
+    total = sum(error**2 for error in errors) / m + (1 + 1 / m) * between
+    share = (1 + 1 / m) * between / total
+    df = 1 / (share**2 / (m - 1) + 1 / ((complete + 1) / (complete + 3) * complete * (1 - share)))
+    half = stats.t.ppf(0.5 + ci_prob / 2, df) * total**0.5
+    return {
+        "estimate": mean,
+        "std_error": total**0.5,
+        "df": df,
+        "conf_low": mean - half,
+        "conf_high": mean + half,
+        "between_share": share,
+    }
+
+
+def assert_by_hand(table, singles, complete, ci_prob=0.95):
+    columns = [np.array([single[name] for single in singles], dtype=float) for name in ("estimate", "std_error")]
+    assert len(table) == columns[0].shape[1] > 0
+    for k in range(len(table)):
+        for name, wanted in by_hand(columns[0][:, k], columns[1][:, k], complete, ci_prob).items():
+            assert table[name].iloc[k] == pytest.approx(wanted, rel=1e-9), (name, k)
+    assert (table["between_share"] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["mean", "link", "response"])
+def test_predictions_are_pooled_by_rubins_rules(imputed, tables, kind):
+    rows, complete = tables[0].iloc[[3, 90, 400]], min(fit.df_resid for fit in imputed.fits)
+    for groups in ("observed", "new"):
+        options = {"groups": groups, "kind": kind, "interval": "plug-in"}
+        singles = [fit.predict(rows, **options) for fit in imputed.fits]
+        found = imputed.predict(rows, **options, ci_prob=0.8)
+        assert_by_hand(found, singles, complete, 0.8)
+        assert found.index.equals(rows.index) and (found["interval"] == "plug-in").all()
+    if kind != "response":
+        alone = imputed.predict(rows, kind=kind)
+        np.testing.assert_allclose(alone, imputed.predict(rows, kind=kind, interval="plug-in")["estimate"])
+        assert alone.name == "mathach" and alone.index.equals(rows.index)
+    mixed = imputed.predict(rows.assign(school=[1436, 1, 2]), groups="observed_or_average", interval="plug-in")
+    assert mixed["target_school"].tolist() == ["observed", "average", "average"]
+
+
+def test_a_prediction_is_its_combination_of_coefficients(imputed, tables):
+    rows = tables[0].iloc[:4]
+    found = imputed.predict(rows, groups="average", interval="plug-in")
+    X = imputed.fits[0].design.at(rows).X
+    np.testing.assert_allclose(found["estimate"], X @ imputed.fixef()["estimate"])
+    np.testing.assert_allclose(found["std_error"] ** 2, np.diag(X @ imputed.vcov().to_numpy() @ X.T), rtol=1e-8)
+
+
+def test_rows_of_the_fits_are_predicted_where_they_are_the_same(imputed, tables):
+    fitted = np.mean([fit.fitted() for fit in imputed.fits], axis=0)
+    np.testing.assert_allclose(imputed.predict(), fitted)
+    others = [table.iloc[:200] for table in tables[:2]]
+    shuffled = others[1].iloc[::-1]
+    formula = WANTED["formula_py"]
+    for second, message in ((shuffled, "labels of rows"), (shuffled.reset_index(drop=True), "levels of 'school'")):
+        found = blm.fit_imputed(formula, [others[0], second])
+        with pytest.raises(errors.InputError, match=f"table 2 has other {message}.* give newdata"):
+            found.predict()
+        assert len(found.predict(others[0])) == 200
+
+
+def test_effects_of_levels_are_pooled_by_rubins_rules(imputed, tables):
+    complete = min(fit.df_resid for fit in imputed.fits)
+    for verb in ("ranef", "coef"):
+        table = getattr(imputed, verb)(ci_prob=0.9)
+        assert_by_hand(table, [getattr(fit, verb)() for fit in imputed.fits], complete, 0.9)
+        assert table[["group", "level", "term"]].equals(getattr(imputed.fits[0], verb)()[["group", "level", "term"]])
+        wide = getattr(imputed, verb)(wide=True)
+        np.testing.assert_allclose(wide, np.mean([getattr(fit, verb)(wide=True) for fit in imputed.fits], axis=0))
+
+
+def test_levels_in_another_order_are_the_same_levels():
+    sleep = blm.load_dataset("sleepstudy")
+    subjects = sorted(sleep["Subject"].unique())
+    turned = sleep.assign(Subject=pd.Categorical(sleep["Subject"], subjects[::-1]))
+    found = blm.fit_imputed("Reaction ~ Days + (1 | Subject)", [sleep, turned])
+    wanted = found.fits[0].ranef()
+    assert found.fits[1].ranef()["level"].tolist() == wanted["level"].tolist()[::-1]
+    np.testing.assert_allclose(found.ranef()["estimate"], wanted["estimate"], atol=1e-5)
+    np.testing.assert_allclose(found.ranef()["std_error"], wanted["std_error"], rtol=1e-5)
+    np.testing.assert_allclose(found.predict(), found.fits[0].fitted(), atol=1e-4)
+
+
+def test_rows_of_several_groups_each_are_predicted():
+    sleep = blm.load_dataset("sleepstudy")
+    sleep["neighbour"] = np.roll(sleep["Subject"], 1)
+    tables = [sleep, sleep.assign(Days=sleep["Days"] + 0.1 * (sleep.index % 3))]
+    found = blm.fit_imputed("Reaction ~ Days + (1 | mm(Subject, neighbour))", tables)
+    np.testing.assert_allclose(found.predict(), np.mean([fit.fitted() for fit in found.fits], axis=0))
+
+
+def test_shares_of_variance_are_means_with_their_spread(imputed, tables):
+    for verb, options in (("icc", {}), ("icc", {"by_group": False}), ("icc", {"at": {"ses": [0, 1]}}), ("r2", {})):
+        singles = np.array([getattr(fit, verb)(**options)["estimate"] for fit in imputed.fits])
+        found = getattr(imputed, verb)(**options)
+        np.testing.assert_allclose(found["estimate"], singles.mean(axis=0))
+        deviations = singles - singles.mean(axis=0)
+        np.testing.assert_allclose(found["between"], np.sqrt((deviations**2).sum(axis=0) / (len(singles) - 1)))
+        assert (found["between"] > 0).all()
+    assert list(imputed.r2().index) == ["marginal", "conditional"]
+    wider = tables[1].assign(ses=tables[1]["ses"] * 2)
+    with pytest.raises(errors.InputError, match="give its values, at="):
+        blm.fit_imputed(WANTED["formula_py"], [tables[0], wider]).icc(at="ses")
+
+
+def test_predictions_that_rubins_rules_are_not_of(imputed, tables):
+    rows = tables[0].head(3)
+    for options, message in (
+        ({"interval": "simulated"}, "'plug-in'"),
+        ({"kind": "latent"}, "kind is 'mean'"),
+        ({"kind": "response"}, "observations have an interval"),
+        ({"groups": "all"}, "groups"),
+    ):
+        with pytest.raises(errors.InputError, match=message):
+            imputed.predict(rows, **options)
+    with pytest.raises(errors.UnseenLevelError):
+        imputed.predict(rows.assign(school=-1))
+    missing = imputed.predict(rows.assign(ses=[np.nan, 0, 1]), interval="plug-in")
+    assert missing.iloc[0].drop("interval").isna().all() and missing.iloc[1:].notna().all(axis=None)
+    with pytest.raises(errors.UnknownArgumentError, match="draws"):
+        imputed.predict(rows, draws=10)
+    high = [table.assign(high=(table["mathach"] > 14).astype(int)) for table in tables[:2]]
+    binary = blm.fit_imputed("high ~ ses + (1 | school)", high, family="bernoulli", how="ml")
+    with pytest.raises(errors.NotAvailableError, match="kind='link'"):
+        binary.predict(rows, interval="plug-in")
+    singles = [fit.predict(rows, kind="link", interval="plug-in") for fit in binary.fits]
+    complete = min(fit.df_resid for fit in binary.fits)
+    assert_by_hand(binary.predict(rows, kind="link", interval="plug-in"), singles, complete)
+    np.testing.assert_allclose(binary.predict(rows), np.mean([fit.predict(rows) for fit in binary.fits], axis=0))
+
+
 def test_posteriors_are_stacked(tables):
     found = blm.fit_imputed(
         WANTED["formula_py"], tables[:2], how="posterior", sampling={"random_seed": 1, "progressbar": False}
@@ -123,6 +260,9 @@ def test_posteriors_are_stacked(tables):
     assert slope["p_positive"] == pytest.approx(of_ses["p_positive"])
     with pytest.raises(errors.NotAvailableError, match="probabilities"):
         found.test("ses = 0")
+    for verb in ("predict", "ranef", "coef", "icc", "r2"):
+        with pytest.raises(errors.NotAvailableError, match=rf"^{verb}: .*draws=True"):
+            getattr(found, verb)()
 
 
 def test_what_rests_on_the_imputer_is_said():
