@@ -320,6 +320,7 @@ class Approximation:
         self.limits = frozenset(limits_of(design))  # parameters of the family that may go to an end
         self.has_rivals = bool(beside_dispersion(design))  # effects and a parameter that spread the rows alike
         self.last: Inner | None = None  # where the next search for û starts
+        self.last_values: Array | None = None  # the family's parameters where a likelihood was computed last
         self.first_beta = np.zeros(self.p)  # and for β̂ of a restricted one, before there is a last
 
     # -- coordinates
@@ -452,7 +453,11 @@ class Approximation:
         except FloatingPointError:
             if not np.isfinite(W).all():
                 raise
-            return rows.reduce(np.maximum(W, 0.0) + 1e-3 * np.mean(np.abs(W)), lams), False
+            with np.errstate(over="ignore"):
+                size = float(np.mean(np.abs(W)))
+            if not np.isfinite(size):
+                raise
+            return rows.reduce(np.maximum(W, 0.0) + 1e-3 * size, lams), False
 
     # -- the approximation
 
@@ -484,9 +489,11 @@ class Approximation:
             values = self.parameters.values(free)
         self.refuse_perfect(values)
         inner = self.mode(beta, lams, values)
-        value, slopes = self._value(inner, values), self._slopes(inner, lams, values, free)
+        with np.errstate(all="ignore"):  # what is not finite is refused
+            value, slopes = self._value(inner, values), self._slopes(inner, lams, values, free)
         if not (np.isfinite(value) and all(np.isfinite(part).all() for part in (slopes[0], *slopes[1], slopes[2]))):
             raise FloatingPointError("the log likelihood or its gradient is not finite")
+        self.last_values = values
         return value, *slopes, inner
 
     def mode(self, beta: Array, lams: Sequence[Array], values: Array) -> Inner:

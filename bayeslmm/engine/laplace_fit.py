@@ -94,6 +94,8 @@ def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum
         if best is None or candidate.value < best.value - 1e-9 * abs(best.value):
             best = candidate
     if best is None:
+        if about.last_values is not None and not about.has_rivals:
+            about.refuse_perfect(about.last_values, stuck=True)
         raise FitError(broken_down(about))
     if not best.at_rest and not about.has_rivals:
         about.refuse_perfect(about.parameters.values(about.split(best.psi)[2]), stuck=True)

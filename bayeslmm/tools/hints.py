@@ -530,9 +530,10 @@ _NEW_GROUPS = "groups='new', or groups='observed_or_new' where some are known"
 _IN_FORMULA = "a bar in the formula: 'y ~ x + (1 | group)'"
 _FILTERED = "nothing: rows with missing values are left out, with a warning; filter the table before"
 
+_LEVELS = ("prob", "hdi_prob", "level", "conf_level", "conf.level", "cred_mass")
 ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; those of "" are of all verbs
     "": {
-        **dict.fromkeys(("prob", "hdi_prob", "level", "conf_level", "conf.level", "cred_mass"), "ci_prob=0.95"),
+        **dict.fromkeys(_LEVELS, "ci_prob=0.95"),
         "alpha": "ci_prob=0.95, the probability inside the interval",
         **dict.fromkeys(("seed", "random_state", "rng"), "random_seed="),
         **dict.fromkeys(("summary", "pointwise_draws"), "draws=True, for the draws in the place of their table"),
@@ -597,7 +598,9 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(("REML", "reml"), "nothing: fit_reml() is by REML and fit_ml() by maximum likelihood"),
     },
     "prior_predictive": dict.fromkeys(("samples", "n_draws", "n_samples"), "draws="),
+    "contrasts": dict.fromkeys(_LEVELS, "means(..., ci_prob=0.95), before the contrasts"),
     "pairs": {
+        **dict.fromkeys(_LEVELS, "means(..., ci_prob=0.95), before the pairs"),
         **dict.fromkeys(("reverse", "infer", "by"), "nothing: contrasts([...]) takes weights by name"),
         "method": "contrasts(method)",
     },
@@ -719,7 +722,7 @@ def _leads_here(hint: str, takes: Collection[str]) -> bool:
 def _filled(word: str, hint: str, value: Any) -> str:
     """The hint with the probability of an interval that was asked for."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not hint.startswith("ci_prob=0.95"):
+    if not is_number or "ci_prob=0.95" not in hint:
         return hint
     share = value / 100.0 if 50.0 <= value < 100.0 else value
     inside = 1.0 - share if word == "alpha" else share

@@ -63,7 +63,7 @@ def test_a_constant_response(family):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("formula", ["y ~ x + (1 | row)", "y ~ x + (x | row)", "y ~ x + (1 | g) + (1 | row)"])
 def test_one_row_a_level(family, formula):
-    if family in ("gaussian", "student_t", "lognormal", *YES_NO):
+    if family in ("gaussian", "student_t", "lognormal", "exgaussian", *YES_NO):
         with pytest.raises(errors.UnidentifiedTermError, match=f"{N} levels for {N} rows"):
             blm.Model(formula, table(family), family=family)
     else:

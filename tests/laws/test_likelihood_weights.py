@@ -135,8 +135,10 @@ def test_default_priors_beside_a_predictor_of_a_parameter_trials_and_an_offset(d
 def test_default_priors_of_weights_that_are_no_counts(data, size):
     """Weights of a survey, and counts of more rows than are repeated, give priors near those of the repeated rows."""
     rows, repeated = data
-    scaled = blm.Model("y | weights(u) ~ x + (1 | g)", rows.assign(u=rows.w * size)).priors.get("Intercept").params
-    expected = blm.Model("y ~ x + (1 | g)", repeated).priors.get("Intercept").params
+    scaled = dict(
+        blm.Model("y | weights(u) ~ x + (1 | g)", rows.assign(u=rows.w * size)).priors.get("Intercept").params
+    )
+    expected = dict(blm.Model("y ~ x + (1 | g)", repeated).priors.get("Intercept").params)
     assert scaled["mu"] == pytest.approx(expected["mu"], abs=1e-3)  # a row is cut by one of 100,000 at most
     assert scaled["sigma"] == pytest.approx(expected["sigma"], rel=5e-3)  # a divisor of 142 rows less one, or none
 

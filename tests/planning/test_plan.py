@@ -316,7 +316,7 @@ def test_values_that_cannot_be(given, words):
     [
         ({"vary": {}}, "sizes by name"),
         ({"vary": {"subject": [3]}}, "names here are 'Subject', 'Days', 'rows'"),
-        ({"vary": {"Subject": [1]}}, "at least 2"),
+        ({"vary": {"Subject": [1]}}, "from 2 to 2,000,000"),
         ({"vary": {"Subject": [2.5]}}, "whole numbers"),
         ({"vary": {"Subject": [5, 5]}}, "twice"),
         ({"vary": {"Subject": [5], "groups": [6]}}, "asked for twice"),

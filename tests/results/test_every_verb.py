@@ -325,6 +325,12 @@ def other_response(fit: Any) -> np.ndarray:
     return np.fmin(fit.design.y[::-1], np.inf if fit.design.trials is None else fit.design.trials)
 
 
+def simulated(fit: Any) -> pd.Series:
+    """New responses, by a seed that no shift makes that of the data; shares that round to one just below it."""
+    drawn = fit.simulate(1, random_seed=200)["sim_1"]
+    return drawn.clip(1e-9, 1.0 - 1e-9) if fit.design.family.word == "beta" else drawn
+
+
 def group_of(fit: Any) -> dict[str, Any]:
     return {"group": fit.design.groups[-1].name} if fit.design.groups else {}
 
@@ -438,7 +444,7 @@ OF_POINTS: dict[str, Verb] = {
     "predict, simulated": lambda f, c: f.predict(interval="simulated", draws=5, groups="new", **BOOT),
     "predict, rows, draws": lambda f, c: new(c, f, strange=True, groups="new", draws=3, random_seed=1),
     "test": lambda f, c: f.test([f"{name} = 0" for name in f.design.x_names]),
-    "refit": lambda f, c: f.refit(f.simulate(1, random_seed=200)["sim_1"]),  # no seed, shifted or not, of the data
+    "refit": lambda f, c: f.refit(simulated(f)),
     "update": lambda f, c: f.update(". ~ . + z"),
 }
 OF_POSTERIORS: dict[str, Verb] = {
@@ -643,8 +649,9 @@ def may_miss(case: Case, fit: Any, name: str) -> set[str]:
         found = {"pseudo_r2"}  # nothing to reduce: the note says so
     elif word == "pseudo_r2" and case.engine != "posterior" and case.family == "bernoulli":
         found = {"pseudo_r2"}  # the baseline's variance is zero, as the note says
-    elif word == "bootstrap" and case.family == "beta":
-        found = {str(column) for column in fit.bootstrap(1, **BOOT)}  # a response that rounds to one cannot be refitted
+    elif word == "bootstrap" and case.family in ("beta", "exgaussian"):
+        # a response that rounds to one cannot be refitted, nor one whose normal part is all of it
+        found = {str(column) for column in fit.bootstrap(1, **BOOT)}
     elif case.engine != "posterior" and fit.solution.limits and name in ("confint", "confint, ci_prob", "tidy, family"):
         found = {"std_error", "conf_low", "conf_high"}  # of a parameter that is infinite
     elif name == "confint, profile" and fit.design.family.limited_by:
