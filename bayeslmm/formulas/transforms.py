@@ -105,6 +105,8 @@ class CurvesOfLevels(Stateful):
     """
 
     def __call__(self, x: Any, k: int) -> Any:
+        if not pd.api.types.is_numeric_dtype(x):
+            raise TypeError("s(x, g, bs='fs') takes the number first and then the levels")
         values = np.asarray(x, dtype=np.float64)
         if self.state is None:
             basis = make("tp", values, k, "fs_curves()")

@@ -74,6 +74,8 @@ class Matrix:
         if len(set(labels)) < len(labels):
             repeated = next(label for label in labels if labels.count(label) > 1)
             raise InputError(f"{where}: the label {repeated!r} is there twice")
+        if np.iscomplexobj(raw):
+            raise InputError(f"{where} holds complex numbers, of which an imaginary part would be lost. Use its .real.")
         try:
             values = np.array(raw.toarray() if sparse.issparse(raw) else raw, dtype=np.float64)
         except (TypeError, ValueError):
