@@ -18,7 +18,7 @@ For other families than gaussian the natural scale of the link stands for sd y (
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -195,17 +195,42 @@ class Priors:
         return replace(design, groups=moved(design.groups), predictors=parts)
 
     def table(self) -> pd.DataFrame:
-        """One row a parameter: parameter, prior, reason."""
-        return pd.DataFrame(self.rows, columns=["parameter", "prior", "reason"])
+        """One row a parameter: parameter, prior, reason. It prints every column."""
+        return _PriorTable(self.rows, columns=["parameter", "prior", "reason"])
 
     def __str__(self) -> str:
-        label, prior = (max(len(row[k]) for row in self.rows) for k in (0, 1))
-        return "\n".join(f"  {row[0]:<{label}}  {row[1]:<{prior}}  {row[2]}" for row in self.rows)
+        return _aligned(self.rows)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return html_table(["Parameter", "Prior", "Because"], self.rows, left=3)
+
+
+class _PriorTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without types
+    """Parameters, priors and reasons, printed whole; so is what is made of them."""
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return _PriorTable
+
+    def _texts(self) -> list[tuple[str, ...]]:
+        """The headers and rows, after an index that has a name."""
+        whole = pd.DataFrame(self if self.index.names == [None] else self.reset_index())
+        return [tuple(map(str, row)) for row in (whole.columns, *whole.itertuples(index=False))]
+
+    def __repr__(self) -> str:
+        return pd.DataFrame(self).__repr__() if self.empty else _aligned(self._texts())
+
+    def _repr_html_(self) -> str:
+        headers, *rows = self._texts()
+        return html_table(headers, rows, left=len(headers))
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns flush left, the last as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    return "\n".join("  " + "  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows)
 
 
 def resolve_priors(

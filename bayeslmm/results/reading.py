@@ -81,6 +81,47 @@ class ResultTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without t
         )
 
 
+class ResultArray(np.ndarray):
+    """An array of numbers like any other, which prints for reading; what is computed of it is a plain array.
+
+    A terminal shows digits that mean something, and of many numbers the first and the last; a notebook a table of them,
+    which unfolds.
+    """
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)
+
+    def copy(self, order: Any = "C") -> Any:
+        """A plain array, as data frames keep it."""
+        return np.array(self, order=order)
+
+    def __reduce__(self) -> Any:
+        return np.asarray(self).__reduce__()  # a file needs nothing of ours
+
+    def __repr__(self) -> str:
+        return f"array({self._written(', ', prefix='array(', suffix=')')})"
+
+    def __str__(self) -> str:
+        return self._written(" ")
+
+    def _written(self, separator: str, **around: Any) -> str:
+        write = _column_writer(np.asarray(self))
+        return np.array2string(
+            np.asarray(self),
+            separator=separator,
+            threshold=FOLDED,
+            edgeitems=ENDS if self.ndim == 1 else ENDS // 2,
+            max_line_width=_width(),
+            formatter={"float_kind": lambda value: write(float(value)) or "nan"},
+            **around,
+        )
+
+    def _repr_html_(self) -> str:
+        if self.ndim == 2 and self.shape[1] > ENDS:
+            return f"<pre>{html_cell(repr(self))}</pre>"
+        return ResultTable(pd.DataFrame(np.asarray(self)).rename(columns=str))._repr_html_()
+
+
 class Shown:
     """A record that prints as the `Text` it makes of itself, in a terminal, a notebook, Markdown and LaTeX.
 
@@ -133,13 +174,15 @@ class NamedTables(dict[str, Any]):
 
 
 def for_reading(result: Any) -> Any:
-    """A table, or a dictionary of tables, that prints for reading; anything else as it is."""
+    """A table, a dictionary of tables or numbers that print for reading; anything else as it is."""
     if type(result) is pd.DataFrame:
         table = ResultTable(result)
         table.attrs.update(result.attrs)  # such as how many fits of a bootstrap failed
         return table
     if type(result) is dict and result and all(isinstance(value, pd.DataFrame) for value in result.values()):
         return NamedTables({name: for_reading(table) for name, table in result.items()})
+    if type(result) is np.ndarray and result.dtype.kind == "f" and result.ndim in (1, 2):
+        return result.view(ResultArray)
     return result
 
 
@@ -266,12 +309,17 @@ def _blocks(
     headers: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int], labels: Sequence[int]
 ) -> list[str]:
     """Columns side by side while they fit, the others below, each time with those that say which row it is."""
-    width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    width = _width()
     columns = [[headers[c], *(row[c] for row in rows)] for c in range(len(headers))]
     wrapped = [[textwrap.wrap(cell, LONGEST_LINE) or [""] for cell in column] for column in columns]
     widths = [max(len(line) for cell in column for line in cell) for column in wrapped]
     left = next((c for c in range(len(headers)) if c not in texts), len(headers))  # those that stand first
     return [_aligned(wrapped, widths, block, left) for block in _split(widths, width, labels, GAP)]
+
+
+def _width() -> int:
+    """Characters of a line."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
 
 
 def _split(widths: Sequence[int], width: int, labels: Sequence[int], gap: int) -> list[list[int]]:

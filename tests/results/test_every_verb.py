@@ -25,6 +25,7 @@ from bayeslmm.results import pseudo_r2, quantities
 from bayeslmm.results.fit import Fit
 from bayeslmm.results.point import PointFit
 from bayeslmm.results.posterior import PosteriorFit
+from bayeslmm.results.reading import ResultArray, ResultTable
 
 # boundaries, doubts about 60 draws, few levels: what is asked here is whether the verbs answer all the same
 pytestmark = pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
@@ -720,6 +721,28 @@ def problems(fit: Any, case: Case, name: str, verb: Verb) -> Iterator[str]:
         unexpected = set(holes(answer)) - may_miss(case, fit, name)
         if unexpected:
             yield f"{name}: missing or infinite: {sorted(unexpected)}"
+        yield from (f"{name}: {what}" for what in unreadable(answer))
+
+
+def unreadable(answer: Any) -> Iterator[str]:
+    """What cannot be read of tables and rows of numbers in a terminal of 80 characters, or in a notebook."""
+    if isinstance(answer, dict):
+        for each in answer.values():
+            yield from unreadable(each)
+    if isinstance(answer, np.ndarray) and answer.ndim == 1 and answer.dtype.kind == "f":
+        if type(answer) is not ResultArray:
+            yield "numbers that print as they are kept"
+    if isinstance(answer, pd.DataFrame):
+        lines = repr(answer).splitlines()
+        if not isinstance(answer, ResultTable) or not hasattr(answer, "_repr_html_"):
+            yield "a table that prints as it is kept"
+        elif max(map(len, lines)) > 80:
+            yield f"a line of {max(map(len, lines))} characters"
+        if len(answer):
+            names = [part for name in answer.columns for part in (name if isinstance(name, tuple) else (name,))]
+            hidden = [name for name in names if not set(str(name).split()) <= set(repr(answer).split())]
+            if hidden:
+                yield f"columns that do not print: {hidden}"
 
 
 @pytest.mark.parametrize("case", [*POINTS, *OTHER_POINTS, *POSTERIORS], ids=lambda case: case.id)

@@ -10,7 +10,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.results.reading import ENDS, FOLDED, ResultTable, for_reading
+from bayeslmm.results.reading import ENDS, FOLDED, ResultArray, ResultTable, for_reading
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +182,39 @@ def test_equations_and_priors_have_html(fit):
     assert "<math" in model.equations()._repr_html_() and closed(model.equations()._repr_html_())
     assert "HalfStudentT" in model.priors._repr_html_() and closed(model.priors._repr_html_())
     assert repr(model.design) == "<Design: Reaction ~ Days + (Days | Subject); 180 rows, X 180 x 2, levels: Subject 18>"
+
+
+def test_tables_of_priors_are_printed_whole():
+    table = blm.Model("Reaction ~ Days + (Days | Subject)", blm.load_dataset("sleepstudy")).priors.table()
+    lines = repr(table).splitlines()
+    assert lines[0].split() == ["parameter", "prior", "reason"] and len(lines) == 7
+    assert lines[5].split(maxsplit=2) == ["cor(Subject)", "LKJ(2)", "leans away from correlations of ±1"]
+    assert repr(table.head(2)).splitlines() == [line.rstrip() for line in repr(table.head(2)).splitlines()]
+    assert repr(table.set_index("parameter")).splitlines()[1].split()[0] == "Intercept"
+    assert repr(table.iloc[:0]) == repr(pd.DataFrame(table.iloc[:0]))
+    page = table._repr_html_()
+    assert closed(page) and page.count("<tr>") == 7 and "leans away from correlations of ±1" in page
+
+
+def test_numbers_of_rows_print_for_reading_and_are_plain_once_computed_with(fit):
+    numbers = fit.residuals()
+    assert isinstance(numbers, np.ndarray) and type(numbers) is ResultArray
+    assert repr(numbers[:3]) == "array([-4.10, -14.63, -42.20])" and str(numbers[:3]) == "[-4.10 -14.63 -42.20]"
+    assert repr(numbers).count(",") == 2 * ENDS and max(map(len, repr(numbers).splitlines())) <= 80
+    page = numbers._repr_html_()
+    assert closed(page) and "170 more rows" in page and ">-14.63<" in page
+    missing = numbers[:2] * 1.0
+    missing[0] = np.nan
+    assert repr(for_reading(missing)) == "array([nan, -14.63])"
+    many = for_reading(np.ones((200, 500)))
+    assert "<pre>" in many._repr_html_() and len(repr(many)) < 2000
+    of_categories = for_reading(np.full((30, 3), 0.25))._repr_html_()
+    assert closed(of_categories) and "<details>" in of_categories and ">0.25<" in of_categories
+    plain = [numbers - 1.0, np.sort(numbers), pd.DataFrame({"r": numbers})["r"].to_numpy(), numbers.round(1)]
+    assert {type(each) for each in [*plain, pickle.loads(pickle.dumps(numbers))]} == {np.ndarray}
+    assert type(numbers.mean()) is np.float64 and type(numbers.max()) is np.float64
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(numbers)), numbers)
+    assert type(for_reading(np.array(["a"]))) is np.ndarray and type(for_reading(np.arange(3))) is np.ndarray
 
 
 def test_what_was_left_out_has_html():
