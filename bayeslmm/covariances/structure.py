@@ -85,6 +85,14 @@ class Structure(ABC):
         # without correlations, or with the only one that two effects have
         return not other.n_correlations(q) or (q == 2 and bool(self.n_correlations(q)))
 
+    def contains_fewer(self, q: int) -> bool:
+        """Whether the same structure of some of q effects is this one with sds of zero for the others.
+
+        A common sd has no zeros for some, and where several correlations hang on one number, its interval, and how far
+        apart two effects are, change with those that are left.
+        """
+        return not self.hom and (self.is_free or q == 2 or not self.n_correlations(q))
+
     # -- the numbers of a search: sds, and correlation parameters as they are
 
     def free_entries(self, q: int) -> tuple[tuple[int, int], ...] | None:

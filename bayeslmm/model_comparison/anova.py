@@ -307,8 +307,9 @@ def ranova(fit: PointFit) -> ModelTests:
     """Drop each random term in turn and compare by the likelihood ratio, as lmerTest's ``ranova``.
 
     From a bar with an intercept the other terms are dropped one by one (``(x | g)`` becomes ``(1 | g)``); a bar with
-    a single term is dropped whole. A bar over nested factors, ``(1 | a/b)``, is one bar for each of them. A REML fit is
-    compared by its REML criterion.
+    a single term is dropped whole, and so is one whose effects share a standard deviation or, three or more of them, a
+    correlation: with fewer effects it is another model and no special case. A bar over nested factors, ``(1 | a/b)``,
+    is one bar for each of them. A REML fit is compared by its REML criterion.
 
     Returns
     -------
@@ -361,7 +362,8 @@ def _without_each_random_term(design: Design) -> list[tuple[str, tuple[GroupTerm
         for b, bar in enumerate(bars):
             terms = _columns_of_terms(bar, group.blocks[b])
             droppable = {name: columns for name, columns in terms.items() if name != "Intercept"}
-            if "Intercept" not in terms or not droppable:
+            is_whole = not group.template.structures[b].contains_fewer(len(group.blocks[b]))
+            if "Intercept" not in terms or not droppable or is_whole:
                 split = group.texts.count(group.texts[b]) > 1 and written[group.texts[b]] == 1
                 droppable = {next(iter(terms)) if split else "": group.blocks[b]}
             for name, columns in droppable.items():

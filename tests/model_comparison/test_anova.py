@@ -59,6 +59,27 @@ def test_ranova_drops_every_term_once():
     assert (table["df"].iloc[1:] == 1).all() and table["p_value"].iloc[1:].max() < 1e-10
 
 
+BARS = ["us(x + z | g)", *(f"{word}(x + z | g{hom})" for word in ("diag", "cs") for hom in ("", ", hom=True"))]
+
+
+@pytest.mark.parametrize("bar", BARS)
+def test_ranova_drops_what_leaves_a_special_case(bar):
+    """Of whatever structure: fewer parameters, no better fit, and the whole bar where a part leaves another model."""
+    rng = fixed_rng(4)
+    d = pd.DataFrame({"x": rng.normal(size=120), "z": rng.normal(size=120), "g": np.arange(120) % 12})
+    d["y"] = (rng.normal(size=(12, 3))[d["g"]] * np.column_stack([np.ones(120), d["x"], 0.2 * d["z"]])).sum(axis=1)
+    d["y"] += rng.normal(size=120)
+    result = blm.ranova(blm.lmer(f"y ~ x + {bar} + (1 | h)", d.assign(h=np.arange(120) // 10 % 6)))
+    table = result.table.iloc[1:]
+    assert (table["df"] >= 1).all() and (table["chisq"] >= 0.0).all() and table["p_value"].between(0.0, 1.0).all()
+    assert "better without" not in str(result)
+    is_whole = "hom" in bar or bar.startswith("cs")
+    assert len(table) == (2 if is_whole else 3)
+    if is_whole:
+        smaller = blm.lmer("y ~ x + (1 | h)", d.assign(h=np.arange(120) // 10 % 6))
+        assert result.table["loglik"].iloc[1] == pytest.approx(smaller.loglik, abs=1e-5)
+
+
 def test_ranova_of_factors_and_double_bars(sleep):
     data = sleep.assign(late=np.where(sleep["Days"] > 4, "late", "early"))
     with pytest.warns(errors.WeaklyIdentifiedWarning):  # (1 | Subject) beside both cells of late
