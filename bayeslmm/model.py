@@ -102,10 +102,11 @@ class Model:
     residual : str, optional
         How residuals of a normal response are correlated: ``"ar1(week | subject)"``, ``"car1(time | subject)"``,
         ``"cs(1 | subject)"`` or ``"us(visit | subject)"``, which has an sd for each visit unless ``hom=True``.
-    zi, hu, shape, phi, nu, zoi, coi : str, optional
+    zi, hu, shape, phi, nu, zoi, coi, scale : str, optional
         The linear predictor of that parameter of the family: ``zi="~ food"`` lets the log odds of zeros beside those of
         the counts differ, ``shape="~ x"`` the log of a negative binomial's shape. ``sigma`` is one of them for a
-        Student t response, and where it has bars, ``"~ x + (1 | g)"``, smooths or offsets. See docs/predictors.md.
+        Student t response, and where it has bars, ``"~ x + (1 | g)"``, smooths or offsets. ``scale`` is that
+        of the latent variable of an ordinal response, one where its predictors are zero. See docs/predictors.md.
     levels : mapping, optional
         Of data in chunks: the levels of columns in their order, as ``{"dose": ["low", "high"]}``; others are refused.
     progressbar : bool
@@ -148,12 +149,14 @@ class Model:
         nu: str | None = None,
         zoi: str | None = None,
         coi: str | None = None,
+        scale: str | None = None,
         levels: Mapping[str, Sequence[Any]] | None = None,
         progressbar: bool = True,
     ) -> None:
         if isinstance(data, str) and not isinstance(formula, str):
             raise FormulaError(f"Model({type(formula).__name__}, {data!r}): the formula comes first, then the data.")
         asked = {"zi": zi, "hu": hu, "shape": shape, "phi": phi, "nu": nu, "zoi": zoi, "coi": coi}
+        asked["scale"] = scale
         predictors = {name: text for name, text in asked.items() if text is not None}
         names = names_of_caller() if namespace is None and trust else namespace
         fixed, priors = fixing.apart(priors)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, InputError
-from ..families import GAUSSIAN, Family, with_censoring, without_censoring
+from ..families import GAUSSIAN, Family, with_censoring, with_parameters, without_censoring, without_parameters
 from ..formulas.binding import Scope
 from ..formulas.expressions import total_offset
 from ..formulas.formula import Formula, parse_formula
@@ -117,6 +117,7 @@ def build_design(
     # effects of log sigma are drawn by NUTS, as those of any parameter; columns alone are for the kernel of residuals
     if sigma is not None and (family != GAUSSIAN or has_more_than_columns(sigma)) and residual is None and se is None:
         given, sigma = {"sigma": sigma, **given}, None
+    family = with_parameters(family, [name for name, text in given.items() if text is not None])
     weights_column = weights if isinstance(weights, str) and family.has_residual else None
     words, of_parameters = ResidualWords.of(sigma, residual, family, se, data), PredictorWords.of(given, family)
     fixing = Fixing.of(
@@ -206,7 +207,7 @@ def build_design(
 
 def _before_its_response(family: Family) -> Family:
     """A family without what a response says again where a design is built anew: censoring, categories, fixed values."""
-    family = without_censoring(replace(family, fixed=()))
+    family = without_parameters(without_censoring(replace(family, fixed=())))
     return replace(family, categories=()) if family.is_nominal else family  # type: ignore[call-arg]
 
 

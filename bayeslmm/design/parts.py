@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import AliasedColumnsWarning, DataError, UnidentifiedTermError
+from ..errors import AliasedColumnsWarning, DataError, FormulaError, UnidentifiedTermError
 from ..families import Family
 from ..formulas.expressions import Expression, total_offset
 from ..formulas.formula import Bar
@@ -165,7 +165,13 @@ def parameter_part(
     words: PredictorWords, family: Family, expressions: Mapping[Atom, Expression], frame: Columns
 ) -> ParameterPart:
     """The linear predictor of a parameter on the rows of a frame."""
-    fixed = fixed_part(words.formula.fixed_terms, expressions, frame, f"{words.parameter}={words.text!r}")
+    what, is_relative = f"{words.parameter}={words.text!r}", words.parameter in family.parameters_by_row
+    fixed = fixed_part(words.formula.fixed_terms, expressions, frame, what, has_cutpoints=is_relative)
+    if not fixed.names:
+        raise FormulaError(
+            f"{what}: there is no column. Besides cutpoints a {words.parameter} is relative, one where all predictors "
+            f"are zero, so that there is no intercept. Write '~ x', or leave it out."
+        )
     groups, bars, groupings = merged_bars(words.formula.bars, expressions, frame)
     wide: list[WideTerm] = []
     wide_recipes: list[WideRecipe] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import FormulaError, InputError, NotAvailableError
-from ..families import BY_NUTS, FAMILIES, Family
+from ..families import Family, families_with
 from ..formulas.formula import Formula
 from ..formulas.predictors import has_more_than_columns, parse_predictor
 from ..formulas.terms import Atom
@@ -39,7 +39,7 @@ class PredictorWords:
         """
         asked = {name: text for name, text in given.items() if text is not None}
         for name in asked:
-            if name not in family.parameters or not family.positive_parameters:
+            if name not in family.parameters or not family.is_positive(name):
                 raise InputError(_no_such_parameter(name, asked[name], family))
             if family.is_normal and not has_more_than_columns(asked[name]):
                 raise NotAvailableError(
@@ -84,7 +84,7 @@ def words_of_categories(formula: Formula, family: Family, *, has_offset: bool) -
 def _no_such_parameter(name: str, text: Any, family: Family) -> str:
     if name in family.known:
         return f"{name}= with se=: known standard errors leave no {name} to be modelled. Leave one out."
-    having = [other for other, kind in (FAMILIES | BY_NUTS).items() if name in kind.every_parameter]
+    having = families_with(name)
     if family.is_nominal:
         return f"{name}={text!r}: {family.option} has no {name}; its categories have linear predictors, by the formula."
     available_words = (

@@ -479,7 +479,7 @@ def _size_of_wide(term: WideTerm, column: int) -> tuple[np.float64, str]:
 
 def is_positive(kind: str, family: Family) -> bool:
     """Whether a parameter of this kind takes positive numbers only."""
-    return kind == "sd" or (kind in family.parameters and family.positive_parameters)
+    return kind == "sd" or (kind in family.parameters and family.is_positive(kind))
 
 
 def _check(entry: ResolvedPrior, prior: Prior, *, positive: bool, at_most_one: bool) -> None:
@@ -541,7 +541,7 @@ def _what_there_is(key: Any, design: Design) -> str:
         return " It is fixed here: update the model by priors= to make it an unknown."
     if key in family.known:
         return f" It is known here, by se={design.se or 'values'}."
-    if key in ("sigma", "nu", "shape", "phi", "zi", "hu", "zoi", "coi", "cutpoint"):
+    if key in ("sigma", "nu", "shape", "phi", "zi", "hu", "zoi", "coi", "scale", "cutpoint"):
         available_words = (
             f"its parameters are {', '.join(family.parameters)}" if family.parameters else "it has no parameters"
         )

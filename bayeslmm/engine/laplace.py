@@ -26,6 +26,7 @@ from ..tools.arrays import Array
 from ..tools.lazy import lapack
 from . import pls
 from .reweighting import Reweighted
+from .scaled_cutpoints import ScaledCutpoints, bends_by_scale
 from .scaling import Problem, scale
 
 INNER_STEPS = 1000
@@ -42,7 +43,7 @@ class Inner:
     u: Array  # (m,) in elimination order
     beta: Array  # (p,), a mode as well where it is restricted
     eta: Array  # (n,)
-    bends: Array  # (10, n), see `Family.bends`
+    bends: Array  # (10, n), see `Family.bends`, or (13, n), see `scaled_cutpoints`
     h: float  # Σ log density, without its constants, − ½uᵀu
     reduced: pls.Reduced
     joint: Joint | None  # of a restricted approximation
@@ -294,7 +295,7 @@ class Approximation:
         self.with_X = Reweighted.of(X, problem.codes, Z, problem.levels)
         self.alone = Reweighted.of(X[:, :0], problem.codes, Z, problem.levels)
         self.X, self.offset, self.order = X, np.asarray(design.offset), self.alone.layout.order
-        self.kind, self.link = numbers(design.family)
+        self.kind, self.link = numbers(design.family.of_loops)
         ones = np.ones(design.n)
         self.y = np.ascontiguousarray(design.working_response, dtype=float)
         self.trials = ones if design.trials is None else np.ascontiguousarray(design.trials, dtype=float)
@@ -305,7 +306,8 @@ class Approximation:
         self.counted = design.likelihood_weights  # (n,) how often each row counts, if not once
         self.constant = float(np.sum(design.density_constants * design.counted))
         self.distinct, self.counts = design.distinct_responses()
-        self.parameters = Parameters(design)
+        has_scale = bool(design.family.parameters_by_row)
+        self.parameters: Parameters | ScaledCutpoints = ScaledCutpoints(design) if has_scale else Parameters(design)
         self.p, self.m = X.shape[1], self.alone.layout.m
         self.n_theta = sum(template.n_theta for template in self.templates)
         self.n_beta = 0 if restricted else self.p
@@ -375,12 +377,15 @@ class Approximation:
     def bends(self, eta: Array, values: Array, rows: int = 3) -> Array:
         """Log density of each row without its constants, and its first two derivatives by η, (3, n); or all of (10, n).
 
-        The rest are as in `Family.bends`.
+        The rest are as in `Family.bends`, and of a family with a scale three more by its logarithm, (13, n).
         """
         out = np.empty((rows, len(eta)))
         with np.errstate(all="ignore"):
             of_rows = each_bend_by_row if values.ndim == 2 else each_bend
-            of_rows(self.kind, self.link, *self.response, self.weights, eta, values, out)
+            relative_eta, of_loops, scale = self.family.for_loops(eta, values)
+            of_rows(self.kind, self.link, *self.response, self.weights, relative_eta, of_loops, out)
+            if isinstance(scale, np.ndarray):
+                out = bends_by_scale(out, relative_eta, of_loops, self.y.astype(np.int64), scale)
         return out if self.counted is None else out * self.counted
 
     def fixed_log_density(self, beta: Array, values: Array) -> float:
@@ -600,13 +605,15 @@ class Approximation:
         for k in range(len(lams)):
             by_lam.append(G[k] - Zr[k].T @ u_k[k] - Zd[k].T @ v_k[k])
         direct, slope, bend = by[::3], by[1::3], by[2::3]
-        each = [direct[k] + 0.5 * s * bend[k] + shift * slope[k] for k in range(2)]
+        each = [direct[k] + 0.5 * s * bend[k] + shift * slope[k] for k in range(len(direct))]
         by_free = self.by_coordinates(each, values, free)
         by_beta = np.zeros(0) if self.restricted else self.X.T @ r
         return -by_beta, by_lam, -by_free
 
     def by_coordinates(self, each: Sequence[Array], values: Array, free: Array) -> Array:
         """Slopes by the coordinates of the family's parameters, from those of the rows (2, n)."""
+        if isinstance(self.parameters, ScaledCutpoints):
+            return self.parameters.pull_back(free, each)
         if values.ndim == 2:
             of_rows = np.stack(each)[: values.shape[1]] + self._normalisers(values)[1]
             return self.parameters.pull_back(free, of_rows)

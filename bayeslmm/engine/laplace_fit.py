@@ -20,7 +20,8 @@ from . import pls
 from .criterion import Evaluation
 from .laplace import Approximation, Inner
 from .reml import PointSolution, Status
-from .separation import can_separate, constant_levels, separating, separating_zeros
+from .scaled_cutpoints import ScaledCutpoints
+from .separation import can_separate, constant_levels, separating, separating_scale, separating_zeros
 
 STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises
@@ -600,7 +601,7 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
     inside = slice(about.n_beta + about.n_theta, None)
     errors = about.parameters.errors(free, spread[inside, inside])
     separation = _separation(about, inner)
-    of_zeros, towards = _separation_of_zeros(about, free)
+    of_zeros, towards = _separation_of_zeros(about, free, inner)
     endless = bool(len(separation) or constant_levels(about.design) or of_zeros)
     if endless:
         spread = joint_covariance(about, optimum, least=1e-12)
@@ -610,7 +611,7 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         apart = joint_covariance(about, replace(optimum, hessian=_stiff(optimum.hessian, towards)))
         finite = about.parameters.errors(free, apart[inside, inside])
         vcov = vcov if about.restricted or len(separation) else apart[: about.p, : about.p]
-        part = about.design.predictors[about.family.zeros]
+        part = next(part for part in about.design.predictors.values() if set(of_zeros) <= set(part.labels))
         infinite = np.isin(part.labels, of_zeros)
         errors = {n: np.where(infinite, e, finite[n]) if n == part.variable else finite[n] for n, e in errors.items()}
     status: Status = "boundary" if any(singular) or optimum.limits else "converged"
@@ -710,24 +711,30 @@ def _stiff(hessian: Array, direction: Array) -> Array:
     return across @ hessian @ across + float(np.diag(hessian).max()) * np.outer(direction, direction)
 
 
-def _separation_of_zeros(about: Approximation, free: Array) -> tuple[tuple[str, ...], Array]:
-    """The coefficients of a zero's probability that are infinite, as tables call them, and the direction (size,) of ψ.
+def _separation_of_zeros(about: Approximation, free: Array, inner: Inner) -> tuple[tuple[str, ...], Array]:
+    """The coefficients of a zero's probability, or of a scale, that are infinite, as tables call them.
 
-    None if all are finite.
+    With the direction (size,) of ψ; none if all are finite.
     """
     design, of_family, towards = about.design, about.family, np.zeros(about.size)
-    part = design.predictors.get(of_family.zeros)
-    if part is None:
-        return (), towards
-    k = of_family.parameters.index(of_family.zeros)
-    X, T = about.parameters.X[k], about.parameters.scales[k]
-    assert X is not None
-    assert T is not None
-    scaled = separating_zeros(design, X, about.parameters.values(free)[:, k])
+    parameters = about.parameters
+    if isinstance(parameters, ScaledCutpoints):
+        part, X, T = design.predictors[parameters.of_family[1]], parameters.X, np.diag(1.0 / parameters.sizes)
+        place = slice(parameters.K, parameters.size)
+        scaled = separating_scale(X, inner.bends[0] > -CERTAIN)
+    else:
+        if of_family.zeros not in design.predictors:
+            return (), towards
+        part = design.predictors[of_family.zeros]
+        k = of_family.parameters.index(of_family.zeros)
+        of_part, T_of_part, place = parameters.X[k], parameters.scales[k], parameters.places[k]
+        assert of_part is not None
+        assert T_of_part is not None
+        T = T_of_part
+        scaled = separating_zeros(design, of_part, parameters.values(free)[:, k])
     if not len(scaled):
         return (), towards
     first = about.n_beta + about.n_theta
-    place = about.parameters.places[k]
     towards[first + place.start : first + place.stop] = scaled / np.linalg.norm(scaled)
     direction = np.abs(T @ scaled)
     labels = tuple(label for label, d in zip(part.labels, direction, strict=True) if d > 1e-6 * direction.max())

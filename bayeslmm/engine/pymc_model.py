@@ -195,7 +195,7 @@ def _parameter(name: str, priors: Priors, shift: Any, design: Design) -> Any:
     """A parameter of the family besides the mean; cutpoints are those of centred predictors."""
     import pymc as pm
 
-    if not design.family.positive_parameters:
+    if not design.family.is_positive(name):
         return cutpoints(name, priors.get(name), len(design.levels) - 1, shift, dims=THRESHOLD) - shift
     variable, transform = prior_of(name, priors.get(name), positive=True)
     model = pm.modelcontext(None)

@@ -74,6 +74,20 @@ def separating_zeros(design: Design, X: Array, probabilities: Array) -> Array:
     return _sparsest(G, np.zeros((0, X.shape[1])), X.shape[1])
 
 
+def separating_scale(X: Array, certain: NDArray[np.bool_]) -> Array:
+    """Such a direction (p,) of log scale, along which rows that are certain only gain, and the others stay.
+
+    Parameters
+    ----------
+    X : (n, p) columns of the predictor, of size one
+    certain : (n,) rows whose category has a probability of one
+    """
+    if not certain.any():
+        return np.zeros(0)
+    G, E = (np.unique(np.round(part, 12), axis=0) for part in (-X[certain], X[~certain]))
+    return _sparsest(G, E, X.shape[1])
+
+
 def _sparsest(G: Array, E: Array, p: int) -> Array:
     """Of the directions along which no form G falls, some rise and E stay, the least in sum of sizes: its first p.
 

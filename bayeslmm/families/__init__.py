@@ -36,6 +36,8 @@ the normal random effects, so ``log`` comes first there, as in brms.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ..errors import InputError
 from ..tools.hints import absent_family, family_hint, link_hint
 from ..tools.words import is_one_of
@@ -61,6 +63,7 @@ from .lognormal import LogNormal
 from .nbinom1 import NegativeBinomial1
 from .negbinomial import NegativeBinomial
 from .ordinal import Ordinal
+from .ordinal_scaled import OrdinalScaled
 from .poisson import Poisson
 from .student_t import StudentT
 from .truncated_negbinomial import TruncatedNegativeBinomial
@@ -72,6 +75,7 @@ from .zero_one_inflated_beta import ZeroOneInflatedBeta
 
 __all__ = [
     "BY_OPTION",
+    "BY_PREDICTOR",
     "CENSORED",
     "FAMILIES",
     "GAUSSIAN",
@@ -84,9 +88,12 @@ __all__ = [
     "GaussianKnown",
     "Link",
     "Scale",
+    "families_with",
     "family_of",
     "with_censoring",
+    "with_parameters",
     "without_censoring",
+    "without_parameters",
 ]
 
 FAMILIES: dict[str, type[Family]] = {
@@ -124,15 +131,18 @@ CENSORED: dict[str, type[Censored]] = {
 }
 # not asked for by name: ``se=`` of a model makes the first of a gaussian one
 BY_OPTION: tuple[type[Family], ...] = (GaussianKnown, *CENSORED.values())
+# what a linear predictor of one more parameter makes of a family: parameter -> family -> its kind
+BY_PREDICTOR: dict[str, dict[str, type[Family]]] = {"scale": {OrdinalScaled.name: OrdinalScaled}}
 # parameters that may have a linear predictor, besides sigma
-PREDICTED: tuple[str, ...] = tuple(
-    dict.fromkeys(
+PREDICTED: tuple[str, ...] = (
+    *dict.fromkeys(
         name
         for kind in (*FAMILIES.values(), *BY_NUTS.values())
         if kind.positive_parameters
         for name in kind.every_parameter
         if name != "sigma"
-    )
+    ),
+    *BY_PREDICTOR,
 )
 GAUSSIAN = Gaussian(link="identity")
 
@@ -155,6 +165,26 @@ def family_of(name: str, link: str | None = None) -> Family:
         lead = f"here it is {hint!r}; " if hint else ""
         raise InputError(f"link={link!r}: {lead}links of {name} are {', '.join(kind.links)}")
     return kind(link=link or kind.links[0])
+
+
+def with_parameters(family: Family, predicted: Collection[str]) -> Family:
+    """The family with the parameters that it has only where they have a linear predictor, of those in ``predicted``."""
+    for name in predicted:
+        kind = BY_PREDICTOR.get(name, {}).get(family.name)
+        if kind is not None:
+            return kind(link=family.link, fixed=family.fixed)
+    return family
+
+
+def without_parameters(family: Family) -> Family:
+    """The family without the parameters that a linear predictor gave it; itself where there are none."""
+    return FAMILIES[family.name](link=family.link, fixed=family.fixed) if family.parameters_by_row else family
+
+
+def families_with(parameter: str) -> list[str]:
+    """The families that have a parameter, or can have it, by name."""
+    having = [name for name, kind in (FAMILIES | BY_NUTS).items() if parameter in kind.every_parameter]
+    return having or list(BY_PREDICTOR.get(parameter, {}))
 
 
 def with_censoring(family: Family) -> Family | None:

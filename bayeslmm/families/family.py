@@ -69,6 +69,7 @@ class Family(ABC):
     limit_at_zero: ClassVar[frozenset[str]] = frozenset()  # or, of these, as it goes to zero
     positive_parameters: ClassVar[bool] = True  # sampled by `parameter_links`; the others are ordered
     parameter_links: ClassVar[Mapping[str, str]] = {}  # in which they are searched and modelled, where that is not log
+    parameters_by_row: ClassVar[frozenset[str]] = frozenset()  # have a linear predictor in any case, without intercept
     # -- capabilities
     has_mean: ClassVar[bool] = True  # E(y | η) is one number
     has_categories: ClassVar[bool] = False
@@ -178,6 +179,19 @@ class Family(ABC):
     def known(self) -> Mapping[str, float]:
         """Parameters that are no unknowns of the model: fixed ones, or the sigma of known standard errors."""
         return dict(self.fixed)
+
+    def is_positive(self, parameter: str) -> bool:
+        """Whether a parameter is one positive number, or a probability, in a row: what a linear predictor can be of."""
+        return self.positive_parameters
+
+    @property
+    def of_loops(self) -> Family:
+        """The family whose compiled density rows have, at what `for_loops` makes of theirs."""
+        return self
+
+    def for_loops(self, eta: Array, parameters: Array) -> tuple[Array, Array, Array | float]:
+        """Linear predictors (n,) and parameters (r,) or (n, r) for the loops of `of_loops`, and the unit (n,) of η."""
+        return eta, parameters, 1.0
 
     def among_all(self, values: Mapping[str, Array]) -> Array:
         """All parameters (r,) as the compiled densities take them, from the unknown ones."""

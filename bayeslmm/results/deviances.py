@@ -13,6 +13,7 @@ import numpy as np
 from ..design.design import Design
 from ..families.densities import each_bend, each_bend_by_row, numbers
 from ..tools.arrays import Array
+from .moments import in_columns
 
 STEPS = 200  # towards the best linear predictor: 40 lead to an infinite one, whose gain falls by e² a step
 HALVINGS = 40
@@ -49,17 +50,18 @@ def deviance_residuals(
 
 def _values(design: Design, parameters: Mapping[str, Array]) -> Array:
     """The family's parameters as the compiled densities take them: (r,), or (n, r) where rows have their own."""
-    if not design.family.positive_parameters:
+    if design.family.has_cutpoints and not design.predictors:
         return np.ascontiguousarray(parameters[design.family.every_parameter[0]], dtype=float)
-    columns = [np.asarray(parameters[name], dtype=float).reshape(-1) for name in design.family.every_parameter]
-    if all(len(column) == 1 for column in columns):
+    columns = [np.atleast_1d(np.asarray(parameters[name], dtype=float)) for name in design.family.every_parameter]
+    if all(column.shape == (1,) for column in columns):
         return np.array([float(column[0]) for column in columns])
-    return np.column_stack([np.broadcast_to(column, design.n) for column in columns])
+    return in_columns(columns, design.n)
 
 
 def _log_density(design: Design, values: Array) -> Callable[[Array], Array]:
     """Of linear predictors (n,) the log densities of the rows, without constants, and two derivatives (3, n)."""
-    (kind, link), ones = numbers(design.family), np.ones(design.n)
+    family, ones = design.family, np.ones(design.n)
+    kind, link = numbers(family.of_loops)
     y, trials = design.working_ends
     response = [np.ascontiguousarray(ones if v is None else v, dtype=float) for v in (y, trials, design.precisions)]
     of_rows = each_bend_by_row if values.ndim == 2 else each_bend
@@ -67,7 +69,9 @@ def _log_density(design: Design, values: Array) -> Callable[[Array], Array]:
     def log_density(eta: Array) -> Array:
         out = np.empty((3, len(eta)))
         with np.errstate(all="ignore"):
-            of_rows(kind, link, *response, np.ascontiguousarray(eta), values, out)
+            relative_eta, of_values, unit = family.for_loops(np.ascontiguousarray(eta), values)
+            of_rows(kind, link, *response, relative_eta, of_values, out)
+            out[1], out[2] = out[1] / unit, out[2] / unit**2
         out[0] = np.where(np.isfinite(out).all(axis=0), out[0], -np.inf)
         return out
 

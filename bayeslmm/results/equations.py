@@ -275,7 +275,9 @@ def _response(design: Design) -> _Line:
         return _Line(_write("P(%s = k)", y), "=", [softmax], notes)
     if family.has_categories:
         levels = _listed([_name(level) for level in design.levels[:-1]])
-        cumulative = _write(f"{family.link}⁻¹(cutpoint_k - η_i)")
+        scales = sorted(family.parameters_by_row)
+        inner = f"(cutpoint_k - η_i) / {_by_row(design, scales[0])}" if scales else "cutpoint_k - η_i"
+        cumulative = _write(f"{family.link}⁻¹({inner})")
         return _Line(_write("P(%s ≤ k)", y), "=", [cumulative], [*notes, _write("k = %s", levels)])
     if (design.residual is not None and design.residual.n_spread) or "sigma" in design.predictors:
         variable = _write("%s_i", variable)

@@ -411,7 +411,7 @@ def _check_parameters(solution: PointSolution, design: Design) -> None:
     for parameter, value in solution.parameters.items():
         if parameter in design.of_variable:
             continue
-        possible = value > 0.0 if family.positive_parameters else np.diff(value) > 0.0
+        possible = value > 0.0 if family.is_positive(parameter) else np.diff(value) > 0.0
         if not np.all(possible) or (family.is_probability(parameter) and not value < 1.0):
             raise DataError(f"the file is damaged: {parameter} = {_shown(np.asarray(value).tolist())} is impossible")
 

@@ -15,6 +15,7 @@ from ..families import densities
 from ..terms.means import sheared
 from ..tools.arrays import Array
 from ..tools.lazy import stats
+from .moments import in_columns
 
 
 def linear_predictor(design: Design, posterior: Any) -> Array:
@@ -40,7 +41,7 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     if not family.is_compiled:
         return _as_log_likelihood(design, posterior, _uncompiled(design, posterior, eta) * design.counted)
     posterior_draws = {name: posterior[name].to_numpy() for name in design.of_rows}
-    kind, link = densities.numbers(family)
+    kind, link = densities.numbers(family.of_loops)
     ones, (y, trials) = np.ones(design.n), design.working_ends
     trials = ones if trials is None else trials
     weights = ones if design.precisions is None else design.precisions
@@ -49,7 +50,8 @@ def log_likelihood(design: Design, posterior: Any) -> Any:
     for draw in np.ndindex(eta.shape[:2]):
         parameters = _of_rows(design, {name: values[draw] for name, values in posterior_draws.items()})
         of_rows = densities.each_row_by_row if parameters.ndim == 2 else densities.each_row
-        of_rows(kind, link, by_value, y, trials, weights, eta[draw], parameters, densities_of_rows[draw])
+        relative_eta, parameters, _ = family.for_loops(eta[draw], parameters)
+        of_rows(kind, link, by_value, y, trials, weights, relative_eta, parameters, densities_of_rows[draw])
     return _as_log_likelihood(design, posterior, (densities_of_rows + constants) * design.counted)
 
 
@@ -90,7 +92,7 @@ def _of_rows(design: Design, values: Mapping[str, Array]) -> Array:
     if not design.predictors:
         return design.family.among_all(values)
     along = design.along(values)
-    return np.column_stack([np.broadcast_to(along[name], design.n) for name in design.family.every_parameter])
+    return in_columns([along[name] for name in design.family.every_parameter], design.n)
 
 
 def log_prior(design: Design, priors: Priors, posterior: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -51,6 +51,11 @@ def expected_over(
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
         total = total + weight * expected_response(family, eta + sd * node, parameters, weights=weights)
     return total
+
+
+def in_columns(values: Sequence[Array], n: int) -> Array:
+    """Parameters (n, r) of the rows, of numbers (n,) or (1,) and of cutpoints (n, K − 1) or (1, K − 1)."""
+    return np.column_stack([np.broadcast_to(value, (n, *value.shape[1:])) for value in values])
 
 
 def keeps_mean(family: Family) -> bool:

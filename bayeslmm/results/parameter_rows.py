@@ -34,7 +34,7 @@ STEP = 1e-5  # of a difference, in standard errors of a coefficient
 def check_parameter(design: Design, parameter: Any, verb: str) -> str:
     """Raise InputError unless it is a parameter of the family that is one number in a row."""
     family = design.family
-    named = family.parameters if family.positive_parameters else ()
+    named = tuple(name for name in family.parameters if family.is_positive(name))
     if not is_one_of(parameter, named):
         known_names = f"it has {', '.join(named)}" if named else "it has none that rows have"
         raise InputError(

@@ -289,7 +289,7 @@ class Rows:
         if self.transform is not None:
             noise, spread = self.residual_sds(rows), self.spread(rows)
             return expected_of(self.transform, self.eta(rows), noise if spread is None else np.hypot(spread, noise))
-        if self.family.is_nominal and any(predictor.averaged for predictor in self.predicted):
+        if self.family.has_categories and any(predictor.averaged for predictor in self.predicted):
             return self._mean_over_groups(rows)
         spread = None if keeps_mean(self.family) else self.spread(rows)
         if spread is None:
@@ -298,17 +298,19 @@ class Rows:
 
     def _mean_over_groups(self, rows: Any) -> Array:
         """Probabilities (S, rows, K) averaged over groups, whose effects move several linear predictors at once."""
-        eta = self.eta(rows)
+        eta, eta_spread = self.eta(rows), self.spread(rows)
+        links = {predictor.part.parameter: LINKS[predictor.part.link] for predictor in self.predicted}
         centres = {predictor.part.parameter: predictor.eta(rows) for predictor in self.predicted}
         spreads = {predictor.part.parameter: _spread(predictor.averaged, rows) for predictor in self.predicted}
-        nodes, weights = normal_nodes(len(self.predicted))
+        nodes, weights = normal_nodes(len(self.predicted) + (eta_spread is not None))
         total = np.zeros(())
         for node, weight in zip(nodes, weights, strict=True):
             moved = {
-                name: centre if (spread := spreads[name]) is None else centre + z * spread
-                for (name, centre), z in zip(centres.items(), node, strict=True)
+                name: links[name].to_mean(centre if (spread := spreads[name]) is None else centre + z * spread)
+                for (name, centre), z in zip(centres.items(), node, strict=False)
             }
-            total = total + weight * self.family.expected(eta, moved)
+            moved_eta = eta if eta_spread is None else eta + node[-1] * eta_spread
+            total = total + weight * self.family.expected(moved_eta, {**self.parameters, **moved})
         return total
 
     def response(self, rows: Any, rng: Generator) -> Array:

@@ -622,11 +622,7 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         **dict.fromkeys(("cov_ranef", "data2"), "matrices={'A': A}, with (1 | gr(level, cov=A)) in the formula"),
         "ziformula": "zi='~ x' with family='zero_inflated_poisson' or 'zero_inflated_negbinomial'",
         "dispformula": "sigma='~ x' of residual sds, shape='~ x' and phi='~ x' of other families",
-        **dict.fromkeys(
-            ("disc", "scale"),
-            "one scale for all rows: of an ordinal response a predictor of it is not offered (brms has disc, "
-            "ordinal scale); sigma='~ x' is that of a normal one",
-        ),
+        "disc": "scale='~ x' of an ordinal response, which is one over brms's disc: coefficients have the other sign",
         "vi": "se=, the square roots of the sampling variances",
         "sei": "se=",
         "knots": "written in the formula: s(x) takes its k there",

@@ -40,6 +40,8 @@ def data():
     d["count"] = rng.poisson(mean * rng.gamma(4.0, 0.25, n)) * some
     d["size"] = mean * rng.gamma(np.where(d.f == "a", 2.0, 8.0), 1.0 / np.where(d.f == "a", 2.0, 8.0))
     d["share"] = np.clip(rng.beta(mean, 3.0), 0.01, 0.99)
+    relative = np.where(d.f == "a", 1.0, 2.0)
+    d["grade"] = np.digitize(0.5 * d.x + relative * rng.logistic(size=n), [0.5, 1.5, 3.0])
     d["number"] = np.log(mean) + 0.3 * rng.standard_t(5, n)
     return d
 
@@ -49,6 +51,7 @@ CASES = {
     "both": ("count ~ x + (1 | g)", {"family": "hurdle_negbinomial", "hu": "~ 0 + f", "shape": "~ x"}),
     "shape": ("size ~ x + (1 | g)", {"family": "gamma", "shape": "~ f"}),
     "phi": ("share ~ x + (1 | g)", {"family": "beta", "phi": "~ f:x"}),
+    "scale": ("grade ~ x + (1 | g)", {"family": "ordinal", "scale": "~ f + x"}),
     "sigma": ("number ~ x + (1 | g)", {"family": "student_t", "sigma": "~ f", "nu": "~ x"}),
 }
 
@@ -59,7 +62,7 @@ def model(name, data, **changed):
 
 
 def test_words_may_be_any_parameter_but_the_mean():
-    assert set(PREDICTED) == {"nu", "phi", "shape", "zi", "hu", "zoi", "coi"}
+    assert set(PREDICTED) == {"nu", "phi", "shape", "zi", "hu", "zoi", "coi", "scale"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -159,7 +162,7 @@ def test_a_level_with_zeros_that_counts_explain_is_no_separation_unless_it_is(da
     assert fit.solution.status == "converged" and not fit.solution.limits
 
 
-@pytest.mark.parametrize("name", ["zi", "both", "sigma"])
+@pytest.mark.parametrize("name", ["zi", "both", "sigma", "scale"])
 def test_the_pymc_model_has_the_same_density(name, data):
     """At draws of the priors: log likelihood and log prior as the loops and SciPy have them."""
     from pymc import stats
@@ -227,6 +230,9 @@ def test_priors_are_those_of_a_constant_on_its_link(data):
     ("options", "error", "says"),
     [
         ({"family": "poisson", "zi": "~ f"}, InputError, "no zi.*zero_inflated_poisson"),
+        ({"family": "poisson", "scale": "~ f"}, InputError, "no scale.*Families with scale: ordinal"),
+        ({"family": "ordinal", "scale": "~ 1"}, FormulaError, "there is no column.*relative"),
+        ({"family": "ordinal", "scale": "~ 1 + (1 | g)"}, FormulaError, "there is no column.*relative"),
         ({"family": "gaussian", "nu": "~ f"}, InputError, "no nu.*student_t"),
         ({"family": "zero_inflated_poisson", "zi": "f"}, FormulaError, "'~' first"),
         ({"family": "zero_inflated_poisson", "zi": "~ 0"}, FormulaError, "no term"),

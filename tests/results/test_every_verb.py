@@ -70,6 +70,7 @@ RESIDUALS: dict[str, tuple[str, dict[str, Any]]] = {  # point fits only
 PREDICTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "zeros by x": ("x + (1 | g)", {"zi": "~ x"}),
     "shape by f": ("x + (1 | g)", {"shape": "~ f"}),
+    "scale by f": ("x + (1 | g)", {"scale": "~ f"}),
 }
 FIXED: dict[str, tuple[str, dict[str, Any]]] = {
     "sigma fixed": ("x + (1 | g)", {"priors": {"sigma": 0.9}}),
@@ -147,6 +148,7 @@ OTHER_POINTS = [
     Case("intercept", "ml", "hurdle_negbinomial"),
     Case("zeros by x", "ml", "zero_inflated_negbinomial"),
     Case("shape by f", "ml", "gamma"),
+    Case("scale by f", "ml", "ordinal"),
     Case("sigma fixed", "ml", "lognormal"),
     Case("nu fixed", "ml", "student_t"),
     Case("no sd of slopes", "ml", "poisson"),
@@ -196,6 +198,7 @@ POSTERIORS = [
     posterior("intercept", "hurdle_poisson"),
     posterior("offset", "hurdle_negbinomial"),
     posterior("zeros by x", "zero_inflated_poisson"),
+    posterior("scale by f", "ordinal", "probit"),
 ]
 
 
@@ -854,7 +857,11 @@ EXACT = {"rtol": 1e-9, "atol": 1e-11}  # the same numbers, added in another orde
 
 
 def with_residual(cases: list[Case]) -> list[Case]:
-    return [c for c in cases if c.has_groups and (c.family, c.link) not in WITHOUT_RESIDUAL]
+    return [
+        c
+        for c in cases
+        if c.has_groups and (c.family, c.link) not in WITHOUT_RESIDUAL and c.structure not in PREDICTORS
+    ]
 
 
 def estimate_of(fit: Any) -> str:
