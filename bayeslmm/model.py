@@ -17,6 +17,7 @@ from .design.priors import Priors
 from .engine.iterative_fit import FEWEST, MOST, PROBES
 from .engine.pymc_priors import priors_of
 from .errors import (
+    BayesLMMError,
     ConvergenceWarning,
     FormulaError,
     InputError,
@@ -724,13 +725,14 @@ def fit_imputed(
     Returns
     -------
     Imputed
-        ``fixef()`` by Rubin's rules, or of all draws together; ``parameters()``, ``means()``, ``comparisons()``, of
-        point fits ``test()``, ``predict()``, ``ranef()``, ``icc()``; ``verdict``, ``fits``.
+        ``fixef()`` by Rubin's rules, or of all draws together; ``parameters()``, ``means()``, ``comparisons()``,
+        ``predict()``, ``ranef()``, ``icc()``, of point fits ``test()``; of posteriors ``stacked``, the posterior of all
+        draws with its other verbs; ``verdict``, ``fits``.
 
     Raises
     ------
     InputError
-        Fewer than two tables, or tables of other rows or columns.
+        Fewer than two tables, or tables of other rows, columns or levels, or that lost other rows to missing values.
 
     Examples
     --------
@@ -741,7 +743,7 @@ def fit_imputed(
     >>> bool(found.fixef().loc["Days", "between_share"] > 0)
     True
     """
-    from .results.imputed import pooled
+    from .results.imputed import Imputed
 
     kinds = ("reml", "ml", "posterior")
     if not is_one_of(how, kinds):
@@ -750,7 +752,14 @@ def fit_imputed(
         raise InputError("fit_imputed(sampling=...): options of the sampler belong to how='posterior'")
     if isinstance(tables, str) or not isinstance(tables, Sequence):
         raise InputError(f"fit_imputed: tables are a list of tables, one an imputation, not {type(tables).__name__}")
-    models = [Model(formula, table, **options) for table in tables]
-    if how == "posterior":
-        return pooled([model.fit(**(sampling or {})) for model in models])
-    return pooled([model.fit_reml() if how == "reml" else model.fit_ml() for model in models])
+    fits: list[Any] = []
+    for k, table in enumerate(tables, start=1):
+        try:
+            model = Model(formula, table, **options)
+        except BayesLMMError as error:
+            raise type(error)(f"fit_imputed: table {k} of {len(tables)}: {error}") from None
+        if how == "posterior":
+            fits.append(model.fit(**(sampling or {})))
+        else:
+            fits.append(model.fit_reml() if how == "reml" else model.fit_ml())
+    return Imputed(fits=tuple(fits))

@@ -22,6 +22,7 @@ from ..design.priors import Priors
 from ..errors import NotAvailableError, UnknownArgumentError
 from ..tools.arrays import Array
 from ..tools.words import is_one_of
+from .convergence import convergence
 from .diagnosis import Diagnosis
 from .misnamed import variable_hint
 from .settings import Settings
@@ -86,6 +87,10 @@ class Draws:
             + (f"; of the sds {combinations}, the rest is the priors'" if combinations else "")
             + (f"; {alone}, so that the priors decide much of the split" if alone else "")
         )
+
+    def convergence(self, draws: Array) -> tuple[Array, Array, Array]:
+        """R-hat, bulk and tail effective sizes (k,) of draws (chain, draw, k) of this posterior."""
+        return convergence(draws)
 
     def covariances(self) -> list[Array]:
         """Covariance matrix of the random effects of each factor of the mean, per draw (chain, draw, q, q)."""

@@ -26,7 +26,8 @@ def of_fit(verb: str, fit: Any, *args: Any, **options: Any) -> Any:
 def of_variable(verb: str, fit: Any, variable: str | None, options: Mapping[str, Any]) -> Any:
     """The same of a verb that needs a variable."""
     if variable is None and hasattr(fit, verb):
-        raise InputError(variable_missing(verb, options, predictors(fit.design, groups=False)))
+        design = fit.fits[0].design if hasattr(fit, "fits") else fit.design  # of imputed tables they are all alike
+        raise InputError(variable_missing(verb, options, predictors(design, groups=False)))
     return of_fit(verb, fit, variable, **options)
 
 

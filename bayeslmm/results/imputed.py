@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..design.design import Design
-from ..errors import InputError, NotAvailableError
+from ..errors import InputError, NotAvailableError, UnknownArgumentError
 from ..tools.arrays import Array
 from ..tools.frame import as_frame
 from ..tools.lazy import stats
 from . import wald
 from .effects import RATIOS
-from .hypotheses import hypothesis_over
-from .means import Distribution, Means
+from .means import Distribution, Means, over_tables
 from .parameter_draws import parameter_draws
 from .point import PointFit
 from .posterior import PosteriorFit
 from .posterior_tables import fixed_draws
 from .reading import Shown
+from .stacked import StackedFit, refuse_other_rows, stacked
 from .statements import linear, parse
-from .summaries import P_POSITIVE, check_interval, summarise
+from .summaries import check_interval, summarise
 from .tables import wide_table
 from .targets import OF_POINTS, check_kind
 from .text import Text, number, percent, probability, table
@@ -41,15 +41,40 @@ class Imputed(Shown):
     Attributes
     ----------
     fits : tuple of PointFit or of PosteriorFit
-        One a table, in their order; their verbs are those of a single fit.
+        One a table, in their order; their verbs are those of a single fit. ``Imputed(fits=tuple(fits))`` puts fits
+        together that were made, or saved and loaded, one by one.
+
+    Raises
+    ------
+    InputError
+        Fewer than two fits, or of other models, rows, columns or levels.
     """
 
     fits: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_unlike(self.fits)
 
     @property
     def is_posterior(self) -> bool:
         """Whether the fits are posteriors."""
         return isinstance(self.fits[0], PosteriorFit)
+
+    @property
+    def stacked(self) -> StackedFit:
+        """The posteriors as one, which has the verbs of a posterior and can be drawn in pictures.
+
+        Its draws are those of all tables, as many of each, their chains side by side. What is of the rows of one table
+        (`loo`, residuals, checks of the response) is refused.
+
+        Raises
+        ------
+        NotAvailableError
+            Point fits have no draws.
+        """
+        if not self.is_posterior:
+            raise NotAvailableError("stacked: these are point fits; fit_imputed(..., how='posterior') has draws")
+        return stacked(self.fits)
 
     def fixef(self, *, ci_prob: float = 0.95, ci_kind: str = "eti") -> pd.DataFrame:
         """Fixed effects over all imputations.
@@ -108,8 +133,7 @@ class Imputed(Shown):
             median, interval and, of correlations, p_positive.
         """
         if self.is_posterior:
-            labels, first = parameter_draws(self.fits[0])
-            draws = np.concatenate([first, *(parameter_draws(fit)[1] for fit in self.fits[1:])])
+            labels, draws = parameter_draws(self.stacked)
             not_fixed = (labels["part"] != PARTS[0]).to_numpy()
             signed = labels.loc[not_fixed, "signed"].to_numpy(dtype=bool)
             names = labels.loc[not_fixed, ["effect", "group", "term"]].reset_index(drop=True)
@@ -141,24 +165,13 @@ class Imputed(Shown):
     def _pooled_means(self, verb: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Means:
         if "ddf" in options:
             raise InputError(f"{verb}(ddf=...): of imputed tables degrees of freedom are Barnard and Rubin's")
+        if self.is_posterior:
+            pooled_means: Means = getattr(self.stacked, verb)(*arguments, **options)
+            return pooled_means
         if any(fit.design.smooths for fit in self.fits):
             raise NotAvailableError(f"{verb}: not offered for smooths of imputed tables; .fits are the single fits")
         parts = [getattr(fit, verb)(*arguments, **options) for fit in self.fits]
-        combinations = np.mean([part.combinations for part in parts], axis=0)
-        if self.is_posterior:
-            draws = np.concatenate([part.distribution.draws for part in parts])
-            distribution = replace(
-                parts[0].distribution, draws=draws, estimate=draws.mean(axis=(0, 1)), covariance=self.vcov().to_numpy()
-            )
-        else:
-            distribution = self._distribution()
-        return replace(
-            parts[0],
-            combinations=combinations,
-            distribution=distribution,
-            offset=float(np.mean([part.offset for part in parts])),
-            remarks=(*parts[0].remarks, f"Over {len(self.fits)} imputed tables."),
-        )
+        return over_tables(parts, self._distribution())
 
     def _distribution(self) -> Distribution:
         estimate, within, between = _moments(self.fits)
@@ -184,7 +197,7 @@ class Imputed(Shown):
         Raises
         ------
         InputError
-            ``ddf=``, of which there is one kind, or ``draws=``.
+            ``ddf=``, of which there is one kind; of point fits ``draws=``.
         """
         return self._pooled_effects("comparisons", variable, options)
 
@@ -195,18 +208,13 @@ class Imputed(Shown):
     def _pooled_effects(self, verb: str, variable: str, options: dict[str, Any]) -> pd.DataFrame:
         if "ddf" in options:
             raise InputError(f"{verb}(ddf=...): of imputed tables degrees of freedom are Barnard and Rubin's")
+        if self.is_posterior:
+            return getattr(self.stacked, verb)(variable, **options)
         if "draws" in options:
-            raise InputError(f"{verb}(draws=...): of imputed tables take those of every fit of .fits")
+            raise InputError(f"{verb}(draws=...): point fits have no draws")
         first = getattr(self.fits[0], verb)(variable, **options)
         labels = first.loc[:, : first.columns[list(first.columns).index("estimate") - 1]]
         null = 1.0 if options.get("kind", "difference") in RATIOS else 0.0
-        if self.is_posterior:
-            parts = [getattr(fit, verb)(variable, **options, draws=True).to_numpy() for fit in self.fits]
-            drawn = np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts])
-            of_first = self.fits[0].summarise(drawn, options.get("ci_prob"), options.get("ci_kind"))
-            numbers = of_first.rename(columns={"mean": "estimate", "sd": "std_error"}).drop(columns="median")
-            numbers[P_POSITIVE] = np.where(numbers["estimate"].isna(), np.nan, (drawn > null).mean(axis=(0, 1)))
-            return labels.join(numbers)
         tables = [first, *(getattr(fit, verb)(variable, **options) for fit in self.fits[1:])]
         estimates, errors = _estimates_and_errors(tables)
         on_log = null == 1.0 and bool((estimates > 0.0).all())  # ratios
@@ -231,8 +239,9 @@ class Imputed(Shown):
         interval: str | None = None,
         ci_prob: float = 0.95,
         offset: Any = None,
+        **of_draws: Any,
     ) -> Any:
-        """Means of the predictions of all point fits, with intervals by Rubin's rules.
+        """Predictions over all imputations: of point fits means, with intervals by Rubin's rules; of posteriors draws.
 
         Parameters
         ----------
@@ -247,27 +256,37 @@ class Imputed(Shown):
             linear predictor, ``kind="link"``, and of responses that are on its scale.
         ci_prob : float
             Probability of the interval.
+        **of_draws
+            Of posteriors further options of :meth:`PosteriorFit.predict`: ``draws``, ``random_seed``, ``trials``, ...
 
         Returns
         -------
         Series or DataFrame
-            Estimates with the index of ``newdata``, of ordinal responses one column a category; with ``interval``
-            estimate, std_error, df, conf_low, conf_high, interval, target_<factor> of a mixed target, and
-            ``between_share`` as in `fixef`.
+            Of posteriors as of one, by the draws of all tables. Of point fits estimates with the index of ``newdata``,
+            of ordinal responses one column a category; with ``interval`` estimate, std_error, df, conf_low, conf_high,
+            interval, target_<factor> of a mixed target, and ``between_share`` as in `fixef`.
 
         Raises
         ------
         NotAvailableError
-            Posteriors; intervals of responses that a link bends.
+            Intervals of responses that a link bends, of point fits; ``shares`` of posteriors.
         InputError
             Another interval; no ``newdata`` where the tables' rows are not the same.
+        UnknownArgumentError
+            Options of draws, of point fits.
 
         References
         ----------
         Rubin (1987), Multiple Imputation for Nonresponse in Surveys, chapter 3; van Buuren (2018), Flexible Imputation
         of Missing Data, sections 2.3 and 5.1: of quantities that are near to normal, so not beyond a link.
         """
-        self._of_point_fits("predict")
+        if self.is_posterior:
+            if interval is not None:
+                raise InputError(
+                    f"predict(interval={interval!r}): of posteriors intervals are those of the draws, always there"
+                )
+            return self.stacked.predict(newdata, groups=groups, kind=kind, ci_prob=ci_prob, offset=offset, **of_draws)
+        _refuse_of_draws("predict", of_draws)
         check_kind(kind, OF_POINTS)
         family = self.fits[0].design.family
         if interval not in (None, "plug-in"):
@@ -280,7 +299,7 @@ class Imputed(Shown):
                 f"{family} responses is the linear predictor: kind='link', whose ends the link takes to the response"
             )
         if newdata is None:
-            self._refuse_other_rows()
+            refuse_other_rows(self.fits)
         else:
             newdata = as_frame(newdata)
         options: dict[str, Any] = {"groups": groups, "kind": kind, "offset": offset}
@@ -291,27 +310,8 @@ class Imputed(Shown):
         pooled_table = tables[0].assign(**{name: numbers[name] for name in numbers if name in tables[0]})
         return pooled_table.assign(between_share=numbers["between_share"])
 
-    def _refuse_other_rows(self) -> None:
-        first = self.fits[0].design
-        for k, fit in enumerate(self.fits[1:], start=2):
-            if not fit.design.index.equals(first.index):
-                differ = "other labels of rows"
-            else:
-                names = [
-                    one.name
-                    for one, other in zip(first.groups, fit.design.groups, strict=True)
-                    if not one.is_wide and not np.array_equal(_levels_of_rows(one), _levels_of_rows(other))
-                ]
-                if not names:
-                    continue
-                differ = f"other levels of {names[0]!r} in its rows"
-            raise InputError(
-                f"predict(): table {k} has {differ} than the first, so that a row is not the same in all tables; give "
-                "newdata"
-            )
-
-    def ranef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
-        """Conditional modes of the random effects over all point fits, by Rubin's rules.
+    def ranef(self, *, wide: bool = False, ci_prob: float = 0.95, **of_draws: Any) -> Any:
+        """Random effects over all imputations: conditional modes of point fits by Rubin's rules, or stacked draws.
 
         Parameters
         ----------
@@ -319,33 +319,33 @@ class Imputed(Shown):
             One row a level, one column a term (means of the modes only) instead of one row a number.
         ci_prob : float
             Probability of the interval.
+        **of_draws
+            Of posteriors ``draws`` and ``ci_kind``, as of :meth:`PosteriorFit.ranef`.
 
         Returns
         -------
         DataFrame
-            group, level, term; estimate, the mean of the fits' modes; std_error by the mean of their squared
-            conditional sds and 1 + 1/m times the variance between their modes; df (Barnard and Rubin's), conf_low,
-            conf_high and ``between_share`` as in `fixef`. Variances are taken as known, as in a single fit.
-
-        Raises
-        ------
-        NotAvailableError
-            Posteriors.
+            Of posteriors as of one. Of point fits group, level, term; estimate, the mean of the fits' modes; std_error
+            by the mean of their squared conditional sds and 1 + 1/m times the variance between their modes; df (Barnard
+            and Rubin's), conf_low, conf_high and ``between_share`` as in `fixef`. Variances are taken as known, as in a
+            single fit.
 
         References
         ----------
         Rubin (1987), Multiple Imputation for Nonresponse in Surveys, chapter 3; van Buuren (2018), Flexible Imputation
         of Missing Data, section 2.3.
         """
-        self._of_point_fits("ranef")
+        if self.is_posterior:
+            return self.stacked.ranef(wide=wide, ci_prob=ci_prob, **of_draws)
+        _refuse_of_draws("ranef", of_draws)
         return self._pooled_levels([fit.ranef(ci_prob=ci_prob) for fit in self.fits], wide, ci_prob)
 
-    def coef(self, *, wide: bool = False, ci_prob: float = 0.95) -> pd.DataFrame:
-        """β + b for every level of every grouping factor over all point fits, by Rubin's rules.
+    def coef(self, *, wide: bool = False, ci_prob: float = 0.95, **of_draws: Any) -> Any:
+        """β + b for every level of every grouping factor over all imputations, by Rubin's rules or stacked draws.
 
         Parameters
         ----------
-        wide, ci_prob
+        wide, ci_prob, **of_draws
             As of `ranef`.
 
         Returns
@@ -354,16 +354,13 @@ class Imputed(Shown):
             As of `ranef`; the standard errors that are pooled are those of :meth:`PointFit.coef`, of β̂ + b̂ as a
             predictor of β + b.
 
-        Raises
-        ------
-        NotAvailableError
-            Posteriors.
-
         References
         ----------
         As of `ranef`.
         """
-        self._of_point_fits("coef")
+        if self.is_posterior:
+            return self.stacked.coef(wide=wide, ci_prob=ci_prob, **of_draws)
+        _refuse_of_draws("coef", of_draws)
         return self._pooled_levels([fit.coef(ci_prob=ci_prob, ddf=None) for fit in self.fits], wide, ci_prob)
 
     def _pooled_levels(self, tables: Sequence[pd.DataFrame], wide: bool, ci_prob: float) -> pd.DataFrame:
@@ -374,24 +371,27 @@ class Imputed(Shown):
         table = labels.join(numbers[["estimate", "std_error", "df", "conf_low", "conf_high", "between_share"]])
         return wide_table(table) if wide else table
 
-    def icc(self, *, at: Mapping[str, Sequence[Any]] | None = None, by_group: bool = True) -> pd.DataFrame:
-        """Intraclass correlations: means over all point fits, and how far these differ.
+    def icc(self, *, at: Mapping[str, Sequence[Any]] | None = None, by_group: bool = True, **of_draws: Any) -> Any:
+        """Intraclass correlations: means over all point fits, and how far these differ; of posteriors by all draws.
 
         Parameters
         ----------
         at, by_group
             As of :meth:`PointFit.icc`; other variables are held where each table has them.
+        **of_draws
+            Of posteriors ``draws``, ``ci_prob`` and ``ci_kind``, as of :meth:`PosteriorFit.icc`.
 
         Returns
         -------
         DataFrame
-            ``estimate``, the mean of the fits' estimates, and ``between``, their sd between the tables: what the
-            imputations add, not a standard error, since point fits have none of an intraclass correlation.
+            Of posteriors as of one. Of point fits ``estimate``, the mean of the fits' estimates, and ``between``, their
+            sd between the tables: what the imputations add, not a standard error, since point fits have none of an
+            intraclass correlation.
 
         Raises
         ------
         NotAvailableError
-            Posteriors; models without random effects.
+            Models without random effects.
         InputError
             ``at`` names a variable whose range differs between the tables.
 
@@ -399,31 +399,28 @@ class Imputed(Shown):
         ----------
         Rubin (1987), Multiple Imputation for Nonresponse in Surveys, chapter 3, whose estimate is the mean.
         """
-        self._of_point_fits("icc")
+        if self.is_posterior:
+            return self.stacked.icc(at=at, by_group=by_group, **of_draws)
+        _refuse_of_draws("icc", of_draws)
         return _with_spread("icc", [fit.icc(at=at, by_group=by_group) for fit in self.fits])
 
-    def r2(self) -> pd.DataFrame:
-        """R², marginal and conditional: means over all point fits, and how far these differ.
+    def r2(self, **of_draws: Any) -> Any:
+        """R², marginal and conditional: means over all point fits, how far these differ; of posteriors by all draws.
+
+        Parameters
+        ----------
+        **of_draws
+            Of posteriors, as of `icc`.
 
         Returns
         -------
         DataFrame
-            ``estimate`` and ``between``, as of `icc`.
-
-        Raises
-        ------
-        NotAvailableError
-            Posteriors.
+            ``estimate`` and ``between``, or numbers of draws, as of `icc`.
         """
-        self._of_point_fits("r2")
-        return _with_spread("r2", [fit.r2() for fit in self.fits])
-
-    def _of_point_fits(self, verb: str) -> None:
         if self.is_posterior:
-            raise NotAvailableError(
-                f"{verb}: of imputed tables it is offered for point fits; of posteriors take {verb}(draws=True) of "
-                "every fit in .fits and put the draws together"
-            )
+            return self.stacked.r2(**of_draws)
+        _refuse_of_draws("r2", of_draws)
+        return _with_spread("r2", [fit.r2() for fit in self.fits])
 
     def _by_rubin(self, estimates: Array, errors: Array, ci_prob: float) -> pd.DataFrame:
         """Rubin's rules for estimates (m, k) with standard errors (m, k)."""
@@ -450,7 +447,7 @@ class Imputed(Shown):
                 "hypothesis: these are point fits, which test equations, test('x = 0'); fit_imputed(..., "
                 "how='posterior') has probabilities"
             )
-        return hypothesis_over(self.fits, hypotheses, rope=rope, ci_prob=ci_prob, ci_kind=ci_kind)
+        return self.stacked.hypothesis(hypotheses, rope=rope, ci_prob=ci_prob, ci_kind=ci_kind)
 
     def draws(self, name: str) -> Array:
         """Draws of a variable of posteriors, the chains of all imputations together (chain, draw, ...).
@@ -462,7 +459,7 @@ class Imputed(Shown):
         """
         if not self.is_posterior:
             raise NotAvailableError("draws: these are point fits; fit_imputed(..., how='posterior') has draws")
-        return np.concatenate([fit.draws(name) for fit in self.fits])
+        return self.stacked.draws(name)
 
     def test(self, hypotheses: str | Sequence[str]) -> pd.DataFrame:
         """One F test that all equations about the fixed effects hold (Li, Raghunathan & Rubin 1991; mice's ``D1``).
@@ -539,6 +536,14 @@ class Imputed(Shown):
         )
 
 
+def _refuse_of_draws(verb: str, options: Mapping[str, Any]) -> None:
+    if options:
+        raise UnknownArgumentError(
+            f"{verb}() of imputed point fits takes no {next(iter(options))!r}; posteriors have draws, "
+            "fit_imputed(..., how='posterior')"
+        )
+
+
 def _cell(column: str, value: float, row: pd.Series) -> str:
     if column == "p_value":
         return probability(value)
@@ -547,28 +552,30 @@ def _cell(column: str, value: float, row: pd.Series) -> str:
     return f"{value:.2f}" if column in ("statistic", "df") else number(value, row.get("std_error", row.get("sd")))
 
 
-def pooled(fits: Sequence[Any]) -> Imputed:
-    """Fits of one model to imputed tables as one.
-
-    Raises
-    ------
-    InputError
-        Fewer than two, of other rows, columns or kinds.
-    """
-    first = fits[0] if fits else None
+def _refuse_unlike(fits: Any) -> None:
+    """Raise InputError where fits are not of one model and the same rows."""
+    if not isinstance(fits, tuple) or not all(isinstance(fit, PointFit | PosteriorFit) for fit in fits):
+        raise InputError("imputed tables: fits are a tuple of what fit_reml(), fit_ml() or fit() gave, one a table")
+    if any(isinstance(fit, StackedFit) for fit in fits):
+        raise InputError(
+            "imputed tables: a posterior of stacked draws is one of several tables already; give its .fits"
+        )
     if len(fits) < 2:
         raise InputError("fit_imputed: one table is not imputed several times; give two or more, better twenty")
+    first = fits[0]
     for k, fit in enumerate(fits[1:], start=2):
         if type(fit) is not type(first):
             raise InputError("fit_imputed: point fits and posteriors cannot be pooled")
-        a, b = first.design, fit.design  # type: ignore[union-attr]
+        _refuse_other_model(k, first, fit)
+        a, b = first.design, fit.design
         if a.n != b.n:
             raise InputError(f"fit_imputed: table {k} gives {b.n:,} rows, the first {a.n:,}; impute all missing values")
+        _refuse_other_losses(k, a, b)
         if _columns(a) != _columns(b):
             differ = sorted(set(_columns(a)[0]) ^ set(_columns(b)[0]))
             raise InputError(
                 f"fit_imputed: table {k} gives other columns than the first ({', '.join(differ) or 'other factors'}): "
-                "give factors the same categories in every table"
+                "give factors the same categories, and numbers the same type, in every table"
             )
         for one, other in zip(a.every_group, b.every_group, strict=True):
             differ = [level for level in other.levels if level not in set(one.levels)]
@@ -577,7 +584,40 @@ def pooled(fits: Sequence[Any]) -> Imputed:
                     f"fit_imputed: table {k} has other levels of {one.name!r} than the first"
                     f"{f' ({differ[0]!r})' if differ else ''}: give every table the same rows"
                 )
-    return Imputed(fits=tuple(fits))
+
+
+def _refuse_other_model(k: int, first: Any, fit: Any) -> None:
+    def said(of: Any) -> dict[str, str]:
+        kind = {} if isinstance(of, PosteriorFit) else {"criterion": "REML" if of.solution.reml else "ML"}
+        family = of.design.family
+        return {"formula": of.design.described, "family": f"{family} with link {family.link}", **kind}
+
+    for what, value in said(fit).items():
+        if value != said(first)[what]:
+            raise InputError(
+                f"imputed tables: fit {k} has another {what} ({value}) than the first ({said(first)[what]}), and "
+                "estimates of different models are no estimates of one thing"
+            )
+    if isinstance(fit, PosteriorFit) and (fit.n_chains, fit.n_draws) != (first.n_chains, first.n_draws):
+        raise InputError(
+            f"imputed tables: fit {k} has {fit.n_chains} x {fit.n_draws:,} draws, the first {first.n_chains} x "
+            f"{first.n_draws:,}; every table counts alike, so draw as many of each"
+        )
+
+
+def _refuse_other_losses(k: int, first: Design, design: Design) -> None:
+    """Tables that lost as many rows to missing values, but others."""
+    if first.sums is not None or design.sums is not None or not (first.n_dropped or design.n_dropped):
+        return
+    here, there = first.index, design.index
+    lost = [label for labels, kept in ((there, here), (here, there)) for label in labels[~labels.isin(kept)]]
+    if lost or first.n_dropped != design.n_dropped:
+        named = ", ".join(map(repr, lost[:3])) + (", ..." if len(lost) > 3 else "")
+        raise InputError(
+            f"fit_imputed: of table {k} {design.n_dropped:,} rows were dropped for missing values, of the first "
+            f"{first.n_dropped:,}, and not the same ones{f' ({named})' if named else ''}: impute all missing values, "
+            "or drop the same rows from every table"
+        )
 
 
 def _columns(design: Design) -> tuple[tuple[str, ...], list[tuple[str, tuple[str, ...]]], tuple[Any, ...]]:
@@ -592,10 +632,6 @@ def _moments(fits: Sequence[PointFit]) -> tuple[Array, Array, Array]:
     within = np.mean([fit.solution.vcov for fit in fits], axis=0)
     between = np.cov(estimates, rowvar=False).reshape(within.shape)
     return estimates.mean(axis=0), within, between
-
-
-def _levels_of_rows(group: Any) -> Array:
-    return np.array(group.levels, dtype=object)[group.codes]
 
 
 def _estimates_and_errors(tables: Sequence[pd.DataFrame]) -> tuple[Array, Array]:

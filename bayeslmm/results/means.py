@@ -317,6 +317,20 @@ class Means(Shown):
         )
 
 
+def over_tables(parts: Sequence[Means], distribution: Distribution) -> Means:
+    """Means of one model given several imputed tables as one, by what is known of the coefficients from all tables.
+
+    Numbers stand at the mean of their means in the tables.
+    """
+    return replace(
+        parts[0],
+        combinations=np.mean([part.combinations for part in parts], axis=0),
+        distribution=distribution,
+        offset=float(np.mean([part.offset for part in parts])),
+        remarks=(*parts[0].remarks, f"Over {len(parts)} imputed tables."),
+    )
+
+
 def _cell(column: str, value: float, row: pd.Series) -> str:
     if not np.isfinite(value):
         return "∞" if column == "df" and np.isinf(value) else "-"

@@ -11,7 +11,6 @@ import pandas as pd
 from ..design.design import Design
 from ..design.names import LOG_RATIO, RHO
 from ..tools.arrays import Array
-from .convergence import convergence
 from .draws import Draws
 from .variance import RESIDUAL, Values, part_of, row_of
 
@@ -82,6 +81,6 @@ def parameter_table(fit: Draws, effects: Sequence[str], ci_prob: float | None, c
     if not len(labels):
         return labels
     numbers = fit.summarise(draws, ci_prob, ci_kind, signs=signed)
-    rhat, bulk, tail = convergence(draws)
+    rhat, bulk, tail = fit.convergence(draws)
     numbers = numbers.rename(columns={"mean": "estimate", "sd": "std_error"}).drop(columns="median")
     return labels.join(numbers).assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)

@@ -13,7 +13,6 @@ from ..errors import InputError
 from ..tools.arrays import Array
 from . import variance
 from .coefficients import coding_of
-from .convergence import convergence
 from .draws import Draws, covariance_of
 from .parameter_draws import parameter_draws
 from .summaries import P_POSITIVE, SUMMARY, flat
@@ -50,7 +49,7 @@ def ranef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind
     if draws:
         return record.idata.posterior.to_dataset()[list(names.values())]
     parts = [
-        _levels(record, group.name, group.levels, group.columns, record.draws(names[group.name]), ci_prob, ci_kind)
+        of_levels(record, group.name, group.levels, group.columns, record.draws(names[group.name]), ci_prob, ci_kind)
         for group in record.design.every_group
         if group.is_grouping
     ]
@@ -81,14 +80,14 @@ def coef(record: Draws, wide: bool, draws: bool, ci_prob: float | None, ci_kind:
             coords = dict(zip(dims[2:], (as_labels(group.levels), as_labels(coding.names)), strict=True))
             kept[names.coef[group.name]] = xr.DataArray(values, dims=dims, coords=coords)
         else:
-            parts.append(_levels(record, group.name, group.levels, coding.names, values, ci_prob, ci_kind))
+            parts.append(of_levels(record, group.name, group.levels, coding.names, values, ci_prob, ci_kind))
     if draws:
         return xr.Dataset(kept)
     table = stack(parts, (*SUMMARY, P_POSITIVE))
     return wide_table(table, "mean") if wide else table
 
 
-def _levels(
+def of_levels(
     record: Draws,
     group: str,
     levels: Sequence[Any],
@@ -97,6 +96,7 @@ def _levels(
     ci_prob: float | None,
     ci_kind: str | None,
 ) -> pd.DataFrame:
+    """One row a level and term of a factor, from draws (chain, draw, level, term)."""
     numbers = record.summarise(values.reshape(*values.shape[:2], -1), ci_prob, ci_kind, signs=True)
     return level_table(group, levels, terms, **{number: numbers[number].to_numpy() for number in numbers})
 
@@ -129,7 +129,7 @@ def parameters(record: Draws, part: str) -> pd.DataFrame:
     if not in_part.any():  # a family without parameters besides its mean
         return pd.DataFrame(columns=[*SUMMARY, "rhat", "ess_bulk", "ess_tail"])
     chosen = draws[..., in_part.to_numpy()]
-    rhat, bulk, tail = convergence(chosen)
+    rhat, bulk, tail = record.convergence(chosen)
     signed = labels.loc[in_part, "signed"].to_numpy(dtype=bool)
     table = record.summarise(chosen, signs=signed).set_index(pd.Index(labels.loc[in_part, "name"], name="term"))
     return table.assign(rhat=rhat, ess_bulk=bulk, ess_tail=tail)

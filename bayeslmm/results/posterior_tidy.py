@@ -10,6 +10,7 @@ import pandas as pd
 from ..errors import NotAvailableError
 from . import expected, posterior_tables, quantities
 from . import loo as leaving_out
+from .diagnosis import Diagnosis
 from .draws import Draws
 from .elpd import ROW
 from .parameter_draws import parameter_table
@@ -44,15 +45,18 @@ def glance(fit: Draws, *, loo: bool | None) -> pd.DataFrame:
     except NotAvailableError:  # the family has no residual variance to compare with
         pass
     shares |= _left_out(fit) if leaving_out.is_wanted(fit, loo) else {}
-    diagnosis = fit.diagnosis
-    row |= shares | {
+    return pd.DataFrame([row | shares | diagnostics(fit.diagnosis)])
+
+
+def diagnostics(diagnosis: Diagnosis) -> dict[str, float]:
+    """The columns of a row that tell what draws say about themselves."""
+    return {
         "max_rhat": diagnosis.max_rhat,
         "min_ess_bulk": diagnosis.min_ess_bulk,
         "min_ess_tail": diagnosis.min_ess_tail,
         "divergences": np.nan if diagnosis.divergences is None else diagnosis.divergences,
         "k_hat": np.nan if diagnosis.k_hat is None else diagnosis.k_hat,
     }
-    return pd.DataFrame([row])
 
 
 def _means(fit: Draws, quantity: quantities.Quantity) -> pd.Series:

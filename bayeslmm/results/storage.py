@@ -97,6 +97,11 @@ def save(fit: PointFit | PosteriorFit, path: str | os.PathLike[str]) -> None:
     """
     import xarray as xr
 
+    if hasattr(fit, "fits"):
+        raise StorageError(
+            "save: fits of imputed tables are saved one by one, those of .fits; of those that are loaded "
+            "bayeslmm.results.imputed.Imputed(fits=tuple(fits)) is the same again"
+        )
     if not isinstance(fit, PointFit | PosteriorFit):
         raise StorageError(f"save: {type(fit).__name__} is no fit; fit_reml(), fit_ml() and fit() give some")
     if isinstance(fit, PointFit) and fit.solution.status == "failed" and not fit.design.family.has_reml:

@@ -253,7 +253,10 @@ def of_many(shown: int, total: int, what: str) -> str:
 def check_fit(fit: Any, verb: str) -> None:
     """Raise InputError unless this is a fit."""
     if not isinstance(fit, Fit):
-        raise InputError(f"{verb}: a fit is drawn, from fit_reml(), fit_ml() or fit(); not {type(fit).__name__}")
+        several = "; of imputed tables .stacked, the draws of posteriors, or one of .fits" * hasattr(fit, "fits")
+        raise InputError(
+            f"{verb}: a fit is drawn, from fit_reml(), fit_ml() or fit(); not {type(fit).__name__}{several}"
+        )
 
 
 def name_of(fit: Fit) -> str:

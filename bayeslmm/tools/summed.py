@@ -55,10 +55,13 @@ class GoneRows:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # Python's protocols ask for what may not be there
             raise AttributeError(name)
-        raise refusal(self._n)
+        raise self._refusal()
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise refusal(self._n)
+        raise self._refusal()
+
+    def _refusal(self) -> NotAvailableError:
+        return refusal(self._n)
 
     __array__ = __getitem__ = __iter__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
     __truediv__ = __rtruediv__ = __matmul__ = __rmatmul__ = __pow__ = __neg__ = _refuse
@@ -68,13 +71,13 @@ class GoneRows:
 def refusal(n: int, verb: str = "") -> NotAvailableError:
     """The error for a verb that needs rows that are gone; the function that was called from outside by default."""
     return NotAvailableError(
-        f"{verb or _verb()} needs the {n:,} rows of the data, which were read chunk by chunk and not kept: the model "
-        "has sums of them. Make the model of a sample of rows that fits into memory, as a pandas DataFrame, and ask "
-        "that one."
+        f"{verb or called_verb()} needs the {n:,} rows of the data, which were read chunk by chunk and not kept: the "
+        "model has sums of them. Make the model of a sample of rows that fits into memory, as a pandas DataFrame, and "
+        "ask that one."
     )
 
 
-def _verb() -> str:
+def called_verb() -> str:
     """The function of the package that was called from outside of it."""
     package = __name__.partition(".")[0]
     frame: FrameType | None = sys._getframe(2)

@@ -10,6 +10,7 @@ from scipy import stats
 
 import bayeslmm as blm
 from bayeslmm import errors
+from bayeslmm.results.imputed import Imputed
 
 FOLDER = pathlib.Path(__file__).parents[1] / "reference"
 WANTED = json.loads((FOLDER / "imputed.json").read_text(encoding="utf-8"))
@@ -93,7 +94,7 @@ def test_comparisons_and_slopes_are_pooled_as_coefficients_are(imputed):
             assert found[column].iloc[0] == pytest.approx(wanted[column], rel=1e-6), column
     ratio = imputed.comparisons("sector", kind="ratio").iloc[0]
     assert ratio["statistic"] == pytest.approx(np.log(ratio["estimate"]) / (ratio["std_error"] / ratio["estimate"]))
-    for options, message in (({"ddf": None}, "Barnard"), ({"draws": True}, "every fit")):
+    for options, message in (({"ddf": None}, "Barnard"), ({"draws": True}, "have no draws")):
         with pytest.raises(errors.InputError, match=message):
             imputed.slopes("ses", **options)
     with pytest.raises(errors.NotAvailableError, match="how='posterior'"):
@@ -260,9 +261,176 @@ def test_posteriors_are_stacked(tables):
     assert slope["p_positive"] == pytest.approx(of_ses["p_positive"])
     with pytest.raises(errors.NotAvailableError, match="probabilities"):
         found.test("ses = 0")
-    for verb in ("predict", "ranef", "coef", "icc", "r2"):
-        with pytest.raises(errors.NotAvailableError, match=rf"^{verb}: .*draws=True"):
-            getattr(found, verb)()
+
+
+@pytest.fixture(scope="module")
+def drawn(tables):
+    """Posteriors of three tables, few draws of each."""
+    few = {"draws": 200, "chains": 2, "random_seed": 1, "progressbar": False}
+    return blm.fit_imputed(WANTED["formula_py"], tables[:3], how="posterior", sampling=few)
+
+
+NUMBERS = ["mean", "sd", "median", "conf_low", "conf_high"]
+EFFECT = ["estimate", "std_error", "conf_low", "conf_high", "p_positive"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "options", "columns"),
+    [
+        ("predict", ("rows",), {}, NUMBERS),
+        ("predict", (), {}, NUMBERS),
+        ("icc", (), {}, NUMBERS),
+        ("icc", (), {"at": {"ses": [0.0, 1.0]}}, NUMBERS),
+        ("r2", (), {}, NUMBERS),
+        ("bayes_r2", (), {}, NUMBERS),
+        ("variance_components", (), {}, NUMBERS),
+        ("within_correlation", ({"ses": [0.0, 1.0]},), {}, [*NUMBERS, "p_positive"]),
+        ("comparisons", ("sector",), {}, EFFECT),
+        ("comparisons", ("sector",), {"kind": "ratio"}, EFFECT),
+        ("slopes", ("ses",), {}, EFFECT),
+    ],
+)
+def test_what_looks_at_rows_is_told_by_the_draws_of_every_table(drawn, tables, verb, arguments, options, columns):
+    """Each fit's draws by itself, put together, and summarised by hand."""
+    arguments = tuple(tables[0].iloc[[3, 90, 400]] if a == "rows" else a for a in arguments)
+    table = getattr(drawn.stacked, verb)(*arguments, **options)
+    singles = [getattr(fit, verb)(*arguments, **options, draws=True).to_numpy() for fit in drawn.fits]
+    values = np.concatenate([single.reshape(400, -1) for single in singles])
+    null = 1.0 if options.get("kind") == "ratio" else 0.0
+    by_name = {
+        "mean": values.mean(axis=0),
+        "sd": values.std(axis=0, ddof=1),
+        "median": np.median(values, axis=0),
+        "conf_low": np.quantile(values, 0.025, axis=0),
+        "conf_high": np.quantile(values, 0.975, axis=0),
+        "p_positive": (values > null).mean(axis=0),
+    }
+    by_name |= {"estimate": by_name["mean"], "std_error": by_name["sd"]}
+    for column in columns:
+        np.testing.assert_allclose(table[column], by_name[column], rtol=1e-9, err_msg=column)
+    labels = [name for name in getattr(drawn.fits[0], verb)(*arguments, **options) if name not in by_name]
+    assert [name for name in table if name not in by_name] == labels
+    together = getattr(drawn.stacked, verb)(*arguments, **options, draws=True)
+    assert together.shape[:2] == (6, 200)
+    np.testing.assert_array_equal(together.to_numpy().reshape(1200, -1), values)
+    if hasattr(drawn, verb):
+        pd.testing.assert_frame_equal(getattr(drawn, verb)(*arguments, **options), table)
+
+
+def test_effects_of_levels_are_those_of_all_draws(drawn):
+    for verb in ("ranef", "coef"):
+        table, name = getattr(drawn, verb)(ci_prob=0.8), f"{'b' if verb == 'ranef' else 'coef'}_school"
+        draws = np.concatenate([getattr(fit, verb)(draws=True)[name].to_numpy() for fit in drawn.fits])
+        values = draws.reshape(1200, -1)
+        np.testing.assert_allclose(table["mean"], values.mean(axis=0))
+        np.testing.assert_allclose(table["conf_high"], np.quantile(values, 0.9, axis=0))
+        assert table["term"].tolist() == drawn.fits[0].__getattribute__(verb)()["term"].tolist()
+        wide = getattr(drawn, verb)(wide=True)
+        np.testing.assert_allclose(wide.to_numpy().reshape(-1), values.mean(axis=0))
+        np.testing.assert_array_equal(getattr(drawn, verb)(draws=True)[name].to_numpy(), draws)
+
+
+def test_predictions_are_told_in_blocks_of_rows(drawn, tables, monkeypatch):
+    from bayeslmm.results import stacked
+
+    whole = drawn.predict(tables[0])
+    monkeypatch.setattr(stacked, "AT_ONCE", 1200 * 200)
+    pd.testing.assert_frame_equal(drawn.predict(tables[0]), whole)
+    anew = drawn.predict(tables[0], groups="new", kind="response", random_seed=1)
+    pd.testing.assert_frame_equal(drawn.predict(tables[0], groups="new", kind="response", random_seed=1), anew)
+    assert (anew["sd"] > whole["sd"]).all() and anew.index.equals(tables[0].index)
+    assert drawn.predict(tables[0].head(4), draws=60, random_seed=1).shape == (6, 10, 4)
+
+
+def test_levels_in_another_order_are_stacked_by_their_names():
+    sleep = blm.load_dataset("sleepstudy")
+    order = sorted(set(sleep["Subject"]))
+    tables = [sleep.assign(Subject=pd.Categorical(sleep["Subject"], levels)) for levels in (order, order[::-1])]
+    few = {"draws": 200, "chains": 2, "random_seed": 1, "progressbar": False}
+    found = blm.fit_imputed("Reaction ~ Days + (1 | Subject)", tables, how="posterior", sampling=few)
+    single = [fit.ranef(wide=True)["Intercept"].droplevel("group") for fit in found.fits]
+    assert single[1].index.tolist() == single[0].index.tolist()[::-1]
+    mean = (single[0] + single[1].reindex(single[0].index)) / 2.0
+    np.testing.assert_allclose(found.ranef(wide=True)["Intercept"], mean)
+    np.testing.assert_allclose(found.draws("b_Subject").mean(axis=(0, 1))[:, 0], mean)
+    coefs = [fit.coef(wide=True)["Intercept"].droplevel("group") for fit in found.fits]
+    wanted = (coefs[0] + coefs[1].reindex(coefs[0].index)) / 2.0
+    np.testing.assert_allclose(found.coef(wide=True)["Intercept"], wanted)
+
+
+def test_the_draws_of_all_tables_are_a_posterior(drawn):
+    post = drawn.stacked
+    np.testing.assert_allclose(post.fixef()["mean"], drawn.fixef()["mean"])
+    assert post.n_chains == 6 and len(post.rank_groups()) == 24
+    assert post.tidy()["rhat"].max() == max(fit.tidy()["rhat"].max() for fit in drawn.fits)  # not between tables
+    each = [fit.tidy()["ess_bulk"].to_numpy() for fit in drawn.fits]
+    np.testing.assert_allclose(post.tidy()["ess_bulk"], np.sum(each, axis=0))
+    assert "3 imputed tables" in post.verdict and post.verdict in str(post).replace("\n  ", " ")
+    glance = post.glance().iloc[0]
+    assert glance["icc"] == pytest.approx(post.icc().loc["adjusted", "mean"])
+    assert glance["r2_marginal"] == pytest.approx(post.r2().loc["marginal", "mean"])
+    pd.testing.assert_frame_equal(post.hypothesis("ses > 1"), drawn.hypothesis("ses > 1"))
+    assert blm.plot_trace(post) is not None and blm.plot_ranef(post) is not None
+
+
+def test_what_is_of_the_rows_of_one_table_is_refused(drawn):
+    """No verb answers with the rows of the first table."""
+    post = drawn.stacked
+    verbs = ("fitted", "residuals", "augment", "simulate", "loo", "compute_log_likelihood", "compute_log_prior")
+    verbs += ("compute_posterior_predictive", "prior_sensitivity", "prior_influence", "smooths", "heterogeneity")
+    for verb in verbs:
+        with pytest.raises(errors.NotAvailableError, match=rf"^{verb} is of the rows of one table.*\.fits"):
+            getattr(post, verb)()
+    for function in (blm.ppc, blm.no_pooling, blm.plot_lines, blm.plot_variance, blm.plot_residuals, blm.kfold):
+        with pytest.raises(errors.NotAvailableError, match="of the rows of one table"):
+            function(post)
+    for options in ({"shares": True}, {"with_data": True}):
+        with pytest.raises(errors.NotAvailableError, match="of one table"):
+            post.predict(**options)
+    with pytest.raises(errors.NotAvailableError, match="of the rows of one table"):
+        post.design.X[0]
+    with pytest.raises(errors.InputError, match="of imputed tables .stacked"):
+        blm.plot_ranef(drawn)
+
+
+def test_posteriors_have_no_plug_in_intervals_and_point_fits_no_draws(drawn, imputed):
+    with pytest.raises(errors.InputError, match="intervals are those of the draws"):
+        drawn.predict(interval="plug-in")
+    for verb in ("ranef", "coef", "icc", "r2", "predict"):
+        with pytest.raises(errors.UnknownArgumentError, match=rf"^{verb}\(\) of imputed point fits takes no 'draws'"):
+            getattr(imputed, verb)(draws=True)
+    with pytest.raises(errors.InputError, match="point fits have no draws"):
+        imputed.slopes("ses", draws=True)
+    with pytest.raises(errors.NotAvailableError, match="how='posterior'"):
+        imputed.stacked  # noqa: B018
+
+
+def test_fits_made_one_by_one_are_put_together(imputed, drawn, tables, tmp_path):
+    two = imputed.fits[:2]
+    for k, fit in enumerate(two):
+        blm.save(fit, tmp_path / f"{k}.nc")
+    again = Imputed(fits=tuple(blm.load(tmp_path / f"{k}.nc") for k in range(2)))
+    np.testing.assert_allclose(again.fixef(), Imputed(fits=two).fixef(), rtol=1e-9)
+    for one in (imputed, drawn, drawn.stacked):
+        with pytest.raises(errors.StorageError, match="one by one"):
+            blm.save(one, tmp_path / "all.nc")
+    first = imputed.fits[0]
+    other = blm.lmer("mathach ~ ses + (1 | school)", tables[0])
+    by_ml = blm.Model(WANTED["formula_py"], tables[1]).fit_ml()
+    for fits, message in (
+        ((first, drawn.fits[0]), "point fits and posteriors"),
+        ((first, other), "another formula"),
+        ((first, by_ml), "another criterion"),
+        ([first, first], "a tuple"),
+        ((first, imputed), "a tuple"),
+        ((drawn.fits[0], drawn.stacked), "stacked draws"),
+        ((), "two or more"),
+    ):
+        with pytest.raises(errors.InputError, match=message):
+            Imputed(fits=fits)
+    shorter = blm.Model(WANTED["formula_py"], tables[0]).fit(draws=100, chains=2, random_seed=1, progressbar=False)
+    with pytest.raises(errors.InputError, match="2 x 100 draws, the first 2 x 200"):
+        Imputed(fits=(drawn.fits[0], shorter))
 
 
 def test_what_rests_on_the_imputer_is_said():
@@ -274,6 +442,22 @@ def test_what_rests_on_the_imputer_is_said():
     assert "more than half of the variance is between imputations for x" in found.verdict
 
 
+def lost(table, *rows):
+    """With missing values of a predictor in some rows."""
+    return table.assign(ses=table["ses"].where(~table.index.isin(rows)))
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.DroppedRowsWarning")
+def test_tables_that_lose_the_same_rows_are_pooled(tables):
+    """Such as those without a response; rows in another order are the same rows."""
+    found = blm.fit_imputed(WANTED["formula_py"], [lost(table, 3, 7) for table in tables[:3]])
+    shuffled = [lost(tables[0], 3, 7), *(lost(table, 3, 7).sample(frac=1, random_state=1) for table in tables[1:3])]
+    again = blm.fit_imputed(WANTED["formula_py"], shuffled)
+    np.testing.assert_allclose(again.fixef()["estimate"], found.fixef()["estimate"], rtol=1e-6)
+    assert found.fits[0].nobs == 525
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.DroppedRowsWarning")
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
@@ -285,6 +469,15 @@ def test_what_rests_on_the_imputer_is_said():
         (lambda tables: tables, {"how": "bayes"}, "'reml', 'ml', 'posterior'"),
         (lambda tables: tables, {"sampling": {"draws": 5}}, "belong to how='posterior'"),
         (lambda tables: pd.concat(tables), {}, "a list of tables"),
+        (lambda tables: [], {}, "two or more"),
+        (lambda tables: {"a": tables[0]}, {}, "a list of tables"),
+        (lambda tables: iter(tables), {}, "a list of tables"),
+        (lambda tables: [tables[0], "imputed.csv"], {}, "table 2 of 2"),
+        (lambda tables: [tables[0], tables[1].drop(columns="ses")], {}, "table 2 of 2: .*'ses'"),
+        (lambda tables: [tables[0], tables[1].assign(ses=tables[1]["ses"].round().astype(str))], {}, "same type"),
+        (lambda tables: [tables[0], tables[1].assign(mathach="a")], {}, "table 2 of 2: .*mathach"),
+        (lambda tables: [lost(tables[0], 3), lost(tables[1], 7)], {}, r"of table 2 1 rows.*not the same ones \(3, 7\)"),
+        (lambda tables: [tables[0].iloc[1:], lost(tables[1], 0, 5).iloc[:-1]], {}, "rows"),
     ],
 )
 def test_what_cannot_be_pooled_is_refused(tables, change, options, message):
