@@ -220,17 +220,11 @@ class StackedFit(PosteriorFit):
             return xr.Dataset(joined)
         names = self.design.names
         factors = {names.coef[group.name]: group.name for group in self.design.every_group if group.is_grouping}
-        parts = [
-            posterior_tables.of_levels(
-                self,
-                factors[str(name)],
-                *(values[dim].to_numpy() for dim in values.dims[2:]),
-                values.to_numpy(),
-                ci_prob,
-                ci_kind,
-            )
-            for name, values in joined.items()
-        ]
+        parts = []
+        for name, values in joined.items():
+            levels, terms = (values[dim].to_numpy() for dim in values.dims[2:])
+            group, numbers = factors[str(name)], values.to_numpy()
+            parts.append(posterior_tables.of_levels(self, group, levels, terms, numbers, ci_prob, ci_kind))
         table = stack(parts, (*SUMMARY, P_POSITIVE))
         return wide_table(table, "mean") if wide else table
 
