@@ -314,6 +314,24 @@ class Design:
         low, high = (self.family.working_response(end) for end in self.bounds.T)
         return low, high
 
+    @property
+    def in_loops(self) -> Design:
+        """The design as the compiled loops of point fits take it.
+
+        Rows at an end with a probability of its own say nothing of the linear predictor: they count for nothing in the
+        family of those `between`, and what the ends add is `Family.at_ends`.
+        """
+        between = self.family.between
+        if between is None:
+            return self
+        at_end = np.isin(self.y, self.family.ends)
+        return replace(
+            self,
+            family=between(link=self.family.link),
+            y=np.where(at_end, np.mean(self.family.ends), self.y),
+            likelihood_weights=np.where(at_end, 0.0, self.counted),
+        )
+
     def average(self, values: np.ndarray) -> np.ndarray:
         """The mean (...,) of values (n, ...) over the rows, each as often as it counts."""
         counted = self.likelihood_weights
@@ -395,7 +413,6 @@ class Design:
 
     def refuse_predictors(self, verb: str) -> None:
         """Raise NotAvailableError where a parameter has a linear predictor, for a verb that knows one for all rows."""
-        self.refuse_uncompiled(verb)
         for part in self.predictors.values():
             knows = (
                 "knows one linear predictor"
@@ -410,7 +427,7 @@ class Design:
             raise NotAvailableError(f"{verb} is not offered for models with {self.family.option}: {why}")
 
     def refuse_uncompiled(self, verb: str, instead: str = "") -> None:
-        """Raise NotAvailableError where no compiled loop knows the family, for a verb that goes by these."""
+        """Raise NotAvailableError where no compiled loop knows the family, for a verb of draws that goes by these."""
         if not self.family.is_compiled and not self.of_categories:
             raise NotAvailableError(
                 f"{verb} is not offered for models with {self.family.option}, whose posterior is drawn by NUTS and "
@@ -419,7 +436,14 @@ class Design:
 
     def refuse_point_fit(self) -> None:
         """Raise NotAvailableError where a parameter has effects of its own, or log sigma an offset: by NUTS only."""
-        self.refuse_uncompiled("fit_ml", ". fit() draws it")
+        between = self.family.between
+        if between is not None and not np.isin(self.y, self.family.ends).any():
+            raise NotAvailableError(
+                f"fit_ml is not offered for {self.family.option} where no response is at an end: nothing tells "
+                f"{' or '.join(self.family.limited_by)}. Take family={between.name!r}"
+            )
+        if between is None and not self.of_categories:
+            self.refuse_uncompiled("fit_ml", ". fit() draws it")
         for part in self.predictors.values():
             if part.category:
                 raise NotAvailableError(

@@ -19,6 +19,7 @@ from ..tools.arrays import Array
 from . import laplace_fit, ridge
 from .criterion import Evaluation
 from .laplace import Approximation, Inner
+from .laplace_categories import approximation
 from .laplace_fit import Optimum
 from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor, rule_of
 from .reml import PointSolution
@@ -47,6 +48,11 @@ def refuse(design: Design, nodes: int) -> None:
     """
     bars = " + ".join(text for group in design.groups for text in group.texts)
     for part in design.predictors.values():
+        if part.category:
+            raise NotAvailableError(
+                f"nAGQ={nodes}: every category but the first has a linear predictor, and quadrature integrates the "
+                "effects of one out. Leave nAGQ out for Laplace's approximation."
+            )
         raise NotAvailableError(
             f"nAGQ={nodes}: {part.parameter} has a linear predictor, and quadrature takes it to be the same in all "
             "rows. Leave nAGQ out for Laplace's approximation."
@@ -96,6 +102,7 @@ class _Likelihood:
                 values.append(about.parameters.values(free))
                 roots.append(T @ about.lams(theta)[0])
             deviances = -self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
+            deviances -= [about.at_ends(each)[0].sum() for each in values]
         return np.where(np.isfinite(deviances), deviances, np.inf)
 
     def slopes(self, psi: Array, C: Array, most: float = np.inf) -> tuple[float, Array]:
@@ -237,7 +244,7 @@ def fit(design: Design, nodes: int, *, start: PointSolution | None = None) -> Po
     refuse(design, nodes)
     about = Approximation(design)
     first = laplace_fit.optimum(about, start)
-    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=nodes)
+    likelihood = _Likelihood(about=about, integrals=OneFactor(design.in_loops), nodes=nodes)
     optimum = _best(likelihood, _optimum(likelihood, first), start)
     solution = replace(laplace_fit.report(about, optimum), nodes=nodes)
     return _settled(about, solution, optimum) if start is None else solution
@@ -286,13 +293,13 @@ def fit_as_needed(design: Design) -> PointSolution:
     FitError
         As `bayeslmm.engine.laplace_fit.fit`.
     """
-    about = Approximation(design)
+    about = approximation(design)
     first = laplace_fit.optimum(about)
     solution = laplace_fit.report(about, first)
     rules = [nodes for nodes in RULES[1:] if has_rule(design, nodes)]
     if solution.status not in ("converged", "boundary") or not rules:
         return solution
-    integrals, optimum, chosen = OneFactor(design), first, 1
+    integrals, optimum, chosen = OneFactor(design.in_loops), first, 1
     for nodes in rules:
         likelihood = _Likelihood(about=about, integrals=integrals, nodes=nodes)
         if _moves(likelihood, optimum) < MOVED:
@@ -346,7 +353,7 @@ def estimates(
         if not restricted:
             return fit(design, nodes, start=start)
     except FloatingPointError:  # at the end of a search, or around it
-        raise FitError(laplace_fit.broken_down(Approximation(design))) from None
+        raise FitError(laplace_fit.broken_down(approximation(design))) from None
     raise NotAvailableError(
         f"nAGQ={nodes} is for fit_ml(): the restricted likelihood integrates the fixed effects out as well, which "
         "Laplace's approximation does: fit_reml()"
@@ -358,7 +365,7 @@ def reported_at(design: Design, solution: PointSolution) -> PointSolution:
     about, first = laplace_fit.optimum_at(design, solution)
     if solution.nodes == 1:
         return _kept_status(solution, laplace_fit.report(about, first))
-    likelihood = _Likelihood(about=about, integrals=OneFactor(design), nodes=solution.nodes)
+    likelihood = _Likelihood(about=about, integrals=OneFactor(design.in_loops), nodes=solution.nodes)
     C = _coordinates(about, first, first.free)
     back = np.linalg.pinv(C)
     value, _ = likelihood.slopes(first.psi, C)
@@ -407,14 +414,14 @@ def error(design: Design, solution: PointSolution) -> float | None:
     rules = [k for k in FINER.get(q, ()) if k > solution.nodes and has_rule(design, k)]
     if not rules:
         return None
-    about, integrals = Approximation(design), OneFactor(design)
+    about, integrals = Approximation(design), OneFactor(design.in_loops)
     psi, before = laplace_fit.coordinates(about, solution), np.inf
     for nodes in rules:
         off = -_Likelihood(about=about, integrals=integrals, nodes=nodes).value(psi) + 0.5 * solution.criterion
         if abs(off - before) <= SETTLED * max(1.0, abs(off)):
             break
         before = off
-    return off if abs(off) > ROUNDING * float(np.abs(design.density_constants).sum()) else 0.0
+    return off if abs(off) > ROUNDING * float(np.abs(about.loops.density_constants).sum()) else 0.0
 
 
 def _optimum(likelihood: _Likelihood, first: Optimum) -> Optimum:

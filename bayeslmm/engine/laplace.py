@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..covariances import INDEPENDENT_ALIKE
 from ..covariances.template import Template
-from ..design.design import Design
+from ..design.design import Design, GroupTerm
 from ..design.identification import beside_dispersion, limits_of
 from ..errors import FitError, NotAvailableError
 from ..families import LINKS, Link
@@ -25,14 +25,17 @@ from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.lazy import lapack
 from . import pls
+from .reml import PointSolution
 from .reweighting import Reweighted
 from .scaled_cutpoints import ScaledCutpoints, bends_by_scale
 from .scaling import Problem, scale
+from .separation import can_separate, separating
 
 INNER_STEPS = 1000
 CLOSE, SURE = (1e-12, 1e-20)  # gain that an inner Newton step promises, below which rounding may, or does, decide
 HALVINGS = 30
 PERFECT = 1e-6  # residual sd over that of the response, below which there is none
+CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 NEARLY_PERFECT = 1e-4  # the same of a search that came to no rest, as a coefficient of variation
 
 
@@ -111,6 +114,8 @@ class Parameters:
 
     def place(self, parameter: str) -> int | None:
         """Where a parameter of the family stands; None for one with a linear predictor."""
+        if parameter not in self.of_family:  # of a category
+            return None
         k = self.of_family.index(parameter)
         return None if self.parts[k] is not None else self.places[k].start
 
@@ -295,22 +300,27 @@ class Approximation:
         self.with_X = Reweighted.of(X, problem.codes, Z, problem.levels)
         self.alone = Reweighted.of(X[:, :0], problem.codes, Z, problem.levels)
         self.X, self.offset, self.order = X, np.asarray(design.offset), self.alone.layout.order
-        self.kind, self.link = numbers(design.family.of_loops)
+        self.loops = design.in_loops  # as the compiled loops take it
+        self.kind, self.link = numbers(self.loops.family.of_loops)
         ones = np.ones(design.n)
-        self.y = np.ascontiguousarray(design.working_response, dtype=float)
+        self.y = np.ascontiguousarray(self.loops.working_response, dtype=float)
         self.trials = ones if design.trials is None else np.ascontiguousarray(design.trials, dtype=float)
-        low, high = design.working_ends
+        low, high = self.loops.working_ends
         high = ones if high is None else high
         self.response = np.ascontiguousarray(low, dtype=float), np.ascontiguousarray(high, dtype=float)
         self.weights = ones if design.weights is None else np.ascontiguousarray(design.weights, dtype=float)
-        self.counted = design.likelihood_weights  # (n,) how often each row counts, if not once
-        self.constant = float(np.sum(design.density_constants * design.counted))
-        self.distinct, self.counts = design.distinct_responses()
+        self.counted = self.loops.likelihood_weights  # (n,) how often each row counts, if not once
+        self.constant = float(np.sum(self.loops.density_constants * self.loops.counted))
+        self.distinct, self.counts = self.loops.distinct_responses()
+        self._prepare(design, X.shape[1])
+
+    def _prepare(self, design: Design, p: int) -> None:
+        """What the search keeps beside the rows of p columns, where they are laid out."""
         has_scale = bool(design.family.parameters_by_row)
         self.parameters: Parameters | ScaledCutpoints = ScaledCutpoints(design) if has_scale else Parameters(design)
-        self.p, self.m = X.shape[1], self.alone.layout.m
+        self.p, self.m = p, self.alone.layout.m
         self.n_theta = sum(template.n_theta for template in self.templates)
-        self.n_beta = 0 if restricted else self.p
+        self.n_beta = 0 if self.restricted else self.p
         self.size = self.n_beta + self.n_theta + self.parameters.size
         self.diagonal = np.concatenate([np.zeros(0, bool), *(template.is_diagonal for template in self.templates)])
         self.correlation = np.concatenate(
@@ -386,7 +396,12 @@ class Approximation:
             of_rows(self.kind, self.link, *self.response, self.weights, relative_eta, of_loops, out)
             if isinstance(scale, np.ndarray):
                 out = bends_by_scale(out, relative_eta, of_loops, self.y.astype(np.int64), scale)
-        return out if self.counted is None else out * self.counted
+        if self.counted is None:
+            return out
+        with np.errstate(invalid="ignore"):
+            out *= self.counted
+        out[:, self.counted == 0.0] = 0.0  # of a density that is not finite as well
+        return out
 
     def fixed_log_density(self, beta: Array, values: Array) -> float:
         """Σ log density without effects, and without its constants."""
@@ -463,6 +478,36 @@ class Approximation:
             if not np.isfinite(size):
                 raise
             return rows.reduce(np.maximum(W, 0.0) + 1e-3 * size, lams), False
+
+    def curved(self, inner: Inner, lams: Sequence[Array], least: float = -np.inf) -> pls.Reduced:
+        """M at the modes, of weights that are this at least, and X reduced beside it."""
+        return self.with_X.reduce(np.maximum(-inner.bends[2], least), lams)
+
+    def each_lam(self, lams: Sequence[Array]) -> Sequence[Array]:
+        """Λ̃ of every random term, of those of each factor."""
+        return lams
+
+    def terms(self, inner: Inner, lams: Sequence[Array]) -> Iterator[tuple[GroupTerm, Array, Array, Array]]:
+        """(term, Λ on the user's columns, modes u (J, q), blocks of M⁻¹ (J, q, q)) of every random term."""
+        V = pls.inverse(self.alone.reduce(-inner.bends[2], lams))
+        u = self.alone.by_factor(inner.u)
+        yield from zip(
+            self.design.groups, (T @ lam for T, lam in zip(self.T_z, lams, strict=True)), u, V.diagonal, strict=True
+        )
+
+    def coefficients(self, beta: Array, vcov: Array) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        """β̂ as solutions have it; by their names coefficients of other linear predictors, and their errors."""
+        return beta, {}, {}
+
+    def coefficients_of(self, solution: PointSolution) -> Array:
+        """β̂ (p,) of a solution, on the user's columns."""
+        return solution.beta
+
+    def separating(self, inner: Inner) -> Array:
+        """Where some rows are certain, whether that is separation: a direction (p,) of β̃, without entries if not."""
+        if not can_separate(self.design) or not (-inner.bends[2] < CERTAIN * self.trials).any():
+            return np.zeros(0)
+        return separating(self.design, self.X)
 
     # -- the approximation
 
@@ -553,16 +598,34 @@ class Approximation:
         if values.ndim == 2:
             return float(self._normalisers(values)[0].sum()), np.zeros(0)
         gradient = np.zeros(max(2, len(values)))
-        total = normaliser(self.kind, self.design.n_counted, values, self.distinct, self.counts, gradient)
-        return float(total), gradient[: len(values)]
+        total = normaliser(self.kind, self.loops.n_counted, values, self.distinct, self.counts, gradient)
+        of_ends, slopes = self.at_ends(values)
+        return float(total) + float(of_ends.sum()), gradient[: len(values)] + slopes.sum(axis=1)
+
+    def at_ends(self, values: Array) -> tuple[Array, Array]:
+        """What ends with probabilities of their own add to the rows (n,) whatever η, and its slopes (r, n).
+
+        Nothing of a family without such ends: (0,) and (r, 0) then.
+        """
+        names = self.parameters.of_family
+        if self.family.between is None:
+            return np.zeros(0), np.zeros((values.shape[-1], 0))
+        value, by = self.family.at_ends(self.design.y, dict(zip(names, values.T, strict=True)))
+        slopes = np.zeros((len(names), self.design.n))
+        for k, name in enumerate(names):
+            slopes[k] = by.get(name, 0.0)
+        return value * self.design.counted, slopes * self.design.counted
 
     def _normalisers(self, values: Array) -> tuple[Array, Array]:
         """`normaliser` of rows (n,) with parameters (n, r) of their own, and its derivatives by these (r, n)."""
-        out, gradient = np.zeros(len(self.y)), np.zeros((len(self.y), 2))
+        out, gradient = np.zeros(len(self.y)), np.zeros((len(self.y), max(2, values.shape[1])))
         takes_y = self.family.normaliser_takes_y
         each_normaliser(self.kind, takes_y, self.y, values, out, gradient)
-        out, slopes = out * self.design.counted, gradient.T[: values.shape[1]] * self.design.counted
-        return out, slopes
+        out, slopes = out * self.loops.counted, gradient.T[: values.shape[1]] * self.loops.counted
+        if self.family.between is None:
+            return out, slopes
+        of_ends, by_ends = self.at_ends(values)
+        return out + of_ends, slopes + by_ends
 
     def _value(self, inner: Inner, values: Array) -> float:
         total = inner.h + self.constant + self.normaliser(values)[0] - 0.5 * inner.reduced.log_det_M
@@ -615,7 +678,9 @@ class Approximation:
         if isinstance(self.parameters, ScaledCutpoints):
             return self.parameters.pull_back(free, each)
         if values.ndim == 2:
-            of_rows = np.stack(each)[: values.shape[1]] + self._normalisers(values)[1]
+            of_rows = self._normalisers(values)[1]
+            for k, slopes in zip(range(values.shape[1]), each, strict=False):
+                of_rows[k] += slopes
             return self.parameters.pull_back(free, of_rows)
         by_values = self.normaliser(values)[1] + self.by_parameters(each, values)
         return self.parameters.jacobian(free).T @ by_values if len(values) else np.zeros(0)

@@ -139,6 +139,8 @@ class _Sampled:
         total = float(means.sum())
         if self.root is None:
             total += self.approximation.constant + self.approximation.normaliser(self.values)[0]
+        else:
+            total += float(self.approximation.at_ends(self.values)[0].sum())
         return total, float(variance.sum())
 
     def _given(self, v: Array, nodes: int) -> Array:
@@ -146,7 +148,7 @@ class _Sampled:
         eta = self.fixed + (self.A @ v.T).T
         if self.integrated is None or self.root is None:
             return np.array([self.approximation.bends(row, self.values)[0] for row in eta])
-        design = self.approximation.design
+        design = self.approximation.loops
         alone = replace(design, groups=(design.groups[self.integrated],))
         S = len(v)
         return OneFactor(alone).by_level(eta, np.tile(self.values, (S, 1)), np.tile(self.root, (S, 1, 1)), nodes)

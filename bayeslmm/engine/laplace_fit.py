@@ -6,6 +6,7 @@ the unit matrix, with exact gradients; differences of them give the curvature at
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,15 +14,16 @@ from numpy.typing import NDArray
 
 from ..covariances.template import cholesky_psd
 from ..design.design import Design
+from ..design.predictors import ParameterPart
 from ..errors import FitError
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
-from . import pls
 from .criterion import Evaluation
-from .laplace import Approximation, Inner
+from .laplace import CERTAIN, Approximation, Inner
+from .laplace_categories import CategoryApproximation, approximation
 from .reml import PointSolution, Status
 from .scaled_cutpoints import ScaledCutpoints
-from .separation import can_separate, constant_levels, separating, separating_scale, separating_zeros
+from .separation import constant_levels, separating_rows, separating_scale
 
 STEPS = 100  # of one search
 AT_REST = 1e-10  # gain in log likelihood that the next step promises
@@ -38,7 +40,6 @@ BEYOND, ENDLESS = (
 LARGEST_MEAN = 1e6  # of counts with parameters besides the mean
 FAR_APART = 100.0  # offsets of two rows under a link: more than any data tell
 FLAT = 1e-5  # curvature along a ridge, in units of each parameter's: differences of gradients leave some 1e-7
-CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def fit(design: Design, *, restricted: bool = False, start: PointSolution | None
     FitError
         The likelihood cannot be computed anywhere near the start.
     """
-    about = Approximation(design, restricted=restricted)
+    about = approximation(design, restricted=restricted)
     return report(about, optimum(about, start))
 
 
@@ -178,6 +179,8 @@ def _start(about: Approximation, scale: float, *, quiet: bool = False) -> Array:
     ones = np.ones(design.n)
     about.last = None
     about.held[:] = False
+    if isinstance(about, CategoryApproximation):
+        return about.start(scale)
     if family.has_cutpoints:
         share = np.cumsum(np.bincount(about.y.astype(int), minlength=len(design.levels)))[:-1] / design.n
         cuts = family.eta(np.clip(share, 0.5 / design.n, 1.0 - 0.5 / design.n))
@@ -247,7 +250,7 @@ def _first_guess(about: Approximation, psi: Array, gradient: Array) -> Array:
         beta, theta, free = about.split(psi)
         lams = about.lams(theta)
         assert about.last is not None
-        reduced = about.with_X.reduce(np.maximum(-about.last.bends[2], 1e-12), lams)
+        reduced = about.curved(about.last, lams, 1e-12)
         H0[: about.p, : about.p] = reduced.XyVXy[: about.p, : about.p]
     for i in range(about.n_beta, about.size):
         if np.isinf(psi[i]):  # a correlation at its end, which stays
@@ -316,14 +319,14 @@ def lost(about: Approximation, name: str) -> float:
 
 def _direction(about: Approximation, name: str) -> float:
     """1 for a parameter that has its limit at infinity, −1 for one that has it at zero."""
-    return -1.0 if name in about.family.limit_at_zero else 1.0
+    return -1.0 if about.family.goes_to_zero(name, about.design.y) else 1.0
 
 
 def _large(about: Approximation, name: str) -> float:
     """A shape, or degrees of freedom, that this many rows hardly tell from an infinite one, or one over a zero."""
     if name not in about.family.limited_by:  # of rows that vary with their effects: densities are ever narrower
         return about.family.narrow
-    at_zero = name in about.family.limit_at_zero
+    at_zero = name in about.family.limit_at_zero or about.family.is_probability(name)
     mean = max(float(about.y.mean()), 1.0) if about.family.is_count and not at_zero else 1.0
     return BEYOND * mean * max(1.0, np.sqrt(about.design.n) / 30.0)
 
@@ -573,24 +576,19 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
     _, theta, free = about.split(optimum.psi)
     inner, lams = optimum.inner, about.lams(theta)
     spread = joint_covariance(about, optimum)
-    W = -inner.bends[2]
     beta = inner.beta if about.restricted else about.split(optimum.psi)[0]
     if about.restricted:
         vcov = _vcov_of_modes(about, optimum, spread)
     else:
         vcov = spread[: about.p, : about.p]
-    reduced = about.alone.reduce(W, lams)
-    V = pls.inverse(reduced)
     covariances, singular, modes, mode_covariances, relative = [], [], [], [], []
-    u = about.alone.by_factor(inner.u)
-    of_design = (group.template for group in about.design.groups)
-    for k, (T, lam, template) in enumerate(zip(about.T_z, lams, of_design, strict=True)):
-        to_user, group = T @ lam, about.design.groups[k]
+    for lam, (group, to_user, u, V) in zip(about.each_lam(lams), about.terms(inner, lams), strict=True):
+        template = group.template
         singular.append(_is_singular(lam, unit_of(about)))
-        mode, mode_covariance = u[k] @ to_user.T, to_user @ V.diagonal[k] @ to_user.T
+        mode, mode_covariance = u @ to_user.T, to_user @ V @ to_user.T
         covariance = to_user @ to_user.T
         if isinstance(group, WideTerm):  # one level of effects that are independent, and alike
-            covariance, root = covariance[:1, :1], np.eye(len(T)) if group.root is None else group.root
+            covariance, root = covariance[:1, :1], np.eye(len(to_user)) if group.root is None else group.root
             mode, variances = root @ mode.T, np.einsum("ja,ab,jb->j", root, mode_covariance[0], root)
             mode_covariance = variances[:, None, None]
         covariances.append(covariance)
@@ -601,28 +599,29 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
     inside = slice(about.n_beta + about.n_theta, None)
     errors = about.parameters.errors(free, spread[inside, inside])
     separation = _separation(about, inner)
-    of_zeros, towards = _separation_of_zeros(about, free, inner)
-    endless = bool(len(separation) or constant_levels(about.design) or of_zeros)
+    of_chances, towards = _separation_of_chances(about, free, inner)
+    endless = bool(len(separation) or constant_levels(about.design) or of_chances)
     if endless:
         spread = joint_covariance(about, optimum, least=1e-12)
         vcov = vcov if about.restricted else spread[: about.p, : about.p]
         errors = about.parameters.errors(free, spread[inside, inside])
-    if of_zeros:  # those of the others are what they are however far out the search stopped
+    if of_chances:  # those of the others are what they are however far out the search stopped
         apart = joint_covariance(about, replace(optimum, hessian=_stiff(optimum.hessian, towards)))
         finite = about.parameters.errors(free, apart[inside, inside])
         vcov = vcov if about.restricted or len(separation) else apart[: about.p, : about.p]
-        part = next(part for part in about.design.predictors.values() if set(of_zeros) <= set(part.labels))
-        infinite = np.isin(part.labels, of_zeros)
-        errors = {n: np.where(infinite, e, finite[n]) if n == part.variable else finite[n] for n, e in errors.items()}
+        of_labels = {name: np.isin(about.design.labels_of(name), of_chances) for name in errors}
+        errors = {n: np.where(of_labels[n], e, finite[n]) if np.ndim(e) else finite[n] for n, e in errors.items()}
     status: Status = "boundary" if any(singular) or optimum.limits else "converged"
     if endless or not optimum.at_rest:
         status = "separated" if endless else "failed"
+    vcov = about.T_x @ vcov @ about.T_x.T
+    beta, of_others, errors_of_others = about.coefficients(about.T_x @ beta, vcov)
     return PointSolution(
         reml=about.restricted,
         criterion=2.0 * (optimum.value - shift),
-        beta=about.T_x @ beta,
-        vcov=about.T_x @ vcov @ about.T_x.T,
-        parameters=about.parameters.named(free),
+        beta=beta,
+        vcov=vcov,
+        parameters=about.parameters.named(free) | of_others,
         covariances=tuple(covariances),
         theta=np.concatenate([np.zeros(0), *relative]),
         scaled_theta=about.bounded(theta),
@@ -633,15 +632,15 @@ def report(about: Approximation, optimum: Optimum) -> PointSolution:
         gradient_norm=float(np.abs(optimum.gradient).max(initial=0.0)),
         evaluations=about.evaluations,
         nodes=1,
-        limits=(*optimum.limits, *of_zeros),
+        limits=(*optimum.limits, *of_chances),
         separation=separation,
-        parameter_errors=errors,
+        parameter_errors=errors | errors_of_others,
     )
 
 
 def coordinates(about: Approximation, solution: PointSolution) -> Array:
     """ψ of a solution; the search for a restricted β̂ begins at its own."""
-    beta = np.linalg.solve(about.T_x, solution.beta)
+    beta = np.linalg.solve(about.T_x, about.coefficients_of(solution))
     about.first_beta = beta
     free = about.parameters.free(solution.parameters)
     return np.concatenate([np.zeros(0) if about.restricted else beta, about.unbounded(solution.scaled_theta), free])
@@ -649,7 +648,7 @@ def coordinates(about: Approximation, solution: PointSolution) -> Array:
 
 def optimum_at(design: Design, solution: PointSolution) -> tuple[Approximation, Optimum]:
     """The approximation at the parameters of a solution, as where a search ended."""
-    about = Approximation(design, restricted=solution.reml)
+    about = approximation(design, restricted=solution.reml)
     psi = coordinates(about, solution)
     value, gradient, inner = about.at(psi)
     about.last = inner
@@ -696,49 +695,55 @@ def across_ridge(about: Approximation, optimum: Optimum) -> Optimum:
 
 def _separation(about: Approximation, inner: Inner) -> Array:
     """Where some rows are certain, whether that is separation: a direction (p,) of β on the user's scale."""
-    if not can_separate(about.design) or not (-inner.bends[2] < CERTAIN * about.trials).any():
-        return np.zeros(0)
-    scaled = separating(about.design, about.X)
+    scaled = about.separating(inner)
     if not len(scaled):
         return scaled
     direction = about.T_x @ scaled
     return direction / np.abs(direction).max()
 
 
-def _stiff(hessian: Array, direction: Array) -> Array:
-    """The curvature (size, size) of a criterion that is flat along a unit direction, as if it were held there."""
-    across = np.eye(len(direction)) - np.outer(direction, direction)
-    return across @ hessian @ across + float(np.diag(hessian).max()) * np.outer(direction, direction)
+def _stiff(hessian: Array, directions: Array) -> Array:
+    """The curvature (size, size) of a criterion that is flat along unit directions (size, s), as if it were held."""
+    along = directions @ directions.T
+    across = np.eye(len(along)) - along
+    return across @ hessian @ across + float(np.diag(hessian).max()) * along
 
 
-def _separation_of_zeros(about: Approximation, free: Array, inner: Inner) -> tuple[tuple[str, ...], Array]:
-    """The coefficients of a zero's probability, or of a scale, that are infinite, as tables call them.
+def _separation_of_chances(about: Approximation, free: Array, inner: Inner) -> tuple[tuple[str, ...], Array]:
+    """The coefficients of zeros' and ends' probabilities, or of a scale, that are infinite, as tables call them.
 
-    With the direction (size,) of ψ; none if all are finite.
+    And the directions (size, s) of ψ, a column for every such parameter.
     """
-    design, of_family, towards = about.design, about.family, np.zeros(about.size)
-    parameters = about.parameters
-    if isinstance(parameters, ScaledCutpoints):
-        part, X, T = design.predictors[parameters.of_family[1]], parameters.X, np.diag(1.0 / parameters.sizes)
-        place = slice(parameters.K, parameters.size)
-        scaled = separating_scale(X, inner.bends[0] > -CERTAIN)
-    else:
-        if of_family.zeros not in design.predictors:
-            return (), towards
-        part = design.predictors[of_family.zeros]
-        k = of_family.parameters.index(of_family.zeros)
-        of_part, T_of_part, place = parameters.X[k], parameters.scales[k], parameters.places[k]
-        assert of_part is not None
-        assert T_of_part is not None
-        T = T_of_part
-        scaled = separating_zeros(design, of_part, parameters.values(free)[:, k])
-    if not len(scaled):
-        return (), towards
     first = about.n_beta + about.n_theta
-    towards[first + place.start : first + place.stop] = scaled / np.linalg.norm(scaled)
-    direction = np.abs(T @ scaled)
-    labels = tuple(label for label, d in zip(part.labels, direction, strict=True) if d > 1e-6 * direction.max())
-    return labels, towards
+    labels: list[str] = []
+    towards: list[Array] = []
+    for part, T, place, scaled in _separated_parts(about, free, inner):
+        along = np.zeros(about.size)
+        along[first + place.start : first + place.stop] = scaled / np.linalg.norm(scaled)
+        towards.append(along)
+        direction = np.abs(T @ scaled)
+        labels += [label for label, d in zip(part.labels, direction, strict=True) if d > 1e-6 * direction.max()]
+    return tuple(labels), np.column_stack([np.zeros((about.size, 0)), *towards])
+
+
+def _separated_parts(
+    about: Approximation, free: Array, inner: Inner
+) -> Iterator[tuple[ParameterPart, Array, slice, Array]]:
+    """(linear predictor, scaling of its columns, place among the coordinates, direction) of what is separated."""
+    design, parameters = about.design, about.parameters
+    if isinstance(parameters, ScaledCutpoints):
+        part, T = design.predictors[parameters.of_family[1]], np.diag(1.0 / parameters.sizes)
+        scaled = separating_scale(parameters.X, inner.bends[0] > -CERTAIN)
+        if len(scaled):
+            yield part, T, slice(parameters.K, parameters.size), scaled
+        return
+    for k, name in enumerate(parameters.of_family):
+        X, T_of_part, predictor = parameters.X[k], parameters.scales[k], parameters.parts[k]
+        if X is None or T_of_part is None or predictor is None or not about.family.is_probability(name):
+            continue
+        scaled = separating_rows(design, name, X, parameters.values(free)[:, k])
+        if len(scaled):
+            yield predictor, T_of_part, parameters.places[k], scaled
 
 
 def _vcov_of_modes(about: Approximation, optimum: Optimum, spread: Array) -> Array:

@@ -68,7 +68,7 @@ class _Held:
 
     def __init__(self, approximation: Approximation, best: PointSolution, parameter: Parameter) -> None:
         self.approximation, self.parameter, self.minimum = approximation, parameter, best.criterion
-        self.nodes, self.integrals = best.nodes, OneFactor(approximation.design) if best.nodes > 1 else None
+        self.nodes, self.integrals = best.nodes, OneFactor(approximation.loops) if best.nodes > 1 else None
         beta, theta, free = approximation.split(laplace_fit.coordinates(approximation, best))
         names, kind = approximation.family.parameters, parameter.kind
         self.place = names.index(parameter.name or "sigma") if kind in ("sigma", "family") else -1
@@ -292,6 +292,7 @@ class _Held:
                 values.append(approximation.parameters.values(free) if len(free) else free)
                 roots.append(approximation.T_z[0] @ lams[0])
             totals = self.integrals(np.array(eta), np.array(values), np.array(roots), self.nodes)
+            totals += [approximation.at_ends(each)[0].sum() for each in values]
         return np.where(np.isfinite(totals), -totals, np.inf)
 
     def _by_laplace(self, x: Array, held: float) -> tuple[float, Array]:

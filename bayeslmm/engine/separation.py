@@ -54,8 +54,26 @@ def separating(design: Design, X: Array) -> Array:
     return _sparsest(G, E, p)
 
 
-def separating_zeros(design: Design, X: Array, probabilities: Array) -> Array:
-    """Such a direction (p,) of the linear predictor of a zero's probability; without entries if there is none.
+def separating_categories(X: Array, chosen: Array) -> Array:
+    """Such a direction (p,) of the linear predictors of categories without an order; without entries if there is none.
+
+    Along it no other category gains on that of a row, and some lose.
+
+    Parameters
+    ----------
+    X : (n, K, p)
+        Columns of size one of every row and category, zero of the first.
+    chosen : (n,)
+        The category of each row.
+    """
+    n, K, p = X.shape
+    ahead = X[np.arange(n), chosen][:, None] - X
+    others = np.arange(K) != chosen[:, None]
+    return _sparsest(np.unique(np.round(ahead[others], 12), axis=0), np.zeros((0, p)), p) if p else np.zeros(0)
+
+
+def separating_rows(design: Design, parameter: str, X: Array, probabilities: Array) -> Array:
+    """Such a direction (p,) of the linear predictor of a probability besides the mean; without entries if none is.
 
     A zero gains by a higher one and any other count by a lower one, whatever the counts' mean. A zero that the count
     explains alone, where that probability is as good as nothing, loses nothing by a lower one.
@@ -63,14 +81,18 @@ def separating_zeros(design: Design, X: Array, probabilities: Array) -> Array:
     Parameters
     ----------
     design : Design
+    parameter : str
+        The probability, as that of a zero or of an end.
     X : (n, p) columns of the predictor, of size one
     probabilities : (n,) where a search ended
     """
+    raised, concerned = design.family.raised_by(parameter, design.y)
+    raised, X, probabilities = raised[concerned], X[concerned], probabilities[concerned]
     none, n = probabilities * len(X) < HARDLY, len(X)
     if not (none | ((1.0 - probabilities) * n < HARDLY)).any():
         return np.zeros(0)
-    zero = (design.y == 0.0) & ~none
-    G = np.unique(np.round(np.where(zero[:, None], X, -X), 12), axis=0)
+    gains = raised & ~none
+    G = np.unique(np.round(np.where(gains[:, None], X, -X), 12), axis=0)
     return _sparsest(G, np.zeros((0, X.shape[1])), X.shape[1])
 
 

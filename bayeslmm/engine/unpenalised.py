@@ -18,8 +18,7 @@ from ..design.design import Design, GroupTerm
 from ..errors import FitError
 from ..tools.arrays import Array
 from . import laplace_fit, pls, pooling
-from .laplace import Approximation, Inner
-from .laplace_fit import CERTAIN
+from .laplace import CERTAIN, Approximation, Inner
 from .pooling import Regression, Unpooled
 from .scaling import Problem
 from .separation import MOVED, can_separate, rows_that_separate
@@ -219,6 +218,8 @@ class _Levels:
 
         X, J, q = self.design.X, self.design.groups[0].n_levels, self.q
         kept = (~left_out).astype(float)
+        if self.approximation.counted is not None:  # rows that count for nothing tell no coefficient
+            kept = kept * (self.approximation.counted > 0.0)
         is_identified = _Within.of(self.Z * kept[:, None], self.codes, J).full
         kept = kept * is_identified[self.codes]
         W, slope = -inner.bends[2] * kept, inner.bends[1] * kept

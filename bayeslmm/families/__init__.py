@@ -122,7 +122,7 @@ FAMILIES: dict[str, type[Family]] = {
         Ordinal,
     )
 }
-# which no compiled loop knows: posteriors by NUTS on the PyMC model, no point fits
+# which no compiled loop knows: posteriors by NUTS on the PyMC model
 BY_NUTS: dict[str, type[Family]] = {kind.name: kind for kind in (Categorical, ZeroOneInflatedBeta)}
 NAMES: tuple[str, ...] = (*FAMILIES, *BY_NUTS)
 # what ``cens(y, status)`` makes of a family

@@ -84,6 +84,9 @@ class Family(ABC):
     least: ClassVar[float] = 0.0  # count
     mean_parameters: ClassVar[frozenset[str]] = frozenset()  # on which E(y | η) hangs besides η
     scales_with_mean: ClassVar[bool] = True  # E(y | η) is a multiple of g⁻¹(η), or η with models_log
+    between: ClassVar[type[Family] | None] = (
+        None  # known to loops, of rows at none of `ends`: which others tell nothing of
+    )
     zeros: ClassVar[str] = ""  # the parameter that is the probability of a zero beside, or in place of, the count's
     for_zeros: ClassVar[tuple[str, ...]] = ()  # families with a part for zeros besides those of this one
     is_discrete: ClassVar[bool] = False
@@ -277,6 +280,21 @@ class Family(ABC):
     def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
         """What the log density of each row holds besides `row` and `normaliser` (n,): it hangs on the data only."""
         return np.zeros(len(y))
+
+    def at_ends(self, y: Array, parameters: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """What the probabilities of `ends` add to the log density of each row (n,), and its slopes by these.
+
+        Of a family with rows `between`: log density = that of `between`, of rows that are at no end, plus this.
+        """
+        return np.zeros(len(y)), {}
+
+    def raised_by(self, parameter: str, y: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows (n,) that a probability besides the mean makes likelier, and those of which it says something."""
+        return y == 0.0, np.ones(len(y), dtype=bool)
+
+    def goes_to_zero(self, parameter: str, y: Array) -> bool:
+        """Whether a parameter that has a limit (`limited_by`) has it at zero, for these responses."""
+        return parameter in self.limit_at_zero
 
     def log_density(self, y: Array, eta: Array, parameters: Mapping[str, Array]) -> Array:
         """log P(y | parameters) (..., n), of families that no compiled loop knows."""

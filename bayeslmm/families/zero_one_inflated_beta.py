@@ -25,16 +25,40 @@ class ZeroOneInflatedBeta(Family):
     links = PROBABILITY_LINKS
     every_parameter = ("phi", "zoi", "coi")
     parameter_links: ClassVar[Mapping[str, str]] = {"zoi": "logit", "coi": "logit"}
+    limited_by: ClassVar[Mapping[str, str]] = {"coi": "one whose ends are all alike"}
+    limit_at_zero = frozenset({"coi"})
     mean_parameters = frozenset({"zoi", "coi"})
     scales_with_mean = False
     has_free_dispersion = True
     is_compiled = False
+    between = Beta
     ends = (0.0, 1.0)
     distribution = "0 or 1 with probability zoi, 1 of these with coi, else Beta(μ_i φ, (1 - μ_i) φ)"
     needs = "numbers from 0 to 1"
 
     def impossible(self, y: Array) -> NDArray[np.bool_]:
         return (y < 0.0) | (y > 1.0)
+
+    def constants(self, y: Array, trials: Array | None, weights: Array | None) -> Array:
+        inside = (y > 0.0) & (y < 1.0)
+        return np.where(inside, Beta(link=self.link).constants(np.where(inside, y, 0.5), trials, weights), 0.0)
+
+    def at_ends(self, y: Array, parameters: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        zoi, coi, inside, one = parameters["zoi"], parameters["coi"], (y > 0.0) & (y < 1.0), y >= 1.0
+        which = np.where(one, np.log(coi), np.log1p(-coi))
+        value = np.where(inside, np.log1p(-zoi), np.log(zoi) + which)
+        by_coi = np.where(inside, 0.0, np.where(one, 1.0 / coi, -1.0 / (1.0 - coi)))
+        return value, {"zoi": np.where(inside, -1.0 / (1.0 - zoi), 1.0 / zoi), "coi": by_coi}
+
+    def raised_by(self, parameter: str, y: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        at_end = (y <= 0.0) | (y >= 1.0)
+        return (at_end, np.ones(len(y), dtype=bool)) if parameter == "zoi" else (y >= 1.0, at_end)
+
+    def goes_to_zero(self, parameter: str, y: Array) -> bool:
+        return not (y >= 1.0).any()
+
+    def guess(self, parameter: str, sigma: float) -> float:
+        return {"zoi": 0.2, "coi": 0.5}.get(parameter) or Beta(link=self.link).guess(parameter, sigma)
 
     def log_density(self, y: Array, eta: Array, parameters: Mapping[str, Array]) -> Array:
         mean, phi, zoi, coi = self.mean(eta), parameters["phi"], parameters["zoi"], parameters["coi"]

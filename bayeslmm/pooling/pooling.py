@@ -43,7 +43,6 @@ def complete_pooling(model: Any) -> pd.Series:
     {'Intercept': 251.41, 'Days': 10.47}
     """
     design = _design(model, "complete_pooling")
-    design.refuse_uncompiled("complete_pooling")
     design.refuse_nominal("complete_pooling", "leave the bars out of the formula, and fit() it")
     return pd.Series(complete_fit(design).beta, index=list(design.x_names), name="complete")
 
@@ -88,7 +87,6 @@ def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
     {'Intercept': 244.19, 'Days': 21.76}
     """
     design = _design(model, "no_pooling")
-    design.refuse_uncompiled("no_pooling")
     design.refuse_nominal("no_pooling", "add the factor to the fixed part, and fit() it")
     footing = Footing.of(design, group)
     term = footing.term

@@ -235,7 +235,8 @@ def _limit(name: str, design: Design) -> str:
         return (
             f"{name} goes to zero, where the random effects are all that varies. That printed is where the search ended"
         )
-    return f"{name} goes to {'zero' if name in family.limit_at_zero else 'infinity'}, where {limits[name]}"
+    most = "one" if family.is_probability(name) else "infinity"
+    return f"{name} goes to {'zero' if family.goes_to_zero(name, design.y) else most}, where {limits[name]}"
 
 
 def _separation(fit: Estimates) -> str:

@@ -60,9 +60,9 @@ def _values(design: Design, parameters: Mapping[str, Array]) -> Array:
 
 def _log_density(design: Design, values: Array) -> Callable[[Array], Array]:
     """Of linear predictors (n,) the log densities of the rows, without constants, and two derivatives (3, n)."""
-    family, ones = design.family, np.ones(design.n)
-    kind, link = numbers(family.of_loops)
-    y, trials = design.working_ends
+    family, loops, ones = design.family, design.in_loops, np.ones(design.n)
+    (kind, link), (y, trials) = numbers(loops.family.of_loops), loops.working_ends
+    says_nothing = np.zeros(len(ones), dtype=bool) if loops is design else loops.counted == 0.0
     response = [np.ascontiguousarray(ones if v is None else v, dtype=float) for v in (y, trials, design.precisions)]
     of_rows = each_bend_by_row if values.ndim == 2 else each_bend
 
@@ -73,6 +73,7 @@ def _log_density(design: Design, values: Array) -> Callable[[Array], Array]:
             of_rows(kind, link, *response, relative_eta, of_values, out)
             out[1], out[2] = out[1] / unit, out[2] / unit**2
         out[0] = np.where(np.isfinite(out).all(axis=0), out[0], -np.inf)
+        out[:, says_nothing] = 0.0
         return out
 
     return log_density

@@ -81,6 +81,7 @@ def warn_of_error(what: str, error: float) -> None:
 
 
 def _integrand(design: Design, fit: Draws, chosen: Codes, factor: str, nested: str | None) -> Integrand:
+    design.refuse_uncompiled("integrating random effects out by quadrature")
     design.refuse_predictors("integrating random effects out by quadrature")
     values = fit.values
     eta = flat(values.beta)[chosen] @ design.X.T + design.offset

@@ -9,6 +9,8 @@ from scipy import integrate, stats
 from shifted import fixed_rng
 
 import bayeslmm as blm
+from bayeslmm.engine import laplace_fit
+from bayeslmm.engine.laplace import Approximation
 from bayeslmm.errors import DataError, NotAvailableError
 from bayeslmm.families import BY_NUTS, family_of
 from bayeslmm.results.log_density import log_likelihood, log_prior
@@ -148,18 +150,124 @@ def test_responses_are_shares_with_some_between(data):
 
 
 @pytest.mark.parametrize(
-    "verb",
-    [
-        lambda m, post: m.fit_ml(),
-        lambda m, post: blm.compare_pooling(m),
-        lambda m, post: blm.complete_pooling(m),
-        lambda m, post: blm.no_pooling(m),
-        lambda m, post: blm.assume(m, beta={"x": 1.0}),
-        lambda m, post: post.loo(),
-        lambda m, post: post.loo(unit="g"),
-        lambda m, post: blm.kfold(post, unit="g"),
-    ],
+    "verb", [lambda m, post: post.loo(), lambda m, post: post.loo(unit="g"), lambda m, post: blm.kfold(post, unit="g")]
 )
 def test_what_needs_compiled_loops_says_why(model, post, verb):
     with pytest.raises(NotAvailableError, match="drawn by NUTS"):
         verb(model, post)
+
+
+# -- the point fit
+
+
+def parts_of(d, zoi="1", coi="1"):
+    """The three models that the likelihood is the product of: shares between, whether at an end, and at which."""
+    end = (d.y == 0.0) | (d.y == 1.0)
+    rows = d.assign(end=end * 1.0, one=(d.y == 1.0) * 1.0)
+    return (
+        blm.Model("y ~ x + (1 | g)", d[~end], family="beta"),
+        blm.Model(f"end ~ {zoi}", rows, family="bernoulli"),
+        blm.Model(f"one ~ {coi}", rows[end], family="bernoulli"),
+    )
+
+
+@pytest.mark.parametrize("nodes", [1, 9])
+def test_its_likelihood_is_that_of_three_models(data, nodes):
+    """Of shares between the ends, of whether there is an end, of which: also by quadrature."""
+    between, end, one = parts_of(data)
+    fit = blm.Model("y ~ x + (1 | g)", data, family=NAME).fit_ml(nAGQ=nodes)
+    beta = between.fit_ml(nAGQ=nodes)
+    whole = beta.loglik + end.fit_ml().loglik + one.fit_ml().loglik
+    assert fit.loglik == pytest.approx(whole, abs=1e-6)  # searches stop where a step promises 1e-10
+    pd.testing.assert_frame_equal(fit.fixef(), beta.fixef(), rtol=1e-4, atol=1e-5)
+    shares = fit.confint().set_index("term").loc[["zoi", "coi"], "estimate"]
+    ends = (data.y == 0.0) | (data.y == 1.0)
+    np.testing.assert_allclose(shares, [ends.mean(), (data.y[ends] == 1.0).mean()], rtol=1e-5)
+    assert len(fit.ranef()) == J and fit.solution.nodes == nodes
+
+
+def test_predictors_of_the_ends_are_logistic_regressions(data):
+    between, end, one = parts_of(data, "x", "x")
+    fit = blm.Model("y ~ x + (1 | g)", data, family=NAME, zoi="~ x", coi="~ x").fit_ml()
+    of_end, of_one = end.fit_ml(), one.fit_ml()
+    assert fit.loglik == pytest.approx(between.fit_ml().loglik + of_end.loglik + of_one.loglik, abs=1e-6)
+    table = fit.confint().set_index("term")
+    for parameter, part in (("zoi", of_end), ("coi", of_one)):
+        rows = table.loc[[f"{parameter}_Intercept", f"{parameter}_x"]]
+        for column in ("estimate", "conf_low", "conf_high"):  # standard errors by differences
+            np.testing.assert_allclose(rows[column], part.confint()[column], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("asked", [{}, {"zoi": "~ x", "coi": "~ x"}, {"phi": "~ x"}])
+@pytest.mark.parametrize("restricted", [False, True])
+def test_gradient_is_that_of_differences(data, asked, restricted):
+    about = Approximation(blm.Model("y ~ x + (1 | g)", data, family=NAME, **asked).design, restricted=restricted)
+    psi, h = laplace_fit._start(about, 0.7), 1e-5
+    _, gradient, about.last = about.at(psi)
+    for i, step in enumerate(h * np.eye(about.size)):
+        difference = (about.at(psi + step)[0] - about.at(psi - step)[0]) / (2 * h)
+        # rounding of a sum of some hundreds, 1e-13, over h, and h² of a third derivative
+        assert gradient[i] == pytest.approx(difference, rel=1e-6, abs=2e-7 * (1 + np.abs(gradient).max()))
+
+
+def test_verbs_of_a_point_fit(data, tmp_path):
+    model = blm.Model("y ~ x + (1 | g)", data, family=NAME)
+    fit, wider = model.fit_ml(), blm.Model("y ~ x + (1 | g)", data, family=NAME, zoi="~ x").fit_ml()
+    ends = (data.y == 0.0) | (data.y == 1.0)
+    mean, zoi, coi = fit.predict(data), ends.mean(), (data.y[ends] == 1.0).mean()
+    eta = fit.predict(data, kind="link")
+    np.testing.assert_allclose(mean, zoi * coi + (1 - zoi) / (1 + np.exp(-eta)), rtol=1e-4)
+    np.testing.assert_array_equal(fit.residuals("deviance")[ends.to_numpy()], 0.0)  # they say nothing of η
+    assert blm.anova(fit, wider).table["df"].iloc[1] == 1
+    assert set(np.unique(fit.simulate(50, random_seed=1).to_numpy())) >= {0.0, 1.0}
+    profile, wald = (
+        fit.confint(method, progressbar=False).set_index("term").loc["zoi", ["conf_low", "conf_high"]].astype(float)
+        for method in ("profile", "wald")
+    )
+    np.testing.assert_allclose(profile, wald, atol=0.02)  # of log odds, nearly normal
+    blm.save(wider, tmp_path / "fit.nc")
+    np.testing.assert_allclose(blm.load(tmp_path / "fit.nc").fitted(), wider.fitted(), rtol=1e-9)
+    complete = blm.complete_pooling(model)
+    assert complete["x"] == pytest.approx(blm.complete_pooling(parts_of(data)[0])["x"], rel=1e-4)
+    none = blm.no_pooling(parts_of(data)[0])
+    np.testing.assert_allclose(blm.no_pooling(model), none, rtol=1e-3, atol=1e-3)
+    with pytest.raises(NotAvailableError, match="ends with a probability of their own"):
+        fit.icc()
+
+
+@pytest.mark.parametrize("kept", [0.0, 1.0])
+def test_ends_of_one_kind_are_a_limit(data, kept):
+    d = data.assign(y=data.y.where(data.y != 1.0 - kept, kept))
+    with pytest.warns(blm.errors.BayesLMMWarning, match=f"coi goes to {'one' if kept else 'zero'}"):
+        fit = blm.Model("y ~ x + (1 | g)", d, family=NAME).fit_ml()
+    between, end, _ = parts_of(d)
+    assert fit.loglik == pytest.approx(between.fit_ml().loglik + end.fit_ml().loglik, abs=1e-3)
+    assert np.isfinite(fit.fixef()["std_error"]).all()
+
+
+def test_what_the_ends_do_not_tell_is_said(data):
+    ends = (data.y == 0.0) | (data.y == 1.0)
+    with pytest.raises(NotAvailableError, match="family='beta'"):
+        blm.Model("y ~ x + (1 | g)", data[~ends], family=NAME).fit_ml()
+    with pytest.raises(NotAvailableError, match="effects, or an offset, of zoi"):
+        blm.Model("y ~ x + (1 | g)", data, family=NAME, zoi="~ x + (1 | g)").fit_ml()
+    for parameter, side in (("zoi", ends), ("coi", data.y == 1.0)):
+        d = data.assign(k=np.where(side, 1.0, np.where(ends | (parameter == "zoi"), 0.0, data.x)))
+        with pytest.warns(blm.errors.BayesLMMWarning, match=f"separation of {parameter}_k"):
+            fit = blm.Model("y ~ x + (1 | g)", d, family=NAME, **{parameter: "~ k"}).fit_ml()
+        assert np.isfinite(fit.fixef()["std_error"]).all()
+    level = data.assign(y=data.y.where(data.g != 3, 1.0))  # nothing between: its effect is the prior's
+    effects = blm.Model("y ~ x + (1 | g)", level, family=NAME).fit_ml().ranef().set_index("level")["estimate"]
+    assert effects[3] == pytest.approx(0.0, abs=1e-9) and effects.drop(3).abs().min() > 0.0
+    assert blm.no_pooling(blm.Model("y ~ x + (1 | g)", level, family=NAME)).loc[3].isna().all()
+
+
+def test_rows_that_count_twice_are_repeated_ones(data):
+    once, twice = (
+        blm.Model(left, d, family=NAME).fit_ml(nAGQ=1)
+        for left, d in (
+            ("y ~ x + (1 | g)", pd.concat([data, data])),
+            ("y | weights(w) ~ x + (1 | g)", data.assign(w=2)),
+        )
+    )
+    assert twice.loglik == pytest.approx(once.loglik, abs=1e-6)
