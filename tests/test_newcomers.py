@@ -240,6 +240,11 @@ def test_a_prior_of_correlations_where_there_are_none(sleep):
         (lambda fit, model: blm.anova(fit, test="Chisq"), "F tests"),
         (lambda fit, model: blm.plot_ranef(fit, which="Subject"), "group="),
         (lambda fit, model: blm.kfold(fit, K=3), "k="),
+        (lambda fit, model: model.fit(summarize=False), r"summary\(\) of the fit"),
+        (lambda fit, model: fit.mcmc_plot(), "plot_trace"),
+        (lambda fit, model: fit.add_criterion("loo"), r"loo\(\)"),
+        (lambda fit, model: fit.fixef_, r"here it is fixef\(\)"),
+        (lambda fit, model: blm.LinearMixedModel(), "lmer"),
         (lambda fit, model: fit.means("Days").pairs(reverse=True), "contrasts"),
         (lambda fit, model: fit.means("Days", at={"Days": [0, 1]}).pairs(adjust="bonf"), "here it is 'bonferroni'"),
         (lambda fit, model: model.update("~ . + I(Days ** 2)").aic, "fit first"),
@@ -349,6 +354,8 @@ def test_arguments_that_lead_nowhere_are_unknown(model):
         ({"prior": {}}, "priors="),
         ({"subset": "Days > 1"}, "filter the table"),
         ({"draws": 10}, "Model(...).fit("),
+        ({"noncentered": False}, "Model(...).fit("),
+        ({"covariance": "us"}, "residual='us(visit | subject)'"),
     ],
 )
 def test_arguments_of_models_of_other_programs(sleep, options, sentence):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..covariances import STRUCTURES
 from ..errors import FormulaError
-from .remedies import DOTTED
+from .remedies import AROUND_FORMULA, DOTTED
 
 BINDING = {
     "~": 1,
@@ -294,6 +294,9 @@ class Parser:
         try:
             canonical = canonical_python(source)
         except SyntaxError as problem:
+            call = source.partition("(")[0]
+            if call in AROUND_FORMULA:
+                raise complain(self.text, f"{call}() {AROUND_FORMULA[call]}", token.start, stop) from None
             raise complain(
                 self.text, f"What stands here cannot be read as a Python expression ({problem.msg}).", token.start, stop
             ) from None

@@ -14,6 +14,12 @@ SPATIAL = "Gaussian processes are not offered; bs(x, df=5) or cr(x, df=5) bend a
 NO_ERRORS = "Predictors with errors are not offered: model.pymc_parts() lets PyMC have them (docs/extending.md)."
 CODES = "Numbers need nothing around them; convert text in the data: pandas.to_numeric(data[...])."
 
+AROUND_FORMULA = dict.fromkeys(  # functions that hold a whole formula elsewhere
+    ("bf", "brmsformula", "formula", "as.formula", "Formula"),
+    "is not needed: the formula stands alone; predictors of sigma, zi, shape and the like are arguments of "
+    "Model(formula, data, sigma='~ x').",
+)
+
 REMEDIES = {
     "cbind": "For counts write p(successes, trials) on the left of '~', or there cbind(successes, failures).",
     "ns": "Natural splines are cr(x, df=...).",

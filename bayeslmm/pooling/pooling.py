@@ -13,6 +13,7 @@ from ..results.fit import Fit
 from ..results.point import PointFit
 from ..results.posterior import PosteriorFit
 from ..results.quantities import check_same_data
+from ..results.reading import for_reading
 from ..results.summaries import check_interval
 from .estimates import Footing, complete_fit, together
 from .record import Pooling
@@ -44,7 +45,7 @@ def complete_pooling(model: Any) -> pd.Series:
     """
     design = _design(model, "complete_pooling")
     design.refuse_nominal("complete_pooling", "leave the bars out of the formula, and fit() it")
-    return pd.Series(complete_fit(design).beta, index=list(design.x_names), name="complete")
+    return for_reading(pd.Series(complete_fit(design).beta, index=list(design.x_names), name="complete"))
 
 
 def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
@@ -91,7 +92,7 @@ def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
     footing = Footing.of(design, group)
     term = footing.term
     index = pd.Index(list(term.levels), name=term.name)
-    return pd.DataFrame(footing.unpooled.coefficients, index=index, columns=list(term.columns))
+    return for_reading(pd.DataFrame(footing.unpooled.coefficients, index=index, columns=list(term.columns)))
 
 
 def compare_pooling(

@@ -25,6 +25,7 @@ from ..tools.words import is_one_of
 from .convergence import convergence
 from .diagnosis import Diagnosis
 from .misnamed import variable_hint
+from .reading import for_reading
 from .settings import Settings
 from .summaries import summarise
 from .variance import Values
@@ -131,7 +132,8 @@ class Draws:
     ) -> pd.DataFrame:
         """mean, sd, median and interval of draws (chain, draw, k); with ``signs``, of all or some, p_positive too."""
         prob = self.ci_prob if ci_prob is None else ci_prob
-        return summarise(values, prob, self.ci_kind if ci_kind is None else ci_kind, signs=signs)
+        kind = self.ci_kind if ci_kind is None else ci_kind
+        return for_reading(summarise(values, prob, kind, signs=signs))
 
 
 def add_group(record: Draws, group: str, dataset: Any) -> None:

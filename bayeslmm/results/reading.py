@@ -81,6 +81,27 @@ class ResultTable(pd.DataFrame):  # type: ignore[misc]  # pandas comes without t
         )
 
 
+class ResultSeries(pd.Series):  # type: ignore[misc]  # pandas comes without types
+    """A column of numbers like any other, which prints as a `ResultTable` of one column does."""
+
+    @property
+    def _constructor(self) -> Callable[..., ResultSeries]:
+        return ResultSeries
+
+    @property
+    def _constructor_expanddim(self) -> Callable[..., ResultTable]:
+        return ResultTable
+
+    def _table(self) -> ResultTable:
+        return ResultTable(pd.Series(self).to_frame("" if self.name is None else self.name))
+
+    def __repr__(self) -> str:
+        return repr(self._table()) if len(self) else pd.Series(self).__repr__()
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
+
+
 class ResultArray(np.ndarray):
     """An array of numbers like any other, which prints for reading; what is computed of it is a plain array.
 
@@ -181,6 +202,8 @@ def for_reading(result: Any) -> Any:
         return table
     if type(result) is dict and result and all(isinstance(value, pd.DataFrame) for value in result.values()):
         return NamedTables({name: for_reading(table) for name, table in result.items()})
+    if type(result) is pd.Series and pd.api.types.is_float_dtype(result):
+        return ResultSeries(result)
     if type(result) is np.ndarray and result.dtype.kind == "f" and result.ndim in (1, 2):
         return result.view(ResultArray)
     return result

@@ -156,6 +156,7 @@ SETTING_WORDS: Mapping[str, str] = {  # of Model.fit
         ("thin", "thinning"), "nothing: every draw is kept; take post.idata.isel(draw=slice(None, None, 10))"
     ),
     **dict.fromkeys(("reml", "REML"), "fit_reml(), or fit_ml(), in the place of fit()"),
+    **dict.fromkeys(("summarize", "summarise"), "nothing: summary() of the fit prints"),
     **dict.fromkeys(("prior", "priors"), "of the model: Model(formula, data, priors={...})"),
     **dict.fromkeys(("family", "link", "weights", "offset"), "of the model: Model(formula, data, family=..., ...)"),
     **dict.fromkeys(("formula", "data"), "of the model: Model(formula, data)"),
@@ -322,6 +323,11 @@ ATTRIBUTE_WORDS: Mapping[str, str] = {  # of a fit: what R's and other packages 
     **dict.fromkeys(("forest", "forest_plot", "baggr_plot"), "bayeslmm.plot_forest(fit)"),
     **dict.fromkeys(("funnel", "funnel_plot"), "bayeslmm.plot_funnel(fit)"),
     **dict.fromkeys(("blup", "group_effects"), "coef(), or ranef()"),
+    **dict.fromkeys(("add_criterion", "add_loo", "add_waic"), "loo(), which is kept with the fit"),
+    **dict.fromkeys(("mcmc_plot", "stanplot", "plot_trace", "traceplot"), "bayeslmm.plot_trace(fit)"),
+    **dict.fromkeys(("gam_check", "appraise"), "bayeslmm.check(fit)"),
+    **dict.fromkeys(("plot_summary", "plot_coefs", "plot_model", "coefplot"), "bayeslmm.plot_estimates(fit)"),
+    **dict.fromkeys(("fixef_", "params_"), "fixef()"),
 }
 
 MODEL_WORDS: Mapping[str, str] = {  # of a model that is not fitted: what it has itself
@@ -340,6 +346,10 @@ MODEL_WORDS: Mapping[str, str] = {  # of a model that is not fitted: what it has
 
 FUNCTION_WORDS: Mapping[str, str] = {  # of the package
     **dict.fromkeys(("lme", "mixedlm", "MixedLM", "lm", "ols", "Lmer"), "lmer(formula, data)"),
+    **dict.fromkeys(
+        ("LinearMixedModel", "LinearMixedEffects", "MixedEffectsModel", "LMM", "MERF", "LinearRegression"),
+        "lmer(formula, data)",
+    ),
     **dict.fromkeys(
         ("glm", "glmmTMB", "GLMM", "Glmer", "brm", "stan_glmer", "stan_lmer"), "Model(formula, data, family=...).fit()"
     ),
@@ -616,9 +626,14 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         "auto_scale": "nothing: default priors are scaled to the data, each with its reason in model.priors",
         **dict.fromkeys(("control", "optimizer", "start"), "nothing: the search is checked; fit.verdict says so"),
         **dict.fromkeys(("dropna", "na_action", "na.action", "missing", "subset"), _FILTERED),
-        **dict.fromkeys(("seed", "random_seed", "draws", "chains", "tune", "cores"), "of fit(): Model(...).fit(...)"),
+        **dict.fromkeys(
+            ("seed", "random_seed", "draws", "chains", "tune", "cores", "noncentered"), "of fit(): Model(...).fit(...)"
+        ),
         "contrasts": "written in the formula: C(x, contr.sum)",
         **dict.fromkeys(("correlation", "autocor"), "residual='ar1(time | group)'"),
+        **dict.fromkeys(
+            ("covariance", "cov_struct", "structure", "repeated", "R_struct"), "residual='us(visit | subject)'"
+        ),
         **dict.fromkeys(("cov_ranef", "data2"), "matrices={'A': A}, with (1 | gr(level, cov=A)) in the formula"),
         "ziformula": "zi='~ x' with family='zero_inflated_poisson' or 'zero_inflated_negbinomial'",
         "dispformula": "sigma='~ x' of residual sds, shape='~ x' and phi='~ x' of other families",
@@ -626,6 +641,9 @@ ARGUMENT_WORDS: Mapping[str, Mapping[str, str]] = {  # by the name of the verb; 
         "vi": "se=, the square roots of the sampling variances",
         "sei": "se=",
         "knots": "written in the formula: s(x) takes its k there",
+    },
+    "hypothesis": {
+        **dict.fromkeys(("class_", "group", "scope"), "in the text: 'x > 0' of a coefficient, 'sd(x | g) > 1' of an sd")
     },
     "means": dict.fromkeys(("specs", "var"), "the first argument: means(factor, by=...)"),
     "confint": {"parm": "nothing: the table has a row for every parameter"},

@@ -1,14 +1,16 @@
 """What newcomers write in formulas: each gets the thing, or one sentence that leads to it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayeslmm as blm
 from bayeslmm.design.build import build_design
-from bayeslmm.errors import BayesLMMError
+from bayeslmm.errors import BayesLMMError, FormulaError
 from bayeslmm.families import family_of
-from bayeslmm.formulas.remedies import BESIDE_RESPONSE, DOTTED, REMEDIES
+from bayeslmm.formulas.remedies import AROUND_FORMULA, BESIDE_RESPONSE, DOTTED, REMEDIES
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,17 @@ def test_every_word_leads_on_from_wherever_it_stands(data, name):
             with pytest.raises(BayesLMMError) as refusal:
                 build_design(text, data, trust=trust)
             assert sentence.rstrip(".") in str(refusal.value)
+
+
+@pytest.mark.parametrize("call", AROUND_FORMULA)
+def test_a_formula_inside_a_function_stands_alone(call):
+    with pytest.raises(FormulaError, match=rf"{re.escape(call)}\(\) is not needed: the formula stands alone"):
+        blm.Model(f"{call}(y ~ x + (1 | g), sigma ~ x)", pd.DataFrame({"y": [1.0], "x": [1.0], "g": [1]}))
+
+
+def test_random_effects_of_mgcv_lead_to_bars():
+    with pytest.raises(FormulaError, match=r"bases are .* Random effects are a bar, as in \(1 \| g\)"):
+        blm.Model("y ~ s(g, bs='re')", pd.DataFrame({"y": [1.0], "g": [1]}))
 
 
 @pytest.mark.parametrize("name", BESIDE_RESPONSE)

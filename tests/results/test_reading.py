@@ -10,7 +10,7 @@ import pytest
 
 import bayeslmm as blm
 from bayeslmm import errors
-from bayeslmm.results.reading import ENDS, FOLDED, ResultArray, ResultTable, for_reading
+from bayeslmm.results.reading import ENDS, FOLDED, ResultArray, ResultSeries, ResultTable, for_reading
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +215,20 @@ def test_numbers_of_rows_print_for_reading_and_are_plain_once_computed_with(fit)
     assert type(numbers.mean()) is np.float64 and type(numbers.max()) is np.float64
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(numbers)), numbers)
     assert type(for_reading(np.array(["a"]))) is np.ndarray and type(for_reading(np.arange(3))) is np.ndarray
+
+
+def test_columns_that_stand_alone_print_for_reading(fit):
+    predicted = fit.predict()
+    assert isinstance(predicted, pd.Series) and type(predicted.head()) is type(predicted) is ResultSeries
+    lines = repr(predicted).splitlines()
+    assert lines[1].split() == ["0", "253.7"] and lines[-1] == "[180 rows x 1 columns]"
+    assert "170 more rows" in predicted._repr_html_() and closed(predicted._repr_html_())
+    assert type(predicted.to_frame("fitted")) is ResultTable and repr(predicted.iloc[:0]).startswith("Series([]")
+    assert type(for_reading(pd.Series(["a"]))) is pd.Series and type(pd.Series(predicted)) is pd.Series
+    own, common = blm.no_pooling(fit), blm.complete_pooling(fit)
+    assert repr(common).split() == ["complete", "Intercept", "251.4", "Days", "10.5"]
+    beside = repr(own.head(1).join((own - common).add_suffix(" apart")))
+    assert beside.split()[-5:] == ["308", "244.2", "21.76", "-7.212", "11.30"]
 
 
 def test_what_was_left_out_has_html():
