@@ -8,6 +8,7 @@ is one over it. No loop is compiled for it: it is the ordinal family at η / sca
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.random import Generator
 
 from ..tools.arrays import Array
 from .family import Default, Family
+from .links import LINKS
 from .ordinal import Ordinal
 
 SCALE = "scale"
@@ -79,17 +81,69 @@ class OrdinalScaled(Ordinal):
         categories: Array,
         options: Mapping[str, Any],
     ) -> Any:
+        import pymc as pm
+
         cutpoints, scale = parameters["cutpoint"], parameters[SCALE]
-        return super().graph(
-            eta / scale,
-            {"cutpoint": [cutpoints[k] / scale for k in range(len(categories) - 1)]},
-            trials=trials,
-            weights=weights,
-            categories=categories,
-            options=options,
+        ends = [(cutpoints[k] - eta) / scale for k in range(len(categories) - 1)]
+        return pm.CustomDist(
+            "y",
+            *ends,
+            logp=partial(_log_density, self.link, categories),
+            dist=partial(_draw, self.link, categories),
+            **options,
         )
 
     def default_prior(self, parameter: str, y: Array) -> Default:
         if parameter == SCALE:
             return Default("LogNormal", {"mu": 0.0, "sigma": 1.0}, "of the scale where predictors are zero")
         return super().default_prior(parameter, y)
+
+
+def _log_density(link: str, numbers: Array, value: Any, *ends: Any) -> Any:
+    """log(F(u) − F(l)) of the ends of a category, finite where the difference is no number: scales may be small."""
+    import pytensor.tensor as pt
+
+    log_cdf, log_survival = partial(_log_cdf, link), partial(_log_survival, link)
+    middle: Any = log_cdf(ends[0])
+    for number, low, high in zip(numbers[1:], ends, ends[1:], strict=False):
+        is_low = low + high < 0.0  # by the smaller of the two tails
+        larger = pt.where(is_low, log_cdf(high), log_survival(low))
+        smaller = pt.where(is_low, log_cdf(low), log_survival(high))
+        inside = larger + pt.log(-pt.expm1(pt.minimum(smaller - larger, -1e-300)))
+        middle = pt.where(pt.ge(value, number), inside, middle)
+    return pt.where(pt.ge(value, numbers[-1]), log_survival(ends[-1]), middle)
+
+
+def _log_cdf(link: str, x: Any) -> Any:
+    """log F in PyTensor."""
+    import pytensor.tensor as pt
+    from pymc.distributions.dist_math import normal_lcdf
+
+    if link == "logit":
+        return -pt.softplus(-x)
+    if link == "probit":
+        return normal_lcdf(0.0, 1.0, x)
+    if link == "cloglog":
+        return pt.log(-pt.expm1(-pt.exp(x)))
+    # arctan loses its digits far out, where F is arctan(−1 / x) / π
+    return pt.log(pt.where(x < -1.0, pt.arctan(-1.0 / pt.minimum(x, -1.0)) / np.pi, 0.5 + pt.arctan(x) / np.pi))
+
+
+def _log_survival(link: str, x: Any) -> Any:
+    """log(1 − F) in PyTensor."""
+    import pytensor.tensor as pt
+
+    return -pt.exp(x) if link == "cloglog" else _log_cdf(link, -x)
+
+
+def _draw(link: str, numbers: Array, *inputs: Any) -> Any:
+    """The category below whose end a uniform number lies; as a graph, which PyMC compiles."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    *ends, _ = inputs
+    uniform, mean = pm.Uniform.dist(0.0, 1.0, size=ends[0].shape), LINKS[link].graph
+    drawn: Any = np.asarray(numbers[0])
+    for end, below, above in zip(ends, numbers, numbers[1:], strict=False):
+        drawn = drawn + (above - below) * pt.cast(pt.gt(uniform, mean(end)), numbers.dtype.name)
+    return drawn
