@@ -220,7 +220,7 @@ def _response(plan: Plan, data: pd.DataFrame, frame: Columns, family: Family, we
         frame = with_declared(label, frame, data[label])
     response = read_response(plan.response, frame, family, weights)
     if response.levels and not family.is_nominal and is_column:
-        warn_of_categories(label, data[label], response.levels)
+        warn_of_categories(label, data[label], response.levels, is_ordered=family.has_cutpoints)
     return response, frame
 
 

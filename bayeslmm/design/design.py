@@ -435,7 +435,7 @@ class Design:
             )
 
     def refuse_point_fit(self) -> None:
-        """Raise NotAvailableError where a parameter has effects of its own, or log sigma an offset: by NUTS only."""
+        """Raise NotAvailableError for effects of a parameter, an offset of log sigma, and categories without rows."""
         between = self.family.between
         if between is not None and not np.isin(self.y, self.family.ends).any():
             raise NotAvailableError(
@@ -444,6 +444,7 @@ class Design:
             )
         if between is None and not self.of_categories:
             self.refuse_uncompiled("fit_ml", ". fit() draws it")
+        self.refuse_empty_categories("A point fit")
         for part in self.predictors.values():
             if part.category:
                 raise NotAvailableError(
@@ -456,6 +457,26 @@ class Design:
                     f"integrates effects, or an offset, of {part.parameter} out of the likelihood. fit() draws the "
                     f'posterior; columns alone, such as {part.parameter}="~ x", have a point fit'
                 )
+
+    @property
+    def empty_categories(self) -> tuple[Any, ...]:
+        """Ordered categories of no row, which ``C(y, levels=[...])`` on the left of a formula keeps."""
+        if not self.family.has_cutpoints:
+            return ()
+        counts = np.bincount(np.asarray(self.y, dtype=np.int64), minlength=len(self.levels))
+        return tuple(level for level, count in zip(self.levels, counts, strict=True) if not count)
+
+    def refuse_empty_categories(self, verb: str) -> None:
+        """Raise NotAvailableError where ordered categories have no row, for a verb that maximises a likelihood."""
+        empty = self.empty_categories
+        if empty:
+            shown = ", ".join(map(repr, empty))
+            raise NotAvailableError(
+                f"{verb} is not offered where the response {self.response!r} has no row in {shown}: the likelihood is "
+                "largest where that has no probability, with cutpoints that coincide or are infinite. Its limit is the "
+                f"model without {'it' if len(empty) == 1 else 'them'}: leave {shown} out of levels=. fit() draws the "
+                "posterior, in which priors hold cutpoints apart"
+            )
 
     def refuse_predicted_means(self, verb: str) -> None:
         """Raise NotAvailableError where E(y) hangs on coefficients whose errors a verb of a point fit does not know."""

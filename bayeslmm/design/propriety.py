@@ -38,6 +38,12 @@ def refuse_impropriety(design: Design, entries: Iterable[Any]) -> None:
             f"{entries[0].label}: a flat prior is not offered with {design.family.option}: whether there is a "
             f"posterior is not judged for several linear predictors. {REMEDY}"
         )
+    empty = design.empty_categories if any(entry.kind in design.family.every_parameter for entry in entries) else ()
+    if empty:
+        raise PriorError(
+            f"cutpoint: a flat prior has no posterior, as no row is in {', '.join(map(repr, empty))}: nothing holds "
+            "the cutpoints at its ends. Give a proper one such as Prior('Normal', mu=0, sigma=2.5)."
+        )
     free = {entry.term for entry in entries if entry.kind in ("Intercept", "fixed")}
     X = design.X[:, [name in free for name in design.x_names]]
     for entry in entries:

@@ -245,16 +245,17 @@ def check_order(label: str, column: pd.Series) -> None:
         raise DataError(_NO_ORDER.format(label=label))
 
 
-def warn_of_categories(label: str, column: pd.Series, levels: Sequence[Any]) -> None:
+def warn_of_categories(label: str, column: pd.Series, levels: Sequence[Any], *, is_ordered: bool) -> None:
     """Say which declared categories occur in no row: a likelihood gives them no probability, and no finite cutpoint."""
     declared = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else ()
     unseen = [level for level in declared if level not in levels]
     if unseen:
         shown = ", ".join(map(repr, unseen[:5])) + (", …" if len(unseen) > 5 else "")
+        keep = f"; C({label}, levels=[...]) in its place keeps them in a posterior" if is_ordered else ""
         warn(
             f"The response {label!r} has no row in {shown}: left out of the model, whose predictions never are in "
             f"{'it' if len(unseen) == 1 else 'them'}. data[{label!r}].cat.remove_unused_categories() says so of the "
-            "data.",
+            f"data{keep}.",
             DroppedCategoriesWarning,
         )
 

@@ -87,7 +87,7 @@ def _as_mean(design: Design) -> tuple[Array, Array, Family]:
     if design.trials is not None:
         return y / np.maximum(design.trials, 1.0), design.trials, family
     if family.has_cutpoints:
-        counts = np.bincount(y.astype(int))
+        counts = np.bincount(y.astype(int), minlength=len(design.levels))
         below = np.cumsum(counts)[:-1]
         cut = int(np.argmin(np.abs(below - len(y) / 2.0)))
         return (y <= cut).astype(float), ones, family_of("bernoulli", family.link)

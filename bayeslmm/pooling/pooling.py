@@ -88,6 +88,7 @@ def no_pooling(model: Any, group: str | None = None) -> pd.DataFrame:
     {'Intercept': 244.19, 'Days': 21.76}
     """
     design = _design(model, "no_pooling")
+    design.refuse_empty_categories("no_pooling")
     design.refuse_nominal("no_pooling", "add the factor to the fixed part, and fit() it")
     footing = Footing.of(design, group)
     term = footing.term
@@ -193,6 +194,7 @@ def pool(footing: Footing, reml: PointFit | None, post: PosteriorFit | None, ci_
 
 def _refuse_residual(design: Design) -> None:
     design.refuse_predictors("a comparison of pooling")
+    design.refuse_empty_categories("a comparison of pooling")
     design.refuse_likelihood_weights("a comparison of pooling")
     design.refuse_censored("a comparison of pooling")
     if design.residual is not None:

@@ -111,6 +111,8 @@ def why_not_in_loops(design: Design, priors: Priors) -> str:
         return f"{design.formula.weights_text} is not written out in the compiled loops"
     if not design.family.is_compiled and not design.of_categories:
         return f"{design.family.option} is not written out in the compiled loops"
+    if design.empty_categories[-1:] == design.levels[-1:] and design.family.has_cutpoints:
+        return f"no row is in {design.levels[-1]!r}, from whose share the compiled loops would begin"
     return unwritten(design, priors) or with_other_ends(design, priors)
 
 

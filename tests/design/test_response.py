@@ -6,10 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from plain import FAMILIES
+from scipy import special
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm.design.build import build_design
-from bayeslmm.errors import DataError, DroppedCategoriesWarning, DroppedRowsWarning, FormulaError, NotAvailableError
+from bayeslmm.errors import (
+    DataError,
+    DroppedCategoriesWarning,
+    DroppedRowsWarning,
+    FormulaError,
+    NotAvailableError,
+    PriorError,
+)
 from bayeslmm.families import family_of
 
 ROWS = [f"r{k}" for k in range(8)]
@@ -302,6 +311,61 @@ def test_declared_categories_without_rows_are_told(declared, words):
         without = design("y", "ordinal", y=y)
     assert without.levels == ("low", "mid", "high")
     assert design("y", "ordinal", y=y.remove_unused_categories()).levels == without.levels
+
+
+def of_three(levels, **options):
+    rng = fixed_rng(3)
+    data = pd.DataFrame({"y": rng.integers(1, 4, 60), "x": rng.normal(size=60), "g": np.arange(60) % 6})
+    left = "y" if levels is None else f"C(y, levels={levels})"
+    return blm.Model(f"{left} ~ x + (1 | g)", data, family="ordinal", **options)
+
+
+@pytest.mark.parametrize(
+    ("levels", "empty"), [([0, 1, 2, 3], (0,)), ([1, 1.5, 2, 3], (1.5,)), ([1, 2, 3, 4, 5], (4, 5))]
+)
+def test_categories_without_rows_may_be_kept_for_a_posterior(levels, empty):
+    """A likelihood has no maximum with them, and a flat prior no posterior."""
+    model = of_three(levels)
+    assert model.design.levels == tuple(levels) and model.design.empty_categories == empty
+    for verb in (model.fit_ml, model.fit_reml, lambda: blm.no_pooling(model), lambda: blm.compare_pooling(model)):
+        with pytest.raises(NotAvailableError, match=f"no row in {empty[0]}.*Its limit is the model without"):
+            verb()
+    fit = of_three(None).fit_ml(nAGQ=1)
+    with pytest.raises(NotAvailableError, match="Its limit is the model without"):
+        fit.update(f"C(y, levels={levels}) ~ .")
+    with pytest.raises(PriorError, match=f"no row is in {empty[0]}"):
+        of_three(levels, priors={"cutpoint": blm.flat()})
+
+
+def test_levels_that_all_have_rows_are_the_plain_model():
+    named = of_three([1, 2, 3])
+    assert named.design.empty_categories == ()
+    assert named.fit_ml(nAGQ=1).loglik == pytest.approx(of_three(None).fit_ml(nAGQ=1).loglik, abs=1e-9)
+
+
+def test_priors_give_a_category_without_rows_its_probability():
+    """Of two cutpoints the data tell the upper one: against a sum over a grid of both and a slope of zero."""
+    y = np.repeat([1, 2], [12, 18])
+    model = blm.Model(
+        "C(y, levels=[0, 1, 2]) ~ x",
+        pd.DataFrame({"y": y, "x": np.tile([-1.0, 1.0], 15)}),
+        family="ordinal",
+        priors={"x": blm.Prior("Normal", mu=0, sigma=1e-4)},
+    )
+    post = model.fit(draws=2000, tune=500, chains=2, random_seed=1, progressbar=False)
+    ours = post.predict(pd.DataFrame({"x": [0.0]}), draws=True).to_numpy().reshape(-1, 3).mean(axis=0)
+    cuts = np.linspace(-12.0, 6.0, 1801)
+    low, high = np.meshgrid(cuts, cuts, indexing="ij")
+    at_most_0, at_most_1 = special.expit(low), special.expit(high)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_density = 12 * np.log(at_most_1 - at_most_0) + 18 * np.log1p(-at_most_1)
+        log_density -= 0.5 * (low**2 + high**2) / 2.5**2
+    weights = np.where(low < high, np.exp(log_density - np.nanmax(log_density[low < high])), 0.0)
+    share = (weights * at_most_0).sum() / weights.sum()
+    assert 0.005 < share < 0.2
+    # an effective number of draws of 1,000 leaves a share of about its own size an error of 4 %
+    assert ours[0] == pytest.approx(share, rel=0.2)
+    assert ours[2] == pytest.approx((weights * (1 - at_most_1)).sum() / weights.sum(), abs=0.02)
 
 
 def test_numbers_declare_no_categories():
