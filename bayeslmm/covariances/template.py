@@ -222,6 +222,20 @@ class Template:
             are[self._correlations(structure, len(block), offset)] = True
         return are
 
+    @cached_property
+    def corners(self) -> tuple[tuple[int, slice], ...]:
+        """Sds of curved blocks that have one a column, each with where the correlations of its block stand in θ.
+
+        Without one of these effects the others may be correlated as they cannot be beside it: a likelihood of few
+        levels then has an optimum of its own.
+        """
+        return tuple(
+            (sd, self._correlations(structure, len(block), offset))
+            for block, structure, offset in self.curved
+            if structure.n_correlations(len(block)) and not structure.hom
+            for sd in range(offset, offset + structure.n_sds(len(block)))
+        )
+
     def at_boundary(self, x: Array) -> NDArray[np.bool_]:
         """(n_theta,): which of what `unbounded` gives say nothing, or stand at an end.
 
@@ -408,3 +422,12 @@ def sd_and_correlation(cov: Array) -> tuple[Array, Array]:
 def covariance(sd: Array, cor: Array) -> Array:
     """Covariance matrices (..., q, q) from sds (..., q) and correlations (..., q, q)."""
     return sd[..., :, None] * cor * sd[..., None, :]
+
+
+def corners(templates: Sequence[Template]) -> Iterator[tuple[int, slice]]:
+    """`Template.corners` of several, in the θ of all of them."""
+    start = 0
+    for template in templates:
+        for sd, correlations in template.corners:
+            yield start + sd, slice(start + correlations.start, start + correlations.stop)
+        start += template.n_theta

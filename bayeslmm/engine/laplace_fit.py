@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..covariances.template import cholesky_psd
+from ..covariances.template import cholesky_psd, corners
 from ..design.design import Design
 from ..design.predictors import ParameterPart
 from ..errors import FitError
@@ -21,7 +21,7 @@ from ..tools.arrays import Array
 from .criterion import Evaluation
 from .laplace import CERTAIN, Approximation, Inner
 from .laplace_categories import CategoryApproximation, approximation
-from .reml import PointSolution, Status
+from .reml import FAR_FROM_ZERO, NEAR_ZERO, PointSolution, Status
 from .scaled_cutpoints import ScaledCutpoints
 from .separation import constant_levels, separating_rows, separating_scale
 
@@ -31,6 +31,7 @@ H = 1e-4  # of differences of gradients, in standard errors
 NEXT_TO_AN_END = 4.0  # coordinate of a correlation, 7e-4 of its interval from an end, which is tried
 NARROWER = 3.0  # times a large dispersion, at which one stands that grows without end
 QUIET = 30.0  # times a dispersion by which rows vary as they do, of one by which they hardly vary
+NEAR_AN_END = 3.0  # coordinate of one from which a search begins beside an sd near zero
 START_OF_CORRELATION = 1.0  # coordinate of one from which searches begin, either side of the middle
 ZERO = 1e-4  # a relative sd below, lme4's tolerance, becomes zero if that costs nothing
 BEYOND, ENDLESS = (
@@ -75,7 +76,11 @@ def fit(design: Design, *, restricted: bool = False, start: PointSolution | None
 
 
 def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum:
-    """The best of the searches: one, two more where it ends at a boundary or breaks down, and two of a correlation."""
+    """The best of the searches.
+
+    One, two more where it ends at a boundary or breaks down, and, from no start that is given, two of a correlation,
+    some from corners (`_cornered`) and ends (`ends`).
+    """
     _refuse_large_counts(about)
     best = None
     signs = (1.0, -1.0) if about.correlation.any() and start is None else ()
@@ -92,6 +97,8 @@ def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum
             continue
         if candidate is not None and (best is None or candidate.value < best.value - 1e-9 * abs(best.value)):
             best = candidate
+    if best is not None and start is None:
+        best = min([best, *_cornered(about, best)], key=lambda reached: reached.value)
     for candidate in ends(about) if start is None else ():
         if best is None or candidate.value < best.value - 1e-9 * abs(best.value):
             best = candidate
@@ -103,6 +110,28 @@ def optimum(about: Approximation, start: PointSolution | None = None) -> Optimum
         about.refuse_perfect(about.parameters.values(about.split(best.psi)[2]), stuck=True)
     hold(about, best)
     return best
+
+
+def _cornered(about: Approximation, best: Optimum) -> Iterator[Optimum]:
+    """What is found from an sd near zero with the correlations of its block on either side (`reml._corners`)."""
+    unit, theta = unit_of(about), best.psi[about.theta_at]
+    for sd, correlations in corners(about.templates):
+        if theta[sd] ** 2 * best.hessian[about.n_beta + sd, about.n_beta + sd] > FAR_FROM_ZERO:
+            continue
+        for side in (-1.0, 1.0):
+            begin = np.where(about.diagonal, np.maximum(theta, 0.3 * unit), theta)
+            begin[about.correlation] = np.clip(begin[about.correlation], -NEAR_AN_END, NEAR_AN_END)
+            begin[sd] = NEAR_ZERO * unit
+            begin[correlations] = side * NEAR_AN_END
+            psi = best.psi.copy()
+            psi[about.theta_at] = begin
+            hold(about, best)
+            try:
+                candidate = _search(about, psi, best.value)
+            except (FloatingPointError, np.linalg.LinAlgError):
+                continue
+            if candidate is not None:
+                yield candidate
 
 
 def ends(about: Approximation) -> list[Optimum]:
@@ -280,7 +309,10 @@ def _search(about: Approximation, psi: Array, rival: float | None) -> Optimum | 
     """Quasi-Newton steps, then Newton's with the curvature by differences; again from inside a boundary if need be."""
     value, gradient, inner = about.at(psi)
     about.last = inner
-    candidate = _polished(about, *_quasi_newton(about, psi, value, gradient))
+    psi, value = _quasi_newton(about, psi, value, gradient)
+    if rival is not None and value > rival + 1e-6 * max(1.0, 1e-3 * abs(rival)):
+        return None
+    candidate = _polished(about, psi, value)
     if rival is not None and candidate.value > rival - 1e-9 * abs(rival):
         return None
     for _ in range(3):

@@ -25,6 +25,7 @@ from .scaling import Problem, Scaled
 
 STEP = 0.5  # in ζ
 ONLY_SIGMA: Mapping[str, int | None] = MappingProxyType({"sigma": None})
+SAME = 1e-3  # difference in ζ of two searches that ended at one place
 BEYOND = 0.3  # how far past the wanted ζ the curve is followed
 
 
@@ -52,6 +53,7 @@ class Curve:
     zeta: Array
     low: float  # where ζ reaches −cutoff, or the end of the parameter's range
     high: float
+    below: float  # how far below the minimum a smaller deviance was met, by which the estimates are no optimum
 
 
 def parameters(problem: Problem, family: Mapping[str, int | None] = ONLY_SIGMA) -> list[Parameter]:
@@ -237,6 +239,21 @@ class _Slice:
         value, x = self._search(held, self._off_zero(start), layout, self._bounds())
         return min(value, self.plateau), x
 
+    def elsewhere(self, x: Array) -> list[Array]:
+        """Points with the searched correlations of `curved` blocks near either of their ends."""
+        masks = zip(self.templates, self.free, strict=True)
+        bent = np.concatenate([template.is_correlation[free] for template, free in masks])
+        places = np.flatnonzero(bent)  # beyond them may stand log σ
+        if not len(places):
+            return []
+        low, high = np.array(self._bounds() or [], dtype=float)[places].T
+        starts = []
+        for share in (0.15, 0.85):
+            start = x.copy()
+            start[places] = low + share * (high - low)
+            starts.append(start)
+        return starts
+
     def _search(
         self, held: float, start: Array, layout: Layout, bounds: list[tuple[float | None, float | None]] | None
     ) -> tuple[float, Array]:
@@ -377,12 +394,14 @@ class Slice(Protocol):
     def deviance(self, held: float, start: Array) -> tuple[float, Array]:
         """Smallest deviance with the parameter held, and where the search ended."""
 
+    def elsewhere(self, x: Array) -> list[Array]:
+        """Other points to begin a search from: the deviance has a dip on either side of a correlation."""
+
 
 def followed(piece: Slice, cutoff: float) -> Curve:
     """The curve of a parameter on both sides of its estimate, until |ζ| passes ``cutoff``."""
     low_end, high_end = piece.bounds
-    down = _walk(piece, cutoff, -1.0, low_end)
-    up = _walk(piece, cutoff, 1.0, high_end)
+    (down, lowest), (up, lowest_above) = _walk(piece, cutoff, -1.0, low_end), _walk(piece, cutoff, 1.0, high_end)
     values = np.array([v for v, _ in reversed(down)] + [piece.estimate] + [v for v, _ in up])
     zetas = np.array([z for _, z in reversed(down)] + [0.0] + [z for _, z in up])
     return Curve(
@@ -392,20 +411,40 @@ def followed(piece: Slice, cutoff: float) -> Curve:
         zeta=zetas,
         low=_end(down, cutoff, low_end),
         high=_end(up, cutoff, high_end),
+        below=max(piece.minimum - min(lowest, lowest_above), 0.0),
     )
 
 
-def _walk(piece: Slice, cutoff: float, sign: float, end: float) -> list[tuple[float, float]]:
+def _walk(piece: Slice, cutoff: float, sign: float, end: float) -> tuple[list[tuple[float, float]], float]:
     """(value, ζ) from the estimate outwards, at most 40 points and the one where ζ has the cutoff's value.
 
+    And the smallest deviance that was seen.
+
     The curve has kinks where another variance leaves zero, so the crossing is bracketed, not interpolated; searches
-    start from the point further in, since from further out they may end on another branch.
+    start from the point further in, since from further out they may end on another branch. Before a crossing is
+    believed it is looked for from elsewhere: a branch that is lower there is followed back to where it begins.
     """
     from scipy.optimize import brentq
 
+    smallest = piece.minimum
+
     def zeta_from(value: float, start: Array) -> tuple[float, Array]:
+        nonlocal smallest
         deviance, x = piece.deviance(value, start)
+        smallest = min(smallest, deviance)
         return float(sign * np.sqrt(max(deviance - piece.minimum, 0.0))), x
+
+    def lowest(value: float, start: Array, zeta: float, x: Array) -> tuple[float, Array]:
+        return min(
+            [(zeta, x), *(zeta_from(value, other) for other in piece.elsewhere(start))], key=lambda end: abs(end[0])
+        )
+
+    def lowered(start: Array) -> None:
+        for k in reversed(range(len(points))):
+            zeta, start = zeta_from(points[k][0], start)
+            if abs(zeta) > abs(points[k][1]) - SAME:
+                return
+            points[k] = points[k][0], zeta
 
     value, zeta, x, step = piece.estimate, 0.0, piece.start, piece.scale * STEP
     points: list[tuple[float, float]] = []
@@ -416,19 +455,26 @@ def _walk(piece: Slice, cutoff: float, sign: float, end: float) -> list[tuple[fl
             proposal = end if end == 0.0 and piece.parameter.kind == "sd" else value + 0.7 * (end - value)
         if piece.parameter.kind == "cor" and abs(proposal) > 0.9999:
             break
-        inner, (proposed, proposed_x) = (value, zeta, x), zeta_from(proposal, x)
+        proposed, proposed_x = zeta_from(proposal, x)
         if abs(zeta) < cutoff < abs(proposed):
+            first = proposed
+            proposed, proposed_x = lowest(proposal, x, proposed, proposed_x)
+            if abs(proposed) < abs(first) - SAME:
+                lowered(proposed_x)
+                zeta = points[-1][1] if points else zeta
+        if abs(zeta) < cutoff < abs(proposed):
+            ends = {value: abs(zeta) - cutoff, proposal: abs(proposed) - cutoff}  # a search may end a little elsewhere
             crossing_value = brentq(
-                lambda v, start=inner[2]: abs(zeta_from(v, start)[0]) - cutoff,
-                inner[0],
+                lambda v, start=x, ends=ends: ends[v] if v in ends else abs(zeta_from(v, start)[0]) - cutoff,
+                value,
                 proposal,
                 xtol=1e-6 * piece.scale,
             )
             crossing = [(float(crossing_value), sign * cutoff)]
+        step *= float(np.clip(STEP / max(abs(proposed - zeta), 1e-3), 0.25, 4.0))
         value, zeta, x = proposal, proposed, proposed_x
         points.append((value, zeta))
-        step *= float(np.clip(STEP / max(abs(zeta - inner[1]), 1e-3), 0.25, 4.0))
-    return sorted([*points, *crossing], key=lambda point: sign * point[0])
+    return sorted([*points, *crossing], key=lambda point: sign * point[0]), smallest
 
 
 def _end(points: list[tuple[float, float]], cutoff: float, end: float) -> float:

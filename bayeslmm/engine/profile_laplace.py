@@ -30,6 +30,7 @@ from .scaling import Problem
 STEPS = 60
 AT_REST = 1e-10  # gain of the log likelihood that the next step promises
 H, SLOPE = 1e-4, 3e-3  # of differences of gradients, and of likelihoods, in units of the search
+ELSEWHERE = 1.5  # coordinate of one from which a search begins anew
 FARTHEST_CORRELATION = 3.0  # coordinate of one from which a search begins
 FARTHEST = 30.0  # log of a parameter of the family
 OUT_OF_REACH = 1e4  # deviance above the smallest where the likelihood cannot be computed
@@ -351,17 +352,33 @@ class _Held:
         part = slice(n_y, n_y + len(pivots))
         least = LEAST * (laplace_fit.unit_of(self.approximation) if not self.order else 1.0)
         out[part] = np.where(pivots & (np.abs(x[part]) < least), least, x[part])
-        correlations = [
-            template.is_correlation[is_searched]
-            for template, is_searched in zip(self.approximation.templates, self.searched, strict=True)
-        ]
-        bent = np.concatenate([np.zeros(0, dtype=bool), *correlations])
-        out[part] = np.where(bent, np.clip(out[part], -FARTHEST_CORRELATION, FARTHEST_CORRELATION), out[part])
+        out[part] = np.where(
+            self._is_correlation, np.clip(out[part], -FARTHEST_CORRELATION, FARTHEST_CORRELATION), out[part]
+        )
         if self.at_limit.any():  # nearer, where the slope still says something
             ends = np.log(np.maximum(self.at_limit_ends, 1e-300))
             parameters = slice(len(x) - len(ends), None)
             out[parameters] = np.where(self.at_limit, np.clip(out[parameters], *ends.T), out[parameters])
         return out
+
+    def elsewhere(self, x: Array) -> list[Array]:
+        """Points with the searched correlations of `curved` blocks on either side."""
+        n_y, starts = self.outside.shape[1], []
+        places = n_y + np.flatnonzero(self._is_correlation)
+        for coordinate in (-ELSEWHERE, ELSEWHERE) if len(places) else ():
+            start = x.copy()
+            start[places] = coordinate
+            starts.append(start)
+        return starts
+
+    @property
+    def _is_correlation(self) -> NDArray[np.bool_]:
+        """Which of the searched entries of Λ̃ are correlations of `curved` blocks."""
+        correlations = [
+            template.is_correlation[is_searched]
+            for template, is_searched in zip(self.approximation.templates, self.searched, strict=True)
+        ]
+        return np.concatenate([np.zeros(0, dtype=bool), *correlations])
 
     # -- the search
 

@@ -7,14 +7,14 @@ points where the best covariance lies just across. Signs are made canonical afte
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..covariances.template import cholesky_psd
+from ..covariances.template import cholesky_psd, corners
 from ..design.identification import Identification
 from ..errors import FitError
 from ..tools.arrays import Array
@@ -27,6 +27,8 @@ NEXT_TO_ZERO = 2e-7  # of an sd in θ̃, whose derivatives are taken at 1e-7 or 
 NEXT_TO_AN_END = 1e-6  # of a correlation
 FAR, FARTHEST = 20.0, 1e3  # θ̃ from where on the residual may go to zero, and where rounding hides the criterion
 WELL_KNOWN = 200.0  # curvature by θ̃ from where on its standard error is below 0.1
+NEAR_ZERO = 0.02  # an sd in θ̃ from which a search begins beside zero
+FAR_FROM_ZERO = 15.0  # squared ratio of an sd to its standard error from where on it is not zero at another optimum
 SINGULAR = 1e-4  # sd of a combination of effects in θ̃ (lme4's tolerance), below which a covariance matrix is singular
 PERFECT = 1e-6  # residual sd over that of the response, below which cross-products in doubles hold none
 
@@ -197,6 +199,9 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
                 begin[criterion.diagonal] = np.maximum(best.theta, 0.5)[criterion.diagonal]  # 0: ρ says nothing
             other = _climb(criterion, begin, rival=best)
             best = other or best
+        for begin in _corners(criterion, best) if best is not None else ():
+            other = _climb(criterion, begin, rival=best)
+            best = other or best
     if best is None:
         _refuse_perfect_at_zero(criterion)
         raise FitError(
@@ -205,6 +210,24 @@ def optimum(criterion: Criterion, start: Array | None = None) -> Evaluation:
             "leave out what determines the response."
         )
     return best
+
+
+def _corners(criterion: Criterion, best: Evaluation) -> Iterator[Array]:
+    """Starts next to `corners`: an sd near zero and the correlations of its block near either end.
+
+    Of 120 simulated tables of 8 levels and 3 columns, 10 had their optimum there, where no start from the middle led.
+    An sd that the curvature at the best point holds away from zero stays.
+    """
+    low, high = criterion.ends
+    information = np.einsum("ij,j,ij->i", best.axes, best.curvatures, best.axes)
+    for sd, correlations in corners(criterion.templates):
+        if best.theta[sd] ** 2 * information[sd] > FAR_FROM_ZERO:
+            continue
+        for share in (0.03, 0.97):
+            begin = np.where(criterion.diagonal, np.maximum(best.theta, 0.3), best.theta)
+            begin[sd] = NEAR_ZERO
+            begin[correlations] = (low + share * (high - low))[correlations]
+            yield begin
 
 
 def clear_of_ends(criterion: Criterion, start: Array) -> Array:

@@ -17,11 +17,19 @@ from ..engine import profile_laplace
 from ..engine.inference import residual_errors
 from ..engine.processes import cores_of
 from ..engine.scaling import Problem
-from ..errors import FitError, InputError, NotAvailableError, UnidentifiedTermError, UnknownArgumentError
+from ..errors import (
+    ConvergenceWarning,
+    FitError,
+    InputError,
+    NotAvailableError,
+    UnidentifiedTermError,
+    UnknownArgumentError,
+)
 from ..families import LINKS
 from ..tools.arrays import Array
 from ..tools.hints import ARGUMENT_WORDS, like
 from ..tools.lazy import special
+from ..tools.warned import warn
 from ..tools.words import is_one_of
 from . import point_tables, quantities, wald
 from .alike import agreed_numbers, combinations_of, estimated, rivals_of, told_of
@@ -33,6 +41,7 @@ from .targets import check_count
 from .variance import RESIDUAL, Values, row_of
 
 METHODS = ("wald", "profile", "boot")
+WORTH_SAYING = 0.01  # of a deviance below the estimates'
 BOOT_OPTIONS = ("bootstrap", "ci_prob", "random_seed", "cores", "progressbar")
 
 
@@ -222,9 +231,17 @@ def _curves(fit: Estimates, cutoff: float, progressbar: bool) -> Iterator[profil
         curves = profile_laplace.profile(fit.design, fit.solution, cutoff)
     else:
         curves = profiles.profile(problem, fit.solution, cutoff)
-    total = len(parameters_of(fit.design))
+    total, below = len(parameters_of(fit.design)), 0.0
     for _, curve in track(((1, c) for c in curves), total, "Profiling", progressbar):
+        below = max(below, curve.below)
         yield curve
+    if below > WORTH_SAYING:
+        warn(
+            f"profile: a deviance {below:.2g} below that of the estimates was met, which stand at a lesser optimum: "
+            "the likelihood has several, as where few levels tell correlations. Intervals are measured from the "
+            "estimates' deviance and are wider for it; take those of a smaller model, or the posterior (model.fit()).",
+            ConvergenceWarning,
+        )
 
 
 def _refuse_endless(fit: Estimates) -> None:

@@ -231,6 +231,7 @@ def test_units_of_a_predictor_change_nothing_where_sds_are_free(data):
     assert one.criterion == pytest.approx(two.criterion, rel=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
 def test_structures_are_nested_as_their_criteria_are(data):
     """What contains another fits no worse, and anova tests it."""
     fits = {

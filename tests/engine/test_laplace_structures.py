@@ -187,3 +187,37 @@ def test_correlated_effects_of_related_levels_and_too_many_of_them_are_refused(m
     monkeypatch.setattr("bayeslmm.engine.laplace.MOST_PRODUCTS", 1000)
     with pytest.raises(NotAvailableError, match="too many.*posterior"):
         model("count", "poisson", "(1 | mm(h, k))").fit_ml()
+
+
+def several_optima():
+    """Counts of 12 levels at three steps, whose likelihood under ``ar1`` has optima with and without the last sd."""
+    rng = np.random.default_rng(3)
+    n, i = 144, np.arange(144)
+    g, f = i % 12, i // 12 % 3
+    effects, slopes = rng.normal(size=12), rng.normal(size=(12, 3))
+    x, t = rng.normal(size=n), rng.uniform(0, 4, n)
+    eta = 0.5 + 0.4 * x + 0.6 * effects[g] + 0.6 * slopes[g, f] + np.sin(2 * t) * (1 + 0.5 * f)
+    rng.normal(size=n)
+    return pd.DataFrame({"n": rng.poisson(np.exp(0.3 * eta)), "x": x, "f": np.array(["a", "b", "c"])[f], "g": g})
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.BayesLMMWarning")
+def test_the_lower_of_two_optima_is_found_and_profiled():
+    """From the middle the search ended 0.109 above, where all sds are positive and the correlation is 0.37."""
+    model = blm.Model("n ~ x + ar1(0 + f | g, hom=False)", several_optima(), family="poisson")
+    fit = model.fit_ml()
+    assert fit.loglik == pytest.approx(-415.87269 / 2.0, abs=1e-4)
+    assert np.sqrt(np.diag(fit.solution.covariances[0])) == pytest.approx([0.5896, 0.4429, 0.0], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::bayeslmm.errors.SingularFitWarning")
+def test_a_profile_that_meets_a_smaller_deviance_says_so(monkeypatch):
+    """A crossing is looked for on the lower branch; the search of one on the higher branch broke down."""
+    monkeypatch.setattr(laplace_fit, "_cornered", lambda about, best: iter(()))
+    fit = blm.Model("n ~ x + ar1(0 + f | g, hom=False)", several_optima(), family="poisson").fit_ml()
+    assert fit.loglik == pytest.approx(-207.99104, abs=1e-4)
+    with pytest.warns(blm.errors.ConvergenceWarning, match="deviance 0.1.* below that of the estimates"):
+        table = fit.confint("profile", ci_prob=0.8, progressbar=False)
+    correlation = table[table["term"] == "cor__rho"].iloc[0]
+    assert correlation["conf_low"] < -0.4
+    assert correlation["conf_high"] == pytest.approx(1.0, abs=1e-3)
