@@ -292,6 +292,15 @@ def test_parquet(run, sleep, monkeypatch):
     assert code == 0 and CRITERION in out
 
 
+def test_a_doubled_column_of_parquet_is_no_damage(run, sleep):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = [pa.array(sleep[name]) for name in ("Reaction", "Days", "Subject", "Days")]
+    pq.write_table(pa.Table.from_arrays(columns, names=["Reaction", "Days", "Subject", "Days"]), "s.parquet")
+    for how in ([], ["--stream"]):
+        code, _, err = run("fit", "s.parquet", FORMULA, "--reml", *how)
+        assert code == 2 and "'Days'" in err and "Rename" in err and "damaged" not in err
+
+
 def test_parquet_without_pyarrow_says_what_to_install(run, monkeypatch):
     def missing(*_, **__):
         raise ImportError("no engine")

@@ -16,7 +16,7 @@ import lzma
 import re
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ import pandas as pd
 from ..datasets import list_datasets, load_dataset
 from ..errors import DataError
 from ..sources import source_of
+from ..sources.arrow import columns_of_parquet
 
 HEAD = 1 << 16  # bytes that are looked at
 LINES = 50
@@ -150,6 +151,13 @@ def _briefly(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
+def _refuse_doubled(names: Sequence[str], label: str) -> None:
+    """Raise DataError if two columns have one name."""
+    doubled = sorted({name for name in names if name and names.count(name) > 1})
+    if doubled:
+        raise DataError(f"{label} has several columns called {', '.join(map(repr, doubled))}. Rename all but one.")
+
+
 def _parquet(stream: BinaryIO, label: str, path: Path | None) -> Table:
     try:
         frame = pd.read_parquet(stream)
@@ -158,6 +166,7 @@ def _parquet(stream: BinaryIO, label: str, path: Path | None) -> Table:
             f"{label} is Parquet, which takes pyarrow to read: pip install pyarrow. Or save it as CSV."
         ) from None
     except (ValueError, OSError) as problem:
+        _refuse_doubled(columns_of_parquet(stream), label)
         raise DataError(f"{label} is a damaged Parquet file: {_sentence(problem)}") from None
     frame = frame.reset_index() if any(frame.index.names) else frame
     return Table(frame=frame, description=_described(label, frame, ""), path=path)
@@ -186,10 +195,7 @@ def _parsed(stream: BinaryIO, lines: list[str], label: str, encoding: str) -> tu
     if begins.startswith(("<", "{", "[{")):
         raise DataError(f"{label} begins with {begins[:30]!r}: a web page or JSON, not a table. {ADVICE}")
     separator = _separator(lines)
-    header = [name.strip() for name in _split(lines[:1], separator)[0]]
-    doubled = sorted({name for name in header if name and header.count(name) > 1})
-    if doubled:
-        raise DataError(f"{label} has several columns called {', '.join(map(repr, doubled))}. Rename all but one.")
+    _refuse_doubled([name.strip() for name in _split(lines[:1], separator)[0]], label)
     decimal = "," if separator != "," and _has_decimal_comma(_split(lines, separator)) else "."
     options: dict[str, Any] = {
         "sep": separator,

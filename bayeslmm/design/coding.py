@@ -230,8 +230,8 @@ def _refuse_numbers_as_text(levels: Sequence[Any], label: str, n: int) -> None:
         return
     but = f" but {', '.join(map(repr, other[:3]))}" if other else ""
     raise DataError(
-        f"Column {label!r} holds numbers as text: {len(levels)} different values in {n} rows, such as {levels[0]!r}, "
-        f"all of them numbers{but}. Convert it: data[{label!r}] = pandas.to_numeric(data[{label!r}], errors='coerce'). "
+        f"Column {label!r} holds numbers as text: {len(levels):,} different values, such as {levels[0]!r}, all of them "
+        f"numbers{but}. Convert it: data[{label!r}] = pandas.to_numeric(data[{label!r}], errors='coerce'). "
         f"If they are codes of categories, write C({label})."
     )
 

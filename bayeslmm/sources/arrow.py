@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -193,3 +193,14 @@ def _damaged(where: str, problem: Exception) -> DataError:
         f"{where} cannot be read: {type(problem).__name__}: {line}. Nothing was fitted. Write the file anew, or leave "
         "it out."
     )
+
+
+def columns_of_parquet(stream: BinaryIO) -> list[str]:
+    """Names of the columns of a file, also where two are one name and it cannot be read; none of a damaged one."""
+    import pyarrow.parquet as pq
+
+    stream.seek(0)
+    try:
+        return [str(name) for name in pq.read_schema(stream).names]
+    except Exception:  # PyArrow has no one error for damage
+        return []

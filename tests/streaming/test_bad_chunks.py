@@ -37,6 +37,17 @@ def test_other_types():
     refused(lambda d: d.assign(x=d["x"] > 1000), DataError, "Column 'x' holds True and False in frame 3")
 
 
+def test_numbers_as_text_are_told_as_in_memory():
+    """By all rows, and not by those of which a sample is kept."""
+    texts = table().assign(x=table()["x"].map(repr))
+    said = []
+    for data in (texts, in_chunks(texts)):
+        with pytest.raises(DataError, match="numbers as text") as refusal:
+            blm.Model(FORMULA, data, progressbar=False)
+        said.append(str(refusal.value))
+    assert said[0] == said[1]
+
+
 def test_other_categories():
     def change(d):
         return d.assign(dose=d["dose"].cat.set_categories(["high", "mid", "low"]))
