@@ -2,7 +2,8 @@
 
 Numba stamps what it keeps of a function with the one file in which the function stands. But the compiled code contains
 whatever the function calls, from any file, so it would survive a change there. The stamp here is of all files that hold
-compiled code, and of the package's version; numba adds its own.
+compiled code, and of the package's version; numba adds its own. It stands in the index, and beside the code as well: an
+index that could be written where the code could not, as on a full disk, names code of older sources.
 """
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
@@ -133,12 +134,30 @@ class _WhenUsed:
         return getattr(self._made(), name)
 
 
+class _Labelled(IndexDataCacheFile):
+    """Files of one function, whose code says itself what it was compiled from, and for which arguments.
+
+    Numba writes the index first and numbers files from 1: of two processes that write at once, or of one that ends
+    between both, the index may name code that is not what it says.
+    """
+
+    def load(self, key):
+        labelled = super().load(key)
+        return labelled[1] if labelled is not None and labelled[0] == self._label(key) else None
+
+    def save(self, key, data):
+        super().save(key, (self._label(key), data))
+
+    def _label(self, key):
+        return self._source_stamp, self._version, key
+
+
 class _Cache(FunctionCache):
     """What cannot be read is compiled and written anew; what cannot be written is done without."""
 
     def __init__(self, function):
         super().__init__(function)
-        self._cache_file._source_stamp = source_stamp()
+        self._cache_file = _Labelled(self._cache_path, self._impl.filename_base, source_stamp())
 
     def load_overload(self, sig, target_context):
         try:
