@@ -253,7 +253,7 @@ class Model:
     def _point(self, *, reml: bool, nodes: int | None = None, probes: int | None = None) -> PointFit:
         fit = self._solve(reml=reml, nodes=nodes, probes=probes)
         if fit.solution.status == "boundary":
-            names = [group.name for group, s in zip(self.design.groups, fit.solution.singular, strict=True) if s]
+            names = [group.name for group, s in zip(self.design.every_group, fit.solution.singular, strict=True) if s]
             warn(fit.verdict + (f" ({', '.join(names)})" if names else ""), SingularFitWarning)
         elif fit.solution.status == "unidentified":
             warn(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 
 from ..design.design import Design, GroupTerm
-from ..engine import reml
+from ..engine import around_categories, reml
 from ..engine.working import working
 from ..predictive.statistics import Split
 from ..results.point import PointFit
@@ -121,10 +121,9 @@ def draws_of(fit: PointFit | PosteriorFit, splits: tuple[Split, ...], rng: Gener
     K, S = int(np.clip(RANDOM_NUMBERS // (10 * n), 10, 30)), int(np.clip(RANDOM_NUMBERS // n, 99, 400))
     residual = None
     if isinstance(fit, PointFit):
-        eta, b = _given_variances(fit, K, rng)
-        sds = [np.sqrt(np.diag(covariance))[None] for covariance in fit.solution.covariances]
-        repeated = {name: np.tile(value, (K, *[1] * np.ndim(value))) for name, value in fit.values.family.items()}
-        parameters = fit.design.along(repeated)
+        eta, b, of_rows = (_of_categories if fit.design.of_categories else _given_variances)(fit, K, rng)
+        sds = [np.sqrt(np.diag(covariance))[None] for covariance in fit.values.covariances]
+        parameters = fit.design.along(of_rows)
     else:
         chosen = np.linspace(0, fit.n_chains * fit.n_draws - 1, K).astype(np.int64)
         rows = own_rows(fit, chosen=chosen)
@@ -155,19 +154,39 @@ def _effects(group: GroupTerm, column: int, b: Array, sd: Array, rng: Generator)
     return Effects(group=group, column=column, drawn=z, noise=noise, reliability=reliability)
 
 
-def _given_variances(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list[Array]]:
-    """Xβ + Zb + offset (K, n) and b, with β and b drawn given y and the variances: b moves with β as its mode does."""
+def _of_categories(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list[Array], dict[str, Array]]:
+    """As `_given_variances`, where every category but the first has a linear predictor: that of the first is zero."""
+    design, solution = fit.design, fit.solution
+    noise = rng.standard_normal((K, len(solution.vcov))) @ np.linalg.cholesky(solution.vcov).T
+    count = sum(group.n_levels * group.q for group in design.parameter_groups)
+    of_rows: dict[str, Array] = {}
+    moved = np.split(noise, len(design.of_categories), axis=1)
+    for part, step in zip(design.of_categories, moved, strict=True):
+        of_rows[part.variable] = solution.parameters[part.variable] + step
+    effects = around_categories.conditional_draws(design, solution, rng.standard_normal((K, count)))
+    slopes = around_categories.mode_slopes(design, solution)
+    for group, effect, slope in zip(design.parameter_groups, effects, slopes, strict=True):
+        of_rows[design.names.b[group.name]] = effect + np.einsum("jqp,kp->kjq", slope, noise)
+    return np.zeros((K, design.n)), [], of_rows
+
+
+def _given_variances(fit: PointFit, K: int, rng: Generator) -> tuple[Array, list[Array], dict[str, Array]]:
+    """Xβ + Zb + offset (K, n), b, and the family's parameters, with β and b drawn given y and the variances.
+
+    b moves with β as its mode does.
+    """
     design = fit.design
+    repeated = {name: np.tile(value, (K, *[1] * np.ndim(value))) for name, value in fit.values.family.items()}
     problem, solution = working(design, fit.solution)
     root = np.linalg.cholesky(solution.vcov) if design.p else np.zeros((0, 0))
     noise = rng.standard_normal((K, design.p)) @ root.T
     eta = design.offset + (solution.beta + noise) @ design.X.T
     effects: list[Array] = []
     if not design.groups:
-        return eta, effects
+        return eta, effects, repeated
     count = sum(group.n_levels * group.q for group in design.groups)
     simulated_effects = reml.conditional_draws(problem, solution, rng.standard_normal((K, count)))
     for group, effect, slope in zip(design.groups, simulated_effects, reml.mode_slopes(problem, solution), strict=True):
         effects.append(effect + np.einsum("jqp,kp->kjq", slope, noise))
         eta += group.contribution(effects[-1])
-    return eta, effects
+    return eta, effects, repeated

@@ -51,8 +51,10 @@ def integration(fit: PointFit | PosteriorFit, random_seed: int) -> Verdict:
     name = "integration"
     if isinstance(fit, PosteriorFit):
         return no_answer(name, "a posterior needs no integral")
-    if not fit.solution.nodes or not fit.design.groups:
+    if not fit.solution.nodes or not fit.design.every_group:
         return no_answer(name, "the likelihood is exact")
+    if fit.design.of_categories:
+        return no_answer(name, "how far Laplace's approximation is off is measured with one linear predictor alone")
     if fit.solution.status in ("separated", "failed"):
         return no_answer(name, f"the fit has {fit.solution.status}")
     by_rule = None if fit.solution.reml else agq.error(fit.design, fit.solution)

@@ -181,6 +181,11 @@ class Design:
         return group_of
 
     @property
+    def coefficient_labels(self) -> tuple[str, ...]:
+        """What the fixed effects are called in tables: if each category has some, those of one after the other."""
+        return (*self.x_names, *(label for part in self.of_categories for label in part.labels))
+
+    @property
     def fixed_words(self) -> str:
         """The columns of the fixed part."""
         parts = self.of_categories
@@ -447,10 +452,7 @@ class Design:
         self.refuse_empty_categories("A point fit")
         for part in self.predictors.values():
             if part.category:
-                raise NotAvailableError(
-                    f"fit_ml and fit_reml are not offered for models with {part.said}: no kernel integrates effects "
-                    "out of several linear predictors. fit() draws the posterior"
-                )
+                continue
             if part.groups or self.family.is_normal:
                 raise NotAvailableError(
                     f'fit_ml and fit_reml are not offered for models with {part.parameter}="{part.text}": no kernel '
@@ -467,7 +469,8 @@ class Design:
         return tuple(level for level, count in zip(self.levels, counts, strict=True) if not count)
 
     def refuse_empty_categories(self, verb: str) -> None:
-        """Raise NotAvailableError where ordered categories have no row, for a verb that maximises a likelihood."""
+        """Raise NotAvailableError where categories have no row, for a verb that maximises a likelihood."""
+        self._refuse_endless_log_odds(verb)
         empty = self.empty_categories
         if empty:
             shown = ", ".join(map(repr, empty))
@@ -476,6 +479,18 @@ class Design:
                 "largest where that has no probability, with cutpoints that coincide or are infinite. Its limit is the "
                 f"model without {'it' if len(empty) == 1 else 'them'}: leave {shown} out of levels=. fit() draws the "
                 "posterior, in which priors hold cutpoints apart"
+            )
+
+    def _refuse_endless_log_odds(self, verb: str) -> None:
+        """The same of a category without an order that is declared and has no row."""
+        if not self.of_categories:
+            return
+        counts = np.bincount(np.asarray(self.y, dtype=np.int64), minlength=len(self.levels))
+        empty = [as_word(level) for level, count in zip(self.levels, counts, strict=True) if not count]
+        if empty:
+            raise NotAvailableError(
+                f"{verb} is not offered where a category has no row: the log odds of {', '.join(empty)} have no finite "
+                "estimate. Drop it, data[...].cat.remove_unused_categories(), or take a prior: fit()"
             )
 
     def refuse_predicted_means(self, verb: str) -> None:

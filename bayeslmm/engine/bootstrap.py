@@ -148,9 +148,11 @@ class Simulator:
         self._fixed = design.X @ truth.beta + design.offset
         self._roots = [
             cholesky_psd(covariance, group.blocks).T
-            for group, covariance in zip(design.groups, truth.covariances, strict=True)
+            for group, covariance in zip(design.every_group, truth.covariances, strict=True)
         ]
-        self._values = design.along(truth.parameters)
+        self._parameters = truth.parameters
+        self._others = {design.names.b[group.name] for group in design.parameter_groups}
+        self._values = {} if design.parameter_groups else design.along(truth.parameters)
         if design.family.has_residual and design.weights is not None:
             self._values["sigma"] = self._values["sigma"] / np.sqrt(design.weights)
         if design.family.has_mean:
@@ -158,11 +160,18 @@ class Simulator:
 
     def response(self, rng: Generator) -> Array:
         """One response (n,)."""
-        eta = self._fixed
-        for group, root in zip(self.design.groups, self._roots, strict=True):
-            eta = eta + group.contribution(group.related(rng.normal(size=(group.n_levels, group.q)) @ root))
+        eta, values, names = self._fixed, self._values, self.design.names.b
+        effects = [
+            group.related(rng.normal(size=(group.n_levels, group.q)) @ root)
+            for group, root in zip(self.design.every_group, self._roots, strict=True)
+        ]
+        for group, effect in zip(self.design.groups, effects, strict=False):
+            eta = eta + group.contribution(effect)
+        if self.design.parameter_groups:
+            drawn = {names[g.name]: effect for g, effect in zip(self.design.every_group, effects, strict=True)}
+            values = self.design.along({**self._parameters, **{n: b for n, b in drawn.items() if n in self._others}})
         with np.errstate(all="ignore"):
-            return self.design.family.draw(eta, self._values, self.design.trials, rng)
+            return self.design.family.draw(eta, values, self.design.trials, rng)
 
 
 def refits_of_any(

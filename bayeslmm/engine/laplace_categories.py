@@ -146,11 +146,18 @@ class CategoryApproximation(Approximation):
     def terms(self, inner: Inner, lams: Sequence[Array]) -> Iterator[tuple[GroupTerm, Array, Array, Array]]:
         """(term, Λ on the user's columns, modes u (J, q), blocks of M⁻¹ (J, q, q)) of every category's bars."""
         V = pls.inverse(self._factorise(self.alone, -inner.bends[2], lams)[0])
-        u, others = self.alone.by_factor(inner.u), self.n_categories - 1
+        u = self.alone.by_factor(inner.u)
         to_user = [T @ lam for T, lam in zip(self.T_z, lams, strict=True)]
-        of_u = [modes.reshape(len(modes), others, -1)[:, c] for c in range(others) for modes in u]
-        blocks = self.by_category(to_user), of_u, self.by_category(V.diagonal)
+        blocks = self.by_category(to_user), self.of_bars(u), self.by_category(V.diagonal)
         yield from zip(self.design.parameter_groups, *blocks, strict=True)
+
+    def of_bars(self, arrays: Sequence[Array]) -> list[Array]:
+        """Arrays (J, (K − 1) q, ...) of factors as those (J, q, ...) of every category's bars, category by category."""
+        return [
+            array[:, c * q : (c + 1) * q]
+            for c in range(self.n_categories - 1)
+            for array, q in zip(arrays, self.widths, strict=True)
+        ]
 
     def coefficients(self, beta: Array, vcov: Array) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         """None of the model itself; those of categories by their names, and their errors."""

@@ -598,6 +598,10 @@ def joint_covariance(about: Approximation, optimum: Optimum, least: float = 0.0)
 
 def coefficient_covariance(design: Design, solution: PointSolution, variable: str) -> Array:
     """Covariance matrix (p, p) of the coefficients of a parameter's linear predictor, on the user's scale."""
+    if variable in {part.variable for part in design.of_categories}:
+        names = [part.variable for part in design.of_categories]
+        size, k = len(solution.vcov) // len(names), names.index(variable)
+        return solution.vcov[k * size : (k + 1) * size, k * size : (k + 1) * size]
     about, optimum = optimum_at(design, solution)
     inside = slice(about.n_beta + about.n_theta, None)
     return about.parameters.covariance(variable, joint_covariance(about, optimum)[inside, inside])

@@ -42,9 +42,9 @@ def profile(design: Design, solution: PointSolution, cutoff: float) -> Iterator[
 
     Of a restricted fit that of the likelihood itself.
     """
+    design.refuse_predictors("a profile likelihood")
     best = agq.estimates(design, nodes=solution.nodes, start=solution) if solution.reml else solution
     approximation = Approximation(design)
-    design.refuse_predictors("a profile likelihood")
     for parameter in parameters(Problem.of(design), design.numbers_of_parameters):
         yield _curve(_Held(approximation, best, parameter), cutoff)
 

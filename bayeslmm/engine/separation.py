@@ -200,6 +200,8 @@ def rows_that_separate(
 
 def constant_levels(design: Design) -> list[int]:
     """Grouping factors of which every level has several rows that are all at one edge: their variance has no bound."""
+    if design.family.is_nominal:
+        return _constant_categories(design)
     if not can_separate(design) or design.family.is_count or design.family.has_cutpoints:
         return []
     trials = np.ones(design.n) if design.trials is None else design.trials
@@ -210,5 +212,18 @@ def constant_levels(design: Design) -> list[int]:
         successes, trials_of = (np.bincount(group.codes, v, group.n_levels) for v in (design.y, trials))
         edges = (successes == 0.0) | (successes == trials_of)
         if edges.all() and successes.any() and (successes < trials_of).any() and (trials_of > 1.0).all():
+            factors.append(k)
+    return factors
+
+
+def _constant_categories(design: Design) -> list[int]:
+    """The same of categories without an order, of which all have the same factors: their places among these."""
+    first, factors = design.of_categories[0], []
+    for k, group in enumerate(first.groups):
+        if group.is_wide:
+            continue
+        met = np.unique(np.column_stack([group.codes, design.y.astype(np.int64)]), axis=0)
+        several = np.bincount(group.codes, minlength=group.n_levels) > 1
+        if len(met) == group.n_levels and several.all():
             factors.append(k)
     return factors

@@ -317,6 +317,7 @@ def ranova(fit: PointFit) -> ModelTests:
         ``.table`` has columns npar, loglik, aic, chisq, df, p_value, first the full model.
     """
     _check_point_fit("ranova", fit)
+    fit.design.refuse_nominal("ranova", "it drops bars of one linear predictor. anova(m0, m1) compares two models")
     if not fit.design.groups:
         raise InputError(f"{fit.design.formula.text!r} has no random effects to drop")
     labels, rows = ["(none dropped)"], [(fit.n_parameters, fit.loglik)]
@@ -421,6 +422,7 @@ def drop1(fit: PointFit) -> ModelTests:
         p_value). Of several it has columns npar, aic, chisq, df, p_value, first the full model.
     """
     _check_point_fit("drop1", fit)
+    fit.design.refuse_nominal("drop1", "it drops terms of one linear predictor. anova(m0, m1) compares two models")
     if () not in fit.design.recipe.fixed.products and any(
         c.table is not None for product in fit.design.recipe.fixed.products for c in product
     ):

@@ -37,6 +37,11 @@ def term_table(record: Estimates, kind: Any, ddf: str | None) -> tuple[pd.DataFr
     if isinstance(kind, bool) or kind not in TYPES:
         raise InputError(f"anova(type={kind!r}): types of tests are 1, 2 and 3")
     number = TYPES[kind]
+    record.design.refuse_nominal(
+        "anova() of one point fit",
+        "its tests of terms are of one linear predictor. anova(m0, m1) compares two models, and fit.test('...') "
+        "tests coefficients by their names",
+    )
     # of other than normal responses R has type II by car alone
     matrices = hypotheses(record.design, number, record.solution.vcov if record.solution.nodes else None)
     if not matrices:

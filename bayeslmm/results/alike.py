@@ -12,7 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..design.design import Design
-from ..design.identification import by_form_alone, combination_names, limits_of, untold_residual, words_of
+from ..design.identification import (
+    by_form_alone,
+    combination_names,
+    limits_of,
+    refuse_untold_residual,
+    untold_residual,
+    words_of,
+)
 from ..engine import reml as engine
 from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
@@ -52,6 +59,8 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int 
         A parameter of the family has effects of its own; the iterative solver cannot take the model.
     """
     design.refuse_point_fit()
+    for part in design.of_categories[:1]:  # which all have the same bars
+        refuse_untold_residual(design.for_category(part))
     try:
         if not design.family.has_reml:
             solution = agq.estimates(design, restricted=reml, nodes=nodes)
@@ -214,7 +223,7 @@ def _without_curvature(fit: Estimates) -> list[str]:
     """Factors with levels whose conditional variances are far above the effects' own: of no log-concave density."""
     solution, names = fit.solution, []
     for group, covariance, of_modes in zip(
-        fit.design.groups, solution.covariances, solution.mode_covariances, strict=True
+        fit.design.every_group, solution.covariances, solution.mode_covariances, strict=True
     ):
         largest = np.diagonal(of_modes, axis1=1, axis2=2).max(axis=0, initial=0.0)
         if (largest > BLURRED * np.diag(covariance)).any():
@@ -225,7 +234,7 @@ def _without_curvature(fit: Estimates) -> list[str]:
 def _large_sds(fit: Estimates) -> list[str]:
     """Factors whose effects on the scale of a link are larger than any response tells, with their sds."""
     sds = [float(np.sqrt(np.diag(covariance).max())) for covariance in fit.solution.covariances]
-    groups = zip(fit.design.groups, sds, strict=True)
+    groups = zip(fit.design.every_group, sds, strict=True)
     return [f"effects of {group.name} have an sd of {number(sd)}" for group, sd in groups if sd > LARGE_SD]
 
 
@@ -245,16 +254,18 @@ def _separation(fit: Estimates) -> str:
     labels = {label for part in design.predictors.values() for label in part.labels}
     infinite = [name for name in fit.solution.limits if name in labels]
     if not len(direction) and not infinite:
-        names = ", ".join(fit.design.groups[k].name for k in constant_levels(fit.design))
+        factors = list(design.factors) if design.of_categories else [group.name for group in design.groups]
+        names = ", ".join(factors[k] for k in constant_levels(design))
         return (
             f"every level of {names} has one response only, so that its sd is infinite. That printed is where the "
             "search stopped. Leave the term out, or take a prior: fit()"
         )
-    of_mean = [name for name, d in zip(design.x_names, direction, strict=True) if d != 0.0] if len(direction) else []
+    fixed = design.coefficient_labels
+    of_mean = [name for name, d in zip(fixed, direction, strict=True) if d != 0.0] if len(direction) else []
     named = [
         name
         for names, intercepts in (
-            (of_mean, {"Intercept"}),
+            (of_mean, {"Intercept", *(f"{part.parameter}_Intercept" for part in design.of_categories)}),
             (infinite, {f"{predictor}_Intercept" for predictor in design.predictors}),
         )
         for name in [n for n in names if n not in intercepts] or names

@@ -203,6 +203,9 @@ def by_delta(
     """Estimates of a plan's numbers with standard errors, variances taken as known; ratios by the delta method."""
     check_interval(ci_prob)
     design, solution = fit.design, fit.solution
+    design.refuse_nominal(
+        f"{plan.verb}() of a point fit", "errors of several linear predictors move every probability. fit() has it"
+    )
     asked, offsets = targets(design, groups, plan.verb), _repeated(design, plan, offset)
     new = asked_rows(design, pd.concat(plan.states), asked, offsets, estimable_only=False)
     if not keeps_mean(design.family):

@@ -346,7 +346,7 @@ def check_residual(solution: PointSolution, design: Design) -> None:
 
 def check_solution(solution: PointSolution, design: Design) -> PointSolution:
     """What θ gives on the rows of the file; raise DataError unless these are the estimates."""
-    p, groups = len(design.x_names), design.groups
+    p, groups, n_fixed = len(design.x_names), design.every_group, len(design.coefficient_labels)
     if solution.nodes == 0 and not design.family.has_reml:
         raise DataError(f"the file is damaged: its fit is that of a normal response, and its family {design.family}")
     _check_parameters(solution, design)
@@ -354,8 +354,8 @@ def check_solution(solution: PointSolution, design: Design) -> PointSolution:
     for name in ("theta", "scaled_theta"):
         check_array(name, getattr(solution, name), (count,))
     check_array("beta", solution.beta, (p,))
-    check_array("vcov", solution.vcov, (p, p))
-    check_array("separation", solution.separation, (p,) if len(solution.separation) else (0,))
+    check_array("vcov", solution.vcov, (n_fixed, n_fixed))
+    check_array("separation", solution.separation, (n_fixed,) if len(solution.separation) else (0,))
     endless = {*limits_of(design), *(["sigma"] if design.family.has_reml else [])}
     endless |= {label for part in design.predictors.values() for label in part.labels}
     if not set(solution.limits) <= endless:

@@ -17,7 +17,7 @@ KINDS = ("raw", "pearson", "scaled", "deviance")
 def linear_predictor(record: Estimates, *, with_groups: bool = True) -> Array:
     """Xβ̂ + Zb̂ + offset (nobs,), or without the effects of groups."""
     values = record.design.X @ record.solution.beta + record.design.offset
-    for group, modes in zip(record.design.groups, record.solution.modes, strict=True):
+    for group, modes in zip(record.design.groups, record.solution.modes, strict=False):  # others are of categories
         if with_groups or not group.is_grouping:
             values = values + group.contribution(modes)
     return np.asarray(values)
@@ -27,7 +27,7 @@ def linear_predictor(record: Estimates, *, with_groups: bool = True) -> Array:
 def fitted(record: Estimates, *, with_groups: bool = True) -> Array:
     """The values behind :meth:`PointFit.fitted`: E(y) at the modes, or probabilities of categories (nobs, K)."""
     design, eta = record.design, linear_predictor(record, with_groups=with_groups)
-    parameters = design.along(record.values.family)
+    parameters = design.along(record.of_rows(with_groups=with_groups))
     return expected_response(design.family, eta, parameters, weights=design.weights)
 
 
@@ -36,6 +36,7 @@ def residuals(record: Estimates, kind: str = "raw") -> Array:
     check_residuals(kind, KINDS)
     design, family = record.design, record.design.family
     design.refuse_censored("residuals()")
+    design.refuse_nominal("residuals()", "categories without an order have no mean, and no side to err on")
     observed = design.y if design.trials is None else design.y / np.maximum(design.trials, 1.0)
     mean = fitted(record)
     parameters = design.along(record.values.family)

@@ -33,11 +33,11 @@ HOLDS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_eq
 
 def test(record: Estimates, hypotheses: Any, ddf: str | None) -> pd.DataFrame:
     """The table behind :meth:`PointFit.test`."""
-    names = record.design.x_names
+    names, beta = record.design.coefficient_labels, wald.coefficients_of(record.design, record.solution)
     statements = parse(hypotheses, names, "test")
     L, r = linear(statements, names, "test")
     approximation = wald.approximation(record.design, record.solution, ddf)
-    f_test = approximation.f_test(L, L @ record.solution.beta - r)
+    f_test = approximation.f_test(L, L @ beta - r)
     index = pd.Index([", ".join(statement.text for statement in statements)], name="hypothesis")
     if np.isinf(f_test.den_df):  # variances count as known: Wald's χ²
         chisq = f_test.num_df * f_test.f

@@ -104,7 +104,7 @@ class Imputed(Shown):
             within = np.mean([draws.var(axis=(0, 1)) for draws in betas], axis=0)
             between = np.var([draws.mean(axis=(0, 1)) for draws in betas], axis=0)
             return summary.assign(between_share=_share(between, within + between))
-        names = pd.Index(self.fits[0].design.x_names, name="term")
+        names = pd.Index(self.fits[0].design.coefficient_labels, name="term")
         estimate, within, between = _moments(self.fits)
         U, B = np.diag(within), np.diag(between)
         return _pooled(estimate, U, B, len(self.fits), self._complete_df, ci_prob).set_index(names)
@@ -119,7 +119,7 @@ class Imputed(Shown):
             names = list(fixed_draws(self.fits[0])[0])
             draws = np.concatenate([fixed_draws(fit)[1] for fit in self.fits]).reshape(-1, len(names))
             return pd.DataFrame(np.cov(draws, rowvar=False).reshape(len(names), -1), index=names, columns=names)
-        names = list(self.fits[0].design.x_names)
+        names = list(self.fits[0].design.coefficient_labels)
         _, within, between = _moments(self.fits)
         return pd.DataFrame(within + (1.0 + 1.0 / len(self.fits)) * between, index=names, columns=names)
 
@@ -483,7 +483,7 @@ class Imputed(Shown):
         """
         if self.is_posterior:
             raise NotAvailableError("test: posteriors have probabilities, hypothesis('x > 0'), and no tests")
-        names = self.fits[0].design.x_names
+        names = self.fits[0].design.coefficient_labels
         statements = parse(hypotheses, names, "test")
         L, r = linear(statements, names, "test")
         L, r = _independent(L, r)
@@ -628,7 +628,7 @@ def _columns(design: Design) -> tuple[tuple[str, ...], list[tuple[str, tuple[str
 
 def _moments(fits: Sequence[PointFit]) -> tuple[Array, Array, Array]:
     """Means of the estimates (p,) and of their covariances (p, p), and the covariance between imputations (p, p)."""
-    estimates = np.array([fit.solution.beta for fit in fits])
+    estimates = np.array([wald.coefficients_of(fit.design, fit.solution) for fit in fits])
     within = np.mean([fit.solution.vcov for fit in fits], axis=0)
     between = np.cov(estimates, rowvar=False).reshape(within.shape)
     return estimates.mean(axis=0), within, between

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,12 @@ def quantile(ci_prob: float) -> float:
 
 def parameters_of(design: Design) -> list[profiles.Parameter]:
     """Every parameter of a model, in the order of the profile."""
-    return profiles.parameters(Problem.of(design), design.numbers_of_parameters)
+    problem = Problem.of(design)
+    if design.of_categories:  # sds are of the bars of categories
+        groups = design.every_group
+        blocks, structures = tuple(g.blocks for g in groups), tuple(g.structures for g in groups)
+        problem = replace(problem, blocks=blocks, structures=structures)
+    return profiles.parameters(problem, design.numbers_of_parameters)
 
 
 def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
@@ -67,11 +73,12 @@ def parameter_labels(design: Design) -> list[tuple[str, str, str]]:
             kind = "log_ratio" if parameter.a < design.residual.n_spread else "cor"
             labels.append(("ran_pars", RESIDUAL, f"{kind}__{design.residual.labels[parameter.a]}"))
         elif parameter.kind == "family":
-            labels.append(("family", "", design.labels_of(parameter.name)[max(parameter.a, 0)]))
+            effect = "fixed" if design.of_categories else "family"
+            labels.append((effect, "", design.labels_of(parameter.name)[max(parameter.a, 0)]))
         elif parameter.kind == "beta":
             labels.append(("fixed", "", design.x_names[parameter.a]))
         else:
-            group = design.groups[parameter.factor]
+            group = design.every_group[parameter.factor]
             a, b = parameter.a, parameter.b
             term = group.sd_label(a) if parameter.kind == "sd" else group.correlation_label(a, b, ".")
             labels.append(("ran_pars", row_of(group.name), f"{parameter.kind}__{term}"))
@@ -83,7 +90,7 @@ def values_of(design: Design, estimates: Array) -> Values:
 
     Correlations of ±1 and beyond by rounding are kept: they are what the search found.
     """
-    groups, where = design.groups, parameters_of(design)
+    groups, where = design.every_group, parameters_of(design)
     lead = estimates.shape[:-1]
     sds = [np.zeros((*lead, group.q)) for group in groups]
     cors = [np.broadcast_to(np.eye(group.q), (*lead, group.q, group.q)).copy() for group in groups]
@@ -164,7 +171,7 @@ def family_table(fit: Estimates, ci_prob: float) -> pd.DataFrame:
     z, rows = quantile(ci_prob), []
     design, family = fit.design, fit.design.family
     for parameter, (effect, group, term) in zip(parameters_of(fit.design), parameter_labels(fit.design), strict=True):
-        if parameter.kind != "family":
+        if parameter.kind != "family" or design.of_categories:  # whose coefficients are fixed effects
             continue
         value, se = (
             float(np.atleast_1d(values_by_name[parameter.name])[max(parameter.a, 0)])
@@ -332,7 +339,14 @@ def quantity_table(
 
 def variance_components(record: Estimates, **boot: Any) -> pd.DataFrame:
     """The table behind :meth:`PointFit.variance_components`."""
-    table = quantity_table(record, quantities.components(record.design, record.values), **boot)
+    design, values = record.design, record.values
+    if design.of_categories:  # whose bars have no residual variance to share with
+        design = replace(design, groups=design.every_group)
+        values = replace(values, covariances=record.solution.covariances)
+    quantity = quantities.components(design, values)
+    of = quantity.of  # values of replicates have the covariances of all bars
+    quantity = replace(quantity, of=lambda each: of(each if len(each.covariances) == len(design.groups) else values))
+    table = quantity_table(record, quantity, **boot)
     combinations = combinations_of(record)
     rows = [
         {"group": name, "term": "", "quantity": "combination", "estimate": value}

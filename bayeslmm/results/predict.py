@@ -86,8 +86,17 @@ def predict(
             "shares": (shares, False),
             "transform": (transform, None),
         }
+        _refuse_effects_of_categories(fit.design, groups, parameter)
         parameter_rows.refuse_beside_parameter(**others, interval=(interval if interval == "simulated" else None, None))
         return parameter_rows.predict(fit, newdata, parameter, interval, ci_prob)
+    if interval is not None or kind == "link":
+        fit.design.refuse_nominal(
+            f"predict({'interval=' + repr(interval) if interval is not None else 'kind=' + repr(kind)}) of a point fit",
+            "every category but the first has a linear predictor, whose errors move all probabilities. Log odds: "
+            f"predict(parameter={fit.design.of_categories[0].parameter!r}, groups='average')"
+            if fit.design.of_categories
+            else "",
+        )
     _check_asked(fit.design, kind, interval, draws, shares, transform)
     if interval == "simulated":
         fit.design.refuse_residual("predict(interval='simulated')")
@@ -116,6 +125,15 @@ def predict(
     # draws are those of one of the estimates that are as good
     plug_in = _plug_in(fit, newdata, asked, kind, 0.95, wald.DDF, False, offset)
     return without(predicted, plug_in[["estimate", "std_error"]].isna().any(axis=1).to_numpy())
+
+
+def _refuse_effects_of_categories(design: Design, groups: str | Mapping[str, str], parameter: str) -> None:
+    """Raise NotAvailableError where log odds of a category are asked for with effects of groups, by a point fit."""
+    if design.of_categories and design.parameter_groups and groups != "average":
+        raise NotAvailableError(
+            f"predict(parameter={parameter!r}) of a point fit has the log odds of a category without effects of "
+            "groups: groups='average'. Those with effects: coef(), or a posterior, fit()"
+        )
 
 
 def _check_asked(design: Design, kind: str, interval: str | None, draws: Any, shares: bool, transform: Any) -> None:
@@ -206,15 +224,21 @@ def _rows_at_estimates(
     weights: Array | None,
     trials: Array | None = None,
 ) -> Rows:
-    solution = fit.solution
-    modes = dict(zip(_factors(fit), solution.modes, strict=True))
+    design, solution = fit.design, fit.solution
+    every = design.every_group
+    modes = {group.name: mode for group, mode in zip(every, solution.modes, strict=True)}
+    covariances = {
+        group.name: np.broadcast_to(covariance, (draws, *covariance.shape))
+        for group, covariance in zip(every, solution.covariances, strict=True)
+    }
     return rows_under(
         fit.design,
         new,
         asked,
         rng,
         beta=np.broadcast_to(solution.beta, (draws, len(solution.beta))),
-        covariances=[np.broadcast_to(covariance, (draws, *covariance.shape)) for covariance in solution.covariances],
+        covariances=[covariances[group.name] for group in design.groups],
+        of_parameters=covariances,
         effects=lambda name: np.broadcast_to(modes[name], (draws, *modes[name].shape)),
         parameters={name: np.tile(value, (draws, *[1] * np.ndim(value))) for name, value in fit.values.family.items()},
         trials=trials,

@@ -12,6 +12,7 @@ from numpy.random import Generator
 from ..covariances.template import covariance
 from ..design.design import Design
 from ..design.priors import Priors
+from ..engine import around_categories
 from ..engine.randomness import generator
 from ..engine.reml import conditional_draws
 from ..engine.working import working
@@ -111,16 +112,25 @@ def _of_estimates(
 ) -> tuple[Rows, Generator]:
     rng, solution = generator(random_seed), fit.solution
     effects: dict[str, Array] = {}
+    every = fit.design.every_group
     if "observed" in asked.values() or fit.design.smooths:
-        count = sum(group.n_levels * group.q for group in fit.design.groups)
-        simulated_effects = conditional_draws(*working(fit.design, solution), rng.standard_normal((draws, count)))
-        effects = dict(zip((group.name for group in fit.design.groups), simulated_effects, strict=True))
+        noise = rng.standard_normal((draws, sum(group.n_levels * group.q for group in every)))
+        if fit.design.of_categories:
+            simulated_effects = around_categories.conditional_draws(fit.design, solution, noise)
+        else:
+            simulated_effects = conditional_draws(*working(fit.design, solution), noise)
+        effects = dict(zip((group.name for group in every), simulated_effects, strict=True))
+    covariances = {
+        group.name: np.tile(covariance_matrix, (draws, 1, 1))
+        for group, covariance_matrix in zip(every, solution.covariances, strict=True)
+    }
     rows = _rows_of_design(
         fit.design,
         asked,
         rng,
         beta=np.tile(solution.beta, (draws, 1)),
-        covariances=[np.tile(covariance_matrix, (draws, 1, 1)) for covariance_matrix in solution.covariances],
+        covariances=[covariances[group.name] for group in fit.design.groups],
+        of_parameters=covariances,
         effects=effects.__getitem__,
         parameters={name: np.tile(value, (draws, *[1] * np.ndim(value))) for name, value in fit.values.family.items()},
     )

@@ -61,14 +61,15 @@ def point_summary(fit: Estimates, ddf: str | None) -> Text:
     solution, design = fit.solution, fit.design
     method = "REML" if solution.reml else "maximum likelihood"
     kind = "Linear" if design.family.has_reml else "Generalised linear"
-    title = f"{kind} mixed model" if design.groups else f"{kind} model (no random effects)"
+    title = f"{kind} mixed model" if design.every_group else f"{kind} model (no random effects)"
     family = []
     if solution.nodes:
         rule = "Laplace's approximation" if solution.nodes == 1 else f"quadrature with {solution.nodes} nodes"
-        how_integrated = f"; effects integrated out by {rule}" if design.groups else ""
+        how_integrated = f"; effects integrated out by {rule}" if design.every_group else ""
         family = [f"Family: {design.family}{how_integrated}"]
         if design.family.has_categories:
-            family.append(f"Response: {' < '.join(category_words(design))}")
+            family.append(f"Response: {(' < ' if design.family.is_ordered else ', ').join(category_words(design))}")
+            family += [f"Log odds are against {category_words(design)[0]}"] * design.family.is_nominal
         elif design.levels:
             family.append(f"Success: {category_words(design)[1]}")
     return Text.of(
@@ -113,10 +114,12 @@ def _scaled_residuals(fit: Estimates) -> Table | None:
 def _random_effects(fit: Estimates) -> Table | None:
     rows: list[list[str]] = []
     residual = None if fit.design.family.residual_is_known else fit.solution.parameters.get("sigma")
-    if residual is None and not fit.design.groups:
+    if residual is None and not fit.design.every_group:
         return None
-    widest = max((_corr_width(g, block, s) for g in fit.design.groups for block, s in g.template.parts()), default=1)
-    for group in fit.design.groups:
+    widest = max(
+        (_corr_width(g, block, s) for g in fit.design.every_group for block, s in g.template.parts()), default=1
+    )
+    for group in fit.design.every_group:
         covariance = point_tables.var_corr(fit)[group.name].to_numpy()
         sd, correlation = sd_and_correlation(covariance)
         for block, structure in group.template.parts():
@@ -135,7 +138,7 @@ def _random_effects(fit: Estimates) -> Table | None:
     full = [row + [""] * (3 + widest - len(row)) for row in rows]
     headers = ["Groups", "Name", "Variance", "Std.Dev."]
     headers += ["Corr", *[""] * (widest - 2)] if widest > 1 else []
-    return table(headers, full, left=2, title="Random effects:" if fit.design.groups else "Residuals:")
+    return table(headers, full, left=2, title="Random effects:" if fit.design.every_group else "Residuals:")
 
 
 def _residual_rows(fit: Estimates, sigma: float) -> list[list[str]]:
@@ -215,7 +218,7 @@ def _fixed_effects(fit: Estimates, ddf: str | None) -> Table:
 
 
 def _fixed_correlations(fit: Estimates) -> Table | None:
-    names = list(fit.design.x_names)
+    names = list(fit.design.coefficient_labels)
     if not 2 <= len(names) <= 10:
         return None
     vcov = point_tables.vcov(fit).to_numpy()

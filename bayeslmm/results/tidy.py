@@ -132,7 +132,7 @@ def augment(fit: Estimates) -> pd.DataFrame:
     values = fitted(fit)
     if design.family.has_categories:
         table = design.frame.assign(**{f"_p[{level}]": values[:, k] for k, level in enumerate(design.levels)})
-        return table.assign(_deviance_resid=residuals(fit, "deviance"))
+        return table if design.family.is_nominal else table.assign(_deviance_resid=residuals(fit, "deviance"))
     table = design.frame.assign(_fitted=values, _fixed=fitted(fit, with_groups=False))
     if design.bounds is not None:
         return table

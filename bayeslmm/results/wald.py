@@ -171,14 +171,20 @@ def with_tests(numbers: pd.DataFrame, ci_prob: float, adjust: str, *, null: floa
 def coefficients(design: Design, solution: PointSolution, ddf: str | None, ci_prob: float) -> pd.DataFrame:
     """The fixed effects: estimate, std_error, df, statistic, p_value (not of z) and interval."""
     check_interval(ci_prob)
-    fixed_effects, each = approximation(design, solution, ddf), np.eye(len(solution.beta))
+    beta = coefficients_of(design, solution)
+    fixed_effects, each = approximation(design, solution, ddf), np.eye(len(beta))
     se = np.sqrt(fixed_effects.variances(each))
     with np.errstate(divide="ignore", invalid="ignore"):  # a perfect fit has no errors
-        statistic = solution.beta / se
+        statistic = beta / se
     df = fixed_effects.df(each)
     half = quantile(df, ci_prob) * se
-    numbers = {"estimate": solution.beta, "std_error": se, "df": df, "statistic": statistic}
+    numbers = {"estimate": beta, "std_error": se, "df": df, "statistic": statistic}
     if method_of(ddf) is not None or solution.nodes:  # with z tests there is nothing that is not known
         numbers["p_value"] = _p_value(statistic, df)
-    numbers |= {"conf_low": solution.beta - half, "conf_high": solution.beta + half}
-    return pd.DataFrame(numbers, index=pd.Index(design.x_names, name="term"))
+    numbers |= {"conf_low": beta - half, "conf_high": beta + half}
+    return pd.DataFrame(numbers, index=pd.Index(design.coefficient_labels, name="term"))
+
+
+def coefficients_of(design: Design, solution: PointSolution) -> Array:
+    """The fixed effects (p,): β̂, or the coefficients of all categories, one after the other."""
+    return np.concatenate([solution.beta, *(solution.parameters[part.variable] for part in design.of_categories)])

@@ -210,13 +210,13 @@ def test_tables_have_rows_by_category(post):
 
 
 def test_fits_of_imputed_tables_have_rows_by_category(data, post):
-    from bayeslmm.results.imputed import pooled
+    from bayeslmm.results.imputed import Imputed
 
-    both = pooled([post, from_priors(made(data.assign(x=data.x + 0.1)))])
+    both = Imputed(fits=(post, from_priors(made(data.assign(x=data.x + 0.1)))))
     assert list(both.fixef().index) == list(post.fixef().index) == list(both.vcov().index)
     renamed = from_priors(made(data.assign(way=data.way.replace("car", "cab"))))
     with pytest.raises(InputError, match="mu_cab_x, mu_car_Intercept"):
-        pooled([post, renamed])
+        Imputed(fits=(post, renamed))
 
 
 def test_data_sets_have_the_categories_of_the_data(data, post):
@@ -395,7 +395,18 @@ def test_other_models_are_refused(data, formula, options, error, match):
 @pytest.mark.parametrize(
     "verb",
     [
-        lambda m, post: m.fit_ml(),
+        lambda m, post: m.fit_ml().residuals(),
+        lambda m, post: m.fit_ml().comparisons("x"),
+        lambda m, post: m.fit_ml().predict(interval="plug-in"),
+        lambda m, post: m.fit_ml().predict(interval="simulated"),
+        lambda m, post: m.fit_ml().predict(kind="link"),
+        lambda m, post: m.fit_ml().predict(parameter="mu_car"),
+        lambda m, post: m.fit_ml().icc(),
+        lambda m, post: m.fit_ml().profile(),
+        lambda m, post: m.fit_ml(nAGQ=9),
+        lambda m, post: blm.drop1(m.fit_ml()),
+        lambda m, post: blm.ranova(m.fit_ml()),
+        lambda m, post: blm.anova(m.fit_ml()),
         lambda m, post: blm.compare_pooling(m),
         lambda m, post: blm.complete_pooling(m),
         lambda m, post: blm.no_pooling(m),
