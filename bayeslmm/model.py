@@ -552,16 +552,18 @@ class Model:
 
         return assumed(self, beta=beta, sd=sd, cor=cor, **parameters)
 
-    def __getattr__(self, name: str) -> Any:
-        if hasattr(type(self), name):  # a property that failed by an AttributeError: that one is the cause
-            return object.__getattribute__(self, name)
-        if not name.startswith("_") and "design" in self.__dict__:
-            from .results.unfitted import unfitted
+    if not TYPE_CHECKING:  # type checkers know the verbs, and say which name is none
 
-            hint = unfitted(name, has_reml=self.design.family.has_reml)
-            if hint:
-                raise RefusedVerbError(hint)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed by an AttributeError: that one is the cause
+                return object.__getattribute__(self, name)
+            if not name.startswith("_") and "design" in self.__dict__:
+                from .results.unfitted import unfitted
+
+                hint = unfitted(name, has_reml=self.design.family.has_reml)
+                if hint:
+                    raise RefusedVerbError(hint)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         d = self.design

@@ -106,8 +106,13 @@ class ResultArray(np.ndarray):
     """An array of numbers like any other, which prints for reading; what is computed of it is a plain array.
 
     A terminal shows digits that mean something, and of many numbers the first and the last; a notebook a table of them,
-    which unfolds.
+    which unfolds, below the word of the verb they came from.
     """
+
+    word = ""
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.word = getattr(source, "word", "")
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return array[()] if return_scalar else np.asarray(array)
@@ -140,7 +145,8 @@ class ResultArray(np.ndarray):
     def _repr_html_(self) -> str:
         if self.ndim == 2 and self.shape[1] > ENDS:
             return f"<pre>{html_cell(repr(self))}</pre>"
-        return ResultTable(pd.DataFrame(np.asarray(self)).rename(columns=str))._repr_html_()
+        names = [self.word] if self.ndim == 1 else list(map(str, range(self.shape[1])))
+        return ResultTable(np.asarray(self), columns=names)._repr_html_()
 
 
 class Shown:
@@ -222,7 +228,10 @@ def _reading(verb: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(verb)
     def _read(*args: Any, **options: Any) -> Any:
-        return for_reading(hinted(*args, **options))
+        result = for_reading(hinted(*args, **options))
+        if isinstance(result, ResultArray):
+            result.word = verb.__name__
+        return result
 
     setattr(_read, READ, True)
     return _read

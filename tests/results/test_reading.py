@@ -202,7 +202,8 @@ def test_numbers_of_rows_print_for_reading_and_are_plain_once_computed_with(fit)
     assert repr(numbers[:3]) == "array([-4.10, -14.63, -42.20])" and str(numbers[:3]) == "[-4.10 -14.63 -42.20]"
     assert repr(numbers).count(",") == 2 * ENDS and max(map(len, repr(numbers).splitlines())) <= 80
     page = numbers._repr_html_()
-    assert closed(page) and "170 more rows" in page and ">-14.63<" in page
+    assert closed(page) and "170 more rows" in page and ">-14.63<" in page and ">residuals</th>" in page
+    assert ">residuals</th>" in numbers[5:9]._repr_html_()
     missing = numbers[:2] * 1.0
     missing[0] = np.nan
     assert repr(for_reading(missing)) == "array([nan, -14.63])"
