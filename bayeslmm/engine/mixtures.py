@@ -1,4 +1,4 @@
-"""The posterior of β as a weighted mixture of normals, for studies of which nobody looks at chains.
+"""The posterior of β as a mixture of normals: for studies whose chains nobody looks at, and for densities at a point.
 
 Given the hyperparameters β is normal. Weighted draws of these by the proposal of the exact sampler give means and roots
 of its covariances, which say as much about β as thousands of draws of it.
@@ -6,17 +6,21 @@ of its covariances, which say as much about β as thousands of draws of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 
 from ..tools.arrays import Array
 from ..tools.lazy import special
+from . import pls
+from .layout import arrange
+from .loo import Hyperdraws, ScaledDraws
 from .marginal import Marginal
 from .modes import look_around
 from .opinions import is_opinionated
 from .proposal import fit_proposal
+from .scaling import Problem
 
 PILOT = 50  # draws a coordinate in every round of the fit of a proposal
 FEWEST = 100  # draws of the hyperparameters
@@ -49,6 +53,12 @@ class NormalMixture:
         tail = (1.0 - ci_prob) / 2.0
         return np.array([self._quantiles(means, spread, tail), self._quantiles(means, spread, 1.0 - tail), mean, sd])
 
+    def densities(self, contrast: Array, value: float) -> Array:
+        """Density (N,) of one combination (p,) at a value, by each of the normals."""
+        spread = np.linalg.norm(contrast @ self.roots, axis=-1)
+        away = (value - self.means @ contrast) / spread
+        return np.asarray(np.exp(-0.5 * away**2) / (spread * np.sqrt(2.0 * np.pi)))
+
     def _quantiles(self, means: Array, spread: Array, share: float) -> Array:
         """Where the distribution functions (k,) reach a share, by bisection."""
         reach = 40.0 * spread.max(axis=0)
@@ -59,6 +69,31 @@ class NormalMixture:
                 below = self.weights @ special.ndtr((middle - means) / spread) < share
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return 0.5 * (low + high)
+
+
+def given_hyperparameters(problem: Problem, draws: Hyperdraws) -> tuple[NormalMixture, NormalMixture]:
+    """The posterior of β given each of S draws of the hyperparameters, and its normal prior, on the user's scale.
+
+    Raises
+    ------
+    FloatingPointError
+        A factorisation that breaks down.
+    """
+    at = ScaledDraws.of(problem, draws)
+    scaled, shift, p = at.scaled, at.shift(), len(at.mean)
+    cross = scaled.cross
+    layout = arrange(replace(cross, ZtXy=tuple(z @ shift for z in cross.ZtXy), XytXy=shift.T @ cross.XytXy @ shift))
+    S = len(draws.sigma)
+    means, roots = np.empty((S, p)), np.empty((S, p, p))
+    for s, sigma in enumerate(draws.sigma):
+        reduced = pls.reduce(layout, [lams[s] for lams in at.lams])
+        solution = pls.solve(reduced, prior_precision=np.diag(sigma**2 * at.precision))
+        means[s], roots[s] = solution.beta, sigma * np.linalg.inv(np.triu(solution.R_x))
+    with np.errstate(divide="ignore"):
+        of_prior = np.diag(1.0 / np.sqrt(at.precision))
+    posterior = NormalMixture(weights=np.full(S, 1.0 / S), means=scaled.beta(means + at.mean), roots=scaled.T_x @ roots)
+    prior = NormalMixture(weights=np.ones(1), means=scaled.beta(at.mean[None]), roots=(scaled.T_x @ of_prior)[None])
+    return posterior, prior
 
 
 def mixture_of_beta(marginal: Marginal, rng: Generator, draws: int) -> NormalMixture | None:

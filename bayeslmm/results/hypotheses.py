@@ -17,6 +17,7 @@ from ..tools.arrays import Array
 from ..tools.lazy import stats
 from ..tools.warned import warn
 from . import variance, wald
+from .conditional import densities_at_equality
 from .convergence import effective_size
 from .draws import Draws
 from .estimates import Estimates
@@ -89,7 +90,9 @@ def hypothesis_over(
             )
         before = None if prior is None else _differences(statement, prior)
         table = records[0].summarise(difference[..., None], ci_prob, ci_kind, signs=True)
-        row = {"hypothesis": statement.text, **table.iloc[0].to_dict(), **_evidence(statement, difference, before)}
+        exact = None if before is None else densities_at_equality(statement, records)
+        evidence = _evidence(statement, difference, before) if exact is None else _of_densities(statement, *exact)
+        row = {"hypothesis": statement.text, **table.iloc[0].to_dict(), **evidence}
         if interval is not None:
             inside = (difference >= interval[0]) & (difference <= interval[1])
             row["in_rope"] = float(inside.mean())
@@ -144,6 +147,24 @@ def _evidence(statement: Statement, after: Array, before: Array | None) -> dict[
     return {"probability": p, "p_mcse": p_error, "bayes_factor": factor, "bf_mcse": factor * float(np.sqrt(of_log))}
 
 
+def _of_densities(statement: Statement, after: tuple[float, float, float], before: float) -> dict[str, float]:
+    """The same of an equation whose densities are known given the hyperparameters; that of the prior is exact."""
+    density, number, error = after
+    factor = density / before
+    if number < FEWEST_NEAR:
+        _warn_of_few(statement, int(number), "posterior")
+        factor = error = np.nan
+    return {"probability": np.nan, "p_mcse": np.nan, "bayes_factor": factor, "bf_mcse": factor * error}
+
+
+def _warn_of_few(statement: Statement, count: int, whose: str) -> None:
+    warn(
+        f"hypothesis({statement.text!r}): {count} draws of the {whose} come close to equality, too few to estimate "
+        "its density there, so that the Bayes factor is missing",
+        NotEstimableWarning,
+    )
+
+
 def _share(holds: Array) -> tuple[float, float, float]:
     """How many of the draws (chain, draw) fulfil a statement, their effective number, and the error of the share.
 
@@ -159,11 +180,7 @@ def _ratio_of_densities(statement: Statement, after: Array, before: Array) -> tu
     (numerator, near, above), (denominator, near_before, below) = _density_at_zero(after), _density_at_zero(before)
     if min(near, near_before) < FEWEST_NEAR:
         whose, count = ("prior", near_before) if near_before < FEWEST_NEAR else ("posterior", near)
-        warn(
-            f"hypothesis({statement.text!r}): {count} draws of the {whose} come close to equality, too few to estimate "
-            "its density there, so that the Bayes factor is missing",
-            NotEstimableWarning,
-        )
+        _warn_of_few(statement, count, whose)
         return np.nan, np.nan
     ratio = numerator / denominator
     return ratio, float(ratio * np.hypot(above, below))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ..design import names
 from ..design.design import Design
 from ..engine import residual_loo
-from ..engine.hyperpriors import find_location_scale, of_fixed_effect
 from ..engine.level_loo import leave_one_level_out
 from ..engine.loo import Hyperdraws, leave_one_group_out, leave_one_out
 from ..engine.quadrature import MOST_EFFECTS
@@ -23,6 +22,7 @@ from ..tools.warned import muted, warn
 from ..tools.words import is_one_of
 from . import integrated, psis
 from .bridge import log_ratio
+from .conditional import normal_priors
 from .draws import Draws
 from .elpd import ROW, record, units_of, units_there_are
 from .log_density import log_likelihood
@@ -323,7 +323,7 @@ def _exact_densities(fit: Draws, unit: str, source: Draws, chosen: Any) -> tuple
         sigma=np.ascontiguousarray(flat(values.family["sigma"])[chosen]),
         covariances=tuple(flat(covariance)[chosen] for covariance in values.covariances),
         beta=flat(values.beta)[chosen],
-        prior=_normal_priors(fit),
+        prior=normal_priors(fit),
     )
     problem = Problem.of(design)
     if design.sums is not None:
@@ -357,19 +357,6 @@ def thinned(fit: Draws, chosen: NDArray[np.int64]) -> Any:
         if variable.dims[:2] == ("chain", "draw")
     }
     return xr.Dataset(variables, coords={"chain": [0], "draw": np.arange(len(chosen))})
-
-
-def _normal_priors(fit: Draws) -> tuple[Array, Array] | None:
-    """Means and sds of the priors of the fixed effects, if all are normal or flat."""
-    entries = []
-    for name in fit.design.x_names:
-        written_out = find_location_scale(name, of_fixed_effect(fit.priors, name))
-        if written_out is None or np.isfinite(written_out[2]):
-            return None
-        mean, sd, _ = written_out
-        entries.append((mean, sd))
-    means, sds = np.array(entries, dtype=float).reshape(-1, 2).T
-    return means, sds
 
 
 def _record_of(fit: Draws, unit: str, conditional: bool, kept: Any, *, mend: bool) -> Any:

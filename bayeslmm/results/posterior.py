@@ -713,7 +713,9 @@ class PosteriorFit(Fit, Draws):
             One row a statement: mean, sd, median, conf_low, conf_high, p_positive of left − right; ``probability`` of
             an inequality; ``bayes_factor`` for the statement, by 20,000 draws of the priors (missing where one is
             flat): of an inequality against its opposite, zero or infinite where no draw or every draw fulfils it, of an
-            equation the Savage–Dickey ratio of densities (missing where fewer than ten draws come close to equality);
+            equation the Savage–Dickey ratio of densities (missing where fewer than ten draws come close to equality).
+            Those of a sum of fixed effects of a normal model with normal priors are averages over draws of the
+            hyperparameters, given which it is normal, and the prior's is exact; others are by a normal kernel.
             ``p_mcse`` and ``bf_mcse``, the Monte Carlo errors of both, by the effective number of draws; ``in_rope``,
             the probability of the region.
 
@@ -724,7 +726,8 @@ class PosteriorFit(Fit, Draws):
 
         References
         ----------
-        Dickey (1971), The weighted likelihood ratio, Ann. Math. Stat. 42; Kruschke (2018), Rejecting or accepting
+        Dickey (1971), The weighted likelihood ratio, Ann. Math. Stat. 42; Gelfand & Smith (1990), Sampling-based
+        approaches to calculating marginal densities, JASA 85; Kruschke (2018), Rejecting or accepting
         parameter values in Bayesian estimation, AMPPS 1.
 
         Examples
