@@ -26,7 +26,7 @@ from ..tools.arrays import Array
 from ..tools.words import is_one_of
 from .assumed import Assumed, assumed
 from .record import Plan
-from .sizes import axes, resized, sizes_of
+from .sizes import ASSUMED, PARAMETER, Axis, axes, resized, sizes_of
 from .studies import COLUMNS, ERROR, ESTIMATE, HIGH, LOW, TRUTH, Analysis, ByEstimates, ByPosterior, analysed
 
 KINDS = ("reml", "ml", "posterior")
@@ -61,8 +61,9 @@ def plan(
         (assurance: O'Hagan, Stevens & Campbell 2005).
     vary : mapping
         Sizes by name. A grouping factor, or ``"groups"`` for the outermost: how many levels. ``"rows"``: how many rows
-        in each of the finest groups. The name of a number: how many values of it, in equal steps. Several entries: all
-        combinations.
+        in each of the finest groups. The name of a number: how many values of it, in equal steps. Or values of what is
+        assumed: ``"beta"``, by fixed effect, ``{"beta": {"Days": [5, 10]}}``; ``"sd"``, by grouping factor with one;
+        the name of a parameter of the family, such as ``"sigma"``. Several entries: all combinations.
     quantity : str or sequence of str, optional
         Coefficients, sums of them such as ``"drug[a] - drug[b]"``, or hypotheses such as ``"Days = 5"``. By default
         every coefficient but the intercept.
@@ -127,8 +128,13 @@ def plan(
     seeds = seed_sequence(random_seed).spawn(len(sizes) + 1)
     truths = _truths(source, truth, studies, seeds[-1])
     tasks = [
-        (one, truths[first : first + BATCH], chosen[first : first + BATCH], contrasts, analysis)
-        for one, chosen in zip(designs, (seed.spawn(studies) for seed in seeds[:-1]), strict=True)
+        (one, true[first : first + BATCH], chosen[first : first + BATCH], contrasts, analysis)
+        for one, true, chosen in zip(
+            designs,
+            (_assumed_at(truths, asked, size) for size in sizes),
+            (seed.spawn(studies) for seed in seeds[:-1]),
+            strict=True,
+        )
         for first in range(0, studies, BATCH)
     ]
     results = []
@@ -232,6 +238,20 @@ def _truths(source: Any, truth: Assumed, studies: int, seed: np.random.SeedSeque
     ]
 
 
+def _assumed_at(truths: list[Truth], asked: Sequence[Axis], size: Mapping[str, float]) -> list[Truth]:
+    """The truths with the values of a size that are assumed."""
+    given: dict[str, Any] = {}
+    for axis in asked:
+        if axis.of == PARAMETER:
+            given[axis.variable] = size[axis.name]
+        elif axis.of in ASSUMED:
+            given.setdefault(axis.of, {})[axis.variable] = size[axis.name]
+    if not given:
+        return truths
+    once = {id(truth): assumed(truth, **given) for truth in truths}  # a truth of all studies stays one object
+    return [once[id(truth)] for truth in truths]
+
+
 def _summary(study: Array, singular: Array, value: float) -> dict[str, float]:
     """The columns of one size and quantity, from (S, 5)."""
     count, done = len(study), np.isfinite(study[:, ESTIMATE])
@@ -271,7 +291,7 @@ def _wilson(share: float, count: int, z: float = 1.959963984540054) -> tuple[flo
 
 
 def _every_study(
-    numbers: Array, labels: Sequence[Mapping[str, int]], quantities: Sequence[str], values: Array
+    numbers: Array, labels: Sequence[Mapping[str, float]], quantities: Sequence[str], values: Array
 ) -> pd.DataFrame:
     tables = []
     for s, label in enumerate(labels):

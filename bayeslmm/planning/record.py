@@ -12,7 +12,7 @@ from ..design.design import Design
 from ..errors import InputError
 from ..results.reading import Shown
 from ..results.text import Text, number, percent, table
-from .sizes import Axis
+from .sizes import ASSUMED, Axis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -62,6 +62,8 @@ class Plan(Shown):
     def smallest(self, power: float = 0.8, *, quantity: str | None = None) -> pd.Series:
         """The size with fewest rows of those tried that has at least this power for a quantity.
 
+        Of effects and other values that were varied it is the smallest in absolute value among sizes of as many rows.
+
         Parameters
         ----------
         power : float
@@ -92,7 +94,9 @@ class Plan(Shown):
                 f"smallest(power={power:g}): the largest power of the sizes tried is {rows['power'].max():.2f}; "
                 "vary them further"
             )
-        row: pd.Series = enough.sort_values("rows_in_all", kind="stable").iloc[0]
+        varied = [axis.name for axis in self.axes if axis.of in ASSUMED]
+        order = enough[varied].abs().assign(rows=enough["rows_in_all"]).sort_values(["rows", *varied], kind="stable")
+        row: pd.Series = enough.loc[order.index[0]]
         return row
 
     def text(self) -> Text:
@@ -101,7 +105,8 @@ class Plan(Shown):
         labels = ["quantity", *self.varied] if several else list(self.varied)
         shown = self.table.sort_values("quantity", kind="stable") if several else self.table
         narrowest = self.table.groupby("quantity")["width"].min()  # whose digits the others of a quantity have
-        words = [axis.label[0].upper() + axis.label[1:] if axis.of != "groups" else axis.label for axis in self.axes]
+        is_name = ("groups", "parameter")
+        words = [axis.label if axis.of in is_name else axis.label[0].upper() + axis.label[1:] for axis in self.axes]
         headers = [
             *(["Quantity"] if several else []),
             *words,
@@ -115,7 +120,7 @@ class Plan(Shown):
         ]
         rows = [
             [
-                *(str(row[name]) for name in labels),
+                *(f"{row[name]:g}" if isinstance(row[name], float) else str(row[name]) for name in labels),
                 f"{row['rows_in_all']:,}",
                 f"{row['power']:.3f}",
                 f"{1.96 * row['power_error']:.3f}",
@@ -126,8 +131,11 @@ class Plan(Shown):
             ]
             for _, row in shown.iterrows()
         ]
-        quantities = self.table.drop_duplicates("quantity")
-        true = ", ".join(f"{q}: {number(t)}" for q, t in zip(quantities["quantity"], quantities["truth"], strict=True))
+        truths = {name: sorted(set(of["truth"])) for name, of in self.table.groupby("quantity", sort=False)}
+        several_truths = any(len(each) > 1 for each in truths.values())
+        true = ("; " if several_truths else ", ").join(
+            f"{name}: {', '.join(map(number, each))}" for name, each in truths.items()
+        )
         return Text.of(
             f"Plan of {self.design.formula.text}\nTruth: {true}{self._uncertain()}",
             table(headers, rows, left=1 if several else 0),

@@ -1,4 +1,4 @@
-"""A design with other numbers of groups, rows and values of a predictor."""
+"""A design with other numbers of groups, rows and values of a predictor, and values that are assumed to be true."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from ..tools.frame import frozen
 Codes = NDArray[np.int64]
 
 GROUPS, ROWS = "groups", "rows"
+BETA, SD, PARAMETER = "beta", "sd", "parameter"
+ASSUMED = (BETA, SD, PARAMETER)  # axes along which the truth differs, and not the design
 MOST_ROWS = 2_000_000  # of one simulated study
 FEW = 12  # distinct values by which groups are dealt out evenly
 
@@ -34,22 +36,28 @@ class Axis:
     ----------
     name : str
         As the user has it, and as it stands in tables.
-    of : {"groups", "rows", "values"}
+    of : {"groups", "rows", "values", "beta", "sd", "parameter"}
     variable : str
-        A grouping factor, or a predictor; empty for rows.
-    sizes : tuple of int
-        How many.
+        A grouping factor, a predictor, a fixed effect or a parameter of the family; empty for rows.
+    sizes : tuple of int or of float
+        How many; of what is assumed the values.
     """
 
     name: str
     of: str
     variable: str
-    sizes: tuple[int, ...]
+    sizes: tuple[float, ...]
 
     @property
     def label(self) -> str:
-        """What is counted, in words."""
-        return {GROUPS: self.variable, ROWS: "rows a group"}.get(self.of, f"values of {self.variable}")
+        """What is counted, or assumed, in words."""
+        words = {GROUPS: self.variable, ROWS: "rows a group", BETA: f"effect of {self.variable}"}
+        words |= {SD: f"sd of {self.variable}", PARAMETER: self.variable}
+        return words.get(self.of, f"values of {self.variable}")
+
+    def words(self, size: float) -> str:
+        """One of the sizes in words."""
+        return f"{self.label} {size:g}" if self.of in ASSUMED else f"{size} {self.label}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +93,7 @@ def axes(design: Design, vary: Any) -> list[Axis]:
     Raises
     ------
     InputError
-        What is neither a grouping factor nor a number of the model, or sizes that are impossible.
+        What is neither a grouping factor, a number nor an assumed value of the model, or sizes that are impossible.
     """
     if not isinstance(vary, Mapping) or not vary:
         names = [*(group.name for group in design.groups), *_numbers(design), ROWS]
@@ -93,7 +101,7 @@ def axes(design: Design, vary: Any) -> list[Axis]:
             f"plan(vary={vary!r}): sizes by name, such as {{{names[0]!r}: [10, 20, 40]}}; names here are "
             f"{', '.join(map(repr, names))}"
         )
-    asked_axes = [_axis(design, name, sizes) for name, sizes in vary.items()]
+    asked_axes = [axis for name, sizes in vary.items() for axis in _axes(design, name, sizes)]
     repeated = [axis.name for k, axis in enumerate(asked_axes) if (axis.of, axis.variable) in _asked(asked_axes[:k])]
     if repeated:
         raise InputError(f"plan(vary=...): {repeated[0]!r} is asked for twice")
@@ -102,6 +110,45 @@ def axes(design: Design, vary: Any) -> list[Axis]:
 
 def _asked(of: Sequence[Axis]) -> list[tuple[str, str]]:
     return [(axis.of, axis.variable) for axis in of]
+
+
+def _axes(design: Design, name: Any, sizes: Any) -> list[Axis]:
+    """The axes of one entry: several of ``beta`` and ``sd``, whose values are by name."""
+    if name in [*(group.name for group in design.groups), *_numbers(design)]:
+        return [_axis(design, name, sizes)]
+    if name in (BETA, SD):
+        names = design.x_names if name == BETA else [g.name for g in design.groups if len(g.sd_terms) == 1]
+        what = "fixed effect" if name == BETA else "factor with one sd"
+        example = f"{{{name!r}: {{{(*names, 'x')[min(1, len(names) - 1)]!r}: [1, 2]}}}}"
+        if not isinstance(sizes, Mapping) or not sizes:
+            raise InputError(f"plan(vary={{{name!r}: {sizes!r}}}): values by {what}, such as {example}")
+        unknown = [each for each in sizes if each not in names]
+        if unknown:
+            raise InputError(
+                f"plan(vary={{{name!r}: ...}}): {unknown[0]!r} is no {what}; there are "
+                f"{', '.join(map(repr, names)) or 'none'}"
+            )
+        return [
+            Axis(name=f"{name}[{each}]", of=name, variable=each, sizes=_values(f"{name}[{each}]", values, name == SD))
+            for each, values in sizes.items()
+        ]
+    if name in design.family.parameters and design.numbers_of_parameters.get(name, 0) is None:
+        return [Axis(name=str(name), of=PARAMETER, variable=str(name), sizes=_values(str(name), sizes, False))]
+    return [_axis(design, name, sizes)]
+
+
+def _values(name: str, values: Any, is_sd: bool) -> tuple[float, ...]:
+    """Assumed values of one number."""
+    listed = [values] if np.ndim(values) == 0 else list(values)
+    are_numbers = all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value)
+        for value in listed
+    )
+    if not listed or not are_numbers or (is_sd and min(listed) < 0.0):
+        raise InputError(f"plan(vary=...): {name} is {values!r}; finite numbers{' of at least 0' * is_sd} are needed")
+    if len(set(map(float, listed))) < len(listed):
+        raise InputError(f"plan(vary=...): {name} is {values!r}; a value stands there twice")
+    return tuple(float(value) for value in listed)
 
 
 def _axis(design: Design, name: Any, sizes: Any) -> Axis:
@@ -120,7 +167,8 @@ def _axis(design: Design, name: Any, sizes: Any) -> Axis:
     else:
         raise InputError(
             f"plan(vary={{{name!r}: ...}}): sizes are of a grouping factor, of the values of a number, or of "
-            f"{ROWS!r} a group; names here are {', '.join(map(repr, [*factors, *numbers, ROWS]))}"
+            f"{ROWS!r} a group; assumed values of {BETA!r} and {SD!r} by name, or of a parameter of the family; names "
+            f"here are {', '.join(map(repr, [*factors, *numbers, ROWS, BETA, SD, *design.family.parameters]))}"
         )
     return Axis(name=str(name), of=kind, variable=variable, sizes=_sizes(name, sizes, least))
 
@@ -166,7 +214,7 @@ def _refuse_crossed(design: Design) -> None:
         )
 
 
-def sizes_of(asked: Sequence[Axis]) -> list[dict[str, int]]:
+def sizes_of(asked: Sequence[Axis]) -> list[dict[str, float]]:
     """All combinations of sizes, the last running fastest."""
     return [
         dict(zip((axis.name for axis in asked), sizes, strict=True))
@@ -174,7 +222,7 @@ def sizes_of(asked: Sequence[Axis]) -> list[dict[str, int]]:
     ]
 
 
-def resized(design: Design, asked: Sequence[Axis], size: Mapping[str, int]) -> Design:
+def resized(design: Design, asked: Sequence[Axis], size: Mapping[str, float]) -> Design:
     """The design with these sizes: values of predictors are changed first, then groups, then rows of a group.
 
     Further groups are copies of those that are there, in turn; fewer are dealt out so that factors that tell groups
@@ -189,8 +237,9 @@ def resized(design: Design, asked: Sequence[Axis], size: Mapping[str, int]) -> D
     for kind in ("values", GROUPS, ROWS):
         for axis in asked:
             if axis.of == kind:
-                layout = _RESIZE[kind](design, layout, axis, size[axis.name])
-    return _built(design, layout, ", ".join(f"{name}={count}" for name, count in size.items()))
+                layout = _RESIZE[kind](design, layout, axis, int(size[axis.name]))
+    counts = {axis.name: size[axis.name] for axis in asked if axis.of not in ASSUMED}
+    return _built(design, layout, ", ".join(f"{name}={count}" for name, count in counts.items()) or "its own rows")
 
 
 def _with_values(design: Design, layout: Layout, axis: Axis, count: int) -> Layout:

@@ -97,7 +97,7 @@ def plot_plan(
 
 def _label(plan: Plan, labels: tuple[Any, ...], quantities: int) -> str:
     name, *sizes = labels
-    words = [f"{size} {axis.label}" for axis, size in zip(plan.axes[1:], sizes, strict=True)]
+    words = [axis.words(size) for axis, size in zip(plan.axes[1:], sizes, strict=True)]
     return style.as_is(", ".join([str(name), *words] if quantities > 1 or not words else words))
 
 

@@ -322,6 +322,14 @@ def test_values_that_cannot_be(given, words):
         ({"vary": {"Subject": [5], "groups": [6]}}, "asked for twice"),
         ({"vary": {"rows": [1]}}, "rows"),
         ({"vary": {"Subject": [10**6]}}, "more than 2,000,000"),
+        ({"vary": {"beta": 5}}, "values by fixed effect, such as {'beta': {'Days'"),
+        ({"vary": {"beta": {"days": [5]}}}, "'days' is no fixed effect; there are 'Intercept', 'Days'"),
+        ({"vary": {"beta": {"Days": [5, 5.0]}}}, r"beta\[Days\] is .*twice"),
+        ({"vary": {"beta": {"Days": [np.inf]}}}, "finite numbers"),
+        ({"vary": {"beta": {"Days": []}}}, "finite numbers"),
+        ({"vary": {"sd": {"Subject": [5]}}}, "no factor with one sd; there are none"),
+        ({"vary": {"sigma": [0]}}, "above zero"),
+        ({"vary": {"effect": {"Days": [5]}}}, "assumed values of 'beta'"),
         ({"vary": {"Subject": [9]}, "quantity": "Dyas"}, "did you mean 'Days'"),
         ({"vary": {"Subject": [9]}, "quantity": "Days > 0"}, "a test is of equations"),
         ({"vary": {"Subject": [9]}, "quantity": "Days = Intercept = 0"}, "one statement each"),
@@ -380,6 +388,46 @@ def test_smooths_and_relationships_are_refused():
     )
     with pytest.raises(errors.NotAvailableError):
         blm.plan(fit, vary={"Subject": [9]})
+
+
+@pytest.mark.parametrize(
+    ("entry", "given"),
+    [
+        ({"beta": {"Days": [3, 8]}}, {"beta": {"Days": 3}}),
+        ({"beta": {"Intercept": [200], "Days": [3, 8]}}, {"beta": {"Intercept": 200, "Days": 3}}),
+        ({"sigma": [15, 30.0]}, {"sigma": 15}),
+        ({"sd": {"Subject": [20, 40]}}, {"sd": 20}),
+    ],
+)
+def test_assumed_values_are_varied_as_sizes_are(entry, given):
+    """The first combination is the plan of a truth that was assumed so."""
+    times = pd.DataFrame({"Days": list(range(4)) * 6, "Subject": np.repeat(list("abcdef"), 4)})
+    truth = blm.assume("y ~ Days + (1 | Subject)", times, beta=[250, 5], sd=30, sigma=25)
+    asked = {"studies": 20, "random_seed": 1, "cores": 1, "progressbar": False}
+    found = blm.plan(truth, vary={**entry, "Subject": [8]}, **asked)
+    single = blm.plan(blm.assume(truth, **given), vary={"Subject": [8]}, **asked)
+    columns = ["truth", "power", "width", "mean", "sd"]
+    pd.testing.assert_series_equal(found.table.iloc[0][columns], single.table.iloc[0][columns])
+    assert len(found.table) == 2 and not found.table.iloc[1][columns].equals(found.table.iloc[0][columns])
+    name = found.varied[-2]
+    assert name in found.table and found.studies[name].nunique() == 2
+
+
+def test_effects_of_a_posterior_are_those_asked_for(pilot):
+    few = {"draws": 100, "chains": 2, "random_seed": 1, "progressbar": False}
+    post = blm.Model(pilot.design.formula.text, pilot.design.frame).fit(**few)
+    asked = {"studies": 20, "random_seed": 1, "cores": 1, "progressbar": False}
+    found = blm.plan(post, vary={"beta": {"Days": [2, 20]}, "Subject": [8]}, **asked)
+    assert found.table["truth"].tolist() == [2.0, 20.0]
+    assert found.table["power"].iloc[0] < found.table["power"].iloc[1]
+    assert "Days: 2.000, 20.000" in str(found) or "Days: 2.000, 20.00" in str(found)
+    assert found.smallest(0.5)["beta[Days]"] == 20.0
+    figure = blm.plot_plan(found)
+    assert figure.axes[0].get_xlabel() == "effect of Days"
+    other = blm.plan(post, vary={"Subject": [8], "beta": {"Days": [20, 30]}}, **asked)
+    assert other.smallest(0.5)["beta[Days]"] == 20.0
+    lines = blm.plot_plan(other).axes[0].lines
+    assert [line.get_label() for line in lines[:2]] == ["effect of Days 20", "effect of Days 30"]
 
 
 def test_the_smallest_size_that_is_enough(pilot):
