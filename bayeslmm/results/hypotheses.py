@@ -91,7 +91,11 @@ def hypothesis_over(
         before = None if prior is None else _differences(statement, prior)
         table = records[0].summarise(difference[..., None], ci_prob, ci_kind, signs=True)
         exact = None if before is None else densities_at_equality(statement, records)
-        evidence = _evidence(statement, difference, before) if exact is None else _of_densities(statement, *exact)
+        evidence = (
+            _evidence(statement, difference, before, tables=len(records))
+            if exact is None
+            else _of_densities(statement, *exact)
+        )
         row = {"hypothesis": statement.text, **table.iloc[0].to_dict(), **evidence}
         if interval is not None:
             inside = (difference >= interval[0]) & (difference <= interval[1])
@@ -123,22 +127,23 @@ def _differences(statement: Statement, numbers: Mapping[str, Array]) -> Array:
     return np.asarray(statement.difference([numbers[name] for name in statement.names]))
 
 
-def _evidence(statement: Statement, after: Array, before: Array | None) -> dict[str, float]:
+def _evidence(statement: Statement, after: Array, before: Array | None, *, tables: int = 1) -> dict[str, float]:
     """P(statement | data), and the Bayes factor for it against its opposite, with their Monte Carlo errors.
 
     Of an equation the Savage–Dickey ratio (Dickey 1971): posterior over prior density where the sides are equal; its
-    probability is missing, since priors here give it none.
+    probability is missing, since priors here give it none. Of several imputed tables ``after`` holds each one's chains
+    in turn: how they differ is no Monte Carlo error.
     """
     if before is not None and np.isnan(before).any():  # the priors allow what the statement is no number for
         before = None
     if statement.relation == "=":
-        factor, error = (np.nan, np.nan) if before is None else _ratio_of_densities(statement, after, before)
+        factor, error = (np.nan, np.nan) if before is None else _ratio_of_densities(statement, after, before, tables)
         return {"probability": np.nan, "p_mcse": np.nan, "bayes_factor": factor, "bf_mcse": error}
     holds = HOLDS[statement.relation]
-    p, size, p_error = _share(holds(after, 0.0))
+    p, size, p_error = _share(holds(after, 0.0), tables)
     if before is None:
         return {"probability": p, "p_mcse": p_error, "bayes_factor": np.nan, "bf_mcse": np.nan}
-    q, prior_size, _ = _share(holds(before, 0.0))
+    q, prior_size, _ = _share(holds(before, 0.0), tables)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = float(np.divide(p, 1.0 - p) / np.divide(q, 1.0 - q))
     if not 0.0 < p < 1.0 or not 0.0 < q < 1.0:  # a factor of zero, or without a bound
@@ -165,19 +170,21 @@ def _warn_of_few(statement: Statement, count: int, whose: str) -> None:
     )
 
 
-def _share(holds: Array) -> tuple[float, float, float]:
+def _share(holds: Array, tables: int) -> tuple[float, float, float]:
     """How many of the draws (chain, draw) fulfil a statement, their effective number, and the error of the share.
 
     The error is that of a share with one draw for and one against on top, so that all or none leave some as well.
     """
-    share, size = float(holds.mean()), effective_size(holds.astype(float))
+    share, size = float(holds.mean()), _effective(holds.astype(float), tables)
     smoothed = (share * size + 1.0) / (size + 2.0)
     return share, size, float(np.sqrt(smoothed * (1.0 - smoothed) / (size + 2.0)))
 
 
-def _ratio_of_densities(statement: Statement, after: Array, before: Array) -> tuple[float, float]:
+def _ratio_of_densities(statement: Statement, after: Array, before: Array, tables: int) -> tuple[float, float]:
     """Posterior over prior density where the sides are equal, and its error; missing where too few draws are near."""
-    (numerator, near, above), (denominator, near_before, below) = _density_at_zero(after), _density_at_zero(before)
+    (numerator, near, above), (denominator, near_before, below) = (
+        _density_at_zero(draws, tables) for draws in (after, before)
+    )
     if min(near, near_before) < FEWEST_NEAR:
         whose, count = ("prior", near_before) if near_before < FEWEST_NEAR else ("posterior", near)
         _warn_of_few(statement, count, whose)
@@ -186,7 +193,12 @@ def _ratio_of_densities(statement: Statement, after: Array, before: Array) -> tu
     return ratio, float(ratio * np.hypot(above, below))
 
 
-def _density_at_zero(draws: Array) -> tuple[float, int, float]:
+def _effective(values: Array, tables: int) -> float:
+    """The effective number of draws (chain, draw) of so many tables, the same number of chains of each."""
+    return sum(effective_size(part) for part in np.split(values, tables))
+
+
+def _density_at_zero(draws: Array, tables: int) -> tuple[float, int, float]:
     """By a normal kernel of Silverman's width, from the quartiles where tails are long.
 
     With the number of draws that it rests on, and its relative Monte Carlo error by their effective number.
@@ -200,7 +212,7 @@ def _density_at_zero(draws: Array) -> tuple[float, int, float]:
     density, near = float(kernels.mean()), int(np.sum(np.abs(draws) < 2.0 * width))
     if not density > 0.0:
         return density, near, np.nan
-    return density, near, float(kernels.std() / np.sqrt(effective_size(kernels)) / density)
+    return density, near, float(kernels.std() / np.sqrt(_effective(kernels, tables)) / density)
 
 
 def _posterior_numbers(record: Draws, mentioned: Sequence[Effect]) -> dict[str, Array]:

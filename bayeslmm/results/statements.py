@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -145,7 +145,8 @@ def _chain(text: str, names: Sequence[str], verb: str) -> list[Statement]:
     marked = _marked(text, names)
     pieces = RELATIONS.split(marked)
     if len(pieces) < 3:
-        raise InputError(f"{verb}({text.strip()!r}): a statement holds =, <, <=, > or >=, such as '{text.strip()} = 0'")
+        example = text.strip() or next(iter(names), "x")
+        raise InputError(f"{verb}({text.strip()!r}): a statement holds =, <, <=, > or >=, such as '{example} = 0'")
     ordered = sorted(names, key=len, reverse=True)
     statements = []
     for k in range(0, len(pieces) - 2, 2):
@@ -220,9 +221,11 @@ def _check(node: ast.expr, text: str, verb: str, names: Sequence[str]) -> None:
         case ast.Name(id=name) if re.fullmatch(r"_\d+", name):
             return
         case ast.Name(id=name):
-            near = get_close_matches(name, [str(n) for n in names], n=3, cutoff=0.4)
-            hint = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-            raise InputError(f"{verb}({text.strip()!r}): no {name!r} here{hint} There are {', '.join(names)}")
+            _refuse_name(name, text, verb, names)
+        case ast.Subscript(value=ast.Name(id=name)):
+            shown = ast.unparse(node)
+            if not re.search(r"\b_\d+\b", shown):  # the brackets are no levels, but arithmetic of names
+                _refuse_name(shown, text, verb, names)
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow(), right=right):
             _check(left, text, verb, names)
             _check(right, text, verb, names)
@@ -237,6 +240,13 @@ def _check(node: ast.expr, text: str, verb: str, names: Sequence[str]) -> None:
         f"{verb}({text.strip()!r}): a statement holds names, numbers, + - * / ** ( ) and {', '.join(FUNCTIONS)}; "
         f"names here are {', '.join(names)}"
     )
+
+
+def _refuse_name(name: str, text: str, verb: str, names: Sequence[str]) -> NoReturn:
+    by_small_letters = {str(each).lower(): str(each) for each in names}
+    near = [by_small_letters[each] for each in get_close_matches(name.lower(), by_small_letters, n=3, cutoff=0.4)]
+    hint = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+    raise InputError(f"{verb}({text.strip()!r}): no {name!r} here{hint} There are {', '.join(names)}")
 
 
 def _value(node: ast.expr, bindings: Mapping[str, Any]) -> Any:

@@ -139,6 +139,22 @@ def test_what_is_no_sum_of_fixed_effects_keeps_the_kernel(post, model):
     assert averaged(heavy, "Days = 10") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Machin[B] = 0", r"no 'Machin\[B\]' here; did you mean 'Machine\[B\]'"),
+        ("Machine[b] - Machine[C] = 0", r"no 'Machine\[b\]' here; did you mean 'Machine\[B\]'"),
+        ("Machine[D] = 0", r"did you mean 'Machine\["),
+        ("intercept = 0", "did you mean 'Intercept'"),
+        ("", "such as 'Intercept = 0'"),
+    ],
+)
+def test_levels_that_are_not_there_lead_to_those_that_are(text, message):
+    machines = blm.lmer("score ~ Machine + (1 | Worker)", blm.load_dataset("machines"))
+    with pytest.raises(errors.InputError, match=message):
+        machines.test(text)
+
+
 def test_flat_priors_have_no_bayes_factor(model):
     flat = model.update(priors={"Days": blm.flat()}).fit(random_seed=1)
     found = flat.hypothesis("Days > 10").iloc[0]

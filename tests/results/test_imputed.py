@@ -370,6 +370,9 @@ def test_the_draws_of_all_tables_are_a_posterior(drawn):
     assert glance["icc"] == pytest.approx(post.icc().loc["adjusted", "mean"])
     assert glance["r2_marginal"] == pytest.approx(post.r2().loc["marginal", "mean"])
     pd.testing.assert_frame_equal(post.hypothesis("ses > 1"), drawn.hypothesis("ses > 1"))
+    errors_of_fits = [fit.hypothesis("ses > 1")["p_mcse"].iloc[0] for fit in drawn.fits]
+    together = np.sqrt(np.sum(np.square(errors_of_fits))) / len(errors_of_fits)
+    assert post.hypothesis("ses > 1")["p_mcse"].iloc[0] == pytest.approx(together, rel=0.15)  # not between tables
     assert blm.plot_trace(post) is not None and blm.plot_ranef(post) is not None
 
 
