@@ -22,7 +22,7 @@ def run_compile(options: argparse.Namespace) -> int:
     compile_each(["kernel"])
     child = _beside(["nuts", "quadrature"])
     try:
-        compile_each(["search", "sampler"])
+        compile_each(["search", "sampler", "modes"])
     except BaseException:
         if child is not None:
             child.kill()
@@ -95,6 +95,13 @@ def _quadrature() -> None:
     _herds().fit(**FEW)
 
 
+def _modes() -> None:
+    from ..engine import laplace_loops
+
+    laplace_loops.is_ready.worth = 0
+    _herds().fit_ml()
+
+
 def _left_out() -> None:
     draws = _herds().fit(**FEW)
     for unit in ("observation", "herd"):
@@ -107,5 +114,6 @@ LOOPS: dict[str, tuple[str, Callable[[], None]]] = {
     "sampler": ("the exact sampler, and rows left out", _sampler),
     "nuts": ("the density of NUTS, of every family", _nuts),
     "quadrature": ("effects integrated out, of every family", _quadrature),
+    "modes": ("point fits of every other family", _modes),
     "left out": ("rows and groups left out, of every family", _left_out),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +21,18 @@ from ..design.design import Design, GroupTerm
 from ..design.identification import beside_dispersion, limits_of
 from ..errors import FitError, NotAvailableError
 from ..families import LINKS, Link
-from ..families.densities import each_bend, each_bend_by_row, each_normaliser, normaliser, numbers
+from ..families.densities import add_normaliser, bends_address, each_bend, each_bend_by_row, each_normaliser, numbers
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.lazy import lapack
-from . import pls
+from . import laplace_loops, layout, pls
+from .laplace_loops import CLOSE, HALVINGS, INNER_STEPS, SURE
 from .reml import PointSolution
 from .reweighting import Reweighted
 from .scaled_cutpoints import ScaledCutpoints, bends_by_scale
 from .scaling import Problem, scale
 from .separation import can_separate, separating
 
-INNER_STEPS = 1000
-CLOSE, SURE = (1e-12, 1e-20)  # gain that an inner Newton step promises, below which rounding may, or does, decide
-HALVINGS = 30
 PERFECT = 1e-6  # residual sd over that of the response, below which there is none
 CERTAIN = 1e-9  # information of a row at an edge, a trial, below which it may be separated
 NEARLY_PERFECT = 1e-4  # the same of a search that came to no rest, as a coefficient of variation
@@ -48,8 +47,25 @@ class Inner:
     eta: Array  # (n,)
     bends: Array  # (10, n), see `Family.bends`, or (13, n), see `scaled_cutpoints`
     h: float  # Σ log density, without its constants, − ½uᵀu
-    reduced: pls.Reduced
+    log_det_M: float
     joint: Joint | None  # of a restricted approximation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factorised(Inner):
+    """The same with the factors of M, where Python sought it."""
+
+    reduced: pls.Reduced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Loops:
+    """What the compiled search for a mode takes of a model, whatever its parameters (`laplace_loops`)."""
+
+    density: laplace_loops.Density
+    pattern: layout.Pattern
+    values: layout.Values  # which it overwrites
+    held: tuple[Array, ...]  # of which it has addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +301,8 @@ class Approximation:
     β̃ and θ̃ are of scaled columns (`scaling`), φ̃ the family's parameters in `Parameters`.
     """
 
+    can_loop = False  # whether compiled loops take it
+
     def __init__(self, design: Design, *, restricted: bool = False) -> None:
         problem = narrowed(design)
         self.design, self.family, self.restricted = design, design.family, restricted
@@ -313,6 +331,14 @@ class Approximation:
         self.constant = float(np.sum(self.loops.density_constants * self.loops.counted))
         self.distinct, self.counts = self.loops.distinct_responses()
         self._prepare(design, X.shape[1])
+        # what compiled loops can take: rows with the same parameters, all of which count, effects without a dense rest
+        self.can_loop = (
+            not restricted
+            and isinstance(self.parameters, Parameters)
+            and not self.parameters.by_row
+            and (self.counted is None or bool((self.counted > 0.0).all()))
+            and 0 < self.m == self.alone.layout.m_chain
+        )
 
     def _prepare(self, design: Design, p: int) -> None:
         """What the search keeps beside the rows of p columns, where they are laid out."""
@@ -335,13 +361,37 @@ class Approximation:
         self.last_values: Array | None = None  # the family's parameters where a likelihood was computed last
         self.first_beta = np.zeros(self.p)  # and for β̂ of a restricted one, before there is a last
 
+    @cached_property
+    def _loops(self) -> _Loops:
+        """What they are handed, made when they are first used."""
+        values = self.alone.layout.values
+        low, high, weights = held = (*self.response, self.weights)
+        return _Loops(
+            density=laplace_loops.Density(
+                bends_address(),
+                self.kind,
+                self.link,
+                low.ctypes.data,
+                high.ctypes.data,
+                weights.ctypes.data,
+                np.ones(len(self.y)) if self.counted is None else np.ascontiguousarray(self.counted, dtype=float),
+            ),
+            pattern=self.alone.layout.pattern,
+            values=values._replace(
+                ZtZ=np.zeros_like(values.ZtZ),
+                ZtXy=np.zeros_like(values.ZtXy),
+                pair_values=np.zeros_like(values.pair_values),
+                XytXy=np.zeros_like(values.XytXy),
+            ),
+            held=held,
+        )
+
     # -- coordinates
 
     def split(self, psi: Array) -> tuple[Array, Array, Array]:
         """β̃, θ̃ and φ̃."""
-        ends = [self.n_beta, self.n_beta + self.n_theta]
-        beta, theta, free = np.split(psi, ends)
-        return beta, theta, free
+        first, after = self.n_beta, self.n_beta + self.n_theta
+        return psi[:first], psi[first:after], psi[after:]
 
     @property
     def theta_at(self) -> slice:
@@ -380,7 +430,10 @@ class Approximation:
 
     def _with_templates(self, theta: Array) -> Iterator[tuple[Template, Array]]:
         """(template, its part of θ̃)."""
-        yield from zip(self.templates, np.split(theta, self.ends[:-1])[: len(self.templates)], strict=True)
+        start = 0
+        for template in self.templates:
+            yield template, theta[start : start + template.n_theta]
+            start += template.n_theta
 
     # -- the inner problem
 
@@ -412,7 +465,7 @@ class Approximation:
         eta = self.X @ beta + self.offset
         return eta + self.alone.effect(self.alone.scaled(lams, u[:, None])[:, 0]) if self.m else eta
 
-    def inner(self, beta: Array, lams: Sequence[Array], values: Array, start: Array, *, joint: bool) -> Inner:
+    def inner(self, beta: Array, lams: Sequence[Array], values: Array, start: Array, *, joint: bool) -> Factorised:
         """û, and β̂ where it is a mode as well (``joint``), by Newton's method with halved steps.
 
         Raises
@@ -462,9 +515,43 @@ class Approximation:
             raise FloatingPointError("the modes of the effects were not reached")
         if not exact:
             raise FloatingPointError("the effects have no mode: the curvature has the wrong sign")
-        return Inner(
-            u=u, beta=beta, eta=eta, bends=self.bends(eta, values, 10), h=h, reduced=reduced, joint=normal_equations
+        return Factorised(
+            u=u,
+            beta=beta,
+            eta=eta,
+            bends=self.bends(eta, values, 10),
+            h=h,
+            log_det_M=reduced.log_det_M,
+            joint=normal_equations,
+            reduced=reduced,
         )
+
+    def _by_loops(
+        self, beta: Array, lams: Sequence[Array], values: Array, *, with_slopes: bool
+    ) -> tuple[Inner, laplace_loops.Mode] | None:
+        """The inner solution by compiled loops, from the last one; None where they are not for it, or break down."""
+        if not (self.can_loop and laplace_loops.is_ready()):
+            return None
+        loops, n = self._loops, len(self.y)
+        lam = np.concatenate([lams[k].reshape(-1) for k in self.order])
+        mode = laplace_loops.Mode(
+            np.zeros(self.m) if self.last is None else self.last.u.copy(),
+            np.empty(n),
+            np.empty((10, n)),
+            np.empty(n),
+            np.empty((2, n)),
+            np.empty(len(lam)),
+            np.empty(3),
+        )
+        fixed = self.X @ beta + self.offset
+        laplace_loops.find_mode(
+            self.alone.rows, loops.pattern, loops.values, loops.density, values, lam, fixed, with_slopes, mode
+        )
+        h, log_det_M, is_sound = mode.numbers.tolist()
+        if not is_sound:
+            return None
+        inner = Inner(u=mode.u, beta=beta, eta=mode.eta, bends=mode.bends, h=h, log_det_M=log_det_M, joint=None)
+        return inner, mode
 
     def _factorise(self, rows: Reweighted, W: Array, lams: Sequence[Array]) -> tuple[pls.Reduced, bool]:
         """M, and whether it is that of these weights: elsewhere than at a mode they may have to be above zero."""
@@ -538,9 +625,16 @@ class Approximation:
         with np.errstate(all="ignore"):
             values = self.parameters.values(free)
         self.refuse_perfect(values)
-        inner = self.mode(beta, lams, values)
+        answer = self._by_loops(beta, lams, values, with_slopes=True)
         with np.errstate(all="ignore"):  # what is not finite is refused
-            value, slopes = self._value(inner, values), self._slopes(inner, lams, values, free)
+            inner: Inner
+            if answer is not None:
+                inner, mode = answer
+                slopes = self._slopes_of(mode, lams, values, free)
+            else:
+                inner = self._factorised(beta, lams, values)
+                slopes = self._slopes(inner, lams, values, free)
+            value = self._value(inner, values)
         if not (np.isfinite(value) and all(np.isfinite(part).all() for part in (slopes[0], *slopes[1], slopes[2]))):
             raise FloatingPointError("the log likelihood or its gradient is not finite")
         self.last_values = values
@@ -554,6 +648,12 @@ class Approximation:
         FloatingPointError
             As `inner`.
         """
+        answer = self._by_loops(beta, lams, values, with_slopes=False)
+        return self._factorised(beta, lams, values) if answer is None else answer[0]
+
+    def _factorised(self, beta: Array, lams: Sequence[Array], values: Array) -> Factorised:
+        """The same by Python, with the factors of M."""
+        laplace_loops.is_ready.evaluations += self.can_loop
         if self.last is not None:
             start, beta = self.last.u, self.last.beta if self.restricted else beta
         else:
@@ -597,10 +697,14 @@ class Approximation:
         """What the parameters add to the log density of all rows whatever η, and its slopes by them."""
         if values.ndim == 2:
             return float(self._normalisers(values)[0].sum()), np.zeros(0)
-        gradient = np.zeros(max(2, len(values)))
-        total = normaliser(self.kind, self.loops.n_counted, values, self.distinct, self.counts, gradient)
+        gradient, total = np.zeros(max(2, len(values))), np.zeros(1)
+        if self.loops.family.of_loops.normaliser is not None:
+            n = float(self.loops.n_counted)
+            add_normaliser(self.kind, n, values, self.distinct, self.counts, gradient, total)
+        if self.family.between is None:
+            return float(total[0]), gradient[: len(values)]
         of_ends, slopes = self.at_ends(values)
-        return float(total) + float(of_ends.sum()), gradient[: len(values)] + slopes.sum(axis=1)
+        return float(total[0]) + float(of_ends.sum()), gradient[: len(values)] + slopes.sum(axis=1)
 
     def at_ends(self, values: Array) -> tuple[Array, Array]:
         """What ends with probabilities of their own add to the rows (n,) whatever η, and its slopes (r, n).
@@ -628,13 +732,24 @@ class Approximation:
         return out + of_ends, slopes + by_ends
 
     def _value(self, inner: Inner, values: Array) -> float:
-        total = inner.h + self.constant + self.normaliser(values)[0] - 0.5 * inner.reduced.log_det_M
+        total = inner.h + self.constant + self.normaliser(values)[0] - 0.5 * inner.log_det_M
         if inner.joint is not None and self.p:
             total += 0.5 * self.p * np.log(2.0 * np.pi) - float(np.log(inner.joint.R.diagonal()).sum())
         return -total
 
+    def _slopes_of(
+        self, mode: laplace_loops.Mode, lams: Sequence[Array], values: Array, free: Array
+    ) -> tuple[Array, list[Array], Array]:
+        """What `_slopes` gives, of what the compiled loops have filled."""
+        by_lam, start = list(lams), 0
+        for k in self.order:
+            by_lam[k] = mode.by_lam[start : start + lams[k].size].reshape(lams[k].shape)
+            start += lams[k].size
+        by_free = self.by_coordinates(list(mode.each), values, free) if len(values) else np.zeros(0)
+        return -(self.X.T @ mode.by_eta), by_lam, -by_free
+
     def _slopes(
-        self, inner: Inner, lams: Sequence[Array], values: Array, free: Array
+        self, inner: Factorised, lams: Sequence[Array], values: Array, free: Array
     ) -> tuple[Array, list[Array], Array]:
         rows = self.with_X if self.restricted else self.alone
         _, d1, d2, d3, *by = inner.bends

@@ -21,7 +21,7 @@ from ..errors import NotAvailableError
 from ..tools.arrays import Array
 from ..tools.lazy import special
 from . import pls
-from .laplace import CERTAIN, Approximation, Inner
+from .laplace import CERTAIN, Approximation, Factorised, Inner
 from .reml import PointSolution
 from .reweighting import Reweighted
 from .scaling import Problem, scale
@@ -192,7 +192,7 @@ class CategoryApproximation(Approximation):
         return 0.0, np.zeros(0)
 
     def _slopes(
-        self, inner: Inner, lams: Sequence[Array], values: Array, free: Array
+        self, inner: Factorised, lams: Sequence[Array], values: Array, free: Array
     ) -> tuple[Array, list[Array], Array]:
         rows = self.with_X if self.restricted else self.alone
         _, d1, minus_W = inner.bends

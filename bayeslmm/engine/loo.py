@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..covariances.template import cholesky_psd
 from ..errors import NotAvailableError
 from ..tools.arrays import Array
+from ..tools.blas import one_blas_thread
 from ..tools.compiling import compiled, inlined
 from .assembly import right_side
 from .elimination import back_substitute, selected_inverse
@@ -175,7 +176,8 @@ def leave_one_out(problem: Problem, draws: Hyperdraws, *, cores: int = 1) -> Lef
         for s2, h, e in zip(sigma**2, leverage, residual, strict=True):
             _to_densities(e, h, w / s2, log_w - np.log(2.0 * np.pi * s2))
 
-    in_pieces(work, S, cores)
+    with one_blas_thread:
+        in_pieces(work, S, cores)
     return LeftOut(without=without, within=within)
 
 
@@ -219,7 +221,8 @@ def _leave_one_out_of_wide(problem: Problem, draws: Hyperdraws, coordinates: _Co
             variance = draws.sigma[s] ** 2 * (1.0 + h) / coordinates.weights
             within[s] = -0.5 * (np.log(2.0 * np.pi * variance) + e**2 / variance) + 0.0 * left
 
-    in_pieces(densities, S, cores)
+    with one_blas_thread:
+        in_pieces(densities, S, cores)
     return LeftOut(without=without, within=within)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
-from ..tools.compiling import compiled, copy_into, inlined, is_kept
+from ..tools.compiling import Readiness, compiled, copy_into, inlined
 from .assembly import project, right_side, subtract_products, trace_sums
 from .elimination import back_substitute, forward_substitute, selected_inverse
 from .reduction import SMALL, backward, factorise, forward, inverse_of_dense, work_for
@@ -28,29 +28,6 @@ VALUE, EVALUATIONS, ENDED, RESIDUAL = range(4)
 
 
 WORTH_COMPILING = 2_000  # evaluations by Python, which take some seconds, as long as compiling the search does
-
-
-class Readiness:
-    """Whether the search is compiled, kept from before, or worth compiling: a first fit is sooner done without it."""
-
-    def __init__(self) -> None:
-        self.evaluations, self._is_kept = 0, False
-
-    def __call__(self) -> bool:
-        """Whether to search by the compiled loop."""
-        if self._is_kept:
-            return True
-        signatures = getattr(search, "signatures", None)  # none where numba is told not to compile
-        if signatures is None:
-            return False
-        if not signatures and self.evaluations == 0:
-            folder = search._cache.cache_path
-            self._is_kept = folder is not None and is_kept(folder, "newton.search")
-        self._is_kept = self._is_kept or bool(signatures)  # to list them takes a tenth of a millisecond
-        return self._is_kept or self.evaluations >= WORTH_COMPILING
-
-
-is_ready = Readiness()
 
 
 class Form(NamedTuple):
@@ -497,3 +474,6 @@ def search(pattern, values, form, rival, most, point, trial):
         if is_finishing and (_newton_step(point, slope, step) < 1e-14 or steps == 20):
             break
     numbers[ENDED] = AT_REST
+
+
+is_ready = Readiness(search, "newton.search", WORTH_COMPILING)

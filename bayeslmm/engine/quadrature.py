@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
@@ -156,8 +157,9 @@ def _each_draw(
     in_pieces(work, S, cores, length=max(1, PIECE // evaluations))
 
 
+@cache
 def rule_of(nodes: int, q: int) -> Rule:
-    """The product rule of so many nodes along each of q effects."""
+    """The product rule of so many nodes along each of q effects; its arrays are shared, and only read."""
     x, weight = hermegauss(nodes)
     grid = np.stack(np.meshgrid(*[x] * q, indexing="ij"), axis=-1).reshape(-1, q) if q else np.zeros((1, 0))
     log_weight = np.log(weight / weight.sum())

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..tools.arrays import Array
+from ..tools.blas import one_blas_thread
 from .marginal import Marginal, Walk
 from .proposal import Proposal
 
@@ -75,55 +75,6 @@ class _Pace:
             first = last
 
 
-@cache
-def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-class _OneBlasThread:
-    """Holds BLAS to one thread while any team is at work: the setting is the process's, and teams may overlap.
-
-    A thread of its own sets it, since threadpoolctl lets only the thread that has set it set it back.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._teams = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._teams:
-                held, self._done = threading.Event(), threading.Event()
-                self._keeper = threading.Thread(target=self._hold, args=(held, self._done), daemon=True)
-                self._keeper.start()
-                try:
-                    held.wait()
-                except BaseException:
-                    self._done.set()
-                    raise
-            self._teams += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._teams -= 1
-            if not self._teams:
-                self._done.set()
-                self._keeper.join()
-
-    @staticmethod
-    def _hold(held: threading.Event, done: threading.Event) -> None:
-        try:
-            with _blas().limit(limits=1, user_api="blas"):
-                held.set()
-                done.wait()
-        finally:
-            held.set()  # nobody waits for a thread that has failed
-
-
-_one_blas_thread = _OneBlasThread()
-
-
 class Team:
     """Threads that share the work; the compiled loops let them run at the same time. Use it in a ``with`` statement.
 
@@ -137,7 +88,7 @@ class Team:
         self._open = ExitStack()
 
     def __enter__(self) -> Team:
-        self._open.enter_context(_one_blas_thread)
+        self._open.enter_context(one_blas_thread)
         self._pool = self._open.enter_context(ThreadPoolExecutor(self.cores))
         return self
 

@@ -9,12 +9,16 @@ rows and `each_row` fills an array.  A family is asked for by its number in the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
-from ..tools.compiling import compiled
+from ..tools.arrays import Array
+from ..tools.compiling import called_at, compiled, compiled_for_c, reals_at
 from . import BY_OPTION, FAMILIES
 from .family import Family
 from .links import LINKS
@@ -100,10 +104,49 @@ _each_bend = _switch(
 )
 
 
-@compiled
-def each_bend(kind, link, y, trials, weights, eta, parameters, out):
+def _bends_for_c(kind, link, n, parts, r, y, trials, weights, eta, parameters, out):  # pragma: no cover - compiled
     """Those of all rows into ``out`` (10, n), or the first three of them."""
-    _each_bend(kind, link, y, trials, weights, eta, parameters, out)
+    return _each_bend(
+        kind,
+        link,
+        numba.carray(reals_at(y), n),
+        numba.carray(reals_at(trials), n),
+        numba.carray(reals_at(weights), n),
+        numba.carray(reals_at(eta), n),
+        numba.carray(reals_at(parameters), r),
+        numba.carray(reals_at(out), (parts, n)),
+    )
+
+
+@cache
+def _bends_in_c() -> Any:
+    """It, which has to live as long as its address is called; compiled once, and not with what calls it."""
+    return compiled_for_c(types.float64(*[types.int64] * 11))(_bends_for_c)
+
+
+def bends_address() -> int:
+    """Where the derivatives of all rows stand as a C function, compiled when first asked for."""
+    return int(_bends_in_c().address)
+
+
+@intrinsic
+def bends_at(typing_context, address, kind, link, n, parts, r, y, trials, weights, eta, parameters, out):
+    """The C function at an address, of arrays by theirs."""
+    whole, real = types.int64, types.float64
+
+    def generate(context, builder, signature, values):
+        return called_at(builder, values[0], values[1:], context.get_value_type(signature.return_type))
+
+    return real(whole, whole, whole, whole, whole, whole, whole, whole, whole, whole, whole, whole), generate
+
+
+def each_bend(
+    kind: int, link: int, y: Array, trials: Array, weights: Array, eta: Array, parameters: Array, out: Array
+) -> None:
+    """Derivatives of all rows, `Family.bends`, into ``out`` (10, n), or the first three of them; arrays in order."""
+    arrays = [np.ascontiguousarray(array, dtype=float) for array in (y, trials, weights, eta, parameters)]
+    addresses = [array.ctypes.data for array in (*arrays, out)]
+    _bends_in_c().ctypes(kind, link, len(y), len(out), len(parameters), *addresses)
 
 
 @compiled
@@ -146,6 +189,12 @@ along = _switch(
 # What the parameters add to the log density of n rows whatever the linear predictor; adds to ``gradient``. ``values``
 # and their ``counts`` are the distinct responses, where `Family.normaliser_takes_y`.
 normaliser = _switch("n, parameters, values, counts, gradient", _normaliser_of, "nan")
+
+
+@compiled
+def add_normaliser(kind, n, parameters, values, counts, gradient, total):
+    """`normaliser` added to ``total`` (1,)."""
+    total[0] += normaliser(kind, n, parameters, values, counts, gradient)
 
 
 @compiled

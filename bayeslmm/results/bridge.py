@@ -9,9 +9,9 @@ likely. Together each makes up for what the other lacks.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ..tools.arrays import Array
+from ..tools.lazy import special
 
 TURNS = 1000
 AT_REST = 1e-8  # of a log ratio
@@ -28,13 +28,13 @@ def log_ratio(with_rows: Array, without_rows: Array) -> tuple[float, float]:
     """
     S, R = len(with_rows), len(without_rows)
     share, other_share = np.log(S / (S + R)), np.log(R / (S + R))
-    ratio = float(logsumexp(without_rows) - np.log(R))
+    ratio = float(special.logsumexp(without_rows) - np.log(R))
     if not np.isfinite(ratio):
         return ratio, np.inf
     for _ in range(TURNS):
         top = without_rows - np.logaddexp(share + without_rows, other_share + ratio)
         bottom = -np.logaddexp(share + with_rows, other_share + ratio)
-        before, ratio = ratio, float(logsumexp(top) - np.log(R) - logsumexp(bottom) + np.log(S))
+        before, ratio = ratio, float(special.logsumexp(top) - np.log(R) - special.logsumexp(bottom) + np.log(S))
         if abs(ratio - before) < AT_REST:
             break
     return ratio, float(np.hypot(_relative_error(top), _relative_error(bottom)))

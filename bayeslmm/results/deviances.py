@@ -63,14 +63,15 @@ def _log_density(design: Design, values: Array) -> Callable[[Array], Array]:
     family, loops, ones = design.family, design.in_loops, np.ones(design.n)
     (kind, link), (y, trials) = numbers(loops.family.of_loops), loops.working_ends
     says_nothing = np.zeros(len(ones), dtype=bool) if loops is design else loops.counted == 0.0
-    response = [np.ascontiguousarray(ones if v is None else v, dtype=float) for v in (y, trials, design.precisions)]
+    given = (ones if each is None else each for each in (y, trials, design.precisions))
+    low, high, weights = (np.ascontiguousarray(each, dtype=float) for each in given)
     of_rows = each_bend_by_row if values.ndim == 2 else each_bend
 
     def log_density(eta: Array) -> Array:
         out = np.empty((3, len(eta)))
         with np.errstate(all="ignore"):
             relative_eta, of_values, unit = family.for_loops(np.ascontiguousarray(eta), values)
-            of_rows(kind, link, *response, relative_eta, of_values, out)
+            of_rows(kind, link, low, high, weights, relative_eta, of_values, out)
             out[1], out[2] = out[1] / unit, out[2] / unit**2
         out[0] = np.where(np.isfinite(out).all(axis=0), out[0], -np.inf)
         out[:, says_nothing] = 0.0

@@ -25,6 +25,7 @@ from ..families import LINKS, Family
 from ..residual_structures import Residuals
 from ..terms.wide import WideTerm, spread
 from ..tools.arrays import Array
+from ..tools.blas import one_blas_thread
 from ..tools.lazy import special
 from .draws import Draws, covariance_of
 from .moments import expected_of, expected_over, expected_response, keeps_mean
@@ -260,7 +261,7 @@ class Rows:
         seeded = rng.spawn(len(blocks))
         if len(blocks) == 1:
             return [of(blocks[0], seeded[0])]
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        with one_blas_thread, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             return list(pool.map(of, blocks, seeded))
 
     def eta(self, rows: Any) -> Array:

@@ -63,6 +63,30 @@ def is_kept(folder: str, function: str) -> bool:
     return False
 
 
+class Readiness:
+    """Whether a loop is compiled, kept from before, or worth compiling: a first fit is sooner done without it.
+
+    ``evaluations``: how often its work was done by Python, of which ``worth`` take as long as to compile it.
+    """
+
+    def __init__(self, function: Any, name: str, worth: int) -> None:
+        self.function, self.name, self.worth = function, name, worth
+        self.evaluations, self._is_kept = 0, False
+
+    def __call__(self) -> bool:
+        """Whether to take the compiled loop."""
+        if self._is_kept:
+            return True
+        signatures = getattr(self.function, "signatures", None)  # none where numba is told not to compile
+        if signatures is None:
+            return False
+        if not signatures and self.evaluations == 0:
+            folder = self.function._cache.cache_path
+            self._is_kept = folder is not None and is_kept(folder, self.name)
+        self._is_kept = self._is_kept or bool(signatures)  # to list them takes a tenth of a millisecond
+        return self._is_kept or self.evaluations >= self.worth
+
+
 def kept(dispatcher: Any) -> Any:
     """A compiled function, kept on disk; with NUMBA_DISABLE_JIT numba gives the function itself."""
     if not numba.config.DISABLE_JIT:

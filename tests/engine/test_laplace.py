@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import agreement_glmm
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from shifted import fixed_rng
 from strategies import examples
 
 import bayeslmm as blm
-from bayeslmm.engine import agq, laplace_fit, reml
+from bayeslmm.engine import agq, laplace, laplace_fit, laplace_loops, reml
 from bayeslmm.engine.laplace import Approximation
 from bayeslmm.engine.quadrature import OneFactor
 from bayeslmm.engine.scaling import Problem
@@ -98,6 +100,42 @@ def test_gradient_of_a_rule_is_that_of_differences(family, link):
         difference = (likelihood.with_gradient(psi + step)[0] - likelihood.with_gradient(psi - step)[0]) / (2 * h)
         # as for Laplace's approximation, with the rounding of three nodes of each level
         assert gradient[i] == pytest.approx(difference, rel=2e-6, abs=4e-7 * (1 + np.abs(gradient).max()))
+
+
+@pytest.mark.parametrize("bars", ["(x | g)", "(1 | g / h)"])
+@pytest.mark.parametrize(("family", "link"), PAIRS)
+def test_compiled_loops_find_the_modes_and_slopes_that_python_does(family, link, bars, monkeypatch):
+    about = Approximation(model(family, link, bars=bars).design)
+    assert about.can_loop
+    psi, answers = somewhere(about), []
+    monkeypatch.setattr(laplace_loops.is_ready, "worth", 0)
+    for about.can_loop in (False, True):
+        about.last = None
+        answers.append(about.at(psi))
+    (value, gradient, inner), (other, theirs, by_loops) = answers
+    assert isinstance(inner, laplace.Factorised)
+    if about.family.is_log_concave:  # of others M may not be positive definite on the way
+        assert not isinstance(by_loops, laplace.Factorised)  # nothing broke down
+    assert other == pytest.approx(value, rel=1e-12)  # the order of sums
+    np.testing.assert_allclose(theirs, gradient, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(gradient).max()))
+    np.testing.assert_allclose(by_loops.u, inner.u, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(by_loops.bends, inner.bends, rtol=1e-8, atol=1e-8)
+
+
+def test_loops_that_break_down_leave_the_search_to_python(monkeypatch):
+    monkeypatch.setattr(laplace_loops.is_ready, "worth", 0)
+    about = Approximation(model("poisson", bars="(1 | g)").design)
+    psi = somewhere(about)
+    value, _, inner = about.at(psi)
+    far = replace(inner, u=np.full(about.m, 1e4))  # where the mean is infinite
+    about.last = far
+    assert about._by_loops(*_parts(about, psi), with_slopes=True) is None
+    assert about.at(psi)[0] == pytest.approx(value, rel=1e-9)
+
+
+def _parts(about, psi):
+    beta, theta, free = about.split(psi)
+    return beta, about.lams(theta), about.parameters.values(free)
 
 
 def dense(design, beta, covariances, parameters):

@@ -16,6 +16,7 @@ import bayeslmm as blm
 from bayeslmm.design.build import build_design
 from bayeslmm.engine import bootstrap, criterion, kept, newton, profile, refitting, reml
 from bayeslmm.engine.scaling import Problem
+from bayeslmm.tools.compiling import Readiness
 
 
 def problem_of(name, formula):
@@ -94,18 +95,16 @@ def test_the_gradient_of_a_held_sigma_is_that_of_python(sleep):
     assert of.gradient_given_sigma(np.array([1.0, 0.1, 0.0]), 20.0) is None  # it would be moved
 
 
-def test_a_first_fit_does_not_wait_for_the_search_to_be_compiled(monkeypatch, tmp_path, sleep):
+def test_a_first_fit_does_not_wait_for_the_search_to_be_compiled(tmp_path):
     class Search:  # one that was never compiled
         signatures: tuple = ()
         _cache = type("Cache", (), {"cache_path": str(tmp_path)})
 
-    monkeypatch.setattr(newton, "search", Search)
-    ready = newton.Readiness()
+    ready = Readiness(Search, "newton.search", 10)
     assert not ready()
-    ready.evaluations = newton.WORTH_COMPILING
+    ready.evaluations = 10
     assert ready()
-    monkeypatch.setattr(newton, "search", lambda *_: None)  # numba is told not to compile
-    assert not newton.Readiness()()
+    assert not Readiness(lambda *_: None, "newton.search", 0)()  # numba is told not to compile
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6, newton.SMALL, newton.SMALL + 1])

@@ -1,4 +1,4 @@
-"""R-hat and effective sample sizes are ArviZ's, whose autocovariance is replaced: it mutes warnings for all threads."""
+"""R-hat, effective sample sizes and shapes of tails are ArviZ's, by the same steps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from arviz_stats.base import array_stats
 from shifted import fixed_rng
 
 from bayeslmm.results import convergence
+from bayeslmm.results.diagnosis import pareto_k
 
 
 def chains(shape, seed):
@@ -35,3 +36,13 @@ def test_numbers_are_arvizs(shape):
         np.testing.assert_allclose(bulk, array_stats.ess(draws, method="bulk", **axes), rtol=1e-9)
         expected = array_stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes)
         np.testing.assert_allclose(tail, expected, rtol=1e-9)
+        means = array_stats.ess(draws, method="mean", **axes)
+        for k, mean in enumerate(means):
+            expected = mean if np.isfinite(mean) else draws[..., k].size
+            assert convergence.effective_size(draws[..., k]) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [0.3, 1.0, 3.0])
+def test_shapes_of_tails_are_arvizs(size):
+    weights = size * fixed_rng(1).exponential(size=(4, 500))
+    assert pareto_k(weights) == pytest.approx(float(array_stats.psislw(-weights.reshape(-1))[1]), rel=1e-8)
