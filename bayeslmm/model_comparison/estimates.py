@@ -161,7 +161,7 @@ def _same(a: Design, b: Design) -> bool:
 
 def _arrays(design: Design) -> list[np.ndarray]:
     weights = np.ones(design.n) if design.weights is None else design.weights
-    of_groups = [array for group in design.groups for array in group.arrays]
+    of_groups = [array for group in design.every_group for array in group.arrays]
     return [design.y, design.X, design.offset, weights, *of_groups]
 
 
@@ -181,7 +181,7 @@ def _named(posterior: PosteriorFit) -> pd.DataFrame:
 
 def _boundary(point: PointFit, posterior: PosteriorFit, how: str, ci_prob: float) -> Iterator[str]:
     """A sentence or two for every sd of zero and every correlation of ±1 of the point fit."""
-    for k, group in enumerate(point.design.groups):
+    for k, group in enumerate(point.design.every_group):
         if not point.solution.singular[k]:
             continue
         sd, correlation = sd_and_correlation(point.solution.covariances[k])

@@ -450,3 +450,12 @@ def test_likelihood_weights_slopes_and_smooths_join_every_predictor(data):
     with pytest.raises(NotAvailableError, match="parameter='mu_car'"):
         post.smooth()
     assert np.isfinite(post.predict(blm.grid(post, "x"), parameter="mu_car", groups="average")["mean"]).all()
+
+
+def test_sds_of_zero_are_told_beside_the_posterior(data, post):
+    shuffled = data.assign(g=np.random.default_rng(2).permutation(data.g.to_numpy()))
+    with pytest.warns(blm.errors.BayesLMMWarning):
+        fit = made(shuffled).fit_ml()
+    assert fit.is_singular
+    sentences = blm.compare_estimates(fit, from_priors(made(shuffled), 200)).boundary
+    assert any("mu_" in sentence and "zero" in sentence for sentence in sentences)
