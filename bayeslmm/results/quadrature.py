@@ -10,13 +10,14 @@ import numpy as np
 
 from ..design.design import Design
 from ..design.priors import Priors
-from ..engine.hyperpriors import unwritten
+from ..engine.hyperpriors import find_location_scale, of_fixed_effect, unwritten
 from ..engine.nested_marginal import FEW_NODES, NestedMarginal, why_not
-from ..engine.nested_modes import conflicts, modes_in_conflict
+from ..engine.nested_modes import APART, LEAST_MASS, NARROW, conflicts, modes_in_conflict
 from ..engine.pql import rough_fit
 from ..engine.proposal import Fitted, refine
 from ..engine.randomness import seed_sequence
 from ..engine.sampler import Team
+from ..tools.arrays import Array
 from .contract import as_tree, named
 from .diagnosis import K_HAT_LIMIT, pareto_k
 from .progress import Bar
@@ -101,9 +102,11 @@ def sample_quadrature(design: Design, priors: Priors, settings: Settings) -> tup
 
 
 def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: Any) -> str:
-    """Which mode draws of NUTS leave out, in words; empty where none, or where the density is not to be had here."""
-    if design.family.is_normal or not design.groups or why_no_quadrature(design, priors):
+    """Which mode draws of NUTS leave out, or may, where there is no density to ask, in words; empty where none."""
+    if design.family.is_normal or not design.groups:
         return ""
+    if why_no_quadrature(design, priors):
+        return _at_one_end(design, priors, tree.posterior["beta"].to_numpy() if design.x_names else np.empty(0))
     design = priors.at_means(design)
     rough = rough_fit(design)
     if rough is None:
@@ -121,6 +124,45 @@ def doubt_about_modes(design: Design, priors: Priors, settings: Settings, tree: 
         f"priors and data are in conflict: the posterior has several modes, and one {skipped}. "
         "Look at prior_audit(); method='exact' draws from all of them where a proposal fits"
     )
+
+
+def _at_one_end(design: Design, priors: Priors, beta: Array) -> str:
+    """Which slope of groups has all draws (chain, draw, p) at one end of a conflict of prior and data, in words.
+
+    Heavy tails let it be where the data have it, and a group's sd lets it be where the prior has it: there may be a
+    mode at either end, between which chains do not go.
+    """
+    rough = rough_fit(design)
+    if rough is None:
+        return ""
+    for j, name in enumerate(design.x_names):
+        prior = find_location_scale(name, of_fixed_effect(priors, name))
+        if prior is None or name == "Intercept" or not _is_of_groups(design, design.X[:, j]):
+            continue
+        location, scale, dof = prior
+        estimate, error = float(rough.solution.beta[j]), float(np.sqrt(rough.solution.vcov[j, j]))
+        if not (np.isfinite(dof) and np.abs(estimate - location) > max(NARROW * scale, APART * error)):
+            continue
+        at_prior = float(np.mean(np.abs(beta[..., j] - location) < np.abs(beta[..., j] - estimate)))
+        if not LEAST_MASS < at_prior < 1.0 - LEAST_MASS:
+            taken, other = ("its prior", "the data") if at_prior > 0.5 else ("the data", "its prior")
+            return (
+                f"prior and data are in conflict over {name}: the draws are where {taken} would have it, and there may "
+                f"be a second mode where {other} would, to which chains do not go. Look at prior_audit()"
+            )
+    return ""
+
+
+def _is_of_groups(design: Design, column: Array) -> bool:
+    """Whether a column (n,) is the same in all rows of a level of some factor, but not in all rows."""
+    for group in design.groups:
+        if group.is_wide:
+            continue
+        first = np.zeros(group.n_levels)
+        first[group.codes] = column
+        if np.ptp(column) > 0.0 and np.array_equal(first[group.codes], column):
+            return True
+    return False
 
 
 def _modes(fitted: Fitted) -> str:

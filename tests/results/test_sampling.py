@@ -8,6 +8,8 @@ import agreement
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
+from shifted import fixed_rng
 
 import bayeslmm as blm
 from bayeslmm import errors
@@ -305,3 +307,30 @@ def test_chains_that_stay_where_they_are_disagree_without_a_warning():
         rhat, _, _ = diagnosis.convergence(still)
     assert (rhat > 1e6).all()
     assert "R-hat over 100" in str(diagnosis.Diagnosis(max_rhat=float(rhat[0]), min_ess_bulk=2.0, min_ess_tail=2.0))
+
+
+@pytest.mark.parametrize(
+    ("scale", "nu", "column", "beta", "is_doubtful"),
+    [
+        (0.003, 3.0, "z", [0.0, 0.001], True),
+        (0.003, 3.0, "z", [1.9, 2.1], True),
+        (0.003, 3.0, "z", [0.0, 2.0], False),
+        (0.003, np.inf, "z", [0.0, 0.001], False),
+        (2.0, 3.0, "z", [1.9, 2.1], False),
+        (0.003, 3.0, "x", [0.0, 0.001], False),
+    ],
+)
+def test_draws_at_one_end_of_a_conflict_are_doubted(scale, nu, column, beta, is_doubtful):
+    """Of slopes of groups under heavy tails alone; x differs within groups, whose sd cannot take its place."""
+    from bayeslmm.results.quadrature import doubt_about_modes
+
+    rng, g = fixed_rng(1), np.repeat(np.arange(12), 6)
+    d = pd.DataFrame({"z": np.linspace(-1.5, 1.5, 12)[g], "x": rng.normal(size=72), "g": g})
+    d["y"] = 2.0 * d[column] + rng.normal(0.0, 0.25, 12)[g] + rng.standard_t(4, 72)
+    dof = {} if np.isinf(nu) else {"nu": nu}
+    prior = blm.Prior("StudentT" if dof else "Normal", mu=0, sigma=scale, **dof)
+    model = blm.Model(f"y ~ {column} + (1 | g)", d, family="student_t", priors={column: prior})
+    draws = np.stack([np.zeros((1, 2)), np.array([beta])], axis=-1)
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"beta": (("chain", "draw", "coef"), draws)})})
+    doubt = doubt_about_modes(model.design, model.priors, None, tree)
+    assert ("conflict over z" in doubt) == is_doubtful and (is_doubtful or not doubt)
