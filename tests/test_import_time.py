@@ -46,9 +46,8 @@ def test_a_kept_reml_fit_loads_no_part_of_scipy_and_not_what_numba_compiles_with
     assert loaded & {"numba.np.arraymath", "numba.np.npyimpl"} == set()
 
 
-def test_an_exact_posterior_loads_no_arviz_and_no_statistics_of_scipy():
-    loaded = all_modules_after(POSTERIOR)
-    assert loaded & {*HEAVY, "scipy.stats", "scipy.signal"} == set()
+def test_an_exact_posterior_loads_of_arviz_what_tells_of_chains_and_no_pictures():
+    assert modules_after(POSTERIOR) & {"arviz", "arviz_plots", "matplotlib", "pymc", "nutpie"} == set()
 
 
 def test_datasets_need_pandas_only():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..covariances.template import Template
 from ..tools.arrays import Array
-from ..tools.roots import crossing
+from ..tools.lazy import optimize
 from . import newton, pls
 from .kept import kept_of
 from .layout import Layout, arrange
@@ -73,7 +73,7 @@ class Evaluation:
         high = (1.0 + 1e-6) * float(np.linalg.norm(slope)) / radius + 1e-100  # short enough, rounding included
         low = 1e-9 * high
         if excess(low) < 0.0:
-            return self.axes @ (-slope / (base + crossing(excess, low, high, rtol=1e-6)))
+            return self.axes @ (-slope / (base + optimize.brentq(excess, low, high, rtol=1e-6)))
         step = -slope / (base + low)  # the gradient has next to no part along the most negative curvature: go there
         step[0] = 0.0
         step[0] = np.copysign(np.sqrt(max(radius**2 - float(step @ step), 0.0)), -slope[0])

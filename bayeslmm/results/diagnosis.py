@@ -11,7 +11,6 @@ from ..design.names import ROW, Names
 from ..errors import SamplingWarning
 from ..tools.lazy import special
 from ..tools.warned import warn
-from . import psis
 from .convergence import convergence
 
 MOST_LEVELS = 100  # of a factor, evenly chosen, whose effects NUTS is judged by: each takes ArviZ some milliseconds
@@ -61,15 +60,12 @@ def pareto_k(log_weights: np.ndarray) -> float:
 
     Infinite where the tail has no shape: next to no draw counts, or its weights are all alike.
     """
+    from arviz_stats.base import array_stats
+
     if log_weights.size < FEWEST_WEIGHTS:
         return float("nan")
     if np.isfinite(log_weights).sum() < FEWEST_WEIGHTS:
         return float("inf")
-    _, (shape,), (is_known,) = psis.leave_out(-log_weights.reshape(-1, 1))
-    if is_known:
-        return float(shape)
-    from arviz_stats.base import array_stats  # which takes a second to load, and has the odd cases
-
     try:
         k = float(array_stats.psislw(-log_weights.reshape(-1))[1])
     except ValueError:  # "all tail values are the same"
