@@ -106,6 +106,7 @@ def kfold(
         design.refuse_predictors(f"kfold(unit={unit!r})")  # before anything is fitted
     design.refuse_correlated("kfold")
     _check(post, k, unit)
+    integrated.refuse_wide_unit(design, unit, f"kfold(unit={unit!r})")
     if folds is None:
         labels = deal(design, unit, k, generator(random_seed))
     else:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ..design.design import Design, GroupTerm
 from ..engine.loo import LeftOut
 from ..engine.quadrature import MOST_EFFECTS, Effects, Integrand, Integrated, integrate, leave_rows_out, root
-from ..errors import SamplingWarning
+from ..errors import NotAvailableError, SamplingWarning
+from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 from ..tools.warned import warn
 from .draws import Draws
@@ -45,6 +46,16 @@ def factor_of_rows(design: Design) -> GroupTerm | None:
     """
     possible = [group for group in design.groups if group.q <= MOST_EFFECTS and not group.is_wide]
     return max(possible, key=lambda g: g.n_levels, default=None)
+
+
+def refuse_wide_unit(design: Design, unit: str, verb: str) -> None:
+    """Raise NotAvailableError where the levels of a unit are related, or rows belong to several of them."""
+    for group in design.groups:
+        if group.name == unit and isinstance(group, WideTerm):
+            raise NotAvailableError(
+                f"{group.refusal(verb)}. blm.kfold(post, folds=labels) leaves out rows by labels of yours, such as all "
+                "rows of some levels"
+            )
 
 
 def nested_in(design: Design, unit: str) -> str | None:

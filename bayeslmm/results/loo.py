@@ -120,6 +120,8 @@ def _check_unit(fit: Draws, unit: str, conditional: bool) -> None:
         )
     if unit not in (group.name for group in design.groups):
         return
+    if len(design.groups) > 1 or not design.family.is_normal:
+        integrated.refuse_wide_unit(design, unit, f"loo(unit={unit!r})")
     above = nesting(design)
     for group in design.groups:
         if group.name != unit and unit not in above[group.name]:

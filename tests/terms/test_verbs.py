@@ -152,6 +152,14 @@ def test_counts_are_predicted_and_kept(counts, tmp_path):
     assert (counts.predict(rows, groups="new")["sd"] > counts.predict(rows, groups="average")["sd"]).all()
 
 
+def test_levels_of_wide_terms_are_not_left_out_and_labels_are_led_to(counts):
+    for group in (group for group in counts.design.groups if group.is_grouping):
+        with pytest.raises(blm.errors.NotAvailableError, match=r"loo\(unit='.*'\) is not offered.*folds=labels"):
+            counts.loo(group.name)
+        with pytest.raises(blm.errors.NotAvailableError, match=r"kfold\(unit='.*'\) is not offered.*folds=labels"):
+            blm.kfold(counts, unit=group.name, progressbar=False)
+
+
 def test_files_keep_empty_slots(tmp_path):
     data = model("mm").design.frame.copy()
     data["h"] = data["h"].astype(object)
