@@ -493,6 +493,16 @@ class Design:
                 "estimate. Drop it, data[...].cat.remove_unused_categories(), or take a prior: fit()"
             )
 
+    def refuse_without_posterior(self) -> None:
+        """Raise NotAvailableError where the rows went by in chunks and no sums of them tell the likelihood."""
+        if self.sums is not None and not self.family.has_reml:
+            raise NotAvailableError(
+                f"the posterior of {self.n:,} rows in chunks, more of which differ than are held in memory, is not "
+                f"offered with {self.family.option}: every density would read them all, and a posterior takes "
+                "thousands. fit_ml() has estimates. There is a posterior of rows that differ less (round or cut "
+                "numbers, leave statistics such as scale(x) out of the formula) or of a sample of rows in memory"
+            )
+
     def refuse_predicted_means(self, verb: str) -> None:
         """Raise NotAvailableError where E(y) hangs on coefficients whose errors a verb of a point fit does not know."""
         for name, part in self.predictors.items():

@@ -17,12 +17,13 @@ from ..design.identification import can_judge, identification
 from ..errors import FitError, NotAvailableError
 from ..tools.arrays import Array
 from . import laplace_fit, ridge
+from .chunked_laplace import approximation
 from .criterion import Evaluation
 from .laplace import Approximation, Inner
-from .laplace_categories import approximation
 from .laplace_fit import Optimum
 from .quadrature import MOST_EFFECTS, MOST_NODES, OneFactor, rule_of
 from .reml import PointSolution
+from .scaling import Problem, scale
 
 SLOPE, BEND = 3e-3, 0.05  # steps of first and second differences, in standard errors
 TILT = 3e-3  # of differences of gradients
@@ -47,6 +48,11 @@ def refuse(design: Design, nodes: int) -> None:
         Several grouping factors, effects of which rows meet many, or too many effects of a level.
     """
     bars = " + ".join(text for group in design.groups for text in group.texts)
+    if design.sums is not None:
+        raise NotAvailableError(
+            f"nAGQ={nodes}: {design.n:,} rows in chunks are fitted by Laplace's approximation. Leave nAGQ out, or make "
+            "the model of a sample of rows that fits into memory."
+        )
     for part in design.predictors.values():
         if part.category:
             raise NotAvailableError(
@@ -333,6 +339,11 @@ def _moves(likelihood: _Likelihood, optimum: Optimum) -> float:
     return float(np.max(np.abs(step[se > 0.0]) / se[se > 0.0], initial=0.0))
 
 
+def is_looked_at(design: Design) -> bool:
+    """Whether the rule of integration is looked at: of rows in memory that are not too many."""
+    return design.sums is None and design.n <= MOST_ROWS
+
+
 def estimates(
     design: Design, *, restricted: bool = False, nodes: int | None = 1, start: PointSolution | None = None
 ) -> PointSolution:
@@ -346,7 +357,7 @@ def estimates(
         There are no estimates.
     """
     try:
-        if nodes is None and not restricted and design.n <= MOST_ROWS:
+        if nodes is None and not restricted and is_looked_at(design):
             return fit_as_needed(design)
         if nodes is None or nodes <= 1:
             return laplace_fit.fit(design, restricted=restricted, start=start)
@@ -385,10 +396,14 @@ def with_rivals(design: Design, solution: PointSolution) -> PointSolution:
     """
     if not design.groups or not can_judge(design) or solution.status not in ("converged", "boundary", "unidentified"):
         return solution
-    identified = identification(design, beside_fixed=solution.reml, residual=False)
+    if design.sums is None:
+        identified = identification(design, beside_fixed=solution.reml, residual=False)
+    else:
+        problem = replace(Problem.of(design), sigma=1.0)
+        identified = ridge.judged(problem, scale(problem), reml=False)
     if identified.is_full:
         return solution
-    about = Approximation(design, restricted=solution.reml)
+    about = approximation(design, restricted=solution.reml)
     templates = tuple(group.template for group in design.groups)  # a wide term has one variance, however many columns
     if any(template.curved for template in templates):
         raise ridge.UntoldVariancesError(identified)

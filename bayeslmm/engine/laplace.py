@@ -20,7 +20,7 @@ from ..covariances.template import Template
 from ..design.design import Design, GroupTerm
 from ..design.identification import beside_dispersion, limits_of
 from ..errors import FitError, NotAvailableError
-from ..families import LINKS, Link
+from ..families import LINKS, Family, Link
 from ..families.densities import add_normaliser, bends_address, each_bend, each_bend_by_row, each_normaliser, numbers
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
@@ -295,6 +295,16 @@ def narrowed(design: Design) -> Problem:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression:
+    """Where a search begins: least squares on the scale of the link."""
+
+    beta: Array  # (p,) of the responses' own linear predictors
+    level: Array  # (p,) of that of the mean response alone
+    sigma: float  # root of the mean Pearson residual's square around the first
+    spread: float  # sd of the linear predictors
+
+
 class Approximation:
     """Minus log likelihood of a design by Laplace's approximation, as a function of ψ = (β̃, θ̃, φ̃), or (θ̃, φ̃).
 
@@ -435,6 +445,24 @@ class Approximation:
             yield template, theta[start : start + template.n_theta]
             start += template.n_theta
 
+    # -- what a search asks of the rows besides
+
+    def regression(self) -> Regression:
+        """Least squares on the scale of the link."""
+        family, offset = self.family, self.offset
+        shares = self.design.y / np.maximum(self.trials, 1.0) if family.has_trials else self.y
+        with np.errstate(all="ignore"):
+            mean, z = linked(family, shares, self.trials, offset)
+            beta = np.linalg.lstsq(self.X, z, rcond=None)[0]
+            pearson = pearson_squares(family, shares, family.mean(self.X @ beta + offset)) * self.weights
+        average = np.full(self.design.n, float(family.eta(mean.mean())))
+        return Regression(
+            beta=beta,
+            level=np.linalg.lstsq(self.X, average - offset, rcond=None)[0],
+            sigma=float(np.sqrt(np.clip(np.nan_to_num(pearson.mean(), nan=1.0), 1e-12, 1e12))),
+            spread=float(np.std(z)),
+        )
+
     # -- the inner problem
 
     def bends(self, eta: Array, values: Array, rows: int = 3) -> Array:
@@ -574,9 +602,13 @@ class Approximation:
         """Λ̃ of every random term, of those of each factor."""
         return lams
 
+    def _at_modes(self, inner: Inner, lams: Sequence[Array]) -> pls.Reduced:
+        """M at the modes."""
+        return self.alone.reduce(-inner.bends[2], lams)
+
     def terms(self, inner: Inner, lams: Sequence[Array]) -> Iterator[tuple[GroupTerm, Array, Array, Array]]:
         """(term, Λ on the user's columns, modes u (J, q), blocks of M⁻¹ (J, q, q)) of every random term."""
-        V = pls.inverse(self.alone.reduce(-inner.bends[2], lams))
+        V = pls.inverse(self._at_modes(inner, lams))
         u = self.alone.by_factor(inner.u)
         yield from zip(
             self.design.groups, (T @ lam for T, lam in zip(self.T_z, lams, strict=True)), u, V.diagonal, strict=True
@@ -819,6 +851,20 @@ class Approximation:
         return self.X - np.column_stack(
             [np.zeros((len(self.X), 0)), *(rows.effect(np.ascontiguousarray(col)) for col in reached.T)]
         )
+
+
+def linked(family: Family, shares: Array, trials: Array, offset: Array) -> tuple[Array, Array]:
+    """Means (n,) to begin with and their linear predictors (n,) less the offset."""
+    mean = family.start(shares, trials)
+    if family.is_binary:
+        mean = 0.25 + 0.5 * shares
+    z = np.nan_to_num(family.eta(np.maximum(mean, 0.1) if family.is_count else mean)) - offset
+    return mean, z
+
+
+def pearson_squares(family: Family, shares: Array, fitted: Array) -> Array:
+    """Squares (n,) of Pearson residuals."""
+    return np.asarray((shares - fitted) ** 2 / family.working_variance(np.abs(fitted)))
 
 
 def _total(values: Array) -> float:

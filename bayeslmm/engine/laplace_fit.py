@@ -18,9 +18,10 @@ from ..design.predictors import ParameterPart
 from ..errors import FitError
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
+from .chunked_laplace import approximation
 from .criterion import Evaluation
 from .laplace import CERTAIN, Approximation, Inner
-from .laplace_categories import CategoryApproximation, approximation
+from .laplace_categories import CategoryApproximation
 from .reml import FAR_FROM_ZERO, NEAR_ZERO, PointSolution, Status
 from .scaled_cutpoints import ScaledCutpoints
 from .separation import constant_levels, separating_rows, separating_scale
@@ -205,7 +206,6 @@ def _start(about: Approximation, scale: float, *, quiet: bool = False) -> Array:
     ``quiet``: with a dispersion by which the rows hardly vary, so that the effects have to explain them.
     """
     design, family = about.design, about.family
-    ones = np.ones(design.n)
     about.last = None
     about.held[:] = False
     if isinstance(about, CategoryApproximation):
@@ -216,16 +216,8 @@ def _start(about: Approximation, scale: float, *, quiet: bool = False) -> Array:
         values = cuts + 1e-3 * np.arange(len(cuts)) * (np.diff(cuts, append=np.inf) <= 0.0)
         beta, unit, free = np.zeros(about.p), 1.0, about.parameters.begin(values)
     else:
-        shares = design.y / np.maximum(about.trials, 1.0) if family.has_trials else about.y
-        mean = family.start(shares, about.trials if family.has_trials else ones)
-        if family.is_binary:
-            mean = 0.25 + 0.5 * shares
-        with np.errstate(all="ignore"):
-            z = np.nan_to_num(family.eta(np.maximum(mean, 0.1) if family.is_count else mean)) - design.offset
-            beta = np.linalg.lstsq(about.X, z, rcond=None)[0]
-            fitted = family.mean(about.X @ beta + design.offset)
-            pearson = (shares - fitted) ** 2 * about.weights / family.working_variance(np.abs(fitted))
-        sigma = float(np.sqrt(np.clip(np.nan_to_num(pearson.mean(), nan=1.0), 1e-12, 1e12)))
+        begun = about.regression()
+        beta, level, sigma = begun.beta, begun.level, begun.sigma
         values = np.array([family.guess(name, sigma) for name in family.parameters])
         if quiet:
             values[family.parameters.index(family.dispersion)] *= QUIET ** _direction(about, family.dispersion)
@@ -236,10 +228,7 @@ def _start(about: Approximation, scale: float, *, quiet: bool = False) -> Array:
             and family.link in ("inverse", "sqrt", "identity")
             and not family.has_residual
         ):
-            unit = 0.3 * float(np.std(z)) or 1.0
-        level = np.linalg.lstsq(about.X, np.full(design.n, float(family.eta(mean.mean()))) - design.offset, rcond=None)[
-            0
-        ]
+            unit = 0.3 * begun.spread or 1.0
         for part in (1.0, 0.5, 0.2, 0.0):  # nearer to the mean of all rows, where a line crosses what is impossible
             if np.isfinite(about.fixed_log_density(level + part * (beta - level), about.parameters.values(free))):
                 beta = level + part * (beta - level)

@@ -25,10 +25,13 @@ def priors_of(design: Design, user: Mapping[Any, Any] | None, *, given: Mapping[
 
     Raises
     ------
+    NotAvailableError
+        The rows are on disk: there are point fits only.
     PriorError
         As there; or PyMC has no such distribution of one number, refuses its arguments, or it gives negative numbers
         to a positive parameter; or flat priors of coefficients along which the likelihood rises for ever.
     """
+    design.refuse_without_posterior()
     priors = resolve_priors(design, user, given=given)
     _refuse_flat_and_separated(design, priors)
     for entry in priors.entries:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..design.design import Design
+from ..families import Family
 from ..tools.arrays import Array
 from ..tools.lazy import optimize, sparse
+from .sums import rows_of
 
 MOVED = 1e-6  # of a coefficient of scaled columns, where the largest is one
 HARDLY = 0.05  # zeros expected beside the counts in all rows, below which one's probability is nothing
@@ -41,7 +43,7 @@ def separating(design: Design, X: Array) -> Array:
     K = len(design.levels) - 1 if design.family.has_cutpoints else 0
     if not p or not can_separate(design):
         return np.zeros(0)
-    low, high, fixed = _edges(design)
+    low, high, fixed = edges(design.family, design.y, design.trials, len(design.levels))
     if K:
         y, cuts = design.y.astype(int), np.eye(K)
         rising = [np.hstack([-X[low], cuts[y[low]]]), np.hstack([X[high], -cuts[y[high] - 1]])]
@@ -51,7 +53,7 @@ def separating(design: Design, X: Array) -> Array:
     G, E = (np.unique(np.round(np.vstack(form), 12), axis=0) for form in forms)
     if not len(G):
         return np.zeros(0)
-    return _sparsest(G, E, p)
+    return sparsest(G, E, p, G.sum(axis=0) / len(G))
 
 
 def separating_categories(X: Array, chosen: Array) -> Array:
@@ -111,11 +113,16 @@ def separating_scale(X: Array, certain: NDArray[np.bool_]) -> Array:
 
 
 def _sparsest(G: Array, E: Array, p: int) -> Array:
+    """`sparsest` of forms that rise by one on average."""
+    return sparsest(G, E, p, G.sum(axis=0) / len(G))
+
+
+def sparsest(G: Array, E: Array, p: int, gain: Array) -> Array:
     """Of the directions along which no form G falls, some rise and E stay, the least in sum of sizes: its first p.
 
-    Its forms rise by one on average; the largest entry is ±1. Without entries if there is none.
+    The form ``gain``, a mean of forms, rises by one; the largest entry is ±1. Without entries if there is none.
     """
-    q, gain = G.shape[1], G.sum(axis=0) / len(G)
+    q = G.shape[1]
     program = optimize.linprog(
         np.ones(2 * q),
         A_ub=sparse.csr_array(np.hstack([-G, G])),
@@ -134,14 +141,15 @@ def _sparsest(G: Array, E: Array, p: int) -> Array:
     return np.where(np.abs(direction) > MOVED * size, direction / size, 0.0)
 
 
-def _edges(design: Design) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+def edges(
+    family: Family, y: Array, trials: Array | None, categories: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Rows (n,) that gain by a lower linear predictor, by a higher one (categories between: both), or by neither."""
-    y = design.y
-    if design.family.has_cutpoints:
-        return y < len(design.levels) - 1, y > 0, np.zeros(len(y), dtype=bool)
-    most = np.full(len(y), np.inf) if design.family.is_count else 1.0 if design.trials is None else design.trials
-    low, high = y <= design.family.least, y >= most
-    has_trials = np.ones(len(y), dtype=bool) if design.trials is None else design.trials > 0
+    if family.has_cutpoints:
+        return y < categories - 1, y > 0, np.zeros(len(y), dtype=bool)
+    most = np.full(len(y), np.inf) if family.is_count else 1.0 if trials is None else trials
+    low, high = y <= family.least, y >= most
+    has_trials = np.ones(len(y), dtype=bool) if trials is None else trials > 0
     return low & has_trials, high & has_trials, ~low & ~high & has_trials
 
 
@@ -169,7 +177,8 @@ def rows_that_separate(
     columns = (codes[:, None] * q + np.arange(q)).reshape(-1)
     of_levels = sparse.csr_array((Z.reshape(-1), columns, np.arange(0, n * q + 1, q)), shape=(n, levels * q))
     F = sparse.hstack([of_levels, sparse.csr_array(design.X)], format="csr")
-    low, high, fixed = (np.flatnonzero(rows) for rows in _edges(design))
+    of_rows = edges(design.family, design.y, design.trials, len(design.levels))
+    low, high, fixed = (np.flatnonzero(rows) for rows in of_rows)
     G, E = sparse.vstack([-F[low], F[high]], format="csr"), F[fixed]
     if K:
         y = design.y.astype(int)
@@ -204,14 +213,13 @@ def constant_levels(design: Design) -> list[int]:
         return _constant_categories(design)
     if not can_separate(design) or design.family.is_count or design.family.has_cutpoints:
         return []
-    trials = np.ones(design.n) if design.trials is None else design.trials
     factors = []
     for k, group in enumerate(design.groups):
         if group.is_wide:  # its effects are shared by rows of several levels
             continue
-        successes, trials_of = (np.bincount(group.codes, v, group.n_levels) for v in (design.y, trials))
-        edges = (successes == 0.0) | (successes == trials_of)
-        if edges.all() and successes.any() and (successes < trials_of).any() and (trials_of > 1.0).all():
+        successes, trials_of = _of_levels(design, k)
+        at_edges = (successes == 0.0) | (successes == trials_of)
+        if at_edges.all() and successes.any() and (successes < trials_of).any() and (trials_of > 1.0).all():
             factors.append(k)
     return factors
 
@@ -227,3 +235,14 @@ def _constant_categories(design: Design) -> list[int]:
         if len(met) == group.n_levels and several.all():
             factors.append(k)
     return factors
+
+
+def _of_levels(design: Design, k: int) -> tuple[Array, Array]:
+    """Successes and trials of the levels (J,) of a factor; nothing where the rows are gone."""
+    group = design.groups[k]
+    if design.sums is None:
+        trials = np.ones(design.n) if design.trials is None else design.trials
+        successes, trials_of = (np.bincount(group.codes, v, group.n_levels) for v in (design.y, trials))
+        return successes, trials_of
+    rows = rows_of(design)
+    return (np.zeros(1), np.zeros(1)) if rows is None else rows.of_levels(k, group.n_levels)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from ..design.design import Design
 from ..design.identification import Identification
 from ..tools.arrays import Array
 from ..tools.summed import SummedColumns
 from .crossproducts import CrossProducts, PairBlocks
+from .rows_on_disk import RowsOnDisk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,13 @@ class Sums:
     B_z: tuple[Array, ...]  # K × (q_k, q_k)
     untold: Identification | None  # what the data do not tell of the variances
     sample: pd.DataFrame  # of rows
+    rows: RowsOnDisk | None = None  # of other than normal responses, in this process
     passes: Any = None  # what the passes over the rows told, of which files make all this anew
+
+
+def rows_of(design: Design) -> RowsOnDisk | None:
+    """The rows on disk that a design is fitted by, in the process that has read them."""
+    return None if design.sums is None else cast(Sums, design.sums).rows
 
 
 def transformed(cross: CrossProducts, C_xy: Array, C_z: Sequence[Array]) -> CrossProducts:

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..covariances import Structure
 from ..design.design import Design, GroupTerm
+from ..errors import NotAvailableError
 from ..terms.wide import WideTerm
 from ..tools.arrays import Array
 
@@ -31,6 +33,7 @@ def mean_is_nested(small: Design, large: Design) -> bool:
 
 def same_mean(a: Design, b: Design) -> bool:
     """Whether two designs have the same means."""
+    a, b = on_sample(a, b)
     return mean_is_nested(a, b) and mean_is_nested(b, a)
 
 
@@ -98,7 +101,31 @@ def parts_not_nested(small: Design, large: Design) -> tuple[str, ...]:
         "residual": residual_is_nested,
         "parameters": predictors_are_nested,
     }
+    small, large = on_sample(small, large)
     return tuple(part for part, nested in parts.items() if not nested(small, large))
+
+
+def on_sample(small: Design, large: Design) -> tuple[Design, Design]:
+    """Two designs whose rows went by in chunks on the sample that is kept of them; others as they are."""
+    if small.sums is None or large.sums is None:
+        return small, large
+    samples = [design.sums.sample for design in (large, small) if design.sums is not None]
+    columns = {str(name) for sample in samples for name in sample}
+    whole = next((sample for sample in samples if columns <= set(map(str, sample))), None)
+    if whole is None:
+        raise NotAvailableError(
+            f"{small.formula.text!r} and {large.formula.text!r} of data in chunks have columns that the other does not "
+            "read, so that no rows are kept that tell whether one is a case of the other. Compare AIC or BIC."
+        )
+    return _at(small, whole), _at(large, whole)
+
+
+def _at(design: Design, rows: pd.DataFrame) -> Design:
+    new = design.at(rows, estimable_only=False)
+    groups = tuple(
+        replace(term, codes=group.codes, Z=group.Z) for term, group in zip(design.groups, new.groups, strict=True)
+    )
+    return replace(design, y=np.zeros(len(rows)), X=new.X, groups=groups, offset=new.offset, sums=None)
 
 
 def _within(columns: Array, space: Array) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, cast
@@ -25,11 +26,13 @@ from ..engine.reml import PointSolution
 from ..engine.ridge import UntoldResidualError, UntoldVariancesError
 from ..engine.scaling import Problem
 from ..engine.separation import constant_levels
+from ..engine.sums import rows_of
 from ..errors import UnidentifiedTermError
 from ..tools.arrays import Array
 from ..tools.lazy import Later
 from .estimates import Estimates
 from .monte_carlo import in_words
+from .progress import Passing
 from .text import number
 
 if TYPE_CHECKING:
@@ -63,8 +66,9 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int 
         refuse_untold_residual(design.for_category(part))
     try:
         if not design.family.has_reml:
-            solution = agq.estimates(design, restricted=reml, nodes=nodes)
-            looked_at = not reml and design.n <= agq.MOST_ROWS and solution.status in ("converged", "boundary")
+            with watched(design):
+                solution = agq.estimates(design, restricted=reml, nodes=nodes)
+            looked_at = not reml and agq.is_looked_at(design) and solution.status in ("converged", "boundary")
             off = (looked_at and agq.error(design, solution)) or 0.0
             if not np.isfinite(off):  # as where a curvature is next to zero, which spreads the nodes over all numbers
                 solution, off = replace(solution, status="failed"), 0.0
@@ -84,6 +88,22 @@ def estimated(design: Design, *, reml: bool, nodes: int | None = 1, probes: int 
             "stands for all that are as good: leave out a term, or take the posterior (model.fit()), whose priors "
             "tell the rest."
         ) from None
+
+
+@contextmanager
+def watched(design: Design) -> Iterator[None]:
+    """A bar for the passes over rows on disk; none for rows in memory."""
+    rows = rows_of(design)
+    if rows is None:
+        yield
+        return
+    before = rows.report
+    with Passing("Fitting", rows.n, show=rows.is_shown) as passing:
+        rows.report = passing.add
+        try:
+            yield
+        finally:
+            rows.report = before
 
 
 def solved(design: Design, like: PointSolution, *, reml: bool) -> PointSolution:

@@ -7,6 +7,7 @@ from typing import Any
 from ..design.build import build_design
 from ..design.design import Design
 from ..design.fixing import in_words
+from ..engine.sums import rows_of
 from ..errors import InputError, NotAvailableError
 from ..families import GAUSSIAN, Family
 from ..formulas.binding import Scope
@@ -39,8 +40,10 @@ def designed(
             predictors=origin.predictors,
             fixed=origin.fixed,
         )
-    from ..streaming.cells import counted_design
+    from ..streaming.build import stream_design
+    from ..streaming.cells import NotCounted, counted_design
     from ..streaming.given import Given
+    from ..streaming.kept_rows import why_not_kept
 
     given = Given(
         formula=formula, family=family, scope=scope, weights=origin.weights, offset=origin.offset, levels=origin.levels
@@ -49,16 +52,24 @@ def designed(
     if family != GAUSSIAN:
         predictors = {**({} if origin.sigma is None else {"sigma": origin.sigma}), **origin.predictors}
         with Reading(source.n_rows, show=progressbar) as reading:
-            return counted_design(
-                given, source, report=reading.add, predictors=predictors, fixed=origin.fixed, **refused
-            )
+            try:
+                return counted_design(
+                    given, source, report=reading.add, predictors=predictors, fixed=origin.fixed, **refused
+                )
+            except NotCounted as too_many:
+                why_not = why_not_kept(given, predictors=bool(predictors), fixed=bool(origin.fixed))
+                if why_not:
+                    raise NotAvailableError(f"{too_many} Point fits by rows on disk: {why_not}.") from None
+            design = stream_design(given, source, report=reading.add, keep_rows=True, **refused)
+        rows = rows_of(design)
+        assert rows is not None
+        rows.is_shown = progressbar
+        return design
     if origin.fixed:
         raise NotAvailableError(
             f"priors= with {in_words(origin.fixed)}: parameters are fixed in tables in memory. Read a sample of rows "
             "into memory for it."
         )
-    from ..streaming.build import stream_design
-
     refused |= {"sigma": origin.sigma, **origin.predictors}
     with Reading(source.n_rows, show=progressbar) as reading:
         return stream_design(given, source, report=reading.add, **refused)

@@ -217,7 +217,10 @@ def _untold(design: Design) -> Iterator[str]:
         return
     if alone := by_form_alone(design):
         yield f"{alone}. Leave one of the two out."
-    identified, without_fixed = identification(design), identification(design, beside_fixed=False)
+    if design.sums is None:
+        identified, without_fixed = identification(design), identification(design, beside_fixed=False)
+    else:
+        identified = without_fixed = design.sums.untold
     if identified.is_full:
         return
     for_ml = "" if not without_fixed.is_full else " (beside the fixed part, which takes up what would tell)"
@@ -229,16 +232,19 @@ def _untold(design: Design) -> Iterator[str]:
 
 def _traps(design: Design) -> Iterator[str]:
     yield from _untold(design)
+    has_rows = design.sums is None
     for group in design.groups:
         if group.is_wide:
             continue
-        yield from _slopes(design, group)
+        if has_rows:
+            yield from _slopes(design, group)
         if group.n_levels < FEW_LEVELS:
             yield (
                 f"{group.name} has {group.n_levels} levels only: its sds come from the prior more than from the data, "
                 f"and REML may put them at zero. {group.name} as a fixed effect is the other choice."
             )
-    yield from _reused_ids(design)
+    if has_rows:
+        yield from _reused_ids(design)
 
 
 def _slopes(design: Design, g: GroupTerm) -> Iterator[str]:

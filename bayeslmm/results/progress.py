@@ -51,6 +51,11 @@ class Bar:
         with self._lock:
             self._draw(self._done + steps)
 
+    def reach(self, done: int) -> None:
+        """So many steps are done, of what may have begun anew."""
+        with self._lock:
+            self._draw(done)
+
     def reached(self, chains: Any) -> None:
         """Take over how far chains of NUTS are, a list of ``nutpie.ChainProgress``."""
         with self._lock:
@@ -162,3 +167,30 @@ class Reading:
         if seconds > 0.0:
             self._bar.say(f"{what}, {self._done / seconds:,.0f} rows/s")
         self._bar.advance(rows)
+
+
+class Passing:
+    """Passes over the same rows, whose number nobody knows beforehand: a bar that begins anew with each.
+
+    The words say which pass it is, and how many rows a second all of them took.
+    """
+
+    def __init__(self, what: str, rows: int, *, show: bool) -> None:
+        self._what, self._bar = what, Bar(what, rows, show=show)
+        self._pass, self._done, self._all, self._started = 0, 0, 0, time.perf_counter()
+
+    def __enter__(self) -> Passing:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._bar.__exit__(*exception)
+
+    def add(self, number: int, rows: int) -> None:
+        """So many more rows of the pass of this number."""
+        if number != self._pass:
+            self._pass, self._done = number, 0
+        self._done, self._all = self._done + rows, self._all + rows
+        seconds = time.perf_counter() - self._started
+        self._bar.say(f"{self._what}: pass {number} over the rows, {self._all / max(seconds, 1e-9):,.0f} rows/s")
+        self._bar.reach(self._done)

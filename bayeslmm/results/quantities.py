@@ -15,6 +15,7 @@ import pandas as pd
 from ..design.design import Design
 from ..errors import InputError, NotAvailableError
 from ..tools.arrays import Array
+from ..tools.summed import SummedColumns
 from . import variance
 from .reference import reference_grid
 from .summaries import P_POSITIVE
@@ -203,5 +204,7 @@ def check_same_data(a: Design, b: Design, what: str, *, any_family: bool = False
         raise InputError(f"{what}: the fits have different weights")
 
 
-def _equal(a: Array | None, b: Array | None) -> bool:
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, SummedColumns):  # of rows that went by
+        return isinstance(b, SummedColumns) and a.is_like(b)
     return a is b or (a is not None and b is not None and np.array_equal(a, b))

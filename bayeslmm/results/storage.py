@@ -188,7 +188,7 @@ def load(path: str | os.PathLike[str], *, namespace: Mapping[str, Any] | None = 
                 solution = replace(solution, iterative=again.iterative)
             elif solution.nodes == 0:
                 solution = with_rivals(Problem.of(design), solution)
-            else:
+            elif design.sums is None:
                 solution = agq.with_rivals(design, solution)
             return PointFit(design=design, solution=solution, origin=origin)
         return _build_posterior(description, tree, design)

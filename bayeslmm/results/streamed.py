@@ -23,13 +23,10 @@ BESIDE = ("offset", "trials")  # options of predict() that may name a column
 
 def of_new_rows[Verb: Callable[..., Any]](verb: Verb) -> Verb:
     """A verb about new rows, or those of the fit, that takes both in chunks as well."""
-    again = of_rows(verb)
 
     @wraps(verb)
     def chunkwise(self: Any, newdata: Any = None, **options: Any) -> Any:
-        if newdata is None:
-            return again(self, newdata, **options)
-        source = source_of(newdata)
+        source = _behind(self.design, verb.__name__) if newdata is None else source_of(newdata)
         if source is None:
             return verb(self, newdata, **options)
         _refuse_draws(self, options)
@@ -37,7 +34,11 @@ def of_new_rows[Verb: Callable[..., Any]](verb: Verb) -> Verb:
             if not isinstance(options.get(name), str | int | float | None):
                 raise InputError(f"{name}=: of rows in chunks it is the name of a column, or one number for all rows")
         named = [options[name] for name in BESIDE if isinstance(options.get(name), str)]
-        return _mapped(self.design, source, lambda rows: verb(self, rows, **options), named)
+
+        def of_chunk(rows: pd.DataFrame) -> Any:  # errors of estimates are those of all rows
+            return verb(self, complete_rows_of(self.design, rows) if newdata is None else rows, **options)
+
+        return _mapped(self.design, source, of_chunk, named)
 
     return chunkwise  # type: ignore[return-value]
 
@@ -74,14 +75,9 @@ def of_chunk_rows(design: Design, data: pd.DataFrame) -> Design:
     DataError, UnseenLevelError
         Rows that the passes over the data would have refused.
     """
-    from ..streaming.first_pass import as_learned
     from ..streaming.second_pass import response_of
-    from .stored_sums import passes_of
 
-    learned = passes_of(design).learned
-    request = learned.request
-    rows = request.rows(data)
-    frame = as_learned(rows.frame, dict(learned.kinds), "these rows")
+    request, rows, frame = _as_fitted(design, data)
     new = design.at(frame)
     groups = tuple(
         replace(term, codes=group.codes, Z=group.Z) for term, group in zip(design.groups, new.groups, strict=True)
@@ -98,6 +94,28 @@ def of_chunk_rows(design: Design, data: pd.DataFrame) -> Design:
         table=frame,
         sums=None,
     )
+
+
+def complete_rows_of(design: Design, data: pd.DataFrame) -> pd.DataFrame:
+    """The complete ones of some rows of a fit in chunks, with the column of its weights.
+
+    Raises
+    ------
+    DataError
+        As `of_chunk_rows`.
+    """
+    _, rows, frame = _as_fitted(design, data)
+    return frame if design.weights_column is None else frame.assign(**{design.weights_column: rows.weights})
+
+
+def _as_fitted(design: Design, data: pd.DataFrame) -> tuple[Any, Any, pd.DataFrame]:
+    """What was read of every chunk, that of some rows, and their table in the types of all."""
+    from ..streaming.first_pass import as_learned
+    from .stored_sums import passes_of
+
+    learned = passes_of(design).learned
+    rows = learned.request.rows(data)
+    return learned.request, rows, as_learned(rows.frame, dict(learned.kinds), "these rows")
 
 
 def level_sums(design: Design, unit: str, verb: str) -> LevelSums:

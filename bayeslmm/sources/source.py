@@ -63,7 +63,11 @@ class Source(ABC):
         raise DataError(f"The data ({self.described}) hold no rows. Check how the table was read or filtered.")
 
     def reduce(self, make: Callable[[], Pass], columns: Sequence[str], progress: Progress) -> Any:
-        """One pass over all rows: here in this process, on its processors."""
+        """One pass over all rows, where they are."""
+        return self.gathered(make, columns, progress)
+
+    def gathered(self, make: Callable[[], Pass], columns: Sequence[str], progress: Progress) -> Any:
+        """One pass over all rows in this process, on its processors."""
         return reduced(self.chunks(columns), make, added, progress)
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,7 @@ from .given import (
     settle_memories,
     warn_of_dropped,
 )
+from .kept_rows import KeptRows
 from .request import Request
 from .second_pass import Blueprint, Coder, Summed, response_of, shared_columns
 from .statistics import settle, wanted
@@ -51,13 +52,17 @@ NOTHING_WITHIN = 1e-12  # of a variance, that rounding leaves within levels
 Report = Callable[[str, int], None]
 
 
-def stream_design(given: Given, source: Source, *, report: Report = lambda what, rows: None, **others: Any) -> Design:
+def stream_design(
+    given: Given, source: Source, *, report: Report = lambda what, rows: None, keep_rows: bool = False, **others: Any
+) -> Design:
     """The design of a model whose rows come in chunks.
 
     Parameters
     ----------
     given : Given
     source : Source
+    keep_rows : bool
+        Whether the rows are kept on disk, for likelihoods that sums do not tell.
     report : callable
         Told what goes on, and how many more rows were read.
     **others
@@ -79,11 +84,18 @@ def stream_design(given: Given, source: Source, *, report: Report = lambda what,
     request = learned.request  # the very leaves that the sums are of
     settle(request.wanted, learned.statistics)
     blueprint, terms, groupings = lay_out(given.formula, learned, bars)
-    summed: Summed = source.reduce(partial(Summed, blueprint), request.columns, partial(report, "Summing rows"))
+    if keep_rows:  # in this process
+        make, what = partial(KeptRows, blueprint, given.family), "Keeping rows"
+        summed: Summed = source.gathered(make, request.columns, partial(report, what))
+    else:
+        summed = source.reduce(partial(Summed, blueprint), request.columns, partial(report, "Summing rows"))
     _refuse_changes(learned, summed, stamps, source.stamps())
     warn_of_dropped(learned.n, learned.n_read, learned.missing)
     totals = Totals(basis=summed.moments.basis(blueprint), cross=summed.cross.finished())
-    return assemble(given, learned, (blueprint, terms, groupings), totals, source)
+    design = assemble(given, learned, (blueprint, terms, groupings), totals, source)
+    if not isinstance(summed, KeptRows):
+        return design
+    return replace(design, sums=replace(cast(Sums, design.sums), rows=summed.rows(design)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -374,6 +386,8 @@ def assemble(
     if not groups:
         return design
     problem = Problem.of(design)
+    if not given.family.adds_unknown_error:
+        problem = replace(problem, sigma=1.0)
     untold = ridge.identification(problem, scale(problem), reml=True)
     return replace(design, sums=replace(sums, untold=untold))
 

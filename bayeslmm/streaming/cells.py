@@ -42,7 +42,12 @@ from .statistics import REMEDY, wanted
 COUNT = "rows"  # the column of the numbers, or rows_2, ... where the data have one of this name
 MOST = 4_000_000  # different rows that are held
 PENDING = 500_000  # different rows of chunks that wait to be joined
+NEARLY_ALL, SEEN = 0.9, 400_000  # share of rows that differ, of so many and more: nor will the others be alike
 TILDE = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|(~)")
+
+
+class NotCounted(NotAvailableError):
+    """The rows that differ are too many, or do not tell what the formula takes."""
 
 
 def counted_design(
@@ -69,8 +74,10 @@ def counted_design(
 
     Raises
     ------
+    NotCounted
+        Too many different rows, or terms that take a statistic of all rows, by their names.
     NotAvailableError
-        Too many different rows, or terms that take something of all rows at once, by their names.
+        Terms that take something of all rows at once.
     DataError
         What a chunk holds that others do not; the message names it.
     """
@@ -86,7 +93,9 @@ def counted_design(
     plan = replace(plan, columns=tuple(dict.fromkeys([*plan.columns, *([weights] if weights else [])])))
     request = Request(plan=plan, weights=None, levels=given_levels(given.levels, columns), groups=())
     stamps = source.stamps()
-    cells: Cells = source.reduce(partial(Cells, request, count), request.columns, partial(report, "Counting rows"))
+    cells: Cells = source.reduce(
+        partial(Cells, request, count, source.n_rows), request.columns, partial(report, "Counting rows")
+    )
     refuse_changed(stamps, source.stamps())
     refuse_empty(cells.n, cells.missing)
     warn_of_dropped(cells.n, cells.n_read, cells.missing)
@@ -109,8 +118,8 @@ def counted_design(
 class Cells:
     """The different complete rows of the columns that are read, and how often each was."""
 
-    def __init__(self, request: Request, count: str) -> None:
-        self.request, self.count = request, count
+    def __init__(self, request: Request, count: str, expected: int | None = None) -> None:
+        self.request, self.count, self.expected = request, count, expected
         self.n = self.n_read = 0
         self.missing: dict[str, int] = {}
         self.kinds: dict[str, Kind] = {}
@@ -175,18 +184,20 @@ class Cells:
             self._counts = _distinct(pd.concat([*known, *self._waiting], ignore_index=True), self.count)
             self._waiting, self._many = [], 0
         assert self._counts is not None
-        if len(self._counts) > MOST:
+        hopeless = len(self._counts) > max(NEARLY_ALL * self.n, SEEN) and NEARLY_ALL * (self.expected or 0) > MOST
+        if len(self._counts) > MOST or hopeless:
             self._refuse(self._counts)
         return self._counts
 
     def _refuse(self, counts: pd.DataFrame) -> None:
         values = {str(name): counts[name].nunique() for name in counts if name != self.count}
         widest = max(values, key=lambda name: values[name])
-        raise NotAvailableError(
-            f"The data have more than {MOST:,} different rows of {brief(list(values))}, after {self.n:,} rows: other "
-            "than normal responses are fitted by the rows that differ, which are held in memory. "
-            f"{widest!r} has {values[widest]:,} different values so far: round or cut it, or take a sample of rows "
-            "into memory."
+        many = f"more than {MOST:,}" if len(counts) > MOST else f"{len(counts):,} (of {self.expected:,} rows in all)"
+        raise NotCounted(
+            f"The data have {many} different rows of {brief(list(values))}, after {self.n:,} rows: other than normal "
+            f"responses have posteriors, and all kinds of point fits, by up to {MOST:,} rows that differ, which are "
+            f"held in memory. {widest!r} has {values[widest]:,} different values so far: round or cut it, or take a "
+            "sample of rows into memory."
         )
 
 
@@ -220,11 +231,11 @@ def _uncounted(formula: Formula, count: str) -> Formula:
 
 
 def _refuse_statistics(plan: Plan) -> None:
-    """Raise NotAvailableError for a leaf that takes a statistic of all rows, which different rows do not tell."""
+    """Raise NotCounted for a leaf that takes a statistic of all rows, which different rows do not tell."""
     every = [plan.response, *plan.expressions.values(), *plan.offsets]
     for expression in [*every, *([] if plan.likelihood_weights is None else [plan.likelihood_weights])]:
         if wanted(expression):
-            raise NotAvailableError(
+            raise NotCounted(
                 f"{expression.label} of data that come in chunks: it takes a statistic of all rows, and of other than "
                 f"normal responses only the rows that differ are held. {REMEDY}"
             )

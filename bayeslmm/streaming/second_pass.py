@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -264,11 +264,15 @@ class Summed:
             self.totals[name] = self.totals.get(name, 0.0) + total
         frame = as_learned(rows.frame, dict(blueprint.kinds), where)
         codes = [coder(frame) for coder in blueprint.coders]
-        summed = blueprint.summed
-        units, gram = self.moments.add(blueprint.columns(frame), blueprint.shift[summed], blueprint.unit[summed])
+        summed, raw = blueprint.summed, blueprint.columns(frame)
+        units, gram = self.moments.add(raw, blueprint.shift[summed], blueprint.unit[summed])
         self.cross.add(units, codes, rows.weights, gram)
+        self.seen(frame, raw, units, codes)
 
-    def merge(self, other: Summed) -> None:
+    def seen(self, frame: pd.DataFrame, raw: Array, units: Array, codes: Sequence[np.ndarray]) -> None:
+        """Whatever else is to be done with the rows that were summed: their columns as they are, and in units."""
+
+    def merge(self, other: Self) -> None:
         """Add what another pass over other rows has."""
         self.n_read += other.n_read
         for name, total in other.totals.items():

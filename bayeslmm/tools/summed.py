@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from ..errors import NotAvailableError
 from .arrays import Array
 
+ALIKE = 1e-9  # of the largest value, by which sums of the same rows may differ
+
 
 class RowSums(Protocol):
     """What the engine keeps of rows that went by."""
@@ -234,6 +236,15 @@ class SummedColumns(GoneRows):
         gram = self._basis.gram
         about = gram - np.outer(gram[:, 0], gram[0]) / len(self)
         return np.asarray(self._weights[1:].T @ about[1:, 1:] @ other._weights[1:])
+
+    def is_like(self, other: SummedColumns) -> bool:
+        """Whether all that is known of another column is the same but for rounding: rows, range, mean and sd."""
+        if self.shape != other.shape or not self._flat:
+            return False
+        sizes = np.maximum(np.abs(self._ranges()).max(axis=0, initial=0.0), 1e-300)
+        pairs = [(self._ranges(), other._ranges())]
+        pairs += [(np.atleast_1d(f(self)), np.atleast_1d(f(other))) for f in (SummedColumns.mean, SummedColumns.std)]
+        return all(bool(np.all(np.abs(np.asarray(a) - b) <= ALIKE * sizes)) for a, b in pairs)
 
     def mean(self, axis: int | None = None, **_: Any) -> Any:
         """Means (k,), or that of one column."""
